@@ -1,0 +1,360 @@
+//! The only way to run an actor.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Recorder, Rng, Time, What};
+
+/// An actor with what it needs to live: its number, its stream of randomness, its timers.
+///
+/// 64 bytes beside the actor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cell<A: Actor> {
+    actor: A,
+    rng: Rng,
+    sent: u64,
+    timers: Timers<A::Tick>,
+    speed: f32,
+    id: ActorId,
+    incarnation: u32,
+}
+
+/// What a host brings to an actor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input<M> {
+    /// The beginning of a life.
+    Start,
+    /// A message that arrived.
+    Deliver(Envelope<M>),
+    /// A timer that is due.
+    Fire(Timer),
+}
+
+/// A handle to an armed timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Timer {
+    slot: u32,
+    generation: u32,
+}
+
+impl<A: Actor> Cell<A> {
+    /// Gives `actor` its number and its stream of randomness.
+    pub fn new(id: ActorId, actor: A, rng: Rng) -> Self {
+        Cell { actor, rng, sent: 0, timers: Timers::default(), speed: 1.0, id, incarnation: 0 }
+    }
+
+    /// Runs the actor on one input. Its effects are appended to `out`, which the host must carry out in order.
+    ///
+    /// False if there was nothing to run: the timer had been disarmed, or belongs to an earlier life.
+    #[inline]
+    pub fn step(
+        &mut self,
+        now: Time,
+        input: Input<A::Msg>,
+        out: &mut Effects<A::Msg, A::Tick>,
+        trace: &mut impl Recorder<A::Msg, A::Tick>,
+    ) -> bool {
+        let event = match input {
+            Input::Start => {
+                trace.record(now, self.id, What::Start { incarnation: self.incarnation });
+                Event::Start
+            }
+            Input::Deliver(envelope) => {
+                trace.record(now, self.id, What::Deliver(&envelope));
+                Event::Message { from: envelope.from, msg: envelope.msg }
+            }
+            Input::Fire(timer) => {
+                let Some(tick) = self.timers.take(timer) else { return false };
+                trace.record(now, self.id, What::Fire(timer, tick));
+                Event::Timer(tick)
+            }
+        };
+        let first = out.len();
+        let mut cx = Cx {
+            now,
+            id: self.id,
+            incarnation: self.incarnation,
+            speed: self.speed,
+            rng: &mut self.rng,
+            sent: &mut self.sent,
+            timers: &mut self.timers,
+            out,
+        };
+        self.actor.on(event, &mut cx);
+        for effect in &out[first..] {
+            let what = match effect {
+                Effect::Send(envelope) => What::Send(envelope),
+                Effect::Arm { timer, at, tick } => What::Arm { timer: *timer, at: *at, tick: *tick },
+                Effect::Disarm(timer) => What::Disarm(*timer),
+                Effect::Note(note) => What::Note(*note),
+            };
+            trace.record(now, self.id, what);
+        }
+        true
+    }
+
+    /// The machine went down: the actor forgets what only memory held (all, if `wiped`), its timers are gone, and its
+    /// next life begins with [`Input::Start`].
+    pub fn reboot(&mut self, wiped: bool) {
+        self.actor.reboot(wiped);
+        self.timers.clear();
+        self.incarnation += 1;
+    }
+
+    /// Sets how fast the machine works; 1 is normal.
+    pub fn set_speed(&mut self, speed: f64) {
+        self.speed = speed as f32;
+    }
+
+    /// True while the timer is armed. A host may drop one that is not, whenever it likes.
+    #[inline]
+    pub fn is_armed(&self, timer: Timer) -> bool {
+        self.timers.is_armed(timer)
+    }
+
+    /// The actor's number.
+    pub fn id(&self) -> ActorId {
+        self.id
+    }
+
+    /// How often the actor was rebooted.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// The actor, to read what it measured.
+    pub fn actor(&self) -> &A {
+        &self.actor
+    }
+}
+
+/// What an actor may ask for while it handles one event.
+pub struct Cx<'a, M, T> {
+    now: Time,
+    id: ActorId,
+    incarnation: u32,
+    speed: f32,
+    rng: &'a mut Rng,
+    sent: &'a mut u64,
+    timers: &'a mut Timers<T>,
+    out: &'a mut Effects<M, T>,
+}
+
+impl<M, T: Copy> Cx<'_, M, T> {
+    /// What time it is.
+    #[inline]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The actor's own number.
+    #[inline]
+    pub fn id(&self) -> ActorId {
+        self.id
+    }
+
+    /// How often the actor's machine went down and came up again.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
+    /// How fast the actor's machine works now; 1 is normal.
+    #[inline]
+    pub fn speed(&self) -> f64 {
+        f64::from(self.speed)
+    }
+
+    /// The actor's own stream of randomness.
+    #[inline]
+    pub fn rng(&mut self) -> &mut Rng {
+        self.rng
+    }
+
+    /// Sends a message. It may be lost; nobody will say so.
+    #[inline]
+    pub fn send(&mut self, to: ActorId, msg: M) {
+        let seq = *self.sent;
+        *self.sent += 1;
+        self.out.push(Effect::Send(Envelope { from: self.id, to, seq, msg }));
+    }
+
+    /// Asks to be told `tick` at `at`.
+    #[inline]
+    pub fn arm(&mut self, at: Time, tick: T) -> Timer {
+        let timer = self.timers.arm(tick);
+        self.out.push(Effect::Arm { timer, at, tick });
+        timer
+    }
+
+    /// Takes back [`arm`](Self::arm). Nothing happens if the timer has fired or was disarmed.
+    ///
+    /// Costs a store: the host is not asked to search its queue.
+    #[inline]
+    pub fn disarm(&mut self, timer: Timer) {
+        if self.timers.take(timer).is_some() {
+            self.out.push(Effect::Disarm(timer));
+        }
+    }
+
+    /// Remarks something in the trace.
+    #[inline]
+    pub fn note(&mut self, what: &'static str, subject: u64, value: u64) {
+        self.out.push(Effect::Note(Note { what, subject, value }));
+    }
+}
+
+/// The armed timers of one actor.
+///
+/// A handle is a slot and the slot's generation: disarming raises the generation, so what still lies in a host's queue
+/// is known to be dead when it comes up, and neither host has to find it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Timers<T> {
+    slots: Vec<Slot<T>>,
+    /// The first free slot; each free slot names the next.
+    free: u32,
+    /// The generation of slots not yet made: above every handle of an earlier life.
+    generation: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Slot<T> {
+    generation: u32,
+    state: SlotState<T>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum SlotState<T> {
+    Armed(T),
+    Free { next: u32 },
+}
+
+const NONE: u32 = u32::MAX;
+
+impl<T> Default for Timers<T> {
+    fn default() -> Self {
+        Timers { slots: Vec::new(), free: NONE, generation: 0 }
+    }
+}
+
+impl<T: Copy> Timers<T> {
+    #[inline]
+    fn arm(&mut self, tick: T) -> Timer {
+        if let Some(slot) = self.slots.get_mut(self.free as usize) {
+            let timer = Timer { slot: self.free, generation: slot.generation };
+            let SlotState::Free { next } = slot.state else { unreachable!("an armed slot on the free list") };
+            self.free = next;
+            slot.state = SlotState::Armed(tick);
+            return timer;
+        }
+        let slot = self.slots.len() as u32;
+        self.slots.push(Slot { generation: self.generation, state: SlotState::Armed(tick) });
+        Timer { slot, generation: self.generation }
+    }
+
+    #[inline]
+    fn take(&mut self, timer: Timer) -> Option<T> {
+        let slot = self.slots.get_mut(timer.slot as usize)?;
+        if slot.generation != timer.generation {
+            return None;
+        }
+        let SlotState::Armed(tick) = slot.state else { return None };
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.state = SlotState::Free { next: self.free };
+        self.free = timer.slot;
+        Some(tick)
+    }
+
+    #[inline]
+    fn is_armed(&self, timer: Timer) -> bool {
+        self.slots
+            .get(timer.slot as usize)
+            .is_some_and(|slot| slot.generation == timer.generation && matches!(slot.state, SlotState::Armed(_)))
+    }
+
+    fn clear(&mut self) {
+        let newest = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(self.generation);
+        *self = Timers { slots: Vec::new(), free: NONE, generation: newest.wrapping_add(1) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Message, Span};
+
+    /// Arms two timers at the start; the first to fire disarms the other and says so.
+    #[derive(Clone, Debug, Default)]
+    struct Alarm {
+        timers: Vec<Timer>,
+        heard: Vec<u8>,
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Beep;
+    impl Message for Beep {
+        fn kind(&self) -> &'static str {
+            "beep"
+        }
+    }
+
+    impl Actor for Alarm {
+        type Msg = Beep;
+        type Tick = u8;
+        fn on(&mut self, event: Event<Beep, u8>, cx: &mut Cx<'_, Beep, u8>) {
+            match event {
+                Event::Start => self.timers = vec![cx.arm(Time::ZERO, 1), cx.arm(cx.now() + Span::from_secs(1), 2)],
+                Event::Timer(tick) => {
+                    self.heard.push(tick);
+                    cx.disarm(self.timers[1]);
+                    cx.send(ActorId(9), Beep);
+                }
+                Event::Message { .. } => {}
+            }
+        }
+    }
+
+    fn started() -> (Cell<Alarm>, Vec<Timer>) {
+        let mut cell = Cell::new(ActorId(0), Alarm::default(), Rng::stream(1, "alarm"));
+        cell.step(Time::ZERO, Input::Start, &mut Vec::new(), &mut ());
+        let timers = cell.actor().timers.clone();
+        (cell, timers)
+    }
+
+    #[test]
+    fn a_disarmed_timer_runs_nothing() {
+        let (mut cell, timers) = started();
+        let mut out = Vec::new();
+        assert!(cell.step(Time::ZERO, Input::Fire(timers[0]), &mut out, &mut ()));
+        assert!(!cell.step(Time::ZERO, Input::Fire(timers[1]), &mut out, &mut ()));
+        assert!(!cell.step(Time::ZERO, Input::Fire(timers[0]), &mut out, &mut ()), "a timer fires once");
+        assert_eq!(cell.actor().heard, [1]);
+        assert_eq!(out.len(), 2, "one disarm, one message: {out:?}");
+    }
+
+    #[test]
+    fn timers_of_an_earlier_life_run_nothing_although_their_slots_are_used_again() {
+        let (mut cell, old) = started();
+        cell.reboot(false);
+        cell.step(Time::ZERO, Input::Start, &mut Vec::new(), &mut ());
+        for timer in old {
+            assert!(!cell.is_armed(timer));
+            assert!(!cell.step(Time::ZERO, Input::Fire(timer), &mut Vec::new(), &mut ()));
+        }
+        assert_eq!((cell.incarnation(), cell.actor().heard.len()), (1, 0));
+    }
+
+    #[test]
+    fn messages_are_counted_through_reboots() {
+        let (mut cell, timers) = started();
+        let mut out = Vec::new();
+        cell.step(Time::ZERO, Input::Fire(timers[0]), &mut out, &mut ());
+        cell.reboot(true);
+        cell.step(Time::ZERO, Input::Start, &mut out, &mut ());
+        let again = cell.actor().timers[0];
+        cell.step(Time::ZERO, Input::Fire(again), &mut out, &mut ());
+        let seqs: Vec<u64> = out
+            .iter()
+            .filter_map(|effect| if let Effect::Send(envelope) = effect { Some(envelope.seq) } else { None })
+            .collect();
+        assert_eq!(seqs, [0, 1]);
+    }
+}

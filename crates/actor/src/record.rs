@@ -1,0 +1,138 @@
+//! What a host writes down while it runs actors.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ActorId, Envelope, Event, MessageId, Note, Span, Time, Timer};
+
+/// Takes down a run as it happens.
+///
+/// The runner calls it, never an actor. Everything recorded between two [`What::Start`], [`What::Deliver`] or
+/// [`What::Fire`] of any actor was caused by the first of them.
+pub trait Recorder<M, T> {
+    /// Something happened to, or was done by, `actor` at `at`.
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>);
+}
+
+/// Takes nothing down, and costs nothing.
+impl<M, T> Recorder<M, T> for () {
+    #[inline]
+    fn record(&mut self, _: Time, _: ActorId, _: What<'_, M, T>) {}
+}
+
+impl<M, T, R: Recorder<M, T>> Recorder<M, T> for &mut R {
+    #[inline]
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
+        (**self).record(at, actor, what);
+    }
+}
+
+/// Takes down if it is there.
+impl<M, T, R: Recorder<M, T>> Recorder<M, T> for Option<R> {
+    #[inline]
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
+        if let Some(recorder) = self {
+            recorder.record(at, actor, what);
+        }
+    }
+}
+
+/// What there is to record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum What<'a, M, T> {
+    /// The actor began, for the `incarnation`-th time (from 0).
+    Start {
+        /// How often it had been rebooted.
+        incarnation: u32,
+    },
+    /// The actor took in a message.
+    Deliver(&'a Envelope<M>),
+    /// The actor took in a timer.
+    Fire(Timer, T),
+    /// The actor sent a message.
+    Send(&'a Envelope<M>),
+    /// The actor armed a timer.
+    Arm {
+        /// Its handle.
+        timer: Timer,
+        /// When it is to fire.
+        at: Time,
+        /// What the actor will be told.
+        tick: T,
+    },
+    /// The actor disarmed a timer.
+    Disarm(Timer),
+    /// The actor remarked something.
+    Note(Note),
+    /// The network decided what becomes of a message that `actor` sent; recorded unless it is simply delivered.
+    Fate(MessageId, Fate),
+    /// Something was done to the machine of `actor`.
+    Power(Power),
+}
+
+/// What a network does with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// It arrives after this long.
+    Deliver(Span),
+    /// It never arrives.
+    Lost(Cause),
+    /// It arrives twice, after these spans.
+    Duplicate(Span, Span),
+    /// It is kept back, and arrives at this time.
+    Hold(Time),
+}
+
+/// Why a message was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The link dropped it by chance.
+    Loss,
+    /// A partition stood between.
+    Partition,
+    /// The receiver's machine was down.
+    Down,
+    /// A queue was full.
+    Full,
+    /// Nobody has that number.
+    Nobody,
+}
+
+impl Cause {
+    /// One word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Loss => "loss",
+            Cause::Partition => "partition",
+            Cause::Down => "down",
+            Cause::Full => "full",
+            Cause::Nobody => "nobody",
+        }
+    }
+}
+
+/// What can be done to the machine of an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Power {
+    /// It goes down: memory is lost, the disk is kept. Messages to it are lost while it is down.
+    Crash,
+    /// It goes down and its disk is lost.
+    Wipe,
+    /// It comes up again.
+    Restart,
+    /// It stands still: what arrives waits.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It works at this multiple of its speed: 1 is normal, 0.5 takes twice as long.
+    Speed(f64),
+}
+
+impl<M, T> Event<M, T> {
+    /// The message, if it is one.
+    pub fn message(&self) -> Option<(ActorId, &M)> {
+        match self {
+            Event::Message { from, msg } => Some((*from, msg)),
+            _ => None,
+        }
+    }
+}

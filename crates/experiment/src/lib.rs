@@ -1,0 +1,1 @@
+//! The experiment file: schema, parsing with positions, validation, importers

@@ -1,0 +1,361 @@
+//! What actors measure, each for itself. A report reads it when the run has ended and adds it up.
+
+use std::fmt;
+
+use meshsim_actor::{Span, Time};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::ServiceId;
+
+/// Why a request or a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Failure {
+    /// The instance's queue was full, or the instance was gone when the request arrived.
+    Refused,
+    /// The service failed, or something that it called.
+    Error,
+    /// No answer came in time.
+    Timeout,
+    /// The node that was to answer went down.
+    Lost,
+    /// There was no instance to call.
+    NoInstance,
+}
+
+impl Failure {
+    /// All of them, in the order in which they are reported.
+    pub const ALL: [Failure; 5] =
+        [Failure::Refused, Failure::Error, Failure::Timeout, Failure::Lost, Failure::NoInstance];
+
+    /// For people and for JSON keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Failure::Refused => "refused",
+            Failure::Error => "error",
+            Failure::Timeout => "timeout",
+            Failure::Lost => "lost",
+            Failure::NoInstance => "no_instance",
+        }
+    }
+}
+
+/// How often each [`Failure`] happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures([u64; 5]);
+
+impl Failures {
+    /// One more.
+    pub fn count(&mut self, failure: Failure) {
+        self.0[failure as usize] += 1;
+    }
+
+    /// How often it happened.
+    pub fn of(&self, failure: Failure) -> u64 {
+        self.0[failure as usize]
+    }
+
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Adds another count to this one.
+    pub fn merge(&mut self, other: &Failures) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// What became of the requests of one target of a load.
+///
+/// `offered - done - failed` were still under way when the run ended. Requests of the warm-up are counted in
+/// `warmup` alone.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Planned after the warm-up.
+    pub offered: u64,
+    /// Answered.
+    pub done: u64,
+    /// Not answered, by reason.
+    pub failed: Failures,
+    /// Planned in the warm-up.
+    pub warmup: u64,
+    /// Tries beyond the first.
+    pub retries: u64,
+    /// Latency of what was done, from the planned moment.
+    pub latency: Histogram,
+    /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
+    pub uncorrected: Histogram,
+    /// The course of it: one for each [`Load::window`](crate::model::Load::window) since the load's start, by planned
+    /// moment. At most [`WINDOWS_MAX`](crate::measure::WINDOWS_MAX); what comes later is counted into the last.
+    pub windows: Vec<Window>,
+}
+
+/// Bound of [`Tally::windows`]: a day of seconds.
+pub const WINDOWS_MAX: usize = 86_400;
+
+/// What was planned in one window, and what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Planned in it.
+    pub offered: u64,
+    /// Of these, answered.
+    pub done: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Sum of the latencies of those answered, in nanoseconds.
+    pub latency_sum_ns: u64,
+    /// The longest of them, in nanoseconds.
+    pub latency_max_ns: u64,
+}
+
+impl Tally {
+    /// Adds another tally to this one: the targets of a load, the loads of a run.
+    pub fn merge(&mut self, other: &Tally) {
+        self.offered += other.offered;
+        self.done += other.done;
+        self.failed.merge(&other.failed);
+        self.warmup += other.warmup;
+        self.retries += other.retries;
+        self.latency.merge(&other.latency);
+        self.uncorrected.merge(&other.uncorrected);
+        if self.windows.len() < other.windows.len() {
+            self.windows.resize(other.windows.len(), Window::default());
+        }
+        for (mine, theirs) in self.windows.iter_mut().zip(&other.windows) {
+            mine.offered += theirs.offered;
+            mine.done += theirs.done;
+            mine.failed += theirs.failed;
+            mine.latency_sum_ns += theirs.latency_sum_ns;
+            mine.latency_max_ns = mine.latency_max_ns.max(theirs.latency_max_ns);
+        }
+    }
+}
+
+/// What the instances of one service on one node did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Served {
+    /// Requests that arrived.
+    pub arrived: u64,
+    /// Answered well.
+    pub done: u64,
+    /// Answered badly, by reason.
+    pub failed: Failures,
+    /// Dropped unanswered, because their deadline had passed: the caller had given up.
+    pub expired: u64,
+    /// From arrival to reply, of what was done.
+    pub latency: Histogram,
+    /// Time that requests waited for a slot, summed, in nanoseconds.
+    pub waited_ns: u64,
+    /// Time that slots were taken, summed over slots, in nanoseconds.
+    pub busy_ns: u64,
+    /// Time that slots were there (instances ready times their slots), in nanoseconds. Utilisation is
+    /// `busy_ns / slot_ns`.
+    pub slot_ns: u64,
+    /// Most requests that waited at one instance at once.
+    pub queue_peak: u32,
+}
+
+impl Served {
+    /// Adds what another node did for the same service.
+    pub fn merge(&mut self, other: &Served) {
+        self.arrived += other.arrived;
+        self.done += other.done;
+        self.failed.merge(&other.failed);
+        self.expired += other.expired;
+        self.latency.merge(&other.latency);
+        self.waited_ns += other.waited_ns;
+        self.busy_ns += other.busy_ns;
+        self.slot_ns += other.slot_ns;
+        self.queue_peak = self.queue_peak.max(other.queue_peak);
+    }
+}
+
+/// What became of one operation, as the coordinator saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperationHistory {
+    /// Its place in [`Mesh::operations`](crate::Mesh::operations); `None` for a repair, which the coordinator decides
+    /// by itself when a node dies or comes back.
+    pub operation: Option<usize>,
+    /// What it was: `deploy`, ..., `repair`.
+    pub verb: &'static str,
+    /// To which service.
+    pub service: ServiceId,
+    /// When it began.
+    pub began: Time,
+    /// Its steps, in order.
+    pub steps: Vec<StepHistory>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+impl OperationHistory {
+    /// When every node had acknowledged its last step, if they all did.
+    pub fn settled(&self) -> Option<Time> {
+        if self.ending == Ending::Running { None } else { self.steps.iter().map(|s| s.settled).max().flatten() }
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Ending {
+    /// It has not.
+    Running,
+    /// It reached what was wanted.
+    Reached,
+    /// It made as many steps as it was allowed; this much was left (wanted minus reached).
+    Stopped {
+        /// What was left.
+        residual: f64,
+    },
+    /// Its rounding cannot come nearer; this much was left.
+    Stuck {
+        /// What was left.
+        residual: f64,
+    },
+    /// Another operation of the same kind on the same service took its place.
+    Replaced,
+    /// It could not begin: the service is not deployed (or, for deploy, is already).
+    Refused,
+}
+
+/// One numbered step: decided once, broadcast, applied exactly once, acknowledged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepHistory {
+    /// Its number: 1, 2, 3, ... over all services.
+    pub n: u64,
+    /// The service's generation with it.
+    pub generation: u64,
+    /// When it was decided.
+    pub decided: Time,
+    /// When the last node of its audience had acknowledged it.
+    pub settled: Option<Time>,
+    /// S after it, in the recurrence.
+    pub s: f64,
+    /// S after it, in whole instances.
+    pub instances: u32,
+    /// Of these, how many found no node with room.
+    pub unplaced: u32,
+    /// C after it.
+    pub c: f64,
+    /// V after it, in the recurrence.
+    pub v: f64,
+    /// V after it, as the mean over whole instances; NaN without instances is written as 0.
+    pub v_mean: f64,
+    /// Messages sent for it, the first time to each node.
+    pub sent: u64,
+    /// Messages sent for it again.
+    pub resent: u64,
+    /// Acknowledgements that covered it first, one for each node.
+    pub acks: u64,
+}
+
+/// A histogram of spans: three significant digits, from 1 ns to about an hour; longer ones count as that.
+///
+/// (HdrHistogram, Gil Tene; the sum is kept beside it, so that the mean is exact.)
+#[derive(Clone)]
+pub struct Histogram {
+    counts: Option<Box<hdrhistogram::Histogram<u64>>>,
+    sum_ns: u128,
+}
+
+/// The longest span that a [`Histogram`] tells apart.
+pub const HISTOGRAM_MAX: Span = Span::from_secs(3600);
+
+impl Default for Histogram {
+    /// Empty; takes no memory until something is recorded.
+    fn default() -> Self {
+        Histogram { counts: None, sum_ns: 0 }
+    }
+}
+
+impl Histogram {
+    fn counts_mut(&mut self) -> &mut hdrhistogram::Histogram<u64> {
+        self.counts.get_or_insert_with(|| {
+            let mut counts = hdrhistogram::Histogram::new_with_bounds(1, 4096, 3).expect("bounds are valid");
+            counts.auto(true);
+            Box::new(counts)
+        })
+    }
+
+    /// Takes one span in.
+    pub fn record(&mut self, span: Span) {
+        self.record_n(span, 1);
+    }
+
+    fn record_n(&mut self, span: Span, n: u64) {
+        let ns = span.min(HISTOGRAM_MAX).nanos();
+        self.sum_ns += u128::from(span.nanos()) * u128::from(n);
+        self.counts_mut().record_n(ns, n).expect("the histogram grows by itself");
+    }
+
+    /// How many spans it holds.
+    pub fn count(&self) -> u64 {
+        self.counts.as_ref().map_or(0, |c| c.len())
+    }
+
+    /// Their exact mean; zero if there are none.
+    pub fn mean(&self) -> Span {
+        Span::from_nanos((self.sum_ns / u128::from(self.count().max(1))) as u64)
+    }
+
+    /// The span below which the share `q` of them lies (0 to 1); zero if there are none.
+    pub fn quantile(&self, q: f64) -> Span {
+        Span::from_nanos(self.counts.as_ref().map_or(0, |c| c.value_at_quantile(q)))
+    }
+
+    /// The longest.
+    pub fn max(&self) -> Span {
+        Span::from_nanos(self.counts.as_ref().map_or(0, |c| c.max()))
+    }
+
+    /// Takes in all that another one holds.
+    pub fn merge(&mut self, other: &Histogram) {
+        if let Some(counts) = &other.counts {
+            self.sum_ns += other.sum_ns;
+            self.counts_mut().add(&**counts).expect("the histogram grows by itself");
+        }
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} spans, mean {}", self.count(), self.mean())
+    }
+}
+
+/// What goes over a wire or into a file: the filled buckets.
+#[derive(Serialize, Deserialize)]
+struct Buckets {
+    sum_ns: u128,
+    filled: Vec<(u64, u64)>,
+}
+
+impl Serialize for Histogram {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let filled = self
+            .counts
+            .iter()
+            .flat_map(|counts| counts.iter_recorded())
+            .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+            .collect();
+        Buckets { sum_ns: self.sum_ns, filled }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let buckets = Buckets::deserialize(deserializer)?;
+        let mut histogram = Histogram::default();
+        for (ns, count) in buckets.filled {
+            if ns > HISTOGRAM_MAX.nanos() * 2 {
+                return Err(D::Error::custom("a bucket beyond the range of the histogram"));
+            }
+            histogram.record_n(Span::from_nanos(ns), count);
+        }
+        histogram.sum_ns = buckets.sum_ns;
+        Ok(histogram)
+    }
+}

@@ -1,0 +1,507 @@
+//! What a mesh is made of: plain data, checked by whoever makes it (the experiment file, or a program).
+//!
+//! Everything refers to everything else by index, so that no name is compared while a run goes on.
+
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Dist, Span, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::program::Program;
+
+/// The coordinator's number among the actors. Nodes follow it, then clients.
+pub const COORDINATOR: ActorId = ActorId(0);
+
+/// A service's place in [`Mesh::services`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServiceId(pub u16);
+
+impl ServiceId {
+    /// The number as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// An endpoint's place in [`Service::endpoints`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndpointId(pub u16);
+
+impl EndpointId {
+    /// The number as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All that the actors of a run know from the start. Shared by all of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Mesh {
+    /// Names of the zones that nodes and clients stand in.
+    pub zones: Vec<String>,
+    /// The machines; node `i` is actor `1 + i`.
+    pub nodes: Vec<NodeSpec>,
+    /// What runs on them.
+    pub services: Vec<Service>,
+    /// What is asked of them; load `i` is offered by actor `1 + nodes + i`.
+    pub loads: Vec<Load>,
+    /// What is done to them, by rising [`Operation::at`].
+    pub operations: Vec<Operation>,
+    /// How the coordinator works.
+    pub control: Control,
+}
+
+impl Mesh {
+    /// The actor that is node `index`.
+    pub fn node_actor(&self, index: usize) -> ActorId {
+        ActorId(1 + index as u32)
+    }
+
+    /// The node that is this actor, if it is one.
+    pub fn node_index(&self, actor: ActorId) -> Option<usize> {
+        actor.index().checked_sub(1).filter(|index| *index < self.nodes.len())
+    }
+
+    /// The actor that offers load `index`.
+    pub fn client_actor(&self, index: usize) -> ActorId {
+        ActorId(1 + (self.nodes.len() + index) as u32)
+    }
+
+    /// How many actors there are: the coordinator, the nodes, the clients.
+    pub fn actor_count(&self) -> usize {
+        1 + self.nodes.len() + self.loads.len()
+    }
+
+    /// An actor's name for people, unique in the mesh: `coordinator`, the node's or the load's name.
+    pub fn actor_name(&self, actor: ActorId) -> &str {
+        match actor.index() {
+            0 => "coordinator",
+            i if i <= self.nodes.len() => &self.nodes[i - 1].name,
+            i => self.loads.get(i - 1 - self.nodes.len()).map_or("nobody", |load| &load.name),
+        }
+    }
+
+    /// An actor's zone, as an index into [`Mesh::zones`]. The coordinator stands in the first.
+    pub fn actor_zone(&self, actor: ActorId) -> u16 {
+        match actor.index() {
+            0 => 0,
+            i if i <= self.nodes.len() => self.nodes[i - 1].zone,
+            i => self.loads.get(i - 1 - self.nodes.len()).map_or(0, |load| load.zone),
+        }
+    }
+
+    /// A service by its number.
+    pub fn service(&self, id: ServiceId) -> &Service {
+        &self.services[id.index()]
+    }
+}
+
+/// A machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: String,
+    /// Cores; instances reserve shares of them ([`Service::cpu`]).
+    pub cores: f64,
+    /// Where it stands: an index into [`Mesh::zones`].
+    pub zone: u16,
+}
+
+/// An independently deployable component.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// S: instances when it is deployed.
+    pub instances: u32,
+    /// C: requests that one instance serves at once, when it is deployed. A real number in the recurrence; an instance
+    /// has `max(1, round(C))` slots.
+    pub capacity: f64,
+    /// C never goes below this.
+    pub capacity_min: f64,
+    /// C never goes above this.
+    pub capacity_max: f64,
+    /// V: version when it is deployed.
+    pub version: u32,
+    /// Cores that one instance reserves on its node.
+    pub cpu: f64,
+    /// From the creation of an instance until it takes requests.
+    pub start_delay: Span,
+    /// Requests that may wait at one instance; the next is refused.
+    pub queue: u32,
+    /// How its callers choose one of its instances.
+    pub balancer: Balancer,
+    /// Names of its endpoints.
+    pub endpoints: Vec<String>,
+    /// What the endpoints do, by rising [`Behaviour::from_version`]; the first holds for all earlier versions too.
+    pub behaviours: Vec<Behaviour>,
+}
+
+impl Service {
+    /// What an endpoint does in an instance of this version.
+    #[inline]
+    pub fn endpoint(&self, version: u32, endpoint: EndpointId) -> &Endpoint {
+        let behaviour = match self.behaviours.as_slice() {
+            [only] => only,
+            all => all.iter().rev().find(|b| b.from_version <= version).unwrap_or(&all[0]),
+        };
+        &behaviour.endpoints[endpoint.index()]
+    }
+}
+
+/// What a service does from some version on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Behaviour {
+    /// The first version that behaves so.
+    pub from_version: u32,
+    /// One for each of [`Service::endpoints`], in the same order.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What an endpoint does with a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The script, as a person thinks of it.
+    pub script: Vec<Step>,
+    /// The script, as a node runs it.
+    pub program: Program,
+    /// Probability that a request whose script succeeded fails all the same.
+    pub errors: f64,
+    /// Size of the reply.
+    pub response_bytes: u32,
+}
+
+impl Endpoint {
+    /// An endpoint that runs this script, never fails by itself and answers with 1 KiB.
+    pub fn new(script: Vec<Step>) -> Self {
+        Endpoint { program: Program::compile(&script), script, errors: 0.0, response_bytes: 1024 }
+    }
+}
+
+/// One line of a script. Lines run one after the other; the request keeps its slot through all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// Computes for this long; a slow machine takes longer.
+    Work(Dist),
+    /// Waits for this long, whatever the machine.
+    Sleep(Dist),
+    /// Calls another service and waits for the answer.
+    Call(Call),
+    /// Runs scripts side by side and waits for all of them.
+    Parallel(Vec<Vec<Step>>),
+}
+
+/// A call of another service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Whom.
+    pub service: ServiceId,
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Probability that the call is made at all.
+    pub probability: f64,
+    /// How many times, one after the other.
+    pub count: u32,
+    /// Size of the request.
+    pub request_bytes: u32,
+    /// If it fails, go on as if it had not been made.
+    pub optional: bool,
+    /// Timeout and retries.
+    pub policy: CallPolicy,
+}
+
+/// What a caller does about a call that does not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallPolicy {
+    /// Give one try up after this long. `None`: wait for ever.
+    pub timeout: Option<Span>,
+    /// Tries after the first.
+    pub retries: u32,
+    /// How long to wait before them, and how many are allowed.
+    pub retry: Retry,
+}
+
+impl Default for CallPolicy {
+    /// 15 s, as Envoy's route timeout; no retries.
+    fn default() -> Self {
+        CallPolicy { timeout: Some(Span::from_secs(15)), retries: 0, retry: Retry::default() }
+    }
+}
+
+/// Backoff and budget of retries.
+///
+/// The `n`-th retry waits uniformly in `[0, (2^n - 1) * base)`, at most `cap` (Envoy's `retry_back_off`). It is made
+/// only while the caller's retries under way to that service are below `max(budget_min, budget * active)` (Envoy's
+/// `retry_budget`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Envoy's default: 25 ms.
+    pub base: Span,
+    /// Envoy's default: ten times the base.
+    pub cap: Span,
+    /// Share of the requests under way that may be retries. Envoy's default: 0.2.
+    pub budget: f64,
+    /// Retries that are allowed however few requests are under way. Envoy's default: 3.
+    pub budget_min: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry { base: Span::from_millis(25), cap: Span::from_millis(250), budget: 0.2, budget_min: 3 }
+    }
+}
+
+/// How a caller chooses among the instances of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Balancer {
+    /// Each equally likely.
+    Random,
+    /// In turn.
+    RoundRobin,
+    /// The one of two random ones (with replacement) with fewer of this caller's requests under way; the first wins a
+    /// tie. (Envoy's `LEAST_REQUEST`, its default where `least_request` is configured.)
+    #[default]
+    LeastRequest,
+    /// The one of two distinct random ones with the lower `estimate * (pending + 1)`, where the estimate is a peak-
+    /// sensitive moving average of its latency. (Linkerd's balancer: decay 10 s, start 30 ms.)
+    PeakEwma {
+        /// Time constant with which a slow sample is forgotten.
+        decay: Span,
+        /// Estimate of an instance not yet heard of.
+        start: Span,
+    },
+}
+
+/// Requests offered to entry services, in open loop: what is planned is sent, however slow the answers are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Load {
+    /// Its name.
+    pub name: String,
+    /// Where its client stands: an index into [`Mesh::zones`].
+    pub zone: u16,
+    /// The first moment at which a request may be planned.
+    pub start: Time,
+    /// No request is planned at or after this.
+    pub end: Time,
+    /// When requests are planned, counted from `start`.
+    pub arrivals: Arrivals,
+    /// What is asked for, by weight.
+    pub mix: Vec<Target>,
+    /// Timeout and retries of the client.
+    pub policy: CallPolicy,
+    /// Travels with the request: a server drops work whose caller has given up. Counted from the planned time.
+    pub deadline: Option<Span>,
+    /// Requests planned before `start + warmup` are offered but not measured.
+    pub warmup: Span,
+    /// Length of the windows of [`Tally::windows`](crate::measure::Tally::windows).
+    pub window: Span,
+}
+
+/// One kind of request of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The entry service.
+    pub service: ServiceId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// Its share, relative to the other targets.
+    pub weight: f64,
+    /// Size of the request.
+    pub request_bytes: u32,
+}
+
+/// When requests are planned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Arrivals {
+    /// By a rate that may change over time.
+    Rate {
+        /// Evenly, or at random.
+        process: Process,
+        /// The rate, piece by piece. After the last piece nothing more is planned.
+        stages: Arc<[Stage]>,
+    },
+    /// At given moments, rising, counted from the load's start.
+    Stamps(Arc<[Span]>),
+}
+
+impl Arrivals {
+    /// One rate for ever.
+    pub fn steady(process: Process, per_second: f64) -> Self {
+        Arrivals::Rate { process, stages: Arc::new([Stage { length: Span::MAX, from: per_second, to: per_second }]) }
+    }
+}
+
+/// How a rate becomes moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Process {
+    /// Evenly spaced.
+    Constant,
+    /// At random, independent of each other.
+    Poisson,
+}
+
+/// A piece of a rate: linear from one value to another.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// How long it lasts.
+    pub length: Span,
+    /// Requests per second at its beginning.
+    pub from: f64,
+    /// Requests per second at its end.
+    pub to: f64,
+}
+
+/// Something the coordinator is told to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// When.
+    pub at: Time,
+    /// To which service.
+    pub service: ServiceId,
+    /// What.
+    pub change: Change,
+    /// Time between the steps of a recurrence.
+    pub every: Span,
+    /// Most steps; `None`: until it has settled.
+    pub times: Option<u32>,
+}
+
+/// What an operation changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// Bring the service up as its [`Service`] says.
+    Deploy,
+    /// Take all its instances away.
+    Undeploy,
+    /// `S' = S + rate (to - S)`.
+    Extend {
+        /// T: instances wanted in the end.
+        to: u32,
+        /// a, above 0.
+        rate: f64,
+        /// How the real S becomes whole instances.
+        rounding: Rounding,
+        /// Which S the recurrence starts from.
+        feedback: Feedback,
+    },
+    /// `C' = C * by`, within the service's limits.
+    Scale {
+        /// b, above 0.
+        by: f64,
+    },
+    /// `V' = V + rate (to - V)`.
+    Update {
+        /// U: version wanted in the end.
+        to: u32,
+        /// g, above 0.
+        rate: f64,
+        /// Which instances move in a step.
+        strategy: Strategy,
+    },
+}
+
+impl Change {
+    /// The operation's name.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Change::Deploy => "deploy",
+            Change::Undeploy => "undeploy",
+            Change::Extend { .. } => "extend",
+            Change::Scale { .. } => "scale",
+            Change::Update { .. } => "update",
+        }
+    }
+}
+
+/// How a real number of instances becomes a whole one: once, for the whole mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rounding {
+    /// The step is rounded away from zero: it always arrives.
+    #[default]
+    Away,
+    /// The step is rounded to the nearest whole number, halves away from zero.
+    Nearest,
+    /// The step is rounded toward minus infinity.
+    Floor,
+    /// S stays real; only what the nodes get is rounded (to the nearest).
+    Carry,
+    /// The step is rounded up with its fraction as probability, else down.
+    Stochastic,
+}
+
+/// Which S an extend starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Feedback {
+    /// What the coordinator has decided.
+    #[default]
+    Commanded,
+    /// What the nodes last reported: late by the network, and by whatever was lost.
+    Observed,
+}
+
+/// Which instances move to the new version in a step of an update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Strategy {
+    /// Each old one with probability `rate`.
+    Bernoulli,
+    /// `ceil(rate * old)` of them.
+    Batch,
+    /// As a Kubernetes Deployment: at most `ceil(N * max_surge)` more than N instances, at most
+    /// `floor(N * max_unavailable)` fewer ready ones; both zero means one unavailable. A step is taken whenever the
+    /// nodes' reports allow one.
+    Rolling {
+        /// Share of N.
+        max_surge: f64,
+        /// Share of N.
+        max_unavailable: f64,
+    },
+    /// By step: the share of all instances that is new after it.
+    Canary {
+        /// Rising, in (0, 1].
+        weights: Arc<[f64]>,
+    },
+}
+
+/// How the coordinator and the nodes keep in touch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Control {
+    /// How instances are put on nodes.
+    pub placement: Placement,
+    /// Time between two heartbeats of a node.
+    pub heartbeat: Span,
+    /// Heartbeats that may be missing before a node counts as dead.
+    pub missed: u32,
+    /// The first resend of a step that was not acknowledged comes after this long; each further one after twice as
+    /// long, with jitter.
+    pub resend: Span,
+    /// ... but never after more than this.
+    pub resend_cap: Span,
+    /// Changes of endpoints are gathered for this long before callers are told. (Istio's `PILOT_DEBOUNCE_AFTER` is
+    /// 100 ms.)
+    pub debounce: Span,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Control {
+            placement: Placement::Spread,
+            heartbeat: Span::from_secs(1),
+            missed: 3,
+            resend: Span::from_millis(500),
+            resend_cap: Span::from_secs(5),
+            debounce: Span::from_millis(100),
+        }
+    }
+}
+
+/// How instances are put on nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Placement {
+    /// Evenly by cores: each node's share is rounded by largest remainder.
+    #[default]
+    Spread,
+    /// On as few nodes as possible: the fullest that still has room (best fit).
+    BinPack,
+}

@@ -1,0 +1,1 @@
+//! Histograms, summary and verdicts of a run

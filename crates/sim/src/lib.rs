@@ -1,0 +1,1 @@
+//! The virtual-time host: event queue, links, clock
