@@ -179,7 +179,13 @@ mod tests {
             (Dist::Pareto { scale: ms(4), shape: 5.0 }, 1.0 / 15.0),
             (Dist::Erlang { k: 4, mean: ms(5) }, 0.25),
             // Balanced means, cs2 = 4.
-            (Dist::Hyper(Arc::new([(0.887_298_334, ms(5).scaled(0.563_508_327)), (0.112_701_666, ms(5).scaled(4.436_491_673))])), 4.0),
+            (
+                Dist::Hyper(Arc::new([
+                    (0.887_298_334, ms(5).scaled(0.563_508_327)),
+                    (0.112_701_666, ms(5).scaled(4.436_491_673)),
+                ])),
+                4.0,
+            ),
             (Dist::Table(Arc::new([ms(1), ms(9)])), 16.0 / 25.0),
         ]
     }
@@ -208,7 +214,10 @@ mod tests {
         // A new version of `rand_distr` that draws otherwise would change every result: see here first.
         let shown: Vec<u64> =
             all().iter().map(|(dist, _)| dist.sample(&mut Rng::stream(3, "pinned")).nanos()).collect();
-        assert_eq!(shown, [5_000_000, 6_995_169, 5_578_565, 11_792_374, 7_826_626, 5_718_362, 5_349_255, 756_410, 1_000_000]);
+        assert_eq!(
+            shown,
+            [5_000_000, 6_995_169, 5_578_565, 11_792_374, 7_826_626, 5_718_362, 5_349_255, 756_410, 1_000_000]
+        );
     }
 
     #[test]

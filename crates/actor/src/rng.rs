@@ -102,8 +102,16 @@ mod tests {
         // If this fails, every seed of every user means another run: that is a breaking change.
         let mut named = Rng::stream(7, "node-3");
         let mut keyed = Rng::keyed(7, 1, 2);
-        assert_eq!([named.next_u64(), named.next_u64()], [3_717_117_123_612_794_411, 1_933_622_814_929_193_058], "named");
-        assert_eq!([keyed.next_u64(), keyed.next_u64()], [1_650_130_498_521_868_778, 6_266_275_686_679_466_008], "keyed");
+        assert_eq!(
+            [named.next_u64(), named.next_u64()],
+            [3_717_117_123_612_794_411, 1_933_622_814_929_193_058],
+            "named"
+        );
+        assert_eq!(
+            [keyed.next_u64(), keyed.next_u64()],
+            [1_650_130_498_521_868_778, 6_266_275_686_679_466_008],
+            "keyed"
+        );
     }
 
     #[test]

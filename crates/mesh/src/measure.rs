@@ -179,8 +179,8 @@ pub struct OperationHistory {
     /// Its place in [`Mesh::operations`](crate::Mesh::operations); `None` for a repair, which the coordinator decides
     /// by itself when a node dies or comes back.
     pub operation: Option<usize>,
-    /// What it was: `deploy`, ..., `repair`.
-    pub verb: &'static str,
+    /// What it was.
+    pub verb: Verb,
     /// To which service.
     pub service: ServiceId,
     /// When it began.
@@ -195,6 +195,38 @@ impl OperationHistory {
     /// When every node had acknowledged its last step, if they all did.
     pub fn settled(&self) -> Option<Time> {
         if self.ending == Ending::Running { None } else { self.steps.iter().map(|s| s.settled).max().flatten() }
+    }
+}
+
+/// What an operation is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// A service's instances come up.
+    Deploy,
+    /// They go away.
+    Undeploy,
+    /// `S' = S + a (T - S)`.
+    Extend,
+    /// `C' = C * b`.
+    Scale,
+    /// `V' = V + g (U - V)`.
+    Update,
+    /// The coordinator's own: instances of a dead node are placed elsewhere.
+    Repair,
+}
+
+impl Verb {
+    /// In one word, for people and for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verb::Deploy => "deploy",
+            Verb::Undeploy => "undeploy",
+            Verb::Extend => "extend",
+            Verb::Scale => "scale",
+            Verb::Update => "update",
+            Verb::Repair => "repair",
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::measure::Verb;
 use crate::program::Program;
 
 /// The coordinator's number among the actors. Nodes follow it, then clients.
@@ -404,13 +405,13 @@ pub enum Change {
 
 impl Change {
     /// The operation's name.
-    pub fn verb(&self) -> &'static str {
+    pub fn verb(&self) -> Verb {
         match self {
-            Change::Deploy => "deploy",
-            Change::Undeploy => "undeploy",
-            Change::Extend { .. } => "extend",
-            Change::Scale { .. } => "scale",
-            Change::Update { .. } => "update",
+            Change::Deploy => Verb::Deploy,
+            Change::Undeploy => Verb::Undeploy,
+            Change::Extend { .. } => Verb::Extend,
+            Change::Scale { .. } => Verb::Scale,
+            Change::Update { .. } => Verb::Update,
         }
     }
 }
