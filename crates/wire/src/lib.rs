@@ -1,1 +1,255 @@
-//! Messages as bytes: the only crate that knows bincode
+//! Messages as bytes: the only crate that knows bincode.
+//!
+//! A value is written through serde in bincode 2's standard configuration (little-endian, variable-length integers).
+//! The bytes do not describe themselves: whoever reads must know the type, and nothing that is sent may use serde's
+//! `tag`, `untagged`, `flatten` or `skip`.
+//!
+//! Bytes from outside are not trusted. [`decode`] never panics and its work is bounded by the length of what it is
+//! given: see [`Error`] for what it refuses, and [`guard`] for the two bounds that bincode does not have.
+
+mod guard;
+
+use std::cell::Cell;
+
+use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
+use bincode::de::read::Reader;
+use bincode::enc::write::Writer;
+use bincode::error::{DecodeError, EncodeError};
+use bincode::serde::{OwnedSerdeDecoder, encode_into_writer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::guard::Guard;
+
+/// Most bytes of one value. A longer one is neither written nor read; while reading, it also bounds what a forged
+/// length can make the reader set aside.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Most levels of nesting in a value that is read. Bounds the stack.
+pub const DEPTH_MAX: u32 = 64;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<MESSAGE_BYTES_MAX>> =
+    config::standard().with_limit::<MESSAGE_BYTES_MAX>();
+
+/// Why a value could not be written, or bytes are not a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The value takes more than [`MESSAGE_BYTES_MAX`], or the bytes claim one that does.
+    #[error("longer than {MESSAGE_BYTES_MAX} bytes")]
+    TooLong,
+    /// The type cannot be written: a sequence of unknown length, or an error of the type's own `Serialize`.
+    #[error("cannot be written: {0}")]
+    Unwritable(String),
+    /// The value is not complete.
+    #[error("ends too early")]
+    Truncated,
+    /// The value is complete, and something follows.
+    #[error("{0} bytes too many")]
+    Trailing(usize),
+    /// More elements are claimed than there are bytes.
+    #[error("claims more elements than it has bytes")]
+    TooMany,
+    /// Nested deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX} levels")]
+    TooDeep,
+    /// Not a value of this type.
+    #[error("malformed: {0}")]
+    Malformed(String),
+}
+
+/// Appends `value` to `out`. On an error `out` is as it was.
+#[inline]
+pub fn encode_into<M: Serialize + ?Sized>(value: &M, out: &mut Vec<u8>) -> Result<(), Error> {
+    let start = out.len();
+    encode_into_writer(value, Appender { out, start }, CONFIG).map_err(|error| {
+        out.truncate(start);
+        match error {
+            EncodeError::UnexpectedEnd => Error::TooLong,
+            EncodeError::OtherString(text) => Error::Unwritable(text),
+            other => Error::Unwritable(other.to_string()),
+        }
+    })
+}
+
+/// Reads the value that `bytes` are: all of them.
+///
+/// A sequence or map may not claim more elements than there are bytes, also summed over all sequences of the value. So
+/// a sequence of values that take no bytes (units) cannot be read back once it is longer than its surroundings; no
+/// message holds one.
+pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Error> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(Error::TooLong);
+    }
+    let mut input = Input { rest: bytes };
+    let (elements, refused) = (Cell::new(bytes.len()), Cell::new(None));
+    let mut decoder = OwnedSerdeDecoder::from_reader(&mut input, CONFIG);
+    let value = M::deserialize(Guard::new(decoder.as_deserializer(), &elements, &refused));
+    match (value, refused.into_inner()) {
+        (_, Some(refused)) => Err(refused),
+        (Ok(value), None) if input.rest.is_empty() => Ok(value),
+        (Ok(_), None) => Err(Error::Trailing(input.rest.len())),
+        (Err(DecodeError::UnexpectedEnd { .. }), None) => Err(Error::Truncated),
+        (Err(DecodeError::LimitExceeded), None) => Err(Error::TooLong),
+        (Err(DecodeError::OtherString(text)), None) => Err(Error::Malformed(text)),
+        (Err(other), None) => Err(Error::Malformed(format!("{other:?}"))),
+    }
+}
+
+/// Appends, up to the limit: bincode checks its own only while reading.
+struct Appender<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl Writer for Appender<'_> {
+    #[inline(always)]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        if self.out.len() - self.start + bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(EncodeError::UnexpectedEnd);
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Reads a slice and shows what is left of it, which bincode's own reader keeps to itself.
+struct Input<'a> {
+    rest: &'a [u8],
+}
+
+impl Reader for Input<'_> {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
+        let Some((head, rest)) = self.rest.split_at_checked(bytes.len()) else {
+            return Err(DecodeError::UnexpectedEnd { additional: bytes.len() - self.rest.len() });
+        };
+        bytes.copy_from_slice(head);
+        self.rest = rest;
+        Ok(())
+    }
+
+    #[inline]
+    fn peek_read(&mut self, n: usize) -> Option<&[u8]> {
+        self.rest.get(..n)
+    }
+
+    #[inline]
+    fn consume(&mut self, n: usize) {
+        self.rest = self.rest.get(n..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    enum Sample {
+        Nothing,
+        One(u64),
+        Pair(i32, Option<f64>),
+        Named { text: String, list: Vec<(u16, bool)>, map: BTreeMap<String, u8> },
+        Nested(Box<Sample>),
+        Units(Vec<()>),
+    }
+
+    fn samples() -> Vec<Sample> {
+        vec![
+            Sample::Nothing,
+            Sample::One(u64::MAX),
+            Sample::Pair(-1, Some(0.5)),
+            Sample::Named {
+                text: "größer".into(),
+                list: vec![(1, true), (65535, false)],
+                map: BTreeMap::from([("a".into(), 1)]),
+            },
+            Sample::Nested(Box::new(Sample::Nested(Box::new(Sample::Pair(3, None))))),
+        ]
+    }
+
+    fn bytes(value: &impl Serialize) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_into(value, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for sample in samples() {
+            assert_eq!(decode::<Sample>(&bytes(&sample)), Ok(sample));
+        }
+    }
+
+    #[test]
+    fn values_are_appended() {
+        let mut out = vec![9];
+        encode_into(&1u8, &mut out).unwrap();
+        encode_into(&2u8, &mut out).unwrap();
+        assert_eq!(out, [9, 1, 2]);
+    }
+
+    #[test]
+    fn each_missing_and_each_extra_byte_is_noticed() {
+        for sample in samples() {
+            let mut bytes = bytes(&sample);
+            for end in 0..bytes.len() {
+                assert!(decode::<Sample>(&bytes[..end]).is_err(), "{sample:?} cut at {end}");
+            }
+            bytes.extend([0, 0]);
+            assert_eq!(decode::<Sample>(&bytes), Err(Error::Trailing(2)));
+        }
+    }
+
+    #[test]
+    fn a_long_sequence_of_nothing_is_refused_before_it_is_counted() {
+        let two_to_the_34 = [5, 253, 0, 0, 0, 0, 4, 0, 0, 0];
+        assert_eq!(decode::<Sample>(&two_to_the_34), Err(Error::TooMany));
+        assert_eq!(decode::<BTreeMap<(), ()>>(&two_to_the_34[1..]), Err(Error::TooMany));
+    }
+
+    #[test]
+    fn sequences_in_sequences_share_one_bound() {
+        // 250 sequences, each claiming 250 units: no single one claims more than there are bytes.
+        assert_eq!(decode::<Vec<Vec<()>>>(&[250; 251]), Err(Error::TooMany));
+    }
+
+    #[test]
+    fn a_forged_length_of_text_is_refused() {
+        let claim = [3, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+        assert_eq!(decode::<Sample>(&claim), Err(Error::TooLong));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_the_stack_ends() {
+        assert_eq!(decode::<Sample>(&[4; 1 << 20]), Err(Error::TooDeep));
+    }
+
+    #[test]
+    fn a_value_beyond_the_limit_is_not_written_and_leaves_nothing_behind() {
+        let mut out = vec![7];
+        assert_eq!(encode_into(&vec![0u8; MESSAGE_BYTES_MAX], &mut out), Err(Error::TooLong));
+        assert_eq!(out, [7]);
+        assert_eq!(decode::<Vec<u8>>(&vec![0; MESSAGE_BYTES_MAX + 1]), Err(Error::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Sample>(&bytes);
+            let _ = decode::<Vec<Sample>>(&bytes);
+        }
+
+        #[test]
+        fn no_change_of_one_byte_makes_it_panic(which in 0usize..5, at in 0usize..100, to in any::<u8>()) {
+            let mut bytes = bytes(&samples()[which]);
+            let at = at % bytes.len();
+            bytes[at] = to;
+            let _ = decode::<Sample>(&bytes);
+        }
+    }
+}
