@@ -1,0 +1,53 @@
+//! Links carry only so many bytes a second.
+
+use std::collections::BTreeMap;
+
+use meshsim_actor::Cause;
+use serde::{Deserialize, Serialize};
+
+use crate::{Disturbance, Link, Passing, Span, Time, Verdict};
+
+/// Each link (a sender and a receiver) passes its messages one after the other at a fixed rate, in the order in which
+/// they were sent; what has to wait for others waits.
+///
+/// The one fault by which messages touch each other, and the one with a memory: when each link will be free.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// Which links.
+    pub on: Link,
+    /// The rate of each, above 0.
+    pub bytes_per_sec: u64,
+    /// How much may wait on each; a message that finds more before it is lost ([`Cause::Full`]).
+    pub queue_bytes_max: u64,
+    /// When each link that was used will be free.
+    #[serde(default)]
+    free_at: BTreeMap<u64, Time>,
+}
+
+impl Bandwidth {
+    /// Limits these links.
+    pub fn new(on: Link, bytes_per_sec: u64, queue_bytes_max: u64) -> Self {
+        Bandwidth { on, bytes_per_sec, queue_bytes_max, free_at: BTreeMap::new() }
+    }
+}
+
+impl Disturbance for Bandwidth {
+    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+        if !self.on.concerns(message.from, message.to) || self.bytes_per_sec == 0 {
+            return;
+        }
+        let free_at = self.free_at.entry(message.link()).or_default();
+        let wait = free_at.since(message.now);
+        if wait.secs() * self.bytes_per_sec as f64 > self.queue_bytes_max as f64 {
+            verdict.lost = Some(Cause::Full);
+            return;
+        }
+        let passing = Span::from_secs_f64(f64::from(message.bytes) / self.bytes_per_sec as f64);
+        *free_at = message.now + wait + passing;
+        verdict.delay += wait + passing;
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if self.bytes_per_sec > 0 { Ok(()) } else { Err("a link that carries nothing is a partition".into()) }
+    }
+}

@@ -1,0 +1,34 @@
+//! Some messages arrive twice.
+
+use meshsim_actor::Dist;
+use serde::{Deserialize, Serialize};
+
+use crate::{Disturbance, Link, Passing, Time, Verdict, verdict::probability};
+
+/// A copy of a message arrives too, some time after it. Two such faults still make one copy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Duplicate {
+    /// Where.
+    pub on: Link,
+    /// How likely, in 0..=1.
+    pub probability: f64,
+    /// How long after the message its copy arrives.
+    pub lag: Dist,
+}
+
+impl Disturbance for Duplicate {
+    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+        if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
+            let lag = match self.lag {
+                Dist::Constant(span) => span,
+                _ => self.lag.sample(message.rng()),
+            };
+            verdict.copy.get_or_insert(lag);
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        probability(self.probability)?;
+        self.lag.validate().map_err(|error| error.to_string())
+    }
+}

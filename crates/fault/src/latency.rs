@@ -1,0 +1,30 @@
+//! Messages take longer.
+
+use meshsim_actor::Dist;
+use serde::{Deserialize, Serialize};
+
+use crate::{Disturbance, Link, Passing, Time, Verdict};
+
+/// Each message takes a span longer, drawn anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Where.
+    pub on: Link,
+    /// How much longer.
+    pub added: Dist,
+}
+
+impl Disturbance for Latency {
+    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+        if self.on.concerns(message.from, message.to) {
+            verdict.delay += match self.added {
+                Dist::Constant(span) => span,
+                _ => self.added.sample(message.rng()),
+            };
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        self.added.validate().map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,174 @@
+//! The network of a run.
+
+use meshsim_actor::Dist;
+use serde::{Deserialize, Serialize};
+
+use crate::{ActorId, Bandwidth, Disturbance, Fate, Fault, Link, Loss, Passing, Power, Span, Time, Verdict};
+
+/// What a network is like, as plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The zone of each actor; an actor beyond the list is in zone 0, so empty means that all are.
+    pub zones: Vec<u16>,
+    /// How long a message takes from zone to zone, one way: a square matrix by rows, row = from. One entry alone holds
+    /// between all zones.
+    pub latency: Vec<Dist>,
+    /// How long an actor's message to itself takes. It is never lost.
+    pub local: Dist,
+    /// The probability that a message is lost.
+    pub loss: f64,
+    /// The rate of each link, and how many bytes may wait for it. None: unlimited.
+    pub bandwidth: Option<(u64, u64)>,
+    /// What happens to it.
+    pub faults: Vec<Fault>,
+}
+
+impl Default for NetworkSpec {
+    /// One zone, no delay, no loss, no faults.
+    fn default() -> Self {
+        NetworkSpec::constant(0, Span::ZERO)
+    }
+}
+
+impl NetworkSpec {
+    /// Every message takes `latency`; one to oneself takes no time.
+    pub fn constant(seed: u64, latency: Span) -> Self {
+        NetworkSpec {
+            seed,
+            zones: Vec::new(),
+            latency: vec![Dist::Constant(latency)],
+            local: Dist::Constant(Span::ZERO),
+            loss: 0.0,
+            bandwidth: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// What is wrong with a [`NetworkSpec`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkError(pub String);
+
+impl std::fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NetworkError {}
+
+/// Decides what becomes of each message. Times must not go backwards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    seed: u64,
+    zones: Vec<u16>,
+    latency: Vec<Dist>,
+    side: usize,
+    local: Dist,
+    faults: Vec<Fault>,
+    /// The faults that hold now, by their place in `faults`.
+    active: Vec<usize>,
+    /// When `active` is next to change.
+    next_change: Time,
+}
+
+impl Network {
+    /// The network that `spec` describes.
+    ///
+    /// # Errors
+    /// If the matrix is not square or too small for the zones, or a number means nothing (a probability of 2).
+    pub fn new(spec: NetworkSpec) -> Result<Self, NetworkError> {
+        let error = |what: String| Err(NetworkError(what));
+        let side = spec.latency.len().isqrt();
+        if side * side != spec.latency.len() || side == 0 {
+            return error(format!("{} latencies are not a square matrix", spec.latency.len()));
+        }
+        if let Some(zone) = spec.zones.iter().find(|zone| side > 1 && usize::from(**zone) >= side) {
+            return error(format!("zone {zone} is beyond the {side} zones of the latency matrix"));
+        }
+        for dist in spec.latency.iter().chain([&spec.local]) {
+            dist.validate().map_err(|error| NetworkError(error.to_string()))?;
+        }
+        // What always holds is a fault without an end.
+        let mut faults = Vec::new();
+        if spec.loss != 0.0 {
+            faults.push(Fault::new(Time::ZERO, Time::NEVER, Loss { on: Link::all(), probability: spec.loss }));
+        }
+        if let Some((bytes_per_sec, queue_bytes_max)) = spec.bandwidth {
+            let limit = Bandwidth::new(Link::all(), bytes_per_sec, queue_bytes_max);
+            faults.push(Fault::new(Time::ZERO, Time::NEVER, limit));
+        }
+        faults.extend(spec.faults);
+        for fault in &faults {
+            fault.kind.validate().map_err(|error| NetworkError(format!("{}: {error}", fault.name())))?;
+        }
+        // The common case asks for no zone at all.
+        let zones = if side == 1 { Vec::new() } else { spec.zones };
+        let (seed, latency, local) = (spec.seed, spec.latency, spec.local);
+        Ok(Network { seed, zones, latency, side, local, faults, active: Vec::new(), next_change: Time::ZERO })
+    }
+
+    /// What becomes of the sender's message number `seq` of this length.
+    #[inline]
+    pub fn fate(&mut self, now: Time, from: ActorId, to: ActorId, seq: u64, bytes: u32) -> Fate {
+        if now >= self.next_change {
+            self.change(now);
+        }
+        let mut message = Passing::new(self.seed, now, from, to, seq, bytes);
+        let delay = match self.dist(from, to) {
+            Dist::Constant(span) => *span,
+            dist => dist.sample(message.rng()),
+        };
+        if self.active.is_empty() { Fate::Deliver(delay) } else { self.amended(message, delay) }
+    }
+
+    /// What is done to which machine when, in order of time.
+    pub fn powers(&self) -> Vec<(Time, ActorId, Power)> {
+        crate::powers::powers(&self.faults)
+    }
+
+    #[inline]
+    fn dist(&self, from: ActorId, to: ActorId) -> &Dist {
+        if from == to {
+            return &self.local;
+        }
+        let zone = |actor: ActorId| self.zones.get(actor.index()).map_or(0, |zone| usize::from(*zone));
+        let place = if self.side == 1 { 0 } else { zone(from) * self.side + zone(to) };
+        &self.latency[place]
+    }
+
+    #[inline(never)]
+    fn amended(&mut self, mut message: Passing, delay: Span) -> Fate {
+        let mut verdict = Verdict { delay, ..Verdict::default() };
+        for index in &self.active {
+            let fault = &mut self.faults[*index];
+            fault.kind.amend(fault.until, &mut message, &mut verdict);
+            if verdict.lost.is_some() {
+                break;
+            }
+        }
+        verdict.fate(message.now)
+    }
+
+    #[cold]
+    fn change(&mut self, now: Time) {
+        self.active.clear();
+        self.next_change = Time::NEVER;
+        for (index, fault) in self.faults.iter().enumerate() {
+            // Faults of machines alone say nothing about messages.
+            if fault.kind.outage().is_some() {
+                continue;
+            }
+            if fault.at <= now && now < fault.until {
+                self.active.push(index);
+            }
+            for boundary in [fault.at, fault.until] {
+                if boundary > now {
+                    self.next_change = self.next_change.min(boundary);
+                }
+            }
+        }
+    }
+}
