@@ -1,0 +1,371 @@
+//! The host.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hint::black_box;
+use std::mem;
+
+use meshsim_actor::{
+    Actor, ActorId, Cause, Cell, Effect, Effects, Envelope, Fate, Input, Message, Power, Recorder, Rng, Span, Time,
+    Timer, What,
+};
+use meshsim_fault::Network;
+
+use crate::Counts;
+use crate::ladder::Ladder;
+
+/// Actors in virtual time. `R` writes down what happens; the default writes nothing and costs nothing.
+#[derive(Clone, Debug)]
+pub struct Sim<A: Actor, R = ()> {
+    now: Time,
+    cells: Vec<Cell<A>>,
+    queue: Ladder<Due<A::Msg>>,
+    network: Network,
+    machines: Machines<A::Msg>,
+    /// How many actors have begun; the others are to begin now, in the order of their numbers.
+    begun: usize,
+    /// What is due now, before anything in the queue: first inputs of new lives, and what waited at paused machines.
+    ready: VecDeque<(ActorId, Input<A::Msg>)>,
+    /// What the step at hand wants done; kept for its memory.
+    effects: Effects<A::Msg, A::Tick>,
+    counts: Counts,
+    seed: u64,
+    recorder: R,
+}
+
+/// What lies in the queue.
+#[derive(Clone, Debug)]
+enum Due<M> {
+    Deliver(Envelope<M>),
+    /// A message that the network kept back.
+    Release(Envelope<M>),
+    Fire(ActorId, Timer),
+}
+
+/// What is done to machines, and how they stand.
+#[derive(Clone, Debug)]
+struct Machines<M> {
+    /// In order of time.
+    powers: Vec<(Time, ActorId, Power)>,
+    /// How many of them are done, and when the next one is due.
+    done: usize,
+    next: Time,
+    /// Whether each is down or paused. Empty until the first power: a run without one pays for a comparison.
+    state: Vec<u8>,
+    /// What waits at paused machines, in the order of arrival. A machine that stands still reads nothing, so its
+    /// senders are the only bound; the actor's own limits hold when it goes on.
+    waiting: BTreeMap<ActorId, VecDeque<Input<M>>>,
+}
+
+const DOWN: u8 = 1;
+const PAUSED: u8 = 2;
+
+/// How a stretch of a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Nothing is left to happen, ever.
+    Idle,
+    /// The time was reached; more is to happen after it.
+    Reached,
+    /// As many events happened as were asked for; the time was not reached.
+    Stopped,
+}
+
+impl<A: Actor> Sim<A> {
+    /// An empty run with this seed and network.
+    pub fn new(seed: u64, network: Network) -> Self {
+        Sim::with_recorder(seed, network, ())
+    }
+}
+
+impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
+    /// An empty run that is written down.
+    pub fn with_recorder(seed: u64, network: Network, recorder: R) -> Self {
+        Sim {
+            now: Time::ZERO,
+            cells: Vec::new(),
+            queue: Ladder::default(),
+            machines: Machines::new(network.powers()),
+            network,
+            begun: 0,
+            ready: VecDeque::new(),
+            effects: Vec::new(),
+            counts: Counts::default(),
+            seed,
+            recorder,
+        }
+    }
+
+    /// Adds an actor; it begins now. Its stream of randomness is derived from the seed and `label`, which should be its
+    /// own.
+    pub fn add(&mut self, actor: A, label: &str) -> ActorId {
+        self.add_with(actor, Rng::stream(self.seed, label))
+    }
+
+    /// Adds an actor whose stream is derived from the seed and its number: for millions that need no names.
+    pub fn add_unnamed(&mut self, actor: A) -> ActorId {
+        /// Apart from the network's keys: no sender has this number.
+        const ACTORS: u64 = u64::MAX;
+        self.add_with(actor, Rng::keyed(self.seed, ACTORS, self.cells.len() as u64))
+    }
+
+    fn add_with(&mut self, actor: A, rng: Rng) -> ActorId {
+        let id = ActorId(self.cells.len() as u32);
+        self.cells.push(Cell::new(id, actor, rng));
+        id
+    }
+
+    /// Lets happen everything up to and including `until`, which is then the time; [`Time::NEVER`] runs until nothing
+    /// is left. Can be called again with a later time.
+    pub fn run_until(&mut self, until: Time) -> Run {
+        self.run_slice(until, u64::MAX)
+    }
+
+    /// [`run_until`](Self::run_until), but stops after `steps` steps: to show progress, to let a person interrupt.
+    pub fn run_slice(&mut self, until: Time, steps: u64) -> Run {
+        // What is due never does not happen.
+        let last = until.min(Time::NEVER - Span::from_nanos(1));
+        for _ in 0..steps {
+            if !self.advance(last) {
+                if until < Time::NEVER {
+                    self.now = self.now.max(until);
+                }
+                return if self.is_idle() { Run::Idle } else { Run::Reached };
+            }
+        }
+        Run::Stopped
+    }
+
+    /// Lets one thing happen, whenever it is due. False if nothing is left.
+    pub fn step(&mut self) -> bool {
+        self.run_slice(Time::NEVER, 1) == Run::Stopped
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// How much has happened.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Messages that are on their way, or wait at a paused machine. Counted one by one: for checks, not for each step.
+    pub fn in_flight(&self) -> u64 {
+        let waiting = self.machines.waiting.values().flatten();
+        let waiting = waiting.chain(self.ready.iter().map(|(_, input)| input));
+        let travelling = self.queue.iter().filter(|due| matches!(due, Due::Deliver(_))).count();
+        (travelling + waiting.filter(|input| matches!(input, Input::Deliver(_))).count()) as u64
+    }
+
+    /// One actor, to read what it measured.
+    ///
+    /// # Panics
+    /// If nobody has this number.
+    pub fn actor(&self, id: ActorId) -> &A {
+        self.cells[id.index()].actor()
+    }
+
+    /// All actors, by number.
+    pub fn actors(&self) -> impl ExactSizeIterator<Item = &A> {
+        self.cells.iter().map(Cell::actor)
+    }
+
+    /// What was written down so far.
+    pub fn recorder(&self) -> &R {
+        &self.recorder
+    }
+
+    /// Ends the run, and gives back what was written down.
+    pub fn into_recorder(self) -> R {
+        self.recorder
+    }
+
+    fn is_idle(&mut self) -> bool {
+        self.machines.next == Time::NEVER && self.next_time() == Time::NEVER
+    }
+
+    /// When the first entry of the queue is due.
+    #[inline]
+    fn next_time(&mut self) -> Time {
+        let (cells, dropped) = (&self.cells, &mut self.counts.dropped);
+        let next = self.queue.next_time(|due| match due {
+            // A request's timeout is nearly always disarmed before it is due.
+            Due::Fire(actor, timer) => {
+                let armed = cells[actor.index()].is_armed(*timer);
+                *dropped += u64::from(!armed);
+                armed
+            }
+            // Reading ahead: with a million actors each is a cache miss, and here several are fetched at once.
+            Due::Deliver(envelope) | Due::Release(envelope) => {
+                black_box(cells[envelope.to.index()].incarnation());
+                true
+            }
+        });
+        next.unwrap_or(Time::NEVER)
+    }
+
+    /// Lets the next thing happen, unless it is due after `last`.
+    #[inline]
+    fn advance(&mut self, last: Time) -> bool {
+        if self.begun < self.cells.len() {
+            let actor = ActorId(self.begun as u32);
+            self.begun += 1;
+            self.take_in(actor, Input::Start);
+        } else if let Some((actor, input)) = self.ready.pop_front() {
+            self.take_in(actor, input);
+        } else {
+            let due = self.next_time();
+            if self.machines.next.min(due) > last {
+                return false;
+            }
+            if self.machines.next <= due {
+                self.now = self.machines.next;
+                self.power();
+                return true;
+            }
+            self.now = due;
+            match self.queue.pop() {
+                Some(Due::Deliver(envelope)) => self.take_in(envelope.to, Input::Deliver(envelope)),
+                Some(Due::Release(envelope)) => {
+                    self.counts.held -= 1;
+                    self.take_in(envelope.to, Input::Deliver(envelope));
+                }
+                Some(Due::Fire(actor, timer)) => self.take_in(actor, Input::Fire(timer)),
+                None => {}
+            }
+        }
+        true
+    }
+
+    /// Runs an actor on an input, if its machine can.
+    #[inline]
+    fn take_in(&mut self, actor: ActorId, input: Input<A::Msg>) {
+        if self.machines.state.get(actor.index()).is_some_and(|state| *state != 0) {
+            return self.withhold(actor, input);
+        }
+        let message = matches!(input, Input::Deliver(_));
+        let timer = matches!(input, Input::Fire(_));
+        let cell = &mut self.cells[actor.index()];
+        if cell.step(self.now, input, &mut self.effects, &mut self.recorder) {
+            self.counts.events += 1;
+            self.counts.delivered += u64::from(message);
+            self.counts.fired += u64::from(timer);
+            self.perform(actor);
+        } else {
+            self.counts.dropped += 1;
+        }
+    }
+
+    /// Does what the actor wants done.
+    #[inline]
+    fn perform(&mut self, actor: ActorId) {
+        let mut effects = mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send(envelope) => self.send(envelope),
+                Effect::Arm { at: Time::NEVER, .. } => {}
+                Effect::Arm { timer, at, .. } => self.queue.push(at.max(self.now), Due::Fire(actor, timer)),
+                // The cell forgets what is disarmed, and the queue drops it; notes are for the trace.
+                Effect::Disarm(_) | Effect::Note(_) => {}
+            }
+        }
+        self.effects = effects;
+    }
+
+    /// Carries a message to its addressee, or not.
+    #[inline]
+    fn send(&mut self, envelope: Envelope<A::Msg>) {
+        self.counts.sent += 1;
+        let Envelope { from, to, seq, .. } = envelope;
+        let fate = if to.index() < self.cells.len() {
+            self.network.fate(self.now, from, to, seq, envelope.msg.bytes())
+        } else {
+            Fate::Lost(Cause::Nobody)
+        };
+        let Fate::Deliver(delay) = fate else { return self.send_specially(envelope, fate) };
+        self.queue.push(self.now + delay, Due::Deliver(envelope));
+    }
+
+    #[cold]
+    fn send_specially(&mut self, envelope: Envelope<A::Msg>, fate: Fate) {
+        self.recorder.record(self.now, envelope.from, What::Fate(envelope.id(), fate));
+        match fate {
+            Fate::Deliver(delay) => self.queue.push(self.now + delay, Due::Deliver(envelope)),
+            Fate::Lost(cause) => self.counts.lose(cause),
+            Fate::Duplicate(first, second) => {
+                self.counts.duplicated += 1;
+                self.queue.push(self.now + first, Due::Deliver(envelope.clone()));
+                self.queue.push(self.now + second, Due::Deliver(envelope));
+            }
+            Fate::Hold(until) => {
+                self.counts.held += 1;
+                self.queue.push(until.max(self.now), Due::Release(envelope));
+            }
+        }
+    }
+
+    /// Does the next thing that is due to a machine.
+    #[cold]
+    fn power(&mut self) {
+        let Some((actor, power)) = self.machines.take() else { return };
+        self.machines.state.resize(self.cells.len(), 0);
+        let Some(cell) = self.cells.get_mut(actor.index()) else { return };
+        let state = &mut self.machines.state[actor.index()];
+        self.recorder.record(self.now, actor, What::Power(power));
+        match power {
+            Power::Crash | Power::Wipe => {
+                *state |= DOWN;
+                cell.reboot(power == Power::Wipe);
+                let waited = self.machines.waiting.remove(&actor);
+                waited.into_iter().flatten().for_each(|input| self.withhold(actor, input));
+            }
+            // Who was added while its machine was down has begun already.
+            Power::Restart if *state & DOWN == 0 => {}
+            Power::Restart => {
+                *state &= !DOWN;
+                self.ready.push_back((actor, Input::Start));
+            }
+            Power::Pause => *state |= PAUSED,
+            Power::Resume => {
+                *state &= !PAUSED;
+                let waited = self.machines.waiting.remove(&actor);
+                self.ready.extend(waited.into_iter().flatten().map(|input| (actor, input)));
+            }
+            Power::Speed(speed) => cell.set_speed(speed),
+        }
+    }
+
+    /// What becomes of an input to a machine that is down, or paused.
+    #[cold]
+    fn withhold(&mut self, actor: ActorId, input: Input<A::Msg>) {
+        if self.machines.state[actor.index()] & DOWN == 0 {
+            return self.machines.waiting.entry(actor).or_default().push_back(input);
+        }
+        match input {
+            Input::Deliver(envelope) => {
+                let fate = Fate::Lost(Cause::Down);
+                self.counts.lose(Cause::Down);
+                self.recorder.record(self.now, envelope.from, What::Fate(envelope.id(), fate));
+            }
+            Input::Fire(_) => self.counts.dropped += 1,
+            // The restart begins it.
+            Input::Start => {}
+        }
+    }
+}
+
+impl<M> Machines<M> {
+    fn new(powers: Vec<(Time, ActorId, Power)>) -> Self {
+        let next = powers.first().map_or(Time::NEVER, |(at, ..)| *at);
+        Machines { powers, done: 0, next, state: Vec::new(), waiting: BTreeMap::new() }
+    }
+
+    /// The next power, and moves on to the one after it.
+    fn take(&mut self) -> Option<(ActorId, Power)> {
+        let (_, actor, power) = *self.powers.get(self.done)?;
+        self.done += 1;
+        self.next = self.powers.get(self.done).map_or(Time::NEVER, |(at, ..)| *at);
+        Some((actor, power))
+    }
+}
