@@ -1,1 +1,32 @@
-//! Records of a run on disk
+//! Records of a run on disk: every event taken in, every effect given out, every fate decided by the network.
+//!
+//! [`Writer`] is a [`Recorder`](meshsim_actor::Recorder): a host hands it to `Cell::step`. [`Reader`] reads its file
+//! back. [`export`] turns a file into what other programs open.
+//!
+//! A file holds what cannot be worked out, once: a message's content stands with its sending, and its delivery names
+//! it; a timer's tick stands with its arming. Lamport clocks, incarnations and causes follow from the order of the
+//! records, so [`export`] derives them. The format is described in [`format`].
+
+pub mod export;
+pub mod format;
+mod reader;
+mod writer;
+
+pub use reader::{Entry, ReadError, Reader, Record, Trouble};
+pub use writer::{WriteError, Writer};
+
+/// What stands at the beginning of a trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The names of the actors, by their numbers. May be shorter than there are actors.
+    pub actors: Vec<String>,
+}
+
+impl Header {
+    /// The actor's name, or its number if it has none.
+    pub fn name(&self, actor: meshsim_actor::ActorId) -> std::borrow::Cow<'_, str> {
+        self.actors.get(actor.index()).map_or_else(|| actor.to_string().into(), |name| name.as_str().into())
+    }
+}

@@ -1,0 +1,152 @@
+//! JSON Lines: one object for each record, with the same fields in the same order.
+//!
+//! `seq` counts records; `t_virtual_ns` is nanoseconds since the run began; `actor` and the names in `message` are those
+//! of the header. `lamport`, `incarnation` and `cause` (the `seq` of the record that this one follows from) are derived
+//! here, not stored. `kind` is one of `start send deliver lost duplicate hold delay timer_set timer_fire timer_clear
+//! crash wipe restart pause resume speed`, or the word of an actor's note where that is one of `apply ack refuse
+//! violation`, else `note`.
+//!
+//! `message.id` is the sender's name and count, the same for all copies; `copy` says which of them arrived, from 0.
+//! `message.content` stands with the sending alone and holds whatever the message's type has: step, epoch, service.
+
+use std::io::{Read, Write};
+
+use meshsim_actor::{Fate, Message, Power};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::derive::{Derived, Deriver};
+use super::{ExportError, id_text, kind};
+use crate::{Entry, Header, Reader, Record};
+
+/// One line.
+#[derive(Serialize)]
+struct Line<'a, M, T> {
+    seq: u64,
+    t_virtual_ns: u64,
+    actor: &'a str,
+    incarnation: u32,
+    lamport: u64,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<MessageLine<'a, M>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fate: Option<FateLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timer: Option<TimerLine<'a, T>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<NoteLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speed: Option<f64>,
+    cause: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct MessageLine<'a, M> {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<u32>,
+    /// Absent where the sending is not in the trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u32>,
+    from: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a M>,
+}
+
+#[derive(Default, Serialize)]
+struct FateLine {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// How long the copies take.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    after_ns: Vec<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct TimerLine<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tick: Option<&'a T>,
+}
+
+#[derive(Serialize)]
+struct NoteLine<'a> {
+    what: &'a str,
+    subject: u64,
+    value: u64,
+}
+
+/// Writes the whole trace; says how many records there were.
+pub(super) fn write<R, M, T>(mut trace: Reader<R, M, T>, out: &mut impl Write) -> Result<u64, ExportError>
+where
+    R: Read,
+    M: Message,
+    T: Serialize + DeserializeOwned,
+{
+    let header = trace.header().clone();
+    let mut deriver = Deriver::default();
+    let mut records = 0;
+    for record in &mut trace {
+        let record = record?;
+        let derived = deriver.derive(&record);
+        serde_json::to_writer(&mut *out, &line(&header, &record, &derived)).map_err(std::io::Error::from)?;
+        out.write_all(b"\n")?;
+        records += 1;
+    }
+    Ok(records)
+}
+
+fn line<'a, M, T>(header: &'a Header, record: &'a Record<M, T>, derived: &Derived) -> Line<'a, M, T> {
+    let mut line = Line {
+        seq: record.seq,
+        t_virtual_ns: record.at.nanos(),
+        actor: header.actors.get(record.actor.index()).map_or("", String::as_str),
+        incarnation: derived.incarnation,
+        lamport: derived.lamport,
+        kind: kind(&record.entry),
+        message: derived.message.map(|(id, sent)| MessageLine {
+            id: id_text(header, id),
+            copy: matches!(record.entry, Entry::Deliver(_)).then_some(derived.copy),
+            r#type: sent.map(|sent| sent.kind),
+            bytes: sent.map(|sent| sent.bytes),
+            from: header.name(id.from).into_owned(),
+            to: sent.map(|sent| header.name(sent.to).into_owned()),
+            content: None,
+        }),
+        fate: None,
+        timer: None,
+        note: None,
+        speed: None,
+        cause: derived.cause,
+    };
+    match &record.entry {
+        Entry::Send { msg, .. } => {
+            if let Some(message) = &mut line.message {
+                message.content = Some(msg);
+            }
+        }
+        Entry::Arm { at, tick, .. } => line.timer = Some(TimerLine { due_ns: Some(at.nanos()), tick: Some(tick) }),
+        Entry::Note { what, subject, value } => {
+            line.note = Some(NoteLine { what, subject: *subject, value: *value });
+        }
+        Entry::Fate(_, fate) => {
+            line.fate = Some(match fate {
+                Fate::Deliver(after) => FateLine { after_ns: vec![after.nanos()], ..FateLine::default() },
+                Fate::Lost(cause) => FateLine { reason: Some(cause.as_str()), ..FateLine::default() },
+                Fate::Duplicate(a, b) => FateLine { after_ns: vec![a.nanos(), b.nanos()], ..FateLine::default() },
+                Fate::Hold(until) => FateLine { until_ns: Some(until.nanos()), ..FateLine::default() },
+            });
+        }
+        Entry::Power(Power::Speed(speed)) => line.speed = Some(*speed),
+        Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Disarm(_) | Entry::Power(_) => {}
+    }
+    line
+}

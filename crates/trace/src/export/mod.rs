@@ -1,0 +1,100 @@
+//! A trace as other programs, and people, read it.
+//!
+//! To add one: write `export/x.rs` with a function like its siblings', and a line in [`Format`] and in each `match`
+//! on it below.
+
+mod derive;
+mod jsonl;
+mod text;
+
+use std::io::{self, Read, Write};
+
+use meshsim_actor::{Fate, Message, MessageId, Power};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Entry, Header, ReadError, Reader};
+
+/// What a trace can be turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One line for a person.
+    Text,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 2] = [Format::Text, Format::Jsonl];
+
+    /// Its name, also as the ending of a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Jsonl => "jsonl",
+        }
+    }
+}
+
+/// Why an export is not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The trace cannot be read further; what comes before was written.
+    #[error("the trace is {0}")]
+    Read(#[from] ReadError),
+    /// It could not be written to where it goes.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// Writes the whole trace to `out` in this format; says how many records there were. `out` should be buffered.
+///
+/// Memory grows with the messages that are under way at once, and with the actors.
+///
+/// # Errors
+/// See [`ExportError`].
+pub fn export<R, M, T>(trace: Reader<R, M, T>, format: Format, out: &mut impl Write) -> Result<u64, ExportError>
+where
+    R: Read,
+    M: Message,
+    T: Serialize + DeserializeOwned + std::fmt::Debug,
+{
+    let records = match format {
+        Format::Text => text::write(trace, out),
+        Format::Jsonl => jsonl::write(trace, out),
+    }?;
+    out.flush()?;
+    Ok(records)
+}
+
+/// The message's name for people and for other programs.
+fn id_text(header: &Header, id: MessageId) -> String {
+    format!("{}/{}", header.name(id.from), id.seq)
+}
+
+/// What happened, in one word.
+fn kind<M, T>(entry: &Entry<M, T>) -> &str {
+    match entry {
+        Entry::Start { .. } => "start",
+        Entry::Deliver(_) => "deliver",
+        Entry::Fire(_) => "timer_fire",
+        Entry::Send { .. } => "send",
+        Entry::Arm { .. } => "timer_set",
+        Entry::Disarm(_) => "timer_clear",
+        Entry::Note { what, .. } => match &**what {
+            word @ ("apply" | "ack" | "refuse" | "violation") => word,
+            _ => "note",
+        },
+        Entry::Fate(_, Fate::Deliver(_)) => "delay",
+        Entry::Fate(_, Fate::Lost(_)) => "lost",
+        Entry::Fate(_, Fate::Duplicate(..)) => "duplicate",
+        Entry::Fate(_, Fate::Hold(_)) => "hold",
+        Entry::Power(Power::Crash) => "crash",
+        Entry::Power(Power::Wipe) => "wipe",
+        Entry::Power(Power::Restart) => "restart",
+        Entry::Power(Power::Pause) => "pause",
+        Entry::Power(Power::Resume) => "resume",
+        Entry::Power(Power::Speed(_)) => "speed",
+    }
+}

@@ -1,0 +1,162 @@
+//! The file format, and the numbers in it.
+//!
+//! ```text
+//! file    = MAGIC version:number seed:number actors:number { text } { record } end
+//! record  = tag:byte [ time:number actor:number ] body
+//! end     = 0:byte records:number
+//! text    = length:number bytes
+//! blob    = length:number bytes            a value, written by `meshsim_wire`
+//! ```
+//!
+//! The low four bits of a tag are the kind of the record ([`Kind`]). With [`SAME`] the record belongs to the same actor
+//! and moment as the one before, as most effects do; otherwise the time follows, as the difference to the record
+//! before, modulo 2^64, and the actor. The bodies:
+//!
+//! | kind | body |
+//! |---|---|
+//! | start | incarnation:number |
+//! | deliver | from:number count:number |
+//! | fire, disarm | timer:blob |
+//! | send | to:number count:number message:blob |
+//! | arm | after:number (timer, tick):blob |
+//! | note | word:number \[text\] subject:number value:number |
+//! | fate | from:number count:number fate:blob |
+//! | power | power:blob |
+//!
+//! Words of notes are numbered as they first occur; where the number is new, the text follows. After [`WORDS_MAX`] words
+//! no more are numbered: each further one is written out behind that number.
+//!
+//! A number takes one to nine bytes. The count of zero bits below the lowest one bit of the first byte is the count of
+//! bytes that follow; the value stands above that bit, little-endian. (A first byte of zero: eight bytes follow.) Unlike
+//! LEB128 it is written without a branch on the length. ("vint64", "prefix varint".)
+
+/// The first bytes of a trace.
+pub const MAGIC: [u8; 8] = *b"MESHSIM\x17";
+/// The version of the format. A reader refuses any other.
+pub const VERSION: u64 = 1;
+/// In a tag: same actor and moment as the record before.
+pub const SAME: u8 = 0x80;
+/// Most words of notes that get a number.
+pub const WORDS_MAX: usize = 256;
+/// Most bytes of a word or a name; a longer one is cut.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Most names in a header.
+pub const ACTORS_MAX: u64 = 1 << 26;
+
+/// Kinds of records, as numbers in a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The file ends here, and is complete.
+    End = 0,
+    /// [`What::Start`](meshsim_actor::What::Start)
+    Start = 1,
+    /// [`What::Deliver`](meshsim_actor::What::Deliver)
+    Deliver = 2,
+    /// [`What::Fire`](meshsim_actor::What::Fire)
+    Fire = 3,
+    /// [`What::Send`](meshsim_actor::What::Send)
+    Send = 4,
+    /// [`What::Arm`](meshsim_actor::What::Arm)
+    Arm = 5,
+    /// [`What::Disarm`](meshsim_actor::What::Disarm)
+    Disarm = 6,
+    /// [`What::Note`](meshsim_actor::What::Note)
+    Note = 7,
+    /// [`What::Fate`](meshsim_actor::What::Fate)
+    Fate = 8,
+    /// [`What::Power`](meshsim_actor::What::Power)
+    Power = 9,
+}
+
+impl Kind {
+    /// All kinds, by their numbers.
+    pub const ALL: [Kind; 10] = [
+        Kind::End,
+        Kind::Start,
+        Kind::Deliver,
+        Kind::Fire,
+        Kind::Send,
+        Kind::Arm,
+        Kind::Disarm,
+        Kind::Note,
+        Kind::Fate,
+        Kind::Power,
+    ];
+}
+
+/// Appends a number.
+#[inline(always)]
+pub(crate) fn put_number(out: &mut Vec<u8>, value: u64) {
+    let bits = 64 - (value | 1).leading_zeros();
+    let len = bits.div_ceil(7);
+    if len > 8 {
+        return put_long(out, value);
+    }
+    // Eight bytes are written, and those that do not count taken back: a store and a subtraction.
+    let end = out.len() + len as usize;
+    out.extend_from_slice(&((value << 1 | 1) << (len - 1)).to_le_bytes());
+    out.truncate(end);
+}
+
+#[cold]
+fn put_long(out: &mut Vec<u8>, value: u64) {
+    out.push(0);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// How many bytes follow the first byte of a number.
+#[inline]
+pub(crate) fn number_tail(first: u8) -> usize {
+    first.trailing_zeros() as usize
+}
+
+/// The number that begins with `first` and goes on with `tail`, of the length that [`number_tail`] says.
+#[inline]
+pub(crate) fn number(first: u8, tail: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..tail.len()].copy_from_slice(tail);
+    let tail_value = u64::from_le_bytes(word);
+    match tail.len() {
+        8 => tail_value,
+        // All eight bits of the first byte are length.
+        7 => tail_value,
+        n => tail_value << (7 - n) | u64::from(first >> (n + 1)),
+    }
+}
+
+/// A text cut to what a reader accepts.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(value: u64) -> (u64, usize) {
+        let mut out = Vec::new();
+        put_number(&mut out, value);
+        assert_eq!(number_tail(out[0]) + 1, out.len(), "{value:#x}: {out:x?}");
+        (number(out[0], &out[1..]), out.len())
+    }
+
+    #[test]
+    fn a_number_takes_a_byte_for_each_seven_bits() {
+        for bits in 0..64 {
+            for value in [1u64 << bits, (1u64 << bits) - 1, (1u64 << bits) + 1] {
+                let bytes = ((64 - value.leading_zeros()).max(1).div_ceil(7) as usize).min(9);
+                assert_eq!(round_trip(value), (value, bytes), "{value:#x}");
+            }
+        }
+        assert_eq!(round_trip(u64::MAX), (u64::MAX, 9));
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_comes_back(value in any::<u64>(), shift in 0u32..64) {
+            prop_assert_eq!(round_trip(value >> shift).0, value >> shift);
+        }
+    }
+}
