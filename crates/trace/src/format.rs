@@ -85,24 +85,62 @@ impl Kind {
     ];
 }
 
-/// Appends a number.
+/// Room for the parts of a record whose length is bounded: a tag, a length byte and six numbers.
+const FRAME_BYTES: usize = 64;
+
+/// Appends the part of a record that `fill` writes.
+///
+/// The place is reserved first and what was not needed is given back, so that the position stays in a register: a
+/// vector's own length would be stored and loaded for every number.
 #[inline(always)]
-pub(crate) fn put_number(out: &mut Vec<u8>, value: u64) {
-    let bits = 64 - (value | 1).leading_zeros();
-    let len = bits.div_ceil(7);
-    if len > 8 {
-        return put_long(out, value);
-    }
-    // Eight bytes are written, and those that do not count taken back: a store and a subtraction.
-    let end = out.len() + len as usize;
-    out.extend_from_slice(&((value << 1 | 1) << (len - 1)).to_le_bytes());
+pub(crate) fn put(out: &mut Vec<u8>, fill: impl FnOnce(&mut Frame<'_>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_BYTES]);
+    let mut frame = Frame { bytes: out[start..].first_chunk_mut().expect("it was just reserved"), len: 0 };
+    fill(&mut frame);
+    let end = start + frame.len;
     out.truncate(end);
 }
 
-#[cold]
-fn put_long(out: &mut Vec<u8>, value: u64) {
-    out.push(0);
-    out.extend_from_slice(&value.to_le_bytes());
+/// A part of a record while it is written.
+pub(crate) struct Frame<'a> {
+    bytes: &'a mut [u8; FRAME_BYTES],
+    len: usize,
+}
+
+impl Frame<'_> {
+    #[inline(always)]
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline(always)]
+    pub(crate) fn number(&mut self, value: u64) {
+        let bits = 64 - (value | 1).leading_zeros();
+        // A byte for each seven bits; exact up to 64.
+        let len = (bits * 37 + 222) >> 8;
+        if len > 8 {
+            return self.long_number(value);
+        }
+        // Eight bytes are written; those that do not count are written over by what follows.
+        self.bytes[self.len..self.len + 8].copy_from_slice(&((value << 1 | 1) << (len - 1)).to_le_bytes());
+        self.len += len as usize;
+    }
+
+    #[cold]
+    fn long_number(&mut self, value: u64) {
+        self.byte(0);
+        self.bytes[self.len..self.len + 8].copy_from_slice(&value.to_le_bytes());
+        self.len += 8;
+    }
+}
+
+/// Appends a text, cut to what a reader accepts.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    put(out, |frame| frame.number(text.len() as u64));
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// How many bytes follow the first byte of a number.
@@ -125,11 +163,6 @@ pub(crate) fn number(first: u8, tail: &[u8]) -> u64 {
     }
 }
 
-/// A text cut to what a reader accepts.
-pub(crate) fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +170,7 @@ mod tests {
 
     fn round_trip(value: u64) -> (u64, usize) {
         let mut out = Vec::new();
-        put_number(&mut out, value);
+        put(&mut out, |frame| frame.number(value));
         assert_eq!(number_tail(out[0]) + 1, out.len(), "{value:#x}: {out:x?}");
         (number(out[0], &out[1..]), out.len())
     }

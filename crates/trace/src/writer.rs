@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use meshsim_actor::{ActorId, MessageId, Recorder, Time, What};
+use meshsim_actor::{ActorId, Envelope, Fate, MessageId, Note, Power, Recorder, Time, What};
 use serde::Serialize;
 
 use crate::Header;
-use crate::format::{Kind, MAGIC, SAME, VERSION, WORDS_MAX, cut, put_number};
+use crate::format::{Frame, Kind, MAGIC, SAME, VERSION, WORDS_MAX, put, put_text};
 
 /// Bytes gathered before they are handed on. A block that fits the second-level cache is written fastest.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -52,9 +52,11 @@ impl<W: Write> Writer<W> {
             error: None,
         };
         writer.block.extend_from_slice(&MAGIC);
-        for number in [VERSION, header.seed, header.actors.len() as u64] {
-            put_number(&mut writer.block, number);
-        }
+        put(&mut writer.block, |frame| {
+            for number in [VERSION, header.seed, header.actors.len() as u64] {
+                frame.number(number);
+            }
+        });
         for name in &header.actors {
             put_text(&mut writer.block, name);
             writer.hand_on_if_full();
@@ -67,8 +69,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// The first that occurred since the beginning. What was written is then not a complete trace.
     pub fn finish(mut self) -> Result<W, WriteError> {
-        self.block.push(Kind::End as u8);
-        put_number(&mut self.block, self.records);
+        put(&mut self.block, |frame| {
+            frame.byte(Kind::End as u8);
+            frame.number(self.records);
+        });
         self.hand_on();
         if self.error.is_none()
             && let Err(error) = self.out.flush()
@@ -95,22 +99,21 @@ impl<W: Write> Writer<W> {
         self.block.clear();
     }
 
+    /// Writes tag, time and actor, and what `fill` adds.
     #[inline(always)]
-    fn begin(&mut self, at: Time, actor: ActorId, kind: Kind) {
-        if at == self.at && actor == self.actor {
-            self.block.push(kind as u8 | SAME);
-        } else {
-            self.block.push(kind as u8);
-            put_number(&mut self.block, at.nanos().wrapping_sub(self.at.nanos()));
-            put_number(&mut self.block, u64::from(actor.0));
-            (self.at, self.actor) = (at, actor);
-        }
-    }
-
-    #[inline(always)]
-    fn message_id(&mut self, id: MessageId) {
-        put_number(&mut self.block, u64::from(id.from.0));
-        put_number(&mut self.block, id.seq);
+    fn begin(&mut self, at: Time, actor: ActorId, kind: Kind, fill: impl FnOnce(&mut Frame<'_>)) {
+        let (at_before, actor_before) = (self.at, self.actor);
+        (self.at, self.actor) = (at, actor);
+        put(&mut self.block, |frame| {
+            if at == at_before && actor == actor_before {
+                frame.byte(kind as u8 | SAME);
+            } else {
+                frame.byte(kind as u8);
+                frame.number(at.nanos().wrapping_sub(at_before.nanos()));
+                frame.number(u64::from(actor.0));
+            }
+            fill(frame);
+        });
     }
 
     #[inline(always)]
@@ -131,80 +134,101 @@ impl<W: Write> Writer<W> {
 
     #[cold]
     fn long_blob(&mut self, place: usize, len: usize) {
-        let mut number = Vec::with_capacity(9);
-        put_number(&mut number, len as u64);
+        let mut number = Vec::new();
+        put(&mut number, |frame| frame.number(len as u64));
         self.block.splice(place..=place, number);
     }
 
-    fn word(&mut self, word: &'static str) {
+    fn deliver(&mut self, at: Time, actor: ActorId, id: MessageId) {
+        self.begin(at, actor, Kind::Deliver, |frame| put_id(frame, id));
+        self.end();
+    }
+
+    fn send<M: Serialize>(&mut self, at: Time, actor: ActorId, envelope: &Envelope<M>) {
+        self.begin(at, actor, Kind::Send, |frame| {
+            frame.number(u64::from(envelope.to.0));
+            frame.number(envelope.seq);
+        });
+        self.blob(&envelope.msg);
+        self.end();
+    }
+
+    /// Records with a timer: `after` is what arming has more than the others.
+    fn timer<V: Serialize>(&mut self, at: Time, actor: ActorId, kind: Kind, after: Option<u64>, value: &V) {
+        self.begin(at, actor, kind, |frame| {
+            if let Some(after) = after {
+                frame.number(after);
+            }
+        });
+        self.blob(value);
+        self.end();
+    }
+
+    fn start(&mut self, at: Time, actor: ActorId, incarnation: u32) {
+        self.begin(at, actor, Kind::Start, |frame| frame.number(u64::from(incarnation)));
+        self.end();
+    }
+
+    fn fate(&mut self, at: Time, actor: ActorId, id: MessageId, fate: Fate) {
+        self.begin(at, actor, Kind::Fate, |frame| put_id(frame, id));
+        self.blob(&fate);
+        self.end();
+    }
+
+    fn power(&mut self, at: Time, actor: ActorId, power: Power) {
+        self.begin(at, actor, Kind::Power, |_| {});
+        self.blob(&power);
+        self.end();
+    }
+
+    fn note(&mut self, at: Time, actor: ActorId, note: Note) {
         // By content: two addresses of one text would make the bytes depend on the compiler.
-        match self.words.iter().position(|known| *known == word) {
-            Some(number) => put_number(&mut self.block, number as u64),
-            None => {
-                put_number(&mut self.block, self.words.len() as u64);
-                put_text(&mut self.block, word);
-                if self.words.len() < WORDS_MAX {
-                    self.words.push(word);
-                }
+        let known = self.words.iter().position(|word| *word == note.what);
+        let number = known.unwrap_or(self.words.len());
+        self.begin(at, actor, Kind::Note, |frame| frame.number(number as u64));
+        if known.is_none() {
+            put_text(&mut self.block, note.what);
+            if self.words.len() < WORDS_MAX {
+                self.words.push(note.what);
             }
         }
+        put(&mut self.block, |frame| {
+            frame.number(note.subject);
+            frame.number(note.value);
+        });
+        self.end();
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        self.records += 1;
+        self.hand_on_if_full();
     }
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    let text = cut(text);
-    put_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+#[inline(always)]
+fn put_id(frame: &mut Frame<'_>, id: MessageId) {
+    frame.number(u64::from(id.from.0));
+    frame.number(id.seq);
 }
 
 impl<M: Serialize, T: Serialize, W: Write> Recorder<M, T> for Writer<W> {
-    #[inline]
+    // The caller knows what it records, so nothing is left of this match where it is inlined.
+    #[inline(always)]
     fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
         match what {
-            What::Deliver(envelope) => {
-                self.begin(at, actor, Kind::Deliver);
-                self.message_id(envelope.id());
-            }
-            What::Send(envelope) => {
-                self.begin(at, actor, Kind::Send);
-                put_number(&mut self.block, u64::from(envelope.to.0));
-                put_number(&mut self.block, envelope.seq);
-                self.blob(&envelope.msg);
-            }
-            What::Fire(timer, _) => {
-                self.begin(at, actor, Kind::Fire);
-                self.blob(&timer);
-            }
+            What::Deliver(envelope) => self.deliver(at, actor, envelope.id()),
+            What::Send(envelope) => self.send(at, actor, envelope),
+            What::Fire(timer, _) => self.timer(at, actor, Kind::Fire, None, &timer),
             What::Arm { timer, at: due, tick } => {
-                self.begin(at, actor, Kind::Arm);
-                put_number(&mut self.block, due.nanos().wrapping_sub(at.nanos()));
-                self.blob(&(timer, tick));
+                let after = due.nanos().wrapping_sub(at.nanos());
+                self.timer(at, actor, Kind::Arm, Some(after), &(timer, tick));
             }
-            What::Disarm(timer) => {
-                self.begin(at, actor, Kind::Disarm);
-                self.blob(&timer);
-            }
-            What::Start { incarnation } => {
-                self.begin(at, actor, Kind::Start);
-                put_number(&mut self.block, u64::from(incarnation));
-            }
-            What::Note(note) => {
-                self.begin(at, actor, Kind::Note);
-                self.word(note.what);
-                put_number(&mut self.block, note.subject);
-                put_number(&mut self.block, note.value);
-            }
-            What::Fate(id, fate) => {
-                self.begin(at, actor, Kind::Fate);
-                self.message_id(id);
-                self.blob(&fate);
-            }
-            What::Power(power) => {
-                self.begin(at, actor, Kind::Power);
-                self.blob(&power);
-            }
+            What::Disarm(timer) => self.timer(at, actor, Kind::Disarm, None, &timer),
+            What::Start { incarnation } => self.start(at, actor, incarnation),
+            What::Note(note) => self.note(at, actor, note),
+            What::Fate(id, fate) => self.fate(at, actor, id, fate),
+            What::Power(power) => self.power(at, actor, power),
         }
-        self.records += 1;
-        self.hand_on_if_full();
     }
 }
