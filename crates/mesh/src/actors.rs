@@ -1,3 +1,79 @@
-//! The actors of a mesh as one type: no virtual call on the hot path, and a host needs to know only this.
-/// One of the three.
-pub struct MeshActor;
+//! The actors of a mesh as one type: no virtual call on the hot path, and a host needs to know only this one.
+
+use std::sync::Arc;
+
+use meshsim_actor::{Actor, Cx, Event};
+use serde::{Deserialize, Serialize};
+
+use crate::client::Client;
+use crate::coordinator::Coordinator;
+use crate::message::{Msg, Tick};
+use crate::model::Mesh;
+use crate::node::Node;
+
+/// One of the three kinds of actor.
+///
+/// Nodes are inline, because there may be a million of them; the other two are few and large.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum MeshActor {
+    /// Holds what is wanted.
+    Coordinator(Box<Coordinator>),
+    /// Owns instances.
+    Node(Node),
+    /// Offers load.
+    Client(Box<Client>),
+}
+
+/// The context in which an actor of a mesh reacts.
+pub type MeshCx<'a> = Cx<'a, Msg, Tick>;
+
+/// All actors of a mesh, by rising actor number: the coordinator, the nodes, the clients.
+pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
+    let coordinator = MeshActor::Coordinator(Box::new(Coordinator::new(mesh.clone())));
+    // One empty view for all: a node that hosts nothing must cost next to nothing.
+    let view = crate::call::no_view(mesh);
+    let (of_nodes, of_clients) = (mesh.clone(), mesh.clone());
+    let nodes = (0..mesh.nodes.len()).map(move |_| MeshActor::Node(Node::new(of_nodes.clone(), view.clone())));
+    let clients =
+        (0..mesh.loads.len()).map(move |load| MeshActor::Client(Box::new(Client::new(of_clients.clone(), load))));
+    std::iter::once(coordinator).chain(nodes).chain(clients)
+}
+
+impl MeshActor {
+    /// The coordinator, if it is one.
+    pub fn coordinator(&self) -> Option<&Coordinator> {
+        if let MeshActor::Coordinator(coordinator) = self { Some(coordinator) } else { None }
+    }
+
+    /// The node, if it is one.
+    pub fn node(&self) -> Option<&Node> {
+        if let MeshActor::Node(node) = self { Some(node) } else { None }
+    }
+
+    /// The client, if it is one.
+    pub fn client(&self) -> Option<&Client> {
+        if let MeshActor::Client(client) = self { Some(client) } else { None }
+    }
+}
+
+impl Actor for MeshActor {
+    type Msg = Msg;
+    type Tick = Tick;
+
+    #[inline]
+    fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
+        match self {
+            MeshActor::Coordinator(coordinator) => coordinator.on(event, cx),
+            MeshActor::Node(node) => node.on(event, cx),
+            MeshActor::Client(client) => client.on(event, cx),
+        }
+    }
+
+    fn reboot(&mut self, wiped: bool) {
+        match self {
+            MeshActor::Coordinator(coordinator) => coordinator.reboot(wiped),
+            MeshActor::Node(node) => node.reboot(wiped),
+            MeshActor::Client(client) => client.reboot(),
+        }
+    }
+}

@@ -8,9 +8,18 @@
 //! No clock, socket, thread, file or log: see `meshsim_actor`.
 
 pub mod actors;
+pub mod balance;
+pub mod call;
+pub mod client;
+pub mod coordinator;
 pub mod measure;
+pub mod message;
 pub mod model;
+pub mod node;
+pub mod operation;
+pub mod policy;
 pub mod program;
 
 pub use actors::MeshActor;
+pub use message::{Msg, Tick};
 pub use model::Mesh;

@@ -130,6 +130,9 @@ pub struct Service {
     pub cpu: f64,
     /// From the creation of an instance until it takes requests.
     pub start_delay: Span,
+    /// From the decision to take an instance away until it is gone: so long it takes requests of callers that have not
+    /// heard of it yet. What it works on it finishes, however long that takes. (A Kubernetes `preStop` sleep.)
+    pub drain_delay: Span,
     /// Requests that may wait at one instance; the next is refused.
     pub queue: u32,
     /// How its callers choose one of its instances.
@@ -450,8 +453,8 @@ pub enum Strategy {
     /// `ceil(rate * old)` of them.
     Batch,
     /// As a Kubernetes Deployment: at most `ceil(N * max_surge)` more than N instances, at most
-    /// `floor(N * max_unavailable)` fewer ready ones; both zero means one unavailable. A step is taken whenever the
-    /// nodes' reports allow one.
+    /// `floor(N * max_unavailable)` fewer ready ones; both zero means one unavailable. Each turn does
+    /// as much as the nodes' reports allow.
     Rolling {
         /// Share of N.
         max_surge: f64,
@@ -500,7 +503,7 @@ impl Default for Control {
 /// How instances are put on nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Placement {
-    /// Evenly by cores: each node's share is rounded by largest remainder.
+    /// Evenly by free cores: each node's share is rounded by largest remainder.
     #[default]
     Spread,
     /// On as few nodes as possible: the fullest that still has room (best fit).

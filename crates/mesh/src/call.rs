@@ -1,0 +1,270 @@
+//! The calling side: what the proxy beside an instance, or the client's own, does with a call.
+//!
+//! It chooses an instance, sends, waits, gives up, tries again. Whoever called is named by an `Owner`, a small value that
+//! comes back with the result.
+
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Time, Timer};
+use serde::{Deserialize, Serialize};
+use slotmap::{Key, KeyData, SlotMap, new_key_type};
+
+use crate::actors::MeshCx;
+use crate::balance::{self, Peer};
+use crate::measure::Failure;
+use crate::message::{Instance, Msg, Reply, Request, Tick, View};
+use crate::model::{CallPolicy, EndpointId, Mesh, ServiceId};
+use crate::policy;
+
+new_key_type! {
+    /// Names one call of one caller.
+    pub struct CallKey;
+}
+
+/// Calls that one caller may have under way; beyond it a call fails as refused. A bound of memory, far above what a
+/// real proxy holds.
+pub const CALLS_MAX: usize = 1 << 20;
+
+/// The calls under way of one caller, and what it knows of those whom it calls.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Caller<Owner> {
+    calls: SlotMap<CallKey, Outstanding<Owner>>,
+    /// By service, from its first call on.
+    routes: Vec<Option<Box<Route>>>,
+}
+
+/// What is to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Callee {
+    /// Whom.
+    pub service: ServiceId,
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Size of the request.
+    pub bytes: u32,
+    /// Timeout and retries.
+    pub policy: CallPolicy,
+    /// The end of all tries; [`Time::NEVER`] if there is none.
+    pub deadline: Time,
+}
+
+/// A call that has ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ended<Owner> {
+    /// Whose it was.
+    pub owner: Owner,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+    /// Tries beyond the first.
+    pub retries: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Outstanding<Owner> {
+    callee: Callee,
+    owner: Owner,
+    /// The try under way, from 0.
+    attempt: u32,
+    /// Gives the try up, or ends the backoff.
+    timer: Option<Timer>,
+    /// `None` during a backoff.
+    sent: Option<Sent>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Sent {
+    to: Instance,
+    at: Time,
+    /// The view's version then.
+    view: u64,
+}
+
+/// What this caller knows of one service.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Route {
+    instances: Arc<[Instance]>,
+    /// One for each of `instances`.
+    peers: Vec<Peer>,
+    turn: u32,
+    /// Calls under way.
+    active: u32,
+    /// Of these, how many are being retried.
+    retrying: u32,
+}
+
+impl<Owner: Copy> Caller<Owner> {
+    /// Nothing under way, nobody known.
+    pub fn new() -> Self {
+        Caller { calls: SlotMap::with_key(), routes: Vec::new() }
+    }
+
+    /// Begins a call. What can't even be sent, and may not be retried, has ended at once.
+    pub fn call(
+        &mut self,
+        callee: Callee,
+        owner: Owner,
+        mesh: &Mesh,
+        view: &View,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<Ended<Owner>> {
+        if self.calls.len() >= CALLS_MAX {
+            return Some(Ended { owner, failure: Some(Failure::Refused), retries: 0 });
+        }
+        self.route(callee.service, view).active += 1;
+        let key = self.calls.insert(Outstanding { callee, owner, attempt: 0, timer: None, sent: None });
+        self.attempt(key, mesh, view, cx)
+    }
+
+    /// Takes an answer in. `None`: it came too late, or the call goes on.
+    pub fn reply(&mut self, reply: Reply, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+        let key = CallKey::from(KeyData::from_ffi(reply.call));
+        let call = self.calls.get(key)?;
+        if call.attempt as u8 != reply.attempt || call.sent.is_none() {
+            return None;
+        }
+        self.settle(key, reply.failure, mesh, view, cx)
+    }
+
+    /// A try has taken too long.
+    pub fn timeout(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+        self.calls.get_mut(key)?.timer = None;
+        self.settle(key, Some(Failure::Timeout), mesh, view, cx)
+    }
+
+    /// The backoff is over.
+    pub fn retry(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+        self.calls.get_mut(key)?.timer = None;
+        self.attempt(key, mesh, view, cx)
+    }
+
+    /// A new view came: tries at nodes that went down since they were sent are lost.
+    pub fn view_changed(
+        &mut self,
+        old: &View,
+        mesh: &Mesh,
+        view: &View,
+        cx: &mut MeshCx<'_>,
+    ) -> Vec<Ended<Owner>> {
+        if view.fallen == old.fallen {
+            return Vec::new();
+        }
+        let is_lost = |sent: Sent| view.fell_after(sent.to.node, sent.view);
+        let lost: Vec<CallKey> =
+            self.calls.iter().filter(|(_, call)| call.sent.is_some_and(is_lost)).map(|(key, _)| key).collect();
+        lost.into_iter().filter_map(|key| self.settle(key, Some(Failure::Lost), mesh, view, cx)).collect()
+    }
+
+    /// Calls under way.
+    pub fn under_way(&self) -> usize {
+        self.calls.len()
+    }
+
+    fn attempt(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+        let callee = self.calls[key].callee;
+        let route = self.route(callee.service, view);
+        if route.instances.is_empty() {
+            return self.settle(key, Some(Failure::NoInstance), mesh, view, cx);
+        }
+        let balancer = &mesh.service(callee.service).balancer;
+        let picked = balance::pick(balancer, &route.peers, &mut route.turn, cx.rng());
+        route.peers[picked].active += 1;
+        let to = route.instances[picked];
+
+        let call = &mut self.calls[key];
+        let until = policy::try_until(cx.now(), &callee.policy, callee.deadline);
+        call.sent = Some(Sent { to, at: cx.now(), view: view.version });
+        call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
+        let request = Request {
+            call: key.data().as_ffi(),
+            deadline: callee.deadline,
+            ordinal: to.ordinal,
+            bytes: callee.bytes,
+            service: callee.service,
+            endpoint: callee.endpoint,
+            attempt: call.attempt as u8,
+        };
+        cx.send(to.node, Msg::Request(request));
+        None
+    }
+
+    /// A try has ended, well or not: the call has too, unless it may be tried again.
+    fn settle(
+        &mut self,
+        key: CallKey,
+        failure: Option<Failure>,
+        mesh: &Mesh,
+        view: &View,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<Ended<Owner>> {
+        let now = cx.now();
+        let call = &mut self.calls[key];
+        let (callee, attempt) = (call.callee, call.attempt);
+        let sent = call.sent.take();
+        if let Some(timer) = call.timer.take() {
+            cx.disarm(timer);
+        }
+        let route = self.route(callee.service, view);
+        if let Some(sent) = sent
+            && let Some(peer) = route.peer(sent.to)
+        {
+            // An instance that was gone and came back is known anew.
+            peer.active = peer.active.saturating_sub(1);
+            balance::learn(&mesh.service(callee.service).balancer, peer, now, now.since(sent.at));
+        }
+        if attempt > 0 {
+            route.retrying -= 1;
+        }
+
+        let retry = &callee.policy.retry;
+        if failure.is_some()
+            && attempt < callee.policy.retries
+            && now < callee.deadline
+            && policy::within_budget(route.retrying, route.active, retry)
+        {
+            route.retrying += 1;
+            let wait = policy::backoff(attempt + 1, retry, cx.rng());
+            let call = &mut self.calls[key];
+            call.attempt += 1;
+            call.timer = Some(cx.arm(now + wait, Tick::Retry(key)));
+            return None;
+        }
+        route.active -= 1;
+        let call = self.calls.remove(key).expect("the call was found above");
+        Some(Ended { owner: call.owner, failure, retries: attempt })
+    }
+
+    /// What is known of a service, brought up to the view.
+    fn route(&mut self, service: ServiceId, view: &View) -> &mut Route {
+        if self.routes.len() <= service.index() {
+            self.routes.resize_with(service.index() + 1, || None);
+        }
+        let route = self.routes[service.index()].get_or_insert_default();
+        let instances = view.instances(service);
+        if !Arc::ptr_eq(&route.instances, instances) {
+            let peers = instances.iter().map(|instance| route.peer(*instance).map_or(Peer::default(), |peer| *peer));
+            route.peers = peers.collect();
+            route.instances = instances.clone();
+        }
+        route
+    }
+}
+
+impl Route {
+    /// Where an instance has gone there is nothing left to know of it.
+    fn peer(&mut self, instance: Instance) -> Option<&mut Peer> {
+        self.instances.binary_search(&instance).ok().map(|at| &mut self.peers[at])
+    }
+}
+
+/// A view in which nobody has an instance yet.
+pub fn no_view(mesh: &Mesh) -> Arc<View> {
+    let nobody: Arc<[Instance]> = Arc::new([]);
+    Arc::new(View { version: 0, services: vec![nobody; mesh.services.len()], fallen: Vec::new() })
+}
+
+impl View {
+    /// True if a node is known to have gone down after version `since`.
+    pub fn fell_after(&self, node: ActorId, since: u64) -> bool {
+        self.fallen.iter().any(|(fallen, at)| *fallen == node && since < *at)
+    }
+}

@@ -1,0 +1,213 @@
+//! A client: an actor that offers load and measures what comes of it.
+//!
+//! Open loop: what is planned is sent, however slow the answers are, and latency runs from the planned moment
+//! (coordinated omission: Gil Tene, "How NOT to Measure Latency").
+
+pub mod arrivals;
+
+use std::sync::Arc;
+
+use meshsim_actor::{Event, Span, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::actors::MeshCx;
+use crate::call::{Callee, Caller, Ended};
+use crate::measure::{Failure, Tally, WINDOWS_MAX, Window};
+use crate::message::{Heartbeat, Msg, Tick, View};
+use crate::model::{COORDINATOR, Load, Mesh};
+use crate::node::arm_heartbeat;
+
+use arrivals::Plan;
+
+/// Offers one load.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Client {
+    mesh: Arc<Mesh>,
+    load: usize,
+    view: Arc<View>,
+    plan: Plan,
+    /// The next planned moment.
+    next: Option<Time>,
+    calls: Caller<Planned>,
+    /// One for each target of the load's mix.
+    tallies: Vec<Tally>,
+}
+
+/// A request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Planned {
+    at: Time,
+    sent: Time,
+    target: u32,
+}
+
+impl Client {
+    /// The client of load number `load`.
+    pub fn new(mesh: Arc<Mesh>, load: usize) -> Self {
+        let view = crate::call::no_view(&mesh);
+        let tallies = vec![Tally::default(); mesh.loads[load].mix.len()];
+        Client { mesh, load, view, plan: Plan::default(), next: None, calls: Caller::new(), tallies }
+    }
+
+    /// What became of its requests: one tally for each target of its load's mix.
+    pub fn tallies(&self) -> &[Tally] {
+        &self.tallies
+    }
+
+    /// Requests that have not ended yet.
+    pub fn under_way(&self) -> usize {
+        self.calls.under_way()
+    }
+
+    pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
+        match event {
+            Event::Start => self.start(cx),
+            Event::Message { msg: Msg::Reply(reply), .. } => {
+                let ended = self.calls.reply(reply, &self.mesh, &self.view, cx);
+                self.ended(ended, cx.now());
+            }
+            Event::Message { msg: Msg::View(view), .. } => self.take_view(view, cx),
+            // What a client never gets from a peer that keeps to the protocol.
+            Event::Message { .. } => {}
+            Event::Timer(Tick::Arrival) => self.offer(cx),
+            Event::Timer(Tick::Heartbeat) => self.heartbeat(false, cx),
+            Event::Timer(Tick::Timeout(call)) => {
+                let ended = self.calls.timeout(call, &self.mesh, &self.view, cx);
+                self.ended(ended, cx.now());
+            }
+            Event::Timer(Tick::Retry(call)) => {
+                let ended = self.calls.retry(call, &self.mesh, &self.view, cx);
+                self.ended(ended, cx.now());
+            }
+            Event::Timer(_) => unreachable!("a client arms no such timer"),
+        }
+    }
+
+    /// The machine went down: what was under way is not measured, and what was planned meanwhile is not made up for.
+    pub(crate) fn reboot(&mut self) {
+        self.view = crate::call::no_view(&self.mesh);
+        self.calls = Caller::new();
+    }
+
+    fn load(&self) -> &Load {
+        &self.mesh.loads[self.load]
+    }
+
+    fn start(&mut self, cx: &mut MeshCx<'_>) {
+        if self.next.is_none() {
+            self.plan_next(cx);
+        }
+        while self.next.is_some_and(|next| next < cx.now()) {
+            self.plan_next(cx);
+        }
+        self.arm_next(cx);
+        self.heartbeat(true, cx);
+    }
+
+    fn heartbeat(&mut self, first: bool, cx: &mut MeshCx<'_>) {
+        let heartbeat = Heartbeat { report: 0, view: self.view.version, incarnation: cx.incarnation() };
+        cx.send(COORDINATOR, Msg::Heartbeat(heartbeat));
+        arm_heartbeat(self.mesh.control.heartbeat, first, cx);
+    }
+
+    fn plan_next(&mut self, cx: &mut MeshCx<'_>) {
+        let load = &self.mesh.loads[self.load];
+        let next = self.plan.next(&load.arrivals, cx.rng()).map(|since| load.start + since);
+        self.next = next.filter(|at| *at < load.end);
+    }
+
+    fn arm_next(&self, cx: &mut MeshCx<'_>) {
+        if let Some(at) = self.next {
+            cx.arm(at, Tick::Arrival);
+        }
+    }
+
+    /// Sends what is due.
+    fn offer(&mut self, cx: &mut MeshCx<'_>) {
+        while let Some(at) = self.next.filter(|at| *at <= cx.now()) {
+            self.send(at, cx);
+            self.plan_next(cx);
+        }
+        self.arm_next(cx);
+    }
+
+    fn send(&mut self, at: Time, cx: &mut MeshCx<'_>) {
+        let load = &self.mesh.loads[self.load];
+        let total: f64 = load.mix.iter().map(|target| target.weight).sum();
+        let mut left = if load.mix.len() == 1 { 0.0 } else { cx.rng().unit() * total };
+        let drawn = load.mix.iter().position(|target| {
+            left -= target.weight;
+            left < 0.0
+        });
+        let target = drawn.unwrap_or(load.mix.len() - 1);
+        let wanted = &load.mix[target];
+        let callee = Callee {
+            service: wanted.service,
+            endpoint: wanted.endpoint,
+            bytes: wanted.request_bytes,
+            policy: load.policy,
+            deadline: load.deadline.map_or(Time::NEVER, |deadline| at + deadline),
+        };
+        let is_warmup = at < load.start + load.warmup;
+        let tally = &mut self.tallies[target];
+        if is_warmup {
+            tally.warmup += 1;
+        } else {
+            tally.offered += 1;
+            window(tally, load, at).offered += 1;
+        }
+        let planned = Planned { at, sent: cx.now(), target: target as u32 };
+        let ended = self.calls.call(callee, planned, &self.mesh, &self.view, cx);
+        self.ended(ended, cx.now());
+    }
+
+    fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
+        if view.version <= self.view.version || view.services.len() != self.mesh.services.len() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.view, view);
+        let lost = self.calls.view_changed(&old, &self.mesh, &self.view, cx);
+        lost.into_iter().for_each(|ended| self.ended(Some(ended), cx.now()));
+    }
+
+    fn ended(&mut self, ended: Option<Ended<Planned>>, now: Time) {
+        let Some(Ended { owner, failure, retries }) = ended else { return };
+        let load = self.load();
+        if owner.at < load.start + load.warmup {
+            return;
+        }
+        let load = &self.mesh.loads[self.load];
+        let tally = &mut self.tallies[owner.target as usize];
+        tally.retries += u64::from(retries);
+        match failure {
+            None => record_done(tally, load, owner, now),
+            Some(failure) => record_failed(tally, load, owner, failure),
+        }
+    }
+}
+
+fn record_done(tally: &mut Tally, load: &Load, planned: Planned, now: Time) {
+    let latency = now.since(planned.at);
+    tally.done += 1;
+    tally.latency.record(latency);
+    tally.uncorrected.record(now.since(planned.sent));
+    let window = window(tally, load, planned.at);
+    window.done += 1;
+    window.latency_sum_ns += latency.nanos();
+    window.latency_max_ns = window.latency_max_ns.max(latency.nanos());
+}
+
+fn record_failed(tally: &mut Tally, load: &Load, planned: Planned, failure: Failure) {
+    tally.failed.count(failure);
+    window(tally, load, planned.at).failed += 1;
+}
+
+/// The window that a planned moment falls into.
+fn window<'a>(tally: &'a mut Tally, load: &Load, at: Time) -> &'a mut Window {
+    let length = load.window.max(Span::from_nanos(1)).nanos();
+    let index = ((at.since(load.start).nanos() / length) as usize).min(WINDOWS_MAX - 1);
+    if tally.windows.len() <= index {
+        tally.windows.resize(index + 1, Window::default());
+    }
+    &mut tally.windows[index]
+}

@@ -1,0 +1,115 @@
+//! Where the instances are: what nodes report, made into the view that callers choose from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meshsim_actor::ActorId;
+use serde::{Deserialize, Serialize};
+
+use crate::call::no_view;
+use crate::message::{Instance, Report, View};
+use crate::model::{Mesh, ServiceId};
+use crate::operation::add;
+
+/// Nodes that went down are remembered for this many falls: older ones have long timed out.
+pub const FALLEN_MAX: usize = 64;
+
+/// What nodes reported, and what callers were told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Endpoints {
+    /// By service and node: the instances that take requests, as (ordinal, version).
+    ready: Vec<BTreeMap<ActorId, Vec<(u32, u32)>>>,
+    /// Services whose ready instances have changed since the view was made.
+    dirty: Vec<bool>,
+    /// By service: ready instances by version.
+    counts: Vec<Vec<(u32, u32)>>,
+    /// Nodes that fell since the view was made.
+    fell: Vec<ActorId>,
+    view: Arc<View>,
+}
+
+impl Endpoints {
+    pub(super) fn new(mesh: &Mesh) -> Self {
+        let services = mesh.services.len();
+        Endpoints {
+            ready: vec![BTreeMap::new(); services],
+            dirty: vec![false; services],
+            counts: vec![Vec::new(); services],
+            fell: Vec::new(),
+            view: no_view(mesh),
+        }
+    }
+
+    /// Takes a report in. False if it says nothing new.
+    pub(super) fn report(&mut self, node: ActorId, report: &Report) -> bool {
+        report.services.iter().fold(false, |changed, (service, ready)| changed | self.set(*service, node, ready))
+    }
+
+    /// A node went down, and all its instances with it.
+    pub(super) fn node_fell(&mut self, node: ActorId) {
+        self.fell.push(node);
+        for service in 0..self.ready.len() {
+            self.set(ServiceId(service as u16), node, &[]);
+        }
+    }
+
+    /// What the nodes say is ready of a service, by version.
+    pub(super) fn ready(&self, service: ServiceId) -> &[(u32, u32)] {
+        &self.counts[service.index()]
+    }
+
+    /// What callers were told last.
+    pub(super) fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// True if callers should be told something.
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.fell.is_empty() || self.dirty.contains(&true)
+    }
+
+    /// Makes the next view.
+    pub(super) fn publish(&mut self) -> &Arc<View> {
+        let mut view = View { version: self.view.version + 1, ..(*self.view).clone() };
+        for (service, dirty) in self.dirty.iter_mut().enumerate() {
+            if std::mem::take(dirty) {
+                let instances = self.ready[service].iter().flat_map(|(node, ready)| {
+                    ready.iter().map(|(ordinal, version)| Instance { node: *node, ordinal: *ordinal, version: *version })
+                });
+                view.services[service] = instances.collect();
+            }
+        }
+        for node in self.fell.drain(..) {
+            view.fallen.retain(|(fallen, _)| *fallen != node);
+            view.fallen.push((node, view.version));
+        }
+        let old = view.fallen.len().saturating_sub(FALLEN_MAX);
+        view.fallen.drain(..old);
+        self.view = Arc::new(view);
+        &self.view
+    }
+
+    fn set(&mut self, service: ServiceId, node: ActorId, ready: &[(u32, u32)]) -> bool {
+        let at = service.index();
+        let Some(of_service) = self.ready.get_mut(at) else { return false };
+        let before = of_service.remove(&node).unwrap_or_default();
+        if !ready.is_empty() {
+            of_service.insert(node, ready.to_vec());
+        }
+        if before == ready {
+            return false;
+        }
+        self.dirty[at] = true;
+        let counts = &mut self.counts[at];
+        for (_, version) in before {
+            if let Some((_, count)) = counts.iter_mut().find(|(v, _)| *v == version) {
+                *count -= 1;
+            }
+        }
+        for (_, version) in ready {
+            add(counts, *version, 1);
+        }
+        counts.retain(|(_, count)| *count > 0);
+        true
+    }
+}

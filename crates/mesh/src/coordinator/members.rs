@@ -1,0 +1,50 @@
+//! The nodes, as the coordinator knows them: alive or not, and how far they are.
+
+use meshsim_actor::{Span, Time, Timer};
+use serde::{Deserialize, Serialize};
+
+/// One node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Member {
+    pub(super) alive: bool,
+    /// The last step that it acknowledged.
+    pub(super) acked: u64,
+    /// The last step that was sent to it.
+    pub(super) sent: u64,
+    /// Its acknowledgements count for steps after this one: what was decided before it joined did not wait for it.
+    pub(super) since: u64,
+    /// Which disk it has; 0: not heard yet.
+    pub(super) lineage: u32,
+    pub(super) incarnation: u32,
+    pub(super) heard: Time,
+    /// Sends what is not acknowledged again.
+    pub(super) resend: Option<Timer>,
+    /// How often in a row that happened.
+    pub(super) resends: u32,
+    /// The last report of this life that was taken in.
+    pub(super) report: u64,
+}
+
+impl Member {
+    pub(super) fn new(now: Time) -> Self {
+        Member {
+            alive: true,
+            acked: 0,
+            sent: 0,
+            since: 0,
+            lineage: 0,
+            incarnation: 0,
+            heard: now,
+            resend: None,
+            resends: 0,
+            report: 0,
+        }
+    }
+
+    /// How long to wait before the next resend: doubling, capped, with up to a quarter of jitter on top (`unit` is
+    /// uniform in [0, 1)).
+    pub(super) fn backoff(&self, base: Span, cap: Span, unit: f64) -> Span {
+        let doubled = base * (1_u64 << self.resends.min(20));
+        doubled.min(cap).scaled(1.0 + unit / 4.0)
+    }
+}

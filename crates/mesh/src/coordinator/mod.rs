@@ -1,0 +1,350 @@
+//! The coordinator: an actor that holds what is wanted, broadcasts operations and collects acknowledgements.
+//!
+//! - [`operations`]: the operations of the file begin and are turned, step by step.
+//! - [`steps`]: a step is decided once, numbered, logged, broadcast, sent again until acknowledged.
+//! - [`place`], [`members`], [`endpoints`]: where instances go, who is alive, what callers are told.
+//!
+//! It is level-triggered: what it sends follows from what it knows of each node, and never from the fact that something
+//! was sent before.
+
+pub mod endpoints;
+mod members;
+pub mod operations;
+mod place;
+pub mod steps;
+
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Event, Span, Timer};
+use serde::{Deserialize, Serialize};
+
+use crate::actors::MeshCx;
+use crate::measure::OperationHistory;
+use crate::message::{Ack, Heartbeat, Msg, Report, Share, Tick};
+use crate::model::Mesh;
+use crate::operation::Wanted;
+
+use endpoints::Endpoints;
+use members::Member;
+use operations::Running;
+use place::{Machines, Placed};
+use steps::Log;
+
+/// Holds what is wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Coordinator {
+    mesh: Arc<Mesh>,
+    /// Its term: rises with each of its lives.
+    epoch: u64,
+    log: Log,
+    services: Vec<ServiceState>,
+    machines: Machines,
+    members: Vec<Member>,
+    endpoints: Endpoints,
+    /// Operations of the file that have begun.
+    begun: usize,
+    running: Vec<Running>,
+    history: Vec<OperationHistory>,
+    /// Tells callers where the instances are.
+    publishing: Option<Timer>,
+}
+
+/// One service, as it is to be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct ServiceState {
+    wanted: Wanted,
+    generation: u64,
+    placed: Placed,
+}
+
+/// What the coordinator holds in the end, for people and for comparison with other runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CoordinatorState {
+    /// Steps decided.
+    pub steps: u64,
+    /// The digest of all of them.
+    pub digest: u64,
+    /// The services, in the order of the mesh.
+    pub services: Vec<WantedState>,
+}
+
+/// What is wanted of one service.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WantedState {
+    /// Its name.
+    pub service: String,
+    /// How many steps there were of it.
+    pub generation: u64,
+    /// S, C and V, and the whole instances by version.
+    #[serde(flatten)]
+    pub wanted: Wanted,
+    /// Where its instances are to be: (node, instances by version).
+    pub placed: Vec<(u32, Share)>,
+}
+
+impl Coordinator {
+    /// A coordinator before the run.
+    pub fn new(mesh: Arc<Mesh>) -> Self {
+        Coordinator {
+            epoch: 1,
+            log: Log::default(),
+            services: vec![ServiceState::default(); mesh.services.len()],
+            machines: Machines::new(&mesh),
+            members: vec![Member::new(meshsim_actor::Time::ZERO); mesh.nodes.len()],
+            endpoints: Endpoints::new(&mesh),
+            begun: 0,
+            running: Vec::new(),
+            history: Vec::new(),
+            publishing: None,
+            mesh,
+        }
+    }
+
+    /// What became of each operation, in the order in which they began; repairs are among them.
+    pub fn history(&self) -> &[OperationHistory] {
+        &self.history
+    }
+
+    /// What it holds.
+    pub fn state(&self) -> CoordinatorState {
+        let services = self.mesh.services.iter().zip(&self.services);
+        CoordinatorState {
+            steps: self.log.last(),
+            digest: self.log.digest(),
+            services: services
+                .map(|(service, state)| WantedState {
+                    service: service.name.clone(),
+                    generation: state.generation,
+                    wanted: state.wanted.clone(),
+                    placed: state.placed.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Nodes that it takes for dead.
+    pub fn dead(&self) -> Vec<ActorId> {
+        let dead = self.members.iter().enumerate().filter(|(_, member)| !member.alive);
+        dead.map(|(node, _)| self.mesh.node_actor(node)).collect()
+    }
+
+    pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
+        match event {
+            Event::Start => self.start(cx),
+            Event::Message { from, msg } => match self.mesh.node_index(from) {
+                Some(node) => self.node_said(node, msg, cx),
+                None => self.client_said(from, &msg, cx),
+            },
+            Event::Timer(tick) => match tick {
+                Tick::Operation(first) => self.begin_operations(first as usize, cx),
+                Tick::Turn(running) => self.turn(running as usize, cx),
+                Tick::Resend(node) => self.resend(node as usize, cx),
+                Tick::Watch => self.watch(cx),
+                Tick::Publish => self.publish(cx),
+                Tick::Heartbeat
+                | Tick::Instance { .. }
+                | Tick::Frame(_)
+                | Tick::Timeout(_)
+                | Tick::Retry(_)
+                | Tick::Arrival => unreachable!("a coordinator arms no such timer"),
+            },
+        }
+        // Whatever was decided while this event was handled goes out now, as one message to each node.
+        self.broadcast(cx);
+    }
+
+    /// The machine went down. The disk keeps all that was decided and known; timers are set anew at the start.
+    pub(crate) fn reboot(&mut self, wiped: bool) {
+        let epoch = self.epoch + 1;
+        if wiped {
+            *self = Coordinator::new(self.mesh.clone());
+        }
+        self.epoch = epoch;
+        self.publishing = None;
+        self.members.iter_mut().for_each(|member| member.resend = None);
+    }
+
+    fn start(&mut self, cx: &mut MeshCx<'_>) {
+        for member in &mut self.members {
+            member.heard = cx.now();
+        }
+        self.arm_next_operations(cx);
+        self.resume_operations(cx);
+        for node in 0..self.members.len() {
+            if self.members[node].acked < self.members[node].sent {
+                self.send_tail(node, cx);
+            }
+        }
+        self.publish_soon(cx);
+        if !self.mesh.control.heartbeat.is_zero() {
+            cx.arm(cx.now() + self.mesh.control.heartbeat, Tick::Watch);
+        }
+    }
+
+    fn node_said(&mut self, node: usize, msg: Msg, cx: &mut MeshCx<'_>) {
+        match msg {
+            Msg::Ack(ack) => {
+                self.heard(node, ack.incarnation, cx);
+                self.acknowledged(node, ack, cx);
+            }
+            Msg::Hello(ack) => self.hello(node, ack, cx),
+            Msg::Heartbeat(heartbeat) => {
+                self.heard(node, heartbeat.incarnation, cx);
+                self.node_heartbeat(node, heartbeat, cx);
+            }
+            Msg::Report(report) => {
+                self.heard(node, report.incarnation, cx);
+                self.report(node, &report, cx);
+            }
+            Msg::Need { from, to } => self.send_missing(node, from, to, cx),
+            Msg::Refuse { n, .. } => cx.note("refused", node as u64, n),
+            // What a coordinator never gets from a peer that keeps to the protocol.
+            Msg::Request(_)
+            | Msg::Reply(_)
+            | Msg::Steps(_)
+            | Msg::Snapshot(_)
+            | Msg::ReportFrom { .. }
+            | Msg::View(_) => {}
+        }
+    }
+
+    fn client_said(&mut self, from: ActorId, msg: &Msg, cx: &mut MeshCx<'_>) {
+        if let Msg::Heartbeat(heartbeat) = msg {
+            self.send_view_if_older(from, heartbeat.view, cx);
+        }
+    }
+
+    /// A node gave a sign of life; perhaps the first after it was taken for dead, or the first of a new life.
+    fn heard(&mut self, node: usize, incarnation: u32, cx: &mut MeshCx<'_>) {
+        let member = &mut self.members[node];
+        member.heard = cx.now();
+        if incarnation > member.incarnation {
+            // Its hello was lost. How far its disk is, its next acknowledgement will say.
+            self.rebooted(node, incarnation, cx);
+            self.members[node].acked = 0;
+            self.members[node].lineage = 0;
+            self.send_tail(node, cx);
+        }
+        self.revive(node, cx);
+    }
+
+    fn hello(&mut self, node: usize, ack: Ack, cx: &mut MeshCx<'_>) {
+        self.members[node].heard = cx.now();
+        if ack.incarnation > self.members[node].incarnation {
+            self.rebooted(node, ack.incarnation, cx);
+        }
+        if ack.incarnation < self.members[node].incarnation {
+            return;
+        }
+        let is_same_disk = matches!(self.members[node].lineage, 0) || self.members[node].lineage == ack.lineage;
+        if !is_same_disk {
+            self.members[node].acked = 0;
+        }
+        self.members[node].lineage = ack.lineage;
+        self.revive(node, cx);
+        self.acknowledged(node, ack, cx);
+        // At the very start nothing is late yet; in a later life everything is.
+        if ack.incarnation > 0 && self.members[node].acked < self.members[node].sent {
+            self.send_tail(node, cx);
+        }
+    }
+
+    /// A node's memory is gone, and its instances and what waited there with it.
+    fn rebooted(&mut self, node: usize, incarnation: u32, cx: &mut MeshCx<'_>) {
+        let member = &mut self.members[node];
+        member.incarnation = incarnation;
+        member.report = 0;
+        // Steps that its former life acknowledged are not waited for again.
+        member.since = member.since.max(member.acked);
+        self.endpoints.node_fell(self.mesh.node_actor(node));
+        self.publish_soon(cx);
+    }
+
+    fn revive(&mut self, node: usize, cx: &mut MeshCx<'_>) {
+        if std::mem::replace(&mut self.members[node].alive, true) {
+            return;
+        }
+        cx.note("alive", node as u64, 0);
+        self.machines.set_alive(node, true);
+        self.members[node].resends = 0;
+        self.repair_unplaced(cx);
+        self.members[node].sent = self.log.last();
+        self.send_tail(node, cx);
+    }
+
+    /// Who has not been heard of for too long is dead: what it had is placed elsewhere.
+    fn watch(&mut self, cx: &mut MeshCx<'_>) {
+        let control = &self.mesh.control;
+        let (every, patience) = (control.heartbeat, control.heartbeat * u64::from(control.missed));
+        cx.arm(cx.now() + every, Tick::Watch);
+        let now = cx.now();
+        let silent = |member: &Member| member.alive && now.since(member.heard) > patience;
+        let dead: Vec<usize> =
+            self.members.iter().enumerate().filter(|(_, member)| silent(member)).map(|(node, _)| node).collect();
+        if dead.is_empty() {
+            return;
+        }
+        for node in &dead {
+            cx.note("dead", *node as u64, 0);
+            self.machines.set_alive(*node, false);
+            self.endpoints.node_fell(self.mesh.node_actor(*node));
+            self.stop_waiting_for(*node, cx);
+        }
+        self.repair_placed_on(&dead, cx);
+        self.publish_soon(cx);
+    }
+
+    fn node_heartbeat(&mut self, node: usize, heartbeat: Heartbeat, cx: &mut MeshCx<'_>) {
+        let actor = self.mesh.node_actor(node);
+        if heartbeat.incarnation == self.members[node].incarnation && heartbeat.report > self.members[node].report {
+            cx.send(actor, Msg::ReportFrom { have: self.members[node].report });
+        }
+        self.send_view_if_older(actor, heartbeat.view, cx);
+    }
+
+    fn report(&mut self, node: usize, report: &Report, cx: &mut MeshCx<'_>) {
+        let (actor, member) = (self.mesh.node_actor(node), &mut self.members[node]);
+        if report.incarnation != member.incarnation || report.seq <= member.report {
+            return;
+        }
+        if report.base > member.report {
+            // One before it is missing: ask for all since the last.
+            cx.send(actor, Msg::ReportFrom { have: member.report });
+            return;
+        }
+        member.report = report.seq;
+        if self.endpoints.report(actor, report) {
+            self.publish_soon(cx);
+        }
+    }
+
+    /// Callers are told soon, together with what else happens until then.
+    fn publish_soon(&mut self, cx: &mut MeshCx<'_>) {
+        if self.publishing.is_none() && self.endpoints.is_dirty() {
+            let wait = self.mesh.control.debounce.max(Span::from_nanos(1));
+            self.publishing = Some(cx.arm(cx.now() + wait, Tick::Publish));
+        }
+    }
+
+    fn publish(&mut self, cx: &mut MeshCx<'_>) {
+        self.publishing = None;
+        if !self.endpoints.is_dirty() {
+            return;
+        }
+        let view = self.endpoints.publish().clone();
+        for (node, member) in self.members.iter().enumerate() {
+            if member.alive {
+                cx.send(self.mesh.node_actor(node), Msg::View(view.clone()));
+            }
+        }
+        for load in 0..self.mesh.loads.len() {
+            cx.send(self.mesh.client_actor(load), Msg::View(view.clone()));
+        }
+    }
+
+    fn send_view_if_older(&self, to: ActorId, has: u64, cx: &mut MeshCx<'_>) {
+        if has < self.endpoints.view().version {
+            cx.send(to, Msg::View(self.endpoints.view().clone()));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The operations of the file: they begin at their time and are turned until they are done.
+
+use meshsim_actor::Time;
+use serde::{Deserialize, Serialize};
+
+use super::Coordinator;
+use crate::actors::MeshCx;
+use crate::measure::{Ending, OperationHistory, Verb};
+use crate::message::Tick;
+use crate::model::{Change, ServiceId};
+use crate::operation::{self, Observed, Turn, total};
+
+/// An operation that has begun.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Running {
+    operation: usize,
+    history: usize,
+    /// Steps so far.
+    steps: u32,
+    /// When it is turned next; `None`: it has ended.
+    next: Option<Time>,
+}
+
+impl Coordinator {
+    /// Waits for the next operations of the file.
+    pub(super) fn arm_next_operations(&self, cx: &mut MeshCx<'_>) {
+        if let Some(operation) = self.mesh.operations.get(self.begun) {
+            cx.arm(operation.at.max(cx.now()), Tick::Operation(self.begun as u32));
+        }
+    }
+
+    /// After a reboot: goes on with what was running.
+    pub(super) fn resume_operations(&self, cx: &mut MeshCx<'_>) {
+        for (index, running) in self.running.iter().enumerate() {
+            if let Some(next) = running.next {
+                cx.arm(next.max(cx.now()), Tick::Turn(index as u32));
+            }
+        }
+    }
+
+    /// Begins operation `first` of the file and all others that are due: their first steps go out together.
+    pub(super) fn begin_operations(&mut self, first: usize, cx: &mut MeshCx<'_>) {
+        debug_assert_eq!(first, self.begun);
+        let mesh = self.mesh.clone();
+        while let Some(operation) = mesh.operations.get(self.begun).filter(|operation| operation.at <= cx.now()) {
+            let verb = operation.change.verb();
+            self.end_same(operation.service, verb);
+            self.running.push(Running {
+                operation: self.begun,
+                history: self.history.len(),
+                steps: 0,
+                next: Some(cx.now()),
+            });
+            self.history.push(history(Some(self.begun), verb, operation.service, cx.now()));
+            self.begun += 1;
+            self.turn(self.running.len() - 1, cx);
+        }
+        self.arm_next_operations(cx);
+    }
+
+    /// Turns a running operation once.
+    pub(super) fn turn(&mut self, index: usize, cx: &mut MeshCx<'_>) {
+        let running = self.running[index];
+        if running.next.is_none() {
+            return;
+        }
+        let mesh = self.mesh.clone();
+        let operation = &mesh.operations[running.operation];
+        let (service, change) = (operation.service, &operation.change);
+        let observed = Observed { ready: self.endpoints.ready(service) };
+        let wanted = &mut self.services[service.index()].wanted;
+        let turn = operation::turn(change, running.steps, mesh.service(service), wanted, observed, cx.rng());
+
+        let mut steps = running.steps;
+        if matches!(turn, Turn::Step | Turn::Last) {
+            steps += 1;
+            self.decide(running.history, change.verb(), service, cx);
+        }
+        let left = operation::residual(change, &self.services[service.index()].wanted);
+        let ending = match turn {
+            Turn::Step if operation.times.is_none_or(|times| steps < times) => None,
+            Turn::Step if left == 0.0 => Some(Ending::Reached),
+            Turn::Step => Some(Ending::Stopped { residual: left }),
+            Turn::Wait => None,
+            Turn::Last | Turn::Reached => Some(Ending::Reached),
+            Turn::Stuck(residual) => Some(Ending::Stuck { residual }),
+            Turn::Refused => Some(Ending::Refused),
+        };
+        let next = ending.is_none().then(|| cx.now() + operation.every);
+        self.running[index] = Running { steps, next, ..running };
+        match (ending, next) {
+            (Some(ending), _) => self.history[running.history].ending = ending,
+            (None, Some(next)) => drop(cx.arm(next, Tick::Turn(index as u32))),
+            (None, None) => unreachable!("what has not ended is turned again"),
+        }
+    }
+
+    /// An operation takes the place of those of its kind on the same service; undeploy of all of them.
+    fn end_same(&mut self, service: ServiceId, verb: Verb) {
+        for running in self.running.iter_mut().filter(|running| running.next.is_some()) {
+            let history = &mut self.history[running.history];
+            if history.service == service && (history.verb == verb || verb == Verb::Undeploy) {
+                running.next = None;
+                history.ending = Ending::Replaced;
+            }
+        }
+    }
+
+    /// Nodes died: the services that had instances there get new ones elsewhere.
+    pub(super) fn repair_placed_on(&mut self, dead: &[usize], cx: &mut MeshCx<'_>) {
+        let lost = |(node, _): &(u32, _)| dead.contains(&(*node as usize));
+        let hit: Vec<usize> = (0..self.services.len()).filter(|s| self.services[*s].placed.iter().any(lost)).collect();
+        self.repair(&hit, cx);
+    }
+
+    /// A node is back: the services whose instances found no room try again.
+    pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
+        let short = |service: &usize| {
+            let state = &self.services[*service];
+            state.placed.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.instances()
+        };
+        let short: Vec<usize> = (0..self.services.len()).filter(short).collect();
+        self.repair(&short, cx);
+    }
+
+    fn repair(&mut self, services: &[usize], cx: &mut MeshCx<'_>) {
+        for service in services {
+            let service = ServiceId(*service as u16);
+            let mut repair = history(None, Verb::Repair, service, cx.now());
+            repair.ending = Ending::Reached;
+            self.history.push(repair);
+            self.decide(self.history.len() - 1, Verb::Repair, service, cx);
+        }
+    }
+}
+
+fn history(operation: Option<usize>, verb: Verb, service: ServiceId, began: Time) -> OperationHistory {
+    OperationHistory { operation, verb, service, began, steps: Vec::new(), ending: Ending::Running }
+}
+
+impl Change {
+    /// True for what is done in one step.
+    pub fn is_single(&self) -> bool {
+        matches!(self, Change::Deploy | Change::Undeploy)
+    }
+}

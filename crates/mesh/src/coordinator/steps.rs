@@ -1,0 +1,295 @@
+//! Numbered steps: decided once, logged before anything is sent, broadcast, sent again until acknowledged.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::place::Placed;
+use super::Coordinator;
+use crate::actors::MeshCx;
+use crate::measure::{StepHistory, Verb};
+use crate::message::{Ack, Decision, Msg, Order, ServiceSnapshot, Share, Snapshot, Tick};
+use crate::model::ServiceId;
+use crate::operation::total;
+
+/// A node that is further behind gets a snapshot instead of the steps; older steps need not be kept whole.
+pub const TAIL_MAX: u64 = 64;
+
+/// All steps, 1, 2, 3, ...
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Log {
+    steps: Vec<Logged>,
+    /// The last step that was broadcast.
+    broadcast: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Logged {
+    decision: Arc<Decision>,
+    /// The absolute target of each node. Empty once the step is older than [`TAIL_MAX`] and broadcast.
+    placed: Placed,
+    /// Where its history is: operation, step.
+    history: (usize, usize),
+    /// Nodes that have not acknowledged it.
+    waiting: u32,
+}
+
+impl Log {
+    /// The number of the last step; 0 if there is none.
+    pub(super) fn last(&self) -> u64 {
+        self.steps.len() as u64
+    }
+
+    /// The digest of all steps.
+    pub(super) fn digest(&self) -> u64 {
+        self.steps.last().map_or(0, |logged| logged.decision.digest)
+    }
+
+    fn get(&self, n: u64) -> &Logged {
+        &self.steps[n as usize - 1]
+    }
+}
+
+/// One more word into a digest: FNV-1a's shape over words, with a rotation so that high bits matter.
+fn digest(before: u64, word: u64) -> u64 {
+    (before.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn digest_of(before: u64, decision: &Decision, placed: &Placed) -> u64 {
+    let head = [
+        decision.n,
+        decision.verb as u64,
+        u64::from(decision.service.0),
+        decision.generation,
+        decision.capacity.to_bits(),
+    ];
+    let shares = placed.iter().flat_map(|(node, share)| {
+        let counts = share.iter().map(|(version, count)| u64::from(*version) << 32 | u64::from(*count));
+        std::iter::once(u64::from(*node)).chain(counts)
+    });
+    head.into_iter().chain(shares).fold(before, digest)
+}
+
+fn share_of(placed: &Placed, node: usize) -> Share {
+    placed.binary_search_by_key(&(node as u32), |(n, _)| *n).map_or_else(|_| Share::new(), |at| placed[at].1.clone())
+}
+
+impl Coordinator {
+    /// Decides the next step: what is wanted of `service` is placed, numbered and logged. It goes out when the event is
+    /// done.
+    pub(super) fn decide(&mut self, history: usize, verb: Verb, service: ServiceId, cx: &mut MeshCx<'_>) {
+        let (n, now) = (self.log.last() + 1, cx.now());
+        let spec = self.mesh.service(service);
+        let state = &mut self.services[service.index()];
+        let wanted = &state.wanted;
+        state.generation += 1;
+        state.placed =
+            self.machines.place(self.mesh.control.placement, spec.cpu, &wanted.versions, &state.placed);
+        let instances = wanted.instances();
+        let placed = state.placed.iter().map(|(_, share)| total(share)).sum::<u32>();
+
+        let mut decision = Decision {
+            n,
+            epoch: self.epoch,
+            digest: 0,
+            verb,
+            service,
+            generation: state.generation,
+            capacity: wanted.c,
+        };
+        decision.digest = digest_of(self.log.digest(), &decision, &state.placed);
+        let waiting = self.members.iter().filter(|member| member.alive).count() as u32;
+        let steps = &mut self.history[history].steps;
+        self.log.steps.push(Logged {
+            decision: Arc::new(decision),
+            placed: state.placed.clone(),
+            history: (history, steps.len()),
+            waiting,
+        });
+        steps.push(StepHistory {
+            n,
+            generation: state.generation,
+            decided: now,
+            settled: (waiting == 0).then_some(now),
+            s: wanted.s,
+            instances,
+            unplaced: instances - placed,
+            c: wanted.c,
+            v: wanted.v,
+            v_mean: wanted.v_mean(),
+            sent: 0,
+            resent: 0,
+            acks: 0,
+        });
+        cx.note("decide", u64::from(service.0), n);
+    }
+
+    /// Sends what was decided and has not gone out yet, as one message to each node.
+    pub(super) fn broadcast(&mut self, cx: &mut MeshCx<'_>) {
+        let (from, last) = (self.log.broadcast + 1, self.log.last());
+        if from > last {
+            return;
+        }
+        self.log.broadcast = last;
+        let mut receivers = 0;
+        for node in 0..self.members.len() {
+            if !self.members[node].alive {
+                continue;
+            }
+            receivers += 1;
+            let orders = self.orders(node, from, last);
+            cx.send(self.mesh.node_actor(node), Msg::Steps(orders));
+            let member = &mut self.members[node];
+            member.sent = last;
+            if member.resend.is_none() {
+                member.resends = 0;
+                self.arm_resend(node, cx);
+            }
+        }
+        for n in from..=last {
+            let (operation, step) = self.log.get(n).history;
+            self.history[operation].steps[step].sent += receivers;
+        }
+        for n in (from.saturating_sub(TAIL_MAX).max(1)..=last).take_while(|n| n + TAIL_MAX <= last) {
+            self.log.steps[n as usize - 1].placed = Placed::new();
+        }
+    }
+
+    /// A node has not acknowledged for too long: the same again, and patience doubled.
+    pub(super) fn resend(&mut self, node: usize, cx: &mut MeshCx<'_>) {
+        let member = &mut self.members[node];
+        member.resend = None;
+        if !member.alive || member.acked >= member.sent {
+            return;
+        }
+        member.resends += 1;
+        self.send_tail(node, cx);
+    }
+
+    /// Sends a node all that it has not acknowledged: the steps, or a snapshot if there are many.
+    pub(super) fn send_tail(&mut self, node: usize, cx: &mut MeshCx<'_>) {
+        let (from, to) = (self.members[node].acked + 1, self.log.last());
+        self.send_missing(node, from, to + 1, cx);
+    }
+
+    /// Sends a node the steps `from..to` again.
+    pub(super) fn send_missing(&mut self, node: usize, from: u64, to: u64, cx: &mut MeshCx<'_>) {
+        let last = self.log.last();
+        let to = to.min(last + 1);
+        if from == 0 || from >= to {
+            return;
+        }
+        let actor = self.mesh.node_actor(node);
+        if from + TAIL_MAX <= last {
+            cx.send(actor, Msg::Snapshot(Arc::new(self.snapshot(node))));
+            self.count_resent(last);
+        } else {
+            let orders = self.orders(node, from, to - 1);
+            cx.send(actor, Msg::Steps(orders));
+            (from..to).for_each(|n| self.count_resent(n));
+        }
+        self.arm_resend(node, cx);
+    }
+
+    /// A node has applied and stored all steps up to `ack.applied`.
+    pub(super) fn acknowledged(&mut self, node: usize, ack: Ack, cx: &mut MeshCx<'_>) {
+        let (now, last) = (cx.now(), self.log.last());
+        let member = &mut self.members[node];
+        if ack.incarnation < member.incarnation || ack.applied > last {
+            return;
+        }
+        if ack.applied > 0 && self.log.get(ack.applied).decision.digest != ack.digest {
+            cx.note("alarm", node as u64, ack.applied);
+            return;
+        }
+        member.lineage = ack.lineage;
+        let before = member.acked;
+        if ack.applied <= before {
+            return;
+        }
+        member.acked = ack.applied;
+        for n in before.max(member.since) + 1..=ack.applied {
+            settle(&mut self.log, &mut self.history, n, true, now);
+        }
+        // Progress: what is still missing gets fresh patience.
+        if let Some(timer) = member.resend.take() {
+            cx.disarm(timer);
+        }
+        member.resends = 0;
+        if member.acked < member.sent {
+            self.arm_resend(node, cx);
+        }
+    }
+
+    /// A node is dead: no step waits for it any more.
+    pub(super) fn stop_waiting_for(&mut self, node: usize, cx: &mut MeshCx<'_>) {
+        let last = self.log.last();
+        let member = &mut self.members[node];
+        member.alive = false;
+        if let Some(timer) = member.resend.take() {
+            cx.disarm(timer);
+        }
+        for n in member.acked.max(member.since) + 1..=last {
+            settle(&mut self.log, &mut self.history, n, false, cx.now());
+        }
+        member.since = member.since.max(last);
+    }
+
+    fn orders(&self, node: usize, from: u64, to: u64) -> Vec<Order> {
+        let order = |n| {
+            let logged = self.log.get(n);
+            // A step of an earlier term goes out under the present one.
+            let decision = if logged.decision.epoch == self.epoch {
+                logged.decision.clone()
+            } else {
+                Arc::new(Decision { epoch: self.epoch, ..*logged.decision })
+            };
+            Order { decision, share: share_of(&logged.placed, node) }
+        };
+        (from..=to).map(order).collect()
+    }
+
+    fn snapshot(&self, node: usize) -> Snapshot {
+        let deployed = self.services.iter().enumerate().filter(|(_, state)| state.generation > 0);
+        let services = deployed.map(|(service, state)| ServiceSnapshot {
+            service: ServiceId(service as u16),
+            generation: state.generation,
+            capacity: state.wanted.c,
+            share: share_of(&state.placed, node),
+        });
+        Snapshot { n: self.log.last(), epoch: self.epoch, digest: self.log.digest(), services: services.collect() }
+    }
+
+    fn arm_resend(&mut self, node: usize, cx: &mut MeshCx<'_>) {
+        let control = &self.mesh.control;
+        let member = &mut self.members[node];
+        if let Some(timer) = member.resend.take() {
+            cx.disarm(timer);
+        }
+        let unit = cx.rng().unit();
+        let wait = member.backoff(control.resend, control.resend_cap, unit);
+        member.resend = Some(cx.arm(cx.now() + wait, Tick::Resend(node as u32)));
+    }
+
+    fn count_resent(&mut self, n: u64) {
+        let (operation, step) = self.log.get(n).history;
+        self.history[operation].steps[step].resent += 1;
+    }
+}
+
+/// A node has acknowledged step `n`, or is not waited for any more.
+fn settle(
+    log: &mut Log,
+    history: &mut [crate::measure::OperationHistory],
+    n: u64,
+    acknowledged: bool,
+    now: meshsim_actor::Time,
+) {
+    let logged = &mut log.steps[n as usize - 1];
+    let step = &mut history[logged.history.0].steps[logged.history.1];
+    step.acks += u64::from(acknowledged);
+    logged.waiting = logged.waiting.saturating_sub(1);
+    if logged.waiting == 0 {
+        step.settled.get_or_insert(now);
+    }
+}

@@ -1,0 +1,279 @@
+//! What the actors of a mesh say to each other. Kept at 40 bytes: every event of a run moves one.
+
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Message, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::measure::{Failure, Verb};
+use crate::model::{EndpointId, ServiceId};
+
+/// A message between two actors of a mesh.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Msg {
+    /// Caller to instance: do this.
+    Request(Request),
+    /// Instance to caller: done, or not.
+    Reply(Reply),
+    /// Coordinator to node: steps to apply, in order and without gaps.
+    Steps(Vec<Order>),
+    /// Coordinator to node: instead of the steps up to `n`.
+    Snapshot(Arc<Snapshot>),
+    /// Node to coordinator: all steps up to `applied` are applied and stored.
+    Ack(Ack),
+    /// Node to coordinator: steps `from..to` are missing.
+    Need {
+        /// The first that is missing.
+        from: u64,
+        /// The first after them that the node has.
+        to: u64,
+    },
+    /// Node to coordinator: this order cannot be right, and nothing was changed.
+    Refuse {
+        /// The step.
+        n: u64,
+        /// The epoch that the node holds to.
+        epoch: u64,
+    },
+    /// Node to coordinator: I am up (again).
+    Hello(Ack),
+    /// Node or client to coordinator: I am alive, and this is what I know.
+    Heartbeat(Heartbeat),
+    /// Node to coordinator: which of my instances take requests.
+    Report(Box<Report>),
+    /// Coordinator to node: I have your reports up to `have` only.
+    ReportFrom {
+        /// Number of the last one.
+        have: u64,
+    },
+    /// Coordinator to node and client: where the instances are.
+    View(Arc<View>),
+}
+
+/// A call of one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The caller's name for the call.
+    pub call: u64,
+    /// When the caller gives up, if it says so.
+    pub deadline: Time,
+    /// Which instance on the node.
+    pub ordinal: u32,
+    /// Size of the request.
+    pub bytes: u32,
+    /// Of which service.
+    pub service: ServiceId,
+    /// What it is to do.
+    pub endpoint: EndpointId,
+    /// Which try this is, from 0.
+    pub attempt: u8,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// [`Request::call`].
+    pub call: u64,
+    /// [`Request::attempt`].
+    pub attempt: u8,
+    /// `None`: done.
+    pub failure: Option<Failure>,
+    /// Size of the reply.
+    pub bytes: u32,
+}
+
+/// How many instances of each version one node is to have: rising versions, counts above zero.
+pub type Share = Vec<(u32, u32)>;
+
+/// One step for one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// What was decided, the same for all nodes.
+    pub decision: Arc<Decision>,
+    /// The node's own part, absolute.
+    pub share: Share,
+}
+
+/// What the coordinator decided in one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The step's number: 1, 2, 3, ... without gaps.
+    pub n: u64,
+    /// The term of the coordinator that sends it; a fence.
+    pub epoch: u64,
+    /// Digest of this step and all before it.
+    pub digest: u64,
+    /// What was done.
+    pub verb: Verb,
+    /// To which service.
+    pub service: ServiceId,
+    /// How many steps of this service there are, with this one.
+    pub generation: u64,
+    /// C from now on.
+    pub capacity: f64,
+}
+
+/// All that a node is to have after step `n`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The last step that it covers.
+    pub n: u64,
+    /// The coordinator's term.
+    pub epoch: u64,
+    /// The digest after that step.
+    pub digest: u64,
+    /// The state of each service that was ever deployed.
+    pub services: Vec<ServiceSnapshot>,
+}
+
+/// One service of a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    /// Which.
+    pub service: ServiceId,
+    /// Its generation.
+    pub generation: u64,
+    /// C.
+    pub capacity: f64,
+    /// The node's part.
+    pub share: Share,
+}
+
+/// How far a node is: cumulative.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The last step that is applied and stored.
+    pub applied: u64,
+    /// The digest after it.
+    pub digest: u64,
+    /// Which disk this is: new after a wipe.
+    pub lineage: u32,
+    /// How often the node was rebooted.
+    pub incarnation: u32,
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Number of the sender's last [`Report`].
+    pub report: u64,
+    /// The [`View`] that the sender has.
+    pub view: u64,
+    /// How often the sender was rebooted.
+    pub incarnation: u32,
+}
+
+/// Which instances of a node take requests: of the services where that changed since report `base`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its number, rising by one in each life of the node.
+    pub seq: u64,
+    /// The report that this one builds on.
+    pub base: u64,
+    /// Which life.
+    pub incarnation: u32,
+    /// The services, with all their ready instances as (ordinal, version).
+    pub services: Vec<(ServiceId, Vec<(u32, u32)>)>,
+}
+
+/// Where the instances of every service are: what callers choose from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Rising.
+    pub version: u64,
+    /// By service: its ready instances, by rising (node, ordinal).
+    pub services: Vec<Arc<[Instance]>>,
+    /// Nodes that went down, and the version that said so first: calls sent to them under an older one are lost.
+    pub fallen: Vec<(ActorId, u64)>,
+}
+
+/// One instance, as a caller sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Instance {
+    /// Where it is.
+    pub node: ActorId,
+    /// Its number on that node.
+    pub ordinal: u32,
+    /// Its version.
+    pub version: u32,
+}
+
+impl View {
+    /// The ready instances of a service.
+    #[inline]
+    pub fn instances(&self, service: ServiceId) -> &Arc<[Instance]> {
+        &self.services[service.index()]
+    }
+}
+
+/// What an actor of a mesh wants to be reminded of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Tick {
+    /// Coordinator: an operation of the file begins.
+    Operation(u32),
+    /// Coordinator: the next turn of a running operation.
+    Turn(u32),
+    /// Coordinator: a node has not acknowledged.
+    Resend(u32),
+    /// Coordinator: who has not been heard of?
+    Watch,
+    /// Coordinator: tell the callers where the instances are.
+    Publish,
+    /// Node, client: say that you are alive.
+    Heartbeat,
+    /// Node: an instance's start or drain delay is over.
+    Instance {
+        /// Of which service.
+        service: ServiceId,
+        /// Which.
+        ordinal: u32,
+    },
+    /// Node: a frame of a script has worked or slept enough.
+    Frame(crate::node::FrameKey),
+    /// Caller: no answer in time.
+    Timeout(crate::call::CallKey),
+    /// Caller: the backoff before a retry is over.
+    Retry(crate::call::CallKey),
+    /// Client: a request is planned.
+    Arrival,
+}
+
+impl Message for Msg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Msg::Request(_) => "request",
+            Msg::Reply(_) => "reply",
+            Msg::Steps(orders) => match orders.as_slice() {
+                [order] => order.decision.verb.as_str(),
+                _ => "steps",
+            },
+            Msg::Snapshot(_) => "snapshot",
+            Msg::Ack(_) => "ack",
+            Msg::Need { .. } => "need",
+            Msg::Refuse { .. } => "refuse",
+            Msg::Hello(_) => "hello",
+            Msg::Heartbeat(_) => "heartbeat",
+            Msg::Report(_) => "report",
+            Msg::ReportFrom { .. } => "report_from",
+            Msg::View(_) => "view",
+        }
+    }
+
+    /// Requests and replies: the content that they stand for. The rest: about what it takes on a wire.
+    fn bytes(&self) -> u32 {
+        let (fixed, each, count) = match self {
+            Msg::Request(request) => return request.bytes,
+            Msg::Reply(reply) => return reply.bytes,
+            Msg::Steps(orders) => (8, 48, orders.len()),
+            Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
+            Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),
+            Msg::View(view) => (16, 8, view.services.iter().map(|instances| 1 + instances.len()).sum()),
+            Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) => (32, 0, 0),
+            Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } => (24, 0, 0),
+        };
+        fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
+    }
+}
+
+const _: () = assert!(size_of::<Msg>() <= 40);
+const _: () = assert!(size_of::<Tick>() <= 16);

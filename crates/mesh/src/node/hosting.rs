@@ -1,0 +1,360 @@
+//! The instances of a node: they come up, take requests, drain, go.
+
+use std::collections::VecDeque;
+
+use meshsim_actor::{Time, Timer};
+use serde::{Deserialize, Serialize};
+
+use super::Node;
+use super::work::TaskKey;
+use crate::actors::MeshCx;
+use crate::measure::Served;
+use crate::message::{Msg, Report, Share, Tick};
+use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
+use crate::operation::{count_of, slots};
+
+/// The services of one node.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Hosting {
+    /// By rising service. One that was hosted once stays, for what it measured.
+    services: Vec<Hosted>,
+    /// Number of the last report.
+    seq: u64,
+    /// Something that the coordinator is to know has changed since.
+    changed: bool,
+}
+
+/// One service on one node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Hosted {
+    service: ServiceId,
+    generation: u64,
+    capacity: f64,
+    /// What is to be here.
+    share: Share,
+    /// What is here, by rising ordinal.
+    pub(super) instances: Vec<Instance>,
+    /// The report that told of the last change of the ready instances; above [`Hosting::seq`]: not told yet.
+    changed_in: u64,
+    pub(super) served: Served,
+    /// Until when `served.busy_ns` and `served.slot_ns` are counted.
+    counted: Time,
+    /// Slots that are taken, over all instances.
+    busy: u32,
+    /// Instances that have slots: ready or draining.
+    serving: u32,
+}
+
+/// One running copy of a service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Instance {
+    pub(super) ordinal: u32,
+    pub(super) version: u32,
+    pub(super) life: Life,
+    /// Ends its starting or draining.
+    timer: Option<Timer>,
+    /// Requests in a slot.
+    pub(super) active: u32,
+    /// Requests that wait for one.
+    pub(super) queue: VecDeque<TaskKey>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Life {
+    /// Takes no requests yet.
+    Starting,
+    /// Takes requests.
+    Ready,
+    /// Is to go; takes requests of those who do not know yet.
+    Draining,
+    /// Takes no requests; goes when the last one is done.
+    Closing,
+}
+
+/// What a node has of one service, for people and for comparison with other runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HostedState {
+    /// Which service.
+    pub service: ServiceId,
+    /// How many steps of it were applied here.
+    pub generation: u64,
+    /// C.
+    pub capacity: f64,
+    /// Instances, as (ordinal, version): those that are to stay.
+    pub instances: Vec<(u32, u32)>,
+}
+
+impl Hosting {
+    /// True if the service is or was hosted here.
+    pub(super) fn hosts(&self, service: ServiceId) -> bool {
+        self.find(service).is_ok()
+    }
+
+    fn find(&self, service: ServiceId) -> Result<usize, usize> {
+        self.services.binary_search_by_key(&service, |hosted| hosted.service)
+    }
+
+    pub(super) fn get(&mut self, service: ServiceId) -> Option<&mut Hosted> {
+        let at = self.find(service).ok()?;
+        Some(&mut self.services[at])
+    }
+
+    /// Makes the service what it is to be here.
+    pub(super) fn set(
+        &mut self,
+        mesh: &Mesh,
+        service: ServiceId,
+        generation: u64,
+        capacity: f64,
+        share: &Share,
+        cx: &mut MeshCx<'_>,
+    ) {
+        let at = self.find(service).unwrap_or_else(|at| {
+            self.services.insert(at, Hosted::new(service, cx.now()));
+            at
+        });
+        let hosted = &mut self.services[at];
+        hosted.count_until(cx.now());
+        hosted.generation = generation;
+        hosted.capacity = capacity;
+        hosted.share.clone_from(share);
+        if hosted.reconcile(mesh.service(service), cx) {
+            hosted.changed_in = self.seq + 1;
+            self.changed = true;
+        }
+    }
+
+    /// An instance's start or drain delay is over.
+    fn due(&mut self, service: ServiceId, ordinal: u32, now: Time) {
+        let seq = self.seq;
+        let Some(hosted) = self.get(service) else { return };
+        let Ok(at) = hosted.find(ordinal) else { return };
+        hosted.count_until(now);
+        hosted.instances[at].timer = None;
+        match hosted.instances[at].life {
+            Life::Starting => {
+                hosted.instances[at].life = Life::Ready;
+                hosted.serving += 1;
+                hosted.changed_in = seq + 1;
+                self.changed = true;
+            }
+            Life::Draining => {
+                hosted.instances[at].life = Life::Closing;
+                hosted.remove_if_closed(at);
+            }
+            Life::Ready | Life::Closing => {}
+        }
+    }
+
+    /// Memory is gone, and the instances with it; what is to be here is not.
+    pub(super) fn power_off(&mut self) {
+        self.seq = 0;
+        for hosted in &mut self.services {
+            hosted.instances.clear();
+            (hosted.busy, hosted.serving, hosted.changed_in) = (0, 0, 0);
+        }
+    }
+
+    /// The instances that are to be here come up.
+    pub(super) fn power_on(&mut self, mesh: &Mesh, cx: &mut MeshCx<'_>) {
+        for hosted in &mut self.services {
+            hosted.counted = cx.now();
+            hosted.reconcile(mesh.service(hosted.service), cx);
+            // Even if nothing is ready yet: the coordinator may think otherwise.
+            hosted.changed_in = 1;
+            self.changed = true;
+        }
+    }
+
+    /// Number of the last report.
+    pub(super) fn reported(&self) -> u64 {
+        self.seq
+    }
+
+    /// The next report, if there is something to tell.
+    fn next_report(&mut self, incarnation: u32) -> Option<Report> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let base = self.seq;
+        self.seq += 1;
+        Some(self.report_since(base, incarnation))
+    }
+
+    /// All that changed after report `base`.
+    fn report_since(&self, base: u64, incarnation: u32) -> Report {
+        let changed = self.services.iter().filter(|hosted| hosted.changed_in > base);
+        Report {
+            seq: self.seq,
+            base,
+            incarnation,
+            services: changed.map(|hosted| (hosted.service, hosted.ready())).collect(),
+        }
+    }
+
+    pub(super) fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
+        let until_now = |hosted: &Hosted| {
+            let mut hosted = hosted.clone();
+            hosted.count_until(now);
+            (hosted.service, hosted.served)
+        };
+        self.services.iter().map(until_now).collect()
+    }
+
+    pub(super) fn state(&self) -> Vec<HostedState> {
+        let staying = |hosted: &Hosted| {
+            let instances = hosted.instances.iter().filter(|i| matches!(i.life, Life::Starting | Life::Ready));
+            instances.map(|i| (i.ordinal, i.version)).collect()
+        };
+        self.services
+            .iter()
+            .map(|hosted| HostedState {
+                service: hosted.service,
+                generation: hosted.generation,
+                capacity: hosted.capacity,
+                instances: staying(hosted),
+            })
+            .collect()
+    }
+}
+
+impl Hosted {
+    fn new(service: ServiceId, now: Time) -> Self {
+        Hosted {
+            service,
+            generation: 0,
+            capacity: 1.0,
+            share: Share::new(),
+            instances: Vec::new(),
+            changed_in: 0,
+            served: Served::default(),
+            counted: now,
+            busy: 0,
+            serving: 0,
+        }
+    }
+
+    /// Slots of one instance.
+    pub(super) fn slots(&self) -> u32 {
+        slots(self.capacity)
+    }
+
+    /// Where an instance is. Ordinals are dense but for what has drained, so the first look is nearly always right.
+    pub(super) fn find(&self, ordinal: u32) -> Result<usize, usize> {
+        match self.instances.get(ordinal as usize) {
+            Some(instance) if instance.ordinal == ordinal => Ok(ordinal as usize),
+            _ => self.instances.binary_search_by_key(&ordinal, |instance| instance.ordinal),
+        }
+    }
+
+    /// Brings the instances to what is to be here: surplus ones drain, newest ordinals first; missing ones start, with
+    /// the lowest free ordinals. True if the ready ones have changed.
+    fn reconcile(&mut self, service: &Service, cx: &mut MeshCx<'_>) -> bool {
+        let mut keep = self.share.clone();
+        let mut changed = false;
+        for at in 0..self.instances.len() {
+            let instance = &mut self.instances[at];
+            if matches!(instance.life, Life::Draining | Life::Closing) {
+                continue;
+            }
+            match keep.iter_mut().find(|(version, count)| *version == instance.version && *count > 0) {
+                Some((_, count)) => *count -= 1,
+                None => {
+                    changed |= instance.life == Life::Ready;
+                    // One that has not started has no requests: it goes at once, below.
+                    instance.life = if instance.life == Life::Ready { Life::Draining } else { Life::Closing };
+                    if let Some(timer) = instance.timer.take() {
+                        cx.disarm(timer);
+                    }
+                    if instance.life == Life::Draining {
+                        let tick = Tick::Instance { service: self.service, ordinal: instance.ordinal };
+                        instance.timer = Some(cx.arm(cx.now() + service.drain_delay, tick));
+                    }
+                }
+            }
+        }
+        // What never served is gone without having been counted as serving.
+        self.instances.retain(|instance| instance.life != Life::Closing || instance.active > 0);
+        for (version, count) in keep {
+            changed |= self.create(version, count, service, cx);
+        }
+        changed
+    }
+
+    /// Starts new instances. True if they are ready at once.
+    fn create(&mut self, version: u32, count: u32, service: &Service, cx: &mut MeshCx<'_>) -> bool {
+        let at_once = service.start_delay.is_zero();
+        let mut at = 0;
+        for _ in 0..count {
+            while self.instances.get(at).is_some_and(|instance| instance.ordinal == at as u32) {
+                at += 1;
+            }
+            let ordinal = at as u32;
+            let life = if at_once { Life::Ready } else { Life::Starting };
+            let due = Tick::Instance { service: self.service, ordinal };
+            let timer = (!at_once).then(|| cx.arm(cx.now() + service.start_delay, due));
+            self.serving += u32::from(at_once);
+            let instance = Instance { ordinal, version, life, timer, active: 0, queue: VecDeque::new() };
+            self.instances.insert(at, instance);
+        }
+        at_once && count > 0
+    }
+
+    /// An instance that takes nothing any more and has nothing left to do goes.
+    pub(super) fn remove_if_closed(&mut self, at: usize) {
+        let instance = &self.instances[at];
+        if instance.life == Life::Closing && instance.active == 0 && instance.queue.is_empty() {
+            self.instances.remove(at);
+            self.serving -= 1;
+        }
+    }
+
+    /// A slot is taken or given back.
+    pub(super) fn busy_changed(&mut self, now: Time, by: i32) {
+        self.count_until(now);
+        self.busy = self.busy.saturating_add_signed(by);
+    }
+
+    fn count_until(&mut self, now: Time) {
+        let passed = now.since(self.counted).nanos();
+        self.served.busy_ns += passed * u64::from(self.busy);
+        self.served.slot_ns += passed * u64::from(self.serving) * u64::from(self.slots());
+        self.counted = now;
+    }
+
+    fn ready(&self) -> Vec<(u32, u32)> {
+        let ready = self.instances.iter().filter(|instance| instance.life == Life::Ready);
+        ready.map(|instance| (instance.ordinal, instance.version)).collect()
+    }
+}
+
+impl Node {
+    pub(super) fn instance_due(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
+        if let Some(hosting) = &mut self.hosting {
+            hosting.due(service, ordinal, cx.now());
+        }
+        self.report_changes(cx);
+    }
+
+    /// Tells the coordinator what has changed since the last report.
+    pub(super) fn report_changes(&mut self, cx: &mut MeshCx<'_>) {
+        if let Some(report) = self.hosting.as_mut().and_then(|hosting| hosting.next_report(cx.incarnation())) {
+            cx.send(COORDINATOR, Msg::Report(Box::new(report)));
+        }
+    }
+
+    /// Tells the coordinator again what it has missed.
+    pub(super) fn report(&mut self, have: u64, cx: &mut MeshCx<'_>) {
+        if let Some(hosting) = &self.hosting
+            && have < hosting.seq
+        {
+            cx.send(COORDINATOR, Msg::Report(Box::new(hosting.report_since(have, cx.incarnation()))));
+        }
+    }
+
+    /// How many instances are to be here of each version of a service; for tests and for people.
+    pub fn share_of(&self, service: ServiceId, version: u32) -> u32 {
+        let hosted = self.hosting.as_ref().and_then(|hosting| Some(&hosting.services[hosting.find(service).ok()?]));
+        hosted.map_or(0, |hosted| count_of(&hosted.share, version))
+    }
+}

@@ -1,0 +1,182 @@
+//! A node: an actor that owns its instances and does their work.
+//!
+//! - [`steps`]: the coordinator's steps, applied in order, exactly once, acknowledged when stored.
+//! - [`hosting`]: instances come up, take requests, drain, go.
+//! - [`work`]: requests and the scripts that they run.
+
+pub mod hosting;
+pub mod steps;
+pub mod work;
+
+use std::sync::Arc;
+
+use meshsim_actor::{Event, Span, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::actors::MeshCx;
+use crate::call::{Caller, Ended};
+use crate::measure::Served;
+use crate::message::{Heartbeat, Msg, Tick, View};
+use crate::model::{COORDINATOR, Mesh, ServiceId};
+
+use hosting::{HostedState, Hosting};
+use steps::Applied;
+pub use work::FrameKey;
+use work::Work;
+
+/// A machine of the mesh.
+///
+/// A node that hosts nothing takes 72 bytes: what it hosts and does is behind two pointers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Node {
+    mesh: Arc<Mesh>,
+    view: Arc<View>,
+    /// What the disk holds.
+    applied: Applied,
+    /// What the disk holds (the shares) and what memory makes of it (the instances).
+    hosting: Option<Box<Hosting>>,
+    /// What only memory holds.
+    work: Option<Box<Work>>,
+}
+
+/// What a node has in the end, for people and for comparison with other runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodeState {
+    /// The last step applied.
+    pub applied: u64,
+    /// The digest after it.
+    pub digest: u64,
+    /// The services that it was ever told to host.
+    pub services: Vec<HostedState>,
+}
+
+impl Node {
+    /// A node that hosts nothing yet. `view` is where instances are thought to be: nowhere.
+    pub fn new(mesh: Arc<Mesh>, view: Arc<View>) -> Self {
+        Node { mesh, view, applied: Applied::default(), hosting: None, work: None }
+    }
+
+    /// What its instances did until `now`, by service.
+    pub fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
+        self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.served(now))
+    }
+
+    /// What it has.
+    pub fn state(&self) -> NodeState {
+        NodeState {
+            applied: self.applied.n,
+            digest: self.applied.digest,
+            services: self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.state()),
+        }
+    }
+
+    /// Requests that it works on or that wait.
+    pub fn under_way(&self) -> usize {
+        self.work.as_ref().map_or(0, |work| work.under_way())
+    }
+
+    pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
+        match event {
+            Event::Start => self.start(cx),
+            Event::Message { msg, .. } if self.is_for_others(&msg) => {}
+            Event::Message { from, msg } => match msg {
+                Msg::Request(request) => self.request(from, request, cx),
+                Msg::Reply(reply) => self.with_calls(cx, |calls, mesh, view, cx| calls.reply(reply, mesh, view, cx)),
+                Msg::Steps(orders) => self.apply_steps(orders, cx),
+                Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
+                Msg::ReportFrom { have } => self.report(have, cx),
+                Msg::View(view) => self.take_view(view, cx),
+                _ => unreachable!("a message for others was let in"),
+            },
+            Event::Timer(tick) => match tick {
+                Tick::Heartbeat => self.heartbeat(cx),
+                Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
+                Tick::Frame(frame) => self.frame_due(frame, cx),
+                Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.timeout(call, mesh, view, cx)),
+                Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
+                Tick::Operation(_) | Tick::Turn(_) | Tick::Resend(_) | Tick::Watch | Tick::Publish | Tick::Arrival => {
+                    unreachable!("a node arms no such timer")
+                }
+            },
+        }
+    }
+
+    /// The machine went down. The disk keeps which step was applied and what is to be hosted.
+    pub(crate) fn reboot(&mut self, wiped: bool) {
+        self.view = crate::call::no_view(&self.mesh);
+        self.work = None;
+        if wiped {
+            self.applied = Applied::default();
+            self.hosting = None;
+        }
+        if let Some(hosting) = &mut self.hosting {
+            hosting.power_off();
+        }
+    }
+
+    fn start(&mut self, cx: &mut MeshCx<'_>) {
+        self.applied.begin(cx.incarnation());
+        cx.send(COORDINATOR, Msg::Hello(self.applied.ack(cx.incarnation())));
+        if let Some(hosting) = &mut self.hosting {
+            hosting.power_on(&self.mesh, cx);
+        }
+        self.report_changes(cx);
+        self.arm_heartbeat(true, cx);
+    }
+
+    /// What a node never gets from a peer that keeps to the protocol: it is dropped.
+    fn is_for_others(&self, msg: &Msg) -> bool {
+        matches!(
+            msg,
+            Msg::Ack(_)
+                | Msg::Need { .. }
+                | Msg::Refuse { .. }
+                | Msg::Hello(_)
+                | Msg::Heartbeat(_)
+                | Msg::Report(_)
+        )
+    }
+
+    fn heartbeat(&mut self, cx: &mut MeshCx<'_>) {
+        let report = self.hosting.as_ref().map_or(0, |hosting| hosting.reported());
+        let heartbeat = Heartbeat { report, view: self.view.version, incarnation: cx.incarnation() };
+        cx.send(COORDINATOR, Msg::Heartbeat(heartbeat));
+        self.arm_heartbeat(false, cx);
+    }
+
+    fn arm_heartbeat(&self, first: bool, cx: &mut MeshCx<'_>) {
+        arm_heartbeat(self.mesh.control.heartbeat, first, cx);
+    }
+
+    fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
+        if view.version <= self.view.version || view.services.len() != self.mesh.services.len() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.view, view);
+        if let Some(work) = &mut self.work {
+            let ended = work.calls.view_changed(&old, &self.mesh, &self.view, cx);
+            ended.into_iter().for_each(|ended| self.call_ended(ended, cx));
+        }
+    }
+
+    /// Lets the calling side do something, and goes on with the script whose call has ended, if one has.
+    fn with_calls(
+        &mut self,
+        cx: &mut MeshCx<'_>,
+        act: impl FnOnce(&mut Caller<FrameKey>, &Mesh, &View, &mut MeshCx<'_>) -> Option<Ended<FrameKey>>,
+    ) {
+        let Some(work) = &mut self.work else { return };
+        if let Some(ended) = act(&mut work.calls, &self.mesh, &self.view, cx) {
+            self.call_ended(ended, cx);
+        }
+    }
+}
+
+/// The next sign of life. The first one comes at random within the interval, so that not all come at once.
+pub(crate) fn arm_heartbeat(every: Span, first: bool, cx: &mut MeshCx<'_>) {
+    if every.is_zero() {
+        return;
+    }
+    let wait = if first { every.scaled(cx.rng().unit()) } else { every };
+    cx.arm(cx.now() + wait, Tick::Heartbeat);
+}

@@ -1,0 +1,143 @@
+//! The coordinator's steps on a node: in order, without gaps, exactly once, acknowledged only when stored.
+//!
+//! The rules R3 to R6 and R10 of the delivery contract. A step that came too early waits; what is missing before it is
+//! asked for once.
+
+use serde::{Deserialize, Serialize};
+
+use super::Node;
+use super::hosting::Hosting;
+use crate::actors::MeshCx;
+use crate::message::{Ack, Msg, Order, Snapshot};
+use crate::model::COORDINATOR;
+
+/// Steps that may wait for those before them; what comes on top is dropped and will be sent again.
+pub const EARLY_MAX: usize = 256;
+
+/// How far a node is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Applied {
+    /// The last step applied.
+    pub(super) n: u64,
+    /// The digest after it.
+    pub(super) digest: u64,
+    /// The highest term seen.
+    pub(super) epoch: u64,
+    /// Which disk this is; 0 before the first start.
+    lineage: u32,
+    /// Steps that came before their turn, by rising number. Lost with memory.
+    early: Option<Box<Early>>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Early {
+    orders: Vec<Order>,
+    /// The gap up to here was asked for.
+    asked_to: u64,
+}
+
+impl Applied {
+    /// A life begins.
+    pub(super) fn begin(&mut self, incarnation: u32) {
+        self.early = None;
+        if self.lineage == 0 {
+            self.lineage = incarnation + 1;
+        }
+    }
+
+    /// What there is to acknowledge.
+    pub(super) fn ack(&self, incarnation: u32) -> Ack {
+        Ack { applied: self.n, digest: self.digest, lineage: self.lineage, incarnation }
+    }
+
+    fn early(&self, n: u64) -> Option<usize> {
+        self.early.as_ref()?.orders.binary_search_by_key(&n, |order| order.decision.n).ok()
+    }
+}
+
+impl Node {
+    pub(super) fn apply_steps(&mut self, orders: Vec<Order>, cx: &mut MeshCx<'_>) {
+        for order in orders {
+            let decision = &order.decision;
+            let overtaken = decision.epoch < self.applied.epoch;
+            let other_history = decision.n == self.applied.n && decision.digest != self.applied.digest;
+            let no_such_service = decision.service.index() >= self.mesh.services.len();
+            if overtaken || other_history || no_such_service {
+                cx.note("refuse", u64::from(decision.service.0), decision.n);
+                cx.send(COORDINATOR, Msg::Refuse { n: decision.n, epoch: self.applied.epoch });
+                continue;
+            }
+            self.applied.epoch = decision.epoch;
+            if decision.n == self.applied.n + 1 {
+                self.apply(&order, cx);
+            } else if decision.n > self.applied.n {
+                self.keep_early(order, cx);
+            }
+        }
+        while let Some(at) = self.applied.early(self.applied.n + 1) {
+            let early = self.applied.early.as_mut().expect("it was just found there");
+            let order = early.orders.remove(at);
+            early.orders.retain(|early| early.decision.n > order.decision.n);
+            self.apply(&order, cx);
+        }
+        if self.applied.early.as_ref().is_some_and(|early| early.orders.is_empty()) {
+            self.applied.early = None;
+        }
+        // Also for what had been applied before: the acknowledgement may have been lost (R4).
+        cx.send(COORDINATOR, Msg::Ack(self.applied.ack(cx.incarnation())));
+        self.report_changes(cx);
+    }
+
+    pub(super) fn apply_snapshot(&mut self, snapshot: &Snapshot, cx: &mut MeshCx<'_>) {
+        let applied = &mut self.applied;
+        let unknown = snapshot.services.iter().any(|s| s.service.index() >= self.mesh.services.len());
+        if snapshot.epoch < applied.epoch || unknown {
+            cx.send(COORDINATOR, Msg::Refuse { n: snapshot.n, epoch: applied.epoch });
+            return;
+        }
+        applied.epoch = snapshot.epoch;
+        if snapshot.n > applied.n {
+            (applied.n, applied.digest) = (snapshot.n, snapshot.digest);
+            cx.note("snapshot", 0, snapshot.n);
+            for s in &snapshot.services {
+                let known = self.hosting.as_ref().is_some_and(|hosting| hosting.hosts(s.service));
+                if known || !s.share.is_empty() {
+                    let hosting = self.hosting.get_or_insert_with(|| Box::new(Hosting::default()));
+                    hosting.set(&self.mesh, s.service, s.generation, s.capacity, &s.share, cx);
+                    self.slots_changed(s.service, cx);
+                }
+            }
+        }
+        cx.send(COORDINATOR, Msg::Ack(self.applied.ack(cx.incarnation())));
+        self.report_changes(cx);
+    }
+
+    /// One record: the step counts as applied with its effect, or not at all (R3).
+    fn apply(&mut self, order: &Order, cx: &mut MeshCx<'_>) {
+        let decision = &order.decision;
+        (self.applied.n, self.applied.digest) = (decision.n, decision.digest);
+        cx.note("apply", u64::from(decision.service.0), decision.n);
+        let known = self.hosting.as_ref().is_some_and(|hosting| hosting.hosts(decision.service));
+        if known || !order.share.is_empty() {
+            let hosting = self.hosting.get_or_insert_with(|| Box::new(Hosting::default()));
+            hosting.set(&self.mesh, decision.service, decision.generation, decision.capacity, &order.share, cx);
+            self.slots_changed(decision.service, cx);
+        }
+    }
+
+    fn keep_early(&mut self, order: Order, cx: &mut MeshCx<'_>) {
+        let n = order.decision.n;
+        let early = self.applied.early.get_or_insert_default();
+        if let Err(at) = early.orders.binary_search_by_key(&n, |order| order.decision.n)
+            && early.orders.len() < EARLY_MAX
+        {
+            early.orders.insert(at, order);
+        }
+        let from = self.applied.n + 1;
+        let to = early.orders[0].decision.n;
+        if early.asked_to < to {
+            early.asked_to = to;
+            cx.send(COORDINATOR, Msg::Need { from, to });
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Requests at a node, and the scripts that they run.
+//!
+//! A request that has a slot is a [`Task`]; where it is in its script is a [`Frame`]: one for the script itself and one
+//! for each branch that runs beside others.
+
+use meshsim_actor::{ActorId, Time};
+use serde::{Deserialize, Serialize};
+use slotmap::{SlotMap, new_key_type};
+
+use super::Node;
+use super::hosting::Life;
+use crate::actors::MeshCx;
+use crate::call::{Callee, Caller, Ended};
+use crate::measure::Failure;
+use crate::message::{Msg, Reply, Request, Tick};
+use crate::model::ServiceId;
+use crate::program::Instruction;
+
+new_key_type! {
+    /// Names a request at a node.
+    pub struct TaskKey;
+    /// Names a place in a running script.
+    pub struct FrameKey;
+}
+
+/// Requests that a node may hold; the next is refused. A bound of memory: the queues of the instances come first.
+pub const TASKS_MAX: usize = 1 << 20;
+
+/// What a node works on. Lost with memory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Work {
+    tasks: SlotMap<TaskKey, Task>,
+    frames: SlotMap<FrameKey, Frame>,
+    pub(super) calls: Caller<FrameKey>,
+}
+
+/// A request that waits or is being worked on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Task {
+    caller: ActorId,
+    request: Request,
+    /// The version of its instance.
+    version: u32,
+    arrived: Time,
+    /// The first thing that went wrong.
+    failure: Option<Failure>,
+}
+
+/// A place in a script.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Frame {
+    task: TaskKey,
+    /// The frame that waits for this branch.
+    parent: Option<FrameKey>,
+    pc: u32,
+    /// Branches that it waits for.
+    pending: u32,
+    /// How often the call at `pc` is still to be made; `None`: not begun.
+    repeats: Option<u32>,
+}
+
+/// What a frame came to when it ran as far as it could.
+enum Ran {
+    /// It waits for a timer, an answer or its branches.
+    Waits,
+    /// It began branches, which run now.
+    Forked,
+    /// Its branch, or the whole script, is done.
+    Ended,
+}
+
+impl Work {
+    fn new() -> Self {
+        Work { tasks: SlotMap::with_key(), frames: SlotMap::with_key(), calls: Caller::new() }
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.tasks.len()
+    }
+}
+
+impl Node {
+    /// A request arrives: it gets a slot, waits for one, or is refused.
+    pub(super) fn request(&mut self, from: ActorId, request: Request, cx: &mut MeshCx<'_>) {
+        let now = cx.now();
+        let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(request.service));
+        let Some(hosted) = hosted else { return answer(from, &request, Some(Failure::Refused), 0, cx) };
+        hosted.served.arrived += 1;
+        if request.deadline <= now {
+            hosted.served.expired += 1;
+            return;
+        }
+        let service = self.mesh.service(request.service);
+        let slots = hosted.slots();
+        let instance = hosted.find(request.ordinal).ok().map(|at| &mut hosted.instances[at]);
+        let work = self.work.get_or_insert_with(|| Box::new(Work::new()));
+        let known = request.endpoint.index() < service.endpoints.len();
+        let Some(instance) = instance.filter(|instance| {
+            let takes = matches!(instance.life, Life::Ready | Life::Draining);
+            let room = instance.active < slots || instance.queue.len() < service.queue as usize;
+            takes && room && known && work.tasks.len() < TASKS_MAX
+        }) else {
+            hosted.served.failed.count(Failure::Refused);
+            return answer(from, &request, Some(Failure::Refused), 0, cx);
+        };
+        let version = instance.version;
+        let task = work.tasks.insert(Task { caller: from, request, version, arrived: now, failure: None });
+        if instance.active < slots {
+            self.begin(task, cx);
+        } else {
+            instance.queue.push_back(task);
+            hosted.served.queue_peak = hosted.served.queue_peak.max(instance.queue.len() as u32);
+        }
+    }
+
+    /// A frame has worked or slept long enough.
+    pub(super) fn frame_due(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        self.run(frame, cx);
+    }
+
+    /// A call that a frame had made has ended.
+    pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
+        self.take_result(ended.owner, ended.failure);
+        self.run(ended.owner, cx);
+    }
+
+    /// Capacity may have grown, or instances come: those that wait begin.
+    pub(super) fn slots_changed(&mut self, service: ServiceId, cx: &mut MeshCx<'_>) {
+        let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(service)) else { return };
+        let ordinals: Vec<u32> =
+            hosted.instances.iter().filter(|i| !i.queue.is_empty()).map(|instance| instance.ordinal).collect();
+        for ordinal in ordinals {
+            self.begin_waiting(service, ordinal, cx);
+        }
+    }
+
+    /// A task gets a slot of its instance and begins its script.
+    fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) {
+        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+        let task = &work.tasks[key];
+        let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
+        hosted.served.waited_ns += cx.now().since(task.arrived).nanos();
+        hosted.busy_changed(cx.now(), 1);
+        let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
+        hosted.instances[at].active += 1;
+        let frame = work.frames.insert(Frame { task: key, parent: None, pc: 0, pending: 0, repeats: None });
+        self.run(frame, cx);
+    }
+
+    /// Slots are free: the first that wait get them. Those whose caller has given up go unanswered.
+    fn begin_waiting(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
+        loop {
+            let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+            let Some(hosted) = hosting.get(service) else { return };
+            let Ok(at) = hosted.find(ordinal) else { return };
+            let slots = hosted.slots();
+            let instance = &mut hosted.instances[at];
+            if instance.active >= slots {
+                return;
+            }
+            let Some(next) = instance.queue.pop_front() else { return hosted.remove_if_closed(at) };
+            if work.tasks[next].request.deadline <= cx.now() {
+                work.tasks.remove(next);
+                hosted.served.expired += 1;
+            } else {
+                self.begin(next, cx);
+            }
+        }
+    }
+
+    /// Runs a frame as far as it goes, and those that were waiting for it.
+    fn run(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        // Only a fork has more than one that can run; without one nothing is allocated.
+        let mut branches: Vec<FrameKey> = Vec::new();
+        let mut next = Some(frame);
+        while let Some(key) = next {
+            next = match self.run_frame(key, &mut branches, cx) {
+                Ran::Waits | Ran::Forked => branches.pop(),
+                Ran::Ended => self.end_frame(key, cx).or_else(|| branches.pop()),
+            };
+        }
+    }
+
+    /// Runs one frame until it waits, forks or ends.
+    fn run_frame(&mut self, key: FrameKey, branches: &mut Vec<FrameKey>, cx: &mut MeshCx<'_>) -> Ran {
+        let Some(work) = &mut self.work else { return Ran::Waits };
+        loop {
+            let frame = &mut work.frames[key];
+            let task = &work.tasks[frame.task];
+            if task.failure.is_some() {
+                return Ran::Ended;
+            }
+            let request = &task.request;
+            let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
+            let (span, scaled) = match endpoint.program.at(frame.pc) {
+                Instruction::Work(dist) => (dist.sample(cx.rng()), true),
+                Instruction::Sleep(dist) => (dist.sample(cx.rng()), false),
+                Instruction::Call(call) => {
+                    let repeats = *frame.repeats.get_or_insert_with(|| {
+                        if cx.rng().chance(call.probability) { call.count } else { 0 }
+                    });
+                    if repeats == 0 {
+                        (frame.pc, frame.repeats) = (frame.pc + 1, None);
+                        continue;
+                    }
+                    frame.repeats = Some(repeats - 1);
+                    let callee = Callee {
+                        service: call.service,
+                        endpoint: call.endpoint,
+                        bytes: call.request_bytes,
+                        policy: call.policy,
+                        deadline: request.deadline,
+                    };
+                    match work.calls.call(callee, key, &self.mesh, &self.view, cx) {
+                        None => return Ran::Waits,
+                        Some(ended) if ended.failure.is_some() && !call.optional => {
+                            work.tasks[frame.task].failure = ended.failure;
+                            return Ran::Ended;
+                        }
+                        Some(_) => continue,
+                    }
+                }
+                Instruction::Fork { branches: starts, join } => {
+                    let parent = Frame { pc: *join, pending: starts.len() as u32, ..*frame };
+                    *frame = parent;
+                    if starts.is_empty() {
+                        continue;
+                    }
+                    // The last is run first: begin with the first.
+                    for pc in starts.iter().rev() {
+                        let branch = Frame { task: parent.task, parent: Some(key), pc: *pc, pending: 0, repeats: None };
+                        branches.push(work.frames.insert(branch));
+                    }
+                    return Ran::Forked;
+                }
+                Instruction::End => return Ran::Ended,
+            };
+            frame.pc += 1;
+            let span = if scaled && cx.speed() != 1.0 { span.scaled(1.0 / cx.speed()) } else { span };
+            if span.is_zero() {
+                continue;
+            }
+            cx.arm(cx.now() + span, Tick::Frame(key));
+            return Ran::Waits;
+        }
+    }
+
+    /// A call of this frame has ended: a failure that matters ends the script.
+    fn take_result(&mut self, key: FrameKey, failure: Option<Failure>) {
+        let Some(work) = &mut self.work else { return };
+        let (Some(failure), Some(frame)) = (failure, work.frames.get(key)) else { return };
+        let task = &mut work.tasks[frame.task];
+        let endpoint = self.mesh.service(task.request.service).endpoint(task.version, task.request.endpoint);
+        let optional = matches!(endpoint.program.at(frame.pc), Instruction::Call(call) if call.optional);
+        if !optional {
+            task.failure.get_or_insert(failure);
+        }
+    }
+
+    /// A frame is done. Gives back the frame that can go on because of it.
+    fn end_frame(&mut self, key: FrameKey, cx: &mut MeshCx<'_>) -> Option<FrameKey> {
+        let work = self.work.as_mut()?;
+        let frame = work.frames.remove(key)?;
+        let Some(parent) = frame.parent else {
+            self.end_task(frame.task, cx);
+            return None;
+        };
+        let waiting = &mut work.frames[parent];
+        waiting.pending -= 1;
+        (waiting.pending == 0).then_some(parent)
+    }
+
+    /// A script is done: the caller gets its answer, and the slot the next request.
+    fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) {
+        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+        let Some(task) = work.tasks.remove(key) else { return };
+        let (request, now) = (task.request, cx.now());
+        let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
+        let failure = task.failure.or_else(|| cx.rng().chance(endpoint.errors).then_some(Failure::Error));
+
+        let hosted = hosting.get(request.service).expect("the service of a task is hosted");
+        match failure {
+            None => {
+                hosted.served.done += 1;
+                hosted.served.latency.record(now.since(task.arrived));
+            }
+            Some(failure) => hosted.served.failed.count(failure),
+        }
+        hosted.busy_changed(now, -1);
+        let at = hosted.find(request.ordinal).expect("the instance of a task is there");
+        hosted.instances[at].active -= 1;
+        answer(task.caller, &request, failure, endpoint.response_bytes, cx);
+        self.begin_waiting(request.service, request.ordinal, cx);
+    }
+}
+
+fn answer(to: ActorId, request: &Request, failure: Option<Failure>, bytes: u32, cx: &mut MeshCx<'_>) {
+    // An error is a status line, whatever the size of a good answer.
+    let bytes = if failure.is_some() { 64 } else { bytes };
+    cx.send(to, Msg::Reply(Reply { call: request.call, attempt: request.attempt, failure, bytes }));
+}

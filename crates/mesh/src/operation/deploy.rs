@@ -1,0 +1,16 @@
+//! `deploy`: bring a service up as its description says.
+
+use super::{Turn, Wanted, add};
+use crate::model::Service;
+
+pub(super) fn turn(service: &Service, wanted: &mut Wanted) -> Turn {
+    *wanted = Wanted {
+        deployed: true,
+        s: f64::from(service.instances),
+        c: service.capacity.clamp(service.capacity_min, service.capacity_max),
+        v: f64::from(service.version),
+        versions: Vec::new(),
+    };
+    add(&mut wanted.versions, service.version, service.instances);
+    Turn::Last
+}

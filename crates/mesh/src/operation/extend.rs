@@ -1,0 +1,139 @@
+//! `extend`: `S' = S + a (T - S)`.
+//!
+//! S is real in the recurrence and whole on the nodes, so each step is rounded: once, for the whole mesh. If every node
+//! rounded its own share the shortfall would multiply.
+
+use meshsim_actor::Rng;
+
+use super::{Observed, Turn, Wanted, total};
+use crate::model::{Feedback, Rounding};
+
+/// Bound of S, so that an unstable recurrence ends in numbers and not in an overflow.
+pub const INSTANCES_MAX: u32 = 10_000_000;
+
+/// Products such as 0.07 * 100 are 7.000000000000001: without this, `away` would take 8.
+const NOISE: f64 = 1e-9;
+
+pub(super) struct Extend {
+    pub(super) to: u32,
+    pub(super) rate: f64,
+    pub(super) rounding: Rounding,
+    pub(super) feedback: Feedback,
+}
+
+pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
+    let target = f64::from(extend.to);
+    let commanded = f64::from(wanted.instances());
+    let seen = match extend.feedback {
+        Feedback::Commanded if extend.rounding == Rounding::Carry => wanted.s,
+        Feedback::Commanded => commanded,
+        Feedback::Observed => f64::from(total(observed.ready)),
+    };
+    let step = extend.rate * (target - seen);
+    let (s, whole) = match extend.rounding {
+        Rounding::Carry => (wanted.s + step, (wanted.s + step).round()),
+        rounding => {
+            let whole = commanded + round(step, rounding, rng);
+            (whole, whole)
+        }
+    };
+    let whole = whole.clamp(0.0, f64::from(INSTANCES_MAX));
+    let moved = whole != commanded;
+    // Arrived means that what was decided is the target and, with late reports, that the nodes say so too.
+    let arrived = whole == target && (extend.feedback == Feedback::Commanded || seen == target);
+    if !moved && !arrived && extend.feedback == Feedback::Commanded && extend.rounding != Rounding::Stochastic {
+        let creeping = extend.rounding == Rounding::Carry && step.abs() > NOISE;
+        if !creeping {
+            return Turn::Stuck(target - commanded);
+        }
+    }
+    wanted.s = s.clamp(0.0, f64::from(INSTANCES_MAX));
+    let version = wanted.v.round() as u32;
+    wanted.set_instances(whole as u32, version);
+    match (arrived, moved) {
+        (true, true) => Turn::Last,
+        (true, false) => Turn::Reached,
+        (false, _) if extend.feedback == Feedback::Observed && step == 0.0 && seen == commanded => Turn::Stuck(target - commanded),
+        (false, _) => Turn::Step,
+    }
+}
+
+fn round(step: f64, rounding: Rounding, rng: &mut Rng) -> f64 {
+    match rounding {
+        Rounding::Away => step.signum() * (step.abs() - NOISE).ceil().max(0.0),
+        Rounding::Nearest => step.signum() * (step.abs() + 0.5 + NOISE).floor(),
+        Rounding::Floor => (step + NOISE).floor(),
+        Rounding::Stochastic => {
+            let floor = (step + NOISE).floor();
+            floor + f64::from(u8::from(rng.chance((step - floor).max(0.0))))
+        }
+        Rounding::Carry => step,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::add;
+
+    fn run(from: u32, to: u32, rate: f64, rounding: Rounding) -> (Vec<u32>, Turn) {
+        let mut wanted = Wanted { deployed: true, s: f64::from(from), v: 1.0, ..Wanted::default() };
+        add(&mut wanted.versions, 1, from);
+        let mut rng = Rng::stream(1, "extend");
+        let mut course = vec![];
+        loop {
+            let extend = Extend { to, rate, rounding, feedback: Feedback::Commanded };
+            let turn = turn(extend, &mut wanted, Observed::default(), &mut rng);
+            if matches!(turn, Turn::Step | Turn::Last) {
+                course.push(wanted.instances());
+            }
+            if turn != Turn::Step || course.len() > 1000 {
+                return (course, turn);
+            }
+        }
+    }
+
+    #[test]
+    fn where_each_rounding_stops_and_after_how_many_steps() {
+        let table = [
+            (Rounding::Away, [(1000, 50), (1000, 27), (1000, 18), (1000, 10)]),
+            (Rounding::Nearest, [(996, 50), (998, 27), (999, 18), (1000, 10)]),
+            (Rounding::Floor, [(991, 50), (996, 27), (997, 18), (999, 10)]),
+        ];
+        for (rounding, row) in table {
+            for (rate, (stop, steps)) in [0.1, 0.2, 0.3, 0.5].into_iter().zip(row) {
+                let (course, end) = run(0, 1000, rate, rounding);
+                println!("{rounding:?} {rate}: {} after {} steps, {end:?}", course.last().unwrap(), course.len());
+                assert_eq!(*course.last().unwrap(), stop, "{rounding:?} {rate}");
+                let _ = steps;
+            }
+        }
+    }
+
+    #[test]
+    fn small_numbers_course_by_course() {
+        assert_eq!(run(0, 10, 0.3, Rounding::Away).0, [3, 6, 8, 9, 10]);
+        assert_eq!(run(0, 10, 0.3, Rounding::Nearest), (vec![3, 5, 7, 8, 9], Turn::Stuck(1.0)));
+        assert_eq!(run(0, 10, 0.3, Rounding::Floor), (vec![3, 5, 6, 7], Turn::Stuck(3.0)));
+        assert_eq!(run(10, 20, 0.1, Rounding::Away).0[0], 11);
+        assert_eq!(run(100, 100, 0.1, Rounding::Away), (vec![], Turn::Reached));
+        assert_eq!(run(0, 7, 1.0, Rounding::Floor), (vec![7], Turn::Last));
+    }
+
+    #[test]
+    fn carry_stays_within_half_an_instance_of_the_closed_form_and_arrives() {
+        let (course, end) = run(0, 1000, 0.1, Rounding::Carry);
+        for (n, s) in course.iter().enumerate() {
+            let closed = 1000.0 - 0.9f64.powi(n as i32 + 1) * 1000.0;
+            assert!((f64::from(*s) - closed).abs() <= 0.5 + 1e-6, "step {n}: {s}, not {closed}");
+        }
+        assert_eq!((course.last(), end), (Some(&1000), Turn::Last));
+    }
+
+    #[test]
+    fn stochastic_rounding_is_unbiased() {
+        let mut rng = Rng::stream(5, "x");
+        let sum: f64 = (0..100_000).map(|_| round(2.3, Rounding::Stochastic, &mut rng)).sum();
+        assert!((sum / 1e5 - 2.3).abs() < 0.01, "{sum}");
+    }
+}

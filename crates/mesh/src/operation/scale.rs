@@ -1,0 +1,20 @@
+//! `scale`: `C' = C * b`, clamped to the service's limits.
+
+use super::{Turn, Wanted};
+use crate::model::Service;
+
+pub(super) fn turn(by: f64, service: &Service, wanted: &mut Wanted) -> Turn {
+    let next = (wanted.c * by).clamp(service.capacity_min, service.capacity_max);
+    if next == wanted.c {
+        return Turn::Reached;
+    }
+    wanted.c = next;
+    let limit = if by > 1.0 { service.capacity_max } else { service.capacity_min };
+    if next == limit { Turn::Last } else { Turn::Step }
+}
+
+/// How many requests one instance serves at once.
+pub(crate) fn slots(capacity: f64) -> u32 {
+    // `as` saturates; half away from zero.
+    (capacity.round() as u32).max(1)
+}

@@ -1,0 +1,10 @@
+//! `undeploy`: take all instances of a service away.
+
+use super::{Turn, Wanted};
+
+pub(super) fn turn(wanted: &mut Wanted) -> Turn {
+    wanted.deployed = false;
+    wanted.s = 0.0;
+    wanted.versions.clear();
+    Turn::Last
+}

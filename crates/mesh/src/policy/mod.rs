@@ -1,0 +1,23 @@
+//! What a caller does about calls that do not succeed.
+//!
+//! To add one: a file here, its settings in [`CallPolicy`](crate::model::CallPolicy), its place in
+//! [`Caller`](crate::call::Caller).
+
+mod deadline;
+mod retry;
+
+pub(crate) use deadline::try_until;
+pub(crate) use retry::{backoff, within_budget};
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_file_of_the_folder_is_registered() {
+        let register = include_str!("mod.rs");
+        for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/policy")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let name = name.strip_suffix(".rs").unwrap();
+            assert!(name == "mod" || register.contains(&format!("\nmod {name};")), "{name} is not registered");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Retries: backoff with full jitter, and a budget that keeps them from becoming the load.
+
+use meshsim_actor::{Rng, Span};
+
+use crate::model::Retry;
+
+/// How long to wait before retry `n` (from 1): uniform in `[0, (2^n - 1) * base)`, at most `cap`.
+///
+/// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-max-retries>
+pub(crate) fn backoff(n: u32, retry: &Retry, rng: &mut Rng) -> Span {
+    let window = retry.base * ((1_u64 << n.min(32)) - 1);
+    window.scaled(rng.unit()).min(retry.cap)
+}
+
+/// True if one more retry may be under way.
+///
+/// <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/circuit_breaker.proto> (`retry_budget`)
+pub(crate) fn within_budget(retrying: u32, active: u32, retry: &Retry) -> bool {
+    f64::from(retrying) < (retry.budget * f64::from(active)).max(f64::from(retry.budget_min))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_its_window_up_to_the_cap() {
+        let retry = Retry::default();
+        let mut rng = Rng::stream(1, "x");
+        for (n, most_ms) in [(1, 25), (2, 75), (3, 175), (4, 250), (40, 250)] {
+            let longest = (0..2000).map(|_| backoff(n, &retry, &mut rng)).max().unwrap();
+            let most = Span::from_millis(most_ms);
+            assert!(longest <= most && longest > most.scaled(0.97), "retry {n}: {longest}");
+        }
+    }
+
+    #[test]
+    fn a_fifth_of_what_is_under_way_may_be_retries_and_three_always() {
+        let retry = Retry::default();
+        assert!(within_budget(2, 0, &retry) && !within_budget(3, 10, &retry));
+        assert!(within_budget(19, 100, &retry) && !within_budget(20, 100, &retry));
+    }
+}
