@@ -20,7 +20,7 @@ use meshsim_actor::Time;
 /// memory is used again, not linked lists; a rung begins at the first event of the list it is made from, so a list
 /// whose events lie close together is split once and not once for each factor of its width.
 #[derive(Clone, Debug)]
-pub(crate) struct Ladder<T> {
+pub struct Ladder<T> {
     /// Ascending; all before `bottom_end`.
     bottom: VecDeque<Entry<T>>,
     bottom_end: u64,
@@ -81,14 +81,14 @@ impl<T> Default for Ladder<T> {
 
 impl<T> Ladder<T> {
     /// Every event in it, in no particular order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         let rungs = self.rungs.iter().flat_map(|rung| rung.buckets.iter().flatten());
         self.bottom.iter().chain(rungs).chain(&self.top).map(|entry| &entry.item)
     }
 
     /// Adds an event, after all of the same time.
     #[inline]
-    pub(crate) fn push(&mut self, at: Time, item: T) {
+    pub fn push(&mut self, at: Time, item: T) {
         self.len += 1;
         self.put(Entry { at: at.nanos(), item });
     }
@@ -98,7 +98,7 @@ impl<T> Ladder<T> {
     /// `keep` is asked once for each event, shortly before it is due, whether it still matters; what does not is
     /// dropped.
     #[inline]
-    pub(crate) fn next_time(&mut self, keep: impl FnMut(&T) -> bool) -> Option<Time> {
+    pub fn next_time(&mut self, keep: impl FnMut(&T) -> bool) -> Option<Time> {
         if self.bottom.is_empty() && self.len > 0 {
             self.refill(keep);
         }
@@ -107,7 +107,7 @@ impl<T> Ladder<T> {
 
     /// Takes the event that [`next_time`](Self::next_time) spoke of.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<T> {
+    pub fn pop(&mut self) -> Option<T> {
         let entry = self.bottom.pop_front()?;
         self.len -= 1;
         Some(entry.item)

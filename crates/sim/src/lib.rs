@@ -10,6 +10,8 @@
 mod counts;
 mod ladder;
 mod sim;
+mod slab;
 
 pub use counts::Counts;
+pub use ladder::Ladder;
 pub use sim::{Run, Sim};

@@ -12,13 +12,16 @@ use meshsim_fault::Network;
 
 use crate::Counts;
 use crate::ladder::Ladder;
+use crate::slab::Slab;
 
 /// Actors in virtual time. `R` writes down what happens; the default writes nothing and costs nothing.
 #[derive(Clone, Debug)]
 pub struct Sim<A: Actor, R = ()> {
     now: Time,
     cells: Vec<Cell<A>>,
-    queue: Ladder<Due<A::Msg>>,
+    queue: Ladder<Due>,
+    /// The messages in the queue.
+    travelling: Slab<Envelope<A::Msg>>,
     network: Network,
     machines: Machines<A::Msg>,
     /// How many actors have begun; the others are to begin now, in the order of their numbers.
@@ -33,11 +36,12 @@ pub struct Sim<A: Actor, R = ()> {
 }
 
 /// What lies in the queue.
-#[derive(Clone, Debug)]
-enum Due<M> {
-    Deliver(Envelope<M>),
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// A message to an actor, and its place in `travelling`.
+    Deliver(ActorId, u32),
     /// A message that the network kept back.
-    Release(Envelope<M>),
+    Release(ActorId, u32),
     Fire(ActorId, Timer),
 }
 
@@ -84,6 +88,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             now: Time::ZERO,
             cells: Vec::new(),
             queue: Ladder::default(),
+            travelling: Slab::default(),
             machines: Machines::new(network.powers()),
             network,
             begun: 0,
@@ -154,7 +159,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     pub fn in_flight(&self) -> u64 {
         let waiting = self.machines.waiting.values().flatten();
         let waiting = waiting.chain(self.ready.iter().map(|(_, input)| input));
-        let travelling = self.queue.iter().filter(|due| matches!(due, Due::Deliver(_))).count();
+        let travelling = self.queue.iter().filter(|due| matches!(due, Due::Deliver(..))).count();
         (travelling + waiting.filter(|input| matches!(input, Input::Deliver(_))).count()) as u64
     }
 
@@ -188,7 +193,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     /// When the first entry of the queue is due.
     #[inline]
     fn next_time(&mut self) -> Time {
-        let (cells, dropped) = (&self.cells, &mut self.counts.dropped);
+        let (cells, travelling, dropped) = (&self.cells, &self.travelling, &mut self.counts.dropped);
         let next = self.queue.next_time(|due| match due {
             // A request's timeout is nearly always disarmed before it is due.
             Due::Fire(actor, timer) => {
@@ -197,8 +202,9 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                 armed
             }
             // Reading ahead: with a million actors each is a cache miss, and here several are fetched at once.
-            Due::Deliver(envelope) | Due::Release(envelope) => {
-                black_box(cells[envelope.to.index()].incarnation());
+            Due::Deliver(to, place) | Due::Release(to, place) => {
+                cells[to.index()].touch();
+                black_box(travelling.get(*place).map(|envelope| envelope.seq));
                 true
             }
         });
@@ -226,16 +232,23 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             }
             self.now = due;
             match self.queue.pop() {
-                Some(Due::Deliver(envelope)) => self.take_in(envelope.to, Input::Deliver(envelope)),
-                Some(Due::Release(envelope)) => {
+                Some(Due::Deliver(to, place)) => self.arrive(to, place),
+                Some(Due::Release(to, place)) => {
                     self.counts.held -= 1;
-                    self.take_in(envelope.to, Input::Deliver(envelope));
+                    self.arrive(to, place);
                 }
                 Some(Due::Fire(actor, timer)) => self.take_in(actor, Input::Fire(timer)),
                 None => {}
             }
         }
         true
+    }
+
+    #[inline]
+    fn arrive(&mut self, to: ActorId, place: u32) {
+        if let Some(envelope) = self.travelling.take(place) {
+            self.take_in(to, Input::Deliver(envelope));
+        }
     }
 
     /// Runs an actor on an input, if its machine can.
@@ -284,23 +297,24 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             Fate::Lost(Cause::Nobody)
         };
         let Fate::Deliver(delay) = fate else { return self.send_specially(envelope, fate) };
-        self.queue.push(self.now + delay, Due::Deliver(envelope));
+        self.queue.push(self.now + delay, Due::Deliver(to, self.travelling.put(envelope)));
     }
 
     #[cold]
     fn send_specially(&mut self, envelope: Envelope<A::Msg>, fate: Fate) {
         self.recorder.record(self.now, envelope.from, What::Fate(envelope.id(), fate));
+        let to = envelope.to;
         match fate {
-            Fate::Deliver(delay) => self.queue.push(self.now + delay, Due::Deliver(envelope)),
+            Fate::Deliver(delay) => self.queue.push(self.now + delay, Due::Deliver(to, self.travelling.put(envelope))),
             Fate::Lost(cause) => self.counts.lose(cause),
             Fate::Duplicate(first, second) => {
                 self.counts.duplicated += 1;
-                self.queue.push(self.now + first, Due::Deliver(envelope.clone()));
-                self.queue.push(self.now + second, Due::Deliver(envelope));
+                self.queue.push(self.now + first, Due::Deliver(to, self.travelling.put(envelope.clone())));
+                self.queue.push(self.now + second, Due::Deliver(to, self.travelling.put(envelope)));
             }
             Fate::Hold(until) => {
                 self.counts.held += 1;
-                self.queue.push(until.max(self.now), Due::Release(envelope));
+                self.queue.push(until.max(self.now), Due::Release(to, self.travelling.put(envelope)));
             }
         }
     }
