@@ -1,1 +1,20 @@
-//! Histograms, summary and verdicts of a run
+//! What came out of a run: [`Summary`] for machines, [`text`] for people.
+//!
+//! [`Measured`] gathers what the actors measured, each for itself; [`Summary::new`] adds it up and holds it against
+//! what the experiment demands. Nothing here knows how long the run took on a clock, so the same experiment and seed
+//! give the same summary, byte for byte.
+
+mod figures;
+mod show;
+mod summary;
+pub mod table;
+pub mod text;
+mod verdict;
+
+pub use figures::Latency;
+pub use show::{count, number, percent, rate, span};
+pub use summary::{
+    FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, Simulated, StepSummary, Summary,
+    TargetSummary, Traffic, Values,
+};
+pub use verdict::{Outcome, Verdict};

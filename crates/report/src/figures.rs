@@ -1,0 +1,92 @@
+//! A histogram as the figures that are reported of it.
+
+use meshsim_mesh::measure::Histogram;
+use serde::Serialize;
+
+/// Samples that must lie beyond a percentile before it is reported. With fewer it is the figure of a handful of
+/// requests and moves from seed to seed: p99.9 takes 10,000 requests, p50 takes 20.
+pub(crate) const SAMPLES_BEYOND_MIN: u64 = 10;
+
+/// How long something took. A percentile with fewer than ten samples beyond it is `null`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// How many were measured.
+    pub count: u64,
+    /// Their mean, in nanoseconds; `null` if there were none, like all that follows.
+    pub mean_ns: Option<u64>,
+    /// Half of them took at most this, in nanoseconds. Percentiles have three significant digits.
+    pub p50_ns: Option<u64>,
+    /// 75 % took at most this.
+    pub p75_ns: Option<u64>,
+    /// 90 %.
+    pub p90_ns: Option<u64>,
+    /// 95 %.
+    pub p95_ns: Option<u64>,
+    /// 99 %.
+    pub p99_ns: Option<u64>,
+    /// 99.9 %.
+    #[serde(rename = "p99.9_ns")]
+    pub p999_ns: Option<u64>,
+    /// The longest.
+    pub max_ns: Option<u64>,
+}
+
+impl Latency {
+    /// The figures of a histogram.
+    pub fn new(histogram: &Histogram) -> Self {
+        let count = histogram.count();
+        // The share is given in thousandths: a float decides nothing.
+        let percentile = |thousandths: u64| {
+            let enough = has_enough(count, thousandths as f64 / 1000.0);
+            enough.then(|| histogram.quantile(thousandths as f64 / 1000.0).nanos())
+        };
+        Latency {
+            count,
+            mean_ns: (count > 0).then(|| histogram.mean().nanos()),
+            p50_ns: percentile(500),
+            p75_ns: percentile(750),
+            p90_ns: percentile(900),
+            p95_ns: percentile(950),
+            p99_ns: percentile(990),
+            p999_ns: percentile(999),
+            max_ns: (count > 0).then(|| histogram.max().nanos()),
+        }
+    }
+}
+
+/// True if enough of `count` samples lie beyond the share `q`.
+pub(crate) fn has_enough(count: u64, q: f64) -> bool {
+    // 1 - 0.99 is a little less than a hundredth.
+    count as f64 * (1.0 - q) + 1e-6 > SAMPLES_BEYOND_MIN as f64
+}
+
+/// How many samples the share `q` takes.
+pub(crate) fn samples_needed(q: f64) -> u64 {
+    (SAMPLES_BEYOND_MIN as f64 / (1.0 - q)).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meshsim_actor::Span;
+
+    fn of(count: u64) -> Latency {
+        let mut histogram = Histogram::default();
+        for i in 1..=count {
+            histogram.record(Span::from_micros(i));
+        }
+        Latency::new(&histogram)
+    }
+
+    #[test]
+    fn a_percentile_is_reported_from_ten_samples_beyond_it_on() {
+        for (count, shown) in [(0, 0), (19, 0), (20, 1), (40, 2), (100, 3), (200, 4), (999, 4), (1_000, 5), (10_000, 6)]
+        {
+            let l = of(count);
+            let all = [l.p50_ns, l.p75_ns, l.p90_ns, l.p95_ns, l.p99_ns, l.p999_ns];
+            assert_eq!(all.iter().flatten().count(), shown, "{count}: {all:?}");
+            assert_eq!((l.max_ns.is_some(), l.mean_ns.is_some()), (count > 0, count > 0));
+        }
+        assert_eq!((samples_needed(0.99), samples_needed(0.999), samples_needed(0.5)), (1_000, 10_000, 20));
+    }
+}

@@ -1,0 +1,77 @@
+//! Numbers as people read them, with the units of the experiment file.
+
+use meshsim_actor::Span;
+
+/// A whole number, in groups of three: `12,345`.
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A real number with about three significant digits and no trailing zeros: `0.8`, `12.3`, `1,234`.
+pub fn number(x: f64) -> String {
+    if !x.is_finite() {
+        return "-".into();
+    }
+    let magnitude = x.abs();
+    if magnitude >= 100.0 {
+        let sign = if x < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", count(magnitude.round() as u64));
+    }
+    let digits = match magnitude {
+        m if m >= 10.0 => 1,
+        m if m >= 0.1 => 2,
+        _ => 4,
+    };
+    let text = format!("{x:.digits$}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if matches!(text, "" | "-0" | "-") { "0".into() } else { text.into() }
+}
+
+/// A share of one, as percent: `87.5%`.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    // Neither a few failures in a million nor a few missing may look like none.
+    if percent > 0.0 && percent < 0.01 {
+        "<0.01%".into()
+    } else if percent < 100.0 && percent > 99.99 {
+        ">99.99%".into()
+    } else {
+        let text = format!("{percent:.2}");
+        format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// Something a second: `200/s`.
+pub fn rate(per_second: f64) -> String {
+    format!("{}/s", number(per_second))
+}
+
+/// A length of time given in nanoseconds: `4.23ms`; `-` for none.
+pub fn span(nanos: Option<u64>) -> String {
+    nanos.map_or_else(|| "-".into(), |nanos| Span::from_nanos(nanos).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_a_person_would_write_them() {
+        assert_eq!([0, 999, 1_000, 12_345_678].map(count), ["0", "999", "1,000", "12,345,678"]);
+        let shown = [0.0, 0.8, 1.3, 11.0, 12.34, 200.4, 1_234.5, -90.0, 0.00012, -0.000001].map(number);
+        assert_eq!(shown, ["0", "0.8", "1.3", "11", "12.3", "200", "1,235", "-90", "0.0001", "0"]);
+        assert_eq!([f64::NAN, f64::INFINITY].map(number), ["-", "-"]);
+        let shares = [0.0, 0.5, 0.871_23, 1.0, 0.000_001, 0.999_999, 1.25].map(percent);
+        assert_eq!(shares, ["0%", "50%", "87.12%", "100%", "<0.01%", ">99.99%", "125%"]);
+        assert_eq!(rate(199.96), "200/s");
+        assert_eq!((span(Some(4_230_000)), span(None)), ("4.23ms".into(), "-".into()));
+    }
+}

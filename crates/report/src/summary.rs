@@ -1,0 +1,557 @@
+//! What came out of a run, as plain data.
+
+use std::collections::BTreeMap;
+
+use meshsim_actor::{Span, Time};
+use meshsim_experiment::Experiment;
+use meshsim_mesh::MeshActor;
+use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
+use meshsim_mesh::model::{Change, Load, ServiceId, Step};
+use serde::Serialize;
+
+use crate::figures::Latency;
+use crate::verdict::{Outcome, Verdict};
+
+/// What the actors of a run measured, put together.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// How far the run went.
+    pub now: Time,
+    /// The coordinator's memory of what it did.
+    pub history: Vec<OperationHistory>,
+    /// For each load, for each of its targets.
+    pub tallies: Vec<Vec<Tally>>,
+    /// For each service, over all nodes.
+    pub served: Vec<Served>,
+    /// What the host counted.
+    pub traffic: Traffic,
+}
+
+/// What happened in all, as the host counted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// Starts, deliveries and timers: what actors took in.
+    pub events: u64,
+    /// Messages that actors sent.
+    pub sent: u64,
+    /// Copies that the network made.
+    pub duplicated: u64,
+    /// Messages that actors took in.
+    pub delivered: u64,
+    /// Lost by chance.
+    pub lost_loss: u64,
+    /// Lost at a partition.
+    pub lost_partition: u64,
+    /// Lost because the receiver was down.
+    pub lost_down: u64,
+    /// Lost because a queue was full.
+    pub lost_full: u64,
+    /// Lost because nobody has the receiver's number.
+    pub lost_nobody: u64,
+}
+
+impl Measured {
+    /// Asks all actors of the mesh, in the order of their numbers.
+    pub fn gather<'a>(
+        experiment: &Experiment,
+        now: Time,
+        traffic: Traffic,
+        actors: impl IntoIterator<Item = &'a MeshActor>,
+    ) -> Self {
+        let services = experiment.mesh.services.len();
+        let mut measured = Measured { now, traffic, served: vec![Served::default(); services], ..Measured::default() };
+        for actor in actors {
+            match actor {
+                MeshActor::Coordinator(coordinator) => measured.history = coordinator.history().to_vec(),
+                MeshActor::Client(client) => measured.tallies.push(client.tallies().to_vec()),
+                MeshActor::Node(node) => {
+                    for (service, served) in node.served(now) {
+                        measured.served[service.index()].merge(&served);
+                    }
+                }
+            }
+        }
+        measured
+    }
+
+    /// All requests of a load, or of all loads.
+    pub(crate) fn all(&self, load: Option<usize>) -> Tally {
+        let loads = self.tallies.iter().enumerate().filter(|(index, _)| load.is_none_or(|load| load == *index));
+        let mut all = Tally::default();
+        for tally in loads.flat_map(|(_, targets)| targets) {
+            all.merge(tally);
+        }
+        all
+    }
+}
+
+/// What came out of a run. Lengths of time end in `_ns` (nanoseconds) or `_s` (seconds), rates in `_per_s`; shares are
+/// parts of one. Nothing in it depends on the machine or on how long the run took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The version of this format.
+    pub format: u32,
+    /// What the run is called.
+    pub name: String,
+    /// What all its randomness came from.
+    pub seed: u64,
+    /// How long it was to last, in virtual time.
+    pub duration_s: f64,
+    /// How far it went.
+    pub reached_s: f64,
+    /// It was ended before its time. All figures are then those of the time that it reached.
+    pub cut_short: bool,
+    /// What was simulated.
+    pub simulated: Simulated,
+    /// What was done to the services, in the order in which it began; the coordinator's repairs are among it.
+    pub operations: Vec<OperationSummary>,
+    /// What was asked of them.
+    pub loads: Vec<LoadSummary>,
+    /// What they did, in the order of the file.
+    pub services: Vec<ServiceSummary>,
+    /// What happened in all.
+    pub traffic: Traffic,
+    /// What had to hold.
+    pub slo: Vec<Verdict>,
+    /// How the lines of `slo` came out together; `pass` if there are none.
+    pub outcome: Outcome,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Simulated {
+    /// Machines.
+    pub nodes: usize,
+    /// Services.
+    pub services: usize,
+    /// Instances, as first deployed.
+    pub instances: u64,
+    /// Pairs of services of which the first calls the second.
+    pub edges: usize,
+    /// Operations, with the deploys that nobody wrote.
+    pub operations: usize,
+    /// Loads.
+    pub loads: usize,
+}
+
+impl Simulated {
+    /// Counts what an experiment consists of.
+    pub fn new(experiment: &Experiment) -> Self {
+        let mesh = &experiment.mesh;
+        let mut edges = std::collections::BTreeSet::new();
+        for (caller, service) in mesh.services.iter().enumerate() {
+            for endpoint in service.behaviours.iter().flat_map(|behaviour| &behaviour.endpoints) {
+                called(&endpoint.script, &mut |callee| {
+                    edges.insert((caller, callee));
+                });
+            }
+        }
+        Simulated {
+            nodes: mesh.nodes.len(),
+            services: mesh.services.len(),
+            instances: mesh.services.iter().map(|service| u64::from(service.instances)).sum(),
+            edges: edges.len(),
+            operations: mesh.operations.len(),
+            loads: mesh.loads.len(),
+        }
+    }
+}
+
+fn called(script: &[Step], on: &mut impl FnMut(ServiceId)) {
+    for step in script {
+        match step {
+            Step::Call(call) => on(call.service),
+            Step::Parallel(branches) => branches.iter().for_each(|branch| called(branch, on)),
+            Step::Work(_) | Step::Sleep(_) => {}
+        }
+    }
+}
+
+/// What became of one operation.
+#[derive(Clone, Debug, Serialize)]
+pub struct OperationSummary {
+    /// Its place among the operations of the file, by time; `null` for a repair, which the coordinator decides itself.
+    pub operation: Option<usize>,
+    /// The line of the file that asks for it, if one does.
+    pub line: Option<u32>,
+    /// What it was.
+    pub verb: Verb,
+    /// To which service.
+    pub service: String,
+    /// The number it ran toward (instances, or a version), or the factor of a scale.
+    pub to: Option<f64>,
+    /// The rate of its recurrence.
+    pub rate: Option<f64>,
+    /// When it began.
+    pub began_s: f64,
+    /// How it ended: `running reached stopped stuck replaced refused`.
+    pub ending: &'static str,
+    /// How many numbered steps it took.
+    pub step_count: usize,
+    /// The service's generation after the last of them.
+    pub generation: Option<u64>,
+    /// From its beginning until every node had acknowledged the last step; `null` if not all have.
+    pub settling_ns: Option<u64>,
+    /// What was left (wanted minus reached) when it ended.
+    pub residual: Option<f64>,
+    /// Messages sent for it, first ones and repeated ones.
+    pub messages: u64,
+    /// How many of them were repeated because no acknowledgement had come.
+    pub resent: u64,
+    /// Acknowledgements that first covered a step, one for each node and step.
+    pub acknowledgements: u64,
+    /// Instances that found no node with room, after the last step.
+    pub unplaced: u32,
+    /// S, C and V before it.
+    pub before: Values,
+    /// S, C and V after it.
+    pub after: Values,
+    /// Its steps.
+    pub steps: Vec<StepSummary>,
+}
+
+/// What the three recurrences are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Values {
+    /// S: whole instances.
+    pub instances: u32,
+    /// C: requests that an instance serves at once.
+    pub capacity: f64,
+    /// V: the mean version of the instances.
+    pub version: f64,
+}
+
+/// One numbered step.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepSummary {
+    /// Its number, over all services.
+    pub n: u64,
+    /// The service's generation with it.
+    pub generation: u64,
+    /// When it was decided.
+    pub decided_s: f64,
+    /// From then until the last node had acknowledged it.
+    pub settling_ns: Option<u64>,
+    /// S in the recurrence, which may be between whole numbers.
+    pub s: f64,
+    /// V in the recurrence.
+    pub v: f64,
+    /// S, C and V as they are on the nodes.
+    pub values: Values,
+    /// Instances that found no node with room.
+    pub unplaced: u32,
+    /// Messages sent for it the first time.
+    pub sent: u64,
+    /// Messages sent for it again.
+    pub resent: u64,
+    /// Acknowledgements that first covered it.
+    pub acknowledgements: u64,
+}
+
+/// What became of the requests of one load.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadSummary {
+    /// Its name.
+    pub name: String,
+    /// When it began to be measured: after its warm-up.
+    pub from_s: f64,
+    /// When it ended.
+    pub to_s: f64,
+    /// Requests planned in the warm-up; they count nowhere else.
+    pub warmup: u64,
+    /// All its requests.
+    pub requests: Requests,
+    /// The same for each of its targets.
+    pub targets: Vec<TargetSummary>,
+}
+
+/// What became of the requests for one endpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetSummary {
+    /// `service.endpoint`.
+    pub target: String,
+    /// What became of them.
+    pub requests: Requests,
+}
+
+/// What became of some requests.
+#[derive(Clone, Debug, Serialize)]
+pub struct Requests {
+    /// Planned.
+    pub offered: u64,
+    /// Answered.
+    pub done: u64,
+    /// Failed, for any reason.
+    pub failed: u64,
+    /// Failed, by reason.
+    pub failures: FailureCounts,
+    /// Still under way when the run ended.
+    pub unfinished: u64,
+    /// Tries beyond the first.
+    pub retries: u64,
+    /// Answered per second of the time measured.
+    pub done_per_s: f64,
+    /// How long the answers took, from the moment that was planned.
+    pub latency: Latency,
+    /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
+    pub uncorrected: Latency,
+}
+
+/// Failures by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FailureCounts {
+    /// The instance's queue was full, or the instance was gone.
+    pub refused: u64,
+    /// The service failed, or something that it called.
+    pub error: u64,
+    /// No answer came in time.
+    pub timeout: u64,
+    /// The node that was to answer went down.
+    pub lost: u64,
+    /// There was no instance to call.
+    pub no_instance: u64,
+}
+
+/// What the instances of a service did.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceSummary {
+    /// Its name.
+    pub name: String,
+    /// S, C and V at the end.
+    pub values: Values,
+    /// Requests that arrived.
+    pub arrived: u64,
+    /// Answered well.
+    pub done: u64,
+    /// Answered badly.
+    pub failed: u64,
+    /// Answered badly, by reason.
+    pub failures: FailureCounts,
+    /// Dropped unanswered, because the caller had given up.
+    pub expired: u64,
+    /// Arrived per second of the run.
+    pub arrived_per_s: f64,
+    /// Share of the slots' time that was taken; `null` if there never was a slot.
+    pub utilisation: Option<f64>,
+    /// From arrival to reply, of what was done.
+    pub latency: Latency,
+    /// Mean time that an arrived request waited for a slot.
+    pub waited_mean_ns: Option<u64>,
+    /// Most requests that waited at one instance at once.
+    pub queue_peak: u32,
+}
+
+impl Summary {
+    /// Adds up what was measured. `cut_short`: the run was ended before its time.
+    pub fn new(experiment: &Experiment, measured: &Measured, cut_short: bool) -> Self {
+        let slo: Vec<Verdict> = experiment.slos.iter().map(|slo| Verdict::new(slo, experiment, measured)).collect();
+        let values = Course::new(experiment, &measured.history);
+        Summary {
+            format: 1,
+            name: experiment.name.clone(),
+            seed: experiment.seed,
+            duration_s: experiment.duration.secs(),
+            reached_s: measured.now.secs(),
+            cut_short,
+            simulated: Simulated::new(experiment),
+            operations: measured.history.iter().map(|history| operation(experiment, history, &values)).collect(),
+            loads: loads(experiment, measured),
+            services: services(experiment, measured, &values),
+            traffic: measured.traffic,
+            outcome: slo.iter().map(|verdict| verdict.outcome).max().unwrap_or_default(),
+            slo,
+        }
+    }
+}
+
+/// S, C and V of each service from step to step.
+struct Course {
+    first: Vec<Values>,
+    steps: Vec<BTreeMap<u64, Values>>,
+}
+
+impl Course {
+    fn new(experiment: &Experiment, history: &[OperationHistory]) -> Self {
+        let services = &experiment.mesh.services;
+        let first = |s: &meshsim_mesh::model::Service| Values {
+            instances: 0,
+            capacity: s.capacity,
+            version: f64::from(s.version),
+        };
+        let mut steps = vec![BTreeMap::new(); services.len()];
+        for operation in history {
+            steps[operation.service.index()].extend(operation.steps.iter().map(|step| (step.n, after(step))));
+        }
+        Course { first: services.iter().map(first).collect(), steps }
+    }
+
+    fn before(&self, service: ServiceId, n: u64) -> Values {
+        let last = self.steps[service.index()].range(..n).next_back();
+        last.map_or(self.first[service.index()], |(_, values)| *values)
+    }
+
+    fn at_the_end(&self, service: ServiceId) -> Values {
+        self.before(service, u64::MAX)
+    }
+}
+
+fn after(step: &StepHistory) -> Values {
+    Values { instances: step.instances - step.unplaced.min(step.instances), capacity: step.c, version: step.v_mean }
+}
+
+fn operation(experiment: &Experiment, history: &OperationHistory, course: &Course) -> OperationSummary {
+    let change = history.operation.and_then(|index| experiment.mesh.operations.get(index)).map(|o| &o.change);
+    let (to, rate) = match change {
+        Some(Change::Extend { to, rate, .. } | Change::Update { to, rate, .. }) => (Some(f64::from(*to)), Some(*rate)),
+        Some(Change::Scale { by }) => (Some(*by), None),
+        Some(Change::Deploy | Change::Undeploy) | None => (None, None),
+    };
+    let (ending, residual) = match history.ending {
+        Ending::Running => ("running", None),
+        Ending::Reached => ("reached", Some(0.0)),
+        Ending::Stopped { residual } => ("stopped", Some(residual)),
+        Ending::Stuck { residual } => ("stuck", Some(residual)),
+        Ending::Replaced => ("replaced", None),
+        Ending::Refused => ("refused", None),
+    };
+    let steps = &history.steps;
+    let all_settled = steps.iter().all(|step| step.settled.is_some());
+    let last_settled = steps.iter().filter_map(|step| step.settled).max().filter(|_| all_settled);
+    let before = match steps.first() {
+        Some(first) => course.before(history.service, first.n),
+        None => course.at_the_end(history.service),
+    };
+    OperationSummary {
+        operation: history.operation,
+        line: history.operation.and_then(|index| experiment.operation_lines.get(index).copied().flatten()),
+        verb: history.verb,
+        service: experiment.mesh.service(history.service).name.clone(),
+        to,
+        rate,
+        began_s: history.began.secs(),
+        ending,
+        step_count: steps.len(),
+        generation: steps.last().map(|step| step.generation),
+        settling_ns: last_settled.map(|at| at.since(history.began).nanos()),
+        residual,
+        messages: steps.iter().map(|step| step.sent + step.resent).sum(),
+        resent: steps.iter().map(|step| step.resent).sum(),
+        acknowledgements: steps.iter().map(|step| step.acks).sum(),
+        unplaced: steps.last().map_or(0, |step| step.unplaced),
+        before,
+        after: steps.last().map_or(before, after),
+        steps: steps
+            .iter()
+            .map(|step| StepSummary {
+                n: step.n,
+                generation: step.generation,
+                decided_s: step.decided.secs(),
+                settling_ns: step.settled.map(|at| at.since(step.decided).nanos()),
+                s: step.s,
+                v: step.v,
+                values: after(step),
+                unplaced: step.unplaced,
+                sent: step.sent,
+                resent: step.resent,
+                acknowledgements: step.acks,
+            })
+            .collect(),
+    }
+}
+
+/// When a load was measured, as far as the run went.
+pub(crate) fn measured_time(load: &Load, now: Time) -> (Time, Time) {
+    let end = load.end.min(now);
+    ((load.start + load.warmup).min(end), end)
+}
+
+fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSummary> {
+    let mesh = &experiment.mesh;
+    let loads = mesh.loads.iter().zip(&measured.tallies).enumerate();
+    loads
+        .map(|(index, (load, tallies))| {
+            let (from, to) = measured_time(load, measured.now);
+            let all = measured.all(Some(index));
+            let target = |(target, tally): (&meshsim_mesh::model::Target, &Tally)| {
+                let service = mesh.service(target.service);
+                TargetSummary {
+                    target: format!("{}.{}", service.name, service.endpoints[target.endpoint.index()]),
+                    requests: requests(tally, to.since(from)),
+                }
+            };
+            LoadSummary {
+                name: load.name.clone(),
+                from_s: from.secs(),
+                to_s: to.secs(),
+                warmup: all.warmup,
+                requests: requests(&all, to.since(from)),
+                targets: load.mix.iter().zip(tallies).map(target).collect(),
+            }
+        })
+        .collect()
+}
+
+fn requests(tally: &Tally, measured: Span) -> Requests {
+    let failed = tally.failed.total();
+    Requests {
+        offered: tally.offered,
+        done: tally.done,
+        failed,
+        failures: failures(&tally.failed),
+        unfinished: tally.offered.saturating_sub(tally.done + failed),
+        retries: tally.retries,
+        done_per_s: per_second(tally.done, measured),
+        latency: Latency::new(&tally.latency),
+        uncorrected: Latency::new(&tally.uncorrected),
+    }
+}
+
+fn failures(counts: &Failures) -> FailureCounts {
+    FailureCounts {
+        refused: counts.of(Failure::Refused),
+        error: counts.of(Failure::Error),
+        timeout: counts.of(Failure::Timeout),
+        lost: counts.of(Failure::Lost),
+        no_instance: counts.of(Failure::NoInstance),
+    }
+}
+
+impl FailureCounts {
+    /// The reasons that occurred, the most frequent first.
+    pub fn most_frequent(&self) -> Vec<(&'static str, u64)> {
+        let mut all = vec![
+            ("refused", self.refused),
+            ("error", self.error),
+            ("timeout", self.timeout),
+            ("lost", self.lost),
+            ("no instance", self.no_instance),
+        ];
+        all.retain(|(_, count)| *count > 0);
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all
+    }
+}
+
+pub(crate) fn per_second(count: u64, time: Span) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.secs() }
+}
+
+fn services(experiment: &Experiment, measured: &Measured, course: &Course) -> Vec<ServiceSummary> {
+    let services = experiment.mesh.services.iter().zip(&measured.served).enumerate();
+    services
+        .map(|(index, (service, served))| ServiceSummary {
+            name: service.name.clone(),
+            values: course.at_the_end(ServiceId(index as u16)),
+            arrived: served.arrived,
+            done: served.done,
+            failed: served.failed.total(),
+            failures: failures(&served.failed),
+            expired: served.expired,
+            arrived_per_s: per_second(served.arrived, measured.now.since(Time::ZERO)),
+            utilisation: (served.slot_ns > 0).then(|| served.busy_ns as f64 / served.slot_ns as f64),
+            latency: Latency::new(&served.latency),
+            waited_mean_ns: served.waited_ns.checked_div(served.arrived),
+            queue_peak: served.queue_peak,
+        })
+        .collect()
+}

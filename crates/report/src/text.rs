@@ -1,0 +1,366 @@
+//! A summary for people: aligned, at most about a hundred columns wide, every figure with its unit.
+
+use meshsim_experiment::Experiment;
+use meshsim_mesh::measure::Verb;
+
+use crate::show::{count, number, rate, span};
+use crate::summary::{OperationSummary, Requests, Simulated, Summary};
+use crate::table::{Cell, Look, Paint, Table};
+use crate::verdict::Outcome;
+
+/// Services that are listed at most; all are in the summary for machines.
+const SERVICES_MAX: usize = 10;
+/// Operations of one kind that begin together are shown as one row from this many on.
+const TOGETHER_MIN: usize = 3;
+/// Rows of operations that are listed at most.
+const OPERATIONS_MAX: usize = 40;
+
+/// What is going to be simulated, before it is.
+pub fn intention(experiment: &Experiment, paint: Paint) -> String {
+    let simulated = Simulated::new(experiment);
+    let mut parts = vec![
+        plural(simulated.nodes as u64, "node"),
+        plural(simulated.services as u64, "service"),
+        plural(simulated.instances, "instance"),
+        plural(simulated.edges as u64, "edge"),
+        plural(simulated.operations as u64, "operation"),
+        plural(simulated.loads as u64, "load"),
+    ];
+    if !experiment.slos.is_empty() {
+        parts.push(plural(experiment.slos.len() as u64, "SLO"));
+    }
+    let mut out = format!(
+        "{}  {} of virtual time, seed {}\n  {}\n",
+        paint.on(Look::Bold, &experiment.name),
+        experiment.duration,
+        experiment.seed,
+        parts.join(", "),
+    );
+    if !experiment.has_call_graph {
+        out += &format!("  {}\n", paint.on(Look::Warn, "no service calls another: the file has no call graph"));
+    }
+    out
+}
+
+/// What came out.
+pub fn summary(summary: &Summary, paint: Paint) -> String {
+    let mut out = String::new();
+    for (title, beside, body) in [
+        ("Operations", "", operations(summary, paint)),
+        ("Requests", "", requests(summary, paint)),
+        ("Latency", "from the planned moment to the answer", latencies(summary, paint)),
+        ("Busiest services", "", services(summary, paint)),
+        ("Messages", "", messages(summary)),
+        ("SLO", "", slo(summary, paint)),
+    ] {
+        if body.is_empty() {
+            continue;
+        }
+        let gap = if beside.is_empty() { "" } else { "  " };
+        out += &format!("\n{}{gap}{}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));
+    }
+    if summary.cut_short {
+        let text = format!("cut short at {} of {}", seconds(summary.reached_s), seconds(summary.duration_s));
+        out += &format!("\n{}\n", paint.on(Look::Warn, &text));
+    }
+    out
+}
+
+fn plural(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// A moment or a length of time in seconds: `12.3s`.
+fn seconds(secs: f64) -> String {
+    let text = format!("{secs:.3}");
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn operations(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new([
+        "at",
+        "<operation",
+        "steps",
+        "generation",
+        "settled in",
+        "<result",
+        "residual",
+        "messages",
+        "resent",
+        "acks",
+        "<",
+    ]);
+    let mut rest = &summary.operations[..];
+    let mut rows = 0;
+    while let Some(first) = rest.first() {
+        let together = rest.iter().take_while(|other| is_together(first, other)).count();
+        let taken = if together >= TOGETHER_MIN { together } else { 1 };
+        let (group, others) = rest.split_at(taken);
+        rest = others;
+        rows += 1;
+        if rows <= OPERATIONS_MAX {
+            table.row(operation_row(group));
+        }
+    }
+    let mut out = table.without_empty_columns(&["0", "-"]).render(paint);
+    if rows > OPERATIONS_MAX {
+        out += &format!("  and {} more, in summary.json\n", count((rows - OPERATIONS_MAX) as u64));
+    }
+    out
+}
+
+fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
+    let simple = matches!(a.verb, Verb::Deploy | Verb::Undeploy | Verb::Repair);
+    simple && (a.verb, a.ending) == (b.verb, b.ending) && a.began_s == b.began_s
+}
+
+fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
+    let first = &group[0];
+    let name = match group.len() {
+        1 => {
+            let to = match (first.verb, first.to) {
+                (Verb::Scale, Some(by)) => format!(" by {}", number(by)),
+                (_, Some(to)) => format!(" to {}", number(to)),
+                (_, None) => String::new(),
+            };
+            // A rate of 1 is no recurrence.
+            let at = first.rate.filter(|rate| *rate != 1.0).map_or_else(String::new, |r| format!(" at {}", number(r)));
+            format!("{} {}{to}{at}", first.verb.as_str(), first.service)
+        }
+        n => format!("{} {}", first.verb.as_str(), plural(n as u64, "service")),
+    };
+    let sum = |what: fn(&OperationSummary) -> u64| count(group.iter().map(what).sum());
+    let settled = group.iter().map(|o| o.settling_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+    let result = match (group.len(), first.verb) {
+        (1, Verb::Scale) => changed("C", first.before.capacity, first.after.capacity),
+        (1, Verb::Update) => changed("V", first.before.version, first.after.version),
+        _ => {
+            let instances = |values: fn(&OperationSummary) -> u32| group.iter().map(|o| f64::from(values(o))).sum();
+            changed("S", instances(|o| o.before.instances), instances(|o| o.after.instances))
+        }
+    };
+    let unplaced: u32 = group.iter().map(|o| o.unplaced).sum();
+    let (mut ending, mut look) = match first.ending {
+        "reached" => (String::new(), Look::Good),
+        "running" => ("still running".into(), Look::Warn),
+        // As many steps as it was allowed: what was asked for.
+        "stopped" => ("stopped".into(), Look::Plain),
+        "stuck" => ("stuck: its rounding stops here".into(), Look::Bad),
+        "refused" => ("refused: not deployed, or already".into(), Look::Bad),
+        other => (other.into(), Look::Warn),
+    };
+    if unplaced > 0 {
+        ending = format!("{} without room", count(u64::from(unplaced)));
+        look = Look::Bad;
+    }
+    vec![
+        seconds(first.began_s).into(),
+        name.into(),
+        sum(|o| o.step_count as u64).into(),
+        if group.len() == 1 { first.generation.map_or("-".into(), count) } else { String::new() }.into(),
+        span(settled).into(),
+        result.into(),
+        first.residual.filter(|residual| *residual != 0.0).map_or("-".into(), number).into(),
+        sum(|o| o.messages).into(),
+        sum(|o| o.resent).into(),
+        sum(|o| o.acknowledgements).into(),
+        Cell::new(ending, look),
+    ]
+}
+
+fn changed(what: &str, from: f64, to: f64) -> String {
+    if from == to { format!("{what} {}", number(to)) } else { format!("{what} {} -> {}", number(from), number(to)) }
+}
+
+/// The rows of a table by load and target: a load with one target is one row.
+fn by_target(summary: &Summary) -> Vec<(String, &Requests)> {
+    let mut rows = Vec::new();
+    for load in &summary.loads {
+        match load.targets.as_slice() {
+            [only] => rows.push((format!("{} {}", load.name, only.target), &load.requests)),
+            targets => {
+                rows.push((load.name.clone(), &load.requests));
+                rows.extend(targets.iter().map(|target| (format!("  {}", target.target), &target.requests)));
+            }
+        }
+    }
+    rows
+}
+
+fn requests(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new(["<load", "offered", "done", "failed", "unfinished", "retries", "rate", "<failed by"]);
+    for (name, requests) in by_target(summary) {
+        let reasons = requests.failures.most_frequent();
+        let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
+        table.row([
+            name.into(),
+            count(requests.offered).into(),
+            count(requests.done).into(),
+            Cell::new(count(requests.failed), if requests.failed > 0 { Look::Warn } else { Look::Plain }),
+            count(requests.unfinished).into(),
+            count(requests.retries).into(),
+            rate(requests.done_per_s).into(),
+            reasons.join(", ").into(),
+        ]);
+    }
+    table.without_empty_columns(&[]).render(paint)
+}
+
+fn latencies(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new(["<load", "mean", "p50", "p75", "p90", "p95", "p99", "p99.9", "max"]);
+    let mut thin = false;
+    for (name, requests) in by_target(summary) {
+        let mut row = |name: String, latency: &crate::Latency| {
+            let figures = [
+                latency.mean_ns,
+                latency.p50_ns,
+                latency.p75_ns,
+                latency.p90_ns,
+                latency.p95_ns,
+                latency.p99_ns,
+                latency.p999_ns,
+                latency.max_ns,
+            ];
+            thin |= latency.count > 0 && figures.contains(&None);
+            let cells: Vec<Cell> =
+                std::iter::once(name.into()).chain(figures.map(|nanos| span(nanos).into())).collect();
+            table.row(cells);
+        };
+        if requests.latency.count == 0 {
+            continue;
+        }
+        let indent = name.len() - name.trim_start().len();
+        row(name, &requests.latency);
+        // Only a generator that was late makes a difference.
+        if requests.uncorrected.max_ns != requests.latency.max_ns {
+            row(format!("{:indent$}  from sending", ""), &requests.uncorrected);
+        }
+    }
+    let mut out = table.render(paint);
+    if thin {
+        out += &format!("  {}\n", paint.on(Look::Dim, "-  fewer than 10 requests lie beyond that percentile"));
+    }
+    out
+}
+
+fn services(summary: &Summary, paint: Paint) -> String {
+    let mut busiest: Vec<_> = summary.services.iter().filter(|service| service.arrived > 0).collect();
+    // Utilisation in parts per million: a float decides no order. Equal ones stay in the order of the file.
+    let parts = |utilisation: Option<f64>| (utilisation.unwrap_or(0.0) * 1e6) as u64;
+    busiest.sort_by_key(|service| std::cmp::Reverse(parts(service.utilisation)));
+    let mut table = Table::new([
+        "<service",
+        "S",
+        "C",
+        "<utilisation",
+        "rate",
+        "p50",
+        "p99",
+        "mean wait",
+        "longest queue",
+        "failed",
+        "expired",
+    ]);
+    for service in busiest.iter().take(SERVICES_MAX) {
+        let utilisation = service.utilisation.unwrap_or(0.0);
+        let look = match utilisation {
+            u if u >= 0.95 => Look::Bad,
+            u if u >= 0.8 => Look::Warn,
+            _ => Look::Plain,
+        };
+        table.row([
+            service.name.as_str().into(),
+            count(u64::from(service.values.instances)).into(),
+            number(service.values.capacity).into(),
+            Cell::new(format!("{} {:>6}", bar(utilisation), format!("{:.1}%", utilisation * 100.0)), look),
+            rate(service.arrived_per_s).into(),
+            span(service.latency.p50_ns).into(),
+            span(service.latency.p99_ns).into(),
+            span(service.waited_mean_ns).into(),
+            count(u64::from(service.queue_peak)).into(),
+            count(service.failed).into(),
+            count(service.expired).into(),
+        ]);
+    }
+    let mut out = table.without_empty_columns(&["0"]).render(paint);
+    if busiest.len() > SERVICES_MAX {
+        let text = format!("and {} more, in summary.json", count((busiest.len() - SERVICES_MAX) as u64));
+        out += &format!("  {}\n", paint.on(Look::Dim, &text));
+    }
+    out
+}
+
+/// Ten columns in eighths.
+fn bar(share: f64) -> String {
+    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    let eighths = (share.clamp(0.0, 1.0) * 80.0).round() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    if !eighths.is_multiple_of(8) {
+        bar.push(EIGHTHS[eighths % 8]);
+    }
+    format!("{bar:<10}")
+}
+
+fn messages(summary: &Summary) -> String {
+    let traffic = &summary.traffic;
+    let operations = &summary.operations;
+    let sum = |what: fn(&OperationSummary) -> u64| operations.iter().map(what).sum::<u64>();
+    let mut line = format!("  {} sent, {} delivered", count(traffic.sent), count(traffic.delivered));
+    for (n, what) in [
+        (traffic.duplicated, "doubled"),
+        (traffic.lost_loss, "lost by chance"),
+        (traffic.lost_partition, "lost at a partition"),
+        (traffic.lost_down, "lost to machines that were down"),
+        (traffic.lost_full, "lost to full queues"),
+        (traffic.lost_nobody, "to nobody"),
+    ] {
+        if n > 0 {
+            line += &format!(", {} {what}", count(n));
+        }
+    }
+    format!(
+        "{line}\n  of these for operations: {} orders ({} resent), {} acknowledgements\n",
+        count(sum(|o| o.messages)),
+        count(sum(|o| o.resent)),
+        count(sum(|o| o.acknowledgements)),
+    )
+}
+
+fn slo(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new(["<", "<", "<", "<"]);
+    for verdict in &summary.slo {
+        let result = match verdict.outcome {
+            Outcome::Pass => Cell::new("PASS", Look::Good),
+            Outcome::Fail => Cell::new("FAIL", Look::Bad),
+        };
+        let remark = verdict.remark.clone().unwrap_or_default();
+        table.row([
+            result,
+            verdict.slo.as_str().into(),
+            verdict.figure_text.as_str().into(),
+            Cell::new(remark, Look::Dim),
+        ]);
+    }
+    let text = table.render(paint);
+    // There is nothing to read in the headings.
+    text.split_once('\n').map_or_else(String::new, |(_, rows)| rows.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_ten_columns_wide() {
+        for share in [0.0, 0.004, 0.33, 0.5, 0.999, 1.0, 1.7, f64::NAN] {
+            assert_eq!(bar(share).chars().count(), 10, "{share}");
+        }
+        assert_eq!(bar(0.5), "█████     ");
+        assert_eq!(bar(0.3375), "███▍      ");
+    }
+
+    #[test]
+    fn moments_are_seconds_without_needless_digits() {
+        assert_eq!([0.0, 60.0, 12.3, 1.0625].map(seconds), ["0s", "60s", "12.3s", "1.062s"]);
+    }
+}
