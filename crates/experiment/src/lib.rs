@@ -9,15 +9,26 @@
 //! [`Mesh`](meshsim_mesh::Mesh).
 
 pub mod check;
+mod compile;
+mod files;
+mod graph;
 mod overrides;
 mod problem;
 pub mod schema;
+mod section;
 mod slo;
+mod tree;
+mod units;
+mod values;
 
 use std::path::Path;
 
 use meshsim_actor::Span;
+use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
+
+use problem::{Place, Reporter};
+use section::Field;
 
 pub use overrides::{Override, OverrideError};
 pub use problem::{Problem, Problems};
@@ -35,6 +46,8 @@ pub struct Experiment {
     pub duration: Span,
     /// What it consists of.
     pub mesh: Mesh,
+    /// What lies between its actors, and what goes wrong ([`NetworkSpec::faults`], by their order in the file).
+    pub network: NetworkSpec,
     /// What must hold when it has ended.
     pub slos: Vec<Slo>,
     /// False if no service calls another: an application of one service, or a file whose calls are not known.
@@ -43,10 +56,26 @@ pub struct Experiment {
     pub text: String,
     /// For each of the mesh's operations the line of the file that asks for it; `None` for a deploy that nobody wrote.
     pub operation_lines: Vec<Option<u32>>,
+    /// For each of the network's faults the line of the file that asks for it.
+    pub fault_lines: Vec<u32>,
 }
 
 /// Largest experiment file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// How large everything may be. What exceeds one of these is refused, with the limit in the message.
+pub mod limits {
+    pub use crate::FILE_BYTES_MAX;
+    pub use crate::compile::{CHOSEN_MAX, STEPS_MAX, VERSIONS_MAX};
+    pub use crate::files::{REPLAY_BYTES_MAX, REPLAY_ROWS_MAX, ZONES_BYTES_MAX};
+    pub use crate::problem::PROBLEMS_MAX;
+    pub use crate::schema::{
+        ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, VERSION_MAX, ZONES_MAX,
+    };
+    pub use crate::tree::{DEPTH_MAX, VALUES_MAX};
+    pub use crate::units::{DURATION_MAX, RATE_MAX};
+    pub use crate::values::NAME_CHARS_MAX;
+}
 
 /// Reads an experiment file.
 ///
@@ -55,8 +84,19 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// # Errors
 /// All that is wrong with it, at once.
 pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems> {
-    let _ = (path, overrides);
-    Err(Problems::default())
+    let name = path.display().to_string();
+    match files::read_text(path, FILE_BYTES_MAX) {
+        Ok(text) => {
+            let base_dir = path.parent().unwrap_or(Path::new(""));
+            read(&name, &text, base_dir, &default_name(path), overrides)
+        }
+        Err(error) => {
+            let mut reporter = Reporter::default();
+            reporter.add_source(name.as_str(), "");
+            reporter.report(Place::default(), format!("cannot read {name}: {error}"));
+            Err(reporter.finish().err().unwrap_or_default())
+        }
+    }
 }
 
 /// Reads an experiment from a text: `file_name` is what its problems are reported under, `base_dir` the folder from
@@ -65,6 +105,57 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
 /// # Errors
 /// All that is wrong with it, at once.
 pub fn parse(file_name: &str, text: &str, base_dir: &Path, overrides: &[Override]) -> Result<Experiment, Problems> {
-    let _ = (file_name, text, base_dir, overrides);
-    Err(Problems::default())
+    read(file_name, text, base_dir, &default_name(Path::new(file_name)), overrides)
+}
+
+fn read(
+    file_name: &str,
+    text: &str,
+    base_dir: &Path,
+    default_name: &str,
+    overrides: &[Override],
+) -> Result<Experiment, Problems> {
+    let mut reporter = Reporter::default();
+    let source = reporter.add_source(file_name, text);
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
+        reporter.report(Place::default(), message);
+        return Err(reporter.finish().err().unwrap_or_default());
+    }
+    let compiled = (|| {
+        let mut root = tree::read(text, source, 0, &mut reporter)?;
+        overrides.iter().for_each(|it| it.apply(&mut root, &mut reporter));
+        let file = schema::File::decode(&root, &mut reporter)?;
+        let compiled = compile::compile(&file, base_dir, &mut reporter);
+        let text = if overrides.is_empty() { text.to_owned() } else { tree::to_yaml(&root) };
+        Some((file, compiled, text))
+    })();
+    reporter.finish()?;
+    // Nothing is left out without a report.
+    let Some((file, compiled, text)) = compiled else { return Err(Problems::default()) };
+    Ok(Experiment {
+        name: file.name.map_or_else(|| default_name.to_owned(), |name| name.value.0),
+        seed: file.seed.0,
+        duration: file.duration.value,
+        mesh: compiled.mesh,
+        network: compiled.network,
+        slos: compiled.slos,
+        has_call_graph: compiled.has_call_graph,
+        text,
+        operation_lines: compiled.operation_lines,
+        fault_lines: compiled.fault_lines,
+    })
+}
+
+/// `hotel` for `examples/hotel/mesh.yaml`, `small` for `small.yaml`.
+fn default_name(path: &Path) -> String {
+    let part = |part: Option<&std::ffi::OsStr>| part.map(|name| name.to_string_lossy().into_owned());
+    let stem = part(path.file_stem()).unwrap_or_default();
+    let folder = part(path.parent().and_then(Path::file_name));
+    let name = if stem == "mesh" { folder.unwrap_or(stem) } else { stem };
+    let clean = |c: char| if c.is_alphanumeric() || c == '-' || c == '_' { c } else { '-' };
+    match name.chars().take(values::NAME_CHARS_MAX).map(clean).collect::<String>() {
+        name if name.is_empty() => "mesh".to_owned(),
+        name => name,
+    }
 }

@@ -1,29 +1,103 @@
 //! `--set services.search.instances=4`: a value of the file, replaced from the command line.
 
-/// One value of the file, replaced. The path names keys, and items of lists by their index.
+use crate::problem::{Place, Reporter, shortened};
+use crate::tree::{self, Key, Node, Value};
+
+/// One value of the file, replaced. The path names keys, and items of lists by their index from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    pub(crate) path: Vec<String>,
-    pub(crate) value: String,
-    /// As it was given.
-    pub(crate) text: String,
+    /// Keys and indexes, each with its bytes in the text.
+    path: Vec<(String, usize, usize)>,
+    /// Where the value begins in the text.
+    value: usize,
+    text: String,
 }
 
 /// Why a text is no override.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` sets nothing: {reason}; write `path=value`, as in `services.search.instances=4` or `load.users.arrivals.poisson=500/s`")]
+#[error("`{text}` sets nothing: {reason}; write `path=value`, as in `services.search.instances=4`")]
 pub struct OverrideError {
     text: String,
     reason: &'static str,
 }
 
 impl Override {
-    /// Reads `path=value`; the value is YAML. A key that contains a dot is written in quotes: `a."b.c".d=1`.
+    /// Reads `path=value`; the value is YAML. A key that contains a dot or `=` is written in double quotes:
+    /// `load.users.mix."rate.get"=3`.
     ///
     /// # Errors
     /// When there is no `=`, or nothing before it. Whether the path exists shows when a file is read.
     pub fn parse(text: &str) -> Result<Self, OverrideError> {
-        let _ = text;
-        Ok(Override { path: vec![], value: String::new(), text: text.into() })
+        let error = |reason| Err(OverrideError { text: shortened(text), reason });
+        let mut path = vec![];
+        let (mut start, mut quoted, mut key) = (0, false, String::new());
+        for (at, c) in text.char_indices() {
+            match c {
+                '"' => quoted = !quoted,
+                '.' | '=' if !quoted => {
+                    if key.trim().is_empty() {
+                        return error("a key is missing");
+                    }
+                    path.push((std::mem::take(&mut key).trim().to_owned(), start, at));
+                    start = at + 1;
+                    if c == '=' {
+                        return Ok(Override { path, value: at + 1, text: text.to_owned() });
+                    }
+                }
+                c => key.push(c),
+            }
+        }
+        error(if quoted { "a quote is not closed" } else { "there is no `=`" })
+    }
+
+    /// Replaces the value in the file's tree. What does not fit is reported at its place in the override.
+    pub(crate) fn apply(&self, root: &mut Node, reporter: &mut Reporter) {
+        let source = reporter.add_source("--set", self.text.as_str());
+        let text = &self.text[self.value..];
+        // `key=` sets nothing at all, which its field refuses or takes.
+        let value = if text.trim().is_empty() {
+            Node::scalar("", Place::new(source, self.value, self.value))
+        } else {
+            let Some(value) = tree::read(text, source, self.value, reporter) else { return };
+            value
+        };
+        let mut node = root;
+        for (depth, (key, start, end)) in self.path.iter().enumerate() {
+            let place = Place::new(source, *start, *end);
+            let last = depth + 1 == self.path.len();
+            if node.is_null() {
+                node.value = Value::Map(vec![]);
+            }
+            match &mut node.value {
+                Value::Map(entries) => {
+                    let found = entries.iter().position(|(k, _)| k.text == *key);
+                    let index = found.unwrap_or_else(|| {
+                        let key = Key { text: key.clone(), place, invented: !last };
+                        entries.push((key, Node { place, value: Value::Map(vec![]) }));
+                        entries.len() - 1
+                    });
+                    node = &mut entries[index].1;
+                }
+                Value::List(items) => {
+                    let count = items.len();
+                    let Some(item) = key.parse::<usize>().ok().and_then(|index| items.get_mut(index)) else {
+                        let help = match count {
+                            0 => "the list is empty".to_owned(),
+                            n => format!("the list has {n} items: write 0 to {}", n - 1),
+                        };
+                        reporter.report(place, format!("`{}` is no item of this list", shortened(key))).help(help);
+                        return;
+                    };
+                    node = item;
+                }
+                Value::Scalar { text, .. } => {
+                    let above = depth.checked_sub(1).map_or("this", |above| &self.path[above].0);
+                    let message = format!("`{}` is a single value, `{}`", shortened(above), shortened(text));
+                    reporter.report(place, message).help("set it as a whole, or leave out the rest of the path");
+                    return;
+                }
+            }
+        }
+        *node = value;
     }
 }

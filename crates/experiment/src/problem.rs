@@ -1,11 +1,23 @@
 //! What is wrong with a file, and where.
 
 use std::fmt;
+use std::sync::Arc;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
+    SourceSpan, SpanContents,
+};
+
+/// More problems than this are counted, not kept: a file with so many is not what it was taken for.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// A longer line of a file is shown in part, in bytes.
+const LINE_BYTES_MAX: usize = 300;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
-    /// The file, or `--set ...`.
+    /// The file, or `--set` for a value from the command line.
     pub file: String,
     /// Line, from 1.
     pub line: u32,
@@ -13,6 +25,8 @@ pub struct Problem {
     pub column: u32,
     /// What is wrong, in one line.
     pub message: String,
+    /// What is to be said of the place itself: `did you mean ...`.
+    pub label: Option<String>,
     /// What would be right.
     pub help: Option<String>,
 }
@@ -21,17 +35,20 @@ pub struct Problem {
 #[derive(Clone, Default)]
 pub struct Problems {
     list: Vec<Problem>,
+    excerpts: Vec<Excerpt>,
+    /// How many more there are.
+    untold: usize,
 }
 
 impl Problems {
-    /// The problems, in the order of the file.
+    /// The problems, in the order of the file; at most [`PROBLEMS_MAX`].
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.list.len() + self.untold
     }
 
     /// Never true of what [`load`](crate::load) returns.
@@ -41,8 +58,26 @@ impl Problems {
 
     /// For people: each problem with its line of text, a caret, and what would be right; then how many there are.
     pub fn render(&self, colour: bool, width: usize) -> String {
-        let _ = (colour, width);
-        String::new()
+        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_context_lines(1);
+        let mut out = String::new();
+        for (problem, excerpt) in self.list.iter().zip(&self.excerpts) {
+            // Writing into a string does not fail; if a renderer did, the plain line still says all there is to say.
+            let before = out.len();
+            if handler.render_report(&mut out, &Shown { problem, excerpt }).is_err() {
+                out.truncate(before);
+                out += &format!("{}:{}:{}: {}\n", problem.file, problem.line, problem.column, problem.message);
+            }
+            out.push('\n');
+        }
+        let files = self.list.first().map_or("the file", |problem| &problem.file);
+        let count = match self.len() {
+            1 => "1 problem".to_owned(),
+            n if self.untold > 0 => format!("{n} problems (the first {} are shown)", self.list.len()),
+            n => format!("{n} problems"),
+        };
+        let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
+        format!("{}\n{files}: {count}\n", lines.join("\n"))
     }
 }
 
@@ -60,3 +95,337 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// A part of a source: which, and its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) source: u16,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Place {
+    pub(crate) fn new(source: u16, start: usize, end: usize) -> Self {
+        Place { source, start: start as u32, end: end.max(start) as u32 }
+    }
+}
+
+/// The texts that are read, and what was found wrong with them so far.
+#[derive(Default)]
+pub(crate) struct Reporter {
+    sources: Vec<Source>,
+    found: Vec<Found>,
+    untold: usize,
+}
+
+struct Source {
+    name: String,
+    text: Arc<str>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    place: Place,
+    message: String,
+    label: Option<String>,
+    help: Option<String>,
+}
+
+/// A problem that has just been reported, to which more can be said.
+pub(crate) struct Reported<'a>(Option<&'a mut Found>);
+
+impl Reported<'_> {
+    /// Says what would be right.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(found) = &mut self.0 {
+            found.help = Some(help.into());
+        }
+        self
+    }
+
+    /// Says something of the place itself, or nothing.
+    pub(crate) fn label(mut self, label: Option<String>) -> Self {
+        if let Some(found) = &mut self.0 {
+            found.label = label;
+        }
+        self
+    }
+}
+
+impl Reporter {
+    /// Takes in a text; problems are reported under `name`.
+    pub(crate) fn add_source(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> u16 {
+        self.sources.push(Source { name: name.into(), text: text.into() });
+        (self.sources.len() - 1) as u16
+    }
+
+    pub(crate) fn text(&self, source: u16) -> Arc<str> {
+        self.sources[usize::from(source)].text.clone()
+    }
+
+    /// The line of a place in the file itself; `None` for what came from the command line.
+    pub(crate) fn line(&self, place: Place) -> Option<u32> {
+        (place.source == 0).then(|| position(&self.sources[0].text, place.start as usize).0)
+    }
+
+    /// Something is wrong here.
+    pub(crate) fn report(&mut self, place: Place, message: impl Into<String>) -> Reported<'_> {
+        if self.found.len() >= PROBLEMS_MAX {
+            self.untold += 1;
+            return Reported(None);
+        }
+        self.found.push(Found { place, message: message.into(), label: None, help: None });
+        Reported(self.found.last_mut())
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// All that was found, if anything was.
+    pub(crate) fn finish(mut self) -> Result<(), Problems> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        self.found.sort();
+        self.found.dedup();
+        let mut problems = Problems { untold: self.untold, ..Problems::default() };
+        for found in self.found {
+            let source = &self.sources[usize::from(found.place.source)];
+            let (line, column) = position(&source.text, found.place.start as usize);
+            problems.excerpts.push(Excerpt::new(source, found.place, line, column));
+            problems.list.push(Problem {
+                file: source.name.clone(),
+                line,
+                column,
+                message: found.message,
+                label: found.label,
+                help: found.help,
+            });
+        }
+        Err(problems)
+    }
+}
+
+/// Line and column of a byte, both from 1.
+fn position(text: &str, byte: usize) -> (u32, u32) {
+    let before = &text[..floor(text, byte)];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+    (line as u32, before[line_start..].chars().count() as u32 + 1)
+}
+
+fn floor(text: &str, byte: usize) -> usize {
+    text.floor_char_boundary(byte.min(text.len()))
+}
+
+/// The lines around a problem.
+#[derive(Clone)]
+struct Excerpt {
+    name: String,
+    text: String,
+    first_line: usize,
+    span: SourceSpan,
+    column: usize,
+}
+
+impl Excerpt {
+    fn new(source: &Source, place: Place, line: u32, column: u32) -> Self {
+        let text = &*source.text;
+        let start = floor(text, place.start as usize);
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        // A label over several lines hides what it is about: its first line says enough.
+        let end = text.floor_char_boundary((place.end as usize).clamp(start, line_end));
+        let end = start + text[start..end].trim_end().len();
+        if line_end - line_start > LINE_BYTES_MAX {
+            let from = floor(text, start.saturating_sub(LINE_BYTES_MAX / 2)).max(line_start);
+            let to = floor(text, start + LINE_BYTES_MAX / 2).min(line_end);
+            let end = end.min(to);
+            let cut = text[from..to].to_owned();
+            let span = (start - from, end - start).into();
+            return Excerpt {
+                name: source.name.clone(),
+                text: cut,
+                first_line: line as usize - 1,
+                span,
+                column: column as usize - 1,
+            };
+        }
+        let neighbour = |from: usize, to: usize| if to - from > LINE_BYTES_MAX { None } else { Some((from, to)) };
+        let before = line_start
+            .checked_sub(1)
+            .map(|newline| (text[..newline].rfind('\n').map_or(0, |at| at + 1), line_start))
+            .and_then(|(from, to)| neighbour(from, to));
+        let after = (line_end < text.len())
+            .then(|| (line_end, text[line_end + 1..].find('\n').map_or(text.len(), |at| line_end + 1 + at)))
+            .and_then(|(from, to)| neighbour(from, to));
+        let from = before.map_or(line_start, |(from, _)| from);
+        let to = after.map_or(line_end, |(_, to)| to);
+        Excerpt {
+            name: source.name.clone(),
+            text: text[from..to].to_owned(),
+            first_line: line as usize - 1 - usize::from(before.is_some()),
+            span: (start - from, end - start).into(),
+            column: column as usize - 1,
+        }
+    }
+}
+
+impl SourceCode for Excerpt {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let contents = self.text.read_span(span, lines_before, lines_after)?;
+        // Asked without context, miette wants to know where the problem is.
+        let column = if lines_before == 0 { self.column } else { contents.column() };
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            contents.data(),
+            *contents.span(),
+            contents.line() + self.first_line,
+            column,
+            contents.line_count(),
+        )))
+    }
+}
+
+struct Shown<'a> {
+    problem: &'a Problem,
+    excerpt: &'a Excerpt,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.excerpt)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = LabeledSpan::new_primary_with_span(self.problem.label.clone(), self.excerpt.span);
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+/// The known word that is nearest to a wrong one, if it is near enough to have been meant.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Long texts are no misspelt words, and the distance is quadratic.
+    if wrong.len() > 100 {
+        return None;
+    }
+    let lower = wrong.to_lowercase();
+    known
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_lowercase()), word))
+        .filter(|(distance, word)| *distance <= 1 + word.chars().count() / 4 && *distance < word.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// `a, b or c`, cut short when there are many.
+pub(crate) fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "or")
+}
+
+/// `a, b and c`, cut short when there are many.
+pub(crate) fn all_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "and")
+}
+
+fn listed<'a>(words: impl IntoIterator<Item = &'a str>, join: &str) -> String {
+    const SHOWN_MAX: usize = 24;
+    let mut words: Vec<String> = words.into_iter().map(|word| format!("`{}`", shortened(word))).collect();
+    if words.len() > SHOWN_MAX {
+        let more = words.len() - SHOWN_MAX;
+        words.truncate(SHOWN_MAX);
+        return format!("{} and {more} more", words.join(", "));
+    }
+    match words.pop() {
+        None => "nothing".to_owned(),
+        Some(last) if words.is_empty() => last,
+        Some(last) => format!("{} {join} {last}", words.join(", ")),
+    }
+}
+
+/// A text as a message quotes it: on one line, and not for ever.
+pub(crate) fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let clean: String = text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(CHARS_MAX).is_some() { clean + "..." } else { clean }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_named_by_line_and_column_in_characters() {
+        let text = "a: 1\nüb: x\n";
+        let at = text.find('x').unwrap();
+        assert_eq!(position(text, at), (2, 5));
+        assert_eq!(position(text, 10_000), (3, 1));
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_the_file_and_only_once() {
+        let mut reporter = Reporter::default();
+        let source = reporter.add_source("mesh.yaml", "one\ntwo\n");
+        for (start, message) in [(4, "second"), (0, "first"), (4, "second")] {
+            reporter.report(Place::new(source, start, start + 3), message);
+        }
+        let problems = reporter.finish().unwrap_err();
+        let told: Vec<_> = problems.iter().map(|p| (p.line, p.message.as_str())).collect();
+        assert_eq!(told, [(1, "first"), (2, "second")]);
+    }
+
+    #[test]
+    fn a_word_is_suggested_when_it_is_near_and_not_otherwise() {
+        let known = ["instances", "capacity", "cpu", "at"];
+        assert_eq!(nearest("instnaces", known), Some("instances"));
+        assert_eq!(nearest("Capacity", known), Some("capacity"));
+        assert_eq!(nearest("banana", known), None);
+        assert_eq!(nearest("xy", known), None);
+    }
+
+    #[test]
+    fn a_line_without_end_is_shown_in_part() {
+        let mut reporter = Reporter::default();
+        let text = format!("{}X{}", "a".repeat(5_000), "b".repeat(5_000));
+        let source = reporter.add_source("mesh.yaml", text);
+        reporter.report(Place::new(source, 5_000, 5_001), "here");
+        let shown = reporter.finish().unwrap_err().to_string();
+        assert!(shown.len() < 1_500 && shown.contains("mesh.yaml:1:5001") && shown.contains('X'), "{shown}");
+    }
+
+    #[test]
+    fn more_problems_than_anybody_reads_are_counted() {
+        let mut reporter = Reporter::default();
+        let source = reporter.add_source("mesh.yaml", "x".repeat(1_000));
+        for at in 0..500 {
+            reporter.report(Place::new(source, at, at + 1), "again").help("no");
+        }
+        let problems = reporter.finish().unwrap_err();
+        assert_eq!((problems.len(), problems.iter().count()), (500, PROBLEMS_MAX));
+        assert!(problems.to_string().contains("500 problems (the first 100 are shown)"));
+    }
+}

@@ -1,7 +1,13 @@
 //! What must hold when a run has ended: `users.search p99 < 80ms from 10s to 20s`.
 
 use meshsim_actor::Time;
+use meshsim_mesh::Mesh;
 use meshsim_mesh::model::ServiceId;
+
+use crate::compile::Names;
+use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::section::At;
+use crate::units;
 
 /// One line of the file's `slo`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -80,6 +86,152 @@ impl Comparison {
             Comparison::AtMost => figure <= threshold,
             Comparison::More => figure > threshold,
             Comparison::AtLeast => figure >= threshold,
+        }
+    }
+}
+
+const METRICS: [(&str, Metric); 12] = [
+    ("p50", Metric::Quantile(0.5)),
+    ("p75", Metric::Quantile(0.75)),
+    ("p90", Metric::Quantile(0.9)),
+    ("p95", Metric::Quantile(0.95)),
+    ("p99", Metric::Quantile(0.99)),
+    ("p99.9", Metric::Quantile(0.999)),
+    ("max", Metric::Max),
+    ("mean", Metric::Mean),
+    ("errors", Metric::Errors),
+    ("done/offered", Metric::DoneOfOffered),
+    ("failed", Metric::Failed),
+    ("rate", Metric::Rate),
+];
+
+const EXAMPLE: &str = "write it as in `users.search p99 < 80ms`, `errors < 1%` or `p99 < 50ms from 10s to 20s`";
+
+/// Reads one line and resolves whom it is about.
+pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporter: &mut Reporter) -> Option<Slo> {
+    let text = line.value.trim();
+    let place = line.place;
+    let Some(sign) = text.find(['<', '>', '=']) else {
+        reporter.report(place, format!("`{}` compares nothing", shortened(text))).help(EXAMPLE);
+        return None;
+    };
+    let (left, right) = text.split_at(sign);
+    let comparisons =
+        [("<=", Comparison::AtMost), (">=", Comparison::AtLeast), ("<", Comparison::Less), (">", Comparison::More)];
+    let found = comparisons.iter().find_map(|(sign, comparison)| Some((*comparison, right.strip_prefix(sign)?)));
+    let Some((comparison, right)) = found else {
+        reporter.report(place, "a figure is compared by <, <=, > or >=").help(EXAMPLE);
+        return None;
+    };
+    let left = left.trim();
+    let (scope, metric) = left.rsplit_once(char::is_whitespace).unwrap_or(("", left));
+    let Some((_, metric)) = METRICS.iter().find(|(name, _)| *name == metric).copied() else {
+        let known = || METRICS.iter().map(|(name, _)| *name);
+        reporter
+            .report(place, format!("`{}` is no metric", shortened(metric)))
+            .label(nearest(metric, known()).map(|near| format!("did you mean `{near}`?")))
+            .help(format!("write {}", one_of(known())));
+        return None;
+    };
+    let scope = scope_of(scope.trim(), names, mesh, place, reporter);
+    let (threshold, window) = match right.split_once(" from ") {
+        Some((threshold, window)) => (threshold, Some(window)),
+        None => (right, None),
+    };
+    let threshold = match metric {
+        Metric::Quantile(_) | Metric::Max | Metric::Mean => units::duration(threshold).map(|span| span.secs()),
+        Metric::Errors | Metric::DoneOfOffered => units::share(threshold),
+        Metric::Failed => units::whole(threshold, 0, u64::MAX).map(|count| count as f64),
+        Metric::Rate => units::rate(threshold),
+    };
+    let threshold = threshold.map_err(|error| reporter.report(place, error.message).help(error.help)).ok();
+    let window = match window {
+        None => Some(None),
+        Some(window) => window_of(window, place, reporter).map(Some),
+    };
+    let (scope, window) = (scope?, window?);
+    if let (Scope::Service(_), Some(_)) = (scope, window) {
+        reporter
+            .report(place, "a service's figures are kept for the whole run")
+            .help("leave out `from .. to ..`, or name a load: their course over time is known");
+        return None;
+    }
+    Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window })
+}
+
+fn window_of(text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
+    let read = text.split_once(" to ").map(|(from, to)| (units::duration(from), units::duration(to)));
+    match read {
+        Some((Ok(from), Ok(to))) if from < to => Some((Time::ZERO + from, Time::ZERO + to)),
+        Some((Ok(_), Ok(_))) => {
+            reporter.report(place, "this window ends before it begins").help("write `from 10s to 20s`");
+            None
+        }
+        Some((Err(error), _) | (_, Err(error))) => {
+            reporter.report(place, error.message).help(error.help);
+            None
+        }
+        None => {
+            reporter.report(place, "this window has no end").help("write `from 10s to 20s`");
+            None
+        }
+    }
+}
+
+fn scope_of(text: &str, names: &Names<'_>, mesh: &Mesh, place: Place, reporter: &mut Reporter) -> Option<Scope> {
+    if text.is_empty() {
+        return Some(Scope::All);
+    }
+    let (kind, text) = match text.split_once(' ') {
+        Some((kind @ ("load" | "service"), rest)) => (Some(kind), rest.trim()),
+        _ => (None, text),
+    };
+    let (first, endpoint) = match text.split_once('.') {
+        Some((first, endpoint)) => (first, Some(endpoint)),
+        None => (text, None),
+    };
+    let load = names.load_index(first).filter(|_| kind != Some("service"));
+    let service = names.service_id(first).filter(|_| kind != Some("load") && endpoint.is_none());
+    match (load, service, endpoint) {
+        (Some(_), Some(_), None) => {
+            reporter
+                .report(place, format!("`{first}` is a load and a service"))
+                .help(format!("write `load {first}` or `service {first}`"));
+            None
+        }
+        (Some(load), _, None) => Some(Scope::Load(load)),
+        (None, Some(service), _) => Some(Scope::Service(service)),
+        (Some(load), _, Some(endpoint)) => {
+            // What the load's description lacks was reported there.
+            let targets = mesh.loads.get(load).map_or(&[][..], |load| &load.mix);
+            let name = |target: &meshsim_mesh::model::Target| {
+                let service = mesh.service(target.service);
+                (service.endpoints[target.endpoint.index()].as_str(), service.name.as_str())
+            };
+            let is_meant = |target: &meshsim_mesh::model::Target| {
+                let (short, service) = name(target);
+                endpoint == short || endpoint.split_once('.').is_some_and(|(s, e)| s == service && e == short)
+            };
+            let found = targets.iter().position(is_meant);
+            if found.is_none() && !targets.is_empty() {
+                let known = || targets.iter().map(|target| name(target).0);
+                reporter
+                    .report(place, format!("`{first}` does not ask for `{}`", shortened(endpoint)))
+                    .label(nearest(endpoint, known()).map(|near| format!("did you mean `{first}.{near}`?")))
+                    .help(format!("it asks for {}", one_of(known())));
+            }
+            found.map(|target| Scope::Target(load, target))
+        }
+        (None, None, _) if kind != Some("load") && names.service_id(first).is_some() => {
+            reporter
+                .report(place, "a service is measured as a whole, not by its endpoints")
+                .help(format!("write `{first}`, or `load.endpoint`"));
+            None
+        }
+        (None, None, _) => {
+            let known = names.scopes();
+            names.report_unknown("load or service", first, place, known, reporter);
+            None
         }
     }
 }

@@ -1,0 +1,154 @@
+//! Loads: whom they ask for what, and when.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use meshsim_actor::{Span, Time};
+use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target};
+
+use super::service::policy;
+use super::{DEFAULT_ZONE, Names, group_size, is_numbered, positive, zone_index};
+use crate::files;
+use crate::problem::Reporter;
+use crate::schema::{self, File, LOADS_MAX};
+use crate::section::At;
+
+pub(super) fn compile(
+    file: &File,
+    names: &Names<'_>,
+    zones: &mut Vec<String>,
+    base_dir: &Path,
+    reporter: &mut Reporter,
+) -> Vec<Load> {
+    let entries = &file.load.value.entries;
+    if entries.len() > LOADS_MAX {
+        reporter
+            .report(file.load.place, format!("{} loads are too many", entries.len()))
+            .help(format!("at most {LOADS_MAX}"));
+        return vec![];
+    }
+    entries.iter().map(|(name, it)| compile_load(name, it, file, names, zones, base_dir, reporter)).collect()
+}
+
+fn compile_load(
+    name: &At<String>,
+    it: &schema::Load,
+    file: &File,
+    names: &Names<'_>,
+    zones: &mut Vec<String>,
+    base_dir: &Path,
+    reporter: &mut Reporter,
+) -> Load {
+    if name.value == "coordinator" || is_node_name(&name.value, file) {
+        reporter
+            .report(name.place, format!("`{}` is a node's or the coordinator's name", name.value))
+            .help("faults name nodes and loads alike: give the load another name");
+    }
+    positive(it.window, "window", reporter);
+    let start = Time::ZERO + it.from.value;
+    let end = it.length.map_or(Time::ZERO + file.duration.value, |length| start + length.value);
+    let zone = match &it.zone {
+        Some(zone) => zone_index(zones, &zone.value.0),
+        None => {
+            if zones.is_empty() {
+                zones.push(DEFAULT_ZONE.to_owned());
+            }
+            0
+        }
+    };
+    Load {
+        name: name.value.clone(),
+        zone,
+        start,
+        end,
+        arrivals: arrivals(&it.arrivals, base_dir, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
+        mix: mix(name, it, names, reporter),
+        policy: policy(it.timeout, it.retries.0, &it.retry),
+        deadline: it.deadline,
+        warmup: it.warmup.value,
+        window: it.window.value,
+    }
+}
+
+fn is_node_name(name: &str, file: &File) -> bool {
+    let digits = |rest: &str| rest.parse::<u64>().ok().filter(|n| n.to_string() == rest);
+    file.nodes.value.items.iter().any(|group| match name.strip_prefix(group.name.value.0.as_str()) {
+        // Faults may name a group as well as a node.
+        Some("") => true,
+        Some(rest) => {
+            is_numbered(group) && rest.strip_prefix('-').and_then(digits).is_some_and(|n| n < group_size(group))
+        }
+        None => false,
+    })
+}
+
+fn mix(name: &At<String>, it: &schema::Load, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Target> {
+    let request_bytes = it.request.0;
+    let Some(mix) = &it.mix else {
+        let Some(to) = &it.to else {
+            reporter
+                .report(name.place, format!("`{}` does not say whom it asks", name.value))
+                .help("write `to: service` or `to: service.endpoint`, or a `mix`");
+            return vec![];
+        };
+        let target = names.endpoint(to, reporter);
+        return target
+            .map(|(service, endpoint)| Target { service, endpoint, weight: 1.0, request_bytes })
+            .into_iter()
+            .collect();
+    };
+    // With a mix, `to` is the service whose endpoints the mix may name shortly.
+    let to = it.to.as_ref().map(|to| (to, names.service(to, reporter)));
+    let mut targets = vec![];
+    for (key, weight) in &mix.value.entries {
+        let target = match (&to, key.value.split_once('.')) {
+            (_, Some((service, _))) if names.service_id(service.trim()).is_some() => names.endpoint(key, reporter),
+            (Some((to, Some(_))), _) => names.endpoint_of(to.value.trim(), key.value.trim(), key.place, reporter),
+            (Some((_, None)), _) => None,
+            (None, _) => names.endpoint(key, reporter),
+        };
+        targets.extend(target.map(|(service, endpoint)| Target { service, endpoint, weight: weight.0, request_bytes }));
+    }
+    if reporter.is_clean() && targets.iter().map(|target| target.weight).sum::<f64>() <= 0.0 {
+        reporter
+            .report(mix.place, "this mix asks for nothing")
+            .help("at least one weight must be above 0, as in `{ search: 60, login: 40 }`");
+    }
+    targets
+}
+
+fn arrivals(it: &schema::Arrivals, base_dir: &Path, reporter: &mut Reporter) -> Option<Arrivals> {
+    match it {
+        schema::Arrivals::Constant(it) => Some(Arrivals::steady(Process::Constant, it.constant.0)),
+        schema::Arrivals::Poisson(it) => Some(Arrivals::steady(Process::Poisson, it.poisson.0)),
+        schema::Arrivals::Stages(it) => {
+            if it.stages.value.is_empty() {
+                reporter
+                    .report(it.stages.place, "there are no stages")
+                    .help("write `stages: [ { for: 10s, rate: 10/s, to: 100/s } ]`");
+            }
+            let stage = |s: &schema::Stage| Stage { length: s.length, from: s.rate.0, to: s.to.unwrap_or(s.rate).0 };
+            Some(Arrivals::Rate { process: it.process, stages: it.stages.value.iter().map(stage).collect() })
+        }
+        schema::Arrivals::Replay(it) => replay(it, base_dir, reporter),
+    }
+}
+
+fn replay(it: &schema::Replay, base_dir: &Path, reporter: &mut Reporter) -> Option<Arrivals> {
+    let speed = it.speed.0;
+    let Some(per) = it.per else {
+        if let Some(process) = it.process {
+            reporter
+                .report(process.place, "`process` says nothing to a replay of moments")
+                .help("leave it out; or write `per: 1m`, if the rows are counts");
+        }
+        let stamps = files::stamps(&it.replay, it.column.as_ref(), base_dir, reporter)?;
+        return Some(Arrivals::Stamps(stamps.into_iter().map(|stamp| stamp.scaled(1.0 / speed)).collect()));
+    };
+    positive(per, "per", reporter);
+    let counts = files::counts(&it.replay, it.column.as_ref(), base_dir, reporter)?;
+    let length = Span::from_nanos(per.value.scaled(1.0 / speed).nanos().max(1));
+    let stage = |count: f64| Stage { length, from: count / length.secs(), to: count / length.secs() };
+    let process = it.process.map_or(Process::Poisson, |process| process.value);
+    Some(Arrivals::Rate { process, stages: counts.into_iter().map(stage).collect() })
+}

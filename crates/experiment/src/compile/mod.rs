@@ -1,0 +1,284 @@
+//! From the sections of a file to the numbers of a [`Mesh`]: names resolved, defaults filled in, sizes bounded.
+
+mod load;
+mod network;
+mod operation;
+mod service;
+
+pub use network::CHOSEN_MAX;
+pub use service::{STEPS_MAX, VERSIONS_MAX};
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use meshsim_actor::Span;
+use meshsim_fault::NetworkSpec;
+use meshsim_mesh::Mesh;
+use meshsim_mesh::model::{Control, EndpointId, NodeSpec, ServiceId};
+
+use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::schema::{File, NODES_MAX, NodeGroup, SERVICES_MAX, ZONES_MAX};
+use crate::section::At;
+use crate::slo::Slo;
+use crate::values::name_error;
+
+/// A file, compiled; it counts only if nothing was reported.
+pub(crate) struct Compiled {
+    pub(crate) mesh: Mesh,
+    pub(crate) network: NetworkSpec,
+    pub(crate) slos: Vec<Slo>,
+    pub(crate) has_call_graph: bool,
+    pub(crate) operation_lines: Vec<Option<u32>>,
+    pub(crate) fault_lines: Vec<u32>,
+}
+
+pub(crate) fn compile(file: &File, base_dir: &Path, reporter: &mut Reporter) -> Compiled {
+    let mut zones = Vec::new();
+    let nodes = nodes(file, &mut zones, reporter);
+    let names = Names::new(file, reporter);
+    let services = service::compile(file, &names, reporter);
+    let loads = load::compile(file, &names, &mut zones, base_dir, reporter);
+    if zones.len() > ZONES_MAX {
+        reporter
+            .report(file.nodes.place, format!("nodes and loads stand in {} zones", zones.len()))
+            .help(format!("at most {ZONES_MAX}"));
+        zones.truncate(ZONES_MAX);
+    }
+    let (operations, operation_lines) = operation::compile(file, &names, reporter);
+    let control = control(file, reporter);
+    let mesh = Mesh { zones, nodes, services, loads, operations, control };
+    if reporter.is_clean() {
+        let places: Vec<Place> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
+        crate::graph::refuse_endless(&mesh, &places, reporter);
+    }
+    let (network, fault_lines) = network::compile(file, &mesh, base_dir, reporter);
+    let slos = file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &mesh, reporter)).collect();
+    let has_call_graph = crate::graph::has_calls(&mesh);
+    Compiled { mesh, network, slos, has_call_graph, operation_lines, fault_lines }
+}
+
+/// The name of a zone that nobody named.
+const DEFAULT_ZONE: &str = "default";
+
+/// A zone's place in the list; it is added if it is new.
+fn zone_index(zones: &mut Vec<String>, name: &str) -> u16 {
+    let index = zones.iter().position(|zone| zone == name).unwrap_or_else(|| {
+        zones.push(name.to_owned());
+        zones.len() - 1
+    });
+    index as u16
+}
+
+fn nodes(file: &File, zones: &mut Vec<String>, reporter: &mut Reporter) -> Vec<NodeSpec> {
+    let mut nodes = Vec::new();
+    let mut names: BTreeMap<String, ()> = BTreeMap::new();
+    let total: u64 = file.nodes.value.items.iter().map(group_size).sum();
+    if total > NODES_MAX {
+        reporter.report(file.nodes.place, format!("{total} nodes are too many")).help(format!("at most {NODES_MAX}"));
+        return nodes;
+    }
+    if file.nodes.value.items.is_empty() && file.nodes.value.complete {
+        reporter
+            .report(file.nodes.place, "there are no nodes")
+            .help("a mesh needs at least one: `- { name: node, count: 4, cores: 8 }`");
+    }
+    for group in &file.nodes.value.items {
+        let zone = zone_index(zones, group.zone.as_ref().map_or(DEFAULT_ZONE, |zone| &zone.value.0));
+        for name in group_names(group) {
+            if name == "coordinator" || names.insert(name.clone(), ()).is_some() {
+                let message = match name.as_str() {
+                    "coordinator" => "`coordinator` is the coordinator's own name".to_owned(),
+                    _ => format!("there is a node `{name}` already"),
+                };
+                reporter.report(group.name.place, message).help("give the group another name");
+                break;
+            }
+            nodes.push(NodeSpec { name, cores: group.cores.0, zone });
+        }
+    }
+    nodes
+}
+
+fn group_size(group: &NodeGroup) -> u64 {
+    group.count.0
+}
+
+/// True if the group's nodes are called name-0, name-1, ...
+fn is_numbered(group: &NodeGroup) -> bool {
+    group_size(group) > 1
+}
+
+/// The names of a group's nodes. Lazy: the caller has bounded their number.
+fn group_names(group: &NodeGroup) -> impl Iterator<Item = String> + '_ {
+    let name = &group.name.value.0;
+    (0..group_size(group)).map(move |i| if is_numbered(group) { format!("{name}-{i}") } else { name.clone() })
+}
+
+fn control(file: &File, reporter: &mut Reporter) -> Control {
+    let it = &file.control;
+    for (key, span) in [("heartbeat", it.heartbeat), ("resend", it.resend), ("resend_cap", it.resend_cap)] {
+        positive(span, key, reporter);
+    }
+    if it.resend_cap.value < it.resend.value {
+        reporter
+            .report(
+                it.resend_cap.place,
+                format!("`resend_cap` ({}) is below `resend` ({})", it.resend_cap.value, it.resend.value),
+            )
+            .help("the cap bounds waits that begin at `resend` and double");
+    }
+    Control {
+        placement: it.placement,
+        heartbeat: it.heartbeat.value,
+        missed: it.missed.0 as u32,
+        resend: it.resend.value,
+        resend_cap: it.resend_cap.value,
+        debounce: it.debounce,
+    }
+}
+
+/// Reports a span that must not be nothing.
+fn positive(span: At<Span>, key: &str, reporter: &mut Reporter) {
+    if span.value.is_zero() {
+        reporter.report(span.place, format!("`{key}` must be above zero")).help("write a duration, as in `1s`");
+    }
+}
+
+/// The names that a file gives, and what they stand for.
+pub(crate) struct Names<'a> {
+    services: BTreeMap<&'a str, ServiceNames<'a>>,
+    loads: BTreeMap<&'a str, usize>,
+    /// Services and loads whose descriptions are wrong: who refers to them need not hear of it.
+    broken: Vec<&'a str>,
+}
+
+struct ServiceNames<'a> {
+    id: ServiceId,
+    endpoints: Vec<&'a str>,
+    broken: &'a [String],
+}
+
+impl<'a> Names<'a> {
+    fn new(file: &'a File, reporter: &mut Reporter) -> Self {
+        let (services, loads) = (&file.services.value, &file.load.value);
+        if services.entries.is_empty() && services.broken.is_empty() {
+            reporter
+                .report(file.services.place, "there are no services")
+                .help("a mesh needs at least one: `name: { endpoints: { get: { script: [ work: 1ms ] } } }`");
+        }
+        if services.entries.len() > SERVICES_MAX {
+            reporter
+                .report(file.services.place, format!("{} services are too many", services.entries.len()))
+                .help(format!("at most {SERVICES_MAX}"));
+        }
+        for name in services.entries.iter().map(|(name, _)| name).chain(loads.entries.iter().map(|(name, _)| name)) {
+            if let Some(help) = name_error(&name.value) {
+                reporter.report(name.place, format!("`{}` is no name", shortened(&name.value))).help(help);
+            }
+        }
+        let entry = |(index, (name, service)): (usize, &'a (At<String>, crate::schema::Service))| {
+            let endpoints = &service.endpoints.value;
+            let id = ServiceId(index as u16);
+            (
+                name.value.as_str(),
+                ServiceNames { id, endpoints: endpoints.names().collect(), broken: &endpoints.broken },
+            )
+        };
+        Names {
+            services: services.entries.iter().take(SERVICES_MAX).enumerate().map(entry).collect(),
+            loads: loads.names().enumerate().map(|(index, name)| (name, index)).collect(),
+            broken: services.broken.iter().chain(&loads.broken).map(String::as_str).collect(),
+        }
+    }
+
+    /// A service by its name.
+    fn service(&self, name: &At<String>, reporter: &mut Reporter) -> Option<ServiceId> {
+        match self.services.get(name.value.trim()) {
+            Some(service) => Some(service.id),
+            None => {
+                let (what, known) = ("service", self.services.keys().copied());
+                self.report_unknown(what, &name.value, name.place, known, reporter);
+                None
+            }
+        }
+    }
+
+    /// An endpoint as `service`, where there is one only, or `service.endpoint`.
+    fn endpoint(&self, text: &At<String>, reporter: &mut Reporter) -> Option<(ServiceId, EndpointId)> {
+        let (service, endpoint) = match text.value.split_once('.') {
+            Some((service, endpoint)) => (service.trim(), Some(endpoint.trim())),
+            None => (text.value.trim(), None),
+        };
+        let id = self.service(&At { value: service.to_owned(), place: text.place }, reporter)?;
+        let names = &self.services[service];
+        match endpoint {
+            Some(endpoint) => self.endpoint_of(service, endpoint, text.place, reporter),
+            None if names.endpoints.len() == 1 => Some((id, EndpointId(0))),
+            None if !names.broken.is_empty() || names.endpoints.is_empty() => None,
+            None => {
+                let full: Vec<String> = names.endpoints.iter().map(|name| format!("{service}.{name}")).collect();
+                reporter
+                    .report(text.place, format!("`{service}` has {} endpoints", full.len()))
+                    .help(format!("write {}", one_of(full.iter().map(String::as_str))));
+                None
+            }
+        }
+    }
+
+    /// An endpoint of a service that exists.
+    fn endpoint_of(
+        &self,
+        service: &str,
+        endpoint: &str,
+        place: Place,
+        reporter: &mut Reporter,
+    ) -> Option<(ServiceId, EndpointId)> {
+        let names = self.services.get(service)?;
+        if let Some(index) = names.endpoints.iter().position(|name| *name == endpoint) {
+            return Some((names.id, EndpointId(index as u16)));
+        }
+        if !names.broken.iter().any(|name| name == endpoint) {
+            let what = format!("endpoint of `{service}`");
+            self.report_unknown(&what, endpoint, place, names.endpoints.iter().copied(), reporter);
+        }
+        None
+    }
+
+    pub(crate) fn load_index(&self, name: &str) -> Option<usize> {
+        self.loads.get(name).copied()
+    }
+
+    pub(crate) fn service_id(&self, name: &str) -> Option<ServiceId> {
+        self.services.get(name).map(|service| service.id)
+    }
+
+    /// All that a scope of an SLO can begin with.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = &'a str> + Clone + '_ {
+        self.loads.keys().copied().chain(self.services.keys().copied())
+    }
+
+    pub(crate) fn is_broken(&self, name: &str) -> bool {
+        self.broken.contains(&name)
+    }
+
+    pub(crate) fn report_unknown<'b>(
+        &self,
+        what: &str,
+        name: &str,
+        place: Place,
+        known: impl Iterator<Item = &'b str> + Clone,
+        reporter: &mut Reporter,
+    ) {
+        if self.is_broken(name.trim()) {
+            return;
+        }
+        let message = match name.trim() {
+            "" => format!("a {what} is needed here"),
+            name => format!("there is no {what} `{}`", shortened(name)),
+        };
+        reporter
+            .report(place, message)
+            .label(nearest(name, known.clone()).map(|near| format!("did you mean `{near}`?")))
+            .help(format!("write {}", one_of(known)));
+    }
+}

@@ -1,0 +1,378 @@
+//! The network between zones, and what goes wrong on it and on the machines.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
+use meshsim_fault as fault;
+use meshsim_fault::{ActorSet, Actors, Cut, Disturbance, Fault, Kind, NetworkSpec};
+use meshsim_mesh::Mesh;
+use meshsim_mesh::model::COORDINATOR;
+
+use super::{group_size, is_numbered};
+use crate::files;
+use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::schema::{self, EVENTS_MAX, File, Zones};
+use crate::section::At;
+use crate::values::{Spot, Spots};
+
+/// Bytes that may wait for a link whose bandwidth is limited, where the file does not say.
+const QUEUE_BYTES: u64 = 1 << 20;
+
+/// Most actors that all faults together may name: what a million nodes in thousands of faults would exceed.
+pub const CHOSEN_MAX: usize = 10_000_000;
+
+pub(super) fn compile(file: &File, mesh: &Mesh, base_dir: &Path, reporter: &mut Reporter) -> (NetworkSpec, Vec<u32>) {
+    let it = &file.network;
+    let latency = match &it.zones {
+        Some(zones) => matrix(zones, file, mesh, base_dir, reporter),
+        None => {
+            if it.jitter.value.0 > 0.0 {
+                reporter
+                    .report(it.jitter.place, "`jitter` says nothing without `zones`")
+                    .help("it varies the latencies between zones; write `latency: 0.25ms +/- 0.01ms` instead");
+            }
+            vec![it.latency.clone()]
+        }
+    };
+    if let (Some(queue), None) = (it.queue, it.bandwidth) {
+        reporter.report(queue.place, "`queue` says nothing without `bandwidth`").help("add `bandwidth: 1 Gbit/s`");
+    }
+    let queue = it.queue.map_or(QUEUE_BYTES, |queue| u64::from(queue.value.0));
+    let mut faults = Faults { file, mesh, reporter, chosen: 0 };
+    let compiled = faults.compile();
+    let network = NetworkSpec {
+        seed: file.seed.0,
+        zones: (0..mesh.actor_count()).map(|actor| mesh.actor_zone(ActorId(actor as u32))).collect(),
+        latency,
+        local: it.local.clone(),
+        loss: it.loss.0,
+        bandwidth: it.bandwidth.map(|rate| (rate.0, queue)),
+        faults: compiled.iter().map(|(fault, _)| fault.clone()).collect(),
+    };
+    (network, compiled.into_iter().map(|(_, line)| line.unwrap_or(0)).collect())
+}
+
+/// The latencies between the zones in use, by rows.
+fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, base_dir: &Path, reporter: &mut Reporter) -> Vec<Dist> {
+    let mut known: Vec<String> = vec![];
+    let mut given: BTreeMap<(String, String), Dist> = BTreeMap::new();
+    match &zones.value {
+        Zones::File(path) => {
+            let path = At { value: path.clone(), place: zones.place };
+            let Some(read) = files::zones(&path, base_dir, reporter) else { return vec![] };
+            known = read.names;
+            for (from, to, span) in read.latencies {
+                // The diagonal of such tables is zero: within a zone, the network's own latency holds.
+                if from != to || !span.is_zero() {
+                    given.insert((known[from].clone(), known[to].clone()), Dist::Constant(span));
+                }
+            }
+        }
+        Zones::Here(rows) => {
+            for (from, row) in &rows.entries {
+                known.push(from.value.clone());
+                for (to, dist) in &row.entries {
+                    known.push(to.value.clone());
+                    given.insert((from.value.clone(), to.value.clone()), dist.clone());
+                }
+            }
+            known.sort();
+            known.dedup();
+        }
+    }
+    let used = file.nodes.value.items.iter().map(|group| (&group.zone, &group.name));
+    let loads = file.load.value.entries.iter().filter_map(|(_, load)| load.zone.as_ref());
+    for (zone, place) in
+        used.map(|(zone, name)| (zone.as_ref(), name.place)).chain(loads.map(|zone| (Some(zone), zone.place)))
+    {
+        match zone {
+            Some(zone) if !known.contains(&zone.value.0) => {
+                reporter
+                    .report(
+                        zone.place,
+                        format!("there is no zone `{}` in the network's `zones`", shortened(&zone.value.0)),
+                    )
+                    .label(
+                        nearest(&zone.value.0, known.iter().map(String::as_str))
+                            .map(|near| format!("did you mean `{near}`?")),
+                    )
+                    .help(format!("write {}", one_of(known.iter().map(String::as_str))));
+            }
+            None => {
+                reporter
+                    .report(place, "this group stands in no zone, but the network has `zones`")
+                    .help(format!("add `zone:` with {}", one_of(known.iter().map(String::as_str))));
+            }
+            Some(_) => {}
+        }
+    }
+    let jitter = file.network.jitter.value.0;
+    let varied = |dist: &Dist| match dist {
+        Dist::Constant(mean) if jitter > 0.0 => Dist::Normal { mean: *mean, sd: mean.scaled(jitter) },
+        dist => dist.clone(),
+    };
+    let mut missing = vec![];
+    let mut latency = vec![];
+    for from in &mesh.zones {
+        for to in &mesh.zones {
+            let forth = given.get(&(from.clone(), to.clone()));
+            let dist = forth.or_else(|| given.get(&(to.clone(), from.clone())));
+            if dist.is_none() && from != to && known.contains(from) && known.contains(to) && from < to {
+                missing.push(format!("{from} to {to}"));
+            }
+            latency.push(dist.map_or_else(|| file.network.latency.clone(), varied));
+        }
+    }
+    if let Some(first) = missing.first() {
+        let more = if missing.len() > 1 { format!(", and {} more", missing.len() - 1) } else { String::new() };
+        reporter
+            .report(zones.place, format!("there is no latency from {first}{more}"))
+            .help("every two zones in use need one, in one direction at least");
+    }
+    latency
+}
+
+struct Faults<'a> {
+    file: &'a File,
+    mesh: &'a Mesh,
+    reporter: &'a mut Reporter,
+    /// Actors chosen so far, all faults together.
+    chosen: usize,
+}
+
+impl Faults<'_> {
+    fn compile(&mut self) -> Vec<(Fault, Option<u32>)> {
+        let list = &self.file.faults.value;
+        if list.len() > EVENTS_MAX {
+            self.reporter
+                .report(self.file.faults.place, format!("{} faults are too many", list.len()))
+                .help(format!("at most {EVENTS_MAX}"));
+            return vec![];
+        }
+        let mut out = vec![];
+        for At { value, place } in list {
+            let line = self.reporter.line(*place);
+            let (at, length, kinds) = self.kinds(value, *place);
+            if length.value.is_zero() {
+                self.reporter
+                    .report(length.place, "a fault of no length does nothing")
+                    .help("`for` says for how long it holds, as in `for: 5s`");
+            }
+            let (at, until) = (Time::ZERO + at.value, Time::ZERO + at.value + length.value);
+            for kind in kinds {
+                if let Err(error) = kind.validate() {
+                    self.reporter.report(*place, error);
+                }
+                out.push((Fault { at, until, kind }, line));
+            }
+        }
+        out
+    }
+
+    /// When, for how long, and what: a link fault may be several.
+    fn kinds(&mut self, it: &schema::Fault, place: Place) -> (At<Span>, At<Span>, Vec<Kind>) {
+        match it {
+            schema::Fault::Crash(it) => {
+                (it.at, it.length, vec![fault::Crash { actors: self.machines(&it.crash) }.into()])
+            }
+            schema::Fault::Wipe(it) => (it.at, it.length, vec![fault::Wipe { actors: self.machines(&it.wipe) }.into()]),
+            schema::Fault::Pause(it) => {
+                (it.at, it.length, vec![fault::Pause { actors: self.machines(&it.pause) }.into()])
+            }
+            schema::Fault::Slow(it) => {
+                let actors = self.machines(&it.slow);
+                (it.at, it.length, vec![fault::Slow { actors, factor: it.factor.0 }.into()])
+            }
+            schema::Fault::Partition(it) => {
+                let mut islands: Vec<ActorSet> = it.partition.value.iter().map(|island| self.places(island)).collect();
+                match islands.len() {
+                    0 => {
+                        self.reporter
+                            .report(it.partition.place, "this partition has no islands")
+                            .help("write lists of places: `partition: [[node-1, node-2], [node-3]]`");
+                    }
+                    1 => {
+                        let rest = self.everybody().filter(|actor| !islands[0].contains(*actor)).collect();
+                        islands.push(rest);
+                    }
+                    _ => {}
+                }
+                (it.at, it.length, vec![fault::Partition { cut: Cut::Islands(islands), hold: it.hold }.into()])
+            }
+            schema::Fault::OneWay(it) => {
+                let (from, to) = (self.ends(&it.one_way.from), self.ends(&it.one_way.to));
+                let cut = Cut::Links(vec![fault::Link::one_way(from, to)]);
+                (it.at, it.length, vec![fault::Partition { cut, hold: it.hold }.into()])
+            }
+            schema::Fault::Link(it) => (it.at, it.length, self.link(it, place)),
+        }
+    }
+
+    fn link(&mut self, it: &schema::Link, place: Place) -> Vec<Kind> {
+        let ends = &it.link.value;
+        let on = fault::Link { from: self.ends(&ends.from), to: self.ends(&ends.to), both: ends.both };
+        let mut kinds: Vec<Kind> = vec![];
+        if let Some(added) = &it.latency {
+            kinds.push(fault::Latency { on: on.clone(), added: added.clone() }.into());
+        }
+        if let Some(loss) = it.loss {
+            kinds.push(fault::Loss { on: on.clone(), probability: loss.0 }.into());
+        }
+        if let Some(duplicate) = &it.duplicate {
+            let (probability, lag) = (duplicate.share.0, duplicate.lag.clone());
+            kinds.push(fault::Duplicate { on: on.clone(), probability, lag }.into());
+        }
+        if let Some(reorder) = &it.reorder {
+            let (probability, within) = (reorder.share.0, reorder.within);
+            kinds.push(fault::Reorder { on: on.clone(), probability, within }.into());
+        }
+        if let Some(rate) = it.bandwidth {
+            let queue = it.queue.map_or(QUEUE_BYTES, |queue| u64::from(queue.value.0));
+            kinds.push(fault::Bandwidth::new(on, rate.0, queue).into());
+        } else if let Some(queue) = it.queue {
+            self.reporter
+                .report(queue.place, "`queue` says nothing without `bandwidth`")
+                .help("add `bandwidth: 10 Mbit/s`");
+        }
+        if kinds.is_empty() {
+            self.reporter
+                .report(place, "this link fault does nothing")
+                .help("say what happens: `latency`, `loss`, `duplicate`, `reorder` or `bandwidth`");
+        }
+        kinds
+    }
+
+    fn everybody(&self) -> impl Iterator<Item = ActorId> + use<> {
+        (0..self.mesh.actor_count() as u32).map(ActorId)
+    }
+
+    /// Places as ends of links.
+    fn ends(&mut self, spots: &Spots) -> Actors {
+        let all = spots.0.iter().any(|spot| matches!(&spot.value, Spot::Named(name) if name == "all"));
+        if all { Actors::All } else { Actors::Only(self.places(spots)) }
+    }
+
+    /// Places among all actors.
+    fn places(&mut self, spots: &Spots) -> ActorSet {
+        spots.0.iter().flat_map(|spot| self.resolve(spot)).collect()
+    }
+
+    /// Places that are machines: a load's client is none, and a zone or `all` means the nodes in it.
+    fn machines(&mut self, spots: &Spots) -> ActorSet {
+        let mut set = ActorSet::default();
+        for spot in &spots.0 {
+            let actors = self.resolve(spot);
+            let named = matches!(&spot.value, Spot::Named(name) if name != "all" && !name.starts_with("zone "));
+            for actor in actors {
+                let node = self.mesh.node_index(actor).is_some();
+                if named && !node && actor != COORDINATOR {
+                    let name = self.mesh.actor_name(actor);
+                    self.reporter
+                        .report(spot.place, format!("`{name}` is a load, not a machine"))
+                        .help("only nodes and the `coordinator` can go down, stand still or be slow");
+                }
+                if node || named {
+                    set.insert(actor);
+                }
+            }
+        }
+        set
+    }
+
+    fn resolve(&mut self, spot: &At<Spot>) -> Vec<ActorId> {
+        let actors = match &spot.value {
+            Spot::Named(name) => self.named(name, spot.place),
+            Spot::Some(some) => {
+                let count = self.mesh.nodes.len();
+                let wanted = ((some.nodes.0 * count as f64).round() as usize).clamp(1.min(count), count);
+                let mut nodes: Vec<u32> = (0..count as u32).collect();
+                let mut rng = Rng::stream(some.seed.0, "some nodes");
+                for index in 0..wanted {
+                    nodes.swap(index, index + rng.below((count - index) as u32) as usize);
+                }
+                nodes.truncate(wanted);
+                nodes.into_iter().map(|index| self.mesh.node_actor(index as usize)).collect()
+            }
+        };
+        self.chosen += actors.len();
+        if self.chosen > CHOSEN_MAX {
+            // Said once: what goes on from here is empty.
+            if self.chosen < usize::MAX / 2 {
+                self.chosen = usize::MAX / 2;
+                self.reporter
+                    .report(spot.place, "the faults concern too many actors, all together")
+                    .help(format!("at most {CHOSEN_MAX}; `all` in a link costs nothing"));
+            }
+            return vec![];
+        }
+        actors
+    }
+
+    fn named(&mut self, name: &str, place: Place) -> Vec<ActorId> {
+        let mesh = self.mesh;
+        if let Some(zone) = name.strip_prefix("zone ") {
+            let zone = zone.trim();
+            if let Some(index) = mesh.zones.iter().position(|known| known == zone) {
+                return self.everybody().filter(|actor| usize::from(mesh.actor_zone(*actor)) == index).collect();
+            }
+            let known = || mesh.zones.iter().map(String::as_str);
+            self.reporter
+                .report(place, format!("nothing stands in a zone `{}`", shortened(zone)))
+                .label(nearest(zone, known()).map(|near| format!("did you mean `zone {near}`?")))
+                .help(format!("the zones are {}", one_of(known())));
+            return vec![];
+        }
+        match name {
+            "all" => return self.everybody().collect(),
+            "coordinator" => return vec![COORDINATOR],
+            _ => {}
+        }
+        if let Some(index) = mesh.loads.iter().position(|load| load.name == name) {
+            return vec![mesh.client_actor(index)];
+        }
+        let mut first = 0;
+        for group in &self.file.nodes.value.items {
+            let size = group_size(group) as usize;
+            let group_name = group.name.value.0.as_str();
+            // What is too large was reported with the nodes.
+            let actor = |index: usize| (first + index < mesh.nodes.len()).then(|| mesh.node_actor(first + index));
+            if name == group_name {
+                return (0..size.min(mesh.nodes.len())).filter_map(actor).collect();
+            }
+            let index =
+                name.strip_prefix(group_name).and_then(|rest| rest.strip_prefix('-')).and_then(|n| n.parse().ok());
+            if let Some(index) = index.filter(|index| is_numbered(group) && *index < size) {
+                return actor(index).into_iter().collect();
+            }
+            first += size;
+        }
+        // A group that is wrong in itself was reported; its names are not known.
+        if self.file.nodes.value.complete && !self.file.load.value.broken.iter().any(|broken| broken == name) {
+            self.report_unknown(name, place);
+        }
+        vec![]
+    }
+
+    fn report_unknown(&mut self, name: &str, place: Place) {
+        // Enough names to suggest one; a mesh may have a million.
+        let nodes = self.mesh.nodes.iter().take(1_000).map(|node| node.name.as_str());
+        let loads = self.mesh.loads.iter().map(|load| load.name.as_str());
+        let known = || nodes.clone().chain(loads.clone()).chain(["coordinator"]);
+        let zone = self.mesh.zones.iter().any(|zone| zone == name);
+        let label = if zone {
+            Some(format!("did you mean `zone {name}`?"))
+        } else {
+            nearest(name, known()).map(|near| format!("did you mean `{near}`?"))
+        };
+        let described = |group: &schema::NodeGroup| match (&group.name.value.0, group_size(group)) {
+            (name, 1) => format!("`{name}`"),
+            (name, size) => format!("`{name}-0` to `{name}-{}`", size - 1),
+        };
+        let groups: Vec<String> = self.file.nodes.value.items.iter().take(10).map(described).collect();
+        self.reporter.report(place, format!("there is no place `{}`", shortened(name))).label(label).help(format!(
+            "a place is a node ({}), a load, `coordinator`, `zone x`, `all`, or {{ nodes: 25%, seed: 1 }}",
+            groups.join(", ")
+        ));
+    }
+}

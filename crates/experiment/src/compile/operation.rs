@@ -1,0 +1,170 @@
+//! Operations, by the time at which they begin.
+
+use std::collections::BTreeSet;
+
+use meshsim_actor::{Span, Time};
+use meshsim_mesh::model::{Change, Operation, ServiceId, Strategy};
+
+use super::{Names, positive};
+use crate::problem::{Place, Reporter};
+use crate::schema::{self, EVENTS_MAX, File};
+use crate::section::{At, OneOrMore};
+use crate::values::{Share, StrategyName};
+
+/// Share of the instances by which a rolling update may go above and below what is wanted: as a Kubernetes Deployment.
+const ROLLING_DEFAULT: f64 = 0.25;
+
+pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -> (Vec<Operation>, Vec<Option<u32>>) {
+    let list = &file.operations.value;
+    if list.len() > EVENTS_MAX {
+        reporter
+            .report(file.operations.place, format!("{} operations are too many", list.len()))
+            .help(format!("at most {EVENTS_MAX}"));
+        return (vec![], vec![]);
+    }
+    let mut out: Vec<(Operation, Option<u32>)> = vec![];
+    let mut deployed = BTreeSet::new();
+    for At { value, place } in list {
+        let line = reporter.line(*place);
+        let (at, services, change, every, times) = match value {
+            schema::Operation::Deploy(it) => {
+                let services = resolve(&it.deploy, names, reporter);
+                deployed.extend(services.iter().copied());
+                (it.at, services, Some(Change::Deploy), Span::from_secs(1), None)
+            }
+            schema::Operation::Undeploy(it) => {
+                (it.at, resolve(&it.undeploy, names, reporter), Some(Change::Undeploy), Span::from_secs(1), None)
+            }
+            schema::Operation::Extend(it) => {
+                positive(it.every, "every", reporter);
+                let change = Change::Extend {
+                    to: it.to.0 as u32,
+                    rate: it.rate.0,
+                    rounding: it.rounding,
+                    feedback: it.feedback,
+                };
+                (it.at, one(&it.extend, names, reporter), Some(change), it.every.value, it.times)
+            }
+            schema::Operation::Scale(it) => {
+                positive(it.every, "every", reporter);
+                let services = one(&it.scale, names, reporter);
+                refuse_unlimited(it, services.first(), file, *place, reporter);
+                (it.at, services, Some(Change::Scale { by: it.by.0 }), it.every.value, it.times)
+            }
+            schema::Operation::Update(it) => {
+                positive(it.every, "every", reporter);
+                (it.at, one(&it.update, names, reporter), update(it, *place, reporter), it.every.value, it.times)
+            }
+        };
+        let Some(change) = change else { continue };
+        let at = Time::ZERO + at.value;
+        let times = times.map(|times| times.0 as u32);
+        out.extend(
+            services.into_iter().map(|service| (Operation { at, service, change: change.clone(), every, times }, line)),
+        );
+        if out.len() > EVENTS_MAX * 10 {
+            reporter.report(*place, "these are too many operations").help("a list of services makes one for each");
+            break;
+        }
+    }
+    let count = file.services.value.entries.len().min(schema::SERVICES_MAX);
+    let implied = (0..count).map(|index| ServiceId(index as u16)).filter(|id| !deployed.contains(id));
+    let implied: Vec<_> = implied
+        .map(|service| {
+            let every = Span::from_secs(1);
+            (Operation { at: Time::ZERO, service, change: Change::Deploy, every, times: None }, None)
+        })
+        .collect();
+    let mut all: Vec<_> = implied.into_iter().chain(out).collect();
+    all.sort_by_key(|(operation, _)| operation.at);
+    all.into_iter().unzip()
+}
+
+fn one(name: &At<String>, names: &Names<'_>, reporter: &mut Reporter) -> Vec<ServiceId> {
+    names.service(name, reporter).into_iter().collect()
+}
+
+fn resolve(list: &OneOrMore<At<String>>, names: &Names<'_>, reporter: &mut Reporter) -> Vec<ServiceId> {
+    list.0.iter().filter_map(|name| names.service(name, reporter)).collect()
+}
+
+/// A fixed factor has no equilibrium: without an end, C runs to nothing or to infinity.
+fn refuse_unlimited(
+    it: &schema::Scale,
+    service: Option<&ServiceId>,
+    file: &File,
+    place: Place,
+    reporter: &mut Reporter,
+) {
+    let Some((_, service)) = service.and_then(|id| file.services.value.entries.get(id.index())) else { return };
+    let (limit, limited) = match it.by.0 {
+        by if by > 1.0 => ("capacity_max", service.capacity_max.is_some()),
+        by if by < 1.0 => ("capacity_min", service.capacity_min.is_some()),
+        _ => return,
+    };
+    if it.times.is_none() && !limited {
+        reporter
+            .report(place, "this scale has no end: C' = C * by never settles by itself")
+            .help(format!("add `times: 3`, or give `{}` a `{limit}`", it.scale.value));
+    }
+}
+
+fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<Change> {
+    let name = it.strategy.value;
+    let mut fine = true;
+    let mut refuse = |given: Option<Place>, key: &str, of: &str| {
+        if let Some(place) = given {
+            fine = false;
+            reporter
+                .report(place, format!("`{key}` says nothing to this strategy"))
+                .help(format!("leave it out, or write `strategy: {of}`"));
+        }
+    };
+    if name != StrategyName::Rolling {
+        refuse(it.max_surge.map(|at| at.place), "max_surge", "rolling");
+        refuse(it.max_unavailable.map(|at| at.place), "max_unavailable", "rolling");
+    }
+    if name != StrategyName::Canary {
+        refuse(it.weights.as_ref().map(|at| at.place), "weights", "canary");
+    }
+    if matches!(name, StrategyName::Rolling | StrategyName::Canary) {
+        refuse(it.rate.map(|at| at.place), "rate", "batch` or `strategy: bernoulli");
+    } else if it.rate.is_none() {
+        fine = false;
+        reporter.report(place, "an update needs `rate`").help(
+            "rate: the share of the old instances that one step moves, as in `rate: 0.3`; or `strategy: rolling`",
+        );
+    }
+    let share = |given: Option<At<Share>>| given.map_or(ROLLING_DEFAULT, |at| at.value.0);
+    let strategy = match name {
+        StrategyName::Batch => Strategy::Batch,
+        StrategyName::Bernoulli => Strategy::Bernoulli,
+        StrategyName::Rolling => {
+            Strategy::Rolling { max_surge: share(it.max_surge), max_unavailable: share(it.max_unavailable) }
+        }
+        StrategyName::Canary => Strategy::Canary { weights: weights(it, place, reporter)?.into() },
+    };
+    fine.then(|| Change::Update { to: it.to.0 as u32, rate: it.rate.map_or(1.0, |at| at.value.0), strategy })
+}
+
+fn weights(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<Vec<f64>> {
+    let weights = it.weights.as_ref().map_or(&[][..], |at| &at.value);
+    if weights.is_empty() {
+        let place = it.weights.as_ref().map_or(place, |at| at.place);
+        reporter
+            .report(place, "a canary update needs `weights`")
+            .help("weights: the share that is new after each step, as in `weights: [5%, 50%, 100%]`");
+        return None;
+    }
+    let mut before = 0.0;
+    for weight in weights {
+        if weight.value.0 <= before {
+            reporter
+                .report(weight.place, "weights must rise, from above 0")
+                .help("each is the share of all instances that is new after its step, as in `[5%, 50%, 100%]`");
+            return None;
+        }
+        before = weight.value.0;
+    }
+    Some(weights.iter().map(|weight| weight.value.0).collect())
+}

@@ -1,0 +1,180 @@
+//! Services: their endpoints, scripts and versions.
+
+use std::collections::BTreeMap;
+
+use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Retry, Service, Step};
+
+use super::Names;
+use crate::problem::{Reporter, nearest, one_of, shortened};
+use crate::schema::{self, ENDPOINTS_MAX, File, SERVICES_MAX, VERSION_MAX};
+use crate::section::At;
+use crate::units;
+use crate::values::{NAME_CHARS_MAX, Timeout};
+
+/// Most versions of a service that behave differently.
+pub const VERSIONS_MAX: usize = 100;
+
+/// Most steps of a service's scripts, each version counted in full.
+pub const STEPS_MAX: usize = 1_000_000;
+
+pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Service> {
+    let entries = file.services.value.entries.iter().take(SERVICES_MAX);
+    entries.map(|(name, service)| compile_service(name, service, names, reporter)).collect()
+}
+
+fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, reporter: &mut Reporter) -> Service {
+    let endpoints = &it.endpoints.value;
+    if endpoints.entries.is_empty() && endpoints.broken.is_empty() {
+        reporter
+            .report(name.place, format!("`{}` has no endpoints", shortened(&name.value)))
+            .help("what can it be asked? `endpoints: { get: { script: [ work: 1ms ] } }`");
+    }
+    if endpoints.entries.len() > ENDPOINTS_MAX {
+        reporter
+            .report(it.endpoints.place, format!("{} endpoints are too many", endpoints.entries.len()))
+            .help(format!("at most {ENDPOINTS_MAX}"));
+    }
+    for (endpoint, _) in &endpoints.entries {
+        let fine = |c: char| !c.is_control();
+        let name = &endpoint.value;
+        if name.trim().is_empty()
+            || name.trim() != name
+            || !name.chars().all(fine)
+            || name.chars().count() > NAME_CHARS_MAX
+        {
+            reporter
+                .report(endpoint.place, format!("`{}` is no name of an endpoint", shortened(name)))
+                .help(format!("one line of at most {NAME_CHARS_MAX} characters, without spaces around it"));
+        }
+    }
+    let limit = |limit: &Option<At<crate::values::Real<1_000_000>>>, default| limit.map_or(default, |at| at.value.0);
+    let (capacity, min, max) = (it.capacity.value.0, limit(&it.capacity_min, 0.0), limit(&it.capacity_max, 1e6));
+    if min > max {
+        let place = it.capacity_max.map_or(it.capacity.place, |max| max.place);
+        reporter.report(place, format!("`capacity_max` ({max}) is below `capacity_min` ({min})")).help("swap them");
+    } else if !(min..=max).contains(&capacity) {
+        reporter
+            .report(it.capacity.place, format!("`capacity` ({capacity}) is outside its limits, {min} to {max}"))
+            .help("C begins between `capacity_min` and `capacity_max`");
+    }
+    Service {
+        name: name.value.clone(),
+        instances: it.instances.0 as u32,
+        capacity,
+        capacity_min: min,
+        capacity_max: max,
+        version: it.version.0 as u32,
+        cpu: it.cpu.0,
+        start_delay: it.start_delay,
+        drain_delay: it.drain_delay,
+        queue: it.queue.0 as u32,
+        balancer: it.balancer,
+        endpoints: endpoints.names().map(str::to_owned).collect(),
+        behaviours: behaviours(it, names, reporter),
+    }
+}
+
+/// What the service does, version by version: each begins as the one before it.
+fn behaviours(it: &schema::Service, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Behaviour> {
+    let base: Vec<_> = it.endpoints.value.entries.iter().map(|(_, e)| endpoint(e, names, reporter)).collect();
+    let mut versions = BTreeMap::new();
+    for (key, behaviour) in &it.versions.entries {
+        match units::whole(&key.value, 0, VERSION_MAX) {
+            Ok(version) => {
+                versions.insert(version as u32, behaviour);
+            }
+            Err(error) => {
+                let message = format!("`{}` is no version", shortened(&key.value));
+                reporter.report(key.place, message).help(error.help);
+            }
+        }
+    }
+    let steps: usize = it.endpoints.value.entries.iter().map(|(_, e)| steps(&e.script)).sum();
+    if versions.len() > VERSIONS_MAX || steps.max(base.len()).saturating_mul(versions.len() + 1) > STEPS_MAX {
+        reporter
+            .report(
+                it.endpoints.place,
+                format!("{steps} steps in {} versions are too much for one service", versions.len() + 1),
+            )
+            .help(format!("at most {VERSIONS_MAX} versions, and {STEPS_MAX} steps in all of them together"));
+        versions.clear();
+    }
+    let mut all = vec![Behaviour { from_version: 0, endpoints: base }];
+    for (from_version, behaviour) in versions {
+        let mut endpoints = all[all.len() - 1].endpoints.clone();
+        for (name, section) in &behaviour.endpoints.entries {
+            let known = || it.endpoints.value.names();
+            match known().position(|known| known == name.value) {
+                Some(index) => endpoints[index] = endpoint(section, names, reporter),
+                None if it.endpoints.value.broken.contains(&name.value) => {}
+                None => {
+                    reporter
+                        .report(
+                            name.place,
+                            format!("a version cannot bring a new endpoint, `{}`", shortened(&name.value)),
+                        )
+                        .label(nearest(&name.value, known()).map(|near| format!("did you mean `{near}`?")))
+                        .help(format!("name it among the service's endpoints first; there is {}", one_of(known())));
+                }
+            }
+        }
+        all.push(Behaviour { from_version, endpoints });
+    }
+    all
+}
+
+fn steps(script: &[schema::Step]) -> usize {
+    script
+        .iter()
+        .map(|step| match step {
+            schema::Step::Parallel(it) => 1 + it.parallel.iter().map(|branch| 1 + steps(&branch.0)).sum::<usize>(),
+            _ => 1,
+        })
+        .sum()
+}
+
+fn endpoint(it: &schema::Endpoint, names: &Names<'_>, reporter: &mut Reporter) -> Endpoint {
+    let script = script(&it.script, names, reporter);
+    Endpoint { errors: it.errors.0, response_bytes: it.response.0, ..Endpoint::new(script) }
+}
+
+fn script(steps: &[schema::Step], names: &Names<'_>, reporter: &mut Reporter) -> Vec<Step> {
+    steps.iter().filter_map(|it| step(it, names, reporter)).collect()
+}
+
+fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Option<Step> {
+    match step {
+        schema::Step::Work(it) => Some(Step::Work(it.work.clone())),
+        schema::Step::Sleep(it) => Some(Step::Sleep(it.sleep.clone())),
+        schema::Step::Parallel(it) => {
+            Some(Step::Parallel(it.parallel.iter().map(|branch| script(&branch.0, names, reporter)).collect()))
+        }
+        schema::Step::CallStep(it) => {
+            let it = &it.call.0;
+            let (service, endpoint) = names.endpoint(&it.to, reporter)?;
+            Some(Step::Call(Call {
+                service,
+                endpoint,
+                probability: it.probability.0,
+                count: it.count.0 as u32,
+                request_bytes: it.request.0,
+                optional: it.optional,
+                policy: policy(it.timeout, it.retries.0, &it.retry),
+            }))
+        }
+    }
+}
+
+/// Timeout and retries of a call or of a client.
+pub(super) fn policy(timeout: Timeout, retries: u64, retry: &schema::Retry) -> CallPolicy {
+    CallPolicy {
+        timeout: timeout.0,
+        retries: retries as u32,
+        retry: Retry {
+            base: retry.base,
+            cap: retry.cap.unwrap_or(retry.base * 10),
+            budget: retry.budget.0,
+            budget_min: retry.budget_min.0 as u32,
+        },
+    }
+}

@@ -1,0 +1,255 @@
+//! Who calls whom: expected visits, the time that a request takes, and calls that never end.
+//!
+//! A vertex is an endpoint. What is expected of a script is linear in what is expected of the endpoints that it calls,
+//! so one pass over the vertices, callers first or callees first, gives it all. Where calls go round in a circle with a
+//! probability below 1, the passes are repeated until nothing changes any more.
+
+use std::collections::BTreeMap;
+
+use meshsim_mesh::Mesh;
+use meshsim_mesh::model::{Call, EndpointId, ServiceId, Step};
+
+use crate::problem::{Place, Reporter};
+
+/// More expected visits than this are no request any more.
+pub(crate) const VISITS_MAX: f64 = 1e9;
+
+/// Passes over a graph with circles: visits of a circle that is followed with probability 0.99 settle in 3,000.
+const PASSES_MAX: usize = 20_000;
+/// Most edges looked at in all passes together.
+const WORK_MAX: usize = 200_000_000;
+
+/// The endpoints of a mesh and the calls between them.
+pub(crate) struct Graph<'a> {
+    mesh: &'a Mesh,
+    /// The first vertex of each service.
+    first: Vec<usize>,
+    /// For each vertex, whom it calls how often: probability times count, one entry for each callee.
+    pub(crate) calls: Vec<Vec<(usize, f64)>>,
+    /// Callers before callees, if there is no circle.
+    order: Option<Vec<usize>>,
+}
+
+/// A call as a script makes it, wherever in the script it stands.
+fn for_each_call<'a>(script: &'a [Step], visit: &mut impl FnMut(&'a Call)) {
+    for step in script {
+        match step {
+            Step::Call(call) => visit(call),
+            Step::Parallel(branches) => branches.iter().for_each(|branch| for_each_call(branch, visit)),
+            Step::Work(_) | Step::Sleep(_) => {}
+        }
+    }
+}
+
+/// True if any service calls another.
+pub(crate) fn has_calls(mesh: &Mesh) -> bool {
+    let mut any = false;
+    for endpoint in mesh.services.iter().flat_map(|s| &s.behaviours).flat_map(|b| &b.endpoints) {
+        for_each_call(&endpoint.script, &mut |_| any = true);
+    }
+    any
+}
+
+impl<'a> Graph<'a> {
+    /// The calls that services make in the version in which they are deployed.
+    pub(crate) fn deployed(mesh: &'a Mesh) -> Self {
+        let first = first_vertices(mesh);
+        let mut calls = vec![];
+        for service in &mesh.services {
+            for index in 0..service.endpoints.len() {
+                let mut callees = BTreeMap::new();
+                let endpoint = service.endpoint(service.version, EndpointId(index as u16));
+                for_each_call(&endpoint.script, &mut |call| {
+                    *callees.entry(first[call.service.index()] + call.endpoint.index()).or_insert(0.0) +=
+                        call.probability * f64::from(call.count);
+                });
+                calls.push(callees.into_iter().collect());
+            }
+        }
+        let order = order(&calls);
+        Graph { mesh, first, calls, order }
+    }
+
+    pub(crate) fn vertex(&self, service: ServiceId, endpoint: EndpointId) -> usize {
+        self.first[service.index()] + endpoint.index()
+    }
+
+    /// The service of a vertex.
+    pub(crate) fn service(&self, vertex: usize) -> usize {
+        self.first.partition_point(|first| *first <= vertex) - 1
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(crate) fn has_circle(&self) -> bool {
+        self.order.is_none()
+    }
+
+    /// Expected visits of each vertex when these are asked for from outside. `None`: they never settle.
+    pub(crate) fn visits(&self, asked: &[f64]) -> Option<Vec<f64>> {
+        if let Some(order) = &self.order {
+            let mut visits = asked.to_vec();
+            for vertex in order {
+                for (callee, calls) in &self.calls[*vertex] {
+                    visits[*callee] += visits[*vertex] * calls;
+                }
+            }
+            return Some(visits);
+        }
+        let (mut visits, mut wave) = (asked.to_vec(), asked.to_vec());
+        self.repeat(|| {
+            let mut next = vec![0.0; wave.len()];
+            for (vertex, calls) in self.calls.iter().enumerate().filter(|(vertex, _)| wave[*vertex] > 0.0) {
+                for (callee, calls) in calls {
+                    next[*callee] += wave[vertex] * calls;
+                }
+            }
+            visits.iter_mut().zip(&next).for_each(|(all, new)| *all += new);
+            wave = std::mem::take(&mut next);
+            (wave.iter().sum(), visits.iter().sum())
+        })?;
+        Some(visits)
+    }
+
+    /// Solves for something that each vertex has of itself and of those that it calls. `None`: it never settles.
+    pub(crate) fn solve(&self, own: impl Fn(usize, &[f64]) -> f64) -> Option<Vec<f64>> {
+        let mut values = vec![0.0; self.len()];
+        if let Some(order) = &self.order {
+            for vertex in order.iter().rev() {
+                values[*vertex] = own(*vertex, &values);
+            }
+            return Some(values);
+        }
+        self.repeat(|| {
+            let mut change = 0.0;
+            for vertex in 0..values.len() {
+                let new = own(vertex, &values);
+                change += (new - values[vertex]).abs();
+                values[vertex] = new;
+            }
+            (change, values.iter().sum())
+        })?;
+        Some(values)
+    }
+
+    /// Repeats a pass, which says how much it changed and how much there is, until it changes nothing.
+    fn repeat(&self, mut pass: impl FnMut() -> (f64, f64)) -> Option<()> {
+        let edges: usize = self.calls.iter().map(Vec::len).sum::<usize>() + self.len();
+        for _ in 0..PASSES_MAX.min(WORK_MAX / edges.max(1)) {
+            let (change, total) = pass();
+            if total.is_nan() || total > VISITS_MAX {
+                return None;
+            }
+            if change <= 1e-12 * total.max(1.0) {
+                return Some(());
+            }
+        }
+        None
+    }
+
+    /// `service.endpoint`, for people.
+    pub(crate) fn name(&self, vertex: usize) -> String {
+        let service = self.service(vertex);
+        let endpoint = &self.mesh.services[service].endpoints[vertex - self.first[service]];
+        format!("{}.{endpoint}", self.mesh.services[service].name)
+    }
+}
+
+fn first_vertices(mesh: &Mesh) -> Vec<usize> {
+    mesh.services
+        .iter()
+        .scan(0, |next, service| {
+            let first = *next;
+            *next += service.endpoints.len();
+            Some(first)
+        })
+        .collect()
+}
+
+/// Callers before callees; `None` if calls go round in a circle. (Kahn's algorithm: no recursion, however long a chain.)
+fn order(calls: &[Vec<(usize, f64)>]) -> Option<Vec<usize>> {
+    let mut callers = vec![0usize; calls.len()];
+    calls.iter().flatten().for_each(|(callee, _)| callers[*callee] += 1);
+    let mut order: Vec<usize> = (0..calls.len()).filter(|vertex| callers[*vertex] == 0).collect();
+    let mut next = 0;
+    while let Some(vertex) = order.get(next).copied() {
+        next += 1;
+        for (callee, _) in &calls[vertex] {
+            callers[*callee] -= 1;
+            if callers[*callee] == 0 {
+                order.push(*callee);
+            }
+        }
+    }
+    (order.len() == calls.len()).then_some(order)
+}
+
+/// Reports calls that never end: a circle in which every call is certain.
+///
+/// Versions count together: while an update runs, the old and the new one are there side by side.
+pub(crate) fn refuse_endless(mesh: &Mesh, places: &[Place], reporter: &mut Reporter) {
+    let first = first_vertices(mesh);
+    let count = mesh.services.iter().map(|service| service.endpoints.len()).sum();
+    let mut certain: Vec<Vec<(usize, f64)>> = vec![vec![]; count];
+    for (service, first_vertex) in mesh.services.iter().zip(&first) {
+        for (index, endpoint) in service.behaviours.iter().flat_map(|b| b.endpoints.iter().enumerate()) {
+            for_each_call(&endpoint.script, &mut |call| {
+                if call.probability >= 1.0 {
+                    certain[first_vertex + index].push((first[call.service.index()] + call.endpoint.index(), 1.0));
+                }
+            });
+        }
+    }
+    for callees in &mut certain {
+        callees.sort_by_key(|(callee, _)| *callee);
+        callees.dedup_by_key(|(callee, _)| *callee);
+    }
+    let graph = Graph { mesh, first, calls: certain, order: None };
+    if order(&graph.calls).is_some() {
+        return;
+    }
+    let circle = circle(&graph.calls);
+    let shown: Vec<String> =
+        circle.iter().chain(circle.first()).map(|vertex| format!("`{}`", graph.name(*vertex))).collect();
+    const SHOWN_MAX: usize = 12;
+    let path = if shown.len() > SHOWN_MAX {
+        format!("{} -> ... -> {}", shown[..SHOWN_MAX].join(" -> "), shown[shown.len() - 1])
+    } else {
+        shown.join(" -> ")
+    };
+    let place = circle.first().and_then(|vertex| places.get(graph.service(*vertex))).copied().unwrap_or_default();
+    reporter
+        .report(place, "these calls never end: every request would go round in a circle")
+        .help(format!("{path}; take one of the calls out, or give it a `probability` below 100%"));
+}
+
+/// A circle in a graph that has one: by removing what leads to none, then walking until a vertex comes again.
+fn circle(calls: &[Vec<(usize, f64)>]) -> Vec<usize> {
+    let mut callees: Vec<usize> = calls.iter().map(Vec::len).collect();
+    let mut callers: Vec<Vec<usize>> = vec![vec![]; calls.len()];
+    for (vertex, list) in calls.iter().enumerate() {
+        list.iter().for_each(|(callee, _)| callers[*callee].push(vertex));
+    }
+    let mut ends: Vec<usize> = (0..calls.len()).filter(|vertex| callees[*vertex] == 0).collect();
+    while let Some(vertex) = ends.pop() {
+        for caller in &callers[vertex] {
+            callees[*caller] -= 1;
+            if callees[*caller] == 0 {
+                ends.push(*caller);
+            }
+        }
+    }
+    // Each vertex that is left leads to another one that is left, so the walk comes round.
+    let Some(mut vertex) = callees.iter().position(|left| *left > 0) else { return vec![] };
+    let mut path: Vec<usize> = vec![];
+    let mut seen = vec![usize::MAX; calls.len()];
+    while seen[vertex] == usize::MAX {
+        seen[vertex] = path.len();
+        path.push(vertex);
+        let Some((next, _)) = calls[vertex].iter().find(|(callee, _)| callees[*callee] > 0) else { return vec![] };
+        vertex = *next;
+    }
+    path.split_off(seen[vertex])
+}

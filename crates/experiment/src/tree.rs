@@ -1,0 +1,455 @@
+//! YAML as values that know where they stand.
+//!
+//! Decoding by serde stops at the first error and forgets where a value stood; a person wants all errors at once, each
+//! at its place. So the parser's events become this small tree, and `section` decodes the tree.
+
+use std::collections::BTreeMap;
+
+use granit_parser::{Event, Options, Parser, ScalarStyle};
+
+use crate::problem::{Place, Reporter, shortened};
+
+/// Deepest nesting that is read. A script of parallel branches needs three levels for each fork.
+pub const DEPTH_MAX: usize = 64;
+
+/// Most values that a file may have, after its aliases are filled in: what stops a bomb of aliases.
+pub const VALUES_MAX: usize = 2_000_000;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+}
+
+/// A value.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// Anything without structure, as text; `quoted` if it was written in quotes.
+    Scalar { text: String, quoted: bool },
+    /// `[...]`
+    List(Vec<Node>),
+    /// `{...}`, in the order of the file; no key twice.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) place: Place,
+    /// True if an override had to make it on the way to what it sets.
+    pub(crate) invented: bool,
+}
+
+impl Node {
+    pub(crate) fn scalar(text: impl Into<String>, place: Place) -> Self {
+        Node { place, value: Value::Scalar { text: text.into(), quoted: false } }
+    }
+
+    /// True for nothing at all: `key:` or `null`.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, quoted: false } if matches!(text.as_str(), "" | "~" | "null"))
+    }
+
+    /// What it is, for a message: `a list`, `the text ...`.
+    pub(crate) fn described(&self) -> String {
+        match &self.value {
+            _ if self.is_null() => "nothing".to_owned(),
+            Value::Scalar { text, .. } => format!("`{}`", shortened(text)),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map of keys and values".to_owned(),
+        }
+    }
+
+    /// The value of a key, if this is a map that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node)
+    }
+}
+
+/// Reads one YAML document. `base` is where `text` begins in the source. `None` when there is nothing to go on with;
+/// what is wrong has then been reported.
+pub(crate) fn read(text: &str, source: u16, base: usize, reporter: &mut Reporter) -> Option<Node> {
+    let mut options = Options::default();
+    options.flow_nesting_limit = DEPTH_MAX;
+    options.block_nesting_limit = DEPTH_MAX;
+    options.set_emit_comments(false);
+    let mut builder = Builder { source, base, open: vec![], anchors: BTreeMap::new(), root: None, values: 0 };
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = match event {
+            Ok(next) => next,
+            Err(error) => {
+                let marker = error.marker();
+                let byte = marker
+                    .byte_offset()
+                    .or_else(|| text.char_indices().nth(marker.index()).map(|(byte, _)| byte))
+                    .unwrap_or(text.len());
+                report_syntax(text, byte, builder.place(byte, byte + 1), &error.info(), reporter);
+                return None;
+            }
+        };
+        let range = span.byte_range().unwrap_or(0..0);
+        if !builder.take(event, builder.place(range.start, range.end), reporter) {
+            return None;
+        }
+    }
+    if builder.root.is_none() {
+        let end = text.len();
+        reporter
+            .report(builder.place(0, end.min(1)), "the file is empty")
+            .help("an experiment needs at least `nodes` and `services`; `meshsim schema` describes all of it");
+    }
+    builder.root
+}
+
+/// The parser says what it stumbled over; the commonest slips are named for what they are.
+fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &mut Reporter) {
+    let line_start = text[..text.floor_char_boundary(byte.min(text.len()))].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let help = if indent.contains('\t') {
+        "YAML is indented by spaces, never by tabs"
+    } else if info.contains("recursion") || info.contains("nesting") || info.contains("nested") {
+        "write it flatter: 64 levels are read"
+    } else if info.contains("mapping values are not allowed") {
+        "a key may be indented too far, or a value that contains `: ` needs quotes"
+    } else if line.contains('[') || line.contains('{') || info.contains("flow") {
+        "look for a bracket or a comma that is missing, here or on a line before"
+    } else {
+        "look at the indentation, and for a quote that is not closed"
+    };
+    reporter.report(place, format!("this is not YAML: {info}")).help(help);
+}
+
+struct Builder {
+    source: u16,
+    base: usize,
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, Node>,
+    root: Option<Node>,
+    values: usize,
+}
+
+/// A list or map whose end has not come yet.
+struct Open {
+    place: Place,
+    anchor: usize,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Node>),
+    /// The entries, and a key that waits for its value.
+    Map(Vec<(Key, Node)>, Option<Key>),
+}
+
+impl Builder {
+    fn place(&self, start: usize, end: usize) -> Place {
+        Place::new(self.source, self.base + start, self.base + end)
+    }
+
+    /// Takes in one event; false if there is no going on.
+    fn take(&mut self, event: Event<'_>, place: Place, reporter: &mut Reporter) -> bool {
+        if let Some(tag) = event.tag() {
+            reporter
+                .report(place, format!("the tag `{}` says nothing here", shortened(&tag.original())))
+                .help("leave it out: what a value is follows from its key");
+        }
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => {
+                reporter
+                    .report(place, "a second document begins here")
+                    .help("one file is one experiment: leave out the `---`, or split the file");
+                return false;
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                let quoted = style != ScalarStyle::Plain;
+                let node = Node { place, value: Value::Scalar { text: text.into_owned(), quoted } };
+                return self.add(node, anchor, reporter);
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                self.open.push(Open { place, anchor, content: Content::List(vec![]) });
+            }
+            Event::MappingStart(_, anchor, _) => {
+                self.open.push(Open { place, anchor, content: Content::Map(vec![], None) });
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(open) = self.open.pop() else { return true };
+                let whole = Place { end: place.end.max(open.place.end), ..open.place };
+                let value = match open.content {
+                    Content::List(items) => Value::List(items),
+                    Content::Map(entries, _) => Value::Map(settled(entries, reporter)),
+                };
+                return self.add(Node { place: whole, value }, open.anchor, reporter);
+            }
+            Event::Alias(anchor) => {
+                let Some(mut node) = self.anchors.get(&anchor).cloned() else {
+                    reporter
+                        .report(place, "this alias stands inside the value that it names")
+                        .help("a value cannot contain itself");
+                    return false;
+                };
+                if self.open.len() + depth(&node) > DEPTH_MAX {
+                    reporter
+                        .report(place, "with its aliases filled in, this is nested too deeply")
+                        .help("64 levels are read");
+                    return false;
+                }
+                node.place = place;
+                return self.add(node, 0, reporter);
+            }
+            _ => {}
+        }
+        if self.open.len() > DEPTH_MAX {
+            reporter.report(place, "this is nested too deeply").help("write it flatter: 64 levels are read");
+            return false;
+        }
+        true
+    }
+
+    /// Puts a finished value where it belongs.
+    fn add(&mut self, node: Node, anchor: usize, reporter: &mut Reporter) -> bool {
+        // What stands in a list or a map was counted there; an alias brings all that it names.
+        self.values += if anchor == 0 { size(&node) } else { 1 };
+        if self.values > VALUES_MAX {
+            let help = format!("at most {VALUES_MAX} are read, those that aliases repeat included");
+            reporter.report(node.place, "the file has too many values").help(help);
+            return false;
+        }
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut().map(|open| &mut open.content) {
+            None => self.root = Some(node),
+            Some(Content::List(items)) => items.push(node),
+            Some(Content::Map(entries, key)) => match (key.take(), node.value) {
+                (Some(key), value) => entries.push((key, Node { place: node.place, value })),
+                (None, Value::Scalar { text, .. }) => *key = Some(Key { text, place: node.place, invented: false }),
+                (None, _) => {
+                    reporter.report(node.place, "a list or a map cannot be a key").help("write a name before the `:`");
+                    *key = Some(Key { text: String::new(), place: node.place, invented: false });
+                }
+            },
+        }
+        true
+    }
+}
+
+/// A finished map: merge keys (`<<`) filled in, and what stands there twice reported.
+fn settled(entries: Vec<(Key, Node)>, reporter: &mut Reporter) -> Vec<(Key, Node)> {
+    let mut merged = vec![];
+    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    let mut own = vec![];
+    for (key, node) in entries {
+        if key.text == "<<" {
+            merged.push((key, node));
+        } else if let Some(first) = seen.get(&key.text) {
+            let line = reporter.line(*first).map_or(String::new(), |line| format!("it is on line {line} already"));
+            reporter
+                .report(key.place, format!("the key `{}` stands here a second time", shortened(&key.text)))
+                .label(Some(line).filter(|line| !line.is_empty()))
+                .help("keep one of the two");
+        } else {
+            seen.insert(key.text.clone(), key.place);
+            own.push((key, node));
+        }
+    }
+    for (key, node) in merged {
+        let maps = match node.value {
+            Value::List(items) => items,
+            _ => vec![node],
+        };
+        for map in maps {
+            let Value::Map(entries) = map.value else {
+                reporter
+                    .report(key.place, "`<<` merges a map")
+                    .help("write it as `<<: *name`, where `&name` marks a map");
+                continue;
+            };
+            for (key, node) in entries {
+                if !seen.contains_key(&key.text) {
+                    seen.insert(key.text.clone(), key.place);
+                    own.push((key, node));
+                }
+            }
+        }
+    }
+    own
+}
+
+fn depth(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Scalar { .. } => 0,
+        Value::List(items) => items.iter().map(depth).max().unwrap_or(0),
+        Value::Map(entries) => entries.iter().map(|(_, node)| depth(node)).max().unwrap_or(0),
+    }
+}
+
+fn size(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Scalar { .. } => 0,
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Map(entries) => entries.iter().map(|(_, node)| 1 + size(node)).sum(),
+    }
+}
+
+/// The tree as YAML that reads to the same tree.
+pub(crate) fn to_yaml(node: &Node) -> String {
+    let mut out = String::new();
+    write(node, 0, &mut out);
+    out
+}
+
+fn write(node: &Node, indent: usize, out: &mut String) {
+    let pad = "  ".repeat(indent);
+    match &node.value {
+        Value::Map(entries) if !entries.is_empty() => {
+            for (key, value) in entries {
+                *out += &format!("{pad}{}:", quoted_if_needed(&key.text));
+                write_after(value, indent, out);
+            }
+        }
+        Value::List(items) if !items.is_empty() => {
+            for item in items {
+                *out += &format!("{pad}-");
+                write_after(item, indent, out);
+            }
+        }
+        _ => {
+            *out += &inline(node);
+            out.push('\n');
+        }
+    }
+}
+
+/// What follows a key or a dash: short things on the same line, others below.
+fn write_after(node: &Node, indent: usize, out: &mut String) {
+    const LINE_MAX: usize = 100;
+    let short = inline_len(node, LINE_MAX).is_some();
+    if short {
+        *out += &format!(" {}\n", inline(node));
+    } else {
+        out.push('\n');
+        write(node, indent + 1, out);
+    }
+}
+
+/// The length of the value on one line, if it is below `max`.
+fn inline_len(node: &Node, max: usize) -> Option<usize> {
+    let mut left = max;
+    let mut take = |n: usize| {
+        left = left.checked_sub(n)?;
+        Some(())
+    };
+    match &node.value {
+        Value::Scalar { .. } => return Some(0),
+        Value::List(items) => {
+            for item in items {
+                take(2 + scalar_len(item) + inline_len(item, max)?)?;
+            }
+        }
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                take(4 + key.text.len() + scalar_len(value) + inline_len(value, max)?)?;
+            }
+        }
+    }
+    Some(max - left)
+}
+
+fn scalar_len(node: &Node) -> usize {
+    if let Value::Scalar { text, .. } = &node.value { text.len() } else { 2 }
+}
+
+fn inline(node: &Node) -> String {
+    match &node.value {
+        Value::Scalar { text, quoted: false } if !text.is_empty() => quoted_if_needed(text),
+        Value::Scalar { quoted: false, .. } => "null".to_owned(),
+        Value::Scalar { text, quoted: true } => quote(text),
+        Value::List(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Map(entries) if entries.is_empty() => "{}".to_owned(),
+        Value::Map(entries) => {
+            let entry = |(key, node): &(Key, Node)| format!("{}: {}", quoted_if_needed(&key.text), inline(node));
+            format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn quoted_if_needed(text: &str) -> String {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '%' | '+' | '<' | '>' | '=' | '-' | ' ');
+    let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '/'));
+    let safe = first && text.chars().all(plain) && !text.ends_with(' ') && text != "null" && !text.starts_with("---");
+    if safe { text.to_owned() } else { quote(text) }
+}
+
+/// A double-quoted YAML scalar; JSON's escapes are a subset of YAML's.
+fn quote(text: &str) -> String {
+    serde_json::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_clean(text: &str) -> Node {
+        let mut reporter = Reporter::default();
+        let source = reporter.add_source("t.yaml", text);
+        let node = read(text, source, 0, &mut reporter);
+        reporter.finish().unwrap();
+        node.unwrap()
+    }
+
+    fn problems(text: &str) -> String {
+        let mut reporter = Reporter::default();
+        let source = reporter.add_source("t.yaml", text);
+        read(text, source, 0, &mut reporter);
+        reporter.finish().unwrap_err().iter().map(|p| format!("{}:{} {}\n", p.line, p.column, p.message)).collect()
+    }
+
+    #[test]
+    fn every_value_knows_its_place() {
+        let text = "a:\n  - x\n  - { b: 5ms }\n";
+        let node = read_clean(text);
+        let Value::List(items) = &node.get("a").unwrap().value else { panic!() };
+        let of = |node: &Node| &text[node.place.start as usize..node.place.end as usize];
+        assert_eq!((of(&items[0]), of(items[1].get("b").unwrap()), of(&items[1])), ("x", "5ms", "{ b: 5ms }"));
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_are_filled_in() {
+        let node = read_clean("a: &a { x: 1, y: 2 }\nb: { <<: *a, y: 3 }\nc: *a\n");
+        assert_eq!(to_yaml(&node), "a: { x: 1, y: 2 }\nb: { y: 3, x: 1 }\nc: { x: 1, y: 2 }\n");
+    }
+
+    #[test]
+    fn a_bomb_of_aliases_is_refused() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            text += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
+        }
+        assert!(problems(&text).contains("too many values"), "{}", problems(&text));
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        assert!(problems(&"[".repeat(100_000)).contains("not YAML"));
+        let block: String = (0..500).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        assert!(problems(&block).contains("not YAML"));
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_found_at_its_second_place() {
+        assert_eq!(problems("a: 1\nb: 2\na: 3\n"), "3:1 the key `a` stands here a second time\n");
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same() {
+        let text = "\"a b\": [1, 'x: y', \"\\n\", {}, []]\nlong:\n- {a: b}\n- 'null'\n-\n  k: [[1, 2], [3]]\n";
+        let once = to_yaml(&read_clean(text));
+        assert_eq!(to_yaml(&read_clean(&once)), once, "{once}");
+        assert!(once.contains("\"null\""), "{once}");
+    }
+}

@@ -1,0 +1,159 @@
+//! The format as its documentation shows it, and its schema.
+
+use std::path::Path;
+
+use meshsim_actor::{Span, Time};
+use meshsim_experiment::check::check;
+use meshsim_experiment::{Experiment, Override, Scope, parse, schema};
+use meshsim_mesh::model::{Change, Strategy};
+
+const FORMAT: &str = include_str!("../src/format.yaml");
+
+fn read(text: &str) -> Experiment {
+    parse("mesh.yaml", text, Path::new("."), &[]).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn with(text: &str, sets: &[&str]) -> Result<Experiment, String> {
+    let overrides: Vec<Override> = sets.iter().map(|set| Override::parse(set).unwrap()).collect();
+    parse("mesh.yaml", text, Path::new("."), &overrides).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn the_example_of_the_documentation_has_everything_and_is_right() {
+    let it = read(FORMAT);
+    assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
+    assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (9, 2, 4));
+    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (3, 6, true));
+    // Four deploys, three of them implied, and six more.
+    let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
+    assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 10, 10));
+    // The link fault is one of latency, one of loss, of duplicates, and of reordering.
+    assert_eq!((it.network.faults.len(), it.fault_lines.len()), (9, 9));
+    assert_eq!(it.slos[1].scope, Scope::Target(0, 0));
+    assert_eq!(it.slos[5].window, Some((Time::from_nanos(10_000_000_000), Time::from_nanos(20_000_000_000))));
+    meshsim_fault::Network::new(it.network).unwrap();
+}
+
+#[test]
+fn a_minimal_file_is_enough_and_everything_else_has_a_default() {
+    let text = "nodes: [{ name: n }]\nservices:\n  a: { endpoints: { get: { script: [ work: 1ms ] } } }\n";
+    let it = read(text);
+    assert_eq!((it.name.as_str(), it.seed, it.duration), ("mesh", 1, Span::from_secs(60)));
+    assert_eq!((it.mesh.nodes[0].name.as_str(), it.mesh.services[0].instances), ("n", 1));
+    assert_eq!(it.mesh.operations.len(), 1);
+}
+
+#[test]
+fn a_file_of_json_is_a_file_of_yaml() {
+    let text = r#"{"nodes": [{"name": "n", "count": 2}], "services": {"a": {"endpoints": {"get": {"script": [{"work": "1ms"}]}}}}}"#;
+    assert_eq!(read(text).mesh.nodes.len(), 2);
+}
+
+#[test]
+fn an_override_replaces_a_value_and_the_text_says_so() {
+    let it =
+        with(FORMAT, &["services.geo.instances=7", "seed=9", "load.users.arrivals={constant: 5/s}", "network.loss=1%"]);
+    let it = it.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!((it.mesh.services[1].instances, it.seed, it.network.loss), (7, 9, 0.01));
+    let again = read(&it.text);
+    assert_eq!(format!("{:?}", again.mesh), format!("{:?}", it.mesh));
+    assert_eq!(again.network, it.network);
+}
+
+#[test]
+fn an_override_reaches_into_lists_and_makes_sections_that_are_missing() {
+    let text = "nodes: [{ name: n }]\nservices:\n  a: { endpoints: { get: { script: [ work: 1ms ] } } }\n";
+    let sets = ["services.a.endpoints.get.script.0.work=7ms", "network.latency=3ms", "nodes.0.count=3"];
+    let it = with(text, &sets).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(it.mesh.nodes.len(), 3);
+    assert_eq!(it.network.latency, [meshsim_actor::Dist::Constant(Span::from_millis(3))]);
+}
+
+#[test]
+fn an_override_that_leads_nowhere_says_what_is_there() {
+    let wrong = [
+        ("services.goe.instances=4", "there is no `goe` here", "did you mean `geo`?"),
+        ("servces.geo.instances=4", "an experiment has no `servces`", "did you mean `services`?"),
+        ("services.geo.instnaces=4", "a service has no `instnaces`", "did you mean `instances`?"),
+        ("services.geo.instances=many", "`many` is no whole number", "from 0 to 1000000"),
+        ("nodes.7.count=4", "`7` is no item of this list", "the list has 2 items: write 0 to 1"),
+        ("seed.x=4", "`seed` is a single value, `7`", "set it as a whole"),
+        ("seed=", "`seed` has no value", "write one"),
+        ("seed=[1", "this is not YAML", "bracket"),
+    ];
+    for (set, message, help) in wrong {
+        let problems = with(FORMAT, &[set]).unwrap_err();
+        assert!(
+            problems.contains(message) && problems.contains(help) && problems.contains("--set:1:"),
+            "{set}\n{problems}"
+        );
+    }
+    assert!(Override::parse("services").unwrap_err().to_string().contains("there is no `=`"));
+    assert!(Override::parse("a..b=1").unwrap_err().to_string().contains("a key is missing"));
+    assert!(Override::parse("=1").is_err() && Override::parse("a.\"b=1").is_err());
+}
+
+#[test]
+fn every_field_of_the_schema_has_a_description() {
+    fn walk(path: &str, value: &serde_json::Value, seen: &mut usize) {
+        match value {
+            serde_json::Value::Object(map) => {
+                if let Some(serde_json::Value::Object(properties)) = map.get("properties") {
+                    for (key, property) in properties {
+                        *seen += 1;
+                        let description = property["description"].as_str().unwrap_or_default();
+                        assert!(
+                            description.len() > 3 && description.ends_with(['.', '`']),
+                            "{path}.{key}: {description:?}"
+                        );
+                    }
+                }
+                map.iter().for_each(|(key, value)| walk(&format!("{path}.{key}"), value, seen));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| walk(path, item, seen)),
+            _ => {}
+        }
+    }
+    let mut seen = 0;
+    let schema = schema();
+    walk("", &schema, &mut seen);
+    assert!(seen > 120, "{seen}");
+    assert_eq!(schema["required"], serde_json::json!(["nodes", "services"]));
+}
+
+#[test]
+fn every_reference_of_the_schema_leads_somewhere() {
+    fn walk(value: &serde_json::Value, root: &serde_json::Value) {
+        if let Some(reference) = value["$ref"].as_str() {
+            assert!(root.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+        match value {
+            serde_json::Value::Object(map) => map.values().for_each(|value| walk(value, root)),
+            serde_json::Value::Array(items) => items.iter().for_each(|value| walk(value, root)),
+            _ => {}
+        }
+    }
+    let schema = schema();
+    walk(&schema, &schema);
+}
+
+#[test]
+fn an_update_by_strategy_takes_what_belongs_to_it() {
+    let it = read(FORMAT);
+    let strategies = it.mesh.operations.iter().filter_map(|operation| match &operation.change {
+        Change::Update { strategy, .. } => Some(strategy.clone()),
+        _ => None,
+    });
+    let strategies: Vec<Strategy> = strategies.collect();
+    assert_eq!(strategies[0], Strategy::Bernoulli);
+    assert_eq!(strategies[1], Strategy::Canary { weights: [0.05, 0.5, 1.0].into() });
+    assert_eq!(strategies[2], Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 });
+}
+
+#[test]
+fn the_findings_are_plain_data() {
+    let findings = check(&read(FORMAT));
+    let json = serde_json::to_value(&findings).unwrap();
+    assert_eq!(json["size"]["services"], 4);
+    assert!(findings.edges.iter().any(|edge| edge.from == "frontend" && edge.to == "geo"));
+}
