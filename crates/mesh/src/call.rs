@@ -138,13 +138,7 @@ impl<Owner: Copy> Caller<Owner> {
     }
 
     /// A new view came: tries at nodes that went down since they were sent are lost.
-    pub fn view_changed(
-        &mut self,
-        old: &View,
-        mesh: &Mesh,
-        view: &View,
-        cx: &mut MeshCx<'_>,
-    ) -> Vec<Ended<Owner>> {
+    pub fn view_changed(&mut self, old: &View, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Vec<Ended<Owner>> {
         if view.fallen == old.fallen {
             return Vec::new();
         }

@@ -64,8 +64,7 @@ mod tests {
     fn round_robin_goes_in_turn_and_random_reaches_all_alike() {
         let peers = [Peer::default(); 4];
         let (mut turn, mut rng) = (0, Rng::stream(1, "x"));
-        let picks: Vec<usize> =
-            (0..6).map(|_| pick(&Balancer::RoundRobin, &peers, &mut turn, &mut rng)).collect();
+        let picks: Vec<usize> = (0..6).map(|_| pick(&Balancer::RoundRobin, &peers, &mut turn, &mut rng)).collect();
         assert_eq!(picks, [0, 1, 2, 3, 0, 1]);
         let mut counts = [0_u32; 4];
         (0..40_000).for_each(|_| counts[pick(&Balancer::Random, &peers, &mut turn, &mut rng)] += 1);

@@ -85,7 +85,8 @@ mod tests {
     use super::*;
 
     fn plan(process: Process, stages: &[(u64, f64, f64)]) -> Vec<f64> {
-        let stages = stages.iter().map(|(secs, from, to)| Stage { length: Span::from_secs(*secs), from: *from, to: *to });
+        let stages =
+            stages.iter().map(|(secs, from, to)| Stage { length: Span::from_secs(*secs), from: *from, to: *to });
         let arrivals = Arrivals::Rate { process, stages: stages.collect() };
         let (mut plan, mut rng) = (Plan::default(), Rng::stream(1, "plan"));
         std::iter::from_fn(|| plan.next(&arrivals, &mut rng)).map(Span::secs).collect()

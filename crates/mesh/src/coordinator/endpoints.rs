@@ -74,7 +74,11 @@ impl Endpoints {
         for (service, dirty) in self.dirty.iter_mut().enumerate() {
             if std::mem::take(dirty) {
                 let instances = self.ready[service].iter().flat_map(|(node, ready)| {
-                    ready.iter().map(|(ordinal, version)| Instance { node: *node, ordinal: *ordinal, version: *version })
+                    ready.iter().map(|(ordinal, version)| Instance {
+                        node: *node,
+                        ordinal: *ordinal,
+                        version: *version,
+                    })
                 });
                 view.services[service] = instances.collect();
             }

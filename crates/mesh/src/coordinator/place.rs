@@ -44,8 +44,7 @@ impl Machine {
 
 impl Machines {
     pub(super) fn new(mesh: &Mesh) -> Self {
-        let machine =
-            |cores: f64| Machine { alive: true, cores: milli(cores), reserved: 0, instances: 0 };
+        let machine = |cores: f64| Machine { alive: true, cores: milli(cores), reserved: 0, instances: 0 };
         Machines(mesh.nodes.iter().map(|node| machine(node.cores)).collect())
     }
 

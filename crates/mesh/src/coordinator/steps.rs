@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::place::Placed;
 use super::Coordinator;
+use super::place::Placed;
 use crate::actors::MeshCx;
 use crate::measure::{StepHistory, Verb};
 use crate::message::{Ack, Decision, Msg, Order, ServiceSnapshot, Share, Snapshot, Tick};
@@ -83,8 +83,7 @@ impl Coordinator {
         let state = &mut self.services[service.index()];
         let wanted = &state.wanted;
         state.generation += 1;
-        state.placed =
-            self.machines.place(self.mesh.control.placement, spec.cpu, &wanted.versions, &state.placed);
+        state.placed = self.machines.place(self.mesh.control.placement, spec.cpu, &wanted.versions, &state.placed);
         let instances = wanted.instances();
         let placed = state.placed.iter().map(|(_, share)| total(share)).sum::<u32>();
 

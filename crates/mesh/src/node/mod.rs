@@ -128,12 +128,7 @@ impl Node {
     fn is_for_others(&self, msg: &Msg) -> bool {
         matches!(
             msg,
-            Msg::Ack(_)
-                | Msg::Need { .. }
-                | Msg::Refuse { .. }
-                | Msg::Hello(_)
-                | Msg::Heartbeat(_)
-                | Msg::Report(_)
+            Msg::Ack(_) | Msg::Need { .. } | Msg::Refuse { .. } | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Report(_)
         )
     }
 

@@ -196,9 +196,9 @@ impl Node {
                 Instruction::Work(dist) => (dist.sample(cx.rng()), true),
                 Instruction::Sleep(dist) => (dist.sample(cx.rng()), false),
                 Instruction::Call(call) => {
-                    let repeats = *frame.repeats.get_or_insert_with(|| {
-                        if cx.rng().chance(call.probability) { call.count } else { 0 }
-                    });
+                    let repeats = *frame
+                        .repeats
+                        .get_or_insert_with(|| if cx.rng().chance(call.probability) { call.count } else { 0 });
                     if repeats == 0 {
                         (frame.pc, frame.repeats) = (frame.pc + 1, None);
                         continue;

@@ -53,7 +53,9 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     match (arrived, moved) {
         (true, true) => Turn::Last,
         (true, false) => Turn::Reached,
-        (false, _) if extend.feedback == Feedback::Observed && step == 0.0 && seen == commanded => Turn::Stuck(target - commanded),
+        (false, _) if extend.feedback == Feedback::Observed && step == 0.0 && seen == commanded => {
+            Turn::Stuck(target - commanded)
+        }
         (false, _) => Turn::Step,
     }
 }
@@ -103,9 +105,9 @@ mod tests {
         for (rounding, row) in table {
             for (rate, (stop, steps)) in [0.1, 0.2, 0.3, 0.5].into_iter().zip(row) {
                 let (course, end) = run(0, 1000, rate, rounding);
-                println!("{rounding:?} {rate}: {} after {} steps, {end:?}", course.last().unwrap(), course.len());
-                assert_eq!(*course.last().unwrap(), stop, "{rounding:?} {rate}");
-                let _ = steps;
+                assert_eq!((course.last(), course.len()), (Some(&stop), steps), "{rounding:?} {rate}");
+                let reached = if stop == 1000 { Turn::Last } else { Turn::Stuck(f64::from(1000 - stop)) };
+                assert_eq!(end, reached, "{rounding:?} {rate}");
             }
         }
     }

@@ -74,9 +74,12 @@ pub fn turn(
     match change {
         Change::Deploy => deploy::turn(service, wanted),
         Change::Undeploy => undeploy::turn(wanted),
-        Change::Extend { to, rate, rounding, feedback } => {
-            extend::turn(extend::Extend { to: *to, rate: *rate, rounding: *rounding, feedback: *feedback }, wanted, observed, rng)
-        }
+        Change::Extend { to, rate, rounding, feedback } => extend::turn(
+            extend::Extend { to: *to, rate: *rate, rounding: *rounding, feedback: *feedback },
+            wanted,
+            observed,
+            rng,
+        ),
         Change::Scale { by } => scale::turn(*by, service, wanted),
         Change::Update { to, rate, strategy } => update::turn(*to, *rate, strategy, k, wanted, observed, rng),
     }

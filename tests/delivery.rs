@@ -1,0 +1,229 @@
+//! A step is applied exactly once, whatever the network and the machines do.
+//!
+//! Every run here is watched from outside: a recorder sees each step applied and each reboot, and says so if a node
+//! applies a step twice in one life of its disk, or out of order.
+
+use std::collections::BTreeMap;
+
+use meshsim_actor::{ActorId, Dist, Power, Recorder, Rng, Span, Time, What};
+use meshsim_fault::{ActorSet, Crash, Cut, Duplicate, Fault, Kind, Link, Loss, Partition, Pause, Reorder, Wipe};
+use meshsim_mesh::model::{Change, Feedback, Rounding, Strategy};
+use meshsim_mesh::{Msg, Tick};
+use meshsim_tests::{Lab, Ran, extend, service, times};
+
+const NODES: usize = 5;
+
+/// When all faults are over, and when all must be well again.
+const HEALED: f64 = 60.0;
+const SETTLED: f64 = 110.0;
+
+/// Watches what nodes apply.
+#[derive(Default)]
+struct Watcher {
+    /// The last step that each disk holds.
+    applied: BTreeMap<ActorId, u64>,
+    wrong: Vec<String>,
+    /// What happened, by kind, so that a campaign can say that it saw everything.
+    seen: BTreeMap<&'static str, u64>,
+    /// Highest step sent to each node, to tell a repetition.
+    delivered: BTreeMap<ActorId, u64>,
+}
+
+impl Recorder<Msg, Tick> for Watcher {
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+        let applied = self.applied.entry(actor).or_default();
+        match what {
+            What::Note(note) if note.what == "apply" => {
+                if note.value != *applied + 1 {
+                    self.wrong.push(format!("{at}: {actor} applied step {} after {applied}", note.value));
+                }
+                *applied = note.value;
+                *self.seen.entry("apply").or_default() += 1;
+            }
+            What::Note(note) if note.what == "snapshot" => {
+                if note.value <= *applied {
+                    self.wrong.push(format!("{at}: {actor} went back from {applied} to {}", note.value));
+                }
+                *applied = note.value;
+                *self.seen.entry("snapshot").or_default() += 1;
+            }
+            What::Note(note) => *self.seen.entry(note.what).or_default() += 1,
+            What::Power(Power::Wipe) => {
+                *applied = 0;
+                *self.seen.entry("wipe").or_default() += 1;
+            }
+            What::Power(Power::Crash) => *self.seen.entry("crash").or_default() += 1,
+            What::Deliver(envelope) => match &envelope.msg {
+                Msg::Steps(orders) => {
+                    let delivered = self.delivered.entry(actor).or_default();
+                    for order in orders {
+                        if order.decision.n <= *applied {
+                            *self.seen.entry("duplicate after apply").or_default() += 1;
+                        }
+                        *delivered = (*delivered).max(order.decision.n);
+                    }
+                }
+                Msg::Need { .. } => *self.seen.entry("gap").or_default() += 1,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+fn secs(s: f64) -> Time {
+    Time::ZERO + Span::from_secs_f64(s)
+}
+
+/// A hundred steps and more on two services, while things go wrong: enough for a wiped node to need a snapshot.
+fn lab(seed: u64) -> Lab {
+    Lab::nodes(NODES)
+        .seed(seed)
+        .latency(Dist::Exponential { at_least: Span::from_millis(1), mean: Span::from_millis(20) })
+        .service(times(10, service("a", vec![])))
+        .service(times(20, service("b", vec![])))
+        .operation(2.0, 0, extend(40, 0.3, Rounding::Away), 1.5, None)
+        .operation(5.0, 1, Change::Update { to: 2, rate: 0.4, strategy: Strategy::Bernoulli }, 2.0, None)
+        .operation(8.0, 1, Change::Scale { by: 2.0 }, 3.0, Some(4))
+        .operation(20.0, 1, Change::Scale { by: 1.01 }, 0.3, Some(90))
+        .operation(25.0, 0, Change::Undeploy, 1.0, None)
+        .operation(30.0, 0, Change::Deploy, 1.0, None)
+        .operation(
+            31.0,
+            1,
+            Change::Extend { to: 50, rate: 0.3, rounding: Rounding::Carry, feedback: Feedback::Observed },
+            2.0,
+            Some(8),
+        )
+}
+
+fn some(actors: &[u32]) -> ActorSet {
+    actors.iter().map(|actor| ActorId(*actor)).collect()
+}
+
+/// Six faults drawn from the seed, all over by [`HEALED`].
+fn with_faults(mut lab: Lab, seed: u64) -> Lab {
+    let mut rng = Rng::stream(seed, "faults");
+    for _ in 0..6 {
+        let at = 50.0 * rng.unit();
+        let until = (at + 0.5 + 9.0 * rng.unit()).min(HEALED);
+        let nodes = NODES as u32;
+        let node = 1 + rng.below(nodes);
+        let kind: Kind = match rng.below(8) {
+            0 => Loss { on: Link::all(), probability: 0.1 + 0.4 * rng.unit() }.into(),
+            1 => Duplicate { on: Link::all(), probability: 0.3, lag: Dist::Constant(Span::from_millis(300)) }.into(),
+            2 => Reorder { on: Link::all(), probability: 0.4, within: Span::from_secs(1) }.into(),
+            3 => Crash { actors: some(&[node]) }.into(),
+            4 => Wipe { actors: some(&[node]) }.into(),
+            5 => Pause { actors: some(&[node]) }.into(),
+            6 => Crash { actors: some(&[0]) }.into(),
+            _ => {
+                let rest: Vec<u32> = (0..=nodes).filter(|actor| *actor != node).collect();
+                let cut = if rng.chance(0.5) {
+                    Cut::Islands(vec![some(&[node]), some(&rest)])
+                } else {
+                    Cut::Links(vec![Link::one_way(some(&[node]), some(&rest))])
+                };
+                Partition { cut, hold: rng.chance(0.3) }.into()
+            }
+        };
+        lab = lab.fault(Fault::new(secs(at), secs(until), kind));
+    }
+    lab
+}
+
+/// After healing: every node has the last step and its digest, and the instances that were decided for it.
+fn expect_agreement<R: Recorder<Msg, Tick>>(ran: &Ran<R>, what: &str) {
+    let wanted = ran.coordinator().state();
+    assert_eq!(ran.coordinator().dead(), [], "{what}: nobody is dead any more");
+    for node in 0..NODES {
+        let state = ran.node(node).state();
+        assert_eq!((state.applied, state.digest), (wanted.steps, wanted.digest), "{what}: node {node}");
+        for (id, service) in wanted.services.iter().enumerate() {
+            let placed = service.placed.iter().find(|(n, _)| *n == node as u32);
+            let decided: u32 = placed.map_or(0, |(_, share)| share.iter().map(|(_, count)| count).sum());
+            assert_eq!(ran.instances_on(node, id as u16), decided, "{what}: {} on node {node}", service.service);
+        }
+    }
+    for history in ran.coordinator().history() {
+        for step in &history.steps {
+            assert!(step.settled.is_some(), "{what}: step {} of {:?} settled", step.n, history.verb);
+        }
+    }
+}
+
+#[test]
+fn without_faults_every_node_applies_every_step_with_one_message_and_one_acknowledgement() {
+    let ran = lab(1).latency(Dist::Constant(Span::from_millis(5))).run_with(SETTLED, Watcher::default());
+    expect_agreement(&ran, "calm");
+    for history in ran.coordinator().history() {
+        for step in &history.steps {
+            assert_eq!((step.sent, step.resent, step.acks), (5, 0, 5), "step {} of {:?}", step.n, history.verb);
+        }
+    }
+    let watcher = ran.sim.recorder();
+    assert_eq!((&watcher.wrong[..], watcher.seen.get("gap")), (&[][..], None));
+}
+
+#[test]
+fn a_campaign_of_faults_never_makes_a_node_apply_a_step_twice_and_all_agree_after_healing() {
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..150 {
+        let ran = with_faults(lab(seed), seed).run_with(SETTLED, Watcher::default());
+        let watcher = ran.sim.recorder();
+        assert_eq!(watcher.wrong, Vec::<String>::new(), "seed {seed}");
+        expect_agreement(&ran, &format!("seed {seed}"));
+        let counts = ran.sim.counts();
+        let in_flight = ran.sim.in_flight();
+        let accounted = counts.delivered + counts.lost() + counts.held + in_flight;
+        assert_eq!(counts.sent + counts.duplicated, accounted, "seed {seed}: every message is accounted for");
+        watcher.seen.iter().for_each(|(kind, n)| *seen.entry(kind).or_default() += n);
+    }
+    println!("{seen:?}");
+    for rare in ["gap", "duplicate after apply", "snapshot", "wipe", "crash", "dead", "alive"] {
+        assert!(seen.contains_key(rare), "the campaign never saw: {rare}");
+    }
+}
+
+#[test]
+fn the_instances_of_a_dead_node_are_placed_elsewhere_and_it_takes_its_part_when_it_is_back() {
+    let mut lab = lab(3).fault(Fault::new(secs(40.0), secs(60.0), Crash { actors: some(&[2]) }));
+    lab.mesh.operations.truncate(2);
+    let mut ran = lab.start(Watcher::default());
+    ran.run_until(39.0);
+    assert_eq!((ran.instances_on(1, 0), ran.instances(0)), (2, 10));
+    ran.run_until(59.0);
+    let alive: u32 = [0, 2, 3, 4].map(|node| ran.instances_on(node, 0)).iter().sum();
+    assert_eq!((alive, ran.coordinator().dead()), (10, vec![ActorId(2)]));
+    ran.run_until(SETTLED);
+    expect_agreement(&ran, "back");
+    assert_eq!((ran.instances_on(1, 0), ran.instances(0)), (0, 10), "what has moved stays where it is");
+}
+
+#[test]
+fn an_isolated_node_keeps_its_last_good_state_until_the_partition_heals() {
+    let cut = Cut::Islands(vec![some(&[2]), some(&[0, 1, 3, 4, 5])]);
+    let mut lab = lab(4).fault(Fault::new(secs(40.0), secs(60.0), Partition { cut, hold: false }));
+    lab.mesh.operations.truncate(2);
+    let mut ran = lab.start(Watcher::default());
+    ran.run_until(59.0);
+    assert_eq!(ran.instances_on(1, 0), 2, "it knows of nothing");
+    ran.run_until(SETTLED);
+    expect_agreement(&ran, "healed");
+    assert_eq!(ran.instances(0), 10);
+}
+
+#[test]
+fn messages_of_a_step_stay_within_nodes_times_retries() {
+    for seed in 0..20 {
+        let lossy = Loss { on: Link::all(), probability: 0.3 };
+        let lab = lab(seed).fault(Fault::new(secs(0.0), secs(HEALED), lossy));
+        let ran = lab.run_with(SETTLED, Watcher::default());
+        expect_agreement(&ran, "lossy");
+        for history in ran.coordinator().history() {
+            for step in &history.steps {
+                assert!(step.sent + step.resent <= NODES as u64 * 16, "seed {seed}: {step:?}");
+            }
+        }
+    }
+}

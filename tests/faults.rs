@@ -1,0 +1,128 @@
+//! What faults do to requests, and that they are always taken back.
+
+use meshsim_actor::{ActorId, Dist, Span, Time};
+use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, Latency, Link, Loss, Partition, Pause, Slow};
+use meshsim_mesh::measure::{Failure, Tally, Window};
+use meshsim_mesh::model::{CallPolicy, Load, Service, Step};
+use meshsim_tests::{Lab, load, service, times};
+
+fn secs(s: u64) -> Time {
+    Time::ZERO + Span::from_secs(s)
+}
+
+fn some(actors: &[u32]) -> ActorSet {
+    actors.iter().map(|actor| ActorId(*actor)).collect()
+}
+
+/// Two nodes, one service with an instance on each that works 10 ms, 100 requests a second from second 1 to 41 with a
+/// timeout of a second; node-1 is actor 2, the client actor 3. The window is a second.
+fn lab() -> Lab {
+    let work = vec![Step::Work(Dist::Constant(Span::from_millis(10)))];
+    let served = Service { capacity: 8.0, ..times(2, service("s", work)) };
+    let policy = CallPolicy { timeout: Some(Span::from_secs(1)), ..CallPolicy::default() };
+    Lab::nodes(2).latency(Dist::Constant(Span::from_millis(1))).service(served).load(Load {
+        policy,
+        window: Span::from_secs(1),
+        ..load(0, 100.0, 40.0)
+    })
+}
+
+fn during(kind: impl Into<Kind>) -> Tally {
+    let ran = lab().fault(Fault::new(secs(11), secs(21), kind)).run(50.0);
+    ran.client(0).tallies()[0].clone()
+}
+
+fn failed(windows: &[Window]) -> u64 {
+    windows.iter().map(|window| window.failed).sum()
+}
+
+fn slowest(windows: &[Window]) -> f64 {
+    windows.iter().map(|window| window.latency_max_ns as f64 / 1e9).fold(0.0, f64::max)
+}
+
+/// Nothing is wrong before the fault, nor from two seconds after it on.
+fn expect_taken_back(tally: &Tally) {
+    assert_eq!((failed(&tally.windows[..9]), failed(&tally.windows[22..])), (0, 0));
+    let (before, after) = (slowest(&tally.windows[..9]), slowest(&tally.windows[23..]));
+    assert!((before - 0.012).abs() < 1e-9 && (after - 0.012).abs() < 1e-9, "{before} {after}");
+}
+
+#[test]
+fn a_crash_loses_what_was_under_way_until_the_callers_are_told() {
+    let tally = during(Crash { actors: some(&[2]) });
+    let (lost, timeout) = (tally.failed.of(Failure::Lost), tally.failed.of(Failure::Timeout));
+    // Least request soon avoids the node where requests hang; those that hang when the callers are told are lost.
+    assert!(timeout > 30 && lost > 10, "timeout {timeout}, lost {lost}");
+    assert_eq!(tally.failed.total(), timeout + lost);
+    assert_eq!(failed(&tally.windows[15..]), 0, "the other node serves them all");
+    expect_taken_back(&tally);
+}
+
+#[test]
+fn a_pause_delays_what_waits_and_loses_nothing_that_the_timeout_allows() {
+    let ran =
+        lab().fault(Fault::new(secs(11), secs(11) + Span::from_millis(500), Pause { actors: some(&[2]) })).run(50.0);
+    let tally = &ran.client(0).tallies()[0];
+    assert_eq!((tally.failed.total(), tally.done), (0, tally.offered));
+    let slowest = slowest(&tally.windows);
+    assert!(slowest > 0.4 && slowest < 0.7, "{slowest}");
+}
+
+#[test]
+fn a_slow_node_takes_longer_for_its_work_alone() {
+    let tally = during(Slow { actors: some(&[1, 2]), factor: 0.25 });
+    assert_eq!(tally.failed.total(), 0);
+    let slow = &tally.windows[11..19];
+    assert!((slowest(slow) - 0.042).abs() < 1e-9, "4 x 10 ms and a round trip: {}", slowest(slow));
+    expect_taken_back(&tally);
+}
+
+#[test]
+fn added_latency_is_added_in_both_directions_of_the_link() {
+    let added = Dist::Constant(Span::from_millis(20));
+    let tally = during(Latency { on: Link::between(some(&[3]), some(&[1, 2])), added });
+    assert!((slowest(&tally.windows[11..19]) - 0.052).abs() < 1e-9);
+    expect_taken_back(&tally);
+}
+
+#[test]
+fn lost_messages_time_out_in_proportion() {
+    let tally = during(Loss { on: Link::between(some(&[3]), some(&[1, 2])), probability: 0.1 });
+    let share = tally.failed.of(Failure::Timeout) as f64 / 1000.0;
+    assert!((share - 0.19).abs() < 0.05, "1 - 0.9^2 of a thousand: {share}");
+    expect_taken_back(&tally);
+}
+
+#[test]
+fn retries_hide_a_loss_of_messages() {
+    let on = Link::between(some(&[3]), some(&[1, 2]));
+    let mut lab = lab().fault(Fault::new(secs(11), secs(21), Loss { on, probability: 0.1 }));
+    let policy = &mut lab.mesh.loads[0].policy;
+    (policy.timeout, policy.retries, policy.retry.budget) = (Some(Span::from_millis(100)), 5, 1.0);
+    let ran = lab.run(50.0);
+    let tally = &ran.client(0).tallies()[0];
+    assert!(tally.retries > 150 && tally.failed.total() <= 5, "{} retries, {:?}", tally.retries, tally.failed);
+}
+
+#[test]
+fn a_partition_between_client_and_node_is_felt_only_there() {
+    let cut = Cut::Islands(vec![some(&[3]), some(&[2])]);
+    let tally = during(Partition { cut, hold: false });
+    // Least request: what hangs at one node drives the rest to the other.
+    assert!(tally.failed.of(Failure::Timeout) > 20, "{:?}", tally.failed);
+    expect_taken_back(&tally);
+}
+
+#[test]
+fn a_probability_of_zero_is_exactly_nothing() {
+    let calm = format!("{:?}", lab().run(50.0).client(0).tallies());
+    for kind in [
+        Kind::from(Loss { on: Link::all(), probability: 0.0 }),
+        Kind::from(Slow { actors: some(&[1, 2]), factor: 1.0 }),
+        Kind::from(Latency { on: Link::all(), added: Dist::Constant(Span::ZERO) }),
+    ] {
+        let name = kind.name();
+        let ran = lab().fault(Fault::new(secs(11), secs(21), kind)).run(50.0);
+        assert_eq!(format!("{:?}", ran.client(0).tallies()), calm, "{name}");
+    }
+}

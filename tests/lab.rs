@@ -1,0 +1,227 @@
+//! A bench to put small meshes on: built in code, run in virtual time, read afterwards.
+
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Dist, Recorder, Span, Time};
+use meshsim_fault::{Fault, Network, NetworkSpec};
+use meshsim_mesh::client::Client;
+use meshsim_mesh::coordinator::Coordinator;
+use meshsim_mesh::measure::OperationHistory;
+use meshsim_mesh::model::{
+    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec,
+    Operation, Process, Rounding, Service, ServiceId, Step, Target,
+};
+use meshsim_mesh::node::Node;
+use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};
+use meshsim_sim::Sim;
+
+/// A mesh and the network that it lies in, before the run.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    /// What it is made of.
+    pub mesh: Mesh,
+    /// What lies between.
+    pub network: NetworkSpec,
+    /// What all randomness comes from.
+    pub seed: u64,
+}
+
+/// A run that has ended.
+pub struct Ran<R = ()> {
+    /// The host, with all actors.
+    pub sim: Sim<MeshActor, R>,
+    mesh: Arc<Mesh>,
+}
+
+impl Lab {
+    /// As many nodes of 1,000 cores, no service, and a network without delay.
+    pub fn nodes(count: usize) -> Self {
+        let node = |i| NodeSpec { name: format!("node-{i}"), cores: 1000.0, zone: 0 };
+        let mesh = Mesh { zones: vec!["here".into()], nodes: (0..count).map(node).collect(), ..Mesh::default() };
+        Lab { mesh, network: NetworkSpec::constant(1, Span::ZERO), seed: 1 }
+    }
+
+    /// Another seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self.network.seed = seed;
+        self
+    }
+
+    /// Every message takes this long.
+    pub fn latency(mut self, latency: Dist) -> Self {
+        self.network.latency = vec![latency];
+        self
+    }
+
+    /// Something goes wrong.
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.network.faults.push(fault);
+        self
+    }
+
+    /// Another way to keep in touch.
+    pub fn control(mut self, change: impl FnOnce(&mut Control)) -> Self {
+        change(&mut self.mesh.control);
+        self
+    }
+
+    /// One more service; it is deployed at the start. See [`service`].
+    pub fn service(mut self, service: Service) -> Self {
+        let id = ServiceId(self.mesh.services.len() as u16);
+        self.mesh.services.push(service);
+        self.operation(0.0, id.0, Change::Deploy, 1.0, None)
+    }
+
+    /// One more operation: at so many seconds, on that service, a step every so many seconds.
+    pub fn operation(mut self, at: f64, service: u16, change: Change, every: f64, times: Option<u32>) -> Self {
+        self.mesh.operations.push(Operation {
+            at: Time::ZERO + Span::from_secs_f64(at),
+            service: ServiceId(service),
+            change,
+            every: Span::from_secs_f64(every),
+            times,
+        });
+        self.mesh.operations.sort_by_key(|operation| operation.at);
+        self
+    }
+
+    /// One more load, on the first endpoint of that service. See [`load`].
+    pub fn load(mut self, load: Load) -> Self {
+        self.mesh.loads.push(load);
+        self
+    }
+
+    /// Runs it for so many seconds.
+    pub fn run(self, secs: f64) -> Ran {
+        self.run_with(secs, ())
+    }
+
+    /// Runs it and writes it down.
+    pub fn run_with<R: Recorder<Msg, Tick>>(self, secs: f64, recorder: R) -> Ran<R> {
+        let mut ran = self.start(recorder);
+        ran.run_until(secs);
+        ran
+    }
+
+    /// Puts it on the bench without running it.
+    pub fn start<R: Recorder<Msg, Tick>>(self, recorder: R) -> Ran<R> {
+        let mesh = Arc::new(self.mesh);
+        let network = Network::new(self.network).expect("the lab's network is valid");
+        let mut sim = Sim::with_recorder(self.seed, network, recorder);
+        for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
+            sim.add(actor, mesh.actor_name(ActorId(i as u32)));
+        }
+        Ran { sim, mesh }
+    }
+}
+
+impl<R: Recorder<Msg, Tick>> Ran<R> {
+    /// Goes on until so many seconds after the start.
+    pub fn run_until(&mut self, secs: f64) {
+        self.sim.run_until(Time::ZERO + Span::from_secs_f64(secs));
+    }
+
+    /// The coordinator.
+    pub fn coordinator(&self) -> &Coordinator {
+        self.sim.actor(ActorId(0)).coordinator().expect("actor 0 is the coordinator")
+    }
+
+    /// A node.
+    pub fn node(&self, index: usize) -> &Node {
+        self.sim.actor(self.mesh.node_actor(index)).node().expect("nodes follow the coordinator")
+    }
+
+    /// The client of a load.
+    pub fn client(&self, load: usize) -> &Client {
+        self.sim.actor(self.mesh.client_actor(load)).client().expect("clients follow the nodes")
+    }
+
+    /// What became of an operation of the mesh.
+    pub fn history(&self, operation: usize) -> &OperationHistory {
+        let of = |history: &&OperationHistory| history.operation == Some(operation);
+        self.coordinator().history().iter().find(of).expect("the operation has begun")
+    }
+
+    /// S after each step of an operation, as the recurrence has it.
+    pub fn course(&self, operation: usize) -> Vec<f64> {
+        self.history(operation).steps.iter().map(|step| step.s).collect()
+    }
+
+    /// Instances of a service that nodes have, over all nodes and versions.
+    pub fn instances(&self, service: u16) -> u32 {
+        (0..self.mesh.nodes.len()).map(|node| self.instances_on(node, service)).sum()
+    }
+
+    /// Instances of a service that one node has.
+    pub fn instances_on(&self, node: usize, service: u16) -> u32 {
+        let state = self.node(node).state();
+        let hosted = state.services.iter().find(|hosted| hosted.service == ServiceId(service));
+        hosted.map_or(0, |hosted| hosted.instances.len() as u32)
+    }
+}
+
+/// A service with one endpoint that runs `script`: one instance at once ready, one slot, an endless queue.
+pub fn service(name: &str, script: Vec<Step>) -> Service {
+    Service {
+        name: name.into(),
+        instances: 1,
+        capacity: 1.0,
+        capacity_min: 0.0,
+        capacity_max: 1e9,
+        version: 1,
+        cpu: 0.0,
+        start_delay: Span::ZERO,
+        drain_delay: Span::from_secs(1),
+        queue: u32::MAX,
+        balancer: Balancer::LeastRequest,
+        endpoints: vec!["work".into()],
+        behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
+    }
+}
+
+/// So many instances of it.
+pub fn times(instances: u32, service: Service) -> Service {
+    Service { instances, ..service }
+}
+
+/// Exponential work of this mean in seconds.
+pub fn exponential(mean: f64) -> Step {
+    Step::Work(Dist::Exponential { at_least: Span::ZERO, mean: Span::from_secs_f64(mean) })
+}
+
+/// A call of another service that waits for ever.
+pub fn call(service: u16) -> Step {
+    Step::Call(Call {
+        service: ServiceId(service),
+        endpoint: EndpointId(0),
+        probability: 1.0,
+        count: 1,
+        request_bytes: 1024,
+        optional: false,
+        policy: CallPolicy { timeout: None, ..CallPolicy::default() },
+    })
+}
+
+/// Poisson load on a service from the first second on, for so many seconds, with a window of a 25th of that.
+///
+/// By then all instances of a small mesh are known to the client.
+pub fn load(service: u16, per_second: f64, secs: f64) -> Load {
+    Load {
+        name: "load".into(),
+        zone: 0,
+        start: Time::ZERO + Span::from_secs(1),
+        end: Time::ZERO + Span::from_secs(1) + Span::from_secs_f64(secs),
+        arrivals: Arrivals::steady(Process::Poisson, per_second),
+        mix: vec![Target { service: ServiceId(service), endpoint: EndpointId(0), weight: 1.0, request_bytes: 1024 }],
+        policy: CallPolicy { timeout: None, ..CallPolicy::default() },
+        deadline: None,
+        warmup: Span::ZERO,
+        window: Span::from_secs_f64(secs / 25.0),
+    }
+}
+
+/// An extend from what the coordinator has decided.
+pub fn extend(to: u32, rate: f64, rounding: Rounding) -> Change {
+    Change::Extend { to, rate, rounding, feedback: Feedback::Commanded }
+}

@@ -1,0 +1,169 @@
+//! The three recurrences, out of real runs with messages: closed forms, rounding, feedback that comes late.
+
+use meshsim_actor::{Dist, Span};
+use meshsim_mesh::measure::Ending;
+use meshsim_mesh::model::{Change, Feedback, Rounding, Strategy};
+use meshsim_tests::{Lab, extend, service, times};
+
+fn near(got: f64, wanted: f64, what: &str) {
+    assert!((got - wanted).abs() < 5e-7, "{what}: {got}, not {wanted}");
+}
+
+/// Three nodes one millisecond apart and one service of `n` instances.
+fn lab(n: u32) -> Lab {
+    Lab::nodes(3).latency(Dist::Constant(Span::from_millis(1))).service(times(n, service("s", vec![])))
+}
+
+#[test]
+fn extend_follows_its_closed_form() {
+    // a, S_10, and the first steps with an error below 1 and 0.5.
+    let table = [
+        (0.1, 68.618_940, 43, 50),
+        (0.2, 90.336_324, 21, 24),
+        (0.3, 97.457_723, 13, 15),
+        (0.5, 99.912_109, 7, 8),
+        (1.5, 99.912_109, 7, 8),
+    ];
+    // A hundred times as many as in the table, because a run is done when its whole instances are the target.
+    for (rate, s10, below_1, below_half) in table {
+        let ran = lab(1000).operation(1.0, 0, extend(10_000, rate, Rounding::Carry), 1.0, None).run(120.0);
+        let course: Vec<f64> = ran.course(1).iter().map(|s| s / 100.0).collect();
+        near(course[9], s10, "S_10");
+        for (i, s) in course.iter().enumerate() {
+            near(*s, 100.0 - (1.0 - rate).powi(i as i32 + 1) * 90.0, "S_n");
+        }
+        let first = |eps: f64| course.iter().position(|s| (s - 100.0).abs() < eps).map(|i| i + 1);
+        assert_eq!((first(1.0), first(0.5)), (Some(below_1), Some(below_half)), "a = {rate}");
+        assert_eq!((ran.instances(0), ran.history(1).ending), (10_000, Ending::Reached), "a = {rate}");
+    }
+}
+
+#[test]
+fn scale_and_update_follow_their_closed_forms() {
+    let ran = lab(1000)
+        .operation(1.0, 0, Change::Scale { by: 0.9 }, 1.0, Some(10))
+        .operation(1.0, 0, Change::Update { to: 2, rate: 0.3, strategy: Strategy::Batch }, 1.0, Some(10))
+        .run(20.0);
+    for (i, step) in ran.history(1).steps.iter().enumerate() {
+        near(step.c, 0.9f64.powi(i as i32 + 1), "C_n");
+    }
+    let steps = &ran.history(2).steps;
+    assert_eq!((ran.history(1).steps.len(), steps.len()), (10, 10));
+    for (i, step) in steps.iter().enumerate() {
+        near(step.v, 2.0 - 0.7f64.powi(i as i32 + 1), "V_n");
+        assert!((step.v_mean - step.v).abs() < 0.01, "whole versions follow: {} {}", step.v_mean, step.v);
+    }
+}
+
+#[test]
+fn each_rounding_stops_where_the_table_says_and_nodes_have_what_was_decided() {
+    let table = [
+        (Rounding::Away, [(1000, 50), (1000, 27), (1000, 18), (1000, 10)]),
+        (Rounding::Nearest, [(996, 50), (998, 27), (999, 18), (1000, 10)]),
+        (Rounding::Floor, [(991, 50), (996, 27), (997, 18), (999, 10)]),
+    ];
+    for (rounding, row) in table {
+        for (rate, (stop, steps)) in [0.1, 0.2, 0.3, 0.5].into_iter().zip(row) {
+            let ran = lab(0).operation(0.5, 0, extend(1000, rate, rounding), 0.1, None).run(10.0);
+            let ending =
+                if stop == 1000 { Ending::Reached } else { Ending::Stuck { residual: f64::from(1000 - stop) } };
+            assert_eq!(ran.history(1).steps.len(), steps, "{rounding:?} {rate}");
+            assert_eq!((ran.instances(0), ran.history(1).ending), (stop, ending), "{rounding:?} {rate}");
+        }
+    }
+}
+
+#[test]
+fn a_hundred_nodes_lose_nothing_to_rounding() {
+    // If every node rounded its own share the mesh would stop at 100.
+    let ran = Lab::nodes(100)
+        .service(times(0, service("s", vec![])))
+        .operation(0.5, 0, extend(1000, 0.1, Rounding::Floor), 0.1, None)
+        .run(10.0);
+    assert_eq!(ran.instances(0), 991);
+    assert!((0..100).all(|node| (9..=10).contains(&ran.instances_on(node, 0))), "and they are spread evenly");
+}
+
+#[test]
+fn stochastic_rounding_arrives_and_carry_stays_within_half() {
+    let ran = lab(0).operation(0.5, 0, extend(1000, 0.1, Rounding::Stochastic), 0.1, None).run(60.0);
+    assert_eq!((ran.instances(0), ran.history(1).ending), (1000, Ending::Reached));
+    let ran = lab(0).operation(0.5, 0, extend(1000, 0.1, Rounding::Carry), 0.1, None).run(60.0);
+    for step in &ran.history(1).steps {
+        assert!((step.s - f64::from(step.instances)).abs() <= 0.5, "{step:?}");
+    }
+}
+
+/// S over `steps` steps toward `to` when what nodes report is `delay` steps old: a round trip of a bit more than
+/// `delay` intervals.
+fn late(delay: u32, rate: f64, from: u32, to: u32, steps: u32) -> Vec<f64> {
+    let round_trip = if delay == 0 { 0.5 } else { f64::from(delay) + 0.5 };
+    let change = Change::Extend { to, rate, rounding: Rounding::Carry, feedback: Feedback::Observed };
+    let ran = Lab::nodes(2)
+        .latency(Dist::Constant(Span::from_secs_f64(round_trip / 2.0)))
+        // Patience above the round trip: nothing is lost here.
+        .control(|control| {
+            control.heartbeat = Span::from_secs(1000);
+            control.resend = Span::from_secs(100);
+        })
+        .service(times(from, service("s", vec![])))
+        .operation(20.0, 0, change, 1.0, Some(steps))
+        .run(21.0 + f64::from(steps));
+    ran.course(1)
+}
+
+#[test]
+fn late_reports_make_the_exact_period_of_six() {
+    assert_eq!(late(1, 1.0, 0, 100, 7), [100.0, 200.0, 200.0, 100.0, 0.0, 0.0, 100.0]);
+}
+
+#[test]
+fn late_reports_overshoot_as_computed() {
+    let course = late(1, 0.5, 0, 100, 12);
+    assert_eq!(course[..3], [50.0, 100.0, 125.0], "the peak is 125 at n = 3");
+    assert!(course.iter().all(|s| *s <= 125.0));
+}
+
+/// Large enough that whole instances do not matter, small enough for a test.
+const TARGET: u32 = 10_000;
+
+#[test]
+fn the_delay_table_has_a_stable_and_an_unstable_side() {
+    let table = [
+        (0, 2.0, 2.0),
+        (1, 1.0, 6.0),
+        (2, 0.618_034, 10.0),
+        (3, 0.445_042, 14.0),
+        (4, 0.347_296, 18.0),
+        (5, 0.284_630, 22.0),
+    ];
+    for (delay, bound, period) in table {
+        let steps = 30 * period as u32;
+        let amplitude = |rate: f64| {
+            let course = late(delay, rate, 9_000, TARGET, steps);
+            let swing = |part: &[f64]| part.iter().fold(0.0f64, |most, s| most.max((s - f64::from(TARGET)).abs()));
+            let window = 3 * period as usize;
+            (swing(&course[window..2 * window]), swing(&course[course.len() - window..]), course)
+        };
+        let (early, late_on, _) = amplitude(bound * 0.97);
+        assert!(late_on < early / 2.0, "d = {delay} below the bound: {early} -> {late_on}");
+        let (early, late_on, course) = amplitude(bound * 1.01);
+        assert!(late_on > early * 1.5, "d = {delay} above the bound: {early} -> {late_on}");
+
+        let half = course.len() / 2;
+        let up = |w: &&[f64]| w[0] < f64::from(TARGET) && w[1] >= f64::from(TARGET);
+        let crossings = course[half..].windows(2).filter(up).count();
+        let measured = (course.len() - half) as f64 / crossings as f64;
+        assert!((measured / period - 1.0).abs() < 0.08, "d = {delay}: period {measured}, not {period}");
+    }
+}
+
+#[test]
+fn the_fastest_rate_without_overshoot_is_where_the_table_says() {
+    let table = [(0, 1.0), (1, 0.25), (2, 0.148_148), (3, 0.105_469), (4, 0.081_920), (5, 0.066_980)];
+    for (delay, fastest) in table {
+        let highest = |rate| late(delay, rate, 0, TARGET, 200).into_iter().fold(0.0, f64::max) - f64::from(TARGET);
+        assert!(highest(fastest) <= 1.0, "d = {delay} at the bound");
+        assert!(highest(fastest * 1.5) > 20.0, "d = {delay} above it");
+    }
+}
