@@ -1,1 +1,70 @@
-//! meshsim benches
+//! The work that the benches measure, as actors of ours and as a bare loop around the event queue. The same work for
+//! the peers is in `speed/peers`.
+//!
+//! Every workload is a `prepare` that builds it and brings it to its steady state, and a `run` that does a given amount
+//! of work; only `run` is measured.
+
+pub mod bare;
+pub mod broadcast;
+pub mod idle;
+pub mod mm1;
+pub mod phold;
+pub mod ping_pong;
+
+use meshsim_actor::{Actor, ActorId, Message, Recorder, Time, What};
+use meshsim_fault::{Network, NetworkSpec};
+use meshsim_sim::Sim;
+
+/// Something that can be measured.
+pub trait Work {
+    /// Does at least `amount` of work (events, messages or requests, as the workload says), and says how much it was.
+    fn run(&mut self, amount: u64) -> Done;
+}
+
+/// What a [`Work`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Units of work: the same for every contender.
+    pub work: u64,
+    /// Events that the contender needed for it.
+    pub events: u64,
+}
+
+/// The seed of every workload.
+pub const SEED: u64 = 42;
+
+/// A network from parameters that are known to be right.
+pub fn network(spec: NetworkSpec) -> Network {
+    Network::new(spec).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A run of ours; work is counted in messages delivered.
+impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Work for Sim<A, R> {
+    fn run(&mut self, amount: u64) -> Done {
+        let before = self.counts();
+        while self.counts().delivered - before.delivered < amount {
+            self.run_slice(Time::NEVER, amount);
+        }
+        let after = self.counts();
+        Done { work: after.delivered - before.delivered, events: after.events - before.events }
+    }
+}
+
+/// Stands for a trace: looks at everything and keeps how many records there were, and their messages' bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByteCounter {
+    /// How many records.
+    pub records: u64,
+    /// How many bytes in their messages.
+    pub bytes: u64,
+}
+
+impl<M: Message, T> Recorder<M, T> for ByteCounter {
+    #[inline]
+    fn record(&mut self, _: Time, _: ActorId, what: What<'_, M, T>) {
+        self.records += 1;
+        if let What::Deliver(envelope) | What::Send(envelope) = what {
+            self.bytes += u64::from(envelope.msg.bytes());
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What is measured: workloads, sizes, contenders.
+
+use meshsim_actor::{Dist, Span};
+use meshsim_benches::{ByteCounter, Work, bare, broadcast, idle, mm1, phold, ping_pong};
+
+use crate::peers::{desque, nexosim, simcore};
+
+/// A workload of one size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    /// What and how many.
+    pub(crate) name: &'static str,
+    /// What a unit of work is.
+    pub(crate) unit: &'static str,
+    pub(crate) workload: Workload,
+    /// Actors.
+    pub(crate) size: u32,
+    /// Units of work in a round of ours; slower contenders do less.
+    pub(crate) work: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Workload {
+    Phold,
+    PingPong,
+    Broadcast,
+    /// Broadcast over links whose latency varies.
+    Jitter,
+    Mm1,
+    /// Nothing happens; only memory counts. The time between heartbeats, if there are any.
+    Idle(Option<Span>),
+}
+
+const fn case(name: &'static str, unit: &'static str, workload: Workload, size: u32, work: u64) -> Case {
+    Case { name, unit, workload, size, work }
+}
+
+pub(crate) const CASES: &[Case] = &[
+    case("PHOLD 1,000", "event", Workload::Phold, 1_000, 4_000_000),
+    case("PHOLD 100,000", "event", Workload::Phold, 100_000, 4_000_000),
+    case("PHOLD 1,000,000", "event", Workload::Phold, 1_000_000, 4_000_000),
+    case("ping-pong 1,000 pairs", "message", Workload::PingPong, 2_000, 4_000_000),
+    case("broadcast 50", "message", Workload::Broadcast, 51, 4_000_000),
+    case("broadcast 1,000", "message", Workload::Broadcast, 1_001, 4_000_000),
+    case("broadcast 10,000", "message", Workload::Broadcast, 10_001, 4_000_000),
+    case("broadcast 10,000, jitter", "message", Workload::Jitter, 10_001, 4_000_000),
+    case("M/M/1", "request", Workload::Mm1, 2, 10_000_000),
+    case("idle 1,000,000", "actor", Workload::Idle(None), 1_000_000, 0),
+    case("idle 1,000,000, heartbeat", "actor", Workload::Idle(Some(Span::from_secs(2))), 1_000_000, 0),
+];
+
+/// Who does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contender {
+    Meshsim,
+    /// Ours, written down. `thousand` and the real trace: see `thousand.rs`.
+    Counted,
+    Bare,
+    Nexosim,
+    Desque,
+    Simcore,
+}
+
+impl Contender {
+    pub(crate) const ALL: [(&'static str, Contender); 6] = [
+        ("meshsim", Contender::Meshsim),
+        ("meshsim, recorder on", Contender::Counted),
+        ("bare ladder loop", Contender::Bare),
+        ("nexosim", Contender::Nexosim),
+        ("desque", Contender::Desque),
+        ("simcore", Contender::Simcore),
+    ];
+
+    /// How many times less work it gets, so that nobody waits for minutes.
+    pub(crate) fn share(self) -> u64 {
+        match self {
+            Contender::Meshsim | Contender::Counted | Contender::Bare => 1,
+            Contender::Desque | Contender::Simcore => 4,
+            Contender::Nexosim => 10,
+        }
+    }
+}
+
+impl Case {
+    /// The work, ready to begin; `None` if this contender does not take part.
+    pub(crate) fn prepare(&self, contender: Contender, size: u32) -> Option<Box<dyn Work>> {
+        let constant = Dist::Constant(broadcast::LATENCY);
+        let half = Span::from_micros(500);
+        let jitter = Dist::Exponential { at_least: half, mean: half };
+        let (on, off) = (ByteCounter::default(), ());
+        Some(match (self.workload, contender) {
+            (Workload::Phold, Contender::Meshsim) => Box::new(phold::prepare(size, off)),
+            (Workload::Phold, Contender::Counted) => Box::new(phold::prepare(size, on)),
+            (Workload::Phold, Contender::Bare) => Box::new(bare::phold(size)),
+            (Workload::Phold, Contender::Nexosim) => Box::new(nexosim::phold(size)),
+            (Workload::Phold, Contender::Desque) => Box::new(desque::phold(size)),
+            (Workload::Phold, Contender::Simcore) => Box::new(simcore::phold(size)),
+            (Workload::PingPong, Contender::Meshsim) => Box::new(ping_pong::prepare(size / 2, off)),
+            (Workload::PingPong, Contender::Counted) => Box::new(ping_pong::prepare(size / 2, on)),
+            (Workload::PingPong, Contender::Bare) => Box::new(bare::ping_pong(size / 2)),
+            (Workload::PingPong, Contender::Nexosim) => Box::new(nexosim::ping_pong(size / 2)),
+            (Workload::PingPong, Contender::Desque) => Box::new(desque::ping_pong(size / 2)),
+            (Workload::PingPong, Contender::Simcore) => Box::new(simcore::ping_pong(size / 2)),
+            (Workload::Broadcast, Contender::Meshsim) => Box::new(broadcast::prepare(size - 1, constant, off)),
+            (Workload::Broadcast, Contender::Counted) => Box::new(broadcast::prepare(size - 1, constant, on)),
+            (Workload::Broadcast, Contender::Bare) => Box::new(bare::broadcast(size - 1)),
+            (Workload::Broadcast, Contender::Nexosim) => Box::new(nexosim::broadcast(size - 1)),
+            (Workload::Broadcast, Contender::Desque) => Box::new(desque::broadcast(size - 1)),
+            (Workload::Broadcast, Contender::Simcore) => Box::new(simcore::broadcast(size - 1)),
+            (Workload::Jitter, Contender::Meshsim) => Box::new(broadcast::prepare(size - 1, jitter, off)),
+            (Workload::Jitter, Contender::Counted) => Box::new(broadcast::prepare(size - 1, jitter, on)),
+            (Workload::Mm1, Contender::Meshsim) => Box::new(mm1::prepare(off)),
+            (Workload::Mm1, Contender::Counted) => Box::new(mm1::prepare(on)),
+            (Workload::Mm1, Contender::Bare) => Box::new(bare::mm1()),
+            (Workload::Mm1, Contender::Nexosim) => Box::new(nexosim::mm1()),
+            (Workload::Mm1, Contender::Desque) => Box::new(desque::mm1()),
+            (Workload::Mm1, Contender::Simcore) => Box::new(simcore::mm1()),
+            (Workload::Idle(every), Contender::Meshsim) => Box::new(idle::prepare(size, every)),
+            (Workload::Jitter | Workload::Idle(_), _) => return None,
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Speed, beside the peers, in one run: `cargo bench -p meshsim-benches`, with `-- --quick` for a small one that only
+//! shows that everything works, with `-- --count-instructions` for instructions per event (valgrind), and with a word
+//! for only the workloads whose name contains it.
+//!
+//! Each measurement is a process of its own, so that none finds the memory of another, and uses one thread. The best
+//! of several rounds counts: what else the machine does only ever makes a round slower.
+
+mod cases;
+mod measure;
+mod peers;
+mod table;
+mod thousand;
+
+use std::process::ExitCode;
+
+use cases::{CASES, Case};
+use measure::Options;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [child, case, contender, work, rounds] = &arguments[..]
+        && child == "--child"
+    {
+        return measure::child(case, contender, work, rounds);
+    }
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let options = Options { quick: has("--quick"), instructions: has("--count-instructions") };
+    let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let chosen = |case: &&Case| words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()));
+    let complete = table::print(&CASES.iter().filter(chosen).collect::<Vec<_>>(), options);
+    thousand::print(options);
+    if complete {
+        println!("speed: done");
+        ExitCode::SUCCESS
+    } else {
+        println!("speed: FAILED, see above");
+        ExitCode::FAILURE
+    }
+}
