@@ -1,0 +1,301 @@
+//! Experiments made from files that others wrote.
+//!
+//! [`import`] reads such a file, says what it read, ignored and guessed, and writes an experiment that a person can go
+//! on with. What the source says is not softened: a name that means nothing, or calls in a circle, are problems, with
+//! file, line and column like those of an experiment.
+//!
+//! To add one: write `import/x.rs` with an `IMPORTER` whose `read` turns the files' trees into a draft, and add it to
+//! [`Format`], `ALL` and `importer`, with a line for `about`. A test sees to it that no file is forgotten.
+
+mod compose;
+mod isotope;
+mod motel;
+mod mubench;
+mod shared;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use shared::draft::{Draft, calls};
+use shared::reading::Reading;
+use shared::units::show_number;
+use shared::write;
+
+use crate::FILE_BYTES_MAX;
+use crate::files::read_text;
+use crate::problem::{Place, Problems, Reporter};
+use crate::tree::{self, Node};
+
+/// More service visits per request than this are worth a warning.
+const VISITS_MAX: f64 = 1e6;
+
+/// A format that can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Istio's topologies for measuring itself: `MockServiceGraph`.
+    Isotope,
+    /// motel's topologies: call graphs with durations and error rates.
+    Motel,
+    /// Compose files, which know no calls; a motel topology may be laid over them.
+    Compose,
+    /// µBench's work models.
+    Mubench,
+}
+
+/// How one format is read.
+struct Importer {
+    name: &'static str,
+    /// Its source file: the test of the register reads it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "says which file is registered"))]
+    file: &'static str,
+    read: fn(&[Node], &mut Reading) -> Draft,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Format; 4] = [Format::Isotope, Format::Motel, Format::Compose, Format::Mubench];
+
+    fn importer(self) -> Importer {
+        match self {
+            Format::Isotope => isotope::IMPORTER,
+            Format::Motel => motel::IMPORTER,
+            Format::Compose => compose::IMPORTER,
+            Format::Mubench => mubench::IMPORTER,
+        }
+    }
+
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        self.importer().name
+    }
+
+    /// What it is, in half a line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Format::Isotope => "isotope's MockServiceGraph (Istio's performance topologies)",
+            Format::Motel => "motel's topology (call graph with durations and error rates)",
+            Format::Compose => "Compose file (services and start order; calls from a motel topology with --calls)",
+            Format::Mubench => "µBench's work model",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An experiment that was made from somebody else's files.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The experiment, as a file for people.
+    pub yaml: String,
+    /// What was read, a line each.
+    pub read: Vec<String>,
+    /// What the source says, but the experiment does not, with how often.
+    pub ignored: Vec<String>,
+    /// What the experiment says, but the source does not.
+    pub guessed: Vec<String>,
+    /// What a person should know before running it, such as that there is no call graph.
+    pub flags: Vec<String>,
+    /// What there is.
+    pub counts: Counts,
+}
+
+/// What an import found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Services.
+    pub services: usize,
+    /// Instances of all services.
+    pub instances: u64,
+    /// Calls in all scripts.
+    pub calls: usize,
+    /// What clients ask for.
+    pub entries: Vec<EntryCount>,
+}
+
+/// A kind of request that clients make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntryCount {
+    /// The service that it enters by, as the source calls it.
+    pub service: String,
+    /// The endpoint there, as the source calls it.
+    pub endpoint: String,
+    /// Its weight among the entries.
+    pub weight: f64,
+    /// Expected service visits that one such request causes, its own included, if nothing fails.
+    pub visits: f64,
+}
+
+impl Counts {
+    /// Expected service visits of a request, over all entries by their weights; 0 without entries.
+    pub fn visits_per_request(&self) -> f64 {
+        let total: f64 = self.entries.iter().map(|entry| entry.weight).sum();
+        let visits: f64 = self.entries.iter().map(|entry| entry.weight * entry.visits).sum();
+        if total > 0.0 { visits / total } else { 0.0 }
+    }
+}
+
+/// A text to be imported, and what to call it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its path; problems are reported under it, and the experiment is named after it.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// Imports files of a format. Several files are read as one: services add up, and of compose files the later overrides
+/// the earlier. `calls` is a motel topology that gives a compose file its calls.
+///
+/// # Errors
+/// All that is wrong with the files, at once. `calls` with any format but [`Format::Compose`] is wrong too.
+pub fn import(format: Format, files: &[PathBuf], calls: Option<&Path>) -> Result<Imported, Problems> {
+    let mut reporter = Reporter::default();
+    let mut open = |path: &Path| {
+        let name = path.display().to_string();
+        match read_text(path, FILE_BYTES_MAX) {
+            Ok(text) => Source { name, text },
+            Err(why) => {
+                let source = reporter.add_source(&name, "");
+                let help = "give the path of a text file";
+                reporter.report(Place::new(source, 0, 0), format!("cannot be read: {why}")).help(help);
+                Source { name, text: String::new() }
+            }
+        }
+    };
+    let files: Vec<Source> = files.iter().map(|path| open(path)).collect();
+    let calls = calls.map(&mut open);
+    reporter.finish()?;
+    import_texts(format, &files, calls.as_ref())
+}
+
+/// The same as [`import`], for texts at hand.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_texts(format: Format, files: &[Source], calls: Option<&Source>) -> Result<Imported, Problems> {
+    let mut reporter = Reporter::default();
+    if files.is_empty() {
+        let nowhere = Place::new(reporter.add_source(format.name(), ""), 0, 0);
+        reporter.report(nowhere, "no file is given").help("give at least one");
+    }
+    let roots: Vec<Node> = files.iter().filter_map(|source| parse(source, &mut reporter)).collect();
+    let call_root = calls.and_then(|source| parse(source, &mut reporter));
+    if !reporter.is_clean() {
+        return Err(reporter.finish().expect_err("something was reported"));
+    }
+    let mut reading = Reading::new(reporter);
+    let mut draft = (format.importer().read)(&roots, &mut reading);
+    match call_root {
+        Some(root) if format == Format::Compose => {
+            let graph = motel::read(std::slice::from_ref(&root), &mut reading);
+            graph.check(&mut reading);
+            if reading.is_clean() {
+                compose::overlay(&mut draft, graph, &mut reading);
+            }
+        }
+        Some(root) => {
+            let message = format!("{format} files know their calls");
+            reading.problem(root.place, message, "leave `--calls` out: it goes with compose files");
+        }
+        None if format == Format::Compose => compose::without_calls(&draft, &mut reading),
+        None => {}
+    }
+    let names: Vec<_> = files.iter().chain(calls).map(|source| file_name(&source.name)).collect();
+    written(&draft, &names.join(" and "), &experiment_name(&files[0].name), reading)
+}
+
+fn parse(source: &Source, reporter: &mut Reporter) -> Option<Node> {
+    let number = reporter.add_source(&source.name, source.text.as_str());
+    if source.text.trim().is_empty() {
+        reporter.report(Place::new(number, 0, 0), "the file is empty").help("is it the right one?");
+        return None;
+    }
+    tree::read(&source.text, number, 0, reporter)
+}
+
+/// Checks a draft and writes it down.
+fn written(draft: &Draft, sources: &str, name: &str, mut reading: Reading) -> Result<Imported, Problems> {
+    let visits = draft.check(&mut reading);
+    let counts = Counts {
+        services: draft.services.len(),
+        instances: draft.instances(),
+        calls: draft.services.iter().flat_map(|s| &s.endpoints).map(|e| calls(&e.script).len()).sum(),
+        entries: draft
+            .entries
+            .iter()
+            .zip(&visits)
+            .map(|(e, visits)| EntryCount {
+                service: e.service.clone(),
+                endpoint: e.endpoint.clone(),
+                weight: e.weight,
+                visits: *visits,
+            })
+            .collect(),
+    };
+    if counts.visits_per_request() > VISITS_MAX {
+        let visits = counts.visits_per_request();
+        reading.flag(format!("a request makes {visits:.0} service visits, more than anybody will wait for"));
+    }
+    let body = write::body(draft, &visits, name, &mut reading);
+    let notes = reading.finish()?;
+    let yaml = write::header(sources, draft, &notes) + &body;
+    let many = |count: u64, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    let mut read = vec![format!(
+        "{sources}: {}, {}, {}",
+        many(counts.services as u64, "service"),
+        many(counts.instances, "instance"),
+        many(counts.calls as u64, "call"),
+    )];
+    read.extend(counts.entries.iter().map(|entry| {
+        let visits = show_number(entry.visits);
+        format!("entry {}.{}: {visits} service visits per request", entry.service, entry.endpoint)
+    }));
+    Ok(Imported { yaml, read, ignored: notes.ignored, guessed: notes.guessed, flags: notes.flags, counts })
+}
+
+fn file_name(path: &str) -> String {
+    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// What the run is called: after the file, or after its folder where the file has everybody's name.
+fn experiment_name(path: &str) -> String {
+    let file = file_name(path);
+    let stem = file.split('.').next().unwrap_or_default();
+    let folder = Path::new(path).parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    match folder {
+        Some(folder) if ["docker-compose", "compose", "calls", "workmodel", ""].contains(&stem) => {
+            write::clean(&folder)
+        }
+        _ => write::clean(stem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_importer_in_the_folder_is_registered() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/import");
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".rs") && name != "mod.rs")
+            .collect();
+        files.sort();
+        let mut registered: Vec<_> = Format::ALL.iter().map(|format| format.importer().file).collect();
+        registered.sort();
+        assert_eq!(files, registered);
+    }
+
+    #[test]
+    fn a_run_is_named_after_its_file_or_else_its_folder() {
+        let names =
+            ["a/b/canonical.yaml", "a/hotel/docker-compose.yml", "compose.yaml", "x y.json"].map(experiment_name);
+        assert_eq!(names, ["canonical", "hotel", "compose", "x-y"]);
+    }
+}

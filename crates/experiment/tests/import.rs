@@ -1,0 +1,416 @@
+//! Importers: what they find in real files, what they say of broken ones, and that what they write is an experiment.
+//!
+//! The real files are the test corpus in `../shared/data` beside the checkout, or wherever `MESHSIM_CORPUS` says. A test
+//! that needs them says so and passes when they are absent.
+
+use std::path::{Path, PathBuf};
+
+use meshsim_experiment::check::check;
+use meshsim_experiment::import::{Format, Imported, Source, import, import_texts};
+use proptest::prelude::*;
+
+#[expect(clippy::disallowed_methods, reason = "where the corpus is differs between machines")]
+fn corpus() -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    std::env::var("MESHSIM_CORPUS").map_or(beside, PathBuf::from)
+}
+
+/// The path of a corpus file, if the corpus is here.
+fn corpus_file(name: &str) -> Option<PathBuf> {
+    let path = corpus().join(name);
+    if !path.exists() {
+        println!("skipped: {} is absent; set MESHSIM_CORPUS to the test corpus", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+const ISOTOPE: [&str; 14] = [
+    "1-service",
+    "10-svc_10-end",
+    "10-svc_100-end",
+    "10-svc_1000-end",
+    "10-svc_10000-end",
+    "1000-svc_5000-end",
+    "canonical-2-replicas",
+    "canonical",
+    "chain-2-services-different-cluster",
+    "chain-2-services-different-namespace",
+    "chain-2-services",
+    "chain-3-services",
+    "tree-111-services",
+    "tree-13-services",
+];
+
+const HOTEL: &str = "deathstarbench/hotel/calls.motel.yaml";
+const HOTEL_COMPOSE: &str = "deathstarbench/hotel/docker-compose.yml";
+const MUBENCH: &str = "mubench/workmodelC-multi.json";
+
+fn read(format: Format, file: &Path, calls: Option<&Path>) -> Imported {
+    import(format, &[file.to_owned()], calls).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// What is written must read as an experiment, whose own estimates agree with what the importer counted.
+fn assert_is_an_experiment(imported: &Imported) {
+    let experiment = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[])
+        .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
+    let found = check(&experiment);
+    let counts = &imported.counts;
+    assert_eq!((found.size.services, found.size.instances), (counts.services, counts.instances));
+    assert_eq!(experiment.has_call_graph, counts.calls > 0);
+    let visits = found.loads[0].visits;
+    assert!((visits / counts.visits_per_request() - 1.0).abs() < 1e-9, "{visits} visits, not {counts:?}");
+}
+
+#[test]
+fn real_files_hold_what_was_counted_independently() {
+    let table = [
+        (Format::Isotope, "isotope/canonical.yaml", "d", 4, 4, 6.0),
+        (Format::Isotope, "isotope/tree-13-services.yaml", "d", 13, 78, 13.0),
+        (Format::Isotope, "isotope/tree-111-services.yaml", "svc-0", 111, 222, 111.0),
+        (Format::Isotope, "isotope/1000-svc_5000-end.yaml", "svc-0", 1_000, 2_000, 1_000.0),
+        (Format::Isotope, "isotope/10-svc_10000-end.yaml", "svc-0", 10, 10_000, 10.0),
+        (Format::Mubench, MUBENCH, "s0", 20, 20, 11.875),
+    ];
+    for (format, file, entry, services, instances, visits) in table {
+        let Some(path) = corpus_file(file) else { return };
+        let imported = read(format, &path, None);
+        let counts = &imported.counts;
+        assert_eq!((counts.services, counts.instances), (services, instances), "{file}");
+        assert_eq!(counts.entries.len(), 1, "{file}");
+        assert_eq!((counts.entries[0].service.as_str(), counts.entries[0].visits), (entry, visits), "{file}");
+        assert_is_an_experiment(&imported);
+    }
+}
+
+#[test]
+fn hotel_has_the_visits_that_were_counted_independently() {
+    let Some(path) = corpus_file(HOTEL) else { return };
+    let imported = read(Format::Motel, &path, None);
+    let counts = &imported.counts;
+    assert_eq!((counts.services, counts.instances, counts.calls), (12, 12, 29));
+    let visits = |endpoint: &str| {
+        let entry = counts.entries.iter().find(|e| e.service == "frontend" && e.endpoint == endpoint);
+        entry.unwrap_or_else(|| panic!("no {endpoint} in {counts:?}")).visits
+    };
+    let asked = ["GET /search", "GET /recommend", "POST /reserve", "POST /login"].map(visits);
+    assert_eq!(asked, [13.0, 6.0, 7.0, 4.0]);
+    let mix: f64 = asked.iter().zip([60.0, 39.0, 0.5, 0.5]).map(|(visits, share)| visits * share).sum();
+    assert!((mix / 100.0 - 10.195).abs() < 1e-12, "{mix}");
+    assert!(imported.ignored.contains(&"scenarios (once)".to_owned()), "{:?}", imported.ignored);
+    assert_is_an_experiment(&imported);
+}
+
+#[test]
+fn a_compose_file_alone_has_no_call_graph_and_says_so() {
+    let Some(path) = corpus_file(HOTEL_COMPOSE) else { return };
+    let imported = read(Format::Compose, &path, None);
+    assert_eq!((imported.counts.services, imported.counts.instances, imported.counts.calls), (24, 24, 0));
+    assert_eq!(imported.counts.entries[0].service, "frontend");
+    assert!(imported.flags[0].starts_with("no call graph"), "{:?}", imported.flags);
+    assert!(imported.yaml.contains("NOTE: no call graph"));
+    assert!(imported.yaml.contains("  - at: 0s\n    deploy:\n      - consul\n"), "{}", imported.yaml);
+    assert_is_an_experiment(&imported);
+}
+
+#[test]
+fn a_motel_file_gives_a_compose_file_its_calls() {
+    let (Some(compose), Some(motel)) = (corpus_file(HOTEL_COMPOSE), corpus_file(HOTEL)) else { return };
+    let imported = read(Format::Compose, &compose, Some(&motel));
+    // The one `memcached` that `user` calls is not in the compose file; every other one is told by `depends_on`.
+    assert_eq!((imported.counts.services, imported.counts.instances), (25, 25));
+    let visits: Vec<_> = imported.counts.entries.iter().map(|entry| entry.visits).collect();
+    assert_eq!(visits, [13.0, 6.0, 7.0, 4.0, 7.0, 6.0]);
+    assert_eq!(imported.flags, ["no call leads to `consul` and `jaeger`"]);
+    assert!(imported.yaml.contains("call: mongodb-geo"), "{}", imported.yaml);
+    assert_is_an_experiment(&imported);
+}
+
+#[test]
+fn all_topologies_of_isotope_become_experiments() {
+    for name in ISOTOPE {
+        let Some(path) = corpus_file(&format!("isotope/{name}.yaml")) else { return };
+        assert_is_an_experiment(&read(Format::Isotope, &path, None));
+    }
+}
+
+/// A small file of each format, with everything in it that the importer knows.
+const SMALL: [(Format, &str); 4] = [
+    (
+        Format::Isotope,
+        "apiVersion: v1alpha1\nkind: MockServiceGraph\ndefaults:\n  requestSize: 1 KB\n  numReplicas: 2\nservices:\n\
+         - name: a\n  isEntrypoint: true\n  type: grpc\n  errorRate: 30%\n  script:\n  - sleep: 10ms\n\
+         \x20 - - call: b\n    - call: {service: c, size: 10k, probability: 25}\n  - call: b\n\
+         - {name: b, responseSize: 128}\n- {name: c, numReplicas: 5}\n",
+    ),
+    (
+        Format::Motel,
+        "version: 1\nservices:\n  web:\n    operations:\n      GET /a.b:\n        duration: 5ms +/- 2ms\n        \
+         error_rate: 0.1%\n        call_style: sequential\n        calls:\n        - db.v1.find\n        \
+         - {target: db.v1.put, probability: 0.5, count: 3, timeout: 50ms, retries: 2, condition: on-success}\n  \
+         db.v1:\n    operations:\n      find: {duration: 1ms}\n      put: {duration: 2ms ± 1ms}\ntraffic: {rate: 600/m}\n",
+    ),
+    (
+        Format::Compose,
+        "services:\n  web:\n    build: .\n    ports: ['80:80']\n    depends_on: [db]\n    deploy:\n      replicas: 3\n      \
+         resources: {limits: {cpus: '0.5', memory: 50M}}\n  db:\n    image: mongo\n    scale: ${N:-2}\n    healthcheck: {start_period: 3s}\n",
+    ),
+    (
+        Format::Mubench,
+        "{\"s0\": {\"external_services\": [{\"seq_len\": 1, \"services\": [\"s1\", \"s2\"], \"probabilities\": {\"s1\": 0.5}}, \
+         {\"seq_len\": 9, \"services\": [\"s2\"]}], \"internal_service\": {\"loader\": {\"sleep_stress\": {\"run\": true, \
+         \"sleep_time\": 0.01}, \"mean_response_size\": 11}}, \"workers\": 2, \"threads\": 8, \"cpu-requests\": \"250m\"}, \
+         \"s1\": {}, \"s2\": {\"replicas\": 3}}",
+    ),
+];
+
+fn small(format: Format, text: &str) -> Result<Imported, meshsim_experiment::Problems> {
+    import_texts(format, &[Source { name: "small.yaml".into(), text: text.into() }], None)
+}
+
+#[test]
+fn what_a_format_can_say_arrives() {
+    let expected: [(&[&str], f64); 4] = [
+        (
+            &[
+                // Every third request fails, not 30 % of them.
+                "errors: 33.333333333%",
+                "sleep: 10ms",
+                "parallel: [ call: b, call: { to: c, probability: 25%, request: 10 KiB } ]",
+                "response: 128 B",
+                "instances: 5",
+                "services[].type (once)",
+            ],
+            3.25,
+        ),
+        (
+            &[
+                "work: 5ms +/- 2ms",
+                "call: db-v1.find",
+                "{ to: db-v1.put, probability: 49.95%, count: 3, timeout: 50ms, retries: 2 }",
+                "constant: 10/s",
+            ],
+            3.4985,
+        ),
+        (
+            &["instances: 3", "cpu: 0.5", "instances: 2", "start_delay: 3s", "{ at: 1s, deploy: [ web ] }", "from: 2s"],
+            1.0,
+        ),
+        (&["capacity: 16", "cpu: 0.25", "sleep: 10ms", "{ to: s1, probability: 25% }", "response: 11000 B"], 2.75),
+    ];
+    for ((format, text), (lines, visits)) in SMALL.into_iter().zip(expected) {
+        let imported = small(format, text).unwrap_or_else(|problems| panic!("{problems}"));
+        for line in lines {
+            assert!(imported.yaml.contains(line), "{format}: no `{line}` in\n{}", imported.yaml);
+        }
+        assert!((imported.counts.visits_per_request() - visits).abs() < 1e-9, "{format}: {:?}", imported.counts);
+        assert_is_an_experiment(&imported);
+    }
+}
+
+#[test]
+fn a_broken_file_is_told_where_and_what_would_be_right() {
+    let motel = |calls: &str| {
+        format!(
+            "services:\n  a: {{operations: {{x: {{duration: 1ms, calls: [{calls}]}}}}}}\n  b: {{operations: {{y: {{duration: 1ms}}}}}}\n"
+        )
+    };
+    let table: Vec<(Format, String, &str)> = vec![
+        (Format::Isotope, String::new(), "1:1 the file is empty | is it the right one?"),
+        (Format::Isotope, "a: 1".into(), "1:1 there is no `services` | write `services:` and a list of services"),
+        (Format::Isotope, "services: []".into(), "1:1 there is no service in it | is it a file of another format?"),
+        (
+            Format::Isotope,
+            "services:\n- {name: a, script: [call: bee]}\n- {name: bees}".into(),
+            "2:28 `bee` is not known (did you mean `bees`?) | write `a` or `bees`",
+        ),
+        (
+            Format::Isotope,
+            "services:\n- {name: a, script: [call: b]}\n- {name: b, script: [call: a]}".into(),
+            "2:3 the calls go round in a circle: `a` calls `b` calls `a` | take one of these calls out: a request must come to an end",
+        ),
+        (
+            Format::Isotope,
+            "services:\n- {name: a, numReplicas: 2000000000}".into(),
+            "2:3 2000000000 instances in all are too many (`a` has most) | write at most 1000000 in all",
+        ),
+        (
+            Format::Isotope,
+            "services:\n- {name: a, script: [[[sleep: 1s]]]}".into(),
+            "2:23 a list within a list within a script | isotope nests one level deep only",
+        ),
+        (
+            Format::Isotope,
+            "services:\n- {name: a, script: [sleep: 5]}".into(),
+            "2:29 `sleep` is `5` | write a time such as `5ms`, `1.5s` or `2m30s`",
+        ),
+        (
+            Format::Isotope,
+            "services:\n- {name: a}\n- {name: a}".into(),
+            "3:3 there is another service named `a` | give each service its own name",
+        ),
+        (Format::Motel, motel("b.z"), "2:47 `b.z` is not known (did you mean `b.y`?) | write `a.x` or `b.y`"),
+        (
+            Format::Motel,
+            motel("{target: b.y, probability: 1.5}"),
+            "2:74 `probability` is `1.5` | write a share such as `0.5%`, or a number from 0 to 1",
+        ),
+        (Format::Compose, "services:\n  a: {depends_on: [b]}".into(), "2:20 `b` is not known | write `a`"),
+        (
+            Format::Compose,
+            "services:\n  a: {depends_on: [b]}\n  b: {depends_on: {a: {condition: service_started}}}".into(),
+            "2:3 the services wait for each other: `a` waits for `b` waits for `a` | take one of these dependencies out",
+        ),
+        (
+            Format::Compose,
+            "services:\n  a: {deploy: {replicas: many}}".into(),
+            "2:26 `replicas` is `many` | write a whole number from 0 to 1000000",
+        ),
+        (
+            Format::Mubench,
+            "{\"s0\": {\"external_services\": {}}}".into(),
+            "1:30 `external_services` is a map of keys and values | write a list here: `- ...`",
+        ),
+    ];
+    for (format, text, expected) in table {
+        let problems = small(format, &text).expect_err(&text);
+        let told: Vec<_> = problems
+            .iter()
+            .map(|p| {
+                let label = p.label.as_ref().map(|label| format!(" ({label})")).unwrap_or_default();
+                format!("{}:{} {}{label} | {}", p.line, p.column, p.message, p.help.as_deref().unwrap_or("-"))
+            })
+            .collect();
+        assert_eq!(told, [expected], "{format}:\n{text}\n{problems}");
+    }
+}
+
+#[test]
+fn calls_go_with_compose_files_only_and_files_must_be_there() {
+    let source = |text: &str| Source { name: "x".into(), text: text.into() };
+    let problems = import_texts(Format::Isotope, &[source(SMALL[0].1)], Some(&source(SMALL[1].1))).unwrap_err();
+    assert!(problems.to_string().contains("isotope files know their calls"), "{problems}");
+    let problems = import_texts(Format::Motel, &[], None).unwrap_err();
+    assert!(problems.to_string().contains("no file is given"), "{problems}");
+    let problems = import(Format::Motel, &["nowhere/at/all.yaml".into()], None).unwrap_err();
+    assert!(problems.to_string().contains("there is no such file"), "{problems}");
+}
+
+#[test]
+fn several_files_are_read_as_one() {
+    let source = |text: &str| Source { name: "x".into(), text: text.into() };
+    let two = [source("services:\n- {name: a, script: [call: b]}"), source("services:\n- name: b")];
+    assert_eq!(import_texts(Format::Isotope, &two, None).unwrap().counts.visits_per_request(), 2.0);
+    let two = [source("services: {a: {scale: 2, image: x}}"), source("services: {a: {scale: 4}}")];
+    assert_eq!(import_texts(Format::Compose, &two, None).unwrap().counts.instances, 4);
+}
+
+#[test]
+fn a_key_that_is_nearly_one_that_is_known_is_suspected() {
+    let imported = small(Format::Isotope, "default: {}\nservices:\n- {name: a, numReplica: 3}").unwrap();
+    let expected =
+        ["default (once; did you mean `defaults`?)", "services[].numReplica (once; did you mean `numReplicas`?)"];
+    assert_eq!(imported.ignored, expected);
+}
+
+#[test]
+fn a_long_chain_and_hostile_names_are_no_trouble() {
+    let chain: String = (0..20_000).map(|i| format!("- {{name: n{i}, script: [call: n{}]}}\n", i + 1)).collect();
+    let imported = small(Format::Isotope, &format!("services:\n{chain}- name: n20000\n")).unwrap();
+    assert_eq!(imported.counts.visits_per_request(), 20_001.0);
+    let names = ["a b", "a.b", "a/b", "", "\u{1F600}", "no", "1", "node", "users", "coordinator", "# x", "\\n: y"];
+    let services: String = names.iter().map(|name| format!("- {{name: \"{name}\"}}\n")).collect();
+    let problems = small(Format::Isotope, &format!("services:\n{services}")).unwrap_err();
+    assert_eq!(problems.len(), 1 + usize::from(problems.len() > 1), "only the empty name is wrong: {problems}");
+    let services = services.replace("- {name: \"\"}\n", "");
+    assert_is_an_experiment(&small(Format::Isotope, &format!("services:\n{services}")).unwrap());
+}
+
+/// Cuts, doubles and changes bytes, lines and words of a text, as its numbers say.
+fn mutated(text: &str, changes: &[(u8, u32, u32)]) -> String {
+    const WORDS: [&str; 16] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "\n",
+        "null",
+        "-1",
+        "1e99",
+        "99999999999",
+        "call",
+        "services",
+        "\"",
+        "*a",
+        "&a ",
+    ];
+    let mut text = text.to_owned();
+    for &(kind, a, b) in changes {
+        let place = |n: u32, text: &str| text.floor_char_boundary(n as usize % (text.len() + 1));
+        let (from, to) = (place(a, &text), place(b, &text));
+        match kind % 5 {
+            0 => text.truncate(from),
+            1 => text.insert_str(from, WORDS[b as usize % WORDS.len()]),
+            2 => text.replace_range(from.min(to)..text.floor_char_boundary(from.min(to) + 7), ""),
+            3 => {
+                let part = text[from.min(to)..from.max(to)].to_owned();
+                text.insert_str(from, &part);
+            }
+            _ => {
+                let mut lines: Vec<_> = text.lines().collect();
+                if !lines.is_empty() {
+                    let line = lines.remove(a as usize % lines.len());
+                    lines.insert(b as usize % (lines.len() + 1), line);
+                }
+                text = lines.join("\n");
+            }
+        }
+    }
+    text
+}
+
+fn corpus_texts() -> Vec<(Format, String)> {
+    let files = [
+        (Format::Isotope, "isotope/canonical.yaml"),
+        (Format::Isotope, "isotope/chain-2-services-different-cluster.yaml"),
+        (Format::Motel, HOTEL),
+        (Format::Compose, HOTEL_COMPOSE),
+        (Format::Mubench, MUBENCH),
+    ];
+    let read = |(format, name): (Format, &str)| Some((format, std::fs::read_to_string(corpus_file(name)?).ok()?));
+    let mut texts: Vec<_> = SMALL.into_iter().map(|(format, text)| (format, text.to_owned())).collect();
+    texts.extend(files.into_iter().filter_map(read));
+    texts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_read_without_a_problem_is_an_experiment(
+        which in any::<prop::sample::Index>(),
+        format in prop::option::weighted(0.1, 0..Format::ALL.len()),
+        changes in prop::collection::vec(any::<(u8, u32, u32)>(), 0..6),
+    ) {
+        static TEXTS: std::sync::LazyLock<Vec<(Format, String)>> = std::sync::LazyLock::new(corpus_texts);
+        let (own, text) = which.get(&TEXTS[..]);
+        let text = mutated(text, &changes);
+        let format = format.map_or(*own, |index| Format::ALL[index]);
+        match small(format, &text) {
+            Ok(imported) => {
+                let read = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[]);
+                prop_assert!(read.is_ok(), "{}\n{}", read.unwrap_err(), imported.yaml);
+            }
+            Err(problems) => prop_assert!(problems.iter().all(|p| p.line > 0 && !p.message.is_empty()), "{problems}"),
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_an_importer_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), format in 0..Format::ALL.len()) {
+        let text = String::from_utf8_lossy(&bytes);
+        let calls = Source { name: "calls".into(), text: text.clone().into_owned() };
+        let _ = import_texts(Format::ALL[format], std::slice::from_ref(&calls), Some(&calls));
+    }
+}
