@@ -15,3 +15,6 @@ mod slab;
 pub use counts::Counts;
 pub use ladder::Ladder;
 pub use sim::{Run, Sim};
+
+#[cfg(test)]
+mod tests;

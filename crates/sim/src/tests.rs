@@ -1,0 +1,351 @@
+use meshsim_actor::{Actor, ActorId, Cause, Cx, Dist, Event, Fate, Message, Power, Recorder, Span, Time, Timer, What};
+use meshsim_fault::{
+    ActorSet, Crash, Cut, Duplicate, Fault, Kind, Link, Loss, Network, NetworkSpec, Partition, Pause, Reorder, Slow,
+    Wipe,
+};
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{Run, Sim};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Word(u64);
+
+impl Message for Word {
+    fn kind(&self) -> &'static str {
+        "word"
+    }
+}
+
+/// Sends a word to the next actor each second, passes on what it hears twice, and arms a timeout that the next word
+/// disarms. Notes down whatever happens.
+#[derive(Clone, Debug, Default)]
+struct Talker {
+    others: u32,
+    said: u64,
+    timeout: Option<Timer>,
+    log: Vec<(Time, String)>,
+    disk: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Tick {
+    Speak,
+    Timeout,
+}
+
+impl Actor for Talker {
+    type Msg = Word;
+    type Tick = Tick;
+
+    fn on(&mut self, event: Event<Word, Tick>, cx: &mut Cx<'_, Word, Tick>) {
+        self.log.push((cx.now(), format!("{event:?} at speed {}", cx.speed())));
+        match event {
+            Event::Start => drop(cx.arm(cx.now() + Span::from_secs(1), Tick::Speak)),
+            Event::Message { msg: Word(left), .. } => {
+                if let Some(timeout) = self.timeout.take() {
+                    cx.disarm(timeout);
+                }
+                self.timeout = Some(cx.arm(cx.now() + Span::from_secs(20), Tick::Timeout));
+                self.disk += 1;
+                if left > 0 {
+                    let to = ActorId(cx.rng().below(self.others));
+                    cx.send(to, Word(left - 1));
+                }
+            }
+            Event::Timer(Tick::Speak) => {
+                self.said += 1;
+                cx.send(ActorId((cx.id().0 + 1) % self.others), Word(2));
+                cx.arm(cx.now() + Span::from_secs(1), Tick::Speak);
+            }
+            Event::Timer(Tick::Timeout) => {}
+        }
+    }
+
+    fn reboot(&mut self, wiped: bool) {
+        let (others, disk) = (self.others, if wiped { 0 } else { self.disk });
+        *self = Talker { others, disk, log: std::mem::take(&mut self.log), ..Talker::default() };
+    }
+}
+
+/// Keeps every record as text.
+#[derive(Clone, Debug, Default)]
+struct Text(Vec<String>);
+
+impl Recorder<Word, Tick> for Text {
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Word, Tick>) {
+        self.0.push(format!("{at} {actor} {what:?}"));
+    }
+}
+
+fn secs(n: u64) -> Time {
+    Time::ZERO + Span::from_secs(n)
+}
+
+fn talkers(others: u32, latency: Dist, faults: Vec<Fault>) -> Sim<Talker, Text> {
+    let spec = NetworkSpec { latency: vec![latency], faults, ..NetworkSpec::constant(5, Span::ZERO) };
+    let mut sim = Sim::with_recorder(5, Network::new(spec).unwrap(), Text::default());
+    for actor in 0..others {
+        sim.add(Talker { others, ..Talker::default() }, &format!("talker-{actor}"));
+    }
+    sim
+}
+
+fn constant(millis: u64) -> Dist {
+    Dist::Constant(Span::from_millis(millis))
+}
+
+fn only(actor: u32) -> ActorSet {
+    [ActorId(actor)].into_iter().collect()
+}
+
+/// What an actor saw, without the dots and braces.
+fn log(sim: &Sim<Talker, Text>, actor: u32) -> Vec<String> {
+    sim.actor(ActorId(actor)).log.iter().map(|(at, what)| format!("{:.1} {what}", at.secs())).collect()
+}
+
+fn assert_balanced<R: Recorder<Word, Tick>>(sim: &Sim<Talker, R>) {
+    let it = sim.counts();
+    assert_eq!(it.sent + it.duplicated, it.delivered + it.lost() + it.held + sim.in_flight(), "{it:?}");
+}
+
+fn many_faults() -> Vec<Fault> {
+    let on = || Link::all();
+    let islands = Cut::Islands(vec![only(0), [ActorId(1), ActorId(2)].into_iter().collect()]);
+    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    vec![
+        at(2, 9, Loss { on: on(), probability: 0.2 }.into()),
+        at(3, 8, Duplicate { on: on(), probability: 0.3, lag: constant(3) }.into()),
+        at(1, 7, Reorder { on: on(), probability: 0.5, within: Span::from_secs(1) }.into()),
+        at(4, 6, Partition { cut: islands.clone(), hold: true }.into()),
+        at(7, 8, Partition { cut: islands, hold: false }.into()),
+        at(2, 5, Crash { actors: only(1) }.into()),
+        at(6, 7, Wipe { actors: only(2) }.into()),
+        at(3, 6, Pause { actors: only(3) }.into()),
+        at(1, 4, Slow { actors: only(0), factor: 0.5 }.into()),
+    ]
+}
+
+#[test]
+fn the_same_seed_gives_the_same_record_whether_run_at_once_in_slices_or_by_steps() {
+    let jitter = Dist::Exponential { at_least: Span::from_millis(1), mean: Span::from_millis(300) };
+    let new = || talkers(5, jitter.clone(), many_faults());
+    let (mut at_once, mut sliced, mut stepped) = (new(), new(), new());
+    assert_eq!(at_once.run_until(secs(12)), Run::Reached);
+    for half in 0..24 {
+        while sliced.run_slice(Time::ZERO + Span::from_millis(500 * (half + 1)), 3) == Run::Stopped {
+            assert_balanced(&sliced);
+        }
+    }
+    while stepped.now() <= secs(12) && stepped.step() {}
+    assert_eq!(at_once.counts(), sliced.counts());
+    assert_balanced(&at_once);
+    let (one, other, third) = (at_once.into_recorder().0, sliced.into_recorder().0, stepped.into_recorder().0);
+    assert_eq!(one, other);
+    // The last step was already beyond the end.
+    assert_eq!(one, third[..one.len()]);
+}
+
+#[test]
+fn a_record_changes_nothing() {
+    let spec = NetworkSpec { faults: many_faults(), ..NetworkSpec::constant(5, Span::from_millis(10)) };
+    let mut silent = Sim::new(5, Network::new(spec).unwrap());
+    for actor in 0..5 {
+        silent.add(Talker { others: 5, ..Talker::default() }, &format!("talker-{actor}"));
+    }
+    let mut written = talkers(5, constant(10), many_faults());
+    silent.run_until(secs(12));
+    written.run_until(secs(12));
+    assert_eq!(silent.counts(), written.counts());
+    for (one, other) in silent.actors().zip(written.actors()) {
+        assert_eq!(one.log, other.log);
+    }
+}
+
+#[test]
+fn actors_begin_in_the_order_of_their_numbers_and_one_added_later_begins_then() {
+    let mut sim = talkers(3, constant(10), vec![]);
+    sim.run_until(secs(2));
+    let late = sim.add(Talker { others: 3, ..Talker::default() }, "late");
+    sim.run_until(secs(4));
+    assert_eq!(sim.actor(late).log[0].0, secs(2));
+    let starts: Vec<String> = sim.into_recorder().0.into_iter().filter(|line| line.contains("Start")).collect();
+    assert_eq!(
+        starts,
+        [
+            "0.000000s #0 Start { incarnation: 0 }",
+            "0.000000s #1 Start { incarnation: 0 }",
+            "0.000000s #2 Start { incarnation: 0 }",
+            "2.000000s #3 Start { incarnation: 0 }"
+        ]
+    );
+}
+
+#[test]
+fn who_is_down_hears_nothing_loses_its_timers_and_begins_anew() {
+    let crash = Fault::new(secs(2) - Span::from_millis(500), secs(4), Crash { actors: only(1) });
+    let mut sim = talkers(2, constant(600), vec![crash]);
+    sim.run_until(Time::ZERO + Span::from_millis(5_100));
+    // The word of 1.0 s arrives at 1.6 s, when it is down; that of 3.0 s at 3.6 s.
+    let heard: Vec<String> = log(&sim, 1);
+    assert_eq!(
+        heard,
+        [
+            "0.0 Start at speed 1",
+            "1.0 Timer(Speak) at speed 1",
+            "4.0 Start at speed 1",
+            "4.6 Message { from: #0, msg: Word(2) } at speed 1",
+            "4.6 Message { from: #1, msg: Word(1) } at speed 1",
+            "4.6 Message { from: #1, msg: Word(0) } at speed 1",
+            "5.0 Timer(Speak) at speed 1",
+        ]
+    );
+    let down = sim.counts().lost_down;
+    let lost = sim.recorder().0.iter().filter(|line| line.contains("Lost(Down)")).count() as u64;
+    assert!(down >= 3 && down == lost, "{down} counted, {lost} recorded");
+    assert_balanced(&sim);
+}
+
+#[test]
+fn a_crash_keeps_the_disk_and_a_wipe_does_not() {
+    let disk = |kind: Kind| {
+        let mut sim = talkers(2, constant(10), vec![Fault::new(secs(5), secs(6), kind)]);
+        sim.run_until(secs(6));
+        sim.actor(ActorId(1)).disk
+    };
+    assert!(disk(Crash { actors: only(1) }.into()) > 0);
+    assert_eq!(disk(Wipe { actors: only(1) }.into()), 0);
+}
+
+#[test]
+fn what_arrives_at_a_paused_machine_waits_in_order_until_it_goes_on() {
+    let pause = Fault::new(secs(2) - Span::from_millis(500), secs(4), Pause { actors: only(1) });
+    let mut sim = talkers(2, constant(600), vec![pause]);
+    sim.run_until(secs(3));
+    assert!(sim.in_flight() > 0);
+    assert_balanced(&sim);
+    sim.run_until(secs(4));
+    let waited: Vec<String> = log(&sim, 1).into_iter().skip(2).collect();
+    assert_eq!(waited[0], "4.0 Message { from: #0, msg: Word(2) } at speed 1");
+    assert_eq!(waited[1], "4.0 Timer(Speak) at speed 1");
+    assert!(waited.iter().all(|line| line.starts_with("4.0")), "{waited:?}");
+    assert_balanced(&sim);
+}
+
+#[test]
+fn a_machine_that_is_paused_and_goes_down_loses_what_waited() {
+    let faults = vec![
+        Fault::new(secs(2), secs(5), Pause { actors: only(1) }),
+        Fault::new(secs(4), secs(6), Crash { actors: only(1) }),
+    ];
+    let mut sim = talkers(2, constant(10), faults);
+    sim.run_until(secs(8));
+    let log = &sim.actor(ActorId(1)).log;
+    assert!(log.iter().all(|(at, _)| *at < secs(2) || *at >= secs(6)), "{log:?}");
+    assert!(sim.counts().lost_down > 0);
+    assert_balanced(&sim);
+}
+
+#[test]
+fn speed_is_told_and_taken_back() {
+    let mut sim = talkers(1, constant(10), vec![Fault::new(secs(2), secs(3), Slow { actors: only(0), factor: 0.5 })]);
+    sim.run_until(secs(3));
+    let spoken: Vec<String> = log(&sim, 0).into_iter().filter(|line| line.contains("Speak")).collect();
+    assert_eq!(
+        spoken,
+        ["1.0 Timer(Speak) at speed 1", "2.0 Timer(Speak) at speed 0.5", "3.0 Timer(Speak) at speed 1"],
+        "a fault comes before what is due at the same time"
+    );
+}
+
+#[test]
+fn a_held_message_is_counted_as_such_and_arrives_when_the_partition_is_over() {
+    let cut = Cut::Islands(vec![only(0), only(1)]);
+    let hold = Fault::new(secs(1), secs(3), Partition { cut, hold: true });
+    let mut sim = talkers(2, constant(10), vec![hold]);
+    sim.run_until(secs(2));
+    assert_eq!((sim.counts().held, sim.counts().delivered), (4, 0));
+    assert_balanced(&sim);
+    sim.run_until(secs(3) + Span::from_millis(10));
+    assert_eq!(sim.counts().held, 0);
+    assert!(sim.counts().delivered >= 4);
+    assert_balanced(&sim);
+    assert!(sim.recorder().0.iter().any(|line| line.contains("Hold(3.010000s)")));
+}
+
+#[test]
+fn a_message_to_nobody_is_lost_and_said_to_be() {
+    let mut sim = talkers(1, constant(10), vec![]);
+    sim.add(Talker { others: 9, ..Talker::default() }, "stray");
+    sim.run_until(secs(1));
+    assert_eq!(sim.counts().lost_nobody, 1);
+    let fate = format!("{:?}", Fate::Lost(Cause::Nobody));
+    assert!(sim.recorder().0.iter().any(|line| line.contains(&fate)));
+    assert_balanced(&sim);
+}
+
+#[test]
+fn a_disarmed_timer_leaves_the_queue_unseen() {
+    let mut sim = talkers(2, constant(10), vec![]);
+    sim.run_until(secs(60));
+    let counts = sim.counts();
+    assert!(!log(&sim, 0).iter().any(|line| line.contains("Timeout")));
+    assert!(counts.dropped > 100, "{counts:?}");
+}
+
+#[test]
+fn a_run_without_anything_to_do_is_idle_and_its_time_is_what_was_asked_for() {
+    let mut sim = talkers(0, constant(10), vec![Fault::new(secs(5), secs(6), Pause { actors: only(0) })]);
+    assert_eq!(sim.run_until(secs(3)), Run::Reached);
+    assert_eq!((sim.run_until(secs(9)), sim.now()), (Run::Idle, secs(9)));
+    assert_eq!((sim.run_until(Time::NEVER), sim.now()), (Run::Idle, secs(9)));
+    assert!(!sim.step());
+}
+
+#[test]
+fn powers_are_recorded() {
+    let mut sim = talkers(2, constant(10), vec![Fault::new(secs(1), secs(2), Crash { actors: only(1) })]);
+    sim.run_until(secs(2));
+    for (at, power) in [(1, Power::Crash), (2, Power::Restart)] {
+        let line = format!("{at}.000000s #1 Power({power:?})");
+        assert!(sim.recorder().0.contains(&line), "{line}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn every_message_is_accounted_for_under_any_faults(
+        picks in prop::collection::vec((0..9usize, 0..10u64, 0..6u64, 0..4u32, 0..=10u32), 0..12),
+        mean in 0..2_000u64,
+    ) {
+        let faults = picks.into_iter().map(|(kind, at, length, actor, tenths)| {
+            let probability = f64::from(tenths) / 10.0;
+            let (on, actors) = (Link::between(only(actor), meshsim_fault::Actors::All), only(actor));
+            let kind: Kind = match kind {
+                0 => Loss { on, probability }.into(),
+                1 => Duplicate { on, probability, lag: constant(mean) }.into(),
+                2 => Reorder { on, probability, within: Span::from_secs(1) }.into(),
+                3 => Partition { cut: Cut::Links(vec![on]), hold: true }.into(),
+                4 => Partition { cut: Cut::Links(vec![on]), hold: false }.into(),
+                5 => Crash { actors }.into(),
+                6 => Wipe { actors }.into(),
+                7 => Pause { actors }.into(),
+                _ => meshsim_fault::Bandwidth::new(on, 100, 200).into(),
+            };
+            Fault::new(secs(at), secs(at + length), kind)
+        });
+        let jitter = Dist::Exponential { at_least: Span::ZERO, mean: Span::from_millis(mean) };
+        let mut sim = talkers(4, jitter, faults.collect());
+        for second in 1..=16 {
+            sim.run_until(secs(second));
+            assert_balanced(&sim);
+        }
+        // All faults are over: everybody is up and hears again.
+        let said: Vec<u64> = sim.actors().map(|talker| talker.said).collect();
+        sim.run_until(secs(60));
+        prop_assert_eq!(sim.counts().held, 0);
+        prop_assert!(sim.actors().zip(said).all(|(talker, before)| talker.said > before));
+    }
+}
