@@ -89,7 +89,7 @@ fn a_single_server_at_half_load_takes_twice_its_work() {
 #[test]
 #[ignore = "long: runs in release"]
 fn mm1_mean_and_p99() {
-    let table = [(0.8, 5.0, 23.025_851, 3e6), (0.9, 10.0, 46.051_702, 8e6), (0.95, 20.0, 92.103_404, 24e6)];
+    let table = [(0.8, 5.0, 23.025_851, 3e6), (0.9, 10.0, 46.051_702, 8e6), (0.95, 20.0, 92.103_404, 40e6)];
     for (rho, w, p99, requests) in table {
         let what = format!("M/M/1 at {rho}");
         measure(one(exponential(UNIT)), rho, requests).expect(&what, w, 0.0).expect_p99(&what, p99);
