@@ -1,1 +1,53 @@
-fn main() {}
+//! `meshsim`: rehearse a service mesh before you run it.
+
+mod command;
+mod error;
+mod folder;
+mod interrupt;
+mod logging;
+mod progress;
+mod screen;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::command::Command;
+use crate::screen::Screen;
+
+/// Rehearse a service mesh before you run it.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more of what is being done, on stderr; twice for still more. RUST_LOG says it in detail
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meshsim run examples/first-mesh/mesh.yaml       the smallest mesh that shows every operation
+  meshsim check examples/hotel/mesh.yaml          what to expect of a run, before it runs
+  meshsim import isotope canonical.yaml > mesh.yaml
+
+Exit codes: 0 all is well, 1 failed, 2 the input is wrong, 99 an SLO does not hold.";
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help goes to stdout and is no error; everything else is wrong input: exit code 2.
+        Err(error) => error.exit(),
+    };
+    let mut screen = Screen::open();
+    logging::start(cli.verbose, screen.errors_coloured());
+    match cli.command.execute(&mut screen) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            screen.complain(&error);
+            error.exit().into()
+        }
+    }
+}

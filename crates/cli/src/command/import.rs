@@ -1,0 +1,104 @@
+//! `meshsim import`
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::builder::TypedValueParser;
+use meshsim_experiment::import::{Format, Imported, import};
+use meshsim_report::{count, number};
+
+use crate::error::{Error, Exit};
+use crate::folder::Draft;
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Make an experiment from somebody else's files";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim import isotope canonical.yaml > mesh.yaml
+  meshsim import compose docker-compose.yml --calls calls.motel.yaml -o mesh.yaml
+  meshsim import mubench workmodel.json -o mesh.yaml --force
+
+What was read, ignored and guessed goes to stderr; the experiment goes to stdout, or to the file of -o.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What kind of files they are
+    #[arg(value_parser = formats())]
+    format: Format,
+    /// The files; several are read as one
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// A motel topology that gives a Compose file its calls
+    #[arg(long, value_name = "FILE")]
+    calls: Option<PathBuf>,
+    /// Write the experiment to this file
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Overwrite the file of -o
+    #[arg(long, requires = "out")]
+    force: bool,
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let values = Format::ALL.map(|format| PossibleValue::new(format.name()).help(format.about()));
+    clap::builder::PossibleValuesParser::new(values)
+        .try_map(|name| Format::ALL.into_iter().find(|format| format.name() == name).ok_or("no such format"))
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let refuse = |path: &std::path::Path| {
+            let why = format!("{} is there already", path.display());
+            Error::WrongInput(why, "`--force` overwrites it".into())
+        };
+        // Before the work, so that nothing is read in vain; and again when it is written.
+        if let Some(out) = &self.out
+            && out.exists()
+            && !self.force
+        {
+            return Err(refuse(out));
+        }
+        let imported = import(self.format, &self.files, self.calls.as_deref()).map_err(Error::Problems)?;
+        screen.remark(&account(&imported));
+        match &self.out {
+            None => screen.print(&imported.yaml)?,
+            Some(path) => {
+                let write = || -> io::Result<Draft> {
+                    let (draft, mut file) = Draft::create(path)?;
+                    file.write_all(imported.yaml.as_bytes())?;
+                    Ok(draft)
+                };
+                write().map_err(|error| Error::Write(path.clone(), error))?.publish()?;
+                screen.remark(&format!("written to {}\n", path.display()));
+            }
+        }
+        Ok(Exit::Well)
+    }
+}
+
+fn account(imported: &Imported) -> String {
+    let counts = &imported.counts;
+    let mut out = format!(
+        "{} services, {} instances, {} calls",
+        count(counts.services as u64),
+        count(counts.instances),
+        count(counts.calls as u64),
+    );
+    if !counts.entries.is_empty() {
+        out += &format!(", {} service visits per request", number(counts.visits_per_request()));
+    }
+    out.push('\n');
+    for (what, lines) in [
+        ("read", &imported.read),
+        ("ignored", &imported.ignored),
+        ("guessed", &imported.guessed),
+        ("note", &imported.flags),
+    ] {
+        for line in lines {
+            out += &format!("{:>9}  {line}\n", what);
+        }
+    }
+    out
+}

@@ -1,0 +1,92 @@
+//! The commands, one file each.
+//!
+//! To add one: write `command/x.rs` with a struct `Args` that derives `clap::Args`, and an
+//! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `commands!` below.
+
+mod check;
+mod import;
+mod run;
+mod schema;
+mod trace;
+
+use clap::Subcommand;
+
+use crate::error::{Error, Exit};
+use crate::screen::Screen;
+
+macro_rules! commands {
+    ($($variant:ident = $module:ident;)*) => {
+        /// What is to be done.
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum Command {
+            $(
+                #[command(about = $module::ABOUT, after_help = $module::EXAMPLES)]
+                $variant($module::Args),
+            )*
+        }
+
+        impl Command {
+            /// Does it.
+            pub(crate) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+                match self { $(Command::$variant(args) => args.execute(screen),)* }
+            }
+        }
+    };
+}
+
+commands! {
+    Run = run;
+    Check = check;
+    Import = import;
+    Schema = schema;
+    Trace = trace;
+}
+
+/// The experiment file and what is changed in it: the same for every command that reads one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Source {
+    /// The experiment file
+    file: std::path::PathBuf,
+    /// Set a value of the file: `services.search.instances=4`. May be repeated
+    #[arg(long, value_name = "PATH=VALUE", value_parser = meshsim_experiment::Override::parse)]
+    set: Vec<meshsim_experiment::Override>,
+    /// Another seed: another run of the same experiment
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl Source {
+    /// Reads the experiment. With `json`, what is wrong with it goes to stdout as JSON.
+    fn load(&self, json: bool, screen: &mut Screen) -> Result<meshsim_experiment::Experiment, Error> {
+        let mut overrides = self.set.clone();
+        if let Some(seed) = self.seed {
+            overrides.extend(meshsim_experiment::Override::parse(&format!("seed={seed}")));
+        }
+        let loaded = meshsim_experiment::load(&self.file, &overrides);
+        if json && let Err(problems) = &loaded {
+            screen.print_json(&serde_json::json!({ "problems": problems.iter().collect::<Vec<_>>() }))?;
+        }
+        let experiment = loaded.map_err(Error::Problems)?;
+        tracing::info!(file = %self.file.display(), name = experiment.name, "experiment read");
+        Ok(experiment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_file_of_the_folder_is_registered() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/command");
+        let register = include_str!("mod.rs");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let name = name.trim_end_matches(".rs");
+            assert!(name == "mod" || register.contains(&format!("= {name};")), "{name} is not in `commands!`");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <crate::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,49 @@
+//! `meshsim trace`
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use meshsim_mesh::message::{Msg, Tick};
+use meshsim_trace::Reader;
+use meshsim_trace::export::{ExportError, Format, export};
+
+use crate::error::{Error, Exit};
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Print what happened in a run, record by record";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim run examples/first-mesh/mesh.yaml --trace
+  meshsim trace runs/first-mesh-1 | less
+  meshsim trace runs/first-mesh-1 --jsonl | jq 'select(.kind == \"apply\")'";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of a run made with --trace, or a trace file
+    run: PathBuf,
+    /// One JSON object a line
+    #[arg(long)]
+    jsonl: bool,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let path = if self.run.is_dir() { self.run.join(super::run::TRACE) } else { self.run };
+        let file = File::open(&path).map_err(|error| Error::ReadTrace(path.clone(), error))?;
+        let trace: Reader<_, Msg, Tick> = Reader::new(file).map_err(|error| Error::Trace(path.clone(), error))?;
+        let format = if self.jsonl { Format::Jsonl } else { Format::Text };
+        let mut unreadable = None;
+        screen.write_with(|out| match export(trace, format, out) {
+            Ok(_) => Ok(()),
+            Err(ExportError::Write(error)) => Err(error),
+            // What comes before is good, and printed.
+            Err(ExportError::Read(error)) => {
+                unreadable = Some(error);
+                io::Write::flush(out)
+            }
+        })?;
+        unreadable.map_or(Ok(Exit::Well), |error| Err(Error::Trace(path, error)))
+    }
+}

@@ -1,0 +1,73 @@
+//! How a command ends.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use meshsim_experiment::Problems;
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is well.
+    Well,
+    /// It could not be done.
+    Failed,
+    /// What was given is wrong. clap uses the same number.
+    WrongInput,
+    /// It was done, and an SLO does not hold.
+    SloFailed,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Well => 0,
+            Exit::Failed => 1,
+            Exit::WrongInput => 2,
+            Exit::SloFailed => 99,
+        })
+    }
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, Diagnostic, Error)]
+pub(crate) enum Error {
+    /// Shown with their places in the file.
+    #[error("{0}")]
+    Problems(Problems),
+    #[error("{0}")]
+    #[diagnostic(help("{1}"))]
+    WrongInput(String, String),
+    #[error("cannot read {0}")]
+    #[diagnostic(help(
+        "give the folder of a run, as in `meshsim trace runs/hotel-1`, or a file that `run --trace` wrote"
+    ))]
+    ReadTrace(PathBuf, #[source] io::Error),
+    #[error("{0} is no readable trace")]
+    Trace(PathBuf, #[source] meshsim_trace::ReadError),
+    #[error("cannot write {0}")]
+    #[diagnostic(help("nothing half-written was left; `--out DIR` writes elsewhere"))]
+    Write(PathBuf, #[source] io::Error),
+    #[error("cannot write the trace {0}")]
+    WriteTrace(PathBuf, #[source] meshsim_trace::WriteError),
+    #[error("cannot write to the terminal or pipe")]
+    Print(#[source] io::Error),
+    #[error("the network of the experiment cannot be built")]
+    Network(#[source] meshsim_fault::NetworkError),
+    #[error("Ctrl-C cannot be caught")]
+    Interrupt(#[source] ctrlc::Error),
+}
+
+impl Error {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Error::Problems(_) | Error::WrongInput(..) | Error::ReadTrace(..) | Error::Trace(..) => Exit::WrongInput,
+            Error::Write(..) | Error::WriteTrace(..) | Error::Print(_) | Error::Network(_) | Error::Interrupt(_) => {
+                Exit::Failed
+            }
+        }
+    }
+}

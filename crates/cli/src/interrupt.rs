@@ -1,0 +1,35 @@
+//! Ctrl-C: the first ends a run early, and what was measured is still written; the second ends the program.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, path::PathBuf, process};
+
+use crate::error::Error;
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Files that are not complete yet: the second Ctrl-C takes them away.
+pub(crate) static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// What a shell expects of a program that SIGINT ended: 128 and its number.
+const EXIT: i32 = 130;
+
+/// From now on Ctrl-C (and the signals that end a service: SIGTERM, SIGHUP) is a request.
+pub(crate) fn catch() -> Result<(), Error> {
+    ctrlc::set_handler(|| {
+        if ASKED.swap(true, Ordering::SeqCst) {
+            // Also if a thread died holding the list.
+            let list = UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            for path in list.iter() {
+                let _ = fs::remove_file(path);
+            }
+            process::exit(EXIT);
+        }
+    })
+    .map_err(Error::Interrupt)
+}
+
+/// True once the run is to end.
+pub(crate) fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}

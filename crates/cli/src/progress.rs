@@ -1,0 +1,58 @@
+//! How far a run is, while it runs.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use meshsim_actor::{Span, Time};
+use meshsim_report::number;
+
+/// A bar of virtual time on stderr, if that is a terminal; and a stop-watch.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    total: Span,
+    begun: Instant,
+}
+
+impl Progress {
+    /// Begins now.
+    pub(crate) fn begin(total: Span, wanted: bool) -> Self {
+        let bar = (wanted && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total.nanos()), ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("  {bar:40} {percent:>3}%  {msg}");
+            bar.with_style(
+                style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("█▉▊▋▌▍▎▏ ")),
+            )
+        });
+        #[expect(clippy::disallowed_methods, reason = "how long a run takes is shown, and decides nothing")]
+        let begun = Instant::now();
+        Progress { bar, total, begun }
+    }
+
+    /// The run is here.
+    pub(crate) fn at(&self, now: Time, events: u64) {
+        if let Some(bar) = &self.bar {
+            let rate = events as f64 / self.begun.elapsed().as_secs_f64().max(1e-9);
+            bar.set_message(format!("{:.1}s of {}, {}", now.secs(), self.total, per_second(rate)));
+            bar.set_position(now.nanos());
+        }
+    }
+
+    /// Takes the bar away; says how long it took.
+    pub(crate) fn end(self) -> Duration {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.begun.elapsed()
+    }
+}
+
+/// A rate of events as a person compares it: `3.42 M events/s`.
+pub(crate) fn per_second(rate: f64) -> String {
+    match rate {
+        r if r >= 1e6 => format!("{} M events/s", number(r / 1e6)),
+        r if r >= 1e3 => format!("{} k events/s", number(r / 1e3)),
+        r => format!("{} events/s", number(r)),
+    }
+}
