@@ -142,7 +142,10 @@ pub(crate) fn zones(path: &At<String>, base_dir: &Path, reporter: &mut Reporter)
         };
         if record.len() != names.len() + 1 {
             reporter
-                .report(csv.place(record), format!("this row has {} latencies, not {}", record.len() - 1, names.len()))
+                .report(
+                    csv.place(record),
+                    format!("latencies in this row: {}, not {}", record.len().saturating_sub(1), names.len()),
+                )
                 .help("one for each zone of the first row");
             continue;
         }

@@ -12,6 +12,7 @@ pub mod check;
 mod compile;
 mod files;
 mod graph;
+pub mod import;
 mod overrides;
 mod problem;
 pub mod schema;

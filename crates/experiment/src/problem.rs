@@ -38,6 +38,8 @@ pub struct Problems {
     excerpts: Vec<Excerpt>,
     /// How many more there are.
     untold: usize,
+    /// The experiment file's name.
+    file: String,
 }
 
 impl Problems {
@@ -70,14 +72,13 @@ impl Problems {
             }
             out.push('\n');
         }
-        let files = self.list.first().map_or("the file", |problem| &problem.file);
         let count = match self.len() {
             1 => "1 problem".to_owned(),
             n if self.untold > 0 => format!("{n} problems (the first {} are shown)", self.list.len()),
             n => format!("{n} problems"),
         };
         let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
-        format!("{}\n{files}: {count}\n", lines.join("\n"))
+        format!("{}\n{}: {count}\n", lines.join("\n"), self.file)
     }
 }
 
@@ -189,7 +190,11 @@ impl Reporter {
         }
         self.found.sort();
         self.found.dedup();
-        let mut problems = Problems { untold: self.untold, ..Problems::default() };
+        let mut problems = Problems {
+            untold: self.untold,
+            file: self.sources.first().map_or(String::new(), |source| source.name.clone()),
+            ..Problems::default()
+        };
         for found in self.found {
             let source = &self.sources[usize::from(found.place.source)];
             let (line, column) = position(&source.text, found.place.start as usize);

@@ -149,15 +149,15 @@ section! {
 section! {
     /// An independently deployable component.
     struct Service in "a service" {
-        /// S: instances when it is deployed.
+        /// Instances when it is deployed (S).
         or instances: Whole<0, INSTANCES_MAX> = "1";
-        /// C: requests that one instance serves at once; it has max(1, round(C)) slots.
+        /// Requests that one instance serves at once (C); it has max(1, round(C)) slots.
         or capacity: At<Real<1_000_000>> = "1";
         /// C never goes below this.
         optional capacity_min: At<Real<1_000_000>>;
         /// C never goes above this.
         optional capacity_max: At<Real<1_000_000>>;
-        /// V: version when it is deployed.
+        /// Version when it is deployed (V).
         or version: Version = "1";
         /// Cores that one instance reserves on its node.
         or cpu: Real<100_000, true> = "0.1";
@@ -344,9 +344,9 @@ section! {
         required extend: At<String>;
         /// When the first step is taken.
         or at: At<Span> = "0s";
-        /// T: instances wanted in the end.
+        /// Instances wanted in the end (T).
         required to: Whole<0, INSTANCES_MAX>;
-        /// a: the share of the way that one step goes; stable below 2 (less with delay), without overshoot up to 1.
+        /// Share of the way that one step goes (a): stable below 2, or less with delay; without overshoot up to 1.
         required rate: Real<100>;
         /// Time between two steps.
         or every: At<Span> = "1s";
@@ -365,7 +365,7 @@ section! {
         required scale: At<String>;
         /// When the first step is taken.
         or at: At<Span> = "0s";
-        /// b: the factor of one step.
+        /// Factor of one step (b).
         required by: Real<1_000_000>;
         /// Time between two steps.
         or every: At<Span> = "1s";
@@ -380,16 +380,16 @@ section! {
         required update: At<String>;
         /// When the first step is taken.
         or at: At<Span> = "0s";
-        /// U: version wanted in the end.
+        /// Version wanted in the end (U).
         required to: Version;
-        /// g: the share of the old instances that one step moves; for `batch` and `bernoulli`.
+        /// Share of the old instances that one step moves (g); for `batch` and `bernoulli`.
         optional rate: At<Real<100>>;
         /// Time between two steps.
         or every: At<Span> = "1s";
         /// Most steps; by default until it has settled.
         optional times: Steps;
-        /// Which instances move in a step.
-        or strategy: At<StrategyName> = "batch";
+        /// Which instances move in a step; `batch` if it is left out.
+        optional strategy: StrategyName;
         /// For `rolling`: how many instances more than wanted there may be, as a share, rounded up; 25% if it is left out.
         optional max_surge: At<Share>;
         /// For `rolling`: how many ready instances may be missing, as a share, rounded down; 25% if it is left out.
@@ -406,7 +406,7 @@ section! {
         optional to: At<String>;
         /// When requests are planned.
         required arrivals: Arrivals;
-        /// What is asked for, by weight: an endpoint of `to`, or `service.endpoint`.
+        /// What is asked for, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint.
         optional mix: At<Named<Real<1_000_000_000, true>>>;
         /// Size of a request.
         or request: Size = "1 KiB";
@@ -511,7 +511,7 @@ section! {
         required crash: Spots;
         /// When.
         or at: At<Span> = "0s";
-        /// For how long.
+        /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
     }
 }
@@ -522,7 +522,7 @@ section! {
         required wipe: Spots;
         /// When.
         or at: At<Span> = "0s";
-        /// For how long.
+        /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
     }
 }
@@ -533,7 +533,7 @@ section! {
         required pause: Spots;
         /// When.
         or at: At<Span> = "0s";
-        /// For how long.
+        /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
     }
 }
@@ -546,7 +546,7 @@ section! {
         required factor: Real<1_000>;
         /// When.
         or at: At<Span> = "0s";
-        /// For how long.
+        /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
     }
 }
@@ -559,7 +559,7 @@ section! {
         or hold: bool = "false";
         /// When.
         or at: At<Span> = "0s";
-        /// For how long.
+        /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
     }
 }
@@ -572,7 +572,7 @@ section! {
         or hold: bool = "false";
         /// When.
         or at: At<Span> = "0s";
-        /// For how long.
+        /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
     }
 }
@@ -604,7 +604,7 @@ section! {
         optional queue: At<Size>;
         /// When.
         or at: At<Span> = "0s";
-        /// For how long.
+        /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
     }
 }

@@ -147,6 +147,10 @@ impl<T: Field> Field for Named<T> {
                     .report(node.place, format!("names with their values are needed here, not {}", node.described()))
                     .help("write `name: value`, one a line, indented");
             }
+            if !node.is_null() {
+                // Nobody needs to hear that what he refers to is missing.
+                named.broken.push(String::new());
+            }
             return Some(named);
         };
         let known = || entries.iter().filter(|(key, _)| !key.invented).map(|(key, _)| key.text.as_str());
@@ -431,19 +435,30 @@ pub(crate) fn chosen_key(
         return None;
     };
     let mut found = entries.iter().filter_map(|(key, _)| keys.iter().find(|k| **k == key.text).map(|k| (*k, key)));
+    let noun = what.trim_start_matches("an ").trim_start_matches("a ");
     let Some((first, _)) = found.next() else {
         let near = entries.iter().find_map(|(key, _)| Some((key, nearest(&key.text, keys.iter().copied())?)));
-        let place = near.map_or(node.place, |(key, _)| key.place);
+        // Operations and faults have other keys beside the one that says what they are.
+        let only = || match &entries[..] {
+            [(key, _)] if !matches!(noun, "operation" | "fault") => Some(key),
+            _ => None,
+        };
+        let (place, message) = match near.map(|(key, _)| key).or_else(only) {
+            Some(key) => (key.place, format!("there is no {noun} `{}`", shortened(&key.text))),
+            None => (node.place, format!("this does not say which {noun} it is")),
+        };
         reporter
-            .report(place, format!("this does not say what {what} is"))
+            .report(place, message)
             .label(near.map(|(_, near)| format!("did you mean `{near}`?")))
             .help(format!("it needs one of {}", one_of(keys.iter().copied())));
         return None;
     };
     if let Some((second, key)) = found.next() {
-        reporter
-            .report(key.place, format!("{what} is either `{first}` or `{second}`, not both"))
-            .help("make two of it: each begins with its own `- `");
+        let help = match noun {
+            "step" | "operation" | "fault" => "make two of it: each begins with its own `- `",
+            _ => "keep one of the two",
+        };
+        reporter.report(key.place, format!("{what} is either `{first}` or `{second}`, not both")).help(help);
         return None;
     }
     Some(first)

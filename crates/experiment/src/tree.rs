@@ -106,21 +106,48 @@ pub(crate) fn read(text: &str, source: u16, base: usize, reporter: &mut Reporter
 
 /// The parser says what it stumbled over; the commonest slips are named for what they are.
 fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &mut Reporter) {
-    let line_start = text[..text.floor_char_boundary(byte.min(text.len()))].rfind('\n').map_or(0, |at| at + 1);
+    let before = &text[..text.floor_char_boundary(byte.min(text.len()))];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
     let indent = &line[..line.len() - line.trim_start().len()];
-    let help = if indent.contains('\t') {
-        "YAML is indented by spaces, never by tabs"
+    let help = if info.contains("anchor") {
+        "`*name` stands for what `&name` marks further up".to_owned()
+    } else if indent.contains('\t') {
+        "YAML is indented by spaces, never by tabs".to_owned()
     } else if info.contains("recursion") || info.contains("nesting") || info.contains("nested") {
-        "write it flatter: 64 levels are read"
+        format!("write it flatter: {DEPTH_MAX} levels are read")
+    } else if info.contains("quote") {
+        "a quote that begins here does not end".to_owned()
+    } else if let Some((bracket, line)) = unclosed(before) {
+        format!("the `{bracket}` on line {line} is not closed")
     } else if info.contains("mapping values are not allowed") {
-        "a key may be indented too far, or a value that contains `: ` needs quotes"
-    } else if line.contains('[') || line.contains('{') || info.contains("flow") {
-        "look for a bracket or a comma that is missing, here or on a line before"
+        "a key may be indented too far, or a value that contains `: ` needs quotes".to_owned()
     } else {
-        "look at the indentation, and for a quote that is not closed"
+        "look at the indentation, here and on the line before".to_owned()
     };
     reporter.report(place, format!("this is not YAML: {info}")).help(help);
+}
+
+/// The last bracket that is open at the end of a text, and its line; roughly, for a hint.
+fn unclosed(text: &str) -> Option<(char, usize)> {
+    let mut open = vec![];
+    for (line, text) in text.lines().enumerate() {
+        let mut quote = None;
+        for (at, c) in text.char_indices() {
+            match (quote, c) {
+                (Some(q), c) if q == c => quote = None,
+                (Some(_), _) => {}
+                (None, '"' | '\'') => quote = Some(c),
+                (None, '#') if at == 0 || text[..at].ends_with(' ') => break,
+                (None, '[' | '{') => open.push((c, line + 1)),
+                (None, ']' | '}') => {
+                    open.pop();
+                }
+                _ => {}
+            }
+        }
+    }
+    open.pop()
 }
 
 struct Builder {
@@ -141,8 +168,8 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    /// The entries, and a key that waits for its value.
-    Map(Vec<(Key, Node)>, Option<Key>),
+    /// The entries, and a key that waits for its value; `Some(None)` if that is no key, so the value goes nowhere.
+    Map(Vec<(Key, Node)>, Option<Option<Key>>),
 }
 
 impl Builder {
@@ -225,11 +252,13 @@ impl Builder {
             None => self.root = Some(node),
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map(entries, key)) => match (key.take(), node.value) {
-                (Some(key), value) => entries.push((key, Node { place: node.place, value })),
-                (None, Value::Scalar { text, .. }) => *key = Some(Key { text, place: node.place, invented: false }),
+                (Some(key), value) => entries.extend(key.map(|key| (key, Node { place: node.place, value }))),
+                (None, Value::Scalar { text, .. }) => {
+                    *key = Some(Some(Key { text, place: node.place, invented: false }))
+                }
                 (None, _) => {
                     reporter.report(node.place, "a list or a map cannot be a key").help("write a name before the `:`");
-                    *key = Some(Key { text: String::new(), place: node.place, invented: false });
+                    *key = Some(None);
                 }
             },
         }

@@ -48,9 +48,10 @@ fn quantity(number: &str, text: &str, what: &str, example: &str) -> Result<f64> 
         Ok(n) if n < 0.0 => error(format!("a {what} is never negative"), format!("write it as in `{example}`")),
         Ok(n) if n.is_finite() => Ok(n),
         Ok(_) => error(format!("this {what} is too large"), format!("write it as in `{example}`")),
-        Err(_) => {
-            error(format!("`{}` is no {what}", crate::problem::shortened(text)), format!("write it as in `{example}`"))
-        }
+        Err(_) => error(
+            format!("`{}` is no {what}", crate::problem::shortened(text.trim())),
+            format!("write it as in `{example}`"),
+        ),
     }
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn duration(text: &str) -> Result<Span> {
         }
         if !rest.starts_with(|c: char| c.is_ascii_digit()) {
             return error(
-                format!("`{}` is no duration", crate::problem::shortened(text)),
+                format!("`{}` is no duration", crate::problem::shortened(text.trim())),
                 "write it as in `5ms` or `1m30s`",
             );
         }
@@ -180,7 +181,7 @@ pub(crate) fn bandwidth(text: &str) -> Result<u64> {
     let (number, tail) = split(text);
     let Some(unit) = tail.strip_suffix("/s") else {
         return error(
-            format!("`{}` is no bandwidth", crate::problem::shortened(text)),
+            format!("`{}` is no bandwidth", crate::problem::shortened(text.trim())),
             "a bandwidth is a size per second, as in `125 MiB/s` or `1 Gbit/s`",
         );
     };
@@ -208,7 +209,10 @@ pub(crate) fn share(text: &str) -> Result<f64> {
             );
         }
         _ => {
-            return error(format!("`{}` is no share", crate::problem::shortened(text)), "write it as in `50%` or `0.5`");
+            return error(
+                format!("`{}` is no share", crate::problem::shortened(text.trim())),
+                "write it as in `50%` or `0.5`",
+            );
         }
     };
     if share > 1.0 { error("a share is at most 100%", "write it as in `50%` or `0.5`") } else { Ok(share) }
@@ -219,30 +223,30 @@ pub(crate) fn number(text: &str) -> Result<f64> {
     match text.trim().replace('_', "").parse::<f64>() {
         Ok(n) if n.is_finite() => Ok(n),
         Ok(_) => error(format!("`{}` is not finite", text.trim()), "write a number, as in `0.5`"),
-        Err(_) => error(format!("`{}` is no number", crate::problem::shortened(text)), "write a number, as in `0.5`"),
+        Err(_) if matches!(text.trim().trim_start_matches(['+', '-']).to_lowercase().as_str(), ".nan" | ".inf") => {
+            error(format!("`{}` is not finite", text.trim()), "write a number, as in `0.5`")
+        }
+        Err(_) => {
+            error(format!("`{}` is no number", crate::problem::shortened(text.trim())), "write a number, as in `0.5`")
+        }
     }
 }
 
 /// A whole number in a range.
 pub(crate) fn whole(text: &str, min: u64, max: u64) -> Result<u64> {
-    let range = || {
-        if max == u64::MAX {
-            format!("a whole number of at least {min}")
-        } else {
-            format!("a whole number from {min} to {max}")
-        }
-    };
+    let range = || format!("a whole number from {min} to {max}");
     let digits = text.trim().replace('_', "");
     match digits.parse::<i128>() {
         Ok(n) if n >= i128::from(min) && n <= i128::from(max) => Ok(n as u64),
         Ok(n) if n < i128::from(min) => error(format!("`{n}` is too small"), format!("write {}", range())),
         Ok(_) => error(format!("`{}` is too large", text.trim()), format!("write {}", range())),
         Err(_) if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit()) => {
-            error(format!("`{}` is too large", crate::problem::shortened(text)), format!("write {}", range()))
+            error(format!("`{}` is too large", crate::problem::shortened(text.trim())), format!("write {}", range()))
         }
-        Err(_) => {
-            error(format!("`{}` is no whole number", crate::problem::shortened(text)), format!("write {}", range()))
-        }
+        Err(_) => error(
+            format!("`{}` is no whole number", crate::problem::shortened(text.trim())),
+            format!("write {}", range()),
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ use meshsim_mesh::model::{Balancer, Feedback, Placement, Process, Rounding};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::{Reporter, nearest, one_of, shortened};
-use crate::section::{Field, OneOrMore, by_key, section};
+use crate::section::{Field, Many, OneOrMore, by_key, section};
 use crate::tree::{Node, Value};
 use crate::units::{self, UnitError};
 
@@ -312,7 +312,7 @@ section! {
     /// Evenly between two bounds.
     struct Uniform in "a uniform distribution" {
         /// The least and the most: `[1ms, 3ms]`.
-        required uniform: Vec<Span>;
+        required uniform: Many<Span>;
     }
 }
 section! {
@@ -385,7 +385,19 @@ impl Field for Dist {
         if let Value::Scalar { text, .. } = &node.value {
             let parts = text.split_once("+/-").or_else(|| text.split_once('±'));
             return match parts {
-                None => read(node, "a distribution", units::duration, reporter).map(Dist::Constant),
+                None => {
+                    let constant = |text: &str| {
+                        units::duration(text).map_err(|error| match text.contains(['+', '~', '(']) {
+                            true => UnitError {
+                                message: format!("`{}` is no distribution", shortened(text)),
+                                help: "write `5ms`, `5ms +/- 2ms`, or one in full, as in `{ exponential: 5ms }`"
+                                    .to_owned(),
+                            },
+                            false => error,
+                        })
+                    };
+                    read(node, "a distribution", constant, reporter).map(Dist::Constant)
+                }
                 Some((mean, sd)) => {
                     let mean = read(node, "", |_| units::duration(mean), reporter);
                     let sd = read(node, "", |_| units::duration(sd), reporter);
@@ -395,8 +407,9 @@ impl Field for Dist {
         }
         let dist = match DistInFull::decode(node, reporter)? {
             DistInFull::Exponential(it) => Dist::Exponential { at_least: it.at_least, mean: it.exponential },
-            DistInFull::Uniform(it) => match it.uniform[..] {
+            DistInFull::Uniform(it) => match it.uniform.items[..] {
                 [low, high] => Dist::Uniform { low, high },
+                _ if !it.uniform.complete => return None,
                 _ => {
                     reporter
                         .report(node.place, "a uniform distribution has two bounds")
@@ -499,12 +512,12 @@ mod tests {
         let why = |text| dist(text).unwrap_err();
         assert_eq!(why("{uniform: [3ms, 1ms]}"), "this is no distribution: the lower bound is above the upper one");
         assert_eq!(why("{uniform: [3ms]}"), "a uniform distribution has two bounds");
-        assert_eq!(why("{log_normal: 5ms, sigma: .nan}"), "`.nan` is no number");
+        assert_eq!(why("{log_normal: 5ms, sigma: .nan}"), "`.nan` is not finite");
         assert_eq!(why("{log_normal: 5ms, sigma: nan}"), "`nan` is not finite");
         assert_eq!(why("{pareto: 5ms, shape: 0}"), "`0` is too small");
         assert_eq!(why("{erlang: 5ms, k: 0}"), "`0` is too small");
         assert_eq!(why("{table: []}"), "this is no distribution: a table needs at least one value");
-        assert_eq!(why("{gauss: 5ms}"), "this does not say what a distribution is");
+        assert_eq!(why("{gauss: 5ms}"), "there is no distribution `gauss`");
         assert_eq!(why("[5ms]"), "a distribution is needed here, not a list");
         assert_eq!(why("5ms +/- 2"), "`2` has no unit");
     }

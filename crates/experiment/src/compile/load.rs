@@ -39,9 +39,13 @@ fn compile_load(
     base_dir: &Path,
     reporter: &mut Reporter,
 ) -> Load {
-    if name.value == "coordinator" || is_node_name(&name.value, file) {
+    let taken = match name.value.as_str() {
+        "coordinator" => Some("the coordinator's"),
+        other => is_node_name(other, file).then_some("a node's"),
+    };
+    if let Some(whose) = taken {
         reporter
-            .report(name.place, format!("`{}` is a node's or the coordinator's name", name.value))
+            .report(name.place, format!("`{}` is {whose} name already", name.value))
             .help("faults name nodes and loads alike: give the load another name");
     }
     positive(it.window, "window", reporter);
@@ -101,11 +105,12 @@ fn mix(name: &At<String>, it: &schema::Load, names: &Names<'_>, reporter: &mut R
     let to = it.to.as_ref().map(|to| (to, names.service(to, reporter)));
     let mut targets = vec![];
     for (key, weight) in &mix.value.entries {
-        let target = match (&to, key.value.split_once('.')) {
-            (_, Some((service, _))) if names.service_id(service.trim()).is_some() => names.endpoint(key, reporter),
-            (Some((to, Some(_))), _) => names.endpoint_of(to.value.trim(), key.value.trim(), key.place, reporter),
-            (Some((_, None)), _) => None,
-            (None, _) => names.endpoint(key, reporter),
+        let target = match &to {
+            Some((_, None)) => None,
+            Some((to, Some(_))) if !names.is_elsewhere(to.value.trim(), key.value.trim()) => {
+                names.endpoint_of(to.value.trim(), key.value.trim(), key.place, reporter)
+            }
+            _ => names.endpoint(key, reporter),
         };
         targets.extend(target.map(|(service, endpoint)| Target { service, endpoint, weight: weight.0, request_bytes }));
     }

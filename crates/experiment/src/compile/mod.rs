@@ -238,10 +238,19 @@ impl<'a> Names<'a> {
             return Some((names.id, EndpointId(index as u16)));
         }
         if !names.broken.iter().any(|name| name == endpoint) {
-            let what = format!("endpoint of `{service}`");
-            self.report_unknown(&what, endpoint, place, names.endpoints.iter().copied(), reporter);
+            let known = || names.endpoints.iter().copied();
+            reporter
+                .report(place, format!("`{service}` has no endpoint `{}`", shortened(endpoint)))
+                .label(nearest(endpoint, known()).map(|near| format!("did you mean `{near}`?")))
+                .help(format!("it has {}", crate::problem::all_of(known())));
         }
         None
+    }
+
+    /// True if a text is no endpoint of this service, but begins with the name of some service.
+    fn is_elsewhere(&self, service: &str, text: &str) -> bool {
+        let own = self.services.get(service).is_some_and(|names| names.endpoints.contains(&text));
+        !own && self.services.contains_key(text.split('.').next().unwrap_or(text).trim())
     }
 
     pub(crate) fn load_index(&self, name: &str) -> Option<usize> {
@@ -254,7 +263,7 @@ impl<'a> Names<'a> {
 
     /// All that a scope of an SLO can begin with.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &'a str> + Clone + '_ {
-        self.loads.keys().copied().chain(self.services.keys().copied())
+        self.loads.keys().copied().chain(self.services.keys().copied().filter(|name| !self.loads.contains_key(name)))
     }
 
     pub(crate) fn is_broken(&self, name: &str) -> bool {

@@ -110,7 +110,7 @@ fn refuse_unlimited(
 }
 
 fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<Change> {
-    let name = it.strategy.value;
+    let name = it.strategy.unwrap_or(StrategyName::Batch);
     let mut fine = true;
     let mut refuse = |given: Option<Place>, key: &str, of: &str| {
         if let Some(place) = given {
