@@ -33,6 +33,8 @@ pub struct Ladder<T> {
     len: usize,
     /// Rungs that are not in use, kept for their memory.
     spare: Vec<Rung<T>>,
+    /// Lists that were emptied, the last one first: its memory is still in the cache.
+    pool: Vec<Vec<Entry<T>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl<T> Default for Ladder<T> {
             top_last: 0,
             len: 0,
             spare: Vec::new(),
+            pool: Vec::new(),
         }
     }
 }
@@ -127,7 +130,7 @@ impl<T> Ladder<T> {
         } else if entry.at < self.bottom_end {
             self.put_bottom(entry);
         } else if let Some(rung) = self.rungs.iter_mut().find(|rung| entry.at >= rung.next_start) {
-            rung.put(entry);
+            rung.put(entry, &mut self.pool);
         } else {
             unreachable!("the bottom ends where the finest rung begins");
         }
@@ -139,7 +142,8 @@ impl<T> Ladder<T> {
         if place.min(self.bottom.len() - place) > SORT_MAX {
             // There are earlier and later ones, so it can be split.
             let list = Vec::from(mem::take(&mut self.bottom));
-            self.split(list, self.bottom_end);
+            let emptied = self.split(list, self.bottom_end);
+            self.pool.push(emptied);
             return self.put(entry);
         }
         self.bottom.insert(place, entry);
@@ -154,9 +158,8 @@ impl<T> Ladder<T> {
                     continue;
                 };
                 self.bottom_end = rung.next_start;
-                let (bucket, level) = (rung.next - 1, self.rungs.len() - 1);
                 let emptied = self.lower(list, self.bottom_end, &mut keep);
-                self.rungs[level].buckets[bucket] = emptied;
+                self.pool.push(emptied);
             } else if !self.top.is_empty() {
                 self.top_start = mem::take(&mut self.top_last).saturating_add(1);
                 self.bottom_end = self.top_start;
@@ -188,7 +191,7 @@ impl<T> Ladder<T> {
             list.iter().fold((u64::MAX, 0), |(first, last), entry| (first.min(entry.at), last.max(entry.at)));
         let mut rung = self.spare.pop().unwrap_or_else(Rung::empty);
         rung.cover(first, last, end, list.len());
-        list.drain(..).for_each(|entry| rung.put(entry));
+        list.drain(..).for_each(|entry| rung.put(entry, &mut self.pool));
         self.bottom_end = rung.start;
         self.rungs.push(rung);
         list
@@ -213,9 +216,13 @@ impl<T> Rung<T> {
     }
 
     #[inline]
-    fn put(&mut self, entry: Entry<T>) {
+    fn put(&mut self, entry: Entry<T>, pool: &mut Vec<Vec<Entry<T>>>) {
         let bucket = ((entry.at - self.start) >> self.shift) as usize;
-        self.buckets[bucket.min(self.used - 1)].push(entry);
+        let bucket = &mut self.buckets[bucket.min(self.used - 1)];
+        if bucket.capacity() == 0 {
+            *bucket = pool.pop().unwrap_or_default();
+        }
+        bucket.push(entry);
     }
 
     /// The next bucket that holds anything.
