@@ -22,7 +22,7 @@ use crate::screen::Screen;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Say more of what is being done, on stderr; twice for still more. RUST_LOG says it in detail
+    /// Say on stderr what is being done; twice: more. RUST_LOG has the details
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
 }

@@ -12,7 +12,7 @@ pub mod text;
 mod verdict;
 
 pub use figures::Latency;
-pub use show::{count, number, percent, rate, span};
+pub use show::{count, number, percent, plural, rate, span};
 pub use summary::{
     FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, Simulated, StepSummary, Summary,
     TargetSummary, Traffic, Values,

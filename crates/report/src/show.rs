@@ -15,6 +15,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// So many of a thing: `1 node`, `2,000 nodes`.
+pub fn plural(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// A real number with about three significant digits and no trailing zeros: `0.8`, `12.3`, `1,234`.
 pub fn number(x: f64) -> String {
     if !x.is_finite() {

@@ -172,8 +172,6 @@ fn called(script: &[Step], on: &mut impl FnMut(ServiceId)) {
 pub struct OperationSummary {
     /// Its place among the operations of the file, by time; `null` for a repair, which the coordinator decides itself.
     pub operation: Option<usize>,
-    /// The line of the file that asks for it, if one does.
-    pub line: Option<u32>,
     /// What it was.
     pub verb: Verb,
     /// To which service.
@@ -423,7 +421,6 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
     };
     OperationSummary {
         operation: history.operation,
-        line: history.operation.and_then(|index| experiment.operation_lines.get(index).copied().flatten()),
         verb: history.verb,
         service: experiment.mesh.service(history.service).name.clone(),
         to,

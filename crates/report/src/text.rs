@@ -3,7 +3,7 @@
 use meshsim_experiment::Experiment;
 use meshsim_mesh::measure::Verb;
 
-use crate::show::{count, number, rate, span};
+use crate::show::{count, number, plural, rate, span};
 use crate::summary::{OperationSummary, Requests, Simulated, Summary};
 use crate::table::{Cell, Look, Paint, Table};
 use crate::verdict::Outcome;
@@ -66,10 +66,6 @@ pub fn summary(summary: &Summary, paint: Paint) -> String {
     out
 }
 
-fn plural(n: u64, what: &str) -> String {
-    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
-}
-
 /// A moment or a length of time in seconds: `12.3s`.
 fn seconds(secs: f64) -> String {
     let text = format!("{secs:.3}");
@@ -102,7 +98,7 @@ fn operations(summary: &Summary, paint: Paint) -> String {
             table.row(operation_row(group));
         }
     }
-    let mut out = table.without_empty_columns(&["0", "-"]).render(paint);
+    let mut out = table.without_empty_columns(&["-"]).render(paint);
     if rows > OPERATIONS_MAX {
         out += &format!("  and {} more, in summary.json\n", count((rows - OPERATIONS_MAX) as u64));
     }
@@ -160,9 +156,13 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
         if group.len() == 1 { first.generation.map_or("-".into(), count) } else { String::new() }.into(),
         span(settled).into(),
         result.into(),
-        first.residual.filter(|residual| *residual != 0.0).map_or("-".into(), number).into(),
+        first.residual.map_or("-".into(), number).into(),
         sum(|o| o.messages).into(),
-        sum(|o| o.resent).into(),
+        match group.iter().map(|o| o.resent).sum() {
+            0 => "-".into(),
+            resent => count(resent),
+        }
+        .into(),
         sum(|o| o.acknowledgements).into(),
         Cell::new(ending, look),
     ]

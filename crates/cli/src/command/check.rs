@@ -6,7 +6,7 @@ use meshsim_experiment::check::{Findings, check};
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, rate, text};
 
-use super::Source;
+use super::{Source, exact};
 use crate::error::{Error, Exit};
 use crate::screen::Screen;
 
@@ -141,12 +141,6 @@ fn loads(findings: &Findings, paint: Paint) -> String {
         ]);
     }
     table.render(paint)
-}
-
-/// Visits are exact expectations: `10.195`, not `10.2`.
-fn exact(x: f64) -> String {
-    let text = format!("{x:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
 fn gains(findings: &Findings, paint: Paint) -> String {

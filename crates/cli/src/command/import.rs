@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::builder::TypedValueParser;
 use meshsim_experiment::import::{Format, Imported, import};
-use meshsim_report::{count, number};
+use meshsim_report::plural;
 
 use crate::error::{Error, Exit};
 use crate::folder::Draft;
@@ -80,14 +80,11 @@ impl Args {
 
 fn account(imported: &Imported) -> String {
     let counts = &imported.counts;
-    let mut out = format!(
-        "{} services, {} instances, {} calls",
-        count(counts.services as u64),
-        count(counts.instances),
-        count(counts.calls as u64),
-    );
+    let (services, calls) = (counts.services as u64, counts.calls as u64);
+    let parts = [plural(services, "service"), plural(counts.instances, "instance"), plural(calls, "call")];
+    let mut out = parts.join(", ");
     if !counts.entries.is_empty() {
-        out += &format!(", {} service visits per request", number(counts.visits_per_request()));
+        out += &format!(", {} service visits per request", super::exact(counts.visits_per_request()));
     }
     out.push('\n');
     for (what, lines) in [

@@ -72,6 +72,12 @@ impl Source {
     }
 }
 
+/// Service visits per request, which are exact expectations: `10.195`, not `10.2`.
+fn exact(visits: f64) -> String {
+    let text = format!("{visits:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').into()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

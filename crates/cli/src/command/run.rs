@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use meshsim_actor::{ActorId, Recorder, Time};
+use meshsim_actor::{ActorId, Recorder, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_experiment::check::check;
 use meshsim_mesh::MeshActor;
@@ -33,9 +33,11 @@ Examples:
   meshsim run mesh.yaml --trace=jsonl --out /tmp/study
   meshsim run mesh.yaml --json --no-progress | jq '.slo'
 
-A run is written to runs/<name>-<seed>: summary.json, experiment.yaml (as run), state.json (what the
-coordinator wants and the nodes have at the end), and the trace if asked for. The same experiment and
-seed give the same files, byte for byte. Ctrl-C ends a run early and keeps what was measured.";
+A run is written to runs/<name>-<seed>: summary.json, experiment.yaml (as run), state.json (what the \
+coordinator wants and the nodes have at the end), and the trace if asked for. The same experiment and \
+seed give the same files, byte for byte. Ctrl-C ends a run early and keeps what was measured.
+
+Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 99 an SLO does not hold.";
 
 /// The trace in the folder of a run.
 pub(super) const TRACE: &str = "trace.bin";
@@ -118,8 +120,9 @@ impl Args {
             let (events, took) = (ended.measured.traffic.events, ended.took);
             let rate = events as f64 / took.as_secs_f64().max(1e-9);
             let pace = format!(
-                "{}s of virtual time in {took:.2?}, {} events, {}",
+                "{}s of virtual time in {}, {} events, {}",
                 meshsim_report::number(ended.measured.now.secs()),
+                Span::from_secs_f64(took.as_secs_f64()),
                 count(events),
                 per_second(rate)
             );

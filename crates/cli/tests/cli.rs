@@ -1,0 +1,312 @@
+//! The tool as a person or a script meets it: the real binary.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const MESH: &str = "
+name: small
+seed: 7
+duration: 4s
+nodes: [ { name: node, count: 2 } ]
+services:
+  front: { instances: 2, capacity: 8, endpoints: { show: { script: [ work: 1ms, call: back ] } } }
+  back: { instances: 2, endpoints: { get: { script: [ work: 2ms ] } } }
+operations:
+  - { at: 1s, extend: back, to: 6, rate: 0.5, every: 100ms }
+load:
+  users: { to: front, arrivals: { poisson: 100/s }, warmup: 1s }
+slo: [ errors < 1%, p99 < 1s ]
+";
+
+/// An empty folder of its own for each test.
+fn folder(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("mesh.yaml"), MESH).unwrap();
+    path
+}
+
+fn tool(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
+    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+fn meshsim(folder: &Path, args: &[&str]) -> Output {
+    tool(folder, args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "\n{}\n{}", stdout(output), stderr(output));
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let folder = folder("help");
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["import", "--help"],
+        &["schema", "--help"],
+        &["trace", "--help"],
+    ] {
+        let output = meshsim(&folder, args);
+        assert_exit(&output, 0);
+        let help = stdout(&output);
+        assert!(help.contains("Usage: meshsim") && help.contains("Examples:\n  meshsim "), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}
+
+#[test]
+fn a_run_prints_what_it_simulates_and_what_came_out_and_writes_it_down() {
+    let folder = folder("run");
+    let output = meshsim(&folder, &["run", "mesh.yaml"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    for part in [
+        "small  4s of virtual time, seed 7\n  2 nodes, 2 services, 4 instances, 1 edge, ",
+        "extend back to 6 at 0.5",
+        "S 2 -> 6",
+        "users front.show",
+        "PASS  errors < 1%  0%",
+        "4s of virtual time in ",
+        "written to runs/small-7\n",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    assert!(!text.contains('\x1b') && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert_eq!(names(&folder.join("runs/small-7")), ["experiment.yaml", "state.json", "summary.json"]);
+    assert_eq!(fs::read_to_string(folder.join("runs/small-7/experiment.yaml")).unwrap(), MESH);
+    for file in ["state.json", "summary.json"] {
+        let text = fs::read_to_string(folder.join("runs/small-7").join(file)).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+}
+
+#[test]
+fn the_same_experiment_gives_the_same_files_with_and_without_a_trace() {
+    let folder = folder("same");
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "a"]), 0);
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "b", "--trace", "--json"]), 0);
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "c", "--trace=jsonl"]), 0);
+    for file in ["experiment.yaml", "state.json", "summary.json"] {
+        let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
+        assert!(read("a") == read("b") && read("b") == read("c"), "{file}");
+    }
+    assert!(fs::read(folder.join("b/trace.bin")).unwrap() == fs::read(folder.join("c/trace.bin")).unwrap());
+    // A folder holds one run.
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "c"]), 0);
+    assert_eq!(names(&folder.join("c")), ["experiment.yaml", "state.json", "summary.json"]);
+}
+
+#[test]
+fn json_is_all_that_goes_to_stdout() {
+    let folder = folder("json");
+    let output = meshsim(&folder, &["run", "mesh.yaml", "--json", "--seed", "9"]);
+    assert_exit(&output, 0);
+    let summary: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(summary["seed"], 9);
+    assert_eq!(summary["outcome"], "pass");
+    assert_eq!(summary["cut_short"], false);
+    assert_eq!(summary["simulated"]["instances"], 4);
+    assert_eq!(summary["loads"][0]["requests"]["failed"], 0);
+    assert!(folder.join("runs/small-9/summary.json").exists());
+    let output = meshsim(&folder, &["check", "mesh.yaml", "--json"]);
+    let findings: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(findings["size"]["services"], 2);
+    let schema: serde_json::Value = serde_json::from_str(&stdout(&meshsim(&folder, &["schema"]))).unwrap();
+    assert!(schema["properties"]["services"].is_object());
+}
+
+#[test]
+fn values_of_the_file_can_be_set_and_are_in_the_experiment_as_run() {
+    let folder = folder("set");
+    let output = meshsim(&folder, &["run", "mesh.yaml", "--set", "services.back.instances=3", "--set", "duration=2s"]);
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("small  2s of virtual time, seed 7\n  2 nodes, 2 services, 5 instances"));
+    let again = meshsim(&folder, &["run", "runs/small-7/experiment.yaml", "--out", "again"]);
+    assert_exit(&again, 0);
+    let summary = |run: &str| fs::read(folder.join(run).join("summary.json")).unwrap();
+    assert!(summary("runs/small-7") == summary("again"));
+}
+
+#[test]
+fn an_slo_that_does_not_hold_is_exit_code_99() {
+    let folder = folder("slo");
+    let output = meshsim(&folder, &["run", "mesh.yaml", "--set", "slo=[p99 < 1ms]"]);
+    assert_exit(&output, 99);
+    assert!(stdout(&output).contains("FAIL  p99 < 1ms"), "{}", stdout(&output));
+}
+
+#[test]
+fn wrong_input_is_exit_code_2_and_is_shown_in_its_place() {
+    let folder = folder("wrong");
+    fs::write(folder.join("bad.yaml"), MESH.replace("duration: 4s", "duraton: 4s")).unwrap();
+    fs::write(folder.join("not.bin"), "something else").unwrap();
+    for (args, said) in [
+        (&["run", "bad.yaml"][..], "duration"),
+        (&["check", "bad.yaml"], "bad.yaml:4:1"),
+        (&["run", "mesh.yaml", "--set", "services.back"], "there is no `=`"),
+        (&["run", "mesh.yaml", "--set", "services.back.capcity=3"], "capacity"),
+        (&["run", "nowhere.yaml"], "nowhere.yaml"),
+        (&["run", "mesh.yaml", "--trace=yaml"], "possible values: bin, jsonl"),
+        (&["run"], "<FILE>"),
+        (&["fly"], "unrecognized subcommand"),
+        (&["import", "excel", "x"], "possible values: isotope"),
+        (&["trace", "nowhere"], "cannot read nowhere"),
+        (&["trace", "not.bin"], "not a trace, at byte 8"),
+    ] {
+        let output = meshsim(&folder, args);
+        assert_exit(&output, 2);
+        assert!(stderr(&output).contains(said), "{args:?}: {said:?} is not in\n{}", stderr(&output));
+    }
+    let output = meshsim(&folder, &["check", "bad.yaml", "--json"]);
+    assert_exit(&output, 2);
+    let problems: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(problems["problems"][0]["line"], 4);
+    assert_eq!(names(&folder), ["bad.yaml", "mesh.yaml", "not.bin"], "nothing was written");
+}
+
+#[test]
+fn check_prints_the_graph_and_what_to_expect() {
+    let folder = folder("check");
+    let output = meshsim(&folder, &["check", "mesh.yaml", "--set", "load.users.arrivals.poisson=2000/s"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(text.contains("  front  -> back 1\n"), "{text}");
+    assert!(text.contains("warning:") && text.contains("back"), "{text}");
+}
+
+#[test]
+fn a_trace_is_printed_and_its_reader_may_go_away() {
+    let folder = folder("trace");
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--trace=jsonl"]), 0);
+    let text = stdout(&meshsim(&folder, &["trace", "runs/small-7"]));
+    assert!(text.starts_with("     0.000000000s  coordinator  start        life 0\n"), "{}", &text[..200]);
+    let jsonl = meshsim(&folder, &["trace", "runs/small-7/trace.bin", "--jsonl"]).stdout;
+    assert!(jsonl == fs::read(folder.join("runs/small-7/trace.jsonl")).unwrap());
+    assert_eq!(text.lines().count(), jsonl.iter().filter(|byte| **byte == b'\n').count());
+
+    let mut child = tool(&folder, &["trace", "runs/small-7", "--jsonl"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut begin = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut begin).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_exit(&output, 0);
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_run_whose_reader_goes_away_is_still_written() {
+    let folder = folder("pipe");
+    let mut child = tool(&folder, &["run", "mesh.yaml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_exit(&output, 0);
+    assert_eq!(stderr(&output), "");
+    assert!(folder.join("runs/small-7/summary.json").exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said_before_the_run() {
+    let folder = folder("unwritable");
+    // A file where the folder should be: also root cannot write into it.
+    fs::write(folder.join("runs"), "").unwrap();
+    let output = meshsim(&folder, &["run", "mesh.yaml", "--set", "duration=3000h"]);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("cannot write runs/small-7"), "{}", stderr(&output));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_exit_code_1() {
+    let folder = folder("full");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = tool(&folder, &["schema"]).stdout(full).output().unwrap();
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("No space left"), "{}", stderr(&output));
+}
+
+/// A run that would take hours, told to stop once it has begun.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
+    let folder = folder("interrupt");
+    let child = tool(&folder, &["run", "mesh.yaml", "--set", "duration=2000h", "--trace"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let run = folder.join("runs/small-7");
+    // The trace is begun after Ctrl-C is caught.
+    let begun = || {
+        fs::read_dir(&run).is_ok_and(|mut files| {
+            files.any(|file| {
+                file.is_ok_and(|file| {
+                    file.file_name().to_string_lossy().starts_with(".trace.bin.")
+                        && file.metadata().is_ok_and(|data| data.len() > 0)
+                })
+            })
+        })
+    };
+    while !begun() {
+        std::thread::yield_now();
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("\ncut short at "), "{}", stdout(&output));
+    assert_eq!(names(&run), ["experiment.yaml", "state.json", "summary.json", "trace.bin"]);
+    let summary: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(run.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["cut_short"], true);
+    assert!(summary["reached_s"].as_f64() < summary["duration_s"].as_f64());
+    assert!(summary["traffic"]["events"].as_u64() > Some(0));
+}
+
+#[test]
+fn an_import_goes_to_stdout_or_to_a_file_that_is_not_overwritten_unasked() {
+    let folder = folder("import");
+    let graph =
+        "defaults: { numReplicas: 2 }\nservices:\n- { name: a, isEntrypoint: true, script: [ call: b ] }\n- name: b\n";
+    fs::write(folder.join("graph.yaml"), graph).unwrap();
+    let output = meshsim(&folder, &["import", "isotope", "graph.yaml"]);
+    assert_exit(&output, 0);
+    assert!(
+        stderr(&output).starts_with("2 services, 4 instances, 1 call, 2 service visits per request\n"),
+        "{}",
+        stderr(&output)
+    );
+    assert_exit(&meshsim(&folder, &["import", "isotope", "graph.yaml", "-o", "made.yaml"]), 0);
+    assert_eq!(fs::read(folder.join("made.yaml")).unwrap(), output.stdout);
+    assert_exit(&meshsim(&folder, &["check", "made.yaml"]), 0);
+    let refused = meshsim(&folder, &["import", "isotope", "graph.yaml", "-o", "made.yaml"]);
+    assert_exit(&refused, 2);
+    assert!(stderr(&refused).contains("made.yaml is there already"), "{}", stderr(&refused));
+    assert_exit(&meshsim(&folder, &["import", "isotope", "graph.yaml", "-o", "made.yaml", "--force"]), 0);
+}
