@@ -23,6 +23,7 @@ pub struct Slo {
     /// With what, in the metric's unit: seconds, a share (1 % is 0.01), a number, or a number per second.
     pub threshold: f64,
     /// Only what was planned from the first moment until before the second. `None`: the whole run, without warm-up.
+    /// Never with a quantile, nor with a service: their figures are not kept over time.
     pub window: Option<(Time, Time)>,
 }
 
@@ -105,7 +106,7 @@ const METRICS: [(&str, Metric); 12] = [
     ("rate", Metric::Rate),
 ];
 
-const EXAMPLE: &str = "write it as in `users.search p99 < 80ms`, `errors < 1%` or `p99 < 50ms from 10s to 20s`";
+const EXAMPLE: &str = "write it as in `users.search p99 < 80ms`, `errors < 1%` or `max < 50ms from 10s to 20s`";
 
 /// Reads one line and resolves whom it is about.
 pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporter: &mut Reporter) -> Option<Slo> {
@@ -154,6 +155,13 @@ pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporte
         reporter
             .report(place, "a service's figures are kept for the whole run")
             .help("leave out `from .. to ..`, or name a load: their course over time is known");
+        return None;
+    }
+    if let (Metric::Quantile(_), Some(_)) = (metric, window) {
+        // The windows of a load keep sums and extremes; a histogram for each would be too large.
+        reporter
+            .report(place, "percentiles are kept for the whole run, not over time")
+            .help("leave out `from .. to ..`, or ask for `mean`, `max`, `errors`, `done/offered`, `failed` or `rate`");
         return None;
     }
     Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window })
