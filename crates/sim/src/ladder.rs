@@ -1,7 +1,6 @@
 //! The event queue.
 
 use std::collections::VecDeque;
-use std::mem;
 
 use meshsim_actor::Time;
 
@@ -16,47 +15,66 @@ use meshsim_actor::Time;
 /// one list at any moment, lists are appended to, moved as a whole and sorted stably. So (time, order of arrival) is
 /// the total order.
 ///
-/// Differences from the paper: widths are powers of two, so a bucket is found by a shift; buckets are vectors whose
-/// memory is used again, not linked lists; a rung begins at the first event of the list it is made from, so a list
-/// whose events lie close together is split once and not once for each factor of its width.
+/// Differences from the paper: widths are powers of two, so a bucket is found by a shift; a bucket is a list of chunks
+/// in one common store, so memory follows the number of events and not the longest bucket; a rung begins at the first
+/// event of the list it is made from, so a list whose events lie close together is split once and not once for each
+/// factor of its width.
 #[derive(Clone, Debug)]
 pub struct Ladder<T> {
     /// Ascending; all before `bottom_end`.
     bottom: VecDeque<Entry<T>>,
     bottom_end: u64,
     /// From coarse to fine: each took the place of one bucket of the one before, and ends where that bucket did.
-    rungs: Vec<Rung<T>>,
+    rungs: Vec<Rung>,
     /// Not before `top_start`.
-    top: Vec<Entry<T>>,
+    top: Bucket,
     top_start: u64,
     top_last: u64,
+    /// Where the entries of `top` and of all buckets lie.
+    chunks: Chunks<T>,
     len: usize,
     /// Rungs that are not in use, kept for their memory.
-    spare: Vec<Rung<T>>,
-    /// Lists that were emptied, the last one first: its memory is still in the cache.
-    pool: Vec<Vec<Entry<T>>>,
+    spare: Vec<Rung>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry<T> {
     at: u64,
     item: T,
 }
 
-#[derive(Clone, Debug)]
-struct Rung<T> {
+#[derive(Clone, Debug, Default)]
+struct Rung {
     start: u64,
     end: u64,
     /// A bucket is 2^shift ns wide; the last one reaches to `end`.
     shift: u32,
-    used: usize,
     /// The first bucket that was not yet taken, and where it begins; `end` when all are taken.
     next: usize,
     next_start: u64,
-    /// `used` buckets, and perhaps more that are kept for their memory.
-    buckets: Vec<Vec<Entry<T>>>,
+    buckets: Vec<Bucket>,
 }
 
+/// A list of entries, in the order in which they came: a chain of chunks, all but the last one full.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    len: u32,
+    first: u32,
+    last: u32,
+}
+
+/// The store of all buckets: chunk number `c` is `entries[c * CHUNK..][..CHUNK]`, and `next[c]` the one after it in its
+/// bucket.
+#[derive(Clone, Debug)]
+struct Chunks<T> {
+    entries: Vec<Entry<T>>,
+    next: Vec<u32>,
+    /// The chunk that became free last is used first, while it is in the cache.
+    free: Vec<u32>,
+}
+
+/// Entries of a chunk: with more, half-empty chunks waste more; with fewer, chains are longer.
+const CHUNK: usize = 8;
 /// A list of at most this many events is sorted rather than split.
 const SORT_MAX: usize = 48;
 /// A rung has at most this many buckets, so that their ends stay in the cache while events are dealt out to them.
@@ -72,21 +90,22 @@ impl<T> Default for Ladder<T> {
             bottom: VecDeque::new(),
             bottom_end: 0,
             rungs: Vec::new(),
-            top: Vec::new(),
+            top: Bucket::default(),
             top_start: 0,
             top_last: 0,
+            chunks: Chunks { entries: Vec::new(), next: Vec::new(), free: Vec::new() },
             len: 0,
             spare: Vec::new(),
-            pool: Vec::new(),
         }
     }
 }
 
-impl<T> Ladder<T> {
+impl<T: Copy> Ladder<T> {
     /// Every event in it, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        let rungs = self.rungs.iter().flat_map(|rung| rung.buckets.iter().flatten());
-        self.bottom.iter().chain(rungs).chain(&self.top).map(|entry| &entry.item)
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        let buckets = self.rungs.iter().flat_map(|rung| &rung.buckets).chain([&self.top]);
+        let listed = buckets.flat_map(|bucket| self.chunks.iter(*bucket)).map(|entry| entry.item);
+        self.bottom.iter().map(|entry| entry.item).chain(listed)
     }
 
     /// Adds an event, after all of the same time.
@@ -119,18 +138,18 @@ impl<T> Ladder<T> {
     #[inline]
     fn put(&mut self, entry: Entry<T>) {
         if entry.at >= self.top_start {
-            if self.len <= SMALL && self.top.is_empty() && self.rungs.is_empty() {
+            if self.len <= SMALL && self.top.len == 0 && self.rungs.is_empty() {
                 self.top_start = entry.at.saturating_add(1);
                 self.bottom_end = self.top_start;
                 self.bottom.push_back(entry);
             } else {
                 self.top_last = self.top_last.max(entry.at);
-                self.top.push(entry);
+                self.chunks.push(&mut self.top, entry);
             }
         } else if entry.at < self.bottom_end {
             self.put_bottom(entry);
         } else if let Some(rung) = self.rungs.iter_mut().find(|rung| entry.at >= rung.next_start) {
-            rung.put(entry, &mut self.pool);
+            self.chunks.push(rung.bucket(entry.at), entry);
         } else {
             unreachable!("the bottom ends where the finest rung begins");
         }
@@ -141,9 +160,9 @@ impl<T> Ladder<T> {
         let place = self.bottom.partition_point(|other| other.at <= entry.at);
         if place.min(self.bottom.len() - place) > SORT_MAX {
             // There are earlier and later ones, so it can be split.
-            let list = Vec::from(mem::take(&mut self.bottom));
-            let emptied = self.split(list, self.bottom_end);
-            self.pool.push(emptied);
+            let mut list = Bucket::default();
+            self.bottom.drain(..).for_each(|other| self.chunks.push(&mut list, other));
+            self.split(list, self.bottom_end);
             return self.put(entry);
         }
         self.bottom.insert(place, entry);
@@ -153,91 +172,145 @@ impl<T> Ladder<T> {
     fn refill(&mut self, mut keep: impl FnMut(&T) -> bool) {
         while self.bottom.is_empty() {
             if let Some(rung) = self.rungs.last_mut() {
-                let Some(list) = rung.take() else {
+                if let Some(list) = rung.take() {
+                    self.bottom_end = rung.next_start;
+                    self.lower(list, &mut keep);
+                } else {
                     self.spare.extend(self.rungs.pop());
-                    continue;
-                };
-                self.bottom_end = rung.next_start;
-                let emptied = self.lower(list, self.bottom_end, &mut keep);
-                self.pool.push(emptied);
-            } else if !self.top.is_empty() {
-                self.top_start = mem::take(&mut self.top_last).saturating_add(1);
+                }
+            } else if self.top.len > 0 {
+                self.top_start = std::mem::take(&mut self.top_last).saturating_add(1);
                 self.bottom_end = self.top_start;
-                let list = mem::take(&mut self.top);
-                self.top = self.lower(list, self.top_start, &mut keep);
+                let list = std::mem::take(&mut self.top);
+                self.lower(list, &mut keep);
             } else {
                 return;
             }
         }
     }
 
-    /// Moves a list that ends at `end` to the bottom, or to a finer rung. Gives back an empty list, for its memory.
-    fn lower(&mut self, mut list: Vec<Entry<T>>, end: u64, keep: &mut impl FnMut(&T) -> bool) -> Vec<Entry<T>> {
-        if list.len() > SORT_MAX && list.iter().any(|entry| entry.at != list[0].at) {
-            return self.split(list, end);
+    /// Moves a list that ends where the bottom does to the bottom, or to a finer rung.
+    fn lower(&mut self, list: Bucket, keep: &mut impl FnMut(&T) -> bool) {
+        if list.len as usize > SORT_MAX && !self.chunks.at_one_time(list) {
+            return self.split(list, self.bottom_end);
         }
-        let before = list.len();
-        list.retain(|entry| keep(&entry.item));
-        self.len -= before - list.len();
-        list.sort_by_key(|entry| entry.at);
-        let mut old = Vec::from(mem::replace(&mut self.bottom, VecDeque::from(list)));
-        old.clear();
-        old
+        let (bottom, len) = (&mut self.bottom, &mut self.len);
+        self.chunks.take(list, |_, entry| {
+            if keep(&entry.item) {
+                bottom.push_back(entry);
+            } else {
+                *len -= 1;
+            }
+        });
+        bottom.make_contiguous().sort_by_key(|entry| entry.at);
     }
 
-    /// Deals a list, which holds at least two times, out to a new rung.
-    fn split(&mut self, mut list: Vec<Entry<T>>, end: u64) -> Vec<Entry<T>> {
-        let (first, last) =
-            list.iter().fold((u64::MAX, 0), |(first, last), entry| (first.min(entry.at), last.max(entry.at)));
-        let mut rung = self.spare.pop().unwrap_or_else(Rung::empty);
-        rung.cover(first, last, end, list.len());
-        list.drain(..).for_each(|entry| rung.put(entry, &mut self.pool));
+    /// Deals a list, which holds at least two times and ends at `end`, out to a new rung.
+    fn split(&mut self, list: Bucket, end: u64) {
+        let edges = |(first, last): (u64, u64), entry: Entry<T>| (first.min(entry.at), last.max(entry.at));
+        let (first, last) = self.chunks.iter(list).fold((u64::MAX, 0), edges);
+        let mut rung = self.spare.pop().unwrap_or_default();
+        rung.cover(first, last, end, list.len as usize);
+        self.chunks.take(list, |chunks, entry| chunks.push(rung.bucket(entry.at), entry));
         self.bottom_end = rung.start;
         self.rungs.push(rung);
-        list
     }
 }
 
-impl<T> Rung<T> {
-    fn empty() -> Self {
-        Rung { start: 0, end: 0, shift: 0, used: 0, next: 0, next_start: 0, buckets: Vec::new() }
-    }
-
+impl Rung {
     /// Makes buckets for `len` events in `first..=last`, at least two of them used.
     fn cover(&mut self, first: u64, last: u64, end: u64, len: usize) {
         let wanted = (len / BUCKET_MEAN).clamp(2, BUCKETS_MAX) as u64;
         let range = last - first;
         self.shift = u64::BITS - (range / wanted).leading_zeros();
-        self.used = (range >> self.shift) as usize + 1;
         (self.start, self.end, self.next, self.next_start) = (first, end, 0, first);
-        if self.buckets.len() < self.used {
-            self.buckets.resize_with(self.used, Vec::new);
-        }
+        self.buckets.clear();
+        self.buckets.resize((range >> self.shift) as usize + 1, Bucket::default());
     }
 
+    /// The bucket of a time from `next_start` on.
     #[inline]
-    fn put(&mut self, entry: Entry<T>, pool: &mut Vec<Vec<Entry<T>>>) {
-        let bucket = ((entry.at - self.start) >> self.shift) as usize;
-        let bucket = &mut self.buckets[bucket.min(self.used - 1)];
-        if bucket.capacity() == 0 {
-            *bucket = pool.pop().unwrap_or_default();
-        }
-        bucket.push(entry);
+    fn bucket(&mut self, at: u64) -> &mut Bucket {
+        let last = self.buckets.len() - 1;
+        let place = ((at - self.start) >> self.shift) as usize;
+        &mut self.buckets[place.min(last)]
     }
 
     /// The next bucket that holds anything.
-    fn take(&mut self) -> Option<Vec<Entry<T>>> {
-        let left = &mut self.buckets[self.next..self.used];
-        let Some(skipped) = left.iter().position(|bucket| !bucket.is_empty()) else {
-            (self.next, self.next_start) = (self.used, self.end);
+    fn take(&mut self) -> Option<Bucket> {
+        let Some(skipped) = self.buckets[self.next..].iter().position(|bucket| bucket.len > 0) else {
+            (self.next, self.next_start) = (self.buckets.len(), self.end);
             return None;
         };
-        let list = mem::take(&mut left[skipped]);
+        let list = std::mem::take(&mut self.buckets[self.next + skipped]);
         self.next += skipped + 1;
         // The last bucket reaches to the end, so nothing here can overflow.
-        self.next_start =
-            if self.next == self.used { self.end } else { self.start + ((self.next as u64) << self.shift) };
+        let all = self.next == self.buckets.len();
+        self.next_start = if all { self.end } else { self.start + ((self.next as u64) << self.shift) };
         Some(list)
+    }
+}
+
+impl<T: Copy> Chunks<T> {
+    #[inline]
+    fn push(&mut self, bucket: &mut Bucket, entry: Entry<T>) {
+        let place = bucket.len as usize % CHUNK;
+        if place == 0 {
+            let chunk = self.free.pop().unwrap_or_else(|| self.grow(entry));
+            if bucket.len == 0 {
+                bucket.first = chunk;
+            } else {
+                self.next[bucket.last as usize] = chunk;
+            }
+            bucket.last = chunk;
+        }
+        self.entries[bucket.last as usize * CHUNK + place] = entry;
+        bucket.len += 1;
+    }
+
+    /// Makes a chunk. What it holds until it is filled does not matter.
+    #[cold]
+    fn grow(&mut self, filler: Entry<T>) -> u32 {
+        self.entries.resize(self.entries.len() + CHUNK, filler);
+        self.next.push(0);
+        (self.next.len() - 1) as u32
+    }
+
+    /// The entries of a bucket, in the order in which they came.
+    fn iter(&self, bucket: Bucket) -> impl Iterator<Item = Entry<T>> {
+        let (mut chunk, mut left) = (bucket.first as usize, bucket.len as usize);
+        std::iter::from_fn(move || {
+            let entries = &self.entries[chunk * CHUNK..][..left.min(CHUNK)];
+            left -= entries.len();
+            chunk = self.next[chunk] as usize;
+            Some(entries)
+        })
+        .take((bucket.len as usize).div_ceil(CHUNK))
+        .flatten()
+        .copied()
+    }
+
+    /// Hands out the entries of a bucket in the order in which they came, and frees its chunks on the way, so that what
+    /// is pushed meanwhile can have them.
+    #[inline]
+    fn take(&mut self, bucket: Bucket, mut each: impl FnMut(&mut Self, Entry<T>)) {
+        let (mut chunk, mut left) = (bucket.first as usize, bucket.len as usize);
+        while left > 0 {
+            let count = left.min(CHUNK);
+            for place in 0..count {
+                let entry = self.entries[chunk * CHUNK + place];
+                each(self, entry);
+            }
+            let next = self.next[chunk] as usize;
+            self.free.push(chunk as u32);
+            (chunk, left) = (next, left - count);
+        }
+    }
+
+    /// True if all entries of a bucket, which has some, are at one time.
+    fn at_one_time(&self, bucket: Bucket) -> bool {
+        let first = self.entries[bucket.first as usize * CHUNK].at;
+        self.iter(bucket).all(|entry| entry.at == first)
     }
 }
 
