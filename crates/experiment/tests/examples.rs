@@ -1,0 +1,59 @@
+//! The examples that come with meshsim: each is an experiment without a problem, and is what its header says.
+
+use std::path::Path;
+
+use meshsim_experiment::Experiment;
+use meshsim_experiment::check::{Findings, check};
+use meshsim_mesh::measure::Verb;
+
+fn example(name: &str) -> (Experiment, Findings) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).join("mesh.yaml");
+    let experiment = meshsim_experiment::load(&path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(experiment.name, name);
+    let findings = check(&experiment);
+    (experiment, findings)
+}
+
+#[test]
+fn no_example_deserves_a_warning_or_overloads_a_service() {
+    for name in ["first-mesh", "hotel", "bookinfo", "thousand", "wan"] {
+        let (experiment, findings) = example(name);
+        assert!(findings.warnings.is_empty(), "{name}: {:?}", findings.warnings);
+        assert!(findings.services.iter().all(|service| service.utilisation < 0.5), "{name}: {:?}", findings.services);
+        assert!(!experiment.slos.is_empty(), "{name} promises nothing");
+    }
+}
+
+#[test]
+fn first_mesh_and_hotel_show_every_operation() {
+    for name in ["first-mesh", "hotel"] {
+        let (experiment, _) = example(name);
+        for verb in [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update] {
+            assert!(experiment.mesh.operations.iter().any(|o| o.change.verb() == verb), "{name} has no {verb:?}");
+        }
+    }
+}
+
+#[test]
+fn hotel_makes_the_visits_that_were_counted_independently() {
+    let (_, findings) = example("hotel");
+    assert_eq!(findings.size.services, 12);
+    assert!((findings.loads[0].visits - 10.195).abs() < 1e-9, "{}", findings.loads[0].visits);
+    let (_, wan) = example("wan");
+    assert!(wan.loads.iter().all(|load| (load.visits - 10.195).abs() < 1e-9), "the same application");
+}
+
+#[test]
+fn thousand_is_what_isotope_has() {
+    let (_, findings) = example("thousand");
+    assert_eq!((findings.size.services, findings.size.instances, findings.size.edges), (1_000, 2_000, 999));
+    assert_eq!(findings.loads[0].visits, 1_000.0);
+}
+
+#[test]
+fn only_the_later_versions_of_reviews_call_ratings() {
+    let (experiment, _) = example("bookinfo");
+    let reviews = experiment.mesh.services.iter().find(|service| service.name == "reviews").unwrap();
+    let steps: Vec<_> = reviews.behaviours.iter().map(|b| (b.from_version, b.endpoints[0].script.len())).collect();
+    assert_eq!(steps, [(0, 1), (2, 2), (3, 2)]);
+}
