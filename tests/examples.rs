@@ -1,1 +1,124 @@
-//! examples
+//! The examples do what their headers say.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Time};
+use meshsim_experiment::Experiment;
+use meshsim_fault::Network;
+use meshsim_mesh::MeshActor;
+use meshsim_mesh::measure::{Ending, OperationHistory, Served, Tally, Verb};
+use meshsim_sim::Sim;
+
+fn example(name: &str) -> Experiment {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml");
+    meshsim_experiment::load(&path, &[]).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
+}
+
+struct Ran {
+    experiment: Experiment,
+    sim: Sim<MeshActor>,
+}
+
+fn run(name: &str) -> Ran {
+    let experiment = example(name);
+    let mesh = Arc::new(experiment.mesh.clone());
+    let network = Network::new(experiment.network.clone()).expect("the file was checked");
+    let mut sim = Sim::new(experiment.seed, network);
+    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
+        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
+    }
+    sim.run_until(Time::ZERO + experiment.duration);
+    Ran { experiment, sim }
+}
+
+impl Ran {
+    fn operations(&self) -> &[OperationHistory] {
+        self.sim.actor(ActorId(0)).coordinator().expect("actor 0 is the coordinator").history()
+    }
+
+    fn operation(&self, verb: Verb, service: &str) -> &OperationHistory {
+        let is = |history: &&OperationHistory| {
+            history.verb == verb && self.experiment.mesh.service(history.service).name == service
+        };
+        self.operations().iter().find(is).unwrap_or_else(|| panic!("{} {service} did not happen", verb.as_str()))
+    }
+
+    /// What the instances of a service did, on all nodes.
+    fn served(&self, service: &str) -> Served {
+        let mut all = Served::default();
+        for node in self.sim.actors().filter_map(MeshActor::node) {
+            for (id, served) in node.served(self.sim.now()) {
+                if self.experiment.mesh.service(id).name == service {
+                    all.merge(&served);
+                }
+            }
+        }
+        all
+    }
+
+    fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        let clients = self.sim.actors().filter_map(MeshActor::client);
+        clients.flat_map(|client| client.tallies()).for_each(|tally| all.merge(tally));
+        all
+    }
+
+    /// Requests that reached any service, for each that reached the entry.
+    fn visits(&self, entry: &str) -> f64 {
+        let all: u64 = self.experiment.mesh.services.iter().map(|s| self.served(&s.name).arrived).sum();
+        all as f64 / self.served(entry).arrived as f64
+    }
+}
+
+#[test]
+fn first_mesh_shows_the_arithmetic_of_its_header() {
+    let ran = run("first-mesh");
+    assert_eq!(ran.operation(Verb::Extend, "service1").steps[0].instances, 11);
+    assert_eq!(ran.operation(Verb::Scale, "service2").steps[0].c, 2.0);
+    let update = &ran.operation(Verb::Update, "service1").steps[0];
+    assert_eq!((update.v, update.v_mean), (1.3, 1.3));
+    for service in ["service1", "service2"] {
+        assert_eq!(ran.operation(Verb::Deploy, service).ending, Ending::Reached);
+        assert_eq!(ran.operation(Verb::Undeploy, service).steps[0].instances, 0);
+    }
+    assert_eq!(ran.tally().failed.total(), 0);
+}
+
+#[test]
+fn hotel_visits_as_many_services_per_request_as_its_mix_says() {
+    let ran = run("hotel");
+    let visits = ran.visits("frontend");
+    assert!((visits / 10.195 - 1.0).abs() < 0.01, "{visits}");
+    for verb in [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update] {
+        assert!(ran.operations().iter().any(|history| history.verb == verb), "{}", verb.as_str());
+    }
+    assert_eq!(ran.operation(Verb::Update, "profile").ending, Ending::Reached);
+}
+
+#[test]
+fn bookinfo_rolls_its_update_out_under_load() {
+    let ran = run("bookinfo");
+    let updates: Vec<_> = ran.operations().iter().filter(|history| history.verb == Verb::Update).collect();
+    assert!(!updates.is_empty() && updates.iter().all(|update| update.ending == Ending::Reached), "{updates:?}");
+    // The first version of reviews does not call ratings.
+    let (reviews, ratings) = (ran.served("reviews").arrived, ran.served("ratings").arrived);
+    assert!(ratings > 0 && ratings < reviews, "{ratings} of {reviews}");
+}
+
+#[test]
+fn thousand_has_its_thousand_services_and_visits_each_once() {
+    let ran = run("thousand");
+    assert_eq!(ran.experiment.mesh.services.len(), 1000);
+    assert_eq!(ran.experiment.mesh.services.iter().map(|s| s.instances).sum::<u32>(), 2000);
+    let visits = ran.visits(&ran.experiment.mesh.services[0].name);
+    assert!((visits / 1000.0 - 1.0).abs() < 0.05, "{visits}");
+    assert!(ran.tally().done > 0);
+}
+
+#[test]
+fn wan_is_slower_than_hotel_by_the_distance_between_its_regions() {
+    let (near, far) = (run("hotel").tally(), run("wan").tally());
+    assert!(far.latency.quantile(0.5) > near.latency.quantile(0.5) * 2, "{:?} {:?}", near.latency, far.latency);
+    assert!(far.done > 0);
+}
