@@ -50,6 +50,14 @@ pub struct Traffic {
     pub lost_nobody: u64,
 }
 
+impl Traffic {
+    /// Messages that had neither arrived nor been lost when the run ended.
+    pub fn under_way(&self) -> u64 {
+        let lost = self.lost_loss + self.lost_partition + self.lost_down + self.lost_full + self.lost_nobody;
+        (self.sent + self.duplicated).saturating_sub(self.delivered + lost)
+    }
+}
+
 impl Measured {
     /// Asks all actors of the mesh, in the order of their numbers.
     pub fn gather<'a>(

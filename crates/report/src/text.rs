@@ -135,14 +135,16 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
             changed("S", instances(|o| o.before.instances), instances(|o| o.after.instances))
         }
     };
+    let same = group.iter().all(|o| o.generation == first.generation);
+    let generation = first.generation.filter(|_| same);
     let unplaced: u32 = group.iter().map(|o| o.unplaced).sum();
     let (mut ending, mut look) = match first.ending {
         "reached" => (String::new(), Look::Good),
         "running" => ("still running".into(), Look::Warn),
         // As many steps as it was allowed: what was asked for.
         "stopped" => ("stopped".into(), Look::Plain),
-        "stuck" => ("stuck: its rounding stops here".into(), Look::Bad),
-        "refused" => ("refused: not deployed, or already".into(), Look::Bad),
+        "stuck" => ("stuck".into(), Look::Bad),
+        "refused" => ("refused".into(), Look::Bad),
         other => (other.into(), Look::Warn),
     };
     if unplaced > 0 {
@@ -153,7 +155,7 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
         seconds(first.began_s).into(),
         name.into(),
         sum(|o| o.step_count as u64).into(),
-        if group.len() == 1 { first.generation.map_or("-".into(), count) } else { String::new() }.into(),
+        generation.map_or("-".into(), count).into(),
         span(settled).into(),
         result.into(),
         first.residual.map_or("-".into(), number).into(),
@@ -313,6 +315,7 @@ fn messages(summary: &Summary) -> String {
         (traffic.lost_down, "lost to machines that were down"),
         (traffic.lost_full, "lost to full queues"),
         (traffic.lost_nobody, "to nobody"),
+        (traffic.under_way(), "still under way"),
     ] {
         if n > 0 {
             line += &format!(", {} {what}", count(n));
