@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Time};
+use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_fault::Network;
 use meshsim_mesh::MeshActor;
@@ -21,7 +21,13 @@ struct Ran {
 }
 
 fn run(name: &str) -> Ran {
-    let experiment = example(name);
+    run_for(name, None)
+}
+
+/// Runs an example for so many seconds instead of all.
+fn run_for(name: &str, secs: Option<u64>) -> Ran {
+    let mut experiment = example(name);
+    experiment.duration = secs.map_or(experiment.duration, Span::from_secs);
     let mesh = Arc::new(experiment.mesh.clone());
     let network = Network::new(experiment.network.clone()).expect("the file was checked");
     let mut sim = Sim::new(experiment.seed, network);
@@ -108,7 +114,8 @@ fn bookinfo_rolls_its_update_out_under_load() {
 
 #[test]
 fn thousand_has_its_thousand_services_and_visits_each_once() {
-    let ran = run("thousand");
+    // The load begins to be measured after two seconds.
+    let ran = run_for("thousand", Some(3));
     assert_eq!(ran.experiment.mesh.services.len(), 1000);
     assert_eq!(ran.experiment.mesh.services.iter().map(|s| s.instances).sum::<u32>(), 2000);
     let visits = ran.visits(&ran.experiment.mesh.services[0].name);

@@ -135,7 +135,7 @@ impl Tally {
 }
 
 /// What the instances of one service on one node did.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Served {
     /// Requests that arrived.
     pub arrived: u64,
@@ -145,7 +145,7 @@ pub struct Served {
     pub failed: Failures,
     /// Dropped unanswered, because their deadline had passed: the caller had given up.
     pub expired: u64,
-    /// From arrival to reply, of what was done.
+    /// From arrival to reply, of what was done; coarse.
     pub latency: Histogram,
     /// Time that requests waited for a slot, summed, in nanoseconds.
     pub waited_ns: u64,
@@ -156,6 +156,22 @@ pub struct Served {
     pub slot_ns: u64,
     /// Most requests that waited at one instance at once.
     pub queue_peak: u32,
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Served {
+            arrived: 0,
+            done: 0,
+            failed: Failures::default(),
+            expired: 0,
+            latency: Histogram::coarse(),
+            waited_ns: 0,
+            busy_ns: 0,
+            slot_ns: 0,
+            queue_peak: 0,
+        }
+    }
 }
 
 impl Served {
@@ -284,29 +300,40 @@ pub struct StepHistory {
     pub acks: u64,
 }
 
-/// A histogram of spans: three significant digits, from 1 ns to about an hour; longer ones count as that.
+/// A histogram of spans up to an hour; longer ones count as that.
 ///
-/// (HdrHistogram, Gil Tene; the sum is kept beside it, so that the mean is exact.)
+/// Fine: three significant digits, from a nanosecond on; for what a person asked to measure. Coarse: two significant
+/// digits, from a microsecond on; a sixteenth of the memory, for what is measured thousands of times over. (HdrHistogram,
+/// Gil Tene; the sum is kept beside it, so that the mean is exact.)
 #[derive(Clone)]
 pub struct Histogram {
+    /// Takes no memory until something is recorded.
     counts: Option<Box<hdrhistogram::Histogram<u64>>>,
     sum_ns: u128,
+    is_coarse: bool,
 }
 
 /// The longest span that a [`Histogram`] tells apart.
 pub const HISTOGRAM_MAX: Span = Span::from_secs(3600);
 
 impl Default for Histogram {
-    /// Empty; takes no memory until something is recorded.
+    /// Fine and empty.
     fn default() -> Self {
-        Histogram { counts: None, sum_ns: 0 }
+        Histogram { counts: None, sum_ns: 0, is_coarse: false }
     }
 }
 
 impl Histogram {
+    /// Coarse and empty.
+    pub fn coarse() -> Self {
+        Histogram { is_coarse: true, ..Histogram::default() }
+    }
+
     fn counts_mut(&mut self) -> &mut hdrhistogram::Histogram<u64> {
+        let (least_ns, digits) = if self.is_coarse { (1000, 2) } else { (1, 3) };
         self.counts.get_or_insert_with(|| {
-            let mut counts = hdrhistogram::Histogram::new_with_bounds(1, 4096, 3).expect("bounds are valid");
+            let counts = hdrhistogram::Histogram::new_with_bounds(least_ns, 4 * least_ns, digits);
+            let mut counts = counts.expect("bounds are valid");
             counts.auto(true);
             Box::new(counts)
         })
@@ -361,6 +388,7 @@ impl fmt::Debug for Histogram {
 /// What goes over a wire or into a file: the filled buckets.
 #[derive(Serialize, Deserialize)]
 struct Buckets {
+    is_coarse: bool,
     sum_ns: u128,
     filled: Vec<(u64, u64)>,
 }
@@ -373,14 +401,14 @@ impl Serialize for Histogram {
             .flat_map(|counts| counts.iter_recorded())
             .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
             .collect();
-        Buckets { sum_ns: self.sum_ns, filled }.serialize(serializer)
+        Buckets { is_coarse: self.is_coarse, sum_ns: self.sum_ns, filled }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Histogram {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let buckets = Buckets::deserialize(deserializer)?;
-        let mut histogram = Histogram::default();
+        let mut histogram = Histogram { is_coarse: buckets.is_coarse, ..Histogram::default() };
         for (ns, count) in buckets.filled {
             if ns > HISTOGRAM_MAX.nanos() * 2 {
                 return Err(D::Error::custom("a bucket beyond the range of the histogram"));
