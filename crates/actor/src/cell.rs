@@ -8,8 +8,9 @@ use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Recorder, Rn
 
 /// An actor with what it needs to live: its number, its stream of randomness, its timers.
 ///
-/// 64 bytes beside the actor.
+/// 48 bytes beside the actor, and whole cache lines: with a million small actors each step costs the misses of one line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(align(64))]
 pub struct Cell<A: Actor> {
     actor: A,
     rng: Rng,
@@ -214,8 +215,13 @@ impl<M, T: Copy> Cx<'_, M, T> {
 ///
 /// A handle is a slot and the slot's generation: disarming raises the generation, so what still lies in a host's queue
 /// is known to be dead when it comes up, and neither host has to find it.
+///
+/// Boxed: an actor that never armed one pays for a pointer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Timers<T> {
+struct Timers<T>(Option<Box<Slots<T>>>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Slots<T> {
     slots: Vec<Slot<T>>,
     /// The first free slot; each free slot names the next.
     free: u32,
@@ -239,11 +245,35 @@ const NONE: u32 = u32::MAX;
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Timers { slots: Vec::new(), free: NONE, generation: 0 }
+        Timers(None)
     }
 }
 
 impl<T: Copy> Timers<T> {
+    #[inline]
+    fn arm(&mut self, tick: T) -> Timer {
+        let none_yet = || Box::new(Slots { slots: Vec::with_capacity(1), free: NONE, generation: 0 });
+        self.0.get_or_insert_with(none_yet).arm(tick)
+    }
+
+    #[inline]
+    fn take(&mut self, timer: Timer) -> Option<T> {
+        self.0.as_mut()?.take(timer)
+    }
+
+    #[inline]
+    fn is_armed(&self, timer: Timer) -> bool {
+        self.0.as_ref().is_some_and(|slots| slots.is_armed(timer))
+    }
+
+    fn clear(&mut self) {
+        if let Some(slots) = &mut self.0 {
+            slots.clear();
+        }
+    }
+}
+
+impl<T: Copy> Slots<T> {
     #[inline]
     fn arm(&mut self, tick: T) -> Timer {
         if let Some(slot) = self.slots.get_mut(self.free as usize) {
@@ -280,7 +310,7 @@ impl<T: Copy> Timers<T> {
 
     fn clear(&mut self) {
         let newest = self.slots.iter().map(|slot| slot.generation).max().unwrap_or(self.generation);
-        *self = Timers { slots: Vec::new(), free: NONE, generation: newest.wrapping_add(1) };
+        *self = Slots { slots: Vec::new(), free: NONE, generation: newest.wrapping_add(1) };
     }
 }
 
@@ -325,6 +355,20 @@ mod tests {
         cell.step(Time::ZERO, Input::Start, &mut Vec::new(), &mut ());
         let timers = cell.actor().timers.clone();
         (cell, timers)
+    }
+
+    #[test]
+    fn a_small_actor_takes_one_cache_line() {
+        #[derive(Clone, Debug)]
+        struct Small(u64, u64);
+        impl Actor for Small {
+            type Msg = Beep;
+            type Tick = u8;
+            fn on(&mut self, _: Event<Beep, u8>, _: &mut Cx<'_, Beep, u8>) {
+                (self.0, self.1) = (self.1, self.0);
+            }
+        }
+        assert_eq!(size_of::<Cell<Small>>(), 64);
     }
 
     #[test]
