@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::{ActorId, Dist, Power, Recorder, Rng, Span, Time, What};
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Power, Recorder, Rng, Span, Time, What};
 use meshsim_fault::{ActorSet, Crash, Cut, Duplicate, Fault, Kind, Link, Loss, Partition, Pause, Reorder, Wipe};
-use meshsim_mesh::model::{Change, Feedback, Rounding, Strategy};
-use meshsim_mesh::{Msg, Tick};
+use meshsim_mesh::measure::Verb;
+use meshsim_mesh::message::{Decision, Order};
+use meshsim_mesh::model::{COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
+use meshsim_mesh::{MeshActor, Msg, Tick};
 use meshsim_tests::{Lab, Ran, extend, service, times};
 
 const NODES: usize = 5;
@@ -226,4 +230,82 @@ fn messages_of_a_step_stay_within_nodes_times_retries() {
             }
         }
     }
+}
+
+/// A node by itself, and what it answers to steps.
+struct Alone(Cell<MeshActor>);
+
+impl Alone {
+    fn new() -> Self {
+        let mesh = Arc::new(lab(1).mesh);
+        let node = meshsim_mesh::actors::all(&mesh).nth(1).expect("there are nodes");
+        let mut cell = Cell::new(ActorId(1), node, Rng::stream(1, "node"));
+        cell.step(Time::ZERO, Input::Start, &mut Vec::new(), &mut ());
+        Alone(cell)
+    }
+
+    /// Steps (n, epoch, digest) of service 0, each of which wants as many instances as its number.
+    fn told(&mut self, from: ActorId, steps: &[(u64, u64, u64)]) -> Vec<Msg> {
+        let order = |(n, epoch, digest): &(u64, u64, u64)| Order {
+            decision: Arc::new(Decision {
+                n: *n,
+                epoch: *epoch,
+                digest: *digest,
+                verb: Verb::Extend,
+                service: ServiceId(0),
+                generation: *n,
+                capacity: 1.0,
+            }),
+            share: vec![(1, *n as u32)],
+        };
+        let msg = Msg::Steps(steps.iter().map(order).collect());
+        let mut out = Vec::new();
+        let envelope = Envelope { from, to: ActorId(1), seq: 0, msg };
+        self.0.step(Time::ZERO, Input::Deliver(envelope), &mut out, &mut ());
+        let sent = out.into_iter().filter_map(|effect| match effect {
+            Effect::Send(envelope) if !matches!(envelope.msg, Msg::Report(_)) => Some(envelope.msg),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn applied(&self) -> (u64, u64) {
+        let state = self.0.actor().node().expect("it is a node").state();
+        (state.applied, state.digest)
+    }
+}
+
+fn applied_in(msgs: &[Msg]) -> Vec<u64> {
+    msgs.iter().filter_map(|msg| if let Msg::Ack(ack) = msg { Some(ack.applied) } else { None }).collect()
+}
+
+#[test]
+fn what_was_applied_is_acknowledged_again_and_never_applied_again() {
+    let mut node = Alone::new();
+    assert_eq!(applied_in(&node.told(COORDINATOR, &[(1, 1, 11), (2, 1, 12)])), [2]);
+    assert_eq!(applied_in(&node.told(COORDINATOR, &[(1, 1, 11)])), [2]);
+    assert_eq!(node.applied(), (2, 12));
+}
+
+#[test]
+fn a_gap_is_asked_for_once_and_what_came_early_is_applied_when_it_is_filled() {
+    let mut node = Alone::new();
+    assert!(node.told(COORDINATOR, &[(3, 1, 13)]).contains(&Msg::Need { from: 1, to: 3 }));
+    let again = node.told(COORDINATOR, &[(4, 1, 14)]);
+    assert!(!again.iter().any(|msg| matches!(msg, Msg::Need { .. })), "{again:?}");
+    assert_eq!(node.applied().0, 0);
+    assert_eq!(applied_in(&node.told(COORDINATOR, &[(1, 1, 11), (2, 1, 12)])), [4]);
+    assert_eq!(node.applied(), (4, 14));
+}
+
+#[test]
+fn strangers_overtaken_coordinators_and_other_histories_change_nothing() {
+    let mut node = Alone::new();
+    node.told(COORDINATOR, &[(1, 2, 11)]);
+    assert_eq!(node.told(ActorId(3), &[(2, 2, 12)]), [], "another node is not the coordinator");
+    assert!(node.told(COORDINATOR, &[(2, 1, 12)]).contains(&Msg::Refuse { n: 2, epoch: 2 }), "a lower epoch");
+    assert!(node.told(COORDINATOR, &[(1, 2, 99)]).contains(&Msg::Refuse { n: 1, epoch: 2 }), "another digest");
+    assert_eq!(node.applied(), (1, 11));
+    node.told(COORDINATOR, &[(2, 3, 12)]);
+    assert_eq!(node.applied(), (2, 12), "a higher epoch takes over");
 }

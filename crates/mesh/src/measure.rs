@@ -208,9 +208,10 @@ pub struct OperationHistory {
 }
 
 impl OperationHistory {
-    /// When every node had acknowledged its last step, if they all did.
+    /// When every node had acknowledged every step. `None` while a step is under way or to come, and if it took none.
     pub fn settled(&self) -> Option<Time> {
-        if self.ending == Ending::Running { None } else { self.steps.iter().map(|s| s.settled).max().flatten() }
+        let all = self.steps.iter().map(|step| step.settled).reduce(|a, b| Some(a?.max(b?))).flatten();
+        all.filter(|_| self.ending != Ending::Running)
     }
 }
 

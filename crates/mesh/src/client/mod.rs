@@ -66,7 +66,7 @@ impl Client {
                 let ended = self.calls.reply(reply, &self.mesh, &self.view, cx);
                 self.ended(ended, cx.now());
             }
-            Event::Message { msg: Msg::View(view), .. } => self.take_view(view, cx),
+            Event::Message { from: COORDINATOR, msg: Msg::View(view) } => self.take_view(view, cx),
             // What a client never gets from a peer that keeps to the protocol.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),

@@ -10,7 +10,7 @@ pub mod work;
 
 use std::sync::Arc;
 
-use meshsim_actor::{Event, Span, Time};
+use meshsim_actor::{ActorId, Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
@@ -78,7 +78,7 @@ impl Node {
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         match event {
             Event::Start => self.start(cx),
-            Event::Message { msg, .. } if self.is_for_others(&msg) => {}
+            Event::Message { from, msg } if !is_for_nodes(from, &msg) => {}
             Event::Message { from, msg } => match msg {
                 Msg::Request(request) => self.request(from, request, cx),
                 Msg::Reply(reply) => self.with_calls(cx, |calls, mesh, view, cx| calls.reply(reply, mesh, view, cx)),
@@ -124,14 +124,6 @@ impl Node {
         self.arm_heartbeat(true, cx);
     }
 
-    /// What a node never gets from a peer that keeps to the protocol: it is dropped.
-    fn is_for_others(&self, msg: &Msg) -> bool {
-        matches!(
-            msg,
-            Msg::Ack(_) | Msg::Need { .. } | Msg::Refuse { .. } | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Report(_)
-        )
-    }
-
     fn heartbeat(&mut self, cx: &mut MeshCx<'_>) {
         let report = self.hosting.as_ref().map_or(0, |hosting| hosting.reported());
         let heartbeat = Heartbeat { report, view: self.view.version, incarnation: cx.incarnation() };
@@ -164,6 +156,20 @@ impl Node {
         if let Some(ended) = act(&mut work.calls, &self.mesh, &self.view, cx) {
             self.call_ended(ended, cx);
         }
+    }
+}
+
+/// False for what a node never gets from a peer that keeps to the protocol: it is dropped.
+fn is_for_nodes(from: ActorId, msg: &Msg) -> bool {
+    match msg {
+        Msg::Request(_) | Msg::Reply(_) => true,
+        Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::View(_) => from == COORDINATOR,
+        Msg::Ack(_)
+        | Msg::Need { .. }
+        | Msg::Refuse { .. }
+        | Msg::Hello(_)
+        | Msg::Heartbeat(_)
+        | Msg::Report(_) => false,
     }
 }
 
