@@ -23,3 +23,14 @@ pub mod program;
 pub use actors::MeshActor;
 pub use message::{Msg, Tick};
 pub use model::Mesh;
+
+/// Fails if a file of the folder `src/<folder>` is missing from its register.
+#[cfg(test)]
+fn expect_registered(folder: &str, register: &str) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("names are plain");
+        assert!(name == "mod" || register.contains(&format!("\nmod {name};")), "{name} is not registered");
+    }
+}

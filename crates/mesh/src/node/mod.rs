@@ -164,12 +164,9 @@ fn is_for_nodes(from: ActorId, msg: &Msg) -> bool {
     match msg {
         Msg::Request(_) | Msg::Reply(_) => true,
         Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::View(_) => from == COORDINATOR,
-        Msg::Ack(_)
-        | Msg::Need { .. }
-        | Msg::Refuse { .. }
-        | Msg::Hello(_)
-        | Msg::Heartbeat(_)
-        | Msg::Report(_) => false,
+        Msg::Ack(_) | Msg::Need { .. } | Msg::Refuse { .. } | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Report(_) => {
+            false
+        }
     }
 }
 
