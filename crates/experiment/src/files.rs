@@ -8,6 +8,7 @@ use std::path::Path;
 
 use meshsim_actor::Span;
 
+use crate::inputs::Inputs;
 use crate::problem::{Place, Reporter, all_of, nearest, shortened};
 use crate::schema::ZONES_MAX;
 use crate::section::At;
@@ -33,8 +34,12 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => error.to_string(),
     })?;
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if metadata.is_dir() {
+        return Err("it is a folder".to_owned());
+    }
     // A pipe or a device may never end, nor even begin.
-    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+    if !metadata.is_file() {
         return Err("it is not a file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -53,20 +58,9 @@ struct Csv {
 }
 
 impl Csv {
-    fn open(path: &At<String>, base_dir: &Path, bytes_max: u64, reporter: &mut Reporter) -> Option<Self> {
-        let full = base_dir.join(path.value.trim());
-        match read_text(&full, bytes_max) {
-            Ok(text) => {
-                let source = reporter.add_source(full.display().to_string(), text);
-                Some(Csv { text: reporter.text(source), source })
-            }
-            Err(error) => {
-                reporter
-                    .report(path.place, format!("cannot read `{}`: {error}", shortened(&full.display().to_string())))
-                    .help("a path is relative to the experiment's folder");
-                None
-            }
-        }
+    fn open(path: &At<String>, bytes_max: u64, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Self> {
+        let (text, source) = inputs.open(path, bytes_max, reporter)?;
+        Some(Csv { text, source })
     }
 
     fn reader(&self) -> csv::Reader<&[u8]> {
@@ -113,8 +107,8 @@ impl Csv {
 }
 
 /// Reads one-way latencies in milliseconds: the first row and the first column are names of zones, row = from.
-pub(crate) fn zones(path: &At<String>, base_dir: &Path, reporter: &mut Reporter) -> Option<ZoneTable> {
-    let csv = Csv::open(path, base_dir, ZONES_BYTES_MAX, reporter)?;
+pub(crate) fn zones(path: &At<String>, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<ZoneTable> {
+    let csv = Csv::open(path, ZONES_BYTES_MAX, inputs, reporter)?;
     let mut reader = csv.reader();
     let records = csv.records(&mut reader, reporter)?;
     let Some((header, rows)) = records.split_first() else {
@@ -167,11 +161,11 @@ pub(crate) fn zones(path: &At<String>, base_dir: &Path, reporter: &mut Reporter)
 fn column<T>(
     path: &At<String>,
     column: Option<&At<String>>,
-    base_dir: &Path,
+    inputs: &mut Inputs<'_>,
     reporter: &mut Reporter,
     parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Option<Vec<T>> {
-    let csv = Csv::open(path, base_dir, REPLAY_BYTES_MAX, reporter)?;
+    let csv = Csv::open(path, REPLAY_BYTES_MAX, inputs, reporter)?;
     let mut reader = csv.reader();
     let records = csv.records(&mut reader, reporter)?;
     let Some((header, rows)) = records.split_first().filter(|(_, rows)| !rows.is_empty()) else {
@@ -220,10 +214,10 @@ fn column<T>(
 pub(crate) fn stamps(
     path: &At<String>,
     name: Option<&At<String>>,
-    base_dir: &Path,
+    inputs: &mut Inputs<'_>,
     reporter: &mut Reporter,
 ) -> Option<Vec<Span>> {
-    let mut moments = column(path, name, base_dir, reporter, moment)?;
+    let mut moments = column(path, name, inputs, reporter, moment)?;
     // Logs are written when requests end, in an order of their own.
     moments.sort_unstable();
     let first = moments.first().copied().unwrap_or(0);
@@ -234,10 +228,10 @@ pub(crate) fn stamps(
 pub(crate) fn counts(
     path: &At<String>,
     name: Option<&At<String>>,
-    base_dir: &Path,
+    inputs: &mut Inputs<'_>,
     reporter: &mut Reporter,
 ) -> Option<Vec<f64>> {
-    column(path, name, base_dir, reporter, |text| match text.parse::<f64>() {
+    column(path, name, inputs, reporter, |text| match text.parse::<f64>() {
         Ok(count) if (0.0..=1e12).contains(&count) => Ok(count),
         _ => Err("write a count, from 0"),
     })

@@ -13,6 +13,7 @@ mod compile;
 mod files;
 mod graph;
 pub mod import;
+mod inputs;
 mod overrides;
 mod problem;
 pub mod schema;
@@ -28,9 +29,11 @@ use meshsim_actor::Span;
 use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
 
+use inputs::Inputs;
 use problem::{Place, Reporter};
 use section::Field;
 
+pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
@@ -53,8 +56,11 @@ pub struct Experiment {
     pub slos: Vec<Slo>,
     /// False if no service calls another: an application of one service, or a file whose calls are not known.
     pub has_call_graph: bool,
-    /// The file as it was run: with the overrides applied. Read again from the same folder it gives the same experiment.
+    /// The file as it was run: with the overrides applied, with the run's name, and naming `files` by their plain names.
+    /// Read again beside these it gives the same experiment, whatever its own file is called.
     pub text: String,
+    /// The files that it names, each once.
+    pub files: Vec<InputFile>,
     /// For each of the mesh's operations the line of the file that asks for it; `None` for a deploy that nobody wrote.
     pub operation_lines: Vec<Option<u32>>,
     /// For each of the network's faults the line of the file that asks for it.
@@ -69,6 +75,7 @@ pub mod limits {
     pub use crate::FILE_BYTES_MAX;
     pub use crate::compile::{CHOSEN_MAX, STEPS_MAX, VERSIONS_MAX};
     pub use crate::files::{REPLAY_BYTES_MAX, REPLAY_ROWS_MAX, ZONES_BYTES_MAX};
+    pub use crate::inputs::INPUT_BYTES_MAX;
     pub use crate::problem::PROBLEMS_MAX;
     pub use crate::schema::{
         ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, VERSION_MAX, ZONES_MAX,
@@ -94,7 +101,11 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
         Err(error) => {
             let mut reporter = Reporter::default();
             reporter.add_source(name.as_str(), "");
-            reporter.report(Place::default(), format!("cannot read {name}: {error}"));
+            let reported = reporter.report(Place::default(), format!("cannot read {name}: {error}"));
+            let inside = path.join("mesh.yaml");
+            if inside.is_file() {
+                reported.help(format!("`{}` is an experiment", inside.display()));
+            }
             Err(reporter.finish().err().unwrap_or_default())
         }
     }
@@ -124,18 +135,21 @@ fn read(
         return Err(reporter.finish().err().unwrap_or_default());
     }
     let compiled = (|| {
-        let mut root = tree::read(text, source, 0, &mut reporter)?;
+        let wanted = "an experiment needs at least `nodes` and `services`; `meshsim schema` describes all of it";
+        let mut root = tree::read(text, source, 0, wanted, &mut reporter)?;
         overrides.iter().for_each(|it| it.apply(&mut root, &mut reporter));
         let file = schema::File::decode(&root, &mut reporter)?;
-        let compiled = compile::compile(&file, base_dir, &mut reporter);
-        let text = if overrides.is_empty() { text.to_owned() } else { tree::to_yaml(&root) };
-        Some((file, compiled, text))
+        let mut inputs = Inputs::new(base_dir);
+        let compiled = compile::compile(&file, &mut inputs, &mut reporter);
+        Some((file, compiled, inputs, root))
     })();
     reporter.finish()?;
     // Nothing is left out without a report.
-    let Some((file, compiled, text)) = compiled else { return Err(Problems::default()) };
+    let Some((file, compiled, inputs, root)) = compiled else { return Err(Problems::default()) };
+    let name = file.name.map_or_else(|| default_name.to_owned(), |name| name.value.0);
+    let (text, files) = inputs.copy(Some(text).filter(|_| overrides.is_empty()), root, &name);
     Ok(Experiment {
-        name: file.name.map_or_else(|| default_name.to_owned(), |name| name.value.0),
+        name,
         seed: file.seed.0,
         duration: file.duration.value,
         mesh: compiled.mesh,
@@ -143,6 +157,7 @@ fn read(
         slos: compiled.slos,
         has_call_graph: compiled.has_call_graph,
         text,
+        files,
         operation_lines: compiled.operation_lines,
         fault_lines: compiled.fault_lines,
     })

@@ -58,7 +58,9 @@ impl Override {
         let value = if text.trim().is_empty() {
             Node::scalar("", Place::new(source, self.value, self.value))
         } else {
-            let Some(value) = tree::read(text, source, self.value, reporter) else { return };
+            let Some(value) = tree::read(text, source, self.value, "write a value after the `=`", reporter) else {
+                return;
+            };
             value
         };
         let mut node = root;

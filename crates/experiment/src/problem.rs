@@ -35,7 +35,8 @@ pub struct Problem {
 #[derive(Clone, Default)]
 pub struct Problems {
     list: Vec<Problem>,
-    excerpts: Vec<Excerpt>,
+    /// Where there is a text to show.
+    excerpts: Vec<Option<Excerpt>>,
     /// How many more there are.
     untold: usize,
     /// The experiment file's name.
@@ -66,7 +67,7 @@ impl Problems {
         for (problem, excerpt) in self.list.iter().zip(&self.excerpts) {
             // Writing into a string does not fail; if a renderer did, the plain line still says all there is to say.
             let before = out.len();
-            if handler.render_report(&mut out, &Shown { problem, excerpt }).is_err() {
+            if handler.render_report(&mut out, &Shown { problem, excerpt: excerpt.as_ref() }).is_err() {
                 out.truncate(before);
                 out += &format!("{}:{}:{}: {}\n", problem.file, problem.line, problem.column, problem.message);
             }
@@ -235,8 +236,12 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    fn new(source: &Source, place: Place, line: u32, column: u32) -> Self {
+    /// `None` if the text is empty, or could not be read at all.
+    fn new(source: &Source, place: Place, line: u32, column: u32) -> Option<Self> {
         let text = &*source.text;
+        if text.trim().is_empty() {
+            return None;
+        }
         let start = floor(text, place.start as usize);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
@@ -249,13 +254,13 @@ impl Excerpt {
             let end = end.min(to);
             let cut = text[from..to].to_owned();
             let span = (start - from, end - start).into();
-            return Excerpt {
+            return Some(Excerpt {
                 name: source.name.clone(),
                 text: cut,
                 first_line: line as usize - 1,
                 span,
                 column: column as usize - 1,
-            };
+            });
         }
         let neighbour = |from: usize, to: usize| if to - from > LINE_BYTES_MAX { None } else { Some((from, to)) };
         let before = line_start
@@ -267,13 +272,13 @@ impl Excerpt {
             .and_then(|(from, to)| neighbour(from, to));
         let from = before.map_or(line_start, |(from, _)| from);
         let to = after.map_or(line_end, |(_, to)| to);
-        Excerpt {
+        Some(Excerpt {
             name: source.name.clone(),
             text: text[from..to].to_owned(),
             first_line: line as usize - 1 - usize::from(before.is_some()),
             span: (start - from, end - start).into(),
             column: column as usize - 1,
-        }
+        })
     }
 }
 
@@ -300,7 +305,7 @@ impl SourceCode for Excerpt {
 
 struct Shown<'a> {
     problem: &'a Problem,
-    excerpt: &'a Excerpt,
+    excerpt: Option<&'a Excerpt>,
 }
 
 impl fmt::Display for Shown<'_> {
@@ -323,11 +328,11 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(self.excerpt)
+        self.excerpt.map(|excerpt| excerpt as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let label = LabeledSpan::new_primary_with_span(self.problem.label.clone(), self.excerpt.span);
+        let label = LabeledSpan::new_primary_with_span(self.problem.label.clone(), self.excerpt?.span);
         Some(Box::new(std::iter::once(label)))
     }
 }

@@ -251,9 +251,7 @@ impl<'a> Fields<'a> {
 
     fn value<T: Field>(&self, node: &Node, key: &str, reporter: &mut Reporter) -> Option<T> {
         if node.is_null() && !T::MAY_BE_EMPTY {
-            reporter
-                .report(node.place, format!("`{key}` has no value"))
-                .help("write one after the `:`, or leave the key out");
+            reporter.report(node.place, format!("`{key}` has no value")).help("write one, or leave the key out");
             return None;
         }
         T::decode(node, reporter)

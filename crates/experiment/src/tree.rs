@@ -69,9 +69,9 @@ impl Node {
     }
 }
 
-/// Reads one YAML document. `base` is where `text` begins in the source. `None` when there is nothing to go on with;
-/// what is wrong has then been reported.
-pub(crate) fn read(text: &str, source: u16, base: usize, reporter: &mut Reporter) -> Option<Node> {
+/// Reads one YAML document. `base` is where `text` begins in the source; `wanted` says what should be there, if nothing
+/// is. `None` when there is nothing to go on with; what is wrong has then been reported.
+pub(crate) fn read(text: &str, source: u16, base: usize, wanted: &str, reporter: &mut Reporter) -> Option<Node> {
     let mut options = Options::default();
     options.flow_nesting_limit = DEPTH_MAX;
     options.block_nesting_limit = DEPTH_MAX;
@@ -96,10 +96,9 @@ pub(crate) fn read(text: &str, source: u16, base: usize, reporter: &mut Reporter
         }
     }
     if builder.root.is_none() {
-        let end = text.len();
-        reporter
-            .report(builder.place(0, end.min(1)), "the file is empty")
-            .help("an experiment needs at least `nodes` and `services`; `meshsim schema` describes all of it");
+        let is_blank = text.trim().is_empty();
+        let message = if is_blank { "there is nothing here" } else { "there is nothing but comments here" };
+        reporter.report(builder.place(0, 0), message).help(wanted);
     }
     builder.root
 }
@@ -118,6 +117,8 @@ fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &m
         format!("write it flatter: {DEPTH_MAX} levels are read")
     } else if info.contains("quote") {
         "a quote that begins here does not end".to_owned()
+    } else if info.contains("unclosed bracket") {
+        "it has no end: close it".to_owned()
     } else if let Some((bracket, line)) = unclosed(before) {
         format!("the `{bracket}` on line {line} is not closed")
     } else if info.contains("mapping values are not allowed") {
@@ -188,7 +189,7 @@ impl Builder {
             Event::DocumentStart(..) if self.root.is_some() => {
                 reporter
                     .report(place, "a second document begins here")
-                    .help("one file is one experiment: leave out the `---`, or split the file");
+                    .help("one is read: leave out the `---`, or split the file");
                 return false;
             }
             Event::Scalar(text, style, anchor, _) => {
@@ -406,7 +407,8 @@ fn inline(node: &Node) -> String {
     }
 }
 
-fn quoted_if_needed(text: &str) -> String {
+/// A scalar or a key as YAML writes it.
+pub(crate) fn quoted_if_needed(text: &str) -> String {
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '%' | '+' | '<' | '>' | '=' | '-' | ' ');
     let first = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '/'));
@@ -426,7 +428,7 @@ mod tests {
     fn read_clean(text: &str) -> Node {
         let mut reporter = Reporter::default();
         let source = reporter.add_source("t.yaml", text);
-        let node = read(text, source, 0, &mut reporter);
+        let node = read(text, source, 0, "", &mut reporter);
         reporter.finish().unwrap();
         node.unwrap()
     }
@@ -434,7 +436,7 @@ mod tests {
     fn problems(text: &str) -> String {
         let mut reporter = Reporter::default();
         let source = reporter.add_source("t.yaml", text);
-        read(text, source, 0, &mut reporter);
+        read(text, source, 0, "", &mut reporter);
         reporter.finish().unwrap_err().iter().map(|p| format!("{}:{} {}\n", p.line, p.column, p.message)).collect()
     }
 

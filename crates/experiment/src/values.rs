@@ -484,7 +484,7 @@ mod tests {
     fn dist(text: &str) -> Result<Dist, String> {
         let mut reporter = Reporter::default();
         let source = reporter.add_source("t", text);
-        let node = crate::tree::read(text, source, 0, &mut reporter);
+        let node = crate::tree::read(text, source, 0, "", &mut reporter);
         let dist = node.and_then(|node| Dist::decode(&node, &mut reporter));
         match reporter.finish() {
             Ok(()) => Ok(dist.unwrap()),

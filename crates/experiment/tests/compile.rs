@@ -194,5 +194,5 @@ fn a_file_that_cannot_be_read_is_a_problem_like_any_other() {
     let problems = load(Path::new("nowhere/mesh.yaml"), &[]).unwrap_err();
     assert!(problems.to_string().contains("cannot read nowhere/mesh.yaml: there is no such file"), "{problems}");
     let problems = load(Path::new("tests"), &[]).unwrap_err();
-    assert!(problems.to_string().contains("it is not a file"), "{problems}");
+    assert!(problems.to_string().contains("it is a folder"), "{problems}");
 }

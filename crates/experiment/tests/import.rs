@@ -216,7 +216,21 @@ fn a_broken_file_is_told_where_and_what_would_be_right() {
         )
     };
     let table: Vec<(Format, String, &str)> = vec![
-        (Format::Isotope, String::new(), "1:1 the file is empty | is it the right one?"),
+        (
+            Format::Isotope,
+            String::new(),
+            "1:1 there is nothing here | one of isotope's topologies, a map with `services`, is wanted",
+        ),
+        (
+            Format::Compose,
+            "# later".into(),
+            "1:1 there is nothing but comments here | a Compose file, a map with `services`, is wanted",
+        ),
+        (
+            Format::Mubench,
+            "[1]".into(),
+            "1:1 the file is a list | one of µBench's work models, a map of services, is wanted",
+        ),
         (Format::Isotope, "a: 1".into(), "1:1 there is no `services` | write `services:` and a list of services"),
         (Format::Isotope, "services: []".into(), "1:1 there is no service in it | is it a file of another format?"),
         (

@@ -1,6 +1,5 @@
 //! Loads: whom they ask for what, and when.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use meshsim_actor::{Span, Time};
@@ -9,6 +8,7 @@ use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target};
 use super::service::policy;
 use super::{DEFAULT_ZONE, Names, group_size, is_numbered, positive, zone_index};
 use crate::files;
+use crate::inputs::Inputs;
 use crate::problem::Reporter;
 use crate::schema::{self, File, LOADS_MAX};
 use crate::section::At;
@@ -17,7 +17,7 @@ pub(super) fn compile(
     file: &File,
     names: &Names<'_>,
     zones: &mut Vec<String>,
-    base_dir: &Path,
+    inputs: &mut Inputs<'_>,
     reporter: &mut Reporter,
 ) -> Vec<Load> {
     let entries = &file.load.value.entries;
@@ -27,7 +27,7 @@ pub(super) fn compile(
             .help(format!("at most {LOADS_MAX}"));
         return vec![];
     }
-    entries.iter().map(|(name, it)| compile_load(name, it, file, names, zones, base_dir, reporter)).collect()
+    entries.iter().map(|(name, it)| compile_load(name, it, file, names, zones, inputs, reporter)).collect()
 }
 
 fn compile_load(
@@ -36,7 +36,7 @@ fn compile_load(
     file: &File,
     names: &Names<'_>,
     zones: &mut Vec<String>,
-    base_dir: &Path,
+    inputs: &mut Inputs<'_>,
     reporter: &mut Reporter,
 ) -> Load {
     let taken = match name.value.as_str() {
@@ -65,7 +65,7 @@ fn compile_load(
         zone,
         start,
         end,
-        arrivals: arrivals(&it.arrivals, base_dir, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
+        arrivals: arrivals(&it.arrivals, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
         mix: mix(name, it, names, reporter),
         policy: policy(it.timeout, it.retries.0, &it.retry),
         deadline: it.deadline,
@@ -122,7 +122,7 @@ fn mix(name: &At<String>, it: &schema::Load, names: &Names<'_>, reporter: &mut R
     targets
 }
 
-fn arrivals(it: &schema::Arrivals, base_dir: &Path, reporter: &mut Reporter) -> Option<Arrivals> {
+fn arrivals(it: &schema::Arrivals, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Arrivals> {
     match it {
         schema::Arrivals::Constant(it) => Some(Arrivals::steady(Process::Constant, it.constant.0)),
         schema::Arrivals::Poisson(it) => Some(Arrivals::steady(Process::Poisson, it.poisson.0)),
@@ -135,11 +135,11 @@ fn arrivals(it: &schema::Arrivals, base_dir: &Path, reporter: &mut Reporter) -> 
             let stage = |s: &schema::Stage| Stage { length: s.length, from: s.rate.0, to: s.to.unwrap_or(s.rate).0 };
             Some(Arrivals::Rate { process: it.process, stages: it.stages.value.iter().map(stage).collect() })
         }
-        schema::Arrivals::Replay(it) => replay(it, base_dir, reporter),
+        schema::Arrivals::Replay(it) => replay(it, inputs, reporter),
     }
 }
 
-fn replay(it: &schema::Replay, base_dir: &Path, reporter: &mut Reporter) -> Option<Arrivals> {
+fn replay(it: &schema::Replay, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Arrivals> {
     let speed = it.speed.0;
     let Some(per) = it.per else {
         if let Some(process) = it.process {
@@ -147,11 +147,11 @@ fn replay(it: &schema::Replay, base_dir: &Path, reporter: &mut Reporter) -> Opti
                 .report(process.place, "`process` says nothing to a replay of moments")
                 .help("leave it out; or write `per: 1m`, if the rows are counts");
         }
-        let stamps = files::stamps(&it.replay, it.column.as_ref(), base_dir, reporter)?;
+        let stamps = files::stamps(&it.replay, it.column.as_ref(), inputs, reporter)?;
         return Some(Arrivals::Stamps(stamps.into_iter().map(|stamp| stamp.scaled(1.0 / speed)).collect()));
     };
     positive(per, "per", reporter);
-    let counts = files::counts(&it.replay, it.column.as_ref(), base_dir, reporter)?;
+    let counts = files::counts(&it.replay, it.column.as_ref(), inputs, reporter)?;
     let length = Span::from_nanos(per.value.scaled(1.0 / speed).nanos().max(1));
     let stage = |count: f64| Stage { length, from: count / length.secs(), to: count / length.secs() };
     let process = it.process.map_or(Process::Poisson, |process| process.value);

@@ -9,13 +9,13 @@ pub use network::CHOSEN_MAX;
 pub use service::{STEPS_MAX, VERSIONS_MAX};
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use meshsim_actor::Span;
 use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{Control, EndpointId, NodeSpec, ServiceId};
 
+use crate::inputs::Inputs;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
 use crate::schema::{File, NODES_MAX, NodeGroup, SERVICES_MAX, ZONES_MAX};
 use crate::section::At;
@@ -32,18 +32,19 @@ pub(crate) struct Compiled {
     pub(crate) fault_lines: Vec<u32>,
 }
 
-pub(crate) fn compile(file: &File, base_dir: &Path, reporter: &mut Reporter) -> Compiled {
+pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Compiled {
     let mut zones = Vec::new();
     let nodes = nodes(file, &mut zones, reporter);
     let names = Names::new(file, reporter);
     let services = service::compile(file, &names, reporter);
-    let loads = load::compile(file, &names, &mut zones, base_dir, reporter);
+    let loads = load::compile(file, &names, &mut zones, inputs, reporter);
     if zones.len() > ZONES_MAX {
         reporter
             .report(file.nodes.place, format!("nodes and loads stand in {} zones", zones.len()))
             .help(format!("at most {ZONES_MAX}"));
         zones.truncate(ZONES_MAX);
     }
+    positive(file.duration, "duration", reporter);
     let (operations, operation_lines) = operation::compile(file, &names, reporter);
     let control = control(file, reporter);
     let mesh = Mesh { zones, nodes, services, loads, operations, control };
@@ -51,7 +52,7 @@ pub(crate) fn compile(file: &File, base_dir: &Path, reporter: &mut Reporter) -> 
         let places: Vec<Place> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
     }
-    let (network, fault_lines) = network::compile(file, &mesh, base_dir, reporter);
+    let (network, fault_lines) = network::compile(file, &mesh, inputs, reporter);
     let slos = file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &mesh, reporter)).collect();
     let has_call_graph = crate::graph::has_calls(&mesh);
     Compiled { mesh, network, slos, has_call_graph, operation_lines, fault_lines }

@@ -1,7 +1,6 @@
 //! The network between zones, and what goes wrong on it and on the machines.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
 use meshsim_fault as fault;
@@ -11,6 +10,7 @@ use meshsim_mesh::model::COORDINATOR;
 
 use super::{group_size, is_numbered};
 use crate::files;
+use crate::inputs::Inputs;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
 use crate::schema::{self, EVENTS_MAX, File, Zones};
 use crate::section::At;
@@ -22,10 +22,15 @@ const QUEUE_BYTES: u64 = 1 << 20;
 /// Most actors that all faults together may name: what a million nodes in thousands of faults would exceed.
 pub const CHOSEN_MAX: usize = 10_000_000;
 
-pub(super) fn compile(file: &File, mesh: &Mesh, base_dir: &Path, reporter: &mut Reporter) -> (NetworkSpec, Vec<u32>) {
+pub(super) fn compile(
+    file: &File,
+    mesh: &Mesh,
+    inputs: &mut Inputs<'_>,
+    reporter: &mut Reporter,
+) -> (NetworkSpec, Vec<u32>) {
     let it = &file.network;
     let latency = match &it.zones {
-        Some(zones) => matrix(zones, file, mesh, base_dir, reporter),
+        Some(zones) => matrix(zones, file, mesh, inputs, reporter),
         None => {
             if it.jitter.value.0 > 0.0 {
                 reporter
@@ -54,13 +59,13 @@ pub(super) fn compile(file: &File, mesh: &Mesh, base_dir: &Path, reporter: &mut 
 }
 
 /// The latencies between the zones in use, by rows.
-fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, base_dir: &Path, reporter: &mut Reporter) -> Vec<Dist> {
+fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Vec<Dist> {
     let mut known: Vec<String> = vec![];
     let mut given: BTreeMap<(String, String), Dist> = BTreeMap::new();
     match &zones.value {
         Zones::File(path) => {
             let path = At { value: path.clone(), place: zones.place };
-            let Some(read) = files::zones(&path, base_dir, reporter) else { return vec![] };
+            let Some(read) = files::zones(&path, inputs, reporter) else { return vec![] };
             known = read.names;
             for (from, to, span) in read.latencies {
                 // The diagonal of such tables is zero: within a zone, the network's own latency holds.

@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 
 use shared::draft::{Draft, calls};
 use shared::reading::Reading;
-use shared::units::show_number;
+use shared::units::{many, show_number};
 use shared::write;
 
 use crate::FILE_BYTES_MAX;
 use crate::files::read_text;
 use crate::problem::{Place, Problems, Reporter};
-use crate::tree::{self, Node};
+use crate::tree::{self, Node, Value};
 
 /// More service visits per request than this are worth a warning.
 const VISITS_MAX: f64 = 1e6;
@@ -67,6 +67,16 @@ impl Format {
     /// What it is called on the command line.
     pub fn name(self) -> &'static str {
         self.importer().name
+    }
+
+    /// What such a file is called in a message.
+    fn wanted(self) -> &'static str {
+        match self {
+            Format::Isotope => "one of isotope's topologies, a map with `services`,",
+            Format::Motel => "one of motel's topologies, a map with `services`,",
+            Format::Compose => "a Compose file, a map with `services`,",
+            Format::Mubench => "one of µBench's work models, a map of services,",
+        }
     }
 
     /// What it is, in half a line.
@@ -160,8 +170,7 @@ pub fn import(format: Format, files: &[PathBuf], calls: Option<&Path>) -> Result
             Ok(text) => Source { name, text },
             Err(why) => {
                 let source = reporter.add_source(&name, "");
-                let help = "give the path of a text file";
-                reporter.report(Place::new(source, 0, 0), format!("cannot be read: {why}")).help(help);
+                reporter.report(Place::new(source, 0, 0), format!("cannot read {name}: {why}"));
                 Source { name, text: String::new() }
             }
         }
@@ -182,8 +191,8 @@ pub fn import_texts(format: Format, files: &[Source], calls: Option<&Source>) ->
         let nowhere = Place::new(reporter.add_source(format.name(), ""), 0, 0);
         reporter.report(nowhere, "no file is given").help("give at least one");
     }
-    let roots: Vec<Node> = files.iter().filter_map(|source| parse(source, &mut reporter)).collect();
-    let call_root = calls.and_then(|source| parse(source, &mut reporter));
+    let roots: Vec<Node> = files.iter().filter_map(|source| parse(source, format.wanted(), &mut reporter)).collect();
+    let call_root = calls.and_then(|source| parse(source, Format::Motel.wanted(), &mut reporter));
     if !reporter.is_clean() {
         return Err(reporter.finish().expect_err("something was reported"));
     }
@@ -208,13 +217,15 @@ pub fn import_texts(format: Format, files: &[Source], calls: Option<&Source>) ->
     written(&draft, &names.join(" and "), &experiment_name(&files[0].name), reading)
 }
 
-fn parse(source: &Source, reporter: &mut Reporter) -> Option<Node> {
+fn parse(source: &Source, wanted: &str, reporter: &mut Reporter) -> Option<Node> {
     let number = reporter.add_source(&source.name, source.text.as_str());
-    if source.text.trim().is_empty() {
-        reporter.report(Place::new(number, 0, 0), "the file is empty").help("is it the right one?");
+    let help = format!("{wanted} is wanted");
+    let root = tree::read(&source.text, number, 0, &help, reporter)?;
+    if !matches!(root.value, Value::Map(_)) {
+        reporter.report(root.place, format!("the file is {}", root.described())).help(help);
         return None;
     }
-    tree::read(&source.text, number, 0, reporter)
+    Some(root)
 }
 
 /// Checks a draft and writes it down.
@@ -243,7 +254,6 @@ fn written(draft: &Draft, sources: &str, name: &str, mut reading: Reading) -> Re
     let body = write::body(draft, &visits, name, &mut reading);
     let notes = reading.finish()?;
     let yaml = write::header(sources, draft, &notes) + &body;
-    let many = |count: u64, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
     let mut read = vec![format!(
         "{sources}: {}, {}, {}",
         many(counts.services as u64, "service"),
@@ -251,8 +261,9 @@ fn written(draft: &Draft, sources: &str, name: &str, mut reading: Reading) -> Re
         many(counts.calls as u64, "call"),
     )];
     read.extend(counts.entries.iter().map(|entry| {
+        let plural = if entry.visits == 1.0 { "" } else { "s" };
         let visits = show_number(entry.visits);
-        format!("entry {}.{}: {visits} service visits per request", entry.service, entry.endpoint)
+        format!("entry {}.{}: {visits} service visit{plural} per request", entry.service, entry.endpoint)
     }));
     Ok(Imported { yaml, read, ignored: notes.ignored, guessed: notes.guessed, flags: notes.flags, counts })
 }

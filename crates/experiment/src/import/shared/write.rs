@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::draft::{Arrivals, Call, Draft, Endpoint, Service, Step, Varying};
 use super::reading::{Notes, Reading};
-use super::units::{show_number, show_share, show_size, show_span};
+use super::units::{many, show_number, show_share, show_size, show_span};
 use super::yaml::{Yaml, name};
 use crate::values::NAME_CHARS_MAX;
 
@@ -55,7 +55,7 @@ pub(crate) fn body(draft: &Draft, visits: &[f64], experiment: &str, reading: &mu
         .push(("services".to_owned(), Yaml::Tall(Some("What runs.".into()), Box::new(Yaml::Map(services.collect())))));
     let open = draft.services.iter().filter(|service| service.capacity.is_none()).count();
     if open > 0 {
-        reading.guess(format!("capacity {CAPACITY} of {open} services"));
+        reading.guess(format!("capacity {CAPACITY} of {}", many(open as u64, "service")));
     }
 
     if let Some(operations) = starts(draft, &names, reading) {
@@ -128,7 +128,7 @@ fn nodes(draft: &Draft, names: &Names, reading: &mut Reading) -> Yaml {
     let count = count(cores);
     let open = draft.services.iter().filter(|service| service.cpu.is_none()).count();
     if open > 0 {
-        reading.guess(format!("cpu {CPU} of {open} services"));
+        reading.guess(format!("cpu {CPU} of {}", many(open as u64, "service")));
     }
     reading.guess(format!("{count} nodes of {cores} cores, a quarter more than is reserved"));
     let node = [("name", names.group.clone()), ("count", count.to_string()), ("cores", cores.to_string())];
