@@ -49,7 +49,7 @@ pub(crate) enum Error {
     #[error("{0} is no readable trace")]
     Trace(PathBuf, #[source] meshsim_trace::ReadError),
     #[error("cannot write {0}")]
-    #[diagnostic(help("nothing half-written was left; `--out DIR` writes elsewhere"))]
+    #[diagnostic(help("nothing half-written was left; `--out` writes elsewhere"))]
     Write(PathBuf, #[source] io::Error),
     #[error("cannot write the trace {0}")]
     WriteTrace(PathBuf, #[source] meshsim_trace::WriteError),

@@ -7,6 +7,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use meshsim_actor::{Span, Time};
 use meshsim_report::number;
 
+use crate::screen::columns;
+
 /// A bar of virtual time on stderr, if that is a terminal; and a stop-watch.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -20,7 +22,9 @@ impl Progress {
     pub(crate) fn begin(total: Span, wanted: bool) -> Self {
         let bar = (wanted && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(total.nanos()), ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("  {bar:40} {percent:>3}%  {msg}");
+            // What stands beside the bar takes up to 48 columns.
+            let width = columns().saturating_sub(48).clamp(8, 40);
+            let style = ProgressStyle::with_template(&format!("  {{bar:{width}}} {{percent:>3}}%  {{msg}}"));
             bar.with_style(
                 style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("█▉▊▋▌▍▎▏ ")),
             )

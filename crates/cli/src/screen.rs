@@ -2,13 +2,20 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use meshsim_report::table::Paint;
+use meshsim_report::table::{Look, Paint};
 use serde::Serialize;
 
 use crate::error::Error;
 
-/// Columns that are assumed where nobody says how many there are.
-const COLUMNS: usize = 100;
+/// Messages are broken into lines of at most this many columns, and of fewer if the terminal has no more.
+const COLUMNS_MAX: u16 = 100;
+const COLUMNS_MIN: u16 = 40;
+
+/// The columns of the terminal that stderr is, as far as they are used.
+pub(crate) fn columns() -> usize {
+    let columns = terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS_MAX, |(width, _)| width.0);
+    columns.clamp(COLUMNS_MIN, COLUMNS_MAX).into()
+}
 
 /// stdout and stderr, with what they can show.
 #[derive(Debug)]
@@ -79,17 +86,22 @@ impl Screen {
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
 
+    /// Says on stderr what will not go as wished.
+    pub(crate) fn warn(&self, text: &str) {
+        self.remark(&format!("{} {text}\n", Paint(self.errors_coloured).on(Look::Warn, "warning:")));
+    }
+
     /// Says on stderr what went wrong.
     pub(crate) fn complain(&self, error: &Error) {
         let text = match error {
-            Error::Problems(problems) => problems.render(self.errors_coloured, COLUMNS),
+            Error::Problems(problems) => problems.render(self.errors_coloured, columns()),
             other => {
                 let theme = if self.errors_coloured {
                     miette::GraphicalTheme::unicode()
                 } else {
                     miette::GraphicalTheme::unicode_nocolor()
                 };
-                let handler = miette::GraphicalReportHandler::new_themed(theme).with_width(COLUMNS);
+                let handler = miette::GraphicalReportHandler::new_themed(theme).with_width(columns());
                 let mut text = String::new();
                 match handler.render_report(&mut text, other) {
                     Ok(()) => text,

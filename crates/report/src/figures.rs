@@ -1,6 +1,7 @@
 //! A histogram as the figures that are reported of it.
 
 use meshsim_mesh::measure::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Samples that must lie beyond a percentile before it is reported. With fewer it is the figure of a handful of
@@ -8,7 +9,7 @@ use serde::Serialize;
 pub(crate) const SAMPLES_BEYOND_MIN: u64 = 10;
 
 /// How long something took. A percentile with fewer than ten samples beyond it is `null`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize)]
 pub struct Latency {
     /// How many were measured.
     pub count: u64,

@@ -5,6 +5,7 @@
 //! give the same summary, byte for byte.
 
 mod figures;
+mod schema;
 mod show;
 mod summary;
 pub mod table;
@@ -12,6 +13,7 @@ pub mod text;
 mod verdict;
 
 pub use figures::Latency;
+pub use schema::schema;
 pub use show::{count, number, percent, plural, rate, span};
 pub use summary::{
     FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, Simulated, StepSummary, Summary,

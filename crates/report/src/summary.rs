@@ -7,6 +7,7 @@ use meshsim_experiment::Experiment;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
 use meshsim_mesh::model::{Change, Load, ServiceId, Step};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::figures::Latency;
@@ -28,7 +29,7 @@ pub struct Measured {
 }
 
 /// What happened in all, as the host counted it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Traffic {
     /// Starts, deliveries and timers: what actors took in.
     pub events: u64,
@@ -95,7 +96,7 @@ impl Measured {
 
 /// What came out of a run. Lengths of time end in `_ns` (nanoseconds) or `_s` (seconds), rates in `_per_s`; shares are
 /// parts of one. Nothing in it depends on the machine or on how long the run took.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Summary {
     /// The version of this format.
     pub format: u32,
@@ -126,7 +127,7 @@ pub struct Summary {
 }
 
 /// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Simulated {
     /// Machines.
     pub nodes: usize,
@@ -176,11 +177,12 @@ fn called(script: &[Step], on: &mut impl FnMut(ServiceId)) {
 }
 
 /// What became of one operation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct OperationSummary {
     /// Its place among the operations of the file, by time; `null` for a repair, which the coordinator decides itself.
     pub operation: Option<usize>,
     /// What it was.
+    #[schemars(with = "String", extend("enum" = VERBS.map(Verb::as_str)))]
     pub verb: Verb,
     /// To which service.
     pub service: String,
@@ -190,13 +192,14 @@ pub struct OperationSummary {
     pub rate: Option<f64>,
     /// When it began.
     pub began_s: f64,
-    /// How it ended: `running reached stopped stuck replaced refused`.
+    /// How it ended.
+    #[schemars(extend("enum" = ENDINGS))]
     pub ending: &'static str,
     /// How many numbered steps it took.
     pub step_count: usize,
     /// The service's generation after the last of them.
     pub generation: Option<u64>,
-    /// From its beginning until every node had acknowledged the last step; `null` if not all have.
+    /// From its beginning until every node had acknowledged every step; `null` if not all have, or if it was running.
     pub settling_ns: Option<u64>,
     /// What was left (wanted minus reached) when it ended.
     pub residual: Option<f64>,
@@ -216,8 +219,13 @@ pub struct OperationSummary {
     pub steps: Vec<StepSummary>,
 }
 
+const VERBS: [Verb; 6] = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update, Verb::Repair];
+
+/// [`Ending`] in one word.
+const ENDINGS: [&str; 6] = ["running", "reached", "stopped", "stuck", "replaced", "refused"];
+
 /// What the three recurrences are about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize)]
 pub struct Values {
     /// S: whole instances.
     pub instances: u32,
@@ -228,7 +236,7 @@ pub struct Values {
 }
 
 /// One numbered step.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StepSummary {
     /// Its number, over all services.
     pub n: u64,
@@ -255,7 +263,7 @@ pub struct StepSummary {
 }
 
 /// What became of the requests of one load.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct LoadSummary {
     /// Its name.
     pub name: String,
@@ -272,7 +280,7 @@ pub struct LoadSummary {
 }
 
 /// What became of the requests for one endpoint.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TargetSummary {
     /// `service.endpoint`.
     pub target: String,
@@ -281,7 +289,7 @@ pub struct TargetSummary {
 }
 
 /// What became of some requests.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Requests {
     /// Planned.
     pub offered: u64,
@@ -304,7 +312,7 @@ pub struct Requests {
 }
 
 /// Failures by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct FailureCounts {
     /// The instance's queue was full, or the instance was gone.
     pub refused: u64,
@@ -319,7 +327,7 @@ pub struct FailureCounts {
 }
 
 /// What the instances of a service did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ServiceSummary {
     /// Its name.
     pub name: String,
@@ -421,8 +429,6 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         Ending::Refused => ("refused", None),
     };
     let steps = &history.steps;
-    let all_settled = steps.iter().all(|step| step.settled.is_some());
-    let last_settled = steps.iter().filter_map(|step| step.settled).max().filter(|_| all_settled);
     let before = match steps.first() {
         Some(first) => course.before(history.service, first.n),
         None => course.at_the_end(history.service),
@@ -437,7 +443,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         ending,
         step_count: steps.len(),
         generation: steps.last().map(|step| step.generation),
-        settling_ns: last_settled.map(|at| at.since(history.began).nanos()),
+        settling_ns: history.settled().map(|at| at.since(history.began).nanos()),
         residual,
         messages: steps.iter().map(|step| step.sent + step.resent).sum(),
         resent: steps.iter().map(|step| step.resent).sum(),

@@ -3,6 +3,7 @@
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
 use meshsim_mesh::measure::{Histogram, Served, Tally, Window};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::figures::{has_enough, samples_needed};
@@ -10,7 +11,7 @@ use crate::show;
 use crate::summary::{Measured, measured_time, per_second};
 
 /// How an [`Slo`] came out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Verdict {
     /// As it is written in the file.
     pub slo: String,
@@ -28,7 +29,7 @@ pub struct Verdict {
 }
 
 /// Well or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It holds.
@@ -42,6 +43,7 @@ impl Verdict {
     pub(crate) fn new(slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
         let found = match (slo.scope, slo.window) {
             (Scope::Service(service), None) => of_service(slo.metric, &measured.served[service.index()], measured.now),
+            // A file cannot ask for it.
             (Scope::Service(_), Some(_)) => Err("a service's figures are not kept over time"),
             (scope, None) => of_requests(slo.metric, scope, experiment, measured),
             (scope, Some(window)) => of_window(slo.metric, scope, window, experiment, measured),
@@ -172,9 +174,6 @@ fn of_window(
     experiment: &Experiment,
     measured: &Measured,
 ) -> Finding {
-    if matches!(metric, Metric::Quantile(_)) {
-        return Err("percentiles are kept for the whole run only, not over time");
-    }
     let mut sum = Window::default();
     for load in loads(scope, experiment) {
         let spec = &experiment.mesh.loads[load];
@@ -199,7 +198,9 @@ fn of_window(
     };
     match metric {
         Metric::Max => answered((sum.done > 0).then_some(sum.latency_max_ns)),
-        Metric::Mean | Metric::Quantile(_) => answered(sum.latency_sum_ns.checked_div(sum.done)),
+        Metric::Mean => answered(sum.latency_sum_ns.checked_div(sum.done)),
+        // A file cannot ask for it.
+        Metric::Quantile(_) => Err("percentiles are not kept over time"),
         Metric::Errors => plain(errors(sum.done, sum.failed)),
         Metric::DoneOfOffered => plain(done_of_offered(sum.done, sum.offered)),
         Metric::Failed => plain(sum.failed as f64),

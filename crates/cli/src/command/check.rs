@@ -20,8 +20,10 @@ Examples:
 
 Warnings are no errors: the exit code is 0. A file that is wrong is not run: 2.";
 
-/// Services that a graph is printed for; all are in the JSON.
-const LINES_MAX: usize = 60;
+/// Rows of a list that are printed; all are in the JSON.
+const ROWS_MAX: usize = 20;
+/// Callees that are named of one caller.
+const CALLEES_MAX: usize = 12;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -61,13 +63,14 @@ fn render(experiment: &Experiment, findings: &Findings, source: &Source, paint: 
     section("Services", "expected, at the loads' mean rates", services(findings, paint));
     section("Requests", "expected, while nothing waits", loads(findings, paint));
     section("Rates", "of the recurrences, and the bound above which they oscillate for ever", gains(findings, paint));
-    let warnings = findings.warnings.iter().map(|warning| {
+    out.push('\n');
+    for warning in findings.warnings.iter().take(ROWS_MAX) {
         let place = warning.line.map_or_else(String::new, |line| format!("{}:{line}: ", source.file.display()));
-        format!("{} {place}{}\n", paint.on(Look::Warn, "warning:"), warning.message)
-    });
-    let warnings: String = warnings.collect();
-    if !warnings.is_empty() {
-        out += &format!("\n{warnings}");
+        out += &format!("{} {place}{}\n", paint.on(Look::Warn, "warning:"), warning.message);
+    }
+    match findings.warnings.len() {
+        0 => out += &format!("{}\n", paint.on(Look::Good, "nothing to warn of")),
+        n => more(&mut out, n),
     }
     out
 }
@@ -75,18 +78,20 @@ fn render(experiment: &Experiment, findings: &Findings, source: &Source, paint: 
 /// Each caller with those that it calls.
 fn graph(findings: &Findings) -> String {
     let mut out = String::new();
-    let width = findings.edges.iter().map(|edge| edge.from.chars().count()).max().unwrap_or(0);
-    let mut lines = 0;
-    for callees in findings.edges.chunk_by(|a, b| a.from == b.from) {
-        lines += 1;
-        if lines > LINES_MAX {
-            continue;
+    let callers = || findings.edges.chunk_by(|a, b| a.from == b.from);
+    let width = callers().take(ROWS_MAX).map(|callees| callees[0].from.chars().count()).max().unwrap_or(0);
+    for callees in callers().take(ROWS_MAX) {
+        let untold = callees.len().saturating_sub(CALLEES_MAX);
+        let mut texts: Vec<String> =
+            callees.iter().take(CALLEES_MAX).map(|edge| format!("{} {}", edge.to, number(edge.calls))).collect();
+        if untold > 0 {
+            texts.push(format!("and {} more", count(untold as u64)));
         }
         let mut line = format!("  {:width$}  -> ", callees[0].from);
         let (indent, mut column) = (width + 7, width + 7);
-        for (i, edge) in callees.iter().enumerate() {
-            let comma = if i + 1 < callees.len() { ", " } else { "" };
-            let text = format!("{} {}{comma}", edge.to, number(edge.calls));
+        for (i, text) in texts.iter().enumerate() {
+            let comma = if i + 1 < texts.len() { ", " } else { "" };
+            let text = format!("{text}{comma}");
             let len = text.chars().count();
             if column > indent && column + len > 98 {
                 line.truncate(line.trim_end().len());
@@ -98,19 +103,25 @@ fn graph(findings: &Findings) -> String {
         }
         out += &format!("{line}\n");
     }
-    more(&mut out, lines);
+    more(&mut out, callers().count());
     out
 }
 
-fn more(out: &mut String, lines: usize) {
-    if lines > LINES_MAX {
-        *out += &format!("  and {} more: --json prints all\n", count((lines - LINES_MAX) as u64));
+/// Says how many rows of a list are not printed.
+fn more(out: &mut String, rows: usize) {
+    if rows > ROWS_MAX {
+        *out += &format!("  and {} more, in --json\n", count((rows - ROWS_MAX) as u64));
     }
 }
 
 fn services(findings: &Findings, paint: Paint) -> String {
     let mut table = Table::new(["<service", "instances", "slots", "rate", "held", "utilisation"]);
-    for service in findings.services.iter().take(LINES_MAX) {
+    let mut services: Vec<_> = findings.services.iter().collect();
+    if services.len() > ROWS_MAX {
+        // Where not all are shown, those that matter are. Equal ones stay in the order of the file.
+        services.sort_by(|a, b| b.utilisation.total_cmp(&a.utilisation));
+    }
+    for service in services.iter().take(ROWS_MAX) {
         let look = match service.utilisation {
             u if u >= 1.0 => Look::Bad,
             u if u >= 0.8 => Look::Warn,
@@ -132,28 +143,32 @@ fn services(findings: &Findings, paint: Paint) -> String {
 
 fn loads(findings: &Findings, paint: Paint) -> String {
     let mut table = Table::new(["<load", "rate", "service visits", "latency"]);
-    for load in &findings.loads {
+    for load in findings.loads.iter().take(ROWS_MAX) {
         table.row([
             load.name.as_str().into(),
             rate(load.rate).into(),
-            Cell::from(exact(load.visits)),
+            Cell::from(exact(load.visits, 3)),
             seconds(load.unloaded).into(),
         ]);
     }
-    table.render(paint)
+    let mut out = table.render(paint);
+    more(&mut out, findings.loads.len());
+    out
 }
 
 fn gains(findings: &Findings, paint: Paint) -> String {
     let mut table = Table::new(["<operation", "rate", "delay", "stable below", "no overshoot up to"]);
-    for gain in &findings.gains {
+    for gain in findings.gains.iter().take(ROWS_MAX) {
         let look = if gain.rate >= gain.bound { Look::Bad } else { Look::Plain };
         table.row([
             format!("{} {}", gain.verb, gain.service).into(),
-            Cell::new(number(gain.rate), look),
+            Cell::new(exact(gain.rate, 6), look),
             format!("{} step{}", gain.delay, if gain.delay == 1 { "" } else { "s" }).into(),
-            number(gain.bound).into(),
-            number(gain.fastest).into(),
+            exact(gain.bound, 6).into(),
+            exact(gain.fastest, 6).into(),
         ]);
     }
-    table.render(paint)
+    let mut out = table.render(paint);
+    more(&mut out, findings.gains.len());
+    out
 }

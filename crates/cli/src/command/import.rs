@@ -84,7 +84,9 @@ fn account(imported: &Imported) -> String {
     let parts = [plural(services, "service"), plural(counts.instances, "instance"), plural(calls, "call")];
     let mut out = parts.join(", ");
     if !counts.entries.is_empty() {
-        out += &format!(", {} service visits per request", super::exact(counts.visits_per_request()));
+        let visits = super::exact(counts.visits_per_request(), 3);
+        let plural = if visits == "1" { "" } else { "s" };
+        out += &format!(", {visits} service visit{plural} per request");
     }
     out.push('\n');
     for (what, lines) in [

@@ -51,8 +51,12 @@ pub(crate) struct Source {
     #[arg(long, value_name = "PATH=VALUE", value_parser = meshsim_experiment::Override::parse)]
     set: Vec<meshsim_experiment::Override>,
     /// Another seed: another run of the same experiment
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     seed: Option<u64>,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
 }
 
 impl Source {
@@ -72,9 +76,9 @@ impl Source {
     }
 }
 
-/// Service visits per request, which are exact expectations: `10.195`, not `10.2`.
-fn exact(visits: f64) -> String {
-    let text = format!("{visits:.3}");
+/// A figure that is exact, as it is: `10.195` service visits per request, not `10.2`.
+fn exact(figure: f64, digits: usize) -> String {
+    let text = format!("{figure:.digits$}");
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 

@@ -33,9 +33,10 @@ Examples:
   meshsim run mesh.yaml --trace=jsonl --out /tmp/study
   meshsim run mesh.yaml --json --no-progress | jq '.slo'
 
-A run is written to runs/<name>-<seed>: summary.json, experiment.yaml (as run), state.json (what the \
-coordinator wants and the nodes have at the end), and the trace if asked for. The same experiment and \
-seed give the same files, byte for byte. Ctrl-C ends a run early and keeps what was measured.
+A run is written to runs/<name>-<seed>: summary.json, experiment.yaml (as run) with the files that it \
+names, state.json (what the coordinator wants and the nodes have at the end), and the trace if asked \
+for. The same experiment and seed give the same files, byte for byte, and so does the experiment.yaml \
+of a run. Ctrl-C ends a run early and keeps what was measured.
 
 Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 99 an SLO does not hold.";
 
@@ -99,6 +100,9 @@ impl Args {
         };
         let summary = Summary::new(&experiment, &ended.measured, ended.cut_short);
         drafts.push(folder.write("experiment.yaml", |out| out.write_all(experiment.text.as_bytes()))?);
+        for file in &experiment.files {
+            drafts.push(folder.write(&file.name, |out| out.write_all(file.text.as_bytes()))?);
+        }
         drafts.push(folder.write("state.json", |out| out.write_all(&ended.state))?);
         drafts.push(folder.write("summary.json", |out| {
             serde_json::to_writer_pretty(&mut *out, &summary)?;
@@ -137,11 +141,11 @@ impl Args {
     fn warn(&self, experiment: &Experiment, screen: &Screen) {
         let warnings = check(experiment).warnings;
         for warning in warnings.iter().take(WARNINGS_MAX) {
-            screen.remark(&format!("warning: {}\n", warning.message));
+            screen.warn(&warning.message);
         }
         if warnings.len() > WARNINGS_MAX {
             let more = warnings.len() - WARNINGS_MAX;
-            screen.remark(&format!("warning: {more} more; see `meshsim check {}`\n", self.source.file.display()));
+            screen.warn(&format!("{more} more; see `meshsim check {}`", self.source.file.display()));
         }
     }
 

@@ -30,7 +30,11 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let path = if self.run.is_dir() { self.run.join(super::run::TRACE) } else { self.run };
+        let path = if self.run.is_dir() { self.run.join(super::run::TRACE) } else { self.run.clone() };
+        if self.run.join("summary.json").exists() && !path.exists() {
+            let why = format!("{} is a run without a trace", self.run.display());
+            return Err(Error::WrongInput(why, "`meshsim run --trace` writes one".into()));
+        }
         let file = File::open(&path).map_err(|error| Error::ReadTrace(path.clone(), error))?;
         let trace: Reader<_, Msg, Tick> = Reader::new(file).map_err(|error| Error::Trace(path.clone(), error))?;
         let format = if self.jsonl { Format::Jsonl } else { Format::Text };
