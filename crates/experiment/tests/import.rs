@@ -1,29 +1,13 @@
 //! Importers: what they find in real files, what they say of broken ones, and that what they write is an experiment.
-//!
-//! The real files are the test corpus in `../shared/data` beside the checkout, or wherever `MESHSIM_CORPUS` says. A test
-//! that needs them says so and passes when they are absent.
 
-use std::path::{Path, PathBuf};
+mod corpus;
 
+use std::path::Path;
+
+use corpus::corpus_file;
 use meshsim_experiment::check::check;
 use meshsim_experiment::import::{Format, Imported, Source, import, import_texts};
 use proptest::prelude::*;
-
-#[expect(clippy::disallowed_methods, reason = "where the corpus is differs between machines")]
-fn corpus() -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    std::env::var("MESHSIM_CORPUS").map_or(beside, PathBuf::from)
-}
-
-/// The path of a corpus file, if the corpus is here.
-fn corpus_file(name: &str) -> Option<PathBuf> {
-    let path = corpus().join(name);
-    if !path.exists() {
-        println!("skipped: {} is absent; set MESHSIM_CORPUS to the test corpus", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 const ISOTOPE: [&str; 14] = [
     "1-service",

@@ -1,0 +1,142 @@
+//! The files that an experiment names: real ones come through exactly, and a copy of them all is a copy of the run.
+
+mod corpus;
+
+use std::path::Path;
+
+use corpus::corpus_file;
+use meshsim_actor::Span;
+use meshsim_experiment::check::check;
+use meshsim_experiment::{Experiment, Override, load, parse};
+use meshsim_mesh::model::{Arrivals, Process};
+
+const MESH: &str = "
+# Kept in a copy, like all that nobody has to change.
+nodes: [ { name: n, zone: x }, { name: m, zone: y } ]
+services: { a: { endpoints: { get: { script: [ work: 1ms ] } } } }
+";
+
+fn read(text: &str) -> Experiment {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    parse("mesh.yaml", text, &folder, &[]).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Puts the text and the files into an empty folder and reads them again.
+fn copied(experiment: &Experiment, test: &str) -> Experiment {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    for file in &experiment.files {
+        std::fs::write(folder.join(&file.name), file.text.as_bytes()).unwrap();
+    }
+    std::fs::write(folder.join("copy.yaml"), &experiment.text).unwrap();
+    load(&folder.join("copy.yaml"), &[]).unwrap_or_else(|problems| panic!("{problems}\n{}", experiment.text))
+}
+
+fn assert_same(a: &Experiment, b: &Experiment) {
+    assert_eq!((&a.name, a.seed, a.duration), (&b.name, b.seed, b.duration));
+    assert_eq!(format!("{:?}", a.mesh), format!("{:?}", b.mesh));
+    assert_eq!(a.network, b.network);
+    // A copy of the copy is the same text.
+    assert_eq!(a.text, b.text);
+    assert_eq!(
+        a.files.iter().map(|file| (&file.name, &file.text)).collect::<Vec<_>>(),
+        b.files.iter().map(|file| (&file.name, &file.text)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_copy_beside_its_files_is_the_same_experiment_and_keeps_the_comments() {
+    let load = "load: { u: { to: a, arrivals: { replay: ../tests/files/stamps.csv } } }\n";
+    let it = read(&format!("{MESH}network: {{ zones: files/zones.csv }} # ours\n{load}"));
+    let written: Vec<_> = it.files.iter().map(|file| (file.written.as_str(), file.name.as_str())).collect();
+    assert_eq!(written, [("../tests/files/stamps.csv", "stamps.csv"), ("files/zones.csv", "zones.csv")]);
+    let expected = format!("{MESH}network: {{ zones: zones.csv }} # ours\n{load}")
+        .replace("../tests/files/stamps.csv", "stamps.csv")
+        .replace("nodes:", "name: mesh\nnodes:");
+    assert_eq!(it.text, expected);
+    assert_same(&it, &copied(&it, "same"));
+}
+
+#[test]
+fn whatever_way_a_file_is_named_the_copy_reads_the_same() {
+    let absolute = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files/stamps.csv");
+    let absolute = absolute.display();
+    let arrivals = |text: &str| format!("{MESH}load:\n  u: {{ to: a, arrivals: {{ replay: {text} }} }}\n");
+    for (index, text) in [
+        arrivals("\"files/stamps.csv\""),
+        arrivals("'./files/stamps.csv'"),
+        arrivals("&file files/stamps.csv"),
+        arrivals(&absolute.to_string()),
+        format!("{MESH}load:\n  u:\n    to: a\n    arrivals:\n      replay: >-\n        files/stamps.csv\n"),
+        // Twice the same file, by an alias, by a merge, and by another path.
+        format!(
+            "{MESH}load:\n  u: &u {{ to: a, arrivals: {{ replay: &f files/stamps.csv }} }}\n  v: {{ <<: *u, for: 1s }}\n  \
+             w: {{ to: a, arrivals: {{ replay: *f }} }}\n  x: {{ to: a, arrivals: {{ replay: ./files/../files/stamps.csv }} }}\n"
+        ),
+        // All of it as one map of JSON, which has no line of its own for a name.
+        "{\"nodes\": [{\"name\": \"n\"}], \"services\": {\"a\": {\"endpoints\": {\"get\": {}}}}, \
+         \"load\": {\"u\": {\"to\": \"a\", \"arrivals\": {\"replay\": \"files/stamps.csv\"}}}}"
+            .to_owned(),
+        format!("%YAML 1.2\n---\n{}", arrivals("files/stamps.csv")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let it = read(&text);
+        assert!(!it.text.contains("files/"), "{}", it.text);
+        assert_same(&it, &copied(&it, &format!("way-{index}")));
+    }
+}
+
+#[test]
+fn two_files_of_one_name_and_an_override_are_told_apart_in_the_copy() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("two");
+    for (path, stamp) in [("a/t.csv", 1), ("b/T.csv", 2), ("t.txt", 3)] {
+        std::fs::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
+        std::fs::write(folder.join(path), format!("s\n0\n{stamp}\n")).unwrap();
+    }
+    let one = |name: &str, file: &str| format!("  {name}: {{ to: a, arrivals: {{ replay: {file} }} }}\n");
+    let text = format!("{MESH}load:\n{}{}{}", one("u", "a/t.csv"), one("v", "b/T.csv"), one("w", "a/t.csv"));
+    let set = Override::parse("load.w.arrivals.replay=t.txt").unwrap();
+    let it = parse("mesh.yaml", &text, &folder, &[set]).unwrap_or_else(|problems| panic!("{problems}"));
+    let names: Vec<_> = it.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["t.csv", "T-2.csv", "t-3.csv"]);
+    assert_same(&it, &copied(&it, "two-copied"));
+}
+
+#[test]
+fn real_arrivals_are_replayed_to_the_last_one() {
+    let Some(azure) = corpus_file("arrivals/azure-conv.csv") else { return };
+    let it = read(&format!(
+        "{MESH}duration: 1h\nload: {{ u: {{ to: a, arrivals: {{ replay: {}, column: TIMESTAMP }} }} }}\n",
+        azure.display()
+    ));
+    let Arrivals::Stamps(stamps) = &it.mesh.loads[0].arrivals else { panic!() };
+    assert_eq!((stamps.len(), stamps[0]), (19_366, Span::ZERO));
+    let last = stamps[19_365].secs();
+    assert!(stamps.is_sorted() && (3_501.0..3_502.0).contains(&last), "{last}");
+    assert!((check(&it).loads[0].rate * 3_600.0 - 19_366.0).abs() < 1e-6);
+}
+
+#[test]
+fn real_counts_are_replayed_one_for_one() {
+    let Some(nasa) = corpus_file("arrivals/nasa-week1-per-minute.csv") else { return };
+    let text = std::fs::read_to_string(&nasa).unwrap();
+    let header: Vec<_> = text.lines().next().unwrap().split(',').collect();
+    let column = header.iter().position(|name| *name == "requests").unwrap();
+    let counts: Vec<u64> =
+        text.lines().skip(1).map(|line| line.split(',').nth(column).unwrap().parse().unwrap()).collect();
+    let it = read(&format!(
+        "{MESH}duration: 7d\nload: {{ u: {{ to: a, arrivals: {{ replay: {}, column: requests, per: 1m }} }} }}\n",
+        nasa.display()
+    ));
+    let Arrivals::Rate { process: Process::Poisson, stages } = &it.mesh.loads[0].arrivals else { panic!() };
+    assert_eq!((counts.len(), stages.len()), (10_080, 10_080));
+    for (stage, count) in stages.iter().zip(&counts) {
+        assert_eq!((stage.length, stage.to), (Span::from_secs(60), stage.from));
+        assert!((stage.from * 60.0 - *count as f64).abs() < 1e-9);
+    }
+    let planned = check(&it).loads[0].rate * it.duration.secs();
+    assert!((planned - counts.iter().sum::<u64>() as f64).abs() < 1e-3, "{planned}");
+}
