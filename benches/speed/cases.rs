@@ -1,8 +1,12 @@
 //! What is measured: workloads, sizes, contenders.
 
-use meshsim_actor::{Dist, Span};
-use meshsim_benches::{ByteCounter, Work, bare, broadcast, idle, mm1, phold, ping_pong};
+use std::fs::File;
 
+use meshsim_actor::{Dist, Span};
+use meshsim_benches::{SEED, Work, bare, broadcast, idle, mm1, phold, ping_pong};
+use meshsim_trace::{Header, Writer};
+
+use crate::mesh;
 use crate::peers::{desque, nexosim, simcore};
 
 /// A workload of one size.
@@ -29,6 +33,8 @@ pub(crate) enum Workload {
     Mm1,
     /// Nothing happens; only memory counts. The time between heartbeats, if there are any.
     Idle(Option<Span>),
+    /// Nodes of a mesh that host nothing, with their coordinator.
+    Nodes,
 }
 
 const fn case(name: &'static str, unit: &'static str, workload: Workload, size: u32, work: u64) -> Case {
@@ -47,14 +53,15 @@ pub(crate) const CASES: &[Case] = &[
     case("M/M/1", "request", Workload::Mm1, 2, 10_000_000),
     case("idle 1,000,000", "actor", Workload::Idle(None), 1_000_000, 0),
     case("idle 1,000,000, heartbeat", "actor", Workload::Idle(Some(Span::from_secs(2))), 1_000_000, 0),
+    case("idle 1,000,000, mesh", "node", Workload::Nodes, 1_000_000, 0),
 ];
 
 /// Who does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
     Meshsim,
-    /// Ours, written down. `thousand` and the real trace: see `thousand.rs`.
-    Counted,
+    /// Ours, with the full trace written to a file.
+    Traced,
     Bare,
     Nexosim,
     Desque,
@@ -64,7 +71,7 @@ pub(crate) enum Contender {
 impl Contender {
     pub(crate) const ALL: [(&'static str, Contender); 6] = [
         ("meshsim", Contender::Meshsim),
-        ("meshsim, recorder on", Contender::Counted),
+        ("meshsim, full trace", Contender::Traced),
         ("bare ladder loop", Contender::Bare),
         ("nexosim", Contender::Nexosim),
         ("desque", Contender::Desque),
@@ -74,7 +81,7 @@ impl Contender {
     /// How many times less work it gets, so that nobody waits for minutes.
     pub(crate) fn share(self) -> u64 {
         match self {
-            Contender::Meshsim | Contender::Counted | Contender::Bare => 1,
+            Contender::Meshsim | Contender::Traced | Contender::Bare => 1,
             Contender::Desque | Contender::Simcore => 4,
             Contender::Nexosim => 10,
         }
@@ -87,36 +94,45 @@ impl Case {
         let constant = Dist::Constant(broadcast::LATENCY);
         let half = Span::from_micros(500);
         let jitter = Dist::Exponential { at_least: half, mean: half };
-        let (on, off) = (ByteCounter::default(), ());
+        let (on, off) = (trace, ());
         Some(match (self.workload, contender) {
             (Workload::Phold, Contender::Meshsim) => Box::new(phold::prepare(size, off)),
-            (Workload::Phold, Contender::Counted) => Box::new(phold::prepare(size, on)),
+            (Workload::Phold, Contender::Traced) => Box::new(phold::prepare(size, on())),
             (Workload::Phold, Contender::Bare) => Box::new(bare::phold(size)),
             (Workload::Phold, Contender::Nexosim) => Box::new(nexosim::phold(size)),
             (Workload::Phold, Contender::Desque) => Box::new(desque::phold(size)),
             (Workload::Phold, Contender::Simcore) => Box::new(simcore::phold(size)),
             (Workload::PingPong, Contender::Meshsim) => Box::new(ping_pong::prepare(size / 2, off)),
-            (Workload::PingPong, Contender::Counted) => Box::new(ping_pong::prepare(size / 2, on)),
+            (Workload::PingPong, Contender::Traced) => Box::new(ping_pong::prepare(size / 2, on())),
             (Workload::PingPong, Contender::Bare) => Box::new(bare::ping_pong(size / 2)),
             (Workload::PingPong, Contender::Nexosim) => Box::new(nexosim::ping_pong(size / 2)),
             (Workload::PingPong, Contender::Desque) => Box::new(desque::ping_pong(size / 2)),
             (Workload::PingPong, Contender::Simcore) => Box::new(simcore::ping_pong(size / 2)),
             (Workload::Broadcast, Contender::Meshsim) => Box::new(broadcast::prepare(size - 1, constant, off)),
-            (Workload::Broadcast, Contender::Counted) => Box::new(broadcast::prepare(size - 1, constant, on)),
+            (Workload::Broadcast, Contender::Traced) => Box::new(broadcast::prepare(size - 1, constant, on())),
             (Workload::Broadcast, Contender::Bare) => Box::new(bare::broadcast(size - 1)),
             (Workload::Broadcast, Contender::Nexosim) => Box::new(nexosim::broadcast(size - 1)),
             (Workload::Broadcast, Contender::Desque) => Box::new(desque::broadcast(size - 1)),
             (Workload::Broadcast, Contender::Simcore) => Box::new(simcore::broadcast(size - 1)),
             (Workload::Jitter, Contender::Meshsim) => Box::new(broadcast::prepare(size - 1, jitter, off)),
-            (Workload::Jitter, Contender::Counted) => Box::new(broadcast::prepare(size - 1, jitter, on)),
+            (Workload::Jitter, Contender::Traced) => Box::new(broadcast::prepare(size - 1, jitter, on())),
             (Workload::Mm1, Contender::Meshsim) => Box::new(mm1::prepare(off)),
-            (Workload::Mm1, Contender::Counted) => Box::new(mm1::prepare(on)),
+            (Workload::Mm1, Contender::Traced) => Box::new(mm1::prepare(on())),
             (Workload::Mm1, Contender::Bare) => Box::new(bare::mm1()),
             (Workload::Mm1, Contender::Nexosim) => Box::new(nexosim::mm1()),
             (Workload::Mm1, Contender::Desque) => Box::new(desque::mm1()),
             (Workload::Mm1, Contender::Simcore) => Box::new(simcore::mm1()),
             (Workload::Idle(every), Contender::Meshsim) => Box::new(idle::prepare(size, every)),
-            (Workload::Jitter | Workload::Idle(_), _) => return None,
+            (Workload::Nodes, Contender::Meshsim) => Box::new(mesh::idle_nodes(size)),
+            (Workload::Jitter | Workload::Idle(_) | Workload::Nodes, _) => return None,
         })
     }
+}
+
+/// A trace on disk, as `meshsim run --trace` writes it. The file is gone with the process.
+fn trace() -> Writer<File> {
+    let path = std::env::temp_dir().join(format!("meshsim-bench-{}", std::process::id()));
+    let file = File::create(&path).expect("the folder for temporary files can be written to");
+    std::fs::remove_file(&path).expect("what was just made can be removed");
+    Writer::new(file, &Header { seed: SEED, actors: Vec::new() })
 }

@@ -7,9 +7,9 @@
 
 mod cases;
 mod measure;
+mod mesh;
 mod peers;
 mod table;
-mod thousand;
 
 use std::process::ExitCode;
 
@@ -23,13 +23,16 @@ fn main() -> ExitCode {
     {
         return measure::child(case, contender, work, rounds);
     }
+    if arguments.first().is_some_and(|argument| argument == "--thousand") {
+        return mesh::thousand(arguments.get(1).is_some_and(|argument| argument == "--quick"));
+    }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let options = Options { quick: has("--quick"), instructions: has("--count-instructions") };
     let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let chosen = |case: &&Case| words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()));
     let complete = table::print(&CASES.iter().filter(chosen).collect::<Vec<_>>(), options);
-    thousand::print(options);
-    if complete {
+    let with_thousand = words.is_empty() || words.iter().any(|word| "thousand".contains(word.as_str()));
+    if complete && (!with_thousand || mesh::measure_thousand(options)) {
         println!("speed: done");
         ExitCode::SUCCESS
     } else {

@@ -66,8 +66,8 @@ pub(crate) fn measure(
 
 fn takes_part(case: &Case, contender: Contender) -> bool {
     match case.workload {
-        Workload::Idle(_) => contender == Contender::Meshsim,
-        Workload::Jitter => matches!(contender, Contender::Meshsim | Contender::Counted),
+        Workload::Idle(_) | Workload::Nodes => contender == Contender::Meshsim,
+        Workload::Jitter => matches!(contender, Contender::Meshsim | Contender::Traced),
         _ => true,
     }
 }
@@ -142,7 +142,7 @@ fn timed(work: &mut dyn Work, amount: u64) -> (f64, Done) {
 /// Seconds of processor time that this thread has had: what other processes take does not count. Everybody here uses
 /// one thread. Where Linux's scheduler does not tell, the clock on the wall must do.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
-fn secs() -> f64 {
+pub(crate) fn secs() -> f64 {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanos = told.and_then(|told| told.split_whitespace().next()?.parse::<f64>().ok());
@@ -150,7 +150,7 @@ fn secs() -> f64 {
 }
 
 /// Peak memory of this process; 0 where there is no /proc.
-fn resident_bytes() -> u64 {
+pub(crate) fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = peak.and_then(|peak| peak.trim().trim_end_matches("kB").trim().parse::<u64>().ok());

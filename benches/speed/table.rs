@@ -33,7 +33,7 @@ pub(crate) fn print(cases: &[&Case], options: Options) -> bool {
 fn row(case: &Case, name: &str, contender: Contender, it: Measured, ours: Measured) -> [String; 8] {
     let first = if contender == Contender::Meshsim { format!("{} ({})", case.name, case.unit) } else { String::new() };
     let bytes = format!("{:.0}", it.bytes_per_actor);
-    if let Workload::Idle(_) = case.workload {
+    if let Workload::Idle(_) | Workload::Nodes = case.workload {
         let none = || "-".to_string();
         return [first, name.into(), none(), none(), none(), none(), none(), bytes];
     }

@@ -11,7 +11,7 @@ pub mod mm1;
 pub mod phold;
 pub mod ping_pong;
 
-use meshsim_actor::{Actor, ActorId, Message, Recorder, Time, What};
+use meshsim_actor::{Actor, Recorder, Time};
 use meshsim_fault::{Network, NetworkSpec};
 use meshsim_sim::Sim;
 
@@ -47,24 +47,5 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Work for Sim<A, R> {
         }
         let after = self.counts();
         Done { work: after.delivered - before.delivered, events: after.events - before.events }
-    }
-}
-
-/// Stands for a trace: looks at everything and keeps how many records there were, and their messages' bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ByteCounter {
-    /// How many records.
-    pub records: u64,
-    /// How many bytes in their messages.
-    pub bytes: u64,
-}
-
-impl<M: Message, T> Recorder<M, T> for ByteCounter {
-    #[inline]
-    fn record(&mut self, _: Time, _: ActorId, what: What<'_, M, T>) {
-        self.records += 1;
-        if let What::Deliver(envelope) | What::Send(envelope) = what {
-            self.bytes += u64::from(envelope.msg.bytes());
-        }
     }
 }
