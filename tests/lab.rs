@@ -153,6 +153,11 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
         (0..self.mesh.nodes.len()).map(|node| self.instances_on(node, service)).sum()
     }
 
+    /// Instances of a service that take requests and are to stay, over all nodes.
+    pub fn ready(&self, service: u16) -> u32 {
+        (0..self.mesh.nodes.len()).map(|node| self.node(node).ready(ServiceId(service))).sum()
+    }
+
     /// Instances of a service that one node has.
     pub fn instances_on(&self, node: usize, service: u16) -> u32 {
         let state = self.node(node).state();

@@ -2,7 +2,7 @@
 
 use meshsim_actor::{Dist, Span};
 use meshsim_mesh::measure::Ending;
-use meshsim_mesh::model::{Change, Feedback, Rounding, Strategy};
+use meshsim_mesh::model::{Change, Feedback, Rounding, Service, Strategy};
 use meshsim_tests::{Lab, extend, service, times};
 
 fn near(got: f64, wanted: f64, what: &str) {
@@ -71,6 +71,60 @@ fn each_rounding_stops_where_the_table_says_and_nodes_have_what_was_decided() {
             assert_eq!((ran.instances(0), ran.history(1).ending), (stop, ending), "{rounding:?} {rate}");
         }
     }
+}
+
+#[test]
+fn small_numbers_go_course_by_course() {
+    let table = [
+        (Rounding::Floor, vec![3.0, 5.0, 6.0, 7.0]),
+        (Rounding::Nearest, vec![3.0, 5.0, 7.0, 8.0, 9.0]),
+        (Rounding::Away, vec![3.0, 6.0, 8.0, 9.0, 10.0]),
+    ];
+    for (rounding, course) in table {
+        let ran = lab(0).operation(0.5, 0, extend(10, 0.3, rounding), 0.1, None).run(3.0);
+        assert_eq!(ran.course(1), course, "{rounding:?}");
+        assert_eq!(f64::from(ran.instances(0)), course[course.len() - 1], "{rounding:?}");
+    }
+}
+
+#[test]
+fn a_bernoulli_update_of_a_hundred_takes_as_many_steps_as_computed() {
+    // The last of n instances moves in step: the mean of the largest of n geometric numbers.
+    for (rate, oracle) in [(0.1, 49.734_549), (0.2, 23.746_818)] {
+        let update = Change::Update { to: 2, rate, strategy: Strategy::Bernoulli };
+        let steps: Vec<f64> = (0..400)
+            .map(|seed| {
+                let ran = lab(100).seed(seed).operation(0.5, 0, update.clone(), 0.1, None).run(30.0);
+                assert_eq!(ran.history(1).ending, Ending::Reached);
+                ran.history(1).steps.len() as f64
+            })
+            .collect();
+        let n = steps.len() as f64;
+        let mean = steps.iter().sum::<f64>() / n;
+        let error = (steps.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
+        assert!((mean - oracle).abs() < 4.0 * error, "g = {rate}: {mean} +- {error}, not {oracle}");
+    }
+}
+
+#[test]
+fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
+    let starts = Service { start_delay: Span::from_millis(700), ..times(10, service("s", vec![])) };
+    let rolling = Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 };
+    let mut ran = Lab::nodes(3)
+        .latency(Dist::Constant(Span::from_millis(1)))
+        .service(starts)
+        .operation(5.0, 0, Change::Update { to: 2, rate: 1.0, strategy: rolling }, 1.0, None)
+        .start(());
+    ran.run_until(4.0);
+    for tick in 400..1000 {
+        ran.run_until(f64::from(tick) / 100.0);
+        let (ready, all) = (ran.ready(0), ran.instances(0));
+        assert!(ready >= 8 && all <= 13, "at {tick}: {ready} ready of {all}");
+    }
+    let history = ran.history(1);
+    assert_eq!((history.ending, history.steps.len(), ran.instances(0)), (Ending::Reached, 3, 10));
+    let created: Vec<u32> = history.steps.iter().map(|step| step.instances).collect();
+    assert_eq!(created, [13, 13, 10], "two rounds create five each; the third only takes the old ones away");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::actors::MeshCx;
 use crate::measure::Served;
 use crate::message::{Msg, Report, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
-use crate::operation::{count_of, slots};
+use crate::operation::slots;
 
 /// The services of one node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -352,9 +352,9 @@ impl Node {
         }
     }
 
-    /// How many instances are to be here of each version of a service; for tests and for people.
-    pub fn share_of(&self, service: ServiceId, version: u32) -> u32 {
+    /// How many instances of a service take requests here and are to stay.
+    pub fn ready(&self, service: ServiceId) -> u32 {
         let hosted = self.hosting.as_ref().and_then(|hosting| Some(&hosting.services[hosting.find(service).ok()?]));
-        hosted.map_or(0, |hosted| count_of(&hosted.share, version))
+        hosted.map_or(0, |hosted| hosted.ready().len() as u32)
     }
 }
