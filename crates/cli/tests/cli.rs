@@ -151,6 +151,93 @@ fn values_of_the_file_can_be_set_and_are_in_the_experiment_as_run() {
     assert!(summary("runs/small-7") == summary("again"));
 }
 
+/// Runs an experiment, then what it left in its folder: all must be the same again.
+#[track_caller]
+fn assert_repeatable(folder: &Path, file: &str, files: &[&str]) {
+    assert_exit(&meshsim(folder, &["run", file, "--trace", "--out", "once"]), 0);
+    let mut expected = vec!["experiment.yaml", "state.json", "summary.json", "trace.bin"];
+    expected.extend(files);
+    expected.sort();
+    assert_eq!(names(&folder.join("once")), expected);
+    assert_exit(&meshsim(folder, &["run", "once/experiment.yaml", "--trace", "--out", "again"]), 0);
+    for file in expected {
+        let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
+        assert!(read("once") == read("again"), "{file}");
+    }
+}
+
+#[test]
+fn the_folder_of_a_run_is_enough_to_repeat_it() {
+    let folder = folder("repeat");
+    let wan = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/wan/mesh.yaml");
+    assert_repeatable(&folder, wan.to_str().unwrap(), &["latencies.csv"]);
+
+    // Without a name, below what it reads, and with a file that lies elsewhere.
+    let _ = fs::remove_dir_all(folder.join("once"));
+    let stamps: String = (0..200).map(|n| format!("{}\n", f64::from(n) * 0.01)).collect();
+    fs::write(folder.join("stamps.txt"), format!("at\n{stamps}")).unwrap();
+    fs::create_dir_all(folder.join("below")).unwrap();
+    let replay = MESH.replace("name: small\n", "").replace("{ poisson: 100/s }", "{ replay: ../stamps.txt }");
+    fs::write(folder.join("below/mesh.yaml"), replay).unwrap();
+    assert_repeatable(&folder, "below/mesh.yaml", &["stamps.csv"]);
+    let summary = fs::read_to_string(folder.join("once/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((&summary["name"], &summary["loads"][0]["requests"]["offered"]), (&"below".into(), &100.into()));
+}
+
+#[test]
+fn every_key_of_a_summary_is_in_its_schema() {
+    let folder = folder("schema");
+    let schema: serde_json::Value = serde_json::from_str(&stdout(&meshsim(&folder, &["schema", "summary"]))).unwrap();
+    for args in
+        [&["--json"][..], &["--json", "--set", "operations.0.rate=0.1"], &["--json", "--set", "slo.1=p99.9 < 1s"]]
+    {
+        let args: Vec<&str> = ["run", "mesh.yaml"].into_iter().chain(args.iter().copied()).collect();
+        let summary = serde_json::from_str(&stdout(&meshsim(&folder, &args))).unwrap();
+        assert_fits(&summary, &schema, &schema, "summary");
+    }
+}
+
+/// The part of JSON Schema that the summary's schema uses.
+fn assert_fits(value: &serde_json::Value, schema: &serde_json::Value, root: &serde_json::Value, path: &str) {
+    use serde_json::Value;
+    if let Some(reference) = schema["$ref"].as_str() {
+        return assert_fits(value, root.pointer(reference.trim_start_matches('#')).unwrap(), root, path);
+    }
+    if let Some(one_of) = schema["oneOf"].as_array() {
+        assert!(one_of.iter().any(|one| one["const"] == *value), "{path}: {value}");
+        return;
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_u64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let is_kind =
+        |kind: &str| schema["type"] == kind || schema["type"].as_array().is_some_and(|of| of.contains(&kind.into()));
+    assert!(is_kind(kind) || kind == "integer" && is_kind("number"), "{path} is {kind}, not {}", schema["type"]);
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(words.contains(value), "{path}: {value}");
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        assert_fits(item, &schema["items"], root, &format!("{path}[{index}]"));
+    }
+    if let Some(entries) = value.as_object() {
+        for key in schema["required"].as_array().into_iter().flatten() {
+            assert!(entries.contains_key(key.as_str().unwrap()), "{path} lacks {key}");
+        }
+        for (key, value) in entries {
+            let path = format!("{path}.{key}");
+            assert!(schema["properties"][key].is_object(), "{path} is not in the schema");
+            assert_fits(value, &schema["properties"][key], root, &path);
+        }
+    }
+}
+
 #[test]
 fn an_slo_that_does_not_hold_is_exit_code_99() {
     let folder = folder("slo");
@@ -164,6 +251,7 @@ fn wrong_input_is_exit_code_2_and_is_shown_in_its_place() {
     let folder = folder("wrong");
     fs::write(folder.join("bad.yaml"), MESH.replace("duration: 4s", "duraton: 4s")).unwrap();
     fs::write(folder.join("not.bin"), "something else").unwrap();
+    fs::write(folder.join("comments.yaml"), "# later\n").unwrap();
     for (args, said) in [
         (&["run", "bad.yaml"][..], "duration"),
         (&["check", "bad.yaml"], "bad.yaml:4:1"),
@@ -174,6 +262,10 @@ fn wrong_input_is_exit_code_2_and_is_shown_in_its_place() {
         (&["run"], "<FILE>"),
         (&["fly"], "unrecognized subcommand"),
         (&["import", "excel", "x"], "possible values: isotope"),
+        (&["run", "mesh.yaml", "--seed", "-1"], "write a whole number from 0 to 18446744073709551615"),
+        (&["run", "."], "`./mesh.yaml` is an experiment"),
+        (&["import", "compose", "comments.yaml"], "help: a Compose file, a map with `services`, is wanted"),
+        (&["schema", "trace"], "possible values: experiment, summary"),
         (&["trace", "nowhere"], "cannot read nowhere"),
         (&["trace", "not.bin"], "not a trace, at byte 8"),
     ] {
@@ -185,7 +277,7 @@ fn wrong_input_is_exit_code_2_and_is_shown_in_its_place() {
     assert_exit(&output, 2);
     let problems: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(problems["problems"][0]["line"], 4);
-    assert_eq!(names(&folder), ["bad.yaml", "mesh.yaml", "not.bin"], "nothing was written");
+    assert_eq!(names(&folder), ["bad.yaml", "comments.yaml", "mesh.yaml", "not.bin"], "nothing was written");
 }
 
 #[test]
@@ -196,12 +288,32 @@ fn check_prints_the_graph_and_what_to_expect() {
     let text = stdout(&output);
     assert!(text.contains("  front  -> back 1\n"), "{text}");
     assert!(text.contains("warning:") && text.contains("back"), "{text}");
+    let text = stdout(&meshsim(&folder, &["check", "mesh.yaml", "--set", "operations.0.feedback=observed"]));
+    assert!(text.contains("  extend back   0.5  0 steps             2                   1\n"), "{text}");
+    assert!(text.ends_with("\nnothing to warn of\n"), "{text}");
+    let late = ["--set", "operations.0.feedback=observed", "--set", "services.back.start_delay=250ms"];
+    let text = stdout(&meshsim(&folder, &[&["check", "mesh.yaml"][..], &late].concat()));
+    assert!(text.contains("  extend back   0.5  2 steps      0.618034            0.148148\n"), "{text}");
+}
+
+#[test]
+fn the_lists_of_check_end() {
+    let folder = folder("lists");
+    let thousand = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/thousand/mesh.yaml");
+    let text = stdout(&meshsim(&folder, &["check", thousand.to_str().unwrap()]));
+    assert!(text.lines().count() < 80, "{} lines", text.lines().count());
+    assert!(text.contains("  svc-0    -> svc-0-0 1, ") && text.contains("and 88 more\n"), "{text}");
+    assert!(text.contains("  and 980 more, in --json\n"), "{text}");
 }
 
 #[test]
 fn a_trace_is_printed_and_its_reader_may_go_away() {
     let folder = folder("trace");
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--trace=jsonl"]), 0);
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "untraced"]), 0);
+    let untraced = meshsim(&folder, &["trace", "untraced"]);
+    assert_exit(&untraced, 2);
+    assert!(stderr(&untraced).contains("untraced is a run without a trace"), "{}", stderr(&untraced));
     let text = stdout(&meshsim(&folder, &["trace", "runs/small-7"]));
     assert!(text.starts_with("     0.000000000s  coordinator  start        life 0\n"), "{}", &text[..200]);
     let jsonl = meshsim(&folder, &["trace", "runs/small-7/trace.bin", "--jsonl"]).stdout;
