@@ -5,7 +5,7 @@
 //!
 //! A file holds what cannot be worked out, once: a message's content stands with its sending, and its delivery names
 //! it; a timer's tick stands with its arming. Lamport clocks, incarnations and causes follow from the order of the
-//! records, so [`export`] derives them. The format is described in [`format`].
+//! records, so [`export`] derives them. The format is described in [`mod@format`].
 
 pub mod export;
 pub mod format;
