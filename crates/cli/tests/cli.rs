@@ -302,7 +302,7 @@ fn the_lists_of_check_end() {
     let thousand = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/thousand/mesh.yaml");
     let text = stdout(&meshsim(&folder, &["check", thousand.to_str().unwrap()]));
     assert!(text.lines().count() < 80, "{} lines", text.lines().count());
-    assert!(text.contains("  svc-0    -> svc-0-0 1, ") && text.contains("and 88 more\n"), "{text}");
+    assert!(text.contains("  svc-0    -> svc-0-0 1, ") && text.contains("and 90 more\n"), "{text}");
     assert!(text.contains("  and 980 more, in --json\n"), "{text}");
 }
 

@@ -11,8 +11,8 @@ use meshsim_mesh::measure::WINDOWS_MAX;
 use meshsim_mesh::model::{Arrivals, Change, EndpointId, Feedback, Load, Operation, Rounding, Service, Step, Strategy};
 use serde::Serialize;
 
-use crate::Experiment;
 use crate::graph::{Graph, VISITS_MAX};
+use crate::{Experiment, Size};
 
 /// A request that causes more visits than this is worth a warning.
 const MANY_VISITS: f64 = 10_000.0;
@@ -35,23 +35,6 @@ pub struct Findings {
     pub gains: Vec<Gain>,
     /// What cannot work, or not as expected.
     pub warnings: Vec<Warning>,
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Size {
-    /// Machines.
-    pub nodes: usize,
-    /// Services.
-    pub services: usize,
-    /// Instances, as first deployed.
-    pub instances: u64,
-    /// Pairs of services of which the first calls the second.
-    pub edges: usize,
-    /// Operations, with the deploys that nobody wrote.
-    pub operations: usize,
-    /// Faults.
-    pub faults: usize,
 }
 
 /// What a service will have to do.
@@ -171,14 +154,7 @@ pub fn check(experiment: &Experiment) -> Findings {
 
     findings.services = services(mesh, &graph, &arriving, &times);
     findings.edges = edges(mesh, &graph, &arriving, planned);
-    findings.size = Size {
-        nodes: mesh.nodes.len(),
-        services: mesh.services.len(),
-        instances: mesh.services.iter().map(|service| u64::from(service.instances)).sum(),
-        edges: findings.edges.len(),
-        operations: mesh.operations.len(),
-        faults: experiment.network.faults.len(),
-    };
+    findings.size = Size::new(experiment);
     findings.gains = gains(experiment);
 
     let mut warnings = Warnings { experiment, list: vec![] };
@@ -564,6 +540,9 @@ impl Warnings<'_> {
                     format!("`{}` is warm-up from its start to its end: nothing is measured", load.name),
                 );
             }
+            if let Some(message) = cut(load, end) {
+                self.warn("cut", None, message);
+            }
             let windows = load.end.min(end).since(load.start).nanos() / load.window.nanos().max(1);
             if windows > WINDOWS_MAX as u64 {
                 let message = format!(
@@ -582,6 +561,31 @@ impl Warnings<'_> {
         if experiment.mesh.loads.is_empty() && !experiment.slos.is_empty() {
             self.warn("no_load", None, "there are `slo` lines, but no load to measure".to_owned());
         }
+    }
+}
+
+/// What is planned for a time after the end of the run, unless the load was told to end before.
+fn cut(load: &Load, end: Time) -> Option<String> {
+    if load.end < end || load.start >= end {
+        return None;
+    }
+    let (length, name) = (end.since(load.start), &load.name);
+    match &load.arrivals {
+        Arrivals::Stamps(stamps) => {
+            let last = stamps.last().filter(|last| **last >= length)?;
+            let within = stamps.partition_point(|stamp| *stamp < length);
+            Some(format!(
+                "`{name}` replays {} requests over {:.1}s, and {within} of them lie within the run",
+                stamps.len(),
+                last.secs()
+            ))
+        }
+        Arrivals::Rate { stages, .. } if stages.len() > 1 => {
+            let all = stages.iter().fold(Span::ZERO, |sum, stage| sum + stage.length);
+            (all > length)
+                .then(|| format!("the arrivals of `{name}` last {all}, and {length} of that lie within the run"))
+        }
+        Arrivals::Rate { .. } => None,
     }
 }
 

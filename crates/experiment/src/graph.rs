@@ -4,7 +4,7 @@
 //! so one pass over the vertices, callers first or callees first, gives it all. Where calls go round in a circle with a
 //! probability below 1, the passes are repeated until nothing changes any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{Call, EndpointId, ServiceId, Step};
@@ -41,13 +41,17 @@ fn for_each_call<'a>(script: &'a [Step], visit: &mut impl FnMut(&'a Call)) {
     }
 }
 
-/// True if any service calls another.
-pub(crate) fn has_calls(mesh: &Mesh) -> bool {
-    let mut any = false;
-    for endpoint in mesh.services.iter().flat_map(|s| &s.behaviours).flat_map(|b| &b.endpoints) {
-        for_each_call(&endpoint.script, &mut |_| any = true);
+/// Callers and whom they call, by their places among the services, in whatever version.
+pub(crate) fn edges(mesh: &Mesh) -> BTreeSet<(usize, usize)> {
+    let mut edges = BTreeSet::new();
+    for (caller, service) in mesh.services.iter().enumerate() {
+        for endpoint in service.behaviours.iter().flat_map(|behaviour| &behaviour.endpoints) {
+            for_each_call(&endpoint.script, &mut |call| {
+                edges.insert((caller, call.service.index()));
+            });
+        }
     }
-    any
+    edges
 }
 
 impl<'a> Graph<'a> {

@@ -18,6 +18,7 @@ mod overrides;
 mod problem;
 pub mod schema;
 mod section;
+mod size;
 mod slo;
 mod tree;
 mod units;
@@ -37,6 +38,7 @@ pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
+pub use size::Size;
 pub use slo::{Comparison, Metric, Scope, Slo};
 
 /// A run as a file describes it, with every name resolved and every default filled in.

@@ -106,7 +106,23 @@ fn a_rate_above_the_bound_of_its_delay_is_warned_of_and_one_below_is_not() {
     assert!(warnings(&extend("0.99", "1s", "observed")).is_empty());
     assert!(warnings(&extend("1.1", "1s", "commanded")).is_empty());
     assert!(warnings(&extend("0.9", "0.5s", "observed")).iter().any(|w| w.0 == "unstable"));
-    assert_eq!(findings(&extend("0.1", "0.2s", "observed")).gains[0].delay, 5);
+    // Delays of 0 to 5 steps, as control theory has them: 2 sin(pi / (2 (2d + 1))) and d^d / (d + 1)^(d + 1).
+    let table = [
+        ("2s", 2.0, 1.0),
+        ("1s", 1.0, 0.25),
+        ("0.5s", 0.618034, 0.148148),
+        ("0.3s", 0.445042, 0.105469),
+        ("0.25s", 0.347296, 0.081920),
+        ("0.2s", 0.284630, 0.066980),
+    ];
+    for (delay, (every, bound, fastest)) in table.into_iter().enumerate() {
+        let at = |rate: f64| findings(&extend(&rate.to_string(), every, "observed"));
+        let gain = &at(0.01).gains[0];
+        assert_eq!(gain.delay as usize, delay);
+        assert!((gain.bound - bound).abs() < 1e-6 && (gain.fastest - fastest).abs() < 1e-6, "{gain:?}");
+        assert!(at(bound - 1e-3).warnings.is_empty(), "{delay}");
+        assert_eq!(at(bound + 1e-3).warnings[0].kind, "unstable");
+    }
     assert!(warnings(&extend("2", "1s", "commanded")).iter().any(|w| w.0 == "unstable"));
 }
 
@@ -139,7 +155,33 @@ fn what_cannot_work_is_warned_of() {
     assert_eq!(kinds(&load("from: 2m")), ["late"]);
     assert_eq!(kinds(&load("warmup: 60s")), ["unmeasured"]);
     assert_eq!(kinds(&load("window: 100us")), ["windows"]);
+    let stages = |rest: &str| {
+        format!(
+            "load: {{ users: {{ to: a, {rest}, arrivals: {{ stages: [ {{ for: 50s, rate: 1/s }}, {{ for: 11s, rate: 2/s }} ] }} }} }}\n"
+        )
+    };
+    assert_eq!(kinds(&stages("timeout: 1s")), ["cut"]);
+    assert_eq!(kinds(&stages("for: 59s")), [""; 0]);
+    assert_eq!(kinds(&format!("duration: 61s\n{}", stages("timeout: 1s"))), [""; 0]);
     assert_eq!(kinds("operations: [ { extend: a, to: 100, rate: 1 } ]\n"), ["cores"]);
+    assert_eq!(kinds("operations: [ { update: a, to: 2, rate: 2 } ]\n"), ["unstable"]);
+    assert_eq!(kinds("operations: [ { update: a, to: 2, rate: 1.9 } ]\n"), [""; 0]);
+    // Four cores: for 40 instances of a tenth, not for 41; and none for one that wants three.
+    let reserve = |what: &str| SMALL.replace("instances: 1", what);
+    assert_eq!(warnings(&reserve("instances: 40")), []);
+    let of = |text: String| warnings(&text).into_iter().map(|w| w.2).collect::<Vec<_>>();
+    assert_eq!(
+        of(reserve("instances: 41")),
+        ["the instances reserve 4.1 cores, and the nodes have 4: some find no place"]
+    );
+    assert_eq!(
+        of(reserve("instances: 1, cpu: 3")),
+        ["an instance of `a` reserves 3 cores, and no node has more than 2"]
+    );
+    assert_eq!(
+        of(format!("{SMALL}load: {{ users: {{ to: a, arrivals: {{ poisson: 1500/s }} }} }}\n")),
+        ["`a` is overloaded as deployed: 1500.0 requests/s hold a slot for 1ms each, 1.5 slots, and it has 1"]
+    );
     assert_eq!(kinds("slo: [ p99 < 1s ]\n"), ["no_load"]);
 }
 

@@ -16,7 +16,7 @@ pub use figures::Latency;
 pub use schema::schema;
 pub use show::{count, number, percent, plural, rate, span};
 pub use summary::{
-    FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, Simulated, StepSummary, Summary,
+    FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, StepSummary, Summary,
     TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use meshsim_actor::{Span, Time};
-use meshsim_experiment::Experiment;
+use meshsim_experiment::{Experiment, Size};
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
-use meshsim_mesh::model::{Change, Load, ServiceId, Step};
+use meshsim_mesh::model::{Change, Load, ServiceId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ pub struct Summary {
     /// It was ended before its time. All figures are then those of the time that it reached.
     pub cut_short: bool,
     /// What was simulated.
-    pub simulated: Simulated,
+    pub simulated: Size,
     /// What was done to the services, in the order in which it began; the coordinator's repairs are among it.
     pub operations: Vec<OperationSummary>,
     /// What was asked of them.
@@ -124,56 +124,6 @@ pub struct Summary {
     pub slo: Vec<Verdict>,
     /// How the lines of `slo` came out together; `pass` if there are none.
     pub outcome: Outcome,
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
-pub struct Simulated {
-    /// Machines.
-    pub nodes: usize,
-    /// Services.
-    pub services: usize,
-    /// Instances, as first deployed.
-    pub instances: u64,
-    /// Pairs of services of which the first calls the second.
-    pub edges: usize,
-    /// Operations, with the deploys that nobody wrote.
-    pub operations: usize,
-    /// Loads.
-    pub loads: usize,
-}
-
-impl Simulated {
-    /// Counts what an experiment consists of.
-    pub fn new(experiment: &Experiment) -> Self {
-        let mesh = &experiment.mesh;
-        let mut edges = std::collections::BTreeSet::new();
-        for (caller, service) in mesh.services.iter().enumerate() {
-            for endpoint in service.behaviours.iter().flat_map(|behaviour| &behaviour.endpoints) {
-                called(&endpoint.script, &mut |callee| {
-                    edges.insert((caller, callee));
-                });
-            }
-        }
-        Simulated {
-            nodes: mesh.nodes.len(),
-            services: mesh.services.len(),
-            instances: mesh.services.iter().map(|service| u64::from(service.instances)).sum(),
-            edges: edges.len(),
-            operations: mesh.operations.len(),
-            loads: mesh.loads.len(),
-        }
-    }
-}
-
-fn called(script: &[Step], on: &mut impl FnMut(ServiceId)) {
-    for step in script {
-        match step {
-            Step::Call(call) => on(call.service),
-            Step::Parallel(branches) => branches.iter().for_each(|branch| called(branch, on)),
-            Step::Work(_) | Step::Sleep(_) => {}
-        }
-    }
 }
 
 /// What became of one operation.
@@ -367,7 +317,7 @@ impl Summary {
             duration_s: experiment.duration.secs(),
             reached_s: measured.now.secs(),
             cut_short,
-            simulated: Simulated::new(experiment),
+            simulated: Size::new(experiment),
             operations: measured.history.iter().map(|history| operation(experiment, history, &values)).collect(),
             loads: loads(experiment, measured),
             services: services(experiment, measured, &values),

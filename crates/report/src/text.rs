@@ -1,10 +1,10 @@
 //! A summary for people: aligned, at most about a hundred columns wide, every figure with its unit.
 
-use meshsim_experiment::Experiment;
+use meshsim_experiment::{Experiment, Size};
 use meshsim_mesh::measure::Verb;
 
 use crate::show::{count, number, plural, rate, span};
-use crate::summary::{OperationSummary, Requests, Simulated, Summary};
+use crate::summary::{OperationSummary, Requests, Summary};
 use crate::table::{Cell, Look, Paint, Table};
 use crate::verdict::Outcome;
 
@@ -17,7 +17,7 @@ const OPERATIONS_MAX: usize = 40;
 
 /// What is going to be simulated, before it is.
 pub fn intention(experiment: &Experiment, paint: Paint) -> String {
-    let simulated = Simulated::new(experiment);
+    let simulated = Size::new(experiment);
     let mut parts = vec![
         plural(simulated.nodes as u64, "node"),
         plural(simulated.services as u64, "service"),
@@ -36,7 +36,7 @@ pub fn intention(experiment: &Experiment, paint: Paint) -> String {
         experiment.seed,
         parts.join(", "),
     );
-    if !experiment.has_call_graph {
+    if !experiment.has_call_graph && simulated.services > 1 {
         out += &format!("  {}\n", paint.on(Look::Warn, "no service calls another: the file has no call graph"));
     }
     out

@@ -23,7 +23,7 @@ Warnings are no errors: the exit code is 0. A file that is wrong is not run: 2."
 /// Rows of a list that are printed; all are in the JSON.
 const ROWS_MAX: usize = 20;
 /// Callees that are named of one caller.
-const CALLEES_MAX: usize = 12;
+const CALLEES_MAX: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -54,7 +54,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     }
     let (network, fault_lines) = network::compile(file, &mesh, inputs, reporter);
     let slos = file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &mesh, reporter)).collect();
-    let has_call_graph = crate::graph::has_calls(&mesh);
+    let has_call_graph = !crate::graph::edges(&mesh).is_empty();
     Compiled { mesh, network, slos, has_call_graph, operation_lines, fault_lines }
 }
 

@@ -1,0 +1,41 @@
+//! How much there is to simulate.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{Experiment, graph};
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct Size {
+    /// Machines.
+    pub nodes: usize,
+    /// Services.
+    pub services: usize,
+    /// Instances, as first deployed.
+    pub instances: u64,
+    /// Pairs of services of which the first calls the second, in whatever version.
+    pub edges: usize,
+    /// Operations, with the deploys that nobody wrote.
+    pub operations: usize,
+    /// Loads.
+    pub loads: usize,
+    /// Faults.
+    pub faults: usize,
+}
+
+impl Size {
+    /// Counts what an experiment consists of.
+    pub fn new(experiment: &Experiment) -> Self {
+        let mesh = &experiment.mesh;
+        Size {
+            nodes: mesh.nodes.len(),
+            services: mesh.services.len(),
+            instances: mesh.services.iter().map(|service| u64::from(service.instances)).sum(),
+            edges: graph::edges(mesh).len(),
+            operations: mesh.operations.len(),
+            loads: mesh.loads.len(),
+            faults: experiment.network.faults.len(),
+        }
+    }
+}
