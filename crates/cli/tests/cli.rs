@@ -1,5 +1,8 @@
 //! The tool as a person or a script meets it: the real binary.
 
+#[path = "../../experiment/tests/corpus/mod.rs"]
+mod corpus;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -183,6 +186,26 @@ fn the_folder_of_a_run_is_enough_to_repeat_it() {
     let summary = fs::read_to_string(folder.join("once/summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
     assert_eq!((&summary["name"], &summary["loads"][0]["requests"]["offered"]), (&"below".into(), &100.into()));
+}
+
+#[test]
+fn every_request_of_a_real_log_is_offered() {
+    let folder = folder("replay");
+    for (file, rest, duration, requests) in [
+        ("arrivals/azure-conv.csv", "column: TIMESTAMP", "3502s", 19_366..19_367),
+        // Ten thousand minutes, each with its count; at random within the minute, so nearly as many.
+        ("arrivals/nasa-week1-per-minute.csv", "column: requests, per: 1m, speed: 60", "10080s", 565_000..570_000),
+    ] {
+        let Some(path) = corpus::corpus_file(file) else { return };
+        let replay = format!("{{ replay: {}, {rest} }}", path.display());
+        let mesh = MESH.replace("{ poisson: 100/s }", &replay).replace("warmup: 1s", "window: 60s");
+        fs::write(folder.join("replay.yaml"), mesh).unwrap();
+        let output = meshsim(&folder, &["run", "replay.yaml", "--json", "--set", &format!("duration={duration}")]);
+        let summary: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let offered = summary["loads"][0]["requests"]["offered"].as_u64().unwrap();
+        assert!(requests.contains(&offered), "{file}: {offered}");
+        assert_eq!(stderr(&output), "");
+    }
 }
 
 #[test]
