@@ -56,6 +56,20 @@ impl Folder {
         }
     }
 
+    /// Refuses to replace a file that no run wrote: what a run leaves is replaced by the next, but the folder may be
+    /// somebody's own.
+    pub(crate) fn spare(&self, name: &str, text: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let is_run = self.path.join("summary.json").exists();
+        match fs::read(&path) {
+            Ok(other) if !is_run && other != text.as_bytes() => {
+                let why = format!("{} is there already, and is no file of a run", path.display());
+                Err(Error::WrongInput(why, "`--out` writes elsewhere".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes away a file of an earlier run.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.path.join(name);

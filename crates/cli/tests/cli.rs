@@ -189,6 +189,22 @@ fn the_folder_of_a_run_is_enough_to_repeat_it() {
 }
 
 #[test]
+fn what_no_run_wrote_is_not_replaced() {
+    let folder = folder("spare");
+    fs::create_dir_all(folder.join("mine")).unwrap();
+    fs::write(folder.join("mine/experiment.yaml"), "# mine").unwrap();
+    let output = meshsim(&folder, &["run", "mesh.yaml", "--out", "mine"]);
+    assert_exit(&output, 2);
+    assert!(stderr(&output).contains("mine/experiment.yaml is there already"), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(folder.join("mine/experiment.yaml")).unwrap(), "# mine");
+    assert_eq!(names(&folder.join("mine")), ["experiment.yaml"]);
+    // What a run wrote is.
+    for seed in ["1", "2"] {
+        assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "runs", "--seed", seed]), 0);
+    }
+}
+
+#[test]
 fn every_request_of_a_real_log_is_offered() {
     let folder = folder("replay");
     for (file, rest, duration, requests) in [

@@ -423,7 +423,7 @@ impl Warnings<'_> {
             let message = match service.slots {
                 0 => format!("`{}` has no instances for {:.1} requests/s", service.name, service.rate),
                 slots => format!(
-                    "`{}` is overloaded as deployed: {:.1} requests/s hold a slot for {} each, {:.1} slots, and it has {slots}",
+                    "`{}` is overloaded as deployed: {:.1} requests/s hold a slot for {} each, which takes {:.1} slots, and it has {slots}",
                     service.name,
                     service.rate,
                     Span::from_secs_f64(service.held),

@@ -2,7 +2,7 @@
 //!
 //! [`load`] reads a file into an [`Experiment`], or says everything that is wrong with it at once ([`Problems`]), each
 //! with file, line, column and what would be right. [`check::check`] says what to expect of a run before it runs.
-//! The format is described in [`schema`], by an example that has everything.
+//! The format is described in [`mod@schema`], by an example that has everything.
 //!
 //! How it works: `tree` turns YAML into values that know their place; `section` decodes them by tables that also make
 //! the JSON Schema, so the two cannot drift apart; `compile` resolves names into the numbers of a

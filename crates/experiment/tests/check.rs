@@ -180,7 +180,9 @@ fn what_cannot_work_is_warned_of() {
     );
     assert_eq!(
         of(format!("{SMALL}load: {{ users: {{ to: a, arrivals: {{ poisson: 1500/s }} }} }}\n")),
-        ["`a` is overloaded as deployed: 1500.0 requests/s hold a slot for 1ms each, 1.5 slots, and it has 1"]
+        [
+            "`a` is overloaded as deployed: 1500.0 requests/s hold a slot for 1ms each, which takes 1.5 slots, and it has 1"
+        ]
     );
     assert_eq!(kinds("slo: [ p99 < 1s ]\n"), ["no_load"]);
 }

@@ -82,6 +82,11 @@ impl Args {
         self.warn(&experiment, screen);
         let out = self.out.clone().unwrap_or_else(|| format!("runs/{}-{}", experiment.name, experiment.seed).into());
         let folder = Folder::create(out)?;
+        let inputs = || {
+            let files = experiment.files.iter().map(|file| (file.name.as_str(), &*file.text));
+            std::iter::once(("experiment.yaml", experiment.text.as_str())).chain(files)
+        };
+        inputs().try_for_each(|(name, text)| folder.spare(name, text))?;
         interrupt::catch()?;
 
         let mut drafts = Vec::new();
@@ -99,9 +104,8 @@ impl Args {
             }
         };
         let summary = Summary::new(&experiment, &ended.measured, ended.cut_short);
-        drafts.push(folder.write("experiment.yaml", |out| out.write_all(experiment.text.as_bytes()))?);
-        for file in &experiment.files {
-            drafts.push(folder.write(&file.name, |out| out.write_all(file.text.as_bytes()))?);
+        for (name, text) in inputs() {
+            drafts.push(folder.write(name, |out| out.write_all(text.as_bytes()))?);
         }
         drafts.push(folder.write("state.json", |out| out.write_all(&ended.state))?);
         drafts.push(folder.write("summary.json", |out| {
