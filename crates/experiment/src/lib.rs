@@ -6,7 +6,7 @@
 //!
 //! How it works: `tree` turns YAML into values that know their place; `section` decodes them by tables that also make
 //! the JSON Schema, so the two cannot drift apart; `compile` resolves names into the numbers of a
-//! [`Mesh`](meshsim_mesh::Mesh).
+//! [`Mesh`].
 
 pub mod check;
 mod compile;

@@ -5,7 +5,7 @@
 //! `tag`, `untagged`, `flatten` or `skip`.
 //!
 //! Bytes from outside are not trusted. [`decode`] never panics and its work is bounded by the length of what it is
-//! given: see [`Error`] for what it refuses, and [`guard`] for the two bounds that bincode does not have.
+//! given: see [`Error`] for what it refuses, and `guard` for the two bounds that bincode does not have.
 
 mod guard;
 
