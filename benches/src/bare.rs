@@ -77,7 +77,7 @@ fn prepare<F: FnMut(&mut World<'_>, Item)>(
     bare
 }
 
-/// See [`phold`].
+/// See [`mod@phold`].
 pub fn phold(players: u32) -> impl Work {
     let throw = move |world: &mut World<'_>, from: u32, content: u64| {
         let to = world.rng.below(players);
@@ -95,7 +95,7 @@ pub fn phold(players: u32) -> impl Work {
     )
 }
 
-/// See [`ping_pong`].
+/// See [`mod@ping_pong`].
 pub fn ping_pong(pairs: u32) -> impl Work {
     prepare(
         pairs as usize * 2,
@@ -108,7 +108,7 @@ pub fn ping_pong(pairs: u32) -> impl Work {
     )
 }
 
-/// See [`broadcast`].
+/// See [`mod@broadcast`].
 pub fn broadcast(nodes: u32) -> impl Work {
     let send = move |world: &mut World<'_>, step: u64| {
         world.state[0] = u64::from(nodes);
@@ -132,7 +132,7 @@ pub fn broadcast(nodes: u32) -> impl Work {
     )
 }
 
-/// See [`mm1`]. Two events for each request: nothing lies between the client and the server.
+/// See [`mod@mm1`]. Two events for each request: nothing lies between the client and the server.
 pub fn mm1() -> impl Work {
     const ARRIVAL: u32 = 0;
     const END: u32 = 1;

@@ -89,7 +89,7 @@ pub struct Tally {
     /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
     pub uncorrected: Histogram,
     /// The course of it: one for each [`Load::window`](crate::model::Load::window) since the load's start, by planned
-    /// moment. At most [`WINDOWS_MAX`](crate::measure::WINDOWS_MAX); what comes later is counted into the last.
+    /// moment. At most [`WINDOWS_MAX`]; what comes later is counted into the last.
     pub windows: Vec<Window>,
 }
 

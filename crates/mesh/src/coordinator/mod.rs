@@ -2,7 +2,7 @@
 //!
 //! - [`operations`]: the operations of the file begin and are turned, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, sent again until acknowledged.
-//! - [`place`], [`members`], [`endpoints`]: where instances go, who is alive, what callers are told.
+//! - `place`, `members`, [`endpoints`]: where instances go, who is alive, what callers are told.
 //!
 //! It is level-triggered: what it sends follows from what it knows of each node, and never from the fact that something
 //! was sent before.

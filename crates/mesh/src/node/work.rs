@@ -1,6 +1,6 @@
 //! Requests at a node, and the scripts that they run.
 //!
-//! A request that has a slot is a [`Task`]; where it is in its script is a [`Frame`]: one for the script itself and one
+//! A request that has a slot is a task; where it is in its script is a frame: one for the script itself and one
 //! for each branch that runs beside others.
 
 use meshsim_actor::{ActorId, Time};
