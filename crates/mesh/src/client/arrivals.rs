@@ -2,7 +2,8 @@
 //!
 //! A rate that changes over time is turned into moments by its integral: the next request is planned where the integral
 //! has grown by one (evenly) or by an exponential draw (Poisson). So both follow the rate exactly, through ramps and
-//! steps, and none is rounded to a grid. (Inversion of a non-homogeneous Poisson process: Çinlar 1975.)
+//! steps, and none is rounded to a grid. (Inversion of a non-homogeneous Poisson process: Çinlar 1975.) An evenly planned
+//! request stands in the middle of its share, so ten a second for a second are ten, whatever came before.
 
 use meshsim_actor::{Rng, Span};
 use rand_distr::Distribution;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Arrivals, Process, Stage};
 
-/// The last request of a ramp falls on its end; rounding must not push it beyond.
+/// A request may fall on the end of its stage; rounding must not push it beyond.
 const NOISE: f64 = 1e-9;
 
 /// Where a load is in its plan.
@@ -22,6 +23,8 @@ pub struct Plan {
     began: Span,
     /// How far into the stage the last request was planned, in seconds.
     into: f64,
+    /// Something was planned already.
+    has_begun: bool,
 }
 
 impl Plan {
@@ -35,9 +38,11 @@ impl Plan {
             }
             Arrivals::Rate { process, stages } => {
                 let grow = match process {
+                    Process::Constant if !self.has_begun => 0.5,
                     Process::Constant => 1.0,
                     Process::Poisson => rand_distr::Exp1.sample(rng),
                 };
+                self.has_begun = true;
                 self.advance(stages, grow)
             }
         }
@@ -95,7 +100,7 @@ mod tests {
     #[test]
     fn a_constant_rate_is_evenly_spaced_through_changes_of_the_rate() {
         let planned = plan(Process::Constant, &[(1, 4.0, 4.0), (1, 0.0, 0.0), (1, 2.0, 2.0)]);
-        assert_eq!(planned, [0.25, 0.5, 0.75, 1.0, 2.5, 3.0]);
+        assert_eq!(planned, [0.125, 0.375, 0.625, 0.875, 2.25, 2.75]);
     }
 
     #[test]
@@ -103,7 +108,7 @@ mod tests {
         let planned = plan(Process::Constant, &[(10, 0.0, 20.0)]);
         assert_eq!(planned.len(), 100);
         for (i, t) in planned.iter().enumerate() {
-            assert!((t - (i as f64 + 1.0).sqrt()).abs() < 1e-6, "request {i} at {t}");
+            assert!((t - (i as f64 + 0.5).sqrt()).abs() < 1e-6, "request {i} at {t}");
         }
         assert_eq!(plan(Process::Constant, &[(10, 20.0, 0.0)]).len(), 100);
     }
@@ -125,6 +130,6 @@ mod tests {
         assert_eq!(plan(Process::Poisson, &[(10, 0.0, 0.0)]), [0.0; 0]);
         let steady = Arrivals::steady(Process::Constant, 1000.0);
         let (mut plan, mut rng) = (Plan::default(), Rng::stream(1, "plan"));
-        assert_eq!((0..5000).filter_map(|_| plan.next(&steady, &mut rng)).last(), Some(Span::from_secs(5)));
+        assert_eq!((0..5000).filter_map(|_| plan.next(&steady, &mut rng)).last(), Some(Span::from_micros(4_999_500)));
     }
 }
