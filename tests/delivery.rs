@@ -10,10 +10,10 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Power, Recorder, Rng, Span, Time, What};
 use meshsim_fault::{ActorSet, Crash, Cut, Duplicate, Fault, Kind, Link, Loss, Partition, Pause, Reorder, Wipe};
 use meshsim_mesh::measure::Verb;
-use meshsim_mesh::message::{Decision, Order};
+use meshsim_mesh::message::{Decision, Instance, Order, Reply, Request, View};
 use meshsim_mesh::model::{COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
 use meshsim_mesh::{MeshActor, Msg, Tick};
-use meshsim_tests::{Lab, Ran, extend, service, times};
+use meshsim_tests::{Lab, Ran, extend, load, service, times};
 
 const NODES: usize = 5;
 
@@ -308,4 +308,48 @@ fn strangers_overtaken_coordinators_and_other_histories_change_nothing() {
     assert_eq!(node.applied(), (1, 11));
     node.told(COORDINATOR, &[(2, 3, 12)]);
     assert_eq!(node.applied(), (2, 12), "a higher epoch takes over");
+}
+
+#[test]
+fn an_answer_to_a_former_life_of_a_caller_is_not_taken_for_one_to_this_life() {
+    let mut lab = Lab::nodes(1).service(service("s", vec![])).load(load(0, 10.0, 10.0));
+    lab.mesh.loads[0].start = Time::ZERO;
+    let mesh = Arc::new(lab.mesh);
+    let client = meshsim_mesh::actors::all(&mesh).last().expect("the last actor is the client");
+    let id = mesh.client_actor(0);
+    let mut cell = Cell::new(id, client, Rng::stream(1, "client"));
+    let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
+    let view = View { version: 1, services: vec![Arc::new([instance])], fallen: vec![] };
+    let view = Msg::View(Arc::new(view));
+
+    // Lives until its first request, which it sends as its first call in each life.
+    let live_until_request = |cell: &mut Cell<MeshActor>, from: Time| -> Request {
+        let mut out = Vec::new();
+        cell.step(from, Input::Start, &mut out, &mut ());
+        let told = Envelope { from: COORDINATOR, to: id, seq: 0, msg: view.clone() };
+        cell.step(from, Input::Deliver(told), &mut out, &mut ());
+        let arrival = out.iter().find_map(|effect| match effect {
+            Effect::Arm { timer, at, tick: Tick::Arrival } => Some((*timer, *at)),
+            _ => None,
+        });
+        let (timer, at) = arrival.expect("a request is planned");
+        cell.step(at, Input::Fire(timer), &mut out, &mut ());
+        let sent = out.into_iter().find_map(|effect| match effect {
+            Effect::Send(Envelope { msg: Msg::Request(request), .. }) => Some(request),
+            _ => None,
+        });
+        sent.expect("it was sent")
+    };
+    let before = live_until_request(&mut cell, Time::ZERO);
+    cell.reboot(false);
+    let after = live_until_request(&mut cell, secs(1.0));
+    assert_eq!((before.call, before.attempt), (after.call, after.attempt), "names of calls begin anew");
+
+    let mut answer = |to: Request, seq| {
+        let reply = Reply { call: to.call, attempt: to.attempt, life: to.life, failure: None, bytes: 1 };
+        let envelope = Envelope { from: ActorId(1), to: id, seq, msg: Msg::Reply(reply) };
+        cell.step(secs(2.0), Input::Deliver(envelope), &mut Vec::new(), &mut ());
+        cell.actor().client().expect("it is a client").tallies()[0].done
+    };
+    assert_eq!((answer(before, 1), answer(after, 2)), (0, 1));
 }

@@ -115,11 +115,12 @@ impl<Owner: Copy> Caller<Owner> {
         self.attempt(key, mesh, view, cx)
     }
 
-    /// Takes an answer in. `None`: it came too late, or the call goes on.
+    /// Takes an answer in. `None`: it came too late (for the try, the call, or this life of the caller), or the call
+    /// goes on.
     pub fn reply(&mut self, reply: Reply, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let key = CallKey::from(KeyData::from_ffi(reply.call));
         let call = self.calls.get(key)?;
-        if call.attempt as u8 != reply.attempt || call.sent.is_none() {
+        if call.attempt as u8 != reply.attempt || reply.life != cx.incarnation() as u16 || call.sent.is_none() {
             return None;
         }
         self.settle(key, reply.failure, mesh, view, cx)
@@ -176,6 +177,7 @@ impl<Owner: Copy> Caller<Owner> {
             service: callee.service,
             endpoint: callee.endpoint,
             attempt: call.attempt as u8,
+            life: cx.incarnation() as u16,
         };
         cx.send(to.node, Msg::Request(request));
         None

@@ -67,6 +67,8 @@ pub struct Request {
     pub endpoint: EndpointId,
     /// Which try this is, from 0.
     pub attempt: u8,
+    /// Which life of the caller asks (its incarnation's low bits): names of calls begin anew in each.
+    pub life: u16,
 }
 
 /// The answer to a [`Request`].
@@ -76,6 +78,8 @@ pub struct Reply {
     pub call: u64,
     /// [`Request::attempt`].
     pub attempt: u8,
+    /// [`Request::life`].
+    pub life: u16,
     /// `None`: done.
     pub failure: Option<Failure>,
     /// Size of the reply.

@@ -297,5 +297,6 @@ impl Node {
 fn answer(to: ActorId, request: &Request, failure: Option<Failure>, bytes: u32, cx: &mut MeshCx<'_>) {
     // An error is a status line, whatever the size of a good answer.
     let bytes = if failure.is_some() { 64 } else { bytes };
-    cx.send(to, Msg::Reply(Reply { call: request.call, attempt: request.attempt, failure, bytes }));
+    let Request { call, attempt, life, .. } = *request;
+    cx.send(to, Msg::Reply(Reply { call, attempt, life, failure, bytes }));
 }
