@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, Envelope, Event, MessageId, Note, Span, Time, Timer};
+use crate::{ActorId, Envelope, MessageId, Note, Span, Time, Timer};
 
 /// Takes down a run as it happens.
 ///
@@ -125,14 +125,4 @@ pub enum Power {
     Resume,
     /// It works at this multiple of its speed: 1 is normal, 0.5 takes twice as long.
     Speed(f64),
-}
-
-impl<M, T> Event<M, T> {
-    /// The message, if it is one.
-    pub fn message(&self) -> Option<(ActorId, &M)> {
-        match self {
-            Event::Message { from, msg } => Some((*from, msg)),
-            _ => None,
-        }
-    }
 }

@@ -89,10 +89,6 @@ impl Client {
         self.calls = Caller::new();
     }
 
-    fn load(&self) -> &Load {
-        &self.mesh.loads[self.load]
-    }
-
     fn start(&mut self, cx: &mut MeshCx<'_>) {
         if self.next.is_none() {
             self.plan_next(cx);
@@ -172,11 +168,10 @@ impl Client {
 
     fn ended(&mut self, ended: Option<Ended<Planned>>, now: Time) {
         let Some(Ended { owner, failure, retries }) = ended else { return };
-        let load = self.load();
+        let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {
             return;
         }
-        let load = &self.mesh.loads[self.load];
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
         match failure {

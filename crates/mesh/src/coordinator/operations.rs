@@ -7,7 +7,7 @@ use super::Coordinator;
 use crate::actors::MeshCx;
 use crate::measure::{Ending, OperationHistory, Verb};
 use crate::message::Tick;
-use crate::model::{Change, ServiceId};
+use crate::model::ServiceId;
 use crate::operation::{self, Observed, Turn, total};
 
 /// An operation that has begun.
@@ -136,11 +136,4 @@ impl Coordinator {
 
 fn history(operation: Option<usize>, verb: Verb, service: ServiceId, began: Time) -> OperationHistory {
     OperationHistory { operation, verb, service, began, steps: Vec::new(), ending: Ending::Running }
-}
-
-impl Change {
-    /// True for what is done in one step.
-    pub fn is_single(&self) -> bool {
-        matches!(self, Change::Deploy | Change::Undeploy)
-    }
 }

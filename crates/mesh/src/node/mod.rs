@@ -91,7 +91,7 @@ impl Node {
             Event::Timer(tick) => match tick {
                 Tick::Heartbeat => self.heartbeat(cx),
                 Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
-                Tick::Frame(frame) => self.frame_due(frame, cx),
+                Tick::Frame(frame) => self.run(frame, cx),
                 Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.timeout(call, mesh, view, cx)),
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
                 Tick::Operation(_) | Tick::Turn(_) | Tick::Resend(_) | Tick::Watch | Tick::Publish | Tick::Arrival => {

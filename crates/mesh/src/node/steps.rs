@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Node;
 use super::hosting::Hosting;
 use crate::actors::MeshCx;
-use crate::message::{Ack, Msg, Order, Snapshot};
-use crate::model::COORDINATOR;
+use crate::message::{Ack, Msg, Order, Share, Snapshot};
+use crate::model::{COORDINATOR, ServiceId};
 
 /// Steps that may wait for those before them; what comes on top is dropped and will be sent again.
 pub const EARLY_MAX: usize = 256;
@@ -100,12 +100,7 @@ impl Node {
             (applied.n, applied.digest) = (snapshot.n, snapshot.digest);
             cx.note("snapshot", 0, snapshot.n);
             for s in &snapshot.services {
-                let known = self.hosting.as_ref().is_some_and(|hosting| hosting.hosts(s.service));
-                if known || !s.share.is_empty() {
-                    let hosting = self.hosting.get_or_insert_with(|| Box::new(Hosting::default()));
-                    hosting.set(&self.mesh, s.service, s.generation, s.capacity, &s.share, cx);
-                    self.slots_changed(s.service, cx);
-                }
+                self.host(s.service, s.generation, s.capacity, &s.share, cx);
             }
         }
         cx.send(COORDINATOR, Msg::Ack(self.applied.ack(cx.incarnation())));
@@ -117,11 +112,16 @@ impl Node {
         let decision = &order.decision;
         (self.applied.n, self.applied.digest) = (decision.n, decision.digest);
         cx.note("apply", u64::from(decision.service.0), decision.n);
-        let known = self.hosting.as_ref().is_some_and(|hosting| hosting.hosts(decision.service));
-        if known || !order.share.is_empty() {
+        self.host(decision.service, decision.generation, decision.capacity, &order.share, cx);
+    }
+
+    /// Makes a service what it is to be here. One that is not here, and is not to be, takes no memory.
+    fn host(&mut self, service: ServiceId, generation: u64, capacity: f64, share: &Share, cx: &mut MeshCx<'_>) {
+        let is_known = self.hosting.as_ref().is_some_and(|hosting| hosting.hosts(service));
+        if is_known || !share.is_empty() {
             let hosting = self.hosting.get_or_insert_with(|| Box::new(Hosting::default()));
-            hosting.set(&self.mesh, decision.service, decision.generation, decision.capacity, &order.share, cx);
-            self.slots_changed(decision.service, cx);
+            hosting.set(&self.mesh, service, generation, capacity, share, cx);
+            self.slots_changed(service, cx);
         }
     }
 

@@ -113,11 +113,6 @@ impl Node {
         }
     }
 
-    /// A frame has worked or slept long enough.
-    pub(super) fn frame_due(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
-        self.run(frame, cx);
-    }
-
     /// A call that a frame had made has ended.
     pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
         self.take_result(ended.owner, ended.failure);
@@ -169,7 +164,7 @@ impl Node {
     }
 
     /// Runs a frame as far as it goes, and those that were waiting for it.
-    fn run(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+    pub(super) fn run(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
         // Only a fork has more than one that can run; without one nothing is allocated.
         let mut branches: Vec<FrameKey> = Vec::new();
         let mut next = Some(frame);
