@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, Cx, Envelope, Time, Timer};
+use crate::{ActorId, Cx, Envelope, Span, Time, Timer};
 
 /// What actors say to each other.
 pub trait Message: Clone + Debug + Serialize + DeserializeOwned {
@@ -70,6 +70,16 @@ pub enum Effect<M, T> {
         timer: Timer,
         /// When. In the past means: as soon as possible.
         at: Time,
+        /// What the actor will be told.
+        tick: T,
+    },
+    /// Wake the actor when its machine has worked for `span`: after that span where work is only modelled, after that
+    /// much burnt processor time where a host lets it be real.
+    Work {
+        /// The handle to wake it with.
+        timer: Timer,
+        /// How long the work takes on this machine when nothing else is done on it.
+        span: Span,
         /// What the actor will be told.
         tick: T,
     },

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Recorder, Rng, Time, What};
+use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Recorder, Rng, Span, Time, What};
 
 /// An actor with what it needs to live: its number, its stream of randomness, its timers.
 ///
@@ -43,6 +43,12 @@ impl<A: Actor> Cell<A> {
     /// Gives `actor` its number and its stream of randomness.
     pub fn new(id: ActorId, actor: A, rng: Rng) -> Self {
         Cell { actor, rng, sent: 0, timers: Timers::default(), speed: 1.0, id, incarnation: 0 }
+    }
+
+    /// An actor that begins its life number `incarnation`, and whose earlier lives were in other processes, gone with
+    /// all that they held. Its messages are counted from where no earlier life can have come to.
+    pub fn reborn(id: ActorId, actor: A, rng: Rng, incarnation: u32) -> Self {
+        Cell { incarnation, sent: u64::from(incarnation) << 40, ..Cell::new(id, actor, rng) }
     }
 
     /// Runs the actor on one input. Its effects are appended to `out`, which the host must carry out in order.
@@ -87,6 +93,7 @@ impl<A: Actor> Cell<A> {
             let what = match effect {
                 Effect::Send(envelope) => What::Send(envelope),
                 Effect::Arm { timer, at, tick } => What::Arm { timer: *timer, at: *at, tick: *tick },
+                Effect::Work { timer, span, tick } => What::Arm { timer: *timer, at: now + *span, tick: *tick },
                 Effect::Disarm(timer) => What::Disarm(*timer),
                 Effect::Note(note) => What::Note(*note),
             };
@@ -191,6 +198,14 @@ impl<M, T: Copy> Cx<'_, M, T> {
     pub fn arm(&mut self, at: Time, tick: T) -> Timer {
         let timer = self.timers.arm(tick);
         self.out.push(Effect::Arm { timer, at, tick });
+        timer
+    }
+
+    /// Asks to be told `tick` when the machine has worked for `span`.
+    #[inline]
+    pub fn work(&mut self, span: Span, tick: T) -> Timer {
+        let timer = self.timers.arm(tick);
+        self.out.push(Effect::Work { timer, span, tick });
         timer
     }
 
@@ -317,7 +332,7 @@ impl<T: Copy> Slots<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Message, Span};
+    use crate::Message;
 
     /// Arms two timers at the start; the first to fire disarms the other and says so.
     #[derive(Clone, Debug, Default)]

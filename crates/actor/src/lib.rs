@@ -11,6 +11,7 @@
 
 mod actor;
 mod cell;
+mod counts;
 mod dist;
 mod id;
 mod record;
@@ -19,6 +20,7 @@ mod time;
 
 pub use actor::{Actor, Effect, Effects, Event, Message, Note};
 pub use cell::{Cell, Cx, Input, Timer};
+pub use counts::Counts;
 pub use dist::{Dist, DistError};
 pub use id::{ActorId, Envelope, MessageId};
 pub use record::{Cause, Fate, Power, Recorder, What};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Recorder, Time};
+use meshsim_actor::{Counts, Recorder, Time};
 use meshsim_experiment::Experiment;
 use meshsim_fault::Network;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::{Mesh, MeshActor, actors};
 use meshsim_report::Traffic;
-use meshsim_sim::{Counts, Run, Sim};
+use meshsim_sim::{Run, Sim};
 
 use crate::error::Error;
 use crate::interrupt;

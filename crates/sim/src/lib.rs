@@ -7,12 +7,10 @@
 //!
 //! Generic over the actors: it knows no mesh.
 
-mod counts;
 mod ladder;
 mod sim;
 mod slab;
 
-pub use counts::Counts;
 pub use ladder::Ladder;
 pub use sim::{Run, Sim};
 

@@ -5,12 +5,11 @@ use std::hint::black_box;
 use std::mem;
 
 use meshsim_actor::{
-    Actor, ActorId, Cause, Cell, Effect, Effects, Envelope, Fate, Input, Message, Power, Recorder, Rng, Span, Time,
+    Actor, ActorId, Cause, Cell, Counts, Effect, Effects, Envelope, Fate, Input, Message, Power, Recorder, Rng, Span, Time,
     Timer, What,
 };
 use meshsim_fault::Network;
 
-use crate::Counts;
 use crate::ladder::Ladder;
 use crate::slab::Slab;
 
@@ -279,6 +278,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                 Effect::Send(envelope) => self.send(envelope),
                 Effect::Arm { at: Time::NEVER, .. } => {}
                 Effect::Arm { timer, at, .. } => self.queue.push(at.max(self.now), Due::Fire(actor, timer)),
+                Effect::Work { timer, span, .. } => self.queue.push(self.now + span, Due::Fire(actor, timer)),
                 // The cell forgets what is disarmed, and the queue drops it; notes are for the trace.
                 Effect::Disarm(_) | Effect::Note(_) => {}
             }

@@ -187,7 +187,7 @@ impl Node {
             }
             let request = &task.request;
             let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
-            let (span, scaled) = match endpoint.program.at(frame.pc) {
+            let (span, worked) = match endpoint.program.at(frame.pc) {
                 Instruction::Work(dist) => (dist.sample(cx.rng()), true),
                 Instruction::Sleep(dist) => (dist.sample(cx.rng()), false),
                 Instruction::Call(call) => {
@@ -231,11 +231,14 @@ impl Node {
                 Instruction::End => return Ran::Ended,
             };
             frame.pc += 1;
-            let span = if scaled && cx.speed() != 1.0 { span.scaled(1.0 / cx.speed()) } else { span };
             if span.is_zero() {
                 continue;
             }
-            cx.arm(cx.now() + span, Tick::Frame(key));
+            match worked {
+                true if cx.speed() != 1.0 => cx.work(span.scaled(1.0 / cx.speed()), Tick::Frame(key)),
+                true => cx.work(span, Tick::Frame(key)),
+                false => cx.arm(cx.now() + span, Tick::Frame(key)),
+            };
             return Ran::Waits;
         }
     }

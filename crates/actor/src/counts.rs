@@ -1,10 +1,11 @@
-//! How much happened.
+//! What a host counts.
 
-use meshsim_actor::Cause;
 use serde::{Deserialize, Serialize};
 
-/// How much happened in a run. `sent + duplicated = delivered + all lost + held + in flight` at any moment
-/// ([`Sim::in_flight`](crate::Sim::in_flight)).
+use crate::Cause;
+
+/// How much happened in a run, or in one process of it. `sent + duplicated = delivered + all lost + held + in flight` at
+/// any moment, over all processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Starts, deliveries and timers: what actors took in.
@@ -39,7 +40,8 @@ impl Counts {
         self.lost_loss + self.lost_partition + self.lost_down + self.lost_full + self.lost_nobody
     }
 
-    pub(crate) fn lose(&mut self, cause: Cause) {
+    /// Counts a message that was lost.
+    pub fn lose(&mut self, cause: Cause) {
         let count = match cause {
             Cause::Loss => &mut self.lost_loss,
             Cause::Partition => &mut self.lost_partition,
@@ -48,5 +50,35 @@ impl Counts {
             Cause::Nobody => &mut self.lost_nobody,
         };
         *count += 1;
+    }
+
+    /// Adds what another process counted.
+    pub fn merge(&mut self, other: &Counts) {
+        let Counts {
+            events,
+            sent,
+            duplicated,
+            delivered,
+            held,
+            lost_loss,
+            lost_partition,
+            lost_down,
+            lost_full,
+            lost_nobody,
+            fired,
+            dropped,
+        } = other;
+        self.events += events;
+        self.sent += sent;
+        self.duplicated += duplicated;
+        self.delivered += delivered;
+        self.held += held;
+        self.lost_loss += lost_loss;
+        self.lost_partition += lost_partition;
+        self.lost_down += lost_down;
+        self.lost_full += lost_full;
+        self.lost_nobody += lost_nobody;
+        self.fired += fired;
+        self.dropped += dropped;
     }
 }
