@@ -1,5 +1,8 @@
 //! Messages as bytes: the only crate that knows bincode.
 //!
+//! [`encode_into`] and [`decode`] are for single values; [`put`] and [`Splitter`] for streams of frames between processes;
+//! [`Hello`] and what follows it for two processes that meet.
+//!
 //! A value is written through serde in bincode 2's standard configuration (little-endian, variable-length integers).
 //! The bytes do not describe themselves: whoever reads must know the type, and nothing that is sent may use serde's
 //! `tag`, `untagged`, `flatten` or `skip`.
@@ -7,7 +10,9 @@
 //! Bytes from outside are not trusted. [`decode`] never panics and its work is bounded by the length of what it is
 //! given: see [`Error`] for what it refuses, and `guard` for the two bounds that bincode does not have.
 
+mod frame;
 mod guard;
+mod handshake;
 
 use std::cell::Cell;
 
@@ -20,6 +25,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::guard::Guard;
+
+pub use frame::{
+    FRAME_BYTES_MAX, Frame, FrameError, HELLO_BYTES_MAX, Kind, PREFACE_BYTES, Splitter, VERSION, check_preface, preface, put,
+    put_envelope,
+};
+pub use handshake::{Challenge, Hello, Nonce, Proof, Refusal, SECRET_CHARS_MIN, Secret, Side, TooShort, Welcome};
 
 /// Most bytes of one value. A longer one is neither written nor read; while reading, it also bounds what a forged
 /// length can make the reader set aside.

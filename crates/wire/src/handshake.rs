@@ -1,0 +1,209 @@
+//! How two processes come to know each other.
+//!
+//! ```text
+//! dialler                                   acceptor
+//! preface, Hello { cluster, wish, nonce } ─►
+//!                                        ◄─ preface, Challenge { nonce }        or Refusal
+//! Proof                                  ─►
+//!                                        ◄─ Welcome { proof, answer }           or Refusal
+//! ```
+//!
+//! A proof is HMAC-SHA-256 (RFC 2104) with the cluster's [`Secret`] over the side's name, both prefaces' version, the
+//! hello and the challenge as they were sent. Both nonces are in it and are fresh in each connection, so nothing that is
+//! on the wire is of use in another connection, and a replayed hello meets another challenge. The acceptor proves itself
+//! too. What follows is neither secret nor signed: that is what TLS is for.
+//!
+//! Without a secret the proofs are made with an empty key: they show that both sides know the same cluster, no more.
+
+use std::fmt;
+
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::VERSION;
+
+/// Fewest characters of a secret.
+pub const SECRET_CHARS_MIN: usize = 16;
+
+/// What a dialler says first. `W` is what it wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello<W> {
+    /// Which cluster it takes this to be.
+    pub cluster: String,
+    /// What it wants.
+    pub wish: W,
+    /// Fresh.
+    pub nonce: Nonce,
+}
+
+/// What an acceptor answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// Fresh.
+    pub nonce: Nonce,
+}
+
+/// The end of a handshake that went well. `A` answers the wish.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome<A> {
+    /// The acceptor's own.
+    pub proof: Proof,
+    /// What it says to the wish.
+    pub answer: A,
+}
+
+/// The end of one that did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, for a person.
+    pub why: String,
+    /// It may be otherwise in a moment: try again.
+    pub passing: bool,
+}
+
+/// A number used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nonce([u8; 32]);
+
+/// Shows that its maker knows the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof([u8; 32]);
+
+/// Which side makes a proof: the one's is of no use to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// It connected.
+    Dialler,
+    /// It was connected to.
+    Acceptor,
+}
+
+/// What all processes of a cluster know, and nobody else.
+#[derive(Clone)]
+pub struct Secret {
+    key: hmac::Key,
+    is_set: bool,
+}
+
+/// Why a text is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a secret has at least {SECRET_CHARS_MIN} characters")]
+pub struct TooShort;
+
+impl Nonce {
+    /// A fresh one, from the operating system.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give: nothing safe could be done then.
+    pub fn fresh() -> Self {
+        Nonce(random())
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+impl Secret {
+    /// No secret: for processes of one machine that talk over its loopback.
+    pub fn none() -> Self {
+        Secret { key: hmac::Key::new(hmac::HMAC_SHA256, &[]), is_set: false }
+    }
+
+    /// This text, without the white space around it.
+    ///
+    /// # Errors
+    /// If it is too short to be one.
+    pub fn new(text: &str) -> Result<Self, TooShort> {
+        let text = text.trim();
+        if text.chars().count() < SECRET_CHARS_MIN {
+            return Err(TooShort);
+        }
+        Ok(Secret { key: hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()), is_set: true })
+    }
+
+    /// A fresh text that will do: 256 bits in hexadecimal digits.
+    pub fn fresh_text() -> String {
+        random::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// False for [`Secret::none`].
+    pub fn is_set(&self) -> bool {
+        self.is_set
+    }
+
+    /// The proof of a side, over the bodies of the hello and the challenge as they were sent.
+    pub fn prove(&self, side: Side, hello: &[u8], challenge: &[u8]) -> Proof {
+        let tag = hmac::sign(&self.key, &transcript(side, hello, challenge));
+        Proof(tag.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
+    /// True if the proof was made with this secret. Takes the same time whether it was or not.
+    pub fn verify(&self, proof: &Proof, side: Side, hello: &[u8], challenge: &[u8]) -> bool {
+        hmac::verify(&self.key, &transcript(side, hello, challenge), &proof.0).is_ok()
+    }
+}
+
+/// Lengths stand before what varies, so that no two pairs of frames give the same bytes.
+fn transcript(side: Side, hello: &[u8], challenge: &[u8]) -> Vec<u8> {
+    let side: &[u8] = match side {
+        Side::Dialler => b"meshsim dialler",
+        Side::Acceptor => b"meshsim acceptor",
+    };
+    let mut out = side.to_vec();
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    for part in [hello, challenge] {
+        out.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_set { "Secret(..)" } else { "Secret::none()" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "correct horse battery staple";
+
+    #[test]
+    fn a_proof_holds_for_its_side_and_its_connection_alone() {
+        let secret = Secret::new(TEXT).unwrap();
+        let proof = secret.prove(Side::Dialler, b"hello", b"challenge");
+        assert!(Secret::new(&format!(" {TEXT}\n")).unwrap().verify(&proof, Side::Dialler, b"hello", b"challenge"));
+        for (side, hello, challenge) in [
+            (Side::Acceptor, &b"hello"[..], &b"challenge"[..]),
+            (Side::Dialler, b"hello", b"challengf"),
+            (Side::Dialler, b"hellp", b"challenge"),
+            (Side::Dialler, b"hell", b"ochallenge"),
+        ] {
+            assert!(!secret.verify(&proof, side, hello, challenge));
+        }
+        assert!(!Secret::new("another secret, as long").unwrap().verify(&proof, Side::Dialler, b"hello", b"challenge"));
+        assert!(!Secret::none().verify(&proof, Side::Dialler, b"hello", b"challenge"));
+    }
+
+    #[test]
+    fn proofs_are_those_of_rfc_2104() {
+        // RFC 4231, test case 2: the function is the one that others have.
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"Jefe");
+        let tag = hmac::sign(&key, b"what do ya want for nothing?");
+        assert_eq!(tag.as_ref()[..4], [0x5b, 0xdc, 0xc1, 0x46]);
+    }
+
+    #[test]
+    fn short_texts_are_no_secrets_and_a_secret_is_never_shown() {
+        assert!(Secret::new("  fifteen chars..  ").is_err());
+        assert_eq!(format!("{:?}", Secret::new(TEXT).unwrap()), "Secret(..)");
+        assert!(Secret::new(&Secret::fresh_text()).is_ok());
+        assert_ne!(Nonce::fresh(), Nonce::fresh());
+    }
+}
