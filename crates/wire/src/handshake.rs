@@ -101,6 +101,11 @@ impl Nonce {
     }
 }
 
+/// A number that nobody can guess, and that nobody else draws.
+pub fn fresh_number() -> u64 {
+    u64::from_le_bytes(random())
+}
+
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");

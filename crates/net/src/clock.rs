@@ -1,0 +1,127 @@
+//! The one place where the wall clock enters.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use meshsim_actor::Time;
+
+/// What time it is in the run.
+///
+/// Every process counts nanoseconds from its own beginning. A member adds what it measured its count to differ from the
+/// hub's; the run's time zero is a moment of the hub's count.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+    /// Hub's count minus this process's, in nanoseconds.
+    offset: Cell<i64>,
+    /// When the run begins, in the hub's count.
+    zero: Cell<u64>,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is where time enters a live run, and nowhere else")]
+        let origin = Instant::now();
+        Clock { origin, offset: Cell::new(0), zero: Cell::new(u64::MAX) }
+    }
+
+    /// This process's count.
+    pub(crate) fn own(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+
+    /// The hub's count, as well as it is known here.
+    pub(crate) fn shared(&self) -> u64 {
+        self.own().saturating_add_signed(self.offset.get())
+    }
+
+    pub(crate) fn set_offset(&self, offset: i64) {
+        self.offset.set(offset);
+    }
+
+    /// The run begins at this moment of the hub's count.
+    pub(crate) fn begin_at(&self, zero: u64) {
+        self.zero.set(zero);
+    }
+
+    /// True once the run has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.shared() >= self.zero.get()
+    }
+
+    /// Time of the run; zero before it has begun.
+    #[inline]
+    pub(crate) fn now(&self) -> Time {
+        Time::from_nanos(self.shared().saturating_sub(self.zero.get()))
+    }
+
+    /// Nanoseconds from now until this moment of the run.
+    pub(crate) fn until(&self, at: Time) -> u64 {
+        self.zero.get().saturating_add(at.nanos()).saturating_sub(self.shared())
+    }
+}
+
+/// Finds out how far this process's count is from the hub's: of all round trips the shortest tells most, because the
+/// error is at most half of it. (Cristian 1989, "Probabilistic clock synchronization".)
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Alignment {
+    best: Option<(u64, i64)>,
+    taken: u32,
+}
+
+impl Alignment {
+    /// Takes in one round trip: sent and received by this process's count, answered at `hub` of the hub's.
+    pub(crate) fn take(&mut self, sent: u64, hub: u64, received: u64) {
+        self.taken += 1;
+        let trip = received.saturating_sub(sent);
+        let middle = sent + trip / 2;
+        if self.best.is_none_or(|(best, _)| trip < best) {
+            self.best = Some((trip, hub.wrapping_sub(middle) as i64));
+        }
+    }
+
+    /// Round trips taken.
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken
+    }
+
+    /// Hub's count minus ours.
+
+    /// The offset is right within this many nanoseconds, if neither clock ran away.
+    pub(crate) fn error_ns(&self) -> u64 {
+        self.best.map_or(u64::MAX, |(trip, _)| trip / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_round_trip_decides_and_half_of_it_is_the_error() {
+        let mut alignment = Alignment::default();
+        // The hub is 1,000,000 ahead; the way there takes 10, the way back 30, 2,000 and 50.
+        alignment.take(100, 1_000_110, 140);
+        alignment.take(200, 1_000_210, 2_210);
+        alignment.take(5_000, 1_005_010, 5_060);
+        assert_eq!((alignment.taken(), alignment.error_ns()), (3, 20));
+        assert!((alignment.offset() - 1_000_000).unsigned_abs() <= 20, "{}", alignment.offset());
+    }
+
+    #[test]
+    fn a_hub_that_began_later_is_behind() {
+        let mut alignment = Alignment::default();
+        alignment.take(1_000, 5, 1_010);
+        assert_eq!(alignment.offset(), -1_000);
+    }
+
+    #[test]
+    fn before_the_run_begins_its_time_is_zero() {
+        let clock = Clock::start();
+        assert_eq!(clock.now(), Time::ZERO);
+        clock.begin_at(clock.shared() + 1_000_000_000_000);
+        assert_eq!(clock.now(), Time::ZERO);
+        clock.begin_at(0);
+        assert!(clock.now() > Time::ZERO && clock.until(Time::ZERO) == 0);
+    }
+}

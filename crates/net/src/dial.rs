@@ -1,0 +1,108 @@
+//! Connections that this process makes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use meshsim_actor::Rng;
+use meshsim_wire::Kind;
+use tokio::net::TcpStream;
+use tokio::time::{interval, sleep, timeout};
+
+use crate::cast::Live;
+use crate::control::{Answer, Control, Peer, Wish};
+use crate::host::Host;
+use crate::link::{Credentials, Link, LinkError, PING};
+use crate::outbox::Outbox;
+use crate::stream;
+
+/// How long a machine may take to answer at all.
+const CONNECT: Duration = Duration::from_secs(3);
+/// The first wait before dialling again; each further one is twice as long, with jitter.
+const BACKOFF: Duration = Duration::from_millis(50);
+/// ... but never longer than this.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Failures in a row after which messages to a process are lost instead of waiting for it: about a second.
+const FAILURES_MAX: u32 = 5;
+
+/// How long to wait after so many failures in a row: doubling, capped, and up to half of it less by chance, so that not
+/// all come back at once.
+pub(crate) fn backoff(failures: u32, rng: &mut Rng) -> Duration {
+    let doubled = BACKOFF * (1 << failures.saturating_sub(1).min(10));
+    doubled.min(BACKOFF_MAX).mul_f64(1.0 - rng.unit() / 2.0)
+}
+
+/// Connects to `host:port`, the host a name or an address.
+pub(crate) async fn connect(address: &str, credentials: &Credentials) -> Result<(Link, SocketAddr), LinkError> {
+    let connecting = async {
+        // An address needs no thread to look it up.
+        let stream = match address.parse::<SocketAddr>() {
+            Ok(address) => TcpStream::connect(address).await?,
+            Err(_) => TcpStream::connect(address).await?,
+        };
+        let own = stream.local_addr()?;
+        io::Result::Ok((stream, own))
+    };
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", CONNECT.as_secs()));
+    let (stream, own) =
+        timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Unreachable)?;
+    let halves = timeout(CONNECT, stream::dialled(stream, credentials.tls.as_ref()));
+    let halves = halves.await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Tls)?;
+    Ok((Link::new(halves), own))
+}
+
+/// Says every second that this side is there.
+pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError {
+    let mut ticks = interval(PING);
+    loop {
+        ticks.tick().await;
+        outbox.put(Kind::Control, &Control::Ping(count()));
+    }
+}
+
+/// Brings another process what is put into its outbox, for ever: connects when there is something, and again when the
+/// connection breaks.
+pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox>) {
+    let me = host.me();
+    let mut rng = Rng::keyed(me.life, u64::from(peer.sender.process), 1);
+    let mut failures = 0;
+    loop {
+        // Who is out of reach is looked for although nothing can be put in for it.
+        if failures < FAILURES_MAX {
+            outbox.wanted().await;
+        }
+        let error = match dial(&host, &peer).await {
+            Ok(mut link) => {
+                failures = 0;
+                outbox.set_unreachable(false);
+                let hear = |control| match control {
+                    Control::Pong { .. } => Ok(()),
+                    other => Err(LinkError::Misbehaved(format!("said {other:?} to a peer"))),
+                };
+                tokio::select! {
+                    error = outbox.write_to(&mut link.writer) => LinkError::Broken(error),
+                    error = host.shell.read(&mut link.reader, &mut link.splitter, peer.sender.process, hear) => error,
+                    error = ping(&outbox, || host.shell.clock.own()) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        failures += 1;
+        tracing::debug!(process = peer.sender.process, address = peer.address, "the connection to it {error}");
+        if failures == FAILURES_MAX {
+            outbox.set_unreachable(true);
+            let lost = outbox.clear();
+            tracing::warn!("process {} at {} {error}: {lost} messages are lost", peer.sender.process, peer.address);
+        }
+        sleep(backoff(failures, &mut rng)).await;
+    }
+}
+
+async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkError> {
+    let (mut link, _) = connect(&peer.address, &host.credentials).await?;
+    match link.introduce(&host.credentials, Wish::Bring(host.me())).await? {
+        Answer::Bring => Ok(link),
+        other => Err(LinkError::Misbehaved(format!("answered {other:?} to a peer"))),
+    }
+}

@@ -1,0 +1,629 @@
+//! The host of some actors in this process.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+
+use actix::{Actor as _, Addr};
+use meshsim_actor::{
+    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Message, Power, Recorder, Span, Time,
+    Timer, What,
+};
+use meshsim_fault::{Fault, Network, NetworkError};
+use meshsim_wire::{Kind, Splitter};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::agenda::{Agenda, Due, HELD_MAX};
+use crate::alarm::Alarm;
+use crate::cast::{Cast, Live, Tape};
+use crate::clock::Clock;
+use crate::control::{Control, Peer, ProcessId, Seated, Sender};
+use crate::dial;
+use crate::hosted::{Hosted, Look, Parcel};
+use crate::link::{Credentials, LinkError, SILENCE};
+use crate::outbox::Outbox;
+use crate::stream::Reader;
+use crate::worker::{Work, Worker};
+
+/// How a host is run.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// How this process proves to others who it is, and they to it.
+    pub credentials: Credentials,
+    /// Its number among the processes.
+    pub process: u32,
+    /// Which life of the process this is: a number that no other has.
+    pub life: u64,
+    /// How work is done.
+    pub work: Work,
+    /// What happens is to be written down.
+    pub is_traced: bool,
+}
+
+/// Runs some actors of a [`Cast`] in this process. Needs an actix system around it, and lives in its thread.
+pub struct Host<A: Live> {
+    pub(crate) shell: Rc<Shell<A>>,
+    pub(crate) cast: Rc<Cast<A>>,
+    pub(crate) credentials: Rc<Credentials>,
+    /// Who this process is, for those to whom it brings messages.
+    me: RefCell<Sender>,
+    here: RefCell<BTreeMap<ActorId, Addr<Hosted<A>>>>,
+    peers: RefCell<BTreeMap<ProcessId, Known>>,
+}
+
+/// Another process, as the hub described it.
+struct Known {
+    peer: Peer,
+    outbox: Rc<Outbox>,
+    /// Keeps it connected.
+    task: AbortHandle,
+}
+
+/// What all actors of a process share: the clock, the network, the way out.
+pub(crate) struct Shell<A: Live> {
+    pub(crate) clock: Clock,
+    network: RefCell<Network>,
+    routes: RefCell<Vec<Route<A>>>,
+    agenda: RefCell<Agenda<A::Msg>>,
+    alarm: Alarm,
+    /// What the alarm is set to.
+    alarm_at: Cell<Time>,
+    tape: RefCell<Roll<A::Msg, A::Tick>>,
+    counts: RefCell<Counts>,
+    end: Cell<Time>,
+    outside: Option<ActorId>,
+    outside_seq: Cell<u64>,
+    answers: RefCell<Option<Answers<A::Msg>>>,
+    worker: Option<Worker>,
+    slept_instead: Cell<u64>,
+}
+
+/// Takes what actors send to who is outside.
+pub(crate) type Answers<M> = Box<dyn Fn(Envelope<M>)>;
+
+/// Where an actor is.
+enum Route<A: Live> {
+    Nobody,
+    Here(Addr<Hosted<A>>),
+    There(ProcessId, Rc<Outbox>),
+}
+
+/// The record of this process, if there is one.
+pub(crate) struct Roll<M, T>(Option<Box<dyn Tape<M, T>>>);
+
+impl<M, T> Recorder<M, T> for Roll<M, T> {
+    #[inline]
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
+        if let Some(tape) = &mut self.0 {
+            tape.record(at, actor, what);
+        }
+    }
+}
+
+impl<A: Live> Shell<A> {
+    #[inline]
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Nothing happens after this.
+    #[inline]
+    pub(crate) fn end(&self) -> Time {
+        self.end.get()
+    }
+
+    #[inline]
+    pub(crate) fn tape(&self) -> RefMut<'_, Roll<A::Msg, A::Tick>> {
+        self.tape.borrow_mut()
+    }
+
+    #[inline]
+    pub(crate) fn counts(&self) -> RefMut<'_, Counts> {
+        self.counts.borrow_mut()
+    }
+
+    /// Carries a message to its addressee, or not.
+    #[inline]
+    pub(crate) fn send(&self, now: Time, envelope: Envelope<A::Msg>) {
+        self.counts().sent += 1;
+        let Envelope { from, to, seq, .. } = envelope;
+        if Some(to) == self.outside {
+            return self.answer(now, envelope);
+        }
+        let fate = if to.index() < self.routes.borrow().len() {
+            self.network.borrow_mut().fate(now, from, to, seq, envelope.msg.bytes())
+        } else {
+            Fate::Lost(Cause::Nobody)
+        };
+        let Fate::Deliver(delay) = fate else { return self.send_specially(now, envelope, fate) };
+        self.carry(now, now + delay, envelope);
+    }
+
+    #[cold]
+    fn send_specially(&self, now: Time, envelope: Envelope<A::Msg>, fate: Fate) {
+        self.tape().record(now, envelope.from, What::Fate(envelope.id(), fate));
+        match fate {
+            Fate::Deliver(delay) => self.carry(now, now + delay, envelope),
+            Fate::Lost(cause) => self.counts().lose(cause),
+            Fate::Duplicate(first, second) => {
+                self.counts().duplicated += 1;
+                self.carry(now, now + first, envelope.clone());
+                self.carry(now, now + second, envelope);
+            }
+            Fate::Hold(until) => self.carry(now, until.max(now), envelope),
+        }
+    }
+
+    /// Takes a message to where its addressee is.
+    #[inline]
+    fn carry(&self, now: Time, due: Time, envelope: Envelope<A::Msg>) {
+        let lost = match &self.routes.borrow()[envelope.to.index()] {
+            Route::There(_, outbox) => match outbox.put_envelope(due, &envelope) {
+                Ok(()) => return,
+                Err(cause) => cause,
+            },
+            Route::Here(_) if due > now => return self.hold(due, envelope),
+            Route::Here(addr) => match addr.try_send(Parcel::One(Input::Deliver(envelope))) {
+                Ok(()) => return,
+                // Full: an actor that sends to itself without end.
+                Err(error) => return self.lose_parcel(now, error.into_inner()),
+            },
+            // Its process has not joined, or is gone.
+            Route::Nobody => Cause::Down,
+        };
+        self.lose(now, &envelope, lost);
+    }
+
+    /// Keeps a message until it is due.
+    fn hold(&self, due: Time, envelope: Envelope<A::Msg>) {
+        if self.agenda.borrow().len() >= HELD_MAX {
+            return self.lose(self.now(), &envelope, Cause::Full);
+        }
+        self.later(due, envelope.to, Due::Deliver(Box::new(envelope)));
+    }
+
+    #[cold]
+    fn lose(&self, now: Time, envelope: &Envelope<A::Msg>, cause: Cause) {
+        self.counts().lose(cause);
+        self.tape().record(now, envelope.from, What::Fate(envelope.id(), Fate::Lost(cause)));
+    }
+
+    #[cold]
+    fn lose_parcel(&self, now: Time, parcel: Parcel<A::Msg>) {
+        let inputs = match parcel {
+            Parcel::One(input) => vec![input],
+            Parcel::Many(inputs) => inputs,
+            Parcel::Power(_) => vec![],
+        };
+        for input in inputs {
+            if let Input::Deliver(envelope) = input {
+                self.lose(now, &envelope, Cause::Full);
+            }
+        }
+    }
+
+    /// An actor wants to be woken.
+    pub(crate) fn arm(&self, at: Time, actor: ActorId, timer: Timer) {
+        self.later(at, actor, Due::Fire(timer));
+    }
+
+    /// An actor's machine is to work.
+    pub(crate) fn work(&self, now: Time, span: Span, actor: ActorId, timer: Timer) {
+        if let Some(worker) = &self.worker {
+            if worker.work(actor, timer, span) {
+                return;
+            }
+            self.slept_instead.set(self.slept_instead.get() + 1);
+        }
+        self.later(now + span, actor, Due::Fire(timer));
+    }
+
+    fn later(&self, at: Time, actor: ActorId, due: Due<A::Msg>) {
+        self.agenda.borrow_mut().push(at, actor, due);
+        if at < self.alarm_at.get() {
+            self.set_alarm(at);
+        }
+    }
+
+    fn set_alarm(&self, at: Time) {
+        self.alarm_at.set(at);
+        self.alarm.set(self.clock.until(at));
+    }
+
+    /// Lets happen what is due, whenever something is.
+    async fn keep_agenda(self: Rc<Self>) {
+        loop {
+            self.alarm.rings().await;
+            self.alarm_at.set(Time::NEVER);
+            if self.clock.has_begun() {
+                let now = self.now();
+                loop {
+                    let due = self.agenda.borrow_mut().pop(now);
+                    let Some((actor, due)) = due else { break };
+                    self.happen(now, actor, due);
+                }
+            }
+            let next = self.agenda.borrow().next();
+            if let Some(next) = next {
+                self.set_alarm(next);
+            }
+        }
+    }
+
+    fn happen(&self, now: Time, actor: ActorId, due: Due<A::Msg>) {
+        let routes = self.routes.borrow();
+        let Some(Route::Here(addr)) = routes.get(actor.index()) else { return };
+        match due {
+            Due::Begin => addr.do_send(Parcel::One(Input::Start)),
+            Due::Power(power) => addr.do_send(Parcel::Power(power)),
+            // Bounded by what the actor has armed.
+            Due::Fire(timer) => addr.do_send(Parcel::One(Input::Fire(timer))),
+            Due::Deliver(envelope) => {
+                if let Err(error) = addr.try_send(Parcel::One(Input::Deliver(*envelope))) {
+                    self.lose_parcel(now, error.into_inner());
+                }
+            }
+        }
+    }
+
+    /// Something comes from outside. It takes no time, and no fault concerns it.
+    pub(crate) fn inject(&self, to: ActorId, msg: A::Msg) {
+        let Some(from) = self.outside else { return };
+        let now = self.now();
+        let seq = self.outside_seq.replace(self.outside_seq.get() + 1);
+        let envelope = Envelope { from, to, seq, msg };
+        self.counts().sent += 1;
+        self.tape().record(now, from, What::Send(&envelope));
+        if to.index() < self.routes.borrow().len() {
+            self.carry(now, now, envelope);
+        } else {
+            self.lose(now, &envelope, Cause::Nobody);
+        }
+    }
+
+    /// Something goes out.
+    #[cold]
+    fn answer(&self, now: Time, envelope: Envelope<A::Msg>) {
+        self.tape().record(now, envelope.to, What::Deliver(&envelope));
+        self.counts().delivered += 1;
+        if let Some(answers) = &*self.answers.borrow() {
+            answers(envelope);
+        }
+    }
+
+    /// Takes in what another process sends, until the connection is of no use any more.
+    pub(crate) async fn read(
+        &self,
+        reader: &mut Reader,
+        splitter: &mut Splitter,
+        from: ProcessId,
+        mut hear: impl FnMut(Control) -> Result<(), LinkError>,
+    ) -> LinkError {
+        let mut batch = Batch { to: None, inputs: Vec::new() };
+        loop {
+            if let Err(error) = self.take_in(splitter, from, &mut batch, &mut hear) {
+                return error;
+            }
+            // The actors run before more is read: what is not read waits at its sender.
+            tokio::task::yield_now().await;
+            match timeout(SILENCE, reader.read_buf(splitter.room())).await {
+                Ok(Ok(0)) => return LinkError::Ended,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return LinkError::Broken(error),
+                Err(_) => return LinkError::Silent(SILENCE),
+            }
+        }
+    }
+
+    /// Hands over what one read has brought.
+    fn take_in(
+        &self,
+        splitter: &mut Splitter,
+        from: ProcessId,
+        batch: &mut Batch<A>,
+        hear: &mut impl FnMut(Control) -> Result<(), LinkError>,
+    ) -> Result<(), LinkError> {
+        let now = self.now();
+        while let Some(frame) = splitter.next_frame()? {
+            match frame.kind {
+                Kind::Envelope => {
+                    let (due, envelope) = frame.envelope()?;
+                    self.arrive(now, from, due, envelope, batch)?;
+                }
+                _ => hear(frame.expect(Kind::Control)?)?,
+            }
+        }
+        batch.hand_over(self, now);
+        Ok(())
+    }
+
+    #[inline]
+    fn arrive(
+        &self,
+        now: Time,
+        process: ProcessId,
+        due: Time,
+        envelope: Envelope<A::Msg>,
+        batch: &mut Batch<A>,
+    ) -> Result<(), LinkError> {
+        let routes = self.routes.borrow();
+        match routes.get(envelope.from.index()) {
+            Some(Route::There(sender, _)) if *sender == process => {}
+            _ => {
+                let what = format!("sent a message of actor {}, which is not its own", envelope.from);
+                return Err(LinkError::Misbehaved(what));
+            }
+        }
+        match routes.get(envelope.to.index()) {
+            Some(Route::Here(_)) if due > now => self.hold(due, envelope),
+            Some(Route::Here(addr)) => {
+                if batch.to.as_ref().is_none_or(|(to, _)| *to != envelope.to) {
+                    batch.hand_over(self, now);
+                    batch.to = Some((envelope.to, addr.clone()));
+                }
+                batch.inputs.push(Input::Deliver(envelope));
+            }
+            // It was here when the sender looked.
+            _ => self.lose(now, &envelope, Cause::Nobody),
+        }
+        Ok(())
+    }
+}
+
+/// Messages for one actor, in a row.
+struct Batch<A: Live> {
+    to: Option<(ActorId, Addr<Hosted<A>>)>,
+    inputs: Vec<Input<A::Msg>>,
+}
+
+impl<A: Live> Batch<A> {
+    fn hand_over(&mut self, shell: &Shell<A>, now: Time) {
+        let Some((_, addr)) = self.to.take() else { return };
+        let parcel = match self.inputs.len() {
+            1 => self.inputs.pop().map_or(Parcel::Many(vec![]), Parcel::One),
+            _ => Parcel::Many(std::mem::take(&mut self.inputs)),
+        };
+        if let Err(error) = addr.try_send(parcel) {
+            shell.lose_parcel(now, error.into_inner());
+        }
+    }
+}
+
+impl<A: Live> Host<A> {
+    /// A host of nobody yet.
+    ///
+    /// # Errors
+    /// If the operating system gives no timer or thread, or the tape no file.
+    ///
+    /// # Panics
+    /// If the cast's network is not valid: whoever made the cast has checked it.
+    pub fn start(options: HostOptions, cast: Rc<Cast<A>>) -> io::Result<Rc<Self>> {
+        Self::start_at(options, cast, Clock::start())
+    }
+
+    /// With a clock that has been aligned already.
+    pub(crate) fn start_at(options: HostOptions, cast: Rc<Cast<A>>, clock: Clock) -> io::Result<Rc<Self>> {
+        let network = Network::new(cast.network.clone()).expect("the cast's network was checked");
+        let tape = if options.is_traced { Some((cast.tape)()?) } else { None };
+        let (worker, done) = match options.work {
+            Work::Sleep => (None, None),
+            Work::Busy => {
+                let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+                let (worker, done) = Worker::start(cores)?;
+                (Some(worker), Some(done))
+            }
+        };
+        let shell = Rc::new(Shell {
+            clock,
+            network: RefCell::new(network),
+            routes: RefCell::new((0..cast.seats.len()).map(|_| Route::Nobody).collect()),
+            agenda: RefCell::new(Agenda::new()),
+            alarm: Alarm::new()?,
+            alarm_at: Cell::new(Time::NEVER),
+            tape: RefCell::new(Roll(tape)),
+            counts: RefCell::new(Counts::default()),
+            end: Cell::new(Time::NEVER),
+            outside: cast.outside,
+            outside_seq: Cell::new(0),
+            answers: RefCell::new(None),
+            worker,
+            slept_instead: Cell::new(0),
+        });
+        tokio::task::spawn_local(shell.clone().keep_agenda());
+        if let Some(mut done) = done {
+            let shell = shell.clone();
+            tokio::task::spawn_local(async move {
+                while let Some((actor, timer)) = done.recv().await {
+                    shell.happen(shell.now(), actor, Due::Fire(timer));
+                }
+            });
+        }
+        Ok(Rc::new(Host {
+            shell,
+            cast,
+            credentials: Rc::new(options.credentials),
+            me: RefCell::new(Sender { process: options.process, life: options.life, actors: Vec::new() }),
+            here: RefCell::new(BTreeMap::new()),
+            peers: RefCell::new(BTreeMap::new()),
+        }))
+    }
+
+    /// Hosts an actor; it begins when the run does. `incarnation`: how many lives it has had elsewhere.
+    pub fn host(&self, actor: ActorId, incarnation: u32) {
+        let (fresh, rng) = ((self.cast.actor)(actor), self.cast.rng(actor));
+        let cell = match incarnation {
+            0 => ActorCell::new(actor, fresh, rng),
+            _ => ActorCell::reborn(actor, fresh, rng, incarnation),
+        };
+        // A machine that comes later by the experiment is down until then; one that comes by itself has come.
+        let is_down = self.absent_until(actor).is_some();
+        let addr = Hosted::new(cell, self.shell.clone(), is_down).start();
+        self.shell.routes.borrow_mut()[actor.index()] = Route::Here(addr.clone());
+        self.here.borrow_mut().insert(actor, addr);
+        self.me.borrow_mut().actors.push(Seated { actor, incarnation });
+    }
+
+    /// When a machine that is not there at the start comes, if it is yet to come.
+    fn absent_until(&self, actor: ActorId) -> Option<Time> {
+        let network = self.shell.network.borrow();
+        let absent = network.absent().iter().find(|(absent, _)| *absent == actor);
+        absent.map(|(_, until)| *until).filter(|until| *until < Time::NEVER && *until > self.shell.now())
+    }
+
+    /// Begins the run at this moment of the hub's count, or at once if it is past.
+    pub(crate) fn begin_at(&self, zero: u64, end: Time) {
+        let shell = &self.shell;
+        let has_begun = shell.clock.has_begun();
+        shell.clock.begin_at(zero);
+        shell.end.set(end);
+        let now = shell.now();
+        for actor in self.here.borrow().keys() {
+            shell.later(now, *actor, Due::Begin);
+        }
+        debug_assert!(!has_begun, "a run begins once");
+        let network = shell.network.borrow();
+        let powers: Vec<_> = network.powers().into_iter().filter(|(at, ..)| *at >= now).collect();
+        drop(network);
+        self.plan(powers);
+        let next = shell.agenda.borrow().next();
+        next.into_iter().for_each(|next| shell.set_alarm(next));
+    }
+
+    /// Begins now, and never ends: for those who need no hub.
+    pub fn begin(&self) {
+        self.begin_at(self.shell.clock.shared(), Time::NEVER);
+    }
+
+    fn plan(&self, powers: Vec<(Time, ActorId, Power)>) {
+        let here = self.here.borrow();
+        for (at, actor, power) in powers.into_iter().filter(|(_, actor, _)| here.contains_key(actor)) {
+            self.shell.later(at, actor, Due::Power(power));
+        }
+    }
+
+    /// Something more goes wrong, from its `at` on.
+    ///
+    /// # Errors
+    /// If its parameters mean nothing.
+    pub(crate) fn add_fault(&self, fault: Fault) -> Result<(), NetworkError> {
+        let now = self.shell.now();
+        let powers = {
+            let mut network = self.shell.network.borrow_mut();
+            network.add(fault)?;
+            network.powers()
+        };
+        // The whole plan anew: outages may overlap.
+        self.shell.agenda.borrow_mut().forget_powers();
+        self.plan(powers.into_iter().filter(|(at, ..)| *at >= now).collect());
+        Ok(())
+    }
+
+    /// Nothing happens after this.
+    pub(crate) fn end_at(&self, at: Time) {
+        self.shell.end.set(at.min(self.shell.end()));
+    }
+
+    /// Another process, and how it is reached: this one connects to it when there is something to bring.
+    pub(crate) fn learn(self: &Rc<Self>, peer: Peer) {
+        let process = peer.sender.process;
+        let old = self.peers.borrow_mut().remove(&process);
+        let outbox = match old {
+            Some(known) if known.peer == peer => {
+                self.peers.borrow_mut().insert(process, known);
+                return;
+            }
+            Some(known) => {
+                known.task.abort();
+                // What waits is still wanted where the same life goes on at another address.
+                if known.peer.sender.life == peer.sender.life { known.outbox } else { Rc::default() }
+            }
+            None => Rc::default(),
+        };
+        self.reach(&peer.sender, &outbox);
+        let task = tokio::task::spawn_local(dial::bring(self.clone(), peer.clone(), outbox.clone()));
+        self.peers.borrow_mut().insert(process, Known { peer, outbox, task: task.abort_handle() });
+    }
+
+    /// The actors of another process are reached through this outbox, whoever empties it.
+    pub(crate) fn reach(&self, sender: &Sender, outbox: &Rc<Outbox>) {
+        let mut routes = self.shell.routes.borrow_mut();
+        for seated in &sender.actors {
+            if let Some(route @ (Route::Nobody | Route::There(..))) = routes.get_mut(seated.actor.index()) {
+                *route = Route::There(sender.process, outbox.clone());
+            }
+        }
+    }
+
+    /// True if it is who it says it is, as far as the hub has said.
+    pub(crate) fn knows(&self, sender: &Sender) -> bool {
+        self.peers.borrow().get(&sender.process).is_some_and(|known| known.peer.sender == *sender)
+    }
+
+    pub(crate) fn me(&self) -> Sender {
+        self.me.borrow().clone()
+    }
+
+    /// Lets other processes bring messages.
+    pub fn serve(self: &Rc<Self>, listener: TcpListener) {
+        tokio::task::spawn_local(crate::accept::serve(listener, self.clone(), None));
+    }
+
+    /// Another process that hosts these actors, for those who need no hub. Both must know each other.
+    pub fn meet(self: &Rc<Self>, process: u32, life: u64, address: String, actors: &[ActorId]) {
+        let actors = actors.iter().map(|actor| Seated { actor: *actor, incarnation: 0 }).collect();
+        self.learn(Peer { sender: Sender { process, life, actors }, address });
+    }
+
+    /// Looks at an actor that is hosted here, between two of its steps; `None` if it is not.
+    pub async fn look<R: Send + 'static>(
+        &self,
+        actor: ActorId,
+        look: impl FnOnce(&ActorCell<A>) -> R + Send + 'static,
+    ) -> Option<R> {
+        let addr = self.here.borrow().get(&actor).cloned()?;
+        let (say, heard) = tokio::sync::oneshot::channel();
+        let look = Look(Box::new(move |cell: &ActorCell<A>| {
+            let _ = say.send(look(cell));
+        }));
+        addr.send(look).await.ok()?;
+        heard.await.ok()
+    }
+
+    /// The actors that are hosted here.
+    pub fn actors(&self) -> Vec<ActorId> {
+        self.here.borrow().keys().copied().collect()
+    }
+
+    /// What this process has counted.
+    pub fn counts(&self) -> Counts {
+        *self.shell.counts()
+    }
+
+    /// What time it is in the run.
+    pub fn now(&self) -> Time {
+        self.shell.now()
+    }
+
+    pub(crate) fn slept_instead(&self) -> u64 {
+        self.shell.slept_instead.get()
+    }
+
+    pub(crate) fn set_answers(&self, answers: Answers<A::Msg>) {
+        *self.shell.answers.borrow_mut() = Some(answers);
+    }
+
+    /// Ends the record of this process.
+    pub(crate) fn take_tape(&self) -> Option<Box<dyn Tape<A::Msg, A::Tick>>> {
+        self.shell.tape().0.take()
+    }
+}
+
+impl<A: Live> std::fmt::Debug for Host<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("me", &self.me.borrow()).finish_non_exhaustive()
+    }
+}

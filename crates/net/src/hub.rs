@@ -1,0 +1,702 @@
+//! The process that the others join: it hosts the coordinator, says who hosts what, and collects what was found.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use meshsim_actor::{Actor, ActorId, Cell as ActorCell, Counts, Time};
+use meshsim_fault::Fault;
+use meshsim_wire::{Kind, Refusal};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::interval;
+
+use crate::accept::{self, Joinable};
+use crate::cast::{Cast, Live};
+use crate::control::{Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Sender};
+use crate::host::{Answers, Host, HostOptions};
+use crate::link::{Credentials, Link, LinkError, refusal};
+use crate::member::{gathered, hand_in_tape, life};
+use crate::outbox::Outbox;
+use crate::seats::{Join, Seats};
+use crate::usage;
+use crate::worker::Work;
+
+/// From the order to begin until the beginning, so that it is there everywhere before: this, and more for each process.
+const LEAD: Duration = Duration::from_millis(100);
+const LEAD_EACH: Duration = Duration::from_millis(3);
+/// From the order to end early until the end.
+const TAIL: Duration = Duration::from_millis(20);
+/// How long nothing may be handed in when the run is over, before the hub goes on without those who owe something.
+const COLLECT: Duration = Duration::from_secs(20);
+/// How often a person is shown how it goes.
+const WATCH: Duration = Duration::from_millis(100);
+/// Orders from other threads that may wait; one more is refused.
+const COMMANDS_MAX: usize = 4096;
+/// Processes that may join in one run, with those that are gone.
+const PROCESSES_MAX: usize = 100_000;
+
+/// How a hub is run.
+pub struct HubOptions<A: Actor> {
+    /// Where others join.
+    pub listener: TcpListener,
+    /// How this process proves to others who it is, and they to it.
+    pub credentials: Credentials,
+    /// How work is done, in all processes.
+    pub work: Work,
+    /// What happens is to be written down, in all processes.
+    pub is_traced: bool,
+    /// When the run ends; [`Time::NEVER`]: when it is told to.
+    pub end: Time,
+    /// The actors that this process hosts itself.
+    pub here: Vec<ActorId>,
+    /// What is performed, for the others: `prepare` of [`join`](crate::join()) makes a cast of it.
+    pub charter: Vec<u8>,
+    /// Takes what actors send to who is outside.
+    pub answers: Answers<A::Msg>,
+    /// Takes the parts of what the processes wrote down, each process's in order.
+    pub traces: Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>,
+}
+
+/// The process that the others join. Needs an actix system around it, and lives in its thread.
+pub struct Hub<A: Live> {
+    stage: Rc<Stage<A>>,
+    commands: mpsc::Receiver<Command<A>>,
+    handle: Handle<A>,
+    address: SocketAddr,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Performance {
+    /// How far it went.
+    pub ended: Time,
+    /// It was ended before its time.
+    pub cut_short: bool,
+    /// What each actor found, by number; `None` where its process was lost, or never came.
+    pub findings: Vec<Option<Vec<u8>>>,
+    /// How the processes were: those that handed something in. The first is the hub's.
+    pub processes: Vec<ProcessReport>,
+    /// What all of them counted.
+    pub counts: Counts,
+    /// Actors whose processes were lost, and that nobody took over.
+    pub lost: Vec<String>,
+    /// What went wrong while the records were handed in.
+    pub trace_errors: Vec<String>,
+}
+
+/// Why there was no run.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// It was told to stop before all had joined.
+    #[error("stopped while waiting for {}", some(.0))]
+    Stopped(Vec<String>),
+}
+
+/// The first few of many names.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not all have joined.
+    Waiting,
+    /// It goes on.
+    Running,
+    /// It is over, and what was found is handed in.
+    Ending,
+}
+
+/// How it goes.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Where the run is.
+    pub phase: Phase,
+    /// What time it is in it.
+    pub now: Time,
+    /// Names of the actors that are needed and not there.
+    pub missing: Vec<String>,
+    /// All processes that ever joined and were not replaced, the hub's first.
+    pub processes: Vec<ProcessState>,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessState {
+    /// What it hosts.
+    pub actors: Vec<String>,
+    /// Its machine, and its number there.
+    pub host: String,
+    /// See `host`.
+    pub pid: u32,
+    /// Where it is reached.
+    pub address: String,
+    /// It is connected.
+    pub connected: bool,
+}
+
+/// Gives orders to a hub, from any thread.
+pub struct Handle<A: Actor>(mpsc::Sender<Command<A>>);
+
+impl<A: Actor> Clone for Handle<A> {
+    fn clone(&self) -> Self {
+        Handle(self.0.clone())
+    }
+}
+
+impl<A: Actor> std::fmt::Debug for Handle<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle(..)")
+    }
+}
+
+enum Command<A: Actor> {
+    Inject(ActorId, A::Msg),
+    Look(ActorId, Box<dyn FnOnce(&ActorCell<A>) + Send>),
+    Fault(Box<Fault>, oneshot::Sender<Result<(), String>>),
+    Snapshot(oneshot::Sender<Snapshot>),
+    Stop,
+}
+
+impl<A: Live> Handle<A> {
+    fn order(&self, command: Command<A>) -> Result<(), &'static str> {
+        self.0.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => "too much is asked at once: try again in a moment",
+            mpsc::error::TrySendError::Closed(_) => "the run is over",
+        })
+    }
+
+    /// Sends a message to an actor of the hub's process, as who is outside.
+    ///
+    /// # Errors
+    /// If too much is asked at once, or the run is over.
+    pub fn send(&self, to: ActorId, msg: A::Msg) -> Result<(), &'static str> {
+        self.order(Command::Inject(to, msg))
+    }
+
+    /// Looks at an actor of the hub's process, between two of its steps.
+    ///
+    /// # Errors
+    /// Like [`send`](Self::send), and if it is not hosted there.
+    pub async fn look<R: Send + 'static>(
+        &self,
+        actor: ActorId,
+        look: impl FnOnce(&A) -> R + Send + 'static,
+    ) -> Result<R, &'static str> {
+        let (say, heard) = oneshot::channel();
+        self.order(Command::Look(
+            actor,
+            Box::new(move |cell| {
+                let _ = say.send(look(cell.actor()));
+            }),
+        ))?;
+        heard.await.map_err(|_| "it is not hosted in the coordinator's process")
+    }
+
+    /// Lets something more go wrong, in all processes.
+    ///
+    /// # Errors
+    /// If its parameters mean nothing, too much is asked at once, or the run is over.
+    pub async fn fault(&self, fault: Fault) -> Result<(), String> {
+        let (say, heard) = oneshot::channel();
+        self.order(Command::Fault(Box::new(fault), say))?;
+        heard.await.unwrap_or_else(|_| Err("the run is over".into()))
+    }
+
+    /// How it goes.
+    ///
+    /// # Errors
+    /// If too much is asked at once, or the run is over.
+    pub async fn snapshot(&self) -> Result<Snapshot, &'static str> {
+        let (say, heard) = oneshot::channel();
+        self.order(Command::Snapshot(say))?;
+        heard.await.map_err(|_| "the run is over")
+    }
+
+    /// Ends the run.
+    ///
+    /// # Errors
+    /// Like [`send`](Self::send).
+    pub fn stop(&self) -> Result<(), &'static str> {
+        self.order(Command::Stop)
+    }
+}
+
+/// What the hub knows.
+struct Stage<A: Live> {
+    host: Rc<Host<A>>,
+    run: u64,
+    charter: Rc<[u8]>,
+    is_busy: bool,
+    is_traced: bool,
+    end: Time,
+    seats: RefCell<Seats>,
+    processes: RefCell<Vec<Process>>,
+    phase: Cell<Phase>,
+    zero: Cell<u64>,
+    findings: RefCell<BTreeMap<ActorId, Vec<u8>>>,
+    traces: RefCell<Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>>,
+    trace_errors: RefCell<Vec<String>>,
+    /// Something is to be looked at.
+    changed: Notify,
+    /// When something was handed in last, by this process's count.
+    handed_in: Cell<u64>,
+}
+
+/// A process, as the hub knows it.
+struct Process {
+    join: Join,
+    peer: Peer,
+    outbox: Rc<Outbox>,
+    standing: Standing,
+    /// Its connections so far: the end of an earlier one means nothing.
+    connections: u32,
+    report: Option<ProcessReport>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It was let in.
+    Joining,
+    /// Its actors wait to begin, or have.
+    Ready,
+    /// Its connection broke. Its seats are kept for it until somebody wants them.
+    Lost,
+    /// Another has its seats.
+    Replaced,
+}
+
+impl<A: Live> Hub<A> {
+    /// Opens the door.
+    ///
+    /// # Errors
+    /// If the operating system gives no timer, thread or file.
+    pub fn open(options: HubOptions<A>, cast: Cast<A>) -> io::Result<Self> {
+        let address = options.listener.local_addr()?;
+        let host_options = HostOptions {
+            credentials: options.credentials,
+            process: HUB,
+            life: life(),
+            work: options.work,
+            is_traced: options.is_traced,
+        };
+        let seats = Seats::new(&cast.seats);
+        let host = Host::start(host_options, Rc::new(cast))?;
+        host.set_answers(options.answers);
+        let stage = Rc::new(Stage {
+            host: host.clone(),
+            run: life(),
+            charter: options.charter.into(),
+            is_busy: options.work == Work::Busy,
+            is_traced: options.is_traced,
+            end: options.end,
+            seats: RefCell::new(seats),
+            processes: RefCell::new(Vec::new()),
+            phase: Cell::new(Phase::Waiting),
+            zero: Cell::new(0),
+            findings: RefCell::default(),
+            traces: RefCell::new(options.traces),
+            trace_errors: RefCell::default(),
+            changed: Notify::new(),
+            handed_in: Cell::new(0),
+        });
+        for actor in options.here {
+            let seated = stage.seats.borrow_mut().take(actor, HUB);
+            host.host(actor, seated.incarnation);
+        }
+        stage.processes.borrow_mut().push(Process {
+            join: Join { host: usage::host_name(), pid: std::process::id(), ..Join::default() },
+            peer: Peer { sender: host.me(), address: String::new() },
+            outbox: Rc::default(),
+            standing: Standing::Ready,
+            connections: 1,
+            report: None,
+        });
+        tokio::task::spawn_local(accept::serve(options.listener, host, Some(stage.clone() as Rc<dyn Joinable>)));
+        let (orders, commands) = mpsc::channel(COMMANDS_MAX);
+        Ok(Hub { stage, commands, handle: Handle(orders), address })
+    }
+
+    /// Gives orders to it.
+    pub fn handle(&self) -> Handle<A> {
+        self.handle.clone()
+    }
+
+    /// Where others join.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for all who are needed, lets the run happen, and collects what was found. `watch` is shown how it goes, ten
+    /// times a second, and ends the run by saying true.
+    ///
+    /// # Errors
+    /// If it is told to stop before the run has begun.
+    pub async fn perform(mut self, mut watch: impl FnMut(&Snapshot) -> bool) -> Result<Performance, HubError> {
+        let stage = self.stage.clone();
+        let mut ticks = interval(WATCH);
+        let mut stop = false;
+        while stage.phase.get() != Phase::Ending {
+            tokio::select! {
+                () = stage.changed.notified() => {}
+                _ = ticks.tick() => stop |= watch(&stage.snapshot()),
+                command = self.commands.recv() => {
+                    let mut next = command;
+                    while let Some(command) = next {
+                        stop |= matches!(command, Command::Stop);
+                        stage.obey(command).await;
+                        next = self.commands.try_recv().ok();
+                    }
+                }
+            }
+            match stage.phase.get() {
+                Phase::Waiting => {
+                    let missing = stage.missing();
+                    if missing.is_empty() {
+                        stage.begin();
+                    } else if stop {
+                        return Err(HubError::Stopped(missing));
+                    }
+                }
+                Phase::Running if stop || stage.host.now() >= stage.end => stage.phase.set(Phase::Ending),
+                Phase::Running | Phase::Ending => {}
+            }
+        }
+        let cut_short = stage.host.now() < stage.end && stage.end < Time::NEVER;
+        stage.collect(&mut watch, &mut ticks).await;
+        Ok(stage.performance(cut_short))
+    }
+}
+
+impl<A: Live> Stage<A> {
+    fn is_ready(&self, process: ProcessId) -> bool {
+        self.processes.borrow().get(process as usize).is_some_and(|process| process.standing == Standing::Ready)
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.seats.borrow().missing(|process| self.is_ready(process))
+    }
+
+    fn names(&self, sender: &Sender) -> Vec<String> {
+        let seats = self.seats.borrow();
+        sender.actors.iter().map(|seated| seats.name(seated.actor).to_owned()).collect()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let shown = |process: &Process| ProcessState {
+            actors: self.names(&process.peer.sender),
+            host: process.join.host.clone(),
+            pid: process.join.pid,
+            address: process.peer.address.clone(),
+            connected: process.standing == Standing::Ready,
+        };
+        let processes = self.processes.borrow();
+        Snapshot {
+            phase: self.phase.get(),
+            now: self.host.now(),
+            missing: self.missing(),
+            processes: processes.iter().filter(|p| p.standing != Standing::Replaced).map(shown).collect(),
+        }
+    }
+
+    async fn obey(&self, command: Command<A>) {
+        match command {
+            Command::Inject(to, msg) => self.host.shell.inject(to, msg),
+            Command::Look(actor, look) => drop(self.host.look(actor, look).await),
+            Command::Fault(fault, say) => {
+                let added = self.host.add_fault((*fault).clone()).map_err(|error| error.to_string());
+                if added.is_ok() {
+                    self.tell_all(&Control::Fault(fault), None);
+                }
+                let _ = say.send(added);
+            }
+            Command::Snapshot(say) => drop(say.send(self.snapshot())),
+            Command::Stop => {}
+        }
+    }
+
+    /// Says something to all that are ready, but for one.
+    fn tell_all(&self, control: &Control, except: Option<ProcessId>) {
+        for (id, process) in self.processes.borrow().iter().enumerate().skip(1) {
+            if process.standing == Standing::Ready && Some(id as ProcessId) != except {
+                process.outbox.put(Kind::Control, control);
+            }
+        }
+    }
+
+    fn begin(&self) {
+        let count = self.processes.borrow().len() as u32;
+        let zero = self.host.shell.clock.shared() + (LEAD + LEAD_EACH * count).as_nanos() as u64;
+        self.zero.set(zero);
+        self.tell_all(&Control::Begin { zero, end: self.end }, None);
+        self.host.begin_at(zero, self.end);
+        self.phase.set(Phase::Running);
+        tracing::info!("all {count} processes are there: the run begins");
+    }
+
+    /// A process has all it needs.
+    fn ready(&self, id: ProcessId) {
+        let (peer, outbox, was_ready) = {
+            let mut processes = self.processes.borrow_mut();
+            let process = &mut processes[id as usize];
+            let was_ready = std::mem::replace(&mut process.standing, Standing::Ready) == Standing::Ready;
+            (process.peer.clone(), process.outbox.clone(), was_ready)
+        };
+        self.host.reach(&peer.sender, &outbox);
+        let others: Vec<Peer> = {
+            let processes = self.processes.borrow();
+            processes.iter().filter(|other| other.standing == Standing::Ready).map(|other| other.peer.clone()).collect()
+        };
+        outbox.put(Kind::Control, &Control::Peers(others));
+        self.tell_all(&Control::Peers(vec![peer.clone()]), Some(id));
+        if self.phase.get() == Phase::Running {
+            outbox.put(Kind::Control, &Control::Begin { zero: self.zero.get(), end: self.end });
+        }
+        if !was_ready {
+            tracing::info!("process {id} at {} is ready, with {}", peer.address, some(&self.names(&peer.sender)));
+        }
+        self.changed.notify_one();
+    }
+
+    /// A connection has ended.
+    fn lost(&self, id: ProcessId, connection: u32, error: &LinkError) {
+        let mut processes = self.processes.borrow_mut();
+        let process = &mut processes[id as usize];
+        if process.connections != connection || process.standing == Standing::Replaced {
+            return;
+        }
+        process.outbox.set_unreachable(true);
+        process.outbox.clear();
+        process.standing = Standing::Lost;
+        let (had_handed_in, sender) = (process.report.is_some(), process.peer.sender.clone());
+        drop(processes);
+        if !had_handed_in {
+            tracing::warn!("process {id}, with {}, {error}", some(&self.names(&sender)));
+        }
+        if self.phase.get() == Phase::Waiting {
+            self.replace(id);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Nobody comes back for these seats.
+    fn replace(&self, id: ProcessId) {
+        self.processes.borrow_mut()[id as usize].standing = Standing::Replaced;
+        self.seats.borrow_mut().vacate(id, self.phase.get() != Phase::Waiting);
+    }
+
+    /// Processes whose connection broke, and of which this is true.
+    fn lost_ones(&self, which: impl Fn(&Process) -> bool) -> Vec<ProcessId> {
+        let processes = self.processes.borrow();
+        let lost = processes.iter().enumerate().filter(|(_, p)| p.standing == Standing::Lost && which(p));
+        lost.map(|(id, _)| id as ProcessId).collect()
+    }
+
+    fn hear(&self, id: ProcessId, outbox: &Outbox, control: Control) -> Result<(), LinkError> {
+        match control {
+            Control::Ping(sent) => {
+                outbox.put(Kind::Control, &Control::Pong { sent, count: self.host.shell.clock.shared() });
+            }
+            Control::Ready { .. } => self.ready(id),
+            Control::Findings { actor, bytes } if self.seats.borrow().holder(actor) == Some(id) => {
+                self.findings.borrow_mut().insert(actor, bytes.0);
+                self.note_handed_in();
+            }
+            Control::Trace(part) if self.is_traced => {
+                self.keep_trace(id, &part.0);
+                self.note_handed_in();
+            }
+            Control::Done(report) => {
+                self.processes.borrow_mut()[id as usize].report = Some(*report);
+                self.note_handed_in();
+                self.changed.notify_one();
+            }
+            other => return Err(LinkError::Misbehaved(format!("said {other:?}, which is not for it to say"))),
+        }
+        Ok(())
+    }
+
+    fn note_handed_in(&self) {
+        self.handed_in.set(self.host.shell.clock.own());
+    }
+
+    fn keep_trace(&self, id: ProcessId, part: &[u8]) {
+        if let Err(error) = (self.traces.borrow_mut())(id, part) {
+            let mut errors = self.trace_errors.borrow_mut();
+            if errors.is_empty() {
+                errors.push(error.to_string());
+            }
+        }
+    }
+
+    /// The run is over: all hand in what they have.
+    async fn collect(&self, watch: &mut impl FnMut(&Snapshot) -> bool, ticks: &mut tokio::time::Interval) {
+        let at = self.end.min(self.host.now() + meshsim_actor::Span::from_nanos(TAIL.as_nanos() as u64));
+        self.host.end_at(at);
+        self.tell_all(&Control::End { at }, None);
+        let mut report = gathered(&self.host, |actor, bytes| {
+            self.findings.borrow_mut().insert(actor, bytes);
+            std::future::ready(())
+        })
+        .await;
+        report.trace_error = hand_in_tape(&self.host, |part| {
+            self.keep_trace(HUB, &part);
+            std::future::ready(Ok(()))
+        })
+        .await;
+        self.processes.borrow_mut()[HUB as usize].report = Some(report);
+        self.note_handed_in();
+        let owes = |process: &Process| process.standing == Standing::Ready && process.report.is_none();
+        while self.processes.borrow().iter().any(owes) {
+            tokio::select! {
+                () = self.changed.notified() => {}
+                _ = ticks.tick() => drop(watch(&self.snapshot())),
+            }
+            let silent = self.host.shell.clock.own() - self.handed_in.get();
+            if silent > COLLECT.as_nanos() as u64 {
+                tracing::warn!("some processes did not hand in what they have, and are not waited for any longer");
+                break;
+            }
+        }
+        self.tell_all(&Control::Leave, None);
+        let outboxes: Vec<Rc<Outbox>> = self.processes.borrow().iter().map(|p| p.outbox.clone()).collect();
+        // Those who do not hear it go when the connection ends.
+        let told = async {
+            for outbox in &outboxes {
+                outbox.room(0).await;
+            }
+            tokio::time::sleep(TAIL).await;
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
+    }
+
+    fn performance(&self, cut_short: bool) -> Performance {
+        let mut findings = self.findings.take();
+        let seats = self.seats.borrow();
+        let count = self.host.cast.seats.len();
+        let findings: Vec<Option<Vec<u8>>> =
+            (0..count).map(|actor| findings.remove(&ActorId(actor as u32))).collect();
+        let is_lost = |actor: &usize| findings[*actor].is_none() && seats.holder(ActorId(*actor as u32)).is_some();
+        let lost = (0..count).filter(is_lost).map(|actor| seats.name(ActorId(actor as u32)).to_owned()).collect();
+        let processes: Vec<ProcessReport> =
+            self.processes.borrow_mut().iter_mut().filter_map(|process| process.report.take()).collect();
+        let mut counts = Counts::default();
+        processes.iter().for_each(|process| counts.merge(&process.counts));
+        let mut trace_errors = self.trace_errors.take();
+        trace_errors.extend(processes.iter().filter_map(|process| process.trace_error.clone()));
+        let ended = self.host.shell.end();
+        Performance { ended, cut_short, findings, processes, counts, lost, trace_errors }
+    }
+
+    /// Where others reach a process that comes from here.
+    fn address(join: &Join, from: SocketAddr) -> String {
+        match join.address.strip_prefix(':').and_then(|port| port.parse().ok()) {
+            Some(port) => SocketAddr::new(from.ip(), port).to_string(),
+            None => join.address.clone(),
+        }
+    }
+}
+
+impl<A: Live> Joinable for Stage<A> {
+    fn admit(&self, join: &Join, from: SocketAddr) -> Result<Joined, Refusal> {
+        if self.phase.get() == Phase::Ending {
+            return Err(refusal("the run is over", false));
+        }
+        let address = Self::address(join, from);
+        let is_reachable = address.parse::<SocketAddr>().is_ok() || address.to_socket_addrs().is_ok();
+        if !is_reachable {
+            return Err(refusal(format!("nobody can be reached at {address:?}: give host:port"), false));
+        }
+        let (run, charter_bytes) = (self.run, self.charter.len() as u64);
+        let (is_busy, is_traced) = (self.is_busy, self.is_traced);
+        let mut processes = self.processes.borrow_mut();
+        // The same life again: its connection broke, whether or not that was noticed here.
+        let same = processes.iter_mut().enumerate().skip(1).find(|(_, known)| known.join.life == join.life);
+        if let Some((id, known)) = same.filter(|(_, known)| matches!(known.standing, Standing::Ready | Standing::Lost)) {
+            known.outbox.set_unreachable(true);
+            known.outbox = Rc::default();
+            known.connections += 1;
+            known.peer.address = address;
+            let actors = known.peer.sender.actors.clone();
+            let process = id as ProcessId;
+            return Ok(Joined { run, process, actors, resumed: true, is_busy, is_traced, charter_bytes });
+        }
+        let process = processes.len() as ProcessId;
+        if processes.len() >= PROCESSES_MAX {
+            return Err(refusal("too many processes have joined this run", false));
+        }
+        drop(processes);
+        // Who comes from the machine of one that is lost, or asks for its seats by name, takes its place.
+        let wants = |lost: &Process| {
+            lost.join.host == join.host && lost.join.names == join.names
+                || self.names(&lost.peer.sender).iter().any(|name| join.names.contains(name))
+        };
+        self.lost_ones(wants).into_iter().for_each(|lost| self.replace(lost));
+        let assigned = self.seats.borrow_mut().assign(join, process);
+        let actors = match assigned {
+            Err(refused) if refused.passing => {
+                self.lost_ones(|_| true).into_iter().for_each(|lost| self.replace(lost));
+                self.seats.borrow_mut().assign(join, process)?
+            }
+            other => other?,
+        };
+        let sender = Sender { process, life: join.life, actors: actors.clone() };
+        self.processes.borrow_mut().push(Process {
+            join: join.clone(),
+            peer: Peer { sender, address },
+            outbox: Rc::default(),
+            standing: Standing::Joining,
+            connections: 1,
+            report: None,
+        });
+        Ok(Joined { run, process, actors, resumed: false, is_busy, is_traced, charter_bytes })
+    }
+
+    fn attend(self: Rc<Self>, joined: Joined, mut link: Link) -> Pin<Box<dyn Future<Output = LinkError>>> {
+        Box::pin(async move {
+            let id = joined.process;
+            let (outbox, connection) = {
+                let processes = self.processes.borrow();
+                let process = &processes[id as usize];
+                (process.outbox.clone(), process.connections)
+            };
+            let feed = async {
+                if !joined.resumed {
+                    for part in self.charter.chunks(PART_BYTES) {
+                        outbox.room(PART_BYTES).await;
+                        outbox.put(Kind::Control, &Control::Charter(Blob(part.to_vec())));
+                    }
+                }
+                std::future::pending().await
+            };
+            let hear = |control| self.hear(id, &outbox, control);
+            let error = tokio::select! {
+                error = self.host.shell.read(&mut link.reader, &mut link.splitter, id, hear) => error,
+                error = outbox.write_to(&mut link.writer) => LinkError::Broken(error),
+                error = feed => error,
+            };
+            self.lost(id, connection, &error);
+            error
+        })
+    }
+
+    fn well(&self) -> String {
+        match self.phase.get() {
+            Phase::Waiting => format!("waits for {}", some(&self.missing())),
+            Phase::Running => "the run goes on".into(),
+            Phase::Ending => "the run is over".into(),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A connection between two processes that know each other.
+
+use std::io;
+use std::time::Duration;
+
+use meshsim_wire::{
+    Challenge, FrameError, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Splitter, Welcome, preface, put,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::control::{Answer, Control, Wish};
+use crate::stream::{Reader, Tls, Writer};
+
+/// How long a handshake may take: whoever connects and says nothing, or says it slowly, is gone after that.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How often each side of a connection says that it is there.
+pub(crate) const PING: Duration = Duration::from_secs(1);
+/// Nothing heard for so long: the other side is gone, whatever TCP thinks.
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a process needs to be let in.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// What its processes know.
+    pub secret: Secret,
+    /// What they talk through.
+    pub tls: Option<Tls>,
+}
+
+/// Why a connection is of no use, said of the other side: "it ...".
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("cannot be reached: {0}")]
+    Unreachable(io::Error),
+    #[error("broke off: {0}")]
+    Broken(io::Error),
+    #[error("ended the connection")]
+    Ended,
+    #[error("failed the TLS handshake: {0}")]
+    Tls(io::Error),
+    #[error("said nothing for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("belongs to cluster {theirs:?}, and this is {ours:?}")]
+    OtherCluster { theirs: String, ours: String },
+    #[error("does not know the cluster's secret")]
+    WrongSecret,
+    #[error("was refused: {0}")]
+    Turned(String),
+    #[error("refused: {}", .0.why)]
+    Refused(Refusal),
+    #[error("{0}")]
+    Misbehaved(String),
+}
+
+impl LinkError {
+    /// True if trying again may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            LinkError::Refused(refusal) => refusal.passing,
+            LinkError::Unreachable(_) | LinkError::Broken(_) | LinkError::Ended | LinkError::Silent(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The bytes of a connection, and what of them was not taken yet.
+pub(crate) struct Link {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) splitter: Splitter,
+}
+
+impl Link {
+    pub(crate) fn new((reader, writer): (Reader, Writer)) -> Self {
+        Link { reader, writer, splitter: Splitter::new() }
+    }
+
+    async fn more(&mut self) -> Result<(), LinkError> {
+        match self.reader.read_buf(self.splitter.room()).await {
+            Ok(0) => Err(LinkError::Ended),
+            Ok(_) => Ok(()),
+            Err(error) => Err(LinkError::Broken(error)),
+        }
+    }
+
+    async fn read_preface(&mut self) -> Result<(), LinkError> {
+        while !self.splitter.preface()? {
+            self.more().await?;
+        }
+        Ok(())
+    }
+
+    /// The next frame, which must be of this kind; and its body as it came.
+    async fn read<V: DeserializeOwned>(&mut self, kind: Kind) -> Result<(V, Vec<u8>), LinkError> {
+        loop {
+            if let Some(frame) = self.splitter.next_frame()? {
+                if frame.kind == Kind::Refusal && kind != Kind::Refusal {
+                    return Err(LinkError::Refused(frame.value()?));
+                }
+                return Ok((frame.expect(kind)?, frame.bytes().to_vec()));
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Says something, before there is an outbox.
+    pub(crate) async fn say(&mut self, control: &Control) -> Result<(), LinkError> {
+        let mut out = Vec::new();
+        framed(&mut out, Kind::Control, control)?;
+        self.write(&out).await
+    }
+
+    /// Hears something, before there is somebody to read.
+    pub(crate) async fn hear(&mut self) -> Result<Control, LinkError> {
+        let hearing = self.read(Kind::Control);
+        timeout(SILENCE, hearing).await.map_or(Err(LinkError::Silent(SILENCE)), |heard| heard.map(|(control, _)| control))
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+        let written = async {
+            self.writer.write_all(bytes).await?;
+            self.writer.flush().await
+        };
+        written.await.map_err(LinkError::Broken)
+    }
+
+    /// Introduces this process to one that it has dialled.
+    pub(crate) async fn introduce(&mut self, credentials: &Credentials, wish: Wish) -> Result<Answer, LinkError> {
+        let hello = Hello { cluster: credentials.cluster.clone(), wish, nonce: Nonce::fresh() };
+        let handshake = async {
+            let mut out = preface().to_vec();
+            let hello = framed(&mut out, Kind::Hello, &hello)?;
+            self.write(&out).await?;
+            self.read_preface().await?;
+            let (_, challenge): (Challenge, _) = self.read(Kind::Challenge).await?;
+            out.clear();
+            framed(&mut out, Kind::Proof, &credentials.secret.prove(Side::Dialler, &hello, &challenge))?;
+            self.write(&out).await?;
+            let (welcome, _): (Welcome<Answer>, _) = self.read(Kind::Welcome).await?;
+            if !credentials.secret.verify(&welcome.proof, Side::Acceptor, &hello, &challenge) {
+                return Err(LinkError::WrongSecret);
+            }
+            self.splitter.trust();
+            Ok(welcome.answer)
+        };
+        timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Silent(HANDSHAKE)))
+    }
+
+    /// Finds out who has connected. What comes of its wish, [`welcome`](Self::welcome) or [`turn`](Self::turn) says.
+    pub(crate) async fn meet(&mut self, credentials: &Credentials) -> Result<(Wish, Proof), LinkError> {
+        let handshake = async {
+            if let Err(error) = self.read_preface().await {
+                // So that the other side can say the same of us. Who speaks something else altogether gets nothing.
+                if matches!(error, LinkError::Frame(FrameError::Version(_))) {
+                    let _ = self.write(&preface()).await;
+                }
+                return Err(error);
+            }
+            let (hello, hello_bytes): (Hello<Wish>, _) = self.read(Kind::Hello).await?;
+            if hello.cluster != credentials.cluster {
+                let error = LinkError::OtherCluster { theirs: hello.cluster, ours: credentials.cluster.clone() };
+                return Err(self.turned(error, "this is another cluster").await);
+            }
+            let mut out = preface().to_vec();
+            let challenge = framed(&mut out, Kind::Challenge, &Challenge { nonce: Nonce::fresh() })?;
+            self.write(&out).await?;
+            let (proof, _): (Proof, _) = self.read(Kind::Proof).await?;
+            if !credentials.secret.verify(&proof, Side::Dialler, &hello_bytes, &challenge) {
+                out.clear();
+                return Err(self.turn_with(LinkError::WrongSecret, refusal("wrong secret", false)).await);
+            }
+            Ok((hello.wish, credentials.secret.prove(Side::Acceptor, &hello_bytes, &challenge)))
+        };
+        timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Silent(HANDSHAKE)))
+    }
+
+    /// Lets the other side in.
+    pub(crate) async fn welcome(&mut self, proof: Proof, answer: Answer) -> Result<(), LinkError> {
+        let mut out = Vec::new();
+        framed(&mut out, Kind::Welcome, &Welcome { proof, answer })?;
+        self.splitter.trust();
+        timeout(HANDSHAKE, self.write(&out)).await.unwrap_or(Err(LinkError::Silent(HANDSHAKE)))
+    }
+
+    /// Does not let it in, and says why.
+    pub(crate) async fn turn(&mut self, refusal: Refusal) -> LinkError {
+        let error = LinkError::Turned(refusal.why.clone());
+        self.turn_with(error, refusal).await
+    }
+
+    /// Before the other side has had our preface.
+    async fn turned(&mut self, error: LinkError, why: &str) -> LinkError {
+        let mut out = preface().to_vec();
+        let _ = put(&mut out, Kind::Refusal, &refusal(why, false));
+        let _ = self.write(&out).await;
+        error
+    }
+
+    async fn turn_with(&mut self, error: LinkError, refusal: Refusal) -> LinkError {
+        let mut out = Vec::new();
+        let _ = put(&mut out, Kind::Refusal, &refusal);
+        // Whether it hears it is its own affair, and must not hold us up.
+        let _ = timeout(HANDSHAKE, self.write(&out)).await;
+        error
+    }
+}
+
+pub(crate) fn refusal(why: impl Into<String>, passing: bool) -> Refusal {
+    Refusal { why: why.into(), passing }
+}
+
+/// Appends a frame; gives back its body.
+fn framed<V: Serialize>(out: &mut Vec<u8>, kind: Kind, value: &V) -> Result<Vec<u8>, LinkError> {
+    let start = out.len();
+    put(out, kind, value).map_err(|error| LinkError::Frame(FrameError::Body(kind, error)))?;
+    // Length and kind stand before it.
+    Ok(out[start + 5..].to_vec())
+}

@@ -1,0 +1,416 @@
+//! A process that joins a cluster and hosts some of its actors.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use meshsim_actor::Rng;
+use meshsim_wire::Kind;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::sleep;
+
+use crate::cast::{Cast, Live};
+use crate::clock::{Alignment, Clock};
+use crate::control::{Answer, Blob, Control, HUB, Joined, PART_BYTES, ProcessReport, Wish};
+use crate::dial::{backoff, connect, ping};
+use crate::host::{Host, HostOptions};
+use crate::link::{Credentials, Link, LinkError};
+use crate::outbox::Outbox;
+use crate::seats::Join;
+use crate::usage;
+use crate::worker::Work;
+
+/// Round trips from which the clocks are aligned.
+const TRIPS: u32 = 32;
+/// Longest charter that is taken: more than any experiment with its files.
+const CHARTER_BYTES_MAX: u64 = 768 << 20;
+
+/// How a process joins.
+#[derive(Debug)]
+pub struct MemberOptions {
+    /// Where the hub is: `host:port`.
+    pub hub: String,
+    /// How this process proves to others who it is, and they to it.
+    pub credentials: Credentials,
+    /// What it wants to host. `life`, `host` and `pid` are filled in here.
+    pub join: Join,
+    /// Where others bring it messages.
+    pub listener: TcpListener,
+    /// How long the hub may be out of reach: at first, and later.
+    pub patience: Duration,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The run is over, and all was handed in.
+    Over,
+}
+
+/// Why it ended otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// It was not let in.
+    #[error("the coordinator at {0} {1}")]
+    Refused(String, String),
+    /// The hub cannot be reached, or no longer.
+    #[error("the coordinator at {0} {1}; it was tried for {2} s")]
+    Lost(String, String, u64),
+    /// The hub was started again: this process's actors belong to a run that is gone.
+    #[error("the coordinator at {0} has begun another run: start this process again to join it")]
+    OtherRun(String),
+    /// What is performed cannot be read.
+    #[error("what the coordinator sent cannot be run: {0}")]
+    Charter(String),
+    /// The operating system gives something not.
+    #[error("cannot host: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Asks a process that listens at `address` whether it is well; its answer in one line.
+///
+/// # Errors
+/// Why not, said of it: "it ...".
+pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, String> {
+    let asked = async {
+        let (mut link, _) = connect(address, credentials).await?;
+        match link.introduce(credentials, Wish::Probe).await? {
+            Answer::Well(line) => Ok(line),
+            other => Err(LinkError::Misbehaved(format!("answered {other:?} to a probe"))),
+        }
+    };
+    asked.await.map_err(|error: LinkError| error.to_string())
+}
+
+/// Joins a cluster, hosts what it is given, and hands in what was found when the run is over. `prepare` makes the cast of
+/// what the hub sends.
+///
+/// # Errors
+/// See [`MemberError`].
+pub async fn join<A: Live>(
+    options: MemberOptions,
+    prepare: impl Fn(&[u8]) -> Result<Cast<A>, String>,
+) -> Result<Left, MemberError> {
+    let MemberOptions { hub, credentials, join, listener, patience } = options;
+    let life = life();
+    let port = listener.local_addr()?.port();
+    let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
+    let join = Join { life, host: usage::host_name(), pid: std::process::id(), address, ..join };
+    let mut member = Member { hub, credentials, join, listener: Some(listener), clock: Some(Clock::start()), on_stage: None };
+    let mut rng = Rng::keyed(life, 0, 2);
+    let (mut failures, mut waited) = (0, Duration::ZERO);
+    loop {
+        let error = match member.attend(&prepare).await {
+            Ok(End::Over) => return Ok(Left::Over),
+            Ok(End::Broken(error)) => {
+                (failures, waited) = (0, Duration::ZERO);
+                tracing::warn!("the coordinator at {} {error}; trying again", member.hub);
+                error
+            }
+            Err(Trouble::Link(error)) => error,
+            Err(Trouble::Member(error)) => return Err(error),
+        };
+        if !error.is_passing() {
+            return Err(MemberError::Refused(member.hub, error.to_string()));
+        }
+        if waited >= patience {
+            return Err(MemberError::Lost(member.hub, error.to_string(), patience.as_secs()));
+        }
+        failures += 1;
+        match failures {
+            1 => tracing::debug!("the coordinator at {} {error}", member.hub),
+            2 => tracing::info!("the coordinator at {} {error}; waiting for it", member.hub),
+            _ => {}
+        }
+        let wait = backoff(failures, &mut rng);
+        waited += wait;
+        sleep(wait).await;
+    }
+}
+
+/// A number that no other start of any process draws.
+pub(crate) fn life() -> u64 {
+    meshsim_wire::fresh_number()
+}
+
+struct Member<A: Live> {
+    hub: String,
+    credentials: Credentials,
+    join: Join,
+    /// Until it serves.
+    listener: Option<TcpListener>,
+    clock: Option<Clock>,
+    on_stage: Option<Rc<OnStage<A>>>,
+}
+
+/// What a member is in, once it is.
+struct OnStage<A: Live> {
+    host: Rc<Host<A>>,
+    run: u64,
+    /// How the clock was aligned, and how it looks since.
+    aligned: Alignment,
+    since: RefCell<Alignment>,
+    handed_in: Cell<bool>,
+}
+
+enum End {
+    Over,
+    Broken(LinkError),
+}
+
+enum Trouble {
+    Link(LinkError),
+    Member(MemberError),
+}
+
+impl From<LinkError> for Trouble {
+    fn from(error: LinkError) -> Self {
+        Trouble::Link(error)
+    }
+}
+
+impl<A: Live> Member<A> {
+    /// One connection to the hub, from its beginning to its end.
+    async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>) -> Result<End, Trouble> {
+        let (mut link, _) = connect(&self.hub, &self.credentials).await?;
+        let joined = match link.introduce(&self.credentials, Wish::Join(self.join.clone())).await? {
+            Answer::Joined(joined) => joined,
+            other => return Err(LinkError::Misbehaved(format!("answered {other:?} to who wants to join")).into()),
+        };
+        let stage = match &self.on_stage {
+            Some(stage) if joined.resumed && stage.run == joined.run => stage.clone(),
+            Some(_) => return Err(Trouble::Member(MemberError::OtherRun(self.hub.clone()))),
+            None => {
+                let stage = Rc::new(self.enter(&joined, &mut link, prepare).await?);
+                self.on_stage = Some(stage.clone());
+                stage
+            }
+        };
+        let (host, outbox) = (&stage.host, Rc::new(Outbox::default()));
+        outbox.put(Kind::Control, &Control::Ready { error_ns: stage.aligned.error_ns() });
+        let (say, heard) = unbounded_channel();
+        let hear = |control| {
+            match control {
+                Control::Pong { sent, count } => {
+                    stage.since.borrow_mut().take(sent, count, host.shell.clock.own());
+                }
+                other => drop(say.send(other)),
+            }
+            Ok(())
+        };
+        Ok(tokio::select! {
+            // What was heard is acted on, and what is to be written is, before the end of the connection is noticed.
+            biased;
+            () = stage.conduct(heard, &outbox) => End::Over,
+            error = outbox.write_to(&mut link.writer) => stage.ended(LinkError::Broken(error)),
+            error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
+            error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => stage.ended(error),
+        })
+    }
+
+    /// Takes what is performed in, aligns the clock, and puts its actors on the stage.
+    async fn enter(
+        &mut self,
+        joined: &Joined,
+        link: &mut Link,
+        prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>,
+    ) -> Result<OnStage<A>, Trouble> {
+        let io = |error| Trouble::Member(MemberError::Io(error));
+        let charter = hear_charter(link, joined.charter_bytes).await?;
+        let cast = prepare(&charter).map_err(|why| Trouble::Member(MemberError::Charter(why)))?;
+        if joined.actors.iter().any(|seated| seated.actor.index() >= cast.seats.len()) {
+            return Err(LinkError::Misbehaved("gave an actor that is not in the run".into()).into());
+        }
+        let Some(clock) = self.clock.take() else { return Err(LinkError::Ended.into()) };
+        let aligned = align(link, &clock).await;
+        let aligned = match aligned {
+            Ok(aligned) => aligned,
+            Err(error) => {
+                // For the next connection.
+                self.clock = Some(clock);
+                return Err(error.into());
+            }
+        };
+        clock.set_offset(aligned.offset());
+        let options = HostOptions {
+            credentials: self.credentials.clone(),
+            process: joined.process,
+            life: self.join.life,
+            work: if joined.is_busy { Work::Busy } else { Work::Sleep },
+            is_traced: joined.is_traced,
+        };
+        let host = Host::start_at(options, Rc::new(cast), clock).map_err(io)?;
+        let mut names = Vec::new();
+        for seated in &joined.actors {
+            host.host(seated.actor, seated.incarnation);
+            names.push(host.cast.seats[seated.actor.index()].name.clone());
+        }
+        if let Some(listener) = self.listener.take() {
+            host.serve(listener);
+        }
+        tracing::info!(
+            clock_error_us = aligned.error_ns() / 1000,
+            "joined {} as process {}, and hosts {}",
+            self.hub,
+            joined.process,
+            names.join(", ")
+        );
+        let since = RefCell::default();
+        Ok(OnStage { host, run: joined.run, aligned, since, handed_in: Cell::new(false) })
+    }
+}
+
+async fn hear_charter(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError> {
+    if bytes > CHARTER_BYTES_MAX {
+        return Err(LinkError::Misbehaved(format!("announced an experiment of {bytes} bytes")));
+    }
+    let mut charter = Vec::new();
+    while (charter.len() as u64) < bytes {
+        match link.hear().await? {
+            Control::Charter(part) => charter.extend_from_slice(&part.0),
+            other => return Err(LinkError::Misbehaved(format!("said {other:?} instead of the experiment"))),
+        }
+    }
+    Ok(charter)
+}
+
+async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
+    let mut alignment = Alignment::default();
+    while alignment.taken() < TRIPS {
+        link.say(&Control::Ping(clock.own())).await?;
+        match link.hear().await? {
+            Control::Pong { sent, count } => alignment.take(sent, count, clock.own()),
+            other => return Err(LinkError::Misbehaved(format!("said {other:?} instead of the time"))),
+        }
+    }
+    Ok(alignment)
+}
+
+impl<A: Live> OnStage<A> {
+    /// Does what the hub says, until it says that this process may go.
+    async fn conduct(&self, mut heard: UnboundedReceiver<Control>, outbox: &Rc<Outbox>) {
+        let host = &self.host;
+        while let Some(control) = heard.recv().await {
+            match control {
+                Control::Peers(peers) => {
+                    let me = host.me().process;
+                    for peer in peers.into_iter().filter(|peer| peer.sender.process != me) {
+                        match peer.sender.process {
+                            HUB => host.reach(&peer.sender, outbox),
+                            _ => host.learn(peer),
+                        }
+                    }
+                }
+                Control::Begin { zero, end } => {
+                    if !host.shell.clock.has_begun() {
+                        host.begin_at(zero, end);
+                    }
+                }
+                Control::Fault(fault) => {
+                    if let Err(error) = host.add_fault(*fault) {
+                        tracing::warn!("a fault that cannot be: {error}");
+                    }
+                }
+                Control::End { at } => {
+                    host.end_at(at);
+                    self.hand_in(outbox).await;
+                }
+                Control::Leave => return,
+                other => tracing::warn!("the coordinator said {other:?}, which makes no sense here"),
+            }
+        }
+        // The connection has ended; whoever waits for this is told so.
+        std::future::pending().await
+    }
+
+    /// Hands in what was found, what was written down, and how this process was.
+    async fn hand_in(&self, outbox: &Outbox) {
+        let host = &self.host;
+        let mut report = gathered(host, |actor, bytes| {
+            let bytes = Blob(bytes);
+            async move {
+                outbox.room(PART_BYTES).await;
+                outbox.put(Kind::Control, &Control::Findings { actor, bytes });
+            }
+        })
+        .await;
+        report.trace_error = hand_in_tape(host, |part| async {
+            outbox.room(4 * PART_BYTES).await;
+            outbox.put(Kind::Control, &Control::Trace(Blob(part)));
+            Ok(())
+        })
+        .await;
+        report.clock_error_ns = self.clock_error_ns();
+        outbox.put(Kind::Control, &Control::Done(Box::new(report)));
+        self.handed_in.set(true);
+    }
+
+    /// How well this clock agreed with the hub's: at the beginning, and as far as it was seen to run away since.
+    fn clock_error_ns(&self) -> u64 {
+        let since = self.since.borrow();
+        let apart = since.offset().abs_diff(self.aligned.offset());
+        let ran_away = if since.taken() == 0 { 0 } else { apart.saturating_sub(since.error_ns()) };
+        self.aligned.error_ns().max(ran_away)
+    }
+
+    /// A hub that goes when all was handed in has not to say so.
+    fn ended(&self, error: LinkError) -> End {
+        if self.handed_in.get() { End::Over } else { End::Broken(error) }
+    }
+}
+
+/// Waits until the run is over, and asks each actor that is hosted here what it has found. Says how the process was, but
+/// for its clock and its trace.
+pub(crate) async fn gathered<A, F>(host: &Rc<Host<A>>, mut hand_in: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F) -> ProcessReport
+where
+    A: Live,
+    F: Future<Output = ()>,
+{
+    while host.now() <= host.shell.end() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let end = host.shell.end();
+    let mut names = Vec::new();
+    for actor in host.actors() {
+        names.push(host.cast.seats[actor.index()].name.clone());
+        let findings = host.cast.findings.clone();
+        if let Some(bytes) = host.look(actor, move |cell| findings(cell.actor(), end)).await {
+            hand_in(actor, bytes).await;
+        }
+    }
+    ProcessReport {
+        actors: names,
+        host: usage::host_name(),
+        pid: std::process::id(),
+        clock_error_ns: 0,
+        memory_peak_bytes: usage::memory_peak_bytes(),
+        processor_ns: usage::processor_ns(),
+        counts: host.counts(),
+        slept_instead: host.slept_instead(),
+        trace_error: None,
+    }
+}
+
+/// Ends the record of this process and hands it over in parts; what went wrong, if something did.
+pub(crate) async fn hand_in_tape<A, F>(host: &Rc<Host<A>>, mut hand_in: impl FnMut(Vec<u8>) -> F) -> Option<String>
+where
+    A: Live,
+    F: Future<Output = io::Result<()>>,
+{
+    let tape = host.take_tape()?;
+    let handing = async {
+        let mut tape = tape.finish()?;
+        loop {
+            let mut part = Vec::with_capacity(PART_BYTES);
+            io::Read::read_to_end(&mut io::Read::take(&mut tape, PART_BYTES as u64), &mut part)?;
+            if part.is_empty() {
+                return Ok(());
+            }
+            hand_in(part).await?;
+        }
+    };
+    handing.await.err().map(|error: io::Error| error.to_string())
+}

@@ -1,0 +1,140 @@
+//! What is to be written to one other process.
+
+use std::cell::RefCell;
+use std::io;
+
+use meshsim_actor::{Cause, Envelope, Time};
+use meshsim_wire::Kind;
+use serde::Serialize;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+
+/// Most bytes that wait for one process; a message beyond is lost, and the trace says so.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+
+/// A buffer of frames and who writes it. Frames are encoded where they wait, so a write takes all that has come since
+/// the last one.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    state: RefCell<State>,
+    /// Something was put in.
+    filled: Notify,
+    /// It was taken out for writing.
+    emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buffer: Vec<u8>,
+    /// Messages in the buffer.
+    messages: u64,
+    /// The other process has been out of reach for too long: messages to it are lost at once.
+    unreachable: bool,
+}
+
+impl Outbox {
+    /// Puts a message in.
+    ///
+    /// # Errors
+    /// Why it is lost.
+    #[inline]
+    pub(crate) fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), Cause> {
+        let mut state = self.state.borrow_mut();
+        if state.unreachable {
+            return Err(Cause::Down);
+        }
+        if state.buffer.len() >= OUTBOX_BYTES_MAX {
+            return Err(Cause::Full);
+        }
+        if let Err(error) = meshsim_wire::put_envelope(&mut state.buffer, due, envelope) {
+            tracing::warn!(from = %envelope.from, to = %envelope.to, %error, "a message cannot be sent");
+            return Err(Cause::Full);
+        }
+        state.messages += 1;
+        let was_empty = state.messages == 1;
+        drop(state);
+        if was_empty {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Puts in what the processes say to each other: little, and never lost while the connection stands.
+    pub(crate) fn put<V: Serialize>(&self, kind: Kind, value: &V) {
+        let mut state = self.state.borrow_mut();
+        if let Err(error) = meshsim_wire::put(&mut state.buffer, kind, value) {
+            tracing::error!(%error, "cannot be said to another process");
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Waits until no more than this many bytes wait.
+    pub(crate) async fn room(&self, bytes: usize) {
+        while self.state.borrow().buffer.len() > bytes {
+            self.emptied.notified().await;
+        }
+    }
+
+    /// Waits until there is something to write.
+    pub(crate) async fn wanted(&self) {
+        while self.state.borrow().buffer.is_empty() {
+            self.filled.notified().await;
+        }
+    }
+
+    /// Drops all that waits; says how many messages that were.
+    pub(crate) fn clear(&self) -> u64 {
+        let mut state = self.state.borrow_mut();
+        state.buffer.clear();
+        self.emptied.notify_one();
+        std::mem::take(&mut state.messages)
+    }
+
+    pub(crate) fn set_unreachable(&self, unreachable: bool) {
+        self.state.borrow_mut().unreachable = unreachable;
+    }
+
+    /// Writes what is put in until the connection breaks. What was handed to it by then may or may not have arrived.
+    pub(crate) async fn write_to(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
+        let mut block = Vec::new();
+        loop {
+            self.wanted().await;
+            {
+                let mut state = self.state.borrow_mut();
+                std::mem::swap(&mut state.buffer, &mut block);
+                state.messages = 0;
+            }
+            self.emptied.notify_one();
+            let written = async {
+                writer.write_all(&block).await?;
+                writer.flush().await
+            };
+            if let Err(error) = written.await {
+                return error;
+            }
+            block.clear();
+            // A burst must not keep its memory for ever.
+            block.shrink_to(OUTBOX_BYTES_MAX / 8);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_actor::ActorId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_the_bound_is_lost_as_to_a_full_queue_and_what_nobody_can_reach_as_to_a_machine_that_is_down() {
+        let outbox = Outbox::default();
+        let envelope = Envelope { from: ActorId(0), to: ActorId(1), seq: 0, msg: vec![0u8; 1 << 20] };
+        let put = || outbox.put_envelope(Time::ZERO, &envelope);
+        let taken = (0..20).take_while(|_| put().is_ok()).count();
+        assert_eq!((taken, put()), (8, Err(Cause::Full)));
+        assert_eq!(outbox.clear(), 8);
+        outbox.set_unreachable(true);
+        assert_eq!(put(), Err(Cause::Down));
+    }
+}

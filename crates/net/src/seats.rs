@@ -1,0 +1,214 @@
+//! Who hosts which actor.
+
+use meshsim_actor::ActorId;
+use meshsim_wire::Refusal;
+use serde::{Deserialize, Serialize};
+
+use crate::cast::Seat;
+use crate::control::{ProcessId, Seated};
+use crate::link::refusal;
+
+/// A process that wants actors to host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// What kind of actor.
+    pub role: String,
+    /// These, by name.
+    pub names: Vec<String>,
+    /// So many more, whichever are free. With no name and 0: all that are free, at least one.
+    pub count: u32,
+    /// The name of its machine. Whoever comes from the same machine again gets the same actors again.
+    pub host: String,
+    /// Its number there.
+    pub pid: u32,
+    /// Drawn at its start: tells a process that lost its connection from one that was started again.
+    pub life: u64,
+    /// Where others reach it: `host:port`. Without a host: where it connects from.
+    pub address: String,
+}
+
+/// The seats, and who sits on them.
+#[derive(Debug)]
+pub(crate) struct Seats(Vec<Place>);
+
+#[derive(Debug)]
+struct Place {
+    seat: Seat,
+    holder: Option<ProcessId>,
+    /// The machine of whoever sat here last.
+    host: Option<String>,
+    /// How many lives the actor has had, in processes that are gone.
+    lives: u32,
+}
+
+impl Seats {
+    pub(crate) fn new(seats: &[Seat]) -> Self {
+        let place = |seat: &Seat| Place { seat: seat.clone(), holder: None, host: None, lives: 0 };
+        Seats(seats.iter().map(place).collect())
+    }
+
+    pub(crate) fn name(&self, actor: ActorId) -> &str {
+        &self.0[actor.index()].seat.name
+    }
+
+    pub(crate) fn holder(&self, actor: ActorId) -> Option<ProcessId> {
+        self.0.get(actor.index())?.holder
+    }
+
+    /// Gives this process the seat, whatever it wants: for what the hub hosts itself.
+    pub(crate) fn take(&mut self, actor: ActorId, process: ProcessId) -> Seated {
+        let place = &mut self.0[actor.index()];
+        place.holder = Some(process);
+        Seated { actor, incarnation: place.lives }
+    }
+
+    /// Names of the seats that are needed and that nobody holds, of whom `is_ready` says that it is ready.
+    pub(crate) fn missing(&self, is_ready: impl Fn(ProcessId) -> bool) -> Vec<String> {
+        let is_missing = |place: &&Place| place.seat.needed && !place.holder.is_some_and(&is_ready);
+        self.0.iter().filter(is_missing).map(|place| place.seat.name.clone()).collect()
+    }
+
+    /// Finds seats for a process.
+    pub(crate) fn assign(&mut self, join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
+        let mut chosen = self.by_name(join)?;
+        let free = self.free(join, &chosen);
+        let wanted = match (join.names.is_empty(), join.count) {
+            (true, 0) => free.len().max(1),
+            (_, count) => count as usize,
+        };
+        if free.len() < wanted {
+            let role = &join.role;
+            let all = self.0.iter().filter(|place| place.seat.role == *role).count();
+            let taken = self.0.iter().filter(|place| place.seat.role == *role && place.holder.is_some()).count();
+            return Err(match all {
+                0 => refusal(format!("this run has no {role}"), false),
+                // One may be on its way out.
+                _ => refusal(format!("{wanted} free {role}s are wanted, and {taken} of {all} are taken"), true),
+            });
+        }
+        chosen.extend(free.into_iter().take(wanted));
+        chosen.sort();
+        let host = &join.host;
+        Ok(chosen
+            .into_iter()
+            .map(|index| {
+                self.0[index].host = Some(host.clone());
+                self.take(ActorId(index as u32), process)
+            })
+            .collect())
+    }
+
+    fn by_name(&self, join: &Join) -> Result<Vec<usize>, Refusal> {
+        let mut chosen = Vec::new();
+        for name in &join.names {
+            let found = self.0.iter().position(|place| place.seat.name == *name && place.seat.role == join.role);
+            let Some(index) = found else {
+                return Err(refusal(format!("this run has no {} called {name:?}", join.role), false));
+            };
+            if self.0[index].holder.is_some() || chosen.contains(&index) {
+                // Whoever has it may be gone, and not known to be yet.
+                return Err(refusal(format!("{name} is taken by another process"), true));
+            }
+            chosen.push(index);
+        }
+        Ok(chosen)
+    }
+
+    /// Free seats of the role, the fittest first: those that this machine had, then those that nobody had, then those
+    /// of machines that are gone.
+    fn free(&self, join: &Join, except: &[usize]) -> Vec<usize> {
+        let is_free = |(index, place): &(usize, &Place)| {
+            place.seat.role == join.role && place.holder.is_none() && !except.contains(index)
+        };
+        let mut free: Vec<usize> = self.0.iter().enumerate().filter(is_free).map(|(index, _)| index).collect();
+        free.sort_by_key(|index| match &self.0[*index].host {
+            Some(host) if *host == join.host => 0,
+            None if self.0[*index].seat.needed => 1,
+            None => 2,
+            Some(_) => 3,
+        });
+        free
+    }
+
+    /// A process is gone. What it hosted lost a life, if it had begun one.
+    pub(crate) fn vacate(&mut self, process: ProcessId, had_begun: bool) {
+        for place in self.0.iter_mut().filter(|place| place.holder == Some(process)) {
+            place.holder = None;
+            place.lives += u32::from(had_begun);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seats() -> Seats {
+        let seat = |name: &str, role, needed| Seat { name: name.into(), role, needed };
+        Seats::new(&[
+            seat("coordinator", "coordinator", true),
+            seat("node-0", "node", true),
+            seat("node-1", "node", true),
+            seat("spare", "node", false),
+            seat("users", "client", true),
+        ])
+    }
+
+    fn join(host: &str, names: &[&str], count: u32) -> Join {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Join { role: "node".into(), host: host.into(), names, count, ..Join::default() }
+    }
+
+    fn actors(seated: Result<Vec<Seated>, Refusal>) -> Vec<(u32, u32)> {
+        seated.unwrap().iter().map(|seated| (seated.actor.0, seated.incarnation)).collect()
+    }
+
+    #[test]
+    fn who_names_nobody_gets_the_lowest_free_seat_and_spares_come_last() {
+        let mut seats = seats();
+        assert_eq!(actors(seats.assign(&join("a", &[], 1), 1)), [(1, 0)]);
+        assert_eq!(actors(seats.assign(&join("b", &[], 1), 2)), [(2, 0)]);
+        assert_eq!(actors(seats.assign(&join("c", &[], 1), 3)), [(3, 0)]);
+        let refused = seats.assign(&join("d", &[], 1), 4).unwrap_err();
+        assert_eq!((refused.why.as_str(), refused.passing), ("1 free nodes are wanted, and 3 of 3 are taken", true));
+    }
+
+    #[test]
+    fn a_machine_that_comes_back_gets_what_it_had_in_its_next_life() {
+        let mut seats = seats();
+        seats.assign(&join("a", &[], 1), 1).unwrap();
+        seats.assign(&join("b", &[], 1), 2).unwrap();
+        seats.vacate(1, true);
+        seats.vacate(2, true);
+        assert_eq!(actors(seats.assign(&join("b", &[], 1), 3)), [(2, 1)]);
+        // A new machine takes what nobody had, before it takes what somebody may come back for.
+        assert_eq!(actors(seats.assign(&join("c", &[], 1), 4)), [(3, 0)]);
+        assert_eq!(actors(seats.assign(&join("d", &[], 1), 5)), [(1, 1)]);
+    }
+
+    #[test]
+    fn names_are_given_once_and_only_if_they_exist_in_the_role() {
+        let mut seats = seats();
+        assert_eq!(actors(seats.assign(&join("a", &["node-1"], 1), 1)), [(1, 0), (2, 0)]);
+        assert!(seats.assign(&join("b", &["node-1"], 0), 2).unwrap_err().passing);
+        for name in ["users", "node-9"] {
+            assert!(!seats.assign(&join("b", &[name], 0), 2).unwrap_err().passing);
+        }
+    }
+
+    #[test]
+    fn all_that_is_free_is_what_is_free_and_at_least_one() {
+        let mut seats = seats();
+        assert_eq!(actors(seats.assign(&join("a", &[], 0), 1)), [(1, 0), (2, 0), (3, 0)]);
+        assert!(seats.assign(&join("b", &[], 0), 2).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_needed_and_not_ready() {
+        let mut seats = seats();
+        seats.take(ActorId(0), 0);
+        seats.assign(&join("a", &["node-0"], 0), 1).unwrap();
+        seats.assign(&join("a", &["node-1"], 0), 2).unwrap();
+        assert_eq!(seats.missing(|process| process != 2), ["node-1", "users"]);
+    }
+}
