@@ -12,6 +12,7 @@ pub mod balance;
 pub mod call;
 pub mod client;
 pub mod coordinator;
+pub mod findings;
 pub mod measure;
 pub mod message;
 pub mod model;
@@ -21,6 +22,7 @@ pub mod policy;
 pub mod program;
 
 pub use actors::MeshActor;
+pub use findings::Findings;
 pub use message::{Msg, Tick};
 pub use model::Mesh;
 
