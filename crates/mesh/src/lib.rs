@@ -18,6 +18,7 @@ pub mod message;
 pub mod model;
 pub mod node;
 pub mod operation;
+pub mod path;
 pub mod policy;
 pub mod program;
 
