@@ -56,7 +56,8 @@ pub(crate) fn thousand(quick: bool) -> ExitCode {
     let counts = sim.counts();
     let traffic =
         Traffic { events: counts.events, sent: counts.sent, delivered: counts.delivered, ..Traffic::default() };
-    let measured = Measured::gather(&experiment, sim.now(), traffic, sim.actors());
+    let findings = sim.actors().map(|actor| Some(actor.findings(sim.now())));
+    let measured = Measured::gather(&experiment, sim.now(), traffic, findings);
     let summary = Summary::new(&experiment, &measured, false);
     let end = secs();
     let events = counts.events as f64;

@@ -8,6 +8,7 @@ mod logging;
 mod progress;
 mod screen;
 mod simulate;
+mod state;
 
 use std::process::ExitCode;
 

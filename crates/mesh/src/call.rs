@@ -14,6 +14,7 @@ use crate::balance::{self, Peer};
 use crate::measure::Failure;
 use crate::message::{Instance, Msg, Reply, Request, Tick, View};
 use crate::model::{CallPolicy, EndpointId, Mesh, ServiceId};
+use crate::path::{Hop, Path};
 use crate::policy;
 
 new_key_type! {
@@ -46,10 +47,12 @@ pub struct Callee {
     pub policy: CallPolicy,
     /// The end of all tries; [`Time::NEVER`] if there is none.
     pub deadline: Time,
+    /// The path that it takes is wanted.
+    pub traced: bool,
 }
 
 /// A call that has ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ended<Owner> {
     /// Whose it was.
     pub owner: Owner,
@@ -57,6 +60,8 @@ pub struct Ended<Owner> {
     pub failure: Option<Failure>,
     /// Tries beyond the first.
     pub retries: u32,
+    /// The path that it took, all tries, if that was wanted and it came to be sent.
+    pub path: Option<Box<Path>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,6 +74,8 @@ struct Outstanding<Owner> {
     timer: Option<Timer>,
     /// `None` during a backoff.
     sent: Option<Sent>,
+    /// The path of the tries that have ended.
+    path: Option<Box<Path>>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -108,10 +115,10 @@ impl<Owner: Copy> Caller<Owner> {
         cx: &mut MeshCx<'_>,
     ) -> Option<Ended<Owner>> {
         if self.calls.len() >= CALLS_MAX {
-            return Some(Ended { owner, failure: Some(Failure::Refused), retries: 0 });
+            return Some(Ended { owner, failure: Some(Failure::Refused), retries: 0, path: None });
         }
         self.route(callee.service, view).active += 1;
-        let key = self.calls.insert(Outstanding { callee, owner, attempt: 0, timer: None, sent: None });
+        let key = self.calls.insert(Outstanding { callee, owner, attempt: 0, timer: None, sent: None, path: None });
         self.attempt(key, mesh, view, cx)
     }
 
@@ -119,9 +126,14 @@ impl<Owner: Copy> Caller<Owner> {
     /// goes on.
     pub fn reply(&mut self, reply: Reply, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let key = CallKey::from(KeyData::from_ffi(reply.call));
-        let call = self.calls.get(key)?;
+        let call = self.calls.get_mut(key)?;
         if call.attempt as u8 != reply.attempt || reply.life != cx.incarnation() as u16 || call.sent.is_none() {
             return None;
+        }
+        if let Some(path) = reply.path
+            && call.callee.traced
+        {
+            call.path.get_or_insert_default().append(*path, 0);
         }
         self.settle(key, reply.failure, mesh, view, cx)
     }
@@ -129,7 +141,7 @@ impl<Owner: Copy> Caller<Owner> {
     /// A try has taken too long.
     pub fn timeout(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         self.calls.get_mut(key)?.timer = None;
-        self.settle(key, Some(Failure::Timeout), mesh, view, cx)
+        self.give_up(key, Failure::Timeout, mesh, view, cx)
     }
 
     /// The backoff is over.
@@ -146,7 +158,7 @@ impl<Owner: Copy> Caller<Owner> {
         let is_lost = |sent: Sent| view.fell_after(sent.to.node, sent.view);
         let lost: Vec<CallKey> =
             self.calls.iter().filter(|(_, call)| call.sent.is_some_and(is_lost)).map(|(key, _)| key).collect();
-        lost.into_iter().filter_map(|key| self.settle(key, Some(Failure::Lost), mesh, view, cx)).collect()
+        lost.into_iter().filter_map(|key| self.give_up(key, Failure::Lost, mesh, view, cx)).collect()
     }
 
     /// Calls under way.
@@ -177,10 +189,31 @@ impl<Owner: Copy> Caller<Owner> {
             service: callee.service,
             endpoint: callee.endpoint,
             attempt: call.attempt as u8,
+            traced: callee.traced,
             life: cx.incarnation() as u16,
         };
         cx.send(to.node, Msg::Request(request));
         None
+    }
+
+    /// No answer will be taken any more.
+    fn give_up(
+        &mut self,
+        key: CallKey,
+        failure: Failure,
+        mesh: &Mesh,
+        view: &View,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<Ended<Owner>> {
+        let call = &mut self.calls[key];
+        if call.callee.traced
+            && let Some(sent) = call.sent
+        {
+            let callee = (call.callee.service, call.callee.endpoint);
+            let hop = Hop::unanswered(callee, sent.to, call.attempt as u8, (sent.at, cx.now()), failure);
+            call.path.get_or_insert_default().append(hop.into(), 0);
+        }
+        self.settle(key, Some(failure), mesh, view, cx)
     }
 
     /// A try has ended, well or not: the call has too, unless it may be tried again.
@@ -226,7 +259,7 @@ impl<Owner: Copy> Caller<Owner> {
         }
         route.active -= 1;
         let call = self.calls.remove(key).expect("the call was found above");
-        Some(Ended { owner: call.owner, failure, retries: attempt })
+        Some(Ended { owner: call.owner, failure, retries: attempt, path: call.path })
     }
 
     /// What is known of a service, brought up to the view.

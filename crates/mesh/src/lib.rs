@@ -12,15 +12,18 @@ pub mod balance;
 pub mod call;
 pub mod client;
 pub mod coordinator;
+pub mod findings;
 pub mod measure;
 pub mod message;
 pub mod model;
 pub mod node;
 pub mod operation;
+pub mod path;
 pub mod policy;
 pub mod program;
 
 pub use actors::MeshActor;
+pub use findings::Findings;
 pub use message::{Msg, Tick};
 pub use model::Mesh;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Failure, Verb};
 use crate::model::{EndpointId, ServiceId};
+use crate::path::Path;
 
 /// A message between two actors of a mesh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,12 +68,14 @@ pub struct Request {
     pub endpoint: EndpointId,
     /// Which try this is, from 0.
     pub attempt: u8,
+    /// The answer is to bring the path that the request took.
+    pub traced: bool,
     /// Which life of the caller asks (its incarnation's low bits): names of calls begin anew in each.
     pub life: u16,
 }
 
 /// The answer to a [`Request`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// [`Request::call`].
     pub call: u64,
@@ -84,6 +87,8 @@ pub struct Reply {
     pub failure: Option<Failure>,
     /// Size of the reply.
     pub bytes: u32,
+    /// The path of a traced request. It takes no bandwidth: to be watched changes nothing.
+    pub path: Option<Box<Path>>,
 }
 
 /// How many instances of each version one node is to have: rising versions, counts above zero.
@@ -279,5 +284,5 @@ impl Message for Msg {
     }
 }
 
-const _: () = assert!(size_of::<Msg>() <= 40);
+const _: () = assert!(size_of::<Msg>() <= 40 && size_of::<Request>() <= 32);
 const _: () = assert!(size_of::<Tick>() <= 16);

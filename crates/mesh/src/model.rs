@@ -70,6 +70,11 @@ impl Mesh {
         ActorId(1 + (self.nodes.len() + index) as u32)
     }
 
+    /// The load that this actor offers, if it offers one.
+    pub fn load_index(&self, actor: ActorId) -> Option<usize> {
+        actor.index().checked_sub(1 + self.nodes.len()).filter(|index| *index < self.loads.len())
+    }
+
     /// How many actors there are: the coordinator, the nodes, the clients.
     pub fn actor_count(&self) -> usize {
         1 + self.nodes.len() + self.loads.len()

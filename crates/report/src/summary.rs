@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::{Span, Time};
+use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::{Experiment, Size};
-use meshsim_mesh::MeshActor;
+use meshsim_mesh::Findings;
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
 use meshsim_mesh::model::{Change, Load, ServiceId};
 use schemars::JsonSchema;
@@ -60,22 +60,41 @@ impl Traffic {
 }
 
 impl Measured {
-    /// Asks all actors of the mesh, in the order of their numbers.
-    pub fn gather<'a>(
+    /// Puts together what all actors of the mesh found, in the order of their numbers; `None` where what one found is
+    /// lost. Its requests then count as never planned. What speaks of another mesh is left out.
+    pub fn gather(
         experiment: &Experiment,
         now: Time,
         traffic: Traffic,
-        actors: impl IntoIterator<Item = &'a MeshActor>,
+        findings: impl IntoIterator<Item = Option<Findings>>,
     ) -> Self {
-        let services = experiment.mesh.services.len();
-        let mut measured = Measured { now, traffic, served: vec![Served::default(); services], ..Measured::default() };
-        for actor in actors {
-            match actor {
-                MeshActor::Coordinator(coordinator) => measured.history = coordinator.history().to_vec(),
-                MeshActor::Client(client) => measured.tallies.push(client.tallies().to_vec()),
-                MeshActor::Node(node) => {
-                    for (service, served) in node.served(now) {
-                        measured.served[service.index()].merge(&served);
+        let mesh = &experiment.mesh;
+        let mut measured = Measured {
+            now,
+            traffic,
+            history: Vec::new(),
+            tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
+            served: vec![Served::default(); mesh.services.len()],
+        };
+        for (actor, found) in (0..).map(ActorId).zip(findings) {
+            match found {
+                None => {}
+                Some(Findings::Coordinator { history, .. }) => {
+                    measured.history = history;
+                    measured.history.retain(|operation| operation.service.index() < mesh.services.len());
+                }
+                Some(Findings::Node { served, .. }) => {
+                    for (service, served) in served {
+                        if let Some(all) = measured.served.get_mut(service.index()) {
+                            all.merge(&served);
+                        }
+                    }
+                }
+                Some(Findings::Client { tallies }) => {
+                    if let Some(of_load) = mesh.load_index(actor).map(|load| &mut measured.tallies[load])
+                        && of_load.len() == tallies.len()
+                    {
+                        *of_load = tallies;
                     }
                 }
             }

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::mem;
 
 use meshsim_actor::{
-    Actor, ActorId, Cause, Cell, Counts, Effect, Effects, Envelope, Fate, Input, Message, Power, Recorder, Rng, Span, Time,
-    Timer, What,
+    Actor, ActorId, Cause, Cell, Counts, Effect, Effects, Envelope, Fate, Input, Message, Power, Recorder, Rng, Span,
+    Time, Timer, What,
 };
 use meshsim_fault::Network;
 

@@ -1,15 +1,14 @@
 //! `meshsim run`
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use meshsim_actor::{ActorId, Recorder, Span, Time};
+use meshsim_actor::{ActorId, Recorder, Span};
 use meshsim_experiment::Experiment;
 use meshsim_experiment::check::check;
-use meshsim_mesh::MeshActor;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::table::Look;
 use meshsim_report::{Measured, Outcome, Summary, count, text};
@@ -23,6 +22,7 @@ use crate::interrupt;
 use crate::progress::{Progress, per_second};
 use crate::screen::Screen;
 use crate::simulate::{Simulation, traffic};
+use crate::state;
 
 pub(super) const ABOUT: &str = "Run an experiment in virtual time";
 
@@ -160,9 +160,11 @@ impl Args {
         let took = progress.end();
         let Simulation { sim, cut_short } = simulation;
         tracing::info!(?took, cut_short, "simulated");
-        let measured = Measured::gather(experiment, sim.now(), traffic(&sim.counts()), sim.actors());
+        // One actor's at a time: of a million nodes there is never a copy of all.
+        let findings = || sim.actors().map(|actor| Some(actor.findings(sim.now())));
+        let measured = Measured::gather(experiment, sim.now(), traffic(&sim.counts()), findings());
         let mut state = Vec::new();
-        write_state(experiment, sim.now(), sim.actors(), &mut state)
+        state::write(&experiment.mesh, sim.now(), findings(), &mut state)
             .map_err(|error| Error::Write("state.json".into(), error))?;
         Ok((Ended { measured, state, cut_short, took }, sim.into_recorder()))
     }
@@ -198,30 +200,4 @@ fn write_jsonl(folder: &Folder, trace: &Draft) -> Result<Draft, Error> {
         }
     })?;
     trouble.map_or(Ok(draft), |error| Err(unreadable(error)))
-}
-
-/// What the coordinator wants and the nodes have: one node a line, so that two states can be compared by `diff`.
-fn write_state<'a>(
-    experiment: &Experiment,
-    now: Time,
-    actors: impl Iterator<Item = &'a MeshActor>,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    write!(out, "{{\n  \"at_s\": {},", now.secs())?;
-    let mut nodes = 0;
-    for actor in actors {
-        match actor {
-            MeshActor::Coordinator(coordinator) => {
-                write!(out, "\n  \"coordinator\": {},\n  \"nodes\": {{", serde_json::to_string(&coordinator.state())?)?;
-            }
-            MeshActor::Node(node) => {
-                let comma = if nodes > 0 { "," } else { "" };
-                let name = serde_json::to_string(&experiment.mesh.nodes[nodes].name)?;
-                write!(out, "{comma}\n    {name}: {}", serde_json::to_string(&node.state())?)?;
-                nodes += 1;
-            }
-            MeshActor::Client(_) => {}
-        }
-    }
-    out.write_all(b"\n  }\n}\n")
 }

@@ -143,6 +143,7 @@ impl Client {
             bytes: wanted.request_bytes,
             policy: load.policy,
             deadline: load.deadline.map_or(Time::NEVER, |deadline| at + deadline),
+            traced: false,
         };
         let is_warmup = at < load.start + load.warmup;
         let tally = &mut self.tallies[target];
@@ -167,7 +168,7 @@ impl Client {
     }
 
     fn ended(&mut self, ended: Option<Ended<Planned>>, now: Time) {
-        let Some(Ended { owner, failure, retries }) = ended else { return };
+        let Some(Ended { owner, failure, retries, .. }) = ended else { return };
         let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {
             return;

@@ -58,7 +58,7 @@ struct ServiceState {
 }
 
 /// What the coordinator holds in the end, for people and for comparison with other runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CoordinatorState {
     /// Steps decided.
     pub steps: u64,
@@ -69,14 +69,13 @@ pub struct CoordinatorState {
 }
 
 /// What is wanted of one service.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WantedState {
     /// Its name.
     pub service: String,
     /// How many steps there were of it.
     pub generation: u64,
     /// S, C and V, and the whole instances by version.
-    #[serde(flatten)]
     pub wanted: Wanted,
     /// Where its instances are to be: (node, instances by version).
     pub placed: Vec<(u32, Share)>,

@@ -72,7 +72,7 @@ pub(super) enum Life {
 }
 
 /// What a node has of one service, for people and for comparison with other runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostedState {
     /// Which service.
     pub service: ServiceId,

@@ -40,7 +40,7 @@ pub struct Node {
 }
 
 /// What a node has in the end, for people and for comparison with other runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeState {
     /// The last step applied.
     pub applied: u64,

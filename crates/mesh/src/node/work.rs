@@ -14,6 +14,7 @@ use crate::call::{Callee, Caller, Ended};
 use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
 use crate::model::ServiceId;
+use crate::path::{Hop, Path};
 use crate::program::Instruction;
 
 new_key_type! {
@@ -44,6 +45,8 @@ struct Task {
     arrived: Time,
     /// The first thing that went wrong.
     failure: Option<Failure>,
+    /// If it is wanted: the hop to here, and those of the calls made for it.
+    path: Option<Box<Path>>,
 }
 
 /// A place in a script.
@@ -84,7 +87,7 @@ impl Node {
     pub(super) fn request(&mut self, from: ActorId, request: Request, cx: &mut MeshCx<'_>) {
         let now = cx.now();
         let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(request.service));
-        let Some(hosted) = hosted else { return answer(from, &request, Some(Failure::Refused), 0, cx) };
+        let Some(hosted) = hosted else { return refuse(from, &request, 0, cx) };
         hosted.served.arrived += 1;
         if request.deadline <= now {
             hosted.served.expired += 1;
@@ -95,16 +98,17 @@ impl Node {
         let instance = hosted.find(request.ordinal).ok().map(|at| &mut hosted.instances[at]);
         let work = self.work.get_or_insert_with(|| Box::new(Work::new()));
         let known = request.endpoint.index() < service.endpoints.len();
+        let version = instance.as_ref().map_or(0, |instance| instance.version);
         let Some(instance) = instance.filter(|instance| {
             let takes = matches!(instance.life, Life::Ready | Life::Draining);
             let room = instance.active < slots || instance.queue.len() < service.queue as usize;
             takes && room && known && work.tasks.len() < TASKS_MAX
         }) else {
             hosted.served.failed.count(Failure::Refused);
-            return answer(from, &request, Some(Failure::Refused), 0, cx);
+            return refuse(from, &request, version, cx);
         };
-        let version = instance.version;
-        let task = work.tasks.insert(Task { caller: from, request, version, arrived: now, failure: None });
+        let path = request.traced.then(|| Box::new(Hop::arrived(&request, cx.id(), version, now).into()));
+        let task = work.tasks.insert(Task { caller: from, request, version, arrived: now, failure: None, path });
         if instance.active < slots {
             self.begin(task, cx);
         } else {
@@ -115,8 +119,9 @@ impl Node {
 
     /// A call that a frame had made has ended.
     pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
-        self.take_result(ended.owner, ended.failure);
-        self.run(ended.owner, cx);
+        let frame = ended.owner;
+        self.take_result(ended);
+        self.run(frame, cx);
     }
 
     /// Capacity may have grown, or instances come: those that wait begin.
@@ -132,7 +137,10 @@ impl Node {
     /// A task gets a slot of its instance and begins its script.
     fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
-        let task = &work.tasks[key];
+        let task = &mut work.tasks[key];
+        if let Some(path) = &mut task.path {
+            path.hops[0].began = cx.now();
+        }
         let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
         hosted.served.waited_ns += cx.now().since(task.arrived).nanos();
         hosted.busy_changed(cx.now(), 1);
@@ -205,6 +213,7 @@ impl Node {
                         bytes: call.request_bytes,
                         policy: call.policy,
                         deadline: request.deadline,
+                        traced: request.traced,
                     };
                     match work.calls.call(callee, key, &self.mesh, &self.view, cx) {
                         None => return Ran::Waits,
@@ -244,10 +253,14 @@ impl Node {
     }
 
     /// A call of this frame has ended: a failure that matters ends the script.
-    fn take_result(&mut self, key: FrameKey, failure: Option<Failure>) {
+    fn take_result(&mut self, ended: Ended<FrameKey>) {
         let Some(work) = &mut self.work else { return };
-        let (Some(failure), Some(frame)) = (failure, work.frames.get(key)) else { return };
+        let Some(frame) = work.frames.get(ended.owner) else { return };
         let task = &mut work.tasks[frame.task];
+        if let (Some(path), Some(below)) = (&mut task.path, ended.path) {
+            path.append(*below, 1);
+        }
+        let Some(failure) = ended.failure else { return };
         let endpoint = self.mesh.service(task.request.service).endpoint(task.version, task.request.endpoint);
         let optional = matches!(endpoint.program.at(frame.pc), Instruction::Call(call) if call.optional);
         if !optional {
@@ -287,14 +300,33 @@ impl Node {
         hosted.busy_changed(now, -1);
         let at = hosted.find(request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active -= 1;
-        answer(task.caller, &request, failure, endpoint.response_bytes, cx);
+        let mut path = task.path;
+        if let Some(path) = &mut path {
+            (path.hops[0].ended, path.hops[0].failure) = (now, failure);
+        }
+        answer(task.caller, &request, failure, endpoint.response_bytes, path, cx);
         self.begin_waiting(request.service, request.ordinal, cx);
     }
 }
 
-fn answer(to: ActorId, request: &Request, failure: Option<Failure>, bytes: u32, cx: &mut MeshCx<'_>) {
+/// The instance takes no more, or is not there.
+fn refuse(to: ActorId, request: &Request, version: u32, cx: &mut MeshCx<'_>) {
+    let failure = Some(Failure::Refused);
+    let hop = Hop { failure, ..Hop::arrived(request, cx.id(), version, cx.now()) };
+    let path = request.traced.then(|| Box::new(hop.into()));
+    answer(to, request, failure, 0, path, cx);
+}
+
+fn answer(
+    to: ActorId,
+    request: &Request,
+    failure: Option<Failure>,
+    bytes: u32,
+    path: Option<Box<Path>>,
+    cx: &mut MeshCx<'_>,
+) {
     // An error is a status line, whatever the size of a good answer.
     let bytes = if failure.is_some() { 64 } else { bytes };
     let Request { call, attempt, life, .. } = *request;
-    cx.send(to, Msg::Reply(Reply { call, attempt, life, failure, bytes }));
+    cx.send(to, Msg::Reply(Reply { call, attempt, life, failure, bytes, path }));
 }

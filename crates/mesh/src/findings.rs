@@ -1,0 +1,47 @@
+//! What an actor has to tell when its run has ended, for whoever writes the report: in this process or in another.
+
+use meshsim_actor::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::actors::MeshActor;
+use crate::coordinator::CoordinatorState;
+use crate::measure::{OperationHistory, Served, Tally};
+use crate::model::ServiceId;
+use crate::node::NodeState;
+
+/// What one actor found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Findings {
+    /// What was done, and what is wanted in the end.
+    Coordinator {
+        /// What became of each operation, in the order in which they began.
+        history: Vec<OperationHistory>,
+        /// What it holds.
+        state: CoordinatorState,
+    },
+    /// What instances did, and what is there in the end.
+    Node {
+        /// By service.
+        served: Vec<(ServiceId, Served)>,
+        /// What it has.
+        state: NodeState,
+    },
+    /// What became of a load.
+    Client {
+        /// One for each target of the load's mix.
+        tallies: Vec<Tally>,
+    },
+}
+
+impl MeshActor {
+    /// What it found until `now`.
+    pub fn findings(&self, now: Time) -> Findings {
+        match self {
+            MeshActor::Coordinator(coordinator) => {
+                Findings::Coordinator { history: coordinator.history().to_vec(), state: coordinator.state() }
+            }
+            MeshActor::Node(node) => Findings::Node { served: node.served(now), state: node.state() },
+            MeshActor::Client(client) => Findings::Client { tallies: client.tallies().to_vec() },
+        }
+    }
+}
