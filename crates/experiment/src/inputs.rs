@@ -23,9 +23,37 @@ pub struct InputFile {
     pub text: Arc<str>,
 }
 
+/// Where the files that an experiment names are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Folder<'a> {
+    /// Here.
+    Path(&'a Path),
+    /// They came with it, by name.
+    Bundle(&'a [(String, String)]),
+}
+
+impl Folder<'_> {
+    fn join(self, written: &str) -> PathBuf {
+        match self {
+            Folder::Path(folder) => folder.join(written),
+            Folder::Bundle(_) => PathBuf::from(written),
+        }
+    }
+
+    fn read(self, full: &Path, bytes_max: u64) -> Result<String, String> {
+        let Folder::Bundle(files) = self else { return read_text(full, bytes_max) };
+        let found = files.iter().find(|(name, _)| Path::new(name) == full);
+        match found {
+            None => Err("it did not come with the experiment".into()),
+            Some((_, text)) if text.len() as u64 > bytes_max => Err(format!("it exceeds {} MiB", bytes_max >> 20)),
+            Some((_, text)) => Ok(text.clone()),
+        }
+    }
+}
+
 /// Reads what an experiment names, from its folder.
 pub(crate) struct Inputs<'a> {
-    folder: &'a Path,
+    folder: Folder<'a>,
     read: Vec<Input>,
 }
 
@@ -38,7 +66,7 @@ struct Input {
 }
 
 impl<'a> Inputs<'a> {
-    pub(crate) fn new(folder: &'a Path) -> Self {
+    pub(crate) fn new(folder: Folder<'a>) -> Self {
         Inputs { folder, read: vec![] }
     }
 
@@ -56,7 +84,7 @@ impl<'a> Inputs<'a> {
             return Some((input.file.text.clone(), input.source));
         }
         let taken: u64 = self.read.iter().map(|input| input.file.text.len() as u64).sum();
-        let text = read_text(&full, bytes_max).and_then(|text| match taken + text.len() as u64 {
+        let text = self.folder.read(&full, bytes_max).and_then(|text| match taken + text.len() as u64 {
             0..=INPUT_BYTES_MAX => Ok(text),
             _ => Err(format!("with the files before it, it exceeds {} MiB", INPUT_BYTES_MAX >> 20)),
         });

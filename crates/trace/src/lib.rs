@@ -9,9 +9,11 @@
 
 pub mod export;
 pub mod format;
+mod merge;
 mod reader;
 mod writer;
 
+pub use merge::merge;
 pub use reader::{Entry, ReadError, Reader, Record, Trouble};
 pub use writer::{WriteError, Writer};
 

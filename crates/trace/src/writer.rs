@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use meshsim_actor::{ActorId, Envelope, Fate, MessageId, Note, Power, Recorder, Time, What};
+use meshsim_actor::{ActorId, Fate, MessageId, Power, Recorder, Time, Timer, What};
 use serde::Serialize;
 
-use crate::Header;
 use crate::format::{Frame, Kind, MAGIC, SAME, VERSION, WORDS_MAX, put, put_text};
+use crate::{Entry, Header, Record};
 
 /// Bytes gathered before they are handed on. A block that fits the second-level cache is written fastest.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -24,7 +24,7 @@ pub struct Writer<W: Write> {
     at: Time,
     actor: ActorId,
     records: u64,
-    words: Vec<&'static str>,
+    words: Vec<Box<str>>,
     error: Option<WriteError>,
 }
 
@@ -144,13 +144,34 @@ impl<W: Write> Writer<W> {
         self.end();
     }
 
-    fn send<M: Serialize>(&mut self, at: Time, actor: ActorId, envelope: &Envelope<M>) {
+    fn send<M: Serialize>(&mut self, at: Time, actor: ActorId, to: ActorId, seq: u64, msg: &M) {
         self.begin(at, actor, Kind::Send, |frame| {
-            frame.number(u64::from(envelope.to.0));
-            frame.number(envelope.seq);
+            frame.number(u64::from(to.0));
+            frame.number(seq);
         });
-        self.blob(&envelope.msg);
+        self.blob(msg);
         self.end();
+    }
+
+    fn arm<T: Serialize>(&mut self, at: Time, actor: ActorId, timer: Timer, due: Time, tick: &T) {
+        let after = due.nanos().wrapping_sub(at.nanos());
+        self.timer(at, actor, Kind::Arm, Some(after), &(timer, tick));
+    }
+
+    /// Writes a record that was read from another trace.
+    pub fn put<M: Serialize, T: Serialize>(&mut self, record: &Record<M, T>) {
+        let (at, actor) = (record.at, record.actor);
+        match &record.entry {
+            Entry::Start { incarnation } => self.start(at, actor, *incarnation),
+            Entry::Deliver(id) => self.deliver(at, actor, *id),
+            Entry::Fire(timer) => self.timer(at, actor, Kind::Fire, None, timer),
+            Entry::Send { to, seq, msg } => self.send(at, actor, *to, *seq, msg),
+            Entry::Arm { timer, at: due, tick } => self.arm(at, actor, *timer, *due, tick),
+            Entry::Disarm(timer) => self.timer(at, actor, Kind::Disarm, None, timer),
+            Entry::Note { what, subject, value } => self.note(at, actor, what, *subject, *value),
+            Entry::Fate(id, fate) => self.fate(at, actor, *id, *fate),
+            Entry::Power(power) => self.power(at, actor, *power),
+        }
     }
 
     /// Records with a timer: `after` is what arming has more than the others.
@@ -181,20 +202,20 @@ impl<W: Write> Writer<W> {
         self.end();
     }
 
-    fn note(&mut self, at: Time, actor: ActorId, note: Note) {
+    fn note(&mut self, at: Time, actor: ActorId, what: &str, subject: u64, value: u64) {
         // By content: two addresses of one text would make the bytes depend on the compiler.
-        let known = self.words.iter().position(|word| *word == note.what);
+        let known = self.words.iter().position(|word| **word == *what);
         let number = known.unwrap_or(self.words.len());
         self.begin(at, actor, Kind::Note, |frame| frame.number(number as u64));
         if known.is_none() {
-            put_text(&mut self.block, note.what);
+            put_text(&mut self.block, what);
             if self.words.len() < WORDS_MAX {
-                self.words.push(note.what);
+                self.words.push(what.into());
             }
         }
         put(&mut self.block, |frame| {
-            frame.number(note.subject);
-            frame.number(note.value);
+            frame.number(subject);
+            frame.number(value);
         });
         self.end();
     }
@@ -218,15 +239,12 @@ impl<M: Serialize, T: Serialize, W: Write> Recorder<M, T> for Writer<W> {
     fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
         match what {
             What::Deliver(envelope) => self.deliver(at, actor, envelope.id()),
-            What::Send(envelope) => self.send(at, actor, envelope),
+            What::Send(envelope) => self.send(at, actor, envelope.to, envelope.seq, &envelope.msg),
             What::Fire(timer, _) => self.timer(at, actor, Kind::Fire, None, &timer),
-            What::Arm { timer, at: due, tick } => {
-                let after = due.nanos().wrapping_sub(at.nanos());
-                self.timer(at, actor, Kind::Arm, Some(after), &(timer, tick));
-            }
+            What::Arm { timer, at: due, tick } => self.arm(at, actor, timer, due, &tick),
             What::Disarm(timer) => self.timer(at, actor, Kind::Disarm, None, &timer),
             What::Start { incarnation } => self.start(at, actor, incarnation),
-            What::Note(note) => self.note(at, actor, note),
+            What::Note(note) => self.note(at, actor, note.what, note.subject, note.value),
             What::Fate(id, fate) => self.fate(at, actor, id, fate),
             What::Power(power) => self.power(at, actor, power),
         }

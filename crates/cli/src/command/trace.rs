@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let path = if self.run.is_dir() { self.run.join(super::run::TRACE) } else { self.run.clone() };
+        let path = if self.run.is_dir() { self.run.join(crate::ending::TRACE) } else { self.run.clone() };
         if self.run.join("summary.json").exists() && !path.exists() {
             let why = format!("{} is a run without a trace", self.run.display());
             return Err(Error::WrongInput(why, "`meshsim run --trace` writes one".into()));

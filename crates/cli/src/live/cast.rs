@@ -1,0 +1,76 @@
+//! An experiment as a cast: what `net`, which knows no mesh, performs.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use meshsim_actor::Time;
+use meshsim_experiment::{Bundle, Experiment};
+use meshsim_fault::Network;
+use meshsim_mesh::{Findings, Mesh, MeshActor, actors};
+use meshsim_net::{Cast, Seat};
+
+use super::tape;
+use crate::ending::header;
+use crate::error::Error;
+
+/// An experiment on its way to the processes that take part in it.
+pub(crate) struct Charter;
+
+impl Charter {
+    pub(crate) fn write(experiment: &Experiment) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(&experiment.bundle()).map_err(|error| Error::Live(format!("the experiment cannot be sent: {error}")))
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Result<Experiment, String> {
+        let bundle: Bundle = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        bundle.read().map_err(|problems| problems.to_string())
+    }
+}
+
+/// The mesh of a live run has a gateway.
+pub(crate) fn live_mesh(experiment: &Experiment) -> Mesh {
+    Mesh { has_gateway: true, ..experiment.mesh.clone() }
+}
+
+/// All that a process must know to host any of the experiment's actors.
+pub(crate) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, Error> {
+    Network::new(experiment.network.clone()).map_err(Error::Network)?;
+    let mesh = Arc::new(live_mesh(experiment));
+    let header = header(experiment, &mesh);
+    let of_actors = mesh.clone();
+    Ok(Cast {
+        seed: experiment.seed,
+        network: experiment.network.clone(),
+        seats: seats(&mesh),
+        // One at a time, and once each: a process that hosts few of many makes few.
+        actor: Rc::new(move |actor| actors::one(&of_actors, actor)),
+        findings: Arc::new(|actor: &MeshActor, now| write_findings(&actor.findings(now))),
+        tape: Rc::new(move || Ok(Box::new(tape::begin(&header)?))),
+        outside: Some(mesh.outside()),
+    })
+}
+
+fn seats(mesh: &Mesh) -> Vec<Seat> {
+    let seat = |name: &str, role, needed| Seat { name: name.to_owned(), role, needed };
+    let nodes = mesh.nodes.iter().map(|node| seat(&node.name, "node", node.joins < Time::NEVER));
+    let clients = mesh.loads.iter().map(|load| seat(&load.name, "client", true));
+    std::iter::once(seat("coordinator", "coordinator", true))
+        .chain(nodes)
+        .chain(clients)
+        .chain(mesh.has_gateway.then(|| seat("gateway", "gateway", true)))
+        .collect()
+}
+
+fn write_findings(findings: &Findings) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Err(error) = meshsim_wire::encode_into(findings, &mut bytes) {
+        tracing::error!("what an actor found cannot be sent: {error}");
+    }
+    bytes
+}
+
+/// What came back of [`Cast::findings`].
+pub(crate) fn read_findings(bytes: &[u8]) -> io::Result<Findings> {
+    meshsim_wire::decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}

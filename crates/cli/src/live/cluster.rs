@@ -1,0 +1,169 @@
+//! Which cluster, and how its processes know each other.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use meshsim_net::{Credentials, Tls};
+use meshsim_wire::{SECRET_CHARS_MIN, Secret};
+use tokio::net::TcpListener;
+
+use crate::error::Error;
+
+/// How long a joining process waits for the file with the secret, which the coordinator may be about to make.
+const SECRET_PATIENCE: Duration = Duration::from_secs(60);
+/// Longest file with a secret.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// The same for every process of a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// The cluster's name: processes of another one are refused
+    #[arg(long, value_name = "NAME", default_value = "meshsim", env = "MESHSIM_CLUSTER")]
+    pub(crate) cluster: String,
+    /// The file with the cluster's secret, needed beyond this machine's loopback. The coordinator makes it if it is not there
+    #[arg(long, value_name = "FILE", env = "MESHSIM_SECRET_FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// TLS: the certificate of the authority that signed every process's certificate (PEM)
+    #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"], env = "MESHSIM_TLS_CA")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// TLS: this process's certificate, for the name `meshsim` (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_ca", env = "MESHSIM_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// TLS: its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_ca", env = "MESHSIM_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// Which side of the secret's file a process is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Makes the file.
+    Coordinator,
+    /// Waits for it.
+    Member,
+}
+
+impl ClusterArgs {
+    /// What the process shows and asks for. `beyond` is true if it talks to other machines.
+    pub(crate) fn credentials(&self, place: Place, beyond: bool) -> Result<Credentials, Error> {
+        let secret = match &self.secret_file {
+            Some(file) => secret(file, place)?,
+            None if beyond => {
+                let why = "beyond this machine's loopback a cluster needs a secret";
+                return Err(Error::WrongInput(why.into(), "give every process the same `--secret-file FILE`".into()));
+            }
+            None => Secret::none(),
+        };
+        let tls = match (&self.tls_ca, &self.tls_cert, &self.tls_key) {
+            (Some(ca), Some(cert), Some(key)) => Some(Tls::read(ca, cert, key).map_err(|error| {
+                Error::WrongInput(error.to_string(), "`--tls-ca`, `--tls-cert` and `--tls-key` are PEM files".into())
+            })?),
+            _ => None,
+        };
+        Ok(Credentials { cluster: self.cluster.clone(), secret, tls })
+    }
+}
+
+fn secret(file: &Path, place: Place) -> Result<Secret, Error> {
+    let text = match place {
+        Place::Coordinator => read_or_make(file)?,
+        Place::Member => read_when_there(file)?,
+    };
+    Secret::new(&text).map_err(|error| {
+        Error::WrongInput(
+            format!("{} holds no secret: {error}", file.display()),
+            format!("write at least {SECRET_CHARS_MIN} characters into it, or remove it: the coordinator makes one"),
+        )
+    })
+}
+
+/// The text in a small file; made with fresh randomness, for its owner alone, if it is not there.
+pub(crate) fn read_or_make(file: &Path) -> Result<String, Error> {
+    let made = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // Under another name first: whoever waits for it must not read half of it.
+        let under = file.with_extension("part");
+        let _ = fs::remove_file(&under);
+        let text = Secret::fresh_text();
+        options.open(&under)?.write_all(format!("{text}\n").as_bytes())?;
+        // Not over a file that somebody else made meanwhile.
+        let linked = fs::hard_link(&under, file);
+        fs::remove_file(&under)?;
+        linked.map(|()| text)
+    };
+    match made_unless_there(file, made) {
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let help = "`--secret-file` and `--token-file` name files that can be read, or made".into();
+            Err(Error::WrongInput(format!("cannot read or make {}: {error}", file.display()), help))
+        }
+    }
+}
+
+fn made_unless_there(file: &Path, make: impl FnOnce() -> io::Result<String>) -> io::Result<String> {
+    match read_small(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match make() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_small(file),
+            other => other,
+        },
+        other => other,
+    }
+}
+
+fn read_small(file: &Path) -> io::Result<String> {
+    if fs::metadata(file)?.len() > SECRET_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {SECRET_BYTES_MAX} bytes")));
+    }
+    fs::read_to_string(file)
+}
+
+fn read_when_there(file: &Path) -> Result<String, Error> {
+    let step = Duration::from_millis(100);
+    let mut waited = Duration::ZERO;
+    loop {
+        match read_small(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && waited < SECRET_PATIENCE => {
+                if waited.is_zero() {
+                    tracing::info!("waiting for the coordinator to make {}", file.display());
+                }
+                #[expect(clippy::disallowed_methods, reason = "no actor runs yet in this process")]
+                std::thread::sleep(step);
+                waited += step;
+            }
+            other => {
+                return other.map_err(|error| {
+                    let help = "the coordinator makes it; all processes of the cluster need the same".into();
+                    Error::WrongInput(format!("cannot read {}: {error}", file.display()), help)
+                });
+            }
+        }
+    }
+}
+
+/// True if nobody but this machine is at that address: `host:port`.
+pub(crate) fn is_loopback(address: &str) -> bool {
+    let mut addresses = match address.to_socket_addrs() {
+        Ok(addresses) => addresses.peekable(),
+        // A name that nobody knows yet is somebody else's.
+        Err(_) => return false,
+    };
+    addresses.peek().is_some() && addresses.all(|address| address.ip().is_loopback())
+}
+
+/// Opens a door, inside an actix system.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let opened = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    opened.map_err(|error| {
+        let help = "`--listen HOST:PORT` listens elsewhere; port 0 takes any that is free".into();
+        Error::WrongInput(format!("cannot listen on {address}: {error}"), help)
+    })
+}

@@ -1,0 +1,203 @@
+//! The coordinator's process: waits for the others, lets the run happen, collects what was found.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use meshsim_actor::{ActorId, Span, Time};
+use meshsim_experiment::Experiment;
+use meshsim_net::{Credentials, Hub, HubOptions, Performance, Phase, ProcessReport, Snapshot, Work};
+use meshsim_report::table::{Look, Paint, Table};
+use meshsim_report::{Measured, count, span};
+use serde_json::json;
+
+use super::cast::{Charter, cast, live_mesh, read_findings};
+use super::cluster::listen;
+use super::parts::Parts;
+use crate::ending::{Ended, Output, header};
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::gateway::{Door, Gateway};
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::simulate::traffic;
+use crate::state;
+
+/// How a live run is conducted.
+pub(crate) struct Conduct<'a> {
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) folder: &'a Folder,
+    pub(crate) output: &'a Output,
+    pub(crate) credentials: Credentials,
+    /// Where the other processes join.
+    pub(crate) listen: SocketAddr,
+    /// Where people do.
+    pub(crate) door: Option<Door>,
+    pub(crate) work: Work,
+    /// It ends when somebody ends it.
+    pub(crate) until_stopped: bool,
+    pub(crate) paint: Paint,
+}
+
+/// What the caller has to do with it while it goes on.
+pub(crate) trait Attendant {
+    /// Others can join now, there.
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<SocketAddr>) -> Result<(), Error>;
+    /// Some time has passed. True ends the run.
+    fn look(&mut self, snapshot: &Snapshot) -> bool;
+}
+
+/// Conducts a run to its end.
+pub(crate) fn conduct(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result<Ended, Error> {
+    let system = actix_web::rt::System::new();
+    system.block_on(perform(conduct, attendant))
+}
+
+async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result<Ended, Error> {
+    let Conduct { experiment, folder, output, credentials, listen: address, door, work, until_stopped, paint } = conduct;
+    let mesh = live_mesh(experiment);
+    let end = Time::ZERO + experiment.duration;
+    let parts = Parts::default();
+    let (gateway, answers) = Gateway::new(experiment.clone());
+    let options = HubOptions {
+        listener: listen(address)?,
+        credentials,
+        work,
+        is_traced: output.trace.is_some(),
+        end: if until_stopped { Time::NEVER } else { end },
+        here: vec![ActorId(0), mesh.gateway_actor()],
+        charter: Charter::write(experiment)?,
+        answers,
+        traces: {
+            let parts = parts.clone();
+            Box::new(move |process, bytes| parts.append(process, bytes))
+        },
+    };
+    let hub = Hub::open(options, cast(experiment)?).map_err(|error| Error::Live(format!("cannot host: {error}")))?;
+    let served = match door {
+        Some(door) => Some(gateway.serve(door, hub.handle())?),
+        None => None,
+    };
+    attendant.opened(hub.address(), served.as_ref().map(|served| served.address))?;
+    let progress = Progress::begin(if until_stopped { Span::ZERO } else { experiment.duration }, !output.no_progress);
+    let performance = hub
+        .perform(|snapshot| {
+            progress.say(snapshot.now, &stand(snapshot));
+            attendant.look(snapshot) | interrupt::asked()
+        })
+        .await;
+    progress.end();
+    let performance = performance.map_err(|error| Error::Live(error.to_string()))?;
+    if let Some(served) = served {
+        served.stop().await;
+    }
+    for error in &performance.trace_errors {
+        return Err(Error::Live(format!("the trace of a process is not complete: {error}")));
+    }
+    let trace = match output.trace {
+        Some(_) => Some(parts.merged(&header(experiment, &mesh), folder)?),
+        None => None,
+    };
+    ended(experiment, performance, trace, paint)
+}
+
+/// One line for a person.
+fn stand(snapshot: &Snapshot) -> String {
+    let there = snapshot.processes.iter().filter(|process| process.connected).count();
+    match snapshot.phase {
+        Phase::Waiting => match snapshot.missing.as_slice() {
+            [] => "all are there".into(),
+            [first, rest @ ..] if rest.is_empty() => format!("waiting for {first}"),
+            [first, rest @ ..] => format!("waiting for {first} and {} more", rest.len()),
+        },
+        Phase::Running => format!("{there} processes"),
+        Phase::Ending => "collecting".into(),
+    }
+}
+
+fn ended(
+    experiment: &Experiment,
+    performance: Performance,
+    trace: Option<crate::folder::Draft>,
+    paint: Paint,
+) -> Result<Ended, Error> {
+    let unreadable = |error| Error::Live(format!("what an actor found cannot be read: {error}"));
+    let findings = performance.findings.iter().map(|bytes| bytes.as_deref().map(read_findings).transpose());
+    let findings: Vec<_> = findings.collect::<Result<_, _>>().map_err(unreadable)?;
+    let now = performance.ended;
+    let measured = Measured::gather(experiment, now, traffic(&performance.counts), findings.iter().cloned());
+    let mut state = Vec::new();
+    state::write(&experiment.mesh, now, findings, &mut state)
+        .map_err(|error| Error::Write("state.json".into(), error))?;
+    Ok(Ended {
+        measured,
+        state,
+        cut_short: performance.cut_short,
+        trace,
+        processes: Some(live_json(&performance)?),
+        remarks: remarks(&performance, paint),
+    })
+}
+
+/// live.json: how the processes were.
+fn live_json(performance: &Performance) -> Result<Vec<u8>, Error> {
+    let process = |report: &ProcessReport| {
+        json!({
+            "actors": report.actors,
+            "host": report.host,
+            "pid": report.pid,
+            "clock_error_ns": report.clock_error_ns,
+            "memory_peak_bytes": report.memory_peak_bytes,
+            "processor_ns": report.processor_ns,
+            "slept_instead": report.slept_instead,
+            "counts": report.counts,
+        })
+    };
+    let processes: Vec<_> = performance.processes.iter().map(process).collect();
+    let value = json!({ "format": 1, "processes": processes, "lost": performance.lost });
+    let mut bytes =
+        serde_json::to_vec_pretty(&value).map_err(|error| Error::Live(format!("live.json: {error}")))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Processes that are listed; all are in live.json.
+const LISTED_MAX: usize = 12;
+
+fn remarks(performance: &Performance, paint: Paint) -> String {
+    let mut table = Table::new(["<process", "pid", "processor time", "memory", "clock error", "sent", "delivered"]);
+    for report in performance.processes.iter().take(LISTED_MAX) {
+        let name = match report.actors.as_slice() {
+            [] => "-".into(),
+            [one] => one.clone(),
+            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+        };
+        let clock = match report.clock_error_ns {
+            0 => "-".into(),
+            error => span(Some(error)),
+        };
+        table.row([
+            name.into(),
+            report.pid.to_string().into(),
+            span(Some(report.processor_ns)).into(),
+            format!("{:.1} MB", report.memory_peak_bytes as f64 / 1e6).into(),
+            clock.into(),
+            count(report.counts.sent).into(),
+            count(report.counts.delivered).into(),
+        ]);
+    }
+    let mut out = format!("{}\n{}", paint.on(Look::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
+    if performance.processes.len() > LISTED_MAX {
+        let more = format!("  and {} more, in live.json\n", count((performance.processes.len() - LISTED_MAX) as u64));
+        out += &paint.on(Look::Dim, &more);
+    }
+    for name in &performance.lost {
+        out += &format!("  {}\n", paint.on(Look::Warn, &format!("{name} was lost, and what it measured with it")));
+    }
+    let slept: u64 = performance.processes.iter().map(|report| report.slept_instead).sum();
+    if slept > 0 {
+        let text = format!("{} pieces of work were slept instead of burnt: too many waited", count(slept));
+        out += &format!("  {}\n", paint.on(Look::Warn, &text));
+    }
+    out + "\n"
+}
+

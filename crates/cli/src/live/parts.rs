@@ -1,0 +1,45 @@
+//! What the processes wrote down, until it is one trace.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::rc::Rc;
+
+use meshsim_mesh::message::{Msg, Tick};
+use meshsim_trace::{Header, Reader, Writer, merge};
+
+use crate::ending::TRACE;
+use crate::error::Error;
+use crate::folder::{Draft, Folder};
+
+/// A nameless file for each process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parts(Rc<RefCell<BTreeMap<u32, File>>>);
+
+impl Parts {
+    /// Takes in the next bytes of a process.
+    pub(super) fn append(&self, process: u32, bytes: &[u8]) -> io::Result<()> {
+        let mut files = self.0.borrow_mut();
+        let file = match files.entry(process) {
+            std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => place.insert(tempfile::tempfile()?),
+        };
+        file.write_all(bytes)
+    }
+
+    /// Puts them together.
+    pub(super) fn merged(&self, header: &Header, folder: &Folder) -> Result<Draft, Error> {
+        let (draft, file) = folder.draft(TRACE)?;
+        let unreadable = |error| Error::Trace(draft.path().into(), error);
+        let mut readers: Vec<Reader<_, Msg, Tick>> = Vec::new();
+        for (_, mut part) in self.0.take() {
+            part.rewind().map_err(|error| Error::Write(draft.path().into(), error))?;
+            readers.push(Reader::new(part).map_err(unreadable)?);
+        }
+        let mut writer = Writer::new(file, header);
+        merge(readers, &mut writer).map_err(unreadable)?;
+        writer.finish().map_err(|error| Error::WriteTrace(draft.path().into(), error))?;
+        Ok(draft)
+    }
+}

@@ -1,0 +1,33 @@
+//! The trace of one process: a file without a name, until it is handed in.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+
+use meshsim_actor::{ActorId, Recorder, Time, What};
+use meshsim_mesh::message::{Msg, Tick};
+use meshsim_net::Tape;
+use meshsim_trace::{Header, WriteError, Writer};
+
+struct FileTape(Writer<File>);
+
+/// Begins one. It lies where the system keeps temporary files, and is gone with the process.
+pub(super) fn begin(header: &Header) -> io::Result<impl Tape<Msg, Tick> + use<>> {
+    Ok(FileTape(Writer::new(tempfile::tempfile()?, header)))
+}
+
+impl Recorder<Msg, Tick> for FileTape {
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+        self.0.record(at, actor, what);
+    }
+}
+
+impl Tape<Msg, Tick> for FileTape {
+    fn finish(self: Box<Self>) -> io::Result<Box<dyn Read>> {
+        let mut file = self.0.finish().map_err(|error| match error {
+            WriteError::Io(error) => error,
+            WriteError::Message(error) => io::Error::new(io::ErrorKind::InvalidData, error),
+        })?;
+        file.rewind()?;
+        Ok(Box::new(file))
+    }
+}
