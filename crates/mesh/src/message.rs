@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Message, Time};
+use meshsim_actor::{ActorId, Message, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Failure, Verb};
-use crate::model::{EndpointId, ServiceId};
+use crate::model::{CallPolicy, EndpointId, ServiceId};
 use crate::path::Path;
 
 /// A message between two actors of a mesh.
@@ -38,7 +38,7 @@ pub enum Msg {
     },
     /// Node to coordinator: I am up (again).
     Hello(Ack),
-    /// Node or client to coordinator: I am alive, and this is what I know.
+    /// Node, client or gateway to coordinator: I am alive, and this is what I know.
     Heartbeat(Heartbeat),
     /// Node to coordinator: which of my instances take requests.
     Report(Box<Report>),
@@ -47,8 +47,12 @@ pub enum Msg {
         /// Number of the last one.
         have: u64,
     },
-    /// Coordinator to node and client: where the instances are.
+    /// Coordinator to node, client and gateway: where the instances are.
     View(Arc<View>),
+    /// Outside to gateway: ask this of the mesh.
+    Ask(Box<Ask>),
+    /// Gateway to outside: what came of it.
+    Answer(Box<Answer>),
 }
 
 /// A call of one instance.
@@ -89,6 +93,44 @@ pub struct Reply {
     pub bytes: u32,
     /// The path of a traced request. It takes no bandwidth: to be watched changes nothing.
     pub path: Option<Box<Path>>,
+}
+
+/// What somebody outside asks of the mesh.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The asker's own name for it: it comes back with the answer.
+    pub ask: u64,
+    /// Whom.
+    pub service: ServiceId,
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Size of the request.
+    pub bytes: u32,
+    /// Timeout and retries of the gateway.
+    pub policy: CallPolicy,
+    /// Travels with the request: a server drops work whose caller has given up.
+    pub deadline: Option<Span>,
+    /// The answer is to bring the path.
+    pub traced: bool,
+}
+
+/// What came of an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// [`Ask::ask`].
+    pub ask: u64,
+    /// `None`: done.
+    pub failure: Option<Failure>,
+    /// Tries beyond the first.
+    pub retries: u32,
+    /// Size of the answer; 0 if there was none.
+    pub bytes: u32,
+    /// When the gateway was asked.
+    pub asked: Time,
+    /// When it had the answer, or had given up.
+    pub ended: Time,
+    /// The path that it took: empty if it was not asked for, or nothing was sent.
+    pub path: Path,
 }
 
 /// How many instances of each version one node is to have: rising versions, counts above zero.
@@ -228,7 +270,7 @@ pub enum Tick {
     Watch,
     /// Coordinator: tell the callers where the instances are.
     Publish,
-    /// Node, client: say that you are alive.
+    /// Node, client, gateway: say that you are alive.
     Heartbeat,
     /// Node: an instance's start or drain delay is over.
     Instance {
@@ -265,6 +307,8 @@ impl Message for Msg {
             Msg::Report(_) => "report",
             Msg::ReportFrom { .. } => "report_from",
             Msg::View(_) => "view",
+            Msg::Ask(_) => "ask",
+            Msg::Answer(_) => "answer",
         }
     }
 
@@ -273,6 +317,8 @@ impl Message for Msg {
         let (fixed, each, count) = match self {
             Msg::Request(request) => return request.bytes,
             Msg::Reply(reply) => return reply.bytes,
+            Msg::Ask(ask) => return ask.bytes,
+            Msg::Answer(answer) => return answer.bytes,
             Msg::Steps(orders) => (8, 48, orders.len()),
             Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
             Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),

@@ -24,6 +24,8 @@ pub struct Measured {
     pub tallies: Vec<Vec<Tally>>,
     /// For each service, over all nodes.
     pub served: Vec<Served>,
+    /// What was asked by hand; `None` where there is no gateway to ask through.
+    pub by_hand: Option<Tally>,
     /// What the host counted.
     pub traffic: Traffic,
 }
@@ -75,6 +77,7 @@ impl Measured {
             history: Vec::new(),
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
             served: vec![Served::default(); mesh.services.len()],
+            by_hand: None,
         };
         for (actor, found) in (0..).map(ActorId).zip(findings) {
             match found {
@@ -97,6 +100,7 @@ impl Measured {
                         *of_load = tallies;
                     }
                 }
+                Some(Findings::Gateway { tally }) => measured.by_hand = Some(tally),
             }
         }
         measured

@@ -203,7 +203,9 @@ impl Coordinator {
             | Msg::Steps(_)
             | Msg::Snapshot(_)
             | Msg::ReportFrom { .. }
-            | Msg::View(_) => {}
+            | Msg::View(_)
+            | Msg::Ask(_)
+            | Msg::Answer(_) => {}
         }
     }
 
@@ -338,6 +340,9 @@ impl Coordinator {
         }
         for load in 0..self.mesh.loads.len() {
             cx.send(self.mesh.client_actor(load), Msg::View(view.clone()));
+        }
+        if self.mesh.has_gateway {
+            cx.send(self.mesh.gateway_actor(), Msg::View(view));
         }
     }
 
