@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Span, Time};
 use meshsim_fault::Network;
-use meshsim_mesh::measure::Failure;
+use meshsim_mesh::measure::{Ending, Failure};
 use meshsim_mesh::message::{Answer, Ask};
-use meshsim_mesh::model::{CallPolicy, EndpointId, Service, ServiceId, Step};
+use meshsim_mesh::model::{COORDINATOR, CallPolicy, Change, EndpointId, Operation, Rounding, Service, ServiceId, Step};
 use meshsim_mesh::path::{HOPS_MAX, Hop};
 use meshsim_mesh::{Findings, MeshActor, Msg, Tick};
 use meshsim_sim::Sim;
-use meshsim_tests::{Lab, call, service, times};
+use meshsim_tests::{Lab, call, extend, service, times};
 
 /// Everyone in the run: the mesh, and who stands outside.
 enum Party {
@@ -250,4 +250,38 @@ fn strangers_are_not_answered_and_all_that_was_asked_is_counted() {
     let Findings::Gateway { tally } = ran.mesh(gateway(3)).findings(ran.sim.now()) else { panic!("it is the gateway") };
     assert_eq!((tally.offered, tally.done, tally.failed.of(Failure::Refused)), (2, 1, 1));
     assert_eq!(tally.latency.mean(), Span::from_millis(53));
+}
+
+fn operate(at: f64, service: u16, change: Change) -> (Time, ActorId, Msg) {
+    // Its own time says nothing.
+    let (operation_at, every) = (Time::NEVER, Span::from_secs(1));
+    let operation = Operation { at: operation_at, service: ServiceId(service), change, every, times: None };
+    (secs(at), COORDINATOR, Msg::Operate(Box::new(operation)))
+}
+
+#[test]
+fn an_operation_by_hand_begins_at_once_runs_like_one_of_the_file_and_takes_its_place() {
+    let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
+    let lab = lab.operation(3.0, 0, extend(1000, 0.1, Rounding::Away), 1.0, None);
+    let by_hand = vec![operate(5.5, 0, extend(10, 1.0, Rounding::Away))];
+    let ran = run(lab, 20.0, by_hand, vec![]);
+    assert_eq!(ran.heard(), [Msg::Operating { history: Some(2) }]);
+    let coordinator = ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator");
+    let [_, replaced, by_hand] = coordinator.history() else { panic!("{:?}", coordinator.history()) };
+    assert_eq!((replaced.operation, replaced.ending, replaced.is_by_hand()), (Some(1), Ending::Replaced, false));
+    assert_eq!((by_hand.operation, by_hand.ending, by_hand.is_by_hand()), (None, Ending::Reached, true));
+    assert_eq!((by_hand.began, by_hand.steps.len()), (secs(5.501), 1));
+    let now: u32 = (1..=2).map(|node| ran.mesh(ActorId(node)).node().expect("it is a node").ready(ServiceId(0))).sum();
+    assert_eq!(now, 10);
+}
+
+#[test]
+fn an_operation_by_hand_that_makes_no_sense_or_comes_from_a_stranger_changes_nothing() {
+    let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
+    let grow = extend(10, 1.0, Rounding::Away);
+    let nonsense = vec![operate(5.0, 1, grow.clone()), operate(6.0, 0, extend(10, f64::NAN, Rounding::Away))];
+    let ran = run(lab, 20.0, nonsense, vec![operate(5.0, 0, grow)]);
+    assert_eq!(ran.heard(), [Msg::Operating { history: None }, Msg::Operating { history: None }]);
+    assert_eq!(ran.heard_by(ActorId(ran.outside.0 + 1)), []);
+    assert_eq!(ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator").history().len(), 1);
 }

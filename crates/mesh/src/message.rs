@@ -6,7 +6,7 @@ use meshsim_actor::{ActorId, Message, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Failure, Verb};
-use crate::model::{CallPolicy, EndpointId, ServiceId};
+use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
 use crate::path::Path;
 
 /// A message between two actors of a mesh.
@@ -53,6 +53,14 @@ pub enum Msg {
     Ask(Box<Ask>),
     /// Gateway to outside: what came of it.
     Answer(Box<Answer>),
+    /// Outside to coordinator: do this now, whatever its [`Operation::at`].
+    Operate(Box<Operation>),
+    /// Coordinator to outside: that has begun, or not. Each [`Msg::Operate`] is answered before the next is heard.
+    Operating {
+        /// Where its history is; `None` if it [makes no sense](Operation::validate), or there were
+        /// [too many](crate::coordinator::operations::HAND_MAX).
+        history: Option<u32>,
+    },
 }
 
 /// A call of one instance.
@@ -309,6 +317,8 @@ impl Message for Msg {
             Msg::View(_) => "view",
             Msg::Ask(_) => "ask",
             Msg::Answer(_) => "answer",
+            Msg::Operate(_) => "operate",
+            Msg::Operating { .. } => "operating",
         }
     }
 
@@ -323,8 +333,8 @@ impl Message for Msg {
             Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
             Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),
             Msg::View(view) => (16, 8, view.services.iter().map(|instances| 1 + instances.len()).sum()),
-            Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) => (32, 0, 0),
-            Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } => (24, 0, 0),
+            Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
+            Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operating { .. } => (24, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

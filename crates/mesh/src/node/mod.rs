@@ -171,7 +171,9 @@ fn is_for_nodes(from: ActorId, msg: &Msg) -> bool {
         | Msg::Heartbeat(_)
         | Msg::Report(_)
         | Msg::Ask(_)
-        | Msg::Answer(_) => false,
+        | Msg::Answer(_)
+        | Msg::Operate(_)
+        | Msg::Operating { .. } => false,
     }
 }
 
