@@ -17,7 +17,7 @@ pub(crate) fn write(
     let mut next = || match findings.next().flatten() {
         Some(Findings::Coordinator { state, .. }) => serde_json::to_string(&state),
         Some(Findings::Node { state, .. }) => serde_json::to_string(&state),
-        Some(Findings::Client { .. }) | None => Ok("null".into()),
+        Some(Findings::Client { .. } | Findings::Gateway { .. }) | None => Ok("null".into()),
     };
     write!(out, "{{\n  \"at_s\": {},\n  \"coordinator\": {},\n  \"nodes\": {{", now.secs(), next()?)?;
     for (index, node) in mesh.nodes.iter().enumerate() {

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::coordinator::Coordinator;
+use crate::gateway::Gateway;
 use crate::message::{Msg, Tick};
 use crate::model::Mesh;
 use crate::node::Node;
 
-/// One of the three kinds of actor.
+/// One of the four kinds of actor.
 ///
-/// Nodes are inline, because there may be a million of them; the other two are few and large.
+/// Nodes are inline, because there may be a million of them; the others are few and large.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum MeshActor {
     /// Holds what is wanted.
@@ -22,12 +23,14 @@ pub enum MeshActor {
     Node(Node),
     /// Offers load.
     Client(Box<Client>),
+    /// Asks for those outside.
+    Gateway(Box<Gateway>),
 }
 
 /// The context in which an actor of a mesh reacts.
 pub type MeshCx<'a> = Cx<'a, Msg, Tick>;
 
-/// All actors of a mesh, by rising actor number: the coordinator, the nodes, the clients.
+/// All actors of a mesh, by rising actor number: the coordinator, the nodes, the clients, the gateway.
 pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
     let coordinator = MeshActor::Coordinator(Box::new(Coordinator::new(mesh.clone())));
     // One empty view for all: a node that hosts nothing must cost next to nothing.
@@ -36,7 +39,8 @@ pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
     let nodes = (0..mesh.nodes.len()).map(move |_| MeshActor::Node(Node::new(of_nodes.clone(), view.clone())));
     let clients =
         (0..mesh.loads.len()).map(move |load| MeshActor::Client(Box::new(Client::new(of_clients.clone(), load))));
-    std::iter::once(coordinator).chain(nodes).chain(clients)
+    let gateway = mesh.has_gateway.then(|| MeshActor::Gateway(Box::new(Gateway::new(mesh.clone()))));
+    std::iter::once(coordinator).chain(nodes).chain(clients).chain(gateway)
 }
 
 impl MeshActor {
@@ -54,6 +58,11 @@ impl MeshActor {
     pub fn client(&self) -> Option<&Client> {
         if let MeshActor::Client(client) = self { Some(client) } else { None }
     }
+
+    /// The gateway, if it is one.
+    pub fn gateway(&self) -> Option<&Gateway> {
+        if let MeshActor::Gateway(gateway) = self { Some(gateway) } else { None }
+    }
 }
 
 impl Actor for MeshActor {
@@ -66,6 +75,7 @@ impl Actor for MeshActor {
             MeshActor::Coordinator(coordinator) => coordinator.on(event, cx),
             MeshActor::Node(node) => node.on(event, cx),
             MeshActor::Client(client) => client.on(event, cx),
+            MeshActor::Gateway(gateway) => gateway.on(event, cx),
         }
     }
 
@@ -74,6 +84,7 @@ impl Actor for MeshActor {
             MeshActor::Coordinator(coordinator) => coordinator.reboot(wiped),
             MeshActor::Node(node) => node.reboot(wiped),
             MeshActor::Client(client) => client.reboot(),
+            MeshActor::Gateway(gateway) => gateway.reboot(),
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Ended<Owner> {
     pub failure: Option<Failure>,
     /// Tries beyond the first.
     pub retries: u32,
+    /// Size of the answer; 0 if there was none.
+    pub bytes: u32,
     /// The path that it took, all tries, if that was wanted and it came to be sent.
     pub path: Option<Box<Path>>,
 }
@@ -115,7 +117,7 @@ impl<Owner: Copy> Caller<Owner> {
         cx: &mut MeshCx<'_>,
     ) -> Option<Ended<Owner>> {
         if self.calls.len() >= CALLS_MAX {
-            return Some(Ended { owner, failure: Some(Failure::Refused), retries: 0, path: None });
+            return Some(Ended { owner, failure: Some(Failure::Refused), retries: 0, bytes: 0, path: None });
         }
         self.route(callee.service, view).active += 1;
         let key = self.calls.insert(Outstanding { callee, owner, attempt: 0, timer: None, sent: None, path: None });
@@ -135,7 +137,7 @@ impl<Owner: Copy> Caller<Owner> {
         {
             call.path.get_or_insert_default().append(*path, 0);
         }
-        self.settle(key, reply.failure, mesh, view, cx)
+        self.settle(key, reply.failure, reply.bytes, mesh, view, cx)
     }
 
     /// A try has taken too long.
@@ -170,7 +172,7 @@ impl<Owner: Copy> Caller<Owner> {
         let callee = self.calls[key].callee;
         let route = self.route(callee.service, view);
         if route.instances.is_empty() {
-            return self.settle(key, Some(Failure::NoInstance), mesh, view, cx);
+            return self.settle(key, Some(Failure::NoInstance), 0, mesh, view, cx);
         }
         let balancer = &mesh.service(callee.service).balancer;
         let picked = balance::pick(balancer, &route.peers, &mut route.turn, cx.rng());
@@ -213,7 +215,7 @@ impl<Owner: Copy> Caller<Owner> {
             let hop = Hop::unanswered(callee, sent.to, call.attempt as u8, (sent.at, cx.now()), failure);
             call.path.get_or_insert_default().append(hop.into(), 0);
         }
-        self.settle(key, Some(failure), mesh, view, cx)
+        self.settle(key, Some(failure), 0, mesh, view, cx)
     }
 
     /// A try has ended, well or not: the call has too, unless it may be tried again.
@@ -221,6 +223,7 @@ impl<Owner: Copy> Caller<Owner> {
         &mut self,
         key: CallKey,
         failure: Option<Failure>,
+        bytes: u32,
         mesh: &Mesh,
         view: &View,
         cx: &mut MeshCx<'_>,
@@ -259,7 +262,7 @@ impl<Owner: Copy> Caller<Owner> {
         }
         route.active -= 1;
         let call = self.calls.remove(key).expect("the call was found above");
-        Some(Ended { owner: call.owner, failure, retries: attempt, path: call.path })
+        Some(Ended { owner: call.owner, failure, retries: attempt, bytes, path: call.path })
     }
 
     /// What is known of a service, brought up to the view.
@@ -292,6 +295,11 @@ pub fn no_view(mesh: &Mesh) -> Arc<View> {
 }
 
 impl View {
+    /// True if it is newer than `old` and of this mesh.
+    pub fn replaces(&self, old: &View) -> bool {
+        self.version > old.version && self.services.len() == old.services.len()
+    }
+
     /// True if a node is known to have gone down after version `since`.
     pub fn fell_after(&self, node: ActorId, since: u64) -> bool {
         self.fallen.iter().any(|(fallen, at)| *fallen == node && since < *at)

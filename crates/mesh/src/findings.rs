@@ -31,6 +31,11 @@ pub enum Findings {
         /// One for each target of the load's mix.
         tallies: Vec<Tally>,
     },
+    /// What became of all that was asked from outside.
+    Gateway {
+        /// All together, without windows.
+        tally: Tally,
+    },
 }
 
 impl MeshActor {
@@ -42,6 +47,7 @@ impl MeshActor {
             }
             MeshActor::Node(node) => Findings::Node { served: node.served(now), state: node.state() },
             MeshActor::Client(client) => Findings::Client { tallies: client.tallies().to_vec() },
+            MeshActor::Gateway(gateway) => Findings::Gateway { tally: gateway.tally().clone() },
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The mesh: what it is made of, and the three actors that it consists of.
+//! The mesh: what it is made of, and the actors that it consists of.
 //!
 //! A [`Mesh`] says what there is: services with their behaviour, nodes, loads, operations. From it come one
 //! [`Coordinator`](coordinator::Coordinator), which turns operations into numbered steps and broadcasts them, a
 //! [`Node`](node::Node) for each machine, which owns its instances and does their work, and a
-//! [`Client`](client::Client) for each load, which offers requests and measures what becomes of them.
+//! [`Client`](client::Client) for each load, which offers requests and measures what becomes of them. A
+//! [`Gateway`](gateway::Gateway) asks for those outside, where there are any.
 //!
 //! No clock, socket, thread, file or log: see `meshsim_actor`.
 
@@ -13,6 +14,7 @@ pub mod call;
 pub mod client;
 pub mod coordinator;
 pub mod findings;
+pub mod gateway;
 pub mod measure;
 pub mod message;
 pub mod model;

@@ -6,7 +6,7 @@ use meshsim_actor::{Span, Time};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::ServiceId;
+use crate::model::{Change, ServiceId};
 
 /// Why a request or a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -192,9 +192,11 @@ impl Served {
 /// What became of one operation, as the coordinator saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationHistory {
-    /// Its place in [`Mesh::operations`](crate::Mesh::operations); `None` for a repair, which the coordinator decides
-    /// by itself when a node dies or comes back.
+    /// Its place in [`Mesh::operations`](crate::Mesh::operations); `None` if it was begun by hand, and for a repair.
     pub operation: Option<usize>,
+    /// What was to be done; `None` for a repair, which the coordinator decides by itself when a node dies or comes
+    /// back.
+    pub change: Option<Change>,
     /// What it was.
     pub verb: Verb,
     /// To which service.
@@ -208,6 +210,11 @@ pub struct OperationHistory {
 }
 
 impl OperationHistory {
+    /// Somebody outside began it.
+    pub fn is_by_hand(&self) -> bool {
+        self.operation.is_none() && self.change.is_some()
+    }
+
     /// When every node had acknowledged every step. `None` while a step is under way or to come, and if it took none.
     pub fn settled(&self) -> Option<Time> {
         let all = self.steps.iter().map(|step| step.settled).reduce(|a, b| Some(a?.max(b?))).flatten();

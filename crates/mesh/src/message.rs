@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Message, Time};
+use meshsim_actor::{ActorId, Message, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Failure, Verb};
-use crate::model::{EndpointId, ServiceId};
+use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
 use crate::path::Path;
 
 /// A message between two actors of a mesh.
@@ -38,7 +38,7 @@ pub enum Msg {
     },
     /// Node to coordinator: I am up (again).
     Hello(Ack),
-    /// Node or client to coordinator: I am alive, and this is what I know.
+    /// Node, client or gateway to coordinator: I am alive, and this is what I know.
     Heartbeat(Heartbeat),
     /// Node to coordinator: which of my instances take requests.
     Report(Box<Report>),
@@ -47,8 +47,20 @@ pub enum Msg {
         /// Number of the last one.
         have: u64,
     },
-    /// Coordinator to node and client: where the instances are.
+    /// Coordinator to node, client and gateway: where the instances are.
     View(Arc<View>),
+    /// Outside to gateway: ask this of the mesh.
+    Ask(Box<Ask>),
+    /// Gateway to outside: what came of it.
+    Answer(Box<Answer>),
+    /// Outside to coordinator: do this now, whatever its [`Operation::at`].
+    Operate(Box<Operation>),
+    /// Coordinator to outside: that has begun, or not. Each [`Msg::Operate`] is answered before the next is heard.
+    Operating {
+        /// Where its history is; `None` if it [makes no sense](Operation::validate), or there were
+        /// [too many](crate::coordinator::operations::HAND_MAX).
+        history: Option<u32>,
+    },
 }
 
 /// A call of one instance.
@@ -89,6 +101,44 @@ pub struct Reply {
     pub bytes: u32,
     /// The path of a traced request. It takes no bandwidth: to be watched changes nothing.
     pub path: Option<Box<Path>>,
+}
+
+/// What somebody outside asks of the mesh.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The asker's own name for it: it comes back with the answer.
+    pub ask: u64,
+    /// Whom.
+    pub service: ServiceId,
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Size of the request.
+    pub bytes: u32,
+    /// Timeout and retries of the gateway.
+    pub policy: CallPolicy,
+    /// Travels with the request: a server drops work whose caller has given up.
+    pub deadline: Option<Span>,
+    /// The answer is to bring the path.
+    pub traced: bool,
+}
+
+/// What came of an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// [`Ask::ask`].
+    pub ask: u64,
+    /// `None`: done.
+    pub failure: Option<Failure>,
+    /// Tries beyond the first.
+    pub retries: u32,
+    /// Size of the answer; 0 if there was none.
+    pub bytes: u32,
+    /// When the gateway was asked.
+    pub asked: Time,
+    /// When it had the answer, or had given up.
+    pub ended: Time,
+    /// The path that it took: empty if it was not asked for, or nothing was sent.
+    pub path: Path,
 }
 
 /// How many instances of each version one node is to have: rising versions, counts above zero.
@@ -228,7 +278,7 @@ pub enum Tick {
     Watch,
     /// Coordinator: tell the callers where the instances are.
     Publish,
-    /// Node, client: say that you are alive.
+    /// Node, client, gateway: say that you are alive.
     Heartbeat,
     /// Node: an instance's start or drain delay is over.
     Instance {
@@ -265,6 +315,10 @@ impl Message for Msg {
             Msg::Report(_) => "report",
             Msg::ReportFrom { .. } => "report_from",
             Msg::View(_) => "view",
+            Msg::Ask(_) => "ask",
+            Msg::Answer(_) => "answer",
+            Msg::Operate(_) => "operate",
+            Msg::Operating { .. } => "operating",
         }
     }
 
@@ -273,12 +327,14 @@ impl Message for Msg {
         let (fixed, each, count) = match self {
             Msg::Request(request) => return request.bytes,
             Msg::Reply(reply) => return reply.bytes,
+            Msg::Ask(ask) => return ask.bytes,
+            Msg::Answer(answer) => return answer.bytes,
             Msg::Steps(orders) => (8, 48, orders.len()),
             Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
             Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),
             Msg::View(view) => (16, 8, view.services.iter().map(|instances| 1 + instances.len()).sum()),
-            Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) => (32, 0, 0),
-            Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } => (24, 0, 0),
+            Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
+            Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operating { .. } => (24, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::measure::Verb;
 use crate::program::Program;
 
-/// The coordinator's number among the actors. Nodes follow it, then clients.
+/// The coordinator's number among the actors. Nodes follow it, then clients, then the gateway if there is one.
 pub const COORDINATOR: ActorId = ActorId(0);
 
 /// A service's place in [`Mesh::services`].
@@ -52,6 +52,8 @@ pub struct Mesh {
     pub operations: Vec<Operation>,
     /// How the coordinator works.
     pub control: Control,
+    /// There is a gateway, through which those outside ask: after the clients.
+    pub has_gateway: bool,
 }
 
 impl Mesh {
@@ -75,21 +77,36 @@ impl Mesh {
         actor.index().checked_sub(1 + self.nodes.len()).filter(|index| *index < self.loads.len())
     }
 
-    /// How many actors there are: the coordinator, the nodes, the clients.
-    pub fn actor_count(&self) -> usize {
-        1 + self.nodes.len() + self.loads.len()
+    /// The actor that is the gateway, where there is one.
+    pub fn gateway_actor(&self) -> ActorId {
+        ActorId(1 + (self.nodes.len() + self.loads.len()) as u32)
     }
 
-    /// An actor's name for people, unique in the mesh: `coordinator`, the node's or the load's name.
+    /// Whoever stands outside and is no actor, but speaks to the gateway and the coordinator, and is answered: a person
+    /// or a program. The first number that no actor has.
+    pub fn outside(&self) -> ActorId {
+        ActorId(self.actor_count() as u32)
+    }
+
+    /// How many actors there are: the coordinator, the nodes, the clients, the gateway.
+    pub fn actor_count(&self) -> usize {
+        1 + self.nodes.len() + self.loads.len() + usize::from(self.has_gateway)
+    }
+
+    /// An actor's name for people, unique in the mesh: `coordinator`, the node's or the load's name, `gateway`; and
+    /// `outside`, which is no actor's.
     pub fn actor_name(&self, actor: ActorId) -> &str {
         match actor.index() {
             0 => "coordinator",
             i if i <= self.nodes.len() => &self.nodes[i - 1].name,
-            i => self.loads.get(i - 1 - self.nodes.len()).map_or("nobody", |load| &load.name),
+            i if i <= self.nodes.len() + self.loads.len() => &self.loads[i - 1 - self.nodes.len()].name,
+            _ if actor == self.gateway_actor() && self.has_gateway => "gateway",
+            _ if actor == self.outside() => "outside",
+            _ => "nobody",
         }
     }
 
-    /// An actor's zone, as an index into [`Mesh::zones`]. The coordinator stands in the first.
+    /// An actor's zone, as an index into [`Mesh::zones`]. The coordinator and the gateway stand in the first.
     pub fn actor_zone(&self, actor: ActorId) -> u16 {
         match actor.index() {
             0 => 0,

@@ -24,6 +24,8 @@ pub struct Measured {
     pub tallies: Vec<Vec<Tally>>,
     /// For each service, over all nodes.
     pub served: Vec<Served>,
+    /// What was asked by hand; `None` where there is no gateway to ask through.
+    pub by_hand: Option<Tally>,
     /// What the host counted.
     pub traffic: Traffic,
 }
@@ -75,6 +77,7 @@ impl Measured {
             history: Vec::new(),
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
             served: vec![Served::default(); mesh.services.len()],
+            by_hand: None,
         };
         for (actor, found) in (0..).map(ActorId).zip(findings) {
             match found {
@@ -97,6 +100,7 @@ impl Measured {
                         *of_load = tallies;
                     }
                 }
+                Some(Findings::Gateway { tally }) => measured.by_hand = Some(tally),
             }
         }
         measured
@@ -148,8 +152,11 @@ pub struct Summary {
 /// What became of one operation.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct OperationSummary {
-    /// Its place among the operations of the file, by time; `null` for a repair, which the coordinator decides itself.
+    /// Its place among the operations of the file, by time; `null` if it was begun by hand, and for a repair, which the
+    /// coordinator decides itself.
     pub operation: Option<usize>,
+    /// It was begun by hand.
+    pub by_hand: bool,
     /// What it was.
     #[schemars(with = "String", extend("enum" = VERBS.map(Verb::as_str)))]
     pub verb: Verb,
@@ -383,8 +390,7 @@ fn after(step: &StepHistory) -> Values {
 }
 
 fn operation(experiment: &Experiment, history: &OperationHistory, course: &Course) -> OperationSummary {
-    let change = history.operation.and_then(|index| experiment.mesh.operations.get(index)).map(|o| &o.change);
-    let (to, rate) = match change {
+    let (to, rate) = match &history.change {
         Some(Change::Extend { to, rate, .. } | Change::Update { to, rate, .. }) => (Some(f64::from(*to)), Some(*rate)),
         Some(Change::Scale { by }) => (Some(*by), None),
         Some(Change::Deploy | Change::Undeploy) | None => (None, None),
@@ -404,6 +410,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
     };
     OperationSummary {
         operation: history.operation,
+        by_hand: history.is_by_hand(),
         verb: history.verb,
         service: experiment.mesh.service(history.service).name.clone(),
         to,

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
 use crate::measure::{Failure, Tally, WINDOWS_MAX, Window};
-use crate::message::{Heartbeat, Msg, Tick, View};
+use crate::message::{Msg, Tick, View};
 use crate::model::{COORDINATOR, Load, Mesh};
-use crate::node::arm_heartbeat;
+use crate::node::caller_heartbeat;
 
 use arrivals::Plan;
 
@@ -70,7 +70,7 @@ impl Client {
             // What a client never gets from a peer that keeps to the protocol.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),
-            Event::Timer(Tick::Heartbeat) => self.heartbeat(false, cx),
+            Event::Timer(Tick::Heartbeat) => caller_heartbeat(&self.mesh, &self.view, false, cx),
             Event::Timer(Tick::Timeout(call)) => {
                 let ended = self.calls.timeout(call, &self.mesh, &self.view, cx);
                 self.ended(ended, cx.now());
@@ -97,13 +97,7 @@ impl Client {
             self.plan_next(cx);
         }
         self.arm_next(cx);
-        self.heartbeat(true, cx);
-    }
-
-    fn heartbeat(&mut self, first: bool, cx: &mut MeshCx<'_>) {
-        let heartbeat = Heartbeat { report: 0, view: self.view.version, incarnation: cx.incarnation() };
-        cx.send(COORDINATOR, Msg::Heartbeat(heartbeat));
-        arm_heartbeat(self.mesh.control.heartbeat, first, cx);
+        caller_heartbeat(&self.mesh, &self.view, true, cx);
     }
 
     fn plan_next(&mut self, cx: &mut MeshCx<'_>) {
@@ -159,7 +153,7 @@ impl Client {
     }
 
     fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
-        if view.version <= self.view.version || view.services.len() != self.mesh.services.len() {
+        if !view.replaces(&self.view) {
             return;
         }
         let old = std::mem::replace(&mut self.view, view);

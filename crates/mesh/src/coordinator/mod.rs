@@ -1,6 +1,6 @@
 //! The coordinator: an actor that holds what is wanted, broadcasts operations and collects acknowledgements.
 //!
-//! - [`operations`]: the operations of the file begin and are turned, step by step.
+//! - [`operations`]: operations begin and are turned, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, sent again until acknowledged.
 //! - `place`, `members`, [`endpoints`]: where instances go, who is alive, what callers are told.
 //!
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::actors::MeshCx;
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, Report, Share, Tick};
-use crate::model::Mesh;
+use crate::model::{Mesh, Operation};
 use crate::operation::Wanted;
 
 use endpoints::Endpoints;
@@ -43,6 +43,8 @@ pub struct Coordinator {
     endpoints: Endpoints,
     /// Operations of the file that have begun.
     begun: usize,
+    /// Operations that somebody began by hand.
+    by_hand: Vec<Operation>,
     running: Vec<Running>,
     history: Vec<OperationHistory>,
     /// Tells callers where the instances are.
@@ -92,6 +94,7 @@ impl Coordinator {
             members: vec![Member::new(meshsim_actor::Time::ZERO); mesh.nodes.len()],
             endpoints: Endpoints::new(&mesh),
             begun: 0,
+            by_hand: Vec::new(),
             running: Vec::new(),
             history: Vec::new(),
             publishing: None,
@@ -132,7 +135,7 @@ impl Coordinator {
             Event::Start => self.start(cx),
             Event::Message { from, msg } => match self.mesh.node_index(from) {
                 Some(node) => self.node_said(node, msg, cx),
-                None => self.client_said(from, &msg, cx),
+                None => self.other_said(from, msg, cx),
             },
             Event::Timer(tick) => match tick {
                 Tick::Operation(first) => self.begin_operations(first as usize, cx),
@@ -203,13 +206,20 @@ impl Coordinator {
             | Msg::Steps(_)
             | Msg::Snapshot(_)
             | Msg::ReportFrom { .. }
-            | Msg::View(_) => {}
+            | Msg::View(_)
+            | Msg::Ask(_)
+            | Msg::Answer(_)
+            | Msg::Operate(_)
+            | Msg::Operating { .. } => {}
         }
     }
 
-    fn client_said(&mut self, from: ActorId, msg: &Msg, cx: &mut MeshCx<'_>) {
-        if let Msg::Heartbeat(heartbeat) = msg {
-            self.send_view_if_older(from, heartbeat.view, cx);
+    /// A client, the gateway or somebody outside said something.
+    fn other_said(&mut self, from: ActorId, msg: Msg, cx: &mut MeshCx<'_>) {
+        match msg {
+            Msg::Heartbeat(heartbeat) => self.send_view_if_older(from, heartbeat.view, cx),
+            Msg::Operate(operation) if from == self.mesh.outside() => self.operate(*operation, cx),
+            _ => {}
         }
     }
 
@@ -338,6 +348,9 @@ impl Coordinator {
         }
         for load in 0..self.mesh.loads.len() {
             cx.send(self.mesh.client_actor(load), Msg::View(view.clone()));
+        }
+        if self.mesh.has_gateway {
+            cx.send(self.mesh.gateway_actor(), Msg::View(view));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The operations of the file: they begin at their time and are turned until they are done.
+//! Operations: those of the file begin at their time, those by hand when they come, and are turned until they are done.
 
 use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
@@ -6,19 +6,31 @@ use serde::{Deserialize, Serialize};
 use super::Coordinator;
 use crate::actors::MeshCx;
 use crate::measure::{Ending, OperationHistory, Verb};
-use crate::message::Tick;
-use crate::model::ServiceId;
+use crate::message::{Msg, Tick};
+use crate::model::{Operation, ServiceId};
 use crate::operation::{self, Observed, Turn, total};
+
+/// Operations that may be begun by hand; the next is refused.
+pub const HAND_MAX: usize = 10_000;
 
 /// An operation that has begun.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Running {
-    operation: usize,
+    source: Source,
     history: usize,
     /// Steps so far.
     steps: u32,
     /// When it is turned next; `None`: it has ended.
     next: Option<Time>,
+}
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Source {
+    /// In the file.
+    File(usize),
+    /// Among those by hand.
+    Hand(usize),
 }
 
 impl Coordinator {
@@ -41,21 +53,43 @@ impl Coordinator {
     /// Begins operation `first` of the file and all others that are due: their first steps go out together.
     pub(super) fn begin_operations(&mut self, first: usize, cx: &mut MeshCx<'_>) {
         debug_assert_eq!(first, self.begun);
-        let mesh = self.mesh.clone();
-        while let Some(operation) = mesh.operations.get(self.begun).filter(|operation| operation.at <= cx.now()) {
-            let verb = operation.change.verb();
-            self.end_same(operation.service, verb);
-            self.running.push(Running {
-                operation: self.begun,
-                history: self.history.len(),
-                steps: 0,
-                next: Some(cx.now()),
-            });
-            self.history.push(history(Some(self.begun), verb, operation.service, cx.now()));
+        while self.mesh.operations.get(self.begun).is_some_and(|operation| operation.at <= cx.now()) {
             self.begun += 1;
-            self.turn(self.running.len() - 1, cx);
+            self.begin(Source::File(self.begun - 1), cx);
         }
         self.arm_next_operations(cx);
+    }
+
+    /// Somebody outside wants this done now.
+    pub(super) fn operate(&mut self, operation: Operation, cx: &mut MeshCx<'_>) {
+        let is_sound = self.by_hand.len() < HAND_MAX && operation.validate(&self.mesh).is_ok();
+        let history = is_sound.then(|| {
+            self.by_hand.push(Operation { at: cx.now(), ..operation });
+            self.begin(Source::Hand(self.by_hand.len() - 1), cx) as u32
+        });
+        cx.send(self.mesh.outside(), Msg::Operating { history });
+    }
+
+    /// Begins an operation and takes its first step. Gives back where its history is.
+    fn begin(&mut self, source: Source, cx: &mut MeshCx<'_>) -> usize {
+        let Operation { service, change, .. } = self.operation(source).clone();
+        let operation = if let Source::File(index) = source { Some(index) } else { None };
+        self.end_same(service, change.verb());
+        let at = self.history.len();
+        self.running.push(Running { source, history: at, steps: 0, next: Some(cx.now()) });
+        self.history.push(OperationHistory {
+            change: Some(change.clone()),
+            ..history(operation, change.verb(), service, cx.now())
+        });
+        self.turn(self.running.len() - 1, cx);
+        at
+    }
+
+    fn operation(&self, source: Source) -> &Operation {
+        match source {
+            Source::File(index) => &self.mesh.operations[index],
+            Source::Hand(index) => &self.by_hand[index],
+        }
     }
 
     /// Turns a running operation once.
@@ -64,21 +98,19 @@ impl Coordinator {
         if running.next.is_none() {
             return;
         }
-        let mesh = self.mesh.clone();
-        let operation = &mesh.operations[running.operation];
-        let (service, change) = (operation.service, &operation.change);
+        let Operation { service, change, every, times, .. } = self.operation(running.source).clone();
         let observed = Observed { ready: self.endpoints.ready(service) };
         let wanted = &mut self.services[service.index()].wanted;
-        let turn = operation::turn(change, running.steps, mesh.service(service), wanted, observed, cx.rng());
+        let turn = operation::turn(&change, running.steps, self.mesh.service(service), wanted, observed, cx.rng());
 
         let mut steps = running.steps;
         if matches!(turn, Turn::Step | Turn::Last) {
             steps += 1;
             self.decide(running.history, change.verb(), service, cx);
         }
-        let left = operation::residual(change, &self.services[service.index()].wanted);
+        let left = operation::residual(&change, &self.services[service.index()].wanted);
         let ending = match turn {
-            Turn::Step if operation.times.is_none_or(|times| steps < times) => None,
+            Turn::Step if times.is_none_or(|times| steps < times) => None,
             Turn::Step if left == 0.0 => Some(Ending::Reached),
             Turn::Step => Some(Ending::Stopped { residual: left }),
             Turn::Wait => None,
@@ -86,7 +118,7 @@ impl Coordinator {
             Turn::Stuck(residual) => Some(Ending::Stuck { residual }),
             Turn::Refused => Some(Ending::Refused),
         };
-        let next = ending.is_none().then(|| cx.now() + operation.every);
+        let next = ending.is_none().then(|| cx.now() + every);
         self.running[index] = Running { steps, next, ..running };
         match (ending, next) {
             (Some(ending), _) => self.history[running.history].ending = ending,
@@ -135,5 +167,5 @@ impl Coordinator {
 }
 
 fn history(operation: Option<usize>, verb: Verb, service: ServiceId, began: Time) -> OperationHistory {
-    OperationHistory { operation, verb, service, began, steps: Vec::new(), ending: Ending::Running }
+    OperationHistory { operation, change: None, verb, service, began, steps: Vec::new(), ending: Ending::Running }
 }

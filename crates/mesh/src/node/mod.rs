@@ -136,7 +136,7 @@ impl Node {
     }
 
     fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
-        if view.version <= self.view.version || view.services.len() != self.mesh.services.len() {
+        if !view.replaces(&self.view) {
             return;
         }
         let old = std::mem::replace(&mut self.view, view);
@@ -164,14 +164,28 @@ fn is_for_nodes(from: ActorId, msg: &Msg) -> bool {
     match msg {
         Msg::Request(_) | Msg::Reply(_) => true,
         Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::View(_) => from == COORDINATOR,
-        Msg::Ack(_) | Msg::Need { .. } | Msg::Refuse { .. } | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Report(_) => {
-            false
-        }
+        Msg::Ack(_)
+        | Msg::Need { .. }
+        | Msg::Refuse { .. }
+        | Msg::Hello(_)
+        | Msg::Heartbeat(_)
+        | Msg::Report(_)
+        | Msg::Ask(_)
+        | Msg::Answer(_)
+        | Msg::Operate(_)
+        | Msg::Operating { .. } => false,
     }
 }
 
+/// A sign of life of who hosts nothing, only calls; and the next one.
+pub(crate) fn caller_heartbeat(mesh: &Mesh, view: &View, first: bool, cx: &mut MeshCx<'_>) {
+    let heartbeat = Heartbeat { report: 0, view: view.version, incarnation: cx.incarnation() };
+    cx.send(COORDINATOR, Msg::Heartbeat(heartbeat));
+    arm_heartbeat(mesh.control.heartbeat, first, cx);
+}
+
 /// The next sign of life. The first one comes at random within the interval, so that not all come at once.
-pub(crate) fn arm_heartbeat(every: Span, first: bool, cx: &mut MeshCx<'_>) {
+fn arm_heartbeat(every: Span, first: bool, cx: &mut MeshCx<'_>) {
     if every.is_zero() {
         return;
     }

@@ -12,13 +12,15 @@ mod scale;
 mod undeploy;
 mod update;
 
-use meshsim_actor::Rng;
+use std::fmt;
+
+use meshsim_actor::{Rng, Span};
 use serde::{Deserialize, Serialize};
 
 pub use extend::INSTANCES_MAX;
 pub(crate) use scale::slots;
 
-use crate::model::{Change, Service};
+use crate::model::{Change, Mesh, Operation, Service, Strategy};
 
 /// What is wanted of one service: the state of its recurrences.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +84,69 @@ pub fn turn(
         ),
         Change::Scale { by } => scale::turn(*by, service, wanted),
         Change::Update { to, rate, strategy } => update::turn(*to, *rate, strategy, k, wanted, observed, rng),
+    }
+}
+
+/// The least time between two steps of an operation by hand: one that never settles must leave time for others.
+pub const EVERY_MIN: Span = Span::from_millis(1);
+
+/// Why an operation makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationError(pub &'static str);
+
+impl fmt::Display for OperationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for OperationError {}
+
+impl Operation {
+    /// Checks it, for who got it from outside: what no file may say, nobody may say by hand.
+    ///
+    /// # Errors
+    /// If the mesh has no such service, or a number means nothing (a rate of NaN).
+    pub fn validate(&self, mesh: &Mesh) -> Result<(), OperationError> {
+        let require = |holds: bool, what| if holds { Ok(()) } else { Err(OperationError(what)) };
+        let rate_fits = |rate: f64| require(rate > 0.0 && rate <= 100.0, "the rate must be above 0 and at most 100");
+        require(self.service.index() < mesh.services.len(), "there is no such service")?;
+        require(self.times != Some(0), "an operation takes at least one step")?;
+        match &self.change {
+            Change::Deploy | Change::Undeploy => return Ok(()),
+            Change::Extend { to, rate, .. } => {
+                require(*to <= INSTANCES_MAX, "these are too many instances")?;
+                rate_fits(*rate)?;
+            }
+            Change::Scale { by } => require(*by > 0.0 && *by <= 1e6, "the factor must be above 0 and at most 1000000")?,
+            Change::Update { rate, strategy, .. } => {
+                rate_fits(*rate)?;
+                strategy.validate()?;
+            }
+        }
+        require(self.every >= EVERY_MIN, "there must be at least 1ms between two steps")
+    }
+}
+
+impl Strategy {
+    fn validate(&self) -> Result<(), OperationError> {
+        let is_share = |share: &f64| (0.0..=1.0).contains(share);
+        match self {
+            Strategy::Bernoulli | Strategy::Batch => Ok(()),
+            Strategy::Rolling { max_surge, max_unavailable } if is_share(max_surge) && is_share(max_unavailable) => {
+                Ok(())
+            }
+            Strategy::Rolling { .. } => Err(OperationError("surge and unavailable are shares, from 0 to 1")),
+            Strategy::Canary { weights } => {
+                let rise = weights.windows(2).all(|pair| pair[0] < pair[1]);
+                let fit = weights.iter().all(|weight| *weight > 0.0 && is_share(weight));
+                if rise && fit && !weights.is_empty() {
+                    Ok(())
+                } else {
+                    Err(OperationError("a canary needs weights that rise, above 0 and up to 1"))
+                }
+            }
+        }
     }
 }
 
@@ -164,6 +229,74 @@ pub(crate) fn add(versions: &mut Vec<(u32, u32)>, version: u32, count: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meshsim_actor::Time;
+
+    use crate::model::{Feedback, Rounding, ServiceId};
+
+    #[test]
+    fn what_no_file_may_say_is_named_and_what_one_may_passes() {
+        let service = Service {
+            name: "s".into(),
+            instances: 1,
+            capacity: 1.0,
+            capacity_min: 0.0,
+            capacity_max: 10.0,
+            version: 1,
+            cpu: 0.0,
+            start_delay: Span::ZERO,
+            drain_delay: Span::ZERO,
+            queue: 0,
+            balancer: Default::default(),
+            endpoints: vec![],
+            behaviours: vec![],
+        };
+        let mesh = Mesh { services: vec![service], ..Mesh::default() };
+        let validated = |change| {
+            let (at, service, every) = (Time::ZERO, ServiceId(0), EVERY_MIN);
+            Operation { at, service, change, every, times: None }.validate(&mesh)
+        };
+        let extend =
+            |to, rate| validated(Change::Extend { to, rate, rounding: Rounding::Away, feedback: Feedback::Commanded });
+        let update = |rate, strategy| validated(Change::Update { to: 2, rate, strategy });
+        let rolling = |max_surge, max_unavailable| update(1.0, Strategy::Rolling { max_surge, max_unavailable });
+        let canary = |weights: &[f64]| update(1.0, Strategy::Canary { weights: weights.into() });
+        let sound = [
+            extend(0, 0.1),
+            extend(INSTANCES_MAX, 100.0),
+            validated(Change::Scale { by: 0.5 }),
+            validated(Change::Deploy),
+            update(0.3, Strategy::Batch),
+            rolling(0.0, 1.0),
+            canary(&[0.1, 1.0]),
+        ];
+        assert_eq!(sound, [Ok(()); 7]);
+        let nonsense = [
+            extend(u32::MAX, 0.1),
+            extend(1, f64::NAN),
+            extend(1, 0.0),
+            extend(1, f64::INFINITY),
+            validated(Change::Scale { by: -1.0 }),
+            validated(Change::Scale { by: f64::NAN }),
+            update(f64::NAN, Strategy::Bernoulli),
+            rolling(f64::NAN, 0.0),
+            rolling(0.0, 1e300),
+            canary(&[]),
+            canary(&[0.5, 0.5]),
+            canary(&[f64::NAN]),
+            canary(&[0.5, 1.1]),
+        ];
+        assert!(nonsense.iter().all(Result::is_err), "{nonsense:?}");
+        let operation = Operation {
+            at: Time::ZERO,
+            service: ServiceId(0),
+            change: Change::Scale { by: 2.0 },
+            every: Span::from_secs(1),
+            times: None,
+        };
+        assert!(Operation { service: ServiceId(1), ..operation.clone() }.validate(&mesh).is_err());
+        assert!(Operation { every: Span::ZERO, ..operation.clone() }.validate(&mesh).is_err());
+        assert!(Operation { times: Some(0), ..operation }.validate(&mesh).is_err());
+    }
 
     #[test]
     fn every_file_of_the_folder_is_registered() {

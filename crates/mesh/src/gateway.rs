@@ -1,0 +1,132 @@
+//! The gateway: an actor that asks the mesh what somebody outside wants to know, as a client would, and says what came
+//! of it.
+//!
+//! There is one where the mesh runs live ([`Mesh::has_gateway`]); a simulated run has nobody outside.
+
+use std::sync::Arc;
+
+use meshsim_actor::{Event, Span, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::actors::MeshCx;
+use crate::call::{Callee, Caller, Ended};
+use crate::measure::{Failure, Tally};
+use crate::message::{Answer, Ask, Msg, Tick, View};
+use crate::model::{COORDINATOR, Mesh};
+use crate::node::caller_heartbeat;
+
+/// Asks that may be under way; beyond it one is refused.
+pub const ASKS_MAX: usize = 10_000;
+
+/// Tries after the first that may be asked for; who asks for more is refused.
+pub const RETRIES_MAX: u32 = 1_000;
+
+/// Longest that an ask may take, whatever it says: what is lost on the way is not waited for any longer.
+pub const ASK_MAX: Span = Span::from_secs(3600);
+
+/// Asks for those outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Gateway {
+    mesh: Arc<Mesh>,
+    view: Arc<View>,
+    calls: Caller<Asked>,
+    tally: Tally,
+}
+
+/// An ask under way.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Asked {
+    ask: u64,
+    at: Time,
+}
+
+impl Gateway {
+    /// A gateway that nobody has asked yet.
+    pub fn new(mesh: Arc<Mesh>) -> Self {
+        let view = crate::call::no_view(&mesh);
+        Gateway { mesh, view, calls: Caller::new(), tally: Tally::default() }
+    }
+
+    /// What became of all that was asked, without windows.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Asks that have not ended yet.
+    pub fn under_way(&self) -> usize {
+        self.calls.under_way()
+    }
+
+    pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
+        let ended = match event {
+            Event::Start | Event::Timer(Tick::Heartbeat) => {
+                caller_heartbeat(&self.mesh, &self.view, event == Event::Start, cx);
+                None
+            }
+            Event::Message { from, msg: Msg::Ask(ask) } if from == self.mesh.outside() => self.ask(&ask, cx),
+            Event::Message { msg: Msg::Reply(reply), .. } => self.calls.reply(reply, &self.mesh, &self.view, cx),
+            Event::Message { from: COORDINATOR, msg: Msg::View(view) } => {
+                self.take_view(view, cx);
+                None
+            }
+            // What a gateway never gets from a peer that keeps to the protocol.
+            Event::Message { .. } => None,
+            Event::Timer(Tick::Timeout(call)) => self.calls.timeout(call, &self.mesh, &self.view, cx),
+            Event::Timer(Tick::Retry(call)) => self.calls.retry(call, &self.mesh, &self.view, cx),
+            Event::Timer(_) => unreachable!("a gateway arms no such timer"),
+        };
+        if let Some(ended) = ended {
+            self.answer(ended, cx);
+        }
+    }
+
+    /// The machine went down: what was under way stays unanswered.
+    pub(crate) fn reboot(&mut self) {
+        self.view = crate::call::no_view(&self.mesh);
+        self.calls = Caller::new();
+    }
+
+    fn ask(&mut self, ask: &Ask, cx: &mut MeshCx<'_>) -> Option<Ended<Asked>> {
+        let asked = Asked { ask: ask.ask, at: cx.now() };
+        self.tally.offered += 1;
+        let service = self.mesh.services.get(ask.service.index());
+        let is_known = service.is_some_and(|service| ask.endpoint.index() < service.endpoints.len());
+        if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
+            return Some(Ended { owner: asked, failure: Some(Failure::Refused), retries: 0, bytes: 0, path: None });
+        }
+        let callee = Callee {
+            service: ask.service,
+            endpoint: ask.endpoint,
+            bytes: ask.bytes,
+            policy: ask.policy,
+            deadline: asked.at + ask.deadline.map_or(ASK_MAX, |deadline| deadline.min(ASK_MAX)),
+            traced: ask.traced,
+        };
+        self.calls.call(callee, asked, &self.mesh, &self.view, cx)
+    }
+
+    fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
+        if view.replaces(&self.view) {
+            let old = std::mem::replace(&mut self.view, view);
+            let lost = self.calls.view_changed(&old, &self.mesh, &self.view, cx);
+            lost.into_iter().for_each(|ended| self.answer(ended, cx));
+        }
+    }
+
+    fn answer(&mut self, ended: Ended<Asked>, cx: &mut MeshCx<'_>) {
+        let Ended { owner: Asked { ask, at: asked }, failure, retries, bytes, path } = ended;
+        let now = cx.now();
+        self.tally.retries += u64::from(retries);
+        match failure {
+            Some(failure) => self.tally.failed.count(failure),
+            None => {
+                self.tally.done += 1;
+                self.tally.latency.record(now.since(asked));
+                self.tally.uncorrected.record(now.since(asked));
+            }
+        }
+        let path = path.map_or_else(Default::default, |path| *path);
+        let answer = Answer { ask, failure, retries, bytes, asked, ended: now, path };
+        cx.send(self.mesh.outside(), Msg::Answer(Box::new(answer)));
+    }
+}

@@ -1,0 +1,287 @@
+//! What somebody outside asks of a mesh, and what comes back.
+
+use std::sync::Arc;
+
+use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Span, Time};
+use meshsim_fault::Network;
+use meshsim_mesh::measure::{Ending, Failure};
+use meshsim_mesh::message::{Answer, Ask};
+use meshsim_mesh::model::{COORDINATOR, CallPolicy, Change, EndpointId, Operation, Rounding, Service, ServiceId, Step};
+use meshsim_mesh::path::{HOPS_MAX, Hop};
+use meshsim_mesh::{Findings, MeshActor, Msg, Tick};
+use meshsim_sim::Sim;
+use meshsim_tests::{Lab, call, extend, service, times};
+
+/// Everyone in the run: the mesh, and who stands outside.
+enum Party {
+    Mesh(MeshActor),
+    Outside(Outside),
+}
+
+/// Says what it was told to say, and keeps what it hears.
+struct Outside {
+    says: Vec<(Time, ActorId, Msg)>,
+    heard: Vec<Msg>,
+}
+
+impl Actor for Party {
+    type Msg = Msg;
+    type Tick = Tick;
+
+    fn on(&mut self, event: Event<Msg, Tick>, cx: &mut Cx<'_, Msg, Tick>) {
+        let outside = match self {
+            Party::Mesh(actor) => return actor.on(event, cx),
+            Party::Outside(outside) => outside,
+        };
+        match event {
+            Event::Start => {
+                for (i, (at, ..)) in (0..).zip(&outside.says) {
+                    cx.arm(*at, Tick::Turn(i));
+                }
+            }
+            Event::Timer(Tick::Turn(i)) => {
+                let (_, to, msg) = &outside.says[i as usize];
+                cx.send(*to, msg.clone());
+            }
+            Event::Timer(_) => unreachable!("it arms no other"),
+            Event::Message { msg, .. } => outside.heard.push(msg),
+        }
+    }
+
+    fn reboot(&mut self, wiped: bool) {
+        if let Party::Mesh(actor) = self {
+            actor.reboot(wiped);
+        }
+    }
+}
+
+/// What came of a run to which `outside` and a `stranger`, whose number is the next, spoke.
+struct Ran {
+    sim: Sim<Party>,
+    outside: ActorId,
+}
+
+impl Ran {
+    fn heard_by(&self, who: ActorId) -> &[Msg] {
+        let Party::Outside(outside) = self.sim.actor(who) else { panic!("{who} is of the mesh") };
+        &outside.heard
+    }
+
+    fn heard(&self) -> &[Msg] {
+        self.heard_by(self.outside)
+    }
+
+    fn answers(&self) -> Vec<&Answer> {
+        let answers = self.heard().iter().map(|msg| match msg {
+            Msg::Answer(answer) => &**answer,
+            other => panic!("{other:?}"),
+        });
+        answers.collect()
+    }
+
+    fn mesh(&self, actor: ActorId) -> &MeshActor {
+        let Party::Mesh(actor) = self.sim.actor(actor) else { panic!("{actor} is not of the mesh") };
+        actor
+    }
+}
+
+fn secs(s: f64) -> Time {
+    Time::ZERO + Span::from_secs_f64(s)
+}
+
+/// Runs a lab of which each message takes a millisecond, for so many seconds.
+fn run(lab: Lab, for_secs: f64, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Ran {
+    let mut lab = lab.latency(Dist::Constant(Span::from_millis(1)));
+    lab.mesh.has_gateway = true;
+    let mesh = Arc::new(lab.mesh);
+    let mut sim = Sim::new(lab.seed, Network::new(lab.network).expect("the lab's network is valid"));
+    for (i, actor) in (0..).zip(meshsim_mesh::actors::all(&mesh)) {
+        sim.add(Party::Mesh(actor), mesh.actor_name(ActorId(i)));
+    }
+    for says in [outside, stranger] {
+        sim.add_unnamed(Party::Outside(Outside { says, heard: vec![] }));
+    }
+    sim.run_until(secs(for_secs));
+    Ran { sim, outside: mesh.outside() }
+}
+
+/// The gateway of a mesh without loads.
+fn gateway(nodes: u32) -> ActorId {
+    ActorId(1 + nodes)
+}
+
+fn ask(service: u16, traced: bool) -> Ask {
+    let (service, endpoint) = (ServiceId(service), EndpointId(0));
+    let policy = CallPolicy { timeout: None, ..CallPolicy::default() };
+    Ask { ask: 7, service, endpoint, bytes: 1000, policy, deadline: None, traced }
+}
+
+fn at(at: f64, to: ActorId, ask: Ask) -> (Time, ActorId, Msg) {
+    (secs(at), to, Msg::Ask(Box::new(ask)))
+}
+
+fn work(ms: u64) -> Step {
+    Step::Work(Dist::Constant(Span::from_millis(ms)))
+}
+
+fn shape(hops: &[Hop]) -> Vec<(u16, u16)> {
+    hops.iter().map(|hop| (hop.service.0, hop.depth)).collect()
+}
+
+/// 0 works, calls 1, then 2 and 1 side by side; 2 is slower and calls 1 too.
+fn shop() -> Lab {
+    let both = Step::Parallel(vec![vec![call(2)], vec![call(1)]]);
+    let wide = |service| Service { capacity: 100.0, ..times(2, service) };
+    Lab::nodes(3)
+        .service(wide(service("front", vec![work(5), call(1), both])))
+        .service(wide(service("stock", vec![work(10)])))
+        .service(wide(service("price", vec![work(20), call(1)])))
+}
+
+#[test]
+fn the_answer_to_a_traced_ask_has_the_path_each_hop_before_those_below_it_and_in_the_order_in_which_they_ended() {
+    let ran = run(shop(), 10.0, vec![at(5.0, gateway(3), ask(0, true))], vec![]);
+    let answers = ran.answers();
+    let [answer] = answers[..] else { panic!("{answers:?}") };
+    assert_eq!((answer.ask, answer.failure, answer.retries, answer.bytes), (7, None, 0, 1024));
+    let hops = &answer.path.hops;
+    assert_eq!(shape(hops), [(0, 0), (1, 1), (1, 1), (2, 1), (1, 2)]);
+    assert_eq!(answer.path.beyond, 0);
+
+    let ms = |time: Time| time.since(secs(5.0)).nanos() as f64 / 1e6;
+    assert_eq!((ms(answer.asked), ms(answer.ended)), (1.0, 54.0));
+    let times: Vec<(f64, f64)> = hops.iter().map(|hop| (ms(hop.arrived), ms(hop.ended))).collect();
+    assert_eq!(times, [(2.0, 53.0), (8.0, 18.0), (20.0, 30.0), (20.0, 52.0), (41.0, 51.0)]);
+    for hop in hops {
+        assert!(hop.answered && hop.began == hop.arrived && hop.failure.is_none() && hop.version == 1, "{hop:?}");
+        assert!((1..=3).contains(&hop.node.0), "{hop:?}");
+    }
+}
+
+#[test]
+fn an_ask_that_is_not_traced_has_no_path_and_takes_as_long() {
+    let asks = vec![at(5.0, gateway(3), ask(0, false)), at(6.0, gateway(3), ask(0, true))];
+    let ran = run(shop(), 10.0, asks, vec![]);
+    let answers = ran.answers();
+    let took: Vec<Span> = answers.iter().map(|answer| answer.ended.since(answer.asked)).collect();
+    assert_eq!(took, [Span::from_millis(53); 2]);
+    assert_eq!((answers[0].path.hops.len(), answers[1].path.hops.len()), (0, 5));
+}
+
+#[test]
+fn tries_that_were_given_up_are_on_the_path_as_the_caller_saw_them() {
+    let hangs = service("s", vec![Step::Sleep(Dist::Constant(Span::from_secs(100)))]);
+    let lab = Lab::nodes(1).service(Service { capacity: 10.0, ..hangs });
+    let policy = CallPolicy { timeout: Some(Span::from_millis(100)), retries: 2, ..CallPolicy::default() };
+    let ran = run(lab, 10.0, vec![at(5.0, gateway(1), Ask { policy, ..ask(0, true) })], vec![]);
+    let answers = ran.answers();
+    assert_eq!((answers[0].failure, answers[0].retries), (Some(Failure::Timeout), 2));
+    let hops = &answers[0].path.hops;
+    assert_eq!(hops.iter().map(|hop| hop.attempt).collect::<Vec<_>>(), [0, 1, 2]);
+    for hop in hops {
+        assert!(!hop.answered && hop.failure == Some(Failure::Timeout), "{hop:?}");
+        assert_eq!(hop.ended.since(hop.arrived), Span::from_millis(100));
+    }
+}
+
+#[test]
+fn what_waits_for_a_slot_and_what_is_refused_shows_on_the_path() {
+    let lab = Lab::nodes(1).service(Service { queue: 1, ..service("s", vec![work(50)]) });
+    let asks = (0..3).map(|ask_number| at(5.0, gateway(1), Ask { ask: ask_number, ..ask(0, true) })).collect();
+    let ran = run(lab, 10.0, asks, vec![]);
+    let answers = ran.answers();
+    assert_eq!(answers.iter().map(|answer| answer.ask).collect::<Vec<_>>(), [2, 0, 1], "the refused is the first");
+    let refused = answers[0].path.hops[0];
+    assert_eq!((answers[0].failure, refused.failure), (Some(Failure::Refused), Some(Failure::Refused)));
+    assert!(refused.answered && refused.ended == refused.arrived && refused.version == 1, "{refused:?}");
+    let waited: Vec<Span> =
+        answers.iter().map(|answer| answer.path.hops[0]).map(|h| h.began.since(h.arrived)).collect();
+    assert_eq!(waited, [0, 0, 50].map(Span::from_millis));
+}
+
+#[test]
+fn a_failure_far_below_is_named_on_every_hop_above_it() {
+    let mut lab = shop();
+    lab.mesh.services[1].queue = 0;
+    lab.mesh.services[1].capacity = 1.0;
+    lab.mesh.services[1].instances = 1;
+    let ran = run(lab, 10.0, vec![at(5.0, gateway(3), ask(0, true)), at(5.002, gateway(3), ask(0, true))], vec![]);
+    for answer in ran.answers().iter().filter(|answer| answer.failure.is_some()) {
+        let hops = &answer.path.hops;
+        assert_eq!((hops[0].failure, hops[1].failure), (Some(Failure::Refused), Some(Failure::Refused)), "{hops:?}");
+    }
+    assert!(ran.answers().iter().any(|answer| answer.failure.is_some()));
+}
+
+#[test]
+fn a_path_has_a_bound_and_says_what_is_beyond_it() {
+    let mut many = call(1);
+    let Step::Call(of) = &mut many else { unreachable!() };
+    of.count = 1500;
+    let lab = Lab::nodes(1).service(service("front", vec![many])).service(service("back", vec![]));
+    let ran = run(lab, 20.0, vec![at(5.0, gateway(1), ask(0, true))], vec![]);
+    let answers = ran.answers();
+    assert_eq!((answers[0].path.hops.len(), answers[0].path.beyond), (HOPS_MAX, 1501 - HOPS_MAX as u64));
+}
+
+#[test]
+fn an_ask_that_makes_no_sense_is_refused() {
+    let ask = || ask(0, true);
+    let nonsense = [
+        Ask { service: ServiceId(3), ..ask() },
+        Ask { service: ServiceId(u16::MAX), ..ask() },
+        Ask { endpoint: EndpointId(1), ..ask() },
+        Ask { policy: CallPolicy { retries: u32::MAX, ..ask().policy }, ..ask() },
+    ];
+    let asks = nonsense.map(|ask| at(5.0, gateway(3), ask));
+    let ran = run(shop(), 10.0, asks.into(), vec![]);
+    let answers = ran.answers();
+    assert_eq!(answers.len(), 4);
+    assert!(answers.iter().all(|answer| answer.failure == Some(Failure::Refused) && answer.path.hops.is_empty()));
+}
+
+#[test]
+fn strangers_are_not_answered_and_all_that_was_asked_is_counted() {
+    let said = |ask: Ask| vec![at(5.0, gateway(3), ask)];
+    let mut asks = said(ask(0, false));
+    asks.extend(said(ask(9, false)));
+    let ran = run(shop(), 10.0, asks, said(ask(0, false)));
+    assert_eq!((ran.heard().len(), ran.heard_by(ActorId(ran.outside.0 + 1)).len()), (2, 0));
+    let Findings::Gateway { tally } = ran.mesh(gateway(3)).findings(ran.sim.now()) else { panic!("it is the gateway") };
+    assert_eq!((tally.offered, tally.done, tally.failed.of(Failure::Refused)), (2, 1, 1));
+    assert_eq!(tally.latency.mean(), Span::from_millis(53));
+}
+
+fn operate(at: f64, service: u16, change: Change) -> (Time, ActorId, Msg) {
+    // Its own time says nothing.
+    let (operation_at, every) = (Time::NEVER, Span::from_secs(1));
+    let operation = Operation { at: operation_at, service: ServiceId(service), change, every, times: None };
+    (secs(at), COORDINATOR, Msg::Operate(Box::new(operation)))
+}
+
+#[test]
+fn an_operation_by_hand_begins_at_once_runs_like_one_of_the_file_and_takes_its_place() {
+    let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
+    let lab = lab.operation(3.0, 0, extend(1000, 0.1, Rounding::Away), 1.0, None);
+    let by_hand = vec![operate(5.5, 0, extend(10, 1.0, Rounding::Away))];
+    let ran = run(lab, 20.0, by_hand, vec![]);
+    assert_eq!(ran.heard(), [Msg::Operating { history: Some(2) }]);
+    let coordinator = ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator");
+    let [_, replaced, by_hand] = coordinator.history() else { panic!("{:?}", coordinator.history()) };
+    assert_eq!((replaced.operation, replaced.ending, replaced.is_by_hand()), (Some(1), Ending::Replaced, false));
+    assert_eq!((by_hand.operation, by_hand.ending, by_hand.is_by_hand()), (None, Ending::Reached, true));
+    assert_eq!((by_hand.began, by_hand.steps.len()), (secs(5.501), 1));
+    let now: u32 = (1..=2).map(|node| ran.mesh(ActorId(node)).node().expect("it is a node").ready(ServiceId(0))).sum();
+    assert_eq!(now, 10);
+}
+
+#[test]
+fn an_operation_by_hand_that_makes_no_sense_or_comes_from_a_stranger_changes_nothing() {
+    let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
+    let grow = extend(10, 1.0, Rounding::Away);
+    let nonsense = vec![operate(5.0, 1, grow.clone()), operate(6.0, 0, extend(10, f64::NAN, Rounding::Away))];
+    let ran = run(lab, 20.0, nonsense, vec![operate(5.0, 0, grow)]);
+    assert_eq!(ran.heard(), [Msg::Operating { history: None }, Msg::Operating { history: None }]);
+    assert_eq!(ran.heard_by(ActorId(ran.outside.0 + 1)), []);
+    assert_eq!(ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator").history().len(), 1);
+}
