@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_report::table::Look;
+use meshsim_report::table::{Look, Paint};
 use meshsim_report::{Measured, Outcome, Summary, text};
 use meshsim_trace::export::{ExportError, Format, export};
 use meshsim_trace::{Header, Reader};
@@ -59,7 +59,7 @@ pub(crate) struct Ended {
     /// live.json, if the run was one.
     pub(crate) processes: Option<Vec<u8>>,
     /// For people, below the tables: how long it took, how the processes were.
-    pub(crate) remarks: String,
+    pub(crate) remarks: Box<dyn Fn(Paint) -> String>,
 }
 
 /// The folder of a run that is about to begin: what is there already and is no run's is not replaced.
@@ -128,7 +128,7 @@ pub(crate) fn publish(
         let paint = screen.paint();
         let place = format!("written to {}", folder.path().display());
         let body = text::summary(&summary, paint);
-        screen.print(&format!("{body}\n{}{}\n", ended.remarks, paint.on(Look::Dim, &place)))?;
+        screen.print(&format!("{body}\n{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &place)))?;
     }
     Ok(if summary.outcome == Outcome::Fail { Exit::SloFailed } else { Exit::Well })
 }

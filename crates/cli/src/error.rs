@@ -57,6 +57,9 @@ pub(crate) enum Error {
     Print(#[source] io::Error),
     #[error("the network of the experiment cannot be built")]
     Network(#[source] meshsim_fault::NetworkError),
+    /// A live run, or this process's part in one.
+    #[error("{0}")]
+    Live(String),
     #[error("Ctrl-C cannot be caught")]
     Interrupt(#[source] ctrlc::Error),
 }
@@ -65,9 +68,12 @@ impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Error::Problems(_) | Error::WrongInput(..) | Error::ReadTrace(..) | Error::Trace(..) => Exit::WrongInput,
-            Error::Write(..) | Error::WriteTrace(..) | Error::Print(_) | Error::Network(_) | Error::Interrupt(_) => {
-                Exit::Failed
-            }
+            Error::Write(..)
+            | Error::WriteTrace(..)
+            | Error::Print(_)
+            | Error::Network(_)
+            | Error::Live(_)
+            | Error::Interrupt(_) => Exit::Failed,
         }
     }
 }

@@ -33,3 +33,17 @@ pub(crate) fn catch() -> Result<(), Error> {
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
+
+/// For a process that others count on no more once it is asked to go: it goes at once, and they notice.
+pub(crate) fn exit_when_asked() -> Result<(), Error> {
+    ctrlc::set_handler(|| process::exit(EXIT)).map_err(Error::Interrupt)
+}
+
+/// Goes when standard input ends: whoever holds its other end is gone, or wants it so.
+pub(crate) fn exit_with_stdin() {
+    std::thread::spawn(|| {
+        let mut bytes = [0; 64];
+        while matches!(std::io::Read::read(&mut std::io::stdin(), &mut bytes), Ok(1..)) {}
+        process::exit(EXIT);
+    });
+}

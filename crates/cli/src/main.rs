@@ -1,9 +1,12 @@
 //! `meshsim`: rehearse a service mesh before you run it.
 
 mod command;
+mod ending;
 mod error;
 mod folder;
+mod gateway;
 mod interrupt;
+mod live;
 mod logging;
 mod progress;
 mod screen;

@@ -43,6 +43,15 @@ impl Progress {
         }
     }
 
+    /// The run is here, and this is to be said about it.
+    pub(crate) fn say(&self, now: Time, text: &str) {
+        if let Some(bar) = &self.bar {
+            let of = if self.total.is_zero() { String::new() } else { format!(" of {}", self.total) };
+            bar.set_message(format!("{:.1}s{of}, {text}", now.secs()));
+            bar.set_position(now.nanos());
+        }
+    }
+
     /// Takes the bar away; says how long it took.
     pub(crate) fn end(self) -> Duration {
         if let Some(bar) = &self.bar {

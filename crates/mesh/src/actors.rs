@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Actor, Cx, Event};
+use meshsim_actor::{Actor, ActorId, Cx, Event};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::coordinator::Coordinator;
 use crate::gateway::Gateway;
 use crate::message::{Msg, Tick};
-use crate::model::Mesh;
+use crate::model::{COORDINATOR, Mesh};
 use crate::node::Node;
 
 /// One of the four kinds of actor.
@@ -41,6 +41,20 @@ pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
         (0..mesh.loads.len()).map(move |load| MeshActor::Client(Box::new(Client::new(of_clients.clone(), load))));
     let gateway = mesh.has_gateway.then(|| MeshActor::Gateway(Box::new(Gateway::new(mesh.clone()))));
     std::iter::once(coordinator).chain(nodes).chain(clients).chain(gateway)
+}
+
+/// One of them, by its number; for a process that hosts few of many.
+///
+/// # Panics
+/// If nobody has that number.
+pub fn one(mesh: &Arc<Mesh>, actor: ActorId) -> MeshActor {
+    assert!(actor.index() < mesh.actor_count(), "{actor} is no actor of this mesh");
+    match (mesh.node_index(actor), mesh.load_index(actor)) {
+        (Some(_), _) => MeshActor::Node(Node::new(mesh.clone(), crate::call::no_view(mesh))),
+        (_, Some(load)) => MeshActor::Client(Box::new(Client::new(mesh.clone(), load))),
+        _ if actor == COORDINATOR => MeshActor::Coordinator(Box::new(Coordinator::new(mesh.clone()))),
+        _ => MeshActor::Gateway(Box::new(Gateway::new(mesh.clone()))),
+    }
 }
 
 impl MeshActor {

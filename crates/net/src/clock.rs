@@ -87,6 +87,11 @@ impl Alignment {
 
     /// Hub's count minus ours.
 
+    /// Hub's count minus ours.
+    pub(crate) fn offset(&self) -> i64 {
+        self.best.map_or(0, |(_, offset)| offset)
+    }
+
     /// The offset is right within this many nanoseconds, if neither clock ran away.
     pub(crate) fn error_ns(&self) -> u64 {
         self.best.map_or(u64::MAX, |(trip, _)| trip / 2)

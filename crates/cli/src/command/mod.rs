@@ -4,7 +4,11 @@
 //! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `commands!` below.
 
 mod check;
+mod client;
+mod coordinator;
 mod import;
+mod live;
+mod node;
 mod run;
 mod schema;
 mod trace;
@@ -36,10 +40,14 @@ macro_rules! commands {
 
 commands! {
     Run = run;
+    Live = live;
     Check = check;
     Import = import;
     Schema = schema;
     Trace = trace;
+    Coordinator = coordinator;
+    Node = node;
+    Client = client;
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.

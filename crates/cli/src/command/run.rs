@@ -74,7 +74,7 @@ impl Args {
             count(events),
             per_second(events as f64 / took.as_secs_f64().max(1e-9))
         );
-        ended.remarks = format!("{}\n", screen.paint().on(Look::Dim, &pace));
+        ended.remarks = Box::new(move |paint| format!("{}\n", paint.on(Look::Dim, &pace)));
         ending::publish(&experiment, &folder, ended, &self.output, screen)
     }
 
@@ -94,7 +94,7 @@ impl Args {
         let mut state = Vec::new();
         state::write(&experiment.mesh, sim.now(), findings(), &mut state)
             .map_err(|error| Error::Write("state.json".into(), error))?;
-        let ended = Ended { measured, state, cut_short, trace: None, processes: None, remarks: String::new() };
+        let ended = Ended { measured, state, cut_short, trace: None, processes: None, remarks: Box::new(|_| String::new()) };
         let events = sim.counts().events;
         Ok(((ended, took, events), sim.into_recorder()))
     }

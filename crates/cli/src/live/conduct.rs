@@ -1,7 +1,6 @@
 //! The coordinator's process: waits for the others, lets the run happen, collects what was found.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
@@ -15,7 +14,7 @@ use super::cluster::listen;
 use super::parts::Parts;
 use crate::ending::{Ended, Output, header};
 use crate::error::Error;
-use crate::folder::Folder;
+use crate::folder::{Draft, Folder};
 use crate::gateway::{Door, Gateway};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -35,7 +34,6 @@ pub(crate) struct Conduct<'a> {
     pub(crate) work: Work,
     /// It ends when somebody ends it.
     pub(crate) until_stopped: bool,
-    pub(crate) paint: Paint,
 }
 
 /// What the caller has to do with it while it goes on.
@@ -53,7 +51,7 @@ pub(crate) fn conduct(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> R
 }
 
 async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result<Ended, Error> {
-    let Conduct { experiment, folder, output, credentials, listen: address, door, work, until_stopped, paint } = conduct;
+    let Conduct { experiment, folder, output, credentials, listen: address, door, work, until_stopped } = conduct;
     let mesh = live_mesh(experiment);
     let end = Time::ZERO + experiment.duration;
     let parts = Parts::default();
@@ -97,7 +95,7 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
         Some(_) => Some(parts.merged(&header(experiment, &mesh), folder)?),
         None => None,
     };
-    ended(experiment, performance, trace, paint)
+    ended(experiment, performance, trace)
 }
 
 /// One line for a person.
@@ -117,8 +115,7 @@ fn stand(snapshot: &Snapshot) -> String {
 fn ended(
     experiment: &Experiment,
     performance: Performance,
-    trace: Option<crate::folder::Draft>,
-    paint: Paint,
+    trace: Option<Draft>,
 ) -> Result<Ended, Error> {
     let unreadable = |error| Error::Live(format!("what an actor found cannot be read: {error}"));
     let findings = performance.findings.iter().map(|bytes| bytes.as_deref().map(read_findings).transpose());
@@ -134,7 +131,7 @@ fn ended(
         cut_short: performance.cut_short,
         trace,
         processes: Some(live_json(&performance)?),
-        remarks: remarks(&performance, paint),
+        remarks: Box::new(move |paint| remarks(&performance, paint)),
     })
 }
 

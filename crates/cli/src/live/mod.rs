@@ -4,10 +4,11 @@ mod cast;
 mod children;
 mod cluster;
 mod conduct;
+mod joining;
 mod parts;
 mod tape;
 
-pub(crate) use cast::{Charter, cast};
 pub(crate) use children::{Children, Role};
-pub(crate) use cluster::{ClusterArgs, Place, is_loopback, listen};
-pub(crate) use conduct::{Conduct, conduct};
+pub(crate) use cluster::{ClusterArgs, Place};
+pub(crate) use conduct::{Attendant, Conduct, conduct};
+pub(crate) use joining::JoinArgs;

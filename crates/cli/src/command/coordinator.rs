@@ -1,0 +1,127 @@
+//! `meshsim coordinator`
+
+use std::net::SocketAddr;
+
+use meshsim_experiment::Experiment;
+use meshsim_net::{Phase, Snapshot, Work};
+use meshsim_report::text;
+
+use super::Source;
+use crate::ending::{self, Output};
+use crate::error::{Error, Exit};
+use crate::gateway::DoorArgs;
+use crate::interrupt;
+use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct};
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Be the coordinator of a live run, which nodes and clients join";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim coordinator mesh.yaml
+  meshsim node --join 127.0.0.1:7700 --count 8          in another terminal, and in a third:
+  meshsim client --join 127.0.0.1:7700
+  meshsim coordinator mesh.yaml --listen 0.0.0.0:7700 --secret-file secret --until-stopped
+
+The run begins when every node and every client of the experiment has joined. When it is over, or at \
+Ctrl-C or SIGTERM, it is written to runs/<name>-<seed>-live, as `meshsim run` writes one, with \
+live.json: how the processes were.
+
+Exit codes: 0 all SLOs hold, 1 failed, 2 the input is wrong, 99 an SLO does not hold.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Where nodes and clients join
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7700", env = "MESHSIM_LISTEN")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
+    door: DoorArgs,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How a live run goes.
+#[derive(Debug, clap::Args)]
+pub(super) struct How {
+    /// A service's work is a timer (`sleep`), or burns processor time (`busy`)
+    #[arg(long, value_name = "HOW", default_value = "sleep")]
+    pub(super) work: Work,
+    /// Go on after the experiment's duration, until Ctrl-C, SIGTERM or `meshsim ctl stop`
+    #[arg(long)]
+    pub(super) until_stopped: bool,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let experiment = self.source.load(self.output.json, screen)?;
+        let credentials = self.cluster.credentials(Place::Coordinator, !self.listen.ip().is_loopback())?;
+        let door = self.door.door()?;
+        begin(&experiment, &self.source, &self.output, screen)?;
+        let folder = ending::open(&experiment, &self.output, "-live")?;
+        interrupt::catch()?;
+        let mut attendant = Waiting { screen, is_quiet: self.output.json, was_running: false };
+        let conducted = Conduct {
+            experiment: &experiment,
+            folder: &folder,
+            output: &self.output,
+            credentials,
+            listen: self.listen,
+            door,
+            work: self.how.work,
+            until_stopped: self.how.until_stopped,
+        };
+        let ended = conduct(conducted, &mut attendant)?;
+        ending::publish(&experiment, &folder, ended, &self.output, screen)
+    }
+}
+
+/// Says what is about to be run, and what cannot work.
+pub(super) fn begin(
+    experiment: &Experiment,
+    source: &Source,
+    output: &Output,
+    screen: &mut Screen,
+) -> Result<(), Error> {
+    if !output.json {
+        screen.print(&text::intention(experiment, screen.paint()))?;
+    }
+    super::run::warn(experiment, source, screen);
+    Ok(())
+}
+
+/// Says when others can join, and when all have.
+struct Waiting<'a> {
+    screen: &'a Screen,
+    is_quiet: bool,
+    was_running: bool,
+}
+
+impl Attendant for Waiting<'_> {
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<SocketAddr>) -> Result<(), Error> {
+        if !self.is_quiet {
+            self.screen.remark(&format!("  nodes and clients join at {joins}{}\n", at_gateway(gateway)));
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, snapshot: &Snapshot) -> bool {
+        if !self.was_running && snapshot.phase == Phase::Running {
+            self.was_running = true;
+            if !self.is_quiet {
+                self.screen.remark(&format!("  all have joined: {} processes\n", snapshot.processes.len()));
+            }
+        }
+        false
+    }
+}
+
+/// Where people can ask, as the end of a line.
+pub(super) fn at_gateway(gateway: Option<SocketAddr>) -> String {
+    gateway.map_or_else(String::new, |gateway| format!(", requests at http://{gateway}/"))
+}

@@ -1,0 +1,138 @@
+//! `meshsim live`
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+
+use meshsim_experiment::Experiment;
+use meshsim_net::{Credentials, Phase, Snapshot};
+use meshsim_wire::Secret;
+
+use super::coordinator::{How, at_gateway, begin};
+use super::Source;
+use crate::ending::{self, Output};
+use crate::error::{Error, Exit};
+use crate::gateway::DoorArgs;
+use crate::interrupt;
+use crate::live::{Attendant, Children, Conduct, Role, conduct};
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Run an experiment as real processes on this machine";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim live examples/hotel/mesh.yaml
+  meshsim live mesh.yaml --trace && meshsim replay runs/mesh-1-live
+  meshsim live mesh.yaml --work busy --processes 4
+  meshsim live mesh.yaml --until-stopped      and, meanwhile: curl localhost:8080/frontend/search
+
+This process is the coordinator; each node and each load is a process of its own, joined over \
+loopback. The report and the files in runs/<name>-<seed>-live are those of `meshsim run`; live.json \
+says how the processes were, and `meshsim compare` puts the two runs side by side. Ctrl-C ends the \
+run early and keeps what was measured; no process is left behind.
+
+Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 99 an SLO does not hold.";
+
+/// Processes for nodes, if nobody says otherwise.
+const PROCESSES: usize = 32;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Spread the nodes over at most so many processes
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(PROCESSES).expect("it is not zero"))]
+    processes: NonZeroUsize,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    door: DoorArgs,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let experiment = self.source.load(self.output.json, screen)?;
+        let door = self.door.door_if_free(screen)?;
+        begin(&experiment, &self.source, &self.output, screen)?;
+        let folder = ending::open(&experiment, &self.output, "-live")?;
+        interrupt::catch()?;
+        // Known to the children alone: two runs on one machine never mix.
+        let credentials = Credentials { cluster: Secret::fresh_text(), secret: Secret::none(), tls: None };
+        let mut attendant = Parent {
+            screen,
+            experiment: &experiment,
+            processes: self.processes.get(),
+            cluster: credentials.cluster.clone(),
+            children: Children::default(),
+            is_quiet: self.output.json,
+            phase: Phase::Waiting,
+        };
+        let conducted = Conduct {
+            experiment: &experiment,
+            folder: &folder,
+            output: &self.output,
+            credentials,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            door,
+            work: self.how.work,
+            until_stopped: self.how.until_stopped,
+        };
+        let ended = conduct(conducted, &mut attendant)?;
+        attendant.children.finish();
+        ending::publish(&experiment, &folder, ended, &self.output, screen)
+    }
+}
+
+/// The command lines of all children: nodes in groups of neighbours, and each load.
+fn roles(experiment: &Experiment, processes: usize, joins: SocketAddr) -> Vec<Role> {
+    let role = |kind: &str, names: &[&str]| {
+        let joins = joins.to_string();
+        let mut args: Vec<String> = [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
+        args.extend(names.iter().flat_map(|name| ["--name".to_owned(), (*name).to_owned()]));
+        Role { name: names.join(", "), args }
+    };
+    let mesh = &experiment.mesh;
+    // Spares come when somebody brings them.
+    let nodes: Vec<&str> =
+        mesh.nodes.iter().map(|node| node.name.as_str()).collect();
+    let groups = nodes.chunks(nodes.len().div_ceil(processes).max(1)).map(|names| role("node", names));
+    let clients = mesh.loads.iter().map(|load| role("client", &[&load.name]));
+    groups.chain(clients).collect()
+}
+
+/// Starts the others, and sees that none is lost unnoticed.
+struct Parent<'a> {
+    screen: &'a Screen,
+    experiment: &'a Experiment,
+    processes: usize,
+    cluster: String,
+    children: Children,
+    is_quiet: bool,
+    phase: Phase,
+}
+
+impl Attendant for Parent<'_> {
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<SocketAddr>) -> Result<(), Error> {
+        let roles = roles(self.experiment, self.processes, joins);
+        self.children = Children::start(&roles, &self.cluster)?;
+        if !self.is_quiet {
+            let count = roles.len() + 1;
+            self.screen.remark(&format!("  {count} processes on this machine{}\n", at_gateway(gateway)));
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, snapshot: &Snapshot) -> bool {
+        self.phase = snapshot.phase;
+        let mut stop = false;
+        for (name, pid, status) in self.children.ended() {
+            if snapshot.phase != Phase::Ending {
+                self.screen.warn(&format!("the process of {name} (pid {pid}) ended at {}: {status}", snapshot.now));
+                // Nobody will come in its place.
+                stop |= snapshot.phase == Phase::Waiting;
+            }
+        }
+        stop
+    }
+}

@@ -1,0 +1,37 @@
+//! `meshsim node`
+
+use crate::error::{Error, Exit};
+use crate::live::JoinArgs;
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Be one node of a live run, or several";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim node --join coordinator:7700 --listen 0.0.0.0:7701 --secret-file secret
+  meshsim node --name node-3
+  meshsim node --count 100
+
+Without a name it gets the lowest that is free, and the same one when it comes back from the same \
+machine. It stays until the run is over.
+
+Exit codes: 0 the run is over, 1 failed, 2 the coordinator did not let it in, or the input is wrong.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Host the node with this name. May be repeated
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+    /// Host so many nodes, whichever are free; default 1, and 0 beside `--name`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    #[command(flatten)]
+    join: JoinArgs,
+}
+
+impl Args {
+    pub(super) fn execute(self, _: &mut Screen) -> Result<Exit, Error> {
+        let count = self.count.unwrap_or(u32::from(self.name.is_empty()));
+        self.join.take_part("node", self.name, count, None)
+    }
+}

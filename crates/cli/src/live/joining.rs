@@ -1,0 +1,95 @@
+//! What `node` and `client` share: a process that joins.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use meshsim_experiment::Experiment;
+use meshsim_net::{Join, Left, MemberError, MemberOptions};
+
+use super::cast::{Charter, cast};
+use super::cluster::{ClusterArgs, Place, is_loopback, listen};
+use crate::error::{Error, Exit};
+use crate::interrupt;
+
+/// How long the coordinator may be out of reach, by default, in seconds.
+const PATIENCE_SECS: u64 = 60;
+
+/// Where a process joins, and where others reach it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct JoinArgs {
+    /// Where the coordinator is
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7700", env = "MESHSIM_JOIN")]
+    join: String,
+    /// Where other processes bring messages; port 0 takes any that is free
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", env = "MESHSIM_LISTEN")]
+    listen: SocketAddr,
+    /// Where they reach it, if not where it joins from at the port of `--listen`
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// How long the coordinator may be out of reach, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECS)]
+    patience: u64,
+    /// End when standard input does: for children of another process
+    #[arg(long, hide = true)]
+    end_with_stdin: bool,
+}
+
+impl JoinArgs {
+    /// Joins, and stays until the run is over. With `expected`: only a run of that experiment.
+    pub(crate) fn take_part(
+        self,
+        role: &str,
+        names: Vec<String>,
+        count: u32,
+        expected: Option<Experiment>,
+    ) -> Result<Exit, Error> {
+        let beyond = !self.listen.ip().is_loopback() || !is_loopback(&self.join);
+        let credentials = self.cluster.credentials(Place::Member, beyond)?;
+        if let Some(address) = &self.advertise
+            && !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        {
+            let why = format!("{address:?} is no address");
+            return Err(Error::WrongInput(why, "`--advertise HOST:PORT`, as in `node-3:7701`".into()));
+        }
+        if self.end_with_stdin {
+            interrupt::exit_with_stdin();
+        }
+        interrupt::exit_when_asked()?;
+        let join = Join {
+            role: role.into(),
+            names,
+            count,
+            address: self.advertise.clone().unwrap_or_default(),
+            ..Join::default()
+        };
+        let prepare = |charter: &[u8]| {
+            let experiment = Charter::read(charter)?;
+            if let Some(expected) = &expected
+                && (&expected.text, &expected.files) != (&experiment.text, &experiment.files)
+            {
+                return Err(format!("it runs {:?}, which is not what the given file says", experiment.name));
+            }
+            cast(&experiment).map_err(|error| error.to_string())
+        };
+        let joined = actix_web::rt::System::new().block_on(async {
+            let options = MemberOptions {
+                hub: self.join.clone(),
+                credentials,
+                join,
+                listener: listen(self.listen)?,
+                patience: Duration::from_secs(self.patience),
+            };
+            Ok(meshsim_net::join(options, prepare).await)
+        })?;
+        match joined {
+            Ok(Left::Over) => Ok(Exit::Well),
+            Err(error @ (MemberError::Refused(..) | MemberError::Charter(_))) => {
+                let help = "`--join`, `--cluster`, `--secret-file` and `--name` must be the coordinator's".into();
+                Err(Error::WrongInput(error.to_string(), help))
+            }
+            Err(error) => Err(Error::Live(error.to_string())),
+        }
+    }
+}
