@@ -317,7 +317,7 @@ impl Coordinator {
 
     fn report(&mut self, node: usize, report: &Report, cx: &mut MeshCx<'_>) {
         let (actor, member) = (self.mesh.node_actor(node), &mut self.members[node]);
-        if report.incarnation != member.incarnation || report.seq <= member.report {
+        if report.incarnation != member.incarnation || report.seq <= member.report || !report.is_sound() {
             return;
         }
         if report.base > member.report {

@@ -115,7 +115,8 @@ impl Coordinator {
         // A turn that draws is a step, so no two of them have the same key.
         let base = self.decisions.expect("drawn at the first start");
         let mut rng = Rng::keyed(base, running.source.key(), u64::from(running.steps));
-        let observed = Observed { ready: self.endpoints.ready(service) };
+        let ready = self.endpoints.ready(service);
+        let observed = Observed { ready: &ready };
         let wanted = &mut self.services[service.index()].wanted;
         let turn = operation::turn(&change, running.steps, self.mesh.service(service), wanted, observed, &mut rng);
 
