@@ -8,6 +8,7 @@
 //! the JSON Schema, so the two cannot drift apart; `compile` resolves names into the numbers of a
 //! [`Mesh`].
 
+mod bundle;
 pub mod check;
 mod compile;
 mod files;
@@ -30,10 +31,11 @@ use meshsim_actor::Span;
 use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
 
-use inputs::Inputs;
+use inputs::{Inputs, Origin};
 use problem::{Place, Reporter};
 use section::Field;
 
+pub use bundle::Bundle;
 pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
 pub use problem::{Problem, Problems};
@@ -98,7 +100,7 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
     match files::read_text(path, FILE_BYTES_MAX) {
         Ok(text) => {
             let base_dir = path.parent().unwrap_or(Path::new(""));
-            read(&name, &text, base_dir, &default_name(path), overrides)
+            read(&name, &text, Origin::Folder(base_dir), &default_name(path), overrides)
         }
         Err(error) => {
             let mut reporter = Reporter::default();
@@ -119,13 +121,13 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
 /// # Errors
 /// All that is wrong with it, at once.
 pub fn parse(file_name: &str, text: &str, base_dir: &Path, overrides: &[Override]) -> Result<Experiment, Problems> {
-    read(file_name, text, base_dir, &default_name(Path::new(file_name)), overrides)
+    read(file_name, text, Origin::Folder(base_dir), &default_name(Path::new(file_name)), overrides)
 }
 
 fn read(
     file_name: &str,
     text: &str,
-    base_dir: &Path,
+    origin: Origin<'_>,
     default_name: &str,
     overrides: &[Override],
 ) -> Result<Experiment, Problems> {
@@ -141,7 +143,7 @@ fn read(
         let mut root = tree::read(text, source, 0, wanted, &mut reporter)?;
         overrides.iter().for_each(|it| it.apply(&mut root, &mut reporter));
         let file = schema::File::decode(&root, &mut reporter)?;
-        let mut inputs = Inputs::new(base_dir);
+        let mut inputs = Inputs::new(origin);
         let compiled = compile::compile(&file, &mut inputs, &mut reporter);
         Some((file, compiled, inputs, root))
     })();
