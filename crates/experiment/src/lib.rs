@@ -9,6 +9,7 @@
 //! [`Mesh`].
 
 mod bundle;
+mod by_hand;
 pub mod check;
 mod compile;
 mod files;
@@ -77,6 +78,7 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// How large everything may be. What exceeds one of these is refused, with the limit in the message.
 pub mod limits {
     pub use crate::FILE_BYTES_MAX;
+    pub use crate::by_hand::SAID_BYTES_MAX;
     pub use crate::compile::{CHOSEN_MAX, STEPS_MAX, VERSIONS_MAX};
     pub use crate::files::{REPLAY_BYTES_MAX, REPLAY_ROWS_MAX, ZONES_BYTES_MAX};
     pub use crate::inputs::INPUT_BYTES_MAX;
