@@ -5,6 +5,7 @@
 
 mod check;
 mod import;
+mod replay;
 mod run;
 mod schema;
 mod trace;
@@ -40,6 +41,7 @@ commands! {
     Import = import;
     Schema = schema;
     Trace = trace;
+    Replay = replay;
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.
