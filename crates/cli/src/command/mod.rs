@@ -9,6 +9,7 @@ mod coordinator;
 mod import;
 mod live;
 mod node;
+mod replay;
 mod run;
 mod schema;
 mod trace;
@@ -48,6 +49,7 @@ commands! {
     Coordinator = coordinator;
     Node = node;
     Client = client;
+    Replay = replay;
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.
