@@ -4,6 +4,7 @@
 //! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `commands!` below.
 
 mod check;
+mod compose;
 mod import;
 mod run;
 mod schema;
@@ -38,6 +39,7 @@ commands! {
     Run = run;
     Check = check;
     Import = import;
+    Compose = compose;
     Schema = schema;
     Trace = trace;
 }
