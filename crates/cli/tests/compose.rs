@@ -8,10 +8,16 @@ use std::process::{Command, Output, Stdio};
 const MESH: &str = "
 name: 'null'
 duration: 2s
-nodes: [ { name: '1', count: 3, cores: 2.5 }, { name: 'null' }, { name: Größe, zone: far }, { name: Coordinator } ]
+nodes:
+  - { name: '1', count: 3, cores: 2.5, zone: near }
+  - { name: 'null', zone: near }
+  - { name: Größe, zone: far }
+  - { name: Coordinator, zone: near }
 services: { s: { endpoints: { e: { script: [ work: 1ms ] } } } }
 load: { 'yes': { to: s, arrivals: { constant: 10/s } }, Gr--e: { to: s, arrivals: { constant: 1/s } } }
 ";
+
+const ZONES: &str = "from,near,far\nnear,0,5\nfar,5,0\n";
 
 fn folder(test: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("compose-{test}"));
@@ -66,7 +72,7 @@ fn every_node_and_every_load_is_a_service_of_its_own_name_as_far_as_compose_has_
         "      - { type: bind, source: \"./mesh.yaml\", target: \"/experiment/null/mesh.yaml\", read_only: true }",
         "      - \"--name=Größe\"",
         "    labels: { meshsim.zone: \"far\", meshsim.cores: \"8\" }",
-        "    labels: { meshsim.zone: \"default\", meshsim.cores: \"2.5\" }",
+        "    labels: { meshsim.zone: \"near\", meshsim.cores: \"2.5\" }",
         "    ports: [\"127.0.0.1:8080:8080\"]",
     ] {
         assert!(compose.lines().any(|it| it == line), "{line}\n{compose}");
@@ -106,7 +112,7 @@ fn what_was_changed_on_the_command_line_is_changed_in_the_container() {
 fn a_folder_has_all_that_is_needed_and_nothing_of_somebody_else_is_overwritten() {
     let folder = folder("out");
     fs::create_dir(folder.join("data")).unwrap();
-    fs::write(folder.join("data/zones.csv"), "from,default,far\ndefault,0,5\nfar,5,0\n").unwrap();
+    fs::write(folder.join("data/zones.csv"), ZONES).unwrap();
     let with_file = format!("{MESH}network: {{ zones: data/zones.csv }}\n");
     fs::write(folder.join("mesh.yaml"), with_file).unwrap();
     let args = ["compose", "mesh.yaml", "--seed", "9", "--out", "made"];
@@ -137,7 +143,7 @@ fn what_cannot_be_run_in_containers_is_refused_with_what_can() {
     let many = refused(&meshsim(&folder, &["compose", "mesh.yaml", "--set", "nodes.0.count=2000"]));
     assert!(many.contains("null would take 2,006 containers") && many.contains("--nodes-per-container N"), "{many}");
     well(&meshsim(&folder, &["compose", "mesh.yaml", "--set", "nodes.0.count=2000", "--nodes-per-container", "50"]));
-    fs::write(folder.join("zones.csv"), "from,default,far\ndefault,0,5\nfar,5,0\n").unwrap();
+    fs::write(folder.join("zones.csv"), ZONES).unwrap();
     let away = "network={ zones: ../compose-refused/zones.csv }";
     let away = refused(&meshsim(&folder, &["compose", "mesh.yaml", "--set", away]));
     assert!(away.contains("lies outside the experiment's folder") && away.contains("--out DIR"), "{away}");
