@@ -334,7 +334,7 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
 
     // The coordinator is asked to end: it gathers, writes, and says how it went.
     project.compose(&["stop", "coordinator"]);
-    let summary = std::fs::read_to_string(project.copy(&coordinator, "/runs/cluster-5/summary.json")).unwrap();
+    let summary = std::fs::read_to_string(project.copy(&coordinator, "/runs/cluster-5-live/summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(summary["name"], "cluster");
     let code = docker(&["inspect", "--format", "{{.State.ExitCode}}", &coordinator]);
