@@ -70,6 +70,7 @@ fn every_command_has_help_with_examples() {
         &["run", "--help"],
         &["check", "--help"],
         &["import", "--help"],
+        &["compose", "--help"],
         &["schema", "--help"],
         &["trace", "--help"],
     ] {

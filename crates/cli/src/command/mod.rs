@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod coordinator;
+mod compose;
 mod import;
 mod live;
 mod node;
@@ -44,6 +45,7 @@ commands! {
     Live = live;
     Check = check;
     Import = import;
+    Compose = compose;
     Schema = schema;
     Trace = trace;
     Coordinator = coordinator;
