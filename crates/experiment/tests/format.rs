@@ -76,7 +76,7 @@ fn an_override_that_leads_nowhere_says_what_is_there() {
         ("servces.geo.instances=4", "an experiment has no `servces`", "did you mean `services`?"),
         ("services.geo.instnaces=4", "a service has no `instnaces`", "did you mean `instances`?"),
         ("services.geo.instances=many", "`many` is no whole number", "from 0 to 1000000"),
-        ("nodes.7.count=4", "`7` is no item of this list", "the list has 2 items: write 0 to 1"),
+        ("nodes.7.count=4", "`7` is no item of this list", "the list has 3 items: write 0 to 2"),
         ("seed.x=4", "`seed` is a single value, `7`", "set it as a whole"),
         ("seed=", "`seed` has no value", "write one"),
         ("seed=[1", "this is not YAML", "bracket"),

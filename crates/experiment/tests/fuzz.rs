@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use meshsim_actor::Time;
 use meshsim_experiment::check::check;
 use meshsim_experiment::{Override, parse};
 use proptest::prelude::*;
@@ -117,6 +118,20 @@ proptest! {
             _ => (*text).to_owned(),
         }).collect();
         survives(&text.join("\n"));
+    }
+
+    #[test]
+    fn whatever_is_said_to_a_run(pieces in prop::collection::vec(piece(), 0..20), value in piece()) {
+        let experiment = parse("fuzz.yaml", FORMAT, Path::new("nowhere"), &[]).unwrap();
+        let texts = [
+            pieces.concat(),
+            format!("{{ extend: geo, to: {value}, rate: 0.3 }}"),
+            format!("{{ crash: {value}, for: 5s }}"),
+        ];
+        for text in texts {
+            let told = [experiment.operation(&text).err(), experiment.fault(&text, Time::NEVER).err()];
+            prop_assert!(told.into_iter().flatten().all(|problems| !problems.is_empty()));
+        }
     }
 
     #[test]
