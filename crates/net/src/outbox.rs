@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 /// Most bytes that wait for one process; a message beyond is lost, and the trace says so.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 
-/// A buffer of frames and who writes it. Frames are encoded where they wait, so a write takes all that has come since
+/// A buffer of frames and who writes it: the sending half of the transport. Frames are encoded where they wait, so a write takes all that has come since
 /// the last one.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub struct Outbox {
     state: RefCell<State>,
     /// Something was put in.
     filled: Notify,
@@ -38,7 +38,7 @@ impl Outbox {
     /// # Errors
     /// Why it is lost.
     #[inline]
-    pub(crate) fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), Cause> {
+    pub fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), Cause> {
         let mut state = self.state.borrow_mut();
         if state.unreachable {
             return Err(Cause::Down);
@@ -70,7 +70,7 @@ impl Outbox {
     }
 
     /// Waits until no more than this many bytes wait.
-    pub(crate) async fn room(&self, bytes: usize) {
+    pub async fn room(&self, bytes: usize) {
         while self.state.borrow().buffer.len() > bytes {
             self.emptied.notified().await;
         }
@@ -96,7 +96,7 @@ impl Outbox {
     }
 
     /// Writes what is put in until the connection breaks. What was handed to it by then may or may not have arrived.
-    pub(crate) async fn write_to(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
+    pub async fn write_to(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
         let mut block = Vec::new();
         loop {
             self.wanted().await;
