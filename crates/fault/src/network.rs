@@ -172,11 +172,3 @@ impl Network {
         }
     }
 }
-
-// STUB
-impl Network {
-    /// stub
-    pub fn absent(&self) -> &[(ActorId, Time)] { &[] }
-    /// stub
-    pub fn add(&mut self, fault: Fault) -> Result<(), NetworkError> { self.faults.push(fault); Ok(()) }
-}
