@@ -485,9 +485,7 @@ impl<A: Live> Host<A> {
             shell.later(now, *actor, Due::Begin);
         }
         debug_assert!(!has_begun, "a run begins once");
-        let network = shell.network.borrow();
-        let powers: Vec<_> = network.powers().into_iter().filter(|(at, ..)| *at >= now).collect();
-        drop(network);
+        let powers = shell.network.borrow().powers_from(now);
         self.plan(powers);
         let next = shell.agenda.borrow().next();
         next.into_iter().for_each(|next| shell.set_alarm(next));
@@ -514,11 +512,11 @@ impl<A: Live> Host<A> {
         let powers = {
             let mut network = self.shell.network.borrow_mut();
             network.add(fault)?;
-            network.powers()
+            network.powers_from(now)
         };
         // The whole plan anew: outages may overlap.
         self.shell.agenda.borrow_mut().forget_powers();
-        self.plan(powers.into_iter().filter(|(at, ..)| *at >= now).collect());
+        self.plan(powers);
         Ok(())
     }
 
