@@ -27,6 +27,8 @@ struct Entry<M> {
 /// What is to happen to an actor. A message is boxed: the heap moves its entries about.
 #[derive(Debug)]
 pub(crate) enum Due<M> {
+    /// Its machine is not there yet.
+    Absent,
     Begin,
     Fire(Timer),
     Deliver(Box<Envelope<M>>),

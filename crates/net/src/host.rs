@@ -197,7 +197,7 @@ impl<A: Live> Shell<A> {
         let inputs = match parcel {
             Parcel::One(input) => vec![input],
             Parcel::Many(inputs) => inputs,
-            Parcel::Power(_) => vec![],
+            Parcel::Absent | Parcel::Power(_) => vec![],
         };
         for input in inputs {
             if let Input::Deliver(envelope) = input {
@@ -259,6 +259,7 @@ impl<A: Live> Shell<A> {
         let Some(Route::Here(addr)) = routes.get(actor.index()) else { return };
         match due {
             Due::Begin => addr.do_send(Parcel::One(Input::Start)),
+            Due::Absent => addr.do_send(Parcel::Absent),
             Due::Power(power) => addr.do_send(Parcel::Power(power)),
             // Bounded by what the actor has armed.
             Due::Fire(timer) => addr.do_send(Parcel::One(Input::Fire(timer))),
@@ -459,19 +460,10 @@ impl<A: Live> Host<A> {
             0 => ActorCell::new(actor, fresh, rng),
             _ => ActorCell::reborn(actor, fresh, rng, incarnation),
         };
-        // A machine that comes later by the experiment is down until then; one that comes by itself has come.
-        let is_down = self.absent_until(actor).is_some();
-        let addr = Hosted::new(cell, self.shell.clone(), is_down).start();
+        let addr = Hosted::new(cell, self.shell.clone()).start();
         self.shell.routes.borrow_mut()[actor.index()] = Route::Here(addr.clone());
         self.here.borrow_mut().insert(actor, addr);
         self.me.borrow_mut().actors.push(Seated { actor, incarnation });
-    }
-
-    /// When a machine that is not there at the start comes, if it is yet to come.
-    fn absent_until(&self, actor: ActorId) -> Option<Time> {
-        let network = self.shell.network.borrow();
-        let absent = network.absent().iter().find(|(absent, _)| *absent == actor);
-        absent.map(|(_, until)| *until).filter(|until| *until < Time::NEVER && *until > self.shell.now())
     }
 
     /// Begins the run at this moment of the hub's count, or at once if it is past.
@@ -480,15 +472,30 @@ impl<A: Live> Host<A> {
         let has_begun = shell.clock.has_begun();
         shell.clock.begin_at(zero);
         shell.end.set(end);
+        debug_assert!(!has_begun, "a run begins once");
         let now = shell.now();
         for actor in self.here.borrow().keys() {
+            self.stand(*actor, now);
             shell.later(now, *actor, Due::Begin);
         }
-        debug_assert!(!has_begun, "a run begins once");
         let powers = shell.network.borrow().powers_from(now);
         self.plan(powers);
         let next = shell.agenda.borrow().next();
         next.into_iter().for_each(|next| shell.set_alarm(next));
+    }
+
+    /// How an actor's machine stands when it begins, perhaps in the middle of a run: absent until its time, or whatever
+    /// faults have done to it. One that comes when somebody brings it has been brought.
+    fn stand(&self, actor: ActorId, now: Time) {
+        let mut network = self.shell.network.borrow_mut();
+        match network.absent().iter().find(|(absent, _)| *absent == actor) {
+            Some((_, Time::NEVER)) => network.bring(actor, now),
+            Some((_, comes)) if *comes > now => self.shell.later(now, actor, Due::Absent),
+            _ => {}
+        }
+        for power in network.standing(actor, now) {
+            self.shell.later(now, actor, Due::Power(power));
+        }
     }
 
     /// Begins now, and never ends: for those who need no hub.
