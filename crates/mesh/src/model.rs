@@ -130,6 +130,16 @@ pub struct NodeSpec {
     pub cores: f64,
     /// Where it stands: an index into [`Mesh::zones`].
     pub zone: u16,
+    /// When it comes: [`Time::ZERO`] if it is there at the start, [`Time::NEVER`] if it comes only when somebody brings
+    /// it.
+    pub joins: Time,
+}
+
+impl NodeSpec {
+    /// True if the run begins with it.
+    pub fn is_there_at_start(&self) -> bool {
+        self.joins == Time::ZERO
+    }
 }
 
 /// An independently deployable component.

@@ -18,8 +18,12 @@ const OPERATIONS_MAX: usize = 40;
 /// What is going to be simulated, before it is.
 pub fn intention(experiment: &Experiment, paint: Paint) -> String {
     let simulated = Size::new(experiment);
+    let mut nodes = plural(simulated.nodes as u64, "node");
+    if simulated.nodes_at_start < simulated.nodes {
+        nodes += &format!(" ({} at the start)", count(simulated.nodes_at_start as u64));
+    }
     let mut parts = vec![
-        plural(simulated.nodes as u64, "node"),
+        nodes,
         plural(simulated.services as u64, "service"),
         plural(simulated.instances, "instance"),
         plural(simulated.edges as u64, "edge"),
