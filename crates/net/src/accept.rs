@@ -18,6 +18,7 @@ use crate::link::{Link, LinkError, refusal};
 use crate::outbox::Outbox;
 use crate::seats::Join;
 use crate::stream;
+use crate::text::shown;
 
 /// Connections that may be in their handshake at once; one beyond is closed without a word, and its owner comes again.
 const HANDSHAKES_MAX: usize = 256;
@@ -142,7 +143,7 @@ async fn take_from<A: Live>(host: &Rc<Host<A>>, sender: &Sender, mut link: Link)
             outbox.put(Kind::Control, &Control::Pong { sent, count: host.shell.clock.own() });
             Ok(())
         }
-        other => Err(LinkError::Misbehaved(format!("said {other:?} to a peer"))),
+        other => Err(LinkError::Misbehaved(format!("said {} to a peer", shown(&other)))),
     };
     tokio::select! {
         error = host.shell.read(&mut link.reader, &mut link.splitter, sender.process, hear) => error,

@@ -24,6 +24,7 @@ use crate::link::{Credentials, Link, LinkError, refusal};
 use crate::member::{gathered, hand_in_tape, life};
 use crate::outbox::Outbox;
 use crate::seats::{Join, Seats};
+use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
 
@@ -523,7 +524,7 @@ impl<A: Live> Stage<A> {
                 self.note_handed_in();
                 self.changed.notify_one();
             }
-            other => return Err(LinkError::Misbehaved(format!("said {other:?}, which is not for it to say"))),
+            other => return Err(LinkError::Misbehaved(format!("said {}, which is not for it to say now", shown(&other)))),
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::control::{Answer, Control, Wish};
 use crate::stream::{Reader, Tls, Writer};
+use crate::text::brief;
 
 /// How long a handshake may take: whoever connects and says nothing, or says it slowly, is gone after that.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -45,17 +46,17 @@ pub(crate) enum LinkError {
     Tls(io::Error),
     #[error("said nothing for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error(transparent)]
+    #[error("{}", brief(.0))]
     Frame(#[from] FrameError),
-    #[error("belongs to cluster {theirs:?}, and this is {ours:?}")]
+    #[error("belongs to cluster {:?}, and this is {ours:?}", brief(.theirs))]
     OtherCluster { theirs: String, ours: String },
     #[error("does not know the cluster's secret")]
     WrongSecret,
-    #[error("was refused: {0}")]
+    #[error("was refused: {}", brief(.0))]
     Turned(String),
-    #[error("refused: {}", .0.why)]
+    #[error("refused: {}", brief(&.0.why))]
     Refused(Refusal),
-    #[error("{0}")]
+    #[error("{}", brief(.0))]
     Misbehaved(String),
 }
 

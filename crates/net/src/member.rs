@@ -20,6 +20,7 @@ use crate::host::{Host, HostOptions};
 use crate::link::{Credentials, Link, LinkError};
 use crate::outbox::Outbox;
 use crate::seats::Join;
+use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
 
@@ -78,8 +79,8 @@ pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, S
     let asked = async {
         let (mut link, _) = connect(address, credentials).await?;
         match link.introduce(credentials, Wish::Probe).await? {
-            Answer::Well(line) => Ok(line),
-            other => Err(LinkError::Misbehaved(format!("answered {other:?} to a probe"))),
+            Answer::Well(line) => Ok(brief(line)),
+            other => Err(LinkError::Misbehaved(format!("answered {} to a probe", shown(&other)))),
         }
     };
     asked.await.map_err(|error: LinkError| error.to_string())
@@ -178,7 +179,7 @@ impl<A: Live> Member<A> {
         let (mut link, _) = connect(&self.hub, &self.credentials).await?;
         let joined = match link.introduce(&self.credentials, Wish::Join(self.join.clone())).await? {
             Answer::Joined(joined) => joined,
-            other => return Err(LinkError::Misbehaved(format!("answered {other:?} to who wants to join")).into()),
+            other => return Err(LinkError::Misbehaved(format!("answered {} to who wants to join", shown(&other))).into()),
         };
         let stage = match &self.on_stage {
             Some(stage) if joined.resumed && stage.run == joined.run => stage.clone(),
@@ -271,7 +272,7 @@ async fn hear_charter(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError>
     while (charter.len() as u64) < bytes {
         match link.hear().await? {
             Control::Charter(part) => charter.extend_from_slice(&part.0),
-            other => return Err(LinkError::Misbehaved(format!("said {other:?} instead of the experiment"))),
+            other => return Err(LinkError::Misbehaved(format!("said {} instead of the experiment", shown(&other)))),
         }
     }
     Ok(charter)
@@ -283,7 +284,7 @@ async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
         link.say(&Control::Ping(clock.own())).await?;
         match link.hear().await? {
             Control::Pong { sent, count } => alignment.take(sent, count, clock.own()),
-            other => return Err(LinkError::Misbehaved(format!("said {other:?} instead of the time"))),
+            other => return Err(LinkError::Misbehaved(format!("said {} instead of the time", shown(&other)))),
         }
     }
     Ok(alignment)
@@ -319,7 +320,7 @@ impl<A: Live> OnStage<A> {
                     self.hand_in(outbox).await;
                 }
                 Control::Leave => return,
-                other => tracing::warn!("the coordinator said {other:?}, which makes no sense here"),
+                other => tracing::warn!("the coordinator said {}, which makes no sense here", shown(&other)),
             }
         }
         // The connection has ended; whoever waits for this is told so.
