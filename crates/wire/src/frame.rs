@@ -123,6 +123,7 @@ fn foreign(bytes: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 7] = [b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PRI "];
     match bytes {
         [0x16, 0x03, ..] => "began a TLS handshake (is TLS on at one side only?)",
+        [0x15, 0x03, ..] => "sent a TLS alert (is TLS on at one side only?)",
         [b'S', b'S', b'H', b'-', ..] => "is an SSH client",
         _ if METHODS.iter().any(|method| bytes.starts_with(method)) => {
             "sent an HTTP request (the gateway listens on another port)"
@@ -357,7 +358,8 @@ mod tests {
         for (bytes, says) in [
             (b"GET / HTTP/1.1\r\n" as &[u8], "HTTP"),
             (b"PRI * HTTP/2.0\r\n", "HTTP"),
-            (&[0x16, 3, 1, 2, 0, 1, 0, 1], "TLS"),
+            (&[0x16, 3, 1, 2, 0, 1, 0, 1], "TLS handshake"),
+            (&[0x15, 3, 3, 0, 2, 2, 50], "TLS alert"),
             (b"SSH-2.0-OpenSSH", "SSH"),
             (&[0; 64], "other bytes"),
         ] {
