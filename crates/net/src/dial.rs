@@ -102,7 +102,8 @@ pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Out
 
 async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkError> {
     let (mut link, _) = connect(&peer.address, &host.credentials).await?;
-    match link.introduce(&host.credentials, Wish::Bring(host.me())).await? {
+    let me = host.me();
+    match link.introduce(&host.credentials, Wish::Bring { process: me.process, life: me.life }).await? {
         Answer::Bring => Ok(link),
         other => Err(LinkError::Misbehaved(format!("answered {} to a peer", shown(&other)))),
     }

@@ -559,8 +559,8 @@ impl<A: Live> Host<A> {
     }
 
     /// True if it is who it says it is, as far as the hub has said.
-    pub(crate) fn knows(&self, sender: &Sender) -> bool {
-        self.peers.borrow().get(&sender.process).is_some_and(|known| known.peer.sender == *sender)
+    pub(crate) fn knows(&self, process: ProcessId, life: u64) -> bool {
+        self.peers.borrow().get(&process).is_some_and(|known| known.peer.sender.life == life)
     }
 
     pub(crate) fn me(&self) -> Sender {
