@@ -28,10 +28,10 @@ pub struct Join {
 }
 
 /// The seats, and who sits on them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seats(Vec<Place>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     seat: Seat,
     holder: Option<ProcessId>,
