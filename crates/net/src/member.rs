@@ -102,12 +102,13 @@ pub async fn join<A: Live>(
     let join = Join { life, host: usage::host_name(), pid: std::process::id(), address, ..join };
     let mut member = Member { hub, credentials, join, listener: Some(listener), clock: Some(Clock::start()), on_stage: None };
     let mut rng = Rng::keyed(life, 0, 2);
-    let (mut failures, mut waited) = (0, Duration::ZERO);
+    let time = Clock::start();
+    let (mut failures, mut since) = (0, time.own());
     loop {
         let error = match member.attend(&prepare).await {
             Ok(End::Over) => return Ok(Left::Over),
             Ok(End::Broken(error)) => {
-                (failures, waited) = (0, Duration::ZERO);
+                (failures, since) = (0, time.own());
                 tracing::warn!("the coordinator at {} {error}; trying again", member.hub);
                 error
             }
@@ -117,8 +118,10 @@ pub async fn join<A: Live>(
         if !error.is_passing() {
             return Err(MemberError::Refused(member.hub, error.to_string()));
         }
+        // A hub that accepts and says nothing is out of reach too, for as long as it is waited for.
+        let waited = Duration::from_nanos(time.own() - since);
         if waited >= patience {
-            return Err(MemberError::Lost(member.hub, error.to_string(), patience.as_secs()));
+            return Err(MemberError::Lost(member.hub, error.to_string(), waited.as_secs()));
         }
         failures += 1;
         match failures {
@@ -126,9 +129,7 @@ pub async fn join<A: Live>(
             2 => tracing::info!("the coordinator at {} {error}; waiting for it", member.hub),
             _ => {}
         }
-        let wait = backoff(failures, &mut rng);
-        waited += wait;
-        sleep(wait).await;
+        sleep(backoff(failures, &mut rng)).await;
     }
 }
 
@@ -305,11 +306,7 @@ impl<A: Live> OnStage<A> {
                         }
                     }
                 }
-                Control::Begin { zero, end } => {
-                    if !host.shell.clock.has_begun() {
-                        host.begin_at(zero, end);
-                    }
-                }
+                Control::Begin { zero, end } => host.begin_at(zero, end),
                 Control::Fault(fault) => {
                     if let Err(error) = host.add_fault(*fault) {
                         tracing::warn!("a fault that cannot be: {error}");
