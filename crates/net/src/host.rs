@@ -1,7 +1,7 @@
 //! The host of some actors in this process.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::agenda::{Agenda, Due, HELD_MAX};
+use crate::agenda::{Agenda, Due};
 use crate::alarm::Alarm;
 use crate::cast::{Cast, Live, Tape};
 use crate::clock::Clock;
@@ -166,7 +166,7 @@ impl<A: Live> Shell<A> {
                 Ok(()) => return,
                 Err(cause) => cause,
             },
-            Route::Here(_) if due > now => return self.hold(due, envelope),
+            Route::Here(_) if due > now => return self.hold(due, 0, envelope),
             Route::Here(addr) => match addr.try_send(Parcel::One(Input::Deliver(envelope))) {
                 Ok(()) => return,
                 // Full: an actor that sends to itself without end.
@@ -178,12 +178,13 @@ impl<A: Live> Shell<A> {
         self.lose(now, &envelope, lost);
     }
 
-    /// Keeps a message until it is due.
-    fn hold(&self, due: Time, envelope: Envelope<A::Msg>) {
-        if self.agenda.borrow().len() >= HELD_MAX {
-            return self.lose(self.now(), &envelope, Cause::Full);
+    /// Keeps a message until it is due. `bytes`: as long as it came from another process.
+    fn hold(&self, due: Time, bytes: usize, envelope: Envelope<A::Msg>) {
+        let held = self.agenda.borrow_mut().hold(due, bytes, envelope);
+        match held {
+            Ok(()) => self.wake_by(due),
+            Err(envelope) => self.lose(self.now(), &envelope, Cause::Full),
         }
-        self.later(due, envelope.to, Due::Deliver(Box::new(envelope)));
     }
 
     #[cold]
@@ -224,6 +225,10 @@ impl<A: Live> Shell<A> {
 
     fn later(&self, at: Time, actor: ActorId, due: Due<A::Msg>) {
         self.agenda.borrow_mut().push(at, actor, due);
+        self.wake_by(at);
+    }
+
+    fn wake_by(&self, at: Time) {
         if at < self.alarm_at.get() {
             self.set_alarm(at);
         }
@@ -333,7 +338,7 @@ impl<A: Live> Shell<A> {
             match frame.kind {
                 Kind::Envelope => {
                     let (due, envelope) = frame.envelope()?;
-                    self.arrive(now, from, due, envelope, batch)?;
+                    self.arrive(now, from, due, frame.bytes().len(), envelope, batch)?;
                 }
                 _ => hear(frame.expect(Kind::Control)?)?,
             }
@@ -348,6 +353,7 @@ impl<A: Live> Shell<A> {
         now: Time,
         process: ProcessId,
         due: Time,
+        bytes: usize,
         envelope: Envelope<A::Msg>,
         batch: &mut Batch<A>,
     ) -> Result<(), LinkError> {
@@ -360,7 +366,8 @@ impl<A: Live> Shell<A> {
             }
         }
         match routes.get(envelope.to.index()) {
-            Some(Route::Here(_)) if due > now => self.hold(due, envelope),
+            // Before the run begins nobody takes anything in.
+            Some(Route::Here(_)) if due > now || now == Time::ZERO => self.hold(due, bytes, envelope),
             Some(Route::Here(addr)) => {
                 if batch.to.as_ref().is_none_or(|(to, _)| *to != envelope.to) {
                     batch.hand_over(self, now);
@@ -469,10 +476,12 @@ impl<A: Live> Host<A> {
     /// Begins the run at this moment of the hub's count, or at once if it is past.
     pub(crate) fn begin_at(&self, zero: u64, end: Time) {
         let shell = &self.shell;
-        let has_begun = shell.clock.has_begun();
+        if shell.clock.knows_zero() {
+            // A run begins once, however often that is said.
+            return;
+        }
         shell.clock.begin_at(zero);
         shell.end.set(end);
-        debug_assert!(!has_begun, "a run begins once");
         let now = shell.now();
         for actor in self.here.borrow().keys() {
             self.stand(*actor, now);
@@ -556,16 +565,28 @@ impl<A: Live> Host<A> {
     /// The actors of another process are reached through this outbox, whoever empties it.
     pub(crate) fn reach(&self, sender: &Sender, outbox: &Rc<Outbox>) {
         let mut routes = self.shell.routes.borrow_mut();
+        let mut replaced = BTreeSet::new();
         for seated in &sender.actors {
             if let Some(route @ (Route::Nobody | Route::There(..))) = routes.get_mut(seated.actor.index()) {
-                *route = Route::There(sender.process, outbox.clone());
+                let old = std::mem::replace(route, Route::There(sender.process, outbox.clone()));
+                replaced.extend(match old {
+                    Route::There(process, _) if process != sender.process => Some(process),
+                    _ => None,
+                });
+            }
+        }
+        // Whoever has nothing left is gone: it is neither dialled nor listened to any more.
+        for process in replaced {
+            let has_some = routes.iter().any(|route| matches!(route, Route::There(there, _) if *there == process));
+            if !has_some && let Some(known) = self.peers.borrow_mut().remove(&process) {
+                known.task.abort();
             }
         }
     }
 
     /// True if it is who it says it is, as far as the hub has said.
-    pub(crate) fn knows(&self, sender: &Sender) -> bool {
-        self.peers.borrow().get(&sender.process).is_some_and(|known| known.peer.sender == *sender)
+    pub(crate) fn knows(&self, process: ProcessId, life: u64) -> bool {
+        self.peers.borrow().get(&process).is_some_and(|known| known.peer.sender.life == life)
     }
 
     pub(crate) fn me(&self) -> Sender {

@@ -30,6 +30,7 @@ mod member;
 mod outbox;
 mod seats;
 mod stream;
+mod text;
 mod usage;
 mod worker;
 

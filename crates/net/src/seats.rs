@@ -32,10 +32,10 @@ pub struct Join {
 const LIFE_BITS: u32 = 8;
 
 /// The seats, and who sits on them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seats(Vec<Place>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     seat: Seat,
     holder: Option<ProcessId>,

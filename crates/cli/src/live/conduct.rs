@@ -114,12 +114,21 @@ fn stand(snapshot: &Snapshot) -> String {
 
 fn ended(
     experiment: &Experiment,
-    performance: Performance,
+    mut performance: Performance,
     trace: Option<Draft>,
 ) -> Result<Ended, Error> {
-    let unreadable = |error| Error::Live(format!("what an actor found cannot be read: {error}"));
-    let findings = performance.findings.iter().map(|bytes| bytes.as_deref().map(read_findings).transpose());
-    let findings: Vec<_> = findings.collect::<Result<_, _>>().map_err(unreadable)?;
+    let mesh = live_mesh(experiment);
+    let mut findings = Vec::new();
+    for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
+        let read = bytes.as_deref().map(read_findings).transpose();
+        findings.push(read.unwrap_or_else(|error| {
+            // One bad process must not take with it what all others have measured.
+            let name = mesh.actor_name(ActorId(actor as u32)).to_owned();
+            tracing::warn!("what {name} found cannot be read: {error}");
+            performance.lost.push(name);
+            None
+        }));
+    }
     let now = performance.ended;
     let measured = Measured::gather(experiment, now, traffic(&performance.counts), findings.iter().cloned());
     let mut state = Vec::new();
@@ -190,7 +199,7 @@ fn remarks(performance: &Performance, paint: Paint) -> String {
     for name in &performance.lost {
         out += &format!("  {}\n", paint.on(Look::Warn, &format!("{name} was lost, and what it measured with it")));
     }
-    let slept: u64 = performance.processes.iter().map(|report| report.slept_instead).sum();
+    let slept = performance.processes.iter().fold(0_u64, |sum, report| sum.saturating_add(report.slept_instead));
     if slept > 0 {
         let text = format!("{} pieces of work were slept instead of burnt: too many waited", count(slept));
         out += &format!("  {}\n", paint.on(Look::Warn, &text));
