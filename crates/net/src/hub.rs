@@ -248,6 +248,8 @@ struct Stage<A: Live> {
     phase: Cell<Phase>,
     zero: Cell<u64>,
     findings: RefCell<BTreeMap<ActorId, Vec<u8>>>,
+    /// Faults that came by hand; the network bounds their number.
+    faults: RefCell<Vec<Fault>>,
     traces: RefCell<Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>>,
     trace_errors: RefCell<Vec<String>>,
     /// Something is to be looked at.
@@ -312,6 +314,7 @@ impl<A: Live> Hub<A> {
             phase: Cell::new(Phase::Waiting),
             zero: Cell::new(0),
             findings: RefCell::default(),
+            faults: RefCell::default(),
             traces: RefCell::new(options.traces),
             trace_errors: RefCell::default(),
             changed: Notify::new(),
@@ -424,6 +427,7 @@ impl<A: Live> Stage<A> {
             Command::Fault(fault, say) => {
                 let added = self.host.add_fault((*fault).clone()).map_err(|error| error.to_string());
                 if added.is_ok() {
+                    self.faults.borrow_mut().push((*fault).clone());
                     self.tell_all(&Control::Fault(fault), None);
                 }
                 let _ = say.send(added);
@@ -460,8 +464,13 @@ impl<A: Live> Stage<A> {
             if std::mem::replace(&mut process.ready_by, process.connections) == process.connections {
                 return Err(LinkError::Misbehaved("said twice that it is ready".into()));
             }
-            let was_ready = std::mem::replace(&mut process.standing, Standing::Ready) == Standing::Ready;
-            (process.peer.clone(), process.outbox.clone(), was_ready)
+            let stood = std::mem::replace(&mut process.standing, Standing::Ready);
+            if stood == Standing::Joining {
+                // What was done to the network by hand before it came.
+                let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
+                self.faults.borrow().iter().for_each(say);
+            }
+            (process.peer.clone(), process.outbox.clone(), stood == Standing::Ready)
         };
         self.host.reach(&peer.sender, &outbox);
         let others: Vec<Peer> = {
