@@ -1,32 +1,40 @@
-//! An experiment as it travels: to another process, which has none of its files.
+//! An experiment as it travels: one text, and the files that it names.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Experiment, Problems};
+use crate::inputs::Origin;
+use crate::{Experiment, Problems, read};
 
-/// The text of an experiment with all that it names. Read again it is the same experiment, and no file is opened for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What its problems are reported under, and what it is called if it does not say.
+const NAME: &str = "experiment";
+
+/// All that an experiment is read from, for a process that has none of its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
-    /// [`Experiment::text`].
+    /// As [`Experiment::text`].
     pub text: String,
-    /// The files that the text names, by these names, and what they say.
+    /// The files that it names, each as (name, text): see [`Experiment::files`].
     pub files: Vec<(String, String)>,
 }
 
-impl Experiment {
-    /// The experiment as it travels.
-    pub fn bundle(&self) -> Bundle {
-        let file = |file: &crate::InputFile| (file.name.clone(), file.text.to_string());
-        Bundle { text: self.text.clone(), files: self.files.iter().map(file).collect() }
+impl Bundle {
+    /// Reads the experiment. No file is opened: one that the text names and that is not here is a problem.
+    ///
+    /// # Errors
+    /// All that is wrong with it, at once; the bounds are those of files.
+    pub fn read(&self) -> Result<Experiment, Problems> {
+        read(NAME, &self.text, Origin::Bundle(self), NAME, &[])
+    }
+
+    pub(crate) fn file(&self, name: &str) -> Option<&str> {
+        self.files.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
     }
 }
 
-impl Bundle {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// All that is wrong with it, at once; a file that it names and does not bring is among it.
-    pub fn read(&self) -> Result<Experiment, Problems> {
-        crate::read("experiment.yaml", &self.text, crate::inputs::Folder::Bundle(&self.files), "mesh", &[])
+impl Experiment {
+    /// All that it was read from: [`Bundle::read`] gives the same experiment, wherever it is called.
+    pub fn bundle(&self) -> Bundle {
+        let files = self.files.iter().map(|file| (file.name.clone(), file.text.to_string()));
+        Bundle { text: self.text.clone(), files: files.collect() }
     }
 }

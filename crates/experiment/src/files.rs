@@ -44,11 +44,14 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     }
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(format!("it is larger than {} MiB", bytes_max >> 20));
-    }
+    check_bytes(bytes.len() as u64, bytes_max)?;
     String::from_utf8(bytes)
         .map_err(|error| format!("it is not text (UTF-8): byte {}", error.utf8_error().valid_up_to()))
+}
+
+/// Says so if a text is too large.
+pub(crate) fn check_bytes(bytes: u64, bytes_max: u64) -> Result<(), String> {
+    if bytes > bytes_max { Err(format!("it is larger than {} MiB", bytes_max >> 20)) } else { Ok(()) }
 }
 
 /// A CSV file in memory, and its place among the sources.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::files::read_text;
-use crate::problem::{Place, Reporter, shortened};
+use crate::bundle::Bundle;
+use crate::files::{check_bytes, read_text};
+use crate::problem::{Place, Reporter, all_of, shortened};
 use crate::section::At;
 use crate::tree::{self, Key, Node, Value};
 
@@ -23,37 +24,48 @@ pub struct InputFile {
     pub text: Arc<str>,
 }
 
-/// Where the files that an experiment names are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Folder<'a> {
-    /// Here.
-    Path(&'a Path),
-    /// They came with it, by name.
-    Bundle(&'a [(String, String)]),
+/// Where the files are that an experiment names.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// In its folder, or where their paths lead from there.
+    Folder(&'a Path),
+    /// In the bundle, and nowhere else: what it names may come from anybody, so no path of it is ever opened.
+    Bundle(&'a Bundle),
 }
 
-impl Folder<'_> {
-    fn join(self, written: &str) -> PathBuf {
+impl Origin<'_> {
+    /// What tells one file from another.
+    fn path(self, written: &str) -> PathBuf {
         match self {
-            Folder::Path(folder) => folder.join(written),
-            Folder::Bundle(_) => PathBuf::from(written),
+            Origin::Folder(folder) => folder.join(written),
+            Origin::Bundle(_) => PathBuf::from(written),
         }
     }
 
-    fn read(self, full: &Path, bytes_max: u64) -> Result<String, String> {
-        let Folder::Bundle(files) = self else { return read_text(full, bytes_max) };
-        let found = files.iter().find(|(name, _)| Path::new(name) == full);
-        match found {
-            None => Err("it did not come with the experiment".into()),
-            Some((_, text)) if text.len() as u64 > bytes_max => Err(format!("it exceeds {} MiB", bytes_max >> 20)),
-            Some((_, text)) => Ok(text.clone()),
+    fn text(self, written: &str, bytes_max: u64) -> Result<Arc<str>, String> {
+        match self {
+            Origin::Folder(folder) => read_text(&folder.join(written), bytes_max).map(Arc::from),
+            Origin::Bundle(bundle) => {
+                let text = bundle.file(written).ok_or_else(|| "it is not in the bundle".to_owned())?;
+                check_bytes(text.len() as u64, bytes_max)?;
+                Ok(Arc::from(text))
+            }
+        }
+    }
+
+    fn help(self) -> String {
+        match self {
+            Origin::Folder(_) => "a path is relative to the experiment's folder".to_owned(),
+            Origin::Bundle(bundle) => {
+                format!("the bundle has {}", all_of(bundle.files.iter().map(|(name, _)| name.as_str())))
+            }
         }
     }
 }
 
-/// Reads what an experiment names, from its folder.
+/// Reads what an experiment names.
 pub(crate) struct Inputs<'a> {
-    folder: Folder<'a>,
+    origin: Origin<'a>,
     read: Vec<Input>,
 }
 
@@ -66,8 +78,8 @@ struct Input {
 }
 
 impl<'a> Inputs<'a> {
-    pub(crate) fn new(folder: Folder<'a>) -> Self {
-        Inputs { folder, read: vec![] }
+    pub(crate) fn new(origin: Origin<'a>) -> Self {
+        Inputs { origin, read: vec![] }
     }
 
     /// The text of a file and its number among the sources. `None`: it cannot be read, and that has been reported.
@@ -78,13 +90,13 @@ impl<'a> Inputs<'a> {
         reporter: &mut Reporter,
     ) -> Option<(Arc<str>, u16)> {
         let written = path.value.trim();
-        let full = self.folder.join(written);
+        let full = self.origin.path(written);
         if let Some(input) = self.read.iter_mut().find(|input| input.path == full) {
             input.places.push(path.place);
             return Some((input.file.text.clone(), input.source));
         }
         let taken: u64 = self.read.iter().map(|input| input.file.text.len() as u64).sum();
-        let text = self.folder.read(&full, bytes_max).and_then(|text| match taken + text.len() as u64 {
+        let text = self.origin.text(written, bytes_max).and_then(|text| match taken + text.len() as u64 {
             0..=INPUT_BYTES_MAX => Ok(text),
             _ => Err(format!("with the files before it, it exceeds {} MiB", INPUT_BYTES_MAX >> 20)),
         });
@@ -100,7 +112,7 @@ impl<'a> Inputs<'a> {
             Err(error) => {
                 reporter
                     .report(path.place, format!("cannot read `{}`: {error}", shortened(&full.display().to_string())))
-                    .help("a path is relative to the experiment's folder");
+                    .help(self.origin.help());
                 None
             }
         }

@@ -9,6 +9,7 @@
 //! [`Mesh`].
 
 mod bundle;
+mod by_hand;
 pub mod check;
 mod compile;
 mod files;
@@ -31,7 +32,7 @@ use meshsim_actor::Span;
 use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
 
-use inputs::{Folder, Inputs};
+use inputs::{Inputs, Origin};
 use problem::{Place, Reporter};
 use section::Field;
 
@@ -77,6 +78,7 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// How large everything may be. What exceeds one of these is refused, with the limit in the message.
 pub mod limits {
     pub use crate::FILE_BYTES_MAX;
+    pub use crate::by_hand::SAID_BYTES_MAX;
     pub use crate::compile::{CHOSEN_MAX, STEPS_MAX, VERSIONS_MAX};
     pub use crate::files::{REPLAY_BYTES_MAX, REPLAY_ROWS_MAX, ZONES_BYTES_MAX};
     pub use crate::inputs::INPUT_BYTES_MAX;
@@ -100,7 +102,7 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
     match files::read_text(path, FILE_BYTES_MAX) {
         Ok(text) => {
             let base_dir = path.parent().unwrap_or(Path::new(""));
-            read(&name, &text, Folder::Path(base_dir), &default_name(path), overrides)
+            read(&name, &text, Origin::Folder(base_dir), &default_name(path), overrides)
         }
         Err(error) => {
             let mut reporter = Reporter::default();
@@ -121,13 +123,13 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
 /// # Errors
 /// All that is wrong with it, at once.
 pub fn parse(file_name: &str, text: &str, base_dir: &Path, overrides: &[Override]) -> Result<Experiment, Problems> {
-    read(file_name, text, Folder::Path(base_dir), &default_name(Path::new(file_name)), overrides)
+    read(file_name, text, Origin::Folder(base_dir), &default_name(Path::new(file_name)), overrides)
 }
 
 fn read(
     file_name: &str,
     text: &str,
-    folder: Folder<'_>,
+    origin: Origin<'_>,
     default_name: &str,
     overrides: &[Override],
 ) -> Result<Experiment, Problems> {
@@ -143,7 +145,7 @@ fn read(
         let mut root = tree::read(text, source, 0, wanted, &mut reporter)?;
         overrides.iter().for_each(|it| it.apply(&mut root, &mut reporter));
         let file = schema::File::decode(&root, &mut reporter)?;
-        let mut inputs = Inputs::new(folder);
+        let mut inputs = Inputs::new(origin);
         let compiled = compile::compile(&file, &mut inputs, &mut reporter);
         Some((file, compiled, inputs, root))
     })();

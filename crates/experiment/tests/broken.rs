@@ -1,11 +1,12 @@
-//! Broken experiment files, each with what a person is told about it.
+//! Broken experiment files, each with what a person is told about it; and operations and faults said wrong.
 //!
 //! `tests/broken/NN-name.yaml` goes in, `NN-name.txt` must come out. With `MESHSIM_BLESS=1` the texts are written anew:
 //! read each of them before you commit it, as somebody who has to mend the file.
 
 use std::path::{Path, PathBuf};
 
-use meshsim_experiment::load;
+use meshsim_actor::Time;
+use meshsim_experiment::{Problems, load};
 
 const WIDTH: usize = 100;
 
@@ -14,22 +15,18 @@ fn bless() -> bool {
     std::env::var("MESHSIM_BLESS").is_ok_and(|value| value == "1")
 }
 
-#[test]
-fn every_broken_file_is_answered_with_the_message_that_stands_beside_it() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/broken");
-    // The only test of this binary: names in the messages are then as if somebody stood in the folder.
-    std::env::set_current_dir(&folder).unwrap();
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+/// What is told about each broken text of a folder is what stands beside it.
+fn expect_answers(folder: &Path, least: usize, read: impl Fn(&Path) -> Option<Problems>) {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(Path::new(".").join(folder))
+        .unwrap()
+        .map(|entry| folder.join(entry.unwrap().file_name()))
+        .collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml") && !file.ends_with("mesh.yaml"));
     files.sort();
-    assert!(files.len() >= 40, "{} files", files.len());
+    assert!(files.len() >= least, "{} files", files.len());
     let mut wrong = String::new();
     for file in files {
-        let told = match load(&file, &[]) {
-            Ok(_) => "nothing is wrong with it\n".to_owned(),
-            Err(problems) => problems.render(false, WIDTH),
-        };
+        let told = read(&file).map_or("nothing is wrong with it\n".to_owned(), |it| it.render(false, WIDTH));
         let expected = file.with_extension("txt");
         if bless() {
             std::fs::write(&expected, &told).unwrap();
@@ -41,4 +38,26 @@ fn every_broken_file_is_answered_with_the_message_that_stands_beside_it() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}\n(MESHSIM_BLESS=1 writes the texts anew)");
+}
+
+#[test]
+fn every_broken_file_is_answered_with_the_message_that_stands_beside_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/broken");
+    // The only test of this binary that does not name its files in full: names in the messages are then as if somebody
+    // stood in the folder.
+    std::env::set_current_dir(&folder).unwrap();
+    expect_answers(Path::new(""), 40, |file| load(file, &[]).err());
+}
+
+#[test]
+fn what_is_said_wrong_to_a_run_is_answered_with_the_message_that_stands_beside_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/broken/by-hand");
+    let mesh = load(&folder.join("mesh.yaml"), &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    expect_answers(&folder, 15, |file| {
+        let text = std::fs::read_to_string(file).unwrap();
+        match file.file_stem().unwrap().to_string_lossy().starts_with("fault") {
+            true => mesh.fault(&text, Time::ZERO).err(),
+            false => mesh.operation(&text).err(),
+        }
+    });
 }

@@ -57,3 +57,17 @@ fn only_the_later_versions_of_reviews_call_ratings() {
     let steps: Vec<_> = reviews.behaviours.iter().map(|b| (b.from_version, b.endpoints[0].script.len())).collect();
     assert_eq!(steps, [(0, 1), (2, 2), (3, 2)]);
 }
+
+#[test]
+fn every_example_read_again_from_its_bundle_is_the_same_experiment() {
+    for name in ["first-mesh", "hotel", "bookinfo", "thousand", "wan"] {
+        let (experiment, _) = example(name);
+        let bundle = experiment.bundle();
+        let again = bundle.read().unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!((&again.name, again.seed, again.duration), (&experiment.name, experiment.seed, experiment.duration));
+        assert_eq!(format!("{:?}", again.mesh), format!("{:?}", experiment.mesh), "{name}");
+        assert_eq!(again.network, experiment.network, "{name}");
+        assert_eq!(format!("{:?}", again.slos), format!("{:?}", experiment.slos), "{name}");
+        assert_eq!(again.bundle(), bundle, "{name}");
+    }
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use corpus::corpus_file;
 use meshsim_actor::Span;
 use meshsim_experiment::check::check;
-use meshsim_experiment::{Experiment, Override, load, parse};
+use meshsim_experiment::{Bundle, Experiment, Override, load, parse};
 use meshsim_mesh::model::{Arrivals, Process};
 
 const MESH: &str = "
@@ -103,6 +103,41 @@ fn two_files_of_one_name_and_an_override_are_told_apart_in_the_copy() {
     let names: Vec<_> = it.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["t.csv", "T-2.csv", "t-3.csv"]);
     assert_same(&it, &copied(&it, "two-copied"));
+}
+
+#[test]
+fn a_bundle_carries_the_files_and_survives_being_written_down() {
+    let load = "load: { u: { to: a, arrivals: { replay: files/stamps.csv } } }\n";
+    let it = read(&format!("{MESH}network: {{ zones: files/zones.csv }}\n{load}"));
+    let json = serde_json::to_string(&it.bundle()).unwrap();
+    let bundle: Bundle = serde_json::from_str(&json).unwrap();
+    assert_same(&it, &bundle.read().unwrap_or_else(|problems| panic!("{problems}")));
+}
+
+#[test]
+fn a_bundle_opens_no_file_whatever_it_names() {
+    let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/files/stamps.csv");
+    assert!(real.is_file());
+    let real = real.display().to_string();
+    for named in [real.as_str(), "stamps.csv", "../stamps.csv", "./there.csv"] {
+        let text = format!("{MESH}load: {{ u: {{ to: a, arrivals: {{ replay: '{named}' }} }} }}\n");
+        let bundle = Bundle { text, files: vec![("there.csv".into(), "s\n0\n".into())] };
+        let problems = bundle.read().unwrap_err();
+        let told = problems.iter().next().unwrap();
+        assert!(told.message.contains("it is not in the bundle"), "{problems}");
+        assert_eq!(told.help.as_deref(), Some("the bundle has `there.csv`"));
+    }
+}
+
+#[test]
+fn what_is_too_large_for_a_file_is_too_large_in_a_bundle() {
+    use meshsim_experiment::limits::{FILE_BYTES_MAX, ZONES_BYTES_MAX};
+    let told = |bundle: Bundle| bundle.read().unwrap_err().to_string();
+    let bundle = Bundle { text: " ".repeat(FILE_BYTES_MAX as usize + 1), files: vec![] };
+    assert!(told(bundle).contains("the file is larger than 16 MiB"));
+    let zones = ("z.csv".to_owned(), " ".repeat(ZONES_BYTES_MAX as usize + 1));
+    let bundle = Bundle { text: format!("{MESH}network: {{ zones: z.csv }}\n"), files: vec![zones] };
+    assert!(told(bundle).contains("cannot read `z.csv`: it is larger than 4 MiB"));
 }
 
 #[test]

@@ -10,14 +10,14 @@ pub use service::{STEPS_MAX, VERSIONS_MAX};
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::Span;
-use meshsim_fault::NetworkSpec;
+use meshsim_actor::{Span, Time};
+use meshsim_fault::{Fault, NetworkSpec};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Control, EndpointId, NodeSpec, ServiceId};
+use meshsim_mesh::model::{Control, EndpointId, NodeSpec, Operation, ServiceId};
 
 use crate::inputs::Inputs;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
-use crate::schema::{File, NODES_MAX, NodeGroup, SERVICES_MAX, ZONES_MAX};
+use crate::schema::{self, File, NODES_MAX, NodeGroup, SERVICES_MAX, ZONES_MAX};
 use crate::section::At;
 use crate::slo::Slo;
 use crate::values::name_error;
@@ -56,6 +56,23 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     let slos = file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &mesh, reporter)).collect();
     let has_call_graph = !crate::graph::edges(&mesh).is_empty();
     Compiled { mesh, network, slos, has_call_graph, operation_lines, fault_lines }
+}
+
+/// One operation beside a file that is right.
+pub(crate) fn operation(it: &At<schema::Operation>, file: &File, reporter: &mut Reporter) -> Vec<Operation> {
+    let names = Names::new(file, reporter);
+    operation::one(it, file, &names, reporter)
+}
+
+/// One fault beside a file that is right; it begins now.
+pub(crate) fn fault(
+    it: &At<schema::Fault>,
+    now: Time,
+    file: &File,
+    mesh: &Mesh,
+    reporter: &mut Reporter,
+) -> Vec<Fault> {
+    network::fault(it, now, file, mesh, reporter)
 }
 
 /// The name of a zone that nobody named.

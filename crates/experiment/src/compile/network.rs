@@ -138,6 +138,17 @@ fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, 
     latency
 }
 
+/// A fault of the experiment's syntax that begins now.
+pub(super) fn fault(
+    it: &At<schema::Fault>,
+    now: Time,
+    file: &File,
+    mesh: &Mesh,
+    reporter: &mut Reporter,
+) -> Vec<Fault> {
+    Faults { file, mesh, reporter, chosen: 0 }.one(it, now)
+}
+
 struct Faults<'a> {
     file: &'a File,
     mesh: &'a Mesh,
@@ -156,23 +167,29 @@ impl Faults<'_> {
             return vec![];
         }
         let mut out = vec![];
-        for At { value, place } in list {
-            let line = self.reporter.line(*place);
-            let (at, length, kinds) = self.kinds(value, *place);
-            if length.value.is_zero() {
-                self.reporter
-                    .report(length.place, "a fault of no length does nothing")
-                    .help("`for` says for how long it holds, as in `for: 5s`");
-            }
-            let (at, until) = (Time::ZERO + at.value, Time::ZERO + at.value + length.value);
-            for kind in kinds {
-                if let Err(error) = kind.validate() {
-                    self.reporter.report(*place, error);
-                }
-                out.push((Fault { at, until, kind }, line));
-            }
+        for it in list {
+            let line = self.reporter.line(it.place);
+            out.extend(self.one(it, Time::ZERO).into_iter().map(|fault| (fault, line)));
         }
         out
+    }
+
+    /// One fault of the file, whose times are counted from `zero`: as many as it has kinds.
+    fn one(&mut self, At { value, place }: &At<schema::Fault>, zero: Time) -> Vec<Fault> {
+        let (at, length, kinds) = self.kinds(value, *place);
+        if length.value.is_zero() {
+            self.reporter
+                .report(length.place, "a fault of no length does nothing")
+                .help("`for` says for how long it holds, as in `for: 5s`");
+        }
+        let at = zero + at.value;
+        let until = at + length.value;
+        for kind in &kinds {
+            if let Err(error) = kind.validate() {
+                self.reporter.report(*place, error);
+            }
+        }
+        kinds.into_iter().map(|kind| Fault { at, until, kind }).collect()
     }
 
     /// When, for how long, and what: a link fault may be several.

@@ -24,46 +24,15 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
     }
     let mut out: Vec<(Operation, Option<u32>)> = vec![];
     let mut deployed = BTreeSet::new();
-    for At { value, place } in list {
-        let line = reporter.line(*place);
-        let (at, services, change, every, times) = match value {
-            schema::Operation::Deploy(it) => {
-                let services = resolve(&it.deploy, names, reporter);
-                deployed.extend(services.iter().copied());
-                (it.at, services, Some(Change::Deploy), Span::from_secs(1), None)
-            }
-            schema::Operation::Undeploy(it) => {
-                (it.at, resolve(&it.undeploy, names, reporter), Some(Change::Undeploy), Span::from_secs(1), None)
-            }
-            schema::Operation::Extend(it) => {
-                positive(it.every, "every", reporter);
-                let change = Change::Extend {
-                    to: it.to.0 as u32,
-                    rate: it.rate.0,
-                    rounding: it.rounding,
-                    feedback: it.feedback,
-                };
-                (it.at, one(&it.extend, names, reporter), Some(change), it.every.value, it.times)
-            }
-            schema::Operation::Scale(it) => {
-                positive(it.every, "every", reporter);
-                let services = one(&it.scale, names, reporter);
-                refuse_unlimited(it, services.first(), file, *place, reporter);
-                (it.at, services, Some(Change::Scale { by: it.by.0 }), it.every.value, it.times)
-            }
-            schema::Operation::Update(it) => {
-                positive(it.every, "every", reporter);
-                (it.at, one(&it.update, names, reporter), update(it, *place, reporter), it.every.value, it.times)
-            }
-        };
-        let Some(change) = change else { continue };
-        let at = Time::ZERO + at.value;
-        let times = times.map(|times| times.0 as u32);
-        out.extend(
-            services.into_iter().map(|service| (Operation { at, service, change: change.clone(), every, times }, line)),
-        );
+    for it in list {
+        let line = reporter.line(it.place);
+        let operations = one(it, file, names, reporter);
+        if matches!(it.value, schema::Operation::Deploy(_)) {
+            deployed.extend(operations.iter().map(|operation| operation.service));
+        }
+        out.extend(operations.into_iter().map(|operation| (operation, line)));
         if out.len() > EVENTS_MAX * 10 {
-            reporter.report(*place, "these are too many operations").help("a list of services makes one for each");
+            reporter.report(it.place, "these are too many operations").help("a list of services makes one for each");
             break;
         }
     }
@@ -80,7 +49,44 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
     all.into_iter().unzip()
 }
 
-fn one(name: &At<String>, names: &Names<'_>, reporter: &mut Reporter) -> Vec<ServiceId> {
+/// One operation of the file: as many as it names services. None if it is wrong.
+pub(super) fn one(
+    At { value, place }: &At<schema::Operation>,
+    file: &File,
+    names: &Names<'_>,
+    reporter: &mut Reporter,
+) -> Vec<Operation> {
+    let (at, services, change, every, times) = match value {
+        schema::Operation::Deploy(it) => {
+            (it.at, resolve(&it.deploy, names, reporter), Some(Change::Deploy), Span::from_secs(1), None)
+        }
+        schema::Operation::Undeploy(it) => {
+            (it.at, resolve(&it.undeploy, names, reporter), Some(Change::Undeploy), Span::from_secs(1), None)
+        }
+        schema::Operation::Extend(it) => {
+            positive(it.every, "every", reporter);
+            let change =
+                Change::Extend { to: it.to.0 as u32, rate: it.rate.0, rounding: it.rounding, feedback: it.feedback };
+            (it.at, service(&it.extend, names, reporter), Some(change), it.every.value, it.times)
+        }
+        schema::Operation::Scale(it) => {
+            positive(it.every, "every", reporter);
+            let services = service(&it.scale, names, reporter);
+            refuse_unlimited(it, services.first(), file, *place, reporter);
+            (it.at, services, Some(Change::Scale { by: it.by.0 }), it.every.value, it.times)
+        }
+        schema::Operation::Update(it) => {
+            positive(it.every, "every", reporter);
+            (it.at, service(&it.update, names, reporter), update(it, *place, reporter), it.every.value, it.times)
+        }
+    };
+    let Some(change) = change else { return vec![] };
+    let at = Time::ZERO + at.value;
+    let times = times.map(|times| times.0 as u32);
+    services.into_iter().map(|service| Operation { at, service, change: change.clone(), every, times }).collect()
+}
+
+fn service(name: &At<String>, names: &Names<'_>, reporter: &mut Reporter) -> Vec<ServiceId> {
     names.service(name, reporter).into_iter().collect()
 }
 

@@ -1,0 +1,78 @@
+//! What a person says to a run that is under way: one operation or one fault, as the file would have it.
+//!
+//! It is read by the decoders of the file, beside the experiment's own text, so names, figures and complaints are those
+//! of the file.
+
+use meshsim_actor::Time;
+use meshsim_fault::Fault;
+use meshsim_mesh::model::Operation;
+
+use crate::problem::{Place, Reporter};
+use crate::schema::File;
+use crate::section::{At, Field};
+use crate::{Experiment, Problems, compile, tree};
+
+/// Longest text of an operation or a fault that is read, in bytes: a list of all nodes there may be needs more, their
+/// group's name does not.
+pub const SAID_BYTES_MAX: usize = 1 << 20;
+
+impl Experiment {
+    /// Reads an operation that is to begin now, in the syntax of the file: `{ extend: search, to: 6, rate: 0.3 }`, or
+    /// the same as JSON. As many as it names services; their [`Operation::at`] is [`Time::ZERO`], which is long past
+    /// in any run.
+    ///
+    /// # Errors
+    /// All that is wrong with it, at once, under the name `operation`. With `at`, too: it begins now.
+    pub fn operation(&self, text: &str) -> Result<Vec<Operation>, Problems> {
+        self.said(
+            "operation",
+            "an operation is needed, as in `{ scale: search, by: 2, times: 1 }`",
+            text,
+            compile::operation,
+        )
+    }
+
+    /// Reads a fault that begins now, in the syntax of the file: `{ crash: node-2, for: 5s }`, or the same as JSON. A
+    /// link fault is one for each thing that happens to its messages.
+    ///
+    /// `for` is needed, as in the file: a fault is always taken back, also if whoever began it is gone by then.
+    ///
+    /// # Errors
+    /// All that is wrong with it, at once, under the name `fault`. With `at`, too: it begins now.
+    pub fn fault(&self, text: &str, now: Time) -> Result<Vec<Fault>, Problems> {
+        self.said("fault", "a fault is needed, as in `{ crash: node-2, for: 5s }`", text, |it, file, reporter| {
+            compile::fault(it, now, file, &self.mesh, reporter)
+        })
+    }
+
+    fn said<T: Field, O>(
+        &self,
+        what: &str,
+        wanted: &str,
+        text: &str,
+        compile: impl FnOnce(&At<T>, &File, &mut Reporter) -> Vec<O>,
+    ) -> Result<Vec<O>, Problems> {
+        let mut reporter = Reporter::default();
+        let source = reporter.add_source(what, text);
+        let out = (|| {
+            if text.len() > SAID_BYTES_MAX {
+                let message = format!("this is longer than {} MiB", SAID_BYTES_MAX >> 20);
+                reporter.report(Place::default(), message);
+                return None;
+            }
+            let root = tree::read(text, source, 0, wanted, &mut reporter)?;
+            if let Some(at) = root.get("at") {
+                reporter.report(at.place, "`at` says nothing here: it begins now").help("leave it out");
+            }
+            let it = At::<T>::decode(&root, &mut reporter)?;
+            // The experiment was read from its text once and is right; the text has the groups, the mesh has not.
+            let own = reporter.add_source(self.name.as_str(), self.text.as_str());
+            let root = tree::read(&self.text, own, 0, "", &mut reporter)?;
+            let file = File::decode(&root, &mut reporter)?;
+            Some(compile(&it, &file, &mut reporter))
+        })();
+        reporter.finish()?;
+        // Nothing is left out without a report.
+        out.ok_or_else(Problems::default)
+    }
+}
