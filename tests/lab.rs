@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Dist, Recorder, Span, Time};
-use meshsim_fault::{Fault, Network, NetworkSpec};
+use meshsim_fault::{Crash, Duplicate, Fault, Link, Loss, Network, NetworkSpec, Reorder};
 use meshsim_mesh::client::Client;
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::measure::OperationHistory;
 use meshsim_mesh::model::{
     Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec,
-    Operation, Process, Rounding, Service, ServiceId, Step, Target,
+    Operation, Process, Rounding, Service, ServiceId, Step, Strategy, Target,
 };
 use meshsim_mesh::node::Node;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};
@@ -114,6 +114,33 @@ impl Lab {
         }
         Ran { sim, mesh }
     }
+}
+
+/// Something of everything that draws numbers: four nodes, two services that grow and change, and 15 seconds in which
+/// messages are lost, doubled and late and a node crashes.
+pub fn troubled(seed: u64) -> Lab {
+    let secs = |s| Time::ZERO + Span::from_secs(s);
+    let front = Service { capacity: 20.0, ..times(4, service("front", vec![exponential(0.002), call(1)])) };
+    let back = Service { start_delay: Span::from_millis(500), ..times(6, service("back", vec![exponential(0.005)])) };
+    let faults = [
+        Fault::new(secs(3), secs(8), Loss { on: Link::all(), probability: 0.05 }),
+        Fault::new(secs(4), secs(9), Reorder { on: Link::all(), probability: 0.2, within: Span::from_millis(50) }),
+        Fault::new(secs(5), secs(6), Crash { actors: [ActorId(2)].into_iter().collect() }),
+        Fault::new(
+            secs(6),
+            secs(9),
+            Duplicate { on: Link::all(), probability: 0.1, lag: Dist::Constant(Span::from_millis(5)) },
+        ),
+    ];
+    let lab = Lab::nodes(4)
+        .seed(seed)
+        .latency(Dist::Exponential { at_least: Span::from_micros(100), mean: Span::from_micros(200) })
+        .service(front)
+        .service(back)
+        .operation(2.0, 1, extend(12, 0.3, Rounding::Stochastic), 0.5, None)
+        .operation(4.0, 1, Change::Update { to: 2, rate: 0.3, strategy: Strategy::Bernoulli }, 0.5, None)
+        .load(Load { end: Time::ZERO + Span::from_secs(12), ..load(0, 300.0, 11.0) });
+    faults.into_iter().fold(lab, Lab::fault)
 }
 
 impl<R: Recorder<Msg, Tick>> Ran<R> {

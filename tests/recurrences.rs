@@ -1,6 +1,7 @@
 //! The three recurrences, out of real runs with messages: closed forms, rounding, feedback that comes late.
 
-use meshsim_actor::{Dist, Span};
+use meshsim_actor::{ActorId, Dist, Span, Time};
+use meshsim_fault::{Crash, Fault, Link, Loss};
 use meshsim_mesh::measure::Ending;
 use meshsim_mesh::model::{Change, Feedback, Rounding, Service, Strategy};
 use meshsim_tests::{Lab, extend, service, times};
@@ -146,6 +147,38 @@ fn stochastic_rounding_arrives_and_carry_stays_within_half() {
     for step in &ran.history(1).steps {
         assert!((step.s - f64::from(step.instances)).abs() <= 0.5, "{step:?}");
     }
+}
+
+#[test]
+fn what_chance_decides_is_the_same_whatever_the_network_loses_and_however_late_it_is() {
+    let run = |latency_ms, faults: Vec<Fault>| {
+        let mut lab = lab(100).latency(Dist::Constant(Span::from_millis(latency_ms)));
+        lab.network.faults = faults;
+        let ran = lab
+            .operation(1.0, 0, extend(1000, 0.1, Rounding::Stochastic), 1.0, None)
+            .operation(1.0, 0, Change::Update { to: 2, rate: 0.2, strategy: Strategy::Bernoulli }, 1.0, None)
+            .run(120.0);
+        let resent: u64 = ran.history(1).steps.iter().map(|step| step.resent).sum();
+        let versions: Vec<f64> = ran.history(2).steps.iter().map(|step| step.v_mean).collect();
+        (ran.course(1), versions, resent)
+    };
+    let at = |s| Time::ZERO + Span::from_secs(s);
+    let lossy = Fault::new(at(0), at(60), Loss { on: Link::all(), probability: 0.3 });
+    // The coordinator's disk remembers; between two turns.
+    let crash = Fault::new(
+        Time::ZERO + Span::from_millis(5_300),
+        Time::ZERO + Span::from_millis(5_600),
+        Crash { actors: [ActorId(0)].into_iter().collect() },
+    );
+    let (course, versions, resent) = run(1, vec![]);
+    assert!(course.len() > 20 && versions.len() > 10 && resent == 0);
+    let mut resends = vec![];
+    for (latency_ms, faults) in [(40, vec![]), (1, vec![lossy]), (1, vec![crash])] {
+        let other = run(latency_ms, faults.clone());
+        assert_eq!((&other.0, &other.1), (&course, &versions), "{latency_ms} ms, {faults:?}");
+        resends.push(other.2);
+    }
+    assert!(resends[1] > 0, "nothing was lost");
 }
 
 /// S over `steps` steps toward `to` when what nodes report is `delay` steps old: a round trip of a bit more than

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, Cx, Envelope, Span, Time, Timer};
+use crate::{ActorId, Cx, Envelope, Span, Time, Timer, What};
 
 /// What actors say to each other.
 pub trait Message: Clone + Debug + Serialize + DeserializeOwned {
@@ -87,6 +87,20 @@ pub enum Effect<M, T> {
     Disarm(Timer),
     /// Write this into the trace.
     Note(Note),
+}
+
+impl<M, T: Copy> Effect<M, T> {
+    /// What a trace says of it, if the actor asked for it at `now`.
+    #[inline(always)]
+    pub fn what(&self, now: Time) -> What<'_, M, T> {
+        match self {
+            Effect::Send(envelope) => What::Send(envelope),
+            Effect::Arm { timer, at, tick } => What::Arm { timer: *timer, at: *at, tick: *tick },
+            Effect::Work { timer, span, tick } => What::Arm { timer: *timer, at: now + *span, tick: *tick },
+            Effect::Disarm(timer) => What::Disarm(*timer),
+            Effect::Note(note) => What::Note(*note),
+        }
+    }
 }
 
 /// The effects of one step, in the order in which they were asked for. Hosts keep one and reuse it.

@@ -90,14 +90,7 @@ impl<A: Actor> Cell<A> {
         };
         self.actor.on(event, &mut cx);
         for effect in &out[first..] {
-            let what = match effect {
-                Effect::Send(envelope) => What::Send(envelope),
-                Effect::Arm { timer, at, tick } => What::Arm { timer: *timer, at: *at, tick: *tick },
-                Effect::Work { timer, span, tick } => What::Arm { timer: *timer, at: now + *span, tick: *tick },
-                Effect::Disarm(timer) => What::Disarm(*timer),
-                Effect::Note(note) => What::Note(*note),
-            };
-            trace.record(now, self.id, what);
+            trace.record(now, self.id, effect.what(now));
         }
         true
     }

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Well,
     /// It could not be done.
     Failed,
+    /// It was done, and found that a run is not what it should be.
+    Differs,
     /// What was given is wrong. clap uses the same number.
     WrongInput,
     /// It was done, and an SLO does not hold.
@@ -25,7 +27,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(match exit {
             Exit::Well => 0,
-            Exit::Failed => 1,
+            Exit::Failed | Exit::Differs => 1,
             Exit::WrongInput => 2,
             Exit::SloFailed => 99,
         })

@@ -70,6 +70,7 @@ fn every_command_has_help_with_examples() {
         &["run", "--help"],
         &["check", "--help"],
         &["import", "--help"],
+        &["compose", "--help"],
         &["schema", "--help"],
         &["trace", "--help"],
     ] {
@@ -306,7 +307,7 @@ fn wrong_input_is_exit_code_2_and_is_shown_in_its_place() {
         (&["import", "compose", "comments.yaml"], "help: a Compose file, a map with `services`, is wanted"),
         (&["schema", "trace"], "possible values: experiment, summary"),
         (&["trace", "nowhere"], "cannot read nowhere"),
-        (&["trace", "not.bin"], "not a trace, at byte 8"),
+        (&["trace", "not.bin"], "not a trace: it does not begin as one"),
     ] {
         let output = meshsim(&folder, args);
         assert_exit(&output, 2);

@@ -50,6 +50,11 @@ impl Override {
         error(if quoted { "a quote is not closed" } else { "there is no `=`" })
     }
 
+    /// The override as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Replaces the value in the file's tree. What does not fit is reported at its place in the override.
     pub(crate) fn apply(&self, root: &mut Node, reporter: &mut Reporter) {
         let source = reporter.add_source("--set", self.text.as_str());

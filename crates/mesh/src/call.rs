@@ -11,6 +11,7 @@ use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
 use crate::actors::MeshCx;
 use crate::balance::{self, Peer};
+use crate::coordinator::endpoints::FALLEN_MAX;
 use crate::measure::Failure;
 use crate::message::{Instance, Msg, Reply, Request, Tick, View};
 use crate::model::{CallPolicy, EndpointId, Mesh, ServiceId};
@@ -295,9 +296,10 @@ pub fn no_view(mesh: &Mesh) -> Arc<View> {
 }
 
 impl View {
-    /// True if it is newer than `old` and of this mesh.
+    /// True if it is newer than `old`, of this mesh, and such as a coordinator makes.
     pub fn replaces(&self, old: &View) -> bool {
-        self.version > old.version && self.services.len() == old.services.len()
+        let is_sound = self.services.len() == old.services.len() && self.fallen.len() <= FALLEN_MAX;
+        is_sound && self.version > old.version
     }
 
     /// True if a node is known to have gone down after version `since`.

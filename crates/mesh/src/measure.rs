@@ -183,8 +183,8 @@ impl Served {
         self.expired += other.expired;
         self.latency.merge(&other.latency);
         self.waited_ns += other.waited_ns;
-        self.busy_ns += other.busy_ns;
-        self.slot_ns += other.slot_ns;
+        self.busy_ns = self.busy_ns.saturating_add(other.busy_ns);
+        self.slot_ns = self.slot_ns.saturating_add(other.slot_ns);
         self.queue_peak = self.queue_peak.max(other.queue_peak);
     }
 }

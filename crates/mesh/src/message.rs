@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Failure, Verb};
 use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
+use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
 
 /// A message between two actors of a mesh.
@@ -233,6 +234,15 @@ pub struct Report {
     pub incarnation: u32,
     /// The services, with all their ready instances as (ordinal, version).
     pub services: Vec<(ServiceId, Vec<(u32, u32)>)>,
+}
+
+impl Report {
+    /// False if it cannot be from a node: its ordinals do not rise, or there are too many.
+    pub(crate) fn is_sound(&self) -> bool {
+        let rise = |ready: &[(u32, u32)]| ready.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let instances: usize = self.services.iter().map(|(_, ready)| ready.len()).sum();
+        instances <= INSTANCES_MAX && self.services.iter().all(|(_, ready)| rise(ready))
+    }
 }
 
 /// Where the instances of every service are: what callers choose from.

@@ -136,9 +136,14 @@ impl Frame<'_> {
     }
 }
 
-/// Appends a text, cut to what a reader accepts.
+/// A text, cut to what a reader accepts.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+/// Appends a text.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
-    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    let text = cut(text);
     put(out, |frame| frame.number(text.len() as u64));
     out.extend_from_slice(text.as_bytes());
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Fate, MessageId, Power, Time, Timer};
+use meshsim_actor::{ActorId, Fate, MessageId, Note, Power, Time, Timer, What};
 use serde::de::DeserializeOwned;
 
 use crate::Header;
@@ -87,6 +87,22 @@ pub enum Entry<M, T> {
     Power(Power),
 }
 
+impl<M: Clone, T> From<What<'_, M, T>> for Entry<M, T> {
+    fn from(what: What<'_, M, T>) -> Self {
+        match what {
+            What::Start { incarnation } => Entry::Start { incarnation },
+            What::Deliver(envelope) => Entry::Deliver(envelope.id()),
+            What::Fire(timer, _) => Entry::Fire(timer),
+            What::Send(envelope) => Entry::Send { to: envelope.to, seq: envelope.seq, msg: envelope.msg.clone() },
+            What::Arm { timer, at, tick } => Entry::Arm { timer, at, tick },
+            What::Disarm(timer) => Entry::Disarm(timer),
+            What::Note(Note { what, subject, value }) => Entry::Note { what: what.into(), subject, value },
+            What::Fate(id, fate) => Entry::Fate(id, fate),
+            What::Power(power) => Entry::Power(power),
+        }
+    }
+}
+
 /// Why a trace cannot be read, or not further.
 #[derive(Debug)]
 pub struct ReadError {
@@ -117,17 +133,18 @@ pub enum Trouble {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.trouble {
+        let ReadError { offset, records, trouble } = self;
+        let place = format_args!("after {records} record{}, at byte {offset}", if *records == 1 { "" } else { "s" });
+        match trouble {
             Trouble::Io(error) => write!(f, "{error}"),
-            Trouble::NotATrace => f.write_str("not a trace"),
+            Trouble::NotATrace => f.write_str("not a trace: it does not begin as one"),
             Trouble::Version(version) => {
                 write!(f, "a trace of format {version}; this program reads format {VERSION}")
             }
-            Trouble::CutOff => write!(f, "cut off"),
-            Trouble::Corrupt(what) => write!(f, "corrupt: {what}"),
-            Trouble::Value(error) => write!(f, "corrupt: a value {error}"),
-        }?;
-        write!(f, ", at byte {}, after {} records", self.offset, self.records)
+            Trouble::CutOff => write!(f, "cut off {place}"),
+            Trouble::Corrupt(what) => write!(f, "corrupt {place}: {what}"),
+            Trouble::Value(error) => write!(f, "corrupt {place}: a value {error}"),
+        }
     }
 }
 

@@ -6,9 +6,11 @@
 mod check;
 mod client;
 mod coordinator;
+mod compose;
 mod import;
 mod live;
 mod node;
+mod replay;
 mod run;
 mod schema;
 mod trace;
@@ -43,11 +45,13 @@ commands! {
     Live = live;
     Check = check;
     Import = import;
+    Compose = compose;
     Schema = schema;
     Trace = trace;
     Coordinator = coordinator;
     Node = node;
     Client = client;
+    Replay = replay;
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.

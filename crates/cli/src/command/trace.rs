@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_trace::Reader;
@@ -30,13 +30,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let path = if self.run.is_dir() { self.run.join(crate::ending::TRACE) } else { self.run.clone() };
-        if self.run.join("summary.json").exists() && !path.exists() {
-            let why = format!("{} is a run without a trace", self.run.display());
-            return Err(Error::WrongInput(why, "`meshsim run --trace` writes one".into()));
-        }
-        let file = File::open(&path).map_err(|error| Error::ReadTrace(path.clone(), error))?;
-        let trace: Reader<_, Msg, Tick> = Reader::new(file).map_err(|error| Error::Trace(path.clone(), error))?;
+        let (path, trace) = open(&self.run)?;
         let format = if self.jsonl { Format::Jsonl } else { Format::Text };
         let mut unreadable = None;
         screen.write_with(|out| match export(trace, format, out) {
@@ -50,4 +44,16 @@ impl Args {
         })?;
         unreadable.map_or(Ok(Exit::Well), |error| Err(Error::Trace(path, error)))
     }
+}
+
+/// Opens the trace of a run: of its folder, or the file itself. Says where it is.
+pub(super) fn open(run: &Path) -> Result<(PathBuf, Reader<File, Msg, Tick>), Error> {
+    let path = if run.is_dir() { run.join(crate::ending::TRACE) } else { run.to_owned() };
+    if run.join("summary.json").exists() && !path.exists() {
+        let why = format!("{} is a run without a trace", run.display());
+        return Err(Error::WrongInput(why, "`meshsim run --trace` writes one".into()));
+    }
+    let file = File::open(&path).map_err(|error| Error::ReadTrace(path.clone(), error))?;
+    let trace = Reader::new(file).map_err(|error| Error::Trace(path.clone(), error))?;
+    Ok((path, trace))
 }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::call::no_view;
 use crate::message::{Instance, Report, View};
 use crate::model::{Mesh, ServiceId};
-use crate::operation::add;
 
 /// Nodes that went down are remembered for this many falls: older ones have long timed out.
 pub const FALLEN_MAX: usize = 64;
@@ -21,9 +20,9 @@ pub(super) struct Endpoints {
     ready: Vec<BTreeMap<ActorId, Vec<(u32, u32)>>>,
     /// Services whose ready instances have changed since the view was made.
     dirty: Vec<bool>,
-    /// By service: ready instances by version.
-    counts: Vec<Vec<(u32, u32)>>,
-    /// Nodes that fell since the view was made.
+    /// By service: ready instances by version, no count of zero.
+    counts: Vec<BTreeMap<u32, u32>>,
+    /// Nodes that fell since the view was made, each once, at most [`FALLEN_MAX`].
     fell: Vec<ActorId>,
     view: Arc<View>,
 }
@@ -34,7 +33,7 @@ impl Endpoints {
         Endpoints {
             ready: vec![BTreeMap::new(); services],
             dirty: vec![false; services],
-            counts: vec![Vec::new(); services],
+            counts: vec![BTreeMap::new(); services],
             fell: Vec::new(),
             view: no_view(mesh),
         }
@@ -47,15 +46,15 @@ impl Endpoints {
 
     /// A node went down, and all its instances with it.
     pub(super) fn node_fell(&mut self, node: ActorId) {
-        self.fell.push(node);
+        remember_fall(&mut self.fell, node, |fell| *fell);
         for service in 0..self.ready.len() {
             self.set(ServiceId(service as u16), node, &[]);
         }
     }
 
-    /// What the nodes say is ready of a service, by version.
-    pub(super) fn ready(&self, service: ServiceId) -> &[(u32, u32)] {
-        &self.counts[service.index()]
+    /// What the nodes say is ready of a service, by rising version.
+    pub(super) fn ready(&self, service: ServiceId) -> Vec<(u32, u32)> {
+        self.counts[service.index()].iter().map(|(version, count)| (*version, *count)).collect()
     }
 
     /// What callers were told last.
@@ -84,11 +83,8 @@ impl Endpoints {
             }
         }
         for node in self.fell.drain(..) {
-            view.fallen.retain(|(fallen, _)| *fallen != node);
-            view.fallen.push((node, view.version));
+            remember_fall(&mut view.fallen, (node, view.version), |(fallen, _)| *fallen);
         }
-        let old = view.fallen.len().saturating_sub(FALLEN_MAX);
-        view.fallen.drain(..old);
         self.view = Arc::new(view);
         &self.view
     }
@@ -106,14 +102,22 @@ impl Endpoints {
         self.dirty[at] = true;
         let counts = &mut self.counts[at];
         for (_, version) in before {
-            if let Some((_, count)) = counts.iter_mut().find(|(v, _)| *v == version) {
+            if let Some(count) = counts.get_mut(&version) {
                 *count -= 1;
             }
         }
         for (_, version) in ready {
-            add(counts, *version, 1);
+            *counts.entry(*version).or_default() += 1;
         }
-        counts.retain(|(_, count)| *count > 0);
+        counts.retain(|_, count| *count > 0);
         true
     }
+}
+
+/// The last to have fallen come last, and the first of too many are forgotten.
+fn remember_fall<T>(falls: &mut Vec<T>, fall: T, node: impl Fn(&T) -> ActorId) {
+    falls.retain(|other| node(other) != node(&fall));
+    falls.push(fall);
+    let old = falls.len().saturating_sub(FALLEN_MAX);
+    falls.drain(..old);
 }

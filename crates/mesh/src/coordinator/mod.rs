@@ -36,6 +36,8 @@ pub struct Coordinator {
     mesh: Arc<Mesh>,
     /// Its term: rises with each of its lives.
     epoch: u64,
+    /// What its decisions are drawn from, since its first start; see [`operations`].
+    decisions: Option<u64>,
     log: Log,
     services: Vec<ServiceState>,
     machines: Machines,
@@ -88,6 +90,7 @@ impl Coordinator {
     pub fn new(mesh: Arc<Mesh>) -> Self {
         Coordinator {
             epoch: 1,
+            decisions: None,
             log: Log::default(),
             services: vec![ServiceState::default(); mesh.services.len()],
             machines: Machines::new(&mesh),
@@ -167,6 +170,7 @@ impl Coordinator {
     }
 
     fn start(&mut self, cx: &mut MeshCx<'_>) {
+        self.decisions.get_or_insert_with(|| cx.rng().next_u64());
         for member in &mut self.members {
             member.heard = cx.now();
         }
@@ -313,7 +317,7 @@ impl Coordinator {
 
     fn report(&mut self, node: usize, report: &Report, cx: &mut MeshCx<'_>) {
         let (actor, member) = (self.mesh.node_actor(node), &mut self.members[node]);
-        if report.incarnation != member.incarnation || report.seq <= member.report {
+        if report.incarnation != member.incarnation || report.seq <= member.report || !report.is_sound() {
             return;
         }
         if report.base > member.report {

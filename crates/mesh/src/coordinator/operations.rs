@@ -1,6 +1,9 @@
 //! Operations: those of the file begin at their time, those by hand when they come, and are turned until they are done.
+//!
+//! What chance decides (a stochastic rounding, a Bernoulli update) is drawn from a stream of its own for each operation
+//! and step. So it does not depend on which message came sooner or later.
 
-use meshsim_actor::Time;
+use meshsim_actor::{Rng, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
@@ -31,6 +34,16 @@ enum Source {
     File(usize),
     /// Among those by hand.
     Hand(usize),
+}
+
+impl Source {
+    /// A number of its own.
+    fn key(self) -> u64 {
+        match self {
+            Source::File(index) => index as u64,
+            Source::Hand(index) => u64::MAX - index as u64,
+        }
+    }
 }
 
 impl Coordinator {
@@ -99,9 +112,13 @@ impl Coordinator {
             return;
         }
         let Operation { service, change, every, times, .. } = self.operation(running.source).clone();
-        let observed = Observed { ready: self.endpoints.ready(service) };
+        // A turn that draws is a step, so no two of them have the same key.
+        let base = self.decisions.expect("drawn at the first start");
+        let mut rng = Rng::keyed(base, running.source.key(), u64::from(running.steps));
+        let ready = self.endpoints.ready(service);
+        let observed = Observed { ready: &ready };
         let wanted = &mut self.services[service.index()].wanted;
-        let turn = operation::turn(&change, running.steps, self.mesh.service(service), wanted, observed, cx.rng());
+        let turn = operation::turn(&change, running.steps, self.mesh.service(service), wanted, observed, &mut rng);
 
         let mut steps = running.steps;
         if matches!(turn, Turn::Step | Turn::Last) {

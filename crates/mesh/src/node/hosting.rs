@@ -13,6 +13,10 @@ use crate::message::{Msg, Report, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::operation::slots;
 
+/// Instances that a node may have, over all services; what comes on top is not created. A bound of memory, far above what
+/// a real machine holds.
+pub const INSTANCES_MAX: usize = 1 << 20;
+
 /// The services of one node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hosting {
@@ -113,12 +117,13 @@ impl Hosting {
             self.services.insert(at, Hosted::new(service, cx.now()));
             at
         });
+        let room = INSTANCES_MAX.saturating_sub(self.services.iter().map(|hosted| hosted.instances.len()).sum());
         let hosted = &mut self.services[at];
         hosted.count_until(cx.now());
         hosted.generation = generation;
         hosted.capacity = capacity;
         hosted.share.clone_from(share);
-        if hosted.reconcile(mesh.service(service), cx) {
+        if hosted.reconcile(mesh.service(service), room, cx) {
             hosted.changed_in = self.seq + 1;
             self.changed = true;
         }
@@ -157,9 +162,11 @@ impl Hosting {
 
     /// The instances that are to be here come up.
     pub(super) fn power_on(&mut self, mesh: &Mesh, cx: &mut MeshCx<'_>) {
+        let mut room = INSTANCES_MAX;
         for hosted in &mut self.services {
             hosted.counted = cx.now();
-            hosted.reconcile(mesh.service(hosted.service), cx);
+            hosted.reconcile(mesh.service(hosted.service), room, cx);
+            room = room.saturating_sub(hosted.instances.len());
             // Even if nothing is ready yet: the coordinator may think otherwise.
             hosted.changed_in = 1;
             self.changed = true;
@@ -248,8 +255,8 @@ impl Hosted {
     }
 
     /// Brings the instances to what is to be here: surplus ones drain, newest ordinals first; missing ones start, with
-    /// the lowest free ordinals. True if the ready ones have changed.
-    fn reconcile(&mut self, service: &Service, cx: &mut MeshCx<'_>) -> bool {
+    /// the lowest free ordinals, as far as there is room. True if the ready ones have changed.
+    fn reconcile(&mut self, service: &Service, mut room: usize, cx: &mut MeshCx<'_>) -> bool {
         let mut keep = self.share.clone();
         let mut changed = false;
         for at in 0..self.instances.len() {
@@ -257,8 +264,9 @@ impl Hosted {
             if matches!(instance.life, Life::Draining | Life::Closing) {
                 continue;
             }
-            match keep.iter_mut().find(|(version, count)| *version == instance.version && *count > 0) {
-                Some((_, count)) => *count -= 1,
+            let wanted = keep.binary_search_by_key(&instance.version, |(version, _)| *version);
+            match wanted.ok().map(|at| &mut keep[at].1).filter(|count| **count > 0) {
+                Some(count) => *count -= 1,
                 None => {
                     changed |= instance.life == Life::Ready;
                     // One that has not started has no requests: it goes at once, below.
@@ -276,13 +284,15 @@ impl Hosted {
         // What never served is gone without having been counted as serving.
         self.instances.retain(|instance| instance.life != Life::Closing || instance.active > 0);
         for (version, count) in keep {
+            let count = (count as usize).min(room);
+            room -= count;
             changed |= self.create(version, count, service, cx);
         }
         changed
     }
 
     /// Starts new instances. True if they are ready at once.
-    fn create(&mut self, version: u32, count: u32, service: &Service, cx: &mut MeshCx<'_>) -> bool {
+    fn create(&mut self, version: u32, count: usize, service: &Service, cx: &mut MeshCx<'_>) -> bool {
         let at_once = service.start_delay.is_zero();
         let mut at = 0;
         for _ in 0..count {
@@ -317,8 +327,9 @@ impl Hosted {
 
     fn count_until(&mut self, now: Time) {
         let passed = now.since(self.counted).nanos();
-        self.served.busy_ns += passed * u64::from(self.busy);
-        self.served.slot_ns += passed * u64::from(self.serving) * u64::from(self.slots());
+        let slots = u64::from(self.serving).saturating_mul(u64::from(self.slots()));
+        self.served.busy_ns = self.served.busy_ns.saturating_add(passed.saturating_mul(u64::from(self.busy)));
+        self.served.slot_ns = self.served.slot_ns.saturating_add(passed.saturating_mul(slots));
         self.counted = now;
     }
 

@@ -9,7 +9,7 @@ use super::Node;
 use super::hosting::Hosting;
 use crate::actors::MeshCx;
 use crate::message::{Ack, Msg, Order, Share, Snapshot};
-use crate::model::{COORDINATOR, ServiceId};
+use crate::model::{COORDINATOR, Mesh, ServiceId};
 
 /// Steps that may wait for those before them; what comes on top is dropped and will be sent again.
 pub const EARLY_MAX: usize = 256;
@@ -61,20 +61,19 @@ impl Node {
             let decision = &order.decision;
             let overtaken = decision.epoch < self.applied.epoch;
             let other_history = decision.n == self.applied.n && decision.digest != self.applied.digest;
-            let no_such_service = decision.service.index() >= self.mesh.services.len();
-            if overtaken || other_history || no_such_service {
+            if overtaken || other_history || !makes_sense(&self.mesh, decision.service, &order.share) {
                 cx.note("refuse", u64::from(decision.service.0), decision.n);
                 cx.send(COORDINATOR, Msg::Refuse { n: decision.n, epoch: self.applied.epoch });
                 continue;
             }
             self.applied.epoch = decision.epoch;
-            if decision.n == self.applied.n + 1 {
+            if Some(decision.n) == self.applied.n.checked_add(1) {
                 self.apply(&order, cx);
             } else if decision.n > self.applied.n {
                 self.keep_early(order, cx);
             }
         }
-        while let Some(at) = self.applied.early(self.applied.n + 1) {
+        while let Some(at) = self.applied.early(self.applied.n.saturating_add(1)) {
             let early = self.applied.early.as_mut().expect("it was just found there");
             let order = early.orders.remove(at);
             early.orders.retain(|early| early.decision.n > order.decision.n);
@@ -90,8 +89,8 @@ impl Node {
 
     pub(super) fn apply_snapshot(&mut self, snapshot: &Snapshot, cx: &mut MeshCx<'_>) {
         let applied = &mut self.applied;
-        let unknown = snapshot.services.iter().any(|s| s.service.index() >= self.mesh.services.len());
-        if snapshot.epoch < applied.epoch || unknown {
+        let make_sense = snapshot.services.iter().all(|s| makes_sense(&self.mesh, s.service, &s.share));
+        if snapshot.epoch < applied.epoch || !make_sense {
             cx.send(COORDINATOR, Msg::Refuse { n: snapshot.n, epoch: applied.epoch });
             return;
         }
@@ -140,4 +139,9 @@ impl Node {
             cx.send(COORDINATOR, Msg::Need { from, to });
         }
     }
+}
+
+fn makes_sense(mesh: &Mesh, service: ServiceId, share: &Share) -> bool {
+    let versions_rise = share.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    service.index() < mesh.services.len() && versions_rise
 }

@@ -110,7 +110,9 @@ impl Node {
         let path = request.traced.then(|| Box::new(Hop::arrived(&request, cx.id(), version, now).into()));
         let task = work.tasks.insert(Task { caller: from, request, version, arrived: now, failure: None, path });
         if instance.active < slots {
-            self.begin(task, cx);
+            if let Some((service, ordinal)) = self.begin(task, cx) {
+                self.begin_waiting(service, ordinal, cx);
+            }
         } else {
             instance.queue.push_back(task);
             hosted.served.queue_peak = hosted.served.queue_peak.max(instance.queue.len() as u32);
@@ -134,9 +136,9 @@ impl Node {
         }
     }
 
-    /// A task gets a slot of its instance and begins its script.
-    fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) {
-        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+    /// A task gets a slot of its instance and begins its script. If that is done at once, gives back whose slot it was.
+    fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
+        let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
         let task = &mut work.tasks[key];
         if let Some(path) = &mut task.path {
             path.hops[0].began = cx.now();
@@ -147,7 +149,7 @@ impl Node {
         let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active += 1;
         let frame = work.frames.insert(Frame { task: key, parent: None, pc: 0, pending: 0, repeats: None });
-        self.run(frame, cx);
+        self.run_script(frame, cx)
     }
 
     /// Slots are free: the first that wait get them. Those whose caller has given up go unanswered.
@@ -166,22 +168,33 @@ impl Node {
                 work.tasks.remove(next);
                 hosted.served.expired += 1;
             } else {
+                // If its slot is free again already, the next look sees it: a long queue must not become a deep stack.
                 self.begin(next, cx);
             }
         }
     }
 
-    /// Runs a frame as far as it goes, and those that were waiting for it.
+    /// Goes on with a script. If it is done, its slot is free for the next.
     pub(super) fn run(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        if let Some((service, ordinal)) = self.run_script(frame, cx) {
+            self.begin_waiting(service, ordinal, cx);
+        }
+    }
+
+    /// Runs a frame as far as it goes, and those that were waiting for it. If the script is done, gives back whose slot
+    /// it had: the service and the instance.
+    fn run_script(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
+        let mut freed = None;
         // Only a fork has more than one that can run; without one nothing is allocated.
         let mut branches: Vec<FrameKey> = Vec::new();
         let mut next = Some(frame);
         while let Some(key) = next {
             next = match self.run_frame(key, &mut branches, cx) {
                 Ran::Waits | Ran::Forked => branches.pop(),
-                Ran::Ended => self.end_frame(key, cx).or_else(|| branches.pop()),
+                Ran::Ended => self.end_frame(key, &mut freed, cx).or_else(|| branches.pop()),
             };
         }
+        freed
     }
 
     /// Runs one frame until it waits, forks or ends.
@@ -269,11 +282,16 @@ impl Node {
     }
 
     /// A frame is done. Gives back the frame that can go on because of it.
-    fn end_frame(&mut self, key: FrameKey, cx: &mut MeshCx<'_>) -> Option<FrameKey> {
+    fn end_frame(
+        &mut self,
+        key: FrameKey,
+        freed: &mut Option<(ServiceId, u32)>,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<FrameKey> {
         let work = self.work.as_mut()?;
         let frame = work.frames.remove(key)?;
         let Some(parent) = frame.parent else {
-            self.end_task(frame.task, cx);
+            *freed = self.end_task(frame.task, cx);
             return None;
         };
         let waiting = &mut work.frames[parent];
@@ -281,10 +299,10 @@ impl Node {
         (waiting.pending == 0).then_some(parent)
     }
 
-    /// A script is done: the caller gets its answer, and the slot the next request.
-    fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) {
-        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
-        let Some(task) = work.tasks.remove(key) else { return };
+    /// A script is done: the caller gets its answer. Gives back whose slot is free.
+    fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
+        let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
+        let task = work.tasks.remove(key)?;
         let (request, now) = (task.request, cx.now());
         let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
         let failure = task.failure.or_else(|| cx.rng().chance(endpoint.errors).then_some(Failure::Error));
@@ -305,7 +323,7 @@ impl Node {
             (path.hops[0].ended, path.hops[0].failure) = (now, failure);
         }
         answer(task.caller, &request, failure, endpoint.response_bytes, path, cx);
-        self.begin_waiting(request.service, request.ordinal, cx);
+        Some((request.service, request.ordinal))
     }
 }
 

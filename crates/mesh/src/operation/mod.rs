@@ -87,6 +87,9 @@ pub fn turn(
     }
 }
 
+/// Most instances that an operation by hand may want, as one of a file.
+pub const TO_MAX: u32 = 1_000_000;
+
 /// The least time between two steps of an operation by hand: one that never settles must leave time for others.
 pub const EVERY_MIN: Span = Span::from_millis(1);
 
@@ -115,7 +118,7 @@ impl Operation {
         match &self.change {
             Change::Deploy | Change::Undeploy => return Ok(()),
             Change::Extend { to, rate, .. } => {
-                require(*to <= INSTANCES_MAX, "these are too many instances")?;
+                require(*to <= TO_MAX, "these are too many instances")?;
                 rate_fits(*rate)?;
             }
             Change::Scale { by } => require(*by > 0.0 && *by <= 1e6, "the factor must be above 0 and at most 1000000")?,
@@ -262,7 +265,7 @@ mod tests {
         let canary = |weights: &[f64]| update(1.0, Strategy::Canary { weights: weights.into() });
         let sound = [
             extend(0, 0.1),
-            extend(INSTANCES_MAX, 100.0),
+            extend(TO_MAX, 100.0),
             validated(Change::Scale { by: 0.5 }),
             validated(Change::Deploy),
             update(0.3, Strategy::Batch),

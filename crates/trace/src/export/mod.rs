@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 
 use crate::{Entry, Header, ReadError, Reader};
 
+pub use text::before;
+pub(crate) use text::time;
+
 /// What a trace can be turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -69,12 +72,12 @@ where
 }
 
 /// The message's name for people and for other programs.
-fn id_text(header: &Header, id: MessageId) -> String {
+pub(crate) fn id_text(header: &Header, id: MessageId) -> String {
     format!("{}/{}", header.name(id.from), id.seq)
 }
 
 /// What happened, in one word.
-fn kind<M, T>(entry: &Entry<M, T>) -> &str {
+pub(crate) fn kind<M, T>(entry: &Entry<M, T>) -> &str {
     match entry {
         Entry::Start { .. } => "start",
         Entry::Deliver(_) => "deliver",

@@ -4,22 +4,24 @@
 //!     0.001250000s  node-2        deliver      extend  coordinator/7 from coordinator
 //! ```
 
+use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::io::{Read, Write};
 
-use meshsim_actor::{Fate, Message, Power};
+use meshsim_actor::{ActorId, Fate, Message, Power, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::derive::{Derived, Deriver};
 use super::{ExportError, id_text, kind};
-use crate::{Entry, Header, Reader, Record};
+use crate::{Entry, Header, ReadError, Reader, Record};
 
 /// Writes the whole trace; says how many records there were.
 pub(super) fn write<R, M, T>(mut trace: Reader<R, M, T>, out: &mut impl Write) -> Result<u64, ExportError>
 where
     R: Read,
     M: Message,
-    T: Serialize + DeserializeOwned + std::fmt::Debug,
+    T: Serialize + DeserializeOwned + Debug,
 {
     let header = trace.header().clone();
     let width = header.actors.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(4, 24);
@@ -28,20 +30,63 @@ where
     for record in &mut trace {
         let record = record?;
         let derived = deriver.derive(&record);
-        let (actor, kind) = (header.name(record.actor), kind(&record.entry));
-        let line = format!(
-            "{:>6}.{:09}s  {actor:width$}  {kind:11}  {}",
-            record.at.nanos() / 1_000_000_000,
-            record.at.nanos() % 1_000_000_000,
-            detail(&header, &record, &derived),
-        );
-        writeln!(out, "{}", line.trim_end())?;
+        writeln!(out, "{}", line(&header, width, &record, &derived))?;
         records += 1;
     }
     Ok(records)
 }
 
-fn detail<M: std::fmt::Debug, T: std::fmt::Debug>(header: &Header, record: &Record<M, T>, derived: &Derived) -> String {
+/// The last `most` records of `actor` before record `end`, a line each, with their numbers: what led to something.
+///
+/// # Errors
+/// If the trace cannot be read that far.
+pub fn before<R, M, T>(
+    mut trace: Reader<R, M, T>,
+    actor: ActorId,
+    end: u64,
+    most: usize,
+) -> Result<Vec<(u64, String)>, ReadError>
+where
+    R: Read,
+    M: Message,
+    T: Serialize + DeserializeOwned + Debug,
+{
+    let header = trace.header().clone();
+    let mut deriver = Deriver::default();
+    let mut last = VecDeque::new();
+    for record in &mut trace {
+        let record = record?;
+        if record.seq >= end {
+            break;
+        }
+        let derived = deriver.derive(&record);
+        if record.actor == actor {
+            last.push_back((record, derived));
+            if last.len() > most {
+                last.pop_front();
+            }
+        }
+    }
+    Ok(last.iter().map(|(record, derived)| (record.seq, line(&header, 0, record, derived))).collect())
+}
+
+fn line<M: Debug, T: Debug>(header: &Header, width: usize, record: &Record<M, T>, derived: &Derived) -> String {
+    let line = format!(
+        "{:>17}  {:width$}  {:11}  {}",
+        time(record.at),
+        header.name(record.actor),
+        kind(&record.entry),
+        detail(header, record, derived),
+    );
+    line.trim_end().into()
+}
+
+/// A moment, to the nanosecond.
+pub(crate) fn time(at: Time) -> String {
+    format!("{}.{:09}s", at.nanos() / 1_000_000_000, at.nanos() % 1_000_000_000)
+}
+
+fn detail<M: Debug, T: Debug>(header: &Header, record: &Record<M, T>, derived: &Derived) -> String {
     let message = derived.message.map(|(id, sent)| (id_text(header, id), sent.map_or("?", |sent| sent.kind)));
     let (id, kind) = message.unwrap_or_default();
     match &record.entry {

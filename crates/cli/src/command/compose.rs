@@ -1,0 +1,320 @@
+//! `meshsim compose`
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+
+use meshsim_experiment::Experiment;
+use meshsim_report::{count, plural};
+
+use super::Source;
+use crate::error::{Error, Exit};
+use crate::folder::{Draft, Folder};
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim compose examples/hotel/mesh.yaml --out hotel && cd hotel && docker compose up
+  meshsim compose mesh.yaml | docker compose -f - -p mesh up --detach
+  meshsim compose examples/wan/mesh.yaml --out wan --nodes-per-container 8 --until-stopped
+
+Without --out the compose file goes to stdout and mounts the experiment from where it lies, relative to the \
+working directory. With --out the folder has all that is needed: docker-compose.yml, experiment.yaml (with \
+the overrides applied) and the files that it names.
+
+The image is built by `scripts/image`, or by `docker build -t meshsim .`, in meshsim's repository.";
+
+/// Containers of one experiment. They hang on one bridge, and Linux gives that 1,024 ports.
+const CONTAINERS_MAX: usize = 1_000;
+/// Nodes of one container: all their names stand in its command.
+const NODES_MAX: i64 = 1_000;
+
+/// The file, as both Composes look for it.
+const COMPOSE: &str = "docker-compose.yml";
+/// The experiment in the folder of `--out`.
+const EXPERIMENT: &str = "experiment.yaml";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Run so many nodes in one container
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=NODES_MAX))]
+    nodes_per_container: u32,
+    /// Name the project in the file (docker-compose 1.29 refuses that: it takes -p)
+    #[arg(long, value_name = "PROJECT", value_parser = project)]
+    name: Option<String>,
+    /// The image that has meshsim
+    #[arg(long, default_value = "meshsim", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    image: String,
+    /// This machine's port for the gateway
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    port: u16,
+    /// Run until somebody stops it, and not for the experiment's duration
+    #[arg(long)]
+    until_stopped: bool,
+    /// Write the compose file, the experiment and the files that it names to this folder
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Overwrite the files of --out
+    #[arg(long, requires = "out")]
+    force: bool,
+}
+
+/// As the Compose Specification wants it.
+fn project(text: &str) -> Result<String, String> {
+    let is_good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    match text.chars().next() {
+        Some(first) if first.is_ascii_alphanumeric() && text.chars().all(is_good) => Ok(text.into()),
+        _ => {
+            Err("a project's name has lower-case letters, digits, `-` and `_`, and begins with one of the first two"
+                .into())
+        }
+    }
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let experiment = self.source.load(false, screen)?;
+        let members = members(&experiment, self.nodes_per_container as usize)?;
+        match &self.out {
+            None => {
+                let mounts = self.mounts_here(&experiment)?;
+                screen.print(&self.render(&experiment, &members, &mounts, &self.overrides()))?;
+            }
+            Some(out) => {
+                let names = std::iter::once(EXPERIMENT).chain(experiment.files.iter().map(|file| file.name.as_str()));
+                let mount = |name| Mount { source: format!("./{name}"), target: format!("/experiment/{name}") };
+                let mounts: Vec<_> = names.map(mount).collect();
+                self.write(out, &experiment, &self.render(&experiment, &members, &mounts, &[]))?;
+                screen.remark(&format!("written to {}\n", out.display()));
+            }
+        }
+        Ok(Exit::Well)
+    }
+
+    /// The experiment and the files that it names, from where they lie: in the container as here, beside each other.
+    fn mounts_here(&self, experiment: &Experiment) -> Result<Vec<Mount>, Error> {
+        let refuse = |path: &Path, why: &str| {
+            let why = format!("{} {why}", path.display());
+            Error::WrongInput(why, "`--out DIR` writes a folder that has all that is needed".into())
+        };
+        let file = &self.source.file;
+        if !file.is_file() {
+            return Err(refuse(file, "is no file that a container could mount"));
+        }
+        // A run without a name of its own is called after the folder of its mesh.yaml.
+        let folder = format!("/experiment/{}", experiment.name);
+        let mut files = vec![(file.clone(), "mesh.yaml")];
+        for input in &experiment.files {
+            let written = Path::new(&input.written);
+            if !written.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+                return Err(refuse(written, "lies outside the experiment's folder"));
+            }
+            files.push((file.with_file_name(written), &input.written));
+        }
+        let mount = |(path, name): (PathBuf, &str)| {
+            let text = path.to_str().ok_or_else(|| refuse(&path, "cannot be written into a file of text"))?;
+            // What does not begin like a path is the name of a volume.
+            let dot = if path.is_absolute() { "" } else { "./" };
+            Ok(Mount { source: format!("{dot}{text}"), target: format!("{folder}/{name}") })
+        };
+        files.into_iter().map(mount).collect()
+    }
+
+    /// What was changed on the command line, for the coordinator's.
+    fn overrides(&self) -> Vec<String> {
+        let sets = self.source.set.iter().map(|set| format!("--set={}", set.as_str()));
+        sets.chain(self.source.seed.map(|seed| format!("--seed={seed}"))).collect()
+    }
+
+    fn write(&self, out: &Path, experiment: &Experiment, compose: &str) -> Result<(), Error> {
+        let inputs = experiment.files.iter().map(|file| (file.name.as_str(), &*file.text));
+        let files: Vec<_> = [(COMPOSE, compose), (EXPERIMENT, &experiment.text)].into_iter().chain(inputs).collect();
+        if !self.force
+            && let Some((name, _)) = files.iter().find(|(name, _)| out.join(name).exists())
+        {
+            let why = format!("{} is there already", out.join(name).display());
+            return Err(Error::WrongInput(why, "`--force` overwrites it".into()));
+        }
+        let folder = Folder::create(out.into())?;
+        let write = |(name, text): &(&str, &str)| folder.write(name, |file| file.write_all(text.as_bytes()));
+        let drafts = files.iter().map(write).collect::<Result<Vec<_>, _>>()?;
+        drafts.into_iter().try_for_each(Draft::publish)
+    }
+
+    /// The file: what the repository's `docker-compose.yml` has, whose comments say why. But for limits: an engine refuses
+    /// more CPUs than its machine has, and what a node's cores are for is to be reserved by instances.
+    fn render(&self, experiment: &Experiment, members: &[Member], mounts: &[Mount], overrides: &[String]) -> String {
+        let list = |items: &[String], indent: &str| -> String {
+            items.iter().map(|item| format!("{indent}- {}\n", quoted(item))).collect()
+        };
+        let mut out = format!("# {}. Written by `meshsim compose`.\n{USAGE}", described(experiment, members));
+        if let Some(name) = &self.name {
+            out += &format!("\nname: {}\n", quoted(name));
+        }
+        out += &format!("\nx-process: &process\n  image: {}\n{COMMON}", quoted(&self.image));
+
+        out += "\nservices:\n  coordinator:\n    <<: *process\n    command:\n";
+        let mut command = vec!["coordinator".to_owned(), mounts[0].target.clone()];
+        command.extend(["--listen=0.0.0.0:7700", "--http=0.0.0.0:8080", "--no-progress"].map(String::from));
+        command.extend(self.until_stopped.then(|| "--until-stopped".to_owned()));
+        command.extend_from_slice(overrides);
+        out += &list(&command, "      ");
+        out += "    volumes:\n";
+        for Mount { source, target } in mounts {
+            let (source, target) = (quoted(source), quoted(target));
+            out += &format!("      - {{ type: bind, source: {source}, target: {target}, read_only: true }}\n");
+        }
+        out += "      - runs:/runs\n      - secret:/secret\n      - token:/token\n";
+        out += &format!("    ports: [\"127.0.0.1:{}:8080\"]\n{ENDING}    depends_on:\n", self.port);
+        let services: Vec<String> = members.iter().map(|member| member.service.clone()).collect();
+        out += &list(&services, "      ");
+
+        for member in members {
+            out.push('\n');
+            if let [first, _, ..] = member.names.as_slice() {
+                out += &format!("  # {first} to {}\n", member.names[member.names.len() - 1]);
+            }
+            out += &format!("  {}:\n    <<: *member\n    command:\n", quoted(&member.service));
+            let mut command = vec![member.role.to_owned()];
+            command.extend(["--join=coordinator:7700", "--listen=0.0.0.0:7701"].map(String::from));
+            command.extend(member.names.iter().map(|name| format!("--name={name}")));
+            out += &list(&command, "      ");
+            let cores = member.cores.map_or_else(String::new, |cores| format!(", meshsim.cores: \"{cores}\""));
+            out += &format!("    labels: {{ meshsim.zone: {}{cores} }}\n", quoted(member.zone));
+        }
+        out + "\nvolumes: { runs: {}, secret: {}, token: {} }\n"
+    }
+}
+
+const USAGE: &str = "\
+#
+#   docker compose up --detach                  the image: scripts/image, or docker build -t meshsim ., in its repository
+#   docker compose exec coordinator /meshsim ctl status
+#   docker compose stop coordinator; docker compose logs coordinator        ends the run, and says what came of it
+#   docker compose down --volumes
+";
+
+/// After the image: what all processes have, and what those that join the coordinator have.
+const COMMON: &str = "  read_only: true
+  cap_drop: [ALL]
+  security_opt: [\"no-new-privileges:true\"]
+  environment: { MESHSIM_SECRET_FILE: /secret/cluster, MESHSIM_TOKEN_FILE: /token/operator }
+
+x-member: &member
+  <<: *process
+  volumes: [\"secret:/secret:ro\"]
+  healthcheck:
+    test: [CMD, /meshsim, ctl, health, --peer=127.0.0.1:7701]
+    interval: 5s
+    timeout: 5s
+    start_period: 60s
+  restart: on-failure
+";
+
+/// How the coordinator ends.
+const ENDING: &str = "    healthcheck:
+      test: [CMD, /meshsim, ctl, health, --peer=127.0.0.1:7700]
+      interval: 5s
+      timeout: 5s
+    restart: \"no\"
+    stop_grace_period: 30s
+    # They wait for it by themselves; and what depends on others is stopped first, while it can still ask them.
+";
+
+/// A file of this machine, and where a container finds it.
+struct Mount {
+    source: String,
+    target: String,
+}
+
+/// A container that joins the coordinator's.
+struct Member<'a> {
+    /// Its name in the compose file.
+    service: String,
+    /// The command that it runs.
+    role: &'static str,
+    /// Nodes that follow each other, or one load.
+    names: Vec<&'a str>,
+    /// Where all of them stand.
+    zone: &'a str,
+    cores: Option<f64>,
+}
+
+fn members(experiment: &Experiment, nodes_per_container: usize) -> Result<Vec<Member<'_>>, Error> {
+    let mesh = &experiment.mesh;
+    let zone = |zone: u16| mesh.zones.get(usize::from(zone)).map_or("default", String::as_str);
+    let groups = mesh.nodes.chunk_by(|a, b| a.zone == b.zone).flat_map(|nodes| nodes.chunks(nodes_per_container));
+    let all = 1 + groups.clone().count() + mesh.loads.len();
+    if all > CONTAINERS_MAX {
+        let [all, most] = [all, CONTAINERS_MAX].map(|n| count(n as u64));
+        let why = format!("{} would take {all} containers, and a network of them has room for {most}", experiment.name);
+        let help = "`--nodes-per-container N` puts several nodes into one; `meshsim run` needs none";
+        return Err(Error::WrongInput(why, help.into()));
+    }
+    let mut services = Services::default();
+    let nodes = groups.map(|nodes| Member {
+        service: services.name(&nodes[0].name),
+        role: "node",
+        names: nodes.iter().map(|node| node.name.as_str()).collect(),
+        zone: zone(nodes[0].zone),
+        cores: Some(nodes.iter().map(|node| node.cores).sum()),
+    });
+    let mut members: Vec<_> = nodes.collect();
+    members.extend(mesh.loads.iter().map(|load| Member {
+        service: services.name(&load.name),
+        role: "client",
+        names: vec![&load.name],
+        zone: zone(load.zone),
+        cores: None,
+    }));
+    Ok(members)
+}
+
+/// In one line: names have no line breaks.
+fn described(experiment: &Experiment, members: &[Member]) -> String {
+    let (nodes, loads) = (experiment.mesh.nodes.len(), experiment.mesh.loads.len());
+    let nodes = plural(nodes as u64, "node");
+    let containers = plural((members.len() - loads) as u64, "container");
+    format!("{}: {nodes} in {containers}, {}", experiment.name, plural(loads as u64, "client"))
+}
+
+/// Names of compose services: ASCII, and found by DNS, which does not tell `A` from `a`. All others stay as they are.
+struct Services {
+    taken: BTreeSet<String>,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Services { taken: BTreeSet::from(["coordinator".into()]) }
+    }
+}
+
+impl Services {
+    fn name(&mut self, name: &str) -> String {
+        let name: String = name.chars().map(|c| if c.is_ascii() { c } else { '-' }).collect();
+        let numbered = (2..).map(|n| format!("{name}.{n}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        names.find(|name| self.taken.insert(name.to_ascii_lowercase())).unwrap_or_default()
+    }
+}
+
+/// A double-quoted YAML scalar; Compose takes `$$` for a dollar.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '$' => out += "$$",
+            '"' | '\\' => out.extend(['\\', c]),
+            // What YAML would not read, or would fold.
+            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => out += &format!("\\u{:04x}", c as u32),
+            c if c.is_control() => out += &format!("\\u{:04x}", c as u32),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,195 @@
+//! `meshsim replay`
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Cell, Rng};
+use meshsim_experiment::Experiment;
+use meshsim_mesh::{Mesh, MeshActor, Msg, Tick, actors};
+use meshsim_report::table::Look;
+use meshsim_report::{count, plural};
+use meshsim_trace::replay::{Difference, Report};
+use meshsim_trace::{Header, ReadError, Replay, export};
+
+use super::trace;
+use crate::error::{Error, Exit};
+use crate::interrupt;
+use crate::progress::{Progress, per_second};
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "See whether the actors do again what the trace of a run says";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim run examples/hotel/mesh.yaml --trace
+  meshsim replay runs/hotel-1
+
+Each actor of the run's experiment.yaml is made afresh and given what the trace says that it took in; what it does \
+then must be what the trace says, to the byte. Where it is not, the first difference is shown: the trace was made by \
+another meshsim, the experiment was changed, or an actor took something from elsewhere than its context. An actor \
+that took in a message whose sending is not in the trace (its sender's process was killed) is replayed up to there. \
+Ctrl-C ends it early and says how far it came.
+
+Exit codes: 0 the same, 1 there is a difference, 2 the input is wrong: no run with a trace, a trace of another \
+experiment, or one that is cut off (what comes before is replayed).";
+
+/// Records between two looks at Ctrl-C: some milliseconds.
+const SLICE_RECORDS: u64 = 1 << 14;
+/// Records of the actor that are shown before a difference.
+const BEFORE: usize = 6;
+/// Actors that are named of those that could not be replayed to the end.
+const STOPPED_MAX: usize = 5;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder of a run made with --trace
+    run: PathBuf,
+    /// Show no progress bar
+    #[arg(long)]
+    no_progress: bool,
+}
+
+/// How the reading of a trace ended.
+enum End {
+    Whole,
+    CutShort,
+    Unreadable(ReadError),
+    Differs(Box<Difference<Msg, Tick>>),
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let (path, mut trace) = trace::open(&self.run)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let experiment = meshsim_experiment::load(&folder.join("experiment.yaml"), &[]).map_err(Error::Problems)?;
+        let header = trace.header().clone();
+        refuse_another(&experiment, &header)?;
+        interrupt::catch()?;
+
+        // A run in processes has a gateway, and somebody outside.
+        let of_processes = header.actors.len() > experiment.mesh.actor_count();
+        let mesh = Arc::new(Mesh { has_gateway: of_processes, ..experiment.mesh.clone() });
+        let born: Vec<MeshActor> = actors::all(&mesh).collect();
+        let fresh = |id: ActorId, incarnation| {
+            let actor = born.get(id.index())?.clone();
+            Some(Cell::reborn(id, actor, Rng::stream(experiment.seed, mesh.actor_name(id)), incarnation))
+        };
+        let mut replay = if of_processes { Replay::of_processes(fresh) } else { Replay::new(fresh) };
+        let progress = Progress::begin(experiment.duration, !self.no_progress);
+        let end = loop {
+            match trace.next() {
+                None => break End::Whole,
+                Some(Err(error)) => break End::Unreadable(error),
+                Some(Ok(record)) => {
+                    let (seq, at) = (record.seq, record.at);
+                    if let Err(difference) = replay.take(record) {
+                        break End::Differs(difference);
+                    }
+                    if seq % SLICE_RECORDS == 0 {
+                        progress.at(at, replay.report().inputs);
+                        if interrupt::asked() {
+                            break End::CutShort;
+                        }
+                    }
+                }
+            }
+        };
+        let so_far = replay.report().clone();
+        let (report, end) = match end {
+            End::Differs(_) => (so_far, end),
+            _ => match replay.finish(matches!(end, End::Whole)) {
+                Ok(report) => (report, end),
+                Err(difference) => (so_far, End::Differs(difference)),
+            },
+        };
+        let took = progress.end();
+        tracing::info!(?took, records = report.records, "replayed");
+
+        let (outcome, look) = match &end {
+            End::Whole => ("the same", Look::Good),
+            End::CutShort => ("the same so far, cut short", Look::Warn),
+            End::Unreadable(_) => ("the same as far as the trace can be read", Look::Warn),
+            End::Differs(_) => ("differs", Look::Bad),
+        };
+        let paint = screen.paint();
+        let pace = per_second(report.inputs as f64 / took.as_secs_f64().max(1e-9));
+        let mut text = format!("{}: {}\n", paint.on(look, outcome), compared(&report));
+        text += &stopped(&header, &report);
+        if let End::Differs(difference) = &end {
+            text += &shown(&path, &header, difference)?;
+        }
+        text += &format!("{}\n", paint.on(Look::Dim, &pace));
+        screen.print(&text)?;
+        match end {
+            End::Whole | End::CutShort => Ok(Exit::Well),
+            End::Differs(_) => Ok(Exit::Differs),
+            End::Unreadable(error) => Err(Error::Trace(path, error)),
+        }
+    }
+}
+
+/// Refuses a trace that is not of this experiment.
+fn refuse_another(experiment: &Experiment, header: &Header) -> Result<(), Error> {
+    let mesh = &experiment.mesh;
+    let why = if header.seed != experiment.seed {
+        format!("the trace is of seed {}, the experiment of seed {}", header.seed, experiment.seed)
+    } else if header.actors.len() < mesh.actor_count() {
+        let (traced, wanted) = (header.actors.len() as u64, mesh.actor_count() as u64);
+        format!("the trace is of {}, the experiment of {}", plural(traced, "actor"), count(wanted))
+    } else {
+        let names = (0..mesh.actor_count()).map(|index| ActorId(index as u32)).map(|id| (id, mesh.actor_name(id)));
+        let Some((id, wanted)) = names.into_iter().find(|(id, name)| header.name(*id) != *name) else { return Ok(()) };
+        format!("actor {id} is `{}` in the trace and `{wanted}` in the experiment", header.name(id))
+    };
+    let help = "a run's folder holds both as they were: `meshsim run --trace` writes it again";
+    Err(Error::WrongInput(why, help.into()))
+}
+
+fn compared(report: &Report) -> String {
+    let [actors, inputs, effects] = [(report.actors, "actor"), (report.inputs, "input"), (report.effects, "effect")]
+        .map(|(n, what)| plural(n, what));
+    format!("{actors}, {inputs} and {effects} compared, of {}", plural(report.records, "record"))
+}
+
+/// What could not be compared.
+fn stopped(header: &Header, report: &Report) -> String {
+    let mut text = String::new();
+    for stopped in report.stopped.iter().take(STOPPED_MAX) {
+        text += &format!(
+            "{} can be replayed only up to record {}: the sending of {}/{} is not in the trace\n",
+            header.name(stopped.actor),
+            count(stopped.record),
+            header.name(stopped.message.from),
+            stopped.message.seq,
+        );
+    }
+    if let more @ 1.. = report.stopped.len().saturating_sub(STOPPED_MAX) {
+        text += &format!("and {} more\n", count(more as u64));
+    }
+    if report.cut > 0 {
+        let steps = plural(report.cut, "step");
+        text += &format!("{steps} not to the end: the process was killed before it wrote that down\n");
+    }
+    text
+}
+
+/// The difference, and what led to it: the trace is read again, so that nothing has to be kept for it.
+fn shown(path: &Path, header: &Header, difference: &Difference<Msg, Tick>) -> Result<String, Error> {
+    let (_, again) = trace::open(path)?;
+    let unreadable = |error| Error::Trace(path.into(), error);
+    let before = export::before(again, difference.actor, difference.record, BEFORE).map_err(unreadable)?;
+    let [said, did] = difference.texts(header);
+    let at = difference.at.nanos();
+    let mut text = format!(
+        "\nfirst at record {}, at {}.{:09}s, {}; before that:\n",
+        count(difference.record),
+        at / 1_000_000_000,
+        at % 1_000_000_000,
+        header.name(difference.actor)
+    );
+    for (seq, line) in before {
+        text += &format!("{:>12}  {}\n", count(seq), line.trim_start());
+    }
+    text += &format!("the trace says:  {said}\nthe actor now:   {did}\n\n");
+    Ok(text)
+}

@@ -1,0 +1,173 @@
+//! `meshsim compose`: the real binary, and Compose itself where it is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// Names that YAML takes for something else, that Compose does not take, and that DNS does not tell apart.
+const MESH: &str = "
+name: 'null'
+duration: 2s
+nodes:
+  - { name: '1', count: 3, cores: 2.5, zone: near }
+  - { name: 'null', zone: near }
+  - { name: Größe, zone: far }
+  - { name: Coordinator, zone: near }
+services: { s: { endpoints: { e: { script: [ work: 1ms ] } } } }
+load: { 'yes': { to: s, arrivals: { constant: 10/s } }, Gr--e: { to: s, arrivals: { constant: 1/s } } }
+";
+
+const ZONES: &str = "from,near,far\nnear,0,5\nfar,5,0\n";
+
+fn folder(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("compose-{test}"));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("mesh.yaml"), MESH).unwrap();
+    path
+}
+
+fn meshsim(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
+    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG").output().unwrap()
+}
+
+#[track_caller]
+fn well(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What is said about input that is wrong.
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    String::from_utf8(output.stderr.clone()).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The names of the services in a compose file, by the reader that this project has for such files: the quantity of
+/// services that it counts is checked against them.
+#[track_caller]
+fn services(folder: &Path, compose: &str) -> Vec<String> {
+    fs::write(folder.join("as-printed.yml"), compose).unwrap();
+    let output = meshsim(folder, &["import", "compose", "as-printed.yml", "--out", "imported.yaml", "--force"]);
+    well(&output);
+    let (_, services) = compose.split_once("\nservices:\n").unwrap();
+    let key = |line: &str| Some(line.strip_prefix("  ")?.strip_suffix(':')?.trim_matches('"').to_owned());
+    let services: Vec<String> = services.lines().filter(|line| !line.starts_with("   ")).filter_map(key).collect();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with(&format!("{} services", services.len())), "{services:?} {said}");
+    services
+}
+
+#[test]
+fn every_node_and_every_load_is_a_service_of_its_own_name_as_far_as_compose_has_such_names() {
+    let folder = folder("names");
+    let compose = well(&meshsim(&folder, &["compose", "mesh.yaml"]));
+    let expected = ["coordinator", "1-0", "1-1", "1-2", "null", "Gr--e", "Coordinator.2", "yes", "Gr--e.2"];
+    assert_eq!(services(&folder, &compose), expected);
+    for line in [
+        "# null: 6 nodes in 6 containers, 2 clients. Written by `meshsim compose`.",
+        "  image: \"meshsim\"",
+        "      - { type: bind, source: \"./mesh.yaml\", target: \"/experiment/null/mesh.yaml\", read_only: true }",
+        "      - \"--name=Größe\"",
+        "    labels: { meshsim.zone: \"far\", meshsim.cores: \"8\" }",
+        "    labels: { meshsim.zone: \"near\", meshsim.cores: \"2.5\" }",
+        "    ports: [\"127.0.0.1:8080:8080\"]",
+    ] {
+        assert!(compose.lines().any(|it| it == line), "{line}\n{compose}");
+    }
+    // docker-compose 1.29 refuses a `name`, so it is only there where it was asked for.
+    assert!(!compose.contains("\nname:"));
+    assert_eq!(compose, well(&meshsim(&folder, &["compose", "mesh.yaml"])));
+}
+
+#[test]
+fn nodes_of_one_zone_share_a_container_where_that_was_asked_for() {
+    let folder = folder("groups");
+    let compose = well(&meshsim(&folder, &["compose", "mesh.yaml", "--nodes-per-container", "3"]));
+    assert_eq!(services(&folder, &compose), ["coordinator", "1-0", "null", "Gr--e", "Coordinator.2", "yes", "Gr--e.2"]);
+    let group = "\n  # 1-0 to 1-2\n  \"1-0\":\n    <<: *member\n    command:\n      - \"node\"\n";
+    assert!(compose.contains(group) && compose.contains("meshsim.cores: \"7.5\""), "{compose}");
+}
+
+#[test]
+fn what_was_changed_on_the_command_line_is_changed_in_the_container() {
+    let folder = folder("overrides");
+    let args =
+        ["--seed", "9", "--set", "load.yes.to=\"s\" # $HOME", "--until-stopped", "--port", "9000", "--name", "mine"];
+    let compose = well(&meshsim(&folder, &[&["compose", "mesh.yaml"], &args[..]].concat()));
+    for line in [
+        "name: \"mine\"",
+        "      - \"--until-stopped\"",
+        "      - \"--set=load.yes.to=\\\"s\\\" # $$HOME\"",
+        "      - \"--seed=9\"",
+        "    ports: [\"127.0.0.1:9000:8080\"]",
+    ] {
+        assert!(compose.lines().any(|it| it == line), "{line}\n{compose}");
+    }
+}
+
+#[test]
+fn a_folder_has_all_that_is_needed_and_nothing_of_somebody_else_is_overwritten() {
+    let folder = folder("out");
+    fs::create_dir(folder.join("data")).unwrap();
+    fs::write(folder.join("data/zones.csv"), ZONES).unwrap();
+    let with_file = format!("{MESH}network: {{ zones: data/zones.csv }}\n");
+    fs::write(folder.join("mesh.yaml"), with_file).unwrap();
+    let args = ["compose", "mesh.yaml", "--seed", "9", "--out", "made"];
+    assert_eq!(well(&meshsim(&folder, &args)), "");
+    let read = |name: &str| fs::read_to_string(folder.join("made").join(name)).unwrap();
+    let compose = read("docker-compose.yml");
+    for mounted in ["experiment.yaml", "zones.csv"] {
+        let line = format!("source: \"./{mounted}\", target: \"/experiment/{mounted}\"");
+        assert!(compose.contains(&line) && folder.join("made").join(mounted).is_file(), "{compose}");
+    }
+    // The overrides are in the experiment already.
+    assert!(!compose.contains("--seed") && read("experiment.yaml").contains("seed: 9"), "{compose}");
+    well(&meshsim(&folder.join("made"), &["check", "experiment.yaml"]));
+    // From where they lie, they are mounted beside each other as well.
+    let here = well(&meshsim(&folder, &["compose", "mesh.yaml"]));
+    assert!(here.contains("source: \"./data/zones.csv\", target: \"/experiment/null/data/zones.csv\""), "{here}");
+
+    assert!(refused(&meshsim(&folder, &args)).contains("made/docker-compose.yml is there already"));
+    well(&meshsim(&folder, &[&args[..], &["--force"]].concat()));
+    let mut left: Vec<_> = fs::read_dir(folder.join("made")).unwrap().map(|it| it.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["docker-compose.yml", "experiment.yaml", "zones.csv"]);
+}
+
+#[test]
+fn what_cannot_be_run_in_containers_is_refused_with_what_can() {
+    let folder = folder("refused");
+    let many = refused(&meshsim(&folder, &["compose", "mesh.yaml", "--set", "nodes.0.count=2000"]));
+    assert!(many.contains("null would take 2,006 containers") && many.contains("--nodes-per-container N"), "{many}");
+    well(&meshsim(&folder, &["compose", "mesh.yaml", "--set", "nodes.0.count=2000", "--nodes-per-container", "50"]));
+    fs::write(folder.join("zones.csv"), ZONES).unwrap();
+    let away = "network={ zones: ../compose-refused/zones.csv }";
+    let away = refused(&meshsim(&folder, &["compose", "mesh.yaml", "--set", away]));
+    assert!(away.contains("lies outside the experiment's folder") && away.contains("--out DIR"), "{away}");
+    for args in [&["--name", "My Mesh"][..], &["--nodes-per-container", "0"], &["--image", ""], &["--force"]] {
+        refused(&meshsim(&folder, &[&["compose", "mesh.yaml"], args].concat()));
+    }
+    refused(&meshsim(&folder, &["compose", "absent.yaml"]));
+}
+
+#[test]
+fn compose_accepts_what_is_written_for_every_example() {
+    let compose = [vec!["docker", "compose"], vec!["docker-compose"]].into_iter().find(|compose| {
+        let output = Command::new(compose[0]).args(&compose[1..]).arg("version").output();
+        output.is_ok_and(|output| output.status.success())
+    });
+    let Some(compose) = compose else { return println!("skipped: there is no Compose here") };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let examples = fs::read_dir(root.join("examples")).unwrap().map(|entry| entry.unwrap().path().join("mesh.yaml"));
+    let odd = folder("accepted");
+    for mesh in examples.filter(|mesh| mesh.is_file()).chain([odd.join("mesh.yaml")]) {
+        let file = odd.join("docker-compose.yml");
+        fs::write(&file, well(&meshsim(&root, &["compose", mesh.to_str().unwrap()]))).unwrap();
+        let mut command = Command::new(compose[0]);
+        let output = command.args(&compose[1..]).args(["config", "-q"]).current_dir(&odd).output().unwrap();
+        assert!(output.status.success(), "{} {}", mesh.display(), String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -1,0 +1,469 @@
+//! Whatever anybody says to an actor of a mesh, it neither panics nor hangs nor grows without bound.
+//!
+//! Messages are well-typed, as whatever comes from a wire is, and everything in them is drawn: mostly small numbers, so that
+//! they mean something, often edges, and answers to what the actor itself sent.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Time, Timer};
+use meshsim_mesh::measure::{Failure, Verb};
+use meshsim_mesh::message::{
+    Ack, Answer, Ask, Decision, Heartbeat, Instance, Order, Reply, Report, Request, ServiceSnapshot, Share, Snapshot,
+    View,
+};
+use meshsim_mesh::model::{
+    Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation, Retry, Rounding,
+    Service, ServiceId, Step, Strategy,
+};
+use meshsim_mesh::path::{Hop, Path};
+use meshsim_mesh::{Mesh, MeshActor, Msg};
+use meshsim_tests::{Lab, call, extend, load, service};
+
+/// Inputs that one actor gets in one life of the test.
+const INPUTS: usize = 80;
+
+/// Most that one input may make an actor ask for: a node may have a million instances that come up.
+const EFFECTS_MAX: usize = 3_000_000;
+
+/// Two services with two endpoints and two behaviours each, which call each other, on three nodes.
+fn mesh() -> Mesh {
+    let spend = |ms| Step::Work(Dist::Constant(Span::from_millis(ms)));
+    let both = |script: Vec<Step>| Behaviour {
+        from_version: 1,
+        endpoints: vec![Endpoint::new(script), Endpoint::new(vec![])],
+    };
+    let newer = |script: Vec<Step>| Behaviour { from_version: 2, ..both(script) };
+    let front = vec![spend(1), Step::Parallel(vec![vec![call(1)], vec![call(1), spend(2)]]), call(1)];
+    let front = Service {
+        balancer: Balancer::RoundRobin,
+        endpoints: vec!["a".into(), "b".into()],
+        behaviours: vec![both(front), newer(vec![call(1)])],
+        ..service("front", vec![])
+    };
+    let back = Service {
+        balancer: Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) },
+        endpoints: vec!["a".into(), "b".into()],
+        behaviours: vec![both(vec![spend(1)]), newer(vec![])],
+        start_delay: Span::from_millis(5),
+        queue: 3,
+        ..service("back", vec![])
+    };
+    let rolling = Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 };
+    let observed = Change::Extend { to: 30, rate: 0.5, rounding: Rounding::Stochastic, feedback: Feedback::Observed };
+    let mut lab = Lab::nodes(3)
+        .service(front)
+        .service(back)
+        .operation(0.1, 0, observed, 0.1, None)
+        .operation(0.1, 1, extend(20, 0.5, Rounding::Stochastic), 0.1, None)
+        .operation(0.5, 1, Change::Update { to: 2, rate: 1.0, strategy: rolling }, 0.1, None)
+        .load(load(0, 100.0, 10.0));
+    lab.mesh.loads[0].start = Time::ZERO;
+    lab.mesh.loads[0].policy.timeout = Some(Span::from_millis(50));
+    lab.mesh.loads[0].policy.retries = 3;
+    lab.mesh.has_gateway = true;
+    lab.mesh
+}
+
+/// Draws messages.
+struct Draw(Rng);
+
+impl Draw {
+    fn below(&mut self, n: u32) -> u32 {
+        self.0.below(n)
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u32) as usize]
+    }
+
+    fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    fn number(&mut self) -> u64 {
+        match self.below(8) {
+            0 => self.pick(&[63, 64, 65, 255, 256, 1 << 16, 1 << 31, u32::MAX.into(), 1 << 62, u64::MAX - 1, u64::MAX]),
+            _ => self.below(6).into(),
+        }
+    }
+
+    fn small(&mut self) -> u32 {
+        self.number() as u32
+    }
+
+    fn float(&mut self) -> f64 {
+        match self.below(3) {
+            0 => self.pick(&[0.0, -0.0, -1.0, 1e-300, 1e9, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]),
+            _ => self.pick(&[0.1, 0.3, 0.5, 1.0, 1.5, 2.0]),
+        }
+    }
+
+    fn time(&mut self) -> Time {
+        Time::from_nanos(if self.coin() { self.number() } else { u64::MAX })
+    }
+
+    fn span(&mut self) -> Span {
+        if self.coin() { Span::from_nanos(self.number()) } else { Span::from_millis(self.number()) }
+    }
+
+    fn service(&mut self) -> ServiceId {
+        ServiceId(if self.below(8) == 0 { self.number() as u16 } else { self.below(2) as u16 })
+    }
+
+    fn endpoint(&mut self) -> EndpointId {
+        EndpointId(if self.below(8) == 0 { self.number() as u16 } else { self.below(2) as u16 })
+    }
+
+    fn failure(&mut self) -> Option<Failure> {
+        self.coin().then(|| self.pick(&Failure::ALL))
+    }
+
+    /// Up to four of something; seldom many.
+    fn some<T>(&mut self, mut draw: impl FnMut(&mut Draw) -> T) -> Vec<T> {
+        let count = if self.below(64) == 0 { 300 } else { self.below(5) };
+        (0..count).map(|_| draw(self)).collect()
+    }
+
+    /// Mostly in order and few; seldom as many as the number holds.
+    fn share(&mut self) -> Share {
+        let mut share = self.some(|draw| {
+            let count = if draw.below(200) == 0 { u32::MAX } else { draw.below(5) };
+            (draw.small(), count)
+        });
+        if self.below(8) > 0 {
+            share.sort_unstable();
+            share.dedup_by_key(|(version, _)| *version);
+        }
+        share
+    }
+
+    fn ack(&mut self) -> Ack {
+        Ack { applied: self.number(), digest: self.number(), lineage: self.small(), incarnation: self.small() }
+    }
+
+    fn order(&mut self) -> Order {
+        let decision = Decision {
+            n: self.number(),
+            epoch: self.number(),
+            digest: self.number(),
+            verb: self.pick(&[Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update, Verb::Repair]),
+            service: self.service(),
+            generation: self.number(),
+            capacity: self.float(),
+        };
+        Order { decision: Arc::new(decision), share: self.share() }
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let services = self.some(|draw| ServiceSnapshot {
+            service: draw.service(),
+            generation: draw.number(),
+            capacity: draw.float(),
+            share: draw.share(),
+        });
+        Snapshot { n: self.number(), epoch: self.number(), digest: self.number(), services }
+    }
+
+    fn request(&mut self) -> Request {
+        Request {
+            call: self.number(),
+            deadline: self.time(),
+            ordinal: self.small(),
+            bytes: self.small(),
+            service: self.service(),
+            endpoint: self.endpoint(),
+            attempt: self.small() as u8,
+            traced: self.coin(),
+            life: self.small() as u16,
+        }
+    }
+
+    fn reply(&mut self) -> Reply {
+        Reply {
+            call: self.number(),
+            attempt: self.small() as u8,
+            life: self.small() as u16,
+            failure: self.failure(),
+            bytes: self.small(),
+            path: self.coin().then(|| Box::new(self.path())),
+        }
+    }
+
+    fn path(&mut self) -> Path {
+        let hop = Hop {
+            service: self.service(),
+            endpoint: self.endpoint(),
+            node: ActorId(self.small()),
+            ordinal: self.small(),
+            version: self.small(),
+            depth: self.small() as u16,
+            attempt: self.small() as u8,
+            answered: self.coin(),
+            arrived: self.time(),
+            began: self.time(),
+            ended: self.time(),
+            failure: self.failure(),
+        };
+        let count = self.pick(&[0, 1, 3, 600, 2000]);
+        Path { hops: vec![hop; count], beyond: self.number() }
+    }
+
+    fn report(&mut self) -> Report {
+        let services = self.some(|draw| {
+            let mut ready = draw.some(|draw| (draw.small(), draw.small()));
+            if draw.below(8) > 0 {
+                ready.sort_unstable();
+                ready.dedup_by_key(|(ordinal, _)| *ordinal);
+            }
+            (draw.service(), ready)
+        });
+        Report { seq: self.number(), base: self.number(), incarnation: self.small(), services }
+    }
+
+    fn view(&mut self) -> View {
+        let instance =
+            |draw: &mut Draw| Instance { node: ActorId(draw.small()), ordinal: draw.small(), version: draw.small() };
+        let services = if self.below(8) == 0 { self.small() % 4 } else { 2 };
+        View {
+            version: self.number(),
+            services: (0..services).map(|_| self.some(instance).into()).collect(),
+            fallen: self.some(|draw| (ActorId(draw.small()), draw.number())),
+        }
+    }
+
+    fn policy(&mut self) -> CallPolicy {
+        let retry = Retry { base: self.span(), cap: self.span(), budget: self.float(), budget_min: self.small() };
+        CallPolicy { timeout: self.coin().then(|| self.span()), retries: self.small(), retry }
+    }
+
+    fn ask(&mut self) -> Ask {
+        Ask {
+            ask: self.number(),
+            service: self.service(),
+            endpoint: self.endpoint(),
+            bytes: self.small(),
+            policy: self.policy(),
+            deadline: self.coin().then(|| self.span()),
+            traced: self.coin(),
+        }
+    }
+
+    fn operation(&mut self) -> Operation {
+        let strategy = match self.below(4) {
+            0 => Strategy::Bernoulli,
+            1 => Strategy::Batch,
+            2 => Strategy::Rolling { max_surge: self.float(), max_unavailable: self.float() },
+            _ => Strategy::Canary { weights: self.some(Draw::float).into() },
+        };
+        let rounding =
+            self.pick(&[Rounding::Away, Rounding::Nearest, Rounding::Floor, Rounding::Carry, Rounding::Stochastic]);
+        let feedback = self.pick(&[Feedback::Commanded, Feedback::Observed]);
+        let change = match self.below(5) {
+            0 => Change::Deploy,
+            1 => Change::Undeploy,
+            2 => Change::Extend { to: self.small(), rate: self.float(), rounding, feedback },
+            3 => Change::Scale { by: self.float() },
+            _ => Change::Update { to: self.small(), rate: self.float(), strategy },
+        };
+        let (at, service, every) = (self.time(), self.service(), self.span());
+        Operation { at, service, change, every, times: self.coin().then(|| self.small()) }
+    }
+
+    fn msg(&mut self) -> Msg {
+        match self.below(20) {
+            0..5 => Msg::Request(self.request()),
+            5 => Msg::Reply(self.reply()),
+            6 => Msg::Steps(self.some(Draw::order)),
+            7 => Msg::Snapshot(Arc::new(self.snapshot())),
+            8 => Msg::Ack(self.ack()),
+            9 => Msg::Need { from: self.number(), to: self.number() },
+            10 => Msg::Refuse { n: self.number(), epoch: self.number() },
+            11 => Msg::Hello(self.ack()),
+            12 => {
+                let (report, view) = (self.number(), self.number());
+                Msg::Heartbeat(Heartbeat { report, view, incarnation: self.small() })
+            }
+            13 => Msg::Report(Box::new(self.report())),
+            14 => Msg::ReportFrom { have: self.number() },
+            15 => Msg::View(Arc::new(self.view())),
+            16 => Msg::Ask(Box::new(self.ask())),
+            17 => Msg::Operate(Box::new(self.operation())),
+            18 => Msg::Operating { history: self.coin().then(|| self.small()) },
+            _ => {
+                let (ask, failure, retries, bytes) = (self.number(), self.failure(), self.small(), self.small());
+                let (asked, ended, path) = (self.time(), self.time(), self.path());
+                Msg::Answer(Box::new(Answer { ask, failure, retries, bytes, asked, ended, path }))
+            }
+        }
+    }
+}
+
+/// One actor, alone with what is said to it.
+struct Alone {
+    cell: Cell<MeshActor>,
+    mesh: Arc<Mesh>,
+    now: Time,
+    timers: Vec<(Time, Timer)>,
+    /// The last of what it sent that can be answered.
+    sent: Vec<Envelope<Msg>>,
+}
+
+impl Alone {
+    fn take(&mut self, input: Input<Msg>) {
+        let mut out = Vec::new();
+        self.cell.step(self.now, input, &mut out, &mut ());
+        assert!(out.len() <= EFFECTS_MAX, "{} effects", out.len());
+        for effect in out {
+            match effect {
+                Effect::Arm { timer, at, .. } => self.timers.push((at.max(self.now), timer)),
+                Effect::Work { timer, span, .. } => self.timers.push((self.now + span, timer)),
+                Effect::Send(envelope)
+                    if matches!(envelope.msg, Msg::Request(_) | Msg::Steps(_) | Msg::Snapshot(_)) =>
+                {
+                    self.sent.push(envelope);
+                }
+                Effect::Send(_) | Effect::Disarm(_) | Effect::Note(_) => {}
+            }
+        }
+        let old = self.sent.len().saturating_sub(16);
+        self.sent.drain(..old);
+    }
+
+    fn deliver(&mut self, from: ActorId, msg: Msg) {
+        let envelope = Envelope { from, to: self.cell.id(), seq: 0, msg };
+        self.take(Input::Deliver(envelope));
+    }
+
+    /// The first of the timers fires.
+    fn fire(&mut self) {
+        let cell = &self.cell;
+        self.timers.retain(|(at, timer)| cell.is_armed(*timer) && *at < Time::NEVER);
+        let Some(first) = (0..self.timers.len()).min_by_key(|i| self.timers[*i].0) else { return };
+        let (at, timer) = self.timers.swap_remove(first);
+        self.now = self.now.max(at);
+        self.take(Input::Fire(timer));
+    }
+
+    /// What a peer that keeps to the protocol would say to something it sent, but for what `draw` makes of it.
+    fn answer(&mut self, draw: &mut Draw) {
+        if self.sent.is_empty() {
+            return;
+        }
+        let Envelope { to, msg, .. } = self.sent[draw.below(self.sent.len() as u32) as usize].clone();
+        let ack = |applied, digest, draw: &mut Draw| {
+            let ack = Ack { applied, digest, lineage: draw.below(3), incarnation: draw.below(3) };
+            if draw.coin() { Msg::Ack(ack) } else { Msg::Hello(ack) }
+        };
+        let said = match msg {
+            Msg::Request(Request { call, attempt, life, .. }) => {
+                Msg::Reply(Reply { call, attempt, life, ..draw.reply() })
+            }
+            Msg::Steps(orders) => match orders.last() {
+                Some(order) => ack(order.decision.n, order.decision.digest, draw),
+                None => return,
+            },
+            Msg::Snapshot(snapshot) => ack(snapshot.n, snapshot.digest, draw),
+            _ => return,
+        };
+        self.deliver(to, said);
+    }
+
+    /// A coordinator has had its instances up and told where they are: else most of what follows would mean nothing.
+    fn begin_well(&mut self) {
+        let of = |service| ServiceSnapshot { service, generation: 1, capacity: 1.0, share: vec![(1, 2)] };
+        let services = vec![of(ServiceId(0)), of(ServiceId(1))];
+        self.deliver(COORDINATOR, Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services })));
+        let instance = |node, ordinal| Instance { node: ActorId(node), ordinal, version: 1 };
+        let everywhere: Arc<[Instance]> = Arc::new([instance(1, 0), instance(1, 1), instance(2, 0)]);
+        let view = View { version: 1, services: vec![everywhere; 2], fallen: vec![] };
+        self.deliver(COORDINATOR, Msg::View(Arc::new(view)));
+    }
+
+    fn live(&mut self, draw: &mut Draw) {
+        self.take(Input::Start);
+        if draw.coin() {
+            self.begin_well();
+        }
+        for _ in 0..INPUTS {
+            match draw.below(16) {
+                0..8 => {
+                    let from = match draw.below(4) {
+                        0 => ActorId(draw.small()),
+                        1 => self.mesh.outside(),
+                        2 => COORDINATOR,
+                        _ => ActorId(draw.below(1 + self.mesh.actor_count() as u32)),
+                    };
+                    let msg = draw.msg();
+                    self.deliver(from, msg);
+                }
+                8..11 => self.answer(draw),
+                11..15 => self.fire(),
+                _ => {
+                    if draw.below(4) == 0 {
+                        self.cell.reboot(draw.coin());
+                        self.timers.clear();
+                        self.take(Input::Start);
+                    } else {
+                        self.now += Span::from_millis(u64::from(draw.below(5000)));
+                    }
+                }
+            }
+        }
+        let found = self.cell.actor().findings(self.now);
+        assert!(!format!("{found:?}").is_empty());
+    }
+}
+
+#[test]
+fn no_message_makes_an_actor_panic_hang_or_grow_without_bound() {
+    let mesh = Arc::new(mesh());
+    let runs = if cfg!(debug_assertions) { 400 } else { 20_000 };
+    for run in 0..runs {
+        for (index, actor) in (0..).zip(meshsim_mesh::actors::all(&mesh)) {
+            // One node is like another.
+            if index > 1 && index <= mesh.nodes.len() as u32 {
+                continue;
+            }
+            let id = ActorId(index);
+            let cell = Cell::new(id, actor, Rng::keyed(1, run, u64::from(index)));
+            let mut alone = Alone { cell, mesh: mesh.clone(), now: Time::ZERO, timers: vec![], sent: vec![] };
+            let mut draw = Draw(Rng::keyed(2, run, u64::from(index)));
+            let lived = catch_unwind(AssertUnwindSafe(|| alone.live(&mut draw)));
+            assert!(lived.is_ok(), "run {run}, {}", mesh.actor_name(id));
+        }
+    }
+}
+
+#[test]
+fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
+    let lab = Lab::nodes(1).service(service("front", vec![call(1)])).service(service("back", vec![]));
+    let mesh = Arc::new(lab.mesh);
+    let node = meshsim_mesh::actors::all(&mesh).nth(1).expect("there is a node");
+    let cell = Cell::new(ActorId(1), node, Rng::stream(1, "node"));
+    let mut alone = Alone { cell, mesh, now: Time::ZERO, timers: vec![], sent: vec![] };
+    alone.take(Input::Start);
+    let decision =
+        Decision { n: 1, epoch: 1, digest: 1, verb: Verb::Deploy, service: ServiceId(0), generation: 1, capacity: 1.0 };
+    alone.deliver(COORDINATOR, Msg::Steps(vec![Order { decision: Arc::new(decision), share: vec![(1, 1)] }]));
+    let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
+    let view = |version, back: Vec<Instance>| View {
+        version,
+        services: vec![Arc::new([instance]), back.into()],
+        fallen: vec![],
+    };
+    alone.deliver(COORDINATOR, Msg::View(Arc::new(view(1, vec![instance]))));
+    for call in 0..200_000 {
+        let (deadline, service, endpoint) = (Time::NEVER, ServiceId(0), EndpointId(0));
+        let of =
+            Request { call, deadline, ordinal: 0, bytes: 0, service, endpoint, attempt: 0, traced: false, life: 0 };
+        alone.deliver(ActorId(2), Msg::Request(of));
+    }
+    assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 200_000);
+    // The only instance of what they call goes away while the first waits for it.
+    alone.deliver(COORDINATOR, Msg::View(Arc::new(view(2, vec![]))));
+    let Msg::Request(Request { call, attempt, life, .. }) = alone.sent[0].msg else { panic!("{:?}", alone.sent) };
+    let reply = Reply { call, attempt, life, failure: None, bytes: 0, path: None };
+    alone.deliver(ActorId(1), Msg::Reply(reply));
+    assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 0);
+}

@@ -1,0 +1,167 @@
+//! The actors of a mesh do again what a trace says that they did, and one that does anything else is caught.
+
+use std::sync::Arc;
+
+use meshsim_actor::{Actor, ActorId, Cell, Event, Rng, Span, Time};
+use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, Partition, Pause, Slow, Wipe};
+use meshsim_mesh::actors::{MeshActor, MeshCx};
+use meshsim_mesh::{Msg, Tick};
+use meshsim_tests::{Lab, troubled};
+use meshsim_trace::replay::{Difference, Report};
+use meshsim_trace::{Entry, Header, Reader, Record, Replay, Writer};
+
+type Records = Vec<Record<Msg, Tick>>;
+
+fn traced(lab: Lab) -> Records {
+    let header = Header { seed: lab.seed, actors: vec![] };
+    let mut ran = lab.start(Writer::new(Vec::new(), &header));
+    ran.run_until(15.0);
+    let trace = ran.sim.into_recorder().finish().expect("a Vec takes every byte");
+    Reader::new(&trace[..]).and_then(Iterator::collect).expect("it is whole")
+}
+
+/// Replays the records with the lab's actors, each made into another by `change`.
+fn replay<A: Actor<Msg = Msg, Tick = Tick>>(
+    records: &Records,
+    lab: Lab,
+    change: impl Fn(MeshActor) -> A,
+) -> Result<Report, Box<Difference<Msg, Tick>>> {
+    let mesh = Arc::new(lab.mesh);
+    let born: Vec<MeshActor> = meshsim_mesh::actors::all(&mesh).collect();
+    let mut replay = Replay::new(|id: ActorId, incarnation| {
+        let actor = change(born.get(id.index())?.clone());
+        Some(Cell::reborn(id, actor, Rng::stream(lab.seed, mesh.actor_name(id)), incarnation))
+    });
+    records.iter().try_for_each(|record| replay.take(record.clone()))?;
+    replay.finish(true)
+}
+
+#[track_caller]
+fn expect_the_same(lab: Lab) {
+    let records = traced(lab.clone());
+    let of = |kind: fn(&Entry<Msg, Tick>) -> bool| records.iter().filter(|record| kind(&record.entry)).count() as u64;
+    let expected = Report {
+        records: records.len() as u64,
+        actors: lab.mesh.actor_count() as u64,
+        inputs: of(|entry| matches!(entry, Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_))),
+        effects: of(|entry| {
+            matches!(entry, Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. })
+        }),
+        ..Report::default()
+    };
+    assert!(expected.inputs > 10_000, "{} inputs are a whole run", expected.inputs);
+    assert_eq!(replay(&records, lab, |actor| actor).expect("no difference"), expected);
+}
+
+fn fault(from: u64, to: u64, kind: impl Into<Kind>) -> Fault {
+    let secs = |secs| Time::ZERO + Span::from_secs(secs);
+    Fault::new(secs(from), secs(to), kind)
+}
+
+fn some(actors: &[u32]) -> ActorSet {
+    actors.iter().map(|actor| ActorId(*actor)).collect()
+}
+
+#[test]
+fn a_faulty_run_is_replayed_to_the_last_effect() {
+    expect_the_same(troubled(7));
+}
+
+#[test]
+fn a_run_with_all_that_can_be_done_to_machines_is_replayed_to_the_last_effect() {
+    let lab = troubled(7)
+        .fault(fault(2, 4, Wipe { actors: some(&[1, 3]) }))
+        .fault(fault(7, 8, Crash { actors: some(&[0]) }))
+        .fault(fault(5, 7, Pause { actors: some(&[4]) }))
+        .fault(fault(3, 12, Slow { actors: some(&[2]), factor: 0.3 }))
+        .fault(fault(9, 11, Partition { cut: Cut::Islands(vec![some(&[0, 1, 5]), some(&[2, 3, 4])]), hold: true }));
+    expect_the_same(lab);
+}
+
+#[test]
+fn another_seed_and_another_mesh_are_caught() {
+    let records = traced(troubled(7));
+    replay(&records, troubled(8), |actor| actor).unwrap_err();
+    let mut capacity = troubled(7);
+    capacity.mesh.services[0].capacity = 19.0;
+    replay(&records, capacity, |actor| actor).unwrap_err();
+    let mut slower = troubled(7);
+    slower.mesh.services[1].start_delay = Span::from_millis(501);
+    replay(&records, slower, |actor| actor).unwrap_err();
+}
+
+/// A mesh's actor with a slip: at the event with this number.
+struct Mutant {
+    actor: MeshActor,
+    slip: Slip,
+    events: u64,
+    at: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Slip {
+    /// It draws one number more than it should.
+    Draws,
+    /// It says once more what it was told.
+    Sends,
+    /// It does nothing about a timer.
+    Forgets,
+    /// It arms a timer that nobody asked for.
+    Arms,
+    /// It remarks something.
+    Notes,
+}
+
+impl Actor for Mutant {
+    type Msg = Msg;
+    type Tick = Tick;
+
+    fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
+        self.events += 1;
+        // A little slip waits for an event that it can be made at.
+        let slips = self.events >= self.at;
+        match (self.slip, &event) {
+            (Slip::Draws, _) if slips => {
+                cx.rng().next_u64();
+            }
+            (Slip::Sends, Event::Message { from, msg }) if slips => cx.send(*from, msg.clone()),
+            (Slip::Forgets, Event::Timer(_)) if slips => {
+                self.at = u64::MAX;
+                return;
+            }
+            (Slip::Arms, Event::Timer(tick)) if slips => {
+                cx.arm(Time::NEVER, *tick);
+            }
+            (Slip::Notes, _) if slips => cx.note("slip", 0, 0),
+            _ => return self.actor.on(event, cx),
+        }
+        self.at = u64::MAX;
+        self.actor.on(event, cx);
+    }
+
+    fn reboot(&mut self, wiped: bool) {
+        self.actor.reboot(wiped);
+    }
+}
+
+#[test]
+fn an_actor_that_slips_once_is_caught() {
+    let records = traced(troubled(7));
+    for slip in [Slip::Draws, Slip::Sends, Slip::Forgets, Slip::Arms, Slip::Notes] {
+        let kinds: [fn(&MeshActor) -> bool; 3] =
+            [|it| it.coordinator().is_some(), |it| it.node().is_some(), |it| it.client().is_some()];
+        for (kind, of_kind) in kinds.into_iter().enumerate() {
+            let change = |actor: MeshActor| {
+                let at = if of_kind(&actor) { 100 } else { u64::MAX };
+                Mutant { actor, slip, events: 0, at }
+            };
+            let difference = replay(&records, troubled(7), change).expect_err(&format!("{slip:?}"));
+            let found = match difference.actor.0 {
+                0 => 0,
+                1..=4 => 1,
+                _ => 2,
+            };
+            assert_eq!(found, kind, "{slip:?}: {difference:?}");
+        }
+    }
+}
