@@ -39,10 +39,11 @@ use section::Field;
 pub use bundle::Bundle;
 pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use schema::schema;
 pub use size::Size;
 pub use slo::{Comparison, Metric, Scope, Slo};
+pub use units::{UnitError, duration};
 
 /// A run as a file describes it, with every name resolved and every default filled in.
 #[derive(Clone, Debug)]

@@ -5,8 +5,9 @@
 
 mod check;
 mod client;
-mod coordinator;
 mod compose;
+mod coordinator;
+mod ctl;
 mod import;
 mod live;
 mod node;
@@ -51,6 +52,7 @@ commands! {
     Coordinator = coordinator;
     Node = node;
     Client = client;
+    Ctl = ctl;
     Replay = replay;
 }
 

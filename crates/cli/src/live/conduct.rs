@@ -84,10 +84,10 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
         })
         .await;
     progress.end();
-    let performance = performance.map_err(|error| Error::Live(error.to_string()))?;
     if let Some(served) = served {
         served.stop().await;
     }
+    let performance = performance.map_err(|error| Error::Live(error.to_string()))?;
     for error in &performance.trace_errors {
         return Err(Error::Live(format!("the trace of a process is not complete: {error}")));
     }
