@@ -151,7 +151,8 @@ fn decided(summary: &Value) -> Vec<Value> {
     let operations = summary["operations"].as_array().unwrap().iter();
     operations
         .map(|operation| {
-            let what = ["operation", "verb", "service", "to", "rate", "ending", "residual"].map(|key| operation[key].clone());
+            let what =
+                ["operation", "verb", "service", "to", "rate", "ending", "residual"].map(|key| operation[key].clone());
             serde_json::json!({ "what": what, "steps": steps(operation) })
         })
         .collect()
@@ -215,7 +216,10 @@ fn a_live_run_writes_what_a_simulated_one_writes_and_the_same_summary_format() {
 #[test]
 fn the_trace_of_a_live_run_replays_to_the_same_effects_and_no_message_arrives_before_it_was_sent() {
     let folder = folder("replay");
-    assert_exit(&meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--trace=jsonl", "--out", "r"]), 0);
+    assert_exit(
+        &meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--trace=jsonl", "--out", "r"]),
+        0,
+    );
     let replayed = meshsim(&folder, &["replay", "r"]);
     assert_exit(&replayed, 0);
     let mut sent = std::collections::BTreeMap::new();
@@ -241,10 +245,20 @@ fn the_trace_of_a_live_run_replays_to_the_same_effects_and_no_message_arrives_be
 #[test]
 fn work_that_burns_processor_time_is_done_too() {
     let folder = folder("busy");
-    let args = ["live", "mesh.yaml", "--work", "busy", "--no-progress", "--no-http", "--set", "load.users.arrivals.poisson=50/s"];
+    let args = [
+        "live",
+        "mesh.yaml",
+        "--work",
+        "busy",
+        "--no-progress",
+        "--no-http",
+        "--set",
+        "load.users.arrivals.poisson=50/s",
+    ];
     assert_exit(&meshsim(&folder, &args), 0);
     let processes = json(&folder.join("runs/small-3-live/live.json"));
-    let spent: u64 = processes["processes"].as_array().unwrap().iter().map(|p| p["processor_ns"].as_u64().unwrap()).sum();
+    let spent: u64 =
+        processes["processes"].as_array().unwrap().iter().map(|p| p["processor_ns"].as_u64().unwrap()).sum();
     // 100 requests of about 2 ms and 2 ms.
     assert!(spent > 200_000_000, "{spent} ns");
 }
@@ -276,7 +290,8 @@ fn a_coordinator_that_is_killed_leaves_no_process() {
 #[test]
 fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_run_goes_on() {
     let folder = folder("node-killed");
-    let args = ["live", "mesh.yaml", "--set", "duration=9s", "--set", "control.heartbeat=300ms", "--no-http", "--no-progress"];
+    let args =
+        ["live", "mesh.yaml", "--set", "duration=9s", "--set", "control.heartbeat=300ms", "--no-http", "--no-progress"];
     let (running, children) = Running::begin(&folder, &args);
     let is_node = |pid: &u32| {
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();

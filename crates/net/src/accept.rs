@@ -41,11 +41,7 @@ pub(crate) trait Joinable {
 }
 
 /// Accepts connections for ever.
-pub(crate) async fn serve<A: Live>(
-    listener: TcpListener,
-    host: Rc<Host<A>>,
-    hub: Option<Rc<dyn Joinable>>,
-) {
+pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub: Option<Rc<dyn Joinable>>) {
     let complaints = Rc::new(Complaints::default());
     let door = Rc::new(Door::default());
     loop {

@@ -7,8 +7,7 @@ use std::rc::Rc;
 
 use actix::{Actor as _, Addr};
 use meshsim_actor::{
-    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Message, Power, Recorder, Span, Time,
-    Timer, What,
+    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Message, Power, Recorder, Span, Time, Timer, What,
 };
 use meshsim_fault::{Fault, Network, NetworkError};
 use meshsim_wire::{Kind, Splitter};

@@ -594,7 +594,9 @@ impl<A: Live> Stage<A> {
                 self.note_handed_in();
                 self.changed.notify_one();
             }
-            other => return Err(LinkError::Misbehaved(format!("said {}, which is not for it to say now", shown(&other)))),
+            other => {
+                return Err(LinkError::Misbehaved(format!("said {}, which is not for it to say now", shown(&other))));
+            }
         }
         Ok(())
     }
@@ -662,8 +664,7 @@ impl<A: Live> Stage<A> {
         let mut findings = self.findings.take();
         let seats = self.seats.borrow();
         let count = self.host.cast.seats.len();
-        let findings: Vec<Option<Vec<u8>>> =
-            (0..count).map(|actor| findings.remove(&ActorId(actor as u32))).collect();
+        let findings: Vec<Option<Vec<u8>>> = (0..count).map(|actor| findings.remove(&ActorId(actor as u32))).collect();
         let is_lost = |actor: &usize| findings[*actor].is_none() && seats.holder(ActorId(*actor as u32)).is_some();
         let lost = (0..count).filter(is_lost).map(|actor| seats.name(ActorId(actor as u32)).to_owned()).collect();
         let processes: Vec<ProcessReport> =

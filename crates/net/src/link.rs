@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use meshsim_wire::{
-    Challenge, FrameError, HELLO_BYTES_MAX, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Splitter, Welcome, decode, preface, put,
+    Challenge, FrameError, HELLO_BYTES_MAX, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Splitter, Welcome,
+    decode, preface, put,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,7 +129,9 @@ impl Link {
     /// Hears something, before there is somebody to read.
     pub(crate) async fn hear(&mut self) -> Result<Control, LinkError> {
         let hearing = self.read(Kind::Control);
-        timeout(SILENCE, hearing).await.map_or(Err(LinkError::Silent(SILENCE)), |heard| heard.map(|(control, _)| control))
+        timeout(SILENCE, hearing)
+            .await
+            .map_or(Err(LinkError::Silent(SILENCE)), |heard| heard.map(|(control, _)| control))
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {

@@ -100,7 +100,8 @@ pub async fn join<A: Live>(
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
     let join = Join { life, host: usage::host_name(), pid: std::process::id(), address, ..join };
-    let mut member = Member { hub, credentials, join, listener: Some(listener), clock: Some(Clock::start()), on_stage: None };
+    let mut member =
+        Member { hub, credentials, join, listener: Some(listener), clock: Some(Clock::start()), on_stage: None };
     let mut rng = Rng::keyed(life, 0, 2);
     let time = Clock::start();
     let (mut failures, mut since) = (0, time.own());
@@ -180,7 +181,9 @@ impl<A: Live> Member<A> {
         let (mut link, _) = connect(&self.hub, &self.credentials).await?;
         let joined = match link.introduce(&self.credentials, Wish::Join(self.join.clone())).await? {
             Answer::Joined(joined) => joined,
-            other => return Err(LinkError::Misbehaved(format!("answered {} to who wants to join", shown(&other))).into()),
+            other => {
+                return Err(LinkError::Misbehaved(format!("answered {} to who wants to join", shown(&other))).into());
+            }
         };
         let stage = match &self.on_stage {
             Some(stage) if joined.resumed && stage.run == joined.run => stage.clone(),
@@ -362,7 +365,10 @@ impl<A: Live> OnStage<A> {
 
 /// Waits until the run is over, and asks each actor that is hosted here what it has found. Says how the process was, but
 /// for its clock and its trace.
-pub(crate) async fn gathered<A, F>(host: &Rc<Host<A>>, mut hand_in: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F) -> ProcessReport
+pub(crate) async fn gathered<A, F>(
+    host: &Rc<Host<A>>,
+    mut hand_in: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F,
+) -> ProcessReport
 where
     A: Live,
     F: Future<Output = ()>,

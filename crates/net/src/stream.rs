@@ -59,8 +59,8 @@ impl Tls {
         }
         let roots = Arc::new(roots);
         let chain = certificates(certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(key)?)
-            .map_err(|_| TlsError::Nothing(key.to_owned(), "private key"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| TlsError::Nothing(key.to_owned(), "private key"))?;
         let verifier = WebPkiClientVerifier::builder(roots.clone()).build().map_err(|error| unusable(&error))?;
         let server = ServerConfig::builder()
             .with_client_cert_verifier(verifier)

@@ -336,11 +336,10 @@ mod tests {
     fn frames_come_out_whole_however_the_bytes_come() {
         let bytes = golden();
         let whole = read(&bytes, bytes.len()).unwrap();
-        assert_eq!(whole.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [
-            Kind::Hello,
-            Kind::Envelope,
-            Kind::Control
-        ]);
+        assert_eq!(
+            whole.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+            [Kind::Hello, Kind::Envelope, Kind::Control]
+        );
         for piece in 1..40 {
             assert_eq!(read(&bytes, piece).as_ref(), Ok(&whole), "pieces of {piece}");
         }

@@ -8,8 +8,8 @@ use meshsim_experiment::Experiment;
 use meshsim_net::{Credentials, Phase, Snapshot};
 use meshsim_wire::Secret;
 
-use super::coordinator::{How, at_gateway, begin};
 use super::Source;
+use super::coordinator::{How, at_gateway, begin};
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::gateway::DoorArgs;
@@ -89,7 +89,8 @@ impl Args {
 fn roles(experiment: &Experiment, processes: usize, joins: SocketAddr) -> Vec<Role> {
     let role = |kind: &str, names: &[&str]| {
         let joins = joins.to_string();
-        let mut args: Vec<String> = [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
+        let mut args: Vec<String> =
+            [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
         args.extend(names.iter().flat_map(|name| ["--name".to_owned(), (*name).to_owned()]));
         Role { name: names.join(", "), args }
     };

@@ -94,7 +94,9 @@ impl Gateway {
             App::new()
                 .app_data(state.clone())
                 .wrap(from_fn(guard::check))
-                .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
+                .wrap(
+                    DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
+                )
                 .configure(routes::register)
         };
         let server = HttpServer::new(app)

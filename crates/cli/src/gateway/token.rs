@@ -111,7 +111,10 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink(&other, &file).unwrap();
         write_anew(&file, "secret").unwrap();
-        assert_eq!((fs::read_to_string(&file).unwrap(), fs::read_to_string(&other).unwrap()), ("secret\n".into(), "precious".into()));
+        assert_eq!(
+            (fs::read_to_string(&file).unwrap(), fs::read_to_string(&other).unwrap()),
+            ("secret\n".into(), "precious".into())
+        );
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o600);
     }

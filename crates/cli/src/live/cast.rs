@@ -19,7 +19,8 @@ pub(crate) struct Charter;
 
 impl Charter {
     pub(crate) fn write(experiment: &Experiment) -> Result<Vec<u8>, Error> {
-        serde_json::to_vec(&experiment.bundle()).map_err(|error| Error::Live(format!("the experiment cannot be sent: {error}")))
+        serde_json::to_vec(&experiment.bundle())
+            .map_err(|error| Error::Live(format!("the experiment cannot be sent: {error}")))
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Experiment, String> {

@@ -112,11 +112,7 @@ fn stand(snapshot: &Snapshot) -> String {
     }
 }
 
-fn ended(
-    experiment: &Experiment,
-    mut performance: Performance,
-    trace: Option<Draft>,
-) -> Result<Ended, Error> {
+fn ended(experiment: &Experiment, mut performance: Performance, trace: Option<Draft>) -> Result<Ended, Error> {
     let mesh = live_mesh(experiment);
     let mut findings = Vec::new();
     for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
@@ -160,8 +156,7 @@ fn live_json(performance: &Performance) -> Result<Vec<u8>, Error> {
     };
     let processes: Vec<_> = performance.processes.iter().map(process).collect();
     let value = json!({ "format": 1, "processes": processes, "lost": performance.lost });
-    let mut bytes =
-        serde_json::to_vec_pretty(&value).map_err(|error| Error::Live(format!("live.json: {error}")))?;
+    let mut bytes = serde_json::to_vec_pretty(&value).map_err(|error| Error::Live(format!("live.json: {error}")))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -191,7 +186,8 @@ fn remarks(performance: &Performance, paint: Paint) -> String {
             count(report.counts.delivered).into(),
         ]);
     }
-    let mut out = format!("{}\n{}", paint.on(Look::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
+    let mut out =
+        format!("{}\n{}", paint.on(Look::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
     if performance.processes.len() > LISTED_MAX {
         let more = format!("  and {} more, in live.json\n", count((performance.processes.len() - LISTED_MAX) as u64));
         out += &paint.on(Look::Dim, &more);
@@ -206,4 +202,3 @@ fn remarks(performance: &Performance, paint: Paint) -> String {
     }
     out + "\n"
 }
-
