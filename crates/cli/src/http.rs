@@ -161,7 +161,8 @@ mod tests {
     #[test]
     fn a_url_is_a_host_and_a_port() {
         let read = |text: &str| text.parse::<Url>().map(|url| url.to_string());
-        let urls = ["http://127.0.0.1:8080", "localhost:1/", "HTTP://[::1]:99/", "http://mesh"].map(|text| read(text).unwrap());
+        let urls = ["http://127.0.0.1:8080", "localhost:1/", "HTTP://[::1]:99/", "http://mesh"]
+            .map(|text| read(text).unwrap());
         assert_eq!(urls, ["127.0.0.1:8080", "localhost:1", "[::1]:99", "mesh:80"]);
         assert!(read("https://a").unwrap_err().contains("plain http"));
         for wrong in ["", "http://", "ftp://a", "a:b", "a:1/path", "user@a:1", "[::1", ":80", "::1"] {
@@ -174,7 +175,8 @@ mod tests {
         let body = |text: &str| read(text.as_bytes()).map(|answer| String::from_utf8(answer.body).unwrap());
         assert_eq!(body("HTTP/1.1 200 OK\r\ncontent-LENGTH: 3\r\n\r\nabcd").unwrap(), "abc");
         assert_eq!(body("HTTP/1.1 200 OK\r\n\r\nabcd").unwrap(), "abcd");
-        let chunked = "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n";
+        let chunked =
+            "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n";
         assert_eq!(body(chunked).unwrap(), "abc0123456789");
         assert_eq!(read(chunked.as_bytes()).unwrap().status, 404);
     }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use meshsim_actor::Span;
-use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::number;
+use meshsim_report::table::{Cell, Look, Paint, Table};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Exit};
-use crate::gateway::{Asked, Begun, Operation, Operations, Phase, Status, encoded, kept_for};
+use crate::gateway::{Asked, Begun, Operation, Operations, Phase, Status, TOKEN_HELP, encoded, is_token, kept_for};
 use crate::http::{self, Request, Url};
 use crate::live::{ClusterArgs, Place, is_loopback};
 use crate::screen::Screen;
@@ -193,7 +193,8 @@ impl Args {
             Verb::Health(_) => gateway.show("/healthz", json, screen, |_: Value| "well\n".into())?,
             Verb::Status => gateway.show("/api/status", json, screen, |status| status_text(&status, paint))?,
             Verb::Operations { index: None } => {
-                gateway.show("/api/operations", json, screen, |all: Operations| operations_text(&all.operations, paint))?;
+                gateway
+                    .show("/api/operations", json, screen, |all: Operations| operations_text(&all.operations, paint))?;
             }
             Verb::Operations { index: Some(index) } => {
                 let path = format!("/api/operations/{index}");
@@ -203,7 +204,9 @@ impl Args {
                 let path = target_path(&target, timeout.as_deref(), retries.as_deref())?;
                 return gateway.ask(&path, json, screen);
             }
-            Verb::Stop => gateway.change("/api/stop", "", json, screen, |_: Value| "the run is about to end\n".into())?,
+            Verb::Stop => {
+                gateway.change("/api/stop", "", json, screen, |_: Value| "the run is about to end\n".into())?
+            }
             Verb::Fault { fault } => {
                 let is_map = fault.trim_start().starts_with('{') || fault.contains('\n');
                 let text = if is_map { fault } else { format!("{{ {fault} }}") };
@@ -325,7 +328,8 @@ impl Gateway {
         let url = &self.url;
         http::ask(url, request, patience).map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                let help = "`--to http://HOST:PORT` names the gateway of a run; `meshsim live FILE --until-stopped` has one";
+                let help =
+                    "`--to http://HOST:PORT` names the gateway of a run; `meshsim live FILE --until-stopped` has one";
                 Error::Gateway(format!("nobody listens at {url}"), help.into())
             }
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
@@ -378,7 +382,9 @@ impl Gateway {
         };
         match status {
             401 => Error::WrongInput(error, "`--token-file FILE` names the file with the run's token".into()),
-            400 | 403 | 404 | 413 | 421 => Error::WrongInput(error, help.unwrap_or_else(|| "`meshsim ctl --help` has examples".into())),
+            400 | 403 | 404 | 413 | 421 => {
+                Error::WrongInput(error, help.unwrap_or_else(|| "`meshsim ctl --help` has examples".into()))
+            }
             _ => Error::Gateway(error, help.unwrap_or_else(|| "`meshsim ctl status` says how things stand".into())),
         }
     }
@@ -390,12 +396,8 @@ impl Gateway {
             None => (kept_for(self.url.port), false),
         };
         match std::fs::read_to_string(&file) {
-            // In a header it is one line of plain text.
-            Ok(text) if text.trim().chars().all(|c| c.is_ascii_graphic()) => Ok(Some(text.trim().into())),
-            Ok(_) => {
-                let why = format!("what is in {} is no token", file.display());
-                Err(Error::WrongInput(why, "it is one word of ASCII".into()))
-            }
+            Ok(text) if is_token(&text) => Ok(Some(text.trim().into())),
+            Ok(_) => Err(Error::WrongInput(format!("{} holds no token", file.display()), TOKEN_HELP.into())),
             Err(error) if is_named => {
                 let help = "the run makes it where its own `--token-file` says".into();
                 Err(Error::WrongInput(format!("cannot read {}: {error}", file.display()), help))
@@ -572,7 +574,10 @@ mod tests {
     #[test]
     fn a_command_line_is_an_operation_of_the_file() {
         assert_eq!(operation("ctl extend a --to 6"), json!({ "extend": "a", "to": "6", "rate": "1" }));
-        assert_eq!(operation("ctl scale a --by 2 --every 1s"), json!({ "scale": "a", "by": "2", "times": "1", "every": "1s" }));
+        assert_eq!(
+            operation("ctl scale a --by 2 --every 1s"),
+            json!({ "scale": "a", "by": "2", "times": "1", "every": "1s" })
+        );
         assert_eq!(operation("ctl update a --to 2"), json!({ "update": "a", "to": "2", "rate": "1" }));
         let canary = json!({ "update": "a", "to": "2", "strategy": "canary", "weights": ["5%", "100%"] });
         assert_eq!(operation("ctl update a --to 2 --strategy canary --weights 5%,100%"), canary);
@@ -582,7 +587,10 @@ mod tests {
     #[test]
     fn whom_to_ask_becomes_a_path() {
         let path = |target| target_path(target, Some("5 ms"), None).unwrap();
-        assert_eq!((path("a/b"), path("/a b/c/d")), ("/a/b?timeout=5%20ms".into(), "/a%20b/c%2Fd?timeout=5%20ms".into()));
+        assert_eq!(
+            (path("a/b"), path("/a b/c/d")),
+            ("/a/b?timeout=5%20ms".into(), "/a%20b/c%2Fd?timeout=5%20ms".into())
+        );
         assert_eq!(target_path("a/b", None, None).unwrap(), "/a/b");
         assert!(target_path("a", None, None).is_err());
     }

@@ -13,8 +13,7 @@ use tokio::sync::oneshot;
 use super::refusal::Refusal;
 
 /// Upper bounds of the buckets of latencies, in milliseconds.
-pub(super) const BUCKETS_MS: [u64; 14] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
+pub(super) const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
 
 /// Who waits for what.
 #[derive(Debug, Default)]

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_name_to_allow_has_no_port() {
-        let allowed: Vec<_> = ["mesh.example.org", "10.0.0.1", "::1", "[::1]"].map(Hosts::name).into_iter().flatten().collect();
+        let allowed: Vec<_> =
+            ["mesh.example.org", "10.0.0.1", "::1", "[::1]"].map(Hosts::name).into_iter().flatten().collect();
         assert_eq!(allowed, ["mesh.example.org", "10.0.0.1", "[::1]", "[::1]"]);
         assert!(["", "a:80", "http://a", "*"].map(Hosts::name).iter().all(Result::is_err));
     }

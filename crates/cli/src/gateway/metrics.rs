@@ -77,7 +77,12 @@ fn render(status: &Status, asks: &AskCounts) -> String {
     for (result, count) in asks.results() {
         text.sample("gateway_requests_total", &[("result", result)], count as f64);
     }
-    text.single("gateway_requests_under_way", "gauge", "Requests from outside without an answer yet.", asks.under_way as f64);
+    text.single(
+        "gateway_requests_under_way",
+        "gauge",
+        "Requests from outside without an answer yet.",
+        asks.under_way as f64,
+    );
     let name = "gateway_request_duration_seconds";
     text.family(name, "histogram", "How long requests from outside took, of those done.");
     let mut below = 0;

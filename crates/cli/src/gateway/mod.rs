@@ -42,7 +42,7 @@ pub(crate) use door::{Door, DoorArgs};
 pub(crate) use page::encoded;
 pub(crate) use requests::Asked;
 pub(crate) use status::{Phase, Status};
-pub(crate) use token::kept_for;
+pub(crate) use token::{HELP as TOKEN_HELP, is_token, kept_for};
 
 use crate::error::Error;
 use answers::Answers;
@@ -94,7 +94,9 @@ impl Gateway {
             App::new()
                 .app_data(state.clone())
                 .wrap(from_fn(guard::check))
-                .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
+                .wrap(
+                    DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
+                )
                 .configure(routes::register)
         };
         let server = HttpServer::new(app)

@@ -53,7 +53,8 @@ fn point_to_components(value: &mut Value) {
 
 /// The components that a schema refers to.
 fn references(value: &Value, found: &mut Vec<String>) {
-    let each = |fields: &Map<String, Value>, found: &mut Vec<String>| fields.values().for_each(|it| references(it, found));
+    let each =
+        |fields: &Map<String, Value>, found: &mut Vec<String>| fields.values().for_each(|it| references(it, found));
     match value {
         Value::Object(fields) => each(fields, found),
         Value::Array(items) => items.iter().for_each(|it| references(it, found)),
@@ -69,7 +70,10 @@ mod tests {
     #[test]
     fn the_document_is_whole() {
         let document = &*COMPLETE;
-        assert_eq!((&document["openapi"], &document["info"]["version"]), (&"3.1.0".into(), &env!("CARGO_PKG_VERSION").into()));
+        assert_eq!(
+            (&document["openapi"], &document["info"]["version"]),
+            (&"3.1.0".into(), &env!("CARGO_PKG_VERSION").into())
+        );
         let mut wanted = Vec::new();
         references(document, &mut wanted);
         let schemas = document["components"]["schemas"].as_object().unwrap();

@@ -170,7 +170,8 @@ impl How {
                 }
                 "path" => {
                     let is_asked = value.parse().ok();
-                    let refusal = || wrong(format!("path={value} says neither yes nor no")).help("path=true or path=false");
+                    let refusal =
+                        || wrong(format!("path={value} says neither yes nor no")).help("path=true or path=false");
                     how.traced = is_asked.ok_or_else(refusal)?;
                 }
                 other => {
