@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Exit};
-use crate::gateway::{Asked, Begun, Operation, Operations, Phase, Status, encoded, kept_for};
+use crate::gateway::{Asked, Begun, Operation, Operations, Phase, Status, TOKEN_HELP, encoded, is_token, kept_for};
 use crate::http::{self, Request, Url};
 use crate::live::{ClusterArgs, Place, is_loopback};
 use crate::screen::Screen;
@@ -396,12 +396,8 @@ impl Gateway {
             None => (kept_for(self.url.port), false),
         };
         match std::fs::read_to_string(&file) {
-            // In a header it is one line of plain text.
-            Ok(text) if text.trim().chars().all(|c| c.is_ascii_graphic()) => Ok(Some(text.trim().into())),
-            Ok(_) => {
-                let why = format!("what is in {} is no token", file.display());
-                Err(Error::WrongInput(why, "it is one word of ASCII".into()))
-            }
+            Ok(text) if is_token(&text) => Ok(Some(text.trim().into())),
+            Ok(_) => Err(Error::WrongInput(format!("{} holds no token", file.display()), TOKEN_HELP.into())),
             Err(error) if is_named => {
                 let help = "the run makes it where its own `--token-file` says".into();
                 Err(Error::WrongInput(format!("cannot read {}: {error}", file.display()), help))

@@ -42,7 +42,7 @@ pub(crate) use door::{Door, DoorArgs};
 pub(crate) use page::encoded;
 pub(crate) use requests::Asked;
 pub(crate) use status::{Phase, Status};
-pub(crate) use token::kept_for;
+pub(crate) use token::{HELP as TOKEN_HELP, is_token, kept_for};
 
 use crate::error::Error;
 use answers::Answers;

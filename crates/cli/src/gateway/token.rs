@@ -26,16 +26,24 @@ pub(crate) fn kept_for(port: u16) -> PathBuf {
     runtime.unwrap_or_else(std::env::temp_dir).join(format!("meshsim-{port}.token"))
 }
 
+/// What a token is.
+pub(crate) const HELP: &str =
+    "a token is one line of at least 16 ASCII characters; where there is no file, the run makes one with a token";
+
+/// Whether a file's text is a token. It stands in a header: one line of plain text.
+pub(crate) fn is_token(text: &str) -> bool {
+    let text = text.trim();
+    text.len() >= SECRET_CHARS_MIN && text.chars().all(|c| c == ' ' || c.is_ascii_graphic())
+}
+
 impl Token {
     /// The one in a file, which is made if it is not there.
     pub(super) fn of_file(file: &Path) -> Result<Self, Error> {
-        let secret = Secret::new(&read_or_make(file)?).map_err(|_| {
-            Error::WrongInput(
-                format!("{} holds no token", file.display()),
-                format!("write at least {SECRET_CHARS_MIN} characters into it, or remove it: one is made"),
-            )
-        })?;
-        Ok(Token { secret, kept: None })
+        let text = read_or_make(file)?;
+        match Secret::new(&text) {
+            Ok(secret) if is_token(&text) => Ok(Token { secret, kept: None }),
+            _ => Err(Error::WrongInput(format!("{} holds no token", file.display()), HELP.into())),
+        }
     }
 
     /// A fresh one, kept for this user until the gateway is closed.
@@ -99,6 +107,11 @@ mod tests {
     #[test]
     fn the_token_is_right_with_white_space_around_it_and_wrong_otherwise() {
         let token = Token { secret: Secret::new("sixteen chars and more").unwrap(), kept: None };
+        assert!(
+            HELP.contains(&SECRET_CHARS_MIN.to_string())
+                && is_token("sixteen chars and more")
+                && !is_token("sixteen\nchars here")
+        );
         assert!(token.is("sixteen chars and more") && token.is(" sixteen chars and more\n"));
         assert!(["", "sixteen chars", "sixteen chars and morf", "Sixteen chars and more"].iter().all(|t| !token.is(t)));
     }
