@@ -10,6 +10,7 @@
 
 pub mod check;
 mod compile;
+mod difference;
 mod files;
 mod graph;
 pub mod import;
@@ -34,6 +35,7 @@ use inputs::Inputs;
 use problem::{Place, Reporter};
 use section::Field;
 
+pub use difference::differences;
 pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
 pub use problem::{Problem, Problems};

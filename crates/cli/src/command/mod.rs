@@ -4,6 +4,7 @@
 //! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `commands!` below.
 
 mod check;
+mod compare;
 mod import;
 mod run;
 mod schema;
@@ -37,6 +38,7 @@ macro_rules! commands {
 commands! {
     Run = run;
     Check = check;
+    Compare = compare;
     Import = import;
     Schema = schema;
     Trace = trace;
