@@ -102,7 +102,7 @@ fn another_seed_is_remarked_and_what_it_changes_is_within_the_noise() {
     run(&folder, "a", &[]);
     run(&folder, "b", &["seed=8"]);
     let text = compared(&folder, &["a", "b"]);
-    assert_says(&text, &["B has seed 8, A seed 7", "~ same", "users   ", "  front.show", "arrived", "settle"]);
+    assert_says(&text, &["B: another seed than A", "~ same", "users   ", "  front.show", "arrived", "settle"]);
     let json = compared_json(&folder, &["a", "b"]);
     assert_eq!((&json["format"], &json["noise"]["floor"]), (&1.into(), &0.05.into()));
     for load in json["loads"].as_array().unwrap() {
@@ -132,7 +132,7 @@ fn what_changed_by_more_than_noise_is_marked() {
     let expected = (&p50.into(), &1.0.into(), &true.into());
     assert_eq!((&found["absolute"], &found["share"], &found["beyond"]), expected);
     assert_eq!(json["beyond"], 1);
-    assert_says(&compared(&folder, &["a", "b"]), &["+100.0%  differs\n", "\n1 of "]);
+    assert_says(&compared(&folder, &["a", "b"]), &["+100%  differs\n", "\n1 of "]);
     // Whatever is asked to be noise is.
     assert_eq!(compared_json(&folder, &["a", "b", "--noise", "100%"])["beyond"], 0);
 }
@@ -204,7 +204,7 @@ fn several_runs_have_a_column_each_and_further_tables_where_they_do_not_fit() {
     let heading = three.lines().find(|line| line.trim_start().starts_with("load ")).unwrap();
     assert_eq!(heading.split_whitespace().collect::<Vec<_>>(), ["load", "A", "B", "C"]);
     let five = compared(&folder, &runs);
-    assert_says(&five, &["A and B, C, D", "A and E", "E has seed 4, A seed 0"]);
+    assert_says(&five, &["A and B, C, D", "A and E", "B, C, D, E: another seed than A"]);
     let json = compared_json(&folder, &runs);
     assert_eq!(json["runs"].as_array().unwrap().len(), 5);
     assert_eq!(json["loads"][0]["figures"]["done"]["values"].as_array().unwrap().len(), 5);

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_is_only_written_otherwise_is_the_same() {
-        let other = MESH.replace("1s", "1000ms").replace("instances: 2", "queue: 1024, instances: 2");
+        let other = MESH.replace("1s", "1000ms").replace("instances: 2", "queue: 1000, instances: 2");
         for other in [MESH, &other, &format!("name: b\nslo: [ p99 < 1s ]\n{MESH}")] {
             let differences = differences(&read(MESH), &read(other));
             assert!(differences.is_empty(), "{differences:?}");

@@ -46,11 +46,7 @@ impl Summary {
     /// # Errors
     /// When it cannot be read, is too large, is of another format, or is no summary.
     pub fn read(source: impl Read) -> Result<Self, ReadError> {
-        let mut bytes = Vec::new();
-        source.take(SUMMARY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
-        if bytes.len() as u64 > SUMMARY_BYTES_MAX {
-            return Err(ReadError::TooLarge);
-        }
+        let bytes = bounded(source, SUMMARY_BYTES_MAX)?;
         serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let text = error.to_string();
@@ -58,6 +54,12 @@ impl Summary {
             ReadError::Broken { line, column, what: what.to_owned() }
         })
     }
+}
+
+fn bounded(source: impl Read, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    source.take(bytes_max + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    if bytes.len() as u64 > bytes_max { Err(ReadError::TooLarge) } else { Ok(bytes) }
 }
 
 /// Refuses another format where it says so: what follows would be taken for damage.
@@ -113,6 +115,7 @@ mod tests {
 
     #[test]
     fn what_has_no_end_is_given_up() {
-        assert!(matches!(Summary::read(io::repeat(b' ')), Err(ReadError::TooLarge)));
+        assert!(matches!(bounded(io::repeat(b' '), 1_000), Err(ReadError::TooLarge)));
+        assert_eq!(bounded(&[b' '; 1_000][..], 1_000).unwrap().len(), 1_000);
     }
 }

@@ -32,8 +32,11 @@ const SAME_TIME: f64 = 0.01;
 const LOAD_RESOLUTION: f64 = 0.001;
 const SERVICE_RESOLUTION: f64 = 0.01;
 
+/// Where a percentile stands.
+type Percentile = fn(&Latency) -> Option<u64>;
+
 /// The percentiles that are compared, as shares, and where they stand.
-pub(crate) const PERCENTILES: [(f64, fn(&Latency) -> Option<u64>); 3] =
+pub(crate) const PERCENTILES: [(f64, Percentile); 3] =
     [(0.5, |latency| latency.p50_ns), (0.9, |latency| latency.p90_ns), (0.99, |latency| latency.p99_ns)];
 
 /// A run and what it is called here: its folder.
@@ -414,11 +417,13 @@ pub(crate) fn letter(run: usize) -> &'static str {
 fn remarks(summaries: &[&Summary]) -> Vec<String> {
     let mut out = Vec::new();
     let base = summaries[0];
+    let of_other_seeds = summaries.iter().enumerate().filter(|(_, summary)| summary.seed != base.seed);
+    let of_other_seeds: Vec<&str> = of_other_seeds.map(|(run, _)| letter(run)).collect();
+    if !of_other_seeds.is_empty() {
+        out.push(format!("{}: another seed than A, so chance falls differently", of_other_seeds.join(", ")));
+    }
     for (run, summary) in summaries.iter().enumerate() {
         let name = letter(run);
-        if summary.seed != base.seed {
-            out.push(format!("{name} has seed {}, A seed {}: chance falls differently", summary.seed, base.seed));
-        }
         if summary.duration_s != base.duration_s {
             out.push(format!(
                 "{name} lasts {}s, A {}s: counts are held against A's for the same time, as if its rates never changed",

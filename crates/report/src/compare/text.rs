@@ -77,14 +77,15 @@ fn footing(comparison: &Comparison, paint: Paint) -> String {
         format!(
             "Settling: {z} times the scatter of the steps of both runs. Messages: at most {floor}, no more is known."
         ),
-        "Requests are taken as independent; where they queue or fail together, there is more noise than this.".into(),
+        "Requests are taken as independent; where they queue or fail together, there is more noise.".into(),
     ] {
         out += &format!("  {}\n", paint.on(Look::Dim, &line));
     }
     let compared = plural(comparison.compared as u64, "difference");
     let (text, look) = match comparison.beyond {
         0 => (format!("none of {compared} is larger than noise"), Look::Good),
-        n => (format!("{} of {compared} larger than noise", count(n as u64)), Look::Warn),
+        1 => (format!("1 of {compared} is larger than noise"), Look::Warn),
+        n => (format!("{} of {compared} are larger than noise", count(n as u64)), Look::Warn),
     };
     out + &format!("\n{}\n", paint.on(look, &text))
 }
@@ -357,10 +358,10 @@ fn shown_count(n: Option<u64>) -> String {
     n.map_or_else(|| "-".into(), count)
 }
 
-/// `3`, or `3 / 4` where they differ.
+/// `3`, or `3/4` where they differ.
 fn joined(texts: Vec<String>) -> String {
     match texts.split_first() {
-        Some((first, rest)) if rest.iter().any(|text| text != first) => texts.join(" / "),
+        Some((first, rest)) if rest.iter().any(|text| text != first) => texts.join("/"),
         Some((first, _)) => first.clone(),
         None => String::new(),
     }
@@ -374,6 +375,6 @@ mod tests {
     fn shares_have_a_sign_and_what_is_equal_is_said_once() {
         assert_eq!([0.006, -0.1234, 0.0, 12.345].map(shown_share), ["+0.6%", "-12.3%", "0.0%", "+1,235%"]);
         let all = |texts: &[&str]| joined(texts.iter().map(|text| (*text).to_owned()).collect());
-        assert_eq!([all(&["3", "3"]), all(&["3", "4", "3"]), all(&[])], ["3", "3 / 4 / 3", ""]);
+        assert_eq!([all(&["3", "3"]), all(&["3", "4", "3"]), all(&[])], ["3", "3/4/3", ""]);
     }
 }
