@@ -7,13 +7,13 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::codegen::{BoxFuture, Context, Poll, Service, http, tokio_stream};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tonic::{Request, Response, Status, Streaming, client, server};
 
 use crate::plan::Plan;

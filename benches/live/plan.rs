@@ -62,7 +62,9 @@ impl FromStr for Plan {
     type Err = Failure;
     fn from_str(text: &str) -> Result<Self, Failure> {
         let numbers = text.split(':').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-        let [targets, together, burst, ahead, bursts] = numbers[..] else { return Err("a plan has five numbers".into()) };
+        let [targets, together, burst, ahead, bursts] = numbers[..] else {
+            return Err("a plan has five numbers".into());
+        };
         Ok(Plan { targets, together, burst, ahead, bursts })
     }
 }

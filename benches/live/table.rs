@@ -24,7 +24,9 @@ impl Measured {
         let (sender, receiver) = if one.is_sender { (one, other) } else { (other, one) };
         if [sender.messages, receiver.messages] != [plan.messages(); 2] {
             let (sent, came) = (sender.messages, receiver.messages);
-            return Err(format!("{}: of {} messages {sent} were sent and {came} came", way.name, plan.messages()).into());
+            return Err(
+                format!("{}: of {} messages {sent} were sent and {came} came", way.name, plan.messages()).into()
+            );
         }
         Ok(Measured { sender, receiver })
     }
@@ -63,23 +65,22 @@ pub(crate) fn one_way(is_quick: bool) -> Result<(), Failure> {
     println!("\none way: messages of {MESSAGE_BYTES} bytes, in our frames {frame} ({added} more)");
     line("", ["M messages/s", "MB/s payload", "of bare", "x tonic", "sender ns", "receiver ns"].map(String::from));
     let plan = |messages| Plan::one_way(amount(messages, is_quick));
-    let ways = [
-        (BARE, plan(20_000_000)),
-        (TRANSPORT, plan(5_000_000)),
-        (WHOLE, plan(2_000_000)),
-        (TONIC, plan(1_000_000)),
-    ];
+    let ways =
+        [(BARE, plan(20_000_000)), (TRANSPORT, plan(5_000_000)), (WHOLE, plan(2_000_000)), (TONIC, plan(1_000_000))];
     let measured = best(ways, is_quick, |measured| 1.0 / measured.per_sec())?;
     let [bare, .., tonic] = measured;
     for ((way, _), it) in ways.iter().zip(measured) {
-        line(way.name, [
-            format!("{:.2}", it.per_sec() / 1e6),
-            format!("{:.0}", it.per_sec() * MESSAGE_BYTES as f64 / 1e6),
-            format!("{:.0} %", it.per_sec() / bare.per_sec() * 100.0),
-            format!("{:.1} x", it.per_sec() / tonic.per_sec()),
-            processor_ns(&it.sender),
-            processor_ns(&it.receiver),
-        ]);
+        line(
+            way.name,
+            [
+                format!("{:.2}", it.per_sec() / 1e6),
+                format!("{:.0}", it.per_sec() * MESSAGE_BYTES as f64 / 1e6),
+                format!("{:.0} %", it.per_sec() / bare.per_sec() * 100.0),
+                format!("{:.1} x", it.per_sec() / tonic.per_sec()),
+                processor_ns(&it.sender),
+                processor_ns(&it.receiver),
+            ],
+        );
     }
     println!("ns: processor time of each side for a message; the busier side is the most that a core can do");
     Ok(())
@@ -105,15 +106,18 @@ pub(crate) fn broadcast(is_quick: bool) -> Result<(), Failure> {
     println!("\nbroadcast: {MESSAGE_BYTES} bytes to {targets} connections, and the next when all have acknowledged");
     line("", ["broadcasts/s", "M messages/s", "p50 us", "p99 us", "sender ns", "receiver ns"].map(String::from));
     let [it] = best([(WHOLE, Plan::broadcasts(targets, count))], is_quick, |measured| measured.sender.secs)?;
-    line(WHOLE.name, [
-        format!("{:.0}", f64::from(count) / it.sender.secs),
-        // There and back.
-        format!("{:.2}", 2.0 * it.per_sec() / 1e6),
-        format!("{:.0}", it.sender.trip_p50_us),
-        format!("{:.0}", it.sender.trip_p99_us),
-        processor_ns(&it.sender),
-        processor_ns(&it.receiver),
-    ]);
+    line(
+        WHOLE.name,
+        [
+            format!("{:.0}", f64::from(count) / it.sender.secs),
+            // There and back.
+            format!("{:.2}", 2.0 * it.per_sec() / 1e6),
+            format!("{:.0}", it.sender.trip_p50_us),
+            format!("{:.0}", it.sender.trip_p99_us),
+            processor_ns(&it.sender),
+            processor_ns(&it.receiver),
+        ],
+    );
     println!("messages: with the acknowledgements; ns: for a message and its acknowledgement");
     Ok(())
 }

@@ -111,7 +111,7 @@ fn operations(summary: &Summary, paint: Paint) -> String {
 
 fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
     let simple = matches!(a.verb, Verb::Deploy | Verb::Undeploy | Verb::Repair);
-    simple && (a.verb, a.ending) == (b.verb, b.ending) && a.began_s == b.began_s
+    simple && (a.verb, &a.ending) == (b.verb, &b.ending) && a.began_s == b.began_s
 }
 
 fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
@@ -142,7 +142,7 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
     let same = group.iter().all(|o| o.generation == first.generation);
     let generation = first.generation.filter(|_| same);
     let unplaced: u32 = group.iter().map(|o| o.unplaced).sum();
-    let (mut ending, mut look) = match first.ending {
+    let (mut ending, mut look) = match &*first.ending {
         "reached" => (String::new(), Look::Good),
         "running" => ("still running".into(), Look::Warn),
         // As many steps as it was allowed: what was asked for.
