@@ -62,6 +62,10 @@ pub(crate) enum Error {
     /// A live run, or this process's part in one.
     #[error("{0}")]
     Live(String),
+    /// The gateway of a run did not do what it was asked for, or is not there.
+    #[error("{0}")]
+    #[diagnostic(help("{1}"))]
+    Gateway(String, String),
     #[error("Ctrl-C cannot be caught")]
     Interrupt(#[source] ctrlc::Error),
 }
@@ -75,6 +79,7 @@ impl Error {
             | Error::Print(_)
             | Error::Network(_)
             | Error::Live(_)
+            | Error::Gateway(..)
             | Error::Interrupt(_) => Exit::Failed,
         }
     }

@@ -5,6 +5,7 @@ mod ending;
 mod error;
 mod folder;
 mod gateway;
+mod http;
 mod interrupt;
 mod live;
 mod logging;

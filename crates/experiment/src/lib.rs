@@ -12,6 +12,7 @@ mod bundle;
 mod by_hand;
 pub mod check;
 mod compile;
+mod difference;
 mod files;
 mod graph;
 pub mod import;
@@ -37,12 +38,14 @@ use problem::{Place, Reporter};
 use section::Field;
 
 pub use bundle::Bundle;
+pub use difference::differences;
 pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use schema::schema;
 pub use size::Size;
 pub use slo::{Comparison, Metric, Scope, Slo};
+pub use units::{UnitError, duration};
 
 /// A run as a file describes it, with every name resolved and every default filled in.
 #[derive(Clone, Debug)]

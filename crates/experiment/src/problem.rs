@@ -338,7 +338,7 @@ impl Diagnostic for Shown<'_> {
 }
 
 /// The known word that is nearest to a wrong one, if it is near enough to have been meant.
-pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Long texts are no misspelt words, and the distance is quadratic.
     if wrong.len() > 100 {
         return None;

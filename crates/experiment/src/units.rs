@@ -12,9 +12,11 @@ pub const RATE_MAX: f64 = 1e9;
 
 /// Why a text is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UnitError {
-    pub(crate) message: String,
-    pub(crate) help: String,
+pub struct UnitError {
+    /// In one sentence.
+    pub message: String,
+    /// What would be right.
+    pub help: String,
 }
 
 type Result<T> = std::result::Result<T, UnitError>;
@@ -75,8 +77,11 @@ fn time_unit(unit: &str) -> Option<f64> {
     DURATION_UNITS.iter().find(|(name, _)| *name == unit).map(|(_, ns)| *ns)
 }
 
-/// `5ms`, `0.25 s`, `1m30s`, `0`.
-pub(crate) fn duration(text: &str) -> Result<Span> {
+/// Reads a length of time as the file has it: `5ms`, `0.25 s`, `1m30s`, `0`.
+///
+/// # Errors
+/// If it is none.
+pub fn duration(text: &str) -> Result<Span> {
     const UNITS: &str = "ns, us, ms, s, m, h or d";
     let mut rest = text.trim();
     let mut ns = 0.0;

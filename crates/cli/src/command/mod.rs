@@ -5,8 +5,10 @@
 
 mod check;
 mod client;
-mod coordinator;
+mod compare;
 mod compose;
+mod coordinator;
+mod ctl;
 mod import;
 mod live;
 mod node;
@@ -44,14 +46,16 @@ commands! {
     Run = run;
     Live = live;
     Check = check;
+    Compare = compare;
+    Replay = replay;
+    Trace = trace;
     Import = import;
     Compose = compose;
     Schema = schema;
-    Trace = trace;
     Coordinator = coordinator;
     Node = node;
     Client = client;
-    Replay = replay;
+    Ctl = ctl;
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.

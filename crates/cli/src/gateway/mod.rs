@@ -1,59 +1,125 @@
-//! The gateway: HTTP at the coordinator's process.
+//! The gateway: HTTP at the coordinator's process. People and programs send requests through the mesh, read how things
+//! stand, and steer.
+//!
+//! It runs in a thread of its own and talks to the run through its [`Handle`] alone; what the mesh says to those outside
+//! comes back through [`answers`]. One file per concern:
+//!
+//! - `door`: where it listens, for whom; `guard`, `token`: who is let in, and who may change something.
+//! - `routes`: what there is. `requests` asks the mesh, `api` reads and steers, `metrics` is for Prometheus, `page` for
+//!   a person with a browser, `openapi` describes all of it.
+//! - `status`: how things stand. `refusal`, `json`: how answers look.
+
+mod answers;
+mod api;
+mod door;
+mod guard;
+mod json;
+mod metrics;
+mod openapi;
+mod page;
+mod refusal;
+mod requests;
+mod routes;
+mod state;
+mod status;
+mod token;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::{App, HttpServer, web};
 use meshsim_actor::Envelope;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::message::Msg;
 use meshsim_net::Handle;
 
-use crate::error::Error;
+pub(crate) use api::{Begun, Operation, Operations};
+pub(crate) use door::{Door, DoorArgs};
+pub(crate) use page::encoded;
+pub(crate) use requests::Asked;
+pub(crate) use status::{Phase, Status};
+pub(crate) use token::{HELP as TOKEN_HELP, is_token, kept_for};
 
-/// Where and for whom it is open.
-#[derive(Clone, Debug)]
-pub(crate) struct Door {
-    pub(crate) listen: SocketAddr,
+use crate::error::Error;
+use answers::Answers;
+use state::State;
+use token::Token;
+
+/// Connections that are open at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 1024;
+/// How long a connection may take to say what it wants, and may be silent in between.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+const IDLE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long those who are still being answered are waited for at the end, in seconds.
+const STOP_SECS: u64 = 2;
+
+/// A gateway that is not open yet.
+pub(crate) struct Gateway {
+    experiment: Experiment,
+    answers: Arc<Answers>,
 }
 
-pub(crate) struct Gateway {}
-
+/// A gateway that is open.
 pub(crate) struct Served {
+    /// Where.
     pub(crate) address: SocketAddr,
+    server: ServerHandle,
+    answers: Arc<Answers>,
+    /// Its file, if nobody named one, is gone with the gateway.
+    _token: Arc<Token>,
 }
 
 impl Gateway {
-    pub(crate) fn new(_: Experiment) -> (Self, Box<dyn Fn(Envelope<Msg>)>) {
-        (Gateway {}, Box::new(|_| {}))
+    /// A gateway to this experiment, and what is to take the mesh's answers.
+    pub(crate) fn new(experiment: Experiment) -> (Self, Box<dyn Fn(Envelope<Msg>)>) {
+        let answers = Arc::<Answers>::default();
+        let takes = answers.clone();
+        (Gateway { experiment, answers }, Box::new(move |envelope| takes.take(envelope.msg)))
     }
 
-    pub(crate) fn serve(self, door: Door, _: Handle<MeshActor>) -> Result<Served, Error> {
-        Ok(Served { address: door.listen })
+    /// Opens it, inside an actix system.
+    pub(crate) fn serve(self, door: Door, handle: Handle<MeshActor>) -> Result<Served, Error> {
+        let Door { listener, address, hosts, token_file } = door;
+        let token = Arc::new(match &token_file {
+            Some(file) => Token::of_file(file)?,
+            None => Token::kept(address.port())?,
+        });
+        let state = State::new(self.experiment, handle, self.answers.clone(), hosts, token.clone());
+        let state = web::Data::new(state);
+        let app = move || {
+            App::new()
+                .app_data(state.clone())
+                .wrap(from_fn(guard::check))
+                .wrap(
+                    DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
+                )
+                .configure(routes::register)
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .max_connections(CONNECTIONS_MAX)
+            .client_request_timeout(HEAD_PATIENCE)
+            .keep_alive(IDLE_PATIENCE)
+            .shutdown_timeout(STOP_SECS)
+            // The run's process has its own way with Ctrl-C.
+            .disable_signals()
+            .listen(listener)
+            .map_err(|error| Error::Live(format!("the gateway cannot listen on {address}: {error}")))?
+            .run();
+        let served = Served { address, server: server.handle(), answers: self.answers, _token: token };
+        actix_web::rt::spawn(server);
+        Ok(served)
     }
 }
 
 impl Served {
-    pub(crate) async fn stop(self) {}
-}
-
-/// Where the gateway is open.
-#[derive(Debug, clap::Args)]
-pub(crate) struct DoorArgs {
-    /// Where people and programs ask: requests, /api, /metrics
-    #[arg(long, value_name = "ADDR:PORT", env = "MESHSIM_HTTP")]
-    http: Option<SocketAddr>,
-    /// Open no gateway
-    #[arg(long, conflicts_with = "http")]
-    no_http: bool,
-}
-
-impl DoorArgs {
-    pub(crate) fn door(&self) -> Result<Option<Door>, Error> {
-        let listen = self.http.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
-        Ok((!self.no_http).then_some(Door { listen }))
-    }
-
-    pub(crate) fn door_if_free(&self, _: &crate::screen::Screen) -> Result<Option<Door>, Error> {
-        self.door()
+    /// Closes it: those who wait for an answer of the mesh are told that there will be none.
+    pub(crate) async fn stop(self) {
+        self.answers.close();
+        self.server.stop(true).await;
     }
 }

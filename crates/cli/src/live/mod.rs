@@ -9,6 +9,6 @@ mod parts;
 mod tape;
 
 pub(crate) use children::{Children, Role};
-pub(crate) use cluster::{ClusterArgs, Place};
+pub(crate) use cluster::{ClusterArgs, Place, is_loopback, read_or_make};
 pub(crate) use conduct::{Attendant, Conduct, conduct};
 pub(crate) use joining::JoinArgs;

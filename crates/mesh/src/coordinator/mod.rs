@@ -3,11 +3,13 @@
 //! - [`operations`]: operations begin and are turned, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, sent again until acknowledged.
 //! - `place`, `members`, [`endpoints`]: where instances go, who is alive, what callers are told.
+//! - `look`: how things stand, for those who look while the run goes on.
 //!
 //! It is level-triggered: what it sends follows from what it knows of each node, and never from the fact that something
 //! was sent before.
 
 pub mod endpoints;
+mod look;
 mod members;
 pub mod operations;
 mod place;

@@ -58,6 +58,11 @@ impl Machines {
         std::mem::replace(&mut self.0[node].alive, alive) != alive
     }
 
+    /// Instances, of any service, that are placed on a node.
+    pub(super) fn instances(&self, node: usize) -> u32 {
+        self.0[node].instances
+    }
+
     /// Places `wanted` instances by version, of which each takes `cpu` cores. What is not placed finds no room.
     ///
     /// What dead nodes had is placed elsewhere.

@@ -1,0 +1,268 @@
+//! `GET` and `POST /{service}/{endpoint}`: one request through the mesh, answered with its path and timings.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use meshsim_actor::Span;
+use meshsim_experiment::{duration, nearest};
+use meshsim_mesh::Mesh;
+use meshsim_mesh::gateway::{ASK_MAX, RETRIES_MAX};
+use meshsim_mesh::measure::Failure;
+use meshsim_mesh::message::{Answer, Ask, Msg};
+use meshsim_mesh::model::{CallPolicy, EndpointId, ServiceId};
+use meshsim_mesh::path;
+use serde::{Deserialize, Serialize};
+
+use super::json::{millis, respond, seconds};
+use super::refusal::Refusal;
+use super::routes::nothing_at;
+use super::state::{State, body};
+
+/// Size of a request without a body: what a load's request has by default.
+const REQUEST_BYTES: u32 = 1024;
+/// Longer than the mesh needs to give up by itself; then its gateway is gone.
+const GRACE: Span = Span::from_secs(5);
+/// Names that are listed for somebody who asked for a wrong one.
+const LISTED_MAX: usize = 100;
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// `done` or `failed`.
+    pub(crate) status: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
+    pub(crate) service: String,
+    pub(crate) endpoint: String,
+    /// When the gateway was asked, in the run.
+    pub(crate) asked_s: f64,
+    pub(crate) took_ms: f64,
+    /// Tries of the gateway beyond the first.
+    pub(crate) retries: u32,
+    /// Size of the answer.
+    pub(crate) bytes: u32,
+    /// Where it went: each hop before those made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<Vec<Hop>>,
+    /// Hops that were not kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) path_beyond: u64,
+}
+
+/// One try of one call, at the instance that it went to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hop {
+    /// Calls above it.
+    pub(crate) depth: u16,
+    pub(crate) service: String,
+    pub(crate) endpoint: String,
+    pub(crate) node: String,
+    /// The instance's number on that node.
+    pub(crate) instance: u32,
+    pub(crate) version: u32,
+    /// When it arrived there, since the gateway was asked.
+    pub(crate) at_ms: f64,
+    /// For a slot.
+    pub(crate) waited_ms: f64,
+    /// From arrival to answer.
+    pub(crate) took_ms: f64,
+    /// Tries of the same call before it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) attempt: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
+    /// False if no answer came: then the times are the caller's.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub(crate) answered: bool,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(it: &bool) -> bool {
+    *it
+}
+
+pub(super) async fn ask(
+    names: web::Path<(String, String)>,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    let (service, endpoint) = find(&state.experiment.mesh, &names, &request)?;
+    let how = How::read(request.query_string())?;
+    let bytes = match *request.method() {
+        Method::POST => body(payload).await?.len() as u32,
+        _ => REQUEST_BYTES,
+    };
+    state.begun().await?;
+    let mut expected = state.answers.expect()?;
+    let policy = CallPolicy { timeout: Some(how.timeout), retries: how.retries, ..CallPolicy::default() };
+    let ask = Ask { ask: expected.ask, service, endpoint, bytes, policy, deadline: None, traced: how.traced };
+    let to = state.experiment.mesh.gateway_actor();
+    state.handle.send(to, Msg::Ask(Box::new(ask))).map_err(Refusal::unavailable)?;
+    match tokio::time::timeout(how.patience(), expected.answer()).await {
+        Ok(Some(answer)) => Ok(told(&state.experiment.mesh, (service, endpoint), &answer, how.traced)),
+        Ok(None) => Err(Refusal::over()),
+        Err(_) => Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "the mesh's gateway does not answer")),
+    }
+}
+
+/// Whom it is for.
+fn find(
+    mesh: &Mesh,
+    (service, endpoint): &(String, String),
+    request: &HttpRequest,
+) -> Result<(ServiceId, EndpointId), Refusal> {
+    let services = || mesh.services.iter().map(|service| service.name.as_str());
+    let Some(index) = services().position(|name| name == service) else {
+        // Nobody meant a service.
+        if service == "api" {
+            return Err(nothing_at(request));
+        }
+        return Err(unknown(&format!("there is no service `{service}`"), service, services(), "services"));
+    };
+    let endpoints = || mesh.services[index].endpoints.iter().map(String::as_str);
+    let Some(at) = endpoints().position(|name| name == endpoint) else {
+        let why = format!("`{service}` has no endpoint `{endpoint}`");
+        return Err(unknown(&why, endpoint, endpoints(), "endpoints"));
+    };
+    Ok((ServiceId(index as u16), EndpointId(at as u16)))
+}
+
+fn unknown<'a>(why: &str, wrong: &str, known: impl Iterator<Item = &'a str> + Clone, what: &str) -> Refusal {
+    let refusal = Refusal::new(StatusCode::NOT_FOUND, why).help(match nearest(wrong, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "GET / says what there is".into(),
+    });
+    refusal.with(what, known.take(LISTED_MAX).map(str::to_owned).collect::<Vec<_>>())
+}
+
+/// How a request is to be made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct How {
+    timeout: Span,
+    retries: u32,
+    traced: bool,
+}
+
+impl How {
+    fn read(query: &str) -> Result<Self, Refusal> {
+        const KEYS: [&str; 3] = ["timeout", "retries", "path"];
+        let wrong = |why: String| Refusal::new(StatusCode::BAD_REQUEST, why);
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(query).map_err(|error| wrong(error.to_string()))?;
+        let timeout = CallPolicy::default().timeout.unwrap_or(ASK_MAX);
+        let mut how = How { timeout, retries: 0, traced: true };
+        for (key, value) in pairs.into_inner() {
+            match key.as_str() {
+                "timeout" => how.timeout = duration(&value).map_err(|error| wrong(error.message).help(error.help))?,
+                "retries" => {
+                    let help = format!("a whole number from 0 to {RETRIES_MAX}");
+                    let retries = value.parse().ok().filter(|retries| *retries <= RETRIES_MAX);
+                    how.retries = retries.ok_or_else(|| wrong(format!("retries={value} is too much")).help(help))?;
+                }
+                "path" => {
+                    let is_asked = value.parse().ok();
+                    let refusal =
+                        || wrong(format!("path={value} says neither yes nor no")).help("path=true or path=false");
+                    how.traced = is_asked.ok_or_else(refusal)?;
+                }
+                other => {
+                    let refusal = wrong(format!("`{other}` says nothing to a request"));
+                    return Err(refusal.help(match nearest(other, KEYS) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "there are timeout=500ms, retries=2 and path=false".into(),
+                    }));
+                }
+            }
+        }
+        if how.timeout.is_zero() || how.timeout > ASK_MAX {
+            return Err(wrong("this timeout means nothing".into()).help(format!("above 0, and at most {ASK_MAX}")));
+        }
+        Ok(how)
+    }
+
+    /// How long the mesh may take to answer, or to give up.
+    fn patience(self) -> Duration {
+        let tries = u64::from(self.retries) + 1;
+        let most = (self.timeout + CallPolicy::default().retry.cap) * tries;
+        Duration::from_nanos((most.min(ASK_MAX) + GRACE).nanos())
+    }
+}
+
+/// As HTTP has it: the service failed, is not there now, or did not answer in time.
+fn status(failure: Option<Failure>) -> StatusCode {
+    match failure {
+        None => StatusCode::OK,
+        Some(Failure::Error) => StatusCode::BAD_GATEWAY,
+        Some(Failure::Refused | Failure::NoInstance) => StatusCode::SERVICE_UNAVAILABLE,
+        Some(Failure::Timeout | Failure::Lost) => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+fn told(mesh: &Mesh, (service, endpoint): (ServiceId, EndpointId), answer: &Answer, traced: bool) -> HttpResponse {
+    let names = |service: ServiceId, endpoint: EndpointId| {
+        let of = mesh.service(service);
+        (of.name.clone(), of.endpoints[endpoint.index()].clone())
+    };
+    let hop = |hop: &path::Hop| {
+        let (service, endpoint) = names(hop.service, hop.endpoint);
+        Hop {
+            depth: hop.depth,
+            service,
+            endpoint,
+            node: mesh.actor_name(hop.node).to_owned(),
+            instance: hop.ordinal,
+            version: hop.version,
+            at_ms: millis(hop.arrived.since(answer.asked)),
+            waited_ms: millis(hop.began.since(hop.arrived)),
+            took_ms: millis(hop.ended.since(hop.arrived)),
+            attempt: hop.attempt.into(),
+            failure: hop.failure.map(|failure| failure.as_str().into()),
+            answered: hop.answered,
+        }
+    };
+    let (service, endpoint) = names(service, endpoint);
+    let took_ms = millis(answer.ended.since(answer.asked));
+    let asked = Asked {
+        status: if answer.failure.is_none() { "done" } else { "failed" }.into(),
+        failure: answer.failure.map(|failure| failure.as_str().into()),
+        service,
+        endpoint,
+        asked_s: seconds(answer.asked),
+        took_ms,
+        retries: answer.retries,
+        bytes: answer.bytes,
+        path: traced.then(|| answer.path.hops.iter().map(hop).collect()),
+        path_beyond: answer.path.beyond,
+    };
+    let mut response = HttpResponse::build(status(answer.failure));
+    response.insert_header(("X-Meshsim-Took-Ms", took_ms.to_string()));
+    respond(&mut response, &asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_or_refused_with_what_would_be_right() {
+        let how = How::read("timeout=500ms&retries=2&path=false").unwrap();
+        assert_eq!(how, How { timeout: Span::from_millis(500), retries: 2, traced: false });
+        assert_eq!(how.patience(), Duration::from_millis(3 * 750 + 5_000));
+        assert_eq!(How::read("").unwrap(), How { timeout: Span::from_secs(15), retries: 0, traced: true });
+        let told = |query: &str| How::read(query).unwrap_err().to_string();
+        assert_eq!(told("timeout=5"), "`5` has no unit");
+        assert_eq!(told("timeout=0s"), "this timeout means nothing");
+        assert_eq!(told("retries=1001"), "retries=1001 is too much");
+        assert_eq!(told("path=maybe"), "path=maybe says neither yes nor no");
+        assert_eq!(told("tiemout=5s"), "`tiemout` says nothing to a request");
+    }
+}

@@ -1,0 +1,712 @@
+//! The gateway of a live run, and `meshsim ctl`, as people and programs meet them: the real binary.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+const MESH: &str = "
+name: small
+seed: 7
+duration: 60s
+nodes: [ { name: node, count: 2 } ]
+services:
+  front: { instances: 2, capacity: 8, endpoints: { show: { script: [ work: 2ms, call: back.get ] } } }
+  back: { instances: 2, capacity: 4, endpoints: { get: { script: [ work: 3ms ] }, fail: { errors: 100% }, nap: { script: [ sleep: 60s ] } } }
+load:
+  users: { to: front, arrivals: { constant: 5/s } }
+";
+
+/// Nothing here takes so long, on any machine that works.
+const PATIENCE: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(20);
+
+/// An empty folder of its own for each test.
+fn folder(test: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-{test}"));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("mesh.yaml"), MESH).unwrap();
+    path
+}
+
+fn tool(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Where the token of each run is kept.
+    command.env_remove("RUST_LOG").env("XDG_RUNTIME_DIR", folder);
+    command
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test waits for other processes, and for no longer than it says")]
+fn pause() {
+    std::thread::sleep(STEP);
+}
+
+/// Looks until there is something.
+#[track_caller]
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
+        if let Some(found) = look() {
+            return found;
+        }
+        pause();
+    }
+    panic!("in vain: {what}");
+}
+
+/// A live run that goes on until it is told to end; it is ended with the test at the latest.
+struct Run {
+    folder: PathBuf,
+    child: Child,
+    /// Where its gateway is.
+    address: String,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Run {
+    /// Begins one, and waits until it goes on.
+    fn begin(test: &str, args: &[&str]) -> Self {
+        let folder = folder(test);
+        let all = [&["live", "mesh.yaml", "--until-stopped", "--no-progress"][..], args].concat();
+        let mut child = tool(&folder, &all).spawn().unwrap();
+        let stderr = Arc::<Mutex<String>>::default();
+        let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), stderr.clone());
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &(line + "\n"))
+        });
+        let mut run = Run { folder, child, address: String::new(), stderr };
+        run.address = until("the gateway is open", || {
+            let said = run.stderr.lock().unwrap().clone();
+            assert!(run.child.try_wait().unwrap().is_none(), "it ended: {said}");
+            said.split("http://").nth(1).and_then(|rest| Some(rest.split_once('/')?.0.to_owned()))
+        });
+        until("the run goes on", || (run.get("/readyz").status == 200).then_some(()));
+        run.until_served();
+        run
+    }
+
+    fn start(test: &str) -> Self {
+        Self::begin(test, &["--http", "127.0.0.1:0"])
+    }
+
+    fn token(&self) -> String {
+        let port = self.address.rsplit_once(':').unwrap().1;
+        fs::read_to_string(self.folder.join(format!("meshsim-{port}.token"))).unwrap().trim().to_owned()
+    }
+
+    /// Sends bytes as they are, and reads to the end.
+    fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Who refuses may not read all.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        if !headers.iter().any(|(key, _)| *key == "Host") {
+            text += &format!("Host: {}\r\n", self.address);
+        }
+        headers.iter().for_each(|(key, value)| text += &format!("{key}: {value}\r\n"));
+        Answer::read(&self.raw(format!("{text}\r\n{body}").as_bytes()))
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "")
+    }
+
+    /// With the token.
+    fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, &[("Authorization", &format!("Bearer {}", self.token()))], body)
+    }
+
+    #[track_caller]
+    fn until_status(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        until(what, || Some(self.get("/api/status")).filter(|it| it.status == 200).map(|it| it.json()).filter(&is))
+    }
+
+    /// Waits until what is deployed takes requests, and the gateway knows.
+    #[track_caller]
+    fn until_served(&self) {
+        self.until_status("all is there", |status| status["services"][1]["ready"] == 2);
+        until("there is an answer", || (self.get("/front/show").status == 200).then_some(()));
+    }
+
+    fn ctl(&self, args: &[&str]) -> Output {
+        let url = format!("http://{}", self.address);
+        tool(&self.folder, &[&["ctl", "--to", &url][..], args].concat()).output().unwrap()
+    }
+
+    /// What `ctl` prints when all goes well.
+    #[track_caller]
+    fn ctl_says(&self, args: &[&str]) -> String {
+        let output = self.ctl(args);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    /// What `ctl` complains of, and its exit code.
+    #[track_caller]
+    fn ctl_complains(&self, args: &[&str]) -> (i32, String) {
+        let output = self.ctl(args);
+        // As broken into lines, and so with none.
+        let text = String::from_utf8(output.stderr).unwrap();
+        let text = text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        (output.status.code().unwrap(), text)
+    }
+
+    /// How it ended, and what it printed.
+    fn ended(mut self) -> (i32, String) {
+        let status = until("the run ends", || self.child.try_wait().unwrap());
+        let mut text = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        (status.code().unwrap(), text)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.stderr.lock().unwrap());
+        }
+        // Its children go when it is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| line.split_once(": ").map(|(key, value)| (key.to_lowercase(), value.to_owned()));
+        Answer { status, headers: lines.filter_map(header).collect(), body: body.to_owned() }
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    #[track_caller]
+    fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        self
+    }
+
+    /// What it says is wrong.
+    #[track_caller]
+    fn refused(self, status: u16) -> String {
+        let answer = self.expect(status).json();
+        answer["error"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+}
+
+#[test]
+fn a_request_goes_through_the_mesh_and_says_where_it_was() {
+    let run = Run::start("request");
+    let answer = run.get("/front/show").expect(200);
+    let told = answer.json();
+    assert_eq!((&told["status"], &told["service"], &told["retries"]), (&json!("done"), &json!("front"), &json!(0)));
+    let took = told["took_ms"].as_f64().unwrap();
+    assert_eq!(answer.headers["x-meshsim-took-ms"], took.to_string());
+    let path = told["path"].as_array().unwrap();
+    let calls: Vec<_> =
+        path.iter().map(|hop| (hop["depth"].as_u64().unwrap(), hop["service"].as_str().unwrap())).collect();
+    assert_eq!(calls, [(0, "front"), (1, "back")]);
+    // What is below took part of what is above.
+    let ms = |hop: &Value, key: &str| hop[key].as_f64().unwrap();
+    let (front, back) = (ms(&path[0], "took_ms"), ms(&path[1], "took_ms"));
+    assert!(back >= 3.0 && front >= back + 2.0 && took >= front, "{told:#}");
+    assert!(ms(&path[1], "at_ms") >= ms(&path[0], "at_ms") + 2.0, "{told:#}");
+    assert!(path.iter().all(|hop| hop["node"].as_str().unwrap().starts_with("node-") && hop["version"] == 1));
+    // A hop a line, for people.
+    assert_eq!(answer.body.matches("\n    { \"depth\"").count(), 2, "{}", answer.body);
+
+    let told = run.ask("POST", "/back/get?path=false", &[], "hello").expect(200).json();
+    assert_eq!((&told["status"], told.get("path")), (&json!("done"), None));
+    let told = run.get("/back/fail?retries=1").expect(502).json();
+    assert_eq!((&told["failure"], &told["retries"]), (&json!("error"), &json!(1)));
+    assert_eq!(told["path"].as_array().unwrap().len(), 2);
+    let told = run.get("/back/nap?timeout=50ms").expect(504).json();
+    assert_eq!((&told["failure"], &told["path"][0]["answered"]), (&json!("timeout"), &json!(false)));
+    assert_eq!(run.ask("HEAD", "/back/get", &[], "").expect(200).body, "");
+
+    let told = run.get("/frnt/show").expect(404).json();
+    assert_eq!(told["help"], "did you mean `front`?");
+    assert_eq!(told["services"], json!(["front", "back"]));
+    let told = run.get("/back/gte").expect(404).json();
+    assert_eq!((&told["help"], &told["endpoints"]), (&json!("did you mean `get`?"), &json!(["get", "fail", "nap"])));
+    assert_eq!(run.get("/front/show?timeout=5").refused(400), "`5` has no unit");
+    assert_eq!(run.get("/front").refused(404), "there is nothing at /front");
+    let put = run.ask("PUT", "/front/show", &[], "");
+    assert_eq!(put.headers["allow"], "GET, POST");
+    assert_eq!(put.refused(405), "/front/show takes GET, POST");
+    assert!(run.get("/").expect(200).body.contains("<a href=\"/front/show\">"));
+}
+
+#[test]
+fn who_may_not_is_not_let_in() {
+    let run = Run::start("guard");
+    let local = |name: &str| format!("{name}:{}", run.address.rsplit_once(':').unwrap().1);
+    for host in [&local("localhost"), "LOCALHOST", "127.0.0.1.", &local("[::1]")] {
+        run.ask("GET", "/api/status", &[("Host", host)], "").expect(200);
+    }
+    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8080", "10.0.0.1", ""] {
+        run.ask("GET", "/healthz", &[("Host", host)], "").refused(421);
+    }
+    let status = |bytes: &str| Answer::read(&run.raw(bytes.as_bytes())).status;
+    assert_eq!(status("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n"), 400);
+    assert_eq!(status("GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\nConnection: close\r\n\r\n"), 400);
+    assert_eq!(status("GET http://evil/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), 421);
+
+    for origin in ["http://evil.example", "null", "http://localhost:1", &format!("http://{}.evil", run.address)] {
+        run.ask("GET", "/front/show", &[("Origin", origin)], "").refused(403);
+        run.ask("POST", "/api/stop", &[("Origin", origin)], "").refused(403);
+        run.ask("GET", "/healthz", &[("Origin", origin)], "").expect(200);
+    }
+    let own = run.ask("GET", "/front/show", &[("Origin", &format!("http://{}", run.address))], "").expect(200);
+    assert!(!own.headers.keys().any(|key| key.starts_with("access-control")));
+
+    let token = run.token();
+    assert!(token.len() >= 16);
+    let others = [
+        String::new(),
+        format!("Basic {token}"),
+        format!("Bearer {}x", token),
+        format!("Bearer{token}"),
+        token[1..].into(),
+    ];
+    for path in ["/api/stop", "/api/operations", "/api/faults"] {
+        for shown in &others {
+            let answer = run.ask("POST", path, &[("Authorization", shown)], "{}");
+            assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"meshsim\"");
+            answer.refused(401);
+        }
+    }
+    // None of it has done anything.
+    assert_eq!(run.get("/api/status").json()["phase"], "running");
+    assert!(
+        run.get("/api/operations").json()["operations"].as_array().unwrap().iter().all(|it| it["by_hand"] == false)
+    );
+}
+
+#[test]
+fn what_is_no_request_ends_no_run() {
+    let run = Run::start("garbage");
+    for garbage in
+        [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"SSH-2.0-x\r\n\r\n", b"GET\r\n\r\n", &[0; 4096]]
+    {
+        let answer = run.raw(&[garbage, b"\r\n\r\n"].concat());
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(1 << 20));
+    assert!(!run.raw(long.as_bytes()).starts_with(b"HTTP/1.1 2"));
+    assert_eq!(run.post("/api/operations", &" ".repeat(65 << 10)).refused(413), "a body has at most 64 KiB");
+    run.ask("POST", "/front/show", &[], &"x".repeat(64 << 10)).expect(200);
+    run.ask("POST", "/front/show", &[], &"x".repeat((64 << 10) + 1)).refused(413);
+    let token = format!("Authorization: Bearer {}", run.token());
+    let bytes = [
+        format!(
+            "POST /api/faults HTTP/1.1\r\nHost: localhost\r\n{token}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n"
+        )
+        .as_bytes(),
+        b"\xff\xfe",
+    ]
+    .concat();
+    assert_eq!(Answer::read(&run.raw(&bytes)).refused(400), "the body is no text in UTF-8");
+    // Somebody who goes away, and somebody who says nothing.
+    let mut gone = TcpStream::connect(&run.address).unwrap();
+    gone.write_all(b"GET /back/nap HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    drop(gone);
+    let silent = TcpStream::connect(&run.address).unwrap();
+    run.get("/front/show").expect(200);
+    drop(silent);
+    let answer = run.post("/api/stop", "").expect(202);
+    assert_eq!(answer.json(), json!({ "stopping": true }));
+    assert_eq!(run.ended().0, 0);
+}
+
+#[test]
+fn operations_and_faults_by_hand_take_effect() {
+    let run = Run::start("steering");
+    let begun = run.post("/api/operations", r#"{ "extend": "back", "to": 5, "rate": 1.0 }"#).expect(202).json();
+    let index = begun["operations"][0].as_u64().unwrap();
+    let status = run.until_status("there are five", |status| status["services"][1]["ready"] == 5);
+    assert_eq!(status["services"][1]["instances"], 5);
+    let of_nodes = status["nodes"].as_array().unwrap().iter().map(|node| node["instances"].as_u64().unwrap());
+    assert_eq!(of_nodes.sum::<u64>(), 7);
+    let told = run.get(&format!("/api/operations/{index}")).expect(200).json();
+    assert_eq!((&told["verb"], &told["service"], &told["by_hand"]), (&json!("extend"), &json!("back"), &json!(true)));
+    assert_eq!(
+        (&told["to"], &told["ending"], &told["steps"][0]["instances"]),
+        (&json!(5), &json!("reached"), &json!(5))
+    );
+
+    // YAML will do, and a list of services is an operation for each.
+    let begun = run.post("/api/operations", "undeploy: [front, back]\n").expect(202).json();
+    assert_eq!(begun["operations"].as_array().unwrap().len(), 2);
+    run.until_status("nothing is there", |status| status["services"][1]["ready"] == 0);
+    assert_eq!(run.post("/api/operations", "scale: back\nby: 2\ntimes: 1").refused(409), "this is not deployed");
+    let gone = until("nobody answers", || Some(run.get("/back/get")).filter(|answer| answer.status == 503));
+    assert_eq!(gone.json()["failure"], "no_instance");
+    let begun = run.post("/api/operations", "{ deploy: [ back, front ] }").expect(202).json();
+    assert_eq!(begun["refused"], json!([]));
+    assert_eq!(run.post("/api/operations", "deploy: back").refused(409), "this is deployed already");
+    run.until_served();
+
+    let wrong = run.post("/api/operations", "extend: back\nto: six\nrate: 0.3").expect(400).json();
+    assert_eq!((&wrong["problems"][0]["line"], &wrong["problems"][0]["column"]), (&json!(2), &json!(5)), "{wrong:#}");
+    let wrong = run.post("/api/operations", r#"{ "extend": "bakc", "to": 6, "rate": 0.3 }"#).expect(400).json();
+    assert_eq!(wrong["help"], "did you mean `back`?", "{wrong:#}");
+    for wrong in ["", "[]", "{", "at: 5s\ndeploy: back", "{ extend: back, to: 6, rate: NaN }", "a: &a [*a]"] {
+        let told = run.post("/api/operations", wrong).expect(400).json();
+        assert!(!told["problems"].as_array().unwrap().is_empty(), "{wrong}: {told:#}");
+    }
+    assert_eq!(run.get("/api/operations/1000").refused(404), "there is no operation 1000");
+    run.get("/api/operations/-1").refused(404);
+    run.get("/api/operations/99999999999999999999999").refused(404);
+
+    // A machine dies, is missed, and comes back.
+    run.post("/api/faults", "{ crash: node-1 }").refused(400);
+    let begun = run.post("/api/faults", "{ crash: node-1, for: 8s }").expect(202).json();
+    let length = begun["ends_s"].as_f64().unwrap() - begun["begins_s"].as_f64().unwrap();
+    assert!((length - 8.0).abs() < 1e-5, "{begun:#}");
+    let status = run.until_status("it is missed", |status| status["nodes"][1]["alive"] == false);
+    assert_eq!(status["nodes"][1]["instances"], 0);
+    until("the other does its work", || (run.get("/front/show").status == 200).then_some(()));
+    run.until_status("it is back", |status| status["nodes"][1]["alive"] == true);
+}
+
+#[test]
+fn a_coordinator_that_is_down_does_not_answer_for_another_operation() {
+    let run = Run::start("down");
+    run.post("/api/faults", "{ crash: coordinator, for: 3s }").expect(202);
+    let scale = r#"{ "scale": "back", "by": 2, "times": 1 }"#;
+    let told = until("it does not hear", || {
+        let answer = run.post("/api/operations", scale);
+        (answer.status == 503).then(|| answer.refused(503))
+    });
+    assert!(told.contains("down, or paused"), "{told}");
+    let begun = until("it hears", || Some(run.post("/api/operations", scale)).filter(|answer| answer.status == 202));
+    let index = begun.json()["operations"][0].as_u64().unwrap();
+    let all = run.get("/api/operations").json();
+    assert_eq!(all["operations"].as_array().unwrap().last().unwrap()["index"], index);
+}
+
+/// The samples of a text in Prometheus's format, by name and labels; panics at what is not in it.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut samples = BTreeMap::new();
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            assert!(rest.split_once(' ').is_some_and(|(name, help)| is_name(name) && !help.is_empty()), "{line}");
+            continue;
+        }
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(["counter", "gauge", "histogram"].contains(&kind) && kinds.insert(name, kind).is_none(), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) =
+            series.split_once('{').map_or((series, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap()));
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .filter(|it| kinds.contains_key(it));
+        assert!(is_name(name) && kinds.contains_key(family.unwrap_or(name)), "{line}");
+        for label in labels.split("\",").filter(|label| !label.is_empty()) {
+            assert!(label.split_once("=\"").is_some_and(|(key, _)| is_name(key)), "{line}");
+        }
+        let value = if value == "+Inf" { f64::INFINITY } else { value.parse().unwrap_or_else(|_| panic!("{line}")) };
+        assert!(samples.insert(series.to_owned(), value).is_none(), "{line} comes twice");
+    }
+    samples
+}
+
+#[test]
+fn it_is_watched() {
+    let run = Run::start("watched");
+    let before = samples(&run.get("/metrics").expect(200).body);
+    for _ in 0..3 {
+        run.get("/front/show").expect(200);
+    }
+    run.get("/back/fail").expect(502);
+    let answer = run.get("/metrics").expect(200);
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let samples = samples(&answer.body);
+    let of = |series: &str| samples[&format!("meshsim_{series}")];
+    assert_eq!((of("nodes{state=\"alive\"}"), of("nodes{state=\"dead\"}")), (2.0, 0.0));
+    assert_eq!((of("run_phase{phase=\"running\"}"), of("run_phase{phase=\"waiting\"}")), (1.0, 0.0));
+    assert_eq!((of("service_instances_ready{service=\"back\"}"), of("service_capacity{service=\"back\"}")), (2.0, 4.0));
+    let more = |series: &str| of(series) - before[&format!("meshsim_{series}")];
+    assert_eq!(
+        (more("gateway_requests_total{result=\"done\"}"), of("gateway_requests_total{result=\"error\"}")),
+        (3.0, 1.0)
+    );
+    let bucket = |bound: &str| format!("gateway_request_duration_seconds_bucket{{le=\"{bound}\"}}");
+    assert_eq!((more(&bucket("+Inf")), of(&bucket("0.005"))), (3.0, 0.0));
+    assert_eq!((of("processes_connected"), of("steps_total")), (4.0, 2.0));
+    assert!(of("gateway_request_duration_seconds_sum") >= 0.015 && of("run_time_seconds") > 0.0);
+
+    let status = run.get("/api/status").expect(200).json();
+    assert_eq!(
+        (&status["experiment"], &status["seed"], &status["loads"]),
+        (&json!("small"), &json!(7), &json!(["users"]))
+    );
+    let node = &status["nodes"][1];
+    let process = &status["processes"][node["process"].as_u64().unwrap() as usize];
+    assert_eq!((&process["actors"], &process["connected"]), (&json!(["node-1"]), &json!(true)));
+    assert_eq!(run.get("/healthz").expect(200).json(), json!({ "well": true }));
+    let ready = json!({ "ready": true, "phase": "running", "missing": [] });
+    assert_eq!(run.get("/readyz").expect(200).json(), ready);
+    let file = run.get("/api/experiment").expect(200);
+    assert!(file.body.contains("count: 2") && file.headers["content-type"].starts_with("text/yaml"));
+
+    // What is answered is what the document says.
+    let document = run.get("/api/openapi.json").expect(200).json();
+    let index = run.post("/api/operations", "{ scale: back, by: 0.5, times: 1 }").expect(202).json();
+    let fault = "{ slow: node-0, factor: 2, for: 1s }";
+    let (wrong, stop) = (run.post("/api/operations", "{ extend: back }"), "/api/nothing");
+    for (path, method, status, answer) in [
+        ("/api/status", "get", "200", status),
+        ("/readyz", "get", "200", ready),
+        ("/{service}/{endpoint}", "get", "200", run.get("/front/show").json()),
+        ("/{service}/{endpoint}", "get", "504", run.get("/back/nap?timeout=20ms").json()),
+        ("/api/operations", "get", "200", run.get("/api/operations").json()),
+        (
+            "/api/operations/{index}",
+            "get",
+            "200",
+            run.get(&format!("/api/operations/{}", index["operations"][0])).json(),
+        ),
+        ("/api/operations", "post", "202", index),
+        ("/api/operations", "post", "400", wrong.json()),
+        ("/api/faults", "post", "202", run.post("/api/faults", fault).json()),
+        ("/{service}/{endpoint}", "get", "404", run.get(stop).json()),
+        ("/api/stop", "post", "202", run.post("/api/stop", "").json()),
+    ] {
+        let mut response = &document["paths"][path][method]["responses"][status];
+        if let Some(name) = response["$ref"].as_str() {
+            response = &document["components"]["responses"][name.rsplit_once('/').unwrap().1];
+        }
+        let schema = &response["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{method} {path} {status}");
+        if let Err(why) = fits(&answer, schema, &document) {
+            panic!("{method} {path} {status}: {why}\n{answer:#}");
+        }
+    }
+    assert_eq!(run.ended().0, 0);
+}
+
+/// Whether a value is as a schema of the document says: as much of JSON Schema as the document has.
+fn fits(value: &Value, schema: &Value, document: &Value) -> Result<(), String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return fits(value, &document["components"]["schemas"][name.rsplit_once('/').unwrap().1], document);
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        let failed: Vec<String> = any.iter().filter_map(|schema| fits(value, schema, document).err()).collect();
+        return if failed.len() < any.len() { Ok(()) } else { Err(failed.join("; ")) };
+    }
+    if let Some(one_of) = schema["enum"].as_array() {
+        return if one_of.contains(value) { Ok(()) } else { Err(format!("{value} is none of them")) };
+    }
+    if let Some(only) = schema.get("const") {
+        return if only == value { Ok(()) } else { Err(format!("{value} is not {only}")) };
+    }
+    let types = schema["type"].as_array().cloned().unwrap_or_else(|| vec![schema["type"].clone()]);
+    let is = |of: &Value| match of.as_str().unwrap() {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "integer" => value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("{other}?"),
+    };
+    if !types.iter().any(is) {
+        return Err(format!("{value} is no {}", schema["type"]));
+    }
+    value.as_array().into_iter().flatten().try_for_each(|item| fits(item, &schema["items"], document))?;
+    if let (Some(fields), Some(properties)) = (value.as_object(), schema["properties"].as_object()) {
+        let required = schema["required"].as_array().unwrap();
+        if let Some(missing) = required.iter().find(|key| !fields.contains_key(key.as_str().unwrap())) {
+            return Err(format!("{missing} is missing"));
+        }
+        for (key, field) in fields {
+            let schema = properties.get(key).ok_or_else(|| format!("{key} is not described"))?;
+            fits(field, schema, document).map_err(|why| format!("{key}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_is_steered_from_the_command_line() {
+    let run = Run::start("ctl");
+    let status = run.ctl_says(&["status"]);
+    for part in
+        ["small, seed 7: running at ", "4 processes", "  back             2      2", "  node-1          2  alive"]
+    {
+        assert!(status.contains(part), "{part}\n{status}");
+    }
+    assert_eq!(serde_json::from_str::<Value>(&run.ctl_says(&["status", "--json"])).unwrap()["seed"], 7);
+    assert_eq!(run.ctl_says(&["health"]), "well\n");
+    let asked = run.ctl_says(&["ask", "front/show"]);
+    assert!(asked.starts_with("front/show: done in ") && asked.contains("\n    back/get  node-"), "{asked}");
+
+    assert!(run.ctl_says(&["extend", "back", "--to", "4", "--rate", "0.5", "--every", "10ms"]).starts_with("begun: "));
+    run.until_status("there are four", |status| status["services"][1]["ready"] == 4);
+    run.ctl_says(&["scale", "back", "--by", "1.5"]);
+    run.until_status("each serves more", |status| status["services"][1]["capacity"] == 6.0);
+    run.ctl_says(&["update", "back", "--to", "2", "--strategy", "rolling", "--every", "10ms"]);
+    run.until_status("all are new", |status| {
+        status["services"][1]["version"] == 2.0 && status["services"][1]["ready"] == 4
+    });
+    run.ctl_says(&["update", "front", "--to", "3"]);
+    run.until_status("all are newer", |status| status["services"][0]["version"] == 3.0);
+    run.ctl_says(&["undeploy", "back", "front"]);
+    run.until_status("nothing is there", |status| status["services"][1]["instances"] == 0);
+    until("nobody answers", || (run.get("/back/get").status == 503).then_some(()));
+    let output = run.ctl(&["ask", "back/get"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("failed: no_instance"), "{text}");
+    run.ctl_says(&["deploy", "back", "front"]);
+    assert!(run.ctl_says(&["fault", "slow: node-0, factor: 2, for: 1s"]).starts_with("begins at "));
+    let all = run.ctl_says(&["operations"]);
+    for part in ["to 4, rate 0.5", "by 1.5", "to 2, rolling", "undeploy", "hand"] {
+        assert!(all.contains(part), "{part}\n{all}");
+    }
+    assert!(run.ctl_says(&["operations", "0"]).contains("generation"));
+
+    // What is wrong is said, and how it would be right.
+    let (code, text) = run.ctl_complains(&["extend", "bakc", "--to", "4"]);
+    assert!(
+        code == 2 && text.contains("there is no service `bakc`") && text.contains("did you mean `back`?"),
+        "{text}"
+    );
+    let (code, text) = run.ctl_complains(&["fault", "crash: node-1"]);
+    assert!(code == 2 && text.contains("`for`"), "{text}");
+    let (code, text) = run.ctl_complains(&["deploy", "back"]);
+    assert!(code == 1 && text.contains("this is deployed already"), "{text}");
+    let (code, text) = run.ctl_complains(&["ask", "front/shwo"]);
+    assert!(code == 2 && text.contains("did you mean `show`?"), "{text}");
+    let (code, text) = run.ctl_complains(&["operations", "1000"]);
+    assert!(code == 2 && text.contains("there is no operation 1000"), "{text}");
+    fs::write(run.folder.join("wrong"), "a token that is not the right one\n").unwrap();
+    let (code, text) = run.ctl_complains(&["--token-file", "wrong", "stop"]);
+    assert!(code == 2 && text.contains("this is not the token of this run"), "{text}");
+    let (code, text) = run.ctl_complains(&["--token-file", "nowhere", "stop"]);
+    assert!(code == 2 && text.contains("cannot read nowhere"), "{text}");
+    let (code, text) = run.ctl_complains(&["extend", "back"]);
+    assert!(code == 2 && text.contains("--to"), "{text}");
+
+    // Another process of the run says that it is well; the cluster of `live` is its own.
+    let status = run.get("/api/status").json();
+    let peer = status["processes"][1]["address"].as_str().unwrap();
+    let (code, text) = run.ctl_complains(&["health", "--peer", peer]);
+    assert!(code == 1 && text.contains(peer), "{text}");
+
+    assert!(run.ctl_says(&["stop"]).contains("about to end"));
+    let (folder, address) = (run.folder.clone(), run.address.clone());
+    let (code, text) = run.ended();
+    assert!(code == 0 && text.contains("written to runs/small-7-live"), "{text}");
+    // Nothing is left behind: neither the token nor a listener.
+    let tokens = fs::read_dir(&folder)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "token"));
+    assert_eq!(tokens.count(), 0);
+    let output = tool(&folder, &["ctl", "--to", &address, "status"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("nobody listens at"), "{text}");
+}
+
+#[test]
+fn a_gateway_has_the_names_and_the_token_that_it_is_given() {
+    let token = folder("named").join("token");
+    let run = Run::begin(
+        "named",
+        &["--http", "127.0.0.1:0", "--allow-host", "mesh.example", "--token-file", token.to_str().unwrap()],
+    );
+    run.ask("GET", "/readyz", &[("Host", "mesh.example:80")], "").expect(200);
+    run.ask("GET", "/readyz", &[("Host", "evil.example")], "").refused(421);
+    let text = fs::read_to_string(&token).unwrap();
+    assert!(text.trim().len() >= 16);
+    let bearer = [("Authorization", &*format!("Bearer {}", text.trim()))];
+    run.ask("POST", "/api/operations", &bearer, "{ scale: back, by: 2, times: 1 }").expect(202);
+    assert_eq!(run.ctl(&["stop"]).status.code(), Some(2), "it is not found by itself");
+    run.ctl_says(&["--token-file", token.to_str().unwrap(), "stop"]);
+    assert_eq!(run.ended().0, 0);
+    assert!(token.exists());
+}
+
+#[test]
+fn what_cannot_be_opened_or_asked_is_said() {
+    let folder = folder("wrong");
+    let complains = |args: &[&str]| {
+        let output = tool(&folder, args).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        (
+            output.status.code().unwrap(),
+            text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" "),
+        )
+    };
+    let (code, text) = complains(&["coordinator", "mesh.yaml", "--http", "0.0.0.0:0"]);
+    assert!(code == 2 && text.contains("open to other machines") && text.contains("--token-file"), "{text}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) = complains(&["live", "mesh.yaml", "--http", &address]);
+    assert!(code == 2 && text.contains("the gateway cannot listen on") && text.contains("--no-http"), "{text}");
+    fs::write(folder.join("short"), "short\n").unwrap();
+    let (code, text) = complains(&["live", "mesh.yaml", "--http", "127.0.0.1:0", "--token-file", "short"]);
+    assert!(code == 2 && text.contains("short holds no token"), "{text}");
+    let (code, text) = complains(&["ctl", "--to", "https://localhost", "status"]);
+    assert!(code == 2 && text.contains("plain http"), "{text}");
+    let (code, text) = complains(&["ctl", "ask", "front"]);
+    assert!(code == 2 && text.contains("SERVICE/ENDPOINT"), "{text}");
+
+    // Somebody else than a gateway.
+    let server = std::thread::spawn(move || {
+        for answer in
+            ["SSH-2.0-OpenSSH_9\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "HTTP/1.1 500 No\r\n\r\n"]
+        {
+            let (mut stream, _) = taken.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    for wanted in ["something else than HTTP", "no gateway of this meshsim", "status 500"] {
+        let (code, text) = complains(&["ctl", "--to", &address, "status"]);
+        assert!(code == 1 && text.contains(wanted), "{text}");
+    }
+    server.join().unwrap();
+}
