@@ -1,7 +1,7 @@
 //! Whatever anybody says to an actor of a mesh, it neither panics nor hangs nor grows without bound.
 //!
-//! Messages are well-typed, as whatever comes from a wire is, and everything in them is drawn: mostly small numbers, so that
-//! they mean something, often edges, and answers to what the actor itself sent.
+//! Messages are well-typed, as whatever comes from a wire is, and everything in them is drawn: mostly small numbers, so
+//! that they mean something, often edges, and answers to what the actor itself sent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

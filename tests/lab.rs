@@ -36,7 +36,7 @@ pub struct Ran<R = ()> {
 impl Lab {
     /// As many nodes of 1,000 cores, no service, and a network without delay.
     pub fn nodes(count: usize) -> Self {
-        let node = |i| NodeSpec { name: format!("node-{i}"), cores: 1000.0, zone: 0 };
+        let node = |i| NodeSpec { name: format!("node-{i}"), cores: 1000.0, zone: 0, joins: Time::ZERO };
         let mesh = Mesh { zones: vec!["here".into()], nodes: (0..count).map(node).collect(), ..Mesh::default() };
         Lab { mesh, network: NetworkSpec::constant(1, Span::ZERO), seed: 1 }
     }
@@ -57,6 +57,14 @@ impl Lab {
     /// Something goes wrong.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.network.faults.push(fault);
+        self
+    }
+
+    /// A node is not there at the start: it joins at so many seconds, or never.
+    pub fn joins(mut self, node: usize, at: Option<f64>) -> Self {
+        let at = at.map_or(Time::NEVER, |secs| Time::ZERO + Span::from_secs_f64(secs));
+        self.mesh.nodes[node].joins = at;
+        self.network.absent.push((self.mesh.node_actor(node), at));
         self
     }
 

@@ -10,7 +10,7 @@ use meshsim_mesh::model::{COORDINATOR, CallPolicy, Change, EndpointId, Operation
 use meshsim_mesh::path::{HOPS_MAX, Hop};
 use meshsim_mesh::{Findings, MeshActor, Msg, Tick};
 use meshsim_sim::Sim;
-use meshsim_tests::{Lab, call, extend, service, times};
+use meshsim_tests::{Lab, call, extend, load, service, times};
 
 /// Everyone in the run: the mesh, and who stands outside.
 enum Party {
@@ -284,4 +284,22 @@ fn an_operation_by_hand_that_makes_no_sense_or_comes_from_a_stranger_changes_not
     assert_eq!(ran.heard(), [Msg::Operating { history: None }, Msg::Operating { history: None }]);
     assert_eq!(ran.heard_by(ActorId(ran.outside.0 + 1)), []);
     assert_eq!(ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator").history().len(), 1);
+}
+
+#[test]
+fn what_actors_found_and_what_was_answered_goes_over_a_wire() {
+    let ran = run(shop().load(load(0, 100.0, 5.0)), 10.0, vec![at(5.0, ActorId(5), ask(0, true))], vec![]);
+    let bytes = |found: &Findings| {
+        let mut bytes = Vec::new();
+        meshsim_wire::encode_into(found, &mut bytes).expect("it can be written");
+        bytes
+    };
+    for actor in (0..ran.outside.0).map(ActorId) {
+        let found = ran.mesh(actor).findings(ran.sim.now());
+        let read: Findings = meshsim_wire::decode(&bytes(&found)).expect("it can be read");
+        assert_eq!((bytes(&read), format!("{read:?}")), (bytes(&found), format!("{found:?}")), "{actor}");
+    }
+    let mut answer = Vec::new();
+    meshsim_wire::encode_into(&ran.heard()[0], &mut answer).expect("it can be written");
+    assert_eq!(meshsim_wire::decode::<Msg>(&answer).as_ref(), Ok(&ran.heard()[0]));
 }

@@ -17,7 +17,7 @@ use crate::measure::{Options, resident_bytes, secs};
 
 /// So many nodes that host nothing and send their heartbeats, with their coordinator, after two seconds.
 pub(crate) fn idle_nodes(count: u32) -> Sim<MeshActor> {
-    let node = |i| NodeSpec { name: format!("node-{i}"), cores: 8.0, zone: 0 };
+    let node = |i| NodeSpec { name: format!("node-{i}"), cores: 8.0, zone: 0, joins: Time::ZERO };
     let mesh = Arc::new(Mesh { nodes: (0..count).map(node).collect(), ..Mesh::default() });
     let mut sim = Sim::new(SEED, network(NetworkSpec::constant(SEED, Span::from_micros(250))));
     for actor in meshsim_mesh::actors::all(&mesh) {

@@ -68,17 +68,17 @@ impl Counts {
             fired,
             dropped,
         } = other;
-        self.events += events;
-        self.sent += sent;
-        self.duplicated += duplicated;
-        self.delivered += delivered;
-        self.held += held;
-        self.lost_loss += lost_loss;
-        self.lost_partition += lost_partition;
-        self.lost_down += lost_down;
-        self.lost_full += lost_full;
-        self.lost_nobody += lost_nobody;
-        self.fired += fired;
-        self.dropped += dropped;
+        self.events = self.events.saturating_add(*events);
+        self.sent = self.sent.saturating_add(*sent);
+        self.duplicated = self.duplicated.saturating_add(*duplicated);
+        self.delivered = self.delivered.saturating_add(*delivered);
+        self.held = self.held.saturating_add(*held);
+        self.lost_loss = self.lost_loss.saturating_add(*lost_loss);
+        self.lost_partition = self.lost_partition.saturating_add(*lost_partition);
+        self.lost_down = self.lost_down.saturating_add(*lost_down);
+        self.lost_full = self.lost_full.saturating_add(*lost_full);
+        self.lost_nobody = self.lost_nobody.saturating_add(*lost_nobody);
+        self.fired = self.fired.saturating_add(*fired);
+        self.dropped = self.dropped.saturating_add(*dropped);
     }
 }

@@ -436,8 +436,10 @@ impl Warnings<'_> {
 
     fn cores(&mut self) {
         let mesh = &self.experiment.mesh;
-        let largest = mesh.nodes.iter().map(|node| node.cores).fold(0.0, f64::max);
-        let all: f64 = mesh.nodes.iter().map(|node| node.cores).sum();
+        // What comes only when somebody brings it is not counted on.
+        let nodes = || mesh.nodes.iter().filter(|node| node.joins < Time::NEVER);
+        let largest = nodes().map(|node| node.cores).fold(0.0, f64::max);
+        let all: f64 = nodes().map(|node| node.cores).sum();
         for service in mesh.services.iter().filter(|service| service.cpu > largest && service.instances > 0) {
             let message = format!(
                 "an instance of `{}` reserves {} cores, and no node has more than {largest}",
@@ -455,7 +457,6 @@ impl Warnings<'_> {
         };
         let deployed: f64 = mesh.services.iter().map(|service| f64::from(service.instances) * service.cpu).sum();
         let extended: f64 = mesh.services.iter().enumerate().map(most).sum();
-        let round = |cores: f64| (cores * 100.0).round() / 100.0;
         if deployed > all {
             let message = format!(
                 "the instances reserve {} cores, and the nodes have {}: some find no place",
@@ -470,6 +471,46 @@ impl Warnings<'_> {
                 round(all)
             );
             self.warn("cores", None, message);
+        }
+        if deployed <= all {
+            self.cores_in_time();
+        }
+    }
+
+    /// There will be room for all, but perhaps not yet when they are deployed.
+    fn cores_in_time(&mut self) {
+        let mesh = &self.experiment.mesh;
+        let mut nodes: Vec<_> = mesh.nodes.iter().filter(|node| node.joins < Time::NEVER).collect();
+        nodes.sort_by_key(|node| node.joins);
+        let mut nodes = nodes.into_iter().peekable();
+        let (mut there, mut deployed) = (0.0, vec![false; mesh.services.len()]);
+        for together in mesh.operations.chunk_by(|one, other| one.at == other.at) {
+            let at = together[0].at;
+            while let Some(node) = nodes.next_if(|node| node.joins <= at) {
+                there += node.cores;
+            }
+            if nodes.peek().is_none() {
+                return;
+            }
+            for operation in together {
+                match operation.change {
+                    Change::Deploy => deployed[operation.service.index()] = true,
+                    Change::Undeploy => deployed[operation.service.index()] = false,
+                    _ => {}
+                }
+            }
+            let services = mesh.services.iter().zip(&deployed).filter(|(_, deployed)| **deployed);
+            let reserved: f64 = services.map(|(service, _)| f64::from(service.instances) * service.cpu).sum();
+            if reserved > there {
+                let message = format!(
+                    "the instances reserve {} cores at {}, and the nodes that are there by then have {}: some find no place until others join",
+                    round(reserved),
+                    shown(at),
+                    round(there)
+                );
+                self.warn("cores", None, message);
+                return;
+            }
         }
     }
 
@@ -516,6 +557,14 @@ impl Warnings<'_> {
                 self.line(index),
                 format!("{verb} {name} at {}, after the end of the run", shown(operation.at)),
             );
+        }
+        let late = || experiment.mesh.nodes.iter().filter(|node| (end..Time::NEVER).contains(&node.joins));
+        if let Some(first) = late().next() {
+            let message = match late().count() {
+                1 => format!("`{}` joins at {}, after the end of the run", first.name, shown(first.joins)),
+                n => format!("`{}` and {} others join after the end of the run", first.name, n - 1),
+            };
+            self.warn("late", None, message);
         }
         let faults = experiment.network.faults.iter().zip(&experiment.fault_lines);
         for (fault, line) in faults.filter(|(fault, _)| fault.at >= end) {
@@ -587,6 +636,11 @@ fn cut(load: &Load, end: Time) -> Option<String> {
         }
         Arrivals::Rate { .. } => None,
     }
+}
+
+/// Cores to two places.
+fn round(cores: f64) -> f64 {
+    (cores * 100.0).round() / 100.0
 }
 
 fn shown(time: Time) -> Span {

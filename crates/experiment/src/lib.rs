@@ -12,6 +12,7 @@ mod bundle;
 mod by_hand;
 pub mod check;
 mod compile;
+mod difference;
 mod files;
 mod graph;
 pub mod import;
@@ -37,6 +38,7 @@ use problem::{Place, Reporter};
 use section::Field;
 
 pub use bundle::Bundle;
+pub use difference::differences;
 pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
 pub use problem::{Problem, Problems, nearest};

@@ -13,7 +13,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use crate::problem::Reporter;
 use crate::section::{As, At, Field, Many, Named, OneOrMore, by_key, schema_of, section};
 use crate::tree::{Key, Node, Value};
-use crate::values::{Bandwidth, Name, Rate, Real, Share, Size, Spots, StrategyName, Timeout, Whole};
+use crate::values::{Bandwidth, Joins, Name, Rate, Real, Share, Size, Spots, StrategyName, Timeout, Whole};
 
 /// The JSON Schema (2020-12) of the experiment file, with a description of every field.
 pub fn schema() -> serde_json::Value {
@@ -81,6 +81,8 @@ section! {
         or cores: Real<100_000> = "8";
         /// Where the machines stand; `default` if it is left out.
         optional zone: At<Name>;
+        /// When the machines come; `never`: only when somebody brings them. A fault that names one before keeps it from coming until it is over.
+        or joins: Joins = "0s";
     }
 }
 

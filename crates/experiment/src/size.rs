@@ -1,15 +1,17 @@
 //! How much there is to simulate.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Experiment, graph};
 
 /// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Size {
     /// Machines.
     pub nodes: usize,
+    /// Of these, those that are there when the run begins.
+    pub nodes_at_start: usize,
     /// Services.
     pub services: usize,
     /// Instances, as first deployed.
@@ -30,6 +32,7 @@ impl Size {
         let mesh = &experiment.mesh;
         Size {
             nodes: mesh.nodes.len(),
+            nodes_at_start: mesh.nodes.iter().filter(|node| node.is_there_at_start()).count(),
             services: mesh.services.len(),
             instances: mesh.services.iter().map(|service| u64::from(service.instances)).sum(),
             edges: graph::edges(mesh).len(),

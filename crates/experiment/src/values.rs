@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Dist, Span};
+use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::model::{Balancer, Feedback, Placement, Process, Rounding};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -249,6 +249,19 @@ impl Field for Timeout {
         json_schema!({ "description": "A duration above 0, or `none`.", "type": "string", "examples": ["1s", "none"] })
     }
 }
+
+/// A moment of the run, or `never`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joins(pub(crate) Time);
+figure!(Joins, "Joins", "a moment", |text| match text {
+    "never" => Ok(Joins(Time::NEVER)),
+    _ => units::duration(text)
+        .map(|after| Joins(Time::ZERO + after))
+        .map_err(|error| UnitError { help: format!("{}; or `never`", error.help), ..error }),
+}, {
+    "description": "A moment, as a duration from the start of the run, or `never`.",
+    "type": ["string", "integer"], "examples": ["30s", "never"]
+});
 
 section! {
     /// Linkerd's balancer: the one of two instances with the lower peak-sensitive average of latency, times its load.

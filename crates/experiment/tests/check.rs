@@ -39,6 +39,29 @@ services:
 ";
 
 #[test]
+fn what_is_there_at_the_start_must_hold_what_is_deployed_then() {
+    let text = |nodes: &str, deploy: &str| {
+        format!(
+            "nodes: [ {{ name: n, cores: 4 }}, {nodes} ]\noperations: [ {{ {deploy}, deploy: a }} ]\n\
+             services: {{ a: {{ instances: 6, cpu: 1, endpoints: {{ get: {{ script: [ work: 1ms ] }} }} }} }}\n"
+        )
+    };
+    let more = "{ name: m, cores: 4, joins: 10s }";
+    let size = findings(&text(more, "at: 10s")).size;
+    assert_eq!((size.nodes, size.nodes_at_start), (2, 1));
+    assert_eq!(warnings(&text(more, "at: 10s")), []);
+    let early = "the instances reserve 6 cores at 9s, and the nodes that are there by then have 4: some find no place \
+                 until others join";
+    assert_eq!(warnings(&text(more, "at: 9s")), [("cores", None, early.to_owned())]);
+    let spare = "{ name: m, cores: 4, joins: never }";
+    let never = "the instances reserve 6 cores, and the nodes have 4: some find no place";
+    assert_eq!(warnings(&text(spare, "at: 9s")), [("cores", None, never.to_owned())]);
+    let late = "{ name: m, count: 3, cores: 4, joins: 60s }, { name: k, cores: 4, joins: 10s }";
+    let told = "`m-0` and 2 others join after the end of the run";
+    assert_eq!(warnings(&text(late, "at: 10s")), [("late", None, told.to_owned())]);
+}
+
+#[test]
 fn visits_per_request_are_those_of_the_call_graph() {
     let load = |mix: &str| {
         format!("{HOTEL}load: {{ users: {{ to: frontend, arrivals: {{ poisson: 10/s }}, mix: {mix} }} }}\n")

@@ -48,6 +48,21 @@ fn groups_become_nodes_with_numbers_and_a_single_one_keeps_its_name() {
 }
 
 #[test]
+fn a_group_that_joins_later_is_absent_as_a_whole() {
+    let text = "
+nodes: [ { name: n }, { name: late, count: 2, joins: 30s }, { name: spare, joins: never }, { name: m, joins: 0s } ]
+services: { a: { endpoints: { get: {} } } }
+faults: [ { at: 1s, for: 5s, crash: [late-1, spare] } ]
+";
+    let it = parse("mesh.yaml", text, Path::new("."), &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let late = Time::ZERO + Span::from_secs(30);
+    let joins: Vec<_> = it.mesh.nodes.iter().map(|node| node.joins).collect();
+    assert_eq!(joins, [Time::ZERO, late, late, Time::NEVER, Time::ZERO]);
+    assert_eq!(it.network.absent, [(ActorId(2), late), (ActorId(3), late), (ActorId(4), Time::NEVER)]);
+    assert_eq!(actors(&it.network.faults[0].kind), [3, 4], "a fault may name them");
+}
+
+#[test]
 fn scripts_and_versions_are_resolved() {
     let text = "
 nodes: [ { name: n } ]

@@ -22,7 +22,7 @@ fn with(text: &str, sets: &[&str]) -> Result<Experiment, String> {
 fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
-    assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (9, 2, 4));
+    assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (10, 2, 4));
     assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (3, 6, true));
     // Four deploys, three of them implied, and six more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();

@@ -5,39 +5,49 @@ use std::fmt;
 use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
-/// Some actors. Asking for one costs a bit test, whatever their number.
+/// Some actors. Asking for one costs a bit test, whatever their number, where their numbers are close to each other; and
+/// the memory is bounded by how many there are, not by their numbers.
 ///
 /// Written down as a list of numbers.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<ActorId>", into = "Vec<ActorId>")]
 pub struct ActorSet {
-    // No trailing zero words, so that equal sets are equal.
-    words: Vec<u64>,
+    /// For 64 numbers each, by number, if it has one of them: which 64, and a bit for each.
+    words: Vec<(u32, u64)>,
 }
 
 impl ActorSet {
     /// True if `actor` is one of them.
     #[inline]
     pub fn contains(&self, actor: ActorId) -> bool {
-        self.words.get(actor.index() / 64).is_some_and(|word| word >> (actor.0 % 64) & 1 == 1)
+        self.place(actor.0 / 64).is_ok_and(|at| self.words[at].1 >> (actor.0 % 64) & 1 == 1)
     }
 
     /// Adds one.
     pub fn insert(&mut self, actor: ActorId) {
-        let word = actor.index() / 64;
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
+        let bit = 1 << (actor.0 % 64);
+        match self.place(actor.0 / 64) {
+            Ok(at) => self.words[at].1 |= bit,
+            Err(at) => self.words.insert(at, (actor.0 / 64, bit)),
         }
-        self.words[word] |= 1 << (actor.0 % 64);
+    }
+
+    /// Where the word is, or would be.
+    #[inline]
+    fn place(&self, word: u32) -> Result<usize, usize> {
+        // Mostly none is missing between the first and it.
+        let first = self.words.first().map_or(0, |(first, _)| *first);
+        let likely = word.wrapping_sub(first) as usize;
+        match self.words.get(likely) {
+            Some((there, _)) if *there == word => Ok(likely),
+            _ => self.words.binary_search_by_key(&word, |(there, _)| *there),
+        }
     }
 
     /// All of them, by number.
     pub fn iter(&self) -> impl Iterator<Item = ActorId> + '_ {
         let bits = |word: u64| (0..64u32).filter(move |bit| word >> bit & 1 == 1);
-        self.words
-            .iter()
-            .enumerate()
-            .flat_map(move |(i, word)| bits(*word).map(move |bit| ActorId(i as u32 * 64 + bit)))
+        self.words.iter().flat_map(move |(n, word)| bits(*word).map(move |bit| ActorId(n * 64 + bit)))
     }
 
     /// True if there is none.
@@ -48,6 +58,9 @@ impl ActorSet {
 
 impl FromIterator<ActorId> for ActorSet {
     fn from_iter<I: IntoIterator<Item = ActorId>>(actors: I) -> Self {
+        let mut actors: Vec<ActorId> = actors.into_iter().collect();
+        // So that each is added at the end.
+        actors.sort_unstable();
         let mut set = ActorSet::default();
         actors.into_iter().for_each(|actor| set.insert(actor));
         set
@@ -138,5 +151,31 @@ impl Link {
         let forth = self.from.contains(from) && self.to.contains(to);
         let back = self.both && self.from.contains(to) && self.to.contains(from);
         from != to && (forth || back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_in_any_order_and_nothing_else() {
+        let numbers = [64, 3, u32::MAX, 0, 200, 63, 100_000, 3];
+        let set: ActorSet = numbers.into_iter().map(ActorId).collect();
+        let mut inserted = ActorSet::default();
+        numbers.into_iter().for_each(|actor| inserted.insert(ActorId(actor)));
+        assert_eq!(set, inserted);
+        let all: Vec<u32> = set.iter().map(|actor| actor.0).collect();
+        assert_eq!(all, [0, 3, 63, 64, 200, 100_000, u32::MAX]);
+        for actor in (0..300).chain([99_999, 100_000, 100_001, u32::MAX - 1, u32::MAX]) {
+            assert_eq!(set.contains(ActorId(actor)), all.contains(&actor), "{actor}");
+        }
+        assert!(ActorSet::default().is_empty() && !ActorSet::default().contains(ActorId(0)));
+    }
+
+    #[test]
+    fn a_high_number_takes_no_more_memory_than_a_low_one() {
+        let set = ActorSet::from(vec![ActorId(u32::MAX)]);
+        assert_eq!((set.words.len(), Vec::from(set)), (1, vec![ActorId(u32::MAX)]));
     }
 }

@@ -9,7 +9,8 @@
 //! that concerns machines says what is done to them at its two ends ([`Network::powers`]).
 //!
 //! All randomness about a message comes from the stream (seed, sender and receiver, sender's count): what becomes of it
-//! does not depend on any other message, and a fault that is switched off draws nothing.
+//! does not depend on any other message, and a fault that is switched off draws nothing. So the processes of a live run
+//! each hold a network of their own and need not agree on anything: see [`Network`].
 //!
 //! To add one: write `src/x.rs` with a plain-data struct that implements [`Disturbance`], and name it in the two lists
 //! below.
@@ -39,7 +40,7 @@ pub use crash::Crash;
 pub use duplicate::Duplicate;
 pub use latency::Latency;
 pub use loss::Loss;
-pub use network::{Network, NetworkError, NetworkSpec};
+pub use network::{FAULTS_MAX, Network, NetworkError, NetworkSpec};
 pub use partition::{Cut, Partition};
 pub use pause::Pause;
 pub use reorder::Reorder;

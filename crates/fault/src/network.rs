@@ -1,5 +1,7 @@
 //! The network of a run.
 
+use std::collections::BTreeSet;
+
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +25,13 @@ pub struct NetworkSpec {
     pub bandwidth: Option<(u64, u64)>,
     /// What happens to it.
     pub faults: Vec<Fault>,
+    /// Actors whose machines are down when the run begins, and when each comes up for the first time;
+    /// [`Time::NEVER`]: not by itself.
+    pub absent: Vec<(ActorId, Time)>,
 }
+
+/// Most faults that a network holds when more are added to it.
+pub const FAULTS_MAX: usize = 100_000;
 
 impl Default for NetworkSpec {
     /// One zone, no delay, no loss, no faults.
@@ -43,11 +51,12 @@ impl NetworkSpec {
             loss: 0.0,
             bandwidth: None,
             faults: Vec::new(),
+            absent: Vec::new(),
         }
     }
 }
 
-/// What is wrong with a [`NetworkSpec`].
+/// What is wrong with a [`NetworkSpec`] or a [`Fault`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkError(pub String);
 
@@ -60,6 +69,10 @@ impl std::fmt::Display for NetworkError {
 impl std::error::Error for NetworkError {}
 
 /// Decides what becomes of each message. Times must not go backwards.
+///
+/// A run in several processes has one in each, all of the same description, and each is asked about the messages that
+/// are sent from there. They need not hear of each other: a fate follows from the seed, the link, the sender's count,
+/// the time, and from what the sender itself sent over that link before ([`Bandwidth`]). All that is with the sender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     seed: u64,
@@ -68,6 +81,7 @@ pub struct Network {
     side: usize,
     local: Dist,
     faults: Vec<Fault>,
+    absent: Vec<(ActorId, Time)>,
     /// The faults that hold now, by their place in `faults`.
     active: Vec<usize>,
     /// When `active` is next to change.
@@ -78,7 +92,8 @@ impl Network {
     /// The network that `spec` describes.
     ///
     /// # Errors
-    /// If the matrix is not square or too small for the zones, or a number means nothing (a probability of 2).
+    /// If the matrix is not square or too small for the zones, a number means nothing (a probability of 2), or an actor
+    /// is absent twice.
     pub fn new(spec: NetworkSpec) -> Result<Self, NetworkError> {
         let error = |what: String| Err(NetworkError(what));
         let side = spec.latency.len().isqrt();
@@ -101,13 +116,45 @@ impl Network {
             faults.push(Fault::new(Time::ZERO, Time::NEVER, limit));
         }
         faults.extend(spec.faults);
-        for fault in &faults {
-            fault.kind.validate().map_err(|error| NetworkError(format!("{}: {error}", fault.name())))?;
+        faults.iter().try_for_each(validate)?;
+        let mut seen = BTreeSet::new();
+        if let Some((actor, _)) = spec.absent.iter().find(|(actor, _)| !seen.insert(*actor)) {
+            return error(format!("{actor} is absent twice"));
         }
         // The common case asks for no zone at all.
         let zones = if side == 1 { Vec::new() } else { spec.zones };
-        let (seed, latency, local) = (spec.seed, spec.latency, spec.local);
-        Ok(Network { seed, zones, latency, side, local, faults, active: Vec::new(), next_change: Time::ZERO })
+        let NetworkSpec { seed, latency, local, absent, .. } = spec;
+        Ok(Network { seed, zones, latency, side, local, faults, absent, active: Vec::new(), next_change: Time::ZERO })
+    }
+
+    /// Something more goes wrong, from its `at` on, or from now on if that is past. All else goes on as it was.
+    ///
+    /// What is done to machines has another plan then: see [`powers_from`](Self::powers_from).
+    ///
+    /// # Errors
+    /// If a number means nothing, or there are [`FAULTS_MAX`] already.
+    pub fn add(&mut self, fault: Fault) -> Result<(), NetworkError> {
+        validate(&fault)?;
+        if self.faults.len() >= FAULTS_MAX {
+            return Err(NetworkError(format!("there are {FAULTS_MAX} faults already")));
+        }
+        self.faults.push(fault);
+        // Which faults hold is looked at again with the next message.
+        self.next_change = Time::ZERO;
+        Ok(())
+    }
+
+    /// Whose machines are down when the run begins, and when each comes.
+    pub fn absent(&self) -> &[(ActorId, Time)] {
+        &self.absent
+    }
+
+    /// An absent machine comes at this time, whatever was planned: somebody has brought it. From then on faults do to
+    /// it what they do to all. Says nothing to one that is not absent.
+    pub fn bring(&mut self, actor: ActorId, at: Time) {
+        if let Some((_, comes)) = self.absent.iter_mut().find(|(absent, _)| *absent == actor) {
+            *comes = at;
+        }
     }
 
     /// What becomes of the sender's message number `seq` of this length.
@@ -124,9 +171,36 @@ impl Network {
         if self.active.is_empty() { Fate::Deliver(delay) } else { self.amended(message, delay) }
     }
 
-    /// What is done to which machine when, in order of time.
+    /// What is done to which machine when, in order of time; the coming of an absent one is a [`Power::Restart`].
     pub fn powers(&self) -> Vec<(Time, ActorId, Power)> {
-        crate::powers::powers(&self.faults)
+        crate::powers::powers(&self.faults, &self.absent)
+    }
+
+    /// What is left of that at `now`. A host that adds a fault forgets what it had planned, and plans this.
+    ///
+    /// It is not enough to plan what the new fault does by itself: where another holds the same machine down, its
+    /// crash is none, and the first of the two ends brings nothing up.
+    pub fn powers_from(&self, now: Time) -> Vec<(Time, ActorId, Power)> {
+        let mut powers = self.powers();
+        powers.drain(..powers.partition_point(|(at, ..)| *at < now));
+        powers
+    }
+
+    /// What was done to an actor's machine before `now` and still holds, at most one of each: for a host that takes it
+    /// on in the middle of a run, or hears late of a fault. That it is still absent is not among them.
+    pub fn standing(&self, actor: ActorId, now: Time) -> Vec<Power> {
+        let (mut down, mut paused, mut speed) = (None, None, None);
+        for (at, of, power) in self.powers() {
+            match power {
+                _ if at >= now || of != actor => {}
+                Power::Crash | Power::Wipe => down = Some(power),
+                Power::Restart => down = None,
+                Power::Pause => paused = Some(power),
+                Power::Resume => paused = None,
+                Power::Speed(factor) => speed = (factor != 1.0).then_some(power),
+            }
+        }
+        [down, paused, speed].into_iter().flatten().collect()
     }
 
     #[inline]
@@ -173,10 +247,6 @@ impl Network {
     }
 }
 
-// STUB
-impl Network {
-    /// stub
-    pub fn absent(&self) -> &[(ActorId, Time)] { &[] }
-    /// stub
-    pub fn add(&mut self, fault: Fault) -> Result<(), NetworkError> { self.faults.push(fault); Ok(()) }
+fn validate(fault: &Fault) -> Result<(), NetworkError> {
+    fault.kind.validate().map_err(|error| NetworkError(format!("{}: {error}", fault.name())))
 }

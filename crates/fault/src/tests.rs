@@ -191,6 +191,136 @@ fn powers_come_in_order_and_overlapping_faults_are_taken_back_one_by_one() {
     );
 }
 
+/// The plan of these faults for machines of which some are absent.
+fn plan(faults: Vec<Fault>, absent: &[(ActorId, Time)]) -> Network {
+    Network::new(NetworkSpec { faults, absent: absent.to_vec(), ..NetworkSpec::default() }).unwrap()
+}
+
+#[test]
+fn an_absent_machine_comes_at_its_time_or_not_by_itself() {
+    let mut network = plan(vec![], &[(A, secs(3)), (B, Time::NEVER)]);
+    assert_eq!(network.absent(), [(A, secs(3)), (B, Time::NEVER)]);
+    assert_eq!(network.powers(), [(secs(3), A, Power::Restart)]);
+    network.bring(B, secs(2));
+    network.bring(C, secs(2));
+    assert_eq!(network.powers(), [(secs(2), B, Power::Restart), (secs(3), A, Power::Restart)]);
+}
+
+#[test]
+fn a_fault_does_nothing_to_a_machine_that_has_not_come_but_keeps_it_from_coming() {
+    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    let crash = |actor| Kind::from(Crash { actors: set(&[actor]) });
+    let wipe = |actor| Kind::from(Wipe { actors: set(&[actor]) });
+    let faults = vec![
+        at(1, 2, crash(A)),
+        at(3, 5, wipe(A)),
+        at(6, 7, wipe(A)),
+        at(1, 2, wipe(B)),
+        at(3, 4, crash(C)),
+        at(1, 2, Slow { actors: set(&[C]), factor: 0.5 }.into()),
+    ];
+    let mut network = plan(faults, &[(A, secs(4)), (B, Time::NEVER), (C, secs(3))]);
+    let expected = [
+        (secs(1), C, Power::Speed(0.5)),
+        (secs(2), C, Power::Speed(1.0)),
+        (secs(3), C, Power::Restart),
+        (secs(3), C, Power::Crash),
+        (secs(4), C, Power::Restart),
+        (secs(5), A, Power::Restart),
+        (secs(6), A, Power::Wipe),
+        (secs(7), A, Power::Restart),
+    ];
+    assert_eq!(network.powers(), expected, "B has no disk to lose, and stays away");
+    network.bring(B, secs(1));
+    let of_b: Vec<_> = network.powers().into_iter().filter(|(_, actor, _)| *actor == B).collect();
+    assert_eq!(of_b, [(1, Power::Restart), (1, Power::Wipe), (2, Power::Restart)].map(|(at, p)| (secs(at), B, p)));
+}
+
+#[test]
+fn a_fault_that_is_added_holds_from_its_beginning_and_leaves_the_others_as_they_are() {
+    let mut network = network([Bandwidth::new(Link::all(), 100_000, 2_000).into()]);
+    assert_eq!(fates(&mut network, secs(1), A, B, 1), [Fate::Deliver(ms(20))]);
+    let later = Latency { on: Link::all(), added: Dist::Constant(ms(5)) };
+    network.add(Fault::new(secs(1) + ms(5), secs(1) + ms(9), later.clone())).unwrap();
+    network.add(Fault::new(secs(1), secs(2), later.clone())).unwrap();
+    // The link is busy until 1.010 s, and again for 10 ms with each message.
+    assert_eq!(network.fate(secs(1), A, B, 1, 1_000), Fate::Deliver(ms(35)), "one holds already");
+    assert_eq!(network.fate(secs(1) + ms(5), A, B, 2, 0), Fate::Deliver(ms(35)), "and the other from its time on");
+    assert_eq!(network.fate(secs(1) + ms(9), A, B, 3, 0), Fate::Deliver(ms(26)), "and no longer");
+    assert_eq!(network.fate(secs(2), A, B, 4, 0), Fate::Deliver(ms(10)));
+    let wrong = network.add(Fault::new(secs(1), secs(2), Loss { on: Link::all(), probability: 2.0 }));
+    assert_eq!(wrong.unwrap_err().to_string(), "loss: a probability is between 0 and 1, not 2");
+}
+
+#[test]
+fn the_plan_that_is_left_knows_of_a_fault_added_in_the_middle_of_another() {
+    let crash = |from, until| Fault::new(secs(from), secs(until), Crash { actors: set(&[A]) });
+    let mut network = plan(vec![crash(1, 4)], &[]);
+    assert_eq!(network.powers_from(secs(2)), [(secs(4), A, Power::Restart)]);
+    network.add(crash(2, 6)).unwrap();
+    assert_eq!(network.powers_from(secs(2)), [(secs(6), A, Power::Restart)], "it is down once, and longer");
+    network.add(crash(8, 9)).unwrap();
+    let left = [(6, Power::Restart), (8, Power::Crash), (9, Power::Restart)];
+    assert_eq!(network.powers_from(secs(6)), left.map(|(at, power)| (secs(at), A, power)));
+}
+
+#[test]
+fn what_stands_at_a_time_is_what_was_done_and_not_taken_back() {
+    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    let faults = vec![
+        at(1, 5, Crash { actors: set(&[A]) }.into()),
+        at(2, 4, Wipe { actors: set(&[A]) }.into()),
+        at(1, 3, Pause { actors: set(&[A]) }.into()),
+        at(1, 9, Slow { actors: set(&[A, B]), factor: 0.5 }.into()),
+        at(3, 4, Slow { actors: set(&[A]), factor: 0.5 }.into()),
+    ];
+    let network = plan(faults, &[(C, secs(3))]);
+    assert_eq!(network.standing(A, secs(1)), [], "what begins now is still to be done");
+    assert_eq!(network.standing(A, secs(2)), [Power::Crash, Power::Pause, Power::Speed(0.5)]);
+    assert_eq!(network.standing(A, secs(4)), [Power::Wipe, Power::Speed(0.25)]);
+    assert_eq!(network.standing(A, secs(6)), [Power::Speed(0.5)]);
+    assert_eq!(network.standing(A, secs(10)), []);
+    assert_eq!((network.standing(B, secs(2)), network.standing(C, secs(2))), (vec![Power::Speed(0.5)], vec![]));
+}
+
+#[test]
+fn a_network_for_each_sender_decides_as_one_for_all() {
+    let jitter = Dist::Exponential { at_least: ms(1), mean: ms(10) };
+    let on = Link::all;
+    let kinds: [Kind; 6] = [
+        Bandwidth::new(on(), 30_000, 3_000).into(),
+        Loss { on: on(), probability: 0.1 }.into(),
+        Duplicate { on: on(), probability: 0.2, lag: jitter.clone() }.into(),
+        Reorder { on: on(), probability: 0.3, within: ms(50) }.into(),
+        Latency { on: Link::between(set(&[A]), set(&[B])), added: jitter.clone() }.into(),
+        Partition { cut: Cut::Islands(vec![set(&[A, C]), set(&[B])]), hold: true }.into(),
+    ];
+    let starts = [1, 1, 2, 2, 3, 4].map(secs);
+    let faults = kinds.into_iter().zip(starts).map(|(kind, at)| Fault::new(at, at + Span::from_secs(2), kind));
+    let spec = NetworkSpec { latency: vec![jitter], faults: faults.collect(), ..NetworkSpec::constant(7, ms(0)) };
+    let new = || Network::new(spec.clone()).unwrap();
+    let (mut whole, mut of_a, mut of_others) = (new(), new(), new());
+    let mut seqs = [0; 3];
+    let mut kinds = BTreeSet::new();
+    for message in 0..3_000_u64 {
+        let now = Time::ZERO + ms(2) * message;
+        let (from, to) = (ActorId((message * 7 % 3) as u32), ActorId((message / 3 % 3) as u32));
+        let part = if from == A { &mut of_a } else { &mut of_others };
+        let seq = &mut seqs[from.index()];
+        let fate = whole.fate(now, from, to, *seq, 800);
+        assert_eq!(part.fate(now, from, to, *seq, 800), fate, "message {message}");
+        *seq += 1;
+        kinds.insert(match fate {
+            Fate::Deliver(_) => "deliver",
+            Fate::Duplicate(..) => "duplicate",
+            Fate::Hold(_) => "hold",
+            Fate::Lost(Cause::Full) => "full",
+            Fate::Lost(_) => "lost",
+        });
+    }
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
+}
+
 #[test]
 fn a_description_that_means_nothing_is_refused() {
     let base = || NetworkSpec::constant(1, ms(1));
@@ -207,6 +337,7 @@ fn a_description_that_means_nothing_is_refused() {
             NetworkSpec { faults: vec![Fault::new(secs(0), secs(1), two)], ..base() },
             "loss: a probability is between 0 and 1, not 2",
         ),
+        (NetworkSpec { absent: vec![(B, secs(1)), (A, secs(1)), (B, secs(2))], ..base() }, "#1 is absent twice"),
         (NetworkSpec { bandwidth: Some((0, 0)), ..base() }, "bandwidth: a link that carries nothing is a partition"),
     ];
     for (spec, expected) in bad {

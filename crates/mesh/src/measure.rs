@@ -354,7 +354,7 @@ impl Histogram {
 
     fn record_n(&mut self, span: Span, n: u64) {
         let ns = span.min(HISTOGRAM_MAX).nanos();
-        self.sum_ns += u128::from(span.nanos()) * u128::from(n);
+        self.sum_ns = self.sum_ns.saturating_add(u128::from(span.nanos()) * u128::from(n));
         self.counts_mut().record_n(ns, n).expect("the histogram grows by itself");
     }
 
@@ -381,7 +381,8 @@ impl Histogram {
     /// Takes in all that another one holds.
     pub fn merge(&mut self, other: &Histogram) {
         if let Some(counts) = &other.counts {
-            self.sum_ns += other.sum_ns;
+            // What another process measured may be anything.
+            self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
             self.counts_mut().add(&**counts).expect("the histogram grows by itself");
         }
     }

@@ -38,7 +38,7 @@ impl EndpointId {
 }
 
 /// All that the actors of a run know from the start. Shared by all of them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mesh {
     /// Names of the zones that nodes and clients stand in.
     pub zones: Vec<String>,
@@ -130,10 +130,20 @@ pub struct NodeSpec {
     pub cores: f64,
     /// Where it stands: an index into [`Mesh::zones`].
     pub zone: u16,
+    /// When it comes: [`Time::ZERO`] if it is there at the start, [`Time::NEVER`] if it comes only when somebody brings
+    /// it.
+    pub joins: Time,
+}
+
+impl NodeSpec {
+    /// True if the run begins with it.
+    pub fn is_there_at_start(&self) -> bool {
+        self.joins == Time::ZERO
+    }
 }
 
 /// An independently deployable component.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -178,7 +188,7 @@ impl Service {
 }
 
 /// What a service does from some version on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
     /// The first version that behaves so.
     pub from_version: u32,
@@ -187,7 +197,7 @@ pub struct Behaviour {
 }
 
 /// What an endpoint does with a request.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The script, as a person thinks of it.
     pub script: Vec<Step>,
@@ -301,7 +311,7 @@ pub enum Balancer {
 }
 
 /// Requests offered to entry services, in open loop: what is planned is sent, however slow the answers are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Its name.
     pub name: String,

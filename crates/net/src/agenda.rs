@@ -7,13 +7,17 @@ use meshsim_actor::{ActorId, Envelope, Power, Time, Timer};
 
 /// Most entries of an agenda. Messages beyond it are lost as to a full queue; timers are bounded by what the actors ask
 /// for.
-pub(crate) const HELD_MAX: usize = 1 << 20;
+const HELD_MAX: usize = 1 << 20;
+/// Most bytes of messages of other processes in it, as they came. Likewise.
+const HELD_BYTES_MAX: usize = 128 << 20;
 
 /// Ordered by time, then by the order in which it was written down.
 #[derive(Debug)]
 pub(crate) struct Agenda<M> {
     heap: BinaryHeap<Entry<M>>,
     ticket: u64,
+    /// Bytes of the messages of other processes.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -21,12 +25,16 @@ struct Entry<M> {
     at: Time,
     ticket: u64,
     actor: ActorId,
+    /// As it came from another process; 0 for all else.
+    bytes: u32,
     due: Due<M>,
 }
 
 /// What is to happen to an actor. A message is boxed: the heap moves its entries about.
 #[derive(Debug)]
 pub(crate) enum Due<M> {
+    /// Its machine is not there yet.
+    Absent,
     Begin,
     Fire(Timer),
     Deliver(Box<Envelope<M>>),
@@ -35,16 +43,26 @@ pub(crate) enum Due<M> {
 
 impl<M> Agenda<M> {
     pub(crate) fn new() -> Self {
-        Agenda { heap: BinaryHeap::new(), ticket: 0 }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        Agenda { heap: BinaryHeap::new(), ticket: 0, bytes: 0 }
     }
 
     pub(crate) fn push(&mut self, at: Time, actor: ActorId, due: Due<M>) {
+        self.add(at, actor, 0, due);
+    }
+
+    /// Keeps a message until it is due, if there is room for one more. `bytes`: as long as it came from another process.
+    pub(crate) fn hold(&mut self, at: Time, bytes: usize, envelope: Envelope<M>) -> Result<(), Envelope<M>> {
+        if self.heap.len() >= HELD_MAX || self.bytes + bytes > HELD_BYTES_MAX {
+            return Err(envelope);
+        }
+        self.bytes += bytes;
+        self.add(at, envelope.to, bytes as u32, Due::Deliver(Box::new(envelope)));
+        Ok(())
+    }
+
+    fn add(&mut self, at: Time, actor: ActorId, bytes: u32, due: Due<M>) {
         self.ticket += 1;
-        self.heap.push(Entry { at, ticket: self.ticket, actor, due });
+        self.heap.push(Entry { at, ticket: self.ticket, actor, bytes, due });
     }
 
     /// Takes out what was to be done to machines: there is another plan.
@@ -62,7 +80,9 @@ impl<M> Agenda<M> {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|entry| (entry.actor, entry.due))
+        let entry = self.heap.pop()?;
+        self.bytes -= entry.bytes as usize;
+        Some((entry.actor, entry.due))
     }
 }
 
@@ -103,5 +123,21 @@ mod tests {
             order.push(actor.0);
         }
         assert_eq!(order, [3, 1, 0, 2]);
+    }
+
+    #[test]
+    fn messages_of_others_are_held_up_to_so_many_bytes_and_again_when_some_are_gone() {
+        let mut agenda = Agenda::new();
+        let mut hold = |at| {
+            let envelope = Envelope { from: ActorId(0), to: ActorId(1), seq: 0, msg: () };
+            agenda.hold(Time::from_nanos(at), HELD_BYTES_MAX / 4, envelope).is_ok()
+        };
+        assert_eq!([1, 2, 3, 4, 5].map(&mut hold), [true, true, true, true, false]);
+        assert!(agenda.pop(Time::from_nanos(1)).is_some());
+        agenda.push(Time::NEVER, ActorId(1), Due::Begin);
+        let envelope = Envelope { from: ActorId(0), to: ActorId(1), seq: 0, msg: () };
+        assert!(agenda.hold(Time::NEVER, HELD_BYTES_MAX / 4, envelope.clone()).is_ok());
+        assert!(agenda.hold(Time::NEVER, 1, envelope.clone()).is_err());
+        assert!(agenda.hold(Time::NEVER, 0, envelope).is_ok());
     }
 }

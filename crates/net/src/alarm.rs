@@ -25,9 +25,11 @@ mod linux {
     impl Alarm {
         /// Needs a tokio runtime around it.
         pub(crate) fn new() -> io::Result<Self> {
-            let fd =
-                timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            #[expect(deprecated, reason = "sound for an OwnedFd, which keeps its descriptor open as long as it is registered")]
+            let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            #[expect(
+                deprecated,
+                reason = "sound for an OwnedFd, which keeps its descriptor open as long as it is registered"
+            )]
             let registered = AsyncFd::with_interest(fd, Interest::READABLE)?;
             Ok(Alarm(registered))
         }

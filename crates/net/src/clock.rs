@@ -44,6 +44,11 @@ impl Clock {
         self.zero.set(zero);
     }
 
+    /// True once it is known when the run begins.
+    pub(crate) fn knows_zero(&self) -> bool {
+        self.zero.get() < u64::MAX
+    }
+
     /// True once the run has begun.
     pub(crate) fn has_begun(&self) -> bool {
         self.shared() >= self.zero.get()
@@ -84,8 +89,6 @@ impl Alignment {
     pub(crate) fn taken(&self) -> u32 {
         self.taken
     }
-
-    /// Hub's count minus ours.
 
     /// Hub's count minus ours.
     pub(crate) fn offset(&self) -> i64 {

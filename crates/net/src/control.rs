@@ -18,13 +18,13 @@ pub(crate) const HUB: ProcessId = 0;
 pub(crate) enum Wish {
     /// To be given actors to host, by the hub.
     Join(Join),
-    /// To bring messages of the actors that it hosts.
-    Bring(Sender),
+    /// To bring messages of the actors that it hosts, as the hub has said it does.
+    Bring { process: ProcessId, life: u64 },
     /// To know whether the process is well.
     Probe,
 }
 
-/// Who brings messages, so that the receiver can hold it against what the hub said.
+/// Who may bring messages, and of whom.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sender {
     pub(crate) process: ProcessId,

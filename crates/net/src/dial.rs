@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::link::{Credentials, Link, LinkError, PING};
 use crate::outbox::Outbox;
 use crate::stream;
+use crate::text::shown;
 
 /// How long a machine may take to answer at all.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -78,7 +79,7 @@ pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Out
                 outbox.set_unreachable(false);
                 let hear = |control| match control {
                     Control::Pong { .. } => Ok(()),
-                    other => Err(LinkError::Misbehaved(format!("said {other:?} to a peer"))),
+                    other => Err(LinkError::Misbehaved(format!("said {} to a peer", shown(&other)))),
                 };
                 tokio::select! {
                     error = outbox.write_to(&mut link.writer) => LinkError::Broken(error),
@@ -101,8 +102,9 @@ pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Out
 
 async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkError> {
     let (mut link, _) = connect(&peer.address, &host.credentials).await?;
-    match link.introduce(&host.credentials, Wish::Bring(host.me())).await? {
+    let me = host.me();
+    match link.introduce(&host.credentials, Wish::Bring { process: me.process, life: me.life }).await? {
         Answer::Bring => Ok(link),
-        other => Err(LinkError::Misbehaved(format!("answered {other:?} to a peer"))),
+        other => Err(LinkError::Misbehaved(format!("answered {} to a peer", shown(&other)))),
     }
 }

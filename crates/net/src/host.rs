@@ -1,14 +1,13 @@
 //! The host of some actors in this process.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
 
 use actix::{Actor as _, Addr};
 use meshsim_actor::{
-    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Message, Power, Recorder, Span, Time,
-    Timer, What,
+    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Message, Power, Recorder, Span, Time, Timer, What,
 };
 use meshsim_fault::{Fault, Network, NetworkError};
 use meshsim_wire::{Kind, Splitter};
@@ -17,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::agenda::{Agenda, Due, HELD_MAX};
+use crate::agenda::{Agenda, Due};
 use crate::alarm::Alarm;
 use crate::cast::{Cast, Live, Tape};
 use crate::clock::Clock;
@@ -166,7 +165,7 @@ impl<A: Live> Shell<A> {
                 Ok(()) => return,
                 Err(cause) => cause,
             },
-            Route::Here(_) if due > now => return self.hold(due, envelope),
+            Route::Here(_) if due > now => return self.hold(due, 0, envelope),
             Route::Here(addr) => match addr.try_send(Parcel::One(Input::Deliver(envelope))) {
                 Ok(()) => return,
                 // Full: an actor that sends to itself without end.
@@ -178,12 +177,13 @@ impl<A: Live> Shell<A> {
         self.lose(now, &envelope, lost);
     }
 
-    /// Keeps a message until it is due.
-    fn hold(&self, due: Time, envelope: Envelope<A::Msg>) {
-        if self.agenda.borrow().len() >= HELD_MAX {
-            return self.lose(self.now(), &envelope, Cause::Full);
+    /// Keeps a message until it is due. `bytes`: as long as it came from another process.
+    fn hold(&self, due: Time, bytes: usize, envelope: Envelope<A::Msg>) {
+        let held = self.agenda.borrow_mut().hold(due, bytes, envelope);
+        match held {
+            Ok(()) => self.wake_by(due),
+            Err(envelope) => self.lose(self.now(), &envelope, Cause::Full),
         }
-        self.later(due, envelope.to, Due::Deliver(Box::new(envelope)));
     }
 
     #[cold]
@@ -197,7 +197,7 @@ impl<A: Live> Shell<A> {
         let inputs = match parcel {
             Parcel::One(input) => vec![input],
             Parcel::Many(inputs) => inputs,
-            Parcel::Power(_) => vec![],
+            Parcel::Absent | Parcel::Power(_) => vec![],
         };
         for input in inputs {
             if let Input::Deliver(envelope) = input {
@@ -224,6 +224,10 @@ impl<A: Live> Shell<A> {
 
     fn later(&self, at: Time, actor: ActorId, due: Due<A::Msg>) {
         self.agenda.borrow_mut().push(at, actor, due);
+        self.wake_by(at);
+    }
+
+    fn wake_by(&self, at: Time) {
         if at < self.alarm_at.get() {
             self.set_alarm(at);
         }
@@ -259,6 +263,7 @@ impl<A: Live> Shell<A> {
         let Some(Route::Here(addr)) = routes.get(actor.index()) else { return };
         match due {
             Due::Begin => addr.do_send(Parcel::One(Input::Start)),
+            Due::Absent => addr.do_send(Parcel::Absent),
             Due::Power(power) => addr.do_send(Parcel::Power(power)),
             // Bounded by what the actor has armed.
             Due::Fire(timer) => addr.do_send(Parcel::One(Input::Fire(timer))),
@@ -332,7 +337,7 @@ impl<A: Live> Shell<A> {
             match frame.kind {
                 Kind::Envelope => {
                     let (due, envelope) = frame.envelope()?;
-                    self.arrive(now, from, due, envelope, batch)?;
+                    self.arrive(now, from, due, frame.bytes().len(), envelope, batch)?;
                 }
                 _ => hear(frame.expect(Kind::Control)?)?,
             }
@@ -347,6 +352,7 @@ impl<A: Live> Shell<A> {
         now: Time,
         process: ProcessId,
         due: Time,
+        bytes: usize,
         envelope: Envelope<A::Msg>,
         batch: &mut Batch<A>,
     ) -> Result<(), LinkError> {
@@ -359,7 +365,8 @@ impl<A: Live> Shell<A> {
             }
         }
         match routes.get(envelope.to.index()) {
-            Some(Route::Here(_)) if due > now => self.hold(due, envelope),
+            // Before the run begins nobody takes anything in.
+            Some(Route::Here(_)) if due > now || now == Time::ZERO => self.hold(due, bytes, envelope),
             Some(Route::Here(addr)) => {
                 if batch.to.as_ref().is_none_or(|(to, _)| *to != envelope.to) {
                     batch.hand_over(self, now);
@@ -459,38 +466,44 @@ impl<A: Live> Host<A> {
             0 => ActorCell::new(actor, fresh, rng),
             _ => ActorCell::reborn(actor, fresh, rng, incarnation),
         };
-        // A machine that comes later by the experiment is down until then; one that comes by itself has come.
-        let is_down = self.absent_until(actor).is_some();
-        let addr = Hosted::new(cell, self.shell.clone(), is_down).start();
+        let addr = Hosted::new(cell, self.shell.clone()).start();
         self.shell.routes.borrow_mut()[actor.index()] = Route::Here(addr.clone());
         self.here.borrow_mut().insert(actor, addr);
         self.me.borrow_mut().actors.push(Seated { actor, incarnation });
     }
 
-    /// When a machine that is not there at the start comes, if it is yet to come.
-    fn absent_until(&self, actor: ActorId) -> Option<Time> {
-        let network = self.shell.network.borrow();
-        let absent = network.absent().iter().find(|(absent, _)| *absent == actor);
-        absent.map(|(_, until)| *until).filter(|until| *until < Time::NEVER && *until > self.shell.now())
-    }
-
     /// Begins the run at this moment of the hub's count, or at once if it is past.
     pub(crate) fn begin_at(&self, zero: u64, end: Time) {
         let shell = &self.shell;
-        let has_begun = shell.clock.has_begun();
+        if shell.clock.knows_zero() {
+            // A run begins once, however often that is said.
+            return;
+        }
         shell.clock.begin_at(zero);
         shell.end.set(end);
         let now = shell.now();
         for actor in self.here.borrow().keys() {
+            self.stand(*actor, now);
             shell.later(now, *actor, Due::Begin);
         }
-        debug_assert!(!has_begun, "a run begins once");
-        let network = shell.network.borrow();
-        let powers: Vec<_> = network.powers().into_iter().filter(|(at, ..)| *at >= now).collect();
-        drop(network);
+        let powers = shell.network.borrow().powers_from(now);
         self.plan(powers);
         let next = shell.agenda.borrow().next();
         next.into_iter().for_each(|next| shell.set_alarm(next));
+    }
+
+    /// How an actor's machine stands when it begins, perhaps in the middle of a run: absent until its time, or whatever
+    /// faults have done to it. One that comes when somebody brings it has been brought.
+    fn stand(&self, actor: ActorId, now: Time) {
+        let mut network = self.shell.network.borrow_mut();
+        match network.absent().iter().find(|(absent, _)| *absent == actor) {
+            Some((_, Time::NEVER)) => network.bring(actor, now),
+            Some((_, comes)) if *comes > now => self.shell.later(now, actor, Due::Absent),
+            _ => {}
+        }
+        for power in network.standing(actor, now) {
+            self.shell.later(now, actor, Due::Power(power));
+        }
     }
 
     /// Begins now, and never ends: for those who need no hub.
@@ -514,11 +527,11 @@ impl<A: Live> Host<A> {
         let powers = {
             let mut network = self.shell.network.borrow_mut();
             network.add(fault)?;
-            network.powers()
+            network.powers_from(now)
         };
         // The whole plan anew: outages may overlap.
         self.shell.agenda.borrow_mut().forget_powers();
-        self.plan(powers.into_iter().filter(|(at, ..)| *at >= now).collect());
+        self.plan(powers);
         Ok(())
     }
 
@@ -551,16 +564,28 @@ impl<A: Live> Host<A> {
     /// The actors of another process are reached through this outbox, whoever empties it.
     pub(crate) fn reach(&self, sender: &Sender, outbox: &Rc<Outbox>) {
         let mut routes = self.shell.routes.borrow_mut();
+        let mut replaced = BTreeSet::new();
         for seated in &sender.actors {
             if let Some(route @ (Route::Nobody | Route::There(..))) = routes.get_mut(seated.actor.index()) {
-                *route = Route::There(sender.process, outbox.clone());
+                let old = std::mem::replace(route, Route::There(sender.process, outbox.clone()));
+                replaced.extend(match old {
+                    Route::There(process, _) if process != sender.process => Some(process),
+                    _ => None,
+                });
+            }
+        }
+        // Whoever has nothing left is gone: it is neither dialled nor listened to any more.
+        for process in replaced {
+            let has_some = routes.iter().any(|route| matches!(route, Route::There(there, _) if *there == process));
+            if !has_some && let Some(known) = self.peers.borrow_mut().remove(&process) {
+                known.task.abort();
             }
         }
     }
 
     /// True if it is who it says it is, as far as the hub has said.
-    pub(crate) fn knows(&self, sender: &Sender) -> bool {
-        self.peers.borrow().get(&sender.process).is_some_and(|known| known.peer.sender == *sender)
+    pub(crate) fn knows(&self, process: ProcessId, life: u64) -> bool {
+        self.peers.borrow().get(&process).is_some_and(|known| known.peer.sender.life == life)
     }
 
     pub(crate) fn me(&self) -> Sender {

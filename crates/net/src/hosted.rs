@@ -31,6 +31,8 @@ pub(crate) struct Hosted<A: Live> {
 pub(crate) enum Parcel<M> {
     One(Input<M>),
     Many(Vec<Input<M>>),
+    /// Its machine is not there yet: a restart brings it.
+    Absent,
     Power(Power),
 }
 
@@ -49,13 +51,12 @@ impl<A: Actor> actix::Message for Look<A> {
 impl<A: Live> Unpin for Hosted<A> {}
 
 impl<A: Live> Hosted<A> {
-    /// `is_down`: the machine comes up later, by a restart.
-    pub(crate) fn new(cell: Cell<A>, shell: Rc<Shell<A>>, is_down: bool) -> Self {
+    pub(crate) fn new(cell: Cell<A>, shell: Rc<Shell<A>>) -> Self {
         Hosted {
             cell,
             shell,
             has_begun: false,
-            is_down,
+            is_down: false,
             is_paused: false,
             waiting: VecDeque::new(),
             effects: Vec::new(),
@@ -193,6 +194,7 @@ impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
             Parcel::One(Input::Start) => self.begin(),
             Parcel::One(input) => self.take_in(input),
             Parcel::Many(inputs) => inputs.into_iter().for_each(|input| self.take_in(input)),
+            Parcel::Absent => self.is_down = true,
             Parcel::Power(power) => self.power(power),
         }
     }

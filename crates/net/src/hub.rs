@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,12 +18,13 @@ use tokio::time::interval;
 
 use crate::accept::{self, Joinable};
 use crate::cast::{Cast, Live};
-use crate::control::{Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Sender};
+use crate::control::{Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Seated, Sender};
 use crate::host::{Answers, Host, HostOptions};
 use crate::link::{Credentials, Link, LinkError, refusal};
 use crate::member::{gathered, hand_in_tape, life};
 use crate::outbox::Outbox;
 use crate::seats::{Join, Seats};
+use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
 
@@ -247,6 +248,8 @@ struct Stage<A: Live> {
     phase: Cell<Phase>,
     zero: Cell<u64>,
     findings: RefCell<BTreeMap<ActorId, Vec<u8>>>,
+    /// Faults that came by hand; the network bounds their number.
+    faults: RefCell<Vec<Fault>>,
     traces: RefCell<Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>>,
     trace_errors: RefCell<Vec<String>>,
     /// Something is to be looked at.
@@ -261,8 +264,10 @@ struct Process {
     peer: Peer,
     outbox: Rc<Outbox>,
     standing: Standing,
-    /// Its connections so far: the end of an earlier one means nothing.
+    /// Its connections so far: what comes by an earlier one means nothing.
     connections: u32,
+    /// The connection by which it has said that it is ready.
+    ready_by: u32,
     report: Option<ProcessReport>,
 }
 
@@ -274,6 +279,8 @@ enum Standing {
     Ready,
     /// Its connection broke. Its seats are kept for it until somebody wants them.
     Lost,
+    /// It was lost, and is on its way back: its seats are its own again.
+    Returning,
     /// Another has its seats.
     Replaced,
 }
@@ -307,6 +314,7 @@ impl<A: Live> Hub<A> {
             phase: Cell::new(Phase::Waiting),
             zero: Cell::new(0),
             findings: RefCell::default(),
+            faults: RefCell::default(),
             traces: RefCell::new(options.traces),
             trace_errors: RefCell::default(),
             changed: Notify::new(),
@@ -322,6 +330,7 @@ impl<A: Live> Hub<A> {
             outbox: Rc::default(),
             standing: Standing::Ready,
             connections: 1,
+            ready_by: 1,
             report: None,
         });
         tokio::task::spawn_local(accept::serve(options.listener, host, Some(stage.clone() as Rc<dyn Joinable>)));
@@ -418,6 +427,7 @@ impl<A: Live> Stage<A> {
             Command::Fault(fault, say) => {
                 let added = self.host.add_fault((*fault).clone()).map_err(|error| error.to_string());
                 if added.is_ok() {
+                    self.faults.borrow_mut().push((*fault).clone());
                     self.tell_all(&Control::Fault(fault), None);
                 }
                 let _ = say.send(added);
@@ -437,7 +447,7 @@ impl<A: Live> Stage<A> {
     }
 
     fn begin(&self) {
-        let count = self.processes.borrow().len() as u32;
+        let count = self.processes.borrow().iter().filter(|process| process.standing == Standing::Ready).count() as u32;
         let zero = self.host.shell.clock.shared() + (LEAD + LEAD_EACH * count).as_nanos() as u64;
         self.zero.set(zero);
         self.tell_all(&Control::Begin { zero, end: self.end }, None);
@@ -447,12 +457,20 @@ impl<A: Live> Stage<A> {
     }
 
     /// A process has all it needs.
-    fn ready(&self, id: ProcessId) {
+    fn ready(&self, id: ProcessId) -> Result<(), LinkError> {
         let (peer, outbox, was_ready) = {
             let mut processes = self.processes.borrow_mut();
             let process = &mut processes[id as usize];
-            let was_ready = std::mem::replace(&mut process.standing, Standing::Ready) == Standing::Ready;
-            (process.peer.clone(), process.outbox.clone(), was_ready)
+            if std::mem::replace(&mut process.ready_by, process.connections) == process.connections {
+                return Err(LinkError::Misbehaved("said twice that it is ready".into()));
+            }
+            let stood = std::mem::replace(&mut process.standing, Standing::Ready);
+            if stood == Standing::Joining {
+                // What was done to the network by hand before it came.
+                let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
+                self.faults.borrow().iter().for_each(say);
+            }
+            (process.peer.clone(), process.outbox.clone(), stood == Standing::Ready)
         };
         self.host.reach(&peer.sender, &outbox);
         let others: Vec<Peer> = {
@@ -468,6 +486,7 @@ impl<A: Live> Stage<A> {
             tracing::info!("process {id} at {} is ready, with {}", peer.address, some(&self.names(&peer.sender)));
         }
         self.changed.notify_one();
+        Ok(())
     }
 
     /// A connection has ended.
@@ -486,15 +505,52 @@ impl<A: Live> Stage<A> {
             tracing::warn!("process {id}, with {}, {error}", some(&self.names(&sender)));
         }
         if self.phase.get() == Phase::Waiting {
-            self.replace(id);
+            self.seats.borrow_mut().vacate(id, false);
+            self.forget(id);
         }
         self.changed.notify_one();
     }
 
-    /// Nobody comes back for these seats.
-    fn replace(&self, id: ProcessId) {
-        self.processes.borrow_mut()[id as usize].standing = Standing::Replaced;
-        self.seats.borrow_mut().vacate(id, self.phase.get() != Phase::Waiting);
+    /// Nobody comes back for the seats that it had.
+    fn forget(&self, id: ProcessId) {
+        let process = &mut self.processes.borrow_mut()[id as usize];
+        process.standing = Standing::Replaced;
+        // Whoever joins and leaves for ever leaves little behind.
+        process.join = Join::default();
+        process.peer = Peer { sender: Sender { process: id, life: 0, actors: Vec::new() }, address: String::new() };
+    }
+
+    /// Finds seats for a process: if need be, those of one that is lost.
+    fn seat(&self, join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
+        // Who comes from the machine of one that is lost, or asks for its seats by name, takes its place.
+        let wants = |lost: &Process| {
+            lost.join.host == join.host && lost.join.names == join.names
+                || self.names(&lost.peer.sender).iter().any(|name| join.names.contains(name))
+        };
+        match self.seat_instead_of(&self.lost_ones(wants), join, process) {
+            Err(refused) if refused.passing => self.seat_instead_of(&self.lost_ones(|_| true), join, process),
+            other => other,
+        }
+    }
+
+    fn seat_instead_of(&self, lost: &[ProcessId], join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
+        if lost.is_empty() {
+            return self.seats.borrow_mut().assign(join, process);
+        }
+        // On a copy: who cannot be seated in the end has taken nothing from anybody.
+        let mut seats = self.seats.borrow().clone();
+        lost.iter().for_each(|lost| seats.vacate(*lost, self.phase.get() != Phase::Waiting));
+        let seated = seats.assign(join, process)?;
+        *self.seats.borrow_mut() = seats;
+        lost.iter().for_each(|lost| self.forget(*lost));
+        Ok(seated)
+    }
+
+    /// True if this is the connection by which a process is heard.
+    fn is_current(&self, id: ProcessId, connection: u32) -> bool {
+        let processes = self.processes.borrow();
+        let process = &processes[id as usize];
+        process.connections == connection && process.standing != Standing::Replaced
     }
 
     /// Processes whose connection broke, and of which this is true.
@@ -504,28 +560,50 @@ impl<A: Live> Stage<A> {
         lost.map(|(id, _)| id as ProcessId).collect()
     }
 
-    fn hear(&self, id: ProcessId, outbox: &Outbox, control: Control) -> Result<(), LinkError> {
+    fn hear(&self, id: ProcessId, connection: u32, outbox: &Outbox, control: Control) -> Result<(), LinkError> {
+        if !self.is_current(id, connection) {
+            return Err(LinkError::Misbehaved("has connected again, and goes on by the old connection".into()));
+        }
+        let is_ending = self.phase.get() == Phase::Ending;
+        let owes = is_ending && self.processes.borrow()[id as usize].report.is_none();
         match control {
             Control::Ping(sent) => {
                 outbox.put(Kind::Control, &Control::Pong { sent, count: self.host.shell.clock.shared() });
             }
-            Control::Ready { .. } => self.ready(id),
-            Control::Findings { actor, bytes } if self.seats.borrow().holder(actor) == Some(id) => {
+            // Nobody would tell it to hand in.
+            Control::Ready { .. } if is_ending => return Err(LinkError::Turned("the run is over".into())),
+            Control::Ready { .. } => self.ready(id)?,
+            Control::Findings { actor, bytes } if owes && self.awaits(id, actor) => {
                 self.findings.borrow_mut().insert(actor, bytes.0);
                 self.note_handed_in();
             }
-            Control::Trace(part) if self.is_traced => {
+            Control::Trace(part) if owes && self.is_traced => {
                 self.keep_trace(id, &part.0);
                 self.note_handed_in();
             }
-            Control::Done(report) => {
-                self.processes.borrow_mut()[id as usize].report = Some(*report);
+            Control::Done(report) if owes => {
+                let process = &mut self.processes.borrow_mut()[id as usize];
+                // Who it is, it has said before.
+                process.report = Some(ProcessReport {
+                    actors: self.names(&process.peer.sender),
+                    host: process.join.host.clone(),
+                    pid: process.join.pid,
+                    trace_error: report.trace_error.map(brief),
+                    ..*report
+                });
                 self.note_handed_in();
                 self.changed.notify_one();
             }
-            other => return Err(LinkError::Misbehaved(format!("said {other:?}, which is not for it to say"))),
+            other => {
+                return Err(LinkError::Misbehaved(format!("said {}, which is not for it to say now", shown(&other))));
+            }
         }
         Ok(())
+    }
+
+    /// True if this process is to hand in what the actor found, and has not yet.
+    fn awaits(&self, id: ProcessId, actor: ActorId) -> bool {
+        self.seats.borrow().holder(actor) == Some(id) && !self.findings.borrow().contains_key(&actor)
     }
 
     fn note_handed_in(&self) {
@@ -586,8 +664,7 @@ impl<A: Live> Stage<A> {
         let mut findings = self.findings.take();
         let seats = self.seats.borrow();
         let count = self.host.cast.seats.len();
-        let findings: Vec<Option<Vec<u8>>> =
-            (0..count).map(|actor| findings.remove(&ActorId(actor as u32))).collect();
+        let findings: Vec<Option<Vec<u8>>> = (0..count).map(|actor| findings.remove(&ActorId(actor as u32))).collect();
         let is_lost = |actor: &usize| findings[*actor].is_none() && seats.holder(ActorId(*actor as u32)).is_some();
         let lost = (0..count).filter(is_lost).map(|actor| seats.name(ActorId(actor as u32)).to_owned()).collect();
         let processes: Vec<ProcessReport> =
@@ -599,32 +676,26 @@ impl<A: Live> Stage<A> {
         let ended = self.host.shell.end();
         Performance { ended, cut_short, findings, processes, counts, lost, trace_errors }
     }
-
-    /// Where others reach a process that comes from here.
-    fn address(join: &Join, from: SocketAddr) -> String {
-        match join.address.strip_prefix(':').and_then(|port| port.parse().ok()) {
-            Some(port) => SocketAddr::new(from.ip(), port).to_string(),
-            None => join.address.clone(),
-        }
-    }
 }
 
 impl<A: Live> Joinable for Stage<A> {
-    fn admit(&self, join: &Join, from: SocketAddr) -> Result<Joined, Refusal> {
+    fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal> {
         if self.phase.get() == Phase::Ending {
             return Err(refusal("the run is over", false));
-        }
-        let address = Self::address(join, from);
-        let is_reachable = address.parse::<SocketAddr>().is_ok() || address.to_socket_addrs().is_ok();
-        if !is_reachable {
-            return Err(refusal(format!("nobody can be reached at {address:?}: give host:port"), false));
         }
         let (run, charter_bytes) = (self.run, self.charter.len() as u64);
         let (is_busy, is_traced) = (self.is_busy, self.is_traced);
         let mut processes = self.processes.borrow_mut();
         // The same life again: its connection broke, whether or not that was noticed here.
         let same = processes.iter_mut().enumerate().skip(1).find(|(_, known)| known.join.life == join.life);
-        if let Some((id, known)) = same.filter(|(_, known)| matches!(known.standing, Standing::Ready | Standing::Lost)) {
+        let is_known = |known: &Process| {
+            matches!(known.standing, Standing::Ready | Standing::Lost | Standing::Returning)
+                && (&known.join.role, &known.join.host, known.join.pid) == (&join.role, &join.host, join.pid)
+        };
+        if let Some((id, known)) = same.filter(|(_, known)| is_known(known)) {
+            if known.standing == Standing::Lost {
+                known.standing = Standing::Returning;
+            }
             known.outbox.set_unreachable(true);
             known.outbox = Rc::default();
             known.connections += 1;
@@ -638,20 +709,7 @@ impl<A: Live> Joinable for Stage<A> {
             return Err(refusal("too many processes have joined this run", false));
         }
         drop(processes);
-        // Who comes from the machine of one that is lost, or asks for its seats by name, takes its place.
-        let wants = |lost: &Process| {
-            lost.join.host == join.host && lost.join.names == join.names
-                || self.names(&lost.peer.sender).iter().any(|name| join.names.contains(name))
-        };
-        self.lost_ones(wants).into_iter().for_each(|lost| self.replace(lost));
-        let assigned = self.seats.borrow_mut().assign(join, process);
-        let actors = match assigned {
-            Err(refused) if refused.passing => {
-                self.lost_ones(|_| true).into_iter().for_each(|lost| self.replace(lost));
-                self.seats.borrow_mut().assign(join, process)?
-            }
-            other => other?,
-        };
+        let actors = self.seat(join, process)?;
         let sender = Sender { process, life: join.life, actors: actors.clone() };
         self.processes.borrow_mut().push(Process {
             join: join.clone(),
@@ -659,6 +717,7 @@ impl<A: Live> Joinable for Stage<A> {
             outbox: Rc::default(),
             standing: Standing::Joining,
             connections: 1,
+            ready_by: 0,
             report: None,
         });
         Ok(Joined { run, process, actors, resumed: false, is_busy, is_traced, charter_bytes })
@@ -681,7 +740,7 @@ impl<A: Live> Joinable for Stage<A> {
                 }
                 std::future::pending().await
             };
-            let hear = |control| self.hear(id, &outbox, control);
+            let hear = |control| self.hear(id, connection, &outbox, control);
             let error = tokio::select! {
                 error = self.host.shell.read(&mut link.reader, &mut link.splitter, id, hear) => error,
                 error = outbox.write_to(&mut link.writer) => LinkError::Broken(error),
@@ -690,6 +749,12 @@ impl<A: Live> Joinable for Stage<A> {
             self.lost(id, connection, &error);
             error
         })
+    }
+
+    fn missed(&self, joined: &Joined, error: LinkError) -> LinkError {
+        let connection = self.processes.borrow()[joined.process as usize].connections;
+        self.lost(joined.process, connection, &error);
+        error
     }
 
     fn well(&self) -> String {

@@ -30,6 +30,7 @@ mod member;
 mod outbox;
 mod seats;
 mod stream;
+mod text;
 mod usage;
 mod worker;
 
@@ -39,7 +40,7 @@ pub use host::{Host, HostOptions};
 pub use hub::{Handle, Hub, HubError, HubOptions, Performance, Phase, ProcessState, Snapshot};
 pub use link::Credentials;
 pub use member::{Left, MemberError, MemberOptions, join, probe};
-pub use outbox::OUTBOX_BYTES_MAX;
+pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use seats::Join;
 pub use stream::{Tls, TlsError};
 pub use worker::Work;

@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use meshsim_wire::{
-    Challenge, FrameError, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Splitter, Welcome, preface, put,
+    Challenge, FrameError, HELLO_BYTES_MAX, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Splitter, Welcome,
+    decode, preface, put,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::control::{Answer, Control, Wish};
-use crate::stream::{Reader, Tls, Writer};
+use crate::stream::{Reader, Tls, Writer, explained, is_of_tls};
+use crate::text::brief;
 
 /// How long a handshake may take: whoever connects and says nothing, or says it slowly, is gone after that.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -41,21 +43,23 @@ pub(crate) enum LinkError {
     Broken(io::Error),
     #[error("ended the connection")]
     Ended,
-    #[error("failed the TLS handshake: {0}")]
+    #[error("failed the TLS handshake: {}", explained(.0))]
     Tls(io::Error),
+    #[error("did not finish the handshake in {} s", .0.as_secs())]
+    Late(Duration),
     #[error("said nothing for {} s", .0.as_secs())]
     Silent(Duration),
-    #[error(transparent)]
+    #[error("{}", brief(.0))]
     Frame(#[from] FrameError),
-    #[error("belongs to cluster {theirs:?}, and this is {ours:?}")]
+    #[error("belongs to cluster {:?}, and this is {ours:?}", brief(.theirs))]
     OtherCluster { theirs: String, ours: String },
     #[error("does not know the cluster's secret")]
     WrongSecret,
-    #[error("was refused: {0}")]
+    #[error("was refused: {}", brief(.0))]
     Turned(String),
-    #[error("refused: {}", .0.why)]
+    #[error("refused: {}", brief(&.0.why))]
     Refused(Refusal),
-    #[error("{0}")]
+    #[error("{}", brief(.0))]
     Misbehaved(String),
 }
 
@@ -64,7 +68,10 @@ impl LinkError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             LinkError::Refused(refusal) => refusal.passing,
-            LinkError::Unreachable(_) | LinkError::Broken(_) | LinkError::Ended | LinkError::Silent(_) => true,
+            // A connection that ends in the handshake may do better next time, a certificate will not.
+            LinkError::Tls(error) => !is_of_tls(error),
+            LinkError::Unreachable(_) | LinkError::Broken(_) | LinkError::Ended => true,
+            LinkError::Silent(_) | LinkError::Late(_) => true,
             _ => false,
         }
     }
@@ -86,6 +93,8 @@ impl Link {
         match self.reader.read_buf(self.splitter.room()).await {
             Ok(0) => Err(LinkError::Ended),
             Ok(_) => Ok(()),
+            // The other side says no to a certificate when this side thinks that TLS stands.
+            Err(error) if is_of_tls(&error) => Err(LinkError::Tls(error)),
             Err(error) => Err(LinkError::Broken(error)),
         }
     }
@@ -120,7 +129,9 @@ impl Link {
     /// Hears something, before there is somebody to read.
     pub(crate) async fn hear(&mut self) -> Result<Control, LinkError> {
         let hearing = self.read(Kind::Control);
-        timeout(SILENCE, hearing).await.map_or(Err(LinkError::Silent(SILENCE)), |heard| heard.map(|(control, _)| control))
+        timeout(SILENCE, hearing)
+            .await
+            .map_or(Err(LinkError::Silent(SILENCE)), |heard| heard.map(|(control, _)| control))
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
@@ -137,20 +148,26 @@ impl Link {
         let handshake = async {
             let mut out = preface().to_vec();
             let hello = framed(&mut out, Kind::Hello, &hello)?;
-            self.write(&out).await?;
+            if hello.len() >= HELLO_BYTES_MAX {
+                let what = "takes no hello that is so long: ask for fewer actors by name";
+                return Err(LinkError::Misbehaved(what.into()));
+            }
+            // An acceptor that does not hear this out has said why: its words are read in any case.
+            let _ = self.write(&out).await;
             self.read_preface().await?;
             let (_, challenge): (Challenge, _) = self.read(Kind::Challenge).await?;
             out.clear();
             framed(&mut out, Kind::Proof, &credentials.secret.prove(Side::Dialler, &hello, &challenge))?;
-            self.write(&out).await?;
+            let _ = self.write(&out).await;
+            // Its answer names all actors that it gives, and it is the one acceptor that was dialled.
+            self.splitter.trust();
             let (welcome, _): (Welcome<Answer>, _) = self.read(Kind::Welcome).await?;
             if !credentials.secret.verify(&welcome.proof, Side::Acceptor, &hello, &challenge) {
                 return Err(LinkError::WrongSecret);
             }
-            self.splitter.trust();
             Ok(welcome.answer)
         };
-        timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Silent(HANDSHAKE)))
+        timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
     }
 
     /// Finds out who has connected. What comes of its wish, [`welcome`](Self::welcome) or [`turn`](Self::turn) says.
@@ -168,17 +185,20 @@ impl Link {
                 let error = LinkError::OtherCluster { theirs: hello.cluster, ours: credentials.cluster.clone() };
                 return Err(self.turned(error, "this is another cluster").await);
             }
+            // Not kept while the proof is waited for: it may take far more memory than its bytes.
+            drop(hello.wish);
             let mut out = preface().to_vec();
             let challenge = framed(&mut out, Kind::Challenge, &Challenge { nonce: Nonce::fresh() })?;
             self.write(&out).await?;
             let (proof, _): (Proof, _) = self.read(Kind::Proof).await?;
             if !credentials.secret.verify(&proof, Side::Dialler, &hello_bytes, &challenge) {
-                out.clear();
                 return Err(self.turn_with(LinkError::WrongSecret, refusal("wrong secret", false)).await);
             }
+            let hello: Hello<Wish> =
+                decode(&hello_bytes).map_err(|error| LinkError::Frame(FrameError::Body(Kind::Hello, error)))?;
             Ok((hello.wish, credentials.secret.prove(Side::Acceptor, &hello_bytes, &challenge)))
         };
-        timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Silent(HANDSHAKE)))
+        timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
     }
 
     /// Lets the other side in.
@@ -186,7 +206,7 @@ impl Link {
         let mut out = Vec::new();
         framed(&mut out, Kind::Welcome, &Welcome { proof, answer })?;
         self.splitter.trust();
-        timeout(HANDSHAKE, self.write(&out)).await.unwrap_or(Err(LinkError::Silent(HANDSHAKE)))
+        timeout(HANDSHAKE, self.write(&out)).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
     }
 
     /// Does not let it in, and says why.

@@ -20,6 +20,7 @@ use crate::host::{Host, HostOptions};
 use crate::link::{Credentials, Link, LinkError};
 use crate::outbox::Outbox;
 use crate::seats::Join;
+use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
 
@@ -78,8 +79,8 @@ pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, S
     let asked = async {
         let (mut link, _) = connect(address, credentials).await?;
         match link.introduce(credentials, Wish::Probe).await? {
-            Answer::Well(line) => Ok(line),
-            other => Err(LinkError::Misbehaved(format!("answered {other:?} to a probe"))),
+            Answer::Well(line) => Ok(brief(line)),
+            other => Err(LinkError::Misbehaved(format!("answered {} to a probe", shown(&other)))),
         }
     };
     asked.await.map_err(|error: LinkError| error.to_string())
@@ -99,14 +100,16 @@ pub async fn join<A: Live>(
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
     let join = Join { life, host: usage::host_name(), pid: std::process::id(), address, ..join };
-    let mut member = Member { hub, credentials, join, listener: Some(listener), clock: Some(Clock::start()), on_stage: None };
+    let mut member =
+        Member { hub, credentials, join, listener: Some(listener), clock: Some(Clock::start()), on_stage: None };
     let mut rng = Rng::keyed(life, 0, 2);
-    let (mut failures, mut waited) = (0, Duration::ZERO);
+    let time = Clock::start();
+    let (mut failures, mut since) = (0, time.own());
     loop {
         let error = match member.attend(&prepare).await {
             Ok(End::Over) => return Ok(Left::Over),
             Ok(End::Broken(error)) => {
-                (failures, waited) = (0, Duration::ZERO);
+                (failures, since) = (0, time.own());
                 tracing::warn!("the coordinator at {} {error}; trying again", member.hub);
                 error
             }
@@ -116,8 +119,10 @@ pub async fn join<A: Live>(
         if !error.is_passing() {
             return Err(MemberError::Refused(member.hub, error.to_string()));
         }
+        // A hub that accepts and says nothing is out of reach too, for as long as it is waited for.
+        let waited = Duration::from_nanos(time.own() - since);
         if waited >= patience {
-            return Err(MemberError::Lost(member.hub, error.to_string(), patience.as_secs()));
+            return Err(MemberError::Lost(member.hub, error.to_string(), waited.as_secs()));
         }
         failures += 1;
         match failures {
@@ -125,9 +130,7 @@ pub async fn join<A: Live>(
             2 => tracing::info!("the coordinator at {} {error}; waiting for it", member.hub),
             _ => {}
         }
-        let wait = backoff(failures, &mut rng);
-        waited += wait;
-        sleep(wait).await;
+        sleep(backoff(failures, &mut rng)).await;
     }
 }
 
@@ -178,7 +181,9 @@ impl<A: Live> Member<A> {
         let (mut link, _) = connect(&self.hub, &self.credentials).await?;
         let joined = match link.introduce(&self.credentials, Wish::Join(self.join.clone())).await? {
             Answer::Joined(joined) => joined,
-            other => return Err(LinkError::Misbehaved(format!("answered {other:?} to who wants to join")).into()),
+            other => {
+                return Err(LinkError::Misbehaved(format!("answered {} to who wants to join", shown(&other))).into());
+            }
         };
         let stage = match &self.on_stage {
             Some(stage) if joined.resumed && stage.run == joined.run => stage.clone(),
@@ -271,7 +276,7 @@ async fn hear_charter(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError>
     while (charter.len() as u64) < bytes {
         match link.hear().await? {
             Control::Charter(part) => charter.extend_from_slice(&part.0),
-            other => return Err(LinkError::Misbehaved(format!("said {other:?} instead of the experiment"))),
+            other => return Err(LinkError::Misbehaved(format!("said {} instead of the experiment", shown(&other)))),
         }
     }
     Ok(charter)
@@ -283,7 +288,7 @@ async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
         link.say(&Control::Ping(clock.own())).await?;
         match link.hear().await? {
             Control::Pong { sent, count } => alignment.take(sent, count, clock.own()),
-            other => return Err(LinkError::Misbehaved(format!("said {other:?} instead of the time"))),
+            other => return Err(LinkError::Misbehaved(format!("said {} instead of the time", shown(&other)))),
         }
     }
     Ok(alignment)
@@ -304,11 +309,7 @@ impl<A: Live> OnStage<A> {
                         }
                     }
                 }
-                Control::Begin { zero, end } => {
-                    if !host.shell.clock.has_begun() {
-                        host.begin_at(zero, end);
-                    }
-                }
+                Control::Begin { zero, end } => host.begin_at(zero, end),
                 Control::Fault(fault) => {
                     if let Err(error) = host.add_fault(*fault) {
                         tracing::warn!("a fault that cannot be: {error}");
@@ -319,7 +320,7 @@ impl<A: Live> OnStage<A> {
                     self.hand_in(outbox).await;
                 }
                 Control::Leave => return,
-                other => tracing::warn!("the coordinator said {other:?}, which makes no sense here"),
+                other => tracing::warn!("the coordinator said {}, which makes no sense here", shown(&other)),
             }
         }
         // The connection has ended; whoever waits for this is told so.
@@ -364,7 +365,10 @@ impl<A: Live> OnStage<A> {
 
 /// Waits until the run is over, and asks each actor that is hosted here what it has found. Says how the process was, but
 /// for its clock and its trace.
-pub(crate) async fn gathered<A, F>(host: &Rc<Host<A>>, mut hand_in: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F) -> ProcessReport
+pub(crate) async fn gathered<A, F>(
+    host: &Rc<Host<A>>,
+    mut hand_in: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F,
+) -> ProcessReport
 where
     A: Live,
     F: Future<Output = ()>,

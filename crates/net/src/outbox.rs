@@ -12,15 +12,21 @@ use tokio::sync::Notify;
 /// Most bytes that wait for one process; a message beyond is lost, and the trace says so.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 
-/// A buffer of frames and who writes it. Frames are encoded where they wait, so a write takes all that has come since
-/// the last one.
+/// Most bytes that wait with what the processes say to each other. Nobody leaves so much unread who means it: beyond it
+/// the connection is closed.
+const OVERRUN_BYTES: usize = 2 * OUTBOX_BYTES_MAX;
+
+/// A buffer of frames and who writes it: the sending half of the transport. Frames are encoded where they wait, so a
+/// write takes all that has come since the last one.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub struct Outbox {
     state: RefCell<State>,
     /// Something was put in.
     filled: Notify,
     /// It was taken out for writing.
     emptied: Notify,
+    /// More waits than anybody may leave unread.
+    overrun: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +44,7 @@ impl Outbox {
     /// # Errors
     /// Why it is lost.
     #[inline]
-    pub(crate) fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), Cause> {
+    pub fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), Cause> {
         let mut state = self.state.borrow_mut();
         if state.unreachable {
             return Err(Cause::Down);
@@ -65,12 +71,15 @@ impl Outbox {
         if let Err(error) = meshsim_wire::put(&mut state.buffer, kind, value) {
             tracing::error!(%error, "cannot be said to another process");
         }
+        if state.buffer.len() > OVERRUN_BYTES {
+            self.overrun.notify_one();
+        }
         drop(state);
         self.filled.notify_one();
     }
 
     /// Waits until no more than this many bytes wait.
-    pub(crate) async fn room(&self, bytes: usize) {
+    pub async fn room(&self, bytes: usize) {
         while self.state.borrow().buffer.len() > bytes {
             self.emptied.notified().await;
         }
@@ -95,8 +104,15 @@ impl Outbox {
         self.state.borrow_mut().unreachable = unreachable;
     }
 
+    /// Waits until more waits than the other side may leave unread.
+    async fn overrun(&self) {
+        while self.state.borrow().buffer.len() <= OVERRUN_BYTES {
+            self.overrun.notified().await;
+        }
+    }
+
     /// Writes what is put in until the connection breaks. What was handed to it by then may or may not have arrived.
-    pub(crate) async fn write_to(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
+    pub async fn write_to(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
         let mut block = Vec::new();
         loop {
             self.wanted().await;
@@ -110,7 +126,11 @@ impl Outbox {
                 writer.write_all(&block).await?;
                 writer.flush().await
             };
-            if let Err(error) = written.await {
+            let written = tokio::select! {
+                written = written => written,
+                () = self.overrun() => Err(io::Error::other("it does not take what it is sent")),
+            };
+            if let Err(error) = written {
                 return error;
             }
             block.clear();
@@ -136,5 +156,27 @@ mod tests {
         assert_eq!(outbox.clear(), 8);
         outbox.set_unreachable(true);
         assert_eq!(put(), Err(Cause::Down));
+    }
+
+    #[test]
+    fn who_leaves_unread_what_it_is_told_is_written_to_no_longer() {
+        let outbox = Outbox::default();
+        // Nobody reads at the other end.
+        let (mut writer, _reader) = tokio::io::duplex(16);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let tell = async {
+            loop {
+                outbox.put(Kind::Control, &vec![0u8; 1 << 16]);
+                tokio::task::yield_now().await;
+            }
+        };
+        let error = runtime.block_on(async {
+            tokio::select! {
+                error = outbox.write_to(&mut writer) => error,
+                () = tell => unreachable!(),
+            }
+        });
+        assert_eq!(error.to_string(), "it does not take what it is sent");
+        assert!(outbox.state.borrow().buffer.len() <= OVERRUN_BYTES + (1 << 17));
     }
 }

@@ -27,11 +27,15 @@ pub struct Join {
     pub address: String,
 }
 
+/// An incarnation is a process's life in its upper bits, and below them how often faults rebooted the machine in it: it
+/// rises with both.
+const LIFE_BITS: u32 = 8;
+
 /// The seats, and who sits on them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seats(Vec<Place>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     seat: Seat,
     holder: Option<ProcessId>,
@@ -59,7 +63,7 @@ impl Seats {
     pub(crate) fn take(&mut self, actor: ActorId, process: ProcessId) -> Seated {
         let place = &mut self.0[actor.index()];
         place.holder = Some(process);
-        Seated { actor, incarnation: place.lives }
+        Seated { actor, incarnation: place.lives << LIFE_BITS }
     }
 
     /// Names of the seats that are needed and that nobody holds, of whom `is_ready` says that it is ready.
@@ -180,10 +184,10 @@ mod tests {
         seats.assign(&join("b", &[], 1), 2).unwrap();
         seats.vacate(1, true);
         seats.vacate(2, true);
-        assert_eq!(actors(seats.assign(&join("b", &[], 1), 3)), [(2, 1)]);
+        assert_eq!(actors(seats.assign(&join("b", &[], 1), 3)), [(2, 256)]);
         // A new machine takes what nobody had, before it takes what somebody may come back for.
         assert_eq!(actors(seats.assign(&join("c", &[], 1), 4)), [(3, 0)]);
-        assert_eq!(actors(seats.assign(&join("d", &[], 1), 5)), [(1, 1)]);
+        assert_eq!(actors(seats.assign(&join("d", &[], 1), 5)), [(1, 256)]);
     }
 
     #[test]

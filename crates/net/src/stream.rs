@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// The name that the certificate of every process of a cluster must have: addresses change, the cluster does not.
@@ -59,8 +59,8 @@ impl Tls {
         }
         let roots = Arc::new(roots);
         let chain = certificates(certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(key)?)
-            .map_err(|_| TlsError::Nothing(key.to_owned(), "private key"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| TlsError::Nothing(key.to_owned(), "private key"))?;
         let verifier = WebPkiClientVerifier::builder(roots.clone()).build().map_err(|error| unusable(&error))?;
         let server = ServerConfig::builder()
             .with_client_cert_verifier(verifier)
@@ -117,6 +117,23 @@ pub(crate) async fn dialled(stream: TcpStream, tls: Option<&Tls>) -> io::Result<
             let (reader, writer) = tokio::io::split(tls.connector.connect(name, stream).await?);
             Ok((Box::new(reader), Box::new(writer)))
         }
+    }
+}
+
+/// True if it is TLS that failed, and not the connection below: trying again does not help then.
+pub(crate) fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// What failed, with a guess where there is a likely one.
+pub(crate) fn explained(error: &io::Error) -> String {
+    let is_other_protocol = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref())
+        .is_some_and(|inner| matches!(inner, rustls::Error::InvalidMessage(_)));
+    match is_other_protocol || error.kind() == io::ErrorKind::UnexpectedEof {
+        true => format!("{error} (is TLS on at one side only?)"),
+        false => error.to_string(),
     }
 }
 

@@ -2,14 +2,14 @@
 
 use meshsim_mesh::measure::Histogram;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Samples that must lie beyond a percentile before it is reported. With fewer it is the figure of a handful of
 /// requests and moves from seed to seed: p99.9 takes 10,000 requests, p50 takes 20.
 pub(crate) const SAMPLES_BEYOND_MIN: u64 = 10;
 
 /// How long something took. A percentile with fewer than ten samples beyond it is `null`.
-#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Latency {
     /// How many were measured.
     pub count: u64,

@@ -4,7 +4,9 @@
 //! what the experiment demands. Nothing here knows how long the run took on a clock, so the same experiment and seed
 //! give the same summary, byte for byte.
 
+pub mod compare;
 mod figures;
+mod read;
 mod schema;
 mod show;
 mod summary;
@@ -13,7 +15,8 @@ pub mod text;
 mod verdict;
 
 pub use figures::Latency;
-pub use schema::schema;
+pub use read::{ReadError, SUMMARY_BYTES_MAX};
+pub use schema::{comparison_schema, schema};
 pub use show::{count, number, percent, plural, rate, span};
 pub use summary::{
     FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, StepSummary, Summary,

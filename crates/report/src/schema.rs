@@ -1,14 +1,24 @@
 //! What a summary looks like, for programs that read it.
 
-use schemars::SchemaGenerator;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::Summary;
+use crate::compare::Comparison;
 
 /// The JSON Schema (2020-12) of [`Summary`], with a description of every field.
 pub fn schema() -> Value {
-    let mut schema = SchemaGenerator::default().into_root_schema_for::<Summary>();
-    schema.insert("title".into(), "meshsim summary".into());
+    titled::<Summary>("meshsim summary")
+}
+
+/// The JSON Schema (2020-12) of [`Comparison`], with a description of every field.
+pub fn comparison_schema() -> Value {
+    titled::<Comparison>("meshsim comparison")
+}
+
+fn titled<T: JsonSchema>(title: &str) -> Value {
+    let mut schema = SchemaGenerator::default().into_root_schema_for::<T>();
+    schema.insert("title".into(), title.into());
     schema.to_value()
 }
 
@@ -33,6 +43,8 @@ mod tests {
 
     #[test]
     fn every_field_is_described() {
+        let comparison = comparison_schema();
+        assert_described(&comparison, &comparison, "comparison");
         let schema = schema();
         assert_described(&schema, &schema, "summary");
         assert_eq!(schema["properties"]["operations"]["items"]["$ref"], "#/$defs/OperationSummary");

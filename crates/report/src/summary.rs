@@ -1,5 +1,6 @@
 //! What came out of a run, as plain data.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Span, Time};
@@ -8,7 +9,7 @@ use meshsim_mesh::Findings;
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
 use meshsim_mesh::model::{Change, Load, ServiceId};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::figures::Latency;
 use crate::verdict::{Outcome, Verdict};
@@ -31,7 +32,7 @@ pub struct Measured {
 }
 
 /// What happened in all, as the host counted it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Traffic {
     /// Starts, deliveries and timers: what actors took in.
     pub events: u64,
@@ -117,11 +118,15 @@ impl Measured {
     }
 }
 
+/// The version of summary.json's format that is written and read.
+pub(crate) const FORMAT: u32 = 1;
+
 /// What came out of a run. Lengths of time end in `_ns` (nanoseconds) or `_s` (seconds), rates in `_per_s`; shares are
 /// parts of one. Nothing in it depends on the machine or on how long the run took.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct Summary {
     /// The version of this format.
+    #[serde(deserialize_with = "crate::read::this_format")]
     pub format: u32,
     /// What the run is called.
     pub name: String,
@@ -150,7 +155,7 @@ pub struct Summary {
 }
 
 /// What became of one operation.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct OperationSummary {
     /// Its place among the operations of the file, by time; `null` if it was begun by hand, and for a repair, which the
     /// coordinator decides itself.
@@ -170,7 +175,7 @@ pub struct OperationSummary {
     pub began_s: f64,
     /// How it ended.
     #[schemars(extend("enum" = ENDINGS))]
-    pub ending: &'static str,
+    pub ending: Cow<'static, str>,
     /// How many numbered steps it took.
     pub step_count: usize,
     /// The service's generation after the last of them.
@@ -201,7 +206,7 @@ const VERBS: [Verb; 6] = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scal
 const ENDINGS: [&str; 6] = ["running", "reached", "stopped", "stuck", "replaced", "refused"];
 
 /// What the three recurrences are about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Values {
     /// S: whole instances.
     pub instances: u32,
@@ -212,7 +217,7 @@ pub struct Values {
 }
 
 /// One numbered step.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct StepSummary {
     /// Its number, over all services.
     pub n: u64,
@@ -239,7 +244,7 @@ pub struct StepSummary {
 }
 
 /// What became of the requests of one load.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct LoadSummary {
     /// Its name.
     pub name: String,
@@ -256,7 +261,7 @@ pub struct LoadSummary {
 }
 
 /// What became of the requests for one endpoint.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct TargetSummary {
     /// `service.endpoint`.
     pub target: String,
@@ -265,7 +270,7 @@ pub struct TargetSummary {
 }
 
 /// What became of some requests.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct Requests {
     /// Planned.
     pub offered: u64,
@@ -288,7 +293,7 @@ pub struct Requests {
 }
 
 /// Failures by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct FailureCounts {
     /// The instance's queue was full, or the instance was gone.
     pub refused: u64,
@@ -303,7 +308,7 @@ pub struct FailureCounts {
 }
 
 /// What the instances of a service did.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct ServiceSummary {
     /// Its name.
     pub name: String,
@@ -337,7 +342,7 @@ impl Summary {
         let slo: Vec<Verdict> = experiment.slos.iter().map(|slo| Verdict::new(slo, experiment, measured)).collect();
         let values = Course::new(experiment, &measured.history);
         Summary {
-            format: 1,
+            format: FORMAT,
             name: experiment.name.clone(),
             seed: experiment.seed,
             duration_s: experiment.duration.secs(),
@@ -416,7 +421,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         to,
         rate,
         began_s: history.began.secs(),
-        ending,
+        ending: ending.into(),
         step_count: steps.len(),
         generation: steps.last().map(|step| step.generation),
         settling_ns: history.settled().map(|at| at.since(history.began).nanos()),

@@ -18,8 +18,12 @@ const OPERATIONS_MAX: usize = 40;
 /// What is going to be simulated, before it is.
 pub fn intention(experiment: &Experiment, paint: Paint) -> String {
     let simulated = Size::new(experiment);
+    let mut nodes = plural(simulated.nodes as u64, "node");
+    if simulated.nodes_at_start < simulated.nodes {
+        nodes += &format!(" ({} at the start)", count(simulated.nodes_at_start as u64));
+    }
     let mut parts = vec![
-        plural(simulated.nodes as u64, "node"),
+        nodes,
         plural(simulated.services as u64, "service"),
         plural(simulated.instances, "instance"),
         plural(simulated.edges as u64, "edge"),
@@ -107,7 +111,7 @@ fn operations(summary: &Summary, paint: Paint) -> String {
 
 fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
     let simple = matches!(a.verb, Verb::Deploy | Verb::Undeploy | Verb::Repair);
-    simple && (a.verb, a.ending) == (b.verb, b.ending) && a.began_s == b.began_s
+    simple && (a.verb, &a.ending) == (b.verb, &b.ending) && a.began_s == b.began_s
 }
 
 fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
@@ -138,7 +142,7 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
     let same = group.iter().all(|o| o.generation == first.generation);
     let generation = first.generation.filter(|_| same);
     let unplaced: u32 = group.iter().map(|o| o.unplaced).sum();
-    let (mut ending, mut look) = match first.ending {
+    let (mut ending, mut look) = match &*first.ending {
         "reached" => (String::new(), Look::Good),
         "running" => ("still running".into(), Look::Warn),
         // As many steps as it was allowed: what was asked for.
@@ -233,8 +237,8 @@ fn latencies(summary: &Summary, paint: Paint) -> String {
         }
         let indent = name.len() - name.trim_start().len();
         row(name, &requests.latency);
-        // Only a generator that was late makes a difference.
-        if requests.uncorrected.max_ns != requests.latency.max_ns {
+        // Only a generator that was late makes a difference worth a row; a real one is always some microseconds late.
+        if is_apart(&requests.latency, &requests.uncorrected) {
             row(format!("{:indent$}  from sending", ""), &requests.uncorrected);
         }
     }
@@ -243,6 +247,14 @@ fn latencies(summary: &Summary, paint: Paint) -> String {
         out += &format!("  {}\n", paint.on(Look::Dim, "-  fewer than 10 requests lie beyond that percentile"));
     }
     out
+}
+
+/// True if a figure differs by more than a hundredth.
+fn is_apart(a: &crate::Latency, b: &crate::Latency) -> bool {
+    let figures = |latency: &crate::Latency| {
+        [latency.mean_ns, latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.max_ns].map(|ns| ns.unwrap_or(0))
+    };
+    figures(a).into_iter().zip(figures(b)).any(|(a, b)| a.abs_diff(b) > a / 100)
 }
 
 fn services(summary: &Summary, paint: Paint) -> String {

@@ -4,14 +4,14 @@ use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
 use meshsim_mesh::measure::{Histogram, Served, Tally, Window};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::figures::{has_enough, samples_needed};
 use crate::show;
 use crate::summary::{Measured, measured_time, per_second};
 
 /// How an [`Slo`] came out.
-#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Verdict {
     /// As it is written in the file.
     pub slo: String,
@@ -29,7 +29,7 @@ pub struct Verdict {
 }
 
 /// Well or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It holds.

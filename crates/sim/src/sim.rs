@@ -52,7 +52,8 @@ struct Machines<M> {
     /// How many of them are done, and when the next one is due.
     done: usize,
     next: Time,
-    /// Whether each is down or paused. Empty until the first power: a run without one pays for a comparison.
+    /// Whether each is down or paused; none beyond the list is. Empty until the first power, unless somebody is absent:
+    /// a run without one pays for a comparison.
     state: Vec<u8>,
     /// What waits at paused machines, in the order of arrival. A machine that stands still reads nothing, so its
     /// senders are the only bound; the actor's own limits hold when it goes on.
@@ -88,7 +89,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             cells: Vec::new(),
             queue: Ladder::default(),
             travelling: Slab::default(),
-            machines: Machines::new(network.powers()),
+            machines: Machines::new(network.powers(), network.absent()),
             network,
             begun: 0,
             ready: VecDeque::new(),
@@ -323,9 +324,16 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     #[cold]
     fn power(&mut self) {
         let Some((actor, power)) = self.machines.take() else { return };
-        self.machines.state.resize(self.cells.len(), 0);
-        let Some(cell) = self.cells.get_mut(actor.index()) else { return };
-        let state = &mut self.machines.state[actor.index()];
+        let states = self.cells.len().max(self.machines.state.len());
+        self.machines.state.resize(states, 0);
+        let Some(state) = self.machines.state.get_mut(actor.index()) else { return };
+        let Some(cell) = self.cells.get_mut(actor.index()) else {
+            // An absent one that nobody has added yet: it begins when it is.
+            if power == Power::Restart {
+                *state &= !DOWN;
+            }
+            return;
+        };
         self.recorder.record(self.now, actor, What::Power(power));
         match power {
             Power::Crash | Power::Wipe => {
@@ -370,9 +378,11 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 }
 
 impl<M> Machines<M> {
-    fn new(powers: Vec<(Time, ActorId, Power)>) -> Self {
+    fn new(powers: Vec<(Time, ActorId, Power)>, absent: &[(ActorId, Time)]) -> Self {
         let next = powers.first().map_or(Time::NEVER, |(at, ..)| *at);
-        Machines { powers, done: 0, next, state: Vec::new(), waiting: BTreeMap::new() }
+        let mut state = vec![0; absent.iter().map(|(actor, _)| actor.index() + 1).max().unwrap_or(0)];
+        absent.iter().for_each(|(actor, _)| state[actor.index()] = DOWN);
+        Machines { powers, done: 0, next, state, waiting: BTreeMap::new() }
     }
 
     /// The next power, and moves on to the one after it.

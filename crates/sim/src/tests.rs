@@ -207,6 +207,40 @@ fn who_is_down_hears_nothing_loses_its_timers_and_begins_anew() {
 }
 
 #[test]
+fn who_is_absent_hears_nothing_until_its_first_life_begins() {
+    let network = |faults| {
+        let absent = vec![(ActorId(1), secs(3)), (ActorId(2), Time::NEVER), (ActorId(3), secs(2))];
+        Network::new(NetworkSpec { absent, faults, ..NetworkSpec::constant(5, Span::from_millis(100)) }).unwrap()
+    };
+    let run = |faults| {
+        let mut sim = Sim::with_recorder(5, network(faults), Text::default());
+        for actor in 0..3 {
+            sim.add(Talker { others: 3, ..Talker::default() }, &format!("talker-{actor}"));
+        }
+        sim.run_until(secs(6));
+        assert_balanced(&sim);
+        sim
+    };
+    let sim = run(vec![]);
+    assert_eq!(log(&sim, 1)[0], "3.0 Start at speed 1");
+    assert!(sim.recorder().0.contains(&"3.000000s #1 Start { incarnation: 0 }".to_owned()));
+    assert_eq!(log(&sim, 2), [] as [&str; 0], "nobody has brought it");
+    assert!(sim.counts().lost_down >= 3, "{:?}", sim.counts());
+
+    // It would have come in the middle of this; and what wipes it before has nothing to wipe.
+    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    let sim = run(vec![at(2, 5, Crash { actors: only(1) }.into()), at(1, 2, Wipe { actors: only(1) }.into())]);
+    assert_eq!(log(&sim, 1)[0], "5.0 Start at speed 1");
+    assert!(sim.recorder().0.contains(&"5.000000s #1 Start { incarnation: 0 }".to_owned()));
+
+    let mut sim = run(vec![at(2, 4, Pause { actors: only(1) }.into())]);
+    assert_eq!(log(&sim, 1)[0], "4.0 Start at speed 1", "a machine that stands still begins nothing");
+    let late = sim.add(Talker { others: 3, ..Talker::default() }, "late");
+    sim.run_until(secs(7));
+    assert_eq!(sim.actor(late).log[0].0, secs(6), "its time was past when it was added");
+}
+
+#[test]
 fn a_crash_keeps_the_disk_and_a_wipe_does_not() {
     let disk = |kind: Kind| {
         let mut sim = talkers(2, constant(10), vec![Fault::new(secs(5), secs(6), kind)]);

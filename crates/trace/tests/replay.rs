@@ -276,7 +276,7 @@ fn each_tampered_effect_is_found_with_its_record() {
             Entry::Send { msg: Talk::Rumour { weight, .. }, .. } => *weight = 2.0,
             Entry::Send { msg: Talk::Heard(_), to, .. } => to.0 += 1,
             Entry::Send { seq, .. } => *seq += 1,
-            Entry::Arm { at, .. } if place % 2 == 0 => *at = *at + Span::from_nanos(1),
+            Entry::Arm { at, .. } if place % 2 == 0 => *at += Span::from_nanos(1),
             Entry::Arm { tick, .. } => *tick += 1,
             Entry::Note { value, .. } => *value += 1,
             entry => *entry = Entry::Note { what: "tampered".into(), subject: 0, value: 0 },

@@ -33,6 +33,8 @@ pub const HELLO_BYTES_MAX: usize = 16 << 10;
 /// Room that is made for one read. A slow or lying sender makes a reader set aside no more than this beyond what has
 /// come.
 const READ_BYTES: usize = 64 << 10;
+/// What a reader keeps when all was taken off: a long frame must not hold its memory for ever.
+const KEPT_BYTES: usize = 16 * READ_BYTES;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +125,7 @@ fn foreign(bytes: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 7] = [b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PRI "];
     match bytes {
         [0x16, 0x03, ..] => "began a TLS handshake (is TLS on at one side only?)",
+        [0x15, 0x03, ..] => "sent a TLS alert (is TLS on at one side only?)",
         [b'S', b'S', b'H', b'-', ..] => "is an SSH client",
         _ if METHODS.iter().any(|method| bytes.starts_with(method)) => {
             "sent an HTTP request (the gateway listens on another port)"
@@ -220,6 +223,7 @@ impl Splitter {
     pub fn room(&mut self) -> &mut Vec<u8> {
         if self.start == self.buffer.len() {
             self.buffer.clear();
+            self.buffer.shrink_to(KEPT_BYTES);
             self.start = 0;
         } else if self.start >= READ_BYTES {
             self.buffer.drain(..self.start);
@@ -332,11 +336,10 @@ mod tests {
     fn frames_come_out_whole_however_the_bytes_come() {
         let bytes = golden();
         let whole = read(&bytes, bytes.len()).unwrap();
-        assert_eq!(whole.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [
-            Kind::Hello,
-            Kind::Envelope,
-            Kind::Control
-        ]);
+        assert_eq!(
+            whole.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+            [Kind::Hello, Kind::Envelope, Kind::Control]
+        );
         for piece in 1..40 {
             assert_eq!(read(&bytes, piece).as_ref(), Ok(&whole), "pieces of {piece}");
         }
@@ -357,7 +360,8 @@ mod tests {
         for (bytes, says) in [
             (b"GET / HTTP/1.1\r\n" as &[u8], "HTTP"),
             (b"PRI * HTTP/2.0\r\n", "HTTP"),
-            (&[0x16, 3, 1, 2, 0, 1, 0, 1], "TLS"),
+            (&[0x16, 3, 1, 2, 0, 1, 0, 1], "TLS handshake"),
+            (&[0x15, 3, 3, 0, 2, 2, 50], "TLS alert"),
             (b"SSH-2.0-OpenSSH", "SSH"),
             (&[0; 64], "other bytes"),
         ] {
@@ -407,6 +411,16 @@ mod tests {
             assert_eq!(splitter.next_frame(), Ok(None));
         }
         assert!(splitter.capacity() <= 2 * READ_BYTES + 1024, "{} bytes", splitter.capacity());
+    }
+
+    #[test]
+    fn the_memory_of_a_long_frame_is_given_back_when_it_was_taken_off() {
+        let mut splitter = Splitter::new();
+        splitter.trust();
+        put(splitter.room(), Kind::Control, &vec![0u8; MESSAGE_BYTES_MAX / 2]).unwrap();
+        assert!(splitter.next_frame().unwrap().is_some());
+        splitter.room();
+        assert!(splitter.capacity() <= KEPT_BYTES + READ_BYTES, "{} bytes", splitter.capacity());
     }
 
     #[test]

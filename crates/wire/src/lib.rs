@@ -27,10 +27,12 @@ use serde::de::DeserializeOwned;
 use crate::guard::Guard;
 
 pub use frame::{
-    FRAME_BYTES_MAX, Frame, FrameError, HELLO_BYTES_MAX, Kind, PREFACE_BYTES, Splitter, VERSION, check_preface, preface, put,
-    put_envelope,
+    FRAME_BYTES_MAX, Frame, FrameError, HELLO_BYTES_MAX, Kind, PREFACE_BYTES, Splitter, VERSION, check_preface,
+    preface, put, put_envelope,
 };
-pub use handshake::{Challenge, Hello, Nonce, Proof, Refusal, SECRET_CHARS_MIN, Secret, Side, TooShort, Welcome, fresh_number};
+pub use handshake::{
+    Challenge, Hello, Nonce, Proof, Refusal, SECRET_CHARS_MIN, Secret, Side, TooShort, Welcome, fresh_number,
+};
 
 /// Most bytes of one value. A longer one is neither written nor read; while reading, it also bounds what a forged
 /// length can make the reader set aside.

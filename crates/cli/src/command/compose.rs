@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use meshsim_actor::Time;
 use meshsim_experiment::Experiment;
 use meshsim_report::{count, plural};
 
@@ -247,7 +248,9 @@ struct Member<'a> {
 fn members(experiment: &Experiment, nodes_per_container: usize) -> Result<Vec<Member<'_>>, Error> {
     let mesh = &experiment.mesh;
     let zone = |zone: u16| mesh.zones.get(usize::from(zone)).map_or("default", String::as_str);
-    let groups = mesh.nodes.chunk_by(|a, b| a.zone == b.zone).flat_map(|nodes| nodes.chunks(nodes_per_container));
+    // Spares have no container: they come when somebody brings them.
+    let there: Vec<_> = mesh.nodes.iter().filter(|node| node.joins < Time::NEVER).collect();
+    let groups = there.chunk_by(|a, b| a.zone == b.zone).flat_map(|nodes| nodes.chunks(nodes_per_container));
     let all = 1 + groups.clone().count() + mesh.loads.len();
     if all > CONTAINERS_MAX {
         let [all, most] = [all, CONTAINERS_MAX].map(|n| count(n as u64));

@@ -3,12 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
+use meshsim_actor::Time;
 use meshsim_experiment::Experiment;
 use meshsim_net::{Credentials, Phase, Snapshot};
 use meshsim_wire::Secret;
 
-use super::coordinator::{How, at_gateway, begin};
 use super::Source;
+use super::coordinator::{How, at_gateway, begin};
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::gateway::DoorArgs;
@@ -88,14 +89,15 @@ impl Args {
 fn roles(experiment: &Experiment, processes: usize, joins: SocketAddr) -> Vec<Role> {
     let role = |kind: &str, names: &[&str]| {
         let joins = joins.to_string();
-        let mut args: Vec<String> = [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
+        let mut args: Vec<String> =
+            [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
         args.extend(names.iter().flat_map(|name| ["--name".to_owned(), (*name).to_owned()]));
         Role { name: names.join(", "), args }
     };
     let mesh = &experiment.mesh;
     // Spares come when somebody brings them.
     let nodes: Vec<&str> =
-        mesh.nodes.iter().map(|node| node.name.as_str()).collect();
+        mesh.nodes.iter().filter(|node| node.joins < Time::NEVER).map(|node| node.name.as_str()).collect();
     let groups = nodes.chunks(nodes.len().div_ceil(processes).max(1)).map(|names| role("node", names));
     let clients = mesh.loads.iter().map(|load| role("client", &[&load.name]));
     groups.chain(clients).collect()

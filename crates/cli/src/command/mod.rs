@@ -5,6 +5,7 @@
 
 mod check;
 mod client;
+mod compare;
 mod compose;
 mod coordinator;
 mod ctl;
@@ -45,15 +46,16 @@ commands! {
     Run = run;
     Live = live;
     Check = check;
+    Compare = compare;
+    Replay = replay;
+    Trace = trace;
     Import = import;
     Compose = compose;
     Schema = schema;
-    Trace = trace;
     Coordinator = coordinator;
     Node = node;
     Client = client;
     Ctl = ctl;
-    Replay = replay;
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.

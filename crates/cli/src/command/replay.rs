@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Cell, Rng};
+use meshsim_actor::{ActorId, Cell, Rng, Span};
 use meshsim_experiment::Experiment;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick, actors};
 use meshsim_report::table::Look;
@@ -112,7 +112,8 @@ impl Args {
             End::Differs(_) => ("differs", Look::Bad),
         };
         let paint = screen.paint();
-        let pace = per_second(report.inputs as f64 / took.as_secs_f64().max(1e-9));
+        let secs = took.as_secs_f64();
+        let pace = format!("{}, {}", Span::from_secs_f64(secs), per_second(report.inputs as f64 / secs.max(1e-9)));
         let mut text = format!("{}: {}\n", paint.on(look, outcome), compared(&report));
         text += &stopped(&header, &report);
         if let End::Differs(difference) = &end {
@@ -141,7 +142,7 @@ fn refuse_another(experiment: &Experiment, header: &Header) -> Result<(), Error>
         let Some((id, wanted)) = names.into_iter().find(|(id, name)| header.name(*id) != *name) else { return Ok(()) };
         format!("actor {id} is `{}` in the trace and `{wanted}` in the experiment", header.name(id))
     };
-    let help = "a run's folder holds both as they were: `meshsim run --trace` writes it again";
+    let help = "both stand in a run's folder as `meshsim run --trace` wrote them: run it again";
     Err(Error::WrongInput(why, help.into()))
 }
 

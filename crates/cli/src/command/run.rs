@@ -94,7 +94,8 @@ impl Args {
         let mut state = Vec::new();
         state::write(&experiment.mesh, sim.now(), findings(), &mut state)
             .map_err(|error| Error::Write("state.json".into(), error))?;
-        let ended = Ended { measured, state, cut_short, trace: None, processes: None, remarks: Box::new(|_| String::new()) };
+        let ended =
+            Ended { measured, state, cut_short, trace: None, processes: None, remarks: Box::new(|_| String::new()) };
         let events = sim.counts().events;
         Ok(((ended, took, events), sim.into_recorder()))
     }

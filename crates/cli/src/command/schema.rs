@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use crate::error::{Error, Exit};
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "Print the JSON Schema of the experiment file, or of summary.json";
+pub(super) const ABOUT: &str = "Print the JSON Schema of the experiment file, of summary.json, or of a comparison";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +28,8 @@ enum Document {
     Experiment,
     /// What `run` writes to summary.json and prints with --json
     Summary,
+    /// What `compare` prints with --json
+    Comparison,
 }
 
 impl Args {
@@ -35,6 +37,7 @@ impl Args {
         screen.print_json(&match self.of {
             Document::Experiment => meshsim_experiment::schema(),
             Document::Summary => meshsim_report::schema(),
+            Document::Comparison => meshsim_report::comparison_schema(),
         })?;
         Ok(Exit::Well)
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use meshsim_actor::Time;
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::Network;
 use meshsim_mesh::{Findings, Mesh, MeshActor, actors};
@@ -18,7 +19,8 @@ pub(crate) struct Charter;
 
 impl Charter {
     pub(crate) fn write(experiment: &Experiment) -> Result<Vec<u8>, Error> {
-        serde_json::to_vec(&experiment.bundle()).map_err(|error| Error::Live(format!("the experiment cannot be sent: {error}")))
+        serde_json::to_vec(&experiment.bundle())
+            .map_err(|error| Error::Live(format!("the experiment cannot be sent: {error}")))
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Result<Experiment, String> {
@@ -52,7 +54,7 @@ pub(crate) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, Error> {
 
 fn seats(mesh: &Mesh) -> Vec<Seat> {
     let seat = |name: &str, role, needed| Seat { name: name.to_owned(), role, needed };
-    let nodes = mesh.nodes.iter().map(|node| seat(&node.name, "node", true));
+    let nodes = mesh.nodes.iter().map(|node| seat(&node.name, "node", node.joins < Time::NEVER));
     let clients = mesh.loads.iter().map(|load| seat(&load.name, "client", true));
     std::iter::once(seat("coordinator", "coordinator", true))
         .chain(nodes)

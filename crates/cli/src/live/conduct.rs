@@ -112,14 +112,19 @@ fn stand(snapshot: &Snapshot) -> String {
     }
 }
 
-fn ended(
-    experiment: &Experiment,
-    performance: Performance,
-    trace: Option<Draft>,
-) -> Result<Ended, Error> {
-    let unreadable = |error| Error::Live(format!("what an actor found cannot be read: {error}"));
-    let findings = performance.findings.iter().map(|bytes| bytes.as_deref().map(read_findings).transpose());
-    let findings: Vec<_> = findings.collect::<Result<_, _>>().map_err(unreadable)?;
+fn ended(experiment: &Experiment, mut performance: Performance, trace: Option<Draft>) -> Result<Ended, Error> {
+    let mesh = live_mesh(experiment);
+    let mut findings = Vec::new();
+    for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
+        let read = bytes.as_deref().map(read_findings).transpose();
+        findings.push(read.unwrap_or_else(|error| {
+            // One bad process must not take with it what all others have measured.
+            let name = mesh.actor_name(ActorId(actor as u32)).to_owned();
+            tracing::warn!("what {name} found cannot be read: {error}");
+            performance.lost.push(name);
+            None
+        }));
+    }
     let now = performance.ended;
     let measured = Measured::gather(experiment, now, traffic(&performance.counts), findings.iter().cloned());
     let mut state = Vec::new();
@@ -151,8 +156,7 @@ fn live_json(performance: &Performance) -> Result<Vec<u8>, Error> {
     };
     let processes: Vec<_> = performance.processes.iter().map(process).collect();
     let value = json!({ "format": 1, "processes": processes, "lost": performance.lost });
-    let mut bytes =
-        serde_json::to_vec_pretty(&value).map_err(|error| Error::Live(format!("live.json: {error}")))?;
+    let mut bytes = serde_json::to_vec_pretty(&value).map_err(|error| Error::Live(format!("live.json: {error}")))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -182,7 +186,8 @@ fn remarks(performance: &Performance, paint: Paint) -> String {
             count(report.counts.delivered).into(),
         ]);
     }
-    let mut out = format!("{}\n{}", paint.on(Look::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
+    let mut out =
+        format!("{}\n{}", paint.on(Look::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
     if performance.processes.len() > LISTED_MAX {
         let more = format!("  and {} more, in live.json\n", count((performance.processes.len() - LISTED_MAX) as u64));
         out += &paint.on(Look::Dim, &more);
@@ -190,11 +195,10 @@ fn remarks(performance: &Performance, paint: Paint) -> String {
     for name in &performance.lost {
         out += &format!("  {}\n", paint.on(Look::Warn, &format!("{name} was lost, and what it measured with it")));
     }
-    let slept: u64 = performance.processes.iter().map(|report| report.slept_instead).sum();
+    let slept = performance.processes.iter().fold(0_u64, |sum, report| sum.saturating_add(report.slept_instead));
     if slept > 0 {
         let text = format!("{} pieces of work were slept instead of burnt: too many waited", count(slept));
         out += &format!("  {}\n", paint.on(Look::Warn, &text));
     }
     out + "\n"
 }
-

@@ -45,6 +45,8 @@ impl JoinArgs {
         count: u32,
         expected: Option<Experiment>,
     ) -> Result<Exit, Error> {
+        // Before anything is waited for: the first process of a container gets no signal that it has no handler for.
+        interrupt::exit_when_asked()?;
         let beyond = !self.listen.ip().is_loopback() || !is_loopback(&self.join);
         let credentials = self.cluster.credentials(Place::Member, beyond)?;
         if let Some(address) = &self.advertise
@@ -56,7 +58,6 @@ impl JoinArgs {
         if self.end_with_stdin {
             interrupt::exit_with_stdin();
         }
-        interrupt::exit_when_asked()?;
         let join = Join {
             role: role.into(),
             names,

@@ -111,7 +111,7 @@ fn nodes(file: &File, zones: &mut Vec<String>, reporter: &mut Reporter) -> Vec<N
                 reporter.report(group.name.place, message).help("give the group another name");
                 break;
             }
-            nodes.push(NodeSpec { name, cores: group.cores.0, zone });
+            nodes.push(NodeSpec { name, cores: group.cores.0, zone, joins: group.joins.0 });
         }
     }
     nodes

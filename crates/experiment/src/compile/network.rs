@@ -54,8 +54,15 @@ pub(super) fn compile(
         loss: it.loss.0,
         bandwidth: it.bandwidth.map(|rate| (rate.0, queue)),
         faults: compiled.iter().map(|(fault, _)| fault.clone()).collect(),
+        absent: absent(mesh),
     };
     (network, compiled.into_iter().map(|(_, line)| line.unwrap_or(0)).collect())
+}
+
+/// The nodes that are not there at the start.
+fn absent(mesh: &Mesh) -> Vec<(ActorId, Time)> {
+    let nodes = mesh.nodes.iter().enumerate().filter(|(_, node)| !node.is_there_at_start());
+    nodes.map(|(index, node)| (mesh.node_actor(index), node.joins)).collect()
 }
 
 /// The latencies between the zones in use, by rows.

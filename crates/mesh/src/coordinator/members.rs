@@ -3,6 +3,8 @@
 use meshsim_actor::{Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
+use crate::model::NodeSpec;
+
 /// One node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Member {
@@ -11,7 +13,8 @@ pub(super) struct Member {
     pub(super) acked: u64,
     /// The last step that was sent to it.
     pub(super) sent: u64,
-    /// Its acknowledgements count for steps after this one: what was decided before it joined did not wait for it.
+    /// Its acknowledgements count for steps after this one: what was decided before it joined, or while it was dead,
+    /// did not wait for it.
     pub(super) since: u64,
     /// Which disk it has; 0: not heard yet.
     pub(super) lineage: u32,
@@ -26,15 +29,17 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(now: Time) -> Self {
+    /// A node before the run. One that joins later is as if dead: nobody waits for it, and it gets nothing until it is
+    /// heard of.
+    pub(super) fn new(node: &NodeSpec) -> Self {
         Member {
-            alive: true,
+            alive: node.is_there_at_start(),
             acked: 0,
             sent: 0,
             since: 0,
             lineage: 0,
             incarnation: 0,
-            heard: now,
+            heard: Time::ZERO,
             resend: None,
             resends: 0,
             report: 0,

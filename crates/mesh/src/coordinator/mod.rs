@@ -96,7 +96,7 @@ impl Coordinator {
             log: Log::default(),
             services: vec![ServiceState::default(); mesh.services.len()],
             machines: Machines::new(&mesh),
-            members: vec![Member::new(meshsim_actor::Time::ZERO); mesh.nodes.len()],
+            members: mesh.nodes.iter().map(Member::new).collect(),
             endpoints: Endpoints::new(&mesh),
             begun: 0,
             by_hand: Vec::new(),
@@ -129,7 +129,7 @@ impl Coordinator {
         }
     }
 
-    /// Nodes that it takes for dead.
+    /// Nodes that it takes for dead, or that have not come yet.
     pub fn dead(&self) -> Vec<ActorId> {
         let dead = self.members.iter().enumerate().filter(|(_, member)| !member.alive);
         dead.map(|(node, _)| self.mesh.node_actor(node)).collect()
@@ -229,7 +229,8 @@ impl Coordinator {
         }
     }
 
-    /// A node gave a sign of life; perhaps the first after it was taken for dead, or the first of a new life.
+    /// A node gave a sign of life; perhaps the first of all, the first after it was taken for dead, or the first of a
+    /// new life.
     fn heard(&mut self, node: usize, incarnation: u32, cx: &mut MeshCx<'_>) {
         let member = &mut self.members[node];
         member.heard = cx.now();
@@ -282,6 +283,8 @@ impl Coordinator {
         cx.note("alive", node as u64, 0);
         self.machines.set_alive(node, true);
         self.members[node].resends = 0;
+        // The steps of its absence did not wait for it: its acknowledgement settles none of them.
+        self.members[node].since = self.members[node].since.max(self.log.last());
         self.repair_unplaced(cx);
         self.members[node].sent = self.log.last();
         self.send_tail(node, cx);

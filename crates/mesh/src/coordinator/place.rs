@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 use serde::{Deserialize, Serialize};
 
 use crate::message::Share;
-use crate::model::{Mesh, Placement};
+use crate::model::{Mesh, NodeSpec, Placement};
 use crate::operation::{add, count_of, total};
 
 /// The machines, and what is taken of them.
@@ -44,8 +44,13 @@ impl Machine {
 
 impl Machines {
     pub(super) fn new(mesh: &Mesh) -> Self {
-        let machine = |cores: f64| Machine { alive: true, cores: milli(cores), reserved: 0, instances: 0 };
-        Machines(mesh.nodes.iter().map(|node| machine(node.cores)).collect())
+        let machine = |node: &NodeSpec| Machine {
+            alive: node.is_there_at_start(),
+            cores: milli(node.cores),
+            reserved: 0,
+            instances: 0,
+        };
+        Machines(mesh.nodes.iter().map(machine).collect())
     }
 
     /// True if it was the other before.
@@ -262,10 +267,10 @@ fn remove(share: &mut Share, version: u32, count: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NodeSpec;
+    use meshsim_actor::Time;
 
     fn machines(cores: &[f64]) -> Machines {
-        let node = |cores: &f64| NodeSpec { name: String::new(), cores: *cores, zone: 0 };
+        let node = |cores: &f64| NodeSpec { name: String::new(), cores: *cores, zone: 0, joins: Time::ZERO };
         Machines::new(&Mesh { nodes: cores.iter().map(node).collect(), ..Mesh::default() })
     }
 

@@ -13,8 +13,8 @@ use crate::message::{Msg, Report, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::operation::slots;
 
-/// Instances that a node may have, over all services; what comes on top is not created. A bound of memory, far above what
-/// a real machine holds.
+/// Instances that a node may have, over all services; what comes on top is not created. A bound of memory, far above
+/// what a real machine holds.
 pub const INSTANCES_MAX: usize = 1 << 20;
 
 /// The services of one node.

@@ -1,0 +1,50 @@
+//! A loop around a socket: as much as this machine can do.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use crate::plan::Plan;
+use crate::process::{Failure, Meter, Report, announce};
+use crate::talk::{ANY, MESSAGE_BYTES};
+
+/// A burst as one block. Only where each must be acknowledged before the next, something goes back before the end.
+fn block(plan: &Plan) -> Vec<u8> {
+    vec![b'x'; plan.burst as usize * MESSAGE_BYTES]
+}
+
+fn is_answered(plan: &Plan, burst: u32) -> bool {
+    plan.ahead == 1 || burst == plan.bursts
+}
+
+pub(crate) fn listen(plan: &Plan) -> Result<Report, Failure> {
+    let listener = TcpListener::bind(ANY)?;
+    announce(listener.local_addr()?.port());
+    let (mut stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    let mut block = block(plan);
+    let meter = Meter::start();
+    for burst in 1..=plan.bursts {
+        stream.read_exact(&mut block)?;
+        if is_answered(plan, burst) {
+            stream.write_all(&[0])?;
+        }
+    }
+    Ok(meter.received(plan.messages()))
+}
+
+pub(crate) fn dial(plan: &Plan, port: u16) -> Result<Report, Failure> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    let block = block(plan);
+    let mut trips = Vec::new();
+    let meter = Meter::start();
+    for burst in 1..=plan.bursts {
+        let begun = meter.nanos();
+        stream.write_all(&block)?;
+        if is_answered(plan, burst) {
+            stream.read_exact(&mut [0])?;
+            trips.push(meter.nanos() - begun);
+        }
+    }
+    Ok(meter.sent(plan.messages(), trips))
+}

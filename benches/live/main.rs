@@ -1,0 +1,47 @@
+//! Speed of the live host: `cargo bench -p meshsim-benches --bench live`, with `-- --quick` for a short run that only
+//! shows that everything works, and with a word for only the parts whose name contains it.
+//!
+//! Each side of each measurement is a process of its own, on this machine's loopback. Two processes share the cores with
+//! whatever else the machine does, so the best of several rounds counts, and beside the time on the wall stands the
+//! processor time that each side took for a message.
+
+mod bare;
+mod grpc;
+mod memory;
+mod plan;
+mod process;
+mod table;
+mod talk;
+mod transport;
+mod whole;
+
+use std::process::ExitCode;
+
+use process::Failure;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|argument| argument == process::CHILD) {
+        return process::child(&arguments[1..]);
+    }
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let parts: [(&str, fn(bool) -> Result<(), Failure>); 4] = [
+        ("one way", table::one_way),
+        ("round trip", table::round_trip),
+        ("broadcast", table::broadcast),
+        ("memory", memory::print),
+    ];
+    let mut complete = true;
+    for (name, part) in parts {
+        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        if let Err(error) = part(is_quick) {
+            eprintln!("{name}: {error}");
+            complete = false;
+        }
+    }
+    println!("live: {}", if complete { "done" } else { "FAILED, see above" });
+    if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

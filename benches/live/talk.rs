@@ -1,0 +1,58 @@
+//! What is said in the measurements.
+
+use std::net::Ipv4Addr;
+
+use meshsim_actor::{ActorId, Envelope, Message, Time};
+use meshsim_net::Outbox;
+use meshsim_wire::put_envelope;
+use serde::{Deserialize, Serialize};
+
+use crate::process::Failure;
+
+/// Bytes of a message, without what a frame adds.
+pub(crate) const MESSAGE_BYTES: usize = 128;
+
+/// Where both sides are: any port of the loopback.
+pub(crate) const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+/// Who sends.
+pub(crate) const SOURCE: ActorId = ActorId(0);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Talk {
+    Load(String),
+    /// All so far has come.
+    Heard,
+}
+
+impl Talk {
+    /// A message of [`MESSAGE_BYTES`]: which variant it is and how long the text is take a byte each.
+    pub(crate) fn load() -> Self {
+        Talk::Load("x".repeat(MESSAGE_BYTES - 2))
+    }
+}
+
+impl Message for Talk {
+    fn kind(&self) -> &'static str {
+        match self {
+            Talk::Load(_) => "load",
+            Talk::Heard => "heard",
+        }
+    }
+}
+
+/// Puts a message into an outbox that has room for it.
+pub(crate) fn put(outbox: &Outbox, due: Time, envelope: &Envelope<Talk>) -> Result<(), Failure> {
+    outbox.put_envelope(due, envelope).map_err(|cause| format!("a message was lost: {cause:?}").into())
+}
+
+/// Bytes that a message takes on the wire, and those of its frame among them.
+pub(crate) fn frame_bytes() -> (usize, usize) {
+    let mut frame = Vec::new();
+    let envelope = Envelope { from: SOURCE, to: ActorId(1), seq: 1_000_000, msg: Talk::load() };
+    put_envelope(&mut frame, Time::from_nanos(10_000_000_000), &envelope).expect("it is far shorter than it may be");
+    let mut message = Vec::new();
+    meshsim_wire::encode_into(&envelope.msg, &mut message).expect("it is far shorter than it may be");
+    assert_eq!(message.len(), MESSAGE_BYTES);
+    (frame.len(), frame.len() - message.len())
+}

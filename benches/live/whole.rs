@@ -1,0 +1,201 @@
+//! The whole path: actors of two processes of a cluster. The hub's hosts the actor that sends, members host the others,
+//! each in a host of its own with a connection of its own.
+
+use std::cell::{Cell, OnceCell};
+use std::collections::VecDeque;
+use std::io;
+use std::iter;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::System;
+use meshsim_actor::{Actor, ActorId, Cx, Event, Time};
+use meshsim_benches::SEED;
+use meshsim_fault::NetworkSpec;
+use meshsim_net::{Cast, Credentials, Hub, HubOptions, Join, MemberOptions, Seat, Work, join};
+use meshsim_wire::Secret;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::plan::Plan;
+use crate::process::{Failure, Meter, Report, announce};
+use crate::talk::{ANY, SOURCE, Talk};
+
+/// Longest run: if a message is lost, its acknowledgement is waited for until then.
+const END: Time = Time::from_nanos(60_000_000_000);
+
+/// What the actors of one process measure together.
+#[derive(Debug)]
+struct Tally {
+    plan: Plan,
+    meter: OnceCell<Meter>,
+    received: Cell<u64>,
+    report: Cell<Option<Report>>,
+}
+
+impl Tally {
+    fn new(plan: &Plan) -> Rc<Self> {
+        Rc::new(Tally { plan: *plan, meter: OnceCell::new(), received: Cell::new(0), report: Cell::new(None) })
+    }
+
+    /// From the beginning of the first actor.
+    fn meter(&self) -> &Meter {
+        self.meter.get_or_init(Meter::start)
+    }
+
+    fn receive(&self) {
+        self.received.set(self.received.get() + 1);
+        if self.received.get() == u64::from(self.plan.together) * self.plan.messages_each() {
+            self.report.set(Some(self.meter().received(self.received.get())));
+        }
+    }
+
+    fn report(&self) -> Result<Report, Failure> {
+        self.report.get().ok_or_else(|| format!("messages were lost: {} came", self.received.get()).into())
+    }
+}
+
+enum Player {
+    Source(Source),
+    Sink { heard: u64, tally: Rc<Tally> },
+}
+
+/// Sends bursts, and another for each that all have acknowledged.
+struct Source {
+    load: Talk,
+    sent: u32,
+    acknowledged: u64,
+    under_way: VecDeque<Time>,
+    trips: Vec<u64>,
+    tally: Rc<Tally>,
+}
+
+impl Source {
+    fn send_burst(&mut self, cx: &mut Cx<'_, Talk, ()>) {
+        let Plan { targets, burst, bursts, .. } = self.tally.plan;
+        if self.sent == bursts {
+            return;
+        }
+        self.sent += 1;
+        self.under_way.push_back(cx.now());
+        for target in 1..=targets {
+            for _ in 0..burst {
+                cx.send(ActorId(target), self.load.clone());
+            }
+        }
+    }
+
+    fn hear(&mut self, cx: &mut Cx<'_, Talk, ()>) {
+        let plan = self.tally.plan;
+        self.acknowledged += 1;
+        if self.acknowledged % u64::from(plan.targets) != 0 {
+            return;
+        }
+        self.trips.extend(self.under_way.pop_front().map(|begun| cx.now().since(begun).nanos()));
+        self.send_burst(cx);
+        if self.under_way.is_empty() {
+            let trips = std::mem::take(&mut self.trips);
+            self.tally.report.set(Some(self.tally.meter().sent(plan.messages(), trips)));
+        }
+    }
+}
+
+impl Actor for Player {
+    type Msg = Talk;
+    type Tick = ();
+
+    fn on(&mut self, event: Event<Talk, ()>, cx: &mut Cx<'_, Talk, ()>) {
+        match (self, event) {
+            (Player::Source(source), Event::Start) => {
+                source.tally.meter();
+                (0..source.tally.plan.ahead).for_each(|_| source.send_burst(cx));
+            }
+            (Player::Source(source), Event::Message { .. }) => source.hear(cx),
+            (Player::Sink { tally, .. }, Event::Start) => drop(tally.meter()),
+            (Player::Sink { heard, tally }, Event::Message { from, .. }) => {
+                *heard += 1;
+                tally.receive();
+                if *heard % u64::from(tally.plan.burst) == 0 {
+                    cx.send(from, Talk::Heard);
+                }
+            }
+            (_, Event::Timer(())) => {}
+        }
+    }
+}
+
+fn cast(tally: &Rc<Tally>) -> Cast<Player> {
+    let seat = |name: String, role| Seat { name, role, needed: true };
+    let sinks = (1..=tally.plan.targets).map(|target| seat(format!("sink-{target}"), "sink"));
+    let tally = tally.clone();
+    let actor = move |actor| match (actor, tally.clone()) {
+        (SOURCE, tally) => Player::Source(Source {
+            load: Talk::load(),
+            sent: 0,
+            acknowledged: 0,
+            under_way: VecDeque::new(),
+            trips: Vec::new(),
+            tally,
+        }),
+        (_, tally) => Player::Sink { heard: 0, tally },
+    };
+    Cast {
+        seed: SEED,
+        // Messages take no time but what they really take.
+        network: NetworkSpec::default(),
+        seats: iter::once(seat("source".into(), "source")).chain(sinks).collect(),
+        actor: Rc::new(actor),
+        findings: Arc::new(|_, _| Vec::new()),
+        tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
+        outside: None,
+    }
+}
+
+fn credentials() -> Credentials {
+    Credentials { cluster: "bench".into(), secret: Secret::none(), tls: None }
+}
+
+pub(crate) fn listen(plan: &Plan) -> Result<Report, Failure> {
+    System::new().block_on(async {
+        let tally = Tally::new(plan);
+        let options = HubOptions {
+            listener: TcpListener::bind(ANY).await?,
+            credentials: credentials(),
+            work: Work::Sleep,
+            is_traced: false,
+            end: END,
+            here: vec![SOURCE],
+            charter: Vec::new(),
+            answers: Box::new(|_| {}),
+            traces: Box::new(|_, _| Ok(())),
+        };
+        let hub = Hub::open(options, cast(&tally))?;
+        announce(hub.address().port());
+        hub.perform(|_| tally.report.get().is_some()).await?;
+        tally.report()
+    })
+}
+
+pub(crate) fn dial(plan: &Plan, port: u16) -> Result<Report, Failure> {
+    System::new().block_on(async {
+        let tally = Tally::new(plan);
+        let mut members = JoinSet::new();
+        for _ in 0..plan.together {
+            let options = MemberOptions {
+                hub: format!("{}:{port}", Ipv4Addr::LOCALHOST),
+                credentials: credentials(),
+                join: Join { role: "sink".into(), count: 1, ..Join::default() },
+                listener: TcpListener::bind(ANY).await?,
+                patience: Duration::from_secs(2),
+            };
+            let tally = tally.clone();
+            members.spawn_local(async move { join(options, |_| Ok(cast(&tally))).await });
+        }
+        while let Some(left) = members.join_next().await {
+            left??;
+        }
+        tally.report()
+    })
+}

@@ -1,0 +1,340 @@
+//! Live runs, with real processes over real sockets: they do what simulated ones do, and leave nothing behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const BIN: &str = env!("CARGO_BIN_EXE_meshsim");
+
+/// A mesh of two nodes that is over in seconds.
+const SMALL: &str = "
+name: small
+seed: 3
+duration: 3s
+nodes: [ { name: node, count: 2, cores: 4 } ]
+services:
+  front: { instances: 2, capacity: 8, endpoints: { ask: { script: [ work: 2ms, call: back ] } } }
+  back: { instances: 4, capacity: 4, endpoints: { answer: { script: [ work: { exponential: 2ms } ] } } }
+operations:
+  - { at: 1s, extend: back, to: 8, rate: 0.5, every: 200ms }
+  - { at: 1s, scale: front, by: 1.5, times: 2, every: 200ms }
+load:
+  users: { to: front, arrivals: { poisson: 200/s }, from: 200ms, for: 2s }
+slo: [ errors < 1% ]
+";
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("live-{name}"));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("mesh.yaml"), SMALL).unwrap();
+    folder
+}
+
+fn example(name: &str) -> String {
+    format!("{}/../../examples/{name}/mesh.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(BIN);
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("MESHSIM_HTTP").env_remove("MESHSIM_CLUSTER").env("NO_COLOR", "1");
+    command
+}
+
+fn meshsim(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}\n{}", stdout(output), stderr(output));
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+/// Looks until something is there, for a minute at most.
+#[track_caller]
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        pause();
+    }
+    panic!("waited in vain until {what}");
+}
+
+/// The processes that this one has started and that are there.
+fn children_of(pid: u32) -> Vec<u32> {
+    let mut children = vec![];
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // pid (name) state parent ...
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        if parent == Some(pid) {
+            children.push(child);
+        }
+    }
+    children
+}
+
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // One that has ended and was not asked about yet is no process any more.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+}
+
+/// A live run that is under way; ended when the test is.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn begin(folder: &Path, args: &[&str]) -> (Self, Vec<u32>) {
+        let child = command(folder, args).spawn().unwrap();
+        let pid = child.id();
+        let running = Running(child);
+        let children = until("its processes are there", || Some(children_of(pid)).filter(|all| all.len() == 3));
+        (running, children)
+    }
+
+    /// Lets it end, and gives what it said.
+    fn end(mut self) -> Output {
+        use std::io::Read;
+        let status = until("it has ended", || self.0.try_wait().unwrap());
+        let (mut stdout, mut stderr) = (vec![], vec![]);
+        self.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        self.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        Output { status, stdout, stderr }
+    }
+}
+
+/// What was decided, step by step, whenever that was.
+fn decided(summary: &Value) -> Vec<Value> {
+    let steps = |operation: &Value| {
+        let step = |step: &Value| {
+            let keep = ["n", "generation", "s", "v", "values", "unplaced"];
+            keep.map(|key| step[key].clone())
+        };
+        operation["steps"].as_array().unwrap().iter().map(step).collect::<Vec<_>>()
+    };
+    let operations = summary["operations"].as_array().unwrap().iter();
+    operations
+        .map(|operation| {
+            let what =
+                ["operation", "verb", "service", "to", "rate", "ending", "residual"].map(|key| operation[key].clone());
+            serde_json::json!({ "what": what, "steps": steps(operation) })
+        })
+        .collect()
+}
+
+/// Runs an example in virtual time and as processes: both must have come to the same, node by node.
+fn assert_parity(name: &str) {
+    let folder = folder(&format!("parity-{name}"));
+    let file = example(name);
+    assert_exit(&meshsim(&folder, &["run", &file, "--no-progress", "--out", "sim"]), 0);
+    let live = meshsim(&folder, &["live", &file, "--no-progress", "--no-http", "--out", "live"]);
+    assert!(matches!(live.status.code(), Some(0 | 99)), "{name}: {}\n{}", stdout(&live), stderr(&live));
+    let summary = |run: &str| json(&folder.join(run).join("summary.json"));
+    assert_eq!(decided(&summary("sim")), decided(&summary("live")), "{name}: what was decided");
+    let state = |run: &str| json(&folder.join(run).join("state.json"));
+    let (sim, live) = (state("sim"), state("live"));
+    // The digest covers every step with all its shares.
+    assert_eq!(sim["coordinator"], live["coordinator"], "{name}: what is wanted");
+    let nodes = sim["nodes"].as_object().unwrap();
+    for (node, state) in nodes {
+        assert_eq!(*state, live["nodes"][node], "{name}: {node}");
+    }
+    assert_eq!(live["nodes"].as_object().unwrap().len(), nodes.len());
+}
+
+#[test]
+fn simulated_and_live_runs_have_the_same_control_plane_history_on_every_node() {
+    // Each lasts as long as its experiment says, so they share the time.
+    let runs = ["first-mesh", "hotel", "bookinfo"].map(|name| std::thread::spawn(move || assert_parity(name)));
+    for run in runs {
+        run.join().unwrap();
+    }
+}
+
+#[test]
+fn a_live_run_writes_what_a_simulated_one_writes_and_the_same_summary_format() {
+    let folder = folder("files");
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "sim"]), 0);
+    let output = meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--out", "live"]);
+    assert_exit(&output, 0);
+    let names = |run: &str| {
+        let mut names: Vec<String> =
+            fs::read_dir(folder.join(run)).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("sim"), ["experiment.yaml", "state.json", "summary.json"]);
+    assert_eq!(names("live"), ["experiment.yaml", "live.json", "state.json", "summary.json"]);
+    let summary = |run: &str| json(&folder.join(run).join("summary.json"));
+    let (sim, live) = (summary("sim"), summary("live"));
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&sim), keys(&live));
+    assert_eq!(sim["loads"][0]["requests"]["offered"], live["loads"][0]["requests"]["offered"], "the same plan");
+    assert_eq!(live["loads"][0]["requests"]["failed"], 0);
+    let processes = json(&folder.join("live/live.json"));
+    assert_eq!(processes["processes"].as_array().unwrap().len(), 4);
+    assert_eq!(processes["lost"].as_array().unwrap().len(), 0);
+    assert!(stdout(&output).contains("Processes"), "{}", stdout(&output));
+}
+
+#[test]
+fn the_trace_of_a_live_run_replays_to_the_same_effects_and_no_message_arrives_before_it_was_sent() {
+    let folder = folder("replay");
+    assert_exit(
+        &meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--trace=jsonl", "--out", "r"]),
+        0,
+    );
+    let replayed = meshsim(&folder, &["replay", "r"]);
+    assert_exit(&replayed, 0);
+    let mut sent = std::collections::BTreeMap::new();
+    let mut arrived = 0;
+    let text = fs::read_to_string(folder.join("r/trace.jsonl")).unwrap();
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let at = record["t_virtual_ns"].as_u64().unwrap();
+        let id = record["message"]["id"].as_str().map(str::to_owned);
+        match record["kind"].as_str().unwrap() {
+            "send" => drop(sent.insert(id.unwrap(), at)),
+            "deliver" => {
+                let sent = sent.get(&id.clone().unwrap()).unwrap_or_else(|| panic!("{id:?} arrives before it is sent"));
+                assert!(*sent <= at, "{id:?}");
+                arrived += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(arrived > 1000, "{arrived} messages are a whole run");
+}
+
+#[test]
+fn work_that_burns_processor_time_is_done_too() {
+    let folder = folder("busy");
+    let args = [
+        "live",
+        "mesh.yaml",
+        "--work",
+        "busy",
+        "--no-progress",
+        "--no-http",
+        "--set",
+        "load.users.arrivals.poisson=50/s",
+    ];
+    assert_exit(&meshsim(&folder, &args), 0);
+    let processes = json(&folder.join("runs/small-3-live/live.json"));
+    let spent: u64 =
+        processes["processes"].as_array().unwrap().iter().map(|p| p["processor_ns"].as_u64().unwrap()).sum();
+    // 100 requests of about 2 ms and 2 ms.
+    assert!(spent > 200_000_000, "{spent} ns");
+}
+
+#[test]
+fn ctrl_c_ends_a_live_run_early_keeps_what_was_measured_and_leaves_no_process() {
+    let folder = folder("interrupt");
+    let (running, children) = Running::begin(&folder, &["live", "mesh.yaml", "--set", "duration=60s", "--no-http"]);
+    pause();
+    signal(running.0.id(), "INT");
+    // Before all have joined there is nothing to keep; after that there is.
+    let output = running.end();
+    match output.status.code() {
+        Some(0) => assert!(stdout(&output).contains("cut short"), "{}", stdout(&output)),
+        Some(1) => assert!(stderr(&output).contains("stopped while waiting"), "{}", stderr(&output)),
+        other => panic!("{other:?}: {}", stderr(&output)),
+    }
+    until("its processes are gone", || children.iter().all(|pid| !is_alive(*pid)).then_some(()));
+}
+
+#[test]
+fn a_coordinator_that_is_killed_leaves_no_process() {
+    let folder = folder("killed");
+    let (mut running, children) = Running::begin(&folder, &["live", "mesh.yaml", "--set", "duration=60s", "--no-http"]);
+    running.0.kill().unwrap();
+    until("its processes are gone", || children.iter().all(|pid| !is_alive(*pid)).then_some(()));
+}
+
+#[test]
+fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_run_goes_on() {
+    let folder = folder("node-killed");
+    let args =
+        ["live", "mesh.yaml", "--set", "duration=9s", "--set", "control.heartbeat=300ms", "--no-http", "--no-progress"];
+    let (running, children) = Running::begin(&folder, &args);
+    let is_node = |pid: &u32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("node-1")
+    };
+    let node = *children.iter().find(|pid| is_node(pid)).expect("a process for each node");
+    // It must have begun, or there is nothing to be missed: its memory of the run is in the coordinator's log.
+    (0..100).for_each(|_| pause());
+    signal(node, "KILL");
+    let output = running.end();
+    assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the process of node-1"), "{}", stderr(&output));
+    let run = folder.join("runs/small-3-live");
+    let summary = json(&run.join("summary.json"));
+    let operations = summary["operations"].as_array().unwrap();
+    assert!(operations.iter().any(|operation| operation["verb"] == "repair"), "{operations:#?}");
+    let state = json(&run.join("state.json"));
+    assert_eq!(state["nodes"]["node-1"], Value::Null);
+    let hosted = state["nodes"]["node-0"]["services"].as_array().unwrap();
+    let back = hosted.iter().find(|hosted| hosted["service"] == 1).unwrap();
+    assert_eq!(back["instances"].as_array().unwrap().len(), 8, "all of them are on the node that is left");
+    assert_eq!(json(&run.join("live.json"))["lost"], serde_json::json!(["node-1"]));
+    until("its processes are gone", || children.iter().all(|pid| !is_alive(*pid)).then_some(()));
+}
+
+#[test]
+fn wrong_input_is_said_before_any_process_is_started() {
+    let folder = folder("wrong");
+    for (args, says) in [
+        (vec!["live", "none.yaml"], "cannot read none.yaml"),
+        (vec!["live", "mesh.yaml", "--work", "lazy"], "sleep"),
+        (vec!["live", "mesh.yaml", "--processes", "0"], "processes"),
+        (vec!["coordinator", "mesh.yaml", "--listen", "0.0.0.0:0"], "a cluster needs a secret"),
+        (vec!["coordinator", "mesh.yaml", "--listen", "nowhere"], "invalid socket address"),
+        (vec!["node", "--join", "192.0.2.1:7700"], "a cluster needs a secret"),
+        (vec!["node", "--advertise", "nowhere"], "is no address"),
+        (vec!["node", "--count", "0"], "count"),
+    ] {
+        let output = meshsim(&folder, &args);
+        assert_exit(&output, 2);
+        assert!(stderr(&output).contains(says), "{args:?}: {}", stderr(&output));
+    }
+    let nobody = meshsim(&folder, &["node", "--join", "127.0.0.1:1", "--patience", "0"]);
+    assert_exit(&nobody, 1);
+    assert!(stderr(&nobody).contains("cannot be reached"), "{}", stderr(&nobody));
+}

@@ -1,0 +1,58 @@
+//! What other processes say, in lines for people.
+
+use std::fmt::{self, Debug, Display, Write};
+
+/// Most characters of a line.
+const LINE_MAX: usize = 240;
+/// Most characters of a value within a line.
+const VALUE_MAX: usize = 80;
+
+/// Something that another process said: on one line, without what a terminal would obey, and not for pages.
+pub(crate) fn brief(said: impl Display) -> String {
+    cut(LINE_MAX, format_args!("{said}"))
+}
+
+/// A value that another process sent, likewise.
+pub(crate) fn shown(value: &impl Debug) -> String {
+    cut(VALUE_MAX, format_args!("{value:?}"))
+}
+
+fn cut(most: usize, said: fmt::Arguments<'_>) -> String {
+    let mut out = Cut { text: String::new(), left: most };
+    if out.write_fmt(said).is_err() {
+        out.text.push('…');
+    }
+    out.text
+}
+
+/// Takes so many characters and then no more: a long value is not written in full first.
+struct Cut {
+    text: String,
+    left: usize,
+}
+
+impl Write for Cut {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        for char in part.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            match char {
+                '"' | '\'' | '\\' => self.text.push(char),
+                _ => self.text.extend(char.escape_debug()),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out_and_what_is_long_is_cut() {
+        assert_eq!(brief("a \"b\"\r\n\x1b[2Jgrößer\u{202e}"), r#"a "b"\r\n\u{1b}[2Jgrößer\u{202e}"#);
+        assert_eq!(brief("x".repeat(LINE_MAX)), "x".repeat(LINE_MAX));
+        assert_eq!(brief("x".repeat(LINE_MAX + 1)), "x".repeat(LINE_MAX) + "…");
+        assert_eq!(shown(&vec![7; 1 << 20]).chars().count(), VALUE_MAX + 1);
+    }
+}
