@@ -8,7 +8,7 @@ use crate::error::Error;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Files that are not complete yet: the second Ctrl-C takes them away.
+/// Files that are not complete yet, or are of no use without this process: the second Ctrl-C takes them away.
 pub(crate) static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// What a shell expects of a program that SIGINT ended: 128 and its number.

@@ -71,11 +71,18 @@ struct Run {
 }
 
 impl Run {
-    /// Begins one, and waits until it goes on.
+    /// Begins a live run, and waits until it goes on.
     fn begin(test: &str, args: &[&str]) -> Self {
+        let run = Self::open(test, &[&["live", "mesh.yaml", "--until-stopped", "--no-progress"][..], args].concat());
+        until("the run goes on", || (run.get("/readyz").status == 200).then_some(()));
+        run.until_served();
+        run
+    }
+
+    /// Starts the process of a run, and waits until its gateway is open.
+    fn open(test: &str, args: &[&str]) -> Self {
         let folder = folder(test);
-        let all = [&["live", "mesh.yaml", "--until-stopped", "--no-progress"][..], args].concat();
-        let mut child = tool(&folder, &all).spawn().unwrap();
+        let mut child = tool(&folder, args).spawn().unwrap();
         let stderr = Arc::<Mutex<String>>::default();
         let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), stderr.clone());
         std::thread::spawn(move || {
@@ -87,8 +94,6 @@ impl Run {
             assert!(run.child.try_wait().unwrap().is_none(), "it ended: {said}");
             said.split("http://").nth(1).and_then(|rest| Some(rest.split_once('/')?.0.to_owned()))
         });
-        until("the run goes on", || (run.get("/readyz").status == 200).then_some(()));
-        run.until_served();
         run
     }
 
@@ -666,6 +671,37 @@ fn a_gateway_has_the_names_and_the_token_that_it_is_given() {
     run.ctl_says(&["--token-file", token.to_str().unwrap(), "stop"]);
     assert_eq!(run.ended().0, 0);
     assert!(token.exists());
+}
+
+#[test]
+fn a_run_that_has_not_begun_says_who_is_waited_for() {
+    let run = Run::open("waiting", &["coordinator", "mesh.yaml", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let ready = run.get("/readyz").expect(503).json();
+    assert_eq!((&ready["phase"], &ready["missing"]), (&json!("waiting"), &json!(["node-0", "node-1", "users"])));
+    run.get("/healthz").expect(200);
+    let status = run.get("/api/status").expect(200).json();
+    assert_eq!(
+        (&status["phase"], &status["time_s"], &status["nodes"][0]["process"]),
+        (&json!("waiting"), &json!(0.0), &Value::Null)
+    );
+    assert_eq!(samples(&run.get("/metrics").expect(200).body)["meshsim_run_phase{phase=\"waiting\"}"], 1.0);
+    assert!(run.ctl_says(&["status"]).contains("waiting for node-0, node-1, users"));
+    assert_eq!(run.get("/front/show").refused(503), "the run has not begun");
+    assert_eq!(run.post("/api/operations", "deploy: back").refused(503), "the run has not begun");
+    assert_eq!(run.post("/api/faults", "{ crash: node-0, for: 1s }").refused(503), "the run has not begun");
+    run.ctl_says(&["stop"]);
+    assert_eq!(run.ended().0, 1);
+}
+
+#[test]
+fn where_the_usual_port_is_taken_another_is() {
+    // By this test, or by somebody else.
+    let taken = std::net::TcpListener::bind("127.0.0.1:8080");
+    let run = Run::begin("taken", &[]);
+    if taken.is_ok() {
+        let said = run.stderr.lock().unwrap().clone();
+        assert!(said.contains(&format!("127.0.0.1:8080 is taken: the gateway is at {}", run.address)), "{said}");
+    }
 }
 
 #[test]

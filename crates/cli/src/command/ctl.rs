@@ -38,10 +38,12 @@ Exit codes: 0 done, 1 it could not be done, 2 the input is wrong.";
 
 /// How long a gateway may think.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a request through the mesh may take, if nobody says: that of a gateway, and some.
-const ASK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a request through the mesh may take, whatever was said of it: the gateway gives up before.
+const ASK_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 /// How long a process may take to say that it is well.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// Deeper calls are not set in any further.
+const DEPTH_SHOWN_MAX: usize = 32;
 /// Nodes that are listed; all are in `--json`.
 const NODES_LISTED_MAX: usize = 32;
 
@@ -539,7 +541,8 @@ fn asked_text(asked: Asked, paint: Paint) -> String {
             (None, true) => "",
         };
         table.row([
-            format!("{}{}/{}", "  ".repeat(hop.depth.into()), hop.service, hop.endpoint).into(),
+            format!("{}{}/{}", "  ".repeat(usize::from(hop.depth).min(DEPTH_SHOWN_MAX)), hop.service, hop.endpoint)
+                .into(),
             format!("{}#{}", hop.node, hop.instance).into(),
             hop.version.to_string().into(),
             ms(hop.at_ms).into(),

@@ -73,9 +73,12 @@ pub(crate) struct Served {
     _token: Arc<Token>,
 }
 
+/// Takes what the mesh says to those outside, in the run's thread.
+type Takes = Box<dyn Fn(Envelope<Msg>)>;
+
 impl Gateway {
     /// A gateway to this experiment, and what is to take the mesh's answers.
-    pub(crate) fn new(experiment: Experiment) -> (Self, Box<dyn Fn(Envelope<Msg>)>) {
+    pub(crate) fn new(experiment: Experiment) -> (Self, Takes) {
         let answers = Arc::<Answers>::default();
         let takes = answers.clone();
         (Gateway { experiment, answers }, Box::new(move |envelope| takes.take(envelope.msg)))
