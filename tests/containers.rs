@@ -315,7 +315,7 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
         .collect();
     docker(&["start", &killed]);
     project.until("it is back", |status| is_whole(status, 3) && names(status).contains(&missing[0]));
-    project.meshsim(&["ctl", "extend", "reviews", "--to", "9"]);
+    project.meshsim(&["ctl", "extend", "reviews", "--to", "8"]);
     project.until("it has work again", |status| {
         is_whole(status, 3) && alive(status).iter().any(|(name, instances)| *name == missing[0] && *instances > 0)
     });
