@@ -148,7 +148,9 @@ fn each_seed_of_a_payload_can_be_read_and_none_of_its_beginnings_can() {
             kind => {
                 let mut splitter = meshsim_wire::Splitter::new();
                 splitter.trust();
-                splitter.room().extend_from_slice(&[&(body.len() as u32 + 1).to_le_bytes()[..], &[kind], body].concat());
+                splitter
+                    .room()
+                    .extend_from_slice(&[&(body.len() as u32 + 1).to_le_bytes()[..], &[kind], body].concat());
                 let frame = splitter.next_frame().unwrap().unwrap();
                 golden::read::<Msg>(&frame).is_ok()
             }

@@ -122,7 +122,9 @@ impl Process {
 
     #[track_caller]
     fn says(&self, words: &str) {
-        until(&format!("{} says {words:?}; it said: {}", self.name, self.said()), || self.said().contains(words).then_some(()));
+        until(&format!("{} says {words:?}; it said: {}", self.name, self.said()), || {
+            self.said().contains(words).then_some(())
+        });
     }
 
     #[track_caller]
@@ -415,19 +417,34 @@ fn bad_openings() -> Vec<(Vec<u8>, String)> {
     longer[0] += 1;
     vec![
         (vec![0; 64], "does not speak meshsim's protocol: it began with other bytes".into()),
-        (b"GET / HTTP/1.1\r\nhost: mesh\r\n\r\n".to_vec(), "sent an HTTP request (the gateway listens on another port)".into()),
+        (
+            b"GET / HTTP/1.1\r\nhost: mesh\r\n\r\n".to_vec(),
+            "sent an HTTP request (the gateway listens on another port)".into(),
+        ),
         (vec![0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3], "began a TLS handshake (is TLS on at one side only?)".into()),
         (b"SSH-2.0-OpenSSH_9.6\r\n".to_vec(), "is an SSH client".into()),
-        (version(VERSION - 1), format!("speaks version {} of the protocol, and this program version {VERSION}", VERSION - 1)),
-        (version(VERSION + 1), format!("speaks version {} of the protocol, and this program version {VERSION}", VERSION + 1)),
+        (
+            version(VERSION - 1),
+            format!("speaks version {} of the protocol, and this program version {VERSION}", VERSION - 1),
+        ),
+        (
+            version(VERSION + 1),
+            format!("speaks version {} of the protocol, and this program version {VERSION}", VERSION + 1),
+        ),
         (bare(0), "sent a frame of no length".into()),
-        (bare(HELLO_BYTES_MAX as u32 + 1), format!("announced a frame of {} bytes, and {HELLO_BYTES_MAX}", HELLO_BYTES_MAX + 1)),
+        (
+            bare(HELLO_BYTES_MAX as u32 + 1),
+            format!("announced a frame of {} bytes, and {HELLO_BYTES_MAX}", HELLO_BYTES_MAX + 1),
+        ),
         (bare(FRAME_BYTES_MAX as u32), format!("announced a frame of {FRAME_BYTES_MAX} bytes, and {HELLO_BYTES_MAX}")),
         (bare(u32::MAX), format!("announced a frame of {} bytes, and {HELLO_BYTES_MAX}", u32::MAX)),
         (after_preface(&frame(99, &[])), "sent a frame of unknown kind 99".into()),
         (after_preface(&golden("ready")), "sent a frame of kind Control where it makes no sense".into()),
         (after_preface(&golden("welcome-well")), "sent a frame of kind Welcome where it makes no sense".into()),
-        (no_text(&[253, 255, 255, 255, 255, 255, 255, 255, 127]), "sent a Hello that cannot be read: longer than".into()),
+        (
+            no_text(&[253, 255, 255, 255, 255, 255, 255, 255, 127]),
+            "sent a Hello that cannot be read: longer than".into(),
+        ),
         (no_text(&two_to_the_34), "sent a Hello that cannot be read: longer than".into()),
         (no_text(&[200, b'x']), "sent a Hello that cannot be read: ends too early".into()),
         (of_join(&[&[0][..], &two_to_the_34].concat()), "claims more elements than it has bytes".into()),
@@ -486,8 +503,14 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         (Wish::Join(Join { role: "no\x1b[2Jde".into(), ..join("node-1") }), "has no name that can be shown"),
         (Wish::Join(Join { host: "x".repeat(10_000), ..join("node-1") }), "has no name that can be shown"),
         (Wish::Join(Join { address: "nowhere".into(), ..join("node-1") }), r#"nobody can be reached at "nowhere""#),
-        (Wish::Join(Join { names: vec![], count: u32::MAX, ..join("") }), "free nodes are wanted, and 1 of 3 are taken"),
-        (Wish::Join(Join { role: "gateway".into(), names: vec![], ..join("") }), "1 free gateways are wanted, and 1 of 1 are taken"),
+        (
+            Wish::Join(Join { names: vec![], count: u32::MAX, ..join("") }),
+            "free nodes are wanted, and 1 of 3 are taken",
+        ),
+        (
+            Wish::Join(Join { role: "gateway".into(), names: vec![], ..join("") }),
+            "1 free gateways are wanted, and 1 of 1 are taken",
+        ),
         (Wish::Join(Join { role: "queen".into(), names: vec![], ..join("") }), "this run has no queen"),
         (Wish::Bring { process: 1, life: 1 }, "was refused: the coordinator has not named you here"),
     ] {
@@ -522,7 +545,10 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         (of_another, "sent a message of actor #0, which is not its own"),
         (golden("hello-probe"), "sent a frame of kind Hello where it makes no sense"),
         ((FRAME_BYTES_MAX as u32 + 1).to_le_bytes().to_vec(), "and 4194305 is the most that is taken here"),
-        (frame(17, &[8, 1, 253, 255, 255, 255, 255, 255, 255, 255, 127]), "sent a Control that cannot be read: longer than"),
+        (
+            frame(17, &[8, 1, 253, 255, 255, 255, 255, 255, 255, 255, 127]),
+            "sent a Control that cannot be read: longer than",
+        ),
         (frame(16, &[0xff; 100]), "sent a Envelope that cannot be read"),
     ] {
         coordinator.complains(words, || {
@@ -535,10 +561,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     let (mut deaf, joined) = Peer::join(address, "node-1");
     let pings = golden("ping").repeat(4096);
     while deaf.stream.write_all(&pings).is_ok() {}
-    coordinator.says(&format!(
-        "process {}, with node-1, broke off: it does not take what it is sent",
-        joined.process
-    ));
+    coordinator.says(&format!("process {}, with node-1, broke off: it does not take what it is sent", joined.process));
 
     slow_sender.join().unwrap();
     for late in [&half_open, &slow] {
@@ -789,7 +812,8 @@ fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
     Process::node(&folder, "plain", address, &[]).ends_with(2, "sent a TLS alert (is TLS on at one side only?)");
     coordinator.says("it failed the TLS handshake: received corrupt message of type InvalidContentType (is TLS on at one side only?)");
     let other_certificate = tls("ours.pem", "theirs.crt", "theirs.key");
-    Process::node(&folder, "other", address, &other_certificate).ends_with(2, "failed the TLS handshake: received fatal alert");
+    Process::node(&folder, "other", address, &other_certificate)
+        .ends_with(2, "failed the TLS handshake: received fatal alert");
     coordinator.says("it failed the TLS handshake: invalid peer certificate: UnknownIssuer");
     let other_authority = tls("theirs.pem", "theirs.crt", "theirs.key");
     Process::node(&folder, "foreign", address, &other_authority)
@@ -836,7 +860,10 @@ fn a_joiner_says_why_it_is_not_let_in_and_whether_it_is_of_use_to_wait() {
     unknown.ends_with(2, r#"refused: this run has no node called "node-9""#);
     foreign.ends_with(2, "refused: this is another cluster");
     coordinator.says(r#"it belongs to cluster "other", and this is "meshsim""#);
-    older.ends_with(2, &format!("speaks version 0 of the protocol, and this program version {VERSION}: run one release everywhere"));
+    older.ends_with(
+        2,
+        &format!("speaks version 0 of the protocol, and this program version {VERSION}: run one release everywhere"),
+    );
     newer.ends_with(2, &format!("speaks version 65535 of the protocol, and this program version {VERSION}"));
     web.ends_with(2, "does not speak meshsim's protocol: it began with other bytes");
     bomb.ends_with(2, &format!("announced a frame of {} bytes", u32::MAX));

@@ -3,8 +3,8 @@
 use meshsim_actor::{ActorId, Counts, Time};
 use meshsim_fault::{Actors, Crash, Fault, Link, Loss};
 use meshsim_wire::{
-    Challenge, Error, Frame, FrameError, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Welcome, decode, encode_into,
-    put,
+    Challenge, Error, Frame, FrameError, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Welcome, decode,
+    encode_into, put,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
