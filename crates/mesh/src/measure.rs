@@ -63,7 +63,7 @@ impl Failures {
     /// Adds another count to this one.
     pub fn merge(&mut self, other: &Failures) {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
-            *mine += theirs;
+            *mine = mine.saturating_add(theirs);
         }
     }
 }
@@ -114,21 +114,21 @@ pub struct Window {
 impl Tally {
     /// Adds another tally to this one: the targets of a load, the loads of a run.
     pub fn merge(&mut self, other: &Tally) {
-        self.offered += other.offered;
-        self.done += other.done;
+        self.offered = self.offered.saturating_add(other.offered);
+        self.done = self.done.saturating_add(other.done);
         self.failed.merge(&other.failed);
-        self.warmup += other.warmup;
-        self.retries += other.retries;
+        self.warmup = self.warmup.saturating_add(other.warmup);
+        self.retries = self.retries.saturating_add(other.retries);
         self.latency.merge(&other.latency);
         self.uncorrected.merge(&other.uncorrected);
         if self.windows.len() < other.windows.len() {
             self.windows.resize(other.windows.len(), Window::default());
         }
         for (mine, theirs) in self.windows.iter_mut().zip(&other.windows) {
-            mine.offered += theirs.offered;
-            mine.done += theirs.done;
-            mine.failed += theirs.failed;
-            mine.latency_sum_ns += theirs.latency_sum_ns;
+            mine.offered = mine.offered.saturating_add(theirs.offered);
+            mine.done = mine.done.saturating_add(theirs.done);
+            mine.failed = mine.failed.saturating_add(theirs.failed);
+            mine.latency_sum_ns = mine.latency_sum_ns.saturating_add(theirs.latency_sum_ns);
             mine.latency_max_ns = mine.latency_max_ns.max(theirs.latency_max_ns);
         }
     }
@@ -177,12 +177,12 @@ impl Default for Served {
 impl Served {
     /// Adds what another node did for the same service.
     pub fn merge(&mut self, other: &Served) {
-        self.arrived += other.arrived;
-        self.done += other.done;
+        self.arrived = self.arrived.saturating_add(other.arrived);
+        self.done = self.done.saturating_add(other.done);
         self.failed.merge(&other.failed);
-        self.expired += other.expired;
+        self.expired = self.expired.saturating_add(other.expired);
         self.latency.merge(&other.latency);
-        self.waited_ns += other.waited_ns;
+        self.waited_ns = self.waited_ns.saturating_add(other.waited_ns);
         self.busy_ns = self.busy_ns.saturating_add(other.busy_ns);
         self.slot_ns = self.slot_ns.saturating_add(other.slot_ns);
         self.queue_peak = self.queue_peak.max(other.queue_peak);

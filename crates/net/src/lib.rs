@@ -22,6 +22,8 @@ mod clock;
 mod complaints;
 mod control;
 mod dial;
+#[doc(hidden)]
+pub mod golden;
 mod host;
 mod hosted;
 mod hub;

@@ -129,7 +129,7 @@ pub(crate) fn is_of_tls(error: &io::Error) -> bool {
 pub(crate) fn explained(error: &io::Error) -> String {
     let is_other_protocol = error
         .get_ref()
-        .and_then(|inner| inner.downcast_ref())
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
         .is_some_and(|inner| matches!(inner, rustls::Error::InvalidMessage(_)));
     match is_other_protocol || error.kind() == io::ErrorKind::UnexpectedEof {
         true => format!("{error} (is TLS on at one side only?)"),

@@ -1,0 +1,115 @@
+//! For tests and fuzzing: one of everything that two processes say to each other, and somebody who reads it all.
+
+use meshsim_actor::{ActorId, Counts, Time};
+use meshsim_fault::{Actors, Crash, Fault, Link, Loss};
+use meshsim_wire::{
+    Challenge, Error, Frame, FrameError, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Welcome, decode,
+    encode_into, put,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::control::{Answer, Blob, Control, Joined, Peer, ProcessReport, Seated, Sender, Wish};
+use crate::seats::Join;
+
+/// Frames, each with a name.
+pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
+    let nonce = || decode::<Nonce>(&[7; 32]).expect("a nonce is 32 bytes");
+    let proof = Secret::none().prove(Side::Dialler, b"hello", b"challenge");
+    let hello = |wish| framed(Kind::Hello, &Hello { cluster: "meshsim".into(), wish, nonce: nonce() });
+    let welcome = |answer| framed(Kind::Welcome, &Welcome { proof, answer });
+    let say = |control: Control| framed(Kind::Control, &control);
+    let actors = vec![Seated { actor: ActorId(1), incarnation: 0 }, Seated { actor: ActorId(300), incarnation: 2 }];
+    let join = Join {
+        role: "node".into(),
+        names: vec!["node-0".into(), "node-1".into()],
+        count: 3,
+        host: "machine".into(),
+        pid: 4711,
+        life: u64::MAX,
+        address: ":7701".into(),
+    };
+    let joined = Joined {
+        run: 0x1234_5678_9abc_def0,
+        process: 2,
+        actors: actors.clone(),
+        resumed: false,
+        is_busy: true,
+        is_traced: false,
+        charter_bytes: 1 << 20,
+    };
+    let peer = Peer { sender: Sender { process: 2, life: 77, actors }, address: "127.0.0.1:7701".into() };
+    let crash = Crash { actors: [ActorId(1), ActorId(300)].into_iter().collect() };
+    let some: Actors = [ActorId(2)].into_iter().collect();
+    let loss = Loss { on: Link::between(some, Actors::All), probability: 0.25 };
+    let report = ProcessReport {
+        actors: vec!["node-0".into()],
+        host: "machine".into(),
+        pid: 4711,
+        clock_error_ns: 12_345,
+        memory_peak_bytes: 6 << 20,
+        processor_ns: 1_000_000_000,
+        counts: Counts { events: 9, sent: 8, ..Counts::default() },
+        slept_instead: 1,
+        trace_error: Some("the disk is full".into()),
+    };
+    vec![
+        ("hello-join", hello(Wish::Join(join))),
+        ("hello-bring", hello(Wish::Bring { process: 3, life: 77 })),
+        ("hello-probe", hello(Wish::Probe)),
+        ("challenge", framed(Kind::Challenge, &Challenge { nonce: nonce() })),
+        ("proof", framed(Kind::Proof, &proof)),
+        ("welcome-joined", welcome(Answer::Joined(joined))),
+        ("welcome-bring", welcome(Answer::Bring)),
+        ("welcome-well", welcome(Answer::Well("waits for node-1".into()))),
+        ("refusal", framed(Kind::Refusal, &Refusal { why: "wrong secret".into(), passing: false })),
+        ("ping", say(Control::Ping(1_000_000))),
+        ("pong", say(Control::Pong { sent: 1_000_000, count: 2_000_000 })),
+        ("charter", say(Control::Charter(Blob(b"name: small".to_vec())))),
+        ("ready", say(Control::Ready { error_ns: 50_000 })),
+        ("peers", say(Control::Peers(vec![peer]))),
+        ("begin", say(Control::Begin { zero: 5_000_000_000, end: Time::NEVER })),
+        ("crash", say(Control::Fault(Box::new(Fault::new(Time::ZERO, Time::NEVER, crash))))),
+        ("loss", say(Control::Fault(Box::new(Fault::new(Time::ZERO, Time::from_nanos(5), loss))))),
+        ("end", say(Control::End { at: Time::from_nanos(3_000_000_000) })),
+        ("findings", say(Control::Findings { actor: ActorId(1), bytes: Blob(vec![1, 2, 3]) })),
+        ("trace", say(Control::Trace(Blob(vec![4, 5, 6])))),
+        ("done", say(Control::Done(Box::new(report)))),
+        ("leave", say(Control::Leave)),
+    ]
+}
+
+fn framed<V: Serialize>(kind: Kind, value: &V) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out, kind, value).expect("it is short");
+    out
+}
+
+/// Reads a frame as whoever gets one of its kind does, with messages `M`; and writes what it read.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read<M: Serialize + DeserializeOwned>(frame: &Frame<'_>) -> Result<Vec<u8>, FrameError> {
+    match frame.kind {
+        Kind::Hello => again::<Hello<Wish>>(frame),
+        Kind::Challenge => again::<Challenge>(frame),
+        Kind::Proof => again::<Proof>(frame),
+        Kind::Welcome => again::<Welcome<Answer>>(frame),
+        Kind::Refusal => again::<Refusal>(frame),
+        Kind::Envelope => {
+            let read = frame.envelope::<M>()?;
+            written(frame, &read)
+        }
+        Kind::Control => again::<Control>(frame),
+    }
+}
+
+fn again<V: Serialize + DeserializeOwned>(frame: &Frame<'_>) -> Result<Vec<u8>, FrameError> {
+    written(frame, &frame.value::<V>()?)
+}
+
+fn written<V: Serialize>(frame: &Frame<'_>, value: &V) -> Result<Vec<u8>, FrameError> {
+    let mut out = Vec::new();
+    let written: Result<(), Error> = encode_into(value, &mut out);
+    written.map(|()| out).map_err(|error| FrameError::Body(frame.kind, error))
+}
