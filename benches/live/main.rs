@@ -19,6 +19,9 @@ use std::process::ExitCode;
 
 use process::Failure;
 
+/// One part of the benchmark; true: only see whether it works.
+type Part = fn(bool) -> Result<(), Failure>;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|argument| argument == process::CHILD) {
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
     }
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
-    let parts: [(&str, fn(bool) -> Result<(), Failure>); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("one way", table::one_way),
         ("round trip", table::round_trip),
         ("broadcast", table::broadcast),

@@ -1,11 +1,13 @@
 //! What is said in the measurements.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use meshsim_actor::{ActorId, Envelope, Message, Time};
 use meshsim_net::Outbox;
 use meshsim_wire::put_envelope;
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::process::Failure;
 
@@ -20,15 +22,15 @@ pub(crate) const SOURCE: ActorId = ActorId(0);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Talk {
-    Load(String),
+    Load(Bytes),
     /// All so far has come.
     Heard,
 }
 
 impl Talk {
-    /// A message of [`MESSAGE_BYTES`]: which variant it is and how long the text is take a byte each.
+    /// A message of [`MESSAGE_BYTES`]: which variant it is and how many bytes follow take one each.
     pub(crate) fn load() -> Self {
-        Talk::Load("x".repeat(MESSAGE_BYTES - 2))
+        Talk::Load(Bytes(vec![b'x'; MESSAGE_BYTES - 2]))
     }
 }
 
@@ -38,6 +40,32 @@ impl Message for Talk {
             Talk::Load(_) => "load",
             Talk::Heard => "heard",
         }
+    }
+}
+
+/// Bytes as they are: serde takes a list for its elements, one by one.
+#[derive(Clone, Debug)]
+pub(crate) struct Bytes(Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsTheyAre;
+        impl Visitor<'_> for AsTheyAre {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(AsTheyAre)
     }
 }
 

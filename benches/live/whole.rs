@@ -90,7 +90,7 @@ impl Source {
     fn hear(&mut self, cx: &mut Cx<'_, Talk, ()>) {
         let plan = self.tally.plan;
         self.acknowledged += 1;
-        if self.acknowledged % u64::from(plan.targets) != 0 {
+        if !self.acknowledged.is_multiple_of(u64::from(plan.targets)) {
             return;
         }
         self.trips.extend(self.under_way.pop_front().map(|begun| cx.now().since(begun).nanos()));

@@ -119,6 +119,17 @@ fn another_seed_is_remarked_and_what_it_changes_is_within_the_noise() {
 }
 
 #[test]
+fn runs_whose_requests_queue_are_remarked() {
+    let folder = folder("busy");
+    run(&folder, "a", &["services.front.capacity=1", "load.users.arrivals.poisson=600/s"]);
+    let text = compared(&folder, &["a", "a"]);
+    assert_says(
+        &text,
+        &["front was busy for ", "of the time: where requests queue, there is more noise than the band"],
+    );
+}
+
+#[test]
 fn what_changed_by_more_than_noise_is_marked() {
     let folder = folder("changed");
     run(&folder, "a", &[]);
@@ -298,7 +309,10 @@ fn assert_described(value: &Value, schema: &Value, root: &Value, path: &str) {
     }
     if let Some(any) = schema["anyOf"].as_array() {
         let some = any.iter().find(|one| one["type"] != "null").unwrap();
-        return if value.is_null() { () } else { assert_described(value, some, root, path) };
+        if !value.is_null() {
+            assert_described(value, some, root, path);
+        }
+        return;
     }
     for item in value.as_array().into_iter().flatten() {
         assert_described(item, &schema["items"], root, &format!("{path}[]"));

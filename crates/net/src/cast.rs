@@ -23,12 +23,18 @@ pub struct Cast<A: Actor> {
     /// Makes an actor as it is before the run.
     pub actor: Rc<dyn Fn(ActorId) -> A>,
     /// What an actor has found by this time, as bytes for the hub's process.
-    pub findings: Arc<dyn Fn(&A, Time) -> Vec<u8> + Send + Sync>,
+    pub findings: TellFindings<A>,
     /// Begins to write down what happens in this process.
-    pub tape: Rc<dyn Fn() -> io::Result<Box<dyn Tape<A::Msg, A::Tick>>>>,
+    pub tape: BeginTape<A::Msg, A::Tick>,
     /// The number of who is no actor, but sends to some and gets answers.
     pub outside: Option<ActorId>,
 }
+
+/// Tells what an actor has found by some time, as bytes.
+pub type TellFindings<A> = Arc<dyn Fn(&A, Time) -> Vec<u8> + Send + Sync>;
+
+/// Begins a record of what happens in this process.
+pub type BeginTape<M, T> = Rc<dyn Fn() -> io::Result<Box<dyn Tape<M, T>>>>;
 
 /// One actor, as those see it who look for somebody to host it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,7 +41,10 @@ impl<M> actix::Message for Parcel<M> {
 }
 
 /// Lets somebody look at the cell, between two steps.
-pub(crate) struct Look<A: Actor>(pub(crate) Box<dyn FnOnce(&Cell<A>) + Send>);
+pub(crate) struct Look<A: Actor>(pub(crate) Glance<A>);
+
+/// What is looked at.
+pub(crate) type Glance<A> = Box<dyn FnOnce(&Cell<A>) + Send>;
 
 impl<A: Actor> actix::Message for Look<A> {
     type Result = ();

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use meshsim_actor::{Actor, ActorId, Cell as ActorCell, Counts, Time};
+use meshsim_actor::{Actor, ActorId, Counts, Time};
 use meshsim_fault::Fault;
 use meshsim_wire::{Kind, Refusal};
 use tokio::net::TcpListener;
@@ -20,6 +20,7 @@ use crate::accept::{self, Joinable};
 use crate::cast::{Cast, Live};
 use crate::control::{Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Seated, Sender};
 use crate::host::{Answers, Host, HostOptions};
+use crate::hosted::Glance;
 use crate::link::{Credentials, Link, LinkError, refusal};
 use crate::member::{gathered, hand_in_tape, life};
 use crate::outbox::Outbox;
@@ -61,8 +62,11 @@ pub struct HubOptions<A: Actor> {
     /// Takes what actors send to who is outside.
     pub answers: Answers<A::Msg>,
     /// Takes the parts of what the processes wrote down, each process's in order.
-    pub traces: Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>,
+    pub traces: KeepTraces,
 }
+
+/// Takes the next bytes of what a process, by its number, wrote down.
+pub type KeepTraces = Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>;
 
 /// The process that the others join. Needs an actix system around it, and lives in its thread.
 pub struct Hub<A: Live> {
@@ -165,7 +169,7 @@ impl<A: Actor> std::fmt::Debug for Handle<A> {
 
 enum Command<A: Actor> {
     Inject(ActorId, A::Msg),
-    Look(ActorId, Box<dyn FnOnce(&ActorCell<A>) + Send>),
+    Look(ActorId, Glance<A>),
     Fault(Box<Fault>, oneshot::Sender<Result<(), String>>),
     Snapshot(oneshot::Sender<Snapshot>),
     Stop,
@@ -250,7 +254,7 @@ struct Stage<A: Live> {
     findings: RefCell<BTreeMap<ActorId, Vec<u8>>>,
     /// Faults that came by hand; the network bounds their number.
     faults: RefCell<Vec<Fault>>,
-    traces: RefCell<Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>>,
+    traces: RefCell<KeepTraces>,
     trace_errors: RefCell<Vec<String>>,
     /// Something is to be looked at.
     changed: Notify,

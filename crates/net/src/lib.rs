@@ -36,10 +36,10 @@ mod text;
 mod usage;
 mod worker;
 
-pub use cast::{Cast, Live, Seat, Tape};
+pub use cast::{BeginTape, Cast, Live, Seat, Tape, TellFindings};
 pub use control::ProcessReport;
 pub use host::{Host, HostOptions};
-pub use hub::{Handle, Hub, HubError, HubOptions, Performance, Phase, ProcessState, Snapshot};
+pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces, Performance, Phase, ProcessState, Snapshot};
 pub use link::Credentials;
 pub use member::{Left, MemberError, MemberOptions, join, probe};
 pub use outbox::{OUTBOX_BYTES_MAX, Outbox};

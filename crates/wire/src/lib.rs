@@ -15,12 +15,12 @@ mod guard;
 mod handshake;
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
-use bincode::de::read::Reader;
 use bincode::enc::write::Writer;
 use bincode::error::{DecodeError, EncodeError};
-use bincode::serde::{OwnedSerdeDecoder, encode_into_writer};
+use bincode::serde::{encode_into_writer, seed_decode_from_slice};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -93,14 +93,12 @@ pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Error> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(Error::TooLong);
     }
-    let mut input = Input { rest: bytes };
     let (elements, refused) = (Cell::new(bytes.len()), Cell::new(None));
-    let mut decoder = OwnedSerdeDecoder::from_reader(&mut input, CONFIG);
-    let value = M::deserialize(Guard::new(decoder.as_deserializer(), &elements, &refused));
+    let value = seed_decode_from_slice(Guard::new(PhantomData::<M>, &elements, &refused), bytes, CONFIG);
     match (value, refused.into_inner()) {
         (_, Some(refused)) => Err(refused),
-        (Ok(value), None) if input.rest.is_empty() => Ok(value),
-        (Ok(_), None) => Err(Error::Trailing(input.rest.len())),
+        (Ok((value, used)), None) if used == bytes.len() => Ok(value),
+        (Ok((_, used)), None) => Err(Error::Trailing(bytes.len() - used)),
         (Err(DecodeError::UnexpectedEnd { .. }), None) => Err(Error::Truncated),
         (Err(DecodeError::LimitExceeded), None) => Err(Error::TooLong),
         (Err(DecodeError::OtherString(text)), None) => Err(Error::Malformed(text)),
@@ -122,33 +120,6 @@ impl Writer for Appender<'_> {
         }
         self.out.extend_from_slice(bytes);
         Ok(())
-    }
-}
-
-/// Reads a slice and shows what is left of it, which bincode's own reader keeps to itself.
-struct Input<'a> {
-    rest: &'a [u8],
-}
-
-impl Reader for Input<'_> {
-    #[inline]
-    fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
-        let Some((head, rest)) = self.rest.split_at_checked(bytes.len()) else {
-            return Err(DecodeError::UnexpectedEnd { additional: bytes.len() - self.rest.len() });
-        };
-        bytes.copy_from_slice(head);
-        self.rest = rest;
-        Ok(())
-    }
-
-    #[inline]
-    fn peek_read(&mut self, n: usize) -> Option<&[u8]> {
-        self.rest.get(..n)
-    }
-
-    #[inline]
-    fn consume(&mut self, n: usize) {
-        self.rest = self.rest.get(n..).unwrap_or_default();
     }
 }
 

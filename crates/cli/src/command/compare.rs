@@ -128,6 +128,6 @@ fn assure_same((base_folder, base): (&Path, &Experiment), folder: &Path) -> Resu
         folder.display(),
         found.join("\n")
     );
-    let help = "runs are compared that differ in nothing but seed and duration, whatever their names and SLOs";
+    let help = "compare runs that differ in seed and duration alone; names and SLOs do not matter";
     Err(Error::WrongInput(why, help.into()))
 }

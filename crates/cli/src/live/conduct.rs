@@ -88,10 +88,9 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
         served.stop().await;
     }
     let performance = performance.map_err(|error| Error::Live(error.to_string()))?;
-    for error in &performance.trace_errors {
-        return Err(Error::Live(format!("the trace of a process is not complete: {error}")));
-    }
     let trace = match output.trace {
+        // What was measured is worth keeping without it; that it is missing is said with the rest.
+        Some(_) if !performance.trace_errors.is_empty() => None,
         Some(_) => Some(parts.merged(&header(experiment, &mesh), folder)?),
         None => None,
     };
@@ -104,7 +103,7 @@ fn stand(snapshot: &Snapshot) -> String {
     match snapshot.phase {
         Phase::Waiting => match snapshot.missing.as_slice() {
             [] => "all are there".into(),
-            [first, rest @ ..] if rest.is_empty() => format!("waiting for {first}"),
+            [first] => format!("waiting for {first}"),
             [first, rest @ ..] => format!("waiting for {first} and {} more", rest.len()),
         },
         Phase::Running => format!("{there} processes"),

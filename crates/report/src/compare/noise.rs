@@ -109,9 +109,10 @@ impl Noise {
     }
 
     fn difference(self, expected: f64, other: u64, band: f64) -> Difference {
-        let absolute = (other as f64 - expected).round() as i64;
+        let exact = other as f64 - expected;
+        let absolute = exact.round() as i64;
         let band = band.max(self.floor * expected) as u64;
-        let share = (expected > 0.0).then(|| absolute as f64 / expected);
+        let share = (expected > 0.0).then(|| exact / expected);
         Difference { absolute, share, band, beyond: absolute.unsigned_abs() > band }
     }
 
@@ -190,6 +191,8 @@ mod tests {
         let difference = BARE.counts(1_000, 2_000, 2.0, 1.0);
         assert_eq!((difference.absolute, difference.share, difference.beyond), (0, Some(0.0), false));
         assert!(BARE.counts(1_000, 1_000, 2.0, 1.0).beyond);
+        // What is missing altogether is missing by 100 %, of however little.
+        assert_eq!(BARE.counts(1, 0, 0.7, 1.0).share, Some(-1.0));
     }
 
     #[test]
