@@ -529,6 +529,10 @@ impl<A: Live> Host<A> {
             network.add(fault)?;
             network.powers_from(now)
         };
+        // Before it is known when the run begins, nothing is planned: `begin_at` does it, from that moment on.
+        if !self.shell.clock.knows_zero() {
+            return Ok(());
+        }
         // The whole plan anew: outages may overlap.
         self.shell.agenda.borrow_mut().forget_powers();
         self.plan(powers);
