@@ -68,6 +68,8 @@ pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Out
     let me = host.me();
     let mut rng = Rng::keyed(me.life, u64::from(peer.sender.process), 1);
     let mut failures = 0;
+    // It may have been out of reach at another address: nothing could be put in, and so nobody would ever dial.
+    outbox.set_unreachable(false);
     loop {
         // Who is out of reach is looked for although nothing can be put in for it.
         if failures < FAILURES_MAX {
