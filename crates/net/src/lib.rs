@@ -41,7 +41,7 @@ pub use control::ProcessReport;
 pub use host::{Host, HostOptions};
 pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces, Performance, Phase, ProcessState, Snapshot};
 pub use link::Credentials;
-pub use member::{Left, MemberError, MemberOptions, join, probe};
+pub use member::{MemberError, MemberOptions, join, probe};
 pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use seats::Join;
 pub use stream::{Tls, TlsError};

@@ -44,14 +44,7 @@ pub struct MemberOptions {
     pub patience: Duration,
 }
 
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// The run is over, and all was handed in.
-    Over,
-}
-
-/// Why it ended otherwise.
+/// Why a process did not stay until the run was over and all was handed in.
 #[derive(Debug, thiserror::Error)]
 pub enum MemberError {
     /// It was not let in.
@@ -94,7 +87,7 @@ pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, S
 pub async fn join<A: Live>(
     options: MemberOptions,
     prepare: impl Fn(&[u8]) -> Result<Cast<A>, String>,
-) -> Result<Left, MemberError> {
+) -> Result<(), MemberError> {
     let MemberOptions { hub, credentials, join, listener, patience } = options;
     let life = life();
     let port = listener.local_addr()?.port();
@@ -107,7 +100,7 @@ pub async fn join<A: Live>(
     let (mut failures, mut since) = (0, time.own());
     loop {
         let error = match member.attend(&prepare).await {
-            Ok(End::Over) => return Ok(Left::Over),
+            Ok(End::Over) => return Ok(()),
             Ok(End::Broken(error)) => {
                 (failures, since) = (0, time.own());
                 tracing::warn!("the coordinator at {} {error}; trying again", member.hub);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
-use meshsim_net::{Join, Left, MemberError, MemberOptions};
+use meshsim_net::{Join, MemberError, MemberOptions};
 
 use super::cast::{Charter, cast};
 use super::cluster::{ClusterArgs, Place, is_loopback, listen};
@@ -85,7 +85,7 @@ impl JoinArgs {
             Ok(meshsim_net::join(options, prepare).await)
         })?;
         match joined {
-            Ok(Left::Over) => Ok(Exit::Well),
+            Ok(()) => Ok(Exit::Well),
             Err(error @ (MemberError::Refused(..) | MemberError::Charter(_))) => {
                 let help = "`--join`, `--cluster`, `--secret-file` and `--name` must be the coordinator's".into();
                 Err(Error::WrongInput(error.to_string(), help))
