@@ -277,6 +277,28 @@ pub enum Ending {
     Refused,
 }
 
+impl Ending {
+    /// In one word, for people and for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ending::Running => "running",
+            Ending::Reached => "reached",
+            Ending::Stopped { .. } => "stopped",
+            Ending::Stuck { .. } => "stuck",
+            Ending::Replaced => "replaced",
+            Ending::Refused => "refused",
+        }
+    }
+
+    /// What was left where it ended before it had reached what was wanted.
+    pub fn residual(self) -> Option<f64> {
+        match self {
+            Ending::Stopped { residual } | Ending::Stuck { residual } => Some(residual),
+            Ending::Running | Ending::Reached | Ending::Replaced | Ending::Refused => None,
+        }
+    }
+}
+
 /// One numbered step: decided once, broadcast, applied exactly once, acknowledged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepHistory {

@@ -400,14 +400,8 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         Some(Change::Scale { by }) => (Some(*by), None),
         Some(Change::Deploy | Change::Undeploy) | None => (None, None),
     };
-    let (ending, residual) = match history.ending {
-        Ending::Running => ("running", None),
-        Ending::Reached => ("reached", Some(0.0)),
-        Ending::Stopped { residual } => ("stopped", Some(residual)),
-        Ending::Stuck { residual } => ("stuck", Some(residual)),
-        Ending::Replaced => ("replaced", None),
-        Ending::Refused => ("refused", None),
-    };
+    // What was reached left nothing.
+    let residual = history.ending.residual().or((history.ending == Ending::Reached).then_some(0.0));
     let steps = &history.steps;
     let before = match steps.first() {
         Some(first) => course.before(history.service, first.n),
@@ -421,7 +415,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         to,
         rate,
         began_s: history.began.secs(),
-        ending: ending.into(),
+        ending: history.ending.as_str().into(),
         step_count: steps.len(),
         generation: steps.last().map(|step| step.generation),
         settling_ns: history.settled().map(|at| at.since(history.began).nanos()),

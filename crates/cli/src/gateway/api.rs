@@ -128,14 +128,6 @@ impl Operation {
                 (Some(*to), has_rate.then_some(*rate), None, Some(name.to_owned()))
             }
         };
-        let (ending, residual) = match history.ending {
-            Ending::Running => ("running", None),
-            Ending::Reached => ("reached", None),
-            Ending::Stopped { residual } => ("stopped", Some(residual)),
-            Ending::Stuck { residual } => ("stuck", Some(residual)),
-            Ending::Replaced => ("replaced", None),
-            Ending::Refused => ("refused", None),
-        };
         Operation {
             index,
             verb: history.verb.as_str().into(),
@@ -146,8 +138,8 @@ impl Operation {
             strategy,
             by_hand: history.is_by_hand(),
             began_s: seconds(history.began),
-            ending: ending.into(),
-            residual,
+            ending: history.ending.as_str().into(),
+            residual: history.ending.residual(),
             generation: history.steps.last().map(|step| step.generation),
             settled_s: history.settled().map(seconds),
             step_count: history.steps.len(),
