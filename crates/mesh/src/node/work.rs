@@ -253,14 +253,11 @@ impl Node {
                 Instruction::End => return Ran::Ended,
             };
             frame.pc += 1;
+            let span = if worked && cx.speed() != 1.0 { span.scaled(1.0 / cx.speed()) } else { span };
             if span.is_zero() {
                 continue;
             }
-            match worked {
-                true if cx.speed() != 1.0 => cx.work(span.scaled(1.0 / cx.speed()), Tick::Frame(key)),
-                true => cx.work(span, Tick::Frame(key)),
-                false => cx.arm(cx.now() + span, Tick::Frame(key)),
-            };
+            let _ = if worked { cx.work(span, Tick::Frame(key)) } else { cx.arm(cx.now() + span, Tick::Frame(key)) };
             return Ran::Waits;
         }
     }
