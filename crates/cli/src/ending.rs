@@ -130,7 +130,12 @@ pub(crate) fn publish(
         let body = text::summary(&summary, paint);
         screen.print(&format!("{body}\n{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &place)))?;
     }
-    Ok(if summary.outcome == Outcome::Fail { Exit::SloFailed } else { Exit::Well })
+    Ok(match summary.outcome {
+        // All else is there; who asked for a trace must notice that it is not.
+        _ if output.trace.is_some() && !has_trace => Exit::Failed,
+        Outcome::Fail => Exit::SloFailed,
+        Outcome::Pass => Exit::Well,
+    })
 }
 
 /// The trace is read back: what is exported is what is on disk.

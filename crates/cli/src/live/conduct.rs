@@ -88,12 +88,16 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
         served.stop().await;
     }
     let performance = performance.map_err(|error| Error::Live(error.to_string()))?;
-    let trace = match output.trace {
-        // What was measured is worth keeping without it; that it is missing is said with the rest.
-        Some(_) if !performance.trace_errors.is_empty() => None,
-        Some(_) => Some(parts.merged(&header(experiment, &mesh), folder)?),
-        None => None,
-    };
+    let trace = output.trace.and_then(|_| {
+        // What was measured is worth keeping without it; that it is missing is said, and is a failure in the end.
+        let merged = match performance.trace_errors.first() {
+            Some(error) => Err(Error::Live(error.clone())),
+            None => parts.merged(&header(experiment, &mesh), folder),
+        };
+        let why =
+            |error: &Error| std::error::Error::source(error).map_or_else(|| error.to_string(), |it| it.to_string());
+        merged.inspect_err(|error| tracing::warn!("no trace is written: {}", why(error))).ok()
+    });
     ended(experiment, performance, trace)
 }
 
