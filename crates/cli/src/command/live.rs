@@ -67,7 +67,6 @@ impl Args {
             cluster: credentials.cluster.clone(),
             children: Children::default(),
             is_quiet: self.output.json,
-            phase: Phase::Waiting,
         };
         let conducted = Conduct {
             experiment: &experiment,
@@ -111,7 +110,6 @@ struct Parent<'a> {
     cluster: String,
     children: Children,
     is_quiet: bool,
-    phase: Phase,
 }
 
 impl Attendant for Parent<'_> {
@@ -126,7 +124,6 @@ impl Attendant for Parent<'_> {
     }
 
     fn look(&mut self, snapshot: &Snapshot) -> bool {
-        self.phase = snapshot.phase;
         let mut stop = false;
         for (name, pid, status) in self.children.ended() {
             if snapshot.phase != Phase::Ending {
