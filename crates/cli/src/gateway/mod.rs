@@ -47,7 +47,7 @@ pub(crate) use token::{HELP as TOKEN_HELP, is_token, kept_for};
 use crate::error::Error;
 use answers::Answers;
 use state::State;
-use token::Token;
+use token::{Kept, Token};
 
 /// Connections that are open at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
@@ -69,8 +69,8 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     server: ServerHandle,
     answers: Arc<Answers>,
-    /// Its file, if nobody named one, is gone with the gateway.
-    _token: Arc<Token>,
+    /// The token's file, if nobody named one, is gone with the gateway.
+    _kept: Option<Kept>,
 }
 
 /// Takes what the mesh says to those outside, in the run's thread.
@@ -87,11 +87,11 @@ impl Gateway {
     /// Opens it, inside an actix system.
     pub(crate) fn serve(self, door: Door, handle: Handle<MeshActor>) -> Result<Served, Error> {
         let Door { listener, address, hosts, token_file } = door;
-        let token = Arc::new(match &token_file {
-            Some(file) => Token::of_file(file)?,
-            None => Token::kept(address.port())?,
-        });
-        let state = State::new(self.experiment, handle, self.answers.clone(), hosts, token.clone());
+        let (token, kept) = match &token_file {
+            Some(file) => (Token::of_file(file)?, None),
+            None => Token::kept(address.port()).map(|(token, kept)| (token, Some(kept)))?,
+        };
+        let state = State::new(self.experiment, handle, self.answers.clone(), hosts, token);
         let state = web::Data::new(state);
         let app = move || {
             App::new()
@@ -113,7 +113,7 @@ impl Gateway {
             .listen(listener)
             .map_err(|error| Error::Live(format!("the gateway cannot listen on {address}: {error}")))?
             .run();
-        let served = Served { address, server: server.handle(), answers: self.answers, _token: token };
+        let served = Served { address, server: server.handle(), answers: self.answers, _kept: kept };
         actix_web::rt::spawn(server);
         Ok(served)
     }

@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) handle: Handle<MeshActor>,
     pub(super) answers: Arc<Answers>,
     pub(super) hosts: Hosts,
-    pub(super) token: Arc<Token>,
+    pub(super) token: Token,
     /// Held while an operation is begun: answers to operations name nobody, so there is one at a time.
     pub(super) operating: tokio::sync::Mutex<()>,
     /// Once true, always true.
@@ -43,7 +43,7 @@ impl State {
         handle: Handle<MeshActor>,
         answers: Arc<Answers>,
         hosts: Hosts,
-        token: Arc<Token>,
+        token: Token,
     ) -> Self {
         let (operating, has_begun) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         State { experiment, handle, answers, hosts, token, operating, has_begun }

@@ -15,8 +15,13 @@ use crate::live::read_or_make;
 pub(super) struct Token {
     secret: Secret,
     /// Where it is kept for `meshsim ctl`, if nobody named a file.
-    kept: Option<PathBuf>,
+    place: Option<PathBuf>,
 }
+
+/// The file of a token that nobody named a file for. It is gone when this is: who is still being answered knows the
+/// token, and must not keep the file.
+#[derive(Debug)]
+pub(super) struct Kept(PathBuf);
 
 /// Where the token of the gateway at this port is kept if nobody named a file: `meshsim ctl` of the same user and
 /// machine looks there.
@@ -41,22 +46,22 @@ impl Token {
     pub(super) fn of_file(file: &Path) -> Result<Self, Error> {
         let text = read_or_make(file)?;
         match Secret::new(&text) {
-            Ok(secret) if is_token(&text) => Ok(Token { secret, kept: None }),
+            Ok(secret) if is_token(&text) => Ok(Token { secret, place: None }),
             _ => Err(Error::WrongInput(format!("{} holds no token", file.display()), HELP.into())),
         }
     }
 
-    /// A fresh one, kept for this user until the gateway is closed.
-    pub(super) fn kept(port: u16) -> Result<Self, Error> {
+    /// A fresh one, kept for this user as long as the second is there.
+    pub(super) fn kept(port: u16) -> Result<(Self, Kept), Error> {
         let (file, text) = (kept_for(port), Secret::fresh_text());
         let refused = |error: io::Error| {
             let help = "`--token-file FILE` keeps it elsewhere".into();
             Error::WrongInput(format!("the token cannot be kept in {}: {error}", file.display()), help)
         };
+        let secret = Secret::new(&text).map_err(|error| refused(io::Error::other(error)))?;
         write_anew(&file, &text).map_err(refused)?;
         locked().push(file.clone());
-        let secret = Secret::new(&text).map_err(|error| refused(io::Error::other(error)))?;
-        Ok(Token { secret, kept: Some(file) })
+        Ok((Token { secret, place: Some(file.clone()) }, Kept(file)))
     }
 
     /// True for the right one; takes as long for a wrong one.
@@ -69,7 +74,7 @@ impl Token {
 
     /// Where it is kept, if nobody named a file.
     pub(super) fn place(&self) -> Option<&Path> {
-        self.kept.as_deref()
+        self.place.as_deref()
     }
 }
 
@@ -91,12 +96,10 @@ fn locked() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-impl Drop for Token {
+impl Drop for Kept {
     fn drop(&mut self) {
-        if let Some(file) = &self.kept {
-            locked().retain(|other| other != file);
-            let _ = fs::remove_file(file);
-        }
+        locked().retain(|other| *other != self.0);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -106,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_token_is_right_with_white_space_around_it_and_wrong_otherwise() {
-        let token = Token { secret: Secret::new("sixteen chars and more").unwrap(), kept: None };
+        let token = Token { secret: Secret::new("sixteen chars and more").unwrap(), place: None };
         assert!(
             HELP.contains(&SECRET_CHARS_MIN.to_string())
                 && is_token("sixteen chars and more")
