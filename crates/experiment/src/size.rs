@@ -10,8 +10,10 @@ use crate::{Experiment, graph};
 pub struct Size {
     /// Machines.
     pub nodes: usize,
-    /// Of these, those that are there when the run begins.
-    pub nodes_at_start: usize,
+    /// Of these, those that come when the run has begun, or when somebody brings them. Runs that were written before
+    /// there was such a thing have none.
+    #[serde(default)]
+    pub nodes_later: usize,
     /// Services.
     pub services: usize,
     /// Instances, as first deployed.
@@ -32,7 +34,7 @@ impl Size {
         let mesh = &experiment.mesh;
         Size {
             nodes: mesh.nodes.len(),
-            nodes_at_start: mesh.nodes.iter().filter(|node| node.is_there_at_start()).count(),
+            nodes_later: mesh.nodes.iter().filter(|node| !node.is_there_at_start()).count(),
             services: mesh.services.len(),
             instances: mesh.services.iter().map(|service| u64::from(service.instances)).sum(),
             edges: graph::edges(mesh).len(),

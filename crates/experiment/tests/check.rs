@@ -48,7 +48,7 @@ fn what_is_there_at_the_start_must_hold_what_is_deployed_then() {
     };
     let more = "{ name: m, cores: 4, joins: 10s }";
     let size = findings(&text(more, "at: 10s")).size;
-    assert_eq!((size.nodes, size.nodes_at_start), (2, 1));
+    assert_eq!((size.nodes, size.nodes_later), (2, 1));
     assert_eq!(warnings(&text(more, "at: 10s")), []);
     let early = "the instances reserve 6 cores at 9s, and the nodes that are there by then have 4: some find no place \
                  until others join";

@@ -90,6 +90,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_before_nodes_could_come_later_is_read_as_if_none_does() {
+        let now = String::from_utf8(written()).unwrap();
+        let before = now.replace("    \"nodes_later\": 0,\n", "");
+        assert_ne!(before, now);
+        let read = Summary::read(before.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_vec_pretty(&read).unwrap(), written());
+    }
+
+    #[test]
     fn another_format_is_refused_where_it_says_so() {
         let newer = String::from_utf8(written()).unwrap().replace("\"format\": 1", "\"format\": 2");
         let error = Summary::read(newer.as_bytes()).unwrap_err().to_string();

@@ -160,7 +160,8 @@ pub struct OperationSummary {
     /// Its place among the operations of the file, by time; `null` if it was begun by hand, and for a repair, which the
     /// coordinator decides itself.
     pub operation: Option<usize>,
-    /// It was begun by hand.
+    /// It was begun by hand. Runs that were written before that was possible do not say so.
+    #[serde(default)]
     pub by_hand: bool,
     /// What it was.
     #[schemars(with = "String", extend("enum" = VERBS.map(Verb::as_str)))]

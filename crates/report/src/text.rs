@@ -19,8 +19,9 @@ const OPERATIONS_MAX: usize = 40;
 pub fn intention(experiment: &Experiment, paint: Paint) -> String {
     let simulated = Size::new(experiment);
     let mut nodes = plural(simulated.nodes as u64, "node");
-    if simulated.nodes_at_start < simulated.nodes {
-        nodes += &format!(" ({} at the start)", count(simulated.nodes_at_start as u64));
+    if simulated.nodes_later > 0 {
+        let at_start = simulated.nodes.saturating_sub(simulated.nodes_later);
+        nodes += &format!(" ({} at the start)", count(at_start as u64));
     }
     let mut parts = vec![
         nodes,
