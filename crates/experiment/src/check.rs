@@ -8,7 +8,9 @@ use meshsim_actor::{Span, Time};
 use meshsim_fault::{Kind, NetworkSpec};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::measure::WINDOWS_MAX;
-use meshsim_mesh::model::{Arrivals, Change, EndpointId, Feedback, Load, Operation, Rounding, Service, Step, Strategy};
+use meshsim_mesh::model::{
+    Arrivals, Change, EndpointId, Feedback, Load, NodeSpec, Operation, Rounding, Service, Step, Strategy,
+};
 use serde::Serialize;
 
 use crate::graph::{Graph, VISITS_MAX};
@@ -183,12 +185,17 @@ fn named(mesh: &Mesh, by_service: &[f64]) -> Vec<(String, f64)> {
     reached.map(|(service, visits)| (service.name.clone(), *visits)).collect()
 }
 
+/// The nodes that are counted on: spares come only when somebody brings them.
+fn expected(mesh: &Mesh) -> impl Iterator<Item = &NodeSpec> {
+    mesh.nodes.iter().filter(|node| !node.is_spare())
+}
+
 /// Mean time of a message from one node to another, both chosen at random, in seconds.
 fn mean_hop(mesh: &Mesh, network: &NetworkSpec) -> f64 {
-    let count = mesh.nodes.len().max(1) as f64;
+    let count = expected(mesh).count().max(1) as f64;
     let side = network.latency.len().isqrt();
     let mut by_zone = vec![0.0; side];
-    for node in &mesh.nodes {
+    for node in expected(mesh) {
         if let Some(nodes) = by_zone.get_mut(if side > 1 { usize::from(node.zone) } else { 0 }) {
             *nodes += 1.0;
         }
@@ -333,7 +340,7 @@ fn round_trip(mesh: &Mesh, network: &NetworkSpec) -> f64 {
     let side = network.latency.len().isqrt();
     let mean = |from: usize, to: usize| network.latency.get(from * side + to).map_or(0.0, |dist| dist.mean_secs());
     let mut used = vec![false; side.max(1)];
-    for node in &mesh.nodes {
+    for node in expected(mesh) {
         if let Some(zone) = used.get_mut(if side > 1 { usize::from(node.zone) } else { 0 }) {
             *zone = true;
         }
@@ -436,10 +443,8 @@ impl Warnings<'_> {
 
     fn cores(&mut self) {
         let mesh = &self.experiment.mesh;
-        // What comes only when somebody brings it is not counted on.
-        let nodes = || mesh.nodes.iter().filter(|node| node.joins < Time::NEVER);
-        let largest = nodes().map(|node| node.cores).fold(0.0, f64::max);
-        let all: f64 = nodes().map(|node| node.cores).sum();
+        let largest = expected(mesh).map(|node| node.cores).fold(0.0, f64::max);
+        let all: f64 = expected(mesh).map(|node| node.cores).sum();
         for service in mesh.services.iter().filter(|service| service.cpu > largest && service.instances > 0) {
             let message = format!(
                 "an instance of `{}` reserves {} cores, and no node has more than {largest}",
@@ -480,7 +485,7 @@ impl Warnings<'_> {
     /// There will be room for all, but perhaps not yet when they are deployed.
     fn cores_in_time(&mut self) {
         let mesh = &self.experiment.mesh;
-        let mut nodes: Vec<_> = mesh.nodes.iter().filter(|node| node.joins < Time::NEVER).collect();
+        let mut nodes: Vec<_> = expected(mesh).collect();
         nodes.sort_by_key(|node| node.joins);
         let mut nodes = nodes.into_iter().peekable();
         let (mut there, mut deployed) = (0.0, vec![false; mesh.services.len()]);

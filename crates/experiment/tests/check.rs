@@ -62,6 +62,22 @@ fn what_is_there_at_the_start_must_hold_what_is_deployed_then() {
 }
 
 #[test]
+fn a_spare_changes_no_estimate() {
+    let unloaded = |nodes: &str| {
+        let text = format!(
+            "nodes: [ {{ name: near, zone: a, count: 2 }}, {{ name: far, zone: b, count: 2 }}, {nodes} ]\n\
+             network: {{ local: 1ms, zones: {{ a: {{ b: 50ms }}, b: {{ a: 50ms }} }} }}\n\
+             services: {{ a: {{ endpoints: {{ get: {{ script: [ call: b ] }} }} }}, b: {{ endpoints: {{ get: {{}} }} }} }}\n\
+             load: {{ users: {{ to: a, arrivals: {{ poisson: 1/s }} }} }}\n"
+        );
+        findings(&text).loads[0].unloaded
+    };
+    let without = unloaded("");
+    assert_eq!(unloaded("{ name: spare, zone: b, count: 20, joins: never }"), without);
+    assert_ne!(unloaded("{ name: more, zone: b, count: 20 }"), without);
+}
+
+#[test]
 fn visits_per_request_are_those_of_the_call_graph() {
     let load = |mix: &str| {
         format!("{HOTEL}load: {{ users: {{ to: frontend, arrivals: {{ poisson: 10/s }}, mix: {mix} }} }}\n")

@@ -140,6 +140,11 @@ impl NodeSpec {
     pub fn is_there_at_start(&self) -> bool {
         self.joins == Time::ZERO
     }
+
+    /// True if it comes only when somebody brings it.
+    pub fn is_spare(&self) -> bool {
+        self.joins == Time::NEVER
+    }
 }
 
 /// An independently deployable component.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
-use meshsim_actor::Time;
 use meshsim_experiment::Experiment;
 use meshsim_report::{count, plural};
 
@@ -249,7 +248,7 @@ fn members(experiment: &Experiment, nodes_per_container: usize) -> Result<Vec<Me
     let mesh = &experiment.mesh;
     let zone = |zone: u16| mesh.zones.get(usize::from(zone)).map_or("default", String::as_str);
     // Spares have no container: they come when somebody brings them.
-    let there: Vec<_> = mesh.nodes.iter().filter(|node| node.joins < Time::NEVER).collect();
+    let there: Vec<_> = mesh.nodes.iter().filter(|node| !node.is_spare()).collect();
     let groups = there.chunk_by(|a, b| a.zone == b.zone).flat_map(|nodes| nodes.chunks(nodes_per_container));
     let all = 1 + groups.clone().count() + mesh.loads.len();
     if all > CONTAINERS_MAX {

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
-use meshsim_actor::Time;
 use meshsim_experiment::Experiment;
 use meshsim_net::{Credentials, Phase, Snapshot};
 use meshsim_wire::Secret;
@@ -96,7 +95,7 @@ fn roles(experiment: &Experiment, processes: usize, joins: SocketAddr) -> Vec<Ro
     let mesh = &experiment.mesh;
     // Spares come when somebody brings them.
     let nodes: Vec<&str> =
-        mesh.nodes.iter().filter(|node| node.joins < Time::NEVER).map(|node| node.name.as_str()).collect();
+        mesh.nodes.iter().filter(|node| !node.is_spare()).map(|node| node.name.as_str()).collect();
     let groups = nodes.chunks(nodes.len().div_ceil(processes).max(1)).map(|names| role("node", names));
     let clients = mesh.loads.iter().map(|load| role("client", &[&load.name]));
     groups.chain(clients).collect()

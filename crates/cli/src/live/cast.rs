@@ -4,7 +4,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meshsim_actor::Time;
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::Network;
 use meshsim_mesh::{Findings, Mesh, MeshActor, actors};
@@ -54,7 +53,7 @@ pub(crate) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, Error> {
 
 fn seats(mesh: &Mesh) -> Vec<Seat> {
     let seat = |name: &str, role, needed| Seat { name: name.to_owned(), role, needed };
-    let nodes = mesh.nodes.iter().map(|node| seat(&node.name, "node", node.joins < Time::NEVER));
+    let nodes = mesh.nodes.iter().map(|node| seat(&node.name, "node", !node.is_spare()));
     let clients = mesh.loads.iter().map(|load| seat(&load.name, "client", true));
     std::iter::once(seat("coordinator", "coordinator", true))
         .chain(nodes)
