@@ -125,7 +125,7 @@ impl Process {
         self.child.id()
     }
 
-    fn line(&mut self) -> Result<String, Failure> {
+    pub(crate) fn line(&mut self) -> Result<String, Failure> {
         let mut line = String::new();
         if self.output.read_line(&mut line)? == 0 {
             return Err("a process ended without a word".into());
@@ -177,4 +177,9 @@ fn play(arguments: &[String]) -> Result<Report, Failure> {
 /// Says where this side listens.
 pub(crate) fn announce(port: u16) {
     println!("{port}");
+}
+
+/// Says, where nothing is measured here, that all are there.
+pub(crate) fn announce_begun() {
+    println!("begun");
 }

@@ -14,13 +14,13 @@ use actix::System;
 use meshsim_actor::{Actor, ActorId, Cx, Event, Time};
 use meshsim_benches::SEED;
 use meshsim_fault::NetworkSpec;
-use meshsim_net::{Cast, Credentials, Hub, HubOptions, Join, MemberOptions, Seat, Work, join};
+use meshsim_net::{Cast, Credentials, Hub, HubOptions, Join, MemberOptions, Phase, Seat, Work, join};
 use meshsim_wire::Secret;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::plan::Plan;
-use crate::process::{Failure, Meter, Report, announce};
+use crate::process::{Failure, Meter, Report, announce, announce_begun};
 use crate::talk::{ANY, SOURCE, Talk};
 
 /// Longest run: if a message is lost, its acknowledgement is waited for until then.
@@ -173,7 +173,15 @@ pub(crate) fn listen(plan: &Plan) -> Result<Report, Failure> {
         };
         let hub = Hub::open(options, cast(&tally))?;
         announce(hub.address().port());
-        hub.perform(|_| tally.report.get().is_some()).await?;
+        let mut is_idle = plan.bursts == 0;
+        hub.perform(|snapshot| {
+            if is_idle && snapshot.phase == Phase::Running {
+                is_idle = false;
+                announce_begun();
+            }
+            tally.report.get().is_some()
+        })
+        .await?;
         tally.report()
     })
 }

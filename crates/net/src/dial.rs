@@ -65,11 +65,17 @@ pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError 
 /// Brings another process what is put into its outbox, for ever: connects when there is something, and again when the
 /// connection breaks.
 pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox>) {
+    // It may have been out of reach at another address: nothing could be put in, and so nobody would ever dial.
+    outbox.set_unreachable(false);
+    // In a cluster all know each other, and most never talk: until then, a peer costs next to nothing.
+    outbox.wanted().await;
+    Box::pin(keep_bringing(host, peer, outbox)).await;
+}
+
+async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox>) {
     let me = host.me();
     let mut rng = Rng::keyed(me.life, u64::from(peer.sender.process), 1);
     let mut failures = 0;
-    // It may have been out of reach at another address: nothing could be put in, and so nobody would ever dial.
-    outbox.set_unreachable(false);
     loop {
         // Who is out of reach is looked for although nothing can be put in for it.
         if failures < FAILURES_MAX {
