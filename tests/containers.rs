@@ -180,7 +180,7 @@ impl Drop for Project {
 fn alive(status: &Value) -> Vec<(String, u64)> {
     let nodes = status["nodes"].as_array().into_iter().flatten();
     nodes
-        .filter(|node| node["alive"] == true)
+        .filter(|node| node["state"] == "alive")
         .map(|node| (node["name"].as_str().unwrap().to_owned(), node["instances"].as_u64().unwrap()))
         .collect()
 }

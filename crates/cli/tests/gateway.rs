@@ -1,14 +1,16 @@
 //! The gateway of a live run, and `meshsim ctl`, as people and programs meet them: the real binary.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Output};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use common::{PATIENCE, command, meshsim, one_line, stderr, stdout, until};
 use serde_json::{Value, json};
 
 const MESH: &str = "
@@ -23,42 +25,8 @@ load:
   users: { to: front, arrivals: { constant: 5/s } }
 ";
 
-/// Nothing here takes so long, on any machine that works.
-const PATIENCE: Duration = Duration::from_secs(60);
-const STEP: Duration = Duration::from_millis(20);
-
-/// An empty folder of its own for each test.
 fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-{test}"));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    fs::write(path.join("mesh.yaml"), MESH).unwrap();
-    path
-}
-
-fn tool(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
-    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Where the token of each run is kept.
-    command.env_remove("RUST_LOG").env("XDG_RUNTIME_DIR", folder);
-    command
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test waits for other processes, and for no longer than it says")]
-fn pause() {
-    std::thread::sleep(STEP);
-}
-
-/// Looks until there is something.
-#[track_caller]
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
-        if let Some(found) = look() {
-            return found;
-        }
-        pause();
-    }
-    panic!("in vain: {what}");
+    common::folder(test, MESH)
 }
 
 /// A live run that goes on until it is told to end; it is ended with the test at the latest.
@@ -82,7 +50,7 @@ impl Run {
     /// Starts the process of a run, and waits until its gateway is open.
     fn open(test: &str, args: &[&str]) -> Self {
         let folder = folder(test);
-        let mut child = tool(&folder, args).spawn().unwrap();
+        let mut child = command(&folder, args).spawn().unwrap();
         let stderr = Arc::<Mutex<String>>::default();
         let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), stderr.clone());
         std::thread::spawn(move || {
@@ -149,15 +117,15 @@ impl Run {
 
     fn ctl(&self, args: &[&str]) -> Output {
         let url = format!("http://{}", self.address);
-        tool(&self.folder, &[&["ctl", "--to", &url][..], args].concat()).output().unwrap()
+        meshsim(&self.folder, &[&["ctl", "--to", &url][..], args].concat())
     }
 
     /// What `ctl` prints when all goes well.
     #[track_caller]
     fn ctl_says(&self, args: &[&str]) -> String {
         let output = self.ctl(args);
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {text}{}", stderr(&output));
         text
     }
 
@@ -165,10 +133,7 @@ impl Run {
     #[track_caller]
     fn ctl_complains(&self, args: &[&str]) -> (i32, String) {
         let output = self.ctl(args);
-        // As broken into lines, and so with none.
-        let text = String::from_utf8(output.stderr).unwrap();
-        let text = text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
-        (output.status.code().unwrap(), text)
+        (output.status.code().unwrap(), one_line(&stderr(&output)))
     }
 
     /// How it ended, and what it printed.
@@ -396,10 +361,10 @@ fn operations_and_faults_by_hand_take_effect() {
     let begun = run.post("/api/faults", "{ crash: node-1, for: 8s }").expect(202).json();
     let length = begun["ends_s"].as_f64().unwrap() - begun["begins_s"].as_f64().unwrap();
     assert!((length - 8.0).abs() < 1e-5, "{begun:#}");
-    let status = run.until_status("it is missed", |status| status["nodes"][1]["alive"] == false);
+    let status = run.until_status("it is missed", |status| status["nodes"][1]["state"] == "dead");
     assert_eq!(status["nodes"][1]["instances"], 0);
     until("the other does its work", || (run.get("/front/show").status == 200).then_some(()));
-    run.until_status("it is back", |status| status["nodes"][1]["alive"] == true);
+    run.until_status("it is back", |status| status["nodes"][1]["state"] == "alive");
 }
 
 #[test]
@@ -575,6 +540,19 @@ fn fits(value: &Value, schema: &Value, document: &Value) -> Result<(), String> {
 }
 
 #[test]
+fn a_node_that_is_to_come_is_awaited_and_not_dead() {
+    let nodes = "nodes=[ { name: node, count: 2 }, { name: spare, joins: never } ]";
+    let run = Run::begin("spare", &["--http", "127.0.0.1:0", "--set", nodes]);
+    let status = run.ctl_says(&["status"]);
+    assert!(status.contains("  spare           0  awaited") && !status.contains("dead"), "{status}");
+    let samples = samples(&run.get("/metrics").expect(200).body);
+    let of = |state: &str| samples[&*format!("meshsim_nodes{{state=\"{state}\"}}")];
+    assert_eq!((of("alive"), of("dead"), of("awaited")), (2.0, 0.0, 1.0));
+    run.ctl_says(&["stop"]);
+    assert_eq!(run.ended().0, 0);
+}
+
+#[test]
 fn a_run_is_steered_from_the_command_line() {
     let run = Run::start("ctl");
     let status = run.ctl_says(&["status"]);
@@ -602,7 +580,7 @@ fn a_run_is_steered_from_the_command_line() {
     run.until_status("nothing is there", |status| status["services"][1]["instances"] == 0);
     until("nobody answers", || (run.get("/back/get").status == 503).then_some(()));
     let output = run.ctl(&["ask", "back/get"]);
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = stdout(&output);
     assert!(output.status.code() == Some(1) && text.contains("failed: no_instance"), "{text}");
     run.ctl_says(&["deploy", "back", "front"]);
     assert!(run.ctl_says(&["fault", "slow: node-0, factor: 2, for: 1s"]).starts_with("begins at "));
@@ -649,8 +627,8 @@ fn a_run_is_steered_from_the_command_line() {
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "token"));
     assert_eq!(tokens.count(), 0);
-    let output = tool(&folder, &["ctl", "--to", &address, "status"]).output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
+    let output = meshsim(&folder, &["ctl", "--to", &address, "status"]);
+    let text = stderr(&output);
     assert!(output.status.code() == Some(1) && text.contains("nobody listens at"), "{text}");
 }
 
@@ -708,12 +686,8 @@ fn where_the_usual_port_is_taken_another_is() {
 fn what_cannot_be_opened_or_asked_is_said() {
     let folder = folder("wrong");
     let complains = |args: &[&str]| {
-        let output = tool(&folder, args).output().unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        (
-            output.status.code().unwrap(),
-            text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" "),
-        )
+        let output = meshsim(&folder, args);
+        (output.status.code().unwrap(), one_line(&stderr(&output)))
     };
     let (code, text) = complains(&["coordinator", "mesh.yaml", "--http", "0.0.0.0:0"]);
     assert!(code == 2 && text.contains("open to other machines") && text.contains("--token-file"), "{text}");

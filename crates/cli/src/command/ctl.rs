@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use meshsim_actor::Span;
+use meshsim_mesh::coordinator::Presence;
 use meshsim_report::number;
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use serde::Deserialize;
@@ -450,12 +451,16 @@ fn status_text(status: &Status, paint: Paint) -> String {
     }
     let mut nodes = Table::new(["<node", "instances", "<state"]);
     for node in status.nodes.iter().take(NODES_LISTED_MAX) {
-        let state = if node.alive { Cell::from("alive") } else { Cell::new("dead", Look::Bad) };
-        nodes.row([node.name.as_str().into(), node.instances.to_string().into(), state]);
+        let look = match node.state {
+            Presence::Alive => Look::Plain,
+            Presence::Dead => Look::Bad,
+            Presence::Awaited => Look::Dim,
+        };
+        nodes.row([node.name.as_str().into(), node.instances.to_string().into(), Cell::new(node.state.as_str(), look)]);
     }
     out += &format!("\n{}\n{}", services.render(paint), nodes.render(paint));
     if let more @ 1.. = status.nodes.len().saturating_sub(NODES_LISTED_MAX) {
-        let dead = status.nodes.iter().filter(|node| !node.alive).count();
+        let dead = status.nodes.iter().filter(|node| node.state == Presence::Dead).count();
         out += &paint.on(Look::Dim, &format!("  and {more} more; {dead} are dead in all\n"));
     }
     out

@@ -94,8 +94,7 @@ fn roles(experiment: &Experiment, processes: usize, joins: SocketAddr) -> Vec<Ro
     };
     let mesh = &experiment.mesh;
     // Spares come when somebody brings them.
-    let nodes: Vec<&str> =
-        mesh.nodes.iter().filter(|node| !node.is_spare()).map(|node| node.name.as_str()).collect();
+    let nodes: Vec<&str> = mesh.nodes.iter().filter(|node| !node.is_spare()).map(|node| node.name.as_str()).collect();
     let groups = nodes.chunks(nodes.len().div_ceil(processes).max(1)).map(|names| role("node", names));
     let clients = mesh.loads.iter().map(|load| role("client", &[&load.name]));
     groups.chain(clients).collect()

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use actix_web::{HttpResponse, web};
+use meshsim_mesh::coordinator::Presence;
 
 use super::answers::{AskCounts, BUCKETS_MS};
 use super::refusal::Refusal;
@@ -59,10 +60,10 @@ fn render(status: &Status, asks: &AskCounts) -> String {
     }
     let connected = status.processes.iter().filter(|process| process.connected).count();
     text.single("processes_connected", "gauge", "Processes of the run, with the coordinator's.", connected as f64);
-    text.family("nodes", "gauge", "Nodes, as the coordinator takes them to be.");
-    for (state, is_alive) in [("alive", true), ("dead", false)] {
-        let count = status.nodes.iter().filter(|node| node.alive == is_alive).count();
-        text.sample("nodes", &[("state", state)], count as f64);
+    text.family("nodes", "gauge", "Nodes, as the coordinator sees them.");
+    for state in Presence::ALL {
+        let count = status.nodes.iter().filter(|node| node.state == state).count();
+        text.sample("nodes", &[("state", state.as_str())], count as f64);
     }
     text.single("steps_total", "counter", "Steps that the coordinator has decided.", status.steps as f64);
 

@@ -1,7 +1,7 @@
 //! How things stand.
 
 use meshsim_actor::Time;
-use meshsim_mesh::coordinator::Coordinator;
+use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
 use meshsim_net::ProcessState;
 use serde::{Deserialize, Serialize};
@@ -78,8 +78,8 @@ pub(crate) struct Service {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Node {
     pub(crate) name: String,
-    /// The coordinator takes it to be.
-    pub(crate) alive: bool,
+    /// As the coordinator sees it.
+    pub(crate) state: Presence,
     /// Instances placed there.
     pub(crate) instances: u32,
     /// The process that hosts it: its place in the list of them. None before one has come, and after it was lost.
@@ -145,7 +145,7 @@ fn services(mesh: &Mesh, coordinator: &Coordinator) -> Vec<Service> {
 fn nodes(mesh: &Mesh, coordinator: &Coordinator) -> Vec<Node> {
     let node = |(index, node): (usize, &meshsim_mesh::model::NodeSpec)| Node {
         name: node.name.clone(),
-        alive: coordinator.is_alive(index),
+        state: coordinator.presence(index),
         instances: coordinator.placed_on(index),
         process: None,
     };

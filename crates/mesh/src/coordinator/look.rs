@@ -1,8 +1,37 @@
 //! How things stand, for those who look while the run goes on.
 
+use meshsim_actor::Time;
+use serde::{Deserialize, Serialize};
+
 use super::Coordinator;
 use crate::model::ServiceId;
 use crate::operation::{Wanted, total};
+
+/// How a node stands with the coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// It is heard of.
+    Alive,
+    /// It was not heard of for too long.
+    Dead,
+    /// It is to come later, and has not come yet.
+    Awaited,
+}
+
+impl Presence {
+    /// All of them.
+    pub const ALL: [Presence; 3] = [Presence::Alive, Presence::Dead, Presence::Awaited];
+
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Presence::Alive => "alive",
+            Presence::Dead => "dead",
+            Presence::Awaited => "awaited",
+        }
+    }
+}
 
 impl Coordinator {
     /// Steps decided so far.
@@ -25,9 +54,14 @@ impl Coordinator {
         total(&self.endpoints.ready(service))
     }
 
-    /// True unless the node has not been heard of for too long.
-    pub fn is_alive(&self, node: usize) -> bool {
-        self.members[node].alive
+    /// How a node stands.
+    pub fn presence(&self, node: usize) -> Presence {
+        let member = &self.members[node];
+        match member.alive {
+            true => Presence::Alive,
+            false if member.heard == Time::ZERO && !self.mesh.nodes[node].is_there_at_start() => Presence::Awaited,
+            false => Presence::Dead,
+        }
     }
 
     /// Instances, of any service, that a node is to have.

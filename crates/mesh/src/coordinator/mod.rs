@@ -27,6 +27,7 @@ use crate::model::{Mesh, Operation};
 use crate::operation::Wanted;
 
 use endpoints::Endpoints;
+pub use look::Presence;
 use members::Member;
 use operations::Running;
 use place::{Machines, Placed};
@@ -173,7 +174,8 @@ impl Coordinator {
 
     fn start(&mut self, cx: &mut MeshCx<'_>) {
         self.decisions.get_or_insert_with(|| cx.rng().next_u64());
-        for member in &mut self.members {
+        // Nobody was heard while this machine was down; who never came is still not heard of.
+        for member in self.members.iter_mut().filter(|member| member.alive) {
             member.heard = cx.now();
         }
         self.arm_next_operations(cx);

@@ -1,0 +1,108 @@
+//! What the tests of the real binary share: a folder for each, the tool in it, and a look at what came of it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use serde_json::Value;
+
+/// Nothing that is waited for takes so long, on any machine that works.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const STEP_MILLIS: u64 = 20;
+
+/// A folder with nothing but this experiment, for one test: named after its file too, as other files have tests of the
+/// same name, which may run at the same time.
+pub(crate) fn folder(test: &str, mesh: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{test}", env!("CARGO_CRATE_NAME")));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("mesh.yaml"), mesh).unwrap();
+    path
+}
+
+/// The experiment of an example, which is found from any folder.
+pub(crate) fn example(name: &str) -> String {
+    format!("{}/../../examples/{name}/mesh.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The tool, about to start in a folder. It does as its arguments say, whatever is set for it where the tests run.
+pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in env::vars_os() {
+        if name == "RUST_LOG" || name.as_encoded_bytes().starts_with(b"MESHSIM_") {
+            command.env_remove(name);
+        }
+    }
+    // Where the token of each run is kept.
+    command.env("XDG_RUNTIME_DIR", folder);
+    command
+}
+
+/// Runs the tool to its end.
+pub(crate) fn meshsim(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
+}
+
+/// What it printed, which must be UTF-8.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What it said, which must be UTF-8.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Shows all that the tool said if it did not end so.
+#[track_caller]
+pub(crate) fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "\n{}\n{}", stdout(output), stderr(output));
+}
+
+/// What was said in one line: an error is broken into lines, with a bar before each, wherever its words happen to end.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
+}
+
+/// The names of what is in a folder, in order.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// What is in a file of JSON.
+#[track_caller]
+pub(crate) fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Sends a signal by its name; the standard library sends none but KILL.
+#[track_caller]
+pub(crate) fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+}
+
+/// Lets real time pass.
+#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
+pub(crate) fn pause(millis: u64) {
+    thread::sleep(Duration::from_millis(millis));
+}
+
+/// Looks until there is something, and no longer than `PATIENCE`.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..PATIENCE.as_millis() / u128::from(STEP_MILLIS) {
+        if let Some(found) = look() {
+            return found;
+        }
+        pause(STEP_MILLIS);
+    }
+    panic!("waited in vain until {what}");
+}
