@@ -3,10 +3,13 @@
 #[path = "../../experiment/tests/corpus/mod.rs"]
 mod corpus;
 
+mod common;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+
+use common::{assert_exit, command, example, json, meshsim, names, signal, stderr, stdout};
 
 const MESH: &str = "
 name: small
@@ -23,43 +26,8 @@ load:
 slo: [ errors < 1%, p99 < 1s ]
 ";
 
-/// An empty folder of its own for each test.
 fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    fs::write(path.join("mesh.yaml"), MESH).unwrap();
-    path
-}
-
-fn tool(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
-    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG");
-    command
-}
-
-fn meshsim(folder: &Path, args: &[&str]) -> Output {
-    tool(folder, args).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[track_caller]
-fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "\n{}\n{}", stdout(output), stderr(output));
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
+    common::folder(test, MESH)
 }
 
 #[test]
@@ -103,8 +71,7 @@ fn a_run_prints_what_it_simulates_and_what_came_out_and_writes_it_down() {
     assert_eq!(names(&folder.join("runs/small-7")), ["experiment.yaml", "state.json", "summary.json"]);
     assert_eq!(fs::read_to_string(folder.join("runs/small-7/experiment.yaml")).unwrap(), MESH);
     for file in ["state.json", "summary.json"] {
-        let text = fs::read_to_string(folder.join("runs/small-7").join(file)).unwrap();
-        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        json(&folder.join("runs/small-7").join(file));
     }
 }
 
@@ -173,8 +140,7 @@ fn assert_repeatable(folder: &Path, file: &str, files: &[&str]) {
 #[test]
 fn the_folder_of_a_run_is_enough_to_repeat_it() {
     let folder = folder("repeat");
-    let wan = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/wan/mesh.yaml");
-    assert_repeatable(&folder, wan.to_str().unwrap(), &["latencies.csv"]);
+    assert_repeatable(&folder, &example("wan"), &["latencies.csv"]);
 
     // Without a name, below what it reads, and with a file that lies elsewhere.
     let _ = fs::remove_dir_all(folder.join("once"));
@@ -184,8 +150,7 @@ fn the_folder_of_a_run_is_enough_to_repeat_it() {
     let replay = MESH.replace("name: small\n", "").replace("{ poisson: 100/s }", "{ replay: ../stamps.txt }");
     fs::write(folder.join("below/mesh.yaml"), replay).unwrap();
     assert_repeatable(&folder, "below/mesh.yaml", &["stamps.csv"]);
-    let summary = fs::read_to_string(folder.join("once/summary.json")).unwrap();
-    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let summary = json(&folder.join("once/summary.json"));
     assert_eq!((&summary["name"], &summary["loads"][0]["requests"]["offered"]), (&"below".into(), &100.into()));
 }
 
@@ -339,8 +304,7 @@ fn check_prints_the_graph_and_what_to_expect() {
 #[test]
 fn the_lists_of_check_end() {
     let folder = folder("lists");
-    let thousand = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/thousand/mesh.yaml");
-    let text = stdout(&meshsim(&folder, &["check", thousand.to_str().unwrap()]));
+    let text = stdout(&meshsim(&folder, &["check", &example("thousand")]));
     assert!(text.lines().count() < 80, "{} lines", text.lines().count());
     assert!(text.contains("  svc-0    -> svc-0-0 1, ") && text.contains("and 90 more\n"), "{text}");
     assert!(text.contains("  and 980 more, in --json\n"), "{text}");
@@ -360,11 +324,7 @@ fn a_trace_is_printed_and_its_reader_may_go_away() {
     assert!(jsonl == fs::read(folder.join("runs/small-7/trace.jsonl")).unwrap());
     assert_eq!(text.lines().count(), jsonl.iter().filter(|byte| **byte == b'\n').count());
 
-    let mut child = tool(&folder, &["trace", "runs/small-7", "--jsonl"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command(&folder, &["trace", "runs/small-7", "--jsonl"]).spawn().unwrap();
     let mut begin = [0; 10];
     child.stdout.take().unwrap().read_exact(&mut begin).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -375,7 +335,7 @@ fn a_trace_is_printed_and_its_reader_may_go_away() {
 #[test]
 fn a_run_whose_reader_goes_away_is_still_written() {
     let folder = folder("pipe");
-    let mut child = tool(&folder, &["run", "mesh.yaml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&folder, &["run", "mesh.yaml"]).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_exit(&output, 0);
@@ -398,7 +358,7 @@ fn a_folder_that_cannot_be_written_is_said_before_the_run() {
 fn a_full_disk_is_exit_code_1() {
     let folder = folder("full");
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = tool(&folder, &["schema"]).stdout(full).output().unwrap();
+    let output = command(&folder, &["schema"]).stdout(full).output().unwrap();
     assert_exit(&output, 1);
     assert!(stderr(&output).contains("No space left"), "{}", stderr(&output));
 }
@@ -408,11 +368,7 @@ fn a_full_disk_is_exit_code_1() {
 #[test]
 fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
     let folder = folder("interrupt");
-    let child = tool(&folder, &["run", "mesh.yaml", "--set", "duration=2000h", "--trace"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = command(&folder, &["run", "mesh.yaml", "--set", "duration=2000h", "--trace"]).spawn().unwrap();
     let run = folder.join("runs/small-7");
     // The trace is begun after Ctrl-C is caught.
     let begun = || {
@@ -428,14 +384,12 @@ fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
     while !begun() {
         std::thread::yield_now();
     }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    signal(child.id(), "INT");
     let output = child.wait_with_output().unwrap();
     assert_exit(&output, 0);
     assert!(stdout(&output).contains("\ncut short at "), "{}", stdout(&output));
     assert_eq!(names(&run), ["experiment.yaml", "state.json", "summary.json", "trace.bin"]);
-    let summary: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(run.join("summary.json")).unwrap()).unwrap();
+    let summary = json(&run.join("summary.json"));
     assert_eq!(summary["cut_short"], true);
     assert!(summary["reached_s"].as_f64() < summary["duration_s"].as_f64());
     assert!(summary["traffic"]["events"].as_u64() > Some(0));

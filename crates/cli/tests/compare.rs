@@ -1,9 +1,11 @@
 //! Runs side by side, as a person or a script compares them: the real binary.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
+use common::{assert_exit, json, meshsim, stderr, stdout};
 use serde_json::Value;
 
 const MESH: &str = "
@@ -20,18 +22,8 @@ load:
   users: { to: front, arrivals: { poisson: 200/s }, mix: { show: 3, hide: 1 }, warmup: 1s }
 ";
 
-/// An empty folder of its own for each test.
 fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("compare-{test}"));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    fs::write(path.join("mesh.yaml"), MESH).unwrap();
-    path
-}
-
-fn meshsim(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
-    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG").output().unwrap()
+    common::folder(test, MESH)
 }
 
 /// Runs the experiment, with other values.
@@ -47,19 +39,13 @@ fn run(folder: &Path, out: &str, set: &[&str]) {
 fn compared(folder: &Path, args: &[&str]) -> String {
     let output = meshsim(folder, &[&["compare"], args].concat());
     assert_exit(&output, 0);
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    String::from_utf8(output.stdout).unwrap()
+    assert_eq!(stderr(&output), "");
+    stdout(&output)
 }
 
 #[track_caller]
 fn compared_json(folder: &Path, args: &[&str]) -> Value {
     serde_json::from_str(&compared(folder, &[args, &["--json"]].concat())).unwrap()
-}
-
-#[track_caller]
-fn assert_exit(output: &Output, code: i32) {
-    let texts = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-    assert_eq!(output.status.code(), Some(code), "\n{}\n{}", texts[0], texts[1]);
 }
 
 #[track_caller]
@@ -81,7 +67,7 @@ fn replace(path: &Path, from: &str, to: &str) {
 fn compare_has_help_with_examples_and_says_what_noise_is() {
     let output = meshsim(&folder("help"), &["compare", "--help"]);
     assert_exit(&output, 0);
-    let help = String::from_utf8(output.stdout).unwrap();
+    let help = stdout(&output);
     assert_says(&help, &["Usage: meshsim compare", "Examples:\n  meshsim compare ", "3 sqrt(a + b)", "--noise"]);
 }
 
@@ -135,7 +121,7 @@ fn what_changed_by_more_than_noise_is_marked() {
     run(&folder, "a", &[]);
     run(&folder, "b", &[]);
     // As another version of the program might have measured.
-    let summary: Value = serde_json::from_str(&fs::read_to_string(folder.join("a/summary.json")).unwrap()).unwrap();
+    let summary = json(&folder.join("a/summary.json"));
     let p50 = summary["loads"][0]["requests"]["latency"]["p50_ns"].as_u64().unwrap();
     replace(&folder.join("b/summary.json"), &format!("\"p50_ns\": {p50}"), &format!("\"p50_ns\": {}", 2 * p50));
     let json = compared_json(&folder, &["a", "b"]);
@@ -176,7 +162,7 @@ fn when_a_step_was_decided_and_how_long_it_took_is_no_difference_of_history() {
     run(&folder, "a", &[]);
     run(&folder, "b", &[]);
     let path = folder.join("b/summary.json");
-    let mut summary: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let mut summary = json(&path);
     for operation in summary["operations"].as_array_mut().unwrap() {
         operation["began_s"] = 1.75.into();
         for step in operation["steps"].as_array_mut().unwrap() {
@@ -286,7 +272,7 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
     ] {
         let output = meshsim(&folder, &[&["compare"], args].concat());
         assert_exit(&output, 2);
-        let errors = String::from_utf8_lossy(&output.stderr);
+        let errors = stderr(&output);
         assert!(errors.contains(said), "{args:?}: {said:?} is not in\n{errors}");
         assert_eq!(output.stdout, b"", "{args:?}");
     }

@@ -1,8 +1,12 @@
 //! `meshsim compose`: the real binary, and Compose itself where it is there.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
+
+use common::{assert_exit, meshsim, names, one_line, stderr, stdout};
 
 /// Names that YAML takes for something else, that Compose does not take, and that DNS does not tell apart.
 const MESH: &str = "
@@ -20,29 +24,20 @@ load: { 'yes': { to: s, arrivals: { constant: 10/s } }, Gr--e: { to: s, arrivals
 const ZONES: &str = "from,near,far\nnear,0,5\nfar,5,0\n";
 
 fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("compose-{test}"));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    fs::write(path.join("mesh.yaml"), MESH).unwrap();
-    path
-}
-
-fn meshsim(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
-    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG").output().unwrap()
+    common::folder(test, MESH)
 }
 
 #[track_caller]
 fn well(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
+    assert_exit(output, 0);
+    stdout(output)
 }
 
 /// What is said about input that is wrong.
 #[track_caller]
 fn refused(output: &Output) -> String {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
-    String::from_utf8(output.stderr.clone()).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    one_line(&stderr(output))
 }
 
 /// The names of the services in a compose file, by the reader that this project has for such files: the quantity of
@@ -55,7 +50,7 @@ fn services(folder: &Path, compose: &str) -> Vec<String> {
     let (_, services) = compose.split_once("\nservices:\n").unwrap();
     let key = |line: &str| Some(line.strip_prefix("  ")?.strip_suffix(':')?.trim_matches('"').to_owned());
     let services: Vec<String> = services.lines().filter(|line| !line.starts_with("   ")).filter_map(key).collect();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = stderr(&output);
     assert!(said.starts_with(&format!("{} services", services.len())), "{services:?} {said}");
     services
 }
@@ -132,9 +127,7 @@ fn a_folder_has_all_that_is_needed_and_nothing_of_somebody_else_is_overwritten()
 
     assert!(refused(&meshsim(&folder, &args)).contains("made/docker-compose.yml is there already"));
     well(&meshsim(&folder, &[&args[..], &["--force"]].concat()));
-    let mut left: Vec<_> = fs::read_dir(folder.join("made")).unwrap().map(|it| it.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["docker-compose.yml", "experiment.yaml", "zones.csv"]);
+    assert_eq!(names(&folder.join("made")), ["docker-compose.yml", "experiment.yaml", "zones.csv"]);
 }
 
 #[test]

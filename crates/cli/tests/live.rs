@@ -1,13 +1,13 @@
 //! Live runs, with real processes over real sockets: they do what simulated ones do, and leave nothing behind.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Output};
 
+use common::{assert_exit, example, json, names, pause, signal, stderr, stdout, until};
 use serde_json::Value;
-
-const BIN: &str = env!("CARGO_BIN_EXE_meshsim");
 
 /// A mesh of two nodes that is over in seconds.
 const SMALL: &str = "
@@ -27,61 +27,17 @@ slo: [ errors < 1% ]
 ";
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("live-{name}"));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("mesh.yaml"), SMALL).unwrap();
-    folder
-}
-
-fn example(name: &str) -> String {
-    format!("{}/../../examples/{name}/mesh.yaml", env!("CARGO_MANIFEST_DIR"))
+    common::folder(name, SMALL)
 }
 
 fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(BIN);
-    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("MESHSIM_HTTP").env_remove("MESHSIM_CLUSTER").env("NO_COLOR", "1");
+    let mut command = common::command(folder, args);
+    command.env("NO_COLOR", "1");
     command
 }
 
 fn meshsim(folder: &Path, args: &[&str]) -> Output {
     command(folder, args).output().unwrap()
-}
-
-#[track_caller]
-fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}\n{}", stdout(output), stderr(output));
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn json(path: &Path) -> Value {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
-}
-
-/// Looks until something is there, for a minute at most.
-#[track_caller]
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..3000 {
-        if let Some(found) = look() {
-            return found;
-        }
-        pause();
-    }
-    panic!("waited in vain until {what}");
 }
 
 /// The processes that this one has started and that are there.
@@ -103,10 +59,6 @@ fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // One that has ended and was not asked about yet is no process any more.
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
-}
-
-fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
 }
 
 /// A live run that is under way; ended when the test is.
@@ -193,14 +145,8 @@ fn a_live_run_writes_what_a_simulated_one_writes_and_the_same_summary_format() {
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "sim"]), 0);
     let output = meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--out", "live"]);
     assert_exit(&output, 0);
-    let names = |run: &str| {
-        let mut names: Vec<String> =
-            fs::read_dir(folder.join(run)).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    };
-    assert_eq!(names("sim"), ["experiment.yaml", "state.json", "summary.json"]);
-    assert_eq!(names("live"), ["experiment.yaml", "live.json", "state.json", "summary.json"]);
+    assert_eq!(names(&folder.join("sim")), ["experiment.yaml", "state.json", "summary.json"]);
+    assert_eq!(names(&folder.join("live")), ["experiment.yaml", "live.json", "state.json", "summary.json"]);
     let summary = |run: &str| json(&folder.join(run).join("summary.json"));
     let (sim, live) = (summary("sim"), summary("live"));
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
@@ -267,7 +213,7 @@ fn work_that_burns_processor_time_is_done_too() {
 fn ctrl_c_ends_a_live_run_early_keeps_what_was_measured_and_leaves_no_process() {
     let folder = folder("interrupt");
     let (running, children) = Running::begin(&folder, &["live", "mesh.yaml", "--set", "duration=60s", "--no-http"]);
-    pause();
+    pause(20);
     signal(running.0.id(), "INT");
     // Before all have joined there is nothing to keep; after that there is.
     let output = running.end();
@@ -299,7 +245,7 @@ fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_ru
     };
     let node = *children.iter().find(|pid| is_node(pid)).expect("a process for each node");
     // It must have begun, or there is nothing to be missed: its memory of the run is in the coordinator's log.
-    (0..100).for_each(|_| pause());
+    pause(2000);
     signal(node, "KILL");
     let output = running.end();
     assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));

@@ -1,15 +1,17 @@
 //! Whoever comes to a process's port with whatever: one clear line, bounded memory, and the cluster goes on.
 
+mod common;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
+use common::{PATIENCE, command, json, one_line, pause, signal, until};
 use meshsim_actor::{ActorId, Envelope, Time};
 use meshsim_fault::{Crash, Cut, Fault, Partition};
 use meshsim_mesh::Msg;
@@ -20,9 +22,6 @@ use meshsim_wire::{
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-const BIN: &str = env!("CARGO_BIN_EXE_meshsim");
 
 /// Most that a coordinator may take beyond what it took before anybody came.
 const MEMORY_MAX: u64 = 32 << 20;
@@ -41,28 +40,7 @@ load:
 ";
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("peers-{name}"));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("mesh.yaml"), SMALL).unwrap();
-    folder
-}
-
-#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
-fn pause(millis: u64) {
-    thread::sleep(Duration::from_millis(millis));
-}
-
-/// Looks until something is there, for a minute at most.
-#[track_caller]
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..3000 {
-        if let Some(found) = look() {
-            return found;
-        }
-        pause(20);
-    }
-    panic!("waited in vain until {what}");
+    common::folder(name, SMALL)
 }
 
 /// A process of the tool, which writes into files what it says; ended when the test is.
@@ -85,12 +63,8 @@ impl Drop for Process {
 impl Process {
     fn start(folder: &Path, name: &str, args: &[&str]) -> Self {
         let file = |end: &str| File::create(folder.join(format!("{name}.{end}"))).unwrap();
-        let mut command = Command::new(BIN);
-        command.args(args).arg("-v").current_dir(folder).stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
-        for name in ["RUST_LOG", "MESHSIM_CLUSTER", "MESHSIM_LISTEN", "MESHSIM_JOIN", "MESHSIM_HTTP"] {
-            command.env_remove(name);
-        }
-        let child = command.env("NO_COLOR", "1").spawn().unwrap();
+        let mut command = command(folder, args);
+        let child = command.arg("-v").stdout(file("out")).stderr(file("err")).env("NO_COLOR", "1").spawn().unwrap();
         Process { name: name.into(), child, folder: folder.into() }
     }
 
@@ -137,14 +111,12 @@ impl Process {
     fn ends_with(mut self, code: i32, words: &str) {
         let ended = self.ends();
         let said = self.said();
-        let line: Vec<&str> = said.split_whitespace().filter(|word| *word != "│").collect();
-        assert!(line.join(" ").contains(words), "{} does not say {words:?} but {said}", self.name);
+        assert!(one_line(&said).contains(words), "{} does not say {words:?} but {said}", self.name);
         assert_eq!(ended, Some(code), "{said}");
     }
 
     fn stop(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal(self.child.id(), "TERM");
     }
 
     /// Memory that it has, in bytes.
@@ -190,7 +162,7 @@ fn ends_well(folder: &Path, mut coordinator: Process, others: Vec<Process>) {
     for mut other in others {
         assert_eq!(other.ends(), Some(0), "{}: {}", other.name, other.said());
     }
-    let summary: Value = serde_json::from_slice(&fs::read(folder.join("run/summary.json")).unwrap()).unwrap();
+    let summary = json(&folder.join("run/summary.json"));
     let done = summary["loads"][0]["requests"]["done"].as_u64().unwrap();
     assert!(done > 0, "no request was done: {}", summary["loads"]);
 }
@@ -249,7 +221,7 @@ fn join(name: &str) -> Join {
 
 fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 

@@ -1,8 +1,12 @@
 //! `meshsim replay` as a person meets it: the real binary.
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
+
+use common::{assert_exit, command, meshsim, signal, stderr, stdout};
 
 const MESH: &str = "
 name: small
@@ -22,31 +26,16 @@ faults:
 
 /// An empty folder of its own for each test, with a traced run in `run`.
 fn folder(test: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("replay-{test}"));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    fs::write(path.join("mesh.yaml"), MESH).unwrap();
+    let path = common::folder(test, MESH);
     expect(&meshsim(&path, &["run", "mesh.yaml", "--trace", "--out", "run"]), 0);
     path
-}
-
-fn tool(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meshsim"));
-    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG");
-    command
-}
-
-fn meshsim(folder: &Path, args: &[&str]) -> Output {
-    tool(folder, args).output().unwrap()
 }
 
 /// What it said, on stdout and on stderr.
 #[track_caller]
 fn expect(output: &Output, code: i32) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "\n{out}\n{err}");
-    (out, err)
+    assert_exit(output, code);
+    (stdout(output), stderr(output))
 }
 
 /// Changes the experiment of the run.
@@ -161,7 +150,7 @@ fn ctrl_c_ends_it_early_and_it_says_how_far_it_came() {
     let trace = folder.join("run/trace.bin");
     fs::remove_file(&trace).unwrap();
     assert!(Command::new("mkfifo").arg(&trace).status().unwrap().success());
-    let child = tool(&folder, &["replay", "run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command(&folder, &["replay", "run"]).spawn().unwrap();
     let mut pipe = fs::OpenOptions::new().write(true).open(&trace).unwrap();
     let actors = ["coordinator", "node-0", "node-1", "users"].map(String::from).into();
     let empty = Writer::new(Vec::new(), &Header { seed: 7, actors }).finish().unwrap();
@@ -171,7 +160,7 @@ fn ctrl_c_ends_it_early_and_it_says_how_far_it_came() {
     let restarts = [0x89, 0x03, 0x02].repeat(1 << 16);
     // More than can lie in the pipe and in the reader's block: then Ctrl-C is caught.
     (0..8).for_each(|_| pipe.write_all(&restarts).unwrap());
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    signal(child.id(), "INT");
     while pipe.write_all(&restarts).is_ok() {}
     let (out, err) = expect(&child.wait_with_output().unwrap(), 0);
     assert!(out.starts_with("the same so far, cut short: ") && out.contains(" records\n"), "{out}");
