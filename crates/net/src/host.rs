@@ -22,7 +22,7 @@ use crate::cast::{Cast, Live, Tape};
 use crate::clock::Clock;
 use crate::control::{Control, Peer, ProcessId, Seated, Sender};
 use crate::dial;
-use crate::hosted::{Hosted, Look, Parcel};
+use crate::hosted::{Hosted, Look, Parcel, WAITING_BYTES_MAX};
 use crate::link::{Credentials, LinkError, SILENCE};
 use crate::outbox::Outbox;
 use crate::stream::Reader;
@@ -73,6 +73,8 @@ pub(crate) struct Shell<A: Live> {
     alarm_at: Cell<Time>,
     tape: RefCell<Roll<A::Msg, A::Tick>>,
     counts: RefCell<Counts>,
+    /// Bytes of messages that wait at machines that cannot take them in.
+    waiting_bytes: Cell<usize>,
     end: Cell<Time>,
     outside: Option<ActorId>,
     outside_seq: Cell<u64>,
@@ -123,6 +125,21 @@ impl<A: Live> Shell<A> {
     #[inline]
     pub(crate) fn counts(&self) -> RefMut<'_, Counts> {
         self.counts.borrow_mut()
+    }
+
+    /// Counts a message that waits at its machine, if there is room for it.
+    pub(crate) fn note_waiting(&self, bytes: usize) -> bool {
+        let all = self.waiting_bytes.get() + bytes;
+        let has_room = all <= WAITING_BYTES_MAX;
+        if has_room {
+            self.waiting_bytes.set(all);
+        }
+        has_room
+    }
+
+    /// Messages of so many bytes wait no longer.
+    pub(crate) fn forget_waiting(&self, bytes: usize) {
+        self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
     }
 
     /// Carries a message to its addressee, or not.
@@ -433,6 +450,7 @@ impl<A: Live> Host<A> {
             alarm_at: Cell::new(Time::NEVER),
             tape: RefCell::new(Roll(tape)),
             counts: RefCell::new(Counts::default()),
+            waiting_bytes: Cell::new(0),
             end: Cell::new(Time::NEVER),
             outside: cast.outside,
             outside_seq: Cell::new(0),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use actix::{Context, Handler};
 use meshsim_actor::{Actor, Cause, Cell, Effect, Effects, Fate, Input, Power, Recorder, Time, What};
+use meshsim_wire::{MESSAGE_BYTES_MAX, encode_into};
 
 use crate::cast::Live;
 use crate::host::Shell;
@@ -15,6 +16,8 @@ const MAILBOX_MAX: usize = 1 << 16;
 
 /// Inputs that wait at a machine that is paused, or has not begun; messages beyond are lost as to a full queue.
 const WAITING_MAX: usize = 1 << 20;
+/// Bytes of messages that wait at all such machines of a process, as they are on the wire. Likewise.
+pub(crate) const WAITING_BYTES_MAX: usize = 128 << 20;
 
 /// A cell, and how its machine stands.
 pub(crate) struct Hosted<A: Live> {
@@ -24,6 +27,8 @@ pub(crate) struct Hosted<A: Live> {
     is_down: bool,
     is_paused: bool,
     waiting: VecDeque<Input<A::Msg>>,
+    /// Bytes of the messages among them.
+    waiting_bytes: usize,
     effects: Effects<A::Msg, A::Tick>,
 }
 
@@ -62,6 +67,7 @@ impl<A: Live> Hosted<A> {
             is_down: false,
             is_paused: false,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             effects: Vec::new(),
         }
     }
@@ -123,8 +129,7 @@ impl<A: Live> Hosted<A> {
             Power::Crash | Power::Wipe => {
                 self.is_down = true;
                 self.cell.reboot(power == Power::Wipe);
-                let waited = std::mem::take(&mut self.waiting);
-                waited.into_iter().for_each(|input| self.withhold(now, input));
+                self.take_waiting().into_iter().for_each(|input| self.withhold(now, input));
             }
             // Who was not down has begun already.
             Power::Restart if !self.is_down => {}
@@ -156,17 +161,38 @@ impl<A: Live> Hosted<A> {
     }
 
     fn take_in_waiting(&mut self) {
-        let waited = std::mem::take(&mut self.waiting);
-        waited.into_iter().for_each(|input| self.take_in(input));
+        self.take_waiting().into_iter().for_each(|input| self.take_in(input));
+    }
+
+    fn take_waiting(&mut self) -> VecDeque<Input<A::Msg>> {
+        self.shell.forget_waiting(std::mem::take(&mut self.waiting_bytes));
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// True if one more may wait; it is counted then.
+    fn has_room(&mut self, input: &Input<A::Msg>) -> bool {
+        let bytes = match input {
+            Input::Deliver(envelope) => {
+                let mut wire = Vec::new();
+                // What is too long to be sent came from this process and counts as the longest.
+                encode_into(&envelope.msg, &mut wire).map_or(MESSAGE_BYTES_MAX, |()| wire.len())
+            }
+            Input::Start | Input::Fire(_) => 0,
+        };
+        let has_room = self.waiting.len() < WAITING_MAX && self.shell.note_waiting(bytes);
+        self.waiting_bytes += if has_room { bytes } else { 0 };
+        has_room
     }
 
     /// What becomes of an input to a machine that cannot take it in.
     #[cold]
     fn withhold(&mut self, now: Time, input: Input<A::Msg>) {
-        let cause = match self.is_down {
-            true => Cause::Down,
-            false if self.waiting.len() < WAITING_MAX => return self.waiting.push_back(input),
-            false => Cause::Full,
+        let cause = if self.is_down {
+            Cause::Down
+        } else if self.has_room(&input) {
+            return self.waiting.push_back(input);
+        } else {
+            Cause::Full
         };
         match input {
             Input::Deliver(envelope) => {

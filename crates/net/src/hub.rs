@@ -388,7 +388,7 @@ impl<A: Live> Hub<A> {
             }
         }
         let cut_short = stage.host.now() < stage.end && stage.end < Time::NEVER;
-        stage.collect(&mut watch, &mut ticks).await;
+        stage.collect(&mut self.commands, &mut watch, &mut ticks).await;
         Ok(stage.performance(cut_short))
     }
 }
@@ -428,6 +428,9 @@ impl<A: Live> Stage<A> {
         match command {
             Command::Inject(to, msg) => self.host.shell.inject(to, msg),
             Command::Look(actor, look) => drop(self.host.look(actor, look).await),
+            Command::Fault(_, say) if self.phase.get() == Phase::Ending => {
+                drop(say.send(Err("the run is over".into())))
+            }
             Command::Fault(fault, say) => {
                 let added = self.host.add_fault((*fault).clone()).map_err(|error| error.to_string());
                 if added.is_ok() {
@@ -624,7 +627,12 @@ impl<A: Live> Stage<A> {
     }
 
     /// The run is over: all hand in what they have.
-    async fn collect(&self, watch: &mut impl FnMut(&Snapshot) -> bool, ticks: &mut tokio::time::Interval) {
+    async fn collect(
+        &self,
+        commands: &mut mpsc::Receiver<Command<A>>,
+        watch: &mut impl FnMut(&Snapshot) -> bool,
+        ticks: &mut tokio::time::Interval,
+    ) {
         let at = self.end.min(self.host.now() + meshsim_actor::Span::from_nanos(TAIL.as_nanos() as u64));
         self.host.end_at(at);
         self.tell_all(&Control::End { at }, None);
@@ -645,6 +653,8 @@ impl<A: Live> Stage<A> {
             tokio::select! {
                 () = self.changed.notified() => {}
                 _ = ticks.tick() => drop(watch(&self.snapshot())),
+                // Whoever asks is told that it is over.
+                Some(command) = commands.recv() => self.obey(command).await,
             }
             let silent = self.host.shell.clock.own() - self.handed_in.get();
             if silent > COLLECT.as_nanos() as u64 {
