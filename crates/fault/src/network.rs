@@ -187,7 +187,8 @@ impl Network {
     }
 
     /// What was done to an actor's machine before `now` and still holds, at most one of each: for a host that takes it
-    /// on in the middle of a run, or hears late of a fault. That it is still absent is not among them.
+    /// on in the middle of a run, or hears late of a fault. That it is still absent is not among them. A speed that is
+    /// normal again is: a trace of the actor's former life, in another process, may end while it was not.
     pub fn standing(&self, actor: ActorId, now: Time) -> Vec<Power> {
         let (mut down, mut paused, mut speed) = (None, None, None);
         for (at, of, power) in self.powers() {
@@ -197,7 +198,7 @@ impl Network {
                 Power::Restart => down = None,
                 Power::Pause => paused = Some(power),
                 Power::Resume => paused = None,
-                Power::Speed(factor) => speed = (factor != 1.0).then_some(power),
+                Power::Speed(_) => speed = Some(power),
             }
         }
         [down, paused, speed].into_iter().flatten().collect()

@@ -279,7 +279,7 @@ fn what_stands_at_a_time_is_what_was_done_and_not_taken_back() {
     assert_eq!(network.standing(A, secs(2)), [Power::Crash, Power::Pause, Power::Speed(0.5)]);
     assert_eq!(network.standing(A, secs(4)), [Power::Wipe, Power::Speed(0.25)]);
     assert_eq!(network.standing(A, secs(6)), [Power::Speed(0.5)]);
-    assert_eq!(network.standing(A, secs(10)), []);
+    assert_eq!(network.standing(A, secs(10)), [Power::Speed(1.0)]);
     assert_eq!((network.standing(B, secs(2)), network.standing(C, secs(2))), (vec![Power::Speed(0.5)], vec![]));
 }
 

@@ -128,7 +128,10 @@ impl<A: Live> Hosted<A> {
         match power {
             Power::Crash | Power::Wipe => {
                 self.is_down = true;
-                self.cell.reboot(power == Power::Wipe);
+                // A life that has not begun has nothing to lose.
+                if self.has_begun {
+                    self.cell.reboot(power == Power::Wipe);
+                }
                 self.take_waiting().into_iter().for_each(|input| self.withhold(now, input));
             }
             // Who was not down has begun already.

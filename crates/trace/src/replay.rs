@@ -83,13 +83,15 @@ pub struct Difference<M, T> {
     /// What the trace says; `None` if it says nothing more of this step.
     pub said: Option<Entry<M, T>>,
     /// What the actor did now; `None` if it did nothing more. If the trace says that a timer fired, the actor has no
-    /// such timer armed.
+    /// such timer armed; if it says that a message arrived, none is under way to it.
     pub did: Option<Entry<M, T>>,
 }
 
 /// An actor while it is replayed.
 struct Life<A: Actor> {
     cell: Cell<A>,
+    /// Of its machine, whoever lives there.
+    speed: f64,
     /// It has taken in something.
     begun: bool,
     /// The moment of the step at hand.
@@ -262,6 +264,11 @@ where
         if let Some(first) = held.front()
             && !is_sent(&self.under_way, id, actor)
         {
+            if !self.of_processes {
+                // In one process whatever arrives was sent: had an actor not sent it now, that had been found first.
+                life.at = first.at;
+                return Err(life.parted(first.seq, Some(first.entry.clone()), None));
+            }
             life.stopped = true;
             self.report.stopped.push(Stopped { actor, record: first.seq, message: id });
         }
@@ -294,7 +301,10 @@ where
                 if born {
                     let cell = fresh(record.actor, *incarnation);
                     life.stopped = cell.is_none();
-                    cell.into_iter().for_each(|cell| life.cell = cell);
+                    if let Some(cell) = cell {
+                        life.cell = cell;
+                        life.cell.set_speed(life.speed);
+                    }
                 }
                 Input::Start
             }
@@ -317,6 +327,7 @@ where
                 return Ok(Followed::Done);
             }
             Entry::Power(Power::Speed(speed)) => {
+                life.speed = *speed;
                 life.cell.set_speed(*speed);
                 return Ok(Followed::Done);
             }
@@ -342,7 +353,16 @@ where
 
 impl<A: Actor> Life<A> {
     fn new(cell: Cell<A>) -> Self {
-        Life { cell, begun: false, at: Time::ZERO, did: Vec::new(), said: 0, held: VecDeque::new(), stopped: false }
+        Life {
+            cell,
+            speed: 1.0,
+            begun: false,
+            at: Time::ZERO,
+            did: Vec::new(),
+            said: 0,
+            held: VecDeque::new(),
+            stopped: false,
+        }
     }
 
     fn begin_step(&mut self, record: &Record<A::Msg, A::Tick>, input: Input<A::Msg>) -> Result<(), Parted<A>> {
@@ -438,6 +458,7 @@ impl<M: Message, T: Debug> Difference<M, T> {
         let text = |entry: &Option<_>| entry.as_ref().map_or(NOTHING.into(), |entry| self.effect(header, entry));
         let did = match self.said {
             Some(Entry::Fire(_)) => "no such timer is armed".into(),
+            Some(Entry::Deliver(_)) => "no such message is under way to it".into(),
             _ => text(&self.did),
         };
         let said = text(&self.said);
@@ -456,7 +477,8 @@ impl<M: Message, T: Debug> Difference<M, T> {
             Entry::Arm { timer, at, tick } => format!("{kind}  {tick:?} at {}  {timer:?}", time(*at)),
             Entry::Fire(timer) | Entry::Disarm(timer) => format!("{kind}  {timer:?}"),
             Entry::Note { what, subject, value } => format!("{kind}  {what} {subject} {value}"),
-            Entry::Start { .. } | Entry::Deliver(_) | Entry::Fate(..) | Entry::Power(_) => kind.into(),
+            Entry::Deliver(id) => format!("{kind}  {}", id_text(header, *id)),
+            Entry::Start { .. } | Entry::Fate(..) | Entry::Power(_) => kind.into(),
         }
     }
 }

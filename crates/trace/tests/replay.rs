@@ -106,6 +106,8 @@ fn cell(actor: ActorId, incarnation: u32) -> Option<Cell<Gossip>> {
 /// Three of them for 200 ms on a network that loses the messages with 7, 27, 47... and doubles those with 3, 13, 23...
 struct Host {
     cells: Vec<Cell<Gossip>>,
+    /// Of the machines, whoever lives there.
+    speeds: [f64; 3],
     due: BTreeMap<(Time, u64), (ActorId, Input<Talk>)>,
     tickets: u64,
     trace: Taken,
@@ -114,6 +116,7 @@ struct Host {
 fn run(done: impl IntoIterator<Item = (u64, u32, Done)>) -> Records {
     let mut host = Host {
         cells: (0..3).map(|id| cell(ActorId(id), 0).unwrap()).collect(),
+        speeds: [1.0; 3],
         due: BTreeMap::new(),
         tickets: 0,
         trace: Taken::default(),
@@ -177,12 +180,16 @@ impl Host {
                         self.trace.record(now, actor, What::Power(Power::Restart));
                         self.queue(now, actor, Input::Start);
                     }
-                    Power::Speed(speed) => place.set_speed(speed),
+                    Power::Speed(speed) => {
+                        self.speeds[actor.index()] = speed;
+                        place.set_speed(speed);
+                    }
                     _ => {}
                 }
             }
             Done::Reborn => {
                 *place = cell(actor, place.incarnation() + 1).unwrap();
+                place.set_speed(self.speeds[actor.index()]);
                 self.due.retain(|_, (of, input)| *of != actor || matches!(input, Input::Deliver(_)));
                 self.queue(now, actor, Input::Start);
             }
@@ -327,14 +334,19 @@ fn a_timer_that_is_not_armed_is_found() {
 }
 
 #[test]
-fn a_message_to_another_actor_is_as_if_it_were_not_sent() {
+fn a_message_to_another_actor_is_a_difference_and_between_processes_as_if_it_were_not_sent() {
     let mut records = run([]);
     let other = |record: &Record<Talk, u8>| matches!(record.entry, Entry::Deliver(_)) && record.actor == ActorId(1);
     let place = records.iter().position(other).unwrap();
     records[place].actor = ActorId(2);
     records.truncate(place + 1);
     let Entry::Deliver(message) = records[place].entry else { panic!("a delivery") };
-    let report = replay(&records).unwrap();
+    let difference = replay(&records).unwrap_err();
+    assert_eq!((difference.record, difference.actor), (place as u64, ActorId(2)));
+    let header = Header { seed: 1, actors: vec![] };
+    assert_eq!(difference.texts(&header)[1], "no such message is under way to it");
+    // There, the sender's process may have been killed.
+    let report = replay_of_processes(&records).unwrap();
     assert_eq!(report.stopped, [Stopped { actor: ActorId(2), record: place as u64, message }]);
 }
 
@@ -374,6 +386,13 @@ fn an_actor_that_is_born_again_in_another_process_is_made_afresh() {
     let later: Records = records[first..].iter().filter(|record| record.actor == ActorId(1)).cloned().collect();
     let report = replay_of_processes(&later).unwrap();
     assert!(report.actors == 1 && report.inputs > 1 && !report.stopped.is_empty(), "{report:?}");
+}
+
+#[test]
+fn a_life_that_begins_on_a_slow_machine_is_replayed_at_its_speed() {
+    let slow = (30, 1, Done::Power(Power::Speed(0.5)));
+    let records = run([slow, (40, 1, Done::Reborn), (80, 1, Done::Power(Power::Speed(1.0))), (90, 1, Done::Reborn)]);
+    assert_eq!(replay_of_processes(&records).unwrap(), all_of(&records));
 }
 
 #[test]
