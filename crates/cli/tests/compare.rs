@@ -188,6 +188,10 @@ fn counts_of_another_duration_are_held_against_the_same_time() {
     assert!(b > a + a / 2, "{offered}");
     assert_eq!(offered["differences"][0]["absolute"], b - 2 * a);
     assert_eq!(offered["differences"][0]["beyond"], false);
+    // Of a run that ended before anything was measured nothing is known.
+    run(&folder, "c", &["duration=900ms", "slo=[]"]);
+    let offered = &compared_json(&folder, &["a", "c"])["loads"][0]["figures"]["offered"];
+    assert_eq!((&offered["values"][1], &offered["differences"][0]), (&Value::Null, &Value::Null));
 }
 
 #[test]

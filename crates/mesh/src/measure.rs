@@ -57,7 +57,7 @@ impl Failures {
 
     /// All together.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// Adds another count to this one.

@@ -7,7 +7,7 @@ use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::{Experiment, Size};
 use meshsim_mesh::Findings;
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
-use meshsim_mesh::model::{Change, Load, ServiceId};
+use meshsim_mesh::model::{COORDINATOR, Change, Load, ServiceId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +57,9 @@ pub struct Traffic {
 impl Traffic {
     /// Messages that had neither arrived nor been lost when the run ended.
     pub fn under_way(&self) -> u64 {
-        let lost = self.lost_loss + self.lost_partition + self.lost_down + self.lost_full + self.lost_nobody;
-        (self.sent + self.duplicated).saturating_sub(self.delivered + lost)
+        let lost = [self.lost_loss, self.lost_partition, self.lost_down, self.lost_full, self.lost_nobody];
+        let ended = lost.into_iter().fold(self.delivered, u64::saturating_add);
+        self.sent.saturating_add(self.duplicated).saturating_sub(ended)
     }
 }
 
@@ -83,11 +84,11 @@ impl Measured {
         for (actor, found) in (0..).map(ActorId).zip(findings) {
             match found {
                 None => {}
-                Some(Findings::Coordinator { history, .. }) => {
+                Some(Findings::Coordinator { history, .. }) if actor == COORDINATOR => {
                     measured.history = history;
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
-                Some(Findings::Node { served, .. }) => {
+                Some(Findings::Node { served, .. }) if mesh.node_index(actor).is_some() => {
                     for (service, served) in served {
                         if let Some(all) = measured.served.get_mut(service.index()) {
                             all.merge(&served);
@@ -101,7 +102,9 @@ impl Measured {
                         *of_load = tallies;
                     }
                 }
-                Some(Findings::Gateway { tally }) => measured.by_hand = Some(tally),
+                Some(Findings::Gateway { tally }) if actor == mesh.gateway_actor() => measured.by_hand = Some(tally),
+                // Not what this actor finds.
+                Some(_) => {}
             }
         }
         measured
@@ -421,9 +424,9 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         generation: steps.last().map(|step| step.generation),
         settling_ns: history.settled().map(|at| at.since(history.began).nanos()),
         residual,
-        messages: steps.iter().map(|step| step.sent + step.resent).sum(),
-        resent: steps.iter().map(|step| step.resent).sum(),
-        acknowledgements: steps.iter().map(|step| step.acks).sum(),
+        messages: sum(steps.iter().flat_map(|step| [step.sent, step.resent])),
+        resent: sum(steps.iter().map(|step| step.resent)),
+        acknowledgements: sum(steps.iter().map(|step| step.acks)),
         unplaced: steps.last().map_or(0, |step| step.unplaced),
         before,
         after: steps.last().map_or(before, after),
@@ -444,6 +447,11 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
             })
             .collect(),
     }
+}
+
+/// Figures of other processes may be anything.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 /// When a load was measured, as far as the run went.
@@ -485,7 +493,7 @@ fn requests(tally: &Tally, measured: Span) -> Requests {
         done: tally.done,
         failed,
         failures: failures(&tally.failed),
-        unfinished: tally.offered.saturating_sub(tally.done + failed),
+        unfinished: tally.offered.saturating_sub(tally.done.saturating_add(failed)),
         retries: tally.retries,
         done_per_s: per_second(tally.done, measured),
         latency: Latency::new(&tally.latency),
@@ -541,4 +549,21 @@ fn services(experiment: &Experiment, measured: &Measured, course: &Course) -> Ve
             queue_peak: served.queue_peak,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_an_actor_finds_that_it_cannot_find_is_left_out() {
+        let text = "nodes: [ { name: node } ]\nservices: { a: { endpoints: { get: {} } } }\n";
+        let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[]).unwrap();
+        // A node that hands in what the gateway counts.
+        let found = [None, Some(Findings::Gateway { tally: Tally::default() })];
+        let measured = Measured::gather(&experiment, Time::ZERO, Traffic::default(), found);
+        assert!(measured.by_hand.is_none());
+    }
 }

@@ -94,7 +94,7 @@ fn plain(figure: f64) -> Finding {
 }
 
 fn errors(done: u64, failed: u64) -> f64 {
-    if failed == 0 { 0.0 } else { failed as f64 / (done + failed) as f64 }
+    if failed == 0 { 0.0 } else { failed as f64 / done.saturating_add(failed) as f64 }
 }
 
 fn done_of_offered(done: u64, offered: u64) -> f64 {
@@ -128,7 +128,7 @@ fn of_service(metric: Metric, served: &Served, now: Time) -> Finding {
     if let Some(found) = of_latency(metric, &served.latency) {
         return found;
     }
-    let failed = served.failed.total() + served.expired;
+    let failed = served.failed.total().saturating_add(served.expired);
     plain(match metric {
         Metric::Errors => errors(served.done, failed),
         Metric::DoneOfOffered => done_of_offered(served.done, served.arrived),
@@ -184,10 +184,10 @@ fn of_window(
         for (index, window) in tallies.iter().flat_map(|tally| tally.windows.iter().enumerate()) {
             let begins = spec.start + spec.window * index as u64;
             if from <= begins && begins < to {
-                sum.offered += window.offered;
-                sum.done += window.done;
-                sum.failed += window.failed;
-                sum.latency_sum_ns += window.latency_sum_ns;
+                sum.offered = sum.offered.saturating_add(window.offered);
+                sum.done = sum.done.saturating_add(window.done);
+                sum.failed = sum.failed.saturating_add(window.failed);
+                sum.latency_sum_ns = sum.latency_sum_ns.saturating_add(window.latency_sum_ns);
                 sum.latency_max_ns = sum.latency_max_ns.max(window.latency_max_ns);
             }
         }

@@ -67,7 +67,8 @@ pub struct OperationDifference {
 /// Which operation it was.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct OperationName {
-    /// Its place among the operations of the file, by time; `null` for a repair.
+    /// Its place among the operations of the file, by time; `null` if it was begun by hand, and
+    /// for a repair.
     pub operation: Option<usize>,
     /// What it was.
     pub verb: String,

@@ -146,7 +146,8 @@ pub struct ServiceComparison {
 /// An operation in all runs.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct OperationComparison {
-    /// Its place among the operations of the file, by time; `null` for a repair.
+    /// Its place among the operations of the file, by time; `null` if it was begun by hand, and
+    /// for a repair.
     pub operation: Option<usize>,
     /// What it was.
     pub verb: String,
@@ -343,7 +344,9 @@ fn aligned<'a, T>(
 fn loads<'a>(summaries: &[&'a Summary], noise: Noise) -> Vec<LoadComparison> {
     let mut out = Vec::new();
     for (index, load) in summaries[0].loads.iter().enumerate() {
-        let loads = aligned(summaries, index, |summary| &summary.loads, |other| other.name == load.name);
+        let mut loads = aligned(summaries, index, |summary| &summary.loads, |other| other.name == load.name);
+        // A run that ended before a load was measured says nothing of it.
+        loads.iter_mut().for_each(|load| *load = load.filter(|load| load.to_s > load.from_s));
         let mut add = |target: Option<&str>, requests: &dyn Fn(&'a LoadSummary) -> Option<&'a Requests>| {
             let sample =
                 |load: &Option<&'a LoadSummary>| load.and_then(|load| Some(Sample::new(requests(load)?, load)));
@@ -372,8 +375,8 @@ fn services(summaries: &[&Summary], noise: Noise) -> Vec<ServiceComparison> {
     summaries[0].services.iter().enumerate().map(compare).collect()
 }
 
-/// The operations of the base in their order, then those that only other runs have. Repairs have no place in the file:
-/// the first of a service is held against the first, and so on.
+/// The operations of the base in their order, then those that only other runs have. Repairs and operations by hand have no
+/// place in the file: the first of a service is held against the first, and so on.
 fn operations(summaries: &[&Summary], noise: Noise) -> Vec<OperationComparison> {
     type Key<'a> = (Option<usize>, Verb, &'a str, usize);
     let mut order: Vec<Key<'_>> = Vec::new();

@@ -111,9 +111,9 @@ impl Noise {
     fn difference(self, expected: f64, other: u64, band: f64) -> Difference {
         let exact = other as f64 - expected;
         let absolute = exact.round() as i64;
-        let band = band.max(self.floor * expected) as u64;
+        let band = band.max(self.floor * expected);
         let share = (expected > 0.0).then(|| exact / expected);
-        Difference { absolute, share, band, beyond: absolute.unsigned_abs() > band }
+        Difference { absolute, share, band: band as u64, beyond: exact.abs() > band }
     }
 
     /// How far the true quantile may lie from the measured one.
@@ -191,6 +191,8 @@ mod tests {
         let difference = BARE.counts(1_000, 2_000, 2.0, 1.0);
         assert_eq!((difference.absolute, difference.share, difference.beyond), (0, Some(0.0), false));
         assert!(BARE.counts(1_000, 1_000, 2.0, 1.0).beyond);
+        // A tenth is expected and one came, within 0.995 of it: what is shown is rounded, what is compared is not.
+        assert_eq!(BARE.counts(10, 1, 0.01, 1.0), Difference { absolute: 1, share: Some(9.0), band: 0, beyond: false });
         // What is missing altogether is missing by 100 %, of however little.
         assert_eq!(BARE.counts(1, 0, 0.7, 1.0).share, Some(-1.0));
     }
