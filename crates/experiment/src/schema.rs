@@ -267,7 +267,7 @@ section! {
         /// One try is given up after this long; `none` waits for ever.
         or timeout: Timeout = "15s";
         /// Tries after the first.
-        or retries: Whole<0, 1_000> = "0";
+        or retries: Whole<0, 255> = "0";
         /// How long to wait before them, and how many are allowed.
         or retry: Retry = "";
     }
@@ -415,7 +415,7 @@ section! {
         /// One try is given up after this long; `none` waits for ever.
         or timeout: Timeout = "15s";
         /// Tries after the first.
-        or retries: Whole<0, 1_000> = "0";
+        or retries: Whole<0, 255> = "0";
         /// How long to wait before them, and how many are allowed.
         or retry: Retry = "";
         /// A server drops requests that are older than this, counted from the planned moment; by default none.

@@ -14,7 +14,7 @@ use crate::balance::{self, Peer};
 use crate::coordinator::endpoints::FALLEN_MAX;
 use crate::measure::Failure;
 use crate::message::{Instance, Msg, Reply, Request, Tick, View};
-use crate::model::{CallPolicy, EndpointId, Mesh, ServiceId};
+use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
 use crate::path::{Hop, Path};
 use crate::policy;
 
@@ -250,12 +250,14 @@ impl<Owner: Copy> Caller<Owner> {
 
         let retry = &callee.policy.retry;
         if failure.is_some()
-            && attempt < callee.policy.retries
+            && attempt < callee.policy.retries.min(RETRIES_MAX)
             && now < callee.deadline
             && policy::within_budget(route.retrying, route.active, retry)
+            && let wait = policy::backoff(attempt + 1, retry, cx.rng())
+            // What would be sent after the deadline is sent in vain.
+            && now + wait < callee.deadline
         {
             route.retrying += 1;
-            let wait = policy::backoff(attempt + 1, retry, cx.rng());
             let call = &mut self.calls[key];
             call.attempt += 1;
             call.timer = Some(cx.arm(now + wait, Tick::Retry(key)));

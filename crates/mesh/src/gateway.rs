@@ -12,14 +12,11 @@ use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
 use crate::measure::{Failure, Tally};
 use crate::message::{Answer, Ask, Msg, Tick, View};
-use crate::model::{COORDINATOR, Mesh};
+use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
 use crate::node::caller_heartbeat;
 
 /// Asks that may be under way; beyond it one is refused.
 pub const ASKS_MAX: usize = 10_000;
-
-/// Tries after the first that may be asked for; who asks for more is refused.
-pub const RETRIES_MAX: u32 = 1_000;
 
 /// Longest that an ask may take, whatever it says: what is lost on the way is not waited for any longer.
 pub const ASK_MAX: Span = Span::from_secs(3600);
@@ -125,7 +122,12 @@ impl Gateway {
                 self.tally.uncorrected.record(now.since(asked));
             }
         }
-        let path = path.map_or_else(Default::default, |path| *path);
+        let mut path = path.map_or_else(Default::default, |path| *path);
+        // It came over a wire.
+        path.hops.retain(|hop| {
+            let service = self.mesh.services.get(hop.service.index());
+            service.is_some_and(|service| hop.endpoint.index() < service.endpoints.len())
+        });
         let answer = Answer { ask, failure, retries, bytes, asked, ended: now, path };
         cx.send(self.mesh.outside(), Msg::Answer(Box::new(answer)));
     }

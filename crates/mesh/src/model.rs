@@ -253,12 +253,15 @@ pub struct Call {
     pub policy: CallPolicy,
 }
 
+/// Most tries after the first: a request has a byte for which one it is.
+pub const RETRIES_MAX: u32 = u8::MAX as u32;
+
 /// What a caller does about a call that does not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallPolicy {
     /// Give one try up after this long. `None`: wait for ever.
     pub timeout: Option<Span>,
-    /// Tries after the first.
+    /// Tries after the first; more than [`RETRIES_MAX`] count as that.
     pub retries: u32,
     /// How long to wait before them, and how many are allowed.
     pub retry: Retry,

@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use meshsim_actor::Span;
 use meshsim_experiment::{duration, nearest};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::gateway::{ASK_MAX, RETRIES_MAX};
+use meshsim_mesh::gateway::ASK_MAX;
 use meshsim_mesh::measure::Failure;
 use meshsim_mesh::message::{Answer, Ask, Msg};
-use meshsim_mesh::model::{CallPolicy, EndpointId, ServiceId};
+use meshsim_mesh::model::{CallPolicy, EndpointId, RETRIES_MAX, ServiceId};
 use meshsim_mesh::path;
 use serde::{Deserialize, Serialize};
 
@@ -261,7 +261,7 @@ mod tests {
         let told = |query: &str| How::read(query).unwrap_err().to_string();
         assert_eq!(told("timeout=5"), "`5` has no unit");
         assert_eq!(told("timeout=0s"), "this timeout means nothing");
-        assert_eq!(told("retries=1001"), "retries=1001 is too much");
+        assert_eq!(told("retries=256"), "retries=256 is too much");
         assert_eq!(told("path=maybe"), "path=maybe says neither yes nor no");
         assert_eq!(told("tiemout=5s"), "`tiemout` says nothing to a request");
     }

@@ -165,7 +165,9 @@ impl Node {
             }
             let Some(next) = instance.queue.pop_front() else { return hosted.remove_if_closed(at) };
             if work.tasks[next].request.deadline <= cx.now() {
-                work.tasks.remove(next);
+                // It has waited in vain, and has waited all the same.
+                let arrived = work.tasks.remove(next).map_or(cx.now(), |task| task.arrived);
+                hosted.served.waited_ns += cx.now().since(arrived).nanos();
                 hosted.served.expired += 1;
             } else {
                 // If its slot is free again already, the next look sees it: a long queue must not become a deep stack.
