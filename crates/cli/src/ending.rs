@@ -18,6 +18,8 @@ use crate::screen::Screen;
 
 /// The trace in the folder of a run.
 pub(crate) const TRACE: &str = "trace.bin";
+/// What the coordinator wanted and the nodes had in the end.
+const STATE: &str = "state.json";
 const TRACE_JSONL: &str = "trace.jsonl";
 /// How the processes of a live run were.
 pub(crate) const PROCESSES: &str = "live.json";
@@ -67,6 +69,7 @@ pub(crate) fn open(experiment: &Experiment, output: &Output, suffix: &str) -> Re
     let default = || format!("runs/{}-{}{suffix}", experiment.name, experiment.seed).into();
     let folder = Folder::create(output.out.clone().unwrap_or_else(default))?;
     inputs(experiment).try_for_each(|(name, text)| folder.spare(name, text))?;
+    [STATE, TRACE, TRACE_JSONL, PROCESSES].into_iter().try_for_each(|name| folder.spare(name, ""))?;
     Ok(folder)
 }
 
@@ -103,7 +106,7 @@ pub(crate) fn publish(
     for (name, text) in inputs(experiment) {
         drafts.push(folder.write(name, |out| out.write_all(text.as_bytes()))?);
     }
-    drafts.push(folder.write("state.json", |out| out.write_all(&ended.state))?);
+    drafts.push(folder.write(STATE, |out| out.write_all(&ended.state))?);
     drafts.push(folder.write("summary.json", |out| {
         serde_json::to_writer_pretty(&mut *out, &summary)?;
         out.write_all(b"\n")

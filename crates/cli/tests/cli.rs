@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use common::{assert_exit, command, example, json, meshsim, names, signal, stderr, stdout};
+use common::{assert_exit, command, example, json, meshsim, names, one_line, signal, stderr, stdout, until};
 
 const MESH: &str = "
 name: small
@@ -353,6 +353,27 @@ fn a_folder_that_cannot_be_written_is_said_before_the_run() {
     assert!(stderr(&output).contains("cannot write runs/small-7"), "{}", stderr(&output));
 }
 
+#[test]
+fn what_no_run_wrote_is_neither_replaced_nor_taken_away() {
+    let folder = folder("precious");
+    for name in ["experiment.yaml", "state.json", "trace.bin", "trace.jsonl", "live.json"] {
+        let mine = folder.join(format!("with-{name}"));
+        fs::create_dir(&mine).unwrap();
+        fs::write(mine.join(name), "precious").unwrap();
+        let output = meshsim(&folder, &["run", "mesh.yaml", "--out", mine.to_str().unwrap()]);
+        assert_exit(&output, 2);
+        assert!(
+            one_line(&stderr(&output)).contains("is there already, and is no file of a run"),
+            "{}",
+            stderr(&output)
+        );
+        assert_eq!(
+            (names(&mine), fs::read_to_string(mine.join(name)).unwrap()),
+            (vec![name.into()], "precious".into())
+        );
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_exit_code_1() {
@@ -381,9 +402,7 @@ fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
             })
         })
     };
-    while !begun() {
-        std::thread::yield_now();
-    }
+    until("the trace is begun", || begun().then_some(()));
     signal(child.id(), "INT");
     let output = child.wait_with_output().unwrap();
     assert_exit(&output, 0);

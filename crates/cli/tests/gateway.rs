@@ -256,6 +256,12 @@ fn who_may_not_is_not_let_in() {
     }
     let own = run.ask("GET", "/front/show", &[("Origin", &format!("http://{}", run.address))], "").expect(200);
     assert!(!own.headers.keys().any(|key| key.starts_with("access-control")));
+    // What a browser says of an image of another site's page, which has no Origin; and of a link that is followed.
+    let image = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")];
+    run.ask("GET", "/front/show", &image, "").refused(403);
+    let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
+    run.ask("GET", "/", &link, "").expect(200);
+    run.ask("GET", "/front/show", &[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "cors")], "").expect(200);
 
     let token = run.token();
     assert!(token.len() >= 16);

@@ -22,7 +22,7 @@ operations:
   - { at: 1s, extend: back, to: 8, rate: 0.5, every: 200ms }
   - { at: 1s, scale: front, by: 1.5, times: 2, every: 200ms }
 load:
-  users: { to: front, arrivals: { poisson: 200/s }, from: 200ms, for: 2s }
+  users: { to: front, arrivals: { poisson: 200/s }, from: 900ms, for: 2s }
 slo: [ errors < 1% ]
 ";
 
@@ -61,8 +61,8 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-/// A live run that is under way; ended when the test is.
-struct Running(Child);
+/// A live run that is under way, and where it says what it does; ended when the test is.
+struct Running(Child, PathBuf);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -73,21 +73,25 @@ impl Drop for Running {
 
 impl Running {
     fn begin(folder: &Path, args: &[&str]) -> (Self, Vec<u32>) {
-        let child = command(folder, args).spawn().unwrap();
+        let said = folder.join("stderr");
+        let child = command(folder, args).arg("-v").stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
         let pid = child.id();
-        let running = Running(child);
+        let running = Running(child, said);
         let children = until("its processes are there", || Some(children_of(pid)).filter(|all| all.len() == 3));
         (running, children)
+    }
+
+    fn says(&self, words: &str) {
+        until(words, || fs::read_to_string(&self.1).unwrap().contains(words).then_some(()));
     }
 
     /// Lets it end, and gives what it said.
     fn end(mut self) -> Output {
         use std::io::Read;
         let status = until("it has ended", || self.0.try_wait().unwrap());
-        let (mut stdout, mut stderr) = (vec![], vec![]);
+        let mut stdout = vec![];
         self.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
-        self.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
-        Output { status, stdout, stderr }
+        Output { status, stdout, stderr: fs::read(&self.1).unwrap() }
     }
 }
 
@@ -245,7 +249,8 @@ fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_ru
     };
     let node = *children.iter().find(|pid| is_node(pid)).expect("a process for each node");
     // It must have begun, or there is nothing to be missed: its memory of the run is in the coordinator's log.
-    pause(2000);
+    running.says("the run begins");
+    pause(1000);
     signal(node, "KILL");
     let output = running.end();
     assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));
@@ -264,8 +269,20 @@ fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_ru
 }
 
 #[test]
+fn what_is_set_for_processes_that_are_started_by_hand_is_not_for_the_children_and_a_name_may_begin_with_a_dash() {
+    let folder = folder("environment");
+    let mesh = SMALL.replace("users:", "-users:").replace("duration: 3s", "duration: 1s").replace("at: 1s", "at: 0.5s");
+    fs::write(folder.join("mesh.yaml"), mesh).unwrap();
+    let mut live = command(&folder, &["live", "mesh.yaml", "--no-http", "--no-progress"]);
+    live.env("MESHSIM_SECRET_FILE", "nowhere").env("MESHSIM_LISTEN", "0.0.0.0:7700").env("MESHSIM_TLS_CA", "nowhere");
+    let output = live.output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));
+}
+
+#[test]
 fn wrong_input_is_said_before_any_process_is_started() {
     let folder = folder("wrong");
+    fs::write(folder.join("secret"), "a secret of many characters\n").unwrap();
     for (args, says) in [
         (vec!["live", "none.yaml"], "cannot read none.yaml"),
         (vec!["live", "mesh.yaml", "--work", "lazy"], "sleep"),
@@ -273,6 +290,7 @@ fn wrong_input_is_said_before_any_process_is_started() {
         (vec!["coordinator", "mesh.yaml", "--listen", "0.0.0.0:0"], "a cluster needs a secret"),
         (vec!["coordinator", "mesh.yaml", "--listen", "nowhere"], "invalid socket address"),
         (vec!["node", "--join", "192.0.2.1:7700"], "a cluster needs a secret"),
+        (vec!["node", "--join", "192.0.2.1:7700", "--secret-file", "secret"], "cannot bring messages to 127.0.0.1:0"),
         (vec!["node", "--advertise", "nowhere"], "is no address"),
         (vec!["node", "--count", "0"], "count"),
     ] {

@@ -86,6 +86,10 @@ impl Seats {
             let taken = self.0.iter().filter(|place| place.seat.role == *role && place.holder.is_some()).count();
             return Err(match all {
                 0 => refusal(format!("this run has no {role}"), false),
+                _ if chosen.len().saturating_add(wanted) > all => {
+                    let wanted = chosen.len().saturating_add(wanted);
+                    refusal(format!("{wanted} {role}s are wanted, and this run has {all}"), false)
+                }
                 // One may be on its way out.
                 _ => refusal(format!("{wanted} free {role}s are wanted, and {taken} of {all} are taken"), true),
             });
@@ -205,6 +209,15 @@ mod tests {
         let mut seats = seats();
         assert_eq!(actors(seats.assign(&join("a", &[], 0), 1)), [(1, 0), (2, 0), (3, 0)]);
         assert!(seats.assign(&join("b", &[], 0), 2).is_err());
+    }
+
+    #[test]
+    fn who_wants_more_than_there_is_need_not_try_again_and_who_wants_what_is_taken_may() {
+        let mut seats = seats();
+        let refused = seats.assign(&join("a", &["node-0"], 3), 1).unwrap_err();
+        assert_eq!((&*refused.why, refused.passing), ("4 nodes are wanted, and this run has 3", false));
+        seats.assign(&join("a", &[], 2), 1).unwrap();
+        assert!(seats.assign(&join("a", &[], 2), 2).unwrap_err().passing);
     }
 
     #[test]

@@ -396,6 +396,8 @@ impl Gateway {
     fn token(&self) -> Result<Option<String>, Error> {
         let (file, is_named) = match &self.token_file {
             Some(file) => (file.clone(), true),
+            // A token that is kept is of a gateway of this machine, and for nobody else's ears.
+            None if !is_loopback(&self.url.to_string()) => return Ok(None),
             None => (kept_for(self.url.port), false),
         };
         match std::fs::read_to_string(&file) {

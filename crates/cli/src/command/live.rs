@@ -89,7 +89,8 @@ fn roles(experiment: &Experiment, processes: usize, joins: SocketAddr) -> Vec<Ro
         let joins = joins.to_string();
         let mut args: Vec<String> =
             [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
-        args.extend(names.iter().flat_map(|name| ["--name".to_owned(), (*name).to_owned()]));
+        // In one word: a name may begin with a dash.
+        args.extend(names.iter().map(|name| format!("--name={name}")));
         Role { name: names.join(", "), args }
     };
     let mesh = &experiment.mesh;

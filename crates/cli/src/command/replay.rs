@@ -106,6 +106,9 @@ impl Args {
         tracing::info!(?took, records = report.records, "replayed");
 
         let (outcome, look) = match &end {
+            End::Whole if !report.stopped.is_empty() || report.cut > 0 => {
+                ("the same as far as the trace tells", Look::Warn)
+            }
             End::Whole => ("the same", Look::Good),
             End::CutShort => ("the same so far, cut short", Look::Warn),
             End::Unreadable(_) => ("the same as far as the trace can be read", Look::Warn),

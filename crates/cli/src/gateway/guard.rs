@@ -64,12 +64,23 @@ impl Hosts {
             let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
             origin.is_some_and(|(_, of)| of.eq_ignore_ascii_case(host))
         };
-        if !is_health && !request.headers().get_all(header::ORIGIN).all(is_own) {
+        if !is_health && (!request.headers().get_all(header::ORIGIN).all(is_own) || is_of_another_page(request)) {
             let refusal = Refusal::new(StatusCode::FORBIDDEN, "a page of another origin has no business here");
             return Err(refusal.help("a program sends no Origin header"));
         }
         Ok(())
     }
+}
+
+/// True for what a page of another site loads: an image has no Origin, but browsers say where it belongs
+/// (<https://www.w3.org/TR/fetch-metadata/>). Who follows a link to here is welcome.
+fn is_of_another_page(request: &HttpRequest) -> bool {
+    let says = |name: &str, values: &[&str]| {
+        let value = request.headers().get(name).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| values.contains(&value))
+    };
+    let is_followed = says("sec-fetch-mode", &["navigate"]) && says("sec-fetch-dest", &["document"]);
+    says("sec-fetch-site", &["cross-site", "same-site"]) && !is_followed
 }
 
 /// The host of `host:port`, in lower case and without a dot at its end; `None` if it is none.

@@ -30,6 +30,11 @@ impl Children {
         let mut children = Children::default();
         for Role { name, args } in roles {
             let mut command = Command::new(&program);
+            // What is set for processes that are started by hand is not meant for these.
+            let ours = std::env::vars_os().map(|(name, _)| name);
+            ours.filter(|name| name.as_encoded_bytes().starts_with(b"MESHSIM_")).for_each(|name| {
+                command.env_remove(name);
+            });
             command.args(args).env("MESHSIM_CLUSTER", cluster).stdin(Stdio::piped()).stdout(Stdio::null());
             #[cfg(unix)]
             std::os::unix::process::CommandExt::process_group(&mut command, 0);

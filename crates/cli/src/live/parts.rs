@@ -7,7 +7,7 @@ use std::io::{self, Seek, Write};
 use std::rc::Rc;
 
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_trace::{Header, Reader, Writer, merge};
+use meshsim_trace::{Header, ReadError, Reader, Trouble, Writer, merge};
 
 use crate::ending::TRACE;
 use crate::error::Error;
@@ -35,7 +35,12 @@ impl Parts {
         let mut readers: Vec<Reader<_, Msg, Tick>> = Vec::new();
         for (_, mut part) in self.0.take() {
             part.rewind().map_err(|error| Error::Write(draft.path().into(), error))?;
-            readers.push(Reader::new(part).map_err(unreadable)?);
+            match Reader::new(part) {
+                Ok(reader) => readers.push(reader),
+                // Its process was killed when it had hardly begun to hand it in.
+                Err(ReadError { trouble: Trouble::CutOff, .. }) => {}
+                Err(error) => return Err(unreadable(error)),
+            }
         }
         let mut writer = Writer::new(file, header);
         merge(readers, &mut writer).map_err(unreadable)?;
