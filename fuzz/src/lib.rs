@@ -4,7 +4,7 @@
 use meshsim_experiment::Bundle;
 use meshsim_mesh::{Findings, Msg};
 use meshsim_net::golden;
-use meshsim_wire::{FRAME_BYTES_MAX, FrameError, HELLO_BYTES_MAX, Kind, Splitter, decode, encode_into};
+use meshsim_wire::{FRAME_BYTES_MAX, FrameError, HELLO_BYTES_MAX, Kind, Splitter, decode_long, encode_long_into};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -93,8 +93,8 @@ fn stable(body: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
 }
 
 fn again<V: Serialize + DeserializeOwned>(body: &[u8]) -> Option<Vec<u8>> {
-    let value: V = decode(body).ok()?;
+    let value: V = decode_long(body).ok()?;
     let mut out = Vec::new();
-    encode_into(&value, &mut out).ok()?;
+    encode_long_into(&value, &mut out).ok()?;
     Some(out)
 }

@@ -180,7 +180,7 @@ fn ends_well(folder: &Path, mut coordinator: Process, others: Vec<Process>) {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Wish {
     Join(Join),
-    Bring { process: u32, life: u64 },
+    Bring { process: u32, life: u64, to: u64 },
     Probe,
 }
 
@@ -190,6 +190,20 @@ enum Answer {
     Bring,
     Well(String),
 }
+
+/// As much of it as is needed.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "all of them are on the wire")]
+enum Control {
+    Ping(u64),
+    Pong(u64, u64),
+    Charter(Vec<u8>),
+    Ready(u64, u32),
+    Peers(Vec<(Sender, String)>),
+}
+
+/// A process, its life, and what it hosts.
+type Sender = (u32, u64, Vec<(ActorId, u32)>);
 
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "all fields are on the wire")]
@@ -299,10 +313,21 @@ impl Peer {
         (peer, welcome.answer)
     }
 
+    /// The life of another process, as the coordinator says who the others are.
+    fn life_of(&mut self, process: u32) -> u64 {
+        loop {
+            if let (_, Control::Peers(peers)) = self.frame(Kind::Control)
+                && let Some(((_, life, _), _)) = peers.iter().find(|((other, ..), _)| *other == process)
+            {
+                return *life;
+            }
+        }
+    }
+
     /// Brings messages, to a process that may not have heard of it yet.
-    fn bring(to: SocketAddr, process: u32, life: u64) -> Self {
+    fn bring(at: SocketAddr, process: u32, life: u64, to: u64) -> Self {
         until("the process knows its peer", || {
-            let mut peer = Peer::prove(to, Wish::Bring { process, life }, &Secret::none());
+            let mut peer = Peer::prove(at, Wish::Bring { process, life, to }, &Secret::none());
             loop {
                 if let Some(frame) = peer.splitter.next_frame().unwrap() {
                     return (frame.kind == Kind::Welcome).then_some(peer);
@@ -490,7 +515,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
             "1 free gateways are wanted, and 1 of 1 are taken",
         ),
         (Wish::Join(Join { role: "queen".into(), names: vec![], ..join("") }), "this run has no queen"),
-        (Wish::Bring { process: 1, life: 1 }, "was refused: the coordinator has not named you here"),
+        (Wish::Bring { process: 1, life: 1, to: 0 }, "was refused: the coordinator has not named you here"),
     ] {
         coordinator.complains(words, || {
             let peer = Peer::prove(address, wish, &Secret::none());
@@ -516,7 +541,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         (golden("leave"), "said Leave, which is not for it to say now"),
         (golden("peers"), "said Peers("),
         (high, "said Fault(Fault {"),
-        (golden("findings"), "said Findings { actor: #1, bytes: 3 bytes }, which is not for it to say now"),
+        (golden("findings"), "said Findings { actor: #1, part: 3 bytes, last: true }, which is not for it to say now"),
         (golden("trace"), "said Trace(3 bytes), which is not for it to say now"),
         (golden("done"), "said Done("),
         ([golden("ready"), golden("ready")].concat(), "said twice that it is ready"),
@@ -666,9 +691,9 @@ fn a_node_hears_only_whom_the_coordinator_has_named_and_only_what_is_theirs() {
     }
     for (wish, words) in [
         (Wish::Join(join("node-1")), "was refused: this process hosts actors itself; join the coordinator's"),
-        (Wish::Bring { process: 2, life: 1 }, "was refused: the coordinator has not named you here"),
-        (Wish::Bring { process: 0, life: 0 }, "was refused: the coordinator has not named you here"),
-        (Wish::Bring { process: u32::MAX, life: 1 }, "was refused: the coordinator has not named you here"),
+        (Wish::Bring { process: 2, life: 1, to: 0 }, "was refused: the coordinator has not named you here"),
+        (Wish::Bring { process: 0, life: 0, to: 0 }, "was refused: the coordinator has not named you here"),
+        (Wish::Bring { process: u32::MAX, life: 1, to: 0 }, "was refused: the coordinator has not named you here"),
     ] {
         node.complains(words, || {
             let peer = Peer::prove(port, wish, &Secret::none());
@@ -682,6 +707,8 @@ fn a_node_hears_only_whom_the_coordinator_has_named_and_only_what_is_theirs() {
     // One that is let in, and then is not what it was taken for.
     let (mut bad, joined) = Peer::join(address, "node-2");
     bad.write(&golden("ready"));
+    // It joined first.
+    let life = bad.life_of(1);
     keep(&bad);
     coordinator.says("all have joined: 5 processes");
     let mut of_coordinator = Vec::new();
@@ -696,11 +723,14 @@ fn a_node_hears_only_whom_the_coordinator_has_named_and_only_what_is_theirs() {
         (golden("proof"), "sent a frame of kind Proof where it makes no sense"),
     ] {
         node.complains(words, || {
-            let mut peer = Peer::bring(port, joined.process, join("").life);
+            let mut peer = Peer::bring(port, joined.process, join("").life, life);
             peer.write(&bytes);
             peer.stream
         });
     }
+    let strayed = Wish::Bring { process: joined.process, life: join("").life, to: life + 1 };
+    let refusal = Peer::prove(port, strayed, &Secret::none()).refused();
+    assert_eq!(refusal, Refusal { why: "another process is reached here".into(), passing: true });
     // All others have connected to it meanwhile, and it to them.
     node.is_as_before(memory, descriptors + 8);
 
@@ -864,7 +894,7 @@ fn what_this_file_says_of_the_protocol_is_so() {
     let mut splitter = Splitter::new();
     splitter.room().extend_from_slice(&golden("hello-bring"));
     let hello: Hello<Wish> = splitter.next_frame().unwrap().unwrap().value().unwrap();
-    assert_eq!(hello.wish, Wish::Bring { process: 3, life: 77 });
+    assert_eq!(hello.wish, Wish::Bring { process: 3, life: 77, to: 78 });
     splitter.room().extend_from_slice(&golden("welcome-joined"));
     let welcome: Welcome<Answer> = splitter.next_frame().unwrap().unwrap().value().unwrap();
     assert!(matches!(welcome.answer, Answer::Joined(joined) if joined.actors[1] == (ActorId(300), 2)));

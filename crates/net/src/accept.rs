@@ -15,6 +15,7 @@ use tokio::time::{Duration, sleep, timeout};
 use crate::cast::Live;
 use crate::complaints::Complaints;
 use crate::control::{Answer, Control, Joined, ProcessId, Wish};
+use crate::dial::ping;
 use crate::host::Host;
 use crate::link::{HANDSHAKE, Link, LinkError, refusal};
 use crate::outbox::Outbox;
@@ -170,9 +171,10 @@ async fn receive<A: Live>(
         }
         (Wish::Join(_), None) => refusal("this process hosts actors itself; join the coordinator's", false),
         // The hub may not have said yet who it is.
-        (Wish::Bring { process, life }, _) if !host.knows(process, life) => {
+        (Wish::Bring { process, life, .. }, _) if !host.knows(process, life) => {
             refusal("the coordinator has not named you here", true)
         }
+        (Wish::Bring { to, .. }, _) if to != host.me().life => refusal("another process is reached here", true),
         (Wish::Bring { process, .. }, _) => {
             drop(place);
             return match link.welcome(proof, Answer::Bring).await {
@@ -215,5 +217,6 @@ async fn take_from<A: Live>(host: &Rc<Host<A>>, process: ProcessId, mut link: Li
     tokio::select! {
         error = host.shell.read(&mut link.reader, &mut link.splitter, process, hear) => error,
         error = outbox.write_to(&mut link.writer) => LinkError::Broken(error),
+        error = ping(&outbox, || host.shell.clock.own()) => error,
     }
 }

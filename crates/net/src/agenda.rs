@@ -65,9 +65,9 @@ impl<M> Agenda<M> {
         self.heap.push(Entry { at, ticket: self.ticket, actor, bytes, due });
     }
 
-    /// Takes out what was to be done to machines: there is another plan.
-    pub(crate) fn forget_powers(&mut self) {
-        self.heap.retain(|entry| !matches!(entry.due, Due::Power(_)));
+    /// Takes out what is to be done to machines from this time on: there is another plan.
+    pub(crate) fn forget_powers(&mut self, from: Time) {
+        self.heap.retain(|entry| entry.at < from || !matches!(entry.due, Due::Power(_)));
     }
 
     /// When the first entry is due.

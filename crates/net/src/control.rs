@@ -18,8 +18,9 @@ pub(crate) const HUB: ProcessId = 0;
 pub(crate) enum Wish {
     /// To be given actors to host, by the hub.
     Join(Join),
-    /// To bring messages of the actors that it hosts, as the hub has said it does.
-    Bring { process: ProcessId, life: u64 },
+    /// To bring messages of the actors that it hosts, as the hub has said it does, to the process of this life: at the
+    /// same address may be another.
+    Bring { process: ProcessId, life: u64, to: u64 },
     /// To know whether the process is well.
     Probe,
 }
@@ -77,8 +78,9 @@ pub(crate) enum Control {
 
     /// Hub to member: the next part of what is performed.
     Charter(Blob),
-    /// Member to hub: my actors wait to begin, and my clock is right within so many nanoseconds.
-    Ready { error_ns: u64 },
+    /// Member to hub: my actors wait to begin, or go on; my clock is right within so many nanoseconds, and I have heard of
+    /// so many faults by hand.
+    Ready { error_ns: u64, faults: u32 },
     /// Hub to member: where others are.
     Peers(Vec<Peer>),
     /// Hub to member: the run begins at this moment of the hub's count, and ends at this time.
@@ -87,8 +89,8 @@ pub(crate) enum Control {
     Fault(Box<Fault>),
     /// Hub to member: the run ends at this time; hand in what you have.
     End { at: Time },
-    /// Member to hub: what an actor found.
-    Findings { actor: ActorId, bytes: Blob },
+    /// Member to hub: the next part of what an actor found.
+    Findings { actor: ActorId, part: Blob, last: bool },
     /// Member to hub: the next part of what was written down.
     Trace(Blob),
     /// Member to hub: that was all.
@@ -113,7 +115,8 @@ pub struct ProcessReport {
     pub host: String,
     /// Its number there.
     pub pid: u32,
-    /// Its clock agreed with the hub's within this, from the beginning of the run to its end. 0 for the hub's own.
+    /// Its clock agreed with the hub's within this whenever they were compared: when it joined, and every second. 0 for the
+    /// hub's own.
     pub clock_error_ns: u64,
     /// Most memory that it had, in bytes; 0 where the machine does not say.
     pub memory_peak_bytes: u64,

@@ -53,7 +53,7 @@ pub(crate) async fn connect(address: &str, credentials: &Credentials) -> Result<
     Ok((Link::new(halves), own))
 }
 
-/// Says every second that this side is there.
+/// Says every second that this side is there: an answer to the other side's question may wait behind much else.
 pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError {
     let mut ticks = interval(PING);
     loop {
@@ -86,7 +86,7 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
                 failures = 0;
                 outbox.set_unreachable(false);
                 let hear = |control| match control {
-                    Control::Pong { .. } => Ok(()),
+                    Control::Ping(_) | Control::Pong { .. } => Ok(()),
                     other => Err(LinkError::Misbehaved(format!("said {} to a peer", shown(&other)))),
                 };
                 tokio::select! {
@@ -100,8 +100,7 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
         failures += 1;
         tracing::debug!(process = peer.sender.process, address = peer.address, "the connection to it {error}");
         if failures == FAILURES_MAX {
-            outbox.set_unreachable(true);
-            let lost = outbox.clear();
+            let lost = host.shell.discard(&outbox);
             tracing::warn!("process {} at {} {error}: {lost} messages are lost", peer.sender.process, peer.address);
         }
         sleep(backoff(failures, &mut rng)).await;
@@ -111,7 +110,8 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
 async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkError> {
     let (mut link, _) = connect(&peer.address, &host.credentials).await?;
     let me = host.me();
-    match link.introduce(&host.credentials, Wish::Bring { process: me.process, life: me.life }).await? {
+    let to = peer.sender.life;
+    match link.introduce(&host.credentials, Wish::Bring { process: me.process, life: me.life, to }).await? {
         Answer::Bring => Ok(link),
         other => Err(LinkError::Misbehaved(format!("answered {} to a peer", shown(&other)))),
     }

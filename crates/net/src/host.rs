@@ -62,6 +62,10 @@ struct Known {
     task: AbortHandle,
 }
 
+/// Things that happen in a row, before the actors run: more may be due at one moment than their mailboxes hold, as when
+/// a partition ends that has held messages back.
+const AT_ONCE_MAX: usize = 1024;
+
 /// What all actors of a process share: the clock, the network, the way out.
 pub(crate) struct Shell<A: Live> {
     pub(crate) clock: Clock,
@@ -140,6 +144,14 @@ impl<A: Live> Shell<A> {
     /// Messages of so many bytes wait no longer.
     pub(crate) fn forget_waiting(&self, bytes: usize) {
         self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
+    }
+
+    /// Nobody will write what waits here, nor what is put in from now on; says how many messages that were.
+    pub(crate) fn discard(&self, outbox: &Outbox) -> u64 {
+        outbox.set_unreachable(true);
+        let lost = outbox.clear();
+        self.counts().lost_down += lost;
+        lost
     }
 
     /// Carries a message to its addressee, or not.
@@ -262,10 +274,15 @@ impl<A: Live> Shell<A> {
             self.alarm_at.set(Time::NEVER);
             if self.clock.has_begun() {
                 let now = self.now();
+                let mut happened = 0;
                 loop {
                     let due = self.agenda.borrow_mut().pop(now);
                     let Some((actor, due)) = due else { break };
                     self.happen(now, actor, due);
+                    happened += 1;
+                    if happened % AT_ONCE_MAX == 0 {
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
             let next = self.agenda.borrow().next();
@@ -542,18 +559,24 @@ impl<A: Live> Host<A> {
     /// If its parameters mean nothing.
     pub(crate) fn add_fault(&self, fault: Fault) -> Result<(), NetworkError> {
         let now = self.shell.now();
-        let powers = {
-            let mut network = self.shell.network.borrow_mut();
-            network.add(fault)?;
-            network.powers_from(now)
-        };
+        let mut network = self.shell.network.borrow_mut();
+        let here = self.here.borrow();
+        let standing = |network: &Network| here.keys().map(|actor| network.standing(*actor, now)).collect::<Vec<_>>();
+        let before = standing(&network);
+        network.add(fault)?;
         // Before it is known when the run begins, nothing is planned: `begin_at` does it, from that moment on.
         if !self.shell.clock.knows_zero() {
             return Ok(());
         }
-        // The whole plan anew: outages may overlap.
-        self.shell.agenda.borrow_mut().forget_powers();
-        self.plan(powers);
+        // The whole plan anew: outages may overlap. What is overdue is not in it, and goes on.
+        self.shell.agenda.borrow_mut().forget_powers(now);
+        // What has begun already, because the order took long to come.
+        for ((actor, before), after) in here.keys().zip(before).zip(standing(&network)) {
+            for power in after.into_iter().filter(|power| !before.contains(power)) {
+                self.shell.later(now, *actor, Due::Power(power));
+            }
+        }
+        self.plan(network.powers_from(now));
         Ok(())
     }
 
@@ -574,7 +597,12 @@ impl<A: Live> Host<A> {
             Some(known) => {
                 known.task.abort();
                 // What waits is still wanted where the same life goes on at another address.
-                if known.peer.sender.life == peer.sender.life { known.outbox } else { Rc::default() }
+                if known.peer.sender.life == peer.sender.life {
+                    known.outbox
+                } else {
+                    self.shell.discard(&known.outbox);
+                    Rc::default()
+                }
             }
             None => Rc::default(),
         };
@@ -601,6 +629,7 @@ impl<A: Live> Host<A> {
             let has_some = routes.iter().any(|route| matches!(route, Route::There(there, _) if *there == process));
             if !has_some && let Some(known) = self.peers.borrow_mut().remove(&process) {
                 known.task.abort();
+                self.shell.discard(&known.outbox);
             }
         }
     }

@@ -10,8 +10,9 @@ use meshsim_wire::{MESSAGE_BYTES_MAX, encode_into};
 use crate::cast::Live;
 use crate::host::Shell;
 
-/// Parcels that may wait at one actor. Each connection hands over what one read brought and then lets the actors run, so
-/// this is reached by an actor alone that sends to itself without end; beyond it messages are lost as to a full queue.
+/// Parcels that may wait at one actor. Each connection hands over what one read brought and then lets the actors run, and so
+/// does the agenda with what is due: this is reached by an actor alone that sends to itself without end; beyond it messages
+/// are lost as to a full queue.
 const MAILBOX_MAX: usize = 1 << 16;
 
 /// Inputs that wait at a machine that is paused, or has not begun; messages beyond are lost as to a full queue.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use meshsim_actor::{Actor, ActorId, Counts, Time};
 use meshsim_fault::Fault;
-use meshsim_wire::{Kind, Refusal};
+use meshsim_wire::{Kind, LONG_BYTES_MAX, Refusal};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::interval;
@@ -36,6 +36,8 @@ const LEAD_EACH: Duration = Duration::from_millis(3);
 const TAIL: Duration = Duration::from_millis(20);
 /// How long nothing may be handed in when the run is over, before the hub goes on without those who owe something.
 const COLLECT: Duration = Duration::from_secs(20);
+/// How long one whose connection breaks at that time is waited for.
+const RETURN: Duration = Duration::from_secs(3);
 /// How often a person is shown how it goes.
 const WATCH: Duration = Duration::from_millis(100);
 /// Orders from other threads that may wait; one more is refused.
@@ -251,7 +253,7 @@ struct Stage<A: Live> {
     processes: RefCell<Vec<Process>>,
     phase: Cell<Phase>,
     zero: Cell<u64>,
-    findings: RefCell<BTreeMap<ActorId, Vec<u8>>>,
+    findings: RefCell<BTreeMap<ActorId, Found>>,
     /// Faults that came by hand; the network bounds their number.
     faults: RefCell<Vec<Fault>>,
     traces: RefCell<KeepTraces>,
@@ -262,6 +264,13 @@ struct Stage<A: Live> {
     handed_in: Cell<u64>,
 }
 
+/// What an actor found, as far as it was handed in.
+#[derive(Default)]
+struct Found {
+    bytes: Vec<u8>,
+    is_whole: bool,
+}
+
 /// A process, as the hub knows it.
 struct Process {
     join: Join,
@@ -270,8 +279,10 @@ struct Process {
     standing: Standing,
     /// Its connections so far: what comes by an earlier one means nothing.
     connections: u32,
-    /// The connection by which it has said that it is ready.
+    /// The connection by which it has said that it is ready; 0 before it has.
     ready_by: u32,
+    /// When its connection broke, by this process's count.
+    lost_at: u64,
     report: Option<ProcessReport>,
 }
 
@@ -335,6 +346,7 @@ impl<A: Live> Hub<A> {
             standing: Standing::Ready,
             connections: 1,
             ready_by: 1,
+            lost_at: 0,
             report: None,
         });
         tokio::task::spawn_local(accept::serve(options.listener, host, Some(stage.clone() as Rc<dyn Joinable>)));
@@ -463,8 +475,8 @@ impl<A: Live> Stage<A> {
         tracing::info!("all {count} processes are there: the run begins");
     }
 
-    /// A process has all it needs.
-    fn ready(&self, id: ProcessId) -> Result<(), LinkError> {
+    /// A process has all it needs, and has heard of so many faults by hand.
+    fn ready(&self, id: ProcessId, faults: u32) -> Result<(), LinkError> {
         let (peer, outbox, was_ready) = {
             let mut processes = self.processes.borrow_mut();
             let process = &mut processes[id as usize];
@@ -472,11 +484,12 @@ impl<A: Live> Stage<A> {
                 return Err(LinkError::Misbehaved("said twice that it is ready".into()));
             }
             let stood = std::mem::replace(&mut process.standing, Standing::Ready);
-            if stood == Standing::Joining {
-                // What was done to the network by hand before it came.
-                let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
-                self.faults.borrow().iter().for_each(say);
+            if stood == Standing::Joining && self.phase.get() == Phase::Ending {
+                return Err(LinkError::Turned("the run is over".into()));
             }
+            // What was done to the network by hand before it came, or while it was away.
+            let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
+            self.faults.borrow().iter().skip(faults as usize).for_each(say);
             (process.peer.clone(), process.outbox.clone(), stood == Standing::Ready)
         };
         self.host.reach(&peer.sender, &outbox);
@@ -486,8 +499,13 @@ impl<A: Live> Stage<A> {
         };
         outbox.put(Kind::Control, &Control::Peers(others));
         self.tell_all(&Control::Peers(vec![peer.clone()]), Some(id));
-        if self.phase.get() == Phase::Running {
+        if self.phase.get() != Phase::Waiting {
             outbox.put(Kind::Control, &Control::Begin { zero: self.zero.get(), end: self.end });
+        }
+        if self.phase.get() == Phase::Ending {
+            // It begins anew to hand in. What it wrote down it may have given away in part: that part is kept.
+            peer.sender.actors.iter().for_each(|seated| drop(self.findings.borrow_mut().remove(&seated.actor)));
+            outbox.put(Kind::Control, &Control::End { at: self.host.shell.end() });
         }
         if !was_ready {
             tracing::info!("process {id} at {} is ready, with {}", peer.address, some(&self.names(&peer.sender)));
@@ -503,15 +521,17 @@ impl<A: Live> Stage<A> {
         if process.connections != connection || process.standing == Standing::Replaced {
             return;
         }
-        process.outbox.set_unreachable(true);
-        process.outbox.clear();
+        self.host.shell.discard(&process.outbox);
         process.standing = Standing::Lost;
-        let (had_handed_in, sender) = (process.report.is_some(), process.peer.sender.clone());
+        process.lost_at = self.host.shell.clock.own();
+        let (had_handed_in, was_ready) = (process.report.is_some(), process.ready_by > 0);
+        let sender = process.peer.sender.clone();
         drop(processes);
         if !had_handed_in {
             tracing::warn!("process {id}, with {}, {error}", some(&self.names(&sender)));
         }
-        if self.phase.get() == Phase::Waiting {
+        if !was_ready {
+            // It has nothing to come back to.
             self.seats.borrow_mut().vacate(id, false);
             self.forget(id);
         }
@@ -522,8 +542,9 @@ impl<A: Live> Stage<A> {
     fn forget(&self, id: ProcessId) {
         let process = &mut self.processes.borrow_mut()[id as usize];
         process.standing = Standing::Replaced;
-        // Whoever joins and leaves for ever leaves little behind.
-        process.join = Join::default();
+        // Whoever joins and leaves for ever leaves little behind. One that had begun to play is known again.
+        let life = if process.ready_by > 0 { process.join.life } else { 0 };
+        process.join = Join { life, ..Join::default() };
         process.peer = Peer { sender: Sender { process: id, life: 0, actors: Vec::new() }, address: String::new() };
     }
 
@@ -534,9 +555,15 @@ impl<A: Live> Stage<A> {
             lost.join.host == join.host && lost.join.names == join.names
                 || self.names(&lost.peer.sender).iter().any(|name| join.names.contains(name))
         };
-        match self.seat_instead_of(&self.lost_ones(wants), join, process) {
-            Err(refused) if refused.passing => self.seat_instead_of(&self.lost_ones(|_| true), join, process),
-            other => other,
+        let mut lost = self.lost_ones(wants);
+        let mut replaced = lost.len().min(1);
+        lost.extend(self.lost_ones(|other| !wants(other)));
+        // No more of them than it takes: who is left may come back.
+        loop {
+            match self.seat_instead_of(&lost[..replaced], join, process) {
+                Err(refused) if refused.passing && replaced < lost.len() => replaced += 1,
+                other => return other,
+            }
         }
     }
 
@@ -577,11 +604,9 @@ impl<A: Live> Stage<A> {
             Control::Ping(sent) => {
                 outbox.put(Kind::Control, &Control::Pong { sent, count: self.host.shell.clock.shared() });
             }
-            // Nobody would tell it to hand in.
-            Control::Ready { .. } if is_ending => return Err(LinkError::Turned("the run is over".into())),
-            Control::Ready { .. } => self.ready(id)?,
-            Control::Findings { actor, bytes } if owes && self.awaits(id, actor) => {
-                self.findings.borrow_mut().insert(actor, bytes.0);
+            Control::Ready { faults, .. } => self.ready(id, faults)?,
+            Control::Findings { actor, part, last } if owes && self.awaits(id, actor) => {
+                self.keep_findings(actor, &part.0, last)?;
                 self.note_handed_in();
             }
             Control::Trace(part) if owes && self.is_traced => {
@@ -610,7 +635,19 @@ impl<A: Live> Stage<A> {
 
     /// True if this process is to hand in what the actor found, and has not yet.
     fn awaits(&self, id: ProcessId, actor: ActorId) -> bool {
-        self.seats.borrow().holder(actor) == Some(id) && !self.findings.borrow().contains_key(&actor)
+        let is_whole = self.findings.borrow().get(&actor).is_some_and(|found| found.is_whole);
+        self.seats.borrow().holder(actor) == Some(id) && !is_whole
+    }
+
+    fn keep_findings(&self, actor: ActorId, part: &[u8], last: bool) -> Result<(), LinkError> {
+        let mut findings = self.findings.borrow_mut();
+        let found = findings.entry(actor).or_default();
+        if found.bytes.len() + part.len() > LONG_BYTES_MAX {
+            return Err(LinkError::Misbehaved(format!("says that an actor found more than {LONG_BYTES_MAX} bytes")));
+        }
+        found.bytes.extend_from_slice(part);
+        found.is_whole = last;
+        Ok(())
     }
 
     fn note_handed_in(&self) {
@@ -637,18 +674,29 @@ impl<A: Live> Stage<A> {
         self.host.end_at(at);
         self.tell_all(&Control::End { at }, None);
         let mut report = gathered(&self.host, |actor, bytes| {
-            self.findings.borrow_mut().insert(actor, bytes);
+            self.findings.borrow_mut().insert(actor, Found { bytes, is_whole: true });
             std::future::ready(())
         })
         .await;
         report.trace_error = hand_in_tape(&self.host, |part| {
             self.keep_trace(HUB, &part);
-            std::future::ready(Ok(()))
+            // A long record must not make the others think that nobody is here.
+            async {
+                tokio::task::yield_now().await;
+                Ok(())
+            }
         })
         .await;
         self.processes.borrow_mut()[HUB as usize].report = Some(report);
         self.note_handed_in();
-        let owes = |process: &Process| process.standing == Standing::Ready && process.report.is_none();
+        let owes = |process: &Process| {
+            let is_here = match process.standing {
+                Standing::Ready | Standing::Returning => true,
+                Standing::Lost => self.host.shell.clock.own() - process.lost_at < RETURN.as_nanos() as u64,
+                Standing::Joining | Standing::Replaced => false,
+            };
+            is_here && process.report.is_none()
+        };
         while self.processes.borrow().iter().any(owes) {
             tokio::select! {
                 () = self.changed.notified() => {}
@@ -678,7 +726,9 @@ impl<A: Live> Stage<A> {
         let mut findings = self.findings.take();
         let seats = self.seats.borrow();
         let count = self.host.cast.seats.len();
-        let findings: Vec<Option<Vec<u8>>> = (0..count).map(|actor| findings.remove(&ActorId(actor as u32))).collect();
+        let mut whole =
+            |actor| findings.remove(&ActorId(actor)).filter(|found| found.is_whole).map(|found| found.bytes);
+        let findings: Vec<Option<Vec<u8>>> = (0..count as u32).map(&mut whole).collect();
         let is_lost = |actor: &usize| findings[*actor].is_none() && seats.holder(ActorId(*actor as u32)).is_some();
         let lost = (0..count).filter(is_lost).map(|actor| seats.name(ActorId(actor as u32)).to_owned()).collect();
         let processes: Vec<ProcessReport> =
@@ -694,29 +744,31 @@ impl<A: Live> Stage<A> {
 
 impl<A: Live> Joinable for Stage<A> {
     fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal> {
-        if self.phase.get() == Phase::Ending {
-            return Err(refusal("the run is over", false));
-        }
+        let is_ending = self.phase.get() == Phase::Ending;
         let (run, charter_bytes) = (self.run, self.charter.len() as u64);
         let (is_busy, is_traced) = (self.is_busy, self.is_traced);
         let mut processes = self.processes.borrow_mut();
         // The same life again: its connection broke, whether or not that was noticed here.
         let same = processes.iter_mut().enumerate().skip(1).find(|(_, known)| known.join.life == join.life);
+        if same.as_ref().is_some_and(|(_, known)| known.standing == Standing::Replaced) {
+            return Err(refusal("another process has taken its place", false));
+        }
         let is_known = |known: &Process| {
             matches!(known.standing, Standing::Ready | Standing::Lost | Standing::Returning)
                 && (&known.join.role, &known.join.host, known.join.pid) == (&join.role, &join.host, join.pid)
         };
-        if let Some((id, known)) = same.filter(|(_, known)| is_known(known)) {
-            if known.standing == Standing::Lost {
-                known.standing = Standing::Returning;
-            }
-            known.outbox.set_unreachable(true);
+        if let Some((id, known)) = same.filter(|(_, known)| is_known(known) && known.report.is_none()) {
+            known.standing = Standing::Returning;
+            self.host.shell.discard(&known.outbox);
             known.outbox = Rc::default();
             known.connections += 1;
             known.peer.address = address;
             let actors = known.peer.sender.actors.clone();
             let process = id as ProcessId;
             return Ok(Joined { run, process, actors, resumed: true, is_busy, is_traced, charter_bytes });
+        }
+        if is_ending {
+            return Err(refusal("the run is over", false));
         }
         let process = processes.len() as ProcessId;
         if processes.len() >= PROCESSES_MAX {
@@ -732,6 +784,7 @@ impl<A: Live> Joinable for Stage<A> {
             standing: Standing::Joining,
             connections: 1,
             ready_by: 0,
+            lost_at: 0,
             report: None,
         });
         Ok(Joined { run, process, actors, resumed: false, is_busy, is_traced, charter_bytes })

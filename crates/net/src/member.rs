@@ -1,6 +1,6 @@
 //! A process that joins a cluster and hosts some of its actors.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
@@ -26,6 +26,8 @@ use crate::worker::Work;
 
 /// Round trips from which the clocks are aligned.
 const TRIPS: u32 = 32;
+/// From here on it is worth a word that a clock has run away: its machine was suspended, or counts otherwise.
+const RAN_AWAY_NS: u64 = 10_000_000;
 /// Longest charter that is taken: more than any experiment with its files.
 const CHARTER_BYTES_MAX: u64 = 768 << 20;
 
@@ -56,6 +58,9 @@ pub enum MemberError {
     /// The hub was started again: this process's actors belong to a run that is gone.
     #[error("the coordinator at {0} has begun another run: start this process again to join it")]
     OtherRun(String),
+    /// The run goes on, or ended, without this process: what its actors found is lost.
+    #[error("the coordinator at {0} {1}: what this process found is lost")]
+    LeftOut(String, String),
     /// What is performed cannot be read.
     #[error("what the coordinator sent cannot be run: {0}")]
     Charter(String),
@@ -110,7 +115,11 @@ pub async fn join<A: Live>(
             Err(Trouble::Member(error)) => return Err(error),
         };
         if !error.is_passing() {
-            return Err(MemberError::Refused(member.hub, error.to_string()));
+            let why = error.to_string();
+            return Err(match member.on_stage {
+                Some(_) => MemberError::LeftOut(member.hub, why),
+                None => MemberError::Refused(member.hub, why),
+            });
         }
         // A hub that accepts and says nothing is out of reach too, for as long as it is waited for.
         let waited = Duration::from_nanos(time.own() - since);
@@ -146,9 +155,11 @@ struct Member<A: Live> {
 struct OnStage<A: Live> {
     host: Rc<Host<A>>,
     run: u64,
-    /// How the clock was aligned, and how it looks since.
+    /// How the clock was aligned, and how far it was seen to run away since, in nanoseconds.
     aligned: Alignment,
-    since: RefCell<Alignment>,
+    ran_away: Cell<u64>,
+    /// Faults by hand that it has heard of.
+    faults: Cell<u32>,
     handed_in: Cell<bool>,
 }
 
@@ -188,25 +199,28 @@ impl<A: Live> Member<A> {
             }
         };
         let (host, outbox) = (&stage.host, Rc::new(Outbox::default()));
-        outbox.put(Kind::Control, &Control::Ready { error_ns: stage.aligned.error_ns() });
+        let ready = Control::Ready { error_ns: stage.aligned.error_ns(), faults: stage.faults.get() };
+        outbox.put(Kind::Control, &ready);
         let (say, heard) = unbounded_channel();
         let hear = |control| {
             match control {
-                Control::Pong { sent, count } => {
-                    stage.since.borrow_mut().take(sent, count, host.shell.clock.own());
-                }
+                Control::Pong { sent, count } => stage.compare_clocks(sent, count),
+                Control::Ping(_) => {}
                 other => drop(say.send(other)),
             }
             Ok(())
         };
-        Ok(tokio::select! {
+        let end = tokio::select! {
             // What was heard is acted on, and what is to be written is, before the end of the connection is noticed.
             biased;
             () = stage.conduct(heard, &outbox) => End::Over,
             error = outbox.write_to(&mut link.writer) => stage.ended(LinkError::Broken(error)),
             error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
             error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => stage.ended(error),
-        })
+        };
+        // Until there is another connection, whoever sends something to the hub's actors is to notice.
+        host.shell.discard(&outbox);
+        Ok(end)
     }
 
     /// Takes what is performed in, aligns the clock, and puts its actors on the stage.
@@ -256,8 +270,8 @@ impl<A: Live> Member<A> {
             joined.process,
             names.join(", ")
         );
-        let since = RefCell::default();
-        Ok(OnStage { host, run: joined.run, aligned, since, handed_in: Cell::new(false) })
+        let (ran_away, faults, handed_in) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Ok(OnStage { host, run: joined.run, aligned, ran_away, faults, handed_in })
     }
 }
 
@@ -304,6 +318,7 @@ impl<A: Live> OnStage<A> {
                 }
                 Control::Begin { zero, end } => host.begin_at(zero, end),
                 Control::Fault(fault) => {
+                    self.faults.set(self.faults.get() + 1);
                     if let Err(error) = host.add_fault(*fault) {
                         tracing::warn!("a fault that cannot be: {error}");
                     }
@@ -323,11 +338,16 @@ impl<A: Live> OnStage<A> {
     /// Hands in what was found, what was written down, and how this process was.
     async fn hand_in(&self, outbox: &Outbox) {
         let host = &self.host;
-        let mut report = gathered(host, |actor, bytes| {
-            let bytes = Blob(bytes);
-            async move {
+        let mut report = gathered(host, |actor, bytes| async move {
+            let mut parts = bytes.chunks(PART_BYTES).peekable();
+            loop {
+                let part = Blob(parts.next().unwrap_or_default().to_vec());
+                let last = parts.peek().is_none();
                 outbox.room(PART_BYTES).await;
-                outbox.put(Kind::Control, &Control::Findings { actor, bytes });
+                outbox.put(Kind::Control, &Control::Findings { actor, part, last });
+                if last {
+                    return;
+                }
             }
         })
         .await;
@@ -342,12 +362,22 @@ impl<A: Live> OnStage<A> {
         self.handed_in.set(true);
     }
 
-    /// How well this clock agreed with the hub's: at the beginning, and as far as it was seen to run away since.
+    /// Sees how far this clock has run away from the hub's since they were aligned: at least so far as one round trip
+    /// cannot explain.
+    fn compare_clocks(&self, sent: u64, count: u64) {
+        let mut trip = Alignment::default();
+        trip.take(sent, count, self.host.shell.clock.own());
+        let apart = trip.offset().abs_diff(self.aligned.offset()).saturating_sub(trip.error_ns());
+        let before = self.ran_away.get();
+        self.ran_away.set(before.max(apart));
+        if before <= RAN_AWAY_NS && apart > RAN_AWAY_NS {
+            tracing::warn!(ms = apart / 1_000_000, "this clock has run away from the coordinator's");
+        }
+    }
+
+    /// How well this clock agreed with the hub's, at its worst.
     fn clock_error_ns(&self) -> u64 {
-        let since = self.since.borrow();
-        let apart = since.offset().abs_diff(self.aligned.offset());
-        let ran_away = if since.taken() == 0 { 0 } else { apart.saturating_sub(since.error_ns()) };
-        self.aligned.error_ns().max(ran_away)
+        self.aligned.error_ns().max(self.ran_away.get())
     }
 
     /// A hub that goes when all was handed in has not to say so.

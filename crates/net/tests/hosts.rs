@@ -1,6 +1,7 @@
 //! Hosts and clusters of them in one process, over real sockets of the loopback: what happens when a process is not
 //! where it was, or not the one that it was.
 
+use std::cell::Cell;
 use std::io;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -11,11 +12,14 @@ use actix::System;
 use meshsim_actor::{Actor, ActorId, Cx, Event, Message, Span, Time};
 use meshsim_fault::{ActorSet, Crash, Fault, NetworkSpec, Pause};
 use meshsim_net::{
-    Cast, Credentials, Handle, Host, HostOptions, Hub, HubOptions, Join, MemberError, MemberOptions, Seat, Work, join,
+    Cast, Credentials, Handle, Host, HostOptions, Hub, HubOptions, Join, MemberError, MemberOptions, Performance, Seat,
+    Work, join,
 };
 use meshsim_wire::Secret;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
 const CALLER: ActorId = ActorId(0);
@@ -65,19 +69,33 @@ impl Actor for Player {
     }
 }
 
-/// A caller that says this; the findings of an actor are its starts.
+/// Longer than what goes into one frame of it.
+const FOUND_BYTES: usize = 600_000;
+
+/// A caller that says this, the called, and a third who does nothing. The findings of an actor are its starts, and more.
 fn cast(text: &str) -> Cast<Player> {
     let text = text.to_owned();
-    let seat = |name: &str| Seat { name: name.into(), role: "player", needed: true };
+    let seat = |name: &str| Seat { name: name.into(), role: "player", needed: name != "third" };
     Cast {
         seed: 7,
         network: NetworkSpec::default(),
-        seats: vec![seat("caller"), seat("called")],
+        seats: vec![seat("caller"), seat("called"), seat("third")],
         actor: Rc::new(move |_| Player { text: text.clone(), ..Player::default() }),
-        findings: Arc::new(|player: &Player, _| vec![player.starts]),
+        findings: Arc::new(|player: &Player, _| {
+            let mut found = vec![7; FOUND_BYTES];
+            found[0] = player.starts;
+            found
+        }),
         tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
     }
+}
+
+/// How often the called began in its life; `None` if that is lost.
+fn starts(performance: &Performance) -> Option<u8> {
+    let found = performance.findings[CALLED.index()].as_deref()?;
+    assert!(found.len() == FOUND_BYTES && found[1..].iter().all(|byte| *byte == 7));
+    Some(found[0])
 }
 
 fn credentials() -> Credentials {
@@ -128,20 +146,70 @@ fn a_peer_that_was_out_of_reach_is_found_at_its_new_address() {
     });
 }
 
-/// A member of the cluster that wants to host the called.
-async fn member(hub: &str) -> JoinHandle<Result<(), MemberError>> {
+/// A member of the cluster that wants to host one, or that one.
+async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberError>> {
+    let names: Vec<String> = name.map(str::to_owned).into_iter().collect();
+    let count = u32::from(name.is_none());
     let options = MemberOptions {
         hub: hub.into(),
         credentials: credentials(),
-        join: Join { role: "player".into(), count: 1, ..Join::default() },
+        join: Join { role: "player".into(), names, count, ..Join::default() },
         listener: TcpListener::bind(ANY).await.unwrap(),
         patience: PATIENCE,
     };
     spawn_local(async move { join(options, |_| Ok(cast(""))).await })
 }
 
+/// A way to the hub that can be cut.
+struct Way {
+    address: String,
+    is_open: Rc<Cell<bool>>,
+    cut: Rc<Notify>,
+}
+
+impl Way {
+    async fn to(hub: &str) -> Self {
+        let listener = TcpListener::bind(ANY).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let way = Way { address, is_open: Rc::new(Cell::new(true)), cut: Rc::default() };
+        let (hub, is_open, cut) = (hub.to_owned(), way.is_open.clone(), way.cut.clone());
+        spawn_local(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                if !is_open.get() {
+                    continue;
+                }
+                let mut far = TcpStream::connect(&hub).await.unwrap();
+                let cut = cut.clone();
+                spawn_local(async move {
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        () = cut.notified() => {}
+                    }
+                });
+            }
+        });
+        way
+    }
+
+    /// Ends the connections that there are.
+    fn cut(&self) {
+        self.cut.notify_waiters();
+    }
+
+    /// ... and lets none come after them.
+    fn close(&self) {
+        self.is_open.set(false);
+        self.cut();
+    }
+
+    fn open(&self) {
+        self.is_open.set(true);
+    }
+}
+
 /// A hub that hosts a caller who says this, until it is stopped.
-async fn hub(text: &str) -> Hub<Player> {
+async fn hub(text: &str, needs_third: bool) -> Hub<Player> {
     let options = HubOptions {
         listener: TcpListener::bind(ANY).await.unwrap(),
         credentials: credentials(),
@@ -153,7 +221,21 @@ async fn hub(text: &str) -> Hub<Player> {
         answers: Box::new(|_| {}),
         traces: Box::new(|_, _| Ok(())),
     };
-    Hub::open(options, cast(text)).unwrap()
+    let mut cast = cast(text);
+    cast.seats[2].needed = needs_third;
+    Hub::open(options, cast).unwrap()
+}
+
+/// Waits until these actors are missing.
+async fn until_missing(handle: &Handle<Player>, names: &[&str]) {
+    until("some are missing", async || (handle.snapshot().await.unwrap().missing == names).then_some(())).await;
+}
+
+/// Waits until the caller has said something so many times more.
+async fn until_said(handle: &Handle<Player>, more: u64) {
+    let sent = async || handle.look(CALLER, |player| player.sent).await.ok();
+    let before = until("the caller is there", sent).await;
+    until("it says more", async || sent().await.filter(|sent| *sent > before + more)).await;
 }
 
 async fn until_begun(handle: &Handle<Player>) -> Time {
@@ -167,44 +249,134 @@ async fn until_begun(handle: &Handle<Player>) -> Time {
 #[test]
 fn who_joins_after_a_crash_that_was_ordered_by_hand_does_not_live_through_it() {
     System::new().block_on(async {
-        let hub = hub("").await;
+        let hub = hub("", false).await;
         let (handle, address) = (hub.handle(), hub.address().to_string());
         let performance = spawn_local(hub.perform(|_| false));
 
-        let first = member(&address).await;
+        let first = member(&address, None).await;
         let at = until_begun(&handle).await + PERIOD * 10;
         let crash = Crash { actors: ActorSet::from_iter([CALLED]) };
         handle.fault(Fault::new(at, at + PERIOD, crash)).await.unwrap();
         until("it is over", async || (handle.snapshot().await.unwrap().now > at + PERIOD).then_some(())).await;
 
         first.abort();
-        until("it is gone", async || (!handle.snapshot().await.unwrap().missing.is_empty()).then_some(())).await;
-        let second = member(&address).await;
+        until_missing(&handle, &["called"]).await;
+        let second = member(&address, None).await;
         until_begun(&handle).await;
         handle.stop().unwrap();
         let performance = performance.await.unwrap().unwrap();
         second.await.unwrap().unwrap();
-        assert_eq!(performance.findings[CALLED.index()].as_deref(), Some(&[1][..]), "it started once in its life");
+        assert_eq!(starts(&performance), Some(1));
     });
 }
 
 #[test]
 fn at_a_paused_machine_no_more_waits_than_memory_is_meant_for() {
     System::new().block_on(async {
-        let hub = hub(&"x".repeat(1 << 20)).await;
+        let hub = hub(&"x".repeat(1 << 20), false).await;
         let (handle, address) = (hub.handle(), hub.address().to_string());
         let performance = spawn_local(hub.perform(|_| false));
-        let member = member(&address).await;
+        let member = member(&address, None).await;
         let at = until_begun(&handle).await + PERIOD * 10;
         let pause = Pause { actors: ActorSet::from_iter([CALLED]) };
         handle.fault(Fault::new(at, Time::NEVER, pause)).await.unwrap();
         // 128 of a megabyte have room, and as many again are under way at the most.
-        let sent = async || handle.look(CALLER, |player| player.sent).await.ok().filter(|sent| *sent > 300);
-        until("more has been sent than there is room for", sent).await;
+        until_said(&handle, 300).await;
         handle.stop().unwrap();
         let performance = performance.await.unwrap().unwrap();
         member.await.unwrap().unwrap();
         let called = &performance.processes[1].counts;
         assert!(called.lost_full > 0 && called.delivered < 100, "{called:?}");
+    });
+}
+
+#[test]
+fn who_is_cut_off_while_others_are_waited_for_is_in_again() {
+    System::new().block_on(async {
+        let hub = hub("", true).await;
+        let (handle, address) = (hub.handle(), hub.address().to_string());
+        let performance = spawn_local(hub.perform(|_| false));
+        let way = Way::to(&address).await;
+        let called = member(&way.address, Some("called")).await;
+        until_missing(&handle, &["third"]).await;
+        way.close();
+        until_missing(&handle, &["called", "third"]).await;
+        way.open();
+        until_missing(&handle, &["third"]).await;
+        let third = member(&address, Some("third")).await;
+        until_begun(&handle).await;
+        handle.stop().unwrap();
+        let performance = performance.await.unwrap().unwrap();
+        assert_eq!((called.await.unwrap().is_ok(), third.await.unwrap().is_ok()), (true, true));
+        assert_eq!((performance.processes.len(), performance.lost), (3, vec![]));
+    });
+}
+
+#[test]
+fn who_is_cut_off_at_the_end_hands_in_all_the_same() {
+    System::new().block_on(async {
+        let hub = hub("", false).await;
+        let (handle, address) = (hub.handle(), hub.address().to_string());
+        let performance = spawn_local(hub.perform(|_| false));
+        let way = Way::to(&address).await;
+        let called = member(&way.address, Some("called")).await;
+        until_begun(&handle).await;
+        way.cut();
+        handle.stop().unwrap();
+        let performance = performance.await.unwrap().unwrap();
+        called.await.unwrap().unwrap();
+        assert_eq!((starts(&performance), performance.lost), (Some(1), vec![]));
+    });
+}
+
+#[test]
+fn a_fault_by_hand_concerns_also_who_was_away_when_it_began() {
+    System::new().block_on(async {
+        let hub = hub("", false).await;
+        let (handle, address) = (hub.handle(), hub.address().to_string());
+        let performance = spawn_local(hub.perform(|_| false));
+        let way = Way::to(&address).await;
+        let called = member(&way.address, Some("called")).await;
+        until_begun(&handle).await;
+        way.close();
+        until_missing(&handle, &["called"]).await;
+        let at = handle.snapshot().await.unwrap().now + PERIOD;
+        handle.fault(Fault::new(at, Time::NEVER, Crash { actors: ActorSet::from_iter([CALLED]) })).await.unwrap();
+        until("it has begun", async || (handle.snapshot().await.unwrap().now > at + PERIOD).then_some(())).await;
+        way.open();
+        until_missing(&handle, &[]).await;
+        until_said(&handle, 20).await;
+        handle.stop().unwrap();
+        let performance = performance.await.unwrap().unwrap();
+        called.await.unwrap().unwrap();
+        let counts = &performance.processes[1].counts;
+        assert!(counts.lost_down > 0, "its machine is down: {counts:?}");
+    });
+}
+
+#[test]
+fn one_that_comes_takes_the_place_of_one_that_is_lost_and_the_other_may_come_back() {
+    System::new().block_on(async {
+        let hub = hub("", true).await;
+        let (handle, address) = (hub.handle(), hub.address().to_string());
+        let performance = spawn_local(hub.perform(|_| false));
+        let ways = [Way::to(&address).await, Way::to(&address).await];
+        let first = member(&ways[0].address, None).await;
+        until_missing(&handle, &["third"]).await;
+        let second = member(&ways[1].address, None).await;
+        until_begun(&handle).await;
+        ways.iter().for_each(Way::close);
+        until_missing(&handle, &["called", "third"]).await;
+        let instead = member(&address, None).await;
+        until_missing(&handle, &["third"]).await;
+        ways.iter().for_each(Way::open);
+        until_missing(&handle, &[]).await;
+        let refused = first.await.unwrap().unwrap_err();
+        assert!(refused.to_string().contains("another process has taken its place"), "{refused}");
+        handle.stop().unwrap();
+        let performance = performance.await.unwrap().unwrap();
+        second.await.unwrap().unwrap();
+        instead.await.unwrap().unwrap();
+        assert_eq!(performance.lost, Vec::<String>::new());
     });
 }

@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn a_value_too_long_for_a_frame_is_not_written_and_leaves_nothing_behind() {
         let mut out = vec![1];
-        assert_eq!(put(&mut out, Kind::Control, &vec![0u8; MESSAGE_BYTES_MAX]), Err(Error::TooLong));
+        assert_eq!(put(&mut out, Kind::Control, &vec![0u8; MESSAGE_BYTES_MAX]), Err(Error::TooLong(MESSAGE_BYTES_MAX)));
         assert_eq!(out, [1]);
     }
 

@@ -38,18 +38,23 @@ pub use handshake::{
 /// length can make the reader set aside.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
+/// Most bytes of one value that is no message, for [`encode_long_into`] and [`decode_long`]: what an actor found in a
+/// whole run.
+pub const LONG_BYTES_MAX: usize = 256 << 20;
+
 /// Most levels of nesting in a value that is read. Bounds the stack.
 pub const DEPTH_MAX: u32 = 64;
 
-const CONFIG: Configuration<LittleEndian, Varint, Limit<MESSAGE_BYTES_MAX>> =
-    config::standard().with_limit::<MESSAGE_BYTES_MAX>();
+const fn config<const MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<MAX>> {
+    config::standard().with_limit::<MAX>()
+}
 
 /// Why a value could not be written, or bytes are not a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The value takes more than [`MESSAGE_BYTES_MAX`], or the bytes claim one that does.
-    #[error("longer than {MESSAGE_BYTES_MAX} bytes")]
-    TooLong,
+    /// The value takes more than so many bytes, or the bytes claim one that does.
+    #[error("longer than {0} bytes")]
+    TooLong(usize),
     /// The type cannot be written: a sequence of unknown length, or an error of the type's own `Serialize`.
     #[error("cannot be written: {0}")]
     Unwritable(String),
@@ -73,11 +78,21 @@ pub enum Error {
 /// Appends `value` to `out`. On an error `out` is as it was.
 #[inline]
 pub fn encode_into<M: Serialize + ?Sized>(value: &M, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode_within::<MESSAGE_BYTES_MAX, M>(value, out)
+}
+
+/// Like [`encode_into`], for what may have [`LONG_BYTES_MAX`].
+pub fn encode_long_into<M: Serialize + ?Sized>(value: &M, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode_within::<LONG_BYTES_MAX, M>(value, out)
+}
+
+#[inline]
+fn encode_within<const MAX: usize, M: Serialize + ?Sized>(value: &M, out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
-    encode_into_writer(value, Appender { out, start }, CONFIG).map_err(|error| {
+    encode_into_writer(value, Appender::<MAX> { out, start }, config::<MAX>()).map_err(|error| {
         out.truncate(start);
         match error {
-            EncodeError::UnexpectedEnd => Error::TooLong,
+            EncodeError::UnexpectedEnd => Error::TooLong(MAX),
             EncodeError::OtherString(text) => Error::Unwritable(text),
             other => Error::Unwritable(other.to_string()),
         }
@@ -90,32 +105,41 @@ pub fn encode_into<M: Serialize + ?Sized>(value: &M, out: &mut Vec<u8>) -> Resul
 /// a sequence of values that take no bytes (units) cannot be read back once it is longer than its surroundings; no
 /// message holds one.
 pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Error> {
-    if bytes.len() > MESSAGE_BYTES_MAX {
-        return Err(Error::TooLong);
+    decode_within::<MESSAGE_BYTES_MAX, M>(bytes)
+}
+
+/// Like [`decode`], for what may have [`LONG_BYTES_MAX`].
+pub fn decode_long<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Error> {
+    decode_within::<LONG_BYTES_MAX, M>(bytes)
+}
+
+fn decode_within<const MAX: usize, M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Error> {
+    if bytes.len() > MAX {
+        return Err(Error::TooLong(MAX));
     }
     let (elements, refused) = (Cell::new(bytes.len()), Cell::new(None));
-    let value = seed_decode_from_slice(Guard::new(PhantomData::<M>, &elements, &refused), bytes, CONFIG);
+    let value = seed_decode_from_slice(Guard::new(PhantomData::<M>, &elements, &refused), bytes, config::<MAX>());
     match (value, refused.into_inner()) {
         (_, Some(refused)) => Err(refused),
         (Ok((value, used)), None) if used == bytes.len() => Ok(value),
         (Ok((_, used)), None) => Err(Error::Trailing(bytes.len() - used)),
         (Err(DecodeError::UnexpectedEnd { .. }), None) => Err(Error::Truncated),
-        (Err(DecodeError::LimitExceeded), None) => Err(Error::TooLong),
+        (Err(DecodeError::LimitExceeded), None) => Err(Error::TooLong(MAX)),
         (Err(DecodeError::OtherString(text)), None) => Err(Error::Malformed(text)),
         (Err(other), None) => Err(Error::Malformed(format!("{other:?}"))),
     }
 }
 
 /// Appends, up to the limit: bincode checks its own only while reading.
-struct Appender<'a> {
+struct Appender<'a, const MAX: usize> {
     out: &'a mut Vec<u8>,
     start: usize,
 }
 
-impl Writer for Appender<'_> {
+impl<const MAX: usize> Writer for Appender<'_, MAX> {
     #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        if self.out.len() - self.start + bytes.len() > MESSAGE_BYTES_MAX {
+        if self.out.len() - self.start + bytes.len() > MAX {
             return Err(EncodeError::UnexpectedEnd);
         }
         self.out.extend_from_slice(bytes);
@@ -205,7 +229,7 @@ mod tests {
     #[test]
     fn a_forged_length_of_text_is_refused() {
         let claim = [3, 253, 255, 255, 255, 255, 255, 255, 255, 127];
-        assert_eq!(decode::<Sample>(&claim), Err(Error::TooLong));
+        assert_eq!(decode::<Sample>(&claim), Err(Error::TooLong(MESSAGE_BYTES_MAX)));
     }
 
     #[test]
@@ -216,9 +240,9 @@ mod tests {
     #[test]
     fn a_value_beyond_the_limit_is_not_written_and_leaves_nothing_behind() {
         let mut out = vec![7];
-        assert_eq!(encode_into(&vec![0u8; MESSAGE_BYTES_MAX], &mut out), Err(Error::TooLong));
+        assert_eq!(encode_into(&vec![0u8; MESSAGE_BYTES_MAX], &mut out), Err(Error::TooLong(MESSAGE_BYTES_MAX)));
         assert_eq!(out, [7]);
-        assert_eq!(decode::<Vec<u8>>(&vec![0; MESSAGE_BYTES_MAX + 1]), Err(Error::TooLong));
+        assert_eq!(decode::<Vec<u8>>(&vec![0; MESSAGE_BYTES_MAX + 1]), Err(Error::TooLong(MESSAGE_BYTES_MAX)));
     }
 
     proptest! {

@@ -64,7 +64,7 @@ fn seats(mesh: &Mesh) -> Vec<Seat> {
 
 fn write_findings(findings: &Findings) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Err(error) = meshsim_wire::encode_into(findings, &mut bytes) {
+    if let Err(error) = meshsim_wire::encode_long_into(findings, &mut bytes) {
         tracing::error!("what an actor found cannot be sent: {error}");
     }
     bytes
@@ -72,5 +72,23 @@ fn write_findings(findings: &Findings) -> Vec<u8> {
 
 /// What came back of [`Cast::findings`].
 pub(crate) fn read_findings(bytes: &[u8]) -> io::Result<Findings> {
-    meshsim_wire::decode(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    meshsim_wire::decode_long(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_mesh::measure::{Tally, Window};
+
+    use super::*;
+
+    #[test]
+    fn what_a_load_finds_in_a_day_of_short_windows_can_be_handed_in() {
+        let window = Window { offered: 1_000_000, done: 1_000_000, latency_sum_ns: u64::MAX, ..Window::default() };
+        let tally = || Tally { windows: vec![window; 86_400], ..Tally::default() };
+        let found = Findings::Client { tallies: (0..4).map(|_| tally()).collect() };
+        let bytes = write_findings(&found);
+        assert!(bytes.len() > meshsim_wire::MESSAGE_BYTES_MAX);
+        let Findings::Client { tallies } = read_findings(&bytes).unwrap() else { panic!("a client's") };
+        assert_eq!((tallies.len(), tallies[3].windows.len()), (4, 86_400));
+    }
 }
