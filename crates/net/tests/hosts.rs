@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use actix::System;
 use meshsim_actor::{Actor, ActorId, Cx, Event, Message, Span, Time};
-use meshsim_fault::{ActorSet, Crash, Fault, NetworkSpec, Pause};
+use meshsim_fault::{ActorSet, Crash, Fault, Kind, NetworkSpec, Pause};
 use meshsim_net::{
-    Cast, Credentials, Handle, Host, HostOptions, Hub, HubOptions, Join, MemberError, MemberOptions, Performance, Seat,
-    Work, join,
+    Cast, Credentials, Handle, Host, HostOptions, Hub, HubError, HubOptions, Join, MemberError, MemberOptions,
+    Performance, Seat, Snapshot, Work, join,
 };
 use meshsim_wire::Secret;
 use serde::{Deserialize, Serialize};
@@ -208,63 +208,88 @@ impl Way {
     }
 }
 
-/// A hub that hosts a caller who says this, until it is stopped.
-async fn hub(text: &str, needs_third: bool) -> Hub<Player> {
-    let options = HubOptions {
-        listener: TcpListener::bind(ANY).await.unwrap(),
-        credentials: credentials(),
-        work: Work::Sleep,
-        is_traced: false,
-        end: Time::NEVER,
-        here: vec![CALLER],
-        charter: Vec::new(),
-        answers: Box::new(|_| {}),
-        traces: Box::new(|_, _| Ok(())),
-    };
-    let mut cast = cast(text);
-    cast.seats[2].needed = needs_third;
-    Hub::open(options, cast).unwrap()
+/// A cluster that goes on until it is ended. Its hub hosts the caller.
+struct Cluster {
+    hub: String,
+    handle: Handle<Player>,
+    performance: JoinHandle<Result<Performance, HubError>>,
 }
 
-/// Waits until these actors are missing.
-async fn until_missing(handle: &Handle<Player>, names: &[&str]) {
-    until("some are missing", async || (handle.snapshot().await.unwrap().missing == names).then_some(())).await;
+impl Cluster {
+    async fn begin(text: &str, needs_third: bool) -> Self {
+        let options = HubOptions {
+            listener: TcpListener::bind(ANY).await.unwrap(),
+            credentials: credentials(),
+            work: Work::Sleep,
+            is_traced: false,
+            end: Time::NEVER,
+            here: vec![CALLER],
+            charter: Vec::new(),
+            answers: Box::new(|_| {}),
+            traces: Box::new(|_, _| Ok(())),
+        };
+        let mut cast = cast(text);
+        cast.seats[2].needed = needs_third;
+        let hub = Hub::open(options, cast).unwrap();
+        let (handle, address) = (hub.handle(), hub.address().to_string());
+        Cluster { hub: address, handle, performance: spawn_local(hub.perform(|_| false)) }
+    }
+
+    async fn snapshot(&self) -> Snapshot {
+        self.handle.snapshot().await.unwrap()
+    }
+
+    /// Waits until the run goes on and all are there.
+    async fn until_running(&self) -> Time {
+        until("the run goes on", async || {
+            let snapshot = self.snapshot().await;
+            (snapshot.missing.is_empty() && snapshot.now > Time::ZERO).then_some(snapshot.now)
+        })
+        .await
+    }
+
+    async fn until_later_than(&self, time: Time) {
+        until("it is later", async || (self.snapshot().await.now > time).then_some(())).await;
+    }
+
+    async fn until_missing(&self, names: &[&str]) {
+        until("some are missing", async || (self.snapshot().await.missing == names).then_some(())).await;
+    }
+
+    /// Waits until the caller has said something so many times more.
+    async fn until_said(&self, more: u64) {
+        let sent = async || self.handle.look(CALLER, |player| player.sent).await.ok();
+        let before = until("the caller is there", sent).await;
+        until("it says more", async || sent().await.filter(|sent| *sent > before + more)).await;
+    }
+
+    async fn fault(&self, at: Time, until: Time, kind: impl Into<Kind>) {
+        self.handle.fault(Fault::new(at, until, kind)).await.unwrap();
+    }
+
+    async fn end(self) -> Performance {
+        self.handle.stop().unwrap();
+        self.performance.await.unwrap().unwrap()
+    }
 }
 
-/// Waits until the caller has said something so many times more.
-async fn until_said(handle: &Handle<Player>, more: u64) {
-    let sent = async || handle.look(CALLER, |player| player.sent).await.ok();
-    let before = until("the caller is there", sent).await;
-    until("it says more", async || sent().await.filter(|sent| *sent > before + more)).await;
-}
-
-async fn until_begun(handle: &Handle<Player>) -> Time {
-    until("the run goes on", async || {
-        let snapshot = handle.snapshot().await.unwrap();
-        (snapshot.missing.is_empty() && snapshot.now > Time::ZERO).then_some(snapshot.now)
-    })
-    .await
+fn the_called() -> ActorSet {
+    ActorSet::from_iter([CALLED])
 }
 
 #[test]
 fn who_joins_after_a_crash_that_was_ordered_by_hand_does_not_live_through_it() {
     System::new().block_on(async {
-        let hub = hub("", false).await;
-        let (handle, address) = (hub.handle(), hub.address().to_string());
-        let performance = spawn_local(hub.perform(|_| false));
-
-        let first = member(&address, None).await;
-        let at = until_begun(&handle).await + PERIOD * 10;
-        let crash = Crash { actors: ActorSet::from_iter([CALLED]) };
-        handle.fault(Fault::new(at, at + PERIOD, crash)).await.unwrap();
-        until("it is over", async || (handle.snapshot().await.unwrap().now > at + PERIOD).then_some(())).await;
-
+        let cluster = Cluster::begin("", false).await;
+        let first = member(&cluster.hub, None).await;
+        let at = cluster.until_running().await + PERIOD * 10;
+        cluster.fault(at, at + PERIOD, Crash { actors: the_called() }).await;
+        cluster.until_later_than(at + PERIOD).await;
         first.abort();
-        until_missing(&handle, &["called"]).await;
-        let second = member(&address, None).await;
-        until_begun(&handle).await;
-        handle.stop().unwrap();
-        let performance = performance.await.unwrap().unwrap();
+        cluster.until_missing(&["called"]).await;
+        let second = member(&cluster.hub, None).await;
+        cluster.until_running().await;
+        let performance = cluster.end().await;
         second.await.unwrap().unwrap();
         assert_eq!(starts(&performance), Some(1));
     });
@@ -273,17 +298,13 @@ fn who_joins_after_a_crash_that_was_ordered_by_hand_does_not_live_through_it() {
 #[test]
 fn at_a_paused_machine_no_more_waits_than_memory_is_meant_for() {
     System::new().block_on(async {
-        let hub = hub(&"x".repeat(1 << 20), false).await;
-        let (handle, address) = (hub.handle(), hub.address().to_string());
-        let performance = spawn_local(hub.perform(|_| false));
-        let member = member(&address, None).await;
-        let at = until_begun(&handle).await + PERIOD * 10;
-        let pause = Pause { actors: ActorSet::from_iter([CALLED]) };
-        handle.fault(Fault::new(at, Time::NEVER, pause)).await.unwrap();
+        let cluster = Cluster::begin(&"x".repeat(1 << 20), false).await;
+        let member = member(&cluster.hub, None).await;
+        let at = cluster.until_running().await + PERIOD * 10;
+        cluster.fault(at, Time::NEVER, Pause { actors: the_called() }).await;
         // 128 of a megabyte have room, and as many again are under way at the most.
-        until_said(&handle, 300).await;
-        handle.stop().unwrap();
-        let performance = performance.await.unwrap().unwrap();
+        cluster.until_said(300).await;
+        let performance = cluster.end().await;
         member.await.unwrap().unwrap();
         let called = &performance.processes[1].counts;
         assert!(called.lost_full > 0 && called.delivered < 100, "{called:?}");
@@ -293,21 +314,19 @@ fn at_a_paused_machine_no_more_waits_than_memory_is_meant_for() {
 #[test]
 fn who_is_cut_off_while_others_are_waited_for_is_in_again() {
     System::new().block_on(async {
-        let hub = hub("", true).await;
-        let (handle, address) = (hub.handle(), hub.address().to_string());
-        let performance = spawn_local(hub.perform(|_| false));
-        let way = Way::to(&address).await;
+        let cluster = Cluster::begin("", true).await;
+        let way = Way::to(&cluster.hub).await;
         let called = member(&way.address, Some("called")).await;
-        until_missing(&handle, &["third"]).await;
+        cluster.until_missing(&["third"]).await;
         way.close();
-        until_missing(&handle, &["called", "third"]).await;
+        cluster.until_missing(&["called", "third"]).await;
         way.open();
-        until_missing(&handle, &["third"]).await;
-        let third = member(&address, Some("third")).await;
-        until_begun(&handle).await;
-        handle.stop().unwrap();
-        let performance = performance.await.unwrap().unwrap();
-        assert_eq!((called.await.unwrap().is_ok(), third.await.unwrap().is_ok()), (true, true));
+        cluster.until_missing(&["third"]).await;
+        let third = member(&cluster.hub, Some("third")).await;
+        cluster.until_running().await;
+        let performance = cluster.end().await;
+        called.await.unwrap().unwrap();
+        third.await.unwrap().unwrap();
         assert_eq!((performance.processes.len(), performance.lost), (3, vec![]));
     });
 }
@@ -315,15 +334,12 @@ fn who_is_cut_off_while_others_are_waited_for_is_in_again() {
 #[test]
 fn who_is_cut_off_at_the_end_hands_in_all_the_same() {
     System::new().block_on(async {
-        let hub = hub("", false).await;
-        let (handle, address) = (hub.handle(), hub.address().to_string());
-        let performance = spawn_local(hub.perform(|_| false));
-        let way = Way::to(&address).await;
+        let cluster = Cluster::begin("", false).await;
+        let way = Way::to(&cluster.hub).await;
         let called = member(&way.address, Some("called")).await;
-        until_begun(&handle).await;
+        cluster.until_running().await;
         way.cut();
-        handle.stop().unwrap();
-        let performance = performance.await.unwrap().unwrap();
+        let performance = cluster.end().await;
         called.await.unwrap().unwrap();
         assert_eq!((starts(&performance), performance.lost), (Some(1), vec![]));
     });
@@ -332,22 +348,19 @@ fn who_is_cut_off_at_the_end_hands_in_all_the_same() {
 #[test]
 fn a_fault_by_hand_concerns_also_who_was_away_when_it_began() {
     System::new().block_on(async {
-        let hub = hub("", false).await;
-        let (handle, address) = (hub.handle(), hub.address().to_string());
-        let performance = spawn_local(hub.perform(|_| false));
-        let way = Way::to(&address).await;
+        let cluster = Cluster::begin("", false).await;
+        let way = Way::to(&cluster.hub).await;
         let called = member(&way.address, Some("called")).await;
-        until_begun(&handle).await;
+        cluster.until_running().await;
         way.close();
-        until_missing(&handle, &["called"]).await;
-        let at = handle.snapshot().await.unwrap().now + PERIOD;
-        handle.fault(Fault::new(at, Time::NEVER, Crash { actors: ActorSet::from_iter([CALLED]) })).await.unwrap();
-        until("it has begun", async || (handle.snapshot().await.unwrap().now > at + PERIOD).then_some(())).await;
+        cluster.until_missing(&["called"]).await;
+        let at = cluster.snapshot().await.now + PERIOD;
+        cluster.fault(at, Time::NEVER, Crash { actors: the_called() }).await;
+        cluster.until_later_than(at + PERIOD).await;
         way.open();
-        until_missing(&handle, &[]).await;
-        until_said(&handle, 20).await;
-        handle.stop().unwrap();
-        let performance = performance.await.unwrap().unwrap();
+        cluster.until_running().await;
+        cluster.until_said(20).await;
+        let performance = cluster.end().await;
         called.await.unwrap().unwrap();
         let counts = &performance.processes[1].counts;
         assert!(counts.lost_down > 0, "its machine is down: {counts:?}");
@@ -357,24 +370,21 @@ fn a_fault_by_hand_concerns_also_who_was_away_when_it_began() {
 #[test]
 fn one_that_comes_takes_the_place_of_one_that_is_lost_and_the_other_may_come_back() {
     System::new().block_on(async {
-        let hub = hub("", true).await;
-        let (handle, address) = (hub.handle(), hub.address().to_string());
-        let performance = spawn_local(hub.perform(|_| false));
-        let ways = [Way::to(&address).await, Way::to(&address).await];
+        let cluster = Cluster::begin("", true).await;
+        let ways = [Way::to(&cluster.hub).await, Way::to(&cluster.hub).await];
         let first = member(&ways[0].address, None).await;
-        until_missing(&handle, &["third"]).await;
+        cluster.until_missing(&["third"]).await;
         let second = member(&ways[1].address, None).await;
-        until_begun(&handle).await;
+        cluster.until_running().await;
         ways.iter().for_each(Way::close);
-        until_missing(&handle, &["called", "third"]).await;
-        let instead = member(&address, None).await;
-        until_missing(&handle, &["third"]).await;
+        cluster.until_missing(&["called", "third"]).await;
+        let instead = member(&cluster.hub, None).await;
+        cluster.until_missing(&["third"]).await;
         ways.iter().for_each(Way::open);
-        until_missing(&handle, &[]).await;
+        cluster.until_running().await;
         let refused = first.await.unwrap().unwrap_err();
         assert!(refused.to_string().contains("another process has taken its place"), "{refused}");
-        handle.stop().unwrap();
-        let performance = performance.await.unwrap().unwrap();
+        let performance = cluster.end().await;
         second.await.unwrap().unwrap();
         instead.await.unwrap().unwrap();
         assert_eq!(performance.lost, Vec::<String>::new());
