@@ -86,8 +86,7 @@ impl Gateway {
     fn ask(&mut self, ask: &Ask, cx: &mut MeshCx<'_>) -> Option<Ended<Asked>> {
         let asked = Asked { ask: ask.ask, at: cx.now() };
         self.tally.offered += 1;
-        let service = self.mesh.services.get(ask.service.index());
-        let is_known = service.is_some_and(|service| ask.endpoint.index() < service.endpoints.len());
+        let is_known = self.mesh.has_endpoint(ask.service, ask.endpoint);
         if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
             return Some(Ended { owner: asked, failure: Some(Failure::Refused), retries: 0, bytes: 0, path: None });
         }
@@ -124,10 +123,7 @@ impl Gateway {
         }
         let mut path = path.map_or_else(Default::default, |path| *path);
         // It came over a wire.
-        path.hops.retain(|hop| {
-            let service = self.mesh.services.get(hop.service.index());
-            service.is_some_and(|service| hop.endpoint.index() < service.endpoints.len())
-        });
+        path.hops.retain(|hop| self.mesh.has_endpoint(hop.service, hop.endpoint));
         let answer = Answer { ask, failure, retries, bytes, asked, ended: now, path };
         cx.send(self.mesh.outside(), Msg::Answer(Box::new(answer)));
     }

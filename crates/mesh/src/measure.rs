@@ -111,6 +111,17 @@ pub struct Window {
     pub latency_max_ns: u64,
 }
 
+impl Window {
+    /// Adds another window to this one.
+    pub fn merge(&mut self, other: &Window) {
+        self.offered = self.offered.saturating_add(other.offered);
+        self.done = self.done.saturating_add(other.done);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.latency_sum_ns = self.latency_sum_ns.saturating_add(other.latency_sum_ns);
+        self.latency_max_ns = self.latency_max_ns.max(other.latency_max_ns);
+    }
+}
+
 impl Tally {
     /// Adds another tally to this one: the targets of a load, the loads of a run.
     pub fn merge(&mut self, other: &Tally) {
@@ -124,13 +135,7 @@ impl Tally {
         if self.windows.len() < other.windows.len() {
             self.windows.resize(other.windows.len(), Window::default());
         }
-        for (mine, theirs) in self.windows.iter_mut().zip(&other.windows) {
-            mine.offered = mine.offered.saturating_add(theirs.offered);
-            mine.done = mine.done.saturating_add(theirs.done);
-            mine.failed = mine.failed.saturating_add(theirs.failed);
-            mine.latency_sum_ns = mine.latency_sum_ns.saturating_add(theirs.latency_sum_ns);
-            mine.latency_max_ns = mine.latency_max_ns.max(theirs.latency_max_ns);
-        }
+        self.windows.iter_mut().zip(&other.windows).for_each(|(mine, theirs)| mine.merge(theirs));
     }
 }
 

@@ -119,6 +119,11 @@ impl Mesh {
     pub fn service(&self, id: ServiceId) -> &Service {
         &self.services[id.index()]
     }
+
+    /// True if there is such an endpoint: what comes over a wire may name any.
+    pub fn has_endpoint(&self, service: ServiceId, endpoint: EndpointId) -> bool {
+        self.services.get(service.index()).is_some_and(|service| endpoint.index() < service.endpoints.len())
+    }
 }
 
 /// A machine.

@@ -561,7 +561,11 @@ impl<A: Live> Host<A> {
         let now = self.shell.now();
         let mut network = self.shell.network.borrow_mut();
         let here = self.here.borrow();
-        let standing = |network: &Network| here.keys().map(|actor| network.standing(*actor, now)).collect::<Vec<_>>();
+        // The order may have taken long to come: then something has begun already.
+        let is_late = fault.at < now;
+        let standing = |network: &Network| -> Vec<Vec<Power>> {
+            here.keys().filter(|_| is_late).map(|actor| network.standing(*actor, now)).collect()
+        };
         let before = standing(&network);
         network.add(fault)?;
         // Before it is known when the run begins, nothing is planned: `begin_at` does it, from that moment on.
@@ -570,7 +574,6 @@ impl<A: Live> Host<A> {
         }
         // The whole plan anew: outages may overlap. What is overdue is not in it, and goes on.
         self.shell.agenda.borrow_mut().forget_powers(now);
-        // What has begun already, because the order took long to come.
         for ((actor, before), after) in here.keys().zip(before).zip(standing(&network)) {
             for power in after.into_iter().filter(|power| !before.contains(power)) {
                 self.shell.later(now, *actor, Due::Power(power));

@@ -477,20 +477,21 @@ impl<A: Live> Stage<A> {
 
     /// A process has all it needs, and has heard of so many faults by hand.
     fn ready(&self, id: ProcessId, faults: u32) -> Result<(), LinkError> {
-        let (peer, outbox, was_ready) = {
+        let (peer, outbox) = {
             let mut processes = self.processes.borrow_mut();
             let process = &mut processes[id as usize];
+            if process.standing == Standing::Joining && self.phase.get() == Phase::Ending {
+                // It has found nothing, and is not waited for.
+                return Err(LinkError::Turned("the run is over".into()));
+            }
             if std::mem::replace(&mut process.ready_by, process.connections) == process.connections {
                 return Err(LinkError::Misbehaved("said twice that it is ready".into()));
             }
-            let stood = std::mem::replace(&mut process.standing, Standing::Ready);
-            if stood == Standing::Joining && self.phase.get() == Phase::Ending {
-                return Err(LinkError::Turned("the run is over".into()));
-            }
+            process.standing = Standing::Ready;
             // What was done to the network by hand before it came, or while it was away.
             let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
             self.faults.borrow().iter().skip(faults as usize).for_each(say);
-            (process.peer.clone(), process.outbox.clone(), stood == Standing::Ready)
+            (process.peer.clone(), process.outbox.clone())
         };
         self.host.reach(&peer.sender, &outbox);
         let others: Vec<Peer> = {
@@ -507,9 +508,7 @@ impl<A: Live> Stage<A> {
             peer.sender.actors.iter().for_each(|seated| drop(self.findings.borrow_mut().remove(&seated.actor)));
             outbox.put(Kind::Control, &Control::End { at: self.host.shell.end() });
         }
-        if !was_ready {
-            tracing::info!("process {id} at {} is ready, with {}", peer.address, some(&self.names(&peer.sender)));
-        }
+        tracing::info!("process {id} at {} is ready, with {}", peer.address, some(&self.names(&peer.sender)));
         self.changed.notify_one();
         Ok(())
     }

@@ -184,11 +184,7 @@ fn of_window(
         for (index, window) in tallies.iter().flat_map(|tally| tally.windows.iter().enumerate()) {
             let begins = spec.start + spec.window * index as u64;
             if from <= begins && begins < to {
-                sum.offered = sum.offered.saturating_add(window.offered);
-                sum.done = sum.done.saturating_add(window.done);
-                sum.failed = sum.failed.saturating_add(window.failed);
-                sum.latency_sum_ns = sum.latency_sum_ns.saturating_add(window.latency_sum_ns);
-                sum.latency_max_ns = sum.latency_max_ns.max(window.latency_max_ns);
+                sum.merge(window);
             }
         }
     }

@@ -49,7 +49,7 @@ impl JoinArgs {
         interrupt::exit_when_asked()?;
         let beyond = !self.listen.ip().is_loopback() || !is_loopback(&self.join);
         let credentials = self.cluster.credentials(Place::Member, beyond)?;
-        if self.listen.ip().is_loopback() && self.advertise.is_none() && !is_loopback(&self.join) {
+        if beyond && self.listen.ip().is_loopback() && self.advertise.is_none() {
             let why = format!("the processes of other machines cannot bring messages to {}", self.listen);
             let help = "`--listen 0.0.0.0:7701` listens for them too; `--advertise HOST:PORT` says where they reach it";
             return Err(Error::WrongInput(why, help.into()));

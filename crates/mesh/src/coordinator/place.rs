@@ -53,7 +53,7 @@ impl Machines {
         Machines(mesh.nodes.iter().map(machine).collect())
     }
 
-    /// True if it was the other before.
+    /// Instances are placed on nodes that are alive alone.
     pub(super) fn set_alive(&mut self, node: usize, alive: bool) {
         self.0[node].alive = alive;
     }
