@@ -46,6 +46,8 @@ fn shop() -> Mesh {
         endpoint: EndpointId(0),
         probability: 1.0,
         count: 1,
+        parallel: false,
+        detached: false,
         request_bytes: 512,
         optional: false,
         policy: CallPolicy::default(),

@@ -98,7 +98,7 @@ fn retries_hide_a_loss_of_messages() {
     let on = Link::between(some(&[3]), some(&[1, 2]));
     let mut lab = lab().fault(Fault::new(secs(11), secs(21), Loss { on, probability: 0.1 }));
     let policy = &mut lab.mesh.loads[0].policy;
-    (policy.timeout, policy.retries, policy.retry.budget) = (Some(Span::from_millis(100)), 5, 1.0);
+    (policy.timeout, policy.retries, policy.retry.budget) = (Some(Span::from_millis(100)), 5, Some(1.0));
     let ran = lab.run(50.0);
     let tally = &ran.client(0).tallies()[0];
     assert!(tally.retries > 150 && tally.failed.total() <= 5, "{} retries, {:?}", tally.retries, tally.failed);

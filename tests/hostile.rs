@@ -13,8 +13,8 @@ use meshsim_mesh::message::{
     View,
 };
 use meshsim_mesh::model::{
-    Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation, Retry, Rounding,
-    Service, ServiceId, Step, Strategy,
+    Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation, Retry,
+    Rounding, Service, ServiceId, Step, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
 use meshsim_mesh::{Mesh, MeshActor, Msg};
@@ -233,7 +233,9 @@ impl Draw {
     }
 
     fn policy(&mut self) -> CallPolicy {
-        let retry = Retry { base: self.span(), cap: self.span(), budget: self.float(), budget_min: self.small() };
+        let backoff = if self.coin() { Backoff::Fixed } else { Backoff::Jittered };
+        let budget = self.coin().then(|| self.float());
+        let retry = Retry { backoff, base: self.span(), cap: self.span(), budget, budget_min: self.small() };
         CallPolicy { timeout: self.coin().then(|| self.span()), retries: self.small(), retry }
     }
 

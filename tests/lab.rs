@@ -237,6 +237,8 @@ pub fn call(service: u16) -> Step {
         endpoint: EndpointId(0),
         probability: 1.0,
         count: 1,
+        parallel: false,
+        detached: false,
         request_bytes: 1024,
         optional: false,
         policy: CallPolicy { timeout: None, ..CallPolicy::default() },

@@ -216,10 +216,12 @@ fn script_time(script: &[Step], graph: &Graph<'_>, times: &[f64], hop: f64) -> f
         .iter()
         .map(|step| match step {
             Step::Work(dist) | Step::Sleep(dist) => dist.mean_secs(),
+            Step::Call(call) if call.detached => 0.0,
             Step::Call(call) => {
                 let one = times[graph.vertex(call.service, call.endpoint)] + 2.0 * hop;
                 let one = call.policy.timeout.map_or(one, |timeout| one.min(timeout.secs()));
-                call.probability * f64::from(call.count) * one
+                let in_turn = if call.parallel { 1.0 } else { f64::from(call.count) };
+                call.probability * in_turn * one
             }
             Step::Parallel(branches) => {
                 branches.iter().map(|branch| script_time(branch, graph, times, hop)).fold(0.0, f64::max)

@@ -7,13 +7,13 @@
 //! The sections below are the same format as tables, from which both the decoder and the JSON Schema are made.
 
 use meshsim_actor::{Dist, Span};
-use meshsim_mesh::model::{Balancer, Feedback, Placement, Process, Rounding};
+use meshsim_mesh::model::{Backoff, Balancer, Feedback, Placement, Process, Rounding};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::Reporter;
 use crate::section::{As, At, Field, Many, Named, OneOrMore, by_key, schema_of, section};
 use crate::tree::{Key, Node, Value};
-use crate::values::{Bandwidth, Joins, Name, Rate, Real, Share, Size, Spots, StrategyName, Timeout, Whole};
+use crate::values::{Bandwidth, Budget, Joins, Name, Rate, Real, Share, Size, Spots, StrategyName, Timeout, Whole};
 
 /// The JSON Schema (2020-12) of the experiment file, with a description of every field.
 pub fn schema() -> serde_json::Value {
@@ -260,6 +260,10 @@ section! {
         or probability: Share = "100%";
         /// How many times, one after the other.
         or count: Whole<1, 10_000> = "1";
+        /// All `count` of them side by side; whether they are made at all is drawn once for all.
+        or parallel: bool = "false";
+        /// Send it and go on: nobody waits for the answer, and a failure does not matter. It outlives the request, whose deadline does not hold for it.
+        or detached as "async": bool = "false";
         /// Size of the request.
         or request: Size = "1 KiB";
         /// If it fails, go on as if it had not been made.
@@ -299,12 +303,14 @@ impl Field for Call {
 section! {
     /// Backoff and budget of retries; the defaults are Envoy's.
     struct Retry in "`retry`" {
-        /// The n-th retry waits evenly between 0 and (2^n - 1) times this.
+        /// `jittered`: the n-th retry waits evenly between 0 and (2^n - 1) times `base`. `fixed`: each waits for `base`.
+        or backoff: Backoff = "jittered";
+        /// What the wait is made of; see `backoff`.
         or base: Span = "25ms";
         /// ... but never longer than this; ten times the base if it is left out.
         optional cap: Span;
-        /// Share of the requests under way to a service that may be retries.
-        or budget: Share = "20%";
+        /// Share of the requests under way to a service that may be retries; `none` allows every retry.
+        or budget: Budget = "20%";
         /// Retries that are allowed however few requests are under way.
         or budget_min: Whole<0, 1_000_000> = "3";
     }

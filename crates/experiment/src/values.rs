@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meshsim_actor::{Dist, Span, Time};
-use meshsim_mesh::model::{Balancer, Feedback, Placement, Process, Rounding};
+use meshsim_mesh::model::{Backoff, Balancer, Feedback, Placement, Process, Rounding};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::{Reporter, nearest, one_of, shortened};
@@ -208,6 +208,9 @@ words!(Rounding, "Rounding", "a rounding", "How a real number of instances becom
 words!(Feedback, "Feedback", "a feedback", "Which S an extend starts from: what was decided, or what the nodes last reported.", {
     "commanded" => Feedback::Commanded, "observed" => Feedback::Observed,
 });
+words!(Backoff, "Backoff", "a backoff", "How long a caller waits before a retry: at random, in a window that doubles (Envoy's), or the same each time.", {
+    "jittered" => Backoff::Jittered, "fixed" => Backoff::Fixed,
+});
 words!(Process, "Process", "a process", "How a rate becomes moments: evenly spaced, or at random.", {
     "constant" => Process::Constant, "poisson" => Process::Poisson,
 });
@@ -247,6 +250,25 @@ impl Field for Timeout {
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "description": "A duration above 0, or `none`.", "type": "string", "examples": ["1s", "none"] })
+    }
+}
+
+/// A share, or `none`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget(pub(crate) Option<f64>);
+
+impl Field for Budget {
+    const NAME: &'static str = "Budget";
+    fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        match text(node, "a share", reporter)? {
+            "none" => Some(Budget(None)),
+            _ => Share::decode(node, reporter).map(|share| Budget(Some(share.0))),
+        }
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A share, or `none`: no limit.", "type": ["string", "number"], "examples": ["20%", "none"]
+        })
     }
 }
 

@@ -248,8 +248,13 @@ pub struct Call {
     pub endpoint: EndpointId,
     /// Probability that the call is made at all.
     pub probability: f64,
-    /// How many times, one after the other.
+    /// How many times.
     pub count: u32,
+    /// All of them side by side, instead of one after the other. Whether they are made at all is drawn once.
+    pub parallel: bool,
+    /// The script goes on without waiting, and a failure does not matter to it. The call outlives the request, whose
+    /// deadline and path do not travel with it.
+    pub detached: bool,
     /// Size of the request.
     pub request_bytes: u32,
     /// If it fails, go on as if it had not been made.
@@ -281,25 +286,42 @@ impl Default for CallPolicy {
 
 /// Backoff and budget of retries.
 ///
-/// The `n`-th retry waits uniformly in `[0, (2^n - 1) * base)`, at most `cap` (Envoy's `retry_back_off`). It is made
-/// only while the caller's retries under way to that service are below `max(budget_min, budget * active)` (Envoy's
-/// `retry_budget`).
+/// A retry is made only while the caller's retries under way to that service are below
+/// `max(budget_min, budget * active)` (Envoy's `retry_budget`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
+    /// How the wait before a retry comes from `base` and `cap`.
+    pub backoff: Backoff,
     /// Envoy's default: 25 ms.
     pub base: Span,
-    /// Envoy's default: ten times the base.
+    /// Longest wait. Envoy's default: ten times the base.
     pub cap: Span,
-    /// Share of the requests under way that may be retries. Envoy's default: 0.2.
-    pub budget: f64,
+    /// Share of the requests under way that may be retries; `None`: all of them. Envoy's default: 0.2.
+    pub budget: Option<f64>,
     /// Retries that are allowed however few requests are under way. Envoy's default: 3.
     pub budget_min: u32,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { base: Span::from_millis(25), cap: Span::from_millis(250), budget: 0.2, budget_min: 3 }
+        Retry {
+            backoff: Backoff::Jittered,
+            base: Span::from_millis(25),
+            cap: Span::from_millis(250),
+            budget: Some(0.2),
+            budget_min: 3,
+        }
     }
+}
+
+/// How long a caller waits before a retry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backoff {
+    /// Before the `n`-th uniformly in `[0, (2^n - 1) * base)`, at most `cap` (Envoy's `retry_back_off`).
+    #[default]
+    Jittered,
+    /// `base` before each, at most `cap`.
+    Fixed,
 }
 
 /// How a caller chooses among the instances of a service.

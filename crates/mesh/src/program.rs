@@ -22,6 +22,8 @@ pub enum Instruction {
     Call(Call),
     /// Run the branches that begin at these instructions side by side; when all have ended, go on at `join`.
     Fork {
+        /// Probability that they are run at all; drawn once for all of them.
+        probability: f64,
         /// Where the branches begin.
         branches: Arc<[u32]>,
         /// Where to go on.
@@ -51,6 +53,14 @@ fn compile_into(script: &[Step], out: &mut Vec<Instruction>) {
         match step {
             Step::Work(dist) => out.push(Instruction::Work(dist.clone())),
             Step::Sleep(dist) => out.push(Instruction::Sleep(dist.clone())),
+            Step::Call(call) if call.parallel && call.count > 1 && !call.detached => {
+                // The copies are one and the same branch, run so many times.
+                let branch = out.len() as u32 + 1;
+                let branches = vec![branch; call.count as usize].into();
+                out.push(Instruction::Fork { probability: call.probability, branches, join: branch + 2 });
+                out.push(Instruction::Call(Call { probability: 1.0, count: 1, ..call.clone() }));
+                out.push(Instruction::End);
+            }
             Step::Call(call) => out.push(Instruction::Call(call.clone())),
             Step::Parallel(branches) => {
                 let fork = out.len();
@@ -63,7 +73,7 @@ fn compile_into(script: &[Step], out: &mut Vec<Instruction>) {
                         start
                     })
                     .collect();
-                out[fork] = Instruction::Fork { branches: starts.into(), join: out.len() as u32 };
+                out[fork] = Instruction::Fork { probability: 1.0, branches: starts.into(), join: out.len() as u32 };
             }
         }
     }
@@ -79,7 +89,7 @@ mod tests {
     fn branches_follow_their_fork_and_the_join_follows_them() {
         let work = |n| Step::Work(Dist::Constant(Span::from_nanos(n)));
         let program = Program::compile(&[work(1), Step::Parallel(vec![vec![work(2)], vec![]]), work(3)]);
-        let Instruction::Fork { branches, join } = program.at(1) else { panic!("{program:?}") };
+        let Instruction::Fork { branches, join, .. } = program.at(1) else { panic!("{program:?}") };
         assert_eq!((&branches[..], *join), (&[2, 4][..], 5));
         assert!(matches!(program.at(3), Instruction::End) && matches!(program.at(4), Instruction::End));
         assert!(matches!(program.at(5), Instruction::Work(_)) && matches!(program.at(6), Instruction::End));

@@ -157,6 +157,8 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
                 endpoint,
                 probability: it.probability.0,
                 count: it.count.0 as u32,
+                parallel: it.parallel,
+                detached: it.detached,
                 request_bytes: it.request.0,
                 optional: it.optional,
                 policy: policy(it.timeout, it.retries.0, &it.retry),
@@ -171,6 +173,7 @@ pub(super) fn policy(timeout: Timeout, retries: u64, retry: &schema::Retry) -> C
         timeout: timeout.0,
         retries: retries as u32,
         retry: Retry {
+            backoff: retry.backoff,
             base: retry.base,
             cap: retry.cap.unwrap_or(retry.base * 10),
             budget: retry.budget.0,

@@ -5,7 +5,7 @@
 
 use meshsim_actor::{ActorId, Time};
 use serde::{Deserialize, Serialize};
-use slotmap::{SlotMap, new_key_type};
+use slotmap::{Key, SlotMap, new_key_type};
 
 use super::Node;
 use super::hosting::Life;
@@ -122,6 +122,10 @@ impl Node {
     /// A call that a frame had made has ended.
     pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
         let frame = ended.owner;
+        // Nobody waits for a detached call.
+        if frame.is_null() {
+            return;
+        }
         self.take_result(ended);
         self.run(frame, cx);
     }
@@ -227,10 +231,13 @@ impl Node {
                         endpoint: call.endpoint,
                         bytes: call.request_bytes,
                         policy: call.policy,
-                        deadline: request.deadline,
-                        traced: request.traced,
+                        deadline: if call.detached { Time::NEVER } else { request.deadline },
+                        traced: request.traced && !call.detached,
                     };
-                    match work.calls.call(callee, key, &self.mesh, &self.view, cx) {
+                    // The null key names no frame: nobody waits.
+                    let owner = if call.detached { FrameKey::null() } else { key };
+                    match work.calls.call(callee, owner, &self.mesh, &self.view, cx) {
+                        _ if call.detached => continue,
                         None => return Ran::Waits,
                         Some(ended) if ended.failure.is_some() && !call.optional => {
                             work.tasks[frame.task].failure = ended.failure;
@@ -239,12 +246,13 @@ impl Node {
                         Some(_) => continue,
                     }
                 }
-                Instruction::Fork { branches: starts, join } => {
-                    let parent = Frame { pc: *join, pending: starts.len() as u32, ..*frame };
-                    *frame = parent;
-                    if starts.is_empty() {
+                Instruction::Fork { probability, branches: starts, join } => {
+                    frame.pc = *join;
+                    if starts.is_empty() || !cx.rng().chance(*probability) {
                         continue;
                     }
+                    frame.pending = starts.len() as u32;
+                    let parent = *frame;
                     // The last is run first: begin with the first.
                     for pc in starts.iter().rev() {
                         let branch = Frame { task: parent.task, parent: Some(key), pc: *pc, pending: 0, repeats: None };

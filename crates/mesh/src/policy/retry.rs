@@ -1,22 +1,26 @@
-//! Retries: backoff with full jitter, and a budget that keeps them from becoming the load.
+//! Retries: backoff, jittered or fixed, and a budget that keeps them from becoming the load.
 
 use meshsim_actor::{Rng, Span};
 
-use crate::model::Retry;
+use crate::model::{Backoff, Retry};
 
-/// How long to wait before retry `n` (from 1): uniform in `[0, (2^n - 1) * base)`, at most `cap`.
+/// How long to wait before retry `n` (from 1): uniform in `[0, (2^n - 1) * base)`, or `base` where the backoff is fixed;
+/// at most `cap`. A fixed one draws nothing.
 ///
 /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-max-retries>
 pub(crate) fn backoff(n: u32, retry: &Retry, rng: &mut Rng) -> Span {
-    let window = retry.base * ((1_u64 << n.min(32)) - 1);
-    window.scaled(rng.unit()).min(retry.cap)
+    match retry.backoff {
+        Backoff::Jittered => (retry.base * ((1_u64 << n.min(32)) - 1)).scaled(rng.unit()).min(retry.cap),
+        Backoff::Fixed => retry.base.min(retry.cap),
+    }
 }
 
 /// True if one more retry may be under way.
 ///
 /// <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/circuit_breaker.proto> (`retry_budget`)
 pub(crate) fn within_budget(retrying: u32, active: u32, retry: &Retry) -> bool {
-    f64::from(retrying) < (retry.budget * f64::from(active)).max(f64::from(retry.budget_min))
+    let allowed = |budget: f64| (budget * f64::from(active)).max(f64::from(retry.budget_min));
+    retry.budget.is_none_or(|budget| f64::from(retrying) < allowed(budget))
 }
 
 #[cfg(test)]
@@ -32,6 +36,19 @@ mod tests {
             let most = Span::from_millis(most_ms);
             assert!(longest <= most && longest > most.scaled(0.97), "retry {n}: {longest}");
         }
+    }
+
+    #[test]
+    fn a_fixed_backoff_is_the_same_each_time() {
+        let retry = Retry { backoff: Backoff::Fixed, ..Retry::default() };
+        let mut rng = Rng::stream(1, "x");
+        assert!((1..40).all(|n| backoff(n, &retry, &mut rng) == Span::from_millis(25)));
+    }
+
+    #[test]
+    fn without_a_budget_all_may_be_retries() {
+        let retry = Retry { budget: None, ..Retry::default() };
+        assert!(within_budget(999, 1000, &retry) && within_budget(1000, 1000, &retry));
     }
 
     #[test]
