@@ -489,12 +489,14 @@ impl Change {
 /// How a real number of instances becomes a whole one: once, for the whole mesh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rounding {
-    /// The step is rounded away from zero: it always arrives.
+    /// The step is rounded away from zero, and what it passes the target by towards the target: it arrives at every rate
+    /// below 2.
     #[default]
     Away,
-    /// The step is rounded to the nearest whole number, halves away from zero.
+    /// The step is rounded to the nearest whole number, halves away from zero; what it passes the target by is rounded
+    /// towards the target. Below a rate of 1 it can stop short of it.
     Nearest,
-    /// The step is rounded toward minus infinity.
+    /// The step is rounded toward minus infinity. Below a rate of 1 it can stop below the target.
     Floor,
     /// S stays real; only what the nodes get is rounded (to the nearest).
     Carry,

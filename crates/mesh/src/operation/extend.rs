@@ -11,8 +11,12 @@ use crate::model::{Feedback, Rounding};
 /// Bound of S, so that an unstable recurrence ends in numbers and not in an overflow.
 pub const INSTANCES_MAX: u32 = 10_000_000;
 
-/// Products such as 0.07 * 100 are 7.000000000000001: without this, `away` would take 8.
-const NOISE: f64 = 1e-9;
+/// Bound on what the product of a rate and an error is off by, relative to both: 0.07 * 100 is 7.000000000000001, and
+/// is to count as 7. A constant would swallow the slow rates of large meshes, and the rates next to 2.
+const NOISE: f64 = 4.0 * f64::EPSILON;
+
+/// A real S that is to move by less than this never gets to the next whole instance.
+const CREEP: f64 = 1e-9;
 
 pub(super) struct Extend {
     pub(super) to: u32,
@@ -33,7 +37,7 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     let (s, whole) = match extend.rounding {
         Rounding::Carry => (wanted.s + step, (wanted.s + step).round()),
         rounding => {
-            let whole = commanded + round(step, rounding, rng);
+            let whole = commanded + round(step, target - commanded, rounding, rng);
             (whole, whole)
         }
     };
@@ -42,7 +46,7 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     // Arrived means that what was decided is the target and, with late reports, that the nodes say so too.
     let arrived = whole == target && (extend.feedback == Feedback::Commanded || seen == target);
     if !moved && !arrived && extend.feedback == Feedback::Commanded && extend.rounding != Rounding::Stochastic {
-        let creeping = extend.rounding == Rounding::Carry && step.abs() > NOISE;
+        let creeping = extend.rounding == Rounding::Carry && step.abs() > CREEP;
         if !creeping {
             return Turn::Stuck(target - commanded);
         }
@@ -60,13 +64,28 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     }
 }
 
-fn round(step: f64, rounding: Rounding, rng: &mut Rng) -> f64 {
+/// A step in whole instances, where `gap` is the way to the target.
+///
+/// `away` and `nearest` never round a step further past the target than it goes by itself: what it passes the target
+/// by is rounded towards the target, |e'| = floor((a - 1) |e|). So both arrive at every rate in (1, 2); rounded away
+/// from zero there, `away` would stay 99 from its target at a rate of 1.99. Below 1, `away` arrives because each step
+/// moves at least one instance, and `nearest` stops where half an instance is left of a step.
+fn round(step: f64, gap: f64, rounding: Rounding, rng: &mut Rng) -> f64 {
+    let noise = NOISE * (step.abs() + gap.abs());
+    // Signs of an error: towards the target is positive.
+    let past = if step * gap > 0.0 { step.abs() - gap.abs() } else { -1.0 };
     match rounding {
-        Rounding::Away => step.signum() * (step.abs() - NOISE).ceil().max(0.0),
-        Rounding::Nearest => step.signum() * (step.abs() + 0.5 + NOISE).floor(),
-        Rounding::Floor => (step + NOISE).floor(),
+        Rounding::Away | Rounding::Nearest if past > noise => {
+            // A rate below 2 leaves less than there was, however near to 2 it is.
+            let most = if past < gap.abs() { gap.abs() - 1.0 } else { f64::INFINITY };
+            gap + gap.signum() * (past + noise).floor().min(most)
+        }
+        Rounding::Away if step == 0.0 => 0.0,
+        Rounding::Away => step.signum() * (step.abs() - noise).ceil().max(1.0),
+        Rounding::Nearest => step.signum() * (step.abs() + 0.5 + noise).floor(),
+        Rounding::Floor => (step + noise).floor(),
         Rounding::Stochastic => {
-            let floor = (step + NOISE).floor();
+            let floor = (step + noise).floor();
             floor + f64::from(u8::from(rng.chance((step - floor).max(0.0))))
         }
         Rounding::Carry => step,
@@ -135,7 +154,65 @@ mod tests {
     #[test]
     fn stochastic_rounding_is_unbiased() {
         let mut rng = Rng::stream(5, "x");
-        let sum: f64 = (0..100_000).map(|_| round(2.3, Rounding::Stochastic, &mut rng)).sum();
+        let sum: f64 = (0..100_000).map(|_| round(2.3, 10.0, Rounding::Stochastic, &mut rng)).sum();
         assert!((sum / 1e5 - 2.3).abs() < 0.01, "{sum}");
+    }
+
+    /// Rates over (0, 2): the round ones, and those next to 0, 1 and 2.
+    fn rates() -> impl Iterator<Item = f64> {
+        let edges = [1e-15, 1e-3, 1.0 - 1e-12, 1.0 + 1e-12, 1.99, 1.999, 2.0 - 1e-12, 2.0_f64.next_down()];
+        (1..200).map(|percent| f64::from(percent) / 100.0).chain(edges)
+    }
+
+    #[test]
+    fn away_arrives_at_every_rate_between_0_and_2() {
+        let ends = [(0, 10), (10, 0), (0, 100), (100, 1), (3, 4), (977, 100)];
+        for (rate, (from, to)) in rates().flat_map(|rate| ends.map(|ends| (rate, ends))) {
+            let (course, end) = run(from, to, rate, Rounding::Away);
+            assert_eq!((course.last(), end), (Some(&to), Turn::Last), "rate {rate}, {from} to {to}: {course:?}");
+            let errors = course.iter().map(|s| s.abs_diff(to));
+            let falls = errors.clone().zip(errors.skip(1)).all(|(before, after)| after < before);
+            assert!(falls, "rate {rate}, {from} to {to}: {course:?}");
+        }
+    }
+
+    #[test]
+    fn what_passes_the_target_is_rounded_towards_it() {
+        // |e'| = floor((a - 1) |e|) from |e| = 100, by hand.
+        let table =
+            [(1.1, &[110, 99, 100][..]), (1.5, &[150, 75, 112, 94, 103, 99, 100]), (1.25, &[125, 94, 101, 100])];
+        for (rate, course) in table {
+            for rounding in [Rounding::Away, Rounding::Nearest] {
+                assert_eq!(run(0, 100, rate, rounding), (course.to_vec(), Turn::Last), "{rounding:?} at {rate}");
+            }
+        }
+        for rate in rates().filter(|rate| *rate >= 1.0) {
+            for (from, to) in [(0, 10), (10, 0), (0, 100), (100, 1), (3, 4)] {
+                let (course, end) = run(from, to, rate, Rounding::Nearest);
+                assert_eq!((course.last(), end), (Some(&to), Turn::Last), "rate {rate}, {from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_other_roundings_end_within_what_they_document_at_every_rate() {
+        for rate in rates().filter(|rate| (0.01..1.995).contains(rate)) {
+            for (from, to) in [(0, 10), (10, 0), (0, 100), (100, 1)] {
+                let what = |rounding: Rounding| format!("{rounding:?} at {rate}, {from} to {to}");
+                // From below the last steps round to nothing; from above `floor` rounds away from zero.
+                let (course, end) = run(from, to, rate, Rounding::Floor);
+                let left = course.last().map_or(from, |s| *s).abs_diff(to);
+                let most = if rate >= 1.0 || from > to { 0 } else { (1.0 / rate).ceil() as u32 };
+                assert!(left <= most && end != Turn::Step, "{}: {course:?} {end:?}", what(Rounding::Floor));
+                let (course, end) = run(from, to, rate, Rounding::Nearest);
+                let left = course.last().map_or(from, |s| *s).abs_diff(to);
+                let most = if rate >= 1.0 { 0 } else { (0.5 / rate).ceil() as u32 };
+                assert!(left <= most && end != Turn::Step, "{}: {course:?} {end:?}", what(Rounding::Nearest));
+                for rounding in [Rounding::Carry, Rounding::Stochastic] {
+                    let (course, end) = run(from, to, rate, rounding);
+                    assert_eq!((course.last(), end), (Some(&to), Turn::Last), "{}", what(rounding));
+                }
+            }
+        }
     }
 }

@@ -170,8 +170,9 @@ impl Wanted {
 
     /// V as the mean over whole instances; 0 without instances.
     pub fn v_mean(&self) -> f64 {
-        let sum: f64 = self.versions.iter().map(|(version, count)| f64::from(*version) * f64::from(*count)).sum();
-        sum / f64::from(self.instances().max(1))
+        let of = |(version, count): &(u32, u32)| f64::from(*version) * f64::from(*count);
+        // Not `sum`: the sum of no floats is -0.0, and would be written so.
+        self.versions.iter().map(of).fold(0.0, |sum, v| sum + v) / f64::from(self.instances().max(1))
     }
 
     /// Sets S in whole instances. New ones get the newest version; the oldest go first.
@@ -304,6 +305,12 @@ mod tests {
     #[test]
     fn every_file_of_the_folder_is_registered() {
         crate::expect_registered("operation", include_str!("mod.rs"));
+    }
+
+    #[test]
+    fn v_without_instances_is_a_plain_zero() {
+        let v = Wanted::default().v_mean();
+        assert!(v == 0.0 && v.is_sign_positive(), "{v:?}");
     }
 
     #[test]
