@@ -83,17 +83,35 @@ impl Csv {
         Place::new(self.source, start, end)
     }
 
-    /// All records; a broken one is reported.
-    fn records<'a>(
-        &'a self,
-        reader: &'a mut csv::Reader<&[u8]>,
+    /// Gives each record to `each`, the header first, until it returns false. A broken one is reported, and so is what
+    /// is not separated by commas. One record is held at a time: a file may have as many rows as it has bytes.
+    ///
+    /// `None` if something was reported here.
+    fn for_each(
+        &self,
         reporter: &mut Reporter,
-    ) -> Option<Vec<csv::StringRecord>> {
-        let mut out = vec![];
-        for record in reader.records() {
-            match record {
-                Ok(record) if out.len() <= REPLAY_ROWS_MAX => out.push(record),
-                Ok(record) => {
+        mut each: impl FnMut(&csv::StringRecord, &mut Reporter) -> bool,
+    ) -> Option<()> {
+        let mut reader = self.reader();
+        let mut record = csv::StringRecord::new();
+        let mut rows = 0;
+        loop {
+            match reader.read_record(&mut record) {
+                Ok(false) => return Some(()),
+                Ok(true) if rows == 0 && record.len() == 1 && record[0].contains([';', '\t']) => {
+                    let what = if record[0].contains(';') { "`;`" } else { "tabs" };
+                    reporter
+                        .report(self.place(&record), format!("the fields of this file are separated by {what}"))
+                        .help("separate them by commas, and write a decimal point as `.`");
+                    return None;
+                }
+                Ok(true) if rows <= REPLAY_ROWS_MAX => {
+                    rows += 1;
+                    if !each(&record, reporter) {
+                        return Some(());
+                    }
+                }
+                Ok(true) => {
                     let help = format!("at most {REPLAY_ROWS_MAX}");
                     reporter.report(self.place(&record), "the file has too many rows").help(help);
                     return None;
@@ -105,59 +123,103 @@ impl Csv {
                 }
             }
         }
-        Some(out)
     }
 }
 
 /// Reads one-way latencies in milliseconds: the first row and the first column are names of zones, row = from.
 pub(crate) fn zones(path: &At<String>, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<ZoneTable> {
     let csv = Csv::open(path, ZONES_BYTES_MAX, inputs, reporter)?;
-    let mut reader = csv.reader();
-    let records = csv.records(&mut reader, reporter)?;
-    let Some((header, rows)) = records.split_first() else {
+    let mut names: Option<Vec<String>> = None;
+    let mut latencies = vec![];
+    let mut seen = vec![];
+    let mut is_broken = false;
+    csv.for_each(reporter, |record, reporter| match &names {
+        None => {
+            let header: Vec<String> = record.iter().skip(1).map(str::to_owned).collect();
+            is_broken = !is_header_of_zones(&csv, record, &header, reporter);
+            seen = vec![false; header.len()];
+            names = Some(header);
+            !is_broken
+        }
+        Some(names) => {
+            zone_row(&csv, record, names, &mut seen, &mut latencies, reporter);
+            true
+        }
+    })?;
+    let Some(names) = names else {
         reporter
             .report(path.place, format!("`{}` is empty", shortened(&path.value)))
             .help("its first row names the zones: `from/to,a,b`");
         return None;
     };
-    let names: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
+    (!is_broken).then_some(ZoneTable { names, latencies })
+}
+
+/// The first row of latencies between zones; what is wrong with it is reported.
+fn is_header_of_zones(csv: &Csv, record: &csv::StringRecord, names: &[String], reporter: &mut Reporter) -> bool {
     if names.len() > ZONES_MAX {
         reporter
-            .report(csv.place(header), format!("{} zones are too many", names.len()))
+            .report(csv.place(record), format!("{} zones are too many", names.len()))
             .help(format!("at most {ZONES_MAX}"));
-        return None;
+        return false;
     }
-    let mut latencies = vec![];
-    for record in rows {
-        let name = record.get(0).unwrap_or_default();
-        let Some(from) = names.iter().position(|known| known == name) else {
-            reporter
-                .report(csv.place(record), format!("the row `{}` is no zone of the first row", shortened(name)))
-                .label(nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?")))
-                .help(format!("the zones are {}", all_of(names.iter().map(String::as_str))));
-            continue;
-        };
-        if record.len() != names.len() + 1 {
-            reporter
-                .report(
-                    csv.place(record),
-                    format!("latencies in this row: {}, not {}", record.len().saturating_sub(1), names.len()),
-                )
-                .help("one for each zone of the first row");
-            continue;
-        }
-        for (to, figure) in record.iter().skip(1).enumerate() {
-            match figure.parse::<f64>() {
-                Ok(ms) if (0.0..=3.6e6).contains(&ms) => latencies.push((from, to, Span::from_secs_f64(ms / 1e3))),
-                _ => {
-                    reporter
-                        .report(csv.place(record), format!("`{}` is no latency (to {})", shortened(figure), names[to]))
-                        .help("one-way milliseconds, from 0 to an hour, as in `38` or `0.5`");
-                }
+    if names.is_empty() {
+        reporter
+            .report(csv.place(record), "the first row names no zone")
+            .help("write the zones behind its first field: `from/to,a,b`");
+        return false;
+    }
+    let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+    if let Some((_, name)) = twice {
+        reporter
+            .report(csv.place(record), format!("the zone `{}` has two columns", shortened(name)))
+            .help("keep one of the two");
+    }
+    twice.is_none()
+}
+
+/// A row of latencies: from one zone to all.
+fn zone_row(
+    csv: &Csv,
+    record: &csv::StringRecord,
+    names: &[String],
+    seen: &mut [bool],
+    latencies: &mut Vec<(usize, usize, Span)>,
+    reporter: &mut Reporter,
+) {
+    let name = record.get(0).unwrap_or_default();
+    let Some(from) = names.iter().position(|known| known == name) else {
+        reporter
+            .report(csv.place(record), format!("the row `{}` is no zone of the first row", shortened(name)))
+            .label(nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?")))
+            .help(format!("the zones are {}", all_of(names.iter().map(String::as_str))));
+        return;
+    };
+    if std::mem::replace(&mut seen[from], true) {
+        reporter
+            .report(csv.place(record), format!("the zone `{}` has two rows", shortened(name)))
+            .help("keep one of the two");
+        return;
+    }
+    if record.len() != names.len() + 1 {
+        reporter
+            .report(
+                csv.place(record),
+                format!("latencies in this row: {}, not {}", record.len().saturating_sub(1), names.len()),
+            )
+            .help("one for each zone of the first row");
+        return;
+    }
+    for (to, figure) in record.iter().skip(1).enumerate() {
+        match figure.parse::<f64>() {
+            Ok(ms) if (0.0..=3.6e6).contains(&ms) => latencies.push((from, to, Span::from_secs_f64(ms / 1e3))),
+            _ => {
+                reporter
+                    .report(csv.place(record), format!("`{}` is no latency (to {})", shortened(figure), names[to]))
+                    .help("one-way milliseconds, from 0 to an hour, as in `38` or `0.5`");
             }
         }
     }
-    Some(ZoneTable { names, latencies })
 }
 
 /// One column of a file with a header, each figure with its place.
@@ -169,14 +231,43 @@ fn column<T>(
     parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Option<Vec<T>> {
     let csv = Csv::open(path, REPLAY_BYTES_MAX, inputs, reporter)?;
-    let mut reader = csv.reader();
-    let records = csv.records(&mut reader, reporter)?;
-    let Some((header, rows)) = records.split_first().filter(|(_, rows)| !rows.is_empty()) else {
+    let mut out = vec![];
+    let mut header: Option<(csv::StringRecord, usize)> = None;
+    // One problem is enough: the other rows are wrong in the same way.
+    let mut is_broken = false;
+    csv.for_each(reporter, |record, reporter| {
+        let Some((names, index)) = &header else {
+            let index = column_index(&csv, record, column, &parse, reporter);
+            is_broken = index.is_none();
+            header = index.map(|index| (record.clone(), index));
+            return !is_broken;
+        };
+        match figure(&csv, record, names, *index, &parse, reporter) {
+            Some(value) => out.push(value),
+            None => is_broken = true,
+        }
+        !is_broken
+    })?;
+    if is_broken {
+        return None;
+    }
+    if out.is_empty() {
         reporter
             .report(path.place, format!("`{}` has no rows", shortened(&path.value)))
             .help("a replay needs a header and at least one row");
         return None;
-    };
+    }
+    Some(out)
+}
+
+/// Where the wanted column stands in the header: the first, if no other is named.
+fn column_index<T>(
+    csv: &Csv,
+    header: &csv::StringRecord,
+    column: Option<&At<String>>,
+    parse: &impl Fn(&str) -> Result<T, &'static str>,
+    reporter: &mut Reporter,
+) -> Option<usize> {
     let index = match column {
         None => 0,
         Some(column) => {
@@ -190,27 +281,58 @@ fn column<T>(
             found?
         }
     };
-    let mut out = Vec::with_capacity(rows.len());
-    for record in rows {
-        match record.get(index).ok_or("it is missing").and_then(&parse) {
-            Ok(value) => out.push(value),
-            Err(help) => {
-                let figure = shortened(record.get(index).unwrap_or_default());
-                reporter
-                    .report(
-                        csv.place(record),
-                        format!(
-                            "`{figure}` is not what column `{}` should have",
-                            header.get(index).unwrap_or_default()
-                        ),
-                    )
-                    .help(help);
-                // One is enough: the others are wrong in the same way.
-                return None;
-            }
+    let name = header.get(index).unwrap_or_default();
+    if header.iter().skip(index + 1).any(|other| other == name) {
+        reporter
+            .report(csv.place(header), format!("the file has two columns `{}`", shortened(name)))
+            .help("give each its own name");
+        return None;
+    }
+    if column.is_none() && parse(name).is_ok() {
+        reporter
+            .report(
+                csv.place(header),
+                format!("the file has no header: its first row begins with `{}`", shortened(name)),
+            )
+            .help("write a row with the names of the columns above it");
+        return None;
+    }
+    Some(index)
+}
+
+/// The wanted figure of a row. What is wrong is reported.
+fn figure<T>(
+    csv: &Csv,
+    record: &csv::StringRecord,
+    header: &csv::StringRecord,
+    index: usize,
+    parse: &impl Fn(&str) -> Result<T, &'static str>,
+    reporter: &mut Reporter,
+) -> Option<T> {
+    if record.len() != header.len() {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let help = match (header.len(), record.len()) {
+            (1, 2) if record.iter().all(is_number) => "is it a decimal comma? write a point, as in `0.5`",
+            _ => "each row has as many fields as the header",
+        };
+        let message = format!("fields in this row: {}, not {}", record.len(), header.len());
+        reporter.report(csv.place(record), message).help(help);
+        return None;
+    }
+    let text = record.get(index).unwrap_or_default();
+    match parse(text) {
+        Ok(value) => Some(value),
+        Err(help) => {
+            let name = header.get(index).unwrap_or_default();
+            reporter
+                .report(
+                    csv.place(record),
+                    format!("`{}` is not what column `{}` should have", shortened(text), shortened(name)),
+                )
+                .help(help);
+            None
         }
     }
-    Some(out)
 }
 
 /// Moments, counted from the first, rising.
@@ -224,7 +346,7 @@ pub(crate) fn stamps(
     // Logs are written when requests end, in an order of their own.
     moments.sort_unstable();
     let first = moments.first().copied().unwrap_or(0);
-    Some(moments.into_iter().map(|ns| Span::from_nanos((ns - first).min(u64::MAX.into()) as u64)).collect())
+    Some(moments.into_iter().map(|ns| Span::from_nanos(ns - first)).collect())
 }
 
 /// Counts, one for each row.
@@ -240,11 +362,16 @@ pub(crate) fn counts(
     })
 }
 
-/// A moment in nanoseconds: seconds, or `2023-11-16 18:15:46.6805900`.
-fn moment(text: &str) -> Result<u128, &'static str> {
+/// A moment in nanoseconds: seconds, or `2023-11-16 18:15:46.6805900`, which counts from 1970. Both fit: the year 2500
+/// is at 1.7e19.
+fn moment(text: &str) -> Result<u64, &'static str> {
     const HELP: &str = "write seconds, as in `12.5`, or a date with a time, as in `2023-11-16 18:15:46.68`";
+    // What most files have, without a detour through a float: 2023 in nanoseconds has more digits than one has.
+    if let Some(ns) = decimal(text).filter(|ns| *ns <= units::DURATION_MAX.nanos()) {
+        return Ok(ns);
+    }
     if let Ok(span) = units::duration(&format!("{text}s")) {
-        return Ok(u128::from(span.nanos()));
+        return Ok(span.nanos());
     }
     let (date, time) = text.split_once([' ', 'T']).ok_or(HELP)?;
     let mut date = date.split('-').map(|part| part.parse::<i64>().ok());
@@ -259,22 +386,45 @@ fn moment(text: &str) -> Result<u128, &'static str> {
         return Err(HELP);
     };
     let (hours, minutes) = (hours.parse::<u64>().map_err(|_| HELP)?, minutes.parse::<u64>().map_err(|_| HELP)?);
-    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let whole = whole.parse::<u64>().map_err(|_| HELP)?;
-    // Not through a float: 2023 in nanoseconds has more digits than a float has.
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let ns = digits.parse::<u64>().map_err(|_| HELP)?;
-    if !(1970..=2500).contains(&year)
-        || !(1..=12).contains(&month)
-        || !(1..=31).contains(&day)
-        || hours > 24
-        || minutes > 59
-        || whole > 60
-    {
+    let seconds = decimal(seconds).ok_or(HELP)?;
+    if !(1970..=2500).contains(&year) || !(1..=12).contains(&month) {
         return Err(HELP);
     }
-    let seconds = days_since_1970(year, month, day) as u64 * 86_400 + hours * 3_600 + minutes * 60 + whole;
-    Ok(u128::from(seconds) * 1_000_000_000 + u128::from(ns))
+    if !(1..=days_of_month(year, month)).contains(&day) {
+        return Err("the month has no such day");
+    }
+    // A leap second may be the sixtieth; midnight may be written as the end of its day.
+    let ends = hours == 24 && minutes == 0 && seconds == 0;
+    if !(hours < 24 || ends) || minutes > 59 || seconds >= 61_000_000_000 {
+        return Err(HELP);
+    }
+    let whole = days_since_1970(year, month, day) as u64 * 86_400 + hours * 3_600 + minutes * 60;
+    Ok(whole * 1_000_000_000 + seconds)
+}
+
+/// `12.5` as so many nanoseconds, to the last digit of them.
+fn decimal(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let are_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !are_digits(whole) || !are_digits(fraction) {
+        return None;
+    }
+    let mut ns = whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?;
+    let mut unit = 100_000_000;
+    for digit in fraction.bytes().take(9) {
+        ns = ns.checked_add(u64::from(digit - b'0') * unit)?;
+        unit /= 10;
+    }
+    Some(ns)
+}
+
+fn days_of_month(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
 }
 
 /// Days from 1970-01-01 in the Gregorian calendar (Howard Hinnant, `days_from_civil`).
@@ -301,10 +451,27 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused() {
-        for text in
-            ["", "soon", "-1", "2023-13-01 00:00:00", "2023-11-16", "2023-11-16 1:2", "1e400", "2023-11-16 00:00:00.x"]
-        {
+        for text in [
+            "",
+            "soon",
+            "-1",
+            "2023-13-01 00:00:00",
+            "2023-11-16",
+            "2023-11-16 1:2",
+            "1e400",
+            "2023-11-16 00:00:00.x",
+            "2023-11-16 00:00:00.123456789x",
+            "2023-02-29 00:00:00",
+            "2023-02-31 00:00:00",
+            "2023-04-31 00:00:00",
+            "1900-02-29 00:00:00",
+            "2023-02-00 00:00:00",
+            "2023-02-01 24:00:01",
+            "2023-02-01 25:00:00",
+        ] {
             assert!(moment(text).is_err(), "{text}");
         }
+        assert!(moment("2024-02-29 00:00:00").is_ok() && moment("2000-02-29 24:00:00").is_ok());
+        assert!(moment("2500-12-31 23:59:60.999999999").is_ok(), "the last moment fits");
     }
 }

@@ -72,11 +72,28 @@ impl Node {
 /// Reads one YAML document. `base` is where `text` begins in the source; `wanted` says what should be there, if nothing
 /// is. `None` when there is nothing to go on with; what is wrong has then been reported.
 pub(crate) fn read(text: &str, source: u16, base: usize, wanted: &str, reporter: &mut Reporter) -> Option<Node> {
+    read_tagged(text, source, base, wanted, &[], &mut Tags::new(), reporter)
+}
+
+/// Where values stand that have a tag, and which: source, first byte.
+pub(crate) type Tags = BTreeMap<(u16, u32), &'static str>;
+
+/// The same as [`read`], for a format that knows some tags. They are added to `tags`.
+pub(crate) fn read_tagged(
+    text: &str,
+    source: u16,
+    base: usize,
+    wanted: &str,
+    known: &'static [&'static str],
+    tags: &mut Tags,
+    reporter: &mut Reporter,
+) -> Option<Node> {
     let mut options = Options::default();
     options.flow_nesting_limit = DEPTH_MAX;
     options.block_nesting_limit = DEPTH_MAX;
     options.set_emit_comments(false);
-    let mut builder = Builder { source, base, open: vec![], anchors: BTreeMap::new(), root: None, values: 0 };
+    let mut builder =
+        Builder { source, base, known, tags, open: vec![], anchors: BTreeMap::new(), root: None, values: 0 };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = match event {
             Ok(next) => next,
@@ -151,9 +168,12 @@ fn unclosed(text: &str) -> Option<(char, usize)> {
     open.pop()
 }
 
-struct Builder {
+struct Builder<'t> {
     source: u16,
     base: usize,
+    /// Tags that mean something.
+    known: &'static [&'static str],
+    tags: &'t mut Tags,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     root: Option<Node>,
@@ -173,7 +193,7 @@ enum Content {
     Map(Vec<(Key, Node)>, Option<Option<Key>>),
 }
 
-impl Builder {
+impl Builder<'_> {
     fn place(&self, start: usize, end: usize) -> Place {
         Place::new(self.source, self.base + start, self.base + end)
     }
@@ -181,9 +201,17 @@ impl Builder {
     /// Takes in one event; false if there is no going on.
     fn take(&mut self, event: Event<'_>, place: Place, reporter: &mut Reporter) -> bool {
         if let Some(tag) = event.tag() {
-            reporter
-                .report(place, format!("the tag `{}` says nothing here", shortened(&tag.original())))
-                .help("leave it out: what a value is follows from its key");
+            let tag = tag.original();
+            match self.known.iter().find(|known| **known == tag) {
+                Some(known) => {
+                    self.tags.insert((place.source, place.start), known);
+                }
+                None => {
+                    reporter
+                        .report(place, format!("the tag `{}` says nothing here", shortened(&tag)))
+                        .help("leave it out: what a value is follows from its key");
+                }
+            }
         }
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -195,7 +223,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, _) => {
                 let quoted = style != ScalarStyle::Plain;
                 let node = Node { place, value: Value::Scalar { text: text.into_owned(), quoted } };
-                return self.add(node, anchor, reporter);
+                return self.add(node, anchor, 1, reporter);
             }
             Event::SequenceStart(_, anchor, _) => {
                 self.open.push(Open { place, anchor, content: Content::List(vec![]) });
@@ -210,7 +238,7 @@ impl Builder {
                     Content::List(items) => Value::List(items),
                     Content::Map(entries, _) => Value::Map(settled(entries, reporter)),
                 };
-                return self.add(Node { place: whole, value }, open.anchor, reporter);
+                return self.add(Node { place: whole, value }, open.anchor, 1, reporter);
             }
             Event::Alias(anchor) => {
                 let Some(mut node) = self.anchors.get(&anchor).cloned() else {
@@ -226,7 +254,8 @@ impl Builder {
                     return false;
                 }
                 node.place = place;
-                return self.add(node, 0, reporter);
+                let repeated = size(&node);
+                return self.add(node, 0, repeated, reporter);
             }
             _ => {}
         }
@@ -237,10 +266,11 @@ impl Builder {
         true
     }
 
-    /// Puts a finished value where it belongs.
-    fn add(&mut self, node: Node, anchor: usize, reporter: &mut Reporter) -> bool {
-        // What stands in a list or a map was counted there; an alias brings all that it names.
-        self.values += if anchor == 0 { size(&node) } else { 1 };
+    /// Puts a finished value where it belongs. `values`: how many it brings. What stands in a list or a map was counted
+    /// when it was read; an alias brings all that it names.
+    fn add(&mut self, node: Node, anchor: usize, values: usize, reporter: &mut Reporter) -> bool {
+        // What an anchor marks is kept twice.
+        self.values += if anchor == 0 { values } else { values + size(&node) };
         if self.values > VALUES_MAX {
             let help = format!("at most {VALUES_MAX} are read, those that aliases repeat included");
             reporter.report(node.place, "the file has too many values").help(help);
@@ -453,6 +483,15 @@ mod tests {
     fn aliases_and_merge_keys_are_filled_in() {
         let node = read_clean("a: &a { x: 1, y: 2 }\nb: { <<: *a, y: 3 }\nc: *a\n");
         assert_eq!(to_yaml(&node), "a: { x: 1, y: 2 }\nb: { y: 3, x: 1 }\nc: { x: 1, y: 2 }\n");
+    }
+
+    #[test]
+    fn a_value_counts_once_however_deep_it_stands() {
+        let nested = |levels: usize, values: usize| {
+            format!("{}{}x{}", "[".repeat(levels), "x,".repeat(values - levels - 1), "]".repeat(levels))
+        };
+        read_clean(&nested(40, VALUES_MAX));
+        assert!(problems(&nested(40, VALUES_MAX + 1)).contains("too many values"));
     }
 
     #[test]

@@ -175,3 +175,68 @@ fn real_counts_are_replayed_one_for_one() {
     let planned = check(&it).loads[0].rate * it.duration.secs();
     assert!((planned - counts.iter().sum::<u64>() as f64).abs() < 1e-3, "{planned}");
 }
+
+/// What is said of a file that an experiment names: the line, the message and the help of each problem.
+fn told(naming: &str, csv: &str) -> Vec<String> {
+    let bundle = Bundle { text: format!("{MESH}{naming}"), files: vec![("f.csv".into(), csv.into())] };
+    let Err(problems) = bundle.read() else { return vec![] };
+    let line =
+        |p: &meshsim_experiment::Problem| format!("{}: {} | {}", p.line, p.message, p.help.as_deref().unwrap_or("-"));
+    problems.iter().map(line).collect()
+}
+
+#[test]
+fn a_file_that_does_not_say_one_thing_is_refused_at_its_line() {
+    const REPLAY: &str = "load: { u: { to: a, arrivals: { replay: f.csv } } }\n";
+    const COLUMN: &str = "load: { u: { to: a, arrivals: { replay: f.csv, column: t } } }\n";
+    const COUNTS: &str = "load: { u: { to: a, arrivals: { replay: f.csv, per: 1m } } }\n";
+    const ZONES: &str = "network: { zones: f.csv }\n";
+    let table = [
+        (REPLAY, "t\n0\n0,5\n", "3: fields in this row: 2, not 1 | is it a decimal comma? write a point, as in `0.5`"),
+        (REPLAY, "t,n\n0,1\n1\n", "3: fields in this row: 1, not 2 | each row has as many fields as the header"),
+        (COUNTS, "n,m\n1,1,1\n", "2: fields in this row: 3, not 2 | each row has as many fields as the header"),
+        (COLUMN, "t,n,t\n0,1,2\n", "1: the file has two columns `t` | give each its own name"),
+        (
+            REPLAY,
+            "t;n\n0;1\n",
+            "1: the fields of this file are separated by `;` | separate them by commas, and write a decimal point as `.`",
+        ),
+        (
+            REPLAY,
+            "0\n1\n2\n",
+            "1: the file has no header: its first row begins with `0` | write a row with the names of the columns above it",
+        ),
+        (
+            REPLAY,
+            "t\n2023-02-28 10:00:00\n2023-02-31 10:00:00\n",
+            "3: `2023-02-31 10:00:00` is not what column `t` should have | the month has no such day",
+        ),
+        (REPLAY, "t\n", "5: `f.csv` has no rows | a replay needs a header and at least one row"),
+        (
+            ZONES,
+            ";x;y\nx;0;1\ny;1;0\n",
+            "1: the fields of this file are separated by `;` | separate them by commas, and write a decimal point as `.`",
+        ),
+        (ZONES, ",x,y,x\nx,0,1,2\n", "1: the zone `x` has two columns | keep one of the two"),
+        (ZONES, ",x,y\nx,0,1\nx,0,2\n", "3: the zone `x` has two rows | keep one of the two"),
+        (ZONES, "zones\n", "1: the first row names no zone | write the zones behind its first field: `from/to,a,b`"),
+    ];
+    for (naming, csv, expected) in table {
+        assert_eq!(told(naming, csv), [expected], "{csv}");
+    }
+    for (naming, csv) in [(REPLAY, "t,n\n0.5,1\n1,2\n"), (COLUMN, "n,t,n\n0,1,2\n"), (ZONES, ",x,y\nx,0,1\n")] {
+        assert_eq!(told(naming, csv), [""; 0], "{csv}");
+    }
+}
+
+#[test]
+fn moments_are_read_to_the_nanosecond() {
+    let csv = "t\n1700158546.680590001\n1700158546.680590002\n1700158547\n";
+    let bundle = Bundle {
+        text: format!("{MESH}load: {{ u: {{ to: a, arrivals: {{ replay: f.csv }} }} }}\n"),
+        files: vec![("f.csv".into(), csv.into())],
+    };
+    let it = bundle.read().unwrap_or_else(|problems| panic!("{problems}"));
+    let Arrivals::Stamps(stamps) = &it.mesh.loads[0].arrivals else { panic!() };
+    assert_eq!(stamps.iter().map(|stamp| stamp.nanos()).collect::<Vec<_>>(), [0, 1, 319_409_999]);
+}
