@@ -146,6 +146,10 @@ fn read(
     let compiled = (|| {
         let wanted = "an experiment needs at least `nodes` and `services`; `meshsim schema` describes all of it";
         let mut root = tree::read(text, source, 0, wanted, &mut reporter)?;
+        if let Some((what, help)) = import::foreign(&root) {
+            reporter.report(root.place, format!("this looks like {what}")).help(help);
+            return None;
+        }
         overrides.iter().for_each(|it| it.apply(&mut root, &mut reporter));
         let file = schema::File::decode(&root, &mut reporter)?;
         let mut inputs = Inputs::new(origin);

@@ -81,7 +81,14 @@ fn hotel_has_the_visits_that_were_counted_independently() {
     assert_eq!(asked, [13.0, 6.0, 7.0, 4.0]);
     let mix: f64 = asked.iter().zip([60.0, 39.0, 0.5, 0.5]).map(|(visits, share)| visits * share).sum();
     assert!((mix / 100.0 - 10.195).abs() < 1e-12, "{mix}");
-    assert!(imported.ignored.contains(&"scenarios (once)".to_owned()), "{:?}", imported.ignored);
+    for line in ["- { at: 300s, update: geo, to: 2, rate: 1 }", "- { at: 900s, update: geo, to: 1, rate: 1 }"] {
+        assert!(imported.yaml.contains(line), "no `{line}` in\n{}", imported.yaml);
+    }
+    assert!(
+        imported.yaml.contains("errors: 8%, script: [ sleep: 300ms +/- 80ms, call: { to: mongodb.find"),
+        "{}",
+        imported.yaml
+    );
     assert_is_an_experiment(&imported);
 }
 
@@ -106,7 +113,7 @@ fn a_motel_file_gives_a_compose_file_its_calls() {
     let visits: Vec<_> = imported.counts.entries.iter().map(|entry| entry.visits).collect();
     assert_eq!(visits, [13.0, 6.0, 7.0, 4.0, 7.0, 6.0]);
     assert_eq!(imported.flags, ["no call leads to `consul` and `jaeger`"]);
-    assert!(imported.yaml.contains("call: mongodb-geo"), "{}", imported.yaml);
+    assert!(imported.yaml.contains("call: { to: mongodb-geo, timeout: none }"), "{}", imported.yaml);
     assert_is_an_experiment(&imported);
 }
 
@@ -160,7 +167,7 @@ fn what_a_format_can_say_arrives() {
                 // Every third request fails, not 30 % of them.
                 "errors: 33.333333333%",
                 "sleep: 10ms",
-                "parallel: [ call: b, call: { to: c, probability: 25%, request: 10 KiB } ]",
+                "- call: { to: b, timeout: none }\n              - call: { to: c, probability: 25%, request: 10 KiB, timeout: none }",
                 "response: 128 B",
                 "instances: 5",
                 "services[].type (once)",
@@ -169,18 +176,35 @@ fn what_a_format_can_say_arrives() {
         ),
         (
             &[
-                "work: 5ms +/- 2ms",
-                "call: db-v1.find",
-                "{ to: db-v1.put, probability: 49.95%, count: 3, timeout: 50ms, retries: 2 }",
+                "sleep: 5ms +/- 2ms",
+                "call: { to: db-v1.find, timeout: none }",
+                "to: db-v1.put\n              probability: 49.95%\n              count: 3\n              timeout: 50ms\n              \
+                 retries: 2\n              retry: { backoff: fixed, base: 0s, budget: none }",
                 "constant: 10/s",
             ],
             3.4985,
         ),
         (
-            &["instances: 3", "cpu: 0.5", "instances: 2", "start_delay: 3s", "{ at: 1s, deploy: [ web ] }", "from: 2s"],
+            &[
+                "instances: 3",
+                "cpu: 0.5",
+                "instances: 2",
+                "balancer: random",
+                "{ at: 1s, deploy: [ web ] }",
+                "from: 2s",
+            ],
             1.0,
         ),
-        (&["capacity: 16", "cpu: 0.25", "sleep: 10ms", "{ to: s1, probability: 25% }", "response: 11000 B"], 2.75),
+        (
+            &[
+                "capacity: 16",
+                "cpu: 0.25",
+                "sleep: 10ms",
+                "{ to: s1, probability: 25%, timeout: none }",
+                "response: 11000 B",
+            ],
+            2.75,
+        ),
     ];
     for ((format, text), (lines, visits)) in SMALL.into_iter().zip(expected) {
         let imported = small(format, text).unwrap_or_else(|problems| panic!("{problems}"));
@@ -281,6 +305,262 @@ fn a_broken_file_is_told_where_and_what_would_be_right() {
             .collect();
         assert_eq!(told, [expected], "{format}:\n{text}\n{problems}");
     }
+}
+
+/// What is wrong with a file, a line each: the first of it.
+fn wrong(format: Format, text: &str) -> String {
+    let problems = small(format, text).expect_err(text);
+    let first = problems.iter().next().expect("there is a problem");
+    format!("{} | {}", first.message, first.help.as_deref().unwrap_or("-"))
+}
+
+#[test]
+fn a_file_of_another_format_is_recognised_and_refused() {
+    let [isotope, motel, compose, mubench] = SMALL.map(|(_, text)| text);
+    let hydragen = r#"{"services": [{"name": "a", "clusters": [{"cluster": "c"}], "endpoints": [{"name": "e"}]}]}"#;
+    let settings = r#"{"cluster_latencies": [], "services": [{"name": "a"}]}"#;
+    let table = [
+        (Format::Motel, compose, "this looks like a Compose file | `meshsim import compose` reads it"),
+        (Format::Compose, motel, "this looks like a topology of motel | `meshsim import motel` reads it"),
+        (Format::Mubench, motel, "this looks like a topology of motel | `meshsim import motel` reads it"),
+        (Format::Motel, isotope, "this looks like a topology of isotope | `meshsim import isotope` reads it"),
+        (Format::Isotope, mubench, "this looks like a work model of µBench | `meshsim import mubench` reads it"),
+        (Format::Compose, mubench, "this looks like a work model of µBench | `meshsim import mubench` reads it"),
+        (
+            Format::Isotope,
+            hydragen,
+            "this looks like HydraGen | `meshsim import isotope` reads a topology of isotope only",
+        ),
+        (
+            Format::Isotope,
+            settings,
+            "this looks like HydraGen | `meshsim import isotope` reads a topology of isotope only",
+        ),
+        (
+            Format::Mubench,
+            hydragen,
+            "this looks like HydraGen | `meshsim import mubench` reads a work model of µBench only",
+        ),
+        (
+            Format::Mubench,
+            r#"{"compilerOptions": {"strict": true}, "exclude": {}}"#,
+            "this looks like a configuration of TypeScript | `meshsim import mubench` reads a work model of µBench only",
+        ),
+        (
+            Format::Compose,
+            "apiVersion: apps/v1\nkind: Deployment\n",
+            "this looks like a Kubernetes manifest | `meshsim import compose` reads a Compose file only",
+        ),
+        (
+            Format::Compose,
+            "nodes: [ { name: n } ]\nservices: { a: { image: x } }\n",
+            "this looks like an experiment of meshsim | `meshsim run` runs it",
+        ),
+        (
+            Format::Mubench,
+            r#"{"a": {"b": 1}, "c": {}}"#,
+            "nothing here is a service of µBench's | a service of µBench's has `external_services`, `internal_service`, \
+             `request_method`, `workers`, `threads`, `replicas`, `cpu-requests`, `cpu-limits`, `url` or `path`",
+        ),
+    ];
+    for (format, text, expected) in table {
+        assert_eq!(wrong(format, text), expected, "{format}: {text}");
+    }
+    let source = |text: &str| Source { name: "x".into(), text: text.into() };
+    let problems = import_texts(Format::Compose, &[source(compose)], Some(&source(mubench))).unwrap_err();
+    assert!(problems.to_string().contains("this looks like a work model of µBench"), "{problems}");
+}
+
+#[test]
+fn motel_says_what_is_not_of_its_language() {
+    let call = |rest: &str| {
+        format!(
+            "version: 1\nservices:\n  a: {{ operations: {{ x: {{ duration: 1ms, calls: [ {{ target: b.y, {rest} }} ] }} }} }}\n  \
+             b: {{ operations: {{ y: {{ duration: 1ms }} }} }}\n"
+        )
+    };
+    let with = |rest: &str| format!("{}{rest}\n", call("count: 2"));
+    let table = [
+        (
+            call("count: 1").replace("version: 1", "version: 2"),
+            "`version` is `2` | write `version: 1`: there is no other",
+        ),
+        (
+            call("async: true, retries: 2"),
+            "motel has no `async` call with retries or a timeout | leave `retries` and `timeout` out: nobody waits for the call",
+        ),
+        (with("traffic: { rate: 5/day }"), "`rate` is `5/day` | write a rate above zero such as `100/s` or `3000/m`"),
+        (
+            with("traffic: { rate: 5/s, pattern: bursty, burst_interval: 5s }"),
+            "a burst lasts until the next one | make `burst_interval` longer",
+        ),
+        (
+            with("traffic: { rate: 5/s, pattern: custom }"),
+            "a custom pattern has no segments | write `segments: [ { until: 30s, rate: 10/s } ]`",
+        ),
+        (
+            with("scenarios: [ { at: 5s, duration: 5s, override: { b.z: { error_rate: 1% } } } ]"),
+            "`b.z` is not known | write `a.x` or `b.y`",
+        ),
+        (
+            with("scenarios: [ { at: 5s } ]"),
+            "a scenario needs `at` and `duration` | write `at: +5s` and `duration: 10s`",
+        ),
+        (
+            with("scenarios: [ { at: 5s, duration: 5s, override: { b.y: { add_calls: [ a.x ] } } } ]"),
+            "the calls go round in a circle: `a` calls `b` calls `a` | take one of these calls out: a request must come to an end",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(wrong(Format::Motel, &text), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_only_operation_of_a_service_may_have_a_bound_of_requests() {
+    let text = "version: 1\nservices: { a: { operations: { x: { duration: 1ms, queue_depth: 7 } } } }\n";
+    let imported = small(Format::Motel, text).unwrap();
+    assert!(imported.yaml.contains("capacity: 7") && imported.yaml.contains("queue: 0"), "{}", imported.yaml);
+    let two = text.replace("x: {", "y: { duration: 1ms }, x: {");
+    let imported = small(Format::Motel, &two).unwrap();
+    assert!(imported.ignored.iter().any(|line| line.contains("queue_depth")), "{:?}", imported.ignored);
+}
+
+/// The services of a model of Compose files, as `name instances cpu after`, and the remarks.
+fn model(files: &[&str]) -> Result<(Vec<String>, Imported), String> {
+    let files: Vec<_> = files.iter().map(|text| Source { name: "compose.yaml".into(), text: (*text).into() }).collect();
+    let imported = import_texts(Format::Compose, &files, None)
+        .map_err(|problems| problems.iter().next().map_or_else(String::new, |problem| problem.message.clone()))?;
+    let read = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[]).unwrap();
+    let services = read.mesh.services.iter().enumerate().map(|(index, service)| {
+        let deploy = read.mesh.operations.iter().find(|operation| operation.service.index() == index).unwrap();
+        format!("{} {} {} {}", service.name, service.instances, service.cpu, deploy.at.secs())
+    });
+    Ok((services.collect(), imported))
+}
+
+#[test]
+fn compose_files_become_one_model_as_the_specification_says() {
+    let base = "services:\n  web: { build: ., ports: ['80:80'], deploy: { replicas: 3, resources: { reservations: { cpus: '0.5' } } }, depends_on: [ db ] }\n  \
+                db: { image: mongo }\n  cache: { image: redis }\n";
+    let table: &[(&[&str], &[&str])] = &[
+        (&[base], &["web 3 0.5 1", "db 1 0.1 0", "cache 1 0.1 0"]),
+        // Maps are merged, and a list of dependencies is one.
+        (
+            &[
+                base,
+                "services: { web: { deploy: { replicas: 4 }, depends_on: { cache: { condition: service_started } } }, cache: { depends_on: [ db ] } }\n",
+            ],
+            &["web 4 0.5 2", "db 1 0.1 0", "cache 1 0.1 1"],
+        ),
+        (
+            &[base, "services: { web: { deploy: !reset null, depends_on: !override [ cache ] } }\n"],
+            &["web 1 0.1 1", "db 1 0.1 0", "cache 1 0.1 0"],
+        ),
+        (&[base, "services: { cache: !reset null }\n"], &["web 3 0.5 1", "db 1 0.1 0"]),
+        (&[base, "services: { web: !override { image: x } }\n"], &["web 1 0.1 0", "db 1 0.1 0", "cache 1 0.1 0"]),
+        // What a service extends it has too.
+        (
+            &["services:\n  base: { image: x, scale: 2, cpus: 1.5, depends_on: [ db ] }\n  a: { extends: base }\n  \
+               b: { extends: { service: a }, scale: 5 }\n  db: { image: y }\n"],
+            &["base 2 1.5 1", "a 2 1.5 1", "b 5 1.5 1", "db 1 0.1 0"],
+        ),
+        // Without a profile that is on, a service is not there; who can do without it does.
+        (
+            &[
+                "services:\n  a: { image: x, depends_on: { debug: { condition: service_started, required: false } } }\n  \
+               debug: { image: y, profiles: [ dev ] }\n",
+            ],
+            &["a 1 0.1 0"],
+        ),
+        (&["services:\n  a: { image: x, scale: \"${N:-${M:-3}}\", cpus: \"0.${C-25}\" }\n"], &["a 3 0.25 0"]),
+    ];
+    for (files, expected) in table {
+        let (services, _) = model(files).unwrap_or_else(|problem| panic!("{problem}: {files:?}"));
+        assert_eq!(services, *expected, "{files:?}");
+    }
+    let (_, imported) = model(&["services:\n  a: { image: x }\n  b: { image: y, profiles: [ dev, test ] }\n"]).unwrap();
+    let expected = "`b` is left out: it is of the profiles `dev` and `test`, and no profile is on";
+    assert!(
+        imported.flags.contains(&expected.to_owned()) && imported.yaml.contains("is left out"),
+        "{:?}",
+        imported.flags
+    );
+    let (_, imported) = model(&["services: { a: { image: x, scale: '${N:-2}' } }"]).unwrap();
+    assert!(imported.guessed.contains(&"`${N:-2}` is 2".to_owned()), "{:?}", imported.guessed);
+}
+
+#[test]
+fn compose_files_that_do_not_fit_together_say_why() {
+    let table: &[(&[&str], &str)] = &[
+        (&["services: { a: { extends: b } }"], "`b` is not known"),
+        (&["services: { a: { extends: b }, b: { extends: a } }"], "services extend each other in a circle"),
+        (
+            &["services: { a: { image: x, extends: { file: other.yaml, service: b } } }"],
+            "files that the source names are not read here",
+        ),
+        (
+            &["services: { a: { image: x, depends_on: [ b ] }, b: { image: y, profiles: [ p ] } }"],
+            "`b` is of a profile that is not on",
+        ),
+        (&["services: { a: { image: x, scale: '${N:?how many}' } }"], "`${N:?how many}` must be set: how many"),
+        (&["include: [ other.yaml ]\nservices: { a: { image: x } }"], "`include` is not read"),
+        (&["services: { a: { image: x, ports: !replace [] } }"], "the tag `!replace` says nothing here"),
+    ];
+    for (files, expected) in table {
+        assert_eq!(model(files).unwrap_err(), *expected, "{files:?}");
+    }
+}
+
+#[test]
+fn a_service_may_extend_one_of_a_file_beside_it() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("extends");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("common.yaml"), "services: { base: { image: x, scale: 4 } }").unwrap();
+    let main = folder.join("compose.yaml");
+    std::fs::write(&main, "services: { a: { extends: { file: common.yaml, service: base } } }").unwrap();
+    assert_eq!(read(Format::Compose, &main, None).counts.instances, 4);
+    std::fs::write(&main, "services: { a: { extends: { file: none.yaml, service: base } } }").unwrap();
+    let problems = import(Format::Compose, &[main], None).unwrap_err();
+    assert!(problems.to_string().contains("there is no such file"), "{problems}");
+}
+
+#[test]
+fn calls_of_another_application_are_refused_with_the_nearest_names() {
+    let source = |text: &str| Source { name: "x".into(), text: text.into() };
+    let compose = source("services: { frontend: { image: x }, orders: { image: y } }");
+    let calls = source(
+        "version: 1\nservices: { order: { operations: { get: { duration: 1ms } } }, mail: { operations: { send: { duration: 1ms } } } }",
+    );
+    let problems = import_texts(Format::Compose, &[compose], Some(&calls)).unwrap_err();
+    let first = problems.iter().next().unwrap();
+    assert_eq!(
+        (first.message.as_str(), first.help.as_deref()),
+        (
+            "no service of the call graph is in the compose file: `order` (did you mean `orders`?), `mail`",
+            Some("it has `frontend` and `orders`")
+        )
+    );
+}
+
+#[test]
+fn a_scenario_reaches_every_service_that_a_name_of_the_call_graph_means() {
+    let source = |text: &str| Source { name: "x".into(), text: text.into() };
+    let compose = source(
+        "services: { a: { image: x, depends_on: [ db-a ] }, b: { image: y, depends_on: [ db-b ] }, db-a: { image: z }, db-b: { image: z } }",
+    );
+    let calls = source(
+        "version: 1\nservices:\n  a: { operations: { x: { duration: 1ms, calls: [ db.get ] } } }\n  \
+         b: { operations: { y: { duration: 1ms, calls: [ db.get ] } } }\n  db: { operations: { get: { duration: 1ms } } }\n\
+         scenarios: [ { at: 10s, duration: 5s, override: { db.get: { error_rate: 50% } } } ]\n",
+    );
+    let imported =
+        import_texts(Format::Compose, &[compose], Some(&calls)).unwrap_or_else(|problems| panic!("{problems}"));
+    // Two seconds later: the load begins when all have started.
+    for line in ["{ at: 12s, update: db-a, to: 2, rate: 1 }", "{ at: 17s, update: db-b, to: 1, rate: 1 }"] {
+        assert!(imported.yaml.contains(line), "no `{line}` in\n{}", imported.yaml);
+    }
+    assert_is_an_experiment(&imported);
 }
 
 #[test]

@@ -20,7 +20,7 @@ Examples:
   meshsim import compose docker-compose.yml --calls calls.motel.yaml -o mesh.yaml
   meshsim import mubench workmodel.json -o mesh.yaml --force
 
-What was read, ignored and guessed goes to stderr; the experiment goes to stdout, or to the file of -o.";
+What was read, ignored, guessed, or differs goes to stderr; the experiment goes to stdout, or to the file of -o.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -93,6 +93,7 @@ fn account(imported: &Imported) -> String {
         ("read", &imported.read),
         ("ignored", &imported.ignored),
         ("guessed", &imported.guessed),
+        ("differs", &imported.differences),
         ("note", &imported.flags),
     ] {
         for line in lines {

@@ -15,13 +15,14 @@ use super::shared::draft::{Call, Draft, Endpoint, Entry, Service, Step, Varying}
 use super::shared::reading::Reading;
 use crate::tree::{Node, Value};
 
-pub(super) const IMPORTER: Importer = Importer { name: "isotope", file: "isotope.rs", read };
+pub(super) const IMPORTER: Importer = Importer { name: "isotope", tags: &[], file: "isotope.rs", read };
 
 /// An isotope service has no endpoints; ours needs one.
 const ENDPOINT: &str = "serve";
 
 /// What the Go handler itself takes. isotope does not say; it measures proxies, and means its services to cost nothing.
-const WORK: Span = Span::from_micros(100);
+/// It is time and not computing, since no source says that it computes.
+const HANDLING: Span = Span::from_micros(100);
 
 /// What holds where a service or a call says nothing else.
 #[derive(Default)]
@@ -60,7 +61,7 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     }
     // isotope sends empty bodies then; but a request has headers, and no size would suggest that it costs nothing.
     reading.guess("1 KiB for requests and replies whose size it leaves at 0");
-    reading.guess(format!("work of {} in every service: isotope has none", super::shared::units::show_span(WORK)));
+    reading.guess(format!("{} in every service: isotope has none", super::shared::units::show_span(HANDLING)));
     draft
 }
 
@@ -91,7 +92,7 @@ fn read_service(node: &Node, defaults: &Defaults<'_>, draft: &mut Draft, reading
     let mut endpoint = Endpoint { name: ENDPOINT.into(), at: node.place, ..Endpoint::default() };
     endpoint.errors = error_rate.or(defaults.error_rate).map_or(0.0, |rate| by_counter(rate, node, draft, reading));
     endpoint.response = response.or(defaults.response);
-    endpoint.script = vec![Step::Work(Varying::constant(WORK))];
+    endpoint.script = vec![Step::Sleep(Varying::constant(HANDLING))];
     if let Some(script) = script {
         endpoint.script.extend(read_steps(script, defaults, true, reading));
     }

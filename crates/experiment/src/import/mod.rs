@@ -17,6 +17,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use shared::draft::{Draft, calls};
+use shared::looks::{self, Look};
+use shared::names;
 use shared::reading::Reading;
 use shared::units::{many, show_number};
 use shared::write;
@@ -24,7 +26,7 @@ use shared::write;
 use crate::FILE_BYTES_MAX;
 use crate::files::read_text;
 use crate::problem::{Place, Problems, Reporter};
-use crate::tree::{self, Node, Value};
+use crate::tree::{self, Node, Tags, Value};
 
 /// More service visits per request than this are worth a warning.
 const VISITS_MAX: f64 = 1e6;
@@ -45,6 +47,8 @@ pub enum Format {
 /// How one format is read.
 struct Importer {
     name: &'static str,
+    /// Tags of YAML that mean something in it.
+    tags: &'static [&'static str],
     /// Its source file: the test of the register reads it.
     #[cfg_attr(not(test), expect(dead_code, reason = "says which file is registered"))]
     file: &'static str,
@@ -79,6 +83,16 @@ impl Format {
         }
     }
 
+    /// What such a file is called in a sentence.
+    fn file(self) -> &'static str {
+        match self {
+            Format::Isotope => "a topology of isotope",
+            Format::Motel => "a topology of motel",
+            Format::Compose => "a Compose file",
+            Format::Mubench => "a work model of µBench",
+        }
+    }
+
     /// What it is, in half a line.
     pub fn about(self) -> &'static str {
         match self {
@@ -107,6 +121,8 @@ pub struct Imported {
     pub ignored: Vec<String>,
     /// What the experiment says, but the source does not.
     pub guessed: Vec<String>,
+    /// How the experiment differs from what the source says.
+    pub differences: Vec<String>,
     /// What a person should know before running it, such as that there is no call graph.
     pub flags: Vec<String>,
     /// What there is.
@@ -162,7 +178,7 @@ pub struct Source {
 ///
 /// # Errors
 /// All that is wrong with the files, at once. `calls` with any format but [`Format::Compose`] is wrong too.
-pub fn import(format: Format, files: &[PathBuf], calls: Option<&Path>) -> Result<Imported, Problems> {
+pub fn import(format: Format, paths: &[PathBuf], calls: Option<&Path>) -> Result<Imported, Problems> {
     let mut reporter = Reporter::default();
     let mut open = |path: &Path| {
         let name = path.display().to_string();
@@ -175,28 +191,49 @@ pub fn import(format: Format, files: &[PathBuf], calls: Option<&Path>) -> Result
             }
         }
     };
-    let files: Vec<Source> = files.iter().map(|path| open(path)).collect();
+    let files: Vec<Source> = paths.iter().map(|path| open(path)).collect();
     let calls = calls.map(&mut open);
     reporter.finish()?;
-    import_texts(format, &files, calls.as_ref())
+    let folder = paths.first().and_then(|path| path.parent()).map(Path::to_owned);
+    import_sources(format, &files, calls.as_ref(), folder)
 }
 
-/// The same as [`import`], for texts at hand.
+/// The same as [`import`], for texts at hand. Files that these name are not read.
 ///
 /// # Errors
 /// As [`import`].
 pub fn import_texts(format: Format, files: &[Source], calls: Option<&Source>) -> Result<Imported, Problems> {
+    import_sources(format, files, calls, None)
+}
+
+fn import_sources(
+    format: Format,
+    files: &[Source],
+    calls: Option<&Source>,
+    folder: Option<PathBuf>,
+) -> Result<Imported, Problems> {
     let mut reporter = Reporter::default();
     if files.is_empty() {
         let nowhere = Place::new(reporter.add_source(format.name(), ""), 0, 0);
         reporter.report(nowhere, "no file is given").help("give at least one");
     }
-    let roots: Vec<Node> = files.iter().filter_map(|source| parse(source, format.wanted(), &mut reporter)).collect();
-    let call_root = calls.and_then(|source| parse(source, Format::Motel.wanted(), &mut reporter));
+    let mut tags = Tags::new();
+    let mut read = |format, source| parse(format, source, &mut tags, &mut reporter);
+    let roots: Vec<Node> = files.iter().filter_map(|source| read(format, source)).collect();
+    let call_root = calls.and_then(|source| read(Format::Motel, source));
     if !reporter.is_clean() {
         return Err(reporter.finish().expect_err("something was reported"));
     }
     let mut reading = Reading::new(reporter);
+    (reading.tags, reading.folder) = (tags, folder);
+    // What is of another format has one problem, and not one for each of its keys.
+    let fits = |format, roots: &[Node], reading: &mut Reading| {
+        roots.iter().fold(true, |fits, root| looks::expect(format, root, reading) && fits)
+    };
+    let fit = [fits(format, &roots, &mut reading), fits(Format::Motel, call_root.as_slice(), &mut reading)];
+    if fit != [true, true] {
+        return Err(reading.finish().expect_err("something was reported"));
+    }
     let mut draft = (format.importer().read)(&roots, &mut reading);
     match call_root {
         Some(root) if format == Format::Compose => {
@@ -217,10 +254,11 @@ pub fn import_texts(format: Format, files: &[Source], calls: Option<&Source>) ->
     written(&draft, &names.join(" and "), &experiment_name(&files[0].name), reading)
 }
 
-fn parse(source: &Source, wanted: &str, reporter: &mut Reporter) -> Option<Node> {
+fn parse(format: Format, source: &Source, tags: &mut Tags, reporter: &mut Reporter) -> Option<Node> {
     let number = reporter.add_source(&source.name, source.text.as_str());
-    let help = format!("{wanted} is wanted");
-    let root = tree::read(&source.text, number, 0, &help, reporter)?;
+    let help = format!("{} is wanted", format.wanted());
+    let known = format.importer().tags;
+    let root = tree::read_tagged(&source.text, number, 0, &help, known, tags, reporter)?;
     if !matches!(root.value, Value::Map(_)) {
         reporter.report(root.place, format!("the file is {}", root.described())).help(help);
         return None;
@@ -265,7 +303,24 @@ fn written(draft: &Draft, sources: &str, name: &str, mut reading: Reading) -> Re
         let visits = show_number(entry.visits);
         format!("entry {}.{}: {visits} service visit{plural} per request", entry.service, entry.endpoint)
     }));
-    Ok(Imported { yaml, read, ignored: notes.ignored, guessed: notes.guessed, flags: notes.flags, counts })
+    Ok(Imported {
+        yaml,
+        read,
+        ignored: notes.ignored,
+        guessed: notes.guessed,
+        differences: draft.differences.clone(),
+        flags: notes.flags,
+        counts,
+    })
+}
+
+/// What a file is that should be an experiment, and what to do with it, if it is one of another format.
+pub(crate) fn foreign(root: &Node) -> Option<(&'static str, String)> {
+    match looks::look(root)? {
+        Look::Of(format) => Some((format.file(), format!("`meshsim import {format}` makes an experiment of it"))),
+        Look::Foreign(what) => Some((what, "`meshsim schema` describes an experiment".to_owned())),
+        Look::Experiment => None,
+    }
 }
 
 fn file_name(path: &str) -> String {
@@ -279,9 +334,9 @@ fn experiment_name(path: &str) -> String {
     let folder = Path::new(path).parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     match folder {
         Some(folder) if ["docker-compose", "compose", "calls", "workmodel", ""].contains(&stem) => {
-            write::clean(&folder)
+            names::clean(&folder)
         }
-        _ => write::clean(stem),
+        _ => names::clean(stem),
     }
 }
 

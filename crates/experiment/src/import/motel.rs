@@ -1,42 +1,101 @@
 //! motel's topologies: call graphs from which it makes traces, with durations, error rates and timeouts.
 //!
 //! Source: `andrewh/motel`, `cmd/motel/README.md` (its language) and `pkg/synth/engine.go` (what it means):
-//! - calls run side by side unless `call_style` says `sequential`;
-//! - half of an operation's own duration passes before its calls, half after them;
-//! - a `probability` or `count` of 0 means that it was not given;
+//! - calls run side by side unless `call_style` says `sequential`, and so do the copies of a `count`;
+//! - a `probability` is drawn once for all copies; a `probability` or `count` of 0 means that it was not given;
+//! - a retry waits for `retry_backoff`, always as long; nothing limits how many there are;
+//! - a call without a `timeout` waits for ever, and one that is `async` is not waited for;
+//! - half of an operation's own duration passes before its calls, half after them; it is time, not computing;
 //! - a failing call fails its caller, after all its calls have been made;
 //! - each trace begins at an operation that nobody calls, all equally likely.
+//!
+//! What happens at a time of its own is in [`traffic`] and [`scenarios`].
 
-use std::collections::BTreeMap;
+mod scenarios;
+mod traffic;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::Span;
 
 use super::Importer;
-use super::shared::draft::{Arrivals, Call, Draft, Endpoint, Entry, Service, Step, Varying};
+use super::shared::draft::{Call, Draft, Endpoint, Entry, Service, Step, Varying};
 use super::shared::reading::Reading;
 use super::shared::units;
-use crate::problem::shortened;
+use crate::problem::{Place, shortened};
 use crate::tree::{Key, Node, Value};
 
-pub(super) const IMPORTER: Importer = Importer { name: "motel", file: "motel.rs", read };
+pub(super) const IMPORTER: Importer = Importer { name: "motel", tags: &[], file: "motel.rs", read };
 
-/// Copies of a parallel call up to this number become branches; more of them are made one after the other.
-const BRANCHES_MAX: u32 = 16;
+/// Service and operation.
+type Name = (String, String);
 
 /// Service and operation of each `service.operation`: both parts may have dots, so it cannot be taken apart.
-type Targets = BTreeMap<String, (String, String)>;
+type Targets = BTreeMap<String, Name>;
+
+/// An operation as the source says it.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Operation {
+    duration: Option<Varying>,
+    errors: f64,
+    is_sequential: bool,
+    calls: Vec<(Call, Condition)>,
+}
+
+/// When a call is made, by whether the caller itself fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Condition {
+    #[default]
+    Always,
+    OnError,
+    OnSuccess,
+}
+
+impl Operation {
+    /// What it does, as an endpoint.
+    fn endpoint(&self, name: &str, at: Place) -> Endpoint {
+        let mut endpoint = Endpoint { name: name.to_owned(), at, errors: self.errors, ..Endpoint::default() };
+        endpoint.script.extend(self.duration.map(Step::Sleep));
+        let calls = self.calls.iter().map(|(call, condition)| {
+            let holds = match condition {
+                Condition::Always => 1.0,
+                Condition::OnError => self.errors,
+                Condition::OnSuccess => 1.0 - self.errors,
+            };
+            Call { probability: call.probability * holds, parallel: !self.is_sequential, ..call.clone() }
+        });
+        if self.is_sequential {
+            endpoint.script.extend(calls.map(Step::Call));
+            return endpoint;
+        }
+        // Those that nobody waits for need no branch of their own.
+        let (detached, awaited): (Vec<_>, Vec<_>) = calls.partition(|call| call.detached);
+        endpoint.script.extend(detached.into_iter().map(Step::Call));
+        let mut awaited: Vec<_> = awaited.into_iter().map(Step::Call).collect();
+        match awaited.len() {
+            0 | 1 => endpoint.script.append(&mut awaited),
+            _ => endpoint.script.push(Step::Parallel(awaited.into_iter().map(|call| vec![call]).collect())),
+        }
+        endpoint
+    }
+}
 
 pub(super) fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     let mut draft = Draft { has_calls: true, ..Draft::default() };
     let targets = targets(roots);
+    let mut operations = BTreeMap::new();
+    let mut traffic = None;
+    let mut planned = Vec::new();
     for root in roots {
         let mut fields = reading.fields(root, "the file");
-        let _ = fields.take("version");
+        if let Some(version) = fields.take("version") {
+            let is_one = |text: &str| (text == "1").then_some(());
+            reading.parsed(version, "`version`", is_one, "write `version: 1`: there is no other");
+        }
         match fields.take("services") {
             Some(services) => {
                 for (key, node) in reading.entries(services, "`services`") {
-                    let mut service = Service::new(&key.text, key.place);
-                    read_service(node, &mut service, &targets, reading);
+                    let service = read_service(key, node, &targets, &mut operations, reading);
                     draft.services.push(service);
                 }
             }
@@ -44,20 +103,33 @@ pub(super) fn read(roots: &[Node], reading: &mut Reading) -> Draft {
                 reading.problem(root.place, "there is no `services`", "write `services:` and a map of services");
             }
         }
-        if let Some(traffic) = fields.take("traffic") {
-            draft.arrivals = read_traffic(traffic, reading).or(draft.arrivals);
+        if let Some(node) = fields.take("traffic") {
+            traffic = traffic::read(node, reading).or(traffic);
+        }
+        if let Some(node) = fields.take("scenarios") {
+            planned.extend(scenarios::read(node, &targets, reading));
         }
         fields.ignore_rest(reading, "");
     }
-    draft.entries =
-        draft.uncalled().into_iter().map(|(service, endpoint)| Entry { service, endpoint, weight: 1.0 }).collect();
+
+    let calls = |operation: &Operation| {
+        operation.calls.iter().map(|(call, _)| (call.service.clone(), call.endpoint.clone())).collect::<Vec<_>>()
+    };
+    let called: BTreeSet<Name> = operations.values().flat_map(calls).collect();
+    let all = draft.services.iter().flat_map(|s| s.endpoints.iter().map(|e| (s.name.clone(), e.name.clone())));
+    draft.entries = all
+        .filter(|name| !called.contains(name))
+        .map(|(service, endpoint)| Entry { service, endpoint, weight: 1.0 })
+        .collect();
     if draft.entries.len() > 1 {
         reading.guess("equal weights in the mix, as motel begins its traces");
     }
     draft.differences.push("an operation's whole duration passes before its calls, not half of it after them".into());
     draft
         .differences
-        .push("a failing call ends its caller's script; motel makes the remaining calls all the same".into());
+        .push("a failing call ends a sequential script; motel makes the remaining calls all the same".into());
+    scenarios::apply(&planned, &operations, &mut draft);
+    traffic::apply(traffic.as_ref(), &planned, &mut draft, reading);
     draft
 }
 
@@ -79,64 +151,67 @@ fn targets(roots: &[Node]) -> Targets {
     targets
 }
 
-fn read_service(node: &Node, service: &mut Service, targets: &Targets, reading: &mut Reading) {
+fn read_service(
+    key: &Key,
+    node: &Node,
+    targets: &Targets,
+    operations: &mut BTreeMap<Name, Operation>,
+    reading: &mut Reading,
+) -> Service {
+    let mut service = Service::new(&key.text, key.place);
     let mut fields = reading.fields(node, "a service");
-    if let Some(operations) = fields.take("operations") {
-        for (key, node) in reading.entries(operations, "`operations`") {
-            let mut endpoint = Endpoint { name: key.text.clone(), at: key.place, ..Endpoint::default() };
-            read_operation(node, &mut endpoint, targets, reading);
-            service.endpoints.push(endpoint);
+    let mut depths = Vec::new();
+    if let Some(list) = fields.take("operations") {
+        for (key, node) in reading.entries(list, "`operations`") {
+            let (operation, depth) = read_operation(key, node, targets, reading);
+            depths.push(depth);
+            service.endpoints.push(operation.endpoint(&key.text, key.place));
+            operations.insert((service.name.clone(), key.text.clone()), operation);
         }
+    }
+    // A slot is of the instance and not of the operation, so a bound of one among several cannot be said.
+    match depths[..] {
+        [Some(depth)] => (service.capacity, service.queue) = (Some(depth), Some(0)),
+        _ => depths.iter().flatten().for_each(|_| {
+            reading.ignore("services.*.operations.*.queue_depth: of one operation among several");
+        }),
     }
     if service.endpoints.is_empty() {
         let message = format!("`{}` has no operations", shortened(&service.name));
         reading.problem(service.at, message, "write `operations:` and a map of them");
     }
     fields.ignore_rest(reading, "services.*");
+    service
 }
 
-fn read_operation(node: &Node, endpoint: &mut Endpoint, targets: &Targets, reading: &mut Reading) {
+/// An operation, and how many requests it takes at once, if that has a bound.
+fn read_operation(key: &Key, node: &Node, targets: &Targets, reading: &mut Reading) -> (Operation, Option<u32>) {
+    let mut operation = Operation::default();
     let mut fields = reading.fields(node, "an operation");
     match fields.take("duration") {
-        Some(node) => endpoint.script.extend(read_duration(node, reading).map(Step::Work)),
-        None => reading.problem(endpoint.at, "an operation has no duration", "write `duration: 5ms +/- 2ms`"),
+        Some(node) => operation.duration = read_duration(node, reading),
+        None => reading.problem(key.place, "an operation has no duration", "write `duration: 5ms +/- 2ms`"),
     }
     if let Some(node) = fields.take("error_rate") {
-        endpoint.errors = reading.share(node, "`error_rate`").unwrap_or(0.0);
+        operation.errors = reading.share(node, "`error_rate`").unwrap_or(0.0);
     }
     let style = fields.take("call_style");
-    let parallel = style.is_none_or(|node| {
-        let style = |text: &str| ["parallel", "sequential"].contains(&text).then(|| text == "parallel");
-        reading
-            .parsed(node, "`call_style`", style, "write `parallel` (motel's default) or `sequential`")
-            .unwrap_or(true)
-    });
-    let mut calls = Vec::new();
+    if let Some(node) = style {
+        let style = |text: &str| ["parallel", "sequential"].contains(&text).then(|| text == "sequential");
+        let help = "write `parallel` (motel's default) or `sequential`";
+        operation.is_sequential = reading.parsed(node, "`call_style`", style, help).unwrap_or(false);
+    }
+    let depth = fields.take("queue_depth").and_then(|n| reading.count(n, "`queue_depth`", 0, 1_000_000));
     if let Some(node) = fields.take("calls") {
         for node in reading.list(node, "`calls`") {
-            calls.extend(read_call(node, endpoint.errors, targets, reading));
+            operation.calls.extend(read_call(node, targets, reading));
         }
     }
     fields.ignore_rest(reading, "services.*.operations.*");
-
-    if !parallel {
-        endpoint.script.extend(calls.into_iter().map(Step::Call));
-        return;
-    }
-    let mut branches = Vec::new();
-    for call in calls {
-        let copies = if call.count <= BRANCHES_MAX { call.count } else { 1 };
-        let each = Call { count: call.count / copies, ..call };
-        branches.extend((0..copies).map(|_| vec![Step::Call(each.clone())]));
-    }
-    if style.is_none() && branches.len() > 1 {
+    if style.is_none() && operation.calls.len() > 1 {
         reading.guess("calls side by side where no `call_style` is given, as motel's engine makes them");
     }
-    match branches.len() {
-        0 => {}
-        1 => endpoint.script.append(&mut branches[0]),
-        _ => endpoint.script.push(Step::Parallel(branches)),
-    }
+    (operation, depth.filter(|depth| *depth > 0))
 }
 
 /// `30ms +/- 10ms`, `30ms ± 10ms` or `50ms`.
@@ -149,66 +224,48 @@ fn read_duration(node: &Node, reading: &mut Reading) -> Option<Varying> {
     reading.parsed(node, "`duration`", parse, "write a time above zero such as `50ms` or `5ms +/- 2ms`")
 }
 
-fn read_call(node: &Node, own_errors: f64, targets: &Targets, reading: &mut Reading) -> Option<Call> {
+fn read_call(node: &Node, targets: &Targets, reading: &mut Reading) -> Option<(Call, Condition)> {
     if !matches!(node.value, Value::Map(_)) {
         let target = reading.text(node, "a call")?;
-        return find(&target, node, targets, reading);
+        let (service, operation) = find(&target, node, targets, reading)?;
+        return Some((Call::new(service, operation, node.place), Condition::Always));
     }
     let mut fields = reading.fields(node, "a call");
     let Some(target) = fields.take("target") else {
         reading.problem(node.place, "a call has no target", "write `target: service.operation`");
         return None;
     };
-    let mut call = find(&reading.text(target, "`target`")?, target, targets, reading)?;
+    let (service, operation) = find(&reading.text(target, "`target`")?, target, targets, reading)?;
+    let mut call = Call::new(service, operation, target.place);
     let probability = fields.take("probability").and_then(|n| reading.share(n, "`probability`"));
     call.probability = probability.filter(|p| *p > 0.0).unwrap_or(1.0);
-    if let Some(node) = fields.take("condition") {
-        let share = |text: &str| match text {
-            "on-error" => Some(own_errors),
-            "on-success" => Some(1.0 - own_errors),
+    let condition = fields.take("condition").and_then(|node| {
+        reading.guess("a call with a `condition` happens by chance, as often as the condition holds");
+        let condition = |text: &str| match text {
+            "on-error" => Some(Condition::OnError),
+            "on-success" => Some(Condition::OnSuccess),
             _ => None,
         };
-        call.probability *=
-            reading.parsed(node, "`condition`", share, "write `on-error` or `on-success`").unwrap_or(1.0);
-        reading.guess("a call with a `condition` happens by chance, as often as the condition holds");
-    }
+        reading.parsed(node, "`condition`", condition, "write `on-error` or `on-success`")
+    });
     call.count = fields.take("count").and_then(|n| reading.count(n, "`count`", 0, 10_000)).unwrap_or(1).max(1);
     call.timeout = fields.take("timeout").and_then(|n| reading.span(n, "`timeout`")).filter(|t| *t > Span::ZERO);
     call.retries = fields.take("retries").and_then(|n| reading.count(n, "`retries`", 0, 100)).unwrap_or(0);
-    if fields.take("async").and_then(|n| reading.truth(n, "`async`")) == Some(true) {
-        call.optional = true;
-        reading.ignore("services.*.operations.*.calls[].async: the caller waits, but does not mind a failure");
+    call.backoff = fields.take("retry_backoff").and_then(|n| reading.span(n, "`retry_backoff`")).unwrap_or(Span::ZERO);
+    let detached = fields.take("async");
+    call.detached = detached.and_then(|n| reading.truth(n, "`async`")).unwrap_or(false);
+    if let Some(node) = detached.filter(|_| call.detached && (call.retries > 0 || call.timeout.is_some())) {
+        let help = "leave `retries` and `timeout` out: nobody waits for the call";
+        reading.problem(node.place, "motel has no `async` call with retries or a timeout", help);
     }
     fields.ignore_rest(reading, "services.*.operations.*.calls[]");
-    Some(call)
+    Some((call, condition.unwrap_or_default()))
 }
 
-fn find(target: &str, node: &Node, targets: &Targets, reading: &mut Reading) -> Option<Call> {
-    match targets.get(target) {
-        Some((service, operation)) => Some(Call::new(service, operation, node.place)),
-        None => {
-            reading.unknown(node.place, target, targets.keys().map(String::as_str));
-            None
-        }
+fn find(target: &str, node: &Node, targets: &Targets, reading: &mut Reading) -> Option<Name> {
+    let found = targets.get(target).cloned();
+    if found.is_none() {
+        reading.unknown(node.place, target, targets.keys().map(String::as_str));
     }
-}
-
-/// The base rate; its patterns in time are ignored.
-fn read_traffic(node: &Node, reading: &mut Reading) -> Option<Arrivals> {
-    let mut fields = reading.fields(node, "`traffic`");
-    let rate = fields.take("rate");
-    fields.ignore_rest(reading, "traffic");
-    let parse = |text: &str| {
-        let (number, unit) = text.split_once('/')?;
-        let seconds = match unit.trim() {
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        let rate = number.trim().parse::<f64>().ok()? / seconds;
-        (rate > 0.0 && rate <= 1e7).then_some(rate)
-    };
-    let per_second = reading.parsed(rate?, "`rate`", parse, "write a rate above zero such as `100/s` or `3000/m`")?;
-    Some(Arrivals { per_second })
+    found
 }

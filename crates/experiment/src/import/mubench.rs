@@ -7,25 +7,39 @@
 //!   not in the group mean nothing;
 //! - a failing call does not keep the others from being made, but the reply is an error.
 //!
-//! and by `CustomFunctions/Loader.py`: the reply has `mean_response_size` (once `mean_bandwidth`) times 1,000 bytes on
-//! average. How long its kinds of stress take depends on the machine, so no file says it.
+//! and by `CustomFunctions/Loader.py`: it sleeps for 10 ms and does nothing else unless the file says otherwise, and the
+//! reply has `mean_response_size` (once `mean_bandwidth`, by default 11) times 1,000 bytes on average. How long its kinds
+//! of stress take depends on the machine, so no file says it.
+//!
+//! and by `Deployers/K8sDeployer/K8sYamlBuilder.py`: a service has 1 worker of 4 threads unless the file says otherwise.
 
 use meshsim_actor::Span;
 
 use super::Importer;
 use super::shared::draft::{Call, Draft, Endpoint, Entry, Service, Step, Varying};
+use super::shared::looks::MUBENCH;
 use super::shared::reading::Reading;
 use super::shared::units;
-use crate::problem::shortened;
-use crate::tree::{Key, Node};
+use crate::problem::{one_of, shortened};
+use crate::tree::{Key, Node, Value};
 
-pub(super) const IMPORTER: Importer = Importer { name: "mubench", file: "mubench.rs", read };
+pub(super) const IMPORTER: Importer = Importer { name: "mubench", tags: &[], file: "mubench.rs", read };
 
 /// A µBench service has no endpoints; ours needs one.
 const ENDPOINT: &str = "serve";
 
-/// Guessed for whatever a service computes.
-const WORK: Span = Span::from_millis(1);
+/// Guessed for each kind of stress.
+const STRESS: Span = Span::from_millis(1);
+
+/// What the loader sleeps where the file does not say it.
+const SLEEP: Span = Span::from_millis(10);
+
+/// Bytes of the loader's reply where the file does not say it.
+const RESPONSE: u64 = 11_000;
+
+/// Processes of an instance, and the requests that each serves at once, where the file does not say it.
+const WORKERS: u32 = 1;
+const THREADS: u32 = 4;
 
 /// Where µBench sends its requests.
 const INGRESS: &str = "s0";
@@ -33,11 +47,16 @@ const INGRESS: &str = "s0";
 fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     let mut draft = Draft { has_calls: true, ..Draft::default() };
     for root in roots {
-        for (key, node) in reading.entries(root, "the file") {
+        let entries = reading.entries(root, "the file");
+        if !entries.is_empty() && !entries.iter().any(|(_, node)| MUBENCH.iter().any(|key| node.get(key).is_some())) {
+            let help = format!("a service of µBench's has {}", one_of(MUBENCH));
+            reading.problem(root.place, "nothing here is a service of µBench's", help);
+            continue;
+        }
+        for (key, node) in entries {
             draft.services.push(read_service(key, node, reading));
         }
     }
-    reading.guess(format!("work of {} in every service: µBench leaves it to the machine", units::show_span(WORK)));
     let entries = if draft.services.iter().any(|service| service.name == INGRESS) {
         vec![(INGRESS.to_owned(), ENDPOINT.to_owned())]
     } else {
@@ -46,6 +65,7 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
         uncalled
     };
     draft.entries = entries.into_iter().map(|(service, endpoint)| Entry { service, endpoint, weight: 1.0 }).collect();
+    draft.differences.push("replies have their mean size; µBench draws it".into());
     draft
         .differences
         .push("a failing call ends its caller's script; µBench makes the remaining calls all the same".into());
@@ -57,7 +77,7 @@ fn read_service(key: &Key, node: &Node, reading: &mut Reading) -> Service {
     let mut fields = reading.fields(node, "a service");
     let workers = fields.take("workers").and_then(|n| reading.count(n, "`workers`", 1, 1_000));
     let threads = fields.take("threads").and_then(|n| reading.count(n, "`threads`", 1, 1_000));
-    service.capacity = (workers.is_some() || threads.is_some()).then(|| workers.unwrap_or(1) * threads.unwrap_or(1));
+    service.capacity = Some(workers.unwrap_or(WORKERS) * threads.unwrap_or(THREADS));
     service.instances = fields.take("replicas").and_then(|n| reading.count(n, "`replicas`", 1, u32::MAX)).unwrap_or(1);
     let (requests, limits) = (fields.take("cpu-requests"), fields.take("cpu-limits"));
     service.cpu = requests.or(limits).and_then(|n| reading.cores(n, "`cpu-requests`"));
@@ -66,9 +86,12 @@ fn read_service(key: &Key, node: &Node, reading: &mut Reading) -> Service {
     }
 
     let mut endpoint = Endpoint { name: ENDPOINT.into(), at: key.place, ..Endpoint::default() };
-    endpoint.script = vec![Step::Work(Varying::constant(WORK))];
-    if let Some(internal) = fields.take("internal_service") {
-        read_internal(internal, &mut endpoint, reading);
+    match fields.take("internal_service") {
+        Some(internal) => read_internal(internal, &mut endpoint, reading),
+        None => {
+            (endpoint.response, endpoint.script) = (Some(RESPONSE), vec![Step::Sleep(Varying::constant(SLEEP))]);
+            reading.guess("the loader's defaults where a service has no `internal_service`");
+        }
     }
     let mut groups = Vec::new();
     if let Some(external) = fields.take("external_services") {
@@ -82,6 +105,10 @@ fn read_service(key: &Key, node: &Node, reading: &mut Reading) -> Service {
         1 => endpoint.script.append(&mut groups[0]),
         _ => endpoint.script.push(Step::Parallel(groups)),
     }
+    if service.instances > 1 {
+        service.balancer = Some("random");
+        reading.guess("callers choose an instance at random, as a Service of Kubernetes does without a mesh");
+    }
     fields.ignore_rest(reading, "*");
     service.endpoints = vec![endpoint];
     service
@@ -89,31 +116,62 @@ fn read_service(key: &Key, node: &Node, reading: &mut Reading) -> Service {
 
 /// The function that a service runs, by its name, and that function's parameters.
 fn read_internal(node: &Node, endpoint: &mut Endpoint, reading: &mut Reading) {
-    for (function, parameters) in reading.entries(node, "`internal_service`") {
-        let mut fields = reading.fields(parameters, "a function's parameters");
-        let size = fields.take("mean_response_size").or(fields.take("mean_bandwidth"));
-        if let Some(size) = size {
-            let bytes = |text: &str| {
-                let bytes = text.parse::<f64>().ok()? * 1000.0;
-                (0.0..=f64::from(u32::MAX)).contains(&bytes).then_some(bytes as u64)
-            };
-            endpoint.response = reading.parsed(size, "the response size", bytes, "write a number of kB below 4000000");
-        }
-        if let Some(sleep) = fields.take("sleep_stress") {
-            let mut sleep = reading.fields(sleep, "`sleep_stress`");
-            let runs = sleep.take("run").and_then(|n| reading.truth(n, "`run`")).unwrap_or(true);
-            let seconds = |text: &str| {
-                let seconds = text.parse::<f64>().ok()?;
-                (0.0..=1e6).contains(&seconds).then(|| Span::from_secs_f64(seconds))
-            };
-            let time = sleep.take("sleep_time");
-            let time = time.and_then(|n| reading.parsed(n, "`sleep_time`", seconds, "write a number of seconds"));
-            if let Some(time) = time.filter(|_| runs) {
-                endpoint.script.push(Step::Sleep(Varying::constant(time)));
+    // µBench runs the first and knows no other.
+    let functions = reading.entries(node, "`internal_service`");
+    for (function, _) in functions.iter().skip(1) {
+        reading
+            .ignore(format!("*.internal_service.{}: µBench runs the first function only", shortened(&function.text)));
+    }
+    let Some((function, parameters)) = functions.first() else {
+        reading.problem(node.place, "`internal_service` names no function", "write `{ \"loader\": {} }`");
+        return;
+    };
+    let mut fields = reading.fields(parameters, "a function's parameters");
+    let is_loader = function.text == "loader";
+    let size = fields.take("mean_response_size").or(fields.take("mean_bandwidth"));
+    endpoint.response = is_loader.then_some(RESPONSE);
+    if let Some(size) = size {
+        let bytes = |text: &str| {
+            let bytes = text.parse::<f64>().ok()? * 1000.0;
+            (0.0..=f64::from(u32::MAX)).contains(&bytes).then_some(bytes as u64)
+        };
+        endpoint.response = reading.parsed(size, "the response size", bytes, "write a number of kB below 4000000");
+    }
+    if is_loader {
+        for (stress, computes) in [("cpu_stress", true), ("memory_stress", true), ("disk_stress", false)] {
+            let Some(node) = fields.take(stress) else { continue };
+            let mut fields = reading.fields(node, "a kind of stress");
+            if fields.take("run").and_then(|n| reading.truth(n, "`run`")) == Some(true) {
+                let step = if computes { Step::Work } else { Step::Sleep };
+                endpoint.script.push(step(Varying::constant(STRESS)));
+                let time = units::show_span(STRESS);
+                reading.guess(format!("{time} for each kind of stress that runs: µBench leaves it to the machine"));
+                fields.ignore_rest(reading, &format!("*.internal_service.loader.{stress}"));
             }
         }
-        fields.ignore_rest(reading, &format!("*.internal_service.{}", function.text));
+        let sleep = fields.take("sleep_stress");
+        endpoint.script.extend(read_sleep(sleep, reading).map(|time| Step::Sleep(Varying::constant(time))));
+    } else {
+        endpoint.script.push(Step::Work(Varying::constant(STRESS)));
+        let (name, time) = (shortened(&function.text), units::show_span(STRESS));
+        reading.guess(format!("work of {time} in `{name}`: µBench leaves it to the machine"));
     }
+    fields.ignore_rest(reading, &format!("*.internal_service.{}", shortened(&function.text)));
+}
+
+/// What the loader sleeps, if it does. What the file leaves out is as the loader has it.
+fn read_sleep(node: Option<&Node>, reading: &mut Reading) -> Option<Span> {
+    let Some(node) = node else { return Some(SLEEP) };
+    let mut fields = reading.fields(node, "`sleep_stress`");
+    let runs = fields.take("run").and_then(|n| reading.truth(n, "`run`")).unwrap_or(true);
+    let seconds = |text: &str| {
+        let seconds = text.parse::<f64>().ok()?;
+        (0.0..=1e6).contains(&seconds).then(|| Span::from_secs_f64(seconds))
+    };
+    let time = fields.take("sleep_time");
+    let time = time.and_then(|n| reading.parsed(n, "`sleep_time`", seconds, "write a number of seconds"));
+    fields.ignore_rest(reading, "*.internal_service.loader.sleep_stress");
+    runs.then_some(time.unwrap_or(SLEEP))
 }
 
 /// The members of a group, one after the other.
@@ -122,11 +180,7 @@ fn read_group(node: &Node, reading: &mut Reading) -> Vec<Step> {
     let members = fields.take("services").map(|n| reading.list(n, "`services`")).unwrap_or_default();
     let most = fields.take("seq_len").and_then(|n| reading.count(n, "`seq_len`", 0, u32::MAX));
     let probabilities = fields.take("probabilities");
-    let mut probabilities: Vec<_> = probabilities
-        .map(|node| {
-            reading.entries(node, "`probabilities`").iter().map(|(key, node)| (key.text.as_str(), node)).collect()
-        })
-        .unwrap_or_default();
+    let probabilities = probabilities.map(|node| reading.entries(node, "`probabilities`")).unwrap_or_default();
     fields.ignore_rest(reading, "*.external_services[]");
 
     // Drawing `seq_len` of n members makes each of them one with probability seq_len / n.
@@ -137,14 +191,17 @@ fn read_group(node: &Node, reading: &mut Reading) -> Vec<Step> {
     let mut steps = Vec::new();
     for member in members {
         let Some(name) = reading.text(member, "a member of a group") else { continue };
-        let given = probabilities.iter().position(|(of, _)| *of == name).map(|index| probabilities.remove(index).1);
+        // A member may stand in a group several times, each time with the same probability.
+        let given = probabilities.iter().find(|(of, _)| of.text == name).map(|(_, node)| node);
         let own = given.and_then(|node| reading.share(node, "a probability")).unwrap_or(1.0);
         if own * drawn > 0.0 {
             steps.push(Step::Call(Call { probability: own * drawn, ..Call::new(name, ENDPOINT, member.place) }));
         }
     }
-    for (name, _) in probabilities {
-        reading.ignore(format!("*.external_services[].probabilities.{}: not a member of its group", shortened(name)));
+    let is_member = |name: &str| members.iter().any(|m| matches!(&m.value, Value::Scalar { text, .. } if text == name));
+    for (name, _) in probabilities.iter().filter(|(name, _)| !is_member(&name.text)) {
+        let name = shortened(&name.text);
+        reading.ignore(format!("*.external_services[].probabilities.{name}: not a member of its group"));
     }
     steps
 }

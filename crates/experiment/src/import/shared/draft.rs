@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::Span;
 
+use super::graph::{Graph, order};
 use super::reading::Reading;
+use crate::compile::VERSIONS_MAX;
 use crate::problem::Place;
-use crate::schema::{ENDPOINTS_MAX, INSTANCES_MAX, SERVICES_MAX};
+use crate::schema::{ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, SERVICES_MAX};
 
 /// What an importer has read.
 #[derive(Debug, Default)]
@@ -17,6 +19,10 @@ pub(crate) struct Draft {
     pub(crate) entries: Vec<Entry>,
     /// How often, if the source says so.
     pub(crate) arrivals: Option<Arrivals>,
+    /// Services that become another version of themselves.
+    pub(crate) changes: Vec<Change>,
+    /// How long a run must be to show all that happens in it.
+    pub(crate) duration: Option<Span>,
     /// False when the source does not know who calls whom.
     pub(crate) has_calls: bool,
     /// How the result differs from the source, for people.
@@ -31,10 +37,42 @@ pub(crate) struct Entry {
     pub(crate) weight: f64,
 }
 
-/// Evenly spaced requests.
-#[derive(Clone, Copy, Debug)]
+/// When requests come.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Arrivals {
-    pub(crate) per_second: f64,
+    /// At random instead of evenly spaced.
+    pub(crate) is_random: bool,
+    /// The rate, piece by piece; at least one, and only the last has no length.
+    pub(crate) stages: Vec<Stage>,
+}
+
+/// A piece of a rate: linear from one value to another, in requests per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Stage {
+    /// `None`: to the end.
+    pub(crate) length: Option<Span>,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+impl Arrivals {
+    /// One rate, evenly spaced.
+    pub(crate) fn steady(per_second: f64) -> Self {
+        Arrivals { is_random: false, stages: vec![Stage { length: None, from: per_second, to: per_second }] }
+    }
+
+    /// The highest rate.
+    pub(crate) fn peak(&self) -> f64 {
+        self.stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max)
+    }
+}
+
+/// From a moment on all instances of a service behave as a version says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) at: Span,
+    pub(crate) service: String,
+    pub(crate) version: u32,
 }
 
 /// A service.
@@ -44,10 +82,32 @@ pub(crate) struct Service {
     pub(crate) at: Place,
     pub(crate) instances: u32,
     pub(crate) capacity: Option<u32>,
+    /// Requests that may wait at an instance; `None`: any number.
+    pub(crate) queue: Option<u32>,
     pub(crate) cpu: Option<f64>,
-    pub(crate) start_delay: Option<Span>,
+    /// How callers choose an instance, as our file says it; `None`: as our file does by default.
+    pub(crate) balancer: Option<&'static str>,
     /// Names of the services that must be there before it.
-    pub(crate) after: Vec<(String, Place)>,
+    pub(crate) after: Vec<After>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Other behaviours, from version 2 on and in turn; `endpoints` is version 1.
+    pub(crate) versions: Vec<Version>,
+}
+
+/// A service that must be there before another one.
+#[derive(Clone, Debug)]
+pub(crate) struct After {
+    pub(crate) name: String,
+    pub(crate) at: Place,
+    /// Without it the other does not start.
+    pub(crate) required: bool,
+}
+
+/// Another behaviour of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    pub(crate) number: u32,
+    /// The endpoints that are not as in version 1. Each version of a service names the same ones.
     pub(crate) endpoints: Vec<Endpoint>,
 }
 
@@ -59,16 +119,18 @@ impl Service {
             at,
             instances: 1,
             capacity: None,
+            queue: None,
             cpu: None,
-            start_delay: None,
+            balancer: None,
             after: Vec::new(),
             endpoints: Vec::new(),
+            versions: Vec::new(),
         }
     }
 }
 
 /// What a service does with one kind of request.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) at: Place,
@@ -80,7 +142,7 @@ pub(crate) struct Endpoint {
 }
 
 /// One line of a script.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     Work(Varying),
     Sleep(Varying),
@@ -103,16 +165,23 @@ impl Varying {
 }
 
 /// A call of another service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Call {
     pub(crate) service: String,
     pub(crate) endpoint: String,
     pub(crate) at: Place,
     pub(crate) probability: f64,
     pub(crate) count: u32,
+    /// The copies are made side by side.
+    pub(crate) parallel: bool,
+    /// Nobody waits for it.
+    pub(crate) detached: bool,
     pub(crate) request: Option<u64>,
+    /// `None`: the caller waits for ever.
     pub(crate) timeout: Option<Span>,
     pub(crate) retries: u32,
+    /// Before each retry, always as long.
+    pub(crate) backoff: Span,
     pub(crate) optional: bool,
 }
 
@@ -125,9 +194,12 @@ impl Call {
             at,
             probability: 1.0,
             count: 1,
+            parallel: false,
+            detached: false,
             request: None,
             timeout: None,
             retries: 0,
+            backoff: Span::ZERO,
             optional: false,
         }
     }
@@ -170,60 +242,49 @@ impl Draft {
                 endpoints.entry((service.name.as_str(), endpoint.name.as_str())).or_insert((number, endpoint));
             }
         }
-        for (name, at) in self.services.iter().flat_map(|s| &s.after) {
-            if !services.contains_key(name.as_str()) {
-                reading.unknown(*at, name, services.keys().copied());
+        for after in self.services.iter().flat_map(|s| &s.after) {
+            if !services.contains_key(after.name.as_str()) {
+                reading.unknown(after.at, &after.name, services.keys().copied());
             }
         }
         if endpoints.len() < self.services.iter().map(|s| s.endpoints.len()).sum() {
             return Vec::new();
         }
-        let mut graph = vec![Vec::new(); endpoints.len()];
-        for (number, endpoint) in endpoints.values() {
-            for (call, times) in calls(&endpoint.script) {
-                match endpoints.get(&(call.service.as_str(), call.endpoint.as_str())) {
-                    Some((callee, _)) => graph[*number].push((*callee, times)),
-                    None if services.contains_key(call.service.as_str()) => {
-                        let of =
-                            endpoints.keys().filter(|(service, _)| *service == call.service).map(|(_, name)| *name);
-                        reading.unknown(call.at, &call.endpoint, of);
-                    }
-                    None => reading.unknown(call.at, &call.service, services.keys().copied()),
+        if self.changes.len() > EVENTS_MAX {
+            let message = format!("the services change {} times", self.changes.len());
+            reading.problem(Place::default(), message, format!("at most {EVENTS_MAX} times"));
+        }
+        for service in self.services.iter().filter(|service| service.versions.len() >= VERSIONS_MAX) {
+            let message = format!("`{}` has {} behaviours", service.name, service.versions.len() + 1);
+            reading.problem(service.at, message, format!("at most {VERSIONS_MAX}"));
+        }
+        let graph = Graph::of(self, |call| {
+            let known = self.services.iter().find(|service| service.name == call.service);
+            match known {
+                Some(service) => {
+                    let of = service.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+                    reading.unknown(call.at, &call.endpoint, of);
                 }
+                None => reading.unknown(call.at, &call.service, services.keys().copied()),
             }
+        });
+        if let Err(cycle) = &graph.order {
+            let names: Vec<_> = cycle.iter().map(|number| graph.endpoints[*number]).collect();
+            let round = circle(names.iter().map(|(service, _)| service.name.as_str()), "calls");
+            reading.problem(
+                names[0].1.at,
+                format!("the calls go round in a circle: {round}"),
+                "take one of these calls out: a request must come to an end",
+            );
+            return Vec::new();
         }
-        let edges: Vec<Vec<usize>> =
-            graph.iter().map(|calls| calls.iter().map(|(callee, _)| *callee).collect()).collect();
-        let order = match order(&edges) {
-            Ok(order) => order,
-            Err(cycle) => {
-                let mut names = vec![("", Place::default()); endpoints.len()];
-                endpoints.iter().for_each(|((service, _), (number, e))| names[*number] = (*service, e.at));
-                let round = circle(cycle.iter().map(|number| names[*number].0), "calls");
-                reading.problem(
-                    names[cycle[0]].1,
-                    format!("the calls go round in a circle: {round}"),
-                    "take one of these calls out: a request must come to an end",
-                );
-                return Vec::new();
-            }
-        };
-        // Expected visits that a request causes, its own included: v(n) = 1 + sum of times * v(callee).
-        let mut visits = vec![1.0; graph.len()];
-        for number in order {
-            visits[number] += graph[number].iter().map(|(callee, times)| times * visits[*callee]).sum::<f64>();
-        }
-        self.entries
-            .iter()
-            .map(|entry| endpoints.get(&(entry.service.as_str(), entry.endpoint.as_str())))
-            .map(|found| found.map_or(0.0, |(number, _)| visits[*number]))
-            .collect()
+        graph.visits_below(|calls| &calls.base, &self.entries)
     }
 
     /// For each service, how many others must have started before it, one after the other.
     pub(crate) fn start_levels(&self, reading: &mut Reading) -> Vec<u32> {
         let index: BTreeMap<_, _> = self.services.iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
-        let after = |s: &Service| s.after.iter().filter_map(|(other, _)| index.get(other.as_str()).copied()).collect();
+        let after = |s: &Service| s.after.iter().filter_map(|it| index.get(it.name.as_str()).copied()).collect();
         let graph: Vec<Vec<usize>> = self.services.iter().map(after).collect();
         let mut levels = vec![0; graph.len()];
         match order(&graph) {
@@ -270,40 +331,6 @@ pub(crate) fn calls(script: &[Step]) -> Vec<(&Call, f64)> {
         .collect()
 }
 
-/// The nodes of a graph, each after all that it points to; or, if there is a cycle, the nodes of one, in order.
-///
-/// Kahn's algorithm, without recursion: a chain may be as long as there are services.
-fn order(graph: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
-    let mut sources = vec![Vec::new(); graph.len()];
-    for (source, targets) in graph.iter().enumerate() {
-        targets.iter().for_each(|target| sources[*target].push(source));
-    }
-    let mut open: Vec<usize> = graph.iter().map(Vec::len).collect();
-    let mut order: Vec<usize> = (0..graph.len()).filter(|node| open[*node] == 0).collect();
-    let mut next = 0;
-    while let Some(&target) = order.get(next) {
-        next += 1;
-        for source in &sources[target] {
-            open[*source] -= 1;
-            if open[*source] == 0 {
-                order.push(*source);
-            }
-        }
-    }
-    let Some(start) = (0..graph.len()).find(|node| open[*node] > 0) else { return Ok(order) };
-    // Whatever is open points to something open, so following such edges comes round.
-    let mut path = vec![start];
-    let mut place = vec![None; graph.len()];
-    loop {
-        let last = path[path.len() - 1];
-        if let Some(first) = place[last] {
-            return Err(path[first..path.len() - 1].to_vec());
-        }
-        place[last] = Some(path.len() - 1);
-        path.push(graph[last].iter().copied().find(|target| open[*target] > 0).unwrap_or(last));
-    }
-}
-
 /// `a` calls `b` calls `a`; a long way round is shortened.
 fn circle<'a>(names: impl Iterator<Item = &'a str>, verb: &str) -> String {
     let mut names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
@@ -319,17 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_has_what_is_called_before_its_callers() {
-        assert_eq!(order(&[vec![1, 1, 2], vec![2], vec![]]), Ok(vec![2, 1, 0]));
-        let n = 60_000;
-        let chain: Vec<_> = (0..n).map(|i| if i + 1 < n { vec![i + 1] } else { vec![] }).collect();
-        assert_eq!(order(&chain).unwrap()[0], n - 1, "a long chain is no deep recursion");
-    }
-
-    #[test]
-    fn a_cycle_is_named_without_what_leads_to_it() {
-        assert_eq!(order(&[vec![1], vec![2], vec![3, 1], vec![]]), Err(vec![1, 2]));
-        assert_eq!(order(&[vec![0]]), Err(vec![0]));
+    fn a_circle_is_named_all_the_way_round() {
         assert_eq!(circle(["a", "b"].into_iter(), "calls"), "`a` calls `b` calls `a`");
     }
 }

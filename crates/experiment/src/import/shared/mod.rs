@@ -1,6 +1,10 @@
 //! What the importers share: reading with positions, the draft of a mesh, and writing it down.
 
 pub(crate) mod draft;
+pub(crate) mod graph;
+pub(crate) mod guess;
+pub(crate) mod looks;
+pub(crate) mod names;
 pub(crate) mod reading;
 pub(crate) mod units;
 pub(crate) mod write;

@@ -1,17 +1,22 @@
 //! What came of reading somebody else's file: what was wrong with it, what was left out, what had to be made up.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use meshsim_actor::Span;
 
 use super::units;
 use crate::problem::{Place, Problems, Reporter, nearest, one_of, shortened};
-use crate::tree::{Key, Node, Value};
+use crate::tree::{Key, Node, Tags, Value};
 
 /// The notes of one import. Importers go on after a problem, so that all problems are reported at once.
 #[derive(Default)]
 pub(crate) struct Reading {
     reporter: Reporter,
+    /// Tags of the values, where the format has some.
+    pub(crate) tags: Tags,
+    /// Where files are that the source names; `None`: nowhere, only what was given is read.
+    pub(crate) folder: Option<PathBuf>,
     ignored: BTreeMap<String, Ignored>,
     guessed: Vec<String>,
     flags: Vec<String>,
@@ -35,6 +40,11 @@ impl Reading {
     /// Nothing but the problems that there are already.
     pub(crate) fn new(reporter: Reporter) -> Self {
         Reading { reporter, ..Reading::default() }
+    }
+
+    /// Where problems are reported, and texts are kept.
+    pub(crate) fn reporter(&mut self) -> &mut Reporter {
+        &mut self.reporter
     }
 
     /// Something is wrong: what, where, and what would be right.

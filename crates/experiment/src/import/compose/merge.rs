@@ -1,0 +1,226 @@
+//! Several Compose files as one model.
+//!
+//! Source: the Compose Specification, "Merge", "Extend", "Profiles". Of each file by itself variables are filled in and
+//! `extends` is followed; then later files are laid over earlier ones:
+//! - maps are merged key by key, lists are appended;
+//! - `command`, `entrypoint` and `healthcheck.test` are replaced as a whole;
+//! - what may be written as a list or as a map (`depends_on`) is brought into one form first;
+//! - `!reset` takes away what is there, `!override` replaces it.
+
+use std::collections::BTreeSet;
+
+use super::interpolate::interpolate;
+use crate::FILE_BYTES_MAX;
+use crate::files::read_text;
+use crate::import::shared::reading::Reading;
+use crate::problem::{all_of, shortened};
+use crate::tree::{self, Key, Node, Tags, Value};
+
+/// Takes away what is there.
+pub(super) const RESET: &str = "!reset";
+/// Replaces what is there.
+pub(super) const OVERRIDE: &str = "!override";
+
+/// Longest chain of services that extend each other.
+const EXTENDS_MAX: usize = 32;
+
+/// The keys of a service in which variables mean something here.
+const READ: [&str; 6] = ["scale", "cpus", "deploy", "depends_on", "profiles", "extends"];
+
+/// The model that the files make together; `None` if there are none.
+pub(super) fn model(roots: &[Node], reading: &mut Reading) -> Option<Node> {
+    let files: Vec<Node> = roots.iter().map(|root| prepared(root.clone(), reading)).collect();
+    let extended: Vec<Node> = files.iter().map(|file| extend_all(file, reading)).collect();
+    let tags = std::mem::take(&mut reading.tags);
+    let mut files = extended.into_iter();
+    let first = files.next().map(|first| merged(empty(&first), first, "", &tags));
+    let model = first.map(|first| files.fold(first, |base, over| merged(base, over, "", &tags)));
+    reading.tags = tags;
+    model
+}
+
+/// The profiles that a service needs, for people; `None` if it needs none.
+pub(super) fn profiles(service: &Node, reading: &mut Reading) -> Option<String> {
+    let list = service.get("profiles").map(|node| reading.list(node, "`profiles`")).unwrap_or_default();
+    let names: Vec<_> = list.iter().filter_map(|node| reading.text(node, "a profile")).collect();
+    let noun = if names.len() == 1 { "the profile" } else { "the profiles" };
+    (!names.is_empty()).then(|| format!("{noun} {}", all_of(names.iter().map(String::as_str))))
+}
+
+/// A file with variables filled in where they are read, and `depends_on` in one form.
+fn prepared(mut root: Node, reading: &mut Reading) -> Node {
+    for service in services(&mut root) {
+        let Value::Map(entries) = &mut service.value else { continue };
+        for (key, node) in entries.iter_mut().filter(|(key, _)| READ.contains(&key.text.as_str())) {
+            interpolate(node, reading);
+            if key.text == "depends_on" {
+                as_map(node);
+            }
+        }
+    }
+    root
+}
+
+fn services(root: &mut Node) -> impl Iterator<Item = &mut Node> {
+    let services = match &mut root.value {
+        Value::Map(entries) => entries.iter_mut().find(|(key, _)| key.text == "services"),
+        _ => None,
+    };
+    let entries = match services.map(|(_, node)| &mut node.value) {
+        Some(Value::Map(entries)) => entries.as_mut_slice(),
+        _ => &mut [],
+    };
+    entries.iter_mut().map(|(_, service)| service)
+}
+
+/// `[a, b]` as `{ a: , b: }`.
+fn as_map(node: &mut Node) {
+    let Value::List(names) = &node.value else { return };
+    let mut seen = BTreeSet::new();
+    let entry = |name: &Node| match &name.value {
+        Value::Scalar { text, .. } if seen.insert(text.clone()) => {
+            Some((Key { text: text.clone(), place: name.place, invented: false }, Node::scalar("", name.place)))
+        }
+        _ => None,
+    };
+    node.value = Value::Map(names.iter().filter_map(entry).collect());
+}
+
+/// A file whose services have what they extend.
+fn extend_all(file: &Node, reading: &mut Reading) -> Node {
+    let mut out = file.clone();
+    for service in services(&mut out) {
+        *service = extended(service, file, 0, reading);
+    }
+    out
+}
+
+/// A service laid over the one that it extends, if it does.
+fn extended(service: &Node, file: &Node, depth: usize, reading: &mut Reading) -> Node {
+    let Some(extends) = service.get("extends").filter(|node| !node.is_null()) else { return service.clone() };
+    if depth > EXTENDS_MAX {
+        reading.problem(extends.place, "services extend each other in a circle", "take one `extends` out");
+        return service.clone();
+    }
+    let (name, other) = match &extends.value {
+        Value::Scalar { .. } => (Some(extends), None),
+        _ => (extends.get("service"), extends.get("file")),
+    };
+    let Some(name) = name else {
+        reading.problem(extends.place, "`extends` names no service", "write `extends: { service: ... }`");
+        return service.clone();
+    };
+    let opened;
+    let file = match other {
+        None => file,
+        Some(path) => match open(path, reading) {
+            Some(file) => {
+                opened = file;
+                &opened
+            }
+            None => return service.clone(),
+        },
+    };
+    let Some(text) = reading.text(name, "a service in `extends`") else { return service.clone() };
+    let Some(base) = file.get("services").and_then(|services| services.get(&text)) else {
+        let known: Vec<_> = match file.get("services").map(|services| &services.value) {
+            Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
+            _ => vec![],
+        };
+        reading.unknown(name.place, &text, known.iter().map(String::as_str));
+        return service.clone();
+    };
+    let base = extended(base, file, depth + 1, reading);
+    let mut whole = merged(base, service.clone(), "services.*", &reading.tags);
+    if let Value::Map(entries) = &mut whole.value {
+        entries.retain(|(key, _)| key.text != "extends");
+    }
+    whole
+}
+
+/// Another file that the source names, beside it.
+fn open(path: &Node, reading: &mut Reading) -> Option<Node> {
+    let written = reading.text(path, "`file`")?;
+    let Some(folder) = reading.folder.clone() else {
+        reading.problem(
+            path.place,
+            "files that the source names are not read here",
+            "write the service into this file",
+        );
+        return None;
+    };
+    let full = folder.join(&written);
+    match read_text(&full, FILE_BYTES_MAX) {
+        Ok(text) => {
+            let mut tags = Tags::new();
+            let reporter = reading.reporter();
+            let source = reporter.add_source(full.display().to_string(), text.as_str());
+            let help = "a Compose file is wanted";
+            let known: &'static [&'static str] = super::IMPORTER.tags;
+            let root = tree::read_tagged(&text, source, 0, help, known, &mut tags, reporter)?;
+            reading.tags.extend(tags);
+            Some(prepared(root, reading))
+        }
+        Err(why) => {
+            let message = format!("cannot read `{}`: {why}", shortened(&full.display().to_string()));
+            reading.problem(path.place, message, "a path is relative to the first file's folder");
+            None
+        }
+    }
+}
+
+/// A map without entries, where another one stands.
+fn empty(like: &Node) -> Node {
+    Node { place: like.place, value: Value::Map(vec![]) }
+}
+
+/// Lays one value over another. `path` says where they stand, from `services` on.
+fn merged(base: Node, over: Node, path: &str, tags: &Tags) -> Node {
+    let place = over.place;
+    let value = match (base.value, over.value) {
+        (Value::Map(mut base), Value::Map(over)) => {
+            for (key, node) in over {
+                let tag = tags.get(&(node.place.source, node.place.start)).copied();
+                let path = below(path, &key.text);
+                let known = base.iter().position(|(known, _)| known.text == key.text);
+                let before = known.map(|index| base.remove(index));
+                let index = known.unwrap_or(base.len());
+                if tag == Some(RESET) {
+                    continue;
+                }
+                let whole = tag == Some(OVERRIDE) || REPLACED.contains(&path.as_str());
+                // What is new may hold tags of its own.
+                let under = before.filter(|_| !whole).map(|(_, before)| before);
+                let under = under.unwrap_or_else(|| match &node.value {
+                    Value::Map(_) => empty(&node),
+                    _ => Node::scalar("", node.place),
+                });
+                base.insert(index, (key, merged(under, node, &path, tags)));
+            }
+            Value::Map(base)
+        }
+        (Value::List(base), Value::List(over)) => Value::List([base, over].concat()),
+        (_, Value::Map(over)) => {
+            return merged(
+                Node { place, value: Value::Map(vec![]) },
+                Node { place, value: Value::Map(over) },
+                path,
+                tags,
+            );
+        }
+        (_, over) => over,
+    };
+    Node { place, value }
+}
+
+/// What is replaced as a whole, and not appended to.
+const REPLACED: [&str; 3] = ["services.*.command", "services.*.entrypoint", "services.*.healthcheck.test"];
+
+/// Where a key of a map stands: the names of services do not matter.
+fn below(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        "services" => "services.*".to_owned(),
+        _ => format!("{path}.{key}"),
+    }
+}
