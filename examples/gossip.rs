@@ -7,7 +7,7 @@
 //! `cargo run --release -p meshsim-examples --bin gossip`
 
 use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Message, Span, Time};
-use meshsim_fault::{Fault, Link, Loss, Network, NetworkSpec};
+use meshsim_fault::{Drop, Fault, Link, Network, NetworkSpec};
 use meshsim_sim::Sim;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ fn spread(seed: u64) -> Vec<Time> {
     let latency = Dist::Exponential { at_least: Span::from_millis(10), mean: Span::from_millis(40) };
     let spec = NetworkSpec {
         latency: vec![latency],
-        faults: vec![Fault::new(Time::ZERO, Time::NEVER, Loss { on: Link::all(), probability: 0.1 })],
+        faults: vec![Fault::new(Time::ZERO, Time::NEVER, Drop { on: Link::all(), probability: 0.1 })],
         ..NetworkSpec::constant(seed, Span::ZERO)
     };
     let mut sim = Sim::new(seed, Network::new(spec).expect("the network is valid"));

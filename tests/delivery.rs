@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Power, Recorder, Rng, Span, Time, What};
-use meshsim_fault::{ActorSet, Crash, Cut, Duplicate, Fault, Kind, Link, Loss, Partition, Pause, Reorder, Wipe};
+use meshsim_fault::{ActorSet, Crash, Cut, Drop, Duplicate, Fault, Kind, Link, Partition, Pause, Reorder, Wipe};
 use meshsim_mesh::measure::Verb;
 use meshsim_mesh::message::{Decision, Instance, Order, Reply, Request, View};
 use meshsim_mesh::model::{COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
@@ -114,7 +114,7 @@ fn with_faults(mut lab: Lab, seed: u64) -> Lab {
         let nodes = NODES as u32;
         let node = 1 + rng.below(nodes);
         let kind: Kind = match rng.below(8) {
-            0 => Loss { on: Link::all(), probability: 0.1 + 0.4 * rng.unit() }.into(),
+            0 => Drop { on: Link::all(), probability: 0.1 + 0.4 * rng.unit() }.into(),
             1 => Duplicate { on: Link::all(), probability: 0.3, lag: Dist::Constant(Span::from_millis(300)) }.into(),
             2 => Reorder { on: Link::all(), probability: 0.4, within: Span::from_secs(1) }.into(),
             3 => Crash { actors: some(&[node]) }.into(),
@@ -220,7 +220,7 @@ fn an_isolated_node_keeps_its_last_good_state_until_the_partition_heals() {
 #[test]
 fn messages_of_a_step_stay_within_nodes_times_retries() {
     for seed in 0..20 {
-        let lossy = Loss { on: Link::all(), probability: 0.3 };
+        let lossy = Drop { on: Link::all(), probability: 0.3 };
         let lab = lab(seed).fault(Fault::new(secs(0.0), secs(HEALED), lossy));
         let ran = lab.run_with(SETTLED, Watcher::default());
         expect_agreement(&ran, "lossy");

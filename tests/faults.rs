@@ -1,10 +1,10 @@
 //! What faults do to requests, and that they are always taken back.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
-use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, Latency, Link, Loss, Partition, Pause, Slow};
+use meshsim_fault::{ActorSet, Crash, Cut, Drop, Fault, Kind, Latency, Link, Loss, Partition, Pause, Slow};
 use meshsim_mesh::measure::{Failure, Tally, Window};
 use meshsim_mesh::model::{CallPolicy, Load, Service, Step};
-use meshsim_tests::{Lab, load, service, times};
+use meshsim_tests::{Lab, call, load, service, times};
 
 fn secs(s: u64) -> Time {
     Time::ZERO + Span::from_secs(s)
@@ -86,22 +86,56 @@ fn added_latency_is_added_in_both_directions_of_the_link() {
 }
 
 #[test]
-fn lost_messages_time_out_in_proportion() {
-    let tally = during(Loss { on: Link::between(some(&[3]), some(&[1, 2])), probability: 0.1 });
+fn dropped_messages_time_out_in_proportion() {
+    let tally = during(Drop { on: Link::between(some(&[3]), some(&[1, 2])), probability: 0.1 });
     let share = tally.failed.of(Failure::Timeout) as f64 / 1000.0;
     assert!((share - 0.19).abs() < 0.05, "1 - 0.9^2 of a thousand: {share}");
     expect_taken_back(&tally);
 }
 
 #[test]
-fn retries_hide_a_loss_of_messages() {
+fn retries_hide_a_drop_of_messages() {
     let on = Link::between(some(&[3]), some(&[1, 2]));
-    let mut lab = lab().fault(Fault::new(secs(11), secs(21), Loss { on, probability: 0.1 }));
+    let mut lab = lab().fault(Fault::new(secs(11), secs(21), Drop { on, probability: 0.1 }));
     let policy = &mut lab.mesh.loads[0].policy;
     (policy.timeout, policy.retries, policy.retry.budget) = (Some(Span::from_millis(100)), 5, Some(1.0));
     let ran = lab.run(50.0);
     let tally = &ran.client(0).tallies()[0];
     assert!(tally.retries > 150 && tally.failed.total() <= 5, "{} retries, {:?}", tally.retries, tally.failed);
+}
+
+#[test]
+fn one_percent_of_loss_under_a_transport_makes_requests_later_and_fails_none() {
+    let tier = |name, script| Service { capacity: 1000.0, ..times(6, service(name, script)) };
+    let work = || Step::Work(Dist::Constant(Span::from_millis(2)));
+    let policy = CallPolicy { timeout: Some(Span::from_secs(20)), ..CallPolicy::default() };
+    let mut lab = Lab::nodes(6)
+        .latency(Dist::Constant(Span::from_micros(250)))
+        .service(tier("a", vec![work(), call(1)]))
+        .service(tier("b", vec![work(), call(2)]))
+        .service(tier("c", vec![work()]))
+        .load(Load { policy, ..load(0, 200.0, 90.0) });
+    lab.network.loss = 0.01;
+    let ran = lab.run(120.0);
+    let tally = &ran.client(0).tallies()[0];
+    assert_eq!((tally.done, tally.failed.total()), (tally.offered, 0));
+    // Two messages of the client and four between services, of which a sixth stays on its node: 1 - 0.99^(2 + 4 * 5/6).
+    let quantiles = [0.94, 0.955, 0.995].map(|q| tally.latency.quantile(q).secs());
+    assert!(quantiles[0] < 0.01, "94 % are not later: {quantiles:?}");
+    assert!((0.2..0.22).contains(&quantiles[1]), "between 4.5 and 6 % are: {quantiles:?}");
+    assert!(quantiles[2] < 0.65, "{quantiles:?}");
+}
+
+#[test]
+fn a_link_that_loses_everything_delays_a_request_to_the_retry_after_its_end() {
+    let on = Link::between(some(&[3]), some(&[1, 2]));
+    let mut lab = lab().fault(Fault::new(secs(11), secs(21), Loss { on, probability: 1.0 }));
+    lab.mesh.loads[0].policy.timeout = None;
+    let ran = lab.run(50.0);
+    let tally = &ran.client(0).tallies()[0];
+    assert_eq!((tally.failed.total(), tally.done), (0, tally.offered));
+    // Sent at 11.0 s and tried again after 0.2, 0.6, 1.4, 3.0, 6.2 and 12.6 s.
+    assert!((slowest(&tally.windows) - 12.612).abs() < 0.3, "{}", slowest(&tally.windows));
 }
 
 #[test]
@@ -117,6 +151,7 @@ fn a_partition_between_client_and_node_is_felt_only_there() {
 fn a_probability_of_zero_is_exactly_nothing() {
     let calm = format!("{:?}", lab().run(50.0).client(0).tallies());
     for kind in [
+        Kind::from(Drop { on: Link::all(), probability: 0.0 }),
         Kind::from(Loss { on: Link::all(), probability: 0.0 }),
         Kind::from(Slow { actors: some(&[1, 2]), factor: 1.0 }),
         Kind::from(Latency { on: Link::all(), added: Dist::Constant(Span::ZERO) }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Dist, Recorder, Span, Time};
-use meshsim_fault::{Crash, Duplicate, Fault, Link, Loss, Network, NetworkSpec, Reorder};
+use meshsim_fault::{Crash, Drop, Duplicate, Fault, Link, Network, NetworkSpec, Reorder};
 use meshsim_mesh::client::Client;
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::measure::OperationHistory;
@@ -131,7 +131,7 @@ pub fn troubled(seed: u64) -> Lab {
     let front = Service { capacity: 20.0, ..times(4, service("front", vec![exponential(0.002), call(1)])) };
     let back = Service { start_delay: Span::from_millis(500), ..times(6, service("back", vec![exponential(0.005)])) };
     let faults = [
-        Fault::new(secs(3), secs(8), Loss { on: Link::all(), probability: 0.05 }),
+        Fault::new(secs(3), secs(8), Drop { on: Link::all(), probability: 0.05 }),
         Fault::new(secs(4), secs(9), Reorder { on: Link::all(), probability: 0.2, within: Span::from_millis(50) }),
         Fault::new(secs(5), secs(6), Crash { actors: [ActorId(2)].into_iter().collect() }),
         Fault::new(

@@ -1,7 +1,7 @@
 //! The three recurrences, out of real runs with messages: closed forms, rounding, feedback that comes late.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
-use meshsim_fault::{Crash, Fault, Link, Loss};
+use meshsim_fault::{Crash, Drop, Fault, Link};
 use meshsim_mesh::measure::Ending;
 use meshsim_mesh::model::{Change, Feedback, Rounding, Service, Strategy};
 use meshsim_tests::{Lab, extend, service, times};
@@ -163,7 +163,7 @@ fn what_chance_decides_is_the_same_whatever_the_network_loses_and_however_late_i
         (ran.course(1), versions, resent)
     };
     let at = |s| Time::ZERO + Span::from_secs(s);
-    let lossy = Fault::new(at(0), at(60), Loss { on: Link::all(), probability: 0.3 });
+    let lossy = Fault::new(at(0), at(60), Drop { on: Link::all(), probability: 0.3 });
     // The coordinator's disk remembers; between two turns.
     let crash = Fault::new(
         Time::ZERO + Span::from_millis(5_300),

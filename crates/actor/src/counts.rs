@@ -18,8 +18,12 @@ pub struct Counts {
     pub delivered: u64,
     /// Messages that are kept back now.
     pub held: u64,
-    /// Lost by chance.
+    /// Tries after the first that the transport needed for messages whose earlier tries were lost.
+    pub resent: u64,
+    /// Lost because all tries of the transport were.
     pub lost_loss: u64,
+    /// Dropped for good, by chance.
+    pub lost_drop: u64,
     /// Lost at a partition.
     pub lost_partition: u64,
     /// Lost because the receiver was down.
@@ -37,7 +41,7 @@ pub struct Counts {
 impl Counts {
     /// All messages that were lost.
     pub fn lost(&self) -> u64 {
-        self.lost_loss + self.lost_partition + self.lost_down + self.lost_full + self.lost_nobody
+        self.lost_loss + self.lost_drop + self.lost_partition + self.lost_down + self.lost_full + self.lost_nobody
     }
 
     /// Counts a message that was lost.
@@ -47,6 +51,7 @@ impl Counts {
             Cause::Partition => &mut self.lost_partition,
             Cause::Down => &mut self.lost_down,
             Cause::Full => &mut self.lost_full,
+            Cause::Drop => &mut self.lost_drop,
             Cause::Nobody => &mut self.lost_nobody,
         };
         *count += 1;
@@ -60,7 +65,9 @@ impl Counts {
             duplicated,
             delivered,
             held,
+            resent,
             lost_loss,
+            lost_drop,
             lost_partition,
             lost_down,
             lost_full,
@@ -73,6 +80,8 @@ impl Counts {
         self.duplicated = self.duplicated.saturating_add(*duplicated);
         self.delivered = self.delivered.saturating_add(*delivered);
         self.held = self.held.saturating_add(*held);
+        self.resent = self.resent.saturating_add(*resent);
+        self.lost_drop = self.lost_drop.saturating_add(*lost_drop);
         self.lost_loss = self.lost_loss.saturating_add(*lost_loss);
         self.lost_partition = self.lost_partition.saturating_add(*lost_partition);
         self.lost_down = self.lost_down.saturating_add(*lost_down);

@@ -85,7 +85,7 @@ pub enum Fate {
 /// Why a message was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// The link dropped it by chance.
+    /// The link lost all tries, and the transport gave up.
     Loss,
     /// A partition stood between.
     Partition,
@@ -95,6 +95,8 @@ pub enum Cause {
     Full,
     /// Nobody has that number.
     Nobody,
+    /// The link dropped it for good, by chance.
+    Drop,
 }
 
 impl Cause {
@@ -106,6 +108,7 @@ impl Cause {
             Cause::Down => "down",
             Cause::Full => "full",
             Cause::Nobody => "nobody",
+            Cause::Drop => "drop",
         }
     }
 }

@@ -525,13 +525,14 @@ impl Warnings<'_> {
     fn timeouts(&mut self) {
         let (mesh, network) = (&self.experiment.mesh, &self.experiment.network);
         let loses = |kind: &Kind| match kind {
-            Kind::Loss(loss) => loss.probability > 0.0,
+            // `loss` is not among them: what the transport sends again is late, not lost.
+            Kind::Drop(drop) => drop.probability > 0.0,
             Kind::Partition(partition) => !partition.hold,
             Kind::Crash(_) | Kind::Wipe(_) | Kind::Bandwidth(_) => true,
             _ => false,
         };
         let cause = match network.faults.iter().find(|fault| loses(&fault.kind)) {
-            _ if network.loss > 0.0 => "the network loses messages".to_owned(),
+            _ if network.drop > 0.0 => "the network drops messages".to_owned(),
             _ if network.bandwidth.is_some() => "links with a bandwidth lose what they cannot queue".to_owned(),
             Some(fault) => format!("a {} loses messages", fault.name()),
             None => return,

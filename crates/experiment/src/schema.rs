@@ -93,8 +93,10 @@ section! {
         or latency: Dist = "0.25ms";
         /// How long a message takes between instances of one node, one way.
         or local: Dist = "20us";
-        /// Share of the messages between nodes that are lost.
+        /// Share of the tries of messages between nodes that are lost. The transport (TCP) tries again after 200 ms or the round trip, whichever is longer, then after twice as long and so on, at most 120 s; after 15 retries it gives up.
         or loss: Share = "0%";
+        /// Share of the messages between nodes that are lost for good.
+        or drop: Share = "0%";
         /// One-way latencies between zones, row = from: a CSV file in ms, or a map of maps. A pair that only stands the other way round is taken from there.
         optional zones: At<Zones>;
         /// Standard deviation of the latencies between zones, as a share of each (normal).
@@ -600,8 +602,10 @@ section! {
         required link: At<Ends>;
         /// Added to what a message takes anyway.
         optional latency: Dist;
-        /// Share of the messages that are lost.
+        /// Share of the tries of messages that are lost; the transport (TCP) tries again, as in `network`. Each try meets the loss of its own moment.
         optional loss: Share;
+        /// Share of the messages that are lost for good.
+        optional drop: Share;
         /// Share of the messages that arrive twice.
         optional duplicate: Duplicate;
         /// Some messages are overtaken by later ones.

@@ -186,7 +186,8 @@ fn what_cannot_work_is_warned_of() {
     let load = |rest: &str| format!("load: {{ users: {{ to: a, arrivals: {{ poisson: 10/s }}, {rest} }} }}\n");
     assert_eq!(kinds("load: { users: { to: a, arrivals: { poisson: 1001/s } } }\n"), ["overload"]);
     assert_eq!(kinds(&load("timeout: none")), [""; 0]);
-    assert_eq!(kinds(&format!("network: {{ loss: 1% }}\n{}", load("timeout: none"))), ["no_timeout"]);
+    assert_eq!(kinds(&format!("network: {{ drop: 1% }}\n{}", load("timeout: none"))), ["no_timeout"]);
+    assert_eq!(kinds(&format!("network: {{ loss: 1% }}\n{}", load("timeout: none"))), [""; 0], "late, not lost");
     assert_eq!(kinds(&format!("faults: [ {{ for: 1s, crash: n-0 }} ]\n{}", load("timeout: none"))), ["no_timeout"]);
     assert_eq!(kinds(&format!("faults: [ {{ for: 1s, crash: n-0 }} ]\n{}", load("timeout: 1s"))), [""; 0]);
     assert_eq!(kinds("operations: [ { at: 60s, undeploy: a } ]\n"), ["late"]);

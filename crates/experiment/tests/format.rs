@@ -27,8 +27,8 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     // Four deploys, three of them implied, and six more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
     assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 10, 10));
-    // The link fault is one of latency, one of loss, of duplicates, and of reordering.
-    assert_eq!((it.network.faults.len(), it.fault_lines.len()), (9, 9));
+    // The link fault is one of latency, one of loss, of drop, of duplicates, and of reordering.
+    assert_eq!((it.network.faults.len(), it.fault_lines.len()), (10, 10));
     assert_eq!(it.slos[1].scope, Scope::Target(0, 0));
     assert_eq!(it.slos[5].window, Some((Time::from_nanos(10_000_000_000), Time::from_nanos(20_000_000_000))));
     meshsim_fault::Network::new(it.network).unwrap();

@@ -5,7 +5,7 @@
 //! the other before it writes to a socket; no actor knows that it exists.
 //!
 //! A [`Fault`] is something that holds for a while: [`Kind`] says what. Each kind that concerns messages amends one
-//! [`Verdict`] in turn, so faults combine: delays add up, one loss is enough, a held message is still doubled. A kind
+//! [`Verdict`] in turn, so faults combine: delays add up, one drop is enough, a held message is still doubled. A kind
 //! that concerns machines says what is done to them at its two ends ([`Network::powers`]).
 //!
 //! All randomness about a message comes from the stream (seed, sender and receiver, sender's count): what becomes of it
@@ -25,6 +25,7 @@ mod verdict;
 
 mod bandwidth;
 mod crash;
+mod drop;
 mod duplicate;
 mod latency;
 mod loss;
@@ -37,9 +38,10 @@ mod wipe;
 pub use actors::{ActorSet, Actors, Link};
 pub use bandwidth::Bandwidth;
 pub use crash::Crash;
+pub use drop::Drop;
 pub use duplicate::Duplicate;
 pub use latency::Latency;
-pub use loss::Loss;
+pub use loss::{Loss, RETRIES_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN};
 pub use network::{FAULTS_MAX, Network, NetworkError, NetworkSpec};
 pub use partition::{Cut, Partition};
 pub use pause::Pause;
@@ -142,9 +144,10 @@ macro_rules! register {
 register! {
     Bandwidth: "bandwidth", "Links carry only so many bytes a second.";
     Crash: "crash", "Machines go down; their disks are kept.";
+    Drop: "drop", "Some messages are lost for good.";
     Duplicate: "duplicate", "Some messages arrive twice.";
     Latency: "latency", "Messages take longer.";
-    Loss: "loss", "Some messages never arrive.";
+    Loss: "loss", "Links lose packets; the transport sends them again, later.";
     Partition: "partition", "Some cannot reach others.";
     Pause: "pause", "Machines stand still; what arrives waits.";
     Reorder: "reorder", "Some messages are overtaken by later ones.";

@@ -1,27 +1,53 @@
-//! Some messages never arrive.
+//! Links lose packets, and the transport sends them again.
 
-use meshsim_actor::Cause;
 use serde::{Deserialize, Serialize};
 
-use crate::{Disturbance, Link, Passing, Time, Verdict, verdict::probability};
+use crate::{Disturbance, Link, Passing, Span, Time, Verdict, verdict::probability};
 
-/// Each message is lost with a probability, independently.
+/// A link that loses packets under a transport that sends them again, as TCP does: a lost message arrives later.
+///
+/// Each try of a message is lost with this probability, independently. The transport tries again after
+/// [`RETRY_AFTER_MIN`] or the round trip, whichever is longer, and after twice as long each time, at most
+/// [`RETRY_AFTER_MAX`]. After [`RETRIES_MAX`] lost retries it gives up, and the message is lost
+/// ([`Cause::Loss`](meshsim_actor::Cause::Loss)). Each try meets the loss that holds at its own moment, so a message
+/// arrives soon after the end of a fault that loses everything.
+///
+/// The unit is the message, whatever its length and kind. Left out: head-of-line blocking (a later message of the same
+/// sender is not held up by a lost one), the quicker repairs of TCP (fast retransmit, tail loss probes), and the
+/// [`Bandwidth`](crate::Bandwidth) that a retry takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
     /// Where.
     pub on: Link,
-    /// How likely, in 0..=1.
+    /// How likely each try is lost, in 0..=1.
     pub probability: f64,
 }
 
+/// The shortest wait before a retry: Linux's `TCP_RTO_MIN`.
+pub const RETRY_AFTER_MIN: Span = Span::from_millis(200);
+
+/// The longest wait before a retry: Linux's `TCP_RTO_MAX`.
+pub const RETRY_AFTER_MAX: Span = Span::from_secs(120);
+
+/// Retries until the transport gives up: Linux's `tcp_retries2`.
+pub const RETRIES_MAX: u32 = 15;
+
 impl Disturbance for Loss {
+    /// Adds to the probability that the first try is lost. [`Network`](crate::Network) draws once for all losses of a
+    /// moment: two faults that each drew would be two links in a row at this moment, but not at that of the retry.
     fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
-        if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
-            verdict.lost = Some(Cause::Loss);
+        if self.on.concerns(message.from, message.to) {
+            verdict.loss = together(verdict.loss, self.probability);
         }
     }
 
     fn validate(&self) -> Result<(), String> {
         probability(self.probability)
     }
+}
+
+/// The probability that at least one of two independent losses happens.
+pub(crate) fn together(one: f64, other: f64) -> f64 {
+    // Exactly `other` where there is no more than it, and exactly 1 where one of them is.
+    if one == 0.0 { other } else { 1.0 - (1.0 - one) * (1.0 - other) }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use meshsim_actor::Dist;
+use meshsim_actor::{Cause, Dist};
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, Bandwidth, Disturbance, Fate, Fault, Link, Loss, Passing, Power, Span, Time, Verdict};
+use crate::loss::{RETRIES_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN, together};
+use crate::{
+    ActorId, Bandwidth, Disturbance, Drop, Fate, Fault, Kind, Link, Loss, Passing, Power, Span, Time, Verdict,
+};
 
 /// What a network is like, as plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +22,10 @@ pub struct NetworkSpec {
     pub latency: Vec<Dist>,
     /// How long an actor's message to itself takes. It is never lost.
     pub local: Dist,
-    /// The probability that a message is lost.
+    /// The probability that a try of a message is lost; the transport sends it again, later: see [`Loss`].
     pub loss: f64,
+    /// The probability that a message is lost for good: see [`Drop`].
+    pub drop: f64,
     /// The rate of each link, and how many bytes may wait for it. None: unlimited.
     pub bandwidth: Option<(u64, u64)>,
     /// What happens to it.
@@ -49,6 +54,7 @@ impl NetworkSpec {
             latency: vec![Dist::Constant(latency)],
             local: Dist::Constant(Span::ZERO),
             loss: 0.0,
+            drop: 0.0,
             bandwidth: None,
             faults: Vec::new(),
             absent: Vec::new(),
@@ -84,6 +90,10 @@ pub struct Network {
     absent: Vec<(ActorId, Time)>,
     /// The faults that hold now, by their place in `faults`.
     active: Vec<usize>,
+    /// All losses, by their place in `faults`: a retry meets those of its own moment.
+    losses: Vec<usize>,
+    /// Retries of the transport so far.
+    resent: u64,
     /// When `active` is next to change.
     next_change: Time,
 }
@@ -111,6 +121,9 @@ impl Network {
         if spec.loss != 0.0 {
             faults.push(Fault::new(Time::ZERO, Time::NEVER, Loss { on: Link::all(), probability: spec.loss }));
         }
+        if spec.drop != 0.0 {
+            faults.push(Fault::new(Time::ZERO, Time::NEVER, Drop { on: Link::all(), probability: spec.drop }));
+        }
         if let Some((bytes_per_sec, queue_bytes_max)) = spec.bandwidth {
             let limit = Bandwidth::new(Link::all(), bytes_per_sec, queue_bytes_max);
             faults.push(Fault::new(Time::ZERO, Time::NEVER, limit));
@@ -124,10 +137,24 @@ impl Network {
         // The common case asks for no zone at all.
         let zones = if side == 1 { Vec::new() } else { spec.zones };
         let NetworkSpec { seed, latency, local, absent, .. } = spec;
-        Ok(Network { seed, zones, latency, side, local, faults, absent, active: Vec::new(), next_change: Time::ZERO })
+        let losses = (0..faults.len()).filter(|index| matches!(faults[*index].kind, Kind::Loss(_))).collect();
+        Ok(Network {
+            seed,
+            zones,
+            latency,
+            side,
+            local,
+            faults,
+            absent,
+            active: Vec::new(),
+            losses,
+            resent: 0,
+            next_change: Time::ZERO,
+        })
     }
 
-    /// Something more goes wrong, from its `at` on, or from now on if that is past. All else goes on as it was.
+    /// Something more goes wrong, from its `at` on, or from now on if that is past. All else goes on as it was; a message
+    /// that was sent before does not meet it, not with a retry either.
     ///
     /// What is done to machines has another plan then: see [`powers_from`](Self::powers_from).
     ///
@@ -137,6 +164,9 @@ impl Network {
         validate(&fault)?;
         if self.faults.len() >= FAULTS_MAX {
             return Err(NetworkError(format!("there are {FAULTS_MAX} faults already")));
+        }
+        if matches!(fault.kind, Kind::Loss(_)) {
+            self.losses.push(self.faults.len());
         }
         self.faults.push(fault);
         // Which faults hold is looked at again with the next message.
@@ -169,6 +199,11 @@ impl Network {
             dist => dist.sample(message.rng()),
         };
         if self.active.is_empty() { Fate::Deliver(delay) } else { self.amended(message, delay) }
+    }
+
+    /// Retries of the transport so far, of all messages that this network was asked about: see [`Loss`].
+    pub fn resent(&self) -> u64 {
+        self.resent
     }
 
     /// What is done to which machine when, in order of time; the coming of an absent one is a [`Power::Restart`].
@@ -224,7 +259,60 @@ impl Network {
                 break;
             }
         }
+        // What a partition keeps back meets the losses of the moment at which it sets out.
+        if verdict.lost.is_none() && (verdict.loss > 0.0 || verdict.held.is_some() && !self.losses.is_empty()) {
+            self.transport(&mut message, &mut verdict);
+        }
         verdict.fate(message.now)
+    }
+
+    /// Tries until a try is not lost, or gives up. Drawn after everything else about the message, so that a loss moves
+    /// no other draw.
+    fn transport(&mut self, message: &mut Passing, verdict: &mut Verdict) {
+        let sets_out = verdict.held.unwrap_or(message.now).max(message.now);
+        let (mut at, mut wait) = (sets_out, None);
+        for retry in 0..=RETRIES_MAX {
+            let loss = if at == message.now { verdict.loss } else { self.loss(message, at) };
+            if !message.chance(loss) {
+                verdict.delay += at.since(sets_out);
+                return;
+            }
+            if retry < RETRIES_MAX {
+                let after = wait.unwrap_or_else(|| self.round_trip(message).max(RETRY_AFTER_MIN)).min(RETRY_AFTER_MAX);
+                at += after;
+                wait = Some(after + after);
+                self.resent += 1;
+            }
+        }
+        verdict.lost = Some(Cause::Loss);
+    }
+
+    /// The probability that a try of this message at this moment is lost.
+    fn loss(&self, message: &Passing, at: Time) -> f64 {
+        let mut loss = 0.0;
+        for fault in self.losses.iter().map(|index| &self.faults[*index]) {
+            if let Kind::Loss(it) = &fault.kind
+                && (fault.at..fault.until).contains(&at)
+                && it.on.concerns(message.from, message.to)
+            {
+                loss = together(loss, it.probability);
+            }
+        }
+        loss
+    }
+
+    /// What the transport takes for the round trip when the message is sent: the means of both ways, with the latency
+    /// that faults add to them then.
+    fn round_trip(&self, message: &Passing) -> Span {
+        let ways = [(message.from, message.to), (message.to, message.from)];
+        let mut secs: f64 = ways.iter().map(|(from, to)| self.dist(*from, *to).mean_secs()).sum();
+        for index in &self.active {
+            if let Kind::Latency(it) = &self.faults[*index].kind {
+                let concerned = ways.iter().filter(|(from, to)| it.on.concerns(*from, *to)).count();
+                secs += concerned as f64 * it.added.mean_secs();
+            }
+        }
+        Span::from_secs_f64(secs)
     }
 
     #[cold]

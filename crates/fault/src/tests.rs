@@ -44,11 +44,11 @@ fn every_file_of_a_fault_is_registered() {
 
 #[test]
 fn a_fault_holds_from_its_beginning_until_its_end_and_is_taken_back() {
-    let mut network = network([Loss { on: Link::all(), probability: 1.0 }.into()]);
+    let mut network = network([Drop { on: Link::all(), probability: 1.0 }.into()]);
     let just_before = |time: Time| time - Span::from_nanos(1);
     for (now, lost) in [(just_before(secs(1)), false), (secs(1), true), (just_before(secs(2)), true), (secs(2), false)]
     {
-        let expected = if lost { Fate::Lost(Cause::Loss) } else { Fate::Deliver(ms(10)) };
+        let expected = if lost { Fate::Lost(Cause::Drop) } else { Fate::Deliver(ms(10)) };
         assert_eq!(network.fate(now, A, B, 0, 0), expected, "at {now}");
     }
 }
@@ -71,8 +71,8 @@ fn faults_combine() {
 fn probabilities_are_met_and_certainty_draws_nothing() {
     let jitter = Dist::Exponential { at_least: Span::ZERO, mean: ms(10) };
     let with = |probability| {
-        let loss = Fault::new(secs(1), secs(2), Loss { on: Link::all(), probability });
-        let spec = NetworkSpec { latency: vec![jitter.clone()], faults: vec![loss], ..NetworkSpec::constant(7, ms(0)) };
+        let drop = Fault::new(secs(1), secs(2), Drop { on: Link::all(), probability });
+        let spec = NetworkSpec { latency: vec![jitter.clone()], faults: vec![drop], ..NetworkSpec::constant(7, ms(0)) };
         fates(&mut Network::new(spec).unwrap(), secs(1), A, B, 20_000)
     };
     let (never, sometimes) = (with(0.0), with(0.1));
@@ -82,6 +82,103 @@ fn probabilities_are_met_and_certainty_draws_nothing() {
     assert!(never.iter().zip(&sometimes).all(|(one, other)| one == other || matches!(other, Fate::Lost(_))));
 }
 
+/// The delay of a message that arrives.
+fn delay(fate: Fate) -> Span {
+    match fate {
+        Fate::Deliver(delay) => delay,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_lost_message_is_sent_again_after_200_ms_and_then_after_twice_as_long() {
+    let mut network = network([Loss { on: Link::all(), probability: 1.0 }.into()]);
+    // Tries at 1.0, 1.2, 1.6 and 2.4 s: the fault ends at 2 s. Then 10 ms on the link.
+    assert_eq!(network.fate(secs(1), A, B, 0, 0), Fate::Deliver(ms(1_410)));
+    assert_eq!(
+        network.fate(secs(1) + ms(800), A, B, 1, 0),
+        Fate::Deliver(ms(210)),
+        "its first retry finds the link well"
+    );
+    assert_eq!(network.fate(secs(2), A, B, 2, 0), Fate::Deliver(ms(10)), "the fault is over");
+    assert_eq!(network.resent(), 4);
+}
+
+#[test]
+fn a_retry_waits_for_the_round_trip_where_that_is_longer() {
+    let lossy = || Kind::from(Loss { on: Link::all(), probability: 1.0 });
+    let later = Latency { on: Link::one_way(set(&[B]), Actors::All), added: Dist::Constant(ms(480)) };
+    let mut slow_back = network([lossy(), later.into()]);
+    // 10 ms there and 490 ms back: tries at 1.6, 2.1 s.
+    assert_eq!(slow_back.fate(secs(1) + ms(600), A, B, 0, 0), Fate::Deliver(ms(510)));
+    let far = NetworkSpec {
+        faults: vec![Fault::new(secs(1), secs(2), lossy())],
+        ..NetworkSpec::constant(7, Span::from_secs(1_000))
+    };
+    let mut far = Network::new(far).unwrap();
+    // Never longer than two minutes.
+    assert_eq!(far.fate(secs(1), A, B, 0, 0), Fate::Deliver(Span::from_secs(1_120)));
+}
+
+#[test]
+fn the_transport_gives_up_after_fifteen_retries_at_most_two_minutes_apart() {
+    // 0.2 + 0.4 + ... + 102.4 s, and five times 120 s: the last retry comes after 804.6 s.
+    let last = Span::from_secs(804) + ms(600);
+    for (until, expected) in [
+        (secs(1) + last, Fate::Deliver(last + ms(10))),
+        (secs(1) + last + Span::from_nanos(1), Fate::Lost(Cause::Loss)),
+        (Time::NEVER, Fate::Lost(Cause::Loss)),
+    ] {
+        let loss = Fault::new(secs(1), until, Loss { on: Link::all(), probability: 1.0 });
+        let spec = NetworkSpec { faults: vec![loss], ..NetworkSpec::constant(7, ms(10)) };
+        let mut network = Network::new(spec).unwrap();
+        assert_eq!(network.fate(secs(1), A, B, 0, 0), expected, "until {until}");
+        assert_eq!(network.resent(), 15);
+    }
+}
+
+#[test]
+fn the_tries_of_a_message_are_lost_independently_and_losses_of_one_moment_combine() {
+    let loss = |probability| Kind::from(Loss { on: Link::all(), probability });
+    for kinds in [vec![loss(0.28)], vec![loss(0.1), loss(0.2)]] {
+        let spec = NetworkSpec {
+            faults: kinds.into_iter().map(|kind| Fault::new(secs(1), secs(99), kind)).collect(),
+            ..NetworkSpec::constant(7, ms(10))
+        };
+        let fates = fates(&mut Network::new(spec).unwrap(), secs(1), A, B, 20_000);
+        let after = |least| fates.iter().filter(|fate| delay(**fate) >= ms(least)).count() as f64 / 20_000.0;
+        // Four standard errors are below 0.013.
+        for (least, expected) in [(210, 0.28), (610, 0.28 * 0.28), (1_410, 0.28 * 0.28 * 0.28)] {
+            assert!((after(least) - expected).abs() < 0.013, "{} after {least} ms", after(least));
+        }
+    }
+}
+
+#[test]
+fn a_held_message_meets_the_losses_of_the_moment_at_which_it_sets_out() {
+    let cut = Partition { cut: Cut::Islands(vec![set(&[A]), set(&[B])]), hold: true };
+    let lossy = |at, until| Fault::new(at, until, Loss { on: Link::all(), probability: 1.0 });
+    for (loss, expected) in [(lossy(secs(1), secs(2)), 0), (lossy(secs(2), secs(2) + ms(1)), 200)] {
+        let faults = vec![Fault::new(secs(1), secs(2), cut.clone()), loss];
+        let mut network = Network::new(NetworkSpec { faults, ..NetworkSpec::constant(7, ms(10)) }).unwrap();
+        assert_eq!(network.fate(secs(1), A, B, 0, 0), Fate::Hold(secs(2) + ms(10 + expected)));
+    }
+}
+
+#[test]
+fn a_loss_moves_no_other_draw_of_a_message() {
+    let jitter = Dist::Uniform { low: ms(0), high: ms(9) };
+    let with = |probability| {
+        let loss = Loss { on: Link::all(), probability }.into();
+        let twice = Duplicate { on: Link::all(), probability: 0.3, lag: jitter.clone() }.into();
+        let reorder = Reorder { on: Link::all(), probability: 0.3, within: ms(50) }.into();
+        fates(&mut network([loss, twice, reorder]), secs(1), A, B, 1_000)
+    };
+    let (never, sometimes) = (with(0.0), with(0.2));
+    let whole = never.iter().zip(&sometimes).filter(|(one, other)| one == other).count();
+    assert!((740..860).contains(&whole), "{whole} of 1,000 are as without the loss");
+}
+
 #[test]
 fn a_fate_does_not_depend_on_other_messages() {
     let kinds = || {
@@ -89,6 +186,7 @@ fn a_fate_does_not_depend_on_other_messages() {
         [
             Latency { on: Link::all(), added: jitter.clone() }.into(),
             Reorder { on: Link::all(), probability: 0.3, within: ms(50) }.into(),
+            Loss { on: Link::all(), probability: 0.3 }.into(),
             Duplicate { on: Link::all(), probability: 0.3, lag: jitter }.into(),
         ]
     };
@@ -287,15 +385,16 @@ fn what_stands_at_a_time_is_what_was_done_and_not_taken_back() {
 fn a_network_for_each_sender_decides_as_one_for_all() {
     let jitter = Dist::Exponential { at_least: ms(1), mean: ms(10) };
     let on = Link::all;
-    let kinds: [Kind; 6] = [
+    let kinds: [Kind; 7] = [
         Bandwidth::new(on(), 30_000, 3_000).into(),
+        Drop { on: on(), probability: 0.1 }.into(),
         Loss { on: on(), probability: 0.1 }.into(),
         Duplicate { on: on(), probability: 0.2, lag: jitter.clone() }.into(),
         Reorder { on: on(), probability: 0.3, within: ms(50) }.into(),
         Latency { on: Link::between(set(&[A]), set(&[B])), added: jitter.clone() }.into(),
         Partition { cut: Cut::Islands(vec![set(&[A, C]), set(&[B])]), hold: true }.into(),
     ];
-    let starts = [1, 1, 2, 2, 3, 4].map(secs);
+    let starts = [1, 1, 1, 2, 2, 3, 4].map(secs);
     let faults = kinds.into_iter().zip(starts).map(|(kind, at)| Fault::new(at, at + Span::from_secs(2), kind));
     let spec = NetworkSpec { latency: vec![jitter], faults: faults.collect(), ..NetworkSpec::constant(7, ms(0)) };
     let new = || Network::new(spec.clone()).unwrap();
@@ -333,6 +432,7 @@ fn a_description_that_means_nothing_is_refused() {
             "zone 2 is beyond the 2 zones of the latency matrix",
         ),
         (NetworkSpec { loss: f64::NAN, ..base() }, "loss: a probability is between 0 and 1, not NaN"),
+        (NetworkSpec { drop: -0.1, ..base() }, "drop: a probability is between 0 and 1, not -0.1"),
         (
             NetworkSpec { faults: vec![Fault::new(secs(0), secs(1), two)], ..base() },
             "loss: a probability is between 0 and 1, not 2",

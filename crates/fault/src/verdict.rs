@@ -47,12 +47,14 @@ impl Passing {
 }
 
 /// What is to become of a message, as far as it has been decided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Verdict {
     /// How long it is on its way.
     pub delay: Span,
     /// How long after it a copy arrives, if one does. There is at most one copy.
     pub copy: Option<Span>,
+    /// How likely its first try is lost on the way, in 0..=1. The transport sends it again: see [`Loss`](crate::Loss).
+    pub loss: f64,
     /// Why it never arrives, if it does not. Nothing brings it back.
     pub lost: Option<Cause>,
     /// Until when it is kept back before it sets out.

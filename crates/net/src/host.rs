@@ -679,7 +679,7 @@ impl<A: Live> Host<A> {
 
     /// What this process has counted.
     pub fn counts(&self) -> Counts {
-        *self.shell.counts()
+        Counts { resent: self.shell.network.borrow().resent(), ..*self.shell.counts() }
     }
 
     /// What time it is in the run.

@@ -42,8 +42,14 @@ pub struct Traffic {
     pub duplicated: u64,
     /// Messages that actors took in.
     pub delivered: u64,
-    /// Lost by chance.
+    /// Tries after the first that the transport needed for messages whose earlier tries were lost on a link with `loss`.
+    #[serde(default)]
+    pub resent: u64,
+    /// Lost on a link with `loss`: the transport gave up.
     pub lost_loss: u64,
+    /// Lost for good on a link with `drop`.
+    #[serde(default)]
+    pub lost_drop: u64,
     /// Lost at a partition.
     pub lost_partition: u64,
     /// Lost because the receiver was down.
@@ -57,7 +63,8 @@ pub struct Traffic {
 impl Traffic {
     /// Messages that had neither arrived nor been lost when the run ended.
     pub fn under_way(&self) -> u64 {
-        let lost = [self.lost_loss, self.lost_partition, self.lost_down, self.lost_full, self.lost_nobody];
+        let chance = self.lost_loss.saturating_add(self.lost_drop);
+        let lost = [chance, self.lost_partition, self.lost_down, self.lost_full, self.lost_nobody];
         let ended = lost.into_iter().fold(self.delivered, u64::saturating_add);
         self.sent.saturating_add(self.duplicated).saturating_sub(ended)
     }

@@ -323,7 +323,9 @@ fn messages(summary: &Summary) -> String {
     let mut line = format!("  {} sent, {} delivered", count(traffic.sent), count(traffic.delivered));
     for (n, what) in [
         (traffic.duplicated, "doubled"),
-        (traffic.lost_loss, "lost by chance"),
+        (traffic.resent, "tries again after a loss"),
+        (traffic.lost_loss, "given up after losses"),
+        (traffic.lost_drop, "dropped by chance"),
         (traffic.lost_partition, "lost at a partition"),
         (traffic.lost_down, "lost to machines that were down"),
         (traffic.lost_full, "lost to full queues"),

@@ -152,7 +152,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 
     /// How much has happened.
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts { resent: self.network.resent(), ..self.counts }
     }
 
     /// Messages that are on their way, or wait at a paused machine. Counted one by one: for checks, not for each step.

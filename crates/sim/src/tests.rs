@@ -1,7 +1,7 @@
 use meshsim_actor::{Actor, ActorId, Cause, Cx, Dist, Event, Fate, Message, Power, Recorder, Span, Time, Timer, What};
 use meshsim_fault::{
-    ActorSet, Crash, Cut, Duplicate, Fault, Kind, Link, Loss, Network, NetworkSpec, Partition, Pause, Reorder, Slow,
-    Wipe,
+    ActorSet, Crash, Cut, Drop, Duplicate, Fault, Kind, Link, Loss, Network, NetworkSpec, Partition, Pause, Reorder,
+    Slow, Wipe,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -114,7 +114,8 @@ fn many_faults() -> Vec<Fault> {
     let islands = Cut::Islands(vec![only(0), [ActorId(1), ActorId(2)].into_iter().collect()]);
     let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
     vec![
-        at(2, 9, Loss { on: on(), probability: 0.2 }.into()),
+        at(2, 9, Drop { on: on(), probability: 0.2 }.into()),
+        at(3, 7, Loss { on: on(), probability: 0.2 }.into()),
         at(3, 8, Duplicate { on: on(), probability: 0.3, lag: constant(3) }.into()),
         at(1, 7, Reorder { on: on(), probability: 0.5, within: Span::from_secs(1) }.into()),
         at(4, 6, Partition { cut: islands.clone(), hold: true }.into()),
@@ -351,7 +352,7 @@ proptest! {
 
     #[test]
     fn every_message_is_accounted_for_under_any_faults(
-        picks in prop::collection::vec((0..9usize, 0..10u64, 0..6u64, 0..4u32, 0..=10u32), 0..12),
+        picks in prop::collection::vec((0..10usize, 0..10u64, 0..6u64, 0..4u32, 0..=10u32), 0..12),
         mean in 0..2_000u64,
     ) {
         let faults = picks.into_iter().map(|(kind, at, length, actor, tenths)| {
@@ -366,6 +367,7 @@ proptest! {
                 5 => Crash { actors }.into(),
                 6 => Wipe { actors }.into(),
                 7 => Pause { actors }.into(),
+                8 => Drop { on, probability }.into(),
                 _ => meshsim_fault::Bandwidth::new(on, 100, 200).into(),
             };
             Fault::new(secs(at), secs(at + length), kind)

@@ -52,6 +52,7 @@ pub(super) fn compile(
         latency,
         local: it.local.clone(),
         loss: it.loss.0,
+        drop: it.drop.0,
         bandwidth: it.bandwidth.map(|rate| (rate.0, queue)),
         faults: compiled.iter().map(|(fault, _)| fault.clone()).collect(),
         absent: absent(mesh),
@@ -248,6 +249,9 @@ impl Faults<'_> {
         if let Some(loss) = it.loss {
             kinds.push(fault::Loss { on: on.clone(), probability: loss.0 }.into());
         }
+        if let Some(drop) = it.drop {
+            kinds.push(fault::Drop { on: on.clone(), probability: drop.0 }.into());
+        }
         if let Some(duplicate) = &it.duplicate {
             let (probability, lag) = (duplicate.share.0, duplicate.lag.clone());
             kinds.push(fault::Duplicate { on: on.clone(), probability, lag }.into());
@@ -267,7 +271,7 @@ impl Faults<'_> {
         if kinds.is_empty() {
             self.reporter
                 .report(place, "this link fault does nothing")
-                .help("say what happens: `latency`, `loss`, `duplicate`, `reorder` or `bandwidth`");
+                .help("say what happens: `latency`, `loss`, `drop`, `duplicate`, `reorder` or `bandwidth`");
         }
         kinds
     }

@@ -1,0 +1,28 @@
+//! Messages that are lost for good.
+
+use meshsim_actor::Cause;
+use serde::{Deserialize, Serialize};
+
+use crate::{Disturbance, Link, Passing, Time, Verdict, verdict::probability};
+
+/// Each message is lost for good with a probability, independently: no transport sends it again. What actors must
+/// survive by themselves is tested with this; for a link that loses packets under TCP see [`Loss`](crate::Loss).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drop {
+    /// Where.
+    pub on: Link,
+    /// How likely, in 0..=1.
+    pub probability: f64,
+}
+
+impl Disturbance for Drop {
+    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+        if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
+            verdict.lost = Some(Cause::Drop);
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        probability(self.probability)
+    }
+}
