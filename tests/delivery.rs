@@ -11,7 +11,7 @@ use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Power, Recorde
 use meshsim_fault::{ActorSet, Crash, Cut, Drop, Duplicate, Fault, Kind, Link, Partition, Pause, Reorder, Wipe};
 use meshsim_mesh::measure::Verb;
 use meshsim_mesh::message::{Decision, Instance, Order, Reply, Request, View};
-use meshsim_mesh::model::{COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
+use meshsim_mesh::model::{Amount, COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
 use meshsim_mesh::{MeshActor, Msg, Tick};
 use meshsim_tests::{Lab, Ran, extend, load, service, times};
 
@@ -20,6 +20,8 @@ const NODES: usize = 5;
 /// When all faults are over, and when all must be well again.
 const HEALED: f64 = 60.0;
 const SETTLED: f64 = 110.0;
+
+const ROLLING: Strategy = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
 
 /// Watches what nodes apply.
 #[derive(Default)]
@@ -91,6 +93,7 @@ fn lab(seed: u64) -> Lab {
         .operation(8.0, 1, Change::Scale { by: 2.0 }, 3.0, Some(4))
         .operation(20.0, 1, Change::Scale { by: 1.01 }, 0.3, Some(90))
         .operation(25.0, 0, Change::Undeploy, 1.0, None)
+        .operation(28.0, 1, Change::Update { to: 3, rate: 1.0, strategy: ROLLING }, 1.0, None)
         .operation(30.0, 0, Change::Deploy, 1.0, None)
         .operation(
             31.0,
@@ -148,6 +151,12 @@ fn expect_agreement<R: Recorder<Msg, Tick>>(ran: &Ran<R>, what: &str) {
             let decided: u32 = placed.map_or(0, |(_, share)| share.iter().map(|(_, count)| count).sum());
             assert_eq!(ran.instances_on(node, id as u16), decided, "{what}: {} on node {node}", service.service);
         }
+    }
+    // Whatever went wrong meanwhile: an update ends with its version alone, and with nothing extra.
+    for (id, service) in wanted.services.iter().enumerate() {
+        let (target, extra) = (service.wanted.target, service.wanted.extra());
+        let others = ran.versions(id as u16).into_iter().any(|(version, _)| version != target);
+        assert!(!others && extra == 0, "{what}: {} is of {:?}", service.service, service.wanted);
     }
     for history in ran.coordinator().history() {
         for step in &history.steps {

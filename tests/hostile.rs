@@ -13,8 +13,8 @@ use meshsim_mesh::message::{
     View,
 };
 use meshsim_mesh::model::{
-    Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation, Retry,
-    Rounding, Service, ServiceId, Step, Strategy,
+    Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation,
+    Retry, Rounding, Service, ServiceId, Step, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
 use meshsim_mesh::{Mesh, MeshActor, Msg};
@@ -49,7 +49,7 @@ fn mesh() -> Mesh {
         queue: 3,
         ..service("back", vec![])
     };
-    let rolling = Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 };
+    let rolling = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
     let observed = Change::Extend { to: 30, rate: 0.5, rounding: Rounding::Stochastic, feedback: Feedback::Observed };
     let mut lab = Lab::nodes(3)
         .service(front)
@@ -255,7 +255,10 @@ impl Draw {
         let strategy = match self.below(4) {
             0 => Strategy::Bernoulli,
             1 => Strategy::Batch,
-            2 => Strategy::Rolling { max_surge: self.float(), max_unavailable: self.float() },
+            2 => Strategy::Rolling {
+                max_surge: Amount::Share(self.float()),
+                max_unavailable: Amount::Instances(self.small()),
+            },
             _ => Strategy::Canary { weights: self.some(Draw::float).into() },
         };
         let rounding =

@@ -1,5 +1,6 @@
 //! A bench to put small meshes on: built in code, run in virtual time, read afterwards.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Dist, Recorder, Span, Time};
@@ -186,6 +187,19 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
     /// Instances of a service that nodes have, over all nodes and versions.
     pub fn instances(&self, service: u16) -> u32 {
         (0..self.mesh.nodes.len()).map(|node| self.instances_on(node, service)).sum()
+    }
+
+    /// Instances of a service that nodes have, by rising version.
+    pub fn versions(&self, service: u16) -> Vec<(u32, u32)> {
+        let mut versions = BTreeMap::new();
+        for node in 0..self.mesh.nodes.len() {
+            let services = self.node(node).state().services;
+            let hosted = services.iter().filter(|hosted| hosted.service == ServiceId(service));
+            for (_, version) in hosted.flat_map(|hosted| &hosted.instances) {
+                *versions.entry(*version).or_default() += 1;
+            }
+        }
+        versions.into_iter().collect()
     }
 
     /// Instances of a service that take requests and are to stay, over all nodes.

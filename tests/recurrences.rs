@@ -3,7 +3,7 @@
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{Crash, Drop, Fault, Link};
 use meshsim_mesh::measure::Ending;
-use meshsim_mesh::model::{Change, Feedback, Rounding, Service, Strategy};
+use meshsim_mesh::model::{Amount, Change, Feedback, Rounding, Service, Strategy};
 use meshsim_tests::{Lab, extend, service, times};
 
 fn near(got: f64, wanted: f64, what: &str) {
@@ -110,7 +110,7 @@ fn a_bernoulli_update_of_a_hundred_takes_as_many_steps_as_computed() {
 #[test]
 fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
     let starts = Service { start_delay: Span::from_millis(700), ..times(10, service("s", vec![])) };
-    let rolling = Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 };
+    let rolling = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
     let mut ran = Lab::nodes(3)
         .latency(Dist::Constant(Span::from_millis(1)))
         .service(starts)
@@ -124,8 +124,12 @@ fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
     }
     let history = ran.history(1);
     assert_eq!((history.ending, history.steps.len(), ran.instances(0)), (Ending::Reached, 3, 10));
-    let created: Vec<u32> = history.steps.iter().map(|step| step.instances).collect();
-    assert_eq!(created, [13, 13, 10], "two rounds create five each; the third only takes the old ones away");
+    let there: Vec<(u32, u32)> = history.steps.iter().map(|step| (step.instances, step.extra)).collect();
+    assert_eq!(
+        there,
+        [(10, 3), (10, 3), (10, 0)],
+        "two rounds create five each; the third only takes the old ones away"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! The sections below are the same format as tables, from which both the decoder and the JSON Schema are made.
 
 use meshsim_actor::{Dist, Span};
-use meshsim_mesh::model::{Backoff, Balancer, Feedback, Placement, Process, Rounding};
+use meshsim_mesh::model::{Amount, Backoff, Balancer, Feedback, Placement, Process, Rounding};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::Reporter;
@@ -400,10 +400,12 @@ section! {
         optional times: Steps;
         /// Which instances move in a step; `batch` if it is left out.
         optional strategy: StrategyName;
-        /// For `rolling`: how many instances more than wanted there may be, as a share, rounded up; 25% if it is left out.
-        optional max_surge: At<Share>;
-        /// For `rolling`: how many ready instances may be missing, as a share, rounded down; 25% if it is left out.
-        optional max_unavailable: At<Share>;
+        /// For `rolling`: how many instances more than wanted there may be: a number, or a percentage,
+        /// rounded up; 25% if it is left out.
+        optional max_surge: At<Amount>;
+        /// For `rolling`: how many ready instances may be missing: a number, or a percentage,
+        /// rounded down; 25% if it is left out.
+        optional max_unavailable: At<Amount>;
         /// For `canary`: the share of all instances that is new after each step, rising.
         optional weights: At<Vec<At<Share>>>;
     }

@@ -141,7 +141,8 @@ pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporte
     };
     let threshold = match metric {
         Metric::Quantile(_) | Metric::Max | Metric::Mean => units::duration(threshold).map(|span| span.secs()),
-        Metric::Errors | Metric::DoneOfOffered => units::share(threshold),
+        Metric::Errors => units::share(threshold),
+        Metric::DoneOfOffered => units::ratio(threshold),
         Metric::Failed => units::whole(threshold, 0, u64::MAX).map(|count| count as f64),
         Metric::Rate => units::rate(threshold),
     };

@@ -3,6 +3,8 @@
 //! Each function reads one text. What is wrong is said as a whole sentence, with what would be right.
 
 use meshsim_actor::Span;
+use meshsim_mesh::model::Amount;
+use meshsim_mesh::operation::TO_MAX;
 
 /// The longest duration: a hundred years. (2^64 ns are 584.)
 pub const DURATION_MAX: Span = Span::from_secs(100 * 365 * 86_400);
@@ -200,27 +202,56 @@ pub(crate) fn bandwidth(text: &str) -> Result<u64> {
     Ok(rate as u64)
 }
 
-/// `50%` or `0.5`: between 0 and 1.
+/// `50%`: between 0 and 1. A number without `%` has two readings (1 is 1 % to one person and all to another), and is
+/// refused unless it is 0.
 pub(crate) fn share(text: &str) -> Result<f64> {
+    let (number, unit) = split(text);
+    if unit.is_empty()
+        && let Ok(value @ 0.0..=1.0) = quantity(number, text, "share", "50%")
+        && value > 0.0
+    {
+        return error(
+            format!("`{}` has two readings here", text.trim()),
+            format!("write `{}` or `{}`", percent(value), percent(value / 100.0)),
+        );
+    }
+    ratio(text)
+}
+
+/// `99%` or `0.99`, where a quotient is compared with it and no other reading comes to mind.
+pub(crate) fn ratio(text: &str) -> Result<f64> {
     let (number, unit) = split(text);
     let value = quantity(number, text, "share", "50%")?;
     let share = match unit {
         "%" => value / 100.0,
         "" if value <= 1.0 => value,
-        "" => {
-            return error(
-                format!("`{}` is no share", text.trim()),
-                format!("write `{number}%`, or a number from 0 to 1"),
-            );
-        }
-        _ => {
-            return error(
-                format!("`{}` is no share", crate::problem::shortened(text.trim())),
-                "write it as in `50%` or `0.5`",
-            );
-        }
+        "" => return error(format!("`{}` is no share", text.trim()), format!("write `{number}%`")),
+        _ => return error(format!("`{}` is no share", crate::problem::shortened(text.trim())), "write it as in `50%`"),
     };
-    if share > 1.0 { error("a share is at most 100%", "write it as in `50%` or `0.5`") } else { Ok(share) }
+    if share > 1.0 { error("a share is at most 100%", "write it as in `50%`") } else { Ok(share) }
+}
+
+/// A share as a percentage, without the noise of the product: 0.07 * 100 is 7.000000000000001.
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e11).round() / 1e9)
+}
+
+/// `2` instances, or `25%` of them, as Kubernetes' `maxSurge`.
+pub(crate) fn amount(text: &str) -> Result<Amount> {
+    let (number, unit) = split(text);
+    if !unit.is_empty() {
+        return share(text).map(Amount::Share);
+    }
+    match whole(text, 0, u64::from(TO_MAX)) {
+        Ok(count) => Ok(Amount::Instances(count as u32)),
+        Err(error) => match quantity(number, text, "number of instances", "1") {
+            Ok(value) if value < 1.0 => Err(UnitError {
+                message: format!("`{}` is neither a number of instances nor a percentage", text.trim()),
+                help: format!("write `{}` for a share, or a whole number of instances", percent(value)),
+            }),
+            _ => Err(UnitError { help: format!("{} instances, or a percentage, as in `25%`", error.help), ..error }),
+        },
+    }
 }
 
 /// A finite number, of any sign.
@@ -289,15 +320,41 @@ mod tests {
     fn rates_sizes_shares_and_bandwidths_are_read() {
         assert_eq!((rate("200/s"), rate("120 / min"), rate("1/ms")), (Ok(200.0), Ok(2.0), Ok(1000.0)));
         assert_eq!((size("1 KiB"), size("2kB"), size("0")), (Ok(1024), Ok(2000), Ok(0)));
-        assert_eq!((share("50%"), share("0.5"), share("0.1 %")), (Ok(0.5), Ok(0.5), Ok(0.001)));
+        assert_eq!((share("50%"), share("0"), share("0.1 %")), (Ok(0.5), Ok(0.0), Ok(0.001)));
+        assert_eq!((ratio("99%"), ratio("0.99")), (Ok(0.99), Ok(0.99)));
+        assert_eq!((amount("1"), amount("25%")), (Ok(Amount::Instances(1)), Ok(Amount::Share(0.25))));
+        assert_eq!((amount("0"), amount("100%")), (Ok(Amount::Instances(0)), Ok(Amount::Share(1.0))));
         assert_eq!((bandwidth("1 Gbit/s"), bandwidth("1 MiB/s")), (Ok(125_000_000), Ok(1_048_576)));
+    }
+
+    #[test]
+    fn a_bare_number_with_two_readings_is_refused_with_both() {
+        let table = [
+            ("1", "write `100%` or `1%`"),
+            ("0.5", "write `50%` or `0.5%`"),
+            ("0.07", "write `7%` or `0.07%`"),
+            ("0.001", "write `0.1%` or `0.001%`"),
+            ("1.0", "write `100%` or `1%`"),
+        ];
+        for (text, help) in table {
+            let error = share(text).unwrap_err();
+            assert_eq!((error.message, error.help.as_str()), (format!("`{text}` has two readings here"), help));
+        }
+        let error = amount("0.25").unwrap_err();
+        assert_eq!(error.message, "`0.25` is neither a number of instances nor a percentage");
+        assert_eq!(error.help, "write `25%` for a share, or a whole number of instances");
+        assert_eq!(
+            amount("1.5").unwrap_err().help,
+            "write a whole number from 0 to 1000000 instances, or a percentage, as in `25%`"
+        );
+        assert!(amount("101%").is_err() && amount("-1").is_err() && amount("2 pods").is_err());
     }
 
     #[test]
     fn what_is_none_says_what_would_be_right() {
         assert_eq!(rate("200").unwrap_err().help, "write `200/s`; a rate is a number `/s`, `/ms`, `/min` or `/h`");
         assert_eq!(size("12").unwrap_err().message, "`12` has no unit");
-        assert_eq!(share("50").unwrap_err().help, "write `50%`, or a number from 0 to 1");
+        assert_eq!(share("50").unwrap_err().help, "write `50%`");
         assert_eq!(share("101%").unwrap_err().message, "a share is at most 100%");
         assert_eq!(whole("1e3", 0, 10).unwrap_err().message, "`1e3` is no whole number");
         assert_eq!(whole("1000000000000", 1, 10).unwrap_err().help, "write a whole number from 1 to 10");

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use meshsim_actor::{Dist, Span, Time};
-use meshsim_mesh::model::{Backoff, Balancer, Feedback, Placement, Process, Rounding};
+use meshsim_mesh::model::{Amount, Backoff, Balancer, Feedback, Placement, Process, Rounding};
+use meshsim_mesh::operation::TO_MAX;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::{Reporter, nearest, one_of, shortened};
@@ -85,8 +86,13 @@ figure!(Bandwidth, "Bandwidth", "a bandwidth", |text| units::bandwidth(text).map
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share(pub(crate) f64);
 figure!(Share, "Share", "a share", |text| units::share(text).map(Share), {
-    "description": "A share or a probability: a percentage, or a number from 0 to 1.",
-    "type": ["string", "number"], "examples": ["50%", 0.5]
+    "description": "A share or a probability: a percentage. A number without % has two readings and is refused; 0 has one.",
+    "anyOf": [{ "type": "string" }, { "const": 0 }], "examples": ["50%", "0.1%"]
+});
+
+figure!(Amount, "Amount", "a number of instances or a share", units::amount, {
+    "description": "A whole number of instances, or a percentage of them.",
+    "type": ["string", "integer"], "minimum": 0, "maximum": TO_MAX, "examples": [1, "25%"]
 });
 
 figure!(String, "", "a text", |text: &str| Ok(text.to_owned()), { "type": "string" });
@@ -267,7 +273,7 @@ impl Field for Budget {
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A share, or `none`: no limit.", "type": ["string", "number"], "examples": ["20%", "none"]
+            "description": "A percentage, or `none`: no limit.", "anyOf": [{ "type": "string" }, { "const": 0 }], "examples": ["20%", "none"]
         })
     }
 }

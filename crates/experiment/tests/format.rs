@@ -5,7 +5,7 @@ use std::path::Path;
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::check::check;
 use meshsim_experiment::{Experiment, Override, Scope, parse, schema};
-use meshsim_mesh::model::{Change, Strategy};
+use meshsim_mesh::model::{Amount, Change, Strategy};
 
 const FORMAT: &str = include_str!("../src/format.yaml");
 
@@ -147,7 +147,8 @@ fn an_update_by_strategy_takes_what_belongs_to_it() {
     let strategies: Vec<Strategy> = strategies.collect();
     assert_eq!(strategies[0], Strategy::Bernoulli);
     assert_eq!(strategies[1], Strategy::Canary { weights: [0.05, 0.5, 1.0].into() });
-    assert_eq!(strategies[2], Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 });
+    let rolling = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Instances(1) };
+    assert_eq!(strategies[2], rolling);
 }
 
 #[test]

@@ -319,7 +319,9 @@ pub struct StepHistory {
     pub s: f64,
     /// S after it, in whole instances.
     pub instances: u32,
-    /// Of these, how many found no node with room.
+    /// Instances above S that are to run for a time, such as the surge of a rolling update.
+    pub extra: u32,
+    /// Of all these, how many found no node with room.
     pub unplaced: u32,
     /// C after it.
     pub c: f64,

@@ -514,6 +514,22 @@ pub enum Feedback {
     Observed,
 }
 
+/// So many instances, or a share of N. (Kubernetes' `IntOrString`.)
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Amount {
+    /// As many, whatever N is.
+    Instances(u32),
+    /// From 0 to 1.
+    Share(f64),
+}
+
+impl Amount {
+    /// True if it is nothing, whatever N is.
+    pub fn is_zero(self) -> bool {
+        matches!(self, Amount::Instances(0)) || self == Amount::Share(0.0)
+    }
+}
+
 /// Which instances move to the new version in a step of an update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Strategy {
@@ -521,14 +537,13 @@ pub enum Strategy {
     Bernoulli,
     /// `ceil(rate * old)` of them.
     Batch,
-    /// As a Kubernetes Deployment: at most `ceil(N * max_surge)` more than N instances, at most
-    /// `floor(N * max_unavailable)` fewer ready ones; both zero means one unavailable. Each turn does
-    /// as much as the nodes' reports allow.
+    /// As a Kubernetes Deployment: at most `max_surge` more than N instances, at most `max_unavailable` fewer ready ones;
+    /// see [`rolling_bounds`](crate::operation::rolling_bounds). Each turn does as much as the nodes' reports allow.
     Rolling {
-        /// Share of N.
-        max_surge: f64,
-        /// Share of N.
-        max_unavailable: f64,
+        /// A share of N is rounded up.
+        max_surge: Amount,
+        /// A share of N is rounded down.
+        max_unavailable: Amount,
     },
     /// By step: the share of all instances that is new after it.
     Canary {

@@ -244,7 +244,10 @@ pub struct StepSummary {
     pub v: f64,
     /// S, C and V as they are on the nodes.
     pub values: Values,
-    /// Instances that found no node with room.
+    /// Instances above S that are to run for a time, such as the surge of a rolling update.
+    #[serde(default)]
+    pub extra: u32,
+    /// Instances that found no node with room; what is extra is among them.
     pub unplaced: u32,
     /// Messages sent for it the first time.
     pub sent: u64,
@@ -402,7 +405,9 @@ impl Course {
 }
 
 fn after(step: &StepHistory) -> Values {
-    Values { instances: step.instances - step.unplaced.min(step.instances), capacity: step.c, version: step.v_mean }
+    // What is extra is no part of S, also where it is what found no room.
+    let placed = step.instances.saturating_add(step.extra).saturating_sub(step.unplaced);
+    Values { instances: placed.min(step.instances), capacity: step.c, version: step.v_mean }
 }
 
 fn operation(experiment: &Experiment, history: &OperationHistory, course: &Course) -> OperationSummary {
@@ -447,6 +452,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
                 s: step.s,
                 v: step.v,
                 values: after(step),
+                extra: step.extra,
                 unplaced: step.unplaced,
                 sent: step.sent,
                 resent: step.resent,

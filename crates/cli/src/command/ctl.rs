@@ -121,11 +121,11 @@ enum Verb {
         /// Which instances move in a step: batch, bernoulli, rolling or canary
         #[arg(long)]
         strategy: Option<String>,
-        /// For rolling: the share of instances that there may be more
-        #[arg(long, value_name = "SHARE")]
+        /// For rolling: instances more than wanted that there may be, as in `2` or `25%`
+        #[arg(long, value_name = "COUNT|PERCENT")]
         max_surge: Option<String>,
-        /// For rolling: the share of instances that may be missing
-        #[arg(long, value_name = "SHARE")]
+        /// For rolling: ready instances that may be missing, as in `1` or `25%`
+        #[arg(long, value_name = "COUNT|PERCENT")]
         max_unavailable: Option<String>,
         /// For canary: the share that is new after each step, as in `5%,50%,100%`
         #[arg(long, value_name = "SHARES", value_delimiter = ',')]

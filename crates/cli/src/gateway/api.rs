@@ -101,6 +101,8 @@ pub(crate) struct Step {
     /// When the last node had acknowledged it.
     pub(crate) settled_s: Option<f64>,
     pub(crate) instances: u32,
+    /// Above S, for a time: the surge of a rolling update.
+    pub(crate) extra: u32,
     pub(crate) unplaced: u32,
     /// In the recurrences.
     pub(crate) s: f64,
@@ -156,6 +158,7 @@ impl Step {
             decided_s: seconds(step.decided),
             settled_s: step.settled.map(seconds),
             instances: step.instances,
+            extra: step.extra,
             unplaced: step.unplaced,
             s: step.s,
             c: step.c,

@@ -132,7 +132,7 @@ fn services(mesh: &Mesh, coordinator: &Coordinator) -> Vec<Service> {
         Service {
             name: service.name.clone(),
             endpoints: service.endpoints.clone(),
-            instances: wanted.instances(),
+            instances: wanted.instances,
             ready: coordinator.ready(id),
             capacity: wanted.c,
             version: wanted.v_mean(),

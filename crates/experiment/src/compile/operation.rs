@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use meshsim_actor::{Span, Time};
-use meshsim_mesh::model::{Change, Operation, ServiceId, Strategy};
+use meshsim_mesh::model::{Amount, Change, Operation, ServiceId, Strategy};
 
 use super::{Names, positive};
 use crate::problem::{Place, Reporter};
 use crate::schema::{self, EVENTS_MAX, File};
 use crate::section::{At, OneOrMore};
-use crate::values::{Share, StrategyName};
+use crate::values::StrategyName;
 
-/// Share of the instances by which a rolling update may go above and below what is wanted: as a Kubernetes Deployment.
-const ROLLING_DEFAULT: f64 = 0.25;
+/// By how much a rolling update may go above and below what is wanted: as a Kubernetes Deployment.
+const ROLLING_DEFAULT: Amount = Amount::Share(0.25);
 
 pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -> (Vec<Operation>, Vec<Option<u32>>) {
     let list = &file.operations.value;
@@ -141,12 +141,20 @@ fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<
             "rate: the share of the old instances that one step moves, as in `rate: 0.3`; or `strategy: rolling`",
         );
     }
-    let share = |given: Option<At<Share>>| given.map_or(ROLLING_DEFAULT, |at| at.value.0);
+    let amount = |given: Option<At<Amount>>| given.map_or(ROLLING_DEFAULT, |at| at.value);
     let strategy = match name {
         StrategyName::Batch => Strategy::Batch,
         StrategyName::Bernoulli => Strategy::Bernoulli,
         StrategyName::Rolling => {
-            Strategy::Rolling { max_surge: share(it.max_surge), max_unavailable: share(it.max_unavailable) }
+            let (max_surge, max_unavailable) = (amount(it.max_surge), amount(it.max_unavailable));
+            if max_surge.is_zero() && max_unavailable.is_zero() {
+                let place = it.max_unavailable.or(it.max_surge).map_or(place, |at| at.place);
+                reporter
+                    .report(place, "this update can replace nothing: no instance may be extra, and none may be missing")
+                    .help("give `max_surge` or `max_unavailable` a number of instances or a percentage above 0");
+                fine = false;
+            }
+            Strategy::Rolling { max_surge, max_unavailable }
         }
         StrategyName::Canary => Strategy::Canary { weights: weights(it, place, reporter)?.into() },
     };
@@ -156,6 +164,10 @@ fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<
 fn weights(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<Vec<f64>> {
     let weights = it.weights.as_ref().map_or(&[][..], |at| &at.value);
     if weights.is_empty() {
+        if it.weights.is_some() && !reporter.is_clean() {
+            // Weights that could not be read were reported.
+            return None;
+        }
         let place = it.weights.as_ref().map_or(place, |at| at.place);
         reporter
             .report(place, "a canary update needs `weights`")

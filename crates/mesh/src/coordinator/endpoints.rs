@@ -57,6 +57,12 @@ impl Endpoints {
         self.counts[service.index()].iter().map(|(version, count)| (*version, *count)).collect()
     }
 
+    /// Of these, those of one version on one node.
+    pub(super) fn ready_on(&self, service: ServiceId, node: ActorId, version: u32) -> u32 {
+        let ready = self.ready[service.index()].get(&node);
+        ready.map_or(0, |ready| ready.iter().filter(|(_, v)| *v == version).count() as u32)
+    }
+
     /// What callers were told last.
     pub(super) fn view(&self) -> &Arc<View> {
         &self.view

@@ -115,8 +115,8 @@ impl Coordinator {
         // A turn that draws is a step, so no two of them have the same key.
         let base = self.decisions.expect("drawn at the first start");
         let mut rng = Rng::keyed(base, running.source.key(), u64::from(running.steps));
-        let ready = self.endpoints.ready(service);
-        let observed = Observed { ready: &ready };
+        let (ready, available) = (self.endpoints.ready(service), self.available(service));
+        let observed = Observed { ready: &ready, available: &available };
         let wanted = &mut self.services[service.index()].wanted;
         let turn = operation::turn(&change, running.steps, self.mesh.service(service), wanted, observed, &mut rng);
 
@@ -135,6 +135,9 @@ impl Coordinator {
             Turn::Stuck(residual) => Some(Ending::Stuck { residual }),
             Turn::Refused => Some(Ending::Refused),
         };
+        if let Some(Ending::Stopped { .. }) = ending {
+            operation::stop(&change, &mut self.services[service.index()].wanted);
+        }
         let next = ending.is_none().then(|| cx.now() + every);
         self.running[index] = Running { steps, next, ..running };
         match (ending, next) {
@@ -142,6 +145,19 @@ impl Coordinator {
             (None, Some(next)) => drop(cx.arm(next, Tick::Turn(index as u32))),
             (None, None) => unreachable!("what has not ended is turned again"),
         }
+    }
+
+    /// Instances of a service that are ready and stay where they are, by rising version: on no node more than it is to
+    /// have. What was ordered to go does not count, whether or not its node has said yet that it went.
+    fn available(&self, service: ServiceId) -> Vec<(u32, u32)> {
+        let mut available = Vec::new();
+        for (node, share) in &self.services[service.index()].placed {
+            for (version, count) in share {
+                let ready = self.endpoints.ready_on(service, self.mesh.node_actor(*node as usize), *version);
+                operation::add(&mut available, *version, ready.min(*count));
+            }
+        }
+        available
     }
 
     /// An operation takes the place of those of its kind on the same service; undeploy of all of them.
@@ -166,7 +182,7 @@ impl Coordinator {
     pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
         let short = |service: &usize| {
             let state = &self.services[*service];
-            state.placed.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.instances()
+            state.placed.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.running()
         };
         let short: Vec<usize> = (0..self.services.len()).filter(short).collect();
         self.repair(&short, cx);

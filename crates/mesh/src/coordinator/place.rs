@@ -1,8 +1,11 @@
 //! Which node gets which instances.
 //!
-//! Placement changes as little as it can: instances stay where they are, new ones go where the policy wants them most,
-//! surplus ones leave where it wants them least. Everything is counted in whole thousandths of a core, so that no
-//! rounding of floats ever decides an order.
+//! Placement changes as little as it can. What is wanted and has a place stays there, version by version: only what is
+//! too much of a version goes, and only what is missing of one comes. Of what goes, what is not ready goes first, then
+//! what stands where the policy wants it least; what comes goes where the policy wants it most. So a step never stops an
+//! instance to start another like it elsewhere, and what was promised of ready instances when the step was decided
+//! holds after placement. Everything is counted in whole thousandths of a core, so that no rounding of floats ever
+//! decides an order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Share;
 use crate::model::{Mesh, NodeSpec, Placement};
-use crate::operation::{add, count_of, total};
+use crate::operation::{Wanted, add, count_of, total};
 
 /// The machines, and what is taken of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,6 +33,31 @@ struct Machine {
 
 /// Where the instances of one service are: (node, share) by rising node, no empty share.
 pub(super) type Placed = Vec<(u32, Share)>;
+
+/// What is to be placed of one service, and how.
+pub(super) struct Placing<'a> {
+    pub(super) policy: Placement,
+    /// Cores that each instance takes.
+    pub(super) cpu: f64,
+    pub(super) wanted: &'a Wanted,
+    /// How many instances of a version are ready on a node, as far as it reported.
+    pub(super) ready_on: &'a dyn Fn(u32, u32) -> u32,
+}
+
+/// The instances of one service while they are placed.
+struct Layout {
+    policy: Placement,
+    /// Thousandths of a core that each instance takes.
+    cpu: u64,
+    /// What the quota of each node is proportional to: its free cores, those that this service has there among them.
+    weights: Vec<u64>,
+    /// The sum of the weights.
+    sum: i128,
+    /// Instances on each node, of any version.
+    have: Vec<u32>,
+    /// By rising node; some may be empty.
+    placed: Vec<(u32, Share)>,
+}
 
 /// Thousandths of a core.
 fn milli(cores: f64) -> u64 {
@@ -63,29 +91,43 @@ impl Machines {
         self.0[node].instances
     }
 
-    /// Places `wanted` instances by version, of which each takes `cpu` cores. What is not placed finds no room.
+    /// Places the wanted instances of a service. What is not placed finds no room; what dead nodes had is placed
+    /// elsewhere.
     ///
-    /// What dead nodes had is placed elsewhere.
-    pub(super) fn place(&mut self, policy: Placement, cpu: f64, wanted: &[(u32, u32)], before: &Placed) -> Placed {
-        let cpu = milli(cpu);
+    /// Where room is short, instances of the target version get it first.
+    pub(super) fn place(&mut self, placing: Placing<'_>, before: &Placed) -> Placed {
+        let Placing { policy, cpu, wanted, ready_on } = placing;
+        let (cpu, target) = (milli(cpu), wanted.target);
         for (node, share) in before {
             self.take(*node as usize, cpu, -i64::from(total(share)));
         }
-        let mut counts: Vec<(u32, u32)> = before
-            .iter()
-            .filter(|(node, _)| self.0[*node as usize].alive)
-            .map(|(node, share)| (*node, total(share)))
-            .collect();
-        for (node, count) in &counts {
-            self.take(*node as usize, cpu, i64::from(*count));
+        let is_alive = |(node, _): &&(u32, Share)| self.0[*node as usize].alive;
+        let placed: Placed = before.iter().filter(is_alive).cloned().collect();
+        let mut layout = Layout::new(policy, cpu, self, placed);
+        for (node, have) in layout.have.iter().enumerate().filter(|(_, have)| **have > 0) {
+            self.take(node, cpu, i64::from(*have));
         }
-        let (now, then) = (total(&counts), total(wanted));
-        if then > now {
-            self.grow(policy, cpu, then, then - now, &mut counts);
-        } else {
-            self.shrink(policy, cpu, then, now - then, &mut counts);
+
+        let mut versions = versions_of(&layout.placed);
+        // Old ones go first, so that new ones find the room.
+        versions.sort_by_key(|version| *version == target);
+        for version in versions {
+            let surplus = layout.count(version).saturating_sub(count_of(&wanted.versions, version));
+            let unready = |node, count: u32| count.saturating_sub(ready_on(node, version));
+            let left = surplus - self.shrink(&mut layout, version, surplus, wanted.running(), unready);
+            self.shrink(&mut layout, version, left, wanted.running(), |_, count| count);
         }
-        assign_versions(wanted, before, &counts)
+        let mut missing = wanted.versions.clone();
+        missing.sort_by_key(|(version, _)| *version != target);
+        for (version, count) in missing {
+            let more = count.saturating_sub(layout.count(version));
+            // In a rolling update the others are to go: the new ones are spread among themselves.
+            let among_themselves = version == target && wanted.rolling.is_some();
+            let goal = if among_themselves { wanted.instances } else { wanted.running() };
+            self.grow(&mut layout, version, more, goal, among_themselves);
+        }
+        layout.placed.retain(|(_, share)| !share.is_empty());
+        layout.placed
     }
 
     fn take(&mut self, node: usize, cpu: u64, instances: i64) {
@@ -94,160 +136,127 @@ impl Machines {
         machine.instances = machine.instances.saturating_add_signed(instances as i32);
     }
 
-    /// Free cores of each node, and what this service has there counted as free: what its quota is proportional to.
-    fn weights(&self, cpu: u64, counts: &[(u32, u32)]) -> Vec<u64> {
-        let mut weights: Vec<u64> = self.0.iter().map(|m| if m.alive { m.free() } else { 0 }).collect();
-        for (node, count) in counts {
-            weights[*node as usize] += cpu * u64::from(*count);
+    /// Adds up to `more` instances of a version.
+    ///
+    /// `spread`: one by one to the node with the largest remainder, its quota of `goal` minus what it has, as long as it
+    /// has room. Between equals the one with the fewest instances of the service, then of any, then the first.
+    /// `bin_pack`: to the node with the least room that is enough. What a node has is of any version, or of this one
+    /// `among_themselves`.
+    fn grow(&mut self, layout: &mut Layout, version: u32, more: u32, goal: u32, among_themselves: bool) {
+        if more == 0 {
+            return;
         }
-        // Services that reserve nothing still spread.
-        if weights.iter().all(|w| *w == 0) {
-            return self.0.iter().map(|m| u64::from(m.alive)).collect();
+        let mut have = layout.have.clone();
+        if among_themselves {
+            have.fill(0);
+            layout.placed.iter().for_each(|(node, share)| have[*node as usize] = count_of(share, version));
         }
-        weights
-    }
-
-    /// `spread`: one by one to the node with the largest remainder, its quota minus what it has, as long as it has room.
-    /// Between equals the one with the fewest instances, then the first. `bin_pack`: to the node with the least room
-    /// that is enough.
-    fn grow(&mut self, policy: Placement, cpu: u64, total: u32, more: u32, counts: &mut Vec<(u32, u32)>) {
-        let weights = self.weights(cpu, counts);
-        let sum: i128 = weights.iter().map(|w| i128::from(*w)).sum();
-        let key = |machines: &Machines, node: usize, have: u32| -> (i128, Reverse<u32>) {
-            let machine = &machines.0[node];
-            match policy {
-                Placement::Spread => {
-                    let remainder = i128::from(total) * i128::from(weights[node]) - i128::from(have) * sum;
-                    (remainder, Reverse(machine.instances))
+        let cpu = layout.cpu;
+        let key =
+            |machines: &Machines, layout: &Layout, node: usize, have: u32| -> (i128, Reverse<u32>, Reverse<u32>) {
+                let machine = &machines.0[node];
+                match layout.policy {
+                    Placement::Spread => {
+                        let remainder =
+                            i128::from(goal) * i128::from(layout.weights[node]) - i128::from(have) * layout.sum;
+                        (remainder, Reverse(layout.have[node]), Reverse(machine.instances))
+                    }
+                    Placement::BinPack => (-i128::from(machine.free()), Reverse(0), Reverse(0)),
                 }
-                Placement::BinPack => (-i128::from(machine.free()), Reverse(0)),
-            }
-        };
-        let mut have = vec![0; self.0.len()];
-        counts.iter().for_each(|(node, count)| have[*node as usize] = *count);
+            };
         let has_room = |machine: &Machine| machine.alive && machine.free() >= cpu;
         let mut heap: BinaryHeap<_> = (0..self.0.len())
             .filter(|node| has_room(&self.0[*node]))
-            .map(|node| (key(self, node, have[node]), Reverse(node)))
+            .map(|node| (key(self, layout, node, have[node]), Reverse(node)))
             .collect();
+        let mut added: Vec<u32> = vec![0; self.0.len()];
         for _ in 0..more {
             let Some((_, Reverse(node))) = heap.pop() else { break };
-            have[node] += 1;
+            (have[node], layout.have[node], added[node]) = (have[node] + 1, layout.have[node] + 1, added[node] + 1);
             self.take(node, cpu, 1);
             if has_room(&self.0[node]) {
-                heap.push((key(self, node, have[node]), Reverse(node)));
+                heap.push((key(self, layout, node, have[node]), Reverse(node)));
             }
         }
-        *counts = with_instances(&have);
+        layout.add(version, &added);
     }
 
-    /// The reverse of [`grow`](Self::grow): from the node that is furthest above its quota, or, packed, from the one
-    /// with the most room.
-    fn shrink(&mut self, policy: Placement, cpu: u64, total: u32, fewer: u32, counts: &mut Vec<(u32, u32)>) {
-        let weights = self.weights(cpu, counts);
-        let sum: i128 = weights.iter().map(|w| i128::from(*w)).sum();
-        let key = |machines: &Machines, node: usize, have: u32| -> (i128, u32) {
+    /// The reverse of [`grow`](Self::grow): takes up to `fewer` instances of a version from the nodes that are furthest
+    /// above their quota of `goal`, or, packed, from those with the most room. From each no more than `most` says, given
+    /// its number and what it has of that version. Gives back how many went.
+    fn shrink(
+        &mut self,
+        layout: &mut Layout,
+        version: u32,
+        fewer: u32,
+        goal: u32,
+        most: impl Fn(u32, u32) -> u32,
+    ) -> u32 {
+        if fewer == 0 {
+            return 0;
+        }
+        let key = |machines: &Machines, layout: &Layout, node: usize| -> (i128, u32) {
             let machine = &machines.0[node];
-            match policy {
+            match layout.policy {
                 Placement::Spread => {
-                    let excess = i128::from(have) * sum - i128::from(total) * i128::from(weights[node]);
-                    (excess, machine.instances)
+                    let quota = i128::from(goal) * i128::from(layout.weights[node]);
+                    (i128::from(layout.have[node]) * layout.sum - quota, machine.instances)
                 }
                 Placement::BinPack => (i128::from(machine.free()), 0),
             }
         };
-        let mut heap: BinaryHeap<_> =
-            counts.iter().map(|(node, count)| (key(self, *node as usize, *count), *node, *count)).collect();
-        let mut left: Vec<(u32, u32)> = Vec::new();
-        for _ in 0..fewer {
-            let Some((_, node, count)) = heap.pop() else { break };
-            self.take(node as usize, cpu, -1);
-            if count > 1 {
-                heap.push((key(self, node as usize, count - 1), node, count - 1));
-            }
-        }
-        left.extend(heap.into_iter().map(|(_, node, count)| (node, count)));
-        left.sort_unstable();
-        *counts = left;
-    }
-}
-
-fn with_instances(have: &[u32]) -> Vec<(u32, u32)> {
-    let nodes = (0_u32..).zip(have);
-    nodes.filter(|(_, count)| **count > 0).map(|(node, count)| (node, *count)).collect()
-}
-
-/// Divides `wanted` instances by version among nodes with given totals, keeping what a node has where possible.
-fn assign_versions(wanted: &[(u32, u32)], before: &Placed, counts: &[(u32, u32)]) -> Placed {
-    // What finds no room is missing from the newest versions: they are those not yet there.
-    let mut surplus = total(wanted) - total(counts);
-    let mut wanted = wanted.to_vec();
-    for (_, count) in wanted.iter_mut().rev() {
-        let cut = surplus.min(*count);
-        *count -= cut;
-        surplus -= cut;
-    }
-    let mut placed: Placed = counts
-        .iter()
-        .map(|(node, count)| {
-            let had = before.binary_search_by_key(node, |(n, _)| *n).map(|at| before[at].1.clone()).unwrap_or_default();
-            (*node, keep_at_most(had, *count))
-        })
-        .collect();
-    // Versions of which there are too many: one by one from where there are most.
-    for version in versions_of(&placed) {
-        let has: u32 = placed.iter().map(|(_, share)| count_of(share, version)).sum();
-        let mut surplus = has.saturating_sub(count_of(&wanted, version));
-        let mut heap: BinaryHeap<(u32, Reverse<usize>)> =
-            placed.iter().enumerate().map(|(at, (_, share))| (count_of(share, version), Reverse(at))).collect();
-        while surplus > 0
-            && let Some((count, Reverse(at))) = heap.pop()
+        let mut heap: BinaryHeap<_> = layout
+            .placed
+            .iter()
+            .enumerate()
+            .map(|(at, (node, share))| (at, *node, most(*node, count_of(share, version)).min(count_of(share, version))))
+            .filter(|(.., most)| *most > 0)
+            .map(|(at, node, most)| (key(self, layout, node as usize), node, at, most))
+            .collect();
+        let mut gone = 0;
+        while gone < fewer
+            && let Some((_, node, at, most)) = heap.pop()
         {
-            remove(&mut placed[at].1, version, 1);
-            heap.push((count - 1, Reverse(at)));
-            surplus -= 1;
-        }
-    }
-    // Versions of which there are too few: in turn to the nodes that have room.
-    let mut gaps: Vec<(usize, u32)> = placed
-        .iter()
-        .zip(counts)
-        .enumerate()
-        .map(|(at, ((_, share), (_, count)))| (at, count - total(share)))
-        .filter(|(_, gap)| *gap > 0)
-        .collect();
-    let mut turn = 0;
-    for (version, count) in &wanted {
-        let has: u32 = placed.iter().map(|(_, share)| count_of(share, *version)).sum();
-        for _ in has..*count {
-            if gaps.is_empty() {
-                break;
-            }
-            turn %= gaps.len();
-            let (at, gap) = &mut gaps[turn];
-            add(&mut placed[*at].1, *version, 1);
-            *gap -= 1;
-            if *gap == 0 {
-                gaps.remove(turn);
-            } else {
-                turn += 1;
+            gone += 1;
+            self.take(node as usize, layout.cpu, -1);
+            layout.have[node as usize] -= 1;
+            remove(&mut layout.placed[at].1, version, 1);
+            if most > 1 {
+                heap.push((key(self, layout, node as usize), node, at, most - 1));
             }
         }
+        gone
     }
-    placed.retain(|(_, share)| !share.is_empty());
-    placed
 }
 
-/// The newest of a share, `most` in all: the oldest go first.
-fn keep_at_most(mut share: Share, most: u32) -> Share {
-    let mut surplus = total(&share).saturating_sub(most);
-    for (_, count) in &mut share {
-        let gone = surplus.min(*count);
-        *count -= gone;
-        surplus -= gone;
+impl Layout {
+    /// `placed` is on nodes that are alive, and its cores are not reserved yet.
+    fn new(policy: Placement, cpu: u64, machines: &Machines, placed: Placed) -> Self {
+        let mut have = vec![0; machines.0.len()];
+        placed.iter().for_each(|(node, share)| have[*node as usize] = total(share));
+        let mut weights: Vec<u64> = machines.0.iter().map(|m| if m.alive { m.free() } else { 0 }).collect();
+        // Services that reserve nothing still spread.
+        if weights.iter().all(|w| *w == 0) {
+            weights = machines.0.iter().map(|m| u64::from(m.alive)).collect();
+        }
+        let sum = weights.iter().map(|w| i128::from(*w)).sum();
+        Layout { policy, cpu, weights, sum, have, placed }
     }
-    share.retain(|(_, count)| *count > 0);
-    share
+
+    fn count(&self, version: u32) -> u32 {
+        self.placed.iter().map(|(_, share)| count_of(share, version)).sum()
+    }
+
+    /// Adds so many instances of a version on each node.
+    fn add(&mut self, version: u32, counts: &[u32]) {
+        for (node, count) in (0_u32..).zip(counts).filter(|(_, count)| **count > 0) {
+            let at = self.placed.binary_search_by_key(&node, |(n, _)| *n).unwrap_or_else(|at| {
+                self.placed.insert(at, (node, Share::new()));
+                at
+            });
+            add(&mut self.placed[at].1, version, *count);
+        }
+    }
 }
 
 fn versions_of(placed: &Placed) -> Vec<u32> {
@@ -274,6 +283,18 @@ mod tests {
         Machines::new(&Mesh { nodes: cores.iter().map(node).collect(), ..Mesh::default() })
     }
 
+    /// Places what is wanted of the highest version and others, with all instances ready.
+    fn place(machines: &mut Machines, policy: Placement, cpu: f64, wanted: &[(u32, u32)], before: &Placed) -> Placed {
+        let (target, _) = *wanted.last().expect("something is wanted");
+        let wanted = Wanted { instances: total(wanted), target, versions: wanted.to_vec(), ..Wanted::default() };
+        let all_ready = |node: u32, version| share_on(before, node).map_or(0, |share| count_of(share, version));
+        machines.place(Placing { policy, cpu, wanted: &wanted, ready_on: &all_ready }, before)
+    }
+
+    fn share_on(placed: &Placed, node: u32) -> Option<&Share> {
+        placed.iter().find(|(n, _)| *n == node).map(|(_, share)| share)
+    }
+
     fn totals(placed: &Placed) -> Vec<(u32, u32)> {
         placed.iter().map(|(node, share)| (*node, total(share))).collect()
     }
@@ -281,7 +302,7 @@ mod tests {
     #[test]
     fn spread_is_by_largest_remainder_of_free_cores() {
         let mut machines = machines(&[4.0, 2.0, 2.0]);
-        let placed = machines.place(Placement::Spread, 0.1, &[(1, 10)], &vec![]);
+        let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 10)], &vec![]);
         assert_eq!(totals(&placed), [(0, 5), (1, 3), (2, 2)]);
     }
 
@@ -291,7 +312,7 @@ mod tests {
             let mut machines = machines(&[8.0; 10]);
             let mut hosted = [0; 10];
             for _ in 0..50 {
-                let placed = machines.place(Placement::Spread, cpu, &[(1, 2)], &vec![]);
+                let placed = place(&mut machines, Placement::Spread, cpu, &[(1, 2)], &vec![]);
                 placed.iter().for_each(|(node, share)| hosted[*node as usize] += total(share));
             }
             assert_eq!(hosted, [10; 10], "cpu {cpu}");
@@ -301,29 +322,29 @@ mod tests {
     #[test]
     fn bin_pack_fills_one_node_before_the_next_and_empties_the_emptiest() {
         let mut machines = machines(&[4.0, 4.0, 4.0]);
-        let placed = machines.place(Placement::BinPack, 1.0, &[(1, 6)], &vec![]);
+        let placed = place(&mut machines, Placement::BinPack, 1.0, &[(1, 6)], &vec![]);
         assert_eq!(totals(&placed), [(0, 4), (1, 2)]);
-        let placed = machines.place(Placement::BinPack, 1.0, &[(1, 5)], &placed);
+        let placed = place(&mut machines, Placement::BinPack, 1.0, &[(1, 5)], &placed);
         assert_eq!(totals(&placed), [(0, 4), (1, 1)]);
     }
 
     #[test]
-    fn no_node_gets_more_than_its_cores_and_the_newest_go_short() {
+    fn no_node_gets_more_than_its_cores_and_what_is_not_of_the_target_goes_short() {
         for policy in [Placement::Spread, Placement::BinPack] {
             let mut machines = machines(&[2.0, 1.0]);
-            let placed = machines.place(policy, 0.5, &[(1, 5), (2, 5)], &vec![]);
+            let placed = place(&mut machines, policy, 0.5, &[(1, 5), (2, 5)], &vec![]);
             assert_eq!(totals(&placed), [(0, 4), (1, 2)], "{policy:?}");
             let of = |version| placed.iter().map(|(_, share)| count_of(share, version)).sum::<u32>();
-            assert_eq!((of(1), of(2)), (5, 1));
+            assert_eq!((of(1), of(2)), (1, 5));
         }
     }
 
     #[test]
     fn what_stays_does_not_move_when_more_come_or_some_go() {
         let mut machines = machines(&[8.0; 5]);
-        let mut placed = machines.place(Placement::Spread, 0.1, &[(1, 13)], &vec![]);
+        let mut placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 13)], &vec![]);
         for wanted in [17, 29, 30, 11, 4, 12] {
-            let next = machines.place(Placement::Spread, 0.1, &[(1, wanted)], &placed);
+            let next = place(&mut machines, Placement::Spread, 0.1, &[(1, wanted)], &placed);
             assert_eq!(totals(&next).iter().map(|(_, c)| c).sum::<u32>(), wanted);
             let grown = wanted > totals(&placed).iter().map(|(_, c)| c).sum();
             for (node, count) in totals(&placed) {
@@ -337,20 +358,52 @@ mod tests {
     #[test]
     fn an_update_replaces_in_place() {
         let mut machines = machines(&[8.0; 3]);
-        let placed = machines.place(Placement::Spread, 0.1, &[(1, 9)], &vec![]);
-        let placed = machines.place(Placement::Spread, 0.1, &[(1, 6), (2, 3)], &placed);
+        let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 9)], &vec![]);
+        let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 6), (2, 3)], &placed);
         assert_eq!(placed, (0..3).map(|node| (node, vec![(1, 2), (2, 1)])).collect::<Placed>());
     }
 
     #[test]
     fn what_a_dead_node_had_goes_elsewhere() {
         let mut machines = machines(&[8.0; 3]);
-        let placed = machines.place(Placement::Spread, 0.1, &[(1, 9)], &vec![]);
+        let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 9)], &vec![]);
         machines.set_alive(1, false);
-        let placed = machines.place(Placement::Spread, 0.1, &[(1, 9)], &placed);
+        let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 9)], &placed);
         assert_eq!(totals(&placed), [(0, 5), (2, 4)]);
         machines.set_alive(1, true);
-        let placed = machines.place(Placement::Spread, 0.1, &[(1, 10)], &placed);
+        let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 10)], &placed);
         assert_eq!(totals(&placed), [(0, 5), (1, 1), (2, 4)], "it gets new ones first");
+    }
+
+    #[test]
+    fn what_is_not_ready_goes_first_wherever_it_stands() {
+        for policy in [Placement::Spread, Placement::BinPack] {
+            let mut machines = machines(&[8.0; 3]);
+            let before = place(&mut machines, policy, 0.1, &[(1, 9)], &vec![]);
+            let (of_one, wanted) = (before[0].0, Wanted { target: 2, ..Wanted::of_one_version(7, 1) });
+            // One instance on the first node of the service is ready, and all elsewhere.
+            let ready_on = |node: u32, _| if node == of_one { 1 } else { 9 };
+            let placing = Placing { policy, cpu: 0.1, wanted: &wanted, ready_on: &ready_on };
+            let after = machines.place(placing, &before);
+            let lost = before[0].1[0].1 - share_on(&after, of_one).map_or(0, |share| share[0].1);
+            assert_eq!(lost, 2, "{policy:?}: {before:?} -> {after:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_rolling_update_the_new_ones_are_spread_as_if_the_old_ones_had_gone() {
+        // Seven old ones on eight nodes, and three new ones beside them.
+        let mut machines = machines(&[8.0; 8]);
+        let old = place(&mut machines, Placement::Spread, 0.1, &[(1, 7)], &vec![]);
+        let quarter = crate::model::Amount::Share(0.25);
+        let rolling = Some(crate::operation::Rolling { max_surge: quarter, max_unavailable: quarter });
+        let mut placed = old;
+        for versions in [vec![(1, 6), (2, 3)], vec![(1, 3), (2, 6)], vec![(1, 2), (2, 7)], vec![(2, 7)]] {
+            let wanted = Wanted { target: 2, versions, rolling, ..Wanted::of_one_version(7, 1) };
+            let placing = Placing { policy: Placement::Spread, cpu: 0.1, wanted: &wanted, ready_on: &|_, _| 9 };
+            placed = machines.place(placing, &placed);
+            assert!(placed.iter().all(|(_, share)| count_of(share, 2) <= 1), "{placed:?}");
+        }
+        assert_eq!(totals(&placed).len(), 7);
     }
 }

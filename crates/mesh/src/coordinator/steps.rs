@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use super::place::Placed;
+use super::place::{Placed, Placing};
 use crate::actors::MeshCx;
 use crate::measure::{StepHistory, Verb};
 use crate::message::{Ack, Decision, Msg, Order, ServiceSnapshot, Share, Snapshot, Tick};
@@ -83,8 +83,10 @@ impl Coordinator {
         let state = &mut self.services[service.index()];
         let wanted = &state.wanted;
         state.generation += 1;
-        state.placed = self.machines.place(self.mesh.control.placement, spec.cpu, &wanted.versions, &state.placed);
-        let instances = wanted.instances();
+        let ready_on =
+            |node: u32, version| self.endpoints.ready_on(service, self.mesh.node_actor(node as usize), version);
+        let placing = Placing { policy: self.mesh.control.placement, cpu: spec.cpu, wanted, ready_on: &ready_on };
+        state.placed = self.machines.place(placing, &state.placed);
         let placed = state.placed.iter().map(|(_, share)| total(share)).sum::<u32>();
 
         let mut decision = Decision {
@@ -111,8 +113,9 @@ impl Coordinator {
             decided: now,
             settled: (waiting == 0).then_some(now),
             s: wanted.s,
-            instances,
-            unplaced: instances - placed,
+            instances: wanted.instances,
+            extra: wanted.extra(),
+            unplaced: wanted.running() - placed,
             c: wanted.c,
             v: wanted.v,
             v_mean: wanted.v_mean(),

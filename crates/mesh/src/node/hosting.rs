@@ -254,29 +254,25 @@ impl Hosted {
         }
     }
 
-    /// Brings the instances to what is to be here: surplus ones drain, newest ordinals first; missing ones start, with
-    /// the lowest free ordinals, as far as there is room. True if the ready ones have changed.
+    /// Brings the instances to what is to be here: surplus ones drain, those that are not ready first, then newest
+    /// ordinals; missing ones start, with the lowest free ordinals, as far as there is room. True if the ready ones have
+    /// changed.
     fn reconcile(&mut self, service: &Service, mut room: usize, cx: &mut MeshCx<'_>) -> bool {
         let mut keep = self.share.clone();
         let mut changed = false;
-        for at in 0..self.instances.len() {
-            let instance = &mut self.instances[at];
-            if matches!(instance.life, Life::Draining | Life::Closing) {
-                continue;
-            }
-            let wanted = keep.binary_search_by_key(&instance.version, |(version, _)| *version);
-            match wanted.ok().map(|at| &mut keep[at].1).filter(|count| **count > 0) {
-                Some(count) => *count -= 1,
-                None => {
-                    changed |= instance.life == Life::Ready;
-                    // One that has not started has no requests: it goes at once, below.
-                    instance.life = if instance.life == Life::Ready { Life::Draining } else { Life::Closing };
-                    if let Some(timer) = instance.timer.take() {
-                        cx.disarm(timer);
-                    }
-                    if instance.life == Life::Draining {
-                        let tick = Tick::Instance { service: self.service, ordinal: instance.ordinal };
-                        instance.timer = Some(cx.arm(cx.now() + service.drain_delay, tick));
+        // Ready ones choose first: one that starts never stays in the place of one that takes requests.
+        for life in [Life::Ready, Life::Starting] {
+            for at in 0..self.instances.len() {
+                let instance = &mut self.instances[at];
+                if instance.life != life {
+                    continue;
+                }
+                let wanted = keep.binary_search_by_key(&instance.version, |(version, _)| *version);
+                match wanted.ok().map(|at| &mut keep[at].1).filter(|count| **count > 0) {
+                    Some(count) => *count -= 1,
+                    None => {
+                        changed |= life == Life::Ready;
+                        self.send_away(at, service, cx);
                     }
                 }
             }
@@ -289,6 +285,19 @@ impl Hosted {
             changed |= self.create(version, count, service, cx);
         }
         changed
+    }
+
+    /// An instance is to go. One that has not started has no requests: it goes at once.
+    fn send_away(&mut self, at: usize, service: &Service, cx: &mut MeshCx<'_>) {
+        let instance = &mut self.instances[at];
+        instance.life = if instance.life == Life::Ready { Life::Draining } else { Life::Closing };
+        if let Some(timer) = instance.timer.take() {
+            cx.disarm(timer);
+        }
+        if instance.life == Life::Draining {
+            let tick = Tick::Instance { service: self.service, ordinal: instance.ordinal };
+            instance.timer = Some(cx.arm(cx.now() + service.drain_delay, tick));
+        }
     }
 
     /// Starts new instances. True if they are ready at once.

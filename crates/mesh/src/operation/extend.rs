@@ -27,11 +27,11 @@ pub(super) struct Extend {
 
 pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
     let target = f64::from(extend.to);
-    let commanded = f64::from(wanted.instances());
+    let commanded = f64::from(wanted.instances);
     let seen = match extend.feedback {
         Feedback::Commanded if extend.rounding == Rounding::Carry => wanted.s,
         Feedback::Commanded => commanded,
-        Feedback::Observed => f64::from(total(observed.ready)),
+        Feedback::Observed => f64::from(without_extra(total(observed.ready), wanted)),
     };
     let step = extend.rate * (target - seen);
     let (s, whole) = match extend.rounding {
@@ -52,8 +52,9 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
         }
     }
     wanted.s = s.clamp(0.0, f64::from(INSTANCES_MAX));
-    let version = wanted.v.round() as u32;
-    wanted.set_instances(whole as u32, version);
+    if moved {
+        wanted.set_instances(whole as u32, observed);
+    }
     match (arrived, moved) {
         (true, true) => Turn::Last,
         (true, false) => Turn::Reached,
@@ -62,6 +63,11 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
         }
         (false, _) => Turn::Step,
     }
+}
+
+/// What nodes reported, without what is extra: S is what is wanted to stay.
+fn without_extra(ready: u32, wanted: &Wanted) -> u32 {
+    ready - ready.saturating_sub(wanted.instances).min(wanted.extra())
 }
 
 /// A step in whole instances, where `gap` is the way to the target.
@@ -95,18 +101,16 @@ fn round(step: f64, gap: f64, rounding: Rounding, rng: &mut Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::add;
 
     fn run(from: u32, to: u32, rate: f64, rounding: Rounding) -> (Vec<u32>, Turn) {
-        let mut wanted = Wanted { deployed: true, s: f64::from(from), v: 1.0, ..Wanted::default() };
-        add(&mut wanted.versions, 1, from);
+        let mut wanted = Wanted::of_one_version(from, 1);
         let mut rng = Rng::stream(1, "extend");
         let mut course = vec![];
         loop {
             let extend = Extend { to, rate, rounding, feedback: Feedback::Commanded };
             let turn = turn(extend, &mut wanted, Observed::default(), &mut rng);
             if matches!(turn, Turn::Step | Turn::Last) {
-                course.push(wanted.instances());
+                course.push(wanted.instances);
             }
             if turn != Turn::Step || course.len() > 1000 {
                 return (course, turn);

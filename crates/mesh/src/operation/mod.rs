@@ -3,11 +3,29 @@
 //! Each operation is a pure function of what is wanted now and what the nodes reported: it says what is wanted next, and
 //! whether there is more to do. The coordinator rounds here, once for the whole mesh; splitting over nodes comes after.
 //!
+//! # An operation on a service on which another is under way
+//!
+//! Operations of different kinds combine, and the second of a kind supersedes the first.
+//!
+//! - An extend moves S, a scale C and an update V. They are different quantities, so they go on side by side, as they do
+//!   in Kubernetes (a Deployment can be scaled while it rolls). Queueing would make a service that needs instances wait
+//!   for an update that may take minutes; replacing would leave an update half done.
+//! - Two of one kind would pull one quantity toward two targets. The newer one is what is wanted now: the older one ends
+//!   as [`Replaced`](crate::measure::Ending::Replaced), from where it was.
+//! - An undeploy supersedes all. A deploy of a service that is deployed is refused, and disturbs none.
+//! - S is what is wanted to stay. What is [extra](Wanted::extra) for a time, such as a surge, is no part of it: an extend
+//!   neither counts nor keeps it. The update that brought it takes it away, or the one that supersedes that update does.
+//! - New instances get the [target version](Wanted::target), that of the last update: never the one that is being left.
+//!   Where instances go, those of other versions go first, and of these the ones that are not ready.
+//! - While a rolling update is under way, it decides how the instances follow S, so that its bounds, for the S of now,
+//!   hold.
+//!
 //! To add one: a file here with a `turn`, a variant of [`Change`] and of [`Verb`](crate::measure::Verb), a line in
 //! [`turn`].
 
 mod deploy;
 mod extend;
+mod rolling;
 mod scale;
 mod undeploy;
 mod update;
@@ -18,9 +36,10 @@ use meshsim_actor::{Rng, Span};
 use serde::{Deserialize, Serialize};
 
 pub use extend::INSTANCES_MAX;
+pub use rolling::{Rolling, rolling_bounds};
 pub(crate) use scale::slots;
 
-use crate::model::{Change, Mesh, Operation, Service, Strategy};
+use crate::model::{Amount, Change, Mesh, Operation, Service, Strategy};
 
 /// What is wanted of one service: the state of its recurrences.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,12 +48,18 @@ pub struct Wanted {
     pub deployed: bool,
     /// S, as the recurrence has it.
     pub s: f64,
+    /// S in whole instances. What is extra for a time is not among them; see [`Wanted::extra`].
+    pub instances: u32,
     /// C.
     pub c: f64,
     /// V, as the recurrence has it.
     pub v: f64,
-    /// Whole instances by version: rising versions, counts above zero. Their sum is S in whole instances.
+    /// The version that instances are to be of: new ones get it, and where some go, those of others go first.
+    pub target: u32,
+    /// All instances that are to run, by version: rising versions, counts above zero.
     pub versions: Vec<(u32, u32)>,
+    /// The bounds of the rolling update under way, if one is: it decides which instances make up S.
+    pub rolling: Option<Rolling>,
 }
 
 /// What the nodes last reported of one service: late by the network, and by whatever was lost.
@@ -42,6 +67,20 @@ pub struct Wanted {
 pub struct Observed<'a> {
     /// Instances that take requests, by version: rising versions.
     pub ready: &'a [(u32, u32)],
+    /// Of these, the ones that are to stay where they are: on no node more than it is to have. What was ordered to go
+    /// is not counted on, even before its node has said that it went.
+    pub available: &'a [(u32, u32)],
+}
+
+impl<'a> Observed<'a> {
+    /// All that is ready is to stay.
+    pub fn of(ready: &'a [(u32, u32)]) -> Self {
+        Observed { ready, available: ready }
+    }
+
+    fn available(&self, version: u32) -> u32 {
+        count_of(self.available, version)
+    }
 }
 
 /// What a turn came to.
@@ -134,12 +173,21 @@ impl Operation {
 impl Strategy {
     fn validate(&self) -> Result<(), OperationError> {
         let is_share = |share: &f64| (0.0..=1.0).contains(share);
+        let is_amount = |amount: &Amount| match amount {
+            Amount::Instances(count) => *count <= TO_MAX,
+            Amount::Share(share) => is_share(share),
+        };
         match self {
             Strategy::Bernoulli | Strategy::Batch => Ok(()),
-            Strategy::Rolling { max_surge, max_unavailable } if is_share(max_surge) && is_share(max_unavailable) => {
+            Strategy::Rolling { max_surge, max_unavailable } => {
+                if !is_amount(max_surge) || !is_amount(max_unavailable) {
+                    return Err(OperationError("surge and unavailable are numbers of instances, or shares up to 100%"));
+                }
+                if max_surge.is_zero() && max_unavailable.is_zero() {
+                    return Err(OperationError("a rolling update needs a surge or an unavailable instance"));
+                }
                 Ok(())
             }
-            Strategy::Rolling { .. } => Err(OperationError("surge and unavailable are shares, from 0 to 1")),
             Strategy::Canary { weights } => {
                 let rise = weights.windows(2).all(|pair| pair[0] < pair[1]);
                 let fit = weights.iter().all(|weight| *weight > 0.0 && is_share(weight));
@@ -157,55 +205,105 @@ impl Strategy {
 pub fn residual(change: &Change, wanted: &Wanted) -> f64 {
     match change {
         Change::Deploy | Change::Undeploy | Change::Scale { .. } => 0.0,
-        Change::Extend { to, .. } => f64::from(*to) - f64::from(wanted.instances()),
+        Change::Extend { to, .. } => f64::from(*to) - f64::from(wanted.instances),
         Change::Update { to, .. } => f64::from(*to) - wanted.v_mean(),
     }
 }
 
+/// Ends an operation before it has reached what it wants: it takes no further step.
+pub fn stop(change: &Change, wanted: &mut Wanted) {
+    if matches!(change, Change::Update { .. }) {
+        wanted.rolling = None;
+    }
+}
+
 impl Wanted {
-    /// S in whole instances.
-    pub fn instances(&self) -> u32 {
+    /// A deployed service of `instances` instances, all of this version.
+    pub fn of_one_version(instances: u32, version: u32) -> Self {
+        let mut wanted = Wanted {
+            deployed: true,
+            s: f64::from(instances),
+            instances,
+            v: f64::from(version),
+            target: version,
+            ..Wanted::default()
+        };
+        add(&mut wanted.versions, version, instances);
+        wanted
+    }
+
+    /// All instances that are to run: S and what is extra.
+    pub fn running(&self) -> u32 {
         total(&self.versions)
     }
 
-    /// V as the mean over whole instances; 0 without instances.
+    /// Instances above S that are to run for a time only, such as the surge of a rolling update.
+    pub fn extra(&self) -> u32 {
+        self.running().saturating_sub(self.instances)
+    }
+
+    /// V as the mean over all instances that are to run; 0 without instances.
     pub fn v_mean(&self) -> f64 {
         let of = |(version, count): &(u32, u32)| f64::from(*version) * f64::from(*count);
         // Not `sum`: the sum of no floats is -0.0, and would be written so.
-        self.versions.iter().map(of).fold(0.0, |sum, v| sum + v) / f64::from(self.instances().max(1))
+        self.versions.iter().map(of).fold(0.0, |sum, v| sum + v) / f64::from(self.running().max(1))
     }
 
-    /// Sets S in whole instances. New ones get the newest version; the oldest go first.
-    fn set_instances(&mut self, instances: u32, version_if_none: u32) {
-        let now = self.instances();
-        if instances > now {
-            let newest = self.versions.last().map_or(version_if_none, |(version, _)| *version);
-            add(&mut self.versions, newest, instances - now);
+    /// Sets S in whole instances. New ones get the target version. While a rolling update is under way it decides how
+    /// the instances follow, so that its bounds hold; otherwise nothing is extra afterwards.
+    fn set_instances(&mut self, instances: u32, observed: Observed<'_>) {
+        self.instances = instances;
+        if let Some(rolling) = self.rolling {
+            rolling::roll(self, rolling, observed);
+            return;
         }
-        let mut surplus = now.saturating_sub(instances);
-        for (_, count) in &mut self.versions {
-            let gone = surplus.min(*count);
-            *count -= gone;
-            surplus -= gone;
-        }
-        self.versions.retain(|(_, count)| *count > 0);
+        let more = instances.saturating_sub(self.running());
+        add(&mut self.versions, self.target, more);
+        self.drop_extra(observed);
     }
 
-    /// Moves `count` instances to version `to`, the lowest other versions first.
-    fn move_to(&mut self, to: u32, count: u32) {
-        let mut left = count;
-        for (version, have) in &mut self.versions {
-            let moved = if *version == to { 0 } else { left.min(*have) };
-            *have -= moved;
-            left -= moved;
+    /// Takes away what is extra, and says how many that were: first what is not of the target version, of these first
+    /// what is not ready.
+    fn drop_extra(&mut self, observed: Observed<'_>) -> u32 {
+        let (extra, target) = (self.extra(), self.target);
+        let left = extra - self.take_others(target, extra, observed);
+        if let Some((_, have)) = self.versions.iter_mut().find(|(version, _)| *version == target) {
+            *have = have.saturating_sub(left);
         }
         self.versions.retain(|(_, have)| *have > 0);
-        add(&mut self.versions, to, count - left);
+        extra
+    }
+
+    /// Moves `count` instances to version `to`.
+    fn move_to(&mut self, to: u32, count: u32, observed: Observed<'_>) {
+        let moved = self.take_others(to, count, observed);
+        add(&mut self.versions, to, moved);
+    }
+
+    /// Takes `count` instances away that are not of version `but`, or all there are, and says how many that were. Those
+    /// that are not ready go first, then lower versions before higher ones.
+    fn take_others(&mut self, but: u32, count: u32, observed: Observed<'_>) -> u32 {
+        let mut left = count;
+        for only_unready in [true, false] {
+            for (version, have) in self.versions.iter_mut().filter(|(version, _)| *version != but) {
+                let stay = if only_unready { observed.available(*version).min(*have) } else { 0 };
+                let gone = left.min(*have - stay);
+                *have -= gone;
+                left -= gone;
+            }
+        }
+        self.versions.retain(|(_, have)| *have > 0);
+        count - left
     }
 
     /// Instances of any version but this.
     fn other_than(&self, version: u32) -> u32 {
-        self.instances() - count_of(&self.versions, version)
+        self.running() - count_of(&self.versions, version)
+    }
+
+    /// The versions but this, with how many there are to be of each.
+    fn old(&self, version: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.versions.iter().copied().filter(move |(v, _)| *v != version)
     }
 }
 
@@ -237,9 +335,8 @@ mod tests {
 
     use crate::model::{Feedback, Rounding, ServiceId};
 
-    #[test]
-    fn what_no_file_may_say_is_named_and_what_one_may_passes() {
-        let service = Service {
+    fn service() -> Service {
+        Service {
             name: "s".into(),
             instances: 1,
             capacity: 1.0,
@@ -253,8 +350,12 @@ mod tests {
             balancer: Default::default(),
             endpoints: vec![],
             behaviours: vec![],
-        };
-        let mesh = Mesh { services: vec![service], ..Mesh::default() };
+        }
+    }
+
+    #[test]
+    fn what_no_file_may_say_is_named_and_what_one_may_passes() {
+        let mesh = Mesh { services: vec![service()], ..Mesh::default() };
         let validated = |change| {
             let (at, service, every) = (Time::ZERO, ServiceId(0), EVERY_MIN);
             Operation { at, service, change, every, times: None }.validate(&mesh)
@@ -263,6 +364,8 @@ mod tests {
             |to, rate| validated(Change::Extend { to, rate, rounding: Rounding::Away, feedback: Feedback::Commanded });
         let update = |rate, strategy| validated(Change::Update { to: 2, rate, strategy });
         let rolling = |max_surge, max_unavailable| update(1.0, Strategy::Rolling { max_surge, max_unavailable });
+        let shares = |surge, unavailable| rolling(Amount::Share(surge), Amount::Share(unavailable));
+        let counts = |surge, unavailable| rolling(Amount::Instances(surge), Amount::Instances(unavailable));
         let canary = |weights: &[f64]| update(1.0, Strategy::Canary { weights: weights.into() });
         let sound = [
             extend(0, 0.1),
@@ -270,10 +373,11 @@ mod tests {
             validated(Change::Scale { by: 0.5 }),
             validated(Change::Deploy),
             update(0.3, Strategy::Batch),
-            rolling(0.0, 1.0),
+            shares(0.0, 1.0),
+            counts(0, 1),
             canary(&[0.1, 1.0]),
         ];
-        assert_eq!(sound, [Ok(()); 7]);
+        assert_eq!(sound, [Ok(()); 8]);
         let nonsense = [
             extend(u32::MAX, 0.1),
             extend(1, f64::NAN),
@@ -282,8 +386,11 @@ mod tests {
             validated(Change::Scale { by: -1.0 }),
             validated(Change::Scale { by: f64::NAN }),
             update(f64::NAN, Strategy::Bernoulli),
-            rolling(f64::NAN, 0.0),
-            rolling(0.0, 1e300),
+            shares(f64::NAN, 0.0),
+            shares(0.0, 1e300),
+            shares(0.0, 0.0),
+            counts(0, 0),
+            counts(u32::MAX, 0),
             canary(&[]),
             canary(&[0.5, 0.5]),
             canary(&[f64::NAN]),
@@ -313,15 +420,66 @@ mod tests {
         assert!(v == 0.0 && v.is_sign_positive(), "{v:?}");
     }
 
+    /// How the versions are after S was set to `instances`, one after the other, with nothing ready.
+    fn after_setting(wanted: &mut Wanted, instances: &[u32]) -> Vec<(u32, u32)> {
+        instances.iter().for_each(|n| wanted.set_instances(*n, Observed::default()));
+        wanted.versions.clone()
+    }
+
     #[test]
-    fn the_oldest_go_first_and_new_ones_are_of_the_newest_version() {
-        let mut wanted = Wanted { versions: vec![(1, 3), (2, 2)], ..Wanted::default() };
-        wanted.set_instances(7, 9);
-        assert_eq!(wanted.versions, [(1, 3), (2, 4)]);
-        wanted.set_instances(2, 9);
-        assert_eq!(wanted.versions, [(2, 2)]);
-        wanted.set_instances(0, 9);
-        wanted.set_instances(1, 9);
-        assert_eq!(wanted.versions, [(9, 1)]);
+    fn new_instances_are_of_the_target_version_and_others_go_first() {
+        let mixed = |target, versions: &[(u32, u32)]| {
+            let instances = total(versions);
+            Wanted { instances, target, versions: versions.to_vec(), ..Wanted::default() }
+        };
+        let mut forward = mixed(2, &[(1, 3), (2, 2)]);
+        assert_eq!(after_setting(&mut forward, &[7]), [(1, 3), (2, 4)]);
+        assert_eq!(after_setting(&mut forward, &[2]), [(2, 2)]);
+        assert_eq!(after_setting(&mut forward, &[0, 1]), [(2, 1)]);
+        // In a roll back from 3 to 1: shrinking 10 to 5 leaves V at 1, and growing makes none of what is left.
+        let back = mixed(1, &[(1, 6), (3, 4)]);
+        assert!((back.v_mean() - 1.8).abs() < 1e-12);
+        assert_eq!(after_setting(&mut back.clone(), &[5]), [(1, 5)]);
+        assert_eq!(after_setting(&mut back.clone(), &[8]), [(1, 6), (3, 2)]);
+        assert_eq!(after_setting(&mut back.clone(), &[15]), [(1, 11), (3, 4)]);
+    }
+
+    #[test]
+    fn of_the_versions_that_go_the_unready_instances_go_first() {
+        let mut wanted =
+            Wanted { instances: 9, target: 3, versions: vec![(1, 3), (2, 3), (3, 3)], ..Wanted::default() };
+        wanted.set_instances(7, Observed::of(&[(1, 3), (2, 1), (3, 3)]));
+        assert_eq!(wanted.versions, [(1, 3), (2, 1), (3, 3)]);
+        wanted.set_instances(6, Observed::of(&[(1, 3), (2, 1), (3, 3)]));
+        assert_eq!(wanted.versions, [(1, 2), (2, 1), (3, 3)]);
+    }
+
+    #[test]
+    fn an_extend_during_a_rolling_update_moves_s_and_keeps_the_bounds() {
+        // Ten, in the first round: eight old ones ready, five new ones start.
+        let quarter = Amount::Share(0.25);
+        let rolling = Some(Rolling { max_surge: quarter, max_unavailable: quarter });
+        let first = Wanted { target: 2, versions: vec![(1, 8), (2, 5)], rolling, ..Wanted::of_one_version(10, 1) };
+        let observed = Observed::of(&[(1, 8)]);
+        let to = |n| {
+            let mut wanted = first.clone();
+            wanted.set_instances(n, observed);
+            (wanted.instances, wanted.extra(), wanted.versions)
+        };
+        // S is what was asked for; the surge comes on top. Of five, four must be ready, and no new one is.
+        assert_eq!(to(15), (15, 4, vec![(1, 8), (2, 11)]));
+        assert_eq!(to(5), (5, 2, vec![(1, 4), (2, 3)]));
+        assert_eq!(to(10), (10, 3, vec![(1, 8), (2, 5)]));
+    }
+
+    #[test]
+    fn an_update_that_takes_the_place_of_a_rolling_one_drops_its_surge() {
+        let quarter = Amount::Share(0.25);
+        let rolling = Some(Rolling { max_surge: quarter, max_unavailable: quarter });
+        let mut wanted = Wanted { target: 2, versions: vec![(1, 8), (2, 5)], rolling, ..Wanted::of_one_version(10, 1) };
+        let batch = Change::Update { to: 1, rate: 1.0, strategy: Strategy::Batch };
+        let turn = turn(&batch, 0, &service(), &mut wanted, Observed::of(&[(1, 8)]), &mut Rng::stream(1, "x"));
+        assert_eq!((turn, wanted.extra(), wanted.rolling), (Turn::Last, 0, None));
+        assert_eq!(wanted.versions, [(1, 10)]);
     }
 }

@@ -2,6 +2,7 @@
 
 use meshsim_actor::Rng;
 
+use super::rolling::{Rolling, roll, share_of};
 use super::{Observed, Turn, Wanted, count_of};
 use crate::model::Strategy;
 
@@ -14,109 +15,103 @@ pub(super) fn turn(
     observed: Observed<'_>,
     rng: &mut Rng,
 ) -> Turn {
-    let old = wanted.other_than(to);
-    if old == 0 {
-        wanted.v = f64::from(to);
-        return Turn::Reached;
+    let turn = step(to, rate, strategy, k, wanted, observed, rng);
+    if matches!(turn, Turn::Last | Turn::Reached) {
+        wanted.rolling = None;
     }
-    let all = wanted.instances();
+    turn
+}
+
+fn step(
+    to: u32,
+    rate: f64,
+    strategy: &Strategy,
+    k: u32,
+    wanted: &mut Wanted,
+    observed: Observed<'_>,
+    rng: &mut Rng,
+) -> Turn {
+    // Instances that come from now on are of the version that is wanted, whichever operation they come by.
+    if !matches!(strategy, Strategy::Canary { .. }) {
+        wanted.target = to;
+    }
+    wanted.rolling = match *strategy {
+        Strategy::Rolling { max_surge, max_unavailable } => Some(Rolling { max_surge, max_unavailable }),
+        _ => None,
+    };
+    // What is extra of an update that this one takes the place of is extra of a rolling one, and of no other.
+    let dropped = if wanted.rolling.is_some() { 0 } else { wanted.drop_extra(observed) };
+    let old = wanted.other_than(to);
+    if old == 0 && wanted.extra() == 0 {
+        wanted.v = f64::from(to);
+        return if dropped > 0 { Turn::Last } else { Turn::Reached };
+    }
     match strategy {
         Strategy::Bernoulli => {
             let moved = (0..old).filter(|_| rng.chance(rate)).count() as u32;
-            wanted.move_to(to, moved);
+            wanted.move_to(to, moved, observed);
             wanted.v += rate * (f64::from(to) - wanted.v);
         }
         Strategy::Batch => {
-            wanted.move_to(to, share_of(rate, old).min(old));
+            wanted.move_to(to, share_of(rate, old).min(old), observed);
             wanted.v += rate * (f64::from(to) - wanted.v);
         }
         Strategy::Canary { weights } => {
             let Some(weight) = weights.get(k as usize) else { return Turn::Reached };
             let new = count_of(&wanted.versions, to);
-            wanted.move_to(to, share_of(*weight, all).saturating_sub(new).min(old));
+            let moved = share_of(*weight, wanted.instances).saturating_sub(new).min(old);
+            wanted.move_to(to, moved, observed);
             wanted.v = wanted.v_mean();
+            if wanted.other_than(to) == 0 {
+                wanted.target = to;
+            }
             if k as usize + 1 == weights.len() {
                 return Turn::Last;
             }
         }
-        Strategy::Rolling { max_surge, max_unavailable } => {
-            // `s` holds the wanted number while the instances are more for a time.
-            let n = wanted.s.round().max(0.0) as u32;
-            if !roll(to, n, *max_surge, *max_unavailable, wanted, observed) {
+        Strategy::Rolling { .. } => {
+            let rolling = wanted.rolling.expect("it was set above");
+            if !roll(wanted, rolling, observed) {
                 return Turn::Wait;
             }
             wanted.v = wanted.v_mean();
         }
     }
-    if wanted.other_than(to) > 0 {
+    if wanted.other_than(to) > 0 || wanted.extra() > 0 {
         return Turn::Step;
     }
     wanted.v = f64::from(to);
     Turn::Last
 }
 
-/// `ceil(share * n)`, with the noise of the product taken off.
-fn share_of(share: f64, n: u32) -> u32 {
-    (share * f64::from(n) - 1e-9).ceil().max(0.0) as u32
-}
-
-/// One round as a Kubernetes Deployment controller makes it; false if the reports do not allow any.
-///
-/// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment>
-fn roll(to: u32, n: u32, max_surge: f64, max_unavailable: f64, wanted: &mut Wanted, observed: Observed<'_>) -> bool {
-    let surge = share_of(max_surge, n);
-    let unavailable = match (max_unavailable * f64::from(n) + 1e-9).floor() as u32 {
-        0 if surge == 0 => 1,
-        some => some,
-    };
-    let old = wanted.other_than(to);
-    let new = count_of(&wanted.versions, to);
-    let new_ready = count_of(observed.ready, to).min(new);
-
-    let spare = (old + new_ready).saturating_sub(n.saturating_sub(unavailable));
-    let removed = spare.min(old);
-    let room = (n + surge).saturating_sub(old - removed + new);
-    let created = room.min(n.saturating_sub(new));
-    if removed == 0 && created == 0 {
-        return false;
-    }
-    // Those that are replaced one for one move; the difference grows or shrinks the whole.
-    let moved = removed.min(created);
-    wanted.move_to(to, moved);
-    super::add(&mut wanted.versions, to, created - moved);
-    let mut surplus = removed - moved;
-    for (version, count) in &mut wanted.versions {
-        let gone = if *version == to { 0 } else { surplus.min(*count) };
-        *count -= gone;
-        surplus -= gone;
-    }
-    wanted.versions.retain(|(_, count)| *count > 0);
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Amount;
 
     fn service_of(n: u32) -> Wanted {
-        Wanted { deployed: true, s: f64::from(n), v: 1.0, versions: vec![(1, n)], ..Wanted::default() }
+        Wanted::of_one_version(n, 1)
+    }
+
+    fn rolling(max_surge: f64, max_unavailable: f64) -> Strategy {
+        Strategy::Rolling { max_surge: Amount::Share(max_surge), max_unavailable: Amount::Share(max_unavailable) }
     }
 
     #[test]
     fn a_rolling_update_of_ten_takes_two_rounds_of_new_instances_within_its_bounds() {
-        let strategy = Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 };
+        let strategy = rolling(0.25, 0.25);
         let mut wanted = service_of(10);
         let mut rng = Rng::stream(1, "x");
         let mut rounds = vec![];
         let mut ready = wanted.versions.clone();
         loop {
             let before = count_of(&wanted.versions, 2);
-            match turn(2, 1.0, &strategy, 0, &mut wanted, Observed { ready: &ready }, &mut rng) {
+            match turn(2, 1.0, &strategy, 0, &mut wanted, Observed::of(&ready), &mut rng) {
                 Turn::Wait => panic!("all that was wanted was ready"),
                 turn => {
                     let new = count_of(&wanted.versions, 2);
                     let available = before.min(new) + wanted.other_than(2);
-                    assert!(available >= 8 && wanted.instances() <= 13, "{available} {wanted:?}");
+                    assert!(available >= 8 && wanted.running() <= 13, "{available} {wanted:?}");
                     rounds.push(new - before);
                     ready = wanted.versions.clone();
                     if turn != Turn::Step {
@@ -131,24 +126,24 @@ mod tests {
 
     #[test]
     fn a_rolling_update_waits_for_reports() {
-        let strategy = Strategy::Rolling { max_surge: 0.25, max_unavailable: 0.25 };
+        let strategy = rolling(0.25, 0.25);
         let mut wanted = service_of(10);
         let mut rng = Rng::stream(1, "x");
         let first = wanted.versions.clone();
-        let observed = Observed { ready: &first };
+        let observed = Observed::of(&first);
         assert_eq!(turn(2, 1.0, &strategy, 0, &mut wanted, observed, &mut rng), Turn::Step);
         assert_eq!(turn(2, 1.0, &strategy, 1, &mut wanted, observed, &mut rng), Turn::Wait);
     }
 
     #[test]
-    fn neither_surge_nor_unavailable_means_one_at_a_time() {
-        let strategy = Strategy::Rolling { max_surge: 0.0, max_unavailable: 0.0 };
+    fn shares_that_both_round_to_0_mean_one_at_a_time() {
+        let strategy = rolling(0.0, 0.1);
         let mut wanted = service_of(3);
         let mut ready = wanted.versions.clone();
         let mut rng = Rng::stream(1, "x");
         let mut steps = 0;
-        while turn(2, 1.0, &strategy, steps, &mut wanted, Observed { ready: &ready }, &mut rng) == Turn::Step {
-            assert!(wanted.instances() <= 3);
+        while turn(2, 1.0, &strategy, steps, &mut wanted, Observed::of(&ready), &mut rng) == Turn::Step {
+            assert!(wanted.running() <= 3);
             ready = wanted.versions.clone();
             steps += 1;
         }

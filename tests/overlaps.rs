@@ -1,0 +1,131 @@
+//! An operation on a service on which another is under way: the rule of `mesh::operation`, pair by pair.
+
+use meshsim_actor::{Dist, Span};
+use meshsim_mesh::measure::Ending;
+use meshsim_mesh::model::{Amount, Change, Rounding, Service, ServiceId, Strategy};
+use meshsim_tests::{Lab, Ran, extend, service, times};
+
+/// When the first operation begins, and when the second, long before the first is over.
+const FIRST: f64 = 3.0;
+const SECOND: f64 = 4.5;
+
+fn update(to: u32, strategy: Strategy) -> Change {
+    Change::Update { to, rate: 0.2, strategy }
+}
+
+fn rolling(to: u32) -> Change {
+    update(to, Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) })
+}
+
+fn towards(to: u32) -> Change {
+    extend(to, 0.2, Rounding::Away)
+}
+
+/// Ten instances that start for 700 ms, on three nodes a millisecond away, and two operations with a step each second.
+fn lab(first: Change, second: Change) -> Lab {
+    let starts = Service { start_delay: Span::from_millis(700), ..times(10, service("s", vec![])) };
+    Lab::nodes(3)
+        .latency(Dist::Constant(Span::from_millis(1)))
+        .service(starts)
+        .operation(FIRST, 0, first, 1.0, Some(40))
+        .operation(SECOND, 0, second, 1.0, Some(40))
+}
+
+/// How both ended, S, and the instances by version on the nodes.
+fn outcome(first: Change, second: Change) -> (Ending, Ending, u32, Vec<(u32, u32)>) {
+    let ran = lab(first, second).run(90.0);
+    let s = ran.coordinator().wanted(ServiceId(0)).instances;
+    assert_eq!(ran.instances(0), s, "nothing is extra in the end");
+    (ran.history(1).ending, ran.history(2).ending, s, ran.versions(0))
+}
+
+#[test]
+fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
+    use Ending::{Reached, Refused, Replaced};
+    let (scale, bernoulli) = (Change::Scale { by: 1.01 }, update(2, Strategy::Bernoulli));
+    let table = [
+        // An extend moves S, an update V, a scale C: none is in the way of another.
+        (rolling(2), towards(15), Reached, Reached, vec![(2, 15)]),
+        (rolling(2), towards(5), Reached, Reached, vec![(2, 5)]),
+        (update(2, Strategy::Batch), towards(15), Reached, Reached, vec![(2, 15)]),
+        (bernoulli.clone(), towards(5), Reached, Reached, vec![(2, 5)]),
+        (rolling(2), scale.clone(), Reached, Reached, vec![(2, 10)]),
+        (update(2, Strategy::Batch), scale.clone(), Reached, Reached, vec![(2, 10)]),
+        (towards(15), rolling(2), Reached, Reached, vec![(2, 15)]),
+        (towards(5), rolling(2), Reached, Reached, vec![(2, 5)]),
+        (towards(15), update(2, Strategy::Batch), Reached, Reached, vec![(2, 15)]),
+        (towards(15), bernoulli, Reached, Reached, vec![(2, 15)]),
+        (towards(15), scale.clone(), Reached, Reached, vec![(1, 15)]),
+        (scale.clone(), towards(15), Reached, Reached, vec![(1, 15)]),
+        (scale.clone(), rolling(2), Reached, Reached, vec![(2, 10)]),
+        // The second of a kind takes the place of the first: there is one S, one C, one V to move toward.
+        (towards(15), towards(5), Replaced, Reached, vec![(1, 5)]),
+        (scale.clone(), scale.clone(), Replaced, Reached, vec![(1, 10)]),
+        (rolling(2), rolling(3), Replaced, Reached, vec![(3, 10)]),
+        (rolling(2), rolling(1), Replaced, Reached, vec![(1, 10)]),
+        (rolling(2), update(3, Strategy::Batch), Replaced, Reached, vec![(3, 10)]),
+        (update(2, Strategy::Batch), rolling(1), Replaced, Reached, vec![(1, 10)]),
+        // Nothing is left to do to a service that goes; one that is there is not brought up again.
+        (rolling(2), Change::Undeploy, Replaced, Reached, vec![]),
+        (towards(15), Change::Undeploy, Replaced, Reached, vec![]),
+        (scale, Change::Undeploy, Replaced, Reached, vec![]),
+        (rolling(2), Change::Deploy, Reached, Refused, vec![(2, 10)]),
+        (towards(15), Change::Deploy, Reached, Refused, vec![(1, 15)]),
+    ];
+    for (first, second, ending, then, versions) in table {
+        let what = format!("{first:?}, then {second:?}");
+        let s = versions.iter().map(|(_, count)| count).sum();
+        assert_eq!(outcome(first, second), (ending, then, s, versions), "{what}");
+    }
+}
+
+/// Shows the mesh every 20 ms from the second operation on, until both are over.
+fn watch(first: Change, second: Change, mut see: impl FnMut(&Ran)) {
+    let mut ran = lab(first, second).start(());
+    for tick in 1..1000 {
+        ran.run_until(SECOND + 0.02 * f64::from(tick));
+        see(&ran);
+    }
+    assert_eq!((ran.history(2).ending, ran.ready(0)), (Ending::Reached, ran.instances(0)));
+}
+
+#[test]
+fn an_extend_during_a_rolling_update_does_not_count_the_surge() {
+    let mut most = 0;
+    watch(rolling(2), extend(15, 1.0, Rounding::Away), |ran| {
+        let wanted = ran.coordinator().wanted(ServiceId(0));
+        assert_eq!(wanted.instances, 15, "S is what was asked for, and not 17");
+        assert!(wanted.running() <= 15 + 4 && ran.instances(0) <= 19 && ran.ready(0) >= 8);
+        most = most.max(ran.instances(0));
+    });
+    assert!(most > 15, "the surge goes on beside it");
+}
+
+#[test]
+fn a_rolling_update_that_shrinks_keeps_its_bounds() {
+    // Of five, four must be ready at every moment; before, of ten, eight.
+    watch(rolling(2), extend(5, 1.0, Rounding::Away), |ran| {
+        assert!(ran.ready(0) >= 4 && ran.instances(0) <= 7, "{} ready of {}", ran.ready(0), ran.instances(0));
+    });
+}
+
+#[test]
+fn an_extend_during_a_roll_back_makes_no_instance_of_the_version_that_is_left() {
+    let rolling_back = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
+    for strategy in [Strategy::Batch, Strategy::Bernoulli, rolling_back] {
+        for to in [5, 20] {
+            let mut lab = lab(update(1, strategy.clone()), towards(to));
+            lab.mesh.services[0].version = 3;
+            let mut ran = lab.start(());
+            let (mut left, mut v) = (10, 3.0);
+            for tick in 1..1000 {
+                ran.run_until(SECOND + 0.02 * f64::from(tick));
+                let wanted = ran.coordinator().wanted(ServiceId(0));
+                let now = ran.versions(0).iter().find(|(version, _)| *version == 3).map_or(0, |(_, count)| *count);
+                assert!(now <= left && wanted.v_mean() <= v, "{strategy:?} to {to}: {wanted:?} after V {v}");
+                (left, v) = (now, wanted.v_mean());
+            }
+            assert_eq!(ran.versions(0), [(1, to)], "{strategy:?}");
+        }
+    }
+}
