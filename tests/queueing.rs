@@ -29,10 +29,23 @@ fn measure(services: Vec<Service>, rate: f64, requests: f64) -> Estimate {
 }
 
 fn measure_with(services: Vec<Service>, rate: f64, requests: f64, change: impl FnOnce(Load) -> Load) -> Estimate {
+    // As many cores as anything here may take: slots are what is measured, unless `cores` says otherwise.
+    measure_on(1e5, services, rate, requests, change)
+}
+
+/// The same on a node with so many cores.
+fn measure_on(
+    cores: f64,
+    services: Vec<Service>,
+    rate: f64,
+    requests: f64,
+    change: impl FnOnce(Load) -> Load,
+) -> Estimate {
     let secs = requests / rate * UNIT;
     let offered = change(load(0, rate / UNIT, secs));
     let offered = Load { warmup: offered.window * DROPPED as u64, ..offered };
-    let lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
+    let mut lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
+    lab.mesh.nodes[0].cores = cores;
     let lab = services.into_iter().fold(lab, Lab::service).load(offered);
     // What still waits when the load ends is served: long enough for the longest queue here.
     let ran = lab.run(1.0 + secs * 1.02 + 1000.0 * UNIT);
@@ -80,6 +93,52 @@ fn servers(c: u32) -> Vec<Service> {
     vec![Service { capacity: f64::from(c), ..service("s", vec![exponential(UNIT)]) }]
 }
 
+/// Of mean [`UNIT`], with balanced means and a squared variation of 4.
+fn hyper_exponential() -> Dist {
+    let unit = Span::from_secs_f64(UNIT);
+    let hyper = [(0.887_298_334, unit.scaled(0.563_508_327)), (0.112_701_666, unit.scaled(4.436_491_673))];
+    Dist::Hyper(Arc::new(hyper))
+}
+
+/// So many cores that are shared by all that compute, each for a time of this distribution.
+fn shared(cores: f64, work: Dist, rate: f64, requests: f64) -> Estimate {
+    let endless = Service { capacity: 1e9, ..service("s", vec![Step::Work(work)]) };
+    measure_on(cores, vec![endless], rate, requests, |load| load)
+}
+
+#[test]
+fn a_shared_core_at_half_load_takes_twice_the_work_whatever_its_distribution() {
+    let unit = Dist::Constant(Span::from_secs_f64(UNIT));
+    for (work, tolerance) in [(unit, 0.03), (hyper_exponential(), 0.1)] {
+        let estimate = shared(1.0, work, 0.5, 60_000.0);
+        assert!((estimate.mean - 2.0).abs() < tolerance, "{}", estimate.mean);
+    }
+}
+
+#[test]
+#[ignore = "long: runs in release"]
+fn mg1_processor_sharing() {
+    let unit = Span::from_secs_f64(UNIT);
+    let table = [
+        ("deterministic", Dist::Constant(unit), 3e6),
+        ("exponential", Dist::Exponential { at_least: Span::ZERO, mean: unit }, 4e6),
+        ("hyper-exponential", hyper_exponential(), 8e6),
+    ];
+    for (name, work, requests) in table {
+        shared(1.0, work, 0.8, requests).expect(&format!("M/G/1-PS, {name}"), 5.0, 0.0);
+    }
+}
+
+#[test]
+#[ignore = "long: runs in release"]
+fn mmc_processor_sharing() {
+    let exponential = Dist::Exponential { at_least: Span::ZERO, mean: Span::from_secs_f64(UNIT) };
+    for (c, rate, wq, requests) in [(2.0, 1.6, 1.777_778, 3e6), (5.0, 4.0, 0.554_113, 2e6), (10.0, 9.0, 0.668_732, 4e6)]
+    {
+        shared(c, exponential.clone(), rate, requests).expect(&format!("M/M/{c}-PS at {rate}"), 1.0 + wq, 0.0);
+    }
+}
+
 #[test]
 fn a_single_server_at_half_load_takes_twice_its_work() {
     let estimate = measure(one(exponential(UNIT)), 0.5, 100_000.0);
@@ -115,14 +174,11 @@ fn mmc_waiting() {
 #[ignore = "long: runs in release"]
 fn mg1_waiting() {
     let unit = Span::from_secs_f64(UNIT);
-    // Balanced means with a squared variation of 4.
-    let hyper: Arc<[(f64, Span)]> =
-        Arc::new([(0.887_298_334, unit.scaled(0.563_508_327)), (0.112_701_666, unit.scaled(4.436_491_673))]);
     let table = [
         ("deterministic", Dist::Constant(unit), 2.0, 2e6),
         ("Erlang-4", Dist::Erlang { k: 4, mean: unit }, 2.5, 2e6),
         ("exponential", Dist::Exponential { at_least: Span::ZERO, mean: unit }, 4.0, 3e6),
-        ("hyper-exponential", Dist::Hyper(hyper), 10.0, 10e6),
+        ("hyper-exponential", hyper_exponential(), 10.0, 10e6),
     ];
     for (name, dist, wq, requests) in table {
         measure(one(Step::Work(dist)), 0.8, requests).expect(&format!("M/G/1, {name}"), 1.0 + wq, 0.0);

@@ -68,6 +68,18 @@ fn a_faulty_run_is_replayed_to_the_last_effect() {
 }
 
 #[test]
+fn a_run_whose_nodes_have_too_few_cores_and_change_their_pace_is_replayed_to_the_last_effect() {
+    let mut lab = troubled(7)
+        .fault(fault(3, 9, Slow { actors: some(&[2, 3]), factor: 0.7 }))
+        .fault(fault(5, 7, Slow { actors: some(&[2]), factor: 0.3 }))
+        .fault(fault(10, 11, Pause { actors: some(&[1, 3]) }));
+    lab.mesh.nodes.iter_mut().for_each(|node| node.cores = 0.8);
+    let policy = &mut lab.mesh.loads[0].policy;
+    policy.timeout = Some(Span::from_secs(1));
+    expect_the_same(lab);
+}
+
+#[test]
 fn a_run_with_all_that_can_be_done_to_machines_is_replayed_to_the_last_effect() {
     let lab = troubled(7)
         .fault(fault(2, 4, Wipe { actors: some(&[1, 3]) }))

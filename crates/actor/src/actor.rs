@@ -73,12 +73,13 @@ pub enum Effect<M, T> {
         /// What the actor will be told.
         tick: T,
     },
-    /// Wake the actor when its machine has worked for `span`: after that span where work is only modelled, after that
-    /// much burnt processor time where a host lets it be real.
+    /// Wake the actor when its machine has worked for `span`: after that span at normal speed where work is only
+    /// modelled, after that much burnt processor time where a host lets it be real. While the machine stands still so
+    /// does the work, and it follows the machine's speed: see [`Cell::set_pace`](crate::Cell::set_pace).
     Work {
         /// The handle to wake it with.
         timer: Timer,
-        /// How long the work takes on this machine when nothing else is done on it.
+        /// How long the work takes on this machine at normal speed.
         span: Span,
         /// What the actor will be told.
         tick: T,

@@ -4,9 +4,10 @@ use std::hint::black_box;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Recorder, Rng, Span, Time, What};
+use crate::pace::Pace;
+use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Power, Recorder, Rng, Span, Time, What};
 
-/// An actor with what it needs to live: its number, its stream of randomness, its timers.
+/// An actor with what it needs to live: its number, its stream of randomness, its timers, its machine's clock.
 ///
 /// 48 bytes beside the actor, and whole cache lines: with a million small actors each step costs the misses of one line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,7 +17,8 @@ pub struct Cell<A: Actor> {
     rng: Rng,
     sent: u64,
     timers: Timers<A::Tick>,
-    speed: f32,
+    /// `None`: nothing was done to the machine yet, and it has worked all the time.
+    pace: Option<Box<Pace>>,
     id: ActorId,
     incarnation: u32,
 }
@@ -42,7 +44,7 @@ pub struct Timer {
 impl<A: Actor> Cell<A> {
     /// Gives `actor` its number and its stream of randomness.
     pub fn new(id: ActorId, actor: A, rng: Rng) -> Self {
-        Cell { actor, rng, sent: 0, timers: Timers::default(), speed: 1.0, id, incarnation: 0 }
+        Cell { actor, rng, sent: 0, timers: Timers::default(), pace: None, id, incarnation: 0 }
     }
 
     /// An actor that begins its life number `incarnation`, and whose earlier lives were in other processes, gone with
@@ -53,7 +55,8 @@ impl<A: Actor> Cell<A> {
 
     /// Runs the actor on one input. Its effects are appended to `out`, which the host must carry out in order.
     ///
-    /// False if there was nothing to run: the timer had been disarmed, or belongs to an earlier life.
+    /// False if there was nothing to run: the timer had been disarmed, or belongs to an earlier life, or is of work that
+    /// is not done yet because the machine's pace has changed.
     #[inline]
     pub fn step(
         &mut self,
@@ -72,7 +75,8 @@ impl<A: Actor> Cell<A> {
                 Event::Message { from: envelope.from, msg: envelope.msg }
             }
             Input::Fire(timer) => {
-                let Some(tick) = self.timers.take(timer) else { return false };
+                let worked = self.pace.as_ref().map_or(Span::MAX, |pace| pace.worked(now));
+                let Some(tick) = self.timers.take_due(timer, worked) else { return false };
                 trace.record(now, self.id, What::Fire(timer, tick));
                 Event::Timer(tick)
             }
@@ -82,7 +86,7 @@ impl<A: Actor> Cell<A> {
             now,
             id: self.id,
             incarnation: self.incarnation,
-            speed: self.speed,
+            pace: self.pace.as_deref(),
             rng: &mut self.rng,
             sent: &mut self.sent,
             timers: &mut self.timers,
@@ -103,9 +107,34 @@ impl<A: Actor> Cell<A> {
         self.incarnation += 1;
     }
 
-    /// Sets how fast the machine works; 1 is normal.
-    pub fn set_speed(&mut self, speed: f64) {
-        self.speed = speed as f32;
+    /// The machine goes slower or faster, stands still, or goes on. Gives back when the work in progress is done now, by
+    /// its end: the host wakes the actor then, beside what it had planned. What that brings too early runs nothing, and
+    /// what it brings too late finds the timer gone. Empty if the pace stays, or while the machine stands still.
+    pub fn set_pace(&mut self, now: Time, power: Power) -> Vec<(Time, Timer)> {
+        if matches!(power, Power::Crash | Power::Wipe | Power::Restart) {
+            return Vec::new();
+        }
+        let pace = self.pace.get_or_insert_with(|| Box::new(Pace::normal(now)));
+        if !pace.change(now, power) {
+            return Vec::new();
+        }
+        let working = self.timers.working(pace.worked(now)).into_iter();
+        working.map(|(done, timer)| (pace.when(done), timer)).filter(|(at, _)| *at < Time::NEVER).collect()
+    }
+
+    /// This is another life on the machine of `former`, which runs at the same pace, and does not stand still.
+    pub fn keep_pace(&mut self, former: &Cell<A>, now: Time) {
+        self.pace.clone_from(&former.pace);
+        self.set_pace(now, Power::Resume);
+    }
+
+    /// When work that is begun at `now` and takes `span` is done, if the machine's pace stays.
+    #[inline]
+    pub fn work_done(&self, now: Time, span: Span) -> Time {
+        match &self.pace {
+            None => now + span,
+            Some(pace) => pace.when(pace.worked(now) + span),
+        }
     }
 
     /// True while the timer is armed. A host may drop one that is not, whenever it likes.
@@ -141,7 +170,7 @@ pub struct Cx<'a, M, T> {
     now: Time,
     id: ActorId,
     incarnation: u32,
-    speed: f32,
+    pace: Option<&'a Pace>,
     rng: &'a mut Rng,
     sent: &'a mut u64,
     timers: &'a mut Timers<T>,
@@ -166,10 +195,14 @@ impl<M, T: Copy> Cx<'_, M, T> {
         self.incarnation
     }
 
-    /// How fast the actor's machine works now; 1 is normal.
+    /// The clock of the actor's machine: for how long it has worked. It follows the machine's speed, and stands still
+    /// while the machine does. Only differences mean something: a later life may begin with another value.
     #[inline]
-    pub fn speed(&self) -> f64 {
-        f64::from(self.speed)
+    pub fn worked(&self) -> Span {
+        match self.pace {
+            None => self.now.since(Time::ZERO),
+            Some(pace) => pace.worked(self.now),
+        }
     }
 
     /// The actor's own stream of randomness.
@@ -189,15 +222,16 @@ impl<M, T: Copy> Cx<'_, M, T> {
     /// Asks to be told `tick` at `at`.
     #[inline]
     pub fn arm(&mut self, at: Time, tick: T) -> Timer {
-        let timer = self.timers.arm(tick);
+        let timer = self.timers.arm(tick, Span::ZERO);
         self.out.push(Effect::Arm { timer, at, tick });
         timer
     }
 
-    /// Asks to be told `tick` when the machine has worked for `span`.
+    /// Asks to be told `tick` when the machine has worked for `span`: later if it is slowed down or stands still in the
+    /// meantime, earlier if it is made faster.
     #[inline]
     pub fn work(&mut self, span: Span, tick: T) -> Timer {
-        let timer = self.timers.arm(tick);
+        let timer = self.timers.arm(tick, self.worked() + span);
         self.out.push(Effect::Work { timer, span, tick });
         timer
     }
@@ -240,6 +274,8 @@ struct Slots<T> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slot<T> {
     generation: u32,
+    /// Of work: the machine's clock when it is done. Zero for all else.
+    done: Span,
     state: SlotState<T>,
 }
 
@@ -259,9 +295,27 @@ impl<T> Default for Timers<T> {
 
 impl<T: Copy> Timers<T> {
     #[inline]
-    fn arm(&mut self, tick: T) -> Timer {
+    fn arm(&mut self, tick: T, done: Span) -> Timer {
         let none_yet = || Box::new(Slots { slots: Vec::with_capacity(1), free: NONE, generation: 0 });
-        self.0.get_or_insert_with(none_yet).arm(tick)
+        self.0.get_or_insert_with(none_yet).arm(tick, done)
+    }
+
+    /// Takes it, unless it is of work that is not done when the machine's clock stands at `worked`.
+    #[inline]
+    fn take_due(&mut self, timer: Timer, worked: Span) -> Option<T> {
+        let slots = self.0.as_mut()?;
+        let done = slots.slots.get(timer.slot as usize)?.done;
+        if done > worked { None } else { slots.take(timer) }
+    }
+
+    /// The work that is not done when the machine's clock stands at `worked`, by its end.
+    fn working(&self, worked: Span) -> Vec<(Span, Timer)> {
+        let slots = self.0.iter().flat_map(|slots| slots.slots.iter().enumerate());
+        let armed = slots.filter(|(_, slot)| matches!(slot.state, SlotState::Armed(_)) && slot.done > worked);
+        let timer = |(at, slot): (usize, &Slot<T>)| (slot.done, Timer { slot: at as u32, generation: slot.generation });
+        let mut working: Vec<_> = armed.map(timer).collect();
+        working.sort_unstable();
+        working
     }
 
     #[inline]
@@ -283,16 +337,16 @@ impl<T: Copy> Timers<T> {
 
 impl<T: Copy> Slots<T> {
     #[inline]
-    fn arm(&mut self, tick: T) -> Timer {
+    fn arm(&mut self, tick: T, done: Span) -> Timer {
         if let Some(slot) = self.slots.get_mut(self.free as usize) {
             let timer = Timer { slot: self.free, generation: slot.generation };
             let SlotState::Free { next } = slot.state else { unreachable!("an armed slot on the free list") };
             self.free = next;
-            slot.state = SlotState::Armed(tick);
+            (slot.state, slot.done) = (SlotState::Armed(tick), done);
             return timer;
         }
         let slot = self.slots.len() as u32;
-        self.slots.push(Slot { generation: self.generation, state: SlotState::Armed(tick) });
+        self.slots.push(Slot { generation: self.generation, done, state: SlotState::Armed(tick) });
         Timer { slot, generation: self.generation }
     }
 

@@ -14,6 +14,7 @@ mod cell;
 mod counts;
 mod dist;
 mod id;
+mod pace;
 mod record;
 mod rng;
 mod time;

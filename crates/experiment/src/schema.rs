@@ -165,12 +165,16 @@ section! {
         or version: Version = "1";
         /// Cores that one instance reserves on its node.
         or cpu: Real<100_000, true> = "0.1";
+        /// Cores that the requests of one instance may have together while they compute; by default as many as there are.
+        optional cpu_limit: Real<100_000>;
         /// Requests that may wait at one instance; the next is refused.
         or queue: Whole<0, 1_000_000> = "1000";
         /// From the creation of an instance until it takes requests.
         or start_delay: Span = "0s";
         /// An instance that is taken away takes requests for this long still, of callers that have not heard of it.
         or drain_delay: Span = "1s";
+        /// From the order to go until what an instance still works on is cut off, `drain_delay` included; by default it takes as long as it takes.
+        optional grace: Span;
         /// How its callers choose one of its instances.
         or balancer: Balancer = "least_request";
         /// What it can be asked, by name.

@@ -164,6 +164,27 @@ impl<Owner: Copy> Caller<Owner> {
         lost.into_iter().filter_map(|key| self.give_up(key, Failure::Lost, mesh, view, cx)).collect()
     }
 
+    /// Whoever made these calls is gone: nobody waits for their answers, and they count no longer.
+    pub fn cancel(&mut self, is_gone: impl Fn(&Owner) -> bool, cx: &mut MeshCx<'_>) {
+        let routes = &mut self.routes;
+        self.calls.retain(|_, call| {
+            if !is_gone(&call.owner) {
+                return true;
+            }
+            if let Some(timer) = call.timer.take() {
+                cx.disarm(timer);
+            }
+            if let Some(Some(route)) = routes.get_mut(call.callee.service.index()) {
+                route.active -= 1;
+                route.retrying -= u32::from(call.attempt > 0);
+                if let Some(peer) = call.sent.and_then(|sent| route.peer(sent.to)) {
+                    peer.active = peer.active.saturating_sub(1);
+                }
+            }
+            false
+        });
+    }
+
     /// Calls under way.
     pub fn under_way(&self) -> usize {
         self.calls.len()

@@ -21,12 +21,14 @@ pub enum Failure {
     Lost,
     /// There was no instance to call.
     NoInstance,
+    /// The instance was to go, and its [grace](crate::model::Service::grace) was over before the request was done.
+    Cut,
 }
 
 impl Failure {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [Failure; 5] =
-        [Failure::Refused, Failure::Error, Failure::Timeout, Failure::Lost, Failure::NoInstance];
+    pub const ALL: [Failure; 6] =
+        [Failure::Refused, Failure::Error, Failure::Timeout, Failure::Lost, Failure::NoInstance, Failure::Cut];
 
     /// For people and for JSON keys.
     pub fn as_str(self) -> &'static str {
@@ -36,13 +38,14 @@ impl Failure {
             Failure::Timeout => "timeout",
             Failure::Lost => "lost",
             Failure::NoInstance => "no_instance",
+            Failure::Cut => "cut",
         }
     }
 }
 
 /// How often each [`Failure`] happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failures([u64; 5]);
+pub struct Failures([u64; 6]);
 
 impl Failures {
     /// One more.
@@ -159,6 +162,9 @@ pub struct Served {
     /// Time that slots were there (instances ready times their slots), in nanoseconds. Utilisation is
     /// `busy_ns / slot_ns`.
     pub slot_ns: u64,
+    /// What the processors did for its requests, in nanoseconds of a core at normal speed. Of work in progress, what was
+    /// done by the node's last event.
+    pub work_ns: u64,
     /// Most requests that waited at one instance at once.
     pub queue_peak: u32,
 }
@@ -174,6 +180,7 @@ impl Default for Served {
             waited_ns: 0,
             busy_ns: 0,
             slot_ns: 0,
+            work_ns: 0,
             queue_peak: 0,
         }
     }
@@ -190,6 +197,7 @@ impl Served {
         self.waited_ns = self.waited_ns.saturating_add(other.waited_ns);
         self.busy_ns = self.busy_ns.saturating_add(other.busy_ns);
         self.slot_ns = self.slot_ns.saturating_add(other.slot_ns);
+        self.work_ns = self.work_ns.saturating_add(other.work_ns);
         self.queue_peak = self.queue_peak.max(other.queue_peak);
     }
 }

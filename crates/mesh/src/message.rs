@@ -297,7 +297,7 @@ pub enum Tick {
         /// Which.
         ordinal: u32,
     },
-    /// Node: a frame of a script has worked or slept enough.
+    /// Node: a frame of a script has slept enough.
     Frame(crate::node::FrameKey),
     /// Caller: no answer in time.
     Timeout(crate::call::CallKey),
@@ -305,6 +305,8 @@ pub enum Tick {
     Retry(crate::call::CallKey),
     /// Client: a request is planned.
     Arrival,
+    /// Node: somebody's work may be done.
+    Processor,
 }
 
 impl Message for Msg {

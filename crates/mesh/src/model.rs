@@ -67,6 +67,11 @@ impl Mesh {
         actor.index().checked_sub(1).filter(|index| *index < self.nodes.len())
     }
 
+    /// The cores of an actor's machine; 1 for one that is no node.
+    pub fn cores(&self, actor: ActorId) -> f64 {
+        self.node_index(actor).map_or(1.0, |index| self.nodes[index].cores)
+    }
+
     /// The actor that offers load `index`.
     pub fn client_actor(&self, index: usize) -> ActorId {
         ActorId(1 + (self.nodes.len() + index) as u32)
@@ -131,7 +136,8 @@ impl Mesh {
 pub struct NodeSpec {
     /// Its name.
     pub name: String,
-    /// Cores; instances reserve shares of them ([`Service::cpu`]).
+    /// Cores: what computes shares them, each request at most one. Instances reserve shares of them when they are placed
+    /// ([`Service::cpu`]).
     pub cores: f64,
     /// Where it stands: an index into [`Mesh::zones`].
     pub zone: u16,
@@ -170,11 +176,18 @@ pub struct Service {
     pub version: u32,
     /// Cores that one instance reserves on its node.
     pub cpu: f64,
+    /// Cores that the requests of one instance may have together while they compute; `None`: as many as there are. (What
+    /// Kubernetes calls a limit, where [`cpu`](Self::cpu) is a request.)
+    pub cpu_limit: Option<f64>,
     /// From the creation of an instance until it takes requests.
     pub start_delay: Span,
     /// From the decision to take an instance away until it is gone: so long it takes requests of callers that have not
-    /// heard of it yet. What it works on it finishes, however long that takes. (A Kubernetes `preStop` sleep.)
+    /// heard of it yet. What it works on it finishes, within [`grace`](Self::grace). (A Kubernetes `preStop` sleep.)
     pub drain_delay: Span,
+    /// From the same decision until what the instance still works on is cut off: its requests fail as
+    /// [`Failure::Cut`](crate::measure::Failure::Cut). The drain delay is part of it, and ends with it at the latest.
+    /// `None`: it may take as long as it takes. (Kubernetes' `terminationGracePeriodSeconds`.)
+    pub grace: Option<Span>,
     /// Requests that may wait at one instance; the next is refused.
     pub queue: u32,
     /// How its callers choose one of its instances.
@@ -229,7 +242,8 @@ impl Endpoint {
 /// One line of a script. Lines run one after the other; the request keeps its slot through all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Step {
-    /// Computes for this long; a slow machine takes longer.
+    /// Computes for so long on a core of its own at normal speed: longer where others want the cores, and on a slow
+    /// machine.
     Work(Dist),
     /// Waits for this long, whatever the machine.
     Sleep(Dist),

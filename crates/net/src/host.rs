@@ -240,15 +240,17 @@ impl<A: Live> Shell<A> {
         self.later(at, actor, Due::Fire(timer));
     }
 
-    /// An actor's machine is to work.
-    pub(crate) fn work(&self, now: Time, span: Span, actor: ActorId, timer: Timer) {
+    /// An actor's machine is to work for `span`, which it has done at `done` if its pace stays.
+    pub(crate) fn work(&self, done: Time, span: Span, actor: ActorId, timer: Timer) {
         if let Some(worker) = &self.worker {
             if worker.work(actor, timer, span) {
                 return;
             }
             self.slept_instead.set(self.slept_instead.get() + 1);
         }
-        self.later(now + span, actor, Due::Fire(timer));
+        if done < Time::NEVER {
+            self.arm(done, actor, timer);
+        }
     }
 
     fn later(&self, at: Time, actor: ActorId, due: Due<A::Msg>) {

@@ -113,7 +113,9 @@ impl<A: Live> Hosted<A> {
                 Effect::Send(envelope) => self.shell.send(now, envelope),
                 Effect::Arm { at: Time::NEVER, .. } => {}
                 Effect::Arm { timer, at, .. } => self.shell.arm(at, actor, timer),
-                Effect::Work { timer, span, .. } => self.shell.work(now, span, actor, timer),
+                Effect::Work { timer, span, .. } => {
+                    self.shell.work(self.cell.work_done(now, span), span, actor, timer);
+                }
                 // The cell forgets what is disarmed; notes are for the trace.
                 Effect::Disarm(_) | Effect::Note(_) => {}
             }
@@ -126,6 +128,9 @@ impl<A: Live> Hosted<A> {
             return;
         }
         self.shell.tape().record(now, self.cell.id(), What::Power(power));
+        for (done, timer) in self.cell.set_pace(now, power) {
+            self.shell.arm(done, self.cell.id(), timer);
+        }
         match power {
             Power::Crash | Power::Wipe => {
                 self.is_down = true;
@@ -146,7 +151,7 @@ impl<A: Live> Hosted<A> {
                 self.is_paused = false;
                 self.take_in_waiting();
             }
-            Power::Speed(speed) => self.cell.set_speed(speed),
+            Power::Speed(_) => {}
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Measured {
     pub tallies: Vec<Vec<Tally>>,
     /// For each service, over all nodes.
     pub served: Vec<Served>,
+    /// For each node, what its processor did, in nanoseconds of a core at normal speed.
+    pub worked_ns: Vec<u64>,
     /// What was asked by hand; `None` where there is no gateway to ask through.
     pub by_hand: Option<Tally>,
     /// What the host counted.
@@ -86,6 +88,7 @@ impl Measured {
             history: Vec::new(),
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
             served: vec![Served::default(); mesh.services.len()],
+            worked_ns: vec![0; mesh.nodes.len()],
             by_hand: None,
         };
         for (actor, found) in (0..).map(ActorId).zip(findings) {
@@ -96,6 +99,9 @@ impl Measured {
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
                 Some(Findings::Node { served, .. }) if mesh.node_index(actor).is_some() => {
+                    if let Some(worked_ns) = mesh.node_index(actor).map(|node| &mut measured.worked_ns[node]) {
+                        *worked_ns = sum(served.iter().map(|(_, served)| served.work_ns));
+                    }
                     for (service, served) in served {
                         if let Some(all) = measured.served.get_mut(service.index()) {
                             all.merge(&served);
@@ -156,6 +162,9 @@ pub struct Summary {
     pub loads: Vec<LoadSummary>,
     /// What they did, in the order of the file.
     pub services: Vec<ServiceSummary>,
+    /// How busy the cores were, of each node that computed, in the order of the file.
+    #[serde(default)]
+    pub nodes: Vec<NodeSummary>,
     /// What happened in all.
     pub traffic: Traffic,
     /// What had to hold.
@@ -319,6 +328,9 @@ pub struct FailureCounts {
     pub lost: u64,
     /// There was no instance to call.
     pub no_instance: u64,
+    /// The instance was to go, and its grace was over before the request was done.
+    #[serde(default)]
+    pub cut: u64,
 }
 
 /// What the instances of a service did.
@@ -342,12 +354,28 @@ pub struct ServiceSummary {
     pub arrived_per_s: f64,
     /// Share of the slots' time that was taken; `null` if there never was a slot.
     pub utilisation: Option<f64>,
+    /// Cores that its requests kept busy, on average over the run; of a slow machine, what they would have on a normal one.
+    #[serde(default)]
+    pub cores_busy: f64,
     /// From arrival to reply, of what was done.
     pub latency: Latency,
     /// Mean time that an arrived request waited for a slot.
     pub waited_mean_ns: Option<u64>,
     /// Most requests that waited at one instance at once.
     pub queue_peak: u32,
+}
+
+/// What the cores of a node did.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct NodeSummary {
+    /// Its name.
+    pub name: String,
+    /// How many it has.
+    pub cores: f64,
+    /// How many were busy, on average over the run; of a slow machine, how many would have been on a normal one.
+    pub cores_busy: f64,
+    /// The same as a share of its cores.
+    pub utilisation: f64,
 }
 
 impl Summary {
@@ -366,6 +394,7 @@ impl Summary {
             operations: measured.history.iter().map(|history| operation(experiment, history, &values)).collect(),
             loads: loads(experiment, measured),
             services: services(experiment, measured, &values),
+            nodes: nodes(experiment, measured),
             traffic: measured.traffic,
             outcome: slo.iter().map(|verdict| verdict.outcome).max().unwrap_or_default(),
             slo,
@@ -521,6 +550,7 @@ fn failures(counts: &Failures) -> FailureCounts {
         timeout: counts.of(Failure::Timeout),
         lost: counts.of(Failure::Lost),
         no_instance: counts.of(Failure::NoInstance),
+        cut: counts.of(Failure::Cut),
     }
 }
 
@@ -533,6 +563,7 @@ impl FailureCounts {
             ("timeout", self.timeout),
             ("lost", self.lost),
             ("no instance", self.no_instance),
+            ("cut", self.cut),
         ];
         all.retain(|(_, count)| *count > 0);
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -557,11 +588,27 @@ fn services(experiment: &Experiment, measured: &Measured, course: &Course) -> Ve
             expired: served.expired,
             arrived_per_s: per_second(served.arrived, measured.now.since(Time::ZERO)),
             utilisation: (served.slot_ns > 0).then(|| served.busy_ns as f64 / served.slot_ns as f64),
+            cores_busy: cores_busy(served.work_ns, measured.now),
             latency: Latency::new(&served.latency),
             waited_mean_ns: served.waited_ns.checked_div(served.arrived),
             queue_peak: served.queue_peak,
         })
         .collect()
+}
+
+fn nodes(experiment: &Experiment, measured: &Measured) -> Vec<NodeSummary> {
+    let nodes = experiment.mesh.nodes.iter().zip(&measured.worked_ns).filter(|(_, worked_ns)| **worked_ns > 0);
+    nodes
+        .map(|(node, worked_ns)| {
+            let cores_busy = cores_busy(*worked_ns, measured.now);
+            let utilisation = cores_busy / node.cores;
+            NodeSummary { name: node.name.clone(), cores: node.cores, cores_busy, utilisation }
+        })
+        .collect()
+}
+
+fn cores_busy(worked_ns: u64, now: Time) -> f64 {
+    if now == Time::ZERO { 0.0 } else { worked_ns as f64 / now.nanos() as f64 }
 }
 
 #[cfg(test)]

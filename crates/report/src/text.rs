@@ -55,6 +55,7 @@ pub fn summary(summary: &Summary, paint: Paint) -> String {
         ("Requests", "", requests(summary, paint)),
         ("Latency", "from the planned moment to the answer", latencies(summary, paint)),
         ("Busiest services", "", services(summary, paint)),
+        ("Busiest nodes", "cores that were busy, on average", nodes(summary, paint)),
         ("Messages", "", messages(summary)),
         ("SLO", "", slo(summary, paint)),
     ] {
@@ -268,6 +269,7 @@ fn services(summary: &Summary, paint: Paint) -> String {
         "S",
         "C",
         "<utilisation",
+        "cores",
         "rate",
         "p50",
         "p99",
@@ -288,6 +290,7 @@ fn services(summary: &Summary, paint: Paint) -> String {
             count(u64::from(service.values.instances)).into(),
             number(service.values.capacity).into(),
             Cell::new(format!("{} {:>6}", bar(utilisation), format!("{:.1}%", utilisation * 100.0)), look),
+            cores(service.cores_busy).into(),
             rate(service.arrived_per_s).into(),
             span(service.latency.p50_ns).into(),
             span(service.latency.p99_ns).into(),
@@ -300,6 +303,49 @@ fn services(summary: &Summary, paint: Paint) -> String {
     let mut out = table.without_empty_columns(&["0"]).render(paint);
     if busiest.len() > SERVICES_MAX {
         let text = format!("and {} more, in summary.json", count((busiest.len() - SERVICES_MAX) as u64));
+        out += &format!("  {}\n", paint.on(Look::Dim, &text));
+    }
+    out
+}
+
+/// Cores, as many digits as tell.
+fn cores(busy: f64) -> String {
+    match busy {
+        0.0 => "0".into(),
+        busy if busy < 0.01 => "< 0.01".into(),
+        busy if busy < 10.0 => format!("{busy:.2}"),
+        busy => format!("{busy:.0}"),
+    }
+}
+
+/// Nodes of which a run says how busy they were; those below half are not worth a line.
+const NODES_MAX: usize = 5;
+
+fn nodes(summary: &Summary, paint: Paint) -> String {
+    // In parts per million: a float decides no order.
+    let parts = |utilisation: f64| (utilisation * 1e6) as u64;
+    let mut busiest: Vec<_> = summary.nodes.iter().filter(|node| parts(node.utilisation) >= 500_000).collect();
+    busiest.sort_by_key(|node| std::cmp::Reverse(parts(node.utilisation)));
+    if busiest.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["<node", "cores", "busy", "<utilisation"]);
+    for node in busiest.iter().take(NODES_MAX) {
+        let look = match node.utilisation {
+            u if u >= 0.95 => Look::Bad,
+            u if u >= 0.8 => Look::Warn,
+            _ => Look::Plain,
+        };
+        table.row([
+            node.name.as_str().into(),
+            number(node.cores).into(),
+            cores(node.cores_busy).into(),
+            Cell::new(format!("{} {:>6}", bar(node.utilisation), format!("{:.1}%", node.utilisation * 100.0)), look),
+        ]);
+    }
+    let mut out = table.render(paint);
+    if busiest.len() > NODES_MAX {
+        let text = format!("and {} more, in summary.json", count((busiest.len() - NODES_MAX) as u64));
         out += &format!("  {}\n", paint.on(Look::Dim, &text));
     }
     out

@@ -279,7 +279,12 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                 Effect::Send(envelope) => self.send(envelope),
                 Effect::Arm { at: Time::NEVER, .. } => {}
                 Effect::Arm { timer, at, .. } => self.queue.push(at.max(self.now), Due::Fire(actor, timer)),
-                Effect::Work { timer, span, .. } => self.queue.push(self.now + span, Due::Fire(actor, timer)),
+                Effect::Work { timer, span, .. } => {
+                    let done = self.cells[actor.index()].work_done(self.now, span);
+                    if done < Time::NEVER {
+                        self.queue.push(done, Due::Fire(actor, timer));
+                    }
+                }
                 // The cell forgets what is disarmed, and the queue drops it; notes are for the trace.
                 Effect::Disarm(_) | Effect::Note(_) => {}
             }
@@ -335,6 +340,9 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             return;
         };
         self.recorder.record(self.now, actor, What::Power(power));
+        for (done, timer) in cell.set_pace(self.now, power) {
+            self.queue.push(done, Due::Fire(actor, timer));
+        }
         match power {
             Power::Crash | Power::Wipe => {
                 *state |= DOWN;
@@ -354,7 +362,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                 let waited = self.machines.waiting.remove(&actor);
                 self.ready.extend(waited.into_iter().flatten().map(|input| (actor, input)));
             }
-            Power::Speed(speed) => cell.set_speed(speed),
+            Power::Speed(_) => {}
         }
     }
 

@@ -39,7 +39,7 @@ impl Actor for Talker {
     type Tick = Tick;
 
     fn on(&mut self, event: Event<Word, Tick>, cx: &mut Cx<'_, Word, Tick>) {
-        self.log.push((cx.now(), format!("{event:?} at speed {}", cx.speed())));
+        self.log.push((cx.now(), format!("{event:?}")));
         match event {
             Event::Start => drop(cx.arm(cx.now() + Span::from_secs(1), Tick::Speak)),
             Event::Message { msg: Word(left), .. } => {
@@ -192,13 +192,13 @@ fn who_is_down_hears_nothing_loses_its_timers_and_begins_anew() {
     assert_eq!(
         heard,
         [
-            "0.0 Start at speed 1",
-            "1.0 Timer(Speak) at speed 1",
-            "4.0 Start at speed 1",
-            "4.6 Message { from: #0, msg: Word(2) } at speed 1",
-            "4.6 Message { from: #1, msg: Word(1) } at speed 1",
-            "4.6 Message { from: #1, msg: Word(0) } at speed 1",
-            "5.0 Timer(Speak) at speed 1",
+            "0.0 Start",
+            "1.0 Timer(Speak)",
+            "4.0 Start",
+            "4.6 Message { from: #0, msg: Word(2) }",
+            "4.6 Message { from: #1, msg: Word(1) }",
+            "4.6 Message { from: #1, msg: Word(0) }",
+            "5.0 Timer(Speak)",
         ]
     );
     let down = sim.counts().lost_down;
@@ -223,7 +223,7 @@ fn who_is_absent_hears_nothing_until_its_first_life_begins() {
         sim
     };
     let sim = run(vec![]);
-    assert_eq!(log(&sim, 1)[0], "3.0 Start at speed 1");
+    assert_eq!(log(&sim, 1)[0], "3.0 Start");
     assert!(sim.recorder().0.contains(&"3.000000s #1 Start { incarnation: 0 }".to_owned()));
     assert_eq!(log(&sim, 2), [] as [&str; 0], "nobody has brought it");
     assert!(sim.counts().lost_down >= 3, "{:?}", sim.counts());
@@ -231,11 +231,11 @@ fn who_is_absent_hears_nothing_until_its_first_life_begins() {
     // It would have come in the middle of this; and what wipes it before has nothing to wipe.
     let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
     let sim = run(vec![at(2, 5, Crash { actors: only(1) }.into()), at(1, 2, Wipe { actors: only(1) }.into())]);
-    assert_eq!(log(&sim, 1)[0], "5.0 Start at speed 1");
+    assert_eq!(log(&sim, 1)[0], "5.0 Start");
     assert!(sim.recorder().0.contains(&"5.000000s #1 Start { incarnation: 0 }".to_owned()));
 
     let mut sim = run(vec![at(2, 4, Pause { actors: only(1) }.into())]);
-    assert_eq!(log(&sim, 1)[0], "4.0 Start at speed 1", "a machine that stands still begins nothing");
+    assert_eq!(log(&sim, 1)[0], "4.0 Start", "a machine that stands still begins nothing");
     let late = sim.add(Talker { others: 3, ..Talker::default() }, "late");
     sim.run_until(secs(7));
     assert_eq!(sim.actor(late).log[0].0, secs(6), "its time was past when it was added");
@@ -261,8 +261,8 @@ fn what_arrives_at_a_paused_machine_waits_in_order_until_it_goes_on() {
     assert_balanced(&sim);
     sim.run_until(secs(4));
     let waited: Vec<String> = log(&sim, 1).into_iter().skip(2).collect();
-    assert_eq!(waited[0], "4.0 Message { from: #0, msg: Word(2) } at speed 1");
-    assert_eq!(waited[1], "4.0 Timer(Speak) at speed 1");
+    assert_eq!(waited[0], "4.0 Message { from: #0, msg: Word(2) }");
+    assert_eq!(waited[1], "4.0 Timer(Speak)");
     assert!(waited.iter().all(|line| line.starts_with("4.0")), "{waited:?}");
     assert_balanced(&sim);
 }
@@ -281,16 +281,57 @@ fn a_machine_that_is_paused_and_goes_down_loses_what_waited() {
     assert_balanced(&sim);
 }
 
+/// Begins pieces of work of ten seconds at these seconds, and writes down when each is done.
+#[derive(Clone, Debug)]
+struct Worker {
+    begins: Vec<u64>,
+    done: Vec<(u64, f64)>,
+}
+
+impl Actor for Worker {
+    type Msg = Word;
+    type Tick = (bool, u64);
+
+    fn on(&mut self, event: Event<Word, (bool, u64)>, cx: &mut Cx<'_, Word, (bool, u64)>) {
+        match event {
+            Event::Start => self.begins.iter().for_each(|begin| _ = cx.arm(secs(*begin), (false, *begin))),
+            Event::Timer((false, begin)) => _ = cx.work(Span::from_secs(10), (true, begin)),
+            Event::Timer((true, begin)) => self.done.push((begin, cx.now().secs())),
+            Event::Message { .. } => {}
+        }
+    }
+}
+
+/// When ten seconds of work are done that begin at these seconds, whatever is done to the machine.
+fn done(begins: &[u64], faults: Vec<Fault>) -> Vec<(u64, f64)> {
+    let network = Network::new(NetworkSpec { faults, ..NetworkSpec::constant(5, Span::ZERO) }).unwrap();
+    let mut sim = Sim::new(5, network);
+    let worker = sim.add(Worker { begins: begins.to_vec(), done: vec![] }, "worker");
+    sim.run_until(secs(100));
+    sim.actor(worker).done.clone()
+}
+
 #[test]
-fn speed_is_told_and_taken_back() {
-    let mut sim = talkers(1, constant(10), vec![Fault::new(secs(2), secs(3), Slow { actors: only(0), factor: 0.5 })]);
-    sim.run_until(secs(3));
-    let spoken: Vec<String> = log(&sim, 0).into_iter().filter(|line| line.contains("Speak")).collect();
-    assert_eq!(
-        spoken,
-        ["1.0 Timer(Speak) at speed 1", "2.0 Timer(Speak) at speed 0.5", "3.0 Timer(Speak) at speed 1"],
-        "a fault comes before what is due at the same time"
-    );
+fn work_in_progress_follows_the_speed_of_its_machine() {
+    let slow = |from, until, factor| Fault::new(secs(from), secs(until), Slow { actors: only(0), factor });
+    assert_eq!(done(&[0], vec![slow(5, 10, 0.5)]), [(0, 12.5)]);
+    assert_eq!(done(&[9], vec![slow(5, 10, 0.5)]), [(9, 19.5)], "half a second is done when the fault is over");
+    assert_eq!(done(&[0], vec![slow(5, 10, 2.0)]), [(0, 7.5)], "a faster machine is done earlier");
+    assert_eq!(done(&[0, 1], vec![slow(5, 100, 0.25)]), [(0, 25.0), (1, 29.0)]);
+    assert_eq!(done(&[0], vec![slow(1, 3, 0.5), slow(2, 4, 0.5)]), [(0, 11.75)]);
+    assert_eq!(done(&[0], vec![slow(2, 8, 1.0)]), [(0, 10.0)]);
+}
+
+#[test]
+fn work_stands_still_while_its_machine_does() {
+    let pause = |from, until| Fault::new(secs(from), secs(until), Pause { actors: only(0) });
+    let slow = Fault::new(secs(1), secs(9), Slow { actors: only(0), factor: 0.5 });
+    assert_eq!(done(&[0], vec![pause(5, 10)]), [(0, 15.0)]);
+    assert_eq!(done(&[0, 7], vec![pause(5, 10)]), [(0, 15.0), (7, 20.0)], "what is to begin at 7 s begins at 10 s");
+    assert_eq!(done(&[0], vec![pause(1, 3), pause(10, 11)]), [(0, 13.0)]);
+    assert_eq!(done(&[0], vec![pause(3, 5), slow]), [(0, 15.0)], "1 + 1 + 0 + 2 s of work are done by 9 s");
+    let crash = Fault::new(secs(4), secs(6), Crash { actors: only(0) });
+    assert_eq!(done(&[0, 8], vec![pause(1, 3), crash]), [(0, 16.0), (8, 18.0)], "a life after a crash begins anew");
 }
 
 #[test]

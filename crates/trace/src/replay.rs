@@ -90,8 +90,6 @@ pub struct Difference<M, T> {
 /// An actor while it is replayed.
 struct Life<A: Actor> {
     cell: Cell<A>,
-    /// Of its machine, whoever lives there.
-    speed: f64,
     /// It has taken in something.
     begun: bool,
     /// The moment of the step at hand.
@@ -301,9 +299,10 @@ where
                 if born {
                     let cell = fresh(record.actor, *incarnation);
                     life.stopped = cell.is_none();
-                    if let Some(cell) = cell {
+                    if let Some(mut cell) = cell {
+                        // The machine's clock goes on, whoever lives there; and who takes something in is not paused.
+                        cell.keep_pace(&life.cell, record.at);
                         life.cell = cell;
-                        life.cell.set_speed(life.speed);
                     }
                 }
                 Input::Start
@@ -326,13 +325,12 @@ where
                 life.cell.reboot(*power == Power::Wipe);
                 return Ok(Followed::Done);
             }
-            Entry::Power(Power::Speed(speed)) => {
-                life.speed = *speed;
-                life.cell.set_speed(*speed);
+            // It notices nothing but that its work takes longer.
+            Entry::Power(power) => {
+                life.cell.set_pace(record.at, *power);
                 return Ok(Followed::Done);
             }
-            // It notices nothing.
-            Entry::Power(Power::Restart | Power::Pause | Power::Resume) | Entry::Fate(..) => return Ok(Followed::Done),
+            Entry::Fate(..) => return Ok(Followed::Done),
             Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } => {
                 if !life.stopped {
                     life.compare(record, room)?;
@@ -353,16 +351,7 @@ where
 
 impl<A: Actor> Life<A> {
     fn new(cell: Cell<A>) -> Self {
-        Life {
-            cell,
-            speed: 1.0,
-            begun: false,
-            at: Time::ZERO,
-            did: Vec::new(),
-            said: 0,
-            held: VecDeque::new(),
-            stopped: false,
-        }
+        Life { cell, begun: false, at: Time::ZERO, did: Vec::new(), said: 0, held: VecDeque::new(), stopped: false }
     }
 
     fn begin_step(&mut self, record: &Record<A::Msg, A::Tick>, input: Input<A::Msg>) -> Result<(), Parted<A>> {

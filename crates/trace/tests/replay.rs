@@ -1,6 +1,7 @@
 //! Actors do again what a trace says, and where they do not it is found.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use meshsim_actor::{
     Actor, ActorId, Cause, Cell, Cx, Effect, Effects, Envelope, Event, Fate, Input, Message, MessageId, Power,
@@ -53,9 +54,9 @@ impl Actor for Gossip {
                 // Not equal to itself, and yet the same.
                 let weight = if self.told.is_multiple_of(5) { f64::NAN } else { cx.rng().unit() };
                 cx.send(to, Talk::Rumour { number: self.told, weight });
-                cx.note("told", u64::from(to.0), self.told);
+                cx.note("told", u64::from(to.0), cx.worked().nanos());
                 let pause = Span::from_millis(1) + Span::from_millis(u64::from(cx.rng().below(5)));
-                cx.work(pause.scaled(1.0 / cx.speed()), NEWS);
+                cx.work(pause, NEWS);
                 if self.reminder.is_none() {
                     self.reminder = Some(cx.arm(cx.now() + Span::from_millis(3), REMINDER));
                 }
@@ -106,8 +107,6 @@ fn cell(actor: ActorId, incarnation: u32) -> Option<Cell<Gossip>> {
 /// Three of them for 200 ms on a network that loses the messages with 7, 27, 47... and doubles those with 3, 13, 23...
 struct Host {
     cells: Vec<Cell<Gossip>>,
-    /// Of the machines, whoever lives there.
-    speeds: [f64; 3],
     due: BTreeMap<(Time, u64), (ActorId, Input<Talk>)>,
     tickets: u64,
     trace: Taken,
@@ -116,7 +115,6 @@ struct Host {
 fn run(done: impl IntoIterator<Item = (u64, u32, Done)>) -> Records {
     let mut host = Host {
         cells: (0..3).map(|id| cell(ActorId(id), 0).unwrap()).collect(),
-        speeds: [1.0; 3],
         due: BTreeMap::new(),
         tickets: 0,
         trace: Taken::default(),
@@ -147,7 +145,10 @@ impl Host {
                 match effect {
                     Effect::Send(envelope) => self.send(now, envelope),
                     Effect::Arm { timer, at, .. } => self.queue(at, actor, Input::Fire(timer)),
-                    Effect::Work { timer, span, .. } => self.queue(now + span, actor, Input::Fire(timer)),
+                    Effect::Work { timer, span, .. } => {
+                        let done = self.cells[actor.index()].work_done(now, span);
+                        self.queue(done, actor, Input::Fire(timer));
+                    }
                     Effect::Disarm(_) | Effect::Note(_) => {}
                 }
             }
@@ -180,16 +181,16 @@ impl Host {
                         self.trace.record(now, actor, What::Power(Power::Restart));
                         self.queue(now, actor, Input::Start);
                     }
-                    Power::Speed(speed) => {
-                        self.speeds[actor.index()] = speed;
-                        place.set_speed(speed);
+                    power => {
+                        for (done, timer) in place.set_pace(now, power) {
+                            self.queue(done, actor, Input::Fire(timer));
+                        }
                     }
-                    _ => {}
                 }
             }
             Done::Reborn => {
-                *place = cell(actor, place.incarnation() + 1).unwrap();
-                place.set_speed(self.speeds[actor.index()]);
+                let former = mem::replace(place, cell(actor, place.incarnation() + 1).unwrap());
+                place.keep_pace(&former, now);
                 self.due.retain(|_, (of, input)| *of != actor || matches!(input, Input::Deliver(_)));
                 self.queue(now, actor, Input::Start);
             }

@@ -202,7 +202,7 @@ fn status(failure: Option<Failure>) -> StatusCode {
     match failure {
         None => StatusCode::OK,
         Some(Failure::Error) => StatusCode::BAD_GATEWAY,
-        Some(Failure::Refused | Failure::NoInstance) => StatusCode::SERVICE_UNAVAILABLE,
+        Some(Failure::Refused | Failure::NoInstance | Failure::Cut) => StatusCode::SERVICE_UNAVAILABLE,
         Some(Failure::Timeout | Failure::Lost) => StatusCode::GATEWAY_TIMEOUT,
     }
 }

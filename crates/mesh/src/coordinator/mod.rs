@@ -154,7 +154,8 @@ impl Coordinator {
                 | Tick::Frame(_)
                 | Tick::Timeout(_)
                 | Tick::Retry(_)
-                | Tick::Arrival => unreachable!("a coordinator arms no such timer"),
+                | Tick::Arrival
+                | Tick::Processor => unreachable!("a coordinator arms no such timer"),
             },
         }
         // Whatever was decided while this event was handled goes out now, as one message to each node.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use meshsim_actor::{Time, Timer};
+use meshsim_actor::{Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
@@ -55,7 +55,7 @@ pub(super) struct Instance {
     pub(super) ordinal: u32,
     pub(super) version: u32,
     pub(super) life: Life,
-    /// Ends its starting or draining.
+    /// Ends its starting, its draining or its grace.
     timer: Option<Timer>,
     /// Requests in a slot.
     pub(super) active: u32,
@@ -129,12 +129,12 @@ impl Hosting {
         }
     }
 
-    /// An instance's start or drain delay is over.
-    fn due(&mut self, service: ServiceId, ordinal: u32, now: Time) {
+    /// An instance's start or drain delay is over, or its grace. True if what it still works on is to be cut off.
+    fn due(&mut self, mesh: &Mesh, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) -> bool {
         let seq = self.seq;
-        let Some(hosted) = self.get(service) else { return };
-        let Ok(at) = hosted.find(ordinal) else { return };
-        hosted.count_until(now);
+        let Some(hosted) = self.get(service) else { return false };
+        let Ok(at) = hosted.find(ordinal) else { return false };
+        hosted.count_until(cx.now());
         hosted.instances[at].timer = None;
         match hosted.instances[at].life {
             Life::Starting => {
@@ -144,11 +144,21 @@ impl Hosting {
                 self.changed = true;
             }
             Life::Draining => {
-                hosted.instances[at].life = Life::Closing;
-                hosted.remove_if_closed(at);
+                let instance = &mut hosted.instances[at];
+                instance.life = Life::Closing;
+                let service = mesh.service(service);
+                let rest = service.grace.map(|grace| grace - drain_delay(service));
+                if rest == Some(Span::ZERO) {
+                    return true;
+                }
+                let tick = Tick::Instance { service: hosted.service, ordinal };
+                instance.timer = rest.map(|rest| cx.arm(cx.now() + rest, tick));
+                hosted.remove_if_closed(at, cx);
             }
-            Life::Ready | Life::Closing => {}
+            Life::Closing => return true,
+            Life::Ready => {}
         }
+        false
     }
 
     /// Memory is gone, and the instances with it; what is to be here is not.
@@ -225,6 +235,11 @@ impl Hosting {
     }
 }
 
+/// How long an instance that is to go takes requests: no longer than its grace.
+fn drain_delay(service: &Service) -> Span {
+    service.grace.map_or(service.drain_delay, |grace| grace.min(service.drain_delay))
+}
+
 impl Hosted {
     fn new(service: ServiceId, now: Time) -> Self {
         Hosted {
@@ -296,7 +311,7 @@ impl Hosted {
         }
         if instance.life == Life::Draining {
             let tick = Tick::Instance { service: self.service, ordinal: instance.ordinal };
-            instance.timer = Some(cx.arm(cx.now() + service.drain_delay, tick));
+            instance.timer = Some(cx.arm(cx.now() + drain_delay(service), tick));
         }
     }
 
@@ -320,10 +335,13 @@ impl Hosted {
     }
 
     /// An instance that takes nothing any more and has nothing left to do goes.
-    pub(super) fn remove_if_closed(&mut self, at: usize) {
+    pub(super) fn remove_if_closed(&mut self, at: usize, cx: &mut MeshCx<'_>) {
         let instance = &self.instances[at];
         if instance.life == Life::Closing && instance.active == 0 && instance.queue.is_empty() {
-            self.instances.remove(at);
+            // The next instance with this ordinal has timers of its own.
+            if let Some(grace) = self.instances.remove(at).timer {
+                cx.disarm(grace);
+            }
             self.serving -= 1;
         }
     }
@@ -332,6 +350,15 @@ impl Hosted {
     pub(super) fn busy_changed(&mut self, now: Time, by: i32) {
         self.count_until(now);
         self.busy = self.busy.saturating_add_signed(by);
+    }
+
+    /// An instance's grace is over: its slots are free, and nothing waits at it any more.
+    pub(super) fn cut(&mut self, at: usize, cx: &mut MeshCx<'_>) {
+        self.count_until(cx.now());
+        let instance = &mut self.instances[at];
+        self.busy = self.busy.saturating_sub(std::mem::take(&mut instance.active));
+        instance.queue.clear();
+        self.remove_if_closed(at, cx);
     }
 
     fn count_until(&mut self, now: Time) {
@@ -350,8 +377,9 @@ impl Hosted {
 
 impl Node {
     pub(super) fn instance_due(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
-        if let Some(hosting) = &mut self.hosting {
-            hosting.due(service, ordinal, cx.now());
+        let mesh = self.mesh.clone();
+        if self.hosting.as_mut().is_some_and(|hosting| hosting.due(&mesh, service, ordinal, cx)) {
+            self.cut(service, ordinal, cx);
         }
         self.report_changes(cx);
     }

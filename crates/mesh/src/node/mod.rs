@@ -3,8 +3,10 @@
 //! - [`steps`]: the coordinator's steps, applied in order, exactly once, acknowledged when stored.
 //! - [`hosting`]: instances come up, take requests, drain, go.
 //! - [`work`]: requests and the scripts that they run.
+//! - `processor`: the cores, and how those that compute share them.
 
 pub mod hosting;
+mod processor;
 pub mod steps;
 pub mod work;
 
@@ -58,7 +60,13 @@ impl Node {
 
     /// What its instances did until `now`, by service.
     pub fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
-        self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.served(now))
+        let mut served = self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.served(now));
+        for done in self.work.iter().flat_map(|work| work.processor.in_progress()) {
+            if let Ok(at) = served.binary_search_by_key(&done.service, |(service, _)| *service) {
+                served[at].1.work_ns = served[at].1.work_ns.saturating_add(done.worked.nanos());
+            }
+        }
+        served
     }
 
     /// What it has.
@@ -76,6 +84,14 @@ impl Node {
     }
 
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
+        self.take_in(event, cx);
+        // Whatever it was: once for all that has begun and ended by it.
+        if let Some(work) = &mut self.work {
+            work.processor.settle(cx);
+        }
+    }
+
+    fn take_in(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         match event {
             Event::Start => self.start(cx),
             Event::Message { from, msg } if !is_for_nodes(from, &msg) => {}
@@ -92,6 +108,7 @@ impl Node {
                 Tick::Heartbeat => self.heartbeat(cx),
                 Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
                 Tick::Frame(frame) => self.run(frame, cx),
+                Tick::Processor => self.work_done(cx),
                 Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.timeout(call, mesh, view, cx)),
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
                 Tick::Operation(_) | Tick::Turn(_) | Tick::Resend(_) | Tick::Watch | Tick::Publish | Tick::Arrival => {
@@ -104,6 +121,7 @@ impl Node {
     /// The machine went down. The disk keeps which step was applied and what is to be hosted.
     pub(crate) fn reboot(&mut self, wiped: bool) {
         self.view = crate::call::no_view(&self.mesh);
+        self.count_work_in_progress();
         self.work = None;
         if wiped {
             self.applied = Applied::default();

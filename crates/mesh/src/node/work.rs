@@ -9,6 +9,7 @@ use slotmap::{Key, SlotMap, new_key_type};
 
 use super::Node;
 use super::hosting::Life;
+use super::processor::{Done, Processor};
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
 use crate::measure::Failure;
@@ -32,6 +33,7 @@ pub const TASKS_MAX: usize = 1 << 20;
 pub(super) struct Work {
     tasks: SlotMap<TaskKey, Task>,
     frames: SlotMap<FrameKey, Frame>,
+    pub(super) processor: Processor,
     pub(super) calls: Caller<FrameKey>,
 }
 
@@ -73,8 +75,13 @@ enum Ran {
 }
 
 impl Work {
-    fn new() -> Self {
-        Work { tasks: SlotMap::with_key(), frames: SlotMap::with_key(), calls: Caller::new() }
+    fn new(cores: f64) -> Self {
+        Work {
+            tasks: SlotMap::with_key(),
+            frames: SlotMap::with_key(),
+            processor: Processor::new(cores),
+            calls: Caller::new(),
+        }
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -96,7 +103,7 @@ impl Node {
         let service = self.mesh.service(request.service);
         let slots = hosted.slots();
         let instance = hosted.find(request.ordinal).ok().map(|at| &mut hosted.instances[at]);
-        let work = self.work.get_or_insert_with(|| Box::new(Work::new()));
+        let work = self.work.get_or_insert_with(|| Box::new(Work::new(self.mesh.cores(cx.id()))));
         let known = request.endpoint.index() < service.endpoints.len();
         let version = instance.as_ref().map_or(0, |instance| instance.version);
         let Some(instance) = instance.filter(|instance| {
@@ -128,6 +135,44 @@ impl Node {
         }
         self.take_result(ended);
         self.run(frame, cx);
+    }
+
+    /// An instance was to go, and its grace is over: what it works on and what waits at it fails, and gives back its slot,
+    /// its part of the cores and its calls. Those who called it are told; those whom it called are not.
+    pub(super) fn cut(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
+        let now = cx.now();
+        let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(service)) else { return };
+        let Ok(at) = hosted.find(ordinal) else { return };
+        let waiting: Vec<TaskKey> = hosted.instances[at].queue.iter().copied().collect();
+        if let Some(work) = &mut self.work {
+            let is_here = |task: &Task| (task.request.service, task.request.ordinal) == (service, ordinal);
+            let mut tasks: Vec<_> =
+                work.tasks.iter().filter(|(_, task)| is_here(task)).map(|(key, task)| (task.arrived, key)).collect();
+            tasks.sort_unstable();
+            let (all, frames) = (&work.tasks, &work.frames);
+            let is_cut = |frame| frames.get(frame).is_some_and(|frame: &Frame| is_here(&all[frame.task]));
+            for done in work.processor.cut(is_cut, cx) {
+                hosted.served.work_ns = hosted.served.work_ns.saturating_add(done.worked.nanos());
+            }
+            work.calls.cancel(|owner| is_cut(*owner), cx);
+            let tasks_left = &work.tasks;
+            work.frames.retain(|_, frame| !is_here(&tasks_left[frame.task]));
+            for key in waiting {
+                let arrived = work.tasks.get(key).map_or(now, |task| task.arrived);
+                hosted.served.waited_ns = hosted.served.waited_ns.saturating_add(now.since(arrived).nanos());
+            }
+            for (_, key) in tasks {
+                let Some(task) = work.tasks.remove(key) else { continue };
+                let failure = Some(Failure::Cut);
+                hosted.served.failed.count(Failure::Cut);
+                let mut path = task.path;
+                if let Some(path) = &mut path {
+                    (path.hops[0].ended, path.hops[0].failure) = (now, failure);
+                }
+                answer(task.caller, &task.request, failure, 0, path, cx);
+            }
+        }
+        hosted.cut(at, cx);
     }
 
     /// Capacity may have grown, or instances come: those that wait begin.
@@ -167,7 +212,7 @@ impl Node {
             if instance.active >= slots {
                 return;
             }
-            let Some(next) = instance.queue.pop_front() else { return hosted.remove_if_closed(at) };
+            let Some(next) = instance.queue.pop_front() else { return hosted.remove_if_closed(at, cx) };
             if work.tasks[next].request.deadline <= cx.now() {
                 // It has waited in vain, and has waited all the same.
                 let arrived = work.tasks.remove(next).map_or(cx.now(), |task| task.arrived);
@@ -182,9 +227,34 @@ impl Node {
 
     /// Goes on with a script. If it is done, its slot is free for the next.
     pub(super) fn run(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        // Its request may have been cut while it slept.
+        if !self.work.as_ref().is_some_and(|work| work.frames.contains_key(frame)) {
+            return;
+        }
         if let Some((service, ordinal)) = self.run_script(frame, cx) {
             self.begin_waiting(service, ordinal, cx);
         }
+    }
+
+    /// Work may be done: the scripts whose work it is go on.
+    pub(super) fn work_done(&mut self, cx: &mut MeshCx<'_>) {
+        while let Some(done) = self.work.as_mut().and_then(|work| work.processor.next_done(cx)) {
+            self.count_work(done);
+            self.run(done.frame, cx);
+        }
+    }
+
+    /// What the processor did is the service's that it did it for.
+    fn count_work(&mut self, done: Done) {
+        if let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.service)) {
+            hosted.served.work_ns = hosted.served.work_ns.saturating_add(done.worked.nanos());
+        }
+    }
+
+    /// The machine went down: what it had done until then it has done.
+    pub(super) fn count_work_in_progress(&mut self) {
+        let in_progress: Vec<Done> = self.work.iter().flat_map(|work| work.processor.in_progress()).collect();
+        in_progress.into_iter().for_each(|done| self.count_work(done));
     }
 
     /// Runs a frame as far as it goes, and those that were waiting for it. If the script is done, gives back whose slot
@@ -263,11 +333,16 @@ impl Node {
                 Instruction::End => return Ran::Ended,
             };
             frame.pc += 1;
-            let span = if worked && cx.speed() != 1.0 { span.scaled(1.0 / cx.speed()) } else { span };
             if span.is_zero() {
                 continue;
             }
-            let _ = if worked { cx.work(span, Tick::Frame(key)) } else { cx.arm(cx.now() + span, Tick::Frame(key)) };
+            if worked {
+                let place = (request.service, request.ordinal);
+                let limit = self.mesh.service(request.service).cpu_limit;
+                work.processor.begin(key, span, place, limit, cx);
+            } else {
+                cx.arm(cx.now() + span, Tick::Frame(key));
+            }
             return Ran::Waits;
         }
     }

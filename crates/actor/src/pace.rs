@@ -1,0 +1,111 @@
+//! The clock of a machine: for how long it has worked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Power, Span, Time};
+
+/// How a machine's own time runs beside the run's, since its pace last changed.
+///
+/// Whole nanoseconds and a speed in 2^-32: what becomes of work is the same on every machine that runs the simulation.
+/// Rounding loses less than a nanosecond at each change of pace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pace {
+    /// When it last changed.
+    at: Time,
+    /// How long the machine had worked by then.
+    worked: Span,
+    /// In units of 2^-32.
+    speed: u64,
+    is_paused: bool,
+}
+
+/// The normal speed.
+const NORMAL: u64 = 1 << 32;
+
+impl Pace {
+    /// The pace of a machine to which nothing was done until `now`: it has worked all the time.
+    pub(crate) fn normal(now: Time) -> Self {
+        Pace { at: now, worked: now.since(Time::ZERO), speed: NORMAL, is_paused: false }
+    }
+
+    /// Changes what `power` says of the pace; false if that is nothing.
+    pub(crate) fn change(&mut self, now: Time, power: Power) -> bool {
+        let (speed, is_paused) = match power {
+            // As casts go: what is beyond the range, or no number, becomes its end, or 0.
+            Power::Speed(speed) => ((speed * NORMAL as f64).round() as u64, self.is_paused),
+            Power::Pause => (self.speed, true),
+            Power::Resume => (self.speed, false),
+            Power::Crash | Power::Wipe | Power::Restart => return false,
+        };
+        if (speed, is_paused) == (self.speed, self.is_paused) {
+            return false;
+        }
+        *self = Pace { at: now, worked: self.worked(now), speed, is_paused };
+        true
+    }
+
+    /// How long the machine has worked by `now`.
+    pub(crate) fn worked(&self, now: Time) -> Span {
+        let since = u128::from(now.since(self.at).nanos()) * u128::from(self.speed()) >> 32;
+        self.worked + Span::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    /// The first moment at which the machine has worked for `worked`, if its pace stays; [`Time::NEVER`] while it
+    /// stands still.
+    pub(crate) fn when(&self, worked: Span) -> Time {
+        let missing = u128::from((worked - self.worked).nanos()) << 32;
+        match self.speed() {
+            _ if missing == 0 => self.at,
+            0 => Time::NEVER,
+            speed => {
+                let passed = missing.div_ceil(u128::from(speed));
+                self.at + Span::from_nanos(u64::try_from(passed).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    fn speed(&self) -> u64 {
+        if self.is_paused { 0 } else { self.speed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_done_at_the_first_nanosecond_at_which_the_machine_has_worked_for_it() {
+        for speed in [1.0, 0.5, 0.3, 1e-9, 3.0, 1e5] {
+            let mut pace = Pace::normal(Time::from_nanos(1_000));
+            pace.change(Time::from_nanos(2_000), Power::Speed(speed));
+            for span in [0, 1, 999, 1_000, 123_456_789] {
+                let target = Span::from_nanos(2_000 + span);
+                let due = pace.when(target);
+                assert!(pace.worked(due) >= target, "{speed} {span}");
+                let before = Time::from_nanos(due.nanos() - 1);
+                assert!(span == 0 || pace.worked(before) < target, "{speed} {span}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_machine_that_stands_still_does_no_work_and_goes_on_where_it_was() {
+        let secs = |s: u64| Time::from_nanos(s * 1_000_000_000);
+        let mut pace = Pace::normal(secs(1));
+        assert!(pace.change(secs(2), Power::Pause) && !pace.change(secs(3), Power::Pause));
+        assert!(pace.change(secs(3), Power::Speed(0.5)));
+        assert_eq!((pace.worked(secs(9)), pace.when(Span::from_secs(3))), (Span::from_secs(2), Time::NEVER));
+        assert!(pace.change(secs(10), Power::Resume));
+        assert_eq!((pace.worked(secs(12)), pace.when(Span::from_secs(3))), (Span::from_secs(3), secs(12)));
+        assert!(!pace.change(secs(12), Power::Crash), "a crash is no matter of pace");
+    }
+
+    #[test]
+    fn no_speed_and_no_span_overflows() {
+        for speed in [0.0, f64::MIN_POSITIVE, f64::MAX, f64::NAN, f64::INFINITY] {
+            let mut pace = Pace::normal(Time::ZERO);
+            pace.change(Time::ZERO, Power::Speed(speed));
+            let _ = (pace.worked(Time::NEVER), pace.when(Span::MAX), pace.when(Span::from_nanos(1)));
+        }
+    }
+}

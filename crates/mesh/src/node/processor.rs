@@ -1,0 +1,307 @@
+//! The cores of a node, shared by the requests that compute.
+//!
+//! A request that works takes at most one core. While there are as many cores as requests that work, each has its own;
+//! beyond that all get the same part of the cores (processor sharing). A service with a `cpu_limit` is capped: what all
+//! requests of one instance get together stays within it, and what it leaves goes to the others (max-min fairness, by
+//! water-filling; a fluid model of Linux' CFS with a bandwidth limit).
+//!
+//! Everything is counted in the machine's own time ([`Cx::worked`](meshsim_actor::Cx::worked)), so a slow or paused
+//! machine needs no care here.
+//!
+//! # How it is counted
+//!
+//! Requests that get the same form a *pool*: one for each instance with a limit, and one for all others. A pool keeps
+//! what each of its members would have got since the pool began, its `attained` service; a request that comes is done
+//! when that has grown by its work. So the order of ends never changes while it is in the pool, and what others do costs
+//! it nothing. (Virtual time, as in Parekh and Gallager 1993, "A generalized processor sharing approach".) Service is
+//! counted in 2^-64 ns, and an end is the first whole nanosecond at which the service is enough: no `f64` decides an
+//! order, and those that end in one nanosecond go on as they have come.
+//!
+//! # How it is woken
+//!
+//! A request that has a core to itself asks for one piece of work from the machine, and mostly that is all. If others
+//! take a part of its core in the meantime, that wakes the processor too early: a wake is a hint, and the pools alone say
+//! who is done. Those that were held up share one wake, for the first of them to end.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use meshsim_actor::{Span, Timer};
+use serde::{Deserialize, Serialize};
+
+use super::work::FrameKey;
+use crate::actors::MeshCx;
+use crate::message::Tick;
+use crate::model::ServiceId;
+
+/// An instance: its service, and its number on the node.
+type Place = (ServiceId, u32);
+
+/// The cores of one node, and who computes on them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Processor {
+    /// Thousandths of a core; at least one.
+    cores: u64,
+    /// The machine's clock when the pools were last brought up to it.
+    at: Span,
+    /// Those with members, by place. The pool without a limit is kept even if it has none.
+    pools: Vec<Pool>,
+    /// Members of all pools.
+    running: u64,
+    /// Requests that have come.
+    tickets: u64,
+    /// Who runs has changed since the cores were shared out.
+    is_stale: bool,
+    /// The wake of those that were held up, and the machine's clock then.
+    wake: Option<(Timer, Span)>,
+}
+
+/// Requests that all get the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Pool {
+    /// The instance whose limit holds for them; `None`: no limit does.
+    place: Option<Place>,
+    /// What they may have together, in thousandths of a core.
+    limit: u64,
+    /// What each would have got since the pool began, in [`UNIT`]s.
+    attained: u128,
+    /// What each gets now, in [`UNIT`]s for each nanosecond of the machine; at most [`UNIT`], which is a whole core.
+    rate: u128,
+    /// Members with a lower ticket were held up, or came when there was no core for them: the shared wake is theirs too.
+    held_up: u64,
+    members: BinaryHeap<Reverse<Running>>,
+}
+
+/// A request that computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Running {
+    /// The pool's `attained` when it is done. First, as this is the order of ends; then the order of coming.
+    finish: u128,
+    ticket: u64,
+    frame: FrameKey,
+    service: ServiceId,
+    span: Span,
+}
+
+/// One nanosecond of a core.
+const UNIT: u128 = 1 << 64;
+/// Thousandths in a core.
+const MILLI: u64 = 1000;
+
+/// A piece of work that has ended: well, or because its request was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) frame: FrameKey,
+    pub(super) service: ServiceId,
+    /// What the processor did for it.
+    pub(super) worked: Span,
+}
+
+/// Thousandths of a core; at least one, and no more than can be counted.
+fn milli(cores: f64) -> u64 {
+    ((cores * MILLI as f64).round() as u64).clamp(1, 1 << 40)
+}
+
+impl Processor {
+    /// A processor with so many cores, on which nothing runs.
+    pub(super) fn new(cores: f64) -> Self {
+        let cores = milli(cores);
+        Processor { cores, at: Span::ZERO, pools: Vec::new(), running: 0, tickets: 0, is_stale: false, wake: None }
+    }
+
+    /// A request begins to compute for `span`. `limit`: what its instance may have, in cores, if it has a limit.
+    ///
+    /// Which requests get how much is looked at again by [`settle`](Self::settle), at the end of the event.
+    pub(super) fn begin(
+        &mut self,
+        frame: FrameKey,
+        span: Span,
+        (service, ordinal): Place,
+        limit: Option<f64>,
+        cx: &mut MeshCx<'_>,
+    ) {
+        self.advance(cx.worked());
+        let place = limit.map(|_| (service, ordinal));
+        let at = match self.pools.binary_search_by_key(&place, |pool| pool.place) {
+            Ok(at) => at,
+            Err(at) => {
+                self.pools.insert(at, Pool::new(place, limit.map_or(u64::MAX, milli)));
+                at
+            }
+        };
+        self.running += 1;
+        self.is_stale = true;
+        let ticket = self.tickets;
+        self.tickets += 1;
+        let pool = &mut self.pools[at];
+        if pool.members.is_empty() {
+            // From here on each has got as much as any: nothing.
+            (pool.attained, pool.rate) = (0, UNIT);
+        }
+        let finish = pool.attained.saturating_add(u128::from(span.nanos()) * UNIT);
+        pool.members.push(Reverse(Running { finish, ticket, frame, service, span }));
+        if self.running * MILLI <= self.cores && pool.members.len() as u64 * MILLI <= pool.limit {
+            cx.work(span, Tick::Processor);
+        } else {
+            pool.held_up = self.tickets;
+        }
+    }
+
+    /// The next that is done by now. Of those that became done in one pool the first comes first, and of several pools
+    /// the one that came first.
+    pub(super) fn next_done(&mut self, cx: &mut MeshCx<'_>) -> Option<Done> {
+        self.advance(cx.worked());
+        if self.wake.is_some_and(|(_, at)| at <= self.at) {
+            // It is this one, or comes in this nanosecond and finds nobody.
+            self.forget_wake(cx);
+            self.is_stale = true;
+        }
+        let heads = self.pools.iter().enumerate().filter_map(|(at, pool)| Some((pool.done()?, at)));
+        let (_, at) = heads.min()?;
+        let Reverse(Running { frame, service, span, .. }) = self.pools[at].members.pop()?;
+        self.removed(1);
+        Some(Done { frame, service, worked: span })
+    }
+
+    /// Takes out those that are not to go on.
+    pub(super) fn cut(&mut self, is_cut: impl Fn(FrameKey) -> bool, cx: &mut MeshCx<'_>) -> Vec<Done> {
+        self.advance(cx.worked());
+        let mut cut = Vec::new();
+        for pool in &mut self.pools {
+            let attained = pool.attained;
+            pool.members.retain(|Reverse(running)| {
+                let stays = !is_cut(running.frame);
+                if !stays {
+                    cut.push(running.so_far(attained));
+                }
+                stays
+            });
+        }
+        self.removed(cut.len());
+        cut
+    }
+
+    /// What was done for those that still run, as of the last change of anything here.
+    pub(super) fn in_progress(&self) -> impl Iterator<Item = Done> + '_ {
+        self.pools.iter().flat_map(|pool| pool.members.iter().map(|Reverse(running)| running.so_far(pool.attained)))
+    }
+
+    /// Shares out the cores if who runs has changed, and sees to it that somebody is woken when the first is done.
+    #[inline]
+    pub(super) fn settle(&mut self, cx: &mut MeshCx<'_>) {
+        if self.is_stale {
+            self.is_stale = false;
+            self.share_out();
+            self.see_to_wake(cx);
+        }
+    }
+
+    /// Brings the pools up to the machine's clock.
+    fn advance(&mut self, worked: Span) {
+        let passed = u128::from((worked - self.at).nanos());
+        self.at = self.at.max(worked);
+        if passed > 0 {
+            for pool in &mut self.pools {
+                pool.attained = pool.attained.saturating_add(passed.saturating_mul(pool.rate));
+            }
+        }
+    }
+
+    fn removed(&mut self, count: usize) {
+        self.running -= count as u64;
+        self.is_stale |= count > 0;
+        if self.pools.iter().any(Pool::is_over) {
+            self.pools.retain(|pool| !pool.is_over());
+        }
+    }
+
+    /// What each member of each pool gets from now on.
+    fn share_out(&mut self) {
+        let (mut cores, mut running) = (self.cores, self.running);
+        self.pools.iter_mut().for_each(|pool| pool.rate = 0);
+        // Who wants less than an equal part gets what it wants, and the parts of the others grow; until all that are
+        // left want more.
+        while running > 0 {
+            let before = running;
+            for pool in self.pools.iter_mut().filter(|pool| pool.rate == 0) {
+                let members = pool.members.len() as u64;
+                let wants = pool.limit.min(members * MILLI);
+                if members > 0 && u128::from(wants) * u128::from(running) <= u128::from(members) * u128::from(cores) {
+                    pool.rate = if wants == members * MILLI { UNIT } else { part(wants, members) };
+                    cores -= wants;
+                    running -= members;
+                }
+            }
+            if running == before {
+                break;
+            }
+        }
+        for pool in &mut self.pools {
+            if pool.rate == 0 && running > 0 {
+                pool.rate = part(cores, running);
+            }
+            if pool.rate < UNIT && !pool.members.is_empty() {
+                pool.held_up = self.tickets;
+            }
+        }
+    }
+
+    fn see_to_wake(&mut self, cx: &mut MeshCx<'_>) {
+        let next = self.pools.iter().filter_map(Pool::next_end).min().map(|wait| self.at + wait);
+        if next == self.wake.map(|(_, at)| at) {
+            return;
+        }
+        self.forget_wake(cx);
+        if let Some(at) = next {
+            self.wake = Some((cx.work(at - self.at, Tick::Processor), at));
+        }
+    }
+
+    fn forget_wake(&mut self, cx: &mut MeshCx<'_>) {
+        if let Some((timer, _)) = self.wake.take() {
+            cx.disarm(timer);
+        }
+    }
+}
+
+/// What each of `count` gets of so many thousandths of a core, in [`UNIT`]s for each nanosecond.
+///
+/// Rounded up: what ends at a whole nanosecond is done then and not one later.
+fn part(milli: u64, count: u64) -> u128 {
+    (u128::from(milli) * UNIT).div_ceil(u128::from(count) * u128::from(MILLI)).min(UNIT)
+}
+
+impl Pool {
+    fn new(place: Option<Place>, limit: u64) -> Self {
+        Pool { place, limit, attained: 0, rate: UNIT, held_up: 0, members: BinaryHeap::new() }
+    }
+
+    /// No member is left, and none with this limit may ever come.
+    fn is_over(&self) -> bool {
+        self.place.is_some() && self.members.is_empty()
+    }
+
+    /// The ticket of its first member, if that is done.
+    fn done(&self) -> Option<u64> {
+        let Reverse(first) = self.members.peek()?;
+        (first.finish <= self.attained).then_some(first.ticket)
+    }
+
+    /// How long from now until the first of those is done that were held up; `None` if there are none, or one that was
+    /// not is done before them and wakes by itself.
+    fn next_end(&self) -> Option<Span> {
+        let Reverse(first) = self.members.peek()?;
+        let missing = first.finish.saturating_sub(self.attained);
+        let wait = if self.rate == UNIT { missing.div_ceil(UNIT) } else { missing.div_ceil(self.rate) };
+        (first.ticket < self.held_up).then(|| Span::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Running {
+    /// What was done for it when its pool has attained so much.
+    fn so_far(&self, attained: u128) -> Done {
+        let missing = self.finish.saturating_sub(attained).div_ceil(UNIT);
+        let worked = self.span - Span::from_nanos(u64::try_from(missing).unwrap_or(u64::MAX));
+        Done { frame: self.frame, service: self.service, worked }
+    }
+}
