@@ -355,7 +355,15 @@ fn an_answer_to_a_former_life_of_a_caller_is_not_taken_for_one_to_this_life() {
     assert_eq!((before.call, before.attempt), (after.call, after.attempt), "names of calls begin anew");
 
     let mut answer = |to: Request, seq| {
-        let reply = Reply { call: to.call, attempt: to.attempt, life: to.life, failure: None, bytes: 1, path: None };
+        let reply = Reply {
+            call: to.call,
+            attempt: to.attempt,
+            life: to.life,
+            failure: None,
+            degraded: false,
+            bytes: 1,
+            path: None,
+        };
         let envelope = Envelope { from: ActorId(1), to: id, seq, msg: Msg::Reply(reply) };
         cell.step(secs(2.0), Input::Deliver(envelope), &mut Vec::new(), &mut ());
         cell.actor().client().expect("it is a client").tallies()[0].done

@@ -185,6 +185,7 @@ impl Draw {
             attempt: self.small() as u8,
             life: self.small() as u16,
             failure: self.failure(),
+            degraded: self.coin(),
             bytes: self.small(),
             path: self.coin().then(|| Box::new(self.path())),
         }
@@ -298,7 +299,8 @@ impl Draw {
             _ => {
                 let (ask, failure, retries, bytes) = (self.number(), self.failure(), self.small(), self.small());
                 let (asked, ended, path) = (self.time(), self.time(), self.path());
-                Msg::Answer(Box::new(Answer { ask, failure, retries, bytes, asked, ended, path }))
+                let degraded = self.coin();
+                Msg::Answer(Box::new(Answer { ask, failure, degraded, retries, bytes, asked, ended, path }))
             }
         }
     }
@@ -468,7 +470,7 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
     // The only instance of what they call goes away while the first waits for it.
     alone.deliver(COORDINATOR, Msg::View(Arc::new(view(2, vec![]))));
     let Msg::Request(Request { call, attempt, life, .. }) = alone.sent[0].msg else { panic!("{:?}", alone.sent) };
-    let reply = Reply { call, attempt, life, failure: None, bytes: 0, path: None };
+    let reply = Reply { call, attempt, life, failure: None, degraded: false, bytes: 0, path: None };
     alone.deliver(ActorId(1), Msg::Reply(reply));
     assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 0);
 }

@@ -12,6 +12,7 @@ use slotmap::{Key, KeyData, SlotMap, new_key_type};
 use crate::actors::MeshCx;
 use crate::balance::{self, Peer};
 use crate::coordinator::endpoints::FALLEN_MAX;
+use crate::edge::{Counted, Edge, FailedAttempts};
 use crate::measure::Failure;
 use crate::message::{Instance, Msg, Reply, Request, Tick, View};
 use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
@@ -38,6 +39,10 @@ pub struct Caller<Owner> {
 /// What is to be called.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Callee {
+    /// The service that calls; `None` for a client and a gateway.
+    pub by: Option<ServiceId>,
+    /// The caller goes on without it if it fails.
+    pub optional: bool,
     /// Whom.
     pub service: ServiceId,
     /// Which endpoint.
@@ -59,12 +64,31 @@ pub struct Ended<Owner> {
     pub owner: Owner,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
+    /// Done without a call that was optional and failed, however far below.
+    pub degraded: bool,
+    /// For whoever counts calls by edge.
+    pub counted: Counted,
     /// Tries beyond the first.
     pub retries: u32,
     /// Size of the answer; 0 if there was none.
     pub bytes: u32,
     /// The path that it took, all tries, if that was wanted and it came to be sent.
     pub path: Option<Box<Path>>,
+}
+
+impl Callee {
+    fn counted(&self, retried: FailedAttempts) -> Counted {
+        let edge = Edge { service: self.service, endpoint: self.endpoint };
+        Counted { by: self.by, edge, optional: self.optional, retried }
+    }
+}
+
+impl<Owner> Ended<Owner> {
+    /// A call that was refused before it was sent.
+    pub(crate) fn refused(owner: Owner, callee: &Callee) -> Self {
+        let counted = callee.counted(FailedAttempts::default());
+        Ended { owner, failure: Some(Failure::Refused), degraded: false, counted, retries: 0, bytes: 0, path: None }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,6 +103,8 @@ struct Outstanding<Owner> {
     sent: Option<Sent>,
     /// The path of the tries that have ended.
     path: Option<Box<Path>>,
+    /// The attempts that have failed.
+    retried: FailedAttempts,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -118,10 +144,12 @@ impl<Owner: Copy> Caller<Owner> {
         cx: &mut MeshCx<'_>,
     ) -> Option<Ended<Owner>> {
         if self.calls.len() >= CALLS_MAX {
-            return Some(Ended { owner, failure: Some(Failure::Refused), retries: 0, bytes: 0, path: None });
+            return Some(Ended::refused(owner, &callee));
         }
         self.route(callee.service, view).active += 1;
-        let key = self.calls.insert(Outstanding { callee, owner, attempt: 0, timer: None, sent: None, path: None });
+        let retried = FailedAttempts::default();
+        let call = Outstanding { callee, owner, attempt: 0, timer: None, sent: None, path: None, retried };
+        let key = self.calls.insert(call);
         self.attempt(key, mesh, view, cx)
     }
 
@@ -138,7 +166,8 @@ impl<Owner: Copy> Caller<Owner> {
         {
             call.path.get_or_insert_default().append(*path, 0);
         }
-        self.settle(key, reply.failure, reply.bytes, mesh, view, cx)
+        let ended = self.settle(key, reply.failure, reply.bytes, mesh, view, cx)?;
+        Some(Ended { degraded: reply.degraded && reply.failure.is_none(), ..ended })
     }
 
     /// A try has taken too long.
@@ -270,7 +299,7 @@ impl<Owner: Copy> Caller<Owner> {
         }
 
         let retry = &callee.policy.retry;
-        if failure.is_some()
+        if let Some(reason) = failure
             && attempt < callee.policy.retries.min(RETRIES_MAX)
             && now < callee.deadline
             && policy::within_budget(route.retrying, route.active, retry)
@@ -281,12 +310,14 @@ impl<Owner: Copy> Caller<Owner> {
             route.retrying += 1;
             let call = &mut self.calls[key];
             call.attempt += 1;
+            call.retried.count(reason);
             call.timer = Some(cx.arm(now + wait, Tick::Retry(key)));
             return None;
         }
         route.active -= 1;
         let call = self.calls.remove(key).expect("the call was found above");
-        Some(Ended { owner: call.owner, failure, retries: attempt, bytes, path: call.path })
+        let counted = callee.counted(call.retried);
+        Some(Ended { owner: call.owner, failure, degraded: false, counted, retries: attempt, bytes, path: call.path })
     }
 
     /// What is known of a service, brought up to the view.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
-use crate::measure::{Failure, Tally};
+use crate::measure::Tally;
 use crate::message::{Answer, Ask, Msg, Tick, View};
 use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
 use crate::node::caller_heartbeat;
@@ -86,11 +86,9 @@ impl Gateway {
     fn ask(&mut self, ask: &Ask, cx: &mut MeshCx<'_>) -> Option<Ended<Asked>> {
         let asked = Asked { ask: ask.ask, at: cx.now() };
         self.tally.offered += 1;
-        let is_known = self.mesh.has_endpoint(ask.service, ask.endpoint);
-        if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
-            return Some(Ended { owner: asked, failure: Some(Failure::Refused), retries: 0, bytes: 0, path: None });
-        }
         let callee = Callee {
+            by: None,
+            optional: false,
             service: ask.service,
             endpoint: ask.endpoint,
             bytes: ask.bytes,
@@ -98,6 +96,10 @@ impl Gateway {
             deadline: asked.at + ask.deadline.map_or(ASK_MAX, |deadline| deadline.min(ASK_MAX)),
             traced: ask.traced,
         };
+        let is_known = self.mesh.has_endpoint(ask.service, ask.endpoint);
+        if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
+            return Some(Ended::refused(asked, &callee));
+        }
         self.calls.call(callee, asked, &self.mesh, &self.view, cx)
     }
 
@@ -110,13 +112,14 @@ impl Gateway {
     }
 
     fn answer(&mut self, ended: Ended<Asked>, cx: &mut MeshCx<'_>) {
-        let Ended { owner: Asked { ask, at: asked }, failure, retries, bytes, path } = ended;
+        let Ended { owner: Asked { ask, at: asked }, failure, degraded, retries, bytes, path, .. } = ended;
         let now = cx.now();
         self.tally.retries += u64::from(retries);
         match failure {
             Some(failure) => self.tally.failed.count(failure),
             None => {
                 self.tally.done += 1;
+                self.tally.degraded += u64::from(degraded);
                 self.tally.latency.record(now.since(asked));
                 self.tally.uncorrected.record(now.since(asked));
             }
@@ -124,7 +127,7 @@ impl Gateway {
         let mut path = path.map_or_else(Default::default, |path| *path);
         // It came over a wire.
         path.hops.retain(|hop| self.mesh.has_endpoint(hop.service, hop.endpoint));
-        let answer = Answer { ask, failure, retries, bytes, asked, ended: now, path };
+        let answer = Answer { ask, failure, degraded, retries, bytes, asked, ended: now, path };
         cx.send(self.mesh.outside(), Msg::Answer(Box::new(answer)));
     }
 }

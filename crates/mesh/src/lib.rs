@@ -10,9 +10,11 @@
 
 pub mod actors;
 pub mod balance;
+pub mod batches;
 pub mod call;
 pub mod client;
 pub mod coordinator;
+pub mod edge;
 pub mod findings;
 pub mod gateway;
 pub mod measure;

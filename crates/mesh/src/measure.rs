@@ -6,6 +6,8 @@ use meshsim_actor::{Span, Time};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::batches::Batches;
+use crate::edge::Edges;
 use crate::model::{Change, ServiceId};
 
 /// Why a request or a call failed.
@@ -53,6 +55,12 @@ impl Failures {
         self.0[failure as usize] += 1;
     }
 
+    /// `n` more.
+    pub fn add(&mut self, failure: Failure, n: u64) {
+        let count = &mut self.0[failure as usize];
+        *count = count.saturating_add(n);
+    }
+
     /// How often it happened.
     pub fn of(&self, failure: Failure) -> u64 {
         self.0[failure as usize]
@@ -81,6 +89,8 @@ pub struct Tally {
     pub offered: u64,
     /// Answered.
     pub done: u64,
+    /// Of these, answered without a call that was optional and failed, however far below.
+    pub degraded: u64,
     /// Not answered, by reason.
     pub failed: Failures,
     /// Planned in the warm-up.
@@ -94,6 +104,8 @@ pub struct Tally {
     /// The course of it: one for each [`Load::window`](crate::model::Load::window) since the load's start, by planned
     /// moment. At most [`WINDOWS_MAX`]; what comes later is counted into the last.
     pub windows: Vec<Window>,
+    /// The same latencies by time since the end of the warm-up, for what compares runs.
+    pub batches: Batches,
 }
 
 /// Bound of [`Tally::windows`]: a day of seconds.
@@ -130,7 +142,9 @@ impl Tally {
     pub fn merge(&mut self, other: &Tally) {
         self.offered = self.offered.saturating_add(other.offered);
         self.done = self.done.saturating_add(other.done);
+        self.degraded = self.degraded.saturating_add(other.degraded);
         self.failed.merge(&other.failed);
+        self.batches.merge(&other.batches);
         self.warmup = self.warmup.saturating_add(other.warmup);
         self.retries = self.retries.saturating_add(other.retries);
         self.latency.merge(&other.latency);
@@ -149,6 +163,8 @@ pub struct Served {
     pub arrived: u64,
     /// Answered well.
     pub done: u64,
+    /// Of these, without a call that was optional and failed, however far below.
+    pub degraded: u64,
     /// Answered badly, by reason.
     pub failed: Failures,
     /// Dropped unanswered, because their deadline had passed: the caller had given up.
@@ -167,6 +183,8 @@ pub struct Served {
     pub work_ns: u64,
     /// Most requests that waited at one instance at once.
     pub queue_peak: u32,
+    /// What it called, of calls that have ended.
+    pub calls: Edges,
 }
 
 impl Default for Served {
@@ -174,6 +192,7 @@ impl Default for Served {
         Served {
             arrived: 0,
             done: 0,
+            degraded: 0,
             failed: Failures::default(),
             expired: 0,
             latency: Histogram::coarse(),
@@ -182,6 +201,7 @@ impl Default for Served {
             slot_ns: 0,
             work_ns: 0,
             queue_peak: 0,
+            calls: Edges::new(),
         }
     }
 }
@@ -199,6 +219,8 @@ impl Served {
         self.slot_ns = self.slot_ns.saturating_add(other.slot_ns);
         self.work_ns = self.work_ns.saturating_add(other.work_ns);
         self.queue_peak = self.queue_peak.max(other.queue_peak);
+        self.degraded = self.degraded.saturating_add(other.degraded);
+        other.calls.iter().for_each(|(edge, calls)| self.calls.entry(*edge).or_default().merge(calls));
     }
 }
 

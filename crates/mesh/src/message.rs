@@ -98,6 +98,8 @@ pub struct Reply {
     pub life: u16,
     /// `None`: done.
     pub failure: Option<Failure>,
+    /// Done without a call that was optional and failed, however far below.
+    pub degraded: bool,
     /// Size of the reply.
     pub bytes: u32,
     /// The path of a traced request. It takes no bandwidth: to be watched changes nothing.
@@ -130,6 +132,8 @@ pub struct Answer {
     pub ask: u64,
     /// `None`: done.
     pub failure: Option<Failure>,
+    /// Done without a call that was optional and failed, however far below.
+    pub degraded: bool,
     /// Tries beyond the first.
     pub retries: u32,
     /// Size of the answer; 0 if there was none.

@@ -5,6 +5,7 @@
 //! give the same summary, byte for byte.
 
 pub mod compare;
+mod correlation;
 mod figures;
 mod read;
 mod schema;
@@ -14,12 +15,13 @@ pub mod table;
 pub mod text;
 mod verdict;
 
+pub use correlation::Correlation;
 pub use figures::Latency;
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use schema::{comparison_schema, schema};
-pub use show::{count, number, percent, plural, rate, span};
+pub use show::{count, number, percent, plural, rate, span, unplaced_reason};
 pub use summary::{
-    FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, StepSummary, Summary,
-    TargetSummary, Traffic, Values,
+    EdgeSummary, FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, StepSummary,
+    Summary, TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

@@ -1,6 +1,7 @@
 //! Numbers as people read them, with the units of the experiment file.
 
 use meshsim_actor::Span;
+use meshsim_mesh::model::Service;
 
 /// A whole number, in groups of three: `12,345`.
 pub fn count(n: u64) -> String {
@@ -62,6 +63,17 @@ pub fn rate(per_second: f64) -> String {
 /// A length of time given in nanoseconds: `4.23ms`; `-` for none.
 pub fn span(nanos: Option<u64>) -> String {
     nanos.map_or_else(|| "-".into(), |nanos| Span::from_nanos(nanos).to_string())
+}
+
+/// Why instances of a service are unplaced.
+pub fn unplaced_reason(service: &Service) -> String {
+    let cores = number(service.cpu);
+    match service.cpu {
+        cpu if cpu > 0.0 => {
+            format!("an instance of {} reserves {cores} cores, and no node alive has them free", service.name)
+        }
+        _ => format!("no node is alive to run instances of {}", service.name),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use meshsim_mesh::model::{COORDINATOR, Change, Load, ServiceId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::correlation::Correlation;
 use crate::figures::Latency;
+use crate::show::unplaced_reason;
 use crate::verdict::{Outcome, Verdict};
 
 /// What the actors of a run measured, put together.
@@ -165,6 +167,9 @@ pub struct Summary {
     /// How busy the cores were, of each node that computed, in the order of the file.
     #[serde(default)]
     pub nodes: Vec<NodeSummary>,
+    /// What they called, by edge of the call graph: those that were used, in the order of the file.
+    #[serde(default)]
+    pub calls: Vec<EdgeSummary>,
     /// What happened in all.
     pub traffic: Traffic,
     /// What had to hold.
@@ -212,6 +217,9 @@ pub struct OperationSummary {
     pub acknowledgements: u64,
     /// Instances that found no node with room, after the last step.
     pub unplaced: u32,
+    /// Why, if there are any.
+    #[serde(default)]
+    pub unplaced_reason: Option<String>,
     /// S, C and V before it.
     pub before: Values,
     /// S, C and V after it.
@@ -299,6 +307,9 @@ pub struct Requests {
     pub offered: u64,
     /// Answered.
     pub done: u64,
+    /// Of these, answered without a call that was optional and failed, however far below.
+    #[serde(default)]
+    pub degraded: u64,
     /// Failed, for any reason.
     pub failed: u64,
     /// Failed, by reason.
@@ -313,6 +324,9 @@ pub struct Requests {
     pub latency: Latency,
     /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
     pub uncorrected: Latency,
+    /// How much alike the latencies are that follow each other; `null` if too little was measured to tell.
+    #[serde(default)]
+    pub correlation: Option<Correlation>,
 }
 
 /// Failures by reason.
@@ -344,6 +358,9 @@ pub struct ServiceSummary {
     pub arrived: u64,
     /// Answered well.
     pub done: u64,
+    /// Of these, without a call that was optional and failed, however far below.
+    #[serde(default)]
+    pub degraded: u64,
     /// Answered badly.
     pub failed: u64,
     /// Answered badly, by reason.
@@ -378,6 +395,31 @@ pub struct NodeSummary {
     pub utilisation: f64,
 }
 
+/// What became of the calls from one service to one endpoint, of those that have ended.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct EdgeSummary {
+    /// The service that called.
+    pub from: String,
+    /// What it called: `service.endpoint`.
+    pub to: String,
+    /// Calls, whatever the number of attempts of each.
+    pub calls: u64,
+    /// Calls whose last attempt succeeded.
+    pub done: u64,
+    /// Calls whose last attempt failed.
+    pub failed: u64,
+    /// Failed calls, by the reason of the last attempt.
+    pub failures: FailureCounts,
+    /// Of these, optional ones: the request went on without them.
+    pub tolerated: u64,
+    /// Attempts, the first of each call too.
+    pub attempts: u64,
+    /// Attempts after the first of each call.
+    pub retries: u64,
+    /// Attempts that failed, by reason: those that a retry made good too.
+    pub attempts_failed: FailureCounts,
+}
+
 impl Summary {
     /// Adds up what was measured. `cut_short`: the run was ended before its time.
     pub fn new(experiment: &Experiment, measured: &Measured, cut_short: bool) -> Self {
@@ -395,6 +437,7 @@ impl Summary {
             loads: loads(experiment, measured),
             services: services(experiment, measured, &values),
             nodes: nodes(experiment, measured),
+            calls: calls(experiment, measured),
             traffic: measured.traffic,
             outcome: slo.iter().map(|verdict| verdict.outcome).max().unwrap_or_default(),
             slo,
@@ -452,11 +495,13 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         Some(first) => course.before(history.service, first.n),
         None => course.at_the_end(history.service),
     };
+    let service = experiment.mesh.service(history.service);
+    let unplaced = steps.last().map_or(0, |step| step.unplaced);
     OperationSummary {
         operation: history.operation,
         by_hand: history.is_by_hand(),
         verb: history.verb,
-        service: experiment.mesh.service(history.service).name.clone(),
+        service: service.name.clone(),
         to,
         rate,
         began_s: history.began.secs(),
@@ -468,7 +513,8 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         messages: sum(steps.iter().flat_map(|step| [step.sent, step.resent])),
         resent: sum(steps.iter().map(|step| step.resent)),
         acknowledgements: sum(steps.iter().map(|step| step.acks)),
-        unplaced: steps.last().map_or(0, |step| step.unplaced),
+        unplaced,
+        unplaced_reason: (unplaced > 0).then(|| unplaced_reason(service)),
         before,
         after: steps.last().map_or(before, after),
         steps: steps
@@ -528,11 +574,12 @@ fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSummary> {
         .collect()
 }
 
-fn requests(tally: &Tally, measured: Span) -> Requests {
+pub(crate) fn requests(tally: &Tally, measured: Span) -> Requests {
     let failed = tally.failed.total();
     Requests {
         offered: tally.offered,
         done: tally.done,
+        degraded: tally.degraded,
         failed,
         failures: failures(&tally.failed),
         unfinished: tally.offered.saturating_sub(tally.done.saturating_add(failed)),
@@ -540,6 +587,7 @@ fn requests(tally: &Tally, measured: Span) -> Requests {
         done_per_s: per_second(tally.done, measured),
         latency: Latency::new(&tally.latency),
         uncorrected: Latency::new(&tally.uncorrected),
+        correlation: Correlation::new(&tally.batches),
     }
 }
 
@@ -583,6 +631,7 @@ fn services(experiment: &Experiment, measured: &Measured, course: &Course) -> Ve
             values: course.at_the_end(ServiceId(index as u16)),
             arrived: served.arrived,
             done: served.done,
+            degraded: served.degraded,
             failed: served.failed.total(),
             failures: failures(&served.failed),
             expired: served.expired,
@@ -603,6 +652,32 @@ fn nodes(experiment: &Experiment, measured: &Measured) -> Vec<NodeSummary> {
             let cores_busy = cores_busy(*worked_ns, measured.now);
             let utilisation = cores_busy / node.cores;
             NodeSummary { name: node.name.clone(), cores: node.cores, cores_busy, utilisation }
+        })
+        .collect()
+}
+
+fn calls(experiment: &Experiment, measured: &Measured) -> Vec<EdgeSummary> {
+    let mesh = &experiment.mesh;
+    let callers = mesh.services.iter().zip(&measured.served);
+    let edges =
+        callers.flat_map(|(caller, served)| served.calls.iter().map(move |(edge, calls)| (caller, edge, calls)));
+    edges
+        // What another process measured may be anything.
+        .filter(|(_, edge, _)| mesh.has_endpoint(edge.service, edge.endpoint))
+        .map(|(caller, edge, calls)| {
+            let service = mesh.service(edge.service);
+            EdgeSummary {
+                from: caller.name.clone(),
+                to: format!("{}.{}", service.name, service.endpoints[edge.endpoint.index()]),
+                calls: calls.calls(),
+                done: calls.done,
+                failed: calls.failed.total(),
+                failures: failures(&calls.failed),
+                tolerated: calls.tolerated,
+                attempts: calls.attempts,
+                retries: calls.retries(),
+                attempts_failed: failures(&calls.attempts_failed),
+            }
         })
         .collect()
 }

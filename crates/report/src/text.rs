@@ -1,5 +1,7 @@
 //! A summary for people: aligned, at most about a hundred columns wide, every figure with its unit.
 
+use std::collections::BTreeSet;
+
 use meshsim_experiment::{Experiment, Size};
 use meshsim_mesh::measure::Verb;
 
@@ -56,6 +58,7 @@ pub fn summary(summary: &Summary, paint: Paint) -> String {
         ("Latency", "from the planned moment to the answer", latencies(summary, paint)),
         ("Busiest services", "", services(summary, paint)),
         ("Busiest nodes", "cores that were busy, on average", nodes(summary, paint)),
+        ("Calls that failed", "between services, once or more often", calls(summary, paint)),
         ("Messages", "", messages(summary)),
         ("SLO", "", slo(summary, paint)),
     ] {
@@ -94,6 +97,8 @@ fn operations(summary: &Summary, paint: Paint) -> String {
     ]);
     let mut rest = &summary.operations[..];
     let mut rows = 0;
+    // Why instances are unplaced: each reason once.
+    let mut reasons: BTreeSet<&str> = BTreeSet::new();
     while let Some(first) = rest.first() {
         let together = rest.iter().take_while(|other| is_together(first, other)).count();
         let taken = if together >= TOGETHER_MIN { together } else { 1 };
@@ -102,11 +107,15 @@ fn operations(summary: &Summary, paint: Paint) -> String {
         rows += 1;
         if rows <= OPERATIONS_MAX {
             table.row(operation_row(group));
+            reasons.extend(group.iter().filter_map(|operation| operation.unplaced_reason.as_deref()));
         }
     }
     let mut out = table.without_empty_columns(&["-"]).render(paint);
     if rows > OPERATIONS_MAX {
         out += &format!("  and {} more, in summary.json\n", count((rows - OPERATIONS_MAX) as u64));
+    }
+    for reason in reasons.iter().take(SERVICES_MAX) {
+        out += &format!("  {}\n", paint.on(Look::Warn, &format!("unplaced: {reason}")));
     }
     out
 }
@@ -154,7 +163,8 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
         other => (other.into(), Look::Warn),
     };
     if unplaced > 0 {
-        ending = format!("{} without room", count(u64::from(unplaced)));
+        ending = [ending, format!("{} unplaced", count(u64::from(unplaced)))].join(", ");
+        ending = ending.trim_start_matches(", ").into();
         look = Look::Bad;
     }
     vec![
@@ -196,7 +206,8 @@ fn by_target(summary: &Summary) -> Vec<(String, &Requests)> {
 }
 
 fn requests(summary: &Summary, paint: Paint) -> String {
-    let mut table = Table::new(["<load", "offered", "done", "failed", "unfinished", "retries", "rate", "<failed by"]);
+    let mut table =
+        Table::new(["<load", "offered", "done", "degraded", "failed", "unfinished", "retries", "rate", "<failed by"]);
     for (name, requests) in by_target(summary) {
         let reasons = requests.failures.most_frequent();
         let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
@@ -204,6 +215,10 @@ fn requests(summary: &Summary, paint: Paint) -> String {
             name.into(),
             count(requests.offered).into(),
             count(requests.done).into(),
+            match requests.degraded {
+                0 => "".into(),
+                degraded => Cell::new(count(degraded), Look::Warn),
+            },
             Cell::new(count(requests.failed), if requests.failed > 0 { Look::Warn } else { Look::Plain }),
             count(requests.unfinished).into(),
             count(requests.retries).into(),
@@ -346,6 +361,38 @@ fn nodes(summary: &Summary, paint: Paint) -> String {
     let mut out = table.render(paint);
     if busiest.len() > NODES_MAX {
         let text = format!("and {} more, in summary.json", count((busiest.len() - NODES_MAX) as u64));
+        out += &format!("  {}\n", paint.on(Look::Dim, &text));
+    }
+    out
+}
+
+/// The edges on which something failed, the most attempts first.
+fn calls(summary: &Summary, paint: Paint) -> String {
+    let mut edges: Vec<_> = summary.calls.iter().filter(|edge| edge.retries > 0 || edge.failed > 0).collect();
+    // Equal ones stay in the order of the file.
+    edges.sort_by_key(|edge| std::cmp::Reverse(edge.attempts));
+    let mut table =
+        Table::new(["<from", "<to", "calls", "attempts", "retries", "failed", "tolerated", "<attempts failed by"]);
+    for edge in edges.iter().take(SERVICES_MAX) {
+        let reasons = edge.attempts_failed.most_frequent();
+        let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
+        table.row([
+            edge.from.as_str().into(),
+            edge.to.as_str().into(),
+            count(edge.calls).into(),
+            count(edge.attempts).into(),
+            count(edge.retries).into(),
+            Cell::new(count(edge.failed), if edge.failed > 0 { Look::Warn } else { Look::Plain }),
+            count(edge.tolerated).into(),
+            reasons.join(", ").into(),
+        ]);
+    }
+    if edges.is_empty() {
+        return String::new();
+    }
+    let mut out = table.without_empty_columns(&["0"]).render(paint);
+    if edges.len() > SERVICES_MAX {
+        let text = format!("and {} more, in summary.json", count((edges.len() - SERVICES_MAX) as u64));
         out += &format!("  {}\n", paint.on(Look::Dim, &text));
     }
     out

@@ -24,9 +24,10 @@ by what was decided, whenever that was: the first step that differs is shown.
 
 Noise is a difference of at most 5% of the base (--noise), or, where a summary tells more, of at most \
 three standard errors: counts are taken as Poisson counts (3 sqrt(a + b)), percentiles lie between the \
-samples of ranks q n +- 3 sqrt(n q (1 - q)), read off the percentiles of summary.json. Requests are \
-taken as independent: where they queue or fail together there is more noise, and more seeds tell how \
-much. Settling times are held against the scatter of the runs' steps, messages against the floor \
+samples of ranks q n +- 3 sqrt(f n q (1 - q)), read off the percentiles of summary.json. The factor f \
+says how much alike requests are that follow each other, as those of one queue are; each run measures \
+it. Failures are taken as independent: where they come together, as in a crash, there is more noise, \
+and more seeds tell how much. Settling times are held against the scatter of the runs' steps, messages against the floor \
 alone; steps, endings and the history have no noise. \
 `meshsim schema comparison` describes what --json prints.
 

@@ -1,5 +1,6 @@
 //! `meshsim ctl`
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -451,16 +452,24 @@ fn status_text(status: &Status, paint: Paint) -> String {
             service.generation.to_string().into(),
         ]);
     }
-    let mut nodes = Table::new(["<node", "instances", "<state"]);
+    // In a cluster of containers the machine is the container.
+    let machine =
+        |process: Option<usize>| process.and_then(|at| status.processes.get(at)).map_or("", |it| it.host.as_str());
+    let mut nodes = Table::new(["<node", "<machine", "instances", "<state"]);
     for node in status.nodes.iter().take(NODES_LISTED_MAX) {
         let look = match node.state {
             Presence::Alive => Look::Plain,
             Presence::Dead => Look::Bad,
             Presence::Awaited => Look::Dim,
         };
-        nodes.row([node.name.as_str().into(), node.instances.to_string().into(), Cell::new(node.state.as_str(), look)]);
+        nodes.row([
+            node.name.as_str().into(),
+            machine(node.process).into(),
+            node.instances.to_string().into(),
+            Cell::new(node.state.as_str(), look),
+        ]);
     }
-    out += &format!("\n{}\n{}", services.render(paint), nodes.render(paint));
+    out += &format!("\n{}\n{}", services.render(paint), nodes.without_empty_columns(&[]).render(paint));
     if let more @ 1.. = status.nodes.len().saturating_sub(NODES_LISTED_MAX) {
         let dead = status.nodes.iter().filter(|node| node.state == Presence::Dead).count();
         out += &paint.on(Look::Dim, &format!("  and {more} more; {dead} are dead in all\n"));
@@ -483,7 +492,12 @@ fn operations_text(operations: &[Operation], paint: Paint) -> String {
     for operation in operations {
         let look = match operation.ending.as_str() {
             "refused" | "stuck" => Look::Warn,
+            _ if operation.unplaced > 0 => Look::Bad,
             _ => Look::Plain,
+        };
+        let ending = match operation.unplaced {
+            0 => operation.ending.clone(),
+            unplaced => format!("{}, {unplaced} unplaced", operation.ending),
         };
         table.row([
             operation.index.to_string().into(),
@@ -493,14 +507,23 @@ fn operations_text(operations: &[Operation], paint: Paint) -> String {
             if operation.by_hand { "hand" } else { "" }.into(),
             format!("{:.2}s", operation.began_s).into(),
             operation.step_count.to_string().into(),
-            Cell::new(operation.ending.as_str(), look),
+            Cell::new(ending, look),
         ]);
     }
-    if operations.is_empty() { "no operation has begun\n".into() } else { table.render(paint) }
+    if operations.is_empty() {
+        return "no operation has begun\n".into();
+    }
+    let reasons: BTreeSet<&str> = operations.iter().filter_map(|it| it.unplaced_reason.as_deref()).collect();
+    let mut out = table.render(paint);
+    for reason in reasons {
+        out += &format!("  {}\n", paint.on(Look::Warn, &format!("unplaced: {reason}")));
+    }
+    out
 }
 
 fn operation_text(operation: Operation, paint: Paint) -> String {
-    let mut steps = Table::new(["step", "generation", "decided", "settled", "instances", "S", "C", "V", "acks"]);
+    let mut steps =
+        Table::new(["step", "generation", "decided", "settled", "instances", "unplaced", "S", "C", "V", "acks"]);
     for step in operation.steps.iter().flatten() {
         steps.row([
             step.n.to_string().into(),
@@ -508,6 +531,10 @@ fn operation_text(operation: Operation, paint: Paint) -> String {
             format!("{:.2}s", step.decided_s).into(),
             step.settled_s.map_or_else(|| "-".into(), |at| format!("{at:.2}s")).into(),
             step.instances.to_string().into(),
+            match step.unplaced {
+                0 => "".into(),
+                unplaced => Cell::new(unplaced.to_string(), Look::Bad),
+            },
             number(step.s).into(),
             number(step.c).into(),
             number(step.v_mean).into(),
@@ -515,7 +542,7 @@ fn operation_text(operation: Operation, paint: Paint) -> String {
         ]);
     }
     let head = operations_text(std::slice::from_ref(&operation), paint);
-    if operation.step_count == 0 { head } else { format!("{head}\n{}", steps.render(paint)) }
+    if operation.step_count == 0 { head } else { format!("{head}\n{}", steps.without_empty_columns(&[]).render(paint)) }
 }
 
 fn begun_text(begun: Begun) -> String {

@@ -149,7 +149,8 @@ mod tests {
 
     fn answer(ask: u64, failure: Option<Failure>, ms: u64) -> Msg {
         let ended = Time::ZERO + Span::from_millis(ms);
-        let answer = Answer { ask, failure, retries: 0, bytes: 0, asked: Time::ZERO, ended, path: Default::default() };
+        let (asked, path) = (Time::ZERO, Default::default());
+        let answer = Answer { ask, failure, degraded: false, retries: 0, bytes: 0, asked, ended, path };
         Msg::Answer(Box::new(answer))
     }
 

@@ -82,6 +82,12 @@ pub(crate) struct Operation {
     /// What was left when it was `stopped` or `stuck`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) residual: Option<f64>,
+    /// Instances that found no node with room, after its last step.
+    #[serde(default)]
+    pub(crate) unplaced: u32,
+    /// Why, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unplaced_reason: Option<String>,
     /// The service's generation with its last step.
     pub(crate) generation: Option<u64>,
     /// When all nodes had acknowledged all steps; none while it runs.
@@ -130,10 +136,12 @@ impl Operation {
                 (Some(*to), has_rate.then_some(*rate), None, Some(name.to_owned()))
             }
         };
+        let service = mesh.service(history.service);
+        let unplaced = history.steps.last().map_or(0, |step| step.unplaced);
         Operation {
             index,
             verb: history.verb.as_str().into(),
-            service: mesh.service(history.service).name.clone(),
+            service: service.name.clone(),
             to,
             rate,
             by,
@@ -142,6 +150,8 @@ impl Operation {
             began_s: seconds(history.began),
             ending: history.ending.as_str().into(),
             residual: history.ending.residual(),
+            unplaced,
+            unplaced_reason: (unplaced > 0).then(|| meshsim_report::unplaced_reason(service)),
             generation: history.steps.last().map(|step| step.generation),
             settled_s: history.settled().map(seconds),
             step_count: history.steps.len(),

@@ -168,11 +168,16 @@ fn live_json(performance: &Performance) -> Result<Vec<u8>, Error> {
 const LISTED_MAX: usize = 12;
 
 fn remarks(performance: &Performance, paint: Paint) -> String {
-    let mut table = Table::new(["<process", "pid", "processor time", "memory", "clock error", "sent", "delivered"]);
+    // In a cluster of containers the machine is the container; on one machine it goes without saying.
+    let is_one_machine = performance.processes.windows(2).all(|pair| pair[0].host == pair[1].host);
+    let mut table =
+        Table::new(["<process", "<machine", "pid", "processor time", "memory", "clock error", "sent", "delivered"]);
     for report in performance.processes.iter().take(LISTED_MAX) {
         let name = match report.actors.as_slice() {
             [] => "-".into(),
             [one] => one.clone(),
+            // The coordinator and the gateway.
+            [one, other] => format!("{one}, {other}"),
             [first, rest @ ..] => format!("{first} and {} more", rest.len()),
         };
         let clock = match report.clock_error_ns {
@@ -181,6 +186,7 @@ fn remarks(performance: &Performance, paint: Paint) -> String {
         };
         table.row([
             name.into(),
+            if is_one_machine { "" } else { report.host.as_str() }.into(),
             report.pid.to_string().into(),
             span(Some(report.processor_ns)).into(),
             format!("{:.1} MB", report.memory_peak_bytes as f64 / 1e6).into(),

@@ -132,6 +132,8 @@ impl Client {
         let target = drawn.unwrap_or(load.mix.len() - 1);
         let wanted = &load.mix[target];
         let callee = Callee {
+            by: None,
+            optional: false,
             service: wanted.service,
             endpoint: wanted.endpoint,
             bytes: wanted.request_bytes,
@@ -162,7 +164,7 @@ impl Client {
     }
 
     fn ended(&mut self, ended: Option<Ended<Planned>>, now: Time) {
-        let Some(Ended { owner, failure, retries, .. }) = ended else { return };
+        let Some(Ended { owner, failure, degraded, retries, .. }) = ended else { return };
         let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {
             return;
@@ -170,7 +172,10 @@ impl Client {
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
         match failure {
-            None => record_done(tally, load, owner, now),
+            None => {
+                tally.degraded += u64::from(degraded);
+                record_done(tally, load, owner, now);
+            }
             Some(failure) => record_failed(tally, load, owner, failure),
         }
     }
@@ -180,6 +185,7 @@ fn record_done(tally: &mut Tally, load: &Load, planned: Planned, now: Time) {
     let latency = now.since(planned.at);
     tally.done += 1;
     tally.latency.record(latency);
+    tally.batches.record(planned.at.since(load.start + load.warmup), latency);
     tally.uncorrected.record(now.since(planned.sent));
     let window = window(tally, load, planned.at);
     window.done += 1;

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use slotmap::{Key, SlotMap, new_key_type};
 
 use super::Node;
-use super::hosting::Life;
+use super::hosting::{Hosting, Life};
 use super::processor::{Done, Processor};
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
+use crate::edge::Counted;
 use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
 use crate::model::ServiceId;
@@ -47,6 +48,8 @@ struct Task {
     arrived: Time,
     /// The first thing that went wrong.
     failure: Option<Failure>,
+    /// A call that was optional has failed, here or below.
+    degraded: bool,
     /// If it is wanted: the hop to here, and those of the calls made for it.
     path: Option<Box<Path>>,
 }
@@ -115,7 +118,15 @@ impl Node {
             return refuse(from, &request, version, cx);
         };
         let path = request.traced.then(|| Box::new(Hop::arrived(&request, cx.id(), version, now).into()));
-        let task = work.tasks.insert(Task { caller: from, request, version, arrived: now, failure: None, path });
+        let task = work.tasks.insert(Task {
+            caller: from,
+            request,
+            version,
+            arrived: now,
+            failure: None,
+            degraded: false,
+            path,
+        });
         if instance.active < slots {
             if let Some((service, ordinal)) = self.begin(task, cx) {
                 self.begin_waiting(service, ordinal, cx);
@@ -128,6 +139,9 @@ impl Node {
 
     /// A call that a frame had made has ended.
     pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
+        if let Some(hosting) = &mut self.hosting {
+            count(hosting, &ended);
+        }
         let frame = ended.owner;
         // Nobody waits for a detached call.
         if frame.is_null() {
@@ -169,7 +183,7 @@ impl Node {
                 if let Some(path) = &mut path {
                     (path.hops[0].ended, path.hops[0].failure) = (now, failure);
                 }
-                answer(task.caller, &task.request, failure, 0, path, cx);
+                answer(task.caller, &task.request, failure, false, 0, path, cx);
             }
         }
         hosted.cut(at, cx);
@@ -275,7 +289,7 @@ impl Node {
 
     /// Runs one frame until it waits, forks or ends.
     fn run_frame(&mut self, key: FrameKey, branches: &mut Vec<FrameKey>, cx: &mut MeshCx<'_>) -> Ran {
-        let Some(work) = &mut self.work else { return Ran::Waits };
+        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return Ran::Waits };
         loop {
             let frame = &mut work.frames[key];
             let task = &work.tasks[frame.task];
@@ -297,6 +311,8 @@ impl Node {
                     }
                     frame.repeats = Some(repeats - 1);
                     let callee = Callee {
+                        by: Some(request.service),
+                        optional: call.optional && !call.detached,
                         service: call.service,
                         endpoint: call.endpoint,
                         bytes: call.request_bytes,
@@ -306,14 +322,21 @@ impl Node {
                     };
                     // The null key names no frame: nobody waits.
                     let owner = if call.detached { FrameKey::null() } else { key };
-                    match work.calls.call(callee, owner, &self.mesh, &self.view, cx) {
+                    let ended = work.calls.call(callee, owner, &self.mesh, &self.view, cx);
+                    if let Some(ended) = &ended {
+                        count(hosting, ended);
+                    }
+                    match ended {
                         _ if call.detached => continue,
                         None => return Ran::Waits,
                         Some(ended) if ended.failure.is_some() && !call.optional => {
                             work.tasks[frame.task].failure = ended.failure;
                             return Ran::Ended;
                         }
-                        Some(_) => continue,
+                        Some(_) => {
+                            work.tasks[frame.task].degraded = true;
+                            continue;
+                        }
                     }
                 }
                 Instruction::Fork { probability, branches: starts, join } => {
@@ -355,11 +378,10 @@ impl Node {
         if let (Some(path), Some(below)) = (&mut task.path, ended.path) {
             path.append(*below, 1);
         }
-        let Some(failure) = ended.failure else { return };
-        let endpoint = self.mesh.service(task.request.service).endpoint(task.version, task.request.endpoint);
-        let optional = matches!(endpoint.program.at(frame.pc), Instruction::Call(call) if call.optional);
-        if !optional {
-            task.failure.get_or_insert(failure);
+        match ended.failure {
+            None => task.degraded |= ended.degraded,
+            Some(_) if ended.counted.optional => task.degraded = true,
+            Some(failure) => _ = task.failure.get_or_insert(failure),
         }
     }
 
@@ -393,6 +415,7 @@ impl Node {
         match failure {
             None => {
                 hosted.served.done += 1;
+                hosted.served.degraded += u64::from(task.degraded);
                 hosted.served.latency.record(now.since(task.arrived));
             }
             Some(failure) => hosted.served.failed.count(failure),
@@ -404,8 +427,16 @@ impl Node {
         if let Some(path) = &mut path {
             (path.hops[0].ended, path.hops[0].failure) = (now, failure);
         }
-        answer(task.caller, &request, failure, endpoint.response_bytes, path, cx);
+        answer(task.caller, &request, failure, task.degraded, endpoint.response_bytes, path, cx);
         Some((request.service, request.ordinal))
+    }
+}
+
+/// Counts a call that has ended, for the service that made it.
+fn count(hosting: &mut Hosting, ended: &Ended<FrameKey>) {
+    let Counted { by, edge, optional, retried } = ended.counted;
+    if let Some(hosted) = by.and_then(|service| hosting.get(service)) {
+        hosted.served.calls.entry(edge).or_default().count(ended.failure, retried, optional);
     }
 }
 
@@ -414,19 +445,21 @@ fn refuse(to: ActorId, request: &Request, version: u32, cx: &mut MeshCx<'_>) {
     let failure = Some(Failure::Refused);
     let hop = Hop { failure, ..Hop::arrived(request, cx.id(), version, cx.now()) };
     let path = request.traced.then(|| Box::new(hop.into()));
-    answer(to, request, failure, 0, path, cx);
+    answer(to, request, failure, false, 0, path, cx);
 }
 
 fn answer(
     to: ActorId,
     request: &Request,
     failure: Option<Failure>,
+    degraded: bool,
     bytes: u32,
     path: Option<Box<Path>>,
     cx: &mut MeshCx<'_>,
 ) {
     // An error is a status line, whatever the size of a good answer.
     let bytes = if failure.is_some() { 64 } else { bytes };
+    let degraded = degraded && failure.is_none();
     let Request { call, attempt, life, .. } = *request;
-    cx.send(to, Msg::Reply(Reply { call, attempt, life, failure, bytes, path }));
+    cx.send(to, Msg::Reply(Reply { call, attempt, life, failure, degraded, bytes, path }));
 }

@@ -3,6 +3,8 @@
 //! Of a run there is what its summary.json says, and no more. The first run is the base, which the others are held
 //! against; what is taken for noise is said in [`noise`].
 
+#[cfg(test)]
+mod calibration;
 pub mod history;
 pub mod noise;
 mod text;
@@ -13,6 +15,7 @@ use meshsim_mesh::measure::Verb;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::correlation::Correlation;
 use crate::figures::Latency;
 use crate::show::{number, percent};
 use crate::summary::{LoadSummary, OperationSummary, Requests, ServiceSummary, Summary, TargetSummary};
@@ -28,9 +31,14 @@ pub const RUNS_MAX: usize = 26;
 /// Times of measuring that differ by less than this share are the same: a live run ends a moment late.
 const SAME_TIME: f64 = 0.01;
 
-/// From this utilisation on, requests wait for each other so much that the band is too narrow: at 63 % of its slots' time
-/// taken, hotel shows one difference in a thousand beyond it between seeds; at 89 %, one in eight.
+/// From this utilisation on, requests wait for each other so much that the band is too narrow where a run does not say how
+/// much alike they are: at 63 % of its slots' time taken, hotel shows one difference in a thousand beyond it between
+/// seeds; at 89 %, one in eight.
 const BUSY: f64 = 0.8;
+
+/// From this correlation between neighbouring batches on, a run is too short to tell how much alike its requests are. By
+/// chance alone, that of twenty batches seldom exceeds it.
+const ALIKE: f64 = 0.5;
 
 /// What histograms tell apart, as a share of the figure: three significant digits for loads, two for services.
 const LOAD_RESOLUTION: f64 = 0.001;
@@ -269,17 +277,24 @@ struct Sample<'a> {
     secs: f64,
     /// How many of them one request of a load causes.
     together: f64,
+    /// How much alike those are that follow each other.
+    correlation: Option<Correlation>,
 }
 
 impl<'a> Sample<'a> {
     fn new(requests: &'a Requests, load: &LoadSummary) -> Self {
+        Sample::of(requests, load.to_s - load.from_s)
+    }
+
+    fn of(requests: &'a Requests, secs: f64) -> Self {
         Sample {
             offered: requests.offered,
             done: requests.done,
             failed: requests.failed,
             latency: &requests.latency,
-            secs: load.to_s - load.from_s,
+            secs,
             together: 1.0,
+            correlation: requests.correlation,
         }
     }
 
@@ -292,6 +307,7 @@ impl<'a> Sample<'a> {
             latency: &service.latency,
             secs: summary.reached_s,
             together: (service.arrived as f64 / requests.max(1.0)).max(1.0),
+            correlation: summary.loads.iter().filter_map(|load| load.requests.correlation).reduce(Correlation::larger),
         }
     }
 }
@@ -309,7 +325,8 @@ fn figures(samples: &[Option<Sample<'_>>], noise: Noise, resolution: f64) -> Fig
     let latency = |run: usize| samples[run].as_ref().map_or(&empty, |sample| sample.latency);
     let percentiles = PERCENTILES.map(|(q, of)| {
         Figure::new((0..samples.len()).map(|run| of(latency(run))).collect(), |base, run, other| {
-            noise.percentiles(q, (base, latency(0)), (other, latency(run)), resolution)
+            let factor = factor(q, [0, run].map(|run| samples[run].as_ref().and_then(|sample| sample.correlation)));
+            noise.percentiles(q, (base, latency(0)), (other, latency(run)), factor, resolution)
         })
     });
     let [p50_ns, p90_ns, p99_ns] = percentiles;
@@ -322,6 +339,11 @@ fn figures(samples: &[Option<Sample<'_>>], noise: Noise, resolution: f64) -> Fig
         p90_ns,
         p99_ns,
     }
+}
+
+/// How many requests of two runs say as much as one independent one about the percentile of the share `q`.
+fn factor(q: f64, of: [Option<Correlation>; 2]) -> f64 {
+    of.into_iter().flatten().map(|it| it.factor(q)).reduce(f64::min).unwrap_or(1.0)
 }
 
 /// How much longer another run was measured than the base.
@@ -429,7 +451,9 @@ fn remarks(summaries: &[&Summary]) -> Vec<String> {
     if !of_other_seeds.is_empty() {
         out.push(format!("{}: another seed than A, so chance falls differently", of_other_seeds.join(", ")));
     }
-    let services = summaries.iter().flat_map(|summary| &summary.services);
+    // Where all runs say how much alike requests are, the band is as wide as they make it.
+    let says = |summary: &&&Summary| summary.loads.iter().all(|load| load.requests.correlation.is_some());
+    let services = summaries.iter().filter(|summary| !says(summary)).flat_map(|summary| &summary.services);
     let busiest = services.map(|service| (service.utilisation.unwrap_or(0.0), &service.name));
     if let Some((utilisation, service)) = busiest.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(share, _)| *share >= BUSY)
     {
@@ -440,6 +464,13 @@ fn remarks(summaries: &[&Summary]) -> Vec<String> {
     }
     for (run, summary) in summaries.iter().enumerate() {
         let name = letter(run);
+        let alike = |load: &&LoadSummary| load.requests.correlation.is_some_and(|it| it.adjacent > ALIKE);
+        if let Some(load) = summary.loads.iter().find(alike) {
+            out.push(format!(
+                "{name} is short for {}: latencies that lie far apart in time are still alike, so there is more noise than the band",
+                load.name
+            ));
+        }
         if summary.duration_s != base.duration_s {
             out.push(format!(
                 "{name} lasts {}s, A {}s: counts are held against A's for the same time, as if its rates never changed",

@@ -19,8 +19,9 @@
 //!   is for messages, and for settling times of a run with few steps. What is decided (steps, endings, the history) has no
 //!   noise.
 //!
-//! Requests are taken as independent. Those that wait in one queue, or fail in one crash, are not: there the true noise is
-//! larger than this band, and only more seeds can tell how large.
+//! Counts are taken as independent. Requests that fail in one crash are not: there the true noise is larger than this band,
+//! and only more seeds can tell how large. How often chance alone is called a difference is tested by figure in
+//! `calibration.rs`.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,6 +40,11 @@ pub struct Noise {
 
 /// 99.7 % of differences by chance lie within three standard errors: a report of a hundred figures marks less than one.
 const STANDARD_ERRORS: f64 = 3.0;
+
+/// Of these, so many count where requests are alike. The latencies of those that queue thin out towards long ones, and the
+/// line between two percentiles errs to the outside there, by a third from p50 on: with all of them, `calibration.rs` calls
+/// no difference in a hundred that chance makes one, but misses too many true ones.
+const QUEUED: f64 = 0.9;
 
 /// Moments of steps from which a scatter is told.
 const MOMENTS_MIN: usize = 5;
@@ -81,15 +87,18 @@ impl Noise {
         self.difference(expected, other, self.standard_errors * variance.sqrt())
     }
 
-    /// Two percentiles of the share `q`. `resolution`: the step between two figures that the histograms tell apart.
+    /// Two percentiles of the share `q`. `factor`: so many requests say as much as one independent one. `resolution`: the
+    /// step between two figures that the histograms tell apart.
     pub(super) fn percentiles(
         self,
         q: f64,
         (base, base_latency): (u64, &Latency),
         (other, other_latency): (u64, &Latency),
+        factor: f64,
         resolution: f64,
     ) -> Difference {
-        let half = |value: u64, latency: &Latency| self.half_width(q, value, latency) + resolution * value as f64;
+        let half =
+            |value: u64, latency: &Latency| self.half_width(q, value, latency, factor) + resolution * value as f64;
         self.difference(base as f64, other, half(base, base_latency).hypot(half(other, other_latency)))
     }
 
@@ -117,8 +126,10 @@ impl Noise {
     }
 
     /// How far the true quantile may lie from the measured one.
-    fn half_width(self, q: f64, value: u64, latency: &Latency) -> f64 {
-        let reach = self.standard_errors * (q * (1.0 - q) / latency.count as f64).sqrt();
+    fn half_width(self, q: f64, value: u64, latency: &Latency, factor: f64) -> f64 {
+        // See QUEUED.
+        let errors = if factor > 1.0 { QUEUED * self.standard_errors } else { self.standard_errors };
+        let reach = errors * (q * (1.0 - q) * factor / latency.count as f64).sqrt();
         let up = quantile(latency, q + reach).map_or(0.0, |upper| upper - value as f64);
         let down = quantile(latency, q - reach).map_or(0.0, |lower| value as f64 - lower);
         up.max(down).max(0.0)
@@ -236,7 +247,7 @@ mod tests {
                     let (a, b) = (run(), run());
                     for (index, (q, of)) in super::super::PERCENTILES.into_iter().enumerate() {
                         let (mine, theirs) = (of(&a).unwrap_or(0), of(&b).unwrap_or(0));
-                        beyond[index] += u32::from(BARE.percentiles(q, (mine, &a), (theirs, &b), 0.001).beyond);
+                        beyond[index] += u32::from(BARE.percentiles(q, (mine, &a), (theirs, &b), 1.0, 0.001).beyond);
                     }
                 }
                 assert!(beyond.iter().all(|n| *n <= 4), "{dist:?}, {count}: {beyond:?} of {pairs} beyond");

@@ -1,0 +1,133 @@
+//! Calls between services, counted by edge: from the service that calls to the endpoint that is called.
+//!
+//! A node counts a call when it has ended, so that a call costs one look-up, whatever the number of its attempts. An edge
+//! that was never used takes no memory.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::measure::{Failure, Failures};
+use crate::model::{EndpointId, ServiceId};
+
+/// The far end of an edge of the call graph: the endpoint that is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Edge {
+    /// The service that is called.
+    pub service: ServiceId,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+}
+
+/// The calls of one edge that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeCalls {
+    /// Calls that succeeded, whatever the number of attempts.
+    pub done: u64,
+    /// Calls that failed, by the reason of the last attempt.
+    pub failed: Failures,
+    /// Of these, calls that were optional: the request went on without them.
+    pub tolerated: u64,
+    /// Attempts, the first ones too.
+    pub attempts: u64,
+    /// Attempts that failed, by reason: those that a retry made good too.
+    pub attempts_failed: Failures,
+}
+
+impl EdgeCalls {
+    /// Calls that have ended.
+    pub fn calls(&self) -> u64 {
+        self.done.saturating_add(self.failed.total())
+    }
+
+    /// Attempts after the first of their calls.
+    pub fn retries(&self) -> u64 {
+        self.attempts.saturating_sub(self.calls())
+    }
+
+    /// Counts a call that has ended.
+    pub fn count(&mut self, failure: Option<Failure>, retried: FailedAttempts, optional: bool) {
+        match failure {
+            None => self.done += 1,
+            Some(failure) => {
+                self.failed.count(failure);
+                self.tolerated += u64::from(optional);
+                self.attempts_failed.count(failure);
+            }
+        }
+        self.attempts += 1 + retried.total();
+        if retried != FailedAttempts::default() {
+            Failure::ALL.into_iter().for_each(|failure| self.attempts_failed.add(failure, retried.of(failure)));
+        }
+    }
+
+    /// Adds what another node counted for the same edge.
+    pub fn merge(&mut self, other: &EdgeCalls) {
+        self.done = self.done.saturating_add(other.done);
+        self.failed.merge(&other.failed);
+        self.tolerated = self.tolerated.saturating_add(other.tolerated);
+        self.attempts = self.attempts.saturating_add(other.attempts);
+        self.attempts_failed.merge(&other.attempts_failed);
+    }
+}
+
+/// The edges that a service used, in the order of what was called.
+pub type Edges = BTreeMap<Edge, EdgeCalls>;
+
+/// What a call that has ended says to whoever counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The service whose script made the call; `None` for a client and a gateway.
+    pub by: Option<ServiceId>,
+    /// What was called.
+    pub edge: Edge,
+    /// The caller goes on without it if it fails.
+    pub optional: bool,
+    /// The attempts that failed and were retried.
+    pub retried: FailedAttempts,
+}
+
+/// The attempts of one call that failed and were retried, by reason. [`RETRIES_MAX`](crate::model::RETRIES_MAX) fits a
+/// byte, and so do all these together fit a word: a call under way keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAttempts([u8; Failure::ALL.len()]);
+
+impl FailedAttempts {
+    /// One more.
+    pub fn count(&mut self, failure: Failure) {
+        let count = &mut self.0[failure as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// How many failed for this reason.
+    pub fn of(&self, failure: Failure) -> u64 {
+        self.0[failure as usize].into()
+    }
+
+    /// All together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|count| u64::from(*count)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_counts_its_attempts_and_why_each_failed() {
+        let mut edge = EdgeCalls::default();
+        let mut retried = FailedAttempts::default();
+        retried.count(Failure::Timeout);
+        retried.count(Failure::Error);
+        edge.count(None, FailedAttempts::default(), false);
+        edge.count(None, retried, false);
+        edge.count(Some(Failure::Timeout), retried, true);
+        assert_eq!((edge.calls(), edge.done, edge.failed.total(), edge.tolerated), (3, 2, 1, 1));
+        assert_eq!((edge.attempts, edge.retries()), (7, 4));
+        assert_eq!([Failure::Timeout, Failure::Error].map(|why| edge.attempts_failed.of(why)), [3, 2]);
+        let mut both = edge;
+        both.merge(&edge);
+        assert_eq!((both.calls(), both.attempts, both.attempts_failed.total()), (6, 14, 10));
+    }
+}

@@ -1,0 +1,73 @@
+//! What services call of each other, counted by edge: attempts, retries, timeouts, and calls that were done without.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Time};
+use meshsim_fault::Network;
+use meshsim_report::{Measured, Summary, Traffic};
+use meshsim_sim::Sim;
+
+/// Runs a file and adds up what its actors found.
+fn run(text: &str) -> Summary {
+    let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[])
+        .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    let mesh = Arc::new(experiment.mesh.clone());
+    let mut sim = Sim::new(experiment.seed, Network::new(experiment.network.clone()).expect("the file was checked"));
+    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
+        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
+    }
+    sim.run_until(Time::ZERO + experiment.duration);
+    let findings: Vec<_> = sim.actors().map(|actor| Some(actor.findings(sim.now()))).collect();
+    Summary::new(&experiment, &Measured::gather(&experiment, sim.now(), Traffic::default(), findings), false)
+}
+
+#[test]
+fn retries_in_layers_are_counted_at_each_edge() {
+    let again = "timeout: none, retries: 3, retry: { base: 1ms, cap: 1ms, budget: 100%, budget_min: 100000 }";
+    let tier = |next: &str| {
+        format!(
+            "{{ instances: 2, capacity: 1000, endpoints: {{ get: {{ script: [ call: {{ to: {next}, {again} }} ] }} }} }}"
+        )
+    };
+    let summary = run(&format!(
+        "seed: 1\nduration: 120s\nnodes: [ {{ name: n, count: 4 }} ]\nservices:\n  edge: {}\n  mid: {}\n  deep: {}\n  \
+         db: {{ instances: 2, capacity: 1000, endpoints: {{ get: {{ errors: 100%, script: [ work: 1ms ] }} }} }}\n\
+         load: {{ u: {{ to: edge, arrivals: {{ constant: 10/s }}, timeout: none, from: 1s, for: 100s }} }}\n",
+        tier("mid"),
+        tier("deep"),
+        tier("db")
+    ));
+    let requests = &summary.loads[0].requests;
+    assert_eq!((requests.offered, requests.failed, requests.retries), (1_000, 1_000, 0));
+    let edges: Vec<_> = summary.calls.iter().map(|edge| (edge.from.as_str(), edge.to.as_str(), edge.calls)).collect();
+    assert_eq!(edges, [("edge", "mid.get", 1_000), ("mid", "deep.get", 4_000), ("deep", "db.get", 16_000)]);
+    assert_eq!(summary.calls.iter().map(|edge| edge.attempts).collect::<Vec<_>>(), [4_000, 16_000, 64_000]);
+    assert_eq!(summary.calls.iter().map(|edge| edge.retries).sum::<u64>(), 63_000);
+    for edge in &summary.calls {
+        assert_eq!(
+            (edge.failed, edge.failures.error, edge.attempts_failed.error),
+            (edge.calls, edge.calls, edge.attempts)
+        );
+    }
+}
+
+#[test]
+fn an_optional_call_that_fails_is_counted_and_the_request_is_degraded_up_to_its_load() {
+    let summary = run("seed: 1\nduration: 60s\nnodes: [ { name: n, count: 2 } ]\nservices:\n  \
+         front: { capacity: 1000, endpoints: { get: { script: [ call: page ] } } }\n  \
+         page: { capacity: 1000, endpoints: { get: { script: [ \
+           call: { to: reviews, optional: true, timeout: 10ms, retries: 1 }, call: details ] } } }\n  \
+         reviews: { capacity: 1000, endpoints: { get: { script: [ sleep: 1s ] } } }\n  \
+         details: { capacity: 1000, endpoints: { get: { script: [ work: 1ms ] } } }\n\
+         load: { u: { to: front, arrivals: { constant: 2/s }, from: 1s, for: 50s } }\n");
+    let requests = &summary.loads[0].requests;
+    assert_eq!((requests.done, requests.degraded, requests.failed), (100, 100, 0));
+    let degraded: Vec<u64> = summary.services.iter().map(|service| service.degraded).collect();
+    assert_eq!(degraded, [100, 100, 0, 0]);
+    let reviews = summary.calls.iter().find(|edge| edge.to == "reviews.get").expect("page calls reviews");
+    assert_eq!((reviews.calls, reviews.failed, reviews.tolerated), (100, 100, 100));
+    assert_eq!((reviews.attempts, reviews.retries, reviews.attempts_failed.timeout), (200, 100, 200));
+    let details = summary.calls.iter().find(|edge| edge.to == "details.get").expect("page calls details");
+    assert_eq!((details.done, details.attempts, details.tolerated), (100, 100, 0));
+}
