@@ -214,6 +214,49 @@ fn an_instance_of_a_dead_node_is_not_counted_as_ready_when_an_update_begins() {
     }
 }
 
+#[test]
+fn instances_that_start_again_after_a_crash_go_before_those_that_are_ready() {
+    // Eight on four machines; those of one start for 5 s after a short crash. Six must be ready, and six are.
+    let at = |ms| Time::ZERO + Span::from_millis(ms);
+    let crash = Fault::new(at(8_000), at(8_300), Crash { actors: [ActorId(3)].into_iter().collect() });
+    let mut lab = Update::quarter(8, 4).lab().fault(crash);
+    lab.mesh.services[0].start_delay = Span::from_secs(5);
+    lab.mesh.operations[1].at = at(10_000);
+    let mut ran = lab.start(());
+    ran.run_until(9.9);
+    assert_eq!(ran.ready(0), 6);
+    for tick in 1..300 {
+        ran.run_until(9.9 + 0.02 * f64::from(tick));
+        let wanted = ran.coordinator().wanted(ServiceId(0));
+        assert!(ran.ready(0) >= 6, "{} ready: {wanted:?}", ran.ready(0));
+        if tick == 100 {
+            assert_eq!(wanted.versions, [(1, 6), (2, 4)], "two went although no new one was ready yet");
+        }
+    }
+}
+
+#[test]
+fn a_node_keeps_the_ready_instances_whatever_their_numbers() {
+    // The new ones have the numbers 2 and 3; a third gets number 0 and still starts when one is to go.
+    let one = Update {
+        max_surge: Amount::Instances(1),
+        max_unavailable: Amount::Instances(0),
+        every: 1.0,
+        ..Update::quarter(2, 1)
+    };
+    let to = |to| meshsim_tests::extend(to, 1.0, meshsim_mesh::model::Rounding::Away);
+    let mut lab = one.lab().operation(8.0, 0, to(3), 1.0, None).operation(8.3, 0, to(2), 1.0, None);
+    lab.mesh.services[0].drain_delay = Span::ZERO;
+    let mut ran = lab.start(());
+    ran.run_until(8.2);
+    assert_eq!(new_ones(&ran, 1), BTreeSet::from([(0, 0), (0, 2), (0, 3)]));
+    for tick in 0..50 {
+        ran.run_until(8.2 + 0.02 * f64::from(tick));
+        assert_eq!(ran.ready(0), 2);
+    }
+    assert_eq!(new_ones(&ran, 1), BTreeSet::from([(0, 2), (0, 3)]));
+}
+
 /// 100 requests a second, evenly, from 10 s on for so many seconds; a request waits for one second.
 fn steady(secs: f64) -> Load {
     Load {
