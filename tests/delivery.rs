@@ -116,7 +116,7 @@ fn with_faults(mut lab: Lab, seed: u64) -> Lab {
         let until = (at + 0.5 + 9.0 * rng.unit()).min(HEALED);
         let nodes = NODES as u32;
         let node = 1 + rng.below(nodes);
-        let kind: Kind = match rng.below(8) {
+        let kind: Kind = match rng.below(9) {
             0 => Drop { on: Link::all(), probability: 0.1 + 0.4 * rng.unit() }.into(),
             1 => Duplicate { on: Link::all(), probability: 0.3, lag: Dist::Constant(Span::from_millis(300)) }.into(),
             2 => Reorder { on: Link::all(), probability: 0.4, within: Span::from_secs(1) }.into(),
@@ -124,6 +124,7 @@ fn with_faults(mut lab: Lab, seed: u64) -> Lab {
             4 => Wipe { actors: some(&[node]) }.into(),
             5 => Pause { actors: some(&[node]) }.into(),
             6 => Crash { actors: some(&[0]) }.into(),
+            7 => Pause { actors: some(&[0]) }.into(),
             _ => {
                 let rest: Vec<u32> = (0..=nodes).filter(|actor| *actor != node).collect();
                 let cut = if rng.chance(0.5) {
@@ -195,6 +196,69 @@ fn a_campaign_of_faults_never_makes_a_node_apply_a_step_twice_and_all_agree_afte
     println!("{seen:?}");
     for rare in ["gap", "duplicate after apply", "snapshot", "wipe", "crash", "dead", "alive"] {
         assert!(seen.contains_key(rare), "the campaign never saw: {rare}");
+    }
+}
+
+/// Writes down when the coordinator declares which node dead.
+#[derive(Default)]
+struct Deaths(Vec<(Time, usize)>);
+
+impl Recorder<Msg, Tick> for Deaths {
+    fn record(&mut self, at: Time, _: ActorId, what: What<'_, Msg, Tick>) {
+        if let What::Note(note) = what
+            && note.what == "dead"
+        {
+            self.0.push((at, note.subject as usize));
+        }
+    }
+}
+
+/// A coordinator that stands still now and then, and how long it waits for a silent node.
+fn paused_coordinator(rng: &mut Rng) -> (Lab, Span, Vec<(Time, Time)>) {
+    let heartbeat = Span::from_millis(200 + u64::from(rng.below(2_000)));
+    let missed = 1 + rng.below(4);
+    let mut lab = lab(rng.next_u64()).latency(Dist::Constant(Span::from_millis(1 + u64::from(rng.below(40)))));
+    lab = lab.control(|control| (control.heartbeat, control.missed) = (heartbeat, missed));
+    let mut pauses = Vec::new();
+    for _ in 0..1 + rng.below(4) {
+        let at = secs(1.0 + 70.0 * rng.unit());
+        // From far below a heartbeat to many times the patience.
+        let pause = (at, at + heartbeat.scaled(0.01 * 2_000_f64.powf(rng.unit())));
+        lab = lab.fault(Fault::new(pause.0, pause.1, Pause { actors: some(&[0]) }));
+        pauses.push(pause);
+    }
+    (lab, heartbeat * u64::from(missed) + heartbeat * 2, pauses)
+}
+
+#[test]
+fn a_coordinator_that_stood_still_declares_no_healthy_node_dead() {
+    for seed in 0..300 {
+        let (lab, ..) = paused_coordinator(&mut Rng::stream(seed, "pauses"));
+        let ran = lab.run_with(SETTLED, Deaths::default());
+        assert_eq!(ran.sim.recorder().0, [], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_node_that_dies_while_the_coordinator_stands_still_is_dead_within_its_patience() {
+    for seed in 0..300 {
+        let mut rng = Rng::stream(seed, "pauses and a crash");
+        let (lab, patience, pauses) = paused_coordinator(&mut rng);
+        let (at, node) = (secs(1.0 + 75.0 * rng.unit()), rng.below(NODES as u32));
+        let ran = lab
+            .fault(Fault::new(at, secs(SETTLED), Crash { actors: some(&[1 + node]) }))
+            .run_with(SETTLED, Deaths::default());
+        // Each pause that ends before the verdict begins the patience anew.
+        let mut latest = at + patience;
+        let mut ends: Vec<Time> = pauses.iter().map(|(_, end)| *end).collect();
+        ends.sort_unstable();
+        for (begin, end) in ends.iter().map(|end| (pauses.iter().filter(|p| p.1 == *end).map(|p| p.0).min(), *end)) {
+            if begin.is_some_and(|begin| begin <= latest) {
+                latest = latest.max(end + patience);
+            }
+        }
+        let deaths = &ran.sim.recorder().0;
+        assert!(matches!(deaths[..], [(when, dead)] if dead == node as usize && when <= latest), "seed {seed}: {deaths:?}");
     }
 }
 

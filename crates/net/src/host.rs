@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use meshsim_actor::{
@@ -14,7 +15,7 @@ use meshsim_wire::{Kind, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::agenda::{Agenda, Due};
 use crate::alarm::Alarm;
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::control::{Control, Peer, ProcessId, Seated, Sender};
 use crate::dial;
 use crate::hosted::{Hosted, Look, Parcel, WAITING_BYTES_MAX};
-use crate::link::{Credentials, LinkError, SILENCE};
+use crate::link::{Credentials, LinkError, PING, SILENCE};
 use crate::outbox::Outbox;
 use crate::stream::Reader;
 use crate::worker::{Work, Worker};
@@ -52,6 +53,8 @@ pub struct Host<A: Live> {
     me: RefCell<Sender>,
     here: RefCell<BTreeMap<ActorId, Addr<Hosted<A>>>>,
     peers: RefCell<BTreeMap<ProcessId, Known>>,
+    /// What else it does all the time.
+    tasks: RefCell<Vec<AbortHandle>>,
 }
 
 /// Another process, as the hub described it.
@@ -65,6 +68,11 @@ struct Known {
 /// Things that happen in a row, before the actors run: more may be due at one moment than their mailboxes hold, as when
 /// a partition ends that has held messages back.
 const AT_ONCE_MAX: usize = 1024;
+
+/// A timer that comes so late says that this process stood still.
+const LATE: Span = Span::from_secs(1);
+/// How long it then takes in what has arrived before its timers go off.
+const CATCH_UP: Duration = Duration::from_millis(50);
 
 /// What all actors of a process share: the clock, the network, the way out.
 pub(crate) struct Shell<A: Live> {
@@ -273,8 +281,13 @@ impl<A: Live> Shell<A> {
     async fn keep_agenda(self: Rc<Self>) {
         loop {
             self.alarm.rings().await;
-            self.alarm_at.set(Time::NEVER);
+            let rang_for = self.alarm_at.replace(Time::NEVER);
             if self.clock.has_begun() {
+                if self.now().since(rang_for) > LATE {
+                    // This process stood still. What others said meanwhile comes before what only time says: a timer
+                    // must not find a reply missing that has arrived.
+                    sleep(CATCH_UP).await;
+                }
                 let now = self.now();
                 let mut happened = 0;
                 loop {
@@ -351,10 +364,13 @@ impl<A: Live> Shell<A> {
             }
             // The actors run before more is read: what is not read waits at its sender.
             tokio::task::yield_now().await;
+            let began = self.clock.own();
             match timeout(SILENCE, reader.read_buf(splitter.room())).await {
                 Ok(Ok(0)) => return LinkError::Ended,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return LinkError::Broken(error),
+                // This process stood still: silence counts from now.
+                Err(_) if self.clock.own() - began > (SILENCE + PING).as_nanos() as u64 => {}
                 Err(_) => return LinkError::Silent(SILENCE),
             }
         }
@@ -477,14 +493,15 @@ impl<A: Live> Host<A> {
             worker,
             slept_instead: Cell::new(0),
         });
-        tokio::task::spawn_local(shell.clone().keep_agenda());
+        let mut tasks = vec![tokio::task::spawn_local(shell.clone().keep_agenda()).abort_handle()];
         if let Some(mut done) = done {
             let shell = shell.clone();
-            tokio::task::spawn_local(async move {
+            let happens = async move {
                 while let Some((actor, timer)) = done.recv().await {
                     shell.happen(shell.now(), actor, Due::Fire(timer));
                 }
-            });
+            };
+            tasks.push(tokio::task::spawn_local(happens).abort_handle());
         }
         Ok(Rc::new(Host {
             shell,
@@ -493,6 +510,7 @@ impl<A: Live> Host<A> {
             me: RefCell::new(Sender { process: options.process, life: options.life, actors: Vec::new() }),
             here: RefCell::new(BTreeMap::new()),
             peers: RefCell::new(BTreeMap::new()),
+            tasks: RefCell::new(tasks),
         }))
     }
 
@@ -650,7 +668,19 @@ impl<A: Live> Host<A> {
 
     /// Lets other processes bring messages.
     pub fn serve(self: &Rc<Self>, listener: TcpListener) {
-        tokio::task::spawn_local(crate::accept::serve(listener, self.clone(), None));
+        let serving = tokio::task::spawn_local(crate::accept::serve(listener, self.clone(), None));
+        self.tasks.borrow_mut().push(serving.abort_handle());
+    }
+
+    /// Takes its actors off: nothing happens here any more, and nothing of it is kept.
+    pub(crate) fn close(&self) {
+        self.tasks.take().iter().for_each(AbortHandle::abort);
+        for (_, known) in std::mem::take(&mut *self.peers.borrow_mut()) {
+            known.task.abort();
+        }
+        // An actor ends when nobody holds its address.
+        self.here.borrow_mut().clear();
+        self.shell.routes.borrow_mut().clear();
     }
 
     /// Another process that hosts these actors, for those who need no hub. Both must know each other.

@@ -17,11 +17,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::interval;
 
 use crate::accept::{self, Joinable};
+use crate::attention::Attention;
 use crate::cast::{Cast, Live};
 use crate::control::{Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Seated, Sender};
 use crate::host::{Answers, Host, HostOptions};
 use crate::hosted::Glance;
-use crate::link::{Credentials, Link, LinkError, refusal};
+use crate::link::{Credentials, Link, LinkError, PING, refusal};
 use crate::member::{gathered, hand_in_tape, life};
 use crate::outbox::Outbox;
 use crate::seats::{Join, Seats};
@@ -260,7 +261,9 @@ struct Stage<A: Live> {
     trace_errors: RefCell<Vec<String>>,
     /// Something is to be looked at.
     changed: Notify,
-    /// When something was handed in last, by this process's count.
+    /// How long this process has looked on. It may be stopped itself, and then judges nobody by that time.
+    attention: Attention,
+    /// When something was handed in last, by `attention`.
     handed_in: Cell<u64>,
 }
 
@@ -281,7 +284,7 @@ struct Process {
     connections: u32,
     /// The connection by which it has said that it is ready; 0 before it has.
     ready_by: u32,
-    /// When its connection broke, by this process's count.
+    /// When its connection broke, by the stage's `attention`.
     lost_at: u64,
     report: Option<ProcessReport>,
 }
@@ -333,6 +336,7 @@ impl<A: Live> Hub<A> {
             traces: RefCell::new(options.traces),
             trace_errors: RefCell::default(),
             changed: Notify::new(),
+            attention: Attention::new(host.shell.clock.own(), PING),
             handed_in: Cell::new(0),
         });
         for actor in options.here {
@@ -386,6 +390,7 @@ impl<A: Live> Hub<A> {
                     }
                 }
             }
+            stage.look_on();
             match stage.phase.get() {
                 Phase::Waiting => {
                     let missing = stage.missing();
@@ -522,7 +527,7 @@ impl<A: Live> Stage<A> {
         }
         self.host.shell.discard(&process.outbox);
         process.standing = Standing::Lost;
-        process.lost_at = self.host.shell.clock.own();
+        process.lost_at = self.attention.paid();
         let (had_handed_in, was_ready) = (process.report.is_some(), process.ready_by > 0);
         let sender = process.peer.sender.clone();
         drop(processes);
@@ -650,7 +655,12 @@ impl<A: Live> Stage<A> {
     }
 
     fn note_handed_in(&self) {
-        self.handed_in.set(self.host.shell.clock.own());
+        self.handed_in.set(self.attention.paid());
+    }
+
+    /// Notes that this process runs; how long it has, so far.
+    fn look_on(&self) -> u64 {
+        self.attention.read(self.host.shell.clock.own())
     }
 
     fn keep_trace(&self, id: ProcessId, part: &[u8]) {
@@ -687,11 +697,12 @@ impl<A: Live> Stage<A> {
         })
         .await;
         self.processes.borrow_mut()[HUB as usize].report = Some(report);
+        self.look_on();
         self.note_handed_in();
         let owes = |process: &Process| {
             let is_here = match process.standing {
                 Standing::Ready | Standing::Returning => true,
-                Standing::Lost => self.host.shell.clock.own() - process.lost_at < RETURN.as_nanos() as u64,
+                Standing::Lost => self.attention.paid() - process.lost_at < RETURN.as_nanos() as u64,
                 Standing::Joining | Standing::Replaced => false,
             };
             is_here && process.report.is_none()
@@ -703,7 +714,7 @@ impl<A: Live> Stage<A> {
                 // Whoever asks is told that it is over.
                 Some(command) = commands.recv() => self.obey(command).await,
             }
-            let silent = self.host.shell.clock.own() - self.handed_in.get();
+            let silent = self.look_on() - self.handed_in.get();
             if silent > COLLECT.as_nanos() as u64 {
                 tracing::warn!("some processes did not hand in what they have, and are not waited for any longer");
                 break;

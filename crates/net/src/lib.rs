@@ -17,6 +17,7 @@
 mod accept;
 mod agenda;
 mod alarm;
+mod attention;
 mod cast;
 mod clock;
 mod complaints;

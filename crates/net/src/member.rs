@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
+use crate::attention::Patience;
 use crate::cast::{Cast, Live};
 use crate::clock::{Alignment, Clock};
 use crate::control::{Answer, Blob, Control, HUB, Joined, PART_BYTES, ProcessReport, Wish};
@@ -26,6 +27,9 @@ use crate::worker::Work;
 
 /// Round trips from which the clocks are aligned.
 const TRIPS: u32 = 32;
+/// Longest attempt to join that says something about the hub: beyond all limits of a connection and its handshake, this
+/// process itself stood still.
+const ATTEMPT_MAX: Duration = Duration::from_secs(15);
 /// From here on it is worth a word that a clock has run away: its machine was suspended, or counts otherwise.
 const RAN_AWAY_NS: u64 = 10_000_000;
 /// Longest charter that is taken: more than any experiment with its files.
@@ -99,19 +103,23 @@ pub async fn join<A: Live>(
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
     let join = Join { life, host: usage::host_name(), pid: std::process::id(), address, ..join };
     let mut member =
-        Member { hub, credentials, join, listener: Some(listener), clock: Some(Clock::start()), on_stage: None };
+        Member { hub, credentials, join, listener: listener.into_std()?, clock: Some(Clock::start()), on_stage: None };
     let mut rng = Rng::keyed(life, 0, 2);
     let time = Clock::start();
-    let (mut failures, mut since) = (0, time.own());
+    let mut patience = Patience::new(patience, ATTEMPT_MAX);
+    let (mut failures, mut paused) = (0, Duration::ZERO);
     loop {
-        let error = match member.attend(&prepare).await {
+        let began = time.own();
+        let (error, attempt) = match member.attend(&prepare).await {
             Ok(End::Over) => return Ok(()),
             Ok(End::Broken(error)) => {
-                (failures, since) = (0, time.own());
+                failures = 0;
+                patience.renew();
                 tracing::warn!("the coordinator at {} {error}; trying again", member.hub);
-                error
+                // It was reached: patience counts from now.
+                (error, Duration::ZERO)
             }
-            Err(Trouble::Link(error)) => error,
+            Err(Trouble::Link(error)) => (error, Duration::from_nanos(time.own() - began)),
             Err(Trouble::Member(error)) => return Err(error),
         };
         if !error.is_passing() {
@@ -122,9 +130,8 @@ pub async fn join<A: Live>(
             });
         }
         // A hub that accepts and says nothing is out of reach too, for as long as it is waited for.
-        let waited = Duration::from_nanos(time.own() - since);
-        if waited >= patience {
-            return Err(MemberError::Lost(member.hub, error.to_string(), waited.as_secs()));
+        if patience.ends_with(paused, attempt) {
+            return Err(MemberError::Lost(member.hub, error.to_string(), patience.used().as_secs()));
         }
         failures += 1;
         match failures {
@@ -132,7 +139,9 @@ pub async fn join<A: Live>(
             2 => tracing::info!("the coordinator at {} {error}; waiting for it", member.hub),
             _ => {}
         }
-        sleep(backoff(failures, &mut rng)).await;
+        // Not what it took: this process may have been stopped meanwhile.
+        paused = backoff(failures, &mut rng);
+        sleep(paused).await;
     }
 }
 
@@ -145,8 +154,8 @@ struct Member<A: Live> {
     hub: String,
     credentials: Credentials,
     join: Join,
-    /// Until it serves.
-    listener: Option<TcpListener>,
+    /// Each host that it makes serves a copy.
+    listener: std::net::TcpListener,
     clock: Option<Clock>,
     on_stage: Option<Rc<OnStage<A>>>,
 }
@@ -191,8 +200,17 @@ impl<A: Live> Member<A> {
         };
         let stage = match &self.on_stage {
             Some(stage) if joined.resumed && stage.run == joined.run => stage.clone(),
-            Some(_) => return Err(Trouble::Member(MemberError::OtherRun(self.hub.clone()))),
-            None => {
+            Some(stage) if stage.host.shell.clock.knows_zero() => {
+                return Err(Trouble::Member(MemberError::OtherRun(self.hub.clone())));
+            }
+            other => {
+                if let Some(stage) = other {
+                    // The run that it waited for never began: there is nothing to lose, and this one may begin.
+                    tracing::info!("the coordinator at {} was started again", self.hub);
+                    stage.host.close();
+                    self.clock = Some(Clock::start());
+                }
+                self.on_stage = None;
                 let stage = Rc::new(self.enter(&joined, &mut link, prepare).await?);
                 self.on_stage = Some(stage.clone());
                 stage
@@ -260,9 +278,8 @@ impl<A: Live> Member<A> {
             host.host(seated.actor, seated.incarnation);
             names.push(host.cast.seats[seated.actor.index()].name.clone());
         }
-        if let Some(listener) = self.listener.take() {
-            host.serve(listener);
-        }
+        let listener = self.listener.try_clone().and_then(TcpListener::from_std).map_err(io)?;
+        host.serve(listener);
         tracing::info!(
             clock_error_us = aligned.error_ns() / 1000,
             "joined {} as process {}, and hosts {}",

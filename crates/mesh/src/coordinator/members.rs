@@ -22,6 +22,8 @@ pub(super) struct Member {
     pub(super) heard: Time,
     /// Sends what is not acknowledged again.
     pub(super) resend: Option<Timer>,
+    /// When that is planned.
+    pub(super) resend_due: Time,
     /// How often in a row that happened.
     pub(super) resends: u32,
     /// The last report of this life that was taken in.
@@ -41,6 +43,7 @@ impl Member {
             incarnation: 0,
             heard: Time::ZERO,
             resend: None,
+            resend_due: Time::ZERO,
             resends: 0,
             report: 0,
         }

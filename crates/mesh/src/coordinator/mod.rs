@@ -2,7 +2,7 @@
 //!
 //! - [`operations`]: operations begin and are turned, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, sent again until acknowledged.
-//! - `place`, `members`, [`endpoints`]: where instances go, who is alive, what callers are told.
+//! - `place`, `members`, `watch`, [`endpoints`]: where instances go, who is alive, what callers are told.
 //! - `look`: how things stand, for those who look while the run goes on.
 //!
 //! It is level-triggered: what it sends follows from what it knows of each node, and never from the fact that something
@@ -14,6 +14,7 @@ mod members;
 pub mod operations;
 mod place;
 pub mod steps;
+mod watch;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use members::Member;
 use operations::Running;
 use place::{Machines, Placed};
 use steps::Log;
+use watch::Watch;
 
 /// Holds what is wanted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +47,7 @@ pub struct Coordinator {
     services: Vec<ServiceState>,
     machines: Machines,
     members: Vec<Member>,
+    watch: Watch,
     endpoints: Endpoints,
     /// Operations of the file that have begun.
     begun: usize,
@@ -98,6 +101,7 @@ impl Coordinator {
             services: vec![ServiceState::default(); mesh.services.len()],
             machines: Machines::new(&mesh),
             members: mesh.nodes.iter().map(Member::new).collect(),
+            watch: Watch::default(),
             endpoints: Endpoints::new(&mesh),
             begun: 0,
             by_hand: Vec::new(),
@@ -175,10 +179,6 @@ impl Coordinator {
 
     fn start(&mut self, cx: &mut MeshCx<'_>) {
         self.decisions.get_or_insert_with(|| cx.rng().next_u64());
-        // Nobody was heard while this machine was down; who never came is still not heard of.
-        for member in self.members.iter_mut().filter(|member| member.alive) {
-            member.heard = cx.now();
-        }
         self.arm_next_operations(cx);
         self.resume_operations(cx);
         for node in 0..self.members.len() {
@@ -187,9 +187,7 @@ impl Coordinator {
             }
         }
         self.publish_soon(cx);
-        if !self.mesh.control.heartbeat.is_zero() {
-            cx.arm(cx.now() + self.mesh.control.heartbeat, Tick::Watch);
-        }
+        self.begin_watch(cx);
     }
 
     fn node_said(&mut self, node: usize, msg: Msg, cx: &mut MeshCx<'_>) {
@@ -291,28 +289,6 @@ impl Coordinator {
         self.repair_unplaced(cx);
         self.members[node].sent = self.log.last();
         self.send_tail(node, cx);
-    }
-
-    /// Who has not been heard of for too long is dead: what it had is placed elsewhere.
-    fn watch(&mut self, cx: &mut MeshCx<'_>) {
-        let control = &self.mesh.control;
-        let (every, patience) = (control.heartbeat, control.heartbeat * u64::from(control.missed));
-        cx.arm(cx.now() + every, Tick::Watch);
-        let now = cx.now();
-        let silent = |member: &Member| member.alive && now.since(member.heard) > patience;
-        let dead: Vec<usize> =
-            self.members.iter().enumerate().filter(|(_, member)| silent(member)).map(|(node, _)| node).collect();
-        if dead.is_empty() {
-            return;
-        }
-        for node in &dead {
-            cx.note("dead", *node as u64, 0);
-            self.machines.set_alive(*node, false);
-            self.endpoints.node_fell(self.mesh.node_actor(*node));
-            self.stop_waiting_for(*node, cx);
-        }
-        self.repair_placed_on(&dead, cx);
-        self.publish_soon(cx);
     }
 
     fn node_heartbeat(&mut self, node: usize, heartbeat: Heartbeat, cx: &mut MeshCx<'_>) {

@@ -164,6 +164,10 @@ impl Coordinator {
         if !member.alive || member.acked >= member.sent {
             return;
         }
+        if cx.now().since(member.resend_due) > self.mesh.control.resend {
+            // This machine stood still: the acknowledgement may wait behind the timer.
+            return self.arm_resend(node, cx);
+        }
         member.resends += 1;
         self.send_tail(node, cx);
     }
@@ -270,7 +274,8 @@ impl Coordinator {
         }
         let unit = cx.rng().unit();
         let wait = member.backoff(control.resend, control.resend_cap, unit);
-        member.resend = Some(cx.arm(cx.now() + wait, Tick::Resend(node as u32)));
+        member.resend_due = cx.now() + wait;
+        member.resend = Some(cx.arm(member.resend_due, Tick::Resend(node as u32)));
     }
 
     fn count_resent(&mut self, n: u64) {

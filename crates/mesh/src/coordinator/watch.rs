@@ -1,0 +1,79 @@
+//! The watch over the nodes: a node that is silent for too long is dead, if the coordinator has listened all that time.
+//!
+//! A timer that comes late says that this machine stood still. What the nodes sent meanwhile waits behind the timer, so
+//! their silence is the coordinator's own deafness. Two rules follow:
+//!
+//! - Later than planned by more than a heartbeat: patience with every node begins anew.
+//! - Later by less: the watch looks again after as long as it was late, and judges then. By that time the coordinator has
+//!   read what waited. It looks again once, so that a machine whose timers are always late still finds the dead.
+
+use meshsim_actor::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::Coordinator;
+use super::members::Member;
+use crate::actors::MeshCx;
+use crate::message::Tick;
+
+/// When the coordinator looks for silent nodes.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Watch {
+    /// When the next look is planned.
+    due: Time,
+    /// Silence before this moment counts against no node.
+    since: Time,
+    /// The next look makes up for one that was late.
+    again: bool,
+}
+
+impl Coordinator {
+    /// Plans the first look. The coordinator has not listened before this moment.
+    pub(super) fn begin_watch(&mut self, cx: &mut MeshCx<'_>) {
+        self.watch.since = cx.now();
+        let every = self.mesh.control.heartbeat;
+        if !every.is_zero() {
+            self.watch_again_in(every, false, cx);
+        }
+    }
+
+    fn watch_again_in(&mut self, span: Span, again: bool, cx: &mut MeshCx<'_>) {
+        self.watch.due = cx.now() + span;
+        self.watch.again = again;
+        cx.arm(self.watch.due, Tick::Watch);
+    }
+
+    /// Declares silent nodes dead: what they had is placed elsewhere.
+    pub(super) fn watch(&mut self, cx: &mut MeshCx<'_>) {
+        let (now, every) = (cx.now(), self.mesh.control.heartbeat);
+        let late = now.since(self.watch.due);
+        if late > every {
+            self.watch.since = now;
+            return self.watch_again_in(every, false, cx);
+        }
+        let silent = self.silent(now);
+        if !silent.is_empty() && !late.is_zero() && !self.watch.again {
+            return self.watch_again_in(late, true, cx);
+        }
+        self.watch_again_in(every, false, cx);
+        if silent.is_empty() {
+            return;
+        }
+        for node in &silent {
+            cx.note("dead", *node as u64, 0);
+            self.machines.set_alive(*node, false);
+            self.endpoints.node_fell(self.mesh.node_actor(*node));
+            self.stop_waiting_for(*node, cx);
+        }
+        self.repair_placed_on(&silent, cx);
+        self.publish_soon(cx);
+    }
+
+    /// Nodes that are thought alive, and silent for longer than patience lasts.
+    fn silent(&self, now: Time) -> Vec<usize> {
+        let control = &self.mesh.control;
+        let patience = control.heartbeat * u64::from(control.missed);
+        let since = self.watch.since;
+        let is_silent = |member: &Member| member.alive && now.since(member.heard.max(since)) > patience;
+        (0..self.members.len()).filter(|node| is_silent(&self.members[*node])).collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! The time in which this process could notice others. A process that stands still (stopped, starved, suspended) notices
+//! nothing, so that time counts against nobody.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+/// A stopwatch that its owner reads often. A gap between two readings counts as at most `gap_max`: in a longer one the
+/// process stood still.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    gap_max: u64,
+    read: Cell<u64>,
+    paid: Cell<u64>,
+}
+
+impl Attention {
+    /// A stopwatch that starts at `now`, in nanoseconds of this process's count.
+    pub(crate) fn new(now: u64, gap_max: Duration) -> Self {
+        Attention { gap_max: gap_max.as_nanos() as u64, read: Cell::new(now), paid: Cell::new(0) }
+    }
+
+    /// Reads it: the nanoseconds of attention until `now`.
+    pub(crate) fn read(&self, now: u64) -> u64 {
+        let gap = now.saturating_sub(self.read.replace(now));
+        self.paid.set(self.paid.get() + gap.min(self.gap_max));
+        self.paid.get()
+    }
+
+    /// Nanoseconds of attention until the last reading.
+    pub(crate) fn paid(&self) -> u64 {
+        self.paid.get()
+    }
+}
+
+/// How long an attempt may take until it says nothing about the other side, and the patience that attempts use up.
+///
+/// After an attempt during which this process stood still there is one more, whatever patience is left.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    length: Duration,
+    attempt_max: Duration,
+    used: Duration,
+    was_disturbed: bool,
+}
+
+impl Patience {
+    /// Fresh patience of this length.
+    pub(crate) fn new(length: Duration, attempt_max: Duration) -> Self {
+        Patience { length, attempt_max, used: Duration::ZERO, was_disturbed: false }
+    }
+
+    /// Begins anew.
+    pub(crate) fn renew(&mut self) {
+        (self.used, self.was_disturbed) = (Duration::ZERO, false);
+    }
+
+    /// Counts a failed attempt, and the pause before it as long as it was planned. True if patience is at its end.
+    pub(crate) fn ends_with(&mut self, planned: Duration, attempt: Duration) -> bool {
+        let is_disturbed = attempt > self.attempt_max;
+        self.used += planned + attempt.min(self.attempt_max);
+        // A side that always takes too long is out of reach, not a sign that this process stands still.
+        let excuse = is_disturbed && !std::mem::replace(&mut self.was_disturbed, is_disturbed);
+        self.used >= self.length && !excuse
+    }
+
+    /// What of it is used up.
+    pub(crate) fn used(&self) -> Duration {
+        self.used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_gap_counts_as_one_reading_at_most() {
+        let attention = Attention::new(5, Duration::from_nanos(100));
+        assert_eq!((attention.read(55), attention.read(155), attention.read(9_000)), (50, 150, 250));
+        assert_eq!((attention.paid(), attention.read(9_001)), (250, 251));
+    }
+
+    #[test]
+    fn a_pause_of_this_process_uses_up_no_patience() {
+        let mut patience = Patience::new(SEC * 10, SEC * 4);
+        assert!(!patience.ends_with(SEC, SEC));
+        assert!(!patience.ends_with(SEC, SEC * 3600), "stopped in the middle of an attempt");
+        assert_eq!(patience.used(), SEC * 7);
+        assert!(!patience.ends_with(SEC, SEC));
+        assert!(patience.ends_with(SEC, SEC));
+    }
+
+    #[test]
+    fn after_a_disturbed_attempt_there_is_one_more_and_not_another() {
+        let mut patience = Patience::new(SEC * 3, SEC * 4);
+        assert!(!patience.ends_with(SEC, SEC * 60));
+        assert!(patience.ends_with(SEC, SEC * 60), "a coordinator that drips is out of reach");
+        patience.renew();
+        assert!(!patience.ends_with(SEC, SEC));
+    }
+}
