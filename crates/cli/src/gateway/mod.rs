@@ -5,7 +5,7 @@
 //! comes back through [`answers`]. One file per concern:
 //!
 //! - `door`: where it listens, for whom; `guard`, `token`: who is let in, and who may change something.
-//! - `routes`: what there is. `requests` asks the mesh, `api` reads and steers, `metrics` is for Prometheus, `page` for
+//! - `server`: the connections, and what they may hold. `routes`: what there is. `requests` asks the mesh, `api` reads and steers, `metrics` is for Prometheus, `page` for
 //!   a person with a browser, `openapi` describes all of it.
 //! - `status`: how things stand. `refusal`, `json`: how answers look.
 
@@ -20,22 +20,26 @@ mod page;
 mod refusal;
 mod requests;
 mod routes;
+mod server;
 mod state;
 mod status;
 mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::rt::System;
+use actix_web::{App, web};
 use meshsim_actor::Envelope;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::message::Msg;
 use meshsim_net::Handle;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
 
 pub(crate) use api::{Begun, Operation, Operations};
 pub(crate) use door::{Door, DoorArgs};
@@ -49,14 +53,6 @@ use answers::Answers;
 use state::State;
 use token::{Kept, Token};
 
-/// Connections that are open at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 1024;
-/// How long a connection may take to say what it wants, and may be silent in between.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-const IDLE_PATIENCE: Duration = Duration::from_secs(30);
-/// How long those who are still being answered are waited for at the end, in seconds.
-const STOP_SECS: u64 = 2;
-
 /// A gateway that is not open yet.
 pub(crate) struct Gateway {
     experiment: Experiment,
@@ -67,7 +63,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Served {
     /// Where.
     pub(crate) address: SocketAddr,
-    server: ServerHandle,
+    stop: watch::Sender<bool>,
+    stopped: oneshot::Receiver<()>,
     answers: Arc<Answers>,
     /// The token's file, if nobody named one, is gone with the gateway.
     _kept: Option<Kept>,
@@ -93,29 +90,26 @@ impl Gateway {
         };
         let state = State::new(self.experiment, handle, self.answers.clone(), hosts, token);
         let state = web::Data::new(state);
-        let app = move || {
-            App::new()
-                .app_data(state.clone())
-                .wrap(from_fn(guard::check))
-                .wrap(
-                    DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")),
-                )
-                .configure(routes::register)
+        let opened = listener.set_nonblocking(true);
+        opened.map_err(|error| Error::Live(format!("the gateway cannot listen on {address}: {error}")))?;
+        let (stop, stops) = watch::channel(false);
+        let (say, stopped) = oneshot::channel();
+        let serve = move || async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    // It is what puts an application together without actix's own server, which `server` stands for.
+                    let app = actix_web::test::init_service(app(state)).await;
+                    server::serve(listener, server::answers(app), stops).await;
+                }
+                Err(error) => tracing::error!("the gateway cannot listen on {address}: {error}"),
+            }
+            let _ = say.send(());
         };
-        let server = HttpServer::new(app)
-            .workers(1)
-            .max_connections(CONNECTIONS_MAX)
-            .client_request_timeout(HEAD_PATIENCE)
-            .keep_alive(IDLE_PATIENCE)
-            .shutdown_timeout(STOP_SECS)
-            // The run's process has its own way with Ctrl-C.
-            .disable_signals()
-            .listen(listener)
-            .map_err(|error| Error::Live(format!("the gateway cannot listen on {address}: {error}")))?
-            .run();
-        let served = Served { address, server: server.handle(), answers: self.answers, _kept: kept };
-        actix_web::rt::spawn(server);
-        Ok(served)
+        let thread = std::thread::Builder::new().name("gateway".into());
+        thread
+            .spawn(move || System::new().block_on(serve()))
+            .map_err(|error| Error::Live(format!("the gateway gets no thread: {error}")))?;
+        Ok(Served { address, stop, stopped, answers: self.answers, _kept: kept })
     }
 }
 
@@ -123,6 +117,26 @@ impl Served {
     /// Closes it: those who wait for an answer of the mesh are told that there will be none.
     pub(crate) async fn stop(self) {
         self.answers.close();
-        self.server.stop(true).await;
+        let _ = self.stop.send(true);
+        let _ = self.stopped.await;
     }
+}
+
+/// All that answers, put together.
+fn app(
+    state: web::Data<State>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(state)
+        .wrap(from_fn(guard::check))
+        .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
+        .configure(routes::register)
 }
