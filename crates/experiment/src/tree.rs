@@ -347,7 +347,8 @@ fn depth(node: &Node) -> usize {
     }
 }
 
-fn size(node: &Node) -> usize {
+/// Values of a tree, keys included.
+pub(crate) fn size(node: &Node) -> usize {
     1 + match &node.value {
         Value::Scalar { .. } => 0,
         Value::List(items) => items.iter().map(size).sum(),

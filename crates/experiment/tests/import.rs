@@ -526,6 +526,27 @@ fn a_service_may_extend_one_of_a_file_beside_it() {
 }
 
 #[test]
+fn what_a_small_file_repeats_is_bounded() {
+    // A base of many values, inherited many times: 10 GB, if it were done.
+    let keys: String = (0..10_000).map(|n| format!("k{n}: 1, ")).collect();
+    let heirs: String = (0..10_000).map(|n| format!("  s{n}: {{ extends: base }}\n")).collect();
+    let told =
+        wrong(Format::Compose, &format!("services:\n  base: {{ image: x, environment: {{ {keys} }} }}\n{heirs}"));
+    assert!(told.starts_with("the services have too many values | at most 2000000"), "{told}");
+    // Scenarios that all overlap, each of which changes everything.
+    let operations: String = (0..2_000).map(|n| format!("o{n}: {{ duration: 1ms }}, ")).collect();
+    let overrides: String = (0..2_000).map(|n| format!("a.o{n}: {{ error_rate: 1% }}, ")).collect();
+    let scenarios: String = (0..100).map(|n| format!("  - {{ at: {n}s, duration: 1h, override: *all }}\n")).collect();
+    let told = wrong(
+        Format::Motel,
+        &format!(
+            "version: 1\nall: &all {{ {overrides} }}\nservices: {{ a: {{ operations: {{ {operations} }} }} }}\nscenarios:\n{scenarios}"
+        ),
+    );
+    assert!(told.starts_with("the scenarios change too much | "), "{told}");
+}
+
+#[test]
 fn calls_of_another_application_are_refused_with_the_nearest_names() {
     let source = |text: &str| Source { name: "x".into(), text: text.into() };
     let compose = source("services: { frontend: { image: x }, orders: { image: y } }");

@@ -22,7 +22,7 @@ use super::shared::draft::{After, Draft, Endpoint, Entry, Service, Step, Varying
 use super::shared::reading::{Fields, Reading};
 use super::shared::units;
 use crate::problem::{all_of, shortened};
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 
 pub(super) const IMPORTER: Importer =
     Importer { name: "compose", tags: &[merge::RESET, merge::OVERRIDE], file: "compose.rs", read };
@@ -99,7 +99,9 @@ fn entries(draft: &Draft, hints: &BTreeMap<String, Hints>) -> Vec<Entry> {
 
 fn read_service(node: &Node, service: &mut Service, reading: &mut Reading) -> Hints {
     let mut fields = reading.fields(node, "a service");
-    let hints = Hints { built: fields.take("build").is_some(), published: fields.take("ports").is_some() };
+    let is_empty = |node: &&Node| matches!(&node.value, Value::List(ports) if ports.is_empty());
+    let published = fields.take("ports").filter(|ports| !is_empty(ports)).is_some();
+    let hints = Hints { built: fields.take("build").is_some(), published };
     let mut replicas = fields.take("scale");
     let mut cpus = fields.take("cpus");
     if let Some(deploy) = fields.take("deploy") {

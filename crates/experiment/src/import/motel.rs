@@ -128,7 +128,7 @@ pub(super) fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     draft
         .differences
         .push("a failing call ends a sequential script; motel makes the remaining calls all the same".into());
-    scenarios::apply(&planned, &operations, &mut draft);
+    scenarios::apply(&planned, &operations, &mut draft, reading);
     traffic::apply(traffic.as_ref(), &planned, &mut draft, reading);
     draft
 }

@@ -7,14 +7,15 @@
 //! - what may be written as a list or as a map (`depends_on`) is brought into one form first;
 //! - `!reset` takes away what is there, `!override` replaces it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::interpolate::interpolate;
 use crate::FILE_BYTES_MAX;
 use crate::files::read_text;
 use crate::import::shared::reading::Reading;
 use crate::problem::{all_of, shortened};
-use crate::tree::{self, Key, Node, Tags, Value};
+use crate::tree::{self, Key, Node, Tags, VALUES_MAX, Value};
 
 /// Takes away what is there.
 pub(super) const RESET: &str = "!reset";
@@ -24,13 +25,17 @@ pub(super) const OVERRIDE: &str = "!override";
 /// Longest chain of services that extend each other.
 const EXTENDS_MAX: usize = 32;
 
+/// Most files that `extends` names.
+const FILES_MAX: usize = 100;
+
 /// The keys of a service in which variables mean something here.
 const READ: [&str; 6] = ["scale", "cpus", "deploy", "depends_on", "profiles", "extends"];
 
 /// The model that the files make together; `None` if there are none.
 pub(super) fn model(roots: &[Node], reading: &mut Reading) -> Option<Node> {
-    let files: Vec<Node> = roots.iter().map(|root| prepared(root.clone(), reading)).collect();
-    let extended: Vec<Node> = files.iter().map(|file| extend_all(file, reading)).collect();
+    let files: Vec<Rc<Node>> = roots.iter().map(|root| Rc::new(prepared(root.clone(), reading))).collect();
+    let mut extending = Extending::default();
+    let extended: Vec<Node> = files.iter().map(|file| extending.all(file, reading)).collect();
     let tags = std::mem::take(&mut reading.tags);
     let mut files = extended.into_iter();
     let first = files.next().map(|first| merged(empty(&first), first, "", &tags));
@@ -86,61 +91,89 @@ fn as_map(node: &mut Node) {
     node.value = Value::Map(names.iter().filter_map(entry).collect());
 }
 
-/// A file whose services have what they extend.
-fn extend_all(file: &Node, reading: &mut Reading) -> Node {
-    let mut out = file.clone();
-    for service in services(&mut out) {
-        *service = extended(service, file, 0, reading);
-    }
-    out
+/// Follows `extends`. What services inherit is copied, so their values have a bound together, as those of a file have.
+#[derive(Default)]
+struct Extending {
+    values: usize,
+    /// Files that `extends` names, each read once; `None` if it cannot be.
+    opened: BTreeMap<String, Option<Rc<Node>>>,
 }
 
-/// A service laid over the one that it extends, if it does.
-fn extended(service: &Node, file: &Node, depth: usize, reading: &mut Reading) -> Node {
-    let Some(extends) = service.get("extends").filter(|node| !node.is_null()) else { return service.clone() };
-    if depth > EXTENDS_MAX {
-        reading.problem(extends.place, "services extend each other in a circle", "take one `extends` out");
-        return service.clone();
-    }
-    let (name, other) = match &extends.value {
-        Value::Scalar { .. } => (Some(extends), None),
-        _ => (extends.get("service"), extends.get("file")),
-    };
-    let Some(name) = name else {
-        reading.problem(extends.place, "`extends` names no service", "write `extends: { service: ... }`");
-        return service.clone();
-    };
-    let opened;
-    let file = match other {
-        None => file,
-        Some(path) => match open(path, reading) {
-            Some(file) => {
-                opened = file;
-                &opened
+impl Extending {
+    /// A file whose services have what they extend.
+    fn all(&mut self, file: &Rc<Node>, reading: &mut Reading) -> Node {
+        let mut out = Node::clone(file);
+        for service in services(&mut out) {
+            if self.values > VALUES_MAX {
+                break;
             }
-            None => return service.clone(),
-        },
-    };
-    let Some(text) = reading.text(name, "a service in `extends`") else { return service.clone() };
-    let Some(base) = file.get("services").and_then(|services| services.get(&text)) else {
-        let known: Vec<_> = match file.get("services").map(|services| &services.value) {
-            Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
-            _ => vec![],
-        };
-        reading.unknown(name.place, &text, known.iter().map(String::as_str));
-        return service.clone();
-    };
-    let base = extended(base, file, depth + 1, reading);
-    let mut whole = merged(base, service.clone(), "services.*", &reading.tags);
-    if let Value::Map(entries) = &mut whole.value {
-        entries.retain(|(key, _)| key.text != "extends");
+            *service = self.extended(service, file, 0, reading);
+        }
+        out
     }
-    whole
+
+    /// A service laid over the one that it extends, if it does.
+    fn extended(&mut self, service: &Node, file: &Rc<Node>, depth: usize, reading: &mut Reading) -> Node {
+        let Some(extends) = service.get("extends").filter(|node| !node.is_null()) else { return service.clone() };
+        if depth > EXTENDS_MAX {
+            reading.problem(extends.place, "services extend each other in a circle", "take one `extends` out");
+            return service.clone();
+        }
+        let (name, other) = match &extends.value {
+            Value::Scalar { .. } => (Some(extends), None),
+            _ => (extends.get("service"), extends.get("file")),
+        };
+        let Some(name) = name else {
+            reading.problem(extends.place, "`extends` names no service", "write `extends: { service: ... }`");
+            return service.clone();
+        };
+        let file = match other {
+            None => file.clone(),
+            Some(path) => match self.open(path, reading) {
+                Some(file) => file,
+                None => return service.clone(),
+            },
+        };
+        let Some(text) = reading.text(name, "a service in `extends`") else { return service.clone() };
+        let Some(base) = file.get("services").and_then(|services| services.get(&text)) else {
+            let known: Vec<_> = match file.get("services").map(|services| &services.value) {
+                Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
+                _ => vec![],
+            };
+            reading.unknown(name.place, &text, known.iter().map(String::as_str));
+            return service.clone();
+        };
+        self.values += tree::size(base);
+        if self.values > VALUES_MAX {
+            let help = format!("at most {VALUES_MAX} are read, those that `extends` repeats included");
+            reading.problem(extends.place, "the services have too many values", help);
+            return service.clone();
+        }
+        let base = self.extended(base, &file, depth + 1, reading);
+        let mut whole = merged(base, service.clone(), "services.*", &reading.tags);
+        if let Value::Map(entries) = &mut whole.value {
+            entries.retain(|(key, _)| key.text != "extends");
+        }
+        whole
+    }
+
+    /// Another file that the source names, beside it.
+    fn open(&mut self, path: &Node, reading: &mut Reading) -> Option<Rc<Node>> {
+        let written = reading.text(path, "`file`")?;
+        if let Some(known) = self.opened.get(&written) {
+            return known.clone();
+        }
+        let opened = (self.opened.len() < FILES_MAX).then(|| open(path, &written, reading)).flatten().map(Rc::new);
+        if self.opened.len() == FILES_MAX {
+            let help = format!("at most {FILES_MAX}");
+            reading.problem(path.place, "the services extend those of too many files", help);
+        }
+        self.opened.insert(written, opened.clone());
+        opened
+    }
 }
 
-/// Another file that the source names, beside it.
-fn open(path: &Node, reading: &mut Reading) -> Option<Node> {
-    let written = reading.text(path, "`file`")?;
+fn open(path: &Node, written: &str, reading: &mut Reading) -> Option<Node> {
     let Some(folder) = reading.folder.clone() else {
         reading.problem(
             path.place,
@@ -149,15 +182,14 @@ fn open(path: &Node, reading: &mut Reading) -> Option<Node> {
         );
         return None;
     };
-    let full = folder.join(&written);
+    let full = folder.join(written);
     match read_text(&full, FILE_BYTES_MAX) {
         Ok(text) => {
             let mut tags = Tags::new();
             let reporter = reading.reporter();
             let source = reporter.add_source(full.display().to_string(), text.as_str());
-            let help = "a Compose file is wanted";
             let known: &'static [&'static str] = super::IMPORTER.tags;
-            let root = tree::read_tagged(&text, source, 0, help, known, &mut tags, reporter)?;
+            let root = tree::read_tagged(&text, source, 0, "a Compose file is wanted", known, &mut tags, reporter)?;
             reading.tags.extend(tags);
             Some(prepared(root, reading))
         }
@@ -178,13 +210,16 @@ fn empty(like: &Node) -> Node {
 fn merged(base: Node, over: Node, path: &str, tags: &Tags) -> Node {
     let place = over.place;
     let value = match (base.value, over.value) {
-        (Value::Map(mut base), Value::Map(over)) => {
+        (Value::Map(base), Value::Map(over)) => {
+            let known: BTreeMap<String, usize> =
+                base.iter().enumerate().map(|(index, (key, _))| (key.text.clone(), index)).collect();
+            // No map has a key twice, so what is added need not be found again.
+            let mut entries: Vec<Option<(Key, Node)>> = base.into_iter().map(Some).collect();
             for (key, node) in over {
                 let tag = tags.get(&(node.place.source, node.place.start)).copied();
                 let path = below(path, &key.text);
-                let known = base.iter().position(|(known, _)| known.text == key.text);
-                let before = known.map(|index| base.remove(index));
-                let index = known.unwrap_or(base.len());
+                let index = known.get(&key.text).copied();
+                let before = index.and_then(|index| entries[index].take());
                 if tag == Some(RESET) {
                     continue;
                 }
@@ -195,9 +230,13 @@ fn merged(base: Node, over: Node, path: &str, tags: &Tags) -> Node {
                     Value::Map(_) => empty(&node),
                     _ => Node::scalar("", node.place),
                 });
-                base.insert(index, (key, merged(under, node, &path, tags)));
+                let entry = Some((key, merged(under, node, &path, tags)));
+                match index {
+                    Some(index) => entries[index] = entry,
+                    None => entries.push(entry),
+                }
             }
-            Value::Map(base)
+            Value::Map(entries.into_iter().flatten().collect())
         }
         (Value::List(base), Value::List(over)) => Value::List([base, over].concat()),
         (_, Value::Map(over)) => {

@@ -14,10 +14,17 @@ use super::{Condition, Name, Operation, Targets, find, read_call, read_duration}
 use crate::import::shared::draft::{Call, Change, Draft, Endpoint, Varying, Version};
 use crate::import::shared::reading::Reading;
 use crate::import::shared::units;
+use crate::problem::Place;
 use crate::tree::Node;
 
 /// What a run goes on for after the last thing that was planned.
 pub(super) const REST: Span = Span::from_secs(30);
+
+/// Most scenarios.
+const SCENARIOS_MAX: usize = 1_000;
+
+/// Most that all scenarios may change together, counted anew at each moment at which one begins or ends.
+const CHANGES_MAX: usize = 1_000_000;
 
 /// A scenario.
 pub(super) struct Scenario {
@@ -59,7 +66,16 @@ impl Override {
 }
 
 pub(super) fn read(node: &Node, targets: &Targets, reading: &mut Reading) -> Vec<Scenario> {
-    reading.list(node, "`scenarios`").iter().filter_map(|node| read_one(node, targets, reading)).collect()
+    let list = reading.list(node, "`scenarios`");
+    if list.len() > SCENARIOS_MAX {
+        reading.problem(
+            node.place,
+            format!("{} scenarios are too many", list.len()),
+            format!("at most {SCENARIOS_MAX}"),
+        );
+        return vec![];
+    }
+    list.iter().filter_map(|node| read_one(node, targets, reading)).collect()
 }
 
 fn read_one(node: &Node, targets: &Targets, reading: &mut Reading) -> Option<Scenario> {
@@ -132,11 +148,28 @@ pub(super) fn moments(scenarios: &[Scenario]) -> BTreeSet<Span> {
 }
 
 /// Turns scenarios into versions of the services, and the moments at which they change.
-pub(super) fn apply(scenarios: &[Scenario], operations: &BTreeMap<Name, Operation>, draft: &mut Draft) {
+pub(super) fn apply(
+    scenarios: &[Scenario],
+    operations: &BTreeMap<Name, Operation>,
+    draft: &mut Draft,
+    reading: &mut Reading,
+) {
     if scenarios.is_empty() {
         return;
     }
-    let moments: Vec<(Span, BTreeMap<&Name, Override>)> = moments(scenarios)
+    let overrides = || scenarios.iter().flat_map(|scenario| &scenario.overrides);
+    let overridden: BTreeSet<&Name> = overrides().map(|(name, _)| name).collect();
+    // Each moment has its own view of all that any scenario touches.
+    let calls = |name: &&Name| operations.get(*name).map_or(0, |operation| operation.calls.len());
+    let each = overridden.iter().map(|name| 1 + calls(name)).sum::<usize>()
+        + overrides().map(|(_, over)| 1 + over.add.len() + over.remove.len()).sum::<usize>();
+    let moments = moments(scenarios);
+    if each.saturating_mul(moments.len()) > CHANGES_MAX {
+        let help = format!("at most {CHANGES_MAX}, counted at each beginning and end of a scenario");
+        reading.problem(Place::default(), "the scenarios change too much", help);
+        return;
+    }
+    let moments: Vec<(Span, BTreeMap<&Name, Override>)> = moments
         .into_iter()
         .map(|at| {
             let mut merged = BTreeMap::<&Name, Override>::new();
@@ -148,13 +181,14 @@ pub(super) fn apply(scenarios: &[Scenario], operations: &BTreeMap<Name, Operatio
         .collect();
     for service in &mut draft.services {
         // The endpoints that any scenario touches: a version names them all, since it builds on the one before it.
-        let touched: Vec<usize> = (0..service.endpoints.len())
-            .filter(|index| {
-                let name = &service.endpoints[*index].name;
-                let is_it = |of: &&Name| of.0 == service.name && of.1 == *name;
-                moments.iter().any(|(_, merged)| merged.keys().any(is_it))
-            })
-            .collect();
+        let is_touched = |index: &usize| {
+            let name = (service.name.clone(), service.endpoints[*index].name.clone());
+            overridden.contains(&&name)
+        };
+        let touched: Vec<usize> = (0..service.endpoints.len()).filter(is_touched).collect();
+        if touched.is_empty() {
+            continue;
+        }
         let endpoints = |merged: &BTreeMap<&Name, Override>| -> Vec<Endpoint> {
             let endpoint = |index: &usize| {
                 let known = &service.endpoints[*index];

@@ -64,7 +64,8 @@ impl Pattern {
                 if is_burst { self.base * factor } else { self.base }
             }
             Shape::Segments(segments) => {
-                segments.iter().find(|(until, _)| at < *until).map_or(self.base, |(_, rate)| *rate)
+                let next = segments.partition_point(|(until, _)| *until <= at);
+                segments.get(next).map_or(self.base, |(_, rate)| *rate)
             }
         };
         self.overlay.as_ref().map_or(own, |overlay| own * overlay.rate(at) / overlay.base)
