@@ -299,3 +299,20 @@ fn no_request_fails_during_a_rolling_update() {
         assert_eq!((tally.offered, tally.done, tally.failed.total()), (offered, offered, 0), "{instances} instances");
     }
 }
+
+#[test]
+fn rolling_updates_of_experiment_files_fail_no_request() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cases");
+    for (case, offered) in [("24-rolling-rounding.yaml", 7_000), ("02-max-unavailable-integer.yaml", 5_000)] {
+        let path = folder.join(case);
+        if !path.exists() {
+            println!("skipped: there is no {}", path.display());
+            continue;
+        }
+        let experiment = meshsim_experiment::load(&path, &[]).unwrap_or_else(|p| panic!("{}", p.render(false, 100)));
+        let lab = Lab { mesh: experiment.mesh, network: experiment.network, seed: experiment.seed };
+        let ran = lab.run(experiment.duration.secs() + 5.0);
+        let tally = &ran.client(0).tallies()[0];
+        assert_eq!((tally.offered, tally.done, tally.failed.total()), (offered, offered, 0), "{case}");
+    }
+}
