@@ -467,7 +467,7 @@ fn remarks(summaries: &[&Summary]) -> Vec<String> {
         let alike = |load: &&LoadSummary| load.requests.correlation.is_some_and(|it| it.adjacent > ALIKE);
         if let Some(load) = summary.loads.iter().find(alike) {
             out.push(format!(
-                "{name} is short for {}: latencies that lie far apart in time are still alike, so there is more noise than the band",
+                "{name} is too short to tell how much alike the requests of {} are: expect more noise",
                 load.name
             ));
         }

@@ -73,14 +73,11 @@ fn footing(comparison: &Comparison, paint: Paint) -> String {
             "~ stands at a difference that may be noise: at most {floor} of A (--noise), or in counts, percentiles"
         ),
         format!("and settling times at most {z} standard errors. Counts a and b: {z} sqrt(a + b), as Poisson counts."),
-        format!(
-            "Percentile q of n: the ranks q n +- {z} sqrt(f n q (1 - q)), between the percentiles of summary.json."
-        ),
+        format!("Percentile q of n: the ranks q n +- {z} sqrt(f n q (1 - q)), read off the summary's percentiles."),
         format!(
             "Settling: {z} times the scatter of the steps of both runs. Messages: at most {floor}, no more is known."
         ),
-        "f: how much alike requests are that follow each other. Failures are taken as independent of each other."
-            .into(),
+        "f: how much alike requests are that follow each other. Failures are taken as independent.".into(),
     ] {
         out += &format!("  {}\n", paint.on(Look::Dim, &line));
     }
