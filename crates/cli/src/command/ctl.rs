@@ -455,7 +455,7 @@ fn status_text(status: &Status, paint: Paint) -> String {
     // In a cluster of containers the machine is the container.
     let machine =
         |process: Option<usize>| process.and_then(|at| status.processes.get(at)).map_or("", |it| it.host.as_str());
-    let mut nodes = Table::new(["<node", "<machine", "instances", "<state"]);
+    let mut nodes = Table::new(["<node", "instances", "<state", "<machine"]);
     for node in status.nodes.iter().take(NODES_LISTED_MAX) {
         let look = match node.state {
             Presence::Alive => Look::Plain,
@@ -464,9 +464,9 @@ fn status_text(status: &Status, paint: Paint) -> String {
         };
         nodes.row([
             node.name.as_str().into(),
-            machine(node.process).into(),
             node.instances.to_string().into(),
             Cell::new(node.state.as_str(), look),
+            machine(node.process).into(),
         ]);
     }
     out += &format!("\n{}\n{}", services.render(paint), nodes.without_empty_columns(&[]).render(paint));
