@@ -31,7 +31,7 @@ pub(crate) struct Graph<'a> {
 }
 
 /// A call as a script makes it, wherever in the script it stands.
-fn for_each_call<'a>(script: &'a [Step], visit: &mut impl FnMut(&'a Call)) {
+pub(crate) fn for_each_call<'a>(script: &'a [Step], visit: &mut impl FnMut(&'a Call)) {
     for step in script {
         match step {
             Step::Call(call) => visit(call),
@@ -54,19 +54,38 @@ pub(crate) fn edges(mesh: &Mesh) -> BTreeSet<(usize, usize)> {
     edges
 }
 
+/// A circle of services of which each holds a slot while it waits for one of the next, in whatever versions.
+pub(crate) fn held_circle(mesh: &Mesh) -> Vec<usize> {
+    let mut waits: Vec<Vec<(usize, f64)>> = vec![vec![]; mesh.services.len()];
+    for (service, callees) in mesh.services.iter().zip(&mut waits) {
+        for endpoint in service.behaviours.iter().flat_map(|behaviour| &behaviour.endpoints) {
+            for_each_call(&endpoint.script, &mut |call| {
+                if !call.detached && call.probability > 0.0 && call.count > 0 {
+                    callees.push((call.service.index(), 1.0));
+                }
+            });
+        }
+        callees.sort_by_key(|(callee, _)| *callee);
+        callees.dedup_by_key(|(callee, _)| *callee);
+    }
+    circle(&waits)
+}
+
 impl<'a> Graph<'a> {
-    /// The calls that services make in the version in which they are deployed.
-    pub(crate) fn deployed(mesh: &'a Mesh) -> Self {
+    /// The calls that services make when their instances are of these versions, by service: (version, share).
+    pub(crate) fn of_versions(mesh: &'a Mesh, mix: &[Vec<(u32, f64)>]) -> Self {
         let first = first_vertices(mesh);
         let mut calls = vec![];
-        for service in &mesh.services {
+        for (service, versions) in mesh.services.iter().zip(mix) {
             for index in 0..service.endpoints.len() {
                 let mut callees = BTreeMap::new();
-                let endpoint = service.endpoint(service.version, EndpointId(index as u16));
-                for_each_call(&endpoint.script, &mut |call| {
-                    *callees.entry(first[call.service.index()] + call.endpoint.index()).or_insert(0.0) +=
-                        call.probability * f64::from(call.count);
-                });
+                for (version, share) in versions {
+                    let endpoint = service.endpoint(*version, EndpointId(index as u16));
+                    for_each_call(&endpoint.script, &mut |call| {
+                        *callees.entry(first[call.service.index()] + call.endpoint.index()).or_insert(0.0) +=
+                            share * call.probability * f64::from(call.count);
+                    });
+                }
                 calls.push(callees.into_iter().collect());
             }
         }
@@ -117,9 +136,15 @@ impl<'a> Graph<'a> {
         Some(visits)
     }
 
-    /// Solves for something that each vertex has of itself and of those that it calls. `None`: it never settles.
-    pub(crate) fn solve(&self, own: impl Fn(usize, &[f64]) -> f64) -> Option<Vec<f64>> {
-        let mut values = vec![0.0; self.len()];
+    /// Solves for something that each vertex has of itself and of those that it calls, beginning with `start`; `size`
+    /// says how much a value is, to see when nothing changes any more. `None`: it never settles.
+    pub(crate) fn solve<T: Copy>(
+        &self,
+        start: T,
+        size: impl Fn(&T) -> f64,
+        own: impl Fn(usize, &[T]) -> T,
+    ) -> Option<Vec<T>> {
+        let mut values = vec![start; self.len()];
         if let Some(order) = &self.order {
             for vertex in order.iter().rev() {
                 values[*vertex] = own(*vertex, &values);
@@ -130,10 +155,10 @@ impl<'a> Graph<'a> {
             let mut change = 0.0;
             for vertex in 0..values.len() {
                 let new = own(vertex, &values);
-                change += (new - values[vertex]).abs();
+                change += (size(&new) - size(&values[vertex])).abs();
                 values[vertex] = new;
             }
-            (change, values.iter().sum())
+            (change, values.iter().map(&size).sum())
         })?;
         Some(values)
     }

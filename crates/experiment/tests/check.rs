@@ -188,8 +188,9 @@ fn what_cannot_work_is_warned_of() {
     assert_eq!(kinds(&load("timeout: none")), [""; 0]);
     assert_eq!(kinds(&format!("network: {{ drop: 1% }}\n{}", load("timeout: none"))), ["no_timeout"]);
     assert_eq!(kinds(&format!("network: {{ loss: 1% }}\n{}", load("timeout: none"))), [""; 0], "late, not lost");
-    assert_eq!(kinds(&format!("faults: [ {{ for: 1s, crash: n-0 }} ]\n{}", load("timeout: none"))), ["no_timeout"]);
-    assert_eq!(kinds(&format!("faults: [ {{ for: 1s, crash: n-0 }} ]\n{}", load("timeout: 1s"))), [""; 0]);
+    let crash = |rest: &str| kinds(&format!("faults: [ {{ for: 1s, crash: n-0 }} ]\n{}", load(rest)));
+    assert_eq!(crash("timeout: none"), ["full", "no_timeout"], "the only instance is on n-0");
+    assert_eq!(crash("timeout: 1s"), ["full"]);
     assert_eq!(kinds("operations: [ { at: 60s, undeploy: a } ]\n"), ["late"]);
     assert_eq!(kinds("faults: [ { at: 61s, for: 1s, crash: n-0 } ]\n"), ["late"]);
     assert_eq!(kinds(&load("from: 2m")), ["late"]);
@@ -239,4 +240,251 @@ fn a_circle_that_is_left_sooner_or_later_is_told_with_its_visits() {
     assert_eq!(findings.warnings[0].kind, "circle");
     assert!(findings.warnings[0].message.contains("2.000 of `users`"), "{}", findings.warnings[0].message);
     assert_eq!(warnings(&text("60%", 2))[0].0, "endless");
+}
+
+fn near(got: f64, right: f64) {
+    assert!((got - right).abs() <= 1e-6 * right.abs().max(1.0), "{got}, not {right}");
+}
+
+const STILL: &str = "network: { latency: 0ms, local: 0ms }\n";
+
+#[test]
+fn retries_in_each_of_three_tiers_multiply() {
+    let tier = |callee: &str| {
+        format!(
+            "{{ instances: 2, capacity: 1000, endpoints: {{ get: {{ script: [ call: {{ to: {callee}, timeout: none, retries: 3, \
+             retry: {{ base: 1ms, cap: 1ms, budget: 100%, budget_min: 100000 }} }} ] }} }} }}"
+        )
+    };
+    let text = format!(
+        "nodes: [ {{ name: n, count: 4 }} ]\nservices:\n  edge: {}\n  mid: {}\n  deep: {}\n  db: {{ instances: 2, capacity: 1000, \
+         endpoints: {{ get: {{ errors: 100%, script: [ work: 1ms ] }} }} }}\n\
+         load: {{ u: {{ to: edge, arrivals: {{ constant: 10/s }}, timeout: none }} }}\n",
+        tier("mid"),
+        tier("deep"),
+        tier("db")
+    );
+    let findings = findings(&text);
+    near(findings.services[3].rate, 640.0);
+    near(findings.loads[0].visits, 85.0);
+    near(findings.loads[0].errors, 1.0);
+    let calls: Vec<f64> = findings.edges.iter().map(|edge| edge.calls).collect();
+    assert_eq!(calls, [4.0, 16.0, 64.0]);
+    assert!(findings.loads[0].is_exact, "{:?}", findings.not_modelled);
+}
+
+#[test]
+fn a_failed_call_ends_the_script_and_retries_make_it_rarer() {
+    let text = |retry: &str| {
+        format!(
+            "{STILL}nodes: [ {{ name: n, count: 4 }} ]\nservices:\n  front: {{ capacity: 1000, endpoints: {{ get: {{ script: [ call: {{ to: \
+             flaky, retries: 2, retry: {retry} }}, call: {{ to: solid, count: 2 }} ] }} }} }}\n  flaky: {{ capacity: 1000, endpoints: \
+             {{ get: {{ errors: 50% }} }} }}\n  solid: {{ capacity: 1000, endpoints: {{ get: {{}} }} }}\n\
+             load: {{ u: {{ to: front, arrivals: {{ constant: 100/s }} }} }}\n"
+        )
+    };
+    let free = findings(&text("{ budget: 100%, budget_min: 100000 }"));
+    let rates: Vec<f64> = free.services.iter().map(|service| service.rate).collect();
+    // 1 + 1/2 + 1/4 tries, and seven of eight requests get past them.
+    for (rate, right) in rates.into_iter().zip([100.0, 175.0, 175.0]) {
+        near(rate, right);
+    }
+    near(free.loads[0].errors, 0.125);
+    assert!(free.loads[0].is_exact);
+    // Two thirds of the calls under way are being retried at times: a budget of none lets none of that pass.
+    let held = findings(&text("{ budget: 0%, budget_min: 1 }"));
+    assert!(!held.loads[0].is_exact);
+    assert!(held.not_modelled[0].starts_with("Retry budgets: that of `front.get` for `flaky.get`"), "{held:?}");
+}
+
+#[test]
+fn a_dependency_slower_than_the_timeout_costs_it_for_each_try() {
+    let text = "
+nodes: [ { name: n, count: 3, cores: 8 } ]
+services:
+  page: { instances: 2, capacity: 100, endpoints: { get: { script: [ call: { to: reviews, timeout: 3s, retries: 1, optional: true, retry: { base: 1ms, cap: 1ms } } ] } } }
+  reviews: { instances: 2, capacity: 100, endpoints: { get: { script: [ work: 1ms, call: { to: ratings, timeout: 10s } ] } } }
+  ratings: { instances: 2, capacity: 100, endpoints: { get: { script: [ sleep: 7s, work: 1ms ] } } }
+load: { u: { to: page, arrivals: { constant: 1/s }, timeout: 30s } }
+";
+    let findings = findings(text);
+    let load = &findings.loads[0];
+    assert!((load.unloaded - 6.0).abs() < 0.002 && (load.worst - 6.0).abs() < 0.003, "{load:?}");
+    let by_service: Vec<f64> = load.visits_by_service.iter().map(|(_, visits)| *visits).collect();
+    assert_eq!((by_service, load.errors), (vec![1.0, 2.0, 2.0], 0.0));
+    assert_eq!(
+        findings.warnings.iter().map(|w| (w.kind, w.message.as_str())).collect::<Vec<_>>(),
+        [(
+            "timeout",
+            "calls from `page.get` to `reviews.get` always time out: an answer takes at least 7s, and the timeout is 3s"
+        )]
+    );
+    assert!(findings.not_modelled[0].starts_with("Retry budgets"), "the default budget cuts 6 of 100 retries");
+}
+
+#[test]
+fn a_version_that_an_operation_brings_is_looked_at() {
+    let text = |after: &str| {
+        format!(
+            "{STILL}{SMALL}  b: {{ capacity: 1000, endpoints: {{ get: {{ script: [ sleep: 2s ] }} }} }}\n\
+             load: {{ u: {{ to: a, arrivals: {{ constant: 1/s }} }} }}\noperations: [ {after} ]\n"
+        )
+        .replace(
+            "services: { a: { instances: 1, endpoints: { get: { script: [ work: 1ms ] } } } }",
+            "services:\n  a: { capacity: 1000, endpoints: { get: { script: [ work: 1ms ] } }, versions: { 2: { endpoints: { get: { script: [ call: { to: b, timeout: 1s } ] } } } } }",
+        )
+    };
+    assert_eq!(warnings(&text("{ at: 0s, deploy: a }")), []);
+    let told = warnings(&text("{ at: 0s, deploy: a }, { at: 9s, update: a, to: 2, rate: 1 }"));
+    assert_eq!(
+        told[0].2,
+        "calls from `a.get` to `b.get` always time out with version 2 of `a`: an answer takes at least 2s, and the timeout is 1s"
+    );
+}
+
+#[test]
+fn geo_fills_first_in_the_hotel() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hotel/mesh.yaml");
+    let hotel = check(&meshsim_experiment::load(&path, &[]).unwrap());
+    let first = hotel.situations[0].first.as_ref().unwrap();
+    assert_eq!((first.name.as_str(), first.of, first.rate.round()), ("geo", "slots", 568.0), "{first:?}");
+    let of = |what: &str| hotel.situations.iter().find(|it| it.what == what).and_then(|it| it.first.clone());
+    // With more slots of geo it is another that fills first.
+    let scaled = of("scale geo by 1.25").expect("it is asked for");
+    assert!(scaled.name == "mongodb" && scaled.rate > 568.0, "{scaled:?}");
+    let during = of("update profile to 2").unwrap();
+    assert_eq!((during.name.as_str(), during.instances, during.wanted), ("profile", 6, 8), "{during:?}");
+}
+
+#[test]
+fn what_is_full_during_an_update_or_without_a_zone_is_warned_of() {
+    let text = |rate: &str, more: &str| {
+        format!(
+            "{STILL}nodes: [ {{ name: a, count: 4, zone: a }}, {{ name: b, count: 4, zone: b }} ]\nservices: {{ web: {{ instances: 8, \
+             start_delay: 5s, endpoints: {{ get: {{ script: [ sleep: 10ms ] }} }} }} }}\n\
+             load: {{ u: {{ to: web, from: 9s, arrivals: {{ constant: {rate} }} }} }}\n{more}"
+        )
+    };
+    let update = "operations: [ { at: 0s, deploy: web }, { at: 20s, update: web, to: 2, strategy: rolling } ]\n";
+    assert_eq!(warnings(&text("590/s", update)), []);
+    let (kind, line, message) = warnings(&text("700/s", update)).remove(0);
+    assert_eq!((kind, line), ("full", Some(5)));
+    assert_eq!(
+        message,
+        "during update web to 2 at 20s `web` has 6 of 8 instances and is full at 600 requests/s, and 700 are offered"
+    );
+    let down = "faults: [ { at: 30s, for: 5s, crash: zone a } ]\n";
+    assert_eq!(warnings(&text("390/s", down)), []);
+    assert_eq!(
+        warnings(&text("410/s", down))[0].2,
+        "during crash at 30s `web` has 4 of 8 instances and is full at 400 requests/s, and 410 are offered"
+    );
+    let slow = "faults: [ { at: 30s, for: 5s, slow: zone a, factor: 0.5 } ]\n";
+    assert_eq!(warnings(&text("700/s", slow)), [], "sleeping is not slower");
+}
+
+#[test]
+fn a_node_that_is_asked_for_more_work_than_it_has_cores_is_warned_of() {
+    let text = |rate: &str| {
+        format!(
+            "{STILL}nodes: [ {{ name: n, cores: 1 }} ]\nservices: {{ web: {{ capacity: 16, endpoints: {{ get: {{ script: [ work: 10ms ] \
+             }} }} }} }}\nload: {{ u: {{ to: web, arrivals: {{ poisson: {rate} }} }} }}\n"
+        )
+    };
+    let findings = findings(&text("300/s"));
+    near(findings.nodes[0].busy, 3.0);
+    let first = findings.situations[0].first.as_ref().unwrap();
+    assert_eq!((first.name.as_str(), first.of), ("n", "cores"));
+    near(first.rate, 100.0);
+    assert_eq!(findings.warnings[0].message, "`n` has 1 core and is asked for 3 cores of work: what waits there grows");
+    assert_eq!(warnings(&text("90/s")), []);
+}
+
+#[test]
+fn slots_that_are_held_in_a_circle_are_warned_of() {
+    let text = |script: &str| {
+        format!(
+            "nodes: [ {{ name: n }} ]\nservices:\n  a: {{ capacity: 4, endpoints: {{ get: {{ script: [ call: b ] }}, leaf: {{}} }} }}\n  \
+             b: {{ capacity: 100, endpoints: {{ get: {{ script: [ {script} ] }} }} }}\n\
+             load: {{ u: {{ to: a.get, arrivals: {{ constant: 1/s }} }} }}\n"
+        )
+    };
+    let four = "parallel: [ call: a.leaf, call: a.leaf, call: a.leaf, call: a.leaf ]";
+    let told = warnings(&text(four));
+    assert_eq!(told[0].0, "deadlock");
+    assert!(told[0].2.contains("`a` -> `b` -> `a`") && told[0].2.contains("all 4 slots of `a`"), "{}", told[0].2);
+    assert_eq!(warnings(&text("work: 1ms")), []);
+}
+
+#[test]
+fn instances_that_are_gone_before_callers_hear_of_it_lose_requests() {
+    let text = |drain: &str| {
+        format!(
+            "control: {{ debounce: 1s }}\nnodes: [ {{ name: n, count: 5 }} ]\nservices: {{ web: {{ instances: 10, capacity: 100, \
+             drain_delay: {drain}, balancer: round_robin, endpoints: {{ get: {{ script: [ work: 5ms ] }} }} }} }}\n\
+             operations: [ {{ at: 0s, deploy: web }}, {{ at: 20s, extend: web, to: 5, rate: 1 }} ]\n\
+             load: {{ u: {{ to: web, arrivals: {{ constant: 1000/s }}, from: 5s, timeout: 1s }} }}\n"
+        )
+    };
+    for (drain, lost) in [("0s", "500"), ("0.5s", "250")] {
+        let (kind, line, message) = warnings(&text(drain)).remove(0);
+        assert_eq!((kind, line), ("drain", Some(4)));
+        assert!(message.ends_with(&format!("some {lost} requests are refused")), "{message}");
+    }
+    assert_eq!(warnings(&text("2s")), []);
+}
+
+#[test]
+fn what_does_nothing_or_cannot_be_is_warned_of() {
+    let kinds =
+        |more: &str| -> Vec<&'static str> { warnings(&format!("{SMALL}{more}")).into_iter().map(|w| w.0).collect() };
+    let load = |rest: &str| format!("load: {{ users: {{ to: a, arrivals: {{ poisson: 10/s }}, {rest} }} }}\n");
+    assert_eq!(kinds("control: { heartbeat: 1ns }\n"), ["heartbeats"]);
+    assert_eq!(kinds("network: { loss: 100% }\n"), ["loss"]);
+    assert_eq!(kinds("network: { latency: 5m }\n"), ["latency"]);
+    assert_eq!(kinds("network: { latency: 250ms }\n"), [""; 0]);
+    let delay = SMALL.replace("instances: 1", "start_delay: 2m");
+    assert_eq!(warnings(&format!("{delay}{}", load("warmup: 1s")))[0].0, "never_ready");
+    assert_eq!(kinds(&format!("operations: [ {{ at: 1s, undeploy: a }} ]\n{}", load("warmup: 1s"))), ["absent"]);
+    assert_eq!(kinds(&format!("operations: [ {{ at: 20s, deploy: a }} ]\n{}", load("warmup: 1s"))), ["absent"]);
+    assert_eq!(kinds(&format!("operations: [ {{ at: 20s, deploy: a }} ]\n{}", load("from: 20s"))), [""; 0]);
+    let early = "operations: [ { at: 20s, deploy: a }, { at: 5s, extend: a, to: 3, rate: 1 } ]\n";
+    assert_eq!(
+        warnings(&format!("{SMALL}{early}")),
+        [("refused", Some(4), "extend a to 3 at 5s is refused: `a` is not deployed then".to_owned())]
+    );
+    for idle in ["crash: []", "slow: n-0, factor: 1", "partition: [[n-0], [n-0]]", "one_way: { from: n-0, to: n-0 }"] {
+        assert_eq!(kinds(&format!("faults: [ {{ for: 1s, {idle} }} ]\n")), ["no_effect"], "{idle}");
+    }
+    assert_eq!(kinds("faults: [ { for: 1s, partition: [[n-0], [n-1]] } ]\n"), [""; 0]);
+    let slo = |lines: &str| kinds(&format!("{}slo: [ {lines} ]\n", load("warmup: 1s")));
+    assert_eq!(slo("p99 < 50ms, p99 > 60ms"), ["slo"]);
+    assert_eq!(slo("p50 > 60ms, p99 < 50ms"), ["slo"]);
+    assert_eq!(slo("errors < 0%"), ["slo"]);
+    assert_eq!(slo("max < 500us"), ["slo"], "its work alone takes longer");
+    assert_eq!(slo("p50 < 50ms, p99 > 40ms, errors <= 0%, done/offered >= 100%"), [""; 0]);
+}
+
+#[test]
+fn a_grace_shorter_than_requests_or_the_drain_delay_is_warned_of() {
+    let text = |grace: &str| {
+        format!(
+            "nodes: [ {{ name: n, count: 5 }} ]\nduration: 150s\nservices: {{ web: {{ instances: 10, capacity: 100, drain_delay: 5s, \
+             {grace} endpoints: {{ get: {{ script: [ sleep: 30s ] }} }} }} }}\n\
+             operations: [ {{ at: 0s, deploy: web }}, {{ at: 60s, extend: web, to: 5, rate: 1 }} ]\n\
+             load: {{ u: {{ to: web, arrivals: {{ constant: 10/s }}, from: 10s, timeout: none }} }}\n"
+        )
+    };
+    assert_eq!(
+        warnings(&text("grace: 5s,")),
+        [(
+            "grace",
+            Some(5),
+            "extend web to 5 at 60s cuts requests off after a grace of 5s, and they take up to 30s: some 125 fail"
+                .to_owned()
+        )]
+    );
+    assert_eq!(warnings(&text("grace: 40s,")), []);
+    assert_eq!(warnings(&text("")), []);
+    assert_eq!(warnings(&text("grace: 1s,")).len(), 2, "it is shorter than the drain delay too");
 }

@@ -22,6 +22,10 @@ Warnings are no errors: the exit code is 0. A file that is wrong is not run: 2."
 
 /// Rows of a list that are printed; all are in the JSON.
 const ROWS_MAX: usize = 20;
+/// The busiest nodes are printed.
+const NODES_MAX: usize = 5;
+/// Columns of the text.
+const WIDTH: usize = 80;
 /// Callees that are named of one caller.
 const CALLEES_MAX: usize = 10;
 
@@ -59,18 +63,108 @@ fn render(experiment: &Experiment, findings: &Findings, source: &Source, paint: 
             out += &format!("\n{}  {}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));
         }
     };
-    section("Who calls whom", "calls per request, over all loads", graph(findings));
+    section("Call graph", "calls per request, retries included, over all loads", graph(findings));
     section("Services", "expected, at the loads' mean rates", services(findings, paint));
     section("Requests", "expected, while nothing waits", loads(findings, paint));
-    section("Rates", "of the recurrences, and the bound above which they oscillate for ever", gains(findings, paint));
+    section("Limits", "what fills first, if the load grows in this mix", situations(findings, paint));
+    section("Nodes", "expected cores in use, at the loads' mean rates", nodes(findings, paint));
+    section("Rates", "of the recurrences, and the bound above which they never settle", gains(findings, paint));
+    let body: String = findings.not_modelled.iter().map(|line| wrapped("  - ", line, 4)).collect();
+    section("Not modelled", "", body);
     out.push('\n');
     for warning in findings.warnings.iter().take(ROWS_MAX) {
         let place = warning.line.map_or_else(String::new, |line| format!("{}:{line}: ", source.file.display()));
-        out += &format!("{} {place}{}\n", paint.on(Look::Warn, "warning:"), warning.message);
+        let text = wrapped("warning: ", &format!("{place}{}", warning.message), 2);
+        out += &text.replacen("warning:", &paint.on(Look::Warn, "warning:"), 1);
     }
     match findings.warnings.len() {
         0 => out += &format!("{}\n", paint.on(Look::Good, "nothing to warn of")),
         n => more(&mut out, n),
+    }
+    out
+}
+
+/// A paragraph of at most [`WIDTH`] columns, where its words allow; its lines after the first are indented.
+fn wrapped(head: &str, text: &str, indent: usize) -> String {
+    let (mut out, mut column) = (head.to_owned(), head.chars().count());
+    let mut is_first = true;
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        if !is_first && column + 1 + len > WIDTH {
+            out += &format!("\n{:indent$}", "");
+            column = indent;
+        } else if !is_first {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += len;
+        is_first = false;
+    }
+    out.push('\n');
+    out
+}
+
+/// A name that fits its column.
+fn short(name: &str, chars: usize) -> String {
+    if name.chars().count() <= chars {
+        return name.to_owned();
+    }
+    name.chars().take(chars.saturating_sub(3)).chain("...".chars()).collect()
+}
+
+/// What fills first, and at what rate.
+fn situations(findings: &Findings, paint: Paint) -> String {
+    let mut table = Table::new(["at", "<", "<fills first", "<", "instances", "full at", "offered"]);
+    let known = || findings.situations.iter().filter(|it| it.first.is_some());
+    for situation in known().take(ROWS_MAX) {
+        let Some(full) = &situation.first else { continue };
+        let look = if situation.offered >= full.rate { Look::Bad } else { Look::Plain };
+        let instances = match full.of {
+            "cores" => String::new(),
+            _ if full.instances == full.wanted => count(u64::from(full.instances)),
+            _ => format!("{}/{}", full.instances, full.wanted),
+        };
+        table.row([
+            seconds(situation.at).into(),
+            short(&situation.what, 26).into(),
+            short(&full.name, 16).into(),
+            full.of.into(),
+            instances.into(),
+            Cell::new(rate(full.rate), look),
+            rate(situation.offered).into(),
+        ]);
+    }
+    if known().next().is_none() {
+        return String::new();
+    }
+    let mut out = table.render(paint);
+    more(&mut out, known().count());
+    out
+}
+
+/// The busiest nodes.
+fn nodes(findings: &Findings, paint: Paint) -> String {
+    let mut nodes: Vec<_> = findings.nodes.iter().filter(|node| node.busy > 0.0).collect();
+    if nodes.is_empty() {
+        return String::new();
+    }
+    // Equal ones stay in the order of the file.
+    nodes.sort_by(|a, b| (b.busy / b.cores).total_cmp(&(a.busy / a.cores)));
+    let mut table = Table::new(["<node", "cores", "in use", "utilisation"]);
+    for node in nodes.iter().take(NODES_MAX) {
+        let utilisation = node.busy / node.cores;
+        let look = if utilisation >= 1.0 { Look::Bad } else { Look::Plain };
+        table.row([
+            short(&node.name, 30).into(),
+            number(node.cores).into(),
+            number(node.busy).into(),
+            Cell::new(format!("{:.1}%", utilisation * 100.0), look),
+        ]);
+    }
+    let mut out = table.render(paint);
+    if nodes.len() > NODES_MAX {
+        out += &format!("  and {} less busy, in --json\n", count((nodes.len() - NODES_MAX) as u64));
     }
     out
 }
@@ -93,7 +187,7 @@ fn graph(findings: &Findings) -> String {
             let comma = if i + 1 < texts.len() { ", " } else { "" };
             let text = format!("{text}{comma}");
             let len = text.chars().count();
-            if column > indent && column + len > 98 {
+            if column > indent && column + len > WIDTH {
                 line.truncate(line.trim_end().len());
                 line += &format!("\n{:indent$}", "");
                 column = indent;
@@ -142,13 +236,15 @@ fn services(findings: &Findings, paint: Paint) -> String {
 }
 
 fn loads(findings: &Findings, paint: Paint) -> String {
-    let mut table = Table::new(["<load", "rate", "service visits", "latency"]);
+    let mut table = Table::new(["<load", "rate", "service visits", "errors", "latency", "worst"]);
     for load in findings.loads.iter().take(ROWS_MAX) {
         table.row([
             load.name.as_str().into(),
             rate(load.rate).into(),
-            Cell::from(exact(load.visits, 3)),
+            Cell::from(format!("{}{}", if load.is_exact { "" } else { "<= " }, exact(load.visits, 3))),
+            format!("{}%", exact(load.errors * 100.0, 2)).into(),
             seconds(load.unloaded).into(),
+            seconds(load.worst).into(),
         ]);
     }
     let mut out = table.render(paint);

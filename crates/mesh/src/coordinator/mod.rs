@@ -9,6 +9,7 @@
 //! was sent before.
 
 pub mod endpoints;
+mod layout;
 mod look;
 mod members;
 pub mod operations;
@@ -28,6 +29,7 @@ use crate::model::{Mesh, Operation};
 use crate::operation::Wanted;
 
 use endpoints::Endpoints;
+pub use layout::Layout;
 pub use look::Presence;
 use members::Member;
 use operations::Running;

@@ -1,0 +1,476 @@
+//! Which service fills first, and at what rate: as deployed, while each operation runs, and during each fault.
+//!
+//! A service is full when what arrives at it holds all its slots (Little's law: slots held = rate * time held, the calls
+//! that it makes included), and a node is full when what its instances compute takes all its cores.
+
+use std::collections::BTreeSet;
+
+use meshsim_actor::{Span, Time};
+use meshsim_fault::{Disturbance, Kind};
+use meshsim_mesh::coordinator::Layout;
+use meshsim_mesh::model::{Change, ServiceId};
+use serde::Serialize;
+
+use super::flow::{Flow, Setting};
+use super::loads::{self, Rates};
+use super::timeline::{Moment, Versions, name_of, total};
+use super::{Checked, Warnings, plain, shown};
+
+/// Most situations that are looked at, and most endpoints in all of them together.
+const SITUATIONS_MAX: usize = 200;
+const WORK_MAX: usize = 4_000_000;
+/// Most nodes looked at while instances are placed.
+const PLACING_MAX: usize = 20_000_000;
+
+/// Some moment of the run, and what is full first if the load grows then, in the same mix.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Situation {
+    /// `as deployed`, `extend geo to 20`, `crash`, ...
+    pub what: String,
+    /// When, in seconds.
+    pub at: f64,
+    /// The line of the file that makes it, where there is one.
+    pub line: Option<u32>,
+    /// Requests per second that the loads offer: for `as deployed` and `afterwards` on average, otherwise the most while
+    /// it lasts.
+    pub offered: f64,
+    /// What fills first; `None`: nothing is asked for.
+    pub first: Option<Full>,
+}
+
+/// A service that has no free slot left, or a node that has no free core.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Full {
+    /// Its name.
+    pub name: String,
+    /// `slots` or `cpu_limit` of a service, or `cores` of a node.
+    pub of: &'static str,
+    /// At how many requests per second of all loads together.
+    pub rate: f64,
+    /// Of a service: instances that take requests then.
+    pub instances: u32,
+    /// Of a service: instances that are wanted then.
+    pub wanted: u32,
+}
+
+/// What a node's instances compute.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NodeEstimate {
+    /// Its name.
+    pub name: String,
+    /// Its cores.
+    pub cores: f64,
+    /// Cores that its instances keep busy on average, as deployed and at the loads' mean rates.
+    pub busy: f64,
+}
+
+/// The services at one moment.
+struct State {
+    moments: Vec<Option<Moment>>,
+    layout: Layout,
+    joined: usize,
+    placed: usize,
+}
+
+/// What is looked at when.
+struct Look {
+    at: Time,
+    window: (Time, Time),
+    what: String,
+    line: Option<u32>,
+    subject: Option<ServiceId>,
+    fault: Option<usize>,
+    is_after: bool,
+}
+
+pub(super) struct Capacity {
+    pub(super) situations: Vec<Situation>,
+    pub(super) nodes: Vec<NodeEstimate>,
+    /// Not all situations were looked at.
+    pub(super) is_cut: bool,
+    pub(super) is_placed: bool,
+}
+
+impl Capacity {
+    pub(super) fn new(checked: &Checked<'_>, warnings: &mut Warnings<'_>) -> Self {
+        let rates = Rates::new(checked.experiment);
+        let deployed = Deployed::new(checked);
+        let mut situations = vec![];
+        let nodes = deployed.look(checked, &rates, &mut situations, warnings);
+        let mut looks = looks(checked);
+        looks.sort_by_key(|look| look.at);
+        let most = SITUATIONS_MAX.min(WORK_MAX / checked.flow.graph.len().max(1));
+        let most = if checked.flow.graph.has_circle() { most.min(10) } else { most };
+        let is_cut = looks.len() > most;
+        looks.truncate(most);
+        let mut state = State::new(checked);
+        let mut next = 0;
+        let moments = &checked.timeline.moments;
+        for look in looks {
+            while moments.get(next).is_some_and(|moment| moment.at <= look.at) {
+                state.take(checked, &moments[next]);
+                next += 1;
+            }
+            let situation = state.look(checked, &rates, &look);
+            if look.is_after {
+                // Said only where it tells something new.
+                let known = |it: &&Situation| it.line == look.line && it.first.is_some();
+                if situations.iter().rev().find(known).is_some_and(|it: &Situation| same(it, &situation)) {
+                    continue;
+                }
+            } else {
+                warn(&situation, &look, checked, warnings);
+            }
+            situations.push(situation);
+        }
+        let is_placed = state.placed <= PLACING_MAX;
+        Capacity { situations, nodes, is_cut, is_placed }
+    }
+}
+
+fn same(one: &Situation, other: &Situation) -> bool {
+    let key = |it: &Situation| it.first.as_ref().map(|full| (full.name.clone(), (full.rate * 1e3).round()));
+    key(one) == key(other)
+}
+
+fn warn(situation: &Situation, look: &Look, checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
+    let Some(full) = &situation.first else { return };
+    // What is full anyway is said already.
+    let is_new = checked.full_anyway.is_none_or(|rate| full.rate < rate * (1.0 - 1e-9));
+    if situation.offered < full.rate || !is_new {
+        return;
+    }
+    let when = format!("{} at {}", look.what, shown(look.at));
+    let message = match full.of {
+        "cores" => format!(
+            "during {when} the cores of `{}` are full at {} requests/s, and {} are offered",
+            full.name,
+            plain(full.rate),
+            plain(situation.offered)
+        ),
+        _ if full.instances == 0 => format!(
+            "during {when} `{}` has no instance, and {} requests/s are offered",
+            full.name,
+            plain(situation.offered)
+        ),
+        _ => format!(
+            "during {when} `{}` has {} of {} instances and is full at {} requests/s, and {} are offered",
+            full.name,
+            full.instances,
+            full.wanted,
+            plain(full.rate),
+            plain(situation.offered)
+        ),
+    };
+    warnings.warn("full", look.line, message);
+}
+
+/// All operations and faults within the run.
+fn looks(checked: &Checked<'_>) -> Vec<Look> {
+    let (experiment, timeline) = (checked.experiment, &checked.timeline);
+    let mesh = &experiment.mesh;
+    let mut looks = vec![];
+    for course in &timeline.courses {
+        let operation = &mesh.operations[course.operation];
+        let has_steps =
+            matches!(operation.change, Change::Extend { .. } | Change::Update { .. } | Change::Scale { .. });
+        if !has_steps || matches!(course.end, Some(meshsim_mesh::operation::Turn::Refused)) {
+            continue;
+        }
+        let until = course.until.max(course.from);
+        let of_it =
+            |moment: &&Moment| moment.service == operation.service && moment.at >= course.from && moment.at <= until;
+        // The moment at which its service has the fewest slots.
+        let slots = |moment: &Moment| f64::from(total(&moment.ready)) * moment.slots;
+        let fewest = timeline.moments.iter().filter(of_it).min_by(|a, b| slots(a).total_cmp(&slots(b)));
+        let at = fewest.map_or(course.from, |moment| moment.at);
+        let what = name_of(operation, &mesh.service(operation.service).name);
+        let line = experiment.operation_lines.get(course.operation).copied().flatten();
+        let window = (course.from, until);
+        let subject = Some(operation.service);
+        looks.push(Look { at, window, what: what.clone(), line, subject, fault: None, is_after: false });
+        if until < checked.end {
+            let what = format!("after {what}");
+            let window = (until, checked.end);
+            looks.push(Look { at: until, window, what, line, subject, fault: None, is_after: true });
+        }
+    }
+    let faults = experiment.network.faults.iter().zip(&experiment.fault_lines).enumerate();
+    for (index, (fault, line)) in faults.filter(|(_, (fault, _))| fault.at < checked.end) {
+        if fault.kind.outage().is_some_and(|outage| outage.actors.iter().any(|a| mesh.node_index(a).is_some())) {
+            let window = (fault.at, fault.until.min(checked.end));
+            let (what, line) = (fault.name().to_owned(), Some(*line));
+            looks.push(Look { at: fault.at, window, what, line, subject: None, fault: Some(index), is_after: false });
+        }
+    }
+    looks
+}
+
+impl State {
+    fn new(checked: &Checked<'_>) -> Self {
+        let mesh = &checked.experiment.mesh;
+        State { moments: vec![None; mesh.services.len()], layout: Layout::new(mesh), joined: 0, placed: 0 }
+    }
+
+    fn take(&mut self, checked: &Checked<'_>, moment: &Moment) {
+        let mesh = &checked.experiment.mesh;
+        while let Some((at, node)) = checked.joins.get(self.joined).filter(|(at, _)| *at <= moment.at) {
+            let _ = at;
+            self.layout.set_alive(*node, true);
+            self.joined += 1;
+        }
+        let known = &mut self.moments[moment.service.index()];
+        let is_placed = known.as_ref().is_some_and(|known| known.wanted.versions == moment.wanted.versions);
+        if !is_placed && self.placed <= PLACING_MAX {
+            self.placed += mesh.nodes.len();
+            self.layout.place(mesh, moment.service, &moment.wanted);
+        }
+        *known = Some(moment.clone());
+    }
+
+    fn look(&self, checked: &Checked<'_>, rates: &Rates, look: &Look) -> Situation {
+        let experiment = checked.experiment;
+        let mesh = &experiment.mesh;
+        let mut down = BTreeSet::new();
+        let mut speed = vec![1.0; mesh.nodes.len()];
+        if let Some(fault) = look.fault.map(|index| &experiment.network.faults[index]) {
+            let actors = fault.kind.outage().into_iter().flat_map(|outage| outage.actors.iter());
+            for node in actors.filter_map(|actor| mesh.node_index(actor)) {
+                match &fault.kind {
+                    Kind::Slow(slow) => speed[node] = slow.factor,
+                    _ => drop(down.insert(node)),
+                }
+            }
+        }
+        let mut setting = Setting::deployed(mesh);
+        let mut has = vec![(0, 0, 1.0); mesh.services.len()];
+        for (index, service) in mesh.services.iter().enumerate() {
+            let Some(moment) = &self.moments[index] else {
+                setting.present[index] = false;
+                continue;
+            };
+            let wanted = total(&moment.wanted.versions);
+            let mut ready = moment.ready.clone();
+            let (mut count, mut pace, mut hit) = (0, 0.0, 0);
+            for (node, share) in self.layout.placed(ServiceId(index as u16)) {
+                let here = total(share);
+                if down.contains(&(*node as usize)) {
+                    hit += here;
+                    for (version, lost) in share {
+                        ready.iter_mut().filter(|(v, _)| v == version).for_each(|(_, n)| *n = n.saturating_sub(*lost));
+                    }
+                } else {
+                    count += here;
+                    pace += f64::from(here) / speed[*node as usize];
+                }
+            }
+            ready.retain(|(_, count)| *count > 0);
+            let there = total(&ready);
+            let is_meant = hit > 0 || look.subject == Some(ServiceId(index as u16));
+            setting.present[index] = there > 0 || (is_meant && wanted > 0);
+            setting.mix[index] = mix(&ready, &moment.wanted.versions, service.version);
+            setting.stretch[index] = if count > 0 { pace / f64::from(count) } else { 1.0 };
+            has[index] = (there, moment.wanted.instances, moment.slots);
+        }
+        let flow = Flow::new(mesh, setting, &checked.hop);
+        let most = if look.is_after { rates.mean() } else { rates.most(look.window) };
+        let offered = most.iter().sum();
+        // Where nothing is offered just then the mix is that of the whole run.
+        let mixed = if offered > 0.0 { most } else { rates.mean() };
+        let asked = Asked::new(checked, &flow, &mixed);
+        let planned = mixed.iter().sum();
+        let busy = self.busy(checked, &asked, &down);
+        let cores = |node: usize| mesh.nodes[node].cores * speed[node];
+        let first = first(checked, planned, &asked, &has, &busy, cores);
+        Situation { what: look.what.clone(), at: look.at.secs(), line: look.line, offered, first }
+    }
+
+    /// Cores that the instances of each node keep busy.
+    fn busy(&self, checked: &Checked<'_>, asked: &Asked, down: &BTreeSet<usize>) -> Vec<f64> {
+        let mesh = &checked.experiment.mesh;
+        let mut busy = vec![0.0; mesh.nodes.len()];
+        for (index, work) in asked.work.iter().enumerate().filter(|(_, work)| **work > 0.0) {
+            let placed = self.layout.placed(ServiceId(index as u16));
+            let up = || placed.iter().filter(|(node, _)| !down.contains(&(*node as usize)));
+            let all: u32 = up().map(|(_, share)| total(share)).sum();
+            for (node, share) in up() {
+                busy[*node as usize] += work * f64::from(total(share)) / f64::from(all.max(1));
+            }
+        }
+        busy
+    }
+}
+
+fn mix(ready: &Versions, wanted: &Versions, version: u32) -> Vec<(u32, f64)> {
+    let versions = if ready.is_empty() { wanted } else { ready };
+    let all = f64::from(total(versions));
+    match versions.is_empty() {
+        true => vec![(version, 1.0)],
+        false => versions.iter().map(|(version, count)| (*version, f64::from(*count) / all)).collect(),
+    }
+}
+
+/// What arrives at the services, by service.
+pub(super) struct Asked {
+    /// Requests per second.
+    pub(super) rate: Vec<f64>,
+    /// Slots that they hold.
+    pub(super) held: Vec<f64>,
+    /// Cores that they keep busy.
+    pub(super) work: Vec<f64>,
+}
+
+impl Asked {
+    pub(super) fn new(checked: &Checked<'_>, flow: &Flow<'_>, rates: &[f64]) -> Self {
+        let services = checked.experiment.mesh.services.len();
+        let mut asked = Asked { rate: vec![0.0; services], held: vec![0.0; services], work: vec![0.0; services] };
+        let mut sought = vec![0.0; flow.graph.len()];
+        for (load, rate) in checked.experiment.mesh.loads.iter().zip(rates).filter(|(_, rate)| **rate > 0.0) {
+            let tries = loads::asked(load, flow, &checked.hop);
+            sought.iter_mut().zip(&tries.asked).for_each(|(all, one)| *all += rate * one);
+        }
+        let visits = flow.graph.visits(&sought).unwrap_or(sought);
+        for (vertex, rate) in visits.iter().enumerate().filter(|(_, rate)| **rate > 0.0) {
+            let (service, profile) = (flow.graph.service(vertex), &flow.profiles[vertex]);
+            asked.rate[service] += rate;
+            asked.held[service] += rate * profile.time;
+            asked.work[service] += rate * profile.work;
+        }
+        asked
+    }
+}
+
+/// What is full first when the load grows and its mix stays.
+fn first(
+    checked: &Checked<'_>,
+    offered: f64,
+    asked: &Asked,
+    has: &[(u32, u32, f64)],
+    busy: &[f64],
+    cores: impl Fn(usize) -> f64,
+) -> Option<Full> {
+    let mesh = &checked.experiment.mesh;
+    let mut most: Option<(f64, Full)> = None;
+    let mut take = |utilisation: f64, full: Full| {
+        if utilisation > most.as_ref().map_or(0.0, |(most, _)| *most) {
+            most = Some((utilisation, full));
+        }
+    };
+    for (index, (instances, wanted, slots)) in has.iter().enumerate().filter(|(index, _)| asked.held[*index] > 0.0) {
+        let utilisation = asked.held[index] / (f64::from(*instances) * slots);
+        let (name, rate) = (mesh.services[index].name.clone(), offered / utilisation);
+        take(utilisation, Full { name, of: "slots", rate, instances: *instances, wanted: *wanted });
+    }
+    for (index, service) in mesh.services.iter().enumerate().filter(|(index, _)| asked.work[*index] > 0.0) {
+        let Some(limit) = service.cpu_limit else { continue };
+        let (instances, wanted, _) = has[index];
+        let utilisation = asked.work[index] / (f64::from(instances) * limit);
+        let (name, rate) = (service.name.clone(), offered / utilisation);
+        take(utilisation, Full { name, of: "cpu_limit", rate, instances, wanted });
+    }
+    for (node, busy) in busy.iter().enumerate().filter(|(_, busy)| **busy > 0.0) {
+        let utilisation = busy / cores(node);
+        let (name, rate) = (mesh.nodes[node].name.clone(), offered / utilisation);
+        take(utilisation, Full { name, of: "cores", rate, instances: 0, wanted: 0 });
+    }
+    most.map(|(_, full)| full)
+}
+
+/// All services with what their descriptions say, whenever they are deployed.
+struct Deployed(State);
+
+impl Deployed {
+    fn new(checked: &Checked<'_>) -> Self {
+        let mesh = &checked.experiment.mesh;
+        let mut state = State::new(checked);
+        // Nodes that join later are there too.
+        checked.joins.iter().for_each(|(_, node)| state.layout.set_alive(*node, true));
+        state.joined = checked.joins.len();
+        let mut order: Vec<ServiceId> = vec![];
+        let mut seen = vec![false; mesh.services.len()];
+        let deploys = mesh.operations.iter().filter(|operation| operation.change == Change::Deploy);
+        for service in deploys.map(|operation| operation.service) {
+            if !std::mem::replace(&mut seen[service.index()], true) {
+                order.push(service);
+            }
+        }
+        for id in order {
+            let service = mesh.service(id);
+            let mut wanted = meshsim_mesh::operation::Wanted::default();
+            let mut rng = meshsim_actor::Rng::keyed(0, 0, 0);
+            let observed = meshsim_mesh::operation::Observed::default();
+            meshsim_mesh::operation::turn(&Change::Deploy, 0, service, &mut wanted, observed, &mut rng);
+            let (ready, slots) = (wanted.versions.clone(), wanted.c.round().max(1.0));
+            state.take(checked, &Moment { at: Time::ZERO, service: id, wanted, ready, slots });
+        }
+        Deployed(state)
+    }
+
+    fn look(
+        &self,
+        checked: &Checked<'_>,
+        rates: &Rates,
+        situations: &mut Vec<Situation>,
+        warnings: &mut Warnings<'_>,
+    ) -> Vec<NodeEstimate> {
+        let mesh = &checked.experiment.mesh;
+        let look = |is_after: bool| Look {
+            at: Time::ZERO,
+            window: (Time::ZERO, checked.end),
+            what: "as deployed".into(),
+            line: None,
+            subject: None,
+            fault: None,
+            is_after,
+        };
+        let mean = self.0.look(checked, rates, &look(true));
+        let peak = self.0.look(checked, rates, &look(false));
+        let is_full = |it: &Situation| it.first.as_ref().is_some_and(|full| it.offered >= full.rate);
+        if is_full(&peak)
+            && !is_full(&mean)
+            && let Some(full) = &peak.first
+        {
+            let message = format!(
+                "at the peak of the loads {} requests/s are offered, and {} `{}` are full at {}",
+                plain(peak.offered),
+                if full.of == "cores" { "the cores of" } else { "the slots of" },
+                full.name,
+                plain(full.rate)
+            );
+            warnings.warn("peak", None, message);
+        }
+        situations.push(mean);
+        let asked = Asked::new(checked, &checked.flow, &rates.mean());
+        let busy = self.0.busy(checked, &asked, &BTreeSet::new());
+        let nodes = mesh.nodes.iter().zip(busy).filter(|(node, _)| !node.is_spare());
+        let nodes: Vec<NodeEstimate> =
+            nodes.map(|(node, busy)| NodeEstimate { name: node.name.clone(), cores: node.cores, busy }).collect();
+        let over: Vec<&NodeEstimate> = nodes.iter().filter(|node| node.busy >= node.cores).collect();
+        if let Some(worst) = over.iter().max_by(|a, b| (a.busy / a.cores).total_cmp(&(b.busy / b.cores))) {
+            let others = if over.len() > 1 { format!(", and so for {} more", over.len() - 1) } else { String::new() };
+            let message = format!(
+                "`{}` has {} and is asked for {} cores of work: what waits there grows{others}",
+                worst.name,
+                if worst.cores == 1.0 { "1 core".into() } else { format!("{} cores", plain(worst.cores)) },
+                plain(worst.busy)
+            );
+            warnings.warn("processor", None, message);
+        }
+        nodes
+    }
+}
+
+/// When each node that is not there at the start joins, by time; none that comes only when somebody brings it.
+pub(super) fn joins(checked: &crate::Experiment) -> Vec<(Time, usize)> {
+    let nodes = checked.mesh.nodes.iter().enumerate();
+    let late = nodes.filter(|(_, node)| !node.is_there_at_start() && !node.is_spare());
+    let mut joins: Vec<(Time, usize)> = late.map(|(index, node)| (node.joins, index)).collect();
+    joins.sort();
+    joins
+}
+
+/// The least drain delay that loses no request: what callers hear of an instance that goes comes later by the
+/// debounce, and by a message from the node, one to the callers and one that is under way.
+pub(super) fn heard_of_after(checked: &Checked<'_>) -> Span {
+    checked.experiment.mesh.control.debounce + Span::from_secs_f64((3.0 * checked.hop.mean).min(1e6))
+}

@@ -1,0 +1,25 @@
+//! Circles of held slots: requests that each hold what another one waits for.
+
+use super::{Checked, ServiceEstimate, Warnings, plain};
+use crate::graph::held_circle;
+
+/// Services of a circle that are named.
+const NAMED_MAX: usize = 8;
+
+pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
+    let circle = held_circle(&checked.experiment.mesh);
+    // What holds least is full first.
+    let Some(least) = circle.iter().min_by_key(|index| services[**index].slots) else { return };
+    let least = &services[*least];
+    let named = circle.iter().take(NAMED_MAX).chain(circle.first());
+    let path: Vec<String> = named.map(|index| format!("`{}`", services[*index].name)).collect();
+    let dots = if circle.len() > NAMED_MAX { " (and others)" } else { "" };
+    let message = format!(
+        "slots are held in a circle, {}{dots}: once requests hold all {} slots of `{}` and call on, none can go on before a timeout (a deadlock); {} are held on average while nothing waits",
+        path.join(" -> "),
+        least.slots,
+        least.name,
+        plain(least.rate * least.held)
+    );
+    warnings.warn("deadlock", None, message);
+}

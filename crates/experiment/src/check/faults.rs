@@ -1,0 +1,113 @@
+//! Faults that do nothing, and a network that passes nothing.
+
+use std::collections::BTreeSet;
+
+use meshsim_actor::ActorId;
+use meshsim_fault::{ActorSet, Actors, Cut, Disturbance, Kind, Link};
+
+use super::{Checked, Warnings};
+
+/// Kinds of places beside each other that are compared: beyond it a partition counts as one.
+const GROUPS_MAX: usize = 1_000;
+
+pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
+    let experiment = checked.experiment;
+    if experiment.network.loss >= 1.0 || experiment.network.drop >= 1.0 {
+        warnings.warn("loss", None, "the network loses every message between nodes: nothing can arrive".into());
+    }
+    let count = experiment.mesh.actor_count();
+    for (fault, line) in experiment.network.faults.iter().zip(&experiment.fault_lines) {
+        if fault.at < checked.end
+            && let Some(why) = idle(&fault.kind, count)
+        {
+            warnings.warn("no_effect", Some(*line), format!("this {} has no effect: {why}", fault.name()));
+        }
+    }
+}
+
+/// True if it is about messages on their way, and not about machines.
+pub(super) fn is_of_links(kind: &Kind) -> bool {
+    kind.outage().is_none()
+}
+
+/// Why a fault does nothing, if it does nothing.
+fn idle(kind: &Kind, actors: usize) -> Option<&'static str> {
+    if let Some(outage) = kind.outage()
+        && outage.actors.is_empty()
+    {
+        return Some("it names nobody");
+    }
+    let link = |link: &Link| (!touches(link, actors)).then_some("no messages pass there");
+    match kind {
+        Kind::Slow(slow) if slow.factor == 1.0 => Some("a factor of 1 is the normal speed"),
+        Kind::Loss(it) if it.probability == 0.0 => Some("its probability is 0"),
+        Kind::Drop(it) if it.probability == 0.0 => Some("its probability is 0"),
+        Kind::Duplicate(it) if it.probability == 0.0 => Some("its probability is 0"),
+        Kind::Reorder(it) if it.probability == 0.0 || it.within.is_zero() => Some("it reorders nothing"),
+        Kind::Latency(it) if super::span::most(&it.added) == 0.0 => Some("it adds no time"),
+        Kind::Loss(it) => link(&it.on),
+        Kind::Drop(it) => link(&it.on),
+        Kind::Duplicate(it) => link(&it.on),
+        Kind::Reorder(it) => link(&it.on),
+        Kind::Latency(it) => link(&it.on),
+        Kind::Bandwidth(it) => link(&it.on),
+        Kind::Partition(it) => match &it.cut {
+            Cut::Islands(islands) => (!separates(islands)).then_some("it separates nobody from another"),
+            Cut::Links(links) => {
+                let none = links.iter().all(|link| !touches(link, actors));
+                none.then_some("it separates nobody from another")
+            }
+        },
+        _ => None,
+    }
+}
+
+/// True if there are two different actors between whom messages are concerned.
+fn touches(link: &Link, actors: usize) -> bool {
+    let few = |set: &Actors| -> Vec<ActorId> {
+        match set {
+            Actors::All => (0..actors.min(2) as u32).map(ActorId).collect(),
+            Actors::Only(set) => set.iter().take(2).collect(),
+        }
+    };
+    let (from, to) = (few(&link.from), few(&link.to));
+    from.iter().any(|one| to.iter().any(|other| one != other))
+}
+
+/// True if two actors that are on islands share none.
+fn separates(islands: &[ActorSet]) -> bool {
+    let mut on: std::collections::BTreeMap<ActorId, BTreeSet<usize>> = Default::default();
+    for (index, island) in islands.iter().enumerate() {
+        for actor in island.iter() {
+            on.entry(actor).or_default().insert(index);
+        }
+    }
+    let groups: BTreeSet<&BTreeSet<usize>> = on.values().collect();
+    let is_large = groups.len() > GROUPS_MAX;
+    is_large || groups.iter().any(|one| groups.iter().any(|other| one.is_disjoint(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(actors: &[u32]) -> ActorSet {
+        actors.iter().map(|actor| ActorId(*actor)).collect()
+    }
+
+    #[test]
+    fn a_partition_separates_if_two_actors_share_no_island() {
+        assert!(separates(&[set(&[1]), set(&[2])]));
+        assert!(separates(&[set(&[1, 2]), set(&[2, 3])]), "1 and 3 do not reach each other");
+        assert!(!separates(&[set(&[1, 2])]));
+        assert!(!separates(&[set(&[1]), set(&[1])]));
+        assert!(!separates(&[set(&[]), set(&[1])]));
+    }
+
+    #[test]
+    fn a_link_from_an_actor_to_itself_touches_nothing() {
+        let link = |from: &[u32], to: &[u32]| Link::one_way(set(from), set(to));
+        assert!(!touches(&link(&[1], &[1]), 9) && !touches(&link(&[], &[1]), 9));
+        assert!(touches(&link(&[1], &[1, 2]), 9) && touches(&Link::all(), 9) && !touches(&Link::all(), 1));
+    }
+}

@@ -1,0 +1,347 @@
+//! What one request comes to on its way: how often it visits whom, how long that takes, how likely it fails.
+//!
+//! A script is followed once, from its first step to its last, with the probability that it is still running. What
+//! fails ends it, so what stands behind is visited less often; what fails and is tried again is visited more often. A
+//! call that fails with probability f and has R retries makes `(1 - f^(R+1)) / (1 - f)` tries on average, and fails with
+//! `f^(R+1)`. Tries are independent of each other here, so these are exact expectations for every graph in which nothing
+//! waits, no timeout may or may not come, and no retry budget holds anything back. What is not so is noted.
+
+use std::collections::BTreeMap;
+
+use meshsim_mesh::Mesh;
+use meshsim_mesh::model::{Call, CallPolicy, EndpointId, RETRIES_MAX, Retry, ServiceId, Step};
+
+use super::span::{self, Hop};
+use crate::graph::Graph;
+
+/// The state of the services that requests meet.
+#[derive(Clone)]
+pub(super) struct Setting {
+    /// Of each service the versions of its instances, with their shares.
+    pub(super) mix: Vec<Vec<(u32, f64)>>,
+    /// True for a service that has instances: calls of others fail at once.
+    pub(super) present: Vec<bool>,
+    /// By service, how many times longer its work takes than at full speed.
+    pub(super) stretch: Vec<f64>,
+}
+
+impl Setting {
+    /// All services as they are deployed.
+    pub(super) fn deployed(mesh: &Mesh) -> Self {
+        Setting {
+            mix: mesh.services.iter().map(|service| vec![(service.version, 1.0)]).collect(),
+            present: vec![true; mesh.services.len()],
+            stretch: vec![1.0; mesh.services.len()],
+        }
+    }
+}
+
+/// What a request to an endpoint comes to. Times in seconds, without any waiting for a slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Profile {
+    /// Probability that it fails.
+    pub(super) fail: f64,
+    /// Mean time until its reply.
+    pub(super) time: f64,
+    /// Least time of one that succeeds; infinite if none can.
+    pub(super) least: f64,
+    /// Least time, whether it succeeds or not.
+    soonest: f64,
+    /// Hardly any takes longer.
+    pub(super) long: f64,
+    /// Hardly any takes longer, even if every try fails as late as its timeout allows.
+    pub(super) worst: f64,
+    /// Mean time that it computes on a core, without those that it calls.
+    pub(super) work: f64,
+}
+
+/// Whether the timeout of a call comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Late {
+    Never,
+    Sometimes,
+    /// On average the answer comes later than the timeout.
+    Mostly,
+    Always,
+}
+
+/// What a call with its retries comes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tries {
+    pub(super) fail: f64,
+    /// Expected tries that reach the callee.
+    pub(super) count: f64,
+    pub(super) time: f64,
+    pub(super) least: f64,
+    /// Least time of one that fails; infinite if none does.
+    exit: f64,
+    pub(super) long: f64,
+    pub(super) worst: f64,
+    pub(super) late: Late,
+    /// Mean time spent in retries and in the backoffs before them.
+    pub(super) retrying: f64,
+    /// The least that an answer takes, and what is waited for it.
+    pub(super) answer: f64,
+}
+
+/// Follows a call: what each try meets is `callee`.
+pub(super) fn tries(policy: &CallPolicy, callee: &Profile, present: bool, hop: &Hop) -> Tries {
+    let timeout = policy.timeout.map_or(f64::INFINITY, |timeout| timeout.secs());
+    let answer = |time: f64, hop: f64| if present { time + 2.0 * hop } else { 0.0 };
+    let (mean, least) = (answer(callee.time, hop.mean), answer(callee.least, hop.least));
+    let (soonest, long) = (answer(callee.soonest, hop.least), answer(callee.long, hop.most));
+    let late = match timeout {
+        _ if soonest >= timeout => Late::Always,
+        _ if long <= timeout => Late::Never,
+        _ if mean >= timeout => Late::Mostly,
+        _ => Late::Sometimes,
+    };
+    let f = if !present || late == Late::Always || least >= timeout { 1.0 } else { callee.fail.clamp(0.0, 1.0) };
+    let retries = policy.retries.min(RETRIES_MAX);
+    let (mut fails, mut count) = (1.0, 0.0);
+    let (mut time, mut retrying, mut waits) = (0.0, 0.0, 0.0);
+    for n in 0..=retries {
+        // `fails` is the probability that try `n` is made.
+        let (wait, longest) = if n == 0 { (0.0, 0.0) } else { span::backoff(n, &policy.retry) };
+        let spent = if fails > 0.0 { fails * (wait + mean.min(timeout)) } else { 0.0 };
+        time += spent;
+        retrying += if n == 0 { 0.0 } else { spent };
+        count += fails;
+        waits += longest;
+        fails *= f;
+    }
+    let all = f64::from(retries + 1);
+    let each = answer(callee.worst, hop.most).min(timeout);
+    Tries {
+        fail: fails,
+        count: if present { count } else { 0.0 },
+        time,
+        least: if f < 1.0 { least } else { f64::INFINITY },
+        exit: if f > 0.0 { all * soonest.min(timeout) } else { f64::INFINITY },
+        long: if f > 0.0 || late != Late::Never { all * long.min(timeout) + waits } else { long },
+        worst: all * each + waits,
+        late,
+        retrying,
+        answer: if least.is_finite() { least } else { soonest },
+    }
+}
+
+/// Calls of which retries are made, for those who look at budgets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retried {
+    pub(super) vertex: usize,
+    pub(super) callee: usize,
+    pub(super) retry: Retry,
+    /// Mean time under way, and of that in retries, per request to `vertex`.
+    pub(super) active: f64,
+    pub(super) retrying: f64,
+}
+
+/// What was met on the way that no closed form has, and what is worth a warning.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Met {
+    /// (caller, callee), each once.
+    pub(super) late: BTreeMap<(usize, usize), (Late, f64, f64)>,
+    pub(super) retried: Vec<Retried>,
+    /// A branch beside others may fail and end them.
+    pub(super) failing_branches: bool,
+    /// Branches beside each other whose times vary.
+    pub(super) joins: bool,
+}
+
+/// The way of requests through the services in one setting.
+pub(super) struct Flow<'a> {
+    /// With the expected tries as its calls.
+    pub(super) graph: Graph<'a>,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) met: Met,
+    /// False if calls go round in circles and multiply: nothing here means anything.
+    pub(super) settles: bool,
+    setting: Setting,
+}
+
+impl<'a> Flow<'a> {
+    pub(super) fn new(mesh: &'a Mesh, setting: Setting, hop: &Hop) -> Self {
+        let mut graph = Graph::of_versions(mesh, &setting.mix);
+        // From above: what goes round in a circle has no bound but that of a timeout.
+        let start = Profile { long: f64::INFINITY, worst: f64::INFINITY, ..Profile::default() };
+        let size = |profile: &Profile| profile.fail + profile.time.min(1e4);
+        let solved = graph.solve(start, size, |vertex, profiles| {
+            Walk { mesh, graph: &graph, profiles, setting: &setting, hop, vertex, seen: None }.endpoint(1.0)
+        });
+        let settles = solved.is_some();
+        let profiles = solved.unwrap_or_else(|| vec![Profile::default(); graph.len()]);
+        let mut met = Met::default();
+        let mut calls = Vec::with_capacity(graph.len());
+        for vertex in 0..graph.len() {
+            let mut tries = BTreeMap::new();
+            let seen = Some((&mut tries, &mut met));
+            Walk { mesh, graph: &graph, profiles: &profiles, setting: &setting, hop, vertex, seen }.endpoint(1.0);
+            calls.push(tries.into_iter().collect());
+        }
+        if settles {
+            graph.calls = calls;
+        }
+        Flow { graph, profiles, met, settles, setting }
+    }
+
+    pub(super) fn present(&self, service: ServiceId) -> bool {
+        self.setting.present[service.index()]
+    }
+}
+
+struct Walk<'w, 'a> {
+    mesh: &'a Mesh,
+    graph: &'w Graph<'a>,
+    profiles: &'w [Profile],
+    setting: &'w Setting,
+    hop: &'w Hop,
+    vertex: usize,
+    seen: Option<(&'w mut BTreeMap<usize, f64>, &'w mut Met)>,
+}
+
+/// What a piece of a script comes to.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    alive: f64,
+    time: f64,
+    least: f64,
+    exit: f64,
+    long: f64,
+    worst: f64,
+    work: f64,
+}
+
+impl Part {
+    const NOTHING: Part =
+        Part { alive: 1.0, time: 0.0, least: 0.0, exit: f64::INFINITY, long: 0.0, worst: 0.0, work: 0.0 };
+
+    fn then(&mut self, next: Part) {
+        if self.alive > 0.0 {
+            self.time += self.alive * next.time;
+            self.work += self.alive * next.work;
+        }
+        self.exit = self.exit.min(self.least + next.exit);
+        self.least += next.least;
+        self.long += next.long;
+        self.worst += next.worst;
+        self.alive *= next.alive;
+    }
+}
+
+impl Walk<'_, '_> {
+    /// The mean over the versions of the service.
+    fn endpoint(&mut self, reach: f64) -> Profile {
+        let service = self.graph.service(self.vertex);
+        let index = self.vertex - self.graph.vertex(ServiceId(service as u16), EndpointId(0));
+        let mut profile = Profile { least: f64::INFINITY, soonest: f64::INFINITY, ..Profile::default() };
+        let mesh = self.mesh;
+        for (version, share) in &self.setting.mix[service] {
+            let endpoint = mesh.services[service].endpoint(*version, EndpointId(index as u16));
+            let part = self.script(&endpoint.script, reach * share);
+            let least = if endpoint.errors < 1.0 && part.alive > 0.0 { part.least } else { f64::INFINITY };
+            profile.fail += share * (1.0 - part.alive * (1.0 - endpoint.errors));
+            profile.time += share * part.time;
+            profile.work += share * part.work;
+            profile.least = profile.least.min(least);
+            profile.soonest = profile.soonest.min(part.exit).min(part.least);
+            profile.long = profile.long.max(part.long);
+            profile.worst = profile.worst.max(part.worst);
+        }
+        profile
+    }
+
+    fn script(&mut self, script: &[Step], reach: f64) -> Part {
+        let stretch = self.setting.stretch[self.graph.service(self.vertex)];
+        let mut all = Part::NOTHING;
+        for step in script {
+            let next = match step {
+                Step::Work(dist) => Part {
+                    time: dist.mean_secs() * stretch,
+                    work: dist.mean_secs(),
+                    least: span::least(dist) * stretch,
+                    long: span::most(dist) * stretch,
+                    worst: span::most(dist) * stretch,
+                    ..Part::NOTHING
+                },
+                Step::Sleep(dist) => Part {
+                    time: dist.mean_secs(),
+                    least: span::least(dist),
+                    long: span::most(dist),
+                    worst: span::most(dist),
+                    ..Part::NOTHING
+                },
+                Step::Call(call) => self.call(call, reach * all.alive),
+                Step::Parallel(branches) => self.parallel(branches, reach * all.alive),
+            };
+            all.then(next);
+        }
+        all
+    }
+
+    fn parallel(&mut self, branches: &[Vec<Step>], reach: f64) -> Part {
+        let mut all = Part::NOTHING;
+        let (mut varied, mut fails, mut longer) = (0, false, false);
+        for branch in branches {
+            let part = self.script(branch, reach);
+            all.time = all.time.max(part.time);
+            all.work += part.work;
+            all.exit = all.exit.min(part.exit);
+            all.least = all.least.max(part.least);
+            all.long = all.long.max(part.long);
+            all.worst = all.worst.max(part.worst);
+            all.alive *= part.alive;
+            varied += u32::from(part.long > part.least && part.time > 0.0);
+            fails |= part.alive < 1.0;
+            longer |= branch.len() > 1;
+        }
+        if let Some((_, met)) = &mut self.seen {
+            met.joins |= varied > 1;
+            met.failing_branches |= fails && longer && branches.len() > 1;
+        }
+        all
+    }
+
+    fn call(&mut self, call: &Call, reach: f64) -> Part {
+        if call.probability <= 0.0 || call.count == 0 {
+            return Part::NOTHING;
+        }
+        let callee = self.graph.vertex(call.service, call.endpoint);
+        let present = self.setting.present[call.service.index()];
+        let one = tries(&call.policy, &self.profiles[callee], present, self.hop);
+        let matters = !call.optional && !call.detached;
+        let fail = if matters { one.fail } else { 0.0 };
+        let copies = f64::from(call.count);
+        let side_by_side = call.parallel || call.detached;
+        let survives = (1.0 - fail).powf(copies);
+        let made = if side_by_side || fail <= 0.0 { copies } else { (1.0 - survives) / fail };
+        if let Some((calls, met)) = &mut self.seen {
+            *calls.entry(callee).or_insert(0.0) += reach * call.probability * made * one.count;
+            if one.late != Late::Never {
+                let timeout = call.policy.timeout.map_or(f64::INFINITY, |timeout| timeout.secs());
+                met.late.insert((self.vertex, callee), (one.late, one.answer, timeout));
+            }
+            met.joins |= call.parallel && call.count > 1 && one.long > one.least;
+            let calls = reach * call.probability * made;
+            if one.retrying > 0.0 && calls > 0.0 {
+                let (active, retrying) = (calls * one.time, calls * one.retrying);
+                let (vertex, retry) = (self.vertex, call.policy.retry);
+                met.retried.push(Retried { vertex, callee, retry, active, retrying });
+            }
+        }
+        if call.detached {
+            return Part::NOTHING;
+        }
+        let in_turn = if call.parallel { 1.0 } else { copies };
+        let soonest = if matters { one.least } else { one.least.min(one.exit) };
+        Part {
+            alive: 1.0 - call.probability + call.probability * survives,
+            time: call.probability * one.time * if call.parallel { 1.0 } else { made },
+            least: if call.probability < 1.0 { 0.0 } else { in_turn * soonest },
+            exit: if matters { one.exit } else { f64::INFINITY },
+            long: in_turn * one.long,
+            worst: in_turn * one.worst,
+            work: 0.0,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Operations: rates that are not stable, roundings that stop short, operations that are refused, and requests that are
+//! lost because callers hear too late of an instance that goes.
+
+use meshsim_actor::Span;
+use meshsim_mesh::model::{Change, EndpointId, Feedback, Operation, Rounding, ServiceId, Strategy};
+use meshsim_mesh::operation::Turn;
+use serde::Serialize;
+
+use super::capacity::heard_of_after;
+use super::timeline::name_of;
+use super::{Checked, Findings, Warnings, plain, shown, span};
+
+/// A recurrence's rate beside its bound.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gain {
+    /// Its place in [`Mesh::operations`].
+    pub operation: usize,
+    /// `extend` or `update`.
+    pub verb: &'static str,
+    /// Of which service.
+    pub service: String,
+    /// The rate.
+    pub rate: f64,
+    /// By how many steps that which it starts from is late.
+    pub delay: u32,
+    /// The rate must stay below this: `2 sin(pi / (2 (2 delay + 1)))`.
+    pub bound: f64,
+    /// The fastest rate that does not overshoot: `delay^delay / (delay + 1)^(delay + 1)`.
+    pub fastest: f64,
+}
+
+/// The largest rate that is stable when what a recurrence starts from is `delay` steps late.
+pub fn stability_bound(delay: u32) -> f64 {
+    2.0 * (std::f64::consts::PI / (2.0 * (2.0 * f64::from(delay) + 1.0))).sin()
+}
+
+/// The fastest rate without overshoot when what a recurrence starts from is `delay` steps late.
+pub fn fastest_without_overshoot(delay: u32) -> f64 {
+    let d = f64::from(delay);
+    if delay == 0 { 1.0 } else { (d / (d + 1.0)).powf(d) / (d + 1.0) }
+}
+
+pub(super) fn gains(checked: &Checked<'_>) -> Vec<Gain> {
+    let mesh = &checked.experiment.mesh;
+    let round_trip = span::round_trip(mesh, &checked.experiment.network);
+    let gain = |(index, operation): (usize, &Operation)| {
+        let service = mesh.service(operation.service);
+        let (rate, delay) = match &operation.change {
+            Change::Extend { rate, feedback: Feedback::Commanded, .. } => (*rate, 0),
+            Change::Extend { rate, feedback: Feedback::Observed, .. } => {
+                // An instance is reported when it is ready.
+                let late = round_trip + service.start_delay.secs();
+                (*rate, (late / operation.every.secs()).min(1e6) as u32)
+            }
+            Change::Update { rate, strategy: Strategy::Batch | Strategy::Bernoulli, .. } => (*rate, 0),
+            _ => return None,
+        };
+        Some(Gain {
+            operation: index,
+            verb: operation.change.verb().as_str(),
+            service: service.name.clone(),
+            rate,
+            delay,
+            bound: stability_bound(delay),
+            fastest: fastest_without_overshoot(delay),
+        })
+    };
+    mesh.operations.iter().enumerate().filter_map(gain).collect()
+}
+
+pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Warnings<'_>) {
+    unstable(&findings.gains, warnings);
+    for course in &checked.timeline.courses {
+        let operation = &checked.experiment.mesh.operations[course.operation];
+        let service = checked.experiment.mesh.service(operation.service);
+        let line = warnings.line(course.operation);
+        match (course.end, &operation.change) {
+            (Some(Turn::Stuck(_)), Change::Extend { to, rate, rounding, .. }) => {
+                let message = format!(
+                    "extend {} stops at {} of {to}: `rounding: {}` takes no step there at rate {rate}; `away` arrives",
+                    service.name,
+                    course.reached,
+                    rounding_word(*rounding)
+                );
+                warnings.warn("stuck", line, message);
+            }
+            (Some(Turn::Refused), change) => {
+                let why = if *change == Change::Deploy { "deployed already" } else { "not deployed then" };
+                let what = name_of(operation, &service.name);
+                let message = format!("{what} at {} is refused: `{}` is {why}", shown(operation.at), service.name);
+                warnings.warn("refused", line, message);
+            }
+            _ => {}
+        }
+        let estimate = &findings.services[operation.service.index()];
+        // Callers spread what arrives evenly over the instances that they believe in.
+        let share: f64 = course.taken.iter().map(|(_, gone, had)| f64::from(*gone) / f64::from(*had)).sum();
+        let takes_all = operation.change == Change::Undeploy && course.end != Some(Turn::Refused);
+        if let Some(grace) = service.grace
+            && (share > 0.0 || takes_all)
+            && estimate.rate > 0.0
+        {
+            let longest = longest(checked, operation.service);
+            let what = name_of(operation, &service.name);
+            let cut = estimate.rate * share.max(f64::from(u8::from(takes_all))) * (estimate.held - grace.secs());
+            if grace < service.drain_delay {
+                let message = format!(
+                    "`{}` has a grace of {grace}, and its `drain_delay` of {} ends with it: what comes last has no time left",
+                    service.name, service.drain_delay
+                );
+                warnings.warn("grace", line, message);
+            }
+            if longest > grace.secs() {
+                let cut = if cut > 0.0 { format!("some {}", plain(cut)) } else { "a few".into() };
+                let message = format!(
+                    "{what} at {} cuts requests off after a grace of {grace}, and they take up to {}: {cut} fail",
+                    shown(operation.at),
+                    Span::from_secs_f64(longest)
+                );
+                warnings.warn("grace", line, message);
+            }
+        }
+        let late = heard_of_after(checked).secs() - service.drain_delay.secs();
+        if late <= 0.0 || course.taken.is_empty() || estimate.rate <= 0.0 {
+            continue;
+        }
+        let lost = estimate.rate * late * share;
+        let message = format!(
+            "{} at {} takes instances away that are gone after `drain_delay` {}, and callers hear of it after {}: some {} requests are refused",
+            name_of(operation, &service.name),
+            shown(operation.at),
+            service.drain_delay,
+            heard_of_after(checked),
+            plain(lost)
+        );
+        warnings.warn("drain", line, message);
+    }
+}
+
+/// The longest that a request to a service takes, but for hardly any, in seconds.
+fn longest(checked: &Checked<'_>, service: ServiceId) -> f64 {
+    let first = checked.flow.graph.vertex(service, EndpointId(0));
+    let endpoints = checked.experiment.mesh.service(service).endpoints.len();
+    checked.flow.profiles[first..first + endpoints].iter().map(|profile| profile.long).fold(0.0, f64::max)
+}
+
+fn unstable(gains: &[Gain], warnings: &mut Warnings<'_>) {
+    for gain in gains.iter().filter(|gain| gain.rate >= gain.bound) {
+        let late = match gain.delay {
+            0 => String::new(),
+            1 => ", 1 step late".to_owned(),
+            n => format!(", {n} steps late"),
+        };
+        let message = format!(
+            "{} {} at rate {}{late}, does not settle: it is stable below {:.6}, and fastest without overshoot at {:.6}",
+            gain.verb, gain.service, gain.rate, gain.bound, gain.fastest
+        );
+        warnings.warn("unstable", warnings.line(gain.operation), message);
+    }
+}
+
+fn rounding_word(rounding: Rounding) -> &'static str {
+    match rounding {
+        Rounding::Away => "away",
+        Rounding::Nearest => "nearest",
+        Rounding::Floor => "floor",
+        Rounding::Carry => "carry",
+        Rounding::Stochastic => "stochastic",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_are_those_of_the_table() {
+        let bounds = [2.0, 1.0, 0.618034, 0.445042, 0.347296, 0.284630];
+        let fastest = [1.0, 0.25, 0.148148, 0.105469, 0.081920, 0.066980];
+        for (delay, (bound, fast)) in bounds.into_iter().zip(fastest).enumerate() {
+            assert!((stability_bound(delay as u32) - bound).abs() < 1e-6, "{delay}");
+            assert!((fastest_without_overshoot(delay as u32) - fast).abs() < 1e-6, "{delay}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! SLOs that contradict each other, and those that nothing can keep.
+
+use meshsim_actor::Span;
+
+use super::{Checked, Warnings, loads};
+use crate::slo::{Comparison, Metric, Scope, Slo};
+
+/// SLOs that are compared with each other; each with all.
+const COMPARED_MAX: usize = 1_000;
+
+pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
+    let slos = &checked.experiment.slos;
+    let slos = &slos[..slos.len().min(COMPARED_MAX)];
+    for (index, one) in slos.iter().enumerate() {
+        let before = slos[..index].iter().find(|other| contradict(one, other) || contradict(other, one));
+        if let Some(other) = before {
+            let message = format!("`{}` and `{}` cannot both hold", other.text, one.text);
+            warnings.warn("slo", None, message);
+        }
+        if let Some(why) = impossible(checked, one) {
+            warnings.warn("slo", None, format!("`{}` cannot hold: {why}", one.text));
+        }
+    }
+}
+
+fn is_upper(slo: &Slo) -> bool {
+    matches!(slo.comparison, Comparison::Less | Comparison::AtMost)
+}
+
+fn is_strict(slo: &Slo) -> bool {
+    matches!(slo.comparison, Comparison::Less | Comparison::More)
+}
+
+/// True if `low` bounds something from below that is at most what `high` bounds from above, and nothing lies between.
+fn contradict(low: &Slo, high: &Slo) -> bool {
+    let of_one = low.scope == high.scope && low.window == high.window;
+    if !of_one || is_upper(low) || !is_upper(high) {
+        return false;
+    }
+    // A lower percentile is at most a higher one, and that at most the maximum; so is the mean.
+    let ordered = match (low.metric, high.metric) {
+        (Metric::Quantile(one), Metric::Quantile(other)) => one <= other,
+        (Metric::Quantile(_) | Metric::Mean, Metric::Max) => true,
+        (one, other) => one == other,
+    };
+    let is_empty =
+        low.threshold > high.threshold || (low.threshold == high.threshold && (is_strict(low) || is_strict(high)));
+    ordered && is_empty
+}
+
+/// Why no run can keep it.
+fn impossible(checked: &Checked<'_>, slo: &Slo) -> Option<String> {
+    let (mesh, bound) = (&checked.experiment.mesh, slo.threshold);
+    let below = |most: f64| bound < most || (bound == most && slo.comparison == Comparison::Less);
+    let above = |least: f64| bound > least || (bound == least && slo.comparison == Comparison::More);
+    match slo.metric {
+        Metric::Errors | Metric::Failed if is_upper(slo) && below(0.0) => Some("it is never below 0".into()),
+        Metric::DoneOfOffered | Metric::Errors if !is_upper(slo) && above(1.0) => Some("it is never above 100%".into()),
+        Metric::Quantile(_) | Metric::Max | Metric::Mean if is_upper(slo) => {
+            let targets = |index: usize| {
+                let entry = loads::asked(&mesh.loads[index], &checked.flow, &checked.hop);
+                entry.targets.into_iter().map(|(_, _, one)| one.answer).collect::<Vec<f64>>()
+            };
+            let answers = match slo.scope {
+                Scope::Load(index) => targets(index),
+                Scope::Target(index, target) => targets(index).get(target).copied().into_iter().collect(),
+                Scope::All => (0..mesh.loads.len().min(100)).flat_map(targets).collect(),
+                Scope::Service(_) => vec![],
+            };
+            // With other versions it may be sooner.
+            let is_one = mesh.services.iter().all(|service| service.behaviours.len() == 1);
+            let least = answers.into_iter().reduce(f64::min).filter(|_| is_one)?;
+            below(least).then(|| format!("an answer takes at least {}", Span::from_secs_f64(least)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,281 @@
+//! The operations as they will run if the nodes follow: turned by the coordinator's own functions, without a mesh.
+//!
+//! What the nodes report is taken for what was decided, the `start_delay` of new instances later.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use meshsim_actor::{Rng, Span, Time};
+use meshsim_mesh::measure::Verb;
+use meshsim_mesh::model::{Change, Operation, ServiceId};
+use meshsim_mesh::operation::{self, Observed, Turn, Wanted};
+
+use super::Checked;
+
+/// Turns of all operations together; what comes after is not looked at.
+const TURNS_MAX: u32 = 200_000;
+
+/// Instances by version: rising versions, counts above zero.
+pub(super) type Versions = Vec<(u32, u32)>;
+
+pub(super) fn total(versions: &Versions) -> u32 {
+    versions.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+}
+
+fn count_of(versions: &Versions, version: u32) -> u32 {
+    versions.iter().find(|(v, _)| *v == version).map_or(0, |(_, count)| *count)
+}
+
+/// A service from some moment on.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    pub(super) at: Time,
+    pub(super) service: ServiceId,
+    /// What is to run.
+    pub(super) wanted: Wanted,
+    /// What takes requests and is to stay.
+    pub(super) ready: Versions,
+    /// Slots of an instance.
+    pub(super) slots: f64,
+}
+
+/// How an operation goes.
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    /// Its place in the mesh's operations.
+    pub(super) operation: usize,
+    /// From its beginning until what it did last is ready.
+    pub(super) from: Time,
+    pub(super) until: Time,
+    /// How its last turn ended; `None`: it did not end within the run.
+    pub(super) end: Option<Turn>,
+    /// Instances of the service when it ended, extra ones included.
+    pub(super) reached: u32,
+    /// The steps in which it takes ready instances away while others stay: when, how many, of how many.
+    pub(super) taken: Vec<(Time, u32, u32)>,
+}
+
+/// The whole plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timeline {
+    /// By time.
+    pub(super) moments: Vec<Moment>,
+    /// By operation.
+    pub(super) courses: Vec<Course>,
+    /// False if there are too many turns to look at all.
+    pub(super) is_whole: bool,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    wanted: Wanted,
+    ready: Versions,
+    /// (when it is ready, version, instances), in this order.
+    starting: Vec<(Time, u32, u32)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    Ready(usize),
+    Begin(usize),
+    Turn(usize),
+}
+
+struct Running {
+    operation: usize,
+    steps: u32,
+    goes_on: bool,
+}
+
+impl Timeline {
+    pub(super) fn new(checked: &Checked<'_>) -> Self {
+        let (mesh, end) = (&checked.experiment.mesh, checked.end);
+        let mut states = vec![State::default(); mesh.services.len()];
+        let mut running: Vec<Running> = vec![];
+        // Of each service those that go on.
+        let mut under_way: Vec<Vec<usize>> = vec![vec![]; mesh.services.len()];
+        let mut timeline = Timeline { is_whole: true, ..Timeline::default() };
+        // Items of one time in the order in which they were put in.
+        let mut queue = BinaryHeap::new();
+        let mut order = 0u64;
+        let mut put = |queue: &mut BinaryHeap<_>, at: Time, item: Item| {
+            order += 1;
+            queue.push(Reverse((at, order, item)));
+        };
+        for (index, operation) in mesh.operations.iter().enumerate() {
+            put(&mut queue, operation.at, Item::Begin(index));
+        }
+        let mut turns = 0;
+        while let Some(Reverse((now, _, item))) = queue.pop() {
+            if now >= end {
+                break;
+            }
+            turns += 1;
+            if turns > TURNS_MAX {
+                timeline.is_whole = false;
+                break;
+            }
+            let index = match item {
+                Item::Ready(service) => {
+                    if states[service].settle(now) {
+                        timeline.note(now, ServiceId(service as u16), &states[service]);
+                    }
+                    continue;
+                }
+                Item::Begin(operation) => {
+                    let Operation { service, change, .. } = &mesh.operations[operation];
+                    // As the coordinator has it: it takes the place of those of its kind, undeploy that of all.
+                    let others = &mut under_way[service.index()];
+                    others.retain(|other| running[*other].goes_on);
+                    for other in others.iter() {
+                        let verb = change.verb();
+                        let of_its_kind = mesh.operations[running[*other].operation].change.verb() == verb;
+                        running[*other].goes_on = !(of_its_kind || verb == Verb::Undeploy);
+                    }
+                    others.push(running.len());
+                    running.push(Running { operation, steps: 0, goes_on: true });
+                    let (from, until) = (now, now);
+                    let course = Course { operation, from, until, end: None, reached: 0, taken: vec![] };
+                    timeline.courses.push(course);
+                    running.len() - 1
+                }
+                Item::Turn(index) => index,
+            };
+            if !running[index].goes_on {
+                continue;
+            }
+            let operation = &mesh.operations[running[index].operation];
+            let service = mesh.service(operation.service);
+            let state = &mut states[operation.service.index()];
+            state.settle(now);
+            let before = (state.wanted.versions.clone(), state.wanted.c);
+            let steps = running[index].steps;
+            let mut rng = Rng::keyed(checked.experiment.seed, index as u64, u64::from(steps));
+            let reported = state.ready.clone();
+            let observed = Observed::of(&reported);
+            let turn = operation::turn(&operation.change, steps, service, &mut state.wanted, observed, &mut rng);
+            let course = &mut timeline.courses[index];
+            course.reached = total(&state.wanted.versions);
+            if matches!(turn, Turn::Step | Turn::Last) {
+                running[index].steps += 1;
+                course.until = now;
+                if before != (state.wanted.versions.clone(), state.wanted.c) {
+                    let had = total(&state.ready);
+                    let ready_at = now + service.start_delay;
+                    let (gone, comes) = state.follow(ready_at);
+                    if gone > 0 && gone < had {
+                        course.taken.push((now, gone, had));
+                    }
+                    if comes {
+                        course.until = course.until.max(ready_at);
+                        put(&mut queue, ready_at, Item::Ready(operation.service.index()));
+                    }
+                }
+                timeline.note(now, operation.service, state);
+            }
+            let is_done = match turn {
+                Turn::Step => operation.times.is_some_and(|times| running[index].steps >= times),
+                Turn::Wait => false,
+                Turn::Last | Turn::Reached | Turn::Stuck(_) | Turn::Refused => true,
+            };
+            if is_done {
+                if turn == Turn::Step {
+                    operation::stop(&operation.change, &mut state.wanted);
+                }
+                running[index].goes_on = false;
+                timeline.courses[index].end = Some(turn);
+            } else {
+                put(&mut queue, now + operation.every.max(Span::from_nanos(1)), Item::Turn(index));
+            }
+        }
+        timeline
+    }
+
+    fn note(&mut self, at: Time, service: ServiceId, state: &State) {
+        self.moments.push(Moment {
+            at,
+            service,
+            wanted: state.wanted.clone(),
+            ready: state.ready.clone(),
+            slots: state.wanted.c.round().max(1.0),
+        });
+    }
+
+    /// When a service is deployed: from, until.
+    pub(super) fn deployed(&self, service: ServiceId) -> Vec<(Time, Time)> {
+        let mut spans: Vec<(Time, Time)> = vec![];
+        let mut is_there = false;
+        for moment in self.moments.iter().filter(|moment| moment.service == service) {
+            match (is_there, moment.wanted.deployed) {
+                (false, true) => spans.push((moment.at, Time::NEVER)),
+                (true, false) => spans.last_mut().expect("it was deployed").1 = moment.at,
+                _ => {}
+            }
+            is_there = moment.wanted.deployed;
+        }
+        spans
+    }
+}
+
+impl State {
+    /// What was to be ready by now is. True if something was.
+    fn settle(&mut self, now: Time) -> bool {
+        let due = self.starting.iter().take_while(|(at, ..)| *at <= now).count();
+        for (_, version, count) in self.starting.drain(..due) {
+            add(&mut self.ready, version, count);
+        }
+        due > 0
+    }
+
+    /// The nodes do what is wanted now. Gives back how many ready instances go, and whether others come.
+    fn follow(&mut self, ready_at: Time) -> (u32, bool) {
+        let mut gone = 0;
+        let mut comes = false;
+        let wanted = &self.wanted.versions;
+        let of_others: Versions = self.ready.iter().filter(|(v, _)| count_of(wanted, *v) == 0).copied().collect();
+        gone += total(&of_others);
+        self.ready.retain(|(version, _)| count_of(wanted, *version) > 0);
+        self.starting.retain(|(_, version, _)| count_of(wanted, *version) > 0);
+        for (version, wanted) in wanted {
+            let ready = count_of(&self.ready, *version);
+            let starting: u32 = self.starting.iter().filter(|(_, v, _)| v == version).map(|(.., count)| count).sum();
+            let mut surplus = (ready + starting).saturating_sub(*wanted);
+            // What is not ready goes first.
+            for (_, _, count) in self.starting.iter_mut().rev().filter(|(_, v, _)| v == version) {
+                let less = surplus.min(*count);
+                *count -= less;
+                surplus -= less;
+            }
+            if let Some((_, count)) = self.ready.iter_mut().find(|(v, _)| v == version) {
+                *count -= surplus;
+                gone += surplus;
+            }
+            let more = wanted.saturating_sub(ready + starting);
+            if more > 0 {
+                self.starting.push((ready_at, *version, more));
+                comes = true;
+            }
+        }
+        self.ready.retain(|(_, count)| *count > 0);
+        self.starting.retain(|(.., count)| *count > 0);
+        self.starting.sort();
+        (gone, comes)
+    }
+}
+
+fn add(versions: &mut Versions, version: u32, count: u32) {
+    match versions.binary_search_by_key(&version, |(v, _)| *v) {
+        Ok(at) => versions[at].1 += count,
+        Err(at) => versions.insert(at, (version, count)),
+    }
+}
+
+/// An operation in few words: `extend geo to 20`.
+pub(super) fn name_of(operation: &Operation, service: &str) -> String {
+    match &operation.change {
+        Change::Extend { to, .. } => format!("extend {service} to {to}"),
+        Change::Update { to, .. } => format!("update {service} to {to}"),
+        Change::Scale { by } => format!("scale {service} by {by}"),
+        change => format!("{} {service}", change.verb().as_str()),
+    }
+}

@@ -1,0 +1,42 @@
+//! Placement without a coordinator: for whoever looks ahead at where instances will be.
+
+use super::place::{Machines, Placed, Placing};
+use crate::message::Share;
+use crate::model::{Mesh, ServiceId};
+use crate::operation::{Wanted, count_of};
+
+/// Where the instances of a mesh are, as its coordinator places them when all that is wanted is ready.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    machines: Machines,
+    placed: Vec<Placed>,
+}
+
+impl Layout {
+    /// The nodes that are there at the start, without instances.
+    pub fn new(mesh: &Mesh) -> Self {
+        Layout { machines: Machines::new(mesh), placed: vec![Placed::new(); mesh.services.len()] }
+    }
+
+    /// A node joins, or is given up: it gets instances from the next [`place`](Self::place) on, or none.
+    pub fn set_alive(&mut self, node: usize, alive: bool) {
+        self.machines.set_alive(node, alive);
+    }
+
+    /// Places what is wanted of a service.
+    pub fn place(&mut self, mesh: &Mesh, service: ServiceId, wanted: &Wanted) {
+        let (policy, cpu) = (mesh.control.placement, mesh.service(service).cpu);
+        let placed = &mut self.placed[service.index()];
+        let before = std::mem::take(placed);
+        let ready_on = |node: u32, version: u32| {
+            let share = before.iter().find(|(at, _)| *at == node).map(|(_, share)| share);
+            share.map_or(0, |share| count_of(share, version))
+        };
+        *placed = self.machines.place(Placing { policy, cpu, wanted, ready_on: &ready_on }, &before);
+    }
+
+    /// The instances of a service by version: (node, share) by rising node.
+    pub fn placed(&self, service: ServiceId) -> &[(u32, Share)] {
+        &self.placed[service.index()]
+    }
+}

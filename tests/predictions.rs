@@ -1,0 +1,186 @@
+//! What `check` says of an experiment is what happens when it runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Span, Time};
+use meshsim_experiment::check::{Findings, check};
+use meshsim_experiment::{Experiment, Override};
+use meshsim_fault::Network;
+use meshsim_mesh::MeshActor;
+use meshsim_mesh::measure::{Served, Tally};
+use meshsim_sim::Sim;
+
+struct Ran {
+    experiment: Experiment,
+    findings: Findings,
+    sim: Sim<MeshActor>,
+}
+
+fn run(experiment: Experiment) -> Ran {
+    let findings = check(&experiment);
+    let mesh = Arc::new(experiment.mesh.clone());
+    let network = Network::new(experiment.network.clone()).expect("the file was checked");
+    let mut sim = Sim::new(experiment.seed, network);
+    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
+        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
+    }
+    sim.run_until(Time::ZERO + experiment.duration);
+    Ran { experiment, findings, sim }
+}
+
+fn load(path: &Path) -> Experiment {
+    meshsim_experiment::load(path, &[]).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
+}
+
+fn parse(text: &str) -> Experiment {
+    let overrides: &[Override] = &[];
+    meshsim_experiment::parse("mesh.yaml", text, Path::new("."), overrides)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn example(name: &str) -> Experiment {
+    load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml"))
+}
+
+impl Ran {
+    fn served(&self, service: &str) -> Served {
+        let mut all = Served::default();
+        for node in self.sim.actors().filter_map(MeshActor::node) {
+            for (id, served) in node.served(self.sim.now()) {
+                if self.experiment.mesh.service(id).name == service {
+                    all.merge(&served);
+                }
+            }
+        }
+        all
+    }
+
+    fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        let clients = self.sim.actors().filter_map(MeshActor::client);
+        clients.flat_map(|client| client.tallies()).for_each(|tally| all.merge(tally));
+        all
+    }
+
+    /// The services' visits per visit of the entry are those that were expected, but for some.
+    fn expect_visits(&self, within: f64, but: &[&str]) {
+        let load = &self.findings.loads[0];
+        let (entry, expected) = &load.visits_by_service[0];
+        let scale = self.served(entry).arrived as f64 / expected;
+        for (service, visits) in load.visits_by_service.iter().filter(|(name, _)| !but.contains(&name.as_str())) {
+            let got = self.served(service).arrived as f64 / scale;
+            // What chance adds is within four standard deviations of a count.
+            let noise = 4.0 * (visits / scale).sqrt();
+            assert!((got - visits).abs() <= within * visits + noise, "{service}: {got}, not {visits}");
+        }
+    }
+}
+
+#[test]
+fn the_examples_visit_services_as_often_as_expected() {
+    run(example("first-mesh")).expect_visits(0.01, &[]);
+    run(example("hotel")).expect_visits(0.01, &[]);
+    // Its later versions call ratings, which is said of them alone.
+    run(example("bookinfo")).expect_visits(0.01, &["ratings"]);
+    run(example("wan")).expect_visits(0.01, &[]);
+    run(example("mm1")).expect_visits(0.01, &[]);
+    let thousand = Experiment { duration: Span::from_secs(4), ..example("thousand") };
+    run(thousand).expect_visits(0.05, &[]);
+}
+
+#[test]
+fn retries_and_failures_are_as_often_as_the_closed_form_says() {
+    let text = "
+duration: 60s
+nodes: [ { name: n, count: 4 } ]
+services:
+  front: { instances: 2, capacity: 1000, endpoints: { get: { script: [ call: { to: flaky, retries: 2, retry: { base: 1ms, budget: 100%, budget_min: 1000 } }, call: { to: solid, count: 2, probability: 70% } ] } } }
+  flaky: { instances: 2, capacity: 1000, endpoints: { get: { errors: 40%, script: [ work: 1ms, call: { to: deep, retries: 1, retry: { base: 1ms, budget: 100%, budget_min: 1000 } } ] } } }
+  deep: { instances: 2, capacity: 1000, endpoints: { get: { errors: 30% } } }
+  solid: { instances: 2, capacity: 1000, endpoints: { get: { errors: 5% } } }
+load: { u: { to: front, from: 1s, arrivals: { constant: 1000/s } } }
+";
+    let ran = run(parse(text));
+    let expected = &ran.findings.loads[0];
+    assert!(expected.is_exact, "{:?}", ran.findings.not_modelled);
+    ran.expect_visits(0.0, &[]);
+    let tally = ran.tally();
+    let share = tally.failed.total() as f64 / (tally.done + tally.failed.total()) as f64;
+    assert!((share - expected.errors).abs() < 0.01, "{share}, not {}", expected.errors);
+}
+
+/// The small cases beside the project, where they are.
+fn case(name: &str) -> Option<Experiment> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cases");
+    let folder = std::env::var_os("MESHSIM_CORPUS").map_or(here, |corpus| PathBuf::from(corpus).join("../cases"));
+    let path = folder.join(name);
+    if !path.is_file() {
+        println!("skipped: {} is not there", path.display());
+        return None;
+    }
+    Some(load(&path))
+}
+
+#[test]
+fn layers_of_retries_and_timeouts_are_visited_as_expected() {
+    if let Some(layers) = case("05-retry-layers.yaml") {
+        let ran = run(layers);
+        ran.expect_visits(0.01, &[]);
+        assert!((ran.findings.services[3].rate - 640.0).abs() < 1e-6, "{:?}", ran.findings.services);
+    }
+    if let Some(timeouts) = case("04-bookinfo-timeouts.yaml") {
+        let ran = run(timeouts);
+        assert!(ran.findings.warnings.iter().any(|warning| warning.kind == "timeout"));
+        assert!((ran.findings.loads[0].unloaded - 6.0).abs() < 0.01);
+        // The default budget holds a few of a hundred retries back, which is said.
+        let (expected, got) = (2.0, ran.served("ratings").arrived as f64 / ran.served("page").arrived as f64);
+        assert!(got <= expected && got > 1.8, "{got}");
+    }
+}
+
+#[test]
+fn as_many_requests_are_lost_while_callers_have_not_heard_as_expected() {
+    for drain in ["0s", "500ms", "990ms", "2s"] {
+        let text = format!(
+            "duration: 40s\ncontrol: {{ debounce: 1s }}\nnodes: [ {{ name: n, count: 5 }} ]\nservices: {{ web: {{ instances: 10, \
+             capacity: 100, drain_delay: {drain}, balancer: round_robin, endpoints: {{ get: {{ script: [ work: 5ms ] }} }} }} }}\n\
+             operations: [ {{ at: 0s, deploy: web }}, {{ at: 20s, extend: web, to: 5, rate: 1 }} ]\n\
+             load: {{ u: {{ to: web, arrivals: {{ constant: 1000/s }}, from: 5s, timeout: 1s }} }}\n"
+        );
+        let ran = run(parse(&text));
+        let told = ran.findings.warnings.iter().find(|warning| warning.kind == "drain");
+        let expected: f64 = told.map_or(0.0, |warning| {
+            let figure = warning.message.split("some ").nth(1).and_then(|rest| rest.split(' ').next());
+            figure.and_then(|figure| figure.parse().ok()).expect("it tells how many")
+        });
+        let lost = ran.tally().failed.total() as f64;
+        assert!((lost - expected).abs() <= 3.0, "drain_delay {drain}: {lost} lost, not {expected}");
+    }
+}
+
+#[test]
+fn what_is_said_to_fill_first_is_full_at_that_rate() {
+    let text = |rate: u32| {
+        format!(
+            "{}{rate}/s }}, from: 1s, timeout: none }} }}\n",
+            "duration: 40s
+nodes: [ { name: n, count: 3, cores: 64 } ]
+services:
+  front: { instances: 2, capacity: 100, endpoints: { get: { script: [ work: 2ms, call: mid, call: { to: side, probability: 50% } ] } } }
+  mid: { instances: 2, capacity: 5, queue: 100000, balancer: round_robin, endpoints: { get: { script: [ sleep: 10ms, call: back ] } } }
+  back: { instances: 4, capacity: 20, endpoints: { get: { script: [ sleep: 10ms ] } } }
+  side: { instances: 1, capacity: 4, endpoints: { get: { script: [ sleep: 5ms ] } } }
+load: { u: { to: front, arrivals: { constant: "
+        )
+    };
+    let first = run(parse(&text(10))).findings.situations[0].first.clone().expect("there is a load");
+    assert_eq!((first.name.as_str(), first.of), ("mid", "slots"));
+    let done = |rate: f64| {
+        let ran = run(parse(&text(rate as u32)));
+        ran.served("mid").done as f64 / 39.0
+    };
+    let (below, above) = (first.rate * 0.95, first.rate * 1.2);
+    assert!((done(below) / below - 1.0).abs() < 0.01, "all pass at {below}/s");
+    assert!((done(above) / first.rate - 1.0).abs() < 0.02, "{} pass at {above}/s, not {}", done(above), first.rate);
+}
