@@ -479,7 +479,7 @@ fn a_grace_shorter_than_requests_or_the_drain_delay_is_warned_of() {
         warnings(&text("grace: 5s,")),
         [(
             "grace",
-            Some(5),
+            Some(4),
             "extend web to 5 at 60s cuts requests off after a grace of 5s, and they take up to 30s: some 125 fail"
                 .to_owned()
         )]
