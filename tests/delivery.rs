@@ -258,7 +258,10 @@ fn a_node_that_dies_while_the_coordinator_stands_still_is_dead_within_its_patien
             }
         }
         let deaths = &ran.sim.recorder().0;
-        assert!(matches!(deaths[..], [(when, dead)] if dead == node as usize && when <= latest), "seed {seed}: {deaths:?}");
+        assert!(
+            matches!(deaths[..], [(when, dead)] if dead == node as usize && when <= latest),
+            "seed {seed}: {deaths:?}"
+        );
     }
 }
 

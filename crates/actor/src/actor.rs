@@ -17,6 +17,12 @@ pub trait Message: Clone + Debug + Serialize + DeserializeOwned {
     fn bytes(&self) -> u32 {
         64
     }
+
+    /// Bytes of memory that it holds beside its own size: its boxes and lists, and what it shares as if it were its own.
+    /// Hosts bound by it what waits. A message that holds nothing has 0.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Something that reacts to events.

@@ -20,7 +20,7 @@ use meshsim_wire::{
     Challenge, FRAME_BYTES_MAX, HELLO_BYTES_MAX, Hello, Kind, Nonce, PREFACE_BYTES, Refusal, Secret, Side, Splitter,
     VERSION, Welcome, encode_into, preface, put, put_envelope,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -524,8 +524,8 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
             stream
         });
     }
-    let (_, well) = Peer::meet(address, Wish::Probe);
-    assert!(matches!(&well, Answer::Well(line) if line == "waits for node-1, node-2, users"), "{well:?}");
+    let not_yet = Peer::prove(address, Wish::Probe, &Secret::none()).refused();
+    assert_eq!(not_yet, Refusal { why: "waits for node-1, node-2, users".into(), passing: true });
 
     // Members that do what is not theirs to do. Each has the seat of the one before.
     let mut high = Vec::new();
@@ -786,7 +786,8 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
     ends_well(&folder, coordinator, others);
 }
 
-/// An authority, and a certificate of it for a process of a cluster, in files that are named so.
+/// An authority, and certificates of it in files that are named so: for a process of a cluster, for another name
+/// (`-named`), and for a client that nobody connects to (`-client`).
 fn certificates(folder: &Path, authority: &str, name: &str) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, authority);
@@ -795,10 +796,16 @@ fn certificates(folder: &Path, authority: &str, name: &str) {
     let certificate = params.self_signed(&key).unwrap();
     let issuer = Issuer::new(params, key);
     let leaf_key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["meshsim".into()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+    let leaf = |name: &str, usages: Vec<ExtendedKeyUsagePurpose>| {
+        let mut params = CertificateParams::new(vec![name.into()]).unwrap();
+        params.extended_key_usages = usages;
+        params.signed_by(&leaf_key, &issuer).unwrap().pem()
+    };
     for (file, text) in [
         (authority.to_owned(), certificate.pem()),
-        (format!("{name}.crt"), leaf.pem()),
+        (format!("{name}.crt"), leaf("meshsim", vec![])),
+        (format!("{name}-named.crt"), leaf("elsewhere", vec![])),
+        (format!("{name}-client.crt"), leaf("meshsim", vec![ExtendedKeyUsagePurpose::ClientAuth])),
         (format!("{name}.key"), leaf_key.serialize_pem()),
     ] {
         fs::write(folder.join(file), text).unwrap();
@@ -827,6 +834,12 @@ fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
     let other_authority = tls("theirs.pem", "theirs.crt", "theirs.key");
     Process::node(&folder, "foreign", address, &other_authority)
         .ends_with(2, "failed the TLS handshake: invalid peer certificate: UnknownIssuer");
+    // They could join and be reached by nobody.
+    for unfit in ["ours-named.crt", "ours-client.crt"] {
+        let certificate = tls("ours.pem", unfit, "ours.key");
+        Process::node(&folder, unfit, address, &certificate)
+            .ends_with(2, "refused: the other processes will refuse its certificate");
+    }
     coordinator.complains("failed the TLS handshake", || say(address, b"GET / HTTP/1.1\r\n\r\n"));
     coordinator.complains("did not finish the handshake in 5 s", || connect(address));
     coordinator.is_as_before(memory, descriptors);

@@ -18,6 +18,7 @@ pub mod edge;
 pub mod findings;
 pub mod gateway;
 pub mod measure;
+mod memory;
 pub mod message;
 pub mod model;
 pub mod node;

@@ -187,6 +187,7 @@ pub struct Snapshot {
     /// The digest after that step.
     pub digest: u64,
     /// The state of each service that was ever deployed.
+    #[serde(deserialize_with = "crate::memory::snapshots")]
     pub services: Vec<ServiceSnapshot>,
 }
 
@@ -237,6 +238,7 @@ pub struct Report {
     /// Which life.
     pub incarnation: u32,
     /// The services, with all their ready instances as (ordinal, version).
+    #[serde(deserialize_with = "crate::memory::reported")]
     pub services: Vec<(ServiceId, Vec<(u32, u32)>)>,
 }
 
@@ -255,6 +257,7 @@ pub struct View {
     /// Rising.
     pub version: u64,
     /// By service: its ready instances, by rising (node, ordinal).
+    #[serde(deserialize_with = "crate::memory::viewed")]
     pub services: Vec<Arc<[Instance]>>,
     /// Nodes that went down, and the version that said so first: calls sent to them under an older one are lost.
     pub fallen: Vec<(ActorId, u64)>,
@@ -353,6 +356,10 @@ impl Message for Msg {
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operating { .. } => (24, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        crate::memory::heap_bytes(self)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::host::Host;
 use crate::link::{HANDSHAKE, Link, LinkError, refusal};
 use crate::outbox::Outbox;
 use crate::seats::Join;
-use crate::stream;
+use crate::stream::{self, Accepted};
 use crate::text::shown;
 
 /// Connections that may be in their handshake at once. When one more comes, that which has been at it longest is closed:
@@ -37,8 +37,8 @@ pub(crate) trait Joinable {
     fn attend(self: Rc<Self>, joined: Joined, link: Link) -> Pin<Box<dyn Future<Output = LinkError>>>;
     /// It has not heard that it is in.
     fn missed(&self, joined: &Joined, error: LinkError) -> LinkError;
-    /// How the run stands, in one line.
-    fn well(&self) -> String;
+    /// How the run stands, in one line; a refusal as long as it cannot begin.
+    fn well(&self) -> Result<String, Refusal>;
 }
 
 /// Accepts connections for ever.
@@ -131,31 +131,44 @@ async fn receive<A: Live>(
 ) -> Closed {
     let shaking = async {
         let accepting = timeout(HANDSHAKE, stream::accepted(stream, host.credentials.tls.as_ref()));
-        let halves = accepting.await.map_err(|_| LinkError::Late(HANDSHAKE))?;
-        let mut link = Link::new(halves.map_err(LinkError::Tls)?);
+        let accepted = accepting.await.map_err(|_| LinkError::Late(HANDSHAKE))?;
+        let Accepted { halves, unfit } = accepted.map_err(LinkError::Tls)?;
+        let mut link = Link::new(halves);
         let (wish, proof) = link.meet(&host.credentials).await?;
-        Ok((link, wish, proof))
+        Ok((link, wish, proof, unfit))
     };
     let met = tokio::select! {
         met = shaking => met,
         error = place.pushed_out() => Err(error),
     };
-    let (mut link, wish, proof) = match met {
+    let (mut link, wish, proof, unfit) = match met {
         Ok(met) => met,
         Err(error) => return Closed::AtDoor(error),
     };
     let refused = match (wish, hub) {
         (Wish::Probe, hub) => {
-            let well = hub.map_or_else(|| "hosts its actors".to_owned(), |hub| hub.well());
-            return match link.welcome(proof, Answer::Well(well)).await {
+            let well = hub.map_or_else(|| Ok("hosts its actors".to_owned()), |hub| hub.well());
+            let answered = match well {
+                Ok(well) => link.welcome(proof, Answer::Well(well)).await,
+                // Nothing to complain of: it asked, and this is the answer.
+                Err(not_yet) => {
+                    link.turn(not_yet).await;
+                    Ok(())
+                }
+            };
+            return match answered {
                 Ok(()) => Closed::Inside(LinkError::Ended),
                 Err(error) => Closed::AtDoor(error),
             };
         }
         (Wish::Join(join), Some(hub)) => {
-            let admitted = match address(&join, from).await {
-                Ok(address) => hub.admit(&join, address),
-                Err(refused) => Err(refused),
+            let admitted = match (unfit, address(&join, from).await) {
+                // It would be given actors that nobody can reach.
+                (Some(why), _) => {
+                    Err(refusal(format!("the other processes will refuse its certificate: {why}"), false))
+                }
+                (None, Ok(address)) => hub.admit(&join, address),
+                (None, Err(refused)) => Err(refused),
             };
             match admitted {
                 Err(refused) => refused,

@@ -8,7 +8,7 @@ use meshsim_actor::{ActorId, Envelope, Power, Time, Timer};
 /// Most entries of an agenda. Messages beyond it are lost as to a full queue; timers are bounded by what the actors ask
 /// for.
 const HELD_MAX: usize = 1 << 20;
-/// Most bytes of messages of other processes in it, as they came. Likewise.
+/// Most bytes of memory of the messages of other processes in it. Likewise.
 const HELD_BYTES_MAX: usize = 128 << 20;
 
 /// Ordered by time, then by the order in which it was written down.
@@ -25,7 +25,7 @@ struct Entry<M> {
     at: Time,
     ticket: u64,
     actor: ActorId,
-    /// As it came from another process; 0 for all else.
+    /// What a message of another process takes in memory; 0 for all else.
     bytes: u32,
     due: Due<M>,
 }
@@ -50,9 +50,10 @@ impl<M> Agenda<M> {
         self.add(at, actor, 0, due);
     }
 
-    /// Keeps a message until it is due, if there is room for one more. `bytes`: as long as it came from another process.
+    /// Keeps a message until it is due, if there is room for one more. `bytes`: what it takes in memory if it came from
+    /// another process, else 0.
     pub(crate) fn hold(&mut self, at: Time, bytes: usize, envelope: Envelope<M>) -> Result<(), Envelope<M>> {
-        if self.heap.len() >= HELD_MAX || self.bytes + bytes > HELD_BYTES_MAX {
+        if self.heap.len() >= HELD_MAX || self.bytes.saturating_add(bytes) > HELD_BYTES_MAX {
             return Err(envelope);
         }
         self.bytes += bytes;

@@ -214,7 +214,7 @@ impl<A: Live> Shell<A> {
         self.lose(now, &envelope, lost);
     }
 
-    /// Keeps a message until it is due. `bytes`: as long as it came from another process.
+    /// Keeps a message until it is due. `bytes`: what it takes in memory if it came from another process, else 0.
     fn hold(&self, due: Time, bytes: usize, envelope: Envelope<A::Msg>) {
         let held = self.agenda.borrow_mut().hold(due, bytes, envelope);
         match held {
@@ -418,7 +418,10 @@ impl<A: Live> Shell<A> {
         }
         match routes.get(envelope.to.index()) {
             // Before the run begins nobody takes anything in.
-            Some(Route::Here(_)) if due > now || now == Time::ZERO => self.hold(due, bytes, envelope),
+            Some(Route::Here(_)) if due > now || now == Time::ZERO => {
+                // A message may take many times its bytes on the wire.
+                self.hold(due, bytes.max(in_memory(&envelope)), envelope);
+            }
             Some(Route::Here(addr)) => {
                 if batch.to.as_ref().is_none_or(|(to, _)| *to != envelope.to) {
                     batch.hand_over(self, now);
@@ -431,6 +434,11 @@ impl<A: Live> Shell<A> {
         }
         Ok(())
     }
+}
+
+/// Bytes of memory that a message takes while it waits.
+pub(crate) fn in_memory<M: Message>(envelope: &Envelope<M>) -> usize {
+    size_of::<Envelope<M>>() + envelope.msg.heap_bytes()
 }
 
 /// Messages for one actor, in a row.

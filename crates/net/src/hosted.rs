@@ -8,7 +8,7 @@ use meshsim_actor::{Actor, Cause, Cell, Effect, Effects, Fate, Input, Power, Rec
 use meshsim_wire::{MESSAGE_BYTES_MAX, encode_into};
 
 use crate::cast::Live;
-use crate::host::Shell;
+use crate::host::{Shell, in_memory};
 
 /// Parcels that may wait at one actor. Each connection hands over what one read brought and then lets the actors run, and so
 /// does the agenda with what is due: this is reached by an actor alone that sends to itself without end; beyond it messages
@@ -17,7 +17,7 @@ const MAILBOX_MAX: usize = 1 << 16;
 
 /// Inputs that wait at a machine that is paused, or has not begun; messages beyond are lost as to a full queue.
 const WAITING_MAX: usize = 1 << 20;
-/// Bytes of messages that wait at all such machines of a process, as they are on the wire. Likewise.
+/// Bytes of memory of messages that wait at all such machines of a process, or of the wire where that is more. Likewise.
 pub(crate) const WAITING_BYTES_MAX: usize = 128 << 20;
 
 /// A cell, and how its machine stands.
@@ -184,7 +184,8 @@ impl<A: Live> Hosted<A> {
             Input::Deliver(envelope) => {
                 let mut wire = Vec::new();
                 // What is too long to be sent came from this process and counts as the longest.
-                encode_into(&envelope.msg, &mut wire).map_or(MESSAGE_BYTES_MAX, |()| wire.len())
+                let wire = encode_into(&envelope.msg, &mut wire).map_or(MESSAGE_BYTES_MAX, |()| wire.len());
+                wire.max(in_memory(envelope))
             }
             Input::Start | Input::Fire(_) => 0,
         };

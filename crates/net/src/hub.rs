@@ -834,11 +834,11 @@ impl<A: Live> Joinable for Stage<A> {
         error
     }
 
-    fn well(&self) -> String {
+    fn well(&self) -> Result<String, Refusal> {
         match self.phase.get() {
-            Phase::Waiting => format!("waits for {}", some(&self.missing())),
-            Phase::Running => "the run goes on".into(),
-            Phase::Ending => "the run is over".into(),
+            Phase::Waiting => Err(refusal(format!("waits for {}", some(&self.missing())), true)),
+            Phase::Running => Ok("the run goes on".into()),
+            Phase::Ending => Ok("the run is over".into()),
         }
     }
 }

@@ -85,7 +85,10 @@ pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, S
             other => Err(LinkError::Misbehaved(format!("answered {} to a probe", shown(&other)))),
         }
     };
-    asked.await.map_err(|error: LinkError| error.to_string())
+    asked.await.map_err(|error: LinkError| match error {
+        LinkError::Refused(refusal) if refusal.passing => format!("is not ready: it {}", brief(refusal.why)),
+        error => error.to_string(),
+    })
 }
 
 /// Joins a cluster, hosts what it is given, and hands in what was found when the run is over. `prepare` makes the cast of

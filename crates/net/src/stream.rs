@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -29,6 +31,8 @@ pub(crate) type Writer = Box<dyn AsyncWrite + Unpin>;
 pub struct Tls {
     acceptor: TlsAcceptor,
     connector: TlsConnector,
+    /// What a dialler checks of an acceptor's certificate.
+    servers: Arc<WebPkiServerVerifier>,
 }
 
 /// Why there is no TLS.
@@ -62,6 +66,7 @@ impl Tls {
         let key =
             PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| TlsError::Nothing(key.to_owned(), "private key"))?;
         let verifier = WebPkiClientVerifier::builder(roots.clone()).build().map_err(|error| unusable(&error))?;
+        let servers = WebPkiServerVerifier::builder(roots.clone()).build().map_err(|error| unusable(&error))?;
         let server = ServerConfig::builder()
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), key.clone_key())
@@ -70,7 +75,14 @@ impl Tls {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
             .map_err(|error| unusable(&error))?;
-        Ok(Tls { acceptor: Arc::new(server).into(), connector: Arc::new(client).into() })
+        Ok(Tls { acceptor: Arc::new(server).into(), connector: Arc::new(client).into(), servers })
+    }
+
+    /// Checks a dialler's certificate as its peers will when they dial it: whoever takes part is dialled, too.
+    fn check_as_server(&self, chain: &[CertificateDer<'_>]) -> Result<(), String> {
+        let Some((own, above)) = chain.split_first() else { return Err("there is none".into()) };
+        let checked = self.servers.verify_server_cert(own, above, &name(), &[], UnixTime::now());
+        checked.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 
@@ -96,15 +108,28 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 /// A connection that somebody made to this process.
-pub(crate) async fn accepted(stream: TcpStream, tls: Option<&Tls>) -> io::Result<(Reader, Writer)> {
+pub(crate) struct Accepted {
+    pub(crate) halves: (Reader, Writer),
+    /// Why others would refuse the dialler's certificate when they dial it, if they would.
+    pub(crate) unfit: Option<String>,
+}
+
+/// Takes a connection that somebody made to this process.
+pub(crate) async fn accepted(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Accepted> {
     prepare(&stream)?;
     match tls {
-        None => Ok(halves(stream)),
+        None => Ok(Accepted { halves: halves(stream), unfit: None }),
         Some(tls) => {
-            let (reader, writer) = tokio::io::split(tls.acceptor.accept(stream).await?);
-            Ok((Box::new(reader), Box::new(writer)))
+            let stream = tls.acceptor.accept(stream).await?;
+            let unfit = tls.check_as_server(stream.get_ref().1.peer_certificates().unwrap_or_default()).err();
+            let (reader, writer) = tokio::io::split(stream);
+            Ok(Accepted { halves: (Box::new(reader), Box::new(writer)), unfit })
         }
     }
+}
+
+fn name() -> ServerName<'static> {
+    ServerName::try_from(NAME).expect("the name is one")
 }
 
 /// A connection that this process made.
@@ -113,8 +138,7 @@ pub(crate) async fn dialled(stream: TcpStream, tls: Option<&Tls>) -> io::Result<
     match tls {
         None => Ok(halves(stream)),
         Some(tls) => {
-            let name = ServerName::try_from(NAME).expect("the name is one").to_owned();
-            let (reader, writer) = tokio::io::split(tls.connector.connect(name, stream).await?);
+            let (reader, writer) = tokio::io::split(tls.connector.connect(name(), stream).await?);
             Ok((Box::new(reader), Box::new(writer)))
         }
     }

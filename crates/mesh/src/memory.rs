@@ -1,0 +1,132 @@
+//! What messages take in memory: hosts bound by it what waits, and decoders refuse lists that no mesh can have.
+//!
+//! A message from another process may take many times its bytes on the wire: a service without instances is one byte
+//! there. So what counts against a bound is what is held.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::message::{Decision, Instance, Msg, Order, Report, ServiceSnapshot, Share, Snapshot, View};
+use crate::model::{Change, Operation, ServiceId, Strategy};
+use crate::path::{Hop, Path};
+
+/// Entries by service that a message may have: as many as services have numbers.
+const BY_SERVICE_MAX: usize = 1 << 16;
+/// What an allocation takes beside its content, at most: its header, and what it is rounded up by.
+const ALLOCATION_BYTES: usize = 24;
+
+/// Bytes of a list's own memory. A list that was read may have twice the room that it needs.
+fn list<T>(items: &Vec<T>) -> usize {
+    match items.capacity() {
+        0 => 0,
+        room => room * size_of::<T>() + ALLOCATION_BYTES,
+    }
+}
+
+fn boxed<T>() -> usize {
+    size_of::<T>() + ALLOCATION_BYTES
+}
+
+fn shares<'a>(shares: impl Iterator<Item = &'a Share>) -> usize {
+    shares.map(list).sum()
+}
+
+/// See [`Message::heap_bytes`](meshsim_actor::Message::heap_bytes).
+pub(crate) fn heap_bytes(msg: &Msg) -> usize {
+    let path = |path: &Option<Box<Path>>| path.as_ref().map_or(0, |path| boxed::<Path>() + list::<Hop>(&path.hops));
+    match msg {
+        Msg::Steps(orders) => {
+            let decisions = orders.len() * (boxed::<Decision>() + 2 * size_of::<usize>());
+            list::<Order>(orders) + decisions + shares(orders.iter().map(|order| &order.share))
+        }
+        Msg::Snapshot(snapshot) => {
+            let services = &snapshot.services;
+            boxed::<Snapshot>() + list::<ServiceSnapshot>(services) + shares(services.iter().map(|it| &it.share))
+        }
+        Msg::Report(report) => {
+            boxed::<Report>() + list(&report.services) + shares(report.services.iter().map(|(_, ready)| ready))
+        }
+        Msg::View(view) => {
+            let instances = |of: &Arc<[Instance]>| match of.len() {
+                // All that are empty are one.
+                0 => 0,
+                some => some * size_of::<Instance>() + ALLOCATION_BYTES + 2 * size_of::<usize>(),
+            };
+            let all: usize = view.services.iter().map(instances).sum();
+            boxed::<View>() + list(&view.services) + all + list(&view.fallen)
+        }
+        Msg::Reply(reply) => path(&reply.path),
+        Msg::Ask(_) => boxed::<crate::message::Ask>(),
+        Msg::Answer(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),
+        Msg::Operate(operation) => {
+            let weights = match &operation.change {
+                Change::Update { strategy: Strategy::Canary { weights, .. }, .. } => {
+                    weights.len() * size_of::<f64>() + ALLOCATION_BYTES
+                }
+                _ => 0,
+            };
+            boxed::<Operation>() + weights
+        }
+        Msg::Request(_)
+        | Msg::Ack(_)
+        | Msg::Need { .. }
+        | Msg::Refuse { .. }
+        | Msg::Hello(_)
+        | Msg::Heartbeat(_)
+        | Msg::ReportFrom { .. }
+        | Msg::Operating { .. } => 0,
+    }
+}
+
+/// Reads a list with at most as many entries as there may be services.
+struct ByService<T, R>(fn(R) -> T, PhantomData<R>);
+
+impl<'de, T, R: Deserialize<'de>> Visitor<'de> for ByService<T, R> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of at most {BY_SERVICE_MAX} services")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(entry) = entries.next_element()? {
+            if list.len() == BY_SERVICE_MAX {
+                return Err(A::Error::custom(format!("more than {BY_SERVICE_MAX} services")));
+            }
+            list.push((self.0)(entry));
+        }
+        list.shrink_to_fit();
+        Ok(list)
+    }
+}
+
+/// Services with the instances of each.
+type Reported = Vec<(ServiceId, Share)>;
+
+/// Reads [`Report::services`].
+pub(crate) fn reported<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reported, D::Error> {
+    deserializer.deserialize_seq(ByService(|entry: (ServiceId, Share)| entry, PhantomData))
+}
+
+/// Reads [`Snapshot::services`].
+pub(crate) fn snapshots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServiceSnapshot>, D::Error> {
+    deserializer.deserialize_seq(ByService(|entry: ServiceSnapshot| entry, PhantomData))
+}
+
+/// Reads [`View::services`]. All services without instances share one list.
+pub(crate) fn viewed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<[Instance]>>, D::Error> {
+    thread_local! {
+        static NONE: Arc<[Instance]> = Arc::from([]);
+    }
+    let shared = |instances: Vec<Instance>| match instances.is_empty() {
+        true => NONE.with(Arc::clone),
+        false => instances.into(),
+    };
+    deserializer.deserialize_seq(ByService(shared, PhantomData))
+}

@@ -1,0 +1,90 @@
+//! What a message from another process takes in memory, per byte on the wire, measured by the allocator.
+
+use std::alloc::System;
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, Message, Time};
+use meshsim_mesh::Msg;
+use meshsim_mesh::measure::Verb;
+use meshsim_mesh::message::{Answer, Decision, Instance, Order, Reply, Report, ServiceSnapshot, Snapshot, View};
+use meshsim_mesh::model::ServiceId;
+use meshsim_mesh::path::Path;
+use meshsim_wire::{decode, encode_into};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const SERVICES: usize = 60_000;
+
+/// Each kind with lists, as small on the wire as its entries can be.
+fn worst() -> Vec<(&'static str, Msg, f64)> {
+    let decision =
+        Decision { n: 1, epoch: 1, digest: 1, verb: Verb::Extend, service: ServiceId(0), generation: 1, capacity: 1.0 };
+    let order = || Order { decision: Arc::new(decision.clone()), share: vec![] };
+    let snapshot = || ServiceSnapshot { service: ServiceId(0), generation: 0, capacity: 0.0, share: vec![] };
+    let report = |services| Msg::Report(Box::new(Report { seq: 1, base: 0, incarnation: 0, services }));
+    let view = |services| Msg::View(Arc::new(View { version: 1, services, fallen: vec![] }));
+    let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
+    let none: Arc<[Instance]> = Arc::from([]);
+    let path = || Path { hops: vec![], beyond: 0 };
+    let reply =
+        Reply { call: 0, attempt: 0, life: 0, failure: None, degraded: false, bytes: 0, path: Some(Box::new(path())) };
+    let answer = Answer {
+        ask: 0,
+        asked: Time::ZERO,
+        failure: None,
+        degraded: false,
+        retries: 0,
+        bytes: 0,
+        ended: Time::ZERO,
+        path: path(),
+    };
+    vec![
+        ("view of services without instances", view(vec![none; SERVICES]), 18.0),
+        ("view of services with one instance", view(vec![Arc::from([instance]); SERVICES]), 20.0),
+        ("view of one service", view(vec![vec![instance; SERVICES].into()]), 6.0),
+        ("report of services without instances", report(vec![(ServiceId(0), vec![]); SERVICES]), 18.0),
+        ("report of services with one instance", report(vec![(ServiceId(0), vec![(0, 1)]); SERVICES]), 20.0),
+        ("steps", Msg::Steps((0..SERVICES).map(|_| order()).collect()), 14.0),
+        (
+            "snapshot",
+            Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services: vec![snapshot(); SERVICES] })),
+            8.0,
+        ),
+        ("reply", Msg::Reply(reply), 20.0),
+        ("answer", Msg::Answer(Box::new(answer)), 20.0),
+    ]
+}
+
+#[test]
+fn a_message_holds_no_more_than_it_says_and_so_many_bytes_for_each_on_the_wire() {
+    for (what, msg, most) in worst() {
+        let mut wire = Vec::new();
+        encode_into(&msg, &mut wire).unwrap();
+        // What is made once for all.
+        let _: Msg = decode(&wire).unwrap();
+        let region = Region::new(ALLOCATOR);
+        let read: Msg = decode(&wire).unwrap();
+        let change = region.change();
+        let held = change.bytes_allocated as isize - change.bytes_deallocated as isize;
+        let (held, says) = (usize::try_from(held).unwrap_or(0), read.heap_bytes());
+        let each = held as f64 / wire.len() as f64;
+        println!("{what}: {} bytes on the wire, {held} held ({each:.1} each), {says} said", wire.len());
+        assert!(held <= says, "{what}: it holds {held} bytes, and says {says}");
+        assert!(says <= 3 * held + 256, "{what}: it says {says} bytes, and holds {held}");
+        assert!(each <= most, "{what}: {each} bytes for each on the wire");
+    }
+}
+
+#[test]
+fn a_list_of_more_services_than_there_are_numbers_is_refused() {
+    let none: Arc<[Instance]> = Arc::from([]);
+    let view = View { version: 1, services: vec![none; (1 << 16) + 1], fallen: vec![] };
+    let report = Report { seq: 1, base: 0, incarnation: 0, services: vec![(ServiceId(0), vec![]); (1 << 16) + 1] };
+    for msg in [Msg::View(Arc::new(view)), Msg::Report(Box::new(report))] {
+        let mut wire = Vec::new();
+        encode_into(&msg, &mut wire).unwrap();
+        assert!(decode::<Msg>(&wire).is_err(), "{}", msg.kind());
+    }
+}
