@@ -190,7 +190,8 @@ impl Place {
         let (close, closed) = oneshot::channel();
         while open.open() >= CONNECTIONS_MAX && open.close_idlest(|_| true) {}
         let number = open.came.replace(open.came.get() + 1);
-        let standing = Standing { doing: Doing::Idle, since: open.now.get(), turn: open.next_turn(), close: Some(close) };
+        let standing =
+            Standing { doing: Doing::Idle, since: open.now.get(), turn: open.next_turn(), close: Some(close) };
         open.places.borrow_mut().insert(number, standing);
         Place { open: open.clone(), number, closed }
     }
@@ -279,11 +280,7 @@ fn read(request: hyper::Request<Incoming>, from: SocketAddr) -> Option<Request> 
 }
 
 /// A response as hyper writes it.
-fn written(
-    response: actix_web::HttpResponse<Bytes>,
-    open: &Rc<Open>,
-    number: u64,
-) -> hyper::Response<Leaving> {
+fn written(response: actix_web::HttpResponse<Bytes>, open: &Rc<Open>, number: u64) -> hyper::Response<Leaving> {
     let (response, bytes) = response.into_parts();
     open.set(number, Doing::Writing(bytes.len()));
     let mut out = hyper::Response::new(Leaving { bytes, open: Rc::downgrade(open), number });

@@ -1,6 +1,6 @@
 //! The token: whoever has it may change something.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,14 +21,60 @@ pub(super) struct Token {
 /// The file of a token that nobody named a file for. It is gone when this is: who is still being answered knows the
 /// token, and must not keep the file.
 #[derive(Debug)]
-pub(super) struct Kept(PathBuf);
+pub(super) struct Kept {
+    file: PathBuf,
+    /// Locked as long as the gateway is there: the system unlocks it however the process ends.
+    _open: File,
+}
 
 /// Where the token of the gateway at this port is kept if nobody named a file: `meshsim ctl` of the same user and
-/// machine looks there.
-pub(crate) fn kept_for(port: u16) -> PathBuf {
-    // For the user alone, and gone when they log out. Elsewhere the file's mode keeps others away.
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
-    runtime.unwrap_or_else(std::env::temp_dir).join(format!("meshsim-{port}.token"))
+/// machine looks there. `None` if there is no folder for this user alone.
+pub(crate) fn kept_for(port: u16) -> Option<PathBuf> {
+    let file = format!("meshsim-{port}.token");
+    let folders: Vec<PathBuf> = folders().into_iter().filter(|folder| is_private(folder)).collect();
+    // A run of another session may have kept it in another of them.
+    let there = folders.iter().map(|folder| folder.join(&file)).find(|file| file.is_file());
+    there.or_else(|| folders.first().map(|folder| folder.join(&file)))
+}
+
+/// Folders that may be for this user alone, the best first.
+fn folders() -> Vec<PathBuf> {
+    let of = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // Gone when the user logs out.
+    let runtime = of("XDG_RUNTIME_DIR").map(|folder| folder.join("meshsim"));
+    let cache = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
+    // Anybody may make these before this user does: then the next is tried.
+    #[cfg(unix)]
+    let user = rustix::process::geteuid().as_raw().to_string();
+    #[cfg(not(unix))]
+    let user = "user";
+    let temporary = (0..SHARED_MAX).map(|n| std::env::temp_dir().join(format!("meshsim-{user}-{n}")));
+    runtime.into_iter().chain(cache.map(|folder| folder.join("meshsim"))).chain(temporary).collect()
+}
+
+/// Folders that are tried where others may make some, too.
+const SHARED_MAX: u32 = 16;
+
+/// A folder that nobody else can look into, and that nobody else has made.
+fn is_private(folder: &Path) -> bool {
+    let Ok(about) = fs::symlink_metadata(folder) else { return false };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        about.is_dir() && about.uid() == rustix::process::geteuid().as_raw() && about.mode() & 0o077 == 0
+    }
+    #[cfg(not(unix))]
+    about.is_dir()
+}
+
+/// Makes a folder for this user alone, unless it is there. False if it is not for this user alone then.
+fn make_private(folder: &Path) -> bool {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    // What lies above it belongs to the system or the user: it is not made here.
+    let _ = builder.create(folder);
+    is_private(folder)
 }
 
 /// What a token is.
@@ -53,15 +99,25 @@ impl Token {
 
     /// A fresh one, kept for this user as long as the second is there.
     pub(super) fn kept(port: u16) -> Result<(Self, Kept), Error> {
-        let (file, text) = (kept_for(port), Secret::fresh_text());
-        let refused = |error: io::Error| {
+        let text = Secret::fresh_text();
+        let refused = |error: &dyn std::fmt::Display| {
             let help = "`--token-file FILE` keeps it elsewhere".into();
-            Error::WrongInput(format!("the token cannot be kept in {}: {error}", file.display()), help)
+            Error::WrongInput(format!("the token cannot be kept: {error}"), help)
         };
-        let secret = Secret::new(&text).map_err(|error| refused(io::Error::other(error)))?;
-        write_anew(&file, &text).map_err(refused)?;
-        locked().push(file.clone());
-        Ok((Token { secret, place: Some(file.clone()) }, Kept(file)))
+        let secret = Secret::new(&text).map_err(|error| refused(&error))?;
+        let mut why = io::Error::other("no folder is for this user alone");
+        for folder in folders().into_iter().filter(|folder| make_private(folder)) {
+            clear(&folder);
+            let file = folder.join(format!("meshsim-{port}.token"));
+            match write_anew(&file, &text) {
+                Ok(open) => {
+                    locked().push(file.clone());
+                    return Ok((Token { secret, place: Some(file.clone()) }, Kept { file, _open: open }));
+                }
+                Err(error) => why = error,
+            }
+        }
+        Err(refused(&why))
     }
 
     /// True for the right one; takes as long for a wrong one.
@@ -78,9 +134,22 @@ impl Token {
     }
 }
 
+/// Removes the tokens of gateways that are gone: nobody holds their lock.
+fn clear(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let is_token = path.extension().is_some_and(|extension| extension == "token");
+        if is_token && File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 /// What lies there is of a gateway that is gone, or is no file of ours: it is neither read nor written to.
-fn write_anew(file: &Path, text: &str) -> io::Result<()> {
-    match fs::remove_file(file) {
+fn write_anew(file: &Path, text: &str) -> io::Result<File> {
+    // Locked before it has its name: `clear` must not find it open.
+    let under = file.with_extension("part");
+    match fs::remove_file(&under) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -88,7 +157,11 @@ fn write_anew(file: &Path, text: &str) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file)?.write_all(format!("{text}\n").as_bytes())
+    let mut open = options.open(&under)?;
+    open.lock()?;
+    open.write_all(format!("{text}\n").as_bytes())?;
+    fs::rename(&under, file)?;
+    Ok(open)
 }
 
 /// The second Ctrl-C takes the file away, too.
@@ -98,8 +171,8 @@ fn locked() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        locked().retain(|other| *other != self.0);
-        let _ = fs::remove_file(&self.0);
+        locked().retain(|other| *other != self.file);
+        let _ = fs::remove_file(&self.file);
     }
 }
 
@@ -133,5 +206,31 @@ mod tests {
         );
         #[cfg(unix)]
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o600);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_that_others_can_look_into_is_not_private_and_neither_is_a_link() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert!(make_private(&at("fresh")) && make_private(&at("fresh")));
+        symlink(at("fresh"), at("link")).unwrap();
+        fs::create_dir(at("open")).unwrap();
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(at("file"), "").unwrap();
+        assert_eq!(["link", "open", "file"].map(|name| make_private(&at(name))), [false; 3]);
+    }
+
+    #[test]
+    fn the_token_of_a_gateway_that_is_gone_is_cleared_and_that_of_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gone, live) = (folder.path().join("a.token"), folder.path().join("b.token"));
+        drop(write_anew(&gone, "secret").unwrap());
+        let open = write_anew(&live, "secret").unwrap();
+        fs::write(folder.path().join("notes"), "precious").unwrap();
+        clear(folder.path());
+        assert_eq!((gone.exists(), live.exists(), folder.path().join("notes").exists()), (false, true, true));
+        drop(open);
     }
 }
