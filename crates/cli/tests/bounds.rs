@@ -30,7 +30,7 @@ struct Run {
 impl Run {
     fn begin() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mesh = "name: small\nnodes: 1\nservices:\n  s:\n    endpoints: { e: { script: [ sleep: 1ms ] } }\n";
+        let mesh = "name: small\nnodes: [ { name: n, cores: 8 } ]\nduration: 600s\nservices:\n  s:\n    endpoints: { e: { script: [ sleep: 1ms ] } }\n";
         fs::write(folder.path().join("mesh.yaml"), mesh).unwrap();
         let args = ["live", "mesh.yaml", "--until-stopped", "--no-progress", "--http", "127.0.0.1:0"];
         let mut child = command(folder.path(), &args).spawn().unwrap();

@@ -71,7 +71,7 @@ impl Run {
 
     fn token(&self) -> String {
         let port = self.address.rsplit_once(':').unwrap().1;
-        fs::read_to_string(self.folder.join(format!("meshsim-{port}.token"))).unwrap().trim().to_owned()
+        fs::read_to_string(self.folder.join(format!("meshsim/meshsim-{port}.token"))).unwrap().trim().to_owned()
     }
 
     /// Sends bytes as they are, and reads to the end.

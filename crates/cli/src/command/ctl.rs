@@ -399,7 +399,10 @@ impl Gateway {
             Some(file) => (file.clone(), true),
             // A token that is kept is of a gateway of this machine, and for nobody else's ears.
             None if !is_loopback(&self.url.to_string()) => return Ok(None),
-            None => (kept_for(self.url.port), false),
+            None => match kept_for(self.url.port) {
+                Some(file) => (file, false),
+                None => return Ok(None),
+            },
         };
         match std::fs::read_to_string(&file) {
             Ok(text) if is_token(&text) => Ok(Some(text.trim().into())),
