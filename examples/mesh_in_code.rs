@@ -58,6 +58,7 @@ fn shop() -> Mesh {
     let row = vec![Step::Work(Dist::Exponential { at_least: Span::ZERO, mean: Span::from_millis(10) })];
     let second = Change::Extend { to: 2, rate: 1.0, rounding: Rounding::Away, feedback: Feedback::Commanded };
     Mesh {
+        criteria: vec![],
         zones: vec!["here".into()],
         nodes: (0..2).map(|i| NodeSpec { name: format!("node-{i}"), cores: 4.0, zone: 0, joins: Time::ZERO }).collect(),
         services: vec![service("shop", 500.0, page), service("database", 1.0, row)],

@@ -137,6 +137,7 @@ pub(crate) fn publish(
         // All else is there; who asked for a trace must notice that it is not.
         _ if output.trace.is_some() && !has_trace => Exit::Failed,
         Outcome::Fail => Exit::SloFailed,
+        Outcome::Unknown => Exit::Unknown,
         Outcome::Pass => Exit::Well,
     })
 }

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     WrongInput,
     /// It was done, and an SLO does not hold.
     SloFailed,
+    /// It was done, and whether an SLO holds, or whether a run is what it should be, cannot be told.
+    Unknown,
 }
 
 impl From<Exit> for ExitCode {
@@ -29,6 +31,7 @@ impl From<Exit> for ExitCode {
             Exit::Well => 0,
             Exit::Failed | Exit::Differs => 1,
             Exit::WrongInput => 2,
+            Exit::Unknown => 98,
             Exit::SloFailed => 99,
         })
     }

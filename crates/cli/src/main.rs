@@ -38,7 +38,8 @@ Examples:
   meshsim check examples/hotel/mesh.yaml          what to expect of a run, before it runs
   meshsim import isotope canonical.yaml > mesh.yaml
 
-Exit codes: 0 all is well, 1 failed, 2 the input is wrong, 99 an SLO does not hold.";
+Exit codes: 0 all is well, 1 failed, 2 the input is wrong, 98 it cannot be told whether all is \
+well, 99 an SLO does not hold.";
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -269,6 +269,28 @@ fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_ru
 }
 
 #[test]
+fn a_load_whose_client_is_killed_has_not_passed() {
+    let folder = folder("client-killed");
+    let args = ["live", "mesh.yaml", "--no-http", "--no-progress"];
+    let (running, children) = Running::begin(&folder, &args);
+    let is_client = |pid: &u32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("client")
+    };
+    let client = *children.iter().find(|pid| is_client(pid)).expect("a process for the load");
+    running.says("the run begins");
+    pause(1500);
+    signal(client, "KILL");
+    let output = running.end();
+    assert_exit(&output, 98);
+    let summary = json(&folder.join("runs/small-3-live/summary.json"));
+    assert_eq!(summary["slo"][0]["outcome"], "unknown");
+    assert_eq!(summary["gaps"][0]["of"], "users");
+    assert_eq!(summary["gaps"][0]["reason"], "lost");
+    assert!(stdout(&output).contains("load users, 0.9s to 2.9s: its process was lost"), "{}", stdout(&output));
+}
+
+#[test]
 fn what_is_set_for_processes_that_are_started_by_hand_is_not_for_the_children_and_a_name_may_begin_with_a_dash() {
     let folder = folder("environment");
     let mesh = SMALL.replace("users:", "-users:").replace("duration: 3s", "duration: 1s").replace("at: 1s", "at: 0.5s");

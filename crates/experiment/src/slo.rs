@@ -1,7 +1,8 @@
 //! What must hold when a run has ended: `users.search p99 < 80ms from 10s to 20s`.
 
-use meshsim_actor::Time;
+use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
+use meshsim_mesh::criterion::{Bound, Criterion};
 use meshsim_mesh::model::ServiceId;
 
 use crate::compile::Names;
@@ -23,7 +24,7 @@ pub struct Slo {
     /// With what, in the metric's unit: seconds, a share (1 % is 0.01), a number, or a number per second.
     pub threshold: f64,
     /// Only what was planned from the first moment until before the second. `None`: the whole run, without warm-up.
-    /// Never with a quantile, nor with a service: their figures are not kept over time.
+    /// Never with a service: its figures are not kept over time.
     pub window: Option<(Time, Time)>,
 }
 
@@ -42,6 +43,17 @@ pub enum Scope {
     Service(ServiceId),
 }
 
+impl Scope {
+    /// The loads that it takes in; none where it is a service.
+    pub fn loads(self, mesh: &Mesh) -> std::ops::Range<usize> {
+        match self {
+            Scope::All => 0..mesh.loads.len(),
+            Scope::Load(load) | Scope::Target(load, _) => load..load + 1,
+            Scope::Service(_) => 0..0,
+        }
+    }
+}
+
 /// A figure of a run.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,10 +64,12 @@ pub enum Metric {
     Max,
     /// The mean latency, in seconds.
     Mean,
-    /// failed / (done + failed); 0 when there were none.
+    /// failed / (done + failed).
     Errors,
-    /// done / offered; 1 when nothing was offered.
+    /// done / offered: what was never answered is not done.
     DoneOfOffered,
+    /// (offered - done - failed) / offered: the share without an answer when the run ended.
+    Unfinished,
     /// How many failed.
     Failed,
     /// Done per second of the time measured.
@@ -91,7 +105,7 @@ impl Comparison {
     }
 }
 
-const METRICS: [(&str, Metric); 12] = [
+const METRICS: [(&str, Metric); 13] = [
     ("p50", Metric::Quantile(0.5)),
     ("p75", Metric::Quantile(0.75)),
     ("p90", Metric::Quantile(0.9)),
@@ -102,6 +116,7 @@ const METRICS: [(&str, Metric); 12] = [
     ("mean", Metric::Mean),
     ("errors", Metric::Errors),
     ("done/offered", Metric::DoneOfOffered),
+    ("unfinished", Metric::Unfinished),
     ("failed", Metric::Failed),
     ("rate", Metric::Rate),
 ];
@@ -141,7 +156,7 @@ pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporte
     };
     let threshold = match metric {
         Metric::Quantile(_) | Metric::Max | Metric::Mean => units::duration(threshold).map(|span| span.secs()),
-        Metric::Errors => units::share(threshold),
+        Metric::Errors | Metric::Unfinished => units::share(threshold),
         Metric::DoneOfOffered => units::ratio(threshold),
         Metric::Failed => units::whole(threshold, 0, u64::MAX).map(|count| count as f64),
         Metric::Rate => units::rate(threshold),
@@ -158,14 +173,33 @@ pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporte
             .help("leave out `from .. to ..`, or name a load: their course over time is known");
         return None;
     }
-    if let (Metric::Quantile(_), Some(_)) = (metric, window) {
-        // The windows of a load keep sums and extremes; a histogram for each would be too large.
-        reporter
-            .report(place, "percentiles are kept for the whole run, not over time")
-            .help("leave out `from .. to ..`, or ask for `mean`, `max`, `errors`, `done/offered`, `failed` or `rate`");
-        return None;
-    }
     Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window })
+}
+
+/// What the clients have to count, for the lines that are about loads.
+pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh) -> Vec<Criterion> {
+    let mut criteria = Vec::new();
+    for (index, slo) in slos.iter().enumerate() {
+        let bound = matches!(slo.metric, Metric::Quantile(_) | Metric::Max | Metric::Mean).then(|| Bound {
+            than: Span::from_secs_f64(slo.threshold),
+            // `> x` is the contrary of `<= x`.
+            inclusive: matches!(slo.comparison, Comparison::AtMost | Comparison::More),
+        });
+        for load in slo.scope.loads(mesh) {
+            let spec = &mesh.loads[load];
+            let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+            criteria.push(Criterion {
+                slo: index as u32,
+                load: load as u32,
+                target: if let Scope::Target(_, target) = slo.scope { Some(target as u32) } else { None },
+                from: from.max(spec.start + spec.warmup),
+                to,
+                bound,
+                keeps_histogram: slo.window.is_some() && matches!(slo.metric, Metric::Quantile(_)),
+            });
+        }
+    }
+    criteria
 }
 
 fn window_of(text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {

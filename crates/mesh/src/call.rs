@@ -214,6 +214,11 @@ impl<Owner: Copy> Caller<Owner> {
         });
     }
 
+    /// Whose the calls under way are.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.calls.values().map(|call| &call.owner)
+    }
+
     /// Calls under way.
     pub fn under_way(&self) -> usize {
         self.calls.len()

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshActor;
 use crate::coordinator::CoordinatorState;
+use crate::criterion::Count;
 use crate::measure::{OperationHistory, Served, Tally};
 use crate::model::ServiceId;
 use crate::node::NodeState;
@@ -30,6 +31,10 @@ pub enum Findings {
     Client {
         /// One for each target of the load's mix.
         tallies: Vec<Tally>,
+        /// One for each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria).
+        counts: Vec<Count>,
+        /// Spans of planned moments in which the client was down: what was planned then was not measured.
+        gaps: Vec<(Time, Time)>,
     },
     /// What became of all that was asked from outside.
     Gateway {
@@ -46,7 +51,7 @@ impl MeshActor {
                 Findings::Coordinator { history: coordinator.history().to_vec(), state: coordinator.state() }
             }
             MeshActor::Node(node) => Findings::Node { served: node.served(now), state: node.state() },
-            MeshActor::Client(client) => Findings::Client { tallies: client.tallies().to_vec() },
+            MeshActor::Client(client) => client.findings(now),
             MeshActor::Gateway(gateway) => Findings::Gateway { tally: gateway.tally().clone() },
         }
     }

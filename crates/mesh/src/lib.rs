@@ -14,6 +14,7 @@ pub mod batches;
 pub mod call;
 pub mod client;
 pub mod coordinator;
+pub mod criterion;
 pub mod edge;
 pub mod findings;
 pub mod gateway;

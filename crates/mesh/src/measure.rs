@@ -101,6 +101,8 @@ pub struct Tally {
     pub latency: Histogram,
     /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
     pub uncorrected: Histogram,
+    /// Ages of what was under way when the run ended, from the planned moment; empty until then.
+    pub pending: Histogram,
     /// The course of it: one for each [`Load::window`](crate::model::Load::window) since the load's start, by planned
     /// moment. At most [`WINDOWS_MAX`]; what comes later is counted into the last.
     pub windows: Vec<Window>,
@@ -149,6 +151,7 @@ impl Tally {
         self.retries = self.retries.saturating_add(other.retries);
         self.latency.merge(&other.latency);
         self.uncorrected.merge(&other.uncorrected);
+        self.pending.merge(&other.pending);
         if self.windows.len() < other.windows.len() {
             self.windows.resize(other.windows.len(), Window::default());
         }
@@ -377,6 +380,8 @@ pub struct Histogram {
     /// Takes no memory until something is recorded.
     counts: Option<Box<hdrhistogram::Histogram<u64>>>,
     sum_ns: u128,
+    /// The shortest and the longest, exactly; of no spans, the greatest and the least of numbers.
+    extremes_ns: (u64, u64),
     is_coarse: bool,
 }
 
@@ -386,7 +391,7 @@ pub const HISTOGRAM_MAX: Span = Span::from_secs(3600);
 impl Default for Histogram {
     /// Fine and empty.
     fn default() -> Self {
-        Histogram { counts: None, sum_ns: 0, is_coarse: false }
+        Histogram { counts: None, sum_ns: 0, extremes_ns: (u64::MAX, 0), is_coarse: false }
     }
 }
 
@@ -414,6 +419,7 @@ impl Histogram {
     fn record_n(&mut self, span: Span, n: u64) {
         let ns = span.min(HISTOGRAM_MAX).nanos();
         self.sum_ns = self.sum_ns.saturating_add(u128::from(span.nanos()) * u128::from(n));
+        self.extremes_ns = (self.extremes_ns.0.min(span.nanos()), self.extremes_ns.1.max(span.nanos()));
         self.counts_mut().record_n(ns, n).expect("the histogram grows by itself");
     }
 
@@ -427,14 +433,49 @@ impl Histogram {
         Span::from_nanos((self.sum_ns / u128::from(self.count().max(1))) as u64)
     }
 
-    /// The span below which the share `q` of them lies (0 to 1); zero if there are none.
+    /// The span below which the share `q` of them lies (0 to 1), to the digits of the histogram, and never beyond the
+    /// shortest and the longest; zero if there are none.
     pub fn quantile(&self, q: f64) -> Span {
-        Span::from_nanos(self.counts.as_ref().map_or(0, |c| c.value_at_quantile(q)))
+        self.clamped(self.counts.as_ref().map_or(0, |c| c.value_at_quantile(q)))
     }
 
-    /// The longest.
+    /// The same where some spans had not ended when they were measured last: `pending` holds how long they had lasted.
+    /// `None` if so many had not that the share is not reached. (Kaplan and Meier, "Nonparametric Estimation from
+    /// Incomplete Observations", 1958; an end at the same moment comes before a loss.)
+    pub fn quantile_with(&self, pending: &Histogram, q: f64) -> Option<Span> {
+        if pending.count() == 0 {
+            return (self.count() > 0).then(|| self.quantile(q));
+        }
+        let filled = |histogram: &Histogram| -> Vec<(u64, u64)> {
+            let counts = histogram.counts.iter().flat_map(|counts| counts.iter_recorded());
+            counts.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value())).collect()
+        };
+        let lost = filled(pending);
+        let mut lost = lost.iter().peekable();
+        let mut at_risk = self.count().saturating_add(pending.count());
+        let mut surviving = 1.0;
+        for (ns, ended) in filled(self) {
+            while let Some((_, count)) = lost.next_if(|(at, _)| *at < ns) {
+                at_risk -= count;
+            }
+            surviving *= 1.0 - ended as f64 / at_risk as f64;
+            at_risk -= ended;
+            // The share is given in decimals, which no float is.
+            if 1.0 - surviving + 1e-12 >= q {
+                return Some(self.clamped(ns));
+            }
+        }
+        None
+    }
+
+    fn clamped(&self, ns: u64) -> Span {
+        let (least, most) = self.extremes_ns;
+        Span::from_nanos(if least > most { 0 } else { ns.clamp(least, most) })
+    }
+
+    /// The longest, exactly; zero if there are none.
     pub fn max(&self) -> Span {
-        Span::from_nanos(self.counts.as_ref().map_or(0, |c| c.max()))
+        Span::from_nanos(self.extremes_ns.1)
     }
 
     /// Takes in all that another one holds.
@@ -442,6 +483,8 @@ impl Histogram {
         if let Some(counts) = &other.counts {
             // What another process measured may be anything.
             self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+            let ((a, b), (c, d)) = (self.extremes_ns, other.extremes_ns);
+            self.extremes_ns = (a.min(c), b.max(d));
             self.counts_mut().add(&**counts).expect("the histogram grows by itself");
         }
     }
@@ -458,6 +501,7 @@ impl fmt::Debug for Histogram {
 struct Buckets {
     is_coarse: bool,
     sum_ns: u128,
+    extremes_ns: (u64, u64),
     filled: Vec<(u64, u64)>,
 }
 
@@ -469,7 +513,7 @@ impl Serialize for Histogram {
             .flat_map(|counts| counts.iter_recorded())
             .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
             .collect();
-        Buckets { is_coarse: self.is_coarse, sum_ns: self.sum_ns, filled }.serialize(serializer)
+        Buckets { is_coarse: self.is_coarse, sum_ns: self.sum_ns, extremes_ns: self.extremes_ns, filled }.serialize(serializer)
     }
 }
 
@@ -484,6 +528,7 @@ impl<'de> Deserialize<'de> for Histogram {
             histogram.record_n(Span::from_nanos(ns), count);
         }
         histogram.sum_ns = buckets.sum_ns;
+        histogram.extremes_ns = buckets.extremes_ns;
         Ok(histogram)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::criterion::Criterion;
 use crate::measure::Verb;
 use crate::program::Program;
 
@@ -54,6 +55,8 @@ pub struct Mesh {
     pub control: Control,
     /// There is a gateway, through which those outside ask: after the clients.
     pub has_gateway: bool,
+    /// What the clients count for SLOs.
+    pub criteria: Vec<Criterion>,
 }
 
 impl Mesh {

@@ -94,6 +94,13 @@ pub struct Performance {
     pub counts: Counts,
     /// Actors whose processes were lost, and that nobody took over.
     pub lost: Vec<String>,
+    /// Actors that a process hosts in the place of one that was lost during the run, and when it was ready: what the
+    /// actor had found before is lost. In the order in which they came.
+    pub restarts: Vec<(ActorId, Time)>,
+    /// Actors for which no process ever came.
+    pub absent: Vec<ActorId>,
+    /// Faults that were submitted while it went on.
+    pub faults: Vec<Fault>,
     /// What went wrong while the records were handed in.
     pub trace_errors: Vec<String>,
 }
@@ -257,6 +264,8 @@ struct Stage<A: Live> {
     findings: RefCell<BTreeMap<ActorId, Found>>,
     /// Faults that came by hand; the network bounds their number.
     faults: RefCell<Vec<Fault>>,
+    /// [`Performance::restarts`].
+    restarts: RefCell<Vec<(ActorId, Time)>>,
     traces: RefCell<KeepTraces>,
     trace_errors: RefCell<Vec<String>>,
     /// Something is to be looked at.
@@ -333,6 +342,7 @@ impl<A: Live> Hub<A> {
             zero: Cell::new(0),
             findings: RefCell::default(),
             faults: RefCell::default(),
+            restarts: RefCell::default(),
             traces: RefCell::new(options.traces),
             trace_errors: RefCell::default(),
             changed: Notify::new(),
@@ -492,6 +502,10 @@ impl<A: Live> Stage<A> {
             if std::mem::replace(&mut process.ready_by, process.connections) == process.connections {
                 return Err(LinkError::Misbehaved("said twice that it is ready".into()));
             }
+            let is_new = process.standing == Standing::Joining && self.phase.get() != Phase::Waiting;
+            let reborn = process.peer.sender.actors.iter().filter(|seated| is_new && seated.incarnation > 0);
+            let now = self.host.now();
+            self.restarts.borrow_mut().extend(reborn.map(|seated| (seated.actor, now)));
             process.standing = Standing::Ready;
             // What was done to the network by hand before it came, or while it was away.
             let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
@@ -740,6 +754,8 @@ impl<A: Live> Stage<A> {
             |actor| findings.remove(&ActorId(actor)).filter(|found| found.is_whole).map(|found| found.bytes);
         let findings: Vec<Option<Vec<u8>>> = (0..count as u32).map(&mut whole).collect();
         let is_lost = |actor: &usize| findings[*actor].is_none() && seats.holder(ActorId(*actor as u32)).is_some();
+        let never = |actor: &usize| findings[*actor].is_none() && !seats.was_taken(ActorId(*actor as u32));
+        let absent = (0..count).filter(never).map(|actor| ActorId(actor as u32)).collect();
         let lost = (0..count).filter(is_lost).map(|actor| seats.name(ActorId(actor as u32)).to_owned()).collect();
         let processes: Vec<ProcessReport> =
             self.processes.borrow_mut().iter_mut().filter_map(|process| process.report.take()).collect();
@@ -748,7 +764,18 @@ impl<A: Live> Stage<A> {
         let mut trace_errors = self.trace_errors.take();
         trace_errors.extend(processes.iter().filter_map(|process| process.trace_error.clone()));
         let ended = self.host.shell.end();
-        Performance { ended, cut_short, findings, processes, counts, lost, trace_errors }
+        Performance {
+            ended,
+            cut_short,
+            findings,
+            processes,
+            counts,
+            lost,
+            restarts: self.restarts.take(),
+            absent,
+            faults: self.faults.take(),
+            trace_errors,
+        }
     }
 }
 

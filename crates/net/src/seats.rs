@@ -138,6 +138,12 @@ impl Seats {
         free
     }
 
+    /// True if some process hosts the actor, or has begun to.
+    pub(crate) fn was_taken(&self, actor: ActorId) -> bool {
+        let place = &self.0[actor.index()];
+        place.holder.is_some() || place.lives > 0
+    }
+
     /// A process is gone. What it hosted lost a life, if it had begun one.
     pub(crate) fn vacate(&mut self, process: ProcessId, had_begun: bool) {
         for place in self.0.iter_mut().filter(|place| place.holder == Some(process)) {

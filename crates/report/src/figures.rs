@@ -1,5 +1,6 @@
 //! A histogram as the figures that are reported of it.
 
+use meshsim_actor::Span;
 use meshsim_mesh::measure::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,27 +31,48 @@ pub struct Latency {
     pub p999_ns: Option<u64>,
     /// The longest.
     pub max_ns: Option<u64>,
+    /// Some requests had been under way for longer than every answer took when the run ended. Their ages are then in
+    /// `mean_ns` and `max_ns`, which are at least that. Percentiles account for all that were under way (the estimate of
+    /// Kaplan and Meier), and are `null` where too few were answered to tell.
+    #[serde(default)]
+    pub at_least: bool,
 }
 
 impl Latency {
     /// The figures of a histogram.
     pub fn new(histogram: &Histogram) -> Self {
+        Self::with_pending(histogram, &Histogram::default())
+    }
+
+    /// The figures of what was answered, where `pending` holds the ages of what was not.
+    pub fn with_pending(histogram: &Histogram, pending: &Histogram) -> Self {
         let count = histogram.count();
+        let all = count.saturating_add(pending.count());
+        let at_least = pending.max() > histogram.max();
+        let nanos = |done: Span, open: Span, open_count: u64| {
+            let sum = u128::from(done.nanos()) * u128::from(count) + u128::from(open.nanos()) * u128::from(open_count);
+            sum.checked_div(u128::from(count.saturating_add(open_count))).map(|mean| mean as u64)
+        };
         // The share is given in thousandths: a float decides nothing.
         let percentile = |thousandths: u64| {
-            let enough = has_enough(count, thousandths as f64 / 1000.0);
-            enough.then(|| histogram.quantile(thousandths as f64 / 1000.0).nanos())
+            let enough = has_enough(all, thousandths as f64 / 1000.0);
+            let found = || histogram.quantile_with(pending, thousandths as f64 / 1000.0);
+            if enough { found().map(Span::nanos) } else { None }
         };
         Latency {
             count,
-            mean_ns: (count > 0).then(|| histogram.mean().nanos()),
+            mean_ns: match at_least {
+                true => nanos(histogram.mean(), pending.mean(), pending.count()),
+                false => (count > 0).then(|| histogram.mean().nanos()),
+            },
             p50_ns: percentile(500),
             p75_ns: percentile(750),
             p90_ns: percentile(900),
             p95_ns: percentile(950),
             p99_ns: percentile(990),
             p999_ns: percentile(999),
-            max_ns: (count > 0).then(|| histogram.max().nanos()),
+            max_ns: (count > 0 || at_least).then(|| histogram.max().max(pending.max()).nanos()),
+            at_least,
         }
     }
 }
@@ -69,7 +91,6 @@ pub(crate) fn samples_needed(q: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meshsim_actor::Span;
 
     fn of(count: u64) -> Latency {
         let mut histogram = Histogram::default();

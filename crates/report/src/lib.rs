@@ -7,6 +7,8 @@
 pub mod compare;
 mod correlation;
 mod figures;
+mod gap;
+mod outside;
 mod read;
 mod schema;
 mod show;
@@ -17,6 +19,8 @@ mod verdict;
 
 pub use correlation::Correlation;
 pub use figures::Latency;
+pub use gap::{Gap, GapSummary, Reason};
+pub use outside::{ManualFault, Outside, Restart};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use schema::{comparison_schema, schema};
 pub use show::{count, number, percent, plural, rate, span, unplaced_reason};

@@ -65,8 +65,11 @@ fn bounded(source: impl Read, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
 /// Refuses another format where it says so: what follows would be taken for damage.
 pub(crate) fn this_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
-        FORMAT => Ok(FORMAT),
-        other => Err(serde::de::Error::custom(format!("this is format {other} of a summary, and {FORMAT} is read"))),
+        // What it lacks was not there to be said.
+        read @ 1..=FORMAT => Ok(read),
+        other => Err(serde::de::Error::custom(format!(
+            "this is format {other} of a summary, and those up to {FORMAT} are read"
+        ))),
     }
 }
 
@@ -100,10 +103,10 @@ mod tests {
 
     #[test]
     fn another_format_is_refused_where_it_says_so() {
-        let newer = String::from_utf8(written()).unwrap().replace("\"format\": 1", "\"format\": 2");
+        let newer = String::from_utf8(written()).unwrap().replace("\"format\": 2", "\"format\": 3");
         let error = Summary::read(newer.as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with("line 2, column "), "{error}");
-        assert!(error.ends_with(": this is format 2 of a summary, and 1 is read"), "{error}");
+        assert!(error.ends_with(": this is format 3 of a summary, and those up to 2 are read"), "{error}");
     }
 
     #[test]

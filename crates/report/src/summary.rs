@@ -4,16 +4,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Span, Time};
-use meshsim_experiment::{Experiment, Size};
-use meshsim_mesh::Findings;
+use meshsim_experiment::{Experiment, Scope, Size};
+use meshsim_mesh::criterion::Count;
+use meshsim_mesh::{Findings, Mesh};
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
-use meshsim_mesh::model::{COORDINATOR, Change, Load, ServiceId};
+use meshsim_mesh::model::{Arrivals, COORDINATOR, Change, Load, ServiceId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::correlation::Correlation;
 use crate::figures::Latency;
 use crate::show::unplaced_reason;
+use crate::gap::{Gap, GapSummary, Reason, joined};
+use crate::outside::{ManualFault, Outside};
 use crate::verdict::{Outcome, Verdict};
 
 /// What the actors of a run measured, put together.
@@ -31,6 +34,16 @@ pub struct Measured {
     pub worked_ns: Vec<u64>,
     /// What was asked by hand; `None` where there is no gateway to ask through.
     pub by_hand: Option<Tally>,
+    /// One for each of the mesh's criteria: what clients counted for SLOs.
+    pub counts: Vec<Count>,
+    /// What was not measured, by actor and time.
+    pub gaps: Vec<Gap>,
+    /// Some node's share of the services' figures is missing.
+    pub node_gap: bool,
+    /// Faults that were submitted by hand.
+    pub faults: Vec<ManualFault>,
+    /// Actors whose processes were lost and replaced, and when the new one came.
+    pub restarts: Vec<(ActorId, Time)>,
     /// What the host counted.
     pub traffic: Traffic,
 }
@@ -76,7 +89,8 @@ impl Traffic {
 
 impl Measured {
     /// Puts together what all actors of the mesh found, in the order of their numbers; `None` where what one found is
-    /// lost. Its requests then count as never planned. What speaks of another mesh is left out.
+    /// lost: a gap, as long as the run. What speaks of another mesh is left out. An actor that was to come later and
+    /// never did has found nothing ([`Findings`] of an idle one are `Some`; in a live run see [`Self::without`]).
     pub fn gather(
         experiment: &Experiment,
         now: Time,
@@ -92,9 +106,14 @@ impl Measured {
             served: vec![Served::default(); mesh.services.len()],
             worked_ns: vec![0; mesh.nodes.len()],
             by_hand: None,
+            counts: vec![Count::default(); mesh.criteria.len()],
+            ..Measured::default()
         };
         for (actor, found) in (0..).map(ActorId).zip(findings) {
             match found {
+                None if mesh.load_index(actor).is_some() || mesh.node_index(actor).is_some() => {
+                    measured.gaps.push(Gap { actor, from: Time::ZERO, to: now, reason: Reason::Lost });
+                }
                 None => {}
                 Some(Findings::Coordinator { history, .. }) if actor == COORDINATOR => {
                     measured.history = history;
@@ -110,19 +129,64 @@ impl Measured {
                         }
                     }
                 }
-                Some(Findings::Client { tallies }) => {
-                    if let Some(of_load) = mesh.load_index(actor).map(|load| &mut measured.tallies[load])
-                        && of_load.len() == tallies.len()
-                    {
-                        *of_load = tallies;
+                Some(Findings::Client { tallies, counts, gaps }) => {
+                    let Some(load) = mesh.load_index(actor) else { continue };
+                    let criteria = mesh.criteria.iter().zip(&mut measured.counts);
+                    let of_load: Vec<&mut Count> = criteria
+                        .filter(|(criterion, _)| criterion.load as usize == load)
+                        .map(|(_, count)| count)
+                        .collect();
+                    if measured.tallies[load].len() != tallies.len() || of_load.len() != counts.len() {
+                        measured.gaps.push(Gap { actor, from: Time::ZERO, to: now, reason: Reason::Lost });
+                        continue;
                     }
+                    measured.tallies[load] = tallies;
+                    of_load.into_iter().zip(counts).for_each(|(mine, theirs)| *mine = theirs);
+                    let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });
+                    measured.gaps.extend(gaps);
                 }
                 Some(Findings::Gateway { tally }) if actor == mesh.gateway_actor() => measured.by_hand = Some(tally),
                 // Not what this actor finds.
                 Some(_) => {}
             }
         }
+        measured.settle_gaps(mesh);
         measured
+    }
+
+    /// Actors of which nothing was expected: spare nodes that never came.
+    pub fn without(&mut self, absent: &[ActorId], mesh: &Mesh) {
+        self.gaps.retain(|gap| !absent.contains(&gap.actor));
+        self.settle_gaps(mesh);
+    }
+
+    /// Actors whose processes were lost and replaced: what was measured before is gone.
+    pub fn replaced(&mut self, restarts: Vec<(ActorId, Time)>, mesh: &Mesh) {
+        let gap = |(actor, at): &(ActorId, Time)| Gap {
+            actor: *actor,
+            from: Time::ZERO,
+            to: *at,
+            reason: Reason::Replaced,
+        };
+        // First of those that begin together, so that the reason is theirs.
+        self.gaps.splice(0..0, restarts.iter().map(gap));
+        self.restarts = restarts;
+        self.settle_gaps(mesh);
+    }
+
+    fn settle_gaps(&mut self, mesh: &Mesh) {
+        self.gaps.retain(|gap| mesh.load_index(gap.actor).is_some() || mesh.node_index(gap.actor).is_some());
+        self.gaps = joined(std::mem::take(&mut self.gaps), mesh, self.now);
+        self.node_gap = self.gaps.iter().any(|gap| mesh.node_index(gap.actor).is_some());
+    }
+
+    /// All requests that a scope takes in.
+    pub(crate) fn of(&self, scope: Scope) -> Tally {
+        match scope {
+            Scope::Target(load, target) => self.tallies[load][target].clone(),
+            Scope::Load(load) => self.all(Some(load)),
+            Scope::All | Scope::Service(_) => self.all(None),
+        }
     }
 
     /// All requests of a load, or of all loads.
@@ -137,10 +201,10 @@ impl Measured {
 }
 
 /// The version of summary.json's format that is written and read.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What came out of a run. Lengths of time end in `_ns` (nanoseconds) or `_s` (seconds), rates in `_per_s`; shares are
-/// parts of one. Nothing in it depends on the machine or on how long the run took.
+/// parts of one. Format 2 added `gaps`, `outside`, `at_least` and the outcome `unknown`. Nothing in it depends on the machine or on how long the run took.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct Summary {
     /// The version of this format.
@@ -150,7 +214,7 @@ pub struct Summary {
     pub name: String,
     /// What all its randomness came from.
     pub seed: u64,
-    /// How long it was to last, in virtual time.
+    /// How long it was to last: in virtual time if it was simulated, by the clock if it was live.
     pub duration_s: f64,
     /// How far it went.
     pub reached_s: f64,
@@ -170,11 +234,17 @@ pub struct Summary {
     /// What they called, by edge of the call graph: those that were used, in the order of the file.
     #[serde(default)]
     pub calls: Vec<EdgeSummary>,
+    /// What was not measured.
+    #[serde(default)]
+    pub gaps: Vec<GapSummary>,
+    /// What was done to a live run from outside; nothing, if it was simulated.
+    #[serde(default)]
+    pub outside: Outside,
     /// What happened in all.
     pub traffic: Traffic,
     /// What had to hold.
     pub slo: Vec<Verdict>,
-    /// How the lines of `slo` came out together; `pass` if there are none.
+    /// How the lines of `slo` came out together: the worst, `fail` before `unknown`; `pass` if there are none.
     pub outcome: Outcome,
 }
 
@@ -423,7 +493,8 @@ pub struct EdgeSummary {
 impl Summary {
     /// Adds up what was measured. `cut_short`: the run was ended before its time.
     pub fn new(experiment: &Experiment, measured: &Measured, cut_short: bool) -> Self {
-        let slo: Vec<Verdict> = experiment.slos.iter().map(|slo| Verdict::new(slo, experiment, measured)).collect();
+        let slo: Vec<Verdict> = 
+            experiment.slos.iter().enumerate().map(|(index, slo)| Verdict::new(index, slo, experiment, measured)).collect();
         let values = Course::new(experiment, &measured.history);
         Summary {
             format: FORMAT,
@@ -438,6 +509,8 @@ impl Summary {
             services: services(experiment, measured, &values),
             nodes: nodes(experiment, measured),
             calls: calls(experiment, measured),
+            gaps: measured.gaps.iter().map(|gap| GapSummary::new(gap, experiment)).collect(),
+            outside: Outside::new(experiment, measured),
             traffic: measured.traffic,
             outcome: slo.iter().map(|verdict| verdict.outcome).max().unwrap_or_default(),
             slo,
@@ -543,9 +616,21 @@ fn sum(counts: impl Iterator<Item = u64>) -> u64 {
 }
 
 /// When a load was measured, as far as the run went.
-pub(crate) fn measured_time(load: &Load, now: Time) -> (Time, Time) {
+fn measured_time(load: &Load, now: Time) -> (Time, Time) {
     let end = load.end.min(now);
     ((load.start + load.warmup).min(end), end)
+}
+
+/// The same, and no longer than its plan: the rate of a load that runs for a part of the time is of that part.
+pub(crate) fn planned_time(load: &Load, now: Time) -> (Time, Time) {
+    let (from, to) = measured_time(load, now);
+    let end = match &load.arrivals {
+        Arrivals::Rate { stages, .. } => {
+            stages.iter().fold(load.start, |end, stage| if end == Time::NEVER { end } else { end + stage.length })
+        }
+        Arrivals::Stamps(_) => to,
+    };
+    (from.min(to.min(end)), to.min(end))
 }
 
 fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSummary> {
@@ -553,7 +638,7 @@ fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSummary> {
     let loads = mesh.loads.iter().zip(&measured.tallies).enumerate();
     loads
         .map(|(index, (load, tallies))| {
-            let (from, to) = measured_time(load, measured.now);
+            let (from, to) = planned_time(load, measured.now);
             let all = measured.all(Some(index));
             let target = |(target, tally): (&meshsim_mesh::model::Target, &Tally)| {
                 let service = mesh.service(target.service);
@@ -585,7 +670,7 @@ pub(crate) fn requests(tally: &Tally, measured: Span) -> Requests {
         unfinished: tally.offered.saturating_sub(tally.done.saturating_add(failed)),
         retries: tally.retries,
         done_per_s: per_second(tally.done, measured),
-        latency: Latency::new(&tally.latency),
+        latency: Latency::with_pending(&tally.latency, &tally.pending),
         uncorrected: Latency::new(&tally.uncorrected),
         correlation: Correlation::new(&tally.batches),
     }

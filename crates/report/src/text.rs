@@ -52,13 +52,16 @@ pub fn intention(experiment: &Experiment, paint: Paint) -> String {
 /// What came out.
 pub fn summary(summary: &Summary, paint: Paint) -> String {
     let mut out = String::new();
+    let (of_loads, of_services) = (load_span(summary), format!("0s to {}, warm-up included", seconds(summary.reached_s)));
     for (title, beside, body) in [
         ("Operations", "", operations(summary, paint)),
-        ("Requests", "", requests(summary, paint)),
+        ("Requests", &of_loads, requests(summary, paint)),
         ("Latency", "from the planned moment to the answer", latencies(summary, paint)),
-        ("Busiest services", "", services(summary, paint)),
+        ("Busiest services", &of_services, services(summary, paint)),
         ("Busiest nodes", "cores that were busy, on average", nodes(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls(summary, paint)),
+        ("From outside", "", outside(summary)),
+        ("Not measured", "", gaps(summary, paint)),
         ("Messages", "", messages(summary)),
         ("SLO", "", slo(summary, paint)),
     ] {
@@ -71,6 +74,38 @@ pub fn summary(summary: &Summary, paint: Paint) -> String {
     if summary.cut_short {
         let text = format!("cut short at {} of {}", seconds(summary.reached_s), seconds(summary.duration_s));
         out += &format!("\n{}\n", paint.on(Look::Warn, &text));
+    }
+    out
+}
+
+/// The span that the figures of the loads are of, in words.
+fn load_span(summary: &Summary) -> String {
+    let mut spans = summary.loads.iter().map(|load| (load.from_s, load.to_s));
+    let Some(first) = spans.next() else { return String::new() };
+    match spans.all(|span| span == first) {
+        true => format!("{} to {}, without warm-up", seconds(first.0), seconds(first.1)),
+        false => "each load from the end of its warm-up to its own end".into(),
+    }
+}
+
+fn outside(summary: &Summary) -> String {
+    summary.outside.lines().iter().map(|line| format!("  {line}\n")).collect()
+}
+
+fn gaps(summary: &Summary, paint: Paint) -> String {
+    const GAPS_MAX: usize = 20;
+    let mut out = String::new();
+    for gap in summary.gaps.iter().take(GAPS_MAX) {
+        let why = match &*gap.reason {
+            "lost" => "its process was lost, and what it had measured with it",
+            "replaced" => "its process was lost, and another took its place at the end of this",
+            _ => "its machine was down",
+        };
+        let text = format!("{} {}, {} to {}: {why}", gap.kind, gap.of, seconds(gap.from_s), seconds(gap.to_s));
+        out += &format!("  {}\n", paint.on(Look::Warn, &text));
+    }
+    if let more @ 1.. = summary.gaps.len().saturating_sub(GAPS_MAX) {
+        out += &format!("  and {} more, in summary.json\n", count(more as u64));
     }
     out
 }
@@ -244,12 +279,17 @@ fn latencies(summary: &Summary, paint: Paint) -> String {
                 latency.p999_ns,
                 latency.max_ns,
             ];
-            thin |= latency.count > 0 && figures.contains(&None);
-            let cells: Vec<Cell> =
-                std::iter::once(name.into()).chain(figures.map(|nanos| span(nanos).into())).collect();
+            thin |= latency.max_ns.is_some() && figures.contains(&None);
+            let last = figures.len() - 1;
+            let text = |(at, nanos): (usize, Option<u64>)| match nanos {
+                Some(_) if latency.at_least && (at == 0 || at == last) => format!("at least {}", span(nanos)).into(),
+                _ => span(nanos).into(),
+            };
+            let figures = figures.into_iter().enumerate().map(text);
+            let cells: Vec<Cell> = std::iter::once(name.into()).chain(figures).collect();
             table.row(cells);
         };
-        if requests.latency.count == 0 {
+        if requests.latency.max_ns.is_none() {
             continue;
         }
         let indent = name.len() - name.trim_start().len();
@@ -261,7 +301,8 @@ fn latencies(summary: &Summary, paint: Paint) -> String {
     }
     let mut out = table.render(paint);
     if thin {
-        out += &format!("  {}\n", paint.on(Look::Dim, "-  fewer than 10 requests lie beyond that percentile"));
+        let why = "-  fewer than 10 requests lie beyond that percentile, or too few were answered";
+        out += &format!("  {}\n", paint.on(Look::Dim, why));
     }
     out
 }
@@ -442,6 +483,7 @@ fn slo(summary: &Summary, paint: Paint) -> String {
     for verdict in &summary.slo {
         let result = match verdict.outcome {
             Outcome::Pass => Cell::new("PASS", Look::Good),
+            Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
             Outcome::Fail => Cell::new("FAIL", Look::Bad),
         };
         let remark = verdict.remark.clone().unwrap_or_default();

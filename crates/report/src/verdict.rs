@@ -1,14 +1,20 @@
 //! What must hold, held against what was measured.
+//!
+//! A verdict is about all requests that an SLO covers, and not all of them may have been measured. So it is found from
+//! the range in which the figure lies, whatever the missing ones were: FAIL if no figure of the range holds, PASS if all
+//! do, else UNKNOWN.
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
-use meshsim_mesh::measure::{Histogram, Served, Tally, Window};
+use meshsim_mesh::criterion::Count;
+use meshsim_mesh::measure::{Histogram, Served};
+use meshsim_mesh::model::ServiceId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::figures::{has_enough, samples_needed};
 use crate::show;
-use crate::summary::{Measured, measured_time, per_second};
+use crate::summary::{Measured, per_second, planned_time};
 
 /// How an [`Slo`] came out.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -17,189 +23,271 @@ pub struct Verdict {
     pub slo: String,
     /// How it came out.
     pub outcome: Outcome,
-    /// The figure, in the unit of `threshold`: seconds, a share, a count, or a count per second. `null` if it cannot be
-    /// told.
+    /// The figure of what was measured, in the unit of `threshold`: seconds, a share, a count, or a count per second.
+    /// `null` if there is none. It stands on the side of the threshold that was counted, request by request.
     pub figure: Option<f64>,
     /// What it was compared with.
     pub threshold: f64,
     /// The figure with its unit, for people.
     pub figure_text: String,
-    /// What else there is to say: how few samples stand behind the figure, or why there is none.
+    /// What else there is to say: how few samples stand behind the figure, what is missing, or why there is none.
     pub remark: Option<String>,
 }
 
-/// Well or not.
+/// How an SLO came out, or all of them together: the worst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It holds.
+    /// It holds, and nothing that was not measured could change that.
     #[default]
     Pass,
-    /// It does not hold, or cannot be told.
+    /// It cannot be told: nothing was measured, or what is missing could decide it.
+    Unknown,
+    /// It does not hold, whatever is missing.
     Fail,
 }
 
-impl Verdict {
-    pub(crate) fn new(slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
-        let found = match (slo.scope, slo.window) {
-            (Scope::Service(service), None) => of_service(slo.metric, &measured.served[service.index()], measured.now),
-            // A file cannot ask for it.
-            (Scope::Service(_), Some(_)) => Err("a service's figures are not kept over time"),
-            (scope, None) => of_requests(slo.metric, scope, experiment, measured),
-            (scope, Some(window)) => of_window(slo.metric, scope, window, experiment, measured),
-        };
-        let (outcome, figure, remark) = match found {
-            Ok(found) => {
-                let holds = slo.comparison.holds(found.figure, slo.threshold);
-                (if holds { Outcome::Pass } else { Outcome::Fail }, Some(found.figure), found.remark)
-            }
-            Err(why) => (Outcome::Fail, None, Some(why.to_string())),
-        };
-        let figure_text = figure.map_or_else(|| "-".into(), |figure| text(slo, figure));
-        Verdict { slo: slo.text.clone(), outcome, figure, threshold: slo.threshold, figure_text, remark }
-    }
-}
-
-/// The figure with its unit; so long that it does not look equal to a threshold that it misses.
-fn text(slo: &Slo, figure: f64) -> String {
-    let text = match slo.metric {
-        Metric::Quantile(_) | Metric::Max | Metric::Mean => Span::from_secs_f64(figure).to_string(),
-        Metric::Errors => show::percent(figure),
-        // Written as a share in the file.
-        Metric::DoneOfOffered => format!("{figure:.4}"),
-        Metric::Failed => show::count(figure as u64),
-        Metric::Rate => show::rate(figure),
-    };
-    let strict = matches!(slo.comparison, Comparison::Less | Comparison::More);
-    let near = (figure - slo.threshold).abs() < slo.threshold.abs() * 0.005;
-    if near
-        && strict
-        && figure != slo.threshold
-        && matches!(slo.metric, Metric::Quantile(_) | Metric::Max | Metric::Mean)
-    {
-        return format!("{}ns", show::count(Span::from_secs_f64(figure).nanos()));
-    }
-    text
-}
-
+/// A figure, and between which others the true one lies.
 struct Found {
     figure: f64,
+    least: f64,
+    most: f64,
     remark: Option<String>,
 }
 
 type Finding = Result<Found, &'static str>;
 
-fn plain(figure: f64) -> Finding {
-    Ok(Found { figure, remark: None })
-}
+/// The least positive share: of some among we know not how many.
+const SOME: f64 = f64::MIN_POSITIVE;
+/// The greatest share that is not all.
+const NOT_ALL: f64 = 1.0 - f64::EPSILON;
 
-fn errors(done: u64, failed: u64) -> f64 {
-    if failed == 0 { 0.0 } else { failed as f64 / done.saturating_add(failed) as f64 }
-}
-
-fn done_of_offered(done: u64, offered: u64) -> f64 {
-    if offered == 0 { 1.0 } else { done as f64 / offered as f64 }
-}
-
-/// A figure of a histogram, if the metric is one.
-fn of_latency(metric: Metric, latency: &Histogram) -> Option<Finding> {
-    let figure = match metric {
-        Metric::Quantile(q) => latency.quantile(q),
-        Metric::Max => latency.max(),
-        Metric::Mean => latency.mean(),
-        Metric::Errors | Metric::DoneOfOffered | Metric::Failed | Metric::Rate => return None,
-    };
-    let count = latency.count();
-    if count == 0 {
-        return Some(Err("nothing was answered"));
+impl Verdict {
+    pub(crate) fn new(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
+        let found = match slo.scope {
+            Scope::Service(service) => of_service(slo, service, measured),
+            _ => of_requests(index, slo, experiment, measured),
+        };
+        let holds = |figure| slo.comparison.holds(figure, slo.threshold);
+        let (outcome, figure, remark) = match found {
+            Ok(found) => {
+                let outcome = match (holds(found.least), holds(found.most)) {
+                    (true, true) => Outcome::Pass,
+                    (false, false) => Outcome::Fail,
+                    _ => Outcome::Unknown,
+                };
+                (outcome, Some(found.figure), found.remark)
+            }
+            Err(why) => (Outcome::Unknown, None, Some(why.to_string())),
+        };
+        let figure_text = figure.map_or_else(|| "-".into(), |figure| text(slo.metric, figure, slo.threshold));
+        Verdict { slo: slo.text.clone(), outcome, figure, threshold: slo.threshold, figure_text, remark }
     }
-    let remark = match metric {
+}
+
+/// The figure with its unit; so long that it does not look equal to a threshold that it is not.
+fn text(metric: Metric, figure: f64, threshold: f64) -> String {
+    let is_time = matches!(metric, Metric::Quantile(_) | Metric::Max | Metric::Mean);
+    let short = |figure: f64| match metric {
+        Metric::Quantile(_) | Metric::Max | Metric::Mean => Span::from_secs_f64(figure).to_string(),
+        Metric::Errors | Metric::Unfinished => show::percent(figure),
+        // Written as a share in the file.
+        Metric::DoneOfOffered => format!("{figure:.4}"),
+        Metric::Failed => show::count(figure as u64),
+        Metric::Rate => show::rate(figure),
+    };
+    let text = short(figure);
+    match metric {
+        _ if figure == threshold || text != short(threshold) => text,
+        _ if is_time => format!("{}ns", show::count(Span::from_secs_f64(figure).nanos())),
+        Metric::Errors | Metric::Unfinished => format!("{}%", figure * 100.0),
+        Metric::Rate => format!("{figure}/s"),
+        _ => format!("{figure}"),
+    }
+}
+
+fn remark_on(metric: Metric, count: u64) -> Option<String> {
+    match metric {
         Metric::Quantile(q) if !has_enough(count, q) => Some(format!(
             "only {} answers: this percentile takes {}",
             show::count(count),
             show::count(samples_needed(q))
         )),
         _ => None,
-    };
-    Some(Ok(Found { figure: figure.secs(), remark }))
+    }
 }
 
-fn of_service(metric: Metric, served: &Served, now: Time) -> Finding {
-    if let Some(found) = of_latency(metric, &served.latency) {
-        return found;
-    }
-    let failed = served.failed.total().saturating_add(served.expired);
-    plain(match metric {
-        Metric::Errors => errors(served.done, failed),
-        Metric::DoneOfOffered => done_of_offered(served.done, served.arrived),
-        Metric::Failed => failed as f64,
-        _ => per_second(served.done, now.since(Time::ZERO)),
-    })
+fn share(part: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { part as f64 / of as f64 }
 }
 
-fn of_requests(metric: Metric, scope: Scope, experiment: &Experiment, measured: &Measured) -> Finding {
-    let tally = match scope {
-        Scope::Target(load, target) => measured.tallies[load][target].clone(),
-        Scope::Load(load) => measured.all(Some(load)),
-        Scope::All | Scope::Service(_) => measured.all(None),
-    };
-    if let Some(found) = of_latency(metric, &tally.latency) {
-        return found;
+/// A share of which `maybe` more may belong to the part, and with a gap unknown many to the part or to the rest.
+fn share_of(part: u64, of: u64, maybe: u64, gap: bool) -> Finding {
+    if of.saturating_add(maybe) == 0 {
+        return Err("nothing was measured");
     }
-    plain(match metric {
-        Metric::Errors => errors(tally.done, tally.failed.total()),
-        Metric::DoneOfOffered => done_of_offered(tally.done, tally.offered),
-        Metric::Failed => tally.failed.total() as f64,
-        _ => {
-            let times = loads(scope, experiment).map(|load| measured_time(&experiment.mesh.loads[load], measured.now));
-            let (from, to) = times.fold((Time::NEVER, Time::ZERO), |(a, b), (from, to)| (a.min(from), b.max(to)));
-            per_second(tally.done, to.since(from))
+    let all = of.saturating_add(maybe);
+    let (figure, mut least, mut most) =
+        (share(part, of), share(part, all), share(part.saturating_add(maybe), all));
+    if gap {
+        least = if part > 0 { SOME } else { 0.0 };
+        most = if part < of { NOT_ALL } else { 1.0 };
+    }
+    Ok(Found { figure, least, most, remark: None })
+}
+
+/// A figure that can only grow by what is missing.
+fn at_least(figure: f64, maybe: f64, gap: bool) -> Finding {
+    Ok(Found { figure, least: figure, most: if gap { f64::INFINITY } else { figure + maybe }, remark: None })
+}
+
+/// A figure that what is missing can move anywhere.
+fn anywhere(figure: f64, gap: bool, remark: Option<String>) -> Finding {
+    let (least, most) = if gap { (0.0, f64::INFINITY) } else { (figure, figure) };
+    Ok(Found { figure, least, most, remark })
+}
+
+/// What became of the requests of loads.
+fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Finding {
+    let mesh = &experiment.mesh;
+    let mut count = Count::default();
+    for (criterion, counted) in mesh.criteria.iter().zip(&measured.counts) {
+        if criterion.slo as usize == index {
+            count.merge(counted);
         }
-    })
-}
-
-/// The loads that a scope takes in.
-fn loads(scope: Scope, experiment: &Experiment) -> std::ops::Range<usize> {
-    match scope {
-        Scope::Load(load) | Scope::Target(load, _) => load..load + 1,
-        Scope::All | Scope::Service(_) => 0..experiment.mesh.loads.len(),
     }
-}
-
-/// Windows count where they begin within the stretch of time.
-fn of_window(
-    metric: Metric,
-    scope: Scope,
-    (from, to): (Time, Time),
-    experiment: &Experiment,
-    measured: &Measured,
-) -> Finding {
-    let mut sum = Window::default();
-    for load in loads(scope, experiment) {
-        let spec = &experiment.mesh.loads[load];
-        let tallies: &[Tally] = match scope {
-            Scope::Target(_, target) => std::slice::from_ref(&measured.tallies[load][target]),
-            _ => &measured.tallies[load],
-        };
-        for (index, window) in tallies.iter().flat_map(|tally| tally.windows.iter().enumerate()) {
-            let begins = spec.start + spec.window * index as u64;
-            if from <= begins && begins < to {
-                sum.merge(window);
+    let gap = has_gap(index, slo, experiment, measured);
+    let overdue = count.overdue;
+    let mut found = match slo.metric {
+        Metric::Errors => share_of(count.failed, count.done.saturating_add(count.failed), overdue, gap),
+        Metric::DoneOfOffered => share_of(count.done, count.offered, 0, gap),
+        Metric::Unfinished => share_of(count.unfinished(), count.offered, 0, gap),
+        Metric::Failed if count.offered == 0 && !gap => Err("nothing was measured"),
+        Metric::Failed => at_least(count.failed as f64, overdue as f64, gap),
+        Metric::Rate => match time_of(slo, experiment, measured) {
+            time if time.is_zero() => Err("nothing was measured"),
+            time => at_least(per_second(count.done, time), 0.0, gap),
+        },
+        Metric::Max if count.done + count.outlived == 0 => Err("nothing was answered"),
+        Metric::Max => at_least(nanos(count.done_max_ns.max(count.pending_max_ns)), 0.0, gap),
+        Metric::Mean => {
+            // One that is younger than the bound says nothing; one that is older misses it.
+            let sum = count.done_sum_ns.saturating_add(count.outlived_sum_ns);
+            match sum.checked_div(u128::from(count.done.saturating_add(count.outlived))) {
+                Some(mean) => anywhere(nanos(mean as u64), gap, None),
+                None => Err("nothing was answered"),
             }
         }
-    }
-    let answered = |nanos: Option<u64>| match nanos {
-        Some(nanos) => plain(Span::from_nanos(nanos).secs()),
-        None => Err("nothing was answered"),
+        Metric::Quantile(q) => quantile(q, slo, &count, gap, measured),
     };
-    match metric {
-        Metric::Max => answered((sum.done > 0).then_some(sum.latency_max_ns)),
-        Metric::Mean => answered(sum.latency_sum_ns.checked_div(sum.done)),
-        // A file cannot ask for it.
-        Metric::Quantile(_) => Err("percentiles are not kept over time"),
-        Metric::Errors => plain(errors(sum.done, sum.failed)),
-        Metric::DoneOfOffered => plain(done_of_offered(sum.done, sum.offered)),
-        Metric::Failed => plain(sum.failed as f64),
-        Metric::Rate => plain(per_second(sum.done, to.min(measured.now).since(from))),
+    if let Ok(found) = &mut found {
+        let what = |n: u64, what: &str| format!("{} {what}", show::count(n));
+        let mut missing = Vec::new();
+        if gap {
+            missing.push("not all of it was measured".to_owned());
+        }
+        match slo.metric {
+            Metric::Quantile(_) | Metric::Max | Metric::Mean if count.outlived > 0 => {
+                missing.push(what(count.outlived, "unanswered for longer than that"));
+            }
+            Metric::Errors | Metric::Failed if overdue > 0 => missing.push(what(overdue, "unanswered")),
+            _ => {}
+        }
+        missing.extend(found.remark.take());
+        found.remark = (!missing.is_empty()).then(|| missing.join("; "));
     }
+    found
+}
+
+fn nanos(nanos: u64) -> f64 {
+    Span::from_nanos(nanos).secs()
+}
+
+/// The verdict comes from the requests within the bound, which were counted; the histogram gives the figure that is
+/// shown, on the side of the bound where the counts put it.
+fn quantile(q: f64, slo: &Slo, count: &Count, gap: bool, measured: &Measured) -> Finding {
+    let decided = count.done.saturating_add(count.outlived);
+    if decided == 0 {
+        return Err("nothing was answered");
+    }
+    // A share of at most three decimals, as whole thousandths: no float decides.
+    let thousandths = u128::from((q * 1000.0).round() as u64);
+    let is_within = u128::from(count.within) * 1000 >= thousandths * u128::from(decided);
+    let of_window;
+    let (latency, pending) = if slo.window.is_some() {
+        (&count.latency, &count.pending)
+    } else {
+        of_window = measured.of(slo.scope);
+        (&of_window.latency, &of_window.pending)
+    };
+    let shown = latency.quantile_with(pending, q).map_or(count.pending_max_ns.max(count.done_max_ns), Span::nanos);
+    let bound = Span::from_secs_f64(slo.threshold).nanos();
+    let inclusive = matches!(slo.comparison, Comparison::AtMost | Comparison::More);
+    let shown = match (is_within, inclusive) {
+        (true, true) => shown.min(bound),
+        (true, false) => shown.min(bound.saturating_sub(1)),
+        (false, true) => shown.max(bound.saturating_add(1)),
+        (false, false) => shown.max(bound),
+    };
+    // The very threshold where it is met: its nanoseconds may be no float.
+    let figure = if shown == bound { slo.threshold } else { nanos(shown) };
+    anywhere(figure, gap, remark_on(slo.metric, decided))
+}
+
+/// True if requests that the SLO covers were not measured.
+fn has_gap(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> bool {
+    let mesh = &experiment.mesh;
+    let of_slo = || mesh.criteria.iter().filter(|criterion| criterion.slo as usize == index);
+    of_slo().any(|criterion| {
+        let load = &mesh.loads[criterion.load as usize];
+        let (from, to) = (criterion.from.max(load.start), criterion.to.min(load.end));
+        let of_load = measured.gaps.iter().filter(|gap| mesh.load_index(gap.actor) == Some(criterion.load as usize));
+        // A run that was ended early has its figures of the time that it reached; a part that it did not reach has none.
+        let unreached = slo.window.is_some() && measured.now < to.min(Time::ZERO + experiment.duration);
+        unreached || of_load.into_iter().any(|gap| gap.from < to && from < gap.to)
+    })
+}
+
+/// How long the loads were measured within the SLO's part of the run: of several, from the first to the last.
+fn time_of(slo: &Slo, experiment: &Experiment, measured: &Measured) -> Span {
+    let (first, last) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+    let times = slo.scope.loads(&experiment.mesh).map(|load| {
+        let (from, to) = planned_time(&experiment.mesh.loads[load], measured.now);
+        (from.max(first), to.min(last))
+    });
+    let times = times.filter(|(from, to)| from < to);
+    let (from, to) = times.fold((Time::NEVER, Time::ZERO), |(a, b), (from, to)| (a.min(from), b.max(to)));
+    if from < to { to.since(from) } else { Span::ZERO }
+}
+
+/// What a service did. Its nodes do not count by an SLO's bound; their histograms are exact at the extremes.
+fn of_service(slo: &Slo, service: ServiceId, measured: &Measured) -> Finding {
+    let served: &Served = &measured.served[service.index()];
+    let gap = measured.node_gap;
+    let failed = served.failed.total().saturating_add(served.expired);
+    let latency = &served.latency;
+    let mut found = match slo.metric {
+        Metric::Errors => share_of(failed, served.done.saturating_add(failed), 0, gap),
+        Metric::DoneOfOffered => share_of(served.done, served.arrived, 0, gap),
+        Metric::Unfinished => {
+            let ended = served.done.saturating_add(failed);
+            share_of(served.arrived.saturating_sub(ended), served.arrived, 0, gap)
+        }
+        Metric::Failed if served.arrived == 0 && !gap => Err("nothing was measured"),
+        Metric::Failed => at_least(failed as f64, 0.0, gap),
+        Metric::Rate if measured.now == Time::ZERO => Err("nothing was measured"),
+        Metric::Rate => at_least(per_second(served.done, measured.now.since(Time::ZERO)), 0.0, gap),
+        _ if latency.count() == 0 => Err("nothing was answered"),
+        Metric::Max => at_least(latency.max().secs(), 0.0, gap),
+        Metric::Mean => anywhere(latency.mean().secs(), gap, None),
+        Metric::Quantile(q) => {
+            anywhere(Histogram::quantile(latency, q).secs(), gap, remark_on(slo.metric, latency.count()))
+        }
+    };
+    if let Ok(found) = &mut found
+        && gap
+    {
+        found.remark = Some("what some nodes measured is missing".into());
+    }
+    found
 }

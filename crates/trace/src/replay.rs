@@ -56,6 +56,19 @@ pub struct Report {
     pub stopped: Vec<Stopped>,
     /// Steps whose end is not in the trace, because the process was killed.
     pub cut: u64,
+    /// How much was compared of each actor of which not all was, by rising number; there once the replay has finished.
+    pub partly: Vec<Partly>,
+}
+
+/// How much of an actor was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partly {
+    /// Who.
+    pub actor: ActorId,
+    /// Starts, messages and timers that it took in again.
+    pub compared: u64,
+    /// Those that the trace says it took in.
+    pub inputs: u64,
 }
 
 /// An actor that took in a message whose content is not in the trace: its sender's process was killed before it wrote
@@ -101,6 +114,10 @@ struct Life<A: Actor> {
     held: VecDeque<Record<A::Msg, A::Tick>>,
     /// It cannot be replayed further.
     stopped: bool,
+    /// Inputs that the trace says it took in.
+    inputs: u64,
+    /// Of these, those that it took in again.
+    compared: u64,
 }
 
 /// A message under way.
@@ -198,6 +215,10 @@ where
                 life.end_step(self.report.records, self.of_processes, &mut self.report)?;
             }
         }
+        let partly = self.lives.iter().filter(|(_, life)| life.compared < life.inputs);
+        self.report.partly = partly
+            .map(|(actor, life)| Partly { actor: *actor, compared: life.compared, inputs: life.inputs })
+            .collect();
         Ok(self.report)
     }
 
@@ -312,7 +333,10 @@ where
                 let sent = is_sent(under_way, *id, record.actor).then(|| copy(under_way, *id)).flatten();
                 match sent {
                     Some(envelope) => Input::Deliver(envelope),
-                    None if life.stopped => return Ok(Followed::Done),
+                    None if life.stopped => {
+                        life.inputs += 1;
+                        return Ok(Followed::Done);
+                    }
                     None => return Ok(Followed::Missing(*id)),
                 }
             }
@@ -339,9 +363,11 @@ where
                 return Ok(Followed::Done);
             }
         };
+        life.inputs += 1;
         if life.stopped {
             return Ok(Followed::Done);
         }
+        life.compared += 1;
         report.actors += u64::from(!mem::replace(&mut life.begun, true));
         report.inputs += 1;
         life.begin_step(record, input)?;
@@ -351,7 +377,17 @@ where
 
 impl<A: Actor> Life<A> {
     fn new(cell: Cell<A>) -> Self {
-        Life { cell, begun: false, at: Time::ZERO, did: Vec::new(), said: 0, held: VecDeque::new(), stopped: false }
+        Life {
+            cell,
+            begun: false,
+            at: Time::ZERO,
+            did: Vec::new(),
+            said: 0,
+            held: VecDeque::new(),
+            stopped: false,
+            inputs: 0,
+            compared: 0,
+        }
     }
 
     fn begin_step(&mut self, record: &Record<A::Msg, A::Tick>, input: Input<A::Msg>) -> Result<(), Parted<A>> {

@@ -27,7 +27,8 @@ The run begins when every node and every client of the experiment has joined. Wh
 Ctrl-C or SIGTERM, it is written to runs/<name>-<seed>-live, as `meshsim run` writes one, with \
 live.json: how the processes were.
 
-Exit codes: 0 all SLOs hold, 1 failed, 2 the input is wrong, 99 an SLO does not hold.";
+Exit codes: 0 all SLOs hold, 1 failed, 2 the input is wrong, 98 whether an SLO \
+holds cannot be told, 99 an SLO does not hold.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

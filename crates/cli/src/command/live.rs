@@ -30,7 +30,8 @@ loopback. The report and the files in runs/<name>-<seed>-live are those of `mesh
 says how the processes were, and `meshsim compare` puts the two runs side by side. Ctrl-C ends the \
 run early and keeps what was measured; no process is left behind.
 
-Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 99 an SLO does not hold.";
+Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
+holds cannot be told, 99 an SLO does not hold.";
 
 /// Processes for nodes, if nobody says otherwise.
 const PROCESSES: usize = 32;

@@ -31,7 +31,8 @@ that took in a message whose sending is not in the trace (its sender's process w
 Ctrl-C ends it early and says how far it came.
 
 Exit codes: 0 the same, 1 there is a difference, 2 the input is wrong: no run with a trace, a trace of another \
-experiment, or one that is cut off (what comes before is replayed).";
+experiment, or one that is cut off (what comes before is replayed), 98 the same as far as it can be compared, which is \
+not to the end: a process of the run was killed.";
 
 /// Records between two looks at Ctrl-C: some milliseconds.
 const SLICE_RECORDS: u64 = 1 << 14;
@@ -105,8 +106,9 @@ impl Args {
         let took = progress.end();
         tracing::info!(?took, records = report.records, "replayed");
 
+        let is_partial = !report.stopped.is_empty() || report.cut > 0 || !report.partly.is_empty();
         let (outcome, look) = match &end {
-            End::Whole if !report.stopped.is_empty() || report.cut > 0 => {
+            End::Whole if is_partial => {
                 ("the same as far as the trace tells", Look::Warn)
             }
             End::Whole => ("the same", Look::Good),
@@ -125,6 +127,7 @@ impl Args {
         text += &format!("{}\n", paint.on(Look::Dim, &pace));
         screen.print(&text)?;
         match end {
+            End::Whole if is_partial => Ok(Exit::Unknown),
             End::Whole | End::CutShort => Ok(Exit::Well),
             End::Differs(_) => Ok(Exit::Differs),
             End::Unreadable(error) => Err(Error::Trace(path, error)),
@@ -169,6 +172,17 @@ fn stopped(header: &Header, report: &Report) -> String {
     }
     if let more @ 1.. = report.stopped.len().saturating_sub(STOPPED_MAX) {
         text += &format!("and {} more\n", count(more as u64));
+    }
+    for partly in report.partly.iter().take(STOPPED_MAX) {
+        text += &format!(
+            "{}: {} of {} inputs compared\n",
+            header.name(partly.actor),
+            count(partly.compared),
+            count(partly.inputs),
+        );
+    }
+    if let more @ 1.. = report.partly.len().saturating_sub(STOPPED_MAX) {
+        text += &format!("and {} more that were compared in part\n", count(more as u64));
     }
     if report.cut > 0 {
         let steps = plural(report.cut, "step");

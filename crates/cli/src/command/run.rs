@@ -33,7 +33,8 @@ names, state.json (what the coordinator wants and the nodes have at the end), an
 for. The same experiment and seed give the same files, byte for byte, and so does the experiment.yaml \
 of a run. Ctrl-C ends a run early and keeps what was measured.
 
-Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 99 an SLO does not hold.";
+Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
+holds cannot be told, 99 an SLO does not hold.";
 
 /// Warnings that are printed before a run; `check` prints all.
 const WARNINGS_MAX: usize = 5;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
+use meshsim_fault::Fault;
 use meshsim_net::{Credentials, Hub, HubOptions, Performance, Phase, ProcessReport, Snapshot, Work};
 use meshsim_report::table::{Look, Paint, Table};
-use meshsim_report::{Measured, count, span};
+use meshsim_report::{ManualFault, Measured, count, span};
 use serde_json::json;
 
 use super::cast::{Charter, cast, live_mesh, read_findings};
@@ -129,14 +130,23 @@ fn ended(experiment: &Experiment, mut performance: Performance, trace: Option<Dr
         }));
     }
     let now = performance.ended;
-    let measured = Measured::gather(experiment, now, traffic(&performance.counts), findings.iter().cloned());
+    let mut measured = Measured::gather(experiment, now, traffic(&performance.counts), findings.iter().cloned());
+    measured.without(&performance.absent, &mesh);
+    measured.replaced(std::mem::take(&mut performance.restarts), &mesh);
+    let manual = |fault: Fault| ManualFault {
+        at_s: fault.at.secs(),
+        for_s: (fault.until < Time::NEVER).then(|| fault.until.since(fault.at).secs()),
+        kind: fault.name().to_owned(),
+    };
+    measured.faults = std::mem::take(&mut performance.faults).into_iter().map(manual).collect();
     let mut state = Vec::new();
     state::write(&experiment.mesh, now, findings, &mut state)
         .map_err(|error| Error::Write("state.json".into(), error))?;
     Ok(Ended {
         measured,
         state,
-        cut_short: performance.cut_short,
+        // One that ends when somebody ends it may end before its time, too.
+        cut_short: performance.cut_short || now < Time::ZERO + experiment.duration,
         trace,
         processes: Some(live_json(&performance)?),
         remarks: Box::new(move |paint| remarks(&performance, paint)),

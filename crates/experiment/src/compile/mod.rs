@@ -47,13 +47,15 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     positive(file.duration, "duration", reporter);
     let (operations, operation_lines) = operation::compile(file, &names, reporter);
     let control = control(file, reporter);
-    let mesh = Mesh { zones, nodes, services, loads, operations, control, has_gateway: false };
+    let mut mesh = Mesh { zones, nodes, services, loads, operations, control, has_gateway: false, criteria: vec![] };
     if reporter.is_clean() {
         let places: Vec<Place> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
     }
     let (network, fault_lines) = network::compile(file, &mesh, inputs, reporter);
-    let slos = file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &mesh, reporter)).collect();
+    let slos: Vec<Slo> =
+        file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &mesh, reporter)).collect();
+    mesh.criteria = crate::slo::criteria(&slos, &mesh);
     let has_call_graph = !crate::graph::edges(&mesh).is_empty();
     Compiled { mesh, network, slos, has_call_graph, operation_lines, fault_lines }
 }

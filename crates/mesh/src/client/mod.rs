@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
+use crate::criterion::{Count, Criterion};
+use crate::findings::Findings;
 use crate::measure::{Failure, Tally, WINDOWS_MAX, Window};
 use crate::message::{Msg, Tick, View};
 use crate::model::{COORDINATOR, Load, Mesh};
@@ -31,7 +33,20 @@ pub struct Client {
     calls: Caller<Planned>,
     /// One for each target of the load's mix.
     tallies: Vec<Tally>,
+    /// What SLOs ask of this load.
+    criteria: Vec<(Criterion, Count)>,
+    /// The machine is down: since the start of this span of planned moments.
+    down_since: Option<Time>,
+    /// Spans of planned moments that were not measured; at most [`GAPS_MAX`], what comes later is put to the last.
+    gaps: Vec<(Time, Time)>,
 }
+
+/// Bound of the spans that a client names as not measured.
+pub const GAPS_MAX: usize = 1024;
+
+/// A client that is so far behind its plan when the run ends has not measured what it had planned. Below this it was
+/// about to send.
+const BEHIND_MAX: Span = Span::from_millis(100);
 
 /// A request under way.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,12 +61,43 @@ impl Client {
     pub fn new(mesh: Arc<Mesh>, load: usize) -> Self {
         let view = crate::call::no_view(&mesh);
         let tallies = vec![Tally::default(); mesh.loads[load].mix.len()];
-        Client { mesh, load, view, plan: Plan::default(), next: None, calls: Caller::new(), tallies }
+        let of_load = |criterion: &&Criterion| criterion.load as usize == load;
+        let criteria = mesh.criteria.iter().filter(of_load).map(|criterion| (*criterion, Count::default())).collect();
+        Client {
+            mesh,
+            load,
+            view,
+            plan: Plan::default(),
+            next: None,
+            calls: Caller::new(),
+            tallies,
+            criteria,
+            down_since: None,
+            gaps: Vec::new(),
+        }
     }
 
     /// What became of its requests: one tally for each target of its load's mix.
     pub fn tallies(&self) -> &[Tally] {
         &self.tallies
+    }
+
+    /// What it measured until `now`, with the ages of what is under way.
+    pub(crate) fn findings(&self, now: Time) -> Findings {
+        let load = &self.mesh.loads[self.load];
+        let (mut tallies, mut criteria) = (self.tallies.clone(), self.criteria.clone());
+        for planned in self.calls.owners().filter(|planned| planned.at >= load.start + load.warmup) {
+            let age = now.since(planned.at);
+            tallies[planned.target as usize].pending.record(age);
+            let covering = criteria.iter_mut().filter(|(criterion, _)| criterion.covers(planned.target, planned.at));
+            covering.for_each(|(criterion, count)| count.unanswered(criterion, age));
+        }
+        let mut gaps = self.gaps.clone();
+        let behind = self.next.filter(|next| *next + BEHIND_MAX < now);
+        if let Some(from) = self.down_since.or(behind).filter(|from| *from < now) {
+            gaps.push((from, now.min(load.end)));
+        }
+        Findings::Client { tallies, counts: criteria.into_iter().map(|(_, count)| count).collect(), gaps }
     }
 
     /// Requests that have not ended yet.
@@ -85,6 +131,9 @@ impl Client {
 
     /// The machine went down: what was under way is not measured, and what was planned meanwhile is not made up for.
     pub(crate) fn reboot(&mut self) {
+        // What comes first of what was under way and what was to be sent next.
+        let under_way = self.calls.owners().map(|planned| planned.at).min();
+        self.down_since = self.down_since.or(under_way).or(self.next);
         self.view = crate::call::no_view(&self.mesh);
         self.calls = Caller::new();
     }
@@ -92,6 +141,16 @@ impl Client {
     fn start(&mut self, cx: &mut MeshCx<'_>) {
         if self.next.is_none() {
             self.plan_next(cx);
+        }
+        // A process that comes in the place of one that was lost has the plan from the beginning.
+        let behind = self.next.filter(|next| *next < cx.now());
+        if let Some(from) = self.down_since.take().or(behind).filter(|from| *from < cx.now()) {
+            let to = cx.now().min(self.mesh.loads[self.load].end);
+            let is_full = self.gaps.len() >= GAPS_MAX;
+            match self.gaps.last_mut().filter(|_| is_full) {
+                Some(last) => last.1 = to,
+                None => self.gaps.push((from, to)),
+            }
         }
         while self.next.is_some_and(|next| next < cx.now()) {
             self.plan_next(cx);
@@ -148,6 +207,8 @@ impl Client {
         } else {
             tally.offered += 1;
             window(tally, load, at).offered += 1;
+            let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(target as u32, at));
+            covering.for_each(|(_, count)| count.offered += 1);
         }
         let planned = Planned { at, sent: cx.now(), target: target as u32 };
         let ended = self.calls.call(callee, planned, &self.mesh, &self.view, cx);
@@ -171,6 +232,11 @@ impl Client {
         }
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
+        let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(owner.target, owner.at));
+        covering.for_each(|(criterion, count)| match failure {
+            None => count.answered(criterion, now.since(owner.at)),
+            Some(_) => count.failed += 1,
+        });
         match failure {
             None => {
                 tally.degraded += u64::from(degraded);

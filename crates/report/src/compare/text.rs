@@ -44,6 +44,7 @@ fn heading(comparison: &Comparison, paint: Paint) -> String {
     for (run, of) in comparison.runs.iter().enumerate() {
         let outcome = match of.outcome {
             Outcome::Pass => Cell::new("PASS", Look::Good),
+            Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
             Outcome::Fail => Cell::new("FAIL", Look::Bad),
         };
         let beside = if run == 0 { "the base" } else { "" };

@@ -1,0 +1,152 @@
+//! Criteria: what an SLO asks of a load, counted request by request by the load's client.
+//!
+//! A histogram answers "how many took at most 5 ms?" to three digits, and a window to the length of a window. An SLO
+//! needs the exact number, so its bound and its span of time are known to the client before the run.
+
+use meshsim_actor::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::measure::Histogram;
+
+/// What one SLO asks of one load.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Criterion {
+    /// Index of the SLO in the experiment.
+    pub slo: u32,
+    /// Index into [`Mesh::loads`](crate::Mesh::loads).
+    pub load: u32,
+    /// Index into the load's mix; `None`: all its targets.
+    pub target: Option<u32>,
+    /// First planned moment that counts.
+    pub from: Time,
+    /// First planned moment that no longer counts.
+    pub to: Time,
+    /// Bound of the latency; `None` where the SLO has no such bound.
+    pub bound: Option<Bound>,
+    /// A histogram is kept, for the figure that is printed: of percentiles over a part of the run.
+    pub keeps_histogram: bool,
+}
+
+impl Criterion {
+    /// True if a request of this load, planned at `at`, counts.
+    pub fn covers(&self, target: u32, at: Time) -> bool {
+        self.target.is_none_or(|wanted| wanted == target) && self.from <= at && at < self.to
+    }
+}
+
+/// A bound of a latency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// The bound.
+    pub than: Span,
+    /// A latency equal to it is within it.
+    pub inclusive: bool,
+}
+
+impl Bound {
+    /// True if a request of this latency, or of this age and unanswered, has not passed the bound.
+    pub fn holds(self, latency: Span) -> bool {
+        latency < self.than || (self.inclusive && latency == self.than)
+    }
+}
+
+/// What a client counted for a [`Criterion`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Count {
+    /// Requests planned.
+    pub offered: u64,
+    /// Of these, answered.
+    pub done: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Of those answered, within the bound.
+    pub within: u64,
+    /// Sum of the latencies of those answered, in nanoseconds.
+    pub done_sum_ns: u128,
+    /// The longest of them, in nanoseconds.
+    pub done_max_ns: u64,
+    /// Requests under way at the end that are older than the bound: they miss it, whatever comes.
+    pub outlived: u64,
+    /// Sum of their ages, in nanoseconds.
+    pub outlived_sum_ns: u128,
+    /// Age of the oldest request under way, in nanoseconds.
+    pub pending_max_ns: u64,
+    /// Requests under way that are older than the latency of every answer: whether they would be answered at all is not
+    /// known. The others are under way as each request once was, and say nothing.
+    pub overdue: u64,
+    /// Latencies of those answered, if kept; coarse.
+    pub latency: Histogram,
+    /// Ages of those under way, if kept; coarse.
+    pub pending: Histogram,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Count {
+            offered: 0,
+            done: 0,
+            failed: 0,
+            within: 0,
+            done_sum_ns: 0,
+            done_max_ns: 0,
+            outlived: 0,
+            outlived_sum_ns: 0,
+            pending_max_ns: 0,
+            overdue: 0,
+            latency: Histogram::coarse(),
+            pending: Histogram::coarse(),
+        }
+    }
+}
+
+impl Count {
+    /// Counts an answer.
+    pub(crate) fn answered(&mut self, criterion: &Criterion, latency: Span) {
+        self.done += 1;
+        self.within += u64::from(criterion.bound.is_none_or(|bound| bound.holds(latency)));
+        self.done_sum_ns = self.done_sum_ns.saturating_add(u128::from(latency.nanos()));
+        self.done_max_ns = self.done_max_ns.max(latency.nanos());
+        if criterion.keeps_histogram {
+            self.latency.record(latency);
+        }
+    }
+
+    /// Counts a request that is still under way when the run ends; after all answers.
+    pub(crate) fn unanswered(&mut self, criterion: &Criterion, age: Span) {
+        if criterion.bound.is_some_and(|bound| !bound.holds(age)) {
+            self.outlived += 1;
+            self.outlived_sum_ns = self.outlived_sum_ns.saturating_add(u128::from(age.nanos()));
+        }
+        self.overdue += u64::from(age.nanos() > self.done_max_ns || self.done == 0);
+        self.pending_max_ns = self.pending_max_ns.max(age.nanos());
+        if criterion.keeps_histogram {
+            self.pending.record(age);
+        }
+    }
+
+    /// Adds what another client counted for the same SLO.
+    pub fn merge(&mut self, other: &Count) {
+        // What another process counted may be anything.
+        for (mine, theirs) in [
+            (&mut self.offered, other.offered),
+            (&mut self.done, other.done),
+            (&mut self.failed, other.failed),
+            (&mut self.within, other.within),
+            (&mut self.outlived, other.outlived),
+            (&mut self.overdue, other.overdue),
+        ] {
+            *mine = mine.saturating_add(theirs);
+        }
+        self.done_sum_ns = self.done_sum_ns.saturating_add(other.done_sum_ns);
+        self.outlived_sum_ns = self.outlived_sum_ns.saturating_add(other.outlived_sum_ns);
+        self.done_max_ns = self.done_max_ns.max(other.done_max_ns);
+        self.pending_max_ns = self.pending_max_ns.max(other.pending_max_ns);
+        self.latency.merge(&other.latency);
+        self.pending.merge(&other.pending);
+    }
+
+    /// Requests that have neither been answered nor failed.
+    pub fn unfinished(&self) -> u64 {
+        self.offered.saturating_sub(self.done.saturating_add(self.failed))
+    }
+}

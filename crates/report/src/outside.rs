@@ -1,0 +1,98 @@
+//! What was done to a live run from outside: through its gateway, and to its processes.
+
+use meshsim_actor::{ActorId, Span, Time};
+use meshsim_experiment::Experiment;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::summary::{Measured, Requests};
+
+/// What was done from outside. All of it loaded or changed the mesh that the other figures are about.
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
+pub struct Outside {
+    /// Operations that were submitted through the gateway; they are among `operations`, with `by_hand`.
+    pub operations: u64,
+    /// Faults that were submitted through the gateway.
+    pub faults: Vec<ManualFault>,
+    /// Requests that were asked through the gateway; `null` without one, or if none was. They are in no load's figures,
+    /// and in the services' figures.
+    pub requests: Option<Requests>,
+    /// Processes that came in the place of lost ones.
+    pub restarts: Vec<Restart>,
+}
+
+/// A fault that was submitted through the gateway.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct ManualFault {
+    /// When it began.
+    pub at_s: f64,
+    /// How long it lasted; `null` if until the end.
+    pub for_s: Option<f64>,
+    /// What kind it was: `crash`, `pause`, ...
+    pub kind: String,
+}
+
+/// A process that came in the place of a lost one.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Restart {
+    /// The actor that it hosts.
+    pub actor: String,
+    /// When it came.
+    pub at_s: f64,
+}
+
+impl Restart {
+    pub(crate) fn new(actor: ActorId, at: Time, experiment: &Experiment) -> Self {
+        Restart { actor: experiment.mesh.actor_name(actor).to_owned(), at_s: at.secs() }
+    }
+}
+
+impl Outside {
+    pub(crate) fn new(experiment: &Experiment, measured: &Measured) -> Self {
+        let asked = measured.by_hand.as_ref().filter(|tally| tally.offered > 0);
+        Outside {
+            operations: measured.history.iter().filter(|operation| operation.is_by_hand()).count() as u64,
+            faults: measured.faults.clone(),
+            requests: asked.map(|tally| crate::summary::requests(tally, measured.now.since(Time::ZERO))),
+            restarts: measured.restarts.iter().map(|(actor, at)| Restart::new(*actor, *at, experiment)).collect(),
+        }
+    }
+
+    /// True if nothing was done.
+    pub fn is_nothing(&self) -> bool {
+        self.operations == 0 && self.faults.is_empty() && self.requests.is_none() && self.restarts.is_empty()
+    }
+
+    /// One line for each kind of thing, for people.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        use crate::show::{plural, span};
+        let mut lines = Vec::new();
+        if let Some(requests) = &self.requests {
+            let p99 = requests.latency.p99_ns.map_or_else(String::new, |ns| format!(", p99 {}", span(Some(ns))));
+            lines.push(format!(
+                "{} through the gateway loaded the mesh beside the loads: {} done, {} failed{p99}",
+                plural(requests.offered, "request"),
+                crate::show::count(requests.done),
+                crate::show::count(requests.failed),
+            ));
+        }
+        if self.operations > 0 {
+            lines.push(format!("{} by hand", plural(self.operations, "operation")));
+        }
+        for fault in &self.faults {
+            let length = fault.for_s.map_or_else(
+                || "until the end".to_owned(),
+                |secs| format!("for {}", Span::from_secs_f64(secs)),
+            );
+            lines.push(format!("fault by hand at {}: {}, {length}", Span::from_secs_f64(fault.at_s), fault.kind));
+        }
+        for restart in &self.restarts {
+            lines.push(format!(
+                "the process of {} was replaced at {}",
+                restart.actor,
+                Span::from_secs_f64(restart.at_s)
+            ));
+        }
+        lines
+    }
+}
