@@ -143,7 +143,7 @@ impl Client {
             self.plan_next(cx);
         }
         // A process that comes in the place of one that was lost has the plan from the beginning.
-        let behind = self.next.filter(|next| *next < cx.now());
+        let behind = self.next.filter(|next| *next + BEHIND_MAX < cx.now());
         if let Some(from) = self.down_since.take().or(behind).filter(|from| *from < cx.now()) {
             let to = cx.now().min(self.mesh.loads[self.load].end);
             let is_full = self.gaps.len() >= GAPS_MAX;
