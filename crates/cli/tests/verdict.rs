@@ -76,7 +76,7 @@ fn the_rate_of_a_load_is_over_the_part_of_the_run_that_it_runs_for() {
 }
 
 /// From 3 s on a third of the requests are lost, and nobody gives them up.
-const UNANSWERED: &str = "seed: 3\nduration: 20s\nnodes: [ { name: node, count: 3, cores: 4 } ]\n\
+const UNANSWERED: &str = "seed: 3\nduration: 12s\nnodes: [ { name: node, count: 3, cores: 4 } ]\n\
     services: { front: { instances: 3, capacity: 8, endpoints: { ask: { script: [ sleep: 2ms ] } } } }\n\
     load: { users: { to: front, arrivals: { poisson: 100/s }, warmup: 2s } }\n\
     faults: [ { at: FROM, for: 20s, drop: 100%, link: { from: users, to: [NODES] } } ]\n\
@@ -93,7 +93,7 @@ fn a_request_without_an_answer_misses_each_bound_that_it_has_outlived() {
     assert_eq!(of(&summary, "p50 < 100ms")["outcome"], "pass", "most are answered");
     let latency = &summary["loads"][0]["requests"]["latency"];
     assert_eq!(latency["at_least"], true);
-    assert!(latency["max_ns"].as_u64().unwrap() > 10_000_000_000, "{latency}");
+    assert!(latency["max_ns"].as_u64().unwrap() > 5_000_000_000, "{latency}");
     assert_eq!(latency["p99_ns"], Value::Null, "too few were answered to tell");
     assert!(text.contains("at least"), "{text}");
 }
@@ -104,22 +104,6 @@ fn where_nothing_was_answered_nothing_passes() {
     let (summary, _) = ran("silence", &mesh, 99);
     assert_eq!(of(&summary, "errors < 0.5%")["outcome"], "unknown");
     assert!(outcomes(&summary).iter().all(|(_, outcome)| outcome != "pass"), "{:#?}", summary["slo"]);
-}
-
-#[test]
-fn what_a_client_did_not_measure_while_it_was_down_is_a_gap_and_outside_it_an_slo_holds() {
-    let mesh = "duration: 20s\nnodes: [ { name: node } ]\nservices: { s: { capacity: 100, endpoints: { go: {} } } }\n\
-                load: { users: { to: s, arrivals: { constant: 100/s } } }\n\
-                faults: [ { at: 8s, for: 2s, crash: users } ]\n\
-                slo: [ errors < 1%, errors < 1% from 1s to 7s, errors < 1% from 9s to 15s, failed > 10 ]\n";
-    let (summary, text) = ran("down", mesh, 98);
-    let all: Vec<String> = outcomes(&summary).into_iter().map(|(_, outcome)| outcome).collect();
-    assert_eq!(all, ["unknown", "pass", "unknown", "unknown"], "{:#?}", summary["slo"]);
-    let gap = &summary["gaps"][0];
-    assert_eq!((&gap["of"], &gap["kind"], &gap["reason"]), (&"users".into(), &"load".into(), &"down".into()));
-    let (from, to) = (gap["from_s"].as_f64().unwrap(), gap["to_s"].as_f64().unwrap());
-    assert!((7.9..8.1).contains(&from) && (9.9..10.1).contains(&to), "{gap}");
-    assert!(text.contains("Not measured"), "{text}");
 }
 
 #[test]

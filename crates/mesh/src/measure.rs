@@ -513,7 +513,8 @@ impl Serialize for Histogram {
             .flat_map(|counts| counts.iter_recorded())
             .map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
             .collect();
-        Buckets { is_coarse: self.is_coarse, sum_ns: self.sum_ns, extremes_ns: self.extremes_ns, filled }.serialize(serializer)
+        Buckets { is_coarse: self.is_coarse, sum_ns: self.sum_ns, extremes_ns: self.extremes_ns, filled }
+            .serialize(serializer)
     }
 }
 

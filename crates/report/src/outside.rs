@@ -80,10 +80,9 @@ impl Outside {
             lines.push(format!("{} by hand", plural(self.operations, "operation")));
         }
         for fault in &self.faults {
-            let length = fault.for_s.map_or_else(
-                || "until the end".to_owned(),
-                |secs| format!("for {}", Span::from_secs_f64(secs)),
-            );
+            let length = fault
+                .for_s
+                .map_or_else(|| "until the end".to_owned(), |secs| format!("for {}", Span::from_secs_f64(secs)));
             lines.push(format!("fault by hand at {}: {}, {length}", Span::from_secs_f64(fault.at_s), fault.kind));
         }
         for restart in &self.restarts {

@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::{Experiment, Scope, Size};
 use meshsim_mesh::criterion::Count;
-use meshsim_mesh::{Findings, Mesh};
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
 use meshsim_mesh::model::{Arrivals, COORDINATOR, Change, Load, ServiceId};
+use meshsim_mesh::{Findings, Mesh};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::correlation::Correlation;
 use crate::figures::Latency;
-use crate::show::unplaced_reason;
 use crate::gap::{Gap, GapSummary, Reason, joined};
 use crate::outside::{ManualFault, Outside};
+use crate::show::unplaced_reason;
 use crate::verdict::{Outcome, Verdict};
 
 /// What the actors of a run measured, put together.
@@ -162,12 +162,8 @@ impl Measured {
 
     /// Actors whose processes were lost and replaced: what was measured before is gone.
     pub fn replaced(&mut self, restarts: Vec<(ActorId, Time)>, mesh: &Mesh) {
-        let gap = |(actor, at): &(ActorId, Time)| Gap {
-            actor: *actor,
-            from: Time::ZERO,
-            to: *at,
-            reason: Reason::Replaced,
-        };
+        let gap =
+            |(actor, at): &(ActorId, Time)| Gap { actor: *actor, from: Time::ZERO, to: *at, reason: Reason::Replaced };
         // First of those that begin together, so that the reason is theirs.
         self.gaps.splice(0..0, restarts.iter().map(gap));
         self.restarts = restarts;
@@ -493,8 +489,12 @@ pub struct EdgeSummary {
 impl Summary {
     /// Adds up what was measured. `cut_short`: the run was ended before its time.
     pub fn new(experiment: &Experiment, measured: &Measured, cut_short: bool) -> Self {
-        let slo: Vec<Verdict> = 
-            experiment.slos.iter().enumerate().map(|(index, slo)| Verdict::new(index, slo, experiment, measured)).collect();
+        let slo: Vec<Verdict> = experiment
+            .slos
+            .iter()
+            .enumerate()
+            .map(|(index, slo)| Verdict::new(index, slo, experiment, measured))
+            .collect();
         let values = Course::new(experiment, &measured.history);
         Summary {
             format: FORMAT,

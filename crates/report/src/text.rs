@@ -52,7 +52,8 @@ pub fn intention(experiment: &Experiment, paint: Paint) -> String {
 /// What came out.
 pub fn summary(summary: &Summary, paint: Paint) -> String {
     let mut out = String::new();
-    let (of_loads, of_services) = (load_span(summary), format!("0s to {}, warm-up included", seconds(summary.reached_s)));
+    let (of_loads, of_services) =
+        (load_span(summary), format!("0s to {}, warm-up included", seconds(summary.reached_s)));
     for (title, beside, body) in [
         ("Operations", "", operations(summary, paint)),
         ("Requests", &of_loads, requests(summary, paint)),

@@ -127,8 +127,7 @@ fn share_of(part: u64, of: u64, maybe: u64, gap: bool) -> Finding {
         return Err("nothing was measured");
     }
     let all = of.saturating_add(maybe);
-    let (figure, mut least, mut most) =
-        (share(part, of), share(part, all), share(part.saturating_add(maybe), all));
+    let (figure, mut least, mut most) = (share(part, of), share(part, all), share(part.saturating_add(maybe), all));
     if gap {
         least = if part > 0 { SOME } else { 0.0 };
         most = if part < of { NOT_ALL } else { 1.0 };

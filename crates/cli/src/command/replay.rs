@@ -108,9 +108,7 @@ impl Args {
 
         let is_partial = !report.stopped.is_empty() || report.cut > 0 || !report.partly.is_empty();
         let (outcome, look) = match &end {
-            End::Whole if is_partial => {
-                ("the same as far as the trace tells", Look::Warn)
-            }
+            End::Whole if is_partial => ("the same as far as the trace tells", Look::Warn),
             End::Whole => ("the same", Look::Good),
             End::CutShort => ("the same so far, cut short", Look::Warn),
             End::Unreadable(_) => ("the same as far as the trace can be read", Look::Warn),
