@@ -259,7 +259,7 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
     fs::write(summary("other"), "{\n  \"openapi\": \"3.1\"\n}\n").unwrap();
     fs::write(summary("empty"), "").unwrap();
     replace(&summary("kind"), "\"seed\": 7", "\"seed\": \"seven\"");
-    replace(&summary("newer"), "\"format\": 1", "\"format\": 2");
+    replace(&summary("newer"), "\"format\": 2", "\"format\": 3");
     fs::remove_file(folder.join("less/experiment.yaml")).unwrap();
     fs::remove_file(summary("bare")).unwrap();
     replace(&folder.join("bad/experiment.yaml"), "duration: 4s", "duraton: 4s");
@@ -274,7 +274,7 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
         (&["a", "empty"], "empty/summary.json:1:0: EOF while parsing a value"),
         (&["a", "other"], "other/summary.json:3:1: missing field `format`"),
         (&["kind", "a"], "kind/summary.json:4:17: invalid type: string \"seven\", expected u64"),
-        (&["a", "newer"], "newer/summary.json:2:13: this is format 2 of a summary, and 1 is read"),
+        (&["a", "newer"], "newer/summary.json:2:13: this is format 3 of a summary, and those up to 2 are read"),
         (&["a", "bad"], "did you mean `duration`?"),
         (&["a", "larger"], "services.back.instances is `2` and `3`"),
         (&["a", "a", "--noise", "-5%"], "write a percentage from 0% to 100%"),
