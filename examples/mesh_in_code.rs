@@ -31,7 +31,7 @@ fn service(name: &str, capacity: f64, script: Vec<Step>) -> Service {
         drain_delay: Span::from_secs(1),
         grace: None,
         queue: 10_000,
-        balancer: Balancer::LeastRequest,
+        balancer: Balancer::default(),
         endpoints: vec!["get".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

@@ -38,13 +38,15 @@ impl Lab {
     /// As many nodes of 1,000 cores, no service, and a network without delay.
     pub fn nodes(count: usize) -> Self {
         let node = |i| NodeSpec { name: format!("node-{i}"), cores: 1000.0, zone: 0, joins: Time::ZERO };
-        let mesh = Mesh { zones: vec!["here".into()], nodes: (0..count).map(node).collect(), ..Mesh::default() };
+        let nodes = (0..count).map(node).collect();
+        let mesh = Mesh { zones: vec!["here".into()], nodes, seed: 1, ..Mesh::default() };
         Lab { mesh, network: NetworkSpec::constant(1, Span::ZERO), seed: 1 }
     }
 
     /// Another seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self.mesh.seed = seed;
         self.network.seed = seed;
         self
     }
@@ -230,7 +232,7 @@ pub fn service(name: &str, script: Vec<Step>) -> Service {
         drain_delay: Span::from_secs(1),
         grace: None,
         queue: u32::MAX,
-        balancer: Balancer::LeastRequest,
+        balancer: Balancer::default(),
         endpoints: vec!["work".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

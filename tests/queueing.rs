@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use meshsim_actor::{Dist, Span};
 use meshsim_mesh::measure::{Failure, Tally, Window};
-use meshsim_mesh::model::{Load, Service, Step};
+use meshsim_mesh::model::{Balancer, Choices, Load, Service, Step};
 use meshsim_tests::{Lab, call, exponential, load, service, times};
 
 /// The unit of time in which the oracles are stated: the mean service time.
@@ -246,5 +246,38 @@ fn two_random_choices() {
         let replicated = vec![times(n, one(exponential(UNIT)).remove(0))];
         let rate = rho * f64::from(n);
         measure(replicated, rate, requests).expect(&format!("two choices of {n} at {rho}"), w, tolerance);
+    }
+}
+
+/// Servers, how their caller chooses, and the time in the system at load 0.9; simulated apart from this.
+const CHOOSING: [(u32, Balancer, f64); 6] = [
+    (100, Balancer::RoundRobin, 5.227),
+    (100, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 2.66),
+    (100, Balancer::LeastRequest { choices: Choices::Distinct(2) }, 2.644),
+    (100, Balancer::LeastRequest { choices: Choices::All }, 1.067),
+    (2, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 5.865),
+    (2, Balancer::LeastRequest { choices: Choices::Distinct(2) }, 5.475),
+];
+
+fn chosen_by(balancer: Balancer, n: u32, requests: f64) -> Estimate {
+    let servers = Service { balancer, ..times(n, one(exponential(UNIT)).remove(0)) };
+    measure(vec![servers], 0.9 * f64::from(n), requests)
+}
+
+#[test]
+fn whom_a_caller_looks_at_decides_how_long_its_requests_take() {
+    for (n, balancer, w) in CHOOSING.into_iter().filter(|(n, ..)| *n == 100) {
+        let mean = chosen_by(balancer, n, 150_000.0).mean;
+        println!("{balancer:?} of {n}: {mean:.3}, oracle {w}");
+        assert!((mean / w - 1.0).abs() < 0.08, "{balancer:?}: {mean}, not {w}");
+    }
+}
+
+#[test]
+#[ignore = "long: runs in release"]
+fn choosing_among_all_or_some() {
+    for (n, balancer, w) in CHOOSING {
+        // The figures themselves have four digits.
+        chosen_by(balancer, n, 6e6).expect(&format!("{balancer:?} of {n}"), w, 0.004);
     }
 }

@@ -7,7 +7,7 @@
 //! The sections below are the same format as tables, from which both the decoder and the JSON Schema are made.
 
 use meshsim_actor::{Dist, Span};
-use meshsim_mesh::model::{Amount, Backoff, Balancer, Feedback, Placement, Process, Rounding};
+use meshsim_mesh::model::{Amount, Backoff, Balancer, Feedback, Placement, Process, ProxyPer, Rounding};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::Reporter;
@@ -57,6 +57,8 @@ section! {
         or network: Network = "";
         /// How the coordinator works.
         or control: Control = "";
+        /// Who has a proxy of its own, with its own counts, turns and retry budgets: each instance, or each node.
+        or proxy: ProxyPer = "instance";
         /// What runs on the machines, by name.
         required services: At<Named<Service>>;
         /// What is done to the services. One that no `deploy` names is deployed at 0s.

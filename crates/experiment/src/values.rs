@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use meshsim_actor::{Dist, Span, Time};
-use meshsim_mesh::model::{Amount, Backoff, Balancer, Feedback, Placement, Process, Rounding};
+use meshsim_mesh::model::{
+    Amount, Backoff, Balancer, CHOICES_MAX, Choices, Feedback, Placement, Process, ProxyPer, Rounding,
+};
 use meshsim_mesh::operation::TO_MAX;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::{Reporter, nearest, one_of, shortened};
-use crate::section::{Field, Many, OneOrMore, by_key, section};
+use crate::section::{At, Field, Many, OneOrMore, by_key, section};
 use crate::tree::{Node, Value};
 use crate::units::{self, UnitError};
 
@@ -207,6 +209,9 @@ macro_rules! words {
 words!(Placement, "Placement", "a placement", "How instances are put on nodes: evenly by cores, or on as few nodes as possible.", {
     "spread" => Placement::Spread, "bin_pack" => Placement::BinPack,
 });
+words!(ProxyPer, "ProxyPer", "whose a proxy is", "Who has a proxy of its own: each instance (a sidecar), or each node (an ambient mesh).", {
+    "instance" => ProxyPer::Instance, "node" => ProxyPer::Node,
+});
 words!(Rounding, "Rounding", "a rounding", "How a real number of instances becomes a whole one.", {
     "away" => Rounding::Away, "nearest" => Rounding::Nearest, "floor" => Rounding::Floor, "carry" => Rounding::Carry,
     "stochastic" => Rounding::Stochastic,
@@ -301,10 +306,77 @@ section! {
     }
 }
 
+/// How many of something, or `all`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HowMany(Option<u32>);
+
+impl Field for HowMany {
+    const NAME: &'static str = "HowMany";
+    fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        if text(node, "a number of choices", reporter)? == "all" {
+            return Some(HowMany(None));
+        }
+        match units::whole(text(node, "a number of choices", reporter)?, 1, u64::from(CHOICES_MAX)) {
+            Ok(count) => Some(HowMany(Some(count as u32))),
+            Err(error) => {
+                let message = format!("`{}` is no number of choices", shortened(text(node, "", reporter)?));
+                reporter.report(node.place, message).help(format!("{}; or `all`", error.help));
+                None
+            }
+        }
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "How many instances are drawn, or `all`.",
+            "anyOf": [{ "type": "integer", "minimum": 1, "maximum": CHOICES_MAX }, { "const": "all" }]
+        })
+    }
+}
+
 section! {
+    /// The least busy one of some random instances, or of all.
+    struct LeastRequest in "least_request" {
+        /// How many are drawn; or `all`, and then chance decides between equals.
+        or choices: HowMany = "2";
+        /// Each is drawn at most once; without it, perhaps twice (as in Envoy).
+        optional distinct: At<bool>;
+    }
+}
+
+impl LeastRequest {
+    fn choices(&self, reporter: &mut Reporter) -> Option<Choices> {
+        match (self.choices.0, self.distinct) {
+            (None, None) => Some(Choices::All),
+            (None, Some(distinct)) => {
+                reporter
+                    .report(distinct.place, "`distinct` says nothing where all are looked at")
+                    .help("leave it out, or draw some: `{ choices: 2, distinct: true }`");
+                None
+            }
+            (Some(count), Some(At { value: true, .. })) => Some(Choices::Distinct(count)),
+            (Some(count), _) => Some(Choices::Replaced(count)),
+        }
+    }
+}
+
+by_key! {
     /// A balancer with its figures.
-    struct BalancerInFull in "a balancer" {
-        /// The one of two distinct random instances with the lower `estimate * (pending + 1)`.
+    enum BalancerInFull in "a balancer" {
+        "least_request" => LeastOf,
+        "p2c_peak_ewma" => Ewma,
+    }
+}
+section! {
+    /// The one with the fewest of this caller's requests under way.
+    struct LeastOf in "a balancer" {
+        /// Among whom.
+        required least_request: LeastRequest;
+    }
+}
+section! {
+    /// The one of two distinct random instances with the lower `estimate * (pending + 1)`.
+    struct Ewma in "a balancer" {
+        /// Its figures.
         required p2c_peak_ewma: PeakEwma;
     }
 }
@@ -315,12 +387,17 @@ impl Field for Balancer {
         const WORDS: [&str; 4] = ["random", "round_robin", "least_request", "p2c_peak_ewma"];
         let ewma = |PeakEwma { decay, start }| Balancer::PeakEwma { decay, start };
         if let Value::Map(_) = node.value {
-            return BalancerInFull::decode(node, reporter).map(|it| ewma(it.p2c_peak_ewma));
+            return match BalancerInFull::decode(node, reporter)? {
+                BalancerInFull::LeastOf(it) => {
+                    it.least_request.choices(reporter).map(|choices| Balancer::LeastRequest { choices })
+                }
+                BalancerInFull::Ewma(it) => Some(ewma(it.p2c_peak_ewma)),
+            };
         }
         match text(node, "a balancer", reporter)? {
             "random" => Some(Balancer::Random),
             "round_robin" => Some(Balancer::RoundRobin),
-            "least_request" => Some(Balancer::LeastRequest),
+            "least_request" => Some(Balancer::default()),
             "p2c_peak_ewma" => PeakEwma::decode(&Node::scalar("", node.place), reporter).map(ewma),
             other => {
                 reporter

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
 use crate::actors::MeshCx;
-use crate::balance::{self, Peer};
 use crate::coordinator::endpoints::FALLEN_MAX;
 use crate::edge::{Counted, Edge, FailedAttempts};
 use crate::measure::Failure;
@@ -18,22 +17,25 @@ use crate::message::{Instance, Msg, Reply, Request, Tick, View};
 use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
 use crate::path::{Hop, Path};
 use crate::policy;
+use crate::proxy::{Proxies, ProxyId};
 
 new_key_type! {
     /// Names one call of one caller.
     pub struct CallKey;
 }
 
-/// Calls that one caller may have under way; beyond it a call fails as refused. A bound of memory, far above what a
-/// real proxy holds.
+/// Calls that the proxies of one actor may have under way together; beyond it a call fails as refused. A bound of
+/// memory, far above what a real proxy holds.
 pub const CALLS_MAX: usize = 1 << 20;
 
-/// The calls under way of one caller, and what it knows of those whom it calls.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// The calls under way of one actor, and the proxies that make them.
+///
+/// A client and a gateway have one proxy; a node has one for each of its instances that calls, or one for all
+/// ([`ProxyPer`](crate::model::ProxyPer)). The calls lie together, so that an answer finds its call whoever made it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Caller<Owner> {
     calls: SlotMap<CallKey, Outstanding<Owner>>,
-    /// By service, from its first call on.
-    routes: Vec<Option<Box<Route>>>,
+    proxies: Proxies,
 }
 
 /// What is to be called.
@@ -95,6 +97,8 @@ impl<Owner> Ended<Owner> {
 struct Outstanding<Owner> {
     callee: Callee,
     owner: Owner,
+    /// Who makes it.
+    proxy: ProxyId,
     /// The try under way, from 0.
     attempt: u32,
     /// Gives the try up, or ends the backoff.
@@ -115,30 +119,23 @@ struct Sent {
     view: u64,
 }
 
-/// What this caller knows of one service.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Route {
-    instances: Arc<[Instance]>,
-    /// One for each of `instances`.
-    peers: Vec<Peer>,
-    turn: u32,
-    /// Calls under way.
-    active: u32,
-    /// Of these, how many are being retried.
-    retrying: u32,
-}
-
 impl<Owner: Copy> Caller<Owner> {
     /// Nothing under way, nobody known.
     pub fn new() -> Self {
-        Caller { calls: SlotMap::with_key(), routes: Vec::new() }
+        Caller { calls: SlotMap::with_key(), proxies: Proxies::new() }
     }
 
-    /// Begins a call. What can't even be sent, and may not be retried, has ended at once.
+    /// The proxies that call.
+    pub(crate) fn proxies(&mut self) -> &mut Proxies {
+        &mut self.proxies
+    }
+
+    /// Begins a call of `proxy`. What can't even be sent, and may not be retried, has ended at once.
     pub fn call(
         &mut self,
         callee: Callee,
         owner: Owner,
+        proxy: ProxyId,
         mesh: &Mesh,
         view: &View,
         cx: &mut MeshCx<'_>,
@@ -146,16 +143,16 @@ impl<Owner: Copy> Caller<Owner> {
         if self.calls.len() >= CALLS_MAX {
             return Some(Ended::refused(owner, &callee));
         }
-        self.route(callee.service, view).active += 1;
+        self.proxies.get(proxy).route(callee.service, mesh, cx).active += 1;
         let retried = FailedAttempts::default();
-        let call = Outstanding { callee, owner, attempt: 0, timer: None, sent: None, path: None, retried };
+        let call = Outstanding { callee, owner, proxy, attempt: 0, timer: None, sent: None, path: None, retried };
         let key = self.calls.insert(call);
         self.attempt(key, mesh, view, cx)
     }
 
     /// Takes an answer in. `None`: it came too late (for the try, the call, or this life of the caller), or the call
     /// goes on.
-    pub fn reply(&mut self, reply: Reply, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+    pub fn reply(&mut self, reply: Reply, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let key = CallKey::from(KeyData::from_ffi(reply.call));
         let call = self.calls.get_mut(key)?;
         if call.attempt as u8 != reply.attempt || reply.life != cx.incarnation() as u16 || call.sent.is_none() {
@@ -166,14 +163,14 @@ impl<Owner: Copy> Caller<Owner> {
         {
             call.path.get_or_insert_default().append(*path, 0);
         }
-        let ended = self.settle(key, reply.failure, reply.bytes, mesh, view, cx)?;
+        let ended = self.settle(key, reply.failure, reply.bytes, mesh, cx)?;
         Some(Ended { degraded: reply.degraded && reply.failure.is_none(), ..ended })
     }
 
     /// A try has taken too long.
-    pub fn timeout(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+    pub fn timeout(&mut self, key: CallKey, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         self.calls.get_mut(key)?.timer = None;
-        self.give_up(key, Failure::Timeout, mesh, view, cx)
+        self.give_up(key, Failure::Timeout, mesh, cx)
     }
 
     /// The backoff is over.
@@ -190,12 +187,12 @@ impl<Owner: Copy> Caller<Owner> {
         let is_lost = |sent: Sent| view.fell_after(sent.to.node, sent.view);
         let lost: Vec<CallKey> =
             self.calls.iter().filter(|(_, call)| call.sent.is_some_and(is_lost)).map(|(key, _)| key).collect();
-        lost.into_iter().filter_map(|key| self.give_up(key, Failure::Lost, mesh, view, cx)).collect()
+        lost.into_iter().filter_map(|key| self.give_up(key, Failure::Lost, mesh, cx)).collect()
     }
 
     /// Whoever made these calls is gone: nobody waits for their answers, and they count no longer.
     pub fn cancel(&mut self, is_gone: impl Fn(&Owner) -> bool, cx: &mut MeshCx<'_>) {
-        let routes = &mut self.routes;
+        let proxies = &mut self.proxies;
         self.calls.retain(|_, call| {
             if !is_gone(&call.owner) {
                 return true;
@@ -203,11 +200,11 @@ impl<Owner: Copy> Caller<Owner> {
             if let Some(timer) = call.timer.take() {
                 cx.disarm(timer);
             }
-            if let Some(Some(route)) = routes.get_mut(call.callee.service.index()) {
+            if let Some(route) = proxies.get(call.proxy).find(call.callee.service) {
                 route.active -= 1;
                 route.retrying -= u32::from(call.attempt > 0);
-                if let Some(peer) = call.sent.and_then(|sent| route.peer(sent.to)) {
-                    peer.active = peer.active.saturating_sub(1);
+                if let Some(sent) = call.sent {
+                    route.known.cancelled(sent.to);
                 }
             }
             false
@@ -225,17 +222,15 @@ impl<Owner: Copy> Caller<Owner> {
     }
 
     fn attempt(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
-        let callee = self.calls[key].callee;
-        let route = self.route(callee.service, view);
-        if route.instances.is_empty() {
-            return self.settle(key, Some(Failure::NoInstance), 0, mesh, view, cx);
-        }
-        let balancer = &mesh.service(callee.service).balancer;
-        let picked = balance::pick(balancer, &route.peers, &mut route.turn, cx.rng());
-        route.peers[picked].active += 1;
-        let to = route.instances[picked];
-
         let call = &mut self.calls[key];
+        let callee = call.callee;
+        let instances = view.instances(callee.service);
+        if instances.is_empty() {
+            return self.settle(key, Some(Failure::NoInstance), 0, mesh, cx);
+        }
+        let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
+        let now = cx.now();
+        let to = instances[route.known.pick(&mesh.service(callee.service).balancer, instances, now, cx.rng())];
         let until = policy::try_until(cx.now(), &callee.policy, callee.deadline);
         call.sent = Some(Sent { to, at: cx.now(), view: view.version });
         call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
@@ -255,14 +250,7 @@ impl<Owner: Copy> Caller<Owner> {
     }
 
     /// No answer will be taken any more.
-    fn give_up(
-        &mut self,
-        key: CallKey,
-        failure: Failure,
-        mesh: &Mesh,
-        view: &View,
-        cx: &mut MeshCx<'_>,
-    ) -> Option<Ended<Owner>> {
+    fn give_up(&mut self, key: CallKey, failure: Failure, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let call = &mut self.calls[key];
         if call.callee.traced
             && let Some(sent) = call.sent
@@ -271,7 +259,7 @@ impl<Owner: Copy> Caller<Owner> {
             let hop = Hop::unanswered(callee, sent.to, call.attempt as u8, (sent.at, cx.now()), failure);
             call.path.get_or_insert_default().append(hop.into(), 0);
         }
-        self.settle(key, Some(failure), 0, mesh, view, cx)
+        self.settle(key, Some(failure), 0, mesh, cx)
     }
 
     /// A try has ended, well or not: the call has too, unless it may be tried again.
@@ -281,23 +269,18 @@ impl<Owner: Copy> Caller<Owner> {
         failure: Option<Failure>,
         bytes: u32,
         mesh: &Mesh,
-        view: &View,
         cx: &mut MeshCx<'_>,
     ) -> Option<Ended<Owner>> {
         let now = cx.now();
         let call = &mut self.calls[key];
         let (callee, attempt) = (call.callee, call.attempt);
+        let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
         let sent = call.sent.take();
         if let Some(timer) = call.timer.take() {
             cx.disarm(timer);
         }
-        let route = self.route(callee.service, view);
-        if let Some(sent) = sent
-            && let Some(peer) = route.peer(sent.to)
-        {
-            // An instance that was gone and came back is known anew.
-            peer.active = peer.active.saturating_sub(1);
-            balance::learn(&mesh.service(callee.service).balancer, peer, now, now.since(sent.at));
+        if let Some(sent) = sent {
+            route.known.ended(&mesh.service(callee.service).balancer, sent.to, now, now.since(sent.at));
         }
         if attempt > 0 {
             route.retrying -= 1;
@@ -323,28 +306,6 @@ impl<Owner: Copy> Caller<Owner> {
         let call = self.calls.remove(key).expect("the call was found above");
         let counted = callee.counted(call.retried);
         Some(Ended { owner: call.owner, failure, degraded: false, counted, retries: attempt, bytes, path: call.path })
-    }
-
-    /// What is known of a service, brought up to the view.
-    fn route(&mut self, service: ServiceId, view: &View) -> &mut Route {
-        if self.routes.len() <= service.index() {
-            self.routes.resize_with(service.index() + 1, || None);
-        }
-        let route = self.routes[service.index()].get_or_insert_default();
-        let instances = view.instances(service);
-        if !Arc::ptr_eq(&route.instances, instances) {
-            let peers = instances.iter().map(|instance| route.peer(*instance).map_or(Peer::default(), |peer| *peer));
-            route.peers = peers.collect();
-            route.instances = instances.clone();
-        }
-        route
-    }
-}
-
-impl Route {
-    /// Where an instance has gone there is nothing left to know of it.
-    fn peer(&mut self, instance: Instance) -> Option<&mut Peer> {
-        self.instances.binary_search(&instance).ok().map(|at| &mut self.peers[at])
     }
 }
 

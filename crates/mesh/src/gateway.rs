@@ -14,6 +14,7 @@ use crate::measure::Tally;
 use crate::message::{Answer, Ask, Msg, Tick, View};
 use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
 use crate::node::caller_heartbeat;
+use crate::proxy::ProxyId;
 
 /// Asks that may be under way; beyond it one is refused.
 pub const ASKS_MAX: usize = 10_000;
@@ -61,14 +62,14 @@ impl Gateway {
                 None
             }
             Event::Message { from, msg: Msg::Ask(ask) } if from == self.mesh.outside() => self.ask(&ask, cx),
-            Event::Message { msg: Msg::Reply(reply), .. } => self.calls.reply(reply, &self.mesh, &self.view, cx),
+            Event::Message { msg: Msg::Reply(reply), .. } => self.calls.reply(reply, &self.mesh, cx),
             Event::Message { from: COORDINATOR, msg: Msg::View(view) } => {
                 self.take_view(view, cx);
                 None
             }
             // What a gateway never gets from a peer that keeps to the protocol.
             Event::Message { .. } => None,
-            Event::Timer(Tick::Timeout(call)) => self.calls.timeout(call, &self.mesh, &self.view, cx),
+            Event::Timer(Tick::Timeout(call)) => self.calls.timeout(call, &self.mesh, cx),
             Event::Timer(Tick::Retry(call)) => self.calls.retry(call, &self.mesh, &self.view, cx),
             Event::Timer(_) => unreachable!("a gateway arms no such timer"),
         };
@@ -100,7 +101,7 @@ impl Gateway {
         if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
             return Some(Ended::refused(asked, &callee));
         }
-        self.calls.call(callee, asked, &self.mesh, &self.view, cx)
+        self.calls.call(callee, asked, ProxyId::ONLY, &self.mesh, &self.view, cx)
     }
 
     fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {

@@ -27,6 +27,7 @@ pub mod operation;
 pub mod path;
 pub mod policy;
 pub mod program;
+pub mod proxy;
 
 pub use actors::MeshActor;
 pub use findings::Findings;

@@ -53,6 +53,11 @@ pub struct Mesh {
     pub operations: Vec<Operation>,
     /// How the coordinator works.
     pub control: Control,
+    /// Who has a proxy of its own.
+    pub proxy: ProxyPer,
+    /// What all randomness of the run comes from. An actor draws from its own stream; what is to move no draw of it is
+    /// drawn from a stream that is keyed by this.
+    pub seed: u64,
     /// There is a gateway, through which those outside ask: after the clients.
     pub has_gateway: bool,
     /// What the clients count for SLOs.
@@ -132,6 +137,16 @@ impl Mesh {
     pub fn has_endpoint(&self, service: ServiceId, endpoint: EndpointId) -> bool {
         self.services.get(service.index()).is_some_and(|service| endpoint.index() < service.endpoints.len())
     }
+}
+
+/// Who has a proxy of its own: what callers know of whom they call, their retry budgets and their turns belong to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProxyPer {
+    /// Each instance (a sidecar).
+    #[default]
+    Instance,
+    /// Each node: its instances call through one (an ambient mesh).
+    Node,
 }
 
 /// A machine.
@@ -342,16 +357,17 @@ pub enum Backoff {
 }
 
 /// How a caller chooses among the instances of a service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Balancer {
     /// Each equally likely.
     Random,
     /// In turn.
     RoundRobin,
-    /// The one of two random ones (with replacement) with fewer of this caller's requests under way; the first wins a
-    /// tie. (Envoy's `LEAST_REQUEST`, its default where `least_request` is configured.)
-    #[default]
-    LeastRequest,
+    /// The one with the fewest of this caller's requests under way, among those that it looks at.
+    LeastRequest {
+        /// At whom it looks.
+        choices: Choices,
+    },
     /// The one of two distinct random ones with the lower `estimate * (pending + 1)`, where the estimate is a peak-
     /// sensitive moving average of its latency. (Linkerd's balancer: decay 10 s, start 30 ms.)
     PeakEwma {
@@ -360,6 +376,27 @@ pub enum Balancer {
         /// Estimate of an instance not yet heard of.
         start: Span,
     },
+}
+
+/// At how many instances a caller looks before it chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Choices {
+    /// At so many random ones, and perhaps at one of them twice; the first wins a tie. (Envoy's `LEAST_REQUEST`: two.)
+    Replaced(u32),
+    /// At so many random ones, each once; the first wins a tie.
+    Distinct(u32),
+    /// At all of them; chance decides a tie. ("Join the shortest queue", as far as this caller knows the queues.)
+    All,
+}
+
+/// Most instances that a caller draws before it chooses, if it does not look at all.
+pub const CHOICES_MAX: u32 = 64;
+
+impl Default for Balancer {
+    /// As Envoy where `least_request` is configured.
+    fn default() -> Self {
+        Balancer::LeastRequest { choices: Choices::Replaced(2) }
+    }
 }
 
 /// Requests offered to entry services, in open loop: what is planned is sent, however slow the answers are.

@@ -1,54 +1,101 @@
 //! How a caller chooses among the instances of a service.
 //!
-//! Each policy is a file with a `pick` over what this caller knows of the instances ([`Peer`]); nothing is shared between
-//! callers, as between real proxies.
+//! Each policy is a file with a `pick`. What it has to remember of the instances is in [`Known`]; nothing is shared
+//! between callers, as between real proxies. Callers are many, so what is remembered is sparse: of an instance with
+//! nothing under way, and with nothing learnt that has not faded, nothing is kept.
 //!
-//! To add one: a file here, a variant of [`Balancer`], a line in [`pick`] (and, if it learns, in [`learn`]).
+//! To add one: a file here, a variant of [`Balancer`], and of [`Known`] if it remembers anything; a line in each `match`.
 
 mod least_request;
 mod p2c_peak_ewma;
 mod random;
+mod ranking;
 mod round_robin;
+
+use std::sync::Arc;
 
 use meshsim_actor::{Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::model::Balancer;
+use crate::message::Instance;
+use crate::model::{Balancer, Choices};
 
-/// What one caller knows of one instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Peer {
-    /// This caller's requests under way there.
-    pub active: u32,
-    /// What the policy has learnt of its latency, in nanoseconds; zero: nothing yet.
-    pub estimate_ns: f64,
-    /// When it learnt that.
-    pub learnt: Time,
+use least_request::UnderWay;
+use p2c_peak_ewma::Estimates;
+use ranking::Ranking;
+
+/// What one caller remembers of the instances of one service, as far as its balancer needs it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Known {
+    /// For `random`: nothing.
+    Nothing,
+    /// For `round_robin`: whose turn it is.
+    Turn(u32),
+    /// For `least_request`: requests under way.
+    UnderWay(Box<UnderWay>),
+    /// For `least_request` of all: who has how many under way.
+    Ranking(Box<Ranking>),
+    /// For `p2c_peak_ewma`: requests under way, and what was learnt of latencies.
+    Estimates(Box<Estimates>),
 }
 
-/// Chooses one of `peers`, which are not empty. `turn` is the caller's own counter for policies that go in turn.
-pub fn pick(balancer: &Balancer, peers: &[Peer], turn: &mut u32, rng: &mut Rng) -> usize {
-    if peers.len() == 1 {
-        return 0;
+impl Known {
+    /// Nobody is known yet. `place` is where turns begin: any number, another one for each caller.
+    pub fn new(balancer: &Balancer, place: u32) -> Self {
+        match balancer {
+            Balancer::Random => Known::Nothing,
+            Balancer::RoundRobin => Known::Turn(place),
+            Balancer::LeastRequest { choices: Choices::All } => Known::Ranking(Box::default()),
+            Balancer::LeastRequest { .. } => Known::UnderWay(Box::default()),
+            Balancer::PeakEwma { .. } => Known::Estimates(Box::default()),
+        }
     }
-    match balancer {
-        Balancer::Random => random::pick(peers, rng),
-        Balancer::RoundRobin => round_robin::pick(peers, turn),
-        Balancer::LeastRequest => least_request::pick(peers, rng),
-        Balancer::PeakEwma { start, .. } => p2c_peak_ewma::pick(peers, *start, rng),
-    }
-}
 
-/// Tells the policy how long a call took.
-pub fn learn(balancer: &Balancer, peer: &mut Peer, now: Time, took: Span) {
-    if let Balancer::PeakEwma { decay, .. } = balancer {
-        p2c_peak_ewma::learn(peer, *decay, now, took);
+    /// Chooses one of `instances`, which are not empty, and counts a request there.
+    pub fn pick(&mut self, balancer: &Balancer, instances: &Arc<[Instance]>, now: Time, rng: &mut Rng) -> usize {
+        match (self, balancer) {
+            (Known::Turn(turn), _) => round_robin::pick(instances.len(), turn),
+            (Known::UnderWay(under_way), Balancer::LeastRequest { choices }) => {
+                under_way.pick(*choices, instances, rng)
+            }
+            (Known::Ranking(ranking), _) => ranking.pick(instances, rng),
+            (Known::Estimates(estimates), Balancer::PeakEwma { decay, start }) => {
+                estimates.pick(instances, *decay, *start, now, rng)
+            }
+            _ => random::pick(instances.len(), rng),
+        }
+    }
+
+    /// A request to `to`, which took so long, is under way no more.
+    pub fn ended(&mut self, balancer: &Balancer, to: Instance, now: Time, took: Span) {
+        match (self, balancer) {
+            (Known::UnderWay(under_way), _) => under_way.ended(to),
+            (Known::Ranking(ranking), _) => ranking.ended(to),
+            (Known::Estimates(estimates), Balancer::PeakEwma { decay, .. }) => estimates.ended(to, *decay, now, took),
+            _ => {}
+        }
+    }
+
+    /// A request to `to` is under way no more, and how long it would have taken is not known.
+    pub fn cancelled(&mut self, to: Instance) {
+        match self {
+            Known::UnderWay(under_way) => under_way.ended(to),
+            Known::Ranking(ranking) => ranking.ended(to),
+            Known::Estimates(estimates) => estimates.cancelled(to),
+            Known::Nothing | Known::Turn(_) => {}
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use meshsim_actor::ActorId;
+
+    /// So many instances, on a node each.
+    pub(crate) fn instances(count: u32) -> Arc<[Instance]> {
+        (1..=count).map(|node| Instance { node: ActorId(node), ordinal: 0, version: 1 }).collect()
+    }
 
     #[test]
     fn every_file_of_the_folder_is_registered() {
@@ -56,42 +103,15 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_goes_in_turn_and_random_reaches_all_alike() {
-        let peers = [Peer::default(); 4];
-        let (mut turn, mut rng) = (0, Rng::stream(1, "x"));
-        let picks: Vec<usize> = (0..6).map(|_| pick(&Balancer::RoundRobin, &peers, &mut turn, &mut rng)).collect();
-        assert_eq!(picks, [0, 1, 2, 3, 0, 1]);
+    fn round_robin_goes_in_turn_from_its_place_and_random_reaches_all_alike() {
+        let (four, mut rng) = (instances(4), Rng::stream(1, "x"));
+        let mut in_turn = Known::new(&Balancer::RoundRobin, 6);
+        let picks: Vec<usize> =
+            (0..6).map(|_| in_turn.pick(&Balancer::RoundRobin, &four, Time::ZERO, &mut rng)).collect();
+        assert_eq!(picks, [2, 3, 0, 1, 2, 3]);
         let mut counts = [0_u32; 4];
-        (0..40_000).for_each(|_| counts[pick(&Balancer::Random, &peers, &mut turn, &mut rng)] += 1);
+        let mut random = Known::new(&Balancer::Random, 6);
+        (0..40_000).for_each(|_| counts[random.pick(&Balancer::Random, &four, Time::ZERO, &mut rng)] += 1);
         assert!(counts.iter().all(|c| c.abs_diff(10_000) < 400), "{counts:?}");
-    }
-
-    #[test]
-    fn least_request_takes_the_less_busy_of_two_so_the_busiest_is_taken_only_against_itself() {
-        let peers = [0, 1, 2, 9].map(|active| Peer { active, ..Peer::default() });
-        let (mut turn, mut rng) = (0, Rng::stream(1, "x"));
-        let mut counts = [0_u32; 4];
-        (0..16_000).for_each(|_| counts[pick(&Balancer::LeastRequest, &peers, &mut turn, &mut rng)] += 1);
-        // With replacement, rank r of 4 wins in (2 (4 - r) - 1) of 16 draws: 7, 5, 3, 1.
-        for (count, sixteenths) in counts.iter().zip([7_000, 5_000, 3_000, 1_000]) {
-            assert!(count.abs_diff(sixteenths) < 300, "{counts:?}");
-        }
-    }
-
-    #[test]
-    fn peak_ewma_avoids_the_slow_one_at_once_and_forgives_with_its_time_constant() {
-        let balancer = Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) };
-        let mut peer = Peer::default();
-        learn(&balancer, &mut peer, Time::ZERO, Span::from_millis(10));
-        assert_eq!(peer.estimate_ns, 10e6);
-        learn(&balancer, &mut peer, Time::ZERO, Span::from_millis(500));
-        assert_eq!(peer.estimate_ns, 500e6, "a slower sample replaces the estimate");
-        learn(&balancer, &mut peer, Time::from_nanos(10_000_000_000), Span::from_millis(10));
-        let decayed = 10e6 + 490e6 / std::f64::consts::E;
-        assert!((peer.estimate_ns / decayed - 1.0).abs() < 1e-9, "a faster one decays it: {}", peer.estimate_ns);
-
-        let peers = [peer, Peer { estimate_ns: 10e6, ..peer }];
-        let (mut turn, mut rng) = (0, Rng::stream(1, "x"));
-        assert!((0..100).all(|_| pick(&balancer, &peers, &mut turn, &mut rng) == 1));
     }
 }

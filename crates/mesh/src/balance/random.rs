@@ -2,8 +2,7 @@
 
 use meshsim_actor::Rng;
 
-use super::Peer;
-
-pub(super) fn pick(peers: &[Peer], rng: &mut Rng) -> usize {
-    rng.below(peers.len() as u32) as usize
+pub(super) fn pick(n: usize, rng: &mut Rng) -> usize {
+    // Where there is no choice nothing is drawn.
+    if n == 1 { 0 } else { rng.below(n as u32) as usize }
 }

@@ -1,9 +1,7 @@
-//! `round_robin`: in turn.
+//! `round_robin`: in turn, from a place of each caller's own.
 
-use super::Peer;
-
-pub(super) fn pick(peers: &[Peer], turn: &mut u32) -> usize {
-    let picked = *turn as usize % peers.len();
+pub(super) fn pick(n: usize, turn: &mut u32) -> usize {
+    let picked = *turn as usize % n;
     *turn = turn.wrapping_add(1);
     picked
 }

@@ -18,6 +18,7 @@ use crate::measure::{Failure, Tally, WINDOWS_MAX, Window};
 use crate::message::{Msg, Tick, View};
 use crate::model::{COORDINATOR, Load, Mesh};
 use crate::node::caller_heartbeat;
+use crate::proxy::ProxyId;
 
 use arrivals::Plan;
 
@@ -109,7 +110,7 @@ impl Client {
         match event {
             Event::Start => self.start(cx),
             Event::Message { msg: Msg::Reply(reply), .. } => {
-                let ended = self.calls.reply(reply, &self.mesh, &self.view, cx);
+                let ended = self.calls.reply(reply, &self.mesh, cx);
                 self.ended(ended, cx.now());
             }
             Event::Message { from: COORDINATOR, msg: Msg::View(view) } => self.take_view(view, cx),
@@ -118,7 +119,7 @@ impl Client {
             Event::Timer(Tick::Arrival) => self.offer(cx),
             Event::Timer(Tick::Heartbeat) => caller_heartbeat(&self.mesh, &self.view, false, cx),
             Event::Timer(Tick::Timeout(call)) => {
-                let ended = self.calls.timeout(call, &self.mesh, &self.view, cx);
+                let ended = self.calls.timeout(call, &self.mesh, cx);
                 self.ended(ended, cx.now());
             }
             Event::Timer(Tick::Retry(call)) => {
@@ -211,7 +212,7 @@ impl Client {
             covering.for_each(|(_, count)| count.offered += 1);
         }
         let planned = Planned { at, sent: cx.now(), target: target as u32 };
-        let ended = self.calls.call(callee, planned, &self.mesh, &self.view, cx);
+        let ended = self.calls.call(callee, planned, ProxyId::ONLY, &self.mesh, &self.view, cx);
         self.ended(ended, cx.now());
     }
 

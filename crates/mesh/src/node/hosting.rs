@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::Node;
 use super::work::TaskKey;
 use crate::actors::MeshCx;
+use crate::call::Caller;
 use crate::measure::Served;
 use crate::message::{Msg, Report, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::operation::slots;
+use crate::proxy::ProxyId;
 
 /// Instances that a node may have, over all services; what comes on top is not created. A bound of memory, far above
 /// what a real machine holds.
@@ -61,6 +63,8 @@ pub(super) struct Instance {
     pub(super) active: u32,
     /// Requests that wait for one.
     pub(super) queue: VecDeque<TaskKey>,
+    /// Who calls for it, from its first call on.
+    proxy: ProxyId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +105,34 @@ impl Hosting {
     pub(super) fn get(&mut self, service: ServiceId) -> Option<&mut Hosted> {
         let at = self.find(service).ok()?;
         Some(&mut self.services[at])
+    }
+
+    /// The proxy beside an instance; it is made when the instance first calls.
+    pub(super) fn proxy<Owner: Copy>(
+        &mut self,
+        service: ServiceId,
+        ordinal: u32,
+        calls: &mut Caller<Owner>,
+    ) -> ProxyId {
+        match self.instance(service, ordinal).map(|instance| instance.proxy) {
+            Some(ProxyId::NONE) => {}
+            Some(proxy) => return proxy,
+            // Whoever calls is there.
+            None => return ProxyId::ONLY,
+        }
+        let proxies = calls.proxies();
+        proxies.sweep(|id, (service, ordinal)| self.instance(service, ordinal).is_some_and(|it| it.proxy == id));
+        let made = proxies.add((service, ordinal));
+        if let Some(instance) = self.instance(service, ordinal) {
+            instance.proxy = made;
+        }
+        made
+    }
+
+    fn instance(&mut self, service: ServiceId, ordinal: u32) -> Option<&mut Instance> {
+        let hosted = self.get(service)?;
+        let at = hosted.find(ordinal).ok()?;
+        Some(&mut hosted.instances[at])
     }
 
     /// Makes the service what it is to be here.
@@ -328,7 +360,8 @@ impl Hosted {
             let due = Tick::Instance { service: self.service, ordinal };
             let timer = (!at_once).then(|| cx.arm(cx.now() + service.start_delay, due));
             self.serving += u32::from(at_once);
-            let instance = Instance { ordinal, version, life, timer, active: 0, queue: VecDeque::new() };
+            let instance =
+                Instance { ordinal, version, life, timer, active: 0, queue: VecDeque::new(), proxy: ProxyId::NONE };
             self.instances.insert(at, instance);
         }
         at_once && count > 0

@@ -97,7 +97,7 @@ impl Node {
             Event::Message { from, msg } if !is_for_nodes(from, &msg) => {}
             Event::Message { from, msg } => match msg {
                 Msg::Request(request) => self.request(from, request, cx),
-                Msg::Reply(reply) => self.with_calls(cx, |calls, mesh, view, cx| calls.reply(reply, mesh, view, cx)),
+                Msg::Reply(reply) => self.with_calls(cx, |calls, mesh, _, cx| calls.reply(reply, mesh, cx)),
                 Msg::Steps(orders) => self.apply_steps(orders, cx),
                 Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
                 Msg::ReportFrom { have } => self.report(have, cx),
@@ -109,7 +109,7 @@ impl Node {
                 Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
                 Tick::Frame(frame) => self.run(frame, cx),
                 Tick::Processor => self.work_done(cx),
-                Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.timeout(call, mesh, view, cx)),
+                Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
                 Tick::Operation(_) | Tick::Turn(_) | Tick::Resend(_) | Tick::Watch | Tick::Publish | Tick::Arrival => {
                     unreachable!("a node arms no such timer")

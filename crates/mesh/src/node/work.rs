@@ -15,9 +15,10 @@ use crate::call::{Callee, Caller, Ended};
 use crate::edge::Counted;
 use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
-use crate::model::ServiceId;
+use crate::model::{ProxyPer, ServiceId};
 use crate::path::{Hop, Path};
 use crate::program::Instruction;
+use crate::proxy::ProxyId;
 
 new_key_type! {
     /// Names a request at a node.
@@ -322,7 +323,11 @@ impl Node {
                     };
                     // The null key names no frame: nobody waits.
                     let owner = if call.detached { FrameKey::null() } else { key };
-                    let ended = work.calls.call(callee, owner, &self.mesh, &self.view, cx);
+                    let proxy = match self.mesh.proxy {
+                        ProxyPer::Instance => hosting.proxy(request.service, request.ordinal, &mut work.calls),
+                        ProxyPer::Node => ProxyId::ONLY,
+                    };
+                    let ended = work.calls.call(callee, owner, proxy, &self.mesh, &self.view, cx);
                     if let Some(ended) = &ended {
                         count(hosting, ended);
                     }

@@ -1,0 +1,165 @@
+//! Proxies: who makes the calls of an instance, and what it keeps of the services that it calls.
+//!
+//! A proxy is made at the first call, so that an instance that never calls costs nothing. What it keeps is sparse: a
+//! route for each service that it has called, and of the instances there only what its balancer has to remember.
+
+use meshsim_actor::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::actors::MeshCx;
+use crate::balance::Known;
+use crate::model::{Mesh, ServiceId};
+
+/// Names a proxy among those of one actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProxyId(u32);
+
+impl ProxyId {
+    /// The proxy that every actor has: of a client, of a gateway, of a node as a whole.
+    pub const ONLY: ProxyId = ProxyId(0);
+    /// None yet.
+    pub const NONE: ProxyId = ProxyId(u32::MAX);
+}
+
+/// Whose a proxy is: an instance's, by its service and its ordinal on the node.
+type Whose = (ServiceId, u32);
+
+/// The streams from which it is drawn where a proxy begins: apart from all other streams that a number keys.
+const PLACES: u64 = u64::from_be_bytes(*b"\0\0places");
+
+/// The proxies of one actor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Proxies {
+    /// The first is [`ProxyId::ONLY`].
+    places: Vec<Option<Box<Proxy>>>,
+    free: Vec<u32>,
+    /// Proxies at which those of instances that are gone are looked for.
+    sweep_at: usize,
+}
+
+/// One proxy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Proxy {
+    whose: Option<Whose>,
+    /// By rising service.
+    routes: Vec<Route>,
+}
+
+/// What a proxy keeps of a service that it has called.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Route {
+    service: ServiceId,
+    /// Calls under way.
+    pub(crate) active: u32,
+    /// Of these, how many are being retried.
+    pub(crate) retrying: u32,
+    pub(crate) known: Known,
+}
+
+impl Proxies {
+    pub(crate) fn new() -> Self {
+        Proxies { places: vec![Some(Box::new(Proxy::new(None)))], free: Vec::new(), sweep_at: 16 }
+    }
+
+    /// # Panics
+    /// If there is none of this name. One with calls under way is always there.
+    pub(crate) fn get(&mut self, id: ProxyId) -> &mut Proxy {
+        self.places[id.0 as usize].as_mut().expect("a proxy stays while its instance or a call of it does")
+    }
+
+    /// A proxy for an instance that has none yet.
+    pub(crate) fn add(&mut self, whose: Whose) -> ProxyId {
+        let proxy = Some(Box::new(Proxy::new(Some(whose))));
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            (self.places.len() - 1) as u32
+        });
+        self.places[place as usize] = proxy;
+        ProxyId(place)
+    }
+
+    /// Where there are twice as many proxies as were needed when this was last looked at: lets those go that have no
+    /// call under way and whose instances are gone. So hosting need not say when an instance goes, and what is kept for
+    /// nobody is at most as much as is needed.
+    pub(crate) fn sweep(&mut self, mut is_there: impl FnMut(ProxyId, Whose) -> bool) {
+        if self.places.len() - self.free.len() < self.sweep_at {
+            return;
+        }
+        for (place, proxy) in self.places.iter_mut().enumerate() {
+            let id = ProxyId(place as u32);
+            let is_idle = |proxy: &Proxy| proxy.routes.iter().all(|route| route.active == 0);
+            let goes = proxy.as_ref().is_some_and(|it| is_idle(it) && it.whose.is_some_and(|it| !is_there(id, it)));
+            if goes {
+                *proxy = None;
+                self.free.push(id.0);
+            }
+        }
+        self.sweep_at = 16.max(2 * (self.places.len() - self.free.len()));
+    }
+}
+
+impl Proxy {
+    fn new(whose: Option<Whose>) -> Self {
+        Proxy { whose, routes: Vec::new() }
+    }
+
+    /// What is kept of a service, if it was called.
+    pub(crate) fn find(&mut self, service: ServiceId) -> Option<&mut Route> {
+        let at = self.routes.binary_search_by_key(&service, |route| route.service).ok()?;
+        Some(&mut self.routes[at])
+    }
+
+    /// What is kept of a service; it is made when the service is first called.
+    pub(crate) fn route(&mut self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Route {
+        let at = match self.routes.binary_search_by_key(&service, |route| route.service) {
+            Ok(at) => at,
+            Err(at) => {
+                let place = place(mesh.seed, cx.id().0, self.whose, service);
+                let known = Known::new(&mesh.service(service).balancer, place);
+                self.routes.insert(at, Route { service, active: 0, retrying: 0, known });
+                at
+            }
+        };
+        &mut self.routes[at]
+    }
+}
+
+/// Where a caller's turns begin. If all began at the first instance, many callers would act as one: their first
+/// requests, and those after each lull, would all meet there.
+fn place(seed: u64, actor: u32, whose: Option<Whose>, callee: ServiceId) -> u32 {
+    let (service, ordinal) =
+        whose.map_or((u64::from(u16::MAX), u32::MAX), |(service, ordinal)| (service.0.into(), ordinal));
+    let caller = u64::from(actor) << 32 | u64::from(ordinal);
+    Rng::keyed(seed ^ PLACES, caller, service << 16 | u64::from(callee.0)).next_u64() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_of_instances_that_are_gone_make_room_for_others() {
+        let mut proxies = Proxies::new();
+        // Each instance calls once and is gone when the next one comes.
+        for ordinal in 0..1000 {
+            proxies.sweep(|_, (_, other)| other + 1 >= ordinal);
+            let id = proxies.add((ServiceId(0), ordinal));
+            assert!(id != ProxyId::ONLY && proxies.get(id).whose == Some((ServiceId(0), ordinal)));
+        }
+        assert!(proxies.places.len() <= 20, "{}", proxies.places.len());
+    }
+
+    #[test]
+    fn callers_begin_at_places_of_their_own() {
+        let n = 8;
+        let mut counts = vec![0_u32; n];
+        for actor in 0..100 {
+            for ordinal in 0..80 {
+                let place = place(1, actor, Some((ServiceId(3), ordinal)), ServiceId(4));
+                counts[place as usize % n] += 1;
+            }
+        }
+        assert!(counts.iter().all(|count| count.abs_diff(1000) < 130), "{counts:?}");
+    }
+}
