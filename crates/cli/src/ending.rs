@@ -1,4 +1,4 @@
-//! A run that has ended, simulated or live: written to its folder, and shown.
+//! A run that has ended, simulated or live: shown, and written to its directory.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -13,7 +13,7 @@ use meshsim_trace::export::{ExportError, Format, export};
 use meshsim_trace::{Header, Reader};
 
 use crate::error::{Error, Exit};
-use crate::folder::{Draft, Folder};
+use crate::folder::{Folder, SUMMARY};
 use crate::screen::Screen;
 
 /// The trace in the folder of a run.
@@ -56,21 +56,23 @@ pub(crate) struct Ended {
     /// state.json
     pub(crate) state: Vec<u8>,
     pub(crate) cut_short: bool,
-    /// The complete trace, if one was asked for.
-    pub(crate) trace: Option<Draft>,
+    /// [`TRACE`] is complete in the folder. False if no trace was asked for, or if it could not be written.
+    pub(crate) has_trace: bool,
     /// live.json, if the run was one.
     pub(crate) processes: Option<Vec<u8>>,
     /// For people, below the tables: how long it took, how the processes were.
     pub(crate) remarks: Box<dyn Fn(Paint) -> String>,
 }
 
-/// The folder of a run that is about to begin: what is there already and is no run's is not replaced.
+/// The directory of a run that is about to begin: files of other origin are not replaced.
 pub(crate) fn open(experiment: &Experiment, output: &Output, suffix: &str) -> Result<Folder, Error> {
     let default = || format!("runs/{}-{}{suffix}", experiment.name, experiment.seed).into();
-    let folder = Folder::create(output.out.clone().unwrap_or_else(default))?;
-    inputs(experiment).try_for_each(|(name, text)| folder.spare(name, text))?;
-    [STATE, TRACE, TRACE_JSONL, PROCESSES].into_iter().try_for_each(|name| folder.spare(name, ""))?;
-    Ok(folder)
+    Folder::create(output.out.clone().unwrap_or_else(default), &names(experiment))
+}
+
+/// The files that a run of this experiment may leave, but for its summary.
+fn names(experiment: &Experiment) -> Vec<&str> {
+    inputs(experiment).map(|(name, _)| name).chain([STATE, TRACE, TRACE_JSONL, PROCESSES]).collect()
 }
 
 /// The experiment as run, and the files that it names.
@@ -86,69 +88,65 @@ pub(crate) fn header(experiment: &Experiment, mesh: &meshsim_mesh::Mesh) -> Head
     Header { seed: experiment.seed, actors: (0..mesh.actor_count() + outside).map(name).collect() }
 }
 
-/// Writes all files of a run, so that either all appear or none; shows what came out.
+/// Shows what a run measured, and writes all of its files: either all appear or none.
+///
+/// The result is printed whatever becomes of the files: it is worth more than they are.
 pub(crate) fn publish(
     experiment: &Experiment,
-    folder: &Folder,
+    folder: Folder,
     ended: Ended,
     output: &Output,
     screen: &mut Screen,
 ) -> Result<Exit, Error> {
-    let mut drafts = Vec::new();
-    let has_trace = ended.trace.is_some();
-    if let Some(trace) = ended.trace {
-        if output.trace == Some(TraceFormat::Jsonl) {
-            drafts.push(write_jsonl(folder, &trace)?);
-        }
-        drafts.push(trace);
-    }
     let summary = Summary::new(experiment, &ended.measured, ended.cut_short);
-    for (name, text) in inputs(experiment) {
-        drafts.push(folder.write(name, |out| out.write_all(text.as_bytes()))?);
-    }
-    drafts.push(folder.write(STATE, |out| out.write_all(&ended.state))?);
-    drafts.push(folder.write("summary.json", |out| {
-        serde_json::to_writer_pretty(&mut *out, &summary)?;
-        out.write_all(b"\n")
-    })?);
-    let has_processes = ended.processes.is_some();
-    if let Some(processes) = ended.processes {
-        drafts.push(folder.write(PROCESSES, |out| out.write_all(&processes))?);
-    }
-    // The folder holds one run: nothing of another.
-    let has_jsonl = has_trace && output.trace == Some(TraceFormat::Jsonl);
-    for (name, kept) in [(TRACE, has_trace), (TRACE_JSONL, has_jsonl), (PROCESSES, has_processes)] {
-        if !kept {
-            folder.remove(name)?;
-        }
-    }
-    drafts.into_iter().try_for_each(Draft::publish)?;
-    tracing::info!(folder = %folder.path().display(), "run written");
+    let place = folder.path().to_owned();
+    // The trace is the largest by far: without room for it there may be room for all else.
+    let written = write(experiment, &folder, &ended, &summary).map(|()| {
+        let jsonl = (ended.has_trace && output.trace == Some(TraceFormat::Jsonl)).then(|| write_jsonl(&folder));
+        jsonl.and_then(Result::err)
+    });
+    let published = written.and_then(|no_jsonl| folder.publish(&names(experiment)).map(|()| no_jsonl));
 
     if output.json {
         screen.print_json(&summary)?;
     } else {
         let paint = screen.paint();
-        let place = format!("written to {}", folder.path().display());
+        let line = published.as_ref().map_or_else(|_| String::new(), |_| format!("written to {}", place.display()));
         let body = text::summary(&summary, paint);
-        screen.print(&format!("{body}\n{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &place)))?;
+        screen.print(&format!("{body}\n{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &line)))?;
     }
+    if let Some(error) = published? {
+        return Err(error);
+    }
+    tracing::info!(folder = %place.display(), "run written");
     Ok(match summary.outcome {
-        // All else is there; who asked for a trace must notice that it is not.
-        _ if output.trace.is_some() && !has_trace => Exit::Failed,
+        // All else is there; whoever asked for a trace must notice that it is missing.
+        _ if output.trace.is_some() && !ended.has_trace => Exit::Failed,
         Outcome::Fail => Exit::SloFailed,
         Outcome::Unknown => Exit::Unknown,
         Outcome::Pass => Exit::Well,
     })
 }
 
+fn write(experiment: &Experiment, folder: &Folder, ended: &Ended, summary: &Summary) -> Result<(), Error> {
+    folder.write(SUMMARY, |out| {
+        serde_json::to_writer_pretty(&mut *out, summary)?;
+        out.write_all(b"\n")
+    })?;
+    let own = [(STATE, Some(&ended.state)), (PROCESSES, ended.processes.as_ref())];
+    let own = own.into_iter().filter_map(|(name, bytes)| Some((name, bytes?.as_slice())));
+    let inputs = inputs(experiment).map(|(name, text)| (name, text.as_bytes()));
+    inputs.chain(own).try_for_each(|(name, bytes)| folder.write(name, |out| out.write_all(bytes)))
+}
+
 /// The trace is read back: what is exported is what is on disk.
-fn write_jsonl(folder: &Folder, trace: &Draft) -> Result<Draft, Error> {
-    let file = File::open(trace.under()).map_err(|error| Error::Write(trace.path().into(), error))?;
-    let unreadable = |error| Error::Trace(trace.path().into(), error);
+fn write_jsonl(folder: &Folder) -> Result<(), Error> {
+    let path = folder.path().join(TRACE);
+    let file = File::open(folder.staged(TRACE)).map_err(|error| Error::Write(path.clone(), error))?;
+    let unreadable = |error| Error::Trace(path.clone(), error);
     let reader: Reader<_, Msg, Tick> = Reader::new(file).map_err(unreadable)?;
     let mut trouble = None;
-    let draft = folder.write(TRACE_JSONL, |out: &mut BufWriter<File>| match export(reader, Format::Jsonl, out) {
+    folder.write(TRACE_JSONL, |out: &mut BufWriter<File>| match export(reader, Format::Jsonl, out) {
         Ok(_) => Ok(()),
         Err(ExportError::Write(error)) => Err(error),
         Err(ExportError::Read(error)) => {
@@ -156,5 +154,5 @@ fn write_jsonl(folder: &Folder, trace: &Draft) -> Result<Draft, Error> {
             Ok(())
         }
     })?;
-    trouble.map_or(Ok(draft), |error| Err(unreadable(error)))
+    trouble.map_or(Ok(()), |error| Err(unreadable(error)))
 }

@@ -1,121 +1,338 @@
-//! The folder of a run: files that appear when they are complete, and not before.
+//! The directory of a run, and single files: they appear when they are complete, and not before.
+//!
+//! The files of a run are written to a staging directory beside its own, flushed to the disk, and then take the place of
+//! the run that was there before in one rename. Where that cannot be done (the directory is a mount point, or holds
+//! files that no run wrote) they are renamed into it one by one, `summary.json` last: a directory is that of a run if
+//! it holds a summary.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use meshsim_report::Summary;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use crate::error::Error;
 use crate::interrupt::UNFINISHED;
 
-/// A folder that is written to.
+/// What was measured; its presence makes a directory that of a run.
+pub(crate) const SUMMARY: &str = "summary.json";
+
+/// The directory of a run that is being written. Dropped before [`publish`](Self::publish), it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    stage: Unfinished,
+    /// Names of the files written so far, in their order.
+    names: std::cell::RefCell<Vec<String>>,
 }
 
-/// A file under a name of its own until it is complete. Dropped before that, it is taken away.
+/// A file or directory under a name of its own until it is complete. Dropped before that, it is removed.
 #[derive(Debug)]
-pub(crate) struct Draft {
-    path: PathBuf,
-    under: PathBuf,
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn remember(path: PathBuf) -> Self {
+        UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(path.clone());
+        Unfinished(path)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After publishing there is nothing under that name.
+        remove(&self.0);
+        let mut list = UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        list.retain(|path| *path != self.0);
+    }
+}
+
+/// Removes a file, or a directory with all that it holds, as far as that is possible.
+pub(crate) fn remove(path: &Path) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 
 impl Folder {
-    /// Makes the folder, if it is not there, and sees whether a file can be written into it.
-    pub(crate) fn create(path: PathBuf) -> Result<Self, Error> {
-        fs::create_dir_all(&path).map_err(|error| Error::Write(path.clone(), error))?;
-        let folder = Folder { path };
-        folder.draft("summary.json")?;
-        Ok(folder)
+    /// Prepares the directory of a run and tries whether it can be written to.
+    ///
+    /// `names` are the files that a run may leave there. An existing directory that is none of a run keeps what it holds:
+    /// a file of one of these names is refused.
+    pub(crate) fn create(path: PathBuf, names: &[&str]) -> Result<Self, Error> {
+        // A link is followed here, so that later the directory itself takes part in a rename.
+        let path = if path.is_symlink() { fs::canonicalize(&path).unwrap_or(path) } else { path };
+        if path.is_dir() && !is_run(&path) {
+            let taken = names.iter().chain(&[SUMMARY]).find(|name| path.join(name).symlink_metadata().is_ok());
+            if let Some(name) = taken {
+                let why = format!("{} exists and belongs to no run", path.join(name).display());
+                return Err(Error::WrongInput(why, "choose another directory with `--out`".into()));
+            }
+        }
+        let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let cannot = |error| Error::Write(path.clone(), error);
+        fs::create_dir_all(parent).map_err(cannot)?;
+        if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(Error::WrongInput(format!("{} is no directory", path.display()), "`--out` names one".into()));
+        }
+        let name = path.file_name().unwrap_or("run".as_ref()).to_string_lossy().into_owned();
+        let hidden = format!(".{name}.{}.part", std::process::id());
+        // Beside it; or inside, where only the directory itself can be written to (a volume of a container).
+        let beside = parent.join(&hidden);
+        let made = fs::create_dir(&beside).map(|()| beside);
+        let stage = match made {
+            Err(error) if path.is_dir() => {
+                let inside = path.join(&hidden);
+                fs::create_dir(&inside).map(|()| inside).map_err(|_| error)
+            }
+            made => made,
+        };
+        let stage = Unfinished::remember(stage.map_err(cannot)?);
+        Ok(Folder { path, stage, names: std::cell::RefCell::default() })
     }
 
+    /// Where the run will be.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Begins a file.
-    pub(crate) fn draft(&self, name: &str) -> Result<(Draft, File), Error> {
-        let path = self.path.join(name);
-        Draft::create(&path).map_err(|error| Error::Write(path, error))
+    /// Where a file of this name lies until the run is published.
+    pub(crate) fn staged(&self, name: &str) -> PathBuf {
+        self.stage.0.join(name)
     }
 
-    /// Writes a whole file, for [`Draft::publish`].
+    /// Begins a file.
+    pub(crate) fn begin(&self, name: &str) -> Result<File, Error> {
+        let file = File::create(self.staged(name)).map_err(|error| Error::Write(self.path.join(name), error))?;
+        self.names.borrow_mut().push(name.to_owned());
+        Ok(file)
+    }
+
+    /// Writes a whole file and flushes it to the disk. A file that could not be written is discarded.
     pub(crate) fn write(
         &self,
         name: &str,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-    ) -> Result<Draft, Error> {
-        let (draft, file) = self.draft(name)?;
-        let mut out = BufWriter::with_capacity(64 << 10, file);
-        match write(&mut out).and_then(|()| out.flush()) {
-            Ok(()) => Ok(draft),
-            Err(error) => {
-                let _ = out.into_parts();
-                Err(Error::Write(draft.path.clone(), error))
-            }
-        }
+    ) -> Result<(), Error> {
+        let mut out = BufWriter::with_capacity(64 << 10, self.begin(name)?);
+        let written = write(&mut out).and_then(|()| out.flush()).and_then(|()| out.get_ref().sync_all());
+        // What could not be written must not be tried again when the buffer is dropped.
+        let _ = out.into_parts();
+        written.map_err(|error| {
+            self.discard(name);
+            Error::Write(self.path.join(name), error)
+        })
     }
 
-    /// Refuses to replace a file that no run wrote: what a run leaves is replaced by the next, but the folder may be
-    /// somebody's own.
-    pub(crate) fn spare(&self, name: &str, text: &str) -> Result<(), Error> {
-        let path = self.path.join(name);
-        let is_run = self.path.join("summary.json").exists();
-        match fs::read(&path) {
-            Ok(other) if !is_run && other != text.as_bytes() => {
-                let why = format!("{} is there already, and is no file of a run", path.display());
-                Err(Error::WrongInput(why, "`--out` writes elsewhere".into()))
-            }
-            _ => Ok(()),
-        }
+    /// Gives up a file that has been begun.
+    pub(crate) fn discard(&self, name: &str) {
+        remove(&self.staged(name));
+        self.names.borrow_mut().retain(|known| known != name);
     }
 
-    /// Takes away a file of an earlier run.
-    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
-        let path = self.path.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Write(path, error)),
-            _ => Ok(()),
+    /// Puts the files in place of the run that was there before. Files that no run writes (`names` are those of a run)
+    /// stay where they are.
+    pub(crate) fn publish(self, names: &[&str]) -> Result<(), Error> {
+        let cannot = |error| Error::Write(self.path.clone(), error);
+        sync(&self.stage.0).map_err(cannot)?;
+        let is_beside = self.stage.0.parent() != Some(&self.path);
+        if is_beside {
+            if self.path.symlink_metadata().is_err() {
+                fs::rename(&self.stage.0, &self.path).map_err(cannot)?;
+                return self.path.parent().map_or(Ok(()), sync).map_err(cannot);
+            }
+            let is_replaceable = is_run(&self.path) || is_empty(&self.path);
+            if is_replaceable && renameat_with(CWD, &self.stage.0, CWD, &self.path, RenameFlags::EXCHANGE).is_ok() {
+                // The former run is in the staging directory now, which goes; what is none of its files comes back.
+                for entry in fs::read_dir(&self.stage.0).map_err(cannot)?.flatten() {
+                    let name = entry.file_name();
+                    let to = self.path.join(&name);
+                    if !names.iter().any(|known| name == *known) && name != *SUMMARY && !to.exists() {
+                        fs::rename(entry.path(), to).map_err(cannot)?;
+                    }
+                }
+                return self.path.parent().map_or(Ok(()), sync).map_err(cannot);
+            }
         }
+        self.publish_one_by_one(names).map_err(cannot)
     }
+
+    fn publish_one_by_one(&self, names: &[&str]) -> io::Result<()> {
+        let written = self.names.borrow();
+        // While files are exchanged the directory is that of no run.
+        let old = names.iter().filter(|name| !written.iter().any(|new| new == *name));
+        for name in std::iter::once(&SUMMARY).chain(old) {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let (summary, others): (Vec<&String>, Vec<&String>) = written.iter().partition(|name| *name == SUMMARY);
+        for name in others.into_iter().chain(summary) {
+            fs::rename(self.staged(name), self.path.join(name))?;
+        }
+        sync(&self.path)
+    }
+}
+
+/// True if a directory holds a run: a `summary.json` that this or an earlier meshsim wrote.
+pub(crate) fn is_run(path: &Path) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Written {
+        format: u32,
+        experiment: String,
+        seed: u64,
+    }
+    let path = path.join(SUMMARY);
+    let Ok(file) = meshsim_experiment::open_regular(&path) else { return false };
+    match Summary::read(file) {
+        Ok(_) => true,
+        // Of another format: what every format has is enough.
+        Err(_) => File::open(&path)
+            .ok()
+            .and_then(|file| serde_json::from_reader::<_, Written>(io::BufReader::new(file)).ok())
+            .is_some_and(|written| written.format > 0 && (!written.experiment.is_empty() || written.seed > 0)),
+    }
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Flushes a directory's entries to the disk, so that a file that was acknowledged is there after a power failure.
+fn sync(path: &Path) -> io::Result<()> {
+    let path = if path == Path::new("") { Path::new(".") } else { path };
+    File::open(path)?.sync_all()
+}
+
+/// A single file that takes the place of an older one when it is complete.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    path: PathBuf,
+    under: Unfinished,
+    file: File,
 }
 
 impl Draft {
     /// Begins a file.
-    pub(crate) fn create(path: &Path) -> io::Result<(Self, File)> {
-        let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        // With the process's number: another run may write into the same folder.
-        let under = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-        let file = File::create(&under)?;
-        remember(&under);
-        Ok((Draft { path: path.to_owned(), under }, file))
+    ///
+    /// # Errors
+    /// If the path names something that is not a regular file: a device, a pipe, a directory, a symbolic link (which
+    /// would be replaced, not followed).
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        if let Ok(metadata) = path.symlink_metadata()
+            && !metadata.is_file()
+        {
+            let what = if metadata.is_symlink() { "a symbolic link" } else { "not a regular file" };
+            let help = "name a regular file, or write to standard output".into();
+            return Err(Error::WrongInput(format!("{} is {what}", path.display()), help));
+        }
+        let begin = || {
+            let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+            // With the process's number: another process may write the same file.
+            let under = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+            let file = File::create(&under)?;
+            Ok(Draft { path: path.to_owned(), under: Unfinished::remember(under), file })
+        };
+        begin().map_err(|error| Error::Write(path.to_owned(), error))
     }
 
-    /// Where the file lies until it is published.
-    pub(crate) fn under(&self) -> &Path {
-        &self.under
-    }
-
-    /// Where it will be.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Gives the complete file its name, in place of an older one.
-    pub(crate) fn publish(self) -> Result<(), Error> {
-        fs::rename(&self.under, &self.path).map_err(|error| Error::Write(self.path.clone(), error))
+    /// Writes the whole file and gives it its name.
+    pub(crate) fn publish(mut self, text: &str) -> Result<(), Error> {
+        let mut write = || {
+            self.file.write_all(text.as_bytes())?;
+            self.file.sync_all()?;
+            fs::rename(&self.under.0, &self.path)
+        };
+        write().map_err(|error| Error::Write(self.path.clone(), error))
     }
 }
 
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After publishing there is nothing under that name.
-        let _ = fs::remove_file(&self.under);
-        let mut list = UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        list.retain(|path| *path != self.under);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn remember(path: &Path) {
-    UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(path.to_owned());
+    const NAMES: [&str; 2] = ["a.txt", "b.txt"];
+
+    fn put(folder: &Folder, name: &str, text: &str) {
+        folder.write(name, |out| out.write_all(text.as_bytes())).unwrap();
+    }
+
+    fn listed(path: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn summary(seed: u64) -> String {
+        format!("{{ \"format\": 1, \"experiment\": \"x\", \"seed\": {seed} }}")
+    }
+
+    fn publish(path: &Path, seed: u64, files: &[&str]) {
+        let folder = Folder::create(path.into(), &NAMES).unwrap();
+        put(&folder, SUMMARY, &summary(seed));
+        files.iter().for_each(|name| put(&folder, name, &seed.to_string()));
+        folder.publish(&NAMES).unwrap();
+    }
+
+    #[test]
+    fn a_run_appears_whole_and_replaces_the_former_but_for_foreign_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs/x-1");
+        publish(&path, 1, &["a.txt", "b.txt"]);
+        assert_eq!(listed(&path), ["a.txt", "b.txt", SUMMARY]);
+        fs::write(path.join("notes.md"), "mine").unwrap();
+        publish(&path, 2, &["b.txt"]);
+        assert_eq!(listed(&path), ["b.txt", "notes.md", SUMMARY]);
+        assert_eq!(fs::read_to_string(path.join("b.txt")).unwrap(), "2");
+        assert_eq!(listed(&dir.path().join("runs")), ["x-1"], "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_run_that_is_not_published_leaves_the_former_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        publish(&path, 1, &["a.txt"]);
+        let folder = Folder::create(path.clone(), &NAMES).unwrap();
+        put(&folder, "a.txt", "half");
+        let refused = folder.write("b.txt", |_| Err(io::Error::from(io::ErrorKind::StorageFull)));
+        assert!(refused.is_err());
+        drop(folder);
+        assert_eq!(listed(&path), ["a.txt", SUMMARY]);
+        assert_eq!(fs::read_to_string(path.join("a.txt")).unwrap(), "1");
+        assert_eq!(listed(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn a_file_that_no_run_wrote_is_refused_whatever_the_summary_beside_it_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["{}", "{ \"total\": 3 }", "not JSON"] {
+            fs::write(dir.path().join(SUMMARY), text).unwrap();
+            fs::write(dir.path().join("a.txt"), "mine").unwrap();
+            let refused = Folder::create(dir.path().into(), &NAMES).unwrap_err();
+            assert!(matches!(refused, Error::WrongInput(..)), "{text}");
+            assert_eq!(fs::read_to_string(dir.path().join("a.txt")).unwrap(), "mine");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_someone_else_keeps_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("notes.md"), "mine").unwrap();
+        publish(dir.path(), 1, &["a.txt"]);
+        publish(dir.path(), 2, &["b.txt"]);
+        assert_eq!(listed(dir.path()), ["b.txt", "notes.md", SUMMARY]);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for odd in [link.as_path(), Path::new("/dev/null"), dir.path()] {
+            assert!(matches!(Draft::create(odd), Err(Error::WrongInput(..))), "{}", odd.display());
+        }
+        Draft::create(&file).unwrap().publish("new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{fs, path::PathBuf, process};
+use std::{path::PathBuf, process};
 
 use crate::error::Error;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Files that are not complete yet, or are of no use without this process: the second Ctrl-C takes them away.
+/// Files and directories that are not complete yet, or are of no use without this process: the second Ctrl-C removes
+/// them.
 pub(crate) static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// What a shell expects of a program that SIGINT ended: 128 and its number.
@@ -20,9 +21,7 @@ pub(crate) fn catch() -> Result<(), Error> {
         if ASKED.swap(true, Ordering::SeqCst) {
             // Also if a thread died holding the list.
             let list = UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            for path in list.iter() {
-                let _ = fs::remove_file(path);
-            }
+            list.iter().for_each(|path| crate::folder::remove(path));
             process::exit(EXIT);
         }
     })

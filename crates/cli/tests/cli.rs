@@ -161,7 +161,7 @@ fn what_no_run_wrote_is_not_replaced() {
     fs::write(folder.join("mine/experiment.yaml"), "# mine").unwrap();
     let output = meshsim(&folder, &["run", "mesh.yaml", "--out", "mine"]);
     assert_exit(&output, 2);
-    assert!(stderr(&output).contains("mine/experiment.yaml is there already"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("mine/experiment.yaml exists and belongs to no run"), "{}", stderr(&output));
     assert_eq!(fs::read_to_string(folder.join("mine/experiment.yaml")).unwrap(), "# mine");
     assert_eq!(names(&folder.join("mine")), ["experiment.yaml"]);
     // What a run wrote is.
@@ -369,11 +369,7 @@ fn what_no_run_wrote_is_neither_replaced_nor_taken_away() {
         fs::write(mine.join(name), "precious").unwrap();
         let output = meshsim(&folder, &["run", "mesh.yaml", "--out", mine.to_str().unwrap()]);
         assert_exit(&output, 2);
-        assert!(
-            one_line(&stderr(&output)).contains("is there already, and is no file of a run"),
-            "{}",
-            stderr(&output)
-        );
+        assert!(one_line(&stderr(&output)).contains("exists and belongs to no run"), "{}", stderr(&output));
         assert_eq!(
             (names(&mine), fs::read_to_string(mine.join(name)).unwrap()),
             (vec![name.into()], "precious".into())
@@ -398,17 +394,9 @@ fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
     let folder = folder("interrupt");
     let child = command(&folder, &["run", "mesh.yaml", "--set", "duration=2000h", "--trace"]).spawn().unwrap();
     let run = folder.join("runs/small-7");
+    let staged = folder.join(format!("runs/.small-7.{}.part/trace.bin", child.id()));
     // The trace is begun after Ctrl-C is caught.
-    let begun = || {
-        fs::read_dir(&run).is_ok_and(|mut files| {
-            files.any(|file| {
-                file.is_ok_and(|file| {
-                    file.file_name().to_string_lossy().starts_with(".trace.bin.")
-                        && file.metadata().is_ok_and(|data| data.len() > 0)
-                })
-            })
-        })
-    };
+    let begun = || staged.metadata().is_ok_and(|data| data.len() > 0);
     until("the trace is begun", || begun().then_some(()));
     signal(child.id(), "INT");
     let output = child.wait_with_output().unwrap();

@@ -28,25 +28,39 @@ pub(crate) struct ZoneTable {
     pub(crate) latencies: Vec<(usize, usize, Span)>,
 }
 
+/// Opens a regular file; links are followed.
+///
+/// # Errors
+/// Of [`File::open`]; and for anything but a regular file. A pipe or a device may never end, nor even open.
+pub fn open_regular(path: &Path) -> std::io::Result<File> {
+    use std::io::{Error, ErrorKind};
+    // Before it is opened, because opening a pipe waits for its other end; and after, for the file that was opened.
+    let check = |metadata: std::fs::Metadata| match metadata.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(Error::new(ErrorKind::IsADirectory, "it is a directory")),
+        _ => Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
+    };
+    check(std::fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    check(file.metadata()?)?;
+    Ok(file)
+}
+
 /// Reads a whole file as text, if it is one and not too large.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+    let file = open_regular(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         _ => error.to_string(),
     })?;
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    if metadata.is_dir() {
-        return Err("it is a folder".to_owned());
-    }
-    // A pipe or a device may never end, nor even begin.
-    if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
-    }
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     check_bytes(bytes.len() as u64, bytes_max)?;
-    String::from_utf8(bytes)
-        .map_err(|error| format!("it is not text (UTF-8): byte {}", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| match error.as_bytes() {
+        [0x1f, 0x8b, ..] => "it is compressed by gzip: unpack it first".to_owned(),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is UTF-16: save it as UTF-8".to_owned(),
+        _ => format!("it is not text (UTF-8): byte {}", error.utf8_error().valid_up_to()),
+    })
 }
 
 /// Says so if a text is too large.

@@ -78,7 +78,7 @@ impl Args {
             until_stopped: self.how.until_stopped,
         };
         let ended = conduct(conducted, &mut attendant)?;
-        ending::publish(&experiment, &folder, ended, &self.output, screen)
+        ending::publish(&experiment, folder, ended, &self.output, screen)
     }
 }
 

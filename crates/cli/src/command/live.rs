@@ -80,7 +80,7 @@ impl Args {
         };
         let ended = conduct(conducted, &mut attendant)?;
         attendant.children.finish();
-        ending::publish(&experiment, &folder, ended, &self.output, screen)
+        ending::publish(&experiment, folder, ended, &self.output, screen)
     }
 }
 

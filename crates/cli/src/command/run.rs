@@ -60,11 +60,16 @@ impl Args {
         let (mut ended, took, events) = match self.output.trace {
             None => self.run(&experiment, ())?.0,
             Some(_) => {
-                let (draft, file) = folder.draft(TRACE)?;
-                let header = ending::header(&experiment, &experiment.mesh);
-                let ((mut ended, took, events), writer) = self.run(&experiment, Writer::new(file, &header))?;
-                writer.finish().map_err(|error| Error::WriteTrace(draft.path().into(), error))?;
-                ended.trace = Some(draft);
+                let writer = Writer::new(folder.begin(TRACE)?, &ending::header(&experiment, &experiment.mesh));
+                let ((mut ended, took, events), writer) = self.run(&experiment, writer)?;
+                match writer.finish() {
+                    Ok(_) => ended.has_trace = true,
+                    // What was measured is worth keeping without it; that it is missing is a failure in the end.
+                    Err(error) => {
+                        folder.discard(TRACE);
+                        screen.complain(&Error::WriteTrace(folder.path().join(TRACE), error));
+                    }
+                }
                 (ended, took, events)
             }
         };
@@ -76,7 +81,7 @@ impl Args {
             per_second(events as f64 / took.as_secs_f64().max(1e-9))
         );
         ended.remarks = Box::new(move |paint| format!("{}\n", paint.on(Look::Dim, &pace)));
-        ending::publish(&experiment, &folder, ended, &self.output, screen)
+        ending::publish(&experiment, folder, ended, &self.output, screen)
     }
 
     fn run<R: Recorder<Msg, Tick>>(
@@ -95,8 +100,14 @@ impl Args {
         let mut state = Vec::new();
         state::write(&experiment.mesh, sim.now(), findings(), &mut state)
             .map_err(|error| Error::Write("state.json".into(), error))?;
-        let ended =
-            Ended { measured, state, cut_short, trace: None, processes: None, remarks: Box::new(|_| String::new()) };
+        let ended = Ended {
+            measured,
+            state,
+            cut_short,
+            has_trace: false,
+            processes: None,
+            remarks: Box::new(|_| String::new()),
+        };
         let events = sim.counts().events;
         Ok(((ended, took, events), sim.into_recorder()))
     }

@@ -15,7 +15,7 @@ use super::cluster::listen;
 use super::parts::Parts;
 use crate::ending::{Ended, Output, header};
 use crate::error::Error;
-use crate::folder::{Draft, Folder};
+use crate::folder::Folder;
 use crate::gateway::{Door, Gateway};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -89,17 +89,17 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
         served.stop().await;
     }
     let performance = performance.map_err(|error| Error::Live(error.to_string()))?;
-    let trace = output.trace.and_then(|_| {
+    let has_trace = output.trace.is_some() && {
         // What was measured is worth keeping without it; that it is missing is said, and is a failure in the end.
         let merged = match performance.trace_errors.first() {
             Some(error) => Err(Error::Live(error.clone())),
-            None => parts.merged(&header(experiment, &mesh), folder),
+            None => parts.merge_into(&header(experiment, &mesh), folder),
         };
         let why =
             |error: &Error| std::error::Error::source(error).map_or_else(|| error.to_string(), |it| it.to_string());
-        merged.inspect_err(|error| tracing::warn!("no trace is written: {}", why(error))).ok()
-    });
-    ended(experiment, performance, trace)
+        merged.inspect_err(|error| tracing::warn!("no trace is written: {}", why(error))).is_ok()
+    };
+    ended(experiment, performance, has_trace)
 }
 
 /// One line for a person.
@@ -116,7 +116,7 @@ fn stand(snapshot: &Snapshot) -> String {
     }
 }
 
-fn ended(experiment: &Experiment, mut performance: Performance, trace: Option<Draft>) -> Result<Ended, Error> {
+fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool) -> Result<Ended, Error> {
     let mesh = live_mesh(experiment);
     let mut findings = Vec::new();
     for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
@@ -147,7 +147,7 @@ fn ended(experiment: &Experiment, mut performance: Performance, trace: Option<Dr
         state,
         // One that ends when somebody ends it may end before its time, too.
         cut_short: performance.cut_short || now < Time::ZERO + experiment.duration,
-        trace,
+        has_trace,
         processes: Some(live_json(&performance)?),
         remarks: Box::new(move |paint| remarks(&performance, paint)),
     })

@@ -11,7 +11,7 @@ use meshsim_trace::{Header, ReadError, Reader, Trouble, Writer, merge};
 
 use crate::ending::TRACE;
 use crate::error::Error;
-use crate::folder::{Draft, Folder};
+use crate::folder::Folder;
 
 /// A nameless file for each process.
 #[derive(Clone, Debug, Default)]
@@ -28,13 +28,18 @@ impl Parts {
         file.write_all(bytes)
     }
 
-    /// Puts them together.
-    pub(super) fn merged(&self, header: &Header, folder: &Folder) -> Result<Draft, Error> {
-        let (draft, file) = folder.draft(TRACE)?;
-        let unreadable = |error| Error::Trace(draft.path().into(), error);
+    /// Puts them together as the trace of the run in `folder`.
+    pub(super) fn merge_into(&self, header: &Header, folder: &Folder) -> Result<(), Error> {
+        let merged = self.merged(header, folder);
+        merged.inspect_err(|_| folder.discard(TRACE))
+    }
+
+    fn merged(&self, header: &Header, folder: &Folder) -> Result<(), Error> {
+        let (file, path) = (folder.begin(TRACE)?, folder.path().join(TRACE));
+        let unreadable = |error| Error::Trace(path.clone(), error);
         let mut readers: Vec<Reader<_, Msg, Tick>> = Vec::new();
         for (_, mut part) in self.0.take() {
-            part.rewind().map_err(|error| Error::Write(draft.path().into(), error))?;
+            part.rewind().map_err(|error| Error::Write(path.clone(), error))?;
             match Reader::new(part) {
                 Ok(reader) => readers.push(reader),
                 // Its process was killed when it had hardly begun to hand it in.
@@ -44,7 +49,6 @@ impl Parts {
         }
         let mut writer = Writer::new(file, header);
         merge(readers, &mut writer).map_err(unreadable)?;
-        writer.finish().map_err(|error| Error::WriteTrace(draft.path().into(), error))?;
-        Ok(draft)
+        writer.finish().map(drop).map_err(|error| Error::WriteTrace(path, error))
     }
 }
