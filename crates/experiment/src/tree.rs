@@ -126,7 +126,9 @@ fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &m
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
     let indent = &line[..line.len() - line.trim_start().len()];
-    let help = if info.contains("anchor") {
+    let help = if let Some(what) = looks_like(text, line) {
+        what.to_owned()
+    } else if info.contains("anchor") {
         "`*name` stands for what `&name` marks further up".to_owned()
     } else if indent.contains('\t') {
         "YAML is indented by spaces, never by tabs".to_owned()
@@ -144,6 +146,23 @@ fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &m
         "look at the indentation, here and on the line before".to_owned()
     };
     reporter.report(place, format!("this is not YAML: {info}")).help(help);
+}
+
+/// What a text is if it was never meant to be YAML, by its first characters or by the line at which reading stopped.
+fn looks_like(text: &str, line: &str) -> Option<&'static str> {
+    if text.contains('\0') {
+        let is_wide = text.chars().skip(1).step_by(2).take(8).all(|c| c == '\0');
+        return Some(if is_wide {
+            "it looks like UTF-16: save it as UTF-8"
+        } else {
+            "it contains NUL characters: it is no text file"
+        });
+    }
+    if text.starts_with("%YAML") && !text.starts_with("%YAML 1.") {
+        return Some("YAML 1.2 is read: remove the `%YAML` line");
+    }
+    let is_conflict = ["<<<<<<< ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark)) || line == "=======";
+    is_conflict.then_some("it holds an unresolved merge conflict: edit it until no `<<<<<<<` is left")
 }
 
 /// The last bracket that is open at the end of a text, and its line; roughly, for a hint.
@@ -426,8 +445,8 @@ fn scalar_len(node: &Node) -> usize {
 
 fn inline(node: &Node) -> String {
     match &node.value {
-        Value::Scalar { text, quoted: false } if !text.is_empty() => quoted_if_needed(text),
-        Value::Scalar { quoted: false, .. } => "null".to_owned(),
+        _ if node.is_null() => "null".to_owned(),
+        Value::Scalar { text, quoted: false } => quoted_if_needed(text),
         Value::Scalar { text, quoted: true } => quote(text),
         Value::List(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::Map(entries) if entries.is_empty() => "{}".to_owned(),
@@ -502,6 +521,20 @@ mod tests {
             text += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
         }
         assert!(problems(&text).contains("too many values"), "{}", problems(&text));
+    }
+
+    #[test]
+    fn a_text_that_is_no_yaml_is_named_for_what_it_is() {
+        let help = |text: &str| {
+            let mut reporter = Reporter::default();
+            let source = reporter.add_source("t.yaml", text);
+            read(text, source, 0, "", &mut reporter);
+            reporter.finish().unwrap_err().iter().filter_map(|p| p.help.clone()).collect::<String>()
+        };
+        assert!(help("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> other\n").contains("merge conflict"));
+        assert!(help("%YAML 3.0\n---\na: 1\n").contains("YAML 1.2"));
+        assert!(help("a\0:\0 \x001\0\n\0b\0").contains("UTF-16"));
+        assert!(help("a: [\0").contains("NUL"));
     }
 
     #[test]

@@ -27,6 +27,42 @@ fn error<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T> {
     Err(UnitError { message: message.into(), help: help.into() })
 }
 
+/// What a text was meant to be, for a message: `1,000/s` is 1000 in groups of three, `1,5s` has a decimal comma,
+/// `10 per minute` is a rate in words, `5MS` has its unit in other letters. `None` if nothing of this holds, or if the
+/// result cannot be read either.
+fn meant<T>(text: &str, units: &[&str], read: impl Fn(&str) -> Result<T>) -> Option<String> {
+    let mut meant = text.trim().to_owned();
+    if meant.contains(',') {
+        let is_grouped = meant.split(',').skip(1).all(|group| {
+            let digits = group.chars().take_while(char::is_ascii_digit).count();
+            digits == 3
+        });
+        // One comma before three digits has two readings: the help is a proposal, and says so by showing it.
+        meant = if is_grouped { meant.replace(',', "") } else { meant.replacen(',', ".", 1) };
+    }
+    for (words, sign) in [(" per ", "/"), ("minutes", "min"), ("minute", "min"), ("seconds", "s"), ("second", "s")] {
+        meant = meant.replace(words, sign);
+    }
+    for (words, sign) in [("hours", "h"), ("hour", "h"), ("days", "d")] {
+        meant = meant.replace(words, sign);
+    }
+    let unit_at = split(&meant).0.len();
+    let (number, unit) = meant.split_at(unit_at);
+    if let Some(known) = units.iter().find(|known| known.eq_ignore_ascii_case(unit.trim())) {
+        meant = format!("{number}{known}");
+    }
+    let meant = meant.replace(" /", "/");
+    (meant != text.trim() && read(&meant).is_ok()).then_some(meant)
+}
+
+/// An error whose help is what the text was meant to be, where that can be told.
+fn hinted<T>(text: &str, units: &[&str], result: Result<T>, read: impl Fn(&str) -> Result<T>) -> Result<T> {
+    result.map_err(|error| match meant(text, units, read) {
+        Some(meant) => UnitError { help: format!("did you mean `{meant}`?"), ..error },
+        None => error,
+    })
+}
+
 /// Splits `12.5 ms` into its number and its unit.
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
@@ -84,6 +120,11 @@ fn time_unit(unit: &str) -> Option<f64> {
 /// # Errors
 /// If it is none.
 pub fn duration(text: &str) -> Result<Span> {
+    let units = DURATION_UNITS.map(|(name, _)| name);
+    hinted(text, &units, plain_duration(text), plain_duration)
+}
+
+fn plain_duration(text: &str) -> Result<Span> {
     const UNITS: &str = "ns, us, ms, s, m, h or d";
     let mut rest = text.trim();
     let mut ns = 0.0;
@@ -123,6 +164,10 @@ pub fn duration(text: &str) -> Result<Span> {
 
 /// `200/s`, `5/min`, as a number per second.
 pub(crate) fn rate(text: &str) -> Result<f64> {
+    hinted(text, &["/s", "/ms", "/min", "/h"], plain_rate(text), plain_rate)
+}
+
+fn plain_rate(text: &str) -> Result<f64> {
     let (number, tail) = split(text);
     let value = quantity(number, text, "rate", "200/s")?;
     let Some(unit) = tail.strip_prefix('/').map(str::trim) else {
@@ -178,6 +223,10 @@ fn bytes(number: &str, unit: &str, text: &str, example: &str) -> Result<f64> {
 
 /// `512 B`, `2 KiB`, `1.5MB`: at most 2^32 - 1 bytes.
 pub(crate) fn size(text: &str) -> Result<u32> {
+    hinted(text, &SIZE_UNITS.map(|(name, _)| name), plain_size(text), plain_size)
+}
+
+fn plain_size(text: &str) -> Result<u32> {
     let (number, unit) = split(text);
     let bytes = bytes(number, unit, text, "2 KiB")?;
     if bytes > f64::from(u32::MAX) { error("this size is too large", "at most 4 GiB") } else { Ok(bytes as u32) }
@@ -289,6 +338,19 @@ pub(crate) fn whole(text: &str, min: u64, max: u64) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_figure_in_another_notation_is_proposed_in_ours() {
+        let help = |error: UnitError| error.help;
+        assert_eq!(rate("1,000/s").map_err(help), Err("did you mean `1000/s`?".into()));
+        assert_eq!(rate("10 per minute").map_err(help), Err("did you mean `10/min`?".into()));
+        assert_eq!(rate("2.5/S").map_err(help), Err("did you mean `2.5/s`?".into()));
+        assert_eq!(duration("1,5s").map_err(help), Err("did you mean `1.5s`?".into()));
+        assert_eq!(duration("5MS").map_err(help), Err("did you mean `5ms`?".into()));
+        assert_eq!(duration("2 minutes").map_err(help), Err("did you mean `2min`?".into()));
+        assert_eq!(size("2kib").map_err(help), Err("did you mean `2KiB`?".into()));
+        assert!(!help(duration("soon").unwrap_err()).contains("did you mean"));
+    }
 
     #[test]
     fn durations_are_read_in_all_their_units() {

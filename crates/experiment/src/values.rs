@@ -248,6 +248,10 @@ impl Field for Timeout {
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
         match text(node, "a duration", reporter)? {
             "none" | "never" => Some(Timeout(None)),
+            word @ ("nil" | "off" | "no" | "false" | "inf" | "infinite" | "infinity" | "unlimited" | "forever") => {
+                reporter.report(node.place, format!("`{word}` is no duration")).help("did you mean `none`?");
+                None
+            }
             _ => match Span::decode(node, reporter)? {
                 span if span.is_zero() => {
                     reporter
