@@ -68,22 +68,47 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// Asks, and waits for the answer, which may keep silent for `patience`.
+/// Sends a request and waits for the whole response, for at most `patience` in all.
 pub(crate) fn ask(url: &Url, request: Request<'_>, patience: Duration) -> io::Result<Answer> {
+    let clock = Clock::begin();
     let mut stream = connect(url)?;
-    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(CONNECT_PATIENCE))?;
-    // Who refuses a request may not read all of it: what they say is worth more than that.
+    // A server that refuses a request may not read all of it: its response is worth more than that.
     let written = stream.write_all(&written(url, request));
     let mut bytes = Vec::new();
-    match stream.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() as u64 > ANSWER_BYTES_MAX => return Err(bad("an answer without end")),
-        Err(error) if bytes.is_empty() => return Err(written.err().unwrap_or(error)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => return Err(error),
-        // An answer that is complete is one, also if the connection was not ended in order.
-        Ok(_) | Err(_) => {}
+    let mut part = vec![0; 64 << 10];
+    loop {
+        // Of the whole response, not of each read: a server may send one byte at a time.
+        let left = patience.checked_sub(clock.passed()).filter(|left| !left.is_zero());
+        stream.set_read_timeout(Some(left.ok_or(io::ErrorKind::TimedOut)?))?;
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(_) if bytes.len() as u64 > ANSWER_BYTES_MAX => return Err(bad("an answer without end")),
+            Ok(count) => bytes.extend_from_slice(&part[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if bytes.is_empty() => return Err(written.err().unwrap_or(error)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Err(error);
+            }
+            // A response that is complete is one, also if the connection was not ended in order.
+            Err(_) => break,
+        }
     }
     read(&bytes)
+}
+
+/// The time that a response has taken.
+struct Clock(std::time::Instant);
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "a person waits for an answer of another process")]
+    fn begin() -> Self {
+        Clock(std::time::Instant::now())
+    }
+
+    fn passed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 fn connect(url: &Url) -> io::Result<TcpStream> {

@@ -1,7 +1,9 @@
 //! Where a command prints to: a terminal, a file, or a pipe that may be closed at any moment.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
+use meshsim_experiment::{is_unprintable, printable};
 use meshsim_report::table::{Look, Paint};
 use serde::Serialize;
 
@@ -48,15 +50,25 @@ impl Screen {
 
     /// Prints to stdout.
     pub(crate) fn print(&mut self, text: &str) -> Result<(), Error> {
+        let text = cleaned(text, self.coloured);
         self.write_with(|out| out.write_all(text.as_bytes()))
     }
 
-    /// Prints to stdout as JSON for people and machines.
+    /// Prints the content of a file to stdout: byte for byte, unless stdout is a terminal.
+    pub(crate) fn print_file(&mut self, text: &str) -> Result<(), Error> {
+        let text = if io::stdout().is_terminal() { cleaned(text, false) } else { Cow::Borrowed(text) };
+        self.write_with(|out| out.write_all(text.as_bytes()))
+    }
+
+    /// Prints JSON that another program wrote.
+    pub(crate) fn print_foreign_json(&mut self, text: &str) -> Result<(), Error> {
+        self.write_with(|out| out.write_all(json_escaped(text).as_bytes()))
+    }
+
+    /// Prints to stdout as JSON for people and machines. Characters that a terminal would obey are escaped, as JSON may.
     pub(crate) fn print_json(&mut self, value: &impl Serialize) -> Result<(), Error> {
-        self.write_with(|out| {
-            serde_json::to_writer_pretty(&mut *out, value)?;
-            out.write_all(b"\n")
-        })
+        let text = serde_json::to_string_pretty(value).map_err(|error| Error::Print(error.into()))?;
+        self.write_with(|out| out.write_all(json_escaped(&text).as_bytes()).and_then(|()| out.write_all(b"\n")))
     }
 
     /// Lets something be written to stdout, buffered. If its reader goes away the rest is not written, which is fine.
@@ -82,8 +94,8 @@ impl Screen {
 
     /// Says something beside the result, on stderr.
     pub(crate) fn remark(&self, text: &str) {
-        // There is nobody to tell that stderr is closed.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        // A closed stderr cannot be reported anywhere.
+        let _ = io::stderr().lock().write_all(cleaned(text, self.errors_coloured).as_bytes());
     }
 
     /// Says on stderr what will not go as wished.
@@ -110,5 +122,62 @@ impl Screen {
             }
         };
         self.remark(&text);
+    }
+}
+
+/// The text without what a terminal would obey, whoever wrote it; `coloured` keeps the sequences that set colours, which
+/// are ours.
+fn cleaned(text: &str, coloured: bool) -> Cow<'_, str> {
+    if !coloured || !text.contains('\x1b') {
+        return printable(text);
+    }
+    let mut parts = text.split('\x1b');
+    let mut out = printable(parts.next().unwrap_or_default()).into_owned();
+    for part in parts {
+        let end = part.strip_prefix('[').and_then(|rest| rest.find(|c: char| !c.is_ascii_digit() && c != ';'));
+        let is_colour = end.is_some_and(|end| part[1 + end..].starts_with('m'));
+        out.push(if is_colour { '\x1b' } else { char::REPLACEMENT_CHARACTER });
+        out += &printable(part);
+    }
+    out.into()
+}
+
+/// JSON text in which what a terminal would obey is escaped. Such characters stand in strings alone, where serde_json has
+/// already escaped those below U+0020.
+fn json_escaped(text: &str) -> Cow<'_, str> {
+    let is_bad = |c: char| is_unprintable(c) && !matches!(c, '\n' | '\t' | '\r');
+    if !text.contains(is_bad) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_bad(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out += &format!("\\u{unit:04x}"));
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_colours_reach_a_terminal_and_only_where_they_are_wanted() {
+        let text = "\x1b[1;31mred\x1b[0m \x1b]0;title\x07 \x1b[2J \u{9b}2J \u{202e}x\x1b";
+        let clean = "\x1b[1;31mred\x1b[0m \u{fffd}]0;title\u{fffd} \u{fffd}[2J \u{fffd}2J \u{fffd}x\u{fffd}";
+        assert_eq!(cleaned(text, true), clean);
+        assert!(!cleaned(text, false).contains('\x1b'));
+    }
+
+    #[test]
+    fn json_is_escaped_and_means_the_same() {
+        let value = serde_json::json!({ "a\u{9b}": "\u{202e}\u{e0041}\x1bö" });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = json_escaped(&text);
+        assert!(!escaped.contains(['\u{9b}', '\u{202e}', '\u{e0041}', '\x1b']) && escaped.contains('ö'));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 }

@@ -18,6 +18,7 @@ mod graph;
 pub mod import;
 mod inputs;
 mod overrides;
+mod printable;
 mod problem;
 pub mod schema;
 mod section;
@@ -39,8 +40,10 @@ use section::Field;
 
 pub use bundle::Bundle;
 pub use difference::differences;
+pub use files::open_regular;
 pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
+pub use printable::{is_unprintable, printable};
 pub use problem::{Problem, Problems, nearest};
 pub use schema::schema;
 pub use size::Size;

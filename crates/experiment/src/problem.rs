@@ -8,6 +8,8 @@ use miette::{
     SourceSpan, SpanContents,
 };
 
+use crate::printable::{in_place, is_unprintable};
+
 /// More problems than this are counted, not kept: a file with so many is not what it was taken for.
 pub const PROBLEMS_MAX: usize = 100;
 
@@ -79,7 +81,7 @@ impl Problems {
             n => format!("{n} problems"),
         };
         let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
-        format!("{}\n{}: {count}\n", lines.join("\n"), self.file)
+        format!("{}\n{}: {count}\n", lines.join("\n"), in_place(&self.file))
     }
 }
 
@@ -199,7 +201,7 @@ impl Reporter {
         for found in self.found {
             let source = &self.sources[usize::from(found.place.source)];
             let (line, column) = position(&source.text, found.place.start as usize);
-            problems.excerpts.push(Excerpt::new(source, found.place, line, column));
+            problems.excerpts.push(Excerpt::new(source, found.place, line, column).map(Excerpt::printable));
             problems.list.push(Problem {
                 file: source.name.clone(),
                 line,
@@ -236,6 +238,11 @@ struct Excerpt {
 }
 
 impl Excerpt {
+    /// As it may be shown on a terminal.
+    fn printable(self) -> Self {
+        Excerpt { name: in_place(&self.name), text: in_place(&self.text), ..self }
+    }
+
     /// `None` if the text is empty, or could not be read at all.
     fn new(source: &Source, place: Place, line: u32, column: u32) -> Option<Self> {
         let text = &*source.text;
@@ -380,7 +387,7 @@ fn listed<'a>(words: impl IntoIterator<Item = &'a str>, join: &str) -> String {
 /// A text as a message quotes it: on one line, and not for ever.
 pub(crate) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 60;
-    let clean: String = text.chars().take(CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = text.chars().take(CHARS_MAX).map(|c| if is_unprintable(c) { ' ' } else { c }).collect();
     if text.chars().nth(CHARS_MAX).is_some() { clean + "..." } else { clean }
 }
 

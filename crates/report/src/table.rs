@@ -1,7 +1,5 @@
 //! Text in columns, and its colours.
 
-use std::fmt::Write as _;
-
 /// Whether a text is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paint(pub bool);
@@ -119,7 +117,9 @@ impl Table {
                     gap += width + 2;
                     continue;
                 }
-                let _ = write!(line, "{:1$}{2}", "", gap + before, paint.on(cell.look, &cell.text));
+                // Not by a width in `format!`: it panics above 65,535, and a cell may hold what another program sent.
+                line.extend(std::iter::repeat_n(' ', gap + before));
+                line += &paint.on(cell.look, &cell.text);
                 gap = after + 2;
             }
             out += &line;
@@ -142,6 +142,14 @@ mod tests {
         assert_eq!(table.render(Paint(false)), text);
         let coloured = table.render(Paint(true));
         assert!(coloured.contains("1,000  \x1b[32mwell\x1b[0m\n"), "{coloured:?}");
+    }
+
+    #[test]
+    fn a_cell_may_be_of_any_length() {
+        let mut table = Table::new(["<name", "n"]);
+        table.row(["x".repeat(70_000).into(), "1".into()]);
+        table.row(["y".into(), "2".into()]);
+        assert_eq!(table.render(Paint(false)).lines().last().unwrap().len(), 70_005);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `meshsim compose`
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
 use meshsim_experiment::Experiment;
@@ -9,7 +8,7 @@ use meshsim_report::{count, plural};
 
 use super::Source;
 use crate::error::{Error, Exit};
-use crate::folder::{Draft, Folder};
+use crate::folder::Draft;
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
@@ -82,7 +81,7 @@ impl Args {
         match &self.out {
             None => {
                 let mounts = self.mounts_here(&experiment)?;
-                screen.print(&self.render(&experiment, &members, &mounts, &self.overrides()))?;
+                screen.print_file(&self.render(&experiment, &members, &mounts, &self.overrides()))?;
             }
             Some(out) => {
                 let names = std::iter::once(EXPERIMENT).chain(experiment.files.iter().map(|file| file.name.as_str()));
@@ -139,10 +138,10 @@ impl Args {
             let why = format!("{} is there already", out.join(name).display());
             return Err(Error::WrongInput(why, "`--force` overwrites it".into()));
         }
-        let folder = Folder::create(out.into())?;
-        let write = |(name, text): &(&str, &str)| folder.write(name, |file| file.write_all(text.as_bytes()));
-        let drafts = files.iter().map(write).collect::<Result<Vec<_>, _>>()?;
-        drafts.into_iter().try_for_each(Draft::publish)
+        std::fs::create_dir_all(out).map_err(|error| Error::Write(out.into(), error))?;
+        let begin = |(name, text): (_, &str)| Ok((Draft::create(&out.join::<&str>(name))?, text.to_owned()));
+        let drafts = files.into_iter().map(begin).collect::<Result<Vec<_>, Error>>()?;
+        drafts.into_iter().try_for_each(|(draft, text)| draft.publish(&text))
     }
 
     /// The file: what the repository's `docker-compose.yml` has, whose comments say why. But for limits: an engine refuses

@@ -358,7 +358,7 @@ impl Gateway {
             Error::Gateway(why, "both must be of the same version".into())
         };
         let shown = serde_json::from_slice(&answer.body).map(text).map_err(unreadable)?;
-        if json { screen.print(&String::from_utf8_lossy(&answer.body)) } else { screen.print(&shown) }
+        if json { screen.print_foreign_json(&String::from_utf8_lossy(&answer.body)) } else { screen.print(&shown) }
     }
 
     fn refused(&self, answer: &http::Answer) -> Error {

@@ -1,6 +1,5 @@
 //! `meshsim import`
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
@@ -63,14 +62,9 @@ impl Args {
         let imported = import(self.format, &self.files, self.calls.as_deref()).map_err(Error::Problems)?;
         screen.remark(&account(&imported));
         match &self.out {
-            None => screen.print(&imported.yaml)?,
+            None => screen.print_file(&imported.yaml)?,
             Some(path) => {
-                let write = || -> io::Result<Draft> {
-                    let (draft, mut file) = Draft::create(path)?;
-                    file.write_all(imported.yaml.as_bytes())?;
-                    Ok(draft)
-                };
-                write().map_err(|error| Error::Write(path.clone(), error))?.publish()?;
+                Draft::create(path)?.publish(&imported.yaml)?;
                 screen.remark(&format!("written to {}\n", path.display()));
             }
         }
