@@ -114,6 +114,19 @@ fn decided(summary: &Value) -> Vec<Value> {
         .collect()
 }
 
+/// What a node holds, with the versions of its instances instead of (number, version). A new instance gets the first
+/// number that is free, and one that still finishes a request keeps its own: that depends on the load, to the microsecond.
+fn hosted(state: &Value) -> Value {
+    let mut state = state.clone();
+    for service in state["services"].as_array_mut().unwrap() {
+        let instances = service["instances"].as_array().unwrap().iter();
+        let mut versions: Vec<u64> = instances.map(|instance| instance[1].as_u64().unwrap()).collect();
+        versions.sort_unstable();
+        service["instances"] = versions.into();
+    }
+    state
+}
+
 /// Runs an example in virtual time and as processes: both must have come to the same, node by node.
 fn assert_parity(name: &str) {
     let folder = folder(&format!("parity-{name}"));
@@ -129,7 +142,7 @@ fn assert_parity(name: &str) {
     assert_eq!(sim["coordinator"], live["coordinator"], "{name}: what is wanted");
     let nodes = sim["nodes"].as_object().unwrap();
     for (node, state) in nodes {
-        assert_eq!(*state, live["nodes"][node], "{name}: {node}");
+        assert_eq!(hosted(state), hosted(&live["nodes"][node]), "{name}: {node}");
     }
     assert_eq!(live["nodes"].as_object().unwrap().len(), nodes.len());
 }
