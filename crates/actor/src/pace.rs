@@ -46,7 +46,7 @@ impl Pace {
 
     /// How long the machine has worked by `now`.
     pub(crate) fn worked(&self, now: Time) -> Span {
-        let since = u128::from(now.since(self.at).nanos()) * u128::from(self.speed()) >> 32;
+        let since = (u128::from(now.since(self.at).nanos()) * u128::from(self.speed())) >> 32;
         self.worked + Span::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
     }
 

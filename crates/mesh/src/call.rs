@@ -119,6 +119,12 @@ struct Sent {
     view: u64,
 }
 
+impl<Owner: Copy> Default for Caller<Owner> {
+    fn default() -> Self {
+        Caller::new()
+    }
+}
+
 impl<Owner: Copy> Caller<Owner> {
     /// Nothing under way, nobody known.
     pub fn new() -> Self {

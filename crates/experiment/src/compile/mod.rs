@@ -48,18 +48,8 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     let (operations, operation_lines) = operation::compile(file, &names, reporter);
     let control = control(file, reporter);
     let (proxy, seed) = (file.proxy, file.seed.0);
-    let mut mesh = Mesh {
-        zones,
-        nodes,
-        services,
-        loads,
-        operations,
-        control,
-        proxy,
-        seed,
-        has_gateway: false,
-        criteria: vec![],
-    };
+    let mut mesh =
+        Mesh { zones, nodes, services, loads, operations, control, proxy, seed, has_gateway: false, criteria: vec![] };
     if reporter.is_clean() {
         let places: Vec<Place> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);

@@ -228,7 +228,8 @@ fn import_sources(
     (reading.tags, reading.folder) = (tags, folder);
     // What is of another format has one problem, and not one for each of its keys.
     let fits = |format, roots: &[Node], reading: &mut Reading| {
-        roots.iter().fold(true, |fits, root| looks::expect(format, root, reading) && fits)
+        // Every root is looked at, so that each says what is wrong with it.
+        roots.iter().filter(|root| !looks::expect(format, root, reading)).count() == 0
     };
     let fit = [fits(format, &roots, &mut reading), fits(Format::Motel, call_root.as_slice(), &mut reading)];
     if fit != [true, true] {

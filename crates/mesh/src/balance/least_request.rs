@@ -235,7 +235,7 @@ mod tests {
         for round in 0..20_000 {
             let at = rng.below(n as u32);
             // Waves: many under way, then few.
-            if rng.chance(if round / 2000 % 2 == 0 { 0.7 } else { 0.1 }) {
+            if rng.chance(if round / 2000 % 2 == 0 { 0.7 } else { 0.01 }) {
                 counts.add(at, n);
                 plain[at as usize] += 1;
             } else {
