@@ -38,7 +38,7 @@ fn at(service: u16, stamps: &[u64]) -> Load {
     Load { arrivals: Arrivals::Stamps(stamps), window: ms(1), ..load(service, 1.0, 100.0) }
 }
 
-fn tally<'a>(ran: &'a Ran, load: usize) -> &'a Tally {
+fn tally(ran: &Ran, load: usize) -> &Tally {
     &ran.client(load).tallies()[0]
 }
 

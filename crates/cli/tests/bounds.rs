@@ -72,6 +72,7 @@ impl Drop for Run {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long a campaign is, its caller says")]
 fn times() -> usize {
     env::var("MESHSIM_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
