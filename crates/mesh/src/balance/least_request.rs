@@ -232,10 +232,10 @@ mod tests {
         let mut rng = Rng::stream(2, "x");
         let (mut counts, mut plain) = (Counts::default(), vec![0_u32; n]);
         let (mut was_dense, mut was_sparse_again) = (false, false);
-        for round in 0..20_000 {
+        for round in 0..24_000 {
             let at = rng.below(n as u32);
-            // Waves: many under way, then few.
-            if rng.chance(if round / 2000 % 2 == 0 { 0.7 } else { 0.01 }) {
+            // Waves: many under way, then, for long enough that all of them end, few.
+            if rng.chance(if round % 8_000 < 2_000 { 0.7 } else { 0.01 }) {
                 counts.add(at, n);
                 plain[at as usize] += 1;
             } else {
