@@ -13,7 +13,7 @@ use super::{Checked, Findings, Warnings, plain, shown, span};
 /// A recurrence's rate beside its bound.
 #[derive(Clone, Debug, Serialize)]
 pub struct Gain {
-    /// Its place in [`Mesh::operations`].
+    /// Its place in [`Mesh::operations`](meshsim_mesh::Mesh::operations).
     pub operation: usize,
     /// `extend` or `update`.
     pub verb: &'static str,
