@@ -6,11 +6,13 @@
 
 pub mod compare;
 mod correlation;
+pub mod events;
 mod figures;
 mod gap;
 mod outside;
 mod read;
 mod schema;
+pub mod series;
 mod show;
 mod summary;
 pub mod table;

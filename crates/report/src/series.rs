@@ -1,0 +1,269 @@
+//! The course of a run over time: what each load, endpoint, edge, service, version, instance and node did, window by
+//! window. `series.csv` and `series.parquet` hold one row for each of them and window.
+//!
+//! - Requests and calls are counted in the window in which they were **due**: a request in that of its planned moment, a
+//!   call in that in which it was made, and at a service in that in which it arrived. So `offered = done + failed +
+//!   expired + unfinished` in every row.
+//! - What is there at a moment (in flight, in the queue, instances, slots, cores) is a mean over the window's time.
+
+use std::io::{self, Read, Write};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Largest series.csv that is read, in bytes.
+pub const SERIES_BYTES_MAX: u64 = 1 << 30;
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A load. Requests of its warm-up are not counted.
+    Load,
+    /// One of the endpoints that a load asks for: `name` is `service.endpoint`, `of` the load.
+    Endpoint,
+    /// The calls from one service to one endpoint, of those that have ended: `name` is the called `service.endpoint`,
+    /// `of` the service that calls.
+    Edge,
+    /// A service, over all its instances.
+    Service,
+    /// The instances of one version: `name` is the version, `of` the service.
+    Version,
+    /// One instance: `name` is `node#ordinal`, `of` the service. An ordinal is used again when its instance has gone.
+    Instance,
+    /// A node, over all its instances.
+    Node,
+}
+
+impl Kind {
+    /// All of them, in the order in which they are written.
+    pub const ALL: [Kind; 7] =
+        [Kind::Load, Kind::Endpoint, Kind::Edge, Kind::Service, Kind::Version, Kind::Instance, Kind::Node];
+
+    /// In one word, as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Load => "load",
+            Kind::Endpoint => "endpoint",
+            Kind::Edge => "edge",
+            Kind::Service => "service",
+            Kind::Version => "version",
+            Kind::Instance => "instance",
+            Kind::Node => "node",
+        }
+    }
+}
+
+/// What one of them did in one window. A cell is empty (`None`) where a figure does not exist for its kind.
+///
+/// Times end in `_ns` (nanoseconds) or `_s` (seconds since the run began). Percentiles are there as soon as one request
+/// was answered: how many lie beyond one follows from `done`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What the row is about.
+    pub kind: Kind,
+    /// To what it belongs: of an endpoint the load, of an edge the service that calls, of a version or an instance the
+    /// service; else empty.
+    pub of: String,
+    /// Its name.
+    pub name: String,
+    /// When the window begins.
+    pub from_s: f64,
+    /// When it ends: the next one's beginning, or the end of the run.
+    pub to_s: f64,
+    /// Requests that were due in it: planned (load, endpoint), made and ended (edge), arrived (the others).
+    pub offered: u64,
+    /// Of these, answered.
+    pub done: u64,
+    /// Of these, failed, for any reason: the sum of the six that follow.
+    pub failed: u64,
+    /// The instance's queue was full, or the instance was gone.
+    pub refused: u64,
+    /// The service failed, or something that it called.
+    pub error: u64,
+    /// No answer came in time.
+    pub timeout: u64,
+    /// The node that was to answer went down.
+    pub lost: u64,
+    /// There was no instance to call.
+    pub no_instance: u64,
+    /// The instance was to go, and its grace was over before the request was done.
+    pub cut: u64,
+    /// Dropped unanswered, because the caller had given up; empty for a load, an endpoint and an edge.
+    pub expired: Option<u64>,
+    /// Neither done nor failed when the run ended, or lost with the memory of a machine that went down.
+    pub unfinished: u64,
+    /// Tries beyond the first, of the requests of this row. Where requests arrive: those that were such tries.
+    pub retries: u64,
+    /// Tries that timed out, a retry of which may have made the request good. Empty where requests arrive.
+    pub timeouts: Option<u64>,
+    /// Half of those answered took at most this; empty if none was answered, like the others.
+    pub p50_ns: Option<u64>,
+    /// 90 % took at most this.
+    pub p90_ns: Option<u64>,
+    /// 99 % took at most this.
+    pub p99_ns: Option<u64>,
+    /// The longest.
+    pub max_ns: Option<u64>,
+    /// How long all that were answered took together.
+    pub done_sum_ns: u64,
+    /// How long all others were in flight together: until they failed, were given up, or the run ended.
+    pub other_sum_ns: u64,
+    /// Requests in flight (where they arrive: waiting or being worked on), summed over the window's time. Over a whole run
+    /// the sum of this is that of `done_sum_ns` and `other_sum_ns`, exactly (Little's law).
+    pub in_flight_ns: u64,
+    /// The same as a mean: `in_flight_ns` through the window's length.
+    pub in_flight_mean: f64,
+    /// Most in flight at once in any one place: the load, or one instance. Empty for an edge.
+    pub in_flight_max: Option<u64>,
+    /// Requests that wait for a slot, on average; empty where none arrive, as all that follow but the last two.
+    pub queue_mean: Option<f64>,
+    /// Most that waited at one instance at once.
+    pub queue_max: Option<u64>,
+    /// Instances that the coordinator wants (a surge included), on average; of a service alone.
+    pub instances_wanted: Option<f64>,
+    /// Instances that take requests and are to stay, on average.
+    pub instances_ready: Option<f64>,
+    /// Slots of the instances that serve, on average.
+    pub slots: Option<f64>,
+    /// Of these, taken, on average.
+    pub slots_in_use: Option<f64>,
+    /// Cores that were busy, on average; of a slow machine, what they would have been on a normal one.
+    pub cores_in_use: Option<f64>,
+    /// Of the slowest request that was answered, its number at whoever made it (`call` in a trace); of a load and an
+    /// endpoint.
+    pub slowest_request: Option<u64>,
+    /// When that request was due.
+    pub slowest_at_s: Option<f64>,
+}
+
+impl Row {
+    /// How long the window is, in seconds.
+    pub fn length_s(&self) -> f64 {
+        self.to_s - self.from_s
+    }
+
+    /// The share of those due that failed; `None` if none was due.
+    pub fn failed_share(&self) -> Option<f64> {
+        (self.offered > 0).then(|| self.failed as f64 / self.offered as f64)
+    }
+}
+
+/// The course of a run: all rows, by kind, then by what they are about, then by time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// All rows.
+    pub rows: Vec<Row>,
+    /// Instances of which there are no rows of their own, because there were too many; they count in their versions,
+    /// services and nodes. Not in the file: `events.jsonl` says it.
+    pub instances_left_out: u64,
+}
+
+impl Series {
+    /// The rows of one kind.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.kind == kind)
+    }
+
+    /// Writes them as CSV, with a header.
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(out);
+        for row in &self.rows {
+            csv.serialize(row).map_err(io::Error::other)?;
+        }
+        csv.flush()
+    }
+}
+
+/// Reads a series.csv back.
+///
+/// # Errors
+/// What is wrong, with its line: another set of columns, a cell that is no number, or a file that is too large.
+pub fn read(source: impl Read) -> Result<Series, String> {
+    let mut csv = csv::Reader::from_reader(source.take(SERIES_BYTES_MAX));
+    let mut rows = Vec::new();
+    for row in csv.deserialize() {
+        rows.push(row.map_err(|error: csv::Error| error.to_string())?);
+    }
+    if csv.get_ref().limit() == 0 {
+        return Err(format!("it is larger than {} MiB", SERIES_BYTES_MAX >> 20));
+    }
+    Ok(Series { rows, instances_left_out: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: Kind, name: &str, from_s: f64) -> Row {
+        Row {
+            kind,
+            of: String::new(),
+            name: name.into(),
+            from_s,
+            to_s: from_s + 1.0,
+            offered: 3,
+            done: 2,
+            failed: 1,
+            refused: 0,
+            error: 0,
+            timeout: 1,
+            lost: 0,
+            no_instance: 0,
+            cut: 0,
+            expired: None,
+            unfinished: 0,
+            retries: 0,
+            timeouts: Some(1),
+            p50_ns: Some(1_000),
+            p90_ns: None,
+            p99_ns: None,
+            max_ns: Some(2_000),
+            done_sum_ns: 3_000,
+            other_sum_ns: 5,
+            in_flight_ns: 3_005,
+            in_flight_mean: 0.25,
+            in_flight_max: Some(2),
+            queue_mean: None,
+            queue_max: None,
+            instances_wanted: None,
+            instances_ready: None,
+            slots: None,
+            slots_in_use: None,
+            cores_in_use: None,
+            slowest_request: Some(u64::MAX),
+            slowest_at_s: Some(0.1),
+        }
+    }
+
+    fn written(series: &Series) -> String {
+        let mut bytes = Vec::new();
+        series.write(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_whatever_the_names() {
+        let names = ["users", "=1+1", "a,b\"c\nd", "\u{2028}<script>", ""];
+        let rows = Kind::ALL.into_iter().flat_map(|kind| names.map(|name| row(kind, name, 1.0 / 3.0))).collect();
+        let series = Series { rows, instances_left_out: 0 };
+        assert_eq!(read(written(&series).as_bytes()).unwrap(), series);
+    }
+
+    #[test]
+    fn a_kind_is_written_as_it_is_called() {
+        for kind in Kind::ALL {
+            let series = Series { rows: vec![row(kind, "it", 0.0)], instances_left_out: 0 };
+            assert!(written(&series).lines().nth(1).unwrap().starts_with(&format!("{},,it,", kind.as_str())));
+        }
+    }
+
+    #[test]
+    fn what_is_no_series_is_refused_with_its_line() {
+        let good = written(&Series { rows: vec![row(Kind::Load, "it", 0.0)], instances_left_out: 0 });
+        let error = read(good.replace(",3,2,1,", ",3,two,1,").as_bytes()).unwrap_err();
+        assert!(error.contains("line: 2"), "{error}");
+        assert!(read(good.replace("offered", "asked").as_bytes()).is_err());
+        assert!(read(&b"\xff\xff\n\xff,\n"[..]).is_err());
+    }
+}
