@@ -2,17 +2,15 @@
 //!
 //! `cargo run --release -p meshsim-examples --bin mesh-in-code`
 
-use std::sync::Arc;
-
-use meshsim_actor::{ActorId, Dist, Span, Time};
-use meshsim_fault::{Network, NetworkSpec};
+use meshsim_actor::{Dist, Span, Time};
+use meshsim_fault::NetworkSpec;
+use meshsim_mesh::Mesh;
 use meshsim_mesh::measure::Window;
 use meshsim_mesh::model::{
     Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation,
     Process, Rounding, Service, ServiceId, Step, Target,
 };
-use meshsim_mesh::{Mesh, MeshActor};
-use meshsim_sim::Sim;
+use meshsim_run::Simulation;
 
 const SHOP: ServiceId = ServiceId(0);
 const DATABASE: ServiceId = ServiceId(1);
@@ -80,21 +78,17 @@ fn shop() -> Mesh {
             warmup: Span::ZERO,
             window: Span::from_secs(5),
         }],
+        seed: 1,
         ..Mesh::default()
     }
 }
 
 /// What became of the requests, in windows of five seconds.
 fn run() -> Vec<Window> {
-    let mesh = Arc::new(shop());
-    let network = Network::new(NetworkSpec::constant(1, Span::from_micros(250))).expect("the network is valid");
-    let mut sim: Sim<MeshActor> = Sim::new(1, network);
-    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    }
-    sim.run_until(Time::ZERO + Span::from_secs(70));
-    let client = sim.actor(mesh.client_actor(0)).client().expect("the last actor is the client");
-    client.tallies()[0].windows.clone()
+    let network = NetworkSpec::constant(1, Span::from_micros(250));
+    let run = Simulation::of_mesh(shop().into(), network, Time::ZERO + Span::from_secs(70), ());
+    let outcome = run.expect("the network is valid").finish(&mut ());
+    outcome.measured.tallies[0][0].windows.clone()
 }
 
 fn main() {

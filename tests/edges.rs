@@ -1,25 +1,15 @@
 //! What services call of each other, counted by edge: attempts, retries, timeouts, and calls that were done without.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Time};
-use meshsim_fault::Network;
-use meshsim_report::{Measured, Summary, Traffic};
-use meshsim_sim::Sim;
+use meshsim_report::Summary;
+use meshsim_run::simulate;
 
 /// Runs a file and adds up what its actors found.
 fn run(text: &str) -> Summary {
     let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[])
         .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-    let mesh = Arc::new(experiment.mesh.clone());
-    let mut sim = Sim::new(experiment.seed, Network::new(experiment.network.clone()).expect("the file was checked"));
-    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    }
-    sim.run_until(Time::ZERO + experiment.duration);
-    let findings: Vec<_> = sim.actors().map(|actor| Some(actor.findings(sim.now()))).collect();
-    Summary::new(&experiment, &Measured::gather(&experiment, sim.now(), Traffic::default(), findings), false)
+    simulate(&experiment, &mut ()).expect("the file was checked").summary(&experiment)
 }
 
 #[test]

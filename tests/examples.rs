@@ -1,14 +1,12 @@
 //! The examples do what their headers say.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
-use meshsim_fault::Network;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::measure::{Ending, OperationHistory, Served, Tally, Verb};
-use meshsim_sim::Sim;
+use meshsim_run::Simulation;
 
 fn example(name: &str) -> Experiment {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml");
@@ -17,7 +15,7 @@ fn example(name: &str) -> Experiment {
 
 struct Ran {
     experiment: Experiment,
-    sim: Sim<MeshActor>,
+    sim: Simulation,
 }
 
 fn run(name: &str) -> Ran {
@@ -28,19 +26,14 @@ fn run(name: &str) -> Ran {
 fn run_for(name: &str, secs: Option<u64>) -> Ran {
     let mut experiment = example(name);
     experiment.duration = secs.map_or(experiment.duration, Span::from_secs);
-    let mesh = Arc::new(experiment.mesh.clone());
-    let network = Network::new(experiment.network.clone()).expect("the file was checked");
-    let mut sim = Sim::new(experiment.seed, network);
-    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    }
-    sim.run_until(Time::ZERO + experiment.duration);
+    let mut sim = Simulation::new(&experiment).expect("the file was checked");
+    sim.to(Time::ZERO + experiment.duration);
     Ran { experiment, sim }
 }
 
 impl Ran {
     fn operations(&self) -> &[OperationHistory] {
-        self.sim.actor(ActorId(0)).coordinator().expect("actor 0 is the coordinator").history()
+        self.sim.state(ActorId(0)).coordinator().expect("actor 0 is the coordinator").history()
     }
 
     fn operation(&self, verb: Verb, service: &str) -> &OperationHistory {

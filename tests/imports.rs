@@ -1,15 +1,13 @@
 //! What others' files become does what they say: each is imported and run.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::{Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_experiment::import::{Format, Imported, Source, import_texts};
-use meshsim_fault::Network;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::measure::{Served, Tally};
-use meshsim_sim::Sim;
+use meshsim_run::Simulation;
 
 fn imported(format: Format, text: &str) -> Imported {
     let source = Source { name: "source.yaml".into(), text: text.into() };
@@ -19,7 +17,7 @@ fn imported(format: Format, text: &str) -> Imported {
 struct Ran {
     imported: Imported,
     experiment: Experiment,
-    sim: Sim<MeshActor>,
+    sim: Simulation,
 }
 
 /// Imports a file and runs it to its end.
@@ -27,12 +25,8 @@ fn run(format: Format, text: &str) -> Ran {
     let imported = imported(format, text);
     let experiment = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[])
         .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
-    let mesh = Arc::new(experiment.mesh.clone());
-    let mut sim = Sim::new(experiment.seed, Network::new(experiment.network.clone()).expect("the file was checked"));
-    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    }
-    sim.run_until(Time::ZERO + experiment.duration);
+    let mut sim = Simulation::new(&experiment).expect("the file was checked");
+    sim.to(Time::ZERO + experiment.duration);
     Ran { imported, experiment, sim }
 }
 

@@ -1,10 +1,9 @@
 //! A bench to put small meshes on: built in code, run in virtual time, read afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Dist, Recorder, Span, Time};
-use meshsim_fault::{Crash, Drop, Duplicate, Fault, Link, Network, NetworkSpec, Reorder};
+use meshsim_fault::{Crash, Drop, Duplicate, Fault, Link, NetworkSpec, Reorder};
 use meshsim_mesh::client::Client;
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::measure::OperationHistory;
@@ -13,8 +12,8 @@ use meshsim_mesh::model::{
     Operation, Process, Rounding, Service, ServiceId, Step, Strategy, Target,
 };
 use meshsim_mesh::node::Node;
-use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};
-use meshsim_sim::Sim;
+use meshsim_mesh::{Mesh, Msg, Tick};
+use meshsim_run::Simulation;
 
 /// A mesh and the network that it lies in, before the run.
 #[derive(Clone, Debug)]
@@ -29,9 +28,8 @@ pub struct Lab {
 
 /// A run that has ended.
 pub struct Ran<R = ()> {
-    /// The host, with all actors.
-    pub sim: Sim<MeshActor, R>,
-    mesh: Arc<Mesh>,
+    /// The run, with all actors.
+    pub sim: Simulation<R>,
 }
 
 impl Lab {
@@ -117,13 +115,9 @@ impl Lab {
 
     /// Puts it on the bench without running it.
     pub fn start<R: Recorder<Msg, Tick>>(self, recorder: R) -> Ran<R> {
-        let mesh = Arc::new(self.mesh);
-        let network = Network::new(self.network).expect("the lab's network is valid");
-        let mut sim = Sim::with_recorder(self.seed, network, recorder);
-        for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-            sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-        }
-        Ran { sim, mesh }
+        let mesh = Mesh { seed: self.seed, ..self.mesh };
+        let sim = Simulation::of_mesh(mesh.into(), self.network, Time::NEVER, recorder);
+        Ran { sim: sim.expect("the lab's network is valid") }
     }
 }
 
@@ -157,22 +151,22 @@ pub fn troubled(seed: u64) -> Lab {
 impl<R: Recorder<Msg, Tick>> Ran<R> {
     /// Goes on until so many seconds after the start.
     pub fn run_until(&mut self, secs: f64) {
-        self.sim.run_until(Time::ZERO + Span::from_secs_f64(secs));
+        self.sim.to(Time::ZERO + Span::from_secs_f64(secs));
     }
 
     /// The coordinator.
     pub fn coordinator(&self) -> &Coordinator {
-        self.sim.actor(ActorId(0)).coordinator().expect("actor 0 is the coordinator")
+        self.sim.coordinator()
     }
 
     /// A node.
     pub fn node(&self, index: usize) -> &Node {
-        self.sim.actor(self.mesh.node_actor(index)).node().expect("nodes follow the coordinator")
+        self.sim.state(self.sim.mesh().node_actor(index)).node().expect("nodes follow the coordinator")
     }
 
     /// The client of a load.
     pub fn client(&self, load: usize) -> &Client {
-        self.sim.actor(self.mesh.client_actor(load)).client().expect("clients follow the nodes")
+        self.sim.state(self.sim.mesh().client_actor(load)).client().expect("clients follow the nodes")
     }
 
     /// What became of an operation of the mesh.
@@ -188,13 +182,13 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
 
     /// Instances of a service that nodes have, over all nodes and versions.
     pub fn instances(&self, service: u16) -> u32 {
-        (0..self.mesh.nodes.len()).map(|node| self.instances_on(node, service)).sum()
+        (0..self.sim.mesh().nodes.len()).map(|node| self.instances_on(node, service)).sum()
     }
 
     /// Instances of a service that nodes have, by rising version.
     pub fn versions(&self, service: u16) -> Vec<(u32, u32)> {
         let mut versions = BTreeMap::new();
-        for node in 0..self.mesh.nodes.len() {
+        for node in 0..self.sim.mesh().nodes.len() {
             let services = self.node(node).state().services;
             let hosted = services.iter().filter(|hosted| hosted.service == ServiceId(service));
             for (_, version) in hosted.flat_map(|hosted| &hosted.instances) {
@@ -206,7 +200,7 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
 
     /// Instances of a service that take requests and are to stay, over all nodes.
     pub fn ready(&self, service: u16) -> u32 {
-        (0..self.mesh.nodes.len()).map(|node| self.node(node).ready(ServiceId(service))).sum()
+        (0..self.sim.mesh().nodes.len()).map(|node| self.node(node).ready(ServiceId(service))).sum()
     }
 
     /// Instances of a service that one node has.

@@ -9,6 +9,7 @@ use meshsim_mesh::message::{Answer, Ask};
 use meshsim_mesh::model::{COORDINATOR, CallPolicy, Change, EndpointId, Operation, Rounding, Service, ServiceId, Step};
 use meshsim_mesh::path::{HOPS_MAX, Hop};
 use meshsim_mesh::{Findings, MeshActor, Msg, Tick};
+use meshsim_run::add_actors;
 use meshsim_sim::Sim;
 use meshsim_tests::{Lab, call, extend, load, service, times};
 
@@ -95,9 +96,7 @@ fn run(lab: Lab, for_secs: f64, outside: Vec<(Time, ActorId, Msg)>, stranger: Ve
     lab.mesh.has_gateway = true;
     let mesh = Arc::new(lab.mesh);
     let mut sim = Sim::new(lab.seed, Network::new(lab.network).expect("the lab's network is valid"));
-    for (i, actor) in (0..).zip(meshsim_mesh::actors::all(&mesh)) {
-        sim.add(Party::Mesh(actor), mesh.actor_name(ActorId(i)));
-    }
+    add_actors(&mut sim, &mesh, Party::Mesh);
     for says in [outside, stranger] {
         sim.add_unnamed(Party::Outside(Outside { says, heard: vec![] }));
     }

@@ -1,31 +1,24 @@
 //! What `check` says of an experiment is what happens when it runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::{Span, Time};
 use meshsim_experiment::check::{Findings, check};
 use meshsim_experiment::{Experiment, Override};
-use meshsim_fault::Network;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::measure::{Served, Tally};
-use meshsim_sim::Sim;
+use meshsim_run::Simulation;
 
 struct Ran {
     experiment: Experiment,
     findings: Findings,
-    sim: Sim<MeshActor>,
+    sim: Simulation,
 }
 
 fn run(experiment: Experiment) -> Ran {
     let findings = check(&experiment);
-    let mesh = Arc::new(experiment.mesh.clone());
-    let network = Network::new(experiment.network.clone()).expect("the file was checked");
-    let mut sim = Sim::new(experiment.seed, network);
-    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    }
-    sim.run_until(Time::ZERO + experiment.duration);
+    let mut sim = Simulation::new(&experiment).expect("the file was checked");
+    sim.to(Time::ZERO + experiment.duration);
     Ran { experiment, findings, sim }
 }
 

@@ -1,18 +1,16 @@
 //! Calls of a script as the file can say them: side by side, not waited for, tried again with or without a budget.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::{Span, Time};
 use meshsim_experiment::Experiment;
-use meshsim_fault::Network;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::measure::{Served, Tally};
-use meshsim_sim::Sim;
+use meshsim_run::Simulation;
 
 struct Ran {
     experiment: Experiment,
-    sim: Sim<MeshActor>,
+    sim: Simulation,
 }
 
 /// Runs two services, `front` with this script and `back` with that endpoint, without a network between them.
@@ -25,12 +23,12 @@ fn run(front: &str, back: &str, load: &str) -> Ran {
     );
     let experiment = meshsim_experiment::parse("mesh.yaml", &text, Path::new(""), &[])
         .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-    let mesh = Arc::new(experiment.mesh.clone());
-    let mut sim = Sim::new(experiment.seed, Network::new(experiment.network.clone()).expect("the file was checked"));
-    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    }
-    sim.run_until(Time::ZERO + experiment.duration);
+    run_it(experiment)
+}
+
+fn run_it(experiment: Experiment) -> Ran {
+    let mut sim = Simulation::new(&experiment).expect("the file was checked");
+    sim.to(Time::ZERO + experiment.duration);
     Ran { experiment, sim }
 }
 
@@ -119,13 +117,7 @@ fn an_async_call_whose_callee_has_no_instance_fails_for_nobody() {
     assert_eq!(ran.tally().done, 1000);
     let text = ran.experiment.text.replace("  back: {", "  back: { instances: 0,");
     let experiment = meshsim_experiment::parse("mesh.yaml", &text, Path::new(""), &[]).unwrap();
-    let mesh = Arc::new(experiment.mesh.clone());
-    let mut sim = Sim::new(1, Network::new(experiment.network).unwrap());
-    meshsim_mesh::actors::all(&mesh).enumerate().for_each(|(i, actor)| {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    });
-    sim.run_until(Time::ZERO + experiment.duration);
-    let ran = Ran { experiment: ran.experiment, sim };
+    let ran = run_it(experiment);
     assert_eq!((ran.tally().done, ran.served("back").arrived), (1000, 0));
 }
 

@@ -2,29 +2,25 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Span, Time};
-use meshsim_benches::{SEED, network};
-use meshsim_experiment::Experiment;
+use meshsim_actor::{Span, Time};
+use meshsim_benches::SEED;
 use meshsim_fault::NetworkSpec;
+use meshsim_mesh::Mesh;
 use meshsim_mesh::model::NodeSpec;
-use meshsim_mesh::{Mesh, MeshActor};
-use meshsim_report::{Measured, Summary, Traffic};
-use meshsim_sim::Sim;
+use meshsim_run::Simulation;
 
 use crate::measure::{Options, resident_bytes, secs};
 
 /// So many nodes that host nothing and send their heartbeats, with their coordinator, after two seconds.
-pub(crate) fn idle_nodes(count: u32) -> Sim<MeshActor> {
+pub(crate) fn idle_nodes(count: u32) -> Simulation {
     let node = |i| NodeSpec { name: format!("node-{i}"), cores: 8.0, zone: 0, joins: Time::ZERO };
-    let mesh = Arc::new(Mesh { nodes: (0..count).map(node).collect(), ..Mesh::default() });
-    let mut sim = Sim::new(SEED, network(NetworkSpec::constant(SEED, Span::from_micros(250))));
-    for actor in meshsim_mesh::actors::all(&mesh) {
-        sim.add_unnamed(actor);
-    }
-    sim.run_until(Time::ZERO + Span::from_secs(2));
-    sim
+    let mesh = Mesh { nodes: (0..count).map(node).collect(), seed: SEED, ..Mesh::default() };
+    let network = NetworkSpec::constant(SEED, Span::from_micros(250));
+    let end = Time::ZERO + Span::from_secs(2);
+    let mut run = Simulation::of_mesh(mesh.into(), network, end, ()).expect("the network is valid");
+    run.to(end);
+    run
 }
 
 /// Measures the example `thousand` in a process of its own; false if that failed.
@@ -51,16 +47,12 @@ pub(crate) fn thousand(quick: bool) -> ExitCode {
         experiment.duration = Span::from_secs(3);
     }
     let loaded = secs();
-    let sim = run(&experiment);
+    let mut run = Simulation::new(&experiment).expect("the file was checked");
+    run.to(Time::ZERO + experiment.duration);
     let ran = secs();
-    let counts = sim.counts();
-    let traffic =
-        Traffic { events: counts.events, sent: counts.sent, delivered: counts.delivered, ..Traffic::default() };
-    let findings = sim.actors().map(|actor| Some(actor.findings(sim.now())));
-    let measured = Measured::gather(&experiment, sim.now(), traffic, findings);
-    let summary = Summary::new(&experiment, &measured, false);
+    let summary = run.outcome().summary(&experiment);
     let end = secs();
-    let events = counts.events as f64;
+    let events = summary.traffic.events as f64;
     println!(
         "\nthousand, end to end: {:.0} ms to read, {:.2} s to run {} s, {:.0} ms to sum up; {:.2} M events, {:.2} M \
          events/s, {:.0} MB",
@@ -73,14 +65,4 @@ pub(crate) fn thousand(quick: bool) -> ExitCode {
         resident_bytes().saturating_sub(before) as f64 / 1e6,
     );
     ExitCode::SUCCESS
-}
-
-fn run(experiment: &Experiment) -> Sim<MeshActor> {
-    let mesh = Arc::new(experiment.mesh.clone());
-    let mut sim = Sim::new(experiment.seed, network(experiment.network.clone()));
-    for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
-        sim.add(actor, mesh.actor_name(ActorId(i as u32)));
-    }
-    sim.run_until(Time::ZERO + experiment.duration);
-    sim
 }

@@ -8,7 +8,7 @@ use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::table::{Look, Paint};
-use meshsim_report::{Measured, Outcome, Summary, text};
+use meshsim_report::{Outcome, Summary, text};
 use meshsim_trace::export::{ExportError, Format, export};
 use meshsim_trace::{Header, Reader};
 
@@ -52,10 +52,7 @@ pub(crate) enum TraceFormat {
 
 /// A run that has ended.
 pub(crate) struct Ended {
-    pub(crate) measured: Measured,
-    /// state.json
-    pub(crate) state: Vec<u8>,
-    pub(crate) cut_short: bool,
+    pub(crate) outcome: meshsim_run::Outcome,
     /// [`TRACE`] is complete in the folder. False if no trace was asked for, or if it could not be written.
     pub(crate) has_trace: bool,
     /// live.json, if the run was one.
@@ -98,7 +95,7 @@ pub(crate) fn publish(
     output: &Output,
     screen: &mut Screen,
 ) -> Result<Exit, Error> {
-    let summary = Summary::new(experiment, &ended.measured, ended.cut_short);
+    let summary = ended.outcome.summary(experiment);
     let place = folder.path().to_owned();
     // The trace is the largest by far: without room for it there may be room for all else.
     let written = write(experiment, &folder, &ended, &summary).map(|()| {
@@ -133,10 +130,10 @@ fn write(experiment: &Experiment, folder: &Folder, ended: &Ended, summary: &Summ
         serde_json::to_writer_pretty(&mut *out, summary)?;
         out.write_all(b"\n")
     })?;
-    let own = [(STATE, Some(&ended.state)), (PROCESSES, ended.processes.as_ref())];
-    let own = own.into_iter().filter_map(|(name, bytes)| Some((name, bytes?.as_slice())));
+    folder.write(STATE, |out| ended.outcome.state.write(&experiment.mesh, out))?;
+    let processes = ended.processes.iter().map(|bytes| (PROCESSES, bytes.as_slice()));
     let inputs = inputs(experiment).map(|(name, text)| (name, text.as_bytes()));
-    inputs.chain(own).try_for_each(|(name, bytes)| folder.write(name, |out| out.write_all(bytes)))
+    inputs.chain(processes).try_for_each(|(name, bytes)| folder.write(name, |out| out.write_all(bytes)))
 }
 
 /// The trace is read back: what is exported is what is on disk.

@@ -11,8 +11,6 @@ mod live;
 mod logging;
 mod progress;
 mod screen;
-mod simulate;
-mod state;
 
 use std::process::ExitCode;
 

@@ -4,14 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Recorder, Time, What};
-use meshsim_fault::Network;
+use meshsim_mesh::Msg;
 use meshsim_mesh::message::Tick;
-use meshsim_mesh::{Msg, actors};
 use meshsim_net::golden;
-use meshsim_sim::Sim;
+use meshsim_run::Simulation;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -59,26 +57,21 @@ fn kind_and_body(frame: &[u8]) -> Vec<u8> {
 /// All seeds, by file.
 fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
     let experiment = meshsim_experiment::parse("small.yaml", SMALL, Path::new("."), &[]).unwrap();
-    let mesh = Arc::new(experiment.mesh.clone());
-    let network = Network::new(experiment.network.clone()).unwrap();
-    let mut sim = Sim::with_recorder(experiment.seed, network, Firsts::default());
-    for (id, actor) in (0..).map(ActorId).zip(actors::all(&mesh)) {
-        sim.add(actor, mesh.actor_name(id));
-    }
+    let mut run = Simulation::recorded(&experiment, Firsts::default()).unwrap();
     let end = Time::ZERO + experiment.duration;
-    sim.run_until(end);
+    run.to(end);
 
     let mut seeds = BTreeMap::new();
     let mut add = |folder: &str, name: &str, parts: &[&[u8]]| {
         seeds.insert(Path::new(folder).join(name), parts.concat());
     };
-    for (id, actor) in (0..).map(ActorId).zip(sim.actors()) {
+    for (id, actor) in (0..).map(ActorId).zip(run.actors()) {
         let mut found = vec![fuzz::FINDINGS];
         meshsim_wire::encode_into(&actor.findings(end), &mut found).unwrap();
-        add("payload", &format!("found-{}", mesh.actor_name(id)), &[&found]);
+        add("payload", &format!("found-{}", run.mesh().actor_name(id)), &[&found]);
     }
     add("payload", "bundle", &[&[fuzz::BUNDLE], &serde_json::to_vec(&experiment.bundle()).unwrap()]);
-    let said = &sim.recorder().0;
+    let said = &run.recorder().0;
     said.iter().for_each(|(kind, frame)| add("payload", kind, &[&kind_and_body(frame)]));
     let golden: BTreeMap<_, _> = golden::frames().into_iter().collect();
     golden.iter().for_each(|(name, frame)| add("payload", name, &[&kind_and_body(frame)]));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::{ActorId, Counts, Span, Time};
 use meshsim_experiment::{Experiment, Scope, Size};
 use meshsim_mesh::criterion::Count;
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
@@ -77,6 +77,24 @@ pub struct Traffic {
     pub lost_nobody: u64,
 }
 
+impl From<Counts> for Traffic {
+    fn from(counts: Counts) -> Self {
+        Traffic {
+            events: counts.events,
+            sent: counts.sent,
+            duplicated: counts.duplicated,
+            delivered: counts.delivered,
+            resent: counts.resent,
+            lost_loss: counts.lost_loss,
+            lost_drop: counts.lost_drop,
+            lost_partition: counts.lost_partition,
+            lost_down: counts.lost_down,
+            lost_full: counts.lost_full,
+            lost_nobody: counts.lost_nobody,
+        }
+    }
+}
+
 impl Traffic {
     /// Messages that had neither arrived nor been lost when the run ended.
     pub fn under_way(&self) -> u64 {
@@ -88,16 +106,15 @@ impl Traffic {
 }
 
 impl Measured {
-    /// Puts together what all actors of the mesh found, in the order of their numbers; `None` where what one found is
+    /// Puts together what all actors of a mesh found, in the order of their numbers; `None` where what one found is
     /// lost: a gap, as long as the run. What speaks of another mesh is left out. An actor that was to come later and
     /// never did has found nothing ([`Findings`] of an idle one are `Some`; in a live run see [`Self::without`]).
     pub fn gather(
-        experiment: &Experiment,
+        mesh: &Mesh,
         now: Time,
         traffic: Traffic,
         findings: impl IntoIterator<Item = Option<Findings>>,
     ) -> Self {
-        let mesh = &experiment.mesh;
         let mut measured = Measured {
             now,
             traffic,
@@ -783,7 +800,7 @@ mod tests {
         let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[]).unwrap();
         // A node that hands in what the gateway counts.
         let found = [None, Some(Findings::Gateway { tally: Tally::default() })];
-        let measured = Measured::gather(&experiment, Time::ZERO, Traffic::default(), found);
+        let measured = Measured::gather(&experiment.mesh, Time::ZERO, Traffic::default(), found);
         assert!(measured.by_hand.is_none());
     }
 }

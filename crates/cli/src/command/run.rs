@@ -1,13 +1,15 @@
 //! `meshsim run`
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use meshsim_actor::{Recorder, Span};
+use meshsim_actor::{Counts, Recorder, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_experiment::check::check;
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_report::table::Look;
-use meshsim_report::{Measured, count, text};
+use meshsim_report::table::{Look, Paint};
+use meshsim_report::{count, text};
+use meshsim_run::{Observer, Outcome, Simulation};
 use meshsim_trace::Writer;
 
 use super::Source;
@@ -16,8 +18,6 @@ use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::{Progress, per_second};
 use crate::screen::Screen;
-use crate::simulate::{Simulation, traffic};
-use crate::state;
 
 pub(super) const ABOUT: &str = "Run an experiment in virtual time";
 
@@ -57,59 +57,58 @@ impl Args {
         let folder = ending::open(&experiment, &self.output, "")?;
         interrupt::catch()?;
 
-        let (mut ended, took, events) = match self.output.trace {
-            None => self.run(&experiment, ())?.0,
+        let mut has_trace = false;
+        let (outcome, took) = match self.output.trace {
+            None => self.run(&mut Simulation::new(&experiment).map_err(Error::Network)?, &experiment),
             Some(_) => {
                 let writer = Writer::new(folder.begin(TRACE)?, &ending::header(&experiment, &experiment.mesh));
-                let ((mut ended, took, events), writer) = self.run(&experiment, writer)?;
-                match writer.finish() {
-                    Ok(_) => ended.has_trace = true,
+                let mut simulation = Simulation::recorded(&experiment, writer).map_err(Error::Network)?;
+                let ran = self.run(&mut simulation, &experiment);
+                match simulation.into_recorder().finish() {
+                    Ok(_) => has_trace = true,
                     // What was measured is worth keeping without it; that it is missing is a failure in the end.
                     Err(error) => {
                         folder.discard(TRACE);
                         screen.complain(&Error::WriteTrace(folder.path().join(TRACE), error));
                     }
                 }
-                (ended, took, events)
+                ran
             }
         };
+        let events = outcome.measured.traffic.events;
         let pace = format!(
             "{}s of virtual time in {}, {} events, {}",
-            meshsim_report::number(ended.measured.now.secs()),
+            meshsim_report::number(outcome.measured.now.secs()),
             Span::from_secs_f64(took.as_secs_f64()),
             count(events),
             per_second(events as f64 / took.as_secs_f64().max(1e-9))
         );
-        ended.remarks = Box::new(move |paint| format!("{}\n", paint.on(Look::Dim, &pace)));
+        let remarks = Box::new(move |paint: Paint| format!("{}\n", paint.on(Look::Dim, &pace)));
+        let ended = Ended { outcome, has_trace, processes: None, remarks };
         ending::publish(&experiment, folder, ended, &self.output, screen)
     }
 
-    fn run<R: Recorder<Msg, Tick>>(
+    /// Runs it to its end, or until Ctrl-C, and says how long that took.
+    fn run(
         &self,
+        simulation: &mut Simulation<impl Recorder<Msg, Tick>>,
         experiment: &Experiment,
-        recorder: R,
-    ) -> Result<((Ended, Duration, u64), R), Error> {
-        let mut simulation = Simulation::new(experiment, recorder)?;
-        let progress = Progress::begin(experiment.duration, !self.output.no_progress);
-        simulation.run(experiment, &progress);
-        let took = progress.end();
-        let Simulation { sim, cut_short } = simulation;
-        tracing::info!(?took, cut_short, "simulated");
-        let findings = || sim.actors().map(|actor| Some(actor.findings(sim.now())));
-        let measured = Measured::gather(experiment, sim.now(), traffic(&sim.counts()), findings());
-        let mut state = Vec::new();
-        state::write(&experiment.mesh, sim.now(), findings(), &mut state)
-            .map_err(|error| Error::Write("state.json".into(), error))?;
-        let ended = Ended {
-            measured,
-            state,
-            cut_short,
-            has_trace: false,
-            processes: None,
-            remarks: Box::new(|_| String::new()),
-        };
-        let events = sim.counts().events;
-        Ok(((ended, took, events), sim.into_recorder()))
+    ) -> (Outcome, Duration) {
+        let mut watch = Watch(Progress::begin(experiment.duration, !self.output.no_progress));
+        let outcome = simulation.finish(&mut watch);
+        let took = watch.0.end();
+        tracing::info!(?took, outcome.cut_short, "simulated");
+        (outcome, took)
+    }
+}
+
+/// Shows how far the run is, and stops it at Ctrl-C.
+struct Watch(Progress);
+
+impl Observer for Watch {
+    fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
+        self.0.at(now, counts.events);
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

@@ -7,7 +7,8 @@ use meshsim_experiment::Experiment;
 use meshsim_fault::Fault;
 use meshsim_net::{Credentials, Hub, HubOptions, Performance, Phase, ProcessReport, Snapshot, Work};
 use meshsim_report::table::{Look, Paint, Table};
-use meshsim_report::{ManualFault, Measured, count, span};
+use meshsim_report::{ManualFault, count, span};
+use meshsim_run::Outcome;
 use serde_json::json;
 
 use super::cast::{Charter, cast, live_mesh, read_findings};
@@ -19,8 +20,6 @@ use crate::folder::Folder;
 use crate::gateway::{Door, Gateway};
 use crate::interrupt;
 use crate::progress::Progress;
-use crate::simulate::traffic;
-use crate::state;
 
 /// How a live run is conducted.
 pub(crate) struct Conduct<'a> {
@@ -130,7 +129,10 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
         }));
     }
     let now = performance.ended;
-    let mut measured = Measured::gather(experiment, now, traffic(&performance.counts), findings.iter().cloned());
+    // One that ends when somebody ends it may end before its time, too.
+    let cut_short = performance.cut_short || now < Time::ZERO + experiment.duration;
+    let mut outcome = Outcome::new(&experiment.mesh, now, performance.counts.into(), findings, cut_short);
+    let measured = &mut outcome.measured;
     measured.without(&performance.absent, &mesh);
     measured.replaced(std::mem::take(&mut performance.restarts), &mesh);
     let manual = |fault: Fault| ManualFault {
@@ -139,14 +141,8 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
         kind: fault.name().to_owned(),
     };
     measured.faults = std::mem::take(&mut performance.faults).into_iter().map(manual).collect();
-    let mut state = Vec::new();
-    state::write(&experiment.mesh, now, findings, &mut state)
-        .map_err(|error| Error::Write("state.json".into(), error))?;
     Ok(Ended {
-        measured,
-        state,
-        // One that ends when somebody ends it may end before its time, too.
-        cut_short: performance.cut_short || now < Time::ZERO + experiment.duration,
+        outcome,
         has_trace,
         processes: Some(live_json(&performance)?),
         remarks: Box::new(move |paint| remarks(&performance, paint)),

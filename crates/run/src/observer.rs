@@ -1,0 +1,27 @@
+//! Whoever watches a run.
+
+use std::ops::ControlFlow;
+
+use meshsim_actor::{Counts, Time};
+
+/// Watches a run and may stop it. Every method has a default that does nothing, so an observer names only what it wants
+/// to know.
+///
+/// An observer never changes what happens: the same experiment and seed give the same run, up to where it is stopped.
+/// It is asked between slices of some milliseconds of processor time, so it costs the inner loop nothing.
+pub trait Observer {
+    /// The run has reached `now`, after `counts.events` events. [`ControlFlow::Break`] stops it there.
+    fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
+        let _ = (now, counts);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Looks away.
+impl Observer for () {}
+
+impl<O: Observer> Observer for &mut O {
+    fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
+        (**self).reached(now, counts)
+    }
+}

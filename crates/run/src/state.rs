@@ -1,0 +1,88 @@
+//! What the coordinator wants and the nodes have at the end of a run.
+
+use std::io::{self, Write};
+
+use meshsim_actor::{ActorId, Time};
+use meshsim_mesh::coordinator::CoordinatorState;
+use meshsim_mesh::model::COORDINATOR;
+use meshsim_mesh::node::NodeState;
+use meshsim_mesh::{Findings, Mesh};
+
+/// What the coordinator wants and the nodes have at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// When.
+    pub at: Time,
+    /// What is wanted; `None` if that is lost.
+    pub coordinator: Option<CoordinatorState>,
+    /// One for each node of the mesh, in its order; `None` if what that node had is lost.
+    pub nodes: Vec<Option<NodeState>>,
+}
+
+impl State {
+    /// Nothing is known yet.
+    pub(crate) fn empty(mesh: &Mesh, at: Time) -> Self {
+        State { at, coordinator: None, nodes: vec![None; mesh.nodes.len()] }
+    }
+
+    /// Takes in what an actor found. What another kind of actor would find is left out.
+    pub(crate) fn take(&mut self, mesh: &Mesh, actor: ActorId, found: Option<&Findings>) {
+        match (found, mesh.node_index(actor)) {
+            (Some(Findings::Coordinator { state, .. }), _) if actor == COORDINATOR => {
+                self.coordinator = Some(state.clone());
+            }
+            (Some(Findings::Node { state, .. }), Some(node)) => self.nodes[node] = Some(state.clone()),
+            _ => {}
+        }
+    }
+
+    /// Writes it as `state.json`, with the names of this mesh: one node a line, so that two states can be compared by
+    /// `diff`. `null` stands for what is lost.
+    ///
+    /// # Errors
+    /// If `out` takes no more.
+    pub fn write(&self, mesh: &Mesh, out: &mut impl Write) -> io::Result<()> {
+        let coordinator = serde_json::to_string(&self.coordinator)?;
+        write!(out, "{{\n  \"at_s\": {},\n  \"coordinator\": {coordinator},\n  \"nodes\": {{", self.at.secs())?;
+        for (index, (node, state)) in mesh.nodes.iter().zip(&self.nodes).enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            let (name, state) = (serde_json::to_string(&node.name)?, serde_json::to_string(state)?);
+            write!(out, "{comma}\n    {name}: {state}")?;
+        }
+        out.write_all(b"\n  }\n}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_mesh::model::NodeSpec;
+
+    use super::*;
+
+    #[test]
+    fn a_line_for_each_node_and_null_for_what_is_lost() {
+        let node = |name: &str| NodeSpec { name: name.into(), cores: 1.0, zone: 0, joins: Time::ZERO };
+        let mesh = Mesh { nodes: vec![node("a"), node("b")], ..Mesh::default() };
+        let coordinator = CoordinatorState { steps: 2, digest: 7, services: vec![] };
+        let state = NodeState { applied: 2, digest: 7, services: vec![] };
+        let found = [
+            Some(Findings::Coordinator { history: vec![], state: coordinator }),
+            None,
+            Some(Findings::Node { served: vec![], state }),
+        ];
+        let mut all = State::empty(&mesh, Time::from_nanos(1_500_000_000));
+        (0..).zip(&found).for_each(|(actor, found)| all.take(&mesh, ActorId(actor), found.as_ref()));
+        let mut out = Vec::new();
+        all.write(&mesh, &mut out).expect("memory takes it");
+        let expected = r#"{
+  "at_s": 1.5,
+  "coordinator": {"steps":2,"digest":7,"services":[]},
+  "nodes": {
+    "a": null,
+    "b": {"applied":2,"digest":7,"services":[]}
+  }
+}
+"#;
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}

@@ -1,0 +1,28 @@
+//! meshsim as a library: runs an experiment file, says on the way how far it is, and prints the report.
+//!
+//! `cargo run --release -p meshsim-examples --bin embed examples/hotel/mesh.yaml`
+
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use meshsim_run::actor::{Counts, Time};
+use meshsim_run::{Observer, experiment, report, simulate};
+
+/// Says every so often how far the run is.
+struct Talkative;
+
+impl Observer for Talkative {
+    fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
+        eprintln!("{:>6.1} s of virtual time, {} events", now.secs(), report::count(counts.events));
+        ControlFlow::Continue(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args().nth(1).ok_or("usage: embed FILE")?;
+    let experiment = experiment::load(Path::new(&file), &[])?;
+    let summary = simulate(&experiment, &mut Talkative)?.summary(&experiment);
+    print!("{}", report::text::summary(&summary, report::table::Paint(false)));
+    Ok(())
+}
