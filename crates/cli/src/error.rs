@@ -62,6 +62,9 @@ pub(crate) enum Error {
     Print(#[source] io::Error),
     #[error("the network of the experiment cannot be built")]
     Network(#[source] meshsim_fault::NetworkError),
+    /// A study of many runs.
+    #[error("{0}")]
+    Study(String),
     /// A live run, or this process's part in one.
     #[error("{0}")]
     Live(String),
@@ -82,6 +85,7 @@ impl Error {
             | Error::Print(_)
             | Error::Network(_)
             | Error::Live(_)
+            | Error::Study(_)
             | Error::Gateway(..)
             | Error::Interrupt(_) => Exit::Failed,
         }

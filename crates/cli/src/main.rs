@@ -11,6 +11,7 @@ mod live;
 mod logging;
 mod progress;
 mod screen;
+mod study;
 
 use std::process::ExitCode;
 

@@ -61,6 +61,53 @@ impl Progress {
     }
 }
 
+/// How many of many things are done, on stderr, if that is a terminal.
+#[derive(Debug)]
+pub(crate) struct Counted(Option<ProgressBar>);
+
+impl Counted {
+    /// So many of so many are done.
+    pub(crate) fn begin(done: usize, total: usize, what: &str, wanted: bool) -> Self {
+        let template = format!("  {{bar:30}} {{human_pos}} of {{human_len}} {what}, {{eta}} left");
+        let bar = Self::bar(Some(total as u64), &template, wanted);
+        if let Some(bar) = &bar.0 {
+            bar.set_position(done as u64);
+            // What was there before was not done in this time.
+            bar.reset_eta();
+        }
+        bar
+    }
+
+    /// None is done; how many there will be is not known.
+    pub(crate) fn begin_open(what: &str, wanted: bool) -> Self {
+        Self::bar(None, &format!("  {{human_pos}} {what}, {{elapsed}}"), wanted)
+    }
+
+    fn bar(total: Option<u64>, template: &str, wanted: bool) -> Self {
+        Counted((wanted && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template(template);
+            bar.with_style(
+                style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("█▉▊▋▌▍▎▏ ")),
+            )
+        }))
+    }
+
+    /// So many are done.
+    pub(crate) fn at(&self, done: usize) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done as u64);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// A rate of events as a person compares it: `3.42 M events/s`.
 pub(crate) fn per_second(rate: f64) -> String {
     match rate {

@@ -263,11 +263,17 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
     fs::remove_file(folder.join("less/experiment.yaml")).unwrap();
     fs::remove_file(summary("bare")).unwrap();
     replace(&folder.join("bad/experiment.yaml"), "duration: 4s", "duraton: 4s");
-    run(&folder, "larger", &["services.back.instances=3", "seed=9"]);
     for (args, said) in [
-        (&["a"][..], "2 values required"),
+        (&["a"][..], "a is alone"),
+        (&["mesh.yaml"], "mesh.yaml is alone"),
+        (&["mesh.yaml", "--with", "seed"], "there is no `=`"),
+        (&["mesh.yaml", "--with", "services.back.instance=3"], "did you mean `instances`?"),
+        (&["mesh.yaml", "mesh.yaml", "--with", "seed=3"], "`--with` is about one file"),
+        (&["mesh.yaml", "nowhere.yaml"], "cannot read nowhere.yaml"),
+        (&["mesh.yaml", "mesh.yaml", "--noise", "2%"], "`--noise` is about runs that are there"),
+        (&["a", "a", "--seeds", "2"], "`--seeds` is about files"),
         (&["a", "nowhere"], "there is no folder nowhere"),
-        (&["a", "mesh.yaml"], "mesh.yaml is not the folder of a run: there is no summary.json in it"),
+        (&["a", "mesh.yaml"], "some of these are folders of runs, and some are files"),
         (&["a", "bare"], "bare is not the folder of a run: there is no summary.json in it"),
         (&["less", "a"], "less is not the folder of a run: there is no experiment.yaml in it"),
         (&["a", "cut"], "EOF while parsing"),
@@ -276,7 +282,6 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
         (&["kind", "a"], "kind/summary.json:4:17: invalid type: string \"seven\", expected u64"),
         (&["a", "newer"], "newer/summary.json:2:13: this is format 3 of a summary, and those up to 2 are read"),
         (&["a", "bad"], "did you mean `duration`?"),
-        (&["a", "larger"], "services.back.instances is `2` and `3`"),
         (&["a", "a", "--noise", "-5%"], "write a percentage from 0% to 100%"),
         (&["a", "a", "--noise", "much"], "write a percentage from 0% to 100%"),
     ] {
@@ -286,6 +291,36 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
         assert!(errors.contains(said), "{args:?}: {said:?} is not in\n{errors}");
         assert_eq!(output.stdout, b"", "{args:?}");
     }
+}
+
+#[test]
+fn runs_of_different_experiments_are_compared_and_what_differs_in_the_files_comes_first() {
+    let folder = folder("different");
+    run(&folder, "a", &[]);
+    run(&folder, "b", &["services.back.instances=3"]);
+    let text = compared(&folder, &["a", "b"]);
+    assert_says(&text, &["of different experiments", "B  services.back.instances is `2` and `3`", "Requests"]);
+    let json = compared_json(&folder, &["a", "b"]);
+    assert_eq!(json["differences"].as_array().unwrap().len(), 1, "{json}");
+    assert_eq!(json["loads"][0]["figures"]["offered"]["values"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_file_and_itself_with_a_value_set_are_run_with_the_same_seeds() {
+    let folder = folder("with");
+    let args = ["compare", "mesh.yaml", "--with", "services.back.instances=3", "--seeds", "3"];
+    let output = meshsim(&folder, &args);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert_says(&text, &["3 seeds, the same for each", "services.back.instances is `2` and `3`", "done_per_s"]);
+    // Arrivals are drawn from the seed: what was offered does not differ at all.
+    let offered = text.lines().find(|line| line.contains("offered")).unwrap();
+    assert!(offered.trim_end().ends_with(" 0"), "{offered}");
+    let markdown = stdout(&meshsim(&folder, &[&args[..], &["--markdown"]].concat()));
+    assert_says(&markdown, &["| figure | A | B | B - A | |", "- **B** services.back.instances=3"]);
+    let json: Value = serde_json::from_slice(&meshsim(&folder, &[&args[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!(json["seeds"], serde_json::json!([7, 8, 9]));
+    assert_eq!(json["configurations"][1]["runs"], 3);
 }
 
 #[test]

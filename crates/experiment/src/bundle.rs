@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::Origin;
-use crate::{Experiment, Problems, read};
+use crate::{Experiment, Override, Problems, read};
 
 /// What its problems are reported under, and what it is called if it does not say.
 const NAME: &str = "experiment";
@@ -23,7 +23,15 @@ impl Bundle {
     /// # Errors
     /// All that is wrong with it, at once; the bounds are those of files.
     pub fn read(&self) -> Result<Experiment, Problems> {
-        read(NAME, &self.text, Origin::Bundle(self), NAME, &[])
+        self.read_with(&[])
+    }
+
+    /// Reads the experiment with some of its values replaced.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); what an override does wrong is reported at its place there.
+    pub fn read_with(&self, overrides: &[Override]) -> Result<Experiment, Problems> {
+        read(NAME, &self.text, Origin::Bundle(self), NAME, overrides)
     }
 
     pub(crate) fn file(&self, name: &str) -> Option<&str> {

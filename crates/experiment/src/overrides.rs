@@ -55,6 +55,11 @@ impl Override {
         &self.text
     }
 
+    /// The path and the value, as they were written.
+    pub fn split(&self) -> (&str, &str) {
+        (&self.text[..self.value - 1], &self.text[self.value..])
+    }
+
     /// Replaces the value in the file's tree. What does not fit is reported at its place in the override.
     pub(crate) fn apply(&self, root: &mut Node, reporter: &mut Reporter) {
         let source = reporter.add_source("--set", self.text.as_str());

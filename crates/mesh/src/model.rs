@@ -456,6 +456,18 @@ impl Arrivals {
     pub fn steady(process: Process, per_second: f64) -> Self {
         Arrivals::Rate { process, stages: Arc::new([Stage { length: Span::MAX, from: per_second, to: per_second }]) }
     }
+
+    /// The same course at a rate so many times as high. Given moments stay as they are.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        match self {
+            Arrivals::Rate { process, stages } => {
+                let scaled = |stage: &Stage| Stage { from: stage.from * factor, to: stage.to * factor, ..*stage };
+                Arrivals::Rate { process: *process, stages: stages.iter().map(scaled).collect() }
+            }
+            Arrivals::Stamps(_) => self.clone(),
+        }
+    }
 }
 
 /// How a rate becomes moments.

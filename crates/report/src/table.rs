@@ -1,5 +1,7 @@
 //! Text in columns, and its colours.
 
+use std::borrow::Cow;
+
 /// Whether a text is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paint(pub bool);
@@ -61,14 +63,20 @@ impl Cell {
 /// aligned to the right.
 #[derive(Clone, Debug)]
 pub struct Table {
-    headings: Vec<&'static str>,
+    headings: Vec<Cow<'static, str>>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// An empty one.
-    pub fn new(headings: impl Into<Vec<&'static str>>) -> Self {
-        Table { headings: headings.into(), rows: Vec::new() }
+    pub fn new<H: Into<Cow<'static, str>>>(headings: impl IntoIterator<Item = H>) -> Self {
+        Table { headings: headings.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+
+    /// One more column, before the first row.
+    pub fn heading(&mut self, heading: impl Into<Cow<'static, str>>) {
+        debug_assert!(self.rows.is_empty());
+        self.headings.push(heading.into());
     }
 
     /// One more row.

@@ -7,17 +7,29 @@ use meshsim_experiment::{Experiment, Override, differences, load};
 use meshsim_report::compare::noise::Noise;
 use meshsim_report::compare::{Comparison, Named, RUNS_MAX, text};
 use meshsim_report::{ReadError, Summary};
+use meshsim_study::pairs::{self, PairsError};
+use meshsim_study::pool;
 
 use crate::error::{Error, Exit};
+use crate::interrupt;
+use crate::progress::Counted;
 use crate::screen::Screen;
+use crate::study;
 
-pub(super) const ABOUT: &str = "Hold runs of one experiment side by side";
+pub(super) const ABOUT: &str = "Hold runs, or configurations, side by side";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   meshsim compare runs/hotel-7 runs/hotel-8
   meshsim compare runs/hotel-7 runs/hotel-8 runs/hotel-9 --noise 10%
   meshsim compare runs/hotel-7 runs/hotel-8 --json | jq '.histories[0].first_step'
+  meshsim compare mesh.yaml --with services.geo.instances=4 --seeds 20
+  meshsim compare before.yaml after.yaml --markdown
+
+Files are run, each with the same seeds (--seeds, those of the first file's seed and after), on all cores. \
+The difference of a figure is taken seed by seed and has a 95% interval. A figure of a load is marked if \
+it differs by more than chance: where two files do not differ, there is some mark in at most 5 % of cases. \
+Single runs of one seed each, in their folders, tell less:
 
 The first run is the base. Requests, services and operations are compared by their figures, the history \
 by what was decided, whenever that was: the first step that differs is shown.
@@ -31,41 +43,73 @@ and more seeds tell how much. Settling times are held against the scatter of the
 alone; steps, endings and the history have no noise. \
 `meshsim schema comparison` describes what --json prints.
 
-Exit codes: 0 compared, whatever came out, 1 failed, 2 these are no runs of one experiment.";
+Exit codes: 0 compared, whatever came out, 1 failed, 2 these are no runs or files, or one is wrong.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folders of two or more runs; the first is what the others are held against
-    #[arg(required = true, num_args = 2..=RUNS_MAX, value_name = "RUN")]
+    /// The folders of two or more runs, or experiment files, which are run; the first is what the others are held against
+    #[arg(required = true, num_args = 1..=RUNS_MAX, value_name = "RUN|FILE")]
     runs: Vec<PathBuf>,
-    /// Differences up to this share of the base are noise
-    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = share, allow_hyphen_values = true)]
-    noise: f64,
-    /// Show also what does not differ, however much there is of it
+    /// Compare the file with itself, this value set: `services.search.balancer=random`. Several are set together
+    #[arg(long, value_name = "PATH=VALUE", value_parser = Override::parse)]
+    with: Vec<Override>,
+    /// Run each file with so many seeds; 10 if it is not given
+    #[arg(long, value_name = "N", value_parser = super::seed_count)]
+    seeds: Option<usize>,
+    /// Run so many at once; as many as there are cores if it is not given
+    #[arg(long, short, value_name = "N", value_parser = super::job_count)]
+    jobs: Option<usize>,
+    /// Differences between runs up to this share of the base are noise; 5% if it is not given
+    #[arg(long, value_name = "PERCENT", value_parser = super::share, allow_hyphen_values = true)]
+    noise: Option<f64>,
+    /// Show also what does not differ, and of files the figures of services
     #[arg(long)]
     all: bool,
     /// Print the comparison as JSON
     #[arg(long, conflicts_with = "all")]
     json: bool,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let text = text.trim();
-    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
-    let percent = number.ok().filter(|percent| (0.0..=100.0).contains(percent));
-    percent.map(|percent| percent / 100.0).ok_or_else(|| "write a percentage from 0% to 100%".into())
+    /// Print the comparison of files as Markdown, for a pull request
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Show no progress bar
+    #[arg(long)]
+    no_progress: bool,
 }
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let is_yaml = |path: &Path| path.extension().is_some_and(|it| it == "yaml" || it == "yml");
+        let is_file = |path: &&PathBuf| path.is_file() || (!path.exists() && is_yaml(path));
+        let files = self.runs.iter().filter(is_file).count();
+        if files == self.runs.len() {
+            return self.files(screen);
+        }
+        if files == 0 {
+            return self.folders(screen);
+        }
+        let why = "some of these are folders of runs, and some are files";
+        Err(Error::WrongInput(why.into(), "give folders of runs alone, or experiment files alone".into()))
+    }
+
+    /// Runs that are there.
+    fn folders(&self, screen: &mut Screen) -> Result<Exit, Error> {
+        self.assure_meant(&[
+            ("--with", !self.with.is_empty()),
+            ("--seeds", self.seeds.is_some()),
+            ("--jobs", self.jobs.is_some()),
+            ("--markdown", self.markdown),
+        ])?;
         let mut runs = self.runs.iter().map(|folder| Ok((folder, read(folder)?))).collect::<Result<Vec<_>, Error>>()?;
+        if runs.len() == 1 {
+            let help = "give a second run, or the file of an experiment and a value with `--with`";
+            return Err(Error::WrongInput(format!("{} is alone", runs[0].0.display()), help.into()));
+        }
         let (base_folder, base) = runs.remove(0);
         let experiment = experiment(base_folder, None)?;
-        for (folder, _) in &runs {
-            assure_same((base_folder, &experiment), folder)?;
-        }
+        let different = runs.iter().map(|(folder, _)| differing(&experiment, folder)).collect::<Result<Vec<_>, _>>()?;
         let others: Vec<Named> = runs.into_iter().map(|(_, named)| named).collect();
-        let comparison = Comparison::new(&base, &others, Noise::with_floor(self.noise));
+        let noise = Noise::with_floor(self.noise.unwrap_or(NOISE));
+        let comparison = Comparison::new(&base, &others, noise).of_experiments(different);
         if self.json {
             screen.print_json(&comparison)?;
         } else {
@@ -74,7 +118,61 @@ impl Args {
         }
         Ok(Exit::Well)
     }
+
+    /// Files, or a file and what is set in it: each is run with the same seeds.
+    fn files(&self, screen: &mut Screen) -> Result<Exit, Error> {
+        self.assure_meant(&[("--noise", self.noise.is_some())])?;
+        let mut named = Vec::new();
+        for file in &self.runs {
+            named.push((file.display().to_string(), load(file, &[]).map_err(Error::Problems)?));
+        }
+        if !self.with.is_empty() {
+            if self.runs.len() > 1 {
+                let help = "leave out `--with`, or give one file";
+                return Err(Error::WrongInput("`--with` is about one file".into(), help.into()));
+            }
+            let name: Vec<&str> = self.with.iter().map(Override::as_str).collect();
+            named.push((name.join(", "), load(&self.runs[0], &self.with).map_err(Error::Problems)?));
+        }
+        if named.len() == 1 {
+            let help = "give a second file, or a value with `--with`, as in `--with services.search.instances=4`";
+            return Err(Error::WrongInput(format!("{} is alone", self.runs[0].display()), help.into()));
+        }
+        interrupt::catch()?;
+        let (count, threads) = (self.seeds.unwrap_or(SEEDS), self.jobs.unwrap_or_else(pool::cores));
+        let progress = Counted::begin(0, count * named.len(), "runs", !self.no_progress);
+        let at = |done| {
+            progress.at(done);
+            !interrupt::asked()
+        };
+        let compared = pairs::run(&named, count, threads, at);
+        progress.end();
+        let compared = compared.map_err(|error| match error {
+            PairsError::Problems(problems) => Error::Problems(problems),
+            other => Error::Study(other.to_string()),
+        })?;
+        if self.json {
+            screen.print_json(&compared)?;
+        } else if self.markdown {
+            screen.print_file(&study::pairs_markdown(&compared, self.all))?;
+        } else {
+            let text = study::pairs(&compared, self.all, screen.paint());
+            screen.print(&text)?;
+        }
+        Ok(Exit::Well)
+    }
+
+    fn assure_meant(&self, others: &[(&str, bool)]) -> Result<(), Error> {
+        let Some((name, _)) = others.iter().find(|(_, is_given)| *is_given) else { return Ok(()) };
+        let what = if *name == "--noise" { "runs that are there" } else { "files, which are run" };
+        Err(Error::WrongInput(format!("`{name}` is about {what}"), format!("leave out `{name}`")))
+    }
 }
+
+/// Differences between two runs up to this share of the base are noise.
+const NOISE: f64 = 0.05;
+/// With how many seeds a file is run.
+const SEEDS: usize = 10;
 
 const EXPERIMENT: &str = "experiment.yaml";
 const SUMMARY: &str = "summary.json";
@@ -114,21 +212,10 @@ fn experiment(folder: &Path, like: Option<&Experiment>) -> Result<Experiment, Er
     load(&folder.join(EXPERIMENT), &overrides).map_err(Error::Problems)
 }
 
-/// Refuses a run of another experiment. Seed and duration may differ; what follows from the duration, such as the end of
-/// a load, then differs as well, so both are held against each other with those of the base.
-fn assure_same((base_folder, base): (&Path, &Experiment), folder: &Path) -> Result<(), Error> {
+/// In what a run is one of another experiment. Seed and duration may differ; what follows from the duration, such as the
+/// end of a load, then differs as well, so both are held against each other with those of the base.
+fn differing(base: &Experiment, folder: &Path) -> Result<Vec<String>, Error> {
     let own = experiment(folder, None)?;
     // One that does not even hold for the duration of the base is another.
-    let found = differences(base, &experiment(folder, Some(base)).unwrap_or(own));
-    if found.is_empty() {
-        return Ok(());
-    }
-    let why = format!(
-        "{} and {} are runs of different experiments:\n{}",
-        base_folder.display(),
-        folder.display(),
-        found.join("\n")
-    );
-    let help = "compare runs that differ in seed and duration alone; names and SLOs do not matter";
-    Err(Error::WrongInput(why, help.into()))
+    Ok(differences(base, &experiment(folder, Some(base)).unwrap_or(own)))
 }

@@ -10,11 +10,13 @@ mod compose;
 mod coordinator;
 mod ctl;
 mod import;
+mod limit;
 mod live;
 mod node;
 mod replay;
 mod run;
 mod schema;
+mod sweep;
 mod trace;
 
 use clap::Subcommand;
@@ -47,6 +49,8 @@ commands! {
     Live = live;
     Check = check;
     Compare = compare;
+    Sweep = sweep;
+    Limit = limit;
     Replay = replay;
     Trace = trace;
     Import = import;
@@ -73,6 +77,28 @@ pub(crate) struct Source {
 
 fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
+}
+
+/// How many seeds a study takes.
+fn seed_count(text: &str) -> Result<usize, String> {
+    const SEEDS_MAX: usize = 10_000;
+    let count = text.parse().ok().filter(|count| (1..=SEEDS_MAX).contains(count));
+    count.ok_or_else(|| format!("write a whole number from 1 to {SEEDS_MAX}"))
+}
+
+/// How many runs there are at once.
+fn job_count(text: &str) -> Result<usize, String> {
+    const JOBS_MAX: usize = 1024;
+    let count = text.parse().ok().filter(|count| (1..=JOBS_MAX).contains(count));
+    count.ok_or_else(|| format!("write a whole number from 1 to {JOBS_MAX}"))
+}
+
+/// A share of a figure.
+fn share(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
+    let percent = number.ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.map(|percent| percent / 100.0).ok_or_else(|| "write a percentage from 0% to 100%".into())
 }
 
 impl Source {

@@ -10,14 +10,16 @@ use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::{count, text};
 use meshsim_run::{Observer, Outcome, Simulation};
+use meshsim_study::plan::{Plan, Varied};
 use meshsim_trace::Writer;
 
-use super::Source;
+use super::{Source, sweep};
 use crate::ending::{self, Ended, Output, TRACE};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::{Progress, per_second};
 use crate::screen::Screen;
+use crate::study;
 
 pub(super) const ABOUT: &str = "Run an experiment in virtual time";
 
@@ -26,6 +28,7 @@ Examples:
   meshsim run examples/hotel/mesh.yaml
   meshsim run mesh.yaml --seed 7 --set load.users.arrivals.poisson=500/s
   meshsim run mesh.yaml --trace=jsonl --out /tmp/study
+  meshsim run mesh.yaml --seeds 10                  # how far can its figures be trusted?
   meshsim run mesh.yaml --json --no-progress | jq '.slo'
 
 A run is written to runs/<name>-<seed>: summary.json, experiment.yaml (as run) with the files that it \
@@ -45,11 +48,20 @@ pub(crate) struct Args {
     source: Source,
     #[command(flatten)]
     output: Output,
+    /// Run with so many seeds, the file's and those that follow it, and print means with their 95% intervals
+    #[arg(long, value_name = "N", value_parser = super::seed_count, conflicts_with = "trace")]
+    seeds: Option<usize>,
+    /// With --seeds, run so many at once; as many as there are cores if it is not given
+    #[arg(long, short, value_name = "N", value_parser = super::job_count, requires = "seeds")]
+    jobs: Option<usize>,
 }
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let experiment = self.source.load(self.output.json, screen)?;
+        if let Some(count) = self.seeds {
+            return self.with_seeds(&experiment, count, screen);
+        }
         if !self.output.json {
             screen.print(&text::intention(&experiment, screen.paint()))?;
         }
@@ -86,6 +98,21 @@ impl Args {
         let remarks = Box::new(move |paint: Paint| format!("{}\n", paint.on(Look::Dim, &pace)));
         let ended = Ended { outcome, has_trace, processes: None, remarks };
         ending::publish(&experiment, folder, ended, &self.output, screen)
+    }
+
+    /// Several runs, which together say how far a figure may be trusted.
+    fn with_seeds(&self, experiment: &Experiment, count: usize, screen: &mut Screen) -> Result<Exit, Error> {
+        let seeds = meshsim_study::plan::seeds(experiment, count);
+        let plan = Plan::new(experiment, Varied { seeds, ..Varied::default() }).map_err(study::plan_error)?;
+        let default = || format!("runs/{}-seeds.{}", experiment.name, &plan.fingerprint()[..8]).into();
+        let folder = self.output.out.clone().unwrap_or_else(default);
+        let (jobs, Output { no_progress, json, .. }) = (self.jobs, &self.output);
+        sweep::conduct(
+            experiment,
+            &plan,
+            &sweep::Output { folder: &folder, jobs, no_progress: *no_progress, json: *json },
+            screen,
+        )
     }
 
     /// Runs it to its end, or until Ctrl-C, and says how long that took.

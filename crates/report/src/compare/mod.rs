@@ -70,6 +70,9 @@ pub struct Comparison {
     pub noise: Noise,
     /// What is compared; the first is the base.
     pub runs: Vec<RunOf>,
+    /// For each run but the base: in what its experiment differs from that of the base, besides seed, duration, name and
+    /// SLOs; empty for runs of one experiment.
+    pub differences: Vec<Vec<String>>,
     /// In what the runs are not alike, and what that means for the figures.
     pub remarks: Vec<String>,
     /// What was done to the services: the operations of the base, then those that only others have.
@@ -174,7 +177,7 @@ pub struct OperationComparison {
 }
 
 impl Comparison {
-    /// Holds runs against a base. That they are runs of one experiment is for the caller to see to.
+    /// Holds runs against a base. They are taken for runs of one experiment; see [`of_experiments`](Self::of_experiments).
     pub fn new(base: &Named, others: &[Named], noise: Noise) -> Self {
         let runs: Vec<&Named> = std::iter::once(base).chain(others).collect();
         let summaries: Vec<&Summary> = runs.iter().map(|named| &named.summary).collect();
@@ -193,6 +196,7 @@ impl Comparison {
             format: 1,
             noise,
             runs: runs.iter().map(|named| RunOf::new(named)).collect(),
+            differences: vec![Vec::new(); others.len()],
             remarks: remarks(&summaries),
             histories: summaries[1..].iter().map(|other| History::new(summaries[0], other)).collect(),
             operations,
@@ -201,6 +205,13 @@ impl Comparison {
             compared,
             beyond,
         }
+    }
+
+    /// Says in what the experiments differ, for each run but the base.
+    #[must_use]
+    pub fn of_experiments(mut self, differences: Vec<Vec<String>>) -> Self {
+        self.differences = differences;
+        self
     }
 }
 
@@ -353,14 +364,18 @@ fn ratio(base_s: f64, other_s: f64) -> f64 {
     if is_time && (ratio - 1.0).abs() > SAME_TIME { ratio } else { 1.0 }
 }
 
-/// The entry of each run that is called as that of the base. Runs of one experiment have the same, in the same order.
+/// The entry of each run that is called as that of the base: in runs of one experiment, at the same place.
 fn aligned<'a, T>(
     summaries: &[&'a Summary],
     index: usize,
     list: impl Fn(&'a Summary) -> &'a [T],
     is_meant: impl Fn(&T) -> bool,
 ) -> Vec<Option<&'a T>> {
-    summaries.iter().map(|summary| list(summary).get(index).filter(|item| is_meant(item))).collect()
+    let of = |summary: &&'a Summary| {
+        let list = list(summary);
+        list.get(index).filter(|item| is_meant(item)).or_else(|| list.iter().find(|item| is_meant(item)))
+    };
+    summaries.iter().map(of).collect()
 }
 
 fn loads<'a>(summaries: &[&'a Summary], noise: Noise) -> Vec<LoadComparison> {

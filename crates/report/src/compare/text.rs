@@ -58,7 +58,14 @@ fn heading(comparison: &Comparison, paint: Paint) -> String {
         ]);
     }
     let runs = plural(comparison.runs.len() as u64, "run");
-    let mut out = format!("{}  {runs} of one experiment\n{}", paint.on(Look::Bold, name), table.render(paint));
+    let is_one = comparison.differences.iter().all(Vec::is_empty);
+    let of = if is_one { "of one experiment" } else { "of different experiments" };
+    let mut out = format!("{}  {runs} {of}\n{}", paint.on(Look::Bold, name), table.render(paint));
+    for (run, differences) in (1..).zip(&comparison.differences) {
+        for difference in differences {
+            out += &format!("  {}  {}\n", letter(run), paint.on(Look::Warn, difference));
+        }
+    }
     for remark in &comparison.remarks {
         out += &format!("  {}\n", paint.on(Look::Warn, remark));
     }

@@ -1,0 +1,110 @@
+//! `meshsim limit`
+
+use meshsim_experiment::Experiment;
+use meshsim_study::limit::{self, LimitError, Question};
+use meshsim_study::plan::seeds;
+use meshsim_study::pool;
+
+use super::Source;
+use crate::error::{Error, Exit};
+use crate::interrupt;
+use crate::progress::Counted;
+use crate::screen::Screen;
+use crate::study;
+
+pub(super) const ABOUT: &str = "Find the highest rate at which all SLOs hold, and what bounds it";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim limit examples/hotel/mesh.yaml
+  meshsim limit mesh.yaml --of users --seeds 20
+  meshsim limit mesh.yaml --set 'slo=[p99 < 80ms]' --json | jq '.rate.mean'
+
+The loads of the file rise together, in their mix and in their course over time; --of raises one and \
+leaves the others as they are. First one seed is tried at rates around the one at which `check` expects \
+the first service to be full. Then each seed finds its own limit by bisection. What is shown is the mean \
+of these limits with its 95% interval, the SLO that fails just above it, and the services that are \
+busiest just below it.
+
+Exit codes: 0 a limit was found, 1 failed or was interrupted, or no rate or every rate holds, 2 the \
+experiment is wrong or has no SLO.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Raise this load alone
+    #[arg(long, value_name = "LOAD")]
+    of: Option<String>,
+    /// Find the limits of so many seeds
+    #[arg(long, value_name = "N", default_value = "10", value_parser = super::seed_count)]
+    seeds: usize,
+    /// Find the limit of each seed as closely as this
+    #[arg(long, value_name = "PERCENT", default_value = "0.5%", value_parser = super::share)]
+    within: f64,
+    /// Run so many at once; as many as there are cores if it is not given
+    #[arg(long, short, value_name = "N", value_parser = super::job_count)]
+    jobs: Option<usize>,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+    /// Show no progress
+    #[arg(long)]
+    no_progress: bool,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let experiment = self.source.load(self.json, screen)?;
+        let load = self.of.as_deref().map(|name| load_index(&experiment, name)).transpose()?;
+        if self.within <= 0.0 {
+            return Err(Error::WrongInput("0% is never close enough".into(), "write a share such as `0.5%`".into()));
+        }
+        interrupt::catch()?;
+        let question = Question { load, seeds: seeds(&experiment, self.seeds), within: self.within };
+        let progress = Counted::begin_open("runs", !self.no_progress);
+        let at = |done| {
+            progress.at(done);
+            !interrupt::asked()
+        };
+        let found = limit::find(&experiment, &question, self.jobs.unwrap_or_else(pool::cores), at);
+        progress.end();
+        let found = found.map_err(error)?;
+        if self.json {
+            screen.print_json(&found)?;
+        } else {
+            let text = study::limit(&experiment, &found, screen.paint());
+            screen.print(&text)?;
+        }
+        Ok(Exit::Well)
+    }
+}
+
+fn load_index(experiment: &Experiment, name: &str) -> Result<usize, Error> {
+    let loads = &experiment.mesh.loads;
+    if let Some(index) = loads.iter().position(|load| load.name == name) {
+        return Ok(index);
+    }
+    let names = || loads.iter().map(|load| load.name.as_str());
+    let help = match meshsim_experiment::nearest(name, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the loads are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    Err(Error::WrongInput(format!("there is no load `{name}`"), help))
+}
+
+fn error(error: LimitError) -> Error {
+    let text = error.to_string();
+    match error {
+        LimitError::NoSlo => Error::WrongInput(
+            text,
+            "say what must hold, in the file or with `--set 'slo=[p99 < 100ms, errors < 1%]'`".into(),
+        ),
+        LimitError::Replay(_) | LimitError::NoLoad => {
+            Error::WrongInput(text, "give a load by its rate, or choose another with `--of`".into())
+        }
+        LimitError::Never(..) | LimitError::Always(_) | LimitError::Broken(_) | LimitError::Stopped => {
+            Error::Study(text)
+        }
+    }
+}

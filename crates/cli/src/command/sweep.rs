@@ -1,0 +1,162 @@
+//! `meshsim sweep`
+
+use std::path::{Path, PathBuf};
+
+use meshsim_experiment::Experiment;
+use meshsim_study::axis::Axis;
+use meshsim_study::plan::{Plan, Varied, seeds};
+use meshsim_study::store::{self, Store};
+use meshsim_study::sweep;
+use meshsim_study::{estimate, pool};
+
+use super::Source;
+use crate::error::{Error, Exit};
+use crate::interrupt;
+use crate::progress::Counted;
+use crate::screen::Screen;
+use crate::study;
+
+pub(super) const ABOUT: &str =
+    "Run an experiment at many points: a grid or a sample of its values, each with several seeds";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim sweep mesh.yaml --vary services.geo.instances=1..4
+  meshsim sweep mesh.yaml --vary load.users.arrivals.poisson=100..1000/s:10 \\
+                          --vary defaults.balancer=random,round_robin --seeds 5
+  meshsim sweep mesh.yaml --vary services.geo.slots=2..64 --vary duration=10..60s:2 --sample 20
+  meshsim sweep runs/hotel-sweep.1b2c3d4e              # goes on where it was interrupted
+
+A path is that of --set. Its values are a list (1,2,4; commas inside of brackets do not split), each \
+whole number of a range (1..4), or so many numbers from one end to the other (100..1000/s:10). Several \
+--vary make a grid; --sample N draws N points of a Latin hypercube instead: each value of each axis has \
+its turn. All points run with the same seeds, the file's and those that follow it, on all cores.
+
+The folder has points.csv (a row for each point: means, and half the width of their 95% intervals) and \
+runs.csv (a row for each run). Runs are kept as they end: Ctrl-C loses those under way, and `meshsim \
+sweep FOLDER` goes on. The same sweep gives the same bytes, however many cores there are and however \
+often it was interrupted.
+
+An SLO that does not hold is a result here, and no failure. Exit codes: 0 all was run, 1 failed or was \
+interrupted, 2 the experiment is wrong.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Vary a value of the file: `services.geo.instances=1,2,4`. May be repeated
+    #[arg(long, value_name = "PATH=VALUES", value_parser = Axis::parse)]
+    vary: Vec<Axis>,
+    /// Draw so many points of a Latin hypercube, in place of the grid
+    #[arg(long, value_name = "N")]
+    sample: Option<usize>,
+    /// Run each point with so many seeds
+    #[arg(long, value_name = "N", value_parser = super::seed_count)]
+    seeds: Option<usize>,
+    /// Run so many at once; as many as there are cores if it is not given
+    #[arg(long, short, value_name = "N", value_parser = super::job_count)]
+    jobs: Option<usize>,
+    /// Write the sweep to this folder
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print all points with all figures as JSON
+    #[arg(long)]
+    json: bool,
+    /// Show no progress bar
+    #[arg(long)]
+    no_progress: bool,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let (plan, folder, experiment) = if store::is_study(&self.source.file) {
+            self.assure_bare()?;
+            let folder = self.source.file.clone();
+            (store::read_plan(&folder).map_err(study::store_error)?, folder.clone(), read_base(&folder)?)
+        } else {
+            let experiment = self.source.load(self.json, screen)?;
+            let seeds = seeds(&experiment, self.seeds.unwrap_or(1));
+            let varied = Varied { axes: self.vary.clone(), sample: self.sample, seeds };
+            let plan = Plan::new(&experiment, varied).map_err(study::plan_error)?;
+            let default = || format!("runs/{}-sweep.{}", experiment.name, &plan.fingerprint()[..8]).into();
+            (plan.clone(), self.out.clone().unwrap_or_else(default), experiment)
+        };
+        let output = Output { folder: &folder, jobs: self.jobs, no_progress: self.no_progress, json: self.json };
+        conduct(&experiment, &plan, &output, screen)
+    }
+
+    /// A folder says all by itself: what would change its plan is refused.
+    fn assure_bare(&self) -> Result<(), Error> {
+        let is_changed = !self.source.set.is_empty()
+            || self.source.seed.is_some()
+            || !self.vary.is_empty()
+            || self.sample.is_some()
+            || self.seeds.is_some()
+            || self.out.is_some();
+        if !is_changed {
+            return Ok(());
+        }
+        let why = format!("{} is a sweep that was begun: what varies in it stands", self.source.file.display());
+        let help = "leave out --set, --seed, --vary, --sample, --seeds and --out, or give the experiment file";
+        Err(Error::WrongInput(why, help.into()))
+    }
+}
+
+/// What is to come of a plan, and how it is run.
+pub(super) struct Output<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) jobs: Option<usize>,
+    pub(super) no_progress: bool,
+    pub(super) json: bool,
+}
+
+/// Runs what is missing of a plan, keeps it in its folder, and shows it.
+pub(super) fn conduct(
+    experiment: &Experiment,
+    plan: &Plan,
+    output: &Output<'_>,
+    screen: &mut Screen,
+) -> Result<Exit, Error> {
+    let (store, rows) = Store::open(output.folder, plan).map_err(study::store_error)?;
+    interrupt::catch()?;
+
+    let total = plan.jobs().count();
+    let progress = Counted::begin(rows.len(), total, "runs", !output.no_progress);
+    let mut store = store;
+    let at = |done| {
+        progress.at(done);
+        !interrupt::asked()
+    };
+    let rows = sweep::run(plan, rows, output.jobs.unwrap_or_else(pool::cores), |row| store.keep(row), at);
+    progress.end();
+    let rows = rows.map_err(study::store_error)?;
+    let points = sweep::summarise(plan, &rows);
+    let is_whole = rows.len() == total;
+    if is_whole {
+        sweep::publish(plan, &rows, &points, store).map_err(study::store_error)?;
+    }
+    if output.json {
+        screen.print_json(&serde_json::json!({
+            "format": 1,
+            "name": plan.name,
+            "seeds": plan.varied.seeds,
+            "confidence": estimate::CONFIDENCE,
+            "points": points,
+        }))?;
+    } else {
+        let text = study::points(experiment, plan, &points, screen.paint());
+        screen.print(&text)?;
+    }
+    let folder = output.folder.display();
+    if is_whole {
+        screen.remark(&format!("written to {folder}\n"));
+        return Ok(Exit::Well);
+    }
+    let done = rows.len();
+    screen.remark(&format!("interrupted: {done} of {total} runs are kept; `meshsim sweep {folder}` goes on\n"));
+    Ok(Exit::Failed)
+}
+
+fn read_base(folder: &Path) -> Result<Experiment, Error> {
+    store::read_experiment(folder).map_err(study::store_error)
+}

@@ -1,0 +1,112 @@
+//! `meshsim sweep`, `meshsim limit` and `meshsim run --seeds`, as a person calls them.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{assert_exit, meshsim, stderr, stdout};
+use serde_json::Value;
+
+const MESH: &str = "
+nodes: [ { name: node, cores: 8 } ]
+seed: 5
+duration: 5s
+services:
+  queue: { capacity: 2, queue: 1000, endpoints: { serve: { script: [ work: { exponential: 10ms } ] } } }
+load:
+  users: { to: queue, arrivals: { poisson: 50/s } }
+slo: [ p90 < 40ms ]
+";
+
+fn prepared(name: &str) -> PathBuf {
+    common::folder(&format!("studies-{name}"), MESH)
+}
+
+fn json(folder: &Path, args: &[&str]) -> Value {
+    let output = meshsim(folder, args);
+    assert_exit(&output, 0);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_sweep_shows_its_points_and_writes_tables_and_the_same_one_again_runs_nothing() {
+    let folder = prepared("sweep");
+    let args = ["sweep", "mesh.yaml", "--vary", "services.queue.capacity=1,4", "--seeds", "2", "-o", "out"];
+    let output = meshsim(&folder, &args);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(
+        text.contains("2 points, 2 seeds") && text.contains("queue.capacity") && text.contains("SLOs hold"),
+        "{text}"
+    );
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let table = fs::read_to_string(folder.join("out/points.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(table.starts_with("point,services.queue.capacity,runs,passed,failed,load.users.offered"), "{table}");
+    assert_eq!(fs::read_to_string(folder.join("out/runs.csv")).unwrap().lines().count(), 5);
+
+    // By its folder alone, and by the same words.
+    for args in [&["sweep", "out"][..], &args] {
+        assert_eq!(stdout(&meshsim(&folder, args)), text);
+    }
+    let points = json(&folder, &["sweep", "out", "--json"]);
+    assert_eq!(points["points"][1]["values"][0]["value"], "4");
+    assert_eq!(points["points"][1]["runs"], 2);
+}
+
+#[test]
+fn a_limit_names_its_rate_the_slo_that_fails_and_the_service_that_is_busiest() {
+    let folder = prepared("limit");
+    let output = meshsim(&folder, &["limit", "mesh.yaml", "--seeds", "3"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    for part in
+        ["holds up to ", "p90 < 40ms fails", "busiest just below: queue", "check expects: slots of queue full at 200"]
+    {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    let found = json(&folder, &["limit", "mesh.yaml", "--seeds", "3", "--of", "users", "--json"]);
+    assert_eq!(found["by_seed"].as_array().unwrap().len(), 3);
+    let rate = found["rate"]["mean"].as_f64().unwrap();
+    assert!((100.0..200.0).contains(&rate), "{rate}");
+}
+
+#[test]
+fn several_seeds_give_means_with_intervals() {
+    let folder = prepared("seeds");
+    let output = meshsim(&folder, &["run", "mesh.yaml", "--seeds", "3"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(text.contains("3 seeds") && text.contains("±") && text.contains("in 3 of 3 runs"), "{text}");
+    let points = json(&folder, &["run", "mesh.yaml", "--seeds", "3", "--json"]);
+    assert_eq!(points["seeds"], serde_json::json!([5, 6, 7]));
+    assert_eq!(points["points"][0]["runs"], 3);
+}
+
+#[test]
+fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
+    let folder = prepared("wrong");
+    assert_exit(&meshsim(&folder, &["sweep", "mesh.yaml", "--vary", "duration=1s,2s", "-o", "out"]), 0);
+    for (args, said) in [
+        (&["sweep", "mesh.yaml", "--vary", "services.queue.capacity"][..], "varies nothing"),
+        (&["sweep", "mesh.yaml", "--vary", "services.queue.capacity=1,"], "a value is missing"),
+        (&["sweep", "mesh.yaml", "--vary", "services.queue.size=1,2"], "a service has no `size`"),
+        (&["sweep", "mesh.yaml", "--vary", "seed=1..3", "--vary", "seed=4"], "varies twice"),
+        (&["sweep", "mesh.yaml", "--sample", "3"], "no value varies"),
+        (&["sweep", "mesh.yaml", "--seeds", "0"], "from 1 to"),
+        (&["sweep", "out", "--seeds", "3"], "is a sweep that was begun"),
+        (&["sweep", "mesh.yaml", "--vary", "duration=1s,3s", "-o", "out"], "holds a study of another plan"),
+        (&["sweep", "mesh.yaml", "-o", "."], "holds no study"),
+        (&["limit", "mesh.yaml", "--of", "user"], "did you mean `users`?"),
+        (&["limit", "mesh.yaml", "--set", "slo=[]"], "the experiment has no SLO"),
+        (&["limit", "mesh.yaml", "--within", "0%"], "0% is never close enough"),
+        (&["run", "mesh.yaml", "--seeds", "3", "--trace"], "cannot be used with"),
+        (&["run", "mesh.yaml", "--jobs", "3"], "--seeds"),
+    ] {
+        let output = meshsim(&folder, args);
+        assert_exit(&output, 2);
+        let errors = stderr(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(errors.contains(said), "{args:?}: {said:?} is not in\n{errors}");
+    }
+}

@@ -1,0 +1,124 @@
+//! What is kept of a run: its figures by name, and how its SLOs came out.
+
+use meshsim_report::{Latency, Outcome, Summary};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A run of a study, when it has ended.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Row {
+    /// The number of its point, from 0.
+    pub point: usize,
+    /// Its seed.
+    pub seed: u64,
+    /// What came of it.
+    #[serde(flatten)]
+    pub result: Result,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Result {
+    /// It ended.
+    Ended(Ended),
+    /// There was no such run, and why: the values of its point do not fit each other.
+    Broken(String),
+}
+
+/// A run that has ended.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Ended {
+    /// How its SLOs came out together.
+    pub outcome: Outcome,
+    /// The SLOs that do not hold, or of which it cannot be told, as they are written in the file.
+    pub missed: Vec<String>,
+    /// Why its figures are to be taken with care: requests that follow each other are alike for too long.
+    pub is_short: bool,
+    /// Its figures, by name, in the order of the file: `load.users.p99_s`, `services.geo.utilisation`. One that a run does
+    /// not have, such as a percentile of too few samples, is `null`.
+    pub figures: Map<String, Value>,
+}
+
+/// From this correlation between neighbouring batches on, a run is too short to trust its figures.
+const ALIKE: f64 = 0.5;
+
+impl Ended {
+    /// What is kept of a run.
+    pub fn new(summary: &Summary) -> Self {
+        let missed = summary.slo.iter().filter(|verdict| verdict.outcome != Outcome::Pass);
+        let is_alike = |load: &meshsim_report::LoadSummary| {
+            load.requests.correlation.is_some_and(|correlation| correlation.adjacent > ALIKE)
+        };
+        let figures = all(summary).map(|(name, figure)| (name, figure.map_or(Value::Null, Value::from)));
+        Ended {
+            outcome: summary.outcome,
+            missed: missed.map(|verdict| verdict.slo.clone()).collect(),
+            is_short: summary.loads.iter().any(is_alike),
+            figures: figures.collect(),
+        }
+    }
+
+    /// A figure of this name, if the run has it.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        self.figures.get(name).and_then(Value::as_f64)
+    }
+}
+
+impl Row {
+    /// The run, if it ended.
+    pub fn ended(&self) -> Option<&Ended> {
+        match &self.result {
+            Result::Ended(ended) => Some(ended),
+            Result::Broken(_) => None,
+        }
+    }
+}
+
+/// What of a load is a figure: its unit stands in the name.
+pub(crate) const OF_LOAD: [&str; 8] =
+    ["offered", "done_per_s", "failed_share", "mean_s", "p50_s", "p90_s", "p99_s", "max_s"];
+
+fn all(summary: &Summary) -> impl Iterator<Item = (String, Option<f64>)> + '_ {
+    let loads = summary.loads.iter().flat_map(|load| {
+        let requests = &load.requests;
+        let ended = requests.done + requests.failed;
+        let failed_share = (ended > 0).then(|| requests.failed as f64 / ended as f64);
+        let Latency { mean_ns, p50_ns, p90_ns, p99_ns, max_ns, .. } = requests.latency;
+        let secs = |nanos: Option<u64>| nanos.map(|nanos| nanos as f64 / 1e9);
+        let figures = [
+            Some(requests.offered as f64),
+            Some(requests.done_per_s),
+            failed_share,
+            secs(mean_ns),
+            secs(p50_ns),
+            secs(p90_ns),
+            secs(p99_ns),
+            secs(max_ns),
+        ];
+        let name = move |(name, figure)| (format!("load.{}.{name}", load.name), figure);
+        OF_LOAD.into_iter().zip(figures).map(name)
+    });
+    let services = summary.services.iter().flat_map(|service| {
+        let figures = [
+            ("utilisation", service.utilisation),
+            ("waited_mean_s", service.waited_mean_ns.map(|nanos| nanos as f64 / 1e9)),
+            ("queue_peak", Some(f64::from(service.queue_peak))),
+            ("instances", Some(f64::from(service.values.instances))),
+        ];
+        let name = move |(name, figure)| (format!("services.{}.{name}", service.name), figure);
+        figures.into_iter().map(name)
+    });
+    loads.chain(services)
+}
+
+/// The names of all figures that some run has, in the order in which they come.
+pub fn names<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    for ended in rows.into_iter().filter_map(Row::ended) {
+        names.extend(ended.figures.keys().map(String::as_str).filter(|name| known.insert(*name)));
+    }
+    names
+}

@@ -1,0 +1,397 @@
+//! The highest rate at which all SLOs hold, what fails beyond it, and what bounds it.
+//!
+//! First a scan with one seed, since results need not be monotone: under retries a higher rate can hold where a lower one
+//! does not. Then each seed is a run of its own kind: its limit is found by bisection between the last rate of the scan
+//! that holds and the first that does not. The limits of the seeds are independent draws; their mean is the limit, with
+//! Student's interval.
+
+use meshsim_experiment::check::{Findings, Full, check};
+use meshsim_experiment::{Bundle, Experiment, Override};
+use meshsim_mesh::model::Arrivals;
+use meshsim_report::{Outcome, Summary};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::estimate::Estimate;
+use crate::pool::{self, Stop};
+
+/// How many rates the scan tries below and around the predicted limit.
+const SCAN: usize = 12;
+/// How far the scan goes beyond the prediction: to the 12th of these tenths.
+const STEP: f64 = 0.1;
+/// How often a rate is doubled, or halved, in search of one that fails, or holds.
+const DOUBLINGS_MAX: usize = 20;
+/// How many services are named.
+const BUSIEST: usize = 3;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Whose rate rises, by its place in the file; `None`: all loads, in the same mix.
+    pub load: Option<usize>,
+    /// The seeds: each has a limit of its own.
+    pub seeds: Vec<u64>,
+    /// How closely the limit of a seed is found, as a share of it.
+    pub within: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct Limit {
+    /// The version of this format.
+    pub format: u32,
+    /// What the experiment is called.
+    pub name: String,
+    /// Whose rate rose; `null`: all loads together.
+    pub load: Option<String>,
+    /// Their rate in the file, in requests per second, on average while they last.
+    pub rate_in_file: f64,
+    /// The highest rate at which all SLOs hold, in requests per second: the mean of the seeds' limits; `null` if none was
+    /// found.
+    pub rate: Option<Estimate>,
+    /// The limit of each seed.
+    pub by_seed: Vec<SeedLimit>,
+    /// The rates that the scan tried, rising.
+    pub scan: Vec<Probe>,
+    /// False if some rate of the scan holds although a lower one does not. The limit is the lowest one then: below it all
+    /// rates that were tried hold.
+    pub is_monotone: bool,
+    /// What fails just above the limit, and in how many runs.
+    pub fails: Vec<Failing>,
+    /// The services that were busiest just below it, the busiest first.
+    pub busiest: Vec<Busy>,
+    /// What `check` says fills first as deployed, at a rate of all loads together; `null` if it has nothing to say.
+    pub predicted: Option<Predicted>,
+}
+
+/// What `check` says.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct Predicted {
+    /// The service or node that fills first.
+    pub name: String,
+    /// Its `slots`, `cpu_limit` or `cores`.
+    pub of: String,
+    /// At how many requests per second of all loads together.
+    pub rate: f64,
+}
+
+/// The limit of one seed.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct SeedLimit {
+    /// The seed.
+    pub seed: u64,
+    /// Its limit, in requests per second.
+    pub rate: f64,
+}
+
+/// A rate that was tried.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct Probe {
+    /// In requests per second.
+    pub rate: f64,
+    /// All SLOs hold.
+    pub holds: bool,
+}
+
+/// An SLO that does not hold just above the limit.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct Failing {
+    /// As it is written in the file.
+    pub slo: String,
+    /// In how many seeds' runs.
+    pub runs: usize,
+}
+
+/// A service, and how busy it was.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct Busy {
+    /// Its name.
+    pub name: String,
+    /// The share of its slots that was taken, on average over the seeds.
+    pub utilisation: f64,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LimitError {
+    /// There is nothing to hold.
+    #[error("the experiment has no SLO")]
+    NoSlo,
+    /// There is no rate to raise.
+    #[error("`{0}` replays moments of a file: its rate cannot be raised")]
+    Replay(String),
+    /// There is no load.
+    #[error("the experiment has no load")]
+    NoLoad,
+    /// No rate holds.
+    #[error("`{0}` does not hold at {1}/s either, the lowest rate that was tried")]
+    Never(String, String),
+    /// Every rate holds.
+    #[error("all SLOs hold at {0}/s too, the highest rate that was tried")]
+    Always(String),
+    /// A run could not be made.
+    #[error("{0}")]
+    Broken(String),
+    /// It was asked to stop.
+    #[error("it was ended before its time")]
+    Stopped,
+}
+
+type Result<T> = std::result::Result<T, LimitError>;
+
+/// A run at some factor of the file's rate.
+struct Run {
+    holds: bool,
+    missed: Vec<String>,
+    busy: Vec<(String, f64)>,
+}
+
+impl Run {
+    fn new(summary: &Summary) -> Self {
+        let missed = summary.slo.iter().filter(|verdict| verdict.outcome != Outcome::Pass);
+        let busy = summary.services.iter().map(|it| (it.name.clone(), it.utilisation.unwrap_or(0.0)));
+        Run {
+            holds: summary.outcome == Outcome::Pass,
+            missed: missed.map(|verdict| verdict.slo.clone()).collect(),
+            busy: busy.collect(),
+        }
+    }
+}
+
+/// What is run, and how.
+struct Search<'a, At> {
+    bundle: Bundle,
+    loads: Vec<usize>,
+    threads: usize,
+    rate: f64,
+    done: std::cell::Cell<usize>,
+    at: &'a At,
+}
+
+/// The limit of one seed, as far as it is found: it holds at `low`, and not at `high`, as factors of the file's rate.
+struct Bracket {
+    seed: u64,
+    low: Option<(f64, Run)>,
+    high: Option<(f64, Run)>,
+}
+
+/// Finds the limit on `threads` threads. `at` hears how many runs have ended, ten times a second, and says whether to go
+/// on.
+///
+/// # Errors
+/// When there is no answer: [`LimitError`] says why.
+pub fn find(experiment: &Experiment, question: &Question, threads: usize, at: impl Fn(usize) -> bool) -> Result<Limit> {
+    let mesh = &experiment.mesh;
+    if experiment.slos.is_empty() {
+        return Err(LimitError::NoSlo);
+    }
+    let loads: Vec<usize> = question.load.map_or_else(|| (0..mesh.loads.len()).collect(), |load| vec![load]);
+    if loads.is_empty() || question.seeds.is_empty() {
+        return Err(LimitError::NoLoad);
+    }
+    if let Some(load) = loads.iter().find(|load| matches!(mesh.loads[**load].arrivals, Arrivals::Stamps(_))) {
+        return Err(LimitError::Replay(mesh.loads[*load].name.clone()));
+    }
+    let findings = check(experiment);
+    let rate: f64 = loads.iter().map(|load| findings.loads[*load].rate).sum();
+    if rate <= 0.0 {
+        return Err(LimitError::NoLoad);
+    }
+    let predicted = predicted(&findings);
+    let search = Search { bundle: experiment.bundle(), loads, threads, rate, done: Default::default(), at: &at };
+    let guess = guess(&findings, predicted, rate);
+    let (scan, low, high) = search.scan(question.seeds[0], guess)?;
+    let brackets = search.bisect(&question.seeds, low, high, question.within)?;
+
+    let by_seed: Vec<SeedLimit> = brackets
+        .iter()
+        .filter_map(|it| {
+            Some(SeedLimit { seed: it.seed, rate: (it.low.as_ref()?.0 + it.high.as_ref()?.0) / 2.0 * rate })
+        })
+        .collect();
+    let limits: Vec<f64> = by_seed.iter().map(|it| it.rate).collect();
+    let first_failing = scan.iter().position(|probe| !probe.holds);
+    let is_monotone = first_failing.is_none_or(|first| scan[first..].iter().all(|probe| !probe.holds));
+    let of_full = |full: &Full| Predicted { name: full.name.clone(), of: full.of.into(), rate: full.rate };
+    Ok(Limit {
+        format: 1,
+        name: experiment.name.clone(),
+        load: question.load.map(|load| mesh.loads[load].name.clone()),
+        rate_in_file: rate,
+        rate: Estimate::new(&limits),
+        by_seed,
+        scan,
+        is_monotone,
+        fails: failing(&brackets),
+        busiest: busiest(&brackets),
+        predicted: predicted.map(of_full),
+    })
+}
+
+fn predicted(findings: &Findings) -> Option<&Full> {
+    findings.situations.first().and_then(|situation| situation.first.as_ref())
+}
+
+/// Around which factor of the file's rate the limit may be: where what fills first is full.
+fn guess(findings: &Findings, predicted: Option<&Full>, rate: f64) -> f64 {
+    let all: f64 = findings.loads.iter().map(|load| load.rate).sum();
+    match predicted {
+        // With the other loads as they are.
+        Some(full) if full.rate.is_finite() && full.rate > all - rate => (full.rate - (all - rate)) / rate,
+        _ => 1.0,
+    }
+}
+
+impl<At: Fn(usize) -> bool> Search<'_, At> {
+    /// Runs all of these, each a seed and a factor; gives them in their order.
+    fn run(&self, jobs: &[(u64, f64)]) -> Result<Vec<Run>> {
+        let mut found: Vec<Option<Run>> = jobs.iter().map(|_| None).collect();
+        let (mut broken, done) = (None, &self.done);
+        let (bundle, loads) = (&self.bundle, &self.loads[..]);
+        let work = |job: &usize, stop: &Stop| one(bundle, loads, jobs[*job], stop);
+        let each = |job: usize, run: std::result::Result<Option<Run>, String>| {
+            match run {
+                Ok(run) => found[job] = run,
+                Err(error) => broken = Some(error),
+            }
+            done.set(done.get() + 1);
+            broken.is_none() && (self.at)(done.get())
+        };
+        pool::run(0..jobs.len(), self.threads, work, each, || (self.at)(done.get()));
+        match broken {
+            Some(error) => Err(LimitError::Broken(error)),
+            None => found.into_iter().map(|run| run.ok_or(LimitError::Stopped)).collect(),
+        }
+    }
+
+    fn written(&self, factor: f64) -> String {
+        meshsim_report::number(factor * self.rate)
+    }
+
+    /// Tries rates with one seed; gives them, and between which factors the limit lies: the last before the first that
+    /// fails, and that one.
+    fn scan(&self, seed: u64, guess: f64) -> Result<(Vec<Probe>, f64, f64)> {
+        let mut factors: Vec<f64> = (1..=SCAN).map(|n| guess * STEP * n as f64).collect();
+        let at = |factors: &[f64]| self.run(&factors.iter().map(|factor| (seed, *factor)).collect::<Vec<_>>());
+        let mut runs = at(&factors)?;
+        for _ in 0..DOUBLINGS_MAX {
+            if runs[0].holds {
+                break;
+            }
+            let lower = factors[0] / 2.0;
+            runs.splice(0..0, at(&[lower])?);
+            factors.insert(0, lower);
+        }
+        if !runs[0].holds {
+            let slo = runs[0].missed.first().cloned().unwrap_or_default();
+            return Err(LimitError::Never(slo, self.written(factors[0])));
+        }
+        let last = |factors: &[f64]| factors.last().copied().unwrap_or(guess);
+        for _ in 0..DOUBLINGS_MAX {
+            if runs.iter().any(|run| !run.holds) {
+                break;
+            }
+            let higher = last(&factors) * 2.0;
+            runs.extend(at(&[higher])?);
+            factors.push(higher);
+        }
+        let Some(first) = runs.iter().position(|run| !run.holds) else {
+            return Err(LimitError::Always(self.written(last(&factors))));
+        };
+        let probe = |(factor, run): (&f64, &Run)| Probe { rate: factor * self.rate, holds: run.holds };
+        Ok((factors.iter().zip(&runs).map(probe).collect(), factors[first - 1], factors[first]))
+    }
+
+    /// Halves each seed's bracket until it is narrow enough; all seeds in one go, so that all threads have work.
+    fn bisect(&self, seeds: &[u64], low: f64, high: f64, within: f64) -> Result<Vec<Bracket>> {
+        let mut brackets: Vec<Bracket> =
+            seeds.iter().map(|seed| Bracket { seed: *seed, low: None, high: None }).collect();
+        loop {
+            let open: Vec<(usize, f64)> = brackets
+                .iter()
+                .enumerate()
+                .filter_map(|(index, bracket)| Some((index, bracket.next(low, high, within)?)))
+                .collect();
+            if open.is_empty() {
+                return Ok(brackets);
+            }
+            let runs =
+                self.run(&open.iter().map(|(index, factor)| (brackets[*index].seed, *factor)).collect::<Vec<_>>())?;
+            for ((index, factor), run) in open.into_iter().zip(runs) {
+                let bracket = &mut brackets[index];
+                let end = if run.holds { &mut bracket.low } else { &mut bracket.high };
+                *end = Some((factor, run));
+                let most = 2_f64.powi(DOUBLINGS_MAX as i32);
+                if factor < low / most || factor > high * most {
+                    let slo = bracket.high.as_ref().and_then(|(_, run)| run.missed.first().cloned());
+                    return Err(match slo {
+                        Some(slo) if bracket.low.is_none() => LimitError::Never(slo, self.written(factor)),
+                        _ => LimitError::Always(self.written(factor)),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A run with this seed and at this factor of the file's rate; `None` if it was asked to stop.
+fn one(
+    bundle: &Bundle,
+    loads: &[usize],
+    (seed, factor): (u64, f64),
+    stop: &Stop,
+) -> std::result::Result<Option<Run>, String> {
+    let overrides: Vec<Override> = Override::parse(&format!("seed={seed}")).into_iter().collect();
+    let mut experiment = bundle.read_with(&overrides).map_err(|problems| problems.to_string())?;
+    for load in loads {
+        let arrivals = &mut experiment.mesh.loads[*load].arrivals;
+        *arrivals = arrivals.scaled(factor);
+    }
+    let summary = crate::simulate(&experiment, stop)?;
+    Ok(summary.map(|summary| Run::new(&summary)))
+}
+
+impl Bracket {
+    /// The factor to try next; `None` if the bracket is narrow enough.
+    fn next(&self, low: f64, high: f64, within: f64) -> Option<f64> {
+        match (&self.low, &self.high) {
+            // The scan's ends are those of its seed; another's limit may lie beyond.
+            (None, None) => Some(low),
+            (Some((holds, _)), None) if *holds < high => Some(high),
+            (Some((holds, _)), None) => Some(holds + (high - low)),
+            (None, Some((fails, _))) => {
+                let lower = fails - (high - low);
+                Some(if lower > 0.0 { lower } else { fails / 2.0 })
+            }
+            (Some((holds, _)), Some((fails, _))) => {
+                (fails - holds > within * holds).then(|| holds + (fails - holds) / 2.0)
+            }
+        }
+    }
+}
+
+/// What fails just above the limits, that which fails most often first.
+fn failing(brackets: &[Bracket]) -> Vec<Failing> {
+    let mut all: Vec<Failing> = Vec::new();
+    for slo in brackets.iter().filter_map(|bracket| bracket.high.as_ref()).flat_map(|(_, run)| &run.missed) {
+        match all.iter_mut().find(|failing| failing.slo == *slo) {
+            Some(failing) => failing.runs += 1,
+            None => all.push(Failing { slo: slo.clone(), runs: 1 }),
+        }
+    }
+    all.sort_by_key(|failing| std::cmp::Reverse(failing.runs));
+    all
+}
+
+/// What was busiest just below the limits.
+fn busiest(brackets: &[Bracket]) -> Vec<Busy> {
+    let runs: Vec<&Run> = brackets.iter().filter_map(|bracket| Some(&bracket.low.as_ref()?.1)).collect();
+    let Some(first) = runs.first() else { return Vec::new() };
+    let mean = |index: usize| runs.iter().map(|run| run.busy[index].1).sum::<f64>() / runs.len() as f64;
+    let named =
+        first.busy.iter().enumerate().map(|(index, (name, _))| Busy { name: name.clone(), utilisation: mean(index) });
+    let mut all: Vec<Busy> = named.collect();
+    all.sort_by(|a, b| b.utilisation.total_cmp(&a.utilisation));
+    all.truncate(BUSIEST);
+    all
+}

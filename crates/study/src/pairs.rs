@@ -1,0 +1,216 @@
+//! Configurations side by side, each run with the same seeds.
+//!
+//! With one seed, two configurations see the same arrivals and the same faults. So the difference of a figure is taken
+//! seed by seed, and its interval is that of the differences: what is common to both does not widen it (common random
+//! numbers: Law, *Simulation Modeling and Analysis*, 11.2).
+
+use meshsim_experiment::{Experiment, Problems};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::estimate::{CONFIDENCE, Estimate};
+use crate::figures::{Ended, OF_LOAD, Row};
+use crate::plan::{self, Plan, PlanError, Varied};
+use crate::sweep;
+
+/// Configurations held against the first of them.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct Pairs {
+    /// The version of this format.
+    pub format: u32,
+    /// What is compared; the first is the base.
+    pub configurations: Vec<Configuration>,
+    /// The seeds with which each was run.
+    pub seeds: Vec<u64>,
+    /// The figures that some configuration has.
+    pub figures: Vec<FigurePairs>,
+    /// How many differences of loads' figures are more than chance.
+    pub marked: usize,
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct Configuration {
+    /// What it is called: its file, or what is set in it.
+    pub name: String,
+    /// In what it differs from the base, as paths and values.
+    pub differences: Vec<String>,
+    /// In how many runs all SLOs hold.
+    pub passed: usize,
+    /// How many runs ended.
+    pub runs: usize,
+}
+
+/// One figure of all configurations.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct FigurePairs {
+    /// What it is: `load.users.p99_s`.
+    pub name: String,
+    /// Its mean in each configuration; `null` where no run has it.
+    pub estimates: Vec<Option<Estimate>>,
+    /// Each configuration but the base less the base, over the seeds of which both have the figure.
+    pub differences: Vec<Option<Difference>>,
+}
+
+/// A configuration less the base.
+#[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct Difference {
+    /// The mean of the differences, seed by seed, with the interval of this figure alone.
+    pub estimate: Estimate,
+    /// More than chance: marked. Over all loads' figures of two configurations that do not differ, there is a mark in at
+    /// most 5 % of cases (Holm 1979). Figures of services are never marked.
+    pub is_marked: bool,
+}
+
+/// Why configurations were not compared.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PairsError {
+    /// One of them does not hold for some seed.
+    #[error("{0}")]
+    Problems(Problems),
+    /// A run could not be made.
+    #[error("{0}")]
+    Broken(String),
+    /// It was asked to stop.
+    #[error("the comparison was ended before its time")]
+    Stopped,
+}
+
+/// Runs configurations, each with its name, with `count` seeds, on `threads` threads, and holds them against the first.
+///
+/// The seeds are the first one's own and those that follow it. `at` hears how many runs have ended, ten times a second,
+/// and says whether to go on.
+///
+/// # Errors
+/// When a run could not be made, or it was asked to stop.
+pub fn run(
+    configurations: &[(String, Experiment)],
+    count: usize,
+    threads: usize,
+    at: impl Fn(usize) -> bool,
+) -> std::result::Result<Pairs, PairsError> {
+    let Some((_, base)) = configurations.first() else { return Ok(Pairs::new(&[])) };
+    let seeds = plan::seeds(base, count);
+    let varied = Varied { seeds: seeds.clone(), ..Varied::default() };
+    let plan = |(_, experiment): &(String, Experiment)| Plan::new(experiment, varied.clone());
+    let plans = configurations.iter().map(plan).collect::<Result<Vec<_>, _>>();
+    let plans = plans.map_err(|error| match error {
+        PlanError::Problems(problems) => PairsError::Problems(problems),
+        other => PairsError::Broken(other.to_string()),
+    })?;
+    let (mut found, mut before) = (Vec::new(), 0);
+    for ((name, experiment), plan) in configurations.iter().zip(&plans) {
+        let keep = |row: &Row| match &row.result {
+            crate::figures::Result::Broken(why) => Err(PairsError::Broken(why.clone())),
+            crate::figures::Result::Ended(_) => Ok(()),
+        };
+        let rows = sweep::run(plan, Vec::new(), threads, keep, |done| at(before + done))?;
+        if rows.len() < count {
+            return Err(PairsError::Stopped);
+        }
+        before += rows.len();
+        let runs: Runs = rows.into_iter().filter_map(|row| Some((row.seed, row.ended()?.clone()))).collect();
+        found.push((name.clone(), experiment, runs));
+    }
+    Ok(Pairs::new(&found))
+}
+
+/// Runs of one configuration, by seed.
+pub type Runs = Vec<(u64, Ended)>;
+
+impl Pairs {
+    /// Holds configurations against the first. Each has its name, its experiment and its runs.
+    pub fn new(configurations: &[(String, &Experiment, Runs)]) -> Self {
+        let Some((_, base, base_runs)) = configurations.first() else {
+            return Pairs { format: 1, configurations: vec![], seeds: vec![], figures: vec![], marked: 0 };
+        };
+        let of = |(name, experiment, runs): &(String, &Experiment, Runs)| Configuration {
+            name: name.clone(),
+            differences: meshsim_experiment::differences(base, experiment),
+            passed: runs.iter().filter(|(_, ended)| ended.outcome == meshsim_report::Outcome::Pass).count(),
+            runs: runs.len(),
+        };
+        let mut names: Vec<&str> = Vec::new();
+        for name in configurations.iter().flat_map(|(_, _, runs)| runs.iter().flat_map(|(_, it)| it.figures.keys())) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let mut figures: Vec<FigurePairs> = names.iter().map(|name| figure(name, configurations)).collect();
+        let mut marked = 0;
+        for other in 1..configurations.len() {
+            marked += mark(&mut figures, other, configurations);
+        }
+        Pairs {
+            format: 1,
+            configurations: configurations.iter().map(of).collect(),
+            seeds: base_runs.iter().map(|(seed, _)| *seed).collect(),
+            figures,
+            marked,
+        }
+    }
+}
+
+fn figure(name: &str, configurations: &[(String, &Experiment, Runs)]) -> FigurePairs {
+    let estimate = |runs: &Runs| {
+        let figures: Vec<f64> = runs.iter().filter_map(|(_, ended)| ended.figure(name)).collect();
+        Estimate::new(&figures)
+    };
+    let difference = |runs: &Runs| {
+        let estimate = Estimate::new(&differences(name, &configurations[0].2, runs))?;
+        Some(Difference { estimate, is_marked: false })
+    };
+    FigurePairs {
+        name: name.to_owned(),
+        estimates: configurations.iter().map(|(_, _, runs)| estimate(runs)).collect(),
+        differences: configurations[1..].iter().map(|(_, _, runs)| difference(runs)).collect(),
+    }
+}
+
+/// The differences of a figure, for each seed of which both runs have it.
+fn differences(name: &str, base: &Runs, other: &Runs) -> Vec<f64> {
+    let of = |(seed, ended): &(u64, Ended)| {
+        let (_, theirs) = other.iter().find(|(theirs, _)| theirs == seed)?;
+        Some(theirs.figure(name)? - ended.figure(name)?)
+    };
+    base.iter().filter_map(of).collect()
+}
+
+/// Marks the differences of loads' figures that are more than chance; gives their number.
+///
+/// Holm's procedure: the figure that differs most clearly must leave out zero at a confidence of 1 - 5 % / m, the next at
+/// 1 - 5 % / (m - 1), and so on, until one does not.
+fn mark(figures: &mut [FigurePairs], other: usize, configurations: &[(String, &Experiment, Runs)]) -> usize {
+    let (base, runs) = (&configurations[0].2, &configurations[other].2);
+    let is_meant = |figure: &FigurePairs| {
+        figure.name.starts_with("load.") && OF_LOAD.iter().any(|of| figure.name.ends_with(&format!(".{of}")))
+    };
+    // How clearly: the mean in units of its half width.
+    let clearness = |figure: &FigurePairs| {
+        let estimate = figure.differences[other - 1]?.estimate;
+        let half = estimate.half_width?;
+        let is_nothing = estimate.mean == 0.0;
+        (!is_nothing).then(|| if half > 0.0 { estimate.mean.abs() / half } else { f64::INFINITY })
+    };
+    let mut order: Vec<(f64, usize)> = figures
+        .iter()
+        .enumerate()
+        .filter(|(_, figure)| is_meant(figure))
+        .filter_map(|(index, figure)| Some((clearness(figure)?, index)))
+        .collect();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut marked = 0;
+    for (place, (_, index)) in order.iter().enumerate() {
+        let left = (order.len() - place) as f64;
+        let confidence = 1.0 - (1.0 - CONFIDENCE) / left;
+        let of = differences(&figures[*index].name, base, runs);
+        if !Estimate::with_confidence(&of, confidence).is_some_and(|it| it.differs_from_zero()) {
+            break;
+        }
+        if let Some(difference) = &mut figures[*index].differences[other - 1] {
+            difference.is_marked = true;
+            marked += 1;
+        }
+    }
+    marked
+}

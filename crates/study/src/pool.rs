@@ -1,0 +1,121 @@
+//! Runs on all cores.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+/// How often the caller is asked whether to go on.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many threads there are to run on.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Whether work is to end early; what takes long looks here now and then.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// True once it is to end.
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Asks for the end.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does all work on `threads` threads, at least one; no more is begun than there are threads for.
+///
+/// `each` gets what has been done, in the order in which it is done, on the caller's thread, and says whether to go on;
+/// so does `tick`, ten times a second. When one of them says no, what has been begun is asked to [stop](Stop), and what
+/// comes of it is left out.
+pub fn run<J: Send, T: Send>(
+    jobs: impl Iterator<Item = J> + Send,
+    threads: usize,
+    work: impl Fn(&J, &Stop) -> T + Sync,
+    mut each: impl FnMut(J, T) -> bool,
+    mut tick: impl FnMut() -> bool,
+) {
+    let threads = threads.max(1);
+    let (jobs, stop) = (Mutex::new(jobs), Stop::default());
+    let (sender, receiver) = sync_channel(threads);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, jobs, work, stop) = (sender.clone(), &jobs, &work, &stop);
+            scope.spawn(move || {
+                while !stop.is_asked() {
+                    // A thread that died took its job along: the scope tells.
+                    let job = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
+                    let Some(job) = job else { break };
+                    let done = work(&job, stop);
+                    if sender.send((job, done)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        loop {
+            let goes_on = match receiver.recv_timeout(TICK) {
+                Ok(_) if stop.is_asked() => true,
+                Ok((job, done)) => each(job, done),
+                Err(RecvTimeoutError::Timeout) => tick(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if !goes_on {
+                stop.ask();
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_done_once_whatever_the_number_of_threads() {
+        for threads in [0, 1, 2, 7] {
+            let mut done = Vec::new();
+            let each = |job: u32, square| {
+                done.push((job, square));
+                true
+            };
+            run(0..100_u32, threads, |job, _| job * job, each, || true);
+            done.sort_unstable();
+            assert_eq!(done, (0..100).map(|job| (job, job * job)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn who_asks_to_stop_gets_nothing_more_and_what_runs_hears_of_it() {
+        let mut seen = 0;
+        let each = |_, ()| {
+            seen += 1;
+            seen < 3
+        };
+        let work = |job: &u64, stop: &Stop| {
+            // Without a request to stop the fourth and all that follow would never end.
+            while *job >= 3 && !stop.is_asked() {
+                std::thread::yield_now();
+            }
+        };
+        run(0..u64::MAX, 2, work, each, || true);
+        assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn a_tick_can_stop_too() {
+        let wait = |_: &u32, stop: &Stop| {
+            while !stop.is_asked() {
+                std::thread::yield_now();
+            }
+        };
+        run(0..10, 2, wait, |_, ()| true, || false);
+    }
+}

@@ -1,0 +1,230 @@
+//! The folder of a study: what is planned, and what has been run. Work that is cut off goes on from here.
+//!
+//! - `study.json`: what varies, and the plan's fingerprint;
+//! - `experiment.yaml`, and the files that it names;
+//! - `runs.jsonl`: a [`Row`] a line, written as runs end; in the order of the plan when all have ended.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use meshsim_experiment::{Experiment, Problems};
+use serde::{Deserialize, Serialize};
+
+use crate::figures::Row;
+use crate::plan::{Plan, PlanError, RUNS_MAX, Varied};
+
+/// What is planned.
+pub const PLAN: &str = "study.json";
+/// What has been run.
+pub const RUNS: &str = "runs.jsonl";
+const EXPERIMENT: &str = "experiment.yaml";
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// The longest line that is read back, in bytes.
+const LINE_BYTES_MAX: u64 = 4 << 20;
+/// The largest `study.json` that is read, in bytes.
+const PLAN_BYTES_MAX: u64 = 64 << 20;
+
+/// A folder that this process works in; no other one does at the same time.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    out: File,
+    /// Locked as long as the store is open.
+    _lock: File,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    format: u32,
+    name: String,
+    fingerprint: String,
+    #[serde(flatten)]
+    varied: Varied,
+}
+
+/// Why a folder cannot be worked in.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be read or written.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// It holds other things.
+    #[error("{0} exists and holds no study")]
+    Foreign(PathBuf),
+    /// It holds another study.
+    #[error("{0} holds a study of another plan")]
+    Other(PathBuf),
+    /// Another process works in it.
+    #[error("another process is at work in {0}")]
+    Busy(PathBuf),
+    /// A file in it is damaged.
+    #[error("{0}: {1}")]
+    Damaged(PathBuf, String),
+    /// The experiment in it cannot be read.
+    #[error("{0}")]
+    Problems(Problems),
+    /// The plan in it cannot be read.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+}
+
+/// Reads the plan of a folder.
+///
+/// # Errors
+/// When it holds no study, or a damaged one.
+pub fn read_plan(path: &Path) -> Result<Plan, StoreError> {
+    let written = read_written(path)?;
+    let experiment = meshsim_experiment::load(&path.join(EXPERIMENT), &[]).map_err(StoreError::Problems)?;
+    let plan = Plan::new(&experiment, written.varied)?;
+    if plan.fingerprint() != written.fingerprint {
+        return Err(StoreError::Damaged(path.join(PLAN), "its experiment was changed after the study began".into()));
+    }
+    Ok(plan)
+}
+
+fn read_written(path: &Path) -> Result<Written, StoreError> {
+    let file = path.join(PLAN);
+    let found = meshsim_experiment::open_regular(&file).map_err(|_| StoreError::Foreign(path.to_owned()))?;
+    let written: Result<Written, _> = serde_json::from_reader(BufReader::new(found.take(PLAN_BYTES_MAX)));
+    let damaged = |why: String| StoreError::Damaged(file.clone(), why);
+    let written = written.map_err(|error| damaged(error.to_string()))?;
+    match written.format {
+        FORMAT => Ok(written),
+        other => Err(damaged(format!("its format is {other}, and this version reads {FORMAT}"))),
+    }
+}
+
+impl Store {
+    /// Begins a study in a folder, or goes on with it; with the runs that are there, in the order of the plan.
+    ///
+    /// A last line that was cut off is no run.
+    ///
+    /// # Errors
+    /// When the folder holds other things or another plan, another process works in it, or it cannot be written.
+    pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Vec<Row>), StoreError> {
+        let io = |error| StoreError::Io(path.to_owned(), error);
+        let is_empty = |path: &Path| fs::read_dir(path).map(|mut entries| entries.next().is_none());
+        if path.exists() && !path.join(PLAN).exists() && !is_empty(path).map_err(io)? {
+            return Err(StoreError::Foreign(path.to_owned()));
+        }
+        fs::create_dir_all(path).map_err(io)?;
+        let fingerprint = plan.fingerprint();
+        if path.join(PLAN).exists() {
+            if read_written(path)?.fingerprint != fingerprint {
+                return Err(StoreError::Other(path.to_owned()));
+            }
+        } else {
+            let varied = plan.varied.clone();
+            let written = Written { format: FORMAT, name: plan.name.clone(), fingerprint, varied };
+            let bundle = plan.bundle();
+            for (name, text) in &bundle.files {
+                replace(&path.join(name), |out| out.write_all(text.as_bytes())).map_err(io)?;
+            }
+            replace(&path.join(EXPERIMENT), |out| out.write_all(bundle.text.as_bytes())).map_err(io)?;
+            // Last: a folder with a plan has all that the plan needs.
+            let write = |out: &mut BufWriter<File>| {
+                serde_json::to_writer_pretty(&mut *out, &written)?;
+                out.write_all(b"\n")
+            };
+            replace(&path.join(PLAN), write).map_err(io)?;
+        }
+        let lock = File::open(path.join(PLAN)).map_err(io)?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+            Ok(()) => {}
+        }
+        let runs = path.join(RUNS);
+        let rows = read_rows(&runs, plan)?;
+        // Whole lines only: what follows a line that was cut off would be lost with it.
+        replace(&runs, |out| write_rows(out, &rows)).map_err(io)?;
+        let out = File::options().append(true).open(&runs).map_err(io)?;
+        Ok((Store { path: path.to_owned(), out, _lock: lock }, rows))
+    }
+
+    /// Keeps a run: it is there after the process is killed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&mut self, row: &Row) -> Result<(), StoreError> {
+        let mut line = serde_json::to_vec(row).unwrap_or_default();
+        line.push(b'\n');
+        self.out.write_all(&line).map_err(|error| StoreError::Io(self.path.join(RUNS), error))
+    }
+
+    /// Writes all runs in the order of the plan, and a file beside them.
+    ///
+    /// # Errors
+    /// When they cannot be written; what was there before is kept.
+    pub fn finish(self, rows: &[Row], files: &[(&str, &[u8])]) -> Result<(), StoreError> {
+        let io = |error| StoreError::Io(self.path.clone(), error);
+        for (name, bytes) in files {
+            replace(&self.path.join(name), |out| out.write_all(bytes)).map_err(io)?;
+        }
+        replace(&self.path.join(RUNS), |out| write_rows(out, rows)).map_err(io)
+    }
+}
+
+fn write_rows(out: &mut BufWriter<File>, rows: &[Row]) -> io::Result<()> {
+    for row in rows {
+        serde_json::to_writer(&mut *out, row)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// The runs of a file that are runs of the plan, each once, in the order of the plan.
+fn read_rows(path: &Path, plan: &Plan) -> Result<Vec<Row>, StoreError> {
+    let file = match meshsim_experiment::open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::Io(path.to_owned(), error)),
+    };
+    let order: std::collections::HashMap<_, _> = plan.jobs().enumerate().map(|(n, job)| (job, n)).collect();
+    let mut rows = std::collections::BTreeMap::new();
+    let mut reader = BufReader::new(file);
+    for n in 1..=2 * RUNS_MAX {
+        let mut line = Vec::new();
+        let read = (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+        if read.map_err(|error| StoreError::Io(path.to_owned(), error))? == 0 || line.last() != Some(&b'\n') {
+            break;
+        }
+        let row: Row = serde_json::from_slice(&line)
+            .map_err(|error| StoreError::Damaged(path.to_owned(), format!("line {n}: {error}")))?;
+        let job = crate::plan::Job { point: row.point, seed: row.seed };
+        if let Some(place) = order.get(&job) {
+            rows.insert(*place, row);
+        }
+    }
+    Ok(rows.into_values().collect())
+}
+
+/// Writes a file under another name, and renames it when it is complete.
+fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    let mut out = BufWriter::new(File::create(&name)?);
+    let written = write(&mut out).and_then(|()| out.flush()).and_then(|()| out.get_ref().sync_all());
+    let done = written.and_then(|()| fs::rename(&name, path));
+    if done.is_err() {
+        let _ = fs::remove_file(&name);
+    }
+    done
+}
+
+/// True for the folder of a study.
+pub fn is_study(path: &Path) -> bool {
+    path.join(PLAN).is_file()
+}
+
+/// The experiment of a study, without what varies.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_experiment(path: &Path) -> Result<Experiment, StoreError> {
+    meshsim_experiment::load(&path.join(EXPERIMENT), &[]).map_err(StoreError::Problems)
+}

@@ -1,0 +1,236 @@
+//! All runs of a plan, and what they say together, point by point.
+
+use std::io;
+
+use meshsim_report::Outcome;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::estimate::Estimate;
+use crate::figures::{Ended, Result, Row, names};
+use crate::plan::{Job, Plan};
+use crate::pool::{self, Stop};
+use crate::store::{Store, StoreError};
+
+/// Runs all of a plan that is not among `rows`, on `threads` threads, and gives each to `keep`.
+///
+/// `at` hears how many runs have ended, ten times a second, and says whether to go on. Gives `rows` with what was added,
+/// in the order of the plan, whatever the order in which the runs ended.
+///
+/// # Errors
+/// The first of `keep`: no more is run then.
+pub fn run<E>(
+    plan: &Plan,
+    rows: Vec<Row>,
+    threads: usize,
+    mut keep: impl FnMut(&Row) -> std::result::Result<(), E>,
+    at: impl Fn(usize) -> bool,
+) -> std::result::Result<Vec<Row>, E> {
+    let known: std::collections::HashSet<Job> = rows.iter().map(Row::job).collect();
+    let missing = plan.jobs().filter(|job| !known.contains(job));
+    let (mut rows, mut failed) = (rows, None);
+    let done = std::cell::Cell::new(rows.len());
+    let each = |_, row: Option<Row>| {
+        if let Some(row) = row {
+            failed = keep(&row).err();
+            rows.push(row);
+            done.set(rows.len());
+        }
+        failed.is_none() && at(done.get())
+    };
+    pool::run(missing, threads, |job, stop| one(plan, *job, stop), each, || at(done.get()));
+    match failed {
+        Some(error) => Err(error),
+        None => {
+            let order: std::collections::HashMap<Job, usize> =
+                plan.jobs().enumerate().map(|(place, job)| (job, place)).collect();
+            rows.sort_by_key(|row| order.get(&row.job()).copied());
+            Ok(rows)
+        }
+    }
+}
+
+/// One run; `None` if it was asked to stop.
+fn one(plan: &Plan, job: Job, stop: &Stop) -> Option<Row> {
+    let result = match plan.experiment(job) {
+        Err(problems) => Result::Broken(first_line(&problems.to_string())),
+        Ok(experiment) => match crate::simulate(&experiment, stop) {
+            Ok(summary) => Result::Ended(Ended::new(&summary?)),
+            Err(error) => Result::Broken(error.to_string()),
+        },
+    };
+    Some(Row { point: job.point, seed: job.seed, result })
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+}
+
+impl Row {
+    fn job(&self) -> Job {
+        Job { point: self.point, seed: self.seed }
+    }
+}
+
+/// What the runs of one point say together.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct PointSummary {
+    /// The number of the point, from 0.
+    pub point: usize,
+    /// What varies, each with its value here.
+    pub values: Vec<Setting>,
+    /// How many runs ended.
+    pub runs: usize,
+    /// In how many of them all SLOs hold.
+    pub passed: usize,
+    /// In how many of them some SLO does not hold; of the rest it cannot be told.
+    pub failed: usize,
+    /// How many of them are too short to trust their figures.
+    pub short: usize,
+    /// Why runs of it could not be made.
+    pub broken: Option<String>,
+    /// Its figures, in the order of the file.
+    pub figures: Vec<FigureSummary>,
+}
+
+/// A value of the experiment at a point.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct Setting {
+    /// Where it stands.
+    pub path: String,
+    /// What it is there.
+    pub value: String,
+}
+
+/// A figure at a point.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
+pub struct FigureSummary {
+    /// What it is: `load.users.p99_s`.
+    pub name: String,
+    /// Its mean over the runs that have it; `null` if none has.
+    pub estimate: Option<Estimate>,
+}
+
+impl PointSummary {
+    /// The estimate of a figure.
+    pub fn estimate(&self, name: &str) -> Option<Estimate> {
+        self.figures.iter().find(|figure| figure.name == name).and_then(|figure| figure.estimate)
+    }
+}
+
+/// What the runs say, point by point; points without a run are left out.
+pub fn summarise(plan: &Plan, rows: &[Row]) -> Vec<PointSummary> {
+    let names = names(rows);
+    rows.chunk_by(|a, b| a.point == b.point).map(|rows| summarise_point(plan, rows, &names)).collect()
+}
+
+fn summarise_point(plan: &Plan, rows: &[Row], names: &[&str]) -> PointSummary {
+    let point = rows[0].point;
+    let ended: Vec<&Ended> = rows.iter().filter_map(Row::ended).collect();
+    let outcomes = |outcome| ended.iter().filter(|it| it.outcome == outcome).count();
+    let settings = plan.varied.axes.iter().zip(plan.point(point));
+    let figure = |name: &&str| {
+        let figures: Vec<f64> = ended.iter().filter_map(|ended| ended.figure(name)).collect();
+        FigureSummary { name: (*name).to_owned(), estimate: Estimate::new(&figures) }
+    };
+    let broken = rows.iter().find_map(|row| match &row.result {
+        Result::Broken(why) => Some(why.clone()),
+        Result::Ended(_) => None,
+    });
+    PointSummary {
+        point,
+        values: settings.map(|(axis, value)| Setting { path: axis.path().into(), value: value.clone() }).collect(),
+        runs: ended.len(),
+        passed: outcomes(Outcome::Pass),
+        failed: outcomes(Outcome::Fail),
+        short: ended.iter().filter(|it| it.is_short).count(),
+        broken,
+        figures: names.iter().map(figure).collect(),
+    }
+}
+
+/// A row for each point: its values, its runs, and each figure's mean and half width (`NAME`, `NAME ±`).
+///
+/// # Errors
+/// When a value cannot be written.
+pub fn write_points(points: &[PointSummary], out: impl io::Write) -> io::Result<()> {
+    let mut out = csv::Writer::from_writer(out);
+    let Some(first) = points.first() else { return Ok(()) };
+    let mut heading: Vec<String> = vec!["point".into()];
+    heading.extend(first.values.iter().map(|setting| setting.path.clone()));
+    heading.extend(["runs", "passed", "failed"].map(String::from));
+    heading.extend(first.figures.iter().flat_map(|figure| [figure.name.clone(), format!("{} ±", figure.name)]));
+    out.write_record(&heading)?;
+    for point in points {
+        let mut record = vec![point.point.to_string()];
+        record.extend(point.values.iter().map(|setting| setting.value.clone()));
+        record.extend([point.runs, point.passed, point.failed].map(|n| n.to_string()));
+        record.extend(point.figures.iter().flat_map(|figure| {
+            let half = figure.estimate.and_then(|estimate| estimate.half_width);
+            [written(figure.estimate.map(|estimate| estimate.mean)), written(half)]
+        }));
+        out.write_record(&record)?;
+    }
+    out.flush()
+}
+
+/// A row for each run: its values, its seed, how it came out, and its figures.
+///
+/// # Errors
+/// When a value cannot be written.
+pub fn write_runs(plan: &Plan, rows: &[Row], out: impl io::Write) -> io::Result<()> {
+    let mut out = csv::Writer::from_writer(out);
+    let names = names(rows);
+    let mut heading: Vec<&str> = vec!["point"];
+    heading.extend(plan.varied.axes.iter().map(crate::axis::Axis::path));
+    heading.extend(["seed", "outcome", "missed"]);
+    heading.extend(&names);
+    out.write_record(&heading)?;
+    for row in rows {
+        let mut record = vec![row.point.to_string()];
+        record.extend(plan.point(row.point).iter().cloned());
+        record.push(row.seed.to_string());
+        match &row.result {
+            Result::Ended(ended) => {
+                let outcome = match ended.outcome {
+                    Outcome::Pass => "pass",
+                    Outcome::Unknown => "unknown",
+                    Outcome::Fail => "fail",
+                };
+                record.extend([outcome.to_owned(), ended.missed.join("; ")]);
+                record.extend(names.iter().map(|name| written(ended.figure(name))));
+            }
+            Result::Broken(why) => {
+                record.extend(["broken".to_owned(), why.clone()]);
+                record.extend(names.iter().map(|_| String::new()));
+            }
+        }
+        out.write_record(&record)?;
+    }
+    out.flush()
+}
+
+fn written(figure: Option<f64>) -> String {
+    figure.map_or_else(String::new, |figure| figure.to_string())
+}
+
+/// The table of points in the folder of a study.
+pub const POINTS_CSV: &str = "points.csv";
+/// The table of runs in the folder of a study.
+pub const RUNS_CSV: &str = "runs.csv";
+
+/// Writes the tables of a study beside its runs.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn publish(
+    plan: &Plan,
+    rows: &[Row],
+    points: &[PointSummary],
+    store: Store,
+) -> std::result::Result<(), StoreError> {
+    let (mut of_points, mut of_runs) = (Vec::new(), Vec::new());
+    let made = write_points(points, &mut of_points).and_then(|()| write_runs(plan, rows, &mut of_runs));
+    made.map_err(|error| StoreError::Io(POINTS_CSV.into(), error))?;
+    store.finish(rows, &[(POINTS_CSV, &of_points), (RUNS_CSV, &of_runs)])
+}
