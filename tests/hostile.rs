@@ -277,7 +277,7 @@ impl Draw {
     }
 
     fn msg(&mut self) -> Msg {
-        match self.below(20) {
+        match self.below(24) {
             0..5 => Msg::Request(self.request()),
             5 => Msg::Reply(self.reply()),
             6 => Msg::Steps(self.some(Draw::order)),
@@ -296,6 +296,10 @@ impl Draw {
             16 => Msg::Ask(Box::new(self.ask())),
             17 => Msg::Operate(Box::new(self.operation())),
             18 => Msg::Operating { history: self.coin().then(|| self.small()) },
+            19 => Msg::Leave { grace: self.span() },
+            20 => Msg::Leaving { incarnation: self.small() },
+            21 => Msg::Released,
+            22 => Msg::Left { incarnation: self.small() },
             _ => {
                 let (ask, failure, retries, bytes) = (self.number(), self.failure(), self.small(), self.small());
                 let (asked, ended, path) = (self.time(), self.time(), self.path());

@@ -1,5 +1,7 @@
 //! A bench to put small meshes on: built in code, run in virtual time, read afterwards.
 
+pub mod party;
+
 use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Dist, Recorder, Span, Time};

@@ -1,107 +1,23 @@
 //! What somebody outside asks of a mesh, and what comes back.
 
-use std::sync::Arc;
-
-use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Span, Time};
-use meshsim_fault::Network;
+use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_mesh::measure::{Ending, Failure};
-use meshsim_mesh::message::{Answer, Ask};
+use meshsim_mesh::message::Ask;
 use meshsim_mesh::model::{COORDINATOR, CallPolicy, Change, EndpointId, Operation, Rounding, Service, ServiceId, Step};
 use meshsim_mesh::path::{HOPS_MAX, Hop};
-use meshsim_mesh::{Findings, MeshActor, Msg, Tick};
-use meshsim_run::add_actors;
-use meshsim_sim::Sim;
+use meshsim_mesh::{Findings, Msg};
+use meshsim_tests::party::{Spoken, start};
 use meshsim_tests::{Lab, call, extend, load, service, times};
-
-/// Everyone in the run: the mesh, and who stands outside.
-enum Party {
-    Mesh(MeshActor),
-    Outside(Outside),
-}
-
-/// Says what it was told to say, and keeps what it hears.
-struct Outside {
-    says: Vec<(Time, ActorId, Msg)>,
-    heard: Vec<Msg>,
-}
-
-impl Actor for Party {
-    type Msg = Msg;
-    type Tick = Tick;
-
-    fn on(&mut self, event: Event<Msg, Tick>, cx: &mut Cx<'_, Msg, Tick>) {
-        let outside = match self {
-            Party::Mesh(actor) => return actor.on(event, cx),
-            Party::Outside(outside) => outside,
-        };
-        match event {
-            Event::Start => {
-                for (i, (at, ..)) in (0..).zip(&outside.says) {
-                    cx.arm(*at, Tick::Turn(i));
-                }
-            }
-            Event::Timer(Tick::Turn(i)) => {
-                let (_, to, msg) = &outside.says[i as usize];
-                cx.send(*to, msg.clone());
-            }
-            Event::Timer(_) => unreachable!("it arms no other"),
-            Event::Message { msg, .. } => outside.heard.push(msg),
-        }
-    }
-
-    fn reboot(&mut self, wiped: bool) {
-        if let Party::Mesh(actor) = self {
-            actor.reboot(wiped);
-        }
-    }
-}
-
-/// What came of a run to which `outside` and a `stranger`, whose number is the next, spoke.
-struct Ran {
-    sim: Sim<Party>,
-    outside: ActorId,
-}
-
-impl Ran {
-    fn heard_by(&self, who: ActorId) -> &[Msg] {
-        let Party::Outside(outside) = self.sim.actor(who) else { panic!("{who} is of the mesh") };
-        &outside.heard
-    }
-
-    fn heard(&self) -> &[Msg] {
-        self.heard_by(self.outside)
-    }
-
-    fn answers(&self) -> Vec<&Answer> {
-        let answers = self.heard().iter().map(|msg| match msg {
-            Msg::Answer(answer) => &**answer,
-            other => panic!("{other:?}"),
-        });
-        answers.collect()
-    }
-
-    fn mesh(&self, actor: ActorId) -> &MeshActor {
-        let Party::Mesh(actor) = self.sim.actor(actor) else { panic!("{actor} is not of the mesh") };
-        actor
-    }
-}
 
 fn secs(s: f64) -> Time {
     Time::ZERO + Span::from_secs_f64(s)
 }
 
-/// Runs a lab of which each message takes a millisecond, for so many seconds.
-fn run(lab: Lab, for_secs: f64, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Ran {
-    let mut lab = lab.latency(Dist::Constant(Span::from_millis(1)));
-    lab.mesh.has_gateway = true;
-    let mesh = Arc::new(lab.mesh);
-    let mut sim = Sim::new(lab.seed, Network::new(lab.network).expect("the lab's network is valid"));
-    add_actors(&mut sim, &mesh, Party::Mesh);
-    for says in [outside, stranger] {
-        sim.add_unnamed(Party::Outside(Outside { says, heard: vec![] }));
-    }
-    sim.run_until(secs(for_secs));
-    Ran { sim, outside: mesh.outside() }
+/// Runs a lab for so many seconds.
+fn run(lab: Lab, for_secs: f64, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Spoken {
+    let mut ran = start(lab, outside, stranger);
+    ran.run_until(for_secs);
+    ran
 }
 
 /// The gateway of a mesh without loads.

@@ -150,6 +150,7 @@ fn cast(tally: &Rc<Tally>) -> Cast<Player> {
         findings: Arc::new(|_, _| Vec::new()),
         tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
+        leave: None,
     }
 }
 
@@ -197,6 +198,7 @@ pub(crate) fn dial(plan: &Plan, port: u16) -> Result<Report, Failure> {
                 join: Join { role: "sink".into(), count: 1, ..Join::default() },
                 listener: TcpListener::bind(ANY).await?,
                 patience: Duration::from_secs(2),
+                leaving: None,
             };
             let tally = tally.clone();
             members.spawn_local(async move { join(options, |_| Ok(cast(&tally))).await });

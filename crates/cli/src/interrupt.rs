@@ -1,8 +1,11 @@
-//! Ctrl-C: the first ends a run early, and what was measured is still written; the second ends the program.
+//! Ctrl-C: the first ends a run early, and what was measured is still written, or lets a node leave in order; the second
+//! ends the program.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{path::PathBuf, process};
+
+use tokio::sync::watch;
 
 use crate::error::Error;
 
@@ -33,9 +36,27 @@ pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// For a process that others count on no more once it is asked to go: it goes at once, and they notice.
+/// Where the first signal goes, if this process can leave in order.
+static LEAVE: Mutex<Option<watch::Sender<bool>>> = Mutex::new(None);
+
+/// For a process that others count on no more once it is asked to go: it goes at once, and they notice. From
+/// [`leave_when_asked`] on the first signal lets it leave in order, and the second lets it go at once.
 pub(crate) fn exit_when_asked() -> Result<(), Error> {
-    ctrlc::set_handler(|| process::exit(EXIT)).map_err(Error::Interrupt)
+    ctrlc::set_handler(|| {
+        let is_first = !ASKED.swap(true, Ordering::SeqCst);
+        match &*LEAVE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            Some(leave) if is_first => drop(leave.send(true)),
+            _ => process::exit(EXIT),
+        }
+    })
+    .map_err(Error::Interrupt)
+}
+
+/// From now on this process leaves in order when it is first asked to go: what it gets becomes true then.
+pub(crate) fn leave_when_asked() -> watch::Receiver<bool> {
+    let (leave, asked) = watch::channel(false);
+    *LEAVE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(leave);
+    asked
 }
 
 /// Goes when standard input ends: whoever holds its other end is gone, or wants it so.

@@ -69,6 +69,9 @@ fn every_node_and_every_load_is_a_service_of_its_own_name_as_far_as_compose_has_
         "    labels: { meshsim.zone: \"far\", meshsim.cores: \"8\" }",
         "    labels: { meshsim.zone: \"near\", meshsim.cores: \"2.5\" }",
         "    ports: [\"127.0.0.1:8080:8080\"]",
+        "      - \"--grace=30\"",
+        // Longer than it.
+        "    stop_grace_period: 40s",
     ] {
         assert!(compose.lines().any(|it| it == line), "{line}\n{compose}");
     }
@@ -89,14 +92,27 @@ fn nodes_of_one_zone_share_a_container_where_that_was_asked_for() {
 #[test]
 fn what_was_changed_on_the_command_line_is_changed_in_the_container() {
     let folder = folder("overrides");
-    let args =
-        ["--seed", "9", "--set", "load.yes.to=\"s\" # $HOME", "--until-stopped", "--port", "9000", "--name", "mine"];
+    let args = [
+        "--seed",
+        "9",
+        "--set",
+        "load.yes.to=\"s\" # $HOME",
+        "--until-stopped",
+        "--port",
+        "9000",
+        "--name",
+        "mine",
+        "--grace",
+        "90",
+    ];
     let compose = well(&meshsim(&folder, &[&["compose", "mesh.yaml"], &args[..]].concat()));
     for line in [
         "name: \"mine\"",
         "      - \"--until-stopped\"",
         "      - \"--set=load.yes.to=\\\"s\\\" # $$HOME\"",
         "      - \"--seed=9\"",
+        "      - \"--grace=90\"",
+        "    stop_grace_period: 100s",
         "    ports: [\"127.0.0.1:9000:8080\"]",
     ] {
         assert!(compose.lines().any(|it| it == line), "{line}\n{compose}");

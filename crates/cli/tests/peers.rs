@@ -539,6 +539,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     put_envelope(&mut of_another, Time::NEVER, &envelope).unwrap();
     for (bytes, words) in [
         (golden("leave"), "said Leave, which is not for it to say now"),
+        (golden("left"), "said Left, which is not for it to say now"),
         (golden("peers"), "said Peers("),
         (high, "said Fault(Fault {"),
         (golden("findings"), "said Findings { actor: #1, part: 3 bytes, last: true }, which is not for it to say now"),

@@ -79,7 +79,11 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         | Msg::Hello(_)
         | Msg::Heartbeat(_)
         | Msg::ReportFrom { .. }
-        | Msg::Operating { .. } => 0,
+        | Msg::Operating { .. }
+        | Msg::Leave { .. }
+        | Msg::Leaving { .. }
+        | Msg::Released
+        | Msg::Left { .. } => 0,
     }
 }
 

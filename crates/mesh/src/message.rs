@@ -62,6 +62,23 @@ pub enum Msg {
         /// [too many](crate::coordinator::operations::HAND_MAX).
         history: Option<u32>,
     },
+    /// Outside to node: leave the mesh without losing a request, and go after `grace` whatever you still do.
+    Leave {
+        /// How long it may take.
+        grace: Span,
+    },
+    /// Node to coordinator: I leave. What I have is to be placed elsewhere.
+    Leaving {
+        /// In which life it says so.
+        incarnation: u32,
+    },
+    /// Coordinator to node: nothing is placed on you any more.
+    Released,
+    /// Node to coordinator: I have left, and say nothing more in this life.
+    Left {
+        /// In which life it says so.
+        incarnation: u32,
+    },
 }
 
 /// A call of one instance.
@@ -314,6 +331,8 @@ pub enum Tick {
     Arrival,
     /// Node: somebody's work may be done.
     Processor,
+    /// Node: have you left? If not, say again that you want to.
+    Leave,
 }
 
 impl Message for Msg {
@@ -338,6 +357,10 @@ impl Message for Msg {
             Msg::Answer(_) => "answer",
             Msg::Operate(_) => "operate",
             Msg::Operating { .. } => "operating",
+            Msg::Leave { .. } => "leave",
+            Msg::Leaving { .. } => "leaving",
+            Msg::Released => "released",
+            Msg::Left { .. } => "left",
         }
     }
 
@@ -354,6 +377,7 @@ impl Message for Msg {
             Msg::View(view) => (16, 8, view.services.iter().map(|instances| 1 + instances.len()).sum()),
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operating { .. } => (24, 0, 0),
+            Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released | Msg::Left { .. } => (16, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use meshsim_actor::{Actor, ActorId, Recorder, Rng, Time};
 use meshsim_fault::NetworkSpec;
 
+use crate::leave::Leave;
+
 /// An actor that can live here: actix hands messages over between threads, so they must be able to go there.
 pub trait Live: Actor<Msg: Send> + 'static {}
 
@@ -28,6 +30,8 @@ pub struct Cast<A: Actor> {
     pub tape: BeginTape<A::Msg, A::Tick>,
     /// The number of who is no actor, but sends to some and gets answers.
     pub outside: Option<ActorId>,
+    /// How actors leave a run that goes on; without, their process goes at once.
+    pub leave: Option<Leave<A>>,
 }
 
 /// Tells what an actor has found by some time, as bytes.

@@ -97,6 +97,8 @@ pub(crate) enum Control {
     Done(Box<ProcessReport>),
     /// Hub to member: you may go.
     Leave,
+    /// Member to hub: my actors have left, though the run goes on; I hand in what I have.
+    Left,
 }
 
 /// Where a process is and what it hosts.

@@ -76,6 +76,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("trace", say(Control::Trace(Blob(vec![4, 5, 6])))),
         ("done", say(Control::Done(Box::new(report)))),
         ("leave", say(Control::Leave)),
+        ("left", say(Control::Left)),
     ]
 }
 

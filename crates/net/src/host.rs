@@ -496,7 +496,8 @@ impl<A: Live> Host<A> {
             waiting_bytes: Cell::new(0),
             end: Cell::new(Time::NEVER),
             outside: cast.outside,
-            outside_seq: Cell::new(0),
+            // Each process speaks for who is outside, and all they say has a number of its own.
+            outside_seq: Cell::new(u64::from(options.process) << 32),
             answers: RefCell::new(None),
             worker,
             slept_instead: Cell::new(0),
@@ -710,6 +711,14 @@ impl<A: Live> Host<A> {
         }));
         addr.send(look).await.ok()?;
         heard.await.ok()
+    }
+
+    /// Waits until all that is to be brought to other processes is written.
+    pub(crate) async fn written(&self) {
+        let outboxes: Vec<Rc<Outbox>> = self.peers.borrow().values().map(|known| known.outbox.clone()).collect();
+        for outbox in outboxes {
+            outbox.room(0).await;
+        }
     }
 
     /// The actors that are hosted here.

@@ -20,6 +20,7 @@ use crate::accept::{self, Joinable};
 use crate::attention::Attention;
 use crate::cast::{Cast, Live};
 use crate::control::{Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Seated, Sender};
+use crate::departures::{Departure, Departures};
 use crate::host::{Answers, Host, HostOptions};
 use crate::hosted::Glance;
 use crate::link::{Credentials, Link, LinkError, PING, refusal};
@@ -97,6 +98,11 @@ pub struct Performance {
     /// Actors that a process hosts in the place of one that was lost during the run, and when it was ready: what the
     /// actor had found before is lost. In the order in which they came.
     pub restarts: Vec<(ActorId, Time)>,
+    /// Actors that left while the run went on. What they had found by then is among `findings`, or, if they came back,
+    /// among `former`.
+    pub departures: Vec<Departure>,
+    /// What actors found in lives that they left, and followed by another.
+    pub former: Vec<(ActorId, Vec<u8>)>,
     /// Actors for which no process ever came.
     pub absent: Vec<ActorId>,
     /// Faults that were submitted while it went on.
@@ -264,6 +270,7 @@ struct Stage<A: Live> {
     findings: RefCell<BTreeMap<ActorId, Found>>,
     /// Faults that came by hand; the network bounds their number.
     faults: RefCell<Vec<Fault>>,
+    departures: RefCell<Departures>,
     /// [`Performance::restarts`].
     restarts: RefCell<Vec<(ActorId, Time)>>,
     traces: RefCell<KeepTraces>,
@@ -295,6 +302,8 @@ struct Process {
     ready_by: u32,
     /// When its connection broke, by the stage's `attention`.
     lost_at: u64,
+    /// Its actors have left, and it hands in what it has.
+    has_left: bool,
     report: Option<ProcessReport>,
 }
 
@@ -342,6 +351,7 @@ impl<A: Live> Hub<A> {
             zero: Cell::new(0),
             findings: RefCell::default(),
             faults: RefCell::default(),
+            departures: RefCell::default(),
             restarts: RefCell::default(),
             traces: RefCell::new(options.traces),
             trace_errors: RefCell::default(),
@@ -361,6 +371,7 @@ impl<A: Live> Hub<A> {
             connections: 1,
             ready_by: 1,
             lost_at: 0,
+            has_left: false,
             report: None,
         });
         tokio::task::spawn_local(accept::serve(options.listener, host, Some(stage.clone() as Rc<dyn Joinable>)));
@@ -504,8 +515,7 @@ impl<A: Live> Stage<A> {
             }
             let is_new = process.standing == Standing::Joining && self.phase.get() != Phase::Waiting;
             let reborn = process.peer.sender.actors.iter().filter(|seated| is_new && seated.incarnation > 0);
-            let now = self.host.now();
-            self.restarts.borrow_mut().extend(reborn.map(|seated| (seated.actor, now)));
+            reborn.for_each(|seated| self.is_back(seated.actor));
             process.standing = Standing::Ready;
             // What was done to the network by hand before it came, or while it was away.
             let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
@@ -532,6 +542,25 @@ impl<A: Live> Stage<A> {
         Ok(())
     }
 
+    /// An actor begins another life while the run goes on.
+    fn is_back(&self, actor: ActorId) {
+        let now = self.host.now();
+        // Whole before the end: it had left.
+        let found = self.findings.borrow_mut().remove(&actor).filter(|found| found.is_whole);
+        if !found.is_some_and(|found| self.departures.borrow_mut().comes_back(actor, now, found.bytes)) {
+            self.restarts.borrow_mut().push((actor, now));
+        }
+    }
+
+    /// The actors of a process have left.
+    fn leaves(&self, id: ProcessId) {
+        let process = &mut self.processes.borrow_mut()[id as usize];
+        process.has_left = true;
+        let now = self.host.now();
+        let mut departures = self.departures.borrow_mut();
+        process.peer.sender.actors.iter().for_each(|seated| departures.leaves(seated.actor, now));
+    }
+
     /// A connection has ended.
     fn lost(&self, id: ProcessId, connection: u32, error: &LinkError) {
         let mut processes = self.processes.borrow_mut();
@@ -543,8 +572,14 @@ impl<A: Live> Stage<A> {
         process.standing = Standing::Lost;
         process.lost_at = self.attention.paid();
         let (had_handed_in, was_ready) = (process.report.is_some(), process.ready_by > 0);
-        let sender = process.peer.sender.clone();
+        let (sender, process_has_left) = (process.peer.sender.clone(), process.has_left);
         drop(processes);
+        if process_has_left && had_handed_in {
+            tracing::info!("process {id}, with {}, has left", some(&self.names(&sender)));
+            self.seats.borrow_mut().vacate(id, true);
+            self.forget(id);
+            return self.changed.notify_one();
+        }
         if !had_handed_in {
             tracing::warn!("process {id}, with {}, {error}", some(&self.names(&sender)));
         }
@@ -617,12 +652,17 @@ impl<A: Live> Stage<A> {
             return Err(LinkError::Misbehaved("has connected again, and goes on by the old connection".into()));
         }
         let is_ending = self.phase.get() == Phase::Ending;
-        let owes = is_ending && self.processes.borrow()[id as usize].report.is_none();
+        let owes = {
+            let process = &self.processes.borrow()[id as usize];
+            (is_ending || process.has_left) && process.report.is_none()
+        };
         match control {
             Control::Ping(sent) => {
                 outbox.put(Kind::Control, &Control::Pong { sent, count: self.host.shell.clock.shared() });
             }
             Control::Ready { faults, .. } => self.ready(id, faults)?,
+            // Also when it has not heard yet that the run is over.
+            Control::Left if self.phase.get() != Phase::Waiting && self.may_leave(id) => self.leaves(id),
             Control::Findings { actor, part, last } if owes && self.awaits(id, actor) => {
                 self.keep_findings(actor, &part.0, last)?;
                 self.note_handed_in();
@@ -641,6 +681,9 @@ impl<A: Live> Stage<A> {
                     trace_error: report.trace_error.map(brief),
                     ..*report
                 });
+                if process.has_left {
+                    outbox.put(Kind::Control, &Control::Leave);
+                }
                 self.note_handed_in();
                 self.changed.notify_one();
             }
@@ -649,6 +692,12 @@ impl<A: Live> Stage<A> {
             }
         }
         Ok(())
+    }
+
+    /// True if this process plays, and has not said yet that it leaves.
+    fn may_leave(&self, id: ProcessId) -> bool {
+        let process = &self.processes.borrow()[id as usize];
+        process.standing == Standing::Ready && !process.has_left && process.report.is_none()
     }
 
     /// True if this process is to hand in what the actor found, and has not yet.
@@ -764,6 +813,7 @@ impl<A: Live> Stage<A> {
         let mut trace_errors = self.trace_errors.take();
         trace_errors.extend(processes.iter().filter_map(|process| process.trace_error.clone()));
         let ended = self.host.shell.end();
+        let Departures { all: departures, former, .. } = self.departures.take();
         Performance {
             ended,
             cut_short,
@@ -772,6 +822,8 @@ impl<A: Live> Stage<A> {
             counts,
             lost,
             restarts: self.restarts.take(),
+            departures,
+            former,
             absent,
             faults: self.faults.take(),
             trace_errors,
@@ -822,6 +874,7 @@ impl<A: Live> Joinable for Stage<A> {
             connections: 1,
             ready_by: 0,
             lost_at: 0,
+            has_left: false,
             report: None,
         });
         Ok(Joined { run, process, actors, resumed: false, is_busy, is_traced, charter_bytes })

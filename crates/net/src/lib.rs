@@ -22,12 +22,14 @@ mod cast;
 mod clock;
 mod complaints;
 mod control;
+mod departures;
 mod dial;
 #[doc(hidden)]
 pub mod golden;
 mod host;
 mod hosted;
 mod hub;
+mod leave;
 mod link;
 mod member;
 mod outbox;
@@ -39,8 +41,10 @@ mod worker;
 
 pub use cast::{BeginTape, Cast, Live, Seat, Tape, TellFindings};
 pub use control::ProcessReport;
+pub use departures::Departure;
 pub use host::{Host, HostOptions};
 pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces, Performance, Phase, ProcessState, Snapshot};
+pub use leave::{Leave, Leaving};
 pub use link::Credentials;
 pub use member::{MemberError, MemberOptions, join, probe};
 pub use outbox::{OUTBOX_BYTES_MAX, Outbox};

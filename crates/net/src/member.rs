@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::clock::{Alignment, Clock};
 use crate::control::{Answer, Blob, Control, HUB, Joined, PART_BYTES, ProcessReport, Wish};
 use crate::dial::{backoff, connect, ping};
 use crate::host::{Host, HostOptions};
+use crate::leave::{Leaving, asked, is_asked};
 use crate::link::{Credentials, Link, LinkError};
 use crate::outbox::Outbox;
 use crate::seats::Join;
@@ -48,6 +50,8 @@ pub struct MemberOptions {
     pub listener: TcpListener,
     /// How long the hub may be out of reach: at first, and later.
     pub patience: Duration,
+    /// How it is told to leave before the run is over, if somebody may.
+    pub leaving: Option<Leaving>,
 }
 
 /// Why a process did not stay until the run was over and all was handed in.
@@ -100,13 +104,13 @@ pub async fn join<A: Live>(
     options: MemberOptions,
     prepare: impl Fn(&[u8]) -> Result<Cast<A>, String>,
 ) -> Result<(), MemberError> {
-    let MemberOptions { hub, credentials, join, listener, patience } = options;
+    let MemberOptions { hub, credentials, join, listener, patience, leaving } = options;
     let life = life();
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
     let join = Join { life, host: usage::host_name(), pid: std::process::id(), address, ..join };
-    let mut member =
-        Member { hub, credentials, join, listener: listener.into_std()?, clock: Some(Clock::start()), on_stage: None };
+    let (listener, clock) = (listener.into_std()?, Some(Clock::start()));
+    let mut member = Member { hub, credentials, join, listener, leaving, clock, on_stage: None };
     let mut rng = Rng::keyed(life, 0, 2);
     let time = Clock::start();
     let mut patience = Patience::new(patience, ATTEMPT_MAX);
@@ -115,6 +119,8 @@ pub async fn join<A: Live>(
         let began = time.own();
         let (error, attempt) = match member.attend(&prepare).await {
             Ok(End::Over) => return Ok(()),
+            // It leaves, and there is nobody any more whom it would be told from.
+            Ok(End::Broken(error)) if is_asked(member.leaving.as_ref()) => return member.goes(error.to_string()),
             Ok(End::Broken(error)) => {
                 failures = 0;
                 patience.renew();
@@ -144,7 +150,10 @@ pub async fn join<A: Live>(
         }
         // Not what it took: this process may have been stopped meanwhile.
         paused = backoff(failures, &mut rng);
-        sleep(paused).await;
+        tokio::select! {
+            () = sleep(paused) => {}
+            () = asked(member.leaving.as_ref()) => return member.goes(error.to_string()),
+        }
     }
 }
 
@@ -159,6 +168,7 @@ struct Member<A: Live> {
     join: Join,
     /// Each host that it makes serves a copy.
     listener: std::net::TcpListener,
+    leaving: Option<Leaving>,
     clock: Option<Clock>,
     on_stage: Option<Rc<OnStage<A>>>,
 }
@@ -194,6 +204,28 @@ impl From<LinkError> for Trouble {
 impl<A: Live> Member<A> {
     /// One connection to the hub, from its beginning to its end.
     async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>) -> Result<End, Trouble> {
+        let leaving = self.leaving.clone();
+        let arrived = tokio::select! {
+            arrived = self.arrive(prepare) => Some(arrived?),
+            () = asked(leaving.as_ref()) => None,
+        };
+        match arrived {
+            Some((stage, link)) => Ok(stage.attend(link, leaving.as_ref()).await),
+            None => self.goes("was not reached again".into()).map(|()| End::Over).map_err(Trouble::Member),
+        }
+    }
+
+    /// It goes, although there is no connection by which to hand something in.
+    fn goes(&self, why: String) -> Result<(), MemberError> {
+        let played = self.on_stage.as_ref().is_some_and(|stage| stage.host.shell.clock.knows_zero());
+        if played { Err(MemberError::LeftOut(self.hub.clone(), why)) } else { Ok(()) }
+    }
+
+    /// Joins by a new connection, or comes back by it.
+    async fn arrive(
+        &mut self,
+        prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>,
+    ) -> Result<(Rc<OnStage<A>>, Link), Trouble> {
         let (mut link, _) = connect(&self.hub, &self.credentials).await?;
         let joined = match link.introduce(&self.credentials, Wish::Join(self.join.clone())).await? {
             Answer::Joined(joined) => joined,
@@ -219,29 +251,7 @@ impl<A: Live> Member<A> {
                 stage
             }
         };
-        let (host, outbox) = (&stage.host, Rc::new(Outbox::default()));
-        let ready = Control::Ready { error_ns: stage.aligned.error_ns(), faults: stage.faults.get() };
-        outbox.put(Kind::Control, &ready);
-        let (say, heard) = unbounded_channel();
-        let hear = |control| {
-            match control {
-                Control::Pong { sent, count } => stage.compare_clocks(sent, count),
-                Control::Ping(_) => {}
-                other => drop(say.send(other)),
-            }
-            Ok(())
-        };
-        let end = tokio::select! {
-            // What was heard is acted on, and what is to be written is, before the end of the connection is noticed.
-            biased;
-            () = stage.conduct(heard, &outbox) => End::Over,
-            error = outbox.write_to(&mut link.writer) => stage.ended(LinkError::Broken(error)),
-            error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
-            error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => stage.ended(error),
-        };
-        // Until there is another connection, whoever sends something to the hub's actors is to notice.
-        host.shell.discard(&outbox);
-        Ok(end)
+        Ok((stage, link))
     }
 
     /// Takes what is performed in, aligns the clock, and puts its actors on the stage.
@@ -322,10 +332,59 @@ async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
 }
 
 impl<A: Live> OnStage<A> {
-    /// Does what the hub says, until it says that this process may go.
-    async fn conduct(&self, mut heard: UnboundedReceiver<Control>, outbox: &Rc<Outbox>) {
+    /// Talks with the hub until the connection is of no use any more.
+    async fn attend(&self, mut link: Link, leaving: Option<&Leaving>) -> End {
+        let (host, outbox) = (&self.host, Rc::new(Outbox::default()));
+        let ready = Control::Ready { error_ns: self.aligned.error_ns(), faults: self.faults.get() };
+        outbox.put(Kind::Control, &ready);
+        let (say, heard) = unbounded_channel();
+        let hear = |control| {
+            match control {
+                Control::Pong { sent, count } => self.compare_clocks(sent, count),
+                Control::Ping(_) => {}
+                other => drop(say.send(other)),
+            }
+            Ok(())
+        };
+        let end = tokio::select! {
+            // What was heard is acted on, and what is to be written is, before the end of the connection is noticed.
+            biased;
+            () = self.conduct(heard, &outbox, leaving) => End::Over,
+            error = outbox.write_to(&mut link.writer) => self.ended(LinkError::Broken(error)),
+            error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
+            error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => self.ended(error),
+        };
+        // Until there is another connection, whoever sends something to the hub's actors is to notice.
+        host.shell.discard(&outbox);
+        end
+    }
+
+    /// Does what the hub says, and leaves when it is told to, until the hub says that this process may go.
+    async fn conduct(&self, mut heard: UnboundedReceiver<Control>, outbox: &Rc<Outbox>, leaving: Option<&Leaving>) {
         let host = &self.host;
-        while let Some(control) = heard.recv().await {
+        let leaves = async {
+            asked(leaving).await;
+            host.leave(leaving.map_or(Duration::ZERO, |leaving| leaving.grace)).await
+        };
+        let mut leaves = pin!(leaves);
+        // It hands in what it has, or has done so.
+        let mut is_over = false;
+        loop {
+            let control = tokio::select! {
+                biased;
+                control = heard.recv() => control,
+                has_left = &mut leaves, if !is_over => {
+                    if !has_left {
+                        return;
+                    }
+                    is_over = true;
+                    outbox.put(Kind::Control, &Control::Left);
+                    self.hand_in(outbox).await;
+                    continue;
+                }
+            };
+            // The connection has ended; whoever waits for this is told so.
+            let Some(control) = control else { return std::future::pending().await };
             match control {
                 Control::Peers(peers) => {
                     let me = host.me().process;
@@ -343,16 +402,17 @@ impl<A: Live> OnStage<A> {
                         tracing::warn!("a fault that cannot be: {error}");
                     }
                 }
-                Control::End { at } => {
+                Control::End { at } if !is_over => {
+                    is_over = true;
                     host.end_at(at);
                     self.hand_in(outbox).await;
                 }
+                // What it has, it hands in already.
+                Control::End { .. } => {}
                 Control::Leave => return,
                 other => tracing::warn!("the coordinator said {}, which makes no sense here", shown(&other)),
             }
         }
-        // The connection has ended; whoever waits for this is told so.
-        std::future::pending().await
     }
 
     /// Hands in what was found, what was written down, and how this process was.

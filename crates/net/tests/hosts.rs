@@ -88,6 +88,7 @@ fn cast(text: &str) -> Cast<Player> {
         }),
         tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
+        leave: None,
     }
 }
 
@@ -156,6 +157,7 @@ async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberEr
         join: Join { role: "player".into(), names, count, ..Join::default() },
         listener: TcpListener::bind(ANY).await.unwrap(),
         patience: PATIENCE,
+        leaving: None,
     };
     spawn_local(async move { join(options, |_| Ok(cast(""))).await })
 }

@@ -22,7 +22,7 @@ mod verdict;
 pub use correlation::Correlation;
 pub use figures::Latency;
 pub use gap::{Gap, GapSummary, Reason};
-pub use outside::{ManualFault, Outside, Restart};
+pub use outside::{Departure, ManualFault, Outside, Restart};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use schema::{comparison_schema, schema};
 pub use show::{count, number, percent, plural, rate, span, unplaced_reason};

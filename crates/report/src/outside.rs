@@ -19,6 +19,9 @@ pub struct Outside {
     pub requests: Option<Requests>,
     /// Processes that came in the place of lost ones.
     pub restarts: Vec<Restart>,
+    /// Nodes that left when they were asked to. What they measured is in the figures.
+    #[serde(default)]
+    pub departures: Vec<Departure>,
 }
 
 /// A fault that was submitted through the gateway.
@@ -41,6 +44,17 @@ pub struct Restart {
     pub at_s: f64,
 }
 
+/// A node that left while the run went on, because its process was asked to go.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Departure {
+    /// The node.
+    pub actor: String,
+    /// When it had left.
+    pub at_s: f64,
+    /// When another process brought it back; `null` if none did.
+    pub back_s: Option<f64>,
+}
+
 impl Restart {
     pub(crate) fn new(actor: ActorId, at: Time, experiment: &Experiment) -> Self {
         Restart { actor: experiment.mesh.actor_name(actor).to_owned(), at_s: at.secs() }
@@ -50,17 +64,24 @@ impl Restart {
 impl Outside {
     pub(crate) fn new(experiment: &Experiment, measured: &Measured) -> Self {
         let asked = measured.by_hand.as_ref().filter(|tally| tally.offered > 0);
+        let departure = |(actor, at, back): &(ActorId, Time, Option<Time>)| Departure {
+            actor: experiment.mesh.actor_name(*actor).to_owned(),
+            at_s: at.secs(),
+            back_s: back.map(Time::secs),
+        };
         Outside {
             operations: measured.history.iter().filter(|operation| operation.is_by_hand()).count() as u64,
             faults: measured.faults.clone(),
             requests: asked.map(|tally| crate::summary::requests(tally, measured.now.since(Time::ZERO))),
             restarts: measured.restarts.iter().map(|(actor, at)| Restart::new(*actor, *at, experiment)).collect(),
+            departures: measured.departures.iter().map(departure).collect(),
         }
     }
 
     /// True if nothing was done.
     pub fn is_nothing(&self) -> bool {
-        self.operations == 0 && self.faults.is_empty() && self.requests.is_none() && self.restarts.is_empty()
+        let is_untouched = self.restarts.is_empty() && self.departures.is_empty();
+        self.operations == 0 && self.faults.is_empty() && self.requests.is_none() && is_untouched
     }
 
     /// One line for each kind of thing, for people.
@@ -91,6 +112,10 @@ impl Outside {
                 restart.actor,
                 Span::from_secs_f64(restart.at_s)
             ));
+        }
+        for Departure { actor, at_s, back_s } in &self.departures {
+            let back = back_s.map_or_else(String::new, |at| format!(", and was back at {}", Span::from_secs_f64(at)));
+            lines.push(format!("{actor} left at {}{back}", Span::from_secs_f64(*at_s)));
         }
         lines
     }

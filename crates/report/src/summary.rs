@@ -44,6 +44,8 @@ pub struct Measured {
     pub faults: Vec<ManualFault>,
     /// Actors whose processes were lost and replaced, and when the new one came.
     pub restarts: Vec<(ActorId, Time)>,
+    /// Actors that left while the run went on, when, and when they came back if they did.
+    pub departures: Vec<(ActorId, Time, Option<Time>)>,
     /// What the host counted.
     pub traffic: Traffic,
 }
@@ -136,16 +138,7 @@ impl Measured {
                     measured.history = history;
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
-                Some(Findings::Node { served, .. }) if mesh.node_index(actor).is_some() => {
-                    if let Some(worked_ns) = mesh.node_index(actor).map(|node| &mut measured.worked_ns[node]) {
-                        *worked_ns = sum(served.iter().map(|(_, served)| served.work_ns));
-                    }
-                    for (service, served) in served {
-                        if let Some(all) = measured.served.get_mut(service.index()) {
-                            all.merge(&served);
-                        }
-                    }
-                }
+                Some(found @ Findings::Node { .. }) => measured.add_former(actor, found, mesh),
                 Some(Findings::Client { tallies, counts, gaps }) => {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
@@ -169,6 +162,18 @@ impl Measured {
         }
         measured.settle_gaps(mesh);
         measured
+    }
+
+    /// What a node found in one of its lives, beside what it found in others. Nothing, if it is no node's.
+    pub fn add_former(&mut self, actor: ActorId, found: Findings, mesh: &Mesh) {
+        let (Some(node), Findings::Node { served, .. }) = (mesh.node_index(actor), found) else { return };
+        let worked = sum(served.iter().map(|(_, served)| served.work_ns));
+        self.worked_ns[node] = self.worked_ns[node].saturating_add(worked);
+        for (service, served) in served {
+            if let Some(all) = self.served.get_mut(service.index()) {
+                all.merge(&served);
+            }
+        }
     }
 
     /// Actors of which nothing was expected: spare nodes that never came.

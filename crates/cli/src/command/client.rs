@@ -35,6 +35,6 @@ impl Args {
             Some(file) => Some(meshsim_experiment::load(file, &[]).map_err(Error::Problems)?),
             None => None,
         };
-        self.join.take_part("client", self.name, 0, expected)
+        self.join.take_part("client", self.name, 0, expected, None)
     }
 }

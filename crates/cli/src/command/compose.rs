@@ -7,6 +7,7 @@ use meshsim_experiment::Experiment;
 use meshsim_report::{count, plural};
 
 use super::Source;
+use super::node::GraceArgs;
 use crate::error::{Error, Exit};
 use crate::folder::Draft;
 use crate::screen::Screen;
@@ -24,6 +25,9 @@ working directory. With --out the folder has all that is needed: docker-compose.
 the overrides applied) and the files that it names.
 
 The image is built by `scripts/image`, or by `docker build -t meshsim .`, in meshsim's repository.";
+
+/// How much longer than a node's grace its container may take to stop.
+const STOP_MARGIN_SECS: u64 = 10;
 
 /// Containers of one experiment. They hang on one bridge, and Linux gives that 1,024 ports.
 const CONTAINERS_MAX: usize = 1_000;
@@ -45,6 +49,8 @@ pub(crate) struct Args {
     /// Name the project in the file (docker-compose 1.29 refuses that: it takes -p)
     #[arg(long, value_name = "PROJECT", value_parser = project)]
     name: Option<String>,
+    #[command(flatten)]
+    grace: GraceArgs,
     /// The image that has meshsim
     #[arg(long, default_value = "meshsim", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     image: String,
@@ -180,9 +186,14 @@ impl Args {
             out += &format!("  {}:\n    <<: *member\n    command:\n", quoted(&member.service));
             let mut command = vec![member.role.to_owned()];
             command.extend(["--join=coordinator:7700", "--listen=0.0.0.0:7701"].map(String::from));
+            command.extend((member.role == "node").then(|| format!("--grace={}", self.grace.secs)));
             command.extend(member.names.iter().map(|name| format!("--name={name}")));
             out += &list(&command, "      ");
             let cores = member.cores.map_or_else(String::new, |cores| format!(", meshsim.cores: \"{cores}\""));
+            if member.role == "node" {
+                // It leaves by itself before it is killed.
+                out += &format!("    stop_grace_period: {}s\n", self.grace.secs + STOP_MARGIN_SECS);
+            }
             out += &format!("    labels: {{ meshsim.zone: {}{cores} }}\n", quoted(member.zone));
         }
         out + "\nvolumes: { runs: {}, secret: {}, token: {} }\n"

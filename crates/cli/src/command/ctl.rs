@@ -463,7 +463,8 @@ fn status_text(status: &Status, paint: Paint) -> String {
         let look = match node.state {
             Presence::Alive => Look::Plain,
             Presence::Dead => Look::Bad,
-            Presence::Awaited => Look::Dim,
+            Presence::Awaited | Presence::Left => Look::Dim,
+            Presence::Leaving => Look::Warn,
         };
         nodes.row([
             node.name.as_str().into(),

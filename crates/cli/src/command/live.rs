@@ -9,6 +9,7 @@ use meshsim_wire::Secret;
 
 use super::Source;
 use super::coordinator::{How, at_gateway, begin};
+use super::node::GraceArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::gateway::DoorArgs;
@@ -44,6 +45,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(PROCESSES).expect("it is not zero"))]
     processes: NonZeroUsize,
     #[command(flatten)]
+    grace: GraceArgs,
+    #[command(flatten)]
     how: How,
     #[command(flatten)]
     door: DoorArgs,
@@ -64,6 +67,7 @@ impl Args {
             screen,
             experiment: &experiment,
             processes: self.processes.get(),
+            grace: self.grace,
             cluster: credentials.cluster.clone(),
             children: Children::default(),
             is_quiet: self.output.json,
@@ -85,12 +89,13 @@ impl Args {
 }
 
 /// The command lines of all children: nodes in groups of neighbours, and each load.
-fn roles(experiment: &Experiment, processes: usize, joins: SocketAddr) -> Vec<Role> {
+fn roles(experiment: &Experiment, processes: usize, grace: GraceArgs, joins: SocketAddr) -> Vec<Role> {
     let role = |kind: &str, names: &[&str]| {
         let joins = joins.to_string();
         let mut args: Vec<String> =
             [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
         // In one word: a name may begin with a dash.
+        args.extend((kind == "node").then(|| format!("--grace={}", grace.secs)));
         args.extend(names.iter().map(|name| format!("--name={name}")));
         Role { name: names.join(", "), args }
     };
@@ -107,6 +112,7 @@ struct Parent<'a> {
     screen: &'a Screen,
     experiment: &'a Experiment,
     processes: usize,
+    grace: GraceArgs,
     cluster: String,
     children: Children,
     is_quiet: bool,
@@ -114,7 +120,7 @@ struct Parent<'a> {
 
 impl Attendant for Parent<'_> {
     fn opened(&mut self, joins: SocketAddr, gateway: Option<SocketAddr>) -> Result<(), Error> {
-        let roles = roles(self.experiment, self.processes, joins);
+        let roles = roles(self.experiment, self.processes, self.grace, joins);
         self.children = Children::start(&roles, &self.cluster)?;
         if !self.is_quiet {
             let count = roles.len() + 1;
@@ -126,7 +132,11 @@ impl Attendant for Parent<'_> {
     fn look(&mut self, snapshot: &Snapshot) -> bool {
         let mut stop = false;
         for (name, pid, status) in self.children.ended() {
-            if snapshot.phase != Phase::Ending {
+            // It has left, as somebody asked it to.
+            let has_left = status.success() && snapshot.phase == Phase::Running;
+            if has_left && !self.is_quiet {
+                self.screen.remark(&format!("  the process of {name} (pid {pid}) left at {}\n", snapshot.now));
+            } else if !has_left && snapshot.phase != Phase::Ending {
                 self.screen.warn(&format!("the process of {name} (pid {pid}) ended at {}: {status}", snapshot.now));
                 // Nobody will come in its place.
                 stop |= snapshot.phase == Phase::Waiting;

@@ -1,5 +1,7 @@
 //! `meshsim node`
 
+use std::time::Duration;
+
 use crate::error::{Error, Exit};
 use crate::live::JoinArgs;
 use crate::screen::Screen;
@@ -15,7 +17,11 @@ Examples:
 Without a name it gets the lowest that is free, and the same one when it comes back from the same \
 machine. It stays until the run is over.
 
-Exit codes: 0 the run is over, 1 failed, 2 the coordinator did not let it in, or the input is wrong.";
+At Ctrl-C or SIGTERM it leaves: its instances are started elsewhere and take requests there before \
+they go here, what they work on is finished, and what they measured is handed in. Then, or after \
+`--grace`, it ends. At a second signal it ends at once, and also when the coordinator is gone.
+
+Exit codes: 0 the run is over or it has left, 1 failed, 2 the coordinator did not let it in, or the input is wrong.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -26,12 +32,25 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
     #[command(flatten)]
+    grace: GraceArgs,
+    #[command(flatten)]
     join: JoinArgs,
 }
+
+/// How long a node may take to leave, for whoever is one or starts some.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct GraceArgs {
+    /// How long a node may take to leave the run at Ctrl-C or SIGTERM, in seconds; then it is cut off
+    #[arg(long = "grace", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=GRACE_SECS_MAX))]
+    pub(super) secs: u64,
+}
+
+/// A day.
+const GRACE_SECS_MAX: u64 = 86_400;
 
 impl Args {
     pub(super) fn execute(self, _: &mut Screen) -> Result<Exit, Error> {
         let count = self.count.unwrap_or(u32::from(self.name.is_empty()));
-        self.join.take_part("node", self.name, count, None)
+        self.join.take_part("node", self.name, count, None, Some(Duration::from_secs(self.grace.secs)))
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::Network;
-use meshsim_mesh::{Findings, Mesh, MeshActor, actors};
-use meshsim_net::{Cast, Seat};
+use meshsim_mesh::node::Node;
+use meshsim_mesh::{Findings, Mesh, MeshActor, Msg, actors};
+use meshsim_net::{Cast, Leave, Seat};
 
 use super::tape;
 use crate::ending::header;
@@ -48,6 +49,10 @@ pub(crate) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, Error> {
         findings: Arc::new(|actor: &MeshActor, now| write_findings(&actor.findings(now))),
         tape: Rc::new(move || Ok(Box::new(tape::begin(&header)?))),
         outside: Some(mesh.outside()),
+        leave: Some(Leave {
+            ask: |grace| Msg::Leave { grace },
+            has_left: |actor: &MeshActor| actor.node().is_none_or(Node::has_left),
+        }),
     })
 }
 

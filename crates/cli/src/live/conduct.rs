@@ -135,6 +135,15 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
     let measured = &mut outcome.measured;
     measured.without(&performance.absent, &mesh);
     measured.replaced(std::mem::take(&mut performance.restarts), &mesh);
+    for (actor, bytes) in std::mem::take(&mut performance.former) {
+        match read_findings(&bytes) {
+            Ok(found) => measured.add_former(actor, found, &mesh),
+            Err(error) => {
+                tracing::warn!("what {} found before it left cannot be read: {error}", mesh.actor_name(actor))
+            }
+        }
+    }
+    measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
     let manual = |fault: Fault| ManualFault {
         at_s: fault.at.secs(),
         for_s: (fault.until < Time::NEVER).then(|| fault.until.since(fault.at).secs()),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
-use meshsim_net::{Join, MemberError, MemberOptions};
+use meshsim_net::{Join, Leaving, MemberError, MemberOptions};
 
 use super::cast::{Charter, cast};
 use super::cluster::{ClusterArgs, Place, is_loopback, listen};
@@ -37,13 +37,15 @@ pub(crate) struct JoinArgs {
 }
 
 impl JoinArgs {
-    /// Joins, and stays until the run is over. With `expected`: only a run of that experiment.
+    /// Joins, and stays until the run is over. With `expected`: only a run of that experiment. With `grace`: the first
+    /// signal to go lets its actors leave, within that time; without, it goes at once.
     pub(crate) fn take_part(
         self,
         role: &str,
         names: Vec<String>,
         count: u32,
         expected: Option<Experiment>,
+        grace: Option<Duration>,
     ) -> Result<Exit, Error> {
         // Before anything is waited for: the first process of a container gets no signal that it has no handler for.
         interrupt::exit_when_asked()?;
@@ -79,6 +81,7 @@ impl JoinArgs {
             }
             cast(&experiment).map_err(|error| error.to_string())
         };
+        let leaving = grace.map(|grace| Leaving { asked: interrupt::leave_when_asked(), grace });
         let joined = actix_web::rt::System::new().block_on(async {
             let options = MemberOptions {
                 hub: self.join.clone(),
@@ -86,6 +89,7 @@ impl JoinArgs {
                 join,
                 listener: listen(self.listen)?,
                 patience: Duration::from_secs(self.patience),
+                leaving,
             };
             Ok(meshsim_net::join(options, prepare).await)
         })?;

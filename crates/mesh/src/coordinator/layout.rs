@@ -32,7 +32,8 @@ impl Layout {
             let share = before.iter().find(|(at, _)| *at == node).map(|(_, share)| share);
             share.map_or(0, |share| count_of(share, version))
         };
-        *placed = self.machines.place(Placing { policy, cpu, wanted, ready_on: &ready_on }, &before);
+        *placed =
+            self.machines.place(Placing { policy, cpu, wanted, ready_on: &ready_on, replaces_on: &ready_on }, &before);
     }
 
     /// The instances of a service by version: (node, share) by rising node.

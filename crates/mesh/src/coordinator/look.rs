@@ -17,11 +17,16 @@ pub enum Presence {
     Dead,
     /// It is to come later, and has not come yet.
     Awaited,
+    /// It leaves: what it has is placed elsewhere.
+    Leaving,
+    /// It has left, and had said so.
+    Left,
 }
 
 impl Presence {
     /// All of them.
-    pub const ALL: [Presence; 3] = [Presence::Alive, Presence::Dead, Presence::Awaited];
+    pub const ALL: [Presence; 5] =
+        [Presence::Alive, Presence::Dead, Presence::Awaited, Presence::Leaving, Presence::Left];
 
     /// In one word.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +34,8 @@ impl Presence {
             Presence::Alive => "alive",
             Presence::Dead => "dead",
             Presence::Awaited => "awaited",
+            Presence::Leaving => "leaving",
+            Presence::Left => "left",
         }
     }
 }
@@ -58,7 +65,9 @@ impl Coordinator {
     pub fn presence(&self, node: usize) -> Presence {
         let member = &self.members[node];
         match member.alive {
+            true if self.leaves(node) => Presence::Leaving,
             true => Presence::Alive,
+            false if self.leaves(node) => Presence::Left,
             false if member.heard == Time::ZERO && !self.mesh.nodes[node].is_there_at_start() => Presence::Awaited,
             false => Presence::Dead,
         }

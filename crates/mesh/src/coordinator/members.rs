@@ -5,10 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::NodeSpec;
 
+/// Whether a node leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Leave {
+    /// It has not said so.
+    Stays,
+    /// It has: what it has is placed elsewhere.
+    Leaves,
+    /// It was told that nothing is placed on it any more.
+    Released,
+}
+
 /// One node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Member {
     pub(super) alive: bool,
+    /// Whether it leaves; one that leaves and is not alive has left.
+    pub(super) leave: Leave,
     /// The last step that it acknowledged.
     pub(super) acked: u64,
     /// The last step that was sent to it.
@@ -36,6 +49,7 @@ impl Member {
     pub(super) fn new(node: &NodeSpec) -> Self {
         Member {
             alive: node.is_there_at_start(),
+            leave: Leave::Stays,
             acked: 0,
             sent: 0,
             since: 0,

@@ -2,7 +2,8 @@
 //!
 //! - [`operations`]: operations begin and are turned, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, sent again until acknowledged.
-//! - `place`, `members`, `watch`, [`endpoints`]: where instances go, who is alive, what callers are told.
+//! - `place`, `members`, `watch`, `leave`, [`endpoints`]: where instances go, who is alive, who leaves, what callers are
+//!   told.
 //! - `look`: how things stand, for those who look while the run goes on.
 //!
 //! It is level-triggered: what it sends follows from what it knows of each node, and never from the fact that something
@@ -10,6 +11,7 @@
 
 pub mod endpoints;
 mod layout;
+mod leave;
 mod look;
 mod members;
 pub mod operations;
@@ -66,6 +68,8 @@ pub struct Coordinator {
 struct ServiceState {
     wanted: Wanted,
     generation: u64,
+    /// The last step of it.
+    step: u64,
     placed: Placed,
 }
 
@@ -161,7 +165,8 @@ impl Coordinator {
                 | Tick::Timeout(_)
                 | Tick::Retry(_)
                 | Tick::Arrival
-                | Tick::Processor => unreachable!("a coordinator arms no such timer"),
+                | Tick::Processor
+                | Tick::Leave => unreachable!("a coordinator arms no such timer"),
             },
         }
         // Whatever was decided while this event was handled goes out now, as one message to each node.
@@ -193,6 +198,9 @@ impl Coordinator {
     }
 
     fn node_said(&mut self, node: usize, msg: Msg, cx: &mut MeshCx<'_>) {
+        if self.is_too_late(node, &msg) {
+            return;
+        }
         match msg {
             Msg::Ack(ack) => {
                 self.heard(node, ack.incarnation, cx);
@@ -209,6 +217,14 @@ impl Coordinator {
             }
             Msg::Need { from, to } => self.send_missing(node, from, to, cx),
             Msg::Refuse { n, .. } => cx.note("refused", node as u64, n),
+            Msg::Leaving { incarnation } => {
+                self.heard(node, incarnation, cx);
+                self.leaving(node, incarnation, cx);
+            }
+            Msg::Left { incarnation } => {
+                self.heard(node, incarnation, cx);
+                self.left(node, incarnation, cx);
+            }
             // What a coordinator never gets from a peer that keeps to the protocol.
             Msg::Request(_)
             | Msg::Reply(_)
@@ -219,7 +235,9 @@ impl Coordinator {
             | Msg::Ask(_)
             | Msg::Answer(_)
             | Msg::Operate(_)
-            | Msg::Operating { .. } => {}
+            | Msg::Operating { .. }
+            | Msg::Leave { .. }
+            | Msg::Released => {}
         }
     }
 
@@ -275,6 +293,7 @@ impl Coordinator {
         member.report = 0;
         // Steps that its former life acknowledged are not waited for again.
         member.since = member.since.max(member.acked);
+        self.stays(node);
         self.endpoints.node_fell(self.mesh.node_actor(node));
         self.publish_soon(cx);
     }
@@ -313,6 +332,7 @@ impl Coordinator {
         }
         member.report = report.seq;
         if self.endpoints.report(actor, report) {
+            self.release(cx);
             self.publish_soon(cx);
         }
     }

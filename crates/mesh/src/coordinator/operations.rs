@@ -148,7 +148,8 @@ impl Coordinator {
     }
 
     /// Instances of a service that are ready and stay where they are, by rising version: on no node more than it is to
-    /// have. What was ordered to go does not count, whether or not its node has said yet that it went.
+    /// have, and not more than are wanted, as some of a node that leaves may be while others replace them. What was
+    /// ordered to go does not count, whether or not its node has said yet that it went.
     fn available(&self, service: ServiceId) -> Vec<(u32, u32)> {
         let mut available = Vec::new();
         for (node, share) in &self.services[service.index()].placed {
@@ -157,6 +158,9 @@ impl Coordinator {
                 operation::add(&mut available, *version, ready.min(*count));
             }
         }
+        let wanted = &self.services[service.index()].wanted.versions;
+        available.iter_mut().for_each(|(version, count)| *count = (*count).min(operation::count_of(wanted, *version)));
+        available.retain(|(_, count)| *count > 0);
         available
     }
 
@@ -171,7 +175,7 @@ impl Coordinator {
         }
     }
 
-    /// Nodes died: the services that had instances there get new ones elsewhere.
+    /// Nodes died or leave: the services that have instances there get new ones elsewhere.
     pub(super) fn repair_placed_on(&mut self, dead: &[usize], cx: &mut MeshCx<'_>) {
         let lost = |(node, _): &(u32, _)| dead.contains(&(*node as usize));
         let hit: Vec<usize> = (0..self.services.len()).filter(|s| self.services[*s].placed.iter().any(lost)).collect();
@@ -182,13 +186,14 @@ impl Coordinator {
     pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
         let short = |service: &usize| {
             let state = &self.services[*service];
-            state.placed.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.running()
+            let (staying, _) = self.machines.split(&state.placed);
+            staying.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.running()
         };
         let short: Vec<usize> = (0..self.services.len()).filter(short).collect();
         self.repair(&short, cx);
     }
 
-    fn repair(&mut self, services: &[usize], cx: &mut MeshCx<'_>) {
+    pub(super) fn repair(&mut self, services: &[usize], cx: &mut MeshCx<'_>) {
         for service in services {
             let service = ServiceId(*service as u16);
             let mut repair = history(None, Verb::Repair, service, cx.now());

@@ -4,7 +4,8 @@
 //! too much of a version goes, and only what is missing of one comes. Of what goes, what is not ready goes first, then
 //! what stands where the policy wants it least; what comes goes where the policy wants it most. So a step never stops an
 //! instance to start another like it elsewhere, and what was promised of ready instances when the step was decided
-//! holds after placement. Everything is counted in whole thousandths of a core, so that no rounding of floats ever
+//! holds after placement. What a node has that leaves is replaced elsewhere, and stays until what replaces it is ready.
+//! Everything is counted in whole thousandths of a core, so that no rounding of floats ever
 //! decides an order.
 
 use std::cmp::Reverse;
@@ -23,6 +24,8 @@ pub(super) struct Machines(Vec<Machine>);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Machine {
     alive: bool,
+    /// Its node leaves: nothing more is placed there.
+    leaving: bool,
     /// Thousandths of a core.
     cores: u64,
     /// Of these, reserved by instances.
@@ -42,6 +45,8 @@ pub(super) struct Placing<'a> {
     pub(super) wanted: &'a Wanted,
     /// How many instances of a version are ready on a node, as far as it reported.
     pub(super) ready_on: &'a dyn Fn(u32, u32) -> u32,
+    /// Of these, how many may be counted on in place of those of nodes that leave.
+    pub(super) replaces_on: &'a dyn Fn(u32, u32) -> u32,
 }
 
 /// The instances of one service while they are placed.
@@ -65,6 +70,10 @@ fn milli(cores: f64) -> u64 {
 }
 
 impl Machine {
+    fn takes_more(&self) -> bool {
+        self.alive && !self.leaving
+    }
+
     fn free(&self) -> u64 {
         self.cores.saturating_sub(self.reserved)
     }
@@ -74,6 +83,7 @@ impl Machines {
     pub(super) fn new(mesh: &Mesh) -> Self {
         let machine = |node: &NodeSpec| Machine {
             alive: node.is_there_at_start(),
+            leaving: false,
             cores: milli(node.cores),
             reserved: 0,
             instances: 0,
@@ -86,6 +96,17 @@ impl Machines {
         self.0[node].alive = alive;
     }
 
+    /// Nothing is placed on nodes that leave.
+    pub(super) fn set_leaving(&mut self, node: usize, leaving: bool) {
+        self.0[node].leaving = leaving;
+    }
+
+    /// What of this is on nodes that stay, and what on nodes that leave. What is on dead ones is in neither.
+    pub(super) fn split(&self, placed: &Placed) -> (Placed, Placed) {
+        let alive = placed.iter().filter(|(node, _)| self.0[*node as usize].alive).cloned();
+        alive.partition(|(node, _)| !self.0[*node as usize].leaving)
+    }
+
     /// Instances, of any service, that are placed on a node.
     pub(super) fn instances(&self, node: usize) -> u32 {
         self.0[node].instances
@@ -96,14 +117,13 @@ impl Machines {
     ///
     /// Where room is short, instances of the target version get it first.
     pub(super) fn place(&mut self, placing: Placing<'_>, before: &Placed) -> Placed {
-        let Placing { policy, cpu, wanted, ready_on } = placing;
+        let Placing { policy, cpu, wanted, ready_on, replaces_on } = placing;
         let (cpu, target) = (milli(cpu), wanted.target);
         for (node, share) in before {
             self.take(*node as usize, cpu, -i64::from(total(share)));
         }
-        let is_alive = |(node, _): &&(u32, Share)| self.0[*node as usize].alive;
-        let placed: Placed = before.iter().filter(is_alive).cloned().collect();
-        let mut layout = Layout::new(policy, cpu, self, placed);
+        let (staying, leaving) = self.split(before);
+        let mut layout = Layout::new(policy, cpu, self, staying);
         for (node, have) in layout.have.iter().enumerate().filter(|(_, have)| **have > 0) {
             self.take(node, cpu, i64::from(*have));
         }
@@ -127,7 +147,19 @@ impl Machines {
             self.grow(&mut layout, version, more, goal, among_themselves);
         }
         layout.placed.retain(|(_, share)| !share.is_empty());
-        layout.placed
+        let mut placed = layout.placed;
+        if !leaving.is_empty() {
+            // What this step adds is not there yet, whatever was reported before.
+            let there = |node: u32, version| {
+                let at = before.binary_search_by_key(&node, |(node, _)| *node);
+                at.map_or(0, |at| count_of(&before[at].1, version)).min(replaces_on(node, version))
+            };
+            let needed = needed_still(&leaving, &placed, wanted, ready_on, &there);
+            needed.iter().for_each(|(node, share)| self.take(*node as usize, cpu, i64::from(total(share))));
+            placed.extend(needed);
+            placed.sort_by_key(|(node, _)| *node);
+        }
+        placed
     }
 
     fn take(&mut self, node: usize, cpu: u64, instances: i64) {
@@ -164,7 +196,7 @@ impl Machines {
                     Placement::BinPack => (-i128::from(machine.free()), Reverse(0), Reverse(0)),
                 }
             };
-        let has_room = |machine: &Machine| machine.alive && machine.free() >= cpu;
+        let has_room = |machine: &Machine| machine.takes_more() && machine.free() >= cpu;
         let mut heap: BinaryHeap<_> = (0..self.0.len())
             .filter(|node| has_room(&self.0[*node]))
             .map(|node| (key(self, layout, node, have[node]), Reverse(node)))
@@ -234,10 +266,10 @@ impl Layout {
     fn new(policy: Placement, cpu: u64, machines: &Machines, placed: Placed) -> Self {
         let mut have = vec![0; machines.0.len()];
         placed.iter().for_each(|(node, share)| have[*node as usize] = total(share));
-        let mut weights: Vec<u64> = machines.0.iter().map(|m| if m.alive { m.free() } else { 0 }).collect();
+        let mut weights: Vec<u64> = machines.0.iter().map(|m| if m.takes_more() { m.free() } else { 0 }).collect();
         // Services that reserve nothing still spread.
         if weights.iter().all(|w| *w == 0) {
-            weights = machines.0.iter().map(|m| u64::from(m.alive)).collect();
+            weights = machines.0.iter().map(|m| u64::from(m.takes_more())).collect();
         }
         let sum = weights.iter().map(|w| i128::from(*w)).sum();
         Layout { policy, cpu, weights, sum, have, placed }
@@ -257,6 +289,38 @@ impl Layout {
             add(&mut self.placed[at].1, version, *count);
         }
     }
+}
+
+/// What is needed still of what nodes have that leave: of each version as many ready ones as are wanted and not to be
+/// counted on at nodes that stay.
+pub(super) fn needed_still(
+    leaving: &Placed,
+    staying: &Placed,
+    wanted: &Wanted,
+    ready_on: &dyn Fn(u32, u32) -> u32,
+    replaces_on: &dyn Fn(u32, u32) -> u32,
+) -> Placed {
+    let mut missing = wanted.versions.clone();
+    for (version, count) in &mut missing {
+        let ready = staying.iter().map(|(node, share)| replaces_on(*node, *version).min(count_of(share, *version)));
+        *count = count.saturating_sub(ready.sum());
+    }
+    let mut needed = Placed::new();
+    for (node, share) in leaving {
+        let mut stays = Share::new();
+        for (version, count) in share {
+            let Some((_, missing)) = missing.iter_mut().find(|(v, _)| v == version) else { continue };
+            let keep = (*count).min(ready_on(*node, *version)).min(*missing);
+            *missing -= keep;
+            if keep > 0 {
+                stays.push((*version, keep));
+            }
+        }
+        if !stays.is_empty() {
+            needed.push((*node, stays));
+        }
+    }
+    needed
 }
 
 fn versions_of(placed: &Placed) -> Vec<u32> {
@@ -288,7 +352,7 @@ mod tests {
         let (target, _) = *wanted.last().expect("something is wanted");
         let wanted = Wanted { instances: total(wanted), target, versions: wanted.to_vec(), ..Wanted::default() };
         let all_ready = |node: u32, version| share_on(before, node).map_or(0, |share| count_of(share, version));
-        machines.place(Placing { policy, cpu, wanted: &wanted, ready_on: &all_ready }, before)
+        machines.place(Placing { policy, cpu, wanted: &wanted, ready_on: &all_ready, replaces_on: &all_ready }, before)
     }
 
     fn share_on(placed: &Placed, node: u32) -> Option<&Share> {
@@ -383,7 +447,7 @@ mod tests {
             let (of_one, wanted) = (before[0].0, Wanted { target: 2, ..Wanted::of_one_version(7, 1) });
             // One instance on the first node of the service is ready, and all elsewhere.
             let ready_on = |node: u32, _| if node == of_one { 1 } else { 9 };
-            let placing = Placing { policy, cpu: 0.1, wanted: &wanted, ready_on: &ready_on };
+            let placing = Placing { policy, cpu: 0.1, wanted: &wanted, ready_on: &ready_on, replaces_on: &ready_on };
             let after = machines.place(placing, &before);
             let lost = before[0].1[0].1 - share_on(&after, of_one).map_or(0, |share| share[0].1);
             assert_eq!(lost, 2, "{policy:?}: {before:?} -> {after:?}");
@@ -400,7 +464,13 @@ mod tests {
         let mut placed = old;
         for versions in [vec![(1, 6), (2, 3)], vec![(1, 3), (2, 6)], vec![(1, 2), (2, 7)], vec![(2, 7)]] {
             let wanted = Wanted { target: 2, versions, rolling, ..Wanted::of_one_version(7, 1) };
-            let placing = Placing { policy: Placement::Spread, cpu: 0.1, wanted: &wanted, ready_on: &|_, _| 9 };
+            let placing = Placing {
+                policy: Placement::Spread,
+                cpu: 0.1,
+                wanted: &wanted,
+                ready_on: &|_, _| 9,
+                replaces_on: &|_, _| 9,
+            };
             placed = machines.place(placing, &placed);
             assert!(placed.iter().all(|(_, share)| count_of(share, 2) <= 1), "{placed:?}");
         }

@@ -80,14 +80,22 @@ impl Coordinator {
     pub(super) fn decide(&mut self, history: usize, verb: Verb, service: ServiceId, cx: &mut MeshCx<'_>) {
         let (n, now) = (self.log.last() + 1, cx.now());
         let spec = self.mesh.service(service);
+        let mut machines = std::mem::take(&mut self.machines);
+        let state = &self.services[service.index()];
+        let placing = Placing {
+            policy: self.mesh.control.placement,
+            cpu: spec.cpu,
+            wanted: &state.wanted,
+            ready_on: &|node, version| self.ready_on(service, node, version),
+            replaces_on: &|node, version| self.replaces_on(service, node, version),
+        };
+        let placed = machines.place(placing, &state.placed);
+        self.machines = machines;
         let state = &mut self.services[service.index()];
+        (state.generation, state.step, state.placed) = (state.generation + 1, n, placed);
         let wanted = &state.wanted;
-        state.generation += 1;
-        let ready_on =
-            |node: u32, version| self.endpoints.ready_on(service, self.mesh.node_actor(node as usize), version);
-        let placing = Placing { policy: self.mesh.control.placement, cpu: spec.cpu, wanted, ready_on: &ready_on };
-        state.placed = self.machines.place(placing, &state.placed);
-        let placed = state.placed.iter().map(|(_, share)| total(share)).sum::<u32>();
+        let (staying, _) = self.machines.split(&state.placed);
+        let placed = staying.iter().map(|(_, share)| total(share)).sum::<u32>();
 
         let mut decision = Decision {
             n,

@@ -11,7 +11,7 @@ use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use super::members::Member;
+use super::members::{Leave, Member};
 use crate::actors::MeshCx;
 use crate::message::Tick;
 
@@ -59,12 +59,23 @@ impl Coordinator {
             return;
         }
         for node in &silent {
-            cx.note("dead", *node as u64, 0);
+            // One that was let go has left: its word was lost.
+            if self.members[*node].leave != Leave::Released {
+                self.stays(*node);
+            }
+        }
+        self.are_gone(&silent, cx);
+    }
+
+    /// Nodes have left or are dead: what they had is placed elsewhere.
+    pub(super) fn are_gone(&mut self, nodes: &[usize], cx: &mut MeshCx<'_>) {
+        for node in nodes {
+            cx.note(if self.leaves(*node) { "left" } else { "dead" }, *node as u64, 0);
             self.machines.set_alive(*node, false);
             self.endpoints.node_fell(self.mesh.node_actor(*node));
             self.stop_waiting_for(*node, cx);
         }
-        self.repair_placed_on(&silent, cx);
+        self.repair_placed_on(nodes, cx);
         self.publish_soon(cx);
     }
 

@@ -6,6 +6,7 @@ use meshsim_actor::{Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
+use super::leave::Leave;
 use super::work::TaskKey;
 use crate::actors::MeshCx;
 use crate::call::Caller;
@@ -28,6 +29,8 @@ pub struct Hosting {
     seq: u64,
     /// Something that the coordinator is to know has changed since.
     changed: bool,
+    /// How far the node is if it leaves.
+    pub(super) leave: Option<Leave>,
 }
 
 /// One service on one node.
@@ -100,6 +103,11 @@ impl Hosting {
 
     fn find(&self, service: ServiceId) -> Result<usize, usize> {
         self.services.binary_search_by_key(&service, |hosted| hosted.service)
+    }
+
+    /// True if there is no instance, not even one that drains.
+    pub(super) fn is_empty(&self) -> bool {
+        self.services.iter().all(|hosted| hosted.instances.is_empty())
     }
 
     pub(super) fn get(&mut self, service: ServiceId) -> Option<&mut Hosted> {

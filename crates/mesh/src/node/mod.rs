@@ -3,9 +3,11 @@
 //! - [`steps`]: the coordinator's steps, applied in order, exactly once, acknowledged when stored.
 //! - [`hosting`]: instances come up, take requests, drain, go.
 //! - [`work`]: requests and the scripts that they run.
+//! - `leave`: it goes without losing a request.
 //! - `processor`: the cores, and how those that compute share them.
 
 pub mod hosting;
+mod leave;
 mod processor;
 pub mod steps;
 pub mod work;
@@ -94,7 +96,7 @@ impl Node {
     fn take_in(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         match event {
             Event::Start => self.start(cx),
-            Event::Message { from, msg } if !is_for_nodes(from, &msg) => {}
+            Event::Message { from, msg } if !is_for_nodes(from, &msg, &self.mesh) => {}
             Event::Message { from, msg } => match msg {
                 Msg::Request(request) => self.request(from, request, cx),
                 Msg::Reply(reply) => self.with_calls(cx, |calls, mesh, _, cx| calls.reply(reply, mesh, cx)),
@@ -102,6 +104,8 @@ impl Node {
                 Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
                 Msg::ReportFrom { have } => self.report(have, cx),
                 Msg::View(view) => self.take_view(view, cx),
+                Msg::Leave { grace } => self.leave(grace, cx),
+                Msg::Released => self.released(cx),
                 _ => unreachable!("a message for others was let in"),
             },
             Event::Timer(tick) => match tick {
@@ -109,6 +113,7 @@ impl Node {
                 Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
                 Tick::Frame(frame) => self.run(frame, cx),
                 Tick::Processor => self.work_done(cx),
+                Tick::Leave => self.go_on_leaving(cx),
                 Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
                 Tick::Operation(_) | Tick::Turn(_) | Tick::Resend(_) | Tick::Watch | Tick::Publish | Tick::Arrival => {
@@ -140,9 +145,13 @@ impl Node {
         }
         self.report_changes(cx);
         self.arm_heartbeat(true, cx);
+        self.go_on_leaving(cx);
     }
 
     fn heartbeat(&mut self, cx: &mut MeshCx<'_>) {
+        if self.has_left() {
+            return;
+        }
         let report = self.hosting.as_ref().map_or(0, |hosting| hosting.reported());
         let heartbeat = Heartbeat { report, view: self.view.version, incarnation: cx.incarnation() };
         cx.send(COORDINATOR, Msg::Heartbeat(heartbeat));
@@ -178,10 +187,11 @@ impl Node {
 }
 
 /// False for what a node never gets from a peer that keeps to the protocol: it is dropped.
-fn is_for_nodes(from: ActorId, msg: &Msg) -> bool {
+fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
     match msg {
         Msg::Request(_) | Msg::Reply(_) => true,
-        Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::View(_) => from == COORDINATOR,
+        Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::View(_) | Msg::Released => from == COORDINATOR,
+        Msg::Leave { .. } => from == mesh.outside(),
         Msg::Ack(_)
         | Msg::Need { .. }
         | Msg::Refuse { .. }
@@ -191,7 +201,9 @@ fn is_for_nodes(from: ActorId, msg: &Msg) -> bool {
         | Msg::Ask(_)
         | Msg::Answer(_)
         | Msg::Operate(_)
-        | Msg::Operating { .. } => false,
+        | Msg::Operating { .. }
+        | Msg::Leaving { .. }
+        | Msg::Left { .. } => false,
     }
 }
 

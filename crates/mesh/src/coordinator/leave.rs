@@ -1,0 +1,91 @@
+//! A node that leaves: what it has is placed elsewhere, takes requests there, and goes here only then.
+
+use super::Coordinator;
+use super::members::Leave;
+use super::place::needed_still;
+use crate::actors::MeshCx;
+use crate::message::Msg;
+use crate::model::ServiceId;
+
+impl Coordinator {
+    /// A node says that it leaves. It says so again until it hears that nothing is placed on it any more.
+    pub(super) fn leaving(&mut self, node: usize, incarnation: u32, cx: &mut MeshCx<'_>) {
+        if incarnation < self.members[node].incarnation || !self.members[node].alive {
+            return;
+        }
+        if self.members[node].leave == Leave::Stays {
+            self.members[node].leave = Leave::Leaves;
+            cx.note("leaving", node as u64, 0);
+            self.machines.set_leaving(node, true);
+            self.repair_placed_on(&[node], cx);
+        }
+        self.release(cx);
+        if self.machines.instances(node) == 0 {
+            self.members[node].leave = Leave::Released;
+            cx.send(self.mesh.node_actor(node), Msg::Released);
+        }
+    }
+
+    /// A node says that it has left.
+    pub(super) fn left(&mut self, node: usize, incarnation: u32, cx: &mut MeshCx<'_>) {
+        if incarnation < self.members[node].incarnation || !self.members[node].alive {
+            return;
+        }
+        self.members[node].leave = Leave::Released;
+        self.machines.set_leaving(node, true);
+        self.are_gone(&[node], cx);
+    }
+
+    /// True if a node leaves, or has left.
+    pub(super) fn leaves(&self, node: usize) -> bool {
+        self.members[node].leave != Leave::Stays
+    }
+
+    /// A new life of a node stays until it says otherwise.
+    pub(super) fn stays(&mut self, node: usize) {
+        self.members[node].leave = Leave::Stays;
+        self.machines.set_leaving(node, false);
+    }
+
+    /// True if a node has left, and this is of the life in which it left: a message that another has overtaken.
+    pub(super) fn is_too_late(&self, node: usize, msg: &Msg) -> bool {
+        let member = &self.members[node];
+        let life = match msg {
+            Msg::Ack(ack) | Msg::Hello(ack) => ack.incarnation,
+            Msg::Heartbeat(heartbeat) => heartbeat.incarnation,
+            Msg::Report(report) => report.incarnation,
+            Msg::Leaving { incarnation } | Msg::Left { incarnation } => *incarnation,
+            _ => 0,
+        };
+        self.leaves(node) && !member.alive && life <= member.incarnation
+    }
+
+    /// Instances elsewhere may have become ready: those that they replace go from nodes that leave.
+    pub(super) fn release(&mut self, cx: &mut MeshCx<'_>) {
+        if self.members.iter().any(|member| member.leave != Leave::Stays && member.alive) {
+            let hit: Vec<usize> = (0..self.services.len()).filter(|at| self.releases(*at)).collect();
+            self.repair(&hit, cx);
+        }
+    }
+
+    /// True if nodes that leave have more of a service than is needed of them still.
+    fn releases(&self, at: usize) -> bool {
+        let (service, state) = (ServiceId(at as u16), &self.services[at]);
+        let ready_on = |node, version| self.ready_on(service, node, version);
+        let (staying, leaving) = self.machines.split(&state.placed);
+        let replaces = |node, version| self.replaces_on(service, node, version);
+        !leaving.is_empty() && needed_still(&leaving, &staying, &state.wanted, &ready_on, &replaces) != leaving
+    }
+
+    /// Instances of a version that are ready on a node, as far as it reported.
+    pub(super) fn ready_on(&self, service: ServiceId, node: u32, version: u32) -> u32 {
+        self.endpoints.ready_on(service, self.mesh.node_actor(node as usize), version)
+    }
+
+    /// Of these, how many are sure to be ready when all steps are applied: none of a node that has a step of the service
+    /// before it, as what it reported may be about to go.
+    pub(super) fn replaces_on(&self, service: ServiceId, node: u32, version: u32) -> u32 {
+        let is_behind = self.members[node as usize].acked < self.services[service.index()].step;
+        if is_behind { 0 } else { self.ready_on(service, node, version) }
+    }
+}

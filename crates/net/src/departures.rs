@@ -1,0 +1,63 @@
+//! Actors that have left a run which goes on, and what they had found by then.
+
+use meshsim_actor::{ActorId, Time};
+
+/// Most bytes that are kept of actors that have left and come back since.
+const FORMER_BYTES_MAX: usize = 64 << 20;
+
+/// An actor that left a run which went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Who.
+    pub actor: ActorId,
+    /// When it had left.
+    pub at: Time,
+    /// When another process had brought it back, if one did.
+    pub back: Option<Time>,
+}
+
+/// All departures of a run, in the order in which they were.
+#[derive(Debug, Default)]
+pub(crate) struct Departures {
+    pub(crate) all: Vec<Departure>,
+    /// What actors found in lives that they have left and followed by another.
+    pub(crate) former: Vec<(ActorId, Vec<u8>)>,
+    former_bytes: usize,
+}
+
+impl Departures {
+    /// An actor has left.
+    pub(crate) fn leaves(&mut self, actor: ActorId, at: Time) {
+        self.all.push(Departure { actor, at, back: None });
+    }
+
+    /// An actor is back that had left; this is what it had found by then. False if there is no room to keep it.
+    pub(crate) fn comes_back(&mut self, actor: ActorId, at: Time, found: Vec<u8>) -> bool {
+        if self.former_bytes + found.len() > FORMER_BYTES_MAX {
+            return false;
+        }
+        if let Some(departure) = self.all.iter_mut().rev().find(|departure| departure.actor == actor) {
+            departure.back = Some(at);
+        }
+        self.former_bytes += found.len();
+        self.former.push((actor, found));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_former_lives_is_bounded() {
+        let mut departures = Departures::default();
+        let (actor, later) = (ActorId(1), Time::from_nanos(2));
+        departures.leaves(actor, Time::ZERO);
+        assert!(departures.comes_back(actor, later, vec![0; FORMER_BYTES_MAX]));
+        assert_eq!(departures.all, [Departure { actor, at: Time::ZERO, back: Some(later) }]);
+        departures.leaves(actor, later);
+        assert!(!departures.comes_back(actor, later, vec![0]));
+        assert_eq!((departures.all[1].back, departures.former.len()), (None, 1));
+    }
+}
