@@ -1,14 +1,12 @@
 //! What services call of each other, counted by edge: attempts, retries, timeouts, and calls that were done without.
 
-use std::path::Path;
-
 use meshsim_report::Summary;
 use meshsim_run::simulate;
+use meshsim_tests::parse;
 
 /// Runs a file and adds up what its actors found.
 fn run(text: &str) -> Summary {
-    let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[])
-        .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    let experiment = parse(text);
     simulate(&experiment, &mut ()).expect("the file was checked").summary(&experiment)
 }
 

@@ -1,73 +1,17 @@
 //! The examples do what their headers say.
 
-use std::path::Path;
-
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
-use meshsim_mesh::MeshActor;
-use meshsim_mesh::measure::{Ending, OperationHistory, Served, Tally, Verb};
-use meshsim_run::Simulation;
+use meshsim_mesh::measure::{Ending, Verb};
+use meshsim_tests::{Played, example, play};
 
-fn example(name: &str) -> Experiment {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml");
-    meshsim_experiment::load(&path, &[]).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
-}
-
-struct Ran {
-    experiment: Experiment,
-    sim: Simulation,
-}
-
-fn run(name: &str) -> Ran {
-    run_for(name, None)
+fn run(name: &str) -> Played {
+    play(example(name))
 }
 
 /// Runs an example for so many seconds instead of all.
-fn run_for(name: &str, secs: Option<u64>) -> Ran {
-    let mut experiment = example(name);
-    experiment.duration = secs.map_or(experiment.duration, Span::from_secs);
-    let mut sim = Simulation::new(&experiment).expect("the file was checked");
-    sim.to(Time::ZERO + experiment.duration);
-    Ran { experiment, sim }
-}
-
-impl Ran {
-    fn operations(&self) -> &[OperationHistory] {
-        self.sim.state(ActorId(0)).coordinator().expect("actor 0 is the coordinator").history()
-    }
-
-    fn operation(&self, verb: Verb, service: &str) -> &OperationHistory {
-        let is = |history: &&OperationHistory| {
-            history.verb == verb && self.experiment.mesh.service(history.service).name == service
-        };
-        self.operations().iter().find(is).unwrap_or_else(|| panic!("{} {service} did not happen", verb.as_str()))
-    }
-
-    /// What the instances of a service did, on all nodes.
-    fn served(&self, service: &str) -> Served {
-        let mut all = Served::default();
-        for node in self.sim.actors().filter_map(MeshActor::node) {
-            for (id, served) in node.served(self.sim.now()) {
-                if self.experiment.mesh.service(id).name == service {
-                    all.merge(&served);
-                }
-            }
-        }
-        all
-    }
-
-    fn tally(&self) -> Tally {
-        let mut all = Tally::default();
-        let clients = self.sim.actors().filter_map(MeshActor::client);
-        clients.flat_map(|client| client.tallies()).for_each(|tally| all.merge(tally));
-        all
-    }
-
-    /// Requests that reached any service, for each that reached the entry.
-    fn visits(&self, entry: &str) -> f64 {
-        let all: u64 = self.experiment.mesh.services.iter().map(|s| self.served(&s.name).arrived).sum();
-        all as f64 / self.served(entry).arrived as f64
-    }
+fn run_for(name: &str, secs: u64) -> Played {
+    play(Experiment { duration: Span::from_secs(secs), ..example(name) })
 }
 
 #[test]
@@ -108,7 +52,7 @@ fn bookinfo_rolls_its_update_out_under_load() {
 #[test]
 fn thousand_has_its_thousand_services_and_visits_each_once() {
     // The load begins to be measured after two seconds.
-    let ran = run_for("thousand", Some(3));
+    let ran = run_for("thousand", 3);
     assert_eq!(ran.experiment.mesh.services.len(), 1000);
     assert_eq!(ran.experiment.mesh.services.iter().map(|s| s.instances).sum::<u32>(), 2000);
     let visits = ran.visits(&ran.experiment.mesh.services[0].name);

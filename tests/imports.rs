@@ -1,55 +1,37 @@
 //! What others' files become does what they say: each is imported and run.
 
-use std::path::Path;
+use std::ops::Deref;
 
-use meshsim_actor::{Span, Time};
-use meshsim_experiment::Experiment;
+use meshsim_actor::Span;
 use meshsim_experiment::import::{Format, Imported, Source, import_texts};
-use meshsim_mesh::MeshActor;
-use meshsim_mesh::measure::{Served, Tally};
-use meshsim_run::Simulation;
+use meshsim_tests::{Played, parse, play};
 
 fn imported(format: Format, text: &str) -> Imported {
     let source = Source { name: "source.yaml".into(), text: text.into() };
-    import_texts(format, &[source], None).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+    import_texts(format, &[source], None, &[]).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
+/// A file that was imported, and its run.
 struct Ran {
     imported: Imported,
-    experiment: Experiment,
-    sim: Simulation,
+    played: Played,
+}
+
+impl Deref for Ran {
+    type Target = Played;
+    fn deref(&self) -> &Played {
+        &self.played
+    }
 }
 
 /// Imports a file and runs it to its end.
 fn run(format: Format, text: &str) -> Ran {
     let imported = imported(format, text);
-    let experiment = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[])
-        .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
-    let mut sim = Simulation::new(&experiment).expect("the file was checked");
-    sim.to(Time::ZERO + experiment.duration);
-    Ran { imported, experiment, sim }
+    let played = play(parse(&imported.yaml));
+    Ran { imported, played }
 }
 
 impl Ran {
-    fn served(&self, service: &str) -> Served {
-        let mut all = Served::default();
-        for node in self.sim.actors().filter_map(MeshActor::node) {
-            for (id, served) in node.served(self.sim.now()) {
-                if self.experiment.mesh.service(id).name == service {
-                    all.merge(&served);
-                }
-            }
-        }
-        all
-    }
-
-    fn tally(&self) -> Tally {
-        let mut all = Tally::default();
-        let clients = self.sim.actors().filter_map(MeshActor::client);
-        clients.flat_map(|client| client.tallies()).for_each(|tally| all.merge(tally));
-        all
-    }
-
     /// Requests that reached a service, for each that reached another.
     fn ratio(&self, service: &str, of: &str) -> f64 {
         self.served(service).arrived as f64 / self.served(of).arrived as f64
@@ -229,6 +211,25 @@ fn a_scenario_of_higher_priority_wins_and_calls_are_added_and_removed() {
     // `job` calls the log too.
     let log = ran.served("log").arrived as f64 - ran.served("job").arrived as f64;
     assert!(near(log / web.arrived as f64, 30.0 / 75.0, 0.03), "{log}");
+}
+
+/// Both scenarios say what the database does, each figure by itself, and the one that begins later does not win by that.
+#[test]
+fn of_scenarios_that_overlap_the_one_with_the_higher_priority_wins_in_whatever_order_they_stand() {
+    let high =
+        "  - { at: 10s, duration: 20s, priority: 2, override: { db.ask: { error_rate: 10%, duration: 4ms } } }\n";
+    let low = "  - { at: 10s, duration: 20s, priority: -1, override: { db.ask: { error_rate: 90% } } }\n";
+    for scenarios in [format!("{high}{low}"), format!("{low}{high}")] {
+        let ran = motel(
+            "  db: { operations: { ask: { duration: 1ms } } }\n",
+            &format!("traffic: {{ rate: 100/s }}\nscenarios:\n{scenarios}"),
+        );
+        // 20 s of 60 s.
+        let db = ran.served("db");
+        let failed = db.failed.total() as f64 / (db.arrived as f64 / 3.0);
+        assert!(near(failed, 0.1, 0.04), "{failed} of the requests of these 20 s fail\n{}", ran.imported.yaml);
+        assert!(ran.says("4ms") && ran.says("errors: 10%") && !ran.says("90%"), "{}", ran.imported.yaml);
+    }
 }
 
 #[test]

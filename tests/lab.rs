@@ -3,18 +3,20 @@
 pub mod party;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use meshsim_actor::{ActorId, Dist, Recorder, Span, Time};
+use meshsim_experiment::Experiment;
 use meshsim_fault::{Crash, Drop, Duplicate, Fault, Link, NetworkSpec, Reorder};
 use meshsim_mesh::client::Client;
 use meshsim_mesh::coordinator::Coordinator;
-use meshsim_mesh::measure::OperationHistory;
+use meshsim_mesh::measure::{OperationHistory, Served, Tally, Verb};
 use meshsim_mesh::model::{
     Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec,
     Operation, Process, Rounding, Service, ServiceId, Step, Strategy, Target,
 };
 use meshsim_mesh::node::Node;
-use meshsim_mesh::{Mesh, Msg, Tick};
+use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};
 use meshsim_run::Simulation;
 
 /// A mesh and the network that it lies in, before the run.
@@ -120,6 +122,73 @@ impl Lab {
         let mesh = Mesh { seed: self.seed, ..self.mesh };
         let sim = Simulation::of_mesh(mesh.into(), self.network, Time::NEVER, recorder);
         Ran { sim: sim.expect("the lab's network is valid") }
+    }
+}
+
+/// An experiment that was run to its end.
+pub struct Played {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// The host, with all actors.
+    pub sim: Simulation,
+}
+
+/// Reads an experiment, which is right; files that it names are in the current folder.
+pub fn parse(text: &str) -> Experiment {
+    meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[])
+        .unwrap_or_else(|problems| panic!("{}\n{text}", problems.render(false, 100)))
+}
+
+/// One of the examples.
+pub fn example(name: &str) -> Experiment {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml");
+    meshsim_experiment::load(&path, &[]).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
+}
+
+/// Runs an experiment to its end.
+pub fn play(experiment: Experiment) -> Played {
+    let mut sim = Simulation::new(&experiment).expect("the file was checked");
+    sim.to(Time::ZERO + experiment.duration);
+    Played { experiment, sim }
+}
+
+impl Played {
+    /// What the instances of a service did, on all nodes.
+    pub fn served(&self, service: &str) -> Served {
+        let mut all = Served::default();
+        for node in self.sim.actors().filter_map(MeshActor::node) {
+            for (id, served) in node.served(self.sim.now()) {
+                if self.experiment.mesh.service(id).name == service {
+                    all.merge(&served);
+                }
+            }
+        }
+        all
+    }
+
+    /// What became of all operations.
+    pub fn operations(&self) -> &[OperationHistory] {
+        self.sim.coordinator().history()
+    }
+
+    /// What became of an operation of this kind on a service: the first, if there are several.
+    pub fn operation(&self, verb: Verb, service: &str) -> &OperationHistory {
+        let is = |it: &&OperationHistory| it.verb == verb && self.experiment.mesh.service(it.service).name == service;
+        self.operations().iter().find(is).unwrap_or_else(|| panic!("{} {service} did not happen", verb.as_str()))
+    }
+
+    /// Requests that reached any service, for each that reached the entry.
+    pub fn visits(&self, entry: &str) -> f64 {
+        let all: u64 = self.experiment.mesh.services.iter().map(|s| self.served(&s.name).arrived).sum();
+        all as f64 / self.served(entry).arrived as f64
+    }
+
+    /// What became of the requests of all loads.
+    pub fn tally(&self) -> Tally {
+        let mut all = Tally::default();
+        let clients = self.sim.actors().filter_map(MeshActor::client);
+        clients.flat_map(|client| client.tallies()).for_each(|tally| all.merge(tally));
+        all
     }
 }
 

@@ -1,61 +1,36 @@
 //! What `check` says of an experiment is what happens when it runs.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use meshsim_actor::{Span, Time};
+use meshsim_actor::Span;
+use meshsim_experiment::Experiment;
 use meshsim_experiment::check::{Findings, check};
-use meshsim_experiment::{Experiment, Override};
-use meshsim_mesh::MeshActor;
-use meshsim_mesh::measure::{Served, Tally};
-use meshsim_run::Simulation;
+use meshsim_tests::{Played, example, parse, play};
 
+/// What was expected of an experiment, and its run.
 struct Ran {
-    experiment: Experiment,
     findings: Findings,
-    sim: Simulation,
+    played: Played,
+}
+
+impl Deref for Ran {
+    type Target = Played;
+    fn deref(&self) -> &Played {
+        &self.played
+    }
 }
 
 fn run(experiment: Experiment) -> Ran {
     let findings = check(&experiment);
-    let mut sim = Simulation::new(&experiment).expect("the file was checked");
-    sim.to(Time::ZERO + experiment.duration);
-    Ran { experiment, findings, sim }
+    Ran { findings, played: play(experiment) }
 }
 
 fn load(path: &Path) -> Experiment {
     meshsim_experiment::load(path, &[]).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)))
 }
 
-fn parse(text: &str) -> Experiment {
-    let overrides: &[Override] = &[];
-    meshsim_experiment::parse("mesh.yaml", text, Path::new("."), overrides)
-        .unwrap_or_else(|problems| panic!("{problems}"))
-}
-
-fn example(name: &str) -> Experiment {
-    load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml"))
-}
-
 impl Ran {
-    fn served(&self, service: &str) -> Served {
-        let mut all = Served::default();
-        for node in self.sim.actors().filter_map(MeshActor::node) {
-            for (id, served) in node.served(self.sim.now()) {
-                if self.experiment.mesh.service(id).name == service {
-                    all.merge(&served);
-                }
-            }
-        }
-        all
-    }
-
-    fn tally(&self) -> Tally {
-        let mut all = Tally::default();
-        let clients = self.sim.actors().filter_map(MeshActor::client);
-        clients.flat_map(|client| client.tallies()).for_each(|tally| all.merge(tally));
-        all
-    }
-
     /// The services' visits per visit of the entry are those that were expected, but for some.
     fn expect_visits(&self, within: f64, but: &[&str]) {
         let load = &self.findings.loads[0];

@@ -1,53 +1,17 @@
 //! Calls of a script as the file can say them: side by side, not waited for, tried again with or without a budget.
 
-use std::path::Path;
-
-use meshsim_actor::{Span, Time};
-use meshsim_experiment::Experiment;
-use meshsim_mesh::MeshActor;
-use meshsim_mesh::measure::{Served, Tally};
-use meshsim_run::Simulation;
-
-struct Ran {
-    experiment: Experiment,
-    sim: Simulation,
-}
+use meshsim_actor::Span;
+use meshsim_tests::{Played, parse, play};
 
 /// Runs two services, `front` with this script and `back` with that endpoint, without a network between them.
-fn run(front: &str, back: &str, load: &str) -> Ran {
+fn run(front: &str, back: &str, load: &str) -> Played {
     let text = format!(
         "seed: 1\nduration: 60s\nnodes: [ {{ name: n, cores: 64 }} ]\nnetwork: {{ latency: 0ms, local: 0ms }}\n\
          services:\n  front: {{ capacity: 100000, endpoints: {{ ask: {{ script: {front} }} }} }}\n  \
          back: {{ capacity: 100000, endpoints: {{ answer: {back} }} }}\n\
          load: {{ users: {{ to: front, from: 1s, timeout: none, {load} }} }}\n"
     );
-    let experiment = meshsim_experiment::parse("mesh.yaml", &text, Path::new(""), &[])
-        .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-    run_it(experiment)
-}
-
-fn run_it(experiment: Experiment) -> Ran {
-    let mut sim = Simulation::new(&experiment).expect("the file was checked");
-    sim.to(Time::ZERO + experiment.duration);
-    Ran { experiment, sim }
-}
-
-impl Ran {
-    fn served(&self, service: &str) -> Served {
-        let mut all = Served::default();
-        for node in self.sim.actors().filter_map(MeshActor::node) {
-            for (id, served) in node.served(self.sim.now()) {
-                if self.experiment.mesh.service(id).name == service {
-                    all.merge(&served);
-                }
-            }
-        }
-        all
-    }
-
-    fn tally(&self) -> Tally {
-        self.sim.actors().filter_map(MeshActor::client).next().expect("there is a client").tallies()[0].clone()
-    }
+    play(parse(&text))
 }
 
 const STEADY: &str = "arrivals: { constant: 20/s }, for: 50s";
@@ -116,8 +80,7 @@ fn an_async_call_whose_callee_has_no_instance_fails_for_nobody() {
     let ran = run("[ call: { to: back, async: true } ]", "{ script: [ sleep: 1s ] }", STEADY);
     assert_eq!(ran.tally().done, 1000);
     let text = ran.experiment.text.replace("  back: {", "  back: { instances: 0,");
-    let experiment = meshsim_experiment::parse("mesh.yaml", &text, Path::new(""), &[]).unwrap();
-    let ran = run_it(experiment);
+    let ran = play(parse(&text));
     assert_eq!((ran.tally().done, ran.served("back").arrived), (1000, 0));
 }
 

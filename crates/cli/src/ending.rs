@@ -91,14 +91,22 @@ pub(crate) fn header(experiment: &Experiment, mesh: &meshsim_mesh::Mesh) -> Head
 pub(crate) fn publish(
     experiment: &Experiment,
     folder: Folder,
-    ended: Ended,
+    mut ended: Ended,
     output: &Output,
     screen: &mut Screen,
 ) -> Result<Exit, Error> {
     let summary = ended.outcome.summary(experiment);
     let place = folder.path().to_owned();
-    // The trace is the largest by far: without room for it there may be room for all else.
-    let written = write(experiment, &folder, &ended, &summary).map(|()| {
+    let mut written = write(experiment, &folder, &ended, &summary);
+    // The trace is the largest by far: without room for it there may be room for all else, which is worth more.
+    if let Err(error) = &written
+        && std::mem::take(&mut ended.has_trace)
+    {
+        screen.warn(&format!("{error} beside the trace, which is given up"));
+        folder.discard(TRACE);
+        written = write(experiment, &folder, &ended, &summary);
+    }
+    let written = written.map(|()| {
         let jsonl = (ended.has_trace && output.trace == Some(TraceFormat::Jsonl)).then(|| write_jsonl(&folder));
         jsonl.and_then(Result::err)
     });

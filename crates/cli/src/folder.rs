@@ -4,6 +4,9 @@
 //! the run that was there before in one rename. Where that cannot be done (the directory is a mount point, or holds
 //! files that no run wrote) they are renamed into it one by one, `summary.json` last: a directory is that of a run if
 //! it holds a summary.
+//!
+//! What a killed process left under a staging name is taken away by the next one that writes the same run: if nobody holds
+//! its lock, and the process of its name is gone.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -11,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use meshsim_report::Summary;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::error::Error;
 use crate::interrupt::UNFINISHED;
@@ -29,22 +34,60 @@ pub(crate) struct Folder {
 
 /// A file or directory under a name of its own until it is complete. Dropped before that, it is removed.
 #[derive(Debug)]
-struct Unfinished(PathBuf);
+struct Unfinished {
+    path: PathBuf,
+    /// Locked as long as this is there: the system unlocks it however the process ends.
+    _lock: Option<File>,
+}
 
 impl Unfinished {
     fn remember(path: PathBuf) -> Self {
         UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(path.clone());
-        Unfinished(path)
+        // Not every file system has locks; the process's number remains.
+        let lock = File::open(&path).ok().filter(|file| file.try_lock().is_ok());
+        Unfinished { path, _lock: lock }
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // After publishing there is nothing under that name.
-        remove(&self.0);
+        remove(&self.path);
         let mut list = UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        list.retain(|path| *path != self.0);
+        list.retain(|path| *path != self.path);
     }
+}
+
+/// The name of what this process has not finished yet. With its number: another process may write the same.
+fn unfinished_name(name: &str) -> String {
+    format!(".{name}.{}.part", std::process::id())
+}
+
+/// Takes away what processes that are gone have left of `name` in a folder. One of them may have had this process's
+/// number: in a container it is often 1.
+fn clear_abandoned(folder: &Path, name: &str) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let pid = found.to_str().and_then(|found| {
+            let pid = found.strip_prefix(&format!(".{name}."))?.strip_suffix(".part")?;
+            pid.parse::<i32>().ok().filter(|number| *number > 0 && number.to_string() == pid)
+        });
+        let is_ours = entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_file());
+        if let Some(pid) = pid
+            && is_ours
+            && (pid as u32 == std::process::id() || !is_alive(pid))
+            && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+        {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// True if there is a process of this number; in a container, among those that can be seen there.
+fn is_alive(pid: i32) -> bool {
+    let asked = Pid::from_raw(pid).map(test_kill_process);
+    !matches!(asked, Some(Err(Errno::SRCH)))
 }
 
 /// Removes a file, or a directory with all that it holds, as far as that is possible.
@@ -74,7 +117,8 @@ impl Folder {
             return Err(Error::WrongInput(format!("{} is no directory", path.display()), "`--out` names one".into()));
         }
         let name = path.file_name().unwrap_or("run".as_ref()).to_string_lossy().into_owned();
-        let hidden = format!(".{name}.{}.part", std::process::id());
+        let hidden = unfinished_name(&name);
+        [parent, &path].into_iter().for_each(|folder| clear_abandoned(folder, &name));
         // Beside it; or inside, where only the directory itself can be written to (a volume of a container).
         let beside = parent.join(&hidden);
         let made = fs::create_dir(&beside).map(|()| beside);
@@ -96,7 +140,7 @@ impl Folder {
 
     /// Where a file of this name lies until the run is published.
     pub(crate) fn staged(&self, name: &str) -> PathBuf {
-        self.stage.0.join(name)
+        self.stage.path.join(name)
     }
 
     /// Begins a file.
@@ -132,17 +176,17 @@ impl Folder {
     /// stay where they are.
     pub(crate) fn publish(self, names: &[&str]) -> Result<(), Error> {
         let cannot = |error| Error::Write(self.path.clone(), error);
-        sync(&self.stage.0).map_err(cannot)?;
-        let is_beside = self.stage.0.parent() != Some(&self.path);
+        sync(&self.stage.path).map_err(cannot)?;
+        let is_beside = self.stage.path.parent() != Some(&self.path);
         if is_beside {
             if self.path.symlink_metadata().is_err() {
-                fs::rename(&self.stage.0, &self.path).map_err(cannot)?;
+                fs::rename(&self.stage.path, &self.path).map_err(cannot)?;
                 return self.path.parent().map_or(Ok(()), sync).map_err(cannot);
             }
             let is_replaceable = is_run(&self.path) || is_empty(&self.path);
-            if is_replaceable && renameat_with(CWD, &self.stage.0, CWD, &self.path, RenameFlags::EXCHANGE).is_ok() {
+            if is_replaceable && renameat_with(CWD, &self.stage.path, CWD, &self.path, RenameFlags::EXCHANGE).is_ok() {
                 // The former run is in the staging directory now, which goes; what is none of its files comes back.
-                for entry in fs::read_dir(&self.stage.0).map_err(cannot)?.flatten() {
+                for entry in fs::read_dir(&self.stage.path).map_err(cannot)?.flatten() {
                     let name = entry.file_name();
                     let to = self.path.join(&name);
                     if !names.iter().any(|known| name == *known) && name != *SUMMARY && !to.exists() {
@@ -227,8 +271,9 @@ impl Draft {
         }
         let begin = || {
             let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-            // With the process's number: another process may write the same file.
-            let under = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+            let name = name.to_string_lossy();
+            let under = path.with_file_name(unfinished_name(&name));
+            clear_abandoned(under.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new(".")), &name);
             let file = File::create(&under)?;
             Ok(Draft { path: path.to_owned(), under: Unfinished::remember(under), file })
         };
@@ -240,7 +285,7 @@ impl Draft {
         let mut write = || {
             self.file.write_all(text.as_bytes())?;
             self.file.sync_all()?;
-            fs::rename(&self.under.0, &self.path)
+            fs::rename(&self.under.path, &self.path)
         };
         write().map_err(|error| Error::Write(self.path.clone(), error))
     }
@@ -334,5 +379,47 @@ mod tests {
         }
         Draft::create(&file).unwrap().publish("new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    }
+
+    /// A process that was, and whose number nobody has again so soon.
+    fn dead() -> u32 {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_taken_away_and_what_a_live_one_writes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = |name: &str, pid: u32| {
+            let path = dir.path().join(format!(".{name}.{pid}.part"));
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("a.txt"), "half").unwrap();
+            path
+        };
+        let mut live = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let same = stage("x", std::process::id());
+        let (left, alive, other) = (stage("x", dead()), stage("x", live.id()), stage("y", dead()));
+        // As that of a process in another container: its number means nothing here, but it is locked.
+        let locked = stage("x", dead());
+        let lock = File::open(&locked).unwrap();
+        lock.lock().unwrap();
+        let strange =
+            [".x.part", ".x.0.part", ".x.01.part", ".x.soon.part", "x.1.part"].map(|name| dir.path().join(name));
+        strange.iter().for_each(|path| fs::write(path, "mine").unwrap());
+        std::os::unix::fs::symlink(&other, dir.path().join(format!(".x.{}.part", dead()))).unwrap();
+        publish(&dir.path().join("x"), 1, &["a.txt"]);
+        live.kill().unwrap();
+        live.wait().unwrap();
+        assert!(!left.exists() && !same.exists() && alive.exists() && locked.exists() && other.join("a.txt").exists());
+        assert!(strange.iter().all(|path| path.exists()));
+        drop(lock);
+        publish(&dir.path().join("x"), 2, &["a.txt"]);
+        assert!(!locked.exists() && !alive.exists(), "their processes are gone now");
+
+        let file = dir.path().join(format!(".made.yaml.{}.part", dead()));
+        fs::write(&file, "half").unwrap();
+        Draft::create(&dir.path().join("made.yaml")).unwrap().publish("whole").unwrap();
+        assert!(!file.exists());
     }
 }

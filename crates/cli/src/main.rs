@@ -1,5 +1,6 @@
 //! `meshsim`: rehearse a service mesh before you run it.
 
+mod address;
 mod command;
 mod ending;
 mod error;
@@ -12,10 +13,11 @@ mod logging;
 mod progress;
 mod screen;
 mod study;
+mod suggest;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::command::Command;
 use crate::screen::Screen;
@@ -44,7 +46,10 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help goes to stdout and is no error; everything else is wrong input: exit code 2.
-        Err(error) => error.exit(),
+        Err(error) => {
+            let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+            suggest::suggest(error, &Cli::command(), &line).exit()
+        }
     };
     let mut screen = Screen::open();
     logging::start(cli.verbose, screen.errors_coloured());

@@ -6,8 +6,9 @@ mod corpus;
 mod common;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 
 use common::{assert_exit, command, example, json, meshsim, names, one_line, signal, stderr, stdout, until};
 
@@ -41,6 +42,8 @@ fn every_command_has_help_with_examples() {
         &["compose", "--help"],
         &["schema", "--help"],
         &["trace", "--help"],
+        &["completions", "--help"],
+        &["man", "--help"],
     ] {
         let output = meshsim(&folder, args);
         assert_exit(&output, 0);
@@ -429,4 +432,66 @@ fn an_import_goes_to_stdout_or_to_a_file_that_is_not_overwritten_unasked() {
     assert_exit(&refused, 2);
     assert!(stderr(&refused).contains("made.yaml is there already"), "{}", stderr(&refused));
     assert_exit(&meshsim(&folder, &["import", "isotope", "graph.yaml", "-o", "made.yaml", "--force"]), 0);
+}
+
+/// Runs the tool with a text as its standard input.
+fn meshsim_with(folder: &Path, args: &[&str], input: &[u8]) -> Output {
+    let mut child = command(folder, args).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // The tool may end before it has read all.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+#[test]
+fn a_dash_is_standard_input_wherever_a_file_is_named() {
+    let folder = folder("stdin");
+    let from_file = meshsim(&folder, &["check", "mesh.yaml"]);
+    let from_input = meshsim_with(&folder, &["check", "-"], MESH.as_bytes());
+    assert_exit(&from_input, 0);
+    assert_eq!(stdout(&from_input), stdout(&from_file));
+    assert_exit(&meshsim_with(&folder, &["run", "-", "--trace"], MESH.as_bytes()), 0);
+    let trace = fs::read(folder.join("runs/small-7/trace.bin")).unwrap();
+    let printed = meshsim_with(&folder, &["trace", "-"], &trace);
+    assert_eq!(stdout(&printed), stdout(&meshsim(&folder, &["trace", "runs/small-7"])));
+
+    let graph = b"services:\n- { name: a, isEntrypoint: true }\n";
+    let imported = meshsim_with(&folder, &["import", "isotope", "-"], graph);
+    assert_exit(&imported, 0);
+    assert_exit(&meshsim_with(&folder, &["check", "-"], &imported.stdout), 0);
+    let twice = meshsim_with(&folder, &["import", "compose", "-", "--calls", "-"], graph);
+    assert_exit(&twice, 2);
+    assert!(stderr(&twice).contains("named twice"), "{}", stderr(&twice));
+    let broken = meshsim_with(&folder, &["check", "-"], b"nodes: [");
+    assert_exit(&broken, 2);
+    assert!(stderr(&broken).contains("[standard input:1:"), "{}", stderr(&broken));
+}
+
+#[test]
+fn every_command_is_completed_in_every_shell_and_has_a_page_of_the_manual() {
+    let folder = folder("man");
+    let help = stdout(&meshsim(&folder, &["--help"]));
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let commands: Vec<&str> = commands.into_iter().filter(|name| !matches!(*name, "" | "help")).collect();
+    assert!(commands.contains(&"ctl") && commands.contains(&"man"), "{commands:?}");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = meshsim(&folder, &["completions", shell]);
+        assert_exit(&script, 0);
+        let script = stdout(&script);
+        assert!(commands.iter().all(|command| script.contains(command)) && script.contains("until-stopped"), "{shell}");
+    }
+    assert_exit(&meshsim(&folder, &["man", "-o", "man1"]), 0);
+    let page = |name: &str| fs::read_to_string(folder.join(format!("man1/{name}.1"))).unwrap();
+    for command in commands {
+        let page = page(&format!("meshsim-{command}"));
+        assert!(page.contains(".SH NAME") && page.contains("Examples:"), "{page}");
+    }
+    assert!(page("meshsim-ctl-extend").contains("Instances wanted in the end"));
+    assert_eq!(stdout(&meshsim(&folder, &["man"])), page("meshsim"));
+    // Written again, they are the same: nothing is asked.
+    assert_exit(&meshsim(&folder, &["man", "-o", "man1"]), 0);
 }

@@ -726,3 +726,28 @@ fn what_cannot_be_opened_or_asked_is_said() {
     }
     server.join().unwrap();
 }
+
+/// A page, a refusal by each of those who refuse, a file, and what is no request for the mesh.
+#[test]
+fn no_answer_is_shown_in_a_frame_or_loads_anything() {
+    let run = Run::start("headers");
+    let answers = [
+        (run.get("/"), 200),
+        (run.get("/api/status"), 200),
+        (run.get("/metrics"), 200),
+        (run.get("/front/show"), 200),
+        (run.get("/nowhere"), 404),
+        (run.ask("PUT", "/metrics", &[], ""), 405),
+        (run.ask("POST", "/api/stop", &[], ""), 401),
+        (run.ask("GET", "/", &[("Host", "elsewhere.example")], ""), 421),
+        (run.ask("GET", "/", &[("Origin", "http://elsewhere.example")], ""), 403),
+        (run.post("/api/operations", "{"), 400),
+    ];
+    for (answer, status) in answers {
+        let answer = answer.expect(status);
+        let policy = &answer.headers["content-security-policy"];
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        let others = ["x-frame-options", "x-content-type-options", "cache-control"].map(|name| &*answer.headers[name]);
+        assert_eq!(others, ["DENY", "nosniff", "no-store"], "{status}");
+    }
+}

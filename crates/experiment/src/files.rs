@@ -46,6 +46,23 @@ pub fn open_regular(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// What `-` on a command line is called in messages.
+pub(crate) const STANDARD_INPUT: &str = "standard input";
+
+/// True for what a person writes where standard input is to be read.
+pub(crate) fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Reads what a person named on a command line: a file, or `-` for standard input. And what it is called.
+pub(crate) fn read_given(path: &Path, bytes_max: u64) -> (String, Result<String, String>) {
+    if is_standard_input(path) {
+        (STANDARD_INPUT.to_owned(), as_text(std::io::stdin().lock(), bytes_max))
+    } else {
+        (path.display().to_string(), read_text(path, bytes_max))
+    }
+}
+
 /// Reads a whole file as text, if it is one and not too large.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     let file = open_regular(path).map_err(|error| match error.kind() {
@@ -53,6 +70,10 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
         std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         _ => error.to_string(),
     })?;
+    as_text(file, bytes_max)
+}
+
+fn as_text(file: impl Read, bytes_max: u64) -> Result<String, String> {
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     check_bytes(bytes.len() as u64, bytes_max)?;

@@ -97,18 +97,19 @@ pub mod limits {
     pub use crate::values::NAME_CHARS_MAX;
 }
 
-/// Reads an experiment file.
+/// Reads an experiment file; `-` is standard input.
 ///
-/// Files that it names are read from its folder.
+/// Files that it names are read from its folder; from the current one, if it is standard input.
 ///
 /// # Errors
 /// All that is wrong with it, at once.
 pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems> {
-    let name = path.display().to_string();
-    match files::read_text(path, FILE_BYTES_MAX) {
+    let (name, text) = files::read_given(path, FILE_BYTES_MAX);
+    match text {
         Ok(text) => {
             let base_dir = path.parent().unwrap_or(Path::new(""));
-            read(&name, &text, Origin::Folder(base_dir), &default_name(path), overrides)
+            let named_after = if files::is_standard_input(path) { Path::new("mesh") } else { path };
+            read(&name, &text, Origin::Folder(base_dir), &default_name(named_after), overrides)
         }
         Err(error) => {
             let mut reporter = Reporter::default();

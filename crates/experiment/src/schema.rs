@@ -295,6 +295,15 @@ impl Field for Call {
         if let Value::Map(_) = node.value {
             return CallInFull::decode(node, reporter).map(Call);
         }
+        if let Value::List(callees) = &node.value {
+            let help = match &callees[..] {
+                [one] => format!("did you mean `call: {}`?", one.inline()),
+                _ => "write a step for each: `- call: a`, then `- call: b`; or all at once: `- parallel: [{ call: a }, { call: b }]`"
+                    .to_owned(),
+            };
+            reporter.report(node.place, "a call has one callee, not a list").help(help);
+            return None;
+        }
         let key = Key { text: "to".to_owned(), place: node.place, invented: false };
         let full = Node { place: node.place, value: Value::Map(vec![(key, node.clone())]) };
         CallInFull::decode(&full, reporter).map(Call)

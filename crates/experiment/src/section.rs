@@ -208,7 +208,14 @@ impl<'a> Fields<'a> {
             }
         };
         for (key, _) in entries {
-            if !keys.contains(&key.text.as_str()) {
+            if keys.contains(&key.text.as_str()) {
+                continue;
+            }
+            if let Some((meant, value)) = unspaced(key, keys) {
+                reporter
+                    .report(key.place, format!("a space is missing after `{meant}:`"))
+                    .help(format!("write `{meant}: {}`", shortened(value)));
+            } else {
                 reporter
                     .report(key.place, format!("{what} has no `{}`", shortened(&key.text)))
                     .label(nearest(&key.text, keys.iter().copied()).map(|near| format!("did you mean `{near}`?")))
@@ -228,7 +235,8 @@ impl<'a> Fields<'a> {
             return self.value(node, key, reporter);
         }
         // A misspelt key has been reported already, with what was meant.
-        let misspelt = self.entries.iter().any(|(k, _)| nearest(&k.text, [key]).is_some() && k.text != key);
+        let is_meant = |k: &Key| nearest(&k.text, [key]).is_some() || unspaced(k, &[key]).is_some();
+        let misspelt = self.entries.iter().any(|(k, _)| k.text != key && is_meant(k));
         if !misspelt {
             reporter.report(self.place, format!("{} needs `{key}`", self.what)).help(format!("{key}: {}", doc.trim()));
         }
@@ -256,6 +264,12 @@ impl<'a> Fields<'a> {
         }
         T::decode(node, reporter)
     }
+}
+
+/// The key and the value that were meant by one key, as YAML reads `{name:node}`.
+fn unspaced<'k>(key: &'k Key, keys: &[&'k str]) -> Option<(&'k str, &'k str)> {
+    let (before, after) = key.text.split_once(':')?;
+    (keys.contains(&before) && !after.is_empty()).then_some((before, after))
 }
 
 fn decode_default<T: Field>(default: &str, place: Place, reporter: &mut Reporter) -> Option<T> {
@@ -427,9 +441,15 @@ pub(crate) fn chosen_key(
     reporter: &mut Reporter,
 ) -> Option<&'static str> {
     let Value::Map(entries) = &node.value else {
-        reporter
-            .report(node.place, format!("{what} is needed here, not {}", node.described()))
-            .help(format!("write it with one of {}", one_of(keys.iter().copied())));
+        let help = match &node.value {
+            Value::Scalar { text, .. } if what == "`arrivals`" && crate::units::rate(text).is_ok() => {
+                format!(
+                    "write `{{ constant: {text} }}` if they are evenly spaced, `{{ poisson: {text} }}` if at random"
+                )
+            }
+            _ => format!("write it with one of {}", one_of(keys.iter().copied())),
+        };
+        reporter.report(node.place, format!("{what} is needed here, not {}", node.described())).help(help);
         return None;
     };
     let mut found = entries.iter().filter_map(|(key, _)| keys.iter().find(|k| **k == key.text).map(|k| (*k, key)));

@@ -62,6 +62,11 @@ impl Node {
         }
     }
 
+    /// It, on one line, as YAML.
+    pub(crate) fn inline(&self) -> String {
+        inline(self)
+    }
+
     /// The value of a key, if this is a map that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let Value::Map(entries) = &self.value else { return None };

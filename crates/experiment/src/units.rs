@@ -140,6 +140,10 @@ fn plain_duration(text: &str) -> Result<Span> {
                 let help = format!("write `{number}ms` or `{number}s`; units are {UNITS}");
                 return error(format!("`{}` has no unit", text.trim()), help);
             }
+            None if unit.is_empty() => {
+                let message = format!("`{}` is no duration", crate::problem::shortened(text.trim()));
+                return error(message, "write it as in `5ms` or `1m30s`");
+            }
             None => {
                 let message = format!("`{}` is no unit of time", crate::problem::shortened(tail));
                 return error(message, format!("units are {UNITS}, as in `5ms`"));

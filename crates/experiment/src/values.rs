@@ -10,7 +10,7 @@ use meshsim_mesh::operation::TO_MAX;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::problem::{Reporter, nearest, one_of, shortened};
-use crate::section::{At, Field, Many, OneOrMore, by_key, section};
+use crate::section::{At, Field, OneOrMore, by_key, section};
 use crate::tree::{Node, Value};
 use crate::units::{self, UnitError};
 
@@ -434,7 +434,7 @@ section! {
     /// Evenly between two bounds.
     struct Uniform in "a uniform distribution" {
         /// The least and the most: `[1ms, 3ms]`.
-        required uniform: Many<Span>;
+        required uniform: Vec<Span>;
     }
 }
 section! {
@@ -501,6 +501,21 @@ by_key! {
     }
 }
 
+impl DistInFull {
+    /// One that is right.
+    fn example(&self) -> &'static str {
+        match self {
+            DistInFull::Exponential(_) => "{ exponential: 5ms }",
+            DistInFull::Uniform(_) => "{ uniform: [1ms, 3ms] }",
+            DistInFull::LogNormal(_) => "{ log_normal: 5ms, sigma: 0.5 }",
+            DistInFull::Pareto(_) => "{ pareto: 1ms, shape: 2.5 }",
+            DistInFull::Erlang(_) => "{ erlang: 5ms, k: 4 }",
+            DistInFull::Hyper(_) => "{ hyper: [{ weight: 9, mean: 1ms }, { weight: 1, mean: 40ms }] }",
+            DistInFull::Table(_) => "{ table: [1ms, 2ms] }",
+        }
+    }
+}
+
 impl Field for Dist {
     const NAME: &'static str = "Distribution";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
@@ -527,11 +542,16 @@ impl Field for Dist {
                 }
             };
         }
-        let dist = match DistInFull::decode(node, reporter)? {
+        let in_full = DistInFull::decode(node, reporter)?;
+        // Of a list whose items are wrong, nothing more is to be said.
+        if !reporter.is_clean_in(node.place) {
+            return None;
+        }
+        let example = in_full.example();
+        let dist = match in_full {
             DistInFull::Exponential(it) => Dist::Exponential { at_least: it.at_least, mean: it.exponential },
-            DistInFull::Uniform(it) => match it.uniform.items[..] {
+            DistInFull::Uniform(it) => match it.uniform[..] {
                 [low, high] => Dist::Uniform { low, high },
-                _ if !it.uniform.complete => return None,
                 _ => {
                     reporter
                         .report(node.place, "a uniform distribution has two bounds")
@@ -548,7 +568,9 @@ impl Field for Dist {
         match dist.validate() {
             Ok(()) => Some(dist),
             Err(error) => {
-                reporter.report(node.place, format!("this is no distribution: {error}"));
+                reporter
+                    .report(node.place, format!("this is no distribution: {error}"))
+                    .help(format!("write it as in `{example}`"));
                 None
             }
         }

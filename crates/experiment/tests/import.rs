@@ -31,7 +31,7 @@ const HOTEL_COMPOSE: &str = "deathstarbench/hotel/docker-compose.yml";
 const MUBENCH: &str = "mubench/workmodelC-multi.json";
 
 fn read(format: Format, file: &Path, calls: Option<&Path>) -> Imported {
-    import(format, &[file.to_owned()], calls).unwrap_or_else(|problems| panic!("{problems}"))
+    import(format, &[file.to_owned()], calls, &[]).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// What is written must read as an experiment, whose own estimates agree with what the importer counted.
@@ -156,7 +156,7 @@ const SMALL: [(Format, &str); 4] = [
 ];
 
 fn small(format: Format, text: &str) -> Result<Imported, meshsim_experiment::Problems> {
-    import_texts(format, &[Source { name: "small.yaml".into(), text: text.into() }], None)
+    import_texts(format, &[Source { name: "small.yaml".into(), text: text.into() }], None, &[])
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn a_file_of_another_format_is_recognised_and_refused() {
         assert_eq!(wrong(format, text), expected, "{format}: {text}");
     }
     let source = |text: &str| Source { name: "x".into(), text: text.into() };
-    let problems = import_texts(Format::Compose, &[source(compose)], Some(&source(mubench))).unwrap_err();
+    let problems = import_texts(Format::Compose, &[source(compose)], Some(&source(mubench)), &[]).unwrap_err();
     assert!(problems.to_string().contains("this looks like a work model of µBench"), "{problems}");
 }
 
@@ -426,10 +426,37 @@ fn the_only_operation_of_a_service_may_have_a_bound_of_requests() {
     assert!(imported.ignored.iter().any(|line| line.contains("queue_depth")), "{:?}", imported.ignored);
 }
 
+#[test]
+fn a_service_is_there_if_one_of_its_profiles_is_on() {
+    let text = "services:\n  a: { image: x }\n  b: { image: y, profiles: [ dev, test ] }\n  c: { image: z, profiles: [ debug ] }\n";
+    let source = || Source { name: "compose.yaml".into(), text: text.into() };
+    let with = |profiles: &[&str]| {
+        let profiles: Vec<String> = profiles.iter().map(|name| (*name).to_owned()).collect();
+        import_texts(Format::Compose, &[source()], None, &profiles)
+    };
+    let services = |profiles: &[&str]| {
+        let imported = with(profiles).unwrap_or_else(|problems| panic!("{problems}"));
+        let read = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[]).unwrap();
+        read.mesh.services.iter().map(|service| service.name.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(services(&[]), "a");
+    assert_eq!(services(&["test"]), "a b");
+    assert_eq!(services(&["debug", "dev"]), "a b c");
+    assert_eq!(services(&["*"]), "a b c");
+
+    let problems = with(&["tset"]).unwrap_err();
+    let problem = problems.iter().next().unwrap();
+    let told = (problem.file.as_str(), problem.message.as_str(), problem.label.as_deref());
+    assert_eq!(told, ("--profile", "`tset` is not known", Some("did you mean `test`?")));
+    let isotope = [Source { name: "graph.yaml".into(), text: "services:\n- { name: a, isEntrypoint: true }\n".into() }];
+    let problems = import_texts(Format::Isotope, &isotope, None, &["dev".into()]).unwrap_err();
+    assert_eq!(problems.iter().next().unwrap().message, "isotope files have no profiles");
+}
+
 /// The services of a model of Compose files, as `name instances cpu after`, and the remarks.
 fn model(files: &[&str]) -> Result<(Vec<String>, Imported), String> {
     let files: Vec<_> = files.iter().map(|text| Source { name: "compose.yaml".into(), text: (*text).into() }).collect();
-    let imported = import_texts(Format::Compose, &files, None)
+    let imported = import_texts(Format::Compose, &files, None, &[])
         .map_err(|problems| problems.iter().next().map_or_else(String::new, |problem| problem.message.clone()))?;
     let read = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[]).unwrap();
     let services = read.mesh.services.iter().enumerate().map(|(index, service)| {
@@ -480,7 +507,7 @@ fn compose_files_become_one_model_as_the_specification_says() {
         assert_eq!(services, *expected, "{files:?}");
     }
     let (_, imported) = model(&["services:\n  a: { image: x }\n  b: { image: y, profiles: [ dev, test ] }\n"]).unwrap();
-    let expected = "`b` is left out: it is of the profiles `dev` and `test`, and no profile is on";
+    let expected = "`b` is left out: it is of the profiles `dev` and `test`, which are not on (`--profile NAME`)";
     assert!(
         imported.flags.contains(&expected.to_owned()) && imported.yaml.contains("is left out"),
         "{:?}",
@@ -521,7 +548,7 @@ fn a_service_may_extend_one_of_a_file_beside_it() {
     std::fs::write(&main, "services: { a: { extends: { file: common.yaml, service: base } } }").unwrap();
     assert_eq!(read(Format::Compose, &main, None).counts.instances, 4);
     std::fs::write(&main, "services: { a: { extends: { file: none.yaml, service: base } } }").unwrap();
-    let problems = import(Format::Compose, &[main], None).unwrap_err();
+    let problems = import(Format::Compose, &[main], None, &[]).unwrap_err();
     assert!(problems.to_string().contains("there is no such file"), "{problems}");
 }
 
@@ -553,7 +580,7 @@ fn calls_of_another_application_are_refused_with_the_nearest_names() {
     let calls = source(
         "version: 1\nservices: { order: { operations: { get: { duration: 1ms } } }, mail: { operations: { send: { duration: 1ms } } } }",
     );
-    let problems = import_texts(Format::Compose, &[compose], Some(&calls)).unwrap_err();
+    let problems = import_texts(Format::Compose, &[compose], Some(&calls), &[]).unwrap_err();
     let first = problems.iter().next().unwrap();
     assert_eq!(
         (first.message.as_str(), first.help.as_deref()),
@@ -576,7 +603,7 @@ fn a_scenario_reaches_every_service_that_a_name_of_the_call_graph_means() {
          scenarios: [ { at: 10s, duration: 5s, override: { db.get: { error_rate: 50% } } } ]\n",
     );
     let imported =
-        import_texts(Format::Compose, &[compose], Some(&calls)).unwrap_or_else(|problems| panic!("{problems}"));
+        import_texts(Format::Compose, &[compose], Some(&calls), &[]).unwrap_or_else(|problems| panic!("{problems}"));
     // Two seconds later: the load begins when all have started.
     for line in ["{ at: 12s, update: db-a, to: 2, rate: 1 }", "{ at: 17s, update: db-b, to: 1, rate: 1 }"] {
         assert!(imported.yaml.contains(line), "no `{line}` in\n{}", imported.yaml);
@@ -587,11 +614,11 @@ fn a_scenario_reaches_every_service_that_a_name_of_the_call_graph_means() {
 #[test]
 fn calls_go_with_compose_files_only_and_files_must_be_there() {
     let source = |text: &str| Source { name: "x".into(), text: text.into() };
-    let problems = import_texts(Format::Isotope, &[source(SMALL[0].1)], Some(&source(SMALL[1].1))).unwrap_err();
+    let problems = import_texts(Format::Isotope, &[source(SMALL[0].1)], Some(&source(SMALL[1].1)), &[]).unwrap_err();
     assert!(problems.to_string().contains("isotope files know their calls"), "{problems}");
-    let problems = import_texts(Format::Motel, &[], None).unwrap_err();
+    let problems = import_texts(Format::Motel, &[], None, &[]).unwrap_err();
     assert!(problems.to_string().contains("no file is given"), "{problems}");
-    let problems = import(Format::Motel, &["nowhere/at/all.yaml".into()], None).unwrap_err();
+    let problems = import(Format::Motel, &["nowhere/at/all.yaml".into()], None, &[]).unwrap_err();
     assert!(problems.to_string().contains("there is no such file"), "{problems}");
 }
 
@@ -599,9 +626,9 @@ fn calls_go_with_compose_files_only_and_files_must_be_there() {
 fn several_files_are_read_as_one() {
     let source = |text: &str| Source { name: "x".into(), text: text.into() };
     let two = [source("services:\n- {name: a, script: [call: b]}"), source("services:\n- name: b")];
-    assert_eq!(import_texts(Format::Isotope, &two, None).unwrap().counts.visits_per_request(), 2.0);
+    assert_eq!(import_texts(Format::Isotope, &two, None, &[]).unwrap().counts.visits_per_request(), 2.0);
     let two = [source("services: {a: {scale: 2, image: x}}"), source("services: {a: {scale: 4}}")];
-    assert_eq!(import_texts(Format::Compose, &two, None).unwrap().counts.instances, 4);
+    assert_eq!(import_texts(Format::Compose, &two, None, &[]).unwrap().counts.instances, 4);
 }
 
 #[test]
@@ -710,6 +737,6 @@ proptest! {
     fn no_bytes_make_an_importer_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), format in 0..Format::ALL.len()) {
         let text = String::from_utf8_lossy(&bytes);
         let calls = Source { name: "calls".into(), text: text.clone().into_owned() };
-        let _ = import_texts(Format::ALL[format], std::slice::from_ref(&calls), Some(&calls));
+        let _ = import_texts(Format::ALL[format], std::slice::from_ref(&calls), Some(&calls), &[]);
     }
 }

@@ -1,5 +1,8 @@
 //! Who hosts which actor.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
 use meshsim_actor::ActorId;
 use meshsim_wire::Refusal;
 use serde::{Deserialize, Serialize};
@@ -33,7 +36,11 @@ const LIFE_BITS: u32 = 8;
 
 /// The seats, and who sits on them.
 #[derive(Clone, Debug)]
-pub(crate) struct Seats(Vec<Place>);
+pub(crate) struct Seats {
+    places: Vec<Place>,
+    /// Where a seat is, by its name, which no other has: a process may ask for thousands.
+    index: Rc<BTreeMap<String, usize>>,
+}
 
 #[derive(Clone, Debug)]
 struct Place {
@@ -48,20 +55,21 @@ struct Place {
 impl Seats {
     pub(crate) fn new(seats: &[Seat]) -> Self {
         let place = |seat: &Seat| Place { seat: seat.clone(), holder: None, host: None, lives: 0 };
-        Seats(seats.iter().map(place).collect())
+        let index = seats.iter().enumerate().map(|(index, seat)| (seat.name.clone(), index)).collect();
+        Seats { places: seats.iter().map(place).collect(), index: Rc::new(index) }
     }
 
     pub(crate) fn name(&self, actor: ActorId) -> &str {
-        &self.0[actor.index()].seat.name
+        &self.places[actor.index()].seat.name
     }
 
     pub(crate) fn holder(&self, actor: ActorId) -> Option<ProcessId> {
-        self.0.get(actor.index())?.holder
+        self.places.get(actor.index())?.holder
     }
 
     /// Gives this process the seat, whatever it wants: for what the hub hosts itself.
     pub(crate) fn take(&mut self, actor: ActorId, process: ProcessId) -> Seated {
-        let place = &mut self.0[actor.index()];
+        let place = &mut self.places[actor.index()];
         place.holder = Some(process);
         Seated { actor, incarnation: place.lives << LIFE_BITS }
     }
@@ -69,7 +77,7 @@ impl Seats {
     /// Names of the seats that are needed and that nobody holds, of whom `is_ready` says that it is ready.
     pub(crate) fn missing(&self, is_ready: impl Fn(ProcessId) -> bool) -> Vec<String> {
         let is_missing = |place: &&Place| place.seat.needed && !place.holder.is_some_and(&is_ready);
-        self.0.iter().filter(is_missing).map(|place| place.seat.name.clone()).collect()
+        self.places.iter().filter(is_missing).map(|place| place.seat.name.clone()).collect()
     }
 
     /// Finds seats for a process.
@@ -82,8 +90,8 @@ impl Seats {
         };
         if free.len() < wanted {
             let role = &join.role;
-            let all = self.0.iter().filter(|place| place.seat.role == *role).count();
-            let taken = self.0.iter().filter(|place| place.seat.role == *role && place.holder.is_some()).count();
+            let all = self.places.iter().filter(|place| place.seat.role == *role).count();
+            let taken = self.places.iter().filter(|place| place.seat.role == *role && place.holder.is_some()).count();
             return Err(match all {
                 0 => refusal(format!("this run has no {role}"), false),
                 _ if chosen.len().saturating_add(wanted) > all => {
@@ -95,43 +103,41 @@ impl Seats {
             });
         }
         chosen.extend(free.into_iter().take(wanted));
-        chosen.sort();
         let host = &join.host;
         Ok(chosen
             .into_iter()
             .map(|index| {
-                self.0[index].host = Some(host.clone());
+                self.places[index].host = Some(host.clone());
                 self.take(ActorId(index as u32), process)
             })
             .collect())
     }
 
-    fn by_name(&self, join: &Join) -> Result<Vec<usize>, Refusal> {
-        let mut chosen = Vec::new();
+    fn by_name(&self, join: &Join) -> Result<BTreeSet<usize>, Refusal> {
+        let mut chosen = BTreeSet::new();
         for name in &join.names {
-            let found = self.0.iter().position(|place| place.seat.name == *name && place.seat.role == join.role);
-            let Some(index) = found else {
+            let found = self.index.get(name).filter(|index| self.places[**index].seat.role == join.role);
+            let Some(&index) = found else {
                 return Err(refusal(format!("this run has no {} called {name:?}", join.role), false));
             };
-            if self.0[index].holder.is_some() || chosen.contains(&index) {
+            if self.places[index].holder.is_some() || !chosen.insert(index) {
                 // Whoever has it may be gone, and not known to be yet.
                 return Err(refusal(format!("{name} is taken by another process"), true));
             }
-            chosen.push(index);
         }
         Ok(chosen)
     }
 
     /// Free seats of the role, the fittest first: those that this machine had, then those that nobody had, then those
     /// of machines that are gone.
-    fn free(&self, join: &Join, except: &[usize]) -> Vec<usize> {
+    fn free(&self, join: &Join, except: &BTreeSet<usize>) -> Vec<usize> {
         let is_free = |(index, place): &(usize, &Place)| {
             place.seat.role == join.role && place.holder.is_none() && !except.contains(index)
         };
-        let mut free: Vec<usize> = self.0.iter().enumerate().filter(is_free).map(|(index, _)| index).collect();
-        free.sort_by_key(|index| match &self.0[*index].host {
+        let mut free: Vec<usize> = self.places.iter().enumerate().filter(is_free).map(|(index, _)| index).collect();
+        free.sort_by_key(|index| match &self.places[*index].host {
             Some(host) if *host == join.host => 0,
-            None if self.0[*index].seat.needed => 1,
+            None if self.places[*index].seat.needed => 1,
             None => 2,
             Some(_) => 3,
         });
@@ -140,13 +146,13 @@ impl Seats {
 
     /// True if some process hosts the actor, or has begun to.
     pub(crate) fn was_taken(&self, actor: ActorId) -> bool {
-        let place = &self.0[actor.index()];
+        let place = &self.places[actor.index()];
         place.holder.is_some() || place.lives > 0
     }
 
     /// A process is gone. What it hosted lost a life, if it had begun one.
     pub(crate) fn vacate(&mut self, process: ProcessId, had_begun: bool) {
-        for place in self.0.iter_mut().filter(|place| place.holder == Some(process)) {
+        for place in self.places.iter_mut().filter(|place| place.holder == Some(process)) {
             place.holder = None;
             place.lives += u32::from(had_begun);
         }
@@ -233,5 +239,20 @@ mod tests {
         seats.assign(&join("a", &["node-0"], 0), 1).unwrap();
         seats.assign(&join("a", &["node-1"], 0), 2).unwrap();
         assert_eq!(seats.missing(|process| process != 2), ["node-1", "users"]);
+    }
+
+    /// Asked by name, a seat is found and not sought among all, which would take long here.
+    #[test]
+    fn a_hundred_thousand_seats_are_given_to_those_who_ask_for_them_by_name() {
+        let all: Vec<Seat> =
+            (0..100_000).map(|n| Seat { name: format!("node-{n}"), role: "node", needed: true }).collect();
+        let mut seats = Seats::new(&all);
+        for (number, group) in all.chunks(4_000).enumerate() {
+            let names = group.iter().map(|seat| seat.name.clone()).collect();
+            let join = Join { role: "node".into(), names, ..Join::default() };
+            let seated = seats.assign(&join, number as ProcessId + 1).unwrap();
+            assert_eq!((seated.len(), seated[0].actor.index()), (4_000, number * 4_000));
+        }
+        assert!(seats.missing(|_| true).is_empty());
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
     /// Where nodes and clients join
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7700", env = "MESHSIM_LISTEN")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7700", env = "MESHSIM_LISTEN", value_parser = crate::address::address)]
     listen: SocketAddr,
     #[command(flatten)]
     cluster: ClusterArgs,

@@ -16,6 +16,7 @@ pub(super) const ABOUT: &str = "Make an experiment from somebody else's files";
 pub(super) const EXAMPLES: &str = "\
 Examples:
   meshsim import isotope canonical.yaml > mesh.yaml
+  meshsim import motel - < topology.yaml | meshsim run -
   meshsim import compose docker-compose.yml --calls calls.motel.yaml -o mesh.yaml
   meshsim import mubench workmodel.json -o mesh.yaml --force
 
@@ -26,12 +27,15 @@ pub(crate) struct Args {
     /// What kind of files they are
     #[arg(value_parser = formats())]
     format: Format,
-    /// The files; several are read as one
+    /// The files; several are read as one, and `-` is standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// A motel topology that gives a Compose file its calls
     #[arg(long, value_name = "FILE")]
     calls: Option<PathBuf>,
+    /// Import the services of a Compose file that are of this profile, too; `*` stands for every profile. May be repeated
+    #[arg(long, value_name = "NAME")]
+    profile: Vec<String>,
     /// Write the experiment to this file
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -59,7 +63,8 @@ impl Args {
         {
             return Err(refuse(out));
         }
-        let imported = import(self.format, &self.files, self.calls.as_deref()).map_err(Error::Problems)?;
+        let imported =
+            import(self.format, &self.files, self.calls.as_deref(), &self.profile).map_err(Error::Problems)?;
         screen.remark(&account(&imported));
         match &self.out {
             None => screen.print_file(&imported.yaml)?,

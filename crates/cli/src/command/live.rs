@@ -37,6 +37,9 @@ holds cannot be told, 99 an SLO does not hold.";
 /// Processes for nodes, if nobody says otherwise.
 const PROCESSES: usize = 32;
 
+/// Actors of a process that are named where it is.
+const NAMED_MAX: usize = 4;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -97,7 +100,9 @@ fn roles(experiment: &Experiment, processes: usize, grace: GraceArgs, joins: Soc
         // In one word: a name may begin with a dash.
         args.extend((kind == "node").then(|| format!("--grace={}", grace.secs)));
         args.extend(names.iter().map(|name| format!("--name={name}")));
-        Role { name: names.join(", "), args }
+        let (shown, more) = names.split_at(names.len().min(NAMED_MAX));
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        Role { name: shown.join(", ") + &more, args }
     };
     let mesh = &experiment.mesh;
     // Spares come when somebody brings them.

@@ -6,12 +6,14 @@
 mod check;
 mod client;
 mod compare;
+mod completions;
 mod compose;
 mod coordinator;
 mod ctl;
 mod import;
 mod limit;
 mod live;
+mod man;
 mod node;
 mod replay;
 mod run;
@@ -60,12 +62,14 @@ commands! {
     Node = node;
     Client = client;
     Ctl = ctl;
+    Completions = completions;
+    Man = man;
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Source {
-    /// The experiment file
+    /// The experiment file; `-` is standard input
     file: std::path::PathBuf,
     /// Set a value of the file: `services.search.instances=4`. May be repeated
     #[arg(long, value_name = "PATH=VALUE", value_parser = meshsim_experiment::Override::parse)]

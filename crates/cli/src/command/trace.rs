@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use meshsim_mesh::message::{Msg, Tick};
@@ -21,7 +22,7 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of a run made with --trace, or a trace file
+    /// The folder of a run made with --trace, or a trace file; `-` is standard input
     run: PathBuf,
     /// One JSON object a line
     #[arg(long)]
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let (path, trace) = open(&self.run)?;
+        let (path, trace) = if self.run == Path::new("-") { standard_input()? } else { open(&self.run)? };
         let format = if self.jsonl { Format::Jsonl } else { Format::Text };
         let mut unreadable = None;
         screen.write_with(|out| match export(trace, format, out) {
@@ -44,6 +45,13 @@ impl Args {
         })?;
         unreadable.map_or(Ok(Exit::Well), |error| Err(Error::Trace(path, error)))
     }
+}
+
+fn standard_input() -> Result<(PathBuf, Reader<File, Msg, Tick>), Error> {
+    let path = PathBuf::from("standard input");
+    let file = io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::ReadTrace(path.clone(), error))?;
+    let trace = Reader::new(File::from(file)).map_err(|error| Error::Trace(path.clone(), error))?;
+    Ok((path, trace))
 }
 
 /// Opens the trace of a run: of its folder, or the file itself. Says where it is.

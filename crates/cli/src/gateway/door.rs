@@ -15,7 +15,7 @@ const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoorArgs {
     /// Where people and programs ask: requests, /api, /metrics; 127.0.0.1:8080 if nothing is said
-    #[arg(long, value_name = "ADDR:PORT", env = "MESHSIM_HTTP")]
+    #[arg(long, value_name = "ADDR:PORT", env = "MESHSIM_HTTP", value_parser = crate::address::address)]
     http: Option<SocketAddr>,
     /// Open no gateway
     #[arg(long)]

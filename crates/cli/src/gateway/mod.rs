@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::from_fn;
 use actix_web::rt::System;
 use actix_web::{App, web};
 use meshsim_actor::Envelope;
@@ -134,9 +134,5 @@ fn app(
         InitError = (),
     >,
 > {
-    App::new()
-        .app_data(state)
-        .wrap(from_fn(guard::check))
-        .wrap(DefaultHeaders::new().add(("Cache-Control", "no-store")).add(("X-Content-Type-Options", "nosniff")))
-        .configure(routes::register)
+    App::new().app_data(state).wrap(from_fn(guard::check)).configure(routes::register)
 }

@@ -49,6 +49,15 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// A part of a response that is handed to hyper at once.
 const PART_BYTES: usize = 16 << 10;
 
+/// What every response says, unless its handler says otherwise: nobody keeps it, no browser takes it for another type, no
+/// page loads anything from elsewhere or runs a script, and no other page shows it in a frame.
+const HEADERS: [(&str, &str); 4] = [
+    ("cache-control", "no-store"),
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    ("x-frame-options", "DENY"),
+];
+
 /// Answers requests: the application, whatever its type.
 type Answers = Rc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = actix_web::HttpResponse<Bytes>>>>>;
 
@@ -291,6 +300,9 @@ fn written(response: actix_web::HttpResponse<Bytes>, open: &Rc<Open>, number: u6
         if let (Ok(name), Ok(value)) = (name, value) {
             out.headers_mut().append(name, value);
         }
+    }
+    for (name, value) in HEADERS {
+        out.headers_mut().entry(name).or_insert(hyper::header::HeaderValue::from_static(value));
     }
     out
 }

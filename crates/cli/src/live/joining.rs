@@ -21,7 +21,7 @@ pub(crate) struct JoinArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7700", env = "MESHSIM_JOIN")]
     join: String,
     /// Where other processes bring messages; port 0 takes any that is free
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", env = "MESHSIM_LISTEN")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", env = "MESHSIM_LISTEN", value_parser = crate::address::address)]
     listen: SocketAddr,
     /// Where they reach it, if not where it joins from at the port of `--listen`
     #[arg(long, value_name = "HOST:PORT")]

@@ -6,7 +6,7 @@ use meshsim_actor::{Span, Time};
 use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target};
 
 use super::service::policy;
-use super::{DEFAULT_ZONE, Names, group_size, is_numbered, positive, zone_index};
+use super::{DEFAULT_ZONE, Names, index_in, positive, reserved, zone_index};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::Reporter;
@@ -39,14 +39,12 @@ fn compile_load(
     inputs: &mut Inputs<'_>,
     reporter: &mut Reporter,
 ) -> Load {
-    let taken = match name.value.as_str() {
-        "coordinator" => Some("the coordinator's"),
-        other => is_node_name(other, file).then_some("a node's"),
+    let message = match reserved(&name.value) {
+        Some(meaning) => Some(format!("`{}` means {meaning}", name.value)),
+        None => is_node_name(&name.value, file).then(|| format!("`{}` is a node's name already", name.value)),
     };
-    if let Some(whose) = taken {
-        reporter
-            .report(name.place, format!("`{}` is {whose} name already", name.value))
-            .help("faults name nodes and loads alike: give the load another name");
+    if let Some(message) = message {
+        reporter.report(name.place, message).help("faults name nodes and loads alike: give the load another name");
     }
     positive(it.window, "window", reporter);
     let start = Time::ZERO + it.from.value;
@@ -75,15 +73,8 @@ fn compile_load(
 }
 
 fn is_node_name(name: &str, file: &File) -> bool {
-    let digits = |rest: &str| rest.parse::<u64>().ok().filter(|n| n.to_string() == rest);
-    file.nodes.value.items.iter().any(|group| match name.strip_prefix(group.name.value.0.as_str()) {
-        // Faults may name a group as well as a node.
-        Some("") => true,
-        Some(rest) => {
-            is_numbered(group) && rest.strip_prefix('-').and_then(digits).is_some_and(|n| n < group_size(group))
-        }
-        None => false,
-    })
+    // Faults may name a group as well as a node.
+    file.nodes.value.items.iter().any(|group| group.name.value.0 == name || index_in(group, name).is_some())
 }
 
 fn mix(name: &At<String>, it: &schema::Load, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Target> {
@@ -127,7 +118,7 @@ fn arrivals(it: &schema::Arrivals, inputs: &mut Inputs<'_>, reporter: &mut Repor
         schema::Arrivals::Constant(it) => Some(Arrivals::steady(Process::Constant, it.constant.0)),
         schema::Arrivals::Poisson(it) => Some(Arrivals::steady(Process::Poisson, it.poisson.0)),
         schema::Arrivals::Stages(it) => {
-            if it.stages.value.is_empty() {
+            if it.stages.value.is_empty() && reporter.is_clean_in(it.stages.place) {
                 reporter
                     .report(it.stages.place, "there are no stages")
                     .help("write `stages: [ { for: 10s, rate: 10/s, to: 100/s } ]`");

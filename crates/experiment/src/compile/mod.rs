@@ -106,13 +106,16 @@ fn nodes(file: &File, zones: &mut Vec<String>, reporter: &mut Reporter) -> Vec<N
     }
     for group in &file.nodes.value.items {
         let zone = zone_index(zones, group.zone.as_ref().map_or(DEFAULT_ZONE, |zone| &zone.value.0));
+        if let Some(meaning) = reserved(&group.name.value.0) {
+            reporter
+                .report(group.name.place, format!("`{}` means {meaning}", group.name.value.0))
+                .help("give the group another name");
+        }
         for name in group_names(group) {
-            if name == "coordinator" || names.insert(name.clone(), ()).is_some() {
-                let message = match name.as_str() {
-                    "coordinator" => "`coordinator` is the coordinator's own name".to_owned(),
-                    _ => format!("there is a node `{name}` already"),
-                };
-                reporter.report(group.name.place, message).help("give the group another name");
+            if names.insert(name.clone(), ()).is_some() {
+                reporter
+                    .report(group.name.place, format!("there is a node `{name}` already"))
+                    .help("give the group another name");
                 break;
             }
             nodes.push(NodeSpec { name, cores: group.cores.0, zone, joins: group.joins.0 });
@@ -128,6 +131,23 @@ fn group_size(group: &NodeGroup) -> u64 {
 /// True if the group's nodes are called name-0, name-1, ...
 fn is_numbered(group: &NodeGroup) -> bool {
     group_size(group) > 1
+}
+
+/// What a name stands for, wherever a place is named, if it can be nobody's.
+fn reserved(name: &str) -> Option<&'static str> {
+    match name {
+        "coordinator" => Some("the coordinator"),
+        "all" => Some("all nodes, loads and the coordinator"),
+        "gateway" => Some("the gateway of a live run"),
+        _ => None,
+    }
+}
+
+/// The place of a node in its group, by its name: `node-1`, and not `node-01`.
+fn index_in(group: &NodeGroup, name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(group.name.value.0.as_str())?.strip_prefix('-')?;
+    let index = digits.parse::<u64>().ok().filter(|index| index.to_string() == digits)?;
+    (is_numbered(group) && index < group_size(group)).then_some(index)
 }
 
 /// The names of a group's nodes. Lazy: the caller has bounded their number.

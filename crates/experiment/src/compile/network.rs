@@ -8,7 +8,7 @@ use meshsim_fault::{ActorSet, Actors, Cut, Disturbance, Fault, Kind, NetworkSpec
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::COORDINATOR;
 
-use super::{group_size, is_numbered};
+use super::{group_size, index_in};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
@@ -93,6 +93,10 @@ fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, 
             known.sort();
             known.dedup();
         }
+    }
+    // Where the zones are wrong, nobody needs to hear that one is missing.
+    if !reporter.is_clean_in(zones.place) {
+        return vec![];
     }
     let used = file.nodes.value.items.iter().map(|group| (&group.zone, &group.name));
     let loads = file.load.value.entries.iter().filter_map(|(_, load)| load.zone.as_ref());
@@ -217,6 +221,7 @@ impl Faults<'_> {
             schema::Fault::Partition(it) => {
                 let mut islands: Vec<ActorSet> = it.partition.value.iter().map(|island| self.places(island)).collect();
                 match islands.len() {
+                    0 if !self.reporter.is_clean_in(it.partition.place) => {}
                     0 => {
                         self.reporter
                             .report(it.partition.place, "this partition has no islands")
@@ -373,15 +378,15 @@ impl Faults<'_> {
             if name == group_name {
                 return (0..size.min(mesh.nodes.len())).filter_map(actor).collect();
             }
-            let index =
-                name.strip_prefix(group_name).and_then(|rest| rest.strip_prefix('-')).and_then(|n| n.parse().ok());
-            if let Some(index) = index.filter(|index| is_numbered(group) && *index < size) {
-                return actor(index).into_iter().collect();
+            if let Some(index) = index_in(group, name) {
+                return actor(index as usize).into_iter().collect();
             }
             first += size;
         }
         // A group that is wrong in itself was reported; its names are not known.
-        if self.file.nodes.value.complete && !self.file.load.value.broken.iter().any(|broken| broken == name) {
+        let nodes = &self.file.nodes;
+        let are_known = nodes.value.complete && self.reporter.is_clean_in(nodes.place);
+        if are_known && !self.file.load.value.broken.iter().any(|broken| broken == name) {
             self.report_unknown(name, place);
         }
         vec![]
@@ -393,8 +398,11 @@ impl Faults<'_> {
         let loads = self.mesh.loads.iter().map(|load| load.name.as_str());
         let known = || nodes.clone().chain(loads.clone()).chain(["coordinator"]);
         let zone = self.mesh.zones.iter().any(|zone| zone == name);
+        let unpadded = name.rsplit_once('-').and_then(|(group, n)| Some(format!("{group}-{}", n.parse::<u64>().ok()?)));
         let label = if zone {
             Some(format!("did you mean `zone {name}`?"))
+        } else if let Some(unpadded) = unpadded.filter(|plain| known().any(|known| known == plain)) {
+            Some(format!("did you mean `{unpadded}`?"))
         } else {
             nearest(name, known()).map(|near| format!("did you mean `{near}`?"))
         };

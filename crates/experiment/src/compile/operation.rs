@@ -164,11 +164,12 @@ fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<
 fn weights(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<Vec<f64>> {
     let weights = it.weights.as_ref().map_or(&[][..], |at| &at.value);
     if weights.is_empty() {
-        if it.weights.is_some() && !reporter.is_clean() {
+        let place = match &it.weights {
             // Weights that could not be read were reported.
-            return None;
-        }
-        let place = it.weights.as_ref().map_or(place, |at| at.place);
+            Some(at) if !reporter.is_clean_in(at.place) => return None,
+            Some(at) => at.place,
+            None => place,
+        };
         reporter
             .report(place, "a canary update needs `weights`")
             .help("weights: the share that is new after each step, as in `weights: [5%, 50%, 100%]`");

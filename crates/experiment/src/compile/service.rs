@@ -82,6 +82,11 @@ fn behaviours(it: &schema::Service, names: &Names<'_>, reporter: &mut Reporter) 
     let mut versions = BTreeMap::new();
     for (key, behaviour) in &it.versions.entries {
         match units::whole(&key.value, 0, VERSION_MAX) {
+            Ok(version) if versions.contains_key(&(version as u32)) => {
+                reporter
+                    .report(key.place, format!("version {version} stands here a second time"))
+                    .help("`01` and `1` are one number: keep one of the two");
+            }
             Ok(version) => {
                 versions.insert(version as u32, behaviour);
             }

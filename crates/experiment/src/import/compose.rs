@@ -30,6 +30,9 @@ pub(super) const IMPORTER: Importer =
 /// A compose service has no endpoints; ours needs one.
 const ENDPOINT: &str = "serve";
 
+/// Stands for every profile.
+const ALL_PROFILES: &str = "*";
+
 /// Guessed for whatever a service does.
 const TIME: Span = Span::from_millis(1);
 
@@ -52,10 +55,15 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     }
     let mut hints = BTreeMap::new();
     let mut left_out = BTreeMap::new();
+    let on = std::mem::take(&mut reading.profiles);
+    let mut known = BTreeSet::new();
     match fields.take("services") {
         Some(services) => {
             for (key, node) in reading.entries(services, "`services`") {
-                if let Some(profiles) = merge::profiles(node, reading) {
+                let profiles = merge::profiles(node, reading);
+                known.extend(profiles.iter().cloned());
+                let is_on = |profile: &String| on.iter().any(|(on, _)| on == profile || on == ALL_PROFILES);
+                if !profiles.is_empty() && !profiles.iter().any(is_on) {
                     left_out.insert(key.text.clone(), profiles);
                     continue;
                 }
@@ -69,13 +77,23 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
         }
     }
     fields.ignore_rest(reading, "");
+    for (profile, place) in on.iter().filter(|(profile, _)| profile != ALL_PROFILES && !known.contains(profile)) {
+        if known.is_empty() {
+            reading.problem(*place, "no service is of a profile", "leave `--profile` out");
+        } else {
+            reading.unknown(*place, profile, known.iter().map(String::as_str));
+        }
+    }
     for (name, profiles) in &left_out {
-        reading.flag(format!("`{}` is left out: it is of {profiles}, and no profile is on", shortened(name)));
+        let (noun, verb) = if profiles.len() == 1 { ("profile", "is") } else { ("profiles", "are") };
+        let profiles = all_of(profiles.iter().map(String::as_str));
+        let why = format!("it is of the {noun} {profiles}, which {verb} not on");
+        reading.flag(format!("`{}` is left out: {why} (`--profile NAME`)", shortened(name)));
     }
     for service in &mut draft.services {
         service.after.retain(|after| after.required || hints.contains_key(&after.name));
         for after in service.after.extract_if(.., |after| left_out.contains_key(&after.name)) {
-            let help = "take its `profiles` out, or say `required: false` here";
+            let help = "turn it on with `--profile NAME`, or say `required: false` here";
             reading.problem(after.at, format!("`{}` is of a profile that is not on", shortened(&after.name)), help);
         }
     }

@@ -24,7 +24,7 @@ use shared::units::{many, show_number};
 use shared::write;
 
 use crate::FILE_BYTES_MAX;
-use crate::files::read_text;
+use crate::files::{STANDARD_INPUT, is_standard_input, read_given};
 use crate::problem::{Place, Problems, Reporter};
 use crate::tree::{self, Node, Tags, Value};
 
@@ -173,16 +173,27 @@ pub struct Source {
     pub text: String,
 }
 
-/// Imports files of a format. Several files are read as one: services add up, and of compose files the later overrides
-/// the earlier. `calls` is a motel topology that gives a compose file its calls.
+/// Imports files of a format; `-` is standard input. Several files are read as one: services add up, and of compose files the later overrides
+/// the earlier. `calls` is a motel topology that gives a compose file its calls; `profiles` are those of it that are on.
 ///
 /// # Errors
-/// All that is wrong with the files, at once. `calls` with any format but [`Format::Compose`] is wrong too.
-pub fn import(format: Format, paths: &[PathBuf], calls: Option<&Path>) -> Result<Imported, Problems> {
+/// All that is wrong with the files, at once. `calls` and `profiles` with any format but [`Format::Compose`] are wrong too,
+/// and so is a profile that no service has.
+pub fn import(
+    format: Format,
+    paths: &[PathBuf],
+    calls: Option<&Path>,
+    profiles: &[String],
+) -> Result<Imported, Problems> {
     let mut reporter = Reporter::default();
+    let mut was_read = false;
     let mut open = |path: &Path| {
-        let name = path.display().to_string();
-        match read_text(path, FILE_BYTES_MAX) {
+        let again = is_standard_input(path) && std::mem::replace(&mut was_read, is_standard_input(path));
+        let (name, text) = match again {
+            true => (STANDARD_INPUT.to_owned(), Err("it is named twice, and can be read once".to_owned())),
+            false => read_given(path, FILE_BYTES_MAX),
+        };
+        match text {
             Ok(text) => Source { name, text },
             Err(why) => {
                 let source = reporter.add_source(&name, "");
@@ -195,21 +206,27 @@ pub fn import(format: Format, paths: &[PathBuf], calls: Option<&Path>) -> Result
     let calls = calls.map(&mut open);
     reporter.finish()?;
     let folder = paths.first().and_then(|path| path.parent()).map(Path::to_owned);
-    import_sources(format, &files, calls.as_ref(), folder)
+    import_sources(format, &files, calls.as_ref(), profiles, folder)
 }
 
 /// The same as [`import`], for texts at hand. Files that these name are not read.
 ///
 /// # Errors
 /// As [`import`].
-pub fn import_texts(format: Format, files: &[Source], calls: Option<&Source>) -> Result<Imported, Problems> {
-    import_sources(format, files, calls, None)
+pub fn import_texts(
+    format: Format,
+    files: &[Source],
+    calls: Option<&Source>,
+    profiles: &[String],
+) -> Result<Imported, Problems> {
+    import_sources(format, files, calls, profiles, None)
 }
 
 fn import_sources(
     format: Format,
     files: &[Source],
     calls: Option<&Source>,
+    profiles: &[String],
     folder: Option<PathBuf>,
 ) -> Result<Imported, Problems> {
     let mut reporter = Reporter::default();
@@ -226,6 +243,14 @@ fn import_sources(
     }
     let mut reading = Reading::new(reporter);
     (reading.tags, reading.folder) = (tags, folder);
+    for profile in profiles {
+        let source = reading.reporter().add_source("--profile", profile.as_str());
+        let place = Place::new(source, 0, profile.len());
+        match format {
+            Format::Compose => reading.profiles.push((profile.clone(), place)),
+            _ => reading.problem(place, format!("{format} files have no profiles"), "leave `--profile` out"),
+        }
+    }
     // What is of another format has one problem, and not one for each of its keys.
     let fits = |format, roots: &[Node], reading: &mut Reading| {
         // Every root is looked at, so that each says what is wrong with it.

@@ -14,7 +14,7 @@ use super::interpolate::interpolate;
 use crate::FILE_BYTES_MAX;
 use crate::files::read_text;
 use crate::import::shared::reading::Reading;
-use crate::problem::{all_of, shortened};
+use crate::problem::shortened;
 use crate::tree::{self, Key, Node, Tags, VALUES_MAX, Value};
 
 /// Takes away what is there.
@@ -44,12 +44,10 @@ pub(super) fn model(roots: &[Node], reading: &mut Reading) -> Option<Node> {
     model
 }
 
-/// The profiles that a service needs, for people; `None` if it needs none.
-pub(super) fn profiles(service: &Node, reading: &mut Reading) -> Option<String> {
+/// The profiles of which one must be on for the service to be there; if there are none, it always is.
+pub(super) fn profiles(service: &Node, reading: &mut Reading) -> Vec<String> {
     let list = service.get("profiles").map(|node| reading.list(node, "`profiles`")).unwrap_or_default();
-    let names: Vec<_> = list.iter().filter_map(|node| reading.text(node, "a profile")).collect();
-    let noun = if names.len() == 1 { "the profile" } else { "the profiles" };
-    (!names.is_empty()).then(|| format!("{noun} {}", all_of(names.iter().map(String::as_str))))
+    list.iter().filter_map(|node| reading.text(node, "a profile")).collect()
 }
 
 /// A file with variables filled in where they are read, and `depends_on` in one form.

@@ -17,6 +17,8 @@ pub(crate) struct Reading {
     pub(crate) tags: Tags,
     /// Where files are that the source names; `None`: nowhere, only what was given is read.
     pub(crate) folder: Option<PathBuf>,
+    /// Profiles that are on, where the format has some, and where they were asked for.
+    pub(crate) profiles: Vec<(String, Place)>,
     ignored: BTreeMap<String, Ignored>,
     guessed: Vec<String>,
     flags: Vec<String>,
