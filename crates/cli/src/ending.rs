@@ -14,6 +14,7 @@ use meshsim_trace::{Header, Reader};
 
 use crate::error::{Error, Exit};
 use crate::folder::{Folder, SUMMARY};
+use crate::runs::{self, EXPERIMENT};
 use crate::screen::Screen;
 
 /// The trace in the folder of a run.
@@ -61,10 +62,14 @@ pub(crate) struct Ended {
     pub(crate) remarks: Box<dyn Fn(Paint) -> String>,
 }
 
-/// The directory of a run that is about to begin: files of other origin are not replaced.
-pub(crate) fn open(experiment: &Experiment, output: &Output, suffix: &str) -> Result<Folder, Error> {
-    let default = || format!("runs/{}-{}{suffix}", experiment.name, experiment.seed).into();
-    Folder::create(output.out.clone().unwrap_or_else(default), &names(experiment))
+/// The directory of a run that is about to begin: files of other origin are not replaced. If none was asked for it is
+/// `default`.
+pub(crate) fn open(
+    experiment: &Experiment,
+    output: &Output,
+    default: impl FnOnce(&Experiment) -> PathBuf,
+) -> Result<Folder, Error> {
+    Folder::create(output.out.clone().unwrap_or_else(|| default(experiment)), &names(experiment))
 }
 
 /// The files that a run of this experiment may leave, but for its summary.
@@ -72,10 +77,19 @@ fn names(experiment: &Experiment) -> Vec<&str> {
     inputs(experiment).map(|(name, _)| name).chain([STATE, TRACE, TRACE_JSONL, PROCESSES]).collect()
 }
 
+/// All files that a run of this experiment may have left, but for its summary.
+pub(crate) fn written_names(experiment: Option<&Experiment>) -> Vec<String> {
+    let of = |name: &str| name.to_owned();
+    match experiment {
+        Some(experiment) => names(experiment).into_iter().map(of).collect(),
+        None => [EXPERIMENT, STATE, TRACE, TRACE_JSONL, PROCESSES].map(of).into(),
+    }
+}
+
 /// The experiment as run, and the files that it names.
 fn inputs(experiment: &Experiment) -> impl Iterator<Item = (&str, &str)> {
     let files = experiment.files.iter().map(|file| (file.name.as_str(), &*file.text));
-    std::iter::once(("experiment.yaml", experiment.text.as_str())).chain(files)
+    std::iter::once((EXPERIMENT, experiment.text.as_str())).chain(files)
 }
 
 /// What stands at the beginning of a trace of this experiment: the names of its actors, and of who is outside.
@@ -110,7 +124,12 @@ pub(crate) fn publish(
         let jsonl = (ended.has_trace && output.trace == Some(TraceFormat::Jsonl)).then(|| write_jsonl(&folder));
         jsonl.and_then(Result::err)
     });
-    let published = written.and_then(|no_jsonl| folder.publish(&names(experiment)).map(|()| no_jsonl));
+    // The trace of an earlier run with the same settings is the trace of this one too.
+    let mut replaced = names(experiment);
+    if output.trace.is_none() && ended.processes.is_none() && runs::holds(&place, experiment) {
+        replaced.retain(|name| ![TRACE, TRACE_JSONL].contains(name));
+    }
+    let published = written.and_then(|no_jsonl| folder.publish(&replaced).map(|()| no_jsonl));
 
     if output.json {
         screen.print_json(&summary)?;

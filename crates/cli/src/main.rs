@@ -11,6 +11,7 @@ mod interrupt;
 mod live;
 mod logging;
 mod progress;
+mod runs;
 mod screen;
 mod study;
 mod suggest;

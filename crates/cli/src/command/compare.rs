@@ -13,6 +13,7 @@ use meshsim_study::pool;
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::Counted;
+use crate::runs::{self, EXPERIMENT};
 use crate::screen::Screen;
 use crate::study;
 
@@ -99,7 +100,8 @@ impl Args {
             ("--jobs", self.jobs.is_some()),
             ("--markdown", self.markdown),
         ])?;
-        let mut runs = self.runs.iter().map(|folder| Ok((folder, read(folder)?))).collect::<Result<Vec<_>, Error>>()?;
+        let folders: Vec<PathBuf> = self.runs.iter().map(|run| runs::find(run)).collect();
+        let mut runs = folders.iter().map(|folder| Ok((folder, read(folder)?))).collect::<Result<Vec<_>, Error>>()?;
         if runs.len() == 1 {
             let help = "give a second run, or the file of an experiment and a value with `--with`";
             return Err(Error::WrongInput(format!("{} is alone", runs[0].0.display()), help.into()));
@@ -174,7 +176,6 @@ const NOISE: f64 = 0.05;
 /// With how many seeds a file is run.
 const SEEDS: usize = 10;
 
-const EXPERIMENT: &str = "experiment.yaml";
 const SUMMARY: &str = "summary.json";
 
 /// Reads what a run left.

@@ -12,6 +12,7 @@ use crate::error::{Error, Exit};
 use crate::gateway::DoorArgs;
 use crate::interrupt;
 use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct};
+use crate::runs;
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Be the coordinator of a live run, which nodes and clients join";
@@ -64,7 +65,7 @@ impl Args {
         let credentials = self.cluster.credentials(Place::Coordinator, !self.listen.ip().is_loopback())?;
         let door = self.door.door()?;
         begin(&experiment, &self.source, &self.output, screen)?;
-        let folder = ending::open(&experiment, &self.output, "-live")?;
+        let folder = ending::open(&experiment, &self.output, runs::place_live)?;
         interrupt::catch()?;
         let mut attendant = Waiting { screen, is_quiet: self.output.json, was_running: false };
         let conducted = Conduct {

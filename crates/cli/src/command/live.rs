@@ -15,6 +15,7 @@ use crate::error::{Error, Exit};
 use crate::gateway::DoorArgs;
 use crate::interrupt;
 use crate::live::{Attendant, Children, Conduct, Role, conduct};
+use crate::runs;
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Run an experiment as real processes on this machine";
@@ -62,7 +63,7 @@ impl Args {
         let experiment = self.source.load(self.output.json, screen)?;
         let door = self.door.door_if_free(screen)?;
         begin(&experiment, &self.source, &self.output, screen)?;
-        let folder = ending::open(&experiment, &self.output, "-live")?;
+        let folder = ending::open(&experiment, &self.output, runs::place_live)?;
         interrupt::catch()?;
         // Known to the children alone: two runs on one machine never mix.
         let credentials = Credentials { cluster: Secret::fresh_text(), secret: Secret::none(), tls: None };

@@ -17,6 +17,7 @@ mod man;
 mod node;
 mod replay;
 mod run;
+mod runs;
 mod schema;
 mod sweep;
 mod trace;
@@ -53,6 +54,7 @@ commands! {
     Compare = compare;
     Sweep = sweep;
     Limit = limit;
+    Runs = runs;
     Replay = replay;
     Trace = trace;
     Import = import;

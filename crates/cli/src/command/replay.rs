@@ -43,7 +43,7 @@ const STOPPED_MAX: usize = 5;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of a run made with --trace
+    /// A run made with --trace: its folder, its name under `runs`, or `last`
     run: PathBuf,
     /// Show no progress bar
     #[arg(long)]

@@ -18,6 +18,7 @@ use crate::ending::{self, Ended, Output, TRACE};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::{Progress, per_second};
+use crate::runs;
 use crate::screen::Screen;
 use crate::study;
 
@@ -31,7 +32,8 @@ Examples:
   meshsim run mesh.yaml --seeds 10                  # how far can its figures be trusted?
   meshsim run mesh.yaml --json --no-progress | jq '.slo'
 
-A run is written to runs/<name>-<seed>: summary.json, experiment.yaml (as run) with the files that it \
+A run is written to runs/<name>-<seed>, or to runs/<name>-<seed>.<hash> where a run with other settings \
+is there already: summary.json, experiment.yaml (as run) with the files that it \
 names, state.json (what the coordinator wants and the nodes have at the end), and the trace if asked \
 for. The same experiment and seed give the same files, byte for byte, and so does the experiment.yaml \
 of a run. Ctrl-C ends a run early and keeps what was measured.
@@ -66,7 +68,7 @@ impl Args {
             screen.print(&text::intention(&experiment, screen.paint()))?;
         }
         warn(&experiment, &self.source, screen);
-        let folder = ending::open(&experiment, &self.output, "")?;
+        let folder = ending::open(&experiment, &self.output, runs::place)?;
         interrupt::catch()?;
 
         let mut has_trace = false;

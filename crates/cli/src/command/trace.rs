@@ -22,7 +22,7 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder of a run made with --trace, or a trace file; `-` is standard input
+    /// A run made with --trace (its folder, its name under `runs`, or `last`), or a trace file; `-` is standard input
     run: PathBuf,
     /// One JSON object a line
     #[arg(long)]
@@ -56,6 +56,7 @@ fn standard_input() -> Result<(PathBuf, Reader<File, Msg, Tick>), Error> {
 
 /// Opens the trace of a run: of its folder, or the file itself. Says where it is.
 pub(super) fn open(run: &Path) -> Result<(PathBuf, Reader<File, Msg, Tick>), Error> {
+    let run = &crate::runs::find(run);
     let path = if run.is_dir() { run.join(crate::ending::TRACE) } else { run.to_owned() };
     if run.join("summary.json").exists() && !path.exists() {
         let why = format!("{} is a run without a trace", run.display());

@@ -1,0 +1,187 @@
+//! `meshsim runs`
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use meshsim_experiment::{differences, load};
+use meshsim_report::table::{Cell, Look, Table};
+use meshsim_report::{Outcome, Summary, number};
+
+use crate::error::{Error, Exit};
+use crate::folder::{SUMMARY, is_run};
+use crate::runs;
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "List the runs that are there, or remove some";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim runs
+  meshsim runs --json | jq -r '.[] | select(.outcome == \"fail\") | .run'
+  meshsim runs rm hotel-7.1b2c3d4e last
+
+Runs are written to the folder `runs`: NAME-SEED, NAME-SEED.HASH where another run with other settings \
+has that name, NAME-SEED-live for a live run, numbered from the second on. Wherever a RUN is asked for, \
+a name under `runs` is enough, and `last` is the latest. In the list stands in what a run differs from \
+the first of its experiment and seed.
+
+Exit codes: 0 done, 1 failed, 2 there is no such run.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Print the list as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Remove runs, each with all files that it wrote
+    Rm {
+        /// Folders, names under `runs`, or `last`
+        #[arg(required = true, value_name = "RUN")]
+        runs: Vec<PathBuf>,
+    },
+}
+
+/// A run in the list.
+#[derive(serde::Serialize)]
+struct Listed {
+    /// Its folder.
+    run: String,
+    /// What its experiment is called.
+    name: String,
+    seed: u64,
+    /// How far it went, in seconds.
+    reached_s: f64,
+    cut_short: bool,
+    outcome: Outcome,
+    /// What it was measured against, if anything.
+    slos: usize,
+    /// Seconds since it was written.
+    age_s: u64,
+    has_trace: bool,
+    /// In what it differs from the first run of its experiment and seed.
+    settings: Vec<String>,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        match self.action {
+            Some(Action::Rm { runs }) => remove(&runs, screen),
+            None => self.list(screen),
+        }
+    }
+
+    fn list(&self, screen: &mut Screen) -> Result<Exit, Error> {
+        let listed = listed();
+        if self.json {
+            screen.print_json(&listed)?;
+            return Ok(Exit::Well);
+        }
+        if listed.is_empty() {
+            screen.remark("there is no run in the folder `runs`\n");
+            return Ok(Exit::Well);
+        }
+        let mut table = Table::new(["<run", "lasted", "<SLO", "age", "<", "<settings"]);
+        for run in &listed {
+            let outcome = match run.outcome {
+                _ if run.slos == 0 => Cell::new("-", Look::Dim),
+                Outcome::Pass => Cell::new("PASS", Look::Good),
+                Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
+                Outcome::Fail => Cell::new("FAIL", Look::Bad),
+            };
+            let name = Path::new(&run.run).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let lasted = format!("{}s{}", number(run.reached_s), if run.cut_short { " (cut)" } else { "" });
+            let trace = if run.has_trace { "trace" } else { "" };
+            let settings = match &run.settings[..] {
+                [] => String::new(),
+                [one] => one.clone(),
+                [one, others @ ..] => format!("{one}, and {} more", others.len()),
+            };
+            table.row([name.into(), lasted.into(), outcome, age(run.age_s).into(), trace.into(), settings.into()]);
+        }
+        let text = table.without_empty_columns(&[]).render(screen.paint());
+        screen.print(&text)?;
+        Ok(Exit::Well)
+    }
+}
+
+fn listed() -> Vec<Listed> {
+    let mut listed: Vec<Listed> = Vec::new();
+    // Of each experiment and seed the first.
+    let mut first = std::collections::HashMap::new();
+    #[expect(clippy::disallowed_methods, reason = "how old a run is is shown, and decides nothing")]
+    let now = SystemTime::now();
+    for (path, written) in runs::all() {
+        let Ok(summary) =
+            File::open(path.join(SUMMARY)).map_err(|_| ()).and_then(|it| Summary::read(it).map_err(|_| ()))
+        else {
+            continue;
+        };
+        let mut settings = Vec::new();
+        if let Ok(experiment) = load(&path.join(runs::EXPERIMENT), &[]) {
+            match first.get(&(summary.name.clone(), summary.seed)) {
+                Some(base) => settings = differences(base, &experiment),
+                None => _ = first.insert((summary.name.clone(), summary.seed), experiment),
+            }
+        }
+        listed.push(Listed {
+            run: path.display().to_string(),
+            seed: summary.seed,
+            reached_s: summary.reached_s,
+            cut_short: summary.cut_short,
+            outcome: summary.outcome,
+            slos: summary.slo.len(),
+            age_s: now.duration_since(written).map_or(0, |age| age.as_secs()),
+            has_trace: path.join(crate::ending::TRACE).is_file(),
+            settings,
+            name: summary.name,
+        });
+    }
+    listed
+}
+
+/// How long ago, in the largest unit that fits.
+fn age(secs: u64) -> String {
+    match secs {
+        0..120 => format!("{secs}s"),
+        120..7_200 => format!("{}min", secs / 60),
+        7_200..172_800 => format!("{}h", secs / 3_600),
+        _ => format!("{}d", secs / 86_400),
+    }
+}
+
+/// All are there, or none is removed.
+fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
+    let found: Vec<PathBuf> = runs.iter().map(|run| runs::find(run)).collect();
+    if let Some(path) = found.iter().find(|path| !is_run(path)) {
+        let why = format!("{} is not the folder of a run", path.display());
+        return Err(Error::WrongInput(why, "`meshsim runs` lists those under `runs`".into()));
+    }
+    for path in &found {
+        let experiment = load(&path.join(runs::EXPERIMENT), &[]).ok();
+        let files = crate::ending::written_names(experiment.as_ref());
+        remove_run(path, &files).map_err(|error| Error::Write(path.clone(), error))?;
+        screen.remark(&format!("removed {}\n", path.display()));
+    }
+    Ok(Exit::Well)
+}
+
+/// Takes away what a run wrote, the summary first: what is left of it then is no run. A file that no run writes stays,
+/// and the folder with it.
+fn remove_run(path: &Path, files: &[String]) -> std::io::Result<()> {
+    for name in std::iter::once(SUMMARY).chain(files.iter().map(String::as_str)) {
+        match fs::remove_file(path.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,89 @@
+//! Where runs are kept, and how they are called: `runs/NAME`, and no run in place of another.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use meshsim_experiment::Experiment;
+
+use crate::folder::is_run;
+
+/// Where runs are written if nobody says otherwise.
+pub(crate) const RUNS: &str = "runs";
+/// How the latest run is called.
+pub(crate) const LAST: &str = "last";
+/// The experiment in the folder of a run.
+pub(crate) const EXPERIMENT: &str = "experiment.yaml";
+
+/// Hexadecimal digits that tell settings from each other.
+const HASH_DIGITS: usize = 8;
+/// Most numbers that are tried for a live run.
+const NUMBER_MAX: u32 = 1_000_000;
+
+/// The folder of a run in virtual time: `runs/NAME-SEED`; where that is a run with other settings,
+/// `runs/NAME-SEED.HASH`. The same settings again give the same bytes, in the same folder.
+pub(crate) fn place(experiment: &Experiment) -> PathBuf {
+    let plain = Path::new(RUNS).join(format!("{}-{}", experiment.name, experiment.seed));
+    if plain.symlink_metadata().is_err() || holds(&plain, experiment) {
+        return plain;
+    }
+    with_hash(&plain, experiment)
+}
+
+/// The folder of a live run: `runs/NAME-SEED-live`, `runs/NAME-SEED-live-2`, ...: no two are alike.
+pub(crate) fn place_live(experiment: &Experiment) -> PathBuf {
+    let name = format!("{}-{}-live", experiment.name, experiment.seed);
+    let numbered = (2..NUMBER_MAX).map(|number| format!("{name}-{number}"));
+    let mut all = std::iter::once(name.clone()).chain(numbered).map(|name| Path::new(RUNS).join(name));
+    all.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| Path::new(RUNS).join(&name))
+}
+
+/// True if a folder is that of a run with these settings: the same experiment, and the same files beside it.
+pub(crate) fn holds(folder: &Path, experiment: &Experiment) -> bool {
+    let is = |name: &str, text: &str| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes());
+    let files = || experiment.files.iter().all(|file| is(&file.name, &file.text));
+    is_run(folder) && is(EXPERIMENT, &experiment.text) && files()
+}
+
+fn with_hash(plain: &Path, experiment: &Experiment) -> PathBuf {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let files = experiment.files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]);
+    for part in std::iter::once(experiment.text.as_bytes()).chain(files) {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut hash: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    hash.truncate(HASH_DIGITS);
+    let mut path = plain.as_os_str().to_owned();
+    path.push(format!(".{hash}"));
+    path.into()
+}
+
+/// The folder that is meant: `last` is the latest run under `runs`, and a name there is found without its folder.
+pub(crate) fn find(run: &Path) -> PathBuf {
+    if run.symlink_metadata().is_ok() {
+        return run.to_owned();
+    }
+    if run == Path::new(LAST) {
+        return latest().unwrap_or_else(|| run.to_owned());
+    }
+    let under = Path::new(RUNS).join(run);
+    if under.is_dir() { under } else { run.to_owned() }
+}
+
+fn latest() -> Option<PathBuf> {
+    all().into_iter().max_by_key(|(path, written)| (*written, path.clone())).map(|(path, _)| path)
+}
+
+/// All runs under `runs` with the time at which each was written, by name.
+pub(crate) fn all() -> Vec<(PathBuf, SystemTime)> {
+    let Ok(entries) = fs::read_dir(RUNS) else { return Vec::new() };
+    let run = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.ok()?.path();
+        let written = path.join(crate::folder::SUMMARY).metadata().ok()?.modified().ok()?;
+        is_run(&path).then_some((path, written))
+    };
+    let mut all: Vec<_> = entries.filter_map(run).collect();
+    all.sort();
+    all
+}
