@@ -17,6 +17,7 @@ mod id;
 mod pace;
 mod record;
 mod rng;
+pub mod shared;
 mod time;
 
 pub use actor::{Actor, Effect, Effects, Event, Message, Note};

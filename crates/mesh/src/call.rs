@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Time, Timer};
 use serde::{Deserialize, Serialize};
-use slotmap::{Key, KeyData, SlotMap, new_key_type};
+use slotmap::{Key, KeyData, new_key_type};
 
 use crate::actors::MeshCx;
 use crate::coordinator::endpoints::FALLEN_MAX;
@@ -18,6 +18,7 @@ use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
 use crate::path::{Hop, Path};
 use crate::policy;
 use crate::proxy::{Proxies, ProxyId};
+use crate::slots::Slots;
 
 new_key_type! {
     /// Names one call of one caller.
@@ -34,7 +35,7 @@ pub const CALLS_MAX: usize = 1 << 20;
 /// ([`ProxyPer`](crate::model::ProxyPer)). The calls lie together, so that an answer finds its call whoever made it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Caller<Owner> {
-    calls: SlotMap<CallKey, Outstanding<Owner>>,
+    calls: Slots<CallKey, Outstanding<Owner>>,
     proxies: Proxies,
 }
 
@@ -128,7 +129,7 @@ impl<Owner: Copy> Default for Caller<Owner> {
 impl<Owner: Copy> Caller<Owner> {
     /// Nothing under way, nobody known.
     pub fn new() -> Self {
-        Caller { calls: SlotMap::with_key(), proxies: Proxies::new() }
+        Caller { calls: Slots::default(), proxies: Proxies::new() }
     }
 
     /// The proxies that call.
@@ -219,7 +220,7 @@ impl<Owner: Copy> Caller<Owner> {
 
     /// Whose the calls under way are.
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
-        self.calls.values().map(|call| &call.owner)
+        self.calls.iter().map(|(_, call)| &call.owner)
     }
 
     /// Calls under way.

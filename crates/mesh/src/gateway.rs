@@ -25,7 +25,9 @@ pub const ASK_MAX: Span = Span::from_secs(3600);
 /// Asks for those outside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gateway {
+    #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
+    #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     calls: Caller<Asked>,
     tally: Tally,

@@ -28,6 +28,7 @@ pub mod path;
 pub mod policy;
 pub mod program;
 pub mod proxy;
+mod slots;
 
 pub use actors::MeshActor;
 pub use findings::Findings;

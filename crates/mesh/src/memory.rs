@@ -9,7 +9,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use serde::de::{Error, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::message::{Decision, Instance, Msg, Order, Report, ServiceSnapshot, Share, Snapshot, View};
 use crate::model::{Change, Operation, ServiceId, Strategy};
@@ -123,14 +123,24 @@ pub(crate) fn snapshots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
     deserializer.deserialize_seq(ByService(|entry: ServiceSnapshot| entry, PhantomData))
 }
 
+/// The instances of a service, in a list of such.
+#[derive(Serialize, Deserialize)]
+struct OfService(#[serde(with = "meshsim_actor::shared")] Arc<[Instance]>);
+
+/// Writes [`View::services`].
+pub(crate) fn write_viewed<S: Serializer>(services: &[Arc<[Instance]>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(services.iter().map(|instances| OfService(instances.clone())))
+}
+
 /// Reads [`View::services`]. All services without instances share one list.
 pub(crate) fn viewed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<[Instance]>>, D::Error> {
     thread_local! {
         static NONE: Arc<[Instance]> = Arc::from([]);
     }
-    let shared = |instances: Vec<Instance>| match instances.is_empty() {
-        true => NONE.with(Arc::clone),
-        false => instances.into(),
+    let shared = |OfService(instances): OfService| {
+        // Read back in a snapshot it is shared already, with those who shared it.
+        let is_alone = instances.is_empty() && Arc::strong_count(&instances) == 1;
+        if is_alone { NONE.with(Arc::clone) } else { instances }
     };
     deserializer.deserialize_seq(ByService(shared, PhantomData))
 }

@@ -20,7 +20,7 @@ pub enum Msg {
     /// Coordinator to node: steps to apply, in order and without gaps.
     Steps(Vec<Order>),
     /// Coordinator to node: instead of the steps up to `n`.
-    Snapshot(Arc<Snapshot>),
+    Snapshot(#[serde(with = "meshsim_actor::shared")] Arc<Snapshot>),
     /// Node to coordinator: all steps up to `applied` are applied and stored.
     Ack(Ack),
     /// Node to coordinator: steps `from..to` are missing.
@@ -49,7 +49,7 @@ pub enum Msg {
         have: u64,
     },
     /// Coordinator to node, client and gateway: where the instances are.
-    View(Arc<View>),
+    View(#[serde(with = "meshsim_actor::shared")] Arc<View>),
     /// Outside to gateway: ask this of the mesh.
     Ask(Box<Ask>),
     /// Gateway to outside: what came of it.
@@ -170,6 +170,7 @@ pub type Share = Vec<(u32, u32)>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Order {
     /// What was decided, the same for all nodes.
+    #[serde(with = "meshsim_actor::shared")]
     pub decision: Arc<Decision>,
     /// The node's own part, absolute.
     pub share: Share,
@@ -274,7 +275,7 @@ pub struct View {
     /// Rising.
     pub version: u64,
     /// By service: its ready instances, by rising (node, ordinal).
-    #[serde(deserialize_with = "crate::memory::viewed")]
+    #[serde(serialize_with = "crate::memory::write_viewed", deserialize_with = "crate::memory::viewed")]
     pub services: Vec<Arc<[Instance]>>,
     /// Nodes that went down, and the version that said so first: calls sent to them under an older one are lost.
     pub fallen: Vec<(ActorId, u64)>,

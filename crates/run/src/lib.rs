@@ -42,6 +42,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Simulation::snapshot`] writes a run down, and [`Simulation::resume`] goes on from there, in this process or another.
+//!
 //! The same experiment and seed give the same run, byte for byte, whoever observes it and however it is stopped and
 //! continued. There is no state beside these values: as many runs as you like live in one process, on any threads.
 //!
@@ -50,6 +52,7 @@
 mod observer;
 mod outcome;
 mod simulation;
+mod snapshot;
 mod state;
 
 use meshsim_experiment::Experiment;
@@ -63,6 +66,7 @@ pub use {
 pub use observer::Observer;
 pub use outcome::Outcome;
 pub use simulation::{Simulation, add_actors};
+pub use snapshot::SnapshotError;
 pub use state::State;
 
 /// Runs an experiment in virtual time, to its end or until the observer stops it.

@@ -22,9 +22,9 @@ const SLICE_EVENTS: u64 = 1 << 15;
 /// and costs nothing.
 #[derive(Clone, Debug)]
 pub struct Simulation<R = ()> {
-    sim: Sim<MeshActor, R>,
-    mesh: Arc<Mesh>,
-    end: Time,
+    pub(crate) sim: Sim<MeshActor, R>,
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) end: Time,
 }
 
 impl Simulation {

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 
 use meshsim_actor::Time;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A ladder queue: Tang, Goh, Thng 2005, "Ladder queue: an O(1) priority queue structure for large-scale discrete event
 /// simulation".
@@ -37,7 +39,7 @@ pub struct Ladder<T> {
     spare: Vec<Rung>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Entry<T> {
     at: u64,
     item: T,
@@ -252,6 +254,13 @@ impl Rung {
 }
 
 impl<T: Copy> Chunks<T> {
+    /// A bucket of these entries.
+    fn list(&mut self, entries: Vec<Entry<T>>) -> Bucket {
+        let mut bucket = Bucket::default();
+        entries.into_iter().for_each(|entry| self.push(&mut bucket, entry));
+        bucket
+    }
+
     #[inline]
     fn push(&mut self, bucket: &mut Bucket, entry: Entry<T>) {
         let place = bucket.len as usize % CHUNK;
@@ -311,6 +320,71 @@ impl<T: Copy> Chunks<T> {
     fn at_one_time(&self, bucket: Bucket) -> bool {
         let first = self.entries[bucket.first as usize * CHUNK].at;
         self.iter(bucket).all(|entry| entry.at == first)
+    }
+}
+
+/// A ladder in bytes: its lists one by one, without free chunks and spare rungs. What is read back deals with its events
+/// as the original would have done: not only are they in the same order, they are also asked for at the same moments
+/// whether they still matter.
+#[derive(Serialize, Deserialize)]
+struct Written<T> {
+    bottom: Vec<Entry<T>>,
+    bottom_end: u64,
+    rungs: Vec<WrittenRung<T>>,
+    top: Vec<Entry<T>>,
+    top_start: u64,
+    top_last: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenRung<T> {
+    start: u64,
+    end: u64,
+    shift: u32,
+    next: u32,
+    next_start: u64,
+    buckets: Vec<Vec<Entry<T>>>,
+}
+
+impl<T: Copy + Serialize> Serialize for Ladder<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let list = |bucket: &Bucket| self.chunks.iter(*bucket).collect();
+        let rung = |rung: &Rung| WrittenRung {
+            start: rung.start,
+            end: rung.end,
+            shift: rung.shift,
+            next: rung.next as u32,
+            next_start: rung.next_start,
+            buckets: rung.buckets.iter().map(list).collect(),
+        };
+        let written = Written {
+            bottom: self.bottom.iter().copied().collect(),
+            bottom_end: self.bottom_end,
+            rungs: self.rungs.iter().map(rung).collect(),
+            top: list(&self.top),
+            top_start: self.top_start,
+            top_last: self.top_last,
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de, T: Copy + Deserialize<'de>> Deserialize<'de> for Ladder<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { bottom, bottom_end, rungs, top, top_start, top_last } = Written::deserialize(deserializer)?;
+        let mut ladder = Ladder { bottom: bottom.into(), bottom_end, top_start, top_last, ..Ladder::default() };
+        ladder.len = ladder.bottom.len() + top.len();
+        ladder.top = ladder.chunks.list(top);
+        for WrittenRung { start, end, shift, next, next_start, buckets } in rungs {
+            ladder.len += buckets.iter().map(Vec::len).sum::<usize>();
+            let buckets: Vec<Bucket> = buckets.into_iter().map(|entries| ladder.chunks.list(entries)).collect();
+            let is_sound = shift < u64::BITS && !buckets.is_empty() && next as usize <= buckets.len();
+            if !is_sound {
+                return Err(D::Error::custom("a rung that no ladder has"));
+            }
+            ladder.rungs.push(Rung { start, end, shift, next: next as usize, next_start, buckets });
+        }
+        Ok(ladder)
     }
 }
 

@@ -10,9 +10,11 @@
 mod ladder;
 mod sim;
 mod slab;
+mod snapshot;
 
 pub use ladder::Ladder;
 pub use sim::{Run, Sim};
+pub use snapshot::Snapshot;
 
 #[cfg(test)]
 mod tests;

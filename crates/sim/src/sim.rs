@@ -9,9 +9,11 @@ use meshsim_actor::{
     Time, Timer, What,
 };
 use meshsim_fault::Network;
+use serde::{Deserialize, Serialize};
 
 use crate::ladder::Ladder;
 use crate::slab::Slab;
+use crate::snapshot::Snapshot;
 
 /// Actors in virtual time. `R` writes down what happens; the default writes nothing and costs nothing.
 #[derive(Clone, Debug)]
@@ -35,8 +37,8 @@ pub struct Sim<A: Actor, R = ()> {
 }
 
 /// What lies in the queue.
-#[derive(Clone, Copy, Debug)]
-enum Due {
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Due {
     /// A message to an actor, and its place in `travelling`.
     Deliver(ActorId, u32),
     /// A message that the network kept back.
@@ -45,8 +47,8 @@ enum Due {
 }
 
 /// What is done to machines, and how they stand.
-#[derive(Clone, Debug)]
-struct Machines<M> {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Machines<M> {
     /// In order of time.
     powers: Vec<(Time, ActorId, Power)>,
     /// How many of them are done, and when the next one is due.
@@ -184,6 +186,32 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     /// Ends the run, and gives back what was written down.
     pub fn into_recorder(self) -> R {
         self.recorder
+    }
+
+    /// The run as it is now, without what records it.
+    pub fn snapshot(&self) -> Snapshot<A>
+    where
+        A: Clone,
+    {
+        Snapshot {
+            now: self.now,
+            cells: self.cells.clone(),
+            queue: self.queue.clone(),
+            travelling: self.travelling.clone(),
+            network: self.network.clone(),
+            machines: self.machines.clone(),
+            begun: self.begun,
+            ready: self.ready.clone(),
+            counts: self.counts,
+            seed: self.seed,
+        }
+    }
+
+    /// Goes on from a snapshot: what follows is what would have followed there.
+    pub fn resume(snapshot: Snapshot<A>, recorder: R) -> Self {
+        let Snapshot { now, cells, queue, travelling, network, machines, begun, ready, counts, seed } = snapshot;
+        let effects = Vec::new();
+        Sim { now, cells, queue, travelling, network, machines, begun, ready, effects, counts, seed, recorder }
     }
 
     fn is_idle(&mut self) -> bool {

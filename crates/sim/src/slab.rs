@@ -1,10 +1,12 @@
 //! Where messages lie while they are on their way.
 
+use serde::{Deserialize, Serialize};
+
 /// A store that gives each thing it holds a small number. The place that became free last is filled first, while it is
 /// still in the cache.
 ///
 /// The queue moves each event about three times; with the message here it moves 24 bytes, however long the message is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Slab<T> {
     places: Vec<Option<T>>,
     free: Vec<u32>,

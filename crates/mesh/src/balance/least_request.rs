@@ -15,6 +15,7 @@ use crate::model::{CHOICES_MAX, Choices};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UnderWay {
     /// Those whom `counts` is about.
+    #[serde(with = "meshsim_actor::shared")]
     instances: Arc<[Instance]>,
     counts: Counts,
 }

@@ -19,6 +19,7 @@ use crate::message::Instance;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Estimates {
     /// Those whom `peers` is about.
+    #[serde(with = "meshsim_actor::shared")]
     instances: Arc<[Instance]>,
     /// When the others became known.
     since: Time,

@@ -16,6 +16,7 @@ use crate::message::Instance;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ranking {
     /// Those whom the rest is about.
+    #[serde(with = "meshsim_actor::shared")]
     instances: Arc<[Instance]>,
     /// Those with something under way, by rising place: in which bucket, and where in it.
     busy: BTreeMap<u32, (u32, u32)>,

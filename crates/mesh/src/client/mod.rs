@@ -25,8 +25,10 @@ use arrivals::Plan;
 /// Offers one load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
+    #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
     load: usize,
+    #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     plan: Plan,
     /// The next planned moment.

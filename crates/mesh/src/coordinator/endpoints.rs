@@ -24,6 +24,7 @@ pub(super) struct Endpoints {
     counts: Vec<BTreeMap<u32, u32>>,
     /// Nodes that fell since the view was made, each once, at most [`FALLEN_MAX`].
     fell: Vec<ActorId>,
+    #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
 }
 

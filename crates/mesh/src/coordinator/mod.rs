@@ -42,6 +42,7 @@ use watch::Watch;
 /// Holds what is wanted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Coordinator {
+    #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
     /// Its term: rises with each of its lives.
     epoch: u64,

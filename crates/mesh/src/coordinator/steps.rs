@@ -25,6 +25,7 @@ pub(super) struct Log {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Logged {
+    #[serde(with = "meshsim_actor::shared")]
     decision: Arc<Decision>,
     /// The absolute target of each node. Empty once the step is older than [`TAIL_MAX`] and broadcast.
     placed: Placed,

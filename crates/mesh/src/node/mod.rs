@@ -33,7 +33,9 @@ use work::Work;
 /// A node that hosts nothing takes 72 bytes: what it hosts and does is behind two pointers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
+    #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
+    #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     /// What the disk holds.
     applied: Applied,

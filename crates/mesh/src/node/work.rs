@@ -5,7 +5,7 @@
 
 use meshsim_actor::{ActorId, Time};
 use serde::{Deserialize, Serialize};
-use slotmap::{Key, SlotMap, new_key_type};
+use slotmap::{Key, new_key_type};
 
 use super::Node;
 use super::hosting::{Hosting, Life};
@@ -19,6 +19,7 @@ use crate::model::{ProxyPer, ServiceId};
 use crate::path::{Hop, Path};
 use crate::program::Instruction;
 use crate::proxy::ProxyId;
+use crate::slots::Slots;
 
 new_key_type! {
     /// Names a request at a node.
@@ -33,8 +34,8 @@ pub const TASKS_MAX: usize = 1 << 20;
 /// What a node works on. Lost with memory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Work {
-    tasks: SlotMap<TaskKey, Task>,
-    frames: SlotMap<FrameKey, Frame>,
+    tasks: Slots<TaskKey, Task>,
+    frames: Slots<FrameKey, Frame>,
     pub(super) processor: Processor,
     pub(super) calls: Caller<FrameKey>,
 }
@@ -81,8 +82,8 @@ enum Ran {
 impl Work {
     fn new(cores: f64) -> Self {
         Work {
-            tasks: SlotMap::with_key(),
-            frames: SlotMap::with_key(),
+            tasks: Slots::default(),
+            frames: Slots::default(),
             processor: Processor::new(cores),
             calls: Caller::new(),
         }

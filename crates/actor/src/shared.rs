@@ -1,0 +1,177 @@
+//! What many share is written once: for a whole run as bytes.
+//!
+//! The actors of a run share much: the description of what they are, the last news that went to all. A field that holds
+//! such a thing is marked `#[serde(with = "meshsim_actor::shared")]`. Inside [`writing`] each shared thing is then written
+//! where it is met first, and named by a number wherever it is met again; inside [`reading`] it is made once, and shared
+//! again by whoever shared it. So the bytes and the memory of a run that is read back are no larger than those of the
+//! original, and what asks [`Arc::ptr_eq`] gets the same answers as in the original.
+//!
+//! Outside both, as in messages on a wire, a marked field is written and read like any other.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A shared thing in bytes.
+#[derive(Serialize, Deserialize)]
+enum Written<T> {
+    /// The first time.
+    First(T),
+    /// The thing that was completed as number so many, from 0.
+    Again(u32),
+}
+
+/// What was met so far.
+enum Met {
+    /// The number of each thing, by its address: the run is borrowed while it is written, so no address is used twice.
+    Writing(BTreeMap<usize, u32>),
+    /// Each an `Arc` of its own type.
+    Reading(Vec<Box<dyn Any>>),
+}
+
+thread_local! {
+    static MET: RefCell<Option<Met>> = const { RefCell::new(None) };
+}
+
+/// Puts back what was there before, also after a panic.
+struct Restore(Option<Met>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        MET.set(self.0.take());
+    }
+}
+
+/// Calls `write`, in which each shared thing is written once. All of it must be read inside one [`reading`].
+pub fn writing<R>(write: impl FnOnce() -> R) -> R {
+    let _restore = Restore(MET.replace(Some(Met::Writing(BTreeMap::new()))));
+    write()
+}
+
+/// Calls `read`, which reads what was written inside [`writing`].
+pub fn reading<R>(read: impl FnOnce() -> R) -> R {
+    let _restore = Restore(MET.replace(Some(Met::Reading(Vec::new()))));
+    read()
+}
+
+/// For `#[serde(with = "meshsim_actor::shared")]`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize<T: Serialize + ?Sized, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    let address = Arc::as_ptr(value).cast::<()>() as usize;
+    let met = MET.with_borrow(|met| match met {
+        Some(Met::Writing(numbers)) => Some(numbers.get(&address).copied()),
+        _ => None,
+    });
+    match met {
+        None => value.serialize(serializer),
+        Some(Some(number)) => Written::<&T>::Again(number).serialize(serializer),
+        Some(None) => {
+            // What it shares itself is completed, and numbered, before it is.
+            let written = Written::First(&**value).serialize(serializer)?;
+            MET.with_borrow_mut(|met| {
+                if let Some(Met::Writing(numbers)) = met {
+                    numbers.insert(address, numbers.len() as u32);
+                }
+            });
+            Ok(written)
+        }
+    }
+}
+
+/// For `#[serde(with = "meshsim_actor::shared")]`.
+///
+/// # Errors
+/// Those of the deserializer; and inside [`reading`], a number that nothing of this type has.
+pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Arc<T>, D::Error>
+where
+    T: ?Sized + 'static,
+    Arc<T>: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    if !MET.with_borrow(|met| matches!(met, Some(Met::Reading(_)))) {
+        return Arc::deserialize(deserializer);
+    }
+    let written = Written::<Arc<T>>::deserialize(deserializer)?;
+    MET.with_borrow_mut(|met| match (written, met) {
+        (Written::First(value), Some(Met::Reading(things))) => {
+            things.push(Box::new(value.clone()));
+            Ok(value)
+        }
+        (Written::Again(number), Some(Met::Reading(things))) => {
+            let thing = things.get(number as usize).and_then(|thing| thing.downcast_ref::<Arc<T>>());
+            thing.cloned().ok_or_else(|| D::Error::custom("refers to something that does not come before it"))
+        }
+        _ => Err(D::Error::custom("shared things are not being read any more")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner(#[serde(with = "super")] Arc<[u8]>);
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        #[serde(with = "super")]
+        one: Arc<Inner>,
+        #[serde(with = "super")]
+        same: Arc<Inner>,
+        #[serde(with = "super")]
+        equal: Arc<Inner>,
+        #[serde(with = "super")]
+        inside: Arc<[u8]>,
+    }
+
+    fn outer() -> Outer {
+        let inside: Arc<[u8]> = Arc::new([1, 2, 3]);
+        let one = Arc::new(Inner(inside.clone()));
+        Outer { same: one.clone(), one, equal: Arc::new(Inner(Arc::new([1, 2, 3]))), inside }
+    }
+
+    #[test]
+    fn what_was_shared_is_written_once_and_shared_again_and_what_was_equal_is_not() {
+        let bytes = writing(|| json(&outer()));
+        let read: Outer = reading(|| serde_json::from_str(&bytes)).unwrap();
+        assert_eq!(read, outer());
+        assert!(Arc::ptr_eq(&read.one, &read.same) && Arc::ptr_eq(&read.one.0, &read.inside));
+        assert!(!Arc::ptr_eq(&read.one, &read.equal) && !Arc::ptr_eq(&read.one.0, &read.equal.0));
+        assert_eq!(bytes.matches("1,2,3").count(), 2, "{bytes}");
+    }
+
+    #[test]
+    fn elsewhere_it_is_written_like_any_other_field() {
+        let plain = json(&outer());
+        assert_eq!(plain, r#"{"one":[1,2,3],"same":[1,2,3],"equal":[1,2,3],"inside":[1,2,3]}"#);
+        assert_eq!(serde_json::from_str::<Outer>(&plain).unwrap(), outer());
+    }
+
+    #[test]
+    fn a_number_that_nothing_of_this_type_has_is_refused() {
+        for forged in [r#"{"Again":0}"#, r#"{"Again":7}"#] {
+            let text = format!(r#"{{"one":{{"First":{{"First":[1]}}}},"same":{forged},"equal":{forged},"inside":[]}}"#);
+            assert!(reading(|| serde_json::from_str::<Outer>(&text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_inside_another_leaves_it_as_it_was() {
+        let both = writing(|| {
+            let first = json(&outer());
+            assert_eq!(writing(|| json(&outer())), first);
+            json(&outer().one)
+        });
+        assert!(both.contains("First"), "{both}");
+    }
+
+    fn json(value: &impl Serialize) -> String {
+        serde_json::to_string(value).unwrap()
+    }
+}

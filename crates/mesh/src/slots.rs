@@ -1,0 +1,227 @@
+//! Things under keys that are never used twice.
+
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+use serde::{Deserialize, Serialize};
+use slotmap::{Key, KeyData};
+
+/// A store that gives each thing a key when it comes. The slot that became free last is used first, and counts how often
+/// it was used: so a key says whether its thing is still there.
+///
+/// It gives the keys that `slotmap::SlotMap` gives, and unlike it remembers, when it is written down, which slots are
+/// free in which order: what is read back goes on with the same keys, and they are in the bytes of a trace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Slots<K, V> {
+    /// Slot number `n`, from 1, is at `n - 1`.
+    slots: Vec<Slot<V>>,
+    /// The number of the slot that is used next; that of one that is not there yet if none is free.
+    free: u32,
+    len: u32,
+    key: PhantomData<K>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Slot<V> {
+    /// Odd while something is there.
+    version: u32,
+    held: Held<V>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Held<V> {
+    It(V),
+    /// The number of the slot that became free before this one.
+    Free(u32),
+}
+
+impl<K, V> Default for Slots<K, V> {
+    fn default() -> Self {
+        Slots { slots: Vec::new(), free: 1, len: 0, key: PhantomData }
+    }
+}
+
+fn key<K: Key>(number: u32, version: u32) -> K {
+    KeyData::from_ffi(u64::from(version) << 32 | u64::from(number)).into()
+}
+
+/// Where the slot of a key is. Nothing is under the key without a slot.
+#[inline]
+fn place(key: impl Key) -> usize {
+    (key.data().as_ffi() as u32).wrapping_sub(1) as usize
+}
+
+#[inline]
+fn version_of(key: impl Key) -> u32 {
+    (key.data().as_ffi() >> 32) as u32
+}
+
+impl<K: Key, V> Slots<K, V> {
+    /// How many things are there.
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Takes a thing in.
+    #[inline]
+    pub(crate) fn insert(&mut self, it: V) -> K {
+        self.len += 1;
+        let number = self.free;
+        match self.slots.get_mut(number as usize - 1) {
+            Some(slot) => {
+                let Held::Free(next) = slot.held else { unreachable!("a slot that is used is not free") };
+                self.free = next;
+                slot.version |= 1;
+                slot.held = Held::It(it);
+                key(number, slot.version)
+            }
+            None => {
+                assert!(number < u32::MAX, "there are no more keys");
+                self.free = number + 1;
+                self.slots.push(Slot { version: 1, held: Held::It(it) });
+                key(number, 1)
+            }
+        }
+    }
+
+    /// Gives a thing back, if it is there.
+    #[inline]
+    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
+        self.get(key)?;
+        self.empty(place(key))
+    }
+
+    fn empty(&mut self, place: usize) -> Option<V> {
+        let slot = &mut self.slots[place];
+        let Held::It(it) = std::mem::replace(&mut slot.held, Held::Free(self.free)) else { return None };
+        slot.version = slot.version.wrapping_add(1);
+        self.free = place as u32 + 1;
+        self.len -= 1;
+        Some(it)
+    }
+
+    /// True if it is there.
+    #[inline]
+    pub(crate) fn contains_key(&self, key: K) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// A thing, if it is there.
+    #[inline]
+    pub(crate) fn get(&self, key: K) -> Option<&V> {
+        match self.slots.get(place(key))? {
+            Slot { version, held: Held::It(it) } if *version == version_of(key) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// A thing, if it is there.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        match self.slots.get_mut(place(key))? {
+            Slot { version, held: Held::It(it) } if *version == version_of(key) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// All things, by the number of their slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        (1..).zip(&self.slots).filter_map(|(number, slot)| match &slot.held {
+            Held::It(it) => Some((key(number, slot.version), it)),
+            Held::Free(_) => None,
+        })
+    }
+
+    /// Lets go of all of which `keep` says false.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(K, &mut V) -> bool) {
+        for place in 0..self.slots.len() {
+            let Slot { version, held } = &mut self.slots[place];
+            if let Held::It(it) = held
+                && !keep(key(place as u32 + 1, *version), it)
+            {
+                self.empty(place);
+            }
+        }
+    }
+}
+
+impl<K: Key, V> Index<K> for Slots<K, V> {
+    type Output = V;
+
+    #[inline]
+    fn index(&self, key: K) -> &V {
+        self.get(key).unwrap_or_else(|| panic!("nothing is under this key any more"))
+    }
+}
+
+impl<K: Key, V> IndexMut<K> for Slots<K, V> {
+    #[inline]
+    fn index_mut(&mut self, key: K) -> &mut V {
+        self.get_mut(key).unwrap_or_else(|| panic!("nothing is under this key any more"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_actor::Rng;
+    use slotmap::{DefaultKey, SlotMap};
+
+    use super::*;
+
+    /// The two, after the same insertions and removals; and what both hold.
+    fn used(seed: u64, rounds: u32) -> (Slots<DefaultKey, u32>, SlotMap<DefaultKey, u32>, Vec<DefaultKey>) {
+        let (mut slots, mut map, mut keys) = (Slots::default(), SlotMap::new(), vec![]);
+        go_on(&mut slots, &mut map, &mut keys, seed, rounds);
+        (slots, map, keys)
+    }
+
+    fn go_on(
+        slots: &mut Slots<DefaultKey, u32>,
+        map: &mut SlotMap<DefaultKey, u32>,
+        keys: &mut Vec<DefaultKey>,
+        seed: u64,
+        rounds: u32,
+    ) {
+        let mut rng = Rng::keyed(seed, 0, 0);
+        for round in 0..rounds {
+            if keys.is_empty() || rng.chance(0.5) {
+                let key = slots.insert(round);
+                assert_eq!(key, map.insert(round));
+                keys.push(key);
+            } else if rng.chance(0.9) {
+                let key = keys.swap_remove(rng.below(keys.len() as u32) as usize);
+                assert_eq!(slots.remove(key), map.remove(key));
+                assert_eq!((slots.remove(key), slots.get(key), slots.contains_key(key)), (None, None, false));
+            } else {
+                let keep = |_: DefaultKey, it: &mut u32| !it.is_multiple_of(3);
+                slots.retain(keep);
+                map.retain(keep);
+                keys.retain(|key| map.contains_key(*key));
+            }
+            assert_eq!(slots.len(), map.len());
+        }
+        assert!(slots.iter().eq(map.iter()));
+    }
+
+    #[test]
+    fn the_keys_and_their_order_are_those_of_a_slot_map() {
+        for seed in 0..50 {
+            let (mut slots, map, keys) = used(seed, 300);
+            for key in keys {
+                assert_eq!((slots[key], slots.get(key).copied()), (map[key], map.get(key).copied()));
+                slots[key] += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_written_down_goes_on_with_the_same_keys() {
+        for seed in 0..50 {
+            let (slots, mut map, mut keys) = used(seed, 300);
+            let mut bytes = Vec::new();
+            meshsim_wire::encode_into(&slots, &mut bytes).unwrap();
+            let mut read = meshsim_wire::decode(&bytes).unwrap();
+            go_on(&mut read, &mut map, &mut keys, seed + 1, 300);
+        }
+    }
+}
