@@ -52,6 +52,11 @@ pub(crate) fn thousand(quick: bool) -> ExitCode {
     let ran = secs();
     let summary = run.outcome().summary(&experiment);
     let end = secs();
+    let snapshot = run.snapshot().expect("it is small enough");
+    let written = secs();
+    Simulation::resume(&snapshot).expect("it was just written");
+    let read = secs();
+    let actors = run.actors().len() as f64;
     let events = summary.traffic.events as f64;
     println!(
         "\nthousand, end to end: {:.0} ms to read, {:.2} s to run {} s, {:.0} ms to sum up; {:.2} M events, {:.2} M \
@@ -63,6 +68,13 @@ pub(crate) fn thousand(quick: bool) -> ExitCode {
         events / 1e6,
         events / 1e6 / (ran - loaded),
         resident_bytes().saturating_sub(before) as f64 / 1e6,
+    );
+    println!(
+        "thousand, as a snapshot: {:.0} KB, {:.1} KB an actor; {:.0} us an actor to write, {:.0} us to read",
+        snapshot.len() as f64 / 1e3,
+        snapshot.len() as f64 / 1e3 / actors,
+        (written - end) * 1e6 / actors,
+        (read - written) * 1e6 / actors,
     );
     ExitCode::SUCCESS
 }

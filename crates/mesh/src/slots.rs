@@ -23,16 +23,11 @@ pub(crate) struct Slots<K, V> {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slot<V> {
-    /// Odd while something is there.
+    /// Odd while something is there, so that it is enough to compare it with that of a key, which is odd.
     version: u32,
-    held: Held<V>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-enum Held<V> {
-    It(V),
-    /// The number of the slot that became free before this one.
-    Free(u32),
+    /// While it is free: the number of the slot that became free before it.
+    next: u32,
+    it: Option<V>,
 }
 
 impl<K, V> Default for Slots<K, V> {
@@ -67,37 +62,33 @@ impl<K: Key, V> Slots<K, V> {
     pub(crate) fn insert(&mut self, it: V) -> K {
         self.len += 1;
         let number = self.free;
-        match self.slots.get_mut(number as usize - 1) {
-            Some(slot) => {
-                let Held::Free(next) = slot.held else { unreachable!("a slot that is used is not free") };
-                self.free = next;
-                slot.version |= 1;
-                slot.held = Held::It(it);
-                key(number, slot.version)
-            }
-            None => {
-                assert!(number < u32::MAX, "there are no more keys");
-                self.free = number + 1;
-                self.slots.push(Slot { version: 1, held: Held::It(it) });
-                key(number, 1)
-            }
+        if let Some(slot) = self.slots.get_mut(number as usize - 1) {
+            self.free = slot.next;
+            slot.version |= 1;
+            slot.it = Some(it);
+            return key(number, slot.version);
         }
+        assert!(number < u32::MAX, "there are no more keys");
+        self.free = number + 1;
+        self.slots.push(Slot { version: 1, next: 0, it: Some(it) });
+        key(number, 1)
     }
 
     /// Gives a thing back, if it is there.
     #[inline]
     pub(crate) fn remove(&mut self, key: K) -> Option<V> {
-        self.get(key)?;
-        self.empty(place(key))
+        let slot = self.slots.get(place(key))?;
+        if slot.version == version_of(key) { self.empty(place(key)) } else { None }
     }
 
+    #[inline]
     fn empty(&mut self, place: usize) -> Option<V> {
         let slot = &mut self.slots[place];
-        let Held::It(it) = std::mem::replace(&mut slot.held, Held::Free(self.free)) else { return None };
         slot.version = slot.version.wrapping_add(1);
+        slot.next = self.free;
         self.free = place as u32 + 1;
         self.len -= 1;
-        Some(it)
+        slot.it.take()
     }
 
     /// True if it is there.
@@ -109,34 +100,27 @@ impl<K: Key, V> Slots<K, V> {
     /// A thing, if it is there.
     #[inline]
     pub(crate) fn get(&self, key: K) -> Option<&V> {
-        match self.slots.get(place(key))? {
-            Slot { version, held: Held::It(it) } if *version == version_of(key) => Some(it),
-            _ => None,
-        }
+        let slot = self.slots.get(place(key))?;
+        if slot.version == version_of(key) { slot.it.as_ref() } else { None }
     }
 
     /// A thing, if it is there.
     #[inline]
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        match self.slots.get_mut(place(key))? {
-            Slot { version, held: Held::It(it) } if *version == version_of(key) => Some(it),
-            _ => None,
-        }
+        let slot = self.slots.get_mut(place(key))?;
+        if slot.version == version_of(key) { slot.it.as_mut() } else { None }
     }
 
     /// All things, by the number of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        (1..).zip(&self.slots).filter_map(|(number, slot)| match &slot.held {
-            Held::It(it) => Some((key(number, slot.version), it)),
-            Held::Free(_) => None,
-        })
+        (1..).zip(&self.slots).filter_map(|(number, slot)| Some((key(number, slot.version), slot.it.as_ref()?)))
     }
 
     /// Lets go of all of which `keep` says false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(K, &mut V) -> bool) {
         for place in 0..self.slots.len() {
-            let Slot { version, held } = &mut self.slots[place];
-            if let Held::It(it) = held
+            let Slot { version, it, .. } = &mut self.slots[place];
+            if let Some(it) = it
                 && !keep(key(place as u32 + 1, *version), it)
             {
                 self.empty(place);
