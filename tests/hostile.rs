@@ -201,6 +201,7 @@ impl Draw {
             depth: self.small() as u16,
             attempt: self.small() as u8,
             answered: self.coin(),
+            late: self.coin(),
             arrived: self.time(),
             began: self.time(),
             ended: self.time(),

@@ -3,11 +3,11 @@
 use std::alloc::System;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Message, Time};
+use meshsim_actor::{ActorId, Message, Span, Time};
 use meshsim_mesh::Msg;
 use meshsim_mesh::measure::Verb;
-use meshsim_mesh::message::{Answer, Decision, Instance, Order, Reply, Report, ServiceSnapshot, Snapshot, View};
-use meshsim_mesh::model::ServiceId;
+use meshsim_mesh::message::{Answer, Ask, Decision, Instance, Order, Reply, Report, ServiceSnapshot, Snapshot, View};
+use meshsim_mesh::model::{CallPolicy, Change, EndpointId, Operation, ServiceId, Strategy};
 use meshsim_mesh::path::Path;
 use meshsim_wire::{decode, encode_into};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -27,6 +27,19 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
     let view = |services| Msg::View(Arc::new(View { version: 1, services, fallen: vec![] }));
     let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
     let none: Arc<[Instance]> = Arc::from([]);
+    let ask = Ask {
+        ask: 0,
+        service: ServiceId(0),
+        endpoint: EndpointId(0),
+        bytes: 0,
+        policy: CallPolicy::default(),
+        deadline: None,
+        traced: false,
+    };
+    let operate = |change| {
+        let (at, service, every) = (Time::ZERO, ServiceId(0), Span::ZERO);
+        Msg::Operate(Box::new(Operation { at, service, change, every, times: None }))
+    };
     let path = || Path { hops: vec![], beyond: 0 };
     let reply =
         Reply { call: 0, attempt: 0, life: 0, failure: None, degraded: false, bytes: 0, path: Some(Box::new(path())) };
@@ -51,6 +64,17 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
             "snapshot",
             Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services: vec![snapshot(); SERVICES] })),
             8.0,
+        ),
+        ("ask", Msg::Ask(Box::new(ask)), 12.0),
+        ("operation", operate(Change::Deploy), 20.0),
+        (
+            "canary of many weights",
+            operate(Change::Update {
+                to: 2,
+                rate: 1.0,
+                strategy: Strategy::Canary { weights: vec![0.5; SERVICES].into() },
+            }),
+            1.1,
         ),
         ("reply", Msg::Reply(reply), 20.0),
         ("answer", Msg::Answer(Box::new(answer)), 20.0),

@@ -3,7 +3,9 @@
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_mesh::measure::{Ending, Failure};
 use meshsim_mesh::message::Ask;
-use meshsim_mesh::model::{COORDINATOR, CallPolicy, Change, EndpointId, Operation, Rounding, Service, ServiceId, Step};
+use meshsim_mesh::model::{
+    Backoff, COORDINATOR, CallPolicy, Change, EndpointId, Operation, Retry, Rounding, Service, ServiceId, Step,
+};
 use meshsim_mesh::path::{HOPS_MAX, Hop};
 use meshsim_mesh::{Findings, Msg};
 use meshsim_tests::party::{Spoken, start};
@@ -97,6 +99,25 @@ fn tries_that_were_given_up_are_on_the_path_as_the_caller_saw_them() {
         assert!(!hop.answered && hop.failure == Some(Failure::Timeout), "{hop:?}");
         assert_eq!(hop.ended.since(hop.arrived), Span::from_millis(100));
     }
+}
+
+#[test]
+fn an_answer_that_comes_late_brings_what_was_done_for_it() {
+    let wide = |name: &str, script| Service { capacity: 10.0, ..service(name, script) };
+    let lab =
+        Lab::nodes(1).service(wide("front", vec![work(10), call(1), work(60)])).service(wide("back", vec![work(5)]));
+    let retry = Retry { backoff: Backoff::Fixed, base: Span::from_millis(1), ..Retry::default() };
+    let policy = CallPolicy { timeout: Some(Span::from_millis(50)), retries: 1, retry };
+    let ran = run(lab, 10.0, vec![at(5.0, gateway(1), Ask { policy, ..ask(0, true) })], vec![]);
+    let answers = ran.answers();
+    assert_eq!((answers[0].failure, answers[0].retries), (Some(Failure::Timeout), 1));
+    // Each try takes 75 ms: the first is answered 24 ms after the second was sent, the second when nobody waits.
+    let hops = &answers[0].path.hops;
+    assert_eq!(shape(hops), [(0, 0), (1, 1), (0, 0)]);
+    let marks: Vec<_> = hops.iter().map(|hop| (hop.late, hop.answered, hop.failure)).collect();
+    let given_up = Some(Failure::Timeout);
+    assert_eq!(marks, [(true, true, given_up), (false, true, None), (false, false, given_up)]);
+    assert_eq!(hops[0].ended.since(hops[0].arrived), Span::from_millis(75));
 }
 
 #[test]

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| meshsim_fuzz::payload(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meshsim_fuzz::ask("payload", data));

@@ -1,12 +1,33 @@
 //! What is true of any bytes. `cargo fuzz` asks it of bytes that libfuzzer makes up, `crates/cli/tests/bytes.rs` of the
 //! same seeds and of what proptest makes of them.
 
+mod texts;
+
 use meshsim_experiment::Bundle;
 use meshsim_mesh::{Findings, Msg};
 use meshsim_net::golden;
 use meshsim_wire::{FRAME_BYTES_MAX, FrameError, HELLO_BYTES_MAX, Kind, Splitter, decode_long, encode_long_into};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// Everything that is asked, by the name of its seeds and of its binary.
+pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+    ("frame", frame),
+    ("payload", payload),
+    ("experiment", texts::experiment),
+    ("overrides", texts::overrides),
+    ("input", texts::input),
+    ("import", texts::import),
+    ("trace", texts::trace),
+    ("body", texts::body),
+    ("answer", texts::answer),
+];
+
+/// Asks one of [`TARGETS`], which must be there.
+pub fn ask(target: &str, data: &[u8]) {
+    let (_, ask) = TARGETS.iter().find(|(name, _)| *name == target).expect("it is one of the targets");
+    ask(data);
+}
 
 /// First byte of a payload that is what an actor found; see [`payload`].
 pub const FINDINGS: u8 = 0xf0;

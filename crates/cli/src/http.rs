@@ -140,7 +140,7 @@ fn bad(what: &str) -> io::Error {
 }
 
 /// Reads a whole answer.
-fn read(bytes: &[u8]) -> io::Result<Answer> {
+pub(crate) fn read(bytes: &[u8]) -> io::Result<Answer> {
     let no_http = || bad("something else than HTTP");
     let end = bytes.windows(4).take(HEAD_BYTES_MAX).position(|four| four == b"\r\n\r\n").ok_or_else(no_http)?;
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| no_http())?;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use meshsim_actor::{ActorId, Recorder, Time, What};
+use meshsim_actor::{ActorId, Recorder, Span, Time, What};
 use meshsim_mesh::Msg;
 use meshsim_mesh::message::Tick;
 use meshsim_net::golden;
 use meshsim_run::Simulation;
+use meshsim_trace::{Header, Writer};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -76,6 +77,13 @@ fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
     let golden: BTreeMap<_, _> = golden::frames().into_iter().collect();
     golden.iter().for_each(|(name, frame)| add("payload", name, &[&kind_and_body(frame)]));
 
+    let mesh = run.mesh();
+    let names = (0..mesh.actor_count() as u32).map(|id| mesh.actor_name(ActorId(id)).to_owned());
+    let header = Header { seed: experiment.seed, actors: names.collect() };
+    let mut traced = Simulation::recorded(&experiment, Writer::new(Vec::new(), &header)).unwrap();
+    traced.to(Time::ZERO + Span::from_millis(60));
+    add("trace", "small", &[&traced.into_recorder().finish().unwrap()]);
+
     let stream = |names: &[&str]| names.iter().map(|name| golden[name].as_slice()).collect::<Vec<_>>().concat();
     let envelopes: Vec<u8> = said.values().flatten().copied().collect();
     let preface = meshsim_wire::preface();
@@ -93,6 +101,26 @@ fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
     seeds
 }
 
+/// A seed for everything that is asked, a target for every seed, and a binary for every target.
+#[test]
+fn every_target_has_seeds_and_a_binary() {
+    let mut targets: Vec<String> = fuzz::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    targets.sort();
+    let listed = |path: &str| {
+        let entries = fs::read_dir(folder().join("..").join(path)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!((listed("seeds"), listed("fuzz_targets")), (targets.clone(), targets.clone()));
+    let manifest = fs::read_to_string(folder().join("../Cargo.toml")).unwrap();
+    for target in targets {
+        assert!(!stored(&target).is_empty(), "{target}");
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+    }
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds")
 }
@@ -107,12 +135,10 @@ fn stored(folder_name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     stored
 }
 
-fn ask(folder: &str, bytes: &[u8]) {
-    match folder {
-        "frame" => fuzz::frame(bytes),
-        _ => fuzz::payload(bytes),
-    }
-}
+use fuzz::ask;
+
+/// The folders whose seeds are what is written today: formats of ours.
+const WRITTEN: [&str; 3] = ["frame", "payload", "trace"];
 
 #[test]
 fn the_seeds_are_what_is_written_today() {
@@ -124,7 +150,7 @@ fn the_seeds_are_what_is_written_today() {
             fs::write(folder().join(path), bytes).unwrap();
         }
     }
-    let stored: BTreeMap<PathBuf, Vec<u8>> = ["frame", "payload"].iter().flat_map(|folder| stored(folder)).collect();
+    let stored: BTreeMap<PathBuf, Vec<u8>> = WRITTEN.iter().flat_map(|folder| stored(folder)).collect();
     assert_eq!(stored.keys().collect::<Vec<_>>(), written.keys().collect::<Vec<_>>());
     for (path, bytes) in written {
         assert!(stored[&path] == bytes, "{} is written otherwise", path.display());
@@ -160,11 +186,12 @@ fn each_seed_of_a_payload_can_be_read_and_none_of_its_beginnings_can() {
 
 #[test]
 fn what_is_true_of_any_bytes_is_true_of_the_seeds_and_of_all_their_beginnings() {
-    for folder in ["frame", "payload"] {
+    for (folder, _) in fuzz::TARGETS {
         for (_, bytes) in stored(folder) {
             ask(folder, &bytes);
-            // An experiment cut anywhere is no JSON; one cut is enough of that.
-            let step = if bytes.first() == Some(&fuzz::BUNDLE) { 97 } else { 1 };
+            // Texts are read anew each time, and a bundle cut anywhere is no JSON.
+            let is_text = !WRITTEN.contains(&folder) || bytes.first() == Some(&fuzz::BUNDLE);
+            let step = if is_text || folder == "trace" { 97 } else { 1 };
             (0..bytes.len()).step_by(step).for_each(|end| ask(folder, &bytes[..end]));
         }
     }
@@ -251,6 +278,17 @@ proptest! {
     ) {
         let seeds = stored("frame");
         fuzz::frame(&changed(seed.get(&seeds).1.clone(), &changes));
+    }
+
+    #[test]
+    fn what_is_true_of_any_bytes_is_true_of_changed_texts(
+        target in any::<Index>(),
+        seed in any::<Index>(),
+        changes in proptest::collection::vec(change(), 1..6),
+    ) {
+        let (target, _) = target.get(&fuzz::TARGETS[2..]);
+        let seeds = stored(target);
+        ask(target, &changed(seed.get(&seeds).1.clone(), &changes));
     }
 
     #[test]

@@ -19,10 +19,10 @@ seed: 7
 duration: 60s
 nodes: [ { name: node, count: 2 } ]
 services:
-  front: { instances: 2, capacity: 8, endpoints: { show: { script: [ work: 2ms, call: back.get ] } } }
+  front: { instances: 2, capacity: 8, endpoints: { show: { script: [ work: 2ms, call: back.get ] }, part: { script: [ call: { to: back.fail, optional: true } ] } } }
   back: { instances: 2, capacity: 4, endpoints: { get: { script: [ work: 3ms ] }, fail: { errors: 100% }, nap: { script: [ sleep: 60s ] } } }
 load:
-  users: { to: front, arrivals: { constant: 5/s } }
+  users: { to: front.show, arrivals: { constant: 5/s } }
 ";
 
 fn folder(test: &str) -> PathBuf {
@@ -219,6 +219,9 @@ fn a_request_goes_through_the_mesh_and_says_where_it_was() {
     assert_eq!(told["path"].as_array().unwrap().len(), 2);
     let told = run.get("/back/nap?timeout=50ms").expect(504).json();
     assert_eq!((&told["failure"], &told["path"][0]["answered"]), (&json!("timeout"), &json!(false)));
+    let told = run.get("/front/part").expect(200).json();
+    assert_eq!((&told["status"], &told["degraded"]), (&json!("done"), &json!(true)));
+    assert!(told["path"][1]["failure"] == "error" && run.get("/front/show").json().get("degraded").is_none());
     assert_eq!(run.ask("HEAD", "/back/get", &[], "").expect(200).body, "");
 
     let told = run.get("/frnt/show").expect(404).json();

@@ -174,6 +174,7 @@ fn a_live_run_writes_what_a_simulated_one_writes_and_the_same_summary_format() {
     assert_eq!(processes["processes"].as_array().unwrap().len(), 4);
     assert_eq!(processes["lost"].as_array().unwrap().len(), 0);
     assert!(stdout(&output).contains("Processes"), "{}", stdout(&output));
+    assert!(!stdout(&output).contains("virtual time"), "a live run takes time: {}", stdout(&output));
 }
 
 #[test]

@@ -162,7 +162,15 @@ impl<Owner: Copy> Caller<Owner> {
     pub fn reply(&mut self, reply: Reply, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let key = CallKey::from(KeyData::from_ffi(reply.call));
         let call = self.calls.get_mut(key)?;
-        if call.attempt as u8 != reply.attempt || reply.life != cx.incarnation() as u16 || call.sent.is_none() {
+        if reply.life != cx.incarnation() as u16 {
+            return None;
+        }
+        if call.attempt as u8 != reply.attempt || call.sent.is_none() {
+            if let (Some(path), Some(late)) = (&mut call.path, reply.path)
+                && call.callee.traced
+            {
+                path.come_late(reply.attempt, *late);
+            }
             return None;
         }
         if let Some(path) = reply.path

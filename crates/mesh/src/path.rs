@@ -41,6 +41,9 @@ pub struct Hop {
     pub attempt: u8,
     /// False if no answer came. The times are then the caller's: when it sent the call, and when it gave it up.
     pub answered: bool,
+    /// The answer came after the caller had given the try up, and while it went on with another: the times are the
+    /// instance's, and the failure is what the caller took it for.
+    pub late: bool,
     /// When it reached the instance.
     pub arrived: Time,
     /// When it got its slot; what was refused never got one, and began when it arrived.
@@ -63,6 +66,7 @@ impl Hop {
             depth: 0,
             attempt: request.attempt,
             answered: true,
+            late: false,
             arrived: now,
             began: now,
             ended: now,
@@ -87,6 +91,7 @@ impl Hop {
             depth: 0,
             attempt,
             answered: false,
+            late: false,
             arrived: sent,
             began: sent,
             ended: now,
@@ -109,6 +114,19 @@ impl Path {
         self.beyond = self.beyond.saturating_add(other.beyond).saturating_add(beyond);
         let kept = other.hops.into_iter().take(room);
         self.hops.extend(kept.map(|hop| Hop { depth: hop.depth.saturating_add(depth), ..hop }));
+    }
+}
+
+impl Path {
+    /// Puts the path of an answer that came too late in the place of the try that was given up.
+    pub(crate) fn come_late(&mut self, attempt: u8, late: Path) {
+        let is_it = |hop: &Hop| hop.depth == 0 && hop.attempt == attempt && !hop.answered;
+        let Some(at) = self.hops.iter().position(is_it) else { return };
+        let Some(came) = late.hops.first() else { return };
+        self.hops[at] = Hop { late: true, failure: self.hops[at].failure, ..*came };
+        let after = self.hops.split_off(at + 1);
+        self.append(Path { hops: late.hops[1..].to_vec(), beyond: late.beyond }, 0);
+        self.append(Path { hops: after, beyond: 0 }, 0);
     }
 }
 

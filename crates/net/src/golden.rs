@@ -1,5 +1,7 @@
 //! For tests and fuzzing: one of everything that two processes say to each other, and somebody who reads it all.
 
+use std::any::Any;
+
 use meshsim_actor::{ActorId, Counts, Time};
 use meshsim_fault::{Actors, Crash, Fault, Link, Loss};
 use meshsim_wire::{
@@ -78,6 +80,56 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("leave", say(Control::Leave)),
         ("left", say(Control::Left)),
     ]
+}
+
+/// What takes most memory for its bytes: frames of lists, whose entries say as little as they can.
+pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
+    const ENTRIES: usize = 5_000;
+    let nothing = || vec![String::new(); ENTRIES];
+    let seat = Seated { actor: ActorId(0), incarnation: 0 };
+    let peer = |actors| Peer { sender: Sender { process: 0, life: 0, actors }, address: String::new() };
+    let joined = Joined {
+        run: 0,
+        process: 0,
+        actors: vec![seat; ENTRIES],
+        resumed: false,
+        is_busy: false,
+        is_traced: false,
+        charter_bytes: 0,
+    };
+    let nonce = decode::<Nonce>(&[7; 32]).expect("a nonce is 32 bytes");
+    let wish = Wish::Join(Join { names: nothing(), ..Join::default() });
+    let proof = Secret::none().prove(Side::Dialler, b"hello", b"challenge");
+    let crash = Crash { actors: (0..ENTRIES as u32).map(ActorId).collect() };
+    let report = ProcessReport { actors: nothing(), ..ProcessReport::default() };
+    let say = |control: Control| framed(Kind::Control, &control);
+    vec![
+        ("names to join with", framed(Kind::Hello, &Hello { cluster: String::new(), wish, nonce })),
+        ("seats", framed(Kind::Welcome, &Welcome { proof, answer: Answer::Joined(joined) })),
+        ("peers", say(Control::Peers(vec![peer(vec![]); ENTRIES]))),
+        ("peers with a seat", say(Control::Peers(vec![peer(vec![seat]); ENTRIES]))),
+        ("a part of a charter", say(Control::Charter(Blob(vec![0; ENTRIES])))),
+        ("a part of a trace", say(Control::Trace(Blob(vec![0; ENTRIES])))),
+        ("findings", say(Control::Findings { actor: ActorId(0), part: Blob(vec![0; ENTRIES]), last: false })),
+        ("a fault", say(Control::Fault(Box::new(Fault::new(Time::ZERO, Time::NEVER, crash))))),
+        ("a report", say(Control::Done(Box::new(report)))),
+    ]
+}
+
+/// Reads a frame as [`read`] does, and keeps what it read.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn kept<M: DeserializeOwned + 'static>(frame: &Frame<'_>) -> Result<Box<dyn Any>, FrameError> {
+    Ok(match frame.kind {
+        Kind::Hello => Box::new(frame.value::<Hello<Wish>>()?),
+        Kind::Challenge => Box::new(frame.value::<Challenge>()?),
+        Kind::Proof => Box::new(frame.value::<Proof>()?),
+        Kind::Welcome => Box::new(frame.value::<Welcome<Answer>>()?),
+        Kind::Refusal => Box::new(frame.value::<Refusal>()?),
+        Kind::Envelope => Box::new(frame.envelope::<M>()?),
+        Kind::Control => Box::new(frame.value::<Control>()?),
+    })
 }
 
 fn framed<V: Serialize>(kind: Kind, value: &V) -> Vec<u8> {

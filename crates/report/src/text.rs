@@ -18,7 +18,7 @@ const TOGETHER_MIN: usize = 3;
 const OPERATIONS_MAX: usize = 40;
 
 /// What is going to be simulated, before it is.
-pub fn intention(experiment: &Experiment, paint: Paint) -> String {
+pub fn intention(experiment: &Experiment, is_live: bool, paint: Paint) -> String {
     let simulated = Size::new(experiment);
     let mut nodes = plural(simulated.nodes as u64, "node");
     if simulated.nodes_later > 0 {
@@ -37,9 +37,10 @@ pub fn intention(experiment: &Experiment, paint: Paint) -> String {
         parts.push(plural(experiment.slos.len() as u64, "SLO"));
     }
     let mut out = format!(
-        "{}  {} of virtual time, seed {}\n  {}\n",
+        "{}  {}{}, seed {}\n  {}\n",
         paint.on(Look::Bold, &experiment.name),
         experiment.duration,
+        if is_live { "" } else { " of virtual time" },
         experiment.seed,
         parts.join(", "),
     );

@@ -57,7 +57,7 @@ fn seconds(secs: f64) -> String {
 }
 
 fn render(experiment: &Experiment, findings: &Findings, source: &Source, paint: Paint) -> String {
-    let mut out = text::intention(experiment, paint);
+    let mut out = text::intention(experiment, false, paint);
     let mut section = |title: &str, beside: &str, body: String| {
         if !body.is_empty() {
             out += &format!("\n{}  {}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));

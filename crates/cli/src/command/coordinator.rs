@@ -91,7 +91,7 @@ pub(super) fn begin(
     screen: &mut Screen,
 ) -> Result<(), Error> {
     if !output.json {
-        screen.print(&text::intention(experiment, screen.paint()))?;
+        screen.print(&text::intention(experiment, true, screen.paint()))?;
     }
     super::run::warn(experiment, source, screen);
     Ok(())

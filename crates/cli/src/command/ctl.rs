@@ -566,6 +566,7 @@ fn fault_text(begun: Value) -> String {
 fn asked_text(asked: Asked, paint: Paint) -> String {
     let ms = |ms: f64| Span::from_secs_f64(ms / 1e3).to_string();
     let how = match &asked.failure {
+        None if asked.degraded => paint.on(Look::Warn, "done, without an optional call that failed,"),
         None => paint.on(Look::Good, "done"),
         Some(failure) => paint.on(Look::Bad, &format!("failed: {failure}")),
     };
@@ -573,10 +574,12 @@ fn asked_text(asked: Asked, paint: Paint) -> String {
     let mut out = format!("{}/{}: {how} in {took}, asked at {:.2}s\n", asked.service, asked.endpoint, asked.asked_s);
     let mut table = Table::new(["<call", "<instance", "version", "at", "waited", "took", "<failure"]);
     for hop in asked.path.iter().flatten() {
-        let failure = match (&hop.failure, hop.answered) {
-            (Some(failure), _) => failure.as_str(),
-            (None, false) => "no answer",
-            (None, true) => "",
+        let failure = match (hop.failure.as_deref(), hop.answered) {
+            (Some(failure), true) if hop.late => format!("{failure}, answered late"),
+            (Some(failure), true) => failure.to_owned(),
+            (Some(failure), false) => format!("{failure}, no answer"),
+            (None, false) => "no answer".to_owned(),
+            (None, true) => String::new(),
         };
         table.row([
             format!("{}{}/{}", "  ".repeat(usize::from(hop.depth).min(DEPTH_SHOWN_MAX)), hop.service, hop.endpoint)

@@ -65,7 +65,7 @@ impl Args {
             return self.with_seeds(&experiment, count, screen);
         }
         if !self.output.json {
-            screen.print(&text::intention(&experiment, screen.paint()))?;
+            screen.print(&text::intention(&experiment, false, screen.paint()))?;
         }
         warn(&experiment, &self.source, screen);
         let folder = ending::open(&experiment, &self.output, runs::place)?;

@@ -39,6 +39,9 @@ pub(crate) struct Asked {
     /// When the gateway was asked, in the run.
     pub(crate) asked_s: f64,
     pub(crate) took_ms: f64,
+    /// Done without a call that was optional and failed, however far below.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) degraded: bool,
     /// Tries of the gateway beyond the first.
     pub(crate) retries: u32,
     /// Size of the answer.
@@ -76,10 +79,17 @@ pub(crate) struct Hop {
     /// False if no answer came: then the times are the caller's.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub(crate) answered: bool,
+    /// The answer came when the caller had given this try up.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) late: bool,
 }
 
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 fn yes() -> bool {
@@ -227,6 +237,7 @@ fn told(mesh: &Mesh, (service, endpoint): (ServiceId, EndpointId), answer: &Answ
             attempt: hop.attempt.into(),
             failure: hop.failure.map(|failure| failure.as_str().into()),
             answered: hop.answered,
+            late: hop.late,
         }
     };
     let (service, endpoint) = names(service, endpoint);
@@ -238,6 +249,7 @@ fn told(mesh: &Mesh, (service, endpoint): (ServiceId, EndpointId), answer: &Answ
         endpoint,
         asked_s: seconds(answer.asked),
         took_ms,
+        degraded: answer.degraded,
         retries: answer.retries,
         bytes: answer.bytes,
         path: traced.then(|| answer.path.hops.iter().map(hop).collect()),

@@ -122,7 +122,9 @@ pub fn turn(
             rng,
         ),
         Change::Scale { by } => scale::turn(*by, service, wanted),
-        Change::Update { to, rate, strategy } => update::turn(*to, *rate, strategy, k, wanted, observed, rng),
+        Change::Update { to, rate, strategy } => {
+            update::turn(update::Update { to: *to, rate: *rate, strategy, k }, wanted, observed, rng)
+        }
     }
 }
 

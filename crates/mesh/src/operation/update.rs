@@ -6,31 +6,25 @@ use super::rolling::{Rolling, roll, share_of};
 use super::{Observed, Turn, Wanted, count_of};
 use crate::model::Strategy;
 
-pub(super) fn turn(
-    to: u32,
-    rate: f64,
-    strategy: &Strategy,
-    k: u32,
-    wanted: &mut Wanted,
-    observed: Observed<'_>,
-    rng: &mut Rng,
-) -> Turn {
-    let turn = step(to, rate, strategy, k, wanted, observed, rng);
+/// What is to become of the instances, as the file says it, and which turn it is.
+#[derive(Clone, Copy)]
+pub(super) struct Update<'a> {
+    pub(super) to: u32,
+    pub(super) rate: f64,
+    pub(super) strategy: &'a Strategy,
+    pub(super) k: u32,
+}
+
+pub(super) fn turn(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
+    let turn = step(update, wanted, observed, rng);
     if matches!(turn, Turn::Last | Turn::Reached) {
         wanted.rolling = None;
     }
     turn
 }
 
-fn step(
-    to: u32,
-    rate: f64,
-    strategy: &Strategy,
-    k: u32,
-    wanted: &mut Wanted,
-    observed: Observed<'_>,
-    rng: &mut Rng,
-) -> Turn {
+fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
+    let Update { to, rate, strategy, k } = update;
     // Instances that come from now on are of the version that is wanted, whichever operation they come by.
     if !matches!(strategy, Strategy::Canary { .. }) {
         wanted.target = to;
@@ -106,7 +100,12 @@ mod tests {
         let mut ready = wanted.versions.clone();
         loop {
             let before = count_of(&wanted.versions, 2);
-            match turn(2, 1.0, &strategy, 0, &mut wanted, Observed::of(&ready), &mut rng) {
+            match turn(
+                Update { to: 2, rate: 1.0, strategy: &strategy, k: 0 },
+                &mut wanted,
+                Observed::of(&ready),
+                &mut rng,
+            ) {
                 Turn::Wait => panic!("all that was wanted was ready"),
                 turn => {
                     let new = count_of(&wanted.versions, 2);
@@ -131,8 +130,14 @@ mod tests {
         let mut rng = Rng::stream(1, "x");
         let first = wanted.versions.clone();
         let observed = Observed::of(&first);
-        assert_eq!(turn(2, 1.0, &strategy, 0, &mut wanted, observed, &mut rng), Turn::Step);
-        assert_eq!(turn(2, 1.0, &strategy, 1, &mut wanted, observed, &mut rng), Turn::Wait);
+        assert_eq!(
+            turn(Update { to: 2, rate: 1.0, strategy: &strategy, k: 0 }, &mut wanted, observed, &mut rng),
+            Turn::Step
+        );
+        assert_eq!(
+            turn(Update { to: 2, rate: 1.0, strategy: &strategy, k: 1 }, &mut wanted, observed, &mut rng),
+            Turn::Wait
+        );
     }
 
     #[test]
@@ -142,7 +147,13 @@ mod tests {
         let mut ready = wanted.versions.clone();
         let mut rng = Rng::stream(1, "x");
         let mut steps = 0;
-        while turn(2, 1.0, &strategy, steps, &mut wanted, Observed::of(&ready), &mut rng) == Turn::Step {
+        while turn(
+            Update { to: 2, rate: 1.0, strategy: &strategy, k: steps },
+            &mut wanted,
+            Observed::of(&ready),
+            &mut rng,
+        ) == Turn::Step
+        {
             assert!(wanted.running() <= 3);
             ready = wanted.versions.clone();
             steps += 1;
@@ -159,7 +170,12 @@ mod tests {
         for _ in 0..runs {
             let mut wanted = service_of(100);
             while wanted.other_than(2) > 0 {
-                turn(2, 0.2, &Strategy::Bernoulli, 0, &mut wanted, Observed::default(), &mut rng);
+                turn(
+                    Update { to: 2, rate: 0.2, strategy: &Strategy::Bernoulli, k: 0 },
+                    &mut wanted,
+                    Observed::default(),
+                    &mut rng,
+                );
                 total += 1;
             }
         }
@@ -171,13 +187,13 @@ mod tests {
     fn batch_and_canary_round_up() {
         let mut rng = Rng::stream(1, "x");
         let mut wanted = service_of(10);
-        turn(2, 0.3, &Strategy::Batch, 0, &mut wanted, Observed::default(), &mut rng);
+        turn(Update { to: 2, rate: 0.3, strategy: &Strategy::Batch, k: 0 }, &mut wanted, Observed::default(), &mut rng);
         assert_eq!((wanted.versions.as_slice(), wanted.v), (&[(1, 7), (2, 3)][..], 1.3));
         let mut wanted = service_of(10);
         let canary = Strategy::Canary { weights: [0.05, 0.5, 1.0].into() };
         let new: Vec<u32> = (0..3)
             .map(|k| {
-                turn(2, 1.0, &canary, k, &mut wanted, Observed::default(), &mut rng);
+                turn(Update { to: 2, rate: 1.0, strategy: &canary, k }, &mut wanted, Observed::default(), &mut rng);
                 count_of(&wanted.versions, 2)
             })
             .collect();

@@ -1,0 +1,132 @@
+//! What is true of any text, and of other bytes that a person or a server may hand over.
+
+use std::sync::LazyLock;
+
+use meshsim_experiment::check::check;
+use meshsim_experiment::import::{Format, Source, import_texts};
+use meshsim_experiment::{Bundle, Experiment, Override, Problems};
+use meshsim_mesh::Msg;
+use meshsim_mesh::message::Tick;
+use meshsim_trace::{Reader, export};
+
+// The tool is no library; what reads a server's answers stands alone.
+#[allow(dead_code)]
+#[path = "../../crates/cli/src/http.rs"]
+mod http;
+
+/// An experiment that names two files.
+const SMALL: &str = "
+nodes: [ { name: node, count: 2, zone: a }, { name: far, zone: b } ]
+network: { zones: zones.csv }
+services:
+  front: { instances: 2, endpoints: { ask: { script: [ work: 2ms, call: back ] } } }
+  back: { instances: 2, endpoints: { answer: { script: [ work: { exponential: 2ms } ] } } }
+operations: [ { at: 2s, extend: back, to: 8, rate: 0.5, every: 50ms } ]
+faults: [ { at: 1s, crash: node-1, for: 1s } ]
+load: { users: { to: front, zone: a, arrivals: { replay: arrivals.csv } } }
+slo: [ p99 < 1s ]
+";
+const ZONES: &str = "from/to,a,b\na,0,5\nb,6,0\n";
+const ARRIVALS: &str = "at\n0.5\n1\n1.25\n";
+
+/// Meshes beyond this are read, and not looked into.
+const CHECKED_ACTORS_MAX: usize = 5_000;
+
+/// The text is an experiment or has problems. What a run would write down of an experiment is that experiment.
+pub fn experiment(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        judge(Bundle { text: text.into(), files: files(ZONES, ARRIVALS) }.read());
+    }
+}
+
+/// Each line of the text sets a value of an experiment.
+pub fn overrides(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let overrides: Vec<Override> = text.lines().take(8).filter_map(|line| Override::parse(line).ok()).collect();
+    judge(small().read_with(&overrides));
+}
+
+/// The first byte says which file of an experiment the rest is: latencies, moments, or counts.
+pub fn input(data: &[u8]) {
+    let [which, rest @ ..] = data else { return };
+    let Ok(csv) = std::str::from_utf8(rest) else { return };
+    let bundle = match which % 3 {
+        0 => Bundle { files: files(csv, ARRIVALS), ..small() },
+        1 => Bundle { files: files(ZONES, csv), ..small() },
+        _ => Bundle {
+            text: SMALL.replace("replay: arrivals.csv", "replay: arrivals.csv, per: 1s"),
+            files: files(ZONES, csv),
+        },
+    };
+    judge(bundle.read());
+}
+
+/// The first byte says of which format the rest is. What is imported is an experiment.
+pub fn import(data: &[u8]) {
+    let [which, rest @ ..] = data else { return };
+    let Ok(text) = std::str::from_utf8(rest) else { return };
+    let format = Format::ALL[usize::from(*which) % Format::ALL.len()];
+    let source = Source { name: "source.yaml".into(), text: text.into() };
+    match import_texts(format, &[source], None, &[]) {
+        Ok(imported) => {
+            let read = Bundle { text: imported.yaml, files: vec![] }.read();
+            read.unwrap_or_else(|problems| panic!("what was imported is none: {problems}"));
+        }
+        Err(problems) => told(&problems),
+    }
+}
+
+/// A trace can be printed as far as it can be read.
+pub fn trace(data: &[u8]) {
+    for format in [export::Format::Text, export::Format::Jsonl] {
+        if let Ok(reader) = Reader::<_, Msg, Tick>::new(data) {
+            let _ = export::export(reader, format, &mut std::io::sink());
+        }
+    }
+}
+
+/// The first byte says what the rest, the body of a request, asks for: an operation or a fault.
+pub fn body(data: &[u8]) {
+    static RUNNING: LazyLock<Experiment> = LazyLock::new(|| small().read().expect("it is right"));
+    let [which, rest @ ..] = data else { return };
+    let Ok(text) = std::str::from_utf8(rest) else { return };
+    let problems = match which % 2 {
+        0 => RUNNING.operation(text).err(),
+        _ => RUNNING.fault(text, meshsim_actor::Time::ZERO).err(),
+    };
+    problems.iter().for_each(told);
+}
+
+/// What a server answers to `meshsim ctl` has no more in it than it says.
+pub fn answer(data: &[u8]) {
+    if let Ok(answer) = http::read(data) {
+        assert!(answer.body.len() <= data.len());
+    }
+}
+
+fn small() -> Bundle {
+    Bundle { text: SMALL.into(), files: files(ZONES, ARRIVALS) }
+}
+
+fn files(zones: &str, arrivals: &str) -> Vec<(String, String)> {
+    vec![("zones.csv".into(), zones.into()), ("arrivals.csv".into(), arrivals.into())]
+}
+
+fn judge(read: Result<Experiment, Problems>) {
+    match read {
+        Ok(experiment) => {
+            let again = experiment.bundle().read().unwrap_or_else(|problems| panic!("its copy is none: {problems}"));
+            assert_eq!(again.text, experiment.text);
+            if experiment.mesh.actor_count() <= CHECKED_ACTORS_MAX {
+                drop(check(&experiment));
+            }
+        }
+        Err(problems) => told(&problems),
+    }
+}
+
+/// Problems can be shown, each with its place.
+fn told(problems: &Problems) {
+    assert!(problems.iter().all(|problem| problem.line > 0 && !problem.message.is_empty()));
+    assert!(!problems.is_empty() && !problems.render(false, 80).is_empty());
+}
