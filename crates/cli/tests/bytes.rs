@@ -81,7 +81,7 @@ fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
     let names = (0..mesh.actor_count() as u32).map(|id| mesh.actor_name(ActorId(id)).to_owned());
     let header = Header { seed: experiment.seed, actors: names.collect() };
     let mut traced = Simulation::recorded(&experiment, Writer::new(Vec::new(), &header)).unwrap();
-    traced.to(Time::ZERO + Span::from_millis(60));
+    traced.to(Time::ZERO + Span::from_millis(250));
     add("trace", "small", &[&traced.into_recorder().finish().unwrap()]);
 
     let stream = |names: &[&str]| names.iter().map(|name| golden[name].as_slice()).collect::<Vec<_>>().concat();
@@ -268,8 +268,13 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
+/// How many changed seeds are asked; `.ci/fuzz` asks more where it cannot have libfuzzer.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_true_of_any_bytes_is_true_of_changed_streams(

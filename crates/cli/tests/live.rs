@@ -325,7 +325,7 @@ fn wrong_input_is_said_before_any_process_is_started() {
         (vec!["live", "mesh.yaml", "--work", "lazy"], "sleep"),
         (vec!["live", "mesh.yaml", "--processes", "0"], "processes"),
         (vec!["coordinator", "mesh.yaml", "--listen", "0.0.0.0:0"], "a cluster needs a secret"),
-        (vec!["coordinator", "mesh.yaml", "--listen", "nowhere"], "invalid socket address"),
+        (vec!["coordinator", "mesh.yaml", "--listen", "nowhere"], "write ADDR:PORT"),
         (vec!["node", "--join", "192.0.2.1:7700"], "a cluster needs a secret"),
         (vec!["node", "--join", "192.0.2.1:7700", "--secret-file", "secret"], "cannot bring messages to 127.0.0.1:0"),
         (vec!["node", "--advertise", "nowhere"], "is no address"),
