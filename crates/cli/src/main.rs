@@ -18,7 +18,7 @@ mod suggest;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{FromArgMatches, Parser};
 
 use crate::command::Command;
 use crate::screen::Screen;
@@ -44,12 +44,13 @@ Exit codes: 0 all is well, 1 failed, 2 the input is wrong, 98 it cannot be told 
 well, 99 an SLO does not hold.";
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command::line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         // Help goes to stdout and is no error; everything else is wrong input: exit code 2.
         Err(error) => {
             let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-            suggest::suggest(error, &Cli::command(), &line).exit()
+            suggest::suggest(error, &command::line(), &line).exit()
         }
     };
     let mut screen = Screen::open();

@@ -22,50 +22,85 @@ mod schema;
 mod sweep;
 mod trace;
 
-use clap::Subcommand;
+use clap::{CommandFactory, Subcommand};
 
 use crate::error::{Error, Exit};
 use crate::screen::Screen;
 
 macro_rules! commands {
-    ($($variant:ident = $module:ident;)*) => {
+    ($($heading:literal { $($variant:ident = $module:ident;)* })*) => {
         /// What is to be done.
         #[derive(Debug, Subcommand)]
         pub(crate) enum Command {
-            $(
+            $($(
                 #[command(about = $module::ABOUT, after_help = $module::EXAMPLES)]
                 $variant($module::Args),
-            )*
+            )*)*
         }
 
         impl Command {
             /// Does it.
             pub(crate) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-                match self { $(Command::$variant(args) => args.execute(screen),)* }
+                match self { $($(Command::$variant(args) => args.execute(screen),)*)* }
             }
         }
+
+        /// Headings of the help, each with its commands: their names and what they are for.
+        const HEADINGS: &[(&str, &[(&str, &str)])] = &[
+            $(($heading, &[$((stringify!($module), $module::ABOUT)),*]),)*
+        ];
     };
 }
 
 commands! {
-    Run = run;
-    Live = live;
-    Check = check;
-    Compare = compare;
-    Sweep = sweep;
-    Limit = limit;
-    Runs = runs;
-    Replay = replay;
-    Trace = trace;
-    Import = import;
-    Compose = compose;
-    Schema = schema;
-    Coordinator = coordinator;
-    Node = node;
-    Client = client;
-    Ctl = ctl;
-    Completions = completions;
-    Man = man;
+    "Try" {
+        Check = check;
+        Run = run;
+        Live = live;
+    }
+    "Learn" {
+        Compare = compare;
+        Sweep = sweep;
+        Limit = limit;
+        Runs = runs;
+    }
+    "Look inside" {
+        Trace = trace;
+        Replay = replay;
+    }
+    "Exchange" {
+        Import = import;
+        Compose = compose;
+        Schema = schema;
+    }
+    "Live" {
+        Ctl = ctl;
+        Coordinator = coordinator;
+        Node = node;
+        Client = client;
+    }
+    "Shell" {
+        Completions = completions;
+        Man = man;
+    }
+}
+
+/// The whole command line. clap cannot put commands under headings, so its help is given their list.
+pub(crate) fn line() -> clap::Command {
+    let bold = crate::Cli::command().get_styles().get_header().render().to_string();
+    let plain = clap::builder::styling::Reset.render().to_string();
+    let width = HEADINGS.iter().flat_map(|(_, commands)| *commands).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut commands = String::new();
+    for (heading, of) in HEADINGS {
+        commands += &format!("{bold}{heading}:{plain}\n");
+        of.iter().for_each(|(name, about)| commands += &format!("  {name:width$}  {about}\n"));
+        commands.push('\n');
+    }
+    let template = format!(
+        "{{before-help}}{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{commands}{bold}Options:{plain}\n\
+         {{options}}{{after-help}}"
+    );
+    crate::Cli::command().help_template(template)
 }
 
 /// The experiment file and what is changed in it: the same for every command that reads one.
@@ -144,7 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn every_command_is_under_a_heading_of_the_help_and_no_line_is_too_long() {
+        let help = super::line().render_help().to_string();
+        for command in super::line().get_subcommands() {
+            let line = format!("\n  {} ", command.get_name());
+            assert!(help.contains(&line), "{} is not in\n{help}", command.get_name());
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(help.contains("\nLearn:\n"), "{help}");
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
-        <crate::Cli as clap::CommandFactory>::command().debug_assert();
+        super::line().debug_assert();
     }
 }

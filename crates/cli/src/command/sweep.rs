@@ -16,8 +16,7 @@ use crate::progress::Counted;
 use crate::screen::Screen;
 use crate::study;
 
-pub(super) const ABOUT: &str =
-    "Run an experiment at many points: a grid or a sample of its values, each with several seeds";
+pub(super) const ABOUT: &str = "Run an experiment at many points: a grid or a sample of its values";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
