@@ -2,11 +2,10 @@
 
 mod common;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::fs;
 
-use common::{assert_exit, command, json, meshsim, one_line, pause, signal, until};
+use common::cluster::{Cluster, Process};
+use common::{assert_exit, json, meshsim, one_line, pause, signal, until};
 use serde_json::Value;
 
 /// Three nodes with room for all on two of them. A node's patience with another is far below what a test takes.
@@ -14,7 +13,7 @@ const ROOMY: &str = "
 name: roomy
 seed: 3
 duration: 600s
-control: { heartbeat: 300ms, debounce: 50ms }
+control: { heartbeat: 500ms, missed: 4, debounce: 50ms }
 nodes: [ { name: node, count: 3, cores: 8 } ]
 services:
   front: { instances: 3, capacity: 50, start_delay: 500ms, drain_delay: 500ms, endpoints: { ask: { script: [ sleep: 20ms, call: back ] } } }
@@ -36,102 +35,6 @@ load:
   users: { to: front, arrivals: { poisson: 20/s }, from: 1s }
 ";
 
-/// A process of the tool, and where it writes what it says; killed when the test is over.
-struct Process(Child, PathBuf);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    fn start(folder: &Path, name: &str, args: &[&str]) -> Self {
-        let file = |end: &str| File::create(folder.join(format!("{name}.{end}"))).unwrap();
-        let mut command = command(folder, args);
-        let child = command.arg("-v").stdout(file("out")).stderr(file("err")).env("NO_COLOR", "1").spawn().unwrap();
-        Process(child, folder.join(format!("{name}.err")))
-    }
-
-    fn said(&self) -> String {
-        one_line(&String::from_utf8_lossy(&fs::read(&self.1).unwrap_or_default()))
-    }
-
-    /// What it says after these words, up to the next blank or comma.
-    #[track_caller]
-    fn says(&self, words: &str) -> String {
-        until(&format!("{words:?} is said; it was: {}", self.said()), || {
-            let said = self.said();
-            let (_, rest) = said.split_once(words)?;
-            Some(rest.split([' ', ',']).next()?.trim_end_matches('/').to_owned())
-        })
-    }
-
-    fn signal(&self, name: &str) {
-        signal(self.0.id(), name);
-    }
-
-    #[track_caller]
-    fn ends(&mut self) -> Option<i32> {
-        until("it has ended", || self.0.try_wait().unwrap()).code()
-    }
-}
-
-/// A coordinator and all nodes and clients of its mesh, in processes of their own.
-struct Cluster {
-    folder: PathBuf,
-    joins: String,
-    gateway: String,
-    coordinator: Process,
-    nodes: Vec<Process>,
-    client: Process,
-}
-
-impl Cluster {
-    fn begin(test: &str, mesh: &str, nodes: usize, of_coordinator: &[&str], of_nodes: &[&str]) -> Self {
-        let folder = common::folder(test, mesh);
-        let fixed = ["coordinator", "mesh.yaml", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--out", "run"];
-        let coordinator = Process::start(&folder, "coordinator", &[&fixed, of_coordinator].concat());
-        let joins = coordinator.says("nodes and clients join at ");
-        let gateway = coordinator.says("requests at http://");
-        let node = |n| {
-            let name = format!("node-{n}");
-            Process::start(&folder, &name, &[&["node", "--join", &joins, "--name", &name], of_nodes].concat())
-        };
-        let nodes = (0..nodes).map(node).collect();
-        let client = Process::start(&folder, "client", &["client", "--join", &joins]);
-        coordinator.says("all have joined:");
-        Cluster { joins, gateway, coordinator, nodes, client, folder }
-    }
-
-    fn status(&self) -> Value {
-        let output = meshsim(&self.folder, &["ctl", "--to", &self.gateway, "--json", "status"]);
-        assert_exit(&output, 0);
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn is_at(&self, secs: f64) {
-        until("the run is there", || (self.status()["time_s"].as_f64()? >= secs).then_some(()));
-    }
-
-    #[track_caller]
-    fn node_is(&self, node: usize, state: &str) {
-        until(&format!("node-{node} is {state}: {}", self.status()["nodes"]), || {
-            (self.status()["nodes"][node]["state"] == state).then_some(())
-        });
-    }
-
-    /// Ends the run; its summary.
-    fn end(&mut self) -> Value {
-        self.coordinator.signal("TERM");
-        self.coordinator.ends();
-        assert_eq!(self.client.ends(), Some(0));
-        json(&self.folder.join("run/summary.json"))
-    }
-}
-
 #[test]
 fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measured_is_kept() {
     let mut cluster = Cluster::begin("leaves", ROOMY, 3, &["--trace"], &["--grace", "40"]);
@@ -150,7 +53,7 @@ fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measur
     }
     // Longer than the coordinator's patience with who is silent.
     let now = cluster.status()["time_s"].as_f64().unwrap();
-    cluster.is_at(now + 2.0);
+    cluster.is_at(now + 3.0);
     cluster.node_is(0, "left");
     let text = meshsim(&cluster.folder, &["ctl", "--to", &cluster.gateway, "status"]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("left"));

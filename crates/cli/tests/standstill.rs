@@ -1,0 +1,88 @@
+//! Real processes that stand still: whoever does not look must not judge, and whoever is gone is found.
+
+mod common;
+
+use common::cluster::Cluster;
+use common::{pause, until};
+use serde_json::Value;
+
+/// Three nodes; one that is not heard of for two seconds is dead.
+const MESH: &str = "
+name: still
+seed: 3
+duration: 600s
+control: { heartbeat: 500ms, missed: 4 }
+nodes: [ { name: node, count: 3, cores: 8 } ]
+services:
+  front: { instances: 6, capacity: 50, endpoints: { ask: { script: [ sleep: 20ms, call: back ] } } }
+  back: { instances: 3, capacity: 50, endpoints: { answer: { script: [ sleep: 5ms ] } } }
+load:
+  users: { to: front, arrivals: { poisson: 100/s }, from: 1s }
+slo: [ errors < 0.001% ]
+";
+
+/// More than the patience with a node, in milliseconds: below and above what the connections between processes bear.
+const BRIEFLY: u64 = 4_000;
+const LONG: u64 = 8_000;
+
+fn repairs(summary: &Value) -> usize {
+    summary["operations"].as_array().unwrap().iter().filter(|it| it["verb"] == "repair").count()
+}
+
+#[test]
+fn a_coordinator_that_stood_still_takes_nobody_for_dead_and_no_request_fails_for_it() {
+    let mut cluster = Cluster::begin("coordinator", MESH, 3, &["--trace"], &[]);
+    cluster.is_at(2.0);
+    for stands_still in [BRIEFLY, LONG] {
+        cluster.coordinator.signal("STOP");
+        pause(stands_still);
+        cluster.coordinator.signal("CONT");
+        // It has read what waited and judged by it.
+        let now = cluster.status()["time_s"].as_f64().unwrap();
+        cluster.is_at(now + 2.0);
+        for node in 0..3 {
+            assert_eq!(cluster.status()["nodes"][node]["state"], "alive");
+        }
+    }
+    let summary = cluster.end();
+    assert_eq!(repairs(&summary), 0, "{}", summary["operations"]);
+    let requests = &summary["loads"][0]["requests"];
+    assert!(requests["done"].as_u64().unwrap() > 1000, "{requests}");
+    assert_eq!((&requests["failed"], &summary["gaps"]), (&0.into(), &Value::Array(vec![])), "{requests}");
+}
+
+#[test]
+fn a_node_that_stands_still_is_dead_within_its_patience_and_alive_when_it_goes_on() {
+    let mut cluster = Cluster::begin("node", MESH, 3, &[], &[]);
+    cluster.is_at(2.0);
+    cluster.nodes[1].signal("STOP");
+    cluster.node_is(1, "dead");
+    // What it had is started elsewhere.
+    until("all are ready again", || {
+        let status = cluster.status();
+        status["services"].as_array()?.iter().all(|it| it["ready"] == it["instances"]).then_some(())
+    });
+    assert_eq!(cluster.status()["nodes"][1]["instances"], 0);
+    cluster.nodes[1].signal("CONT");
+    cluster.node_is(1, "alive");
+    let summary = cluster.end();
+    assert!(repairs(&summary) > 0);
+    assert_eq!(summary["gaps"], Value::Array(vec![]), "it has lost nothing");
+}
+
+#[test]
+fn a_node_that_dies_while_the_coordinator_stands_still_is_found_dead_and_no_other_is() {
+    let mut cluster = Cluster::begin("both", MESH, 3, &[], &[]);
+    cluster.is_at(2.0);
+    cluster.coordinator.signal("STOP");
+    cluster.nodes[2].signal("STOP");
+    pause(BRIEFLY);
+    cluster.coordinator.signal("CONT");
+    cluster.node_is(2, "dead");
+    for node in 0..2 {
+        assert_eq!(cluster.status()["nodes"][node]["state"], "alive");
+    }
+    // One repair for each service, when the one was found; none for another.
+    let summary = cluster.end();
+    assert_eq!(repairs(&summary), 2, "{}", summary["operations"]);
+}
