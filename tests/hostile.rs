@@ -278,7 +278,7 @@ impl Draw {
     }
 
     fn msg(&mut self) -> Msg {
-        match self.below(24) {
+        match self.below(25) {
             0..5 => Msg::Request(self.request()),
             5 => Msg::Reply(self.reply()),
             6 => Msg::Steps(self.some(Draw::order)),
@@ -300,6 +300,7 @@ impl Draw {
             19 => Msg::Leave { grace: self.span() },
             20 => Msg::Leaving { incarnation: self.small() },
             21 => Msg::Released,
+            23 => Msg::Shun { node: ActorId(self.small()) },
             22 => Msg::Left { incarnation: self.small() },
             _ => {
                 let (ask, failure, retries, bytes) = (self.number(), self.failure(), self.small(), self.small());

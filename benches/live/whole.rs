@@ -151,6 +151,7 @@ fn cast(tally: &Rc<Tally>) -> Cast<Player> {
         tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
         leave: None,
+        refused: None,
     }
 }
 

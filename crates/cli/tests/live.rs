@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 
-use common::{assert_exit, example, json, names, pause, signal, stderr, stdout, until};
+use common::{assert_exit, example, json, names, one_line, pause, signal, stderr, stdout, until};
 use serde_json::Value;
 
 /// A mesh of two nodes that is over in seconds.
@@ -225,6 +225,64 @@ fn work_that_burns_processor_time_is_done_too() {
         processes["processes"].as_array().unwrap().iter().map(|p| p["processor_ns"].as_u64().unwrap()).sum();
     // 100 requests of about 2 ms and 2 ms.
     assert!(spent > 200_000_000, "{spent} ns");
+    let work = &json(&folder.join("runs/small-3-live/summary.json"))["real_work"];
+    let [asked, burnt] = ["asked_s", "burnt_s"].map(|key| work[key].as_f64().unwrap());
+    assert!(0.2 < burnt && burnt <= asked && burnt < spent as f64 / 1e9, "{work}");
+    let of_nodes: f64 = work["nodes"].as_array().unwrap().iter().map(|node| node["burnt_s"].as_f64().unwrap()).sum();
+    assert!((of_nodes - burnt).abs() < 1e-6, "{work}");
+}
+
+#[test]
+fn a_machine_that_cannot_do_the_work_that_is_asked_of_it_says_so() {
+    let folder = folder("overworked");
+    // Fifty requests at once that each want a core for long: no machine of a developer has so many.
+    let mesh = "
+name: small
+seed: 3
+duration: 3s
+nodes: [ { name: node, count: 2, cores: 1000 } ]
+services: { front: { instances: 2, capacity: 1000, endpoints: { ask: { script: [ work: 10s ] } } } }
+load: { users: { to: front, arrivals: { constant: 1000/s }, from: 1s } }
+";
+    fs::write(folder.join("mesh.yaml"), mesh).unwrap();
+    let output = meshsim(&folder, &["live", "mesh.yaml", "--work", "busy", "--no-progress", "--no-http"]);
+    assert_exit(&output, 0);
+    let work = &json(&folder.join("runs/small-3-live/summary.json"))["real_work"];
+    assert!(work["share"].as_f64().unwrap() < 0.5 && work["asked_s"].as_f64().unwrap() > 100.0, "{work}");
+    assert_eq!(work["nodes"].as_array().unwrap().len(), 2, "{work}");
+    assert!(one_line(&stdout(&output)).contains("of the work that was asked of it (node-"), "{}", stdout(&output));
+}
+
+/// The records of a process that is killed are lost, and with them the messages that it sent.
+#[test]
+fn the_replay_of_a_run_of_which_a_process_was_killed_says_how_much_of_each_actor_was_compared() {
+    let folder = folder("replay-killed");
+    let args = ["live", "mesh.yaml", "--no-http", "--no-progress", "--trace", "--set", "control.heartbeat=300ms"];
+    let (running, children) = Running::begin(&folder, &args);
+    let is_node = |pid: &u32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("--name=node-1")
+    };
+    let node = *children.iter().find(|pid| is_node(pid)).expect("a process for each node");
+    running.says("the run begins");
+    pause(1500);
+    signal(node, "KILL");
+    running.end();
+    let replayed = meshsim(&folder, &["replay", "runs/small-3-live"]);
+    assert_exit(&replayed, 98);
+    let said = stdout(&replayed);
+    assert!(said.starts_with("the same as far as the trace tells: "), "{said}");
+    assert!(said.contains("node-1: nothing of it is in the trace\n"), "{said}");
+    // Whoever heard of the node can be followed as far as that, and it is said how far.
+    let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
+    let compared = said.lines().filter_map(|line| {
+        let (name, rest) = line.split_once(": ")?;
+        let (compared, rest) = rest.strip_suffix(" inputs compared")?.split_once(" of ")?;
+        Some((name, number(compared), number(rest)))
+    });
+    let compared: Vec<_> = compared.collect();
+    assert!(compared.iter().any(|(name, ..)| *name == "coordinator"), "{said}");
+    assert!(compared.iter().all(|(_, compared, inputs)| compared < inputs), "{said}");
 }
 
 #[test]

@@ -682,8 +682,11 @@ fn a_node_hears_only_whom_the_coordinator_has_named_and_only_what_is_theirs() {
         coordinator.says(&format!("is ready, with {name}"));
     }
     let said = coordinator.said();
+    // "process 2 at 127.0.0.1:1234 is ready, with node-0": numbers are given as they come, which may be in any order.
     let (before, _) = said.split_once(" is ready, with node-0").unwrap();
-    let port: SocketAddr = before.split_whitespace().last().unwrap().parse().unwrap();
+    let words: Vec<&str> = before.split_whitespace().collect();
+    let [.., "process", number, "at", port] = words[..] else { panic!("{said}") };
+    let (number, port): (u32, SocketAddr) = (number.parse().unwrap(), port.parse().unwrap());
     let (memory, descriptors) = (others[0].memory(), others[0].descriptors());
 
     let node = &others[0];
@@ -708,8 +711,7 @@ fn a_node_hears_only_whom_the_coordinator_has_named_and_only_what_is_theirs() {
     // One that is let in, and then is not what it was taken for.
     let (mut bad, joined) = Peer::join(address, "node-2");
     bad.write(&golden("ready"));
-    // It joined first.
-    let life = bad.life_of(1);
+    let life = bad.life_of(number);
     keep(&bad);
     coordinator.says("all have joined: 5 processes");
     let mut of_coordinator = Vec::new();
@@ -787,8 +789,8 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
     ends_well(&folder, coordinator, others);
 }
 
-/// An authority, and certificates of it in files that are named so: for a process of a cluster, for another name
-/// (`-named`), and for a client that nobody connects to (`-client`).
+/// An authority, and certificates of it in files that are named so: for a node of a cluster, its coordinator and its
+/// client (`-coordinator`, `-load`), for another name (`-named`), and for a node that nobody connects to (`-client`).
 fn certificates(folder: &Path, authority: &str, name: &str) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, authority);
@@ -804,9 +806,11 @@ fn certificates(folder: &Path, authority: &str, name: &str) {
     };
     for (file, text) in [
         (authority.to_owned(), certificate.pem()),
-        (format!("{name}.crt"), leaf("meshsim", vec![])),
+        (format!("{name}.crt"), leaf("node.meshsim", vec![])),
+        (format!("{name}-coordinator.crt"), leaf("coordinator.meshsim", vec![])),
+        (format!("{name}-load.crt"), leaf("client.meshsim", vec![])),
         (format!("{name}-named.crt"), leaf("elsewhere", vec![])),
-        (format!("{name}-client.crt"), leaf("meshsim", vec![ExtendedKeyUsagePurpose::ClientAuth])),
+        (format!("{name}-client.crt"), leaf("node.meshsim", vec![ExtendedKeyUsagePurpose::ClientAuth])),
         (format!("{name}.key"), leaf_key.serialize_pem()),
     ] {
         fs::write(folder.join(file), text).unwrap();
@@ -823,7 +827,9 @@ fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
     certificates(&folder, "ours.pem", "ours");
     certificates(&folder, "theirs.pem", "theirs");
     let ours = tls("ours.pem", "ours.crt", "ours.key");
-    let (coordinator, address) = Process::coordinator(&folder, &ours);
+    let of_coordinator = tls("ours.pem", "ours-coordinator.crt", "ours.key");
+    let of_client = tls("ours.pem", "ours-load.crt", "ours.key");
+    let (coordinator, address) = Process::coordinator(&folder, &of_coordinator);
     let (memory, descriptors) = (coordinator.memory(), coordinator.descriptors());
 
     Process::node(&folder, "plain", address, &[]).ends_with(2, "sent a TLS alert (is TLS on at one side only?)");
@@ -836,7 +842,7 @@ fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
     Process::node(&folder, "foreign", address, &other_authority)
         .ends_with(2, "failed the TLS handshake: invalid peer certificate: UnknownIssuer");
     // They could join and be reached by nobody.
-    for unfit in ["ours-named.crt", "ours-client.crt"] {
+    for unfit in ["ours-named.crt", "ours-client.crt", "ours-load.crt", "ours-coordinator.crt"] {
         let certificate = tls("ours.pem", unfit, "ours.key");
         Process::node(&folder, unfit, address, &certificate)
             .ends_with(2, "refused: the other processes will refuse its certificate");
@@ -847,15 +853,51 @@ fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
 
     let nodes = ["node-0", "node-1", "node-2"].map(|name| Process::node(&folder, name, address, &ours));
     let mut others = Vec::from(nodes);
-    others.push(Process::client(&folder, address, &ours));
+    others.push(Process::client(&folder, address, &of_client));
     coordinator.says("all have joined: 5 processes");
+    let peer = address.to_string();
+    let probe = [&["ctl", "health", "--peer", &peer][..], &of_client].concat();
+    assert!(meshsim(&folder, &probe).status.success(), "whoever asks whether it is well need not know its role");
     ends_well(&folder, coordinator, others);
+
+    // A node that says that it is the coordinator is not believed.
+    let (_imposter, address) = Process::coordinator(&folder, &ours);
+    Process::node(&folder, "deceived", address, &ours)
+        .ends_with(2, "certificate not valid for name \"coordinator.meshsim\"");
 
     // The other way about.
     let (coordinator, address) = Process::coordinator(&folder, &[]);
     let alone = Process::node(&folder, "alone", address, &[&ours[..], &["--patience", "0"]].concat());
     alone.ends_with(1, "(is TLS on at one side only?)");
     coordinator.says("began a TLS handshake (is TLS on at one side only?)");
+}
+
+/// One authority is known to the coordinator, and not to the others.
+#[test]
+fn a_node_whose_certificate_its_peers_refuse_is_given_nothing_to_do() {
+    let folder = folder("refused");
+    certificates(&folder, "ours.pem", "ours");
+    certificates(&folder, "theirs.pem", "theirs");
+    let both = ["ours.pem", "theirs.pem"].map(|file| fs::read_to_string(folder.join(file)).unwrap()).concat();
+    fs::write(folder.join("both.pem"), both).unwrap();
+    let node = tls("ours.pem", "ours.crt", "ours.key");
+    let (coordinator, address) = Process::coordinator(&folder, &tls("both.pem", "ours-coordinator.crt", "ours.key"));
+    let mut others = Vec::from(["node-0", "node-1"].map(|name| Process::node(&folder, name, address, &node)));
+    others.push(Process::node(&folder, "node-2", address, &tls("both.pem", "theirs.crt", "theirs.key")));
+    others.push(Process::client(&folder, address, &tls("ours.pem", "ours-load.crt", "ours.key")));
+    coordinator.says("all have joined: 5 processes");
+    coordinator.says("with node-2, is given nothing to do: for process");
+    let said = coordinator.said();
+    let gateway = said.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+    let nodes = until("what it had is elsewhere", || {
+        let status = meshsim(&folder, &["ctl", "--to", gateway, "--json", "status"]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).ok()?;
+        let is_all_ready = status["services"].as_array()?.iter().all(|it| it["ready"] == it["instances"]);
+        (is_all_ready && status["nodes"][2]["instances"] == 0).then(|| status["nodes"].clone())
+    });
+    let states: Vec<&str> = (0..3).map(|node| nodes[node]["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["alive", "alive", "shunned"]);
+    ends_well(&folder, coordinator, others);
 }
 
 #[test]

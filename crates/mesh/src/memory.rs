@@ -83,6 +83,7 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         | Msg::Leave { .. }
         | Msg::Leaving { .. }
         | Msg::Released
+        | Msg::Shun { .. }
         | Msg::Left { .. } => 0,
     }
 }

@@ -74,6 +74,11 @@ pub enum Msg {
     },
     /// Coordinator to node: nothing is placed on you any more.
     Released,
+    /// Outside to coordinator: others refuse to talk with this node, in this life. Place nothing on it.
+    Shun {
+        /// Which.
+        node: ActorId,
+    },
     /// Node to coordinator: I have left, and say nothing more in this life.
     Left {
         /// In which life it says so.
@@ -361,6 +366,7 @@ impl Message for Msg {
             Msg::Leave { .. } => "leave",
             Msg::Leaving { .. } => "leaving",
             Msg::Released => "released",
+            Msg::Shun { .. } => "shun",
             Msg::Left { .. } => "left",
         }
     }
@@ -378,7 +384,7 @@ impl Message for Msg {
             Msg::View(view) => (16, 8, view.services.iter().map(|instances| 1 + instances.len()).sum()),
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operating { .. } => (24, 0, 0),
-            Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released | Msg::Left { .. } => (16, 0, 0),
+            Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released | Msg::Shun { .. } | Msg::Left { .. } => (16, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

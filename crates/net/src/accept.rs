@@ -21,7 +21,7 @@ use crate::link::{HANDSHAKE, Link, LinkError, refusal};
 use crate::outbox::Outbox;
 use crate::seats::Join;
 use crate::stream::{self, Accepted};
-use crate::text::shown;
+use crate::text::{brief, shown};
 
 /// Connections that may be in their handshake at once. When one more comes, that which has been at it longest is closed:
 /// whoever means it is done in milliseconds, and cannot be kept out by those who only stand there.
@@ -132,16 +132,16 @@ async fn receive<A: Live>(
     let shaking = async {
         let accepting = timeout(HANDSHAKE, stream::accepted(stream, host.credentials.tls.as_ref()));
         let accepted = accepting.await.map_err(|_| LinkError::Late(HANDSHAKE))?;
-        let Accepted { halves, unfit } = accepted.map_err(LinkError::Tls)?;
+        let Accepted { halves, certified } = accepted.map_err(LinkError::Tls)?;
         let mut link = Link::new(halves);
         let (wish, proof) = link.meet(&host.credentials).await?;
-        Ok((link, wish, proof, unfit))
+        Ok((link, wish, proof, certified))
     };
     let met = tokio::select! {
         met = shaking => met,
         error = place.pushed_out() => Err(error),
     };
-    let (mut link, wish, proof, unfit) = match met {
+    let (mut link, wish, proof, certified) = match met {
         Ok(met) => met,
         Err(error) => return Closed::AtDoor(error),
     };
@@ -162,13 +162,13 @@ async fn receive<A: Live>(
             };
         }
         (Wish::Join(join), Some(hub)) => {
-            let admitted = match (unfit, address(&join, from).await) {
+            let admitted = match (certified.check(&join.role), address(&join, from).await) {
                 // It would be given actors that nobody can reach.
-                (Some(why), _) => {
-                    Err(refusal(format!("the other processes will refuse its certificate: {why}"), false))
+                (Err(why), _) => {
+                    Err(refusal(format!("the other processes will refuse its certificate: {}", brief(why)), false))
                 }
-                (None, Ok(address)) => hub.admit(&join, address),
-                (None, Err(refused)) => Err(refused),
+                (Ok(()), Ok(address)) => hub.admit(&join, address),
+                (Ok(()), Err(refused)) => Err(refused),
             };
             match admitted {
                 Err(refused) => refused,
@@ -186,6 +186,9 @@ async fn receive<A: Live>(
         // The hub may not have said yet who it is.
         (Wish::Bring { process, life, .. }, _) if !host.knows(process, life) => {
             refusal("the coordinator has not named you here", true)
+        }
+        (Wish::Bring { process, .. }, _) if certified.check(host.role_of(process)).is_err() => {
+            refusal(format!("its certificate is not that of a {}", host.role_of(process)), false)
         }
         (Wish::Bring { to, .. }, _) if to != host.me().life => refusal("another process is reached here", true),
         (Wish::Bring { process, .. }, _) => {

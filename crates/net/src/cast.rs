@@ -32,6 +32,9 @@ pub struct Cast<A: Actor> {
     pub outside: Option<ActorId>,
     /// How actors leave a run that goes on; without, their process goes at once.
     pub leave: Option<Leave<A>>,
+    /// What is said from outside, and to whom, when other processes refuse the handshakes of the one that hosts this
+    /// actor: nobody can count on it.
+    pub refused: Option<fn(ActorId) -> (ActorId, A::Msg)>,
 }
 
 /// Tells what an actor has found by some time, as bytes.

@@ -18,6 +18,17 @@ pub(crate) struct Clock {
     zero: Cell<u64>,
 }
 
+/// The count of this process, in any of its threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count(Instant);
+
+impl Count {
+    /// Nanoseconds since the process's beginning.
+    pub(crate) fn own(self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
 impl Clock {
     pub(crate) fn start() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is where time enters a live run, and nowhere else")]
@@ -27,7 +38,12 @@ impl Clock {
 
     /// This process's count.
     pub(crate) fn own(&self) -> u64 {
-        self.origin.elapsed().as_nanos() as u64
+        self.count().own()
+    }
+
+    /// This process's count, for another of its threads.
+    pub(crate) fn count(&self) -> Count {
+        Count(self.origin)
     }
 
     /// The hub's count, as well as it is known here.

@@ -7,11 +7,14 @@ use meshsim_fault::Fault;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::seats::Join;
+use crate::worker::Worked;
 
 /// Which process: its place in the order in which they joined. The hub's is 0.
 pub(crate) type ProcessId = u32;
 /// The hub's process.
 pub(crate) const HUB: ProcessId = 0;
+/// What it is among the processes.
+pub(crate) const HUB_ROLE: &str = "coordinator";
 
 /// What a dialler wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +102,8 @@ pub(crate) enum Control {
     Leave,
     /// Member to hub: my actors have left, though the run goes on; I hand in what I have.
     Left,
+    /// Member to hub: this process is not taken for who it is, in a handshake with me. For people: why.
+    Refused { process: ProcessId, why: String },
 }
 
 /// Where a process is and what it hosts.
@@ -128,6 +133,8 @@ pub struct ProcessReport {
     pub counts: Counts,
     /// Pieces of work that were slept instead of burnt, because too many waited.
     pub slept_instead: u64,
+    /// What real work came to, by actor of this process; nothing where work is a timer.
+    pub worked: Vec<Worked>,
     /// It could not write down what happened.
     pub trace_error: Option<String>,
 }

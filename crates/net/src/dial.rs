@@ -15,7 +15,7 @@ use crate::control::{Answer, Control, Peer, Wish};
 use crate::host::Host;
 use crate::link::{Credentials, Link, LinkError, PING};
 use crate::outbox::Outbox;
-use crate::stream;
+use crate::stream::{self, Refuser, Whom};
 use crate::text::shown;
 
 /// How long a machine may take to answer at all.
@@ -34,8 +34,12 @@ pub(crate) fn backoff(failures: u32, rng: &mut Rng) -> Duration {
     doubled.min(BACKOFF_MAX).mul_f64(1.0 - rng.unit() / 2.0)
 }
 
-/// Connects to `host:port`, the host a name or an address.
-pub(crate) async fn connect(address: &str, credentials: &Credentials) -> Result<(Link, SocketAddr), LinkError> {
+/// Connects to `host:port`, the host a name or an address, where somebody should be.
+pub(crate) async fn connect(
+    address: &str,
+    credentials: &Credentials,
+    whom: Whom<'_>,
+) -> Result<(Link, SocketAddr), LinkError> {
     let connecting = async {
         // An address needs no thread to look it up.
         let stream = match address.parse::<SocketAddr>() {
@@ -48,7 +52,7 @@ pub(crate) async fn connect(address: &str, credentials: &Credentials) -> Result<
     let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {} s", CONNECT.as_secs()));
     let (stream, own) =
         timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Unreachable)?;
-    let halves = timeout(CONNECT, stream::dialled(stream, credentials.tls.as_ref()));
+    let halves = timeout(CONNECT, stream::dialled(stream, credentials.tls.as_ref(), whom));
     let halves = halves.await.unwrap_or_else(|_| Err(late())).map_err(LinkError::Tls)?;
     Ok((Link::new(halves), own))
 }
@@ -95,7 +99,14 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
                     error = ping(&outbox, || host.shell.clock.own()) => error,
                 }
             }
-            Err(error) => error,
+            Err(error) => {
+                match error.refuser() {
+                    Some(Refuser::Dialler) => host.report(peer.sender.process, &error),
+                    Some(Refuser::Acceptor) => host.report(me.process, &error),
+                    None => {}
+                }
+                error
+            }
         };
         failures += 1;
         tracing::debug!(process = peer.sender.process, address = peer.address, "the connection to it {error}");
@@ -108,7 +119,8 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
 }
 
 async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkError> {
-    let (mut link, _) = connect(&peer.address, &host.credentials).await?;
+    let (mut link, _) =
+        connect(&peer.address, &host.credentials, Whom::Role(host.role_of(peer.sender.process))).await?;
     let me = host.me();
     let to = peer.sender.life;
     match link.introduce(&host.credentials, Wish::Bring { process: me.process, life: me.life, to }).await? {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::control::{Answer, Blob, Control, Joined, Peer, ProcessReport, Seated, Sender, Wish};
 use crate::seats::Join;
+use crate::worker::Worked;
 
 /// Frames, each with a name.
 pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
@@ -53,6 +54,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         processor_ns: 1_000_000_000,
         counts: Counts { events: 9, sent: 8, ..Counts::default() },
         slept_instead: 1,
+        worked: vec![Worked { actor: ActorId(1), asked_ns: 2_000_000, burnt_ns: 1_000_000 }],
         trace_error: Some("the disk is full".into()),
     };
     vec![
@@ -79,6 +81,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("done", say(Control::Done(Box::new(report)))),
         ("leave", say(Control::Leave)),
         ("left", say(Control::Left)),
+        ("refused", say(Control::Refused { process: 2, why: "failed the TLS handshake".into() })),
     ]
 }
 

@@ -21,13 +21,13 @@ use crate::agenda::{Agenda, Due};
 use crate::alarm::Alarm;
 use crate::cast::{Cast, Live, Tape};
 use crate::clock::Clock;
-use crate::control::{Control, Peer, ProcessId, Seated, Sender};
+use crate::control::{Control, HUB_ROLE, Peer, ProcessId, Seated, Sender};
 use crate::dial;
 use crate::hosted::{Hosted, Look, Parcel, WAITING_BYTES_MAX};
 use crate::link::{Credentials, LinkError, PING, SILENCE};
 use crate::outbox::Outbox;
 use crate::stream::Reader;
-use crate::worker::{Work, Worker};
+use crate::worker::{Work, Worked, Worker};
 
 /// How a host is run.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub struct Host<A: Live> {
     me: RefCell<Sender>,
     here: RefCell<BTreeMap<ActorId, Addr<Hosted<A>>>>,
     peers: RefCell<BTreeMap<ProcessId, Known>>,
+    /// Where the hub is told something, while there is a connection.
+    hub: RefCell<Option<Rc<Outbox>>>,
     /// What else it does all the time.
     tasks: RefCell<Vec<AbortHandle>>,
 }
@@ -258,6 +260,20 @@ impl<A: Live> Shell<A> {
         }
         if done < Time::NEVER {
             self.arm(done, actor, timer);
+        }
+    }
+
+    /// A piece of work is done, or nobody waits for it any more.
+    pub(crate) fn take_back(&self, actor: ActorId, timer: Timer) {
+        if let Some(worker) = &self.worker {
+            worker.end(actor, timer);
+        }
+    }
+
+    /// Nobody waits for the work of this actor any more.
+    pub(crate) fn take_back_all(&self, actor: ActorId) {
+        if let Some(worker) = &self.worker {
+            worker.end_all(actor);
         }
     }
 
@@ -480,7 +496,7 @@ impl<A: Live> Host<A> {
             Work::Sleep => (None, None),
             Work::Busy => {
                 let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-                let (worker, done) = Worker::start(cores)?;
+                let (worker, done) = Worker::start(cores, clock.count())?;
                 (Some(worker), Some(done))
             }
         };
@@ -507,6 +523,7 @@ impl<A: Live> Host<A> {
             let shell = shell.clone();
             let happens = async move {
                 while let Some((actor, timer)) = done.recv().await {
+                    shell.take_back(actor, timer);
                     shell.happen(shell.now(), actor, Due::Fire(timer));
                 }
             };
@@ -519,6 +536,7 @@ impl<A: Live> Host<A> {
             me: RefCell::new(Sender { process: options.process, life: options.life, actors: Vec::new() }),
             here: RefCell::new(BTreeMap::new()),
             peers: RefCell::new(BTreeMap::new()),
+            hub: RefCell::new(None),
             tasks: RefCell::new(tasks),
         }))
     }
@@ -671,6 +689,24 @@ impl<A: Live> Host<A> {
         self.peers.borrow().get(&process).is_some_and(|known| known.peer.sender.life == life)
     }
 
+    /// What a process is, by what it hosts, as far as the hub has said.
+    pub(crate) fn role_of(&self, process: ProcessId) -> &'static str {
+        let peers = self.peers.borrow();
+        let first = peers.get(&process).and_then(|known| known.peer.sender.actors.first());
+        first.and_then(|seated| self.cast.seats.get(seated.actor.index())).map_or(HUB_ROLE, |seat| seat.role)
+    }
+
+    pub(crate) fn set_hub(&self, hub: Option<Rc<Outbox>>) {
+        *self.hub.borrow_mut() = hub;
+    }
+
+    /// Tells the hub that a process, perhaps this one, is not taken for who it is.
+    pub(crate) fn report(&self, process: ProcessId, error: &LinkError) {
+        if let Some(hub) = &*self.hub.borrow() {
+            hub.put(Kind::Control, &Control::Refused { process, why: error.to_string() });
+        }
+    }
+
     pub(crate) fn me(&self) -> Sender {
         self.me.borrow().clone()
     }
@@ -734,6 +770,11 @@ impl<A: Live> Host<A> {
     /// What time it is in the run.
     pub fn now(&self) -> Time {
         self.shell.now()
+    }
+
+    /// What real work came to, by actor; nothing where work is a timer.
+    pub(crate) fn worked(&self) -> Vec<Worked> {
+        self.shell.worker.as_ref().map_or_else(Vec::new, Worker::worked)
     }
 
     pub(crate) fn slept_instead(&self) -> u64 {

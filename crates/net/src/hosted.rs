@@ -116,8 +116,10 @@ impl<A: Live> Hosted<A> {
                 Effect::Work { timer, span, .. } => {
                     self.shell.work(self.cell.work_done(now, span), span, actor, timer);
                 }
-                // The cell forgets what is disarmed; notes are for the trace.
-                Effect::Disarm(_) | Effect::Note(_) => {}
+                // The cell forgets it too.
+                Effect::Disarm(timer) => self.shell.take_back(actor, timer),
+                // For the trace.
+                Effect::Note(_) => {}
             }
         }
     }
@@ -134,6 +136,7 @@ impl<A: Live> Hosted<A> {
         match power {
             Power::Crash | Power::Wipe => {
                 self.is_down = true;
+                self.shell.take_back_all(self.cell.id());
                 // A life that has not begun has nothing to lose.
                 if self.has_begun {
                     self.cell.reboot(power == Power::Wipe);

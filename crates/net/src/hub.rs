@@ -304,6 +304,8 @@ struct Process {
     lost_at: u64,
     /// Its actors have left, and it hands in what it has.
     has_left: bool,
+    /// Others do not take it for who it is.
+    is_refused: bool,
     report: Option<ProcessReport>,
 }
 
@@ -372,6 +374,7 @@ impl<A: Live> Hub<A> {
             ready_by: 1,
             lost_at: 0,
             has_left: false,
+            is_refused: false,
             report: None,
         });
         tokio::task::spawn_local(accept::serve(options.listener, host, Some(stage.clone() as Rc<dyn Joinable>)));
@@ -663,6 +666,7 @@ impl<A: Live> Stage<A> {
             Control::Ready { faults, .. } => self.ready(id, faults)?,
             // Also when it has not heard yet that the run is over.
             Control::Left if self.phase.get() != Phase::Waiting && self.may_leave(id) => self.leaves(id),
+            Control::Refused { process, why } => self.refused(id, process, &why),
             Control::Findings { actor, part, last } if owes && self.awaits(id, actor) => {
                 self.keep_findings(actor, &part.0, last)?;
                 self.note_handed_in();
@@ -674,10 +678,13 @@ impl<A: Live> Stage<A> {
             Control::Done(report) if owes => {
                 let process = &mut self.processes.borrow_mut()[id as usize];
                 // Who it is, it has said before.
+                let mut worked = report.worked.clone();
+                worked.retain(|it| process.peer.sender.actors.iter().any(|seated| seated.actor == it.actor));
                 process.report = Some(ProcessReport {
                     actors: self.names(&process.peer.sender),
                     host: process.join.host.clone(),
                     pid: process.join.pid,
+                    worked,
                     trace_error: report.trace_error.map(brief),
                     ..*report
                 });
@@ -692,6 +699,28 @@ impl<A: Live> Stage<A> {
             }
         }
         Ok(())
+    }
+
+    /// A process says that another, or itself, is not taken for who it is. The word of one that is not counts for itself
+    /// alone. It is passed on each time it is said: the one who acts on it may have been down.
+    fn refused(&self, by: ProcessId, whom: ProcessId, why: &str) {
+        let actors = {
+            let mut processes = self.processes.borrow_mut();
+            let is_believed = by == whom || !processes[by as usize].is_refused;
+            let Some(process) = processes.get_mut(whom as usize).filter(|_| is_believed && whom != HUB) else { return };
+            if !std::mem::replace(&mut process.is_refused, true) {
+                let names = some(&self.names(&process.peer.sender));
+                let why = brief(why);
+                tracing::warn!("process {whom}, with {names}, is given nothing to do: for process {by} it {why}");
+            }
+            process.peer.sender.actors.clone()
+        };
+        if let Some(refused) = self.host.cast.refused {
+            for seated in actors {
+                let (to, msg) = refused(seated.actor);
+                self.host.shell.inject(to, msg);
+            }
+        }
     }
 
     /// True if this process plays, and has not said yet that it leaves.
@@ -875,6 +904,7 @@ impl<A: Live> Joinable for Stage<A> {
             ready_by: 0,
             lost_at: 0,
             has_left: false,
+            is_refused: false,
             report: None,
         });
         Ok(Joined { run, process, actors, resumed: false, is_busy, is_traced, charter_bytes })

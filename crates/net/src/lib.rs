@@ -50,4 +50,4 @@ pub use member::{MemberError, MemberOptions, join, probe};
 pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use seats::Join;
 pub use stream::{Tls, TlsError};
-pub use worker::Work;
+pub use worker::{Work, Worked};

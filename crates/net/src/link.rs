@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::control::{Answer, Control, Wish};
-use crate::stream::{Reader, Tls, Writer, explained, is_of_tls};
+use crate::stream::{Reader, Refuser, Tls, Writer, explained, is_of_tls, refuser};
 use crate::text::brief;
 
 /// How long a handshake may take: whoever connects and says nothing, or says it slowly, is gone after that.
@@ -64,6 +64,17 @@ pub(crate) enum LinkError {
 }
 
 impl LinkError {
+    /// Who refused the handshake, if it was refused for who the other is: its certificate, or its secret. Other refusals
+    /// and whatever the network does say nothing about that.
+    pub(crate) fn refuser(&self) -> Option<Refuser> {
+        match self {
+            LinkError::Tls(error) => refuser(error),
+            LinkError::WrongSecret => Some(Refuser::Dialler),
+            LinkError::Refused(refusal) if !refusal.passing => Some(Refuser::Acceptor),
+            _ => None,
+        }
+    }
+
     /// True if trying again may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {

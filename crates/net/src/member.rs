@@ -16,13 +16,14 @@ use tokio::time::sleep;
 use crate::attention::Patience;
 use crate::cast::{Cast, Live};
 use crate::clock::{Alignment, Clock};
-use crate::control::{Answer, Blob, Control, HUB, Joined, PART_BYTES, ProcessReport, Wish};
+use crate::control::{Answer, Blob, Control, HUB, HUB_ROLE, Joined, PART_BYTES, ProcessReport, Wish};
 use crate::dial::{backoff, connect, ping};
 use crate::host::{Host, HostOptions};
 use crate::leave::{Leaving, asked, is_asked};
 use crate::link::{Credentials, Link, LinkError};
 use crate::outbox::Outbox;
 use crate::seats::Join;
+use crate::stream::Whom;
 use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
@@ -83,7 +84,7 @@ pub enum MemberError {
 /// Why not, said of it: "it ...".
 pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, String> {
     let asked = async {
-        let (mut link, _) = connect(address, credentials).await?;
+        let (mut link, _) = connect(address, credentials, Whom::Any).await?;
         match link.introduce(credentials, Wish::Probe).await? {
             Answer::Well(line) => Ok(brief(line)),
             other => Err(LinkError::Misbehaved(format!("answered {} to a probe", shown(&other)))),
@@ -226,7 +227,7 @@ impl<A: Live> Member<A> {
         &mut self,
         prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>,
     ) -> Result<(Rc<OnStage<A>>, Link), Trouble> {
-        let (mut link, _) = connect(&self.hub, &self.credentials).await?;
+        let (mut link, _) = connect(&self.hub, &self.credentials, Whom::Role(HUB_ROLE)).await?;
         let joined = match link.introduce(&self.credentials, Wish::Join(self.join.clone())).await? {
             Answer::Joined(joined) => joined,
             other => {
@@ -346,6 +347,7 @@ impl<A: Live> OnStage<A> {
             }
             Ok(())
         };
+        host.set_hub(Some(outbox.clone()));
         let end = tokio::select! {
             // What was heard is acted on, and what is to be written is, before the end of the connection is noticed.
             biased;
@@ -355,6 +357,7 @@ impl<A: Live> OnStage<A> {
             error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => self.ended(error),
         };
         // Until there is another connection, whoever sends something to the hub's actors is to notice.
+        host.set_hub(None);
         host.shell.discard(&outbox);
         end
     }
@@ -497,6 +500,7 @@ where
         processor_ns: usage::processor_ns(),
         counts: host.counts(),
         slept_instead: host.slept_instead(),
+        worked: host.worked(),
         trace_error: None,
     }
 }

@@ -10,13 +10,27 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::ServerCertVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// The name that the certificate of every process of a cluster must have: addresses change, the cluster does not.
-const NAME: &str = "meshsim";
+use crate::text::shown;
+
+/// What stands after its role in the name that a process's certificate must have, as in `node.meshsim`: addresses
+/// change, roles do not.
+const DOMAIN: &str = "meshsim";
+/// The roles of a cluster, for who does not know whom it dials.
+const ROLES: [&str; 3] = ["coordinator", "node", "client"];
+
+/// Whom somebody dials: its certificate must be for that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whom<'a> {
+    /// A process of this role.
+    Role(&'a str),
+    /// A process of any role.
+    Any,
+}
 
 /// Longest file of certificates or keys that is read.
 const PEM_BYTES_MAX: u64 = 1 << 20;
@@ -31,6 +45,8 @@ pub(crate) type Writer = Box<dyn AsyncWrite + Unpin>;
 pub struct Tls {
     acceptor: TlsAcceptor,
     connector: TlsConnector,
+    /// For who does not know the role of whom it dials.
+    connector_to_any: TlsConnector,
     /// What a dialler checks of an acceptor's certificate.
     servers: Arc<WebPkiServerVerifier>,
 }
@@ -51,7 +67,7 @@ pub enum TlsError {
 
 impl Tls {
     /// Reads the authority's certificate, and this process's certificate and key, in PEM format. The certificate must
-    /// be for the name `meshsim`.
+    /// be for the name of its role: `coordinator.meshsim`, `node.meshsim` or `client.meshsim`, or several of them.
     ///
     /// # Errors
     /// See [`TlsError`].
@@ -73,15 +89,75 @@ impl Tls {
             .map_err(|error| unusable(&error))?;
         let client = ClientConfig::builder()
             .with_root_certificates(roots)
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(|error| unusable(&error))?;
+        // As strict, but for one of several names.
+        let client_of_any = ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OfAnyRole(servers.clone())))
             .with_client_auth_cert(chain, key)
             .map_err(|error| unusable(&error))?;
-        Ok(Tls { acceptor: Arc::new(server).into(), connector: Arc::new(client).into(), servers })
+        let (connector, connector_to_any) = (Arc::new(client).into(), Arc::new(client_of_any).into());
+        Ok(Tls { acceptor: Arc::new(server).into(), connector, connector_to_any, servers })
+    }
+}
+
+/// Takes a certificate that is for some role of a cluster, and as strict otherwise as for a certain one.
+#[derive(Debug)]
+struct OfAnyRole(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for OfAnyRole {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let names = ROLES.into_iter().filter_map(|role| name(role).ok());
+        let mut checked = names.map(|name| self.0.verify_server_cert(own, above, &name, ocsp, now));
+        let first = checked.next().unwrap_or(Err(rustls::Error::UnsupportedNameType));
+        checked.fold(first, |found, other| if found.is_ok() { found } else { other })
     }
 
-    /// Checks a dialler's certificate as its peers will when they dial it: whoever takes part is dialled, too.
-    fn check_as_server(&self, chain: &[CertificateDer<'_>]) -> Result<(), String> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The certificate of a dialler, which is signed by the authority; which role it is for is known when it says what it
+/// wants.
+pub(crate) struct Certified(Option<(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>)>);
+
+impl Certified {
+    /// Checks the certificate as others will when they dial the process, whose role is this: whoever takes part is
+    /// dialled, too. Without TLS all are fit.
+    ///
+    /// # Errors
+    /// Why others will refuse it.
+    pub(crate) fn check(&self, role: &str) -> Result<(), String> {
+        let Some((servers, chain)) = &self.0 else { return Ok(()) };
         let Some((own, above)) = chain.split_first() else { return Err("there is none".into()) };
-        let checked = self.servers.verify_server_cert(own, above, &name(), &[], UnixTime::now());
+        let checked = servers.verify_server_cert(own, above, &name(role)?, &[], UnixTime::now());
         checked.map(|_| ()).map_err(|error| error.to_string())
     }
 }
@@ -110,37 +186,63 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// A connection that somebody made to this process.
 pub(crate) struct Accepted {
     pub(crate) halves: (Reader, Writer),
-    /// Why others would refuse the dialler's certificate when they dial it, if they would.
-    pub(crate) unfit: Option<String>,
+    pub(crate) certified: Certified,
 }
 
 /// Takes a connection that somebody made to this process.
 pub(crate) async fn accepted(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Accepted> {
     prepare(&stream)?;
     match tls {
-        None => Ok(Accepted { halves: halves(stream), unfit: None }),
+        None => Ok(Accepted { halves: halves(stream), certified: Certified(None) }),
         Some(tls) => {
             let stream = tls.acceptor.accept(stream).await?;
-            let unfit = tls.check_as_server(stream.get_ref().1.peer_certificates().unwrap_or_default()).err();
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+            let certified = Certified(Some((tls.servers.clone(), chain)));
             let (reader, writer) = tokio::io::split(stream);
-            Ok(Accepted { halves: (Box::new(reader), Box::new(writer)), unfit })
+            Ok(Accepted { halves: (Box::new(reader), Box::new(writer)), certified })
         }
     }
 }
 
-fn name() -> ServerName<'static> {
-    ServerName::try_from(NAME).expect("the name is one")
+/// The name that the certificate of a process of this role must have.
+fn name(role: &str) -> Result<ServerName<'static>, String> {
+    let name = format!("{role}.{DOMAIN}");
+    ServerName::try_from(name).map_err(|_| format!("no certificate can be for the role {}", shown(&role)))
 }
 
-/// A connection that this process made.
-pub(crate) async fn dialled(stream: TcpStream, tls: Option<&Tls>) -> io::Result<(Reader, Writer)> {
+/// A connection that this process made to one that should be this.
+pub(crate) async fn dialled(stream: TcpStream, tls: Option<&Tls>, whom: Whom<'_>) -> io::Result<(Reader, Writer)> {
     prepare(&stream)?;
     match tls {
         None => Ok(halves(stream)),
         Some(tls) => {
-            let (reader, writer) = tokio::io::split(tls.connector.connect(name(), stream).await?);
+            let (connector, role) = match whom {
+                Whom::Role(role) => (&tls.connector, role),
+                Whom::Any => (&tls.connector_to_any, ROLES[0]),
+            };
+            let name = name(role).map_err(io::Error::other)?;
+            let (reader, writer) = tokio::io::split(connector.connect(name, stream).await?);
             Ok((Box::new(reader), Box::new(writer)))
         }
+    }
+}
+
+/// Who refused a handshake that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refuser {
+    /// This side does not take the other's certificate.
+    Dialler,
+    /// The other side does not take this one's.
+    Acceptor,
+}
+
+/// Who did not take whose certificate, if it is that.
+pub(crate) fn refuser(error: &io::Error) -> Option<Refuser> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(_) => Some(Refuser::Dialler),
+        rustls::Error::AlertReceived(_) => Some(Refuser::Acceptor),
+        _ => None,
     }
 }
 

@@ -1,13 +1,19 @@
 //! Work that is real: burnt processor time, on threads of its own so that the actors stay responsive.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use meshsim_actor::{ActorId, Span, Timer};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::clock::Count;
 
 /// Most pieces of work that wait. One beyond it takes its time without burning it, and a warning says so: the actors'
 /// own queues are far shorter.
@@ -34,57 +40,155 @@ impl FromStr for Work {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What the pieces of work of one actor came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worked {
+    /// Whose.
+    pub actor: ActorId,
+    /// How long pieces wanted a core, in nanoseconds, over all of them: from when each was asked for until it was done,
+    /// taken back, or looked at.
+    pub asked_ns: u64,
+    /// The processor time that they got, in nanoseconds: where each has a core at once and to itself, the same.
+    pub burnt_ns: u64,
+}
+
+/// A piece of work: asked for by the actors' thread, done by one of the others.
+#[derive(Debug)]
+struct Piece {
+    span: Span,
+    /// When it was asked for, by the process's count.
+    asked_at: u64,
+    /// When it was done; 0 before.
+    done_at: AtomicU64,
+    /// Processor time that it has got.
+    burnt: AtomicU64,
+    /// Nobody waits for it any more.
+    is_off: AtomicBool,
+}
+
+impl Piece {
+    /// Adds what it came to by now.
+    fn add_to(&self, sum: &mut Worked, now: u64) {
+        let until = match self.done_at.load(Ordering::Acquire) {
+            0 => now,
+            done => done,
+        };
+        let asked = until.saturating_sub(self.asked_at);
+        sum.asked_ns = sum.asked_ns.saturating_add(asked);
+        // The two clocks may disagree a little.
+        sum.burnt_ns = sum.burnt_ns.saturating_add(self.burnt.load(Ordering::Relaxed).min(asked));
+    }
+}
+
 struct Job {
     actor: ActorId,
     timer: Timer,
-    span: Span,
+    piece: Arc<Piece>,
 }
 
 /// Threads that burn time. They end with this.
 #[derive(Debug)]
 pub(crate) struct Worker {
     jobs: SyncSender<Job>,
+    count: Count,
+    /// Pieces that are not done.
+    pieces: RefCell<BTreeMap<(ActorId, Timer), Arc<Piece>>>,
+    /// What those came to that are.
+    sums: RefCell<BTreeMap<ActorId, Worked>>,
 }
 
 /// Whose work is done.
 pub(crate) type Done = UnboundedReceiver<(ActorId, Timer)>;
 
 impl Worker {
-    pub(crate) fn start(threads: usize) -> io::Result<(Self, Done)> {
+    pub(crate) fn start(threads: usize, count: Count) -> io::Result<(Self, Done)> {
         let (jobs, todo) = sync_channel(WAITING_MAX);
         // No more than there are jobs: its bound is theirs.
         let (say, done) = unbounded_channel();
         let todo = Arc::new(Mutex::new(todo));
         for n in 0..threads.max(1) {
             let (todo, say) = (todo.clone(), say.clone());
-            thread::Builder::new().name(format!("work-{n}")).spawn(move || burn_all(&todo, &say))?;
+            thread::Builder::new().name(format!("work-{n}")).spawn(move || burn_all(&todo, &say, count))?;
         }
-        Ok((Worker { jobs }, done))
+        Ok((Worker { jobs, count, pieces: RefCell::default(), sums: RefCell::default() }, done))
     }
 
     /// False if too much waits already.
     pub(crate) fn work(&self, actor: ActorId, timer: Timer, span: Span) -> bool {
-        self.jobs.try_send(Job { actor, timer, span }).is_ok()
+        let piece = Arc::new(Piece {
+            span,
+            asked_at: self.count.own(),
+            done_at: AtomicU64::new(0),
+            burnt: AtomicU64::new(0),
+            is_off: AtomicBool::new(false),
+        });
+        let is_taken = self.jobs.try_send(Job { actor, timer, piece: piece.clone() }).is_ok();
+        if is_taken {
+            self.pieces.borrow_mut().insert((actor, timer), piece);
+        } else {
+            // It is slept: asked for, and not burnt.
+            let mut sums = self.sums.borrow_mut();
+            let sum = sums.entry(actor).or_insert(Worked { actor, asked_ns: 0, burnt_ns: 0 });
+            sum.asked_ns = sum.asked_ns.saturating_add(span.nanos());
+        }
+        is_taken
+    }
+
+    /// A piece is done, or was taken back: then it is not burnt any further.
+    pub(crate) fn end(&self, actor: ActorId, timer: Timer) {
+        if let Some(piece) = self.pieces.borrow_mut().remove(&(actor, timer)) {
+            piece.is_off.store(true, Ordering::Relaxed);
+            let mut sums = self.sums.borrow_mut();
+            let sum = sums.entry(actor).or_insert(Worked { actor, asked_ns: 0, burnt_ns: 0 });
+            piece.add_to(sum, self.count.own());
+        }
+    }
+
+    /// All pieces of an actor are taken back: its machine went down.
+    pub(crate) fn end_all(&self, actor: ActorId) {
+        let timers: Vec<Timer> =
+            self.pieces.borrow().keys().filter(|(of, _)| *of == actor).map(|(_, timer)| *timer).collect();
+        timers.into_iter().for_each(|timer| self.end(actor, timer));
+    }
+
+    /// What was asked for and burnt so far, by actor.
+    pub(crate) fn worked(&self) -> Vec<Worked> {
+        let (now, mut sums) = (self.count.own(), self.sums.borrow().clone());
+        for ((actor, _), piece) in &*self.pieces.borrow() {
+            piece.add_to(sums.entry(*actor).or_insert(Worked { actor: *actor, asked_ns: 0, burnt_ns: 0 }), now);
+        }
+        sums.into_values().collect()
     }
 }
 
-fn burn_all(todo: &Mutex<Receiver<Job>>, say: &UnboundedSender<(ActorId, Timer)>) {
+fn burn_all(todo: &Mutex<Receiver<Job>>, say: &UnboundedSender<(ActorId, Timer)>, count: Count) {
     loop {
         let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { actor, timer, span }) = job else { return };
-        burn(span);
+        let Ok(Job { actor, timer, piece }) = job else { return };
+        if !burn(&piece) {
+            continue;
+        }
+        piece.done_at.store(count.own(), Ordering::Release);
         if say.send((actor, timer)).is_err() {
             return;
         }
     }
 }
 
-/// Burns this much of this thread's own processor time: what others take of the core does not count.
-fn burn(span: Span) {
-    let end = spent() + span.nanos();
-    let mut x = span.nanos() | 1;
-    while spent() < end {
+/// Burns as much of this thread's own processor time as the piece says: what others take of the core does not count.
+/// False if it was taken back.
+fn burn(piece: &Piece) -> bool {
+    let began = spent();
+    let mut x = piece.span.nanos() | 1;
+    loop {
+        if piece.is_off.load(Ordering::Relaxed) {
+            return false;
+        }
+        let burnt = spent() - began;
+        piece.burnt.store(burnt, Ordering::Relaxed);
+        if burnt >= piece.span.nanos() {
+            return true;
+        }
         // A microsecond or so between two looks at the clock.
         for _ in 0..300 {
             x = std::hint::black_box(x.wrapping_mul(0x5851_f42d_4c95_7f2d).rotate_left(17));
@@ -101,6 +205,7 @@ fn spent() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use meshsim_actor::{Actor, Cell, Cx, Effect, Event, Input, Message, Rng, Time};
 
     #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -120,17 +225,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn work_burns_at_least_as_much_processor_time_as_it_says() {
+    /// A timer of an actor that works.
+    fn asked() -> (Timer, Span) {
         let mut out = vec![];
         Cell::new(ActorId(3), Works, Rng::stream(1, "x")).step(Time::ZERO, Input::Start, &mut out, &mut ());
         let [Effect::Work { timer, span, .. }] = out[..] else { panic!("{out:?}") };
-        let before = spent();
-        burn(span);
-        assert!(spent() - before >= span.nanos());
-        let (worker, mut done) = Worker::start(1).unwrap();
+        (timer, span)
+    }
+
+    #[test]
+    fn work_burns_at_least_as_much_processor_time_as_it_says() {
+        let (timer, span) = asked();
+        let (worker, mut done) = Worker::start(1, Clock::start().count()).unwrap();
         assert!(worker.work(ActorId(3), timer, span));
         assert_eq!(done.blocking_recv(), Some((ActorId(3), timer)));
+        worker.end(ActorId(3), timer);
+        let [worked] = worker.worked()[..] else { panic!("{:?}", worker.worked()) };
+        assert_eq!(worked.actor, ActorId(3));
+        assert!(worked.burnt_ns >= span.nanos() && worked.asked_ns >= worked.burnt_ns, "{worked:?}");
+    }
+
+    #[test]
+    fn what_waits_for_a_core_is_asked_for_and_not_burnt_and_what_is_taken_back_is_not_burnt_any_further() {
+        let (timer, span) = asked();
+        let (worker, mut done) = Worker::start(1, Clock::start().count()).unwrap();
+        // Hours of work of another actor are taken back; without that the one behind them would never be done.
+        assert!(worker.work(ActorId(4), timer, Span::from_secs(36_000)));
+        assert!(worker.work(ActorId(3), timer, span));
+        worker.end_all(ActorId(4));
+        assert_eq!(done.blocking_recv(), Some((ActorId(3), timer)));
+        // One thread for many: together they get one core, and each wants one.
+        for actor in (10..18).map(ActorId) {
+            assert!(worker.work(actor, timer, span));
+        }
+        for _ in 0..8 {
+            assert!(done.blocking_recv().is_some());
+        }
+        let all = worker.worked();
+        let of = |actors: std::ops::Range<u32>| all.iter().filter(move |it| actors.contains(&it.actor.0));
+        let asked: u64 = of(10..18).map(|it| it.asked_ns).sum();
+        let burnt: u64 = of(10..18).map(|it| it.burnt_ns).sum();
+        assert!(burnt >= 8 * span.nanos() && asked > burnt * 3, "{asked} asked, {burnt} burnt");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use meshsim_wire::Secret;
 use serde::{Deserialize, Serialize};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 
 const CALLER: ActorId = ActorId(0);
@@ -89,6 +89,7 @@ fn cast(text: &str) -> Cast<Player> {
         tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
         leave: None,
+        refused: None,
     }
 }
 
@@ -166,27 +167,28 @@ async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberEr
 struct Way {
     address: String,
     is_open: Rc<Cell<bool>>,
-    cut: Rc<Notify>,
+    /// Counts the cuts. Each connection heeds those since it came, also while it is still being made.
+    cuts: watch::Sender<u64>,
 }
 
 impl Way {
     async fn to(hub: &str) -> Self {
         let listener = TcpListener::bind(ANY).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let way = Way { address, is_open: Rc::new(Cell::new(true)), cut: Rc::default() };
-        let (hub, is_open, cut) = (hub.to_owned(), way.is_open.clone(), way.cut.clone());
+        let way = Way { address, is_open: Rc::new(Cell::new(true)), cuts: watch::Sender::new(0) };
+        let (hub, is_open, cuts) = (hub.to_owned(), way.is_open.clone(), way.cuts.clone());
         spawn_local(async move {
             loop {
                 let (mut near, _) = listener.accept().await.unwrap();
                 if !is_open.get() {
                     continue;
                 }
+                let mut cut = cuts.subscribe();
                 let mut far = TcpStream::connect(&hub).await.unwrap();
-                let cut = cut.clone();
                 spawn_local(async move {
                     tokio::select! {
                         _ = copy_bidirectional(&mut near, &mut far) => {}
-                        () = cut.notified() => {}
+                        _ = cut.changed() => {}
                     }
                 });
             }
@@ -196,7 +198,7 @@ impl Way {
 
     /// Ends the connections that there are.
     fn cut(&self) {
-        self.cut.notify_waiters();
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// ... and lets none come after them.

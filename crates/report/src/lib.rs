@@ -11,6 +11,7 @@ mod figures;
 mod gap;
 mod outside;
 mod read;
+mod real_work;
 mod schema;
 pub mod series;
 mod show;
@@ -24,6 +25,7 @@ pub use figures::Latency;
 pub use gap::{Gap, GapSummary, Reason};
 pub use outside::{Departure, ManualFault, Outside, Restart};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
+pub use real_work::{RealWork, RealWorkOfNode, Worked};
 pub use schema::{comparison_schema, schema};
 pub use show::{count, number, percent, plural, rate, span, unplaced_reason};
 pub use summary::{

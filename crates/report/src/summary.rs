@@ -16,6 +16,7 @@ use crate::correlation::Correlation;
 use crate::figures::Latency;
 use crate::gap::{Gap, GapSummary, Reason, joined};
 use crate::outside::{ManualFault, Outside};
+use crate::real_work::{RealWork, Worked};
 use crate::show::unplaced_reason;
 use crate::verdict::{Outcome, Verdict};
 
@@ -46,6 +47,8 @@ pub struct Measured {
     pub restarts: Vec<(ActorId, Time)>,
     /// Actors that left while the run went on, when, and when they came back if they did.
     pub departures: Vec<(ActorId, Time, Option<Time>)>,
+    /// What real work came to, by node and life; nothing where work was a timer.
+    pub real_work: Vec<Worked>,
     /// What the host counted.
     pub traffic: Traffic,
 }
@@ -249,6 +252,10 @@ pub struct Summary {
     /// How busy the cores were, of each node that computed, in the order of the file.
     #[serde(default)]
     pub nodes: Vec<NodeSummary>,
+    /// How much of the work that was asked of the machines they could do; `null` where work is a timer, as in every
+    /// simulated run.
+    #[serde(default)]
+    pub real_work: Option<RealWork>,
     /// What they called, by edge of the call graph: those that were used, in the order of the file.
     #[serde(default)]
     pub calls: Vec<EdgeSummary>,
@@ -531,6 +538,7 @@ impl Summary {
             services: services(experiment, measured, &values),
             nodes: nodes(experiment, measured),
             calls: calls(experiment, measured),
+            real_work: RealWork::new(&experiment.mesh, &measured.real_work),
             gaps: measured.gaps.iter().map(|gap| GapSummary::new(gap, experiment)).collect(),
             outside: Outside::new(experiment, measured),
             traffic: measured.traffic,

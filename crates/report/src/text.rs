@@ -61,6 +61,7 @@ pub fn summary(summary: &Summary, paint: Paint) -> String {
         ("Latency", "from the planned moment to the answer", latencies(summary, paint)),
         ("Busiest services", &of_services, services(summary, paint)),
         ("Busiest nodes", "cores that were busy, on average", nodes(summary, paint)),
+        ("Real work", "by --work busy", real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls(summary, paint)),
         ("From outside", "", outside(summary)),
         ("Not measured", "", gaps(summary, paint)),
@@ -88,6 +89,13 @@ fn load_span(summary: &Summary) -> String {
         true => format!("{} to {}, without warm-up", seconds(first.0), seconds(first.1)),
         false => "each load from the end of its warm-up to its own end".into(),
     }
+}
+
+fn real_work(summary: &Summary, paint: Paint) -> String {
+    let Some(work) = &summary.real_work else { return String::new() };
+    let (line, warning) = work.lines();
+    let warning = warning.map(|text| format!("  {}\n", paint.on(Look::Warn, &text)));
+    format!("  {line}\n{}", warning.unwrap_or_default())
 }
 
 fn outside(summary: &Summary) -> String {

@@ -462,7 +462,7 @@ fn status_text(status: &Status, paint: Paint) -> String {
     for node in status.nodes.iter().take(NODES_LISTED_MAX) {
         let look = match node.state {
             Presence::Alive => Look::Plain,
-            Presence::Dead => Look::Bad,
+            Presence::Dead | Presence::Shunned => Look::Bad,
             Presence::Awaited | Presence::Left => Look::Dim,
             Presence::Leaving => Look::Warn,
         };

@@ -77,12 +77,14 @@ impl Args {
         };
         let mut replay = if of_processes { Replay::of_processes(fresh) } else { Replay::new(fresh) };
         let progress = Progress::begin(experiment.duration, !self.no_progress);
+        let mut is_there = vec![false; header.actors.len()];
         let end = loop {
             match trace.next() {
                 None => break End::Whole,
                 Some(Err(error)) => break End::Unreadable(error),
                 Some(Ok(record)) => {
                     let (seq, at) = (record.seq, record.at);
+                    is_there.get_mut(record.actor.index()).into_iter().for_each(|there| *there = true);
                     if let Err(difference) = replay.take(record) {
                         break End::Differs(difference);
                     }
@@ -106,7 +108,15 @@ impl Args {
         let took = progress.end();
         tracing::info!(?took, records = report.records, "replayed");
 
-        let is_partial = !report.stopped.is_empty() || report.cut > 0 || !report.partly.is_empty();
+        // Nodes that come later, or never, may have had no part in it.
+        let is_late =
+            |index: usize| mesh.node_index(ActorId(index as u32)).is_some_and(|at| !mesh.nodes[at].is_there_at_start());
+        let absent: Vec<ActorId> = (0..mesh.actor_count())
+            .filter(|index| of_processes && matches!(end, End::Whole) && !is_there[*index] && !is_late(*index))
+            .map(|index| ActorId(index as u32))
+            .collect();
+        let is_partial =
+            !absent.is_empty() || !report.stopped.is_empty() || report.cut > 0 || !report.partly.is_empty();
         let (outcome, look) = match &end {
             End::Whole if is_partial => ("the same as far as the trace tells", Look::Warn),
             End::Whole => ("the same", Look::Good),
@@ -119,6 +129,7 @@ impl Args {
         let pace = format!("{}, {}", Span::from_secs_f64(secs), per_second(report.inputs as f64 / secs.max(1e-9)));
         let mut text = format!("{}: {}\n", paint.on(look, outcome), compared(&report));
         text += &stopped(&header, &report);
+        text += &missing(&header, &absent);
         if let End::Differs(difference) = &end {
             text += &shown(&path, &header, difference)?;
         }
@@ -185,6 +196,16 @@ fn stopped(header: &Header, report: &Report) -> String {
     if report.cut > 0 {
         let steps = plural(report.cut, "step");
         text += &format!("{steps} not to the end: the process was killed before it wrote that down\n");
+    }
+    text
+}
+
+/// Actors of which nothing was written down, or all that was is lost with their process.
+fn missing(header: &Header, absent: &[ActorId]) -> String {
+    let line = |actor: &ActorId| format!("{}: nothing of it is in the trace\n", header.name(*actor));
+    let mut text: String = absent.iter().take(STOPPED_MAX).map(line).collect();
+    if let more @ 1.. = absent.len().saturating_sub(STOPPED_MAX) {
+        text += &format!("and {} more of which nothing is in the trace\n", count(more as u64));
     }
     text
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::Network;
+use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::node::Node;
 use meshsim_mesh::{Findings, Mesh, MeshActor, Msg, actors};
 use meshsim_net::{Cast, Leave, Seat};
@@ -53,6 +54,7 @@ pub(crate) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, Error> {
             ask: |grace| Msg::Leave { grace },
             has_left: |actor: &MeshActor| actor.node().is_none_or(Node::has_left),
         }),
+        refused: Some(|node| (COORDINATOR, Msg::Shun { node })),
     })
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct ClusterArgs {
     /// TLS: the certificate of the authority that signed every process's certificate (PEM)
     #[arg(long, value_name = "FILE", requires_all = ["tls_cert", "tls_key"], env = "MESHSIM_TLS_CA")]
     pub(crate) tls_ca: Option<PathBuf>,
-    /// TLS: this process's certificate, for the name `meshsim` (PEM)
+    /// TLS: this process's certificate (PEM), for the name `coordinator.meshsim`, `node.meshsim` or `client.meshsim`
     #[arg(long, value_name = "FILE", requires = "tls_ca", env = "MESHSIM_TLS_CERT")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// TLS: its private key (PEM)

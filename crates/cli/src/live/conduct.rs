@@ -7,7 +7,7 @@ use meshsim_experiment::Experiment;
 use meshsim_fault::Fault;
 use meshsim_net::{Credentials, Hub, HubOptions, Performance, Phase, ProcessReport, Snapshot, Work};
 use meshsim_report::table::{Look, Paint, Table};
-use meshsim_report::{ManualFault, count, span};
+use meshsim_report::{ManualFault, Worked, count, span};
 use meshsim_run::Outcome;
 use serde_json::json;
 
@@ -143,6 +143,9 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
             }
         }
     }
+    let worked = performance.processes.iter().flat_map(|process| &process.worked);
+    measured.real_work =
+        worked.map(|it| Worked { actor: it.actor, asked_ns: it.asked_ns, burnt_ns: it.burnt_ns }).collect();
     measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
     let manual = |fault: Fault| ManualFault {
         at_s: fault.at.secs(),

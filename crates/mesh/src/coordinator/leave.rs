@@ -1,5 +1,7 @@
 //! A node that leaves: what it has is placed elsewhere, takes requests there, and goes here only then.
 
+use meshsim_actor::ActorId;
+
 use super::Coordinator;
 use super::members::Leave;
 use super::place::needed_still;
@@ -13,17 +15,32 @@ impl Coordinator {
         if incarnation < self.members[node].incarnation || !self.members[node].alive {
             return;
         }
-        if self.members[node].leave == Leave::Stays {
-            self.members[node].leave = Leave::Leaves;
+        if matches!(self.members[node].leave, Leave::Stays | Leave::Shunned) {
             cx.note("leaving", node as u64, 0);
-            self.machines.set_leaving(node, true);
-            self.repair_placed_on(&[node], cx);
+            self.empty(node, Leave::Leaves, cx);
         }
         self.release(cx);
         if self.machines.instances(node) == 0 {
             self.members[node].leave = Leave::Released;
             cx.send(self.mesh.node_actor(node), Msg::Released);
         }
+    }
+
+    /// Others refuse to talk with a node: it gets nothing more in this life.
+    pub(super) fn shun(&mut self, node: ActorId, cx: &mut MeshCx<'_>) {
+        if let Some(node) = self.mesh.node_index(node)
+            && self.members[node].leave == Leave::Stays
+        {
+            cx.note("shun", node as u64, 0);
+            self.empty(node, Leave::Shunned, cx);
+        }
+    }
+
+    /// Nothing more is placed on a node, and what it has is placed elsewhere.
+    fn empty(&mut self, node: usize, leave: Leave, cx: &mut MeshCx<'_>) {
+        self.members[node].leave = leave;
+        self.machines.set_leaving(node, true);
+        self.repair_placed_on(&[node], cx);
     }
 
     /// A node says that it has left.
@@ -34,11 +51,6 @@ impl Coordinator {
         self.members[node].leave = Leave::Released;
         self.machines.set_leaving(node, true);
         self.are_gone(&[node], cx);
-    }
-
-    /// True if a node leaves, or has left.
-    pub(super) fn leaves(&self, node: usize) -> bool {
-        self.members[node].leave != Leave::Stays
     }
 
     /// A new life of a node stays until it says otherwise.
@@ -57,7 +69,7 @@ impl Coordinator {
             Msg::Leaving { incarnation } | Msg::Left { incarnation } => *incarnation,
             _ => 0,
         };
-        self.leaves(node) && !member.alive && life <= member.incarnation
+        member.leave == Leave::Released && !member.alive && life <= member.incarnation
     }
 
     /// Instances elsewhere may have become ready: those that they replace go from nodes that leave.

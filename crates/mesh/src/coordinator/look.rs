@@ -4,6 +4,7 @@ use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
+use super::members::Leave;
 use crate::model::ServiceId;
 use crate::operation::{Wanted, total};
 
@@ -21,12 +22,14 @@ pub enum Presence {
     Leaving,
     /// It has left, and had said so.
     Left,
+    /// It is heard of, and others refuse to talk with it: nothing is placed on it.
+    Shunned,
 }
 
 impl Presence {
     /// All of them.
-    pub const ALL: [Presence; 5] =
-        [Presence::Alive, Presence::Dead, Presence::Awaited, Presence::Leaving, Presence::Left];
+    pub const ALL: [Presence; 6] =
+        [Presence::Alive, Presence::Dead, Presence::Awaited, Presence::Leaving, Presence::Left, Presence::Shunned];
 
     /// In one word.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Presence {
             Presence::Awaited => "awaited",
             Presence::Leaving => "leaving",
             Presence::Left => "left",
+            Presence::Shunned => "shunned",
         }
     }
 }
@@ -65,9 +69,12 @@ impl Coordinator {
     pub fn presence(&self, node: usize) -> Presence {
         let member = &self.members[node];
         match member.alive {
-            true if self.leaves(node) => Presence::Leaving,
-            true => Presence::Alive,
-            false if self.leaves(node) => Presence::Left,
+            true => match member.leave {
+                Leave::Stays => Presence::Alive,
+                Leave::Shunned => Presence::Shunned,
+                Leave::Leaves | Leave::Released => Presence::Leaving,
+            },
+            false if member.leave == Leave::Released => Presence::Left,
             false if member.heard == Time::ZERO && !self.mesh.nodes[node].is_there_at_start() => Presence::Awaited,
             false => Presence::Dead,
         }

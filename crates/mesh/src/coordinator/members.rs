@@ -14,6 +14,8 @@ pub(super) enum Leave {
     Leaves,
     /// It was told that nothing is placed on it any more.
     Released,
+    /// It stays, and others refuse to talk with it: what it has is placed elsewhere.
+    Shunned,
 }
 
 /// One node.

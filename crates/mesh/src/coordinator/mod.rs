@@ -238,7 +238,8 @@ impl Coordinator {
             | Msg::Operate(_)
             | Msg::Operating { .. }
             | Msg::Leave { .. }
-            | Msg::Released => {}
+            | Msg::Released
+            | Msg::Shun { .. } => {}
         }
     }
 
@@ -247,6 +248,7 @@ impl Coordinator {
         match msg {
             Msg::Heartbeat(heartbeat) => self.send_view_if_older(from, heartbeat.view, cx),
             Msg::Operate(operation) if from == self.mesh.outside() => self.operate(*operation, cx),
+            Msg::Shun { node } if from == self.mesh.outside() => self.shun(node, cx),
             _ => {}
         }
     }

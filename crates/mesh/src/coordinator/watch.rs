@@ -59,8 +59,8 @@ impl Coordinator {
             return;
         }
         for node in &silent {
-            // One that was let go has left: its word was lost.
-            if self.members[*node].leave != Leave::Released {
+            // One that was let go has left: its word was lost. One that was not has died.
+            if self.members[*node].leave == Leave::Leaves {
                 self.stays(*node);
             }
         }
@@ -70,7 +70,7 @@ impl Coordinator {
     /// Nodes have left or are dead: what they had is placed elsewhere.
     pub(super) fn are_gone(&mut self, nodes: &[usize], cx: &mut MeshCx<'_>) {
         for node in nodes {
-            cx.note(if self.leaves(*node) { "left" } else { "dead" }, *node as u64, 0);
+            cx.note(if self.members[*node].leave == Leave::Released { "left" } else { "dead" }, *node as u64, 0);
             self.machines.set_alive(*node, false);
             self.endpoints.node_fell(self.mesh.node_actor(*node));
             self.stop_waiting_for(*node, cx);

@@ -205,6 +205,7 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::Operate(_)
         | Msg::Operating { .. }
         | Msg::Leaving { .. }
+        | Msg::Shun { .. }
         | Msg::Left { .. } => false,
     }
 }
