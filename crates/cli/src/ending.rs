@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
+use meshsim_report::series::Series;
 use meshsim_report::table::{Look, Paint};
-use meshsim_report::{Outcome, Summary, text};
+use meshsim_report::{Outcome, Summary, events, text};
 use meshsim_trace::export::{ExportError, Format, export};
 use meshsim_trace::{Header, Reader};
 
@@ -22,6 +23,10 @@ pub(crate) const TRACE: &str = "trace.bin";
 /// What the coordinator wanted and the nodes had in the end.
 const STATE: &str = "state.json";
 const TRACE_JSONL: &str = "trace.jsonl";
+/// The course over time.
+const SERIES: &str = "series.csv";
+/// What happened, and when.
+const EVENTS: &str = "events.jsonl";
 /// How the processes of a live run were.
 pub(crate) const PROCESSES: &str = "live.json";
 
@@ -74,7 +79,7 @@ pub(crate) fn open(
 
 /// The files that a run of this experiment may leave, but for its summary.
 fn names(experiment: &Experiment) -> Vec<&str> {
-    inputs(experiment).map(|(name, _)| name).chain([STATE, TRACE, TRACE_JSONL, PROCESSES]).collect()
+    inputs(experiment).map(|(name, _)| name).chain([STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, EVENTS]).collect()
 }
 
 /// All files that a run of this experiment may have left, but for its summary.
@@ -82,7 +87,7 @@ pub(crate) fn written_names(experiment: Option<&Experiment>) -> Vec<String> {
     let of = |name: &str| name.to_owned();
     match experiment {
         Some(experiment) => names(experiment).into_iter().map(of).collect(),
-        None => [EXPERIMENT, STATE, TRACE, TRACE_JSONL, PROCESSES].map(of).into(),
+        None => [EXPERIMENT, STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, EVENTS].map(of).into(),
     }
 }
 
@@ -157,6 +162,10 @@ fn write(experiment: &Experiment, folder: &Folder, ended: &Ended, summary: &Summ
         serde_json::to_writer_pretty(&mut *out, summary)?;
         out.write_all(b"\n")
     })?;
+    let series = Series::new(experiment, &ended.outcome.measured);
+    folder.write(SERIES, |out| series.write(out))?;
+    let events = events(experiment, &ended.outcome.measured, summary, &series);
+    folder.write(EVENTS, |out| meshsim_report::events::write(&events, out))?;
     folder.write(STATE, |out| ended.outcome.state.write(&experiment.mesh, out))?;
     let processes = ended.processes.iter().map(|bytes| (PROCESSES, bytes.as_slice()));
     let inputs = inputs(experiment).map(|(name, text)| (name, text.as_bytes()));

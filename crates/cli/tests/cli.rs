@@ -71,7 +71,10 @@ fn a_run_prints_what_it_simulates_and_what_came_out_and_writes_it_down() {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
     assert!(!text.contains('\x1b') && text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    assert_eq!(names(&folder.join("runs/small-7")), ["experiment.yaml", "state.json", "summary.json"]);
+    assert_eq!(
+        names(&folder.join("runs/small-7")),
+        ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"]
+    );
     assert_eq!(fs::read_to_string(folder.join("runs/small-7/experiment.yaml")).unwrap(), MESH);
     for file in ["state.json", "summary.json"] {
         json(&folder.join("runs/small-7").join(file));
@@ -84,14 +87,17 @@ fn the_same_experiment_gives_the_same_files_with_and_without_a_trace() {
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "a"]), 0);
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "b", "--trace", "--json"]), 0);
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "c", "--trace=jsonl"]), 0);
-    for file in ["experiment.yaml", "state.json", "summary.json"] {
+    for file in ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"] {
         let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
         assert!(read("a") == read("b") && read("b") == read("c"), "{file}");
     }
     assert!(fs::read(folder.join("b/trace.bin")).unwrap() == fs::read(folder.join("c/trace.bin")).unwrap());
     // A folder holds one run.
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "c", "--seed", "8"]), 0);
-    assert_eq!(names(&folder.join("c")), ["experiment.yaml", "state.json", "summary.json"]);
+    assert_eq!(
+        names(&folder.join("c")),
+        ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"]
+    );
 }
 
 #[test]
@@ -129,7 +135,7 @@ fn values_of_the_file_can_be_set_and_are_in_the_experiment_as_run() {
 #[track_caller]
 fn assert_repeatable(folder: &Path, file: &str, files: &[&str]) {
     assert_exit(&meshsim(folder, &["run", file, "--trace", "--out", "once"]), 0);
-    let mut expected = vec!["experiment.yaml", "state.json", "summary.json", "trace.bin"];
+    let mut expected = vec!["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json", "trace.bin"];
     expected.extend(files);
     expected.sort();
     assert_eq!(names(&folder.join("once")), expected);
@@ -405,7 +411,8 @@ fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
     let output = child.wait_with_output().unwrap();
     assert_exit(&output, 0);
     assert!(stdout(&output).contains("\ncut short at "), "{}", stdout(&output));
-    assert_eq!(names(&run), ["experiment.yaml", "state.json", "summary.json", "trace.bin"]);
+    let expected = ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json", "trace.bin"];
+    assert_eq!(names(&run), expected);
     let summary = json(&run.join("summary.json"));
     assert_eq!(summary["cut_short"], true);
     assert!(summary["reached_s"].as_f64() < summary["duration_s"].as_f64());

@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 
 use common::{assert_exit, example, json, names, one_line, pause, signal, stderr, stdout, until};
+use meshsim_report::series::{Kind, Row};
 use serde_json::Value;
 
 /// A mesh of two nodes that is over in seconds.
@@ -156,20 +158,51 @@ fn simulated_and_live_runs_have_the_same_control_plane_history_on_every_node() {
     }
 }
 
+/// Both hosts write rows with the same columns about the same things, and those of a live run add up, too.
+fn assert_series_alike(folder: &Path, live: &Value) {
+    let text = |run: &str| fs::read_to_string(folder.join(run).join("series.csv")).unwrap();
+    let (sim, live_text) = (text("sim"), text("live"));
+    assert_eq!(sim.lines().next(), live_text.lines().next(), "the columns");
+    let rows = |text: &str| meshsim_report::series::read(text.as_bytes()).unwrap().rows;
+    let (sim, rows) = (rows(&sim), rows(&live_text));
+    let about =
+        |rows: &[Row]| -> BTreeSet<_> { rows.iter().map(|row| (row.kind, row.of.clone(), row.name.clone())).collect() };
+    assert_eq!(about(&sim), about(&rows));
+    for (kind, of, name) in about(&rows) {
+        let rows = || rows.iter().filter(|row| (row.kind, &row.of, &row.name) == (kind, &of, &name));
+        let sum = |what: fn(&Row) -> u64| rows().map(what).sum::<u64>();
+        let took = sum(|row| row.done_sum_ns) + sum(|row| row.other_sum_ns);
+        assert_eq!(sum(|row| row.in_flight_ns), took, "{kind:?} {of} {name}");
+        let whole = match kind {
+            Kind::Load => live["loads"][0]["requests"].clone(),
+            Kind::Service => {
+                live["services"].as_array().unwrap().iter().find(|it| it["name"] == *name).unwrap().clone()
+            }
+            _ => continue,
+        };
+        assert_eq!(whole["done"], sum(|row| row.done), "{name}");
+    }
+}
+
 #[test]
 fn a_live_run_writes_what_a_simulated_one_writes_and_the_same_summary_format() {
     let folder = folder("files");
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "sim"]), 0);
     let output = meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--out", "live"]);
     assert_exit(&output, 0);
-    assert_eq!(names(&folder.join("sim")), ["experiment.yaml", "state.json", "summary.json"]);
-    assert_eq!(names(&folder.join("live")), ["experiment.yaml", "live.json", "state.json", "summary.json"]);
+    assert_eq!(
+        names(&folder.join("sim")),
+        ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"]
+    );
+    let expected = ["events.jsonl", "experiment.yaml", "live.json", "series.csv", "state.json", "summary.json"];
+    assert_eq!(names(&folder.join("live")), expected);
     let summary = |run: &str| json(&folder.join(run).join("summary.json"));
     let (sim, live) = (summary("sim"), summary("live"));
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(&sim), keys(&live));
     assert_eq!(sim["loads"][0]["requests"]["offered"], live["loads"][0]["requests"]["offered"], "the same plan");
     assert_eq!(live["loads"][0]["requests"]["failed"], 0);
+    assert_series_alike(&folder, &live);
     let processes = json(&folder.join("live/live.json"));
     assert_eq!(processes["processes"].as_array().unwrap().len(), 4);
     assert_eq!(processes["lost"].as_array().unwrap().len(), 0);

@@ -27,6 +27,7 @@ mod slo;
 mod tree;
 mod units;
 mod values;
+mod words;
 
 use std::path::Path;
 
@@ -49,6 +50,7 @@ pub use schema::schema;
 pub use size::Size;
 pub use slo::{Comparison, Metric, Scope, Slo};
 pub use units::{UnitError, duration};
+pub use words::fault_in_words;
 
 /// A run as a file describes it, with every name resolved and every default filled in.
 #[derive(Clone, Debug)]

@@ -453,7 +453,7 @@ section! {
         optional length as "for": At<Span>;
         /// Where its client stands; by default where the first node stands.
         optional zone: At<Name>;
-        /// Length of the windows in which its course over time is kept.
+        /// Length of the windows in which its course over time is kept; doubles where a run is longer than 600 of them.
         or window: At<Span> = "1s";
     }
 }

@@ -77,20 +77,22 @@ pub struct Ended<Owner> {
     pub bytes: u32,
     /// The path that it took, all tries, if that was wanted and it came to be sent.
     pub path: Option<Box<Path>>,
+    /// Its number, as its requests bear it; 0 if it was not begun.
+    pub number: u64,
 }
 
 impl Callee {
-    fn counted(&self, retried: FailedAttempts) -> Counted {
+    fn counted(&self, retried: FailedAttempts, began: Time) -> Counted {
         let edge = Edge { service: self.service, endpoint: self.endpoint };
-        Counted { by: self.by, edge, optional: self.optional, retried }
+        Counted { by: self.by, edge, optional: self.optional, retried, began }
     }
 }
 
 impl<Owner> Ended<Owner> {
     /// A call that was refused before it was sent.
-    pub(crate) fn refused(owner: Owner, callee: &Callee) -> Self {
-        let counted = callee.counted(FailedAttempts::default());
-        Ended { owner, failure: Some(Failure::Refused), degraded: false, counted, retries: 0, bytes: 0, path: None }
+    pub(crate) fn refused(owner: Owner, callee: &Callee, now: Time) -> Self {
+        let (failure, counted) = (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now));
+        Ended { owner, failure, degraded: false, counted, retries: 0, bytes: 0, path: None, number: 0 }
     }
 }
 
@@ -110,6 +112,7 @@ struct Outstanding<Owner> {
     path: Option<Box<Path>>,
     /// The attempts that have failed.
     retried: FailedAttempts,
+    began: Time,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -148,11 +151,13 @@ impl<Owner: Copy> Caller<Owner> {
         cx: &mut MeshCx<'_>,
     ) -> Option<Ended<Owner>> {
         if self.calls.len() >= CALLS_MAX {
-            return Some(Ended::refused(owner, &callee));
+            return Some(Ended::refused(owner, &callee, cx.now()));
         }
         self.proxies.get(proxy).route(callee.service, mesh, cx).active += 1;
         let retried = FailedAttempts::default();
-        let call = Outstanding { callee, owner, proxy, attempt: 0, timer: None, sent: None, path: None, retried };
+        let began = cx.now();
+        let call =
+            Outstanding { callee, owner, proxy, attempt: 0, timer: None, sent: None, path: None, retried, began };
         let key = self.calls.insert(call);
         self.attempt(key, mesh, view, cx)
     }
@@ -319,8 +324,9 @@ impl<Owner: Copy> Caller<Owner> {
         }
         route.active -= 1;
         let call = self.calls.remove(key).expect("the call was found above");
-        let counted = callee.counted(call.retried);
-        Some(Ended { owner: call.owner, failure, degraded: false, counted, retries: attempt, bytes, path: call.path })
+        let counted = callee.counted(call.retried, call.began);
+        let (owner, path, number) = (call.owner, call.path, key.data().as_ffi());
+        Some(Ended { owner, failure, degraded: false, counted, retries: attempt, bytes, path, number })
     }
 }
 

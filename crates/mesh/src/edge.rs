@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
 
+use crate::course::Course;
 use crate::measure::{Failure, Failures};
 use crate::model::{EndpointId, ServiceId};
 
@@ -71,8 +73,37 @@ impl EdgeCalls {
     }
 }
 
+/// What is kept of an edge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// All its calls.
+    pub calls: EdgeCalls,
+    /// Their course over time: each in the window in which it was made.
+    pub course: Course,
+}
+
+impl Used {
+    /// An edge that was not used yet.
+    pub fn new(course: Course) -> Self {
+        Used { calls: EdgeCalls::default(), course }
+    }
+
+    /// Counts a call that has ended.
+    pub(crate) fn count(&mut self, failure: Option<Failure>, counted: &Counted, now: Time) {
+        let Counted { optional, retried, began, .. } = *counted;
+        self.calls.count(failure, retried, optional);
+        self.course.was(began, now, failure, (retried.total(), counted.timeouts(failure)));
+    }
+
+    /// Adds what another node counted for the same edge.
+    pub fn merge(&mut self, other: &Used) {
+        self.calls.merge(&other.calls);
+        self.course.merge(&other.course);
+    }
+}
+
 /// The edges that a service used, in the order of what was called.
-pub type Edges = BTreeMap<Edge, EdgeCalls>;
+pub type Edges = BTreeMap<Edge, Used>;
 
 /// What a call that has ended says to whoever counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +116,15 @@ pub struct Counted {
     pub optional: bool,
     /// The attempts that failed and were retried.
     pub retried: FailedAttempts,
+    /// When it was made.
+    pub began: Time,
+}
+
+impl Counted {
+    /// Attempts that timed out, of a call that ended so.
+    pub(crate) fn timeouts(&self, failure: Option<Failure>) -> u64 {
+        self.retried.of(Failure::Timeout) + u64::from(failure == Some(Failure::Timeout))
+    }
 }
 
 /// The attempts of one call that failed and were retried, by reason. [`RETRIES_MAX`](crate::model::RETRIES_MAX) fits a

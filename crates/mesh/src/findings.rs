@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshActor;
 use crate::coordinator::CoordinatorState;
+use crate::course::Course;
 use crate::criterion::Count;
+use crate::diary::{Coming, Diary, Sighting};
 use crate::measure::{OperationHistory, Served, Tally};
 use crate::model::ServiceId;
-use crate::node::NodeState;
+use crate::node::{NodeState, PlaceCourse};
 
 /// What one actor found.
 #[expect(clippy::large_enum_variant, reason = "there is one for each actor, once, when a run has ended")]
@@ -20,11 +22,17 @@ pub enum Findings {
         history: Vec<OperationHistory>,
         /// What it holds.
         state: CoordinatorState,
+        /// Nodes that it declared dead, or heard of again.
+        sightings: Diary<Sighting>,
     },
     /// What instances did, and what is there in the end.
     Node {
         /// By service.
         served: Vec<(ServiceId, Served)>,
+        /// The course of its instances over time.
+        courses: Vec<PlaceCourse>,
+        /// Instances that came and went.
+        comings: Diary<Coming>,
         /// What it has.
         state: NodeState,
     },
@@ -32,6 +40,8 @@ pub enum Findings {
     Client {
         /// One for each target of the load's mix.
         tallies: Vec<Tally>,
+        /// Their courses over time.
+        courses: Vec<Course>,
         /// One for each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria).
         counts: Vec<Count>,
         /// Spans of planned moments in which the client was down: what was planned then was not measured.
@@ -49,9 +59,15 @@ impl MeshActor {
     pub fn findings(&self, now: Time) -> Findings {
         match self {
             MeshActor::Coordinator(coordinator) => {
-                Findings::Coordinator { history: coordinator.history().to_vec(), state: coordinator.state() }
+                let (history, sightings) = (coordinator.history().to_vec(), coordinator.sightings().clone());
+                Findings::Coordinator { history, state: coordinator.state(), sightings }
             }
-            MeshActor::Node(node) => Findings::Node { served: node.served(now), state: node.state() },
+            MeshActor::Node(node) => Findings::Node {
+                served: node.served(now),
+                courses: node.courses(now),
+                comings: node.comings(),
+                state: node.state(),
+            },
             MeshActor::Client(client) => client.findings(now),
             MeshActor::Gateway(gateway) => Findings::Gateway { tally: gateway.tally().clone() },
         }

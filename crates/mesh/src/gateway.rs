@@ -101,7 +101,7 @@ impl Gateway {
         };
         let is_known = self.mesh.has_endpoint(ask.service, ask.endpoint);
         if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
-            return Some(Ended::refused(asked, &callee));
+            return Some(Ended::refused(asked, &callee, asked.at));
         }
         self.calls.call(callee, asked, ProxyId::ONLY, &self.mesh, &self.view, cx)
     }

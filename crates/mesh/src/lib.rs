@@ -14,7 +14,9 @@ pub mod batches;
 pub mod call;
 pub mod client;
 pub mod coordinator;
+pub mod course;
 pub mod criterion;
+pub mod diary;
 pub mod edge;
 pub mod findings;
 pub mod gateway;
@@ -29,6 +31,7 @@ pub mod policy;
 pub mod program;
 pub mod proxy;
 mod slots;
+pub mod sparse;
 
 pub use actors::MeshActor;
 pub use findings::Findings;

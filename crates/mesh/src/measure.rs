@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::batches::Batches;
 use crate::edge::Edges;
 use crate::model::{Change, ServiceId};
+use crate::sparse::{Scale, Sparse};
 
 /// Why a request or a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -223,7 +224,12 @@ impl Served {
         self.work_ns = self.work_ns.saturating_add(other.work_ns);
         self.queue_peak = self.queue_peak.max(other.queue_peak);
         self.degraded = self.degraded.saturating_add(other.degraded);
-        other.calls.iter().for_each(|(edge, calls)| self.calls.entry(*edge).or_default().merge(calls));
+        for (edge, used) in &other.calls {
+            match self.calls.get_mut(edge) {
+                Some(mine) => mine.merge(used),
+                None => _ = self.calls.insert(*edge, used.clone()),
+            }
+        }
     }
 }
 
@@ -414,6 +420,17 @@ impl Histogram {
     /// Takes one span in.
     pub fn record(&mut self, span: Span) {
         self.record_n(span, 1);
+    }
+
+    /// Takes in what a window of a course holds; `longest`, exactly. How short the shortest was is then not known.
+    pub(crate) fn take(&mut self, scale: Scale, latencies: &Sparse, sum_ns: u64, longest: Span) {
+        let counts = self.counts_mut();
+        for (bucket, count) in latencies.filled() {
+            let ns = scale.longest(bucket).min(HISTOGRAM_MAX).nanos();
+            counts.record_n(ns, count.into()).expect("the histogram grows by itself");
+        }
+        self.sum_ns = self.sum_ns.saturating_add(sum_ns.into());
+        self.extremes_ns = (0, self.extremes_ns.1.max(longest.nanos()));
     }
 
     fn record_n(&mut self, span: Span, n: u64) {

@@ -29,6 +29,8 @@ pub enum EventKind {
     NodeDead,
     /// A node that was not there, or was dead, was heard of: `node`.
     NodeBack,
+    /// A node left, as it was asked to: `node`.
+    NodeLeft,
     /// An instance takes requests: `service`, `instance`, `node`, `version`.
     InstanceReady,
     /// An instance is gone: the same.

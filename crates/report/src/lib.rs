@@ -6,9 +6,11 @@
 
 pub mod compare;
 mod correlation;
+mod course;
 pub mod events;
 mod figures;
 mod gap;
+mod happened;
 mod outside;
 mod read;
 mod real_work;
@@ -21,8 +23,10 @@ pub mod text;
 mod verdict;
 
 pub use correlation::Correlation;
+pub use course::Courses;
 pub use figures::Latency;
 pub use gap::{Gap, GapSummary, Reason};
+pub use happened::events;
 pub use outside::{Departure, ManualFault, Outside, Restart};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use real_work::{RealWork, RealWorkOfNode, Worked};

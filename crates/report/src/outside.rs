@@ -33,6 +33,9 @@ pub struct ManualFault {
     pub for_s: Option<f64>,
     /// What kind it was: `crash`, `pause`, ...
     pub kind: String,
+    /// What it did to whom, in words: `node-1 down`. Runs that were written before faults had words do not say it.
+    #[serde(default)]
+    pub what: String,
 }
 
 /// A process that came in the place of a lost one.

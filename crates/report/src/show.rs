@@ -1,7 +1,10 @@
 //! Numbers as people read them, with the units of the experiment file.
 
 use meshsim_actor::Span;
+use meshsim_mesh::measure::Verb;
 use meshsim_mesh::model::Service;
+
+use crate::summary::OperationSummary;
 
 /// A whole number, in groups of three: `12,345`.
 pub fn count(n: u64) -> String {
@@ -74,6 +77,16 @@ pub fn unplaced_reason(service: &Service) -> String {
         }
         _ => format!("no node is alive to run instances of {}", service.name),
     }
+}
+
+/// An operation in words: `extend payment to 12`, `scale rate by 2`, `deploy cart`.
+pub(crate) fn operation_in_words(operation: &OperationSummary) -> String {
+    let to = match (operation.verb, operation.to) {
+        (Verb::Scale, Some(by)) => format!(" by {}", number(by)),
+        (_, Some(to)) => format!(" to {}", number(to)),
+        (_, None) => String::new(),
+    };
+    format!("{} {}{to}", operation.verb.as_str(), operation.service)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::correlation::Correlation;
+use crate::course::Courses;
 use crate::figures::Latency;
 use crate::gap::{Gap, GapSummary, Reason, joined};
 use crate::outside::{ManualFault, Outside};
@@ -37,6 +38,8 @@ pub struct Measured {
     pub by_hand: Option<Tally>,
     /// One for each of the mesh's criteria: what clients counted for SLOs.
     pub counts: Vec<Count>,
+    /// The course of all of it over time.
+    pub courses: Courses,
     /// What was not measured, by actor and time.
     pub gaps: Vec<Gap>,
     /// Some node's share of the services' figures is missing.
@@ -137,12 +140,13 @@ impl Measured {
                     measured.gaps.push(Gap { actor, from: Time::ZERO, to: now, reason: Reason::Lost });
                 }
                 None => {}
-                Some(Findings::Coordinator { history, .. }) if actor == COORDINATOR => {
+                Some(Findings::Coordinator { history, sightings, .. }) if actor == COORDINATOR => {
+                    measured.courses.sightings = sightings;
                     measured.history = history;
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
                 Some(found @ Findings::Node { .. }) => measured.add_former(actor, found, mesh),
-                Some(Findings::Client { tallies, counts, gaps }) => {
+                Some(Findings::Client { tallies, courses, counts, gaps }) => {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
                     let of_load: Vec<&mut Count> = criteria
@@ -154,6 +158,7 @@ impl Measured {
                         continue;
                     }
                     measured.tallies[load] = tallies;
+                    measured.courses.of_load(load, courses, mesh);
                     of_load.into_iter().zip(counts).for_each(|(mine, theirs)| *mine = theirs);
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });
                     measured.gaps.extend(gaps);
@@ -169,7 +174,10 @@ impl Measured {
 
     /// What a node found in one of its lives, beside what it found in others. Nothing, if it is no node's.
     pub fn add_former(&mut self, actor: ActorId, found: Findings, mesh: &Mesh) {
-        let (Some(node), Findings::Node { served, .. }) = (mesh.node_index(actor), found) else { return };
+        let (Some(node), Findings::Node { served, courses, comings, .. }) = (mesh.node_index(actor), found) else {
+            return;
+        };
+        self.courses.of_node(actor, courses, comings, mesh);
         let worked = sum(served.iter().map(|(_, served)| served.work_ns));
         self.worked_ns[node] = self.worked_ns[node].saturating_add(worked);
         for (service, served) in served {
@@ -775,7 +783,7 @@ fn calls(experiment: &Experiment, measured: &Measured) -> Vec<EdgeSummary> {
     let mesh = &experiment.mesh;
     let callers = mesh.services.iter().zip(&measured.served);
     let edges =
-        callers.flat_map(|(caller, served)| served.calls.iter().map(move |(edge, calls)| (caller, edge, calls)));
+        callers.flat_map(|(caller, served)| served.calls.iter().map(move |(edge, used)| (caller, edge, &used.calls)));
     edges
         // What another process measured may be anything.
         .filter(|(_, edge, _)| mesh.has_endpoint(edge.service, edge.endpoint))

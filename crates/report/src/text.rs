@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use meshsim_experiment::{Experiment, Size};
 use meshsim_mesh::measure::Verb;
 
-use crate::show::{count, number, plural, rate, span};
+use crate::show::{count, number, operation_in_words, plural, rate, span};
 use crate::summary::{OperationSummary, Requests, Summary};
 use crate::table::{Cell, Look, Paint, Table};
 use crate::verdict::Outcome;
@@ -174,14 +174,9 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
     let first = &group[0];
     let name = match group.len() {
         1 => {
-            let to = match (first.verb, first.to) {
-                (Verb::Scale, Some(by)) => format!(" by {}", number(by)),
-                (_, Some(to)) => format!(" to {}", number(to)),
-                (_, None) => String::new(),
-            };
             // A rate of 1 is no recurrence.
             let at = first.rate.filter(|rate| *rate != 1.0).map_or_else(String::new, |r| format!(" at {}", number(r)));
-            format!("{} {}{to}{at}", first.verb.as_str(), first.service)
+            operation_in_words(first) + &at
         }
         n => format!("{} {}", first.verb.as_str(), plural(n as u64, "service")),
     };

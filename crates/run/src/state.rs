@@ -55,6 +55,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use meshsim_mesh::diary::Diary;
     use meshsim_mesh::model::NodeSpec;
 
     use super::*;
@@ -66,9 +67,9 @@ mod tests {
         let coordinator = CoordinatorState { steps: 2, digest: 7, services: vec![] };
         let state = NodeState { applied: 2, digest: 7, services: vec![] };
         let found = [
-            Some(Findings::Coordinator { history: vec![], state: coordinator }),
+            Some(Findings::Coordinator { history: vec![], state: coordinator, sightings: Diary::default() }),
             None,
-            Some(Findings::Node { served: vec![], state }),
+            Some(Findings::Node { served: vec![], courses: vec![], comings: Diary::default(), state }),
         ];
         let mut all = State::empty(&mesh, Time::from_nanos(1_500_000_000));
         (0..).zip(&found).for_each(|(actor, found)| all.take(&mesh, ActorId(actor), found.as_ref()));

@@ -34,9 +34,10 @@ Examples:
 
 A run is written to runs/<name>-<seed>, or to runs/<name>-<seed>.<hash> where a run with other settings \
 is there already: summary.json, experiment.yaml (as run) with the files that it \
-names, state.json (what the coordinator wants and the nodes have at the end), and the trace if asked \
-for. The same experiment and seed give the same files, byte for byte, and so does the experiment.yaml \
-of a run. Ctrl-C ends a run early and keeps what was measured.
+names, series.csv (the course over time), events.jsonl (what happened, and when), state.json (what the \
+coordinator wants and the nodes have at the end), and the trace if asked for. The same experiment and \
+seed give the same files, byte for byte, and so does the experiment.yaml of a run. Ctrl-C ends a run \
+early and keeps what was measured.
 
 Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
 holds cannot be told, 99 an SLO does not hold.";

@@ -92,7 +92,8 @@ mod tests {
     fn what_a_load_finds_in_a_day_of_short_windows_can_be_handed_in() {
         let window = Window { offered: 1_000_000, done: 1_000_000, latency_sum_ns: u64::MAX, ..Window::default() };
         let tally = || Tally { windows: vec![window; 86_400], ..Tally::default() };
-        let found = Findings::Client { tallies: (0..4).map(|_| tally()).collect(), counts: vec![], gaps: vec![] };
+        let tallies = (0..4).map(|_| tally()).collect();
+        let found = Findings::Client { tallies, courses: vec![], counts: vec![], gaps: vec![] };
         let bytes = write_findings(&found);
         assert!(bytes.len() > meshsim_wire::MESSAGE_BYTES_MAX);
         let Findings::Client { tallies, .. } = read_findings(&bytes).unwrap() else { panic!("a client's") };

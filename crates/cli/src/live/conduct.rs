@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use meshsim_actor::{ActorId, Span, Time};
-use meshsim_experiment::Experiment;
+use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
 use meshsim_net::{Credentials, Hub, HubOptions, Performance, Phase, ProcessReport, Snapshot, Work};
 use meshsim_report::table::{Look, Paint, Table};
@@ -151,6 +151,7 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
         at_s: fault.at.secs(),
         for_s: (fault.until < Time::NEVER).then(|| fault.until.since(fault.at).secs()),
         kind: fault.name().to_owned(),
+        what: fault_in_words(&fault.kind, &mesh),
     };
     measured.faults = std::mem::take(&mut performance.faults).into_iter().map(manual).collect();
     Ok(Ended {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
+use crate::course::{Shape, Watched};
 use crate::criterion::{Count, Criterion};
 use crate::findings::Findings;
 use crate::measure::{Failure, Tally, WINDOWS_MAX, Window};
@@ -36,6 +37,8 @@ pub struct Client {
     calls: Caller<Planned>,
     /// One for each target of the load's mix.
     tallies: Vec<Tally>,
+    /// The course of each of them.
+    courses: Vec<Watched>,
     /// What SLOs ask of this load.
     criteria: Vec<(Criterion, Count)>,
     /// The machine is down: since the start of this span of planned moments.
@@ -63,7 +66,9 @@ impl Client {
     /// The client of load number `load`.
     pub fn new(mesh: Arc<Mesh>, load: usize) -> Self {
         let view = crate::call::no_view(&mesh);
-        let tallies = vec![Tally::default(); mesh.loads[load].mix.len()];
+        let targets = mesh.loads[load].mix.len();
+        let tallies = vec![Tally::default(); targets];
+        let courses = vec![Watched::new(Shape::of_load(mesh.loads[load].window), Time::ZERO); targets];
         let of_load = |criterion: &&Criterion| criterion.load as usize == load;
         let criteria = mesh.criteria.iter().filter(of_load).map(|criterion| (*criterion, Count::default())).collect();
         Client {
@@ -74,6 +79,7 @@ impl Client {
             next: None,
             calls: Caller::new(),
             tallies,
+            courses,
             criteria,
             down_since: None,
             gaps: Vec::new(),
@@ -89,9 +95,11 @@ impl Client {
     pub(crate) fn findings(&self, now: Time) -> Findings {
         let load = &self.mesh.loads[self.load];
         let (mut tallies, mut criteria) = (self.tallies.clone(), self.criteria.clone());
+        let mut courses: Vec<_> = self.courses.iter().map(|watched| watched.until(now)).collect();
         for planned in self.calls.owners().filter(|planned| planned.at >= load.start + load.warmup) {
             let age = now.since(planned.at);
             tallies[planned.target as usize].pending.record(age);
+            courses[planned.target as usize].left(planned.at, age);
             let covering = criteria.iter_mut().filter(|(criterion, _)| criterion.covers(planned.target, planned.at));
             covering.for_each(|(criterion, count)| count.unanswered(criterion, age));
         }
@@ -100,7 +108,7 @@ impl Client {
         if let Some(from) = self.down_since.or(behind).filter(|from| *from < now) {
             gaps.push((from, now.min(load.end)));
         }
-        Findings::Client { tallies, counts: criteria.into_iter().map(|(_, count)| count).collect(), gaps }
+        Findings::Client { tallies, courses, counts: criteria.into_iter().map(|(_, count)| count).collect(), gaps }
     }
 
     /// Requests that have not ended yet.
@@ -137,6 +145,11 @@ impl Client {
         // What comes first of what was under way and what was to be sent next.
         let under_way = self.calls.owners().map(|planned| planned.at).min();
         self.down_since = self.down_since.or(under_way).or(self.next);
+        let measured = self.mesh.loads[self.load].start + self.mesh.loads[self.load].warmup;
+        for planned in self.calls.owners().filter(|planned| planned.at >= measured) {
+            self.courses[planned.target as usize].lost(planned.at);
+        }
+        self.courses.iter_mut().for_each(|watched| watched.gauge.clear());
         self.view = crate::call::no_view(&self.mesh);
         self.calls = Caller::new();
     }
@@ -210,6 +223,13 @@ impl Client {
         } else {
             tally.offered += 1;
             window(tally, load, at).offered += 1;
+            let watched = &mut self.courses[target];
+            watched.now(cx.now()).in_flight += 1;
+            // It is in flight from its planned moment on, even where it is sent late.
+            watched
+                .course
+                .over(at, cx.now(), |levels, ns| levels.in_flight_ns = levels.in_flight_ns.saturating_add(ns));
+            watched.course.at(at).offered += 1;
             let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(target as u32, at));
             covering.for_each(|(_, count)| count.offered += 1);
         }
@@ -228,13 +248,17 @@ impl Client {
     }
 
     fn ended(&mut self, ended: Option<Ended<Planned>>, now: Time) {
-        let Some(Ended { owner, failure, degraded, retries, .. }) = ended else { return };
+        let Some(Ended { owner, failure, degraded, retries, counted, number, .. }) = ended else { return };
         let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {
             return;
         }
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
+        let Watched { course, .. } = self.courses[owner.target as usize].ended(now);
+        let window = course.at(owner.at);
+        window.retries += u64::from(retries);
+        window.timeouts += counted.timeouts(failure);
         let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(owner.target, owner.at));
         covering.for_each(|(criterion, count)| match failure {
             None => count.answered(criterion, now.since(owner.at)),
@@ -244,8 +268,12 @@ impl Client {
             None => {
                 tally.degraded += u64::from(degraded);
                 record_done(tally, load, owner, now);
+                course.done(owner.at, now.since(owner.at), number);
             }
-            Some(failure) => record_failed(tally, load, owner, failure),
+            Some(failure) => {
+                record_failed(tally, load, owner, failure);
+                course.failed(owner.at, now.since(owner.at), failure);
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ use meshsim_actor::{ActorId, Event, Span, Timer};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
+use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, Report, Share, Tick};
 use crate::model::{Mesh, Operation};
@@ -60,6 +61,7 @@ pub struct Coordinator {
     by_hand: Vec<Operation>,
     running: Vec<Running>,
     history: Vec<OperationHistory>,
+    sightings: Diary<Sighting>,
     /// Tells callers where the instances are.
     publishing: Option<Timer>,
 }
@@ -114,6 +116,7 @@ impl Coordinator {
             by_hand: Vec::new(),
             running: Vec::new(),
             history: Vec::new(),
+            sightings: Diary::default(),
             publishing: None,
             mesh,
         }
@@ -122,6 +125,15 @@ impl Coordinator {
     /// What became of each operation, in the order in which they began; repairs are among them.
     pub fn history(&self) -> &[OperationHistory] {
         &self.history
+    }
+
+    /// Nodes that it declared dead, or heard of again.
+    pub fn sightings(&self) -> &Diary<Sighting> {
+        &self.sightings
+    }
+
+    fn sighted(&mut self, node: usize, seen: Seen, cx: &MeshCx<'_>) {
+        self.sightings.write(Sighting { at: cx.now(), node: node as u32, seen }, ENTRIES_OF_COORDINATOR);
     }
 
     /// What it holds.
@@ -306,6 +318,7 @@ impl Coordinator {
             return;
         }
         cx.note("alive", node as u64, 0);
+        self.sighted(node, Seen::Back, cx);
         self.machines.set_alive(node, true);
         self.members[node].resends = 0;
         // The steps of its absence did not wait for it: its acknowledgement settles none of them.

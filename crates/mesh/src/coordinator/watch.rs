@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Coordinator;
 use super::members::{Leave, Member};
 use crate::actors::MeshCx;
+use crate::diary::Seen;
 use crate::message::Tick;
 
 /// When the coordinator looks for silent nodes.
@@ -70,7 +71,9 @@ impl Coordinator {
     /// Nodes have left or are dead: what they had is placed elsewhere.
     pub(super) fn are_gone(&mut self, nodes: &[usize], cx: &mut MeshCx<'_>) {
         for node in nodes {
-            cx.note(if self.members[*node].leave == Leave::Released { "left" } else { "dead" }, *node as u64, 0);
+            let has_left = self.members[*node].leave == Leave::Released;
+            cx.note(if has_left { "left" } else { "dead" }, *node as u64, 0);
+            self.sighted(*node, if has_left { Seen::Left } else { Seen::Dead }, cx);
             self.machines.set_alive(*node, false);
             self.endpoints.node_fell(self.mesh.node_actor(*node));
             self.stop_waiting_for(*node, cx);

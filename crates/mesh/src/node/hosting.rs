@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Node;
 use super::leave::Leave;
+use super::place::{PlaceCourse, Places};
+use super::processor::{Done, Owner};
 use super::work::TaskKey;
 use crate::actors::MeshCx;
 use crate::call::Caller;
+use crate::course::instances_of_node;
+use crate::diary::{Coming, Diary};
 use crate::measure::Served;
 use crate::message::{Msg, Report, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
@@ -25,6 +29,8 @@ pub const INSTANCES_MAX: usize = 1 << 20;
 pub struct Hosting {
     /// By rising service. One that was hosted once stays, for what it measured.
     services: Vec<Hosted>,
+    /// Their numbers, close together: they are looked for at every turn.
+    numbers: Vec<ServiceId>,
     /// Number of the last report.
     seq: u64,
     /// Something that the coordinator is to know has changed since.
@@ -46,6 +52,8 @@ pub(super) struct Hosted {
     /// The report that told of the last change of the ready instances; above [`Hosting::seq`]: not told yet.
     changed_in: u64,
     pub(super) served: Served,
+    /// Where its requests are.
+    pub(super) places: Places,
     /// Until when `served.busy_ns` and `served.slot_ns` are counted.
     counted: Time,
     /// Slots that are taken, over all instances.
@@ -60,6 +68,8 @@ pub(super) struct Instance {
     pub(super) ordinal: u32,
     pub(super) version: u32,
     pub(super) life: Life,
+    /// Which of [`Hosted::places`] is its.
+    pub(super) place: u32,
     /// Ends its starting, its draining or its grace.
     timer: Option<Timer>,
     /// Requests in a slot.
@@ -102,7 +112,7 @@ impl Hosting {
     }
 
     fn find(&self, service: ServiceId) -> Result<usize, usize> {
-        self.services.binary_search_by_key(&service, |hosted| hosted.service)
+        self.numbers.binary_search(&service)
     }
 
     /// True if there is no instance, not even one that drains.
@@ -154,19 +164,26 @@ impl Hosting {
         cx: &mut MeshCx<'_>,
     ) {
         let at = self.find(service).unwrap_or_else(|at| {
-            self.services.insert(at, Hosted::new(service, cx.now()));
+            self.services.insert(at, Hosted::new(service, mesh, cx.now()));
+            self.numbers.insert(at, service);
             at
         });
         let room = INSTANCES_MAX.saturating_sub(self.services.iter().map(|hosted| hosted.instances.len()).sum());
+        let own = self.own_places_left(mesh);
         let hosted = &mut self.services[at];
         hosted.count_until(cx.now());
         hosted.generation = generation;
         hosted.capacity = capacity;
         hosted.share.clone_from(share);
-        if hosted.reconcile(mesh.service(service), room, cx) {
+        if hosted.reconcile(mesh.service(service), (room, own), cx) {
             hosted.changed_in = self.seq + 1;
             self.changed = true;
         }
+    }
+
+    /// Instances that may still get a place of their own.
+    fn own_places_left(&self, mesh: &Mesh) -> usize {
+        instances_of_node(mesh).saturating_sub(self.services.iter().map(|hosted| hosted.places.of_instances()).sum())
     }
 
     /// An instance's start or drain delay is over, or its grace. True if what it still works on is to be cut off.
@@ -180,6 +197,7 @@ impl Hosting {
             Life::Starting => {
                 hosted.instances[at].life = Life::Ready;
                 hosted.serving += 1;
+                hosted.begins_to_serve(at, cx.now());
                 hosted.changed_in = seq + 1;
                 self.changed = true;
             }
@@ -205,6 +223,7 @@ impl Hosting {
     pub(super) fn power_off(&mut self) {
         self.seq = 0;
         for hosted in &mut self.services {
+            hosted.went_down();
             hosted.instances.clear();
             (hosted.busy, hosted.serving, hosted.changed_in) = (0, 0, 0);
         }
@@ -213,9 +232,12 @@ impl Hosting {
     /// The instances that are to be here come up.
     pub(super) fn power_on(&mut self, mesh: &Mesh, cx: &mut MeshCx<'_>) {
         let mut room = INSTANCES_MAX;
+        let mut own = self.own_places_left(mesh);
         for hosted in &mut self.services {
             hosted.counted = cx.now();
-            hosted.reconcile(mesh.service(hosted.service), room, cx);
+            let before = hosted.places.of_instances();
+            hosted.reconcile(mesh.service(hosted.service), (room, own), cx);
+            own = own.saturating_sub(hosted.places.of_instances() - before);
             room = room.saturating_sub(hosted.instances.len());
             // Even if nothing is ready yet: the coordinator may think otherwise.
             hosted.changed_in = 1;
@@ -253,9 +275,42 @@ impl Hosting {
         let until_now = |hosted: &Hosted| {
             let mut hosted = hosted.clone();
             hosted.count_until(now);
+            hosted.served.latency = hosted.places.latency();
             (hosted.service, hosted.served)
         };
         self.services.iter().map(until_now).collect()
+    }
+
+    /// The courses of all places, with what is being done and under way there now.
+    pub(super) fn courses(
+        &self,
+        now: Time,
+        in_progress: impl Iterator<Item = Done>,
+        under_way: impl Iterator<Item = (Owner, Time)>,
+    ) -> Vec<PlaceCourse> {
+        let courses = |hosted: &Hosted| hosted.places.courses(hosted.service, now);
+        let mut all: Vec<Vec<PlaceCourse>> = self.services.iter().map(courses).collect();
+        for done in in_progress {
+            if let Ok(at) = self.find(done.owner.service) {
+                all[at][done.owner.place as usize].course.worked(done.began, now, done.worked);
+            }
+        }
+        for (owner, arrived) in under_way {
+            if let Ok(at) = self.find(owner.service) {
+                all[at][owner.place as usize].course.left(arrived, now.since(arrived));
+            }
+        }
+        all.into_iter().flatten().collect()
+    }
+
+    /// Instances that came and went, by service.
+    pub(super) fn comings(&self) -> Diary<Coming> {
+        let mut all = Diary::default();
+        for comings in self.services.iter().map(|hosted| hosted.places.comings()) {
+            all.entries.extend_from_slice(&comings.entries);
+            all.left_out = all.left_out.saturating_add(comings.left_out);
+        }
+        all
     }
 
     pub(super) fn state(&self) -> Vec<HostedState> {
@@ -281,7 +336,7 @@ fn drain_delay(service: &Service) -> Span {
 }
 
 impl Hosted {
-    fn new(service: ServiceId, now: Time) -> Self {
+    fn new(service: ServiceId, mesh: &Mesh, now: Time) -> Self {
         Hosted {
             service,
             generation: 0,
@@ -290,6 +345,7 @@ impl Hosted {
             instances: Vec::new(),
             changed_in: 0,
             served: Served::default(),
+            places: Places::new(mesh),
             counted: now,
             busy: 0,
             serving: 0,
@@ -312,7 +368,9 @@ impl Hosted {
     /// Brings the instances to what is to be here: surplus ones drain, those that are not ready first, then newest
     /// ordinals; missing ones start, with the lowest free ordinals, as far as there is room. True if the ready ones have
     /// changed.
-    fn reconcile(&mut self, service: &Service, mut room: usize, cx: &mut MeshCx<'_>) -> bool {
+    ///
+    /// `own`: how many may get a place of their own.
+    fn reconcile(&mut self, service: &Service, (mut room, mut own): (usize, usize), cx: &mut MeshCx<'_>) -> bool {
         let mut keep = self.share.clone();
         let mut changed = false;
         // Ready ones choose first: one that starts never stays in the place of one that takes requests.
@@ -337,8 +395,9 @@ impl Hosted {
         for (version, count) in keep {
             let count = (count as usize).min(room);
             room -= count;
-            changed |= self.create(version, count, service, cx);
+            changed |= self.create(version, count, &mut own, service, cx);
         }
+        self.recount(cx.now());
         changed
     }
 
@@ -356,7 +415,7 @@ impl Hosted {
     }
 
     /// Starts new instances. True if they are ready at once.
-    fn create(&mut self, version: u32, count: usize, service: &Service, cx: &mut MeshCx<'_>) -> bool {
+    fn create(&mut self, version: u32, count: usize, own: &mut usize, service: &Service, cx: &mut MeshCx<'_>) -> bool {
         let at_once = service.start_delay.is_zero();
         let mut at = 0;
         for _ in 0..count {
@@ -368,17 +427,73 @@ impl Hosted {
             let due = Tick::Instance { service: self.service, ordinal };
             let timer = (!at_once).then(|| cx.arm(cx.now() + service.start_delay, due));
             self.serving += u32::from(at_once);
-            let instance =
-                Instance { ordinal, version, life, timer, active: 0, queue: VecDeque::new(), proxy: ProxyId::NONE };
-            self.instances.insert(at, instance);
+            let place = self.place(version, ordinal, own, cx.now());
+            let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
+            self.instances.insert(at, Instance { ordinal, version, life, place, timer, active: 0, queue, proxy });
+            if at_once {
+                self.tell(at, true, cx.now());
+            }
         }
         at_once && count > 0
+    }
+
+    /// The place of a new instance: its own, if it had one before or may get one.
+    fn place(&mut self, version: u32, ordinal: u32, own: &mut usize, now: Time) -> u32 {
+        let whose = (Some(version), Some(ordinal));
+        if *own == 0 && !self.places.has(whose) {
+            return self.places.of((Some(version), None), now);
+        }
+        *own -= usize::from(!self.places.has(whose));
+        self.places.of(whose, now)
+    }
+
+    /// The place of requests for instances that are not there.
+    pub(super) fn nowhere(&mut self, now: Time) -> u32 {
+        self.places.of((None, None), now)
+    }
+
+    fn begins_to_serve(&mut self, at: usize, now: Time) {
+        let (place, slots) = (self.instances[at].place, self.slots());
+        self.places.serves(place, slots, now);
+        self.tell(at, true, now);
+    }
+
+    /// Writes down that an instance came or is gone.
+    fn tell(&mut self, at: usize, came: bool, now: Time) {
+        let Instance { ordinal, version, .. } = self.instances[at];
+        self.places.tell(Coming { at: now, service: self.service, ordinal, version, came });
+    }
+
+    /// Counts the instances of each place anew.
+    fn recount(&mut self, now: Time) {
+        let slots = self.slots();
+        let serving = self.instances.iter().filter(|instance| instance.life != Life::Starting);
+        self.places.recount(serving.map(|instance| (instance.place, slots, instance.life == Life::Ready)), now);
+    }
+
+    /// The machine went down: since something was last counted here, as far as this knows.
+    fn went_down(&mut self) {
+        for at in 0..self.instances.len() {
+            if self.instances[at].life != Life::Starting {
+                self.tell(at, false, self.counted);
+            }
+        }
+        self.places.clear();
+    }
+
+    /// A processor did something for a request, until then.
+    pub(super) fn worked(&mut self, done: &Done, until: Time) {
+        self.served.work_ns = self.served.work_ns.saturating_add(done.worked.nanos());
+        self.places.worked(done.owner.place, done.began, until, done.worked);
     }
 
     /// An instance that takes nothing any more and has nothing left to do goes.
     pub(super) fn remove_if_closed(&mut self, at: usize, cx: &mut MeshCx<'_>) {
         let instance = &self.instances[at];
         if instance.life == Life::Closing && instance.active == 0 && instance.queue.is_empty() {
+            self.tell(at, false, cx.now());
+            let (place, slots) = (self.instances[at].place, self.slots());
+            self.places.gone(place, slots, cx.now());
             // The next instance with this ordinal has timers of its own.
             if let Some(grace) = self.instances.remove(at).timer {
                 cx.disarm(grace);

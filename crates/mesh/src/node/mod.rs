@@ -8,6 +8,7 @@
 
 pub mod hosting;
 mod leave;
+mod place;
 mod processor;
 pub mod steps;
 pub mod work;
@@ -19,11 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
 use crate::call::{Caller, Ended};
+use crate::diary::{Coming, Diary};
 use crate::measure::Served;
 use crate::message::{Heartbeat, Msg, Tick, View};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
 
 use hosting::{HostedState, Hosting};
+pub use place::PlaceCourse;
 use steps::Applied;
 pub use work::FrameKey;
 use work::Work;
@@ -66,11 +69,24 @@ impl Node {
     pub fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
         let mut served = self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.served(now));
         for done in self.work.iter().flat_map(|work| work.processor.in_progress()) {
-            if let Ok(at) = served.binary_search_by_key(&done.service, |(service, _)| *service) {
+            if let Ok(at) = served.binary_search_by_key(&done.owner.service, |(service, _)| *service) {
                 served[at].1.work_ns = served[at].1.work_ns.saturating_add(done.worked.nanos());
             }
         }
         served
+    }
+
+    /// The course of its instances until `now`, by service.
+    pub fn courses(&self, now: Time) -> Vec<PlaceCourse> {
+        let Some(hosting) = &self.hosting else { return Vec::new() };
+        let in_progress = self.work.iter().flat_map(|work| work.processor.in_progress());
+        let under_way = self.work.iter().flat_map(|work| work.under_way_at());
+        hosting.courses(now, in_progress, under_way)
+    }
+
+    /// Instances that came and went.
+    pub fn comings(&self) -> Diary<Coming> {
+        self.hosting.as_ref().map_or_else(Diary::default, |hosting| hosting.comings())
     }
 
     /// What it has.
@@ -128,7 +144,7 @@ impl Node {
     /// The machine went down. The disk keeps which step was applied and what is to be hosted.
     pub(crate) fn reboot(&mut self, wiped: bool) {
         self.view = crate::call::no_view(&self.mesh);
-        self.count_work_in_progress();
+        self.count_what_is_lost();
         self.work = None;
         if wiped {
             self.applied = Applied::default();

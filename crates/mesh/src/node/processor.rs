@@ -26,7 +26,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use meshsim_actor::{Span, Timer};
+use meshsim_actor::{Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::work::FrameKey;
@@ -79,8 +79,16 @@ struct Running {
     finish: u128,
     ticket: u64,
     frame: FrameKey,
-    service: ServiceId,
+    owner: Owner,
     span: Span,
+    began: Time,
+}
+
+/// For whom a piece of work is done: the service, and which of the places of its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Owner {
+    pub(super) service: ServiceId,
+    pub(super) place: u32,
 }
 
 /// One nanosecond of a core.
@@ -92,7 +100,9 @@ const MILLI: u64 = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Done {
     pub(super) frame: FrameKey,
-    pub(super) service: ServiceId,
+    pub(super) owner: Owner,
+    /// When it was begun.
+    pub(super) began: Time,
     /// What the processor did for it.
     pub(super) worked: Span,
 }
@@ -116,12 +126,12 @@ impl Processor {
         &mut self,
         frame: FrameKey,
         span: Span,
-        (service, ordinal): Place,
+        (owner, ordinal): (Owner, u32),
         limit: Option<f64>,
         cx: &mut MeshCx<'_>,
     ) {
         self.advance(cx.worked());
-        let place = limit.map(|_| (service, ordinal));
+        let place = limit.map(|_| (owner.service, ordinal));
         let at = match self.pools.binary_search_by_key(&place, |pool| pool.place) {
             Ok(at) => at,
             Err(at) => {
@@ -139,7 +149,7 @@ impl Processor {
             (pool.attained, pool.rate) = (0, UNIT);
         }
         let finish = pool.attained.saturating_add(u128::from(span.nanos()) * UNIT);
-        pool.members.push(Reverse(Running { finish, ticket, frame, service, span }));
+        pool.members.push(Reverse(Running { finish, ticket, frame, owner, span, began: cx.now() }));
         if self.running * MILLI <= self.cores && pool.members.len() as u64 * MILLI <= pool.limit {
             cx.work(span, Tick::Processor);
         } else {
@@ -158,9 +168,9 @@ impl Processor {
         }
         let heads = self.pools.iter().enumerate().filter_map(|(at, pool)| Some((pool.done()?, at)));
         let (_, at) = heads.min()?;
-        let Reverse(Running { frame, service, span, .. }) = self.pools[at].members.pop()?;
+        let Reverse(Running { frame, owner, span, began, .. }) = self.pools[at].members.pop()?;
         self.removed(1);
-        Some(Done { frame, service, worked: span })
+        Some(Done { frame, owner, began, worked: span })
     }
 
     /// Takes out those that are not to go on.
@@ -302,6 +312,6 @@ impl Running {
     fn so_far(&self, attained: u128) -> Done {
         let missing = self.finish.saturating_sub(attained).div_ceil(UNIT);
         let worked = self.span - Span::from_nanos(u64::try_from(missing).unwrap_or(u64::MAX));
-        Done { frame: self.frame, service: self.service, worked }
+        Done { frame: self.frame, owner: self.owner, began: self.began, worked }
     }
 }

@@ -3,19 +3,20 @@
 //! A request that has a slot is a task; where it is in its script is a frame: one for the script itself and one
 //! for each branch that runs beside others.
 
-use meshsim_actor::{ActorId, Time};
+use meshsim_actor::{ActorId, Span, Time};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, new_key_type};
 
 use super::Node;
 use super::hosting::{Hosting, Life};
-use super::processor::{Done, Processor};
+use super::processor::{Done, Owner, Processor};
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
-use crate::edge::Counted;
+use crate::course::{Course, Shape};
+use crate::edge::{Counted, Used};
 use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
-use crate::model::{ProxyPer, ServiceId};
+use crate::model::{Mesh, ProxyPer, ServiceId};
 use crate::path::{Hop, Path};
 use crate::program::Instruction;
 use crate::proxy::ProxyId;
@@ -48,6 +49,8 @@ struct Task {
     /// The version of its instance.
     version: u32,
     arrived: Time,
+    /// Which of the places of its service it is at.
+    place: u32,
     /// The first thing that went wrong.
     failure: Option<Failure>,
     /// A call that was optional has failed, here or below.
@@ -92,6 +95,17 @@ impl Work {
     pub(super) fn under_way(&self) -> usize {
         self.tasks.len()
     }
+
+    /// Requests at this node: for whom, and since when.
+    pub(super) fn under_way_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
+        self.tasks.iter().map(|(_, task)| (task.owner(), task.arrived))
+    }
+}
+
+impl Task {
+    fn owner(&self) -> Owner {
+        Owner { service: self.request.service, place: self.place }
+    }
 }
 
 impl Node {
@@ -101,13 +115,22 @@ impl Node {
         let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(request.service));
         let Some(hosted) = hosted else { return refuse(from, &request, 0, cx) };
         hosted.served.arrived += 1;
+        let found = hosted.find(request.ordinal).ok();
+        let place = match found {
+            Some(at) => hosted.instances[at].place,
+            None => hosted.nowhere(now),
+        };
+        let window = hosted.places.course(place).at(now);
+        window.offered += 1;
+        window.retries += u64::from(request.attempt > 0);
         if request.deadline <= now {
+            window.expired += 1;
             hosted.served.expired += 1;
             return;
         }
         let service = self.mesh.service(request.service);
         let slots = hosted.slots();
-        let instance = hosted.find(request.ordinal).ok().map(|at| &mut hosted.instances[at]);
+        let instance = found.map(|at| &mut hosted.instances[at]);
         let work = self.work.get_or_insert_with(|| Box::new(Work::new(self.mesh.cores(cx.id()))));
         let known = request.endpoint.index() < service.endpoints.len();
         let version = instance.as_ref().map_or(0, |instance| instance.version);
@@ -117,6 +140,7 @@ impl Node {
             takes && room && known && work.tasks.len() < TASKS_MAX
         }) else {
             hosted.served.failed.count(Failure::Refused);
+            hosted.places.course(place).failed(now, Span::ZERO, Failure::Refused);
             return refuse(from, &request, version, cx);
         };
         let path = request.traced.then(|| Box::new(Hop::arrived(&request, cx.id(), version, now).into()));
@@ -125,11 +149,14 @@ impl Node {
             request,
             version,
             arrived: now,
+            place,
             failure: None,
             degraded: false,
             path,
         });
-        if instance.active < slots {
+        let is_to_wait = instance.active >= slots;
+        hosted.places.came(place, is_to_wait, now);
+        if !is_to_wait {
             if let Some((service, ordinal)) = self.begin(task, cx) {
                 self.begin_waiting(service, ordinal, cx);
             }
@@ -142,7 +169,7 @@ impl Node {
     /// A call that a frame had made has ended.
     pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
         if let Some(hosting) = &mut self.hosting {
-            count(hosting, &ended);
+            count(hosting, &ended, &self.mesh, cx.now());
         }
         let frame = ended.owner;
         // Nobody waits for a detached call.
@@ -168,19 +195,22 @@ impl Node {
             let (all, frames) = (&work.tasks, &work.frames);
             let is_cut = |frame| frames.get(frame).is_some_and(|frame: &Frame| is_here(&all[frame.task]));
             for done in work.processor.cut(is_cut, cx) {
-                hosted.served.work_ns = hosted.served.work_ns.saturating_add(done.worked.nanos());
+                hosted.worked(&done, now);
             }
             work.calls.cancel(|owner| is_cut(*owner), cx);
             let tasks_left = &work.tasks;
             work.frames.retain(|_, frame| !is_here(&tasks_left[frame.task]));
             for key in waiting {
                 let arrived = work.tasks.get(key).map_or(now, |task| task.arrived);
+                hosted.places.leaves_queue(hosted.instances[at].place, now);
                 hosted.served.waited_ns = hosted.served.waited_ns.saturating_add(now.since(arrived).nanos());
             }
             for (_, key) in tasks {
                 let Some(task) = work.tasks.remove(key) else { continue };
                 let failure = Some(Failure::Cut);
                 hosted.served.failed.count(Failure::Cut);
+                let took = now.since(task.arrived);
+                hosted.places.ended(task.place, now).failed(task.arrived, took, Failure::Cut);
                 let mut path = task.path;
                 if let Some(path) = &mut path {
                     (path.hops[0].ended, path.hops[0].failure) = (now, failure);
@@ -229,11 +259,17 @@ impl Node {
                 return;
             }
             let Some(next) = instance.queue.pop_front() else { return hosted.remove_if_closed(at, cx) };
+            let place = instance.place;
+            hosted.places.leaves_queue(place, cx.now());
             if work.tasks[next].request.deadline <= cx.now() {
                 // It has waited in vain, and has waited all the same.
                 let arrived = work.tasks.remove(next).map_or(cx.now(), |task| task.arrived);
-                hosted.served.waited_ns += cx.now().since(arrived).nanos();
+                let waited = cx.now().since(arrived);
+                hosted.served.waited_ns += waited.nanos();
                 hosted.served.expired += 1;
+                let course = hosted.places.ended(place, cx.now());
+                course.left(arrived, waited);
+                course.at(arrived).expired += 1;
             } else {
                 // If its slot is free again already, the next look sees it: a long queue must not become a deep stack.
                 self.begin(next, cx);
@@ -255,22 +291,32 @@ impl Node {
     /// Work may be done: the scripts whose work it is go on.
     pub(super) fn work_done(&mut self, cx: &mut MeshCx<'_>) {
         while let Some(done) = self.work.as_mut().and_then(|work| work.processor.next_done(cx)) {
-            self.count_work(done);
+            self.count_work(done, cx.now());
             self.run(done.frame, cx);
         }
     }
 
     /// What the processor did is the service's that it did it for.
-    fn count_work(&mut self, done: Done) {
-        if let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.service)) {
-            hosted.served.work_ns = hosted.served.work_ns.saturating_add(done.worked.nanos());
+    fn count_work(&mut self, done: Done, now: Time) {
+        if let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.owner.service)) {
+            hosted.worked(&done, now);
         }
     }
 
-    /// The machine went down: what it had done until then it has done.
-    pub(super) fn count_work_in_progress(&mut self) {
-        let in_progress: Vec<Done> = self.work.iter().flat_map(|work| work.processor.in_progress()).collect();
-        in_progress.into_iter().for_each(|done| self.count_work(done));
+    /// The machine went down: what it had done until then it has done, and what was under way is lost.
+    pub(super) fn count_what_is_lost(&mut self) {
+        let (Some(work), Some(hosting)) = (&self.work, &mut self.hosting) else { return };
+        for done in work.processor.in_progress() {
+            if let Some(hosted) = hosting.get(done.owner.service) {
+                // When it went down it does not know: no later than the work took.
+                hosted.worked(&done, done.began + done.worked);
+            }
+        }
+        for (owner, arrived) in work.under_way_at() {
+            if let Some(hosted) = hosting.get(owner.service) {
+                hosted.places.lost(owner.place, arrived);
+            }
+        }
     }
 
     /// Runs a frame as far as it goes, and those that were waiting for it. If the script is done, gives back whose slot
@@ -330,7 +376,7 @@ impl Node {
                     };
                     let ended = work.calls.call(callee, owner, proxy, &self.mesh, &self.view, cx);
                     if let Some(ended) = &ended {
-                        count(hosting, ended);
+                        count(hosting, ended, &self.mesh, cx.now());
                     }
                     match ended {
                         _ if call.detached => continue,
@@ -366,9 +412,8 @@ impl Node {
                 continue;
             }
             if worked {
-                let place = (request.service, request.ordinal);
                 let limit = self.mesh.service(request.service).cpu_limit;
-                work.processor.begin(key, span, place, limit, cx);
+                work.processor.begin(key, span, (task.owner(), request.ordinal), limit, cx);
             } else {
                 cx.arm(cx.now() + span, Tick::Frame(key));
             }
@@ -418,13 +463,18 @@ impl Node {
         let failure = task.failure.or_else(|| cx.rng().chance(endpoint.errors).then_some(Failure::Error));
 
         let hosted = hosting.get(request.service).expect("the service of a task is hosted");
+        let took = now.since(task.arrived);
+        let course = hosted.places.ended(task.place, now);
         match failure {
             None => {
                 hosted.served.done += 1;
                 hosted.served.degraded += u64::from(task.degraded);
-                hosted.served.latency.record(now.since(task.arrived));
+                course.done(task.arrived, took, request.call);
             }
-            Some(failure) => hosted.served.failed.count(failure),
+            Some(failure) => {
+                hosted.served.failed.count(failure);
+                course.failed(task.arrived, took, failure);
+            }
         }
         hosted.busy_changed(now, -1);
         let at = hosted.find(request.ordinal).expect("the instance of a task is there");
@@ -439,10 +489,11 @@ impl Node {
 }
 
 /// Counts a call that has ended, for the service that made it.
-fn count(hosting: &mut Hosting, ended: &Ended<FrameKey>) {
-    let Counted { by, edge, optional, retried } = ended.counted;
+fn count(hosting: &mut Hosting, ended: &Ended<FrameKey>, mesh: &Mesh, now: Time) {
+    let Counted { by, edge, .. } = ended.counted;
     if let Some(hosted) = by.and_then(|service| hosting.get(service)) {
-        hosted.served.calls.entry(edge).or_default().count(ended.failure, retried, optional);
+        let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));
+        hosted.served.calls.entry(edge).or_insert_with(unused).count(ended.failure, &ended.counted, now);
     }
 }
 

@@ -1,0 +1,120 @@
+//! A fault in words: `zone b down`, `node-1, node-2 paused`, `zone a - zone b loses 8 %`.
+
+use std::collections::BTreeMap;
+
+use meshsim_actor::{ActorId, Dist};
+use meshsim_fault::{ActorSet, Actors, Cut, Kind, Link};
+use meshsim_mesh::Mesh;
+
+/// Names that are written out; the others are counted.
+const NAMES_MAX: usize = 3;
+
+/// What a fault does to whom, in a few words.
+pub fn fault_in_words(kind: &Kind, mesh: &Mesh) -> String {
+    let set = |set: &ActorSet| names(set, mesh);
+    let on = |on: &Link| link(on, mesh);
+    match kind {
+        Kind::Crash(it) => format!("{} down", set(&it.actors)),
+        Kind::Wipe(it) => format!("{} down and wiped", set(&it.actors)),
+        Kind::Pause(it) => format!("{} paused", set(&it.actors)),
+        Kind::Slow(it) => format!("{} at {} of its speed", set(&it.actors), it.factor),
+        Kind::Partition(it) => match &it.cut {
+            Cut::Islands(islands) => {
+                let some: Vec<String> = islands.iter().take(NAMES_MAX).map(set).collect();
+                format!("{} apart{}", some.join(" | "), more(islands.len()))
+            }
+            Cut::Links(links) => {
+                let some: Vec<String> = links.iter().take(NAMES_MAX).map(on).collect();
+                format!("{} cut{}", some.join(", "), more(links.len()))
+            }
+        },
+        Kind::Loss(it) => format!("{} loses {}", on(&it.on), percent(it.probability)),
+        Kind::Drop(it) => format!("{} drops {}", on(&it.on), percent(it.probability)),
+        Kind::Duplicate(it) => format!("{} duplicates {}", on(&it.on), percent(it.probability)),
+        Kind::Reorder(it) => format!("{} reorders {}", on(&it.on), percent(it.probability)),
+        Kind::Latency(it) => match it.added {
+            Dist::Constant(span) => format!("{} takes {span} longer", on(&it.on)),
+            _ => format!("{} takes longer", on(&it.on)),
+        },
+        Kind::Bandwidth(it) => format!("{} carries {} bytes/s", on(&it.on), it.bytes_per_sec),
+    }
+}
+
+fn more(count: usize) -> String {
+    if count > NAMES_MAX { format!(", and {} more", count - NAMES_MAX) } else { String::new() }
+}
+
+fn percent(share: f64) -> String {
+    // Three digits at most, and none that says nothing.
+    let text = format!("{:.3}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+fn link(link: &Link, mesh: &Mesh) -> String {
+    let end = |actors: &Actors| match actors {
+        Actors::All => "all".to_owned(),
+        Actors::Only(set) => names(set, mesh),
+    };
+    let (from, to) = (end(&link.from), end(&link.to));
+    match (&link.from, &link.to) {
+        (Actors::All, Actors::All) => "every link".into(),
+        _ => format!("{from} {} {to}", if link.both { "-" } else { "->" }),
+    }
+}
+
+/// Some actors: by their zone, if they are all of its nodes, else by their names.
+fn names(set: &ActorSet, mesh: &Mesh) -> String {
+    if let Some(zone) = zone(set, mesh) {
+        return format!("zone {zone}");
+    }
+    let some: Vec<&str> = set.iter().take(NAMES_MAX).map(|actor| mesh.actor_name(actor)).collect();
+    match some.is_empty() {
+        true => "nobody".into(),
+        false => format!("{}{}", some.join(", "), more(set.iter().count())),
+    }
+}
+
+/// The zone whose nodes they are: all of them and no others. A single zone is no name for all.
+fn zone<'a>(set: &ActorSet, mesh: &'a Mesh) -> Option<&'a str> {
+    if mesh.zones.len() < 2 {
+        return None;
+    }
+    let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
+    for actor in set.iter().filter(|actor| mesh.node_index(*actor).is_some()) {
+        *counts.entry(mesh.actor_zone(actor)).or_default() += 1;
+    }
+    let (zone, count) = counts.pop_first()?;
+    let of_zone = mesh.nodes.iter().filter(|node| node.zone == zone).count();
+    // A load or the coordinator that is meant too stands in the zone.
+    let is_there = |actor: ActorId| mesh.actor_zone(actor) == zone;
+    let is_whole = counts.is_empty() && count == of_zone && set.iter().all(is_there);
+    mesh.zones.get(usize::from(zone)).filter(|_| is_whole).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_says_what_it_does_and_to_whom() {
+        let text = "nodes:\n  - { name: a-0, zone: a }\n  - { name: a-1, zone: a }\n  - { name: b-0, zone: b }\n\
+                    services: { s: { endpoints: { get: {} } } }\nfaults:\n";
+        for (fault, words) in [
+            ("crash: zone a", "zone a down"),
+            ("wipe: a-1", "a-1 down and wiped"),
+            ("pause: [a-0, b-0]", "a-0, b-0 paused"),
+            ("slow: b-0, factor: 0.5", "zone b at 0.5 of its speed"),
+            ("partition: [[a-0], [a-1, b-0]]", "a-0 | a-1, b-0 apart"),
+            ("one_way: { from: zone a, to: b-0 }", "zone a -> zone b cut"),
+            ("link: { from: zone a, to: zone b, both: true }, drop: 8%", "zone a - zone b drops 8 %"),
+            ("link: { from: a-0, to: b-0 }, latency: 5ms", "a-0 -> zone b takes 5ms longer"),
+            ("crash: [a-0, a-1, b-0, coordinator]", "coordinator, a-0, a-1, and 1 more down"),
+        ] {
+            let text = format!("{text}  - {{ at: 1s, for: 1s, {fault} }}\n");
+            let experiment = crate::parse("mesh.yaml", &text, Path::new(""), &[]).unwrap();
+            assert_eq!(fault_in_words(&experiment.network.faults[0].kind, &experiment.mesh), words);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What an actor wrote down of what happened to it, with the moment of each: for a run's log of events.
+
+use meshsim_actor::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Mesh, ServiceId};
+
+/// Entries that the diaries of all nodes of a mesh may hold together; each may hold [`ENTRIES_MIN`].
+const ENTRIES_MAX: usize = 1 << 17;
+
+/// Entries that each diary may hold, however many nodes there are.
+const ENTRIES_MIN: usize = 16;
+
+/// Entries by time. What comes when it is full is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diary<T> {
+    /// The first that came.
+    pub entries: Vec<T>,
+    /// How many came when it was full.
+    pub left_out: u64,
+}
+
+impl<T> Default for Diary<T> {
+    fn default() -> Self {
+        Diary { entries: Vec::new(), left_out: 0 }
+    }
+}
+
+impl<T> Diary<T> {
+    /// Writes an entry down, if fewer than `most` are there.
+    pub(crate) fn write(&mut self, entry: T, most: usize) {
+        match self.entries.len() < most {
+            true => self.entries.push(entry),
+            false => self.left_out = self.left_out.saturating_add(1),
+        }
+    }
+}
+
+/// Entries that the diary of one node may hold.
+pub(crate) fn entries_of_node(mesh: &Mesh) -> usize {
+    (ENTRIES_MAX / mesh.nodes.len().max(1)).max(ENTRIES_MIN)
+}
+
+/// Entries that the coordinator's diary may hold.
+pub(crate) const ENTRIES_OF_COORDINATOR: usize = ENTRIES_MAX;
+
+/// What the coordinator saw of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// It was heard of, and was not there before.
+    Back,
+    /// It was not heard of for too long, and is declared dead.
+    Dead,
+    /// It left, as it was asked to.
+    Left,
+}
+
+/// A node came, left, or was declared dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// When.
+    pub at: Time,
+    /// Index into [`Mesh::nodes`].
+    pub node: u32,
+    /// What was seen of it.
+    pub seen: Seen,
+}
+
+/// An instance came, or is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coming {
+    /// When. An instance whose machine went down is gone since something was last seen of its service there.
+    pub at: Time,
+    /// Its service.
+    pub service: ServiceId,
+    /// Its number on its node.
+    pub ordinal: u32,
+    /// Its version.
+    pub version: u32,
+    /// It takes requests now; else it is gone.
+    pub came: bool,
+}

@@ -1,0 +1,171 @@
+//! The places where the requests of one service on one node are: its instances, each with its course over time.
+//!
+//! As many instances as a node may keep apart ([`instances_of_node`](crate::course::instances_of_node)) have a place of
+//! their own; the others of a version share one. Requests for instances that are not there have one, too. So all places of
+//! a service together are the service.
+
+use meshsim_actor::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::course::{Course, Gauge, Shape, Watched};
+use crate::diary::{Coming, Diary, entries_of_node};
+use crate::measure::Histogram;
+use crate::model::{Mesh, ServiceId};
+
+/// The places of one service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Places {
+    shape: Shape,
+    list: Vec<Place>,
+    comings: Diary<Coming>,
+    comings_max: usize,
+}
+
+/// One place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Place {
+    whose: Whose,
+    watched: Watched,
+}
+
+/// Whose a place is: the version, and the ordinal of the one instance whose it is. No version: of none that is there.
+type Whose = (Option<u32>, Option<u32>);
+
+/// The course of what was at one place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlaceCourse {
+    /// The service.
+    pub service: ServiceId,
+    /// The version of the instances; `None`: of requests for instances that were not there.
+    pub version: Option<u32>,
+    /// The number of the instance on its node; `None` where it is those that have no course of their own.
+    pub ordinal: Option<u32>,
+    /// What was there.
+    pub course: Course,
+}
+
+impl Places {
+    pub(super) fn new(mesh: &Mesh) -> Self {
+        let comings_max = entries_of_node(mesh);
+        Places { shape: Shape::of_nodes(mesh), list: Vec::new(), comings: Diary::default(), comings_max }
+    }
+
+    /// The place of an instance, of the others of its version, or of none.
+    pub(super) fn of(&mut self, whose: Whose, now: Time) -> u32 {
+        let found = self.list.iter().position(|place| place.whose == whose);
+        let at = found.unwrap_or_else(|| {
+            self.list.push(Place { whose, watched: Watched::new(self.shape, now) });
+            self.list.len() - 1
+        });
+        at as u32
+    }
+
+    /// True if there is such a place.
+    pub(super) fn has(&self, whose: Whose) -> bool {
+        self.list.iter().any(|place| place.whose == whose)
+    }
+
+    /// How many are of one instance each.
+    pub(super) fn of_instances(&self) -> usize {
+        self.list.iter().filter(|place| place.whose.1.is_some()).count()
+    }
+
+    fn now(&mut self, place: u32, now: Time) -> &mut Gauge {
+        self.list[place as usize].watched.now(now)
+    }
+
+    pub(super) fn course(&mut self, place: u32) -> &mut Course {
+        &mut self.list[place as usize].watched.course
+    }
+
+    /// A request is taken in, and waits for a slot or gets one.
+    #[inline]
+    pub(super) fn came(&mut self, place: u32, waits: bool, now: Time) {
+        let gauge = self.now(place, now);
+        gauge.in_flight += 1;
+        gauge.queue += u32::from(waits);
+    }
+
+    /// One that waited no longer does.
+    pub(super) fn leaves_queue(&mut self, place: u32, now: Time) {
+        let gauge = self.now(place, now);
+        gauge.queue = gauge.queue.saturating_sub(1);
+    }
+
+    /// One that was in flight has ended; its course is to be told how.
+    #[inline]
+    pub(super) fn ended(&mut self, place: u32, now: Time) -> &mut Course {
+        &mut self.list[place as usize].watched.ended(now).course
+    }
+
+    /// One that had arrived then is lost with the node's memory.
+    pub(super) fn lost(&mut self, place: u32, arrived: Time) {
+        self.list[place as usize].watched.lost(arrived);
+    }
+
+    /// A processor did something for a request.
+    pub(super) fn worked(&mut self, place: u32, began: Time, to: Time, worked: Span) {
+        self.course(place).worked(began, to, worked);
+    }
+
+    /// An instance takes requests from now on, and has so many slots.
+    pub(super) fn serves(&mut self, place: u32, slots: u32, now: Time) {
+        let gauge = self.now(place, now);
+        gauge.ready += 1;
+        gauge.slots += u64::from(slots);
+    }
+
+    /// One that was to go is gone, with its slots.
+    pub(super) fn gone(&mut self, place: u32, slots: u32, now: Time) {
+        let gauge = self.now(place, now);
+        gauge.slots = gauge.slots.saturating_sub(slots.into());
+    }
+
+    /// The instances are counted anew: those that serve are `(place, slots, it is to stay)`.
+    pub(super) fn recount(&mut self, serving: impl Iterator<Item = (u32, u32, bool)>, now: Time) {
+        for place in &mut self.list {
+            let gauge = place.watched.now(now);
+            (gauge.slots, gauge.ready) = (0, 0);
+        }
+        for (place, slots, stays) in serving {
+            let gauge = self.now(place, now);
+            gauge.slots += u64::from(slots);
+            gauge.ready += u32::from(stays);
+        }
+    }
+
+    /// The machine went down.
+    pub(super) fn clear(&mut self) {
+        self.list.iter_mut().for_each(|place| place.watched.gauge.clear());
+    }
+
+    /// Writes down that an instance came or is gone.
+    pub(super) fn tell(&mut self, coming: Coming) {
+        self.comings.write(coming, self.comings_max);
+    }
+
+    pub(super) fn comings(&self) -> &Diary<Coming> {
+        &self.comings
+    }
+
+    /// Latencies of all that was answered.
+    pub(super) fn latency(&self) -> Histogram {
+        let mut all = Histogram::coarse();
+        for window in self.list.iter().flat_map(|place| place.watched.course.windows()) {
+            if window.done > 0 {
+                let longest = Span::from_nanos(window.slowest.latency_ns);
+                all.take(self.shape.scale, &window.latency, window.done_sum_ns, longest);
+            }
+        }
+        all
+    }
+
+    /// The courses until now, by place.
+    pub(super) fn courses(&self, service: ServiceId, now: Time) -> Vec<PlaceCourse> {
+        let course = |place: &Place| {
+            let (version, ordinal) = place.whose;
+            PlaceCourse { service, version, ordinal, course: place.watched.until(now) }
+        };
+        self.list.iter().map(course).collect()
+    }
+}

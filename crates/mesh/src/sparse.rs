@@ -1,0 +1,202 @@
+//! Histograms that take memory for what they hold: one for each window of a [`Course`](crate::course::Course).
+//!
+//! The buckets are those of a [`Histogram`](crate::measure::Histogram), so windows put together say exactly what the
+//! histogram of the whole run says.
+
+use meshsim_actor::Span;
+use serde::{Deserialize, Serialize};
+
+use crate::measure::HISTOGRAM_MAX;
+
+/// Buckets that are written down as they come before they are sorted in.
+const RECENT_MAX: usize = 256;
+
+/// How buckets divide time: linearly up to `2 * 2^half`, in units of `2^unit` nanoseconds, then `2^half` to an octave.
+/// (HdrHistogram, Gil Tene.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scale {
+    /// Three significant digits, from a nanosecond on.
+    Fine,
+    /// Two significant digits, from a microsecond on.
+    Coarse,
+}
+
+impl Scale {
+    const fn shape(self) -> (u32, u32) {
+        match self {
+            Scale::Fine => (0, 10),
+            Scale::Coarse => (9, 7),
+        }
+    }
+
+    /// The bucket of a span.
+    #[inline]
+    pub fn bucket(self, span: Span) -> u16 {
+        let (unit, half) = self.shape();
+        let units = span.nanos().min(HISTOGRAM_MAX.nanos()) >> unit;
+        // How far the number must be shifted until it has one more bit than `half`.
+        let octave = (units >> half).checked_ilog2().unwrap_or(0);
+        ((u64::from(octave) << half) + (units >> octave)) as u16
+    }
+
+    /// The longest span of a bucket.
+    pub fn longest(self, bucket: u16) -> Span {
+        let (unit, half) = self.shape();
+        let bucket = u64::from(bucket);
+        let octave = (bucket >> half).saturating_sub(1);
+        let units = bucket - (octave << half);
+        Span::from_nanos(((units + 1) << (octave + u64::from(unit))) - 1)
+    }
+
+    /// How many buckets there are.
+    pub(crate) fn buckets(self) -> usize {
+        usize::from(self.bucket(HISTOGRAM_MAX)) + 1
+    }
+}
+
+/// Counts by bucket, of the buckets that hold something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sparse {
+    /// By rising bucket.
+    counts: Vec<(u16, u32)>,
+    /// What came since these were sorted.
+    recent: Vec<u16>,
+}
+
+impl Sparse {
+    /// One more in this bucket.
+    #[inline]
+    pub fn record(&mut self, bucket: u16) {
+        if self.recent.len() >= RECENT_MAX {
+            self.sort_in();
+        }
+        self.recent.push(bucket);
+    }
+
+    /// The buckets that hold something, with how many; a bucket may come more than once.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
+        self.counts.iter().copied().chain(self.recent.iter().map(|bucket| (*bucket, 1)))
+    }
+
+    /// How many it holds.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|(_, count)| u64::from(*count)).sum::<u64>() + self.recent.len() as u64
+    }
+
+    /// Sorts in what came last, and gives back the memory that it took.
+    pub fn settle(&mut self) {
+        self.sort_in();
+        self.recent = Vec::new();
+    }
+
+    fn sort_in(&mut self) {
+        if self.recent.is_empty() {
+            return;
+        }
+        self.recent.sort_unstable();
+        let recent = self.recent.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32));
+        self.counts = merged(&self.counts, recent);
+        self.recent.clear();
+    }
+
+    /// Takes in all that another one holds.
+    pub fn merge(&mut self, other: &Sparse) {
+        if !other.counts.is_empty() {
+            self.counts = merged(&self.counts, other.counts.iter().copied());
+        }
+        // Few are cheaper to sort together, and later.
+        self.recent.extend_from_slice(&other.recent);
+        if self.recent.len() > RECENT_MAX {
+            self.sort_in();
+        }
+    }
+
+    /// The longest span of the bucket in which the share `q` (0 to 1) of them is reached; `None` if there are none. What
+    /// came last must be sorted in.
+    pub fn quantile(&self, scale: Scale, q: f64) -> Option<Span> {
+        debug_assert!(self.recent.is_empty(), "what came last is not sorted in");
+        let wanted = ((q * self.count() as f64).ceil() as u64).max(1);
+        let mut sum = 0;
+        let reached = self.counts.iter().find(|(_, count)| {
+            sum += u64::from(*count);
+            sum >= wanted
+        });
+        reached.map(|(bucket, _)| scale.longest(*bucket))
+    }
+
+    /// True if it may have been recorded with this scale: what another process measured may be anything.
+    pub(crate) fn is_of(&self, scale: Scale) -> bool {
+        let rises = self.counts.is_sorted_by(|a, b| a.0 < b.0);
+        let fits = |bucket: &u16| usize::from(*bucket) < scale.buckets();
+        rises && self.counts.iter().all(|(bucket, _)| fits(bucket)) && self.recent.iter().all(fits)
+    }
+}
+
+/// Two lists of counts as one.
+fn merged(a: &[(u16, u32)], b: impl Iterator<Item = (u16, u32)>) -> Vec<(u16, u32)> {
+    let mut out: Vec<(u16, u32)> = Vec::with_capacity(a.len() + b.size_hint().0);
+    let mut a = a.iter().copied().peekable();
+    for (bucket, count) in b {
+        while let Some(before) = a.next_if(|(other, _)| *other < bucket) {
+            out.push(before);
+        }
+        let same = a.next_if(|(other, _)| *other == bucket).map_or(0, |(_, count)| count);
+        out.push((bucket, count.saturating_add(same)));
+    }
+    out.extend(a);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_actor::Rng;
+
+    use super::*;
+    use crate::measure::Histogram;
+
+    #[test]
+    fn every_span_is_in_its_bucket_and_buckets_follow_each_other() {
+        for scale in [Scale::Fine, Scale::Coarse] {
+            for bucket in 0..scale.buckets() as u16 {
+                let longest = scale.longest(bucket);
+                assert_eq!(scale.bucket(longest.min(HISTOGRAM_MAX)), bucket, "{scale:?}");
+                if usize::from(bucket) + 1 < scale.buckets() {
+                    assert_eq!(scale.bucket(longest + Span::from_nanos(1)), bucket + 1, "{scale:?}");
+                }
+            }
+            assert_eq!(scale.bucket(Span::MAX), scale.bucket(HISTOGRAM_MAX));
+        }
+    }
+
+    #[test]
+    fn windows_together_have_the_percentiles_of_the_histogram_of_all() {
+        let mut rng = Rng::stream(7, "spans");
+        for (scale, mut all) in [(Scale::Fine, Histogram::default()), (Scale::Coarse, Histogram::coarse())] {
+            let mut parts = vec![Sparse::default(); 7];
+            for n in 0..20_000 {
+                let span = Span::from_nanos((rng.unit() * 40.0).exp2() as u64);
+                all.record(span);
+                parts[n % 7].record(scale.bucket(span));
+                if n % 997 == 0 {
+                    let mut together = Sparse::default();
+                    parts.iter().for_each(|part| together.merge(part));
+                    assert_eq!(together.count(), n as u64 + 1);
+                    for q in [0.001, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999] {
+                        let (least, most) = (all.quantile(0.0), all.max());
+                        let found = together.quantile(scale, q).unwrap().min(most).max(least);
+                        assert_eq!(found, all.quantile(q).max(least), "{scale:?}, {q} of {n}");
+                    }
+                }
+            }
+        }
+        assert_eq!(Sparse::default().quantile(Scale::Fine, 0.5), None);
+    }
+
+    #[test]
+    fn what_cannot_have_been_recorded_is_told() {
+        let of = |counts: &[(u16, u32)]| Sparse { counts: counts.to_vec(), recent: Vec::new() };
+        assert!(of(&[(1, 1), (2, u32::MAX)]).is_of(Scale::Coarse));
+        assert!(!of(&[(2, 1), (1, 1)]).is_of(Scale::Coarse) && !of(&[(1, 1), (1, 1)]).is_of(Scale::Coarse));
+        assert!(!of(&[(u16::MAX, 1)]).is_of(Scale::Coarse));
+    }
+}

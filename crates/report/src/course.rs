@@ -1,0 +1,241 @@
+//! The courses that the actors kept, put together as the rows of a [`Series`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meshsim_actor::{ActorId, Time};
+use meshsim_experiment::Experiment;
+use meshsim_mesh::Mesh;
+use meshsim_mesh::course::{Course, Window};
+use meshsim_mesh::diary::{Coming, Diary, Sighting};
+use meshsim_mesh::measure::{Failure, OperationHistory};
+use meshsim_mesh::node::PlaceCourse;
+
+use crate::series::{Kind, Row, Series};
+use crate::summary::Measured;
+
+/// Most instances that have rows of their own; the others count in their versions, services and nodes.
+const INSTANCES_MAX: usize = 512;
+
+/// What the actors kept of the course of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Courses {
+    /// By load, by target.
+    loads: BTreeMap<usize, Vec<Course>>,
+    /// By node.
+    places: Vec<(usize, PlaceCourse)>,
+    /// Instances that came and went, by node.
+    pub(crate) comings: Vec<(usize, Diary<Coming>)>,
+    /// Nodes that the coordinator declared dead, or heard of again.
+    pub(crate) sightings: Diary<Sighting>,
+}
+
+impl Courses {
+    /// Takes in what a load's client kept. What is of another mesh is left out.
+    pub(crate) fn of_load(&mut self, load: usize, courses: Vec<Course>, mesh: &Mesh) {
+        if courses.len() == mesh.loads[load].mix.len() {
+            self.loads.insert(load, courses);
+        }
+    }
+
+    /// Takes in what a node kept.
+    pub(crate) fn of_node(&mut self, node: ActorId, courses: Vec<PlaceCourse>, comings: Diary<Coming>, mesh: &Mesh) {
+        let Some(node) = mesh.node_index(node) else { return };
+        let is_known = |course: &PlaceCourse| course.service.index() < mesh.services.len();
+        self.places.extend(courses.into_iter().filter(is_known).map(|course| (node, course)));
+        self.comings.push((node, comings));
+    }
+
+    /// Instances that ever took requests, by service, node and ordinal.
+    fn instances(&self) -> usize {
+        let of_node = |(node, comings): &(usize, Diary<Coming>)| {
+            let all = comings.entries.iter().map(|coming| (coming.service, *node, coming.ordinal));
+            all.collect::<Vec<_>>()
+        };
+        self.comings.iter().flat_map(of_node).collect::<BTreeSet<_>>().len()
+    }
+}
+
+impl Series {
+    /// Puts together what was measured.
+    pub fn new(experiment: &Experiment, measured: &Measured) -> Self {
+        let (mesh, courses) = (&experiment.mesh, &measured.courses);
+        let mut rows = Rows { now: measured.now, rows: Vec::new() };
+        for (load, targets) in &courses.loads {
+            if let Some(course) = together(targets) {
+                rows.add(Kind::Load, "", &mesh.loads[*load].name, course, true);
+            }
+        }
+        for (load, targets) in &courses.loads {
+            let load = &mesh.loads[*load];
+            for (target, course) in load.mix.iter().zip(targets) {
+                let service = mesh.service(target.service);
+                let name = format!("{}.{}", service.name, service.endpoints[target.endpoint.index()]);
+                rows.add(Kind::Endpoint, &load.name, &name, course.clone(), true);
+            }
+        }
+        for (caller, served) in mesh.services.iter().zip(&measured.served) {
+            for (edge, used) in served.calls.iter().filter(|(edge, _)| mesh.has_endpoint(edge.service, edge.endpoint)) {
+                let service = mesh.service(edge.service);
+                let name = format!("{}.{}", service.name, service.endpoints[edge.endpoint.index()]);
+                rows.add(Kind::Edge, &caller.name, &name, used.course.clone(), false);
+            }
+        }
+        rows.services(experiment, measured);
+        for ((service, version), course) in grouped(courses, |_, it| Some((it.service, it.version?))) {
+            rows.add(Kind::Version, &mesh.service(service).name, &version.to_string(), course, false);
+        }
+        let instances = grouped(courses, |node, it| Some((it.service, node, it.ordinal?)));
+        let shown = instances.len().min(INSTANCES_MAX);
+        for ((service, node, ordinal), course) in instances.into_iter().take(INSTANCES_MAX) {
+            let name = format!("{}#{ordinal}", mesh.nodes[node].name);
+            rows.add(Kind::Instance, &mesh.service(service).name, &name, course, false);
+        }
+        for (node, course) in grouped(courses, |node, _| Some(node)) {
+            rows.add(Kind::Node, "", &mesh.nodes[node].name, course, true);
+        }
+        Series { rows: rows.rows, instances_left_out: courses.instances().saturating_sub(shown) as u64 }
+    }
+}
+
+/// The courses of places as one for each key.
+fn grouped<K: Ord>(courses: &Courses, key: impl Fn(usize, &PlaceCourse) -> Option<K>) -> BTreeMap<K, Course> {
+    let mut groups: BTreeMap<K, Course> = BTreeMap::new();
+    for (node, place) in &courses.places {
+        let Some(key) = key(*node, place) else { continue };
+        match groups.get_mut(&key) {
+            Some(course) => course.merge(&place.course),
+            None => _ = groups.insert(key, place.course.clone()),
+        }
+    }
+    groups
+}
+
+fn together(courses: &[Course]) -> Option<Course> {
+    let (first, rest) = courses.split_first()?;
+    let mut all = first.clone();
+    rest.iter().for_each(|course| all.merge(course));
+    Some(all)
+}
+
+/// Rows that are being made.
+struct Rows {
+    now: Time,
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    /// One row for each window; if it `is_always` there, for those too in which nothing was.
+    fn add(&mut self, kind: Kind, of: &str, name: &str, course: Course, is_always: bool) {
+        let course = course.settled(self.now);
+        let (length_ns, scale) = (course.shape().length_ns, course.shape().scale);
+        let windows = course.windows();
+        // What came at the very end of the run belongs to the last window that has a length.
+        let last = (self.now.nanos().saturating_sub(1) / length_ns) as usize;
+        let (whole, beyond) = windows.split_at((last + 1).min(windows.len()));
+        for (index, window) in whole.iter().enumerate() {
+            let from = Time::from_nanos(index as u64 * length_ns);
+            let to = Time::from_nanos(from.nanos().saturating_add(length_ns)).min(self.now);
+            let mut window = window.clone();
+            if index == last {
+                beyond.iter().for_each(|late| window.merge(late));
+            }
+            if is_always || window != Window::default() {
+                let quantile = |q| window.latency.quantile(scale, q);
+                let percentiles = [quantile(0.5), quantile(0.9), quantile(0.99)];
+                let percentiles = percentiles.map(|span| span.map(|it| it.nanos().min(window.slowest.latency_ns)));
+                self.rows.push(row(kind, (of, name), (from, to), &window, percentiles));
+            }
+        }
+    }
+
+    /// Services, with what the coordinator wanted of each.
+    fn services(&mut self, experiment: &Experiment, measured: &Measured) {
+        let mut groups = grouped(&measured.courses, |_, it| Some(it.service));
+        for (index, service) in experiment.mesh.services.iter().enumerate() {
+            let id = meshsim_mesh::model::ServiceId(index as u16);
+            let nothing = || Course::new(meshsim_mesh::course::Shape::of_nodes(&experiment.mesh));
+            let first = self.rows.len();
+            self.add(Kind::Service, "", &service.name, groups.remove(&id).unwrap_or_else(nothing), true);
+            let wanted = Wanted::new(measured.history.iter().filter(|operation| operation.service == id));
+            for row in &mut self.rows[first..] {
+                row.instances_wanted = Some(wanted.mean(row.from_s, row.to_s));
+            }
+        }
+    }
+}
+
+fn row(
+    kind: Kind,
+    (of, name): (&str, &str),
+    (from, to): (Time, Time),
+    window: &Window,
+    [p50_ns, p90_ns, p99_ns]: [Option<u64>; 3],
+) -> Row {
+    let length_ns = to.since(from).nanos();
+    let mean = |sum_ns: u64| if length_ns == 0 { 0.0 } else { sum_ns as f64 / length_ns as f64 };
+    let levels = &window.levels;
+    let failed = window.failed.total();
+    let is_asked = matches!(kind, Kind::Load | Kind::Endpoint);
+    // Where requests arrive there are slots and cores.
+    let there = |sum_ns: u64| (!is_asked && kind != Kind::Edge).then(|| mean(sum_ns));
+    let is_there = there(0).is_some();
+    let slowest = Some(window.slowest).filter(|_| window.done > 0);
+    Row {
+        kind,
+        of: of.to_owned(),
+        name: name.to_owned(),
+        from_s: from.secs(),
+        to_s: to.secs(),
+        offered: window.offered,
+        done: window.done,
+        failed,
+        refused: window.failed.of(Failure::Refused),
+        error: window.failed.of(Failure::Error),
+        timeout: window.failed.of(Failure::Timeout),
+        lost: window.failed.of(Failure::Lost),
+        no_instance: window.failed.of(Failure::NoInstance),
+        cut: window.failed.of(Failure::Cut),
+        expired: is_there.then_some(window.expired),
+        unfinished: [window.done, failed, window.expired].into_iter().fold(window.offered, u64::saturating_sub),
+        retries: window.retries,
+        timeouts: (!is_there).then_some(window.timeouts),
+        p50_ns,
+        p90_ns,
+        p99_ns,
+        max_ns: slowest.map(|it| it.latency_ns),
+        done_sum_ns: window.done_sum_ns,
+        other_sum_ns: window.other_sum_ns,
+        in_flight_ns: levels.in_flight_ns,
+        in_flight_mean: mean(levels.in_flight_ns),
+        in_flight_max: (kind != Kind::Edge).then_some(levels.in_flight_max.into()),
+        queue_mean: there(levels.queue_ns),
+        queue_max: is_there.then_some(levels.queue_max.into()),
+        instances_wanted: None,
+        instances_ready: there(levels.ready_ns),
+        slots: there(levels.slot_ns),
+        slots_in_use: there(levels.busy_ns),
+        cores_in_use: there(levels.work_ns),
+        slowest_request: slowest.filter(|_| is_asked).map(|it| it.request),
+        slowest_at_s: slowest.filter(|_| is_asked).map(|it| it.due.secs()),
+    }
+}
+
+/// How many instances the coordinator wanted of a service, from each step on.
+struct Wanted(Vec<(f64, f64)>);
+
+impl Wanted {
+    fn new<'a>(history: impl Iterator<Item = &'a OperationHistory>) -> Self {
+        let steps: BTreeMap<u64, (f64, f64)> = history
+            .flat_map(|operation| &operation.steps)
+            .map(|step| (step.n, (step.decided.secs(), f64::from(step.instances) + f64::from(step.extra))))
+            .collect();
+        Wanted(steps.into_values().collect())
+    }
+
+    /// The mean from one moment to another, in seconds.
+    fn mean(&self, from: f64, to: f64) -> f64 {
+        let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([f64::INFINITY]);
+        let pieces = self.0.iter().zip(ends).map(|((at, count), end)| count * (end.min(to) - at.max(from)).max(0.0));
+        if to > from { pieces.sum::<f64>() / (to - from) } else { 0.0 }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the actors wrote down and the experiment planned, put together as the events of a run.
+
+use meshsim_actor::Time;
+use meshsim_experiment::{Experiment, fault_in_words};
+use meshsim_mesh::diary::{Coming, Seen};
+
+use crate::events::{Event, EventKind};
+use crate::series::Series;
+use crate::show::{count, operation_in_words};
+use crate::summary::{Measured, OperationSummary, Summary};
+
+/// All events of a run, by time; those of one moment in the order of [`EventKind`], then as they were counted.
+pub fn events(experiment: &Experiment, measured: &Measured, summary: &Summary, series: &Series) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (index, operation) in summary.operations.iter().enumerate() {
+        of_operation(index as u64, operation, &mut events);
+    }
+    of_faults(experiment, measured, &mut events);
+    of_nodes(experiment, measured, &mut events);
+    of_instances(experiment, measured, &mut events);
+    left_out(series.instances_left_out, "instances without rows of their own in series.csv", measured, &mut events);
+    events.retain(|event| event.at_s <= summary.reached_s);
+    // Stable: what is alike stays as it was found.
+    events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s).then(a.kind.cmp(&b.kind)));
+    events
+}
+
+fn of_operation(index: u64, operation: &OperationSummary, events: &mut Vec<Event>) {
+    let what = operation_in_words(operation);
+    let event = |at_s, kind, step: Option<u64>| {
+        let what = step.map_or_else(|| what.clone(), |n| format!("{what}: step {n}"));
+        let service = Some(operation.service.clone());
+        Event { operation: Some(index), step, service, ..Event::new(at_s, kind, what) }
+    };
+    events.push(event(operation.began_s, EventKind::OperationBegan, None));
+    for step in &operation.steps {
+        events.push(event(step.decided_s, EventKind::StepDecided, Some(step.n)));
+        if let Some(ns) = step.settling_ns {
+            events.push(event(after(step.decided_s, ns), EventKind::StepSettled, Some(step.n)));
+        }
+    }
+    if let Some(ns) = operation.settling_ns {
+        events.push(event(after(operation.began_s, ns), EventKind::OperationSettled, None));
+    }
+}
+
+/// So many nanoseconds after a moment: to the nanosecond, as both were.
+fn after(at_s: f64, ns: u64) -> f64 {
+    (Time::ZERO + meshsim_actor::Span::from_secs_f64(at_s) + meshsim_actor::Span::from_nanos(ns)).secs()
+}
+
+fn of_faults(experiment: &Experiment, measured: &Measured, events: &mut Vec<Event>) {
+    let planned = experiment.network.faults.iter().map(|fault| {
+        let until = (fault.until < Time::NEVER).then(|| fault.until.secs());
+        (fault.at.secs(), until, fault_in_words(&fault.kind, &experiment.mesh))
+    });
+    let by_hand = measured.faults.iter().map(|fault| {
+        let until = fault.for_s.map(|secs| fault.at_s + secs);
+        (fault.at_s, until, if fault.what.is_empty() { fault.kind.clone() } else { fault.what.clone() })
+    });
+    for (index, (at_s, until_s, what)) in planned.chain(by_hand).enumerate() {
+        let fault = Some(index as u64);
+        events.push(Event { fault, until_s, ..Event::new(at_s, EventKind::FaultBegan, what.clone()) });
+        if let Some(until_s) = until_s {
+            events.push(Event { fault, ..Event::new(until_s, EventKind::FaultEnded, what) });
+        }
+    }
+}
+
+fn of_nodes(experiment: &Experiment, measured: &Measured, events: &mut Vec<Event>) {
+    let sightings = &measured.courses.sightings;
+    for sighting in &sightings.entries {
+        let Some(node) = experiment.mesh.nodes.get(sighting.node as usize) else { continue };
+        let (kind, what) = match sighting.seen {
+            Seen::Back => (EventKind::NodeBack, format!("{} is heard of", node.name)),
+            Seen::Dead => (EventKind::NodeDead, format!("{} is declared dead", node.name)),
+            Seen::Left => (EventKind::NodeLeft, format!("{} has left", node.name)),
+        };
+        events.push(Event { node: Some(node.name.clone()), ..Event::new(sighting.at.secs(), kind, what) });
+    }
+    left_out(sightings.left_out, "nodes that were declared dead or came back", measured, events);
+}
+
+fn of_instances(experiment: &Experiment, measured: &Measured, events: &mut Vec<Event>) {
+    let mesh = &experiment.mesh;
+    for (node, comings) in &measured.courses.comings {
+        let node = &mesh.nodes[*node].name;
+        for Coming { at, service, ordinal, version, came } in &comings.entries {
+            let Some(service) = mesh.services.get(service.index()) else { continue };
+            let instance = format!("{node}#{ordinal}");
+            let (kind, does) = match came {
+                true => (EventKind::InstanceReady, "takes requests"),
+                false => (EventKind::InstanceGone, "is gone"),
+            };
+            let what = format!("{} {instance} {does}", service.name);
+            events.push(Event {
+                service: Some(service.name.clone()),
+                node: Some(node.clone()),
+                instance: Some(instance),
+                version: Some(*version),
+                ..Event::new(at.secs(), kind, what)
+            });
+        }
+    }
+    let beyond = measured.courses.comings.iter().fold(0_u64, |sum, (_, it)| sum.saturating_add(it.left_out));
+    left_out(beyond, "instances that came or went", measured, events);
+}
+
+/// Says at the end what is not in the log.
+fn left_out(beyond: u64, what: &str, measured: &Measured, events: &mut Vec<Event>) {
+    if beyond > 0 {
+        let what = format!("{} more {what}", count(beyond));
+        events.push(Event::new(measured.now.secs(), EventKind::LeftOut, what));
+    }
+}
