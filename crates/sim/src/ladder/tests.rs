@@ -22,6 +22,8 @@ enum Do {
     At(u64),
     Pop(usize),
     Peek,
+    /// It is written down, and read back.
+    Rewrite,
     /// The events whose number has this remainder by 7 no longer matter.
     Kill(u64),
 }
@@ -34,6 +36,7 @@ fn something() -> impl Strategy<Value = Do> {
         1 => prop_oneof![Just(u64::MAX), Just(u64::MAX - 1), any::<u64>()].prop_map(Do::At),
         4 => prop_oneof![1..4usize, 50..400usize].prop_map(Do::Pop),
         1 => Just(Do::Peek),
+        1 => Just(Do::Rewrite),
         1 => (0..7u64).prop_map(Do::Kill),
     ]
 }
@@ -65,6 +68,11 @@ proptest! {
                 }),
                 Do::At(at) => push(&mut ladder, &mut heap, at.max(now)),
                 Do::Kill(remainder) => dead[remainder as usize] = true,
+                Do::Rewrite => {
+                    let mut bytes = Vec::new();
+                    meshsim_wire::encode_into(&ladder, &mut bytes).unwrap();
+                    ladder = meshsim_wire::decode(&bytes).unwrap();
+                }
                 Do::Peek => {
                     ladder.next_time(|ticket| !dead[(ticket % 7) as usize]);
                 }
