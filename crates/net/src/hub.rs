@@ -631,6 +631,13 @@ impl<A: Live> Stage<A> {
         let mut seats = self.seats.borrow().clone();
         lost.iter().for_each(|lost| seats.vacate(*lost, self.phase.get() != Phase::Waiting));
         let seated = seats.assign(join, process)?;
+        let is_replaced =
+            |lost: &ProcessId| seated.iter().any(|it| self.seats.borrow().holder(it.actor) == Some(*lost));
+        let replaced: Vec<ProcessId> = lost.iter().copied().filter(is_replaced).collect();
+        if replaced.len() < lost.len() {
+            // Some have nothing that it gets: they may come back.
+            return self.seat_instead_of(&replaced, join, process);
+        }
         *self.seats.borrow_mut() = seats;
         lost.iter().for_each(|lost| self.forget(*lost));
         Ok(seated)

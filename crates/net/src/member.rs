@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use crate::attention::Patience;
 use crate::cast::{Cast, Live};
 use crate::clock::{Alignment, Clock};
-use crate::control::{Answer, Blob, Control, HUB, HUB_ROLE, Joined, PART_BYTES, ProcessReport, Wish};
+use crate::control::{Answer, Blob, Control, HUB, HUB_ROLE, Joined, PART_BYTES, Peer, ProcessReport, Wish};
 use crate::dial::{backoff, connect, ping};
 use crate::host::{Host, HostOptions};
 use crate::leave::{Leaving, asked, is_asked};
@@ -343,6 +343,8 @@ impl<A: Live> OnStage<A> {
             match control {
                 Control::Pong { sent, count } => self.compare_clocks(sent, count),
                 Control::Ping(_) => {}
+                // At once: what comes right behind may be of an actor of theirs.
+                Control::Peers(peers) => self.meet(peers, &outbox),
                 other => drop(say.send(other)),
             }
             Ok(())
@@ -360,6 +362,17 @@ impl<A: Live> OnStage<A> {
         host.set_hub(None);
         host.shell.discard(&outbox);
         end
+    }
+
+    /// Takes in where others are.
+    fn meet(&self, peers: Vec<Peer>, outbox: &Rc<Outbox>) {
+        let me = self.host.me().process;
+        for peer in peers.into_iter().filter(|peer| peer.sender.process != me) {
+            match peer.sender.process {
+                HUB => self.host.reach(&peer.sender, outbox),
+                _ => self.host.learn(peer),
+            }
+        }
     }
 
     /// Does what the hub says, and leaves when it is told to, until the hub says that this process may go.
@@ -389,15 +402,6 @@ impl<A: Live> OnStage<A> {
             // The connection has ended; whoever waits for this is told so.
             let Some(control) = control else { return std::future::pending().await };
             match control {
-                Control::Peers(peers) => {
-                    let me = host.me().process;
-                    for peer in peers.into_iter().filter(|peer| peer.sender.process != me) {
-                        match peer.sender.process {
-                            HUB => host.reach(&peer.sender, outbox),
-                            _ => host.learn(peer),
-                        }
-                    }
-                }
                 Control::Begin { zero, end } => host.begin_at(zero, end),
                 Control::Fault(fault) => {
                     self.faults.set(self.faults.get() + 1);
