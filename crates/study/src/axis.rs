@@ -210,7 +210,7 @@ fn item(text: &str) -> Result<Item, String> {
         None if is_whole && unit.is_empty() && (to - from).abs() < VALUES_MAX as f64 => (to - from).abs() as usize + 1,
         None => return Err(format!("say how many values `{text}` stands for, as in `{text}:10`")),
     };
-    let is_whole = is_whole && unit.is_empty() && (to - from).abs() as usize % (count - 1).max(1) == 0;
+    let is_whole = is_whole && unit.is_empty() && ((to - from).abs() as usize).is_multiple_of((count - 1).max(1));
     Ok(Item::Range(Range { from, to, unit: unit.to_owned(), count, is_whole }))
 }
 

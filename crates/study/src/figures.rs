@@ -116,7 +116,7 @@ fn all(summary: &Summary) -> impl Iterator<Item = (String, Option<f64>)> + '_ {
 /// The names of all figures that some run has, in the order in which they come.
 pub fn names<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
-    let mut known = std::collections::HashSet::new();
+    let mut known = std::collections::BTreeSet::new();
     for ended in rows.into_iter().filter_map(Row::ended) {
         names.extend(ended.figures.keys().map(String::as_str).filter(|name| known.insert(*name)));
     }

@@ -184,7 +184,7 @@ fn read_rows(path: &Path, plan: &Plan) -> Result<Vec<Row>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::Io(path.to_owned(), error)),
     };
-    let order: std::collections::HashMap<_, _> = plan.jobs().enumerate().map(|(n, job)| (job, n)).collect();
+    let order: std::collections::BTreeMap<_, _> = plan.jobs().enumerate().map(|(n, job)| (job, n)).collect();
     let mut rows = std::collections::BTreeMap::new();
     let mut reader = BufReader::new(file);
     for n in 1..=2 * RUNS_MAX {

@@ -26,7 +26,7 @@ pub fn run<E>(
     mut keep: impl FnMut(&Row) -> std::result::Result<(), E>,
     at: impl Fn(usize) -> bool,
 ) -> std::result::Result<Vec<Row>, E> {
-    let known: std::collections::HashSet<Job> = rows.iter().map(Row::job).collect();
+    let known: std::collections::BTreeSet<Job> = rows.iter().map(Row::job).collect();
     let missing = plan.jobs().filter(|job| !known.contains(job));
     let (mut rows, mut failed) = (rows, None);
     let done = std::cell::Cell::new(rows.len());
@@ -42,7 +42,7 @@ pub fn run<E>(
     match failed {
         Some(error) => Err(error),
         None => {
-            let order: std::collections::HashMap<Job, usize> =
+            let order: std::collections::BTreeMap<Job, usize> =
                 plan.jobs().enumerate().map(|(place, job)| (job, place)).collect();
             rows.sort_by_key(|row| order.get(&row.job()).copied());
             Ok(rows)

@@ -113,7 +113,7 @@ impl Args {
 fn listed() -> Vec<Listed> {
     let mut listed: Vec<Listed> = Vec::new();
     // Of each experiment and seed the first.
-    let mut first = std::collections::HashMap::new();
+    let mut first = std::collections::BTreeMap::new();
     #[expect(clippy::disallowed_methods, reason = "how old a run is is shown, and decides nothing")]
     let now = SystemTime::now();
     for (path, written) in runs::all() {
