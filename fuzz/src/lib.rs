@@ -10,8 +10,11 @@ use meshsim_wire::{FRAME_BYTES_MAX, FrameError, HELLO_BYTES_MAX, Kind, Splitter,
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Everything that is asked, by the name of its seeds and of its binary.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+/// The name of its seeds and of its binary, and what asks it.
+type Target = (&'static str, fn(&[u8]));
+
+/// Everything that is asked.
+pub const TARGETS: [Target; 9] = [
     ("frame", frame),
     ("payload", payload),
     ("experiment", texts::experiment),

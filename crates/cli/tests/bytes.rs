@@ -269,6 +269,7 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
 }
 
 /// How many changed seeds are asked; `.ci/fuzz` asks more where it cannot have libfuzzer.
+#[expect(clippy::disallowed_methods, reason = "how much is asked decides nothing of a run")]
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)
 }

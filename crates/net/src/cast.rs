@@ -34,11 +34,14 @@ pub struct Cast<A: Actor> {
     pub leave: Option<Leave<A>>,
     /// What is said from outside, and to whom, when other processes refuse the handshakes of the one that hosts this
     /// actor: nobody can count on it.
-    pub refused: Option<fn(ActorId) -> (ActorId, A::Msg)>,
+    pub refused: Option<TellRefused<A>>,
 }
 
 /// Tells what an actor has found by some time, as bytes.
 pub type TellFindings<A> = Arc<dyn Fn(&A, Time) -> Vec<u8> + Send + Sync>;
+
+/// Makes of an actor whose process others refuse what is said about it, and to whom.
+pub type TellRefused<A> = fn(ActorId) -> (ActorId, <A as Actor>::Msg);
 
 /// Begins a record of what happens in this process.
 pub type BeginTape<M, T> = Rc<dyn Fn() -> io::Result<Box<dyn Tape<M, T>>>>;

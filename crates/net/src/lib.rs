@@ -39,7 +39,7 @@ mod text;
 mod usage;
 mod worker;
 
-pub use cast::{BeginTape, Cast, Live, Seat, Tape, TellFindings};
+pub use cast::{BeginTape, Cast, Live, Seat, Tape, TellFindings, TellRefused};
 pub use control::ProcessReport;
 pub use departures::Departure;
 pub use host::{Host, HostOptions};
