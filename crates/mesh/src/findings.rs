@@ -13,7 +13,6 @@ use crate::model::ServiceId;
 use crate::node::{NodeState, PlaceCourse};
 
 /// What one actor found.
-#[expect(clippy::large_enum_variant, reason = "there is one for each actor, once, when a run has ended")]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Findings {
     /// What was done, and what is wanted in the end.
