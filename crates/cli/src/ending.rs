@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
@@ -14,7 +14,8 @@ use meshsim_trace::export::{ExportError, Format, export};
 use meshsim_trace::{Header, Reader};
 
 use crate::error::{Error, Exit};
-use crate::folder::{Folder, SUMMARY};
+use crate::folder::{Draft, Folder, SUMMARY};
+use crate::read;
 use crate::runs::{self, EXPERIMENT};
 use crate::screen::Screen;
 
@@ -24,9 +25,11 @@ pub(crate) const TRACE: &str = "trace.bin";
 const STATE: &str = "state.json";
 const TRACE_JSONL: &str = "trace.jsonl";
 /// The course over time.
-const SERIES: &str = "series.csv";
+pub(crate) const SERIES: &str = "series.csv";
 /// What happened, and when.
-const EVENTS: &str = "events.jsonl";
+pub(crate) const EVENTS: &str = "events.jsonl";
+/// The page that shows a run.
+pub(crate) const REPORT: &str = "report.html";
 /// How the processes of a live run were.
 pub(crate) const PROCESSES: &str = "live.json";
 
@@ -42,6 +45,9 @@ pub(crate) struct Output {
     /// Write down everything that happens: `trace.bin`, and with `=jsonl` `trace.jsonl` too
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "bin")]
     pub(crate) trace: Option<TraceFormat>,
+    /// Write a page that shows the run: to `report.html` in its folder, or to this file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub(crate) report: Option<Option<PathBuf>>,
     /// Write the run to this folder
     #[arg(short, long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -77,9 +83,12 @@ pub(crate) fn open(
     Folder::create(output.out.clone().unwrap_or_else(|| default(experiment)), &names(experiment))
 }
 
+/// The files that a run of any experiment may leave, but for its summary and the experiment.
+const OWN: [&str; 7] = [STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, EVENTS, REPORT];
+
 /// The files that a run of this experiment may leave, but for its summary.
 fn names(experiment: &Experiment) -> Vec<&str> {
-    inputs(experiment).map(|(name, _)| name).chain([STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, EVENTS]).collect()
+    inputs(experiment).map(|(name, _)| name).chain(OWN).collect()
 }
 
 /// All files that a run of this experiment may have left, but for its summary.
@@ -87,7 +96,7 @@ pub(crate) fn written_names(experiment: Option<&Experiment>) -> Vec<String> {
     let of = |name: &str| name.to_owned();
     match experiment {
         Some(experiment) => names(experiment).into_iter().map(of).collect(),
-        None => [EXPERIMENT, STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, EVENTS].map(of).into(),
+        None => std::iter::once(EXPERIMENT).chain(OWN).map(of).collect(),
     }
 }
 
@@ -136,10 +145,10 @@ pub(crate) fn publish(
     }
     let published = written.and_then(|no_jsonl| folder.publish(&replaced).map(|()| no_jsonl));
 
+    let paint = screen.paint();
     if output.json {
         screen.print_json(&summary)?;
     } else {
-        let paint = screen.paint();
         let line = published.as_ref().map_or_else(|_| String::new(), |_| format!("written to {}", place.display()));
         let body = text::summary(&summary, paint);
         screen.print(&format!("{body}\n{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &line)))?;
@@ -148,6 +157,13 @@ pub(crate) fn publish(
         return Err(error);
     }
     tracing::info!(folder = %place.display(), "run written");
+    if let Some(file) = &output.report {
+        let file = file.clone().unwrap_or_else(|| place.join(REPORT));
+        report(std::slice::from_ref(&place), &file)?;
+        if !output.json {
+            screen.print(&format!("{}\n", paint.on(Look::Dim, &format!("its report to {}", file.display()))))?;
+        }
+    }
     Ok(match summary.outcome {
         // All else is there; whoever asked for a trace must notice that it is missing.
         _ if output.trace.is_some() && !ended.has_trace => Exit::Failed,
@@ -170,6 +186,13 @@ fn write(experiment: &Experiment, folder: &Folder, ended: &Ended, summary: &Summ
     let processes = ended.processes.iter().map(|bytes| (PROCESSES, bytes.as_slice()));
     let inputs = inputs(experiment).map(|(name, text)| (name, text.as_bytes()));
     inputs.chain(processes).try_for_each(|(name, bytes)| folder.write(name, |out| out.write_all(bytes)))
+}
+
+/// Writes the page that shows these runs, which are read back: what it shows is what is on disk.
+pub(crate) fn report(folders: &[PathBuf], file: &Path) -> Result<(), Error> {
+    let page = meshsim_page::report(&read::runs(folders)?);
+    let page = page.map_err(|error| Error::Write(file.to_owned(), error.into()))?;
+    Draft::create(file)?.publish(&page)
 }
 
 /// The trace is read back: what is exported is what is on disk.

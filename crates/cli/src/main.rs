@@ -11,6 +11,7 @@ mod interrupt;
 mod live;
 mod logging;
 mod progress;
+mod read;
 mod runs;
 mod screen;
 mod study;

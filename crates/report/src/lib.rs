@@ -33,7 +33,7 @@ pub use real_work::{RealWork, RealWorkOfNode, Worked};
 pub use schema::{comparison_schema, schema};
 pub use show::{count, number, percent, plural, rate, span, unplaced_reason};
 pub use summary::{
-    EdgeSummary, FailureCounts, LoadSummary, Measured, OperationSummary, Requests, ServiceSummary, StepSummary,
-    Summary, TargetSummary, Traffic, Values,
+    EdgeSummary, FailureCounts, LoadSummary, Measured, NodeSummary, OperationSummary, Requests, ServiceSummary,
+    StepSummary, Summary, TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

@@ -1,19 +1,18 @@
 //! `meshsim compare`
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use meshsim_experiment::{Experiment, Override, differences, load};
+use meshsim_experiment::{Override, load};
 use meshsim_report::compare::noise::Noise;
 use meshsim_report::compare::{Comparison, Named, RUNS_MAX, text};
-use meshsim_report::{ReadError, Summary};
 use meshsim_study::pairs::{self, PairsError};
 use meshsim_study::pool;
 
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::Counted;
-use crate::runs::{self, EXPERIMENT};
+use crate::read::{differing, experiment, summary};
+use crate::runs;
 use crate::screen::Screen;
 use crate::study;
 
@@ -176,47 +175,7 @@ const NOISE: f64 = 0.05;
 /// With how many seeds a file is run.
 const SEEDS: usize = 10;
 
-const SUMMARY: &str = "summary.json";
-
-/// Reads what a run left.
+/// Reads what a run measured, with its name.
 fn read(folder: &Path) -> Result<Named, Error> {
-    const HELP: &str = "give the folders of runs, as in `meshsim compare runs/hotel-7 runs/hotel-8`";
-    let shown = folder.display();
-    let wrong = |why: String| Err(Error::WrongInput(why, HELP.into()));
-    if !folder.exists() {
-        return wrong(format!("there is no folder {shown}"));
-    }
-    // A pipe would never end.
-    if let Some(missing) = [SUMMARY, EXPERIMENT].iter().find(|name| !folder.join(name).is_file()) {
-        return wrong(format!("{shown} is not the folder of a run: there is no {missing} in it"));
-    }
-    let path = folder.join(SUMMARY);
-    let found = File::open(&path).map_err(ReadError::Io).and_then(Summary::read);
-    let summary = found.map_err(|error| {
-        let path = path.display();
-        let why = match &error {
-            ReadError::Broken { line, column, what } => format!("{path}:{line}:{column}: {what}"),
-            other => format!("cannot read {path}: {other}"),
-        };
-        Error::WrongInput(why, "compare runs that this version of meshsim wrote, or run the experiment again".into())
-    })?;
-    Ok(Named { run: shown.to_string(), summary })
-}
-
-/// The experiment of a run; with the seed and duration of another, if one is given.
-fn experiment(folder: &Path, like: Option<&Experiment>) -> Result<Experiment, Error> {
-    let mut overrides = vec![];
-    if let Some(like) = like {
-        overrides.extend(Override::parse(&format!("seed={}", like.seed)));
-        overrides.extend(Override::parse(&format!("duration={}ns", like.duration.nanos())));
-    }
-    load(&folder.join(EXPERIMENT), &overrides).map_err(Error::Problems)
-}
-
-/// In what a run is one of another experiment. Seed and duration may differ; what follows from the duration, such as the
-/// end of a load, then differs as well, so both are held against each other with those of the base.
-fn differing(base: &Experiment, folder: &Path) -> Result<Vec<String>, Error> {
-    let own = experiment(folder, None)?;
-    // One that does not even hold for the duration of the base is another.
-    Ok(differences(base, &experiment(folder, Some(base)).unwrap_or(own)))
+    Ok(Named { run: folder.display().to_string(), summary: summary(folder)? })
 }

@@ -16,6 +16,7 @@ mod live;
 mod man;
 mod node;
 mod replay;
+mod report;
 mod run;
 mod runs;
 mod schema;
@@ -62,6 +63,7 @@ commands! {
         Compare = compare;
         Sweep = sweep;
         Limit = limit;
+        Report = report;
         Runs = runs;
     }
     "Look inside" {

@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     output: Output,
     /// Run with so many seeds, the file's and those that follow it, and print means with their 95% intervals
-    #[arg(long, value_name = "N", value_parser = super::seed_count, conflicts_with = "trace")]
+    #[arg(long, value_name = "N", value_parser = super::seed_count, conflicts_with_all = ["trace", "report"])]
     seeds: Option<usize>,
     /// With --seeds, run so many at once; as many as there are cores if it is not given
     #[arg(long, short, value_name = "N", value_parser = super::job_count, requires = "seeds")]

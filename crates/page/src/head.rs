@@ -1,0 +1,156 @@
+//! What a report says before it draws: verdicts, the sentence, and the figures of loads. It needs no script.
+
+use meshsim_report::{Outcome, Requests, Summary, count, number, percent, span};
+
+use crate::embed::{name, text};
+use crate::finding::finding;
+use crate::model::missing;
+use crate::tables::{Cell, table};
+use crate::{RUNS_MAX, Run};
+
+/// A length of time with a space before its unit.
+pub(crate) fn spaced(ns: Option<u64>) -> String {
+    unit_apart(&span(ns))
+}
+
+/// A share with a space before its sign.
+pub(crate) fn share(part: u64, whole: u64) -> String {
+    if whole == 0 { "\u{2013}".into() } else { unit_apart(&percent(part as f64 / whole as f64)) }
+}
+
+/// `152ms` as `152 ms`: a space that does not break before the unit.
+pub(crate) fn unit_apart(figure: &str) -> String {
+    match figure.rfind(|c: char| c.is_ascii_digit()) {
+        Some(last) if last + 1 < figure.len() => format!("{}\u{a0}{}", &figure[..=last], &figure[last + 1..]),
+        _ if figure == "-" => "\u{2013}".into(),
+        _ => figure.into(),
+    }
+}
+
+/// The title of the page.
+pub(crate) fn title(runs: &[Run]) -> String {
+    match runs {
+        [] => "meshsim report".into(),
+        [run] => format!("{}: {}", run.summary.name, verdict(&run.summary)),
+        [first, others @ ..] => format!("{} beside {} more", first.label, count(others.len() as u64)),
+    }
+}
+
+fn verdict(summary: &Summary) -> String {
+    let of = |outcome| summary.slo.iter().filter(|it| it.outcome == outcome).count();
+    let (all, failed, unknown) = (summary.slo.len(), of(Outcome::Fail), of(Outcome::Unknown));
+    let slos = if all == 1 { "SLO" } else { "SLOs" };
+    match (all, failed, unknown) {
+        (0, ..) => "no SLO".into(),
+        (_, 0, 0) if all == 1 => "its SLO holds".into(),
+        (_, 0, 0) => format!("all {all} SLOs hold"),
+        (_, 0, n) => format!("of {n} of {all} {slos} it cannot be told"),
+        (_, n, _) => format!("{n} of {all} {slos} {}", if n == 1 { "fails" } else { "fail" }),
+    }
+}
+
+/// A section for each run: the page shows one at a time, and all of them where no script runs.
+pub(crate) fn head(runs: &[Run]) -> String {
+    let sections = runs.iter().take(RUNS_MAX).enumerate().map(|(index, run)| {
+        let summary = &run.summary;
+        let reached = number(summary.reached_s);
+        let cut = match summary.cut_short {
+            true => format!(" of {} s, cut short", number(summary.duration_s)),
+            false => " s".into(),
+        };
+        let class = match summary.outcome {
+            Outcome::Pass => "pass",
+            Outcome::Unknown => "unknown",
+            Outcome::Fail => "fail",
+        };
+        let missing: String =
+            missing(run).iter().map(|it| format!("<p class=\"remark\">{}</p>", text(it))).collect();
+        format!(
+            "<section class=\"head\" data-run=\"{index}\"><div><p class=\"kind\">meshsim report \u{b7} {} \u{b7} seed {} \
+             \u{b7} {reached}{cut} \u{b7} {} messages</p><h1>{}: <span class=\"{class}\">{}</span></h1>\
+             <div class=\"sentence\">{}{missing}</div>{}</div><div>{}{}</div></section>",
+            name(&run.label),
+            summary.seed,
+            count(summary.traffic.sent),
+            name(&summary.name),
+            verdict(summary),
+            finding(run),
+            loads(summary),
+            slos(summary),
+            gaps(summary),
+        )
+    });
+    sections.collect()
+}
+
+fn loads(summary: &Summary) -> String {
+    if summary.loads.is_empty() {
+        return "<p>There is no load.</p>".into();
+    }
+    let mut rows = Vec::new();
+    for load in &summary.loads {
+        let (from, to) = (number(load.from_s), number(load.to_s));
+        let label = Cell::html(format!("<b>{}</b> <small>{from} to {to} s</small>", name(&load.name)));
+        rows.push(requests(label, &load.requests));
+        if load.targets.len() > 1 {
+            rows.extend(load.targets.iter().map(|it| requests(Cell::text(&it.target), &it.requests)));
+        }
+    }
+    let heads = ["load", "offered", "done", "failed", "unfinished", "p50", "p90", "p99", "p99.9", "max"];
+    table("loads", &heads, &rows)
+}
+
+fn requests(label: Cell, it: &Requests) -> Vec<Cell> {
+    let time = |ns: Option<u64>| Cell::time(ns);
+    vec![
+        label,
+        Cell::count(it.offered),
+        Cell::count(it.done),
+        Cell::count(it.failed).bad_if(it.failed > 0),
+        Cell::count(it.unfinished),
+        time(it.latency.p50_ns),
+        time(it.latency.p90_ns),
+        time(it.latency.p99_ns),
+        time(it.latency.p999_ns),
+        time(it.latency.max_ns),
+    ]
+}
+
+fn slos(summary: &Summary) -> String {
+    if summary.slo.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<Cell>> = summary
+        .slo
+        .iter()
+        .map(|it| {
+            let (mark, word, class) = match it.outcome {
+                Outcome::Pass => ("\u{2713}", "PASS", "pass"),
+                Outcome::Unknown => ("?", "UNKNOWN", "unknown"),
+                Outcome::Fail => ("\u{2715}", "FAIL", "fail"),
+            };
+            let remark = it.remark.as_ref().map_or(String::new(), |it| format!("<br><small>{}</small>", text(it)));
+            vec![
+                Cell::html(format!("<span class=\"{class}\">{mark}</span> {}{remark}", text(&it.slo))),
+                Cell::figure(unit_apart(&it.figure_text), it.figure),
+                Cell::html(format!("<span class=\"{class}\">{word}</span>")),
+            ]
+        })
+        .collect();
+    table("slos", &["SLO", "measured", ""], &rows)
+}
+
+fn gaps(summary: &Summary) -> String {
+    const SHOWN_MAX: usize = 6;
+    let line = |it: &meshsim_report::GapSummary| {
+        let (from, to) = (number(it.from_s), number(it.to_s));
+        format!("<li>{} {}, {from} to {to} s: {}</li>", text(&it.kind), name(&it.of), text(&it.reason))
+    };
+    if summary.gaps.is_empty() {
+        return String::new();
+    }
+    let more = summary.gaps.len().saturating_sub(SHOWN_MAX);
+    let more = if more > 0 { format!("<li>and {more} more</li>") } else { String::new() };
+    let lines: String = summary.gaps.iter().take(SHOWN_MAX).map(line).collect();
+    format!("<div class=\"remark\"><b>Not measured</b><ul>{lines}{more}</ul></div>")
+}

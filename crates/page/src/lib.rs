@@ -1,0 +1,64 @@
+//! Pages that show runs. [`report`] writes one HTML file that opens without a network, and never asks for one.
+//!
+//! - Rust decides what is said: the figures, the verdicts, the sentence at the top and the closed forms. The verdicts and
+//!   the tables are in the HTML, and can be read where no script runs.
+//! - `draw.js` draws (scales, lanes, columns, lines, heat maps), `report.js` says what the report draws with it. Both are
+//!   plain scripts, as they are in the file.
+//! - Names are data. They reach the page escaped ([`embed`]), and its policy runs no script but ours.
+
+mod course;
+mod embed;
+mod finding;
+mod form;
+mod head;
+mod lanes;
+mod model;
+mod tables;
+
+use meshsim_experiment::Experiment;
+use meshsim_report::Summary;
+use meshsim_report::events::Event;
+use meshsim_report::series::Series;
+
+/// A run that is to be shown.
+#[derive(Debug)]
+pub struct Run {
+    /// What it is called beside other runs: its folder.
+    pub label: String,
+    /// In what its experiment differs from that of the first run.
+    pub differs: Vec<String>,
+    /// What was measured.
+    pub summary: Summary,
+    /// The experiment as run.
+    pub experiment: Experiment,
+    /// Its course over time; `None` if there is none.
+    pub series: Option<Series>,
+    /// What happened in it; `None` if that is not known.
+    pub events: Option<Vec<Event>>,
+}
+
+/// Most runs in one report.
+pub const RUNS_MAX: usize = 100;
+
+const TEMPLATE: &str = include_str!("report.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = concat!(include_str!("draw.js"), include_str!("report.js"));
+
+/// Writes one HTML file that shows all these runs, the first as the base of the others. The same runs give the same
+/// bytes.
+///
+/// # Errors
+/// When a figure cannot be written as JSON, which no figure of a run is.
+pub fn report(runs: &[Run]) -> Result<String, serde_json::Error> {
+    let data = serde_json::to_string(&model::Page::new(runs))?;
+    Ok(embed::filled(TEMPLATE, |name| match name {
+        "policy" => embed::policy(SCRIPT, STYLE),
+        "title" => embed::text(&head::title(runs)),
+        "style" => STYLE.into(),
+        "script" => SCRIPT.into(),
+        "head" => head::head(runs),
+        "tables" => tables::tables(runs),
+        "data" => embed::json(&data),
+        _ => String::new(),
+    }))
+}

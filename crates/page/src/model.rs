@@ -1,0 +1,118 @@
+//! What a page is told, as JSON.
+
+use std::collections::BTreeMap;
+
+use meshsim_experiment::{Comparison, Metric, Scope, Slo};
+use meshsim_report::Summary;
+use meshsim_report::events::{Event, EventKind};
+use serde::Serialize;
+
+use crate::Run;
+use crate::course::Course;
+use crate::form::{self, Form};
+use crate::lanes::{self, Lanes};
+
+/// Most events of a run in its table.
+const EVENTS_MAX: usize = 2_000;
+
+/// All runs of a page.
+#[derive(Serialize)]
+pub(crate) struct Page<'a> {
+    runs: Vec<Shown<'a>>,
+}
+
+/// One run.
+#[derive(Serialize)]
+struct Shown<'a> {
+    label: &'a str,
+    summary: &'a Summary,
+    /// In what its experiment differs from that of the first run.
+    differs: &'a [String],
+    /// The course over time, if there is one.
+    course: Option<Course<'a>>,
+    lanes: Lanes,
+    /// Closed forms beside what was decided.
+    forms: Vec<Form>,
+    /// Bounds of latencies: they are lines in the plot.
+    bounds: Vec<Bound<'a>>,
+    /// Of each service, in which order it stands and what an instance may have at once.
+    slots: BTreeMap<&'a str, f64>,
+    events: Vec<&'a Event>,
+    /// Events that are not among them.
+    events_left_out: usize,
+    /// What the run lacks, in sentences.
+    missing: Vec<String>,
+}
+
+/// An SLO on a latency.
+#[derive(Serialize)]
+struct Bound<'a> {
+    slo: &'a str,
+    /// Of which load, by its place; all if none is named.
+    load: Option<usize>,
+    /// And of which of its targets.
+    target: Option<usize>,
+    ns: f64,
+    from_s: Option<f64>,
+    to_s: Option<f64>,
+}
+
+impl<'a> Page<'a> {
+    pub(crate) fn new(runs: &'a [Run]) -> Self {
+        let shown = |run: &'a Run| Shown {
+            label: &run.label,
+            summary: &run.summary,
+            differs: &run.differs,
+            course: run.series.as_ref().map(Course::new),
+            lanes: lanes::of(run),
+            forms: form::forms(run),
+            bounds: bounds(run),
+            slots: run.experiment.mesh.services.iter().map(|it| (it.name.as_str(), it.capacity)).collect(),
+            events: events(run).take(EVENTS_MAX).collect(),
+            events_left_out: events(run).count().saturating_sub(EVENTS_MAX),
+            missing: missing(run),
+        };
+        Page { runs: runs.iter().map(shown).collect() }
+    }
+}
+
+fn bounds<'a>(run: &'a Run) -> Vec<Bound<'a>> {
+    let latencies = run.experiment.slos.iter().filter(|slo| {
+        let is_latency = matches!(slo.metric, Metric::Quantile(_) | Metric::Max | Metric::Mean);
+        is_latency && matches!(slo.comparison, Comparison::Less | Comparison::AtMost)
+    });
+    let of = |slo: &'a Slo| {
+        let (load, target) = match slo.scope {
+            Scope::All => (None, None),
+            Scope::Load(load) => (Some(load), None),
+            Scope::Target(load, target) => (Some(load), Some(target)),
+            Scope::Service(_) => return None,
+        };
+        let (from_s, to_s) = slo.window.map_or((None, None), |(from, to)| (Some(from.secs()), Some(to.secs())));
+        Some(Bound { slo: &slo.text, load, target, ns: slo.threshold * 1e9, from_s, to_s })
+    };
+    latencies.filter_map(of).collect()
+}
+
+/// The events of a run, without the steps of operations: their table has them.
+pub(crate) fn events(run: &Run) -> impl Iterator<Item = &Event> {
+    let all = run.events.iter().flatten();
+    all.filter(|event| !matches!(event.kind, EventKind::StepDecided | EventKind::StepSettled))
+}
+
+/// What a reader would look for and not find.
+pub(crate) fn missing(run: &Run) -> Vec<String> {
+    let mut missing = Vec::new();
+    if run.series.is_none() {
+        missing.push(
+            "The run has no series.csv: it has no course over time. Run the experiment again to have one.".into(),
+        );
+    }
+    if run.events.is_none() {
+        missing.push(
+            "The run has no events.jsonl: faults are not marked, and operations as far as summary.json has them."
+                .into(),
+        );
+    }
+    missing
+}

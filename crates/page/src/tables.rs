@@ -1,0 +1,240 @@
+//! Figures as tables, in the HTML itself: they can be read, sorted and copied, and need no script.
+
+use std::fmt::Write;
+
+use meshsim_report::{FailureCounts, count, number};
+
+use crate::embed::text;
+use crate::head::{share, spaced, unit_apart};
+use crate::lanes::words;
+use crate::model::events;
+use crate::{RUNS_MAX, Run};
+
+/// Most rows of a table; the rest is counted.
+const ROWS_MAX: usize = 500;
+
+/// What stands in a table.
+pub(crate) struct Cell {
+    html: String,
+    /// The exact figure, for whoever sorts or copies.
+    value: Option<String>,
+    is_bad: bool,
+}
+
+impl Cell {
+    pub(crate) fn html(html: String) -> Self {
+        Cell { html, value: None, is_bad: false }
+    }
+
+    pub(crate) fn text(it: &str) -> Self {
+        Cell::html(text(it))
+    }
+
+    pub(crate) fn count(n: u64) -> Self {
+        Cell { html: count(n), value: Some(n.to_string()), is_bad: false }
+    }
+
+    /// In nanoseconds.
+    pub(crate) fn time(ns: Option<u64>) -> Self {
+        Cell { html: spaced(ns), value: Some(ns.map_or_else(String::new, |ns| ns.to_string())), is_bad: false }
+    }
+
+    pub(crate) fn figure(shown: String, exact: Option<f64>) -> Self {
+        Cell { html: text(&shown), value: Some(exact.map_or_else(String::new, |it| it.to_string())), is_bad: false }
+    }
+
+    fn number(it: f64) -> Self {
+        Cell::figure(number(it), Some(it))
+    }
+
+    pub(crate) fn bad_if(mut self, is_bad: bool) -> Self {
+        self.is_bad = is_bad;
+        self
+    }
+}
+
+/// A table. Columns with exact figures are right-aligned.
+pub(crate) fn table(id: &str, heads: &[&str], rows: &[Vec<Cell>]) -> String {
+    let is_figure = |column: usize| rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.value.is_some()));
+    let mut out = format!("<div class=\"scroll\"><table data-table=\"{id}\"><thead><tr>");
+    for (column, head) in heads.iter().enumerate() {
+        let class = if is_figure(column) { " class=\"n\"" } else { "" };
+        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", text(head));
+    }
+    out += "</tr></thead><tbody>";
+    for row in rows.iter().take(ROWS_MAX) {
+        out += "<tr>";
+        for cell in row {
+            let bad = if cell.is_bad { " bad" } else { "" };
+            let _ = match &cell.value {
+                Some(value) => write!(out, "<td class=\"n{bad}\" data-value=\"{}\">{}</td>", text(value), cell.html),
+                None => write!(out, "<td>{}</td>", cell.html),
+            };
+        }
+        out += "</tr>";
+    }
+    out += "</tbody></table></div>";
+    let more = rows.len().saturating_sub(ROWS_MAX);
+    if more > 0 {
+        let _ =
+            write!(out, "<p class=\"remark\">And {} more, in summary.json and events.jsonl.</p>", count(more as u64));
+    }
+    out
+}
+
+/// All tables of all runs.
+pub(crate) fn tables(runs: &[Run]) -> String {
+    let of_run = |(index, run): (usize, &Run)| {
+        let of = if runs.len() > 1 { format!(" of {}", run.label) } else { String::new() };
+        let tables = [
+            ("Services", services(run)),
+            ("Calls between services", calls(run)),
+            ("Operations", operations(run)),
+            ("Nodes", nodes(run)),
+            ("Events", happened(run)),
+        ];
+        let mut out = format!("<section class=\"tables\" data-run=\"{index}\"><h2>Tables{}</h2>", text(&of));
+        for (title, table) in tables.into_iter().filter(|(_, table)| !table.is_empty()) {
+            let _ = write!(out, "<details><summary>{title}</summary>{table}</details>");
+        }
+        out + "</section>"
+    };
+    runs.iter().take(RUNS_MAX).enumerate().map(of_run).collect()
+}
+
+fn reasons(it: &FailureCounts) -> String {
+    let all = [
+        (it.refused, "refused"),
+        (it.error, "error"),
+        (it.timeout, "timeout"),
+        (it.lost, "lost"),
+        (it.no_instance, "no instance"),
+        (it.cut, "cut"),
+    ];
+    let parts: Vec<String> =
+        all.iter().filter(|it| it.0 > 0).map(|(n, reason)| format!("{} {reason}", count(*n))).collect();
+    if parts.is_empty() { "\u{2013}".into() } else { parts.join(", ") }
+}
+
+fn services(run: &Run) -> String {
+    let row = |it: &meshsim_report::ServiceSummary| {
+        let busy = it.utilisation.map_or("\u{2013}".into(), |it| unit_apart(&meshsim_report::percent(it)));
+        vec![
+            Cell::text(&it.name),
+            Cell::count(it.values.instances.into()),
+            Cell::number(it.values.capacity),
+            Cell::number(it.values.version),
+            Cell::count(it.arrived),
+            Cell::count(it.done),
+            Cell::count(it.failed).bad_if(it.failed > 0),
+            Cell::count(it.expired),
+            Cell::figure(busy, it.utilisation),
+            Cell::number(it.cores_busy),
+            Cell::time(it.latency.p50_ns),
+            Cell::time(it.latency.p90_ns),
+            Cell::time(it.latency.p99_ns),
+            Cell::time(it.latency.max_ns),
+            Cell::time(it.waited_mean_ns),
+            Cell::count(it.queue_peak.into()),
+            Cell::text(&reasons(&it.failures)),
+        ]
+    };
+    let heads = [
+        "service",
+        "S",
+        "C",
+        "V",
+        "arrived",
+        "done",
+        "failed",
+        "expired",
+        "slots busy",
+        "cores",
+        "p50",
+        "p90",
+        "p99",
+        "max",
+        "mean wait",
+        "longest queue",
+        "failed by",
+    ];
+    table("services", &heads, &run.summary.services.iter().map(row).collect::<Vec<_>>())
+}
+
+fn calls(run: &Run) -> String {
+    let row = |it: &meshsim_report::EdgeSummary| {
+        vec![
+            Cell::text(&it.from),
+            Cell::text(&it.to),
+            Cell::count(it.calls),
+            Cell::count(it.done),
+            Cell::count(it.failed).bad_if(it.failed > 0),
+            Cell::figure(share(it.failed, it.calls), Some(it.failed as f64 / it.calls.max(1) as f64)),
+            Cell::count(it.tolerated),
+            Cell::count(it.attempts),
+            Cell::count(it.retries),
+            Cell::text(&reasons(&it.attempts_failed)),
+        ]
+    };
+    if run.summary.calls.is_empty() {
+        return String::new();
+    }
+    let heads =
+        ["from", "to", "calls", "done", "failed", "share", "tolerated", "attempts", "retries", "attempts failed by"];
+    table("calls", &heads, &run.summary.calls.iter().map(row).collect::<Vec<_>>())
+}
+
+fn operations(run: &Run) -> String {
+    let row = |it: &meshsim_report::OperationSummary| {
+        let remark = it.unplaced_reason.as_deref().unwrap_or("");
+        vec![
+            Cell::figure(unit_apart(&format!("{}s", number(it.began_s))), Some(it.began_s)),
+            Cell::text(&words(it)),
+            Cell::text(&it.ending),
+            Cell::count(it.step_count as u64),
+            Cell::time(it.settling_ns),
+            Cell::figure(it.residual.map_or("\u{2013}".into(), number), it.residual),
+            Cell::count(it.messages),
+            Cell::count(it.resent),
+            Cell::count(it.acknowledgements),
+            Cell::count(it.unplaced.into()),
+            Cell::text(remark),
+        ]
+    };
+    if run.summary.operations.is_empty() {
+        return String::new();
+    }
+    let heads = [
+        "at",
+        "operation",
+        "ending",
+        "steps",
+        "settled in",
+        "residual",
+        "messages",
+        "resent",
+        "acknowledged",
+        "unplaced",
+        "",
+    ];
+    table("operations", &heads, &run.summary.operations.iter().map(row).collect::<Vec<_>>())
+}
+
+fn nodes(run: &Run) -> String {
+    if run.summary.nodes.is_empty() {
+        return String::new();
+    }
+    let row = |it: &meshsim_report::NodeSummary| {
+        let busy = unit_apart(&meshsim_report::percent(it.utilisation));
+        let cores = [Cell::number(it.cores), Cell::number(it.cores_busy), Cell::figure(busy, Some(it.utilisation))];
+        std::iter::once(Cell::text(&it.name)).chain(cores).collect::<Vec<Cell>>()
+    };
+    table("nodes", &["node", "cores", "busy", "share"], &run.summary.nodes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn happened(run: &Run) -> String {
+    let rows: Vec<Vec<Cell>> = events(run)
+        .map(|it| vec![Cell::figure(unit_apart(&format!("{}s", number(it.at_s))), Some(it.at_s)), Cell::text(&it.what)])
+        .collect();
+    if rows.is_empty() { String::new() } else { table("events", &["at", "what"], &rows) }
+}
