@@ -3,6 +3,7 @@
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::measure::{Ending, Verb};
+use meshsim_report::Outcome;
 use meshsim_tests::{Played, example, play};
 
 fn run(name: &str) -> Played {
@@ -65,4 +66,21 @@ fn wan_is_slower_than_hotel_by_the_distance_between_its_regions() {
     let (near, far) = (run("hotel").tally(), run("wan").tally());
     assert!(far.latency.quantile(0.5) > near.latency.quantile(0.5) * 2, "{:?} {:?}", near.latency, far.latency);
     assert!(far.done > 0);
+}
+
+#[test]
+fn shop_fails_while_nobody_knows_that_a_zone_is_gone_and_not_for_its_update() {
+    let experiment = example("shop");
+    let ran = meshsim_run::simulate(&experiment, &mut ()).unwrap();
+    let summary = ran.summary(&experiment);
+    // p99, errors, errors during the update, done of offered.
+    assert_eq!(
+        summary.slo.iter().map(|slo| slo.outcome).collect::<Vec<_>>(),
+        [Outcome::Pass, Outcome::Fail, Outcome::Pass, Outcome::Pass]
+    );
+    let endings = |verb| summary.operations.iter().filter(move |it| it.verb == verb).map(|it| it.ending.as_ref());
+    for verb in [Verb::Extend, Verb::Update] {
+        assert_eq!(endings(verb).collect::<Vec<_>>(), ["reached"], "{}", verb.as_str());
+    }
+    assert_eq!(endings(Verb::Repair).count(), 6);
 }

@@ -16,7 +16,7 @@ fn example(name: &str) -> (Experiment, Findings) {
 
 #[test]
 fn no_example_deserves_a_warning_or_overloads_a_service() {
-    for name in ["first-mesh", "hotel", "bookinfo", "thousand", "wan"] {
+    for name in ["first-mesh", "hotel", "bookinfo", "thousand", "wan", "shop"] {
         let (experiment, findings) = example(name);
         assert!(findings.warnings.is_empty(), "{name}: {:?}", findings.warnings);
         assert!(findings.services.iter().all(|service| service.utilisation < 0.5), "{name}: {:?}", findings.services);
@@ -62,7 +62,7 @@ fn only_the_later_versions_of_reviews_call_ratings() {
 
 #[test]
 fn every_example_read_again_from_its_bundle_is_the_same_experiment() {
-    for name in ["first-mesh", "hotel", "bookinfo", "thousand", "wan"] {
+    for name in ["first-mesh", "hotel", "bookinfo", "thousand", "wan", "shop"] {
         let (experiment, _) = example(name);
         let bundle = experiment.bundle();
         let again = bundle.read().unwrap_or_else(|problems| panic!("{problems}"));
