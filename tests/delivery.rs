@@ -395,7 +395,7 @@ fn an_answer_to_a_former_life_of_a_caller_is_not_taken_for_one_to_this_life() {
     let id = mesh.client_actor(0);
     let mut cell = Cell::new(id, client, Rng::stream(1, "client"));
     let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
-    let view = View { version: 1, services: vec![Arc::new([instance])], fallen: vec![] };
+    let view = View { version: 1, services: vec![Arc::new([instance])], fallen: vec![], splits: vec![] };
     let view = Msg::View(Arc::new(view));
 
     // Lives until its first request, which it sends as its first call in each life.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Message, Span, Time};
 use meshsim_mesh::Msg;
 use meshsim_mesh::measure::Verb;
-use meshsim_mesh::message::{Answer, Ask, Decision, Instance, Order, Reply, Report, ServiceSnapshot, Snapshot, View};
+use meshsim_mesh::message::{
+    Answer, Ask, Decision, Instance, Order, Reply, Report, ServiceSnapshot, Snapshot, Split, View,
+};
 use meshsim_mesh::model::{CallPolicy, Change, EndpointId, Operation, ServiceId, Strategy};
 use meshsim_mesh::path::Path;
 use meshsim_wire::{decode, encode_into};
@@ -24,8 +26,10 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
     let order = || Order { decision: Arc::new(decision.clone()), share: vec![] };
     let snapshot = || ServiceSnapshot { service: ServiceId(0), generation: 0, capacity: 0.0, share: vec![] };
     let report = |services| Msg::Report(Box::new(Report { seq: 1, base: 0, incarnation: 0, services }));
-    let view = |services| Msg::View(Arc::new(View { version: 1, services, fallen: vec![] }));
+    let view = |services| Msg::View(Arc::new(View { version: 1, services, fallen: vec![], splits: vec![] }));
     let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
+    let split = |instances| Split { service: ServiceId(0), version: 1, share: 0.5, instances };
+    let splits = |splits| Msg::View(Arc::new(View { splits, ..View::default() }));
     let none: Arc<[Instance]> = Arc::from([]);
     let ask = Ask {
         ask: 0,
@@ -57,6 +61,8 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
         ("view of services without instances", view(vec![none; SERVICES]), 18.0),
         ("view of services with one instance", view(vec![Arc::from([instance]); SERVICES]), 20.0),
         ("view of one service", view(vec![vec![instance; SERVICES].into()]), 6.0),
+        ("view of canaries without instances", splits(vec![split(Arc::from([])); SERVICES]), 18.0),
+        ("view of canaries with one instance", splits(vec![split(Arc::from([instance])); SERVICES]), 18.0),
         ("report of services without instances", report(vec![(ServiceId(0), vec![]); SERVICES]), 18.0),
         ("report of services with one instance", report(vec![(ServiceId(0), vec![(0, 1)]); SERVICES]), 20.0),
         ("steps", Msg::Steps((0..SERVICES).map(|_| order()).collect()), 14.0),
@@ -104,7 +110,7 @@ fn a_message_holds_no_more_than_it_says_and_so_many_bytes_for_each_on_the_wire()
 #[test]
 fn a_list_of_more_services_than_there_are_numbers_is_refused() {
     let none: Arc<[Instance]> = Arc::from([]);
-    let view = View { version: 1, services: vec![none; (1 << 16) + 1], fallen: vec![] };
+    let view = View { version: 1, services: vec![none; (1 << 16) + 1], fallen: vec![], splits: vec![] };
     let report = Report { seq: 1, base: 0, incarnation: 0, services: vec![(ServiceId(0), vec![]); (1 << 16) + 1] };
     for msg in [Msg::View(Arc::new(view)), Msg::Report(Box::new(report))] {
         let mut wire = Vec::new();

@@ -17,6 +17,10 @@ fn rolling(to: u32) -> Change {
     update(to, Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) })
 }
 
+fn canary(to: u32) -> Change {
+    update(to, Strategy::Canary { weights: [0.3, 0.6, 1.0].into() })
+}
+
 fn towards(to: u32) -> Change {
     extend(to, 0.2, Rounding::Away)
 }
@@ -65,6 +69,23 @@ fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
         (rolling(2), rolling(1), Replaced, Reached, vec![(1, 10)]),
         (rolling(2), update(3, Strategy::Batch), Replaced, Reached, vec![(3, 10)]),
         (update(2, Strategy::Batch), rolling(1), Replaced, Reached, vec![(1, 10)]),
+        // A canary is an update as any other: S moves beside it, and another update takes its place.
+        (canary(2), towards(15), Reached, Reached, vec![(2, 15)]),
+        (canary(2), towards(5), Reached, Reached, vec![(2, 5)]),
+        (canary(2), scale.clone(), Reached, Reached, vec![(2, 10)]),
+        (towards(15), canary(2), Reached, Reached, vec![(2, 15)]),
+        (canary(2), canary(3), Replaced, Reached, vec![(3, 10)]),
+        (canary(2), canary(1), Replaced, Reached, vec![(1, 10)]),
+        (canary(2), rolling(2), Replaced, Reached, vec![(2, 10)]),
+        (canary(2), rolling(1), Replaced, Reached, vec![(1, 10)]),
+        (canary(2), update(2, Strategy::Batch), Replaced, Reached, vec![(2, 10)]),
+        (canary(2), update(1, Strategy::Batch), Replaced, Reached, vec![(1, 10)]),
+        (canary(2), update(3, Strategy::Bernoulli), Replaced, Reached, vec![(3, 10)]),
+        (rolling(2), canary(3), Replaced, Reached, vec![(3, 10)]),
+        (rolling(2), canary(1), Replaced, Reached, vec![(1, 10)]),
+        (update(2, Strategy::Batch), canary(2), Replaced, Reached, vec![(2, 10)]),
+        (canary(2), Change::Undeploy, Replaced, Reached, vec![]),
+        (canary(2), Change::Deploy, Reached, Refused, vec![(2, 10)]),
         // Nothing is left to do to a service that goes; one that is there is not brought up again.
         (rolling(2), Change::Undeploy, Replaced, Reached, vec![]),
         (towards(15), Change::Undeploy, Replaced, Reached, vec![]),

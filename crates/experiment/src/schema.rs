@@ -413,7 +413,7 @@ section! {
         or every: At<Span> = "1s";
         /// Most steps; by default until it has settled.
         optional times: Steps;
-        /// Which instances move in a step; `batch` if it is left out.
+        /// How the new version comes; `batch` if it is left out.
         optional strategy: StrategyName;
         /// For `rolling`: how many instances more than wanted there may be: a number, or a percentage,
         /// rounded up; 25% if it is left out.
@@ -421,7 +421,8 @@ section! {
         /// For `rolling`: how many ready instances may be missing: a number, or a percentage,
         /// rounded down; 25% if it is left out.
         optional max_unavailable: At<Amount>;
-        /// For `canary`: the share of all instances that is new after each step, rising.
+        /// For `canary`: the share of the requests that goes to the new version after each step, rising. As many
+        /// instances as are that share of N come beside the N.
         optional weights: At<Vec<At<Share>>>;
     }
 }

@@ -234,7 +234,7 @@ pub(crate) enum StrategyName {
     Rolling,
     Canary,
 }
-words!(StrategyName, "Strategy", "a strategy", "Which instances move in a step: that share of the old ones (batch), each with that probability (bernoulli), as a Kubernetes Deployment (rolling), or shares by step (canary).", {
+words!(StrategyName, "Strategy", "a strategy", "How the new version comes: a step moves that share of the old instances (batch), or each with that probability (bernoulli), or as many as a Kubernetes Deployment does (rolling); or new instances come beside the old ones and get a share of the requests (canary).", {
     "batch" => StrategyName::Batch, "bernoulli" => StrategyName::Bernoulli, "rolling" => StrategyName::Rolling,
     "canary" => StrategyName::Canary,
 });

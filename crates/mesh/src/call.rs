@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Time, Timer};
+use meshsim_actor::{ActorId, Rng, Time, Timer};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, KeyData, new_key_type};
 
@@ -17,7 +17,7 @@ use crate::message::{Instance, Msg, Reply, Request, Tick, View};
 use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
 use crate::path::{Hop, Path};
 use crate::policy;
-use crate::proxy::{Proxies, ProxyId};
+use crate::proxy::{Pool, Proxies, ProxyId};
 use crate::slots::Slots;
 
 new_key_type! {
@@ -37,6 +37,8 @@ pub const CALLS_MAX: usize = 1 << 20;
 pub struct Caller<Owner> {
     calls: Slots<CallKey, Outstanding<Owner>>,
     proxies: Proxies,
+    /// Versions drawn so far, for services that have a canary.
+    draws: u64,
 }
 
 /// What is to be called.
@@ -113,11 +115,24 @@ struct Outstanding<Owner> {
     /// The attempts that have failed.
     retried: FailedAttempts,
     began: Time,
+    /// The version that was drawn for it, if the service had a canary at its first try.
+    drawn: Option<Drawn>,
+}
+
+/// For which version a call was drawn, where there was a canary. All its tries keep to it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Drawn {
+    /// The canary's.
+    version: u32,
+    /// For that one, and not for those that stay.
+    is_new: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Sent {
     to: Instance,
+    /// Among which it was chosen.
+    pool: Pool,
     at: Time,
     /// The view's version then.
     view: u64,
@@ -132,7 +147,7 @@ impl<Owner: Copy> Default for Caller<Owner> {
 impl<Owner: Copy> Caller<Owner> {
     /// Nothing under way, nobody known.
     pub fn new() -> Self {
-        Caller { calls: Slots::default(), proxies: Proxies::new() }
+        Caller { calls: Slots::default(), proxies: Proxies::new(), draws: 0 }
     }
 
     /// The proxies that call.
@@ -156,8 +171,18 @@ impl<Owner: Copy> Caller<Owner> {
         self.proxies.get(proxy).route(callee.service, mesh, cx).active += 1;
         let retried = FailedAttempts::default();
         let began = cx.now();
-        let call =
-            Outstanding { callee, owner, proxy, attempt: 0, timer: None, sent: None, path: None, retried, began };
+        let call = Outstanding {
+            callee,
+            owner,
+            proxy,
+            attempt: 0,
+            timer: None,
+            sent: None,
+            path: None,
+            retried,
+            began,
+            drawn: None,
+        };
         let key = self.calls.insert(call);
         self.attempt(key, mesh, view, cx)
     }
@@ -224,7 +249,9 @@ impl<Owner: Copy> Caller<Owner> {
                 route.active -= 1;
                 route.retrying -= u32::from(call.attempt > 0);
                 if let Some(sent) = call.sent {
-                    route.known.cancelled(sent.to);
+                    if let Some(known) = route.find(sent.pool) {
+                        known.cancelled(sent.to);
+                    }
                 }
             }
             false
@@ -244,15 +271,18 @@ impl<Owner: Copy> Caller<Owner> {
     fn attempt(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let call = &mut self.calls[key];
         let callee = call.callee;
-        let instances = view.instances(callee.service);
+        let (pool, instances) = pool(call, view, |share| {
+            self.draws += 1;
+            draw(mesh.seed, self.draws, share, cx)
+        });
         if instances.is_empty() {
             return self.settle(key, Some(Failure::NoInstance), 0, mesh, cx);
         }
-        let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
+        let known = self.proxies.get(call.proxy).known(callee.service, pool, mesh, cx);
         let now = cx.now();
-        let to = instances[route.known.pick(&mesh.service(callee.service).balancer, instances, now, cx.rng())];
+        let to = instances[known.pick(&mesh.service(callee.service).balancer, instances, now, cx.rng())];
         let until = policy::try_until(cx.now(), &callee.policy, callee.deadline);
-        call.sent = Some(Sent { to, at: cx.now(), view: view.version });
+        call.sent = Some(Sent { to, pool, at: cx.now(), view: view.version });
         call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
         let request = Request {
             call: key.data().as_ffi(),
@@ -299,8 +329,10 @@ impl<Owner: Copy> Caller<Owner> {
         if let Some(timer) = call.timer.take() {
             cx.disarm(timer);
         }
-        if let Some(sent) = sent {
-            route.known.ended(&mesh.service(callee.service).balancer, sent.to, now, now.since(sent.at));
+        if let Some(sent) = sent
+            && let Some(known) = route.find(sent.pool)
+        {
+            known.ended(&mesh.service(callee.service).balancer, sent.to, now, now.since(sent.at));
         }
         if attempt > 0 {
             route.retrying -= 1;
@@ -330,17 +362,51 @@ impl<Owner: Copy> Caller<Owner> {
     }
 }
 
+/// The streams that versions are drawn from: apart from all other streams that a number keys.
+const CANARIES: u64 = u64::from_be_bytes(*b"canaries");
+
+/// True if the caller's draw of this number is for the canary. Each draw has a stream of its own, so that a canary moves
+/// nothing else that is drawn.
+fn draw(seed: u64, number: u64, share: f64, cx: &MeshCx<'_>) -> bool {
+    let caller = u64::from(cx.id().0) << 32 | u64::from(cx.incarnation());
+    Rng::keyed(seed ^ CANARIES, caller, number).unit() < share
+}
+
+/// Among which instances a try is made. The version is drawn at the first try, and the others keep it. Where none of it
+/// is ready, the other one serves.
+fn pool<'v, Owner>(
+    call: &mut Outstanding<Owner>,
+    view: &'v View,
+    draw: impl FnOnce(f64) -> bool,
+) -> (Pool, &'v Arc<[Instance]>) {
+    let staying = view.instances(call.callee.service);
+    let Some(split) = view.split(call.callee.service) else { return (Pool::All, staying) };
+    if call.attempt == 0 {
+        call.drawn = Some(Drawn { version: split.version, is_new: draw(split.share) });
+    }
+    // What was drawn for another canary, or sent before there was one, goes to those that stay.
+    let is_new = call.drawn.is_some_and(|drawn| drawn.is_new && drawn.version == split.version);
+    match is_new {
+        true if split.instances.is_empty() => (Pool::Staying, staying),
+        false if !staying.is_empty() => (Pool::Staying, staying),
+        _ => (Pool::Canary, &split.instances),
+    }
+}
+
 /// A view in which nobody has an instance yet.
 pub fn no_view(mesh: &Mesh) -> Arc<View> {
     let nobody: Arc<[Instance]> = Arc::new([]);
-    Arc::new(View { version: 0, services: vec![nobody; mesh.services.len()], fallen: Vec::new() })
+    Arc::new(View { version: 0, services: vec![nobody; mesh.services.len()], fallen: Vec::new(), splits: Vec::new() })
 }
 
 impl View {
     /// True if it is newer than `old`, of this mesh, and such as a coordinator makes.
     pub fn replaces(&self, old: &View) -> bool {
         let is_sound = self.services.len() == old.services.len() && self.fallen.len() <= FALLEN_MAX;
-        is_sound && self.version > old.version
+        let splits = &self.splits;
+        let fit = splits.iter().all(|it| it.service.index() < self.services.len() && (0.0..=1.0).contains(&it.share));
+        let rise = splits.windows(2).all(|pair| pair[0].service < pair[1].service);
+        is_sound && fit && rise && self.version > old.version
     }
 
     /// True if a node is known to have gone down after version `since`.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::message::{Decision, Instance, Msg, Order, Report, ServiceSnapshot, Share, Snapshot, View};
+use crate::message::{Decision, Instance, Msg, Order, Report, ServiceSnapshot, Share, Snapshot, Split, View};
 use crate::model::{Change, Operation, ServiceId, Strategy};
 use crate::path::{Hop, Path};
 
@@ -58,7 +58,8 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
                 some => some * size_of::<Instance>() + ALLOCATION_BYTES + 2 * size_of::<usize>(),
             };
             let all: usize = view.services.iter().map(instances).sum();
-            boxed::<View>() + list(&view.services) + all + list(&view.fallen)
+            let canaries: usize = view.splits.iter().map(|split| instances(&split.instances)).sum();
+            boxed::<View>() + list(&view.services) + all + list(&view.fallen) + list::<Split>(&view.splits) + canaries
         }
         Msg::Reply(reply) => path(&reply.path),
         Msg::Ask(_) => boxed::<crate::message::Ask>(),
@@ -128,20 +129,40 @@ pub(crate) fn snapshots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
 #[derive(Serialize, Deserialize)]
 struct OfService(#[serde(with = "meshsim_actor::shared")] Arc<[Instance]>);
 
+/// All lists without instances are one.
+fn alone(OfService(instances): OfService) -> Arc<[Instance]> {
+    thread_local! {
+        static NONE: Arc<[Instance]> = Arc::from([]);
+    }
+    // Read back in a snapshot it is shared already, with those who shared it.
+    let is_alone = instances.is_empty() && Arc::strong_count(&instances) == 1;
+    if is_alone { NONE.with(Arc::clone) } else { instances }
+}
+
 /// Writes [`View::services`].
 pub(crate) fn write_viewed<S: Serializer>(services: &[Arc<[Instance]>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(services.iter().map(|instances| OfService(instances.clone())))
 }
 
-/// Reads [`View::services`]. All services without instances share one list.
+/// Reads [`View::services`].
 pub(crate) fn viewed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<[Instance]>>, D::Error> {
-    thread_local! {
-        static NONE: Arc<[Instance]> = Arc::from([]);
+    deserializer.deserialize_seq(ByService(alone, PhantomData))
+}
+
+/// Writes and reads [`Split::instances`](crate::message::Split::instances).
+pub(crate) mod split_instances {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(instances: &Arc<[Instance]>, serializer: S) -> Result<S::Ok, S::Error> {
+        OfService(instances.clone()).serialize(serializer)
     }
-    let shared = |OfService(instances): OfService| {
-        // Read back in a snapshot it is shared already, with those who shared it.
-        let is_alone = instances.is_empty() && Arc::strong_count(&instances) == 1;
-        if is_alone { NONE.with(Arc::clone) } else { instances }
-    };
-    deserializer.deserialize_seq(ByService(shared, PhantomData))
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Instance]>, D::Error> {
+        OfService::deserialize(deserializer).map(alone)
+    }
+}
+
+/// Reads [`View::splits`].
+pub(crate) fn splits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Split>, D::Error> {
+    deserializer.deserialize_seq(ByService(|entry: Split| entry, PhantomData))
 }

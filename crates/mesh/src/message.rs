@@ -279,11 +279,28 @@ impl Report {
 pub struct View {
     /// Rising.
     pub version: u64,
-    /// By service: its ready instances, by rising (node, ordinal).
+    /// By service: its ready instances, by rising (node, ordinal), without those of a canary.
     #[serde(serialize_with = "crate::memory::write_viewed", deserialize_with = "crate::memory::viewed")]
     pub services: Vec<Arc<[Instance]>>,
     /// Nodes that went down, and the version that said so first: calls sent to them under an older one are lost.
     pub fallen: Vec<(ActorId, u64)>,
+    /// The services that have a canary, rising.
+    #[serde(deserialize_with = "crate::memory::splits")]
+    pub splits: Vec<Split>,
+}
+
+/// A service whose requests are split: some go to instances of a new version, its canary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Which.
+    pub service: ServiceId,
+    /// The canary's version.
+    pub version: u32,
+    /// The share of requests that go there, from 0 to 1.
+    pub share: f64,
+    /// The canary's ready instances, by rising (node, ordinal).
+    #[serde(with = "crate::memory::split_instances")]
+    pub instances: Arc<[Instance]>,
 }
 
 /// One instance, as a caller sees it.
@@ -298,10 +315,20 @@ pub struct Instance {
 }
 
 impl View {
-    /// The ready instances of a service.
+    /// The ready instances of a service, without those of a canary.
     #[inline]
     pub fn instances(&self, service: ServiceId) -> &Arc<[Instance]> {
         &self.services[service.index()]
+    }
+
+    /// How the requests of a service are split, if it has a canary.
+    #[inline]
+    pub fn split(&self, service: ServiceId) -> Option<&Split> {
+        if self.splits.is_empty() {
+            return None;
+        }
+        let at = self.splits.binary_search_by_key(&service, |split| split.service).ok()?;
+        Some(&self.splits[at])
     }
 }
 
@@ -381,7 +408,10 @@ impl Message for Msg {
             Msg::Steps(orders) => (8, 48, orders.len()),
             Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
             Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),
-            Msg::View(view) => (16, 8, view.services.iter().map(|instances| 1 + instances.len()).sum()),
+            Msg::View(view) => {
+                let canaries = view.splits.iter().map(|split| 3 + split.instances.len());
+                (16, 8, view.services.iter().map(|instances| 1 + instances.len()).chain(canaries).sum())
+            }
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operating { .. } => (24, 0, 0),
             Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released | Msg::Shun { .. } | Msg::Left { .. } => (16, 0, 0),

@@ -534,7 +534,7 @@ pub enum Change {
         to: u32,
         /// g, above 0.
         rate: f64,
-        /// Which instances move in a step.
+        /// How the new version comes.
         strategy: Strategy,
     },
 }
@@ -596,7 +596,7 @@ impl Amount {
     }
 }
 
-/// Which instances move to the new version in a step of an update.
+/// How the new version comes in the steps of an update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Strategy {
     /// Each old one with probability `rate`.
@@ -611,7 +611,8 @@ pub enum Strategy {
         /// A share of N is rounded down.
         max_unavailable: Amount,
     },
-    /// By step: the share of all instances that is new after it.
+    /// By step: the share of requests that goes to the new version. So many instances of it as are that share of N come
+    /// beside the N; see [`Canary`](crate::operation::Canary).
     Canary {
         /// Rising, in (0, 1].
         weights: Arc<[f64]>,

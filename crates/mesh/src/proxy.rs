@@ -54,7 +54,30 @@ pub(crate) struct Route {
     pub(crate) active: u32,
     /// Of these, how many are being retried.
     pub(crate) retrying: u32,
-    pub(crate) known: Known,
+    known: Known,
+    /// Of the instances of its canary, while it has one.
+    canary: Option<Box<Known>>,
+}
+
+/// Among which instances of a service one was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Pool {
+    /// All: there is no canary.
+    All,
+    /// Those that are not of the canary's version.
+    Staying,
+    /// The canary's.
+    Canary,
+}
+
+impl Route {
+    /// What is known of the instances of a pool, if anything is.
+    pub(crate) fn find(&mut self, pool: Pool) -> Option<&mut Known> {
+        match pool {
+            Pool::All | Pool::Staying => Some(&mut self.known),
+            Pool::Canary => self.canary.as_deref_mut(),
+        }
+    }
 }
 
 impl Proxies {
@@ -115,13 +138,29 @@ impl Proxy {
         let at = match self.routes.binary_search_by_key(&service, |route| route.service) {
             Ok(at) => at,
             Err(at) => {
-                let place = place(mesh.seed, cx.id().0, self.whose, service);
-                let known = Known::new(&mesh.service(service).balancer, place);
-                self.routes.insert(at, Route { service, active: 0, retrying: 0, known });
+                let known = self.known_anew(service, mesh, cx);
+                self.routes.insert(at, Route { service, active: 0, retrying: 0, known, canary: None });
                 at
             }
         };
         &mut self.routes[at]
+    }
+
+    /// What is kept of the instances of a pool. What was kept of a canary's goes with it.
+    pub(crate) fn known(&mut self, service: ServiceId, pool: Pool, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Known {
+        let begins = pool == Pool::Canary && self.route(service, mesh, cx).canary.is_none();
+        let anew = begins.then(|| Box::new(self.known_anew(service, mesh, cx)));
+        let route = self.route(service, mesh, cx);
+        match pool {
+            Pool::All => route.canary = None,
+            Pool::Staying => {}
+            Pool::Canary => return route.canary.get_or_insert_with(|| anew.expect("it begins")),
+        }
+        &mut route.known
+    }
+
+    fn known_anew(&self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> Known {
+        Known::new(&mesh.service(service).balancer, place(mesh.seed, cx.id().0, self.whose, service))
     }
 }
 

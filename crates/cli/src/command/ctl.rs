@@ -119,7 +119,7 @@ enum Verb {
         rate: Option<String>,
         #[command(flatten)]
         pace: Pace,
-        /// Which instances move in a step: batch, bernoulli, rolling or canary
+        /// How the new version comes: batch, bernoulli, rolling or canary
         #[arg(long)]
         strategy: Option<String>,
         /// For rolling: instances more than wanted that there may be, as in `2` or `25%`
@@ -128,7 +128,7 @@ enum Verb {
         /// For rolling: ready instances that may be missing, as in `1` or `25%`
         #[arg(long, value_name = "COUNT|PERCENT")]
         max_unavailable: Option<String>,
-        /// For canary: the share that is new after each step, as in `5%,50%,100%`
+        /// For canary: the share of requests that goes to the new version after each step, as in `5%,50%,100%`
         #[arg(long, value_name = "SHARES", value_delimiter = ',')]
         weights: Vec<String>,
     },

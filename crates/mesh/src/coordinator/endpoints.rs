@@ -7,11 +7,14 @@ use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
 use crate::call::no_view;
-use crate::message::{Instance, Report, View};
+use crate::message::{Instance, Report, Split, View};
 use crate::model::{Mesh, ServiceId};
 
 /// Nodes that went down are remembered for this many falls: older ones have long timed out.
 pub const FALLEN_MAX: usize = 64;
+
+/// A canary as callers are to know it: its service, its version, and the share of requests in force.
+pub(super) type CanaryShare = (ServiceId, u32, f64);
 
 /// What nodes reported, and what callers were told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,19 +77,33 @@ impl Endpoints {
         !self.fell.is_empty() || self.dirty.contains(&true)
     }
 
-    /// Makes the next view.
-    pub(super) fn publish(&mut self) -> &Arc<View> {
+    /// True if callers were told of these canaries, with these shares.
+    pub(super) fn has_told(&self, canaries: &[CanaryShare]) -> bool {
+        let told = self.view.splits.iter().map(|split| (split.service, split.version, split.share));
+        told.eq(canaries.iter().copied())
+    }
+
+    /// Makes the next view. `canaries` are by rising service.
+    pub(super) fn publish(&mut self, canaries: &[CanaryShare]) -> &Arc<View> {
         let mut view = View { version: self.view.version + 1, ..(*self.view).clone() };
-        for (service, dirty) in self.dirty.iter_mut().enumerate() {
-            if std::mem::take(dirty) {
-                let instances = self.ready[service].iter().flat_map(|(node, ready)| {
-                    ready.iter().map(|(ordinal, version)| Instance {
-                        node: *node,
-                        ordinal: *ordinal,
-                        version: *version,
-                    })
-                });
-                view.services[service] = instances.collect();
+        view.splits.clear();
+        let mut canaries = canaries.iter().peekable();
+        for (at, dirty) in self.dirty.iter_mut().enumerate() {
+            let service = ServiceId(at as u16);
+            let canary = canaries.next_if(|(of, ..)| *of == service);
+            let version = canary.map(|(_, version, _)| *version);
+            let told = self.view.split(service);
+            let is_other = std::mem::take(dirty) || version != told.map(|split| split.version);
+            let ready = &self.ready[at];
+            if is_other {
+                view.services[at] = instances(ready, |of| Some(of) != version);
+            }
+            if let Some(&(_, version, share)) = canary {
+                let instances = match told {
+                    Some(told) if !is_other => told.instances.clone(),
+                    _ => instances(ready, |of| of == version),
+                };
+                view.splits.push(Split { service, version, share, instances });
             }
         }
         for node in self.fell.drain(..) {
@@ -119,6 +136,14 @@ impl Endpoints {
         counts.retain(|_, count| *count > 0);
         true
     }
+}
+
+/// Those of the ready instances whose version fits.
+fn instances(ready: &BTreeMap<ActorId, Vec<(u32, u32)>>, fits: impl Fn(u32) -> bool) -> Arc<[Instance]> {
+    let all = ready.iter().flat_map(|(node, ready)| {
+        ready.iter().map(|(ordinal, version)| Instance { node: *node, ordinal: *ordinal, version: *version })
+    });
+    all.filter(|instance| fits(instance.version)).collect()
 }
 
 /// The last to have fallen come last, and the first of too many are forgotten.

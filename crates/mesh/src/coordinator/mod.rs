@@ -28,10 +28,10 @@ use crate::actors::MeshCx;
 use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, Report, Share, Tick};
-use crate::model::{Mesh, Operation};
-use crate::operation::Wanted;
+use crate::model::{Mesh, Operation, ServiceId};
+use crate::operation::{Wanted, count_of};
 
-use endpoints::Endpoints;
+use endpoints::{CanaryShare, Endpoints};
 pub use layout::Layout;
 pub use look::Presence;
 use members::Member;
@@ -355,18 +355,33 @@ impl Coordinator {
 
     /// Callers are told soon, together with what else happens until then.
     fn publish_soon(&mut self, cx: &mut MeshCx<'_>) {
-        if self.publishing.is_none() && self.endpoints.is_dirty() {
+        if self.publishing.is_none() && self.has_news() {
             let wait = self.mesh.control.debounce.max(Span::from_nanos(1));
             self.publishing = Some(cx.arm(cx.now() + wait, Tick::Publish));
         }
     }
 
+    /// True if callers should be told something.
+    fn has_news(&self) -> bool {
+        self.endpoints.is_dirty() || !self.endpoints.has_told(&self.canaries())
+    }
+
+    /// The services that have a canary, rising, with the share of requests that its ready instances are enough for.
+    fn canaries(&self) -> Vec<CanaryShare> {
+        let of = |(at, state): (usize, &ServiceState)| {
+            let (service, canary) = (ServiceId(at as u16), state.wanted.canary.as_ref()?);
+            let ready = count_of(&self.endpoints.ready(service), canary.version);
+            Some((service, canary.version, canary.in_force(state.wanted.instances, ready)))
+        };
+        self.services.iter().enumerate().filter_map(of).collect()
+    }
+
     fn publish(&mut self, cx: &mut MeshCx<'_>) {
         self.publishing = None;
-        if !self.endpoints.is_dirty() {
+        if !self.has_news() {
             return;
         }
-        let view = self.endpoints.publish().clone();
+        let view = self.endpoints.publish(&self.canaries()).clone();
         for (node, member) in self.members.iter().enumerate() {
             if member.alive {
                 cx.send(self.mesh.node_actor(node), Msg::View(view.clone()));

@@ -141,9 +141,15 @@ impl Machines {
         missing.sort_by_key(|(version, _)| *version != target);
         for (version, count) in missing {
             let more = count.saturating_sub(layout.count(version));
-            // In a rolling update the others are to go: the new ones are spread among themselves.
-            let among_themselves = version == target && wanted.rolling.is_some();
-            let goal = if among_themselves { wanted.instances } else { wanted.running() };
+            // The others are to go, in a rolling update now and in a canary perhaps: the new ones are spread among
+            // themselves.
+            let is_canary = wanted.canary.as_ref().is_some_and(|canary| canary.version == version);
+            let among_themselves = is_canary || version == target && wanted.rolling.is_some();
+            let goal = match among_themselves {
+                true if is_canary => count,
+                true => wanted.instances,
+                false => wanted.running(),
+            };
             self.grow(&mut layout, version, more, goal, among_themselves);
         }
         layout.placed.retain(|(_, share)| !share.is_empty());

@@ -133,6 +133,8 @@ impl Coordinator {
             acks: 0,
         });
         cx.note("decide", u64::from(service.0), n);
+        // A canary may have begun or ended, or have another share.
+        self.publish_soon(cx);
     }
 
     /// Sends what was decided and has not gone out yet, as one message to each node.

@@ -13,6 +13,7 @@ pub(super) fn turn(service: &Service, wanted: &mut Wanted) -> Turn {
         target: service.version,
         versions: Vec::new(),
         rolling: None,
+        canary: None,
     };
     add(&mut wanted.versions, service.version, service.instances);
     Turn::Last

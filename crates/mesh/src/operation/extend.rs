@@ -5,7 +5,7 @@
 
 use meshsim_actor::Rng;
 
-use super::{Observed, Turn, Wanted, total};
+use super::{Observed, Turn, Wanted, count_of, total};
 use crate::model::{Feedback, Rounding};
 
 /// Bound of S, so that an unstable recurrence ends in numbers and not in an overflow.
@@ -31,7 +31,7 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     let seen = match extend.feedback {
         Feedback::Commanded if extend.rounding == Rounding::Carry => wanted.s,
         Feedback::Commanded => commanded,
-        Feedback::Observed => f64::from(without_extra(total(observed.ready), wanted)),
+        Feedback::Observed => f64::from(without_extra(observed.ready, wanted)),
     };
     let step = extend.rate * (target - seen);
     let (s, whole) = match extend.rounding {
@@ -66,7 +66,11 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
 }
 
 /// What nodes reported, without what is extra: S is what is wanted to stay.
-fn without_extra(ready: u32, wanted: &Wanted) -> u32 {
+fn without_extra(ready: &[(u32, u32)], wanted: &Wanted) -> u32 {
+    if let Some(canary) = &wanted.canary {
+        return total(ready) - count_of(ready, canary.version);
+    }
+    let ready = total(ready);
     ready - ready.saturating_sub(wanted.instances).min(wanted.extra())
 }
 

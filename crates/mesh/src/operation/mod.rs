@@ -19,10 +19,15 @@
 //!   Where instances go, those of other versions go first, and of these the ones that are not ready.
 //! - While a rolling update is under way, it decides how the instances follow S, so that its bounds, for the S of now,
 //!   hold.
+//! - While a [canary](Canary) is under way, S counts the instances that stay and the canary's are extra, `ceil(w S)` for
+//!   the S of now. New ones of S are of the version that stays. An update to another version takes the canary's
+//!   instances away at once, a roll back among them; a rolling one within its bounds. One to the same version begins with
+//!   them; if it is no canary, requests are shared by instance from then on.
 //!
 //! To add one: a file here with a `turn`, a variant of [`Change`] and of [`Verb`](crate::measure::Verb), a line in
 //! [`turn`].
 
+mod canary;
 mod deploy;
 mod extend;
 mod rolling;
@@ -35,6 +40,7 @@ use std::fmt;
 use meshsim_actor::{Rng, Span};
 use serde::{Deserialize, Serialize};
 
+pub use canary::{Canary, canary_instances};
 pub use extend::INSTANCES_MAX;
 pub use rolling::{Rolling, rolling_bounds};
 pub(crate) use scale::slots;
@@ -54,12 +60,15 @@ pub struct Wanted {
     pub c: f64,
     /// V, as the recurrence has it.
     pub v: f64,
-    /// The version that instances are to be of: new ones get it, and where some go, those of others go first.
+    /// The version that instances are to be of: new ones get it, and where some go, those of others go first. A canary's
+    /// version is that only when the old ones go.
     pub target: u32,
     /// All instances that are to run, by version: rising versions, counts above zero.
     pub versions: Vec<(u32, u32)>,
     /// The bounds of the rolling update under way, if one is: it decides which instances make up S.
     pub rolling: Option<Rolling>,
+    /// The canary under way, if one is: its instances are extra.
+    pub canary: Option<Canary>,
 }
 
 /// What the nodes last reported of one service: late by the network, and by whatever was lost.
@@ -239,7 +248,7 @@ impl Wanted {
         total(&self.versions)
     }
 
-    /// Instances above S that are to run for a time only, such as the surge of a rolling update.
+    /// Instances above S that are to run for a time only, such as the surge of a rolling update, or a canary.
     pub fn extra(&self) -> u32 {
         self.running().saturating_sub(self.instances)
     }
@@ -251,12 +260,16 @@ impl Wanted {
         self.versions.iter().map(of).fold(0.0, |sum, v| sum + v) / f64::from(self.running().max(1))
     }
 
-    /// Sets S in whole instances. New ones get the target version. While a rolling update is under way it decides how
-    /// the instances follow, so that its bounds hold; otherwise nothing is extra afterwards.
+    /// Sets S in whole instances. New ones get the target version. A rolling update or a canary that is under way
+    /// decides how the instances follow; otherwise nothing is extra afterwards.
     fn set_instances(&mut self, instances: u32, observed: Observed<'_>) {
         self.instances = instances;
         if let Some(rolling) = self.rolling {
             rolling::roll(self, rolling, observed);
+            return;
+        }
+        if self.canary.is_some() {
+            canary::follow(self, observed);
             return;
         }
         let more = instances.saturating_sub(self.running());

@@ -8,5 +8,6 @@ pub(super) fn turn(wanted: &mut Wanted) -> Turn {
     wanted.instances = 0;
     wanted.versions.clear();
     wanted.rolling = None;
+    wanted.canary = None;
     Turn::Last
 }

@@ -3,7 +3,7 @@
 use meshsim_actor::Rng;
 
 use super::rolling::{Rolling, roll, share_of};
-use super::{Observed, Turn, Wanted, count_of};
+use super::{Observed, Turn, Wanted, canary};
 use crate::model::Strategy;
 
 /// What is to become of the instances, as the file says it, and which turn it is.
@@ -25,16 +25,22 @@ pub(super) fn turn(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'
 
 fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
     let Update { to, rate, strategy, k } = update;
-    // Instances that come from now on are of the version that is wanted, whichever operation they come by.
-    if !matches!(strategy, Strategy::Canary { .. }) {
-        wanted.target = to;
-    }
     wanted.rolling = match *strategy {
         Strategy::Rolling { max_surge, max_unavailable } => Some(Rolling { max_surge, max_unavailable }),
         _ => None,
     };
+    if let Strategy::Canary { weights } = strategy {
+        return canary::turn(to, weights, k as usize, wanted, observed);
+    }
+    // Instances that come from now on are of the version that is wanted, whichever operation they come by.
+    wanted.target = to;
     // What is extra of an update that this one takes the place of is extra of a rolling one, and of no other.
-    let dropped = if wanted.rolling.is_some() { 0 } else { wanted.drop_extra(observed) };
+    let dropped = if wanted.rolling.is_some() {
+        wanted.canary = None;
+        0
+    } else {
+        canary::leave(wanted, to) + wanted.drop_extra(observed)
+    };
     let old = wanted.other_than(to);
     if old == 0 && wanted.extra() == 0 {
         wanted.v = f64::from(to);
@@ -50,26 +56,13 @@ fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &m
             wanted.move_to(to, share_of(rate, old).min(old), observed);
             wanted.v += rate * (f64::from(to) - wanted.v);
         }
-        Strategy::Canary { weights } => {
-            let Some(weight) = weights.get(k as usize) else { return Turn::Reached };
-            let new = count_of(&wanted.versions, to);
-            let moved = share_of(*weight, wanted.instances).saturating_sub(new).min(old);
-            wanted.move_to(to, moved, observed);
-            wanted.v = wanted.v_mean();
-            if wanted.other_than(to) == 0 {
-                wanted.target = to;
-            }
-            if k as usize + 1 == weights.len() {
-                return Turn::Last;
-            }
-        }
-        Strategy::Rolling { .. } => {
-            let rolling = wanted.rolling.expect("it was set above");
-            if !roll(wanted, rolling, observed) {
+        Strategy::Rolling { max_surge, max_unavailable } => {
+            if !roll(wanted, Rolling { max_surge: *max_surge, max_unavailable: *max_unavailable }, observed) {
                 return Turn::Wait;
             }
             wanted.v = wanted.v_mean();
         }
+        Strategy::Canary { .. } => unreachable!("it was turned above"),
     }
     if wanted.other_than(to) > 0 || wanted.extra() > 0 {
         return Turn::Step;
@@ -82,6 +75,7 @@ fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &m
 mod tests {
     use super::*;
     use crate::model::Amount;
+    use crate::operation::count_of;
 
     fn service_of(n: u32) -> Wanted {
         Wanted::of_one_version(n, 1)
@@ -184,19 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn batch_and_canary_round_up() {
+    fn a_batch_rounds_up() {
         let mut rng = Rng::stream(1, "x");
         let mut wanted = service_of(10);
         turn(Update { to: 2, rate: 0.3, strategy: &Strategy::Batch, k: 0 }, &mut wanted, Observed::default(), &mut rng);
         assert_eq!((wanted.versions.as_slice(), wanted.v), (&[(1, 7), (2, 3)][..], 1.3));
-        let mut wanted = service_of(10);
-        let canary = Strategy::Canary { weights: [0.05, 0.5, 1.0].into() };
-        let new: Vec<u32> = (0..3)
-            .map(|k| {
-                turn(Update { to: 2, rate: 1.0, strategy: &canary, k }, &mut wanted, Observed::default(), &mut rng);
-                count_of(&wanted.versions, 2)
-            })
-            .collect();
-        assert_eq!(new, [1, 5, 10]);
     }
 }

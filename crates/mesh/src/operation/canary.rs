@@ -1,0 +1,206 @@
+//! A canary: some instances of a new version beside all that are there, and a share of the requests for them.
+//!
+//! The S instances of the old version stay. Beside them come `ceil(w S)` new ones, for the weight w of the step, at
+//! least one. The weight is a share of requests: callers draw the version of each request, once so many new instances
+//! are ready ([`Canary::in_force`]). At a weight of 1 the old ones go when S new ones are ready, and not before.
+
+use serde::{Deserialize, Serialize};
+
+use super::rolling::share_of;
+use super::{Observed, Turn, Wanted, add, count_of};
+
+/// The canary under way: it lasts until its weight is 1 and the old instances are gone, or an update supersedes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    /// The new version. Its instances are [extra](Wanted::extra).
+    pub version: u32,
+    /// The weights of the steps so far, rising, in (0, 1]. Never empty; the last one is wanted.
+    pub weights: Vec<f64>,
+}
+
+impl Canary {
+    /// The share of requests that the new version is to get.
+    pub fn weight(&self) -> f64 {
+        self.weights.last().copied().unwrap_or(0.0)
+    }
+
+    /// The share of requests that it gets while `ready` of its instances are ready beside `n` others: the highest weight
+    /// so far for which these are enough; 0 if they are for none.
+    pub fn in_force(&self, n: u32, ready: u32) -> f64 {
+        let enough = self.weights.iter().rev().find(|weight| canary_instances(**weight, n) <= ready);
+        enough.copied().unwrap_or(0.0)
+    }
+
+    /// The weight becomes this. Callers keep to a lower one until it is in force.
+    fn weigh(&mut self, weight: f64) {
+        self.weights.retain(|before| *before < weight);
+        self.weights.push(weight);
+    }
+}
+
+/// How many instances a canary of this weight has beside `n` others: `ceil(weight * n)`, at least one if there are any.
+pub fn canary_instances(weight: f64, n: u32) -> u32 {
+    share_of(weight, n).max(u32::from(n > 0))
+}
+
+pub(super) fn turn(to: u32, weights: &[f64], k: usize, wanted: &mut Wanted, observed: Observed<'_>) -> Turn {
+    let dropped = if wanted.canary.as_ref().is_some_and(|canary| canary.version != to) { leave(wanted, to) } else { 0 };
+    if wanted.other_than(to) == 0 {
+        wanted.canary = None;
+        wanted.v = f64::from(to);
+        return if dropped > 0 { Turn::Last } else { Turn::Reached };
+    }
+    let before = wanted.versions.clone();
+    let canary = wanted.canary.get_or_insert_with(|| Canary { version: to, weights: Vec::new() });
+    match weights.get(k) {
+        Some(weight) => canary.weigh(*weight),
+        None if canary.weight() >= 1.0 && observed.available(to) >= wanted.instances => {
+            promote(wanted);
+            return Turn::Last;
+        }
+        None => {}
+    }
+    if wanted.target == to {
+        // An update to this version stopped before its end. Those that are to stay are of the version that most are of.
+        let most = wanted.old(to).max_by_key(|(version, count)| (*count, *version));
+        wanted.target = most.map_or(to, |(version, _)| version);
+    }
+    follow(wanted, observed);
+
+    let weight = wanted.canary.as_ref().map_or(0.0, Canary::weight);
+    let is_settled = weight < 1.0 && count_of(&wanted.versions, to) == canary_instances(weight, wanted.instances);
+    let moved = k < weights.len() || wanted.versions != before;
+    match (k + 1 < weights.len(), is_settled, moved) {
+        (true, ..) | (false, false, true) => Turn::Step,
+        (false, true, true) => Turn::Last,
+        (false, true, false) => Turn::Reached,
+        (false, false, false) => Turn::Wait,
+    }
+}
+
+/// S instances of other versions, and beside them as many of the new one as its weight asks for. Of the new ones, more
+/// than that stay only where they make up for others that are not ready.
+pub(super) fn follow(wanted: &mut Wanted, observed: Observed<'_>) {
+    let Some(canary) = &wanted.canary else { return };
+    let (version, n) = (canary.version, wanted.instances);
+    let beside = canary_instances(canary.weight(), n);
+    let have = count_of(&wanted.versions, version);
+    // Without those of the new version, nothing is extra.
+    wanted.versions.retain(|(other, _)| *other != version);
+    let missing = n.saturating_sub(wanted.running());
+    add(&mut wanted.versions, wanted.target, missing);
+    wanted.drop_extra(observed);
+    let ready: u32 = wanted.versions.iter().map(|(other, count)| observed.available(*other).min(*count)).sum();
+    let stay = have.min(beside.saturating_add(n - ready.min(n)));
+    add(&mut wanted.versions, version, beside.max(stay));
+    wanted.v = wanted.v_mean();
+}
+
+/// Another update takes the canary's place: if it is to another version, the canary's instances go at once, and the
+/// requests go to those that had stayed. Gives back how many go.
+pub(super) fn leave(wanted: &mut Wanted, to: u32) -> u32 {
+    let Some(canary) = wanted.canary.take().filter(|canary| canary.version != to) else { return 0 };
+    let gone = count_of(&wanted.versions, canary.version);
+    wanted.versions.retain(|(version, _)| *version != canary.version);
+    gone
+}
+
+/// The new version has all requests, and instances enough for them: the old ones go.
+fn promote(wanted: &mut Wanted) {
+    let Some(canary) = wanted.canary.take() else { return };
+    wanted.target = canary.version;
+    wanted.versions.clear();
+    add(&mut wanted.versions, canary.version, wanted.instances);
+    wanted.v = f64::from(canary.version);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canary(to: u32, weights: &[f64], k: usize, wanted: &mut Wanted, ready: &[(u32, u32)]) -> Turn {
+        turn(to, weights, k, wanted, Observed::of(ready))
+    }
+
+    #[test]
+    fn a_share_of_n_comes_beside_n_and_at_least_one() {
+        let table = [(0.1, 10, 1), (0.1, 11, 2), (0.1, 1, 1), (0.5, 3, 2), (1.0, 7, 7), (1e-12, 4, 1), (0.5, 0, 0)];
+        for (weight, n, beside) in table {
+            assert_eq!(canary_instances(weight, n), beside, "{weight} of {n}");
+        }
+    }
+
+    #[test]
+    fn the_old_ones_go_when_as_many_new_ones_are_ready_and_not_before() {
+        let weights = [0.1, 0.5, 1.0];
+        let mut wanted = Wanted::of_one_version(10, 1);
+        let mut step = |k, ready: &[(u32, u32)]| {
+            let turn = canary(2, &weights, k, &mut wanted, ready);
+            (turn, wanted.versions.clone(), wanted.extra(), wanted.target)
+        };
+        assert_eq!(step(0, &[(1, 10)]), (Turn::Step, vec![(1, 10), (2, 1)], 1, 1));
+        assert_eq!(step(1, &[(1, 10), (2, 1)]), (Turn::Step, vec![(1, 10), (2, 5)], 5, 1));
+        assert_eq!(step(2, &[(1, 10), (2, 5)]), (Turn::Step, vec![(1, 10), (2, 10)], 10, 1));
+        assert_eq!(step(3, &[(1, 10), (2, 9)]), (Turn::Wait, vec![(1, 10), (2, 10)], 10, 1));
+        assert_eq!(step(3, &[(1, 10), (2, 10)]), (Turn::Last, vec![(2, 10)], 0, 2));
+        assert_eq!((wanted.v, wanted.canary), (2.0, None));
+    }
+
+    #[test]
+    fn a_weight_is_in_force_once_its_instances_are_ready() {
+        let canary = Canary { version: 2, weights: vec![0.1, 0.5, 1.0] };
+        let shares = [0, 1, 4, 5, 9, 10].map(|ready| canary.in_force(10, ready));
+        assert_eq!(shares, [0.0, 0.1, 0.1, 0.5, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn the_last_weight_stays_and_v_is_the_mean_over_all_instances() {
+        let mut wanted = Wanted::of_one_version(3, 1);
+        assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 3)]), Turn::Last);
+        assert_eq!((wanted.instances, wanted.extra(), wanted.v), (3, 1, 1.25));
+        // A lower weight by hand: fewer instances, at once in force.
+        assert_eq!(canary(2, &[0.9], 0, &mut wanted, &[(1, 3), (2, 1)]), Turn::Last);
+        assert_eq!(wanted.versions, [(1, 3), (2, 3)]);
+        assert_eq!(canary(2, &[0.5], 0, &mut wanted, &[(1, 3), (2, 3)]), Turn::Last);
+        assert_eq!(wanted.versions, [(1, 3), (2, 2)]);
+        assert_eq!(wanted.canary.map(|canary| canary.weights), Some(vec![0.1, 0.5]));
+    }
+
+    #[test]
+    fn s_follows_an_extend_and_the_canary_follows_s() {
+        let mut wanted = Wanted::of_one_version(10, 1);
+        canary(2, &[0.2], 0, &mut wanted, &[(1, 10)]);
+        let ready = [(1, 10), (2, 2)];
+        let mut to = |n| {
+            wanted.set_instances(n, Observed::of(&ready));
+            (wanted.versions.clone(), wanted.extra())
+        };
+        assert_eq!(to(21), (vec![(1, 21), (2, 5)], 5));
+        assert_eq!(to(4), (vec![(1, 4), (2, 1)], 1));
+        assert_eq!(to(0), (vec![], 0));
+        assert_eq!(to(2), (vec![(1, 2), (2, 1)], 1));
+    }
+
+    #[test]
+    fn a_canary_of_another_version_takes_the_place_of_one_whose_instances_go() {
+        let mut wanted = Wanted::of_one_version(10, 1);
+        canary(2, &[0.2], 0, &mut wanted, &[(1, 10)]);
+        assert_eq!(canary(3, &[0.5, 1.0], 0, &mut wanted, &[(1, 10), (2, 2)]), Turn::Step);
+        assert_eq!((wanted.versions.clone(), wanted.target), (vec![(1, 10), (3, 5)], 1));
+        // Back to what had stayed.
+        assert_eq!(canary(1, &[0.5, 1.0], 0, &mut wanted, &[(1, 10), (3, 5)]), Turn::Last);
+        assert_eq!((wanted.versions, wanted.canary), (vec![(1, 10)], None));
+    }
+
+    #[test]
+    fn a_service_of_mixed_versions_loses_nothing_that_is_ready_before_others_take_its_place() {
+        // A batch update to 2 stopped at four of ten.
+        let mixed = Wanted { target: 2, versions: vec![(1, 6), (2, 4)], ..Wanted::of_one_version(10, 1) };
+        let mut wanted = mixed;
+        assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 6), (2, 4)]), Turn::Step);
+        assert_eq!((wanted.versions.clone(), wanted.target), (vec![(1, 10), (2, 4)], 1));
+        assert_eq!(canary(2, &[0.1], 1, &mut wanted, &[(1, 6), (2, 4)]), Turn::Wait);
+        assert_eq!(canary(2, &[0.1], 1, &mut wanted, &[(1, 10), (2, 4)]), Turn::Last);
+        assert_eq!(wanted.versions, [(1, 10), (2, 1)]);
+    }
+}
