@@ -10,7 +10,7 @@ use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Tim
 use meshsim_mesh::measure::{Failure, Verb};
 use meshsim_mesh::message::{
     Ack, Answer, Ask, Decision, Heartbeat, Instance, Order, Reply, Report, Request, ServiceSnapshot, Share, Snapshot,
-    View,
+    Split, View,
 };
 use meshsim_mesh::model::{
     Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation,
@@ -227,10 +227,22 @@ impl Draw {
         let instance =
             |draw: &mut Draw| Instance { node: ActorId(draw.small()), ordinal: draw.small(), version: draw.small() };
         let services = if self.below(8) == 0 { self.small() % 4 } else { 2 };
+        let mut splits = self.some(|draw| Split {
+            service: draw.service(),
+            version: draw.small(),
+            share: draw.float(),
+            instances: draw.some(instance).into(),
+        });
+        if self.below(8) > 0 {
+            splits.sort_by_key(|split| split.service);
+            splits.dedup_by_key(|split| split.service);
+            splits.retain(|split| split.service.index() < 2 && (0.0..=1.0).contains(&split.share));
+        }
         View {
             version: self.number(),
             services: (0..services).map(|_| self.some(instance).into()).collect(),
             fallen: self.some(|draw| (ActorId(draw.small()), draw.number())),
+            splits,
         }
     }
 
@@ -389,7 +401,7 @@ impl Alone {
         self.deliver(COORDINATOR, Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services })));
         let instance = |node, ordinal| Instance { node: ActorId(node), ordinal, version: 1 };
         let everywhere: Arc<[Instance]> = Arc::new([instance(1, 0), instance(1, 1), instance(2, 0)]);
-        let view = View { version: 1, services: vec![everywhere; 2], fallen: vec![] };
+        let view = View { version: 1, services: vec![everywhere; 2], fallen: vec![], splits: vec![] };
         self.deliver(COORDINATOR, Msg::View(Arc::new(view)));
     }
 
@@ -464,6 +476,7 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
         version,
         services: vec![Arc::new([instance]), back.into()],
         fallen: vec![],
+        splits: vec![],
     };
     alone.deliver(COORDINATOR, Msg::View(Arc::new(view(1, vec![instance]))));
     for call in 0..200_000 {

@@ -179,7 +179,7 @@ fn weights(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option
     for weight in weights {
         if weight.value.0 <= before {
             reporter.report(weight.place, "weights must rise, from above 0").help(
-                "each is the share of requests that goes to the new version after its step, as in `[5%, 50%, 100%]`",
+                "each is the new version's share of requests after its step, as in `[5%, 50%, 100%]`",
             );
             return None;
         }
