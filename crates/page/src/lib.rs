@@ -4,7 +4,7 @@
 //!   the tables are in the HTML, and can be read where no script runs.
 //! - `draw.js` draws (scales, lanes, columns, lines, heat maps), `report.js` says what the report draws with it. Both are
 //!   plain scripts, as they are in the file.
-//! - Names are data. They reach the page escaped ([`embed`]), and its policy runs no script but ours.
+//! - Names are data. They reach the page escaped (`embed.rs`), and its policy runs no script but ours.
 
 mod course;
 mod embed;
