@@ -181,6 +181,7 @@ mod tests {
                     let mut together = Sparse::default();
                     parts.iter().for_each(|part| together.merge(part));
                     assert_eq!(together.count(), n as u64 + 1);
+                    together.settle();
                     for q in [0.001, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999] {
                         let (least, most) = (all.quantile(0.0), all.max());
                         let found = together.quantile(scale, q).unwrap().min(most).max(least);
