@@ -7,6 +7,8 @@
 //! Where one window more would be needed than are kept, each two neighbours become one. All that a window holds is sums,
 //! maxima and counts by bucket, so windows that were put together say exactly what one window of that length says.
 
+use std::fmt;
+
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -26,13 +28,25 @@ pub const INSTANCES_MAX: usize = 256;
 /// Instances of a node that have a course of their own, however many nodes there are.
 pub const INSTANCES_MIN: usize = 8;
 
-/// One course.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One course. Two are equal if they hold the same, whatever was looked for last.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct Course {
     kept: Kept,
-    /// The window that was looked for last: where it begins, and its index.
+    /// The window that was looked for last: where it begins, and its index. It saves a search, and decides nothing.
     last: (u64, usize),
+}
+
+impl PartialEq for Course {
+    fn eq(&self, other: &Self) -> bool {
+        self.kept == other.kept
+    }
+}
+
+impl fmt::Debug for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kept.fmt(f)
+    }
 }
 
 /// What is kept, and goes over a wire.

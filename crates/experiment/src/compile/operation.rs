@@ -178,9 +178,9 @@ fn weights(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option
     let mut before = 0.0;
     for weight in weights {
         if weight.value.0 <= before {
-            reporter.report(weight.place, "weights must rise, from above 0").help(
-                "each is the new version's share of requests after its step, as in `[5%, 50%, 100%]`",
-            );
+            reporter
+                .report(weight.place, "weights must rise, from above 0")
+                .help("each is the new version's share of requests after its step, as in `[5%, 50%, 100%]`");
             return None;
         }
         before = weight.value.0;
