@@ -488,3 +488,44 @@ fn a_grace_shorter_than_requests_or_the_drain_delay_is_warned_of() {
     assert_eq!(warnings(&text("")), []);
     assert_eq!(warnings(&text("grace: 1s,")).len(), 2, "it is shorter than the drain delay too");
 }
+
+#[test]
+fn a_canary_has_its_share_of_the_requests_and_its_instances_must_carry_it() {
+    // Version 2 takes four times as long. One instance beside ten has a tenth of the requests, and does 25 of them in a
+    // second.
+    let text = |rate: &str, weights: &str| {
+        format!(
+            "{STILL}nodes: [ {{ name: n, count: 4 }} ]\nservices: {{ web: {{ instances: 10, start_delay: 1s, endpoints: {{ get: \
+             {{ script: [ sleep: 10ms ] }} }}, versions: {{ 2: {{ endpoints: {{ get: {{ script: [ sleep: 40ms ] }} }} }} }} }} }}\n\
+             load: {{ u: {{ to: web, from: 9s, arrivals: {{ constant: {rate} }} }} }}\n\
+             operations: [ {{ at: 0s, deploy: web }}, {{ at: 20s, update: web, to: 2, strategy: canary, weights: {weights} }} ]\n"
+        )
+    };
+    assert_eq!(warnings(&text("240/s", "[10%]")), []);
+    assert_eq!(
+        warnings(&text("300/s", "[10%]"))[0].2,
+        "during update web to 2 with 10 % of the requests at 21s version 2 of `web` has 1 of 1 instances and is full at 250 \
+         requests/s, and 300 are offered"
+    );
+    // A twentieth, and still one instance.
+    assert_eq!(warnings(&text("490/s", "[5%]")), []);
+    let first = |text: &str| {
+        let situations = findings(text).situations;
+        situations.iter().filter_map(|it| it.first.clone()).map(|it| (it.version, it.rate.round())).collect::<Vec<_>>()
+    };
+    // As deployed, as it begins, with a tenth; nothing is new afterwards.
+    assert_eq!(first(&text("100/s", "[10%]")), [(None, 1000.0), (None, 1000.0), (Some(2), 250.0)]);
+}
+
+#[test]
+fn a_switch_to_a_canary_takes_instances_away_that_get_no_request_any_more() {
+    let text = |strategy: &str| {
+        format!(
+            "{STILL}nodes: [ {{ name: n, count: 4 }} ]\nservices: {{ web: {{ instances: 4, drain_delay: 0s, start_delay: 1s, endpoints: {{ \
+             get: {{ script: [ sleep: 1ms ] }} }} }} }}\nload: {{ u: {{ to: web, from: 9s, arrivals: {{ constant: 100/s }} }} }}\n\
+             operations: [ {{ at: 0s, deploy: web }}, {{ at: 20s, update: web, to: 2, {strategy}, every: 2s }} ]\n"
+        )
+    };
+    assert_eq!(warnings(&text("strategy: canary, weights: [50%, 100%]")), []);
+    assert_eq!(warnings(&text("strategy: rolling"))[0].0, "drain");
+}

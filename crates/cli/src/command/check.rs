@@ -120,6 +120,10 @@ fn situations(findings: &Findings, paint: Paint) -> String {
     for situation in known().take(ROWS_MAX) {
         let Some(full) = &situation.first else { continue };
         let look = if situation.offered >= full.rate { Look::Bad } else { Look::Plain };
+        let name = match full.version {
+            Some(version) => format!("{} v{version}", short(&full.name, 12)),
+            None => short(&full.name, 16),
+        };
         let instances = match full.of {
             "cores" => String::new(),
             _ if full.instances == full.wanted => count(u64::from(full.instances)),
@@ -128,7 +132,7 @@ fn situations(findings: &Findings, paint: Paint) -> String {
         table.row([
             seconds(situation.at).into(),
             short(&situation.what, 26).into(),
-            short(&full.name, 16).into(),
+            name.into(),
             full.of.into(),
             instances.into(),
             Cell::new(rate(full.rate), look),

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::flow::{Flow, Setting};
 use super::loads::{self, Rates};
-use super::timeline::{Moment, Versions, name_of, total};
+use super::timeline::{Moment, count_of, name_of, total};
 use super::{Checked, Warnings, plain, shown};
 
 /// Most situations that are looked at, and most endpoints in all of them together.
@@ -43,6 +43,8 @@ pub struct Situation {
 pub struct Full {
     /// Its name.
     pub name: String,
+    /// Of a service that has a canary: whose instances are full, those of this version; `None`: those that stay, or all.
+    pub version: Option<u32>,
     /// `slots` or `cpu_limit` of a service, or `cores` of a node.
     pub of: &'static str,
     /// At how many requests per second of all loads together.
@@ -141,6 +143,10 @@ fn warn(situation: &Situation, look: &Look, checked: &Checked<'_>, warnings: &mu
         return;
     }
     let when = format!("{} at {}", look.what, shown(look.at));
+    let name = match full.version {
+        Some(version) => format!("version {version} of `{}`", full.name),
+        None => format!("`{}`", full.name),
+    };
     let message = match full.of {
         "cores" => format!(
             "during {when} the cores of `{}` are full at {} requests/s, and {} are offered",
@@ -148,14 +154,11 @@ fn warn(situation: &Situation, look: &Look, checked: &Checked<'_>, warnings: &mu
             plain(full.rate),
             plain(situation.offered)
         ),
-        _ if full.instances == 0 => format!(
-            "during {when} `{}` has no instance, and {} requests/s are offered",
-            full.name,
-            plain(situation.offered)
-        ),
+        _ if full.instances == 0 => {
+            format!("during {when} {name} has no instance, and {} requests/s are offered", plain(situation.offered))
+        }
         _ => format!(
-            "during {when} `{}` has {} of {} instances and is full at {} requests/s, and {} are offered",
-            full.name,
+            "during {when} {name} has {} of {} instances and is full at {} requests/s, and {} are offered",
             full.instances,
             full.wanted,
             plain(full.rate),
@@ -180,6 +183,17 @@ fn looks(checked: &Checked<'_>) -> Vec<Look> {
         let until = course.until.max(course.from);
         let of_it =
             |moment: &&Moment| moment.service == operation.service && moment.at >= course.from && moment.at <= until;
+        // A canary, where its instances have the most to do.
+        let load = |moment: &Moment| {
+            let canary = moment.wanted.canary.as_ref()?;
+            let shares = moment.wanted.request_shares(&moment.ready);
+            let (_, share) = shares.iter().find(|(version, _)| *version == canary.version)?;
+            Some((share / f64::from(count_of(&moment.ready, canary.version)), *share))
+        };
+        let heavier = |a: &(f64, f64, Time), b: &(f64, f64, Time)| a.0.total_cmp(&b.0).then(b.2.cmp(&a.2));
+        let canaries =
+            timeline.moments.iter().filter(of_it).filter_map(|it| load(it).map(|(each, w)| (each, w, it.at)));
+        let heaviest = canaries.max_by(heavier);
         // The moment at which its service has the fewest slots.
         let slots = |moment: &Moment| f64::from(total(&moment.ready)) * moment.slots;
         let fewest = timeline.moments.iter().filter(of_it).min_by(|a, b| slots(a).total_cmp(&slots(b)));
@@ -189,6 +203,10 @@ fn looks(checked: &Checked<'_>) -> Vec<Look> {
         let window = (course.from, until);
         let subject = Some(operation.service);
         looks.push(Look { at, window, what: what.clone(), line, subject, fault: None, is_after: false });
+        if let Some((_, share, at)) = heaviest {
+            let what = format!("{what} with {} % of the requests", plain(100.0 * share));
+            looks.push(Look { at, window, what, line, subject, fault: None, is_after: false });
+        }
         if until < checked.end {
             let what = format!("after {what}");
             let window = (until, checked.end);
@@ -243,7 +261,7 @@ impl State {
             }
         }
         let mut setting = Setting::deployed(mesh);
-        let mut has = vec![(0, 0, 1.0); mesh.services.len()];
+        let mut pools = vec![];
         for (index, service) in mesh.services.iter().enumerate() {
             let Some(moment) = &self.moments[index] else {
                 setting.present[index] = false;
@@ -268,11 +286,30 @@ impl State {
             let there = total(&ready);
             let is_meant = hit > 0 || look.subject == Some(ServiceId(index as u16));
             setting.present[index] = there > 0 || (is_meant && wanted > 0);
-            setting.mix[index] = mix(&ready, &moment.wanted.versions, service.version);
+            let versions = if ready.is_empty() { &moment.wanted.versions } else { &ready };
+            let shares = moment.wanted.request_shares(versions);
+            setting.mix[index] = if shares.is_empty() { vec![(service.version, 1.0)] } else { shares };
             setting.stretch[index] = if count > 0 { pace / f64::from(count) } else { 1.0 };
-            has[index] = (there, moment.wanted.instances, moment.slots);
+            let pool = Pool {
+                service: index,
+                canary: None,
+                instances: there,
+                wanted: moment.wanted.instances,
+                slots: moment.slots,
+                held: 1.0,
+                work: 1.0,
+            };
+            let canary = moment.wanted.canary.as_ref();
+            match canary.map(|canary| (canary.version, count_of(&ready, canary.version))) {
+                Some((version, beside)) if beside > 0 && there > beside => {
+                    let wanted = moment.wanted.extra();
+                    pools.push(Pool { canary: Some((version, true)), instances: beside, wanted, ..pool });
+                    pools.push(Pool { canary: Some((version, false)), instances: there - beside, ..pool });
+                }
+                _ => pools.push(pool),
+            }
         }
-        let flow = Flow::new(mesh, setting, &checked.hop);
+        let flow = Flow::new(mesh, setting.clone(), &checked.hop);
         let most = if look.is_after { rates.mean() } else { rates.most(look.window) };
         let offered = most.iter().sum();
         // Where nothing is offered just then the mix is that of the whole run.
@@ -281,7 +318,10 @@ impl State {
         let planned = mixed.iter().sum();
         let busy = self.busy(checked, &asked, &down);
         let cores = |node: usize| mesh.nodes[node].cores * speed[node];
-        let first = first(checked, planned, &asked, &has, &busy, cores);
+        for pool in &mut pools {
+            (pool.held, pool.work) = pool.asked(checked, &setting, &flow, &asked);
+        }
+        let first = first(checked, planned, &pools, &busy, cores);
         Situation { what: look.what.clone(), at: look.at.secs(), line: look.line, offered, first }
     }
 
@@ -301,12 +341,47 @@ impl State {
     }
 }
 
-fn mix(ready: &Versions, wanted: &Versions, version: u32) -> Vec<(u32, f64)> {
-    let versions = if ready.is_empty() { wanted } else { ready };
-    let all = f64::from(total(versions));
-    match versions.is_empty() {
-        true => vec![(version, 1.0)],
-        false => versions.iter().map(|(version, count)| (*version, f64::from(*count) / all)).collect(),
+/// Instances of a service that share what comes to them: all of them, or a canary's, or those beside it.
+#[derive(Clone, Copy)]
+struct Pool {
+    service: usize,
+    /// The canary's version, and whether these are its instances.
+    canary: Option<(u32, bool)>,
+    instances: u32,
+    wanted: u32,
+    /// Of an instance.
+    slots: f64,
+    /// Slots that their requests hold.
+    held: f64,
+    /// Cores that these keep busy.
+    work: f64,
+}
+
+impl Pool {
+    /// Slots and cores that its requests take.
+    fn asked(&self, checked: &Checked<'_>, setting: &Setting, flow: &Flow<'_>, asked: &Asked) -> (f64, f64) {
+        let Some((canary, is_new)) = self.canary else { return (asked.held[self.service], asked.work[self.service]) };
+        let is_ours = |(version, _): &&(u32, f64)| (*version == canary) == is_new;
+        let ours: Vec<(u32, f64)> = setting.mix[self.service].iter().filter(is_ours).copied().collect();
+        let share: f64 = ours.iter().map(|(_, share)| share).sum();
+        if share <= 0.0 {
+            return (0.0, 0.0);
+        }
+        // What the versions of these instances take.
+        let mut setting = setting.clone();
+        setting.mix[self.service] = ours.into_iter().map(|(version, of_all)| (version, of_all / share)).collect();
+        let alone = Flow::new(&checked.experiment.mesh, setting, &checked.hop);
+        let of_service = (0..flow.graph.len()).filter(|vertex| flow.graph.service(*vertex) == self.service);
+        of_service.fold((0.0, 0.0), |(held, work), vertex| {
+            let (rate, profile) = (share * asked.visits[vertex], &alone.profiles[vertex]);
+            (held + rate * profile.time, work + rate * profile.work)
+        })
+    }
+
+    fn full(&self, checked: &Checked<'_>, of: &'static str, rate: f64) -> Full {
+        let name = checked.experiment.mesh.services[self.service].name.clone();
+        let version = self.canary.and_then(|(version, is_new)| is_new.then_some(version));
+        Full { name, version, of, rate, instances: self.instances, wanted: self.wanted }
     }
 }
 
@@ -318,12 +393,19 @@ pub(super) struct Asked {
     pub(super) held: Vec<f64>,
     /// Cores that they keep busy.
     pub(super) work: Vec<f64>,
+    /// Requests per second, by vertex of the graph.
+    visits: Vec<f64>,
 }
 
 impl Asked {
     pub(super) fn new(checked: &Checked<'_>, flow: &Flow<'_>, rates: &[f64]) -> Self {
         let services = checked.experiment.mesh.services.len();
-        let mut asked = Asked { rate: vec![0.0; services], held: vec![0.0; services], work: vec![0.0; services] };
+        let mut asked = Asked {
+            rate: vec![0.0; services],
+            held: vec![0.0; services],
+            work: vec![0.0; services],
+            visits: Vec::new(),
+        };
         let mut sought = vec![0.0; flow.graph.len()];
         for (load, rate) in checked.experiment.mesh.loads.iter().zip(rates).filter(|(_, rate)| **rate > 0.0) {
             let tries = loads::asked(load, flow, &checked.hop);
@@ -336,6 +418,7 @@ impl Asked {
             asked.held[service] += rate * profile.time;
             asked.work[service] += rate * profile.work;
         }
+        asked.visits = visits;
         asked
     }
 }
@@ -344,8 +427,7 @@ impl Asked {
 fn first(
     checked: &Checked<'_>,
     offered: f64,
-    asked: &Asked,
-    has: &[(u32, u32, f64)],
+    pools: &[Pool],
     busy: &[f64],
     cores: impl Fn(usize) -> f64,
 ) -> Option<Full> {
@@ -356,22 +438,19 @@ fn first(
             most = Some((utilisation, full));
         }
     };
-    for (index, (instances, wanted, slots)) in has.iter().enumerate().filter(|(index, _)| asked.held[*index] > 0.0) {
-        let utilisation = asked.held[index] / (f64::from(*instances) * slots);
-        let (name, rate) = (mesh.services[index].name.clone(), offered / utilisation);
-        take(utilisation, Full { name, of: "slots", rate, instances: *instances, wanted: *wanted });
+    for pool in pools.iter().filter(|pool| pool.held > 0.0) {
+        let utilisation = pool.held / (f64::from(pool.instances) * pool.slots);
+        take(utilisation, pool.full(checked, "slots", offered / utilisation));
     }
-    for (index, service) in mesh.services.iter().enumerate().filter(|(index, _)| asked.work[*index] > 0.0) {
-        let Some(limit) = service.cpu_limit else { continue };
-        let (instances, wanted, _) = has[index];
-        let utilisation = asked.work[index] / (f64::from(instances) * limit);
-        let (name, rate) = (service.name.clone(), offered / utilisation);
-        take(utilisation, Full { name, of: "cpu_limit", rate, instances, wanted });
+    for pool in pools.iter().filter(|pool| pool.work > 0.0) {
+        let Some(limit) = mesh.services[pool.service].cpu_limit else { continue };
+        let utilisation = pool.work / (f64::from(pool.instances) * limit);
+        take(utilisation, pool.full(checked, "cpu_limit", offered / utilisation));
     }
     for (node, busy) in busy.iter().enumerate().filter(|(_, busy)| **busy > 0.0) {
         let utilisation = busy / cores(node);
         let (name, rate) = (mesh.nodes[node].name.clone(), offered / utilisation);
-        take(utilisation, Full { name, of: "cores", rate, instances: 0, wanted: 0 });
+        take(utilisation, Full { name, version: None, of: "cores", rate, instances: 0, wanted: 0 });
     }
     most.map(|(_, full)| full)
 }

@@ -93,8 +93,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Wa
             _ => {}
         }
         let estimate = &findings.services[operation.service.index()];
-        // Callers spread what arrives evenly over the instances that they believe in.
-        let share: f64 = course.taken.iter().map(|(_, gone, had)| f64::from(*gone) / f64::from(*had)).sum();
+        let share: f64 = course.taken.iter().map(|(_, share)| share).sum();
         let takes_all = operation.change == Change::Undeploy && course.end != Some(Turn::Refused);
         if let Some(grace) = service.grace
             && (share > 0.0 || takes_all)

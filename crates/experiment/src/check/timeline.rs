@@ -6,7 +6,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use meshsim_actor::{Rng, Span, Time};
-use meshsim_mesh::measure::Verb;
 use meshsim_mesh::model::{Change, Operation, ServiceId};
 use meshsim_mesh::operation::{self, Observed, Turn, Wanted};
 
@@ -22,7 +21,7 @@ pub(super) fn total(versions: &Versions) -> u32 {
     versions.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
-fn count_of(versions: &Versions, version: u32) -> u32 {
+pub(super) fn count_of(versions: &Versions, version: u32) -> u32 {
     versions.iter().find(|(v, _)| *v == version).map_or(0, |(_, count)| *count)
 }
 
@@ -51,8 +50,9 @@ pub(super) struct Course {
     pub(super) end: Option<Turn>,
     /// Instances of the service when it ended, extra ones included.
     pub(super) reached: u32,
-    /// The steps in which it takes ready instances away while others stay: when, how many, of how many.
-    pub(super) taken: Vec<(Time, u32, u32)>,
+    /// The steps in which it takes ready instances away while others stay: when, and the share of the requests that
+    /// these had.
+    pub(super) taken: Vec<(Time, f64)>,
 }
 
 /// The whole plan.
@@ -124,13 +124,11 @@ impl Timeline {
                 }
                 Item::Begin(operation) => {
                     let Operation { service, change, .. } = &mesh.operations[operation];
-                    // As the coordinator has it: it takes the place of those of its kind, undeploy that of all.
                     let others = &mut under_way[service.index()];
                     others.retain(|other| running[*other].goes_on);
                     for other in others.iter() {
-                        let verb = change.verb();
-                        let of_its_kind = mesh.operations[running[*other].operation].change.verb() == verb;
-                        running[*other].goes_on = !(of_its_kind || verb == Verb::Undeploy);
+                        let older = mesh.operations[running[*other].operation].change.verb();
+                        running[*other].goes_on = !operation::supersedes(change.verb(), older);
                     }
                     others.push(running.len());
                     running.push(Running { operation, steps: 0, goes_on: true });
@@ -153,6 +151,7 @@ impl Timeline {
             let mut rng = Rng::keyed(checked.experiment.seed, index as u64, u64::from(steps));
             let reported = state.ready.clone();
             let observed = Observed::of(&reported);
+            let shares = state.wanted.request_shares(&reported);
             let turn = operation::turn(&operation.change, steps, service, &mut state.wanted, observed, &mut rng);
             let course = &mut timeline.courses[index];
             course.reached = total(&state.wanted.versions);
@@ -160,11 +159,15 @@ impl Timeline {
                 running[index].steps += 1;
                 course.until = now;
                 if before != (state.wanted.versions.clone(), state.wanted.c) {
-                    let had = total(&state.ready);
                     let ready_at = now + service.start_delay;
-                    let (gone, comes) = state.follow(ready_at);
-                    if gone > 0 && gone < had {
-                        course.taken.push((now, gone, had));
+                    let comes = state.follow(ready_at);
+                    let gone = |(version, share): &(u32, f64)| {
+                        let (before, after) = (count_of(&reported, *version), count_of(&state.ready, *version));
+                        share * f64::from(before - after.min(before)) / f64::from(before.max(1))
+                    };
+                    let share: f64 = shares.iter().map(gone).sum();
+                    if share > 0.0 && !state.ready.is_empty() {
+                        course.taken.push((now, share));
                     }
                     if comes {
                         course.until = course.until.max(ready_at);
@@ -227,13 +230,10 @@ impl State {
         due > 0
     }
 
-    /// The nodes do what is wanted now. Gives back how many ready instances go, and whether others come.
-    fn follow(&mut self, ready_at: Time) -> (u32, bool) {
-        let mut gone = 0;
+    /// The nodes do what is wanted now. Gives back whether others come.
+    fn follow(&mut self, ready_at: Time) -> bool {
         let mut comes = false;
         let wanted = &self.wanted.versions;
-        let of_others: Versions = self.ready.iter().filter(|(v, _)| count_of(wanted, *v) == 0).copied().collect();
-        gone += total(&of_others);
         self.ready.retain(|(version, _)| count_of(wanted, *version) > 0);
         self.starting.retain(|(_, version, _)| count_of(wanted, *version) > 0);
         for (version, wanted) in wanted {
@@ -248,7 +248,6 @@ impl State {
             }
             if let Some((_, count)) = self.ready.iter_mut().find(|(v, _)| v == version) {
                 *count -= surplus;
-                gone += surplus;
             }
             let more = wanted.saturating_sub(ready + starting);
             if more > 0 {
@@ -259,7 +258,7 @@ impl State {
         self.ready.retain(|(_, count)| *count > 0);
         self.starting.retain(|(.., count)| *count > 0);
         self.starting.sort();
-        (gone, comes)
+        comes
     }
 }
 

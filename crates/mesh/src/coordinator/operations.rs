@@ -168,7 +168,7 @@ impl Coordinator {
     fn end_same(&mut self, service: ServiceId, verb: Verb) {
         for running in self.running.iter_mut().filter(|running| running.next.is_some()) {
             let history = &mut self.history[running.history];
-            if history.service == service && (history.verb == verb || verb == Verb::Undeploy) {
+            if history.service == service && operation::supersedes(verb, history.verb) {
                 running.next = None;
                 history.ending = Ending::Replaced;
             }

@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn requests_are_shared_by_weight_and_where_one_version_has_no_instance_the_other_serves() {
+        let weights = vec![0.1, 0.5];
+        let wanted = Wanted { canary: Some(Canary { version: 3, weights }), ..Wanted::of_one_version(4, 1) };
+        assert_eq!(wanted.request_shares(&[(1, 3), (2, 1), (3, 2)]), [(1, 0.375), (2, 0.125), (3, 0.5)]);
+        assert_eq!(wanted.request_shares(&[(1, 4), (3, 1)]), [(1, 0.9), (3, 0.1)]);
+        assert_eq!(wanted.request_shares(&[(1, 4)]), [(1, 1.0)]);
+        assert_eq!(wanted.request_shares(&[(3, 1)]), [(3, 1.0)]);
+        assert_eq!(Wanted::of_one_version(4, 1).request_shares(&[(1, 3), (2, 1)]), [(1, 0.75), (2, 0.25)]);
+    }
+
+    #[test]
     fn the_last_weight_stays_and_v_is_the_mean_over_all_instances() {
         let mut wanted = Wanted::of_one_version(3, 1);
         assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 3)]), Turn::Last);

@@ -45,6 +45,7 @@ pub use extend::INSTANCES_MAX;
 pub use rolling::{Rolling, rolling_bounds};
 pub(crate) use scale::slots;
 
+use crate::measure::Verb;
 use crate::model::{Amount, Change, Mesh, Operation, Service, Strategy};
 
 /// What is wanted of one service: the state of its recurrences.
@@ -212,6 +213,11 @@ impl Strategy {
     }
 }
 
+/// True if an operation of this kind takes the place of one that is under way on the same service.
+pub fn supersedes(newer: Verb, older: Verb) -> bool {
+    newer == older || newer == Verb::Undeploy
+}
+
 /// How far an operation is from what it wants: wanted minus reached, in its own unit.
 pub fn residual(change: &Change, wanted: &Wanted) -> f64 {
     match change {
@@ -258,6 +264,28 @@ impl Wanted {
         let of = |(version, count): &(u32, u32)| f64::from(*version) * f64::from(*count);
         // Not `sum`: the sum of no floats is -0.0, and would be written so.
         self.versions.iter().map(of).fold(0.0, |sum, v| sum + v) / f64::from(self.running().max(1))
+    }
+
+    /// The share of requests that each version gets while these instances are ready (rising versions, as is what comes
+    /// back): a canary as much as its [weight in force](Canary::in_force), and the others each instance alike.
+    pub fn request_shares(&self, ready: &[(u32, u32)]) -> Vec<(u32, f64)> {
+        let canary = self.canary.as_ref().map(|canary| {
+            let count = count_of(ready, canary.version);
+            (canary.version, count, canary.in_force(self.instances, count))
+        });
+        let (version, beside, weight) = canary.unwrap_or((0, 0, 0.0));
+        let others = total(ready) - beside;
+        // Where none of the one is ready, the other serves.
+        let weight = match (beside, others) {
+            (0, _) => 0.0,
+            (_, 0) => 1.0,
+            _ => weight,
+        };
+        let share = |(of, count): &(u32, u32)| match beside > 0 && *of == version {
+            true => (*of, weight),
+            false => (*of, (1.0 - weight) * f64::from(*count) / f64::from(others.max(1))),
+        };
+        ready.iter().map(share).filter(|(_, share)| *share > 0.0).collect()
     }
 
     /// Sets S in whole instances. New ones get the target version. A rolling update or a canary that is under way
