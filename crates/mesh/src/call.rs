@@ -248,10 +248,10 @@ impl<Owner: Copy> Caller<Owner> {
             if let Some(route) = proxies.get(call.proxy).find(call.callee.service) {
                 route.active -= 1;
                 route.retrying -= u32::from(call.attempt > 0);
-                if let Some(sent) = call.sent {
-                    if let Some(known) = route.find(sent.pool) {
-                        known.cancelled(sent.to);
-                    }
+                if let Some(sent) = call.sent
+                    && let Some(known) = route.find(sent.pool)
+                {
+                    known.cancelled(sent.to);
                 }
             }
             false
