@@ -23,6 +23,11 @@ const OF_POINTS: [(&str, &str); 4] =
 pub(crate) fn plan_error(error: PlanError) -> Error {
     match error {
         PlanError::Problems(problems) => Error::Problems(problems),
+        PlanError::Seed => {
+            Error::WrongInput(error.to_string(), "give `--seeds 3` for the file's seed and two more".into())
+        }
+        PlanError::Twice(_) => Error::WrongInput(error.to_string(), "write all its values in one `--vary`".into()),
+        PlanError::NoAxis(_) => Error::WrongInput(error.to_string(), "say with `--vary` which value varies".into()),
         other => {
             let help = "vary fewer values, or fewer at once; `--sample N` draws N points of a grid";
             Error::WrongInput(other.to_string(), help.into())
@@ -149,11 +154,12 @@ fn one_point(experiment: &Experiment, point: &PointSummary, paint: Paint) -> Str
 /// What is to be said of figures that are not to be trusted, and of points without any.
 fn care(points: &[PointSummary], paint: Paint) -> String {
     let mut out = String::new();
-    let short = points.iter().filter(|point| point.short > 0).count();
+    let (short, runs) = points.iter().fold((0, 0), |(short, runs), point| (short + point.short, runs + point.runs));
     if short > 0 {
-        let of = if points.len() > 1 { format!("at {} ", plural(short as u64, "point")) } else { String::new() };
-        let text =
-            format!("{of}runs are too short: what one request meets, those after it meet too, for longer than a batch");
+        let text = format!(
+            "{short} of {}: too short for its queues; a longer `duration` tells more",
+            plural(runs as u64, "run")
+        );
         out += &format!("  {}\n", paint.on(Look::Warn, &text));
     }
     for point in points.iter().filter(|point| point.broken.is_some()).take(3) {
@@ -194,11 +200,13 @@ pub(crate) fn limit(experiment: &Experiment, limit: &Limit, paint: Paint) -> Str
     let mut out =
         format!("{}  {what}, {} in the file\n\n", paint.on(Look::Bold, &limit.name), rate(limit.rate_in_file));
     if let Some(found) = limit.rate {
-        let half = found.half_width.map(|half| format!(" ±{}", number(half))).unwrap_or_default();
+        let half = found.half_width.map(|half| format!(" ±{}/s", number(half))).unwrap_or_default();
         let text = format!("holds up to {}/s{half}", fine(found.mean));
         out += &format!("  {}", paint.on(Look::Good, &text));
         let seeds = plural(found.count as u64, "seed");
-        out += &paint.on(Look::Dim, &format!("  mean of {seeds}, 95 % interval"));
+        let how =
+            if found.half_width.is_some() { format!("  mean of {seeds}, 95 % interval") } else { format!("  {seeds}") };
+        out += &paint.on(Look::Dim, &how);
         out.push('\n');
     }
     for failing in &limit.fails {
@@ -262,6 +270,9 @@ pub(crate) fn pairs(pairs: &Pairs, all: bool, paint: Paint) -> String {
         );
         for difference in &configuration.differences {
             out += &dim(paint, &format!("   {difference}"));
+        }
+        if index > 0 && configuration.differences.is_empty() {
+            out += &dim(paint, "   simulates the same as A");
         }
     }
     let mut table = table_of_pairs(pairs, all);

@@ -85,6 +85,24 @@ fn several_seeds_give_means_with_intervals() {
 }
 
 #[test]
+fn several_seeds_of_which_one_misses_an_slo_are_exit_code_99_and_a_sweep_of_them_is_none() {
+    let folder = prepared("missed");
+    let missed = ["--set", "slo=[p90 < 1ms]", "--seeds", "2"];
+    assert_exit(&meshsim(&folder, &[&["run", "mesh.yaml"], &missed[..]].concat()), 99);
+    assert_exit(&meshsim(&folder, &[&["sweep", "mesh.yaml"], &missed[..]].concat()), 0);
+}
+
+#[test]
+fn a_rate_at_which_hardly_anything_is_asked_is_no_limit() {
+    let folder = prepared("few");
+    let fails = "services.queue.endpoints.serve.errors=50%";
+    let output =
+        meshsim(&folder, &["limit", "mesh.yaml", "--set", fails, "--set", "slo=[errors < 1%]", "--seeds", "2"]);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("errors < 1%"), "{}", stderr(&output));
+}
+
+#[test]
 fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
     let folder = prepared("wrong");
     assert_exit(&meshsim(&folder, &["sweep", "mesh.yaml", "--vary", "duration=1s,2s", "-o", "out"]), 0);
@@ -92,7 +110,8 @@ fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
         (&["sweep", "mesh.yaml", "--vary", "services.queue.capacity"][..], "varies nothing"),
         (&["sweep", "mesh.yaml", "--vary", "services.queue.capacity=1,"], "a value is missing"),
         (&["sweep", "mesh.yaml", "--vary", "services.queue.size=1,2"], "a service has no `size`"),
-        (&["sweep", "mesh.yaml", "--vary", "seed=1..3", "--vary", "seed=4"], "varies twice"),
+        (&["sweep", "mesh.yaml", "--vary", "duration=1s,2s", "--vary", "duration=4s"], "varies twice"),
+        (&["sweep", "mesh.yaml", "--vary", "seed=1..3"], "give `--seeds 3`"),
         (&["sweep", "mesh.yaml", "--sample", "3"], "no value varies"),
         (&["sweep", "mesh.yaml", "--seeds", "0"], "from 1 to"),
         (&["sweep", "out", "--seeds", "3"], "is a sweep that was begun"),

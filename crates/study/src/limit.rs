@@ -21,6 +21,8 @@ const SCAN: usize = 12;
 const STEP: f64 = 0.1;
 /// How often a rate is doubled, or halved, in search of one that fails, or holds.
 const DOUBLINGS_MAX: usize = 20;
+/// A run with fewer requests than this says nothing of a limit: with a handful, anything holds now and then.
+const REQUESTS_MIN: u64 = 100;
 /// How many services are named.
 const BUSIEST: usize = 3;
 
@@ -124,7 +126,7 @@ pub enum LimitError {
     #[error("the experiment has no load")]
     NoLoad,
     /// No rate holds.
-    #[error("`{0}` does not hold at {1}/s either, the lowest rate that was tried")]
+    #[error("`{0}` does not hold at {1}/s either, the lowest rate that was tried with enough requests to tell")]
     Never(String, String),
     /// Every rate holds.
     #[error("all SLOs hold at {0}/s too, the highest rate that was tried")]
@@ -141,7 +143,10 @@ type Result<T> = std::result::Result<T, LimitError>;
 
 /// A run at some factor of the file's rate.
 struct Run {
+    /// All SLOs hold, over enough requests to say so.
     holds: bool,
+    /// Enough was asked for to say anything.
+    is_enough: bool,
     missed: Vec<String>,
     busy: Vec<(String, f64)>,
 }
@@ -149,9 +154,11 @@ struct Run {
 impl Run {
     fn new(summary: &Summary) -> Self {
         let missed = summary.slo.iter().filter(|verdict| verdict.outcome != Outcome::Pass);
+        let is_enough = summary.loads.iter().map(|load| load.requests.offered).sum::<u64>() >= REQUESTS_MIN;
         let busy = summary.services.iter().map(|it| (it.name.clone(), it.utilisation.unwrap_or(0.0)));
         Run {
-            holds: summary.outcome == Outcome::Pass,
+            holds: summary.outcome == Outcome::Pass && is_enough,
+            is_enough,
             missed: missed.map(|verdict| verdict.slo.clone()).collect(),
             busy: busy.collect(),
         }
@@ -275,7 +282,7 @@ impl<At: Fn(usize) -> bool> Search<'_, At> {
         let at = |factors: &[f64]| self.run(&factors.iter().map(|factor| (seed, *factor)).collect::<Vec<_>>());
         let mut runs = at(&factors)?;
         for _ in 0..DOUBLINGS_MAX {
-            if runs[0].holds {
+            if runs[0].holds || !runs[0].is_enough {
                 break;
             }
             let lower = factors[0] / 2.0;
@@ -283,8 +290,10 @@ impl<At: Fn(usize) -> bool> Search<'_, At> {
             factors.insert(0, lower);
         }
         if !runs[0].holds {
-            let slo = runs[0].missed.first().cloned().unwrap_or_default();
-            return Err(LimitError::Never(slo, self.written(factors[0])));
+            // Of runs with enough requests the lowest.
+            let lowest = runs.iter().position(|run| run.is_enough).unwrap_or(0);
+            let slo = runs[lowest].missed.first().or(runs[0].missed.first()).cloned().unwrap_or_default();
+            return Err(LimitError::Never(slo, self.written(factors[lowest])));
         }
         let last = |factors: &[f64]| factors.last().copied().unwrap_or(guess);
         for _ in 0..DOUBLINGS_MAX {
@@ -322,7 +331,8 @@ impl<At: Fn(usize) -> bool> Search<'_, At> {
                 let end = if run.holds { &mut bracket.low } else { &mut bracket.high };
                 *end = Some((factor, run));
                 let most = 2_f64.powi(DOUBLINGS_MAX as i32);
-                if factor < low / most || factor > high * most {
+                let is_nothing = bracket.low.is_none() && bracket.high.as_ref().is_some_and(|(_, run)| !run.is_enough);
+                if factor < low / most || factor > high * most || is_nothing {
                     let slo = bracket.high.as_ref().and_then(|(_, run)| run.missed.first().cloned());
                     return Err(match slo {
                         Some(slo) if bracket.low.is_none() => LimitError::Never(slo, self.written(factor)),

@@ -50,6 +50,9 @@ pub enum PlanError {
     /// A value varies twice.
     #[error("`{0}` varies twice")]
     Twice(String),
+    /// The seed varies as a value: seeds vary by themselves.
+    #[error("the seed does not vary as a value")]
+    Seed,
     /// There is nothing to sample.
     #[error("there is nothing to draw {0} points of: no value varies")]
     NoAxis(usize),
@@ -68,6 +71,9 @@ impl Plan {
     /// When the runs are too many, or a value does not fit the file.
     pub fn new(experiment: &Experiment, varied: Varied) -> Result<Self, PlanError> {
         let axes = &varied.axes;
+        if axes.iter().any(|axis| axis.path() == "seed") {
+            return Err(PlanError::Seed);
+        }
         for (index, axis) in axes.iter().enumerate() {
             if axes[..index].iter().any(|other| other.path() == axis.path()) {
                 return Err(PlanError::Twice(axis.path().to_owned()));
@@ -273,6 +279,7 @@ load:
     fn too_many_runs_and_a_value_that_varies_twice_are_refused() {
         let twice = varied(&["services.geo.instances=1,2", "services.geo.instances=3"], None, &[1]);
         assert!(matches!(Plan::new(&experiment(), twice), Err(PlanError::Twice(_))));
+        assert!(matches!(Plan::new(&experiment(), varied(&["seed=1,2"], None, &[1])), Err(PlanError::Seed)));
         let many = varied(&["duration=1..9999", "services.geo.instances=1..200"], None, &[1]);
         assert!(matches!(Plan::new(&experiment(), many), Err(PlanError::TooMany(1_999_800))));
         assert!(matches!(Plan::new(&experiment(), varied(&[], Some(3), &[1])), Err(PlanError::NoAxis(3))));

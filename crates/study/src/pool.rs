@@ -29,7 +29,11 @@ impl Stop {
     }
 }
 
-/// Does all work on `threads` threads, at least one; no more is begun than there are threads for.
+/// Threads for each core, at most: more only wait for each other.
+const THREADS_A_CORE_MAX: usize = 4;
+
+/// Does all work on `threads` threads, at least one and at most four for each core; no more is begun than there are
+/// threads for.
 ///
 /// `each` gets what has been done, in the order in which it is done, on the caller's thread, and says whether to go on;
 /// so does `tick`, ten times a second. When one of them says no, what has been begun is asked to [stop](Stop), and what
@@ -41,7 +45,7 @@ pub fn run<J: Send, T: Send>(
     mut each: impl FnMut(J, T) -> bool,
     mut tick: impl FnMut() -> bool,
 ) {
-    let threads = threads.max(1);
+    let threads = threads.clamp(1, THREADS_A_CORE_MAX * cores());
     let (jobs, stop) = (Mutex::new(jobs), Stop::default());
     let (sender, receiver) = sync_channel(threads);
     std::thread::scope(|scope| {

@@ -113,7 +113,7 @@ impl Args {
         sweep::conduct(
             experiment,
             &plan,
-            &sweep::Output { folder: &folder, jobs, no_progress: *no_progress, json: *json },
+            &sweep::Output { folder: &folder, jobs, no_progress: *no_progress, json: *json, is_judged: true },
             screen,
         )
     }

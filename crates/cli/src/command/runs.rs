@@ -157,7 +157,9 @@ fn age(secs: u64) -> String {
 
 /// All are there, or none is removed.
 fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
-    let found: Vec<PathBuf> = runs.iter().map(|run| runs::find(run)).collect();
+    let mut found: Vec<PathBuf> = runs.iter().map(|run| runs::find(run)).collect();
+    found.sort();
+    found.dedup();
     if let Some(path) = found.iter().find(|path| !is_run(path)) {
         let why = format!("{} is not the folder of a run", path.display());
         return Err(Error::WrongInput(why, "`meshsim runs` lists those under `runs`".into()));

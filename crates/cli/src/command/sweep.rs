@@ -6,7 +6,7 @@ use meshsim_experiment::Experiment;
 use meshsim_study::axis::Axis;
 use meshsim_study::plan::{Plan, Varied, seeds};
 use meshsim_study::store::{self, Store};
-use meshsim_study::sweep;
+use meshsim_study::sweep::{self, PointSummary};
 use meshsim_study::{estimate, pool};
 
 use super::Source;
@@ -80,7 +80,13 @@ impl Args {
             let default = || format!("runs/{}-sweep.{}", experiment.name, &plan.fingerprint()[..8]).into();
             (plan.clone(), self.out.clone().unwrap_or_else(default), experiment)
         };
-        let output = Output { folder: &folder, jobs: self.jobs, no_progress: self.no_progress, json: self.json };
+        let output = Output {
+            folder: &folder,
+            jobs: self.jobs,
+            no_progress: self.no_progress,
+            json: self.json,
+            is_judged: false,
+        };
         conduct(&experiment, &plan, &output, screen)
     }
 
@@ -107,6 +113,8 @@ pub(super) struct Output<'a> {
     pub(super) jobs: Option<usize>,
     pub(super) no_progress: bool,
     pub(super) json: bool,
+    /// An SLO that does not hold, or of which it cannot be told, is the exit code's business.
+    pub(super) is_judged: bool,
 }
 
 /// Runs what is missing of a plan, keeps it in its folder, and shows it.
@@ -149,7 +157,12 @@ pub(super) fn conduct(
     let folder = output.folder.display();
     if is_whole {
         screen.remark(&format!("written to {folder}\n"));
-        return Ok(Exit::Well);
+        let missed = |of: fn(&PointSummary) -> usize| output.is_judged && points.iter().any(|point| of(point) > 0);
+        return Ok(match () {
+            () if missed(|point| point.failed) => Exit::SloFailed,
+            () if missed(|point| point.runs - point.passed) => Exit::Unknown,
+            () => Exit::Well,
+        });
     }
     let done = rows.len();
     screen.remark(&format!("interrupted: {done} of {total} runs are kept; `meshsim sweep {folder}` goes on\n"));
