@@ -1,6 +1,6 @@
 //! The course of a run as a page draws it: columns by window, thinned where there is more than a page can show.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_report::series::{Kind, Row, Series};
 use serde::{Serialize, Serializer};
@@ -119,7 +119,7 @@ impl<'a> Course<'a> {
             }
         }
         // A service of one version throughout says the same as its version.
-        let mut versions: HashMap<&str, usize> = HashMap::new();
+        let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
         groups
             .iter()
             .filter(|(kind, ..)| *kind == Kind::Version)
@@ -140,7 +140,7 @@ impl<'a> Course<'a> {
         // Times are not negative, so their bits are in their order.
         let starts: BTreeSet<u64> = series.rows.iter().map(|row| row.from_s.to_bits()).collect();
         let end = series.rows.iter().map(|row| row.to_s).fold(0.0, f64::max);
-        let place: HashMap<u64, usize> = starts.iter().enumerate().map(|(index, bits)| (*bits, index)).collect();
+        let place: BTreeMap<u64, usize> = starts.iter().enumerate().map(|(index, bits)| (*bits, index)).collect();
         let width: usize =
             groups.iter().map(|(kind, ..)| columns(*kind).iter().map(|it| it.len()).sum::<usize>()).sum();
         let mut merged = starts.len().div_ceil(WINDOWS_MAX).max(1);
