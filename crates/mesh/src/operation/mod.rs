@@ -24,7 +24,7 @@
 //!   instances away at once, a roll back among them; a rolling one within its bounds. One to the same version begins with
 //!   them; if it is no canary, requests are shared by instance from then on.
 //!
-//! To add one: a file here with a `turn`, a variant of [`Change`] and of [`Verb`](crate::measure::Verb), a line in
+//! To add one: a file here with a `turn`, a variant of [`Change`] and of [`Verb`], a line in
 //! [`turn`].
 
 mod canary;
