@@ -20,7 +20,7 @@ use rustix::process::{Pid, test_kill_process};
 use crate::error::Error;
 use crate::interrupt::UNFINISHED;
 
-/// What was measured; its presence makes a directory that of a run.
+/// File with the measurements of a run. A directory that contains one is the directory of a run.
 pub(crate) const SUMMARY: &str = "summary.json";
 
 /// The directory of a run that is being written. Dropped before [`publish`](Self::publish), it leaves nothing behind.

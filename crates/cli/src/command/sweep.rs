@@ -22,8 +22,8 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   meshsim sweep mesh.yaml --vary services.geo.instances=1..4
   meshsim sweep mesh.yaml --vary load.users.arrivals.poisson=100..1000/s:10 \\
-                          --vary defaults.balancer=random,round_robin --seeds 5
-  meshsim sweep mesh.yaml --vary services.geo.slots=2..64 --vary duration=10..60s:2 --sample 20
+                          --vary services.geo.balancer=random,round_robin --seeds 5
+  meshsim sweep mesh.yaml --vary services.geo.capacity=2..8 --vary duration=10..60s:2 --sample 20
   meshsim sweep runs/hotel-sweep.1b2c3d4e              # goes on where it was interrupted
 
 A path is that of --set. Its values are a list (1,2,4; commas inside of brackets do not split), each \

@@ -1,13 +1,15 @@
-//! The gateway: HTTP at the coordinator's process. People and programs send requests through the mesh, read how things
-//! stand, and steer.
+//! The gateway: HTTP at the coordinator's process. People and programs send requests through the mesh, read the status
+//! of the run, and submit operations and faults.
 //!
-//! It runs in a thread of its own and talks to the run through its [`Handle`] alone; what the mesh says to those outside
-//! comes back through [`answers`]. One file per concern:
+//! It runs in a thread of its own and reaches the run only through its [`Handle`]; replies of the mesh to external
+//! clients come back through [`answers`]. One file per concern:
 //!
-//! - `door`: where it listens, for whom; `guard`, `token`: who is let in, and who may change something.
-//! - `server`: the connections, and what they may hold. `routes`: what there is. `requests` asks the mesh, `api` reads and steers, `metrics` is for Prometheus, `page` for
-//!   a person with a browser, `openapi` describes all of it.
-//! - `status`: how things stand. `refusal`, `json`: how answers look.
+//! - `door`: the listener and its options. `guard`: checks of a request's origin and token. `token`: the operator
+//!   token.
+//! - `server`: connections and their bounds. `routes`: the table of paths. `requests` sends requests through the mesh,
+//!   `api` reads the status and changes the run, `metrics` is for Prometheus, `page` for browsers, `openapi` describes
+//!   all paths.
+//! - `status`: the status of the run. `refusal`, `json`: errors and figures in responses.
 
 mod answers;
 mod api;

@@ -1,15 +1,15 @@
 //! The gateway's connections: hyper reads and writes them, the actix-web application answers what they ask.
 //!
-//! actix's own server decodes all requests that one read brought before it looks at its limit, some 5 KB each: 34 MB of
-//! pipelined requests took 2.8 GB. Here a connection has one request at a time. What comes behind it stays in at most
-//! [`BUFFER_BYTES_MAX`] and then at its sender.
+//! actix's own server decodes all requests of one read before it checks its limit, some 5 KB each: 34 MB of pipelined
+//! requests took 2.8 GB. Here a connection has one request at a time. Bytes behind it stay in a buffer of at most
+//! [`BUFFER_BYTES_MAX`], and then at their sender.
 //!
-//! What all connections hold is bounded too:
+//! The memory of all connections together is bounded, too:
 //!
-//! - [`CONNECTIONS_MAX`] are open. One more closes the idlest, so that no crowd keeps out a new client: a health check
-//!   finds the gateway open whatever the others do.
+//! - At most [`CONNECTIONS_MAX`] are open. The next one closes the idlest, so idle clients cannot keep out a new one: a
+//!   health check can always connect.
 //! - Heads, bodies and responses have deadlines.
-//! - Responses that nobody reads hold at most [`HELD_BYTES_MAX`]. Beyond it the oldest is given up with its connection.
+//! - Unread responses take at most [`HELD_BYTES_MAX`]. Beyond that the oldest is dropped with its connection.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -155,14 +155,14 @@ async fn attend(
     }
 }
 
-/// What a connection does.
+/// State of a connection, between its client and the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Doing {
-    /// Its client is to say something.
+    /// The gateway waits for a request.
     Idle,
-    /// Its client is to read a response of so many bytes that are left.
+    /// The client has yet to read this many bytes of a response.
     Writing(usize),
-    /// Its client waits.
+    /// The client waits for a response.
     Answering,
 }
 

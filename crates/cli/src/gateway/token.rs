@@ -32,7 +32,7 @@ pub(super) struct Kept {
 pub(crate) fn kept_for(port: u16) -> Option<PathBuf> {
     let file = format!("meshsim-{port}.token");
     let folders: Vec<PathBuf> = folders().into_iter().filter(|folder| is_private(folder)).collect();
-    // A run of another session may have kept it in another of them.
+    // A run with another environment may have kept it in another of them.
     let there = folders.iter().map(|folder| folder.join(&file)).find(|file| file.is_file());
     there.or_else(|| folders.first().map(|folder| folder.join(&file)))
 }
@@ -43,7 +43,7 @@ fn folders() -> Vec<PathBuf> {
     // Gone when the user logs out.
     let runtime = of("XDG_RUNTIME_DIR").map(|folder| folder.join("meshsim"));
     let cache = of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")));
-    // Anybody may make these before this user does: then the next is tried.
+    // Another user may have created one of these: then the next is tried.
     #[cfg(unix)]
     let user = rustix::process::geteuid().as_raw().to_string();
     #[cfg(not(unix))]
@@ -52,10 +52,10 @@ fn folders() -> Vec<PathBuf> {
     runtime.into_iter().chain(cache.map(|folder| folder.join("meshsim"))).chain(temporary).collect()
 }
 
-/// Folders that are tried where others may make some, too.
+/// Number of names to try in a folder in which other users may create files, too.
 const SHARED_MAX: u32 = 16;
 
-/// A folder that nobody else can look into, and that nobody else has made.
+/// True for a folder that belongs to this user and that no other user can read.
 fn is_private(folder: &Path) -> bool {
     let Ok(about) = fs::symlink_metadata(folder) else { return false };
     #[cfg(unix)]
@@ -134,7 +134,7 @@ impl Token {
     }
 }
 
-/// Removes the tokens of gateways that are gone: nobody holds their lock.
+/// Removes the tokens of gateways that have ended: no process holds the lock of such a file.
 fn clear(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {

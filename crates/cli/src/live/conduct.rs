@@ -129,7 +129,7 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
         }));
     }
     let now = performance.ended;
-    // One that ends when somebody ends it may end before its time, too.
+    // A run with `--until-stopped` can also end before the experiment's duration.
     let cut_short = performance.cut_short || now < Time::ZERO + experiment.duration;
     let mut outcome = Outcome::new(&experiment.mesh, now, performance.counts.into(), findings, cut_short);
     let measured = &mut outcome.measured;
