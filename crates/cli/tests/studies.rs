@@ -119,6 +119,7 @@ fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
         (&["sweep", "mesh.yaml", "-o", "."], "holds no study"),
         (&["limit", "mesh.yaml", "--of", "user"], "did you mean `users`?"),
         (&["limit", "mesh.yaml", "--set", "slo=[]"], "the experiment has no SLO"),
+        (&["limit", "mesh.yaml", "--set", "duration=300ms"], "the run is too short to tell"),
         (&["limit", "mesh.yaml", "--within", "0%"], "0% is never close enough"),
         (&["run", "mesh.yaml", "--seeds", "3", "--trace"], "cannot be used with"),
         (&["run", "mesh.yaml", "--jobs", "3"], "--seeds"),

@@ -6,7 +6,7 @@ use meshsim_mesh::Mesh;
 
 use crate::Experiment;
 use crate::problem::{Reporter, shortened};
-use crate::tree::{self, Node, Value};
+use crate::tree::{self, Key, Node, Value};
 
 /// Differences that are named; the rest is counted.
 const NAMED_MAX: usize = 5;
@@ -76,10 +76,29 @@ fn compare(path: &str, base: Option<&Node>, other: Option<&Node>, found: &mut Ve
         }
         (Some(Value::Scalar { text: mine, .. }), Some(Value::Scalar { text: theirs, .. })) if mine == theirs => {}
         (None, None) => {}
+        // A value that only one of them sets stands in a map that only it has.
+        (Some(Value::Map(only)), None) if is_one_value(only) => {
+            compare(&below(&only[0].0.text), Some(&only[0].1), None, found);
+        }
+        (None, Some(Value::Map(only))) if is_one_value(only) => {
+            compare(&below(&only[0].0.text), None, Some(&only[0].1), found);
+        }
         _ => {
             let described = |node: Option<&Node>| node.map_or_else(|| "nothing".to_owned(), Node::described);
             found.push(format!("{} is {} and {}", shortened(path), described(base), described(other)));
         }
+    }
+}
+
+/// True if maps of one key each lead to a single value.
+fn is_one_value(entries: &[(Key, Node)]) -> bool {
+    match entries {
+        [(_, node)] => match &node.value {
+            Value::Map(below) => is_one_value(below),
+            Value::Scalar { .. } => true,
+            Value::List(_) => false,
+        },
+        _ => false,
     }
 }
 
@@ -112,6 +131,7 @@ mod tests {
         assert_eq!(differ("instances: 2", "instances: 4"), ["services.a.instances is `2` and `4`"]);
         assert_eq!(differ("to: 3", "to: 5"), ["operations.0.to is `3` and `5`"]);
         assert_eq!(differ("cpu: 0.5, ", ""), ["services.a.cpu is `0.5` and nothing"]);
+        assert_eq!(differ("nodes:", "control: { missed: 1 }\nnodes:"), ["control.missed is nothing and `1`"]);
         let more = "services: { b: { endpoints: { get: {} } }, ";
         assert_eq!(differ("services: { ", more), ["services.b is nothing and a map of keys and values"]);
     }

@@ -128,6 +128,9 @@ pub enum LimitError {
     /// No rate holds.
     #[error("`{0}` does not hold at {1}/s either, the lowest rate that was tried with enough requests to tell")]
     Never(String, String),
+    /// Runs are too short.
+    #[error("at {0}/s too there are fewer than {REQUESTS_MIN} requests: the run is too short to tell")]
+    Short(String),
     /// Every rate holds.
     #[error("all SLOs hold at {0}/s too, the highest rate that was tried")]
     Always(String),
@@ -143,10 +146,9 @@ type Result<T> = std::result::Result<T, LimitError>;
 
 /// A run at some factor of the file's rate.
 struct Run {
-    /// All SLOs hold, over enough requests to say so.
     holds: bool,
-    /// Enough was asked for to say anything.
-    is_enough: bool,
+    /// Requests of all loads.
+    offered: u64,
     missed: Vec<String>,
     busy: Vec<(String, f64)>,
 }
@@ -154,11 +156,10 @@ struct Run {
 impl Run {
     fn new(summary: &Summary) -> Self {
         let missed = summary.slo.iter().filter(|verdict| verdict.outcome != Outcome::Pass);
-        let is_enough = summary.loads.iter().map(|load| load.requests.offered).sum::<u64>() >= REQUESTS_MIN;
         let busy = summary.services.iter().map(|it| (it.name.clone(), it.utilisation.unwrap_or(0.0)));
         Run {
-            holds: summary.outcome == Outcome::Pass && is_enough,
-            is_enough,
+            holds: summary.outcome == Outcome::Pass,
+            offered: summary.loads.iter().map(|load| load.requests.offered).sum(),
             missed: missed.map(|verdict| verdict.slo.clone()).collect(),
             busy: busy.collect(),
         }
@@ -281,19 +282,21 @@ impl<At: Fn(usize) -> bool> Search<'_, At> {
         let mut factors: Vec<f64> = (1..=SCAN).map(|n| guess * STEP * n as f64).collect();
         let at = |factors: &[f64]| self.run(&factors.iter().map(|factor| (seed, *factor)).collect::<Vec<_>>());
         let mut runs = at(&factors)?;
-        for _ in 0..DOUBLINGS_MAX {
-            if runs[0].holds || !runs[0].is_enough {
-                break;
-            }
+        // What a handful of requests says is left out.
+        let Some(enough) = runs.iter().position(|run| run.offered >= REQUESTS_MIN) else {
+            return Err(LimitError::Short(self.written(factors[SCAN - 1])));
+        };
+        runs.drain(..enough);
+        factors.drain(..enough);
+        while !runs[0].holds {
             let lower = factors[0] / 2.0;
-            runs.splice(0..0, at(&[lower])?);
+            let run = at(&[lower])?;
+            if run.iter().any(|run| run.offered < REQUESTS_MIN) {
+                let slo = runs[0].missed.first().cloned().unwrap_or_default();
+                return Err(LimitError::Never(slo, self.written(factors[0])));
+            }
+            runs.splice(0..0, run);
             factors.insert(0, lower);
-        }
-        if !runs[0].holds {
-            // Of runs with enough requests the lowest.
-            let lowest = runs.iter().position(|run| run.is_enough).unwrap_or(0);
-            let slo = runs[lowest].missed.first().or(runs[0].missed.first()).cloned().unwrap_or_default();
-            return Err(LimitError::Never(slo, self.written(factors[lowest])));
         }
         let last = |factors: &[f64]| factors.last().copied().unwrap_or(guess);
         for _ in 0..DOUBLINGS_MAX {
@@ -304,7 +307,7 @@ impl<At: Fn(usize) -> bool> Search<'_, At> {
             runs.extend(at(&[higher])?);
             factors.push(higher);
         }
-        let Some(first) = runs.iter().position(|run| !run.holds) else {
+        let Some(first) = runs.iter().position(|run| !run.holds).filter(|first| *first > 0) else {
             return Err(LimitError::Always(self.written(last(&factors))));
         };
         let probe = |(factor, run): (&f64, &Run)| Probe { rate: factor * self.rate, holds: run.holds };
@@ -331,7 +334,8 @@ impl<At: Fn(usize) -> bool> Search<'_, At> {
                 let end = if run.holds { &mut bracket.low } else { &mut bracket.high };
                 *end = Some((factor, run));
                 let most = 2_f64.powi(DOUBLINGS_MAX as i32);
-                let is_nothing = bracket.low.is_none() && bracket.high.as_ref().is_some_and(|(_, run)| !run.is_enough);
+                let is_few = |(_, run): &(f64, Run)| run.offered < REQUESTS_MIN / 2;
+                let is_nothing = bracket.low.is_none() && bracket.high.as_ref().is_some_and(is_few);
                 if factor < low / most || factor > high * most || is_nothing {
                     let slo = bracket.high.as_ref().and_then(|(_, run)| run.missed.first().cloned());
                     return Err(match slo {

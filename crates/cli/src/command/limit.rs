@@ -100,6 +100,7 @@ fn error(error: LimitError) -> Error {
             text,
             "say what must hold, in the file or with `--set 'slo=[p99 < 100ms, errors < 1%]'`".into(),
         ),
+        LimitError::Short(_) => Error::WrongInput(text, "give it more time with `--set duration=10m`".into()),
         LimitError::Replay(_) | LimitError::NoLoad => {
             Error::WrongInput(text, "give a load by its rate, or choose another with `--of`".into())
         }
