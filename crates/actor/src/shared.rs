@@ -1,7 +1,7 @@
-//! What many share is written once: for a whole run as bytes.
+//! Serialises each value behind an [`Arc`] once, however many actors hold it. Snapshots of a whole run need this.
 //!
-//! The actors of a run share much: the description of what they are, the last news that went to all. A field that holds
-//! such a thing is marked `#[serde(with = "meshsim_actor::shared")]`. Inside [`writing`] each shared thing is then written
+//! The actors of a run share many values: the mesh, the latest view of the instances. A field that holds such a value is
+//! marked `#[serde(with = "meshsim_actor::shared")]`. Inside [`writing`] each shared thing is then written
 //! where it is met first, and named by a number wherever it is met again; inside [`reading`] it is made once, and shared
 //! again by whoever shared it. So the bytes and the memory of a run that is read back are no larger than those of the
 //! original, and what asks [`Arc::ptr_eq`] gets the same answers as in the original.
@@ -25,7 +25,7 @@ enum Written<T> {
     Again(u32),
 }
 
-/// What was met so far.
+/// The shared values that have been written, or read, so far.
 enum Met {
     /// The number of each thing, by its address; and the thing, so that no other gets its address meanwhile.
     Writing(BTreeMap<usize, (u32, Box<dyn Any>)>),

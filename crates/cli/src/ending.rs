@@ -24,9 +24,9 @@ pub(crate) const TRACE: &str = "trace.bin";
 /// What the coordinator wanted and the nodes had in the end.
 const STATE: &str = "state.json";
 const TRACE_JSONL: &str = "trace.jsonl";
-/// The course over time.
+/// The time series of a run.
 pub(crate) const SERIES: &str = "series.csv";
-/// What happened, and when.
+/// The event log: operations, faults, nodes and instances, by time.
 pub(crate) const EVENTS: &str = "events.jsonl";
 /// The page that shows a run.
 pub(crate) const REPORT: &str = "report.html";

@@ -5,8 +5,8 @@
 //! files that no run wrote) they are renamed into it one by one, `summary.json` last: a directory is that of a run if
 //! it holds a summary.
 //!
-//! What a killed process left under a staging name is taken away by the next one that writes the same run: if nobody holds
-//! its lock, and the process of its name is gone.
+//! A killed process leaves its staging directory behind. The next process that writes the same run removes that directory,
+//! if it is not locked and the process in its name has ended.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
     }
 
-    /// A process that was, and whose number nobody has again so soon.
+    /// The number of a process that has just ended: the system does not give it to another one for a while.
     fn dead() -> u32 {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();

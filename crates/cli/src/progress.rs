@@ -20,15 +20,9 @@ pub(crate) struct Progress {
 impl Progress {
     /// Begins now.
     pub(crate) fn begin(total: Span, wanted: bool) -> Self {
-        let bar = (wanted && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total.nanos()), ProgressDrawTarget::stderr_with_hz(10));
-            // What stands beside the bar takes up to 48 columns.
-            let width = columns().saturating_sub(48).clamp(8, 40);
-            let style = ProgressStyle::with_template(&format!("  {{bar:{width}}} {{percent:>3}}%  {{msg}}"));
-            bar.with_style(
-                style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("█▉▊▋▌▍▎▏ ")),
-            )
-        });
+        // What stands beside the bar takes up to 48 columns.
+        let width = columns().saturating_sub(48).clamp(8, 40);
+        let bar = drawn(Some(total.nanos()), &format!("  {{bar:{width}}} {{percent:>3}}%  {{msg}}"), wanted);
         #[expect(clippy::disallowed_methods, reason = "how long a run takes is shown, and decides nothing")]
         let begun = Instant::now();
         Progress { bar, total, begun }
@@ -61,6 +55,15 @@ impl Progress {
     }
 }
 
+/// A bar on stderr, if that is a terminal and a bar is wanted.
+fn drawn(total: Option<u64>, template: &str, wanted: bool) -> Option<ProgressBar> {
+    (wanted && io::stderr().is_terminal()).then(|| {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+        let style = ProgressStyle::with_template(template);
+        bar.with_style(style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("█▉▊▋▌▍▎▏ ")))
+    })
+}
+
 /// How many of many things are done, on stderr, if that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Counted(Option<ProgressBar>);
@@ -69,28 +72,18 @@ impl Counted {
     /// So many of so many are done.
     pub(crate) fn begin(done: usize, total: usize, what: &str, wanted: bool) -> Self {
         let template = format!("  {{bar:30}} {{human_pos}} of {{human_len}} {what}, {{eta}} left");
-        let bar = Self::bar(Some(total as u64), &template, wanted);
-        if let Some(bar) = &bar.0 {
+        let bar = drawn(Some(total as u64), &template, wanted);
+        if let Some(bar) = &bar {
             bar.set_position(done as u64);
             // What was there before was not done in this time.
             bar.reset_eta();
         }
-        bar
+        Counted(bar)
     }
 
     /// None is done; how many there will be is not known.
     pub(crate) fn begin_open(what: &str, wanted: bool) -> Self {
-        Self::bar(None, &format!("  {{human_pos}} {what}, {{elapsed}}"), wanted)
-    }
-
-    fn bar(total: Option<u64>, template: &str, wanted: bool) -> Self {
-        Counted((wanted && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template(template);
-            bar.with_style(
-                style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("█▉▊▋▌▍▎▏ ")),
-            )
-        }))
+        Counted(drawn(None, &format!("  {{human_pos}} {what}, {{elapsed}}"), wanted))
     }
 
     /// So many are done.

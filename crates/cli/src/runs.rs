@@ -1,14 +1,15 @@
-//! Where runs are kept, and how they are called: `runs/NAME`, and no run in place of another.
+//! The folders of runs: how each is named, so that no run replaces another, and how it is found again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use meshsim_experiment::Experiment;
+use meshsim_study::plan::{Plan, fingerprint};
 
-use crate::folder::is_run;
+use crate::folder::{SUMMARY, is_run};
 
-/// Where runs are written if nobody says otherwise.
+/// The folder in which runs are written unless `--out` names another.
 pub(crate) const RUNS: &str = "runs";
 /// How the latest run is called.
 pub(crate) const LAST: &str = "last";
@@ -38,6 +39,13 @@ pub(crate) fn place_live(experiment: &Experiment) -> PathBuf {
     all.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| Path::new(RUNS).join(&name))
 }
 
+/// The folder of several runs that are `what`: a sweep, or one experiment with several seeds.
+pub(crate) fn place_of_many(plan: &Plan, what: &str) -> PathBuf {
+    let mut hash = plan.fingerprint();
+    hash.truncate(HASH_DIGITS);
+    Path::new(RUNS).join(format!("{}-{what}.{hash}", plan.name))
+}
+
 /// True if a folder is that of a run with these settings: the same experiment, and the same files beside it.
 pub(crate) fn holds(folder: &Path, experiment: &Experiment) -> bool {
     let is = |name: &str, text: &str| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes());
@@ -46,13 +54,8 @@ pub(crate) fn holds(folder: &Path, experiment: &Experiment) -> bool {
 }
 
 fn with_hash(plain: &Path, experiment: &Experiment) -> PathBuf {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let files = experiment.files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]);
-    for part in std::iter::once(experiment.text.as_bytes()).chain(files) {
-        context.update(&(part.len() as u64).to_le_bytes());
-        context.update(part);
-    }
-    let mut hash: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hash = fingerprint(std::iter::once(experiment.text.as_bytes()).chain(files));
     hash.truncate(HASH_DIGITS);
     let mut path = plain.as_os_str().to_owned();
     path.push(format!(".{hash}"));
@@ -72,16 +75,18 @@ pub(crate) fn find(run: &Path) -> PathBuf {
 }
 
 fn latest() -> Option<PathBuf> {
-    all().into_iter().max_by_key(|(path, written)| (*written, path.clone())).map(|(path, _)| path)
+    let mut all = all();
+    all.sort_by(|(path, written), (other, theirs)| theirs.cmp(written).then_with(|| other.cmp(path)));
+    all.into_iter().map(|(path, _)| path).find(|path| is_run(path))
 }
 
-/// All runs under `runs` with the time at which each was written, by name.
+/// What may be a run under `runs`, by name: each folder with a summary, and when that was written.
 pub(crate) fn all() -> Vec<(PathBuf, SystemTime)> {
     let Ok(entries) = fs::read_dir(RUNS) else { return Vec::new() };
     let run = |entry: std::io::Result<fs::DirEntry>| {
         let path = entry.ok()?.path();
-        let written = path.join(crate::folder::SUMMARY).metadata().ok()?.modified().ok()?;
-        is_run(&path).then_some((path, written))
+        let written = path.join(SUMMARY).metadata().ok()?.modified().ok()?;
+        Some((path, written))
     };
     let mut all: Vec<_> = entries.filter_map(run).collect();
     all.sort();

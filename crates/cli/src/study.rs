@@ -1,7 +1,8 @@
-//! What studies found, as text for people.
+//! Renders the results of sweeps, limits and comparisons as text and Markdown.
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
+use meshsim_report::compare::letter;
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{number, percent, plural, rate};
 use meshsim_study::estimate::Estimate;
@@ -294,10 +295,6 @@ fn verdict(pairs: &Pairs) -> (String, Look) {
     }
 }
 
-fn letter(index: usize) -> char {
-    char::from_u32('A' as u32 + index as u32).unwrap_or('?')
-}
-
 /// The figures that are shown: those of loads, and with `all` those of services.
 fn shown_figures(pairs: &Pairs, all: bool) -> impl Iterator<Item = &FigurePairs> {
     let is_something = |figure: &&FigurePairs| {
@@ -309,7 +306,7 @@ fn shown_figures(pairs: &Pairs, all: bool) -> impl Iterator<Item = &FigurePairs>
 fn table_of_pairs(pairs: &Pairs, all: bool) -> Table {
     let mut table = Table::new(["<figure"]);
     for index in 0..pairs.configurations.len() {
-        table.heading(letter(index).to_string());
+        table.heading(letter(index));
         if index > 0 {
             table.heading(format!("{} - A", letter(index)));
             table.heading("");

@@ -24,12 +24,21 @@ pub struct Correlation {
     pub adjacent: f64,
 }
 
+/// From this correlation between neighbouring batches on, a run is too short to tell how much alike its requests are. By
+/// chance alone, that of twenty batches seldom exceeds it.
+const ALIKE: f64 = 0.5;
+
 impl Correlation {
     /// What batches of equal length say; `None` if there are too few of them.
     pub(crate) fn new(batches: &Batches) -> Option<Self> {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| factor(&batches.below(q)));
         let ((p50, one), (p90, two), (p99, three)) = (p50?, p90?, p99?);
         Some(Correlation { p50, p90, p99, adjacent: one.max(two).max(three) })
+    }
+
+    /// True if the run is too short to tell how much alike its requests are.
+    pub fn is_untold(&self) -> bool {
+        self.adjacent > ALIKE
     }
 
     /// The larger of each.

@@ -8,7 +8,6 @@ use meshsim_mesh::measure::Verb;
 use crate::show::{count, number, operation_in_words, plural, rate, span};
 use crate::summary::{OperationSummary, Requests, Summary};
 use crate::table::{Cell, Look, Paint, Table};
-use crate::verdict::Outcome;
 
 /// Services that are listed at most; all are in the summary for machines.
 const SERVICES_MAX: usize = 10;
@@ -486,14 +485,9 @@ fn messages(summary: &Summary) -> String {
 fn slo(summary: &Summary, paint: Paint) -> String {
     let mut table = Table::new(["<", "<", "<", "<"]);
     for verdict in &summary.slo {
-        let result = match verdict.outcome {
-            Outcome::Pass => Cell::new("PASS", Look::Good),
-            Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
-            Outcome::Fail => Cell::new("FAIL", Look::Bad),
-        };
         let remark = verdict.remark.clone().unwrap_or_default();
         table.row([
-            result,
+            verdict.outcome.cell(),
             verdict.slo.as_str().into(),
             verdict.figure_text.as_str().into(),
             Cell::new(remark, Look::Dim),

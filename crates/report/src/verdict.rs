@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::figures::{has_enough, samples_needed};
 use crate::show;
 use crate::summary::{Measured, per_second, planned_time};
+use crate::table::{Cell, Look};
 
 /// How an [`Slo`] came out.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -45,6 +46,17 @@ pub enum Outcome {
     Unknown,
     /// It does not hold, whatever is missing.
     Fail,
+}
+
+impl Outcome {
+    /// As it stands in a table.
+    pub fn cell(self) -> Cell {
+        match self {
+            Outcome::Pass => Cell::new("PASS", Look::Good),
+            Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
+            Outcome::Fail => Cell::new("FAIL", Look::Bad),
+        }
+    }
 }
 
 /// A figure, and between which others the true one lies.

@@ -41,15 +41,12 @@ pub struct Ended {
     pub figures: Map<String, Value>,
 }
 
-/// From this correlation between neighbouring batches on, a run is too short to trust its figures.
-const ALIKE: f64 = 0.5;
-
 impl Ended {
     /// What is kept of a run.
     pub fn new(summary: &Summary) -> Self {
         let missed = summary.slo.iter().filter(|verdict| verdict.outcome != Outcome::Pass);
         let is_alike = |load: &meshsim_report::LoadSummary| {
-            load.requests.correlation.is_some_and(|correlation| correlation.adjacent > ALIKE)
+            load.requests.correlation.is_some_and(|correlation| correlation.is_untold())
         };
         let figures = all(summary).map(|(name, figure)| (name, figure.map_or(Value::Null, Value::from)));
         Ended {
@@ -77,8 +74,7 @@ impl Row {
 }
 
 /// What of a load is a figure: its unit stands in the name.
-pub(crate) const OF_LOAD: [&str; 8] =
-    ["offered", "done_per_s", "failed_share", "mean_s", "p50_s", "p90_s", "p99_s", "max_s"];
+const OF_LOAD: [&str; 8] = ["offered", "done_per_s", "failed_share", "mean_s", "p50_s", "p90_s", "p99_s", "max_s"];
 
 fn all(summary: &Summary) -> impl Iterator<Item = (String, Option<f64>)> + '_ {
     let loads = summary.loads.iter().flat_map(|load| {
@@ -113,11 +109,11 @@ fn all(summary: &Summary) -> impl Iterator<Item = (String, Option<f64>)> + '_ {
     loads.chain(services)
 }
 
-/// The names of all figures that some run has, in the order in which they come.
-pub fn names<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<&'a str> {
+/// The names of all figures that some of these runs has, in the order in which they come.
+pub fn names<'a>(runs: impl IntoIterator<Item = &'a Ended>) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     let mut known = std::collections::BTreeSet::new();
-    for ended in rows.into_iter().filter_map(Row::ended) {
+    for ended in runs {
         names.extend(ended.figures.keys().map(String::as_str).filter(|name| known.insert(*name)));
     }
     names

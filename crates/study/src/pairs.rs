@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::estimate::{CONFIDENCE, Estimate};
-use crate::figures::{Ended, OF_LOAD, Row};
+use crate::figures::{Ended, Row, names};
 use crate::plan::{self, Plan, PlanError, Varied};
 use crate::sweep;
 
@@ -130,12 +130,7 @@ impl Pairs {
             passed: runs.iter().filter(|(_, ended)| ended.outcome == meshsim_report::Outcome::Pass).count(),
             runs: runs.len(),
         };
-        let mut names: Vec<&str> = Vec::new();
-        for name in configurations.iter().flat_map(|(_, _, runs)| runs.iter().flat_map(|(_, it)| it.figures.keys())) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
+        let names = names(configurations.iter().flat_map(|(_, _, runs)| runs).map(|(_, ended)| ended));
         let mut figures: Vec<FigurePairs> = names.iter().map(|name| figure(name, configurations)).collect();
         let mut marked = 0;
         for other in 1..configurations.len() {
@@ -182,9 +177,7 @@ fn differences(name: &str, base: &Runs, other: &Runs) -> Vec<f64> {
 /// 1 - 5 % / (m - 1), and so on, until one does not.
 fn mark(figures: &mut [FigurePairs], other: usize, configurations: &[(String, &Experiment, Runs)]) -> usize {
     let (base, runs) = (&configurations[0].2, &configurations[other].2);
-    let is_meant = |figure: &FigurePairs| {
-        figure.name.starts_with("load.") && OF_LOAD.iter().any(|of| figure.name.ends_with(&format!(".{of}")))
-    };
+    let is_meant = |figure: &FigurePairs| figure.name.starts_with("load.");
     // How clearly: the mean in units of its half width.
     let clearness = |figure: &FigurePairs| {
         let estimate = figure.differences[other - 1]?.estimate;

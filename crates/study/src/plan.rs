@@ -1,5 +1,7 @@
 //! Which runs a study consists of: points, each with every seed.
 
+use std::collections::BTreeMap;
+
 use meshsim_actor::Rng;
 use meshsim_experiment::{Bundle, Experiment, Override, Problems};
 use serde::{Deserialize, Serialize};
@@ -138,6 +140,11 @@ impl Plan {
         (0..self.points.len()).flat_map(of)
     }
 
+    /// The place of each run among all.
+    pub(crate) fn places(&self) -> BTreeMap<Job, usize> {
+        self.jobs().enumerate().map(|(place, job)| (job, place)).collect()
+    }
+
     /// The experiment of a run.
     ///
     /// # Errors
@@ -155,15 +162,20 @@ impl Plan {
 
     /// What tells this plan from every other: SHA-256 of all that its results depend on, in hexadecimal.
     pub fn fingerprint(&self) -> String {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         let varied = serde_json::to_vec(&self.varied).unwrap_or_default();
         let files = self.bundle.files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]);
-        for part in [self.bundle.text.as_bytes(), &varied].into_iter().chain(files) {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part);
-        }
-        context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        fingerprint([self.bundle.text.as_bytes(), &varied].into_iter().chain(files))
     }
+}
+
+/// SHA-256 of some parts and their lengths, in hexadecimal: it tells what consists of them from everything else.
+pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// So many seeds: the experiment's own, and those that follow it.

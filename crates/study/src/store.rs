@@ -72,18 +72,18 @@ pub enum StoreError {
     Plan(#[from] PlanError),
 }
 
-/// Reads the plan of a folder.
+/// Reads the plan of a folder, and the experiment without what varies.
 ///
 /// # Errors
 /// When it holds no study, or a damaged one.
-pub fn read_plan(path: &Path) -> Result<Plan, StoreError> {
+pub fn read_plan(path: &Path) -> Result<(Plan, Experiment), StoreError> {
     let written = read_written(path)?;
     let experiment = meshsim_experiment::load(&path.join(EXPERIMENT), &[]).map_err(StoreError::Problems)?;
     let plan = Plan::new(&experiment, written.varied)?;
     if plan.fingerprint() != written.fingerprint {
         return Err(StoreError::Damaged(path.join(PLAN), "its experiment was changed after the study began".into()));
     }
-    Ok(plan)
+    Ok((plan, experiment))
 }
 
 fn read_written(path: &Path) -> Result<Written, StoreError> {
@@ -184,7 +184,7 @@ fn read_rows(path: &Path, plan: &Plan) -> Result<Vec<Row>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::Io(path.to_owned(), error)),
     };
-    let order: std::collections::BTreeMap<_, _> = plan.jobs().enumerate().map(|(n, job)| (job, n)).collect();
+    let order = plan.places();
     let mut rows = std::collections::BTreeMap::new();
     let mut reader = BufReader::new(file);
     for n in 1..=2 * RUNS_MAX {
@@ -219,12 +219,4 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
 /// True for the folder of a study.
 pub fn is_study(path: &Path) -> bool {
     path.join(PLAN).is_file()
-}
-
-/// The experiment of a study, without what varies.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn read_experiment(path: &Path) -> Result<Experiment, StoreError> {
-    meshsim_experiment::load(&path.join(EXPERIMENT), &[]).map_err(StoreError::Problems)
 }

@@ -42,8 +42,7 @@ pub fn run<E>(
     match failed {
         Some(error) => Err(error),
         None => {
-            let order: std::collections::BTreeMap<Job, usize> =
-                plan.jobs().enumerate().map(|(place, job)| (job, place)).collect();
+            let order = plan.places();
             rows.sort_by_key(|row| order.get(&row.job()).copied());
             Ok(rows)
         }
@@ -120,7 +119,7 @@ impl PointSummary {
 
 /// What the runs say, point by point; points without a run are left out.
 pub fn summarise(plan: &Plan, rows: &[Row]) -> Vec<PointSummary> {
-    let names = names(rows);
+    let names = names(rows.iter().filter_map(Row::ended));
     rows.chunk_by(|a, b| a.point == b.point).map(|rows| summarise_point(plan, rows, &names)).collect()
 }
 
@@ -180,7 +179,7 @@ pub fn write_points(points: &[PointSummary], out: impl io::Write) -> io::Result<
 /// When a value cannot be written.
 pub fn write_runs(plan: &Plan, rows: &[Row], out: impl io::Write) -> io::Result<()> {
     let mut out = csv::Writer::from_writer(out);
-    let names = names(rows);
+    let names = names(rows.iter().filter_map(Row::ended));
     let mut heading: Vec<&str> = vec!["point"];
     heading.extend(plan.varied.axes.iter().map(crate::axis::Axis::path));
     heading.extend(["seed", "outcome", "missed"]);

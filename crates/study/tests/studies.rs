@@ -86,7 +86,7 @@ fn a_folder_says_all_that_its_study_needs_and_keeps_others_out() {
     let (one, other) = (plan(&["services.queue.capacity=1,2"], 1), plan(&["services.queue.capacity=1,3"], 1));
     let folder = tempfile::tempdir().unwrap();
     run_in(folder.path(), &one, 1, usize::MAX).unwrap();
-    assert_eq!(read_plan(folder.path()).unwrap().fingerprint(), one.fingerprint());
+    assert_eq!(read_plan(folder.path()).unwrap().0.fingerprint(), one.fingerprint());
     assert!(matches!(Store::open(folder.path(), &other), Err(StoreError::Other(_))));
 
     let held = Store::open(folder.path(), &one).unwrap();

@@ -6,8 +6,8 @@ use meshsim_experiment::{Override, load};
 use meshsim_report::compare::noise::Noise;
 use meshsim_report::compare::{Comparison, Named, RUNS_MAX, text};
 use meshsim_study::pairs::{self, PairsError};
-use meshsim_study::pool;
 
+use super::Workers;
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::Counted;
@@ -56,9 +56,6 @@ pub(crate) struct Args {
     /// Run each file with so many seeds; 10 if it is not given
     #[arg(long, value_name = "N", value_parser = super::seed_count)]
     seeds: Option<usize>,
-    /// Run so many at once; as many as there are cores if it is not given
-    #[arg(long, short, value_name = "N", value_parser = super::job_count)]
-    jobs: Option<usize>,
     /// Differences between runs up to this share of the base are noise; 5% if it is not given
     #[arg(long, value_name = "PERCENT", value_parser = super::share, allow_hyphen_values = true)]
     noise: Option<f64>,
@@ -71,9 +68,8 @@ pub(crate) struct Args {
     /// Print the comparison of files as Markdown, for a pull request
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-    /// Show no progress bar
-    #[arg(long)]
-    no_progress: bool,
+    #[command(flatten)]
+    workers: Workers,
 }
 
 impl Args {
@@ -96,7 +92,7 @@ impl Args {
         self.assure_meant(&[
             ("--with", !self.with.is_empty()),
             ("--seeds", self.seeds.is_some()),
-            ("--jobs", self.jobs.is_some()),
+            ("--jobs", self.workers.jobs.is_some()),
             ("--markdown", self.markdown),
         ])?;
         let folders: Vec<PathBuf> = self.runs.iter().map(|run| runs::find(run)).collect();
@@ -140,8 +136,8 @@ impl Args {
             return Err(Error::WrongInput(format!("{} is alone", self.runs[0].display()), help.into()));
         }
         interrupt::catch()?;
-        let (count, threads) = (self.seeds.unwrap_or(SEEDS), self.jobs.unwrap_or_else(pool::cores));
-        let progress = Counted::begin(0, count * named.len(), "runs", !self.no_progress);
+        let (count, threads) = (self.seeds.unwrap_or(SEEDS), self.workers.threads());
+        let progress = Counted::begin(0, count * named.len(), "runs", !self.workers.no_progress);
         let at = |done| {
             progress.at(done);
             !interrupt::asked()

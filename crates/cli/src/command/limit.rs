@@ -3,9 +3,8 @@
 use meshsim_experiment::Experiment;
 use meshsim_study::limit::{self, LimitError, Question};
 use meshsim_study::plan::seeds;
-use meshsim_study::pool;
 
-use super::Source;
+use super::{Source, Workers};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::Counted;
@@ -42,15 +41,11 @@ pub(crate) struct Args {
     /// Find the limit of each seed as closely as this
     #[arg(long, value_name = "PERCENT", default_value = "0.5%", value_parser = super::share)]
     within: f64,
-    /// Run so many at once; as many as there are cores if it is not given
-    #[arg(long, short, value_name = "N", value_parser = super::job_count)]
-    jobs: Option<usize>,
     /// Print what was found as JSON
     #[arg(long)]
     json: bool,
-    /// Show no progress
-    #[arg(long)]
-    no_progress: bool,
+    #[command(flatten)]
+    workers: Workers,
 }
 
 impl Args {
@@ -62,12 +57,12 @@ impl Args {
         }
         interrupt::catch()?;
         let question = Question { load, seeds: seeds(&experiment, self.seeds), within: self.within };
-        let progress = Counted::begin_open("runs", !self.no_progress);
+        let progress = Counted::begin_open("runs", !self.workers.no_progress);
         let at = |done| {
             progress.at(done);
             !interrupt::asked()
         };
-        let found = limit::find(&experiment, &question, self.jobs.unwrap_or_else(pool::cores), at);
+        let found = limit::find(&experiment, &question, self.workers.threads(), at);
         progress.end();
         let found = found.map_err(error)?;
         if self.json {

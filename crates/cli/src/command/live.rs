@@ -138,7 +138,7 @@ impl Attendant for Parent<'_> {
     fn look(&mut self, snapshot: &Snapshot) -> bool {
         let mut stop = false;
         for (name, pid, status) in self.children.ended() {
-            // It has left, as somebody asked it to.
+            // A node that was asked to leave ends well, while the run goes on.
             let has_left = status.success() && snapshot.phase == Phase::Running;
             if has_left && !self.is_quiet {
                 self.screen.remark(&format!("  the process of {name} (pid {pid}) left at {}\n", snapshot.now));

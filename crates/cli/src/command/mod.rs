@@ -122,6 +122,24 @@ fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
 }
 
+/// How a command does many runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Workers {
+    /// Run so many at once; as many as there are cores if it is not given
+    #[arg(long, short, value_name = "N", value_parser = job_count)]
+    jobs: Option<usize>,
+    /// Show no progress bar
+    #[arg(long)]
+    no_progress: bool,
+}
+
+impl Workers {
+    /// Runs that are made at once.
+    fn threads(&self) -> usize {
+        self.jobs.unwrap_or_else(meshsim_study::pool::cores)
+    }
+}
+
 /// How many seeds a study takes.
 fn seed_count(text: &str) -> Result<usize, String> {
     const SEEDS_MAX: usize = 10_000;

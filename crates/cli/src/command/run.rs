@@ -11,6 +11,7 @@ use meshsim_report::table::{Look, Paint};
 use meshsim_report::{count, text};
 use meshsim_run::{Observer, Outcome, Simulation};
 use meshsim_study::plan::{Plan, Varied};
+use meshsim_study::pool;
 use meshsim_trace::Writer;
 
 use super::{Source, sweep};
@@ -107,15 +108,11 @@ impl Args {
     fn with_seeds(&self, experiment: &Experiment, count: usize, screen: &mut Screen) -> Result<Exit, Error> {
         let seeds = meshsim_study::plan::seeds(experiment, count);
         let plan = Plan::new(experiment, Varied { seeds, ..Varied::default() }).map_err(study::plan_error)?;
-        let default = || format!("runs/{}-seeds.{}", experiment.name, &plan.fingerprint()[..8]).into();
-        let folder = self.output.out.clone().unwrap_or_else(default);
-        let (jobs, Output { no_progress, json, .. }) = (self.jobs, &self.output);
-        sweep::conduct(
-            experiment,
-            &plan,
-            &sweep::Output { folder: &folder, jobs, no_progress: *no_progress, json: *json, is_judged: true },
-            screen,
-        )
+        let folder = self.output.out.clone().unwrap_or_else(|| runs::place_of_many(&plan, "seeds"));
+        let threads = self.jobs.unwrap_or_else(pool::cores);
+        let Output { no_progress, json, .. } = self.output;
+        let output = sweep::Output { folder: &folder, threads, no_progress, json, is_judged: true };
+        sweep::conduct(experiment, &plan, &output, screen)
     }
 
     /// Runs it to its end, or until Ctrl-C, and says how long that took.

@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use meshsim_experiment::{differences, load};
+use meshsim_experiment::differences;
 use meshsim_report::table::{Cell, Look, Table};
 use meshsim_report::{Outcome, Summary, number};
 
 use crate::error::{Error, Exit};
 use crate::folder::{SUMMARY, is_run};
+use crate::read;
 use crate::runs;
 use crate::screen::Screen;
 
@@ -52,14 +53,14 @@ enum Action {
 struct Listed {
     /// Its folder.
     run: String,
-    /// What its experiment is called.
+    /// The name of its experiment.
     name: String,
     seed: u64,
     /// How far it went, in seconds.
     reached_s: f64,
     cut_short: bool,
     outcome: Outcome,
-    /// What it was measured against, if anything.
+    /// How many SLOs its experiment has.
     slos: usize,
     /// Seconds since it was written.
     age_s: u64,
@@ -88,12 +89,7 @@ impl Args {
         }
         let mut table = Table::new(["<run", "lasted", "<SLO", "age", "<", "<settings"]);
         for run in &listed {
-            let outcome = match run.outcome {
-                _ if run.slos == 0 => Cell::new("-", Look::Dim),
-                Outcome::Pass => Cell::new("PASS", Look::Good),
-                Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
-                Outcome::Fail => Cell::new("FAIL", Look::Bad),
-            };
+            let outcome = if run.slos == 0 { Cell::new("-", Look::Dim) } else { run.outcome.cell() };
             let name = Path::new(&run.run).file_name().unwrap_or_default().to_string_lossy().into_owned();
             let lasted = format!("{}s{}", number(run.reached_s), if run.cut_short { " (cut)" } else { "" });
             let trace = if run.has_trace { "trace" } else { "" };
@@ -117,13 +113,10 @@ fn listed() -> Vec<Listed> {
     #[expect(clippy::disallowed_methods, reason = "how old a run is is shown, and decides nothing")]
     let now = SystemTime::now();
     for (path, written) in runs::all() {
-        let Ok(summary) =
-            File::open(path.join(SUMMARY)).map_err(|_| ()).and_then(|it| Summary::read(it).map_err(|_| ()))
-        else {
-            continue;
-        };
+        let found = File::open(path.join(SUMMARY)).ok().and_then(|file| Summary::read(file).ok());
+        let Some(summary) = found else { continue };
         let mut settings = Vec::new();
-        if let Ok(experiment) = load(&path.join(runs::EXPERIMENT), &[]) {
+        if let Ok(experiment) = read::experiment(&path, None) {
             match first.get(&(summary.name.clone(), summary.seed)) {
                 Some(base) => settings = differences(base, &experiment),
                 None => _ = first.insert((summary.name.clone(), summary.seed), experiment),
@@ -165,7 +158,7 @@ fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
         return Err(Error::WrongInput(why, "`meshsim runs` lists those under `runs`".into()));
     }
     for path in &found {
-        let experiment = load(&path.join(runs::EXPERIMENT), &[]).ok();
+        let experiment = read::experiment(path, None).ok();
         let files = crate::ending::written_names(experiment.as_ref());
         remove_run(path, &files).map_err(|error| Error::Write(path.clone(), error))?;
         screen.remark(&format!("removed {}\n", path.display()));

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use meshsim_experiment::Experiment;
 use meshsim_study::axis::Axis;
+use meshsim_study::estimate;
 use meshsim_study::plan::{Plan, Varied, seeds};
 use meshsim_study::store::{self, Store};
 use meshsim_study::sweep::{self, PointSummary};
-use meshsim_study::{estimate, pool};
 
-use super::Source;
+use super::{Source, Workers};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::Counted;
+use crate::runs;
 use crate::screen::Screen;
 use crate::study;
 
@@ -52,38 +53,34 @@ pub(crate) struct Args {
     /// Run each point with so many seeds
     #[arg(long, value_name = "N", value_parser = super::seed_count)]
     seeds: Option<usize>,
-    /// Run so many at once; as many as there are cores if it is not given
-    #[arg(long, short, value_name = "N", value_parser = super::job_count)]
-    jobs: Option<usize>,
     /// Write the sweep to this folder
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print all points with all figures as JSON
     #[arg(long)]
     json: bool,
-    /// Show no progress bar
-    #[arg(long)]
-    no_progress: bool,
+    #[command(flatten)]
+    workers: Workers,
 }
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let (plan, folder, experiment) = if store::is_study(&self.source.file) {
+        let (plan, experiment, folder) = if store::is_study(&self.source.file) {
             self.assure_bare()?;
-            let folder = self.source.file.clone();
-            (store::read_plan(&folder).map_err(study::store_error)?, folder.clone(), read_base(&folder)?)
+            let (plan, experiment) = store::read_plan(&self.source.file).map_err(study::store_error)?;
+            (plan, experiment, self.source.file.clone())
         } else {
             let experiment = self.source.load(self.json, screen)?;
             let seeds = seeds(&experiment, self.seeds.unwrap_or(1));
             let varied = Varied { axes: self.vary.clone(), sample: self.sample, seeds };
             let plan = Plan::new(&experiment, varied).map_err(study::plan_error)?;
-            let default = || format!("runs/{}-sweep.{}", experiment.name, &plan.fingerprint()[..8]).into();
-            (plan.clone(), self.out.clone().unwrap_or_else(default), experiment)
+            let folder = self.out.clone().unwrap_or_else(|| runs::place_of_many(&plan, "sweep"));
+            (plan, experiment, folder)
         };
         let output = Output {
             folder: &folder,
-            jobs: self.jobs,
-            no_progress: self.no_progress,
+            threads: self.workers.threads(),
+            no_progress: self.workers.no_progress,
             json: self.json,
             is_judged: false,
         };
@@ -107,10 +104,10 @@ impl Args {
     }
 }
 
-/// What is to come of a plan, and how it is run.
+/// How the runs of a plan are made, and where their results go.
 pub(super) struct Output<'a> {
     pub(super) folder: &'a Path,
-    pub(super) jobs: Option<usize>,
+    pub(super) threads: usize,
     pub(super) no_progress: bool,
     pub(super) json: bool,
     /// An SLO that does not hold, or of which it cannot be told, is the exit code's business.
@@ -134,7 +131,7 @@ pub(super) fn conduct(
         progress.at(done);
         !interrupt::asked()
     };
-    let rows = sweep::run(plan, rows, output.jobs.unwrap_or_else(pool::cores), |row| store.keep(row), at);
+    let rows = sweep::run(plan, rows, output.threads, |row| store.keep(row), at);
     progress.end();
     let rows = rows.map_err(study::store_error)?;
     let points = sweep::summarise(plan, &rows);
@@ -167,8 +164,4 @@ pub(super) fn conduct(
     let done = rows.len();
     screen.remark(&format!("interrupted: {done} of {total} runs are kept; `meshsim sweep {folder}` goes on\n"));
     Ok(Exit::Failed)
-}
-
-fn read_base(folder: &Path) -> Result<Experiment, Error> {
-    store::read_experiment(folder).map_err(study::store_error)
 }

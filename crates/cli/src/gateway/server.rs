@@ -49,8 +49,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// A part of a response that is handed to hyper at once.
 const PART_BYTES: usize = 16 << 10;
 
-/// What every response says, unless its handler says otherwise: nobody keeps it, no browser takes it for another type, no
-/// page loads anything from elsewhere or runs a script, and no other page shows it in a frame.
+/// Headers of every response, unless its handler sets others. No cache stores the response, no browser guesses its type,
+/// the page loads and runs nothing, and no other page shows it in a frame.
 const HEADERS: [(&str, &str); 4] = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),

@@ -36,10 +36,6 @@ const SAME_TIME: f64 = 0.01;
 /// seeds; at 89 %, one in eight.
 const BUSY: f64 = 0.8;
 
-/// From this correlation between neighbouring batches on, a run is too short to tell how much alike its requests are. By
-/// chance alone, that of twenty batches seldom exceeds it.
-const ALIKE: f64 = 0.5;
-
 /// What histograms tell apart, as a share of the figure: three significant digits for loads, two for services.
 const LOAD_RESOLUTION: f64 = 0.001;
 const SERVICE_RESOLUTION: f64 = 0.01;
@@ -452,8 +448,8 @@ fn operations(summaries: &[&Summary], noise: Noise) -> Vec<OperationComparison> 
     order.iter().map(compare).collect()
 }
 
-/// The letter of a run.
-pub(crate) fn letter(run: usize) -> &'static str {
+/// The letter of a run, or of anything else that is compared, by its place.
+pub fn letter(run: usize) -> &'static str {
     const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     LETTERS.get(run..=run).unwrap_or("?")
 }
@@ -479,7 +475,7 @@ fn remarks(summaries: &[&Summary]) -> Vec<String> {
     }
     for (run, summary) in summaries.iter().enumerate() {
         let name = letter(run);
-        let alike = |load: &&LoadSummary| load.requests.correlation.is_some_and(|it| it.adjacent > ALIKE);
+        let alike = |load: &&LoadSummary| load.requests.correlation.is_some_and(|it| it.is_untold());
         if let Some(load) = summary.loads.iter().find(alike) {
             out.push(format!(
                 "{name} is too short to tell how much alike the requests of {} are: expect more noise",

@@ -5,7 +5,6 @@ use crate::compare::noise::Difference;
 use crate::compare::{Comparison, Figure, Figures, OperationComparison, letter};
 use crate::show::{count, number, percent, plural, span};
 use crate::table::{Cell, Look, Paint, Table};
-use crate::verdict::Outcome;
 
 /// Runs beside the base that fit into the width; more are shown in further tables.
 const BESIDE_MAX: usize = 3;
@@ -42,18 +41,13 @@ fn heading(comparison: &Comparison, paint: Paint) -> String {
     let name = comparison.runs.first().map_or("", |base| &base.name);
     let mut table = Table::new(["<", "<run", "seed", "lasted", "<SLO", "<"]);
     for (run, of) in comparison.runs.iter().enumerate() {
-        let outcome = match of.outcome {
-            Outcome::Pass => Cell::new("PASS", Look::Good),
-            Outcome::Unknown => Cell::new("UNKNOWN", Look::Warn),
-            Outcome::Fail => Cell::new("FAIL", Look::Bad),
-        };
         let beside = if run == 0 { "the base" } else { "" };
         table.row([
             letter(run).into(),
             of.run.as_str().into(),
             of.seed.to_string().into(),
             format!("{}s", number(of.reached_s)).into(),
-            outcome,
+            of.outcome.cell(),
             Cell::new(beside, Look::Dim),
         ]);
     }
