@@ -17,7 +17,7 @@ use meshsim_mesh::model::{
     Retry, Rounding, Service, ServiceId, Step, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
-use meshsim_mesh::{Mesh, MeshActor, Msg};
+use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
 use meshsim_tests::{Lab, call, extend, load, service};
 
 /// Inputs that one actor gets in one life of the test.
@@ -167,6 +167,7 @@ impl Draw {
 
     fn request(&mut self) -> Request {
         Request {
+            id: RequestId { root: self.number(), key: self.number() },
             call: self.number(),
             deadline: self.time(),
             ordinal: self.small(),
@@ -481,8 +482,18 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
     alone.deliver(COORDINATOR, Msg::View(Arc::new(view(1, vec![instance]))));
     for call in 0..200_000 {
         let (deadline, service, endpoint) = (Time::NEVER, ServiceId(0), EndpointId(0));
-        let of =
-            Request { call, deadline, ordinal: 0, bytes: 0, service, endpoint, attempt: 0, traced: false, life: 0 };
+        let of = Request {
+            id: RequestId::new(ActorId(2), call),
+            call,
+            deadline,
+            ordinal: 0,
+            bytes: 0,
+            service,
+            endpoint,
+            attempt: 0,
+            traced: false,
+            life: 0,
+        };
         alone.deliver(ActorId(2), Msg::Request(of));
     }
     assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 200_000);

@@ -26,5 +26,5 @@ pub use counts::Counts;
 pub use dist::{Dist, DistError};
 pub use id::{ActorId, Envelope, MessageId};
 pub use record::{Cause, Fate, Power, Recorder, What};
-pub use rng::Rng;
+pub use rng::{Rng, mix};
 pub use time::{Span, Time};

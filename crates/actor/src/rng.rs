@@ -71,7 +71,7 @@ impl Rng {
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014), after its increment so that zero does not map to zero.
 #[inline]
-fn mix(z: u64) -> u64 {
+pub fn mix(z: u64) -> u64 {
     let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

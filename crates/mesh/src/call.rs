@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Rng, Time, Timer};
+use meshsim_actor::{ActorId, Time, Timer};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, KeyData, new_key_type};
 
@@ -18,6 +18,7 @@ use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
 use crate::path::{Hop, Path};
 use crate::policy;
 use crate::proxy::{Pool, Proxies, ProxyId};
+use crate::request_id::{Draw, RequestId};
 use crate::slots::Slots;
 
 new_key_type! {
@@ -37,13 +38,13 @@ pub const CALLS_MAX: usize = 1 << 20;
 pub struct Caller<Owner> {
     calls: Slots<CallKey, Outstanding<Owner>>,
     proxies: Proxies,
-    /// Versions drawn so far, for services that have a canary.
-    draws: u64,
 }
 
 /// What is to be called.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Callee {
+    /// Which request, and which call made for it.
+    pub id: RequestId,
     /// The service that calls; `None` for a client and a gateway.
     pub by: Option<ServiceId>,
     /// The caller goes on without it if it fails.
@@ -79,8 +80,6 @@ pub struct Ended<Owner> {
     pub bytes: u32,
     /// The path that it took, all tries, if that was wanted and it came to be sent.
     pub path: Option<Box<Path>>,
-    /// Its number, as its requests bear it; 0 if it was not begun.
-    pub number: u64,
 }
 
 impl Callee {
@@ -94,7 +93,7 @@ impl<Owner> Ended<Owner> {
     /// A call that was refused before it was sent.
     pub(crate) fn refused(owner: Owner, callee: &Callee, now: Time) -> Self {
         let (failure, counted) = (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now));
-        Ended { owner, failure, degraded: false, counted, retries: 0, bytes: 0, path: None, number: 0 }
+        Ended { owner, failure, degraded: false, counted, retries: 0, bytes: 0, path: None }
     }
 }
 
@@ -147,7 +146,7 @@ impl<Owner: Copy> Default for Caller<Owner> {
 impl<Owner: Copy> Caller<Owner> {
     /// Nothing under way, nobody known.
     pub fn new() -> Self {
-        Caller { calls: Slots::default(), proxies: Proxies::new(), draws: 0 }
+        Caller { calls: Slots::default(), proxies: Proxies::new() }
     }
 
     /// The proxies that call.
@@ -271,27 +270,29 @@ impl<Owner: Copy> Caller<Owner> {
     fn attempt(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let call = &mut self.calls[key];
         let callee = call.callee;
-        let (pool, instances) = pool(call, view, |share| {
-            self.draws += 1;
-            draw(mesh.seed, self.draws, share, cx)
-        });
+        let id = callee.id;
+        // Drawn at the first try only, and apart from all else, so that a canary moves nothing else that is drawn.
+        let (pool, instances) = pool(call, view, |share| id.draws(mesh.seed, 0, Draw::Version).chance(share));
         if instances.is_empty() {
             return self.settle(key, Some(Failure::NoInstance), 0, mesh, cx);
         }
         let known = self.proxies.get(call.proxy).known(callee.service, pool, mesh, cx);
         let now = cx.now();
-        let to = instances[known.pick(&mesh.service(callee.service).balancer, instances, now, cx.rng())];
+        let attempt = call.attempt as u8;
+        let mut rng = id.draws(mesh.seed, attempt, Draw::Instance);
+        let to = instances[known.pick(&mesh.service(callee.service).balancer, instances, now, &mut rng)];
         let until = policy::try_until(cx.now(), &callee.policy, callee.deadline);
         call.sent = Some(Sent { to, pool, at: cx.now(), view: view.version });
         call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
         let request = Request {
+            id,
             call: key.data().as_ffi(),
             deadline: callee.deadline,
             ordinal: to.ordinal,
             bytes: callee.bytes,
             service: callee.service,
             endpoint: callee.endpoint,
-            attempt: call.attempt as u8,
+            attempt,
             traced: callee.traced,
             life: cx.incarnation() as u16,
         };
@@ -343,7 +344,8 @@ impl<Owner: Copy> Caller<Owner> {
             && attempt < callee.policy.retries.min(RETRIES_MAX)
             && now < callee.deadline
             && policy::within_budget(route.retrying, route.active, retry)
-            && let wait = policy::backoff(attempt + 1, retry, cx.rng())
+            && let mut rng = callee.id.draws(mesh.seed, attempt as u8, Draw::Backoff)
+            && let wait = policy::backoff(attempt + 1, retry, &mut rng)
             // What would be sent after the deadline is sent in vain.
             && now + wait < callee.deadline
         {
@@ -357,19 +359,9 @@ impl<Owner: Copy> Caller<Owner> {
         route.active -= 1;
         let call = self.calls.remove(key).expect("the call was found above");
         let counted = callee.counted(call.retried, call.began);
-        let (owner, path, number) = (call.owner, call.path, key.data().as_ffi());
-        Some(Ended { owner, failure, degraded: false, counted, retries: attempt, bytes, path, number })
+        let (owner, path) = (call.owner, call.path);
+        Some(Ended { owner, failure, degraded: false, counted, retries: attempt, bytes, path })
     }
-}
-
-/// The streams that versions are drawn from: apart from all other streams that a number keys.
-const CANARIES: u64 = u64::from_be_bytes(*b"canaries");
-
-/// True if the caller's draw of this number is for the canary. Each draw has a stream of its own, so that a canary moves
-/// nothing else that is drawn.
-fn draw(seed: u64, number: u64, share: f64, cx: &MeshCx<'_>) -> bool {
-    let caller = u64::from(cx.id().0) << 32 | u64::from(cx.incarnation());
-    Rng::keyed(seed ^ CANARIES, caller, number).unit() < share
 }
 
 /// Among which instances a try is made. The version is drawn at the first try, and the others keep it. Where none of it

@@ -15,6 +15,7 @@ use crate::message::{Answer, Ask, Msg, Tick, View};
 use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
+use crate::request_id::RequestId;
 
 /// Asks that may be under way; beyond it one is refused.
 pub const ASKS_MAX: usize = 10_000;
@@ -30,6 +31,8 @@ pub struct Gateway {
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     calls: Caller<Asked>,
+    /// How many asks came in this life.
+    asks: u64,
     tally: Tally,
 }
 
@@ -44,7 +47,7 @@ impl Gateway {
     /// A gateway that nobody has asked yet.
     pub fn new(mesh: Arc<Mesh>) -> Self {
         let view = crate::call::no_view(&mesh);
-        Gateway { mesh, view, calls: Caller::new(), tally: Tally::default() }
+        Gateway { mesh, view, calls: Caller::new(), asks: 0, tally: Tally::default() }
     }
 
     /// What became of all that was asked, without windows.
@@ -84,12 +87,17 @@ impl Gateway {
     pub(crate) fn reboot(&mut self) {
         self.view = crate::call::no_view(&self.mesh);
         self.calls = Caller::new();
+        self.asks = 0;
     }
 
     fn ask(&mut self, ask: &Ask, cx: &mut MeshCx<'_>) -> Option<Ended<Asked>> {
         let asked = Asked { ask: ask.ask, at: cx.now() };
         self.tally.offered += 1;
+        // A life that follows another begins above all that it can have named.
+        let id = RequestId::new(cx.id(), u64::from(cx.incarnation()) << 32 | self.asks);
+        self.asks += 1;
         let callee = Callee {
+            id,
             by: None,
             optional: false,
             service: ask.service,

@@ -30,6 +30,7 @@ pub mod path;
 pub mod policy;
 pub mod program;
 pub mod proxy;
+pub mod request_id;
 mod slots;
 pub mod sparse;
 
@@ -37,6 +38,7 @@ pub use actors::MeshActor;
 pub use findings::Findings;
 pub use message::{Msg, Tick};
 pub use model::Mesh;
+pub use request_id::RequestId;
 
 /// Fails if a file of the folder `src/<folder>` is missing from its register.
 #[cfg(test)]

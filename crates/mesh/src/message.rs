@@ -1,14 +1,15 @@
-//! What the actors of a mesh say to each other. Kept at 40 bytes: every event of a run moves one.
+//! What the actors of a mesh say to each other. Kept at 48 bytes: every event of a run moves one.
 
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Message, Span, Time};
+use meshsim_actor::{ActorId, Message, Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::{Failure, Verb};
 use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
+use crate::request_id::{Draw, RequestId};
 
 /// A message between two actors of a mesh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +90,8 @@ pub enum Msg {
 /// A call of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
+    /// Which request this is, and which call made for it.
+    pub id: RequestId,
     /// The caller's name for the call.
     pub call: u64,
     /// When the caller gives up, if it says so.
@@ -107,6 +110,14 @@ pub struct Request {
     pub traced: bool,
     /// Which life of the caller asks (its incarnation's low bits): names of calls begin anew in each.
     pub life: u16,
+}
+
+impl Request {
+    /// The stream from which this is drawn for it, in runs with this seed.
+    #[inline]
+    pub(crate) fn draws(&self, seed: u64, draw: Draw) -> Rng {
+        self.id.draws(seed, self.attempt, draw)
+    }
 }
 
 /// The answer to a [`Request`].
@@ -424,5 +435,5 @@ impl Message for Msg {
     }
 }
 
-const _: () = assert!(size_of::<Msg>() <= 40 && size_of::<Request>() <= 32);
+const _: () = assert!(size_of::<Msg>() <= 48 && size_of::<Request>() <= 48);
 const _: () = assert!(size_of::<Tick>() <= 16);

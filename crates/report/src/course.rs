@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Experiment;
-use meshsim_mesh::Mesh;
 use meshsim_mesh::course::{Course, Window};
 use meshsim_mesh::diary::{Coming, Diary, Sighting};
 use meshsim_mesh::measure::{Failure, OperationHistory};
 use meshsim_mesh::node::PlaceCourse;
+use meshsim_mesh::{Mesh, RequestId};
 
 use crate::series::{Kind, Row, Series};
 use crate::summary::Measured;
@@ -215,7 +215,7 @@ fn row(
         slots: there(levels.slot_ns),
         slots_in_use: there(levels.busy_ns),
         cores_in_use: there(levels.work_ns),
-        slowest_request: slowest.filter(|_| is_asked).map(|it| it.request),
+        slowest_request: slowest.filter(|_| is_asked).map(|it| RequestId::number(it.request)),
         slowest_at_s: slowest.filter(|_| is_asked).map(|it| it.due.secs()),
     }
 }

@@ -130,7 +130,7 @@ pub struct Row {
     pub slots_in_use: Option<f64>,
     /// Cores that were busy, on average; of a slow machine, what they would have been on a normal one.
     pub cores_in_use: Option<f64>,
-    /// Of the slowest request that was answered, its number at whoever made it (`call` in a trace); of a load and an
+    /// Of the slowest request that was answered, its number among those that the load planned, from 0; of a load and an
     /// endpoint.
     pub slowest_request: Option<u64>,
     /// When that request was due.

@@ -20,6 +20,7 @@ use crate::message::{Msg, Tick, View};
 use crate::model::{COORDINATOR, Load, Mesh};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
+use crate::request_id::{Draw, RequestId};
 
 use arrivals::Plan;
 
@@ -32,6 +33,8 @@ pub struct Client {
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     plan: Plan,
+    /// How many moments were planned, with the next.
+    planned: u64,
     /// The next planned moment.
     next: Option<Time>,
     calls: Caller<Planned>,
@@ -57,6 +60,8 @@ const BEHIND_MAX: Span = Span::from_millis(100);
 /// A request under way.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Planned {
+    /// [`RequestId::root`].
+    root: u64,
     at: Time,
     sent: Time,
     target: u32,
@@ -76,6 +81,7 @@ impl Client {
             load,
             view,
             plan: Plan::default(),
+            planned: 0,
             next: None,
             calls: Caller::new(),
             tallies,
@@ -179,6 +185,7 @@ impl Client {
         let load = &self.mesh.loads[self.load];
         let next = self.plan.next(&load.arrivals, cx.rng()).map(|since| load.start + since);
         self.next = next.filter(|at| *at < load.end);
+        self.planned += 1;
     }
 
     fn arm_next(&self, cx: &mut MeshCx<'_>) {
@@ -198,8 +205,9 @@ impl Client {
 
     fn send(&mut self, at: Time, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
+        let id = RequestId::new(cx.id(), self.planned - 1);
         let total: f64 = load.mix.iter().map(|target| target.weight).sum();
-        let mut left = if load.mix.len() == 1 { 0.0 } else { cx.rng().unit() * total };
+        let mut left = if load.mix.len() == 1 { 0.0 } else { id.draws(self.mesh.seed, 0, Draw::Target).unit() * total };
         let drawn = load.mix.iter().position(|target| {
             left -= target.weight;
             left < 0.0
@@ -207,6 +215,7 @@ impl Client {
         let target = drawn.unwrap_or(load.mix.len() - 1);
         let wanted = &load.mix[target];
         let callee = Callee {
+            id,
             by: None,
             optional: false,
             service: wanted.service,
@@ -233,7 +242,7 @@ impl Client {
             let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(target as u32, at));
             covering.for_each(|(_, count)| count.offered += 1);
         }
-        let planned = Planned { at, sent: cx.now(), target: target as u32 };
+        let planned = Planned { root: id.root, at, sent: cx.now(), target: target as u32 };
         let ended = self.calls.call(callee, planned, ProxyId::ONLY, &self.mesh, &self.view, cx);
         self.ended(ended, cx.now());
     }
@@ -248,7 +257,7 @@ impl Client {
     }
 
     fn ended(&mut self, ended: Option<Ended<Planned>>, now: Time) {
-        let Some(Ended { owner, failure, degraded, retries, counted, number, .. }) = ended else { return };
+        let Some(Ended { owner, failure, degraded, retries, counted, .. }) = ended else { return };
         let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {
             return;
@@ -268,7 +277,7 @@ impl Client {
             None => {
                 tally.degraded += u64::from(degraded);
                 record_done(tally, load, owner, now);
-                course.done(owner.at, now.since(owner.at), number);
+                course.done(owner.at, now.since(owner.at), owner.root);
             }
             Some(failure) => {
                 record_failed(tally, load, owner, failure);

@@ -20,6 +20,7 @@ use crate::model::{Mesh, ProxyPer, ServiceId};
 use crate::path::{Hop, Path};
 use crate::program::Instruction;
 use crate::proxy::ProxyId;
+use crate::request_id::Draw;
 use crate::slots::Slots;
 
 new_key_type! {
@@ -70,6 +71,8 @@ struct Frame {
     pending: u32,
     /// How often the call at `pc` is still to be made; `None`: not begun.
     repeats: Option<u32>,
+    /// Which of its parent's branches it is.
+    copy: u32,
 }
 
 /// What a frame came to when it ran as far as it could.
@@ -243,7 +246,7 @@ impl Node {
         hosted.busy_changed(cx.now(), 1);
         let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active += 1;
-        let frame = work.frames.insert(Frame { task: key, parent: None, pc: 0, pending: 0, repeats: None });
+        let frame = work.frames.insert(Frame { task: key, parent: None, pc: 0, pending: 0, repeats: None, copy: 0 });
         self.run_script(frame, cx)
     }
 
@@ -345,20 +348,24 @@ impl Node {
                 return Ran::Ended;
             }
             let request = &task.request;
+            let draws = |frame: &Frame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
             let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
             let (span, worked) = match endpoint.program.at(frame.pc) {
-                Instruction::Work(dist) => (dist.sample(cx.rng()), true),
-                Instruction::Sleep(dist) => (dist.sample(cx.rng()), false),
+                Instruction::Work(dist) => (dist.sample(&mut draws(frame)), true),
+                Instruction::Sleep(dist) => (dist.sample(&mut draws(frame)), false),
                 Instruction::Call(call) => {
-                    let repeats = *frame
-                        .repeats
-                        .get_or_insert_with(|| if cx.rng().chance(call.probability) { call.count } else { 0 });
+                    let begun = frame.repeats;
+                    let repeats =
+                        begun.unwrap_or_else(|| if draws(frame).chance(call.probability) { call.count } else { 0 });
                     if repeats == 0 {
                         (frame.pc, frame.repeats) = (frame.pc + 1, None);
                         continue;
                     }
                     frame.repeats = Some(repeats - 1);
+                    // The copies beside each other are branches, those after each other are counted down.
+                    let copy = frame.copy.wrapping_add(call.count - repeats);
                     let callee = Callee {
+                        id: request.id.call(request.attempt, frame.pc, copy),
                         by: Some(request.service),
                         optional: call.optional && !call.detached,
                         service: call.service,
@@ -393,14 +400,15 @@ impl Node {
                 }
                 Instruction::Fork { probability, branches: starts, join } => {
                     frame.pc = *join;
-                    if starts.is_empty() || !cx.rng().chance(*probability) {
+                    if starts.is_empty() || !draws(frame).chance(*probability) {
                         continue;
                     }
                     frame.pending = starts.len() as u32;
                     let parent = *frame;
                     // The last is run first: begin with the first.
-                    for pc in starts.iter().rev() {
-                        let branch = Frame { task: parent.task, parent: Some(key), pc: *pc, pending: 0, repeats: None };
+                    for (copy, pc) in starts.iter().enumerate().rev() {
+                        let (task, parent) = (parent.task, Some(key));
+                        let branch = Frame { task, parent, pc: *pc, pending: 0, repeats: None, copy: copy as u32 };
                         branches.push(work.frames.insert(branch));
                     }
                     return Ran::Forked;
@@ -460,7 +468,8 @@ impl Node {
         let task = work.tasks.remove(key)?;
         let (request, now) = (task.request, cx.now());
         let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
-        let failure = task.failure.or_else(|| cx.rng().chance(endpoint.errors).then_some(Failure::Error));
+        let draw_error = || request.draws(self.mesh.seed, Draw::Error).chance(endpoint.errors);
+        let failure = task.failure.or_else(|| draw_error().then_some(Failure::Error));
 
         let hosted = hosting.get(request.service).expect("the service of a task is hosted");
         let took = now.since(task.arrived);
@@ -469,7 +478,7 @@ impl Node {
             None => {
                 hosted.served.done += 1;
                 hosted.served.degraded += u64::from(task.degraded);
-                course.done(task.arrived, took, request.call);
+                course.done(task.arrived, took, request.id.root);
             }
             Some(failure) => {
                 hosted.served.failed.count(failure);

@@ -1,0 +1,126 @@
+//! Which request of which client, and which call made for it: the same in every run of an experiment.
+//!
+//! A client numbers its requests as it plans them. The call that a script makes for a request is named by a hash of the
+//! request's key, its try, the place in the script and the copy. So a name depends on no other request, on no node and on
+//! no balancer: in two runs with one seed, what has one name is the same request, even where the runs differ. All that is
+//! drawn for a request is drawn from its name: [`RequestId::draws`].
+//!
+//! (Common random numbers, synchronised by entity: Law, *Simulation Modeling and Analysis*, 11.2.)
+
+use meshsim_actor::{ActorId, Rng, mix};
+use serde::{Deserialize, Serialize};
+
+/// The bits of [`RequestId::root`] that hold the number; the caller is above them.
+const NUMBER_BITS: u32 = 40;
+
+/// Names a request, and a call made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId {
+    /// The request that entered the mesh: who asked, and the how-manieth of its requests this is.
+    pub root: u64,
+    /// The call within it. All tries of a call have one key.
+    pub key: u64,
+}
+
+/// What is drawn for a request. Each draw has a stream of its own, so none moves another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// What an instruction of its script draws: how long work or a sleep takes, and whether calls are made.
+    Instruction(u32),
+    /// Whether it fails when its script is done.
+    Error,
+    /// Which instance it is sent to.
+    Instance,
+    /// Whether it is for a canary.
+    Version,
+    /// How long its caller waits before it is sent.
+    Backoff,
+    /// Which endpoint of a load's mix it asks.
+    Target,
+}
+
+impl RequestId {
+    /// The request number `number` of a client or a gateway. Numbers from 2^40 on begin anew.
+    pub fn new(caller: ActorId, number: u64) -> Self {
+        let root = u64::from(caller.0) << NUMBER_BITS | (number & ((1 << NUMBER_BITS) - 1));
+        RequestId { root, key: mix(root) }
+    }
+
+    /// The actor that sent request `root` into the mesh.
+    pub fn caller(root: u64) -> ActorId {
+        ActorId((root >> NUMBER_BITS) as u32)
+    }
+
+    /// The how-manieth request of its caller `root` is, from 0.
+    pub fn number(root: u64) -> u64 {
+        root & ((1 << NUMBER_BITS) - 1)
+    }
+
+    /// The call that try `attempt` of this one makes at instruction `at` of its script, number `copy` of the calls there.
+    #[inline]
+    pub fn call(self, attempt: u8, at: u32, copy: u32) -> Self {
+        let place = u64::from(at) << 32 | u64::from(copy);
+        RequestId { root: self.root, key: mix(self.key ^ mix(place) ^ u64::from(attempt)) }
+    }
+
+    /// The stream from which try `attempt` of this call draws this, in runs with this seed.
+    #[inline]
+    pub fn draws(self, seed: u64, attempt: u8, draw: Draw) -> Rng {
+        Rng::keyed(seed ^ REQUESTS, self.key, u64::from(attempt) << 40 | draw.number())
+    }
+}
+
+/// The streams of requests: apart from all other streams that a number keys.
+const REQUESTS: u64 = u64::from_be_bytes(*b"requests");
+
+impl Draw {
+    #[inline]
+    fn number(self) -> u64 {
+        const BESIDE: u64 = 1 << 32;
+        match self {
+            Draw::Instruction(at) => u64::from(at),
+            Draw::Error => BESIDE,
+            Draw::Instance => BESIDE + 1,
+            Draw::Version => BESIDE + 2,
+            Draw::Backoff => BESIDE + 3,
+            Draw::Target => BESIDE + 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_pinned() {
+        // If this fails, every seed of every user means another run: that is a breaking change.
+        let id = RequestId::new(ActorId(3), 7);
+        assert_eq!((RequestId::caller(id.root), RequestId::number(id.root)), (ActorId(3), 7));
+        let call = id.call(1, 2, 3);
+        let drawn = call.draws(9, 1, Draw::Instruction(5)).next_u64();
+        assert_eq!(
+            (id.key, call.root, call.key, drawn),
+            (13_159_698_748_018_901_606, id.root, 8_877_066_008_052_693_733, 8_968_320_068_956_629_866)
+        );
+    }
+
+    #[test]
+    fn calls_tries_and_draws_have_names_of_their_own() {
+        let (mut keys, mut firsts) = (BTreeSet::new(), BTreeSet::new());
+        let mut count = 0;
+        for id in (0..20).map(|number| RequestId::new(ActorId(1), number)) {
+            for attempt in 0..4 {
+                for at in 0..10 {
+                    keys.extend((0..4).map(|copy| id.call(attempt, at, copy).key));
+                    firsts.insert(id.draws(1, attempt, Draw::Instruction(at)).next_u64());
+                }
+                let beside = [Draw::Error, Draw::Instance, Draw::Version, Draw::Backoff, Draw::Target];
+                firsts.extend(beside.map(|draw| id.draws(1, attempt, draw).next_u64()));
+                count += 1;
+            }
+        }
+        assert_eq!((keys.len(), firsts.len()), (count * 40, count * 15));
+    }
+}
