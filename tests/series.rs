@@ -9,7 +9,7 @@ use meshsim_experiment::Experiment;
 use meshsim_fault::Network;
 use meshsim_report::events::EventKind;
 use meshsim_report::series::{Kind, Row, Series};
-use meshsim_report::{FailureCounts, Measured, Requests, Summary, Traffic, events};
+use meshsim_report::{FailureCounts, Measured, Recent, Requests, SoFar, Summary, Traffic, events};
 use meshsim_sim::Sim;
 
 struct Ran {
@@ -300,4 +300,110 @@ fn the_log_says_what_happened_in_order_and_by_name() {
     let ready: u32 = ran.summary.services.iter().map(|service| service.values.instances).sum();
     assert_eq!(there, ready as usize);
     assert!(of(EventKind::LeftOut).next().is_none());
+}
+
+/// What all actors tell of a run that goes on, as the processes of a live run hand it in: once a second, and one of them
+/// is not heard for a while.
+struct Told<'a> {
+    mesh: &'a meshsim_mesh::Mesh,
+    so_far: SoFar,
+    told: BTreeMap<ActorId, meshsim_mesh::news::Told>,
+}
+
+impl Told<'_> {
+    fn hear(&mut self, now: Time, id: ActorId, actor: &meshsim_mesh::MeshActor) {
+        let told = self.told.entry(id).or_default();
+        if let Some((news, all)) = actor.news(*told, now) {
+            *told = all;
+            // As bytes: what is heard was sent.
+            let mut bytes = Vec::new();
+            meshsim_wire::encode_long_into(&news, &mut bytes).unwrap();
+            self.so_far.take(id, 0, now, meshsim_wire::decode_long(&bytes).unwrap(), self.mesh);
+        }
+    }
+}
+
+#[test]
+fn what_is_told_while_the_run_goes_on_comes_to_what_is_known_at_its_end() {
+    for window in ["1s", "250ms"] {
+        let experiment = meshsim_experiment::parse("mesh.yaml", &shop(window), Path::new(""), &[]).unwrap();
+        let mesh = Arc::new(experiment.mesh.clone());
+        let mut sim = Sim::new(experiment.seed, Network::new(experiment.network.clone()).unwrap());
+        for (i, actor) in meshsim_mesh::actors::all(&mesh).enumerate() {
+            sim.add(actor, mesh.actor_name(ActorId(i as u32)));
+        }
+        let (so_far, told) = (SoFar::default(), BTreeMap::new());
+        let mut heard = Told { mesh: &mesh, so_far, told };
+        let mut open = 0;
+        for second in 1..=30_u64 {
+            sim.run_until(Time::from_nanos(second * 1_000_000_000));
+            for (id, actor) in (0..).map(ActorId).zip(sim.actors()) {
+                if !(id.0 == 2 && (6..14).contains(&second)) {
+                    heard.hear(sim.now(), id, actor);
+                }
+            }
+            let recent = Recent { now: sim.now(), faults: Vec::new() };
+            heard.so_far.look(&experiment, &recent);
+            let (window, _) = heard.so_far.of_loads(None, Time::ZERO, sim.now(), &mesh);
+            open += window.offered - window.done - window.failed.total();
+        }
+        assert!(open > 0, "requests that go on are neither done nor failed");
+
+        let recent = Recent { now: sim.now(), faults: Vec::new() };
+        let live = Series::new(&experiment, &heard.so_far.measured(Time::ZERO, &recent, &mesh));
+        let findings: Vec<_> = sim.actors().map(|actor| Some(actor.findings(sim.now()))).collect();
+        let measured = Measured::gather(&mesh, sim.now(), Traffic::default(), findings);
+        let whole = Series::new(&experiment, &measured);
+        // Calls, and what goes on when the run ends, are told at its end alone.
+        let told = |series: &Series| -> Vec<Row> {
+            let rows = series.rows.iter().filter(|row| row.kind != Kind::Edge).cloned();
+            rows.map(|row| Row { other_sum_ns: 0, cores_in_use: None, ..row }).collect()
+        };
+        let (live, whole) = (told(&live), told(&whole));
+        assert_eq!(live.len(), whole.len());
+        for (live, whole) in live.iter().zip(&whole) {
+            assert_eq!(live, whole);
+        }
+
+        let summary = Summary::new(&experiment, &measured, false);
+        let mut all = events(&experiment, &measured, &summary, &Series::default());
+        let mut known = heard.so_far.events().to_vec();
+        let order = |a: &meshsim_report::events::Event, b: &meshsim_report::events::Event| {
+            a.at_s.total_cmp(&b.at_s).then_with(|| (a.kind, &a.what).cmp(&(b.kind, &b.what)))
+        };
+        all.sort_by(order);
+        known.sort_by(order);
+        assert_eq!(known, all, "no event is lost, and none is told twice");
+
+        let silences = heard.so_far.silences(sim.now());
+        assert_eq!(silences.len(), 1, "{silences:?}");
+        assert_eq!(
+            (silences[0].actor, silences[0].from.secs(), silences[0].to.unwrap().secs()),
+            (ActorId(2), 5.0, 14.0)
+        );
+    }
+}
+
+#[test]
+fn what_a_former_life_had_told_stays_counted() {
+    let experiment = meshsim_experiment::parse("mesh.yaml", &shop("1s"), Path::new(""), &[]).unwrap();
+    let mesh = &experiment.mesh;
+    let (mut so_far, client) = (SoFar::default(), mesh.client_actor(0));
+    let life = |seconds: u64| {
+        let mut sim = Sim::new(experiment.seed, Network::new(experiment.network.clone()).unwrap());
+        let shared = Arc::new(mesh.clone());
+        for (i, actor) in meshsim_mesh::actors::all(&shared).enumerate() {
+            sim.add(actor, mesh.actor_name(ActorId(i as u32)));
+        }
+        sim.run_until(Time::from_nanos(seconds * 1_000_000_000));
+        let told = meshsim_mesh::news::Told::default();
+        (sim.actors().nth(client.index()).unwrap().news(told, sim.now()).unwrap().0, sim.now())
+    };
+    let ((first, at), (second, later)) = (life(6), life(9));
+    so_far.take(client, 0, at, first.clone(), mesh);
+    let one = so_far.totals(mesh).0[0][0].offered;
+    so_far.take(client, 0, at, first, mesh);
+    assert_eq!(so_far.totals(mesh).0[0][0].offered, one, "heard twice, known once");
+    so_far.take(client, 1, later, second, mesh);
+    assert!(one > 0 && so_far.totals(mesh).0[0][0].offered > 2 * one, "its first life and its second");
 }

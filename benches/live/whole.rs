@@ -148,6 +148,7 @@ fn cast(tally: &Rc<Tally>) -> Cast<Player> {
         seats: iter::once(seat("source".into(), "source")).chain(sinks).collect(),
         actor: Rc::new(actor),
         findings: Arc::new(|_, _| Vec::new()),
+        news: None,
         tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
         leave: None,
@@ -172,6 +173,7 @@ pub(crate) fn listen(plan: &Plan) -> Result<Report, Failure> {
             charter: Vec::new(),
             answers: Box::new(|_| {}),
             traces: Box::new(|_, _| Ok(())),
+            news: Box::new(drop),
         };
         let hub = Hub::open(options, cast(&tally))?;
         announce(hub.address().port());

@@ -373,6 +373,26 @@ impl Course {
         self
     }
 
+    /// The course from a moment on: what was in the windows before the moment's own is left out.
+    pub fn since(&self, from: Time) -> Course {
+        let windows = &self.kept.windows;
+        let first = (from.nanos() / self.kept.shape.length_ns).min(windows.len() as u64) as usize;
+        let mut kept = Kept { shape: self.kept.shape, windows: Vec::new() };
+        if first < windows.len() {
+            kept.windows.resize(first, Window::default());
+            kept.windows.extend_from_slice(&windows[first..]);
+        }
+        Course { kept, last: (0, 0) }
+    }
+
+    /// The windows from this one on become those of another course of the same shape, whatever they were.
+    pub(crate) fn replace(&mut self, first: usize, windows: impl IntoIterator<Item = Window>) {
+        self.kept.windows.resize(first, Window::default());
+        self.kept.windows.extend(windows);
+        self.kept.windows.truncate(self.kept.shape.windows_max as usize);
+        self.last = (0, 0);
+    }
+
     /// All windows as one.
     pub fn total(&self) -> Window {
         let mut total = Window::default();
@@ -467,6 +487,14 @@ impl Watched {
     /// A request that was due then is lost with the memory that held it: it was in flight for as long as it was counted.
     pub(crate) fn lost(&mut self, due: Time) {
         self.course.left(due, self.gauge.counted.since(due));
+    }
+
+    /// The course from a moment on, as it is now.
+    pub(crate) fn since(&self, from: Time, now: Time) -> Course {
+        let mut watched = Watched { course: self.course.since(from), gauge: self.gauge };
+        watched.now(now);
+        // Windows that were put together meanwhile begin earlier.
+        if watched.course.shape() == self.course.shape() { watched.course } else { self.until(now).since(from) }
     }
 
     /// The course as it is now.

@@ -24,6 +24,7 @@ pub mod measure;
 mod memory;
 pub mod message;
 pub mod model;
+pub mod news;
 pub mod node;
 pub mod operation;
 pub mod path;

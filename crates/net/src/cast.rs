@@ -26,6 +26,8 @@ pub struct Cast<A: Actor> {
     pub actor: Rc<dyn Fn(ActorId) -> A>,
     /// What an actor has found by this time, as bytes for the hub's process.
     pub findings: TellFindings<A>,
+    /// What an actor has found since it was last asked, while the run goes on; without, nobody is told before its end.
+    pub news: Option<TellNews<A>>,
     /// Begins to write down what happens in this process.
     pub tape: BeginTape<A::Msg, A::Tick>,
     /// The number of who is no actor, but sends to some and gets answers.
@@ -39,6 +41,13 @@ pub struct Cast<A: Actor> {
 
 /// Tells what an actor has found by some time, as bytes.
 pub type TellFindings<A> = Arc<dyn Fn(&A, Time) -> Vec<u8> + Send + Sync>;
+
+/// Tells what an actor has found by some time, as bytes, beyond what it has told before; and what it has told with
+/// that. `None` if it has nothing to tell.
+pub type TellNews<A> = Arc<dyn Fn(&A, Told, Time) -> Option<(Vec<u8>, Told)> + Send + Sync>;
+
+/// What an actor has told, in two numbers that its cast chooses; zeros: nothing.
+pub type Told = [u64; 2];
 
 /// Makes of an actor whose process others refuse what is said about it, and to whom.
 pub type TellRefused<A> = fn(ActorId) -> (ActorId, <A as Actor>::Msg);

@@ -104,6 +104,8 @@ pub(crate) enum Control {
     Left,
     /// Member to hub: this process is not taken for who it is, in a handshake with me. For people: why.
     Refused { process: ProcessId, why: String },
+    /// Member to hub: what an actor has found since it was last asked, at this time of the run.
+    News { actor: ActorId, at: Time, news: Blob },
 }
 
 /// Where a process is and what it hosts.

@@ -82,6 +82,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("leave", say(Control::Leave)),
         ("left", say(Control::Left)),
         ("refused", say(Control::Refused { process: 2, why: "failed the TLS handshake".into() })),
+        ("news", say(Control::News { actor: ActorId(1), at: Time::from_nanos(5), news: Blob(vec![7, 8, 9]) })),
     ]
 }
 
@@ -112,6 +113,7 @@ pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
         ("peers", say(Control::Peers(vec![peer(vec![]); ENTRIES]))),
         ("peers with a seat", say(Control::Peers(vec![peer(vec![seat]); ENTRIES]))),
         ("a part of a charter", say(Control::Charter(Blob(vec![0; ENTRIES])))),
+        ("news", say(Control::News { actor: ActorId(0), at: Time::ZERO, news: Blob(vec![0; ENTRIES]) })),
         ("a part of a trace", say(Control::Trace(Blob(vec![0; ENTRIES])))),
         ("findings", say(Control::Findings { actor: ActorId(0), part: Blob(vec![0; ENTRIES]), last: false })),
         ("a fault", say(Control::Fault(Box::new(Fault::new(Time::ZERO, Time::NEVER, crash))))),

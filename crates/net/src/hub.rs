@@ -25,6 +25,7 @@ use crate::host::{Answers, Host, HostOptions};
 use crate::hosted::Glance;
 use crate::link::{Credentials, Link, LinkError, PING, refusal};
 use crate::member::{gathered, hand_in_tape, life};
+use crate::news::{News, TakeNews, tell};
 use crate::outbox::Outbox;
 use crate::seats::{Join, Seats};
 use crate::text::{brief, shown};
@@ -67,6 +68,8 @@ pub struct HubOptions<A: Actor> {
     pub answers: Answers<A::Msg>,
     /// Takes the parts of what the processes wrote down, each process's in order.
     pub traces: KeepTraces,
+    /// Takes what the actors have found so far.
+    pub news: TakeNews,
 }
 
 /// Takes the next bytes of what a process, by its number, wrote down.
@@ -151,6 +154,8 @@ pub struct Snapshot {
     pub missing: Vec<String>,
     /// All processes that ever joined and were not replaced, the hub's first.
     pub processes: Vec<ProcessState>,
+    /// Faults that were submitted so far.
+    pub faults: Vec<Fault>,
 }
 
 /// One process.
@@ -274,6 +279,7 @@ struct Stage<A: Live> {
     /// [`Performance::restarts`].
     restarts: RefCell<Vec<(ActorId, Time)>>,
     traces: RefCell<KeepTraces>,
+    news: RefCell<TakeNews>,
     trace_errors: RefCell<Vec<String>>,
     /// Something is to be looked at.
     changed: Notify,
@@ -356,6 +362,7 @@ impl<A: Live> Hub<A> {
             departures: RefCell::default(),
             restarts: RefCell::default(),
             traces: RefCell::new(options.traces),
+            news: RefCell::new(options.news),
             trace_errors: RefCell::default(),
             changed: Notify::new(),
             attention: Attention::new(host.shell.clock.own(), PING),
@@ -401,6 +408,10 @@ impl<A: Live> Hub<A> {
         let stage = self.stage.clone();
         let mut ticks = interval(WATCH);
         let mut stop = false;
+        let of_here = self.stage.clone();
+        let telling = tokio::task::spawn_local(async move {
+            tell(&of_here.host, || true, |news| (of_here.news.borrow_mut())(news)).await;
+        });
         while stage.phase.get() != Phase::Ending {
             tokio::select! {
                 () = stage.changed.notified() => {}
@@ -428,6 +439,7 @@ impl<A: Live> Hub<A> {
                 Phase::Running | Phase::Ending => {}
             }
         }
+        telling.abort();
         let cut_short = stage.host.now() < stage.end && stage.end < Time::NEVER;
         stage.collect(&mut self.commands, &mut watch, &mut ticks).await;
         Ok(stage.performance(cut_short))
@@ -462,6 +474,7 @@ impl<A: Live> Stage<A> {
             now: self.host.now(),
             missing: self.missing(),
             processes: processes.iter().filter(|p| p.standing != Standing::Replaced).map(shown).collect(),
+            faults: self.faults.borrow().clone(),
         }
     }
 
@@ -674,6 +687,7 @@ impl<A: Live> Stage<A> {
             // Also when it has not heard yet that the run is over.
             Control::Left if self.phase.get() != Phase::Waiting && self.may_leave(id) => self.leaves(id),
             Control::Refused { process, why } => self.refused(id, process, &why),
+            Control::News { actor, at, news } => self.hear_news(id, actor, at, news.0),
             Control::Findings { actor, part, last } if owes && self.awaits(id, actor) => {
                 self.keep_findings(actor, &part.0, last)?;
                 self.note_handed_in();
@@ -727,6 +741,20 @@ impl<A: Live> Stage<A> {
                 let (to, msg) = refused(seated.actor);
                 self.host.shell.inject(to, msg);
             }
+        }
+    }
+
+    /// What an actor of this process has found so far. What is said of another's, or comes when the run is over, is of no
+    /// use to anybody.
+    fn hear_news(&self, id: ProcessId, actor: ActorId, at: Time, bytes: Vec<u8>) {
+        let incarnation = {
+            let processes = self.processes.borrow();
+            let seated = processes[id as usize].peer.sender.actors.iter().find(|seated| seated.actor == actor);
+            seated.filter(|_| self.phase.get() == Phase::Running).map(|seated| seated.incarnation)
+        };
+        if let Some(incarnation) = incarnation {
+            let at = at.min(self.host.now());
+            (self.news.borrow_mut())(News { actor, incarnation, at, bytes });
         }
     }
 

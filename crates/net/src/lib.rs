@@ -32,6 +32,7 @@ mod hub;
 mod leave;
 mod link;
 mod member;
+mod news;
 mod outbox;
 mod seats;
 mod stream;
@@ -39,7 +40,7 @@ mod text;
 mod usage;
 mod worker;
 
-pub use cast::{BeginTape, Cast, Live, Seat, Tape, TellFindings, TellRefused};
+pub use cast::{BeginTape, Cast, Live, Seat, Tape, TellFindings, TellNews, TellRefused, Told};
 pub use control::ProcessReport;
 pub use departures::Departure;
 pub use host::{Host, HostOptions};
@@ -47,6 +48,7 @@ pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces, Performance, Phase,
 pub use leave::{Leave, Leaving};
 pub use link::Credentials;
 pub use member::{MemberError, MemberOptions, join, probe};
+pub use news::{News, TakeNews};
 pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use seats::Join;
 pub use stream::{Tls, TlsError};

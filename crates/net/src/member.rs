@@ -21,6 +21,7 @@ use crate::dial::{backoff, connect, ping};
 use crate::host::{Host, HostOptions};
 use crate::leave::{Leaving, asked, is_asked};
 use crate::link::{Credentials, Link, LinkError};
+use crate::news::{NEWS_BYTES_MAX, News, WAITING_BYTES_MAX, tell};
 use crate::outbox::Outbox;
 use crate::seats::Join;
 use crate::stream::Whom;
@@ -355,6 +356,7 @@ impl<A: Live> OnStage<A> {
             biased;
             () = self.conduct(heard, &outbox, leaving) => End::Over,
             error = outbox.write_to(&mut link.writer) => self.ended(LinkError::Broken(error)),
+            () = self.tell(&outbox) => unreachable!("it goes on for as long as the connection"),
             error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
             error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => self.ended(error),
         };
@@ -362,6 +364,17 @@ impl<A: Live> OnStage<A> {
         host.set_hub(None);
         host.shell.discard(&outbox);
         end
+    }
+
+    /// Tells the hub what its actors find, while the run goes on.
+    async fn tell(&self, outbox: &Outbox) {
+        let has_room = || outbox.waiting() <= WAITING_BYTES_MAX && !self.handed_in.get();
+        let say = |News { actor, at, bytes, .. }| {
+            if bytes.len() <= NEWS_BYTES_MAX {
+                outbox.put(Kind::Control, &Control::News { actor, at, news: Blob(bytes) });
+            }
+        };
+        tell(&self.host, has_room, say).await;
     }
 
     /// Takes in where others are.

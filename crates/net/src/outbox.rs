@@ -85,6 +85,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes that wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.borrow().buffer.len()
+    }
+
     /// Waits until there is something to write.
     pub(crate) async fn wanted(&self) {
         while self.state.borrow().buffer.is_empty() {

@@ -81,6 +81,7 @@ fn cast(text: &str) -> Cast<Player> {
         network: NetworkSpec::default(),
         seats: vec![seat("caller"), seat("called"), seat("third")],
         actor: Rc::new(move |_| Player { text: text.clone(), ..Player::default() }),
+        news: None,
         findings: Arc::new(|player: &Player, _| {
             let mut found = vec![7; FOUND_BYTES];
             found[0] = player.starts;
@@ -231,6 +232,7 @@ impl Cluster {
             charter: Vec::new(),
             answers: Box::new(|_| {}),
             traces: Box::new(|_, _| Ok(())),
+            news: Box::new(drop),
         };
         let mut cast = cast(text);
         cast.seats[2].needed = needs_third;

@@ -58,8 +58,13 @@ impl Courses {
 impl Series {
     /// Puts together what was measured.
     pub fn new(experiment: &Experiment, measured: &Measured) -> Self {
+        Series::since(Time::ZERO, experiment, measured)
+    }
+
+    /// The same of the windows that end after a moment.
+    pub fn since(from: Time, experiment: &Experiment, measured: &Measured) -> Self {
         let (mesh, courses) = (&experiment.mesh, &measured.courses);
-        let mut rows = Rows { now: measured.now, rows: Vec::new() };
+        let mut rows = Rows { from, now: measured.now, rows: Vec::new() };
         for (load, targets) in &courses.loads {
             if let Some(course) = together(targets) {
                 rows.add(Kind::Load, "", &mesh.loads[*load].name, course, true);
@@ -119,6 +124,8 @@ fn together(courses: &[Course]) -> Option<Course> {
 
 /// Rows that are being made.
 struct Rows {
+    /// Windows that ended before are left out.
+    from: Time,
     now: Time,
     rows: Vec<Row>,
 }
@@ -132,7 +139,8 @@ impl Rows {
         // What came at the very end of the run belongs to the last window that has a length.
         let last = (self.now.nanos().saturating_sub(1) / length_ns) as usize;
         let (whole, beyond) = windows.split_at((last + 1).min(windows.len()));
-        for (index, window) in whole.iter().enumerate() {
+        let first = ((self.from.nanos() / length_ns) as usize).min(last);
+        for (index, window) in whole.iter().enumerate().skip(first) {
             let from = Time::from_nanos(index as u64 * length_ns);
             let to = Time::from_nanos(from.nanos().saturating_add(length_ns)).min(self.now);
             let mut window = window.clone();

@@ -11,15 +11,21 @@ use crate::summary::{Measured, OperationSummary, Summary};
 
 /// All events of a run, by time; those of one moment in the order of [`EventKind`], then as they were counted.
 pub fn events(experiment: &Experiment, measured: &Measured, summary: &Summary, series: &Series) -> Vec<Event> {
+    let mut events = so_far(experiment, measured, &summary.operations);
+    left_out(series.instances_left_out, "instances without rows of their own in series.csv", measured, &mut events);
+    events
+}
+
+/// The same of a run that goes on.
+pub(crate) fn so_far(experiment: &Experiment, measured: &Measured, operations: &[OperationSummary]) -> Vec<Event> {
     let mut events = Vec::new();
-    for (index, operation) in summary.operations.iter().enumerate() {
+    for (index, operation) in operations.iter().enumerate() {
         of_operation(index as u64, operation, &mut events);
     }
     of_faults(experiment, measured, &mut events);
     of_nodes(experiment, measured, &mut events);
     of_instances(experiment, measured, &mut events);
-    left_out(series.instances_left_out, "instances without rows of their own in series.csv", measured, &mut events);
-    events.retain(|event| event.at_s <= summary.reached_s);
+    events.retain(|event| event.at_s <= measured.now.secs());
     // Stable: what is alike stays as it was found.
     events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s).then(a.kind.cmp(&b.kind)));
     events

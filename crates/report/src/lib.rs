@@ -17,6 +17,7 @@ mod real_work;
 mod schema;
 pub mod series;
 mod show;
+mod so_far;
 mod summary;
 pub mod table;
 pub mod text;
@@ -32,6 +33,7 @@ pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use real_work::{RealWork, RealWorkOfNode, Worked};
 pub use schema::{comparison_schema, schema};
 pub use show::{count, number, percent, plural, rate, span, unplaced_reason};
+pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
     EdgeSummary, FailureCounts, LoadSummary, Measured, NodeSummary, OperationSummary, Requests, ServiceSummary,
     StepSummary, Summary, TargetSummary, Traffic, Values,

@@ -541,7 +541,7 @@ impl Summary {
             reached_s: measured.now.secs(),
             cut_short,
             simulated: Size::new(experiment),
-            operations: measured.history.iter().map(|history| operation(experiment, history, &values)).collect(),
+            operations: operations(experiment, measured),
             loads: loads(experiment, measured),
             services: services(experiment, measured, &values),
             nodes: nodes(experiment, measured),
@@ -591,6 +591,12 @@ fn after(step: &StepHistory) -> Values {
     // What is extra is no part of S, also where it is what found no room.
     let placed = step.instances.saturating_add(step.extra).saturating_sub(step.unplaced);
     Values { instances: placed.min(step.instances), capacity: step.c, version: step.v_mean }
+}
+
+/// What became of all operations, in the order in which they began.
+pub(crate) fn operations(experiment: &Experiment, measured: &Measured) -> Vec<OperationSummary> {
+    let values = Course::new(experiment, &measured.history);
+    measured.history.iter().map(|history| operation(experiment, history, &values)).collect()
 }
 
 fn operation(experiment: &Experiment, history: &OperationHistory, course: &Course) -> OperationSummary {

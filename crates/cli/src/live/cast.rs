@@ -4,9 +4,11 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use meshsim_actor::Time;
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::Network;
 use meshsim_mesh::model::COORDINATOR;
+use meshsim_mesh::news::Told;
 use meshsim_mesh::node::Node;
 use meshsim_mesh::{Findings, Mesh, MeshActor, Msg, actors};
 use meshsim_net::{Cast, Leave, Seat};
@@ -47,7 +49,12 @@ pub(crate) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, Error> {
         seats: seats(&mesh),
         // One at a time, and once each: a process that hosts few of many makes few.
         actor: Rc::new(move |actor| actors::one(&of_actors, actor)),
-        findings: Arc::new(|actor: &MeshActor, now| write_findings(&actor.findings(now))),
+        findings: Arc::new(|actor: &MeshActor, now| written(&actor.findings(now))),
+        news: Some(Arc::new(|actor: &MeshActor, [until, entries], now| {
+            let told = Told { until: Time::from_nanos(until), entries };
+            let (news, told) = actor.news(told, now)?;
+            Some((written(&news), [told.until.nanos(), told.entries]))
+        })),
         tape: Rc::new(move || Ok(Box::new(tape::begin(&header)?))),
         outside: Some(mesh.outside()),
         leave: Some(Leave {
@@ -69,9 +76,9 @@ fn seats(mesh: &Mesh) -> Vec<Seat> {
         .collect()
 }
 
-fn write_findings(findings: &Findings) -> Vec<u8> {
+fn written(found: &impl serde::Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if let Err(error) = meshsim_wire::encode_long_into(findings, &mut bytes) {
+    if let Err(error) = meshsim_wire::encode_long_into(found, &mut bytes) {
         tracing::error!("what an actor found cannot be sent: {error}");
     }
     bytes
@@ -94,7 +101,7 @@ mod tests {
         let tally = || Tally { windows: vec![window; 86_400], ..Tally::default() };
         let tallies = (0..4).map(|_| tally()).collect();
         let found = Findings::Client { tallies, courses: vec![], counts: vec![], gaps: vec![] };
-        let bytes = write_findings(&found);
+        let bytes = written(&found);
         assert!(bytes.len() > meshsim_wire::MESSAGE_BYTES_MAX);
         let Findings::Client { tallies, .. } = read_findings(&bytes).unwrap() else { panic!("a client's") };
         assert_eq!((tallies.len(), tallies[3].windows.len()), (4, 86_400));

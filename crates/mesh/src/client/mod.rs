@@ -18,6 +18,7 @@ use crate::findings::Findings;
 use crate::measure::{Failure, Tally, WINDOWS_MAX, Window};
 use crate::message::{Msg, Tick, View};
 use crate::model::{COORDINATOR, Load, Mesh};
+use crate::news::{News, Piece, Told};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
 use crate::request_id::{Draw, RequestId};
@@ -115,6 +116,18 @@ impl Client {
             gaps.push((from, now.min(load.end)));
         }
         Findings::Client { tallies, courses, counts: criteria.into_iter().map(|(_, count)| count).collect(), gaps }
+    }
+
+    /// What it has measured since it told so much.
+    pub(crate) fn news(&self, told: Told, now: Time) -> (News, Told) {
+        let piece = |watched: &Watched| {
+            let from = told.from(watched.course.shape().length_ns, now);
+            Piece::new(watched.since(from, now), from, now)
+        };
+        // What is due and not sent yet will count in the window in which it was due, too.
+        let open = self.calls.owners().map(|planned| planned.at).chain(self.next).min();
+        let until = open.map_or(now, |open| open.min(now));
+        (News::Client(self.courses.iter().map(piece).collect()), Told { until, entries: 0 })
     }
 
     /// Requests that have not ended yet.

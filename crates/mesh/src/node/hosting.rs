@@ -17,6 +17,7 @@ use crate::diary::{Coming, Diary};
 use crate::measure::Served;
 use crate::message::{Msg, Report, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
+use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
 use crate::proxy::ProxyId;
 
@@ -301,6 +302,17 @@ impl Hosting {
             }
         }
         all.into_iter().flatten().collect()
+    }
+
+    /// What was in each place since it was last told.
+    pub(super) fn news(&self, told: Told, now: Time) -> Vec<PlacePiece> {
+        self.services.iter().flat_map(|hosted| hosted.places.news(hosted.service, told, now)).collect()
+    }
+
+    /// How many instances came and went.
+    pub(super) fn comings_count(&self) -> u64 {
+        let of = |comings: &Diary<Coming>| comings.left_out.saturating_add(comings.entries.len() as u64);
+        self.services.iter().fold(0, |sum, hosted| of(hosted.places.comings()).saturating_add(sum))
     }
 
     /// Instances that came and went, by service.

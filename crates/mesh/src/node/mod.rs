@@ -24,6 +24,7 @@ use crate::diary::{Coming, Diary};
 use crate::measure::Served;
 use crate::message::{Heartbeat, Msg, Tick, View};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
+use crate::news::{News, Told, shortened};
 
 use hosting::{HostedState, Hosting};
 pub use place::PlaceCourse;
@@ -87,6 +88,16 @@ impl Node {
     /// Instances that came and went.
     pub fn comings(&self) -> Diary<Coming> {
         self.hosting.as_ref().map_or_else(Diary::default, |hosting| hosting.comings())
+    }
+
+    /// What its instances have done since it told so much. What processors are in the middle of is told when it is done.
+    pub(crate) fn news(&self, told: Told, now: Time) -> (News, Told) {
+        let Some(hosting) = &self.hosting else { return (News::Node { places: Vec::new(), comings: None }, told) };
+        let oldest = self.work.iter().flat_map(|work| work.under_way_at()).map(|(_, arrived)| arrived).min();
+        let entries = hosting.comings_count();
+        let comings = (entries != told.entries).then(|| shortened(hosting.comings()));
+        let until = oldest.map_or(now, |oldest| oldest.min(now));
+        (News::Node { places: hosting.news(told, now), comings }, Told { until, entries })
     }
 
     /// What it has.

@@ -11,6 +11,7 @@ use crate::course::{Course, Gauge, Shape, Watched};
 use crate::diary::{Coming, Diary, entries_of_node};
 use crate::measure::Histogram;
 use crate::model::{Mesh, ServiceId};
+use crate::news::{Piece, PlacePiece, Told};
 
 /// The places of one service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,6 +159,15 @@ impl Places {
             }
         }
         all
+    }
+
+    /// What was in each place since it was last told.
+    pub(super) fn news(&self, service: ServiceId, told: Told, now: Time) -> impl Iterator<Item = PlacePiece> + '_ {
+        self.list.iter().map(move |Place { whose: (version, ordinal), watched }| {
+            let from = told.from(watched.course.shape().length_ns, now);
+            let piece = Piece::new(watched.since(from, now), from, now);
+            PlacePiece { service, version: *version, ordinal: *ordinal, piece }
+        })
     }
 
     /// The courses until now, by place.
