@@ -6,6 +6,7 @@ mod ending;
 mod error;
 mod folder;
 mod gateway;
+mod headline;
 mod http;
 mod interrupt;
 mod live;

@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     total: Span,
     begun: Instant,
+    /// The last second in which something was looked up.
+    second: u64,
 }
 
 impl Progress {
@@ -25,23 +27,29 @@ impl Progress {
         let bar = drawn(Some(total.nanos()), &format!("  {{bar:{width}}} {{percent:>3}}%  {{msg}}"), wanted);
         #[expect(clippy::disallowed_methods, reason = "how long a run takes is shown, and decides nothing")]
         let begun = Instant::now();
-        Progress { bar, total, begun }
+        Progress { bar, total, begun, second: 0 }
     }
 
     /// The run is here.
-    pub(crate) fn at(&self, now: Time, events: u64) {
-        if let Some(bar) = &self.bar {
-            let rate = events as f64 / self.begun.elapsed().as_secs_f64().max(1e-9);
-            bar.set_message(format!("{:.1}s of {}, {}", now.secs(), self.total, per_second(rate)));
-            bar.set_position(now.nanos());
+    pub(crate) fn at(&self, now: Time, events: u64, text: &str) {
+        let rate = events as f64 / self.begun.elapsed().as_secs_f64().max(1e-9);
+        match text {
+            "" => self.say(now, &per_second(rate)),
+            text => self.say(now, text),
         }
+    }
+
+    /// True if something was to be looked up to be said: once a second, and never where nothing is shown.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let second = self.begun.elapsed().as_secs();
+        self.bar.is_some() && std::mem::replace(&mut self.second, second) != second
     }
 
     /// The run is here, and this is to be said about it.
     pub(crate) fn say(&self, now: Time, text: &str) {
         if let Some(bar) = &self.bar {
             let of = if self.total.is_zero() { String::new() } else { format!(" of {}", self.total) };
-            bar.set_message(format!("{:.1}s{of}, {text}", now.secs()));
+            bar.set_message(format!("{:.1}s{of}  {text}", now.secs()));
             bar.set_position(now.nanos());
         }
     }

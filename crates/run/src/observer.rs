@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use meshsim_actor::{Counts, Time};
+use meshsim_actor::{ActorId, Counts, Time};
+use meshsim_mesh::MeshActor;
 
 /// Watches a run and may stop it. Every method has a default that does nothing, so an observer names only what it wants
 /// to know.
@@ -10,6 +11,17 @@ use meshsim_actor::{Counts, Time};
 /// An observer never changes what happens: the same experiment and seed give the same run, up to where it is stopped.
 /// It is asked between slices of some milliseconds of processor time, so it costs the inner loop nothing.
 pub trait Observer {
+    /// True if it wants to look at the actors now: then [`looks`](Self::looks) is called for each. Asked after
+    /// [`reached`](Self::reached).
+    fn is_curious(&mut self) -> bool {
+        false
+    }
+
+    /// An actor as it is at `now`.
+    fn looks(&mut self, now: Time, id: ActorId, actor: &MeshActor) {
+        let _ = (now, id, actor);
+    }
+
     /// The run has reached `now`, after `counts.events` events. [`ControlFlow::Break`] stops it there.
     fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
         let _ = (now, counts);
@@ -21,6 +33,14 @@ pub trait Observer {
 impl Observer for () {}
 
 impl<O: Observer> Observer for &mut O {
+    fn is_curious(&mut self) -> bool {
+        (**self).is_curious()
+    }
+
+    fn looks(&mut self, now: Time, id: ActorId, actor: &MeshActor) {
+        (**self).looks(now, id, actor);
+    }
+
     fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
         (**self).reached(now, counts)
     }

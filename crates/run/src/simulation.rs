@@ -70,6 +70,10 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
     pub fn watched(&mut self, at: Time, observer: &mut impl Observer) -> ControlFlow<()> {
         while self.sim.run_slice(at, SLICE_EVENTS) == Run::Stopped {
             observer.reached(self.sim.now(), &self.sim.counts())?;
+            if observer.is_curious() {
+                let actors = (0..).map(ActorId).zip(self.sim.actors());
+                actors.for_each(|(id, actor)| observer.looks(self.sim.now(), id, actor));
+            }
         }
         ControlFlow::Continue(())
     }

@@ -89,7 +89,7 @@ impl Args {
                         break End::Differs(difference);
                     }
                     if seq % SLICE_RECORDS == 0 {
-                        progress.at(at, replay.report().inputs);
+                        progress.at(at, replay.report().inputs, "");
                         if interrupt::asked() {
                             break End::CutShort;
                         }

@@ -1,14 +1,17 @@
 //! `meshsim run`
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use meshsim_actor::{Counts, Recorder, Span, Time};
+use meshsim_actor::{ActorId, Counts, Recorder, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_experiment::check::check;
 use meshsim_mesh::message::{Msg, Tick};
+use meshsim_mesh::news::Told;
+use meshsim_mesh::{Mesh, MeshActor};
 use meshsim_report::table::{Look, Paint};
-use meshsim_report::{count, text};
+use meshsim_report::{SoFar, count, text};
 use meshsim_run::{Observer, Outcome, Simulation};
 use meshsim_study::plan::{Plan, Varied};
 use meshsim_study::pool;
@@ -17,6 +20,7 @@ use meshsim_trace::Writer;
 use super::{Source, sweep};
 use crate::ending::{self, Ended, Output, TRACE};
 use crate::error::{Error, Exit};
+use crate::headline::figures;
 use crate::interrupt;
 use crate::progress::{Progress, per_second};
 use crate::runs;
@@ -121,20 +125,56 @@ impl Args {
         simulation: &mut Simulation<impl Recorder<Msg, Tick>>,
         experiment: &Experiment,
     ) -> (Outcome, Duration) {
-        let mut watch = Watch(Progress::begin(experiment.duration, !self.output.no_progress));
+        let progress = Progress::begin(experiment.duration, !self.output.no_progress);
+        let mut watch = Watch::new(progress, &experiment.mesh);
         let outcome = simulation.finish(&mut watch);
-        let took = watch.0.end();
+        let took = watch.progress.end();
         tracing::info!(?took, outcome.cut_short, "simulated");
         (outcome, took)
     }
 }
 
 /// Shows how far the run is, and stops it at Ctrl-C.
-struct Watch(Progress);
+struct Watch<'a> {
+    progress: Progress,
+    mesh: &'a Mesh,
+    so_far: SoFar,
+    /// What each actor has told of it.
+    told: BTreeMap<ActorId, Told>,
+    /// Something was told since the line was made.
+    is_new: bool,
+    line: String,
+}
 
-impl Observer for Watch {
+impl<'a> Watch<'a> {
+    fn new(progress: Progress, mesh: &'a Mesh) -> Self {
+        let (so_far, told, line) = (SoFar::default(), BTreeMap::new(), String::new());
+        Watch { progress, mesh, so_far, told, is_new: false, line }
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn is_curious(&mut self) -> bool {
+        self.progress.is_due()
+    }
+
+    fn looks(&mut self, now: Time, id: ActorId, actor: &MeshActor) {
+        let told = self.told.entry(id).or_default();
+        // What nodes did is not in the line.
+        if actor.node().is_none()
+            && let Some((news, all)) = actor.news(*told, now)
+        {
+            *told = all;
+            self.is_new = true;
+            self.so_far.take(id, 0, now, news, self.mesh);
+        }
+    }
+
     fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
-        self.0.at(now, counts.events);
+        if std::mem::take(&mut self.is_new) {
+            self.line = figures(&self.so_far, now, self.mesh);
+        }
+        self.progress.at(now, counts.events, &self.line);
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -1,16 +1,19 @@
 //! The coordinator's process: waits for the others, lets the run happen, collects what was found.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
+use meshsim_mesh::Mesh;
 use meshsim_net::{Credentials, Hub, HubOptions, Performance, Phase, ProcessReport, Snapshot, Work};
 use meshsim_report::table::{Look, Paint, Table};
 use meshsim_report::{ManualFault, Worked, count, span};
 use meshsim_run::Outcome;
 use serde_json::json;
 
+use super::board::Board;
 use super::cast::{Charter, cast, live_mesh, read_findings};
 use super::cluster::listen;
 use super::parts::Parts;
@@ -18,6 +21,7 @@ use crate::ending::{Ended, Output, header};
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::gateway::{Door, Gateway};
+use crate::headline::figures;
 use crate::interrupt;
 use crate::progress::Progress;
 
@@ -55,7 +59,8 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
     let mesh = live_mesh(experiment);
     let end = Time::ZERO + experiment.duration;
     let parts = Parts::default();
-    let (gateway, answers) = Gateway::new(experiment.clone());
+    let board = Arc::new(Board::new(Arc::new(mesh.clone())));
+    let (gateway, answers) = Gateway::new(experiment.clone(), board.clone());
     let options = HubOptions {
         listener: listen(address)?,
         credentials,
@@ -69,6 +74,10 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
             let parts = parts.clone();
             Box::new(move |process, bytes| parts.append(process, bytes))
         },
+        news: {
+            let board = board.clone();
+            Box::new(move |news| board.take(news))
+        },
     };
     let hub = Hub::open(options, cast(experiment)?).map_err(|error| Error::Live(format!("cannot host: {error}")))?;
     let served = match door {
@@ -77,9 +86,10 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
     };
     attendant.opened(hub.address(), served.as_ref().map(|served| served.address))?;
     let progress = Progress::begin(if until_stopped { Span::ZERO } else { experiment.duration }, !output.no_progress);
+    let mut line = Line::default();
     let performance = hub
         .perform(|snapshot| {
-            progress.say(snapshot.now, &stand(snapshot));
+            progress.say(snapshot.now, line.of(snapshot, &board, &mesh));
             attendant.look(snapshot) | interrupt::asked()
         })
         .await;
@@ -115,6 +125,36 @@ fn stand(snapshot: &Snapshot) -> String {
     }
 }
 
+/// One line for a person, looked up once a second.
+#[derive(Default)]
+struct Line {
+    text: String,
+    second: u64,
+}
+
+impl Line {
+    fn of(&mut self, snapshot: &Snapshot, board: &Board, mesh: &Mesh) -> &str {
+        let second = snapshot.now.nanos() / 1_000_000_000;
+        let is_running = snapshot.phase == Phase::Running;
+        if !is_running || self.text.is_empty() || second != self.second {
+            let figures = is_running.then(|| board.glance(|so_far| figures(so_far, snapshot.now, mesh)));
+            self.second = second;
+            self.text = figures.flatten().filter(|it| !it.is_empty()).unwrap_or_else(|| stand(snapshot));
+        }
+        &self.text
+    }
+}
+
+/// A fault that was submitted by hand, as a report has it.
+pub(crate) fn manual_fault(fault: &Fault, mesh: &Mesh) -> ManualFault {
+    ManualFault {
+        at_s: fault.at.secs(),
+        for_s: (fault.until < Time::NEVER).then(|| fault.until.since(fault.at).secs()),
+        kind: fault.name().to_owned(),
+        what: fault_in_words(&fault.kind, mesh),
+    }
+}
+
 fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool) -> Result<Ended, Error> {
     let mesh = live_mesh(experiment);
     let mut findings = Vec::new();
@@ -147,13 +187,7 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
     measured.real_work =
         worked.map(|it| Worked { actor: it.actor, asked_ns: it.asked_ns, burnt_ns: it.burnt_ns }).collect();
     measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
-    let manual = |fault: Fault| ManualFault {
-        at_s: fault.at.secs(),
-        for_s: (fault.until < Time::NEVER).then(|| fault.until.since(fault.at).secs()),
-        kind: fault.name().to_owned(),
-        what: fault_in_words(&fault.kind, &mesh),
-    };
-    measured.faults = std::mem::take(&mut performance.faults).into_iter().map(manual).collect();
+    measured.faults = performance.faults.iter().map(|fault| manual_fault(fault, &mesh)).collect();
     Ok(Ended {
         outcome,
         has_trace,
