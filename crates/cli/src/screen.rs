@@ -71,6 +71,17 @@ impl Screen {
         self.write_with(|out| out.write_all(json_escaped(&text).as_bytes()).and_then(|()| out.write_all(b"\n")))
     }
 
+    /// Prints to stdout as JSON, in one line.
+    pub(crate) fn print_json_line(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string(value).map_err(|error| Error::Print(error.into()))?;
+        self.write_with(|out| out.write_all(json_escaped(&text).as_bytes()).and_then(|()| out.write_all(b"\n")))
+    }
+
+    /// True if nobody reads what is printed any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Lets something be written to stdout, buffered. If its reader goes away the rest is not written, which is fine.
     pub(crate) fn write_with(
         &mut self,

@@ -480,6 +480,8 @@ fn it_is_watched() {
         ("/{service}/{endpoint}", "get", "200", run.get("/front/show").json()),
         ("/{service}/{endpoint}", "get", "504", run.get("/back/nap?timeout=20ms").json()),
         ("/api/operations", "get", "200", run.get("/api/operations").json()),
+        ("/api/events", "get", "200", run.get("/api/events").json()),
+        ("/api/events", "get", "400", run.get("/api/events?from=-1").expect(400).json()),
         (
             "/api/operations/{index}",
             "get",
@@ -503,6 +505,49 @@ fn it_is_watched() {
         }
     }
     assert_eq!(run.ended().0, 0);
+}
+
+#[test]
+fn figures_and_events_are_there_while_the_run_goes_on() {
+    let run = Run::start("so-far");
+    let status = run.until_status("windows", |status| status["recent"].as_array().unwrap().len() >= 2);
+    let window = &status["recent"][0];
+    let of = |key: &str| window[key].as_u64().unwrap();
+    assert_eq!((of("offered"), window["p99_ns"].is_null()), (5, true), "{window}");
+    assert_eq!(of("done") + of("failed") + of("open"), 5);
+    let said = run.ctl_says(&["status"]);
+    assert!(said.contains("requests") && said.contains(" to ") && said.contains("node-1"), "{said}");
+
+    let mut follows = command(&run.folder, &["ctl", "--to", &format!("http://{}", run.address), "events", "--follow"])
+        .spawn()
+        .unwrap();
+    run.ctl_says(&["extend", "back", "--to", "3"]);
+    run.ctl_says(&["fault", "slow: node-0, factor: 2, for: 60s"]);
+    let status = run.until_status("the fault", |status| status["faults"].as_array().unwrap().len() == 1);
+    assert_eq!(status["faults"][0]["what"], "node-0 at 2 of its speed");
+    let lines = until("the events", || {
+        let said = run.ctl_says(&["events"]);
+        let all =
+            ["began: deploy back", "settled: extend back to 3", "fault began: node-0", "back node-0#0 takes requests"];
+        all.iter().all(|it| said.contains(it)).then_some(said)
+    });
+    let kinds = run.ctl_says(&["--json", "events"]);
+    assert_eq!(kinds.lines().count(), lines.lines().count());
+    assert!(kinds.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].is_string()));
+    assert_eq!(run.get("/api/events?from=2").json()["next"], lines.lines().count());
+    assert_eq!(run.get("/api/events?since=2").status, 400);
+
+    let (folder, _) = (run.folder.clone(), run.post("/api/stop", "").expect(202));
+    assert_eq!(run.ended().0, 0);
+    assert!(follows.wait().unwrap().success());
+    let mut followed = String::new();
+    follows.stdout.take().unwrap().read_to_string(&mut followed).unwrap();
+    assert!(followed.contains("fault began: node-0"), "{followed}");
+    // It is the log of the run, as far as it had come.
+    let log = fs::read_to_string(folder.join("runs/small-7-live/events.jsonl")).unwrap();
+    for line in kinds.lines() {
+        assert!(log.lines().any(|of_log| of_log == line), "{line}\n{log}");
+    }
 }
 
 /// Whether a value is as a schema of the document says: as much of JSON Schema as the document has.

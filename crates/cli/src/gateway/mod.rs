@@ -9,11 +9,12 @@
 //! - `server`: connections and their bounds. `routes`: the table of paths. `requests` sends requests through the mesh,
 //!   `api` reads the status and changes the run, `metrics` is for Prometheus, `page` for browsers, `openapi` describes
 //!   all paths.
-//! - `status`: the status of the run. `refusal`, `json`: errors and figures in responses.
+//! - `status`: the status of the run. `events`: what has happened in it. `refusal`, `json`: errors and figures in responses.
 
 mod answers;
 mod api;
 mod door;
+mod events;
 mod guard;
 mod json;
 mod metrics;
@@ -45,12 +46,14 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use api::{Begun, Operation, Operations};
 pub(crate) use door::{Door, DoorArgs};
+pub(crate) use events::Events;
 pub(crate) use page::encoded;
 pub(crate) use requests::Asked;
-pub(crate) use status::{Phase, Status};
+pub(crate) use status::{Moment, Phase, Status};
 pub(crate) use token::{HELP as TOKEN_HELP, is_token, kept_for};
 
 use crate::error::Error;
+use crate::live::Board;
 use answers::Answers;
 use state::State;
 use token::{Kept, Token};
@@ -59,6 +62,7 @@ use token::{Kept, Token};
 pub(crate) struct Gateway {
     experiment: Experiment,
     answers: Arc<Answers>,
+    board: Arc<Board>,
 }
 
 /// A gateway that is open.
@@ -77,10 +81,10 @@ type Takes = Box<dyn Fn(Envelope<Msg>)>;
 
 impl Gateway {
     /// A gateway to this experiment, and what is to take the mesh's answers.
-    pub(crate) fn new(experiment: Experiment) -> (Self, Takes) {
+    pub(crate) fn new(experiment: Experiment, board: Arc<Board>) -> (Self, Takes) {
         let answers = Arc::<Answers>::default();
         let takes = answers.clone();
-        (Gateway { experiment, answers }, Box::new(move |envelope| takes.take(envelope.msg)))
+        (Gateway { experiment, answers, board }, Box::new(move |envelope| takes.take(envelope.msg)))
     }
 
     /// Opens it, inside an actix system.
@@ -90,7 +94,7 @@ impl Gateway {
             Some(file) => (Token::of_file(file)?, None),
             None => Token::kept(address.port()).map(|(token, kept)| (token, Some(kept)))?,
         };
-        let state = State::new(self.experiment, handle, self.answers.clone(), hosts, token);
+        let state = State::new(self.experiment, handle, self.answers.clone(), self.board, hosts, token);
         let state = web::Data::new(state);
         let opened = listener.set_nonblocking(true);
         opened.map_err(|error| Error::Live(format!("the gateway cannot listen on {address}: {error}")))?;

@@ -6,7 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, web};
 
 use super::refusal::Refusal;
-use super::{api, metrics, openapi, page, requests};
+use super::{api, events, metrics, openapi, page, requests};
 
 macro_rules! routes {
     ($($method:ident $path:literal => $handler:path;)*) => {
@@ -29,6 +29,7 @@ routes! {
     GET "/metrics" => metrics::metrics;
     GET "/api/openapi.json" => openapi::openapi;
     GET "/api/status" => api::status;
+    GET "/api/events" => events::events;
     GET "/api/experiment" => api::experiment;
     GET "/api/operations" => api::operations;
     POST "/api/operations" => api::operate;

@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
+use meshsim_actor::Time;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_net::{Handle, Snapshot};
+use meshsim_report::Recent;
 
 use super::answers::Answers;
 use super::guard::Hosts;
 use super::refusal::Refusal;
 use super::token::Token;
+use crate::live::{Board, manual_fault};
 
 /// Largest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
@@ -29,6 +32,7 @@ pub(super) struct State {
     pub(super) experiment: Experiment,
     pub(super) handle: Handle<MeshActor>,
     pub(super) answers: Arc<Answers>,
+    pub(super) board: Arc<Board>,
     pub(super) hosts: Hosts,
     pub(super) token: Token,
     /// Held while an operation is begun: answers to operations name nobody, so there is one at a time.
@@ -42,11 +46,12 @@ impl State {
         experiment: Experiment,
         handle: Handle<MeshActor>,
         answers: Arc<Answers>,
+        board: Arc<Board>,
         hosts: Hosts,
         token: Token,
     ) -> Self {
         let (operating, has_begun) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        State { experiment, handle, answers, hosts, token, operating, has_begun }
+        State { experiment, handle, answers, board, hosts, token, operating, has_begun }
     }
 
     pub(super) fn of(request: &HttpRequest) -> Result<&web::Data<Self>, Refusal> {
@@ -57,6 +62,13 @@ impl State {
     /// How the run goes.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Refusal> {
         within(self.handle.snapshot()).await
+    }
+
+    /// What no actor knows of what was measured.
+    pub(super) fn recent(&self, snapshot: &Snapshot) -> Recent {
+        let now = if snapshot.now < Time::NEVER { snapshot.now } else { Time::ZERO };
+        let faults = snapshot.faults.iter().map(|fault| manual_fault(fault, &self.experiment.mesh)).collect();
+        Recent { now, faults }
     }
 
     /// Looks at the coordinator, between two of its steps.

@@ -1,14 +1,18 @@
 //! How things stand.
 
-use meshsim_actor::Time;
+use meshsim_actor::{Span, Time};
+use meshsim_experiment::{Experiment, fault_in_words};
+use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
 use meshsim_net::ProcessState;
+use meshsim_report::SoFar;
 use serde::{Deserialize, Serialize};
 
 use super::json::seconds;
 use super::refusal::Refusal;
 use super::state::State;
+use crate::headline::quantile;
 
 /// `GET /api/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,7 +30,50 @@ pub(crate) struct Status {
     pub(crate) nodes: Vec<Node>,
     pub(crate) loads: Vec<String>,
     pub(crate) processes: Vec<Process>,
+    /// What became of the requests of all loads lately, by whole windows, the last at the end.
+    pub(crate) recent: Vec<Moment>,
+    /// Faults that hold now.
+    pub(crate) faults: Vec<RunningFault>,
+    /// Loads and nodes of which nothing is heard: their figures are missing since.
+    pub(crate) silent: Vec<Silent>,
 }
+
+/// What became of the requests that were due in some time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    pub(crate) from_s: f64,
+    pub(crate) to_s: f64,
+    pub(crate) offered: u64,
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    /// Neither done nor failed yet.
+    pub(crate) open: u64,
+    /// Of those done; none where fewer than ten are beyond it.
+    pub(crate) p50_ns: Option<u64>,
+    pub(crate) p90_ns: Option<u64>,
+    pub(crate) p99_ns: Option<u64>,
+}
+
+/// A fault that holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunningFault {
+    /// Its place among those of the file, then those by hand: `fault` of its events.
+    pub(crate) fault: usize,
+    pub(crate) what: String,
+    pub(crate) from_s: f64,
+    /// None: to the end of the run.
+    pub(crate) until_s: Option<f64>,
+}
+
+/// A load or a node of which nothing is heard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Silent {
+    pub(crate) actor: String,
+    pub(crate) since_s: f64,
+}
+
+/// Windows of [`Status::recent`].
+const RECENT: u64 = 5;
 
 /// Where the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +157,13 @@ impl Status {
         let processes = snapshot.processes.iter().map(process).collect();
         assign(&mut nodes, &snapshot.processes);
         let experiment = &state.experiment;
+        let now = state.recent(&snapshot).now;
+        let (recent, silent) = state.board.look(|so_far| {
+            let name = |actor| experiment.mesh.actor_name(actor).to_owned();
+            let still = so_far.silences(now).into_iter().filter(|it| it.to.is_none());
+            let silent = still.map(|it| Silent { actor: name(it.actor), since_s: seconds(it.from) }).collect();
+            (moments(so_far, now, &experiment.mesh), silent)
+        });
         Ok(Status {
             experiment: experiment.name.clone(),
             seed: experiment.seed,
@@ -121,8 +175,47 @@ impl Status {
             nodes,
             loads: experiment.mesh.loads.iter().map(|load| load.name.clone()).collect(),
             processes,
+            recent,
+            faults: running_faults(experiment, &snapshot.faults, now),
+            silent,
         })
     }
+}
+
+fn moments(so_far: &SoFar, now: Time, mesh: &Mesh) -> Vec<Moment> {
+    // Long enough for a window of each load.
+    let longest = mesh.loads.iter().map(|load| load.window).max().unwrap_or(Span::ZERO).max(Span::from_secs(1)).nanos();
+    let last = now.nanos() / longest;
+    let moment = |n: u64| {
+        let (from, to) = (Time::from_nanos(n * longest), Time::from_nanos((n + 1) * longest));
+        let (window, _) = so_far.of_loads(None, from, to, mesh);
+        let failed = window.failed.total();
+        Moment {
+            from_s: seconds(from),
+            to_s: seconds(to),
+            offered: window.offered,
+            done: window.done,
+            failed,
+            open: window.offered.saturating_sub(window.done).saturating_sub(failed),
+            p50_ns: quantile(&window, 0.5),
+            p90_ns: quantile(&window, 0.9),
+            p99_ns: quantile(&window, 0.99),
+        }
+    };
+    (last.saturating_sub(RECENT)..last).map(moment).filter(|moment| moment.offered > 0).collect()
+}
+
+/// The faults of the file and those by hand that hold now.
+fn running_faults(experiment: &Experiment, by_hand: &[Fault], now: Time) -> Vec<RunningFault> {
+    let all = experiment.network.faults.iter().chain(by_hand).enumerate();
+    let holds = |fault: &Fault| (fault.at..fault.until).contains(&now);
+    let running = all.filter(|(_, fault)| now > Time::ZERO && holds(fault)).map(|(index, fault)| RunningFault {
+        fault: index,
+        what: fault_in_words(&fault.kind, &experiment.mesh),
+        from_s: seconds(fault.at),
+        until_s: (fault.until < Time::NEVER).then(|| seconds(fault.until)),
+    });
+    running.collect()
 }
 
 fn services(mesh: &Mesh, coordinator: &Coordinator) -> Vec<Service> {

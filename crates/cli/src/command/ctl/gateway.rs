@@ -1,0 +1,163 @@
+//! The gateway of a run, as it is asked from outside.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::show;
+use crate::error::{Error, Exit};
+use crate::gateway::{Asked, TOKEN_HELP, is_token, kept_for};
+use crate::http::{self, Request, Url};
+use crate::live::is_loopback;
+use crate::screen::Screen;
+
+/// How long a gateway may think.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a request through the mesh may take, whatever was said of it: the gateway gives up before.
+const ASK_PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
+/// A gateway, as it is asked from outside.
+pub(super) struct Gateway {
+    pub(super) url: Url,
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl Gateway {
+    /// Asks.
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let answer = self.send(Request { path, ..Request::default() }, PATIENCE)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(self.refused(&answer));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(&error))
+    }
+
+    /// Asks, and shows what is answered.
+    pub(super) fn show<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        json: bool,
+        screen: &mut Screen,
+        text: impl FnOnce(T) -> String,
+    ) -> Result<(), Error> {
+        let answer = self.send(Request { path, ..Request::default() }, PATIENCE)?;
+        self.print(&answer, json, screen, text)
+    }
+
+    /// Changes something, and shows what is answered.
+    pub(super) fn change<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &str,
+        json: bool,
+        screen: &mut Screen,
+        text: impl FnOnce(T) -> String,
+    ) -> Result<(), Error> {
+        let token = self.token()?;
+        let answer = self.send(Request { body: Some(body), path, token: token.as_deref() }, PATIENCE)?;
+        self.print(&answer, json, screen, text)
+    }
+
+    /// Sends one request through the mesh.
+    pub(super) fn ask(&self, path: &str, json: bool, screen: &mut Screen) -> Result<Exit, Error> {
+        let answer = self.send(Request { path, ..Request::default() }, ASK_PATIENCE)?;
+        // What failed in the mesh is an answer, too.
+        let exit = if answer.status == 200 { Exit::Well } else { Exit::Failed };
+        let is_asked = serde_json::from_slice::<Asked>(&answer.body).is_ok();
+        let answer = http::Answer { status: if is_asked { 200 } else { answer.status }, ..answer };
+        let paint = screen.paint();
+        self.print(&answer, json, screen, |asked| show::asked(asked, paint))?;
+        Ok(exit)
+    }
+
+    fn send(&self, request: Request<'_>, patience: Duration) -> Result<http::Answer, Error> {
+        let url = &self.url;
+        http::ask(url, request, patience).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                let help =
+                    "`--to http://HOST:PORT` names the gateway of a run; `meshsim live FILE --until-stopped` has one";
+                Error::Gateway(format!("nobody listens at {url}"), help.into())
+            }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                Error::Gateway(format!("{url} does not answer"), "is that the gateway of a run?".into())
+            }
+            _ => Error::Gateway(format!("{url} cannot be asked: {error}"), "is that the gateway of a run?".into()),
+        })
+    }
+
+    fn print<T: DeserializeOwned>(
+        &self,
+        answer: &http::Answer,
+        json: bool,
+        screen: &mut Screen,
+        text: impl FnOnce(T) -> String,
+    ) -> Result<(), Error> {
+        if !(200..300).contains(&answer.status) {
+            return Err(self.refused(answer));
+        }
+        let shown = serde_json::from_slice(&answer.body).map(text).map_err(|error| self.unreadable(&error))?;
+        if json { screen.print_foreign_json(&String::from_utf8_lossy(&answer.body)) } else { screen.print(&shown) }
+    }
+
+    fn unreadable(&self, error: &serde_json::Error) -> Error {
+        let why = format!("{} answers what no gateway of this meshsim would: {error}", self.url);
+        Error::Gateway(why, "both must be of the same version".into())
+    }
+
+    fn refused(&self, answer: &http::Answer) -> Error {
+        #[derive(Deserialize)]
+        struct Refused {
+            error: String,
+            help: Option<String>,
+            #[serde(default)]
+            problems: Vec<Problem>,
+        }
+        #[derive(Deserialize)]
+        struct Problem {
+            message: String,
+        }
+        let status = answer.status;
+        let refused = serde_json::from_slice(&answer.body);
+        let Refused { error, help, problems } = refused.unwrap_or_else(|_| Refused {
+            error: format!("{} answers with status {status}, as no gateway would", self.url),
+            help: Some("is that the gateway of a run?".into()),
+            problems: vec![],
+        });
+        let error = match problems.as_slice() {
+            [] | [_] => error,
+            all => all.iter().map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; "),
+        };
+        match status {
+            401 => Error::WrongInput(error, "`--token-file FILE` names the file with the run's token".into()),
+            400 | 403 | 404 | 413 | 421 => {
+                Error::WrongInput(error, help.unwrap_or_else(|| "`meshsim ctl --help` has examples".into()))
+            }
+            _ => Error::Gateway(error, help.unwrap_or_else(|| "`meshsim ctl status` says how things stand".into())),
+        }
+    }
+
+    /// The token, where there is one: the gateway says so if it needs another.
+    fn token(&self) -> Result<Option<String>, Error> {
+        let (file, is_named) = match &self.token_file {
+            Some(file) => (file.clone(), true),
+            // A token that is kept is of a gateway of this machine, and for nobody else's ears.
+            None if !is_loopback(&self.url.to_string()) => return Ok(None),
+            None => match kept_for(self.url.port) {
+                Some(file) => (file, false),
+                None => return Ok(None),
+            },
+        };
+        match std::fs::read_to_string(&file) {
+            Ok(text) if is_token(&text) => Ok(Some(text.trim().into())),
+            Ok(_) => Err(Error::WrongInput(format!("{} holds no token", file.display()), TOKEN_HELP.into())),
+            Err(error) if is_named => {
+                let help = "the run makes it where its own `--token-file` says".into();
+                Err(Error::WrongInput(format!("cannot read {}: {error}", file.display()), help))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Operations on the command line, as the experiment file has them.
+
+use serde_json::{Map, Value};
+
+use super::{Pace, Verb};
+
+/// The operation, as the file has it: what its figures mean, the gateway says.
+pub(super) fn of(verb: Verb) -> Value {
+    let fields: Vec<(&str, Option<Value>)> = match verb {
+        Verb::Extend { service, to, rate, pace: Pace { every, times }, rounding, feedback } => vec![
+            ("extend", Some(service.into())),
+            ("to", Some(to.into())),
+            ("rate", Some(rate.into())),
+            ("every", every.map(Value::from)),
+            ("times", times.map(Value::from)),
+            ("rounding", rounding.map(Value::from)),
+            ("feedback", feedback.map(Value::from)),
+        ],
+        Verb::Scale { service, by, times, every } => vec![
+            ("scale", Some(service.into())),
+            ("by", Some(by.into())),
+            ("times", Some(times.into())),
+            ("every", every.map(Value::from)),
+        ],
+        Verb::Update { service, to, rate, pace, strategy, max_surge, max_unavailable, weights } => {
+            let goes_by_rate = matches!(strategy.as_deref(), None | Some("batch" | "bernoulli"));
+            let rate = rate.or_else(|| goes_by_rate.then(|| "1".into()));
+            vec![
+                ("update", Some(service.into())),
+                ("to", Some(to.into())),
+                ("rate", rate.map(Value::from)),
+                ("every", pace.every.map(Value::from)),
+                ("times", pace.times.map(Value::from)),
+                ("strategy", strategy.map(Value::from)),
+                ("max_surge", max_surge.map(Value::from)),
+                ("max_unavailable", max_unavailable.map(Value::from)),
+                ("weights", (!weights.is_empty()).then(|| weights.into())),
+            ]
+        }
+        Verb::Deploy { services } => vec![("deploy", Some(services.into()))],
+        Verb::Undeploy { services } => vec![("undeploy", Some(services.into()))],
+        Verb::Status
+        | Verb::Events { .. }
+        | Verb::Operations { .. }
+        | Verb::Fault { .. }
+        | Verb::Ask { .. }
+        | Verb::Stop
+        | Verb::Health(_) => vec![],
+    };
+    let said = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(said.collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::super::Args;
+    use super::*;
+
+    fn operation(line: &str) -> Value {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        of(Line::try_parse_from(line.split(' ')).unwrap().args.verb)
+    }
+
+    #[test]
+    fn a_command_line_is_an_operation_of_the_file() {
+        assert_eq!(operation("ctl extend a --to 6"), json!({ "extend": "a", "to": "6", "rate": "1" }));
+        assert_eq!(
+            operation("ctl scale a --by 2 --every 1s"),
+            json!({ "scale": "a", "by": "2", "times": "1", "every": "1s" })
+        );
+        assert_eq!(operation("ctl update a --to 2"), json!({ "update": "a", "to": "2", "rate": "1" }));
+        let canary = json!({ "update": "a", "to": "2", "strategy": "canary", "weights": ["5%", "100%"] });
+        assert_eq!(operation("ctl update a --to 2 --strategy canary --weights 5%,100%"), canary);
+        assert_eq!(operation("ctl undeploy a b"), json!({ "undeploy": ["a", "b"] }));
+    }
+}

@@ -1,0 +1,217 @@
+//! What a gateway answers, for people.
+
+use std::collections::BTreeSet;
+
+use meshsim_actor::Span;
+use meshsim_mesh::coordinator::Presence;
+use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::{count, number, span};
+use serde_json::Value;
+
+use crate::gateway::{Asked, Begun, Moment, Operation, Phase, Status};
+
+/// Deeper calls are not set in any further.
+const DEPTH_SHOWN_MAX: usize = 32;
+/// Nodes that are listed; all are in `--json`.
+const NODES_LISTED_MAX: usize = 32;
+
+pub(super) fn status(status: &Status, paint: Paint) -> String {
+    let connected = status.processes.iter().filter(|process| process.connected).count();
+    let mut out = format!(
+        "{}, seed {}: {} at {:.1}s, {}\n",
+        paint.on(Look::Bold, &status.experiment),
+        status.seed,
+        status.phase.as_str(),
+        status.time_s,
+        if connected == 1 { "1 process".into() } else { format!("{connected} processes") },
+    );
+    if status.phase == Phase::Waiting && !status.missing.is_empty() {
+        out += &format!("  {}\n", paint.on(Look::Warn, &format!("waiting for {}", status.missing.join(", "))));
+    }
+    for fault in &status.faults {
+        let until = fault.until_s.map_or_else(|| "to the end".into(), |until| format!("until {until:.1}s"));
+        let line = format!("{}: since {:.1}s, {until}", fault.what, fault.from_s);
+        out += &format!("  {}\n", paint.on(Look::Bad, &line));
+    }
+    for silent in &status.silent {
+        let line = format!("{} is silent since {:.1}s: its figures are missing", silent.actor, silent.since_s);
+        out += &format!("  {}\n", paint.on(Look::Warn, &line));
+    }
+    if !status.recent.is_empty() {
+        out += &format!("\n{}", recent(&status.recent, paint));
+    }
+    let mut services = Table::new(["<service", "instances", "ready", "capacity", "version", "generation"]);
+    for service in &status.services {
+        let look = if service.ready == service.instances { Look::Plain } else { Look::Warn };
+        services.row([
+            service.name.as_str().into(),
+            service.instances.to_string().into(),
+            Cell::new(service.ready.to_string(), look),
+            number(service.capacity).into(),
+            number(service.version).into(),
+            service.generation.to_string().into(),
+        ]);
+    }
+    // In a cluster of containers the machine is the container.
+    let machine =
+        |process: Option<usize>| process.and_then(|at| status.processes.get(at)).map_or("", |it| it.host.as_str());
+    let mut nodes = Table::new(["<node", "instances", "<state", "<machine"]);
+    for node in status.nodes.iter().take(NODES_LISTED_MAX) {
+        let look = match node.state {
+            Presence::Alive => Look::Plain,
+            Presence::Dead | Presence::Shunned => Look::Bad,
+            Presence::Awaited | Presence::Left => Look::Dim,
+            Presence::Leaving => Look::Warn,
+        };
+        nodes.row([
+            node.name.as_str().into(),
+            node.instances.to_string().into(),
+            Cell::new(node.state.as_str(), look),
+            machine(node.process).into(),
+        ]);
+    }
+    out += &format!("\n{}\n{}", services.render(paint), nodes.without_empty_columns(&[]).render(paint));
+    if let more @ 1.. = status.nodes.len().saturating_sub(NODES_LISTED_MAX) {
+        let dead = status.nodes.iter().filter(|node| node.state == Presence::Dead).count();
+        out += &paint.on(Look::Dim, &format!("  and {more} more; {dead} are dead in all\n"));
+    }
+    out
+}
+
+/// What became of the requests of the last windows.
+fn recent(moments: &[Moment], paint: Paint) -> String {
+    let mut table = Table::new(["<due", "requests", "done", "failed", "open", "p50", "p90", "p99"]);
+    for it in moments {
+        let failed = Cell::new(count(it.failed), if it.failed > 0 { Look::Bad } else { Look::Plain });
+        let open = if it.open > 0 { count(it.open) } else { String::new() };
+        table.row([
+            format!("{} to {}s", number(it.from_s), number(it.to_s)).into(),
+            count(it.offered).into(),
+            count(it.done).into(),
+            failed,
+            open.into(),
+            span(it.p50_ns).into(),
+            span(it.p90_ns).into(),
+            span(it.p99_ns).into(),
+        ]);
+    }
+    table.without_empty_columns(&["-", ""]).render(paint)
+}
+
+/// What is to be reached, in a few words.
+fn aim(operation: &Operation) -> String {
+    let mut words = Vec::new();
+    words.extend(operation.to.map(|to| format!("to {to}")));
+    words.extend(operation.by.map(|by| format!("by {by}")));
+    words.extend(operation.rate.map(|rate| format!("rate {rate}")));
+    words.extend(operation.strategy.clone());
+    words.join(", ")
+}
+
+pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
+    let mut table = Table::new(["#", "<operation", "<service", "<aim", "<by", "began", "steps", "<ending"]);
+    for operation in operations {
+        let look = match operation.ending.as_str() {
+            "refused" | "stuck" => Look::Warn,
+            _ if operation.unplaced > 0 => Look::Bad,
+            _ => Look::Plain,
+        };
+        let ending = match operation.unplaced {
+            0 => operation.ending.clone(),
+            unplaced => format!("{}, {unplaced} unplaced", operation.ending),
+        };
+        table.row([
+            operation.index.to_string().into(),
+            operation.verb.as_str().into(),
+            operation.service.as_str().into(),
+            aim(operation).into(),
+            if operation.by_hand { "hand" } else { "" }.into(),
+            format!("{:.2}s", operation.began_s).into(),
+            operation.step_count.to_string().into(),
+            Cell::new(ending, look),
+        ]);
+    }
+    if operations.is_empty() {
+        return "no operation has begun\n".into();
+    }
+    let reasons: BTreeSet<&str> = operations.iter().filter_map(|it| it.unplaced_reason.as_deref()).collect();
+    let mut out = table.render(paint);
+    for reason in reasons {
+        out += &format!("  {}\n", paint.on(Look::Warn, &format!("unplaced: {reason}")));
+    }
+    out
+}
+
+pub(super) fn operation(operation: Operation, paint: Paint) -> String {
+    let mut steps =
+        Table::new(["step", "generation", "decided", "settled", "instances", "unplaced", "S", "C", "V", "acks"]);
+    for step in operation.steps.iter().flatten() {
+        steps.row([
+            step.n.to_string().into(),
+            step.generation.to_string().into(),
+            format!("{:.2}s", step.decided_s).into(),
+            step.settled_s.map_or_else(|| "-".into(), |at| format!("{at:.2}s")).into(),
+            step.instances.to_string().into(),
+            match step.unplaced {
+                0 => "".into(),
+                unplaced => Cell::new(unplaced.to_string(), Look::Bad),
+            },
+            number(step.s).into(),
+            number(step.c).into(),
+            number(step.v_mean).into(),
+            step.acks.to_string().into(),
+        ]);
+    }
+    let head = operations(std::slice::from_ref(&operation), paint);
+    if operation.step_count == 0 { head } else { format!("{head}\n{}", steps.without_empty_columns(&[]).render(paint)) }
+}
+
+pub(super) fn begun(begun: Begun) -> String {
+    let list = |indices: &[usize]| indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let mut out = format!("begun: {} of `meshsim ctl operations`\n", list(&begun.operations));
+    if !begun.refused.is_empty() {
+        out += &format!("refused, for it makes no sense now: {}\n", list(&begun.refused));
+    }
+    out
+}
+
+pub(super) fn fault(begun: Value) -> String {
+    let at = |key: &str| begun[key].as_f64().unwrap_or_default();
+    format!("begins at {:.2}s, ends at {:.2}s\n", at("begins_s"), at("ends_s"))
+}
+
+pub(super) fn asked(asked: Asked, paint: Paint) -> String {
+    let ms = |ms: f64| Span::from_secs_f64(ms / 1e3).to_string();
+    let how = match &asked.failure {
+        None if asked.degraded => paint.on(Look::Warn, "done, without an optional call that failed,"),
+        None => paint.on(Look::Good, "done"),
+        Some(failure) => paint.on(Look::Bad, &format!("failed: {failure}")),
+    };
+    let took = ms(asked.took_ms);
+    let mut out = format!("{}/{}: {how} in {took}, asked at {:.2}s\n", asked.service, asked.endpoint, asked.asked_s);
+    let mut table = Table::new(["<call", "<instance", "version", "at", "waited", "took", "<failure"]);
+    for hop in asked.path.iter().flatten() {
+        let failure = match (hop.failure.as_deref(), hop.answered) {
+            (Some(failure), true) if hop.late => format!("{failure}, answered late"),
+            (Some(failure), true) => failure.to_owned(),
+            (Some(failure), false) => format!("{failure}, no answer"),
+            (None, false) => "no answer".to_owned(),
+            (None, true) => String::new(),
+        };
+        table.row([
+            format!("{}{}/{}", "  ".repeat(usize::from(hop.depth).min(DEPTH_SHOWN_MAX)), hop.service, hop.endpoint)
+                .into(),
+            format!("{}#{}", hop.node, hop.instance).into(),
+            hop.version.to_string().into(),
+            ms(hop.at_ms).into(),
+            ms(hop.waited_ms).into(),
+            ms(hop.took_ms).into(),
+            Cell::new(failure, Look::Bad),
+        ]);
+    }
+    out += &table.without_empty_columns(&[]).render(paint);
+    if asked.path_beyond > 0 {
+        out += &paint.on(Look::Dim, &format!("  and {} more\n", asked.path_beyond));
+    }
+    out
+}
