@@ -299,7 +299,7 @@ fn runs_of_different_experiments_are_compared_and_what_differs_in_the_files_come
     run(&folder, "a", &[]);
     run(&folder, "b", &["services.back.instances=3"]);
     let text = compared(&folder, &["a", "b"]);
-    assert_says(&text, &["of different experiments", "B  services.back.instances is `2` and `3`", "Requests"]);
+    assert_says(&text, &["of different experiments", "B  services.back.instances: `2` -> `3`", "Requests"]);
     let json = compared_json(&folder, &["a", "b"]);
     assert_eq!(json["differences"].as_array().unwrap().len(), 1, "{json}");
     assert_eq!(json["loads"][0]["figures"]["offered"]["values"].as_array().unwrap().len(), 2);
@@ -312,7 +312,7 @@ fn a_file_and_itself_with_a_value_set_are_run_with_the_same_seeds() {
     let output = meshsim(&folder, &args);
     assert_exit(&output, 0);
     let text = stdout(&output);
-    assert_says(&text, &["3 seeds, the same for each", "services.back.instances is `2` and `3`", "done_per_s"]);
+    assert_says(&text, &["3 seeds, the same for each", "services.back.instances: `2` -> `3`", "done_per_s"]);
     // Arrivals are drawn from the seed: what was offered does not differ at all.
     let offered = text.lines().find(|line| line.contains("offered")).unwrap();
     assert!(offered.trim_end().ends_with(" 0"), "{offered}");

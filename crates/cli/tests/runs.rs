@@ -98,7 +98,7 @@ fn runs_are_listed_with_their_settings_and_removed_with_all_that_they_wrote() {
     run(&folder, &[]);
     run(&folder, &["--set", "services.front.instances=3", "--trace"]);
     let text = stdout(&meshsim(&folder, &["runs"]));
-    for part in ["shop-5 ", "PASS", "trace", "services.front.instances is nothing and `3`"] {
+    for part in ["shop-5 ", "PASS", "trace", "services.front.instances: not set -> `3`"] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
     let list: Value = serde_json::from_slice(&meshsim(&folder, &["runs", "--json"]).stdout).unwrap();

@@ -84,8 +84,8 @@ fn compare(path: &str, base: Option<&Node>, other: Option<&Node>, found: &mut Ve
             compare(&below(&only[0].0.text), None, Some(&only[0].1), found);
         }
         _ => {
-            let described = |node: Option<&Node>| node.map_or_else(|| "nothing".to_owned(), Node::described);
-            found.push(format!("{} is {} and {}", shortened(path), described(base), described(other)));
+            let described = |node: Option<&Node>| node.map_or_else(|| "not set".to_owned(), Node::described);
+            found.push(format!("{}: {} -> {}", shortened(path), described(base), described(other)));
         }
     }
 }
@@ -128,12 +128,12 @@ mod tests {
     #[test]
     fn what_differs_is_named_with_its_path_and_with_what_stands_there() {
         let differ = |from: &str, to: &str| differences(&read(MESH), &read(&MESH.replace(from, to)));
-        assert_eq!(differ("instances: 2", "instances: 4"), ["services.a.instances is `2` and `4`"]);
-        assert_eq!(differ("to: 3", "to: 5"), ["operations.0.to is `3` and `5`"]);
-        assert_eq!(differ("cpu: 0.5, ", ""), ["services.a.cpu is `0.5` and nothing"]);
-        assert_eq!(differ("nodes:", "control: { missed: 1 }\nnodes:"), ["control.missed is nothing and `1`"]);
+        assert_eq!(differ("instances: 2", "instances: 4"), ["services.a.instances: `2` -> `4`"]);
+        assert_eq!(differ("to: 3", "to: 5"), ["operations.0.to: `3` -> `5`"]);
+        assert_eq!(differ("cpu: 0.5, ", ""), ["services.a.cpu: `0.5` -> not set"]);
+        assert_eq!(differ("nodes:", "control: { missed: 1 }\nnodes:"), ["control.missed: not set -> `1`"]);
         let more = "services: { b: { endpoints: { get: {} } }, ";
-        assert_eq!(differ("services: { ", more), ["services.b is nothing and a map of keys and values"]);
+        assert_eq!(differ("services: { ", more), ["services.b: not set -> a map of keys and values"]);
     }
 
     #[test]

@@ -734,7 +734,8 @@ function beside() {
     const all = run.summary.loads.map((it) => it.requests);
     const [offered, failed] = [sum(all.map((it) => it.offered)), sum(all.map((it) => it.failed))];
     const only = all.length === 1 ? all[0].latency : null;
-    return [run.label, String(run.summary.seed), run.summary.outcome.toUpperCase(), { text: count(offered), value: offered },
+    const verdict = run.summary.outcome.toUpperCase();
+    return [run.label, String(run.summary.seed), { text: verdict, value: verdict }, { text: count(offered), value: offered },
       { text: count(failed), value: failed }, { text: percent(offered ? failed / offered : null), value: offered ? failed / offered : '' },
       ...['p50_ns', 'p90_ns', 'p99_ns', 'max_ns'].map((name) => ({ text: time(only?.[name] ?? null), value: only?.[name] ?? '' })),
       run.differs.length ? run.differs.slice(0, 3).join('; ') + (run.differs.length > 3 ? `; and ${run.differs.length - 3} more` : '') : 'nothing'];
@@ -753,7 +754,8 @@ function beside() {
     const top = most(drawn.map((run) => most(rateOf(run, 'offered')))) || 1;
     for (const run of drawn) {
       const box = timePlot(shared, `${run.label}: requests and p90`, (frame) => {
-        const y = panelName(frame, 6, run.label, run.summary.outcome.toUpperCase());
+        // Below the name, which may be long, and not beside it.
+        const y = 16 + panelName(frame, 6, run.label, run.summary.outcome.toUpperCase());
         columns(frame, y, 44, top, [[rateOf(run, 'done'), 'done'], [rateOf(run, 'failed'), 'failed']]);
         text(frame, frame.left - 8, y + 8, figure(top) + '/s', 'end');
         const loads = linesOf(run.course, 'load');
