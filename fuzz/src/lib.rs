@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 type Target = (&'static str, fn(&[u8]));
 
 /// Everything that is asked.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("frame", frame),
     ("payload", payload),
     ("experiment", texts::experiment),
@@ -24,6 +24,7 @@ pub const TARGETS: [Target; 9] = [
     ("trace", texts::trace),
     ("body", texts::body),
     ("answer", texts::answer),
+    ("filter", texts::filter),
 ];
 
 /// Asks one of [`TARGETS`], which must be there.

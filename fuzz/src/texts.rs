@@ -7,6 +7,7 @@ use meshsim_experiment::import::{Format, Source, import_texts};
 use meshsim_experiment::{Bundle, Experiment, Override, Problems};
 use meshsim_mesh::Msg;
 use meshsim_mesh::message::Tick;
+use meshsim_trace::filter::{Field, Filter, Sort, Value};
 use meshsim_trace::{Reader, export};
 
 // The tool is no library; what reads a server's answers stands alone.
@@ -78,10 +79,30 @@ pub fn import(data: &[u8]) {
 
 /// A trace can be printed as far as it can be read.
 pub fn trace(data: &[u8]) {
-    for format in [export::Format::Text, export::Format::Jsonl] {
+    for format in export::Format::ALL {
         if let Ok(reader) = Reader::<_, Msg, Tick>::new(data) {
             let _ = export::export(reader, format, &mut std::io::sink());
         }
+    }
+}
+
+/// A filter is read, or something is wrong with it at a place in it. One that is read can be asked.
+pub fn filter(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let whole = |text: &str| text.parse().map_err(|_| ["no number".to_owned(), "write 7".to_owned()]);
+    let fields = [
+        Field { name: "to", sort: Sort::Word(["node-1", "node-2"].map(str::to_owned).to_vec()) },
+        Field { name: "type", sort: Sort::Word(vec![]) },
+        Field { name: "at", sort: Sort::Figure(whole) },
+        Field { name: "lost", sort: Sort::Flag },
+    ];
+    match Filter::parse(text, &fields) {
+        Ok(filter) => {
+            let values = [Value::Word("node-1"), Value::Words("a", "b"), Value::Figures(3, 9), Value::Flag(true)];
+            let is_accepted = filter.accepts(&mut |field| values[field]);
+            assert_ne!(Filter::Not(filter.into()).accepts(&mut |field| values[field]), is_accepted);
+        }
+        Err(error) => drop(text[error.place].to_owned()),
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) enum Error {
     #[error("{0}")]
     #[diagnostic(help("{1}"))]
     WrongInput(String, String),
+    /// Shown with its place in the option.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Filter(Box<crate::flow::select::Wrong>),
     #[error("cannot read {0}")]
     #[diagnostic(help(
         "give the folder of a run, as in `meshsim trace runs/hotel-1`, or a file that `run --trace` wrote"
@@ -79,7 +83,9 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Error::Problems(_) | Error::WrongInput(..) | Error::ReadTrace(..) | Error::Trace(..) => Exit::WrongInput,
+            Error::Problems(_) | Error::WrongInput(..) | Error::Filter(_) | Error::ReadTrace(..) | Error::Trace(..) => {
+                Exit::WrongInput
+            }
             Error::Write(..)
             | Error::WriteTrace(..)
             | Error::Print(_)

@@ -280,14 +280,25 @@ impl Draft {
         begin().map_err(|error| Error::Write(path.to_owned(), error))
     }
 
-    /// Writes the whole file and gives it its name.
-    pub(crate) fn publish(mut self, text: &str) -> Result<(), Error> {
-        let mut write = || {
-            self.file.write_all(text.as_bytes())?;
+    /// Where somebody else is to write the content, before [`publish_file`](Draft::publish_file).
+    pub(crate) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Gives the file its name: its content has been written.
+    pub(crate) fn publish_file(self) -> Result<(), Error> {
+        let publish = || {
             self.file.sync_all()?;
             fs::rename(&self.under.path, &self.path)
         };
-        write().map_err(|error| Error::Write(self.path.clone(), error))
+        publish().map_err(|error| Error::Write(self.path.clone(), error))
+    }
+
+    /// Writes the whole file and gives it its name.
+    pub(crate) fn publish(mut self, text: &str) -> Result<(), Error> {
+        let written = self.file.write_all(text.as_bytes());
+        written.map_err(|error| Error::Write(self.path.clone(), error))?;
+        self.publish_file()
     }
 }
 

@@ -4,6 +4,7 @@ mod address;
 mod command;
 mod ending;
 mod error;
+mod flow;
 mod folder;
 mod gateway;
 mod headline;

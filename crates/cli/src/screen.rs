@@ -19,6 +19,12 @@ pub(crate) fn columns() -> usize {
     columns.clamp(COLUMNS_MIN, COLUMNS_MAX).into()
 }
 
+/// The columns of stdout: those of its terminal, or 80.
+pub(crate) fn width() -> usize {
+    const ELSEWHERE: u16 = 80;
+    terminal_size::terminal_size_of(io::stdout()).map_or(ELSEWHERE, |(width, _)| width.0.max(COLUMNS_MIN)).into()
+}
+
 /// stdout and stderr, with what they can show.
 #[derive(Debug)]
 pub(crate) struct Screen {

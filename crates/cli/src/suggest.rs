@@ -37,6 +37,10 @@ pub(crate) fn suggest(mut error: Error, command: &Command, line: &[String]) -> E
                 Some((ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)])))
             }
         }),
+        ErrorKind::ArgumentConflict => misspelt(at, words).map(|near| {
+            let tip = format!("did you mean `{near}`?");
+            (ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]))
+        }),
         _ => None,
     };
     if let Some((kind, value)) = found
@@ -45,6 +49,12 @@ pub(crate) fn suggest(mut error: Error, command: &Command, line: &[String]) -> E
         error.insert(kind, value);
     }
     error
+}
+
+/// The subcommand that was meant, where the command takes something else in its place: `trace graph` of `trace grpah`.
+fn misspelt<'a>(command: &'a Command, words: &[String]) -> Option<&'a str> {
+    let after = words.iter().position(|word| word == command.get_name())? + 1;
+    nearest(words.get(after)?, command.get_subcommands().map(Command::get_name))
 }
 
 /// `--trace=jsonl` of `--trace jsonl`: an option whose value is optional takes it in the same word.
@@ -87,6 +97,7 @@ mod tests {
             ("meshsim import compsoe file.yaml", "compose"),
             ("meshsim schema sumary", "summary"),
             ("meshsim completions bsah", "bash"),
+            ("meshsim trace grpah last", "graph"),
         ];
         for (line, meant) in table {
             assert!(tips(line).contains(meant), "{line}: {:?}", tips(line));

@@ -331,14 +331,19 @@ fn a_trace_is_printed_and_its_reader_may_go_away() {
     let folder = folder("trace");
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--trace=jsonl"]), 0);
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "untraced"]), 0);
-    let untraced = meshsim(&folder, &["trace", "untraced"]);
-    assert_exit(&untraced, 2);
-    assert!(stderr(&untraced).contains("untraced is a run without a trace"), "{}", stderr(&untraced));
     let text = stdout(&meshsim(&folder, &["trace", "runs/small-7"]));
-    assert!(text.starts_with("     0.000000000s  coordinator  start        life 0\n"), "{}", &text[..200]);
+    assert!(text.starts_with(" record   cause    time (s)  actor        what\n"), "{}", &text[..200]);
+    assert!(text.lines().all(|line| line.chars().count() <= 80 && !line.contains("timer_")), "{text}");
     let jsonl = meshsim(&folder, &["trace", "runs/small-7/trace.bin", "--jsonl"]).stdout;
     assert!(jsonl == fs::read(folder.join("runs/small-7/trace.jsonl")).unwrap());
-    assert_eq!(text.lines().count(), jsonl.iter().filter(|byte| **byte == b'\n').count());
+    let records = jsonl.iter().filter(|byte| **byte == b'\n').count();
+    let whole = stdout(&meshsim(&folder, &["trace", "log", "last", "--where", "timer || !timer", "--wide"]));
+    assert_eq!(whole.lines().count(), records + 2, "a heading, and a line that counts");
+    let cut = text.lines().find(|line| line.ends_with('…')).unwrap();
+    assert!(
+        whole.lines().any(|line| line.starts_with(cut.trim_end_matches('…')) && line.chars().count() > 80),
+        "{cut}"
+    );
 
     let mut child = command(&folder, &["trace", "runs/small-7", "--jsonl"]).spawn().unwrap();
     let mut begin = [0; 10];
@@ -462,8 +467,8 @@ fn a_dash_is_standard_input_wherever_a_file_is_named() {
     assert_eq!(stdout(&from_input), stdout(&from_file));
     assert_exit(&meshsim_with(&folder, &["run", "-", "--trace"], MESH.as_bytes()), 0);
     let trace = fs::read(folder.join("runs/small-7/trace.bin")).unwrap();
-    let printed = meshsim_with(&folder, &["trace", "-"], &trace);
-    assert_eq!(stdout(&printed), stdout(&meshsim(&folder, &["trace", "runs/small-7"])));
+    let printed = meshsim_with(&folder, &["trace", "-", "--jsonl"], &trace);
+    assert_eq!(stdout(&printed), stdout(&meshsim(&folder, &["trace", "runs/small-7", "--jsonl"])));
 
     let graph = b"services:\n- { name: a, isEntrypoint: true }\n";
     let imported = meshsim_with(&folder, &["import", "isotope", "-"], graph);

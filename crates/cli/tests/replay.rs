@@ -62,7 +62,7 @@ fn a_run_is_the_same_again_and_it_says_how_much_was_compared() {
     let (out, err) = expect(&meshsim(&folder, &["replay", "run"]), 0);
     assert_eq!(err, "");
     assert!(out.starts_with("the same: 4 actors, "), "{out}");
-    let records = expect(&meshsim(&folder, &["trace", "run"]), 0).0.lines().count();
+    let records = expect(&meshsim(&folder, &["trace", "run", "--jsonl"]), 0).0.lines().count();
     assert!(out.replace(',', "").contains(&format!(" compared of {records} records\n")), "{out}");
     // The trace may be named itself.
     assert!(expect(&meshsim(&folder, &["replay", "run/trace.bin"]), 0).0.starts_with("the same: 4 actors, "));
@@ -76,11 +76,11 @@ fn a_changed_experiment_is_exit_code_1_and_the_first_difference_is_shown() {
     assert_eq!(err, "");
     assert!(out.starts_with("differs: "), "{out}");
     let (_, shown) = out.split_once("\nfirst at record ").unwrap();
-    let record: usize =
+    let record: u64 =
         shown.split(',').take_while(|part| !part.starts_with(" at ")).collect::<String>().parse().unwrap();
     // It is the record that `trace` prints in that place.
-    let (text, _) = expect(&meshsim(&folder, &["trace", "run"]), 0);
-    let line = text.lines().nth(record).unwrap();
+    let (text, _) = expect(&meshsim(&folder, &["trace", "run", "--where", &format!("record == {record}")]), 0);
+    let line = text.lines().nth(1).unwrap();
     assert!(line.contains("node-") && line.contains("timer_set"), "{line}");
     let said = |prefix: &str| shown.lines().find_map(|line| line.strip_prefix(prefix)).unwrap().trim_start().to_owned();
     let (said, did) = (said("the trace says:"), said("the actor now:"));

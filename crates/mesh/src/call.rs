@@ -26,6 +26,13 @@ new_key_type! {
     pub struct CallKey;
 }
 
+impl CallKey {
+    /// The number that the requests of the call bear: [`Request::call`].
+    pub fn number(self) -> u64 {
+        self.data().as_ffi()
+    }
+}
+
 /// Calls that the proxies of one actor may have under way together; beyond it a call fails as refused. A bound of
 /// memory, far above what a real proxy holds.
 pub const CALLS_MAX: usize = 1 << 20;
@@ -286,7 +293,7 @@ impl<Owner: Copy> Caller<Owner> {
         call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
         let request = Request {
             id,
-            call: key.data().as_ffi(),
+            call: key.number(),
             deadline: callee.deadline,
             ordinal: to.ordinal,
             bytes: callee.bytes,

@@ -1,19 +1,23 @@
 //! Records of a run on disk: every event taken in, every effect given out, every fate decided by the network.
 //!
 //! [`Writer`] is a [`Recorder`](meshsim_actor::Recorder): a host hands it to `Cell::step`. [`Reader`] reads its file
-//! back. [`export`] turns a file into what other programs open, and [`replay`] asks whether the actors do it again.
+//! back. [`Deriver`] says what each record means in its place, [`filter`] chooses some of them, [`export`] turns a file
+//! into what other programs open, and [`replay`] asks whether the actors do it again.
 //!
 //! A file holds what cannot be worked out, once: a message's content stands with its sending, and its delivery names
 //! it; a timer's tick stands with its arming. Lamport clocks, incarnations and causes follow from the order of the
-//! records, so [`export`] derives them. The format is described in [`mod@format`].
+//! records, so [`Deriver`] derives them. The format is described in [`mod@format`].
 
+mod derive;
 pub mod export;
+pub mod filter;
 pub mod format;
 mod merge;
 mod reader;
 pub mod replay;
 mod writer;
 
+pub use derive::{Armed, Derived, Deriver, Sent};
 pub use merge::merge;
 pub use reader::{Entry, ReadError, Reader, Record, Trouble};
 pub use replay::Replay;

@@ -249,16 +249,6 @@ fn json_lines_have_the_same_fields_and_derive_what_is_not_stored() {
 }
 
 #[test]
-fn the_text_is_a_line_a_record() {
-    let text = exported(Format::Text);
-    let line = |wanted: &str| assert!(text.lines().any(|line| line == wanted), "{wanted:?} is not in\n{text}");
-    line("     0.000000005s  coordinator  send         ping  coordinator/101 to node-0  Ping { step: 101 }");
-    line("     0.000000005s  coordinator  lost         ping  coordinator/100: loss");
-    line("     0.002000005s  node-0       deliver      ping  coordinator/101 from coordinator (copy 1)");
-    line("     2.000000000s  node-0       crash");
-}
-
-#[test]
 fn an_export_of_a_cut_trace_gives_what_can_be_read_and_says_that_it_is_cut() {
     let bytes = written();
     let reader: Reader<_, Talk, u8> = Reader::new(&bytes[..bytes.len() - 1]).unwrap();

@@ -1,18 +1,19 @@
 //! `meshsim replay`
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Cell, Rng, Span};
-use meshsim_experiment::Experiment;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick, actors};
-use meshsim_report::table::Look;
+use meshsim_report::table::{Look, Paint};
 use meshsim_report::{count, plural};
 use meshsim_trace::replay::{Difference, Report};
-use meshsim_trace::{Header, ReadError, Replay, export};
+use meshsim_trace::{Header, ReadError, Replay};
 
-use super::trace;
 use crate::error::{Error, Exit};
+use crate::flow::source::refuse_another;
+use crate::flow::{Lines, Source};
 use crate::interrupt;
 use crate::progress::{Progress, per_second};
 use crate::screen::Screen;
@@ -60,7 +61,9 @@ enum End {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let (path, mut trace) = trace::open(&self.run)?;
+        let source = Source::traced(&self.run)?;
+        let mut trace = source.reader()?;
+        let path = source.path.clone();
         let folder = path.parent().unwrap_or(Path::new(""));
         let experiment = meshsim_experiment::load(&folder.join("experiment.yaml"), &[]).map_err(Error::Problems)?;
         let header = trace.header().clone();
@@ -131,7 +134,7 @@ impl Args {
         text += &stopped(&header, &report);
         text += &missing(&header, &absent);
         if let End::Differs(difference) = &end {
-            text += &shown(&path, &header, difference)?;
+            text += &shown(&source, &header, difference)?;
         }
         text += &format!("{}\n", paint.on(Look::Dim, &pace));
         screen.print(&text)?;
@@ -142,23 +145,6 @@ impl Args {
             End::Unreadable(error) => Err(Error::Trace(path, error)),
         }
     }
-}
-
-/// Refuses a trace that is not of this experiment.
-fn refuse_another(experiment: &Experiment, header: &Header) -> Result<(), Error> {
-    let mesh = &experiment.mesh;
-    let why = if header.seed != experiment.seed {
-        format!("the trace is of seed {}, the experiment of seed {}", header.seed, experiment.seed)
-    } else if header.actors.len() < mesh.actor_count() {
-        let (traced, wanted) = (header.actors.len() as u64, mesh.actor_count() as u64);
-        format!("the trace is of {}, the experiment of {}", plural(traced, "actor"), count(wanted))
-    } else {
-        let names = (0..mesh.actor_count()).map(|index| ActorId(index as u32)).map(|id| (id, mesh.actor_name(id)));
-        let Some((id, wanted)) = names.into_iter().find(|(id, name)| header.name(*id) != *name) else { return Ok(()) };
-        format!("actor {id} is `{}` in the trace and `{wanted}` in the experiment", header.name(id))
-    };
-    let help = "both stand in a run's folder as `meshsim run --trace` wrote them: run it again";
-    Err(Error::WrongInput(why, help.into()))
 }
 
 fn compared(report: &Report) -> String {
@@ -211,10 +197,20 @@ fn missing(header: &Header, absent: &[ActorId]) -> String {
 }
 
 /// The difference, and what led to it: the trace is read again, so that nothing has to be kept for it.
-fn shown(path: &Path, header: &Header, difference: &Difference<Msg, Tick>) -> Result<String, Error> {
-    let (_, again) = trace::open(path)?;
-    let unreadable = |error| Error::Trace(path.into(), error);
-    let before = export::before(again, difference.actor, difference.record, BEFORE).map_err(unreadable)?;
+fn shown(source: &Source, header: &Header, difference: &Difference<Msg, Tick>) -> Result<String, Error> {
+    let mut before = VecDeque::new();
+    for item in source.flow()? {
+        let item = item.map_err(|error| Error::Trace(source.path.clone(), error))?;
+        if item.record.seq >= difference.record {
+            break;
+        }
+        if item.record.actor == difference.actor {
+            before.push_back(item);
+            if before.len() > BEFORE {
+                before.pop_front();
+            }
+        }
+    }
     let [said, did] = difference.texts(header);
     let at = difference.at.nanos();
     let mut text = format!(
@@ -224,9 +220,8 @@ fn shown(path: &Path, header: &Header, difference: &Difference<Msg, Tick>) -> Re
         at % 1_000_000_000,
         header.name(difference.actor)
     );
-    for (seq, line) in before {
-        text += &format!("{:>12}  {}\n", count(seq), line.trim_start());
-    }
+    let lines = Lines::new(&source.names, None, Paint(false));
+    before.iter().for_each(|item| text += &format!("{}\n", lines.line(item)));
     text += &format!("the trace says:  {said}\nthe actor now:   {did}\n\n");
     Ok(text)
 }

@@ -130,6 +130,11 @@ impl Client {
         (News::Client(self.courses.iter().map(piece).collect()), Told { until, entries: 0 })
     }
 
+    /// Where it thinks the instances are.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
     /// Requests that have not ended yet.
     pub fn under_way(&self) -> usize {
         self.calls.under_way()

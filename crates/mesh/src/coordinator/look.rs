@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
 use super::members::Leave;
+use crate::message::View;
 use crate::model::ServiceId;
 use crate::operation::{Wanted, total};
 
@@ -63,6 +64,11 @@ impl Coordinator {
     /// Instances of a service that take requests, as the nodes last reported.
     pub fn ready(&self, service: ServiceId) -> u32 {
         total(&self.endpoints.ready(service))
+    }
+
+    /// Where it last told the callers that the instances are.
+    pub fn view(&self) -> &View {
+        self.endpoints.view()
     }
 
     /// How a node stands.

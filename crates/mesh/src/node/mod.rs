@@ -109,6 +109,11 @@ impl Node {
         }
     }
 
+    /// Where it thinks the instances are.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
     /// Requests that it works on or that wait.
     pub fn under_way(&self) -> usize {
         self.work.as_ref().map_or(0, |work| work.under_way())

@@ -15,9 +15,8 @@ use meshsim_actor::{Fate, Message, Power};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::derive::{Derived, Deriver};
 use super::{ExportError, id_text, kind};
-use crate::{Entry, Header, Reader, Record};
+use crate::{Derived, Deriver, Entry, Header, Reader, Record};
 
 /// One line.
 #[derive(Serialize)]
@@ -89,22 +88,35 @@ pub(super) fn write<R, M, T>(mut trace: Reader<R, M, T>, out: &mut impl Write) -
 where
     R: Read,
     M: Message,
-    T: Serialize + DeserializeOwned,
+    T: Serialize + DeserializeOwned + Copy,
 {
     let header = trace.header().clone();
-    let mut deriver = Deriver::default();
+    let mut deriver: Deriver<T> = Deriver::default();
     let mut records = 0;
     for record in &mut trace {
         let record = record?;
-        let derived = deriver.derive(&record);
-        serde_json::to_writer(&mut *out, &line(&header, &record, &derived)).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
+        let derived = deriver.derive(&record, |_| ());
+        jsonl_line(&header, &record, &derived, out)?;
         records += 1;
     }
     Ok(records)
 }
 
-fn line<'a, M, T>(header: &'a Header, record: &'a Record<M, T>, derived: &Derived) -> Line<'a, M, T> {
+/// Writes one record as a line of JSON Lines.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn jsonl_line<M: Serialize, T: Serialize, A>(
+    header: &Header,
+    record: &Record<M, T>,
+    derived: &Derived<T, A>,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, &line(header, record, derived)).map_err(std::io::Error::from)?;
+    out.write_all(b"\n")
+}
+
+fn line<'a, M, T, A>(header: &'a Header, record: &'a Record<M, T>, derived: &Derived<T, A>) -> Line<'a, M, T> {
     let mut line = Line {
         seq: record.seq,
         t_virtual_ns: record.at.nanos(),
@@ -112,13 +124,13 @@ fn line<'a, M, T>(header: &'a Header, record: &'a Record<M, T>, derived: &Derive
         incarnation: derived.incarnation,
         lamport: derived.lamport,
         kind: kind(&record.entry),
-        message: derived.message.map(|(id, sent)| MessageLine {
-            id: id_text(header, id),
+        message: derived.message.as_ref().map(|(id, sent)| MessageLine {
+            id: id_text(header, *id),
             copy: matches!(record.entry, Entry::Deliver(_)).then_some(derived.copy),
-            r#type: sent.map(|sent| sent.kind),
-            bytes: sent.map(|sent| sent.bytes),
+            r#type: sent.as_ref().map(|sent| sent.kind),
+            bytes: sent.as_ref().map(|sent| sent.bytes),
             from: header.name(id.from).into_owned(),
-            to: sent.map(|sent| header.name(sent.to).into_owned()),
+            to: sent.as_ref().map(|sent| header.name(sent.to).into_owned()),
             content: None,
         }),
         fate: None,

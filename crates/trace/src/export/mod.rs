@@ -1,40 +1,34 @@
-//! A trace as other programs, and people, read it.
+//! A trace as other programs read it.
 //!
 //! To add one: write `export/x.rs` with a function like its siblings', and a line in [`Format`] and in each `match`
 //! on it below.
 
-mod derive;
 mod jsonl;
-mod text;
 
 use std::io::{self, Read, Write};
 
-use meshsim_actor::{Fate, Message, MessageId, Power};
+use meshsim_actor::{Fate, Message, MessageId, Power, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Entry, Header, ReadError, Reader};
 
-pub use text::before;
-pub(crate) use text::time;
+pub use jsonl::jsonl_line;
 
 /// What a trace can be turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One line for a person.
-    Text,
     /// One JSON object a line.
     Jsonl,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 2] = [Format::Text, Format::Jsonl];
+    pub const ALL: [Format; 1] = [Format::Jsonl];
 
     /// Its name, also as the ending of a file.
     pub fn name(self) -> &'static str {
         match self {
-            Format::Text => "text",
             Format::Jsonl => "jsonl",
         }
     }
@@ -61,14 +55,18 @@ pub fn export<R, M, T>(trace: Reader<R, M, T>, format: Format, out: &mut impl Wr
 where
     R: Read,
     M: Message,
-    T: Serialize + DeserializeOwned + std::fmt::Debug,
+    T: Serialize + DeserializeOwned + Copy,
 {
     let records = match format {
-        Format::Text => text::write(trace, out),
         Format::Jsonl => jsonl::write(trace, out),
     }?;
     out.flush()?;
     Ok(records)
+}
+
+/// A moment, to the nanosecond.
+pub(crate) fn time(at: Time) -> String {
+    format!("{}.{:09}s", at.nanos() / 1_000_000_000, at.nanos() % 1_000_000_000)
 }
 
 /// The message's name for people and for other programs.
@@ -76,8 +74,33 @@ pub(crate) fn id_text(header: &Header, id: MessageId) -> String {
     format!("{}/{}", header.name(id.from), id.seq)
 }
 
-/// What happened, in one word.
-pub(crate) fn kind<M, T>(entry: &Entry<M, T>) -> &str {
+/// All words that [`kind`] has.
+pub const KINDS: [&str; 21] = [
+    "start",
+    "send",
+    "deliver",
+    "lost",
+    "duplicate",
+    "hold",
+    "delay",
+    "apply",
+    "ack",
+    "refuse",
+    "violation",
+    "note",
+    "timer_set",
+    "timer_fire",
+    "timer_clear",
+    "crash",
+    "wipe",
+    "restart",
+    "pause",
+    "resume",
+    "speed",
+];
+
+/// What happened, in one word: one of [`KINDS`].
+pub fn kind<M, T>(entry: &Entry<M, T>) -> &str {
     match entry {
         Entry::Start { .. } => "start",
         Entry::Deliver(_) => "deliver",

@@ -1,0 +1,335 @@
+//! `meshsim trace actor`: what an actor has and knows at a moment, beside what was true.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use meshsim_actor::{ActorId, Power, Recorder, Span, Time, What};
+use meshsim_experiment::{Experiment, duration, nearest};
+use meshsim_mesh::MeshActor;
+use meshsim_mesh::message::{Msg, Tick, View};
+use meshsim_mesh::model::{COORDINATOR, ServiceId};
+use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::{count, number, plural};
+use meshsim_run::Simulation;
+use meshsim_trace::{Entry, Record};
+use serde::Serialize;
+
+use crate::ending::{self, PROCESSES};
+use crate::error::{Error, Exit};
+use crate::flow::line::cut;
+use crate::flow::stream::Known;
+use crate::flow::words::Names;
+use crate::screen::{Screen, width};
+use crate::{read, runs};
+
+pub(super) const ABOUT: &str = "What an actor has and knows at a moment, beside what is true";
+
+pub(super) const HELP: &str = "\
+Examples:
+  meshsim trace actor last coordinator --at 82.5s
+  meshsim trace actor runs/shop-1 a-0 --at 81s
+
+The run is run again up to that moment, so it needs no trace; a live run cannot be. Numbers of records are those of its \
+trace.";
+
+/// Timers and messages that are shown; the others are counted.
+const LINES_MAX: usize = 12;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A simulated run: its folder, its name under `runs`, or `last`
+    run: PathBuf,
+    /// A node, a load, or `coordinator`
+    actor: String,
+    /// When: `82.5s`
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    at: Time,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn moment(text: &str) -> Result<Time, String> {
+    let span = duration(text).map_err(|error| format!("{}: {}", error.message, error.help))?;
+    Ok(Time::ZERO + span)
+}
+
+/// An actor at a moment.
+#[derive(Debug, Serialize)]
+struct Shown {
+    actor: String,
+    at_ns: u64,
+    /// How often it was rebooted before.
+    incarnation: u32,
+    /// Its machine is down since then.
+    down_since_ns: Option<u64>,
+    /// Records of the run up to that moment.
+    records: u64,
+    /// Requests that it has sent and that have no answer, or that it works on or has waiting.
+    requests_under_way: Option<usize>,
+    /// Steps that it has decided (the coordinator) or applied (a node), and how many were decided.
+    steps: Option<(u64, u64)>,
+    /// The view that it has, and the coordinator's latest.
+    view: (u64, u64),
+    /// By service.
+    services: Vec<Service>,
+    /// What the coordinator thinks of the nodes, where it is the actor.
+    nodes: Vec<Node>,
+    timers: Vec<Line>,
+    /// Messages on their way to it.
+    coming: Vec<Line>,
+}
+
+#[derive(Debug, Serialize)]
+struct Service {
+    service: String,
+    /// Instances that are ready, as it thinks.
+    thinks: u64,
+    /// Instances that are ready.
+    ready: u64,
+    /// Instances that are wanted.
+    wanted: u32,
+    /// Of these, ready on the node that it is.
+    here: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Node {
+    node: String,
+    thinks: &'static str,
+    is_up: bool,
+    /// The last step that the node has applied.
+    applied: u64,
+}
+
+/// A timer, or a message.
+#[derive(Debug, Serialize)]
+struct Line {
+    record: u64,
+    /// When it is due; of a message, when it was sent.
+    at_ns: u64,
+    what: String,
+}
+
+/// Follows a run as a trace would: what is armed, on its way and down.
+#[derive(Default)]
+struct Watcher {
+    known: Known,
+    records: u64,
+    down: BTreeMap<ActorId, Time>,
+    incarnations: BTreeMap<ActorId, u32>,
+}
+
+impl Recorder<Msg, Tick> for Watcher {
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+        match what {
+            What::Power(Power::Crash | Power::Wipe) => _ = self.down.entry(actor).or_insert(at),
+            What::Power(Power::Restart) => _ = self.down.remove(&actor),
+            What::Start { incarnation } => _ = self.incarnations.insert(actor, incarnation),
+            _ => {}
+        }
+        let _ = self.known.take(Record { seq: self.records, at, actor, entry: Entry::from(what) });
+        self.records += 1;
+    }
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let folder = runs::find(&self.run);
+        let summary = read::summary(&folder)?;
+        if folder.join(PROCESSES).exists() {
+            let why = format!("{} is a live run, and cannot be run again up to a moment", folder.display());
+            let help =
+                "`meshsim run` simulates its experiment.yaml; `meshsim trace log RUN --actor NAME` shows what it did";
+            return Err(Error::WrongInput(why, help.into()));
+        }
+        if self.at.secs() > summary.reached_s {
+            let why = format!("{} is after the end of the run", self.at);
+            return Err(Error::WrongInput(why, format!("it ran from 0s to {}s", number(summary.reached_s))));
+        }
+        let experiment = read::experiment(&folder, None)?;
+        let mesh = &experiment.mesh;
+        let actors: Vec<&str> = (0..mesh.actor_count()).map(|index| mesh.actor_name(ActorId(index as u32))).collect();
+        let Some(actor) = actors.iter().position(|name| *name == self.actor) else {
+            let near = nearest(&self.actor, actors.iter().copied());
+            let help = near.map_or_else(
+                || format!("it has {}: {}", plural(actors.len() as u64, "actor"), some(&actors)),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(Error::WrongInput(format!("the run has no actor `{}`", self.actor), help));
+        };
+        let mut simulation = Simulation::recorded(&experiment, Watcher::default()).map_err(Error::Network)?;
+        simulation.to(self.at);
+        let shown = Shown::new(&experiment, &simulation, ActorId(actor as u32));
+        match self.json {
+            true => screen.print_json(&shown)?,
+            false => screen.print(&text(&shown, screen.paint()))?,
+        }
+        Ok(Exit::Well)
+    }
+}
+
+fn some(names: &[&str]) -> String {
+    const SOME: usize = 12;
+    let more = if names.len() > SOME { ", .." } else { "" };
+    format!("{}{more}", names[..names.len().min(SOME)].join(", "))
+}
+
+impl Shown {
+    fn new(experiment: &Experiment, simulation: &Simulation<Watcher>, id: ActorId) -> Self {
+        let (mesh, watcher, actor) = (simulation.mesh(), simulation.recorder(), simulation.state(id));
+        let names = Names::new(&ending::header(experiment, mesh), Some(experiment));
+        let coordinator = simulation.coordinator();
+        let view = view(actor).unwrap_or(coordinator.view());
+        let node = |index: usize| simulation.state(mesh.node_actor(index)).node();
+        let is_up = |index: usize| !watcher.down.contains_key(&mesh.node_actor(index));
+        let service = |index: usize| {
+            let id = ServiceId(index as u16);
+            // The coordinator thinks what the nodes last reported, the others what their view says.
+            let thinks = match actor {
+                MeshActor::Coordinator(coordinator) => u64::from(coordinator.ready(id)),
+                _ => {
+                    let canary = view.split(id).map_or(0, |split| split.instances.len());
+                    (view.services.get(index).map_or(0, |instances| instances.len()) + canary) as u64
+                }
+            };
+            let ready =
+                (0..mesh.nodes.len()).filter(|at| is_up(*at)).filter_map(node).map(|node| u64::from(node.ready(id)));
+            Service {
+                service: mesh.services[index].name.clone(),
+                thinks,
+                ready: ready.sum(),
+                wanted: coordinator.wanted(id).running(),
+                here: actor.node().map(|node| node.ready(id)),
+            }
+        };
+        let of_node = |index: usize| Node {
+            node: mesh.nodes[index].name.clone(),
+            thinks: coordinator.presence(index).as_str(),
+            is_up: is_up(index),
+            applied: node(index).map_or(0, |node| node.state().applied),
+        };
+        let mut timers: Vec<Line> = (watcher.known.deriver.armed(id))
+            .map(|armed| Line { record: armed.seq, at_ns: armed.due.nanos(), what: names.tick(&armed.tick) })
+            .collect();
+        timers.sort_by_key(|timer| (timer.at_ns, timer.record));
+        let coming =
+            (watcher.known.deriver.under_way()).filter(|(_, sent)| sent.to == id).map(|(message, sent)| Line {
+                record: sent.seq,
+                at_ns: sent.at.nanos(),
+                what: format!("{} from {}", names.message(&sent.about), names.actor(message.from)),
+            });
+        let mut coming: Vec<Line> = coming.collect();
+        coming.sort_by_key(|message| message.record);
+        let down = watcher.down.get(&id);
+        if down.is_some() {
+            // They went with its memory.
+            timers.clear();
+        }
+        Shown {
+            actor: names.actor(id).to_owned(),
+            at_ns: simulation.now().nanos(),
+            incarnation: watcher.incarnations.get(&id).copied().unwrap_or(0),
+            down_since_ns: down.map(|at| at.nanos()),
+            records: watcher.records,
+            requests_under_way: match actor {
+                MeshActor::Node(node) => Some(node.under_way()),
+                MeshActor::Client(client) => Some(client.under_way()),
+                _ => None,
+            },
+            steps: match actor {
+                MeshActor::Coordinator(coordinator) => Some((coordinator.steps(), coordinator.steps())),
+                MeshActor::Node(node) => Some((node.state().applied, coordinator.steps())),
+                _ => None,
+            },
+            view: (view.version, coordinator.view().version),
+            services: (0..mesh.services.len()).map(service).collect(),
+            nodes: if id == COORDINATOR { (0..mesh.nodes.len()).map(of_node).collect() } else { Vec::new() },
+            timers,
+            coming,
+        }
+    }
+}
+
+/// Where an actor thinks the instances are.
+fn view(actor: &MeshActor) -> Option<&View> {
+    match actor {
+        MeshActor::Coordinator(coordinator) => Some(coordinator.view()),
+        MeshActor::Node(node) => Some(node.view()),
+        MeshActor::Client(client) => Some(client.view()),
+        MeshActor::Gateway(_) => None,
+    }
+}
+
+fn text(shown: &Shown, paint: Paint) -> String {
+    let secs = |ns: u64| format!("{:.6}s", ns as f64 / 1e9);
+    let mut text = format!("{} at {}", paint.on(Look::Bold, &shown.actor), secs(shown.at_ns));
+    if shown.incarnation > 0 {
+        text += &format!(", restarted {}", plural(u64::from(shown.incarnation), "time"));
+    }
+    if let Some(since) = shown.down_since_ns {
+        text += &format!(", {}", paint.on(Look::Bad, &format!("down since {}", secs(since))));
+    }
+    text += &format!(", after {}\n", plural(shown.records, "record"));
+    if let Some((has, decided)) = shown.steps {
+        text += &match shown.nodes.is_empty() {
+            true => format!("  applied steps  {} of {} that were decided\n", count(has), count(decided)),
+            false => format!("  decided steps  {}\n", count(has)),
+        };
+    }
+    let (has, latest) = shown.view;
+    text += &format!("  view           {}", count(has));
+    text += &if has == latest { "\n".into() } else { format!(", the coordinator's is {}\n", count(latest)) };
+    if let Some(requests) = shown.requests_under_way {
+        text += &format!("  requests       {} under way\n", count(requests as u64));
+    }
+    let mut table = Table::new(["<service", "it thinks", "ready", "wanted", "ready here"]);
+    for service in &shown.services {
+        let look = if service.thinks == service.ready { Look::Plain } else { Look::Warn };
+        table.row([
+            Cell::from(cut(&service.service, 40)),
+            Cell::new(count(service.thinks), look),
+            count(service.ready).into(),
+            count(u64::from(service.wanted)).into(),
+            service.here.map_or_else(|| "".into(), |here| Cell::from(count(u64::from(here)))),
+        ]);
+    }
+    text += &format!("\n{}", table.without_empty_columns(&[]).render(paint));
+    let mut nodes = Table::new(["<node", "<it thinks", "<is", "applied step"]);
+    for node in &shown.nodes {
+        let is = if node.is_up { "up" } else { "down" };
+        let look = if (node.thinks == "dead") == node.is_up { Look::Warn } else { Look::Plain };
+        nodes.row([
+            Cell::from(cut(&node.node, 40)),
+            Cell::new(node.thinks, look),
+            Cell::new(is, look),
+            count(node.applied).into(),
+        ]);
+    }
+    if !shown.nodes.is_empty() {
+        text += &format!("\n{}", nodes.render(paint));
+    }
+    text += &lines(
+        "Timers",
+        &shown.timers,
+        |line| format!("in {}", Span::from_nanos(line.at_ns.saturating_sub(shown.at_ns))),
+        paint,
+    );
+    let ago = |line: &Line| format!("sent {} ago", Span::from_nanos(shown.at_ns - line.at_ns));
+    text += &lines("On the way to it", &shown.coming, ago, paint);
+    text
+}
+
+fn lines(heading: &str, lines: &[Line], when: impl Fn(&Line) -> String, paint: Paint) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", paint.on(Look::Bold, heading));
+    for line in lines.iter().take(LINES_MAX) {
+        text += &format!("{}\n", cut(&format!("  {:>8}  {:16} {}", line.record, when(line), line.what), width()));
+    }
+    if lines.len() > LINES_MAX {
+        text += &format!("  and {} more\n", count((lines.len() - LINES_MAX) as u64));
+    }
+    text
+}

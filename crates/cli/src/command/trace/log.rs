@@ -1,0 +1,89 @@
+//! `meshsim trace log`: record by record.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use meshsim_report::table::Look;
+use meshsim_report::{count, plural};
+use meshsim_trace::export::jsonl_line;
+
+use crate::error::{Error, Exit};
+use crate::flow::select::{self, is_timer};
+use crate::flow::{Lines, Selection, Source};
+use crate::runs;
+use crate::screen::{Screen, width};
+
+pub(super) const ABOUT: &str = "Record by record, a line each; what RUN alone shows";
+
+pub(super) const HELP: &str = select::HELP;
+
+#[derive(Debug, clap::Args)]
+#[group(id = "log")]
+pub(super) struct Args {
+    /// A run: its folder, its name under `runs`, or `last`; or a trace file; `-` is standard input
+    // Not there where a view is named in its place.
+    #[arg(required = true)]
+    run: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long, alias = "json")]
+    jsonl: bool,
+    /// Whole lines, however long
+    #[arg(long)]
+    wide: bool,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let latest = PathBuf::from(runs::LAST);
+        let source = Source::open(self.run.as_ref().unwrap_or(&latest), screen)?;
+        let selector = self.selection.resolve(&source)?;
+        let (names, header, paint) = (&source.names, &source.header, screen.paint());
+        let lines = Lines::new(names, (!self.wide).then(width), paint);
+        let hides_timers = !self.jsonl && !selector.has_timers;
+        let mut flow = source.flow()?;
+        let (mut read, mut shown, mut hidden) = (0, 0, 0);
+        let mut unreadable = None;
+        screen.write_with(|out| {
+            if !self.jsonl {
+                writeln!(out, "{}", lines.heading())?;
+            }
+            for item in &mut flow {
+                let item = match item {
+                    Ok(item) => item,
+                    // What comes before is good, and printed.
+                    Err(error) => {
+                        unreadable = Some(error);
+                        break;
+                    }
+                };
+                if selector.is_over(&item) {
+                    break;
+                }
+                read += 1;
+                if !selector.wants(&item, names) {
+                    continue;
+                }
+                if hides_timers && is_timer(&item) {
+                    hidden += 1;
+                    continue;
+                }
+                shown += 1;
+                match self.jsonl {
+                    true => jsonl_line(header, &item.record, &item.derived, out)?,
+                    false => writeln!(out, "{}", lines.line(&item))?,
+                }
+            }
+            if !self.jsonl {
+                let mut text = format!("{} of {}", count(shown), plural(read, "record"));
+                if hidden > 0 {
+                    text += &format!("; {} of timers hidden: `--kind timer` shows them", count(hidden));
+                }
+                writeln!(out, "{}", paint.on(Look::Dim, &text))?;
+            }
+            Ok(())
+        })?;
+        unreadable.map_or(Ok(Exit::Well), |error| Err(Error::Trace(source.path.clone(), error)))
+    }
+}

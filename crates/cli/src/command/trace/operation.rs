@@ -1,0 +1,411 @@
+//! `meshsim trace operation`: what became of the steps of an operation on each node.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use meshsim_actor::{ActorId, Fate, Power, Span, Time};
+use meshsim_mesh::model::COORDINATOR;
+use meshsim_report::table::{Cell, Look, Paint, Table};
+use meshsim_report::{OperationSummary, Summary, count, number, plural};
+use meshsim_trace::Entry;
+use serde::Serialize;
+
+use crate::error::{Error, Exit};
+use crate::flow::line::{cut, wrapped};
+use crate::flow::words::Names;
+use crate::flow::{Item, Source};
+use crate::screen::{Screen, width};
+
+pub(super) const ABOUT: &str = "The steps of an operation on each node, and who was last";
+
+pub(super) const HELP: &str = "\
+Examples:
+  meshsim trace operation last                     the operations of the run, with their numbers
+  meshsim trace operation last 5                   node by step: when each had acknowledged; and the slowest step
+  meshsim trace operation last 5 --step 9          one step on each node: sent, delivered, applied, acknowledged
+
+Times run from the decision of the step. `by 7` is a node that has the step from a later message.";
+
+/// Nodes of a step that are shown; those that are quicker are counted.
+const NODES_MAX: usize = 16;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A run: its folder, its name under `runs`, or `last`
+    run: PathBuf,
+    /// The operation, by its number in the list that is shown without one
+    operation: Option<usize>,
+    /// Show this step on each node
+    #[arg(long, value_name = "N", requires = "operation")]
+    step: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// All nodes, however many
+    #[arg(long)]
+    wide: bool,
+}
+
+/// One step on one node. Times are nanoseconds since the run began.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Place {
+    node: String,
+    /// First sent to it: when, and by which record.
+    sent: Option<(u64, u64)>,
+    /// Sent again so many times.
+    resent: u64,
+    /// Of all these, lost, by reason.
+    lost: BTreeMap<&'static str, u64>,
+    delivered: Option<(u64, u64)>,
+    applied: Option<(u64, u64)>,
+    /// When the coordinator had the first acknowledgement that covers it.
+    acknowledged: Option<(u64, u64)>,
+    /// Acknowledgements of it that were lost.
+    acknowledgements_lost: u64,
+    refused: Option<(u64, u64)>,
+    /// When the node was down between the decision and its acknowledgement: from, to.
+    down: Vec<(u64, Option<u64>)>,
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize)]
+struct Step {
+    n: u64,
+    decided_ns: u64,
+    nodes: Vec<Place>,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let source = Source::open(&self.run, screen)?;
+        let Some(summary) = &source.summary else {
+            let why = format!("the operations of {} are not known", source.label);
+            return Err(Error::WrongInput(why, "they stand in the summary.json beside the trace of a run".into()));
+        };
+        let Some(wanted) = self.operation else {
+            return match self.json {
+                true => screen.print_json(&summary.operations).map(|()| Exit::Well),
+                false => screen.print(&list(summary, screen.paint())).map(|()| Exit::Well),
+            };
+        };
+        let Some(operation) = wanted.checked_sub(1).and_then(|at| summary.operations.get(at)) else {
+            let why = format!("there is no operation {wanted}");
+            let help = match summary.operations.len() {
+                0 => "the run has none".into(),
+                n => format!("the run has operations 1 to {n}: `meshsim trace operation {}` lists them", source.label),
+            };
+            return Err(Error::WrongInput(why, help));
+        };
+        if let Some(step) = self.step.filter(|step| !operation.steps.iter().any(|it| it.n == *step)) {
+            let all: Vec<String> = operation.steps.iter().map(|step| step.n.to_string()).collect();
+            let help = if all.is_empty() { "it has none".into() } else { format!("its steps are {}", all.join(", ")) };
+            return Err(Error::WrongInput(format!("operation {wanted} has no step {step}"), help));
+        }
+        let steps = gather(&source, operation)?;
+        if self.json {
+            return screen
+                .print_json(&serde_json::json!({ "operation": operation, "steps": steps }))
+                .map(|()| Exit::Well);
+        }
+        let most = if self.wide { usize::MAX } else { NODES_MAX };
+        screen.print(&text(wanted, operation, &steps, self.step, most, screen.paint())).map(|()| Exit::Well)
+    }
+}
+
+/// All operations of a run.
+fn list(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new(["n", "<operation", "began", "<ended", "steps", "settled", "resent"]);
+    for (at, operation) in (1..).zip(&summary.operations) {
+        table.row([
+            Cell::from(count(at)),
+            cut(&name(operation), 28).into(),
+            format!("{}s", number(operation.began_s)).into(),
+            operation.ending.to_string().into(),
+            count(operation.step_count as u64).into(),
+            operation.settling_ns.map_or_else(|| "-".into(), |ns| Span::from_nanos(ns).to_string()).into(),
+            count(operation.resent).into(),
+        ]);
+    }
+    match summary.operations.is_empty() {
+        true => "the run has no operations\n".into(),
+        false => table.render(paint),
+    }
+}
+
+/// `extend payment to 12`.
+fn name(operation: &OperationSummary) -> String {
+    let to = operation.to.map_or_else(String::new, |to| format!(" to {}", number(to)));
+    format!("{} {}{to}", operation.verb.as_str(), operation.service)
+}
+
+/// Reads all about the steps of an operation out of the trace.
+fn gather(source: &Source, operation: &OperationSummary) -> Result<Vec<Step>, Error> {
+    let names = &source.names;
+    let numbers: Vec<u64> = operation.steps.iter().map(|step| step.n).collect();
+    let mut steps: BTreeMap<u64, (Time, BTreeMap<ActorId, Place>)> = BTreeMap::new();
+    let mut down: BTreeMap<ActorId, Time> = BTreeMap::new();
+    source.each(|item| {
+        let record = &item.record;
+        let now = (record.at.nanos(), record.seq);
+        if let Entry::Note { what, value, .. } = &record.entry
+            && &**what == "decide"
+            && record.actor == COORDINATOR
+            && numbers.contains(value)
+        {
+            let nodes = down
+                .iter()
+                .map(|(node, since)| (*node, Place { down: vec![(since.nanos(), None)], ..place(names, *node) }));
+            steps.insert(*value, (record.at, nodes.collect()));
+        }
+        if let Entry::Power(power) = &record.entry {
+            let open = steps
+                .values_mut()
+                .map(|(_, nodes)| nodes.entry(record.actor).or_insert_with(|| place(names, record.actor)));
+            let open = open.filter(|place| place.acknowledged.is_none());
+            match power {
+                Power::Crash | Power::Wipe => {
+                    down.entry(record.actor).or_insert(record.at);
+                    open.for_each(|place| place.down.push((now.0, None)));
+                }
+                Power::Restart => {
+                    down.remove(&record.actor);
+                    open.filter_map(|place| place.down.last_mut()).for_each(|last| last.1 = Some(now.0));
+                }
+                _ => {}
+            }
+            return ControlFlow::Continue(());
+        }
+        for (n, (_, nodes)) in &mut steps {
+            take(item, *n, nodes, names);
+        }
+        ControlFlow::Continue(())
+    })?;
+    let step = |(n, (decided, nodes)): (u64, (Time, BTreeMap<ActorId, Place>))| Step {
+        n,
+        decided_ns: decided.nanos(),
+        // A node that was only seen to be down had no part in it.
+        nodes: nodes.into_values().filter(|place| place.sent.is_some() || place.applied.is_some()).collect(),
+    };
+    Ok(steps.into_iter().map(step).collect())
+}
+
+fn place(names: &Names, node: ActorId) -> Place {
+    Place { node: names.actor(node).to_owned(), ..Place::default() }
+}
+
+/// What a record says of step `n`.
+fn take(item: &Item, n: u64, nodes: &mut BTreeMap<ActorId, Place>, names: &Names) {
+    fn at<'a>(nodes: &'a mut BTreeMap<ActorId, Place>, node: ActorId, names: &Names) -> &'a mut Place {
+        nodes.entry(node).or_insert_with(|| place(names, node))
+    }
+    let record = &item.record;
+    let now = Some((record.at.nanos(), record.seq));
+    if let Entry::Note { what, value, .. } = &record.entry {
+        let covers = match &**what {
+            "apply" | "refuse" => *value == n,
+            "snapshot" => *value >= n,
+            _ => false,
+        };
+        if covers && record.actor != COORDINATOR {
+            let place = at(nodes, record.actor, names);
+            match &**what {
+                "refuse" => place.refused = place.refused.or(now),
+                _ => place.applied = place.applied.or(now),
+            }
+        }
+        return;
+    }
+    let (Some(sent), Some(sender)) = (item.sent(), item.sender()) else { return };
+    let Some((first, last)) = sent.about.steps else { return };
+    let is_order = sender == COORDINATOR && matches!(sent.kind, "snapshot") && last >= n
+        || sender == COORDINATOR && sent.kind != "snapshot" && (first..=last).contains(&n);
+    if is_order {
+        let place = at(nodes, sent.to, names);
+        match &record.entry {
+            Entry::Send { .. } if place.sent.is_none() => place.sent = now,
+            Entry::Send { .. } => place.resent += 1,
+            Entry::Deliver(_) => place.delivered = place.delivered.or(now),
+            Entry::Fate(_, Fate::Lost(cause)) => *place.lost.entry(cause.as_str()).or_default() += 1,
+            _ => {}
+        }
+    }
+    if matches!(sent.kind, "ack" | "hello") && last >= n {
+        let place = at(nodes, sender, names);
+        match &record.entry {
+            Entry::Deliver(_) => place.acknowledged = place.acknowledged.or(now),
+            Entry::Fate(_, Fate::Lost(_)) if place.acknowledged.is_none() => place.acknowledgements_lost += 1,
+            _ => {}
+        }
+    }
+}
+
+/// The time of something after the decision.
+fn after(step: &Step, at: Option<(u64, u64)>) -> Option<Span> {
+    at.map(|(ns, _)| Span::from_nanos(ns.saturating_sub(step.decided_ns)))
+}
+
+/// The nodes of a step, the slowest first: those that have not acknowledged it, then by time.
+fn slowest_first(step: &Step) -> Vec<&Place> {
+    let mut nodes: Vec<&Place> = step.nodes.iter().collect();
+    nodes.sort_by_key(|place| std::cmp::Reverse(place.acknowledged.map_or(u64::MAX, |(ns, _)| ns)));
+    nodes
+}
+
+fn text(
+    wanted: usize,
+    operation: &OperationSummary,
+    steps: &[Step],
+    only: Option<u64>,
+    most: usize,
+    paint: Paint,
+) -> String {
+    let mut text = format!(
+        "{}  {}, from {}s, {}, {}\n",
+        paint.on(Look::Bold, &format!("Operation {wanted}")),
+        name(operation),
+        number(operation.began_s),
+        operation.ending,
+        plural(steps.len() as u64, "step"),
+    );
+    if only.is_none() && steps.len() > 1 {
+        text += &matrix(steps, most, paint);
+    }
+    // The step that took longest, or was never acknowledged by all; that is the one to look at.
+    let time =
+        |step: &&Step| slowest_first(step).first().map(|place| after(step, place.acknowledged).unwrap_or(Span::MAX));
+    let shown = steps.iter().find(|step| Some(step.n) == only).or_else(|| steps.iter().rev().max_by_key(time));
+    if let Some(step) = shown {
+        text += &one(step, most, paint);
+    }
+    text
+}
+
+/// Node by step: after how long each had acknowledged each.
+fn matrix(steps: &[Step], most: usize, paint: Paint) -> String {
+    const COLUMN: usize = 9;
+    let fitting = (width().saturating_sub(20) / COLUMN).clamp(1, steps.len());
+    let mut slowest: BTreeMap<&str, u64> = BTreeMap::new();
+    for step in steps {
+        for place in &step.nodes {
+            let took = after(step, place.acknowledged).map_or(u64::MAX, |span| span.nanos());
+            let worst = slowest.entry(&place.node).or_default();
+            *worst = took.max(*worst);
+        }
+    }
+    let mut nodes: Vec<(&str, u64)> = slowest.into_iter().collect();
+    nodes.sort_by(|(a, x), (b, y)| y.cmp(x).then(a.cmp(b)));
+    let headings = steps.iter().take(fitting).map(|step| format!("step {}", step.n));
+    let mut table = Table::new(std::iter::once("<acknowledged after".to_owned()).chain(headings));
+    for (node, _) in nodes.iter().take(most) {
+        let mut row: Vec<Cell> = vec![cut(node, 18).into()];
+        row.extend(steps.iter().take(fitting).map(|step| match step.nodes.iter().find(|place| place.node == *node) {
+            None => Cell::from(""),
+            Some(place) => state(step, place),
+        }));
+        table.row(row);
+    }
+    let mut text = format!("\n{}", table.render(paint));
+    if nodes.len() > most {
+        text += &format!("  and {} that were quicker\n", plural((nodes.len() - most) as u64, "node"));
+    }
+    if steps.len() > fitting {
+        text += &format!("  and {}: `--step N` shows one\n", plural((steps.len() - fitting) as u64, "step"));
+    }
+    text
+}
+
+/// How far a node has come with a step: the time of its acknowledgement, or a word.
+fn state(step: &Step, place: &Place) -> Cell {
+    match (after(step, place.acknowledged), place) {
+        (Some(span), place) if place.resent > 0 => Cell::new(format!("{span} +{}", place.resent), Look::Warn),
+        (Some(span), _) => span.to_string().into(),
+        (None, Place { refused: Some(_), .. }) => Cell::new("refused", Look::Bad),
+        (None, Place { applied: Some(_), .. }) => Cell::new("applied", Look::Warn),
+        (None, Place { delivered: Some(_), .. }) => Cell::new("delivered", Look::Warn),
+        (None, Place { sent: Some(_), .. }) => Cell::new("sent", Look::Bad),
+        (None, _) => Cell::new("not sent", Look::Bad),
+    }
+}
+
+/// One step on each node.
+fn one(step: &Step, most: usize, paint: Paint) -> String {
+    let nodes = slowest_first(step);
+    let decided = step.decided_ns as f64 / 1e9;
+    let mut text = format!("\n{}, decided at {decided:.6}s\n", paint.on(Look::Bold, &format!("Step {}", step.n)));
+    let mut table = Table::new(["<node", "sent", "delivered", "applied", "acknowledged", "resent", "lost", "refused"]);
+    for place in nodes.iter().take(most) {
+        let span = |at| Cell::from(after(step, at).map_or_else(|| "-".into(), |span: Span| format!("+{span}")));
+        let lost: u64 = place.lost.values().sum();
+        let many = |n: u64| if n > 0 { Cell::new(count(n), Look::Warn) } else { "".into() };
+        table.row([
+            Cell::from(cut(&place.node, 14)),
+            span(place.sent),
+            span(place.delivered),
+            span(place.applied),
+            span(place.acknowledged),
+            many(place.resent),
+            many(lost),
+            place.refused.map_or_else(
+                || "".into(),
+                |at| Cell::new(format!("+{}", after(step, Some(at)).unwrap_or(Span::ZERO)), Look::Bad),
+            ),
+        ]);
+    }
+    text += &table.without_empty_columns(&["-"]).render(paint);
+    if nodes.len() > most {
+        text += &format!("  and {} that were quicker\n", plural((nodes.len() - most) as u64, "node"));
+    }
+    if let Some(last) = nodes.first() {
+        text += &format!("\n{}", wrapped(&why(step, last, nodes.len()), width()));
+    }
+    text
+}
+
+/// Who was last, and why: the parts of the time between the decision and the acknowledgement.
+fn why(step: &Step, last: &Place, count_of_nodes: usize) -> String {
+    let mut parts = Vec::new();
+    for (from, to) in &last.down {
+        let secs = |ns: u64| format!("{}s", number(ns as f64 / 1e9));
+        match to {
+            Some(to) => parts.push(format!("it was down from {} to {}", secs(*from), secs(*to))),
+            None => parts.push(format!("it was down from {}", secs(*from))),
+        }
+    }
+    let lost: u64 = last.lost.values().sum();
+    if lost > 0 {
+        let reasons: Vec<&str> = last.lost.keys().copied().collect();
+        parts.push(format!(
+            "{} to it {} lost ({})",
+            plural(lost, "message"),
+            if lost == 1 { "was" } else { "were" },
+            reasons.join(", ")
+        ));
+    }
+    if last.acknowledgements_lost > 0 {
+        parts.push(format!("{} lost", plural(last.acknowledgements_lost, "acknowledgement")));
+    }
+    if let Some((_, record)) = last.refused {
+        parts.push(format!("it refused the step (record {record})"));
+    }
+    let points = [Some((step.decided_ns, 0)), last.sent, last.delivered, last.applied, last.acknowledged];
+    const STAGES: [&str; 4] =
+        ["waited to be sent", "was on its way to the node", "waited there to be applied", "took to be acknowledged"];
+    let gaps = points.windows(2).zip(STAGES).filter_map(|(pair, stage)| match pair {
+        [Some((from, _)), Some((to, _))] => Some((to.saturating_sub(*from), stage)),
+        _ => None,
+    });
+    // The first of the longest.
+    if let Some((longest, stage)) = gaps.reduce(|best, next| if next.0 > best.0 { next } else { best }) {
+        parts.push(format!("most of the time, {}, it {stage}", Span::from_nanos(longest)));
+    }
+    let who = match after(step, last.acknowledged) {
+        Some(span) if count_of_nodes > 1 => {
+            format!("Last of {}: {}, after {span}", plural(count_of_nodes as u64, "node"), last.node)
+        }
+        Some(span) => format!("{} acknowledged after {span}", last.node),
+        None => format!("{} never acknowledged it", last.node),
+    };
+    let record = last.acknowledged.map_or_else(String::new, |(_, record)| format!(" (record {record})"));
+    format!("{who}{record}: {}.", parts.join("; "))
+}

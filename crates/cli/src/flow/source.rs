@@ -1,0 +1,228 @@
+//! Where the records of a run come from: its trace. A simulated run that was not traced is run again with one, which gives
+//! the same bytes.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use meshsim_actor::{ActorId, Counts, Span, Time};
+use meshsim_experiment::Experiment;
+use meshsim_mesh::message::{Msg, Tick};
+use meshsim_report::{Summary, count, plural};
+use meshsim_run::{Observer, Simulation};
+use meshsim_trace::{Header, Reader, Writer};
+
+use super::stream::{Flow, Item};
+use super::words::Names;
+use crate::ending::{self, PROCESSES, TRACE};
+use crate::error::Error;
+use crate::folder::{Draft, SUMMARY};
+use crate::progress::Progress;
+use crate::runs::EXPERIMENT;
+use crate::screen::Screen;
+use crate::{interrupt, read, runs};
+
+/// How standard input is called.
+const STDIN: &str = "-";
+
+/// The trace of a run, and what is known of the run.
+pub(crate) struct Source {
+    /// How the run is called in what is printed.
+    pub(crate) label: String,
+    /// The trace.
+    pub(crate) path: PathBuf,
+    file: File,
+    /// The trace at its first record, until somebody reads it: what comes through a pipe comes once.
+    begun: RefCell<Option<Reader<File, Msg, Tick>>>,
+    /// What stands at the beginning of the trace.
+    pub(crate) header: Header,
+    /// What the run measured, if that lies beside the trace.
+    pub(crate) summary: Option<Summary>,
+    /// The names in it.
+    pub(crate) names: Names,
+}
+
+impl Source {
+    /// Opens a run: its folder, its name under `runs`, `last`, a trace file, or `-`.
+    pub(crate) fn open(run: &Path, screen: &Screen) -> Result<Self, Error> {
+        if run == Path::new(STDIN) {
+            let path = PathBuf::from("standard input");
+            let unreadable = |error| Error::ReadTrace(path.clone(), error);
+            let given = io::stdin().as_fd().try_clone_to_owned().map_err(unreadable)?;
+            let file = kept(File::from(given)).map_err(unreadable)?;
+            return Source::of_file("standard input".into(), path, file, None);
+        }
+        let run = &runs::find(run);
+        if run.is_dir() && run.join(SUMMARY).exists() && !run.join(TRACE).exists() {
+            let file = run_again(run, screen)?;
+            return Source::of_file(run.display().to_string(), run.join(TRACE), file, Some(run));
+        }
+        match run.is_dir() || run.is_file() {
+            true => Source::traced(run),
+            false => {
+                let file = File::open(run).and_then(kept).map_err(|error| Error::ReadTrace(run.clone(), error))?;
+                Source::of_file(run.display().to_string(), run.clone(), file, None)
+            }
+        }
+    }
+
+    /// Opens a run that has a trace, or a trace file.
+    pub(crate) fn traced(run: &Path) -> Result<Self, Error> {
+        let run = &runs::find(run);
+        if !run.is_dir() {
+            let file = File::open(run).map_err(|error| Error::ReadTrace(run.clone(), error))?;
+            return Source::of_file(run.display().to_string(), run.clone(), file, run.parent());
+        }
+        let path = run.join(TRACE);
+        if run.join(SUMMARY).exists() && !path.exists() {
+            let why = format!("{} is a run without a trace", run.display());
+            return Err(Error::WrongInput(why, "`meshsim run --trace` writes one".into()));
+        }
+        let file = File::open(&path).map_err(|error| Error::ReadTrace(path.clone(), error))?;
+        Source::of_file(run.display().to_string(), path, file, Some(run))
+    }
+
+    fn of_file(label: String, path: PathBuf, file: File, folder: Option<&Path>) -> Result<Self, Error> {
+        let begun = begin(&path, &file)?;
+        let header = begun.header().clone();
+        let folder = folder.map(|folder| if folder == Path::new("") { Path::new(".") } else { folder });
+        let experiment = folder.filter(|folder| folder.join(EXPERIMENT).is_file());
+        let experiment = experiment.and_then(|folder| read::experiment(folder, None).ok());
+        let experiment = experiment.filter(|experiment| refuse_another(experiment, &header).is_ok());
+        let beside = folder.filter(|folder| experiment.is_some() && folder.join(SUMMARY).is_file());
+        let summary = beside.and_then(|folder| read::summary(folder).ok());
+        let operations = summary.iter().flat_map(|summary| &summary.operations);
+        let operations = operations.map(|operation| operation.steps.iter().map(|step| step.n).collect()).collect();
+        let names = Names::new(&header, experiment.as_ref()).with_operations(operations);
+        Ok(Source { label, path, file, begun: RefCell::new(Some(begun)), header, summary, names })
+    }
+
+    /// The trace from the beginning, as it is.
+    pub(crate) fn reader(&self) -> Result<Reader<File, Msg, Tick>, Error> {
+        if let Some(begun) = self.begun.take() {
+            return Ok(begun);
+        }
+        let mut file = &self.file;
+        file.rewind().map_err(|error| Error::ReadTrace(self.path.clone(), error))?;
+        begin(&self.path, &self.file)
+    }
+
+    /// The records from the beginning. Reading them again ends the reading before.
+    pub(crate) fn flow(&self) -> Result<Flow, Error> {
+        Ok(Flow::new(self.reader()?))
+    }
+
+    /// Does something with every record, until it breaks or the trace ends. A trace that is cut off or damaged is an error
+    /// after all records before that.
+    pub(crate) fn each(&self, mut take: impl FnMut(&Item) -> ControlFlow<()>) -> Result<(), Error> {
+        for item in self.flow()? {
+            let item = item.map_err(|error| Error::Trace(self.path.clone(), error))?;
+            if take(&item).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file at its beginning, or all that comes out of a pipe, which cannot be read twice.
+fn kept(mut file: File) -> io::Result<File> {
+    let mut kept = if file.metadata()?.is_file() {
+        file
+    } else {
+        let mut kept = tempfile::tempfile()?;
+        io::copy(&mut file, &mut kept)?;
+        kept
+    };
+    kept.rewind()?;
+    Ok(kept)
+}
+
+/// Reads the header.
+fn begin(path: &Path, file: &File) -> Result<Reader<File, Msg, Tick>, Error> {
+    let again = file.try_clone().map_err(|error| Error::ReadTrace(path.to_owned(), error))?;
+    Reader::new(again).map_err(|error| Error::Trace(path.to_owned(), error))
+}
+
+/// Refuses a trace that is not of this experiment.
+pub(crate) fn refuse_another(experiment: &Experiment, header: &Header) -> Result<(), Error> {
+    let mesh = &experiment.mesh;
+    let why = if header.seed != experiment.seed {
+        format!("the trace is of seed {}, the experiment of seed {}", header.seed, experiment.seed)
+    } else if header.actors.len() < mesh.actor_count() {
+        let (traced, wanted) = (header.actors.len() as u64, mesh.actor_count() as u64);
+        format!("the trace is of {}, the experiment of {}", plural(traced, "actor"), count(wanted))
+    } else {
+        let names = (0..mesh.actor_count()).map(|index| ActorId(index as u32)).map(|id| (id, mesh.actor_name(id)));
+        let Some((id, wanted)) = names.into_iter().find(|(id, name)| header.name(*id) != *name) else { return Ok(()) };
+        format!("actor {id} is `{}` in the trace and `{wanted}` in the experiment", header.name(id))
+    };
+    let help = "both stand in a run's folder as `meshsim run --trace` wrote them: run it again";
+    Err(Error::WrongInput(why, help.into()))
+}
+
+/// Runs a run of this folder again with a trace, which is kept in the folder where that can be written to.
+fn run_again(folder: &Path, screen: &Screen) -> Result<File, Error> {
+    let shown = folder.display();
+    if folder.join(PROCESSES).exists() {
+        let why = format!("{shown} is a live run without a trace");
+        return Err(Error::WrongInput(
+            why,
+            "what its processes did cannot be done again: `meshsim live --trace` writes one".into(),
+        ));
+    }
+    let summary = read::summary(folder)?;
+    let experiment = read::experiment(folder, None)?;
+    screen.remark(&format!("{shown} has no trace: it is run again with one\n"));
+    interrupt::catch()?;
+
+    let end = Time::ZERO + Span::from_secs_f64(summary.reached_s);
+    let header = ending::header(&experiment, &experiment.mesh);
+    let kept = Draft::create(&folder.join(TRACE)).ok();
+    let cannot = |error| Error::Write(folder.join(TRACE), error);
+    let file = match &kept {
+        Some(draft) => draft.file().map_err(cannot)?,
+        None => tempfile::tempfile().map_err(cannot)?,
+    };
+    let mut out = file.try_clone().map_err(cannot)?;
+    let mut simulation = Simulation::recorded(&experiment, Writer::new(file, &header)).map_err(Error::Network)?;
+    let mut watch = Watch(Progress::begin(end.since(Time::ZERO), true));
+    let stopped = simulation.watched(end, &mut watch).is_break();
+    let took = watch.0.end();
+    if stopped {
+        return Err(Error::Study("Ctrl-C ended it before the trace was complete".into()));
+    }
+    let again = serde_json::to_vec_pretty(&simulation.outcome().summary(&experiment)).unwrap_or_default();
+    let same = std::fs::read(folder.join(SUMMARY)).is_ok_and(|bytes| bytes.trim_ascii_end() == again);
+    simulation.into_recorder().finish().map_err(|error| Error::WriteTrace(folder.join(TRACE), error))?;
+    if !same {
+        let why = format!("{shown} cannot be run again: this meshsim does not do what the one did that wrote it");
+        let help = format!("run `meshsim run {shown}/{EXPERIMENT} --trace` and look into that run");
+        return Err(Error::WrongInput(why, help));
+    }
+    let took = Span::from_secs_f64(took.as_secs_f64());
+    let place = match kept {
+        Some(draft) => {
+            draft.publish_file()?;
+            format!("its trace is kept as {}", folder.join(TRACE).display())
+        }
+        None => "its trace is not kept: the folder cannot be written to".into(),
+    };
+    screen.remark(&format!("that took {took} and gave the same figures; {place}\n"));
+    out.rewind().map_err(cannot)?;
+    // Opened to be written; it is read from here on.
+    File::open(folder.join(TRACE)).or(Ok(out))
+}
+
+/// Shows how far it is, and stops it at Ctrl-C.
+struct Watch(Progress);
+
+impl Observer for Watch {
+    fn reached(&mut self, now: Time, counts: &Counts) -> ControlFlow<()> {
+        self.0.at(now, counts.events, "");
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

@@ -1,0 +1,293 @@
+//! The messages, timers and notes of a mesh in words. The trace knows numbers; here they get names.
+
+use meshsim_actor::{ActorId, Time};
+use meshsim_experiment::Experiment;
+use meshsim_mesh::measure::Failure;
+use meshsim_mesh::message::{Msg, Tick};
+use meshsim_mesh::model::{EndpointId, ServiceId};
+use meshsim_mesh::request_id::RequestId;
+use meshsim_trace::Header;
+
+/// What [`Message::kind`](meshsim_actor::Message::kind) says of the messages of a mesh.
+pub(crate) const TYPES: [&str; 27] = [
+    "request",
+    "reply",
+    "deploy",
+    "undeploy",
+    "extend",
+    "scale",
+    "update",
+    "repair",
+    "steps",
+    "snapshot",
+    "ack",
+    "need",
+    "refuse",
+    "hello",
+    "heartbeat",
+    "report",
+    "report_from",
+    "view",
+    "ask",
+    "answer",
+    "operate",
+    "operating",
+    "leave",
+    "leaving",
+    "released",
+    "shun",
+    "left",
+];
+
+/// The words of the notes that the actors of a mesh make.
+pub(crate) const NOTES: [&str; 12] = [
+    "decide", "apply", "refuse", "refused", "snapshot", "alive", "dead", "leaving", "left", "released", "shun", "alarm",
+];
+
+/// The names in a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    actors: Vec<String>,
+    /// With their endpoints.
+    services: Vec<(String, Vec<String>)>,
+    /// The steps of each operation, in the order of the summary.
+    operations: Vec<Vec<u64>>,
+}
+
+/// What is known of a message while it is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    /// The service that it is about.
+    pub(crate) service: Option<ServiceId>,
+    /// The endpoint of that service.
+    pub(crate) endpoint: Option<EndpointId>,
+    /// The first and last step that it is about.
+    pub(crate) steps: Option<(u64, u64)>,
+    /// The try of a call, from 1.
+    pub(crate) attempt: Option<u32>,
+    /// Why the request failed of which it is the reply.
+    pub(crate) failure: Option<Failure>,
+    /// When the caller of a request gives up.
+    pub(crate) deadline: Time,
+    /// Which instance on the node a request is for.
+    pub(crate) ordinal: Option<u32>,
+    /// The request that it is for, as [`RequestId::root`] has it.
+    pub(crate) root: Option<u64>,
+    /// The caller's number of the call, and in which life it made it.
+    pub(crate) call: Option<(u64, u16)>,
+    kind: &'static str,
+    /// A number of its own: of a view, of a report.
+    number: Option<u64>,
+}
+
+impl About {
+    /// What a message is about. Of a reply the service is not known: its request had it.
+    pub(crate) fn of(message: &Msg) -> Self {
+        let plain = About {
+            service: None,
+            endpoint: None,
+            steps: None,
+            attempt: None,
+            failure: None,
+            deadline: Time::NEVER,
+            ordinal: None,
+            root: None,
+            call: None,
+            kind: meshsim_actor::Message::kind(message),
+            number: None,
+        };
+        let step = |n: u64| About { steps: (n > 0).then_some((n, n)), ..plain };
+        let number = |n: u64| About { number: Some(n), ..plain };
+        match message {
+            Msg::Request(request) => About {
+                service: Some(request.service),
+                endpoint: Some(request.endpoint),
+                attempt: Some(u32::from(request.attempt) + 1),
+                deadline: request.deadline,
+                ordinal: Some(request.ordinal),
+                root: Some(request.id.root),
+                call: Some((request.call, request.life)),
+                ..plain
+            },
+            Msg::Reply(reply) => About {
+                attempt: Some(u32::from(reply.attempt) + 1),
+                failure: reply.failure,
+                call: Some((reply.call, reply.life)),
+                ..plain
+            },
+            Msg::Steps(orders) => {
+                let n = |order: Option<&meshsim_mesh::message::Order>| order.map(|order| order.decision.n);
+                let service = if let [only] = orders.as_slice() { Some(only.decision.service) } else { None };
+                About { service, steps: n(orders.first()).zip(n(orders.last())), ..plain }
+            }
+            Msg::Snapshot(snapshot) => step(snapshot.n),
+            Msg::Ack(ack) | Msg::Hello(ack) => step(ack.applied),
+            Msg::Need { from, to } => About { steps: Some((*from, to.saturating_sub(1))), ..plain },
+            Msg::Refuse { n, .. } => step(*n),
+            Msg::Heartbeat(heartbeat) => number(heartbeat.view),
+            Msg::Report(report) => About {
+                service: if let [(only, _)] = report.services.as_slice() { Some(*only) } else { None },
+                ..number(report.seq)
+            },
+            Msg::ReportFrom { have } => number(*have),
+            Msg::View(view) => number(view.version),
+            Msg::Ask(ask) => About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) },
+            Msg::Answer(answer) => About { failure: answer.failure, ..number(answer.ask) },
+            Msg::Operate(operation) => About { service: Some(operation.service), ..plain },
+            Msg::Operating { .. }
+            | Msg::Leave { .. }
+            | Msg::Leaving { .. }
+            | Msg::Released
+            | Msg::Shun { .. }
+            | Msg::Left { .. } => plain,
+        }
+    }
+}
+
+impl Names {
+    /// The names of a trace's actors; and with its experiment those of the services.
+    pub(crate) fn new(header: &Header, experiment: Option<&Experiment>) -> Self {
+        let services = experiment.into_iter().flat_map(|experiment| &experiment.mesh.services);
+        let services = services.map(|service| (service.name.clone(), service.endpoints.clone())).collect();
+        Names { actors: header.actors.clone(), services, operations: Vec::new() }
+    }
+
+    /// With the steps of each operation.
+    pub(crate) fn with_operations(self, operations: Vec<Vec<u64>>) -> Self {
+        Names { operations, ..self }
+    }
+
+    /// An actor's name.
+    pub(crate) fn actor(&self, actor: ActorId) -> &str {
+        self.actors.get(actor.index()).map_or("nobody", String::as_str)
+    }
+
+    /// All actors, by number.
+    pub(crate) fn actors(&self) -> &[String] {
+        &self.actors
+    }
+
+    /// A service's name.
+    pub(crate) fn service(&self, service: ServiceId) -> &str {
+        self.services.get(service.index()).map_or("some service", |(name, _)| name)
+    }
+
+    /// The names of all services.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
+        self.services.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A request's name: who sent it into the mesh, and the how-manieth of theirs it was, from 0: `shoppers/1204`.
+    pub(crate) fn request(&self, root: u64) -> String {
+        format!("{}/{}", self.actor(RequestId::caller(root)), RequestId::number(root))
+    }
+
+    /// `service.endpoint`.
+    pub(crate) fn endpoint(&self, service: ServiceId, endpoint: EndpointId) -> String {
+        let name = self.services.get(service.index()).and_then(|(_, endpoints)| endpoints.get(endpoint.index()));
+        format!("{}.{}", self.service(service), name.map_or("some endpoint", String::as_str))
+    }
+
+    /// `service.endpoint` of all services.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        let of = |(service, endpoints): &(String, Vec<String>)| {
+            endpoints.iter().map(|endpoint| format!("{service}.{endpoint}")).collect::<Vec<_>>()
+        };
+        self.services.iter().flat_map(of).collect()
+    }
+
+    /// The operations of these steps, counted from 1: first and last.
+    pub(crate) fn operations_of(&self, (first, last): (u64, u64)) -> Option<(u64, u64)> {
+        let is_of = |steps: &&Vec<u64>| steps.iter().any(|n| (first..=last).contains(n));
+        let mut numbers = (1..).zip(&self.operations).filter(|(_, steps)| is_of(steps)).map(|(number, _)| number);
+        let first = numbers.next()?;
+        Some((first, numbers.last().unwrap_or(first)))
+    }
+
+    /// How many operations are known.
+    pub(crate) fn operation_count(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// What a message says, without sender and receiver: `request checkout.place, try 2`.
+    pub(crate) fn message(&self, about: &About) -> String {
+        let mut text = about.kind.to_owned();
+        match (about.service, about.endpoint) {
+            (Some(service), Some(endpoint)) => text += &format!(" {}", self.endpoint(service, endpoint)),
+            (Some(service), None) => text += &format!(" {}", self.service(service)),
+            _ => {}
+        }
+        match about.steps {
+            Some((first, last)) if first == last && about.service.is_some() => text += &format!(", step {first}"),
+            Some((first, last)) if first == last => text += &format!(" step {first}"),
+            Some((first, last)) => text += &format!(" {first} to {last}"),
+            None => {}
+        }
+        if let Some(number) = about.number.filter(|_| !matches!(about.kind, "heartbeat" | "ask" | "answer")) {
+            text += &format!(" {number}");
+        }
+        if let Some(attempt) = about.attempt.filter(|attempt| *attempt > 1) {
+            text += &format!(", try {attempt}");
+        }
+        if let Some(failure) = about.failure {
+            text += &format!(": {}", failure.as_str());
+        }
+        text
+    }
+
+    /// Who a message is for: of a request the instance, `b-1#3`.
+    pub(crate) fn receiver(&self, to: ActorId, about: &About) -> String {
+        match about.ordinal {
+            Some(ordinal) => format!("{}#{ordinal}", self.actor(to)),
+            None => self.actor(to).to_owned(),
+        }
+    }
+
+    /// What an actor is reminded of.
+    pub(crate) fn tick(&self, tick: &Tick) -> String {
+        match tick {
+            Tick::Operation(index) => format!("operation {} of the file is due", index + 1),
+            Tick::Turn(_) => "next step of an operation".into(),
+            Tick::Resend(node) => format!("resend to {}", self.node(u64::from(*node))),
+            Tick::Watch => "who was heard of".into(),
+            Tick::Publish => "publish the view".into(),
+            Tick::Heartbeat => "heartbeat".into(),
+            Tick::Instance { service, ordinal } => format!("instance {}#{ordinal}", self.service(*service)),
+            Tick::Frame(_) => "a sleep is over".into(),
+            Tick::Timeout(_) => "timeout of a call".into(),
+            Tick::Retry(_) => "retry of a call".into(),
+            Tick::Arrival => "next request".into(),
+            Tick::Processor => "work is done".into(),
+            Tick::Leave => "leave".into(),
+        }
+    }
+
+    /// What an actor remarked, after its word: of `apply` the service and the step.
+    pub(crate) fn note(&self, what: &str, subject: u64, value: u64) -> String {
+        let service = || self.service(ServiceId(subject.try_into().unwrap_or(u16::MAX)));
+        match what {
+            "decide" | "apply" | "refuse" => format!("{}, step {value}", service()),
+            "alarm" => format!("{} has another history up to step {value}", self.node(subject)),
+            "refused" => format!("{}, step {value}", self.node(subject)),
+            "snapshot" => format!("up to step {value}"),
+            "alive" | "dead" | "leaving" | "shun" => self.node(subject).to_owned(),
+            "left" | "released" => String::new(),
+            _ => format!("{subject} {value}"),
+        }
+    }
+
+    /// A node by its place among the nodes.
+    fn node(&self, index: u64) -> &str {
+        self.actor(ActorId(u32::try_from(index).map_or(u32::MAX, |index| index.saturating_add(1))))
+    }
+}
+
+/// The step that a note is about.
+pub(crate) fn step_of_note(what: &str, value: u64) -> Option<u64> {
+    matches!(what, "decide" | "apply" | "refuse" | "refused" | "snapshot" | "alarm").then_some(value)
+}
+
+/// The service that a note is about.
+pub(crate) fn service_of_note(what: &str, subject: u64) -> Option<ServiceId> {
+    matches!(what, "decide" | "apply" | "refuse").then(|| ServiceId(subject.try_into().unwrap_or(u16::MAX)))
+}

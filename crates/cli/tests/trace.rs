@@ -1,0 +1,377 @@
+//! `meshsim trace` from outside: what it answers about real runs agrees with what the runs measured.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{assert_exit, json, meshsim, one_line, stderr, stdout};
+use meshsim_actor::{Span, Time};
+use meshsim_run::Simulation;
+use meshsim_trace::{Header, Writer};
+use serde_json::Value;
+
+/// Everything that can become of a message: lost by a link and by a machine that is down, doubled, late; and operations
+/// during it.
+const MESH: &str = "
+name: small
+seed: 7
+duration: 12s
+control: { heartbeat: 500ms }
+nodes: [ { name: node, count: 4, cores: 4 } ]
+network: { latency: 1ms }
+services:
+  front: { instances: 4, capacity: 8, endpoints: { show: { script: [ work: 1ms, call: { to: back, timeout: 40ms, retries: 2 } ] } } }
+  back: { instances: 4, capacity: 2, endpoints: { get: { script: [ work: { exponential: 8ms } ] } } }
+operations:
+  - { at: 3s, extend: back, to: 8, rate: 0.5, every: 500ms }
+load:
+  users: { to: front, arrivals: { poisson: 60/s }, timeout: 200ms, from: 1s }
+faults:
+  - { at: 3s, for: 2s, link: { from: all, to: node-1 }, drop: 30% }
+  - { at: 6s, for: 2s, link: { from: all, to: node-2 }, duplicate: 20% }
+  - { at: 8s, for: 2s, crash: node-3 }
+";
+
+/// A folder with a traced run of [`MESH`] in `run`.
+fn folder(test: &str) -> PathBuf {
+    let folder = common::folder(test, MESH);
+    let ran = meshsim(&folder, &["run", "mesh.yaml", "--trace", "--out", "run", "--no-progress"]);
+    assert!(folder.join("run/trace.bin").exists(), "{}\\n{}", stdout(&ran), stderr(&ran));
+    folder
+}
+
+/// The records that a selection chooses.
+fn records(folder: &Path, selection: &[&str]) -> Vec<Value> {
+    let output = meshsim(folder, &[&["trace", "run", "--jsonl"], selection].concat());
+    assert_exit(&output, 0);
+    stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_run_without_a_trace_is_run_again_and_gives_the_same_bytes() {
+    let folder = folder("again");
+    meshsim(&folder, &["run", "mesh.yaml", "--out", "untraced", "--no-progress"]);
+    let first = meshsim(&folder, &["trace", "untraced", "--lost"]);
+    assert_exit(&first, 0);
+    let said = stderr(&first);
+    assert!(said.starts_with("untraced has no trace: it is run again with one\n"), "{said}");
+    assert!(said.contains("gave the same figures; its trace is kept as untraced/trace.bin\n"), "{said}");
+    assert_eq!(stdout(&first), stdout(&meshsim(&folder, &["trace", "run", "--lost"])));
+    assert!(fs::read(folder.join("untraced/trace.bin")).unwrap() == fs::read(folder.join("run/trace.bin")).unwrap());
+    assert_eq!(stderr(&meshsim(&folder, &["trace", "untraced", "--lost"])), "");
+
+    // A run that this program cannot repeat is none that can be looked into so.
+    fs::remove_file(folder.join("untraced/trace.bin")).unwrap();
+    let text = fs::read_to_string(folder.join("untraced/summary.json")).unwrap();
+    fs::write(folder.join("untraced/summary.json"), text.replacen("\"events\": ", "\"events\": 1", 1)).unwrap();
+    let other = meshsim(&folder, &["trace", "untraced"]);
+    assert_exit(&other, 2);
+    assert!(one_line(&stderr(&other)).contains("untraced cannot be run again: "), "{}", stderr(&other));
+    assert!(!folder.join("untraced/trace.bin").exists());
+
+    fs::write(folder.join("untraced/live.json"), "{}").unwrap();
+    let live = meshsim(&folder, &["trace", "untraced"]);
+    assert_exit(&live, 2);
+    assert!(one_line(&stderr(&live)).contains("untraced is a live run without a trace"), "{}", stderr(&live));
+    assert!(stderr(&live).contains("`meshsim live --trace` writes one"), "{}", stderr(&live));
+}
+
+#[test]
+fn what_is_selected_is_as_many_as_the_run_counted() {
+    let folder = folder("counts");
+    let traffic = json(&folder.join("run/summary.json"))["traffic"].clone();
+    let counted = |name: &str| traffic[name].as_u64().unwrap();
+    let lost = records(&folder, &["--lost"]);
+    assert_eq!(lost.len() as u64, counted("lost_drop") + counted("lost_down"));
+    assert!(counted("lost_drop") > 0 && counted("lost_down") > 0 && counted("duplicated") > 0, "{traffic}");
+    assert_eq!(records(&folder, &["--where", "lost && reason == down"]).len() as u64, counted("lost_down"));
+    assert_eq!(records(&folder, &["--kind", "lost", "--where", "to ~ node-?"]).len(), lost.len());
+    assert_eq!(records(&folder, &["--kind", "send"]).len() as u64, counted("sent"));
+    assert_eq!(records(&folder, &["--kind", "deliver"]).len() as u64, counted("delivered"));
+    assert_eq!(records(&folder, &["--kind", "duplicate"]).len() as u64, counted("duplicated"));
+    // Options of one name widen the choice, different ones narrow it.
+    assert_eq!(records(&folder, &["--kind", "send,deliver"]).len() as u64, counted("sent") + counted("delivered"));
+    let early = records(&folder, &["--kind", "send", "--to", "4s"]).len();
+    let late = records(&folder, &["--kind", "send", "--where", "at > 4s"]).len();
+    assert_eq!((early + late) as u64, counted("sent"));
+    // Late is what its sender had given up. A try that timed out may have had its reply on the way.
+    let late = records(&folder, &["--where", "late"]);
+    assert!(!late.is_empty() && late.iter().all(|record| record["kind"] == "deliver"));
+    // Of a reply the service is that of its request.
+    let replies = records(&folder, &["--where", "kind == send && type == reply"]).len();
+    let [front, back] = ["front", "back"]
+        .map(|service| records(&folder, &["--service", service, "--where", "kind == send && type == reply"]).len());
+    assert_eq!(front + back, replies);
+    assert_eq!(records(&folder, &["--where", "endpoint == back.get && type == reply && kind == send"]).len(), back);
+    // All messages of a request, however far below: its own two, and those of its call.
+    let of_one = records(&folder, &["--request", "users/3", "--kind", "send"]);
+    let types: Vec<&str> = of_one.iter().map(|record| record["message"]["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["request", "request", "reply", "reply"]);
+    // What an actor did, sent or was sent; all messages go to, or come from, somebody.
+    let of = |name: &str| records(&folder, &["--actor", name]).len();
+    assert!(of("node-1") > 0 && of("node-*") > of("node-1") && of("*") > of("node-*"));
+}
+
+#[test]
+fn a_wrong_selection_is_answered_with_its_place_and_what_was_meant() {
+    let folder = folder("wrong");
+    for (args, wanted) in [
+        (&["--service", "frnt"][..], &["`service` is never `frnt`", "did you mean `front`?"][..]),
+        (&["--actor", "node-9"], &["`actor` is never `node-9`", "did you mean `node-"]),
+        (&["--actor", "nod?"], &["`actor` never fits `nod?`", "coordinator, node-0"]),
+        (&["--kind", "lst"], &["`kind` is never `lst`", "did you mean `lost`?"]),
+        (&["--operation", "first"], &["`first` is no whole number"]),
+        (&["--where", "knd == lost"], &["there is no field `knd`", "did you mean `kind`?", "[--where:1:1]"]),
+        (&["--where", "lost && type == reqest"], &["`type` is never `reqest`", "did you mean `request`?", ":1:17]"]),
+        (&["--where", "at > soon"], &["soon"]),
+        (&["--where", "lost &&"], &["something is missing here"]),
+        (&["--from", "node-1"], &["--where 'from == NAME'"]),
+    ] {
+        let output = meshsim(&folder, &[&["trace", "run"], args].concat());
+        assert_exit(&output, 2);
+        let said = one_line(&stderr(&output));
+        assert!(wanted.iter().all(|part| said.contains(part)), "{args:?}: {said}");
+    }
+    let misspelt = meshsim(&folder, &["trace", "sequnce", "run"]);
+    assert_exit(&misspelt, 2);
+    assert!(stderr(&misspelt).contains("did you mean `sequence`?"), "{}", stderr(&misspelt));
+    let none = meshsim(&folder, &["trace"]);
+    assert_exit(&none, 2);
+}
+
+#[test]
+fn the_steps_of_an_operation_are_on_each_node_as_the_run_counted() {
+    let folder = folder("operation");
+    let list = stdout(&meshsim(&folder, &["trace", "operation", "run"]));
+    assert!(list.lines().nth(3).unwrap().contains("3  extend back to 8 "), "{list}");
+    let output = meshsim(&folder, &["trace", "operation", "run", "3", "--json"]);
+    assert_exit(&output, 0);
+    let view: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let [counted, seen] = [&view["operation"]["steps"], &view["steps"]].map(|steps| steps.as_array().unwrap());
+    assert!(counted.len() > 2 && counted.len() == seen.len());
+    let mut resent = 0;
+    for (counted, seen) in counted.iter().zip(seen) {
+        assert_eq!(counted["n"], seen["n"]);
+        let nodes = seen["nodes"].as_array().unwrap();
+        let having = |what: &str| nodes.iter().filter(|node| !node[what].is_null()).count() as u64;
+        assert_eq!(counted["acknowledgements"], having("acknowledged"));
+        assert_eq!((having("applied"), having("delivered")), (4, 4));
+        resent += nodes.iter().map(|node| node["resent"].as_u64().unwrap()).sum::<u64>();
+        let last = nodes.iter().map(|node| node["acknowledged"][0].as_u64().unwrap()).max().unwrap();
+        assert_eq!(counted["settling_ns"], last - seen["decided_ns"].as_u64().unwrap());
+    }
+    assert!(resent > 0, "the link lost some of them");
+    let text = stdout(&meshsim(&folder, &["trace", "operation", "run", "3"]));
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80) && text.contains("Last of 4 nodes: node-1, "),
+        "{text}"
+    );
+    for (args, wanted) in
+        [(&["9"][..], "there is no operation 9"), (&["3", "--step", "99"], "operation 3 has no step 99")]
+    {
+        let output = meshsim(&folder, &[&["trace", "operation", "run"], args].concat());
+        assert_exit(&output, 2);
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_sequence_shows_each_message_that_is_selected_and_how_it_fared() {
+    let folder = folder("sequence");
+    let view = |args: &[&str]| {
+        let output = meshsim(&folder, &[&["trace", "sequence", "run"], args].concat());
+        assert_exit(&output, 0);
+        (stdout(&output), stderr(&output))
+    };
+    let lost = records(&folder, &["--lost"]).len();
+    let (text, said) = view(&["--lost", "--most", "5000", "--json"]);
+    assert_eq!(said, "");
+    let diagram: Value = serde_json::from_str(&text).unwrap();
+    let messages = diagram["messages"].as_array().unwrap();
+    assert!(messages.len() == lost && messages.iter().all(|message| message["fared"]["lost"]["reason"].is_string()));
+    // What is left out is said, and counted once, whichever of its records are selected.
+    let sent = records(&folder, &["--kind", "send"]).len();
+    let (text, said) = view(&["--json"]);
+    let diagram: Value = serde_json::from_str(&text).unwrap();
+    let shown = diagram["messages"].as_array().unwrap().len();
+    // The second copy of a doubled message is drawn as a message.
+    let copies = diagram["messages"].as_array().unwrap().iter().filter(|message| message["is_copy"] == true).count();
+    assert_eq!(diagram["left_out"], sent - (shown - copies), "{said}");
+    assert!(said.contains("100 messages are shown"), "{said}");
+    let step = ["--operation", "3", "--most", "20"];
+    let (text, _) = view(&step);
+    assert!(text.contains("extend back, step ") && text.contains("lost: drop") && text.contains('✕'), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let (mermaid, _) = view(&[&step[..], &["--mermaid"]].concat());
+    assert!(mermaid.starts_with("sequenceDiagram\n    participant p0 as coordinator\n"), "{mermaid}");
+    assert!(mermaid.lines().any(|line| line.contains("-xp") && line.contains("lost: drop")), "{mermaid}");
+    let (plantuml, _) = view(&[&step[..], &["--plantuml"]].concat());
+    assert!(plantuml.starts_with("@startuml\nparticipant \"coordinator\" as p0\n") && plantuml.ends_with("@enduml\n"));
+    let (svg, _) = view(&[&step[..], &["--svg"]].concat());
+    assert!(
+        svg.contains("lost: drop") && svg.contains("prefers-color-scheme:dark") && !svg.contains("<script"),
+        "{svg}"
+    );
+    let (long, said) = view(&["--mermaid", "--most", "5000"]);
+    assert!(long.chars().count() <= 48_000 && said.contains("Mermaid takes no longer text"), "{said}");
+}
+
+/// A trace of [`MESH`] in which the actors have other names.
+fn hostile(names: [&str; 4]) -> Vec<u8> {
+    let experiment = meshsim_run::experiment::parse("mesh.yaml", MESH, Path::new("."), &[]).unwrap();
+    let header = Header { seed: 7, actors: names.map(str::to_owned).to_vec() };
+    let mut simulation = Simulation::recorded(&experiment, Writer::new(Vec::new(), &header)).unwrap();
+    simulation.to(Time::ZERO + Span::from_millis(1_200));
+    simulation.into_recorder().finish().unwrap()
+}
+
+#[test]
+fn names_with_signs_of_markup_come_through_unharmed_and_unexecuted() {
+    let folder = common::folder("hostile", MESH);
+    let names = ["<script>alert(1)</script>", "\"q\" & 'a';\n--x", "\x1b[31mred\x1b[0m \u{202e}ö", "a\\nb|c{d}[e]#1;"];
+    fs::write(folder.join("t.bin"), hostile(names)).unwrap();
+    let view = |args: &[&str]| {
+        let output = meshsim(&folder, args);
+        assert_exit(&output, 0);
+        stdout(&output)
+    };
+    for args in [&["trace", "t.bin"][..], &["trace", "sequence", "t.bin"]] {
+        let text = view(args);
+        assert!(!text.contains(['\x1b', '\u{202e}']) && text.contains("<script>"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    let svg = view(&["trace", "sequence", "t.bin", "--svg"]);
+    assert!(svg.contains("&lt;script&gt;") && !svg.contains("<script") && !svg.contains('\x1b'), "{svg}");
+    let mermaid = view(&["trace", "sequence", "t.bin", "--mermaid"]);
+    assert!(mermaid.contains("participant p0 as #60;script#62;alert(1)#60;/script#62;\n"), "{mermaid}");
+    assert!(mermaid.lines().all(|line| line == "sequenceDiagram" || line.starts_with("    p")), "{mermaid}");
+    let plantuml = view(&["trace", "sequence", "t.bin", "--plantuml"]);
+    assert!(plantuml.lines().all(|line| line.starts_with('p') || line.starts_with('@')), "{plantuml}");
+    // Selected by its name, escapes and all.
+    let quoted = "actor == \"\\\"q\\\" & 'a';\n--x\"";
+    let chosen = view(&["trace", "t.bin", "--where", quoted, "--jsonl"]);
+    assert!(!chosen.is_empty());
+    for line in chosen.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["actor"], names[1]);
+    }
+}
+
+#[test]
+fn a_story_goes_back_from_record_to_cause_and_forward_to_effects() {
+    let folder = folder("why");
+    let view = |args: &[&str]| {
+        let output = meshsim(&folder, &[&["trace", "why", "run"], args].concat());
+        assert_exit(&output, 0);
+        stdout(&output)
+    };
+    let lost = records(&folder, &["--lost", "--where", "type == extend"]);
+    let number = lost[0]["seq"].to_string();
+    let story: Vec<Value> = serde_json::from_str(&view(&[&number, "--json"])).unwrap();
+    assert!(story.len() > 2 && story.last().unwrap()["record"] == lost[0]["seq"]);
+    // Each follows from the one before it.
+    assert!(story.windows(2).all(|pair| pair[1]["cause"] == pair[0]["record"]), "{story:?}");
+    // The sending of the step has as effect what the story has as cause.
+    let sent = &story[story.len() - 2]["record"];
+    let effects: Vec<Value> = serde_json::from_str(&view(&[&sent.to_string(), "--effects", "--json"])).unwrap();
+    assert!(effects.iter().any(|effect| effect["record"] == lost[0]["seq"]), "{effects:?}");
+    let request =
+        records(&folder, &["--where", "type == request && from == users && kind == send"])[100]["seq"].clone();
+    let text = view(&[&request.to_string(), "--effects"]);
+    assert!(text.contains(" effects within ") && text.contains("reply front.show"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    // The hundred requests before it are no part of its story.
+    let text = view(&[&request.to_string()]);
+    assert!(text.starts_with("users set that timer (next request) again and again since "), "{text}");
+    assert!(text.lines().count() < 10, "{text}");
+    let none = meshsim(&folder, &["trace", "why", "run", "99999999"]);
+    assert_exit(&none, 2);
+    assert!(stderr(&none).contains("there is no record 99,999,999"), "{}", stderr(&none));
+}
+
+#[test]
+fn the_graph_has_the_calls_that_the_run_counted_and_opens_in_graphviz() {
+    let folder = folder("graph");
+    let view = |args: &[&str]| {
+        let output = meshsim(&folder, &[&["trace", "graph", "run"], args].concat());
+        assert_exit(&output, 0);
+        stdout(&output)
+    };
+    let summary = json(&folder.join("run/summary.json"));
+    let graph: Value = serde_json::from_str(&view(&["--json"])).unwrap();
+    let edge = |graph: &Value, from: &str, to: &str| {
+        let is_it = |edge: &&Value| edge["from"] == from && edge["to"] == to;
+        graph["edges"].as_array().unwrap().iter().find(is_it).unwrap().clone()
+    };
+    let calls = edge(&graph, "front", "back");
+    assert_eq!([&calls["count"], &calls["failed"]], [&summary["calls"][0]["calls"], &summary["calls"][0]["failed"]]);
+    assert_eq!(edge(&graph, "users", "front")["count"], summary["loads"][0]["requests"]["offered"]);
+    let window: Value = serde_json::from_str(&view(&["--at", "8.5s", "--json"])).unwrap();
+    assert_eq!((&window["from_s"], &window["to_s"]), (&Value::from(8.0), &Value::from(9.0)));
+
+    let messages: Value = serde_json::from_str(&view(&["--messages", "--json"])).unwrap();
+    let sum =
+        |what: &str| messages["edges"].as_array().unwrap().iter().map(|edge| edge[what].as_u64().unwrap()).sum::<u64>();
+    let counted = |what: &str| summary["traffic"][what].as_u64().unwrap();
+    assert_eq!(sum("lost"), counted("lost_drop") + counted("lost_down"));
+    // A doubled message counts as often as it arrives.
+    assert!((counted("sent")..=counted("sent") + counted("duplicated")).contains(&sum("count")));
+    let graphml = view(&["--graphml"]);
+    assert!(graphml.contains("<data key=\"label\">front</data>") && graphml.ends_with("</graphml>\n"), "{graphml}");
+    let svg = view(&["--svg"]);
+    assert!(svg.contains(">front</text>") && svg.contains("prefers-color-scheme:dark"), "{svg}");
+    fs::write(folder.join("t.bin"), hostile(["<b>&amp;\"x\"", "a\\", "{r|s}", "é\n\x1b"])).unwrap();
+    let hostile = stdout(&meshsim(&folder, &["trace", "graph", "t.bin", "--messages", "--dot"]));
+    for dot in [view(&["--dot"]), hostile] {
+        fs::write(folder.join("graph.dot"), dot).unwrap();
+        match std::process::Command::new("dot").args(["-Tsvg", "graph.dot"]).current_dir(&folder).output() {
+            Ok(output) => assert!(output.status.success() && stderr(&output).is_empty(), "{}", stderr(&output)),
+            Err(_) => println!("skipped: there is no Graphviz here"),
+        }
+    }
+    for (args, wanted) in
+        [(&["--at", "99s"][..], "run has no calls at 99.000000s"), (&["--lost"], "calls are not selected by records")]
+    {
+        let output = meshsim(&folder, &[&["trace", "graph", "run"], args].concat());
+        assert_exit(&output, 2);
+        assert!(one_line(&stderr(&output)).contains(wanted), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_actor_shows_what_it_thinks_beside_what_is_true() {
+    let folder = folder("actor");
+    let view = |actor: &str, at: &str| {
+        let output = meshsim(&folder, &["trace", "actor", "run", actor, "--at", at, "--json"]);
+        assert_exit(&output, 0);
+        serde_json::from_str::<Value>(&stdout(&output)).unwrap()
+    };
+    let node = |shown: &Value| shown["nodes"][3].clone();
+    // node-3 goes down at 8 s. Nobody has noticed a moment later, and everybody has at the end.
+    let just = view("coordinator", "8.1s");
+    assert_eq!(node(&just)["thinks"], "alive");
+    assert_eq!(node(&just)["is_up"], false);
+    assert_ne!(just["services"][0]["thinks"], just["services"][0]["ready"]);
+    let long = view("coordinator", "9.9s");
+    assert_eq!(node(&long)["thinks"], "dead");
+    let down = view("node-3", "9s");
+    assert_eq!(down["down_since_ns"], 8_000_000_000_u64);
+    assert_eq!(down["timers"], serde_json::json!([]));
+    let end = view("users", "12s");
+    let records = records(&folder, &["--where", "record >= 0"]).len();
+    assert_eq!(end["records"], records);
+    let [thinks, ready] = ["thinks", "ready"].map(|what| end["services"][1][what].clone());
+    assert_eq!((&thinks, &ready), (&Value::from(8), &Value::from(8)));
+    // Each timer is set by the record that it names.
+    let timer = &end["timers"][0];
+    let set = meshsim(&folder, &["trace", "run", "--where", &format!("record == {}", timer["record"])]);
+    assert!(stdout(&set).contains(" timer_set "), "{}", stdout(&set));
+    for (args, wanted) in
+        [(["node-9", "1s"], "did you mean `node-0`?"), (["users", "13s"], "13.000000s is after the end of the run")]
+    {
+        let output = meshsim(&folder, &["trace", "actor", "run", args[0], "--at", args[1]]);
+        assert_exit(&output, 2);
+        assert!(one_line(&stderr(&output)).contains(wanted), "{}", stderr(&output));
+    }
+}
