@@ -4,10 +4,11 @@ use std::hint::black_box;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Power, Recorder, Rng, Span, Time, What};
 
-/// An actor with what it needs to live: its number, its stream of randomness, its timers, its machine's clock.
+/// An actor with what it needs to live: its number, its stream of randomness, its timers, its machine.
 ///
 /// 48 bytes beside the actor, and whole cache lines: with a million small actors each step costs the misses of one line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,8 +18,8 @@ pub struct Cell<A: Actor> {
     rng: Rng,
     sent: u64,
     timers: Timers<A::Tick>,
-    /// `None`: nothing was done to the machine yet, and it has worked all the time.
-    pace: Option<Box<Pace>>,
+    /// `None`: nothing was done to the machine yet. It is up, and has worked all the time.
+    pub(crate) machine: Option<Box<Machine<A::Msg>>>,
     id: ActorId,
     incarnation: u32,
 }
@@ -44,7 +45,7 @@ pub struct Timer {
 impl<A: Actor> Cell<A> {
     /// Gives `actor` its number and its stream of randomness.
     pub fn new(id: ActorId, actor: A, rng: Rng) -> Self {
-        Cell { actor, rng, sent: 0, timers: Timers::default(), pace: None, id, incarnation: 0 }
+        Cell { actor, rng, sent: 0, timers: Timers::default(), machine: None, id, incarnation: 0 }
     }
 
     /// An actor that begins its life number `incarnation`, and whose earlier lives were in other processes, gone with
@@ -75,7 +76,7 @@ impl<A: Actor> Cell<A> {
                 Event::Message { from: envelope.from, msg: envelope.msg }
             }
             Input::Fire(timer) => {
-                let worked = self.pace.as_ref().map_or(Span::MAX, |pace| pace.worked(now));
+                let worked = self.pace().map_or(Span::MAX, |pace| pace.worked(now));
                 let Some(tick) = self.timers.take_due(timer, worked) else { return false };
                 trace.record(now, self.id, What::Fire(timer, tick));
                 Event::Timer(tick)
@@ -86,7 +87,7 @@ impl<A: Actor> Cell<A> {
             now,
             id: self.id,
             incarnation: self.incarnation,
-            pace: self.pace.as_deref(),
+            pace: self.machine.as_ref().and_then(|machine| machine.pace.as_ref()),
             rng: &mut self.rng,
             sent: &mut self.sent,
             timers: &mut self.timers,
@@ -114,7 +115,8 @@ impl<A: Actor> Cell<A> {
         if matches!(power, Power::Crash | Power::Wipe | Power::Restart) {
             return Vec::new();
         }
-        let pace = self.pace.get_or_insert_with(|| Box::new(Pace::normal(now)));
+        let machine = self.machine.get_or_insert_with(|| Box::new(Machine::running()));
+        let pace = machine.pace.get_or_insert_with(|| Pace::normal(now));
         if !pace.change(now, power) {
             return Vec::new();
         }
@@ -124,17 +126,26 @@ impl<A: Actor> Cell<A> {
 
     /// This is another life on the machine of `former`, which runs at the same pace, and does not stand still.
     pub fn keep_pace(&mut self, former: &Cell<A>, now: Time) {
-        self.pace.clone_from(&former.pace);
+        self.machine_mut().pace = former.pace().cloned();
         self.set_pace(now, Power::Resume);
     }
 
     /// When work that is begun at `now` and takes `span` is done, if the machine's pace stays.
     #[inline]
     pub fn work_done(&self, now: Time, span: Span) -> Time {
-        match &self.pace {
+        match self.pace() {
             None => now + span,
             Some(pace) => pace.when(pace.worked(now) + span),
         }
+    }
+
+    #[inline]
+    fn pace(&self) -> Option<&Pace> {
+        self.machine.as_ref()?.pace.as_ref()
+    }
+
+    pub(crate) fn machine_mut(&mut self) -> &mut Machine<A::Msg> {
+        self.machine.get_or_insert_with(|| Box::new(Machine::running()))
     }
 
     /// True while the timer is armed. A host may drop one that is not, whenever it likes.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Message;
+
 /// An actor's number: its place among the actors of the run, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -56,5 +58,12 @@ impl<M> Envelope<M> {
     /// The message's name in the whole run.
     pub fn id(&self) -> MessageId {
         MessageId { from: self.from, seq: self.seq }
+    }
+}
+
+impl<M: Message> Envelope<M> {
+    /// Bytes of memory that it takes while it waits.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>().saturating_add(self.msg.heap_bytes())
     }
 }

@@ -64,6 +64,12 @@ impl Pace {
         }
     }
 
+    /// True while the machine stands still.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
     fn speed(&self) -> u64 {
         if self.is_paused { 0 } else { self.speed }
     }

@@ -7,7 +7,7 @@ use meshsim_actor::{ActorId, Envelope, Power, Time, Timer};
 
 /// Most entries of an agenda. Messages beyond it are lost as to a full queue; timers are bounded by what the actors ask
 /// for.
-const HELD_MAX: usize = 1 << 20;
+pub(crate) const HELD_MAX: usize = 1 << 20;
 /// Most bytes of memory of the messages of other processes in it. Likewise.
 const HELD_BYTES_MAX: usize = 128 << 20;
 

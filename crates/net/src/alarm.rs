@@ -2,60 +2,106 @@
 //!
 //! tokio's own timers tick in milliseconds, and a request of a mesh crosses a dozen links of a quarter of one.
 
+use meshsim_actor::Time;
+
 #[cfg(target_os = "linux")]
 pub(crate) use linux::Alarm;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::Alarm;
 
+/// When it was to ring.
+type Rang = Time;
+
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::cell::Cell;
+    use std::future::poll_fn;
     use std::io;
     use std::os::fd::OwnedFd;
+    use std::task::Poll;
 
+    use meshsim_actor::Time;
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
     };
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
-    /// Rings once, at the moment that was set last. timerfd(2).
+    use super::Rang;
+
+    /// Timers of an alarm: work that ends in milliseconds keeps its own while messages come and go that are due in
+    /// fractions of one. With one timer, each of these would set it twice.
+    const BELLS: usize = 4;
+
+    /// Rings at each moment that was set, or more often. timerfd(2).
     #[derive(Debug)]
-    pub(crate) struct Alarm(AsyncFd<OwnedFd>);
+    pub(crate) struct Alarm([Bell; BELLS]);
+
+    #[derive(Debug)]
+    struct Bell {
+        fd: AsyncFd<OwnedFd>,
+        /// When it rings; never, if it is not set.
+        at: Cell<Time>,
+    }
 
     impl Alarm {
         /// Needs a tokio runtime around it.
         pub(crate) fn new() -> io::Result<Self> {
+            Ok(Alarm([Bell::new()?, Bell::new()?, Bell::new()?, Bell::new()?]))
+        }
+
+        /// The first moment at which it rings.
+        pub(crate) fn at(&self) -> Time {
+            self.0.iter().map(|bell| bell.at.get()).min().unwrap_or(Time::NEVER)
+        }
+
+        /// Sets it to this moment, which is so many nanoseconds from now and before all others that are set. What is
+        /// furthest away is forgotten.
+        pub(crate) fn set(&self, at: Time, nanos: u64) {
+            if let Some(bell) = self.0.iter().max_by_key(|bell| bell.at.get()) {
+                bell.set(at, nanos);
+            }
+        }
+
+        /// Waits until it rings. How often a bell rang is never read: it is registered by its edge, so that each ring
+        /// wakes once, and setting it anew resets its count.
+        pub(crate) async fn rings(&self) -> Rang {
+            poll_fn(|cx| {
+                let mut rang: Option<Time> = None;
+                for bell in &self.0 {
+                    while let Poll::Ready(Ok(mut guard)) = bell.fd.poll_read_ready(cx) {
+                        guard.clear_ready();
+                        let at = bell.at.replace(Time::NEVER);
+                        rang = Some(rang.map_or(at, |earlier| earlier.min(at)));
+                    }
+                }
+                rang.map_or(Poll::Pending, Poll::Ready)
+            })
+            .await
+        }
+    }
+
+    impl Bell {
+        fn new() -> io::Result<Self> {
             let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
             #[expect(
                 deprecated,
                 reason = "sound for an OwnedFd, which keeps its descriptor open as long as it is registered"
             )]
-            let registered = AsyncFd::with_interest(fd, Interest::READABLE)?;
-            Ok(Alarm(registered))
+            let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+            Ok(Bell { fd, at: Cell::new(Time::NEVER) })
         }
 
-        /// Sets it to so many nanoseconds from now.
-        pub(crate) fn set(&self, nanos: u64) {
+        fn set(&self, at: Time, nanos: u64) {
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
             // Nothing at all would switch it off.
             let nanos = nanos.max(1);
             let value = Timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as i64 };
             let spec = Itimerspec { it_interval: zero, it_value: value };
-            if let Err(error) = timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &spec) {
+            if let Err(error) = timerfd_settime(self.fd.get_ref(), TimerfdTimerFlags::empty(), &spec) {
                 unreachable!("the alarm's time is valid: {error}");
             }
-        }
-
-        /// Waits until it rings.
-        pub(crate) async fn rings(&self) {
-            loop {
-                let Ok(mut guard) = self.0.readable().await else { return std::future::pending().await };
-                let mut count = [0; 8];
-                match guard.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut count)?)) {
-                    Ok(_) => return,
-                    Err(_not_yet) => {}
-                }
-            }
+            self.at.set(at);
         }
     }
 }
@@ -66,32 +112,47 @@ mod portable {
     use std::io;
     use std::time::Duration;
 
+    use meshsim_actor::Time;
     use tokio::sync::Notify;
-    use tokio::time::sleep;
+    use tokio::time::{Instant, sleep_until};
+
+    use super::Rang;
 
     /// Rings once, at the moment that was set last, to the millisecond.
     #[derive(Debug)]
     pub(crate) struct Alarm {
-        nanos: Cell<u64>,
+        at: Cell<Time>,
+        deadline: Cell<Option<Instant>>,
         was_set: Notify,
     }
 
     impl Alarm {
         pub(crate) fn new() -> io::Result<Self> {
-            Ok(Alarm { nanos: Cell::new(u64::MAX), was_set: Notify::new() })
+            Ok(Alarm { at: Cell::new(Time::NEVER), deadline: Cell::new(None), was_set: Notify::new() })
         }
 
-        pub(crate) fn set(&self, nanos: u64) {
-            self.nanos.set(nanos);
+        pub(crate) fn at(&self) -> Time {
+            self.at.get()
+        }
+
+        pub(crate) fn set(&self, at: Time, nanos: u64) {
+            self.at.set(at);
+            self.deadline.set(Instant::now().checked_add(Duration::from_nanos(nanos)));
             self.was_set.notify_one();
         }
 
-        pub(crate) async fn rings(&self) {
+        pub(crate) async fn rings(&self) -> Rang {
             loop {
+                let Some(deadline) = self.deadline.get() else {
+                    self.was_set.notified().await;
+                    continue;
+                };
                 // Set again while it slept: sleeps anew.
-                let sleep = sleep(Duration::from_nanos(self.nanos.get().min(1 << 55)));
                 tokio::select! {
-                    () = sleep => return self.nanos.set(u64::MAX),
+                    () = sleep_until(deadline) => {
+                        self.deadline.set(None);
+                        return self.at.replace(Time::NEVER);
+                    }
                     () = self.was_set.notified() => {}
                 }
             }

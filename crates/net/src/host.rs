@@ -1,32 +1,34 @@
 //! The host of some actors in this process.
 
-use std::cell::{Cell, RefCell, RefMut};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use meshsim_actor::{
-    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Message, Power, Recorder, Span, Time, Timer, What,
+    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Ledger, Message, Power, Recorder, Span, Time,
+    Timer, What,
 };
 use meshsim_fault::{Fault, Network, NetworkError};
-use meshsim_wire::{Kind, Splitter};
-use tokio::io::AsyncReadExt;
+use meshsim_wire::Kind;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::agenda::{Agenda, Due};
+use crate::agenda::{Agenda, Due, HELD_MAX};
 use crate::alarm::Alarm;
 use crate::cast::{Cast, Live, Tape};
 use crate::clock::Clock;
 use crate::control::{Control, HUB_ROLE, Peer, ProcessId, Seated, Sender};
 use crate::dial;
-use crate::hosted::{Hosted, Look, Parcel, WAITING_BYTES_MAX};
-use crate::link::{Credentials, LinkError, PING, SILENCE};
+use crate::hosted::{Hosted, Look, Parcel};
+use crate::link::{Credentials, LinkError};
 use crate::outbox::Outbox;
-use crate::stream::Reader;
+use crate::turn::after_others;
 use crate::worker::{Work, Worked, Worker};
 
 /// How a host is run.
@@ -83,12 +85,12 @@ pub(crate) struct Shell<A: Live> {
     routes: RefCell<Vec<Route<A>>>,
     agenda: RefCell<Agenda<A::Msg>>,
     alarm: Alarm,
-    /// What the alarm is set to.
-    alarm_at: Cell<Time>,
+    /// Something is due before it rings.
+    is_earlier: Notify,
     tape: RefCell<Roll<A::Msg, A::Tick>>,
-    counts: RefCell<Counts>,
-    /// Bytes of messages that wait at machines that cannot take them in.
-    waiting_bytes: Cell<usize>,
+    ledger: RefCell<Ledger>,
+    /// When messages that the network keeps back are let go, as far as that was not yet when somebody last looked.
+    releases: RefCell<BinaryHeap<Reverse<Time>>>,
     end: Cell<Time>,
     outside: Option<ActorId>,
     outside_seq: Cell<u64>,
@@ -101,7 +103,7 @@ pub(crate) struct Shell<A: Live> {
 pub(crate) type Answers<M> = Box<dyn Fn(Envelope<M>)>;
 
 /// Where an actor is.
-enum Route<A: Live> {
+pub(crate) enum Route<A: Live> {
     Nobody,
     Here(Addr<Hosted<A>>),
     There(ProcessId, Rc<Outbox>),
@@ -137,37 +139,37 @@ impl<A: Live> Shell<A> {
     }
 
     #[inline]
-    pub(crate) fn counts(&self) -> RefMut<'_, Counts> {
-        self.counts.borrow_mut()
+    pub(crate) fn ledger(&self) -> RefMut<'_, Ledger> {
+        self.ledger.borrow_mut()
     }
 
-    /// Counts a message that waits at its machine, if there is room for it.
-    pub(crate) fn note_waiting(&self, bytes: usize) -> bool {
-        let all = self.waiting_bytes.get() + bytes;
-        let has_room = all <= WAITING_BYTES_MAX;
-        if has_room {
-            self.waiting_bytes.set(all);
+    /// Where the actors are, by number.
+    #[inline]
+    pub(crate) fn routes(&self) -> Ref<'_, Vec<Route<A>>> {
+        self.routes.borrow()
+    }
+
+    /// Messages that the network keeps back now.
+    fn held(&self) -> u64 {
+        let (now, mut releases) = (self.now().min(self.end()), self.releases.borrow_mut());
+        while releases.peek().is_some_and(|Reverse(release)| *release <= now) {
+            releases.pop();
         }
-        has_room
-    }
-
-    /// Messages of so many bytes wait no longer.
-    pub(crate) fn forget_waiting(&self, bytes: usize) {
-        self.waiting_bytes.set(self.waiting_bytes.get() - bytes);
+        releases.len() as u64
     }
 
     /// Nobody will write what waits here, nor what is put in from now on; says how many messages that were.
     pub(crate) fn discard(&self, outbox: &Outbox) -> u64 {
         outbox.set_unreachable(true);
         let lost = outbox.clear();
-        self.counts().lost_down += lost;
+        self.ledger().counts.lost_down += lost;
         lost
     }
 
     /// Carries a message to its addressee, or not.
     #[inline]
     pub(crate) fn send(&self, now: Time, envelope: Envelope<A::Msg>) {
-        self.counts().sent += 1;
+        self.ledger().counts.sent += 1;
         let Envelope { from, to, seq, .. } = envelope;
         if Some(to) == self.outside {
             return self.answer(now, envelope);
@@ -185,58 +187,69 @@ impl<A: Live> Shell<A> {
     fn send_specially(&self, now: Time, envelope: Envelope<A::Msg>, fate: Fate) {
         self.tape().record(now, envelope.from, What::Fate(envelope.id(), fate));
         match fate {
-            Fate::Deliver(delay) => self.carry(now, now + delay, envelope),
-            Fate::Lost(cause) => self.counts().lose(cause),
+            Fate::Deliver(delay) => _ = self.carry(now, now + delay, envelope),
+            Fate::Lost(cause) => self.ledger().counts.lose(cause),
             Fate::Duplicate(first, second) => {
-                self.counts().duplicated += 1;
+                self.ledger().counts.duplicated += 1;
                 self.carry(now, now + first, envelope.clone());
                 self.carry(now, now + second, envelope);
             }
-            Fate::Hold(until) => self.carry(now, until.max(now), envelope),
+            Fate::Hold(_) if self.held() >= HELD_MAX as u64 => self.lose(now, &envelope, Cause::Full),
+            Fate::Hold(until) => {
+                if self.carry(now, until.max(now), envelope) && until > now {
+                    self.releases.borrow_mut().push(Reverse(until));
+                }
+            }
         }
     }
 
-    /// Takes a message to where its addressee is.
+    /// Takes a message to where its addressee is; false if it is lost.
     #[inline]
-    fn carry(&self, now: Time, due: Time, envelope: Envelope<A::Msg>) {
+    fn carry(&self, now: Time, due: Time, envelope: Envelope<A::Msg>) -> bool {
         let lost = match &self.routes.borrow()[envelope.to.index()] {
             Route::There(_, outbox) => match outbox.put_envelope(due, &envelope) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(cause) => cause,
             },
             Route::Here(_) if due > now => return self.hold(due, 0, envelope),
             Route::Here(addr) => match addr.try_send(Parcel::One(Input::Deliver(envelope))) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 // Full: an actor that sends to itself without end.
-                Err(error) => return self.lose_parcel(now, error.into_inner()),
+                Err(error) => {
+                    self.lose_parcel(now, error.into_inner());
+                    return false;
+                }
             },
             // Its process has not joined, or is gone.
             Route::Nobody => Cause::Down,
         };
         self.lose(now, &envelope, lost);
+        false
     }
 
-    /// Keeps a message until it is due. `bytes`: what it takes in memory if it came from another process, else 0.
-    fn hold(&self, due: Time, bytes: usize, envelope: Envelope<A::Msg>) {
+    /// Keeps a message until it is due; false if it is lost. `bytes`: what it takes in memory if it came from another
+    /// process, else 0.
+    pub(crate) fn hold(&self, due: Time, bytes: usize, envelope: Envelope<A::Msg>) -> bool {
         let held = self.agenda.borrow_mut().hold(due, bytes, envelope);
-        match held {
+        match &held {
             Ok(()) => self.wake_by(due),
-            Err(envelope) => self.lose(self.now(), &envelope, Cause::Full),
+            Err(envelope) => self.lose(self.now(), envelope, Cause::Full),
         }
+        held.is_ok()
     }
 
     #[cold]
-    fn lose(&self, now: Time, envelope: &Envelope<A::Msg>, cause: Cause) {
-        self.counts().lose(cause);
+    pub(crate) fn lose(&self, now: Time, envelope: &Envelope<A::Msg>, cause: Cause) {
+        self.ledger().counts.lose(cause);
         self.tape().record(now, envelope.from, What::Fate(envelope.id(), Fate::Lost(cause)));
     }
 
     #[cold]
-    fn lose_parcel(&self, now: Time, parcel: Parcel<A::Msg>) {
+    pub(crate) fn lose_parcel(&self, now: Time, parcel: Parcel<A::Msg>) {
         let inputs = match parcel {
             Parcel::One(input) => vec![input],
             Parcel::Many(inputs) => inputs,
-            Parcel::Absent | Parcel::Power(_) => vec![],
+            Parcel::Begin | Parcel::Absent | Parcel::Power(_) => vec![],
         };
         for input in inputs {
             if let Input::Deliver(envelope) = input {
@@ -283,27 +296,16 @@ impl<A: Live> Shell<A> {
     }
 
     fn wake_by(&self, at: Time) {
-        if at < self.alarm_at.get() {
-            self.set_alarm(at);
+        if at < self.alarm.at() {
+            self.is_earlier.notify_one();
         }
     }
 
-    fn set_alarm(&self, at: Time) {
-        self.alarm_at.set(at);
-        self.alarm.set(self.clock.until(at));
-    }
-
-    /// Lets happen what is due, whenever something is.
+    /// Lets happen what is due, whenever something is. The alarm is set when the actors have run: what they ask for is
+    /// often due before all else, or at once.
     async fn keep_agenda(self: Rc<Self>) {
         loop {
-            self.alarm.rings().await;
-            let rang_for = self.alarm_at.replace(Time::NEVER);
             if self.clock.has_begun() {
-                if self.now().since(rang_for) > LATE {
-                    // This process stood still. What others said meanwhile comes before what only time says: a timer
-                    // must not find a reply missing that has arrived.
-                    sleep(CATCH_UP).await;
-                }
                 let now = self.now();
                 let mut happened = 0;
                 loop {
@@ -312,22 +314,37 @@ impl<A: Live> Shell<A> {
                     self.happen(now, actor, due);
                     happened += 1;
                     if happened % AT_ONCE_MAX == 0 {
-                        tokio::task::yield_now().await;
+                        after_others().await;
                     }
                 }
+                if happened > 0 {
+                    after_others().await;
+                    continue;
+                }
             }
-            let next = self.agenda.borrow().next();
-            if let Some(next) = next {
-                self.set_alarm(next);
+            let next = self.agenda.borrow().next().unwrap_or(Time::NEVER);
+            if next < self.alarm.at() && self.clock.knows_zero() {
+                self.alarm.set(next, self.clock.until(next));
+            }
+            tokio::select! {
+                biased;
+                rang_for = self.alarm.rings() => {
+                    if self.clock.has_begun() && self.now().since(rang_for) > LATE {
+                        // This process stood still. What others said meanwhile comes before what only time says: a
+                        // timer must not find a reply missing that has arrived.
+                        sleep(CATCH_UP).await;
+                    }
+                }
+                () = self.is_earlier.notified() => {}
             }
         }
     }
 
-    fn happen(&self, now: Time, actor: ActorId, due: Due<A::Msg>) {
+    pub(crate) fn happen(&self, now: Time, actor: ActorId, due: Due<A::Msg>) {
         let routes = self.routes.borrow();
         let Some(Route::Here(addr)) = routes.get(actor.index()) else { return };
         match due {
-            Due::Begin => addr.do_send(Parcel::One(Input::Start)),
+            Due::Begin => addr.do_send(Parcel::Begin),
             Due::Absent => addr.do_send(Parcel::Absent),
             Due::Power(power) => addr.do_send(Parcel::Power(power)),
             // Bounded by what the actor has armed.
@@ -346,7 +363,7 @@ impl<A: Live> Shell<A> {
         let now = self.now();
         let seq = self.outside_seq.replace(self.outside_seq.get() + 1);
         let envelope = Envelope { from, to, seq, msg };
-        self.counts().sent += 1;
+        self.ledger().counts.sent += 1;
         self.tape().record(now, from, What::Send(&envelope));
         if to.index() < self.routes.borrow().len() {
             self.carry(now, now, envelope);
@@ -359,119 +376,9 @@ impl<A: Live> Shell<A> {
     #[cold]
     fn answer(&self, now: Time, envelope: Envelope<A::Msg>) {
         self.tape().record(now, envelope.to, What::Deliver(&envelope));
-        self.counts().delivered += 1;
+        self.ledger().counts.delivered += 1;
         if let Some(answers) = &*self.answers.borrow() {
             answers(envelope);
-        }
-    }
-
-    /// Takes in what another process sends, until the connection is of no use any more.
-    pub(crate) async fn read(
-        &self,
-        reader: &mut Reader,
-        splitter: &mut Splitter,
-        from: ProcessId,
-        mut hear: impl FnMut(Control) -> Result<(), LinkError>,
-    ) -> LinkError {
-        let mut batch = Batch { to: None, inputs: Vec::new() };
-        loop {
-            if let Err(error) = self.take_in(splitter, from, &mut batch, &mut hear) {
-                return error;
-            }
-            // The actors run before more is read: what is not read waits at its sender.
-            tokio::task::yield_now().await;
-            let began = self.clock.own();
-            match timeout(SILENCE, reader.read_buf(splitter.room())).await {
-                Ok(Ok(0)) => return LinkError::Ended,
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return LinkError::Broken(error),
-                // This process stood still: silence counts from now.
-                Err(_) if self.clock.own() - began > (SILENCE + PING).as_nanos() as u64 => {}
-                Err(_) => return LinkError::Silent(SILENCE),
-            }
-        }
-    }
-
-    /// Hands over what one read has brought.
-    fn take_in(
-        &self,
-        splitter: &mut Splitter,
-        from: ProcessId,
-        batch: &mut Batch<A>,
-        hear: &mut impl FnMut(Control) -> Result<(), LinkError>,
-    ) -> Result<(), LinkError> {
-        let now = self.now();
-        while let Some(frame) = splitter.next_frame()? {
-            match frame.kind {
-                Kind::Envelope => {
-                    let (due, envelope) = frame.envelope()?;
-                    self.arrive(now, from, due, frame.bytes().len(), envelope, batch)?;
-                }
-                _ => hear(frame.expect(Kind::Control)?)?,
-            }
-        }
-        batch.hand_over(self, now);
-        Ok(())
-    }
-
-    #[inline]
-    fn arrive(
-        &self,
-        now: Time,
-        process: ProcessId,
-        due: Time,
-        bytes: usize,
-        envelope: Envelope<A::Msg>,
-        batch: &mut Batch<A>,
-    ) -> Result<(), LinkError> {
-        let routes = self.routes.borrow();
-        match routes.get(envelope.from.index()) {
-            Some(Route::There(sender, _)) if *sender == process => {}
-            _ => {
-                let what = format!("sent a message of actor {}, which is not its own", envelope.from);
-                return Err(LinkError::Misbehaved(what));
-            }
-        }
-        match routes.get(envelope.to.index()) {
-            // Before the run begins nobody takes anything in.
-            Some(Route::Here(_)) if due > now || now == Time::ZERO => {
-                // A message may take many times its bytes on the wire.
-                self.hold(due, bytes.max(in_memory(&envelope)), envelope);
-            }
-            Some(Route::Here(addr)) => {
-                if batch.to.as_ref().is_none_or(|(to, _)| *to != envelope.to) {
-                    batch.hand_over(self, now);
-                    batch.to = Some((envelope.to, addr.clone()));
-                }
-                batch.inputs.push(Input::Deliver(envelope));
-            }
-            // It was here when the sender looked.
-            _ => self.lose(now, &envelope, Cause::Nobody),
-        }
-        Ok(())
-    }
-}
-
-/// Bytes of memory that a message takes while it waits.
-pub(crate) fn in_memory<M: Message>(envelope: &Envelope<M>) -> usize {
-    size_of::<Envelope<M>>() + envelope.msg.heap_bytes()
-}
-
-/// Messages for one actor, in a row.
-struct Batch<A: Live> {
-    to: Option<(ActorId, Addr<Hosted<A>>)>,
-    inputs: Vec<Input<A::Msg>>,
-}
-
-impl<A: Live> Batch<A> {
-    fn hand_over(&mut self, shell: &Shell<A>, now: Time) {
-        let Some((_, addr)) = self.to.take() else { return };
-        let parcel = match self.inputs.len() {
-            1 => self.inputs.pop().map_or(Parcel::Many(vec![]), Parcel::One),
-            _ => Parcel::Many(std::mem::take(&mut self.inputs)),
-        };
-        if let Err(error) = addr.try_send(parcel) {
-            shell.lose_parcel(now, error.into_inner());
         }
     }
 }
@@ -506,10 +413,10 @@ impl<A: Live> Host<A> {
             routes: RefCell::new((0..cast.seats.len()).map(|_| Route::Nobody).collect()),
             agenda: RefCell::new(Agenda::new()),
             alarm: Alarm::new()?,
-            alarm_at: Cell::new(Time::NEVER),
+            is_earlier: Notify::new(),
             tape: RefCell::new(Roll(tape)),
-            counts: RefCell::new(Counts::default()),
-            waiting_bytes: Cell::new(0),
+            ledger: RefCell::default(),
+            releases: RefCell::default(),
             end: Cell::new(Time::NEVER),
             outside: cast.outside,
             // Each process speaks for who is outside, and all they say has a number of its own.
@@ -570,8 +477,7 @@ impl<A: Live> Host<A> {
         }
         let powers = shell.network.borrow().powers_from(now);
         self.plan(powers);
-        let next = shell.agenda.borrow().next();
-        next.into_iter().for_each(|next| shell.set_alarm(next));
+        shell.is_earlier.notify_one();
     }
 
     /// How an actor's machine stands when it begins, perhaps in the middle of a run: absent until its time, or whatever
@@ -764,7 +670,7 @@ impl<A: Live> Host<A> {
 
     /// What this process has counted.
     pub fn counts(&self) -> Counts {
-        Counts { resent: self.shell.network.borrow().resent(), ..*self.shell.counts() }
+        Counts { held: self.shell.held(), resent: self.shell.network.borrow().resent(), ..self.shell.ledger().counts }
     }
 
     /// What time it is in the run.

@@ -1,35 +1,31 @@
-//! One actix actor around one cell.
+//! The actors of this process, one actix actor around each cell, and how messages of other processes come to them.
 
-use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use actix::{Context, Handler};
-use meshsim_actor::{Actor, Cause, Cell, Effect, Effects, Fate, Input, Power, Recorder, Time, What};
-use meshsim_wire::{MESSAGE_BYTES_MAX, encode_into};
+use actix::{Addr, Context, Handler};
+use meshsim_actor::{Actor, ActorId, Cause, Cell, Effect, Effects, Input, Power, Time};
+use meshsim_wire::{Kind, Splitter};
+use tokio::io::AsyncReadExt;
+use tokio::time::sleep;
 
 use crate::cast::Live;
-use crate::host::{Shell, in_memory};
+use crate::control::{Control, ProcessId};
+use crate::host::{Route, Shell};
+use crate::link::{LinkError, PING, SILENCE};
+use crate::stream::Reader;
+use crate::turn::after_others;
 
 /// Parcels that may wait at one actor. Each connection hands over what one read brought and then lets the actors run, and so
 /// does the agenda with what is due: this is reached by an actor alone that sends to itself without end; beyond it messages
 /// are lost as to a full queue.
 const MAILBOX_MAX: usize = 1 << 16;
 
-/// Inputs that wait at a machine that is paused, or has not begun; messages beyond are lost as to a full queue.
-const WAITING_MAX: usize = 1 << 20;
-/// Bytes of memory of messages that wait at all such machines of a process, or of the wire where that is more. Likewise.
-pub(crate) const WAITING_BYTES_MAX: usize = 128 << 20;
-
-/// A cell, and how its machine stands.
+/// A cell in its process.
 pub(crate) struct Hosted<A: Live> {
     cell: Cell<A>,
     shell: Rc<Shell<A>>,
-    has_begun: bool,
-    is_down: bool,
-    is_paused: bool,
-    waiting: VecDeque<Input<A::Msg>>,
-    /// Bytes of the messages among them.
-    waiting_bytes: usize,
     effects: Effects<A::Msg, A::Tick>,
 }
 
@@ -37,6 +33,8 @@ pub(crate) struct Hosted<A: Live> {
 pub(crate) enum Parcel<M> {
     One(Input<M>),
     Many(Vec<Input<M>>),
+    /// The run begins.
+    Begin,
     /// Its machine is not there yet: a restart brings it.
     Absent,
     Power(Power),
@@ -59,49 +57,112 @@ impl<A: Actor> actix::Message for Look<A> {
 /// Nothing in it is ever pinned.
 impl<A: Live> Unpin for Hosted<A> {}
 
+impl<A: Live> Shell<A> {
+    /// Takes in what another process sends, until the connection is of no use any more.
+    pub(crate) async fn read(
+        &self,
+        reader: &mut Reader,
+        splitter: &mut Splitter,
+        from: ProcessId,
+        mut hear: impl FnMut(Control) -> Result<(), LinkError>,
+    ) -> LinkError {
+        let mut batch = Batch { to: None, inputs: Vec::new() };
+        // One timer for all reads: it is set anew when it goes off, and not whenever something is heard.
+        let mut quiet = pin!(sleep(SILENCE));
+        let mut heard = self.clock.own();
+        loop {
+            if let Err(error) = self.take_in(splitter, from, &mut batch, &mut hear) {
+                return error;
+            }
+            // The actors run before more is read: what is not read waits at its sender.
+            after_others().await;
+            tokio::select! {
+                biased;
+                read = reader.read_buf(splitter.room()) => match read {
+                    Ok(0) => return LinkError::Ended,
+                    Ok(_) => heard = self.clock.own(),
+                    Err(error) => return LinkError::Broken(error),
+                },
+                () = &mut quiet => {
+                    let mut silent = Duration::from_nanos(self.clock.own() - heard);
+                    if silent > SILENCE + PING {
+                        // This process stood still: silence counts from now.
+                        heard = self.clock.own();
+                        silent = Duration::ZERO;
+                    } else if silent >= SILENCE {
+                        return LinkError::Silent(SILENCE);
+                    }
+                    quiet.set(sleep(SILENCE - silent));
+                }
+            }
+        }
+    }
+
+    /// Hands over to the actors what is due of all that one read has brought, and keeps the rest until it is.
+    fn take_in(
+        &self,
+        splitter: &mut Splitter,
+        from: ProcessId,
+        batch: &mut Batch<A>,
+        hear: &mut impl FnMut(Control) -> Result<(), LinkError>,
+    ) -> Result<(), LinkError> {
+        let now = self.now();
+        while let Some(frame) = splitter.next_frame()? {
+            if frame.kind != Kind::Envelope {
+                hear(frame.expect(Kind::Control)?)?;
+                continue;
+            }
+            let (due, envelope) = frame.envelope::<A::Msg>()?;
+            let routes = self.routes();
+            if !matches!(routes.get(envelope.from.index()), Some(Route::There(sender, _)) if *sender == from) {
+                let what = format!("sent a message of actor {}, which is not its own", envelope.from);
+                return Err(LinkError::Misbehaved(what));
+            }
+            match routes.get(envelope.to.index()) {
+                // Before the run begins nobody takes anything in. A message may take many times its bytes on the wire.
+                Some(Route::Here(_)) if due > now || now == Time::ZERO => {
+                    self.hold(due, frame.bytes().len().max(envelope.memory_bytes()), envelope);
+                }
+                Some(Route::Here(addr)) => {
+                    if batch.to.as_ref().is_none_or(|(to, _)| *to != envelope.to) {
+                        batch.hand_over(self, now);
+                        batch.to = Some((envelope.to, addr.clone()));
+                    }
+                    batch.inputs.push(Input::Deliver(envelope));
+                }
+                // It was here when the sender looked.
+                _ => self.lose(now, &envelope, Cause::Nobody),
+            }
+        }
+        batch.hand_over(self, now);
+        Ok(())
+    }
+}
+
+/// Messages for one actor, in a row.
+struct Batch<A: Live> {
+    to: Option<(ActorId, Addr<Hosted<A>>)>,
+    inputs: Vec<Input<A::Msg>>,
+}
+
+impl<A: Live> Batch<A> {
+    fn hand_over(&mut self, shell: &Shell<A>, now: Time) {
+        let Some((_, addr)) = self.to.take() else { return };
+        let parcel = match self.inputs.len() {
+            1 => self.inputs.pop().map_or(Parcel::Many(vec![]), Parcel::One),
+            _ => Parcel::Many(std::mem::take(&mut self.inputs)),
+        };
+        if let Err(error) = addr.try_send(parcel) {
+            shell.lose_parcel(now, error.into_inner());
+        }
+    }
+}
+
 impl<A: Live> Hosted<A> {
-    pub(crate) fn new(cell: Cell<A>, shell: Rc<Shell<A>>) -> Self {
-        Hosted {
-            cell,
-            shell,
-            has_begun: false,
-            is_down: false,
-            is_paused: false,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            effects: Vec::new(),
-        }
-    }
-
-    /// Runs the actor on an input, if its machine can.
-    #[inline]
-    fn take_in(&mut self, input: Input<A::Msg>) {
-        let now = self.shell.now();
-        if now > self.shell.end() {
-            // The run is over: what has not arrived by now is still under way.
-            return;
-        }
-        if self.is_down || self.is_paused || !self.has_begun {
-            return self.withhold(now, input);
-        }
-        self.step(now, input);
-    }
-
-    #[inline]
-    fn step(&mut self, now: Time, input: Input<A::Msg>) {
-        let message = matches!(input, Input::Deliver(_));
-        let timer = matches!(input, Input::Fire(_));
-        let ran = self.cell.step(now, input, &mut self.effects, &mut *self.shell.tape());
-        let mut counts = self.shell.counts();
-        if ran {
-            counts.events += 1;
-            counts.delivered += u64::from(message);
-            counts.fired += u64::from(timer);
-            drop(counts);
-            self.perform(now);
-        } else {
-            counts.dropped += 1;
-        }
+    /// Its machine takes nothing in before the run begins.
+    pub(crate) fn new(mut cell: Cell<A>, shell: Rc<Shell<A>>) -> Self {
+        cell.await_beginning();
+        Hosted { cell, shell, effects: Vec::new() }
     }
 
     /// Does what the actor wants done.
@@ -124,98 +185,15 @@ impl<A: Live> Hosted<A> {
         }
     }
 
-    fn power(&mut self, power: Power) {
-        let now = self.shell.now();
-        if now > self.shell.end() {
-            return;
+    /// Does something to the machine; gives back what it is to take in then.
+    fn power(&mut self, now: Time, power: Power) -> Vec<Input<A::Msg>> {
+        let actor = self.cell.id();
+        if matches!(power, Power::Crash | Power::Wipe) {
+            self.shell.take_back_all(actor);
         }
-        self.shell.tape().record(now, self.cell.id(), What::Power(power));
-        for (done, timer) in self.cell.set_pace(now, power) {
-            self.shell.arm(done, self.cell.id(), timer);
-        }
-        match power {
-            Power::Crash | Power::Wipe => {
-                self.is_down = true;
-                self.shell.take_back_all(self.cell.id());
-                // A life that has not begun has nothing to lose.
-                if self.has_begun {
-                    self.cell.reboot(power == Power::Wipe);
-                }
-                self.take_waiting().into_iter().for_each(|input| self.withhold(now, input));
-            }
-            // Who was not down has begun already.
-            Power::Restart if !self.is_down => {}
-            Power::Restart => {
-                self.is_down = false;
-                self.begin();
-            }
-            Power::Pause => self.is_paused = true,
-            Power::Resume => {
-                self.is_paused = false;
-                self.take_in_waiting();
-            }
-            Power::Speed(_) => {}
-        }
-    }
-
-    /// A life begins, unless the machine is down: then its restart begins it.
-    fn begin(&mut self) {
-        if self.is_down {
-            return;
-        }
-        self.has_begun = true;
-        if self.is_paused {
-            self.waiting.push_front(Input::Start);
-        } else {
-            self.step(self.shell.now(), Input::Start);
-            self.take_in_waiting();
-        }
-    }
-
-    fn take_in_waiting(&mut self) {
-        self.take_waiting().into_iter().for_each(|input| self.take_in(input));
-    }
-
-    fn take_waiting(&mut self) -> VecDeque<Input<A::Msg>> {
-        self.shell.forget_waiting(std::mem::take(&mut self.waiting_bytes));
-        std::mem::take(&mut self.waiting)
-    }
-
-    /// True if one more may wait; it is counted then.
-    fn has_room(&mut self, input: &Input<A::Msg>) -> bool {
-        let bytes = match input {
-            Input::Deliver(envelope) => {
-                let mut wire = Vec::new();
-                // What is too long to be sent came from this process and counts as the longest.
-                let wire = encode_into(&envelope.msg, &mut wire).map_or(MESSAGE_BYTES_MAX, |()| wire.len());
-                wire.max(in_memory(envelope))
-            }
-            Input::Start | Input::Fire(_) => 0,
-        };
-        let has_room = self.waiting.len() < WAITING_MAX && self.shell.note_waiting(bytes);
-        self.waiting_bytes += if has_room { bytes } else { 0 };
-        has_room
-    }
-
-    /// What becomes of an input to a machine that cannot take it in.
-    #[cold]
-    fn withhold(&mut self, now: Time, input: Input<A::Msg>) {
-        let cause = if self.is_down {
-            Cause::Down
-        } else if self.has_room(&input) {
-            return self.waiting.push_back(input);
-        } else {
-            Cause::Full
-        };
-        match input {
-            Input::Deliver(envelope) => {
-                self.shell.counts().lose(cause);
-                self.shell.tape().record(now, envelope.from, What::Fate(envelope.id(), Fate::Lost(cause)));
-            }
-            Input::Fire(_) => self.shell.counts().dropped += 1,
-            // The restart begins it.
-            Input::Start => {}
-        }
+        let switched = self.cell.switch(now, power, &mut self.shell.ledger(), &mut *self.shell.tape());
+        switched.timers.into_iter().for_each(|(done, timer)| self.shell.arm(done, actor, timer));
+        switched.inputs
     }
 }
 
@@ -232,12 +210,29 @@ impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
 
     #[inline]
     fn handle(&mut self, parcel: Parcel<A::Msg>, _: &mut Self::Context) {
-        match parcel {
-            Parcel::One(Input::Start) => self.begin(),
-            Parcel::One(input) => self.take_in(input),
-            Parcel::Many(inputs) => inputs.into_iter().for_each(|input| self.take_in(input)),
-            Parcel::Absent => self.is_down = true,
-            Parcel::Power(power) => self.power(power),
+        let mut now = self.shell.now();
+        let (first, others) = match parcel {
+            Parcel::One(input) => (Some(input), Vec::new()),
+            Parcel::Many(inputs) => (None, inputs),
+            _ if now > self.shell.end() => return,
+            Parcel::Begin => (None, self.cell.begin(&mut self.shell.ledger())),
+            Parcel::Power(power) => (None, self.power(now, power)),
+            Parcel::Absent => {
+                return self.cell.set_absent(now, &mut self.shell.ledger(), &mut *self.shell.tape());
+            }
+        };
+        for input in first.into_iter().chain(others) {
+            if now > self.shell.end() {
+                // The run is over: what has not arrived by now is still under way.
+                return;
+            }
+            let (mut ledger, mut tape) = (self.shell.ledger(), self.shell.tape());
+            let ran = self.cell.take(now, input, &mut ledger, &mut self.effects, &mut *tape);
+            drop((ledger, tape));
+            if ran {
+                self.perform(now);
+            }
+            now = self.shell.now();
         }
     }
 }

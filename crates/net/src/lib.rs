@@ -2,7 +2,7 @@
 //! wall clock.
 //!
 //! - A [`Host`] runs some actors in this process: an actix actor around each [`Cell`](meshsim_actor::Cell). Its verbs are
-//!   those of every host: `step` (let one thing happen), `perform` (carry out the effects), `send` (ask the network for
+//!   those of every host: `take` (let one thing happen), `perform` (carry out the effects), `send` (ask the network for
 //!   the message's fate).
 //! - A cluster is a [`Hub`] and its members. The hub's process hosts the coordinator; the others [`join`] it, are told
 //!   what they host and where the others are, align their clocks with it, begin at the same moment, and hand in what
@@ -37,6 +37,7 @@ mod outbox;
 mod seats;
 mod stream;
 mod text;
+mod turn;
 mod usage;
 mod worker;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::System;
 use meshsim_actor::{Actor, ActorId, Cx, Event, Message, Span, Time};
-use meshsim_fault::{ActorSet, Crash, Fault, Kind, NetworkSpec, Pause};
+use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, NetworkSpec, Partition, Pause};
 use meshsim_net::{
     Cast, Credentials, Handle, Host, HostOptions, Hub, HubError, HubOptions, Join, MemberError, MemberOptions,
     Performance, Seat, Snapshot, Work, join,
@@ -37,6 +37,10 @@ struct Call(String);
 impl Message for Call {
     fn kind(&self) -> &'static str {
         "call"
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -314,6 +318,27 @@ fn at_a_paused_machine_no_more_waits_than_memory_is_meant_for() {
         member.await.unwrap().unwrap();
         let called = &performance.processes[1].counts;
         assert!(called.lost_full > 0 && called.delivered < 100, "{called:?}");
+    });
+}
+
+#[test]
+fn what_a_partition_keeps_back_is_counted_as_held_until_it_is_let_go() {
+    System::new().block_on(async {
+        let held = async |until: fn(Time) -> Time| {
+            let cluster = Cluster::begin("", false).await;
+            let member = member(&cluster.hub, None).await;
+            let at = cluster.until_running().await + PERIOD * 10;
+            let cut = Cut::Islands(vec![ActorSet::from_iter([CALLER]), the_called()]);
+            cluster.fault(at, until(at), Partition { cut, hold: true }).await;
+            cluster.until_later_than(at + PERIOD * 10).await;
+            let performance = cluster.end().await;
+            member.await.unwrap().unwrap();
+            let counts = performance.processes[0].counts;
+            assert!(counts.held + performance.processes[1].counts.delivered <= counts.sent, "{counts:?}");
+            counts.held
+        };
+        assert!(held(|at| at + Span::from_secs(3_600)).await > 0);
+        assert_eq!(held(|at| at + PERIOD).await, 0, "a partition that is over keeps nothing back");
     });
 }
 

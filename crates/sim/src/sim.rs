@@ -1,12 +1,12 @@
 //! The host.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hint::black_box;
 use std::mem;
 
 use meshsim_actor::{
-    Actor, ActorId, Cause, Cell, Counts, Effect, Effects, Envelope, Fate, Input, Message, Power, Recorder, Rng, Span,
-    Time, Timer, What,
+    Actor, ActorId, Cause, Cell, Counts, Effect, Effects, Envelope, Fate, Input, Ledger, Message, Power, Recorder, Rng,
+    Span, Switched, Time, Timer, What,
 };
 use meshsim_fault::Network;
 use serde::{Deserialize, Serialize};
@@ -24,14 +24,14 @@ pub struct Sim<A: Actor, R = ()> {
     /// The messages in the queue.
     travelling: Slab<Envelope<A::Msg>>,
     network: Network,
-    machines: Machines<A::Msg>,
+    powers: Powers,
     /// How many actors have begun; the others are to begin now, in the order of their numbers.
     begun: usize,
     /// What is due now, before anything in the queue: first inputs of new lives, and what waited at paused machines.
     ready: VecDeque<(ActorId, Input<A::Msg>)>,
     /// What the step at hand wants done; kept for its memory.
     effects: Effects<A::Msg, A::Tick>,
-    counts: Counts,
+    ledger: Ledger,
     seed: u64,
     recorder: R,
 }
@@ -46,24 +46,17 @@ pub(crate) enum Due {
     Fire(ActorId, Timer),
 }
 
-/// What is done to machines, and how they stand.
+/// What is done to machines.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Machines<M> {
+pub(crate) struct Powers {
     /// In order of time.
-    powers: Vec<(Time, ActorId, Power)>,
+    all: Vec<(Time, ActorId, Power)>,
     /// How many of them are done, and when the next one is due.
     done: usize,
     next: Time,
-    /// Whether each is down or paused; none beyond the list is. Empty until the first power, unless somebody is absent:
-    /// a run without one pays for a comparison.
-    state: Vec<u8>,
-    /// What waits at paused machines, in the order of arrival. A machine that stands still reads nothing, so its
-    /// senders are the only bound; the actor's own limits hold when it goes on.
-    waiting: BTreeMap<ActorId, VecDeque<Input<M>>>,
+    /// Machines that are not there yet, of actors that nobody has added yet.
+    absent: BTreeSet<ActorId>,
 }
-
-const DOWN: u8 = 1;
-const PAUSED: u8 = 2;
 
 /// How a stretch of a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +84,12 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             cells: Vec::new(),
             queue: Ladder::default(),
             travelling: Slab::default(),
-            machines: Machines::new(network.powers(), network.absent()),
+            powers: Powers::new(network.powers(), network.absent()),
             network,
             begun: 0,
             ready: VecDeque::new(),
             effects: Vec::new(),
-            counts: Counts::default(),
+            ledger: Ledger::default(),
             seed,
             recorder,
         }
@@ -117,7 +110,11 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 
     fn add_with(&mut self, actor: A, rng: Rng) -> ActorId {
         let id = ActorId(self.cells.len() as u32);
-        self.cells.push(Cell::new(id, actor, rng));
+        let mut cell = Cell::new(id, actor, rng);
+        if self.powers.absent.remove(&id) {
+            cell.set_absent(self.now, &mut self.ledger, &mut self.recorder);
+        }
+        self.cells.push(cell);
         id
     }
 
@@ -154,15 +151,15 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 
     /// How much has happened.
     pub fn counts(&self) -> Counts {
-        Counts { resent: self.network.resent(), ..self.counts }
+        Counts { resent: self.network.resent(), ..self.ledger.counts }
     }
 
     /// Messages that are on their way, or wait at a paused machine. Counted one by one: for checks, not for each step.
     pub fn in_flight(&self) -> u64 {
-        let waiting = self.machines.waiting.values().flatten();
-        let waiting = waiting.chain(self.ready.iter().map(|(_, input)| input));
+        let waiting: usize = self.cells.iter().map(Cell::waiting).sum();
+        let ready = self.ready.iter().filter(|(_, input)| matches!(input, Input::Deliver(_))).count();
         let travelling = self.queue.iter().filter(|due| matches!(due, Due::Deliver(..))).count();
-        (travelling + waiting.filter(|input| matches!(input, Input::Deliver(_))).count()) as u64
+        (travelling + ready + waiting) as u64
     }
 
     /// One actor, to read what it measured.
@@ -199,29 +196,29 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             queue: self.queue.clone(),
             travelling: self.travelling.clone(),
             network: self.network.clone(),
-            machines: self.machines.clone(),
+            powers: self.powers.clone(),
             begun: self.begun,
             ready: self.ready.clone(),
-            counts: self.counts,
+            ledger: self.ledger.clone(),
             seed: self.seed,
         }
     }
 
     /// Goes on from a snapshot: what follows is what would have followed there.
     pub fn resume(snapshot: Snapshot<A>, recorder: R) -> Self {
-        let Snapshot { now, cells, queue, travelling, network, machines, begun, ready, counts, seed } = snapshot;
+        let Snapshot { now, cells, queue, travelling, network, powers, begun, ready, ledger, seed } = snapshot;
         let effects = Vec::new();
-        Sim { now, cells, queue, travelling, network, machines, begun, ready, effects, counts, seed, recorder }
+        Sim { now, cells, queue, travelling, network, powers, begun, ready, effects, ledger, seed, recorder }
     }
 
     fn is_idle(&mut self) -> bool {
-        self.machines.next == Time::NEVER && self.next_time() == Time::NEVER
+        self.powers.next == Time::NEVER && self.next_time() == Time::NEVER
     }
 
     /// When the first entry of the queue is due.
     #[inline]
     fn next_time(&mut self) -> Time {
-        let (cells, travelling, dropped) = (&self.cells, &self.travelling, &mut self.counts.dropped);
+        let (cells, travelling, dropped) = (&self.cells, &self.travelling, &mut self.ledger.counts.dropped);
         let next = self.queue.next_time(|due| match due {
             // A request's timeout is nearly always disarmed before it is due.
             Due::Fire(actor, timer) => {
@@ -250,11 +247,11 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             self.take_in(actor, input);
         } else {
             let due = self.next_time();
-            if self.machines.next.min(due) > last {
+            if self.powers.next.min(due) > last {
                 return false;
             }
-            if self.machines.next <= due {
-                self.now = self.machines.next;
+            if self.powers.next <= due {
+                self.now = self.powers.next;
                 self.power();
                 return true;
             }
@@ -262,7 +259,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             match self.queue.pop() {
                 Some(Due::Deliver(to, place)) => self.arrive(to, place),
                 Some(Due::Release(to, place)) => {
-                    self.counts.held -= 1;
+                    self.ledger.counts.held -= 1;
                     self.arrive(to, place);
                 }
                 Some(Due::Fire(actor, timer)) => self.take_in(actor, Input::Fire(timer)),
@@ -279,22 +276,12 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         }
     }
 
-    /// Runs an actor on an input, if its machine can.
+    /// Brings an actor an input.
     #[inline]
     fn take_in(&mut self, actor: ActorId, input: Input<A::Msg>) {
-        if self.machines.state.get(actor.index()).is_some_and(|state| *state != 0) {
-            return self.withhold(actor, input);
-        }
-        let message = matches!(input, Input::Deliver(_));
-        let timer = matches!(input, Input::Fire(_));
-        let cell = &mut self.cells[actor.index()];
-        if cell.step(self.now, input, &mut self.effects, &mut self.recorder) {
-            self.counts.events += 1;
-            self.counts.delivered += u64::from(message);
-            self.counts.fired += u64::from(timer);
+        let Sim { now, ledger, effects, recorder, .. } = self;
+        if self.cells[actor.index()].take(*now, input, ledger, effects, recorder) {
             self.perform(actor);
-        } else {
-            self.counts.dropped += 1;
         }
     }
 
@@ -323,7 +310,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     /// Carries a message to its addressee, or not.
     #[inline]
     fn send(&mut self, envelope: Envelope<A::Msg>) {
-        self.counts.sent += 1;
+        self.ledger.counts.sent += 1;
         let Envelope { from, to, seq, .. } = envelope;
         let fate = if to.index() < self.cells.len() {
             self.network.fate(self.now, from, to, seq, envelope.msg.bytes())
@@ -340,14 +327,14 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         let to = envelope.to;
         match fate {
             Fate::Deliver(delay) => self.queue.push(self.now + delay, Due::Deliver(to, self.travelling.put(envelope))),
-            Fate::Lost(cause) => self.counts.lose(cause),
+            Fate::Lost(cause) => self.ledger.counts.lose(cause),
             Fate::Duplicate(first, second) => {
-                self.counts.duplicated += 1;
+                self.ledger.counts.duplicated += 1;
                 self.queue.push(self.now + first, Due::Deliver(to, self.travelling.put(envelope.clone())));
                 self.queue.push(self.now + second, Due::Deliver(to, self.travelling.put(envelope)));
             }
             Fate::Hold(until) => {
-                self.counts.held += 1;
+                self.ledger.counts.held += 1;
                 self.queue.push(until.max(self.now), Due::Release(to, self.travelling.put(envelope)));
             }
         }
@@ -356,76 +343,31 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     /// Does the next thing that is due to a machine.
     #[cold]
     fn power(&mut self) {
-        let Some((actor, power)) = self.machines.take() else { return };
-        let states = self.cells.len().max(self.machines.state.len());
-        self.machines.state.resize(states, 0);
-        let Some(state) = self.machines.state.get_mut(actor.index()) else { return };
+        let Some((actor, power)) = self.powers.take() else { return };
         let Some(cell) = self.cells.get_mut(actor.index()) else {
             // An absent one that nobody has added yet: it begins when it is.
             if power == Power::Restart {
-                *state &= !DOWN;
+                self.powers.absent.remove(&actor);
             }
             return;
         };
-        self.recorder.record(self.now, actor, What::Power(power));
-        for (done, timer) in cell.set_pace(self.now, power) {
-            self.queue.push(done, Due::Fire(actor, timer));
-        }
-        match power {
-            Power::Crash | Power::Wipe => {
-                *state |= DOWN;
-                cell.reboot(power == Power::Wipe);
-                let waited = self.machines.waiting.remove(&actor);
-                waited.into_iter().flatten().for_each(|input| self.withhold(actor, input));
-            }
-            // Who was added while its machine was down has begun already.
-            Power::Restart if *state & DOWN == 0 => {}
-            Power::Restart => {
-                *state &= !DOWN;
-                self.ready.push_back((actor, Input::Start));
-            }
-            Power::Pause => *state |= PAUSED,
-            Power::Resume => {
-                *state &= !PAUSED;
-                let waited = self.machines.waiting.remove(&actor);
-                self.ready.extend(waited.into_iter().flatten().map(|input| (actor, input)));
-            }
-            Power::Speed(_) => {}
-        }
-    }
-
-    /// What becomes of an input to a machine that is down, or paused.
-    #[cold]
-    fn withhold(&mut self, actor: ActorId, input: Input<A::Msg>) {
-        if self.machines.state[actor.index()] & DOWN == 0 {
-            return self.machines.waiting.entry(actor).or_default().push_back(input);
-        }
-        match input {
-            Input::Deliver(envelope) => {
-                let fate = Fate::Lost(Cause::Down);
-                self.counts.lose(Cause::Down);
-                self.recorder.record(self.now, envelope.from, What::Fate(envelope.id(), fate));
-            }
-            Input::Fire(_) => self.counts.dropped += 1,
-            // The restart begins it.
-            Input::Start => {}
-        }
+        let Switched { timers, inputs } = cell.switch(self.now, power, &mut self.ledger, &mut self.recorder);
+        timers.into_iter().for_each(|(done, timer)| self.queue.push(done, Due::Fire(actor, timer)));
+        self.ready.extend(inputs.into_iter().map(|input| (actor, input)));
     }
 }
 
-impl<M> Machines<M> {
-    fn new(powers: Vec<(Time, ActorId, Power)>, absent: &[(ActorId, Time)]) -> Self {
-        let next = powers.first().map_or(Time::NEVER, |(at, ..)| *at);
-        let mut state = vec![0; absent.iter().map(|(actor, _)| actor.index() + 1).max().unwrap_or(0)];
-        absent.iter().for_each(|(actor, _)| state[actor.index()] = DOWN);
-        Machines { powers, done: 0, next, state, waiting: BTreeMap::new() }
+impl Powers {
+    fn new(all: Vec<(Time, ActorId, Power)>, absent: &[(ActorId, Time)]) -> Self {
+        let next = all.first().map_or(Time::NEVER, |(at, ..)| *at);
+        Powers { all, done: 0, next, absent: absent.iter().map(|(actor, _)| *actor).collect() }
     }
 
     /// The next power, and moves on to the one after it.
     fn take(&mut self) -> Option<(ActorId, Power)> {
-        let (_, actor, power) = *self.powers.get(self.done)?;
+        let (_, actor, power) = *self.all.get(self.done)?;
         self.done += 1;
-        self.next = self.powers.get(self.done).map_or(Time::NEVER, |(at, ..)| *at);
+        self.next = self.all.get(self.done).map_or(Time::NEVER, |(at, ..)| *at);
         Some((actor, power))
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use meshsim_actor::{Actor, ActorId, Cell, Counts, Envelope, Input, Time};
+use meshsim_actor::{Actor, ActorId, Cell, Envelope, Input, Ledger, Time};
 use meshsim_fault::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::ladder::Ladder;
-use crate::sim::{Due, Machines};
+use crate::sim::{Due, Powers};
 use crate::slab::Slab;
 
 /// A run at one moment: the actors with their timers and generators, what is to happen and in which order, the messages
@@ -21,9 +21,9 @@ pub struct Snapshot<A: Actor> {
     pub(crate) queue: Ladder<Due>,
     pub(crate) travelling: Slab<Envelope<A::Msg>>,
     pub(crate) network: Network,
-    pub(crate) machines: Machines<A::Msg>,
+    pub(crate) powers: Powers,
     pub(crate) begun: usize,
     pub(crate) ready: VecDeque<(ActorId, Input<A::Msg>)>,
-    pub(crate) counts: Counts,
+    pub(crate) ledger: Ledger,
     pub(crate) seed: u64,
 }

@@ -182,7 +182,7 @@ impl<'a> Frame<'a> {
     /// [`FrameError::Body`].
     #[inline]
     pub fn envelope<M: DeserializeOwned>(&self) -> Result<(Time, Envelope<M>), FrameError> {
-        self.value()
+        decode(self.body).map_err(|error| FrameError::Body(self.kind, error))
     }
 
     /// The value that it holds, if it is of this kind.

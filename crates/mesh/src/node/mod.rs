@@ -120,14 +120,6 @@ impl Node {
     }
 
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
-        self.take_in(event, cx);
-        // Whatever it was: once for all that has begun and ended by it.
-        if let Some(work) = &mut self.work {
-            work.processor.settle(cx);
-        }
-    }
-
-    fn take_in(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         match event {
             Event::Start => self.start(cx),
             Event::Message { from, msg } if !is_for_nodes(from, &msg, &self.mesh) => {}
@@ -154,6 +146,10 @@ impl Node {
                     unreachable!("a node arms no such timer")
                 }
             },
+        }
+        // Whatever it was: once for all that has begun and ended by it.
+        if let Some(work) = &mut self.work {
+            work.processor.settle(cx);
         }
     }
 

@@ -1,0 +1,221 @@
+//! The machine of an actor: whether it is up, how fast it works, and what waits at it while it takes nothing in.
+//!
+//! Every host brings an actor its inputs by [`Cell::take`], and does something to its machine by [`Cell::switch`]. So a
+//! pause, a crash and a late beginning mean the same in virtual time and in processes, have the same bounds, and are
+//! counted alike.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pace::Pace;
+use crate::{Actor, Cause, Cell, Counts, Effects, Fate, Input, Message, Power, Recorder, Time, Timer, What};
+
+/// Inputs that may wait at one machine that is paused or has not begun; messages beyond are lost as to a full queue.
+pub const WAITING_MAX: usize = 1 << 20;
+/// Bytes of memory that the messages may take that wait at all such machines of one host. Likewise.
+pub const WAITING_BYTES_MAX: usize = 128 << 20;
+
+/// What the machines of one host have in common: what is counted, and the memory of what waits at them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// How much happened.
+    pub counts: Counts,
+    /// Bytes of the messages that wait, at most [`WAITING_BYTES_MAX`].
+    waiting_bytes: usize,
+}
+
+/// A machine that is not simply up. Most cells have none: one that was never held up costs its cell a pointer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Machine<M> {
+    /// `None`: its pace was never changed.
+    pub(crate) pace: Option<Pace>,
+    has_begun: bool,
+    is_down: bool,
+    /// In the order of arrival. Empty while the machine is down, and while it takes everything in.
+    waiting: VecDeque<Input<M>>,
+    /// Bytes of the messages among them.
+    waiting_bytes: usize,
+}
+
+/// What follows when something was done to a machine; the host sees to it in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Switched<M> {
+    /// When the work in progress is done now: the actor is to be woken then, beside what was planned.
+    pub timers: Vec<(Time, Timer)>,
+    /// What the machine is to [take](Cell::take) now: the beginning of a life, and what has waited.
+    pub inputs: Vec<Input<M>>,
+}
+
+impl<M> Machine<M> {
+    /// One that is up, and has begun.
+    pub(crate) fn running() -> Self {
+        Machine { pace: None, has_begun: true, is_down: false, waiting: VecDeque::new(), waiting_bytes: 0 }
+    }
+
+    fn takes_in(&self) -> bool {
+        self.has_begun && !self.is_down && !self.is_paused()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.pace.as_ref().is_some_and(Pace::is_paused)
+    }
+
+    /// A life begins: what it is to take in first.
+    fn begin(&mut self, ledger: &mut Ledger) -> Vec<Input<M>> {
+        self.has_begun = true;
+        [Input::Start].into_iter().chain(self.take_waiting(ledger)).collect()
+    }
+
+    fn take_waiting(&mut self, ledger: &mut Ledger) -> VecDeque<Input<M>> {
+        ledger.waiting_bytes -= mem::take(&mut self.waiting_bytes);
+        mem::take(&mut self.waiting)
+    }
+}
+
+impl<M: Message> Machine<M> {
+    /// Keeps an input until the machine goes on; gives it back if there is no room for it.
+    fn keep(&mut self, input: Input<M>, ledger: &mut Ledger) -> Result<(), Input<M>> {
+        let bytes = match &input {
+            Input::Deliver(envelope) => envelope.memory_bytes(),
+            Input::Start | Input::Fire(_) => 0,
+        };
+        let all = ledger.waiting_bytes.saturating_add(bytes);
+        if self.waiting.len() >= WAITING_MAX || all > WAITING_BYTES_MAX {
+            return Err(input);
+        }
+        ledger.waiting_bytes = all;
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(input);
+        Ok(())
+    }
+}
+
+impl<A: Actor> Cell<A> {
+    /// Runs the actor on an input, if its machine takes it in now, and counts it. Otherwise the input waits at the
+    /// machine until that goes on, or is lost: a message that finds it down or too much waiting, a timer that finds it
+    /// down.
+    ///
+    /// True if the actor ran: then the host must carry out its effects, which are appended to `out`, before it brings
+    /// the next input.
+    #[inline]
+    pub fn take(
+        &mut self,
+        now: Time,
+        input: Input<A::Msg>,
+        ledger: &mut Ledger,
+        out: &mut Effects<A::Msg, A::Tick>,
+        trace: &mut impl Recorder<A::Msg, A::Tick>,
+    ) -> bool {
+        if self.machine.as_ref().is_some_and(|machine| !machine.takes_in()) {
+            self.withhold(now, input, ledger, trace);
+            return false;
+        }
+        let message = matches!(input, Input::Deliver(_));
+        let timer = matches!(input, Input::Fire(_));
+        let ran = self.step(now, input, out, trace);
+        let counts = &mut ledger.counts;
+        if ran {
+            counts.events += 1;
+            counts.delivered += u64::from(message);
+            counts.fired += u64::from(timer);
+        } else {
+            counts.dropped += 1;
+        }
+        ran
+    }
+
+    /// What becomes of an input that the machine does not take in.
+    #[cold]
+    fn withhold(
+        &mut self,
+        now: Time,
+        input: Input<A::Msg>,
+        ledger: &mut Ledger,
+        trace: &mut impl Recorder<A::Msg, A::Tick>,
+    ) {
+        let Some(machine) = &mut self.machine else { return };
+        let kept = if machine.is_down {
+            Err((input, Cause::Down))
+        } else {
+            machine.keep(input, ledger).map_err(|input| (input, Cause::Full))
+        };
+        match kept {
+            Ok(()) => {}
+            Err((Input::Deliver(envelope), cause)) => {
+                ledger.counts.lose(cause);
+                trace.record(now, envelope.from, What::Fate(envelope.id(), Fate::Lost(cause)));
+            }
+            Err((Input::Fire(_), _)) => ledger.counts.dropped += 1,
+            // The restart begins it.
+            Err((Input::Start, _)) => {}
+        }
+    }
+
+    /// The machine takes nothing in before it [begins](Cell::begin); until then everything waits.
+    pub fn await_beginning(&mut self) {
+        self.machine_mut().has_begun = false;
+    }
+
+    /// The machine is not there before its first [`Power::Restart`], which begins its actor's first life.
+    pub fn set_absent(&mut self, now: Time, ledger: &mut Ledger, trace: &mut impl Recorder<A::Msg, A::Tick>) {
+        self.await_beginning();
+        self.go_down(now, ledger, trace);
+    }
+
+    /// The first life begins on a machine that [awaits it](Cell::await_beginning), unless that is down: then its restart
+    /// begins it. Gives back what the machine is to [take](Cell::take) now, in order.
+    pub fn begin(&mut self, ledger: &mut Ledger) -> Vec<Input<A::Msg>> {
+        let machine = self.machine_mut();
+        if machine.is_down || machine.has_begun { Vec::new() } else { machine.begin(ledger) }
+    }
+
+    /// Does something to the machine, and records it.
+    pub fn switch(
+        &mut self,
+        now: Time,
+        power: Power,
+        ledger: &mut Ledger,
+        trace: &mut impl Recorder<A::Msg, A::Tick>,
+    ) -> Switched<A::Msg> {
+        trace.record(now, self.id(), What::Power(power));
+        let timers = self.set_pace(now, power);
+        let machine = self.machine_mut();
+        let inputs = match power {
+            Power::Crash | Power::Wipe => {
+                // A life that has not begun has nothing to lose.
+                if machine.has_begun {
+                    self.reboot(power == Power::Wipe);
+                }
+                self.go_down(now, ledger, trace);
+                Vec::new()
+            }
+            Power::Restart if machine.is_down => {
+                machine.is_down = false;
+                machine.begin(ledger)
+            }
+            Power::Resume if machine.takes_in() => machine.take_waiting(ledger).into(),
+            // One that is not down has begun, or is about to.
+            Power::Restart | Power::Resume | Power::Pause | Power::Speed(_) => Vec::new(),
+        };
+        Switched { timers, inputs }
+    }
+
+    /// What waits at the machine is lost, and so is what comes.
+    fn go_down(&mut self, now: Time, ledger: &mut Ledger, trace: &mut impl Recorder<A::Msg, A::Tick>) {
+        let machine = self.machine_mut();
+        machine.is_down = true;
+        let waited = machine.take_waiting(ledger);
+        waited.into_iter().for_each(|input| self.withhold(now, input, ledger, trace));
+    }
+
+    /// Messages that wait at the machine.
+    pub fn waiting(&self) -> usize {
+        let waiting = self.machine.iter().flat_map(|machine| &machine.waiting);
+        waiting.filter(|input| matches!(input, Input::Deliver(_))).count()
+    }
+}
+
+#[cfg(test)]
+mod tests;
