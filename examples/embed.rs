@@ -22,7 +22,9 @@ impl Observer for Talkative {
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).ok_or("usage: embed FILE")?;
     let experiment = experiment::load(Path::new(&file), &[])?;
-    let summary = simulate(&experiment, &mut Talkative)?.summary(&experiment);
-    print!("{}", report::text::summary(&summary, report::table::Paint(false)));
+    let outcome = simulate(&experiment, &mut Talkative)?;
+    let summary = outcome.summary(&experiment);
+    let aftermath = report::aftermath::Aftermath::measured(&experiment, &outcome.measured, &summary);
+    print!("{}", report::text::summary(&summary, &aftermath, report::table::Paint::default()));
     Ok(())
 }

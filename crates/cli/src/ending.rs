@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
+use meshsim_report::aftermath::Aftermath;
+use meshsim_report::events::Event;
 use meshsim_report::series::Series;
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::{Outcome, Summary, events, text};
@@ -125,14 +127,16 @@ pub(crate) fn publish(
 ) -> Result<Exit, Error> {
     let summary = ended.outcome.summary(experiment);
     let place = folder.path().to_owned();
-    let mut written = write(experiment, &folder, &ended, &summary);
+    let series = Series::new(experiment, &ended.outcome.measured);
+    let events = events(experiment, &ended.outcome.measured, &summary, &series);
+    let mut written = write(experiment, &folder, &ended, &summary, &series, &events);
     // The trace is the largest by far: without room for it there may be room for all else, which is worth more.
     if let Err(error) = &written
         && std::mem::take(&mut ended.has_trace)
     {
         screen.warn(&format!("{error} beside the trace, which is given up"));
         folder.discard(TRACE);
-        written = write(experiment, &folder, &ended, &summary);
+        written = write(experiment, &folder, &ended, &summary, &series, &events);
     }
     let written = written.map(|()| {
         let jsonl = (ended.has_trace && output.trace == Some(TraceFormat::Jsonl)).then(|| write_jsonl(&folder));
@@ -150,7 +154,7 @@ pub(crate) fn publish(
         screen.print_json(&summary)?;
     } else {
         let line = published.as_ref().map_or_else(|_| String::new(), |_| format!("written to {}", place.display()));
-        let body = text::summary(&summary, paint);
+        let body = text::summary(&summary, &Aftermath::new(&summary, Some(&series), &events), paint);
         screen.print(&format!("{body}\n{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &line)))?;
     }
     if let Some(error) = published? {
@@ -173,15 +177,20 @@ pub(crate) fn publish(
     })
 }
 
-fn write(experiment: &Experiment, folder: &Folder, ended: &Ended, summary: &Summary) -> Result<(), Error> {
+fn write(
+    experiment: &Experiment,
+    folder: &Folder,
+    ended: &Ended,
+    summary: &Summary,
+    series: &Series,
+    events: &[Event],
+) -> Result<(), Error> {
     folder.write(SUMMARY, |out| {
         serde_json::to_writer_pretty(&mut *out, summary)?;
         out.write_all(b"\n")
     })?;
-    let series = Series::new(experiment, &ended.outcome.measured);
     folder.write(SERIES, |out| series.write(out))?;
-    let events = events(experiment, &ended.outcome.measured, summary, &series);
-    folder.write(EVENTS, |out| meshsim_report::events::write(&events, out))?;
+    folder.write(EVENTS, |out| meshsim_report::events::write(events, out))?;
     folder.write(STATE, |out| ended.outcome.state.write(&experiment.mesh, out))?;
     let processes = ended.processes.iter().map(|bytes| (PROCESSES, bytes.as_slice()));
     let inputs = inputs(experiment).map(|(name, text)| (name, text.as_bytes()));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use meshsim_experiment::{is_unprintable, printable};
-use meshsim_report::table::{Look, Paint};
+use meshsim_report::table::{COLUMNS, Look, Paint};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -12,6 +12,8 @@ use crate::error::Error;
 /// Messages are broken into lines of at most this many columns, and of fewer if the terminal has no more.
 const COLUMNS_MAX: u16 = 100;
 const COLUMNS_MIN: u16 = 40;
+/// Tables and courses use at most so many columns.
+const PRINTED_MAX: usize = 200;
 
 /// The columns of the terminal that stderr is, as far as they are used.
 pub(crate) fn columns() -> usize {
@@ -21,8 +23,16 @@ pub(crate) fn columns() -> usize {
 
 /// The columns of stdout: those of its terminal, or 80.
 pub(crate) fn width() -> usize {
-    const ELSEWHERE: u16 = 80;
-    terminal_size::terminal_size_of(io::stdout()).map_or(ELSEWHERE, |(width, _)| width.0.max(COLUMNS_MIN)).into()
+    let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0.max(COLUMNS_MIN)));
+    width.unwrap_or(COLUMNS)
+}
+
+/// True where the locale has another character set than UTF-8. A locale that is not set says nothing.
+fn is_ascii() -> bool {
+    // By POSIX, the first of these that is not empty counts.
+    let locales = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os);
+    let locale = locales.into_iter().find(|value| !value.is_empty()).map(|it| it.to_string_lossy().to_lowercase());
+    locale.is_some_and(|it| !it.contains("utf-8") && !it.contains("utf8"))
 }
 
 /// stdout and stderr, with what they can show.
@@ -45,9 +55,9 @@ impl Screen {
         }
     }
 
-    /// The colours of stdout.
+    /// The colours, columns and characters of stdout.
     pub(crate) fn paint(&self) -> Paint {
-        Paint(self.coloured)
+        Paint { coloured: self.coloured, columns: width().min(PRINTED_MAX), ascii: is_ascii() }
     }
 
     pub(crate) fn errors_coloured(&self) -> bool {
@@ -117,7 +127,10 @@ impl Screen {
 
     /// Says on stderr what will not go as wished.
     pub(crate) fn warn(&self, text: &str) {
-        self.remark(&format!("{} {text}\n", Paint(self.errors_coloured).on(Look::Warn, "warning:")));
+        self.remark(&format!(
+            "{} {text}\n",
+            Paint { coloured: self.errors_coloured, ..Paint::default() }.on(Look::Warn, "warning:")
+        ));
     }
 
     /// Says on stderr what went wrong.

@@ -17,6 +17,7 @@ mod tables;
 
 use meshsim_experiment::Experiment;
 use meshsim_report::Summary;
+use meshsim_report::aftermath::Aftermath;
 use meshsim_report::events::Event;
 use meshsim_report::series::Series;
 
@@ -35,6 +36,12 @@ pub struct Run {
     pub series: Option<Series>,
     /// What happened in it; `None` if that is not known.
     pub events: Option<Vec<Event>>,
+}
+
+impl Run {
+    fn aftermath(&self) -> Aftermath {
+        Aftermath::new(&self.summary, self.series.as_ref(), self.events.as_deref().unwrap_or_default())
+    }
 }
 
 /// Most runs in one report.

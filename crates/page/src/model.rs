@@ -64,7 +64,7 @@ impl<'a> Page<'a> {
             summary: &run.summary,
             differs: &run.differs,
             course: run.series.as_ref().map(Course::new),
-            lanes: lanes::of(run),
+            lanes: lanes::of(&run.aftermath()),
             forms: form::forms(run),
             bounds: bounds(run),
             slots: run.experiment.mesh.services.iter().map(|it| (it.name.as_str(), it.capacity)).collect(),

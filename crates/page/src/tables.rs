@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use meshsim_report::{FailureCounts, count, number};
+use meshsim_report::{FailureCounts, count, number, operation_in_words};
 
 use crate::embed::text;
 use crate::head::{share, spaced, unit_apart};
-use crate::lanes::words;
 use crate::model::events;
 use crate::{RUNS_MAX, Run};
 
@@ -189,7 +188,7 @@ fn operations(run: &Run) -> String {
         let remark = it.unplaced_reason.as_deref().unwrap_or("");
         vec![
             Cell::figure(unit_apart(&format!("{}s", number(it.began_s))), Some(it.began_s)),
-            Cell::text(&words(it)),
+            Cell::text(&operation_in_words(it)),
             Cell::text(&it.ending),
             Cell::count(it.step_count as u64),
             Cell::time(it.settling_ns),

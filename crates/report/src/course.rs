@@ -11,6 +11,7 @@ use meshsim_mesh::node::PlaceCourse;
 use meshsim_mesh::{Mesh, RequestId};
 
 use crate::series::{Kind, Row, Series};
+use crate::show::endpoint_in_words;
 use crate::summary::Measured;
 
 /// Most instances that have rows of their own; the others count in their versions, services and nodes.
@@ -73,15 +74,13 @@ impl Series {
         for (load, targets) in &courses.loads {
             let load = &mesh.loads[*load];
             for (target, course) in load.mix.iter().zip(targets) {
-                let service = mesh.service(target.service);
-                let name = format!("{}.{}", service.name, service.endpoints[target.endpoint.index()]);
+                let name = endpoint_in_words(mesh, target.service, target.endpoint);
                 rows.add(Kind::Endpoint, &load.name, &name, course.clone(), true);
             }
         }
         for (caller, served) in mesh.services.iter().zip(&measured.served) {
             for (edge, used) in served.calls.iter().filter(|(edge, _)| mesh.has_endpoint(edge.service, edge.endpoint)) {
-                let service = mesh.service(edge.service);
-                let name = format!("{}.{}", service.name, service.endpoints[edge.endpoint.index()]);
+                let name = endpoint_in_words(mesh, edge.service, edge.endpoint);
                 rows.add(Kind::Edge, &caller.name, &name, used.course.clone(), false);
             }
         }

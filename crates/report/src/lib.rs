@@ -4,6 +4,7 @@
 //! what the experiment demands. Nothing here knows how long the run took on a clock, so the same experiment and seed
 //! give the same summary, byte for byte.
 
+pub mod aftermath;
 pub mod compare;
 mod correlation;
 mod course;
@@ -22,6 +23,7 @@ mod summary;
 pub mod table;
 pub mod text;
 mod verdict;
+pub mod wrap;
 
 pub use correlation::Correlation;
 pub use course::Courses;
@@ -32,7 +34,7 @@ pub use outside::{Departure, ManualFault, Outside, Restart};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use real_work::{RealWork, RealWorkOfNode, Worked};
 pub use schema::{comparison_schema, schema};
-pub use show::{count, number, percent, plural, rate, span, unplaced_reason};
+pub use show::{count, number, operation_in_words, percent, plural, rate, span, unplaced_reason};
 pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
     EdgeSummary, FailureCounts, LoadSummary, Measured, NodeSummary, OperationSummary, Requests, ServiceSummary,

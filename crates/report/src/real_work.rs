@@ -1,6 +1,6 @@
 //! Work that was real: how much of what was asked of a machine it could do.
 
-use meshsim_actor::ActorId;
+use meshsim_actor::{ActorId, Span};
 use meshsim_mesh::Mesh;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,10 +48,6 @@ pub struct RealWorkOfNode {
     pub share: f64,
 }
 
-fn secs(ns: u64) -> f64 {
-    ns as f64 / 1e9
-}
-
 fn share(asked_ns: u64, burnt_ns: u64) -> f64 {
     if asked_ns == 0 { 1.0 } else { burnt_ns.min(asked_ns) as f64 / asked_ns as f64 }
 }
@@ -71,13 +67,13 @@ impl RealWork {
         let nodes = mesh.nodes.iter().zip(&by_node).filter(|(_, (asked_ns, _))| *asked_ns > 0);
         let nodes = nodes.map(|(node, (asked_ns, burnt_ns))| RealWorkOfNode {
             name: node.name.clone(),
-            asked_s: secs(*asked_ns),
-            burnt_s: secs(*burnt_ns),
+            asked_s: Span::from_nanos(*asked_ns).secs(),
+            burnt_s: Span::from_nanos(*burnt_ns).secs(),
             share: share(*asked_ns, *burnt_ns),
         });
         (asked_ns > 0).then(|| RealWork {
-            asked_s: secs(asked_ns),
-            burnt_s: secs(burnt_ns),
+            asked_s: Span::from_nanos(asked_ns).secs(),
+            burnt_s: Span::from_nanos(burnt_ns).secs(),
             share: share(asked_ns, burnt_ns),
             nodes: nodes.collect(),
         })

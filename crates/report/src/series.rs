@@ -142,11 +142,6 @@ impl Row {
     pub fn length_s(&self) -> f64 {
         self.to_s - self.from_s
     }
-
-    /// The share of those due that failed; `None` if none was due.
-    pub fn failed_share(&self) -> Option<f64> {
-        (self.offered > 0).then(|| self.failed as f64 / self.offered as f64)
-    }
 }
 
 /// The course of a run: all rows, by kind, then by what they are about, then by time.

@@ -1,8 +1,9 @@
 //! Numbers as people read them, with the units of the experiment file.
 
 use meshsim_actor::Span;
+use meshsim_mesh::Mesh;
 use meshsim_mesh::measure::Verb;
-use meshsim_mesh::model::Service;
+use meshsim_mesh::model::{EndpointId, Service, ServiceId};
 
 use crate::summary::OperationSummary;
 
@@ -68,6 +69,22 @@ pub fn span(nanos: Option<u64>) -> String {
     nanos.map_or_else(|| "-".into(), |nanos| Span::from_nanos(nanos).to_string())
 }
 
+/// A length of time to the nanosecond: `5.000001ms`.
+pub(crate) fn exact_span(span: Span) -> String {
+    let nanos = span.nanos();
+    let (unit_ns, digits, unit) = match nanos {
+        0 => return "0s".into(),
+        1..1_000 => (1, 0, "ns"),
+        1_000..1_000_000 => (1_000, 3, "us"),
+        1_000_000..1_000_000_000 => (1_000_000, 6, "ms"),
+        _ => (1_000_000_000, 9, "s"),
+    };
+    let parts = format!("{:0digits$}", nanos % unit_ns);
+    let parts = parts.trim_end_matches('0');
+    let point = if parts.is_empty() { "" } else { "." };
+    format!("{}{point}{parts}{unit}", count(nanos / unit_ns))
+}
+
 /// Why instances of a service are unplaced.
 pub fn unplaced_reason(service: &Service) -> String {
     let cores = number(service.cpu);
@@ -79,8 +96,14 @@ pub fn unplaced_reason(service: &Service) -> String {
     }
 }
 
+/// An endpoint as it is written: `service.endpoint`.
+pub(crate) fn endpoint_in_words(mesh: &Mesh, service: ServiceId, endpoint: EndpointId) -> String {
+    let service = mesh.service(service);
+    format!("{}.{}", service.name, service.endpoints[endpoint.index()])
+}
+
 /// An operation in words: `extend payment to 12`, `scale rate by 2`, `deploy cart`.
-pub(crate) fn operation_in_words(operation: &OperationSummary) -> String {
+pub fn operation_in_words(operation: &OperationSummary) -> String {
     let to = match (operation.verb, operation.to) {
         (Verb::Scale, Some(by)) => format!(" by {}", number(by)),
         (_, Some(to)) => format!(" to {}", number(to)),
@@ -102,6 +125,8 @@ mod tests {
         let shares = [0.0, 0.5, 0.871_23, 1.0, 0.000_001, 0.999_999, 1.25].map(percent);
         assert_eq!(shares, ["0%", "50%", "87.12%", "100%", "<0.01%", ">99.99%", "125%"]);
         assert_eq!(rate(199.96), "200/s");
+        let exact = [0, 7, 5_000_000, 5_000_001, 1_500, 1_234_000_000_001].map(|ns| exact_span(Span::from_nanos(ns)));
+        assert_eq!(exact, ["0s", "7ns", "5ms", "5.000001ms", "1.5us", "1,234.000000001s"]);
         assert_eq!((span(Some(4_230_000)), span(None)), ("4.23ms".into(), "-".into()));
     }
 }

@@ -18,7 +18,7 @@ use crate::figures::Latency;
 use crate::gap::{Gap, GapSummary, Reason, joined};
 use crate::outside::{ManualFault, Outside};
 use crate::real_work::{RealWork, Worked};
-use crate::show::unplaced_reason;
+use crate::show::{endpoint_in_words, unplaced_reason};
 use crate::verdict::{Outcome, Verdict};
 
 /// What the actors of a run measured, put together.
@@ -684,12 +684,9 @@ fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSummary> {
         .map(|(index, (load, tallies))| {
             let (from, to) = planned_time(load, measured.now);
             let all = measured.all(Some(index));
-            let target = |(target, tally): (&meshsim_mesh::model::Target, &Tally)| {
-                let service = mesh.service(target.service);
-                TargetSummary {
-                    target: format!("{}.{}", service.name, service.endpoints[target.endpoint.index()]),
-                    requests: requests(tally, to.since(from)),
-                }
+            let target = |(target, tally): (&meshsim_mesh::model::Target, &Tally)| TargetSummary {
+                target: endpoint_in_words(mesh, target.service, target.endpoint),
+                requests: requests(tally, to.since(from)),
             };
             LoadSummary {
                 name: load.name.clone(),
@@ -793,20 +790,17 @@ fn calls(experiment: &Experiment, measured: &Measured) -> Vec<EdgeSummary> {
     edges
         // What another process measured may be anything.
         .filter(|(_, edge, _)| mesh.has_endpoint(edge.service, edge.endpoint))
-        .map(|(caller, edge, calls)| {
-            let service = mesh.service(edge.service);
-            EdgeSummary {
-                from: caller.name.clone(),
-                to: format!("{}.{}", service.name, service.endpoints[edge.endpoint.index()]),
-                calls: calls.calls(),
-                done: calls.done,
-                failed: calls.failed.total(),
-                failures: failures(&calls.failed),
-                tolerated: calls.tolerated,
-                attempts: calls.attempts,
-                retries: calls.retries(),
-                attempts_failed: failures(&calls.attempts_failed),
-            }
+        .map(|(caller, edge, calls)| EdgeSummary {
+            from: caller.name.clone(),
+            to: endpoint_in_words(mesh, edge.service, edge.endpoint),
+            calls: calls.calls(),
+            done: calls.done,
+            failed: calls.failed.total(),
+            failures: failures(&calls.failed),
+            tolerated: calls.tolerated,
+            attempts: calls.attempts,
+            retries: calls.retries(),
+            attempts_failed: failures(&calls.attempts_failed),
         })
         .collect()
 }

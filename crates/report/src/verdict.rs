@@ -111,7 +111,7 @@ fn text(metric: Metric, figure: f64, threshold: f64) -> String {
     let text = short(figure);
     match metric {
         _ if figure == threshold || text != short(threshold) => text,
-        _ if is_time => format!("{}ns", show::count(Span::from_secs_f64(figure).nanos())),
+        _ if is_time => show::exact_span(Span::from_secs_f64(figure)),
         Metric::Errors | Metric::Unfinished => format!("{}%", figure * 100.0),
         Metric::Rate => format!("{figure}/s"),
         _ => format!("{figure}"),

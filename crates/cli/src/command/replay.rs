@@ -220,7 +220,7 @@ fn shown(source: &Source, header: &Header, difference: &Difference<Msg, Tick>) -
         at % 1_000_000_000,
         header.name(difference.actor)
     );
-    let lines = Lines::new(&source.names, None, Paint(false));
+    let lines = Lines::new(&source.names, None, Paint::default());
     before.iter().for_each(|item| text += &format!("{}\n", lines.line(item)));
     text += &format!("the trace says:  {said}\nthe actor now:   {did}\n\n");
     Ok(text)

@@ -1,0 +1,34 @@
+//! Calls between services.
+
+use super::{ROWS_MAX, more};
+use crate::show::count;
+use crate::summary::Summary;
+use crate::table::{Cell, Look, Paint, Table};
+
+/// The edges on which something failed, the most attempts first.
+pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
+    let mut edges: Vec<_> = summary.calls.iter().filter(|edge| edge.retries > 0 || edge.failed > 0).collect();
+    // Equal ones stay in the order of the file.
+    edges.sort_by_key(|edge| std::cmp::Reverse(edge.attempts));
+    let mut table =
+        Table::new(["<from", "<to", "calls", "attempts", "retries", "failed", "tolerated", "<attempts failed by"]);
+    for edge in edges.iter().take(ROWS_MAX) {
+        let reasons = edge.attempts_failed.most_frequent();
+        let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
+        table.row([
+            edge.from.as_str().into(),
+            edge.to.as_str().into(),
+            count(edge.calls).into(),
+            count(edge.attempts).into(),
+            count(edge.retries).into(),
+            Cell::new(count(edge.failed), if edge.failed > 0 { Look::Warn } else { Look::Plain }),
+            count(edge.tolerated).into(),
+            reasons.join(", ").into(),
+        ]);
+    }
+    if edges.is_empty() {
+        return String::new();
+    }
+    let table = table.without_empty_columns(&["0"]).without_if_narrow(&["calls", "retries"]);
+    table.render(paint) + &more(edges.len(), ROWS_MAX, paint)
+}

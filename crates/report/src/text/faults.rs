@@ -1,0 +1,68 @@
+//! Faults and operations: what became of requests meanwhile, and when all was as before.
+
+use super::{ROWS_MAX, lines};
+use crate::aftermath::{ABOVE, Aftermath, BACK_WINDOWS, Disturbance};
+use crate::show::{count, number, span};
+use crate::table::{Cell, Look, Paint, Table};
+
+/// What the table is about.
+pub(super) const ABOUT: &str = "requests due from the beginning until all was as before";
+
+pub(super) fn faults(aftermath: &Aftermath, paint: Paint) -> String {
+    let worst = format!("worst {}", aftermath.tail.as_str());
+    let mut table =
+        Table::new(["from".into(), "to".into(), "<what".into(), "failed".into(), worst, "recovered".into()]);
+    let disturbances = &aftermath.disturbances;
+    let shown = &disturbances[..disturbances.len().min(2 * ROWS_MAX)];
+    // What followed by itself stands below what it may have followed from.
+    let marks = aftermath.marks.iter().filter(|_| !shown.is_empty()).take(ROWS_MAX);
+    let mut rows: Vec<(f64, Vec<Cell>)> = shown.iter().map(|it| (it.from_s, row(it, aftermath))).collect();
+    rows.extend(marks.map(|mark| {
+        let text = Cell::new(format!("  {}", mark.what), Look::Dim);
+        (mark.at_s, vec![rounded(mark.at_s).into(), "".into(), text, "".into(), "".into(), "".into()])
+    }));
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    rows.into_iter().for_each(|(_, row)| table.row(row));
+    let mut out = table.without_empty_columns(&[]).render(paint);
+    let left_out = disturbances.len() - shown.len();
+    if left_out > 0 {
+        out += &lines(&format!("and {} more, in events.jsonl", count(left_out as u64)), Look::Dim, paint);
+    }
+    if !shown.is_empty() && !aftermath.windows.is_empty() {
+        let tail = aftermath.tail.as_str();
+        let why = match aftermath.usual {
+            None => "too few windows lie outside of these to say what is usual, and so when it was back".to_owned(),
+            Some(_) => format!(
+                "recovered: from the beginning until {BACK_WINDOWS} windows in a row had a share of failures and a {tail} of \
+                 at most {ABOVE} times the largest outside of these; at once: nothing changed"
+            ),
+        };
+        out += &lines(&why, Look::Dim, paint);
+    }
+    out
+}
+
+fn row(it: &Disturbance, aftermath: &Aftermath) -> Vec<Cell> {
+    let windows = it.windows(aftermath);
+    let failed: u64 = windows.iter().map(|window| window.failed).sum();
+    let is_known = !aftermath.windows.is_empty();
+    let recovered = match it.recovery_s(aftermath) {
+        _ if aftermath.usual.is_none() => Cell::default(),
+        None => "at once".into(),
+        Some(Some(secs)) => format!("after {}", rounded(secs)).into(),
+        Some(None) => Cell::new("not yet", Look::Warn),
+    };
+    vec![
+        rounded(it.from_s).into(),
+        rounded(it.to_s).into(),
+        it.what.as_str().into(),
+        if is_known { Cell::new(count(failed), if failed > 0 { Look::Warn } else { Look::Plain }) } else { "".into() },
+        if is_known { span(windows.iter().filter_map(|window| window.tail_ns).max()).into() } else { "".into() },
+        recovered,
+    ]
+}
+
+/// Seconds, to three digits: milliseconds late are not worth a wider column.
+fn rounded(secs: f64) -> String {
+    format!("{}s", number(secs))
+}

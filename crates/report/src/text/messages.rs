@@ -1,0 +1,61 @@
+//! Messages in all, and what bears on how far the figures may be trusted: real work, what came from outside, gaps.
+
+use super::{lines, more, seconds};
+use crate::show::count;
+use crate::summary::{OperationSummary, Summary};
+use crate::table::{Look, Paint};
+
+pub(super) fn real_work(summary: &Summary, paint: Paint) -> String {
+    let Some(work) = &summary.real_work else { return String::new() };
+    let (line, warning) = work.lines();
+    let warning = warning.map(|text| lines(&text, Look::Warn, paint));
+    lines(&line, Look::Plain, paint) + &warning.unwrap_or_default()
+}
+
+pub(super) fn outside(summary: &Summary, paint: Paint) -> String {
+    summary.outside.lines().iter().map(|line| lines(line, Look::Plain, paint)).collect()
+}
+
+pub(super) fn gaps(summary: &Summary, paint: Paint) -> String {
+    const GAPS_MAX: usize = 20;
+    let mut out = String::new();
+    for gap in summary.gaps.iter().take(GAPS_MAX) {
+        let why = match &*gap.reason {
+            "lost" => "its process was lost, and what it had measured with it",
+            "replaced" => "its process was lost, and another took its place at the end of this",
+            _ => "its machine was down",
+        };
+        let text = format!("{} {}, {} to {}: {why}", gap.kind, gap.of, seconds(gap.from_s), seconds(gap.to_s));
+        out += &lines(&text, Look::Warn, paint);
+    }
+    out + &more(summary.gaps.len(), GAPS_MAX, paint)
+}
+
+pub(super) fn messages(summary: &Summary, paint: Paint) -> String {
+    let traffic = &summary.traffic;
+    let operations = &summary.operations;
+    let sum = |what: fn(&OperationSummary) -> u64| operations.iter().map(what).sum::<u64>();
+    let mut line = format!("{} sent, {} delivered", count(traffic.sent), count(traffic.delivered));
+    for (n, what) in [
+        (traffic.duplicated, "doubled"),
+        (traffic.resent, "tries again after a loss"),
+        (traffic.lost_loss, "given up after losses"),
+        (traffic.lost_drop, "dropped by chance"),
+        (traffic.lost_partition, "lost at a partition"),
+        (traffic.lost_down, "lost to machines that were down"),
+        (traffic.lost_full, "lost to full queues"),
+        (traffic.lost_nobody, "to nobody"),
+        (traffic.under_way(), "still under way"),
+    ] {
+        if n > 0 {
+            line += &format!(", {} {what}", count(n));
+        }
+    }
+    let operations = format!(
+        "of these for operations: {} orders ({} resent), {} acknowledgements",
+        count(sum(|o| o.messages)),
+        count(sum(|o| o.resent)),
+        count(sum(|o| o.acknowledgements)),
+    );
+    lines(&line, Look::Plain, paint) + &lines(&operations, Look::Plain, paint)
+}

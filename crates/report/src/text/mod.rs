@@ -1,0 +1,140 @@
+//! A summary for people: aligned, as wide as the terminal, every figure with its unit. One file for each group of
+//! sections.
+
+mod calls;
+mod course;
+mod faults;
+mod messages;
+mod operations;
+mod requests;
+mod services;
+mod slo;
+
+use meshsim_experiment::{Experiment, Size};
+
+use crate::aftermath::Aftermath;
+use crate::show::{count, plural};
+use crate::summary::Summary;
+use crate::table::{Look, Paint};
+use crate::wrap::wrapped;
+
+/// Rows of a table that are listed at most; all are in the summary for machines.
+const ROWS_MAX: usize = 10;
+
+/// What is going to be simulated, before it is.
+pub fn intention(experiment: &Experiment, is_live: bool, paint: Paint) -> String {
+    let simulated = Size::new(experiment);
+    let mut nodes = plural(simulated.nodes as u64, "node");
+    if simulated.nodes_later > 0 {
+        let at_start = simulated.nodes.saturating_sub(simulated.nodes_later);
+        nodes += &format!(" ({} at the start)", count(at_start as u64));
+    }
+    let mut parts = vec![
+        nodes,
+        plural(simulated.services as u64, "service"),
+        plural(simulated.instances, "instance"),
+        plural(simulated.edges as u64, "edge"),
+        plural(simulated.operations as u64, "operation"),
+        plural(simulated.loads as u64, "load"),
+    ];
+    if !experiment.slos.is_empty() {
+        parts.push(plural(experiment.slos.len() as u64, "SLO"));
+    }
+    let mut out = format!(
+        "{}  {}{}, seed {}\n{}",
+        paint.on(Look::Bold, &experiment.name),
+        experiment.duration,
+        if is_live { "" } else { " of virtual time" },
+        experiment.seed,
+        lines(&parts.join(", "), Look::Plain, paint),
+    );
+    if !experiment.has_call_graph && simulated.services > 1 {
+        out += &lines("no service calls another: the file has no call graph", Look::Warn, paint);
+    }
+    out
+}
+
+/// What came out.
+pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String {
+    let mut out = String::new();
+    let whole = format!("0s to {}, warm-up included", seconds(summary.reached_s));
+    for (title, beside, body) in [
+        ("Operations", "", operations::operations(summary, paint)),
+        ("Requests", &*requests::span(summary), requests::requests(summary, paint)),
+        ("Latency", "from the planned moment to the answer", requests::latencies(summary, paint)),
+        ("Course", &*course::scale(aftermath, paint), course::course(aftermath, paint)),
+        ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),
+        ("Busiest services", &whole, services::services(summary, paint)),
+        ("Busiest nodes", "cores that were busy, on average", services::nodes(summary, paint)),
+        ("Real work", "by --work busy", messages::real_work(summary, paint)),
+        ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
+        ("From outside", "", messages::outside(summary, paint)),
+        ("Not measured", "", messages::gaps(summary, paint)),
+        ("Messages", "", messages::messages(summary, paint)),
+        ("SLO", "", slo::slo(summary, paint)),
+    ] {
+        if body.is_empty() {
+            continue;
+        }
+        let gap = if beside.is_empty() { "" } else { "  " };
+        out += &format!("\n{}{gap}{}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));
+    }
+    if summary.cut_short {
+        let text = format!("cut short at {} of {}", seconds(summary.reached_s), seconds(summary.duration_s));
+        out += &format!("\n{}\n", paint.on(Look::Warn, &text));
+    }
+    out
+}
+
+/// A sentence on its own lines, indented by two.
+fn lines(text: &str, look: Look, paint: Paint) -> String {
+    let lines = wrapped(text, paint.columns.saturating_sub(2).max(20));
+    lines.iter().map(|line| format!("  {}\n", paint.on(look, line))).collect()
+}
+
+/// What a table leaves out because it would be too long; nothing if it leaves out nothing.
+fn more(all: usize, shown: usize, paint: Paint) -> String {
+    match all.saturating_sub(shown) {
+        0 => String::new(),
+        left => lines(&format!("and {} more, in summary.json", count(left as u64)), Look::Dim, paint),
+    }
+}
+
+/// A moment or a length of time in seconds: `12.3s`.
+fn seconds(secs: f64) -> String {
+    let text = format!("{secs:.3}");
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Ten columns in eighths; in ASCII, whole ones.
+fn bar(share: f64, paint: Paint) -> String {
+    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    if paint.ascii {
+        return format!("{:<10}", "#".repeat((share.clamp(0.0, 1.0) * 10.0).round() as usize));
+    }
+    let eighths = (share.clamp(0.0, 1.0) * 80.0).round() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    if !eighths.is_multiple_of(8) {
+        bar.push(EIGHTHS[eighths % 8]);
+    }
+    format!("{bar:<10}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_ten_columns_wide() {
+        for share in [0.0, 0.004, 0.33, 0.5, 0.999, 1.0, 1.7, f64::NAN] {
+            assert_eq!(bar(share, Paint::default()).chars().count(), 10, "{share}");
+        }
+        assert_eq!(bar(0.5, Paint::default()), "█████     ");
+        assert_eq!(bar(0.3375, Paint::default()), "███▍      ");
+    }
+
+    #[test]
+    fn moments_are_seconds_without_needless_digits() {
+        assert_eq!([0.0, 60.0, 12.3, 1.0625].map(seconds), ["0s", "60s", "12.3s", "1.062s"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Operations and their steps.
+
+use std::collections::BTreeSet;
+
+use meshsim_mesh::measure::Verb;
+
+use super::{ROWS_MAX, lines, more, seconds};
+use crate::show::{count, number, operation_in_words, plural, span};
+use crate::summary::{OperationSummary, Summary};
+use crate::table::{Cell, Look, Paint, Table};
+
+/// Operations of one kind that begin together are shown as one row from this many on.
+const TOGETHER_MIN: usize = 3;
+/// Rows of operations that are listed at most.
+const OPERATIONS_MAX: usize = 40;
+
+pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new([
+        "at",
+        "<operation",
+        "steps",
+        "generation",
+        "settled in",
+        "<result",
+        "residual",
+        "messages",
+        "resent",
+        "acks",
+        "<",
+    ]);
+    let mut rest = &summary.operations[..];
+    let mut rows = 0;
+    // Why instances are unplaced: each reason once.
+    let mut reasons: BTreeSet<&str> = BTreeSet::new();
+    while let Some(first) = rest.first() {
+        let together = rest.iter().take_while(|other| is_together(first, other)).count();
+        let taken = if together >= TOGETHER_MIN { together } else { 1 };
+        let (group, others) = rest.split_at(taken);
+        rest = others;
+        rows += 1;
+        if rows <= OPERATIONS_MAX {
+            table.row(operation_row(group));
+            reasons.extend(group.iter().filter_map(|operation| operation.unplaced_reason.as_deref()));
+        }
+    }
+    let spare = &["acks", "resent", "messages", "generation", "steps"];
+    let mut table = table.without_empty_columns(&["-"]).without_if_narrow(spare);
+    let mut out = table.fitted(paint) + &more(rows, OPERATIONS_MAX, paint);
+    for reason in reasons.iter().take(ROWS_MAX) {
+        out += &lines(&format!("unplaced: {reason}"), Look::Warn, paint);
+    }
+    let legend = legend(summary, &table);
+    if !legend.is_empty() {
+        out += &lines(&legend, Look::Dim, paint);
+    }
+    out
+}
+
+/// What the letters and words of the table mean, of those that are in it.
+fn legend(summary: &Summary, table: &Table) -> String {
+    let of = |verbs: &[Verb]| summary.operations.iter().any(|operation| verbs.contains(&operation.verb));
+    let others = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Repair];
+    let parts = [
+        (of(&others), "S instances"),
+        (of(&[Verb::Scale]), "C requests that an instance serves at once"),
+        (of(&[Verb::Update]), "V mean version"),
+        (table.has("generation"), "generation: steps of the service so far"),
+        (table.has("residual"), "residual: what was left to the target"),
+    ];
+    let said: Vec<&str> = parts.into_iter().filter(|(is_there, _)| *is_there).map(|(_, text)| text).collect();
+    if summary.operations.is_empty() { String::new() } else { said.join("; ") }
+}
+
+fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
+    let simple = matches!(a.verb, Verb::Deploy | Verb::Undeploy | Verb::Repair);
+    simple && (a.verb, &a.ending) == (b.verb, &b.ending) && a.began_s == b.began_s
+}
+
+fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
+    let first = &group[0];
+    let name = match group.len() {
+        1 => {
+            // A rate of 1 is no recurrence.
+            let at = first.rate.filter(|rate| *rate != 1.0).map_or_else(String::new, |r| format!(" at {}", number(r)));
+            operation_in_words(first) + &at
+        }
+        n => format!("{} {}", first.verb.as_str(), plural(n as u64, "service")),
+    };
+    let sum = |what: fn(&OperationSummary) -> u64| count(group.iter().map(what).sum());
+    let settled = group.iter().map(|o| o.settling_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+    let result = match (group.len(), first.verb) {
+        (1, Verb::Scale) => changed("C", first.before.capacity, first.after.capacity),
+        (1, Verb::Update) => changed("V", first.before.version, first.after.version),
+        _ => {
+            let instances = |values: fn(&OperationSummary) -> u32| group.iter().map(|o| f64::from(values(o))).sum();
+            changed("S", instances(|o| o.before.instances), instances(|o| o.after.instances))
+        }
+    };
+    let same = group.iter().all(|o| o.generation == first.generation);
+    let generation = first.generation.filter(|_| same);
+    let unplaced: u32 = group.iter().map(|o| o.unplaced).sum();
+    let (mut ending, mut look) = match &*first.ending {
+        "reached" => (String::new(), Look::Good),
+        "running" => ("still running".into(), Look::Warn),
+        // As many steps as it was allowed: what was asked for.
+        "stopped" => ("stopped".into(), Look::Plain),
+        "stuck" => ("stuck".into(), Look::Bad),
+        "refused" => ("refused".into(), Look::Bad),
+        other => (other.into(), Look::Warn),
+    };
+    if unplaced > 0 {
+        ending = [ending, format!("{} unplaced", count(u64::from(unplaced)))].join(", ");
+        ending = ending.trim_start_matches(", ").into();
+        look = Look::Bad;
+    }
+    vec![
+        seconds(first.began_s).into(),
+        name.into(),
+        sum(|o| o.step_count as u64).into(),
+        generation.map_or("-".into(), count).into(),
+        span(settled).into(),
+        result.into(),
+        first.residual.map_or("-".into(), number).into(),
+        sum(|o| o.messages).into(),
+        match group.iter().map(|o| o.resent).sum() {
+            0 => "-".into(),
+            resent => count(resent),
+        }
+        .into(),
+        sum(|o| o.acknowledgements).into(),
+        Cell::new(ending, look),
+    ]
+}
+
+fn changed(what: &str, from: f64, to: f64) -> String {
+    if from == to { format!("{what} {}", number(to)) } else { format!("{what} {} -> {}", number(from), number(to)) }
+}

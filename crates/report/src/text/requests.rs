@@ -1,0 +1,112 @@
+//! What became of the requests of loads, and how long they took.
+
+use super::{lines, seconds};
+use crate::show::{self, count, rate};
+use crate::summary::{Requests, Summary};
+use crate::table::{Cell, Look, Paint, Table};
+
+/// The span that the figures of the loads are of, in words.
+pub(super) fn span(summary: &Summary) -> String {
+    let mut spans = summary.loads.iter().map(|load| (load.from_s, load.to_s));
+    let Some(first) = spans.next() else { return String::new() };
+    match spans.all(|span| span == first) {
+        true => format!("{} to {}, without warm-up", seconds(first.0), seconds(first.1)),
+        false => "each load from the end of its warm-up to its own end".into(),
+    }
+}
+
+/// The rows of a table by load and target: a load with one target is one row.
+fn by_target(summary: &Summary) -> Vec<(String, &Requests)> {
+    let mut rows = Vec::new();
+    for load in &summary.loads {
+        match load.targets.as_slice() {
+            [only] => rows.push((format!("{} {}", load.name, only.target), &load.requests)),
+            targets => {
+                rows.push((load.name.clone(), &load.requests));
+                rows.extend(targets.iter().map(|target| (format!("  {}", target.target), &target.requests)));
+            }
+        }
+    }
+    rows
+}
+
+pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
+    let mut table =
+        Table::new(["<load", "offered", "done", "degraded", "failed", "unfinished", "retries", "rate", "<failed by"]);
+    for (name, requests) in by_target(summary) {
+        let reasons = requests.failures.most_frequent();
+        let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
+        table.row([
+            name.into(),
+            count(requests.offered).into(),
+            count(requests.done).into(),
+            match requests.degraded {
+                0 => "".into(),
+                degraded => Cell::new(count(degraded), Look::Warn),
+            },
+            Cell::new(count(requests.failed), if requests.failed > 0 { Look::Warn } else { Look::Plain }),
+            count(requests.unfinished).into(),
+            match requests.retries {
+                0 => "".into(),
+                retries => count(retries).into(),
+            },
+            rate(requests.done_per_s).into(),
+            reasons.join(", ").into(),
+        ]);
+    }
+    let spare = &["retries", "rate", "unfinished", "degraded"];
+    table.without_empty_columns(&[]).without_if_narrow(spare).render(paint)
+}
+
+pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new(["<load", "mean", "p50", "p75", "p90", "p95", "p99", "p99.9", "max"]);
+    let mut thin = false;
+    for (name, requests) in by_target(summary) {
+        let mut row = |name: String, latency: &crate::Latency| {
+            let figures = [
+                latency.mean_ns,
+                latency.p50_ns,
+                latency.p75_ns,
+                latency.p90_ns,
+                latency.p95_ns,
+                latency.p99_ns,
+                latency.p999_ns,
+                latency.max_ns,
+            ];
+            thin |= latency.max_ns.is_some() && figures.contains(&None);
+            let last = figures.len() - 1;
+            let text = |(at, nanos): (usize, Option<u64>)| match nanos {
+                Some(_) if latency.at_least && (at == 0 || at == last) => {
+                    format!("at least {}", show::span(nanos)).into()
+                }
+                _ => show::span(nanos).into(),
+            };
+            let figures = figures.into_iter().enumerate().map(text);
+            let cells: Vec<Cell> = std::iter::once(name.into()).chain(figures).collect();
+            table.row(cells);
+        };
+        if requests.latency.max_ns.is_none() {
+            continue;
+        }
+        let indent = name.len() - name.trim_start().len();
+        row(name, &requests.latency);
+        // Only a generator that was late makes a difference worth a row; a real one is always some microseconds late.
+        if is_apart(&requests.latency, &requests.uncorrected) {
+            row(format!("{:indent$}  from sending", ""), &requests.uncorrected);
+        }
+    }
+    let mut out = table.without_if_narrow(&["p75", "p95", "p99.9"]).render(paint);
+    if thin {
+        let why = "-  fewer than 10 requests lie beyond that percentile, or too few were answered";
+        out += &lines(why, Look::Dim, paint);
+    }
+    out
+}
+
+/// True if a figure differs by more than a hundredth.
+fn is_apart(a: &crate::Latency, b: &crate::Latency) -> bool {
+    let figures = |latency: &crate::Latency| {
+        [latency.mean_ns, latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.max_ns].map(|ns| ns.unwrap_or(0))
+    };
+    figures(a).into_iter().zip(figures(b)).any(|(a, b)| a.abs_diff(b) > a / 100)
+}

@@ -1,0 +1,93 @@
+//! Services and nodes, the busiest first.
+
+use super::{ROWS_MAX, bar, lines, more};
+use crate::show::{count, number, rate, span};
+use crate::summary::Summary;
+use crate::table::{Cell, Look, Paint, Table};
+
+pub(super) fn services(summary: &Summary, paint: Paint) -> String {
+    let mut busiest: Vec<_> = summary.services.iter().filter(|service| service.arrived > 0).collect();
+    // Utilisation in parts per million: a float decides no order. Equal ones stay in the order of the file.
+    let parts = |utilisation: Option<f64>| (utilisation.unwrap_or(0.0) * 1e6) as u64;
+    busiest.sort_by_key(|service| std::cmp::Reverse(parts(service.utilisation)));
+    let mut table = Table::new([
+        "<service", "S", "C", "busy", "<", "cores", "rate", "p50", "p99", "wait", "queue", "failed", "expired",
+    ]);
+    for service in busiest.iter().take(ROWS_MAX) {
+        let utilisation = service.utilisation.unwrap_or(0.0);
+        let look = match utilisation {
+            u if u >= 0.95 => Look::Bad,
+            u if u >= 0.8 => Look::Warn,
+            _ => Look::Plain,
+        };
+        table.row([
+            service.name.as_str().into(),
+            count(u64::from(service.values.instances)).into(),
+            number(service.values.capacity).into(),
+            Cell::new(format!("{:.1}%", utilisation * 100.0), look),
+            Cell::new(bar(utilisation, paint), look),
+            cores(service.cores_busy).into(),
+            rate(service.arrived_per_s).into(),
+            span(service.latency.p50_ns).into(),
+            span(service.latency.p99_ns).into(),
+            span(service.waited_mean_ns).into(),
+            count(u64::from(service.queue_peak)).into(),
+            count(service.failed).into(),
+            count(service.expired).into(),
+        ]);
+    }
+    let mut table = table.without_empty_columns(&["0"]).without_if_narrow(&["", "p50", "cores"]);
+    let mut out = table.fitted(paint) + &more(busiest.len(), ROWS_MAX, paint);
+    let parts = [
+        ("S", "S instances"),
+        ("C", "C requests that each serves at once"),
+        ("busy", "busy: share of these slots' time"),
+        ("wait", "wait: mean time in the queue"),
+        ("queue", "queue: longest at one instance"),
+        ("expired", "expired: the caller had given up"),
+    ];
+    let said: Vec<&str> = parts.into_iter().filter(|(name, _)| table.has(name)).map(|(_, text)| text).collect();
+    if !busiest.is_empty() {
+        out += &lines(&said.join("; "), Look::Dim, paint);
+    }
+    out
+}
+
+/// Cores, as many digits as tell.
+fn cores(busy: f64) -> String {
+    match busy {
+        0.0 => "0".into(),
+        busy if busy < 0.01 => "< 0.01".into(),
+        busy if busy < 10.0 => format!("{busy:.2}"),
+        busy => format!("{busy:.0}"),
+    }
+}
+
+/// Nodes of which a run says how busy they were; those below half are not worth a line.
+const NODES_MAX: usize = 5;
+
+pub(super) fn nodes(summary: &Summary, paint: Paint) -> String {
+    // In parts per million: a float decides no order.
+    let parts = |utilisation: f64| (utilisation * 1e6) as u64;
+    let mut busiest: Vec<_> = summary.nodes.iter().filter(|node| parts(node.utilisation) >= 500_000).collect();
+    busiest.sort_by_key(|node| std::cmp::Reverse(parts(node.utilisation)));
+    if busiest.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(["<node", "cores", "in use", "busy", "<"]);
+    for node in busiest.iter().take(NODES_MAX) {
+        let look = match node.utilisation {
+            u if u >= 0.95 => Look::Bad,
+            u if u >= 0.8 => Look::Warn,
+            _ => Look::Plain,
+        };
+        table.row([
+            node.name.as_str().into(),
+            number(node.cores).into(),
+            cores(node.cores_busy).into(),
+            Cell::new(format!("{:.1}%", node.utilisation * 100.0), look),
+            Cell::new(bar(node.utilisation, paint), look),
+        ]);
+    }
+    table.render(paint) + &more(busiest.len(), NODES_MAX, paint)
+}
