@@ -5,7 +5,7 @@
 use meshsim_actor::{Dist, Span, Time};
 use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
-use meshsim_mesh::measure::Window;
+use meshsim_mesh::course::Window;
 use meshsim_mesh::model::{
     Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation,
     Process, Rounding, Service, ServiceId, Step, Target,
@@ -88,14 +88,16 @@ fn run() -> Vec<Window> {
     let network = NetworkSpec::constant(1, Span::from_micros(250));
     let run = Simulation::of_mesh(shop().into(), network, Time::ZERO + Span::from_secs(70), ());
     let outcome = run.expect("the network is valid").finish(&mut ());
-    outcome.measured.tallies[0][0].windows.clone()
+    let course = outcome.measured.courses.target(0, 0).expect("the load has a target");
+    // The load begins with the second window and ends with the twelfth.
+    course.windows().skip(1).take(11).cloned().collect()
 }
 
 fn main() {
     println!("seconds   offered    failed  mean latency");
     for (i, window) in run().iter().enumerate() {
-        let mean = Span::from_nanos(window.latency_sum_ns / window.done.max(1));
-        println!("{:>4}-{:<4} {:>8} {:>9} {:>13}", 5 + 5 * i, 10 + 5 * i, window.offered, window.failed, mean);
+        let mean = Span::from_nanos(window.done_sum_ns / window.done.max(1));
+        println!("{:>4}-{:<4} {:>8} {:>9} {:>13}", 5 + 5 * i, 10 + 5 * i, window.offered, window.failed.total(), mean);
     }
 }
 
@@ -106,8 +108,8 @@ mod tests {
     #[test]
     fn the_queue_grows_until_the_second_instance_comes_and_then_melts() {
         let windows = run();
-        let mean = |i: usize| windows[i].latency_sum_ns / windows[i].done.max(1);
+        let mean = |i: usize| windows[i].done_sum_ns / windows[i].done.max(1);
         assert!(mean(4) > 4 * mean(0) && mean(10) < mean(4) / 10, "{windows:?}");
-        assert_eq!(windows.iter().map(|w| w.failed).sum::<u64>(), 0);
+        assert_eq!(windows.iter().map(|w| w.failed.total()).sum::<u64>(), 0);
     }
 }

@@ -35,7 +35,7 @@ fn endless(script: Vec<Step>) -> Service {
 /// Requests of this service, so many milliseconds after the first second.
 fn at(service: u16, stamps: &[u64]) -> Load {
     let stamps: Arc<[Span]> = stamps.iter().map(|stamp| ms(*stamp)).collect();
-    Load { arrivals: Arrivals::Stamps(stamps), window: ms(1), ..load(service, 1.0, 100.0) }
+    Load { arrivals: Arrivals::Stamps(stamps), ..load(service, 1.0, 100.0) }
 }
 
 fn tally(ran: &Ran, load: usize) -> &Tally {
@@ -46,9 +46,14 @@ fn served(ran: &Ran, service: usize) -> Served {
     ran.node(0).served(ran.sim.now())[service].1.clone()
 }
 
-/// How long each took, in milliseconds; no two are planned in the same millisecond.
-fn latencies(tally: &Tally) -> Vec<f64> {
-    tally.windows.iter().filter(|window| window.done > 0).map(|window| window.latency_sum_ns as f64 / 1e6).collect()
+/// Requests of this service, each of a load of its own.
+fn asked(lab: Lab, service: u16, stamps: &[u64]) -> Lab {
+    stamps.iter().fold(lab, |lab, stamp| lab.load(at(service, &[*stamp])))
+}
+
+/// How long the one request of each of these loads took, in milliseconds.
+fn latencies(ran: &Ran, loads: std::ops::Range<usize>) -> Vec<f64> {
+    loads.map(|load| tally(ran, load).latency.max().nanos() as f64 / 1e6).collect()
 }
 
 fn on_the_node(kind: impl Into<meshsim_fault::Kind>, from: u64, to: u64) -> Fault {
@@ -78,7 +83,7 @@ fn a_node_does_no_more_work_in_a_second_than_it_has_cores() {
 fn work_in_progress_follows_the_speed_of_its_node_and_stands_still_while_it_does() {
     let took = |begins: u64, fault: Fault| {
         let lab = machine(1.0).service(endless(vec![work(Span::from_secs(10))])).load(at(0, &[begins]));
-        latencies(tally(&lab.fault(fault).run(60.0), 0))
+        latencies(&lab.fault(fault).run(60.0), 0..1)
     };
     let slow = || on_the_node(Slow { actors: node(), factor: 0.5 }, 6, 11);
     assert_eq!(took(0, slow()), [12_500.0]);
@@ -88,8 +93,8 @@ fn work_in_progress_follows_the_speed_of_its_node_and_stands_still_while_it_does
 
 #[test]
 fn requests_share_a_core_alike_and_end_in_the_order_in_which_they_came() {
-    let ran = |cores, stamps: &[u64]| machine(cores).service(endless(vec![work(ms(10))])).load(at(0, stamps)).run(5.0);
-    let took = |cores, stamps: &[u64]| latencies(tally(&ran(cores, stamps), 0));
+    let ran = |cores, stamps: &[u64]| asked(machine(cores).service(endless(vec![work(ms(10))])), 0, stamps).run(5.0);
+    let took = |cores, stamps: &[u64]| latencies(&ran(cores, stamps), 0..stamps.len());
     // The first has done 5 ms when the second comes; then each does half of what is done.
     assert_eq!(took(1.0, &[0, 5]), [15.0, 15.0]);
     assert_eq!(took(1.0, &[0, 5, 30]), [15.0, 15.0, 10.0]);
@@ -98,15 +103,14 @@ fn requests_share_a_core_alike_and_end_in_the_order_in_which_they_came() {
     // Thirds are no whole numbers of nanoseconds: the end is the first at which all is done.
     assert_eq!(took(3.0, &[0, 1, 2, 3]), [12.333_334; 4]);
     // Seven at once, and they come back in one nanosecond.
-    let all = ran(1.0, &[0; 7]);
-    assert_eq!((tally(&all, 0).latency.mean(), tally(&all, 0).done), (ms(70), 7));
+    assert_eq!(took(1.0, &[0; 7]), [70.0; 7]);
 }
 
 #[test]
 fn a_shared_core_that_is_slow_or_stands_still_makes_all_wait_alike() {
     let both = |fault| {
-        let lab = machine(1.0).service(endless(vec![work(Span::from_secs(10))])).load(at(0, &[0, 1]));
-        latencies(tally(&lab.fault(fault).run(60.0), 0))
+        let lab = asked(machine(1.0).service(endless(vec![work(Span::from_secs(10))])), 0, &[0, 1]);
+        latencies(&lab.fault(fault).run(60.0), 0..2)
     };
     let slow = both(on_the_node(Slow { actors: node(), factor: 0.5 }, 6, 11));
     let pause = both(on_the_node(Pause { actors: node() }, 6, 11));
@@ -118,13 +122,13 @@ fn a_shared_core_that_is_slow_or_stands_still_makes_all_wait_alike() {
 #[test]
 fn sleeping_takes_no_core_and_branches_that_work_take_one_each() {
     let sleep = Step::Sleep(Dist::Constant(ms(10)));
-    let ran = machine(1.0).service(endless(vec![sleep])).load(at(0, &[0, 1, 2, 3])).run(5.0);
-    assert_eq!(latencies(tally(&ran, 0)), [10.0; 4]);
+    let ran = asked(machine(1.0).service(endless(vec![sleep])), 0, &[0, 1, 2, 3]).run(5.0);
+    assert_eq!(latencies(&ran, 0..4), [10.0; 4]);
     assert_eq!(served(&ran, 0).work_ns, 0);
     let branches = Step::Parallel(vec![vec![work(ms(10))]; 4]);
     let took = |cores| {
         let ran = machine(cores).service(endless(vec![branches.clone()])).load(at(0, &[0])).run(5.0);
-        latencies(tally(&ran, 0))
+        latencies(&ran, 0..1)
     };
     assert_eq!((took(4.0), took(2.0), took(1.0)), (vec![10.0], vec![20.0], vec![40.0]));
 }
@@ -147,18 +151,18 @@ fn limited(limit: f64, service: Service) -> Service {
 fn a_limit_caps_what_the_requests_of_an_instance_get_together_and_the_rest_goes_to_others() {
     let ten = || endless(vec![work(ms(10))]);
     let alone = |limit, cores, stamps: &[u64]| {
-        latencies(tally(&machine(cores).service(limited(limit, ten())).load(at(0, stamps)).run(5.0), 0))
+        let lab = asked(machine(cores).service(limited(limit, ten())), 0, stamps);
+        latencies(&lab.run(5.0), 0..stamps.len())
     };
     assert_eq!(alone(0.5, 8.0, &[0]), [20.0]);
     // 1 ms alone; then 9 ms and 10 ms at three quarters of a core: 12 ms, and a millisecond that is left for the second.
     assert_eq!(alone(1.5, 8.0, &[0, 1]), [13.0, 13.0]);
     assert_eq!(alone(4.0, 1.0, &[0]), [10.0], "a limit above what there is");
     // One request that may have half a core, and one that takes what is left of a core, and what the other leaves.
-    let lab = machine(1.0).service(limited(0.5, ten())).service(ten()).load(at(0, &[0])).load(at(1, &[0, 5]));
-    let ran = lab.run(5.0);
+    let lab = asked(machine(1.0).service(limited(0.5, ten())).service(ten()), 0, &[0]);
+    let ran = asked(lab, 1, &[0, 5]).run(5.0);
     // 0 to 5 ms: a half each. Then a third each: 7.5 ms left of two, 10 ms of one; that one ends alone.
-    assert_eq!(latencies(tally(&ran, 0)), [5.0 + 7.5 * 3.0]);
-    assert_eq!(latencies(tally(&ran, 1)), [27.5, 25.0]);
+    assert_eq!(latencies(&ran, 0..3), [5.0 + 7.5 * 3.0, 27.5, 25.0]);
 }
 
 /// Work of each request in ms, with when it comes and which of the services it is for; and what each service may have.
@@ -230,7 +234,7 @@ fn drawn_requests_take_as_long_as_in_the_fluid_model() {
         }
         let ran = lab.run(30.0);
         for (index, expected) in fluid(&drawn).into_iter().enumerate() {
-            let took = latencies(tally(&ran, index));
+            let took = latencies(&ran, index..index + 1);
             assert!(
                 (took[0] - expected).abs() < 1e-4,
                 "round {round}, request {index}: {took:?}, not {expected}: {drawn:?}"
@@ -305,11 +309,12 @@ fn a_request_that_is_cut_off_gives_back_its_core_its_slot_and_its_calls() {
         .operation(5.0, 0, Change::Undeploy, 1.0, None)
         // Two in the slot and the queue; then somebody else before the cut and after it.
         .load(at(0, &[0, 1]))
-        .load(at(2, &[3_000, 9_000]))
+        .load(at(2, &[3_000]))
+        .load(at(2, &[9_000]))
         .run(100.0);
     let cut = tally(&ran, 0);
     assert_eq!((cut.failed.of(Failure::Cut), cut.failed.total(), cut.offered), (2, 2, 2));
-    assert_eq!(latencies(tally(&ran, 1)), [20.0, 10.0], "shared before, alone after");
+    assert_eq!(latencies(&ran, 1..3), [20.0, 10.0], "shared before, alone after");
     let front = served(&ran, 0);
     assert_eq!(front.work_ns, 6_000_000_000 - 10_000_000, "six seconds, of which the other had ten milliseconds");
     assert_eq!((front.failed.of(Failure::Cut), ran.instances(0), ran.node(0).under_way()), (2, 0, 0));

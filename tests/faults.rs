@@ -2,9 +2,10 @@
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{ActorSet, Crash, Cut, Drop, Fault, Kind, Latency, Link, Loss, Partition, Pause, Slow};
-use meshsim_mesh::measure::{Failure, Tally, Window};
+use meshsim_mesh::course::Window;
+use meshsim_mesh::measure::{Failure, Tally};
 use meshsim_mesh::model::{CallPolicy, Load, Service, Step};
-use meshsim_tests::{Lab, call, load, service, times};
+use meshsim_tests::{Lab, Ran, call, load, service, times};
 
 fn secs(s: u64) -> Time {
     Time::ZERO + Span::from_secs(s)
@@ -27,70 +28,80 @@ fn lab() -> Lab {
     })
 }
 
-fn during(kind: impl Into<Kind>) -> Tally {
-    let ran = lab().fault(Fault::new(secs(11), secs(21), kind)).run(50.0);
-    ran.client(0).tallies()[0].clone()
+/// What the client measured: in all, and by second since the load began.
+struct Measured {
+    tally: Tally,
+    windows: Vec<Window>,
+}
+
+fn measured(ran: &Ran) -> Measured {
+    let course = ran.client(0).courses(ran.sim.now()).swap_remove(0);
+    Measured { tally: ran.client(0).tallies()[0].clone(), windows: course.windows().skip(1).cloned().collect() }
+}
+
+fn during(kind: impl Into<Kind>) -> Measured {
+    measured(&lab().fault(Fault::new(secs(11), secs(21), kind)).run(50.0))
 }
 
 fn failed(windows: &[Window]) -> u64 {
-    windows.iter().map(|window| window.failed).sum()
+    windows.iter().map(|window| window.failed.total()).sum()
 }
 
 fn slowest(windows: &[Window]) -> f64 {
-    windows.iter().map(|window| window.latency_max_ns as f64 / 1e9).fold(0.0, f64::max)
+    windows.iter().map(|window| window.slowest.latency_ns as f64 / 1e9).fold(0.0, f64::max)
 }
 
 /// Nothing is wrong before the fault, nor from two seconds after it on.
-fn expect_taken_back(tally: &Tally) {
-    assert_eq!((failed(&tally.windows[..9]), failed(&tally.windows[22..])), (0, 0));
-    let (before, after) = (slowest(&tally.windows[..9]), slowest(&tally.windows[23..]));
+fn expect_taken_back(Measured { windows, .. }: &Measured) {
+    assert_eq!((failed(&windows[..9]), failed(&windows[22..])), (0, 0));
+    let (before, after) = (slowest(&windows[..9]), slowest(&windows[23..]));
     assert!((before - 0.012).abs() < 1e-9 && (after - 0.012).abs() < 1e-9, "{before} {after}");
 }
 
 #[test]
 fn a_crash_loses_what_was_under_way_until_the_callers_are_told() {
-    let tally = during(Crash { actors: some(&[2]) });
-    let (lost, timeout) = (tally.failed.of(Failure::Lost), tally.failed.of(Failure::Timeout));
+    let during = during(Crash { actors: some(&[2]) });
+    let (lost, timeout) = (during.tally.failed.of(Failure::Lost), during.tally.failed.of(Failure::Timeout));
     // Least request soon avoids the node where requests hang; those that hang when the callers are told are lost.
     assert!(timeout > 30 && lost > 10, "timeout {timeout}, lost {lost}");
-    assert_eq!(tally.failed.total(), timeout + lost);
-    assert_eq!(failed(&tally.windows[15..]), 0, "the other node serves them all");
-    expect_taken_back(&tally);
+    assert_eq!(during.tally.failed.total(), timeout + lost);
+    assert_eq!(failed(&during.windows[15..]), 0, "the other node serves them all");
+    expect_taken_back(&during);
 }
 
 #[test]
 fn a_pause_delays_what_waits_and_loses_nothing_that_the_timeout_allows() {
     let ran =
         lab().fault(Fault::new(secs(11), secs(11) + Span::from_millis(500), Pause { actors: some(&[2]) })).run(50.0);
-    let tally = &ran.client(0).tallies()[0];
+    let Measured { tally, windows } = measured(&ran);
     assert_eq!((tally.failed.total(), tally.done), (0, tally.offered));
-    let slowest = slowest(&tally.windows);
+    let slowest = slowest(&windows);
     assert!(slowest > 0.4 && slowest < 0.7, "{slowest}");
 }
 
 #[test]
 fn a_slow_node_takes_longer_for_its_work_alone() {
-    let tally = during(Slow { actors: some(&[1, 2]), factor: 0.25 });
-    assert_eq!(tally.failed.total(), 0);
-    let slow = &tally.windows[11..19];
+    let during = during(Slow { actors: some(&[1, 2]), factor: 0.25 });
+    assert_eq!(during.tally.failed.total(), 0);
+    let slow = &during.windows[11..19];
     assert!((slowest(slow) - 0.042).abs() < 1e-9, "4 x 10 ms and a round trip: {}", slowest(slow));
-    expect_taken_back(&tally);
+    expect_taken_back(&during);
 }
 
 #[test]
 fn added_latency_is_added_in_both_directions_of_the_link() {
     let added = Dist::Constant(Span::from_millis(20));
-    let tally = during(Latency { on: Link::between(some(&[3]), some(&[1, 2])), added });
-    assert!((slowest(&tally.windows[11..19]) - 0.052).abs() < 1e-9);
-    expect_taken_back(&tally);
+    let during = during(Latency { on: Link::between(some(&[3]), some(&[1, 2])), added });
+    assert!((slowest(&during.windows[11..19]) - 0.052).abs() < 1e-9);
+    expect_taken_back(&during);
 }
 
 #[test]
 fn dropped_messages_time_out_in_proportion() {
-    let tally = during(Drop { on: Link::between(some(&[3]), some(&[1, 2])), probability: 0.1 });
-    let share = tally.failed.of(Failure::Timeout) as f64 / 1000.0;
+    let during = during(Drop { on: Link::between(some(&[3]), some(&[1, 2])), probability: 0.1 });
+    let share = during.tally.failed.of(Failure::Timeout) as f64 / 1000.0;
     assert!((share - 0.19).abs() < 0.05, "1 - 0.9^2 of a thousand: {share}");
-    expect_taken_back(&tally);
+    expect_taken_back(&during);
 }
 
 #[test]
@@ -132,19 +143,19 @@ fn a_link_that_loses_everything_delays_a_request_to_the_retry_after_its_end() {
     let mut lab = lab().fault(Fault::new(secs(11), secs(21), Loss { on, probability: 1.0 }));
     lab.mesh.loads[0].policy.timeout = None;
     let ran = lab.run(50.0);
-    let tally = &ran.client(0).tallies()[0];
+    let Measured { tally, windows } = measured(&ran);
     assert_eq!((tally.failed.total(), tally.done), (0, tally.offered));
     // Sent at 11.0 s and tried again after 0.2, 0.6, 1.4, 3.0, 6.2 and 12.6 s.
-    assert!((slowest(&tally.windows) - 12.612).abs() < 0.3, "{}", slowest(&tally.windows));
+    assert!((slowest(&windows) - 12.612).abs() < 0.3, "{}", slowest(&windows));
 }
 
 #[test]
 fn a_partition_between_client_and_node_is_felt_only_there() {
     let cut = Cut::Islands(vec![some(&[3]), some(&[2])]);
-    let tally = during(Partition { cut, hold: false });
+    let during = during(Partition { cut, hold: false });
     // Least request: what hangs at one node drives the rest to the other.
-    assert!(tally.failed.of(Failure::Timeout) > 20, "{:?}", tally.failed);
-    expect_taken_back(&tally);
+    assert!(during.tally.failed.of(Failure::Timeout) > 20, "{:?}", during.tally.failed);
+    expect_taken_back(&during);
 }
 
 #[test]

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Dist, Span};
-use meshsim_mesh::measure::{Failure, Tally, Window};
+use meshsim_actor::{Dist, Span, Time};
+use meshsim_mesh::course::Window;
+use meshsim_mesh::measure::{Failure, Tally};
 use meshsim_mesh::model::{Balancer, Choices, Load, Service, Step};
 use meshsim_tests::{Lab, call, exponential, load, service, times};
 
@@ -43,14 +44,18 @@ fn measure_on(
 ) -> Estimate {
     let secs = requests / rate * UNIT;
     let offered = change(load(0, rate / UNIT, secs));
-    let offered = Load { warmup: offered.window * DROPPED as u64, ..offered };
+    // Windows are counted from the run's beginning: the load begins with the second.
+    let start = Time::ZERO + offered.window;
+    let offered = Load { start, end: start + offered.window * 25, warmup: offered.window * DROPPED as u64, ..offered };
+    let until = (offered.end + Span::from_secs_f64(secs * 0.02 + 1000.0 * UNIT)).secs();
     let mut lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
     lab.mesh.nodes[0].cores = cores;
     let lab = services.into_iter().fold(lab, Lab::service).load(offered);
     // What still waits when the load ends is served: long enough for the longest queue here.
-    let ran = lab.run(1.0 + secs * 1.02 + 1000.0 * UNIT);
+    let ran = lab.run(until);
     let tally = ran.client(0).tallies()[0].clone();
-    let batches: Vec<f64> = tally.windows[DROPPED..].iter().filter(|w| w.done > 0).map(Window::mean_units).collect();
+    let course = ran.client(0).courses(ran.sim.now()).swap_remove(0);
+    let batches: Vec<f64> = course.windows().filter(|w| w.done > 0).map(Window::mean_units).collect();
     let n = batches.len() as f64;
     let mean = batches.iter().sum::<f64>() / n;
     let variance = batches.iter().map(|b| (b - mean).powi(2)).sum::<f64>() / (n - 1.0);
@@ -64,7 +69,7 @@ trait MeanUnits {
 
 impl MeanUnits for Window {
     fn mean_units(&self) -> f64 {
-        self.latency_sum_ns as f64 / self.done as f64 / 1e9 / UNIT
+        self.done_sum_ns as f64 / self.done as f64 / 1e9 / UNIT
     }
 }
 

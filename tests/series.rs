@@ -206,6 +206,33 @@ fn what_was_in_flight_over_all_windows_is_what_all_requests_took() {
 }
 
 #[test]
+fn no_maximum_is_below_its_mean_and_that_of_a_sum_is_left_out_where_it_is_not_known() {
+    let ran = run(&shop("1s"));
+    let (mut known, mut left_out) = (0, 0);
+    for row in &ran.series.rows {
+        let most = [(row.in_flight_max, Some(row.in_flight_mean)), (row.queue_max, row.queue_mean)];
+        for (max, mean) in most.into_iter().filter_map(|(max, mean)| Some((max?, mean?))) {
+            assert!(max as f64 + 1e-9 >= mean, "{mean} of at most {max}: {row:?}");
+        }
+        match row.kind {
+            Kind::Edge => assert_eq!(row.in_flight_max, None),
+            Kind::Load | Kind::Endpoint | Kind::Instance => assert!(row.in_flight_max.is_some(), "{row:?}"),
+            Kind::Service | Kind::Version | Kind::Node if row.in_flight_max.is_some() => known += 1,
+            Kind::Service | Kind::Version | Kind::Node => left_out += 1,
+        }
+    }
+    assert!(known > 0 && left_out > 0, "{known} {left_out}");
+    // Of a load with several targets it is that of the whole.
+    let of = |kind| ran.series.of(kind).filter(|row| row.of == "users" || row.name == "users");
+    let endpoints = of(Kind::Endpoint).fold(BTreeMap::<u64, u64>::new(), |mut sums, row| {
+        *sums.entry(row.from_s.to_bits()).or_default() += row.in_flight_max.unwrap();
+        sums
+    });
+    let lower = of(Kind::Load).filter(|row| row.in_flight_max.unwrap() < endpoints[&row.from_s.to_bits()]);
+    assert!(lower.count() > 5, "its targets do not have their largest numbers at the same moment");
+}
+
+#[test]
 fn one_window_has_the_percentiles_of_the_run() {
     let ran = run(&shop("30s"));
     assert_eq!(ran.summary.loads[0].requests.unfinished, 0);

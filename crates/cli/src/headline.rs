@@ -48,7 +48,8 @@ pub(crate) fn quantile(window: &Window, q: f64) -> Option<u64> {
     }
     let mut latency = window.latency.clone();
     latency.settle();
-    Some(latency.quantile(Scale::Fine, q)?.nanos().min(window.slowest.latency_ns))
+    let [longest] = latency.quantiles(Scale::Fine, [q]);
+    Some(longest?.nanos().min(window.slowest.latency_ns))
 }
 
 #[cfg(test)]

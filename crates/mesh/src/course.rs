@@ -7,8 +7,6 @@
 //! Where one window more would be needed than are kept, each two neighbours become one. All that a window holds is sums,
 //! maxima and counts by bucket, so windows that were put together say exactly what one window of that length says.
 
-use std::fmt;
-
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -28,29 +26,23 @@ pub const INSTANCES_MAX: usize = 256;
 /// Instances of a node that have a course of their own, however many nodes there are.
 pub const INSTANCES_MIN: usize = 8;
 
-/// One course. Two are equal if they hold the same, whatever was looked for last.
-#[derive(Clone, Serialize, Deserialize)]
+/// One course.
+///
+/// The latest window in which something was is *open*, and kept in the course itself: nearly all that comes is counted
+/// there, and finds it without a search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct Course {
-    kept: Kept,
-    /// The window that was looked for last: where it begins, and its index. It saves a search, and decides nothing.
-    last: (u64, usize),
+    shape: Shape,
+    /// When the open window begins, in nanoseconds.
+    open_ns: u64,
+    open: Window,
+    /// All windows before the open one.
+    closed: Vec<Window>,
 }
 
-impl PartialEq for Course {
-    fn eq(&self, other: &Self) -> bool {
-        self.kept == other.kept
-    }
-}
-
-impl fmt::Debug for Course {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kept.fmt(f)
-    }
-}
-
-/// What is kept, and goes over a wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What goes over a wire.
+#[derive(Serialize, Deserialize)]
 struct Kept {
     shape: Shape,
     windows: Vec<Window>,
@@ -87,31 +79,32 @@ pub fn instances_of_node(mesh: &Mesh) -> usize {
     (INSTANCES_MAX / mesh.nodes.len().max(1)).max(INSTANCES_MIN)
 }
 
-/// What was due in one window, what became of it, and what was there during it.
+/// What was due in one window, what became of it, and what was there during it. What is counted most often comes first,
+/// to be close together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Due in it.
     pub offered: u64,
     /// Of these, answered.
     pub done: u64,
-    /// Of these, failed.
+    /// How long those answered took together, in nanoseconds.
+    pub done_sum_ns: u64,
+    /// The slowest of those answered.
+    pub slowest: Slowest,
+    /// What was there during it.
+    pub levels: Levels,
+    /// Latencies of those answered.
+    pub latency: Sparse,
+    /// Of those due, failed.
     pub failed: Failures,
-    /// Of these, dropped because the caller had given up.
+    /// Of those due, dropped because the caller had given up.
     pub expired: u64,
     /// Tries beyond the first.
     pub retries: u64,
     /// Tries that timed out.
     pub timeouts: u64,
-    /// How long those answered took together, in nanoseconds.
-    pub done_sum_ns: u64,
     /// How long all others were in flight together, in nanoseconds: until they failed, or as long as they were counted.
     pub other_sum_ns: u64,
-    /// The slowest of those answered.
-    pub slowest: Slowest,
-    /// Latencies of those answered.
-    pub latency: Sparse,
-    /// What was there during it.
-    pub levels: Levels,
 }
 
 /// The slowest request of a window: by its latency, then the first that was due, then by number.
@@ -132,29 +125,87 @@ pub struct Levels {
     pub in_flight_ns: u64,
     /// Of these, waiting for a slot.
     pub queue_ns: u64,
-    /// Slots that were there.
-    pub slot_ns: u64,
-    /// Of these, taken.
-    pub busy_ns: u64,
-    /// Instances that took requests and were to stay.
-    pub ready_ns: u64,
     /// What processors did.
     pub work_ns: u64,
-    /// Most in flight at once in one place.
-    pub in_flight_max: u32,
-    /// Most that waited at once in one place.
-    pub queue_max: u32,
+    /// Most in flight at once.
+    pub in_flight_max: Most,
+    /// Most that waited at once.
+    pub queue_max: Most,
+    /// Slots that were there.
+    pub slot_ns: u64,
+    /// Instances that took requests and were to stay.
+    pub ready_ns: u64,
+}
+
+impl Levels {
+    /// Slots that were taken, as a sum over the window's time in nanoseconds: those in flight that do not wait.
+    pub fn busy_ns(&self) -> u64 {
+        self.in_flight_ns.saturating_sub(self.queue_ns)
+    }
+
+    /// Counts what was there for so long.
+    #[inline(always)]
+    fn stood(sum: &mut u64, ns: u64, n: u64) {
+        *sum = sum.saturating_add(ns.saturating_mul(n));
+    }
+}
+
+/// The largest number of requests at one moment, if it is known. That of several places together is known only where
+/// there was none in all but one of them: each place knows its own largest number, and not when the others had theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Most(u32);
+
+impl Most {
+    const UNKNOWN: Most = Most(u32::MAX);
+
+    /// The number; `None` if it is not known.
+    pub fn get(self) -> Option<u32> {
+        (self != Most::UNKNOWN).then_some(self.0)
+    }
+
+    /// There were so many.
+    #[inline(always)]
+    fn reached(&mut self, n: u32) {
+        self.0 = self.0.max(n);
+    }
+
+    /// Of the same place at another time. What is not known is larger than any number.
+    fn later(&mut self, other: Most) {
+        self.0 = self.0.max(other.0);
+    }
+
+    /// Of another place at the same time.
+    fn beside(&mut self, other: Most) {
+        *self = match (self.0, other.0) {
+            (0, _) => other,
+            (_, 0) => *self,
+            _ => Most::UNKNOWN,
+        };
+    }
 }
 
 impl Window {
-    /// Adds another window to this one: the next, or the same of something else.
-    pub fn merge(&mut self, other: &Window) {
+    /// Adds the next window to this one.
+    pub fn later(&mut self, next: &Window) {
+        self.levels.in_flight_max.later(next.levels.in_flight_max);
+        self.levels.queue_max.later(next.levels.queue_max);
+        self.add(next);
+    }
+
+    /// Adds the same window of something else to this one.
+    pub fn beside(&mut self, other: &Window) {
+        self.levels.in_flight_max.beside(other.levels.in_flight_max);
+        self.levels.queue_max.beside(other.levels.queue_max);
+        self.add(other);
+    }
+
+    /// Adds what can be added whether it was at the same time or not.
+    fn add(&mut self, other: &Window) {
         self.failed.merge(&other.failed);
         self.latency.merge(&other.latency);
         self.slowest = self.slowest.or(other.slowest);
         let (a, b) = (&mut self.levels, &other.levels);
-        a.in_flight_max = a.in_flight_max.max(b.in_flight_max);
-        a.queue_max = a.queue_max.max(b.queue_max);
         // What another process counted may be anything.
         for (mine, theirs) in [
             (&mut self.offered, other.offered),
@@ -167,7 +218,6 @@ impl Window {
             (&mut a.in_flight_ns, b.in_flight_ns),
             (&mut a.queue_ns, b.queue_ns),
             (&mut a.slot_ns, b.slot_ns),
-            (&mut a.busy_ns, b.busy_ns),
             (&mut a.ready_ns, b.ready_ns),
             (&mut a.work_ns, b.work_ns),
         ] {
@@ -187,106 +237,127 @@ impl TryFrom<Kept> for Course {
     type Error = &'static str;
 
     fn try_from(kept: Kept) -> Result<Self, Self::Error> {
-        let Shape { length_ns, windows_max, scale } = kept.shape;
+        let Kept { shape, windows } = kept;
+        let Shape { length_ns, windows_max, scale } = shape;
         let is_sound = length_ns > 0
             && (1..=WINDOWS_MAX).contains(&(windows_max as usize))
-            && kept.windows.len() <= windows_max as usize
-            && kept.windows.iter().all(|window| window.latency.is_of(scale));
-        if is_sound { Ok(Course { kept, last: (0, 0) }) } else { Err("a course beyond its bounds") }
+            && windows.len() <= windows_max as usize
+            && windows.iter().all(|window| window.latency.is_of(scale));
+        if !is_sound {
+            return Err("a course beyond its bounds");
+        }
+        let mut course = Course::new(shape);
+        course.put(windows);
+        Ok(course)
     }
 }
 
 impl From<Course> for Kept {
-    fn from(course: Course) -> Self {
-        course.kept
+    fn from(mut course: Course) -> Self {
+        Kept { shape: course.shape, windows: course.take() }
     }
 }
 
 impl Course {
     /// A course of nothing yet.
     pub fn new(shape: Shape) -> Self {
-        Course { kept: Kept { shape, windows: Vec::new() }, last: (0, 0) }
+        Course { shape, open_ns: 0, open: Window::default(), closed: Vec::new() }
     }
 
     /// How it is kept.
     pub fn shape(&self) -> Shape {
-        self.kept.shape
+        self.shape
     }
 
-    /// Its windows, from the run's beginning on.
-    pub fn windows(&self) -> &[Window] {
-        &self.kept.windows
+    /// Its windows, from the run's beginning to the last in which something was; at least one.
+    pub fn windows(&self) -> impl Iterator<Item = &Window> + Clone {
+        self.closed.iter().chain(std::iter::once(&self.open))
     }
 
     /// The window of a moment.
-    #[inline]
+    #[inline(always)]
     pub fn at(&mut self, at: Time) -> &mut Window {
-        let (from, index) = self.last;
-        // One that begins later than the moment is as far away as can be.
-        if at.nanos().wrapping_sub(from) >= self.kept.shape.length_ns || index >= self.kept.windows.len() {
-            self.find(at);
+        if at.nanos() >= self.open_ns && at.nanos() - self.open_ns < self.shape.length_ns {
+            return &mut self.open;
         }
-        &mut self.kept.windows[self.last.1]
+        self.find(at)
     }
 
-    fn find(&mut self, at: Time) {
-        let kept = &mut self.kept;
-        let windows_max = u64::from(kept.shape.windows_max);
-        while at.nanos() / kept.shape.length_ns >= windows_max && kept.shape.length_ns < u64::MAX {
-            kept.halve();
+    #[inline(never)]
+    fn find(&mut self, at: Time) -> &mut Window {
+        let windows_max = u64::from(self.shape.windows_max);
+        while at.nanos() / self.shape.length_ns >= windows_max && self.shape.length_ns < u64::MAX {
+            self.halve();
         }
-        let index = (at.nanos() / kept.shape.length_ns).min(windows_max - 1) as usize;
-        if kept.windows.len() <= index {
-            kept.windows.resize(index + 1, Window::default());
+        let index = (at.nanos() / self.shape.length_ns).min(windows_max - 1) as usize;
+        self.window(index)
+    }
+
+    /// A window by its index, which is in bounds; it is opened if it is later than the open one.
+    fn window(&mut self, index: usize) -> &mut Window {
+        if index < self.closed.len() {
+            return &mut self.closed[index];
         }
-        self.last = (index as u64 * kept.shape.length_ns, index);
+        if index > self.closed.len() {
+            // The memory for what comes goes on to the next window.
+            let latency = self.open.latency.close();
+            let next = Window { latency, ..Window::default() };
+            self.closed.push(std::mem::replace(&mut self.open, next));
+            self.closed.resize(index, Window::default());
+            self.open_ns = (index as u64).saturating_mul(self.shape.length_ns);
+        }
+        &mut self.open
     }
 
     /// Counts what was there from one moment to another.
     #[inline(always)]
-    pub(crate) fn over(&mut self, from: Time, to: Time, add: impl Fn(&mut Levels, u64)) {
-        let length_ns = self.kept.shape.length_ns;
-        self.at(from);
-        // Nearly always they are in one window.
-        let end = self.last.0.saturating_add(length_ns);
-        if to.nanos() <= end {
-            return add(&mut self.kept.windows[self.last.1].levels, to.since(from).nanos());
+    pub(crate) fn over(&mut self, from: Time, to: Time, mut add: impl FnMut(&mut Levels, u64)) {
+        // Nearly always that is in the open window.
+        if from.nanos() >= self.open_ns && to.nanos().saturating_sub(self.open_ns) <= self.shape.length_ns {
+            return add(&mut self.open.levels, to.since(from).nanos());
         }
-        // Until then no window changes its length.
-        self.at(to);
+        self.over_several(from, to, &mut add);
+    }
+
+    #[inline(never)]
+    fn over_several(&mut self, from: Time, to: Time, add: &mut dyn FnMut(&mut Levels, u64)) {
+        // From here on no window changes its length. What ends with a window is not in the next.
+        self.at(Time::from_nanos(to.nanos().saturating_sub(1)));
+        let length_ns = self.shape.length_ns;
         let mut from = from;
-        while from < to {
-            self.at(from);
-            let end = Time::from_nanos(self.last.0.saturating_add(self.kept.shape.length_ns)).min(to);
-            add(&mut self.kept.windows[self.last.1].levels, end.since(from).nanos());
+        // Once, even if it took no time.
+        loop {
+            let end = (from.nanos() / length_ns).saturating_add(1).saturating_mul(length_ns);
+            let end = Time::from_nanos(end).min(to);
+            add(&mut self.at(from).levels, end.since(from).nanos());
             from = end;
+            if from >= to {
+                return;
+            }
         }
     }
 
     /// Counts what a processor did between two moments, evenly over that time.
+    #[inline(always)]
     pub(crate) fn worked(&mut self, from: Time, to: Time, worked: Span) {
-        self.at(from);
-        let end = self.last.0.saturating_add(self.kept.shape.length_ns);
-        if to.nanos() <= end {
-            let levels = &mut self.kept.windows[self.last.1].levels;
-            levels.work_ns = levels.work_ns.saturating_add(worked.nanos());
-            return;
-        }
-        let (whole, worked) = (u128::from(to.since(from).nanos()), u128::from(worked.nanos()));
+        let (whole, worked) = (to.since(from).nanos(), worked.nanos());
+        let (mut passed, mut counted) = (0, 0);
         // What was done by each end of a window is rounded down, so all parts together are the whole.
-        let (passed, counted) = (std::cell::Cell::new(0_u128), std::cell::Cell::new(0_u128));
         self.over(from, to, |levels, ns| {
-            passed.set(passed.get() + u128::from(ns));
-            let until = worked * passed.get() / whole;
-            levels.work_ns = levels.work_ns.saturating_add((until - counted.get()) as u64);
-            counted.set(until);
+            passed += ns;
+            let until = match passed == whole {
+                true => worked,
+                false => (u128::from(worked) * u128::from(passed) / u128::from(whole)) as u64,
+            };
+            levels.work_ns = levels.work_ns.saturating_add(until - counted);
+            counted = until;
         });
     }
 
     /// A request that was due then was answered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn done(&mut self, due: Time, latency: Span, request: u64) {
-        let scale = self.kept.shape.scale;
+        let scale = self.shape.scale;
         let window = self.at(due);
         window.done += 1;
         window.done_sum_ns = window.done_sum_ns.saturating_add(latency.nanos());
@@ -305,27 +376,18 @@ impl Course {
     }
 
     /// Something that was there from one moment to another, and came to this, as a whole: a call that has ended.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn was(&mut self, from: Time, to: Time, failure: Option<Failure>, (retries, timeouts): (u64, u64)) {
-        let (scale, took) = (self.kept.shape.scale, to.since(from));
+        let took = to.since(from);
         let window = self.at(from);
         window.offered += 1;
         window.retries += retries;
         window.timeouts += timeouts;
         match failure {
-            None => {
-                window.done += 1;
-                window.done_sum_ns = window.done_sum_ns.saturating_add(took.nanos());
-                window.latency.record(scale.bucket(took));
-                if took.nanos() > window.slowest.latency_ns {
-                    window.slowest = Slowest { latency_ns: took.nanos(), due: from, request: 0 };
-                }
-            }
-            Some(failure) => {
-                window.failed.count(failure);
-                window.other_sum_ns = window.other_sum_ns.saturating_add(took.nanos());
-            }
+            None => self.done(from, took, 0),
+            Some(failure) => self.failed(from, took, failure),
         }
+        // What is counted when it has ended does not tell how many there were at once.
         self.over(from, to, |levels, ns| levels.in_flight_ns = levels.in_flight_ns.saturating_add(ns));
     }
 
@@ -335,153 +397,216 @@ impl Course {
         window.other_sum_ns = window.other_sum_ns.saturating_add(took.nanos());
     }
 
-    /// Takes in another course: each window in its own, or in the one that holds it. Windows become as long as those of
-    /// the longer one. Courses whose windows are no multiples of each other are not put together.
+    /// Takes in the course of something else: each window in its own, or in the one that holds it. Windows become as long
+    /// as those of the longer one. Courses whose windows are no multiples of each other are not put together.
     pub fn merge(&mut self, other: &Course) {
-        let (mut a, mut b) = (self.kept.shape.length_ns, other.kept.shape.length_ns);
+        let (mut a, mut b) = (self.shape.length_ns, other.shape.length_ns);
         while a != b && a.min(b) <= u64::MAX / 2 {
             if a < b { a *= 2 } else { b *= 2 }
         }
-        if a != b || self.kept.shape.scale != other.kept.shape.scale {
+        if a != b || self.shape.scale != other.shape.scale {
             return;
         }
+        self.shape.windows_max = self.shape.windows_max.max(other.shape.windows_max);
         self.widen(a);
         // So many of its windows are one here.
-        let together = (a / other.kept.shape.length_ns) as usize;
-        let theirs = other.kept.windows.chunks(together);
-        if self.kept.windows.len() < theirs.len() {
-            self.kept.windows.resize(theirs.len(), Window::default());
+        let together = (a / other.shape.length_ns) as usize;
+        if together == 1 {
+            other.windows().enumerate().for_each(|(at, window)| self.window(at).beside(window));
+            return;
         }
-        for (mine, theirs) in self.kept.windows.iter_mut().zip(theirs) {
-            theirs.iter().for_each(|window| mine.merge(window));
-        }
-        self.kept.shape.windows_max = self.kept.shape.windows_max.max(other.kept.shape.windows_max);
+        let mut wide = other.clone();
+        wide.widen(a);
+        wide.windows().enumerate().for_each(|(at, window)| self.window(at).beside(window));
     }
 
     /// Makes the windows so long, or longer.
     pub fn widen(&mut self, length_ns: u64) {
-        while self.kept.shape.length_ns < length_ns {
-            self.kept.halve();
+        while self.shape.length_ns < length_ns {
+            self.halve();
         }
-        self.last = (0, 0);
     }
 
-    /// Brings it up to a moment: the windows until then are there, and their percentiles can be read.
-    pub fn settled(mut self, now: Time) -> Self {
-        self.at(Time::from_nanos(now.nanos().saturating_sub(1)));
-        self.kept.windows.iter_mut().for_each(|window| window.latency.settle());
-        self
+    /// Brings it up to a moment: the windows until then are there, no others, and their percentiles can be read. What came
+    /// at that very moment belongs to the last window that has a length.
+    pub fn settle(&mut self, now: Time) {
+        let last = Time::from_nanos(now.nanos().saturating_sub(1));
+        self.at(last);
+        while self.closed.len() as u64 > last.nanos() / self.shape.length_ns
+            && let Some(before) = self.closed.pop()
+        {
+            let after = std::mem::replace(&mut self.open, before);
+            self.open.later(&after);
+            self.open_ns = (self.closed.len() as u64).saturating_mul(self.shape.length_ns);
+        }
+        self.closed.iter_mut().for_each(|window| window.latency.settle());
+        self.open.latency.settle();
+    }
+
+    /// Takes how many there were at once from the course of the whole of which this is the sum.
+    pub fn take_most(&mut self, whole: &Course) {
+        if self.shape.length_ns == whole.shape.length_ns {
+            let windows = self.closed.iter_mut().chain(std::iter::once(&mut self.open));
+            for (mine, whole) in windows.zip(whole.windows()) {
+                mine.levels.in_flight_max = whole.levels.in_flight_max;
+            }
+        }
     }
 
     /// The course from a moment on: what was in the windows before the moment's own is left out.
     pub fn since(&self, from: Time) -> Course {
-        let windows = &self.kept.windows;
-        let first = (from.nanos() / self.kept.shape.length_ns).min(windows.len() as u64) as usize;
-        let mut kept = Kept { shape: self.kept.shape, windows: Vec::new() };
-        if first < windows.len() {
-            kept.windows.resize(first, Window::default());
-            kept.windows.extend_from_slice(&windows[first..]);
+        let first = from.nanos() / self.shape.length_ns;
+        if first > self.closed.len() as u64 {
+            return Course::new(self.shape);
         }
-        Course { kept, last: (0, 0) }
+        let (before, after) = self.closed.split_at(first as usize);
+        let closed = before.iter().map(|_| Window::default()).chain(after.iter().cloned()).collect();
+        Course { closed, open: self.open.clone(), ..*self }
     }
 
     /// The windows from this one on become those of another course of the same shape, whatever they were.
     pub(crate) fn replace(&mut self, first: usize, windows: impl IntoIterator<Item = Window>) {
-        self.kept.windows.resize(first, Window::default());
-        self.kept.windows.extend(windows);
-        self.kept.windows.truncate(self.kept.shape.windows_max as usize);
-        self.last = (0, 0);
+        let mut all = self.take();
+        all.resize(first, Window::default());
+        all.extend(windows);
+        all.truncate(self.shape.windows_max as usize);
+        self.put(all);
+    }
+
+    /// Takes all windows out.
+    fn take(&mut self) -> Vec<Window> {
+        let mut windows = std::mem::take(&mut self.closed);
+        windows.push(std::mem::take(&mut self.open));
+        windows
+    }
+
+    /// Makes these the windows; the last is open.
+    fn put(&mut self, mut windows: Vec<Window>) {
+        self.open = windows.pop().unwrap_or_default();
+        self.open_ns = (windows.len() as u64).saturating_mul(self.shape.length_ns);
+        self.closed = windows;
     }
 
     /// All windows as one.
     pub fn total(&self) -> Window {
         let mut total = Window::default();
-        self.kept.windows.iter().for_each(|window| total.merge(window));
+        self.windows().for_each(|window| total.later(window));
         total
     }
-}
 
-impl Kept {
     /// Each two neighbours become one.
     fn halve(&mut self) {
-        for at in 0..self.windows.len().div_ceil(2) {
-            let mut window = std::mem::take(&mut self.windows[2 * at]);
-            if let Some(next) = self.windows.get(2 * at + 1) {
-                window.merge(next);
+        let mut windows = self.take();
+        let half = windows.len().div_ceil(2);
+        for at in 0..half {
+            let mut window = std::mem::take(&mut windows[2 * at]);
+            if let Some(next) = windows.get(2 * at + 1) {
+                window.later(next);
             }
-            self.windows[at] = window;
+            windows[at] = window;
         }
-        self.windows.truncate(self.windows.len().div_ceil(2));
+        windows.truncate(half);
         self.shape.length_ns = self.shape.length_ns.saturating_mul(2);
+        self.put(windows);
     }
 }
 
 /// What is in one place now, and until when that was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Gauge {
+struct Gauge {
     counted: Time,
     /// Requests in flight.
-    pub(crate) in_flight: u32,
+    in_flight: u32,
     /// Of these, waiting.
-    pub(crate) queue: u32,
+    queue: u32,
     /// Slots that are there.
-    pub(crate) slots: u64,
+    slots: u64,
     /// Instances that take requests and are to stay.
-    pub(crate) ready: u32,
-}
-
-impl Gauge {
-    /// Counts what was there until now: before anything changes.
-    #[inline]
-    pub(crate) fn count_until(&mut self, now: Time, course: &mut Course) {
-        let from = std::mem::replace(&mut self.counted, now);
-        if from < now {
-            let Gauge { in_flight, queue, slots, ready, .. } = *self;
-            let add = |sum: &mut u64, ns: u64, n: u64| *sum = sum.saturating_add(ns.saturating_mul(n));
-            course.over(from, now, |levels, ns| {
-                add(&mut levels.in_flight_ns, ns, u64::from(in_flight));
-                add(&mut levels.queue_ns, ns, u64::from(queue));
-                add(&mut levels.busy_ns, ns, u64::from(in_flight - queue));
-                add(&mut levels.slot_ns, ns, slots);
-                add(&mut levels.ready_ns, ns, u64::from(ready));
-                levels.in_flight_max = levels.in_flight_max.max(in_flight);
-                levels.queue_max = levels.queue_max.max(queue);
-            });
-        }
-    }
-
-    /// The machine went down: nothing is there any more.
-    pub(crate) fn clear(&mut self) {
-        *self = Gauge { counted: self.counted, ..Gauge::default() };
-    }
+    ready: u32,
+    /// Until when slots and instances are counted: they seldom change.
+    staffed: Time,
 }
 
 /// A course, and what is there now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Watched {
+    gauge: Gauge,
     pub(crate) course: Course,
-    pub(crate) gauge: Gauge,
 }
 
 impl Watched {
     /// Nothing is there, and was before.
     pub(crate) fn new(shape: Shape, now: Time) -> Self {
-        Watched { course: Course::new(shape), gauge: Gauge { counted: now, ..Gauge::default() } }
+        Watched { course: Course::new(shape), gauge: Gauge { counted: now, staffed: now, ..Gauge::default() } }
     }
 
-    /// Counts what was there until now, for what changes it.
-    #[inline]
-    pub(crate) fn now(&mut self, now: Time) -> &mut Gauge {
-        self.gauge.count_until(now, &mut self.course);
-        &mut self.gauge
+    /// Counts the requests that were there until now: before that changes.
+    #[inline(always)]
+    fn count_until(&mut self, now: Time) {
+        let Gauge { in_flight, queue, .. } = self.gauge;
+        let from = std::mem::replace(&mut self.gauge.counted, now);
+        if from < now && in_flight > 0 {
+            self.course.over(from, now, |levels, ns| {
+                Levels::stood(&mut levels.in_flight_ns, ns, in_flight.into());
+                Levels::stood(&mut levels.queue_ns, ns, queue.into());
+                levels.in_flight_max.reached(in_flight);
+                levels.queue_max.reached(queue);
+            });
+        }
+    }
+
+    /// Counts the slots and the instances that were there until then.
+    fn count_staff(&mut self, until: Time) {
+        let Gauge { slots, ready, .. } = self.gauge;
+        let from = std::mem::replace(&mut self.gauge.staffed, until);
+        if from < until && (slots, ready) != (0, 0) {
+            self.course.over(from, until, |levels, ns| {
+                Levels::stood(&mut levels.slot_ns, ns, slots);
+                Levels::stood(&mut levels.ready_ns, ns, ready.into());
+            });
+        }
+    }
+
+    /// From now on there are so many slots, of so many instances that are to stay.
+    pub(crate) fn staff(&mut self, now: Time, change: impl FnOnce(u64, u32) -> (u64, u32)) {
+        self.count_until(now);
+        self.count_staff(now);
+        (self.gauge.slots, self.gauge.ready) = change(self.gauge.slots, self.gauge.ready);
+    }
+
+    /// One comes, and waits or does not.
+    #[inline(always)]
+    pub(crate) fn came(&mut self, waits: bool, now: Time) {
+        self.count_until(now);
+        self.gauge.in_flight += 1;
+        self.gauge.queue += u32::from(waits);
+    }
+
+    /// One comes that was due before: it was in flight from then on.
+    pub(crate) fn came_late(&mut self, due: Time, now: Time) {
+        let counted = self.gauge.counted;
+        if due < counted {
+            // How many there were at once is counted already.
+            self.course.over(due, counted, |levels, ns| {
+                levels.in_flight_ns = levels.in_flight_ns.saturating_add(ns);
+                levels.in_flight_max = Most::UNKNOWN;
+            });
+        }
+        self.came(false, due.max(counted).min(now));
+    }
+
+    /// One that waited no longer does.
+    pub(crate) fn leaves_queue(&mut self, now: Time) {
+        self.count_until(now);
+        self.gauge.queue = self.gauge.queue.saturating_sub(1);
     }
 
     /// One that was in flight has ended.
-    #[inline]
-    pub(crate) fn ended(&mut self, now: Time) -> &mut Self {
-        let gauge = self.now(now);
-        gauge.in_flight = gauge.in_flight.saturating_sub(1);
-        self
+    #[inline(always)]
+    pub(crate) fn ended(&mut self, now: Time) -> &mut Course {
+        self.count_until(now);
+        self.gauge.in_flight = self.gauge.in_flight.saturating_sub(1);
+        &mut self.course
     }
 
     /// A request that was due then is lost with the memory that held it: it was in flight for as long as it was counted.
@@ -491,16 +616,22 @@ impl Watched {
 
     /// The course from a moment on, as it is now.
     pub(crate) fn since(&self, from: Time, now: Time) -> Course {
-        let mut watched = Watched { course: self.course.since(from), gauge: self.gauge };
-        watched.now(now);
+        let watched = Watched { course: self.course.since(from), gauge: self.gauge }.until(now);
         // Windows that were put together meanwhile begin earlier.
-        if watched.course.shape() == self.course.shape() { watched.course } else { self.until(now).since(from) }
+        if watched.shape() == self.course.shape() { watched } else { self.until(now).since(from) }
+    }
+
+    /// The machine went down, no earlier than something was last counted: nothing is there any more.
+    pub(crate) fn clear(&mut self) {
+        self.count_staff(self.gauge.counted);
+        self.gauge = Gauge { counted: self.gauge.counted, staffed: self.gauge.counted, ..Gauge::default() };
     }
 
     /// The course as it is now.
     pub(crate) fn until(&self, now: Time) -> Course {
         let mut watched = self.clone();
-        watched.now(now);
+        watched.count_until(now);
+        watched.count_staff(now);
         watched.course
     }
 }
@@ -523,16 +654,16 @@ mod tests {
         for n in 0..100 {
             course.at(at(n)).offered += 1;
             course.done(at(n), Span::from_nanos(n), n);
-            assert!(course.windows().len() <= 4);
+            assert!(course.windows().count() <= 4);
         }
         assert_eq!(course.shape().length_ns, 40);
-        let offered: Vec<u64> = course.windows().iter().map(|window| window.offered).collect();
+        let offered: Vec<u64> = course.windows().map(|window| window.offered).collect();
         assert_eq!(offered, [40, 40, 20]);
-        assert_eq!(course.windows()[1].slowest, Slowest { latency_ns: 79, due: at(79), request: 79 });
+        assert_eq!(course.windows().nth(1).unwrap().slowest, Slowest { latency_ns: 79, due: at(79), request: 79 });
         assert_eq!(course.total().done_sum_ns, (0..100).sum());
         // What comes late still finds its window.
         course.at(at(0)).retries += 1;
-        assert_eq!(course.windows()[0].retries, 1);
+        assert_eq!(course.windows().next().unwrap().retries, 1);
         // Even at the end of all time.
         course.at(Time::NEVER).offered += 1;
         assert_eq!(course.total().offered, 101);
@@ -542,7 +673,7 @@ mod tests {
     fn work_is_spread_over_its_time_and_none_is_lost_by_rounding() {
         let mut course = Course::new(shape(10, 100));
         course.worked(at(5), at(38), Span::from_nanos(11));
-        let work: Vec<u64> = course.windows().iter().map(|window| window.levels.work_ns).collect();
+        let work: Vec<u64> = course.windows().map(|window| window.levels.work_ns).collect();
         assert_eq!(work, [1, 4, 3, 3]);
         course.worked(at(7), at(7), Span::from_nanos(2));
         assert_eq!(course.total().levels.work_ns, 13);
@@ -558,13 +689,70 @@ mod tests {
         let mut both = b.clone();
         both.merge(&a);
         a.merge(&b);
-        let of = |course: &Course| course.windows().iter().map(|it| (it.offered, it.done)).collect::<Vec<_>>();
+        let of = |course: &Course| course.windows().map(|it| (it.offered, it.done)).collect::<Vec<_>>();
         assert_eq!(of(&a), [(40, 40), (40, 40), (20, 20)]);
         assert_eq!(of(&both), of(&a));
         let mut other = Course::new(shape(7, 4));
         other.at(at(0)).offered += 1;
         a.merge(&other);
         assert_eq!(a.total().offered, 100);
+    }
+
+    #[test]
+    fn the_most_at_once_is_that_of_the_whole_or_not_known() {
+        let busy = |spans: &[(u64, u64)]| {
+            let mut watched = Watched::new(shape(10, 100), Time::ZERO);
+            for (from, to) in spans {
+                watched.came(false, at(*from));
+                watched.ended(at(*to));
+            }
+            watched.until(at(30))
+        };
+        let most = |course: &Course| -> Vec<_> { course.windows().map(|it| it.levels.in_flight_max.get()).collect() };
+        let mut both = busy(&[(2, 8), (11, 19)]);
+        both.merge(&busy(&[(12, 29)]));
+        // Where only one of the two had something it is that one's; where both had, each says nothing of the other.
+        assert_eq!(most(&both), [Some(1), None, Some(1)]);
+        both.widen(20);
+        assert_eq!(most(&both), [None, Some(1)]);
+        // One that comes late, to where others were counted already.
+        let mut late = Watched::new(shape(10, 100), Time::ZERO);
+        late.came(false, at(2));
+        late.ended(at(14));
+        late.came_late(at(5), at(25));
+        late.ended(at(28));
+        let course = late.until(at(30));
+        assert_eq!(most(&course), [None, None, Some(1)]);
+        assert_eq!(course.total().levels.in_flight_ns, 12 + 23);
+        // And to where none were counted yet.
+        let mut late = Watched::new(shape(10, 100), Time::ZERO);
+        [2, 3, 5].into_iter().for_each(|due| late.came_late(at(due), at(15)));
+        late.ended(at(15));
+        assert_eq!(most(&late.until(at(20))), [Some(3), Some(3)]);
+    }
+
+    #[test]
+    fn a_course_read_back_is_the_one_that_was_written() {
+        let mut course = Course::new(shape(10, 4));
+        for n in 0..70 {
+            course.was(at(n), at(n + 5), None, (0, 0));
+            let kept = Kept::from(course.clone());
+            assert_eq!(Course::try_from(kept).unwrap(), course);
+        }
+        course.settle(at(70));
+        assert_eq!(course.windows().map(|window| window.done).collect::<Vec<_>>(), [20, 20, 20, 10]);
+        assert_eq!(course.total().levels.in_flight_ns, 70 * 5);
+    }
+
+    #[test]
+    fn what_comes_at_the_very_end_belongs_to_the_last_window_with_a_length() {
+        let mut course = Course::new(shape(10, 4));
+        course.at(at(19)).offered += 1;
+        course.at(at(20)).offered += 1;
+        course.settle(at(20));
+        assert_eq!(course.windows().map(|window| window.offered).collect::<Vec<_>>(), [0, 2]);
+        course.settle(at(40));
+        assert_eq!(course.windows().count(), 4);
     }
 
     #[test]

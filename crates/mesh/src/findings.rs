@@ -39,7 +39,7 @@ pub enum Findings {
     Client {
         /// One for each target of the load's mix.
         tallies: Vec<Tally>,
-        /// Their courses over time.
+        /// Their courses over time; if there are several, one more says how many requests there were at once, of all.
         courses: Vec<Course>,
         /// One for each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria).
         counts: Vec<Count>,
@@ -48,7 +48,7 @@ pub enum Findings {
     },
     /// What became of all that was asked from outside.
     Gateway {
-        /// All together, without windows.
+        /// All together.
         tally: Tally,
     },
 }

@@ -104,40 +104,8 @@ pub struct Tally {
     pub uncorrected: Histogram,
     /// Ages of what was under way when the run ended, from the planned moment; empty until then.
     pub pending: Histogram,
-    /// The course of it: one for each [`Load::window`](crate::model::Load::window) since the load's start, by planned
-    /// moment. At most [`WINDOWS_MAX`]; what comes later is counted into the last.
-    pub windows: Vec<Window>,
     /// The same latencies by time since the end of the warm-up, for what compares runs.
     pub batches: Batches,
-}
-
-/// Bound of [`Tally::windows`]: a day of seconds.
-pub const WINDOWS_MAX: usize = 86_400;
-
-/// What was planned in one window, and what became of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
-    /// Planned in it.
-    pub offered: u64,
-    /// Of these, answered.
-    pub done: u64,
-    /// Of these, failed.
-    pub failed: u64,
-    /// Sum of the latencies of those answered, in nanoseconds.
-    pub latency_sum_ns: u64,
-    /// The longest of them, in nanoseconds.
-    pub latency_max_ns: u64,
-}
-
-impl Window {
-    /// Adds another window to this one.
-    pub fn merge(&mut self, other: &Window) {
-        self.offered = self.offered.saturating_add(other.offered);
-        self.done = self.done.saturating_add(other.done);
-        self.failed = self.failed.saturating_add(other.failed);
-        self.latency_sum_ns = self.latency_sum_ns.saturating_add(other.latency_sum_ns);
-        self.latency_max_ns = self.latency_max_ns.max(other.latency_max_ns);
-    }
 }
 
 impl Tally {
@@ -153,10 +121,6 @@ impl Tally {
         self.latency.merge(&other.latency);
         self.uncorrected.merge(&other.uncorrected);
         self.pending.merge(&other.pending);
-        if self.windows.len() < other.windows.len() {
-            self.windows.resize(other.windows.len(), Window::default());
-        }
-        self.windows.iter_mut().zip(&other.windows).for_each(|(mine, theirs)| mine.merge(theirs));
     }
 }
 

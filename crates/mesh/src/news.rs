@@ -40,7 +40,7 @@ pub enum News {
         /// Nodes that it declared dead, or heard of again.
         sightings: Diary<Sighting>,
     },
-    /// Of a load, for each of its targets.
+    /// Of a load, for each of its targets; if there are several, one more for how many requests there are at once.
     Client(Vec<Piece>),
     /// Of a node.
     Node {
@@ -75,11 +75,11 @@ pub struct PlacePiece {
 
 impl Piece {
     /// The windows of a course from a moment on.
-    pub(crate) fn new(course: Course, from: Time, now: Time) -> Self {
-        let course = course.settled(now);
+    pub(crate) fn new(mut course: Course, from: Time, now: Time) -> Self {
+        course.settle(now);
         let shape = course.shape();
-        let first = (from.nanos() / shape.length_ns).min(course.windows().len() as u64) as usize;
-        Piece { shape, first: first as u32, windows: course.windows()[first..].to_vec() }
+        let first = (from.nanos() / shape.length_ns).min(course.windows().count() as u64) as usize;
+        Piece { shape, first: first as u32, windows: course.windows().skip(first).cloned().collect() }
     }
 
     /// When the first of its windows begins.

@@ -89,6 +89,12 @@ impl Sparse {
         self.recent = Vec::new();
     }
 
+    /// Sorts in what came last. Gives back an empty one that has the memory in which that was.
+    pub(crate) fn close(&mut self) -> Sparse {
+        self.sort_in();
+        Sparse { counts: Vec::new(), recent: std::mem::take(&mut self.recent) }
+    }
+
     fn sort_in(&mut self) {
         if self.recent.is_empty() {
             return;
@@ -111,17 +117,22 @@ impl Sparse {
         }
     }
 
-    /// The longest span of the bucket in which the share `q` (0 to 1) of them is reached; `None` if there are none. What
-    /// came last must be sorted in.
-    pub fn quantile(&self, scale: Scale, q: f64) -> Option<Span> {
-        debug_assert!(self.recent.is_empty(), "what came last is not sorted in");
-        let wanted = ((q * self.count() as f64).ceil() as u64).max(1);
-        let mut sum = 0;
-        let reached = self.counts.iter().find(|(_, count)| {
-            sum += u64::from(*count);
-            sum >= wanted
-        });
-        reached.map(|(bucket, _)| scale.longest(*bucket))
+    /// For each of the shares (0 to 1, rising) the longest span of the bucket in which so large a share of them is reached;
+    /// `None` if there are none. What came last must be sorted in.
+    pub fn quantiles<const N: usize>(&self, scale: Scale, shares: [f64; N]) -> [Option<Span>; N] {
+        debug_assert!(self.recent.is_empty() && shares.is_sorted(), "what came last is not sorted in");
+        let count = self.count() as f64;
+        let (mut counts, mut bucket, mut sum) = (self.counts.iter(), None, 0);
+        shares.map(|share| {
+            let wanted = ((share * count).ceil() as u64).max(1);
+            while sum < wanted
+                && let Some((next, count)) = counts.next()
+            {
+                sum += u64::from(*count);
+                bucket = Some(*next);
+            }
+            bucket.map(|bucket| scale.longest(bucket))
+        })
     }
 
     /// True if it may have been recorded with this scale: what another process measured may be anything.
@@ -182,15 +193,16 @@ mod tests {
                     parts.iter().for_each(|part| together.merge(part));
                     assert_eq!(together.count(), n as u64 + 1);
                     together.settle();
-                    for q in [0.001, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999] {
+                    let shares = [0.001, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999];
+                    for (q, found) in shares.into_iter().zip(together.quantiles(scale, shares)) {
                         let (least, most) = (all.quantile(0.0), all.max());
-                        let found = together.quantile(scale, q).unwrap().min(most).max(least);
+                        let found = found.unwrap().min(most).max(least);
                         assert_eq!(found, all.quantile(q).max(least), "{scale:?}, {q} of {n}");
                     }
                 }
             }
         }
-        assert_eq!(Sparse::default().quantile(Scale::Fine, 0.5), None);
+        assert_eq!(Sparse::default().quantiles(Scale::Fine, [0.5, 1.0]), [None; 2]);
     }
 
     #[test]

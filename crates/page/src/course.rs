@@ -53,6 +53,8 @@ enum Merge {
     Sum,
     /// The greatest: percentiles of single windows do not tell those of several.
     Max,
+    /// The greatest, if each of them is known.
+    Most,
     /// The mean over time.
     Mean,
 }
@@ -82,12 +84,10 @@ const LATENCY: [Column; 4] = [
 ];
 const FLIGHT: [Column; 2] = [
     ("in_flight_mean", Merge::Mean, |row| Some(row.in_flight_mean)),
-    ("in_flight_max", Merge::Max, |row| row.in_flight_max.map(|n| n as f64)),
+    ("in_flight_max", Merge::Most, |row| row.in_flight_max.map(|n| n as f64)),
 ];
-const QUEUE: [Column; 2] = [
-    ("queue_mean", Merge::Mean, |row| row.queue_mean),
-    ("queue_max", Merge::Max, |row| row.queue_max.map(|n| n as f64)),
-];
+const QUEUE: [Column; 1] = [("queue_mean", Merge::Mean, |row| row.queue_mean)];
+const QUEUE_MOST: [Column; 1] = [("queue_max", Merge::Most, |row| row.queue_max.map(|n| n as f64))];
 const INSTANCES: [Column; 2] = [
     ("instances_wanted", Merge::Mean, |row| row.instances_wanted),
     ("instances_ready", Merge::Mean, |row| row.instances_ready),
@@ -102,7 +102,7 @@ fn columns(kind: Kind) -> &'static [&'static [Column]] {
         Kind::Edge => &[&COUNTS],
         Kind::Service => &[&COUNTS, &LATENCY, &QUEUE, &INSTANCES, &SLOTS, &CORES],
         Kind::Version => &[&COUNTS, &LATENCY],
-        Kind::Instance => &[&COUNTS, &QUEUE, &SLOTS],
+        Kind::Instance => &[&COUNTS, &QUEUE, &QUEUE_MOST, &SLOTS],
         Kind::Node => &[&COUNTS, &SLOTS, &CORES],
     }
 }
@@ -153,8 +153,7 @@ impl<'a> Course<'a> {
             let columns = columns(*kind).iter().copied().flatten().filter_map(|(label, merge, value)| {
                 let mut cells = vec![Cell::default(); windows];
                 for row in rows {
-                    let Some(value) = value(row) else { continue };
-                    cells[place[&row.from_s.to_bits()] / merged].add(value, row.length_s());
+                    cells[place[&row.from_s.to_bits()] / merged].add(value(row), row.length_s());
                 }
                 let values: Vec<Figure> = cells.iter().map(|cell| Figure(cell.value(*merge))).collect();
                 values.iter().any(|value| value.0.is_some_and(|it| it != 0.0)).then_some((*label, values))
@@ -169,6 +168,8 @@ impl<'a> Course<'a> {
 #[derive(Clone, Copy, Default)]
 struct Cell {
     is_there: bool,
+    /// One of them had no figure.
+    is_missed: bool,
     sum: f64,
     max: f64,
     over_time: f64,
@@ -176,7 +177,11 @@ struct Cell {
 }
 
 impl Cell {
-    fn add(&mut self, value: f64, length: f64) {
+    fn add(&mut self, value: Option<f64>, length: f64) {
+        let Some(value) = value else {
+            self.is_missed = true;
+            return;
+        };
         self.is_there = true;
         self.sum += value;
         self.max = self.max.max(value);
@@ -188,6 +193,8 @@ impl Cell {
         self.is_there.then_some(match merge {
             Merge::Sum => self.sum,
             Merge::Max => self.max,
+            Merge::Most if self.is_missed => return None,
+            Merge::Most => self.max,
             // Three decimals: no plot shows more.
             Merge::Mean if self.length > 0.0 => (self.over_time / self.length * 1e3).round() / 1e3,
             Merge::Mean => 0.0,

@@ -95,7 +95,7 @@ function theCourse(run) {
       ...columnsOf.map((name) => ({ text: count(number(chosen, name, i)), value: number(chosen, name, i) })),
       ...['p50_ns', 'p90_ns', 'p99_ns', 'max_ns'].map((name) => ({ text: time(at(chosen, name, i)), value: at(chosen, name, i) })),
       { text: figure(number(chosen, 'in_flight_mean', i)), value: number(chosen, 'in_flight_mean', i) },
-      { text: count(number(chosen, 'in_flight_max', i)), value: number(chosen, 'in_flight_max', i) }]);
+      { text: count(at(chosen, 'in_flight_max', i)), value: at(chosen, 'in_flight_max', i) }]);
     const foot = ['all', ...columnsOf.map((name) => ({ text: count(total(chosen, name)), value: total(chosen, name) })),
       '', '', '', { text: time(most(column(chosen, 'max_ns')) || null), value: most(column(chosen, 'max_ns')) || '' }, '', ''];
     const made = table(heads, rows, foot);
@@ -117,7 +117,8 @@ function theCourse(run) {
           parts.push(`${name} ${time(value)}${beyond < BEYOND_MIN ? ` (${beyond} beyond)` : ''}`);
         }
         if (at(chosen, 'max_ns', i) !== null) parts.push(`max ${time(at(chosen, 'max_ns', i))}`);
-        parts.push(`${count(number(chosen, 'in_flight_max', i))} in flight`);
+        const flight = at(chosen, 'in_flight_max', i) ?? (column(chosen, 'in_flight_max').length ? null : 0);
+        if (flight !== null) parts.push(`${count(flight)} in flight`);
         return parts.join(', ');
       };
       const label = `Requests, latency, failures and requests in flight over time, of ${nameOf(chosen)}`;

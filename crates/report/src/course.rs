@@ -1,12 +1,15 @@
 //! The courses that the actors kept, put together as the rows of a [`Series`].
 
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Experiment;
-use meshsim_mesh::course::{Course, Window};
+use meshsim_mesh::course::{Course, Shape, Window};
 use meshsim_mesh::diary::{Coming, Diary, Sighting};
 use meshsim_mesh::measure::{Failure, OperationHistory};
+use meshsim_mesh::model::ServiceId;
 use meshsim_mesh::node::PlaceCourse;
 use meshsim_mesh::{Mesh, RequestId};
 
@@ -20,8 +23,8 @@ const INSTANCES_MAX: usize = 512;
 /// What the actors kept of the course of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Courses {
-    /// By load, by target.
-    loads: BTreeMap<usize, Vec<Course>>,
+    /// By load. All courses here are settled: they go as far as the run went, and their percentiles can be read.
+    loads: BTreeMap<usize, LoadCourses>,
     /// By node.
     places: Vec<(usize, PlaceCourse)>,
     /// Instances that came and went, by node.
@@ -30,20 +33,46 @@ pub struct Courses {
     pub(crate) sightings: Diary<Sighting>,
 }
 
+/// Those of one load.
+#[derive(Clone, Debug)]
+struct LoadCourses {
+    targets: Vec<Course>,
+    whole: Course,
+}
+
 impl Courses {
-    /// Takes in what a load's client kept. What is of another mesh is left out.
-    pub(crate) fn of_load(&mut self, load: usize, courses: Vec<Course>, mesh: &Mesh) {
-        if courses.len() == mesh.loads[load].mix.len() {
-            self.loads.insert(load, courses);
-        }
+    /// Takes in what a load's client kept until now. What is of another mesh is left out.
+    pub(crate) fn of_load(&mut self, load: usize, mut targets: Vec<Course>, mesh: &Mesh, now: Time) {
+        targets.iter_mut().for_each(|course| course.settle(now));
+        let count = mesh.loads[load].mix.len();
+        let most = if count > 1 { targets.pop() } else { None };
+        let Some(first) = targets.first().filter(|_| targets.len() == count) else { return };
+        let mut whole = first.clone();
+        targets[1..].iter().for_each(|course| whole.merge(course));
+        most.iter().for_each(|most| whole.take_most(most));
+        self.loads.insert(load, LoadCourses { targets, whole });
     }
 
-    /// Takes in what a node kept.
-    pub(crate) fn of_node(&mut self, node: ActorId, courses: Vec<PlaceCourse>, comings: Diary<Coming>, mesh: &Mesh) {
+    /// Takes in what a node kept until now.
+    pub(crate) fn of_node(
+        &mut self,
+        node: ActorId,
+        courses: Vec<PlaceCourse>,
+        comings: Diary<Coming>,
+        mesh: &Mesh,
+        now: Time,
+    ) {
         let Some(node) = mesh.node_index(node) else { return };
-        let is_known = |course: &PlaceCourse| course.service.index() < mesh.services.len();
-        self.places.extend(courses.into_iter().filter(is_known).map(|course| (node, course)));
+        for mut place in courses.into_iter().filter(|it| it.service.index() < mesh.services.len()) {
+            place.course.settle(now);
+            self.places.push((node, place));
+        }
         self.comings.push((node, comings));
+    }
+
+    /// The course of one target of a load's mix, both by index.
+    pub fn target(&self, load: usize, target: usize) -> Option<&Course> {
+        self.loads.get(&load)?.targets.get(target)
     }
 
     /// Instances that ever took requests, by service, node and ordinal.
@@ -66,59 +95,57 @@ impl Series {
     pub fn since(from: Time, experiment: &Experiment, measured: &Measured) -> Self {
         let (mesh, courses) = (&experiment.mesh, &measured.courses);
         let mut rows = Rows { from, now: measured.now, rows: Vec::new() };
-        for (load, targets) in &courses.loads {
-            if let Some(course) = together(targets) {
-                rows.add(Kind::Load, "", &mesh.loads[*load].name, course, true);
-            }
+        for (load, it) in &courses.loads {
+            rows.add(Kind::Load, "", &mesh.loads[*load].name, &it.whole, true);
         }
-        for (load, targets) in &courses.loads {
+        for (load, it) in &courses.loads {
             let load = &mesh.loads[*load];
-            for (target, course) in load.mix.iter().zip(targets) {
+            for (target, course) in load.mix.iter().zip(&it.targets) {
                 let name = endpoint_in_words(mesh, target.service, target.endpoint);
-                rows.add(Kind::Endpoint, &load.name, &name, course.clone(), true);
+                rows.add(Kind::Endpoint, &load.name, &name, course, true);
             }
         }
         for (caller, served) in mesh.services.iter().zip(&measured.served) {
             for (edge, used) in served.calls.iter().filter(|(edge, _)| mesh.has_endpoint(edge.service, edge.endpoint)) {
                 let name = endpoint_in_words(mesh, edge.service, edge.endpoint);
-                rows.add(Kind::Edge, &caller.name, &name, used.course.clone(), false);
+                rows.add(Kind::Edge, &caller.name, &name, &used.course, false);
             }
         }
-        rows.services(experiment, measured);
-        for ((service, version), course) in grouped(courses, |_, it| Some((it.service, it.version?))) {
-            rows.add(Kind::Version, &mesh.service(service).name, &version.to_string(), course, false);
+        // Each sum is made of the sums that were made before: what is one of a kind is not copied.
+        let places = || courses.places.iter().map(|(node, place)| (*node, place));
+        let versions = grouped(places().map(|(_, place)| ((place.service, place.version), &place.course)));
+        let services = grouped(versions.iter().map(|((service, _), course)| (*service, &**course)));
+        rows.services(experiment, measured, &services);
+        for ((service, version), course) in &versions {
+            if let Some(version) = version {
+                rows.add(Kind::Version, &mesh.service(*service).name, &version.to_string(), course, false);
+            }
         }
-        let instances = grouped(courses, |node, it| Some((it.service, node, it.ordinal?)));
+        let instances =
+            places().filter_map(|(node, place)| Some(((place.service, node, place.ordinal?), &place.course)));
+        let instances = grouped(instances);
         let shown = instances.len().min(INSTANCES_MAX);
-        for ((service, node, ordinal), course) in instances.into_iter().take(INSTANCES_MAX) {
-            let name = format!("{}#{ordinal}", mesh.nodes[node].name);
-            rows.add(Kind::Instance, &mesh.service(service).name, &name, course, false);
+        for ((service, node, ordinal), course) in instances.iter().take(INSTANCES_MAX) {
+            let name = format!("{}#{ordinal}", mesh.nodes[*node].name);
+            rows.add(Kind::Instance, &mesh.service(*service).name, &name, course, false);
         }
-        for (node, course) in grouped(courses, |node, _| Some(node)) {
-            rows.add(Kind::Node, "", &mesh.nodes[node].name, course, true);
+        for (node, course) in &grouped(places().map(|(node, place)| (node, &place.course))) {
+            rows.add(Kind::Node, "", &mesh.nodes[*node].name, course, true);
         }
         Series { rows: rows.rows, instances_left_out: courses.instances().saturating_sub(shown) as u64 }
     }
 }
 
-/// The courses of places as one for each key.
-fn grouped<K: Ord>(courses: &Courses, key: impl Fn(usize, &PlaceCourse) -> Option<K>) -> BTreeMap<K, Course> {
-    let mut groups: BTreeMap<K, Course> = BTreeMap::new();
-    for (node, place) in &courses.places {
-        let Some(key) = key(*node, place) else { continue };
-        match groups.get_mut(&key) {
-            Some(course) => course.merge(&place.course),
-            None => _ = groups.insert(key, place.course.clone()),
+/// The courses as one for each key.
+fn grouped<'a, K: Ord>(courses: impl Iterator<Item = (K, &'a Course)>) -> BTreeMap<K, Cow<'a, Course>> {
+    let mut groups: BTreeMap<K, Cow<'a, Course>> = BTreeMap::new();
+    for (key, course) in courses {
+        match groups.entry(key) {
+            Entry::Vacant(entry) => _ = entry.insert(Cow::Borrowed(course)),
+            Entry::Occupied(mut entry) => entry.get_mut().to_mut().merge(course),
         }
     }
     groups
-}
-
-fn together(courses: &[Course]) -> Option<Course> {
-    let (first, rest) = courses.split_first()?;
-    let mut all = first.clone();
-    rest.iter().for_each(|course| all.merge(course));
-    Some(all)
 }
 
 /// Rows that are being made.
@@ -131,38 +158,34 @@ struct Rows {
 
 impl Rows {
     /// One row for each window; if it `is_always` there, for those too in which nothing was.
-    fn add(&mut self, kind: Kind, of: &str, name: &str, course: Course, is_always: bool) {
-        let course = course.settled(self.now);
+    fn add(&mut self, kind: Kind, of: &str, name: &str, course: &Course, is_always: bool) {
         let (length_ns, scale) = (course.shape().length_ns, course.shape().scale);
-        let windows = course.windows();
-        // What came at the very end of the run belongs to the last window that has a length.
-        let last = (self.now.nanos().saturating_sub(1) / length_ns) as usize;
-        let (whole, beyond) = windows.split_at((last + 1).min(windows.len()));
-        let first = ((self.from.nanos() / length_ns) as usize).min(last);
-        for (index, window) in whole.iter().enumerate().skip(first) {
-            let from = Time::from_nanos(index as u64 * length_ns);
+        let nothing = Window::default();
+        // What was before is left out, but for the last window.
+        let first = (self.from.nanos() / length_ns).min(self.now.nanos().saturating_sub(1) / length_ns);
+        let windows = (0..).zip(course.windows()).filter(|(index, _)| *index >= first);
+        for (index, window) in windows.filter(|(_, window)| is_always || **window != nothing) {
+            let from = Time::from_nanos(length_ns.saturating_mul(index));
             let to = Time::from_nanos(from.nanos().saturating_add(length_ns)).min(self.now);
-            let mut window = window.clone();
-            if index == last {
-                beyond.iter().for_each(|late| window.merge(late));
-            }
-            if is_always || window != Window::default() {
-                let quantile = |q| window.latency.quantile(scale, q);
-                let percentiles = [quantile(0.5), quantile(0.9), quantile(0.99)];
-                let percentiles = percentiles.map(|span| span.map(|it| it.nanos().min(window.slowest.latency_ns)));
-                self.rows.push(row(kind, (of, name), (from, to), &window, percentiles));
-            }
+            let percentiles = window.latency.quantiles(scale, [0.5, 0.9, 0.99]);
+            let percentiles = percentiles.map(|span| span.map(|it| it.nanos().min(window.slowest.latency_ns)));
+            self.rows.push(row(kind, (of, name), (from, to), window, percentiles));
         }
     }
 
     /// Services, with what the coordinator wanted of each.
-    fn services(&mut self, experiment: &Experiment, measured: &Measured) {
-        let mut groups = grouped(&measured.courses, |_, it| Some(it.service));
-        for (index, service) in experiment.mesh.services.iter().enumerate() {
-            let id = meshsim_mesh::model::ServiceId(index as u16);
-            let nothing = || Course::new(meshsim_mesh::course::Shape::of_nodes(&experiment.mesh));
+    fn services(
+        &mut self,
+        experiment: &Experiment,
+        measured: &Measured,
+        courses: &BTreeMap<ServiceId, Cow<'_, Course>>,
+    ) {
+        let mut nothing = Course::new(Shape::of_nodes(&experiment.mesh));
+        nothing.settle(measured.now);
+        for (id, service) in (0..).map(ServiceId).zip(&experiment.mesh.services) {
             let first = self.rows.len();
-            self.add(Kind::Service, "", &service.name, groups.remove(&id).unwrap_or_else(nothing), true);
+            let course = courses.get(&id).map_or(&nothing, |course| &**course);
+            self.add(Kind::Service, "", &service.name, course, true);
             let wanted = Wanted::new(measured.history.iter().filter(|operation| operation.service == id));
             for row in &mut self.rows[first..] {
                 row.instances_wanted = Some(wanted.mean(row.from_s, row.to_s));
@@ -214,13 +237,13 @@ fn row(
         other_sum_ns: window.other_sum_ns,
         in_flight_ns: levels.in_flight_ns,
         in_flight_mean: mean(levels.in_flight_ns),
-        in_flight_max: (kind != Kind::Edge).then_some(levels.in_flight_max.into()),
+        in_flight_max: levels.in_flight_max.get().filter(|_| kind != Kind::Edge).map(u64::from),
         queue_mean: there(levels.queue_ns),
-        queue_max: is_there.then_some(levels.queue_max.into()),
+        queue_max: levels.queue_max.get().filter(|_| is_there).map(u64::from),
         instances_wanted: None,
         instances_ready: there(levels.ready_ns),
         slots: there(levels.slot_ns),
-        slots_in_use: there(levels.busy_ns),
+        slots_in_use: there(levels.busy_ns()),
         cores_in_use: there(levels.work_ns),
         slowest_request: slowest.filter(|_| is_asked).map(|it| RequestId::number(it.request)),
         slowest_at_s: slowest.filter(|_| is_asked).map(|it| it.due.secs()),

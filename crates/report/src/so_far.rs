@@ -166,7 +166,7 @@ impl SoFar {
                 };
                 Some(Findings::Client {
                     tallies: vec![Tally::default(); targets],
-                    courses: (0..targets).map(course).collect(),
+                    courses: (0..targets + usize::from(targets > 1)).map(course).collect(),
                     counts: mesh
                         .criteria
                         .iter()
@@ -201,12 +201,15 @@ impl SoFar {
         for (_, known) in loads.filter(|(index, _)| load.is_none_or(|load| load == *index)) {
             for course in known.courses.values().chain(known.former.values()) {
                 let length_ns = course.shape().length_ns;
-                let first = (from.nanos().div_ceil(length_ns) as usize).min(course.windows().len());
-                let after = ((to.nanos() / length_ns) as usize).clamp(first, course.windows().len());
-                let windows = &course.windows()[first..after];
-                windows.iter().for_each(|window| all.merge(window));
-                let offered: u64 = windows.iter().map(|window| window.offered).sum();
-                per_s += offered as f64 / Span::from_nanos(length_ns).secs() / windows.len().max(1) as f64;
+                let first = from.nanos().div_ceil(length_ns) as usize;
+                let after = ((to.nanos() / length_ns) as usize).max(first);
+                let (mut of_it, mut count) = (Window::default(), 0);
+                for window in course.windows().take(after).skip(first) {
+                    of_it.later(window);
+                    count += 1;
+                }
+                per_s += of_it.offered as f64 / Span::from_nanos(length_ns).secs() / f64::from(count.max(1));
+                all.beside(&of_it);
             }
         }
         (all, per_s)
@@ -223,7 +226,7 @@ impl SoFar {
                     Some(load) => loads.get_mut(load).and_then(|targets| targets.get_mut(*place as usize)),
                     None => services.get_mut(*place as usize),
                 };
-                of.into_iter().for_each(|of| of.merge(&course.total()));
+                of.into_iter().for_each(|of| of.beside(&course.total()));
             }
         }
         (loads, services)

@@ -158,7 +158,7 @@ impl Measured {
                         continue;
                     }
                     measured.tallies[load] = tallies;
-                    measured.courses.of_load(load, courses, mesh);
+                    measured.courses.of_load(load, courses, mesh, now);
                     of_load.into_iter().zip(counts).for_each(|(mine, theirs)| *mine = theirs);
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });
                     measured.gaps.extend(gaps);
@@ -177,11 +177,12 @@ impl Measured {
         let (Some(node), Findings::Node { served, courses, comings, .. }) = (mesh.node_index(actor), found) else {
             return;
         };
-        self.courses.of_node(actor, courses, comings, mesh);
+        self.courses.of_node(actor, courses, comings, mesh, self.now);
         let worked = sum(served.iter().map(|(_, served)| served.work_ns));
         self.worked_ns[node] = self.worked_ns[node].saturating_add(worked);
-        for (service, served) in served {
+        for (service, mut served) in served {
             if let Some(all) = self.served.get_mut(service.index()) {
+                served.calls.values_mut().for_each(|used| used.course.settle(self.now));
                 all.merge(&served);
             }
         }

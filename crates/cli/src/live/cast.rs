@@ -91,19 +91,19 @@ pub(crate) fn read_findings(bytes: &[u8]) -> io::Result<Findings> {
 
 #[cfg(test)]
 mod tests {
-    use meshsim_mesh::measure::{Tally, Window};
+    use meshsim_actor::{Span, Time};
+    use meshsim_mesh::course::{Course, Shape};
 
     use super::*;
 
     #[test]
-    fn what_a_load_finds_in_a_day_of_short_windows_can_be_handed_in() {
-        let window = Window { offered: 1_000_000, done: 1_000_000, latency_sum_ns: u64::MAX, ..Window::default() };
-        let tally = || Tally { windows: vec![window; 86_400], ..Tally::default() };
-        let tallies = (0..4).map(|_| tally()).collect();
-        let found = Findings::Client { tallies, courses: vec![], counts: vec![], gaps: vec![] };
+    fn what_a_load_of_many_targets_finds_in_a_long_run_can_be_handed_in() {
+        let mut course = Course::new(Shape::of_load(Span::from_secs(1)));
+        course.settle(Time::ZERO + Span::from_secs(600));
+        let found = Findings::Client { tallies: vec![], courses: vec![course; 1000], counts: vec![], gaps: vec![] };
         let bytes = written(&found);
         assert!(bytes.len() > meshsim_wire::MESSAGE_BYTES_MAX);
-        let Findings::Client { tallies, .. } = read_findings(&bytes).unwrap() else { panic!("a client's") };
-        assert_eq!((tallies.len(), tallies[3].windows.len()), (4, 86_400));
+        let Findings::Client { courses, .. } = read_findings(&bytes).unwrap() else { panic!("a client's") };
+        assert_eq!((courses.len(), courses[3].windows().count()), (1000, 600));
     }
 }

@@ -1,7 +1,6 @@
 //! What lies outside the run, or is too fine to be kept.
 
 use meshsim_actor::{Span, Time};
-use meshsim_mesh::measure::WINDOWS_MAX;
 use meshsim_mesh::model::{Arrivals, Load, ServiceId};
 
 use super::{Checked, LoadEstimate, Warnings, plain, shown};
@@ -144,15 +143,6 @@ fn outside(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         }
         if let Some(message) = cut(load, end) {
             warnings.warn("cut", None, message);
-        }
-        let windows = load.end.min(end).since(load.start).nanos() / load.window.nanos().max(1);
-        if windows > WINDOWS_MAX as u64 {
-            let message = format!(
-                "`{}` asks for {windows} windows, and {WINDOWS_MAX} are kept: a `window` of {} would do",
-                load.name,
-                Span::from_secs(length.secs() as u64 / WINDOWS_MAX as u64 + 1)
-            );
-            warnings.warn("windows", None, message);
         }
     }
     for slo in &experiment.slos {

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
-use crate::course::{Shape, Watched};
+use crate::course::{Course, Shape, Watched};
 use crate::criterion::{Count, Criterion};
 use crate::findings::Findings;
-use crate::measure::{Failure, Tally, WINDOWS_MAX, Window};
+use crate::measure::Tally;
 use crate::message::{Msg, Tick, View};
 use crate::model::{COORDINATOR, Load, Mesh};
 use crate::news::{News, Piece, Told};
@@ -43,6 +43,8 @@ pub struct Client {
     tallies: Vec<Tally>,
     /// The course of each of them.
     courses: Vec<Watched>,
+    /// If there are several: how many requests there are at once, of all of them.
+    whole: Option<Watched>,
     /// What SLOs ask of this load.
     criteria: Vec<(Criterion, Count)>,
     /// The machine is down: since the start of this span of planned moments.
@@ -74,7 +76,7 @@ impl Client {
         let view = crate::call::no_view(&mesh);
         let targets = mesh.loads[load].mix.len();
         let tallies = vec![Tally::default(); targets];
-        let courses = vec![Watched::new(Shape::of_load(mesh.loads[load].window), Time::ZERO); targets];
+        let course = Watched::new(Shape::of_load(mesh.loads[load].window), Time::ZERO);
         let of_load = |criterion: &&Criterion| criterion.load as usize == load;
         let criteria = mesh.criteria.iter().filter(of_load).map(|criterion| (*criterion, Count::default())).collect();
         Client {
@@ -86,7 +88,8 @@ impl Client {
             next: None,
             calls: Caller::new(),
             tallies,
-            courses,
+            whole: (targets > 1).then(|| course.clone()),
+            courses: vec![course; targets],
             criteria,
             down_since: None,
             gaps: Vec::new(),
@@ -98,11 +101,17 @@ impl Client {
         &self.tallies
     }
 
+    /// Their courses over time until `now`; where there are several, one more says how many requests there were at once, of
+    /// all of them.
+    pub fn courses(&self, now: Time) -> Vec<Course> {
+        self.courses.iter().chain(&self.whole).map(|watched| watched.until(now)).collect()
+    }
+
     /// What it measured until `now`, with the ages of what is under way.
     pub(crate) fn findings(&self, now: Time) -> Findings {
         let load = &self.mesh.loads[self.load];
         let (mut tallies, mut criteria) = (self.tallies.clone(), self.criteria.clone());
-        let mut courses: Vec<_> = self.courses.iter().map(|watched| watched.until(now)).collect();
+        let mut courses = self.courses(now);
         for planned in self.calls.owners().filter(|planned| planned.at >= load.start + load.warmup) {
             let age = now.since(planned.at);
             tallies[planned.target as usize].pending.record(age);
@@ -127,7 +136,7 @@ impl Client {
         // What is due and not sent yet will count in the window in which it was due, too.
         let open = self.calls.owners().map(|planned| planned.at).chain(self.next).min();
         let until = open.map_or(now, |open| open.min(now));
-        (News::Client(self.courses.iter().map(piece).collect()), Told { until, entries: 0 })
+        (News::Client(self.courses.iter().chain(&self.whole).map(piece).collect()), Told { until, entries: 0 })
     }
 
     /// Where it thinks the instances are.
@@ -173,7 +182,7 @@ impl Client {
         for planned in self.calls.owners().filter(|planned| planned.at >= measured) {
             self.courses[planned.target as usize].lost(planned.at);
         }
-        self.courses.iter_mut().for_each(|watched| watched.gauge.clear());
+        self.courses.iter_mut().chain(&mut self.whole).for_each(Watched::clear);
         self.view = crate::call::no_view(&self.mesh);
         self.calls = Caller::new();
     }
@@ -249,13 +258,10 @@ impl Client {
             tally.warmup += 1;
         } else {
             tally.offered += 1;
-            window(tally, load, at).offered += 1;
-            let watched = &mut self.courses[target];
-            watched.now(cx.now()).in_flight += 1;
             // It is in flight from its planned moment on, even where it is sent late.
-            watched
-                .course
-                .over(at, cx.now(), |levels, ns| levels.in_flight_ns = levels.in_flight_ns.saturating_add(ns));
+            self.whole.iter_mut().for_each(|whole| whole.came_late(at, cx.now()));
+            let watched = &mut self.courses[target];
+            watched.came_late(at, cx.now());
             watched.course.at(at).offered += 1;
             let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(target as u32, at));
             covering.for_each(|(_, count)| count.offered += 1);
@@ -282,7 +288,8 @@ impl Client {
         }
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
-        let Watched { course, .. } = self.courses[owner.target as usize].ended(now);
+        self.whole.iter_mut().for_each(|whole| _ = whole.ended(now));
+        let course = self.courses[owner.target as usize].ended(now);
         let window = course.at(owner.at);
         window.retries += u64::from(retries);
         window.timeouts += counted.timeouts(failure);
@@ -298,7 +305,7 @@ impl Client {
                 course.done(owner.at, now.since(owner.at), owner.root);
             }
             Some(failure) => {
-                record_failed(tally, load, owner, failure);
+                tally.failed.count(failure);
                 course.failed(owner.at, now.since(owner.at), failure);
             }
         }
@@ -311,23 +318,4 @@ fn record_done(tally: &mut Tally, load: &Load, planned: Planned, now: Time) {
     tally.latency.record(latency);
     tally.batches.record(planned.at.since(load.start + load.warmup), latency);
     tally.uncorrected.record(now.since(planned.sent));
-    let window = window(tally, load, planned.at);
-    window.done += 1;
-    window.latency_sum_ns += latency.nanos();
-    window.latency_max_ns = window.latency_max_ns.max(latency.nanos());
-}
-
-fn record_failed(tally: &mut Tally, load: &Load, planned: Planned, failure: Failure) {
-    tally.failed.count(failure);
-    window(tally, load, planned.at).failed += 1;
-}
-
-/// The window that a planned moment falls into.
-fn window<'a>(tally: &'a mut Tally, load: &Load, at: Time) -> &'a mut Window {
-    let length = load.window.max(Span::from_nanos(1)).nanos();
-    let index = ((at.since(load.start).nanos() / length) as usize).min(WINDOWS_MAX - 1);
-    if tally.windows.len() <= index {
-        tally.windows.resize(index + 1, Window::default());
-    }
-    &mut tally.windows[index]
 }

@@ -170,13 +170,13 @@ impl Hosting {
             at
         });
         let room = INSTANCES_MAX.saturating_sub(self.services.iter().map(|hosted| hosted.instances.len()).sum());
-        let own = self.own_places_left(mesh);
+        let mut own = self.own_places_left(mesh);
         let hosted = &mut self.services[at];
         hosted.count_until(cx.now());
         hosted.generation = generation;
         hosted.capacity = capacity;
         hosted.share.clone_from(share);
-        if hosted.reconcile(mesh.service(service), (room, own), cx) {
+        if hosted.reconcile(mesh.service(service), room, &mut own, cx) {
             hosted.changed_in = self.seq + 1;
             self.changed = true;
         }
@@ -236,9 +236,7 @@ impl Hosting {
         let mut own = self.own_places_left(mesh);
         for hosted in &mut self.services {
             hosted.counted = cx.now();
-            let before = hosted.places.of_instances();
-            hosted.reconcile(mesh.service(hosted.service), (room, own), cx);
-            own = own.saturating_sub(hosted.places.of_instances() - before);
+            hosted.reconcile(mesh.service(hosted.service), room, &mut own, cx);
             room = room.saturating_sub(hosted.instances.len());
             // Even if nothing is ready yet: the coordinator may think otherwise.
             hosted.changed_in = 1;
@@ -274,10 +272,10 @@ impl Hosting {
 
     pub(super) fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
         let until_now = |hosted: &Hosted| {
-            let mut hosted = hosted.clone();
-            hosted.count_until(now);
-            hosted.served.latency = hosted.places.latency();
-            (hosted.service, hosted.served)
+            let mut served = hosted.served.clone();
+            (served.busy_ns, served.slot_ns) = hosted.slots_until(now);
+            served.latency = hosted.places.latency();
+            (hosted.service, served)
         };
         self.services.iter().map(until_now).collect()
     }
@@ -381,8 +379,8 @@ impl Hosted {
     /// ordinals; missing ones start, with the lowest free ordinals, as far as there is room. True if the ready ones have
     /// changed.
     ///
-    /// `own`: how many may get a place of their own.
-    fn reconcile(&mut self, service: &Service, (mut room, mut own): (usize, usize), cx: &mut MeshCx<'_>) -> bool {
+    /// `own`: how many may still get a place of their own.
+    fn reconcile(&mut self, service: &Service, mut room: usize, own: &mut usize, cx: &mut MeshCx<'_>) -> bool {
         let mut keep = self.share.clone();
         let mut changed = false;
         // Ready ones choose first: one that starts never stays in the place of one that takes requests.
@@ -407,7 +405,7 @@ impl Hosted {
         for (version, count) in keep {
             let count = (count as usize).min(room);
             room -= count;
-            changed |= self.create(version, count, &mut own, service, cx);
+            changed |= self.create(version, count, own, service, cx);
         }
         self.recount(cx.now());
         changed
@@ -530,11 +528,16 @@ impl Hosted {
     }
 
     fn count_until(&mut self, now: Time) {
+        (self.served.busy_ns, self.served.slot_ns) = self.slots_until(now);
+        self.counted = now;
+    }
+
+    /// Until now: the time that slots were taken, and that they were there.
+    fn slots_until(&self, now: Time) -> (u64, u64) {
         let passed = now.since(self.counted).nanos();
         let slots = u64::from(self.serving).saturating_mul(u64::from(self.slots()));
-        self.served.busy_ns = self.served.busy_ns.saturating_add(passed.saturating_mul(u64::from(self.busy)));
-        self.served.slot_ns = self.served.slot_ns.saturating_add(passed.saturating_mul(slots));
-        self.counted = now;
+        let busy_ns = self.served.busy_ns.saturating_add(passed.saturating_mul(u64::from(self.busy)));
+        (busy_ns, self.served.slot_ns.saturating_add(passed.saturating_mul(slots)))
     }
 
     fn ready(&self) -> Vec<(u32, u32)> {

@@ -7,7 +7,7 @@
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::course::{Course, Gauge, Shape, Watched};
+use crate::course::{Course, Shape, Watched};
 use crate::diary::{Coming, Diary, entries_of_node};
 use crate::measure::Histogram;
 use crate::model::{Mesh, ServiceId};
@@ -71,73 +71,65 @@ impl Places {
         self.list.iter().filter(|place| place.whose.1.is_some()).count()
     }
 
-    fn now(&mut self, place: u32, now: Time) -> &mut Gauge {
-        self.list[place as usize].watched.now(now)
+    #[inline(always)]
+    fn at(&mut self, place: u32) -> &mut Watched {
+        &mut self.list[place as usize].watched
     }
 
+    #[inline(always)]
     pub(super) fn course(&mut self, place: u32) -> &mut Course {
-        &mut self.list[place as usize].watched.course
+        &mut self.at(place).course
     }
 
     /// A request is taken in, and waits for a slot or gets one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn came(&mut self, place: u32, waits: bool, now: Time) {
-        let gauge = self.now(place, now);
-        gauge.in_flight += 1;
-        gauge.queue += u32::from(waits);
+        self.at(place).came(waits, now);
     }
 
     /// One that waited no longer does.
     pub(super) fn leaves_queue(&mut self, place: u32, now: Time) {
-        let gauge = self.now(place, now);
-        gauge.queue = gauge.queue.saturating_sub(1);
+        self.at(place).leaves_queue(now);
     }
 
     /// One that was in flight has ended; its course is to be told how.
-    #[inline]
+    #[inline(always)]
     pub(super) fn ended(&mut self, place: u32, now: Time) -> &mut Course {
-        &mut self.list[place as usize].watched.ended(now).course
+        self.at(place).ended(now)
     }
 
     /// One that had arrived then is lost with the node's memory.
     pub(super) fn lost(&mut self, place: u32, arrived: Time) {
-        self.list[place as usize].watched.lost(arrived);
+        self.at(place).lost(arrived);
     }
 
     /// A processor did something for a request.
+    #[inline(always)]
     pub(super) fn worked(&mut self, place: u32, began: Time, to: Time, worked: Span) {
         self.course(place).worked(began, to, worked);
     }
 
     /// An instance takes requests from now on, and has so many slots.
     pub(super) fn serves(&mut self, place: u32, slots: u32, now: Time) {
-        let gauge = self.now(place, now);
-        gauge.ready += 1;
-        gauge.slots += u64::from(slots);
+        self.at(place).staff(now, |there, ready| (there + u64::from(slots), ready + 1));
     }
 
     /// One that was to go is gone, with its slots.
     pub(super) fn gone(&mut self, place: u32, slots: u32, now: Time) {
-        let gauge = self.now(place, now);
-        gauge.slots = gauge.slots.saturating_sub(slots.into());
+        self.at(place).staff(now, |there, ready| (there.saturating_sub(slots.into()), ready));
     }
 
     /// The instances are counted anew: those that serve are `(place, slots, it is to stay)`.
     pub(super) fn recount(&mut self, serving: impl Iterator<Item = (u32, u32, bool)>, now: Time) {
-        for place in &mut self.list {
-            let gauge = place.watched.now(now);
-            (gauge.slots, gauge.ready) = (0, 0);
-        }
+        self.list.iter_mut().for_each(|place| place.watched.staff(now, |_, _| (0, 0)));
         for (place, slots, stays) in serving {
-            let gauge = self.now(place, now);
-            gauge.slots += u64::from(slots);
-            gauge.ready += u32::from(stays);
+            self.at(place).staff(now, |there, ready| (there + u64::from(slots), ready + u32::from(stays)));
         }
     }
 
     /// The machine went down.
     pub(super) fn clear(&mut self) {
-        self.list.iter_mut().for_each(|place| place.watched.gauge.clear());
+        self.list.iter_mut().for_each(|place| place.watched.clear());
     }
 
     /// Writes down that an instance came or is gone.
