@@ -115,9 +115,7 @@ impl Path {
         let kept = other.hops.into_iter().take(room);
         self.hops.extend(kept.map(|hop| Hop { depth: hop.depth.saturating_add(depth), ..hop }));
     }
-}
 
-impl Path {
     /// Puts the path of an answer that came too late in the place of the try that was given up.
     pub(crate) fn come_late(&mut self, attempt: u8, late: Path) {
         let is_it = |hop: &Hop| hop.depth == 0 && hop.attempt == attempt && !hop.answered;

@@ -21,7 +21,7 @@ impl Coordinator {
         }
         self.release(cx);
         if self.machines.instances(node) == 0 {
-            self.members[node].leave = Leave::Released;
+            self.set_leave(node, Leave::Released);
             cx.send(self.mesh.node_actor(node), Msg::Released);
         }
     }
@@ -38,7 +38,7 @@ impl Coordinator {
 
     /// Nothing more is placed on a node, and what it has is placed elsewhere.
     fn empty(&mut self, node: usize, leave: Leave, cx: &mut MeshCx<'_>) {
-        self.members[node].leave = leave;
+        self.set_leave(node, leave);
         self.machines.set_leaving(node, true);
         self.repair_placed_on(&[node], cx);
     }
@@ -48,15 +48,24 @@ impl Coordinator {
         if incarnation < self.members[node].incarnation || !self.members[node].alive {
             return;
         }
-        self.members[node].leave = Leave::Released;
+        self.set_leave(node, Leave::Released);
         self.machines.set_leaving(node, true);
         self.are_gone(&[node], cx);
     }
 
     /// A new life of a node stays until it says otherwise.
     pub(super) fn stays(&mut self, node: usize) {
-        self.members[node].leave = Leave::Stays;
+        self.set_leave(node, Leave::Stays);
         self.machines.set_leaving(node, false);
+    }
+
+    /// The only one who writes this.
+    fn set_leave(&mut self, node: usize, leave: Leave) {
+        self.members[node].leave = leave;
+        match leave {
+            Leave::Stays => _ = self.departing.remove(&node),
+            Leave::Leaves | Leave::Released | Leave::Shunned => _ = self.departing.insert(node),
+        }
     }
 
     /// True if a node has left, and this is of the life in which it left: a message that another has overtaken.
@@ -74,7 +83,7 @@ impl Coordinator {
 
     /// Instances elsewhere may have become ready: those that they replace go from nodes that leave.
     pub(super) fn release(&mut self, cx: &mut MeshCx<'_>) {
-        if self.members.iter().any(|member| member.leave != Leave::Stays && member.alive) {
+        if self.departing.iter().any(|node| self.members[*node].alive) {
             let hit: Vec<usize> = (0..self.services.len()).filter(|at| self.releases(*at)).collect();
             self.repair(&hit, cx);
         }

@@ -19,6 +19,7 @@ mod place;
 pub mod steps;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Event, Span, Timer};
@@ -53,6 +54,8 @@ pub struct Coordinator {
     services: Vec<ServiceState>,
     machines: Machines,
     members: Vec<Member>,
+    /// Nodes that do not stay: all whose [`Member::leave`] says so. `set_leave` writes both.
+    departing: BTreeSet<usize>,
     watch: Watch,
     endpoints: Endpoints,
     /// Operations of the file that have begun.
@@ -110,6 +113,7 @@ impl Coordinator {
             services: vec![ServiceState::default(); mesh.services.len()],
             machines: Machines::new(&mesh),
             members: mesh.nodes.iter().map(Member::new).collect(),
+            departing: BTreeSet::new(),
             watch: Watch::default(),
             endpoints: Endpoints::new(&mesh),
             begun: 0,
@@ -355,15 +359,15 @@ impl Coordinator {
 
     /// Callers are told soon, together with what else happens until then.
     fn publish_soon(&mut self, cx: &mut MeshCx<'_>) {
-        if self.publishing.is_none() && self.has_news() {
+        if self.publishing.is_none() && self.has_news(&self.canaries()) {
             let wait = self.mesh.control.debounce.max(Span::from_nanos(1));
             self.publishing = Some(cx.arm(cx.now() + wait, Tick::Publish));
         }
     }
 
-    /// True if callers should be told something.
-    fn has_news(&self) -> bool {
-        self.endpoints.is_dirty() || !self.endpoints.has_told(&self.canaries())
+    /// True if callers should be told something. These are the canaries that there are.
+    fn has_news(&self, canaries: &[CanaryShare]) -> bool {
+        self.endpoints.is_dirty() || !self.endpoints.has_told(canaries)
     }
 
     /// The services that have a canary, rising, with the share of requests that its ready instances are enough for.
@@ -378,10 +382,11 @@ impl Coordinator {
 
     fn publish(&mut self, cx: &mut MeshCx<'_>) {
         self.publishing = None;
-        if !self.has_news() {
+        let canaries = self.canaries();
+        if !self.has_news(&canaries) {
             return;
         }
-        let view = self.endpoints.publish(&self.canaries()).clone();
+        let view = self.endpoints.publish(&canaries).clone();
         for (node, member) in self.members.iter().enumerate() {
             if member.alive {
                 cx.send(self.mesh.node_actor(node), Msg::View(view.clone()));

@@ -154,7 +154,7 @@ impl Coordinator {
         let mut available = Vec::new();
         for (node, share) in &self.services[service.index()].placed {
             for (version, count) in share {
-                let ready = self.endpoints.ready_on(service, self.mesh.node_actor(*node as usize), *version);
+                let ready = self.ready_on(service, *node, *version);
                 operation::add(&mut available, *version, ready.min(*count));
             }
         }
@@ -186,7 +186,7 @@ impl Coordinator {
     pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
         let short = |service: &usize| {
             let state = &self.services[*service];
-            let (staying, _) = self.machines.split(&state.placed);
+            let staying = self.machines.staying(&state.placed);
             staying.iter().map(|(_, share)| total(share)).sum::<u32>() < state.wanted.running()
         };
         let short: Vec<usize> = (0..self.services.len()).filter(short).collect();

@@ -107,6 +107,11 @@ impl Machines {
         alive.partition(|(node, _)| !self.0[*node as usize].leaving)
     }
 
+    /// What of this is on nodes that stay.
+    pub(super) fn staying(&self, placed: &Placed) -> Placed {
+        self.split(placed).0
+    }
+
     /// Instances, of any service, that are placed on a node.
     pub(super) fn instances(&self, node: usize) -> u32 {
         self.0[node].instances

@@ -95,7 +95,7 @@ impl Coordinator {
         let state = &mut self.services[service.index()];
         (state.generation, state.step, state.placed) = (state.generation + 1, n, placed);
         let wanted = &state.wanted;
-        let (staying, _) = self.machines.split(&state.placed);
+        let staying = self.machines.staying(&state.placed);
         let placed = staying.iter().map(|(_, share)| total(share)).sum::<u32>();
 
         let mut decision = Decision {
