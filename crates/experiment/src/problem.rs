@@ -186,11 +186,12 @@ impl Reporter {
         self.found.is_empty()
     }
 
-    /// True if nothing was reported inside this place: what is missing there was not left out because it is wrong.
+    /// True if nothing was reported inside this place: what is missing there was not left out because it is wrong. What
+    /// is wrong in another text, as in a value of the command line, may be what is missing here.
     pub(crate) fn is_clean_in(&self, place: Place) -> bool {
         let is_inside = |found: &Found| {
             let (source, start) = (found.place.source, found.place.start);
-            source == place.source && (start == place.start || (place.start..place.end).contains(&start))
+            source != place.source || start == place.start || (place.start..place.end).contains(&start)
         };
         self.untold == 0 && !self.found.iter().any(is_inside)
     }

@@ -181,6 +181,16 @@ impl<T: Field> Field for Named<T> {
     }
 }
 
+/// Keys that belong to another section, which elsewhere has the name of this one: the section, the key, the other
+/// section, and what to write.
+const MEANT: [(&str, &str, &str, &str); 1] = [(
+    "a scale",
+    "to",
+    "extend",
+    "what Kubernetes calls scale is meshsim's extend: `{ extend: a, to: 5, rate: 1 }`; `{ scale: a, by: 2, times: 1 }` \
+     multiplies the capacity of each instance",
+)];
+
 /// The fields of a section, as they are read.
 pub(crate) struct Fields<'a> {
     what: &'static str,
@@ -215,6 +225,11 @@ impl<'a> Fields<'a> {
                 reporter
                     .report(key.place, format!("a space is missing after `{meant}:`"))
                     .help(format!("write `{meant}: {}`", shortened(value)));
+            } else if let Some((_, _, meant, why)) = MEANT.iter().find(|(of, at, ..)| *of == what && *at == key.text) {
+                reporter
+                    .report(key.place, format!("{what} has no `{}`", key.text))
+                    .label(Some(format!("did you mean `{meant}`?")))
+                    .help(*why);
             } else {
                 reporter
                     .report(key.place, format!("{what} has no `{}`", shortened(&key.text)))

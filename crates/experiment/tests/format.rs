@@ -70,6 +70,15 @@ fn an_override_reaches_into_lists_and_makes_sections_that_are_missing() {
 }
 
 #[test]
+fn a_wrong_override_is_not_reported_a_second_time_as_something_that_is_missing() {
+    let text =
+        FORMAT.replace("{ for: 10s, rate: 10/s, to: 100/s }, { for: 5s, rate: 100/s }", "{ for: 5s, rate: 9/s }");
+    assert_ne!(text, FORMAT);
+    let problems = with(&text, &["load.waves.arrivals.stages.0.rate=fast"]).unwrap_err();
+    assert!(problems.contains("fast") && !problems.contains("there are no stages"), "{problems}");
+}
+
+#[test]
 fn an_override_that_leads_nowhere_says_what_is_there() {
     let wrong = [
         ("services.goe.instances=4", "there is no `goe` here", "did you mean `geo`?"),

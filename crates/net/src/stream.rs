@@ -15,13 +15,14 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::control::HUB_ROLE;
 use crate::text::shown;
 
 /// What stands after its role in the name that a process's certificate must have, as in `node.meshsim`: addresses
 /// change, roles do not.
 const DOMAIN: &str = "meshsim";
 /// The roles of a cluster, for who does not know whom it dials.
-const ROLES: [&str; 3] = ["coordinator", "node", "client"];
+const ROLES: [&str; 3] = [HUB_ROLE, "node", "client"];
 
 /// Whom somebody dials: its certificate must be for that.
 #[derive(Clone, Copy, Debug)]
