@@ -86,6 +86,7 @@ fn beside_simpy(share: u64) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 fn sweep_of_hotel(runs: usize) {
     let experiment = hotel(&["duration=3s"]);
     let seeds = meshsim_study::plan::seeds(&experiment, runs);
