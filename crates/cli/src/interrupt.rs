@@ -18,8 +18,12 @@ pub(crate) static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// What a shell expects of a program that SIGINT ended: 128 and its number.
 const EXIT: i32 = 130;
 
-/// From now on Ctrl-C (and the signals that end a service: SIGTERM, SIGHUP) is a request.
+/// From now on Ctrl-C (and the signals that end a service: SIGTERM, SIGHUP) is a request. Once is enough.
 pub(crate) fn catch() -> Result<(), Error> {
+    static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
+    if IS_CAUGHT.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
     ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
             // Also if a thread died holding the list.

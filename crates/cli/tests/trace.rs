@@ -375,3 +375,40 @@ fn an_actor_shows_what_it_thinks_beside_what_is_true() {
         assert!(one_line(&stderr(&output)).contains(wanted), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn two_runs_are_the_same_up_to_the_first_record_that_differs() {
+    let folder = folder("part");
+    let ran = |out: &str, set: &str| {
+        meshsim(&folder, &["run", "mesh.yaml", "--out", out, "--no-progress", "--set", set]);
+    };
+    let compared = |other: &str| meshsim(&folder, &["compare", "--messages", "run", other]);
+    ran("same", "seed=7");
+    let same = compared("same");
+    assert_exit(&same, 0);
+    let records = records(&folder, &["--where", "record >= 0"]).len() as u64;
+    assert_eq!(stdout(&same), format!("{} are the same in both\n", meshsim_report::plural(records, "record")));
+    // A call that costs more is noticed when it is first made: until then nothing differs.
+    ran("other", "services.back.endpoints.get.script=[ { work: { exponential: 9ms } } ]");
+    let other = stdout(&compared("other"));
+    assert!(other.contains(" are the same in both; then they part\n"), "{other}");
+    let first = other.lines().skip_while(|line| !line.starts_with("A  run")).nth(1).unwrap();
+    assert!(first.contains("timer_set work is done, in "), "{other}");
+    assert!(other.contains("had taken in before, in both\n") && other.contains("deliver  request back.get"), "{other}");
+    // What is said to be the first that differs is the first: all before it are the same lines.
+    let number: usize = first.split_whitespace().next().unwrap().parse().unwrap();
+    let lines = |run: &str| {
+        let text = stdout(&meshsim(&folder, &["trace", run, "--jsonl"]));
+        text.lines().take(number + 1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (a, b) = (lines("run"), lines("other"));
+    assert!(a[..number] == b[..number] && a[number] != b[number]);
+    assert_exit(&meshsim(&folder, &["compare", "--messages", "run"]), 2);
+    // What a message says may differ where its line does not.
+    ran("alike", "services.back.capacity=3");
+    let alike = stdout(&compared("alike"));
+    assert!(
+        alike.contains("They differ in what the lines leave out\nA …") && one_line(&alike).contains("capacity: 3"),
+        "{alike}"
+    );
+}

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use meshsim_experiment::{Override, load};
 use meshsim_report::compare::noise::Noise;
 use meshsim_report::compare::{Comparison, Named, RUNS_MAX, text};
+use meshsim_report::plural;
 use meshsim_study::pairs::{self, PairsError};
 
 use super::Workers;
 use crate::error::{Error, Exit};
+use crate::flow::part;
 use crate::interrupt;
 use crate::progress::Counted;
 use crate::read::{differing, experiment, summary};
@@ -23,6 +25,7 @@ Examples:
   meshsim compare runs/hotel-7 runs/hotel-8
   meshsim compare runs/hotel-7 runs/hotel-8 runs/hotel-9 --noise 10%
   meshsim compare runs/hotel-7 runs/hotel-8 --json | jq '.histories[0].first_step'
+  meshsim compare --messages runs/hotel-7 runs/hotel-8
   meshsim compare mesh.yaml --with services.geo.instances=4 --seeds 20
   meshsim compare before.yaml after.yaml --markdown
 
@@ -59,6 +62,9 @@ pub(crate) struct Args {
     /// Differences between runs up to this share of the base are noise; 5% if it is not given
     #[arg(long, value_name = "PERCENT", value_parser = super::share, allow_hyphen_values = true)]
     noise: Option<f64>,
+    /// Show the first message, or other record, in which two runs differ, and what its actor had taken in before
+    #[arg(long, conflicts_with_all = ["all", "json", "markdown", "noise"])]
+    messages: bool,
     /// Show also what does not differ, and of files the figures of services
     #[arg(long)]
     all: bool,
@@ -77,6 +83,9 @@ impl Args {
         let is_yaml = |path: &Path| path.extension().is_some_and(|it| it == "yaml" || it == "yml");
         let is_file = |path: &&PathBuf| path.is_file() || (!path.exists() && is_yaml(path));
         let files = self.runs.iter().filter(is_file).count();
+        if self.messages {
+            return self.messages(screen);
+        }
         if files == self.runs.len() {
             return self.files(screen);
         }
@@ -85,6 +94,16 @@ impl Args {
         }
         let why = "some of these are folders of runs, and some are files";
         Err(Error::WrongInput(why.into(), "give folders of runs alone, or experiment files alone".into()))
+    }
+
+    /// Where two runs part.
+    fn messages(&self, screen: &mut Screen) -> Result<Exit, Error> {
+        let [base, other] = self.runs.as_slice() else {
+            let why = format!("{} are given", plural(self.runs.len() as u64, "run"));
+            return Err(Error::WrongInput(why, "--messages compares two runs, or two traces".into()));
+        };
+        let text = part::told(base, other, screen)?;
+        screen.print(&text).map(|()| Exit::Well)
     }
 
     /// Runs that are there.

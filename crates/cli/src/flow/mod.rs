@@ -2,6 +2,7 @@
 //! them are wanted.
 
 pub(crate) mod line;
+pub(crate) mod part;
 pub(crate) mod picture;
 pub(crate) mod select;
 pub(crate) mod source;

@@ -291,3 +291,41 @@ pub(crate) fn step_of_note(what: &str, value: u64) -> Option<u64> {
 pub(crate) fn service_of_note(what: &str, subject: u64) -> Option<ServiceId> {
     matches!(what, "decide" | "apply" | "refuse").then(|| ServiceId(subject.try_into().unwrap_or(u16::MAX)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use meshsim_actor::{Message, Recorder, What};
+    use meshsim_run::Simulation;
+
+    use super::*;
+
+    /// The types of the messages and the words of the notes of a run.
+    #[derive(Default)]
+    struct Heard(BTreeSet<String>, BTreeSet<String>);
+
+    impl Recorder<Msg, Tick> for Heard {
+        fn record(&mut self, _: Time, _: ActorId, what: What<'_, Msg, Tick>) {
+            match what {
+                What::Send(envelope) => _ = self.0.insert(envelope.msg.kind().to_owned()),
+                What::Note(note) => _ = self.1.insert(note.what.to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_word_that_the_actors_of_the_examples_say_is_known() {
+        let known = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<String>>();
+        for example in ["shop", "first-mesh", "bookinfo"] {
+            let path = format!("{}/../../examples/{example}/mesh.yaml", env!("CARGO_MANIFEST_DIR"));
+            let experiment = meshsim_experiment::load(path.as_ref(), &[]).unwrap();
+            let mut simulation = Simulation::recorded(&experiment, Heard::default()).unwrap();
+            simulation.finish(&mut ());
+            let Heard(types, notes) = simulation.into_recorder();
+            assert!(types.contains("request") && types.is_subset(&known(&TYPES)), "{types:?}");
+            assert!(notes.contains("apply") && notes.is_subset(&known(&NOTES)), "{notes:?}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::flow::picture;
 /// Pixels.
 const BOX_WIDTH: f64 = 150.0;
 const BOX_HEIGHT: f64 = 30.0;
-const COLUMN: f64 = 520.0;
+const COLUMN: f64 = 460.0;
 const ROW: f64 = 56.0;
 /// Pixels between the words of two edges that end in one place.
 const WORDS: f64 = 15.0;
