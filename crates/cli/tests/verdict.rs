@@ -52,6 +52,34 @@ fn an_slo_counts_requests_and_is_exact_at_its_bound() {
 }
 
 #[test]
+fn a_part_that_is_called_by_the_name_of_a_fault_or_an_operation_is_that_of_its_times() {
+    let slo = "errors < 1% during outage, errors < 1% from 10.5s to 12s, errors < 1% after outage for 3s, \
+               errors < 1% from 12s to 15s, rate > 1/s after grow for 1500ms, rate > 1/s from 5s to 6.5s, \
+               within 5ms > 99%, done/offered > 99%, users within 4.999ms > 1%, p99 < 1s after outage for 30s";
+    let mesh = format!(
+        "duration: 20s\nnodes: [ {{ name: node }} ]\nnetwork: {{ latency: 0s, local: 0s }}\n\
+         services: {{ s: {{ capacity: 1000, endpoints: {{ go: {{ script: [ sleep: 5ms ] }} }} }} }}\n\
+         operations: [ {{ at: 5s, scale: s, by: 2, times: 1, name: grow }} ]\n\
+         faults: [ {{ at: 10.5s, for: 1.5s, crash: node, name: outage }} ]\n\
+         load: {{ users: {{ to: s, arrivals: {{ constant: 200/s }}, timeout: 100ms, window: 7s, for: 19s }} }}\nslo: [ {slo} ]\n"
+    );
+    let (summary, _) = ran("named", &mesh, 99);
+    let figure = |slo: &str| of(&summary, slo)["figure"].as_f64().unwrap_or_else(|| panic!("{slo}"));
+    for (named, by_times) in [
+        ("errors < 1% during outage", "errors < 1% from 10.5s to 12s"),
+        ("errors < 1% after outage for 3s", "errors < 1% from 12s to 15s"),
+        ("rate > 1/s after grow for 1500ms", "rate > 1/s from 5s to 6.5s"),
+        // What was answered took 5 ms; what failed was not answered within any time.
+        ("within 5ms > 99%", "done/offered > 99%"),
+    ] {
+        assert_eq!(figure(named), figure(by_times), "{named}");
+    }
+    assert_eq!(figure("errors < 1% during outage"), 1.0, "{summary:#}");
+    assert!(figure("within 5ms > 99%") < 0.95);
+    assert_eq!(figure("users within 4.999ms > 1%"), 0.0);
+}
+
+#[test]
 fn a_part_of_the_run_is_exact_off_the_edges_of_the_windows() {
     let mesh = "duration: 30s\nnodes: [ { name: node } ]\nservices: { s: { capacity: 100, endpoints: { go: {} } } }\n\
                 load: { users: { to: s, arrivals: { constant: 200/s }, window: 10s } }\n\

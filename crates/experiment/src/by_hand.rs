@@ -22,7 +22,7 @@ impl Experiment {
     /// in any run.
     ///
     /// # Errors
-    /// All that is wrong with it, at once, under the name `operation`. With `at`, too: it begins now.
+    /// All that is wrong with it, at once, under the name `operation`. With `at` or `name`, too: it begins now, and the SLOs are there.
     pub fn operation(&self, text: &str) -> Result<Vec<Operation>, Problems> {
         self.said(
             "operation",
@@ -38,7 +38,7 @@ impl Experiment {
     /// `for` is needed, as in the file: a fault is always taken back, also if whoever began it is gone by then.
     ///
     /// # Errors
-    /// All that is wrong with it, at once, under the name `fault`. With `at`, too: it begins now.
+    /// All that is wrong with it, at once, under the name `fault`. With `at` or `name`, too: it begins now, and the SLOs are there.
     pub fn fault(&self, text: &str, now: Time) -> Result<Vec<Fault>, Problems> {
         self.said("fault", "a fault is needed, as in `{ crash: node-2, for: 5s }`", text, |it, file, reporter| {
             compile::fault(it, now, file, &self.mesh, reporter)
@@ -63,6 +63,9 @@ impl Experiment {
             let root = tree::read(text, source, 0, wanted, &mut reporter)?;
             if let Some(at) = root.get("at") {
                 reporter.report(at.place, "`at` says nothing here: it begins now").help("leave it out");
+            }
+            if let Some(name) = root.get("name") {
+                reporter.report(name.place, "`name` says nothing here: no SLO can be about it").help("leave it out");
             }
             let it = At::<T>::decode(&root, &mut reporter)?;
             // The experiment was read from its text once and is right; the text has the groups, the mesh has not.

@@ -344,6 +344,36 @@ by_key! {
     }
 }
 
+impl Operation {
+    /// Its name, and when it begins.
+    pub(crate) fn named(&self) -> (Option<&At<Name>>, Span) {
+        let (name, at) = match self {
+            Operation::Deploy(it) => (&it.name, &it.at),
+            Operation::Undeploy(it) => (&it.name, &it.at),
+            Operation::Extend(it) => (&it.name, &it.at),
+            Operation::Scale(it) => (&it.name, &it.at),
+            Operation::Update(it) => (&it.name, &it.at),
+        };
+        (name.as_ref(), at.value)
+    }
+}
+
+impl Fault {
+    /// Its name, when it begins, and how long it holds.
+    pub(crate) fn named(&self) -> (Option<&At<Name>>, Span, Span) {
+        let (name, at, length) = match self {
+            Fault::Crash(it) => (&it.name, &it.at, &it.length),
+            Fault::Wipe(it) => (&it.name, &it.at, &it.length),
+            Fault::Pause(it) => (&it.name, &it.at, &it.length),
+            Fault::Slow(it) => (&it.name, &it.at, &it.length),
+            Fault::Partition(it) => (&it.name, &it.at, &it.length),
+            Fault::OneWay(it) => (&it.name, &it.at, &it.length),
+            Fault::Link(it) => (&it.name, &it.at, &it.length),
+        };
+        (name.as_ref(), at.value, length.value)
+    }
+}
+
 section! {
     /// Brings services up as they are described.
     struct Deploy in "a deploy" {
@@ -351,6 +381,8 @@ section! {
         required deploy: OneOrMore<At<String>>;
         /// When.
         or at: At<Span> = "0s";
+        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -360,6 +392,8 @@ section! {
         required undeploy: OneOrMore<At<String>>;
         /// When.
         or at: At<Span> = "0s";
+        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -381,6 +415,8 @@ section! {
         or rounding: Rounding = "away";
         /// Which S a step starts from.
         or feedback: Feedback = "commanded";
+        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -396,6 +432,8 @@ section! {
         or every: At<Span> = "1s";
         /// Most steps; needed unless the service has the limit that C runs toward.
         optional times: Steps;
+        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -424,6 +462,8 @@ section! {
         /// For `canary`: the share of the requests that goes to the new version after each step, rising. As many
         /// instances as are that share of N come beside the N.
         optional weights: At<Vec<At<Share>>>;
+        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
     }
 }
 
@@ -541,6 +581,8 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
+        /// What an SLO may call it, as in `errors < 5% during outage`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -552,6 +594,8 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
+        /// What an SLO may call it, as in `errors < 5% during outage`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -563,6 +607,8 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
+        /// What an SLO may call it, as in `errors < 5% during outage`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -576,6 +622,8 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
+        /// What an SLO may call it, as in `errors < 5% during outage`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -589,6 +637,8 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
+        /// What an SLO may call it, as in `errors < 5% during outage`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -602,6 +652,8 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
+        /// What an SLO may call it, as in `errors < 5% during outage`.
+        optional name: At<Name>;
     }
 }
 section! {
@@ -636,6 +688,8 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
+        /// What an SLO may call it, as in `errors < 5% during outage`.
+        optional name: At<Name>;
     }
 }
 section! {

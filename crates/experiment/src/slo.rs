@@ -1,5 +1,7 @@
 //! What must hold when a run has ended: `users.search p99 < 80ms from 10s to 20s`.
 
+use std::collections::BTreeMap;
+
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::criterion::{Bound, Criterion};
@@ -7,6 +9,7 @@ use meshsim_mesh::model::ServiceId;
 
 use crate::compile::Names;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::schema::File;
 use crate::section::At;
 use crate::units;
 
@@ -23,7 +26,8 @@ pub struct Slo {
     pub comparison: Comparison,
     /// With what, in the metric's unit: seconds, a share (1 % is 0.01), a number, or a number per second.
     pub threshold: f64,
-    /// Only what was planned from the first moment until before the second. `None`: the whole run, without warm-up.
+    /// Only what was planned from the first moment until before the second: `from .. to ..`, or when a fault holds, or
+    /// for a time after a fault or an operation. `None`: the whole run, without warm-up.
     /// Never with a service: its figures are not kept over time.
     pub window: Option<(Time, Time)>,
 }
@@ -64,6 +68,8 @@ pub enum Metric {
     Max,
     /// The mean latency, in seconds.
     Mean,
+    /// Of all requests that ended, the share that was answered within this time.
+    Within(Span),
     /// failed / (done + failed).
     Errors,
     /// done / offered: what was never answered is not done.
@@ -122,9 +128,17 @@ const METRICS: [(&str, Metric); 13] = [
 ];
 
 const EXAMPLE: &str = "write it as in `users.search p99 < 80ms`, `errors < 1%` or `max < 50ms from 10s to 20s`";
+/// The metric that takes a time.
+const WITHIN: &str = "within";
 
 /// Reads one line and resolves whom it is about.
-pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporter: &mut Reporter) -> Option<Slo> {
+pub(crate) fn compile(
+    line: &At<String>,
+    names: &Names<'_>,
+    parts: &Parts,
+    mesh: &Mesh,
+    reporter: &mut Reporter,
+) -> Option<Slo> {
     let text = line.value.trim();
     let place = line.place;
     let Some(sign) = text.find(['<', '>', '=']) else {
@@ -141,8 +155,16 @@ pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporte
     };
     let left = left.trim();
     let (scope, metric) = left.rsplit_once(char::is_whitespace).unwrap_or(("", left));
-    let Some((_, metric)) = METRICS.iter().find(|(name, _)| *name == metric).copied() else {
-        let known = || METRICS.iter().map(|(name, _)| *name);
+    let found = match within(left) {
+        Some((_, limit)) => {
+            let limit = limit.map_err(|error| reporter.report(place, error.message).help(error.help)).ok()?;
+            Some(Metric::Within(limit))
+        }
+        None => METRICS.iter().find(|(name, _)| *name == metric).map(|(_, metric)| *metric),
+    };
+    let scope = within(left).map_or(scope, |(scope, _)| scope);
+    let Some(metric) = found else {
+        let known = || METRICS.iter().map(|(name, _)| *name).chain([WITHIN]);
         reporter
             .report(place, format!("`{}` is no metric", shortened(metric)))
             .label(nearest(metric, known()).map(|near| format!("did you mean `{near}`?")))
@@ -150,27 +172,34 @@ pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporte
         return None;
     };
     let scope = scope_of(scope.trim(), names, mesh, place, reporter);
-    let (threshold, window) = match right.split_once(" from ") {
-        Some((threshold, window)) => (threshold, Some(window)),
+    let words = [" from ", " during ", " after "];
+    let first = words.into_iter().filter_map(|word| Some((right.find(word)?, word))).min();
+    let (threshold, part) = match first {
+        Some((at, word)) => (&right[..at], Some((word.trim(), right[at + word.len()..].trim()))),
         None => (right, None),
     };
     let threshold = match metric {
         Metric::Quantile(_) | Metric::Max | Metric::Mean => units::duration(threshold).map(|span| span.secs()),
-        Metric::Errors | Metric::Unfinished => units::share(threshold),
+        Metric::Errors | Metric::Unfinished | Metric::Within(_) => units::share(threshold),
         Metric::DoneOfOffered => units::ratio(threshold),
         Metric::Failed => units::whole(threshold, 0, u64::MAX).map(|count| count as f64),
         Metric::Rate => units::rate(threshold),
     };
     let threshold = threshold.map_err(|error| reporter.report(place, error.message).help(error.help)).ok();
-    let window = match window {
+    let window = match part {
         None => Some(None),
-        Some(window) => window_of(window, place, reporter).map(Some),
+        Some(("from", window)) => window_of(window, place, reporter).map(Some),
+        Some(("during", name)) => parts.during(name, place, reporter).map(Some),
+        Some((_, after)) => parts.after(after, place, reporter).map(Some),
     };
     let (scope, window) = (scope?, window?);
-    if let (Scope::Service(_), Some(_)) = (scope, window) {
-        reporter
-            .report(place, "a service's figures are kept for the whole run")
-            .help("leave out `from .. to ..`, or name a load: their course over time is known");
+    if let Scope::Service(_) = scope {
+        let (what, help) = match (window, metric) {
+            (Some(_), _) => ("a service's figures are kept for the whole run", "leave out the part of the run"),
+            (_, Metric::Within(_)) => ("a service's answers are not counted by a bound", "write a percentile"),
+            _ => return Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window }),
+        };
+        reporter.report(place, what).help(format!("{help}, or name a load: each of its requests is counted"));
         return None;
     }
     Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window })
@@ -180,11 +209,15 @@ pub(crate) fn compile(line: &At<String>, names: &Names<'_>, mesh: &Mesh, reporte
 pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh) -> Vec<Criterion> {
     let mut criteria = Vec::new();
     for (index, slo) in slos.iter().enumerate() {
-        let bound = matches!(slo.metric, Metric::Quantile(_) | Metric::Max | Metric::Mean).then(|| Bound {
-            than: Span::from_secs_f64(slo.threshold),
-            // `> x` is the contrary of `<= x`.
-            inclusive: matches!(slo.comparison, Comparison::AtMost | Comparison::More),
-        });
+        let bound = match slo.metric {
+            Metric::Quantile(_) | Metric::Max | Metric::Mean => Some(Bound {
+                than: Span::from_secs_f64(slo.threshold),
+                // `> x` is the contrary of `<= x`.
+                inclusive: matches!(slo.comparison, Comparison::AtMost | Comparison::More),
+            }),
+            Metric::Within(than) => Some(Bound { than, inclusive: true }),
+            _ => None,
+        };
         for load in slo.scope.loads(mesh) {
             let spec = &mesh.loads[load];
             let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
@@ -200,6 +233,18 @@ pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh) -> Vec<Criterion> {
         }
     }
     criteria
+}
+
+/// `scope within 200ms` as its scope and the time, if it is one.
+fn within(left: &str) -> Option<(&str, Result<Span, units::UnitError>)> {
+    let is_word = |at: usize| {
+        let (before, after) = (&left[..at], &left[at + WITHIN.len()..]);
+        let is_apart = |text: &str, ends: bool| text.is_empty() || ends;
+        is_apart(before, before.ends_with(char::is_whitespace))
+            && is_apart(after, after.starts_with(char::is_whitespace))
+    };
+    let at = left.find(WITHIN).filter(|at| is_word(*at))?;
+    Some((left[..at].trim(), units::duration(&left[at + WITHIN.len()..])))
 }
 
 fn window_of(text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
@@ -276,5 +321,84 @@ fn scope_of(text: &str, names: &Names<'_>, mesh: &Mesh, place: Place, reporter: 
             names.report_unknown("load or service", first, place, known, reporter);
             None
         }
+    }
+}
+
+/// When the operations and faults that have names begin and end.
+#[derive(Debug, Default)]
+pub(crate) struct Parts(BTreeMap<String, Moments>);
+
+#[derive(Clone, Copy, Debug)]
+struct Moments {
+    from: Time,
+    /// When a fault ends. When an operation has settled is known only in the run.
+    to: Option<Time>,
+}
+
+impl Parts {
+    /// The names of a file; each may be there once.
+    pub(crate) fn new(file: &File, reporter: &mut Reporter) -> Self {
+        let mut all = Parts::default();
+        let operations = file.operations.value.iter().filter_map(|it| {
+            let (name, at) = it.value.named();
+            Some((name?, Moments { from: Time::ZERO + at, to: None }))
+        });
+        let faults = file.faults.value.iter().filter_map(|it| {
+            let (name, at, length) = it.value.named();
+            let from = Time::ZERO + at;
+            Some((name?, Moments { from, to: Some(from + length) }))
+        });
+        for (name, moments) in operations.chain(faults) {
+            if all.0.insert(name.value.0.clone(), moments).is_some() {
+                reporter
+                    .report(name.place, format!("`{}` is there twice", shortened(&name.value.0)))
+                    .help("an SLO could not tell which it is about: give one of them another name");
+            }
+        }
+        all
+    }
+
+    fn find(&self, name: &str, place: Place, reporter: &mut Reporter) -> Option<Moments> {
+        let found = self.0.get(name).copied();
+        if found.is_none() {
+            let known = || self.0.keys().map(String::as_str);
+            let help = match self.0.len() {
+                0 => format!("give a fault or an operation this name: `name: {}`", shortened(name)),
+                _ => format!("write {}", one_of(known())),
+            };
+            reporter
+                .report(place, format!("no fault and no operation has the name `{}`", shortened(name)))
+                .label(nearest(name, known()).map(|near| format!("did you mean `{near}`?")))
+                .help(help);
+        }
+        found
+    }
+
+    /// While a fault holds.
+    fn during(&self, name: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
+        let Moments { from, to } = self.find(name, place, reporter)?;
+        if to.is_none() {
+            reporter
+                .report(place, format!("`{name}` is an operation: when it will have settled is not known"))
+                .help(format!("write `after {name} for 10s`: the 10s after it begins"));
+        }
+        Some((from, to?))
+    }
+
+    /// For a time after a fault has ended, or an operation has begun: `outage for 10s`.
+    fn after(&self, text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
+        let Some((name, length)) = text.split_once(" for ") else {
+            reporter.report(place, "this part has no length").help("write `after outage for 10s`");
+            return None;
+        };
+        let length = units::duration(length);
+        let length = length.map_err(|error| reporter.report(place, error.message).help(error.help)).ok();
+        let Moments { from, to } = self.find(name.trim(), place, reporter)?;
+        let (from, length) = (to.unwrap_or(from), length?);
+        if length.is_zero() {
+            reporter.report(place, "a part of no length has no requests").help("write `after outage for 10s`");
+            return None;
+        }
+        Some((from, from + length))
     }
 }

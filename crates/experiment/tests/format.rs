@@ -4,7 +4,7 @@ use std::path::Path;
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::check::check;
-use meshsim_experiment::{Experiment, Override, Scope, parse, schema};
+use meshsim_experiment::{Experiment, Metric, Override, Scope, parse, schema};
 use meshsim_mesh::model::{Amount, Change, Strategy};
 
 const FORMAT: &str = include_str!("../src/format.yaml");
@@ -23,7 +23,7 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
     assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (10, 2, 4));
-    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (3, 6, true));
+    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (3, 9, true));
     // Four deploys, three of them implied, and six more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
     assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 10, 10));
@@ -31,7 +31,35 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     assert_eq!((it.network.faults.len(), it.fault_lines.len()), (10, 10));
     assert_eq!(it.slos[1].scope, Scope::Target(0, 0));
     assert_eq!(it.slos[5].window, Some((Time::from_nanos(10_000_000_000), Time::from_nanos(20_000_000_000))));
+    let part = |slo: usize| it.slos[slo].window.map(|(from, to)| (from.secs(), to.secs()));
+    assert_eq!((part(6), part(7), part(8)), (None, Some((20.0, 25.0)), Some((45.0, 55.0))));
+    assert_eq!(it.slos[6].metric, Metric::Within(Span::from_millis(200)));
     meshsim_fault::Network::new(it.network).unwrap();
+}
+
+#[test]
+fn a_part_of_a_run_is_found_by_the_name_of_a_fault_or_an_operation() {
+    let slo = |line: &str| with(FORMAT, &[&format!("slo=[{line}]")]);
+    let part = |line: &str| slo(line).unwrap().slos[0].window.map(|(from, to)| (from.secs(), to.secs()));
+    // After a fault is once it has ended; what an operation does begins with it.
+    assert_eq!(part("errors < 1% after outage for 10s"), Some((25.0, 35.0)));
+    assert_eq!(part("users within 1s > 90% after rollout for 500ms"), Some((45.0, 45.5)));
+    for (line, why) in [
+        ("errors < 1% during outag", "did you mean `outage`?"),
+        ("errors < 1% during rollout", "when it will have settled is not known"),
+        ("errors < 1% after outage", "this part has no length"),
+        ("errors < 1% after outage for 0s", "a part of no length"),
+        ("errors < 1% after nothing for 5s", "no fault and no operation has the name `nothing`"),
+        ("geo within 1s > 90%", "not counted by a bound"),
+        ("within soon > 90%", "duration"),
+        ("within 1s > 2", "%"),
+        ("geo errors < 1% during outage", "kept for the whole run"),
+    ] {
+        let problem = slo(line).unwrap_err();
+        assert!(problem.contains(why), "{line}: {problem}");
+    }
+    let twice = with(FORMAT, &["operations=[{ at: 1s, deploy: geo, name: outage }]"]).unwrap_err();
+    assert!(twice.contains("`outage` is there twice"), "{twice}");
 }
 
 #[test]

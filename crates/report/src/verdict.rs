@@ -102,7 +102,7 @@ fn text(metric: Metric, figure: f64, threshold: f64) -> String {
     let is_time = matches!(metric, Metric::Quantile(_) | Metric::Max | Metric::Mean);
     let short = |figure: f64| match metric {
         Metric::Quantile(_) | Metric::Max | Metric::Mean => Span::from_secs_f64(figure).to_string(),
-        Metric::Errors | Metric::Unfinished => show::percent(figure),
+        Metric::Errors | Metric::Unfinished | Metric::Within(_) => show::percent(figure),
         // Written as a share in the file.
         Metric::DoneOfOffered => format!("{figure:.4}"),
         Metric::Failed => show::count(figure as u64),
@@ -112,7 +112,7 @@ fn text(metric: Metric, figure: f64, threshold: f64) -> String {
     match metric {
         _ if figure == threshold || text != short(threshold) => text,
         _ if is_time => show::exact_span(Span::from_secs_f64(figure)),
-        Metric::Errors | Metric::Unfinished => format!("{}%", figure * 100.0),
+        Metric::Errors | Metric::Unfinished | Metric::Within(_) => format!("{}%", figure * 100.0),
         Metric::Rate => format!("{figure}/s"),
         _ => format!("{figure}"),
     }
@@ -171,6 +171,11 @@ fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Meas
     let overdue = count.overdue;
     let mut found = match slo.metric {
         Metric::Errors => share_of(count.failed, count.done.saturating_add(count.failed), overdue, gap),
+        // What is younger than the bound says nothing; what is older misses it.
+        Metric::Within(_) => {
+            let ended = count.done.saturating_add(count.failed).saturating_add(count.outlived);
+            share_of(count.within, ended, 0, gap)
+        }
         Metric::DoneOfOffered => share_of(count.done, count.offered, 0, gap),
         Metric::Unfinished => share_of(count.unfinished(), count.offered, 0, gap),
         Metric::Failed if count.offered == 0 && !gap => Err("nothing was measured"),
@@ -198,7 +203,7 @@ fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Meas
             missing.push("not all of it was measured".to_owned());
         }
         match slo.metric {
-            Metric::Quantile(_) | Metric::Max | Metric::Mean if count.outlived > 0 => {
+            Metric::Quantile(_) | Metric::Max | Metric::Mean | Metric::Within(_) if count.outlived > 0 => {
                 missing.push(what(count.outlived, "unanswered for longer than that"));
             }
             Metric::Errors | Metric::Failed if overdue > 0 => missing.push(what(overdue, "unanswered")),
@@ -288,6 +293,8 @@ fn of_service(slo: &Slo, service: ServiceId, measured: &Measured) -> Finding {
         Metric::Failed => at_least(failed as f64, 0.0, gap),
         Metric::Rate if measured.now == Time::ZERO => Err("nothing was measured"),
         Metric::Rate => at_least(per_second(served.done, measured.now.since(Time::ZERO)), 0.0, gap),
+        // `check` refuses it: nodes do not count by a bound.
+        Metric::Within(_) => Err("a service's answers are not counted by a bound"),
         _ if latency.count() == 0 => Err("nothing was answered"),
         Metric::Max => at_least(latency.max().secs(), 0.0, gap),
         Metric::Mean => anywhere(latency.mean().secs(), gap, None),

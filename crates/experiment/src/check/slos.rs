@@ -41,6 +41,7 @@ fn contradict(low: &Slo, high: &Slo) -> bool {
     let ordered = match (low.metric, high.metric) {
         (Metric::Quantile(one), Metric::Quantile(other)) => one <= other,
         (Metric::Quantile(_) | Metric::Mean, Metric::Max) => true,
+        (Metric::Within(one), Metric::Within(other)) => one <= other,
         (one, other) => one == other,
     };
     let is_empty =
@@ -55,7 +56,9 @@ fn impossible(checked: &Checked<'_>, slo: &Slo) -> Option<String> {
     let above = |least: f64| bound > least || (bound == least && slo.comparison == Comparison::More);
     match slo.metric {
         Metric::Errors | Metric::Failed if is_upper(slo) && below(0.0) => Some("it is never below 0".into()),
-        Metric::DoneOfOffered | Metric::Errors if !is_upper(slo) && above(1.0) => Some("it is never above 100%".into()),
+        Metric::DoneOfOffered | Metric::Errors | Metric::Within(_) if !is_upper(slo) && above(1.0) => {
+            Some("it is never above 100%".into())
+        }
         Metric::Quantile(_) | Metric::Max | Metric::Mean if is_upper(slo) => {
             let targets = |index: usize| {
                 let entry = loads::asked(&mesh.loads[index], &checked.flow, &checked.hop);

@@ -146,8 +146,18 @@ fn outside(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         }
     }
     for slo in &experiment.slos {
-        if slo.window.is_some_and(|(from, _)| from >= end) {
-            warnings.warn("late", None, format!("`{}` is about a time after the end of the run", slo.text));
+        match slo.window {
+            Some((from, _)) if from >= end => {
+                warnings.warn("late", None, format!("`{}` is about a time after the end of the run", slo.text));
+            }
+            Some((_, to)) if to > end => {
+                warnings.warn(
+                    "late",
+                    None,
+                    format!("`{}` is about a time that reaches beyond the end of the run", slo.text),
+                );
+            }
+            _ => {}
         }
     }
     if experiment.mesh.loads.is_empty() && !experiment.slos.is_empty() {

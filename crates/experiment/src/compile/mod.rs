@@ -19,7 +19,7 @@ use crate::inputs::Inputs;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
 use crate::schema::{self, File, NODES_MAX, NodeGroup, SERVICES_MAX, ZONES_MAX};
 use crate::section::At;
-use crate::slo::Slo;
+use crate::slo::{Parts, Slo};
 use crate::values::name_error;
 
 /// A file, compiled; it counts only if nothing was reported.
@@ -55,8 +55,9 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         crate::graph::refuse_endless(&mesh, &places, reporter);
     }
     let (network, fault_lines) = network::compile(file, &mesh, inputs, reporter);
+    let parts = Parts::new(file, reporter);
     let slos: Vec<Slo> =
-        file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &mesh, reporter)).collect();
+        file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &parts, &mesh, reporter)).collect();
     mesh.criteria = crate::slo::criteria(&slos, &mesh);
     let has_call_graph = !crate::graph::edges(&mesh).is_empty();
     Compiled { mesh, network, slos, has_call_graph, operation_lines, fault_lines }
