@@ -196,6 +196,8 @@ pub(crate) struct Fields<'a> {
     what: &'static str,
     place: Place,
     entries: &'a [(Key, Node)],
+    /// Those that it may have.
+    keys: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
@@ -237,7 +239,7 @@ impl<'a> Fields<'a> {
                     .help(format!("it has {}", crate::problem::all_of(keys.iter().copied())));
             }
         }
-        Some(Fields { what, place: node.place, entries })
+        Some(Fields { what, place: node.place, entries, keys: keys.to_vec() })
     }
 
     fn find(&self, key: &str) -> Option<&'a Node> {
@@ -249,9 +251,9 @@ impl<'a> Fields<'a> {
         if let Some(node) = self.find(key) {
             return self.value(node, key, reporter);
         }
-        // A misspelt key has been reported already, with what was meant.
+        // A misspelt key has been reported already, with what was meant. One that is right is not misspelt, however near.
         let is_meant = |k: &Key| nearest(&k.text, [key]).is_some() || unspaced(k, &[key]).is_some();
-        let misspelt = self.entries.iter().any(|(k, _)| k.text != key && is_meant(k));
+        let misspelt = self.entries.iter().any(|(k, _)| !self.keys.contains(&k.text.as_str()) && is_meant(k));
         if !misspelt {
             reporter.report(self.place, format!("{} needs `{key}`", self.what)).help(format!("{key}: {}", doc.trim()));
         }
