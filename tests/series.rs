@@ -369,14 +369,14 @@ fn what_is_told_while_the_run_goes_on_comes_to_what_is_known_at_its_end() {
                     heard.hear(sim.now(), id, actor);
                 }
             }
-            let recent = Recent { now: sim.now(), faults: Vec::new() };
+            let recent = Recent { now: sim.now(), faults: Vec::new(), healed: Vec::new() };
             heard.so_far.look(&experiment, &recent);
             let (window, _) = heard.so_far.of_loads(None, Time::ZERO, sim.now(), &mesh);
             open += window.offered - window.done - window.failed.total();
         }
         assert!(open > 0, "requests that go on are neither done nor failed");
 
-        let recent = Recent { now: sim.now(), faults: Vec::new() };
+        let recent = Recent { now: sim.now(), faults: Vec::new(), healed: Vec::new() };
         let live = Series::new(&experiment, &heard.so_far.measured(Time::ZERO, &recent, &mesh));
         let findings: Vec<_> = sim.actors().map(|actor| Some(actor.findings(sim.now()))).collect();
         let measured = Measured::gather(&mesh, sim.now(), Traffic::default(), findings);

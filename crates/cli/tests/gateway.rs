@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Output};
 use std::sync::{Arc, Mutex};
 
+use common::browser::Browser;
 use common::{PATIENCE, command, meshsim, one_line, stderr, stdout, until};
 use serde_json::{Value, json};
 
@@ -49,7 +50,10 @@ impl Run {
 
     /// Starts the process of a run, and waits until its gateway is open.
     fn open(test: &str, args: &[&str]) -> Self {
-        let folder = folder(test);
+        Self::open_in(folder(test), args)
+    }
+
+    fn open_in(folder: PathBuf, args: &[&str]) -> Self {
         let mut child = command(&folder, args).spawn().unwrap();
         let stderr = Arc::<Mutex<String>>::default();
         let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), stderr.clone());
@@ -548,6 +552,127 @@ fn figures_and_events_are_there_while_the_run_goes_on() {
     for line in kinds.lines() {
         assert!(log.lines().any(|of_log| of_log == line), "{line}\n{log}");
     }
+}
+
+#[test]
+fn the_page_shows_windows_as_they_come_and_what_is_done_there_is_done() {
+    let mut run = Run::start("page");
+    let (folder, address, token) = (run.folder.clone(), run.address.clone(), run.token());
+    let link = format!("http://{address}/#token={token}");
+    let Some(mut page) = Browser::open(&folder, &link, (1_400, 1_000)) else { return };
+    page.until("Number(document.getElementById('page').dataset.windows) >= 3");
+    assert_eq!(page.value("location.hash + document.body.innerHTML.includes('token=')"), "false");
+    let last = page.value("document.getElementById('page').dataset.last");
+    page.until(&format!("document.getElementById('page').dataset.last !== {last}"));
+
+    // What is drawn is what the gateway says of the same window.
+    let drawn = "(() => { const all = together(); const i = known.edges.findIndex((at) => at >= 2);                  return [known.edges[i], all.offered[i], all.done[i] + all.failed[i] + all.unfinished[i]]; })()";
+    assert_eq!(page.value(drawn), json!([2, 5, 5]));
+    let twice = "new Set(known.edges).size === known.edges.length && known.edges.every((at, i) => i === 0 || at > known.edges[i - 1])";
+    assert_eq!(page.value(twice), true);
+
+    // An operation as the file has it; a mistake is said as the gateway says it, and the text stays.
+    page.value("parts.field.value = 'extend: back, to: many, rate: 1'; parts.field.form.requestSubmit(); 0");
+    page.until("document.querySelector('.act pre').textContent.length > 0");
+    assert_eq!(page.value("parts.field.value"), "extend: back, to: many, rate: 1");
+    page.value("parts.field.value = 'extend: back, to: 3, rate: 1'; parts.field.form.requestSubmit(); 0");
+    page.until(
+        "[...document.querySelectorAll('[data-table=services] tr')].some((row) => row.textContent.includes('3 / 3'))",
+    );
+
+    // A fault by hand is on top, and can be ended there.
+    run.ctl_says(&["fault", "crash: node-1, for: 1000s"]);
+    page.until("document.querySelector('[data-fault]')?.textContent.includes('node-1 down')");
+    page.until("document.querySelector('[data-node=node-1]')?.textContent.includes('dead')");
+    page.value("document.querySelector('[data-fault] button').click(); 0");
+    page.until("!document.querySelector('[data-fault]')");
+    page.until("document.querySelector('[data-node=node-1]')?.textContent.includes('up')");
+
+    assert_eq!(page.value("document.documentElement.scrollWidth <= innerWidth"), true);
+    page.ask(
+        "Emulation.setDeviceMetricsOverride",
+        json!({ "width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": true }),
+    );
+    page.until("document.querySelector('.plot svg').getAttribute('viewBox').split(' ')[2] < 420");
+    assert_eq!(page.value("document.documentElement.scrollWidth"), 420);
+    assert_eq!(page.complaints, [""; 0]);
+
+    // One that is killed is missed; another run in its place begins anew.
+    run.child.kill().unwrap();
+    page.until("document.querySelector('[data-state=lost]') !== null");
+    assert_eq!(page.value("[...document.querySelectorAll('[data-change]')].every((it) => it.disabled)"), true);
+    let _ = run.child.wait();
+    let again = ["live", "mesh.yaml", "--until-stopped", "--no-progress", "--http", &address];
+    let again = Run::open_in(folder, &again);
+    page.until("!document.querySelector('[data-state=lost]') && known.edges[0] === 0 && known.edges.length > 3");
+    assert_eq!(page.value(twice), true);
+    again.post("/api/stop", "").expect(202);
+    page.until("document.querySelector('[data-state=ended]') !== null");
+    assert_eq!(again.ended().0, 0);
+    assert_eq!(page.complaints, [""; 0]);
+}
+
+#[test]
+fn who_would_be_one_listener_too_many_is_told_and_one_that_goes_makes_room() {
+    let run = Run::start("listeners");
+    let listen = || {
+        let mut stream = TcpStream::connect(&run.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET /api/stream HTTP/1.1\r\nHost: {}\r\n\r\n", run.address).unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::new(stream);
+        reader.read_line(&mut line).unwrap();
+        (line.contains(" 200 "), reader)
+    };
+    let mut all: Vec<_> = (0..32).map(|_| listen()).collect();
+    assert!(all.iter().all(|(is_in, _)| *is_in));
+    let refused = run.get("/api/stream").expect(503).json();
+    assert_eq!(refused["error"], "32 pages show this run already");
+    let (_, mut first) = all.remove(0);
+    until("a tick", || {
+        let mut line = String::new();
+        first.read_line(&mut line).unwrap();
+        (line.starts_with("data: {") && line.contains("\"is_all\":true")).then_some(())
+    });
+    drop(first);
+    until("there is room", || listen().0.then_some(()));
+}
+
+#[test]
+fn the_board_for_grafana_asks_for_metrics_that_there_are() {
+    let run = Run::start("board");
+    let board = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/grafana/board.json")).unwrap();
+    let board: Value = serde_json::from_str(&board).unwrap();
+    run.until_status("windows", |status| status["recent"].as_array().unwrap().len() >= 2);
+    let of = |body: &str| -> BTreeMap<String, f64> { samples(body) };
+    let before = of(&run.get("/metrics").body);
+    let mut asked = 0;
+    for panel in board["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap();
+            for name in
+                query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|it| it.starts_with("meshsim_"))
+            {
+                asked += 1;
+                assert!(before.keys().any(|it| it.split('{').next() == Some(name)), "{name} of {query}");
+            }
+            for label in ["load", "service", "result", "le"] {
+                let by = query.contains(&format!("by ({label}")) || query.contains(&format!("{{{label}"));
+                assert!(!by || before.keys().any(|it| it.contains(&format!("{label}=\""))), "{label} of {query}");
+            }
+        }
+    }
+    assert!(asked >= 15);
+    until("more requests", || {
+        let after = of(&run.get("/metrics").body);
+        for (series, value) in
+            before.iter().filter(|(series, _)| series.contains("_total") || series.contains("_bucket"))
+        {
+            assert!(after[series] >= *value, "{series} became less");
+        }
+        let done = "meshsim_load_requests_total{load=\"users\",endpoint=\"front.show\",result=\"done\"}";
+        (after[done] > before[done]).then_some(())
+    });
 }
 
 /// Whether a value is as a schema of the document says: as much of JSON Schema as the document has.

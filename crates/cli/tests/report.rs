@@ -106,14 +106,7 @@ fn write_course(run: &Path, load: &str, service: &str) {
 /// The page as Chromium has it when its scripts have run; `None` where there is no Chromium. Nothing may be said in the
 /// console, and nothing asked of anybody.
 fn browsed(folder: &Path, address: &str) -> Option<String> {
-    let found = ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|it| it.status.success()));
-    let Some(chromium) = found else {
-        assert!(std::env::var_os("MESHSIM_REQUIRE_BROWSER").is_none(), "there is no Chromium here");
-        println!("skipped: there is no Chromium here");
-        return None;
-    };
+    let chromium = common::browser::chromium()?;
     let log = folder.join("network.json");
     let output = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom"])

@@ -88,6 +88,8 @@ pub struct Network {
     local: Dist,
     faults: Vec<Fault>,
     absent: Vec<(ActorId, Time)>,
+    /// Faults before those of the description: what always holds.
+    always: usize,
     /// The faults that hold now, by their place in `faults`.
     active: Vec<usize>,
     /// All losses, by their place in `faults`: a retry meets those of its own moment.
@@ -128,6 +130,7 @@ impl Network {
             let limit = Bandwidth::new(Link::all(), bytes_per_sec, queue_bytes_max);
             faults.push(Fault::new(Time::ZERO, Time::NEVER, limit));
         }
+        let always = faults.len();
         faults.extend(spec.faults);
         faults.iter().try_for_each(validate)?;
         let mut seen = BTreeSet::new();
@@ -146,6 +149,7 @@ impl Network {
             local,
             faults,
             absent,
+            always,
             active: Vec::new(),
             losses,
             resent: 0,
@@ -170,6 +174,21 @@ impl Network {
         }
         self.faults.push(fault);
         // Which faults hold is looked at again with the next message.
+        self.next_change = Time::ZERO;
+        Ok(())
+    }
+
+    /// A fault ends at `at`, unless it ends before. `index` is its place among those of the description, then those that
+    /// were added. What it has held back or slowed down already comes when it was to come.
+    ///
+    /// What is done to machines has another plan then: see [`powers_from`](Self::powers_from).
+    ///
+    /// # Errors
+    /// If there is no such fault.
+    pub fn end(&mut self, index: usize, at: Time) -> Result<(), NetworkError> {
+        let fault = self.faults.iter_mut().skip(self.always).nth(index);
+        let fault = fault.ok_or_else(|| NetworkError(format!("there is no fault {index}")))?;
+        fault.until = fault.until.min(at).max(fault.at);
         self.next_change = Time::ZERO;
         Ok(())
     }

@@ -290,6 +290,34 @@ fn powers_come_in_order_and_overlapping_faults_are_taken_back_one_by_one() {
 }
 
 /// The plan of these faults for machines of which some are absent.
+#[test]
+fn a_fault_that_is_ended_ends_then_and_no_other_does() {
+    let crash = |actor, from, until| {
+        let actors = [ActorId(actor)].into_iter().collect();
+        Fault::new(Time::from_nanos(from), Time::from_nanos(until), Crash { actors })
+    };
+    let faults = vec![crash(1, 10, 100), crash(2, 10, 100), crash(1, 20, 60)];
+    // What always holds stands before them, and is none of them.
+    let spec = NetworkSpec { faults, loss: 0.1, ..NetworkSpec::constant(1, Span::ZERO) };
+    let mut network = Network::new(spec).unwrap();
+    network.end(0, Time::from_nanos(40)).unwrap();
+    let restarts: Vec<(u64, u32)> = network
+        .powers()
+        .into_iter()
+        .filter(|(.., power)| *power == Power::Restart)
+        .map(|(at, actor, _)| (at.nanos(), actor.0))
+        .collect();
+    assert_eq!(restarts, [(60, 1), (100, 2)], "the other crash of the same machine holds it down");
+    network.end(2, Time::from_nanos(50)).unwrap();
+    network.end(1, Time::from_nanos(500)).unwrap();
+    assert_eq!(network.powers().last().map(|(at, ..)| at.nanos()), Some(100), "none becomes longer");
+    // One that has not begun never does.
+    network.add(crash(3, 1_000, 2_000)).unwrap();
+    network.end(3, Time::from_nanos(50)).unwrap();
+    assert!(network.powers().iter().all(|(_, actor, _)| *actor != ActorId(3)));
+    assert!(network.end(4, Time::ZERO).is_err());
+}
+
 fn plan(faults: Vec<Fault>, absent: &[(ActorId, Time)]) -> Network {
     Network::new(NetworkSpec { faults, absent: absent.to_vec(), ..NetworkSpec::default() }).unwrap()
 }

@@ -83,6 +83,12 @@ impl Sparse {
         self.counts.iter().map(|(_, count)| u64::from(*count)).sum::<u64>() + self.recent.len() as u64
     }
 
+    /// How many of them are in buckets that end at `longest` or before.
+    pub fn at_most(&self, scale: Scale, longest: Span) -> u64 {
+        let below = self.filled().filter(|(bucket, _)| scale.longest(*bucket) <= longest);
+        below.map(|(_, count)| u64::from(count)).sum()
+    }
+
     /// Sorts in what came last, and gives back the memory that it took.
     pub fn settle(&mut self) {
         self.sort_in();

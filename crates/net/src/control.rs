@@ -106,6 +106,8 @@ pub(crate) enum Control {
     Refused { process: ProcessId, why: String },
     /// Member to hub: what an actor has found since it was last asked, at this time of the run.
     News { actor: ActorId, at: Time, news: Blob },
+    /// Hub to member: a fault, by its place among those of the experiment and then those by hand, ends at this time.
+    EndFault { fault: u32, at: Time },
 }
 
 /// Where a process is and what it hosts.

@@ -82,6 +82,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("leave", say(Control::Leave)),
         ("left", say(Control::Left)),
         ("refused", say(Control::Refused { process: 2, why: "failed the TLS handshake".into() })),
+        ("end-fault", say(Control::EndFault { fault: 300, at: Time::from_nanos(5) })),
         ("news", say(Control::News { actor: ActorId(1), at: Time::from_nanos(5), news: Blob(vec![7, 8, 9]) })),
     ]
 }

@@ -511,16 +511,33 @@ impl<A: Live> Host<A> {
     /// # Errors
     /// If its parameters mean nothing.
     pub(crate) fn add_fault(&self, fault: Fault) -> Result<(), NetworkError> {
+        self.change_network(fault.at, |network| network.add(fault))
+    }
+
+    /// A fault ends at `at`, unless it ends before; by its place among those of the experiment, then those added.
+    ///
+    /// # Errors
+    /// If there is no such fault.
+    pub(crate) fn end_fault(&self, index: usize, at: Time) -> Result<(), NetworkError> {
+        self.change_network(at, |network| network.end(index, at))
+    }
+
+    /// Changes what becomes of messages and machines from `at` on.
+    fn change_network(
+        &self,
+        at: Time,
+        change: impl FnOnce(&mut Network) -> Result<(), NetworkError>,
+    ) -> Result<(), NetworkError> {
         let now = self.shell.now();
         let mut network = self.shell.network.borrow_mut();
         let here = self.here.borrow();
         // The order may have taken long to come: then something has begun already.
-        let is_late = fault.at < now;
+        let is_late = at < now;
         let standing = |network: &Network| -> Vec<Vec<Power>> {
             here.keys().filter(|_| is_late).map(|actor| network.standing(*actor, now)).collect()
         };
         let before = standing(&network);
-        network.add(fault)?;
+        change(&mut network)?;
         // Before it is known when the run begins, nothing is planned: `begin_at` does it, from that moment on.
         if !self.shell.clock.knows_zero() {
             return Ok(());
@@ -528,7 +545,9 @@ impl<A: Live> Host<A> {
         // The whole plan anew: outages may overlap. What is overdue is not in it, and goes on.
         self.shell.agenda.borrow_mut().forget_powers(now);
         for ((actor, before), after) in here.keys().zip(before).zip(standing(&network)) {
-            for power in after.into_iter().filter(|power| !before.contains(power)) {
+            let undone = before.iter().filter(|power| !after.contains(power)).map(|power| undone(*power));
+            let begun = after.iter().filter(|power| !before.contains(power)).copied();
+            for power in undone.chain(begun) {
                 self.shell.later(now, *actor, Due::Power(power));
             }
         }
@@ -694,6 +713,16 @@ impl<A: Live> Host<A> {
     /// Ends the record of this process.
     pub(crate) fn take_tape(&self) -> Option<Box<dyn Tape<A::Msg, A::Tick>>> {
         self.shell.tape().0.take()
+    }
+}
+
+/// What takes back what was done to a machine.
+fn undone(power: Power) -> Power {
+    match power {
+        Power::Crash | Power::Wipe => Power::Restart,
+        Power::Pause => Power::Resume,
+        Power::Speed(_) => Power::Speed(1.0),
+        Power::Restart | Power::Resume => power,
     }
 }
 

@@ -110,6 +110,8 @@ pub struct Performance {
     pub absent: Vec<ActorId>,
     /// Faults that were submitted while it went on.
     pub faults: Vec<Fault>,
+    /// Faults that were ended by hand, and when: by their place among those of the experiment, then those submitted.
+    pub healed: Vec<(usize, Time)>,
     /// What went wrong while the records were handed in.
     pub trace_errors: Vec<String>,
 }
@@ -156,6 +158,8 @@ pub struct Snapshot {
     pub processes: Vec<ProcessState>,
     /// Faults that were submitted so far.
     pub faults: Vec<Fault>,
+    /// See [`Performance::healed`].
+    pub healed: Vec<(usize, Time)>,
 }
 
 /// One process.
@@ -192,6 +196,7 @@ enum Command<A: Actor> {
     Inject(ActorId, A::Msg),
     Look(ActorId, Glance<A>),
     Fault(Box<Fault>, oneshot::Sender<Result<(), String>>),
+    EndFault(usize, Time, oneshot::Sender<Result<(), String>>),
     Snapshot(oneshot::Sender<Snapshot>),
     Stop,
 }
@@ -241,6 +246,16 @@ impl<A: Live> Handle<A> {
         heard.await.unwrap_or_else(|_| Err("the run is over".into()))
     }
 
+    /// Ends a fault, in all processes: by its place among those of the experiment, then those submitted.
+    ///
+    /// # Errors
+    /// If there is no such fault, too much is asked at once, or the run is over.
+    pub async fn end_fault(&self, index: usize, at: Time) -> Result<(), String> {
+        let (say, heard) = oneshot::channel();
+        self.order(Command::EndFault(index, at, say))?;
+        heard.await.unwrap_or_else(|_| Err("the run is over".into()))
+    }
+
     /// How it goes.
     ///
     /// # Errors
@@ -275,6 +290,8 @@ struct Stage<A: Live> {
     findings: RefCell<BTreeMap<ActorId, Found>>,
     /// Faults that came by hand; the network bounds their number.
     faults: RefCell<Vec<Fault>>,
+    /// [`Performance::healed`].
+    healed: RefCell<Vec<(usize, Time)>>,
     departures: RefCell<Departures>,
     /// [`Performance::restarts`].
     restarts: RefCell<Vec<(ActorId, Time)>>,
@@ -359,6 +376,7 @@ impl<A: Live> Hub<A> {
             zero: Cell::new(0),
             findings: RefCell::default(),
             faults: RefCell::default(),
+            healed: RefCell::default(),
             departures: RefCell::default(),
             restarts: RefCell::default(),
             traces: RefCell::new(options.traces),
@@ -475,6 +493,7 @@ impl<A: Live> Stage<A> {
             missing: self.missing(),
             processes: processes.iter().filter(|p| p.standing != Standing::Replaced).map(shown).collect(),
             faults: self.faults.borrow().clone(),
+            healed: self.healed.borrow().clone(),
         }
     }
 
@@ -482,9 +501,10 @@ impl<A: Live> Stage<A> {
         match command {
             Command::Inject(to, msg) => self.host.shell.inject(to, msg),
             Command::Look(actor, look) => drop(self.host.look(actor, look).await),
-            Command::Fault(_, say) if self.phase.get() == Phase::Ending => {
+            Command::Fault(_, say) | Command::EndFault(.., say) if self.phase.get() == Phase::Ending => {
                 drop(say.send(Err("the run is over".into())))
             }
+            Command::EndFault(index, at, say) => drop(say.send(self.end_fault(index, at))),
             Command::Fault(fault, say) => {
                 let added = self.host.add_fault((*fault).clone()).map_err(|error| error.to_string());
                 if added.is_ok() {
@@ -496,6 +516,15 @@ impl<A: Live> Stage<A> {
             Command::Snapshot(say) => drop(say.send(self.snapshot())),
             Command::Stop => {}
         }
+    }
+
+    fn end_fault(&self, index: usize, at: Time) -> Result<(), String> {
+        self.host.end_fault(index, at).map_err(|error| error.to_string())?;
+        let mut healed = self.healed.borrow_mut();
+        healed.retain(|(other, _)| *other != index);
+        healed.push((index, at));
+        self.tell_all(&Control::EndFault { fault: index as u32, at }, None);
+        Ok(())
     }
 
     /// Says something to all that are ready, but for one.
@@ -536,6 +565,9 @@ impl<A: Live> Stage<A> {
             // What was done to the network by hand before it came, or while it was away.
             let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
             self.faults.borrow().iter().skip(faults as usize).for_each(say);
+            for (index, at) in self.healed.borrow().iter() {
+                process.outbox.put(Kind::Control, &Control::EndFault { fault: *index as u32, at: *at });
+            }
             (process.peer.clone(), process.outbox.clone())
         };
         self.host.reach(&peer.sender, &outbox);
@@ -890,6 +922,7 @@ impl<A: Live> Stage<A> {
             former,
             absent,
             faults: self.faults.take(),
+            healed: self.healed.take(),
             trace_errors,
         }
     }

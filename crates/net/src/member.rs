@@ -422,6 +422,11 @@ impl<A: Live> OnStage<A> {
                         tracing::warn!("a fault that cannot be: {error}");
                     }
                 }
+                Control::EndFault { fault, at } => {
+                    if let Err(error) = host.end_fault(fault as usize, at) {
+                        tracing::warn!("a fault that cannot end: {error}");
+                    }
+                }
                 Control::End { at } if !is_over => {
                     is_over = true;
                     host.end_at(at);

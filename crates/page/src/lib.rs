@@ -51,6 +51,36 @@ const TEMPLATE: &str = include_str!("report.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = concat!(include_str!("draw.js"), include_str!("report.js"));
 
+const LIVE_TEMPLATE: &str = include_str!("live.html");
+const LIVE_SCRIPT: &str = concat!(include_str!("draw.js"), include_str!("live.js"));
+const LIVE_STYLE: &str = concat!(include_str!("page.css"), include_str!("live.css"));
+
+/// The page of a run that goes on: its HTML, and the content security policy with which it is served. `requests` are the
+/// endpoints that can be asked, as path and name; it asks for all else itself.
+pub fn live(name: &str, requests: &[(String, String)], more: usize) -> (String, String) {
+    let link = |(path, name): &(String, String)| {
+        format!("<li><a href=\"{}\">{}</a></li>\n", embed::text(path), embed::text(name))
+    };
+    let more = if more > 0 { format!("<li>and {more} more</li>\n") } else { String::new() };
+    let html = embed::filled(LIVE_TEMPLATE, |part| match part {
+        "name" => embed::text(name),
+        "style" => LIVE_STYLE.into(),
+        "script" => LIVE_SCRIPT.into(),
+        "requests" => requests.iter().map(link).collect::<String>() + &more,
+        _ => String::new(),
+    });
+    let policy = embed::policy(LIVE_SCRIPT, LIVE_STYLE).replace("connect-src 'none'", "connect-src 'self'");
+    (html, format!("{policy}; frame-ancestors 'none'"))
+}
+
+/// A course over time as `live.js` and `report.js` read it: when each window begins, and columns by load, service, ...
+///
+/// # Errors
+/// When a figure cannot be written as JSON, which no figure of a run is.
+pub fn course(series: &Series) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&course::Course::new(series))
+}
+
 /// Writes one HTML file that shows all these runs, the first as the base of the others. The same runs give the same
 /// bytes.
 ///

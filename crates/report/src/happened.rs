@@ -64,7 +64,10 @@ fn of_faults(experiment: &Experiment, measured: &Measured, events: &mut Vec<Even
         let until = fault.for_s.map(|secs| fault.at_s + secs);
         (fault.at_s, until, if fault.what.is_empty() { fault.kind.clone() } else { fault.what.clone() })
     });
-    for (index, (at_s, until_s, what)) in planned.chain(by_hand).enumerate() {
+    for (index, (at_s, mut until_s, what)) in planned.chain(by_hand).enumerate() {
+        for (_, healed) in measured.healed.iter().filter(|(healed, _)| *healed == index) {
+            until_s = Some(until_s.unwrap_or(f64::INFINITY).min(healed.secs()));
+        }
         let fault = Some(index as u64);
         events.push(Event { fault, until_s, ..Event::new(at_s, EventKind::FaultBegan, what.clone()) });
         if let Some(until_s) = until_s {

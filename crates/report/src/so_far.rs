@@ -62,6 +62,8 @@ pub struct Recent {
     pub now: Time,
     /// Faults that were submitted by hand.
     pub faults: Vec<ManualFault>,
+    /// Faults that were ended by hand, as [`Measured::healed`].
+    pub healed: Vec<(usize, Time)>,
 }
 
 /// What one actor has told.
@@ -190,6 +192,7 @@ impl SoFar {
         let findings = (0..mesh.actor_count() as u32).map(|actor| found(ActorId(actor)));
         let mut measured = Measured::gather(mesh, recent.now, Traffic::default(), findings);
         measured.faults.clone_from(&recent.faults);
+        measured.healed.clone_from(&recent.healed);
         measured
     }
 

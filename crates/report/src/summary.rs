@@ -46,6 +46,8 @@ pub struct Measured {
     pub node_gap: bool,
     /// Faults that were submitted by hand.
     pub faults: Vec<ManualFault>,
+    /// Faults that were ended by hand, and when: by their place among those of the experiment, then those by hand.
+    pub healed: Vec<(usize, Time)>,
     /// Actors whose processes were lost and replaced, and when the new one came.
     pub restarts: Vec<(ActorId, Time)>,
     /// Actors that left while the run went on, when, and when they came back if they did.

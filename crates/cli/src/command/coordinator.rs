@@ -1,5 +1,6 @@
 //! `meshsim coordinator`
 
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 
 use meshsim_experiment::Experiment;
@@ -9,7 +10,7 @@ use meshsim_report::text;
 use super::Source;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
-use crate::gateway::DoorArgs;
+use crate::gateway::{DoorArgs, Served};
 use crate::interrupt;
 use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct};
 use crate::runs;
@@ -105,7 +106,7 @@ struct Waiting<'a> {
 }
 
 impl Attendant for Waiting<'_> {
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<SocketAddr>) -> Result<(), Error> {
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<&Served>) -> Result<(), Error> {
         if !self.is_quiet {
             self.screen.remark(&format!("  nodes and clients join at {joins}{}\n", at_gateway(gateway)));
         }
@@ -124,6 +125,11 @@ impl Attendant for Waiting<'_> {
 }
 
 /// Where people can ask, as the end of a line.
-pub(super) fn at_gateway(gateway: Option<SocketAddr>) -> String {
-    gateway.map_or_else(String::new, |gateway| format!(", requests at http://{gateway}/"))
+pub(super) fn at_gateway(gateway: Option<&Served>) -> String {
+    // The token is for a person at a terminal; in a file it would be in a log.
+    let link = |gateway: &Served| match io::stderr().is_terminal() {
+        true => format!("\n  look and steer at {}", gateway.link()),
+        false => format!(", requests at http://{}/", gateway.address),
+    };
+    gateway.map_or_else(String::new, link)
 }

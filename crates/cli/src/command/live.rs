@@ -12,7 +12,7 @@ use super::coordinator::{How, at_gateway, begin};
 use super::node::GraceArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
-use crate::gateway::DoorArgs;
+use crate::gateway::{DoorArgs, Served};
 use crate::interrupt;
 use crate::live::{Attendant, Children, Conduct, Role, conduct};
 use crate::runs;
@@ -125,7 +125,7 @@ struct Parent<'a> {
 }
 
 impl Attendant for Parent<'_> {
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<SocketAddr>) -> Result<(), Error> {
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<&Served>) -> Result<(), Error> {
         let roles = roles(self.experiment, self.processes, self.grace, joins);
         self.children = Children::start(&roles, &self.cluster)?;
         if !self.is_quiet {

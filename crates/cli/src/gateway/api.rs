@@ -14,7 +14,7 @@ use super::guard::Operator;
 use super::json::{respond, seconds};
 use super::refusal::Refusal;
 use super::state::{State, text};
-use super::status::{Phase, Status};
+use super::status::{Phase, Status, running_faults};
 
 /// A fault begins so long after it was asked for: all processes must have heard of it by then. More for each.
 const LEAD: Span = Span::from_millis(100);
@@ -285,6 +285,28 @@ pub(super) async fn fault(
     }
     let begun = json!({ "faults": count, "begins_s": seconds(begins), "ends_s": seconds(ends) });
     Ok(respond(&mut HttpResponse::Accepted(), &begun))
+}
+
+/// Ends a fault that holds.
+pub(super) async fn heal(
+    _: Operator,
+    index: web::Path<String>,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Refusal> {
+    state.begun().await?;
+    let snapshot = state.snapshot().await?;
+    let running = running_faults(&state.experiment, &snapshot, snapshot.now);
+    let fault = running.iter().find(|it| it.fault.to_string() == *index).ok_or_else(|| {
+        let refusal = Refusal::new(StatusCode::NOT_FOUND, format!("no fault {index} holds now"));
+        match running.iter().map(|it| format!("{} ({})", it.fault, it.what)).collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => refusal.help("no fault holds now"),
+            some => refusal.help(format!("these do: {some}")),
+        }
+    })?;
+    let ends = snapshot.now + LEAD + LEAD_EACH * snapshot.processes.len() as u64;
+    state.handle.end_fault(fault.fault, ends).await.map_err(|error| Refusal::new(StatusCode::CONFLICT, error))?;
+    let healed = json!({ "fault": fault.fault, "what": fault.what, "ends_s": seconds(ends) });
+    Ok(respond(&mut HttpResponse::Accepted(), &healed))
 }
 
 /// Ends the run.

@@ -3,7 +3,12 @@
 use std::fmt::Write as _;
 
 use actix_web::{HttpResponse, web};
+use meshsim_actor::Span;
+use meshsim_mesh::Mesh;
 use meshsim_mesh::coordinator::Presence;
+use meshsim_mesh::course::Window;
+use meshsim_mesh::measure::Failure;
+use meshsim_mesh::sparse::Scale;
 
 use super::answers::{AskCounts, BUCKETS_MS};
 use super::refusal::Refusal;
@@ -12,7 +17,11 @@ use super::status::{Phase, Service, Status};
 
 pub(super) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let status = Status::gather(&state).await?;
-    let text = render(&status, &state.answers.counts());
+    let mesh = &state.experiment.mesh;
+    let (loads, services) = state.board.look(|so_far| so_far.totals(mesh));
+    let mut text = render(&status, &state.answers.counts());
+    so_far(&mut text, mesh, &loads, &services);
+    let text = text.0;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }
 
@@ -40,6 +49,19 @@ impl Text {
         self.sample(name, &[], value);
     }
 
+    /// The samples of a histogram.
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], window: &Window, scale: Scale) {
+        let bucket = format!("{name}_bucket");
+        for bound in BUCKETS_MS {
+            let le = (bound as f64 / 1e3).to_string();
+            let below = window.latency.at_most(scale, Span::from_millis(bound));
+            self.sample(&bucket, &[labels, &[("le", &le)]].concat(), below as f64);
+        }
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), window.done as f64);
+        self.sample(&format!("{name}_sum"), labels, window.done_sum_ns as f64 / 1e9);
+        self.sample(&format!("{name}_count"), labels, window.done as f64);
+    }
+
     /// A gauge for each service.
     fn services(&mut self, services: &[Service], name: &str, help: &str, value: impl Fn(&Service) -> f64) {
         self.family(name, "gauge", help);
@@ -47,7 +69,77 @@ impl Text {
     }
 }
 
-fn render(status: &Status, asks: &AskCounts) -> String {
+/// What became of the requests of loads, and at services: sums over windows, which never become less.
+fn so_far(text: &mut Text, mesh: &Mesh, loads: &[Vec<Window>], services: &[Window]) {
+    let targets = || {
+        mesh.loads.iter().zip(loads).flat_map(|(load, windows)| {
+            load.mix.iter().zip(windows).map(move |(target, window)| {
+                let service = mesh.service(target.service);
+                let endpoint = format!("{}.{}", service.name, service.endpoints[target.endpoint.index()]);
+                (load.name.as_str(), endpoint, window)
+            })
+        })
+    };
+    let services = || mesh.services.iter().map(|service| service.name.as_str()).zip(services);
+    let open = |window: &Window| window.offered.saturating_sub(window.done).saturating_sub(window.failed.total());
+
+    text.family("load_requests_total", "counter", "Requests of loads that have ended, by result.");
+    for (load, endpoint, window) in targets() {
+        for (result, count) in results(window) {
+            let labels = [("load", load), ("endpoint", &endpoint), ("result", result)];
+            text.sample("load_requests_total", &labels, count as f64);
+        }
+    }
+    text.family("load_requests_due_total", "counter", "Requests of loads that were due, after the warm-up.");
+    for (load, endpoint, window) in targets() {
+        text.sample("load_requests_due_total", &[("load", load), ("endpoint", &endpoint)], window.offered as f64);
+    }
+    text.family("load_requests_open", "gauge", "Requests of loads that were due and have not ended.");
+    for (load, endpoint, window) in targets() {
+        text.sample("load_requests_open", &[("load", load), ("endpoint", &endpoint)], open(window) as f64);
+    }
+    text.family("load_retries_total", "counter", "Tries of loads beyond the first.");
+    for (load, endpoint, window) in targets() {
+        text.sample("load_retries_total", &[("load", load), ("endpoint", &endpoint)], window.retries as f64);
+    }
+    let name = "load_request_duration_seconds";
+    text.family(name, "histogram", "From when a request was due until its answer, of those done.");
+    for (load, endpoint, window) in targets() {
+        text.histogram(name, &[("load", load), ("endpoint", &endpoint)], window, Scale::Fine);
+    }
+
+    text.family("service_requests_total", "counter", "Requests at a service that have ended, by result.");
+    for (service, window) in services() {
+        for (result, count) in results(window).chain([("expired", window.expired)]) {
+            text.sample("service_requests_total", &[("service", service), ("result", result)], count as f64);
+        }
+    }
+    let name = "service_request_duration_seconds";
+    text.family(name, "histogram", "From arrival at an instance to its answer, of those done.");
+    for (service, window) in services() {
+        text.histogram(name, &[("service", service)], window, Scale::Coarse);
+    }
+    let seconds: [(&str, &str, fn(&Window) -> u64); 4] = [
+        ("service_slot_seconds_total", "Time that slots were there.", |it| it.levels.slot_ns),
+        ("service_busy_slot_seconds_total", "Time that slots were taken.", |it| it.levels.busy_ns()),
+        ("service_queue_seconds_total", "Time that requests waited for a slot.", |it| it.levels.queue_ns),
+        ("service_work_seconds_total", "What processors did.", |it| it.levels.work_ns),
+    ];
+    for (name, help, ns) in seconds {
+        text.family(name, "counter", help);
+        for (service, window) in services() {
+            text.sample(name, &[("service", service)], ns(window) as f64 / 1e9);
+        }
+    }
+}
+
+/// All results of a window's requests, with their counts.
+fn results(window: &Window) -> impl Iterator<Item = (&'static str, u64)> {
+    let failed = Failure::ALL.map(|failure| (failure.as_str(), window.failed.of(failure)));
+    std::iter::once(("done", window.done)).chain(failed)
+}
+
+fn render(status: &Status, asks: &AskCounts) -> Text {
     let mut text = Text::default();
     let seed = status.seed.to_string();
     text.family("run_info", "gauge", "What is run.");
@@ -65,6 +157,11 @@ fn render(status: &Status, asks: &AskCounts) -> String {
         let count = status.nodes.iter().filter(|node| node.state == state).count();
         text.sample("nodes", &[("state", state.as_str())], count as f64);
     }
+    text.family("node_up", "gauge", "1 for a node that the coordinator hears of.");
+    for node in &status.nodes {
+        text.sample("node_up", &[("node", &node.name)], f64::from(u8::from(node.state == Presence::Alive)));
+    }
+    text.single("faults_active", "gauge", "Faults that hold now.", status.faults.len() as f64);
     text.single("steps_total", "counter", "Steps that the coordinator has decided.", status.steps as f64);
 
     let services = &status.services;
@@ -94,7 +191,7 @@ fn render(status: &Status, asks: &AskCounts) -> String {
     text.sample(&format!("{name}_bucket"), &[("le", "+Inf")], asks.done as f64);
     text.sample(&format!("{name}_sum"), &[], asks.latency_sum.secs());
     text.sample(&format!("{name}_count"), &[], asks.done as f64);
-    text.0
+    text
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! - `server`: connections and their bounds. `routes`: the table of paths. `requests` sends requests through the mesh,
 //!   `api` reads the status and changes the run, `metrics` is for Prometheus, `page` for browsers, `openapi` describes
 //!   all paths.
-//! - `status`: the status of the run. `events`: what has happened in it. `refusal`, `json`: errors and figures in responses.
+//! - `status`: the status of the run. `events`: what has happened in it.
+//!   `stream`: what is new, for pages. `refusal`, `json`: errors and figures in responses.
 
 mod answers;
 mod api;
@@ -26,6 +27,7 @@ mod routes;
 mod server;
 mod state;
 mod status;
+mod stream;
 mod token;
 
 use std::net::SocketAddr;
@@ -73,7 +75,7 @@ pub(crate) struct Served {
     stopped: oneshot::Receiver<()>,
     answers: Arc<Answers>,
     /// The token's file, if nobody named one, is gone with the gateway.
-    _kept: Option<Kept>,
+    kept: Option<Kept>,
 }
 
 /// Takes what the mesh says to those outside, in the run's thread.
@@ -96,6 +98,7 @@ impl Gateway {
         };
         let state = State::new(self.experiment, handle, self.answers.clone(), self.board, hosts, token);
         let state = web::Data::new(state);
+        let told = state.clone();
         let opened = listener.set_nonblocking(true);
         opened.map_err(|error| Error::Live(format!("the gateway cannot listen on {address}: {error}")))?;
         let (stop, stops) = watch::channel(false);
@@ -104,8 +107,10 @@ impl Gateway {
             match TcpListener::from_std(listener) {
                 Ok(listener) => {
                     // It is what puts an application together without actix's own server, which `server` stands for.
+                    let telling = actix_web::rt::spawn(stream::tell(told, stops.clone()));
                     let app = actix_web::test::init_service(app(state)).await;
                     server::serve(listener, server::answers(app), stops).await;
+                    telling.abort();
                 }
                 Err(error) => tracing::error!("the gateway cannot listen on {address}: {error}"),
             }
@@ -115,11 +120,18 @@ impl Gateway {
         thread
             .spawn(move || System::new().block_on(serve()))
             .map_err(|error| Error::Live(format!("the gateway gets no thread: {error}")))?;
-        Ok(Served { address, stop, stopped, answers: self.answers, _kept: kept })
+        Ok(Served { address, stop, stopped, answers: self.answers, kept })
     }
 }
 
 impl Served {
+    /// The link to the page for a person alone: with the token behind `#`, which no browser sends to anybody, and which
+    /// the page takes out of its address.
+    pub(crate) fn link(&self) -> String {
+        let token = self.kept.as_ref().map_or_else(String::new, |kept| format!("#token={}", kept.text));
+        format!("http://{}/{token}", self.address)
+    }
+
     /// Closes it: those who wait for an answer of the mesh are told that there will be none.
     pub(crate) async fn stop(self) {
         self.answers.close();

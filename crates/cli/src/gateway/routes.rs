@@ -6,7 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, web};
 
 use super::refusal::Refusal;
-use super::{api, events, metrics, openapi, page, requests};
+use super::{api, events, metrics, openapi, page, requests, stream};
 
 macro_rules! routes {
     ($($method:ident $path:literal => $handler:path;)*) => {
@@ -30,11 +30,13 @@ routes! {
     GET "/api/openapi.json" => openapi::openapi;
     GET "/api/status" => api::status;
     GET "/api/events" => events::events;
+    GET "/api/stream" => stream::stream;
     GET "/api/experiment" => api::experiment;
     GET "/api/operations" => api::operations;
     POST "/api/operations" => api::operate;
     GET "/api/operations/{index}" => api::operation;
     POST "/api/faults" => api::fault;
+    POST "/api/faults/{index}/heal" => api::heal;
     POST "/api/stop" => api::stop;
     GET "/{service}/{endpoint}" => requests::ask;
     POST "/{service}/{endpoint}" => requests::ask;

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::{Payload, Request};
-use actix_web::body::{MessageBody, to_bytes};
+use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
@@ -59,7 +59,14 @@ const HEADERS: [(&str, &str); 4] = [
 ];
 
 /// Answers requests: the application, whatever its type.
-type Answers = Rc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = actix_web::HttpResponse<Bytes>>>>>;
+type Answers = Rc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = actix_web::HttpResponse<Content>>>>>;
+
+/// The body of a response.
+pub(super) enum Content {
+    Whole(Bytes),
+    /// It goes on for as long as somebody reads; whoever makes it bounds what waits.
+    Stream(BoxBody),
+}
 
 /// Makes one function of an application's service.
 pub(super) fn answers<S, B>(service: S) -> Answers
@@ -76,9 +83,12 @@ where
                 Err(error) => error.error_response().map_into_boxed_body(),
             };
             let (response, body) = response.into_parts();
-            // All of this gateway's bodies are in memory already.
-            let body = to_bytes(body).await.unwrap_or_default();
-            response.set_body(body)
+            // All others of this gateway's bodies are in memory already.
+            let content = match body.size() {
+                BodySize::Stream => Content::Stream(body),
+                _ => Content::Whole(to_bytes(body).await.unwrap_or_default()),
+            };
+            response.set_body(content)
         })
     })
 }
@@ -129,7 +139,7 @@ async fn attend(
         async move {
             let response = match read(request, from) {
                 Some(request) => answers(request).await,
-                None => actix_web::HttpResponse::BadRequest().finish().set_body(Bytes::new()),
+                None => actix_web::HttpResponse::BadRequest().finish().set_body(Content::Whole(Bytes::new())),
             };
             Ok::<_, Infallible>(written(response, &open, number))
         }
@@ -289,10 +299,11 @@ fn read(request: hyper::Request<Incoming>, from: SocketAddr) -> Option<Request> 
 }
 
 /// A response as hyper writes it.
-fn written(response: actix_web::HttpResponse<Bytes>, open: &Rc<Open>, number: u64) -> hyper::Response<Leaving> {
-    let (response, bytes) = response.into_parts();
-    open.set(number, Doing::Writing(bytes.len()));
-    let mut out = hyper::Response::new(Leaving { bytes, open: Rc::downgrade(open), number });
+fn written(response: actix_web::HttpResponse<Content>, open: &Rc<Open>, number: u64) -> hyper::Response<Leaving> {
+    let (response, content) = response.into_parts();
+    // Who listens to a stream waits for what is said next.
+    open.set(number, if let Content::Whole(bytes) = &content { Doing::Writing(bytes.len()) } else { Doing::Answering });
+    let mut out = hyper::Response::new(Leaving { content, open: Rc::downgrade(open), number });
     *out.status_mut() = hyper::StatusCode::from_u16(response.status().as_u16()).unwrap_or_default();
     for (name, value) in response.headers() {
         let name = hyper::header::HeaderName::from_bytes(name.as_str().as_bytes());
@@ -330,7 +341,7 @@ impl Stream for Arriving {
 
 /// A body that leaves in parts, each when hyper has room for it: what is left counts as held.
 struct Leaving {
-    bytes: Bytes,
+    content: Content,
     open: Weak<Open>,
     number: u64,
 }
@@ -339,22 +350,33 @@ impl Body for Leaving {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.bytes.is_empty() {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = match &mut self.content {
+            // One that breaks off is closed as one that ends.
+            Content::Stream(body) => {
+                let part = std::task::ready!(Pin::new(body).poll_next(cx)).and_then(Result::ok);
+                return Poll::Ready(part.map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Content::Whole(bytes) => bytes,
+        };
+        if bytes.is_empty() {
             return Poll::Ready(None);
         }
-        let part = self.bytes.len().min(PART_BYTES);
+        let part = bytes.len().min(PART_BYTES);
         // Copied: a slice would keep the whole response until its last part is written.
-        let part = Bytes::copy_from_slice(&self.bytes.split_to(part));
+        let part = Bytes::copy_from_slice(&bytes.split_to(part));
         Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use meshsim_report::Recent;
 use super::answers::Answers;
 use super::guard::Hosts;
 use super::refusal::Refusal;
+use super::stream::Listeners;
 use super::token::Token;
 use crate::live::{Board, manual_fault};
 
@@ -37,6 +38,9 @@ pub(super) struct State {
     pub(super) token: Token,
     /// Held while an operation is begun: answers to operations name nobody, so there is one at a time.
     pub(super) operating: tokio::sync::Mutex<()>,
+    pub(super) listeners: Listeners,
+    /// A number drawn at the gateway's start.
+    pub(super) run: u64,
     /// Once true, always true.
     has_begun: AtomicBool,
 }
@@ -51,7 +55,9 @@ impl State {
         token: Token,
     ) -> Self {
         let (operating, has_begun) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
-        State { experiment, handle, answers, board, hosts, token, operating, has_begun }
+        // A script's numbers have 53 bits.
+        let (listeners, run) = (Listeners::default(), meshsim_wire::fresh_number() >> 11);
+        State { experiment, handle, answers, board, hosts, token, operating, listeners, run, has_begun }
     }
 
     pub(super) fn of(request: &HttpRequest) -> Result<&web::Data<Self>, Refusal> {
@@ -68,7 +74,7 @@ impl State {
     pub(super) fn recent(&self, snapshot: &Snapshot) -> Recent {
         let now = if snapshot.now < Time::NEVER { snapshot.now } else { Time::ZERO };
         let faults = snapshot.faults.iter().map(|fault| manual_fault(fault, &self.experiment.mesh)).collect();
-        Recent { now, faults }
+        Recent { now, faults, healed: snapshot.healed.clone() }
     }
 
     /// Looks at the coordinator, between two of its steps.

@@ -5,7 +5,7 @@ use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
-use meshsim_net::ProcessState;
+use meshsim_net::{ProcessState, Snapshot};
 use meshsim_report::SoFar;
 use serde::{Deserialize, Serialize};
 
@@ -169,14 +169,14 @@ impl Status {
             seed: experiment.seed,
             time_s: seconds(if snapshot.now < Time::NEVER { snapshot.now } else { Time::ZERO }),
             phase: snapshot.phase.into(),
-            missing: snapshot.missing,
+            missing: snapshot.missing.clone(),
             steps,
             services,
             nodes,
             loads: experiment.mesh.loads.iter().map(|load| load.name.clone()).collect(),
             processes,
             recent,
-            faults: running_faults(experiment, &snapshot.faults, now),
+            faults: running_faults(experiment, &snapshot, now),
             silent,
         })
     }
@@ -206,14 +206,19 @@ fn moments(so_far: &SoFar, now: Time, mesh: &Mesh) -> Vec<Moment> {
 }
 
 /// The faults of the file and those by hand that hold now.
-fn running_faults(experiment: &Experiment, by_hand: &[Fault], now: Time) -> Vec<RunningFault> {
-    let all = experiment.network.faults.iter().chain(by_hand).enumerate();
-    let holds = |fault: &Fault| (fault.at..fault.until).contains(&now);
-    let running = all.filter(|(_, fault)| now > Time::ZERO && holds(fault)).map(|(index, fault)| RunningFault {
+pub(super) fn running_faults(experiment: &Experiment, snapshot: &Snapshot, now: Time) -> Vec<RunningFault> {
+    let all = experiment.network.faults.iter().chain(&snapshot.faults).enumerate();
+    let until = |index: usize, fault: &Fault| {
+        let healed = snapshot.healed.iter().find(|(healed, _)| *healed == index);
+        healed.map_or(fault.until, |(_, at)| fault.until.min(*at))
+    };
+    let all = all.map(|(index, fault)| (index, fault, until(index, fault)));
+    let running = all.filter(|(_, fault, until)| now > Time::ZERO && (fault.at..*until).contains(&now));
+    let running = running.map(|(index, fault, until)| RunningFault {
         fault: index,
         what: fault_in_words(&fault.kind, &experiment.mesh),
         from_s: seconds(fault.at),
-        until_s: (fault.until < Time::NEVER).then(|| seconds(fault.until)),
+        until_s: (until < Time::NEVER).then(|| seconds(until)),
     });
     running.collect()
 }

@@ -12,17 +12,14 @@ use crate::live::read_or_make;
 
 /// What has to be shown.
 #[derive(Debug)]
-pub(super) struct Token {
-    secret: Secret,
-    /// Where it is kept for `meshsim ctl`, if nobody named a file.
-    place: Option<PathBuf>,
-}
+pub(super) struct Token(Secret);
 
 /// The file of a token that nobody named a file for. It is gone when this is: who is still being answered knows the
 /// token, and must not keep the file.
-#[derive(Debug)]
 pub(super) struct Kept {
     file: PathBuf,
+    /// The token.
+    pub(super) text: String,
     /// Locked as long as the gateway is there: the system unlocks it however the process ends.
     _open: File,
 }
@@ -92,7 +89,7 @@ impl Token {
     pub(super) fn of_file(file: &Path) -> Result<Self, Error> {
         let text = read_or_make(file)?;
         match Secret::new(&text) {
-            Ok(secret) if is_token(&text) => Ok(Token { secret, place: None }),
+            Ok(secret) if is_token(&text) => Ok(Token(secret)),
             _ => Err(Error::WrongInput(format!("{} holds no token", file.display()), HELP.into())),
         }
     }
@@ -112,7 +109,7 @@ impl Token {
             match write_anew(&file, &text) {
                 Ok(open) => {
                     locked().push(file.clone());
-                    return Ok((Token { secret, place: Some(file.clone()) }, Kept { file, _open: open }));
+                    return Ok((Token(secret), Kept { file, text, _open: open }));
                 }
                 Err(error) => why = error,
             }
@@ -125,12 +122,7 @@ impl Token {
         // HMACs of both are compared, in constant time.
         let said = b"token";
         Secret::new(shown)
-            .is_ok_and(|shown| self.secret.verify(&shown.prove(Side::Dialler, said, said), Side::Dialler, said, said))
-    }
-
-    /// Where it is kept, if nobody named a file.
-    pub(super) fn place(&self) -> Option<&Path> {
-        self.place.as_deref()
+            .is_ok_and(|shown| self.0.verify(&shown.prove(Side::Dialler, said, said), Side::Dialler, said, said))
     }
 }
 
@@ -164,6 +156,12 @@ fn write_anew(file: &Path, text: &str) -> io::Result<File> {
     Ok(open)
 }
 
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
 /// The second Ctrl-C takes the file away, too.
 fn locked() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -182,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_token_is_right_with_white_space_around_it_and_wrong_otherwise() {
-        let token = Token { secret: Secret::new("sixteen chars and more").unwrap(), place: None };
+        let token = Token(Secret::new("sixteen chars and more").unwrap());
         assert!(
             HELP.contains(&SECRET_CHARS_MIN.to_string())
                 && is_token("sixteen chars and more")

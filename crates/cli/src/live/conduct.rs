@@ -20,7 +20,7 @@ use super::parts::Parts;
 use crate::ending::{Ended, Output, header};
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::gateway::{Door, Gateway};
+use crate::gateway::{Door, Gateway, Served};
 use crate::headline::figures;
 use crate::interrupt;
 use crate::progress::Progress;
@@ -43,7 +43,7 @@ pub(crate) struct Conduct<'a> {
 /// What the caller has to do with it while it goes on.
 pub(crate) trait Attendant {
     /// Others can join now, there.
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<SocketAddr>) -> Result<(), Error>;
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<&Served>) -> Result<(), Error>;
     /// Some time has passed. True ends the run.
     fn look(&mut self, snapshot: &Snapshot) -> bool;
 }
@@ -84,7 +84,7 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
         Some(door) => Some(gateway.serve(door, hub.handle())?),
         None => None,
     };
-    attendant.opened(hub.address(), served.as_ref().map(|served| served.address))?;
+    attendant.opened(hub.address(), served.as_ref())?;
     let progress = Progress::begin(if until_stopped { Span::ZERO } else { experiment.duration }, !output.no_progress);
     let mut line = Line::default();
     let performance = hub
@@ -187,6 +187,12 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
     measured.real_work =
         worked.map(|it| Worked { actor: it.actor, asked_ns: it.asked_ns, burnt_ns: it.burnt_ns }).collect();
     measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
+    for (index, at) in &performance.healed {
+        let by_hand = index.checked_sub(experiment.network.faults.len());
+        let fault = by_hand.and_then(|index| performance.faults.get_mut(index));
+        fault.into_iter().for_each(|fault| fault.until = fault.until.min(*at).max(fault.at));
+    }
+    measured.healed = std::mem::take(&mut performance.healed);
     measured.faults = performance.faults.iter().map(|fault| manual_fault(fault, &mesh)).collect();
     Ok(Ended {
         outcome,

@@ -12,7 +12,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use crate::error::{Error, Exit};
-use crate::gateway::{Operations, encoded};
+use crate::gateway::{Operations, Status, encoded};
 use crate::http::Url;
 use crate::live::{ClusterArgs, Place, is_loopback};
 use crate::screen::Screen;
@@ -30,7 +30,7 @@ Examples:
   meshsim ctl scale geo --by 1.25 --times 3
   meshsim ctl update profile --to 2 --strategy rolling
   meshsim ctl undeploy geo && meshsim ctl deploy geo
-  meshsim ctl fault 'crash: node-2, for: 5s'
+  meshsim ctl fault 'crash: node-2, for: 5s' && meshsim ctl heal
   meshsim ctl --to http://10.0.0.5:8080 --token-file token stop
 
 Operations and faults are those of the experiment file, begun now. What changes something needs the run's \
@@ -147,6 +147,11 @@ enum Verb {
         /// As in the file, without `at`: 'crash: node-2, for: 5s'
         fault: String,
     },
+    /// End a fault that holds
+    Heal {
+        /// Its number in `ctl --json status`; the one that began last if nothing is said
+        fault: Option<usize>,
+    },
     /// Send one request through the mesh
     Ask {
         /// Whom, and what
@@ -211,6 +216,13 @@ impl Args {
             Verb::Stop => {
                 gateway.change("/api/stop", "", json, screen, |_: Value| "the run is about to end\n".into())?
             }
+            Verb::Heal { fault } => {
+                let fault = match fault {
+                    Some(fault) => fault,
+                    None => newest(&gateway.get("/api/status")?)?,
+                };
+                gateway.change(&format!("/api/faults/{fault}/heal"), "", json, screen, show::healed)?;
+            }
             Verb::Fault { fault } => {
                 let is_map = fault.trim_start().starts_with('{') || fault.contains('\n');
                 let text = if is_map { fault } else { format!("{{ {fault} }}") };
@@ -223,6 +235,14 @@ impl Args {
         }
         Ok(Exit::Well)
     }
+}
+
+/// The fault that began last, of those that hold.
+fn newest(status: &Status) -> Result<usize, Error> {
+    let newest = status.faults.iter().max_by(|a, b| a.from_s.total_cmp(&b.from_s).then(a.fault.cmp(&b.fault)));
+    newest
+        .map(|fault| fault.fault)
+        .ok_or_else(|| Error::Gateway("no fault holds now".into(), "`meshsim ctl events` says which there were".into()))
 }
 
 fn target_path(target: &str, timeout: Option<&str>, retries: Option<&str>) -> Result<String, Error> {

@@ -43,6 +43,7 @@ pub(super) fn of(verb: Verb) -> Value {
         | Verb::Events { .. }
         | Verb::Operations { .. }
         | Verb::Fault { .. }
+        | Verb::Heal { .. }
         | Verb::Ask { .. }
         | Verb::Stop
         | Verb::Health(_) => vec![],

@@ -180,6 +180,14 @@ pub(super) fn fault(begun: Value) -> String {
     format!("begins at {:.2}s, ends at {:.2}s\n", at("begins_s"), at("ends_s"))
 }
 
+pub(super) fn healed(healed: Value) -> String {
+    format!(
+        "{} ends at {:.2}s\n",
+        healed["what"].as_str().unwrap_or_default(),
+        healed["ends_s"].as_f64().unwrap_or_default()
+    )
+}
+
 pub(super) fn asked(asked: Asked, paint: Paint) -> String {
     let ms = |ms: f64| Span::from_secs_f64(ms / 1e3).to_string();
     let how = match &asked.failure {
