@@ -71,6 +71,29 @@ fn a_node_that_stands_still_is_dead_within_its_patience_and_alive_when_it_goes_o
 }
 
 #[test]
+fn a_run_whose_generator_stood_still_is_invalid_whatever_its_figures() {
+    let mut cluster = Cluster::begin("generator", MESH, 3, &[], &[]);
+    cluster.is_at(2.0);
+    cluster.client.signal("STOP");
+    pause(BRIEFLY);
+    cluster.client.signal("CONT");
+    let now = cluster.status()["time_s"].as_f64().unwrap();
+    cluster.is_at(now + 2.0);
+    cluster.coordinator.signal("TERM");
+    assert_eq!(cluster.coordinator.ends(), Some(98));
+    let summary = common::json(&cluster.folder.join("run/summary.json"));
+    let why = summary["invalid"].as_str().unwrap();
+    assert!(why.contains("of the requests of users were sent more than 100ms later than planned"), "{why}");
+    assert_eq!(summary["outcome"], "unknown", "{}", summary["slo"]);
+    let requests = &summary["loads"][0]["requests"];
+    assert!(requests["lag"]["max_ns"].as_u64().unwrap() > 3_000_000_000, "{requests}");
+    // What it sent late is in the latencies, and not in those from the moment of sending.
+    assert!(requests["latency"]["max_ns"].as_u64() > requests["uncorrected"]["max_ns"].as_u64(), "{requests}");
+    let said = std::fs::read_to_string(cluster.folder.join("coordinator.out")).unwrap();
+    assert!(said.contains("  INVALID: "), "{said}");
+}
+
+#[test]
 fn a_node_that_dies_while_the_coordinator_stands_still_is_found_dead_and_no_other_is() {
     let mut cluster = Cluster::begin("both", MESH, 3, &[], &[]);
     cluster.is_at(2.0);

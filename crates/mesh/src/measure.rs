@@ -102,6 +102,8 @@ pub struct Tally {
     pub latency: Histogram,
     /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
     pub uncorrected: Histogram,
+    /// How much later than planned requests were sent, of those that were: in virtual time, where a machine stood still.
+    pub lag: Histogram,
     /// Ages of what was under way when the run ended, from the planned moment; empty until then.
     pub pending: Histogram,
     /// The same latencies by time since the end of the warm-up, for what compares runs.
@@ -120,6 +122,7 @@ impl Tally {
         self.retries = self.retries.saturating_add(other.retries);
         self.latency.merge(&other.latency);
         self.uncorrected.merge(&other.uncorrected);
+        self.lag.merge(&other.lag);
         self.pending.merge(&other.pending);
     }
 }
@@ -452,6 +455,13 @@ impl Histogram {
     fn clamped(&self, ns: u64) -> Span {
         let (least, most) = self.extremes_ns;
         Span::from_nanos(if least > most { 0 } else { ns.clamp(least, most) })
+    }
+
+    /// How many of them are longer than this, to the digits of the histogram.
+    pub fn count_above(&self, span: Span) -> u64 {
+        let counts = self.counts.iter().flat_map(|counts| counts.iter_recorded());
+        let above = counts.filter(|bucket| bucket.value_iterated_to() > span.nanos());
+        above.fold(0, |sum, bucket| sum.saturating_add(bucket.count_at_value()))
     }
 
     /// The longest, exactly; zero if there are none.

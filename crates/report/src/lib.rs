@@ -11,6 +11,7 @@ mod course;
 pub mod events;
 mod figures;
 mod gap;
+mod generator;
 mod happened;
 mod outside;
 mod read;

@@ -16,6 +16,7 @@ use crate::correlation::Correlation;
 use crate::course::Courses;
 use crate::figures::Latency;
 use crate::gap::{Gap, GapSummary, Reason, joined};
+use crate::generator;
 use crate::outside::{ManualFault, Outside};
 use crate::real_work::{RealWork, Worked};
 use crate::show::{endpoint_in_words, unplaced_reason};
@@ -40,6 +41,8 @@ pub struct Measured {
     pub counts: Vec<Count>,
     /// The course of all of it over time.
     pub courses: Courses,
+    /// Requests were sent by the clock on the wall: it can be that who sends them could not keep to the plan.
+    pub is_live: bool,
     /// What was not measured, by actor and time.
     pub gaps: Vec<Gap>,
     /// Some node's share of the services' figures is missing.
@@ -280,7 +283,12 @@ pub struct Summary {
     pub traffic: Traffic,
     /// What had to hold.
     pub slo: Vec<Verdict>,
-    /// How the lines of `slo` came out together: the worst, `fail` before `unknown`; `pass` if there are none.
+    /// Why the figures of a live run are not those of the mesh: its generator could not keep to its plan. `null` if they
+    /// are, as in every simulated run.
+    #[serde(default)]
+    pub invalid: Option<String>,
+    /// How the lines of `slo` came out together: the worst, `fail` before `unknown`; `pass` if there are none. `unknown`,
+    /// whatever they say, if the run is `invalid`.
     pub outcome: Outcome,
 }
 
@@ -430,6 +438,9 @@ pub struct Requests {
     pub latency: Latency,
     /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
     pub uncorrected: Latency,
+    /// How much later than planned they were sent, of those that were. `null` in what was written before this was measured.
+    #[serde(default)]
+    pub lag: Option<Latency>,
     /// How much alike the latencies are that follow each other; `null` if too little was measured to tell.
     #[serde(default)]
     pub correlation: Option<Correlation>,
@@ -536,6 +547,10 @@ impl Summary {
             .map(|(index, slo)| Verdict::new(index, slo, experiment, measured))
             .collect();
         let values = Course::new(experiment, &measured.history);
+        let outcome = slo.iter().map(|verdict| verdict.outcome).max().unwrap_or_default();
+        let too_late = |(index, load)| generator::too_late(load, &measured.all(Some(index)));
+        let mut reasons = experiment.mesh.loads.iter().enumerate().filter(|_| measured.is_live).filter_map(too_late);
+        let invalid = reasons.next();
         Summary {
             format: FORMAT,
             name: experiment.name.clone(),
@@ -553,7 +568,8 @@ impl Summary {
             gaps: measured.gaps.iter().map(|gap| GapSummary::new(gap, experiment)).collect(),
             outside: Outside::new(experiment, measured),
             traffic: measured.traffic,
-            outcome: slo.iter().map(|verdict| verdict.outcome).max().unwrap_or_default(),
+            outcome: if invalid.is_some() { Outcome::Unknown } else { outcome },
+            invalid,
             slo,
         }
     }
@@ -716,6 +732,7 @@ pub(crate) fn requests(tally: &Tally, measured: Span) -> Requests {
         done_per_s: per_second(tally.done, measured),
         latency: Latency::with_pending(&tally.latency, &tally.pending),
         uncorrected: Latency::new(&tally.uncorrected),
+        lag: Some(Latency::new(&tally.lag)),
         correlation: Correlation::new(&tally.batches),
     }
 }

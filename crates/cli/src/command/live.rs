@@ -33,7 +33,8 @@ says how the processes were, and `meshsim compare` puts the two runs side by sid
 run early and keeps what was measured; no process is left behind.
 
 Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
-holds cannot be told, 99 an SLO does not hold.";
+holds cannot be told, or the run is invalid (more than 1% of a load's requests were sent \
+more than 100ms later than planned), 99 an SLO does not hold.";
 
 /// Processes for nodes, if nobody says otherwise.
 const PROCESSES: usize = 32;

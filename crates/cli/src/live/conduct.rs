@@ -173,6 +173,7 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
     let cut_short = performance.cut_short || now < Time::ZERO + experiment.duration;
     let mut outcome = Outcome::new(&experiment.mesh, now, performance.counts.into(), findings, cut_short);
     let measured = &mut outcome.measured;
+    measured.is_live = true;
     measured.without(&performance.absent, &mesh);
     measured.replaced(std::mem::take(&mut performance.restarts), &mesh);
     for (actor, bytes) in std::mem::take(&mut performance.former) {

@@ -258,6 +258,9 @@ impl Client {
             tally.warmup += 1;
         } else {
             tally.offered += 1;
+            if at < cx.now() {
+                tally.lag.record(cx.now().since(at));
+            }
             // It is in flight from its planned moment on, even where it is sent late.
             self.whole.iter_mut().for_each(|whole| whole.came_late(at, cx.now()));
             let watched = &mut self.courses[target];

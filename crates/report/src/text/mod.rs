@@ -79,6 +79,10 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         let gap = if beside.is_empty() { "" } else { "  " };
         out += &format!("\n{}{gap}{}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));
     }
+    if let Some(why) = &summary.invalid {
+        let about = "INVALID: the figures are more about the generator of the requests than about the mesh.";
+        out += &format!("\n{}{}", lines(about, Look::Bad, paint), lines(why, Look::Plain, paint));
+    }
     if summary.cut_short {
         let text = format!("cut short at {} of {}", seconds(summary.reached_s), seconds(summary.duration_s));
         out += &format!("\n{}\n", paint.on(Look::Warn, &text));
