@@ -1,6 +1,8 @@
 //! What services call of each other, counted by edge: attempts, retries, timeouts, and calls that were done without.
 
-use meshsim_report::Summary;
+use meshsim_report::aftermath::Aftermath;
+use meshsim_report::table::Paint;
+use meshsim_report::{Summary, text};
 use meshsim_run::simulate;
 use meshsim_tests::parse;
 
@@ -8,6 +10,11 @@ use meshsim_tests::parse;
 fn run(text: &str) -> Summary {
     let experiment = parse(text);
     simulate(&experiment, &mut ()).expect("the file was checked").summary(&experiment)
+}
+
+fn printed(summary: &Summary) -> String {
+    let aftermath = Aftermath::new(summary, None, &[]);
+    text::summary(summary, &aftermath, Paint::default())
 }
 
 #[test]
@@ -38,6 +45,33 @@ fn retries_in_layers_are_counted_at_each_edge() {
             (edge.calls, edge.calls, edge.attempts)
         );
     }
+}
+
+#[test]
+fn retries_that_a_budget_does_not_allow_are_counted_at_their_edge_and_for_their_load() {
+    // Every request fails at once, and one retry may be under way.
+    let text = |budget: &str| {
+        let retry = format!("timeout: none, retries: 1, retry: {{ base: 1s, backoff: fixed, {budget} }}");
+        format!(
+            "seed: 1\nduration: 60s\nnodes: [ {{ name: n }} ]\nservices:\n  front: {{ capacity: 1000, endpoints: {{ get: {{ \
+             script: [ call: {{ to: back, {retry} }} ] }} }} }}\n  back: {{ capacity: 1000, endpoints: {{ get: {{ errors: 100%, \
+             script: [ work: 1ms ] }} }} }}\nload:\n  u: {{ to: front, arrivals: {{ constant: 10/s }}, from: 1s, for: 30s }}\n  \
+             direct: {{ to: back, arrivals: {{ constant: 10/s }}, from: 1s, for: 30s, {retry} }}\n"
+        )
+    };
+    let summary = run(&text("budget: 0%, budget_min: 1"));
+    let (edge, direct) = (&summary.calls[0], &summary.loads[1].requests);
+    assert_eq!((edge.calls, edge.retries + edge.over_budget), (300, 300), "each is retried or may not be");
+    assert!((27..=30).contains(&edge.retries), "one under way for each second: {edge:?}");
+    assert_eq!((direct.failed, direct.retries + direct.over_budget, direct.retries), (300, 300, edge.retries));
+    assert_eq!(summary.loads[0].requests.over_budget, 0, "its policy has no retry");
+    let text = printed(&summary);
+    assert_eq!(text.matches("over budget").count(), 2, "{text}");
+
+    let summary = run(&text("budget: none"));
+    assert_eq!((summary.calls[0].over_budget, summary.loads[1].requests.over_budget), (0, 0));
+    let text = printed(&summary);
+    assert!(!text.contains("over budget"), "{text}");
 }
 
 #[test]

@@ -90,16 +90,16 @@ pub struct Ended<Owner> {
 }
 
 impl Callee {
-    fn counted(&self, retried: FailedAttempts, began: Time) -> Counted {
+    fn counted(&self, retried: FailedAttempts, began: Time, over_budget: bool) -> Counted {
         let edge = Edge { service: self.service, endpoint: self.endpoint };
-        Counted { by: self.by, edge, optional: self.optional, retried, began }
+        Counted { by: self.by, edge, optional: self.optional, retried, began, over_budget }
     }
 }
 
 impl<Owner> Ended<Owner> {
     /// A call that was refused before it was sent.
     pub(crate) fn refused(owner: Owner, callee: &Callee, now: Time) -> Self {
-        let (failure, counted) = (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now));
+        let (failure, counted) = (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now, false));
         Ended { owner, failure, degraded: false, counted, retries: 0, bytes: 0, path: None }
     }
 }
@@ -347,10 +347,11 @@ impl<Owner: Copy> Caller<Owner> {
         }
 
         let retry = &callee.policy.retry;
+        let may_retry = failure.is_some() && attempt < callee.policy.retries.min(RETRIES_MAX) && now < callee.deadline;
+        let over_budget = may_retry && !policy::within_budget(route.retrying, route.active, retry);
         if let Some(reason) = failure
-            && attempt < callee.policy.retries.min(RETRIES_MAX)
-            && now < callee.deadline
-            && policy::within_budget(route.retrying, route.active, retry)
+            && may_retry
+            && !over_budget
             && let mut rng = callee.id.draws(mesh.seed, attempt as u8, Draw::Backoff)
             && let wait = policy::backoff(attempt + 1, retry, &mut rng)
             // What would be sent after the deadline is sent in vain.
@@ -365,7 +366,7 @@ impl<Owner: Copy> Caller<Owner> {
         }
         route.active -= 1;
         let call = self.calls.remove(key).expect("the call was found above");
-        let counted = callee.counted(call.retried, call.began);
+        let counted = callee.counted(call.retried, call.began, over_budget);
         let (owner, path) = (call.owner, call.path);
         Some(Ended { owner, failure, degraded: false, counted, retries: attempt, bytes, path })
     }

@@ -34,6 +34,8 @@ pub struct EdgeCalls {
     pub attempts: u64,
     /// Attempts that failed, by reason: those that a retry made good too.
     pub attempts_failed: Failures,
+    /// Calls that failed without the retry that their policy has, because the retry budget allowed no more then.
+    pub over_budget: u64,
 }
 
 impl EdgeCalls {
@@ -48,7 +50,8 @@ impl EdgeCalls {
     }
 
     /// Counts a call that has ended.
-    pub fn count(&mut self, failure: Option<Failure>, retried: FailedAttempts, optional: bool) {
+    pub fn count(&mut self, failure: Option<Failure>, retried: FailedAttempts, optional: bool, over_budget: bool) {
+        self.over_budget += u64::from(over_budget);
         match failure {
             None => self.done += 1,
             Some(failure) => {
@@ -70,6 +73,7 @@ impl EdgeCalls {
         self.tolerated = self.tolerated.saturating_add(other.tolerated);
         self.attempts = self.attempts.saturating_add(other.attempts);
         self.attempts_failed.merge(&other.attempts_failed);
+        self.over_budget = self.over_budget.saturating_add(other.over_budget);
     }
 }
 
@@ -88,10 +92,12 @@ impl Used {
         Used { calls: EdgeCalls::default(), course }
     }
 
-    /// Counts a call that has ended.
-    pub(crate) fn count(&mut self, failure: Option<Failure>, counted: &Counted, now: Time) {
-        let Counted { optional, retried, began, .. } = *counted;
-        self.calls.count(failure, retried, optional);
+    /// Counts a call that has ended; one of the warm-up in its course alone.
+    pub(crate) fn count(&mut self, failure: Option<Failure>, counted: &Counted, is_measured: bool, now: Time) {
+        let Counted { optional, retried, began, over_budget, .. } = *counted;
+        if is_measured {
+            self.calls.count(failure, retried, optional, over_budget);
+        }
         self.course.was(began, now, failure, (retried.total(), counted.timeouts(failure)));
     }
 
@@ -118,6 +124,8 @@ pub struct Counted {
     pub retried: FailedAttempts,
     /// When it was made.
     pub began: Time,
+    /// It would have been retried, and the retry budget allowed no more.
+    pub over_budget: bool,
 }
 
 impl Counted {
@@ -160,9 +168,10 @@ mod tests {
         let mut retried = FailedAttempts::default();
         retried.count(Failure::Timeout);
         retried.count(Failure::Error);
-        edge.count(None, FailedAttempts::default(), false);
-        edge.count(None, retried, false);
-        edge.count(Some(Failure::Timeout), retried, true);
+        edge.count(None, FailedAttempts::default(), false, false);
+        edge.count(None, retried, false, false);
+        edge.count(Some(Failure::Timeout), retried, true, true);
+        assert_eq!(edge.over_budget, 1);
         assert_eq!((edge.calls(), edge.done, edge.failed.total(), edge.tolerated), (3, 2, 1, 1));
         assert_eq!((edge.attempts, edge.retries()), (7, 4));
         assert_eq!([Failure::Timeout, Failure::Error].map(|why| edge.attempts_failed.of(why)), [3, 2]);

@@ -123,9 +123,10 @@ impl Gateway {
     }
 
     fn answer(&mut self, ended: Ended<Asked>, cx: &mut MeshCx<'_>) {
-        let Ended { owner: Asked { ask, at: asked }, failure, degraded, retries, bytes, path, .. } = ended;
+        let Ended { owner: Asked { ask, at: asked }, failure, degraded, retries, bytes, path, counted, .. } = ended;
         let now = cx.now();
         self.tally.retries += u64::from(retries);
+        self.tally.over_budget += u64::from(counted.over_budget);
         match failure {
             Some(failure) => self.tally.failed.count(failure),
             None => {

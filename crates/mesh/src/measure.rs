@@ -98,6 +98,8 @@ pub struct Tally {
     pub warmup: u64,
     /// Tries beyond the first.
     pub retries: u64,
+    /// Failed without the retry that their policy has, because the retry budget allowed no more then.
+    pub over_budget: u64,
     /// Latency of what was done, from the planned moment.
     pub latency: Histogram,
     /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
@@ -120,6 +122,7 @@ impl Tally {
         self.batches.merge(&other.batches);
         self.warmup = self.warmup.saturating_add(other.warmup);
         self.retries = self.retries.saturating_add(other.retries);
+        self.over_budget = self.over_budget.saturating_add(other.over_budget);
         self.latency.merge(&other.latency);
         self.uncorrected.merge(&other.uncorrected);
         self.lag.merge(&other.lag);
@@ -127,7 +130,8 @@ impl Tally {
     }
 }
 
-/// What the instances of one service on one node did.
+/// What the instances of one service on one node did with the requests that came when the first load's warm-up was over
+/// and later: [`Mesh::measured_from`](crate::Mesh::measured_from). Sums over time begin then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Served {
     /// Requests that arrived.

@@ -128,6 +128,12 @@ impl Mesh {
         }
     }
 
+    /// From when on the figures of services are those of the run: when the first load's warm-up is over. Time zero, if
+    /// there is no load.
+    pub fn measured_from(&self) -> Time {
+        self.loads.iter().map(|load| load.start + load.warmup).min().unwrap_or(Time::ZERO)
+    }
+
     /// A service by its number.
     pub fn service(&self, id: ServiceId) -> &Service {
         &self.services[id.index()]

@@ -123,6 +123,21 @@ impl Sparse {
         }
     }
 
+    /// All that it holds but for what `other`, a part of it, holds.
+    pub(crate) fn without(mut self, other: &Sparse) -> Sparse {
+        let (mut part, mut at) = (other.clone(), 0);
+        self.sort_in();
+        part.sort_in();
+        for (bucket, count) in &mut self.counts {
+            at += part.counts[at..].partition_point(|(other, _)| other < bucket);
+            if let Some((_, taken)) = part.counts.get(at).filter(|(other, _)| other == bucket) {
+                *count = count.saturating_sub(*taken);
+            }
+        }
+        self.counts.retain(|(_, count)| *count > 0);
+        self
+    }
+
     /// For each of the shares (0 to 1, rising) the longest span of the bucket in which so large a share of them is reached;
     /// `None` if there are none. What came last must be sorted in.
     pub fn quantiles<const N: usize>(&self, scale: Scale, shares: [f64; N]) -> [Option<Span>; N] {

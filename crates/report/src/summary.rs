@@ -432,6 +432,9 @@ pub struct Requests {
     pub unfinished: u64,
     /// Tries beyond the first.
     pub retries: u64,
+    /// Failed without the retry that their policy has, because the retry budget allowed no more then.
+    #[serde(default)]
+    pub over_budget: u64,
     /// Answered per second of the time measured.
     pub done_per_s: f64,
     /// How long the answers took, from the moment that was planned.
@@ -464,7 +467,7 @@ pub struct FailureCounts {
     pub cut: u64,
 }
 
-/// What the instances of a service did.
+/// What the instances of a service did, from the end of the first load's warm-up to the end of the run.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct ServiceSummary {
     /// Its name.
@@ -484,11 +487,11 @@ pub struct ServiceSummary {
     pub failures: FailureCounts,
     /// Dropped unanswered, because the caller had given up.
     pub expired: u64,
-    /// Arrived per second of the run.
+    /// Arrived per second of that time.
     pub arrived_per_s: f64,
     /// Share of the slots' time that was taken; `null` if there never was a slot.
     pub utilisation: Option<f64>,
-    /// Cores that its requests kept busy, on average over the run; of a slow machine, what they would have on a normal one.
+    /// Cores that its requests kept busy, on average over that time; of a slow machine, what they would have on a normal one.
     #[serde(default)]
     pub cores_busy: f64,
     /// From arrival to reply, of what was done.
@@ -506,13 +509,14 @@ pub struct NodeSummary {
     pub name: String,
     /// How many it has.
     pub cores: f64,
-    /// How many were busy, on average over the run; of a slow machine, how many would have been on a normal one.
+    /// How many were busy, on average from the end of the first load's warm-up to the end of the run; of a slow machine, how many would have been on a normal one.
     pub cores_busy: f64,
     /// The same as a share of its cores.
     pub utilisation: f64,
 }
 
-/// What became of the calls from one service to one endpoint, of those that have ended.
+/// What became of the calls from one service to one endpoint, of those that have ended: made when the first load's
+/// warm-up was over, or later.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct EdgeSummary {
     /// The service that called.
@@ -535,6 +539,9 @@ pub struct EdgeSummary {
     pub retries: u64,
     /// Attempts that failed, by reason: those that a retry made good too.
     pub attempts_failed: FailureCounts,
+    /// Calls that failed without the retry that their policy has, because the retry budget allowed no more then.
+    #[serde(default)]
+    pub over_budget: u64,
 }
 
 impl Summary {
@@ -729,6 +736,7 @@ pub(crate) fn requests(tally: &Tally, measured: Span) -> Requests {
         failures: failures(&tally.failed),
         unfinished: tally.offered.saturating_sub(tally.done.saturating_add(failed)),
         retries: tally.retries,
+        over_budget: tally.over_budget,
         done_per_s: per_second(tally.done, measured),
         latency: Latency::with_pending(&tally.latency, &tally.pending),
         uncorrected: Latency::new(&tally.uncorrected),
@@ -770,6 +778,7 @@ pub(crate) fn per_second(count: u64, time: Span) -> f64 {
 }
 
 fn services(experiment: &Experiment, measured: &Measured, course: &Course) -> Vec<ServiceSummary> {
+    let from = experiment.mesh.measured_from();
     let services = experiment.mesh.services.iter().zip(&measured.served).enumerate();
     services
         .map(|(index, (service, served))| ServiceSummary {
@@ -781,9 +790,9 @@ fn services(experiment: &Experiment, measured: &Measured, course: &Course) -> Ve
             failed: served.failed.total(),
             failures: failures(&served.failed),
             expired: served.expired,
-            arrived_per_s: per_second(served.arrived, measured.now.since(Time::ZERO)),
+            arrived_per_s: per_second(served.arrived, measured.now.since(from)),
             utilisation: (served.slot_ns > 0).then(|| served.busy_ns as f64 / served.slot_ns as f64),
-            cores_busy: cores_busy(served.work_ns, measured.now),
+            cores_busy: cores_busy(served.work_ns, measured.now.since(from)),
             latency: Latency::new(&served.latency),
             waited_mean_ns: served.waited_ns.checked_div(served.arrived),
             queue_peak: served.queue_peak,
@@ -792,10 +801,11 @@ fn services(experiment: &Experiment, measured: &Measured, course: &Course) -> Ve
 }
 
 fn nodes(experiment: &Experiment, measured: &Measured) -> Vec<NodeSummary> {
+    let from = experiment.mesh.measured_from();
     let nodes = experiment.mesh.nodes.iter().zip(&measured.worked_ns).filter(|(_, worked_ns)| **worked_ns > 0);
     nodes
         .map(|(node, worked_ns)| {
-            let cores_busy = cores_busy(*worked_ns, measured.now);
+            let cores_busy = cores_busy(*worked_ns, measured.now.since(from));
             let utilisation = cores_busy / node.cores;
             NodeSummary { name: node.name.clone(), cores: node.cores, cores_busy, utilisation }
         })
@@ -821,12 +831,13 @@ fn calls(experiment: &Experiment, measured: &Measured) -> Vec<EdgeSummary> {
             attempts: calls.attempts,
             retries: calls.retries(),
             attempts_failed: failures(&calls.attempts_failed),
+            over_budget: calls.over_budget,
         })
         .collect()
 }
 
-fn cores_busy(worked_ns: u64, now: Time) -> f64 {
-    if now == Time::ZERO { 0.0 } else { worked_ns as f64 / now.nanos() as f64 }
+fn cores_busy(worked_ns: u64, time: Span) -> f64 {
+    if time.is_zero() { 0.0 } else { worked_ns as f64 / time.nanos() as f64 }
 }
 
 #[cfg(test)]

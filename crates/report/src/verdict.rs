@@ -77,7 +77,7 @@ const NOT_ALL: f64 = 1.0 - f64::EPSILON;
 impl Verdict {
     pub(crate) fn new(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
         let found = match slo.scope {
-            Scope::Service(service) => of_service(slo, service, measured),
+            Scope::Service(service) => of_service(slo, service, experiment, measured),
             _ => of_requests(index, slo, experiment, measured),
         };
         let holds = |figure| slo.comparison.holds(figure, slo.threshold);
@@ -277,8 +277,9 @@ fn time_of(slo: &Slo, experiment: &Experiment, measured: &Measured) -> Span {
 }
 
 /// What a service did. Its nodes do not count by an SLO's bound; their histograms are exact at the extremes.
-fn of_service(slo: &Slo, service: ServiceId, measured: &Measured) -> Finding {
+fn of_service(slo: &Slo, service: ServiceId, experiment: &Experiment, measured: &Measured) -> Finding {
     let served: &Served = &measured.served[service.index()];
+    let from = experiment.mesh.measured_from();
     let gap = measured.node_gap;
     let failed = served.failed.total().saturating_add(served.expired);
     let latency = &served.latency;
@@ -291,8 +292,8 @@ fn of_service(slo: &Slo, service: ServiceId, measured: &Measured) -> Finding {
         }
         Metric::Failed if served.arrived == 0 && !gap => Err("nothing was measured"),
         Metric::Failed => at_least(failed as f64, 0.0, gap),
-        Metric::Rate if measured.now == Time::ZERO => Err("nothing was measured"),
-        Metric::Rate => at_least(per_second(served.done, measured.now.since(Time::ZERO)), 0.0, gap),
+        Metric::Rate if measured.now <= from => Err("nothing was measured"),
+        Metric::Rate => at_least(per_second(served.done, measured.now.since(from)), 0.0, gap),
         // `check` refuses it: nodes do not count by a bound.
         Metric::Within(_) => Err("a service's answers are not counted by a bound"),
         _ if latency.count() == 0 => Err("nothing was answered"),

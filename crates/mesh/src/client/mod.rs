@@ -291,6 +291,7 @@ impl Client {
         }
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
+        tally.over_budget += u64::from(counted.over_budget);
         self.whole.iter_mut().for_each(|whole| _ = whole.ended(now));
         let course = self.courses[owner.target as usize].ended(now);
         let window = course.at(owner.at);

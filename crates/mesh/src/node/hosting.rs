@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Node;
 use super::leave::Leave;
-use super::place::{PlaceCourse, Places};
+use super::place::{Early, PlaceCourse, Places};
 use super::processor::{Done, Owner};
 use super::work::TaskKey;
 use crate::actors::MeshCx;
@@ -52,7 +52,12 @@ pub(super) struct Hosted {
     pub(super) instances: Vec<Instance>,
     /// The report that told of the last change of the ready instances; above [`Hosting::seq`]: not told yet.
     changed_in: u64,
+    /// Of what came when the first load's warm-up was over, and later.
     pub(super) served: Served,
+    /// When that is: [`Mesh::measured_from`].
+    from: Time,
+    /// What was answered of what came earlier: the courses hold it, and the figures of the run leave it out.
+    early: Early,
     /// Where its requests are.
     pub(super) places: Places,
     /// Until when `served.busy_ns` and `served.slot_ns` are counted.
@@ -274,7 +279,7 @@ impl Hosting {
         let until_now = |hosted: &Hosted| {
             let mut served = hosted.served.clone();
             (served.busy_ns, served.slot_ns) = hosted.slots_until(now);
-            served.latency = hosted.places.latency();
+            served.latency = hosted.places.latency(&hosted.early);
             (hosted.service, served)
         };
         self.services.iter().map(until_now).collect()
@@ -355,6 +360,8 @@ impl Hosted {
             instances: Vec::new(),
             changed_in: 0,
             served: Served::default(),
+            from: mesh.measured_from(),
+            early: Early::default(),
             places: Places::new(mesh),
             counted: now,
             busy: 0,
@@ -493,7 +500,13 @@ impl Hosted {
 
     /// A processor did something for a request, until then.
     pub(super) fn worked(&mut self, done: &Done, until: Time) {
-        self.served.work_ns = self.served.work_ns.saturating_add(done.worked.nanos());
+        let late = until.since(done.began.max(self.from));
+        // Of work that was begun in the warm-up, as if it had gone on evenly.
+        let worked = match until.since(done.began) {
+            took if took == late => done.worked,
+            took => done.worked.scaled(late.secs() / took.secs()),
+        };
+        self.served.work_ns = self.served.work_ns.saturating_add(worked.nanos());
         self.places.worked(done.owner.place, done.began, until, done.worked);
     }
 
@@ -509,6 +522,23 @@ impl Hosted {
                 cx.disarm(grace);
             }
             self.serving -= 1;
+        }
+    }
+
+    /// Where a request that arrived then counts; `None` in the warm-up.
+    pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut Served> {
+        (arrived >= self.from).then_some(&mut self.served)
+    }
+
+    /// A request was answered well.
+    pub(super) fn done(&mut self, arrived: Time, took: Span, degraded: bool) {
+        match self.measured(arrived) {
+            Some(served) => {
+                served.done += 1;
+                served.degraded += u64::from(degraded);
+                self.early.longest_later = self.early.longest_later.max(took);
+            }
+            None => self.early.record(took, self.places.scale()),
         }
     }
 
@@ -534,7 +564,7 @@ impl Hosted {
 
     /// Until now: the time that slots were taken, and that they were there.
     fn slots_until(&self, now: Time) -> (u64, u64) {
-        let passed = now.since(self.counted).nanos();
+        let passed = now.since(self.counted.max(self.from)).nanos();
         let slots = u64::from(self.serving).saturating_mul(u64::from(self.slots()));
         let busy_ns = self.served.busy_ns.saturating_add(passed.saturating_mul(u64::from(self.busy)));
         (busy_ns, self.served.slot_ns.saturating_add(passed.saturating_mul(slots)))

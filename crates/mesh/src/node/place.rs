@@ -12,6 +12,7 @@ use crate::diary::{Coming, Diary, entries_of_node};
 use crate::measure::Histogram;
 use crate::model::{Mesh, ServiceId};
 use crate::news::{Piece, PlacePiece, Told};
+use crate::sparse::{Scale, Sparse};
 
 /// The places of one service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +44,22 @@ pub struct PlaceCourse {
     pub ordinal: Option<u32>,
     /// What was there.
     pub course: Course,
+}
+
+/// Latencies that the figures of a run leave out, of requests that came in the warm-up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Early {
+    latency: Sparse,
+    sum_ns: u64,
+    /// The longest of those that came later.
+    pub(super) longest_later: Span,
+}
+
+impl Early {
+    pub(super) fn record(&mut self, took: Span, scale: Scale) {
+        self.latency.record(scale.bucket(took));
+        self.sum_ns = self.sum_ns.saturating_add(took.nanos());
+    }
 }
 
 impl Places {
@@ -141,16 +158,23 @@ impl Places {
         &self.comings
     }
 
-    /// Latencies of all that was answered.
-    pub(super) fn latency(&self) -> Histogram {
-        let mut all = Histogram::coarse();
+    pub(super) fn scale(&self) -> Scale {
+        self.shape.scale
+    }
+
+    /// Latencies of all that was answered, but for what came early.
+    pub(super) fn latency(&self, early: &Early) -> Histogram {
+        let (mut all, mut sum_ns) = (Sparse::default(), 0_u64);
         for window in self.list.iter().flat_map(|place| place.watched.course.windows()) {
-            if window.done > 0 {
-                let longest = Span::from_nanos(window.slowest.latency_ns);
-                all.take(self.shape.scale, &window.latency, window.done_sum_ns, longest);
-            }
+            all.merge(&window.latency);
+            sum_ns = sum_ns.saturating_add(window.done_sum_ns);
         }
-        all
+        let later = all.without(&early.latency);
+        let mut latency = Histogram::coarse();
+        if later.count() > 0 {
+            latency.take(self.shape.scale, &later, sum_ns.saturating_sub(early.sum_ns), early.longest_later);
+        }
+        latency
     }
 
     /// What was in each place since it was last told.

@@ -117,7 +117,9 @@ impl Node {
         let now = cx.now();
         let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(request.service));
         let Some(hosted) = hosted else { return refuse(from, &request, 0, cx) };
-        hosted.served.arrived += 1;
+        if let Some(served) = hosted.measured(now) {
+            served.arrived += 1;
+        }
         let found = hosted.find(request.ordinal).ok();
         let place = match found {
             Some(at) => hosted.instances[at].place,
@@ -128,7 +130,9 @@ impl Node {
         window.retries += u64::from(request.attempt > 0);
         if request.deadline <= now {
             window.expired += 1;
-            hosted.served.expired += 1;
+            if let Some(served) = hosted.measured(now) {
+                served.expired += 1;
+            }
             return;
         }
         let service = self.mesh.service(request.service);
@@ -142,7 +146,9 @@ impl Node {
             let room = instance.active < slots || instance.queue.len() < service.queue as usize;
             takes && room && known && work.tasks.len() < TASKS_MAX
         }) else {
-            hosted.served.failed.count(Failure::Refused);
+            if let Some(served) = hosted.measured(now) {
+                served.failed.count(Failure::Refused);
+            }
             hosted.places.course(place).failed(now, Span::ZERO, Failure::Refused);
             return refuse(from, &request, version, cx);
         };
@@ -165,7 +171,10 @@ impl Node {
             }
         } else {
             instance.queue.push_back(task);
-            hosted.served.queue_peak = hosted.served.queue_peak.max(instance.queue.len() as u32);
+            let waiting = instance.queue.len() as u32;
+            if let Some(served) = hosted.measured(now) {
+                served.queue_peak = served.queue_peak.max(waiting);
+            }
         }
     }
 
@@ -206,12 +215,16 @@ impl Node {
             for key in waiting {
                 let arrived = work.tasks.get(key).map_or(now, |task| task.arrived);
                 hosted.places.leaves_queue(hosted.instances[at].place, now);
-                hosted.served.waited_ns = hosted.served.waited_ns.saturating_add(now.since(arrived).nanos());
+                if let Some(served) = hosted.measured(arrived) {
+                    served.waited_ns = served.waited_ns.saturating_add(now.since(arrived).nanos());
+                }
             }
             for (_, key) in tasks {
                 let Some(task) = work.tasks.remove(key) else { continue };
                 let failure = Some(Failure::Cut);
-                hosted.served.failed.count(Failure::Cut);
+                if let Some(served) = hosted.measured(task.arrived) {
+                    served.failed.count(Failure::Cut);
+                }
                 let took = now.since(task.arrived);
                 hosted.places.ended(task.place, now).failed(task.arrived, took, Failure::Cut);
                 let mut path = task.path;
@@ -242,7 +255,9 @@ impl Node {
             path.hops[0].began = cx.now();
         }
         let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
-        hosted.served.waited_ns += cx.now().since(task.arrived).nanos();
+        if let Some(served) = hosted.measured(task.arrived) {
+            served.waited_ns += cx.now().since(task.arrived).nanos();
+        }
         hosted.busy_changed(cx.now(), 1);
         let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active += 1;
@@ -268,8 +283,10 @@ impl Node {
                 // It has waited in vain, and has waited all the same.
                 let arrived = work.tasks.remove(next).map_or(cx.now(), |task| task.arrived);
                 let waited = cx.now().since(arrived);
-                hosted.served.waited_ns += waited.nanos();
-                hosted.served.expired += 1;
+                if let Some(served) = hosted.measured(arrived) {
+                    served.waited_ns += waited.nanos();
+                    served.expired += 1;
+                }
                 let course = hosted.places.ended(place, cx.now());
                 course.left(arrived, waited);
                 course.at(arrived).expired += 1;
@@ -476,13 +493,14 @@ impl Node {
         let course = hosted.places.ended(task.place, now);
         match failure {
             None => {
-                hosted.served.done += 1;
-                hosted.served.degraded += u64::from(task.degraded);
                 course.done(task.arrived, took, request.id.root);
+                hosted.done(task.arrived, took, task.degraded);
             }
             Some(failure) => {
-                hosted.served.failed.count(failure);
                 course.failed(task.arrived, took, failure);
+                if let Some(served) = hosted.measured(task.arrived) {
+                    served.failed.count(failure);
+                }
             }
         }
         hosted.busy_changed(now, -1);
@@ -502,7 +520,9 @@ fn count(hosting: &mut Hosting, ended: &Ended<FrameKey>, mesh: &Mesh, now: Time)
     let Counted { by, edge, .. } = ended.counted;
     if let Some(hosted) = by.and_then(|service| hosting.get(service)) {
         let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));
-        hosted.served.calls.entry(edge).or_insert_with(unused).count(ended.failure, &ended.counted, now);
+        let counts = hosted.measured(ended.counted.began).is_some();
+        let used = hosted.served.calls.entry(edge).or_insert_with(unused);
+        used.count(ended.failure, &ended.counted, counts, now);
     }
 }
 

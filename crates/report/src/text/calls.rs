@@ -1,5 +1,6 @@
 //! Calls between services.
 
+use super::requests::over_budget;
 use super::{ROWS_MAX, more};
 use crate::show::count;
 use crate::summary::Summary;
@@ -10,8 +11,17 @@ pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
     let mut edges: Vec<_> = summary.calls.iter().filter(|edge| edge.retries > 0 || edge.failed > 0).collect();
     // Equal ones stay in the order of the file.
     edges.sort_by_key(|edge| std::cmp::Reverse(edge.attempts));
-    let mut table =
-        Table::new(["<from", "<to", "calls", "attempts", "retries", "failed", "tolerated", "<attempts failed by"]);
+    let mut table = Table::new([
+        "<from",
+        "<to",
+        "calls",
+        "attempts",
+        "retries",
+        "over budget",
+        "failed",
+        "tolerated",
+        "<attempts failed by",
+    ]);
     for edge in edges.iter().take(ROWS_MAX) {
         let reasons = edge.attempts_failed.most_frequent();
         let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
@@ -21,6 +31,7 @@ pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
             count(edge.calls).into(),
             count(edge.attempts).into(),
             count(edge.retries).into(),
+            over_budget(edge.over_budget),
             Cell::new(count(edge.failed), if edge.failed > 0 { Look::Warn } else { Look::Plain }),
             count(edge.tolerated).into(),
             reasons.join(", ").into(),

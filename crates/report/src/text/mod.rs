@@ -57,15 +57,16 @@ pub fn intention(experiment: &Experiment, is_live: bool, paint: Paint) -> String
 /// What came out.
 pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String {
     let mut out = String::new();
-    let whole = format!("0s to {}, warm-up included", seconds(summary.reached_s));
+    let of_services = services::span_in_words(summary);
+    let of_nodes = format!("cores that were busy, on average, {of_services}");
     for (title, beside, body) in [
         ("Operations", "", operations::operations(summary, paint)),
         ("Requests", &*requests::span(summary), requests::requests(summary, paint)),
         ("Latency", "from the planned moment to the answer", requests::latencies(summary, paint)),
         ("Course", &*course::scale(aftermath, paint), course::course(aftermath, paint)),
         ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),
-        ("Busiest services", &whole, services::services(summary, paint)),
-        ("Busiest nodes", "cores that were busy, on average", services::nodes(summary, paint)),
+        ("Busiest services", &of_services, services::services(summary, paint)),
+        ("Busiest nodes", &of_nodes, services::nodes(summary, paint)),
         ("Real work", "by --work busy", messages::real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
         ("From outside", "", messages::outside(summary, paint)),

@@ -31,8 +31,18 @@ fn by_target(summary: &Summary) -> Vec<(String, &Requests)> {
 }
 
 pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
-    let mut table =
-        Table::new(["<load", "offered", "done", "degraded", "failed", "unfinished", "retries", "rate", "<failed by"]);
+    let mut table = Table::new([
+        "<load",
+        "offered",
+        "done",
+        "degraded",
+        "failed",
+        "unfinished",
+        "retries",
+        "over budget",
+        "rate",
+        "<failed by",
+    ]);
     for (name, requests) in by_target(summary) {
         let reasons = requests.failures.most_frequent();
         let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
@@ -50,12 +60,18 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
                 0 => "".into(),
                 retries => count(retries).into(),
             },
+            over_budget(requests.over_budget),
             rate(requests.done_per_s).into(),
             reasons.join(", ").into(),
         ]);
     }
     let spare = &["retries", "rate", "unfinished", "degraded"];
     table.without_empty_columns(&[]).without_if_narrow(spare).render(paint)
+}
+
+/// Calls that were not retried because the retry budget allowed no more; empty if there were none.
+pub(super) fn over_budget(calls: u64) -> Cell {
+    if calls == 0 { "".into() } else { Cell::new(count(calls), Look::Warn) }
 }
 
 pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {

@@ -1,9 +1,19 @@
 //! Services and nodes, the busiest first.
 
-use super::{ROWS_MAX, bar, lines, more};
+use super::{ROWS_MAX, bar, lines, more, seconds};
 use crate::show::{count, number, rate, span};
 use crate::summary::Summary;
 use crate::table::{Cell, Look, Paint, Table};
+
+/// The span that the figures of the services are of, in words: that of the loads, where these have one and last as long
+/// as the run.
+pub(super) fn span_in_words(summary: &Summary) -> String {
+    let from = summary.loads.iter().map(|load| load.from_s).fold(f64::INFINITY, f64::min);
+    match from.is_finite() {
+        true => format!("{} to {}, without warm-up", seconds(from), seconds(summary.reached_s)),
+        false => format!("0s to {}", seconds(summary.reached_s)),
+    }
+}
 
 pub(super) fn services(summary: &Summary, paint: Paint) -> String {
     let mut busiest: Vec<_> = summary.services.iter().filter(|service| service.arrived > 0).collect();
