@@ -332,6 +332,43 @@ fn where_the_only_canary_dies_the_old_version_serves() {
 }
 
 #[test]
+fn a_weight_stays_in_force_while_any_instance_of_the_canary_is_ready() {
+    // Half of the requests, for ten instances of which five are new; on a node each, so that a crash takes one of them.
+    let instances = 10;
+    let plain = || {
+        let service = Service { start_delay: Span::from_secs(20), ..broken(instances) };
+        lab(15).service(service).operation(25.0, 0, canary(2, &[0.5]), 1.0, None)
+    };
+    let mut ran = plain().start(());
+    ran.run_until(50.0);
+    let has_canary = |node: usize| {
+        let services = ran.node(node).state().services;
+        services.iter().flat_map(|hosted| &hosted.instances).any(|(_, version)| *version == 2)
+    };
+    let of_canary: Vec<usize> = (0..15).filter(|node| has_canary(*node)).collect();
+    assert_eq!(of_canary.len(), 5);
+
+    let at = |secs: f64| Time::ZERO + Span::from_secs_f64(secs);
+    let crash = |count: usize| {
+        let victims = of_canary[..count].iter().map(|node| ActorId(1 + *node as u32)).collect();
+        Fault::new(at(50.0), at(52.0), Crash { actors: victims })
+    };
+    let grow = |to| extend(to, 1.0, Rounding::Away);
+    let crashed = |count| plain().fault(crash(count));
+    let cases = [
+        ("one of five crashes", crashed(1), 0.5),
+        ("four of five crash", crashed(4), 0.5),
+        ("all crash", crashed(5), 0.0),
+        ("the service is extended", plain().operation(50.0, 0, grow(16), 1.0, None), 0.5),
+    ];
+    for (what, lab, share) in cases {
+        // From when callers know until the instances that are missing are ready.
+        let ran = lab.load(steady(0, 100.0, 57.0, 69.0)).run(72.0);
+        expect_share(failed(&ran, 0), 1_200, share, what);
+    }
+}
+
+#[test]
 fn a_canary_moves_no_other_draw() {
     // A caller that draws its work from one stream; whom it calls next always takes as long.
     let tally = |weight: Option<f64>| {

@@ -93,7 +93,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Wa
             _ => {}
         }
         let estimate = &findings.services[operation.service.index()];
-        let share: f64 = course.taken.iter().map(|(_, share)| share).sum();
+        let share: f64 = course.taken.iter().map(|taken| taken.share).sum();
         let takes_all = operation.change == Change::Undeploy && course.end != Some(Turn::Refused);
         if let Some(grace) = service.grace
             && (share > 0.0 || takes_all)
@@ -120,10 +120,11 @@ pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Wa
             }
         }
         let late = heard_of_after(checked).secs() - service.drain_delay.secs();
-        if late <= 0.0 || course.taken.is_empty() || estimate.rate <= 0.0 {
+        let unheard = course.taken.iter().map(|taken| taken.share * (late - taken.known_for.secs()).max(0.0));
+        let lost = estimate.rate * unheard.sum::<f64>();
+        if lost <= 0.0 {
             continue;
         }
-        let lost = estimate.rate * late * share;
         let message = format!(
             "{} at {} takes instances away that are gone after `drain_delay` {}, and callers hear of it after {}: some {} requests are refused",
             name_of(operation, &service.name),

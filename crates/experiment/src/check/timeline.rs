@@ -50,9 +50,8 @@ pub(super) struct Course {
     pub(super) end: Option<Turn>,
     /// Instances of the service when it ended, extra ones included.
     pub(super) reached: u32,
-    /// The steps in which it takes ready instances away while others stay: when, and the share of the requests that
-    /// these had.
-    pub(super) taken: Vec<(Time, f64)>,
+    /// The steps in which it takes ready instances away while others stay.
+    pub(super) taken: Vec<Taken>,
 }
 
 /// The whole plan.
@@ -66,12 +65,23 @@ pub(super) struct Timeline {
     pub(super) is_whole: bool,
 }
 
+/// Instances that a step takes away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// The share of the requests that they had.
+    pub(super) share: f64,
+    /// How long before that it was there to be known that they get none.
+    pub(super) known_for: Span,
+}
+
 #[derive(Clone, Default)]
 struct State {
     wanted: Wanted,
     ready: Versions,
     /// (when it is ready, version, instances), in this order.
     starting: Vec<(Time, u32, u32)>,
+    /// When others became ready last, and how requests were shared until then: callers go by that until they hear of it.
+    changed: (Time, Vec<(u32, f64)>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +161,7 @@ impl Timeline {
             let mut rng = Rng::keyed(checked.experiment.seed, index as u64, u64::from(steps));
             let reported = state.ready.clone();
             let observed = Observed::of(&reported);
+            let was_canary = state.wanted.canary.is_some();
             let shares = state.wanted.request_shares(&reported);
             let turn = operation::turn(&operation.change, steps, service, &mut state.wanted, observed, &mut rng);
             let course = &mut timeline.courses[index];
@@ -165,9 +176,15 @@ impl Timeline {
                         let (before, after) = (count_of(&reported, *version), count_of(&state.ready, *version));
                         share * f64::from(before - after.min(before)) / f64::from(before.max(1))
                     };
-                    let share: f64 = shares.iter().map(gone).sum();
+                    let mut share: f64 = shares.iter().map(gone).sum();
+                    let mut known_for = Span::ZERO;
+                    // At the end of a canary those go that have no requests any more, as soon as callers know.
+                    if was_canary && state.wanted.canary.is_none() && share == 0.0 {
+                        share = state.changed.1.iter().map(gone).sum();
+                        known_for = now.since(state.changed.0);
+                    }
                     if share > 0.0 && !state.ready.is_empty() {
-                        course.taken.push((now, share));
+                        course.taken.push(Taken { share, known_for });
                     }
                     if comes {
                         course.until = course.until.max(ready_at);
@@ -224,9 +241,13 @@ impl State {
     /// What was to be ready by now is. True if something was.
     fn settle(&mut self, now: Time) -> bool {
         let due = self.starting.iter().take_while(|(at, ..)| *at <= now).count();
+        if due > 0 {
+            self.changed = (self.starting[due - 1].0, self.wanted.request_shares(&self.ready));
+        }
         for (_, version, count) in self.starting.drain(..due) {
             add(&mut self.ready, version, count);
         }
+        self.wanted.saw(&self.ready);
         due > 0
     }
 

@@ -352,6 +352,7 @@ impl Coordinator {
         }
         member.report = report.seq;
         if self.endpoints.report(actor, report) {
+            self.weigh_canaries();
             self.release(cx);
             self.publish_soon(cx);
         }
@@ -380,8 +381,18 @@ impl Coordinator {
         self.services.iter().enumerate().filter_map(of).collect()
     }
 
+    /// The weights that are in force now stay in force while any instance of their canaries is ready.
+    fn weigh_canaries(&mut self) {
+        for (at, state) in self.services.iter_mut().enumerate() {
+            if state.wanted.canary.is_some() {
+                state.wanted.saw(&self.endpoints.ready(ServiceId(at as u16)));
+            }
+        }
+    }
+
     fn publish(&mut self, cx: &mut MeshCx<'_>) {
         self.publishing = None;
+        self.weigh_canaries();
         let canaries = self.canaries();
         if !self.has_news(&canaries) {
             return;

@@ -3,6 +3,10 @@
 //! The S instances of the old version stay. Beside them come `ceil(w S)` new ones, for the weight w of the step, at
 //! least one. The weight is a share of requests: callers draw the version of each request, once so many new instances
 //! are ready ([`Canary::in_force`]). At a weight of 1 the old ones go when S new ones are ready, and not before.
+//!
+//! A weight that was in force stays in force while any instance of the canary is ready, also where these are fewer than
+//! it asked for, as after a crash or an extend: a weight is a rule of routing, and no measure of capacity. (Istio's
+//! weighted routes and Flagger's canaries do the same.)
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +20,8 @@ pub struct Canary {
     pub version: u32,
     /// The weights of the steps so far, rising, in (0, 1]. Never empty; the last one is wanted.
     pub weights: Vec<f64>,
+    /// The highest weight that was in force so far; 0 if none was.
+    pub reached: f64,
 }
 
 impl Canary {
@@ -25,16 +31,25 @@ impl Canary {
     }
 
     /// The share of requests that it gets while `ready` of its instances are ready beside `n` others: the highest weight
-    /// so far for which these are enough; 0 if they are for none.
+    /// so far for which these are enough, or that was in force before; 0 if there are none, or too few from the start.
     pub fn in_force(&self, n: u32, ready: u32) -> f64 {
+        if ready == 0 {
+            return 0.0;
+        }
         let enough = self.weights.iter().rev().find(|weight| canary_instances(**weight, n) <= ready);
-        enough.copied().unwrap_or(0.0)
+        enough.copied().unwrap_or(0.0).max(self.reached)
+    }
+
+    /// So many of its instances are ready beside `n` others: the weight that is in force now was.
+    pub(super) fn saw(&mut self, n: u32, ready: u32) {
+        self.reached = self.reached.max(self.in_force(n, ready));
     }
 
     /// The weight becomes this. Callers keep to a lower one until it is in force.
     fn weigh(&mut self, weight: f64) {
         self.weights.retain(|before| *before < weight);
         self.weights.push(weight);
+        self.reached = self.reached.min(weight);
     }
 }
 
@@ -51,7 +66,7 @@ pub(super) fn turn(to: u32, weights: &[f64], k: usize, wanted: &mut Wanted, obse
         return if dropped > 0 { Turn::Last } else { Turn::Reached };
     }
     let before = wanted.versions.clone();
-    let canary = wanted.canary.get_or_insert_with(|| Canary { version: to, weights: Vec::new() });
+    let canary = wanted.canary.get_or_insert_with(|| Canary { version: to, weights: Vec::new(), reached: 0.0 });
     match weights.get(k) {
         Some(weight) => canary.weigh(*weight),
         None if canary.weight() >= 1.0 && observed.available(to) >= wanted.instances => {
@@ -148,15 +163,23 @@ mod tests {
 
     #[test]
     fn a_weight_is_in_force_once_its_instances_are_ready() {
-        let canary = Canary { version: 2, weights: vec![0.1, 0.5, 1.0] };
+        let mut canary = Canary { version: 2, weights: vec![0.1, 0.5, 1.0], reached: 0.0 };
         let shares = [0, 1, 4, 5, 9, 10].map(|ready| canary.in_force(10, ready));
         assert_eq!(shares, [0.0, 0.1, 0.1, 0.5, 0.5, 1.0]);
+        // It stays in force while one of them is ready, beside ten or twenty, until a lower one is wanted.
+        canary.saw(10, 5);
+        let shares = [0, 1, 4, 5, 9, 10].map(|ready| canary.in_force(10, ready));
+        assert_eq!(shares, [0.0, 0.5, 0.5, 0.5, 0.5, 1.0]);
+        assert_eq!(canary.in_force(20, 5), 0.5);
+        canary.weigh(0.2);
+        assert_eq!((canary.in_force(10, 1), canary.in_force(10, 2)), (0.2, 0.2));
     }
 
     #[test]
     fn requests_are_shared_by_weight_and_where_one_version_has_no_instance_the_other_serves() {
         let weights = vec![0.1, 0.5];
-        let wanted = Wanted { canary: Some(Canary { version: 3, weights }), ..Wanted::of_one_version(4, 1) };
+        let wanted =
+            Wanted { canary: Some(Canary { version: 3, weights, reached: 0.0 }), ..Wanted::of_one_version(4, 1) };
         assert_eq!(wanted.request_shares(&[(1, 3), (2, 1), (3, 2)]), [(1, 0.375), (2, 0.125), (3, 0.5)]);
         assert_eq!(wanted.request_shares(&[(1, 4), (3, 1)]), [(1, 0.9), (3, 0.1)]);
         assert_eq!(wanted.request_shares(&[(1, 4)]), [(1, 1.0)]);

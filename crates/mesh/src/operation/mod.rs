@@ -288,6 +288,13 @@ impl Wanted {
         ready.iter().map(share).filter(|(_, share)| *share > 0.0).collect()
     }
 
+    /// So many instances are ready, by version: a canary's weight that is in force for them stays so.
+    pub fn saw(&mut self, ready: &[(u32, u32)]) {
+        if let Some(canary) = &mut self.canary {
+            canary.saw(self.instances, count_of(ready, canary.version));
+        }
+    }
+
     /// Sets S in whole instances. New ones get the target version. A rolling update or a canary that is under way
     /// decides how the instances follow; otherwise nothing is extra afterwards.
     fn set_instances(&mut self, instances: u32, observed: Observed<'_>) {
