@@ -92,15 +92,29 @@ impl Override {
                 }
                 Value::List(items) => {
                     let count = items.len();
-                    let Some(item) = key.parse::<usize>().ok().and_then(|index| items.get_mut(index)) else {
-                        let help = match count {
-                            0 => "the list is empty".to_owned(),
-                            n => format!("the list has {n} items: write 0 to {}", n - 1),
+                    let Some(index) = key.parse::<usize>().ok().filter(|index| *index < count) else {
+                        let named = |item: &Node| match &item.value {
+                            Value::Map(entries) => entries.iter().any(|(k, name)| {
+                                k.text == "name" && matches!(&name.value, Value::Scalar { text, .. } if text == key)
+                            }),
+                            _ => false,
+                        };
+                        let place_of_it = items.iter().position(named);
+                        let help = match (count, place_of_it) {
+                            (0, _) => "the list is empty".to_owned(),
+                            // What is named so is meant.
+                            (_, Some(at)) => {
+                                let mut path: Vec<&str> = self.path.iter().map(|(key, ..)| key.as_str()).collect();
+                                let number = at.to_string();
+                                path[depth] = &number;
+                                format!("items of a list have numbers, from 0: write `{}`", path.join("."))
+                            }
+                            (n, None) => format!("the list has {n} items: write 0 to {}", n - 1),
                         };
                         reporter.report(place, format!("`{}` is no item of this list", shortened(key))).help(help);
                         return;
                     };
-                    node = item;
+                    node = &mut items[index];
                 }
                 Value::Scalar { text, .. } => {
                     let above = depth.checked_sub(1).map_or("this", |above| &self.path[above].0);

@@ -466,6 +466,50 @@ fn what_does_nothing_or_cannot_be_is_warned_of() {
 }
 
 #[test]
+fn an_slo_that_allows_fewer_failures_than_the_file_makes_is_warned_of() {
+    // A call that fails in every tenth attempt, and is tried once more: 1 %.
+    let text = |slo: &str| {
+        format!(
+            "nodes: [ {{ name: n }} ]\nduration: 60s\nservices:\n  front: {{ capacity: 100, endpoints: {{ get: {{ script: [ call: \
+             {{ to: back, retries: 1, retry: {{ budget: none }} }} ] }} }} }}\n  back: {{ capacity: 100, endpoints: {{ get: {{ \
+             errors: 10%, script: [ work: 1ms ] }} }} }}\nload: {{ u: {{ to: front, arrivals: {{ poisson: 10/s }}, from: 1s, \
+             timeout: 1s }} }}\nslo: [ {slo} ]\n"
+        )
+    };
+    for slo in ["errors < 0.9%", "u errors <= 0.5%", "done/offered >= 99.5%"] {
+        let told = warnings(&text(slo));
+        assert_eq!(told.len(), 1, "{slo}: {told:?}");
+        assert!(told[0].2.ends_with("is not expected to hold: 1% of the requests fail"), "{told:?}");
+    }
+    for slo in ["errors < 1.1%", "errors <= 1%", "u errors > 0.5%", "done/offered >= 99%"] {
+        assert_eq!(warnings(&text(slo)).len(), 0, "{slo}");
+    }
+}
+
+#[test]
+fn the_full_switch_of_a_canary_is_warned_of_where_callers_hear_of_it_after_the_old_ones_are_gone() {
+    // Ready 0.5 s before the switch, and callers hear of it a second later: half a second of what the old ones had.
+    let text = |drain: &str, start: &str| {
+        format!(
+            "duration: 40s\ncontrol: {{ debounce: 1s }}\nnodes: [ {{ name: n, count: 5, cores: 100 }} ]\nnetwork: {{ latency: 0s, \
+             local: 0s }}\nservices: {{ web: {{ instances: 10, capacity: 100, drain_delay: {drain}, start_delay: {start}, endpoints: \
+             {{ get: {{ script: [ work: 5ms ] }} }} }} }}\noperations:\n  - {{ at: 0s, deploy: web }}\n  - {{ at: 20s, update: web, \
+             to: 2, strategy: canary, weights: [20%, 100%], every: 4s }}\nload: {{ u: {{ to: web, arrivals: {{ constant: 1000/s }}, \
+             from: 10s, timeout: 1s }} }}\n"
+        )
+    };
+    let drain = |text: &str| -> Option<String> {
+        warnings(text).into_iter().find(|it| it.0 == "drain").map(|(.., message)| message)
+    };
+    let told = drain(&text("0s", "3.5s")).expect("half a second is lost");
+    assert!(told.contains("some 400 requests are refused"), "{told}");
+    let told = drain(&text("250ms", "3.5s")).expect("a quarter is lost");
+    assert!(told.contains("some 200 requests are refused"), "{told}");
+    assert_eq!(drain(&text("600ms", "3.5s")), None);
+    assert_eq!(drain(&text("0s", "2s")), None, "callers have long heard that the old ones get nothing");
+}
+
+#[test]
 fn a_grace_shorter_than_requests_or_the_drain_delay_is_warned_of() {
     let text = |grace: &str| {
         format!(

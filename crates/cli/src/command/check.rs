@@ -231,7 +231,10 @@ fn services(findings: &Findings, paint: Paint) -> String {
             count(service.slots).into(),
             rate(service.rate).into(),
             seconds(service.held).into(),
-            Cell::new(format!("{:.1}%", service.utilisation * 100.0), look),
+            match service.utilisation.is_finite() {
+                true => Cell::new(format!("{:.1}%", service.utilisation * 100.0), look),
+                false => Cell::new("no slots", look),
+            },
         ]);
     }
     let mut out = table.render(paint);

@@ -197,7 +197,7 @@ pub fn check(experiment: &Experiment) -> Findings {
     timeouts::look(&checked, &mut warnings);
     times::look(&checked, &findings.loads, &mut warnings);
     faults::look(&checked, &mut warnings);
-    slos::look(&checked, &mut warnings);
+    slos::look(&checked, &findings.loads, &mut warnings);
     findings.warnings = warnings.list;
     not_modelled(&checked, &arriving, capacity.as_ref(), &mut findings);
     if let Some(capacity) = capacity {

@@ -2,13 +2,13 @@
 
 use meshsim_actor::Span;
 
-use super::{Checked, Warnings, loads};
+use super::{Checked, LoadEstimate, Warnings, loads, plain};
 use crate::slo::{Comparison, Metric, Scope, Slo};
 
 /// SLOs that are compared with each other; each with all.
 const COMPARED_MAX: usize = 1_000;
 
-pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
+pub(super) fn look(checked: &Checked<'_>, estimates: &[LoadEstimate], warnings: &mut Warnings<'_>) {
     let slos = &checked.experiment.slos;
     let slos = &slos[..slos.len().min(COMPARED_MAX)];
     for (index, one) in slos.iter().enumerate() {
@@ -19,8 +19,35 @@ pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         }
         if let Some(why) = impossible(checked, one) {
             warnings.warn("slo", None, format!("`{}` cannot hold: {why}", one.text));
+        } else if let Some(expected) = expected_errors(checked, estimates, one) {
+            let message = format!("`{}` is not expected to hold: {expected} of the requests fail", one.text);
+            warnings.warn("slo", None, message);
         }
     }
+}
+
+/// The share of requests that is expected to fail by the error rates of the file, where an SLO allows less.
+fn expected_errors(checked: &Checked<'_>, estimates: &[LoadEstimate], slo: &Slo) -> Option<String> {
+    let most = match slo.metric {
+        Metric::Errors if is_upper(slo) => slo.threshold,
+        Metric::DoneOfOffered if !is_upper(slo) => 1.0 - slo.threshold,
+        _ => return None,
+    };
+    let errors = match slo.scope {
+        Scope::Load(index) => estimates[index].errors,
+        Scope::Target(index, target) => {
+            let entry = loads::asked(&checked.experiment.mesh.loads[index], &checked.flow, &checked.hop);
+            entry.targets.get(target)?.2.fail
+        }
+        Scope::All => {
+            let rate: f64 = estimates.iter().map(|load| load.rate).sum();
+            let failed: f64 = estimates.iter().map(|load| load.rate * load.errors).sum();
+            if rate > 0.0 { failed / rate } else { 0.0 }
+        }
+        Scope::Service(_) => return None,
+    };
+    // Above what rounding may make of an error rate that is just allowed.
+    (errors > most + 1e-9).then(|| format!("{}%", plain(errors * 100.0)))
 }
 
 fn is_upper(slo: &Slo) -> bool {
