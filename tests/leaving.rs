@@ -4,6 +4,7 @@
 use meshsim_actor::{ActorId, Rng, Span, Time};
 use meshsim_fault::{Actors, Crash, Drop, Fault, Link};
 use meshsim_mesh::coordinator::Presence;
+use meshsim_mesh::diary::Seen;
 use meshsim_mesh::model::{
     Amount, COORDINATOR, CallPolicy, Change, Load, NodeSpec, Placement, Service, ServiceId, Strategy,
 };
@@ -132,6 +133,18 @@ fn a_node_that_dies_while_it_leaves_is_dead_and_one_that_comes_back_stays() {
     let ran = run(lab(3, 8.0, 3).fault(crash(secs(LEAVES + 1.0))), vec![leave(0, LEAVES, 30.0)], 20.0);
     assert_eq!(ran.coordinator().presence(0), Presence::Left);
     assert_eq!(ready(&ran, 3)[0], 0);
+}
+
+#[test]
+fn a_node_that_its_peers_refuse_gets_nothing_more_and_is_told_of() {
+    let shun = (secs(LEAVES), COORDINATOR, Msg::Shun { node: ActorId(1) });
+    let ran = run(lab(3, 8.0, 3), vec![shun], 20.0);
+    assert_eq!((ran.coordinator().presence(0), ready(&ran, 3)[0]), (Presence::Shunned, 0));
+    let Findings::Coordinator { sightings, .. } = ran.mesh(COORDINATOR).findings(ran.sim.now()) else {
+        panic!("a coordinator's")
+    };
+    let shunned: Vec<_> = sightings.entries.iter().filter(|it| it.seen == Seen::Shunned).collect();
+    assert!(shunned.len() == 1 && shunned[0].node == 0 && shunned[0].at >= secs(LEAVES), "{sightings:?}");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub enum Seen {
     Dead,
     /// It left, as it was asked to.
     Left,
+    /// Others refuse to talk with it: it gets nothing more to do.
+    Shunned,
 }
 
 /// A node came, left, or was declared dead.

@@ -338,6 +338,7 @@ fn marks(summary: &Summary, events: &[Event]) -> Vec<Mark> {
         let word = match event.kind {
             EventKind::NodeDead => "dead",
             EventKind::NodeBack => "back",
+            EventKind::NodeShunned => "refused",
             _ => continue,
         };
         all.push((event.at_s, word, event.node.as_deref().unwrap_or("")));
@@ -350,7 +351,7 @@ fn marks(summary: &Summary, events: &[Event]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
     for together in all.chunk_by(|a, b| b.0 - a.0 < near) {
         let mut parts = Vec::new();
-        for word in ["dead", "back", "repaired"] {
+        for word in ["dead", "back", "refused", "repaired"] {
             let names: Vec<&str> = together.iter().filter(|it| it.1 == word).map(|it| it.2).collect();
             match (word, names.len()) {
                 (_, 0) => {}

@@ -31,6 +31,8 @@ pub enum EventKind {
     NodeBack,
     /// A node left, as it was asked to: `node`.
     NodeLeft,
+    /// Peers refuse the certificate of a node: nothing more is placed on it.
+    NodeShunned,
     /// An instance takes requests: `service`, `instance`, `node`, `version`.
     InstanceReady,
     /// An instance is gone: the same.

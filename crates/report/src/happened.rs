@@ -84,6 +84,7 @@ fn of_nodes(experiment: &Experiment, measured: &Measured, events: &mut Vec<Event
             Seen::Back => (EventKind::NodeBack, format!("{} is heard of", node.name)),
             Seen::Dead => (EventKind::NodeDead, format!("{} is declared dead", node.name)),
             Seen::Left => (EventKind::NodeLeft, format!("{} has left", node.name)),
+            Seen::Shunned => (EventKind::NodeShunned, format!("{} is refused by its peers", node.name)),
         };
         events.push(Event { node: Some(node.name.clone()), ..Event::new(sighting.at.secs(), kind, what) });
     }

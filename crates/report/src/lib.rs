@@ -31,7 +31,7 @@ pub use course::Courses;
 pub use figures::Latency;
 pub use gap::{Gap, GapSummary, Reason};
 pub use happened::events;
-pub use outside::{Departure, ManualFault, Outside, Restart};
+pub use outside::{Departure, ManualFault, Outside, Restart, Shunned};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use real_work::{RealWork, RealWorkOfNode, Worked};
 pub use schema::{comparison_schema, schema};

@@ -2,6 +2,7 @@
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
+use meshsim_mesh::diary::Seen;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ pub struct Outside {
     /// Nodes that left when they were asked to. What they measured is in the figures.
     #[serde(default)]
     pub departures: Vec<Departure>,
+    /// Nodes whose certificate their peers refuse. The coordinator places nothing more on them.
+    #[serde(default)]
+    pub shunned: Vec<Shunned>,
 }
 
 /// A fault that was submitted through the gateway.
@@ -58,6 +62,15 @@ pub struct Departure {
     pub back_s: Option<f64>,
 }
 
+/// A node whose certificate its peers refuse.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct Shunned {
+    /// The node.
+    pub actor: String,
+    /// When the coordinator heard of it; instances that were there were started elsewhere then.
+    pub at_s: f64,
+}
+
 impl Restart {
     pub(crate) fn new(actor: ActorId, at: Time, experiment: &Experiment) -> Self {
         Restart { actor: experiment.mesh.actor_name(actor).to_owned(), at_s: at.secs() }
@@ -72,7 +85,13 @@ impl Outside {
             at_s: at.secs(),
             back_s: back.map(Time::secs),
         };
+        let shunned = measured.courses.sightings.entries.iter().filter(|sighting| sighting.seen == Seen::Shunned);
+        let shunned = shunned.filter_map(|sighting| {
+            let node = experiment.mesh.nodes.get(sighting.node as usize)?;
+            Some(Shunned { actor: node.name.clone(), at_s: sighting.at.secs() })
+        });
         Outside {
+            shunned: shunned.collect(),
             operations: measured.history.iter().filter(|operation| operation.is_by_hand()).count() as u64,
             faults: measured.faults.clone(),
             requests: asked.map(|tally| crate::summary::requests(tally, measured.now.since(Time::ZERO))),
@@ -83,7 +102,7 @@ impl Outside {
 
     /// True if nothing was done.
     pub fn is_nothing(&self) -> bool {
-        let is_untouched = self.restarts.is_empty() && self.departures.is_empty();
+        let is_untouched = self.restarts.is_empty() && self.departures.is_empty() && self.shunned.is_empty();
         self.operations == 0 && self.faults.is_empty() && self.requests.is_none() && is_untouched
     }
 
@@ -119,6 +138,10 @@ impl Outside {
         for Departure { actor, at_s, back_s } in &self.departures {
             let back = back_s.map_or_else(String::new, |at| format!(", and was back at {}", Span::from_secs_f64(at)));
             lines.push(format!("{actor} left at {}{back}", Span::from_secs_f64(*at_s)));
+        }
+        for Shunned { actor, at_s } in &self.shunned {
+            let at = Span::from_secs_f64(*at_s);
+            lines.push(format!("peers refuse the certificate of {actor}: nothing was placed on it from {at} on"));
         }
         lines
     }

@@ -6,6 +6,7 @@ use super::Coordinator;
 use super::members::Leave;
 use super::place::needed_still;
 use crate::actors::MeshCx;
+use crate::diary::Seen;
 use crate::message::Msg;
 use crate::model::ServiceId;
 
@@ -32,6 +33,7 @@ impl Coordinator {
             && self.members[node].leave == Leave::Stays
         {
             cx.note("shun", node as u64, 0);
+            self.sighted(node, Seen::Shunned, cx);
             self.empty(node, Leave::Shunned, cx);
         }
     }

@@ -48,7 +48,7 @@ fn line(event: &meshsim_report::events::Event, paint: Paint) -> String {
     let (look, word) = match event.kind {
         EventKind::FaultBegan => (Look::Bad, "fault began"),
         EventKind::FaultEnded => (Look::Plain, "fault ended"),
-        EventKind::NodeDead => (Look::Bad, ""),
+        EventKind::NodeDead | EventKind::NodeShunned => (Look::Bad, ""),
         EventKind::NodeLeft => (Look::Warn, ""),
         EventKind::OperationBegan => (Look::Good, "began"),
         EventKind::OperationSettled => (Look::Good, "settled"),
