@@ -17,6 +17,7 @@ use meshsim_trace::{Header, Reader};
 
 use crate::error::{Error, Exit};
 use crate::folder::{Draft, Folder, SUMMARY};
+use crate::interrupt;
 use crate::read;
 use crate::runs::{self, EXPERIMENT};
 use crate::screen::Screen;
@@ -71,6 +72,8 @@ pub(crate) struct Ended {
     pub(crate) has_trace: bool,
     /// live.json, if the run was one.
     pub(crate) processes: Option<Vec<u8>>,
+    /// It was to go on until somebody stops it, so nobody who did has ended it before its time.
+    pub(crate) until_stopped: bool,
     /// For people, below the tables: how long it took, how the processes were.
     pub(crate) remarks: Box<dyn Fn(Paint) -> String>,
 }
@@ -173,6 +176,8 @@ pub(crate) fn publish(
         _ if output.trace.is_some() && !ended.has_trace => Exit::Failed,
         Outcome::Fail => Exit::SloFailed,
         Outcome::Unknown => Exit::Unknown,
+        // What was measured holds; nobody knows of the rest.
+        Outcome::Pass if summary.cut_short && interrupt::asked() && !ended.until_stopped => Exit::Interrupted,
         Outcome::Pass => Exit::Well,
     })
 }

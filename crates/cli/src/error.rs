@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     SloFailed,
     /// It was done, and whether an SLO holds, or whether a run is what it should be, cannot be told.
     Unknown,
+    /// It was asked to end before it was done, and what it had done until then is kept or shown.
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -33,6 +35,7 @@ impl From<Exit> for ExitCode {
             Exit::WrongInput => 2,
             Exit::Unknown => 98,
             Exit::SloFailed => 99,
+            Exit::Interrupted => crate::interrupt::EXIT,
         })
     }
 }

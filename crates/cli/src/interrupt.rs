@@ -16,7 +16,7 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 pub(crate) static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// What a shell expects of a program that SIGINT ended: 128 and its number.
-const EXIT: i32 = 130;
+pub(crate) const EXIT: u8 = 130;
 
 /// From now on Ctrl-C (and the signals that end a service: SIGTERM, SIGHUP) is a request. Once is enough.
 pub(crate) fn catch() -> Result<(), Error> {
@@ -29,7 +29,7 @@ pub(crate) fn catch() -> Result<(), Error> {
             // Also if a thread died holding the list.
             let list = UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             list.iter().for_each(|path| crate::folder::remove(path));
-            process::exit(EXIT);
+            process::exit(EXIT.into());
         }
     })
     .map_err(Error::Interrupt)
@@ -50,7 +50,7 @@ pub(crate) fn exit_when_asked() -> Result<(), Error> {
         let is_first = !ASKED.swap(true, Ordering::SeqCst);
         match &*LEAVE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
             Some(leave) if is_first => drop(leave.send(true)),
-            _ => process::exit(EXIT),
+            _ => process::exit(EXIT.into()),
         }
     })
     .map_err(Error::Interrupt)
@@ -68,6 +68,6 @@ pub(crate) fn exit_with_stdin() {
     std::thread::spawn(|| {
         let mut bytes = [0; 64];
         while matches!(std::io::Read::read(&mut std::io::stdin(), &mut bytes), Ok(1..)) {}
-        process::exit(EXIT);
+        process::exit(EXIT.into());
     });
 }

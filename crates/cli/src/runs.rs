@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use meshsim_experiment::Experiment;
 use meshsim_study::plan::{Plan, fingerprint};
+use meshsim_study::{journal, store};
 
 use crate::folder::{SUMMARY, is_run};
 
@@ -46,6 +47,12 @@ pub(crate) fn place_of_many(plan: &Plan, what: &str) -> PathBuf {
     Path::new(RUNS).join(format!("{}-{what}.{hash}", plan.name))
 }
 
+/// The folder of a search, of this fingerprint, for something of an experiment.
+pub(crate) fn place_of_search(experiment: &Experiment, what: &str, fingerprint: &str) -> PathBuf {
+    let hash = fingerprint.get(..HASH_DIGITS).unwrap_or(fingerprint);
+    Path::new(RUNS).join(format!("{}-{what}.{hash}", experiment.name))
+}
+
 /// True if a folder is that of a run with these settings: the same experiment, and the same files beside it.
 pub(crate) fn holds(folder: &Path, experiment: &Experiment) -> bool {
     let is = |name: &str, text: &str| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes());
@@ -78,6 +85,20 @@ fn latest() -> Option<PathBuf> {
     let mut all = all();
     all.sort_by(|(path, written), (other, theirs)| theirs.cmp(written).then_with(|| other.cmp(path)));
     all.into_iter().map(|(path, _)| path).find(|path| is_run(path))
+}
+
+/// What may be a study under `runs`, by name: each folder of runs that belong together, or of a search.
+pub(crate) fn studies() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(RUNS) else { return Vec::new() };
+    let mut all: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|it| is_study(it)).collect();
+    all.sort();
+    all
+}
+
+/// True for the folder of many runs, or of a search.
+pub(crate) fn is_study(path: &Path) -> bool {
+    store::is_study(path) || journal::is_search(path)
 }
 
 /// What may be a run under `runs`, by name: each folder with a summary, and when that was written.

@@ -414,7 +414,7 @@ fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
     until("the trace is begun", || begun().then_some(()));
     signal(child.id(), "INT");
     let output = child.wait_with_output().unwrap();
-    assert_exit(&output, 0);
+    assert_exit(&output, 130);
     assert!(stdout(&output).contains("\ncut short at "), "{}", stdout(&output));
     let expected = ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json", "trace.bin"];
     assert_eq!(names(&run), expected);

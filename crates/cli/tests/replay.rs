@@ -162,7 +162,7 @@ fn ctrl_c_ends_it_early_and_it_says_how_far_it_came() {
     (0..8).for_each(|_| pipe.write_all(&restarts).unwrap());
     signal(child.id(), "INT");
     while pipe.write_all(&restarts).is_ok() {}
-    let (out, err) = expect(&child.wait_with_output().unwrap(), 0);
+    let (out, err) = expect(&child.wait_with_output().unwrap(), 130);
     assert!(out.starts_with("the same so far, cut short: ") && out.contains(" records\n"), "{out}");
     assert_eq!(err, "");
 }

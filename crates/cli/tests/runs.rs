@@ -107,6 +107,24 @@ fn runs_are_listed_with_their_settings_and_removed_with_all_that_they_wrote() {
     assert_eq!(list.as_array().unwrap().len(), 2);
     assert_eq!((&list[0]["run"], &list[0]["outcome"]), (&"runs/shop-5".into(), &"pass".into()));
 
+    // Studies stand below them.
+    let sweep = ["sweep", "mesh.yaml", "--vary", "services.front.instances=1..3", "--no-progress"];
+    assert_exit(&meshsim(&folder, &sweep), 0);
+    let text = stdout(&meshsim(&folder, &["runs"]));
+    assert!(
+        text.contains("study") && text.contains("services.front.instances") && text.contains("shop-sweep."),
+        "{text}"
+    );
+    let all: Value = serde_json::from_slice(&meshsim(&folder, &["runs", "--json"]).stdout).unwrap();
+    let study = &all.as_array().unwrap()[2];
+    assert_eq!((&study["name"], &study["runs"], &study["of"]), (&"shop".into(), &3.into(), &3.into()));
+    let place = folder.join(study["study"].as_str().unwrap());
+    fs::write(place.join("runs.jsonl"), "").unwrap();
+    assert!(stdout(&meshsim(&folder, &["runs"])).contains("0 of 3"));
+    let name = place.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_exit(&meshsim(&folder, &["runs", "rm", &name]), 0);
+    assert!(!place.exists());
+
     // A note that somebody left stays, and its folder; nothing is removed if one of the runs is none.
     fs::write(folder.join("runs/shop-5/note.txt"), "mine").unwrap();
     assert_exit(&meshsim(&folder, &["runs", "rm", "shop-5", "shop-9"]), 2);

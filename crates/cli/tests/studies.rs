@@ -72,6 +72,41 @@ fn a_limit_names_its_rate_the_slo_that_fails_and_the_service_that_is_busiest() {
     assert!((100.0..200.0).contains(&rate), "{rate}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_limit_and_a_comparison_that_are_interrupted_keep_their_runs_and_the_same_command_goes_on() {
+    let folder = prepared("interrupted");
+    let limit: &[&str] =
+        &["limit", "mesh.yaml", "--seeds", "2", "--set", "duration=30s", "--jobs", "1", "--no-progress"];
+    let compare: &[&str] = &[
+        "compare",
+        "mesh.yaml",
+        "--with",
+        "services.queue.capacity=3",
+        "--seeds",
+        "30",
+        "--jobs",
+        "1",
+        "--no-progress",
+    ];
+    for (args, kept) in [(limit, "search.jsonl"), (compare, "runs.jsonl")] {
+        let child = common::command(&folder, args).spawn().unwrap();
+        let lines = || -> Option<usize> {
+            let entries = fs::read_dir(folder.join("runs")).ok()?;
+            let of = |entry: std::io::Result<fs::DirEntry>| fs::read_to_string(entry.ok()?.path().join(kept)).ok();
+            entries.filter_map(of).map(|text| text.lines().count()).max()
+        };
+        common::until("some runs have ended", || lines().filter(|count| *count > 3));
+        common::signal(child.id(), "INT");
+        let output = child.wait_with_output().unwrap();
+        assert_exit(&output, 130);
+        assert!(stderr(&output).contains("the same command goes on"), "{}", stderr(&output));
+        assert!(stdout(&meshsim(&folder, &["runs"])).contains("study"));
+        assert_exit(&meshsim(&folder, args), 0);
+        assert_eq!(fs::read_dir(folder.join("runs")).unwrap().count(), 0, "nothing is left to go on with");
+    }
+}
+
 #[test]
 fn several_seeds_give_means_with_intervals() {
     let folder = prepared("seeds");

@@ -1,5 +1,5 @@
 //! Many runs of one experiment: [`sweep`] varies its values, [`limit`] finds the highest rate that it can take, [`pairs`]
-//! holds configurations against each other.
+//! holds configurations against each other. Runs are kept as they end ([`store`], [`journal`]), so what was cut off goes on.
 //!
 //! One run is one draw. What a study says rests on several, each with a seed of its own, and comes with an interval
 //! ([`estimate`]). Configurations that are compared run with the same seeds, so that what they share cancels out.
@@ -11,6 +11,7 @@
 pub mod axis;
 pub mod estimate;
 pub mod figures;
+pub mod journal;
 pub mod limit;
 pub mod pairs;
 pub mod plan;

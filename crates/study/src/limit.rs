@@ -8,12 +8,15 @@
 use meshsim_experiment::check::{Findings, Full, check};
 use meshsim_experiment::{Bundle, Experiment, Override};
 use meshsim_mesh::model::Arrivals;
-use meshsim_report::{Outcome, Summary};
+use meshsim_report::Outcome;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::estimate::Estimate;
+use crate::figures::Ended;
+use crate::journal::Tried;
 use crate::pool::{self, Stop};
+use crate::store::StoreError;
 
 /// How many rates the scan tries below and around the predicted limit.
 const SCAN: usize = 12;
@@ -114,7 +117,7 @@ pub struct Busy {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LimitError {
     /// There is nothing to hold.
     #[error("the experiment has no SLO")]
@@ -137,6 +140,9 @@ pub enum LimitError {
     /// A run could not be made.
     #[error("{0}")]
     Broken(String),
+    /// A run could not be kept.
+    #[error("{0}")]
+    Kept(#[from] StoreError),
     /// It was asked to stop.
     #[error("it was ended before its time")]
     Stopped,
@@ -154,26 +160,31 @@ struct Run {
 }
 
 impl Run {
-    fn new(summary: &Summary) -> Self {
-        let missed = summary.slo.iter().filter(|verdict| verdict.outcome != Outcome::Pass);
-        let busy = summary.services.iter().map(|it| (it.name.clone(), it.utilisation.unwrap_or(0.0)));
+    fn new(ended: &Ended, experiment: &Experiment) -> Self {
+        let mesh = &experiment.mesh;
+        let figure = |name: String| ended.figure(&name).unwrap_or(0.0);
+        let busy = |name: &String| (name.clone(), figure(format!("services.{name}.utilisation")));
         Run {
-            holds: summary.outcome == Outcome::Pass,
-            offered: summary.loads.iter().map(|load| load.requests.offered).sum(),
-            missed: missed.map(|verdict| verdict.slo.clone()).collect(),
-            busy: busy.collect(),
+            holds: ended.outcome == Outcome::Pass,
+            offered: mesh.loads.iter().map(|load| figure(format!("load.{}.offered", load.name)) as u64).sum(),
+            missed: ended.missed.clone(),
+            busy: mesh.services.iter().map(|service| busy(&service.name)).collect(),
         }
     }
 }
 
 /// What is run, and how.
-struct Search<'a, At> {
+struct Search<'a, At, Keep> {
+    experiment: &'a Experiment,
     bundle: Bundle,
     loads: Vec<usize>,
     threads: usize,
     rate: f64,
     done: std::cell::Cell<usize>,
     at: &'a At,
+    /// What was tried before.
+    known: &'a [Tried],
+    keep: std::cell::RefCell<Keep>,
 }
 
 /// The limit of one seed, as far as it is found: it holds at `low`, and not at `high`, as factors of the file's rate.
@@ -183,12 +194,20 @@ struct Bracket {
     high: Option<(f64, Run)>,
 }
 
-/// Finds the limit on `threads` threads. `at` hears how many runs have ended, ten times a second, and says whether to go
-/// on.
+/// Finds the limit on `threads` threads. Runs that are `known` are not made again, and the others are given to `keep`:
+/// a search that was cut off goes on from there, and finds the same. `at` hears how many runs have ended, ten times a
+/// second, and says whether to go on.
 ///
 /// # Errors
 /// When there is no answer: [`LimitError`] says why.
-pub fn find(experiment: &Experiment, question: &Question, threads: usize, at: impl Fn(usize) -> bool) -> Result<Limit> {
+pub fn find(
+    experiment: &Experiment,
+    question: &Question,
+    threads: usize,
+    known: &[Tried],
+    keep: impl FnMut(&Tried) -> std::result::Result<(), StoreError>,
+    at: impl Fn(usize) -> bool,
+) -> Result<Limit> {
     let mesh = &experiment.mesh;
     if experiment.slos.is_empty() {
         return Err(LimitError::NoSlo);
@@ -206,7 +225,17 @@ pub fn find(experiment: &Experiment, question: &Question, threads: usize, at: im
         return Err(LimitError::NoLoad);
     }
     let predicted = predicted(&findings);
-    let search = Search { bundle: experiment.bundle(), loads, threads, rate, done: Default::default(), at: &at };
+    let search = Search {
+        experiment,
+        bundle: experiment.bundle(),
+        loads,
+        threads,
+        rate,
+        done: Default::default(),
+        at: &at,
+        known,
+        keep: std::cell::RefCell::new(keep),
+    };
     let guess = guess(&findings, predicted, rate);
     let (scan, low, high) = search.scan(question.seeds[0], guess)?;
     let brackets = search.bisect(&question.seeds, low, high, question.within)?;
@@ -250,24 +279,37 @@ fn guess(findings: &Findings, predicted: Option<&Full>, rate: f64) -> f64 {
     }
 }
 
-impl<At: Fn(usize) -> bool> Search<'_, At> {
+impl<At: Fn(usize) -> bool, Keep: FnMut(&Tried) -> std::result::Result<(), StoreError>> Search<'_, At, Keep> {
     /// Runs all of these, each a seed and a factor; gives them in their order.
     fn run(&self, jobs: &[(u64, f64)]) -> Result<Vec<Run>> {
-        let mut found: Vec<Option<Run>> = jobs.iter().map(|_| None).collect();
+        let of = |(seed, factor): (u64, f64)| {
+            let found = self.known.iter().find(|tried| tried.seed == seed && tried.factor == factor);
+            found.map(|tried| Run::new(&tried.ended, self.experiment))
+        };
+        let mut found: Vec<Option<Run>> = jobs.iter().map(|job| of(*job)).collect();
+        let missing: Vec<usize> = (0..jobs.len()).filter(|job| found[*job].is_none()).collect();
         let (mut broken, done) = (None, &self.done);
+        done.set(done.get() + jobs.len() - missing.len());
         let (bundle, loads) = (&self.bundle, &self.loads[..]);
-        let work = |job: &usize, stop: &Stop| one(bundle, loads, jobs[*job], stop);
-        let each = |job: usize, run: std::result::Result<Option<Run>, String>| {
-            match run {
-                Ok(run) => found[job] = run,
-                Err(error) => broken = Some(error),
+        let work = |at: &usize, stop: &Stop| one(bundle, loads, jobs[missing[*at]], stop);
+        let each = |at: usize, ended: std::result::Result<Option<Ended>, String>| {
+            let job = missing[at];
+            match ended {
+                Ok(Some(ended)) => {
+                    found[job] = Some(Run::new(&ended, self.experiment));
+                    let (seed, factor) = jobs[job];
+                    let kept = (self.keep.borrow_mut())(&Tried { seed, factor, ended });
+                    broken = kept.err().map(LimitError::Kept);
+                }
+                Ok(None) => {}
+                Err(error) => broken = Some(LimitError::Broken(error)),
             }
             done.set(done.get() + 1);
             broken.is_none() && (self.at)(done.get())
         };
-        pool::run(0..jobs.len(), self.threads, work, each, || (self.at)(done.get()));
+        pool::run(0..missing.len(), self.threads, work, each, || (self.at)(done.get()));
         match broken {
-            Some(error) => Err(LimitError::Broken(error)),
+            Some(error) => Err(error),
             None => found.into_iter().map(|run| run.ok_or(LimitError::Stopped)).collect(),
         }
     }
@@ -354,7 +396,7 @@ fn one(
     loads: &[usize],
     (seed, factor): (u64, f64),
     stop: &Stop,
-) -> std::result::Result<Option<Run>, String> {
+) -> std::result::Result<Option<Ended>, String> {
     let overrides: Vec<Override> = Override::parse(&format!("seed={seed}")).into_iter().collect();
     let mut experiment = bundle.read_with(&overrides).map_err(|problems| problems.to_string())?;
     for load in loads {
@@ -362,7 +404,7 @@ fn one(
         *arrivals = arrivals.scaled(factor);
     }
     let summary = crate::simulate(&experiment, stop)?;
-    Ok(summary.map(|summary| Run::new(&summary)))
+    Ok(summary.map(|summary| Ended::new(&summary)))
 }
 
 impl Bracket {

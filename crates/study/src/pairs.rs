@@ -4,6 +4,8 @@
 //! seed by seed, and its interval is that of the differences: what is common to both does not widen it (common random
 //! numbers: Law, *Simulation Modeling and Analysis*, 11.2).
 
+use std::path::PathBuf;
+
 use meshsim_experiment::{Experiment, Problems};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,6 +13,7 @@ use serde::Serialize;
 use crate::estimate::{CONFIDENCE, Estimate};
 use crate::figures::{Ended, Row, names};
 use crate::plan::{self, Plan, PlanError, Varied};
+use crate::store::{self, Store, StoreError};
 use crate::sweep;
 
 /// Configurations held against the first of them.
@@ -63,7 +66,7 @@ pub struct Difference {
 }
 
 /// Why configurations were not compared.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PairsError {
     /// One of them does not hold for some seed.
     #[error("{0}")]
@@ -71,6 +74,9 @@ pub enum PairsError {
     /// A run could not be made.
     #[error("{0}")]
     Broken(String),
+    /// A run could not be kept.
+    #[error("{0}")]
+    Kept(#[from] StoreError),
     /// It was asked to stop.
     #[error("the comparison was ended before its time")]
     Stopped,
@@ -81,12 +87,16 @@ pub enum PairsError {
 /// The seeds are the first one's own and those that follow it. `at` hears how many runs have ended, ten times a second,
 /// and says whether to go on.
 ///
+/// `folder` says where the runs of a configuration are kept as they end, if they are: a comparison that was cut off goes
+/// on from there. When it is over they are removed.
+///
 /// # Errors
-/// When a run could not be made, or it was asked to stop.
+/// When a run could not be made or kept, or it was asked to stop.
 pub fn run(
     configurations: &[(String, Experiment)],
     count: usize,
     threads: usize,
+    folder: impl Fn(&Plan) -> Option<PathBuf>,
     at: impl Fn(usize) -> bool,
 ) -> std::result::Result<Pairs, PairsError> {
     let Some((_, base)) = configurations.first() else { return Ok(Pairs::new(&[])) };
@@ -100,17 +110,25 @@ pub fn run(
     })?;
     let (mut found, mut before) = (Vec::new(), 0);
     for ((name, experiment), plan) in configurations.iter().zip(&plans) {
+        let (mut store, rows) = match folder(plan).map(|folder| Store::open(&folder, plan)).transpose()? {
+            Some((store, rows)) => (Some(store), rows),
+            None => (None, Vec::new()),
+        };
         let keep = |row: &Row| match &row.result {
             crate::figures::Result::Broken(why) => Err(PairsError::Broken(why.clone())),
-            crate::figures::Result::Ended(_) => Ok(()),
+            crate::figures::Result::Ended(_) => store.as_mut().map_or(Ok(()), |store| Ok(store.keep(row)?)),
         };
-        let rows = sweep::run(plan, Vec::new(), threads, keep, |done| at(before + done))?;
+        let rows = sweep::run(plan, rows, threads, keep, |done| at(before + done))?;
         if rows.len() < count {
             return Err(PairsError::Stopped);
         }
         before += rows.len();
         let runs: Runs = rows.into_iter().filter_map(|row| Some((row.seed, row.ended()?.clone()))).collect();
         found.push((name.clone(), experiment, runs));
+    }
+    // Configurations that are alike have one folder.
+    for folder in plans.iter().filter_map(folder).filter(|folder| store::is_study(folder)) {
+        store::remove(&folder)?;
     }
     Ok(Pairs::new(&found))
 }

@@ -216,6 +216,39 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     done
 }
 
+/// Removes what a study wrote, its plan first: what is left of it then is no study. A file of another origin stays, and
+/// the folder with it.
+///
+/// # Errors
+/// When it is none, or cannot be removed.
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    let io = |error| StoreError::Io(path.to_owned(), error);
+    // A damaged one is removed too, but for the files that its experiment names.
+    let files = read_plan(path).map(|(plan, _)| plan.bundle().files.clone()).unwrap_or_default();
+    let named = files.iter().map(|(name, _)| name.as_str());
+    let own = [PLAN, RUNS, EXPERIMENT, crate::sweep::POINTS_CSV, crate::sweep::RUNS_CSV];
+    for name in own.into_iter().chain(named) {
+        match fs::remove_file(path.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+    }
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(io(error)),
+        _ => Ok(()),
+    }
+}
+
+/// How many of a study's runs have ended, and when the last one did.
+///
+/// # Errors
+/// When it is none.
+pub fn stand(path: &Path, plan: &Plan) -> Result<(usize, std::time::SystemTime), StoreError> {
+    let io = |error| StoreError::Io(path.to_owned(), error);
+    let written = path.join(RUNS).metadata().and_then(|file| file.modified()).map_err(io)?;
+    Ok((read_rows(&path.join(RUNS), plan)?.len(), written))
+}
+
 /// True for the folder of a study.
 pub fn is_study(path: &Path) -> bool {
     path.join(PLAN).is_file()

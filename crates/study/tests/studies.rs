@@ -5,8 +5,9 @@ use std::path::Path;
 use meshsim_experiment::{Experiment, Override, parse};
 use meshsim_study::axis::Axis;
 use meshsim_study::figures::{Ended, Row};
+use meshsim_study::journal::{Journal, Tried};
 use meshsim_study::limit::{self, LimitError, Question};
-use meshsim_study::pairs::{self, Pairs, Runs};
+use meshsim_study::pairs::{self, Pairs, PairsError, Runs};
 use meshsim_study::plan::{Plan, Varied, seeds};
 use meshsim_study::store::{Store, StoreError, read_plan};
 use meshsim_study::{pool, sweep};
@@ -134,7 +135,7 @@ fn what_a_sweep_says_of_a_point_is_what_its_runs_say() {
 fn find(overrides: &[&str], count: usize) -> Result<limit::Limit, LimitError> {
     let experiment = experiment(overrides);
     let question = Question { load: None, seeds: seeds(&experiment, count), within: 0.002 };
-    limit::find(&experiment, &question, pool::cores(), |_| true)
+    limit::find(&experiment, &question, pool::cores(), &[], |_| Ok(()), |_| true)
 }
 
 /// The mean time in the system is 1 / (100 - rate): 50 ms at 80/s.
@@ -173,7 +174,7 @@ fn the_interval_of_a_limit_holds_the_true_one_as_often_as_it_says() {
     let holds = |first: u64| {
         let experiment = experiment(&["duration=60s"]);
         let question = Question { load: None, seeds: (first..first + 5).collect(), within: 0.005 };
-        let rate = limit::find(&experiment, &question, pool::cores(), |_| true).unwrap().rate.unwrap();
+        let rate = limit::find(&experiment, &question, pool::cores(), &[], |_| Ok(()), |_| true).unwrap().rate.unwrap();
         // Of runs of 60 s, whose queue begins empty: their mean limit lies a little above that of one without end.
         (rate.mean - 80.0).abs() <= rate.half_width.unwrap()
     };
@@ -191,9 +192,48 @@ fn a_limit_that_is_not_there_is_said() {
     let stopped = {
         let experiment = experiment(&[]);
         let question = Question { load: None, seeds: vec![1, 2], within: 0.01 };
-        limit::find(&experiment, &question, 2, |done| done < 5)
+        limit::find(&experiment, &question, 2, &[], |_| Ok(()), |done| done < 5)
     };
     assert!(matches!(stopped, Err(LimitError::Stopped)));
+}
+
+#[test]
+fn a_limit_and_a_comparison_that_were_cut_off_go_on_and_find_the_same() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cut-off");
+    let _ = std::fs::remove_dir_all(&folder);
+    let experiment = experiment(&["duration=20s"]);
+    let question = Question { load: None, seeds: vec![1, 2], within: 0.05 };
+    let at_once = limit::find(&experiment, &question, 2, &[], |_| Ok(()), |_| true).unwrap();
+    let search = || Journal::open(&folder.join("limit"), "queue", "this one").unwrap();
+    let cut_off = {
+        let (mut journal, known) = search();
+        assert!(known.is_empty());
+        limit::find(&experiment, &question, 2, &known, |tried| journal.keep(tried), |done| done < 5)
+    };
+    assert!(matches!(cut_off, Err(LimitError::Stopped)));
+    assert!(matches!(Journal::open(&folder.join("limit"), "queue", "another"), Err(StoreError::Other(_))));
+    let (mut journal, known) = search();
+    assert!(known.len() >= 4, "{}", known.len());
+    let mut again = vec![];
+    let keep = |tried: &Tried| {
+        again.push((tried.seed, tried.factor));
+        journal.keep(tried)
+    };
+    let found = limit::find(&experiment, &question, 2, &known, keep, |_| true).unwrap();
+    assert_eq!(serde_json::to_string(&found).unwrap(), serde_json::to_string(&at_once).unwrap());
+    assert!(known.iter().all(|tried| !again.contains(&(tried.seed, tried.factor))), "no run is made twice");
+    journal.remove().unwrap();
+    assert!(!folder.join("limit").exists());
+
+    let named = [("one".to_owned(), experiment.clone()), ("same".to_owned(), experiment)];
+    let kept = |_: &Plan| Some(folder.join("pairs"));
+    let at_once = pairs::run(&named, 6, 2, |_| None, |_| true).unwrap();
+    assert!(matches!(pairs::run(&named, 6, 2, kept, |done| done < 4), Err(PairsError::Stopped)));
+    let runs = std::fs::read_to_string(folder.join("pairs/runs.jsonl")).unwrap();
+    assert!(runs.lines().count() >= 4, "{runs}");
+    let compared = pairs::run(&named, 6, 2, kept, |_| true).unwrap();
+    assert_eq!(serde_json::to_string(&compared).unwrap(), serde_json::to_string(&at_once).unwrap());
+    assert!(!folder.join("pairs").exists(), "nothing is left to go on with");
 }
 
 /// Runs of one configuration, by seed.
@@ -207,7 +247,7 @@ fn runs(overrides: &[&str], all: std::ops::Range<u64>) -> Runs {
 #[test]
 fn a_configuration_does_not_differ_from_itself() {
     let named = [("one".to_owned(), experiment(&[])), ("same".to_owned(), experiment(&[]))];
-    let compared = pairs::run(&named, 3, 2, |_| true).unwrap();
+    let compared = pairs::run(&named, 3, 2, |_| None, |_| true).unwrap();
     assert_eq!((compared.marked, compared.seeds.len()), (0, 3));
     assert!(compared.figures.iter().all(|figure| figure.differences[0].is_none_or(|it| it.estimate.mean == 0.0)));
 }
@@ -216,7 +256,7 @@ fn a_configuration_does_not_differ_from_itself() {
 fn a_change_of_five_percent_of_the_work_is_found_and_named() {
     let work = "services.queue.endpoints.serve.script=[work: {exponential: 10.5ms}]";
     let named = [("a".to_owned(), experiment(&[])), ("b".to_owned(), experiment(&[work]))];
-    let compared = pairs::run(&named, 10, 2, |_| true).unwrap();
+    let compared = pairs::run(&named, 10, 2, |_| None, |_| true).unwrap();
     let p99 = compared.figures.iter().find(|figure| figure.name == "load.users.p99_s").unwrap();
     assert!(p99.differences[0].unwrap().is_marked, "{p99:?}");
     assert_eq!(compared.configurations[1].differences.len(), 1, "{:?}", compared.configurations);

@@ -7,6 +7,7 @@ use meshsim_report::compare::noise::Noise;
 use meshsim_report::compare::{Comparison, Named, RUNS_MAX, text};
 use meshsim_report::plural;
 use meshsim_study::pairs::{self, PairsError};
+use meshsim_study::plan::Plan;
 
 use super::Workers;
 use crate::error::{Error, Exit};
@@ -46,7 +47,11 @@ and more seeds tell how much. Settling times are held against the scatter of the
 alone; steps, endings and the history have no noise. \
 `meshsim schema comparison` describes what --json prints.
 
-Exit codes: 0 compared, whatever came out, 1 failed, 2 these are no runs or files, or one is wrong.";
+Runs of files are kept under `runs` as they end: Ctrl-C loses those under way, and the same command goes \
+on. They are removed when the comparison is done.
+
+Exit codes: 0 compared, whatever came out, 1 failed, 2 these are no runs or files, or one is wrong, 130 \
+interrupted.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -161,10 +166,16 @@ impl Args {
             progress.at(done);
             !interrupt::asked()
         };
-        let compared = pairs::run(&named, count, threads, at);
+        let folder = |plan: &Plan| Some(runs::place_of_many(plan, "compare"));
+        let compared = pairs::run(&named, count, threads, folder, at);
         progress.end();
+        if matches!(compared, Err(PairsError::Stopped)) {
+            screen.remark(&format!("interrupted: what has run is kept in {}; the same command goes on\n", runs::RUNS));
+            return Ok(Exit::Interrupted);
+        }
         let compared = compared.map_err(|error| match error {
             PairsError::Problems(problems) => Error::Problems(problems),
+            PairsError::Kept(error) => study::store_error(error),
             other => Error::Study(other.to_string()),
         })?;
         if self.json {

@@ -31,7 +31,8 @@ live.json: how the processes were.
 
 Exit codes: 0 all SLOs hold, 1 failed, 2 the input is wrong, 98 whether an SLO \
 holds cannot be told, or the run is invalid (more than 1% of a load's requests were sent \
-more than 100ms later than planned), 99 an SLO does not hold.";
+more than 100ms later than planned), 99 an SLO does not hold, \
+130 interrupted, and all SLOs hold so far.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

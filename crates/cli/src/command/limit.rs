@@ -1,13 +1,15 @@
 //! `meshsim limit`
 
 use meshsim_experiment::Experiment;
+use meshsim_study::journal::Journal;
 use meshsim_study::limit::{self, LimitError, Question};
-use meshsim_study::plan::seeds;
+use meshsim_study::plan::{fingerprint, seeds};
 
 use super::{Source, Workers};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::progress::Counted;
+use crate::runs;
 use crate::screen::Screen;
 use crate::study;
 
@@ -25,8 +27,11 @@ the first service to be full. Then each seed finds its own limit by bisection. W
 of these limits with its 95% interval, the SLO that fails just above it, and the services that are \
 busiest just below it.
 
-Exit codes: 0 a limit was found, 1 failed or was interrupted, or no rate or every rate holds, 2 the \
-experiment is wrong or has no SLO.";
+Runs are kept as they end: Ctrl-C loses those under way, and the same command goes on. The folder of the \
+runs is removed when a limit is found.
+
+Exit codes: 0 a limit was found, 1 failed, or no rate or every rate holds, 2 the experiment is wrong or \
+has no SLO, 130 interrupted.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -62,8 +67,20 @@ impl Args {
             progress.at(done);
             !interrupt::asked()
         };
-        let found = limit::find(&experiment, &question, self.workers.threads(), at);
+        let of = fingerprint_of(&experiment, &question);
+        let folder = runs::place_of_search(&experiment, "limit", &of);
+        let (mut journal, known) = Journal::open(&folder, &experiment.name, &of).map_err(study::store_error)?;
+        let keep = |tried: &_| journal.keep(tried);
+        let found = limit::find(&experiment, &question, self.workers.threads(), &known, keep, at);
         progress.end();
+        if matches!(found, Err(LimitError::Stopped)) {
+            screen.remark(&format!(
+                "interrupted: what has run is kept in {}; the same command goes on\n",
+                folder.display()
+            ));
+            return Ok(Exit::Interrupted);
+        }
+        journal.remove().map_err(study::store_error)?;
         let found = found.map_err(error)?;
         if self.json {
             screen.print_json(&found)?;
@@ -73,6 +90,13 @@ impl Args {
         }
         Ok(Exit::Well)
     }
+}
+
+/// What tells this search from every other: all that its runs and its answer depend on.
+fn fingerprint_of(experiment: &Experiment, question: &Question) -> String {
+    let question = format!("{:?} {:?} {}", question.load, question.seeds, question.within);
+    let files = experiment.files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]);
+    fingerprint([experiment.text.as_bytes(), question.as_bytes()].into_iter().chain(files))
 }
 
 fn load_index(experiment: &Experiment, name: &str) -> Result<usize, Error> {
@@ -99,6 +123,7 @@ fn error(error: LimitError) -> Error {
         LimitError::Replay(_) | LimitError::NoLoad => {
             Error::WrongInput(text, "give a load by its rate, or choose another with `--of`".into())
         }
+        LimitError::Kept(error) => study::store_error(error),
         LimitError::Never(..) | LimitError::Always(_) | LimitError::Broken(_) | LimitError::Stopped => {
             Error::Study(text)
         }

@@ -34,7 +34,8 @@ run early and keeps what was measured; no process is left behind.
 
 Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
 holds cannot be told, or the run is invalid (more than 1% of a load's requests were sent \
-more than 100ms later than planned), 99 an SLO does not hold.";
+more than 100ms later than planned), 99 an SLO does not hold, \
+130 interrupted, and all SLOs hold so far.";
 
 /// Processes for nodes, if nobody says otherwise.
 const PROCESSES: usize = 32;

@@ -33,7 +33,7 @@ Ctrl-C ends it early and says how far it came.
 
 Exit codes: 0 the same, 1 there is a difference, 2 the input is wrong: no run with a trace, a trace of another \
 experiment, or one that is cut off (what comes before is replayed), 98 the same as far as it can be compared, which is \
-not to the end: a process of the run was killed.";
+not to the end: a process of the run was killed, 130 interrupted, the same so far.";
 
 /// Records between two looks at Ctrl-C: some milliseconds.
 const SLICE_RECORDS: u64 = 1 << 14;
@@ -140,7 +140,8 @@ impl Args {
         screen.print(&text)?;
         match end {
             End::Whole if is_partial => Ok(Exit::Unknown),
-            End::Whole | End::CutShort => Ok(Exit::Well),
+            End::Whole => Ok(Exit::Well),
+            End::CutShort => Ok(Exit::Interrupted),
             End::Differs(_) => Ok(Exit::Differs),
             End::Unreadable(error) => Err(Error::Trace(path, error)),
         }

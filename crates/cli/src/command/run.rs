@@ -45,7 +45,7 @@ seed give the same files, byte for byte, and so does the experiment.yaml of a ru
 early and keeps what was measured.
 
 Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
-holds cannot be told, 99 an SLO does not hold.";
+holds cannot be told, 99 an SLO does not hold, 130 interrupted, and all SLOs hold so far.";
 
 /// Warnings that are printed before a run; `check` prints all.
 const WARNINGS_MAX: usize = 5;
@@ -104,7 +104,7 @@ impl Args {
             per_second(events as f64 / took.as_secs_f64().max(1e-9))
         );
         let remarks = Box::new(move |paint: Paint| format!("{}\n", paint.on(Look::Dim, &pace)));
-        let ended = Ended { outcome, has_trace, processes: None, remarks };
+        let ended = Ended { outcome, has_trace, processes: None, until_stopped: false, remarks };
         ending::publish(&experiment, folder, ended, &self.output, screen)
     }
 

@@ -7,12 +7,14 @@ use std::time::SystemTime;
 use meshsim_experiment::differences;
 use meshsim_report::table::{Cell, Look, Table};
 use meshsim_report::{Outcome, Summary, number};
+use meshsim_study::{journal, store};
 
 use crate::error::{Error, Exit};
 use crate::folder::{SUMMARY, is_run};
 use crate::read;
 use crate::runs;
 use crate::screen::Screen;
+use crate::study;
 
 pub(super) const ABOUT: &str = "List the runs that are there, or remove some";
 
@@ -25,7 +27,9 @@ Examples:
 Runs are written to the folder `runs`: NAME-SEED, NAME-SEED.HASH where another run with other settings \
 has that name, NAME-SEED-live for a live run, numbered from the second on. Wherever a RUN is asked for, \
 a name under `runs` is enough, and `last` is the latest. In the list stands in what a run differs from \
-the first of its experiment and seed.
+the first of its experiment and seed. Below the runs stand sweeps and other studies, with how many of \
+their runs are there: `meshsim sweep FOLDER` goes on with a sweep, and the same command with a limit or a \
+comparison that was interrupted.
 
 Exit codes: 0 done, 1 failed, 2 there is no such run.";
 
@@ -40,7 +44,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Remove runs, each with all files that it wrote
+    /// Remove runs and studies, each with all files that it wrote
     Rm {
         /// Folders, names under `runs`, or `last`
         #[arg(required = true, value_name = "RUN")]
@@ -69,6 +73,31 @@ struct Listed {
     settings: Vec<String>,
 }
 
+/// A study in the list: many runs that belong together.
+#[derive(serde::Serialize)]
+struct ListedStudy {
+    /// Its folder.
+    study: String,
+    /// The name of its experiment.
+    name: String,
+    /// How many of its runs are there.
+    runs: usize,
+    /// How many it is to have; `null` where that is not known before it is over, as of a limit.
+    of: Option<usize>,
+    /// Seconds since the last of them ended.
+    age_s: u64,
+    /// What varies in it.
+    varied: Vec<String>,
+}
+
+/// What is listed: runs, then studies.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Run(&'a Listed),
+    Study(&'a ListedStudy),
+}
+
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         match self.action {
@@ -78,12 +107,13 @@ impl Args {
     }
 
     fn list(&self, screen: &mut Screen) -> Result<Exit, Error> {
-        let listed = listed();
+        let (listed, studies) = (listed(), studies());
         if self.json {
-            screen.print_json(&listed)?;
+            let all = listed.iter().map(Entry::Run).chain(studies.iter().map(Entry::Study));
+            screen.print_json(&all.collect::<Vec<_>>())?;
             return Ok(Exit::Well);
         }
-        if listed.is_empty() {
+        if listed.is_empty() && studies.is_empty() {
             screen.remark("there is no run in the folder `runs`\n");
             return Ok(Exit::Well);
         }
@@ -100,7 +130,16 @@ impl Args {
             };
             table.row([name.into(), lasted.into(), outcome, age(run.age_s).into(), trace.into(), settings.into()]);
         }
-        let text = table.without_empty_columns(&[]).render(screen.paint());
+        let mut text = String::new();
+        if !listed.is_empty() {
+            text += &table.without_empty_columns(&[]).render(screen.paint());
+        }
+        if !listed.is_empty() && !studies.is_empty() {
+            text.push('\n');
+        }
+        if !studies.is_empty() {
+            text += &table_of_studies(&studies).render(screen.paint());
+        }
         screen.print(&text)?;
         Ok(Exit::Well)
     }
@@ -138,6 +177,40 @@ fn listed() -> Vec<Listed> {
     listed
 }
 
+/// The studies under `runs`.
+fn studies() -> Vec<ListedStudy> {
+    #[expect(clippy::disallowed_methods, reason = "how old a study is is shown, and decides nothing")]
+    let now = SystemTime::now();
+    let found = runs::studies().into_iter().filter_map(|path| {
+        let (name, runs, of, written, varied) = if journal::is_search(&path) {
+            let (name, tried, written) = journal::stand(&path).ok()?;
+            (name, tried, None, written, vec![])
+        } else {
+            let (plan, _) = store::read_plan(&path).ok()?;
+            let (runs, written) = store::stand(&path, &plan).ok()?;
+            let varied = plan.varied.axes.iter().map(|axis| axis.path().to_owned()).collect();
+            (plan.name.clone(), runs, Some(plan.jobs().count()), written, varied)
+        };
+        let age_s = now.duration_since(written).map_or(0, |age| age.as_secs());
+        Some(ListedStudy { study: path.display().to_string(), name, runs, of, age_s, varied })
+    });
+    found.collect()
+}
+
+fn table_of_studies(studies: &[ListedStudy]) -> Table {
+    let mut table = Table::new(["<study", "runs", "age", "<varies"]);
+    for study in studies {
+        let name = Path::new(&study.study).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let runs = match study.of {
+            Some(of) if of == study.runs => Cell::from(of.to_string()),
+            Some(of) => Cell::new(format!("{} of {of}", study.runs), Look::Warn),
+            None => Cell::new(format!("{} so far", study.runs), Look::Warn),
+        };
+        table.row([name.into(), runs, age(study.age_s).into(), study.varied.join(", ").into()]);
+    }
+    table.without_empty_columns(&[])
+}
+
 /// How long ago, in the largest unit that fits.
 fn age(secs: u64) -> String {
     match secs {
@@ -153,11 +226,20 @@ fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
     let mut found: Vec<PathBuf> = runs.iter().map(|run| runs::find(run)).collect();
     found.sort();
     found.dedup();
-    if let Some(path) = found.iter().find(|path| !is_run(path)) {
-        let why = format!("{} is not the folder of a run", path.display());
+    if let Some(path) = found.iter().find(|path| !is_run(path) && !runs::is_study(path)) {
+        let why = format!("{} is not the folder of a run or a study", path.display());
         return Err(Error::WrongInput(why, "`meshsim runs` lists those under `runs`".into()));
     }
     for path in &found {
+        if journal::is_search(path) {
+            journal::remove(path).map_err(|error| Error::Write(path.clone(), error))?;
+        } else if store::is_study(path) {
+            store::remove(path).map_err(study::store_error)?;
+        }
+        if !is_run(path) {
+            screen.remark(&format!("removed {}\n", path.display()));
+            continue;
+        }
         let experiment = read::experiment(path, None).ok();
         let files = crate::ending::written_names(experiment.as_ref());
         remove_run(path, &files).map_err(|error| Error::Write(path.clone(), error))?;

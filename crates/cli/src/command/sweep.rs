@@ -37,8 +37,8 @@ runs.csv (a row for each run). Runs are kept as they end: Ctrl-C loses those und
 sweep FOLDER` goes on. The same sweep gives the same bytes, however many cores there are and however \
 often it was interrupted.
 
-An SLO that does not hold is a result here, and no failure. Exit codes: 0 all was run, 1 failed or was \
-interrupted, 2 the experiment is wrong.";
+An SLO that does not hold is a result here, and no failure. Exit codes: 0 all was run, 1 failed, 2 the \
+experiment is wrong, 130 interrupted.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -163,5 +163,5 @@ pub(super) fn conduct(
     }
     let done = rows.len();
     screen.remark(&format!("interrupted: {done} of {total} runs are kept; `meshsim sweep {folder}` goes on\n"));
-    Ok(Exit::Failed)
+    Ok(Exit::Interrupted)
 }

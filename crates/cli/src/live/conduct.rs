@@ -108,7 +108,7 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
             |error: &Error| std::error::Error::source(error).map_or_else(|| error.to_string(), |it| it.to_string());
         merged.inspect_err(|error| tracing::warn!("no trace is written: {}", why(error))).is_ok()
     };
-    ended(experiment, performance, has_trace)
+    ended(experiment, performance, has_trace, until_stopped)
 }
 
 /// One line for a person.
@@ -155,7 +155,12 @@ pub(crate) fn manual_fault(fault: &Fault, mesh: &Mesh) -> ManualFault {
     }
 }
 
-fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool) -> Result<Ended, Error> {
+fn ended(
+    experiment: &Experiment,
+    mut performance: Performance,
+    has_trace: bool,
+    until_stopped: bool,
+) -> Result<Ended, Error> {
     let mesh = live_mesh(experiment);
     let mut findings = Vec::new();
     for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
@@ -196,6 +201,7 @@ fn ended(experiment: &Experiment, mut performance: Performance, has_trace: bool)
     measured.healed = std::mem::take(&mut performance.healed);
     measured.faults = performance.faults.iter().map(|fault| manual_fault(fault, &mesh)).collect();
     Ok(Ended {
+        until_stopped,
         outcome,
         has_trace,
         processes: Some(live_json(&performance)?),
