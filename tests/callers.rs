@@ -64,6 +64,22 @@ fn callers_that_begin_alike_do_not_act_as_one() {
 }
 
 #[test]
+fn nodes_that_begin_together_do_not_give_their_signs_of_life_together() {
+    // Five hundred nodes, a sign of life from each in every second: in no hundredth of it come many, or many come none.
+    let mut ran = Lab::nodes(500).start(());
+    let mut by_slice = vec![];
+    ran.run_until(5.0);
+    for slice in 1..=100 {
+        let before = ran.sim.counts().sent;
+        ran.run_until(5.0 + f64::from(slice) / 100.0);
+        by_slice.push(ran.sim.counts().sent - before);
+    }
+    assert_eq!(by_slice.iter().sum::<u64>(), 500, "{by_slice:?}");
+    assert!(by_slice.iter().all(|sent| (0..=17).contains(sent)), "{by_slice:?}");
+    assert!(by_slice.iter().filter(|sent| **sent == 0).count() <= 8, "{by_slice:?}");
+}
+
+#[test]
 fn an_instance_that_was_slow_for_a_while_is_back_at_its_share_some_forty_seconds_later() {
     let ewma = Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) };
     let work = Step::Work(Dist::Constant(Span::from_millis(5)));

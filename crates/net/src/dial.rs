@@ -128,3 +128,23 @@ async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkErro
         other => Err(LinkError::Misbehaved(format!("answered {} to a peer", shown(&other)))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_lost_somebody_at_one_moment_do_not_dial_again_at_one_moment() {
+        for failures in [1, 3, 30] {
+            let most = (BACKOFF * (1 << (failures - 1).min(10))).min(BACKOFF_MAX);
+            let mut waits: Vec<Duration> =
+                (0..200).map(|life| backoff(failures, &mut Rng::keyed(life, 0, 1))).collect();
+            waits.sort();
+            assert!(waits[0] >= most / 2 && waits[199] <= most, "{waits:?}");
+            // In no twentieth of the span come more than a fifth of all.
+            let span = most / 40;
+            let together = waits.iter().map(|wait| waits.iter().filter(|it| wait.abs_diff(**it) < span / 2).count());
+            assert!(together.max() < Some(40), "{waits:?}");
+        }
+    }
+}
