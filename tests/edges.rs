@@ -65,13 +65,13 @@ fn retries_that_a_budget_does_not_allow_are_counted_at_their_edge_and_for_their_
     assert!((27..=30).contains(&edge.retries), "one under way for each second: {edge:?}");
     assert_eq!((direct.failed, direct.retries + direct.over_budget, direct.retries), (300, 300, edge.retries));
     assert_eq!(summary.loads[0].requests.over_budget, 0, "its policy has no retry");
-    let text = printed(&summary);
-    assert_eq!(text.matches("over budget").count(), 2, "{text}");
+    let said = printed(&summary);
+    assert_eq!(said.matches("over budget").count(), 2, "{said}");
 
     let summary = run(&text("budget: none"));
     assert_eq!((summary.calls[0].over_budget, summary.loads[1].requests.over_budget), (0, 0));
-    let text = printed(&summary);
-    assert!(!text.contains("over budget"), "{text}");
+    let said = printed(&summary);
+    assert!(!said.contains("over budget"), "{said}");
 }
 
 #[test]
