@@ -566,6 +566,7 @@ fn the_page_shows_windows_as_they_come_and_what_is_done_there_is_done() {
     page.until(&format!("document.getElementById('page').dataset.last !== {last}"));
 
     // What is drawn is what the gateway says of the same window.
+    page.until("known.status.time_s > 5");
     let drawn = "(() => { const all = together(); const i = known.edges.findIndex((at) => at >= 2);                  return [known.edges[i], all.offered[i], all.done[i] + all.failed[i] + all.unfinished[i]]; })()";
     assert_eq!(page.value(drawn), json!([2, 5, 5]));
     let twice = "new Set(known.edges).size === known.edges.length && known.edges.every((at, i) => i === 0 || at > known.edges[i - 1])";
