@@ -69,6 +69,9 @@ impl Text {
     }
 }
 
+/// A counter of seconds: its name, its help, and its nanoseconds in a window.
+type Seconds = (&'static str, &'static str, fn(&Window) -> u64);
+
 /// What became of the requests of loads, and at services: sums over windows, which never become less.
 fn so_far(text: &mut Text, mesh: &Mesh, loads: &[Vec<Window>], services: &[Window]) {
     let targets = || {
@@ -119,7 +122,7 @@ fn so_far(text: &mut Text, mesh: &Mesh, loads: &[Vec<Window>], services: &[Windo
     for (service, window) in services() {
         text.histogram(name, &[("service", service)], window, Scale::Coarse);
     }
-    let seconds: [(&str, &str, fn(&Window) -> u64); 4] = [
+    let seconds: [Seconds; 4] = [
         ("service_slot_seconds_total", "Time that slots were there.", |it| it.levels.slot_ns),
         ("service_busy_slot_seconds_total", "Time that slots were taken.", |it| it.levels.busy_ns()),
         ("service_queue_seconds_total", "Time that requests waited for a slot.", |it| it.levels.queue_ns),
