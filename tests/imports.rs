@@ -87,8 +87,9 @@ fn a_retry_waits_for_its_backoff_always_as_long() {
         "traffic: { rate: 20/s }",
     );
     let busy = Span::from_nanos(ran.served("a").busy_ns / ran.served("a").failed.total());
-    // 1 ms, four tries of 10 ms and their messages, and three waits.
-    assert!(busy >= Span::from_millis(251) && busy <= Span::from_millis(254), "{busy}");
+    // 1 ms, four tries of 10 ms and their messages, and three waits; a little more or less for those that are under way
+    // when measuring begins and when it ends.
+    assert!(busy >= Span::from_millis(250) && busy <= Span::from_millis(256), "{busy}");
 }
 
 #[test]
@@ -150,7 +151,8 @@ fn a_cascade_of_retries_makes_close_to_six_calls_of_the_database() {
         1.01 + (calls - 1.01 * requests) / (50.0 * secs)
     };
     let from_the_start = cascade(&over("+0s", "60s"));
-    let ratio = in_cascade(&from_the_start, 60.0);
+    // Without the importer's warm-up of 5 s.
+    let ratio = in_cascade(&from_the_start, 55.0);
     assert!((5.8..=5.9).contains(&ratio), "{ratio}");
     let in_between = cascade(&over("+20s", "15s"));
     let yaml = &in_between.imported.yaml;
@@ -204,9 +206,10 @@ fn a_scenario_of_higher_priority_wins_and_calls_are_added_and_removed() {
          - { at: 10s, duration: 5s, override: { db.ask: { error_rate: 100%, duration: 1s } } }\n  \
          - { at: 40s, duration: 5s, override: { db.ask: { error_rate: 100% } } }\n",
     );
-    // Half of the requests are for `web`, from 30 s of 75 s on with the database, of which 5 s fail.
+    // Half of the requests are for `web`, from 30 s of 75 s on with the database, of which 5 s fail. The first 5 s are
+    // the importer's warm-up.
     let (web, db) = (ran.served("web"), ran.served("db"));
-    assert!(near(db.arrived as f64 / web.arrived as f64, 45.0 / 75.0, 0.03), "{} of {}", db.arrived, web.arrived);
+    assert!(near(db.arrived as f64 / web.arrived as f64, 45.0 / 70.0, 0.03), "{} of {}", db.arrived, web.arrived);
     assert!(near(db.failed.total() as f64 / db.arrived as f64, 5.0 / 45.0, 0.03), "{}", db.failed.total());
     // `job` calls the log too.
     let log = ran.served("log").arrived as f64 - ran.served("job").arrived as f64;

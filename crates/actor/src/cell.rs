@@ -139,6 +139,15 @@ impl<A: Actor> Cell<A> {
         }
     }
 
+    /// When work is done that was brought too early, if the machine's pace stays: whatever does the work did not follow
+    /// that pace. `None` if nobody waits for it, if it is done by now, or if the machine stands still: what it does is
+    /// given back by [`switch`](Cell::switch) when it goes on.
+    pub fn work_left(&self, now: Time, timer: Timer) -> Option<Time> {
+        let pace = self.pace()?;
+        let done = self.timers.done(timer).filter(|done| *done > pace.worked(now))?;
+        Some(pace.when(done)).filter(|at| *at < Time::NEVER)
+    }
+
     #[inline]
     fn pace(&self) -> Option<&Pace> {
         self.machine.as_ref()?.pace.as_ref()
@@ -317,6 +326,13 @@ impl<T: Copy> Timers<T> {
         let slots = self.0.as_mut()?;
         let done = slots.slots.get(timer.slot as usize)?.done;
         if done > worked { None } else { slots.take(timer) }
+    }
+
+    /// The machine's clock when this work is done, if somebody waits for it.
+    fn done(&self, timer: Timer) -> Option<Span> {
+        let slot = self.0.as_ref()?.slots.get(timer.slot as usize)?;
+        let is_armed = matches!(slot.state, SlotState::Armed(_)) && slot.generation == timer.generation;
+        is_armed.then_some(slot.done)
     }
 
     /// The work that is not done when the machine's clock stands at `worked`, by its end.

@@ -135,7 +135,7 @@ fn assert_parity(name: &str) {
     let file = example(name);
     assert_exit(&meshsim(&folder, &["run", &file, "--no-progress", "--out", "sim"]), 0);
     let live = meshsim(&folder, &["live", &file, "--no-progress", "--no-http", "--out", "live"]);
-    assert!(matches!(live.status.code(), Some(0 | 99)), "{name}: {}\n{}", stdout(&live), stderr(&live));
+    assert!(matches!(live.status.code(), Some(0 | 98 | 99)), "{name}: {}\n{}", stdout(&live), stderr(&live));
     let summary = |run: &str| json(&folder.join(run).join("summary.json"));
     assert_eq!(decided(&summary("sim")), decided(&summary("live")), "{name}: what was decided");
     let state = |run: &str| json(&folder.join(run).join("state.json"));
@@ -286,6 +286,25 @@ load: { users: { to: front, arrivals: { constant: 1000/s }, from: 1s } }
     assert!(one_line(&stdout(&output)).contains("of the work that was asked of it (node-"), "{}", stdout(&output));
 }
 
+#[test]
+fn work_that_burns_processor_time_on_a_slow_machine_is_done_later_and_not_never() {
+    let folder = folder("slow-busy");
+    let mesh = "
+name: small
+seed: 3
+duration: 4s
+nodes: [ { name: node, cores: 2 } ]
+services: { front: { capacity: 10, endpoints: { ask: { script: [ work: 20ms ] } } } }
+load: { users: { to: front, arrivals: { constant: 10/s }, from: 1s, for: 2s, timeout: 900ms } }
+faults: [ { at: 500ms, slow: node, factor: 0.25, for: 60s } ]
+";
+    fs::write(folder.join("mesh.yaml"), mesh).unwrap();
+    assert_exit(&meshsim(&folder, &["live", "mesh.yaml", "--work", "busy", "--no-progress", "--no-http"]), 0);
+    let load = &json(&folder.join("runs/small-3-live/summary.json"))["loads"][0]["requests"];
+    assert_eq!((load["offered"].as_u64(), load["failed"].as_u64()), (Some(20), Some(0)), "{load}");
+    assert!(load["latency"]["p50_ns"].as_u64().unwrap() >= 80_000_000, "{load}");
+}
+
 /// The records of a process that is killed are lost, and with them the messages that it sent.
 #[test]
 fn the_replay_of_a_run_of_which_a_process_was_killed_says_how_much_of_each_actor_was_compared() {
@@ -359,7 +378,7 @@ fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_ru
     pause(1000);
     signal(node, "KILL");
     let output = running.end();
-    assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));
+    assert!(matches!(output.status.code(), Some(0 | 98 | 99)), "{}", stderr(&output));
     assert!(stderr(&output).contains("the process of node-1"), "{}", stderr(&output));
     let run = folder.join("runs/small-3-live");
     let summary = json(&run.join("summary.json"));
@@ -404,7 +423,7 @@ fn what_is_set_for_processes_that_are_started_by_hand_is_not_for_the_children_an
     let mut live = command(&folder, &["live", "mesh.yaml", "--no-http", "--no-progress"]);
     live.env("MESHSIM_SECRET_FILE", "nowhere").env("MESHSIM_LISTEN", "0.0.0.0:7700").env("MESHSIM_TLS_CA", "nowhere");
     let output = live.output().unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));
+    assert!(matches!(output.status.code(), Some(0 | 98 | 99)), "{}", stderr(&output));
 }
 
 #[test]

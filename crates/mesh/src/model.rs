@@ -426,7 +426,7 @@ pub struct Load {
     pub deadline: Option<Span>,
     /// Requests planned before `start + warmup` are offered but not measured.
     pub warmup: Span,
-    /// Length of the windows of [`Tally::windows`](crate::measure::Tally::windows).
+    /// Length of the windows of its [`Course`](crate::course::Course).
     pub window: Span,
 }
 

@@ -226,11 +226,15 @@ impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
                 // The run is over: what has not arrived by now is still under way.
                 return;
             }
+            let fired = if let Input::Fire(timer) = &input { Some(*timer) } else { None };
             let (mut ledger, mut tape) = (self.shell.ledger(), self.shell.tape());
             let ran = self.cell.take(now, input, &mut ledger, &mut self.effects, &mut *tape);
             drop((ledger, tape));
             if ran {
                 self.perform(now);
+            } else if let Some((timer, at)) = fired.and_then(|timer| Some((timer, self.cell.work_left(now, timer)?))) {
+                // A thread that burns time knows nothing of a slow machine.
+                self.shell.arm(at, self.cell.id(), timer);
             }
             now = self.shell.now();
         }

@@ -308,8 +308,8 @@ mod tests {
 ";
         assert_eq!(of(80), whole);
         let wrapped = "  service   done  spare  failed by
-  日本語      12      3  400 timeout, 102 lost,
-                         17 no instance
+  日本語      12      3  400 timeout, 102 lost, 17
+                         no instance
   a\u{fffd}b      1,234         1 lost
 ";
         assert_eq!(of(50), wrapped);

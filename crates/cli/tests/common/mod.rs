@@ -61,9 +61,22 @@ pub(crate) fn stderr(output: &Output) -> String {
 }
 
 /// Shows all that the tool said if it did not end so.
+///
+/// Beside many other tests a machine may be too slow for a live run, which is then invalid. The run says so, and
+/// does all else as it would.
 #[track_caller]
 pub(crate) fn assert_exit(output: &Output, code: i32) {
+    if matches!(code, 0 | 99) && is_invalid(output) {
+        println!("this machine was too slow for the run");
+        return;
+    }
     assert_eq!(output.status.code(), Some(code), "\n{}\n{}", stdout(output), stderr(output));
+}
+
+/// The run says that its generator was too slow.
+fn is_invalid(output: &Output) -> bool {
+    let said = stdout(output);
+    output.status.code() == Some(98) && (said.contains("\nINVALID: ") || said.contains("\"invalid\": \""))
 }
 
 /// What was said in one line: an error is broken into lines, with a bar before each, wherever its words happen to end.
