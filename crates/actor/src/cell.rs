@@ -89,6 +89,7 @@ impl<A: Actor> Cell<A> {
             incarnation: self.incarnation,
             pace: self.machine.as_ref().and_then(|machine| machine.pace.as_ref()),
             rng: &mut self.rng,
+            is_noted: trace.is_on(),
             sent: &mut self.sent,
             timers: &mut self.timers,
             out,
@@ -192,6 +193,7 @@ pub struct Cx<'a, M, T> {
     incarnation: u32,
     pace: Option<&'a Pace>,
     rng: &'a mut Rng,
+    is_noted: bool,
     sent: &'a mut u64,
     timers: &'a mut Timers<T>,
     out: &'a mut Effects<M, T>,
@@ -266,10 +268,12 @@ impl<M, T: Copy> Cx<'_, M, T> {
         }
     }
 
-    /// Remarks something in the trace.
+    /// Remarks something in the trace, if there is one.
     #[inline]
     pub fn note(&mut self, what: &'static str, subject: u64, value: u64) {
-        self.out.push(Effect::Note(Note { what, subject, value }));
+        if self.is_noted {
+            self.out.push(Effect::Note(Note { what, subject, value }));
+        }
     }
 }
 

@@ -11,18 +11,34 @@ use crate::{ActorId, Envelope, MessageId, Note, Span, Time, Timer};
 pub trait Recorder<M, T> {
     /// Something happened to, or was done by, `actor` at `at`.
     fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>);
+
+    /// False if nothing is taken down. Actors then [note](crate::Cx::note) nothing.
+    #[inline]
+    fn is_on(&self) -> bool {
+        true
+    }
 }
 
 /// Takes nothing down, and costs nothing.
 impl<M, T> Recorder<M, T> for () {
     #[inline]
     fn record(&mut self, _: Time, _: ActorId, _: What<'_, M, T>) {}
+
+    #[inline]
+    fn is_on(&self) -> bool {
+        false
+    }
 }
 
 impl<M, T, R: Recorder<M, T>> Recorder<M, T> for &mut R {
     #[inline]
     fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
         (**self).record(at, actor, what);
+    }
+
+    #[inline]
+    fn is_on(&self) -> bool {
+        (**self).is_on()
     }
 }
 
@@ -33,6 +49,11 @@ impl<M, T, R: Recorder<M, T>> Recorder<M, T> for Option<R> {
         if let Some(recorder) = self {
             recorder.record(at, actor, what);
         }
+    }
+
+    #[inline]
+    fn is_on(&self) -> bool {
+        self.as_ref().is_some_and(Recorder::is_on)
     }
 }
 

@@ -536,9 +536,10 @@ fn figures_and_events_are_there_while_the_run_goes_on() {
         all.iter().all(|it| said.contains(it)).then_some(said)
     });
     let kinds = run.ctl_says(&["--json", "events"]);
-    assert_eq!(kinds.lines().count(), lines.lines().count());
+    // More may have happened from one look to the next.
+    assert!(kinds.lines().count() >= lines.lines().count(), "{kinds}");
     assert!(kinds.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].is_string()));
-    assert_eq!(run.get("/api/events?from=2").json()["next"], lines.lines().count());
+    assert!(run.get("/api/events?from=2").json()["next"].as_u64().unwrap() >= kinds.lines().count() as u64);
     assert_eq!(run.get("/api/events?since=2").status, 400);
 
     let (folder, _) = (run.folder.clone(), run.post("/api/stop", "").expect(202));

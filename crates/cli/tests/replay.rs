@@ -81,10 +81,10 @@ fn a_changed_experiment_is_exit_code_1_and_the_first_difference_is_shown() {
     // It is the record that `trace` prints in that place.
     let (text, _) = expect(&meshsim(&folder, &["trace", "run", "--where", &format!("record == {record}")]), 0);
     let line = text.lines().nth(1).unwrap();
-    assert!(line.contains("node-") && line.contains("timer_set"), "{line}");
+    assert!(line.contains("node-") && line.contains("work"), "{line}");
     let said = |prefix: &str| shown.lines().find_map(|line| line.strip_prefix(prefix)).unwrap().trim_start().to_owned();
     let (said, did) = (said("the trace says:"), said("the actor now:"));
-    assert!(said.starts_with("timer_set  ") && did.starts_with("timer_set  ") && said != did, "{shown}");
+    assert!(said.starts_with("note  work ") && did.starts_with("note  work ") && said != did, "{shown}");
     // What led to it: the last of these is what the actor took in or did just before.
     let before: Vec<&str> = shown.lines().skip(1).take_while(|line| !line.starts_with("the trace")).collect();
     assert_eq!(before.len(), 6, "{shown}");

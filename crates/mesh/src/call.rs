@@ -12,6 +12,7 @@ use slotmap::{Key, KeyData, new_key_type};
 use crate::actors::MeshCx;
 use crate::coordinator::endpoints::FALLEN_MAX;
 use crate::edge::{Counted, Edge, FailedAttempts};
+use crate::mark::{self, TryEnded};
 use crate::measure::Failure;
 use crate::message::{Instance, Msg, Reply, Request, Tick, View};
 use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
@@ -96,9 +97,14 @@ impl Callee {
     }
 }
 
+/// How a call ends that is refused before it is sent.
+const REFUSED_AT_ONCE: TryEnded = TryEnded { failure: Some(Failure::Refused), attempt: 0, again: false, call: 0 };
+
 impl<Owner> Ended<Owner> {
-    /// A call that was refused before it was sent.
-    pub(crate) fn refused(owner: Owner, callee: &Callee, now: Time) -> Self {
+    /// A call that is refused before it is sent.
+    pub(crate) fn refused(owner: Owner, callee: &Callee, cx: &mut MeshCx<'_>) -> Self {
+        let now = cx.now();
+        cx.note(mark::TRY_ENDED, callee.id.key, REFUSED_AT_ONCE.value());
         let (failure, counted) = (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now, false));
         Ended { owner, failure, degraded: false, counted, retries: 0, bytes: 0, path: None }
     }
@@ -172,7 +178,7 @@ impl<Owner: Copy> Caller<Owner> {
         cx: &mut MeshCx<'_>,
     ) -> Option<Ended<Owner>> {
         if self.calls.len() >= CALLS_MAX {
-            return Some(Ended::refused(owner, &callee, cx.now()));
+            return Some(Ended::refused(owner, &callee, cx));
         }
         self.proxies.get(proxy).route(callee.service, mesh, cx).active += 1;
         let retried = FailedAttempts::default();
@@ -361,11 +367,15 @@ impl<Owner: Copy> Caller<Owner> {
             let call = &mut self.calls[key];
             call.attempt += 1;
             call.retried.count(reason);
+            let ended = TryEnded { failure, attempt: attempt as u8, again: true, call: mark::short(key.number()) };
+            cx.note(mark::TRY_ENDED, callee.id.key, ended.value());
             call.timer = Some(cx.arm(now + wait, Tick::Retry(key)));
             return None;
         }
         route.active -= 1;
         let call = self.calls.remove(key).expect("the call was found above");
+        let ended = TryEnded { failure, attempt: attempt as u8, again: false, call: mark::short(key.number()) };
+        cx.note(mark::TRY_ENDED, callee.id.key, ended.value());
         let counted = callee.counted(call.retried, call.began, over_budget);
         let (owner, path) = (call.owner, call.path);
         Some(Ended { owner, failure, degraded: false, counted, retries: attempt, bytes, path })

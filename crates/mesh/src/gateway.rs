@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
+use crate::mark;
 use crate::measure::Tally;
 use crate::message::{Answer, Ask, Msg, Tick, View};
 use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
@@ -96,6 +97,7 @@ impl Gateway {
         // A life that follows another begins above all that it can have named.
         let id = RequestId::new(cx.id(), u64::from(cx.incarnation()) << 32 | self.asks);
         self.asks += 1;
+        cx.note(mark::DUE, id.root, cx.now().nanos());
         let callee = Callee {
             id,
             by: None,
@@ -109,7 +111,7 @@ impl Gateway {
         };
         let is_known = self.mesh.has_endpoint(ask.service, ask.endpoint);
         if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
-            return Some(Ended::refused(asked, &callee, asked.at));
+            return Some(Ended::refused(asked, &callee, cx));
         }
         self.calls.call(callee, asked, ProxyId::ONLY, &self.mesh, &self.view, cx)
     }

@@ -20,6 +20,7 @@ pub mod diary;
 pub mod edge;
 pub mod findings;
 pub mod gateway;
+pub mod mark;
 pub mod measure;
 mod memory;
 pub mod message;

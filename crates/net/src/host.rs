@@ -119,6 +119,11 @@ impl<M, T> Recorder<M, T> for Roll<M, T> {
             tape.record(at, actor, what);
         }
     }
+
+    #[inline]
+    fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
 }
 
 impl<A: Live> Shell<A> {

@@ -24,6 +24,7 @@ mod summary;
 pub mod table;
 pub mod text;
 mod verdict;
+pub mod waterfall;
 pub mod wrap;
 
 pub use correlation::Correlation;

@@ -133,7 +133,7 @@ pub struct Row {
     /// Cores that were busy, on average; of a slow machine, what they would have been on a normal one.
     pub cores_in_use: Option<f64>,
     /// Of the slowest request that was answered, its number among those that the load planned, from 0; of a load and an
-    /// endpoint.
+    /// endpoint. `meshsim trace request RUN LOAD/NUMBER` shows where its time went.
     pub slowest_request: Option<u64>,
     /// When that request was due.
     pub slowest_at_s: Option<f64>,

@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::mem;
 
-use meshsim_actor::{Actor, ActorId, Cell, Effects, Envelope, Fate, Input, Message, MessageId, Power, Time, What};
+use meshsim_actor::{
+    Actor, ActorId, Cell, Effects, Envelope, Fate, Input, Message, MessageId, Power, Recorder, Time, What,
+};
 use serde::Serialize;
 
 use crate::export::{id_text, kind, time};
@@ -375,6 +377,13 @@ where
     }
 }
 
+/// Nothing is taken down, but actors are to note what they noted when something was.
+struct Noting;
+
+impl<M, T> Recorder<M, T> for Noting {
+    fn record(&mut self, _: Time, _: ActorId, _: What<'_, M, T>) {}
+}
+
 impl<A: Actor> Life<A> {
     fn new(cell: Cell<A>) -> Self {
         Life {
@@ -392,7 +401,7 @@ impl<A: Actor> Life<A> {
 
     fn begin_step(&mut self, record: &Record<A::Msg, A::Tick>, input: Input<A::Msg>) -> Result<(), Parted<A>> {
         self.at = record.at;
-        if self.cell.step(record.at, input, &mut self.did, &mut ()) {
+        if self.cell.step(record.at, input, &mut self.did, &mut Noting) {
             return Ok(());
         }
         Err(self.parted(record.seq, Some(record.entry.clone()), None))

@@ -5,6 +5,7 @@ use std::ops::Range;
 use meshsim_actor::Time;
 use meshsim_actor::{ActorId, Fate};
 use meshsim_experiment::{duration, nearest};
+use meshsim_mesh::mark;
 use meshsim_trace::Entry;
 use meshsim_trace::export::{KINDS, kind};
 use meshsim_trace::filter::{Compare, Field, Filter, FilterError, Sort, Value};
@@ -178,6 +179,7 @@ fn fields(names: &Names) -> Vec<Field> {
             Is::Kind => {
                 let mut known = owned(&KINDS);
                 known.extend(owned(&NOTES));
+                known.extend(owned(&mark::ALL));
                 known.push(TIMER.into());
                 Sort::Word(known)
             }
@@ -212,7 +214,7 @@ pub(crate) struct Selector {
     to: Time,
     /// It looks at names that are put together for each record.
     needs_names: bool,
-    /// The records of timers are wanted: something asks for them.
+    /// The records of timers, or the steps of requests, are wanted: something asks for them.
     pub(crate) has_timers: bool,
     /// Nothing is asked for: all records are wanted.
     pub(crate) is_all: bool,
@@ -298,12 +300,14 @@ fn uses(filter: &Filter, wanted: usize) -> bool {
     }
 }
 
-/// True if the filter names timers, or records by their number: then they are not hidden.
+/// True if the filter names timers, the steps of requests, or records by their number: then they are not hidden.
 fn asks_for_timers(filter: &Filter) -> bool {
     match filter {
         Filter::All(parts) | Filter::Any(parts) => parts.iter().any(asks_for_timers),
         Filter::Not(part) => asks_for_timers(part),
-        Filter::Word { field, text, .. } => *field == Is::Kind as usize && text.starts_with(TIMER),
+        Filter::Word { field, text, .. } => {
+            *field == Is::Kind as usize && (text.starts_with(TIMER) || mark::ALL.contains(&text.as_str()))
+        }
         Filter::Flag(field) => *field == Is::Timer as usize,
         Filter::Figure { field, .. } => [Is::Record as usize, Is::Cause as usize].contains(field),
     }
@@ -340,6 +344,11 @@ struct Written<'a> {
 /// True if it is about a timer.
 pub(crate) fn is_timer(item: &Item) -> bool {
     matches!(item.record.entry, Entry::Arm { .. } | Entry::Fire(_) | Entry::Disarm(_))
+}
+
+/// True if it is a step of a request at an actor, between two messages.
+pub(crate) fn is_mark(item: &Item) -> bool {
+    matches!(&item.record.entry, Entry::Note { what, .. } if mark::ALL.contains(&&**what))
 }
 
 fn value<'a>(is: Is, item: &'a Item, names: &'a Names, written: Written<'a>) -> Value<'a> {

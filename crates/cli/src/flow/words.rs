@@ -1,7 +1,8 @@
 //! The messages, timers and notes of a mesh in words. The trace knows numbers; here they get names.
 
-use meshsim_actor::{ActorId, Time};
+use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
+use meshsim_mesh::mark::{self, TryEnded};
 use meshsim_mesh::measure::Failure;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::model::{EndpointId, ServiceId};
@@ -272,6 +273,14 @@ impl Names {
             "snapshot" => format!("up to step {value}"),
             "alive" | "dead" | "leaving" | "shun" => self.node(subject).to_owned(),
             "left" | "released" => String::new(),
+            mark::WORK | mark::SLEEP => Span::from_nanos(value).to_string(),
+            mark::QUEUED => format!("for a slot of {value}"),
+            mark::TRY_ENDED => TryEnded::from_value(value).map_or_else(String::new, |ended| {
+                let outcome = ended.failure.map_or("done", Failure::as_str).replace('_', " ");
+                format!("try {}, {outcome}{}", u32::from(ended.attempt) + 1, if ended.again { ", again" } else { "" })
+            }),
+            mark::DUE => self.request(subject),
+            word if mark::ALL.contains(&word) => String::new(),
             _ => format!("{subject} {value}"),
         }
     }
@@ -325,7 +334,7 @@ mod tests {
             simulation.finish(&mut ());
             let Heard(types, notes) = simulation.into_recorder();
             assert!(types.contains("request") && types.is_subset(&known(&TYPES)), "{types:?}");
-            assert!(notes.contains("apply") && notes.is_subset(&known(&NOTES)), "{notes:?}");
+            assert!(notes.contains("apply") && notes.is_subset(&(&known(&NOTES) | &known(&mark::ALL))), "{notes:?}");
         }
     }
 }

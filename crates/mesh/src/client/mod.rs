@@ -15,6 +15,7 @@ use crate::call::{Callee, Caller, Ended};
 use crate::course::{Course, Shape, Watched};
 use crate::criterion::{Count, Criterion};
 use crate::findings::Findings;
+use crate::mark;
 use crate::measure::Tally;
 use crate::message::{Msg, Tick, View};
 use crate::model::{COORDINATOR, Load, Mesh};
@@ -252,6 +253,7 @@ impl Client {
             deadline: load.deadline.map_or(Time::NEVER, |deadline| at + deadline),
             traced: false,
         };
+        cx.note(mark::DUE, id.root, at.nanos());
         let is_warmup = at < load.start + load.warmup;
         let tally = &mut self.tallies[target];
         if is_warmup {

@@ -14,6 +14,7 @@ use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
 use crate::course::{Course, Shape};
 use crate::edge::{Counted, Used};
+use crate::mark;
 use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
 use crate::model::{Mesh, ProxyPer, ServiceId};
@@ -133,6 +134,7 @@ impl Node {
             if let Some(served) = hosted.measured(now) {
                 served.expired += 1;
             }
+            cx.note(mark::LATE, request.id.key, 0);
             return;
         }
         let service = self.mesh.service(request.service);
@@ -175,6 +177,7 @@ impl Node {
             if let Some(served) = hosted.measured(now) {
                 served.queue_peak = served.queue_peak.max(waiting);
             }
+            cx.note(mark::QUEUED, number(task), u64::from(slots));
         }
     }
 
@@ -231,6 +234,7 @@ impl Node {
                 if let Some(path) = &mut path {
                     (path.hops[0].ended, path.hops[0].failure) = (now, failure);
                 }
+                cx.note(mark::CUT, number(key), 0);
                 answer(task.caller, &task.request, failure, false, 0, path, cx);
             }
         }
@@ -262,6 +266,7 @@ impl Node {
         let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active += 1;
         let frame = work.frames.insert(Frame { task: key, parent: None, pc: 0, pending: 0, repeats: None, copy: 0 });
+        cx.note(mark::SLOT, number(key), number(frame));
         self.run_script(frame, cx)
     }
 
@@ -290,6 +295,7 @@ impl Node {
                 let course = hosted.places.ended(place, cx.now());
                 course.left(arrived, waited);
                 course.at(arrived).expired += 1;
+                cx.note(mark::LATE, number(next), 0);
             } else {
                 // If its slot is free again already, the next look sees it: a long queue must not become a deep stack.
                 self.begin(next, cx);
@@ -398,6 +404,7 @@ impl Node {
                         ProxyPer::Instance => hosting.proxy(request.service, request.ordinal, &mut work.calls),
                         ProxyPer::Node => ProxyId::ONLY,
                     };
+                    cx.note(mark::CALL, number(key), callee.id.key);
                     let ended = work.calls.call(callee, owner, proxy, &self.mesh, &self.view, cx);
                     if let Some(ended) = &ended {
                         count(hosting, ended, &self.mesh, cx.now());
@@ -426,7 +433,9 @@ impl Node {
                     for (copy, pc) in starts.iter().enumerate().rev() {
                         let (task, parent) = (parent.task, Some(key));
                         let branch = Frame { task, parent, pc: *pc, pending: 0, repeats: None, copy: copy as u32 };
-                        branches.push(work.frames.insert(branch));
+                        let branch = work.frames.insert(branch);
+                        cx.note(mark::FORK, number(key), number(branch));
+                        branches.push(branch);
                     }
                     return Ran::Forked;
                 }
@@ -436,6 +445,7 @@ impl Node {
             if span.is_zero() {
                 continue;
             }
+            cx.note(if worked { mark::WORK } else { mark::SLEEP }, number(key), span.nanos());
             if worked {
                 let limit = self.mesh.service(request.service).cpu_limit;
                 work.processor.begin(key, span, (task.owner(), request.ordinal), limit, cx);
@@ -470,6 +480,7 @@ impl Node {
     ) -> Option<FrameKey> {
         let work = self.work.as_mut()?;
         let frame = work.frames.remove(key)?;
+        cx.note(mark::FRAME_ENDED, number(key), 0);
         let Some(parent) = frame.parent else {
             *freed = self.end_task(frame.task, cx);
             return None;
@@ -510,6 +521,7 @@ impl Node {
         if let Some(path) = &mut path {
             (path.hops[0].ended, path.hops[0].failure) = (now, failure);
         }
+        cx.note(mark::ANSWERED, number(key), 0);
         answer(task.caller, &request, failure, task.degraded, endpoint.response_bytes, path, cx);
         Some((request.service, request.ordinal))
     }
@@ -526,11 +538,17 @@ fn count(hosting: &mut Hosting, ended: &Ended<FrameKey>, mesh: &Mesh, now: Time)
     }
 }
 
+/// A task or a frame, in a note.
+fn number(key: impl Key) -> u64 {
+    key.data().as_ffi()
+}
+
 /// The instance takes no more, or is not there.
 fn refuse(to: ActorId, request: &Request, version: u32, cx: &mut MeshCx<'_>) {
     let failure = Some(Failure::Refused);
     let hop = Hop { failure, ..Hop::arrived(request, cx.id(), version, cx.now()) };
     let path = request.traced.then(|| Box::new(hop.into()));
+    cx.note(mark::TURNED_AWAY, request.id.key, 0);
     answer(to, request, failure, false, 0, path, cx);
 }
 

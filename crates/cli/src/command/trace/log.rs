@@ -8,7 +8,7 @@ use meshsim_report::{count, plural};
 use meshsim_trace::export::jsonl_line;
 
 use crate::error::{Error, Exit};
-use crate::flow::select::{self, is_timer};
+use crate::flow::select::{self, is_mark, is_timer};
 use crate::flow::{Lines, Selection, Source};
 use crate::runs;
 use crate::screen::{Screen, width};
@@ -43,7 +43,7 @@ impl Args {
         let lines = Lines::new(names, (!self.wide).then(width), paint);
         let hides_timers = !self.jsonl && !selector.has_timers;
         let mut flow = source.flow()?;
-        let (mut read, mut shown, mut hidden) = (0, 0, 0);
+        let (mut read, mut shown, mut hidden, mut steps) = (0, 0, 0, 0);
         let mut unreadable = None;
         screen.write_with(|out| {
             if !self.jsonl {
@@ -69,6 +69,10 @@ impl Args {
                     hidden += 1;
                     continue;
                 }
+                if hides_timers && is_mark(&item) {
+                    steps += 1;
+                    continue;
+                }
                 shown += 1;
                 match self.jsonl {
                     true => jsonl_line(header, &item.record, &item.derived, out)?,
@@ -79,6 +83,9 @@ impl Args {
                 let mut text = format!("{} of {}", count(shown), plural(read, "record"));
                 if hidden > 0 {
                     text += &format!("; {} of timers hidden: `--kind timer` shows them", count(hidden));
+                }
+                if steps > 0 {
+                    text += &format!("\n{} of steps of requests: `trace request` follows them", count(steps));
                 }
                 writeln!(out, "{}", paint.on(Look::Dim, &text))?;
             }

@@ -7,6 +7,7 @@ mod actor;
 mod graph;
 mod log;
 mod operation;
+mod request;
 mod sequence;
 mod why;
 
@@ -23,6 +24,7 @@ Examples:
   meshsim trace runs/shop-1 --service payment --from 40s --to 41s
   meshsim trace last --where 'kind == deliver && took > 100ms && to ~ \"a-*\"'
   meshsim trace last --jsonl | jq 'select(.kind == \"apply\")'
+  meshsim trace request last --slowest 3           what made them slow?
   meshsim trace operation last 9                   who acknowledged its steps last, and why?
   meshsim trace sequence last --operation 9 --svg > steps.svg
   meshsim trace graph last --at 82s                rate, latency and failures of each edge
@@ -53,6 +55,7 @@ macro_rules! views {
 
 views! {
     Log = log;
+    Request = request;
     Operation = operation;
     Sequence = sequence;
     Graph = graph;

@@ -1,0 +1,157 @@
+//! `meshsim trace request`: where the time of requests went.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use meshsim_experiment::{nearest, printable};
+use meshsim_mesh::Mesh;
+use meshsim_report::plural;
+use meshsim_report::waterfall::text::{TotalsJson, WaterfallJson};
+use meshsim_report::waterfall::{Follower, Totals, Waterfall, svg, text};
+
+use crate::error::{Error, Exit};
+use crate::flow::Source;
+use crate::read;
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Where the time of requests went: waiting, work, network, retries";
+
+pub(super) const HELP: &str = "\
+Examples:
+  meshsim trace request last                       the slowest request
+  meshsim trace request last --slowest 3
+  meshsim trace request last --failed 5            the first five that failed
+  meshsim trace request last users/1204            one: of which load, and its number from 0
+  meshsim trace request last --all                 all requests of each endpoint, beside the slowest 1 %
+  meshsim trace request last users/1204 --svg > request.svg
+
+The critical path is cut into pieces that add up to the latency exactly. Of calls that run beside each other, the one \
+that ends last counts. A try that its caller gave up counts as a whole. `slowest_request` in series.csv is the number of \
+a window's slowest request.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A run: its folder, its name under `runs`, or `last`; or a trace file in such a folder
+    run: PathBuf,
+    /// The request, as LOAD/NUMBER: `users/1204`. The number counts from 0 as the load plans them
+    #[arg(conflicts_with_all = ["slowest", "failed", "all"])]
+    request: Option<String>,
+    /// So many of the slowest that were done
+    #[arg(long, value_name = "N", default_missing_value = "1", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    slowest: Option<u16>,
+    /// So many of the first that failed
+    #[arg(long, value_name = "N", conflicts_with = "slowest", default_missing_value = "1", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    failed: Option<u16>,
+    /// All requests of each endpoint together
+    #[arg(long, conflicts_with_all = ["slowest", "failed"])]
+    all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print a picture of one request
+    #[arg(long, conflicts_with_all = ["json", "all"])]
+    svg: bool,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let source = Source::open(&self.run, screen)?;
+        let folder = source.path.parent().map(std::path::Path::to_owned).unwrap_or_default();
+        let mesh = read::experiment(&folder, None)?.mesh;
+        if self.all { all(&source, &mesh, self.json, screen) } else { self.some(&source, &mesh, screen) }
+    }
+
+    fn some(&self, source: &Source, mesh: &Mesh, screen: &mut Screen) -> Result<Exit, Error> {
+        let wanted = match &self.request {
+            Some(name) => Some(text::root(name, mesh).ok_or_else(|| unknown(name, mesh))?),
+            None => None,
+        };
+        let most = usize::from(self.failed.or(self.slowest).unwrap_or(1));
+        let mut found: Vec<Waterfall> = Vec::new();
+        let (mut ended, mut follower) = (0_u64, Follower::default());
+        source.each(|item| {
+            let Some(of) = follower.take(&item.record) else { return ControlFlow::Continue(()) };
+            ended += 1;
+            if let Some(wanted) = wanted {
+                if of.root != wanted {
+                    return ControlFlow::Continue(());
+                }
+                found.push(of);
+                return ControlFlow::Break(());
+            }
+            if self.failed.is_some() {
+                found.extend(of.failure.is_some().then_some(of));
+                return if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+            }
+            let is_slower = |other: &Waterfall| (of.latency(), other.due) > (other.latency(), of.due);
+            if of.failure.is_none() && (found.len() < most || found.last().is_some_and(is_slower)) {
+                let at = found.partition_point(|other| !is_slower(other));
+                found.insert(at, of);
+                found.truncate(most);
+            }
+            ControlFlow::Continue(())
+        })?;
+        if self.svg && !found.is_empty() {
+            if found.len() > 1 {
+                let why = format!("a picture shows one request, and these are {}", found.len());
+                return Err(Error::WrongInput(why, "name one, as LOAD/NUMBER, or leave the count out".into()));
+            }
+            return screen.print(&svg::svg(&found[0], mesh)).map(|()| Exit::Well);
+        }
+        if found.is_empty() {
+            return Err(self.nothing(source, ended, follower.under_way() as u64));
+        }
+        if self.json {
+            let found: Vec<_> = found.iter().map(|of| WaterfallJson::new(of, mesh)).collect();
+            return screen.print_json(&found).map(|()| Exit::Well);
+        }
+        let paint = screen.paint();
+        let drawn: Vec<String> = found.iter().map(|of| text::waterfall(of, mesh, paint)).collect();
+        screen.print(&format!("{}\n{}", drawn.join("\n"), text::legend(paint))).map(|()| Exit::Well)
+    }
+
+    /// Why there is nothing to show.
+    fn nothing(&self, source: &Source, ended: u64, under_way: u64) -> Error {
+        let label = &source.label;
+        let counted = format!("{} ended in its trace, and {under_way} had not", plural(ended, "request"));
+        match (&self.request, self.failed) {
+            (Some(name), _) => Error::WrongInput(format!("`{}` did not end in {label}", printable(name)), counted),
+            (None, Some(_)) => Error::WrongInput(format!("no request failed in {label}"), counted),
+            (None, None) => Error::WrongInput(
+                format!("no request was done in {label}"),
+                format!("{counted}. A trace from before requests had names says nothing of them: run it again"),
+            ),
+        }
+    }
+}
+
+fn all(source: &Source, mesh: &Mesh, is_json: bool, screen: &mut Screen) -> Result<Exit, Error> {
+    let (mut totals, mut follower) = (Totals::default(), Follower::default());
+    source.each(|item| {
+        if let Some(of) = follower.take(&item.record) {
+            totals.add(&of);
+        }
+        ControlFlow::Continue(())
+    })?;
+    if totals.groups().next().is_none() {
+        let why = format!("no request ended in {}", source.label);
+        return Err(Error::WrongInput(why, "a trace from before requests had names says nothing of them".into()));
+    }
+    if is_json {
+        return screen.print_json(&TotalsJson::all(&totals, mesh)).map(|()| Exit::Well);
+    }
+    screen.print(&text::totals(&totals, mesh, screen.paint())).map(|()| Exit::Well)
+}
+
+/// There is no request of this name.
+fn unknown(name: &str, mesh: &Mesh) -> Error {
+    let who = name.rsplit_once('/').map_or(name, |(who, _)| who);
+    let known: Vec<String> = text::callers(mesh).map(|(_, name)| name).collect();
+    let example = known.first().map_or("users/12".into(), |first| format!("{first}/12"));
+    let nearest = nearest(who, known.iter().map(String::as_str)).filter(|near| *near != who);
+    let help = match nearest {
+        Some(near) => format!("did you mean `{near}/..`?"),
+        None => format!("write LOAD/NUMBER, such as `{example}`"),
+    };
+    Error::WrongInput(format!("`{}` is no request of this run", printable(name)), help)
+}

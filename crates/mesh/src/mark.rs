@@ -1,0 +1,109 @@
+//! What actors note of requests in a trace: where a request is, and why it waits.
+//!
+//! A trace already holds the messages of a request, with their names ([`RequestId`](crate::request_id::RequestId)). What
+//! happens to it between two messages is noted: a note has a word, a subject and a value. Where nothing is recorded,
+//! nothing is noted.
+//!
+//! | word | by whom | subject | value |
+//! |---|---|---|---|
+//! | [`DUE`] | client, gateway | [`root`](crate::request_id::RequestId::root) | planned moment, in nanoseconds |
+//! | [`TRY_ENDED`] | whoever called | [`key`](crate::request_id::RequestId::key) | a [`TryEnded`] |
+//! | [`QUEUED`] | node that takes a request in | task | how many slots the instance has |
+//! | [`SLOT`] | node | task | its first frame: it has waited no longer, or not at all |
+//! | [`WORK`], [`SLEEP`] | node | frame | how long, in nanoseconds, on an idle machine |
+//! | [`CALL`] | node | frame | key of the call; its messages follow |
+//! | [`FORK`] | node | frame | a frame that runs beside others, for which this one waits |
+//! | [`FRAME_ENDED`] | node | frame | 0 |
+//! | [`ANSWERED`] | node | task | 0; the answer follows |
+//! | [`TURNED_AWAY`] | node | key | 0: there is no such instance, or its queue is full; the answer follows |
+//! | [`LATE`] | node | task, or key if it was taken in by nobody | 0: its caller has given it up |
+//! | [`CUT`] | node | task | 0: its instance had to go; the answer follows |
+//!
+//! A task is a request at a node, a frame is a place in its script. Both are numbers that mean something at that node, in
+//! that life. The notes of a node follow the delivery of the message, or the timer, that they are because of.
+
+use crate::measure::Failure;
+
+/// A request is due.
+pub const DUE: &str = "due";
+/// A try has ended for its caller.
+pub const TRY_ENDED: &str = "try_ended";
+/// A request waits for a slot.
+pub const QUEUED: &str = "queued";
+/// A request gets its slot.
+pub const SLOT: &str = "slot";
+/// A script works.
+pub const WORK: &str = "work";
+/// A script sleeps.
+pub const SLEEP: &str = "sleep";
+/// A script calls.
+pub const CALL: &str = "call";
+/// A script begins a branch.
+pub const FORK: &str = "fork";
+/// A script, or a branch of one, is done.
+pub const FRAME_ENDED: &str = "frame_ended";
+/// A request has been done, or has failed.
+pub const ANSWERED: &str = "answered";
+/// A request was refused.
+pub const TURNED_AWAY: &str = "turned_away";
+/// A request was given up by its caller before it got a slot.
+pub const LATE: &str = "late";
+/// A request was cut short with its instance.
+pub const CUT: &str = "cut";
+
+/// All of these words.
+pub const ALL: [&str; 13] =
+    [DUE, TRY_ENDED, QUEUED, SLOT, WORK, SLEEP, CALL, FORK, FRAME_ENDED, ANSWERED, TURNED_AWAY, LATE, CUT];
+
+/// How a try ended for its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TryEnded {
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+    /// Which try it was, from 0.
+    pub attempt: u8,
+    /// The call is tried again, after a pause.
+    pub again: bool,
+    /// The caller's number for the call, [shortened](short); 0 if it was refused before it had one.
+    pub call: u64,
+}
+
+/// The number that a caller gives to a call ([`Request::call`](crate::message::Request::call)), as it fits a note. Calls
+/// that one caller has under way together differ in it. A request that the network doubles is done twice, and the calls
+/// of both differ in nothing else.
+pub fn short(call: u64) -> u64 {
+    call & 0xf_ffff | (call >> 32 & 0xf_ffff) << 20
+}
+
+impl TryEnded {
+    /// As a note's value.
+    pub fn value(self) -> u64 {
+        let failure = self.failure.map_or(0, |failure| failure as u64 + 1);
+        failure | u64::from(self.attempt) << 8 | u64::from(self.again) << 16 | self.call << 24
+    }
+
+    /// From a note's value; `None` if it says nothing that is known.
+    pub fn from_value(value: u64) -> Option<Self> {
+        let failure = match value & 0xff {
+            0 => None,
+            code => Some(*Failure::ALL.get(code as usize - 1)?),
+        };
+        Some(TryEnded { failure, attempt: (value >> 8) as u8, again: value >> 16 & 1 == 1, call: value >> 24 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_try_comes_back() {
+        for failure in Failure::ALL.into_iter().map(Some).chain([None]) {
+            for (attempt, again, call) in [(0, false, 0), (255, true, short(u64::MAX))] {
+                let ended = TryEnded { failure, attempt, again, call };
+                assert_eq!(TryEnded::from_value(ended.value()), Some(ended));
+            }
+        }
+        assert_eq!(TryEnded::from_value(0xff), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! Where the time of all requests of an endpoint went, and that of the slowest.
+
+use std::collections::BTreeMap;
+
+use meshsim_actor::{ActorId, Span};
+use meshsim_mesh::RequestId;
+use meshsim_mesh::model::{EndpointId, ServiceId};
+
+use super::{Kind, Waterfall};
+
+/// Latencies are told apart as finely as a 64th of their power of two: by 1.6 % or less.
+const FINENESS: u32 = 6;
+
+/// Adds up the critical paths of requests, by who asked and what was asked. Memory does not grow with their number.
+#[derive(Clone, Debug, Default)]
+pub struct Totals(BTreeMap<(ActorId, Option<(ServiceId, EndpointId)>), Group>);
+
+/// The requests of one client for one endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// How many have ended.
+    pub requests: u64,
+    /// Of these, how many failed.
+    pub failed: u64,
+    /// By latency, in classes.
+    classes: BTreeMap<u32, Class>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Class {
+    requests: u64,
+    least: u64,
+    parts: BTreeMap<(Option<ServiceId>, Kind), u128>,
+}
+
+/// What a number of requests spent their time with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// How many requests these are.
+    pub requests: u64,
+    /// The latency of the fastest of them.
+    pub from: Span,
+    /// The mean of their latencies: the sum of the parts, divided by the number of requests.
+    pub mean_ns: f64,
+    /// By service and kind, the longest first: nanoseconds of all of them.
+    pub parts: Vec<(Option<ServiceId>, Kind, u128)>,
+}
+
+impl Totals {
+    /// Adds a request.
+    pub fn add(&mut self, of: &Waterfall) {
+        let callee = of.calls.first().and_then(|call| call.callee);
+        let group = self.0.entry((RequestId::caller(of.root), callee)).or_default();
+        group.requests += 1;
+        group.failed += u64::from(of.failure.is_some());
+        let latency = of.latency().nanos();
+        let class = group.classes.entry(class(latency)).or_default();
+        class.least = if class.requests == 0 { latency } else { class.least.min(latency) };
+        class.requests += 1;
+        for piece in of.critical_path() {
+            *class.parts.entry((piece.service, piece.kind)).or_default() +=
+                u128::from(piece.to.since(piece.from).nanos());
+        }
+    }
+
+    /// Who asked what, and what became of it.
+    pub fn groups(&self) -> impl Iterator<Item = (ActorId, Option<(ServiceId, EndpointId)>, &Group)> {
+        self.0.iter().map(|((caller, callee), group)| (*caller, *callee, group))
+    }
+}
+
+impl Group {
+    /// The slowest requests, at least this share of all: 1 is all of them. Requests whose latencies can hardly be told
+    /// apart are taken together, so it may be a few more.
+    pub fn slowest(&self, share: f64) -> Share {
+        let wanted = (self.requests as f64 * share).ceil() as u64;
+        let (mut requests, mut least, mut parts) = (0, 0, BTreeMap::<_, u128>::new());
+        for class in self.classes.values().rev() {
+            if requests >= wanted {
+                break;
+            }
+            (requests, least) = (requests + class.requests, class.least);
+            for (part, ns) in &class.parts {
+                *parts.entry(*part).or_default() += ns;
+            }
+        }
+        let sum: u128 = parts.values().sum();
+        let mut parts: Vec<_> = parts.into_iter().map(|((service, kind), ns)| (service, kind, ns)).collect();
+        parts.sort_by_key(|(service, kind, ns)| (std::cmp::Reverse(*ns), *service, *kind));
+        Share { requests, from: Span::from_nanos(least), mean_ns: sum as f64 / requests.max(1) as f64, parts }
+    }
+}
+
+/// Latencies of one class differ by at most 1.6 %.
+fn class(ns: u64) -> u32 {
+    let bits = u64::BITS - ns.leading_zeros();
+    if bits <= FINENESS + 1 {
+        return ns as u32;
+    }
+    let shift = bits - FINENESS - 1;
+    (shift << FINENESS) + (ns >> shift) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_rise_and_are_narrow() {
+        let mut before = 0;
+        for ns in
+            (0..2_000_u64).chain((11..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + (1 << (bit - 1))]))
+        {
+            assert!(class(ns) >= before, "{ns}");
+            before = class(ns);
+            assert!(ns < 128 || class(ns + ns / 50) > class(ns), "{ns}");
+        }
+    }
+}

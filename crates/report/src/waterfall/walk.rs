@@ -1,0 +1,165 @@
+//! The critical path: which part of the latency is whose.
+
+use meshsim_actor::{Span, Time};
+use meshsim_mesh::measure::Failure;
+use meshsim_mesh::model::ServiceId;
+
+use super::{Step, Try, Waterfall};
+
+/// A piece of the time of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// When it begins.
+    pub from: Time,
+    /// When it ends.
+    pub to: Time,
+    /// What the time is spent with.
+    pub kind: Kind,
+    /// At which service, or on the way to it.
+    pub service: Option<ServiceId>,
+    /// The hop that it is a part of, if it is one.
+    pub hop: Option<usize>,
+}
+
+/// What time is spent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Waiting for a slot of an instance.
+    Queue,
+    /// Work, as long as it takes on an idle machine.
+    Work,
+    /// Work that takes longer, because others work too or the machine is slow.
+    Cores,
+    /// A sleep of a script.
+    Sleep,
+    /// Messages under way.
+    Network,
+    /// The pause before another try.
+    Retry,
+    /// A try that was given up, from when it was sent.
+    Abandoned(Failure),
+    /// The client sent it later than it was due.
+    Client,
+    /// Calls made meanwhile, where these are drawn by themselves. Never on a critical path.
+    Below,
+    /// What the trace does not tell.
+    Unknown,
+}
+
+impl Waterfall {
+    /// From the planned moment to the end, without gaps or overlaps: the pieces add up to the latency.
+    ///
+    /// Of branches that run beside each other, the one that ends last counts. A try that its caller gave up counts as a
+    /// whole.
+    pub fn critical_path(&self) -> Vec<Piece> {
+        let mut walk = Walk::new(self, self.due, false);
+        if let Some(sent) = self.calls.first().and_then(|call| call.tries.first()) {
+            walk.until(sent.sent, self.ended, Kind::Client, None, None);
+        }
+        walk.call(0, self.ended);
+        walk.until(self.ended, self.ended, Kind::Unknown, None, None);
+        walk.pieces
+    }
+
+    /// What happened to one try, from its sending to its end: what lies below it is one piece.
+    pub fn row(&self, call: usize, at: usize) -> Vec<Piece> {
+        let of = &self.calls[call].tries[at];
+        let mut walk = Walk::new(self, of.sent, true);
+        let limit = of.ended.unwrap_or(self.ended);
+        walk.attempt(call, of, limit);
+        walk.pieces
+    }
+}
+
+struct Walk<'a> {
+    of: &'a Waterfall,
+    at: Time,
+    /// Calls are one piece.
+    is_flat: bool,
+    pieces: Vec<Piece>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(of: &'a Waterfall, at: Time, is_flat: bool) -> Self {
+        Walk { of, at, is_flat, pieces: Vec::new() }
+    }
+
+    /// Until `to`, but not beyond `limit`, it was this.
+    fn until(&mut self, to: Time, limit: Time, kind: Kind, service: Option<ServiceId>, hop: Option<usize>) {
+        let (from, to) = (self.at, to.min(limit));
+        if to <= from {
+            return;
+        }
+        self.at = to;
+        match self.pieces.last_mut() {
+            Some(last) if (last.kind, last.service, last.hop) == (kind, service, hop) => last.to = to,
+            _ => self.pieces.push(Piece { from, to, kind, service, hop }),
+        }
+    }
+
+    fn call(&mut self, index: usize, limit: Time) {
+        let of = self.of;
+        let Some(call) = of.calls.get(index) else { return };
+        let service = call.callee.map(|(service, _)| service);
+        for it in &call.tries {
+            self.until(it.sent, limit, Kind::Retry, service, None);
+            self.attempt(index, it, limit.min(it.ended.unwrap_or(limit)));
+        }
+        self.until(call.ended.unwrap_or(limit), limit, Kind::Unknown, service, None);
+    }
+
+    fn attempt(&mut self, call: usize, it: &Try, limit: Time) {
+        let service = self.of.calls[call].callee.map(|(service, _)| service);
+        match (it.answer, it.failure) {
+            (Some(hop), _) => {
+                self.until(self.of.hops[hop].arrived, limit, Kind::Network, service, None);
+                self.hop(hop, limit);
+                self.until(limit, limit, Kind::Network, service, None);
+            }
+            (None, Some(failure)) => self.until(limit, limit, Kind::Abandoned(failure), service, None),
+            (None, None) => self.until(limit, limit, Kind::Unknown, service, None),
+        }
+    }
+
+    fn hop(&mut self, index: usize, limit: Time) {
+        let of = self.of;
+        let hop = &of.hops[index];
+        let service = of.calls[hop.call].callee.map(|(service, _)| service);
+        let limit = limit.min(hop.ended.unwrap_or(limit));
+        self.until(hop.slot.unwrap_or(limit), limit, Kind::Queue, service, Some(index));
+        if !hop.frames.is_empty() {
+            self.frame(index, 0, limit, service);
+        }
+        self.until(limit, limit, Kind::Unknown, service, Some(index));
+    }
+
+    fn frame(&mut self, hop: usize, index: usize, limit: Time, service: Option<ServiceId>) {
+        let frames = &self.of.hops[hop].frames;
+        let Some(frame) = frames.get(index) else { return };
+        let end = frame.ended.unwrap_or(limit).min(limit);
+        for (place, (began, step)) in frame.steps.iter().enumerate() {
+            self.until(*began, end, Kind::Unknown, service, Some(hop));
+            let to = frame.steps.get(place + 1).map_or(end, |(next, _)| *next).min(end);
+            match step {
+                Step::Work(span) => {
+                    let took = to.since(self.at.min(to));
+                    let waited: Span = took - (*span).min(took);
+                    self.until(self.at + waited, to, Kind::Cores, service, Some(hop));
+                    self.until(to, to, Kind::Work, service, Some(hop));
+                }
+                Step::Sleep => self.until(to, to, Kind::Sleep, service, Some(hop)),
+                Step::Call(_) | Step::Fork(_) if self.is_flat => self.until(to, to, Kind::Below, service, Some(hop)),
+                Step::Call(call) => self.call(*call, to),
+                Step::Fork(branches) => {
+                    // A branch begins after its frame, so this goes down only.
+                    let last = branches.iter().copied().filter(|at| *at > index);
+                    if let Some(last) = last.max_by_key(|at| (frames[*at].ended.unwrap_or(Time::NEVER), *at)) {
+                        self.frame(hop, last, to, service);
+                    }
+                }
+            }
+            self.until(to, to, Kind::Unknown, service, Some(hop));
+        }
+        self.until(end, end, Kind::Unknown, service, Some(hop));
+    }
+}

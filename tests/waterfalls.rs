@@ -1,0 +1,216 @@
+//! Where the time of requests went, as a trace tells: complete, exact, and what theory says.
+
+use std::path::Path;
+
+use meshsim_actor::{ActorId, Dist, Recorder, Span, Time, What};
+use meshsim_experiment::Experiment;
+use meshsim_fault::{Crash, Drop, Duplicate, Fault, Kind as FaultKind, Link, Pause, Reorder};
+use meshsim_mesh::model::{Load, Service, Step};
+use meshsim_mesh::{Msg, RequestId, Tick};
+use meshsim_report::waterfall::{Follower, Kind, Totals, Waterfall};
+use meshsim_run::Simulation;
+use meshsim_tests::{Lab, call, exponential, load, service};
+use meshsim_trace::Record;
+
+/// Follows the requests of a run while it goes on.
+struct Seen<S> {
+    follower: Follower,
+    records: u64,
+    state: S,
+    add: fn(&mut S, Waterfall),
+}
+
+impl<S> Seen<S> {
+    fn new(state: S, add: fn(&mut S, Waterfall)) -> Self {
+        Seen { follower: Follower::default(), records: 0, state, add }
+    }
+}
+
+impl<S> Recorder<Msg, Tick> for Seen<S> {
+    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+        let record = Record { seq: self.records, at, actor, entry: what.into() };
+        self.records += 1;
+        if let Some(waterfall) = self.follower.take(&record) {
+            (self.add)(&mut self.state, waterfall);
+        }
+    }
+}
+
+fn examples() -> Vec<(String, Experiment)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path().join("mesh.yaml"));
+    let read = |file: std::path::PathBuf| {
+        let experiment = meshsim_experiment::load(&file, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        (file.display().to_string(), experiment)
+    };
+    files.filter(|file| file.is_file()).map(read).collect()
+}
+
+/// The pieces follow each other from the planned moment to the end.
+fn assert_exact(of: &Waterfall, what: &str) {
+    let path = of.critical_path();
+    let mut at = of.due;
+    for piece in &path {
+        assert!(piece.from == at && piece.to > at, "{what}: {piece:?} after {at} of {of:?}");
+        assert!(!matches!(piece.kind, Kind::Unknown | Kind::Client | Kind::Below), "{what}: {piece:?} of {of:?}");
+        at = piece.to;
+    }
+    assert_eq!(at, of.ended, "{what}: {of:?}");
+    for (index, call) in of.calls.iter().enumerate() {
+        for attempt in 0..call.tries.len() {
+            assert!(of.row(index, attempt).windows(2).all(|pair| pair[0].to == pair[1].from), "{what}: {of:?}");
+        }
+    }
+}
+
+/// Runs an experiment for some seconds, and holds its requests against what its clients measured.
+fn assert_complete(name: &str, mut experiment: Experiment, secs: u64) -> usize {
+    experiment.duration = experiment.duration.min(Span::from_secs(secs));
+    let seen = Seen::new(Vec::new(), |all: &mut Vec<_>, of: Waterfall| {
+        assert_exact(&of, "");
+        all.push((of.root, of.due, of.latency(), of.failure));
+    });
+    let mut simulation = Simulation::recorded(&experiment, seen).unwrap();
+    simulation.to(Time::ZERO + experiment.duration);
+    let all = &simulation.recorder().state;
+    let mesh = simulation.mesh();
+    for (index, load) in mesh.loads.iter().enumerate() {
+        let actor = mesh.client_actor(index);
+        let client = simulation.state(actor).client().expect("it is a client");
+        let measured =
+            |of: &&(u64, Time, Span, _)| RequestId::caller(of.0) == actor && of.1 >= load.start + load.warmup;
+        let failed = all.iter().filter(measured).filter(|of| of.3.is_some()).count() as u64;
+        let done: Vec<Span> = all.iter().filter(measured).filter(|of| of.3.is_none()).map(|of| of.2).collect();
+        let tallies = client.tallies();
+        let counted = (
+            tallies.iter().map(|tally| tally.done).sum::<u64>(),
+            tallies.iter().map(|tally| tally.failed.total()).sum::<u64>(),
+            tallies.iter().map(|tally| tally.latency.max()).max(),
+        );
+        let longest = done.iter().copied().max().or(Some(Span::ZERO));
+        assert_eq!((done.len() as u64, failed, longest), counted, "{name}, load {index}");
+    }
+    all.len()
+}
+
+#[test]
+fn the_parts_of_every_request_of_every_example_add_up_to_its_latency() {
+    for (name, experiment) in examples() {
+        let secs = if name.contains("thousand") { 2 } else { 8 };
+        let ended = assert_complete(&name, experiment, secs);
+        assert!(ended > 0 || !name.contains("hotel"), "{name}: nothing ended");
+    }
+}
+
+/// Retries, deadlines, short queues, branches, and a network that doubles, drops and reorders.
+fn troubled(seed: u64) -> Experiment {
+    let mut experiment = meshsim_tests::parse(TROUBLED);
+    experiment.seed = seed;
+    experiment.mesh.seed = seed;
+    let (from, to) = (Time::ZERO + Span::from_secs(1), Time::ZERO + Span::from_secs(5));
+    let only = |node| [experiment.mesh.node_actor(node)].into_iter().collect();
+    let kinds: Vec<FaultKind> = vec![
+        Crash { actors: only(0) }.into(),
+        Pause { actors: only(1) }.into(),
+        Drop { on: Link::all(), probability: 0.01 }.into(),
+        Duplicate { on: Link::all(), probability: 0.05, lag: Dist::Constant(Span::from_millis(3)) }.into(),
+        Reorder { on: Link::all(), probability: 0.05, within: Span::from_millis(20) }.into(),
+    ];
+    experiment.network.faults.extend(kinds.into_iter().map(|kind| Fault::new(from, to, kind)));
+    experiment
+}
+
+const TROUBLED: &str = "
+nodes: [ { name: a, cores: 2 }, { name: b, cores: 2 }, { name: c, cores: 2 } ]
+duration: 8s
+services:
+  front:
+    instances: 3
+    capacity: 4
+    queue: 5
+    endpoints:
+      get:
+        script:
+          - work: { exponential: 2ms }
+          - parallel:
+              - [ { call: { to: back, retries: 2, timeout: 40ms } }, { work: 1ms } ]
+              - [ { sleep: 3ms }, { call: { to: back, count: 2, optional: true, timeout: 30ms } } ]
+          - call: { to: back, count: 3, parallel: true, probability: 50%, timeout: 50ms }
+  back:
+    instances: 3
+    capacity: 2
+    queue: 4
+    endpoints: { serve: { script: [ work: { exponential: 4ms } ], errors: 2% } }
+load:
+  users: { to: front, arrivals: { poisson: 150/s }, timeout: 300ms, retries: 1, deadline: 500ms }
+";
+
+#[test]
+fn the_parts_add_up_under_faults_retries_and_deadlines() {
+    for seed in 1..6 {
+        let ended = assert_complete("troubled", troubled(seed), 8);
+        assert!(ended > 800, "{ended}");
+    }
+}
+
+/// Mean times of the critical path by kind, in units of the mean service time.
+fn means(services: Vec<Service>, rate: f64, requests: f64) -> impl Fn(Kind) -> f64 {
+    let secs = requests / rate * UNIT;
+    let lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
+    let lab = services.into_iter().fold(lab, Lab::service);
+    let offered = load(0, rate / UNIT, secs);
+    let mut lab = lab.load(Load { warmup: Span::from_secs_f64(secs / 10.0), ..offered });
+    lab.mesh.nodes[0].cores = 1e5;
+    let seen = Seen::new((Totals::default(), Span::from_secs_f64(secs / 10.0)), |(totals, warm), of| {
+        if of.due >= Time::ZERO + *warm {
+            totals.add(&of);
+        }
+    });
+    let ran = lab.run_with(1.0 + secs * 1.02, seen);
+    let (_, _, group) = ran.sim.recorder().state.0.groups().next().expect("there is a load");
+    let all = group.slowest(1.0);
+    assert_eq!(all.requests, group.requests);
+    move |kind| {
+        let of_kind = all.parts.iter().filter(|(_, other, _)| *other == kind).map(|(.., ns)| *ns).sum::<u128>();
+        of_kind as f64 / all.requests as f64 / 1e9 / UNIT
+    }
+}
+
+/// The mean service time.
+const UNIT: f64 = 1e-3;
+
+fn servers(c: u32) -> Vec<Service> {
+    vec![Service { capacity: f64::from(c), ..service("s", vec![exponential(UNIT)]) }]
+}
+
+#[test]
+fn requests_wait_as_long_in_their_waterfalls_as_theory_says() {
+    // M/M/1 at 0.5: Wq = 1. M/M/2 at a load of 1: Wq = 1/3.
+    for (c, rate, wq) in [(1, 0.5, 1.0), (2, 1.0, 1.0 / 3.0)] {
+        let of = means(servers(c), rate, 60_000.0);
+        assert!((of(Kind::Queue) - wq).abs() < 0.06 * (1.0 + wq), "M/M/{c}: {}, not {wq}", of(Kind::Queue));
+        assert!((of(Kind::Work) - 1.0).abs() < 0.02, "{}", of(Kind::Work));
+    }
+}
+
+#[test]
+#[ignore = "long: runs in release"]
+fn waiting_in_the_waterfalls_is_that_of_mm1_and_mmc() {
+    for (c, rate, wq, requests) in [(1, 0.8, 4.0, 6e6), (2, 1.6, 1.777_778, 4e6), (5, 4.0, 0.554_113, 3e6)] {
+        let waited = means(servers(c), rate, requests)(Kind::Queue);
+        println!("M/M/{c}: {waited:.4}, oracle {wq}");
+        assert!((waited / wq - 1.0).abs() < 0.02, "M/M/{c}: {waited}, not {wq}");
+    }
+}
+
+#[test]
+fn the_critical_path_of_a_fork_is_that_of_its_slowest_branch() {
+    // Fork-join of two M/M/1 at 0.5: 2.875 together.
+    let entry = service("entry", vec![Step::Parallel(vec![vec![call(1)], vec![call(2)]])]);
+    let station = || service("station", vec![exponential(UNIT)]);
+    let of = means(vec![Service { capacity: 1e9, ..entry }, station(), station()], 0.5, 60_000.0);
+    let whole = of(Kind::Queue) + of(Kind::Work);
+    assert!((whole - 2.875).abs() < 0.15, "{whole}");
+    // What lies on the path is work of one branch and waiting of the same: longer than the mean of either.
+    assert!(of(Kind::Work) > 1.2 && of(Kind::Queue) > 1.0, "{} {}", of(Kind::Work), of(Kind::Queue));
+}
