@@ -83,10 +83,12 @@ impl Estimate {
         self
     }
 
+    /// Checks the 99th percentile. Over several seeds its relative standard error is about twice that of the mean.
     fn expect_p99(&self, what: &str, oracle: f64) {
         let p99 = self.tally.latency.quantile(0.99).secs() / UNIT;
-        println!("{what}: p99 {p99:.3}, oracle {oracle:.3}");
-        assert!((p99 / oracle - 1.0).abs() < 0.03, "{what}: p99 {p99}, not {oracle}");
+        let error = 2.0 * self.standard_error / self.mean * oracle;
+        println!("{what}: p99 {p99:.3} +- {error:.3}, oracle {oracle:.3}");
+        assert!((p99 - oracle).abs() < 4.0 * error, "{what}: p99 {p99} +- {error}, not {oracle}");
     }
 }
 
