@@ -219,7 +219,7 @@ impl Load {
         let mut command = Command::new(tool);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if tool == "curl" {
-            command.arg("/dev/null").arg(format!("{url}?[1-100]"));
+            command.arg("/dev/null").arg(format!("{url}#[1-100]"));
         }
         Load { tool, child: command.spawn().unwrap() }
     }

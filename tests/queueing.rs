@@ -83,12 +83,13 @@ impl Estimate {
         self
     }
 
-    /// Checks the 99th percentile. Over several seeds its relative standard error is about twice that of the mean.
+    /// Checks the 99th percentile, to 3 % or four standard errors: where requests wait for each other, its relative
+    /// standard error is about twice that of the mean.
     fn expect_p99(&self, what: &str, oracle: f64) {
         let p99 = self.tally.latency.quantile(0.99).secs() / UNIT;
         let error = 2.0 * self.standard_error / self.mean * oracle;
         println!("{what}: p99 {p99:.3} +- {error:.3}, oracle {oracle:.3}");
-        assert!((p99 - oracle).abs() < 4.0 * error, "{what}: p99 {p99} +- {error}, not {oracle}");
+        assert!((p99 - oracle).abs() < (4.0 * error).max(0.03 * oracle), "{what}: p99 {p99} +- {error}, not {oracle}");
     }
 }
 
