@@ -140,9 +140,9 @@ impl<A: Actor> Cell<A> {
         }
     }
 
-    /// When work is done that was brought too early, if the machine's pace stays: whatever does the work did not follow
-    /// that pace. `None` if nobody waits for it, if it is done by now, or if the machine stands still: what it does is
-    /// given back by [`switch`](Cell::switch) when it goes on.
+    /// When the work of a timer is done that fired too early, because the host's worker does not follow the machine's
+    /// pace. It assumes that the pace stays. `None` if the timer is not armed, if its work is done, or if the machine is
+    /// paused: [`switch`](Cell::switch) returns the new time when the machine resumes.
     pub fn work_left(&self, now: Time, timer: Timer) -> Option<Time> {
         let pace = self.pace()?;
         let done = self.timers.done(timer).filter(|done| *done > pace.worked(now))?;
@@ -332,7 +332,7 @@ impl<T: Copy> Timers<T> {
         if done > worked { None } else { slots.take(timer) }
     }
 
-    /// The machine's clock when this work is done, if somebody waits for it.
+    /// The reading of the machine's clock at which the work of a timer is done; `None` if the timer is not armed.
     fn done(&self, timer: Timer) -> Option<Span> {
         let slot = self.0.as_ref()?.slots.get(timer.slot as usize)?;
         let is_armed = matches!(slot.state, SlotState::Armed(_)) && slot.generation == timer.generation;

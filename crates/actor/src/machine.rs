@@ -17,7 +17,7 @@ pub const WAITING_MAX: usize = 1 << 20;
 /// Bytes of memory that the messages may take that wait at all such machines of one host. Likewise.
 pub const WAITING_BYTES_MAX: usize = 128 << 20;
 
-/// What the machines of one host have in common: what is counted, and the memory of what waits at them.
+/// The counts of all machines of one host, and the memory that their waiting messages take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// How much happened.
@@ -39,12 +39,12 @@ pub(crate) struct Machine<M> {
     waiting_bytes: usize,
 }
 
-/// What follows when something was done to a machine; the host sees to it in this order.
+/// The result of a [`Cell::switch`]. The host first arms the timers, then delivers the inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Switched<M> {
-    /// When the work in progress is done now: the actor is to be woken then, beside what was planned.
+    /// The times at which the work in progress will be done. The host arms them in addition to the earlier ones.
     pub timers: Vec<(Time, Timer)>,
-    /// What the machine is to [take](Cell::take) now: the beginning of a life, and what has waited.
+    /// The inputs to [take](Cell::take) now: the start of a life, and the inputs that waited.
     pub inputs: Vec<Input<M>>,
 }
 
@@ -126,7 +126,7 @@ impl<A: Actor> Cell<A> {
         ran
     }
 
-    /// What becomes of an input that the machine does not take in.
+    /// Queues an input that the machine does not accept now, or counts it as lost.
     #[cold]
     fn withhold(
         &mut self,
@@ -202,7 +202,7 @@ impl<A: Actor> Cell<A> {
         Switched { timers, inputs }
     }
 
-    /// What waits at the machine is lost, and so is what comes.
+    /// The machine goes down: waiting inputs are lost, and so are new ones.
     fn go_down(&mut self, now: Time, ledger: &mut Ledger, trace: &mut impl Recorder<A::Msg, A::Tick>) {
         let machine = self.machine_mut();
         machine.is_down = true;

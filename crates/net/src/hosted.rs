@@ -233,7 +233,7 @@ impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
             if ran {
                 self.perform(now);
             } else if let Some((timer, at)) = fired.and_then(|timer| Some((timer, self.cell.work_left(now, timer)?))) {
-                // A thread that burns time knows nothing of a slow machine.
+                // The worker thread runs at full speed, whatever the speed of the machine.
                 self.shell.arm(at, self.cell.id(), timer);
             }
             now = self.shell.now();

@@ -230,7 +230,7 @@ impl Actor for Works {
     }
 }
 
-/// What can happen to a machine.
+/// An operation on a machine, as the property test draws it.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
     Message(usize),

@@ -139,11 +139,11 @@ impl Gateway {
         }
     }
 
-    /// The token, where there is one: the gateway says so if it needs another.
+    /// The token, if one is known. The gateway rejects a wrong or missing one.
     fn token(&self) -> Result<Option<String>, Error> {
         let (file, is_named) = match &self.token_file {
             Some(file) => (file.clone(), true),
-            // A token that is kept is of a gateway of this machine, and for nobody else's ears.
+            // A stored token belongs to a gateway on this machine, and is never sent to another host.
             None if !is_loopback(&self.url.to_string()) => return Ok(None),
             None => match kept_for(self.url.port) {
                 Some(file) => (file, false),

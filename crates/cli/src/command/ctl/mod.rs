@@ -56,7 +56,7 @@ pub(crate) struct Args {
     verb: Verb,
 }
 
-/// What is asked for.
+/// What `ctl` is to do.
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// How things stand, and what became of the requests of the last seconds
