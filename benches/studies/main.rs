@@ -1,12 +1,13 @@
-//! What studies of load cost: `cargo bench -p meshsim-benches --bench studies`, with `-- --quick` for a small one that
-//! only shows that everything works.
+//! The speed of load studies: `cargo bench -p meshsim-benches --bench studies`. With `-- --quick` the bench is small, and
+//! only checks that everything works.
 //!
 //! - M/M/4 at load 0.8 beside SimPy, in one run. SimPy comes from PyPI (`pip install simpy`); without it there is no peer.
-//! - A sweep of many short runs: how much of the cores it uses.
-//! - The page of a long run.
+//! - A sweep of many short runs: which share of the cores it uses.
+//! - The HTML report of a long run: how long it takes to write.
 //!
-//! Time is processor time, but for the sweep, whose point is the wall.
+//! Time is processor time. Only the sweep is timed by the wall clock.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -17,15 +18,7 @@ use meshsim_study::plan::{Plan, Varied};
 use meshsim_study::{pool, sweep};
 use rustix::time::{ClockId, clock_gettime};
 
-const QUEUE: &str = "
-nodes: [ { name: node, cores: 4 } ]
-duration: 625s
-network: { latency: 0us, local: 0us }
-services:
-  queue: { capacity: 4, queue: 1000000, endpoints: { serve: { script: [ work: { exponential: 10ms } ] } } }
-load:
-  users: { to: queue, arrivals: { poisson: 320/s }, timeout: 60s }
-";
+const HOTEL: &str = "../examples/hotel/mesh.yaml";
 
 /// Erlang's C of 4 servers at load 0.8 is 0.5964; they serve 400/s, and 320/s come.
 const MEAN_MS: f64 = 0.5964 / 80.0 * 1e3 + 10.0;
@@ -39,15 +32,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn read(text: &str, overrides: &[String]) -> Experiment {
-    let overrides: Vec<Override> = overrides.iter().map(|text| Override::parse(text).expect("it is valid")).collect();
-    meshsim_experiment::parse("queue.yaml", text, std::path::Path::new(""), &overrides).expect("the file is valid")
-}
-
-fn hotel(overrides: &[&str]) -> Experiment {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/hotel/mesh.yaml");
-    let overrides: Vec<Override> = overrides.iter().map(|text| Override::parse(text).expect("it is valid")).collect();
-    meshsim_experiment::load(&path, &overrides).expect("the example is valid")
+/// An experiment that is known to be valid, for so many seconds.
+fn loaded(path: &str, secs: u64) -> Experiment {
+    let duration = Override::parse(&format!("duration={secs}s")).expect("it is a duration");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    meshsim_experiment::load(&path, &[duration]).expect("the experiment is valid")
 }
 
 /// Processor time of this process, in seconds.
@@ -57,7 +46,7 @@ fn processor() -> f64 {
 }
 
 fn beside_simpy(share: u64) {
-    let experiment = read(QUEUE, &[format!("duration={}s", 625 / share)]);
+    let experiment = loaded("studies/mmc.yaml", 625 / share);
     let begin = processor();
     let outcome = meshsim_run::simulate(&experiment, &mut ()).expect("the network is valid");
     let summary = outcome.summary(&experiment);
@@ -88,7 +77,7 @@ fn beside_simpy(share: u64) {
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 fn sweep_of_hotel(runs: usize) {
-    let experiment = hotel(&["duration=3s"]);
+    let experiment = loaded(HOTEL, 3);
     let seeds = meshsim_study::plan::seeds(&experiment, runs);
     let varied = Varied { axes: Vec::new(), sample: None, seeds };
     let plan = Plan::new(&experiment, varied).expect("the plan is valid");
@@ -107,7 +96,7 @@ fn sweep_of_hotel(runs: usize) {
 
 fn page_of_hotel(requests: u64) {
     // It offers 200 a second.
-    let experiment = hotel(&[&format!("duration={}s", requests / 200)]);
+    let experiment = loaded(HOTEL, requests / 200);
     let outcome = meshsim_run::simulate(&experiment, &mut ()).expect("the network is valid");
     let begin = processor();
     let summary = outcome.summary(&experiment);

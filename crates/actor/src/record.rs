@@ -121,6 +121,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 6] = [Cause::Loss, Cause::Drop, Cause::Partition, Cause::Down, Cause::Full, Cause::Nobody];
+
     /// One word for people.
     pub fn as_str(self) -> &'static str {
         match self {

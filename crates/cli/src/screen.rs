@@ -27,6 +27,24 @@ pub(crate) fn width() -> usize {
     width.unwrap_or(COLUMNS)
 }
 
+/// A paragraph of so many columns, where its words allow: a head, then the text, its lines after the first indented.
+pub(crate) fn paragraph(head: &str, text: &str, indent: usize, columns: usize) -> String {
+    let (mut out, mut column) = (head.to_owned(), head.chars().count());
+    for (place, word) in text.split_whitespace().enumerate() {
+        let chars = word.chars().count();
+        if place > 0 && column + 1 + chars > columns {
+            out += &format!("\n{:indent$}", "");
+            column = indent;
+        } else if place > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += chars;
+    }
+    out + "\n"
+}
+
 /// True where the locale has another character set than UTF-8. A locale that is not set says nothing.
 fn is_ascii() -> bool {
     // By POSIX, the first of these that is not empty counts.
@@ -193,6 +211,13 @@ fn json_escaped(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_is_broken_between_words() {
+        assert_eq!(paragraph("", "one two  three", 0, 7), "one two\nthree\n");
+        assert_eq!(paragraph("", "longer than that", 0, 3), "longer\nthan\nthat\n");
+        assert_eq!(paragraph("- ", "one two three", 4, 9), "- one two\n    three\n");
+    }
 
     #[test]
     fn only_colours_reach_a_terminal_and_only_where_they_are_wanted() {

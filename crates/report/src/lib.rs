@@ -14,6 +14,7 @@ mod gap;
 mod generator;
 mod happened;
 mod outside;
+pub mod picture;
 mod read;
 mod real_work;
 mod schema;

@@ -12,7 +12,7 @@ text{fill:#15191e;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoi
 .cross{stroke:#f26a2e}.box{fill:#1a1e23;stroke:#69747f}.ok{fill:#3ecfa5}}";
 
 /// A whole picture of this size in pixels, with this content; `label` says what it shows to those who cannot see it.
-pub(crate) fn svg(width: f64, height: f64, label: &str, content: &str) -> String {
+pub fn svg(width: f64, height: f64, label: &str, content: &str) -> String {
     let label = escaped(label);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
@@ -22,17 +22,17 @@ pub(crate) fn svg(width: f64, height: f64, label: &str, content: &str) -> String
 }
 
 /// A text at a place, which it begins (`start`), ends (`end`) or stands around (`middle`).
-pub(crate) fn text(x: f64, y: f64, anchor: &str, class: &str, text: &str) -> String {
+pub fn text(x: f64, y: f64, anchor: &str, class: &str, text: &str) -> String {
     format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{}</text>\n", escaped(text))
 }
 
 /// A straight line.
-pub(crate) fn line(x1: f64, y1: f64, x2: f64, y2: f64, class: &str) -> String {
+pub fn line(x1: f64, y1: f64, x2: f64, y2: f64, class: &str) -> String {
     format!("<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>\n")
 }
 
 /// The head of an arrow that comes from a place and ends at another.
-pub(crate) fn head(x1: f64, y1: f64, x2: f64, y2: f64, class: &str) -> String {
+pub fn head(x1: f64, y1: f64, x2: f64, y2: f64, class: &str) -> String {
     let (dx, dy) = (x2 - x1, y2 - y1);
     let length = dx.hypot(dy).max(1e-9);
     let (dx, dy) = (dx / length, dy / length);
@@ -47,12 +47,12 @@ pub(crate) fn head(x1: f64, y1: f64, x2: f64, y2: f64, class: &str) -> String {
 }
 
 /// A cross at a place.
-pub(crate) fn cross(x: f64, y: f64) -> String {
+pub fn cross(x: f64, y: f64) -> String {
     line(x - 4.0, y - 4.0, x + 4.0, y + 4.0, "cross") + &line(x - 4.0, y + 4.0, x + 4.0, y - 4.0, "cross")
 }
 
 /// A text as XML has it. What XML cannot hold is replaced.
-pub(crate) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -8,7 +8,7 @@ pub(crate) fn width(text: &str) -> usize {
 }
 
 /// The text in at most so many columns; of a longer one the beginning, and the mark of what is left out.
-pub(crate) fn shortened(text: &str, columns: usize, mark: char) -> String {
+pub fn shortened(text: &str, columns: usize, mark: char) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
@@ -60,17 +60,6 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// A paragraph: a head that stands at the beginning of the first line, and lines that are indented below it.
-pub fn paragraph(head: &str, text: &str, indent: usize, columns: usize) -> String {
-    let lines = wrapped(&format!("{head}{text}"), columns.saturating_sub(indent).max(20));
-    // The head may be narrower or wider than the indent; its line keeps the room of the others.
-    let mut out = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        out += &if index == 0 { format!("{line}\n") } else { format!("{:indent$}{line}\n", "") };
-    }
-    out
 }
 
 #[cfg(test)]

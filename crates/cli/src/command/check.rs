@@ -8,7 +8,7 @@ use meshsim_report::{count, number, rate, text};
 
 use super::{Source, exact};
 use crate::error::{Error, Exit};
-use crate::screen::Screen;
+use crate::screen::{Screen, paragraph};
 
 pub(super) const ABOUT: &str = "Say what is wrong with an experiment, and what to expect of it";
 
@@ -69,39 +69,18 @@ fn render(experiment: &Experiment, findings: &Findings, source: &Source, paint: 
     section("Limits", "what fills first, if the load grows in this mix", situations(findings, paint));
     section("Nodes", "expected cores in use, at the loads' mean rates", nodes(findings, paint));
     section("Rates", "of the recurrences, and the bound above which they never settle", gains(findings, paint));
-    let body: String = findings.not_modelled.iter().map(|line| wrapped("  - ", line, 4)).collect();
+    let body: String = findings.not_modelled.iter().map(|line| paragraph("  - ", line, 4, WIDTH)).collect();
     section("Not modelled", "", body);
     out.push('\n');
     for warning in findings.warnings.iter().take(ROWS_MAX) {
         let place = warning.line.map_or_else(String::new, |line| format!("{}:{line}: ", source.file.display()));
-        let text = wrapped("warning: ", &format!("{place}{}", warning.message), 2);
+        let text = paragraph("warning: ", &format!("{place}{}", warning.message), 2, WIDTH);
         out += &text.replacen("warning:", &paint.on(Look::Warn, "warning:"), 1);
     }
     match findings.warnings.len() {
         0 => out += &format!("{}\n", paint.on(Look::Good, "nothing to warn of")),
         n => more(&mut out, n),
     }
-    out
-}
-
-/// A paragraph of at most [`WIDTH`] columns, where its words allow; its lines after the first are indented.
-fn wrapped(head: &str, text: &str, indent: usize) -> String {
-    let (mut out, mut column) = (head.to_owned(), head.chars().count());
-    let mut is_first = true;
-    for word in text.split(' ') {
-        let len = word.chars().count();
-        if !is_first && column + 1 + len > WIDTH {
-            out += &format!("\n{:indent$}", "");
-            column = indent;
-        } else if !is_first {
-            out.push(' ');
-            column += 1;
-        }
-        out += word;
-        column += len;
-        is_first = false;
-    }
-    out.push('\n');
     out
 }
 

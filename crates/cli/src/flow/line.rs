@@ -8,6 +8,7 @@
 use meshsim_actor::{Fate, Power};
 use meshsim_experiment::printable;
 use meshsim_report::table::{Look, Paint};
+use meshsim_report::wrap::shortened;
 use meshsim_trace::Entry;
 use meshsim_trace::export::kind;
 
@@ -57,30 +58,9 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The text in one line of so many characters, the last of which says that there is more.
-pub(crate) fn cut(text: &str, width: usize) -> String {
-    let plain = |c: char| if matches!(c, '\n' | '\t' | '\r') { ' ' } else { c };
-    match text.char_indices().nth(width) {
-        None => text.chars().map(plain).collect(),
-        Some(_) => text.chars().take(width.saturating_sub(1)).map(plain).chain(['…']).collect(),
-    }
-}
-
-/// A sentence in lines of so many characters, broken between words.
-pub(crate) fn wrapped(text: &str, width: usize) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let chars = word.chars().count();
-        if column > 0 {
-            let fits = column + 1 + chars <= width;
-            out.push(if fits { ' ' } else { '\n' });
-            column = if fits { column + 1 } else { 0 };
-        }
-        out += word;
-        column += chars;
-    }
-    out + "\n"
+/// The text in one line of so many columns, the last of which says that there is more.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    shortened(&text.replace(['\n', '\t', '\r'], " "), columns, '…')
 }
 
 /// How the line of a record looks on a terminal.
@@ -134,13 +114,7 @@ pub(crate) fn what(item: &Item, names: &Names) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, wrapped};
-
-    #[test]
-    fn a_sentence_is_broken_between_words() {
-        assert_eq!(wrapped("one two  three", 7), "one two\nthree\n");
-        assert_eq!(wrapped("longer than that", 3), "longer\nthan\nthat\n");
-    }
+    use super::cut;
 
     #[test]
     fn a_text_that_is_too_long_is_cut_with_an_ellipsis_and_stays_on_its_line() {

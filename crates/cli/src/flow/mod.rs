@@ -3,7 +3,6 @@
 
 pub(crate) mod line;
 pub(crate) mod part;
-pub(crate) mod picture;
 pub(crate) mod select;
 pub(crate) mod source;
 pub(crate) mod stream;

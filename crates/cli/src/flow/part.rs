@@ -9,11 +9,11 @@ use meshsim_report::plural;
 use meshsim_report::table::{Look, Paint};
 use meshsim_trace::{Entry, Record};
 
-use super::line::{Lines, cut, wrapped};
+use super::line::{Lines, cut};
 use super::source::Source;
 use super::stream::Item;
 use crate::error::Error;
-use crate::screen::{Screen, width};
+use crate::screen::{Screen, paragraph, width};
 
 /// What an actor had taken in that is shown.
 const BEFORE: usize = 5;
@@ -79,8 +79,8 @@ fn parted(
         let whole = |item: &Item| format!("{:?}", item.record.entry);
         let [a, b] = around(&whole(a), &whole(b), CONTENT_CHARS);
         text += "\nThey differ in what the lines leave out\n";
-        text += &wrapped(&format!("A  {a}"), width());
-        text += &wrapped(&format!("B  {b}"), width());
+        text += &paragraph("", &format!("A  {a}"), 0, width());
+        text += &paragraph("", &format!("B  {b}"), 0, width());
     }
     let mut actors: Vec<ActorId> = pair.iter().flatten().map(|item| item.record.actor).collect();
     actors.dedup();

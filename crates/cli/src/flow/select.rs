@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use meshsim_actor::Time;
-use meshsim_actor::{ActorId, Fate};
+use meshsim_actor::{ActorId, Cause, Fate, Time};
 use meshsim_experiment::{duration, nearest};
 use meshsim_mesh::mark;
+use meshsim_mesh::measure::Failure;
 use meshsim_trace::Entry;
 use meshsim_trace::export::{KINDS, kind};
 use meshsim_trace::filter::{Compare, Field, Filter, FilterError, Sort, Value};
@@ -187,20 +187,10 @@ fn fields(names: &Names) -> Vec<Field> {
             Is::Request => Sort::Word(Vec::new()),
             Is::Service => Sort::Word(names.services().map(str::to_owned).collect()),
             Is::Endpoint => Sort::Word(names.endpoints()),
-            Is::Reason => Sort::Word(owned(&[
-                "loss",
-                "drop",
-                "partition",
-                "down",
-                "full",
-                "nobody",
-                "refused",
-                "error",
-                "timeout",
-                "lost",
-                "no_instance",
-                "cut",
-            ])),
+            Is::Reason => {
+                let (lost, failed) = (Cause::ALL.map(Cause::as_str), Failure::ALL.map(Failure::as_str));
+                Sort::Word(owned(&[lost, failed].concat()))
+            }
             Is::Lost | Is::Late | Is::Duplicate | Is::Held | Is::Timer => Sort::Flag,
         };
         Field { name: is.name(), sort }

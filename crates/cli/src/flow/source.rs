@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use meshsim_actor::{ActorId, Counts, Span, Time};
 use meshsim_experiment::Experiment;
+use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::{Summary, count, plural};
 use meshsim_run::{Observer, Simulation};
@@ -39,6 +40,8 @@ pub(crate) struct Source {
     begun: RefCell<Option<Reader<File, Msg, Tick>>>,
     /// What stands at the beginning of the trace.
     pub(crate) header: Header,
+    /// The experiment, if it lies beside the trace.
+    experiment: Option<Experiment>,
     /// What the run measured, if that lies beside the trace.
     pub(crate) summary: Option<Summary>,
     /// The names in it.
@@ -97,7 +100,16 @@ impl Source {
         let operations = summary.iter().flat_map(|summary| &summary.operations);
         let operations = operations.map(|operation| operation.steps.iter().map(|step| step.n).collect()).collect();
         let names = Names::new(&header, experiment.as_ref()).with_operations(operations);
-        Ok(Source { label, path, file, begun: RefCell::new(Some(begun)), header, summary, names })
+        Ok(Source { label, path, file, begun: RefCell::new(Some(begun)), header, experiment, summary, names })
+    }
+
+    /// The mesh that ran. It is known if the experiment lies beside the trace.
+    pub(crate) fn mesh(&self) -> Result<&Mesh, Error> {
+        let mesh = self.experiment.as_ref().map(|experiment| &experiment.mesh);
+        mesh.ok_or_else(|| {
+            let why = format!("the experiment of {} is not beside its trace", self.label);
+            Error::WrongInput(why, format!("a run's folder holds both: `{EXPERIMENT}` and `{TRACE}`"))
+        })
     }
 
     /// The trace from the beginning, as it is.

@@ -9,8 +9,9 @@ use meshsim_mesh::{Mesh, RequestId};
 use serde::Serialize;
 
 use super::{Group, Kind, Piece, Queue, Share, Totals, Waterfall};
-use crate::show::{count, plural};
+use crate::show::{count, endpoint_in_words, plural};
 use crate::table::{Look, Paint};
+use crate::wrap::shortened;
 
 /// Most tries that are drawn. Beyond it, those that are not on the critical path are folded.
 const ROWS_MAX: usize = 40;
@@ -66,8 +67,8 @@ pub(super) fn service(id: Option<ServiceId>, mesh: &Mesh) -> String {
 
 pub(super) fn endpoint(callee: Option<(ServiceId, EndpointId)>, mesh: &Mesh) -> String {
     let Some((id, endpoint)) = callee else { return service(None, mesh) };
-    let of = mesh.services.get(id.index()).and_then(|service| service.endpoints.get(endpoint.index()));
-    of.map_or_else(|| service(Some(id), mesh), |of| format!("{}.{of}", service(Some(id), mesh)))
+    let is_known = mesh.services.get(id.index()).is_some_and(|of| endpoint.index() < of.endpoints.len());
+    if is_known { endpoint_in_words(mesh, id, endpoint) } else { service(Some(id), mesh) }
 }
 
 pub(super) fn instance(node: ActorId, ordinal: u32, mesh: &Mesh) -> String {
@@ -153,12 +154,9 @@ pub(super) fn time(span: Span) -> String {
     crate::show::span(Some(span.nanos()))
 }
 
-/// At most so many characters.
-fn fit(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+/// At most so many columns.
+fn fit(text: &str, columns: usize) -> String {
+    shortened(text, columns, '…')
 }
 
 /// What is drawn as a row.

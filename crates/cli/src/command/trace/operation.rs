@@ -12,10 +12,10 @@ use meshsim_trace::Entry;
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
-use crate::flow::line::{cut, wrapped};
+use crate::flow::line::cut;
 use crate::flow::words::Names;
 use crate::flow::{Item, Source};
-use crate::screen::{Screen, width};
+use crate::screen::{Screen, paragraph, width};
 
 pub(super) const ABOUT: &str = "The steps of an operation on each node, and who was last";
 
@@ -357,7 +357,7 @@ fn one(step: &Step, most: usize, paint: Paint) -> String {
         text += &format!("  and {} that were quicker\n", plural((nodes.len() - most) as u64, "node"));
     }
     if let Some(last) = nodes.first() {
-        text += &format!("\n{}", wrapped(&why(step, last, nodes.len()), width()));
+        text += &format!("\n{}", paragraph("", &why(step, last, nodes.len()), 0, width()));
     }
     text
 }

@@ -11,7 +11,6 @@ use meshsim_report::waterfall::{Follower, Totals, Waterfall, svg, text};
 
 use crate::error::{Error, Exit};
 use crate::flow::Source;
-use crate::read;
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Where the time of requests went: waiting, work, network, retries";
@@ -56,9 +55,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let source = Source::open(&self.run, screen)?;
-        let folder = source.path.parent().map(std::path::Path::to_owned).unwrap_or_default();
-        let mesh = read::experiment(&folder, None)?.mesh;
-        if self.all { all(&source, &mesh, self.json, screen) } else { self.some(&source, &mesh, screen) }
+        let mesh = source.mesh()?;
+        if self.all { all(&source, mesh, self.json, screen) } else { self.some(&source, mesh, screen) }
     }
 
     fn some(&self, source: &Source, mesh: &Mesh, screen: &mut Screen) -> Result<Exit, Error> {

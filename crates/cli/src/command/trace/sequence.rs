@@ -113,7 +113,26 @@ struct Diagram {
     left_out: u64,
 }
 
+/// How a message is drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrow {
+    /// It arrived, and nothing about it is odd.
+    Plain,
+    /// It arrived, or may, and something about it is odd.
+    Odd,
+    /// It was lost.
+    Lost,
+}
+
 impl Message {
+    fn arrow(&self) -> Arrow {
+        match self.fared {
+            Fared::Lost { .. } => Arrow::Lost,
+            _ if self.oddities().is_empty() => Arrow::Plain,
+            _ => Arrow::Odd,
+        }
+    }
+
     /// `lost: down`, `late`, `a copy`; nothing where nothing is odd.
     fn oddities(&self) -> Vec<String> {
         let mut odd = Vec::new();

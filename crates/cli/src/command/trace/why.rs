@@ -12,10 +12,10 @@ use meshsim_trace::Entry;
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
-use crate::flow::line::{cut, what, wrapped};
+use crate::flow::line::{cut, what};
 use crate::flow::words::Names;
 use crate::flow::{Item, Source};
-use crate::screen::{Screen, width};
+use crate::screen::{Screen, paragraph, width};
 
 pub(super) const ABOUT: &str = "What a record follows from, step by step; or with --effects what follows from it";
 
@@ -246,7 +246,7 @@ impl Args {
             (0, _) => "\nNothing follows from it.\n".to_owned(),
             (_, true) => {
                 let said = format!("{} within {took}: {}.", plural(all as u64, "effect"), kinds.join(", "));
-                format!("\n{}", wrapped(&said, width()))
+                format!("\n{}", paragraph("", &said, 0, width()))
             }
             (_, false) => format!("\nMore than {}; no more are followed.\n", plural(EFFECTS_MAX as u64, "effect")),
         };

@@ -1,7 +1,7 @@
 //! The graph as GraphML: <http://graphml.graphdrawing.org/>.
 
 use super::Graph;
-use crate::flow::picture::escaped;
+use meshsim_report::picture::escaped;
 
 pub(super) fn write(graph: &Graph) -> String {
     let nodes = graph.nodes();

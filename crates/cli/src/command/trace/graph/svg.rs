@@ -1,10 +1,9 @@
 //! The graph as a picture: layers from those who only ask to those who are only asked. Width is rate, red is what failed.
 
-use meshsim_report::number;
+use meshsim_report::{number, picture};
 
 use super::Graph;
 use crate::flow::line::cut;
-use crate::flow::picture;
 
 /// Pixels.
 const BOX_WIDTH: f64 = 150.0;

@@ -1,6 +1,6 @@
 //! The diagram as Mermaid draws it in Markdown: <https://mermaid.js.org/syntax/sequenceDiagram.html>.
 
-use super::{Diagram, Fared};
+use super::{Arrow, Diagram};
 
 /// Mermaid refuses a text of 50,000 characters (`maxTextSize`).
 const CHARS_MAX: usize = 48_000;
@@ -13,10 +13,10 @@ pub(super) fn write(diagram: &Diagram) -> (String, u64) {
     }
     let mut chars = text.chars().count();
     for (at, message) in diagram.messages.iter().enumerate() {
-        let arrow = match message.fared {
-            Fared::Lost { .. } => "-x",
-            Fared::Arrived { is_late: false, .. } if message.oddities().is_empty() => "->>",
-            _ => "-->>",
+        let arrow = match message.arrow() {
+            Arrow::Lost => "-x",
+            Arrow::Plain => "->>",
+            Arrow::Odd => "-->>",
         };
         let (from, to) = (message.from, message.to);
         let line = format!("    p{from}{arrow}p{to}: {}\n", escaped(&message.label()));

@@ -1,6 +1,6 @@
 //! The diagram as PlantUML draws it: <https://plantuml.com/sequence-diagram>.
 
-use super::{Diagram, Fared};
+use super::{Arrow, Diagram};
 
 pub(super) fn write(diagram: &Diagram) -> String {
     let mut text = String::from("@startuml\n");
@@ -8,10 +8,10 @@ pub(super) fn write(diagram: &Diagram) -> String {
         text += &format!("participant \"{}\" as p{at}\n", escaped(name));
     }
     for message in &diagram.messages {
-        let arrow = match message.fared {
-            Fared::Lost { .. } => "->x",
-            Fared::Arrived { is_late: false, .. } if message.oddities().is_empty() => "->",
-            _ => "-->",
+        let arrow = match message.arrow() {
+            Arrow::Lost => "->x",
+            Arrow::Plain => "->",
+            Arrow::Odd => "-->",
         };
         let (from, to) = (message.from, message.to);
         text += &format!("p{from} {arrow} p{to} : {}\n", escaped(&message.label()));

@@ -1,8 +1,9 @@
 //! The diagram as a picture: time runs down, event by event, and a message slopes from its sending to its arrival.
 
-use super::{Diagram, Fared, secs};
+use meshsim_report::picture;
+
+use super::{Arrow, Diagram, Fared, secs};
 use crate::flow::line::cut;
-use crate::flow::picture;
 
 /// Pixels: of the times at the left, between two lines, between two events, above the first event.
 const LEFT: f64 = 96.0;
@@ -64,11 +65,10 @@ pub(super) fn draw(diagram: &Diagram, run: &str) -> String {
             }
             Fared::UnderWay => (x(message.to), bottom),
         };
-        let is_odd = !message.oddities().is_empty();
-        let (stroke, ink, head) = match message.fared {
-            Fared::Lost { .. } => ("bad", "badink", "cross"),
-            _ if is_odd => ("odd", "", "oddhead"),
-            _ => ("msg", "", "head"),
+        let (stroke, ink, head) = match message.arrow() {
+            Arrow::Lost => ("bad", "badink", "cross"),
+            Arrow::Odd => ("odd", "", "oddhead"),
+            Arrow::Plain => ("msg", "", "head"),
         };
         out += &picture::line(x1, y1, x2, y2, stroke);
         out += &match message.fared {

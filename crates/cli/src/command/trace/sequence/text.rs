@@ -2,7 +2,7 @@
 
 use meshsim_report::table::{Look, Paint};
 
-use super::{Diagram, Fared, Message, secs};
+use super::{Arrow, Diagram, Fared, Message, secs};
 use crate::flow::line::cut;
 
 /// Columns of a moment.
@@ -51,10 +51,10 @@ pub(super) fn draw(diagram: &Diagram, width: usize, paint: Paint) -> String {
 }
 
 fn look(message: &Message) -> Look {
-    match message.fared {
-        Fared::Lost { .. } => Look::Bad,
-        _ if !message.oddities().is_empty() => Look::Warn,
-        _ => Look::Plain,
+    match message.arrow() {
+        Arrow::Lost => Look::Bad,
+        Arrow::Odd => Look::Warn,
+        Arrow::Plain => Look::Plain,
     }
 }
 
@@ -70,7 +70,7 @@ fn cell(first: char, rest: char, gap: usize) -> String {
 /// The lines of all actors, with the message from one to another: dashed if something about it is odd.
 fn arrow(message: &Message, count: usize, gap: usize) -> String {
     let (low, high) = (message.from.min(message.to), message.from.max(message.to));
-    let stroke = if message.oddities().is_empty() { '─' } else { '╌' };
+    let stroke = if message.arrow() == Arrow::Plain { '─' } else { '╌' };
     let end = match message.fared {
         Fared::Lost { .. } => '✕',
         Fared::UnderWay => '…',
