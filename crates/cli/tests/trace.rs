@@ -114,6 +114,21 @@ fn what_is_selected_is_as_many_as_the_run_counted() {
 }
 
 #[test]
+fn failed_requests_come_longest_first() {
+    let folder = folder("failed");
+    let failed = |count: &str| {
+        let output = meshsim(&folder, &["trace", "request", "run", "--failed", count, "--json"]);
+        assert_exit(&output, 0);
+        let found: Vec<Value> = serde_json::from_str(&stdout(&output)).unwrap();
+        assert!(found.iter().all(|of| of["failure"].is_string()));
+        found.iter().map(|of| of["latency_ns"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let all = failed("1000");
+    assert!(all.len() > 3 && all.is_sorted_by(|one, next| one >= next) && all[0] > all[all.len() - 1], "{all:?}");
+    assert_eq!(failed("3"), all[..3]);
+}
+
+#[test]
 fn a_wrong_selection_is_answered_with_its_place_and_what_was_meant() {
     let folder = folder("wrong");
     for (args, wanted) in [

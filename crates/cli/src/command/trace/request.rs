@@ -19,7 +19,7 @@ pub(super) const HELP: &str = "\
 Examples:
   meshsim trace request last                       the slowest request
   meshsim trace request last --slowest 3
-  meshsim trace request last --failed 5            the first five that failed
+  meshsim trace request last --failed 5            of those that failed, the five that took longest
   meshsim trace request last users/1204            one: of which load, and its number from 0
   meshsim trace request last --all                 all requests of each endpoint, beside the slowest 1 %
   meshsim trace request last users/1204 --svg > request.svg
@@ -35,10 +35,10 @@ pub(super) struct Args {
     /// The request, as LOAD/NUMBER: `users/1204`. The number counts from 0 as the load plans them
     #[arg(conflicts_with_all = ["slowest", "failed", "all"])]
     request: Option<String>,
-    /// So many of the slowest that were done
+    /// The N slowest requests that were done
     #[arg(long, value_name = "N", default_missing_value = "1", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     slowest: Option<u16>,
-    /// So many of the first that failed
+    /// The N failed requests that took longest: what fails at once, for want of an instance, comes last
     #[arg(long, value_name = "N", conflicts_with = "slowest", default_missing_value = "1", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     failed: Option<u16>,
     /// All requests of each endpoint together
@@ -77,12 +77,9 @@ impl Args {
                 found.push(of);
                 return ControlFlow::Break(());
             }
-            if self.failed.is_some() {
-                found.extend(of.failure.is_some().then_some(of));
-                return if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
-            }
             let is_slower = |other: &Waterfall| (of.latency(), other.due) > (other.latency(), of.due);
-            if of.failure.is_none() && (found.len() < most || found.last().is_some_and(is_slower)) {
+            let is_wanted = of.failure.is_some() == self.failed.is_some();
+            if is_wanted && (found.len() < most || found.last().is_some_and(is_slower)) {
                 let at = found.partition_point(|other| !is_slower(other));
                 found.insert(at, of);
                 found.truncate(most);
