@@ -55,17 +55,16 @@ pub(super) fn roll(wanted: &mut Wanted, rolling: Rolling, observed: Observed<'_>
     let mut new = count_of(&wanted.versions, to).min(n);
     let new_ready = observed.available(to).min(new);
     let old = wanted.other_than(to);
-    let old_ready: u32 = wanted.old(to).map(|(version, count)| observed.available(version).min(count)).sum();
 
-    let unready_gone = (old - old_ready).min((old + new_ready).saturating_sub(least));
-    let ready_gone = old_ready.min((old_ready + new_ready).saturating_sub(least));
-    let old = old - unready_gone - ready_gone;
+    // Those that are not ready are the first of them, so it need not be known how many are: if more are ready than the
+    // least, this is all that are not and what is ready beyond it; if fewer are, it is some of those that are not.
+    let gone = old.min((old + new_ready).saturating_sub(least));
+    let old = old - gone;
     // Only after N became less: new ones that start make room before anything that is ready does.
     new -= (new - new_ready).min((old + new).saturating_sub(most));
     new += (n - new).min(most.saturating_sub(old + new));
 
-    // A round that removes ready ones removes all that are not ready, so the order of taking is that of the counts.
-    wanted.take_others(to, unready_gone + ready_gone, observed);
+    wanted.take_others(to, gone, observed);
     wanted.versions.retain(|(version, _)| *version != to);
     add(&mut wanted.versions, to, new);
     wanted.versions != before
@@ -132,6 +131,45 @@ mod tests {
                     assert!(count_of(&wanted.versions, 2) <= n, "{what}");
                 }
             }
+        }
+    }
+
+    /// Calls `see` with every state of `N` and three versions of which 3 is wanted, and with every report of each. A report
+    /// is late: it may say more of a version than there is to be of it.
+    fn each_state_of_two_old_versions(mut see: impl FnMut(u32, [u32; 3], [u32; 3])) {
+        let counts = |most: u32| (0..=most).flat_map(move |a| (0..=most).map(move |b| (a, b)));
+        for ((n, new), (first, second)) in counts(4).flat_map(|a| counts(3).map(move |b| (a, b))) {
+            for ((a, b), new_ready) in counts(4).flat_map(|a| (0..=4).map(move |b| (a, b))) {
+                see(n, [first, second, new], [a, b, new_ready]);
+            }
+        }
+    }
+
+    fn listed(counts: [u32; 3]) -> Vec<(u32, u32)> {
+        (1..).zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    #[test]
+    fn with_several_old_versions_the_bounds_hold_and_the_unready_go_first_whatever_their_version() {
+        use Amount::Instances;
+        for (max_surge, max_unavailable) in [(1, 0), (0, 1), (2, 1)].map(|(a, b)| (Instances(a), Instances(b))) {
+            each_state_of_two_old_versions(|n, have, reported| {
+                let versions = listed(have);
+                let mut wanted = Wanted { target: 3, versions, ..Wanted::of_one_version(n, 1) };
+                roll(&mut wanted, Rolling { max_surge, max_unavailable }, Observed::of(&listed(reported)));
+                let left = [1, 2, 3].map(|version| count_of(&wanted.versions, version));
+                // Nobody is ready who is not there, and a new one that the round adds is not ready yet.
+                let ready = |there: [u32; 3]| [0, 1, 2].map(|v| there[v].min(have[v]).min(reported[v]));
+                let (before, after) = (ready(have), ready(left));
+                let all = |counts: [u32; 3]| counts.iter().sum::<u32>();
+                let (surge, unavailable) = rolling_bounds(max_surge, max_unavailable, n);
+                let what = format!("N {n}, {have:?} of which {reported:?} are ready: {left:?}");
+                assert!(all(after) >= n.saturating_sub(unavailable).min(all(before)), "{what}");
+                assert!(all(left) <= n + surge && left[2] <= n, "{what}");
+                // One that is ready goes when no old one that is not is left, of whichever version.
+                let is_one_gone = (0..2).any(|v| after[v] < before[v]);
+                assert!(!is_one_gone || (0..2).all(|v| left[v] == after[v]), "{what}");
+            });
         }
     }
 }
