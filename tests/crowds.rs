@@ -1,0 +1,78 @@
+//! Many instances, and many callers of many: what they take in memory, measured by the allocator.
+
+use std::alloc::System;
+use std::sync::{Mutex, MutexGuard};
+
+use meshsim_actor::{Dist, Span};
+use meshsim_mesh::model::{Balancer, Choices, Service, Step};
+use meshsim_tests::{Lab, call, load, service, times};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const MIB: f64 = 1_048_576.0;
+
+/// What is allocated is counted for the whole process: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Bytes that are held more than when the region began.
+fn held(region: &Region<'_, System>) -> f64 {
+    let change = region.change();
+    change.bytes_allocated as f64 - change.bytes_deallocated as f64
+}
+
+#[test]
+fn an_instance_that_has_nothing_to_do_takes_so_many_bytes() {
+    const INSTANCES: u32 = 100_000;
+    let _alone = alone();
+    let region = Region::new(ALLOCATOR);
+    let idle = service("idle", vec![call(1)]);
+    let lab = Lab::nodes(100).service(times(INSTANCES, idle)).service(service("back", vec![]));
+    let ran = lab.run(5.0);
+    assert_eq!(ran.ready(0), INSTANCES);
+    let each = held(&region) / f64::from(INSTANCES);
+    println!("{each:.0} bytes for each idle instance");
+    assert!(each < 164.0, "{each} bytes for each idle instance");
+}
+
+#[test]
+fn a_caller_keeps_of_those_whom_it_may_call_only_what_it_has_to_remember() {
+    const N: u32 = 20_000;
+    const PER_SECOND: f64 = 5_000.0;
+    const SECS: f64 = 4.0;
+    let _alone = alone();
+    let ewma = Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) };
+    let least = |choices| Balancer::LeastRequest { choices };
+    let balancers = [
+        Balancer::Random,
+        Balancer::RoundRobin,
+        least(Choices::Replaced(2)),
+        least(Choices::Distinct(2)),
+        least(Choices::All),
+        ewma,
+    ];
+    for balancer in balancers {
+        let many = |name, script| Service { balancer, ..times(N, service(name, script)) };
+        let work = Step::Work(Dist::Constant(Span::from_millis(10)));
+        let lab = Lab::nodes(200).latency(Dist::Constant(Span::from_millis(1)));
+        let lab = lab.service(many("front", vec![call(1)])).service(many("back", vec![work]));
+        let mut ran = lab.load(load(0, PER_SECOND, SECS)).start(());
+        // The load begins at 1 s.
+        ran.run_until(0.9);
+        let region = Region::new(ALLOCATOR);
+        let mut most = 0.0_f64;
+        for tick in 10..(SECS * 10.0) as u32 + 20 {
+            ran.run_until(f64::from(tick) / 10.0);
+            most = most.max(held(&region));
+        }
+        let done = ran.client(0).tallies().iter().map(|tally| tally.done).sum::<u64>() as f64;
+        assert!(done > 0.9 * PER_SECOND * SECS, "{balancer:?}: {done}");
+        // A slot for every pair of a caller and one whom it may call would be gigabytes.
+        println!("{balancer:?}: {:.1} MiB, {:.0} bytes for each request", most / MIB, most / done);
+        assert!(most < 40.0 * MIB, "{balancer:?}: {:.1} MiB", most / MIB);
+    }
+}
