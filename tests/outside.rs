@@ -122,6 +122,60 @@ fn an_answer_that_comes_late_brings_what_was_done_for_it() {
     assert_eq!(hops[0].ended.since(hops[0].arrived), Span::from_millis(75));
 }
 
+/// A front, whose calls to the back are optional and given up after 20 ms; the back, which takes 32 ms with its call to a
+/// leaf.
+fn impatient(script: impl FnOnce(Step) -> Vec<Step>) -> Lab {
+    let wide = |name: &str, script| Service { capacity: 10.0, ..service(name, script) };
+    let mut impatient = call(1);
+    let Step::Call(of) = &mut impatient else { unreachable!() };
+    (of.optional, of.policy.timeout) = (true, Some(Span::from_millis(20)));
+    let mut lab = Lab::nodes(1);
+    lab.network.local = Dist::Constant(Span::from_millis(1));
+    lab.service(wide("front", script(impatient)))
+        .service(wide("back", vec![call(2), work(20)]))
+        .service(wide("leaf", vec![work(10)]))
+}
+
+#[test]
+fn a_call_that_was_given_up_for_good_keeps_the_hops_below_it_if_its_answer_comes_before_the_callers_own() {
+    let lab = impatient(|call| vec![call, work(60)]);
+    let ran = run(lab, 10.0, vec![at(5.0, gateway(1), ask(0, true))], vec![]);
+    let answers = ran.answers();
+    assert_eq!((answers[0].failure, answers[0].degraded), (None, true));
+    let hops = &answers[0].path.hops;
+    assert_eq!(shape(hops), [(0, 0), (1, 1), (2, 2)]);
+    let marks: Vec<_> = hops.iter().map(|hop| (hop.late, hop.answered, hop.failure)).collect();
+    assert_eq!(marks, [(false, true, None), (true, true, Some(Failure::Timeout)), (false, true, None)]);
+    assert_eq!(hops[1].ended.since(hops[1].arrived), Span::from_millis(32));
+}
+
+#[test]
+fn what_comes_after_the_callers_own_answer_is_in_no_path() {
+    let lab = impatient(|call| vec![call, work(5)]);
+    let ran = run(lab, 10.0, vec![at(5.0, gateway(1), ask(0, true))], vec![]);
+    let answers = ran.answers();
+    let [answer] = answers[..] else { panic!("{answers:?}") };
+    let hops = &answer.path.hops;
+    assert_eq!(shape(hops), [(0, 0), (1, 1)]);
+    assert!(!hops[1].answered && !hops[1].late && hops[1].failure == Some(Failure::Timeout), "{hops:?}");
+    assert_eq!(hops[1].ended.since(hops[1].arrived), Span::from_millis(20));
+}
+
+#[test]
+fn each_late_answer_takes_the_place_of_its_own_try() {
+    // Two beside each other, then one more; each brings its leaf.
+    let both = |call: Step| vec![Step::Parallel(vec![vec![call.clone()], vec![call.clone()]]), call, work(60)];
+    let ran = run(impatient(both), 10.0, vec![at(5.0, gateway(1), ask(0, true))], vec![]);
+    let answers = ran.answers();
+    let hops = &answers[0].path.hops;
+    assert_eq!(shape(hops), [(0, 0), (1, 1), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2)]);
+    assert_eq!(hops.iter().filter(|hop| hop.late).count(), 3);
+    // A hop is within the one that it was made for.
+    for pair in hops[1..].chunks(2) {
+        assert!(pair[0].arrived < pair[1].arrived && pair[1].ended < pair[0].ended, "{pair:?}");
+    }
+}
+
 #[test]
 fn what_waits_for_a_slot_and_what_is_refused_shows_on_the_path() {
     let lab = Lab::nodes(1).service(Service { queue: 1, ..service("s", vec![work(50)]) });

@@ -76,6 +76,8 @@ pub struct Callee {
 pub struct Ended<Owner> {
     /// Whose it was.
     pub owner: Owner,
+    /// Which call it was; the null key if it was refused before it had one.
+    pub call: CallKey,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
     /// Done without a call that was optional and failed, however far below.
@@ -106,7 +108,7 @@ impl<Owner> Ended<Owner> {
         let now = cx.now();
         cx.note(mark::TRY_ENDED, callee.id.key, REFUSED_AT_ONCE.value());
         let (failure, counted) = (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now, false));
-        Ended { owner, failure, degraded: false, counted, retries: 0, bytes: 0, path: None }
+        Ended { owner, call: CallKey::null(), failure, degraded: false, counted, retries: 0, bytes: 0, path: None }
     }
 }
 
@@ -211,7 +213,10 @@ impl<Owner: Copy> Caller<Owner> {
             if let (Some(path), Some(late)) = (&mut call.path, reply.path)
                 && call.callee.traced
             {
-                path.come_late(reply.attempt, *late);
+                let given_up = path.given_up().find(|hop| hop.attempt == reply.attempt).copied();
+                if let Some(given_up) = given_up {
+                    path.come_late(&given_up, *late, 0);
+                }
             }
             return None;
         }
@@ -378,7 +383,7 @@ impl<Owner: Copy> Caller<Owner> {
         cx.note(mark::TRY_ENDED, callee.id.key, ended.value());
         let counted = callee.counted(call.retried, call.began, over_budget);
         let (owner, path) = (call.owner, call.path);
-        Some(Ended { owner, failure, degraded: false, counted, retries: attempt, bytes, path })
+        Some(Ended { owner, call: key, failure, degraded: false, counted, retries: attempt, bytes, path })
     }
 }
 

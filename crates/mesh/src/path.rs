@@ -2,6 +2,10 @@
 //!
 //! A call that is made for somebody who asked for the path is [traced](crate::message::Request::traced): its answer
 //! brings the path below it. Nothing is kept of the others, and nothing is paid for them.
+//!
+//! A path is what each caller knew when it answered. A try that it gave up is there at once, as the caller saw it; the
+//! hops below it come with its answer, if that comes before the caller's own. What was not known by then is in no path;
+//! a trace of the run has it.
 
 use meshsim_actor::{ActorId, Time};
 use serde::{Deserialize, Serialize};
@@ -41,7 +45,7 @@ pub struct Hop {
     pub attempt: u8,
     /// False if no answer came. The times are then the caller's: when it sent the call, and when it gave it up.
     pub answered: bool,
-    /// The answer came after the caller had given the try up, and while it went on with another: the times are the
+    /// The answer came after the caller had given the try up, and before it answered itself: the times are the
     /// instance's, and the failure is what the caller took it for.
     pub late: bool,
     /// When it reached the instance.
@@ -116,14 +120,20 @@ impl Path {
         self.hops.extend(kept.map(|hop| Hop { depth: hop.depth.saturating_add(depth), ..hop }));
     }
 
-    /// Puts the path of an answer that came too late in the place of the try that was given up.
-    pub(crate) fn come_late(&mut self, attempt: u8, late: Path) {
-        let is_it = |hop: &Hop| hop.depth == 0 && hop.attempt == attempt && !hop.answered;
-        let Some(at) = self.hops.iter().position(is_it) else { return };
+    /// The tries of the topmost call that were given up, and have not been answered since.
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = &Hop> {
+        self.hops.iter().filter(|hop| hop.depth == 0 && !hop.answered)
+    }
+
+    /// Puts the path of an answer that came too late in the place of the try that was given up: of `given_up`, which lies
+    /// `depth` calls below this path's.
+    pub(crate) fn come_late(&mut self, given_up: &Hop, late: Path, depth: u16) {
+        let given_up = Hop { depth, ..*given_up };
+        let Some(at) = self.hops.iter().position(|hop| *hop == given_up) else { return };
         let Some(came) = late.hops.first() else { return };
-        self.hops[at] = Hop { late: true, failure: self.hops[at].failure, ..*came };
+        self.hops[at] = Hop { depth, late: true, failure: given_up.failure, ..*came };
         let after = self.hops.split_off(at + 1);
-        self.append(Path { hops: late.hops[1..].to_vec(), beyond: late.beyond }, 0);
+        self.append(Path { hops: late.hops[1..].to_vec(), beyond: late.beyond }, depth);
         self.append(Path { hops: after, beyond: 0 }, 0);
     }
 }

@@ -3,10 +3,12 @@
 //! - [`steps`]: the coordinator's steps, applied in order, exactly once, acknowledged when stored.
 //! - [`hosting`]: instances come up, take requests, drain, go.
 //! - [`work`]: requests and the scripts that they run.
+//! - `late`: answers to calls that were given up.
 //! - `leave`: it goes without losing a request.
 //! - `processor`: the cores, and how those that compute share them.
 
 pub mod hosting;
+mod late;
 mod leave;
 mod place;
 mod processor;
@@ -125,7 +127,7 @@ impl Node {
             Event::Message { from, msg } if !is_for_nodes(from, &msg, &self.mesh) => {}
             Event::Message { from, msg } => match msg {
                 Msg::Request(request) => self.request(from, request, cx),
-                Msg::Reply(reply) => self.with_calls(cx, |calls, mesh, _, cx| calls.reply(reply, mesh, cx)),
+                Msg::Reply(reply) => self.reply(reply, cx),
                 Msg::Steps(orders) => self.apply_steps(orders, cx),
                 Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
                 Msg::ReportFrom { have } => self.report(have, cx),

@@ -9,6 +9,7 @@ use slotmap::{Key, new_key_type};
 
 use super::Node;
 use super::hosting::{Hosting, Life};
+use super::late::Late;
 use super::processor::{Done, Owner, Processor};
 use crate::actors::MeshCx;
 use crate::call::{Callee, Caller, Ended};
@@ -18,7 +19,7 @@ use crate::mark;
 use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
 use crate::model::{Mesh, ProxyPer, ServiceId};
-use crate::path::{Hop, Path};
+use crate::path::{HOPS_MAX, Hop, Path};
 use crate::program::Instruction;
 use crate::proxy::ProxyId;
 use crate::request_id::Draw;
@@ -41,6 +42,7 @@ pub(super) struct Work {
     frames: Slots<FrameKey, Frame>,
     pub(super) processor: Processor,
     pub(super) calls: Caller<FrameKey>,
+    late: Late,
 }
 
 /// A request that waits or is being worked on.
@@ -93,6 +95,7 @@ impl Work {
             frames: Slots::default(),
             processor: Processor::new(cores),
             calls: Caller::new(),
+            late: Late::default(),
         }
     }
 
@@ -181,6 +184,26 @@ impl Node {
         }
     }
 
+    /// An answer arrives: the script that waits for it goes on. If nobody waits for it any more, the path of its request
+    /// may still have room for it.
+    pub(super) fn reply(&mut self, reply: Reply, cx: &mut MeshCx<'_>) {
+        let Some(work) = &mut self.work else { return };
+        let is_of_this_life = reply.life == cx.incarnation() as u16;
+        if reply.path.is_some()
+            && is_of_this_life
+            && let Some((task, given_up)) = work.late.came(&reply)
+        {
+            let path = work.tasks.get_mut(task).and_then(|task| task.path.as_mut());
+            if let (Some(path), Some(late)) = (path, reply.path) {
+                path.come_late(&given_up, *late, 1);
+            }
+            return;
+        }
+        if let Some(ended) = work.calls.reply(reply, &self.mesh, cx) {
+            self.call_ended(ended, cx);
+        }
+    }
+
     /// A call that a frame had made has ended.
     pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
         if let Some(hosting) = &mut self.hosting {
@@ -224,6 +247,7 @@ impl Node {
             }
             for (_, key) in tasks {
                 let Some(task) = work.tasks.remove(key) else { continue };
+                work.late.forget(key);
                 let failure = Some(Failure::Cut);
                 if let Some(served) = hosted.measured(task.arrived) {
                     served.failed.count(Failure::Cut);
@@ -462,6 +486,9 @@ impl Node {
         let Some(frame) = work.frames.get(ended.owner) else { return };
         let task = &mut work.tasks[frame.task];
         if let (Some(path), Some(below)) = (&mut task.path, ended.path) {
+            if path.hops.len() < HOPS_MAX {
+                work.late.await_those_of(frame.task, ended.call, &below);
+            }
             path.append(*below, 1);
         }
         match ended.failure {
@@ -494,6 +521,9 @@ impl Node {
     fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
         let task = work.tasks.remove(key)?;
+        if task.path.is_some() {
+            work.late.forget(key);
+        }
         let (request, now) = (task.request, cx.now());
         let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
         let draw_error = || request.draws(self.mesh.seed, Draw::Error).chance(endpoint.errors);

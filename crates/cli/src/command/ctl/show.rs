@@ -221,5 +221,38 @@ pub(super) fn asked(asked: Asked, paint: Paint) -> String {
     if asked.path_beyond > 0 {
         out += &paint.on(Look::Dim, &format!("  and {} more\n", asked.path_beyond));
     }
+    if asked.path.iter().flatten().any(|hop| !hop.answered) {
+        out += &paint.on(Look::Dim, BELOW_UNKNOWN);
+    }
     out
+}
+
+/// A path holds what its callers knew when they answered.
+const BELOW_UNKNOWN: &str = "  no answer: the caller answered first, so the hops below are not known here.\n  \
+                             The trace of the run has them: `meshsim trace request`.\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_a_hop_without_an_answer_says_where_the_hops_below_it_are() {
+        let text = |answered: bool| {
+            let hop = serde_json::json!({
+                "depth": 0, "service": "a", "endpoint": "get", "node": "n", "instance": 0, "version": 1,
+                "at_ms": 0.0, "waited_ms": 0.0, "took_ms": 5.0, "failure": "timeout", "answered": answered, "late": answered,
+            });
+            let answer = serde_json::json!({
+                "status": "failed", "failure": "timeout", "service": "a", "endpoint": "get", "asked_s": 1.0, "took_ms": 5.0,
+                "retries": 0, "bytes": 0, "path": [hop],
+            });
+            asked(serde_json::from_value(answer).unwrap(), Paint::default())
+        };
+        assert!(
+            text(false).contains("no answer\n") && text(false).contains("meshsim trace request"),
+            "{}",
+            text(false)
+        );
+        assert!(text(true).contains("answered late") && !text(true).contains("trace request"), "{}", text(true));
+    }
 }
