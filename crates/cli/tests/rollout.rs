@@ -26,7 +26,8 @@ slo: [ errors < 0.001% ]
 
 /// Requests that arrived at instances of a version in the windows between two moments.
 fn arrived(rows: &[Row], version: &str, from_s: f64, to_s: f64) -> f64 {
-    let is_in = |row: &&Row| row.kind == Kind::Version && row.name == version && row.from_s >= from_s && row.to_s <= to_s;
+    let is_in =
+        |row: &&Row| row.kind == Kind::Version && row.name == version && row.from_s >= from_s && row.to_s <= to_s;
     rows.iter().filter(is_in).map(|row| row.offered as f64).sum()
 }
 
