@@ -1,4 +1,4 @@
-//! The contract between an actor and whoever runs it.
+//! The contract between an actor and its host.
 
 use std::fmt::Debug;
 
@@ -7,97 +7,98 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ActorId, Cx, Envelope, Span, Time, Timer, What};
 
-/// What actors say to each other.
+/// Messages that actors send to each other.
 pub trait Message: Clone + Debug + Serialize + DeserializeOwned {
-    /// The kind of the message in one word, for people: traces and reports group by it.
+    /// Kind of the message in one word; traces and reports group by it.
     fn kind(&self) -> &'static str;
 
-    /// Bytes that the message takes on a wire, for links with limited bandwidth. Content that is only modelled (the
-    /// kilobyte of a reply) counts too.
+    /// Size of the message on a wire, in bytes, for links with limited bandwidth. Modelled content that is not really
+    /// sent (the kilobyte of a reply) counts too.
     fn bytes(&self) -> u32 {
         64
     }
 
-    /// Bytes of memory that it holds beside its own size: its boxes and lists, and what it shares as if it were its own.
-    /// Hosts bound by it what waits. A message that holds nothing has 0.
+    /// Bytes of memory that the message holds beside its own size: its boxes and lists, and shared values as if they
+    /// were its own. Hosts bound their queues by it. A message that holds nothing returns 0.
     fn heap_bytes(&self) -> usize {
         0
     }
 }
 
-/// Something that reacts to events.
+/// A state machine that reacts to events.
 ///
-/// Duties: [`on`](Actor::on) returns at once (whatever takes time is asked for through [`Cx`]), takes time and
-/// randomness only from `Cx`, and does the same for the same history. It holds its whole state, so that a run can be
-/// written down and continued.
+/// Implementations must return from [`on`](Actor::on) without blocking (time passes only through [`Cx`]), take time and
+/// randomness only from `Cx`, and be deterministic: equal histories give equal effects. The value holds the whole state
+/// of the actor, so a run can be serialised and resumed.
 pub trait Actor: Sized {
-    /// What it sends and receives.
+    /// Type of the messages that it sends and receives.
     type Msg: Message;
-    /// What it wants to be reminded of when a timer fires.
+    /// Value that it attaches to a timer and gets back when the timer fires.
     type Tick: Copy + Debug + Serialize + DeserializeOwned;
 
     /// Reacts to one event.
     ///
-    /// The first event of each life is [`Event::Start`]; then messages and timers come in the order of time. Messages
-    /// may be late, lost, doubled and out of order. A timer fires once, not before its time, unless it was disarmed.
+    /// The first event of each incarnation is [`Event::Start`]; messages and timers follow in the order of time.
+    /// Messages may be late, lost, duplicated and out of order. An armed timer fires once, not before its time, unless
+    /// the actor disarms it.
     fn on(&mut self, event: Event<Self::Msg, Self::Tick>, cx: &mut Cx<'_, Self::Msg, Self::Tick>);
 
-    /// The machine went down and comes up again: forget what only memory held; if `wiped`, what the disk held too.
-    /// All timers are gone. [`Event::Start`] follows.
+    /// Restarts the actor after its machine went down: drops the state in memory and, if `wiped`, the state on disk
+    /// too. All timers are gone. [`Event::Start`] follows.
     fn reboot(&mut self, wiped: bool) {
         let _ = wiped;
     }
 }
 
-/// What happens to an actor.
+/// Input of an actor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event<M, T> {
-    /// The actor begins: at the start of the run, and after each reboot.
+    /// The actor starts: at the start of the run, and after each reboot.
     Start,
     /// A message arrived.
     Message {
-        /// Who sent it.
+        /// Sender.
         from: ActorId,
-        /// What it says.
+        /// Content.
         msg: M,
     },
     /// A timer fired.
     Timer(T),
 }
 
-/// What an actor wants done.
+/// Action that an actor requests, as data.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect<M, T> {
-    /// Carry this to its addressee.
+    /// Send this message to its receiver.
     Send(Envelope<M>),
-    /// Wake the actor at `at`.
+    /// Fire a timer at the time `at`.
     Arm {
-        /// The handle to wake it with.
+        /// Handle of the timer.
         timer: Timer,
-        /// When. In the past means: as soon as possible.
+        /// Due time. A time in the past means as soon as possible.
         at: Time,
-        /// What the actor will be told.
+        /// Value that the event carries.
         tick: T,
     },
-    /// Wake the actor when its machine has worked for `span`: after that span at normal speed where work is only
-    /// modelled, after that much burnt processor time where a host lets it be real. While the machine stands still so
-    /// does the work, and it follows the machine's speed: see [`Cell::set_pace`](crate::Cell::set_pace).
+    /// Fire a timer when the machine has worked for `span`. Modelled work takes `span` at normal speed; where the host
+    /// does real work, it takes that much processor time. Work follows the speed of the machine and stops while the
+    /// machine is paused: see [`Cell::set_pace`](crate::Cell::set_pace).
     Work {
-        /// The handle to wake it with.
+        /// Handle of the timer.
         timer: Timer,
-        /// How long the work takes on this machine at normal speed.
+        /// Duration of the work on this machine at normal speed.
         span: Span,
-        /// What the actor will be told.
+        /// Value that the event carries.
         tick: T,
     },
-    /// Do not wake the actor with this handle. A host may ignore it: [`Cell`](crate::Cell) drops what was disarmed.
+    /// Do not fire this timer. A host may ignore this effect: [`Cell`](crate::Cell) drops timers that are disarmed.
     Disarm(Timer),
-    /// Write this into the trace.
+    /// Write this note into the trace.
     Note(Note),
 }
 
 impl<M, T: Copy> Effect<M, T> {
-    /// What a trace says of it, if the actor asked for it at `now`.
+    /// Trace entry of this effect, which the actor requested at `now`.
     #[inline(always)]
     pub fn what(&self, now: Time) -> What<'_, M, T> {
         match self {
@@ -110,16 +111,16 @@ impl<M, T: Copy> Effect<M, T> {
     }
 }
 
-/// The effects of one step, in the order in which they were asked for. Hosts keep one and reuse it.
+/// The effects of one step, in the order in which the actor requested them. Hosts keep one list and reuse it.
 pub type Effects<M, T> = Vec<Effect<M, T>>;
 
-/// A remark of an actor in the trace: what happened inside it that no message shows.
+/// A note of an actor in the trace, about a change inside it that no message shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// What happened, in one word: `apply`, `ack`, `dead`.
+    /// The change, in one word: `apply`, `ack`, `dead`.
     pub what: &'static str,
-    /// What it happened to: a service, a node, as the actor's documentation says.
+    /// Number of the service or node that changed; the documentation of the actor says which.
     pub subject: u64,
-    /// A number that belongs to it: a step, a count.
+    /// A number that belongs to the change: a step, a count.
     pub value: u64,
 }

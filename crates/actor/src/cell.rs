@@ -8,9 +8,10 @@ use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Power, Recorder, Rng, Span, Time, What};
 
-/// An actor with what it needs to live: its number, its stream of randomness, its timers, its machine.
+/// An actor with its id, random stream, timers and machine.
 ///
-/// 48 bytes beside the actor, and whole cache lines: with a million small actors each step costs the misses of one line.
+/// 48 bytes beside the actor, in whole cache lines: with a million small actors, each step costs the misses of one
+/// line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[repr(align(64))]
 pub struct Cell<A: Actor> {
@@ -18,24 +19,24 @@ pub struct Cell<A: Actor> {
     rng: Rng,
     sent: u64,
     timers: Timers<A::Tick>,
-    /// `None`: nothing was done to the machine yet. It is up, and has worked all the time.
+    /// `None`: no machine fault has acted on it yet. The machine is up, and has worked all the time.
     pub(crate) machine: Option<Box<Machine<A::Msg>>>,
     id: ActorId,
     incarnation: u32,
 }
 
-/// What a host brings to an actor.
+/// Input that a host brings to an actor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input<M> {
-    /// The beginning of a life.
+    /// Start of an incarnation.
     Start,
-    /// A message that arrived.
+    /// A message that has arrived.
     Deliver(Envelope<M>),
     /// A timer that is due.
     Fire(Timer),
 }
 
-/// A handle to an armed timer.
+/// Handle of an armed timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timer {
     slot: u32,
@@ -43,21 +44,21 @@ pub struct Timer {
 }
 
 impl<A: Actor> Cell<A> {
-    /// Gives `actor` its number and its stream of randomness.
+    /// Wraps `actor` with its id and its random stream.
     pub fn new(id: ActorId, actor: A, rng: Rng) -> Self {
         Cell { actor, rng, sent: 0, timers: Timers::default(), machine: None, id, incarnation: 0 }
     }
 
-    /// An actor that begins its life number `incarnation`, and whose earlier lives were in other processes, gone with
-    /// all that they held. Its messages are counted from where no earlier life can have come to.
+    /// Wraps an actor in incarnation number `incarnation`. Its earlier incarnations ran in other processes, and their
+    /// state is lost. Its messages are counted from a number that no earlier incarnation can have reached.
     pub fn reborn(id: ActorId, actor: A, rng: Rng, incarnation: u32) -> Self {
         Cell { incarnation, sent: u64::from(incarnation) << 40, ..Cell::new(id, actor, rng) }
     }
 
-    /// Runs the actor on one input. Its effects are appended to `out`, which the host must carry out in order.
+    /// Runs the actor on one input. Appends its effects to `out`; the host must carry them out in order.
     ///
-    /// False if there was nothing to run: the timer had been disarmed, or belongs to an earlier life, or is of work that
-    /// is not done yet because the machine's pace has changed.
+    /// Returns false if the actor did not run: the timer is disarmed, belongs to an earlier incarnation, or belongs to
+    /// work that is not done yet because the pace of the machine has changed.
     #[inline]
     pub fn step(
         &mut self,
@@ -101,17 +102,18 @@ impl<A: Actor> Cell<A> {
         true
     }
 
-    /// The machine went down: the actor forgets what only memory held (all, if `wiped`), its timers are gone, and its
-    /// next life begins with [`Input::Start`].
+    /// Restarts the actor after its machine went down. The actor drops the state in memory (all state, if `wiped`) and
+    /// its timers; its next incarnation begins with [`Input::Start`].
     pub fn reboot(&mut self, wiped: bool) {
         self.actor.reboot(wiped);
         self.timers.clear();
         self.incarnation += 1;
     }
 
-    /// The machine goes slower or faster, stands still, or goes on. Gives back when the work in progress is done now, by
-    /// its end: the host wakes the actor then, beside what it had planned. What that brings too early runs nothing, and
-    /// what it brings too late finds the timer gone. Empty if the pace stays, or while the machine stands still.
+    /// Changes the pace of the machine: slower, faster, paused or resumed. Returns the new end times of the work in
+    /// progress, in order. The host wakes the actor at these times, beside the times planned earlier. A wake-up that is
+    /// now too early runs nothing, and one that is too late finds the timer gone. The result is empty if the pace
+    /// stays, or while the machine is paused.
     pub fn set_pace(&mut self, now: Time, power: Power) -> Vec<(Time, Timer)> {
         if matches!(power, Power::Crash | Power::Wipe | Power::Restart) {
             return Vec::new();
@@ -125,13 +127,14 @@ impl<A: Actor> Cell<A> {
         working.map(|(done, timer)| (pace.when(done), timer)).filter(|(at, _)| *at < Time::NEVER).collect()
     }
 
-    /// This is another life on the machine of `former`, which runs at the same pace, and does not stand still.
+    /// Takes over the pace of `former`, an earlier incarnation on the same machine, except that the machine is not
+    /// paused.
     pub fn keep_pace(&mut self, former: &Cell<A>, now: Time) {
         self.machine_mut().pace = former.pace().cloned();
         self.set_pace(now, Power::Resume);
     }
 
-    /// When work that is begun at `now` and takes `span` is done, if the machine's pace stays.
+    /// End time of work that begins at `now` and takes `span`, if the pace of the machine stays.
     #[inline]
     pub fn work_done(&self, now: Time, span: Span) -> Time {
         match self.pace() {
@@ -140,9 +143,9 @@ impl<A: Actor> Cell<A> {
         }
     }
 
-    /// When the work of a timer is done that fired too early, because the host's worker does not follow the machine's
-    /// pace. It assumes that the pace stays. `None` if the timer is not armed, if its work is done, or if the machine is
-    /// paused: [`switch`](Cell::switch) returns the new time when the machine resumes.
+    /// New end time of work whose timer fired too early because the worker of the host does not follow the pace of the
+    /// machine. It assumes that the pace stays. `None` if the timer is not armed, if its work is done, or if the
+    /// machine is paused: [`switch`](Cell::switch) returns the new time when the machine resumes.
     pub fn work_left(&self, now: Time, timer: Timer) -> Option<Time> {
         let pace = self.pace()?;
         let done = self.timers.done(timer).filter(|done| *done > pace.worked(now))?;
@@ -158,35 +161,35 @@ impl<A: Actor> Cell<A> {
         self.machine.get_or_insert_with(|| Box::new(Machine::running()))
     }
 
-    /// True while the timer is armed. A host may drop one that is not, whenever it likes.
+    /// True while the timer is armed. A host may drop timers that are not armed at any time.
     #[inline]
     pub fn is_armed(&self, timer: Timer) -> bool {
         self.timers.is_armed(timer)
     }
 
-    /// Reads both ends of the cell, and so brings it into the cache: for a host that knows who is next.
+    /// Reads both ends of the cell to bring it into the cache, for a host that knows which actor runs next.
     #[inline]
     pub fn touch(&self) {
         black_box((self.sent, self.incarnation));
     }
 
-    /// The actor's number.
+    /// Id of the actor.
     pub fn id(&self) -> ActorId {
         self.id
     }
 
-    /// How often the actor was rebooted.
+    /// Number of reboots of the actor.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
     }
 
-    /// The actor, to read what it measured.
+    /// The actor, for reading its measurements.
     pub fn actor(&self) -> &A {
         &self.actor
     }
 }
 
-/// What an actor may ask for while it handles one event.
+/// Context of an actor while it handles one event.
 pub struct Cx<'a, M, T> {
     now: Time,
     id: ActorId,
@@ -200,25 +203,25 @@ pub struct Cx<'a, M, T> {
 }
 
 impl<M, T: Copy> Cx<'_, M, T> {
-    /// What time it is.
+    /// Current time.
     #[inline]
     pub fn now(&self) -> Time {
         self.now
     }
 
-    /// The actor's own number.
+    /// Id of this actor.
     #[inline]
     pub fn id(&self) -> ActorId {
         self.id
     }
 
-    /// How often the actor's machine went down and came up again.
+    /// Number of times that the machine of this actor went down and came up again.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
     }
 
-    /// The clock of the actor's machine: for how long it has worked. It follows the machine's speed, and stands still
-    /// while the machine does. Only differences mean something: a later life may begin with another value.
+    /// Clock of the actor's machine: the time for which it has worked. It follows the speed of the machine and stops
+    /// while the machine is paused. Only differences have a meaning: a later incarnation may begin with another value.
     #[inline]
     pub fn worked(&self) -> Span {
         match self.pace {
@@ -227,13 +230,13 @@ impl<M, T: Copy> Cx<'_, M, T> {
         }
     }
 
-    /// The actor's own stream of randomness.
+    /// Random stream of this actor.
     #[inline]
     pub fn rng(&mut self) -> &mut Rng {
         self.rng
     }
 
-    /// Sends a message. It may be lost; nobody will say so.
+    /// Sends a message. It may be lost without notice.
     #[inline]
     pub fn send(&mut self, to: ActorId, msg: M) {
         let seq = *self.sent;
@@ -241,7 +244,7 @@ impl<M, T: Copy> Cx<'_, M, T> {
         self.out.push(Effect::Send(Envelope { from: self.id, to, seq, msg }));
     }
 
-    /// Asks to be told `tick` at `at`.
+    /// Arms a timer that fires at `at` and carries `tick`.
     #[inline]
     pub fn arm(&mut self, at: Time, tick: T) -> Timer {
         let timer = self.timers.arm(tick, Span::ZERO);
@@ -249,8 +252,8 @@ impl<M, T: Copy> Cx<'_, M, T> {
         timer
     }
 
-    /// Asks to be told `tick` when the machine has worked for `span`: later if it is slowed down or stands still in the
-    /// meantime, earlier if it is made faster.
+    /// Arms a timer that carries `tick` and fires when the machine has worked for `span`: later if it is slowed down or
+    /// paused in the meantime, earlier if it becomes faster.
     #[inline]
     pub fn work(&mut self, span: Span, tick: T) -> Timer {
         let timer = self.timers.arm(tick, self.worked() + span);
@@ -258,9 +261,9 @@ impl<M, T: Copy> Cx<'_, M, T> {
         timer
     }
 
-    /// Takes back [`arm`](Self::arm). Nothing happens if the timer has fired or was disarmed.
+    /// Disarms a timer. Does nothing if the timer has fired or is already disarmed.
     ///
-    /// Costs a store: the host is not asked to search its queue.
+    /// Costs one store: the host does not search its queue.
     #[inline]
     pub fn disarm(&mut self, timer: Timer) {
         if self.timers.take(timer).is_some() {
@@ -268,7 +271,7 @@ impl<M, T: Copy> Cx<'_, M, T> {
         }
     }
 
-    /// Remarks something in the trace, if there is one.
+    /// Writes a note into the trace, if there is one.
     #[inline]
     pub fn note(&mut self, what: &'static str, subject: u64, value: u64) {
         if self.is_noted {
@@ -279,26 +282,26 @@ impl<M, T: Copy> Cx<'_, M, T> {
 
 /// The armed timers of one actor.
 ///
-/// A handle is a slot and the slot's generation: disarming raises the generation, so what still lies in a host's queue
-/// is known to be dead when it comes up, and neither host has to find it.
+/// A handle is a slot and the generation of the slot. Disarming raises the generation, so a stale entry in the queue of
+/// a host is recognised when it comes up, and no host has to search for it.
 ///
-/// Boxed: an actor that never armed one pays for a pointer.
+/// Boxed: an actor that never arms a timer costs only a pointer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Timers<T>(Option<Box<Slots<T>>>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slots<T> {
     slots: Vec<Slot<T>>,
-    /// The first free slot; each free slot names the next.
+    /// The first free slot; each free slot holds the index of the next.
     free: u32,
-    /// The generation of slots not yet made: above every handle of an earlier life.
+    /// Generation of the slots that do not exist yet: above every handle of an earlier incarnation.
     generation: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slot<T> {
     generation: u32,
-    /// Of work: the machine's clock when it is done. Zero for all else.
+    /// For work, the machine's clock when it is done; otherwise zero.
     done: Span,
     state: SlotState<T>,
 }
@@ -324,7 +327,7 @@ impl<T: Copy> Timers<T> {
         self.0.get_or_insert_with(none_yet).arm(tick, done)
     }
 
-    /// Takes it, unless it is of work that is not done when the machine's clock stands at `worked`.
+    /// Takes the timer, unless it belongs to work that is not done when the machine's clock reads `worked`.
     #[inline]
     fn take_due(&mut self, timer: Timer, worked: Span) -> Option<T> {
         let slots = self.0.as_mut()?;
@@ -332,14 +335,14 @@ impl<T: Copy> Timers<T> {
         if done > worked { None } else { slots.take(timer) }
     }
 
-    /// The reading of the machine's clock at which the work of a timer is done; `None` if the timer is not armed.
+    /// Reading of the machine's clock at which the work of a timer is done; `None` if the timer is not armed.
     fn done(&self, timer: Timer) -> Option<Span> {
         let slot = self.0.as_ref()?.slots.get(timer.slot as usize)?;
         let is_armed = matches!(slot.state, SlotState::Armed(_)) && slot.generation == timer.generation;
         is_armed.then_some(slot.done)
     }
 
-    /// The work that is not done when the machine's clock stands at `worked`, by its end.
+    /// Work that is not done when the machine's clock reads `worked`, in the order of its end.
     fn working(&self, worked: Span) -> Vec<(Span, Timer)> {
         let slots = self.0.iter().flat_map(|slots| slots.slots.iter().enumerate());
         let armed = slots.filter(|(_, slot)| matches!(slot.state, SlotState::Armed(_)) && slot.done > worked);
@@ -412,7 +415,7 @@ mod tests {
     use super::*;
     use crate::Message;
 
-    /// Arms two timers at the start; the first to fire disarms the other and says so.
+    /// Arms two timers at the start; the first to fire disarms the other and notes it.
     #[derive(Clone, Debug, Default)]
     struct Alarm {
         timers: Vec<Timer>,

@@ -1,50 +1,50 @@
-//! What a host counts.
+//! Counters of a host.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Cause;
 
-/// How much happened in a run, or in one process of it. `sent + duplicated = delivered + all lost + held + in flight` at
-/// any moment, over all processes.
+/// Counters of a run, or of one process of it. `sent + duplicated = delivered + all lost + held + in flight` at any
+/// moment, summed over all processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Starts, deliveries and timers: what actors took in.
+    /// Inputs that actors processed: starts, deliveries and timers.
     pub events: u64,
     /// Messages that actors sent.
     pub sent: u64,
     /// Copies that the network made.
     pub duplicated: u64,
-    /// Messages that actors took in.
+    /// Messages that actors received.
     pub delivered: u64,
-    /// Messages that are kept back now.
+    /// Messages that the network holds at present.
     pub held: u64,
-    /// Tries after the first that the transport needed for messages whose earlier tries were lost.
+    /// Attempts of the transport after the first, for messages whose earlier attempts were lost.
     pub resent: u64,
-    /// Lost because all tries of the transport were.
+    /// Messages lost because all attempts of the transport were lost.
     pub lost_loss: u64,
-    /// Dropped for good, by chance.
+    /// Messages dropped for good, by chance.
     pub lost_drop: u64,
-    /// Lost at a partition.
+    /// Messages lost at a partition.
     pub lost_partition: u64,
-    /// Lost because the receiver was down.
+    /// Messages lost because the receiver was down.
     pub lost_down: u64,
-    /// Lost because a queue was full.
+    /// Messages lost because a queue was full.
     pub lost_full: u64,
-    /// Lost because nobody has the receiver's number.
+    /// Messages lost because no actor has the receiver's id.
     pub lost_nobody: u64,
     /// Timers that fired.
     pub fired: u64,
-    /// Timers that were found disarmed, or left from an earlier life, when their time came near.
+    /// Timers found disarmed, or left from an earlier incarnation, when their time came near.
     pub dropped: u64,
 }
 
 impl Counts {
-    /// All messages that were lost.
+    /// Number of all lost messages.
     pub fn lost(&self) -> u64 {
         self.lost_loss + self.lost_drop + self.lost_partition + self.lost_down + self.lost_full + self.lost_nobody
     }
 
-    /// Counts a message that was lost.
+    /// Counts a lost message.
     pub fn lose(&mut self, cause: Cause) {
         let count = match cause {
             Cause::Loss => &mut self.lost_loss,
@@ -57,7 +57,7 @@ impl Counts {
         *count += 1;
     }
 
-    /// Adds what another process counted.
+    /// Adds the counters of another process.
     pub fn merge(&mut self, other: &Counts) {
         let Counts {
             events,

@@ -1,4 +1,4 @@
-//! Lengths of time that vary: service times, latencies.
+//! Distributions of durations: service times, latencies.
 
 use rand_distr::Distribution;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use crate::{Rng, Span};
 /// A distribution of spans. Every draw is at least zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Dist {
-    /// Always the same.
+    /// Always the same span.
     Constant(Span),
-    /// Evenly between two bounds.
+    /// Uniform between two bounds.
     Uniform {
-        /// Least.
+        /// Lower bound.
         low: Span,
-        /// Most.
+        /// Upper bound.
         high: Span,
     },
     /// Exponential, after a constant offset: `at_least + Exp(mean)`.
@@ -39,9 +39,9 @@ pub enum Dist {
         /// Standard deviation of the natural logarithm.
         sigma: f64,
     },
-    /// Pareto (type I): the least value, and the exponent of the tail.
+    /// Pareto (type I): the smallest value, and the exponent of the tail.
     Pareto {
-        /// Least.
+        /// Smallest value.
         scale: Span,
         /// Tail exponent; the mean is finite above 1, the variance above 2.
         shape: f64,
@@ -59,7 +59,7 @@ pub enum Dist {
     Table(Arc<[Span]>),
 }
 
-/// Why parameters do not make a distribution.
+/// Reason why parameters do not form a distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DistError(pub &'static str);
 
@@ -72,7 +72,8 @@ impl std::fmt::Display for DistError {
 impl std::error::Error for DistError {}
 
 impl Dist {
-    /// Checks the parameters. Drawing from a distribution that fails this gives zeros or extremes, but never panics.
+    /// Checks the parameters. Drawing from a distribution that fails this check gives zeros or extremes, but never
+    /// panics.
     pub fn validate(&self) -> Result<(), DistError> {
         let positive = |x: f64, what| if x.is_finite() && x > 0.0 { Ok(()) } else { Err(DistError(what)) };
         match self {
@@ -92,7 +93,7 @@ impl Dist {
         }
     }
 
-    /// One draw.
+    /// Draws one span.
     #[inline]
     pub fn sample(&self, rng: &mut Rng) -> Span {
         match self {
@@ -135,8 +136,7 @@ impl Dist {
         }
     }
 
-    /// The mean, in seconds; infinite for a Pareto of shape 1 or less. For `Normal` it is the mean before the cut at
-    /// zero.
+    /// Mean in seconds; infinite for a Pareto of shape 1 or less. For `Normal`, the mean before the cut at zero.
     pub fn mean_secs(&self) -> f64 {
         match self {
             Dist::Constant(span) => span.secs(),
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_draws_are_pinned() {
-        // A new version of `rand_distr` that draws otherwise would change every result: see here first.
+        // A new version of `rand_distr` that draws other numbers would change every result: this test notices it first.
         let shown: Vec<u64> =
             all().iter().map(|(dist, _)| dist.sample(&mut Rng::stream(3, "pinned")).nanos()).collect();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Who an actor is, and what a message carries besides its content.
+//! Ids of actors and messages, and the envelope around a message.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Message;
 
-/// An actor's number: its place among the actors of the run, from 0.
+/// Id of an actor: its index among the actors of the run, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ActorId(pub u32);
 
 impl ActorId {
-    /// The number as an index.
+    /// The id as an index.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -30,39 +30,39 @@ impl fmt::Debug for ActorId {
     }
 }
 
-/// A message's name in the whole run: its sender, and how many the sender had sent before.
+/// Id of a message, unique in the run: its sender, and the number of messages that the sender had sent before.
 ///
 /// A duplicate made by the network keeps the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageId {
-    /// Who sent it.
+    /// Sender.
     pub from: ActorId,
-    /// The sender's count, from 0; it goes on rising when the sender is restarted.
+    /// The sender's count, from 0. It continues when the sender restarts.
     pub seq: u64,
 }
 
-/// A message on its way.
+/// A message with sender, receiver and number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Envelope<M> {
-    /// Who sent it.
+    /// Sender.
     pub from: ActorId,
-    /// Who is to get it.
+    /// Receiver.
     pub to: ActorId,
-    /// The sender's count of messages: with `from` it is the message's [`MessageId`].
+    /// The sender's count of messages. Together with `from` it is the [`MessageId`] of the message.
     pub seq: u64,
     /// The content.
     pub msg: M,
 }
 
 impl<M> Envelope<M> {
-    /// The message's name in the whole run.
+    /// Id of the message, unique in the run.
     pub fn id(&self) -> MessageId {
         MessageId { from: self.from, seq: self.seq }
     }
 }
 
 impl<M: Message> Envelope<M> {
-    /// Bytes of memory that it takes while it waits.
+    /// Bytes of memory that the message takes while it waits.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>().saturating_add(self.msg.heap_bytes())
     }

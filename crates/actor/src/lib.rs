@@ -1,12 +1,12 @@
-//! What an actor is, and the only way to run one.
+//! Deterministic actors, and the only way to run them.
 //!
-//! An [`Actor`] reacts to an [`Event`] and returns at once. Whatever it wants from the world (a message sent, a timer,
-//! a note in the trace) it asks of its [`Cx`], which turns the wish into an [`Effect`]: plain data that a host carries
+//! An [`Actor`] receives an [`Event`] and returns at once. It requests every action (send a message, arm a timer, write
+//! a note into the trace) from its [`Cx`], which turns the request into an [`Effect`]: plain data that a host carries
 //! out. Time and randomness come from the same `Cx`. So an actor cannot tell virtual time from a wall clock, nor one
 //! process from three containers, and a run repeats from its seed.
 //!
-//! A host wraps each actor into a [`Cell`], brings it inputs by [`Cell::take`], and does to its machine what faults ask
-//! by [`Cell::switch`]. [`Cell::step`] is below both, and nothing else runs an actor.
+//! A host wraps each actor in a [`Cell`], brings it inputs with [`Cell::take`], and applies machine faults with
+//! [`Cell::switch`]. Both call [`Cell::step`], and no other function runs an actor.
 //!
 //! This crate knows nothing of meshes, sockets, clocks or files.
 

@@ -1,8 +1,8 @@
-//! The machine of an actor: whether it is up, how fast it works, and what waits at it while it takes nothing in.
+//! The machine of an actor: its power, its pace, and the inputs that wait while it does not accept any.
 //!
-//! Every host brings an actor its inputs by [`Cell::take`], and does something to its machine by [`Cell::switch`]. So a
-//! pause, a crash and a late beginning mean the same in virtual time and in processes, have the same bounds, and are
-//! counted alike.
+//! Every host brings an actor its inputs with [`Cell::take`], and applies faults to its machine with [`Cell::switch`].
+//! So a pause, a crash and a late start have the same meaning, the same bounds and the same counts in virtual time and
+//! in processes.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -12,28 +12,29 @@ use serde::{Deserialize, Serialize};
 use crate::pace::Pace;
 use crate::{Actor, Cause, Cell, Counts, Effects, Fate, Input, Message, Power, Recorder, Time, Timer, What};
 
-/// Inputs that may wait at one machine that is paused or has not begun; messages beyond are lost as to a full queue.
+/// Inputs that may wait at one machine that is paused or has not begun. Messages beyond it are lost as to a full queue.
 pub const WAITING_MAX: usize = 1 << 20;
-/// Bytes of memory that the messages may take that wait at all such machines of one host. Likewise.
+/// Bytes of memory for the messages that wait at all such machines of one host. Messages beyond it are lost likewise.
 pub const WAITING_BYTES_MAX: usize = 128 << 20;
 
-/// The counts of all machines of one host, and the memory that their waiting messages take.
+/// The counters of all machines of one host, and the memory that their waiting messages take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// How much happened.
+    /// Counters of the host.
     pub counts: Counts,
-    /// Bytes of the messages that wait, at most [`WAITING_BYTES_MAX`].
+    /// Bytes of the waiting messages, at most [`WAITING_BYTES_MAX`].
     waiting_bytes: usize,
 }
 
-/// A machine that is not simply up. Most cells have none: one that was never held up costs its cell a pointer.
+/// A machine that is not simply up. Most cells have none: a cell whose machine was never held up pays only for a
+/// pointer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine<M> {
-    /// `None`: its pace was never changed.
+    /// `None`: its pace has never changed.
     pub(crate) pace: Option<Pace>,
     has_begun: bool,
     is_down: bool,
-    /// In the order of arrival. Empty while the machine is down, and while it takes everything in.
+    /// In the order of arrival. Empty while the machine is down, and while it accepts every input.
     waiting: VecDeque<Input<M>>,
     /// Bytes of the messages among them.
     waiting_bytes: usize,
@@ -49,7 +50,7 @@ pub struct Switched<M> {
 }
 
 impl<M> Machine<M> {
-    /// One that is up, and has begun.
+    /// A machine that is up and has begun.
     pub(crate) fn running() -> Self {
         Machine { pace: None, has_begun: true, is_down: false, waiting: VecDeque::new(), waiting_bytes: 0 }
     }
@@ -62,7 +63,7 @@ impl<M> Machine<M> {
         self.pace.as_ref().is_some_and(Pace::is_paused)
     }
 
-    /// A life begins: what it is to take in first.
+    /// Begins an incarnation and returns its first inputs.
     fn begin(&mut self, ledger: &mut Ledger) -> Vec<Input<M>> {
         self.has_begun = true;
         [Input::Start].into_iter().chain(self.take_waiting(ledger)).collect()
@@ -75,7 +76,7 @@ impl<M> Machine<M> {
 }
 
 impl<M: Message> Machine<M> {
-    /// Keeps an input until the machine goes on; gives it back if there is no room for it.
+    /// Queues an input until the machine resumes; returns the input if the queue is full.
     fn keep(&mut self, input: Input<M>, ledger: &mut Ledger) -> Result<(), Input<M>> {
         let bytes = match &input {
             Input::Deliver(envelope) => envelope.memory_bytes(),
@@ -93,12 +94,12 @@ impl<M: Message> Machine<M> {
 }
 
 impl<A: Actor> Cell<A> {
-    /// Runs the actor on an input, if its machine takes it in now, and counts it. Otherwise the input waits at the
-    /// machine until that goes on, or is lost: a message that finds it down or too much waiting, a timer that finds it
-    /// down.
+    /// Runs the actor on an input if its machine accepts it now, and counts it. Otherwise the input waits until the
+    /// machine resumes, or is lost: a message that finds the machine down or the queue full, or a timer that finds the
+    /// machine down.
     ///
-    /// True if the actor ran: then the host must carry out its effects, which are appended to `out`, before it brings
-    /// the next input.
+    /// Returns true if the actor ran. The host must then carry out its effects, which are appended to `out`, before it
+    /// brings the next input.
     #[inline]
     pub fn take(
         &mut self,
@@ -148,30 +149,30 @@ impl<A: Actor> Cell<A> {
                 trace.record(now, envelope.from, What::Fate(envelope.id(), Fate::Lost(cause)));
             }
             Err((Input::Fire(_), _)) => ledger.counts.dropped += 1,
-            // The restart begins it.
+            // The restart begins the incarnation.
             Err((Input::Start, _)) => {}
         }
     }
 
-    /// The machine takes nothing in before it [begins](Cell::begin); until then everything waits.
+    /// Makes the machine accept no input until [`begin`](Cell::begin); until then every input waits.
     pub fn await_beginning(&mut self) {
         self.machine_mut().has_begun = false;
     }
 
-    /// The machine is not there before its first [`Power::Restart`], which begins its actor's first life.
+    /// Marks the machine as absent until its first [`Power::Restart`], which begins its actor's first incarnation.
     pub fn set_absent(&mut self, now: Time, ledger: &mut Ledger, trace: &mut impl Recorder<A::Msg, A::Tick>) {
         self.await_beginning();
         self.go_down(now, ledger, trace);
     }
 
-    /// The first life begins on a machine that [awaits it](Cell::await_beginning), unless that is down: then its restart
-    /// begins it. Gives back what the machine is to [take](Cell::take) now, in order.
+    /// Begins the first incarnation on a machine that [awaits it](Cell::await_beginning), unless the machine is down:
+    /// then its restart begins it. Returns the inputs that the machine is to [take](Cell::take) now, in order.
     pub fn begin(&mut self, ledger: &mut Ledger) -> Vec<Input<A::Msg>> {
         let machine = self.machine_mut();
         if machine.is_down || machine.has_begun { Vec::new() } else { machine.begin(ledger) }
     }
 
-    /// Does something to the machine, and records it.
+    /// Applies an action to the machine, and records it.
     pub fn switch(
         &mut self,
         now: Time,
@@ -184,7 +185,7 @@ impl<A: Actor> Cell<A> {
         let machine = self.machine_mut();
         let inputs = match power {
             Power::Crash | Power::Wipe => {
-                // A life that has not begun has nothing to lose.
+                // An incarnation that has not begun has nothing to lose.
                 if machine.has_begun {
                     self.reboot(power == Power::Wipe);
                 }
@@ -196,13 +197,13 @@ impl<A: Actor> Cell<A> {
                 machine.begin(ledger)
             }
             Power::Resume if machine.takes_in() => machine.take_waiting(ledger).into(),
-            // One that is not down has begun, or is about to.
+            // A machine that is not down has begun, or is about to.
             Power::Restart | Power::Resume | Power::Pause | Power::Speed(_) => Vec::new(),
         };
         Switched { timers, inputs }
     }
 
-    /// The machine goes down: waiting inputs are lost, and so are new ones.
+    /// Takes the machine down: waiting inputs are lost, and so are new ones.
     fn go_down(&mut self, now: Time, ledger: &mut Ledger, trace: &mut impl Recorder<A::Msg, A::Tick>) {
         let machine = self.machine_mut();
         machine.is_down = true;
@@ -210,7 +211,7 @@ impl<A: Actor> Cell<A> {
         waited.into_iter().for_each(|input| self.withhold(now, input, ledger, trace));
     }
 
-    /// Messages that wait at the machine.
+    /// Number of messages that wait at the machine.
     pub fn waiting(&self) -> usize {
         let waiting = self.machine.iter().flat_map(|machine| &machine.waiting);
         waiting.filter(|input| matches!(input, Input::Deliver(_))).count()

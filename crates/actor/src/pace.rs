@@ -1,18 +1,18 @@
-//! The clock of a machine: for how long it has worked.
+//! The clock of a machine: the time for which it has worked.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Power, Span, Time};
 
-/// How a machine's own time runs beside the run's, since its pace last changed.
+/// The machine's own clock against the clock of the run, since the last change of its pace.
 ///
-/// Whole nanoseconds and a speed in 2^-32: what becomes of work is the same on every machine that runs the simulation.
-/// Rounding loses less than a nanosecond at each change of pace.
+/// Whole nanoseconds and a speed in units of 2^-32: work takes the same time on every computer that runs the
+/// simulation. Rounding loses less than a nanosecond at each change of pace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pace {
-    /// When it last changed.
+    /// Time of the last change.
     at: Time,
-    /// How long the machine had worked by then.
+    /// Time for which the machine had worked by then.
     worked: Span,
     /// In units of 2^-32.
     speed: u64,
@@ -23,15 +23,15 @@ pub(crate) struct Pace {
 const NORMAL: u64 = 1 << 32;
 
 impl Pace {
-    /// The pace of a machine to which nothing was done until `now`: it has worked all the time.
+    /// The pace of a machine that no fault acted on before `now`: it has worked all the time.
     pub(crate) fn normal(now: Time) -> Self {
         Pace { at: now, worked: now.since(Time::ZERO), speed: NORMAL, is_paused: false }
     }
 
-    /// Changes what `power` says of the pace; false if that is nothing.
+    /// Applies `power` to the pace; returns false if it does not concern the pace.
     pub(crate) fn change(&mut self, now: Time, power: Power) -> bool {
         let (speed, is_paused) = match power {
-            // As casts go: what is beyond the range, or no number, becomes its end, or 0.
+            // The conversion saturates: a value out of range becomes the nearest bound, and NaN becomes 0.
             Power::Speed(speed) => ((speed * NORMAL as f64).round() as u64, self.is_paused),
             Power::Pause => (self.speed, true),
             Power::Resume => (self.speed, false),
@@ -44,14 +44,14 @@ impl Pace {
         true
     }
 
-    /// How long the machine has worked by `now`.
+    /// Time for which the machine has worked by `now`.
     pub(crate) fn worked(&self, now: Time) -> Span {
         let since = (u128::from(now.since(self.at).nanos()) * u128::from(self.speed())) >> 32;
         self.worked + Span::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
     }
 
-    /// The first moment at which the machine has worked for `worked`, if its pace stays; [`Time::NEVER`] while it
-    /// stands still.
+    /// The first time at which the machine has worked for `worked`, if its pace stays; [`Time::NEVER`] while it is
+    /// paused.
     pub(crate) fn when(&self, worked: Span) -> Time {
         let missing = u128::from((worked - self.worked).nanos()) << 32;
         match self.speed() {
@@ -64,7 +64,7 @@ impl Pace {
         }
     }
 
-    /// True while the machine stands still.
+    /// True while the machine is paused.
     #[inline]
     pub(crate) fn is_paused(&self) -> bool {
         self.is_paused

@@ -1,25 +1,25 @@
-//! What a host writes down while it runs actors.
+//! Trace entries, and the [`Recorder`] that receives them from a host.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ActorId, Envelope, MessageId, Note, Span, Time, Timer};
 
-/// Takes down a run as it happens.
+/// Receives the trace entries of a run as they happen.
 ///
-/// The runner calls it, never an actor. Everything recorded between two [`What::Start`], [`What::Deliver`] or
-/// [`What::Fire`] of any actor was caused by the first of them.
+/// The host calls it, never an actor. A [`What::Start`], [`What::Deliver`] or [`What::Fire`] is the cause of all later
+/// entries up to the next such entry, of any actor.
 pub trait Recorder<M, T> {
-    /// Something happened to, or was done by, `actor` at `at`.
+    /// Records an entry of `actor` at the time `at`.
     fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>);
 
-    /// False if nothing is taken down. Actors then [note](crate::Cx::note) nothing.
+    /// False if it records nothing. Actors then write no [notes](crate::Cx::note).
     #[inline]
     fn is_on(&self) -> bool {
         true
     }
 }
 
-/// Takes nothing down, and costs nothing.
+/// Records nothing, and costs nothing.
 impl<M, T> Recorder<M, T> for () {
     #[inline]
     fn record(&mut self, _: Time, _: ActorId, _: What<'_, M, T>) {}
@@ -42,7 +42,7 @@ impl<M, T, R: Recorder<M, T>> Recorder<M, T> for &mut R {
     }
 }
 
-/// Takes down if it is there.
+/// Records if there is a recorder.
 impl<M, T, R: Recorder<M, T>> Recorder<M, T> for Option<R> {
     #[inline]
     fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
@@ -57,74 +57,74 @@ impl<M, T, R: Recorder<M, T>> Recorder<M, T> for Option<R> {
     }
 }
 
-/// What there is to record.
+/// A trace entry, with its contents borrowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum What<'a, M, T> {
-    /// The actor began, for the `incarnation`-th time (from 0).
+    /// The actor began incarnation number `incarnation`, from 0.
     Start {
-        /// How often it had been rebooted.
+        /// Number of earlier reboots.
         incarnation: u32,
     },
-    /// The actor took in a message.
+    /// The actor received a message.
     Deliver(&'a Envelope<M>),
-    /// The actor took in a timer.
+    /// The actor received a timer.
     Fire(Timer, T),
     /// The actor sent a message.
     Send(&'a Envelope<M>),
     /// The actor armed a timer.
     Arm {
-        /// Its handle.
+        /// Handle.
         timer: Timer,
-        /// When it is to fire.
+        /// Due time.
         at: Time,
-        /// What the actor will be told.
+        /// Value that the event will carry.
         tick: T,
     },
     /// The actor disarmed a timer.
     Disarm(Timer),
-    /// The actor remarked something.
+    /// The actor wrote a note.
     Note(Note),
-    /// The network decided what becomes of a message that `actor` sent; recorded unless it is simply delivered.
+    /// The network decided the fate of a message that `actor` sent; recorded unless it is simply delivered.
     Fate(MessageId, Fate),
-    /// Something was done to the machine of `actor`.
+    /// A machine action on the machine of `actor`.
     Power(Power),
 }
 
-/// What a network does with a message.
+/// Decision of the network on one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
-    /// It arrives after this long.
+    /// The message arrives after this span.
     Deliver(Span),
-    /// It never arrives.
+    /// The message never arrives.
     Lost(Cause),
-    /// It arrives twice, after these spans.
+    /// The message arrives twice, after these spans.
     Duplicate(Span, Span),
-    /// It is kept back, and arrives at this time.
+    /// The message is held, and arrives at this time.
     Hold(Time),
 }
 
-/// Why a message was lost.
+/// Reason for the loss of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
-    /// The link lost all tries, and the transport gave up.
+    /// The link lost all attempts, and the transport gave up.
     Loss,
-    /// A partition stood between.
+    /// A partition separated sender and receiver.
     Partition,
     /// The receiver's machine was down.
     Down,
     /// A queue was full.
     Full,
-    /// Nobody has that number.
+    /// No actor has the receiver's id.
     Nobody,
     /// The link dropped it for good, by chance.
     Drop,
 }
 
 impl Cause {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Cause; 6] = [Cause::Loss, Cause::Drop, Cause::Partition, Cause::Down, Cause::Full, Cause::Nobody];
 
-    /// One word for people.
+    /// The reason in one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::Loss => "loss",
@@ -137,19 +137,19 @@ impl Cause {
     }
 }
 
-/// What can be done to the machine of an actor.
+/// Action on the machine of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Power {
-    /// It goes down: memory is lost, the disk is kept. Messages to it are lost while it is down.
+    /// The machine goes down. It loses its memory and keeps its disk. Messages to it are lost while it is down.
     Crash,
-    /// It goes down and its disk is lost.
+    /// The machine goes down and loses its disk too.
     Wipe,
-    /// It comes up again.
+    /// The machine comes up again.
     Restart,
-    /// It stands still: what arrives waits.
+    /// The machine stops; messages and timers wait.
     Pause,
-    /// It goes on.
+    /// The machine continues.
     Resume,
-    /// It works at this multiple of its speed: 1 is normal, 0.5 takes twice as long.
+    /// The machine works at this multiple of its normal speed: 0.5 takes twice as long.
     Speed(f64),
 }

@@ -1,4 +1,4 @@
-//! The one generator of a run, and its streams.
+//! The random number generator of a run, and its streams.
 
 use rand::{Rng as RngCore, RngExt, TryRng};
 use rand_pcg::Pcg64Mcg;
@@ -23,11 +23,11 @@ impl Rng {
         Self::keyed(seed, hash, 0)
     }
 
-    /// The stream with a numeric key: for what exists in such numbers that a stored generator each would cost too much.
+    /// The stream with a numeric key, for things so numerous that a stored generator for each would cost too much.
     ///
-    /// The network draws the fate of a message from the key (sender, receiver, count): a stream for each link that
-    /// needs no memory, and a fate that does not depend on what any other message met. (Counter-based generation:
-    /// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".)
+    /// The network draws the fate of a message from the key (sender, receiver, count). So each link has a stream that
+    /// needs no memory, and a fate does not depend on other messages. (Counter-based generation: Salmon et al. 2011,
+    /// "Parallel random numbers: as easy as 1, 2, 3".)
     #[inline]
     pub fn keyed(seed: u64, a: u64, b: u64) -> Self {
         let low = mix(seed ^ mix(a ^ mix(b)));
@@ -47,7 +47,8 @@ impl Rng {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
-    /// True with this probability. Zero and one draw nothing, so that a fault switched off changes nothing.
+    /// True with this probability. Probabilities of zero and one draw nothing, so a fault that is switched off changes
+    /// no other draw.
     #[inline]
     pub fn chance(&mut self, probability: f64) -> bool {
         if probability <= 0.0 {
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_streams_are_pinned() {
-        // If this fails, every seed of every user means another run: that is a breaking change.
+        // If this fails, every user's seeds give other runs: that is a breaking change.
         let mut named = Rng::stream(7, "node-3");
         let mut keyed = Rng::keyed(7, 1, 2);
         assert_eq!(

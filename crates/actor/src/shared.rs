@@ -1,10 +1,10 @@
 //! Serialises each value behind an [`Arc`] once, however many actors hold it. Snapshots of a whole run need this.
 //!
-//! The actors of a run share many values: the mesh, the latest view of the instances. A field that holds such a value is
-//! marked `#[serde(with = "meshsim_actor::shared")]`. Inside [`writing`] each shared thing is then written
-//! where it is met first, and named by a number wherever it is met again; inside [`reading`] it is made once, and shared
-//! again by whoever shared it. So the bytes and the memory of a run that is read back are no larger than those of the
-//! original, and what asks [`Arc::ptr_eq`] gets the same answers as in the original.
+//! The actors of a run share many values: the mesh, the latest view of the instances. A field that holds such a value
+//! is marked `#[serde(with = "meshsim_actor::shared")]`. Inside [`writing`], the first occurrence of a shared value is
+//! written in full and gets a number; later occurrences write the number. Inside [`reading`], each value is created
+//! once and shared by the same owners. So a run that is read back takes no more bytes and memory than the original, and
+//! [`Arc::ptr_eq`] gives the same answers.
 //!
 //! Outside both, as in messages on a wire, a marked field is written and read like any other.
 
@@ -16,20 +16,20 @@ use std::sync::Arc;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A shared thing in bytes.
+/// A shared value in bytes.
 #[derive(Serialize, Deserialize)]
 enum Written<T> {
-    /// The first time.
+    /// The first occurrence, in full.
     First(T),
-    /// The thing that was completed as number so many, from 0.
+    /// A later occurrence: the number, from 0, in the order in which values were completed.
     Again(u32),
 }
 
-/// The shared values that have been written, or read, so far.
+/// The shared values written or read so far.
 enum Met {
-    /// The number of each thing, by its address; and the thing, so that no other gets its address meanwhile.
+    /// The number of each value, by address; and the value itself, so that no other value gets its address meanwhile.
     Writing(BTreeMap<usize, (u32, Box<dyn Any>)>),
-    /// Each an `Arc` of its own type.
+    /// Each is an `Arc` of its own type.
     Reading(Vec<Box<dyn Any>>),
 }
 
@@ -37,7 +37,7 @@ thread_local! {
     static MET: RefCell<Option<Met>> = const { RefCell::new(None) };
 }
 
-/// Puts back what was there before, also after a panic.
+/// Restores the previous state, also after a panic.
 struct Restore(Option<Met>);
 
 impl Drop for Restore {
@@ -46,19 +46,19 @@ impl Drop for Restore {
     }
 }
 
-/// Calls `write`, in which each shared thing is written once. All of it must be read inside one [`reading`].
+/// Calls `write`, and writes each shared value once inside it. Its bytes must be read inside one [`reading`].
 pub fn writing<R>(write: impl FnOnce() -> R) -> R {
     let _restore = Restore(MET.replace(Some(Met::Writing(BTreeMap::new()))));
     write()
 }
 
-/// Calls `read`, which reads what was written inside [`writing`].
+/// Calls `read`, which reads the bytes that were written inside [`writing`].
 pub fn reading<R>(read: impl FnOnce() -> R) -> R {
     let _restore = Restore(MET.replace(Some(Met::Reading(Vec::new()))));
     read()
 }
 
-/// For `#[serde(with = "meshsim_actor::shared")]`.
+/// Serialises the value, for `#[serde(with = "meshsim_actor::shared")]`.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -76,7 +76,7 @@ where
         None => value.serialize(serializer),
         Some(Some(number)) => Written::<&T>::Again(number).serialize(serializer),
         Some(None) => {
-            // What it shares itself is completed, and numbered, before it is.
+            // The values that it shares itself are completed, and numbered, before it.
             let written = Written::First(&**value).serialize(serializer)?;
             MET.with_borrow_mut(|met| {
                 if let Some(Met::Writing(numbers)) = met {
@@ -88,10 +88,10 @@ where
     }
 }
 
-/// For `#[serde(with = "meshsim_actor::shared")]`.
+/// Deserialises the value, for `#[serde(with = "meshsim_actor::shared")]`.
 ///
 /// # Errors
-/// Those of the deserializer; and inside [`reading`], a number that nothing of this type has.
+/// Those of the deserializer. Inside [`reading`], also a number that no value of this type has.
 pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Arc<T>, D::Error>
 where
     T: ?Sized + 'static,

@@ -5,12 +5,12 @@ use std::ops::{Add, AddAssign, Div, Mul, Sub};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment: nanoseconds since the run began. 2^64 ns are 584 years.
+/// A point in time: nanoseconds since the run began. 2^64 ns are 584 years.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Time(u64);
 
-/// A length of time in nanoseconds.
+/// A duration in nanoseconds.
 ///
 /// Eight bytes and integer arithmetic, where `std::time::Duration` has sixteen and two fields. Additions saturate:
 /// "never" plus a second is still never.
@@ -21,10 +21,10 @@ pub struct Span(u64);
 impl Time {
     /// The beginning of the run.
     pub const ZERO: Time = Time(0);
-    /// Later than everything: a deadline that never comes.
+    /// Later than every other time: a deadline that never comes.
     pub const NEVER: Time = Time(u64::MAX);
 
-    /// The moment `nanos` nanoseconds after the run began.
+    /// The time `nanos` nanoseconds after the run began.
     pub const fn from_nanos(nanos: u64) -> Self {
         Time(nanos)
     }
@@ -39,16 +39,16 @@ impl Time {
         self.0 as f64 / 1e9
     }
 
-    /// How long ago `earlier` was; zero if it is not in the past.
+    /// Span since `earlier`; zero if `earlier` is not in the past.
     pub const fn since(self, earlier: Time) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl Span {
-    /// No time at all.
+    /// The empty span.
     pub const ZERO: Span = Span(0);
-    /// The longest span there is.
+    /// The longest span.
     pub const MAX: Span = Span(u64::MAX);
 
     /// `nanos` nanoseconds.
@@ -71,7 +71,8 @@ impl Span {
         Span(secs.saturating_mul(1_000_000_000))
     }
 
-    /// `secs` seconds, rounded to the nearest nanosecond. Negative numbers and NaN give zero, too large ones [`Span::MAX`].
+    /// `secs` seconds, rounded to the nearest nanosecond. Negative numbers and NaN give zero, too large ones
+    /// [`Span::MAX`].
     pub fn from_secs_f64(secs: f64) -> Self {
         // `as` saturates, and NaN becomes zero.
         Span((secs * 1e9 + 0.5) as u64)
@@ -87,7 +88,7 @@ impl Span {
         self.0 as f64 / 1e9
     }
 
-    /// True for no time at all.
+    /// True for an empty span.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }

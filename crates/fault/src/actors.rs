@@ -1,29 +1,29 @@
-//! Whom a fault concerns.
+//! The actors and links that a fault selects.
 
 use std::fmt;
 
 use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
-/// Some actors. Asking for one costs a bit test, whatever their number, where their numbers are close to each other; and
-/// the memory is bounded by how many there are, not by their numbers.
+/// A set of actors. A lookup costs a bit test, whatever the size of the set, if its ids are close to each other. Its
+/// memory depends on the number of actors, not on their ids.
 ///
-/// Written down as a list of numbers.
+/// Serialised as a list of ids.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<ActorId>", into = "Vec<ActorId>")]
 pub struct ActorSet {
-    /// For 64 numbers each, by number, if it has one of them: which 64, and a bit for each.
+    /// One entry for each block of 64 ids with a member, by rising number: the block, and a bit for each id.
     words: Vec<(u32, u64)>,
 }
 
 impl ActorSet {
-    /// True if `actor` is one of them.
+    /// True if the set contains `actor`.
     #[inline]
     pub fn contains(&self, actor: ActorId) -> bool {
         self.place(actor.0 / 64).is_ok_and(|at| self.words[at].1 >> (actor.0 % 64) & 1 == 1)
     }
 
-    /// Adds one.
+    /// Adds an actor.
     pub fn insert(&mut self, actor: ActorId) {
         let bit = 1 << (actor.0 % 64);
         match self.place(actor.0 / 64) {
@@ -32,10 +32,10 @@ impl ActorSet {
         }
     }
 
-    /// Where the word is, or would be.
+    /// Index of the word, or the index at which to insert it.
     #[inline]
     fn place(&self, word: u32) -> Result<usize, usize> {
-        // Mostly none is missing between the first and it.
+        // Usually no block is missing between the first one and this.
         let first = self.words.first().map_or(0, |(first, _)| *first);
         let likely = word.wrapping_sub(first) as usize;
         match self.words.get(likely) {
@@ -44,13 +44,13 @@ impl ActorSet {
         }
     }
 
-    /// All of them, by number.
+    /// All actors of the set, by id.
     pub fn iter(&self) -> impl Iterator<Item = ActorId> + '_ {
         let bits = |word: u64| (0..64u32).filter(move |bit| word >> bit & 1 == 1);
         self.words.iter().flat_map(move |(n, word)| bits(*word).map(move |bit| ActorId(n * 64 + bit)))
     }
 
-    /// True if there is none.
+    /// True if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
@@ -59,7 +59,7 @@ impl ActorSet {
 impl FromIterator<ActorId> for ActorSet {
     fn from_iter<I: IntoIterator<Item = ActorId>>(actors: I) -> Self {
         let mut actors: Vec<ActorId> = actors.into_iter().collect();
-        // So that each is added at the end.
+        // Sorted, so that each id is appended at the end.
         actors.sort_unstable();
         let mut set = ActorSet::default();
         actors.into_iter().for_each(|actor| set.insert(actor));
@@ -85,18 +85,18 @@ impl fmt::Debug for ActorSet {
     }
 }
 
-/// All actors, or some.
+/// All actors, or a set of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Actors {
-    /// Everyone.
+    /// All actors.
     #[default]
     All,
-    /// These.
+    /// Only the actors of this set.
     Only(ActorSet),
 }
 
 impl Actors {
-    /// True if `actor` is one of them.
+    /// True if it selects `actor`.
     #[inline]
     pub fn contains(&self, actor: ActorId) -> bool {
         match self {
@@ -118,34 +118,34 @@ impl FromIterator<ActorId> for Actors {
     }
 }
 
-/// Between whom messages are concerned. An actor's messages to itself never are.
+/// Pairs of senders and receivers. An actor's messages to itself never match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Senders.
     pub from: Actors,
     /// Receivers.
     pub to: Actors,
-    /// True if messages the other way are concerned too.
+    /// True if messages in the opposite direction match too.
     pub both: bool,
 }
 
 impl Link {
-    /// Everyone to everyone else.
+    /// From every actor to every other.
     pub fn all() -> Self {
         Link::default()
     }
 
-    /// From some to others, and not back.
+    /// From some actors to others, and not back.
     pub fn one_way(from: impl Into<Actors>, to: impl Into<Actors>) -> Self {
         Link { from: from.into(), to: to.into(), both: false }
     }
 
-    /// Between some and others, in both directions.
+    /// Between some actors and others, in both directions.
     pub fn between(one: impl Into<Actors>, other: impl Into<Actors>) -> Self {
         Link { from: one.into(), to: other.into(), both: true }
     }
 
-    /// True if a message from `from` to `to` is concerned.
+    /// True if a message from `from` to `to` matches.
     #[inline]
     pub fn concerns(&self, from: ActorId, to: ActorId) -> bool {
         let forth = self.from.contains(from) && self.to.contains(to);

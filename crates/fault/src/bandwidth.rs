@@ -1,4 +1,4 @@
-//! Links carry only so many bytes a second.
+//! Links with a limited number of bytes a second.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,19 @@ use serde::{Deserialize, Serialize};
 use crate::{Disturbance, Link, Passing, Span, Time, Verdict};
 
 /// Each link (a sender and a receiver) passes its messages one after the other at a fixed rate, in the order in which
-/// they were sent; what has to wait for others waits.
+/// they were sent; later messages wait for earlier ones.
 ///
-/// The one fault by which messages touch each other, and the one with a memory: when each link will be free.
+/// The only fault in which messages affect each other, and the only one with state: the time at which each link becomes
+/// free.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bandwidth {
-    /// Which links.
+    /// The links.
     pub on: Link,
-    /// The rate of each, above 0.
+    /// Rate of each link, above 0.
     pub bytes_per_sec: u64,
-    /// How much may wait on each; a message that finds more before it is lost ([`Cause::Full`]).
+    /// Bytes that may wait at each link. A message that finds more before it is lost ([`Cause::Full`]).
     pub queue_bytes_max: u64,
-    /// When each link that was used will be free.
+    /// Time at which each used link becomes free.
     #[serde(default)]
     free_at: BTreeMap<u64, Time>,
 }

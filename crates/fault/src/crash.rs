@@ -1,13 +1,13 @@
-//! Machines go down; their disks are kept.
+//! Machines that go down and keep their disks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ActorSet, Disturbance, Outage, Power};
 
-/// The machines go down, and come up again when the fault is over. What only memory held is lost.
+/// The machines go down, and come up again when the fault ends. They lose the state in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Crash {
-    /// Which.
+    /// The machines.
     pub actors: ActorSet,
 }
 

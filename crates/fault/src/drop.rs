@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Disturbance, Link, Passing, Time, Verdict, verdict::probability};
 
-/// Each message is lost for good with a probability, independently: no transport sends it again. What actors must
-/// survive by themselves is tested with this; for a link that loses packets under TCP see [`Loss`](crate::Loss).
+/// Each message is lost for good with a probability, independently: no transport sends it again. It tests the losses
+/// that actors must survive by themselves; for a link that loses packets under TCP see [`Loss`](crate::Loss).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drop {
-    /// Where.
+    /// The links.
     pub on: Link,
-    /// How likely, in 0..=1.
+    /// Probability of the loss, in 0..=1.
     pub probability: f64,
 }
 

@@ -1,18 +1,18 @@
-//! Some messages arrive twice.
+//! Messages that arrive twice.
 
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
 use crate::{Disturbance, Link, Passing, Time, Verdict, verdict::probability};
 
-/// A copy of a message arrives too, some time after it. Two such faults still make one copy.
+/// A copy of the message arrives too, some time after it. Two such faults together still make one copy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Duplicate {
-    /// Where.
+    /// The links.
     pub on: Link,
-    /// How likely, in 0..=1.
+    /// Probability of a copy, in 0..=1.
     pub probability: f64,
-    /// How long after the message its copy arrives.
+    /// Time from the arrival of the message to that of its copy.
     pub lag: Dist,
 }
 

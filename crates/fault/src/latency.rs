@@ -1,16 +1,16 @@
-//! Messages take longer.
+//! Messages that take longer.
 
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
 use crate::{Disturbance, Link, Passing, Time, Verdict};
 
-/// Each message takes a span longer, drawn anew.
+/// Each message takes longer by a span that is drawn anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// Where.
+    /// The links.
     pub on: Link,
-    /// How much longer.
+    /// Added latency.
     pub added: Dist,
 }
 

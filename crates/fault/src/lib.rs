@@ -1,16 +1,16 @@
-//! What a network and a machine do to a run.
+//! Faults, and the network model that decides the fate of each message.
 //!
-//! A [`Network`] decides the [`Fate`] of each message: when it arrives, whether at all, whether twice. It is built from
-//! a [`NetworkSpec`]: plain data, so a run can be written down and repeated. Both hosts ask it, one before it schedules,
-//! the other before it writes to a socket; no actor knows that it exists.
+//! A [`Network`] decides the [`Fate`] of each message: its time of arrival, loss or duplication. It is built from a
+//! [`NetworkSpec`], which is plain data, so a run can be saved and repeated. Both hosts ask it: the simulator before it
+//! schedules a message, the live host before it writes to a socket. No actor knows that it exists.
 //!
-//! A [`Fault`] is something that holds for a while: [`Kind`] says what. Each kind that concerns messages amends one
-//! [`Verdict`] in turn, so faults combine: delays add up, one drop is enough, a held message is still doubled. A kind
-//! that concerns machines says what is done to them at its two ends ([`Network::powers`]).
+//! A [`Fault`] holds for a period and has a [`Kind`]. Each kind that concerns messages amends one [`Verdict`] in turn,
+//! so faults combine: delays add up, one drop is enough, a held message is still duplicated. A kind that concerns
+//! machines names the actions on them at its start and at its end ([`Network::powers`]).
 //!
-//! All randomness about a message comes from the stream (seed, sender and receiver, sender's count): what becomes of it
-//! does not depend on any other message, and a fault that is switched off draws nothing. So the processes of a live run
-//! each hold a network of their own and need not agree on anything: see [`Network`].
+//! All randomness about a message comes from the stream (seed, sender and receiver, sender's count). So its fate does
+//! not depend on other messages, and a fault that is switched off draws nothing. The processes of a live run each hold
+//! a network of their own and need not agree on anything: see [`Network`].
 //!
 //! To add one: write `src/x.rs` with a plain-data struct that implements [`Disturbance`], and name it in the two lists
 //! below.
@@ -50,14 +50,14 @@ pub use slow::Slow;
 pub use verdict::{Passing, Verdict};
 pub use wipe::Wipe;
 
-/// Something that holds from [`at`](Self::at) until [`until`](Self::until), and is always taken back then.
+/// A disturbance that holds from [`at`](Self::at) to [`until`](Self::until), and is always reverted then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
-    /// When it begins.
+    /// Start.
     pub at: Time,
-    /// When it is over; [`Time::NEVER`] for a fault that holds to the end of the run.
+    /// End; [`Time::NEVER`] for a fault that holds to the end of the run.
     pub until: Time,
-    /// What it is.
+    /// Kind, with its parameters.
     pub kind: Kind,
 }
 
@@ -67,45 +67,45 @@ impl Fault {
         Fault { at, until, kind: kind.into() }
     }
 
-    /// Its kind in one word.
+    /// Name of its kind.
     pub fn name(&self) -> &'static str {
         self.kind.name()
     }
 }
 
-/// What a kind of fault does. One that says nothing does nothing.
+/// The effect of a kind of fault. The defaults have no effect.
 pub trait Disturbance {
-    /// Amends what is to become of a message that is sent while the fault holds. `until` is when the fault is over.
+    /// Amends the fate of a message that is sent while the fault holds. `until` is the end of the fault.
     fn amend(&mut self, until: Time, message: &mut Passing, verdict: &mut Verdict) {
         let _ = (until, message, verdict);
     }
 
-    /// What is done to which machines when the fault begins and ends.
+    /// Actions on machines at the start and the end of the fault.
     fn outage(&self) -> Option<Outage<'_>> {
         None
     }
 
-    /// Says what is wrong with the parameters, if something is. A fault that fails this may be without effect, but it
+    /// Checks the parameters and describes the problem, if any. A fault that fails this check may have no effect, but
     /// never panics.
     fn validate(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// What a fault does to machines.
+/// The actions of a fault on machines.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outage<'a> {
-    /// To which.
+    /// The machines.
     pub actors: &'a ActorSet,
-    /// When it begins.
+    /// Action at the start.
     pub begin: Power,
-    /// When it is over.
+    /// Action at the end.
     pub end: Power,
 }
 
 macro_rules! register {
     ($($variant:ident: $name:literal, $doc:literal;)*) => {
-        /// What a fault is.
+        /// A kind of fault, with its parameters.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         pub enum Kind {
             $(#[doc = $doc] $variant($variant),)*
@@ -118,10 +118,10 @@ macro_rules! register {
         })*
 
         impl Kind {
-            /// The names of all kinds.
+            /// Names of all kinds.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
 
-            /// The kind in one word.
+            /// Name of the kind.
             pub fn name(&self) -> &'static str {
                 match self { $(Kind::$variant(_) => $name,)* }
             }

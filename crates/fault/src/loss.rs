@@ -1,4 +1,4 @@
-//! Links lose packets, and the transport sends them again.
+//! Links that lose packets, under a transport that sends them again.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,20 @@ use crate::{Disturbance, Link, Passing, Span, Time, Verdict, verdict::probabilit
 
 /// A link that loses packets under a transport that sends them again, as TCP does: a lost message arrives later.
 ///
-/// Each try of a message is lost with this probability, independently. The transport tries again after
+/// Each attempt to send a message is lost with this probability, independently. The transport tries again after
 /// [`RETRY_AFTER_MIN`] or the round trip, whichever is longer, and after twice as long each time, at most
 /// [`RETRY_AFTER_MAX`]. After [`RETRIES_MAX`] lost retries it gives up, and the message is lost
-/// ([`Cause::Loss`](meshsim_actor::Cause::Loss)). Each try meets the loss that holds at its own moment, so a message
-/// arrives soon after the end of a fault that loses everything.
+/// ([`Cause::Loss`](meshsim_actor::Cause::Loss)). Each attempt meets the loss of its own time, so a message arrives
+/// soon after the end of a fault that loses everything.
 ///
-/// The unit is the message, whatever its length and kind. Left out: head-of-line blocking (a later message of the same
-/// sender is not held up by a lost one), the quicker repairs of TCP (fast retransmit, tail loss probes), and the
+/// The unit is the message, whatever its length and kind. Not modelled: head-of-line blocking (a lost message does not
+/// hold up later ones of the same sender), the faster repairs of TCP (fast retransmit, tail loss probes), and the
 /// [`Bandwidth`](crate::Bandwidth) that a retry takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
-    /// Where.
+    /// The links.
     pub on: Link,
-    /// How likely each try is lost, in 0..=1.
+    /// Probability that an attempt is lost, in 0..=1.
     pub probability: f64,
 }
 
@@ -33,8 +33,8 @@ pub const RETRY_AFTER_MAX: Span = Span::from_secs(120);
 pub const RETRIES_MAX: u32 = 15;
 
 impl Disturbance for Loss {
-    /// Adds to the probability that the first try is lost. [`Network`](crate::Network) draws once for all losses of a
-    /// moment: two faults that each drew would be two links in a row at this moment, but not at that of the retry.
+    /// Adds to the probability that the first attempt is lost. [`Network`](crate::Network) draws once for all losses of
+    /// one time. If two faults each drew, they would be two links in a row for this attempt, but not for the retry.
     fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
         if self.on.concerns(message.from, message.to) {
             verdict.loss = together(verdict.loss, self.probability);
@@ -46,8 +46,8 @@ impl Disturbance for Loss {
     }
 }
 
-/// The probability that at least one of two independent losses happens.
+/// Probability that at least one of two independent losses happens.
 pub(crate) fn together(one: f64, other: f64) -> f64 {
-    // Exactly `other` where there is no more than it, and exactly 1 where one of them is.
+    // Exactly `other` if `one` is zero, and exactly 1 if either is 1.
     if one == 0.0 { other } else { 1.0 - (1.0 - one) * (1.0 - other) }
 }

@@ -10,32 +10,32 @@ use crate::{
     ActorId, Bandwidth, Disturbance, Drop, Fate, Fault, Kind, Link, Loss, Passing, Power, Span, Time, Verdict,
 };
 
-/// What a network is like, as plain data.
+/// Description of a network, as plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// The seed of the run.
     pub seed: u64,
-    /// The zone of each actor; an actor beyond the list is in zone 0, so empty means that all are.
+    /// Zone of each actor. An actor beyond the list is in zone 0, so an empty list puts all actors there.
     pub zones: Vec<u16>,
-    /// How long a message takes from zone to zone, one way: a square matrix by rows, row = from. One entry alone holds
-    /// between all zones.
+    /// One-way latency from zone to zone: a square matrix by rows, row = from. A single entry applies between all
+    /// zones.
     pub latency: Vec<Dist>,
-    /// How long an actor's message to itself takes. It is never lost.
+    /// Latency of an actor's message to itself, which is never lost.
     pub local: Dist,
-    /// The probability that a try of a message is lost; the transport sends it again, later: see [`Loss`].
+    /// Probability that an attempt to send a message is lost. The transport sends it again later: see [`Loss`].
     pub loss: f64,
-    /// The probability that a message is lost for good: see [`Drop`].
+    /// Probability that a message is lost for good: see [`Drop`].
     pub drop: f64,
-    /// The rate of each link, and how many bytes may wait for it. None: unlimited.
+    /// Rate of each link in bytes a second, and the bytes that may wait for it. `None`: unlimited.
     pub bandwidth: Option<(u64, u64)>,
-    /// What happens to it.
+    /// Faults of the run.
     pub faults: Vec<Fault>,
-    /// Actors whose machines are down when the run begins, and when each comes up for the first time;
-    /// [`Time::NEVER`]: not by itself.
+    /// Actors whose machines are absent when the run begins, each with the time of its first start; [`Time::NEVER`]:
+    /// not by itself.
     pub absent: Vec<(ActorId, Time)>,
 }
 
-/// Most faults that a network holds when more are added to it.
+/// Largest number of faults in a network to which faults are added.
 pub const FAULTS_MAX: usize = 100_000;
 
 impl Default for NetworkSpec {
@@ -46,7 +46,7 @@ impl Default for NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// Every message takes `latency`; one to oneself takes no time.
+    /// A network in which every message takes `latency`, and one to the sender itself takes no time.
     pub fn constant(seed: u64, latency: Span) -> Self {
         NetworkSpec {
             seed,
@@ -62,7 +62,7 @@ impl NetworkSpec {
     }
 }
 
-/// What is wrong with a [`NetworkSpec`] or a [`Fault`].
+/// Problem with a [`NetworkSpec`] or a [`Fault`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkError(pub String);
 
@@ -74,11 +74,12 @@ impl std::fmt::Display for NetworkError {
 
 impl std::error::Error for NetworkError {}
 
-/// Decides what becomes of each message. Times must not go backwards.
+/// Decides the fate of each message. Times must not go backwards.
 ///
-/// A run in several processes has one in each, all of the same description, and each is asked about the messages that
-/// are sent from there. They need not hear of each other: a fate follows from the seed, the link, the sender's count,
-/// the time, and from what the sender itself sent over that link before ([`Bandwidth`]). All that is with the sender.
+/// Each process of a run has one, all built from the same description, and asks it only about the messages that its own
+/// actors send. The processes need not exchange anything: a fate follows from the seed, the link, the sender's count,
+/// the time, and the messages that the sender itself sent over that link before ([`Bandwidth`]). The sender has all of
+/// these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     seed: u64,
@@ -88,15 +89,15 @@ pub struct Network {
     local: Dist,
     faults: Vec<Fault>,
     absent: Vec<(ActorId, Time)>,
-    /// Faults before those of the description: what always holds.
+    /// Number of faults before those of the description: they hold for the whole run.
     always: usize,
-    /// The faults that hold now, by their place in `faults`.
+    /// Faults that hold now, as indexes into `faults`.
     active: Vec<usize>,
-    /// All losses, by their place in `faults`: a retry meets those of its own moment.
+    /// All losses, as indexes into `faults`: a retry meets those of its own time.
     losses: Vec<usize>,
     /// Retries of the transport so far.
     resent: u64,
-    /// When `active` is next to change.
+    /// Time of the next change of `active`.
     next_change: Time,
 }
 
@@ -104,8 +105,8 @@ impl Network {
     /// The network that `spec` describes.
     ///
     /// # Errors
-    /// If the matrix is not square or too small for the zones, a number means nothing (a probability of 2), or an actor
-    /// is absent twice.
+    /// If the matrix is not square or too small for the zones, a number is out of range (a probability of 2), or an
+    /// actor is absent twice.
     pub fn new(spec: NetworkSpec) -> Result<Self, NetworkError> {
         let error = |what: String| Err(NetworkError(what));
         let side = spec.latency.len().isqrt();
@@ -118,7 +119,7 @@ impl Network {
         for dist in spec.latency.iter().chain([&spec.local]) {
             dist.validate().map_err(|error| NetworkError(error.to_string()))?;
         }
-        // What always holds is a fault without an end.
+        // A permanent disturbance is a fault without an end.
         let mut faults = Vec::new();
         if spec.loss != 0.0 {
             faults.push(Fault::new(Time::ZERO, Time::NEVER, Loss { on: Link::all(), probability: spec.loss }));
@@ -137,7 +138,7 @@ impl Network {
         if let Some((actor, _)) = spec.absent.iter().find(|(actor, _)| !seen.insert(*actor)) {
             return error(format!("{actor} is absent twice"));
         }
-        // The common case asks for no zone at all.
+        // In the common case no zone is looked up.
         let zones = if side == 1 { Vec::new() } else { spec.zones };
         let NetworkSpec { seed, latency, local, absent, .. } = spec;
         let losses = (0..faults.len()).filter(|index| matches!(faults[*index].kind, Kind::Loss(_))).collect();
@@ -157,13 +158,13 @@ impl Network {
         })
     }
 
-    /// Something more goes wrong, from its `at` on, or from now on if that is past. All else goes on as it was; a message
-    /// that was sent before does not meet it, not with a retry either.
+    /// Adds a fault that holds from its `at`, or from now if that is past. Everything else stays as it was. The fault
+    /// does not affect a message that was sent before, nor its retries.
     ///
-    /// What is done to machines has another plan then: see [`powers_from`](Self::powers_from).
+    /// This changes the plan of machine actions: see [`powers_from`](Self::powers_from).
     ///
     /// # Errors
-    /// If a number means nothing, or there are [`FAULTS_MAX`] already.
+    /// If a number is out of range, or the network already has [`FAULTS_MAX`] faults.
     pub fn add(&mut self, fault: Fault) -> Result<(), NetworkError> {
         validate(&fault)?;
         if self.faults.len() >= FAULTS_MAX {
@@ -173,15 +174,15 @@ impl Network {
             self.losses.push(self.faults.len());
         }
         self.faults.push(fault);
-        // Which faults hold is looked at again with the next message.
+        // The next message determines the active faults anew.
         self.next_change = Time::ZERO;
         Ok(())
     }
 
-    /// A fault ends at `at`, unless it ends before. `index` is its place among those of the description, then those that
-    /// were added. What it has held back or slowed down already comes when it was to come.
+    /// Ends a fault at `at`, unless it ends before. `index` counts the faults of the description first, then the added
+    /// ones. Messages that the fault has held or delayed arrive at their planned times.
     ///
-    /// What is done to machines has another plan then: see [`powers_from`](Self::powers_from).
+    /// This changes the plan of machine actions: see [`powers_from`](Self::powers_from).
     ///
     /// # Errors
     /// If there is no such fault.
@@ -193,20 +194,20 @@ impl Network {
         Ok(())
     }
 
-    /// Whose machines are down when the run begins, and when each comes.
+    /// Actors whose machines are absent when the run begins, each with the time of its first start.
     pub fn absent(&self) -> &[(ActorId, Time)] {
         &self.absent
     }
 
-    /// An absent machine comes at this time, whatever was planned: somebody has brought it. From then on faults do to
-    /// it what they do to all. Says nothing to one that is not absent.
+    /// Starts an absent machine at this time, whatever its plan: a process has brought it. From then on faults act on
+    /// it as on any machine. Does nothing to a machine that is not absent.
     pub fn bring(&mut self, actor: ActorId, at: Time) {
         if let Some((_, comes)) = self.absent.iter_mut().find(|(absent, _)| *absent == actor) {
             *comes = at;
         }
     }
 
-    /// What becomes of the sender's message number `seq` of this length.
+    /// Fate of the sender's message number `seq`, which has this length in bytes.
     #[inline]
     pub fn fate(&mut self, now: Time, from: ActorId, to: ActorId, seq: u64, bytes: u32) -> Fate {
         if now >= self.next_change {
@@ -220,29 +221,30 @@ impl Network {
         if self.active.is_empty() { Fate::Deliver(delay) } else { self.amended(message, delay) }
     }
 
-    /// Retries of the transport so far, of all messages that this network was asked about: see [`Loss`].
+    /// Retries of the transport so far, over all messages that this network decided on: see [`Loss`].
     pub fn resent(&self) -> u64 {
         self.resent
     }
 
-    /// What is done to which machine when, in order of time; the coming of an absent one is a [`Power::Restart`].
+    /// All machine actions in order of time; the first start of an absent machine is a [`Power::Restart`].
     pub fn powers(&self) -> Vec<(Time, ActorId, Power)> {
         crate::powers::powers(&self.faults, &self.absent)
     }
 
-    /// What is left of that at `now`. A host that adds a fault forgets what it had planned, and plans this.
+    /// The machine actions that remain at `now`. A host that adds a fault drops its earlier plan and plans these.
     ///
-    /// It is not enough to plan what the new fault does by itself: where another holds the same machine down, its
-    /// crash is none, and the first of the two ends brings nothing up.
+    /// The actions of the new fault alone would not be enough: if another fault holds the same machine down, the crash
+    /// of the new one has no effect, and the first of the two ends starts nothing.
     pub fn powers_from(&self, now: Time) -> Vec<(Time, ActorId, Power)> {
         let mut powers = self.powers();
         powers.drain(..powers.partition_point(|(at, ..)| *at < now));
         powers
     }
 
-    /// What was done to an actor's machine before `now` and still holds, at most one of each: for a host that takes it
-    /// on in the middle of a run, or hears late of a fault. That it is still absent is not among them. A speed that is
-    /// normal again is: a trace of the actor's former life, in another process, may end while it was not.
+    /// The machine actions on an actor before `now` that still hold, at most one of each kind. A host needs them if it
+    /// takes over the actor in the middle of a run, or hears late of a fault. Absence is not among them. A speed that
+    /// is normal again is among them: a trace of the actor's earlier incarnation, in another process, may end while the
+    /// speed was not normal.
     pub fn standing(&self, actor: ActorId, now: Time) -> Vec<Power> {
         let (mut down, mut paused, mut speed) = (None, None, None);
         for (at, of, power) in self.powers() {
@@ -278,15 +280,15 @@ impl Network {
                 break;
             }
         }
-        // What a partition keeps back meets the losses of the moment at which it sets out.
+        // A held message meets the losses of the time at which it is released.
         if verdict.lost.is_none() && (verdict.loss > 0.0 || verdict.held.is_some() && !self.losses.is_empty()) {
             self.transport(&mut message, &mut verdict);
         }
         verdict.fate(message.now)
     }
 
-    /// Tries until a try is not lost, or gives up. Drawn after everything else about the message, so that a loss moves
-    /// no other draw.
+    /// Repeats attempts until one is not lost, or gives up. Drawn after everything else about the message, so that a
+    /// loss changes no other draw.
     fn transport(&mut self, message: &mut Passing, verdict: &mut Verdict) {
         let sets_out = verdict.held.unwrap_or(message.now).max(message.now);
         let (mut at, mut wait) = (sets_out, None);
@@ -306,7 +308,7 @@ impl Network {
         verdict.lost = Some(Cause::Loss);
     }
 
-    /// The probability that a try of this message at this moment is lost.
+    /// Probability that an attempt to send this message at this time is lost.
     fn loss(&self, message: &Passing, at: Time) -> f64 {
         let mut loss = 0.0;
         for fault in self.losses.iter().map(|index| &self.faults[*index]) {
@@ -320,8 +322,8 @@ impl Network {
         loss
     }
 
-    /// What the transport takes for the round trip when the message is sent: the means of both ways, with the latency
-    /// that faults add to them then.
+    /// Round trip that the transport assumes when the message is sent: the mean latencies of both ways, with the
+    /// latency that faults add to them then.
     fn round_trip(&self, message: &Passing) -> Span {
         let ways = [(message.from, message.to), (message.to, message.from)];
         let mut secs: f64 = ways.iter().map(|(from, to)| self.dist(*from, *to).mean_secs()).sum();
@@ -339,7 +341,7 @@ impl Network {
         self.active.clear();
         self.next_change = Time::NEVER;
         for (index, fault) in self.faults.iter().enumerate() {
-            // Faults of machines alone say nothing about messages.
+            // Faults of machines do not concern messages.
             if fault.kind.outage().is_some() {
                 continue;
             }

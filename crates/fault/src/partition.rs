@@ -1,26 +1,26 @@
-//! Some cannot reach others.
+//! Cuts between actors.
 
 use meshsim_actor::{ActorId, Cause};
 use serde::{Deserialize, Serialize};
 
 use crate::{ActorSet, Disturbance, Link, Passing, Time, Verdict};
 
-/// Messages sent across a cut are lost, or kept back until it is over. What was on its way before still arrives.
+/// Messages sent across a cut are lost, or held until the partition ends. Messages in flight still arrive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Partition {
-    /// Where it runs.
+    /// The cut.
     pub cut: Cut,
-    /// True: messages are kept back, and set out when the partition is over. False: they are lost.
+    /// True: messages are held, and released when the partition ends. False: they are lost.
     pub hold: bool,
 }
 
-/// Where a partition runs.
+/// The actors or links that a partition cuts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Cut {
-    /// Two actors reach each other if they share an island, or one of them is on none. An actor on no island, or on
-    /// two, is a bridge. One island alone cuts nothing: name the others too.
+    /// Two actors reach each other if they share an island, or if one of them is on none. An actor on no island, or on
+    /// two, is a bridge. A single island cuts nothing: list the others too.
     Islands(Vec<ActorSet>),
-    /// These links are cut: one way, or both. Of such pieces a ring of majorities is made.
+    /// These links are cut, one way or both. Several of them can form a ring of majorities.
     Links(Vec<Link>),
 }
 
@@ -42,7 +42,7 @@ impl Disturbance for Partition {
         if !self.cut.separates(message.from, message.to) {
             return;
         }
-        // What would be held for ever is lost.
+        // A message that would be held indefinitely is lost.
         if self.hold && until < Time::NEVER {
             verdict.held = verdict.held.max(Some(until));
         } else {

@@ -1,14 +1,14 @@
-//! Machines stand still; what arrives waits.
+//! Machines that stop for a while.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ActorSet, Disturbance, Outage, Power};
 
-/// The machines stand still (a long garbage collection, a stopped virtual machine); what arrives meanwhile, and timers
-/// that fall due, are taken in when they go on.
+/// The machines stop (a long garbage collection, a stopped virtual machine). Messages that arrive meanwhile, and timers
+/// that fall due, are processed when the machines resume.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pause {
-    /// Which.
+    /// The machines.
     pub actors: ActorSet,
 }
 

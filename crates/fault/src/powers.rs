@@ -1,16 +1,16 @@
-//! What several faults together do to machines.
+//! The combined effect of several faults on machines.
 
 use std::collections::BTreeMap;
 
 use crate::{ActorId, Disturbance, Fault, Power, Time};
 
-/// What is done to which machine when, in order of time; ends come before beginnings of the same time.
+/// Machine actions in order of time; ends come before starts of the same time.
 ///
-/// Faults on the same machine may overlap: it is down (or stands still) while at least one says so, and its speed is
-/// the product of all. So every fault can be taken back without knowing of the others.
+/// Faults on the same machine may overlap. The machine is down (or paused) while at least one fault has it so, and its
+/// speed is the product of all. So every fault can be reverted without knowledge of the others.
 ///
-/// A machine that is `absent` is down from before the beginning, and its coming is an end like that of a crash. So a
-/// fault on one that has not come does nothing to it, but keeps it from coming until the fault is over.
+/// An `absent` machine is down from before the start of the run, and its first start ends this like the end of a crash.
+/// A fault on an absent machine does nothing to it, but delays its first start until the fault ends.
 pub(crate) fn powers(faults: &[Fault], absent: &[(ActorId, Time)]) -> Vec<(Time, ActorId, Power)> {
     let mut changes: Vec<(Time, bool, Change)> = Vec::new();
     let mut machines: BTreeMap<ActorId, Machine> = BTreeMap::new();
@@ -48,39 +48,39 @@ pub(crate) fn powers(faults: &[Fault], absent: &[(ActorId, Time)]) -> Vec<(Time,
     powers
 }
 
-/// What begins or ends.
+/// The start or the end of something.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Change {
     Absence(ActorId),
-    /// By its place in the list.
+    /// Fault, by its index in the list.
     Fault(usize),
 }
 
 #[derive(Default)]
 struct Machine {
     is_absent: bool,
-    /// How many say that it is down; its absence is one of them.
+    /// Number of reasons for the machine to be down; its absence is one of them.
     down: u32,
     paused: u32,
     slowed: Vec<(usize, f64)>,
 }
 
 impl Machine {
-    /// It is no longer absent.
+    /// Ends the absence.
     fn come(&mut self) -> Option<Power> {
         self.is_absent = false;
         self.down -= 1;
         (self.down == 0).then_some(Power::Restart)
     }
 
-    /// What changes when the fault number `index` begins or ends.
+    /// Applies the start or the end of the fault number `index`.
     fn change(&mut self, begins: bool, power: Power, index: usize) -> Option<Power> {
         let count = |n: &mut u32| {
             *n = if begins { *n + 1 } else { *n - 1 };
             *n == u32::from(begins)
         };
         match power {
-            // A disk can be lost while the machine is down already, if there ever was one.
+            // A disk can be lost while the machine is already down, unless the machine is absent.
             Power::Wipe if begins && !self.is_absent => {
                 self.down += 1;
                 Some(Power::Wipe)

@@ -1,15 +1,15 @@
-//! Some messages are overtaken by later ones.
+//! Messages that later ones overtake.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Disturbance, Link, Passing, Span, Time, Verdict, verdict::probability};
 
-/// A share of the messages is delayed by up to `within`, evenly, so that later ones pass them.
+/// A fraction of the messages is delayed by up to `within`, uniformly, so that later ones overtake them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reorder {
-    /// Where.
+    /// The links.
     pub on: Link,
-    /// The share, in 0..=1.
+    /// The fraction, in 0..=1.
     pub probability: f64,
     /// The longest delay.
     pub within: Span,

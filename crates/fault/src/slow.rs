@@ -1,4 +1,4 @@
-//! Machines work at a multiple of their speed.
+//! Machines that work at a multiple of their speed.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use crate::{ActorSet, Disturbance, Outage, Power};
 /// The machines work at this multiple of their speed. Two such faults at once multiply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slow {
-    /// Which.
+    /// The machines.
     pub actors: ActorSet,
-    /// The multiple, above 0: 0.5 takes twice as long.
+    /// The multiple, above 0: 0.5 doubles the duration of work.
     pub factor: f64,
 }
 

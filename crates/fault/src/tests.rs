@@ -20,7 +20,7 @@ fn set(actors: &[ActorId]) -> ActorSet {
     actors.iter().copied().collect()
 }
 
-/// A network of 10 ms with these faults, in `1s..2s` each.
+/// A network with a latency of 10 ms and these faults, in `1s..2s` each.
 fn network(kinds: impl IntoIterator<Item = Kind>) -> Network {
     let faults = kinds.into_iter().map(|kind| Fault::new(secs(1), secs(2), kind)).collect();
     Network::new(NetworkSpec { faults, ..NetworkSpec::constant(7, ms(10)) }).unwrap()
@@ -78,7 +78,7 @@ fn probabilities_are_met_and_certainty_draws_nothing() {
     let (never, sometimes) = (with(0.0), with(0.1));
     let lost = sometimes.iter().filter(|fate| matches!(fate, Fate::Lost(_))).count();
     assert!((1_900..2_100).contains(&lost), "{lost} of 20,000 lost at 0.1");
-    // What is not lost takes exactly as long as without the fault.
+    // A message that is not lost takes exactly as long as without the fault.
     assert!(never.iter().zip(&sometimes).all(|(one, other)| one == other || matches!(other, Fate::Lost(_))));
 }
 
@@ -93,7 +93,7 @@ fn delay(fate: Fate) -> Span {
 #[test]
 fn a_lost_message_is_sent_again_after_200_ms_and_then_after_twice_as_long() {
     let mut network = network([Loss { on: Link::all(), probability: 1.0 }.into()]);
-    // Tries at 1.0, 1.2, 1.6 and 2.4 s: the fault ends at 2 s. Then 10 ms on the link.
+    // Attempts at 1.0, 1.2, 1.6 and 2.4 s: the fault ends at 2 s. Then 10 ms on the link.
     assert_eq!(network.fate(secs(1), A, B, 0, 0), Fate::Deliver(ms(1_410)));
     assert_eq!(
         network.fate(secs(1) + ms(800), A, B, 1, 0),
@@ -109,7 +109,7 @@ fn a_retry_waits_for_the_round_trip_where_that_is_longer() {
     let lossy = || Kind::from(Loss { on: Link::all(), probability: 1.0 });
     let later = Latency { on: Link::one_way(set(&[B]), Actors::All), added: Dist::Constant(ms(480)) };
     let mut slow_back = network([lossy(), later.into()]);
-    // 10 ms there and 490 ms back: tries at 1.6, 2.1 s.
+    // 10 ms there and 490 ms back: attempts at 1.6, 2.1 s.
     assert_eq!(slow_back.fate(secs(1) + ms(600), A, B, 0, 0), Fate::Deliver(ms(510)));
     let far = NetworkSpec {
         faults: vec![Fault::new(secs(1), secs(2), lossy())],
@@ -214,7 +214,7 @@ fn a_reordered_message_is_overtaken() {
 #[test]
 fn a_link_of_limited_bandwidth_passes_messages_one_after_the_other_and_loses_what_finds_it_full() {
     let mut network = network([Bandwidth::new(Link::all(), 100_000, 2_000).into()]);
-    // 1,000 bytes take 10 ms; 2,000 may wait before the one that comes.
+    // 1,000 bytes take 10 ms; 2,000 may wait before the message that arrives.
     let got = fates(&mut network, secs(1), A, B, 4);
     assert_eq!(
         got,
@@ -297,7 +297,7 @@ fn a_fault_that_is_ended_ends_then_and_no_other_does() {
         Fault::new(Time::from_nanos(from), Time::from_nanos(until), Crash { actors })
     };
     let faults = vec![crash(1, 10, 100), crash(2, 10, 100), crash(1, 20, 60)];
-    // What always holds stands before them, and is none of them.
+    // Permanent faults come before them and are not counted.
     let spec = NetworkSpec { faults, loss: 0.1, ..NetworkSpec::constant(1, Span::ZERO) };
     let mut network = Network::new(spec).unwrap();
     network.end(0, Time::from_nanos(40)).unwrap();
@@ -311,7 +311,7 @@ fn a_fault_that_is_ended_ends_then_and_no_other_does() {
     network.end(2, Time::from_nanos(50)).unwrap();
     network.end(1, Time::from_nanos(500)).unwrap();
     assert_eq!(network.powers().last().map(|(at, ..)| at.nanos()), Some(100), "none becomes longer");
-    // One that has not begun never does.
+    // A fault that has not begun never does.
     network.add(crash(3, 1_000, 2_000)).unwrap();
     network.end(3, Time::from_nanos(50)).unwrap();
     assert!(network.powers().iter().all(|(_, actor, _)| *actor != ActorId(3)));

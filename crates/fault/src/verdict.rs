@@ -1,15 +1,15 @@
-//! A message on its way, and what is to become of it.
+//! A message in transit, and the decisions about it.
 
 use meshsim_actor::{ActorId, Cause, Fate, Rng, Span, Time};
 
-/// A message that the network looks at.
+/// A message whose fate the network decides.
 #[derive(Clone, Debug)]
 pub struct Passing {
-    /// When it is sent.
+    /// Time of sending.
     pub now: Time,
-    /// By whom.
+    /// Sender.
     pub from: ActorId,
-    /// To whom.
+    /// Receiver.
     pub to: ActorId,
     /// Its length on the wire.
     pub bytes: u32,
@@ -23,7 +23,7 @@ impl Passing {
         Passing { now, from, to, bytes, seed, seq, rng: None }
     }
 
-    /// The message's own stream. It is made when first asked for, so certainty costs nothing.
+    /// The message's own random stream. It is created on first use, so a certain fate costs nothing.
     pub fn rng(&mut self) -> &mut Rng {
         let (seed, link, seq) = (self.seed, self.link(), self.seq);
         self.rng.get_or_insert_with(|| Rng::keyed(seed, link, seq))
@@ -46,18 +46,18 @@ impl Passing {
     }
 }
 
-/// What is to become of a message, as far as it has been decided.
+/// The fate of a message as far as it is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Verdict {
-    /// How long it is on its way.
+    /// Delay until the message arrives.
     pub delay: Span,
-    /// How long after it a copy arrives, if one does. There is at most one copy.
+    /// Delay of the copy after the message, if there is a copy. There is at most one.
     pub copy: Option<Span>,
-    /// How likely its first try is lost on the way, in 0..=1. The transport sends it again: see [`Loss`](crate::Loss).
+    /// Probability that the first attempt is lost, in 0..=1. The transport sends it again: see [`Loss`](crate::Loss).
     pub loss: f64,
-    /// Why it never arrives, if it does not. Nothing brings it back.
+    /// Reason of the loss, if the message never arrives. No later fault reverts it.
     pub lost: Option<Cause>,
-    /// Until when it is kept back before it sets out.
+    /// Time until which the message is held before it is released.
     pub held: Option<Time>,
 }
 
@@ -73,7 +73,7 @@ impl Verdict {
     }
 }
 
-/// Says so if `p` is not a probability.
+/// Returns an error if `p` is not a probability.
 pub(crate) fn probability(p: f64) -> Result<(), String> {
     if (0.0..=1.0).contains(&p) { Ok(()) } else { Err(format!("a probability is between 0 and 1, not {p}")) }
 }

@@ -1,13 +1,13 @@
-//! Machines go down, and their disks are lost.
+//! Machines that go down and lose their disks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ActorSet, Disturbance, Outage, Power};
 
-/// The machines go down, and come up again with empty disks when the fault is over.
+/// The machines go down, and come up again with empty disks when the fault ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wipe {
-    /// Which.
+    /// The machines.
     pub actors: ActorSet,
 }
 

@@ -7,7 +7,7 @@ use crate::{ActorId, Cx, Effect, Envelope, Event, Rng, Span};
 const SELF: ActorId = ActorId(0);
 const OTHER: ActorId = ActorId(1);
 
-/// As many bytes of memory as it says.
+/// A message that reports this many bytes of memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Load(usize);
 
@@ -21,7 +21,7 @@ impl Message for Load {
     }
 }
 
-/// Remembers what it took in. Its memory is lost with power, its disk only with a wipe.
+/// Records its inputs. It loses its memory with power, and its disk only with a wipe.
 #[derive(Clone, Debug, Default)]
 struct Witness {
     heard: Vec<u64>,
@@ -66,7 +66,7 @@ struct Bench {
     trace: Lost,
 }
 
-/// Which messages are lost, and why.
+/// The lost messages, each with its reason.
 #[derive(Default)]
 struct Lost(Vec<(u64, Cause)>);
 
@@ -89,7 +89,7 @@ impl Bench {
         self.cell.take(secs(at), input, &mut self.ledger, &mut self.out, &mut self.trace)
     }
 
-    /// Does something to the machine, and brings it what it is to take in then.
+    /// Applies an action to the machine, and brings it the inputs that the action releases.
     fn switch(&mut self, at: u64, power: Power) {
         let switched = self.cell.switch(secs(at), power, &mut self.ledger, &mut self.trace);
         switched.inputs.into_iter().for_each(|input| _ = self.take(at, input));
@@ -230,7 +230,7 @@ impl Actor for Works {
     }
 }
 
-/// An operation on a machine, as the property test draws it.
+/// An action on a machine, as the property test draws it.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
     Message(usize),
@@ -281,13 +281,13 @@ proptest! {
             prop_assert!(bench.cell.waiting() > 0 || bench.ledger.waiting_bytes == 0);
             prop_assert_eq!(u64::from(bench.witness().starts) + counts.delivered, counts.events);
         }
-        // What was taken in came in the order in which it arrived.
+        // The actor received its inputs in the order of their arrival.
         let lost: Vec<u64> = bench.trace.0.iter().map(|(seq, _)| *seq).collect();
         let arrived = all.iter().filter_map(|it| if let Happens::Message(bytes) = it { Some(*bytes as u64) } else { None });
         let taken: Vec<u64> =
             (0..).zip(arrived).filter(|(seq, _)| !lost.contains(seq)).map(|(_, bytes)| bytes).collect();
         prop_assert!(taken.starts_with(&bench.witness().heard), "{:?}", bench.witness().heard);
-        // A machine that is up, and has begun, holds nothing back.
+        // A machine that is up and has begun holds nothing back.
         bench.switch(100, Power::Resume);
         if !has_begun {
             bench.begin(100);
