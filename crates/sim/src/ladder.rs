@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A ladder queue: Tang, Goh, Thng 2005, "Ladder queue: an O(1) priority queue structure for large-scale discrete event
 /// simulation".
 ///
-/// What is far away lies unsorted in `top`; what is nearer lies in the buckets of `rungs`, each rung finer than the one
-/// before; only the few events that are next lie sorted in `bottom`. An event is moved about three times, each time to
-/// the end of a list, whatever the number of events; a heap moves it along a path of cache misses instead.
+/// Far events are unsorted in `top`. Nearer ones are in the buckets of `rungs`, each rung finer than the one before.
+/// Only the few next events are sorted, in `bottom`. An event is moved about three times, each time to the end of a
+/// list, whatever the number of events; a heap moves it along a path of cache misses instead.
 ///
-/// **Equal times leave in the order in which they came.** No ticket is stored for that: all events of one time are in
-/// one list at any moment, lists are appended to, moved as a whole and sorted stably. So (time, order of arrival) is
-/// the total order.
+/// **Events of equal time leave in the order of their arrival.** No ticket is stored for that: all events of one time
+/// are in one list at any moment, and lists are appended to, moved as a whole and sorted stably. So the total order is
+/// (time, order of arrival).
 ///
 /// Differences from the paper: widths are powers of two, so a bucket is found by a shift; a bucket is a list of chunks
 /// in one common store, so memory follows the number of events and not the longest bucket; a rung begins at the first
@@ -23,16 +23,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// factor of its width.
 #[derive(Clone, Debug)]
 pub struct Ladder<T> {
-    /// Ascending; all before `bottom_end`.
+    /// Ascending; all times are before `bottom_end`.
     bottom: VecDeque<Entry<T>>,
     bottom_end: u64,
-    /// From coarse to fine: each took the place of one bucket of the one before, and ends where that bucket did.
+    /// From coarse to fine: each replaces one bucket of the rung before, and ends where that bucket did.
     rungs: Vec<Rung>,
-    /// Not before `top_start`.
+    /// No time is before `top_start`.
     top: Bucket,
     top_start: u64,
     top_last: u64,
-    /// Where the entries of `top` and of all buckets lie.
+    /// Store of the entries of `top` and of all buckets.
     chunks: Chunks<T>,
     len: usize,
     /// Rungs that are not in use, kept for their memory.
@@ -49,15 +49,15 @@ struct Entry<T> {
 struct Rung {
     start: u64,
     end: u64,
-    /// A bucket is 2^shift ns wide; the last one reaches to `end`.
+    /// The width of a bucket is 2^shift ns; the last one reaches to `end`.
     shift: u32,
-    /// The first bucket that was not yet taken, and where it begins; `end` when all are taken.
+    /// The first bucket that was not yet taken, and its first time; `end` when all are taken.
     next: usize,
     next_start: u64,
     buckets: Vec<Bucket>,
 }
 
-/// A list of entries, in the order in which they came: a chain of chunks, all but the last one full.
+/// A list of entries in the order of their arrival: a chain of chunks, all full except the last.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     len: u32,
@@ -65,13 +65,13 @@ struct Bucket {
     last: u32,
 }
 
-/// The store of all buckets: chunk number `c` is `entries[c * CHUNK..][..CHUNK]`, and `next[c]` the one after it in its
-/// bucket.
+/// Store of all buckets: chunk number `c` is `entries[c * CHUNK..][..CHUNK]`, and `next[c]` is the chunk after it in
+/// its bucket.
 #[derive(Clone, Debug)]
 struct Chunks<T> {
     entries: Vec<Entry<T>>,
     next: Vec<u32>,
-    /// The chunk that became free last is used first, while it is in the cache.
+    /// Free chunks. The one that became free last is used first, while it is in the cache.
     free: Vec<u32>,
 }
 
@@ -79,11 +79,11 @@ struct Chunks<T> {
 const CHUNK: usize = 8;
 /// A list of at most this many events is sorted rather than split.
 const SORT_MAX: usize = 48;
-/// A rung has at most this many buckets, so that their ends stay in the cache while events are dealt out to them.
+/// A rung has at most this many buckets, so that their ends stay in the cache while events are distributed over them.
 const BUCKETS_MAX: usize = 4096;
-/// Events that a bucket is to hold.
+/// Intended mean number of events in a bucket.
 const BUCKET_MEAN: usize = 12;
-/// With no more events than this, they all stay sorted.
+/// Up to this number of events, all of them stay sorted.
 const SMALL: usize = 16;
 
 impl<T> Default for Ladder<T> {
@@ -103,24 +103,23 @@ impl<T> Default for Ladder<T> {
 }
 
 impl<T: Copy> Ladder<T> {
-    /// Every event in it, in no particular order.
+    /// All events, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = T> {
         let buckets = self.rungs.iter().flat_map(|rung| &rung.buckets).chain([&self.top]);
         let listed = buckets.flat_map(|bucket| self.chunks.iter(*bucket)).map(|entry| entry.item);
         self.bottom.iter().map(|entry| entry.item).chain(listed)
     }
 
-    /// Adds an event, after all of the same time.
+    /// Adds an event after all others of the same time.
     #[inline]
     pub fn push(&mut self, at: Time, item: T) {
         self.len += 1;
         self.put(Entry { at: at.nanos(), item });
     }
 
-    /// When the first event is due.
+    /// Due time of the first event.
     ///
-    /// `keep` is asked once for each event, shortly before it is due, whether it still matters; what does not is
-    /// dropped.
+    /// Calls `keep` once for each event, shortly before it is due, and drops the events for which it returns false.
     #[inline]
     pub fn next_time(&mut self, keep: impl FnMut(&T) -> bool) -> Option<Time> {
         if self.bottom.is_empty() && self.len > 0 {
@@ -129,7 +128,7 @@ impl<T: Copy> Ladder<T> {
         self.bottom.front().map(|entry| Time::from_nanos(entry.at))
     }
 
-    /// Takes the event that [`next_time`](Self::next_time) spoke of.
+    /// Takes the event whose time [`next_time`](Self::next_time) returned.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
         let entry = self.bottom.pop_front()?;
@@ -161,7 +160,7 @@ impl<T: Copy> Ladder<T> {
     fn put_bottom(&mut self, entry: Entry<T>) {
         let place = self.bottom.partition_point(|other| other.at <= entry.at);
         if place.min(self.bottom.len() - place) > SORT_MAX {
-            // There are earlier and later ones, so it can be split.
+            // The times differ, so the list can be split.
             let mut list = Bucket::default();
             self.bottom.drain(..).for_each(|other| self.chunks.push(&mut list, other));
             self.split(list, self.bottom_end);
@@ -170,7 +169,7 @@ impl<T: Copy> Ladder<T> {
         self.bottom.insert(place, entry);
     }
 
-    /// Fills the empty bottom with what is next.
+    /// Refills the empty bottom with the next events.
     fn refill(&mut self, mut keep: impl FnMut(&T) -> bool) {
         while self.bottom.is_empty() {
             if let Some(rung) = self.rungs.last_mut() {
@@ -207,7 +206,7 @@ impl<T: Copy> Ladder<T> {
         bottom.make_contiguous().sort_by_key(|entry| entry.at);
     }
 
-    /// Deals a list, which holds at least two times and ends at `end`, out to a new rung.
+    /// Distributes a list, which holds at least two times and ends at `end`, over a new rung.
     fn split(&mut self, list: Bucket, end: u64) {
         let edges = |(first, last): (u64, u64), entry: Entry<T>| (first.min(entry.at), last.max(entry.at));
         let (first, last) = self.chunks.iter(list).fold((u64::MAX, 0), edges);
@@ -230,7 +229,7 @@ impl Rung {
         self.buckets.resize((range >> self.shift) as usize + 1, Bucket::default());
     }
 
-    /// The bucket of a time from `next_start` on.
+    /// The bucket of a time that is not before `next_start`.
     #[inline]
     fn bucket(&mut self, at: u64) -> &mut Bucket {
         let last = self.buckets.len() - 1;
@@ -238,7 +237,7 @@ impl Rung {
         &mut self.buckets[place.min(last)]
     }
 
-    /// The next bucket that holds anything.
+    /// The next bucket that is not empty.
     fn take(&mut self) -> Option<Bucket> {
         let Some(skipped) = self.buckets[self.next..].iter().position(|bucket| bucket.len > 0) else {
             (self.next, self.next_start) = (self.buckets.len(), self.end);
@@ -254,7 +253,7 @@ impl Rung {
 }
 
 impl<T: Copy> Chunks<T> {
-    /// A bucket of these entries.
+    /// Makes a bucket of these entries.
     fn list(&mut self, entries: Vec<Entry<T>>) -> Bucket {
         let mut bucket = Bucket::default();
         entries.into_iter().for_each(|entry| self.push(&mut bucket, entry));
@@ -277,7 +276,7 @@ impl<T: Copy> Chunks<T> {
         bucket.len += 1;
     }
 
-    /// Makes a chunk. What it holds until it is filled does not matter.
+    /// Makes a chunk. Its content does not matter until it is filled.
     #[cold]
     fn grow(&mut self, filler: Entry<T>) -> u32 {
         self.entries.resize(self.entries.len() + CHUNK, filler);
@@ -285,7 +284,7 @@ impl<T: Copy> Chunks<T> {
         (self.next.len() - 1) as u32
     }
 
-    /// The entries of a bucket, in the order in which they came.
+    /// The entries of a bucket, in the order of their arrival.
     fn iter(&self, bucket: Bucket) -> impl Iterator<Item = Entry<T>> {
         let (mut chunk, mut left) = (bucket.first as usize, bucket.len as usize);
         std::iter::from_fn(move || {
@@ -299,8 +298,8 @@ impl<T: Copy> Chunks<T> {
         .copied()
     }
 
-    /// Hands out the entries of a bucket in the order in which they came, and frees its chunks on the way, so that what
-    /// is pushed meanwhile can have them.
+    /// Passes the entries of a bucket to `each` in the order of their arrival, and frees the chunks on the way, so that
+    /// entries pushed meanwhile can use them.
     #[inline]
     fn take(&mut self, bucket: Bucket, mut each: impl FnMut(&mut Self, Entry<T>)) {
         let (mut chunk, mut left) = (bucket.first as usize, bucket.len as usize);
@@ -316,16 +315,15 @@ impl<T: Copy> Chunks<T> {
         }
     }
 
-    /// True if all entries of a bucket, which has some, are at one time.
+    /// True if all entries of a bucket, which is not empty, are at one time.
     fn at_one_time(&self, bucket: Bucket) -> bool {
         let first = self.entries[bucket.first as usize * CHUNK].at;
         self.iter(bucket).all(|entry| entry.at == first)
     }
 }
 
-/// A ladder in bytes: its lists one by one, without free chunks and spare rungs. What is read back deals with its events
-/// as the original would have done: not only are they in the same order, they are also asked for at the same moments
-/// whether they still matter.
+/// A ladder in bytes: its lists one by one, without free chunks and spare rungs. A ladder that is read back handles its
+/// events as the original would: in the same order, and with the calls of `keep` at the same moments.
 #[derive(Serialize, Deserialize)]
 struct Written<T> {
     bottom: Vec<Entry<T>>,

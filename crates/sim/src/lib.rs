@@ -1,11 +1,10 @@
 //! Actors in virtual time.
 //!
-//! A [`Sim`] holds actors, the network between them, and a queue of what is to happen; it takes the first of it, runs
-//! the actor it concerns, and does what the actor wants done: the verbs are `step`, `perform`, `send`, as in every
-//! host. Time passes only from event to event. The order is total, (time, order of arrival), so a run repeats from its
-//! seed.
+//! A [`Sim`] holds actors, the network between them, and a queue of future events. It takes the first event, runs its
+//! actor, and carries out the actor's effects; the functions are `step`, `perform` and `send`, as in every host. Time
+//! advances only from event to event. The order is total, (time, order of arrival), so a run repeats from its seed.
 //!
-//! Generic over the actors: it knows no mesh.
+//! It is generic over the actors and does not depend on the mesh.
 
 mod ladder;
 mod sim;

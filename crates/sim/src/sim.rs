@@ -1,4 +1,4 @@
-//! The host.
+//! The virtual-time host.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hint::black_box;
@@ -15,7 +15,7 @@ use crate::ladder::Ladder;
 use crate::slab::Slab;
 use crate::snapshot::Snapshot;
 
-/// Actors in virtual time. `R` writes down what happens; the default writes nothing and costs nothing.
+/// Runs actors in virtual time. `R` records the run; the default records nothing and costs nothing.
 #[derive(Clone, Debug)]
 pub struct Sim<A: Actor, R = ()> {
     now: Time,
@@ -25,47 +25,48 @@ pub struct Sim<A: Actor, R = ()> {
     travelling: Slab<Envelope<A::Msg>>,
     network: Network,
     powers: Powers,
-    /// How many actors have begun; the others are to begin now, in the order of their numbers.
+    /// Number of actors that have begun; the others begin now, in the order of their ids.
     begun: usize,
-    /// What is due now, before anything in the queue: first inputs of new lives, and what waited at paused machines.
+    /// Inputs due now, before anything in the queue: first inputs of incarnations, and inputs that waited at paused
+    /// machines.
     ready: VecDeque<(ActorId, Input<A::Msg>)>,
-    /// What the step at hand wants done; kept for its memory.
+    /// Effects of the current step; kept for its memory.
     effects: Effects<A::Msg, A::Tick>,
     ledger: Ledger,
     seed: u64,
     recorder: R,
 }
 
-/// What lies in the queue.
+/// Entry of the queue.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Due {
-    /// A message to an actor, and its place in `travelling`.
+    /// A message to an actor, and its index in `travelling`.
     Deliver(ActorId, u32),
-    /// A message that the network kept back.
+    /// A message that the network held.
     Release(ActorId, u32),
     Fire(ActorId, Timer),
 }
 
-/// What is done to machines.
+/// Plan of the machine actions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Powers {
     /// In order of time.
     all: Vec<(Time, ActorId, Power)>,
-    /// How many of them are done, and when the next one is due.
+    /// Number of actions carried out, and the time of the next one.
     done: usize,
     next: Time,
-    /// Machines that are not there yet, of actors that nobody has added yet.
+    /// Absent machines whose actors are not added yet.
     absent: BTreeSet<ActorId>,
 }
 
-/// How a stretch of a run ended.
+/// Reason why the simulation returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run {
-    /// Nothing is left to happen, ever.
+    /// No event is left.
     Idle,
-    /// The time was reached; more is to happen after it.
+    /// The time was reached; later events remain.
     Reached,
-    /// As many events happened as were asked for; the time was not reached.
+    /// The requested number of events was processed before the time was reached.
     Stopped,
 }
 
@@ -77,7 +78,7 @@ impl<A: Actor> Sim<A> {
 }
 
 impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
-    /// An empty run that is written down.
+    /// An empty run with a recorder.
     pub fn with_recorder(seed: u64, network: Network, recorder: R) -> Self {
         Sim {
             now: Time::ZERO,
@@ -95,15 +96,15 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         }
     }
 
-    /// Adds an actor; it begins now. Its stream of randomness is derived from the seed and `label`, which should be its
-    /// own.
+    /// Adds an actor, which begins now. Its random stream is derived from the seed and `label`, which should be unique.
     pub fn add(&mut self, actor: A, label: &str) -> ActorId {
         self.add_with(actor, Rng::stream(self.seed, label))
     }
 
-    /// Adds an actor whose stream is derived from the seed and its number: for millions that need no names.
+    /// Adds an actor whose random stream is derived from the seed and its id, for millions of actors that need no
+    /// names.
     pub fn add_unnamed(&mut self, actor: A) -> ActorId {
-        /// Apart from the network's keys: no sender has this number.
+        /// Distinct from the network's keys: no sender has this id.
         const ACTORS: u64 = u64::MAX;
         self.add_with(actor, Rng::keyed(self.seed, ACTORS, self.cells.len() as u64))
     }
@@ -118,15 +119,16 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         id
     }
 
-    /// Lets happen everything up to and including `until`, which is then the time; [`Time::NEVER`] runs until nothing
-    /// is left. Can be called again with a later time.
+    /// Processes all events up to and including `until`, which is then the current time; [`Time::NEVER`] runs until no
+    /// event is left. Can be called again with a later time.
     pub fn run_until(&mut self, until: Time) -> Run {
         self.run_slice(until, u64::MAX)
     }
 
-    /// [`run_until`](Self::run_until), but stops after `steps` steps: to show progress, to let a person interrupt.
+    /// [`run_until`](Self::run_until), but stops after `steps` steps, so that the caller can show progress or
+    /// interrupt.
     pub fn run_slice(&mut self, until: Time, steps: u64) -> Run {
-        // What is due never does not happen.
+        // Events due at `NEVER` do not happen.
         let last = until.min(Time::NEVER - Span::from_nanos(1));
         for _ in 0..steps {
             if !self.advance(last) {
@@ -139,22 +141,22 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         Run::Stopped
     }
 
-    /// Lets one thing happen, whenever it is due. False if nothing is left.
+    /// Processes one event, whenever it is due. Returns false if none is left.
     pub fn step(&mut self) -> bool {
         self.run_slice(Time::NEVER, 1) == Run::Stopped
     }
 
-    /// What time it is.
+    /// Current time.
     pub fn now(&self) -> Time {
         self.now
     }
 
-    /// How much has happened.
+    /// Counters of the run.
     pub fn counts(&self) -> Counts {
         Counts { resent: self.network.resent(), ..self.ledger.counts }
     }
 
-    /// Messages that are on their way, or wait at a paused machine. Counted one by one: for checks, not for each step.
+    /// Messages that are in flight or wait at a paused machine. Counted one by one: for checks, not for each step.
     pub fn in_flight(&self) -> u64 {
         let waiting: usize = self.cells.iter().map(Cell::waiting).sum();
         let ready = self.ready.iter().filter(|(_, input)| matches!(input, Input::Deliver(_))).count();
@@ -162,30 +164,30 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         (travelling + ready + waiting) as u64
     }
 
-    /// One actor, to read what it measured.
+    /// One actor, for reading its measurements.
     ///
     /// # Panics
-    /// If nobody has this number.
+    /// If no actor has this id.
     pub fn actor(&self, id: ActorId) -> &A {
         self.cells[id.index()].actor()
     }
 
-    /// All actors, by number.
+    /// All actors, by id.
     pub fn actors(&self) -> impl ExactSizeIterator<Item = &A> {
         self.cells.iter().map(Cell::actor)
     }
 
-    /// What was written down so far.
+    /// The recorder.
     pub fn recorder(&self) -> &R {
         &self.recorder
     }
 
-    /// Ends the run, and gives back what was written down.
+    /// Ends the run and returns its recorder.
     pub fn into_recorder(self) -> R {
         self.recorder
     }
 
-    /// The run as it is now, without what records it.
+    /// The run as it is now, without its recorder.
     pub fn snapshot(&self) -> Snapshot<A>
     where
         A: Clone,
@@ -204,7 +206,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         }
     }
 
-    /// Goes on from a snapshot: what follows is what would have followed there.
+    /// Resumes a run from a snapshot: the same events follow as in the original.
     pub fn resume(snapshot: Snapshot<A>, recorder: R) -> Self {
         let Snapshot { now, cells, queue, travelling, network, powers, begun, ready, ledger, seed } = snapshot;
         let effects = Vec::new();
@@ -215,18 +217,18 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         self.powers.next == Time::NEVER && self.next_time() == Time::NEVER
     }
 
-    /// When the first entry of the queue is due.
+    /// Due time of the first entry of the queue.
     #[inline]
     fn next_time(&mut self) -> Time {
         let (cells, travelling, dropped) = (&self.cells, &self.travelling, &mut self.ledger.counts.dropped);
         let next = self.queue.next_time(|due| match due {
-            // A request's timeout is nearly always disarmed before it is due.
+            // The timeout of a request is nearly always disarmed before it is due.
             Due::Fire(actor, timer) => {
                 let armed = cells[actor.index()].is_armed(*timer);
                 *dropped += u64::from(!armed);
                 armed
             }
-            // Reading ahead: with a million actors each is a cache miss, and here several are fetched at once.
+            // Prefetch: with a million actors each is a cache miss, and here several are fetched at once.
             Due::Deliver(to, place) | Due::Release(to, place) => {
                 cells[to.index()].touch();
                 black_box(travelling.get(*place).map(|envelope| envelope.seq));
@@ -236,7 +238,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         next.unwrap_or(Time::NEVER)
     }
 
-    /// Lets the next thing happen, unless it is due after `last`.
+    /// Processes the next event, unless it is due after `last`.
     #[inline]
     fn advance(&mut self, last: Time) -> bool {
         if self.begun < self.cells.len() {
@@ -276,7 +278,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         }
     }
 
-    /// Brings an actor an input.
+    /// Brings an actor an input and carries out its effects.
     #[inline]
     fn take_in(&mut self, actor: ActorId, input: Input<A::Msg>) {
         let Sim { now, ledger, effects, recorder, .. } = self;
@@ -285,7 +287,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         }
     }
 
-    /// Does what the actor wants done.
+    /// Carries out the effects of the actor.
     #[inline]
     fn perform(&mut self, actor: ActorId) {
         let mut effects = mem::take(&mut self.effects);
@@ -300,14 +302,14 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                         self.queue.push(done, Due::Fire(actor, timer));
                     }
                 }
-                // The cell forgets what is disarmed, and the queue drops it; notes are for the trace.
+                // The cell drops disarmed timers, and so does the queue; notes are for the trace.
                 Effect::Disarm(_) | Effect::Note(_) => {}
             }
         }
         self.effects = effects;
     }
 
-    /// Carries a message to its addressee, or not.
+    /// Asks the network for the fate of a message and queues it accordingly.
     #[inline]
     fn send(&mut self, envelope: Envelope<A::Msg>) {
         self.ledger.counts.sent += 1;
@@ -340,12 +342,12 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         }
     }
 
-    /// Does the next thing that is due to a machine.
+    /// Carries out the next machine action.
     #[cold]
     fn power(&mut self) {
         let Some((actor, power)) = self.powers.take() else { return };
         let Some(cell) = self.cells.get_mut(actor.index()) else {
-            // An absent one that nobody has added yet: it begins when it is.
+            // The actor of an absent machine is not added yet: it begins when it is added.
             if power == Power::Restart {
                 self.powers.absent.remove(&actor);
             }
@@ -363,7 +365,7 @@ impl Powers {
         Powers { all, done: 0, next, absent: absent.iter().map(|(actor, _)| *actor).collect() }
     }
 
-    /// The next power, and moves on to the one after it.
+    /// Takes the next machine action.
     fn take(&mut self) -> Option<(ActorId, Power)> {
         let (_, actor, power) = *self.all.get(self.done)?;
         self.done += 1;

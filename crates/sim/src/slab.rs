@@ -1,11 +1,12 @@
-//! Where messages lie while they are on their way.
+//! Store of the messages in flight.
 
 use serde::{Deserialize, Serialize};
 
-/// A store that gives each thing it holds a small number. The place that became free last is filled first, while it is
-/// still in the cache.
+/// A store that gives each entry a small index. The index that became free last is used first, while it is still in the
+/// cache.
 ///
-/// The queue moves each event about three times; with the message here it moves 24 bytes, however long the message is.
+/// The queue moves each event about three times. With the messages here it moves only 24 bytes, however long a message
+/// is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Slab<T> {
     places: Vec<Option<T>>,
@@ -19,7 +20,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores `it`, and says where.
+    /// Stores `it` and returns its index.
     #[inline]
     pub(crate) fn put(&mut self, it: T) -> u32 {
         if let Some(place) = self.free.pop() {
@@ -30,7 +31,7 @@ impl<T> Slab<T> {
         (self.places.len() - 1) as u32
     }
 
-    /// Takes out what lies there.
+    /// Takes the entry at this index.
     #[inline]
     pub(crate) fn take(&mut self, place: u32) -> Option<T> {
         let it = self.places[place as usize].take();
@@ -38,7 +39,7 @@ impl<T> Slab<T> {
         it
     }
 
-    /// Looks at what lies there.
+    /// Returns the entry at this index.
     #[inline]
     pub(crate) fn get(&self, place: u32) -> Option<&T> {
         self.places[place as usize].as_ref()

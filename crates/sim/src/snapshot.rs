@@ -1,4 +1,4 @@
-//! A run at one moment.
+//! Snapshots of a run.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,11 @@ use crate::ladder::Ladder;
 use crate::sim::{Due, Powers};
 use crate::slab::Slab;
 
-/// A run at one moment: the actors with their timers and generators, what is to happen and in which order, the messages
-/// under way, the network, the machines, the counts.
+/// A run at one point in time: the actors with their timers and random streams, the queue in its order, the messages in
+/// flight, the network, the machines, the counters.
 ///
-/// [`Sim::resume`](crate::Sim::resume) goes on from it, in this process or, by serde, in another. It holds no recorder.
+/// [`Sim::resume`](crate::Sim::resume) continues it, in this process or, through serde, in another. It holds no
+/// recorder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot<A: Actor> {
     pub(crate) now: Time,

@@ -17,8 +17,8 @@ impl Message for Word {
     }
 }
 
-/// Sends a word to the next actor each second, passes on what it hears twice, and arms a timeout that the next word
-/// disarms. Notes down whatever happens.
+/// Sends a word to the next actor each second, forwards each word that it receives twice, and arms a timeout that the
+/// next word disarms. Notes every event.
 #[derive(Clone, Debug, Default)]
 struct Talker {
     others: u32,
@@ -99,7 +99,7 @@ fn only(actor: u32) -> ActorSet {
     [ActorId(actor)].into_iter().collect()
 }
 
-/// What an actor saw, without the dots and braces.
+/// Records of one actor, without the dots and braces.
 fn log(sim: &Sim<Talker, Text>, actor: u32) -> Vec<String> {
     sim.actor(ActorId(actor)).log.iter().map(|(at, what)| format!("{:.1} {what}", at.secs())).collect()
 }
@@ -187,7 +187,7 @@ fn who_is_down_hears_nothing_loses_its_timers_and_begins_anew() {
     let crash = Fault::new(secs(2) - Span::from_millis(500), secs(4), Crash { actors: only(1) });
     let mut sim = talkers(2, constant(600), vec![crash]);
     sim.run_until(Time::ZERO + Span::from_millis(5_100));
-    // The word of 1.0 s arrives at 1.6 s, when it is down; that of 3.0 s at 3.6 s.
+    // The word of 1.0 s arrives at 1.6 s, when the receiver is down; that of 3.0 s arrives at 3.6 s.
     let heard: Vec<String> = log(&sim, 1);
     assert_eq!(
         heard,
@@ -228,7 +228,7 @@ fn who_is_absent_hears_nothing_until_its_first_life_begins() {
     assert_eq!(log(&sim, 2), [] as [&str; 0], "nobody has brought it");
     assert!(sim.counts().lost_down >= 3, "{:?}", sim.counts());
 
-    // It would have come in the middle of this; and what wipes it before has nothing to wipe.
+    // The start falls into this fault; and a wipe before it has nothing to wipe.
     let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
     let sim = run(vec![at(2, 5, Crash { actors: only(1) }.into()), at(1, 2, Wipe { actors: only(1) }.into())]);
     assert_eq!(log(&sim, 1)[0], "5.0 Start");
@@ -281,7 +281,7 @@ fn a_machine_that_is_paused_and_goes_down_loses_what_waited() {
     assert_balanced(&sim);
 }
 
-/// Begins pieces of work of ten seconds at these seconds, and writes down when each is done.
+/// Begins work of ten seconds at each of these times in seconds, and logs when each is done.
 #[derive(Clone, Debug)]
 struct Worker {
     begins: Vec<u64>,
@@ -302,7 +302,7 @@ impl Actor for Worker {
     }
 }
 
-/// When ten seconds of work are done that begin at these seconds, whatever is done to the machine.
+/// End times of work of ten seconds that begins at these seconds, under these machine faults.
 fn done(begins: &[u64], faults: Vec<Fault>) -> Vec<(u64, f64)> {
     let network = Network::new(NetworkSpec { faults, ..NetworkSpec::constant(5, Span::ZERO) }).unwrap();
     let mut sim = Sim::new(5, network);
@@ -419,7 +419,7 @@ proptest! {
             sim.run_until(secs(second));
             assert_balanced(&sim);
         }
-        // All faults are over: everybody is up and hears again.
+        // All faults have ended: every actor is up and receives again.
         let said: Vec<u64> = sim.actors().map(|talker| talker.said).collect();
         sim.run_until(secs(60));
         prop_assert_eq!(sim.counts().held, 0);

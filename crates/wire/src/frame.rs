@@ -1,4 +1,4 @@
-//! A stream of bytes as frames.
+//! Frames in a stream of bytes.
 //!
 //! ```text
 //! stream   = preface { frame }
@@ -7,8 +7,8 @@
 //! envelope = due envelope                     the body of an envelope's frame, as one value
 //! ```
 //!
-//! Every other body is one value. No input and output happens here: [`put`] appends to a buffer, [`Splitter`] takes
-//! frames off one.
+//! Every other body is one value. This module does no input or output: [`put`] appends to a buffer, and [`Splitter`]
+//! takes frames off a buffer.
 
 use meshsim_actor::{Envelope, Time};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, MESSAGE_BYTES_MAX, decode, encode_into};
 
-/// The version of the protocol. A peer that speaks another is refused: both sides of a cluster are one release.
+/// Version of the protocol. A peer with another version is refused: all processes of a cluster run the same release.
 pub const VERSION: u16 = 1;
 
 const MAGIC: [u8; 6] = *b"MESHSM";
@@ -25,34 +25,34 @@ pub const PREFACE_BYTES: usize = MAGIC.len() + 2;
 const LENGTH_BYTES: usize = 4;
 const KIND_BYTES: usize = 1;
 
-/// Longest frame, without its length. Beyond it a stream is closed before anything is set aside for the frame.
+/// Largest frame, without its length field. A longer one closes the stream before any memory is reserved for it.
 pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + KIND_BYTES;
-/// Longest frame before a peer has proved who it is.
+/// Largest frame of a peer that has not proved its identity.
 pub const HELLO_BYTES_MAX: usize = 16 << 10;
 
-/// Room that is made for one read. A slow or lying sender makes a reader set aside no more than this beyond what has
-/// come.
+/// Space reserved for one read. A slow or lying sender makes a reader reserve no more than this beyond the bytes that
+/// have arrived.
 const READ_BYTES: usize = 64 << 10;
-/// What a reader keeps when all was taken off: a long frame must not hold its memory for ever.
+/// Bytes that an empty reader keeps: a long frame must not hold its memory indefinitely.
 const KEPT_BYTES: usize = 16 * READ_BYTES;
 
-/// What a frame holds.
+/// Kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Dialler: who I am and what I want.
+    /// Dialler: its identity and its purpose.
     Hello = 1,
-    /// Acceptor: prove it.
+    /// Acceptor: a request for the proof.
     Challenge = 2,
     /// Dialler: the proof.
     Proof = 3,
-    /// Acceptor: my own proof; you are in.
+    /// Acceptor: its own proof; the dialler is accepted.
     Welcome = 4,
-    /// Acceptor: why not.
+    /// Acceptor: the reason of a refusal.
     Refusal = 5,
     /// A message from one actor to another.
     Envelope = 16,
-    /// What the processes themselves say to each other.
+    /// A message between the processes themselves.
     Control = 17,
 }
 
@@ -64,46 +64,46 @@ impl Kind {
     }
 }
 
-/// Why a stream of bytes is not one of frames.
+/// Reason why a stream of bytes is not one of frames.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// It begins as something else does.
+    /// It begins like another protocol.
     #[error("does not speak meshsim's protocol: it {0}")]
     Foreign(&'static str),
-    /// Another release's.
+    /// The preface of another version.
     #[error("speaks version {0} of the protocol, and this program version {VERSION}: run one release everywhere")]
     Version(u16),
     /// A frame without a kind.
     #[error("sent a frame of no length")]
     Empty,
-    /// Longer than is taken at this point.
+    /// Longer than the limit at this point.
     #[error("announced a frame of {length} bytes, and {most} is the most that is taken here")]
     TooLong {
-        /// What it claimed.
+        /// The claimed length.
         length: usize,
-        /// What is allowed.
+        /// The limit.
         most: usize,
     },
-    /// A kind that nobody knows.
+    /// An unknown kind.
     #[error("sent a frame of unknown kind {0}")]
     UnknownKind(u8),
-    /// A kind that is known, and makes no sense now.
+    /// A known kind that is not allowed in the current state.
     #[error("sent a frame of kind {0:?} where it makes no sense")]
     Unexpected(Kind),
-    /// The body is not what the kind says.
+    /// The body does not decode to a value of its kind.
     #[error("sent a {0:?} that cannot be read: {1}")]
     Body(Kind, Error),
 }
 
-/// The first bytes of a stream, of both sides.
+/// The first bytes of a stream, in both directions.
 pub fn preface() -> [u8; PREFACE_BYTES] {
     let [low, high] = VERSION.to_le_bytes();
     let [m, e, s, h, i, j] = MAGIC;
     [m, e, s, h, i, j, low, high]
 }
 
-/// Sees whether the other side speaks this protocol, in this version. May be asked before all has come: what is wrong
-/// already is wrong.
+/// Checks whether the other side speaks this protocol in this version. May be called before all bytes have arrived: it
+/// reports an error as soon as the bytes show it.
 ///
 /// # Errors
 /// [`FrameError::Foreign`], [`FrameError::Version`].
@@ -120,7 +120,7 @@ pub fn check_preface(bytes: &[u8]) -> Result<(), FrameError> {
     }
 }
 
-/// What else comes to a port by mistake.
+/// Names the foreign protocol that these bytes begin, for a useful error.
 fn foreign(bytes: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 7] = [b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PRI "];
     match bytes {
@@ -134,7 +134,7 @@ fn foreign(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Appends a frame with this value. On an error `out` is as it was.
+/// Appends a frame with this value. On an error `out` is unchanged.
 ///
 /// # Errors
 /// If the value cannot be written or is too long.
@@ -150,7 +150,7 @@ pub fn put<V: Serialize + ?Sized>(out: &mut Vec<u8>, kind: Kind, value: &V) -> R
     Ok(())
 }
 
-/// Appends a message that is to be delivered at `due`, not before. On an error `out` is as it was.
+/// Appends a message with its due time; the receiving host does not deliver it earlier. On an error `out` is unchanged.
 ///
 /// # Errors
 /// If the message cannot be written or is too long.
@@ -159,16 +159,16 @@ pub fn put_envelope<M: Serialize>(out: &mut Vec<u8>, due: Time, envelope: &Envel
     put(out, Kind::Envelope, &(due, envelope))
 }
 
-/// A frame that has come, whole.
+/// A complete frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it holds.
+    /// Kind of the content.
     pub kind: Kind,
     body: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// The value that it holds.
+    /// Decodes the value of the frame.
     ///
     /// # Errors
     /// [`FrameError::Body`].
@@ -176,7 +176,7 @@ impl<'a> Frame<'a> {
         decode(self.body).map_err(|error| FrameError::Body(self.kind, error))
     }
 
-    /// The message that it holds, and when it is due.
+    /// Decodes the message of the frame, and its due time.
     ///
     /// # Errors
     /// [`FrameError::Body`].
@@ -185,7 +185,7 @@ impl<'a> Frame<'a> {
         decode(self.body).map_err(|error| FrameError::Body(self.kind, error))
     }
 
-    /// The value that it holds, if it is of this kind.
+    /// Decodes the value of the frame if it is of this kind.
     ///
     /// # Errors
     /// [`FrameError::Unexpected`], [`FrameError::Body`].
@@ -193,33 +193,33 @@ impl<'a> Frame<'a> {
         if self.kind == kind { self.value() } else { Err(FrameError::Unexpected(self.kind)) }
     }
 
-    /// Its bytes, as they came: what a proof is made over.
+    /// The body as it arrived. Proofs are computed over it.
     pub fn bytes(&self) -> &'a [u8] {
         self.body
     }
 }
 
-/// Takes frames off bytes that come in pieces.
+/// Splits bytes that arrive in pieces into frames.
 #[derive(Debug)]
 pub struct Splitter {
     buffer: Vec<u8>,
-    /// Bytes before this were taken off.
+    /// Bytes before this index are already taken off.
     start: usize,
     frame_bytes_max: usize,
 }
 
 impl Splitter {
-    /// Nothing has come. A frame may have [`HELLO_BYTES_MAX`] until [`trust`](Self::trust) is called.
+    /// An empty splitter. A frame may have [`HELLO_BYTES_MAX`] until [`trust`](Self::trust) is called.
     pub fn new() -> Self {
         Splitter { buffer: Vec::new(), start: 0, frame_bytes_max: HELLO_BYTES_MAX }
     }
 
-    /// From now on frames may have [`FRAME_BYTES_MAX`].
+    /// Raises the limit of a frame to [`FRAME_BYTES_MAX`].
     pub fn trust(&mut self) {
         self.frame_bytes_max = FRAME_BYTES_MAX;
     }
 
-    /// Where the next bytes are to be appended, with room for a read.
+    /// Buffer to which the next bytes are appended, with space for one read.
     pub fn room(&mut self) -> &mut Vec<u8> {
         if self.start == self.buffer.len() {
             self.buffer.clear();
@@ -233,10 +233,10 @@ impl Splitter {
         &mut self.buffer
     }
 
-    /// Takes off the preface, once it has come. False: more must come.
+    /// Takes off the preface once it has arrived. Returns false if more bytes must arrive.
     ///
     /// # Errors
-    /// As soon as it cannot be one.
+    /// As soon as the bytes cannot be a preface.
     pub fn preface(&mut self) -> Result<bool, FrameError> {
         let bytes = &self.buffer[self.start..];
         check_preface(bytes)?;
@@ -247,10 +247,10 @@ impl Splitter {
         Ok(true)
     }
 
-    /// Takes off the next frame, if all of it has come.
+    /// Takes off the next frame if it has arrived completely.
     ///
     /// # Errors
-    /// As soon as it cannot be one: before the rest of a frame that is too long is waited for.
+    /// As soon as the bytes cannot be a frame: a frame that is too long is refused before the rest of it arrives.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         let bytes = &self.buffer[self.start..];
@@ -271,12 +271,12 @@ impl Splitter {
         Ok(Some(Frame { kind, body: &rest[KIND_BYTES..length] }))
     }
 
-    /// Bytes that have come and were not taken off.
+    /// Bytes that have arrived and were not taken off.
     pub fn waiting(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    /// Bytes that are set aside.
+    /// Capacity of the buffer in bytes.
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
@@ -308,7 +308,7 @@ mod tests {
         out
     }
 
-    /// What a reader makes of bytes that come in pieces of this size.
+    /// The frames of a reader that receives the bytes in pieces of this size.
     fn read(bytes: &[u8], piece: usize) -> Result<Vec<(Kind, usize)>, FrameError> {
         let mut splitter = Splitter::new();
         let (mut begun, mut frames) = (false, vec![]);
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_pinned() {
-        // If this fails, a release no longer talks to the one before: VERSION must rise.
+        // If this fails, a release can no longer talk to the one before: VERSION must rise.
         let mut out = preface().to_vec();
         put_envelope(&mut out, Time::from_nanos(77), &envelope("hi")).unwrap();
         assert_eq!(out, [b"MESHSM\x01\x00" as &[u8], &[8, 0, 0, 0, 16, 77, 1, 2, 3, 2, b'h', b'i']].concat());

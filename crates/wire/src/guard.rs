@@ -1,8 +1,8 @@
-//! Two bounds that bincode does not have, laid around its deserializer.
+//! A deserializer wrapper with two bounds that bincode lacks: element count and nesting depth.
 //!
-//! Its byte limit counts bytes, so a claimed length of 2^34 elements that take no bytes passes it and keeps a core busy
-//! for seconds; and a recursive type is followed until the stack ends, which aborts the process. [`Guard`] passes every
-//! call through, counts claimed elements against the bytes there are, and counts levels.
+//! bincode's limit counts bytes. A claimed length of 2^34 elements that take no bytes passes it and keeps a core busy
+//! for seconds; and a recursive type is followed until the stack ends, which aborts the process. [`Guard`] forwards
+//! every call, counts the claimed elements against the available bytes, and counts the levels.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess
 
 use crate::{DEPTH_MAX, Error};
 
-/// A deserializer, or one of its parts, with the bounds of the value that is being read.
+/// A deserializer, or one of its parts, with the bounds of the value being read.
 pub(crate) struct Guard<'b, T> {
     inner: T,
     bounds: Bounds<'b>,
@@ -21,7 +21,7 @@ pub(crate) struct Guard<'b, T> {
 struct Bounds<'b> {
     /// Elements that may still be claimed.
     elements: &'b Cell<usize>,
-    /// What was refused. The format's own error type cannot carry it.
+    /// The refusal. bincode's own error type cannot carry it.
     refused: &'b Cell<Option<Error>>,
     depth: u32,
 }
@@ -64,7 +64,7 @@ impl<'b> Bounds<'b> {
     }
 }
 
-/// Values without parts: nothing to bound.
+/// Values without parts need no bound.
 macro_rules! pass {
     ($($method:ident)*) => {$(
         #[inline]
@@ -84,8 +84,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<'_, D> {
         deserialize_identifier deserialize_ignored_any
     }
 
-    // Whoever wants to own it copies it from where it lies: bincode's own way fills its copy with zeros before, and sets
-    // it aside before it knows that so much has come.
+    // A visitor that wants an owned value copies it from the input. bincode's own way first fills its copy with zeros,
+    // and reserves it before it knows that so many bytes have arrived.
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.inner.deserialize_str(visitor)

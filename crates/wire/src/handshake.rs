@@ -1,4 +1,4 @@
-//! How two processes come to know each other.
+//! The handshake with which two processes authenticate each other.
 //!
 //! ```text
 //! dialler                                   acceptor
@@ -9,11 +9,11 @@
 //! ```
 //!
 //! A proof is HMAC-SHA-256 (RFC 2104) with the cluster's [`Secret`] over the side's name, both prefaces' version, the
-//! hello and the challenge as they were sent. Both nonces are in it and are fresh in each connection, so nothing that is
-//! on the wire is of use in another connection, and a replayed hello meets another challenge. The acceptor proves itself
-//! too. What follows is neither secret nor signed: that is what TLS is for.
+//! hello and the challenge as they were sent. It covers both nonces, which are fresh in each connection, so recorded
+//! bytes are useless in another connection, and a replayed hello meets another challenge. The acceptor proves itself
+//! too. Later frames are neither secret nor signed: TLS is the tool for that.
 //!
-//! Without a secret the proofs are made with an empty key: they show that both sides know the same cluster, no more.
+//! Without a secret the proofs use an empty key: they show only that both sides know the same cluster.
 
 use std::fmt;
 
@@ -23,85 +23,85 @@ use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
 
-/// Fewest characters of a secret.
+/// Minimum number of characters of a secret.
 pub const SECRET_CHARS_MIN: usize = 16;
 
-/// What a dialler says first. `W` is what it wants.
+/// First frame of a dialler. `W` is its purpose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello<W> {
-    /// Which cluster it takes this to be.
+    /// The cluster that the dialler expects.
     pub cluster: String,
-    /// What it wants.
+    /// Purpose of the connection.
     pub wish: W,
-    /// Fresh.
+    /// Fresh in each connection.
     pub nonce: Nonce,
 }
 
-/// What an acceptor answers.
+/// First frame of an acceptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
-    /// Fresh.
+    /// Fresh in each connection.
     pub nonce: Nonce,
 }
 
-/// The end of a handshake that went well. `A` answers the wish.
+/// End of a successful handshake. `A` answers the purpose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome<A> {
-    /// The acceptor's own.
+    /// The acceptor's own proof.
     pub proof: Proof,
-    /// What it says to the wish.
+    /// Answer to the purpose.
     pub answer: A,
 }
 
-/// The end of one that did not.
+/// End of a refused handshake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Why, for a person.
+    /// The reason, for a person.
     pub why: String,
-    /// It may be otherwise in a moment: try again.
+    /// True if a later attempt may succeed.
     pub passing: bool,
 }
 
-/// A number used once.
+/// A random number used once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nonce([u8; 32]);
 
-/// Shows that its maker knows the secret.
+/// Proof that its sender knows the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof([u8; 32]);
 
-/// Which side makes a proof: the one's is of no use to the other.
+/// Side that makes a proof; the proof of one side is useless to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// It connected.
+    /// The process that connects.
     Dialler,
-    /// It was connected to.
+    /// The process that accepts.
     Acceptor,
 }
 
-/// What all processes of a cluster know, and nobody else.
+/// Shared secret of the processes of a cluster.
 #[derive(Clone)]
 pub struct Secret {
     key: hmac::Key,
     is_set: bool,
 }
 
-/// Why a text is no secret.
+/// Error for a text that is too short for a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a secret has at least {SECRET_CHARS_MIN} characters")]
 pub struct TooShort;
 
 impl Nonce {
-    /// A fresh one, from the operating system.
+    /// A fresh secret, from the operating system.
     ///
     /// # Panics
-    /// If the operating system has no randomness to give: nothing safe could be done then.
+    /// If the operating system has no randomness: no safe alternative exists.
     pub fn fresh() -> Self {
         Nonce(random())
     }
 }
 
-/// A number that nobody can guess, and that nobody else draws.
+/// A random number that cannot be guessed and does not repeat.
 pub fn fresh_number() -> u64 {
     u64::from_le_bytes(random())
 }
@@ -113,15 +113,15 @@ fn random<const N: usize>() -> [u8; N] {
 }
 
 impl Secret {
-    /// No secret: for processes of one machine that talk over its loopback.
+    /// The empty secret, for processes of one machine that talk over its loopback.
     pub fn none() -> Self {
         Secret { key: hmac::Key::new(hmac::HMAC_SHA256, &[]), is_set: false }
     }
 
-    /// This text, without the white space around it.
+    /// The secret in this text, without surrounding white space.
     ///
     /// # Errors
-    /// If it is too short to be one.
+    /// If the text is too short.
     pub fn new(text: &str) -> Result<Self, TooShort> {
         let text = text.trim();
         if text.chars().count() < SECRET_CHARS_MIN {
@@ -130,7 +130,7 @@ impl Secret {
         Ok(Secret { key: hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()), is_set: true })
     }
 
-    /// A fresh text that will do: 256 bits in hexadecimal digits.
+    /// A fresh text for a secret: 256 bits in hexadecimal digits.
     pub fn fresh_text() -> String {
         random::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -140,19 +140,19 @@ impl Secret {
         self.is_set
     }
 
-    /// The proof of a side, over the bodies of the hello and the challenge as they were sent.
+    /// Computes the proof of a side over the bodies of the hello and the challenge as they were sent.
     pub fn prove(&self, side: Side, hello: &[u8], challenge: &[u8]) -> Proof {
         let tag = hmac::sign(&self.key, &transcript(side, hello, challenge));
         Proof(tag.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 
-    /// True if the proof was made with this secret. Takes the same time whether it was or not.
+    /// True if the proof was made with this secret. Takes constant time.
     pub fn verify(&self, proof: &Proof, side: Side, hello: &[u8], challenge: &[u8]) -> bool {
         hmac::verify(&self.key, &transcript(side, hello, challenge), &proof.0).is_ok()
     }
 }
 
-/// Lengths stand before what varies, so that no two pairs of frames give the same bytes.
+/// Lengths precede the variable parts, so that no two pairs of frames give the same bytes.
 fn transcript(side: Side, hello: &[u8], challenge: &[u8]) -> Vec<u8> {
     let side: &[u8] = match side {
         Side::Dialler => b"meshsim dialler",
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn proofs_are_those_of_rfc_2104() {
-        // RFC 4231, test case 2: the function is the one that others have.
+        // RFC 4231, test case 2: the function is the standard one.
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"Jefe");
         let tag = hmac::sign(&key, b"what do ya want for nothing?");
         assert_eq!(tag.as_ref()[..4], [0x5b, 0xdc, 0xc1, 0x46]);

@@ -1,14 +1,14 @@
 //! Messages as bytes: the only crate that knows bincode.
 //!
-//! [`encode_into`] and [`decode`] are for single values; [`put`] and [`Splitter`] for streams of frames between processes;
-//! [`Hello`] and what follows it for two processes that meet.
+//! [`encode_into`] and [`decode`] are for single values; [`put`] and [`Splitter`] for streams of frames between
+//! processes; [`Hello`] and the types after it for the handshake of two processes.
 //!
 //! A value is written through serde in bincode 2's standard configuration (little-endian, variable-length integers).
-//! The bytes do not describe themselves: whoever reads must know the type, and nothing that is sent may use serde's
-//! `tag`, `untagged`, `flatten` or `skip`.
+//! The bytes do not describe themselves: the reader must know the type, and no type that is sent may use serde's `tag`,
+//! `untagged`, `flatten` or `skip`.
 //!
-//! Bytes from outside are not trusted. [`decode`] never panics and its work is bounded by the length of what it is
-//! given: see [`Error`] for what it refuses, and `guard` for the two bounds that bincode does not have.
+//! Bytes from outside are not trusted. [`decode`] never panics, and its work is bounded by the length of its input: see
+//! [`Error`] for the inputs that it refuses, and `guard` for the two bounds that bincode lacks.
 
 mod frame;
 mod guard;
@@ -34,37 +34,37 @@ pub use handshake::{
     Challenge, Hello, Nonce, Proof, Refusal, SECRET_CHARS_MIN, Secret, Side, TooShort, Welcome, fresh_number,
 };
 
-/// Most bytes of one value. A longer one is neither written nor read; while reading, it also bounds what a forged
-/// length can make the reader set aside.
+/// Largest encoded value, in bytes. A longer one is neither written nor read. While reading, it also bounds the memory
+/// that a forged length can reserve.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Most bytes of one value that is no message, for [`encode_long_into`] and [`decode_long`]: what an actor found in a
-/// whole run.
+/// Largest encoded value that is not a message, in bytes, for [`encode_long_into`] and [`decode_long`]: the results of
+/// an actor over a whole run.
 pub const LONG_BYTES_MAX: usize = 256 << 20;
 
-/// Most levels of nesting in a value that is read. Bounds the stack.
+/// Deepest nesting of a value that is read. Bounds the stack.
 pub const DEPTH_MAX: u32 = 64;
 
 const fn config<const MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<MAX>> {
     config::standard().with_limit::<MAX>()
 }
 
-/// Why a value could not be written, or bytes are not a value.
+/// Reason why a value could not be written, or why bytes are not a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The value takes more than so many bytes, or the bytes claim one that does.
+    /// The value takes more than this many bytes, or the bytes claim such a value.
     #[error("longer than {0} bytes")]
     TooLong(usize),
-    /// The type cannot be written: a sequence of unknown length, or an error of the type's own `Serialize`.
+    /// The type cannot be written: it has a sequence of unknown length, or its `Serialize` failed.
     #[error("cannot be written: {0}")]
     Unwritable(String),
-    /// The value is not complete.
+    /// The value is incomplete.
     #[error("ends too early")]
     Truncated,
-    /// The value is complete, and something follows.
+    /// The value is complete, and this many bytes follow it.
     #[error("{0} bytes too many")]
     Trailing(usize),
-    /// More elements are claimed than there are bytes.
+    /// The bytes claim more elements than there are bytes.
     #[error("claims more elements than it has bytes")]
     TooMany,
     /// Nested deeper than [`DEPTH_MAX`].
@@ -75,13 +75,13 @@ pub enum Error {
     Malformed(String),
 }
 
-/// Appends `value` to `out`. On an error `out` is as it was.
+/// Appends `value` to `out`. On an error `out` is unchanged.
 #[inline]
 pub fn encode_into<M: Serialize + ?Sized>(value: &M, out: &mut Vec<u8>) -> Result<(), Error> {
     encode_within::<MESSAGE_BYTES_MAX, M>(value, out)
 }
 
-/// Like [`encode_into`], for what may have [`LONG_BYTES_MAX`].
+/// Like [`encode_into`], for values of up to [`LONG_BYTES_MAX`].
 pub fn encode_long_into<M: Serialize + ?Sized>(value: &M, out: &mut Vec<u8>) -> Result<(), Error> {
     encode_within::<LONG_BYTES_MAX, M>(value, out)
 }
@@ -99,16 +99,16 @@ fn encode_within<const MAX: usize, M: Serialize + ?Sized>(value: &M, out: &mut V
     })
 }
 
-/// Reads the value that `bytes` are: all of them.
+/// Decodes the value that `bytes` hold. It must fill them completely.
 ///
 /// A sequence or map may not claim more elements than there are bytes, also summed over all sequences of the value. So
-/// a sequence of values that take no bytes (units) cannot be read back once it is longer than its surroundings; no
-/// message holds one.
+/// a sequence of values that take no bytes (units) cannot be read back once it is longer than the bytes around it; no
+/// message holds such a sequence.
 pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Error> {
     decode_within::<MESSAGE_BYTES_MAX, M>(bytes)
 }
 
-/// Like [`decode`], for what may have [`LONG_BYTES_MAX`].
+/// Like [`decode`], for values of up to [`LONG_BYTES_MAX`].
 pub fn decode_long<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Error> {
     decode_within::<LONG_BYTES_MAX, M>(bytes)
 }
@@ -130,7 +130,7 @@ fn decode_within<const MAX: usize, M: DeserializeOwned>(bytes: &[u8]) -> Result<
     }
 }
 
-/// Appends, up to the limit: bincode checks its own only while reading.
+/// Appends up to the limit: bincode checks its own limit only while reading.
 struct Appender<'a, const MAX: usize> {
     out: &'a mut Vec<u8>,
     start: usize,
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn sequences_in_sequences_share_one_bound() {
-        // 250 sequences, each claiming 250 units: no single one claims more than there are bytes.
+        // 250 sequences, each claiming 250 units: none of them claims more than there are bytes.
         assert_eq!(decode::<Vec<Vec<()>>>(&[250; 251]), Err(Error::TooMany));
     }
 

@@ -5,24 +5,24 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is done to a queue.
+/// Operation on a queue.
 #[derive(Clone, Debug)]
 enum Do {
-    /// So many events, this long after the last one taken.
+    /// Adds this many events, this long after the last one taken.
     Push {
         after: u64,
         count: usize,
     },
-    /// So many events, spread evenly over this range.
+    /// Adds this many events, spread evenly over this range.
     Spread {
         over: u64,
         count: u64,
     },
-    /// One at a fixed time, if that is not past.
+    /// Adds one event at a fixed time, if that is not past.
     At(u64),
     Pop(usize),
     Peek,
-    /// It is written down, and read back.
+    /// Serialises the queue and reads it back.
     Rewrite,
     /// The events whose number has this remainder by 7 no longer matter.
     Kill(u64),
@@ -63,7 +63,7 @@ proptest! {
                     (0..count).for_each(|_| push(&mut ladder, &mut heap, now.saturating_add(after)));
                 }
                 Do::Spread { over, count } => (0..count).for_each(|i| {
-                    // Not in order.
+                    // Out of order.
                     push(&mut ladder, &mut heap, now.saturating_add(i * 7919 % count * (over / count)));
                 }),
                 Do::At(at) => push(&mut ladder, &mut heap, at.max(now)),
@@ -84,7 +84,7 @@ proptest! {
                             prop_assert_eq!(ladder.len, 0);
                             break;
                         };
-                        // What died late may leave or not, but in its order.
+                        // An event that became irrelevant late may still leave, but in its order.
                         let expected = loop {
                             let Some(Reverse(expected)) = heap.pop() else { panic!("an event from nowhere") };
                             if expected.1 == got || !dead[(expected.1 % 7) as usize] {
@@ -101,7 +101,7 @@ proptest! {
     }
 }
 
-/// Events a queue of this many must move in all, for adversarial orders that would make a poor one quadratic.
+/// Bound on the moves of a queue with this many events, for adversarial orders that would make a poor queue quadratic.
 #[test]
 fn a_burst_at_one_time_before_and_after_another_costs_no_more_than_its_length() {
     let mut ladder = Ladder::default();
