@@ -1,4 +1,4 @@
-//! Connections that others make to this process.
+//! Connections that other processes open to this process.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -23,25 +23,25 @@ use crate::seats::Join;
 use crate::stream::{self, Accepted};
 use crate::text::{brief, shown};
 
-/// Connections that may be in their handshake at once. When one more comes, that which has been at it longest is closed:
-/// whoever means it is done in milliseconds, and cannot be kept out by those who only stand there.
+/// Connections that may be in their handshake at once. The next connection evicts the oldest: an honest peer finishes
+/// in milliseconds, and idle connections must not block it.
 const HANDSHAKES_MAX: usize = 256;
-/// Longest text of a process about itself.
+/// Longest text that a process may send about itself, in bytes.
 const TEXT_BYTES_MAX: usize = 255;
 
-/// Takes in processes that want to host something: the hub.
+/// Admits processes that want to host actors: the hub.
 pub(crate) trait Joinable {
-    /// Gives it seats, or says why not. Others reach it at `address`.
+    /// Assigns actors to the process, or returns the reason of a refusal. Other processes reach it at `address`.
     fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal>;
-    /// Talks with it until the connection is of no use any more.
+    /// Serves the connection until it ends.
     fn attend(self: Rc<Self>, joined: Joined, link: Link) -> Pin<Box<dyn Future<Output = LinkError>>>;
-    /// It has not heard that it is in.
+    /// Called when the process did not receive its admission.
     fn missed(&self, joined: &Joined, error: LinkError) -> LinkError;
-    /// How the run stands, in one line; a refusal as long as it cannot begin.
+    /// Status of the run in one line; a refusal while it cannot begin.
     fn well(&self) -> Result<String, Refusal>;
 }
 
-/// Accepts connections for ever.
+/// Accepts connections indefinitely.
 pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub: Option<Rc<dyn Joinable>>) {
     let complaints = Rc::new(Complaints::default());
     let door = Rc::new(Door::default());
@@ -49,7 +49,7 @@ pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors: those who are here go on, and some will leave.
+                // Out of file descriptors: the open connections continue, and some of them will end.
                 tracing::warn!("cannot accept a connection: {error}");
                 sleep(Duration::from_millis(100)).await;
                 continue;
@@ -64,7 +64,7 @@ pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub
                     let left = LinkError::Misbehaved("ended the connection in the handshake".into());
                     complaints.complain(clock, from, &left);
                 }
-                // Whoever is concerned says what that means.
+                // The owner of the connection reports these itself.
                 Closed::Inside(LinkError::Ended | LinkError::Broken(_) | LinkError::Silent(_)) => {
                     tracing::debug!("the connection from {from} is over");
                 }
@@ -74,22 +74,22 @@ pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub
     }
 }
 
-/// Why a connection is over.
+/// Reason why a connection ended.
 enum Closed {
-    /// It was not let in.
+    /// Before its admission.
     AtDoor(LinkError),
-    /// It was.
+    /// After its admission.
     Inside(LinkError),
 }
 
-/// Connections that are in their handshake, in the order in which they came.
+/// Connections in their handshake, in the order of their arrival.
 #[derive(Default)]
 struct Door {
     came: Cell<u64>,
     here: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
 }
 
-/// One of the places at the door; given back when the handshake is over.
+/// Permit for one handshake; released when the handshake ends.
 struct Place {
     door: Rc<Door>,
     number: u64,
@@ -102,14 +102,14 @@ impl Place {
         let number = door.came.replace(door.came.get() + 1);
         let mut here = door.here.borrow_mut();
         if here.len() >= HANDSHAKES_MAX {
-            // Whoever stands there notices that its sender is gone.
+            // Its holder notices that the sender is dropped.
             here.pop_first();
         }
         here.insert(number, keep);
         Place { door: door.clone(), number, pushed_out }
     }
 
-    /// Waits until others want this place.
+    /// Waits until a later connection evicts this one.
     async fn pushed_out(&mut self) -> LinkError {
         let _ = (&mut self.pushed_out).await;
         LinkError::Misbehaved(format!("was in the handshake still when {HANDSHAKES_MAX} others had come after it"))
@@ -150,7 +150,7 @@ async fn receive<A: Live>(
             let well = hub.map_or_else(|| Ok("hosts its actors".to_owned()), |hub| hub.well());
             let answered = match well {
                 Ok(well) => link.welcome(proof, Answer::Well(well)).await,
-                // Nothing to complain of: it asked, and this is the answer.
+                // No error: the peer asked, and this is the answer.
                 Err(not_yet) => {
                     link.turn(not_yet).await;
                     Ok(())
@@ -163,7 +163,7 @@ async fn receive<A: Live>(
         }
         (Wish::Join(join), Some(hub)) => {
             let admitted = match (certified.check(&join.role), address(&join, from).await) {
-                // It would be given actors that nobody can reach.
+                // Other processes could not reach its actors.
                 (Err(why), _) => {
                     Err(refusal(format!("the other processes will refuse its certificate: {}", brief(why)), false))
                 }
@@ -174,7 +174,7 @@ async fn receive<A: Live>(
                 Err(refused) => refused,
                 Ok(joined) => {
                     drop(place);
-                    // Whether or not it hears that it is in, the hub must notice when it is gone.
+                    // The hub must notice the end of the process, whether or not its admission arrives.
                     return match link.welcome(proof, Answer::Joined(joined.clone())).await {
                         Ok(()) => Closed::Inside(hub.attend(joined, link).await),
                         Err(error) => Closed::Inside(hub.missed(&joined, error)),
@@ -183,7 +183,7 @@ async fn receive<A: Live>(
             }
         }
         (Wish::Join(_), None) => refusal("this process hosts actors itself; join the coordinator's", false),
-        // The hub may not have said yet who it is.
+        // The hub may not have announced this peer yet.
         (Wish::Bring { process, life, .. }, _) if !host.knows(process, life) => {
             refusal("the coordinator has not named you here", true)
         }
@@ -202,7 +202,7 @@ async fn receive<A: Live>(
     Closed::AtDoor(link.turn(refused).await)
 }
 
-/// Where others reach a process that joins from here.
+/// Address at which other processes reach a process that joins from `from`.
 async fn address(join: &Join, from: SocketAddr) -> Result<String, Refusal> {
     let about = [&join.role, &join.host, &join.address];
     if about.iter().any(|text| text.len() > TEXT_BYTES_MAX || text.chars().any(char::is_control)) {
@@ -211,7 +211,7 @@ async fn address(join: &Join, from: SocketAddr) -> Result<String, Refusal> {
     if let Some(port) = join.address.strip_prefix(':').and_then(|port| port.parse().ok()) {
         return Ok(SocketAddr::new(from.ip(), port).to_string());
     }
-    // A name may take long to look up: not in this thread.
+    // Resolving a name may take long, so it does not happen in this thread.
     let known = join.address.parse::<SocketAddr>().is_ok()
         || timeout(HANDSHAKE, lookup_host(&join.address)).await.is_ok_and(|found| found.is_ok());
     match known {
@@ -220,7 +220,7 @@ async fn address(join: &Join, from: SocketAddr) -> Result<String, Refusal> {
     }
 }
 
-/// Takes in what a peer brings, and says that it is heard.
+/// Receives messages from a peer, and answers its pings.
 async fn take_from<A: Live>(host: &Rc<Host<A>>, process: ProcessId, mut link: Link) -> LinkError {
     let outbox = Outbox::default();
     let hear = |control| match control {

@@ -1,17 +1,17 @@
-//! What is to happen later in this process: timers, messages that are not due yet, what is done to machines.
+//! The future-event list of this process: timers, messages that are not due yet, machine actions.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use meshsim_actor::{ActorId, Envelope, Power, Time, Timer};
 
-/// Most entries of an agenda. Messages beyond it are lost as to a full queue; timers are bounded by what the actors ask
-/// for.
+/// Largest number of entries of an agenda. Messages beyond it are lost as to a full queue; the number of timers is
+/// bounded by the requests of the actors.
 pub(crate) const HELD_MAX: usize = 1 << 20;
-/// Most bytes of memory of the messages of other processes in it. Likewise.
+/// Bytes of memory for the messages of other processes in the agenda. Messages beyond it are lost likewise.
 const HELD_BYTES_MAX: usize = 128 << 20;
 
-/// Ordered by time, then by the order in which it was written down.
+/// Ordered by time, then by the order of insertion.
 #[derive(Debug)]
 pub(crate) struct Agenda<M> {
     heap: BinaryHeap<Entry<M>>,
@@ -25,15 +25,15 @@ struct Entry<M> {
     at: Time,
     ticket: u64,
     actor: ActorId,
-    /// What a message of another process takes in memory; 0 for all else.
+    /// Bytes of memory of a message from another process; 0 for every other entry.
     bytes: u32,
     due: Due<M>,
 }
 
-/// What is to happen to an actor. A message is boxed: the heap moves its entries about.
+/// Future input of an actor. A message is boxed, because the heap moves its entries.
 #[derive(Debug)]
 pub(crate) enum Due<M> {
-    /// Its machine is not there yet.
+    /// Marks the machine as absent.
     Absent,
     Begin,
     Fire(Timer),
@@ -50,8 +50,8 @@ impl<M> Agenda<M> {
         self.add(at, actor, 0, due);
     }
 
-    /// Keeps a message until it is due, if there is room for one more. `bytes`: what it takes in memory if it came from
-    /// another process, else 0.
+    /// Keeps a message until it is due, if there is room for it. `bytes`: its bytes of memory if it came from another
+    /// process, else 0.
     pub(crate) fn hold(&mut self, at: Time, bytes: usize, envelope: Envelope<M>) -> Result<(), Envelope<M>> {
         if self.heap.len() >= HELD_MAX || self.bytes.saturating_add(bytes) > HELD_BYTES_MAX {
             return Err(envelope);
@@ -66,17 +66,17 @@ impl<M> Agenda<M> {
         self.heap.push(Entry { at, ticket: self.ticket, actor, bytes, due });
     }
 
-    /// Takes out what is to be done to machines from this time on: there is another plan.
+    /// Removes the machine actions from this time on, because the plan has changed.
     pub(crate) fn forget_powers(&mut self, from: Time) {
         self.heap.retain(|entry| entry.at < from || !matches!(entry.due, Due::Power(_)));
     }
 
-    /// When the first entry is due.
+    /// Due time of the first entry.
     pub(crate) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|entry| entry.at)
     }
 
-    /// Takes the first entry, if it is due by now.
+    /// Takes the first entry if it is due at `now`.
     pub(crate) fn pop(&mut self, now: Time) -> Option<(ActorId, Due<M>)> {
         if self.next()? > now {
             return None;
@@ -101,7 +101,7 @@ impl<M> PartialOrd for Entry<M> {
     }
 }
 
-/// The earliest is the greatest: the heap gives the greatest first.
+/// The earliest entry is the greatest: the heap returns the greatest first.
 impl<M> Ord for Entry<M> {
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.ticket).cmp(&(self.at, self.ticket))

@@ -1,6 +1,7 @@
-//! An alarm clock that rings within microseconds.
+//! A timer that is accurate to microseconds.
 //!
-//! tokio's own timers tick in milliseconds, and a request of a mesh crosses a dozen links of a quarter of one.
+//! tokio's own timers have a resolution of milliseconds; a request of a mesh crosses a dozen links of a quarter of a
+//! millisecond each.
 
 use meshsim_actor::Time;
 
@@ -9,7 +10,7 @@ pub(crate) use linux::Alarm;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::Alarm;
 
-/// When it was to ring.
+/// Time at which the alarm was to ring.
 type Rang = Time;
 
 #[cfg(target_os = "linux")]
@@ -29,18 +30,18 @@ mod linux {
 
     use super::Rang;
 
-    /// Timers of an alarm: work that ends in milliseconds keeps its own while messages come and go that are due in
-    /// fractions of one. With one timer, each of these would set it twice.
+    /// Timers of an alarm. With only one, each message that is due within a fraction of a millisecond would set the
+    /// timer twice: for itself, and back to the work that ends in milliseconds.
     const BELLS: usize = 4;
 
-    /// Rings at each moment that was set, or more often. timerfd(2).
+    /// Rings at each time that was set, or more often. See timerfd(2).
     #[derive(Debug)]
     pub(crate) struct Alarm([Bell; BELLS]);
 
     #[derive(Debug)]
     struct Bell {
         fd: AsyncFd<OwnedFd>,
-        /// When it rings; never, if it is not set.
+        /// Time at which it rings; never, if it is not set.
         at: Cell<Time>,
     }
 
@@ -50,21 +51,21 @@ mod linux {
             Ok(Alarm([Bell::new()?, Bell::new()?, Bell::new()?, Bell::new()?]))
         }
 
-        /// The first moment at which it rings.
+        /// The first time at which it rings.
         pub(crate) fn at(&self) -> Time {
             self.0.iter().map(|bell| bell.at.get()).min().unwrap_or(Time::NEVER)
         }
 
-        /// Sets it to this moment, which is so many nanoseconds from now and before all others that are set. What is
-        /// furthest away is forgotten.
+        /// Sets the alarm to this time, which is `nanos` nanoseconds from now and before all other times that are set.
+        /// Drops the latest of those if all timers are in use.
         pub(crate) fn set(&self, at: Time, nanos: u64) {
             if let Some(bell) = self.0.iter().max_by_key(|bell| bell.at.get()) {
                 bell.set(at, nanos);
             }
         }
 
-        /// Waits until it rings. How often a bell rang is never read: it is registered by its edge, so that each ring
-        /// wakes once, and setting it anew resets its count.
+        /// Waits until the alarm rings. The expiration count of a timer is never read: the timer is registered as
+        /// edge-triggered, so each ring wakes the task once, and setting the timer resets its count.
         pub(crate) async fn rings(&self) -> Rang {
             poll_fn(|cx| {
                 let mut rang: Option<Time> = None;
@@ -94,7 +95,7 @@ mod linux {
 
         fn set(&self, at: Time, nanos: u64) {
             let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-            // Nothing at all would switch it off.
+            // Zero would disarm the timer.
             let nanos = nanos.max(1);
             let value = Timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as i64 };
             let spec = Itimerspec { it_interval: zero, it_value: value };
@@ -118,7 +119,7 @@ mod portable {
 
     use super::Rang;
 
-    /// Rings once, at the moment that was set last, to the millisecond.
+    /// Rings once, at the time that was set last, to the millisecond.
     #[derive(Debug)]
     pub(crate) struct Alarm {
         at: Cell<Time>,
@@ -147,7 +148,7 @@ mod portable {
                     self.was_set.notified().await;
                     continue;
                 };
-                // Set again while it slept: sleeps anew.
+                // Set again during the sleep: start a new sleep.
                 tokio::select! {
                     () = sleep_until(deadline) => {
                         self.deadline.set(None);

@@ -1,11 +1,11 @@
-//! The time in which this process could notice others. A process that stands still (stopped, starved, suspended) notices
-//! nothing, so that time counts against nobody.
+//! The time in which this process could notice others. A process that stood still (stopped, starved, suspended) notices
+//! nothing, so it holds that time against no other process.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-/// A stopwatch that its owner reads often. A gap between two readings counts as at most `gap_max`: in a longer one the
-/// process stood still.
+/// A stopwatch that its owner reads often. A gap between two readings counts as at most `gap_max`: a longer gap means
+/// that the process stood still.
 #[derive(Debug)]
 pub(crate) struct Attention {
     gap_max: u64,
@@ -14,12 +14,12 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// A stopwatch that starts at `now`, in nanoseconds of this process's count.
+    /// A stopwatch that starts at `now`, in nanoseconds of this process's clock.
     pub(crate) fn new(now: u64, gap_max: Duration) -> Self {
         Attention { gap_max: gap_max.as_nanos() as u64, read: Cell::new(now), paid: Cell::new(0) }
     }
 
-    /// Reads it: the nanoseconds of attention until `now`.
+    /// Reads the stopwatch: the nanoseconds of attention until `now`.
     pub(crate) fn read(&self, now: u64) -> u64 {
         let gap = now.saturating_sub(self.read.replace(now));
         self.paid.set(self.paid.get() + gap.min(self.gap_max));
@@ -32,9 +32,10 @@ impl Attention {
     }
 }
 
-/// How long an attempt may take until it says nothing about the other side, and the patience that attempts use up.
+/// The time for which a process keeps trying to reach another, and the limit for one attempt. An attempt beyond the
+/// limit says nothing about the other side.
 ///
-/// After an attempt during which this process stood still there is one more, whatever patience is left.
+/// After an attempt during which this process stood still, one more attempt follows, whatever time is left.
 #[derive(Debug)]
 pub(crate) struct Patience {
     length: Duration,
@@ -44,26 +45,26 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Fresh patience of this length.
+    /// Patience of this length, unused.
     pub(crate) fn new(length: Duration, attempt_max: Duration) -> Self {
         Patience { length, attempt_max, used: Duration::ZERO, was_disturbed: false }
     }
 
-    /// Begins anew.
+    /// Resets the used time to zero.
     pub(crate) fn renew(&mut self) {
         (self.used, self.was_disturbed) = (Duration::ZERO, false);
     }
 
-    /// Counts a failed attempt, and the pause before it as long as it was planned. True if patience is at its end.
+    /// Counts a failed attempt, and the planned length of the pause before it. Returns true if the patience is used up.
     pub(crate) fn ends_with(&mut self, planned: Duration, attempt: Duration) -> bool {
         let is_disturbed = attempt > self.attempt_max;
         self.used += planned + attempt.min(self.attempt_max);
-        // A side that always takes too long is out of reach, not a sign that this process stands still.
+        // A side that always takes too long is unreachable; it is no sign that this process stands still.
         let excuse = is_disturbed && !std::mem::replace(&mut self.was_disturbed, is_disturbed);
         self.used >= self.length && !excuse
     }
 
-    /// What of it is used up.
+    /// The used time.
     pub(crate) fn used(&self) -> Duration {
         self.used
     }

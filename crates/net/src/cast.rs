@@ -1,4 +1,4 @@
-//! What is performed: which actors there are, how they are made, what lies between them.
+//! The specification of a run: its actors, how to create them, and the network between them.
 
 use std::io::{self, Read};
 use std::rc::Rc;
@@ -9,66 +9,66 @@ use meshsim_fault::NetworkSpec;
 
 use crate::leave::Leave;
 
-/// An actor that can live here: actix hands messages over between threads, so they must be able to go there.
+/// An actor that can run here. actix passes messages between threads, so they must be `Send`.
 pub trait Live: Actor<Msg: Send> + 'static {}
 
 impl<A: Actor<Msg: Send> + 'static> Live for A {}
 
-/// All that a process must know to host any of the actors of a run.
+/// Everything that a process needs to host any of the actors of a run.
 pub struct Cast<A: Actor> {
     /// The seed of the run.
     pub seed: u64,
-    /// What lies between the actors.
+    /// The network between the actors.
     pub network: NetworkSpec,
-    /// All actors, by number.
+    /// All actors, by id.
     pub seats: Vec<Seat>,
-    /// Makes an actor as it is before the run.
+    /// Creates an actor in its initial state.
     pub actor: Rc<dyn Fn(ActorId) -> A>,
-    /// What an actor has found by this time, as bytes for the hub's process.
+    /// Encodes the results of an actor at this time, for the hub.
     pub findings: TellFindings<A>,
-    /// What an actor has found since it was last asked, while the run goes on; without, nobody is told before its end.
+    /// Encodes the new results of an actor during the run; without it, results are sent only at the end.
     pub news: Option<TellNews<A>>,
-    /// Begins to write down what happens in this process.
+    /// Opens the trace of this process.
     pub tape: BeginTape<A::Msg, A::Tick>,
-    /// The number of who is no actor, but sends to some and gets answers.
+    /// Id of the external client: no actor has it, but it sends messages to some actors and receives their replies.
     pub outside: Option<ActorId>,
-    /// How actors leave a run that goes on; without, their process goes at once.
+    /// How actors leave while the run continues; without it, their process ends at once.
     pub leave: Option<Leave<A>>,
-    /// What is said from outside, and to whom, when other processes refuse the handshakes of the one that hosts this
-    /// actor: nobody can count on it.
+    /// Message that is sent when other processes refuse the handshake of the process that hosts this actor, and its
+    /// receiver. No process can rely on such an actor.
     pub refused: Option<TellRefused<A>>,
 }
 
-/// Tells what an actor has found by some time, as bytes.
+/// Encodes the results of an actor at some time.
 pub type TellFindings<A> = Arc<dyn Fn(&A, Time) -> Vec<u8> + Send + Sync>;
 
-/// Tells what an actor has found by some time, as bytes, beyond what it has told before; and what it has told with
-/// that. `None` if it has nothing to tell.
+/// Encodes the results of an actor at some time, except those that it has sent before, and returns the new state of
+/// sending. `None` if there is nothing new.
 pub type TellNews<A> = Arc<dyn Fn(&A, Told, Time) -> Option<(Vec<u8>, Told)> + Send + Sync>;
 
-/// What an actor has told, in two numbers that its cast chooses; zeros: nothing.
+/// Which results an actor has already sent, as two numbers that the specification defines; zeros: none.
 pub type Told = [u64; 2];
 
-/// Makes of an actor whose process others refuse what is said about it, and to whom.
+/// For an actor whose process others refuse, returns a message about it and the receiver.
 pub type TellRefused<A> = fn(ActorId) -> (ActorId, <A as Actor>::Msg);
 
-/// Begins a record of what happens in this process.
+/// Opens the trace of this process.
 pub type BeginTape<M, T> = Rc<dyn Fn() -> io::Result<Box<dyn Tape<M, T>>>>;
 
-/// One actor, as those see it who look for somebody to host it.
+/// One actor, as the assignment of actors to processes sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// The actor's name, unique in the run; its stream of randomness is named so too.
+    /// Name of the actor, unique in the run; also the name of its random stream.
     pub name: String,
-    /// What kind it is: processes join with a role.
+    /// Kind of the actor: processes join with a role.
     pub role: &'static str,
-    /// The run begins when all that are needed are hosted; the others may come at any time, or not at all.
+    /// True if the run begins only when this actor is hosted. The others may come at any time, or not at all.
     pub needed: bool,
 }
 
-/// A record of what happens in one process.
+/// The trace of one process.
 pub trait Tape<M, T>: Recorder<M, T> {
-    /// Ends it, and gives it back to be read.
+    /// Ends the trace, and returns it for reading.
     ///
     /// # Errors
     /// If it could not be written.
@@ -76,7 +76,7 @@ pub trait Tape<M, T>: Recorder<M, T> {
 }
 
 impl<A: Actor> Cast<A> {
-    /// The actor's stream of randomness.
+    /// Random stream of the actor.
     pub fn rng(&self, actor: ActorId) -> Rng {
         Rng::stream(self.seed, &self.seats[actor.index()].name)
     }

@@ -1,29 +1,29 @@
-//! The one place where the wall clock enters.
+//! The only module that reads the wall clock.
 
 use std::cell::Cell;
 use std::time::Instant;
 
 use meshsim_actor::Time;
 
-/// What time it is in the run.
+/// The clock of the run.
 ///
-/// Every process counts nanoseconds from its own beginning. A member adds what it measured its count to differ from the
-/// hub's; the run's time zero is a moment of the hub's count.
+/// Every process counts nanoseconds from its own start. A member adds the measured difference between the hub's count
+/// and its own. Time zero of the run is a value of the hub's count.
 #[derive(Debug)]
 pub(crate) struct Clock {
     origin: Instant,
     /// Hub's count minus this process's, in nanoseconds.
     offset: Cell<i64>,
-    /// When the run begins, in the hub's count.
+    /// Start of the run, in the hub's count.
     zero: Cell<u64>,
 }
 
-/// The count of this process, in any of its threads.
+/// The count of this process, readable in any of its threads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(Instant);
 
 impl Count {
-    /// Nanoseconds since the process's beginning.
+    /// Nanoseconds since the start of the process.
     pub(crate) fn own(self) -> u64 {
         self.0.elapsed().as_nanos() as u64
     }
@@ -46,7 +46,7 @@ impl Clock {
         Count(self.origin)
     }
 
-    /// The hub's count, as well as it is known here.
+    /// The hub's count, as estimated here.
     pub(crate) fn shared(&self) -> u64 {
         self.own().saturating_add_signed(self.offset.get())
     }
@@ -55,12 +55,12 @@ impl Clock {
         self.offset.set(offset);
     }
 
-    /// The run begins at this moment of the hub's count.
+    /// Sets the start of the run, in the hub's count.
     pub(crate) fn begin_at(&self, zero: u64) {
         self.zero.set(zero);
     }
 
-    /// True once it is known when the run begins.
+    /// True once the start of the run is known.
     pub(crate) fn knows_zero(&self) -> bool {
         self.zero.get() < u64::MAX
     }
@@ -76,14 +76,14 @@ impl Clock {
         Time::from_nanos(self.shared().saturating_sub(self.zero.get()))
     }
 
-    /// Nanoseconds from now until this moment of the run.
+    /// Nanoseconds from now until this time of the run.
     pub(crate) fn until(&self, at: Time) -> u64 {
         self.zero.get().saturating_add(at.nanos()).saturating_sub(self.shared())
     }
 }
 
-/// Finds out how far this process's count is from the hub's: of all round trips the shortest tells most, because the
-/// error is at most half of it. (Cristian 1989, "Probabilistic clock synchronization".)
+/// Estimates the difference between this process's count and the hub's. The shortest of all round trips is the most
+/// precise, because the error is at most half of it. (Cristian 1989, "Probabilistic clock synchronization".)
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Alignment {
     best: Option<(u64, i64)>,
@@ -91,7 +91,7 @@ pub(crate) struct Alignment {
 }
 
 impl Alignment {
-    /// Takes in one round trip: sent and received by this process's count, answered at `hub` of the hub's.
+    /// Adds a round trip: sent and received by this process's count, answered at `hub` of the hub's.
     pub(crate) fn take(&mut self, sent: u64, hub: u64, received: u64) {
         self.taken += 1;
         let trip = received.saturating_sub(sent);
@@ -101,17 +101,17 @@ impl Alignment {
         }
     }
 
-    /// Round trips taken.
+    /// Number of round trips.
     pub(crate) fn taken(&self) -> u32 {
         self.taken
     }
 
-    /// Hub's count minus ours.
+    /// Hub's count minus this process's.
     pub(crate) fn offset(&self) -> i64 {
         self.best.map_or(0, |(_, offset)| offset)
     }
 
-    /// The offset is right within this many nanoseconds, if neither clock ran away.
+    /// Bound on the error of the offset, in nanoseconds, if neither clock has drifted.
     pub(crate) fn error_ns(&self) -> u64 {
         self.best.map_or(u64::MAX, |(trip, _)| trip / 2)
     }

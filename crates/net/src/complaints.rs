@@ -1,4 +1,4 @@
-//! One clear line about each bad peer, and not a thousand a second.
+//! A rate-limited log of bad peers: one clear line for each, and not a thousand a second.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use crate::clock::Clock;
 use crate::link::LinkError;
 
-/// Lines in one second.
+/// Most lines in one second.
 const LINES_MAX: u64 = 10;
 
-/// Says what is wrong with who comes to the door.
+/// Logs the problems of incoming connections.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints {
     second: Cell<u64>,
@@ -18,7 +18,7 @@ pub(crate) struct Complaints {
 }
 
 impl Complaints {
-    /// What came from `peer` is of no use.
+    /// Logs that the bytes from `peer` are unusable.
     pub(crate) fn complain(&self, clock: &Clock, peer: SocketAddr, error: &LinkError) {
         let second = clock.own() / 1_000_000_000;
         if second != self.second.replace(second) {

@@ -1,4 +1,4 @@
-//! What processes say to each other, beside carrying their actors' messages.
+//! Control messages between processes, beside the messages of their actors.
 
 use std::fmt;
 
@@ -9,141 +9,143 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::seats::Join;
 use crate::worker::Worked;
 
-/// Which process: its place in the order in which they joined. The hub's is 0.
+/// Id of a process: its index in the order of joining. The hub has 0.
 pub(crate) type ProcessId = u32;
-/// The hub's process.
+/// Id of the hub.
 pub(crate) const HUB: ProcessId = 0;
-/// What it is among the processes.
+/// Role of the hub.
 pub(crate) const HUB_ROLE: &str = "coordinator";
 
-/// What a dialler wants.
+/// Purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Wish {
-    /// To be given actors to host, by the hub.
+    /// The dialler wants to host actors; sent to the hub.
     Join(Join),
-    /// To bring messages of the actors that it hosts, as the hub has said it does, to the process of this life: at the
-    /// same address may be another.
+    /// The dialler sends messages of the actors that it hosts, as announced by the hub, to the process with the boot id
+    /// `to`: another process may be at the same address.
     Bring { process: ProcessId, life: u64, to: u64 },
-    /// To know whether the process is well.
+    /// The dialler asks whether the process is healthy.
     Probe,
 }
 
-/// Who may bring messages, and of whom.
+/// Identity of a process that sends messages, and its actors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sender {
     pub(crate) process: ProcessId,
-    /// Which life of the process: a number drawn at its start.
+    /// Boot id of the process: a number drawn at its start.
     pub(crate) life: u64,
-    /// What it hosts, with the incarnations.
+    /// Its actors, with their incarnations.
     pub(crate) actors: Vec<Seated>,
 }
 
-/// An actor, and which of its lives is meant.
+/// An actor in one of its incarnations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seated {
     pub(crate) actor: ActorId,
     pub(crate) incarnation: u32,
 }
 
-/// What an acceptor answers.
+/// Answer of an acceptor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Joined(Joined),
     Bring,
-    /// How the process is, in one line for a person.
+    /// Status of the process, in one line for a person.
     Well(String),
 }
 
-/// A process is in.
+/// Admission of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Joined {
-    /// Which run this is: a number drawn at its start. A coordinator that was started again begins another.
+    /// Id of the run: a number drawn at its start. A coordinator that restarts begins another run.
     pub(crate) run: u64,
     pub(crate) process: ProcessId,
     pub(crate) actors: Vec<Seated>,
-    /// It was in before, and goes on with what it has.
+    /// True if the process was admitted before and keeps its state.
     pub(crate) resumed: bool,
-    /// Work burns processor time.
+    /// True if work uses processor time.
     pub(crate) is_busy: bool,
-    /// What happens is to be written down.
+    /// True if the run is traced.
     pub(crate) is_traced: bool,
-    /// How long the charter is, which follows in parts.
+    /// Length of the experiment in bytes; it follows in parts.
     pub(crate) charter_bytes: u64,
 }
 
-/// Said on the connection between a member and the hub; [`Control::Ping`] and [`Control::Pong`] on every one.
+/// Messages on the connection between a member and the hub; [`Control::Ping`] and [`Control::Pong`] on every
+/// connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Control {
-    /// Are you there, and what is your count? With the asker's.
+    /// Asks for a sign of life and for the count of the peer; carries the sender's count.
     Ping(u64),
-    /// I am. The asker's count, and the answerer's, which is the hub's if the hub answers.
+    /// Answer to a ping: the count of its sender, and that of the answering process, which is the hub's if the hub
+    /// answers.
     Pong { sent: u64, count: u64 },
 
-    /// Hub to member: the next part of what is performed.
+    /// Hub to member: the next part of the experiment.
     Charter(Blob),
-    /// Member to hub: my actors wait to begin, or go on; my clock is right within so many nanoseconds, and I have heard of
-    /// so many faults by hand.
+    /// Member to hub: my actors are ready to begin, or to continue; bound on my clock error in nanoseconds, and number
+    /// of the manual faults that I have received.
     Ready { error_ns: u64, faults: u32 },
-    /// Hub to member: where others are.
+    /// Hub to member: addresses and actors of other processes.
     Peers(Vec<Peer>),
-    /// Hub to member: the run begins at this moment of the hub's count, and ends at this time.
+    /// Hub to member: start of the run in the hub's count, and its planned end.
     Begin { zero: u64, end: Time },
-    /// Hub to member: something more goes wrong.
+    /// Hub to member: an added fault.
     Fault(Box<Fault>),
-    /// Hub to member: the run ends at this time; hand in what you have.
+    /// Hub to member: the run ends at this time; send your results.
     End { at: Time },
-    /// Member to hub: the next part of what an actor found.
+    /// Member to hub: the next part of the results of an actor.
     Findings { actor: ActorId, part: Blob, last: bool },
-    /// Member to hub: the next part of what was written down.
+    /// Member to hub: the next part of the trace.
     Trace(Blob),
-    /// Member to hub: that was all.
+    /// Member to hub: all results are sent.
     Done(Box<ProcessReport>),
-    /// Hub to member: you may go.
+    /// Hub to member: you may leave.
     Leave,
-    /// Member to hub: my actors have left, though the run goes on; I hand in what I have.
+    /// Member to hub: my actors have left while the run continues; I am sending my results.
     Left,
-    /// Member to hub: this process is not taken for who it is, in a handshake with me. For people: why.
+    /// Member to hub: a handshake of this process with me failed for its certificate or secret. `why` is for people.
     Refused { process: ProcessId, why: String },
-    /// Member to hub: what an actor has found since it was last asked, at this time of the run.
+    /// Member to hub: the new results of an actor, at this time of the run.
     News { actor: ActorId, at: Time, news: Blob },
-    /// Hub to member: a fault, by its place among those of the experiment and then those by hand, ends at this time.
+    /// Hub to member: end of a fault at this time. The index counts the faults of the experiment first, then the manual
+    /// ones.
     EndFault { fault: u32, at: Time },
 }
 
-/// Where a process is and what it hosts.
+/// Address of a process, and the actors that it hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peer {
     pub(crate) sender: Sender,
     pub(crate) address: String,
 }
 
-/// How a process was, when the run was over.
+/// Report of a process at the end of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessReport {
-    /// The names of the actors that it hosted.
+    /// Names of the actors that it hosted.
     pub actors: Vec<String>,
-    /// The machine's name, as the process sees it.
+    /// Host name of its machine, as the process sees it.
     pub host: String,
-    /// Its number there.
+    /// Its process id there.
     pub pid: u32,
-    /// Its clock agreed with the hub's within this whenever they were compared: when it joined, and every second. 0 for the
-    /// hub's own.
+    /// Bound on the clock error against the hub, in nanoseconds, measured on joining and every second; 0 for the hub.
     pub clock_error_ns: u64,
-    /// Most memory that it had, in bytes; 0 where the machine does not say.
+    /// Peak memory in bytes; 0 if the operating system does not report it.
     pub memory_peak_bytes: u64,
-    /// Processor time that it took, in nanoseconds; 0 where the machine does not say.
+    /// Processor time in nanoseconds; 0 if the operating system does not report it.
     pub processor_ns: u64,
-    /// What it counted.
+    /// Its counters.
     pub counts: Counts,
-    /// Pieces of work that were slept instead of burnt, because too many waited.
+    /// Work items that slept instead of using processor time, because the work queue was full.
     pub slept_instead: u64,
-    /// What real work came to, by actor of this process; nothing where work is a timer.
+    /// Real work, by actor of this process; empty if work is a timer.
     pub worked: Vec<Worked>,
-    /// It could not write down what happened.
+    /// Reason why the process could not write its trace.
     pub trace_error: Option<String>,
 }
 
-/// Bytes, written as such.
+/// Bytes, serialised as a block.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Blob(pub(crate) Vec<u8>);
 
@@ -178,5 +180,5 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// Bytes of one part of something long.
+/// Bytes of one part of a long value.
 pub(crate) const PART_BYTES: usize = 256 << 10;

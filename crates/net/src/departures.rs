@@ -1,37 +1,38 @@
-//! Actors that have left a run which goes on, and what they had found by then.
+//! Actors that have left while the run continues, and their results.
 
 use meshsim_actor::{ActorId, Time};
 
-/// Most bytes that are kept of actors that have left and come back since.
+/// Bytes kept of the results of actors that have left and come back since.
 const FORMER_BYTES_MAX: usize = 64 << 20;
 
-/// An actor that left a run which went on.
+/// An actor that left while the run continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Departure {
-    /// Who.
+    /// The actor.
     pub actor: ActorId,
-    /// When it had left.
+    /// Time at which it had left.
     pub at: Time,
-    /// When another process had brought it back, if one did.
+    /// Time at which another process had brought it back, if one did.
     pub back: Option<Time>,
 }
 
-/// All departures of a run, in the order in which they were.
+/// All departures of a run, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Departures {
     pub(crate) all: Vec<Departure>,
-    /// What actors found in lives that they have left and followed by another.
+    /// Results of actors in incarnations that left and that another incarnation followed.
     pub(crate) former: Vec<(ActorId, Vec<u8>)>,
     former_bytes: usize,
 }
 
 impl Departures {
-    /// An actor has left.
+    /// Records that an actor has left.
     pub(crate) fn leaves(&mut self, actor: ActorId, at: Time) {
         self.all.push(Departure { actor, at, back: None });
     }
 
-    /// An actor is back that had left; this is what it had found by then. False if there is no room to keep it.
+    /// Records that an actor that had left is back, and keeps its earlier results. Returns false if there is no room
+    /// for them.
     pub(crate) fn comes_back(&mut self, actor: ActorId, at: Time, found: Vec<u8>) -> bool {
         if self.former_bytes + found.len() > FORMER_BYTES_MAX {
             return false;

@@ -1,4 +1,4 @@
-//! Connections that this process makes.
+//! Connections that this process opens.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,30 +18,30 @@ use crate::outbox::Outbox;
 use crate::stream::{self, Refuser, Whom};
 use crate::text::shown;
 
-/// How long a machine may take to answer at all.
+/// Limit for opening a TCP connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// The first wait before dialling again; each further one is twice as long, with jitter.
+/// The first pause before dialling again; each further one is twice as long, with jitter.
 const BACKOFF: Duration = Duration::from_millis(50);
-/// ... but never longer than this.
+/// Longest pause.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Failures in a row after which messages to a process are lost instead of waiting for it: about a second.
 const FAILURES_MAX: u32 = 5;
 
-/// How long to wait after so many failures in a row: doubling, capped, and up to half of it less by chance, so that not
-/// all come back at once.
+/// The pause after this many failures in a row: it doubles up to a cap, and is shortened by a random part of up to
+/// half, so that processes do not reconnect all at once.
 pub(crate) fn backoff(failures: u32, rng: &mut Rng) -> Duration {
     let doubled = BACKOFF * (1 << failures.saturating_sub(1).min(10));
     doubled.min(BACKOFF_MAX).mul_f64(1.0 - rng.unit() / 2.0)
 }
 
-/// Connects to `host:port`, the host a name or an address, where somebody should be.
+/// Connects to `host:port`; the host is a name or an address.
 pub(crate) async fn connect(
     address: &str,
     credentials: &Credentials,
     whom: Whom<'_>,
 ) -> Result<(Link, SocketAddr), LinkError> {
     let connecting = async {
-        // An address needs no thread to look it up.
+        // An address needs no thread for resolving it.
         let stream = match address.parse::<SocketAddr>() {
             Ok(address) => TcpStream::connect(address).await?,
             Err(_) => TcpStream::connect(address).await?,
@@ -57,7 +57,7 @@ pub(crate) async fn connect(
     Ok((Link::new(halves), own))
 }
 
-/// Says every second that this side is there: an answer to the other side's question may wait behind much else.
+/// Sends a ping every second: a reply to a ping of the other side may wait behind much else.
 pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError {
     let mut ticks = interval(PING);
     loop {
@@ -66,12 +66,14 @@ pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError 
     }
 }
 
-/// Brings another process what is put into its outbox, for ever: connects when there is something, and again when the
-/// connection breaks.
+/// Delivers the messages in the outbox to another process, indefinitely: connects when there is something to send, and
+/// again when the connection breaks.
 pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox>) {
-    // It may have been out of reach at another address: nothing could be put in, and so nobody would ever dial.
+    // It may have been unreachable at another address. Then no message could be put in, and this process would never
+    // dial.
     outbox.set_unreachable(false);
-    // In a cluster all know each other, and most never talk: until then, a peer costs next to nothing.
+    // All processes of a cluster know each other, and most never send messages to each other: until then, a peer costs
+    // next to nothing.
     outbox.wanted().await;
     Box::pin(keep_bringing(host, peer, outbox)).await;
 }
@@ -81,7 +83,7 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
     let mut rng = Rng::keyed(me.life, u64::from(peer.sender.process), 1);
     let mut failures = 0;
     loop {
-        // Who is out of reach is looked for although nothing can be put in for it.
+        // An unreachable process is dialled although no message can be put in for it.
         if failures < FAILURES_MAX {
             outbox.wanted().await;
         }
@@ -141,7 +143,7 @@ mod tests {
                 (0..200).map(|life| backoff(failures, &mut Rng::keyed(life, 0, 1))).collect();
             waits.sort();
             assert!(waits[0] >= most / 2 && waits[199] <= most, "{waits:?}");
-            // In no twentieth of the span come more than a fifth of all.
+            // No twentieth of the span has more than a fifth of all attempts.
             let span = most / 40;
             let together = waits.iter().map(|wait| waits.iter().filter(|it| wait.abs_diff(**it) < span / 2).count());
             assert!(together.max() < Some(40), "{waits:?}");

@@ -1,4 +1,4 @@
-//! For tests and fuzzing: one of everything that two processes say to each other, and somebody who reads it all.
+//! Test support: a sample of every message between two processes, and a reader of them, for tests and fuzzing.
 
 use std::any::Any;
 
@@ -87,7 +87,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What takes most memory for its bytes: frames of lists, whose entries say as little as they can.
+/// The frames that take most memory for their bytes: lists with the smallest possible entries.
 pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
     const ENTRIES: usize = 5_000;
     let nothing = || vec![String::new(); ENTRIES];
@@ -122,10 +122,10 @@ pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Reads a frame as [`read`] does, and keeps what it read.
+/// Decodes a frame as [`read`] does, and returns the value.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be decoded.
 pub fn kept<M: DeserializeOwned + 'static>(frame: &Frame<'_>) -> Result<Box<dyn Any>, FrameError> {
     Ok(match frame.kind {
         Kind::Hello => Box::new(frame.value::<Hello<Wish>>()?),
@@ -144,10 +144,10 @@ fn framed<V: Serialize>(kind: Kind, value: &V) -> Vec<u8> {
     out
 }
 
-/// Reads a frame as whoever gets one of its kind does, with messages `M`; and writes what it read.
+/// Decodes a frame as its receiver does, with messages `M`; and encodes the value again.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be decoded.
 pub fn read<M: Serialize + DeserializeOwned>(frame: &Frame<'_>) -> Result<Vec<u8>, FrameError> {
     match frame.kind {
         Kind::Hello => again::<Hello<Wish>>(frame),

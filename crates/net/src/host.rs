@@ -1,4 +1,4 @@
-//! The host of some actors in this process.
+//! The host of the actors of this process.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::cmp::Reverse;
@@ -31,65 +31,65 @@ use crate::outbox::Outbox;
 use crate::turn::after_others;
 use crate::worker::{Work, Worked, Worker};
 
-/// How a host is run.
+/// Options of a host.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// How this process proves to others who it is, and they to it.
+    /// How this process and its peers authenticate each other.
     pub credentials: Credentials,
-    /// Its number among the processes.
+    /// Id of the process.
     pub process: u32,
-    /// Which life of the process this is: a number that no other has.
+    /// Boot id of the process: no other start of a process has it.
     pub life: u64,
     /// How work is done.
     pub work: Work,
-    /// What happens is to be written down.
+    /// True if the run is traced.
     pub is_traced: bool,
 }
 
-/// Runs some actors of a [`Cast`] in this process. Needs an actix system around it, and lives in its thread.
+/// Runs some actors of a [`Cast`] in this process. It needs an actix system, and stays in its thread.
 pub struct Host<A: Live> {
     pub(crate) shell: Rc<Shell<A>>,
     pub(crate) cast: Rc<Cast<A>>,
     pub(crate) credentials: Rc<Credentials>,
-    /// Who this process is, for those to whom it brings messages.
+    /// Identity of this process, for those to which it sends messages.
     me: RefCell<Sender>,
     here: RefCell<BTreeMap<ActorId, Addr<Hosted<A>>>>,
     peers: RefCell<BTreeMap<ProcessId, Known>>,
-    /// Where the hub is told something, while there is a connection.
+    /// Outbox of the connection to the hub, while there is one.
     hub: RefCell<Option<Rc<Outbox>>>,
-    /// What else it does all the time.
+    /// Background tasks.
     tasks: RefCell<Vec<AbortHandle>>,
 }
 
-/// Another process, as the hub described it.
+/// Another process, as announced by the hub.
 struct Known {
     peer: Peer,
     outbox: Rc<Outbox>,
-    /// Keeps it connected.
+    /// Task that keeps it connected.
     task: AbortHandle,
 }
 
-/// Things that happen in a row, before the actors run: more may be due at one moment than their mailboxes hold, as when
-/// a partition ends that has held messages back.
+/// Entries of the agenda that are processed in a row before the actors run. More than their mailboxes hold may be due
+/// at one time, for example when a partition ends that has held messages.
 const AT_ONCE_MAX: usize = 1024;
 
-/// A timer that comes so late says that this process stood still.
+/// A timer that is later than this shows that this process stood still.
 const LATE: Span = Span::from_secs(1);
-/// How long it then takes in what has arrived before its timers go off.
+/// Time in which it then receives the messages that have arrived, before its timers fire.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
-/// What all actors of a process share: the clock, the network, the way out.
+/// State that all actors of a process share: the clock, the network, the agenda, the outboxes.
 pub(crate) struct Shell<A: Live> {
     pub(crate) clock: Clock,
     network: RefCell<Network>,
     routes: RefCell<Vec<Route<A>>>,
     agenda: RefCell<Agenda<A::Msg>>,
     alarm: Alarm,
-    /// Something is due before it rings.
+    /// Notifies the agenda of an entry that is due before the alarm rings.
     is_earlier: Notify,
     tape: RefCell<Roll<A::Msg, A::Tick>>,
     ledger: RefCell<Ledger>,
-    /// When messages that the network keeps back are let go, as far as that was not yet when somebody last looked.
+    /// Release times of the messages that the network holds; past ones are removed at the next look.
     releases: RefCell<BinaryHeap<Reverse<Time>>>,
     end: Cell<Time>,
     outside: Option<ActorId>,
@@ -99,17 +99,17 @@ pub(crate) struct Shell<A: Live> {
     slept_instead: Cell<u64>,
 }
 
-/// Takes what actors send to who is outside.
+/// Receives the messages that actors send to the external client.
 pub(crate) type Answers<M> = Box<dyn Fn(Envelope<M>)>;
 
-/// Where an actor is.
+/// Location of an actor.
 pub(crate) enum Route<A: Live> {
     Nobody,
     Here(Addr<Hosted<A>>),
     There(ProcessId, Rc<Outbox>),
 }
 
-/// The record of this process, if there is one.
+/// The trace of this process, if there is one.
 pub(crate) struct Roll<M, T>(Option<Box<dyn Tape<M, T>>>);
 
 impl<M, T> Recorder<M, T> for Roll<M, T> {
@@ -132,7 +132,7 @@ impl<A: Live> Shell<A> {
         self.clock.now()
     }
 
-    /// Nothing happens after this.
+    /// End of the run: no event follows it.
     #[inline]
     pub(crate) fn end(&self) -> Time {
         self.end.get()
@@ -148,13 +148,13 @@ impl<A: Live> Shell<A> {
         self.ledger.borrow_mut()
     }
 
-    /// Where the actors are, by number.
+    /// Locations of the actors, by id.
     #[inline]
     pub(crate) fn routes(&self) -> Ref<'_, Vec<Route<A>>> {
         self.routes.borrow()
     }
 
-    /// Messages that the network keeps back now.
+    /// Number of messages that the network holds now.
     fn held(&self) -> u64 {
         let (now, mut releases) = (self.now().min(self.end()), self.releases.borrow_mut());
         while releases.peek().is_some_and(|Reverse(release)| *release <= now) {
@@ -163,7 +163,8 @@ impl<A: Live> Shell<A> {
         releases.len() as u64
     }
 
-    /// Nobody will write what waits here, nor what is put in from now on; says how many messages that were.
+    /// Discards the messages that wait here and those that are put in from now on; returns the number of those that
+    /// wait.
     pub(crate) fn discard(&self, outbox: &Outbox) -> u64 {
         outbox.set_unreachable(true);
         let lost = outbox.clear();
@@ -171,7 +172,7 @@ impl<A: Live> Shell<A> {
         lost
     }
 
-    /// Carries a message to its addressee, or not.
+    /// Asks the network for the fate of a message and sends it accordingly.
     #[inline]
     pub(crate) fn send(&self, now: Time, envelope: Envelope<A::Msg>) {
         self.ledger().counts.sent += 1;
@@ -208,7 +209,7 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    /// Takes a message to where its addressee is; false if it is lost.
+    /// Passes a message on toward its receiver; returns false if it is lost.
     #[inline]
     fn carry(&self, now: Time, due: Time, envelope: Envelope<A::Msg>) -> bool {
         let lost = match &self.routes.borrow()[envelope.to.index()] {
@@ -219,7 +220,7 @@ impl<A: Live> Shell<A> {
             Route::Here(_) if due > now => return self.hold(due, 0, envelope),
             Route::Here(addr) => match addr.try_send(Parcel::One(Input::Deliver(envelope))) {
                 Ok(()) => return true,
-                // Full: an actor that sends to itself without end.
+                // The mailbox is full: an actor sends to itself without end.
                 Err(error) => {
                     self.lose_parcel(now, error.into_inner());
                     return false;
@@ -232,8 +233,8 @@ impl<A: Live> Shell<A> {
         false
     }
 
-    /// Keeps a message until it is due; false if it is lost. `bytes`: what it takes in memory if it came from another
-    /// process, else 0.
+    /// Keeps a message until it is due; returns false if it is lost. `bytes`: its bytes of memory if it came from
+    /// another process, else 0.
     pub(crate) fn hold(&self, due: Time, bytes: usize, envelope: Envelope<A::Msg>) -> bool {
         let held = self.agenda.borrow_mut().hold(due, bytes, envelope);
         match &held {
@@ -263,12 +264,12 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    /// An actor wants to be woken.
+    /// Arms a timer of an actor.
     pub(crate) fn arm(&self, at: Time, actor: ActorId, timer: Timer) {
         self.later(at, actor, Due::Fire(timer));
     }
 
-    /// An actor's machine is to work for `span`, which it has done at `done` if its pace stays.
+    /// Starts work of `span` on an actor's machine; it is done at `done` if the pace of the machine stays.
     pub(crate) fn work(&self, done: Time, span: Span, actor: ActorId, timer: Timer) {
         if let Some(worker) = &self.worker {
             if worker.work(actor, timer, span) {
@@ -281,14 +282,14 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    /// A piece of work is done, or nobody waits for it any more.
+    /// Removes a work item that is done or cancelled.
     pub(crate) fn take_back(&self, actor: ActorId, timer: Timer) {
         if let Some(worker) = &self.worker {
             worker.end(actor, timer);
         }
     }
 
-    /// Nobody waits for the work of this actor any more.
+    /// Cancels all work items of this actor.
     pub(crate) fn take_back_all(&self, actor: ActorId) {
         if let Some(worker) = &self.worker {
             worker.end_all(actor);
@@ -306,8 +307,8 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    /// Lets happen what is due, whenever something is. The alarm is set when the actors have run: what they ask for is
-    /// often due before all else, or at once.
+    /// Dispatches the entries of the agenda when they are due. The alarm is set when the actors have run: their
+    /// requests are often due before all other entries, or at once.
     async fn keep_agenda(self: Rc<Self>) {
         loop {
             if self.clock.has_begun() {
@@ -335,7 +336,8 @@ impl<A: Live> Shell<A> {
                 biased;
                 rang_for = self.alarm.rings() => {
                     if self.clock.has_begun() && self.now().since(rang_for) > LATE {
-                        // This process stood still. What others said meanwhile comes before what only time says: a
+                        // This process stood still. Messages that arrived meanwhile are processed before timers: a
+                        // timer must not miss a reply that has arrived.
                         // timer must not find a reply missing that has arrived.
                         sleep(CATCH_UP).await;
                     }
@@ -352,7 +354,7 @@ impl<A: Live> Shell<A> {
             Due::Begin => addr.do_send(Parcel::Begin),
             Due::Absent => addr.do_send(Parcel::Absent),
             Due::Power(power) => addr.do_send(Parcel::Power(power)),
-            // Bounded by what the actor has armed.
+            // Bounded by the number of timers that the actor has armed.
             Due::Fire(timer) => addr.do_send(Parcel::One(Input::Fire(timer))),
             Due::Deliver(envelope) => {
                 if let Err(error) = addr.try_send(Parcel::One(Input::Deliver(*envelope))) {
@@ -362,7 +364,7 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    /// Something comes from outside. It takes no time, and no fault concerns it.
+    /// Delivers a message from the external client. It takes no time, and no fault affects it.
     pub(crate) fn inject(&self, to: ActorId, msg: A::Msg) {
         let Some(from) = self.outside else { return };
         let now = self.now();
@@ -377,7 +379,7 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    /// Something goes out.
+    /// Passes a message to the external client.
     #[cold]
     fn answer(&self, now: Time, envelope: Envelope<A::Msg>) {
         self.tape().record(now, envelope.to, What::Deliver(&envelope));
@@ -389,18 +391,18 @@ impl<A: Live> Shell<A> {
 }
 
 impl<A: Live> Host<A> {
-    /// A host of nobody yet.
+    /// Starts a host without actors.
     ///
     /// # Errors
-    /// If the operating system gives no timer or thread, or the tape no file.
+    /// If the operating system provides no timer or thread, or the trace cannot be opened.
     ///
     /// # Panics
-    /// If the cast's network is not valid: whoever made the cast has checked it.
+    /// If the network of the specification is invalid: its creator has to check it.
     pub fn start(options: HostOptions, cast: Rc<Cast<A>>) -> io::Result<Rc<Self>> {
         Self::start_at(options, cast, Clock::start())
     }
 
-    /// With a clock that has been aligned already.
+    /// Starts a host with a clock that is already aligned.
     pub(crate) fn start_at(options: HostOptions, cast: Rc<Cast<A>>, clock: Clock) -> io::Result<Rc<Self>> {
         let network = Network::new(cast.network.clone()).expect("the cast's network was checked");
         let tape = if options.is_traced { Some((cast.tape)()?) } else { None };
@@ -424,7 +426,7 @@ impl<A: Live> Host<A> {
             releases: RefCell::default(),
             end: Cell::new(Time::NEVER),
             outside: cast.outside,
-            // Each process speaks for who is outside, and all they say has a number of its own.
+            // Each process sends for the external client, with message numbers of its own.
             outside_seq: Cell::new(u64::from(options.process) << 32),
             answers: RefCell::new(None),
             worker,
@@ -453,7 +455,7 @@ impl<A: Live> Host<A> {
         }))
     }
 
-    /// Hosts an actor; it begins when the run does. `incarnation`: how many lives it has had elsewhere.
+    /// Hosts an actor, which begins with the run. `incarnation`: number of its earlier incarnations in other processes.
     pub fn host(&self, actor: ActorId, incarnation: u32) {
         let (fresh, rng) = ((self.cast.actor)(actor), self.cast.rng(actor));
         let cell = match incarnation {
@@ -466,11 +468,11 @@ impl<A: Live> Host<A> {
         self.me.borrow_mut().actors.push(Seated { actor, incarnation });
     }
 
-    /// Begins the run at this moment of the hub's count, or at once if it is past.
+    /// Begins the run at this value of the hub's count, or at once if it is past.
     pub(crate) fn begin_at(&self, zero: u64, end: Time) {
         let shell = &self.shell;
         if shell.clock.knows_zero() {
-            // A run begins once, however often that is said.
+            // A run begins once, however often this is called.
             return;
         }
         shell.clock.begin_at(zero);
@@ -485,8 +487,8 @@ impl<A: Live> Host<A> {
         shell.is_earlier.notify_one();
     }
 
-    /// How an actor's machine stands when it begins, perhaps in the middle of a run: absent until its time, or whatever
-    /// faults have done to it. One that comes when somebody brings it has been brought.
+    /// Puts an actor's machine into the state that it has when it begins, perhaps in the middle of a run: absent until
+    /// its time, or as the faults have left it. A machine that a process brings is no longer absent.
     fn stand(&self, actor: ActorId, now: Time) {
         let mut network = self.shell.network.borrow_mut();
         match network.absent().iter().find(|(absent, _)| *absent == actor) {
@@ -499,7 +501,7 @@ impl<A: Live> Host<A> {
         }
     }
 
-    /// Begins now, and never ends: for those who need no hub.
+    /// Begins the run now, without an end, for processes that need no hub.
     pub fn begin(&self) {
         self.begin_at(self.shell.clock.shared(), Time::NEVER);
     }
@@ -511,15 +513,16 @@ impl<A: Live> Host<A> {
         }
     }
 
-    /// Something more goes wrong, from its `at` on.
+    /// Adds a fault that holds from its `at`.
     ///
     /// # Errors
-    /// If its parameters mean nothing.
+    /// If its parameters are invalid.
     pub(crate) fn add_fault(&self, fault: Fault) -> Result<(), NetworkError> {
         self.change_network(fault.at, |network| network.add(fault))
     }
 
-    /// A fault ends at `at`, unless it ends before; by its place among those of the experiment, then those added.
+    /// Ends a fault at `at`, unless it ends before. The index counts the faults of the experiment first, then the added
+    /// ones.
     ///
     /// # Errors
     /// If there is no such fault.
@@ -527,7 +530,7 @@ impl<A: Live> Host<A> {
         self.change_network(at, |network| network.end(index, at))
     }
 
-    /// Changes what becomes of messages and machines from `at` on.
+    /// Changes the network from `at` on, and with it the plan of machine actions.
     fn change_network(
         &self,
         at: Time,
@@ -536,18 +539,18 @@ impl<A: Live> Host<A> {
         let now = self.shell.now();
         let mut network = self.shell.network.borrow_mut();
         let here = self.here.borrow();
-        // The order may have taken long to come: then something has begun already.
+        // The message may have taken long to arrive: then something has begun already.
         let is_late = at < now;
         let standing = |network: &Network| -> Vec<Vec<Power>> {
             here.keys().filter(|_| is_late).map(|actor| network.standing(*actor, now)).collect()
         };
         let before = standing(&network);
         change(&mut network)?;
-        // Before it is known when the run begins, nothing is planned: `begin_at` does it, from that moment on.
+        // Nothing is planned before the start of the run is known: `begin_at` makes the plan from then on.
         if !self.shell.clock.knows_zero() {
             return Ok(());
         }
-        // The whole plan anew: outages may overlap. What is overdue is not in it, and goes on.
+        // The whole plan is replaced, because outages may overlap. Overdue actions are not in it, and still happen.
         self.shell.agenda.borrow_mut().forget_powers(now);
         for ((actor, before), after) in here.keys().zip(before).zip(standing(&network)) {
             let undone = before.iter().filter(|power| !after.contains(power)).map(|power| undone(*power));
@@ -560,12 +563,12 @@ impl<A: Live> Host<A> {
         Ok(())
     }
 
-    /// Nothing happens after this.
+    /// Sets the end of the run: no event follows it.
     pub(crate) fn end_at(&self, at: Time) {
         self.shell.end.set(at.min(self.shell.end()));
     }
 
-    /// Another process, and how it is reached: this one connects to it when there is something to bring.
+    /// Registers another process and its address. This process connects to it when there is a message to send.
     pub(crate) fn learn(self: &Rc<Self>, peer: Peer) {
         let process = peer.sender.process;
         let old = self.peers.borrow_mut().remove(&process);
@@ -576,7 +579,7 @@ impl<A: Live> Host<A> {
             }
             Some(known) => {
                 known.task.abort();
-                // What waits is still wanted where the same life goes on at another address.
+                // Waiting messages are kept if the same process (the same boot id) is now at another address.
                 if known.peer.sender.life == peer.sender.life {
                     known.outbox
                 } else {
@@ -591,7 +594,7 @@ impl<A: Live> Host<A> {
         self.peers.borrow_mut().insert(process, Known { peer, outbox, task: task.abort_handle() });
     }
 
-    /// The actors of another process are reached through this outbox, whoever empties it.
+    /// Routes messages for the actors of another process into this outbox.
     pub(crate) fn reach(&self, sender: &Sender, outbox: &Rc<Outbox>) {
         let mut routes = self.shell.routes.borrow_mut();
         let mut replaced = BTreeSet::new();
@@ -604,7 +607,7 @@ impl<A: Live> Host<A> {
                 });
             }
         }
-        // Whoever has nothing left is gone: it is neither dialled nor listened to any more.
+        // A process without actors is gone: it is neither dialled nor accepted any more.
         for process in replaced {
             let has_some = routes.iter().any(|route| matches!(route, Route::There(there, _) if *there == process));
             if !has_some && let Some(known) = self.peers.borrow_mut().remove(&process) {
@@ -614,12 +617,12 @@ impl<A: Live> Host<A> {
         }
     }
 
-    /// True if it is who it says it is, as far as the hub has said.
+    /// True if the hub has announced this process with this boot id.
     pub(crate) fn knows(&self, process: ProcessId, life: u64) -> bool {
         self.peers.borrow().get(&process).is_some_and(|known| known.peer.sender.life == life)
     }
 
-    /// What a process is, by what it hosts, as far as the hub has said.
+    /// Role of a process, from the actors that the hub has announced for it.
     pub(crate) fn role_of(&self, process: ProcessId) -> &'static str {
         let peers = self.peers.borrow();
         let first = peers.get(&process).and_then(|known| known.peer.sender.actors.first());
@@ -630,7 +633,7 @@ impl<A: Live> Host<A> {
         *self.hub.borrow_mut() = hub;
     }
 
-    /// Tells the hub that a process, perhaps this one, is not taken for who it is.
+    /// Reports to the hub that a process, perhaps this one, is refused for its certificate or secret.
     pub(crate) fn report(&self, process: ProcessId, error: &LinkError) {
         if let Some(hub) = &*self.hub.borrow() {
             hub.put(Kind::Control, &Control::Refused { process, why: error.to_string() });
@@ -641,30 +644,30 @@ impl<A: Live> Host<A> {
         self.me.borrow().clone()
     }
 
-    /// Lets other processes bring messages.
+    /// Accepts messages from other processes.
     pub fn serve(self: &Rc<Self>, listener: TcpListener) {
         let serving = tokio::task::spawn_local(crate::accept::serve(listener, self.clone(), None));
         self.tasks.borrow_mut().push(serving.abort_handle());
     }
 
-    /// Takes its actors off: nothing happens here any more, and nothing of it is kept.
+    /// Stops all actors of this process and releases everything.
     pub(crate) fn close(&self) {
         self.tasks.take().iter().for_each(AbortHandle::abort);
         for (_, known) in std::mem::take(&mut *self.peers.borrow_mut()) {
             known.task.abort();
         }
-        // An actor ends when nobody holds its address.
+        // An actor ends when its last address is dropped.
         self.here.borrow_mut().clear();
         self.shell.routes.borrow_mut().clear();
     }
 
-    /// Another process that hosts these actors, for those who need no hub. Both must know each other.
+    /// Registers another process that hosts these actors, in a cluster without a hub. Both processes must do so.
     pub fn meet(self: &Rc<Self>, process: u32, life: u64, address: String, actors: &[ActorId]) {
         let actors = actors.iter().map(|actor| Seated { actor: *actor, incarnation: 0 }).collect();
         self.learn(Peer { sender: Sender { process, life, actors }, address });
     }
 
-    /// Looks at an actor that is hosted here, between two of its steps; `None` if it is not.
+    /// Inspects an actor of this process between two of its steps; `None` if it is not hosted here.
     pub async fn look<R: Send + 'static>(
         &self,
         actor: ActorId,
@@ -679,7 +682,7 @@ impl<A: Live> Host<A> {
         heard.await.ok()
     }
 
-    /// Waits until all that is to be brought to other processes is written.
+    /// Waits until all messages to other processes are written.
     pub(crate) async fn written(&self) {
         let outboxes: Vec<Rc<Outbox>> = self.peers.borrow().values().map(|known| known.outbox.clone()).collect();
         for outbox in outboxes {
@@ -687,22 +690,22 @@ impl<A: Live> Host<A> {
         }
     }
 
-    /// The actors that are hosted here.
+    /// Ids of the actors that this process hosts.
     pub fn actors(&self) -> Vec<ActorId> {
         self.here.borrow().keys().copied().collect()
     }
 
-    /// What this process has counted.
+    /// Counters of this process.
     pub fn counts(&self) -> Counts {
         Counts { held: self.shell.held(), resent: self.shell.network.borrow().resent(), ..self.shell.ledger().counts }
     }
 
-    /// What time it is in the run.
+    /// Current time of the run.
     pub fn now(&self) -> Time {
         self.shell.now()
     }
 
-    /// What real work came to, by actor; nothing where work is a timer.
+    /// Real work, by actor; empty if work is a timer.
     pub(crate) fn worked(&self) -> Vec<Worked> {
         self.shell.worker.as_ref().map_or_else(Vec::new, Worker::worked)
     }
@@ -715,13 +718,13 @@ impl<A: Live> Host<A> {
         *self.shell.answers.borrow_mut() = Some(answers);
     }
 
-    /// Ends the record of this process.
+    /// Ends the trace of this process and returns it.
     pub(crate) fn take_tape(&self) -> Option<Box<dyn Tape<A::Msg, A::Tick>>> {
         self.shell.tape().0.take()
     }
 }
 
-/// What takes back what was done to a machine.
+/// The machine action that reverts this one.
 fn undone(power: Power) -> Power {
     match power {
         Power::Crash | Power::Wipe => Power::Restart,

@@ -1,4 +1,4 @@
-//! The actors of this process, one actix actor around each cell, and how messages of other processes come to them.
+//! The actors of this process, each cell in one actix actor, and the delivery of other processes' messages to them.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,25 +17,25 @@ use crate::link::{LinkError, PING, SILENCE};
 use crate::stream::Reader;
 use crate::turn::after_others;
 
-/// Parcels that may wait at one actor. Each connection hands over what one read brought and then lets the actors run, and so
-/// does the agenda with what is due: this is reached by an actor alone that sends to itself without end; beyond it messages
-/// are lost as to a full queue.
+/// Messages that may wait in the mailbox of one actor. Each connection passes on the messages of one read and then lets
+/// the actors run, and so does the agenda with its due entries. So only an actor that sends to itself without end
+/// reaches this bound; messages beyond it are lost as to a full queue.
 const MAILBOX_MAX: usize = 1 << 16;
 
-/// A cell in its process.
+/// The actix actor around a cell.
 pub(crate) struct Hosted<A: Live> {
     cell: Cell<A>,
     shell: Rc<Shell<A>>,
     effects: Effects<A::Msg, A::Tick>,
 }
 
-/// What comes to an actor.
+/// Content of the mailbox of an actor.
 pub(crate) enum Parcel<M> {
     One(Input<M>),
     Many(Vec<Input<M>>),
-    /// The run begins.
+    /// Begin of the run.
     Begin,
-    /// Its machine is not there yet: a restart brings it.
+    /// The machine is absent until a restart starts it.
     Absent,
     Power(Power),
 }
@@ -44,21 +44,21 @@ impl<M> actix::Message for Parcel<M> {
     type Result = ();
 }
 
-/// Lets somebody look at the cell, between two steps.
+/// Inspects the cell between two steps.
 pub(crate) struct Look<A: Actor>(pub(crate) Glance<A>);
 
-/// What is looked at.
+/// The function that inspects a cell.
 pub(crate) type Glance<A> = Box<dyn FnOnce(&Cell<A>) + Send>;
 
 impl<A: Actor> actix::Message for Look<A> {
     type Result = ();
 }
 
-/// Nothing in it is ever pinned.
+/// None of its fields is ever pinned.
 impl<A: Live> Unpin for Hosted<A> {}
 
 impl<A: Live> Shell<A> {
-    /// Takes in what another process sends, until the connection is of no use any more.
+    /// Receives the messages of another process until the connection ends.
     pub(crate) async fn read(
         &self,
         reader: &mut Reader,
@@ -67,14 +67,14 @@ impl<A: Live> Shell<A> {
         mut hear: impl FnMut(Control) -> Result<(), LinkError>,
     ) -> LinkError {
         let mut batch = Batch { to: None, inputs: Vec::new() };
-        // One timer for all reads: it is set anew when it goes off, and not whenever something is heard.
+        // One timer for all reads: it is set again when it fires, and not at every read.
         let mut quiet = pin!(sleep(SILENCE));
         let mut heard = self.clock.own();
         loop {
             if let Err(error) = self.take_in(splitter, from, &mut batch, &mut hear) {
                 return error;
             }
-            // The actors run before more is read: what is not read waits at its sender.
+            // The actors run before the next read: unread bytes wait at the sender.
             after_others().await;
             tokio::select! {
                 biased;
@@ -98,7 +98,7 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    /// Hands over to the actors what is due of all that one read has brought, and keeps the rest until it is.
+    /// Passes the messages of one read that are due to their actors, and keeps the others until they are due.
     fn take_in(
         &self,
         splitter: &mut Splitter,
@@ -119,7 +119,8 @@ impl<A: Live> Shell<A> {
                 return Err(LinkError::Misbehaved(what));
             }
             match routes.get(envelope.to.index()) {
-                // Before the run begins nobody takes anything in. A message may take many times its bytes on the wire.
+                // Before the run begins no actor accepts messages. A message may take many times its wire size in
+                // memory.
                 Some(Route::Here(_)) if due > now || now == Time::ZERO => {
                     self.hold(due, frame.bytes().len().max(envelope.memory_bytes()), envelope);
                 }
@@ -130,7 +131,7 @@ impl<A: Live> Shell<A> {
                     }
                     batch.inputs.push(Input::Deliver(envelope));
                 }
-                // It was here when the sender looked.
+                // The actor was here when the sender looked it up.
                 _ => self.lose(now, &envelope, Cause::Nobody),
             }
         }
@@ -159,13 +160,13 @@ impl<A: Live> Batch<A> {
 }
 
 impl<A: Live> Hosted<A> {
-    /// Its machine takes nothing in before the run begins.
+    /// Its machine accepts no input before the run begins.
     pub(crate) fn new(mut cell: Cell<A>, shell: Rc<Shell<A>>) -> Self {
         cell.await_beginning();
         Hosted { cell, shell, effects: Vec::new() }
     }
 
-    /// Does what the actor wants done.
+    /// Carries out the effects of the actor.
     #[inline]
     fn perform(&mut self, now: Time) {
         let actor = self.cell.id();
@@ -177,15 +178,15 @@ impl<A: Live> Hosted<A> {
                 Effect::Work { timer, span, .. } => {
                     self.shell.work(self.cell.work_done(now, span), span, actor, timer);
                 }
-                // The cell forgets it too.
+                // The cell drops the timer too.
                 Effect::Disarm(timer) => self.shell.take_back(actor, timer),
-                // For the trace.
+                // Notes are for the trace.
                 Effect::Note(_) => {}
             }
         }
     }
 
-    /// Does something to the machine; gives back what it is to take in then.
+    /// Applies an action to the machine; returns the inputs that it is to take then.
     fn power(&mut self, now: Time, power: Power) -> Vec<Input<A::Msg>> {
         let actor = self.cell.id();
         if matches!(power, Power::Crash | Power::Wipe) {
@@ -223,7 +224,7 @@ impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
         };
         for input in first.into_iter().chain(others) {
             if now > self.shell.end() {
-                // The run is over: what has not arrived by now is still under way.
+                // The run has ended: messages that have not arrived by now stay in flight.
                 return;
             }
             let fired = if let Input::Fire(timer) = &input { Some(*timer) } else { None };

@@ -1,4 +1,4 @@
-//! The process that the others join: it hosts the coordinator, says who hosts what, and collects what was found.
+//! The hub, process 0 of a cluster. It hosts the coordinator, assigns actors to members, and collects their results.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -32,50 +32,52 @@ use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
 
-/// From the order to begin until the beginning, so that it is there everywhere before: this, and more for each process.
+/// Time from the order to begin until the start, so that the order arrives everywhere before: this, and more for each
+/// process.
 const LEAD: Duration = Duration::from_millis(100);
 const LEAD_EACH: Duration = Duration::from_millis(3);
-/// From the order to end early until the end.
+/// Time from the order to end early until the end.
 const TAIL: Duration = Duration::from_millis(20);
-/// How long nothing may be handed in when the run is over, before the hub goes on without those who owe something.
+/// Longest time without results after the end of the run, before the hub stops waiting for the missing ones.
 const COLLECT: Duration = Duration::from_secs(20);
-/// How long one whose connection breaks at that time is waited for.
+/// Longest wait for a process whose connection breaks after the end of the run.
 const RETURN: Duration = Duration::from_secs(3);
-/// How often a person is shown how it goes.
+/// Interval between two calls of `watch`.
 const WATCH: Duration = Duration::from_millis(100);
-/// Orders from other threads that may wait; one more is refused.
+/// Commands of other threads that may wait; the next one is refused.
 const COMMANDS_MAX: usize = 4096;
-/// Processes that may join in one run, with those that are gone.
+/// Processes that may join in one run, including those that are gone.
 const PROCESSES_MAX: usize = 100_000;
 
-/// How a hub is run.
+/// Options of a hub.
 pub struct HubOptions<A: Actor> {
-    /// Where others join.
+    /// Socket at which other processes join.
     pub listener: TcpListener,
-    /// How this process proves to others who it is, and they to it.
+    /// How this process and its peers authenticate each other.
     pub credentials: Credentials,
     /// How work is done, in all processes.
     pub work: Work,
-    /// What happens is to be written down, in all processes.
+    /// True if all processes trace the run.
     pub is_traced: bool,
-    /// When the run ends; [`Time::NEVER`]: when it is told to.
+    /// End of the run; [`Time::NEVER`]: when it is told to end.
     pub end: Time,
-    /// The actors that this process hosts itself.
+    /// Actors that this process hosts itself.
     pub here: Vec<ActorId>,
-    /// What is performed, for the others: `prepare` of [`join`](crate::join()) makes a cast of it.
+    /// The experiment, as bytes for the other processes: `prepare` of [`join`](crate::join()) makes a specification
+    /// from it.
     pub charter: Vec<u8>,
-    /// Takes what actors send to who is outside.
+    /// Receives the messages that actors send to the external client.
     pub answers: Answers<A::Msg>,
-    /// Takes the parts of what the processes wrote down, each process's in order.
+    /// Receives the parts of the traces, those of each process in order.
     pub traces: KeepTraces,
-    /// Takes what the actors have found so far.
+    /// Receives the results of the actors during the run.
     pub news: TakeNews,
 }
 
-/// Takes the next bytes of what a process, by its number, wrote down.
+/// Receives the next bytes of the trace of a process, with its id.
 pub type KeepTraces = Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>;
 
-/// The process that the others join. Needs an actix system around it, and lives in its thread.
+/// The hub of a cluster. It needs an actix system, and stays in its thread.
 pub struct Hub<A: Live> {
     stage: Rc<Stage<A>>,
     commands: mpsc::Receiver<Command<A>>,
@@ -83,43 +85,43 @@ pub struct Hub<A: Live> {
     address: SocketAddr,
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Debug)]
 pub struct Performance {
-    /// How far it went.
+    /// Time at which it ended.
     pub ended: Time,
-    /// It was ended before its time.
+    /// True if the run ended early.
     pub cut_short: bool,
-    /// What each actor found, by number; `None` where its process was lost, or never came.
+    /// Results of each actor, by id; `None` if its process was lost or never joined.
     pub findings: Vec<Option<Vec<u8>>>,
-    /// How the processes were: those that handed something in. The first is the hub's.
+    /// Reports of the processes that sent their results. The first is the hub's.
     pub processes: Vec<ProcessReport>,
-    /// What all of them counted.
+    /// Sum of their counters.
     pub counts: Counts,
-    /// Actors whose processes were lost, and that nobody took over.
+    /// Actors whose processes were lost, and that no other process took over.
     pub lost: Vec<String>,
-    /// Actors that a process hosts in the place of one that was lost during the run, and when it was ready: what the
-    /// actor had found before is lost. In the order in which they came.
+    /// Actors that moved to another process because theirs was lost during the run, each with the time at which the new
+    /// process was ready. The earlier results of the actor are lost. In order of time.
     pub restarts: Vec<(ActorId, Time)>,
-    /// Actors that left while the run went on. What they had found by then is among `findings`, or, if they came back,
-    /// among `former`.
+    /// Actors that left during the run. Their results are in `findings`, or in `former` if they came back.
     pub departures: Vec<Departure>,
-    /// What actors found in lives that they left, and followed by another.
+    /// Results of actors in incarnations that left and that another incarnation followed.
     pub former: Vec<(ActorId, Vec<u8>)>,
-    /// Actors for which no process ever came.
+    /// Actors for which no process joined.
     pub absent: Vec<ActorId>,
-    /// Faults that were submitted while it went on.
+    /// Faults that were submitted during the run.
     pub faults: Vec<Fault>,
-    /// Faults that were ended by hand, and when: by their place among those of the experiment, then those submitted.
+    /// Faults that were ended manually, with the time. The index counts the faults of the experiment first, then the
+    /// submitted ones.
     pub healed: Vec<(usize, Time)>,
-    /// What went wrong while the records were handed in.
+    /// Errors in the collection of the traces.
     pub trace_errors: Vec<String>,
 }
 
-/// Why there was no run.
+/// Reason why there was no run.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// It was told to stop before all had joined.
+    /// The hub was stopped before all needed processes had joined.
     #[error("stopped while waiting for {}", some(.0))]
     Stopped(Vec<String>),
 }
@@ -134,50 +136,50 @@ fn some(names: &[String]) -> String {
     }
 }
 
-/// Where a run is.
+/// Phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Not all have joined.
+    /// Not all needed processes have joined.
     Waiting,
-    /// It goes on.
+    /// The run is in progress.
     Running,
-    /// It is over, and what was found is handed in.
+    /// The run has ended, and results are collected.
     Ending,
 }
 
-/// How it goes.
+/// Status of a cluster.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Where the run is.
+    /// Phase of the run.
     pub phase: Phase,
-    /// What time it is in it.
+    /// Current time of the run.
     pub now: Time,
-    /// Names of the actors that are needed and not there.
+    /// Names of the needed actors that no process hosts.
     pub missing: Vec<String>,
-    /// All processes that ever joined and were not replaced, the hub's first.
+    /// All processes that joined and were not replaced, the hub first.
     pub processes: Vec<ProcessState>,
-    /// Faults that were submitted so far.
+    /// Faults submitted so far.
     pub faults: Vec<Fault>,
     /// See [`Performance::healed`].
     pub healed: Vec<(usize, Time)>,
 }
 
-/// One process.
+/// Status of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessState {
-    /// What it hosts.
+    /// Names of its actors.
     pub actors: Vec<String>,
-    /// Its machine, and its number there.
+    /// Host name of its machine, and its process id there.
     pub host: String,
     /// See `host`.
     pub pid: u32,
-    /// Where it is reached.
+    /// Its address.
     pub address: String,
-    /// It is connected.
+    /// True if it is connected.
     pub connected: bool,
 }
 
-/// Gives orders to a hub, from any thread.
+/// Sends commands to a hub, from any thread.
 pub struct Handle<A: Actor>(mpsc::Sender<Command<A>>);
 
 impl<A: Actor> Clone for Handle<A> {
@@ -209,18 +211,18 @@ impl<A: Live> Handle<A> {
         })
     }
 
-    /// Sends a message to an actor of the hub's process, as who is outside.
+    /// Sends a message to an actor of the hub's process, as the external client.
     ///
     /// # Errors
-    /// If too much is asked at once, or the run is over.
+    /// If too many commands are pending, or the run has ended.
     pub fn send(&self, to: ActorId, msg: A::Msg) -> Result<(), &'static str> {
         self.order(Command::Inject(to, msg))
     }
 
-    /// Looks at an actor of the hub's process, between two of its steps.
+    /// Inspects an actor of the hub's process between two of its steps.
     ///
     /// # Errors
-    /// Like [`send`](Self::send), and if it is not hosted there.
+    /// Like [`send`](Self::send); also if the actor is not hosted there.
     pub async fn look<R: Send + 'static>(
         &self,
         actor: ActorId,
@@ -236,30 +238,30 @@ impl<A: Live> Handle<A> {
         heard.await.map_err(|_| "it is not hosted in the coordinator's process")
     }
 
-    /// Lets something more go wrong, in all processes.
+    /// Adds a fault in all processes.
     ///
     /// # Errors
-    /// If its parameters mean nothing, too much is asked at once, or the run is over.
+    /// If its parameters are invalid, too many commands are pending, or the run has ended.
     pub async fn fault(&self, fault: Fault) -> Result<(), String> {
         let (say, heard) = oneshot::channel();
         self.order(Command::Fault(Box::new(fault), say))?;
         heard.await.unwrap_or_else(|_| Err("the run is over".into()))
     }
 
-    /// Ends a fault, in all processes: by its place among those of the experiment, then those submitted.
+    /// Ends a fault in all processes. The index counts the faults of the experiment first, then the submitted ones.
     ///
     /// # Errors
-    /// If there is no such fault, too much is asked at once, or the run is over.
+    /// If there is no such fault, too many commands are pending, or the run has ended.
     pub async fn end_fault(&self, index: usize, at: Time) -> Result<(), String> {
         let (say, heard) = oneshot::channel();
         self.order(Command::EndFault(index, at, say))?;
         heard.await.unwrap_or_else(|_| Err("the run is over".into()))
     }
 
-    /// How it goes.
+    /// Status of the cluster.
     ///
     /// # Errors
-    /// If too much is asked at once, or the run is over.
+    /// If too many commands are pending, or the run has ended.
     pub async fn snapshot(&self) -> Result<Snapshot, &'static str> {
         let (say, heard) = oneshot::channel();
         self.order(Command::Snapshot(say))?;
@@ -275,7 +277,7 @@ impl<A: Live> Handle<A> {
     }
 }
 
-/// What the hub knows.
+/// State of the hub.
 struct Stage<A: Live> {
     host: Rc<Host<A>>,
     run: u64,
@@ -288,7 +290,7 @@ struct Stage<A: Live> {
     phase: Cell<Phase>,
     zero: Cell<u64>,
     findings: RefCell<BTreeMap<ActorId, Found>>,
-    /// Faults that came by hand; the network bounds their number.
+    /// Manual faults; the network bounds their number.
     faults: RefCell<Vec<Fault>>,
     /// [`Performance::healed`].
     healed: RefCell<Vec<(usize, Time)>>,
@@ -298,59 +300,60 @@ struct Stage<A: Live> {
     traces: RefCell<KeepTraces>,
     news: RefCell<TakeNews>,
     trace_errors: RefCell<Vec<String>>,
-    /// Something is to be looked at.
+    /// Wakes the hub after a change.
     changed: Notify,
-    /// How long this process has looked on. It may be stopped itself, and then judges nobody by that time.
+    /// Time in which this process could notice others. It may be stopped itself; then that time counts against no
+    /// member.
     attention: Attention,
-    /// When something was handed in last, by `attention`.
+    /// Time of the last results, by `attention`.
     handed_in: Cell<u64>,
 }
 
-/// What an actor found, as far as it was handed in.
+/// Results of an actor, as far as they have arrived.
 #[derive(Default)]
 struct Found {
     bytes: Vec<u8>,
     is_whole: bool,
 }
 
-/// A process, as the hub knows it.
+/// State of a process, as the hub knows it.
 struct Process {
     join: Join,
     peer: Peer,
     outbox: Rc<Outbox>,
     standing: Standing,
-    /// Its connections so far: what comes by an earlier one means nothing.
+    /// Number of its connections so far: messages on an earlier one are ignored.
     connections: u32,
-    /// The connection by which it has said that it is ready; 0 before it has.
+    /// The connection on which it has reported that it is ready; 0 before that.
     ready_by: u32,
-    /// When its connection broke, by the stage's `attention`.
+    /// Time at which its connection broke, by `attention`.
     lost_at: u64,
-    /// Its actors have left, and it hands in what it has.
+    /// True if its actors have left, and it sends its results.
     has_left: bool,
-    /// Others do not take it for who it is.
+    /// True if other processes refuse it.
     is_refused: bool,
     report: Option<ProcessReport>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// It was let in.
+    /// It is admitted.
     Joining,
-    /// Its actors wait to begin, or have.
+    /// Its actors are ready to begin, or have begun.
     Ready,
-    /// Its connection broke. Its seats are kept for it until somebody wants them.
+    /// Its connection broke. Its actors are kept for it until another process wants them.
     Lost,
-    /// It was lost, and is on its way back: its seats are its own again.
+    /// It was lost and is rejoining: its actors are its own again.
     Returning,
-    /// Another has its seats.
+    /// Another process has its actors.
     Replaced,
 }
 
 impl<A: Live> Hub<A> {
-    /// Opens the door.
+    /// Starts to accept processes.
     ///
     /// # Errors
-    /// If the operating system gives no timer, thread or file.
+    /// If the operating system provides no timer, thread or file.
     pub fn open(options: HubOptions<A>, cast: Cast<A>) -> io::Result<Self> {
         let address = options.listener.local_addr()?;
         let host_options = HostOptions {
@@ -407,18 +410,18 @@ impl<A: Live> Hub<A> {
         Ok(Hub { stage, commands, handle: Handle(orders), address })
     }
 
-    /// Gives orders to it.
+    /// A handle for commands.
     pub fn handle(&self) -> Handle<A> {
         self.handle.clone()
     }
 
-    /// Where others join.
+    /// Address at which other processes join.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for all who are needed, lets the run happen, and collects what was found. `watch` is shown how it goes, ten
-    /// times a second, and ends the run by saying true.
+    /// Waits for all needed processes, runs the experiment, and collects the results. It calls `watch` with the status
+    /// ten times a second; `watch` ends the run by returning true.
     ///
     /// # Errors
     /// If it is told to stop before the run has begun.
@@ -527,7 +530,7 @@ impl<A: Live> Stage<A> {
         Ok(())
     }
 
-    /// Says something to all that are ready, but for one.
+    /// Broadcasts to every ready member except one.
     fn tell_all(&self, control: &Control, except: Option<ProcessId>) {
         for (id, process) in self.processes.borrow().iter().enumerate().skip(1) {
             if process.standing == Standing::Ready && Some(id as ProcessId) != except {
@@ -546,13 +549,13 @@ impl<A: Live> Stage<A> {
         tracing::info!("all {count} processes are there: the run begins");
     }
 
-    /// A process has all it needs, and has heard of so many faults by hand.
+    /// Marks a process as ready and sends it the manual faults after the first `faults`.
     fn ready(&self, id: ProcessId, faults: u32) -> Result<(), LinkError> {
         let (peer, outbox) = {
             let mut processes = self.processes.borrow_mut();
             let process = &mut processes[id as usize];
             if process.standing == Standing::Joining && self.phase.get() == Phase::Ending {
-                // It has found nothing, and is not waited for.
+                // It has no results, and the hub does not wait for it.
                 return Err(LinkError::Turned("the run is over".into()));
             }
             if std::mem::replace(&mut process.ready_by, process.connections) == process.connections {
@@ -562,7 +565,7 @@ impl<A: Live> Stage<A> {
             let reborn = process.peer.sender.actors.iter().filter(|seated| is_new && seated.incarnation > 0);
             reborn.for_each(|seated| self.is_back(seated.actor));
             process.standing = Standing::Ready;
-            // What was done to the network by hand before it came, or while it was away.
+            // The manual changes of the network before it joined, or while it was away.
             let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
             self.faults.borrow().iter().skip(faults as usize).for_each(say);
             for (index, at) in self.healed.borrow().iter() {
@@ -581,7 +584,7 @@ impl<A: Live> Stage<A> {
             outbox.put(Kind::Control, &Control::Begin { zero: self.zero.get(), end: self.end });
         }
         if self.phase.get() == Phase::Ending {
-            // It begins anew to hand in. What it wrote down it may have given away in part: that part is kept.
+            // It sends its results again from the start. Of its trace it may have sent a part: that part is kept.
             peer.sender.actors.iter().for_each(|seated| drop(self.findings.borrow_mut().remove(&seated.actor)));
             outbox.put(Kind::Control, &Control::End { at: self.host.shell.end() });
         }
@@ -590,17 +593,17 @@ impl<A: Live> Stage<A> {
         Ok(())
     }
 
-    /// An actor begins another life while the run goes on.
+    /// Records that an actor has begun another incarnation during the run.
     fn is_back(&self, actor: ActorId) {
         let now = self.host.now();
-        // Whole before the end: it had left.
+        // Results that are complete before the end come from an actor that had left.
         let found = self.findings.borrow_mut().remove(&actor).filter(|found| found.is_whole);
         if !found.is_some_and(|found| self.departures.borrow_mut().comes_back(actor, now, found.bytes)) {
             self.restarts.borrow_mut().push((actor, now));
         }
     }
 
-    /// The actors of a process have left.
+    /// Records that the actors of a process have left.
     fn leaves(&self, id: ProcessId) {
         let process = &mut self.processes.borrow_mut()[id as usize];
         process.has_left = true;
@@ -609,7 +612,7 @@ impl<A: Live> Stage<A> {
         process.peer.sender.actors.iter().for_each(|seated| departures.leaves(seated.actor, now));
     }
 
-    /// A connection has ended.
+    /// Handles the end of a connection.
     fn lost(&self, id: ProcessId, connection: u32, error: &LinkError) {
         let mut processes = self.processes.borrow_mut();
         let process = &mut processes[id as usize];
@@ -632,26 +635,27 @@ impl<A: Live> Stage<A> {
             tracing::warn!("process {id}, with {}, {error}", some(&self.names(&sender)));
         }
         if !was_ready {
-            // It has nothing to come back to.
+            // It has no actors to come back to.
             self.seats.borrow_mut().vacate(id, false);
             self.forget(id);
         }
         self.changed.notify_one();
     }
 
-    /// Nobody comes back for the seats that it had.
+    /// Drops a process that no longer has actors to come back to.
     fn forget(&self, id: ProcessId) {
         let process = &mut self.processes.borrow_mut()[id as usize];
         process.standing = Standing::Replaced;
-        // Whoever joins and leaves for ever leaves little behind. One that had begun to play is known again.
+        // Keeps little of a process, so that one may join and leave any number of times. A process that had become
+        // ready is recognised again.
         let life = if process.ready_by > 0 { process.join.life } else { 0 };
         process.join = Join { life, ..Join::default() };
         process.peer = Peer { sender: Sender { process: id, life: 0, actors: Vec::new() }, address: String::new() };
     }
 
-    /// Finds seats for a process: if need be, those of one that is lost.
+    /// Assigns actors to a process: if need be, those of a lost process.
     fn seat(&self, join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
-        // Who comes from the machine of one that is lost, or asks for its seats by name, takes its place.
+        // A process from the machine of a lost one, or one that names its actors, replaces it.
         let wants = |lost: &Process| {
             lost.join.host == join.host && lost.join.names == join.names
                 || self.names(&lost.peer.sender).iter().any(|name| join.names.contains(name))
@@ -659,7 +663,7 @@ impl<A: Live> Stage<A> {
         let mut lost = self.lost_ones(wants);
         let mut replaced = lost.len().min(1);
         lost.extend(self.lost_ones(|other| !wants(other)));
-        // No more of them than it takes: who is left may come back.
+        // Takes over no more processes than needed: the others may come back.
         loop {
             match self.seat_instead_of(&lost[..replaced], join, process) {
                 Err(refused) if refused.passing && replaced < lost.len() => replaced += 1,
@@ -672,7 +676,7 @@ impl<A: Live> Stage<A> {
         if lost.is_empty() {
             return self.seats.borrow_mut().assign(join, process);
         }
-        // On a copy: who cannot be seated in the end has taken nothing from anybody.
+        // On a copy: a process that is refused in the end must not take actors from any other.
         let mut seats = self.seats.borrow().clone();
         lost.iter().for_each(|lost| seats.vacate(*lost, self.phase.get() != Phase::Waiting));
         let seated = seats.assign(join, process)?;
@@ -680,7 +684,7 @@ impl<A: Live> Stage<A> {
             |lost: &ProcessId| seated.iter().any(|it| self.seats.borrow().holder(it.actor) == Some(*lost));
         let replaced: Vec<ProcessId> = lost.iter().copied().filter(is_replaced).collect();
         if replaced.len() < lost.len() {
-            // Some have nothing that it gets: they may come back.
+            // Some replaced processes keep all their actors: they may come back.
             return self.seat_instead_of(&replaced, join, process);
         }
         *self.seats.borrow_mut() = seats;
@@ -688,14 +692,14 @@ impl<A: Live> Stage<A> {
         Ok(seated)
     }
 
-    /// True if this is the connection by which a process is heard.
+    /// True if this is the current connection of the process.
     fn is_current(&self, id: ProcessId, connection: u32) -> bool {
         let processes = self.processes.borrow();
         let process = &processes[id as usize];
         process.connections == connection && process.standing != Standing::Replaced
     }
 
-    /// Processes whose connection broke, and of which this is true.
+    /// Processes whose connection broke and that satisfy `which`.
     fn lost_ones(&self, which: impl Fn(&Process) -> bool) -> Vec<ProcessId> {
         let processes = self.processes.borrow();
         let lost = processes.iter().enumerate().filter(|(_, p)| p.standing == Standing::Lost && which(p));
@@ -716,7 +720,7 @@ impl<A: Live> Stage<A> {
                 outbox.put(Kind::Control, &Control::Pong { sent, count: self.host.shell.clock.shared() });
             }
             Control::Ready { faults, .. } => self.ready(id, faults)?,
-            // Also when it has not heard yet that the run is over.
+            // Also when it has not yet received the end of the run.
             Control::Left if self.phase.get() != Phase::Waiting && self.may_leave(id) => self.leaves(id),
             Control::Refused { process, why } => self.refused(id, process, &why),
             Control::News { actor, at, news } => self.hear_news(id, actor, at, news.0),
@@ -730,7 +734,7 @@ impl<A: Live> Stage<A> {
             }
             Control::Done(report) if owes => {
                 let process = &mut self.processes.borrow_mut()[id as usize];
-                // Who it is, it has said before.
+                // It sent its identity before.
                 let mut worked = report.worked.clone();
                 worked.retain(|it| process.peer.sender.actors.iter().any(|seated| seated.actor == it.actor));
                 process.report = Some(ProcessReport {
@@ -754,8 +758,9 @@ impl<A: Live> Stage<A> {
         Ok(())
     }
 
-    /// A process says that another, or itself, is not taken for who it is. The word of one that is not counts for itself
-    /// alone. It is passed on each time it is said: the one who acts on it may have been down.
+    /// Handles a report that a process refuses another, or itself, for its certificate or secret. A report of a process
+    /// that is refused itself counts only for itself. Each report is forwarded, because the actor that acts on it may
+    /// have been down.
     fn refused(&self, by: ProcessId, whom: ProcessId, why: &str) {
         let actors = {
             let mut processes = self.processes.borrow_mut();
@@ -776,8 +781,8 @@ impl<A: Live> Stage<A> {
         }
     }
 
-    /// What an actor of this process has found so far. What is said of another's, or comes when the run is over, is of no
-    /// use to anybody.
+    /// Handles the results that an actor of this process has during the run. Results of another process's actor, or
+    /// after the end of the run, are ignored.
     fn hear_news(&self, id: ProcessId, actor: ActorId, at: Time, bytes: Vec<u8>) {
         let incarnation = {
             let processes = self.processes.borrow();
@@ -790,13 +795,13 @@ impl<A: Live> Stage<A> {
         }
     }
 
-    /// True if this process plays, and has not said yet that it leaves.
+    /// True if this process takes part in the run, and has not reported that it leaves.
     fn may_leave(&self, id: ProcessId) -> bool {
         let process = &self.processes.borrow()[id as usize];
         process.standing == Standing::Ready && !process.has_left && process.report.is_none()
     }
 
-    /// True if this process is to hand in what the actor found, and has not yet.
+    /// True if this process still has to send the results of the actor.
     fn awaits(&self, id: ProcessId, actor: ActorId) -> bool {
         let is_whole = self.findings.borrow().get(&actor).is_some_and(|found| found.is_whole);
         self.seats.borrow().holder(actor) == Some(id) && !is_whole
@@ -817,7 +822,7 @@ impl<A: Live> Stage<A> {
         self.handed_in.set(self.attention.paid());
     }
 
-    /// Notes that this process runs; how long it has, so far.
+    /// Counts the time in which this process runs; returns the sum so far.
     fn look_on(&self) -> u64 {
         self.attention.read(self.host.shell.clock.own())
     }
@@ -831,7 +836,7 @@ impl<A: Live> Stage<A> {
         }
     }
 
-    /// The run is over: all hand in what they have.
+    /// Collects the results of all processes after the end of the run.
     async fn collect(
         &self,
         commands: &mut mpsc::Receiver<Command<A>>,
@@ -848,7 +853,7 @@ impl<A: Live> Stage<A> {
         .await;
         report.trace_error = hand_in_tape(&self.host, |part| {
             self.keep_trace(HUB, &part);
-            // A long record must not make the others think that nobody is here.
+            // Writing a long trace must not let the others think that the hub is gone.
             async {
                 tokio::task::yield_now().await;
                 Ok(())
@@ -870,7 +875,7 @@ impl<A: Live> Stage<A> {
             tokio::select! {
                 () = self.changed.notified() => {}
                 _ = ticks.tick() => drop(watch(&self.snapshot())),
-                // Whoever asks is told that it is over.
+                // Later commands are answered with the reason that the run has ended.
                 Some(command) = commands.recv() => self.obey(command).await,
             }
             let silent = self.look_on() - self.handed_in.get();
@@ -881,7 +886,7 @@ impl<A: Live> Stage<A> {
         }
         self.tell_all(&Control::Leave, None);
         let outboxes: Vec<Rc<Outbox>> = self.processes.borrow().iter().map(|p| p.outbox.clone()).collect();
-        // Those who do not hear it go when the connection ends.
+        // Processes that do not receive it notice the end of the connection.
         let told = async {
             for outbox in &outboxes {
                 outbox.room(0).await;
@@ -934,7 +939,7 @@ impl<A: Live> Joinable for Stage<A> {
         let (run, charter_bytes) = (self.run, self.charter.len() as u64);
         let (is_busy, is_traced) = (self.is_busy, self.is_traced);
         let mut processes = self.processes.borrow_mut();
-        // The same life again: its connection broke, whether or not that was noticed here.
+        // The same boot id: its connection broke, whether or not this process noticed.
         let same = processes.iter_mut().enumerate().skip(1).find(|(_, known)| known.join.life == join.life);
         if same.as_ref().is_some_and(|(_, known)| known.standing == Standing::Replaced) {
             return Err(refusal("another process has taken its place", false));

@@ -1,4 +1,4 @@
-//! A process that leaves a run which goes on: its actors leave first, then it hands in what they found.
+//! A process that leaves while the run continues: its actors leave first, then it sends their results.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::time::{sleep, timeout};
 use crate::cast::Live;
 use crate::host::Host;
 
-/// How often the actors are asked whether they have left.
+/// Interval at which the process checks whether its actors have left.
 const STEP: Duration = Duration::from_millis(10);
-/// How long after their grace actors are waited for that have not left: their machines are down, or stand still.
+/// Time beyond the grace period to wait for actors that have not left because their machines are down or paused.
 const MARGIN: Duration = Duration::from_secs(1);
-/// How long the last messages to other processes may take to be written.
+/// Limit for writing the last messages to other processes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How an actor is made to leave.
+/// The way in which an actor leaves.
 #[derive(Debug)]
 pub struct Leave<A: Actor> {
-    /// The message from outside that asks it to leave, and to have left within this span.
+    /// The message of the external client that asks the actor to leave within this span.
     pub ask: fn(Span) -> A::Msg,
-    /// True once it has left: nothing depends on it any more.
+    /// True once the actor has left: nothing depends on it any more.
     pub has_left: fn(&A) -> bool,
 }
 
@@ -33,16 +33,16 @@ impl<A: Actor> Clone for Leave<A> {
 
 impl<A: Actor> Copy for Leave<A> {}
 
-/// How a process is told to leave.
+/// The request to a process to leave.
 #[derive(Clone, Debug)]
 pub struct Leaving {
-    /// True from the moment on at which it is to.
+    /// Becomes true when the process is to leave.
     pub asked: watch::Receiver<bool>,
-    /// How long its actors may take.
+    /// Limit for its actors to leave.
     pub grace: Duration,
 }
 
-/// Waits until the process is asked to leave; for ever, if nobody can.
+/// Waits until the process is asked to leave; indefinitely, if there is no such request.
 pub(crate) async fn asked(leaving: Option<&Leaving>) {
     if let Some(leaving) = leaving
         && leaving.asked.clone().wait_for(|asked| *asked).await.is_ok()
@@ -58,8 +58,8 @@ pub(crate) fn is_asked(leaving: Option<&Leaving>) -> bool {
 }
 
 impl<A: Live> Host<A> {
-    /// Lets its actors leave, and ends with them. False if there is nothing to leave: the run has not begun, or its
-    /// actors cannot.
+    /// Makes the actors of the process leave, and stops them. Returns false if there is nothing to leave: the run has
+    /// not begun, or the actors cannot leave.
     pub(crate) async fn leave(&self, grace: Duration) -> bool {
         let Some(Leave { ask, has_left }) = self.cast.leave else { return false };
         if !self.shell.clock.knows_zero() {
@@ -79,7 +79,7 @@ impl<A: Live> Host<A> {
             tracing::warn!("some actors have not left in {} s, and are cut off", grace.as_secs());
         }
         self.end_at(self.now());
-        // What they said last is on its way before anybody notices that they are gone.
+        // Their last messages are written before other processes notice that they are gone.
         let _ = timeout(LAST_WORDS, self.written()).await;
         true
     }

@@ -1,18 +1,18 @@
 //! The live host: the same actors as real processes over TCP. The only crate that knows actix, tokio, sockets and the
 //! wall clock.
 //!
-//! - A [`Host`] runs some actors in this process: an actix actor around each [`Cell`](meshsim_actor::Cell). Its verbs are
-//!   those of every host: `take` (let one thing happen), `perform` (carry out the effects), `send` (ask the network for
-//!   the message's fate).
-//! - A cluster is a [`Hub`] and its members. The hub's process hosts the coordinator; the others [`join`] it, are told
-//!   what they host and where the others are, align their clocks with it, begin at the same moment, and hand in what
-//!   they found when the run is over.
+//! - A [`Host`] runs some actors in this process: an actix actor around each [`Cell`](meshsim_actor::Cell). Its
+//!   functions are those of every host: `take` (process one input), `perform` (carry out the effects), `send` (ask the
+//!   network for the message's fate).
+//! - A cluster is a [`Hub`] and its members. The hub's process hosts the coordinator. The other processes [`join`] it,
+//!   receive their actors and the addresses of the others, align their clocks with the hub's, begin at the same time,
+//!   and send their results when the run has ended.
 //!
-//! Generic over the actors: it knows no mesh. What is run comes in a [`Cast`].
+//! It is generic over the actors and does not depend on the mesh. The specification of a run is a [`Cast`].
 //!
-//! A message is written at once, with the moment at which it is due; its receiver's host waits for that moment. So what
-//! the real network takes is part of the modelled latency, not on top of it, and no message arrives before it was sent,
-//! however the clocks of the processes differ.
+//! The sender writes a message immediately, with its due time; the receiving host delivers it at that time. So the
+//! delay of the real network is part of the modelled latency and not added to it, and no message arrives before it was
+//! sent, however the clocks of the processes differ.
 
 mod accept;
 mod agenda;

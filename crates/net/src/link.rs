@@ -1,4 +1,4 @@
-//! A connection between two processes that know each other.
+//! An authenticated connection between two processes.
 
 use std::io;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::control::{Answer, Control, Wish};
 use crate::stream::{Reader, Refuser, Tls, Writer, explained, is_of_tls, refuser};
 use crate::text::brief;
 
-/// How long a handshake may take: whoever connects and says nothing, or says it slowly, is gone after that.
+/// Limit for a handshake: a peer that sends nothing, or sends slowly, is disconnected after that.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How often each side of a connection says that it is there.
+/// Interval of the pings of each side of a connection.
 pub(crate) const PING: Duration = Duration::from_secs(1);
-/// Nothing heard for so long: the other side is gone, whatever TCP thinks.
+/// After this long without a message the other side counts as gone, whatever TCP reports.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
-/// What a process needs to be let in.
+/// Credentials of a process.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// The name of the cluster.
+    /// Name of the cluster.
     pub cluster: String,
-    /// What its processes know.
+    /// Shared secret of its processes.
     pub secret: Secret,
-    /// What they talk through.
+    /// TLS, if the cluster uses it.
     pub tls: Option<Tls>,
 }
 
-/// Why a connection is of no use, said of the other side: "it ...".
+/// Reason why a connection is unusable, worded about the other side: "it ...".
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error("cannot be reached: {0}")]
@@ -64,8 +64,8 @@ pub(crate) enum LinkError {
 }
 
 impl LinkError {
-    /// Who refused the handshake, if it was refused for who the other is: its certificate, or its secret. Other refusals
-    /// and whatever the network does say nothing about that.
+    /// The side that refused the handshake, if it did so because of a certificate or secret. Other refusals and network
+    /// errors do not show that.
     pub(crate) fn refuser(&self) -> Option<Refuser> {
         match self {
             LinkError::Tls(error) => refuser(error),
@@ -75,11 +75,11 @@ impl LinkError {
         }
     }
 
-    /// True if trying again may help.
+    /// True if another attempt may succeed.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             LinkError::Refused(refusal) => refusal.passing,
-            // A connection that ends in the handshake may do better next time, a certificate will not.
+            // A connection that breaks in the handshake may succeed next time; a certificate will not.
             LinkError::Tls(error) => !is_of_tls(error),
             LinkError::Unreachable(_) | LinkError::Broken(_) | LinkError::Ended => true,
             LinkError::Silent(_) | LinkError::Late(_) => true,
@@ -88,7 +88,7 @@ impl LinkError {
     }
 }
 
-/// The bytes of a connection, and what of them was not taken yet.
+/// The bytes of a connection, and those of them that are not yet processed.
 pub(crate) struct Link {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
@@ -104,7 +104,7 @@ impl Link {
         match self.reader.read_buf(self.splitter.room()).await {
             Ok(0) => Err(LinkError::Ended),
             Ok(_) => Ok(()),
-            // The other side says no to a certificate when this side thinks that TLS stands.
+            // The other side rejects a certificate when this side already takes TLS as established.
             Err(error) if is_of_tls(&error) => Err(LinkError::Tls(error)),
             Err(error) => Err(LinkError::Broken(error)),
         }
@@ -117,7 +117,7 @@ impl Link {
         Ok(())
     }
 
-    /// The next frame, which must be of this kind; and its body as it came.
+    /// The next frame, which must be of this kind; and its body as it arrived.
     async fn read<V: DeserializeOwned>(&mut self, kind: Kind) -> Result<(V, Vec<u8>), LinkError> {
         loop {
             if let Some(frame) = self.splitter.next_frame()? {
@@ -130,14 +130,14 @@ impl Link {
         }
     }
 
-    /// Says something, before there is an outbox.
+    /// Sends a control message before there is an outbox.
     pub(crate) async fn say(&mut self, control: &Control) -> Result<(), LinkError> {
         let mut out = Vec::new();
         framed(&mut out, Kind::Control, control)?;
         self.write(&out).await
     }
 
-    /// Hears something, before there is somebody to read.
+    /// Receives a control message before there is a reader.
     pub(crate) async fn hear(&mut self) -> Result<Control, LinkError> {
         let hearing = self.read(Kind::Control);
         timeout(SILENCE, hearing)
@@ -153,7 +153,7 @@ impl Link {
         written.await.map_err(LinkError::Broken)
     }
 
-    /// Introduces this process to one that it has dialled.
+    /// Authenticates this process to an acceptor that it has dialled.
     pub(crate) async fn introduce(&mut self, credentials: &Credentials, wish: Wish) -> Result<Answer, LinkError> {
         let hello = Hello { cluster: credentials.cluster.clone(), wish, nonce: Nonce::fresh() };
         let handshake = async {
@@ -163,14 +163,14 @@ impl Link {
                 let what = "takes no hello that is so long: ask for fewer actors by name";
                 return Err(LinkError::Misbehaved(what.into()));
             }
-            // An acceptor that does not hear this out has said why: its words are read in any case.
+            // An acceptor that stops reading has sent its reason: it is read in any case.
             let _ = self.write(&out).await;
             self.read_preface().await?;
             let (_, challenge): (Challenge, _) = self.read(Kind::Challenge).await?;
             out.clear();
             framed(&mut out, Kind::Proof, &credentials.secret.prove(Side::Dialler, &hello, &challenge))?;
             let _ = self.write(&out).await;
-            // Its answer names all actors that it gives, and it is the one acceptor that was dialled.
+            // The answer lists all assigned actors, and it comes from the acceptor that was dialled.
             self.splitter.trust();
             let (welcome, _): (Welcome<Answer>, _) = self.read(Kind::Welcome).await?;
             if !credentials.secret.verify(&welcome.proof, Side::Acceptor, &hello, &challenge) {
@@ -181,11 +181,12 @@ impl Link {
         timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
     }
 
-    /// Finds out who has connected. What comes of its wish, [`welcome`](Self::welcome) or [`turn`](Self::turn) says.
+    /// Authenticates a dialler. [`welcome`](Self::welcome) or [`turn`](Self::turn) answers its purpose.
     pub(crate) async fn meet(&mut self, credentials: &Credentials) -> Result<(Wish, Proof), LinkError> {
         let handshake = async {
             if let Err(error) = self.read_preface().await {
-                // So that the other side can say the same of us. Who speaks something else altogether gets nothing.
+                // The other side can then report the same about this one. A peer with a foreign protocol gets no
+                // answer.
                 if matches!(error, LinkError::Frame(FrameError::Version(_))) {
                     let _ = self.write(&preface()).await;
                 }
@@ -196,7 +197,7 @@ impl Link {
                 let error = LinkError::OtherCluster { theirs: hello.cluster, ours: credentials.cluster.clone() };
                 return Err(self.turned(error, "this is another cluster").await);
             }
-            // Not kept while the proof is waited for: it may take far more memory than its bytes.
+            // Not kept while waiting for the proof: it may take far more memory than its bytes.
             drop(hello.wish);
             let mut out = preface().to_vec();
             let challenge = framed(&mut out, Kind::Challenge, &Challenge { nonce: Nonce::fresh() })?;
@@ -212,7 +213,7 @@ impl Link {
         timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
     }
 
-    /// Lets the other side in.
+    /// Accepts the other side.
     pub(crate) async fn welcome(&mut self, proof: Proof, answer: Answer) -> Result<(), LinkError> {
         let mut out = Vec::new();
         framed(&mut out, Kind::Welcome, &Welcome { proof, answer })?;
@@ -220,13 +221,13 @@ impl Link {
         timeout(HANDSHAKE, self.write(&out)).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
     }
 
-    /// Does not let it in, and says why.
+    /// Refuses the other side and sends the reason.
     pub(crate) async fn turn(&mut self, refusal: Refusal) -> LinkError {
         let error = LinkError::Turned(refusal.why.clone());
         self.turn_with(error, refusal).await
     }
 
-    /// Before the other side has had our preface.
+    /// Refuses the other side before it has received our preface.
     async fn turned(&mut self, error: LinkError, why: &str) -> LinkError {
         let mut out = preface().to_vec();
         let _ = put(&mut out, Kind::Refusal, &refusal(why, false));
@@ -237,7 +238,7 @@ impl Link {
     async fn turn_with(&mut self, error: LinkError, refusal: Refusal) -> LinkError {
         let mut out = Vec::new();
         let _ = put(&mut out, Kind::Refusal, &refusal);
-        // Whether it hears it is its own affair, and must not hold us up.
+        // The refusal may fail to arrive, and must not hold up this process.
         let _ = timeout(HANDSHAKE, self.write(&out)).await;
         error
     }
@@ -247,10 +248,10 @@ pub(crate) fn refusal(why: impl Into<String>, passing: bool) -> Refusal {
     Refusal { why: why.into(), passing }
 }
 
-/// Appends a frame; gives back its body.
+/// Appends a frame; returns its body.
 fn framed<V: Serialize>(out: &mut Vec<u8>, kind: Kind, value: &V) -> Result<Vec<u8>, LinkError> {
     let start = out.len();
     put(out, kind, value).map_err(|error| LinkError::Frame(FrameError::Body(kind, error)))?;
-    // Length and kind stand before it.
+    // Length and kind precede it.
     Ok(out[start + 5..].to_vec())
 }

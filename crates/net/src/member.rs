@@ -29,60 +29,60 @@ use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
 
-/// Round trips from which the clocks are aligned.
+/// Number of round trips from which the clocks are aligned.
 const TRIPS: u32 = 32;
-/// Longest attempt to join that says something about the hub: beyond all limits of a connection and its handshake, this
-/// process itself stood still.
+/// Longest attempt to join that says something about the hub. It is beyond all limits of a connection and its
+/// handshake: in a longer attempt this process itself stood still.
 const ATTEMPT_MAX: Duration = Duration::from_secs(15);
-/// From here on it is worth a word that a clock has run away: its machine was suspended, or counts otherwise.
+/// Clock drift from which a warning is logged: the machine was suspended, or its clock runs at another rate.
 const RAN_AWAY_NS: u64 = 10_000_000;
-/// Longest charter that is taken: more than any experiment with its files.
+/// Largest experiment that is accepted, in bytes: more than any experiment with its files.
 const CHARTER_BYTES_MAX: u64 = 768 << 20;
 
-/// How a process joins.
+/// Options of a member.
 #[derive(Debug)]
 pub struct MemberOptions {
-    /// Where the hub is: `host:port`.
+    /// Address of the hub: `host:port`.
     pub hub: String,
-    /// How this process proves to others who it is, and they to it.
+    /// How this process and its peers authenticate each other.
     pub credentials: Credentials,
-    /// What it wants to host. `life`, `host` and `pid` are filled in here.
+    /// Its join request. `life`, `host` and `pid` are filled in here.
     pub join: Join,
-    /// Where others bring it messages.
+    /// Socket at which other processes send it messages.
     pub listener: TcpListener,
-    /// How long the hub may be out of reach: at first, and later.
+    /// Time for which the member tries to reach the hub, at first and after each loss of the connection.
     pub patience: Duration,
-    /// How it is told to leave before the run is over, if somebody may.
+    /// Request to leave before the end of the run, if there can be one.
     pub leaving: Option<Leaving>,
 }
 
-/// Why a process did not stay until the run was over and all was handed in.
+/// Reason why a process did not stay to the end of the run and send all its results.
 #[derive(Debug, thiserror::Error)]
 pub enum MemberError {
-    /// It was not let in.
+    /// The hub refused it.
     #[error("the coordinator at {0} {1}")]
     Refused(String, String),
-    /// The hub cannot be reached, or no longer.
+    /// The hub is unreachable, from the start or since a loss of the connection.
     #[error("the coordinator at {0} {1}; it was tried for {2} s")]
     Lost(String, String, u64),
-    /// The hub was started again: this process's actors belong to a run that is gone.
+    /// The hub was restarted: the actors of this process belong to a run that no longer exists.
     #[error("the coordinator at {0} has begun another run: start this process again to join it")]
     OtherRun(String),
-    /// The run goes on, or ended, without this process: what its actors found is lost.
+    /// The run continues, or ended, without this process: the results of its actors are lost.
     #[error("the coordinator at {0} {1}: what this process found is lost")]
     LeftOut(String, String),
-    /// What is performed cannot be read.
+    /// The experiment cannot be decoded.
     #[error("what the coordinator sent cannot be run: {0}")]
     Charter(String),
-    /// The operating system gives something not.
+    /// The operating system refused a resource.
     #[error("cannot host: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Asks a process that listens at `address` whether it is well; its answer in one line.
+/// Asks a process that listens at `address` whether it is healthy; returns its answer in one line.
 ///
 /// # Errors
-/// Why not, said of it: "it ...".
+/// The reason, worded about the process: "it ...".
 pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, String> {
     let asked = async {
         let (mut link, _) = connect(address, credentials, Whom::Any).await?;
@@ -97,8 +97,8 @@ pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, S
     })
 }
 
-/// Joins a cluster, hosts what it is given, and hands in what was found when the run is over. `prepare` makes the cast of
-/// what the hub sends.
+/// Joins a cluster, hosts the assigned actors, and sends their results when the run has ended. `prepare` makes a
+/// specification from the bytes that the hub sends.
 ///
 /// # Errors
 /// See [`MemberError`].
@@ -121,13 +121,13 @@ pub async fn join<A: Live>(
         let began = time.own();
         let (error, attempt) = match member.attend(&prepare).await {
             Ok(End::Over) => return Ok(()),
-            // It leaves, and there is nobody any more whom it would be told from.
+            // It leaves, and no connection is left on which to report that.
             Ok(End::Broken(error)) if is_asked(member.leaving.as_ref()) => return member.goes(error.to_string()),
             Ok(End::Broken(error)) => {
                 failures = 0;
                 patience.renew();
                 tracing::warn!("the coordinator at {} {error}; trying again", member.hub);
-                // It was reached: patience counts from now.
+                // It was reached: patience starts again.
                 (error, Duration::ZERO)
             }
             Err(Trouble::Link(error)) => (error, Duration::from_nanos(time.own() - began)),
@@ -140,7 +140,7 @@ pub async fn join<A: Live>(
                 None => MemberError::Refused(member.hub, why),
             });
         }
-        // A hub that accepts and says nothing is out of reach too, for as long as it is waited for.
+        // A hub that accepts and then stays silent counts as unreachable for the time of waiting.
         if patience.ends_with(paused, attempt) {
             return Err(MemberError::Lost(member.hub, error.to_string(), patience.used().as_secs()));
         }
@@ -150,7 +150,7 @@ pub async fn join<A: Live>(
             2 => tracing::info!("the coordinator at {} {error}; waiting for it", member.hub),
             _ => {}
         }
-        // Not what it took: this process may have been stopped meanwhile.
+        // The planned pause, not the measured one: this process may have been stopped meanwhile.
         paused = backoff(failures, &mut rng);
         tokio::select! {
             () = sleep(paused) => {}
@@ -159,7 +159,7 @@ pub async fn join<A: Live>(
     }
 }
 
-/// A number that no other start of any process draws.
+/// A random boot id, different for each start of a process.
 pub(crate) fn life() -> u64 {
     meshsim_wire::fresh_number()
 }
@@ -168,21 +168,21 @@ struct Member<A: Live> {
     hub: String,
     credentials: Credentials,
     join: Join,
-    /// Each host that it makes serves a copy.
+    /// Each host of this process serves on a copy of the socket.
     listener: std::net::TcpListener,
     leaving: Option<Leaving>,
     clock: Option<Clock>,
     on_stage: Option<Rc<OnStage<A>>>,
 }
 
-/// What a member is in, once it is.
+/// State of an admitted member.
 struct OnStage<A: Live> {
     host: Rc<Host<A>>,
     run: u64,
-    /// How the clock was aligned, and how far it was seen to run away since, in nanoseconds.
+    /// Clock alignment, and the largest drift observed since, in nanoseconds.
     aligned: Alignment,
     ran_away: Cell<u64>,
-    /// Faults by hand that it has heard of.
+    /// Number of manual faults received.
     faults: Cell<u32>,
     handed_in: Cell<bool>,
 }
@@ -204,7 +204,7 @@ impl From<LinkError> for Trouble {
 }
 
 impl<A: Live> Member<A> {
-    /// One connection to the hub, from its beginning to its end.
+    /// Handles one connection to the hub, from its start to its end.
     async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>) -> Result<End, Trouble> {
         let leaving = self.leaving.clone();
         let arrived = tokio::select! {
@@ -217,13 +217,13 @@ impl<A: Live> Member<A> {
         }
     }
 
-    /// It goes, although there is no connection by which to hand something in.
+    /// Result of leaving without a connection on which to send results.
     fn goes(&self, why: String) -> Result<(), MemberError> {
         let played = self.on_stage.as_ref().is_some_and(|stage| stage.host.shell.clock.knows_zero());
         if played { Err(MemberError::LeftOut(self.hub.clone(), why)) } else { Ok(()) }
     }
 
-    /// Joins by a new connection, or comes back by it.
+    /// Joins, or rejoins, on a new connection.
     async fn arrive(
         &mut self,
         prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>,
@@ -242,7 +242,7 @@ impl<A: Live> Member<A> {
             }
             other => {
                 if let Some(stage) = other {
-                    // The run that it waited for never began: there is nothing to lose, and this one may begin.
+                    // The run that it waited for never began: there is nothing to lose, and it may join this one.
                     tracing::info!("the coordinator at {} was started again", self.hub);
                     stage.host.close();
                     self.clock = Some(Clock::start());
@@ -256,7 +256,7 @@ impl<A: Live> Member<A> {
         Ok((stage, link))
     }
 
-    /// Takes what is performed in, aligns the clock, and puts its actors on the stage.
+    /// Receives the experiment, aligns the clock, and hosts its actors.
     async fn enter(
         &mut self,
         joined: &Joined,
@@ -274,7 +274,7 @@ impl<A: Live> Member<A> {
         let aligned = match aligned {
             Ok(aligned) => aligned,
             Err(error) => {
-                // For the next connection.
+                // The next connection needs it.
                 self.clock = Some(clock);
                 return Err(error.into());
             }
@@ -334,7 +334,7 @@ async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
 }
 
 impl<A: Live> OnStage<A> {
-    /// Talks with the hub until the connection is of no use any more.
+    /// Serves the connection to the hub until it ends.
     async fn attend(&self, mut link: Link, leaving: Option<&Leaving>) -> End {
         let (host, outbox) = (&self.host, Rc::new(Outbox::default()));
         let ready = Control::Ready { error_ns: self.aligned.error_ns(), faults: self.faults.get() };
@@ -344,7 +344,7 @@ impl<A: Live> OnStage<A> {
             match control {
                 Control::Pong { sent, count } => self.compare_clocks(sent, count),
                 Control::Ping(_) => {}
-                // At once: what comes right behind may be of an actor of theirs.
+                // At once: the next bytes may be messages of these actors.
                 Control::Peers(peers) => self.meet(peers, &outbox),
                 other => drop(say.send(other)),
             }
@@ -352,7 +352,7 @@ impl<A: Live> OnStage<A> {
         };
         host.set_hub(Some(outbox.clone()));
         let end = tokio::select! {
-            // What was heard is acted on, and what is to be written is, before the end of the connection is noticed.
+            // Received messages are handled, and waiting ones written, before the end of the connection is noticed.
             biased;
             () = self.conduct(heard, &outbox, leaving) => End::Over,
             error = outbox.write_to(&mut link.writer) => self.ended(LinkError::Broken(error)),
@@ -360,13 +360,13 @@ impl<A: Live> OnStage<A> {
             error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
             error = host.shell.read(&mut link.reader, &mut link.splitter, HUB, hear) => self.ended(error),
         };
-        // Until there is another connection, whoever sends something to the hub's actors is to notice.
+        // Until the next connection, senders of messages to the hub's actors must notice the loss.
         host.set_hub(None);
         host.shell.discard(&outbox);
         end
     }
 
-    /// Tells the hub what its actors find, while the run goes on.
+    /// Sends the hub the new results of the actors during the run.
     async fn tell(&self, outbox: &Outbox) {
         let has_room = || outbox.waiting() <= WAITING_BYTES_MAX && !self.handed_in.get();
         let say = |News { actor, at, bytes, .. }| {
@@ -377,7 +377,7 @@ impl<A: Live> OnStage<A> {
         tell(&self.host, has_room, say).await;
     }
 
-    /// Takes in where others are.
+    /// Registers the addresses of other processes.
     fn meet(&self, peers: Vec<Peer>, outbox: &Rc<Outbox>) {
         let me = self.host.me().process;
         for peer in peers.into_iter().filter(|peer| peer.sender.process != me) {
@@ -388,7 +388,7 @@ impl<A: Live> OnStage<A> {
         }
     }
 
-    /// Does what the hub says, and leaves when it is told to, until the hub says that this process may go.
+    /// Handles the messages of the hub, and leaves on request, until the hub lets this process go.
     async fn conduct(&self, mut heard: UnboundedReceiver<Control>, outbox: &Rc<Outbox>, leaving: Option<&Leaving>) {
         let host = &self.host;
         let leaves = async {
@@ -396,7 +396,7 @@ impl<A: Live> OnStage<A> {
             host.leave(leaving.map_or(Duration::ZERO, |leaving| leaving.grace)).await
         };
         let mut leaves = pin!(leaves);
-        // It hands in what it has, or has done so.
+        // True if it sends its results or has sent them.
         let mut is_over = false;
         loop {
             let control = tokio::select! {
@@ -412,7 +412,7 @@ impl<A: Live> OnStage<A> {
                     continue;
                 }
             };
-            // The connection has ended; whoever waits for this is told so.
+            // The connection has ended; another branch of the select handles that.
             let Some(control) = control else { return std::future::pending().await };
             match control {
                 Control::Begin { zero, end } => host.begin_at(zero, end),
@@ -432,7 +432,7 @@ impl<A: Live> OnStage<A> {
                     host.end_at(at);
                     self.hand_in(outbox).await;
                 }
-                // What it has, it hands in already.
+                // It is already sending its results.
                 Control::End { .. } => {}
                 Control::Leave => return,
                 other => tracing::warn!("the coordinator said {}, which makes no sense here", shown(&other)),
@@ -440,7 +440,7 @@ impl<A: Live> OnStage<A> {
         }
     }
 
-    /// Hands in what was found, what was written down, and how this process was.
+    /// Sends the results, the trace, and the report of this process.
     async fn hand_in(&self, outbox: &Outbox) {
         let host = &self.host;
         let mut report = gathered(host, |actor, bytes| async move {
@@ -467,8 +467,8 @@ impl<A: Live> OnStage<A> {
         self.handed_in.set(true);
     }
 
-    /// Sees how far this clock has run away from the hub's since they were aligned: at least so far as one round trip
-    /// cannot explain.
+    /// Measures the drift of this clock against the hub's since the alignment: the part that one round trip cannot
+    /// explain.
     fn compare_clocks(&self, sent: u64, count: u64) {
         let mut trip = Alignment::default();
         trip.take(sent, count, self.host.shell.clock.own());
@@ -480,19 +480,19 @@ impl<A: Live> OnStage<A> {
         }
     }
 
-    /// How well this clock agreed with the hub's, at its worst.
+    /// Largest clock error against the hub, in nanoseconds.
     fn clock_error_ns(&self) -> u64 {
         self.aligned.error_ns().max(self.ran_away.get())
     }
 
-    /// A hub that goes when all was handed in has not to say so.
+    /// Once all results are sent, a closed connection is a normal end.
     fn ended(&self, error: LinkError) -> End {
         if self.handed_in.get() { End::Over } else { End::Broken(error) }
     }
 }
 
-/// Waits until the run is over, and asks each actor that is hosted here what it has found. Says how the process was, but
-/// for its clock and its trace.
+/// Waits until the run has ended, and gets the results of each actor of this process. Returns the report of the
+/// process, except its clock error and trace error.
 pub(crate) async fn gathered<A, F>(
     host: &Rc<Host<A>>,
     mut hand_in: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F,
@@ -527,7 +527,7 @@ where
     }
 }
 
-/// Ends the record of this process and hands it over in parts; what went wrong, if something did.
+/// Ends the trace of this process and sends it in parts; returns the error, if any.
 pub(crate) async fn hand_in_tape<A, F>(host: &Rc<Host<A>>, mut hand_in: impl FnMut(Vec<u8>) -> F) -> Option<String>
 where
     A: Live,

@@ -1,7 +1,7 @@
-//! What actors have found so far, told to the hub once a second while the run goes on.
+//! Results of actors during the run, sent to the hub once a second.
 //!
-//! It must not disturb the run: an actor is asked between two of its steps, and is not asked while what a member told
-//! before still waits to be written.
+//! This must not disturb the run: an actor is asked between two of its steps, and not while the earlier results of a
+//! member still wait to be written.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,31 +13,31 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::cast::{Live, Told};
 use crate::host::Host;
 
-/// How often.
+/// Interval.
 const EVERY: Duration = Duration::from_secs(1);
-/// While more waits to be written to the hub, a member tells nothing.
+/// While more bytes wait to be written to the hub, a member sends no results.
 pub(crate) const WAITING_BYTES_MAX: usize = 64 << 10;
-/// What is longer a member does not tell.
+/// Largest results that a member sends during the run, in bytes.
 pub(crate) const NEWS_BYTES_MAX: usize = 1 << 20;
 
-/// Takes what the actors have found so far, as it comes.
+/// Receives the results of the actors during the run.
 pub type TakeNews = Box<dyn FnMut(News)>;
 
-/// What an actor has found since it last told something.
+/// The new results of an actor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
-    /// Which actor.
+    /// The actor.
     pub actor: ActorId,
-    /// Which of its lives.
+    /// Its incarnation.
     pub incarnation: u32,
-    /// When it was asked.
+    /// Time of the results.
     pub at: Time,
-    /// What it said, as [`Cast::news`](crate::Cast::news) wrote it.
+    /// The results, as [`Cast::news`](crate::Cast::news) encoded them.
     pub bytes: Vec<u8>,
 }
 
-/// Tells what the actors of this process find, for as long as the run goes on and this is waited for. Begins at the
-/// beginning: what was told before, by another connection, may not have arrived.
+/// Sends the results of the actors of this process, for as long as the run is in progress and this future is polled. It
+/// starts with the first results: those sent on an earlier connection may not have arrived.
 pub(crate) async fn tell<A: Live>(host: &Rc<Host<A>>, has_room: impl Fn() -> bool, mut say: impl FnMut(News)) {
     let Some(news) = host.cast.news.clone() else { return std::future::pending().await };
     let life_of = |actor| {

@@ -1,4 +1,4 @@
-//! What is to be written to one other process.
+//! Messages that wait to be written to one other process.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,40 +9,40 @@ use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
-/// Most bytes that wait for one process; a message beyond is lost, and the trace says so.
+/// Largest number of bytes that wait for one process. A message beyond it is lost, and the trace records that.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 
-/// Most bytes that wait with what the processes say to each other. Nobody leaves so much unread who means it: beyond it
-/// the connection is closed.
+/// Largest number of waiting bytes including control messages. No correct peer leaves so much unread: beyond it the
+/// connection is closed.
 const OVERRUN_BYTES: usize = 2 * OUTBOX_BYTES_MAX;
 
-/// A buffer of frames and who writes it: the sending half of the transport. Frames are encoded where they wait, so a
-/// write takes all that has come since the last one.
+/// A buffer of frames, and the task that writes it: the sending half of the transport. Frames are encoded into the
+/// buffer, so one write takes everything since the last write.
 #[derive(Debug, Default)]
 pub struct Outbox {
     state: RefCell<State>,
-    /// Something was put in.
+    /// Notifies of bytes that were put in.
     filled: Notify,
-    /// It was taken out for writing.
+    /// Notifies of bytes that were taken for writing.
     emptied: Notify,
-    /// More waits than anybody may leave unread.
+    /// Notifies that more bytes wait than a peer may leave unread.
     overrun: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     buffer: Vec<u8>,
-    /// Messages in the buffer.
+    /// Number of messages in the buffer.
     messages: u64,
-    /// The other process has been out of reach for too long: messages to it are lost at once.
+    /// True if the other process has been unreachable for too long: messages to it are lost at once.
     unreachable: bool,
 }
 
 impl Outbox {
-    /// Puts a message in.
+    /// Adds a message.
     ///
     /// # Errors
-    /// Why it is lost.
+    /// The reason of the loss.
     #[inline]
     pub fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), Cause> {
         let mut state = self.state.borrow_mut();
@@ -65,7 +65,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts in what the processes say to each other: little, and never lost while the connection stands.
+    /// Adds a control message. These are small and are never lost while the connection lasts.
     pub(crate) fn put<V: Serialize>(&self, kind: Kind, value: &V) {
         let mut state = self.state.borrow_mut();
         if let Err(error) = meshsim_wire::put(&mut state.buffer, kind, value) {
@@ -78,14 +78,14 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Waits until no more than this many bytes wait.
+    /// Waits until at most this many bytes wait.
     pub async fn room(&self, bytes: usize) {
         while self.state.borrow().buffer.len() > bytes {
             self.emptied.notified().await;
         }
     }
 
-    /// Bytes that wait to be written.
+    /// Number of bytes that wait to be written.
     pub(crate) fn waiting(&self) -> usize {
         self.state.borrow().buffer.len()
     }
@@ -97,7 +97,7 @@ impl Outbox {
         }
     }
 
-    /// Drops all that waits; says how many messages that were.
+    /// Drops all waiting bytes; returns the number of messages among them.
     pub(crate) fn clear(&self) -> u64 {
         let mut state = self.state.borrow_mut();
         state.buffer.clear();
@@ -109,14 +109,15 @@ impl Outbox {
         self.state.borrow_mut().unreachable = unreachable;
     }
 
-    /// Waits until more waits than the other side may leave unread.
+    /// Waits until more bytes wait than the other side may leave unread.
     async fn overrun(&self) {
         while self.state.borrow().buffer.len() <= OVERRUN_BYTES {
             self.overrun.notified().await;
         }
     }
 
-    /// Writes what is put in until the connection breaks. What was handed to it by then may or may not have arrived.
+    /// Writes the waiting bytes until the connection breaks. Bytes passed to `writer` by then may or may not have
+    /// arrived.
     pub async fn write_to(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Error {
         let mut block = Vec::new();
         loop {
@@ -139,7 +140,7 @@ impl Outbox {
                 return error;
             }
             block.clear();
-            // A burst must not keep its memory for ever.
+            // A burst must not keep its memory indefinitely.
             block.shrink_to(OUTBOX_BYTES_MAX / 8);
         }
     }
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn who_leaves_unread_what_it_is_told_is_written_to_no_longer() {
         let outbox = Outbox::default();
-        // Nobody reads at the other end.
+        // The other end does not read.
         let (mut writer, _reader) = tokio::io::duplex(16);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let tell = async {

@@ -1,4 +1,4 @@
-//! Who hosts which actor.
+//! Assignment of actors to processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -11,34 +11,34 @@ use crate::cast::Seat;
 use crate::control::{ProcessId, Seated};
 use crate::link::refusal;
 
-/// A process that wants actors to host.
+/// Request of a process for actors to host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
-    /// What kind of actor.
+    /// Role of the actors.
     pub role: String,
-    /// These, by name.
+    /// Names of the actors that it requests.
     pub names: Vec<String>,
-    /// So many more, whichever are free. With no name and 0: all that are free, at least one.
+    /// Number of further actors, whichever are free. With no name and 0: all that are free, at least one.
     pub count: u32,
-    /// The name of its machine. Whoever comes from the same machine again gets the same actors again.
+    /// Host name of its machine. A process that rejoins from the same machine gets the same actors.
     pub host: String,
-    /// Its number there.
+    /// Its process id there.
     pub pid: u32,
-    /// Drawn at its start: tells a process that lost its connection from one that was started again.
+    /// Boot id, drawn at its start: distinguishes a lost connection from a restarted process.
     pub life: u64,
-    /// Where others reach it: `host:port`. Without a host: where it connects from.
+    /// Address for peers: `host:port`. Without a host: the address from which it connects.
     pub address: String,
 }
 
-/// An incarnation is a process's life in its upper bits, and below them how often faults rebooted the machine in it: it
-/// rises with both.
+/// An incarnation has the number of earlier processes in its upper bits, and in these lower bits the number of reboots
+/// by faults within the process: it rises with both.
 const LIFE_BITS: u32 = 8;
 
-/// The seats, and who sits on them.
+/// All actors, each with the process that hosts it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seats {
     places: Vec<Place>,
-    /// Where a seat is, by its name, which no other has: a process may ask for thousands.
+    /// Index of each actor by its unique name: a process may request thousands.
     index: Rc<BTreeMap<String, usize>>,
 }
 
@@ -46,9 +46,9 @@ pub(crate) struct Seats {
 struct Place {
     seat: Seat,
     holder: Option<ProcessId>,
-    /// The machine of whoever sat here last.
+    /// Machine of the process that hosted it last.
     host: Option<String>,
-    /// How many lives the actor has had, in processes that are gone.
+    /// Number of processes that hosted the actor and are gone.
     lives: u32,
 }
 
@@ -67,20 +67,20 @@ impl Seats {
         self.places.get(actor.index())?.holder
     }
 
-    /// Gives this process the seat, whatever it wants: for what the hub hosts itself.
+    /// Assigns the actor to this process, for the actors of the hub itself.
     pub(crate) fn take(&mut self, actor: ActorId, process: ProcessId) -> Seated {
         let place = &mut self.places[actor.index()];
         place.holder = Some(process);
         Seated { actor, incarnation: place.lives << LIFE_BITS }
     }
 
-    /// Names of the seats that are needed and that nobody holds, of whom `is_ready` says that it is ready.
+    /// Names of the needed actors that no ready process hosts, by `is_ready`.
     pub(crate) fn missing(&self, is_ready: impl Fn(ProcessId) -> bool) -> Vec<String> {
         let is_missing = |place: &&Place| place.seat.needed && !place.holder.is_some_and(&is_ready);
         self.places.iter().filter(is_missing).map(|place| place.seat.name.clone()).collect()
     }
 
-    /// Finds seats for a process.
+    /// Assigns actors to a process.
     pub(crate) fn assign(&mut self, join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
         let mut chosen = self.by_name(join)?;
         let free = self.free(join, &chosen);
@@ -98,7 +98,7 @@ impl Seats {
                     let wanted = chosen.len().saturating_add(wanted);
                     refusal(format!("{wanted} {role}s are wanted, and this run has {all}"), false)
                 }
-                // One may be on its way out.
+                // One of them may become free soon.
                 _ => refusal(format!("{wanted} free {role}s are wanted, and {taken} of {all} are taken"), true),
             });
         }
@@ -121,15 +121,15 @@ impl Seats {
                 return Err(refusal(format!("this run has no {} called {name:?}", join.role), false));
             };
             if self.places[index].holder.is_some() || !chosen.insert(index) {
-                // Whoever has it may be gone, and not known to be yet.
+                // Its process may be gone without the hub's knowledge.
                 return Err(refusal(format!("{name} is taken by another process"), true));
             }
         }
         Ok(chosen)
     }
 
-    /// Free seats of the role, the fittest first: those that this machine had, then those that nobody had, then those
-    /// of machines that are gone.
+    /// Free actors of the role, best first: those that this machine hosted before, then those that no machine hosted,
+    /// then those of machines that are gone.
     fn free(&self, join: &Join, except: &BTreeSet<usize>) -> Vec<usize> {
         let is_free = |(index, place): &(usize, &Place)| {
             place.seat.role == join.role && place.holder.is_none() && !except.contains(index)
@@ -150,7 +150,7 @@ impl Seats {
         place.holder.is_some() || place.lives > 0
     }
 
-    /// A process is gone. What it hosted lost a life, if it had begun one.
+    /// Releases the actors of a process that is gone. Their incarnation rises if it had begun.
     pub(crate) fn vacate(&mut self, process: ProcessId, had_begun: bool) {
         for place in self.places.iter_mut().filter(|place| place.holder == Some(process)) {
             place.holder = None;
@@ -201,7 +201,7 @@ mod tests {
         seats.vacate(1, true);
         seats.vacate(2, true);
         assert_eq!(actors(seats.assign(&join("b", &[], 1), 3)), [(2, 256)]);
-        // A new machine takes what nobody had, before it takes what somebody may come back for.
+        // A new machine gets actors that no machine hosted, before those to which another machine may come back.
         assert_eq!(actors(seats.assign(&join("c", &[], 1), 4)), [(3, 0)]);
         assert_eq!(actors(seats.assign(&join("d", &[], 1), 5)), [(1, 256)]);
     }
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(seats.missing(|process| process != 2), ["node-1", "users"]);
     }
 
-    /// Asked by name, a seat is found and not sought among all, which would take long here.
+    /// An actor requested by name is looked up and not searched for, which would take long here.
     #[test]
     fn a_hundred_thousand_seats_are_given_to_those_who_ask_for_them_by_name() {
         let all: Vec<Seat> =

@@ -1,4 +1,4 @@
-//! A connection's bytes, with TLS around them or without.
+//! The bytes of a connection, with or without TLS.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -18,13 +18,12 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::control::HUB_ROLE;
 use crate::text::shown;
 
-/// What stands after its role in the name that a process's certificate must have, as in `node.meshsim`: addresses
-/// change, roles do not.
+/// Suffix of the name in a process's certificate, after its role, as in `node.meshsim`: addresses change, roles do not.
 const DOMAIN: &str = "meshsim";
-/// The roles of a cluster, for who does not know whom it dials.
+/// Roles of a cluster, for a dialler that does not know the role of its peer.
 const ROLES: [&str; 3] = [HUB_ROLE, "node", "client"];
 
-/// Whom somebody dials: its certificate must be for that.
+/// Expected peer of a dialler, which its certificate must confirm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Whom<'a> {
     /// A process of this role.
@@ -33,26 +32,26 @@ pub(crate) enum Whom<'a> {
     Any,
 }
 
-/// Longest file of certificates or keys that is read.
+/// Longest file of certificates or keys that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1 << 20;
 
-/// One direction of a connection.
+/// Reading half of a connection.
 pub(crate) type Reader = Box<dyn AsyncRead + Unpin>;
-/// The other.
+/// Writing half of a connection.
 pub(crate) type Writer = Box<dyn AsyncWrite + Unpin>;
 
-/// TLS between the processes of a cluster, both sides with a certificate of the same authority.
+/// TLS between the processes of a cluster; both sides have a certificate of the same authority.
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
     connector: TlsConnector,
-    /// For who does not know the role of whom it dials.
+    /// For a dialler that does not know the role of its peer.
     connector_to_any: TlsConnector,
-    /// What a dialler checks of an acceptor's certificate.
+    /// Verifier of an acceptor's certificate.
     servers: Arc<WebPkiServerVerifier>,
 }
 
-/// Why there is no TLS.
+/// Reason why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
@@ -61,7 +60,7 @@ pub enum TlsError {
     /// A file has no certificate, or no key.
     #[error("{0} holds no {1} in PEM format")]
     Nothing(PathBuf, &'static str),
-    /// They do not go together.
+    /// The files do not fit together.
     #[error("the certificates cannot be used: {0}")]
     Unusable(String),
 }
@@ -92,7 +91,7 @@ impl Tls {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain.clone(), key.clone_key())
             .map_err(|error| unusable(&error))?;
-        // As strict, but for one of several names.
+        // Equally strict, but for one of several names.
         let client_of_any = ClientConfig::builder()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(OfAnyRole(servers.clone())))
@@ -103,7 +102,7 @@ impl Tls {
     }
 }
 
-/// Takes a certificate that is for some role of a cluster, and as strict otherwise as for a certain one.
+/// Accepts a certificate for any role of a cluster; otherwise as strict as for a single role.
 #[derive(Debug)]
 struct OfAnyRole(Arc<WebPkiServerVerifier>);
 
@@ -145,16 +144,15 @@ impl ServerCertVerifier for OfAnyRole {
     }
 }
 
-/// The certificate of a dialler, which is signed by the authority; which role it is for is known when it says what it
-/// wants.
+/// Certificate of a dialler, signed by the authority. Its role is known when the dialler states its purpose.
 pub(crate) struct Certified(Option<(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>)>);
 
 impl Certified {
-    /// Checks the certificate as others will when they dial the process, whose role is this: whoever takes part is
-    /// dialled, too. Without TLS all are fit.
+    /// Checks the certificate as other processes will when they dial the process, which has this role: every member is
+    /// dialled too. Without TLS every process passes.
     ///
     /// # Errors
-    /// Why others will refuse it.
+    /// The reason why other processes will refuse it.
     pub(crate) fn check(&self, role: &str) -> Result<(), String> {
         let Some((servers, chain)) = &self.0 else { return Ok(()) };
         let Some((own, above)) = chain.split_first() else { return Err("there is none".into()) };
@@ -184,13 +182,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if all.is_empty() { Err(nothing()) } else { Ok(all) }
 }
 
-/// A connection that somebody made to this process.
+/// A connection that this process accepted.
 pub(crate) struct Accepted {
     pub(crate) halves: (Reader, Writer),
     pub(crate) certified: Certified,
 }
 
-/// Takes a connection that somebody made to this process.
+/// Accepts a connection.
 pub(crate) async fn accepted(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Accepted> {
     prepare(&stream)?;
     match tls {
@@ -206,13 +204,13 @@ pub(crate) async fn accepted(stream: TcpStream, tls: Option<&Tls>) -> io::Result
     }
 }
 
-/// The name that the certificate of a process of this role must have.
+/// Name in the certificate of a process of this role.
 fn name(role: &str) -> Result<ServerName<'static>, String> {
     let name = format!("{role}.{DOMAIN}");
     ServerName::try_from(name).map_err(|_| format!("no certificate can be for the role {}", shown(&role)))
 }
 
-/// A connection that this process made to one that should be this.
+/// Prepares a connection that this process opened, to the expected peer.
 pub(crate) async fn dialled(stream: TcpStream, tls: Option<&Tls>, whom: Whom<'_>) -> io::Result<(Reader, Writer)> {
     prepare(&stream)?;
     match tls {
@@ -229,16 +227,16 @@ pub(crate) async fn dialled(stream: TcpStream, tls: Option<&Tls>, whom: Whom<'_>
     }
 }
 
-/// Who refused a handshake that failed.
+/// Side that refused a failed handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refuser {
-    /// This side does not take the other's certificate.
+    /// The dialler does not accept the acceptor's certificate.
     Dialler,
-    /// The other side does not take this one's.
+    /// The acceptor does not accept the dialler's certificate.
     Acceptor,
 }
 
-/// Who did not take whose certificate, if it is that.
+/// The side that refused the certificate, if that is the error.
 pub(crate) fn refuser(error: &io::Error) -> Option<Refuser> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(_) => Some(Refuser::Dialler),
@@ -247,12 +245,12 @@ pub(crate) fn refuser(error: &io::Error) -> Option<Refuser> {
     }
 }
 
-/// True if it is TLS that failed, and not the connection below: trying again does not help then.
+/// True if TLS failed, and not the connection below it: another attempt does not help then.
 pub(crate) fn is_of_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
-/// What failed, with a guess where there is a likely one.
+/// The error, with a hint at its likely cause.
 pub(crate) fn explained(error: &io::Error) -> String {
     let is_other_protocol = error
         .get_ref()
@@ -264,7 +262,7 @@ pub(crate) fn explained(error: &io::Error) -> String {
     }
 }
 
-/// Messages are batched already, and go at once.
+/// Messages are batched already, so they are sent without delay.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)
 }

@@ -1,4 +1,4 @@
-//! What other processes say, in lines for people.
+//! Texts of other processes, as lines for people.
 
 use std::fmt::{self, Debug, Display, Write};
 
@@ -7,12 +7,12 @@ const LINE_MAX: usize = 240;
 /// Most characters of a value within a line.
 const VALUE_MAX: usize = 80;
 
-/// Something that another process said: on one line, without what a terminal would obey, and not for pages.
+/// Text from another process as one line: bounded, and without control characters that a terminal would obey.
 pub(crate) fn brief(said: impl Display) -> String {
     cut(LINE_MAX, format_args!("{said}"))
 }
 
-/// A value that another process sent, likewise.
+/// A value from another process, likewise.
 pub(crate) fn shown(value: &impl Debug) -> String {
     cut(VALUE_MAX, format_args!("{value:?}"))
 }
@@ -25,7 +25,7 @@ fn cut(most: usize, said: fmt::Arguments<'_>) -> String {
     out.text
 }
 
-/// Takes so many characters and then no more: a long value is not written in full first.
+/// Accepts a limited number of characters, so that a long value is not formatted in full.
 struct Cut {
     text: String,
     left: usize,

@@ -1,11 +1,11 @@
-//! Whose turn it is among the tasks of a process.
+//! Scheduling between the tasks of a process.
 
 use std::future::poll_fn;
 use std::mem;
 use std::task::Poll;
 
-/// Lets all other tasks run that can. tokio's own `yield_now` also looks whether sockets and timers have something to
-/// say, which is a system call; this one leaves that to the moment when no task can run, or many have.
+/// Lets all other runnable tasks run. tokio's own `yield_now` also polls sockets and timers, which is a system call;
+/// this function leaves that to the time when no task can run, or many have.
 pub(crate) async fn after_others() {
     let mut is_back = false;
     poll_fn(|cx| {

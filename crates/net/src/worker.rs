@@ -1,4 +1,4 @@
-//! Work that is real: burnt processor time, on threads of its own so that the actors stay responsive.
+//! Real work: processor time, used in separate threads so that the actors stay responsive.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,17 +15,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::clock::Count;
 
-/// Most pieces of work that wait. One beyond it takes its time without burning it, and a warning says so: the actors'
-/// own queues are far shorter.
+/// Work items that may wait. One beyond it sleeps instead of using processor time, and a warning reports it: the
+/// actors' own queues are far shorter.
 const WAITING_MAX: usize = 1 << 16;
 
-/// How a service's work is done.
+/// How the work of a service is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Work {
-    /// A timer: any number of instances work side by side, as machines that are not there would.
+    /// A timer: any number of instances work at the same time, as on machines of their own.
     #[default]
     Sleep,
-    /// Burnt processor time, on as many threads as this machine has cores: work waits for a core.
+    /// Processor time, on as many threads as this machine has cores: work waits for a core.
     Busy,
 }
 
@@ -40,34 +40,35 @@ impl FromStr for Work {
     }
 }
 
-/// What the pieces of work of one actor came to.
+/// Sum of the work items of one actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worked {
-    /// Whose.
+    /// The actor.
     pub actor: ActorId,
-    /// How long pieces wanted a core, in nanoseconds, over all of them: from when each was asked for until it was done,
-    /// taken back, or looked at.
+    /// Time for which work items wanted a core, in nanoseconds, over all of them: from each request until it was done,
+    /// cancelled, or read.
     pub asked_ns: u64,
-    /// The processor time that they got, in nanoseconds: where each has a core at once and to itself, the same.
+    /// Processor time of these items, in nanoseconds. It equals `asked_ns` if each item has a core at once and to
+    /// itself.
     pub burnt_ns: u64,
 }
 
-/// A piece of work: asked for by the actors' thread, done by one of the others.
+/// A work item: requested by the actors' thread, done by one of the others.
 #[derive(Debug)]
 struct Piece {
     span: Span,
-    /// When it was asked for, by the process's count.
+    /// Time of the request, by the process's clock.
     asked_at: u64,
-    /// When it was done; 0 before.
+    /// Time of completion; 0 before.
     done_at: AtomicU64,
-    /// Processor time that it has got.
+    /// Processor time used so far, in nanoseconds.
     burnt: AtomicU64,
-    /// Nobody waits for it any more.
+    /// True if it is cancelled.
     is_off: AtomicBool,
 }
 
 impl Piece {
-    /// Adds what it came to by now.
+    /// Adds its figures at `now`.
     fn add_to(&self, sum: &mut Worked, now: u64) {
         let until = match self.done_at.load(Ordering::Acquire) {
             0 => now,
@@ -75,7 +76,7 @@ impl Piece {
         };
         let asked = until.saturating_sub(self.asked_at);
         sum.asked_ns = sum.asked_ns.saturating_add(asked);
-        // The two clocks may disagree a little.
+        // The two clocks may differ a little.
         sum.burnt_ns = sum.burnt_ns.saturating_add(self.burnt.load(Ordering::Relaxed).min(asked));
     }
 }
@@ -86,24 +87,24 @@ struct Job {
     piece: Arc<Piece>,
 }
 
-/// Threads that burn time. They end with this.
+/// Threads that use processor time. They end with this value.
 #[derive(Debug)]
 pub(crate) struct Worker {
     jobs: SyncSender<Job>,
     count: Count,
-    /// Pieces that are not done.
+    /// Work items that are not done.
     pieces: RefCell<BTreeMap<(ActorId, Timer), Arc<Piece>>>,
-    /// What those came to that are.
+    /// Sums of the finished work items.
     sums: RefCell<BTreeMap<ActorId, Worked>>,
 }
 
-/// Whose work is done.
+/// Receives the actor and the timer of finished work.
 pub(crate) type Done = UnboundedReceiver<(ActorId, Timer)>;
 
 impl Worker {
     pub(crate) fn start(threads: usize, count: Count) -> io::Result<(Self, Done)> {
         let (jobs, todo) = sync_channel(WAITING_MAX);
-        // No more than there are jobs: its bound is theirs.
+        // It holds at most one entry for each work item, so their bound is its bound.
         let (say, done) = unbounded_channel();
         let todo = Arc::new(Mutex::new(todo));
         for n in 0..threads.max(1) {
@@ -113,7 +114,7 @@ impl Worker {
         Ok((Worker { jobs, count, pieces: RefCell::default(), sums: RefCell::default() }, done))
     }
 
-    /// False if too much waits already.
+    /// Starts a work item; returns false if too many wait already.
     pub(crate) fn work(&self, actor: ActorId, timer: Timer, span: Span) -> bool {
         let piece = Arc::new(Piece {
             span,
@@ -126,7 +127,7 @@ impl Worker {
         if is_taken {
             self.pieces.borrow_mut().insert((actor, timer), piece);
         } else {
-            // It is slept: asked for, and not burnt.
+            // It sleeps: requested, without processor time.
             let mut sums = self.sums.borrow_mut();
             let sum = sums.entry(actor).or_insert(Worked { actor, asked_ns: 0, burnt_ns: 0 });
             sum.asked_ns = sum.asked_ns.saturating_add(span.nanos());
@@ -134,7 +135,7 @@ impl Worker {
         is_taken
     }
 
-    /// A piece is done, or was taken back: then it is not burnt any further.
+    /// Ends a work item that is done or cancelled; a cancelled one uses no more processor time.
     pub(crate) fn end(&self, actor: ActorId, timer: Timer) {
         if let Some(piece) = self.pieces.borrow_mut().remove(&(actor, timer)) {
             piece.is_off.store(true, Ordering::Relaxed);
@@ -144,14 +145,14 @@ impl Worker {
         }
     }
 
-    /// All pieces of an actor are taken back: its machine went down.
+    /// Cancels all work items of an actor, whose machine went down.
     pub(crate) fn end_all(&self, actor: ActorId) {
         let timers: Vec<Timer> =
             self.pieces.borrow().keys().filter(|(of, _)| *of == actor).map(|(_, timer)| *timer).collect();
         timers.into_iter().for_each(|timer| self.end(actor, timer));
     }
 
-    /// What was asked for and burnt so far, by actor.
+    /// Work requested and done so far, by actor.
     pub(crate) fn worked(&self) -> Vec<Worked> {
         let (now, mut sums) = (self.count.own(), self.sums.borrow().clone());
         for ((actor, _), piece) in &*self.pieces.borrow() {
@@ -175,8 +176,8 @@ fn burn_all(todo: &Mutex<Receiver<Job>>, say: &UnboundedSender<(ActorId, Timer)>
     }
 }
 
-/// Burns as much of this thread's own processor time as the piece says: what others take of the core does not count.
-/// False if it was taken back.
+/// Uses as much of this thread's own processor time as the item needs; the time of other threads on the core does not
+/// count. Returns false if the item was cancelled.
 fn burn(piece: &Piece) -> bool {
     let began = spent();
     let mut x = piece.span.nanos() | 1;
@@ -189,7 +190,7 @@ fn burn(piece: &Piece) -> bool {
         if burnt >= piece.span.nanos() {
             return true;
         }
-        // A microsecond or so between two looks at the clock.
+        // About a microsecond between two readings of the clock.
         for _ in 0..300 {
             x = std::hint::black_box(x.wrapping_mul(0x5851_f42d_4c95_7f2d).rotate_left(17));
         }
@@ -249,7 +250,7 @@ mod tests {
     fn what_waits_for_a_core_is_asked_for_and_not_burnt_and_what_is_taken_back_is_not_burnt_any_further() {
         let (timer, span) = asked();
         let (worker, mut done) = Worker::start(1, Clock::start().count()).unwrap();
-        // Hours of work of another actor are taken back; without that the one behind them would never be done.
+        // Hours of work of another actor are cancelled; otherwise the item behind them would never be done.
         assert!(worker.work(ActorId(4), timer, Span::from_secs(36_000)));
         assert!(worker.work(ActorId(3), timer, span));
         worker.end_all(ActorId(4));

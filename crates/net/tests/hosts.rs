@@ -1,5 +1,5 @@
-//! Hosts and clusters of them in one process, over real sockets of the loopback: what happens when a process is not
-//! where it was, or not the one that it was.
+//! Hosts, and clusters of them in one process, over real sockets of the loopback: processes that are not at their
+//! former address, or that are not the former process.
 
 use std::cell::Cell;
 use std::io;
@@ -27,7 +27,7 @@ const CALLED: ActorId = ActorId(1);
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 const PERIOD: Span = Span::from_millis(10);
 
-/// Nothing here takes so long, on any machine that works.
+/// No step here takes this long on a machine that works.
 const PATIENCE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(5);
 
@@ -44,10 +44,10 @@ impl Message for Call {
     }
 }
 
-/// Calls, if it is the caller, again and again; counts what it has lived through.
+/// The caller calls again and again; every player counts its starts.
 #[derive(Clone, Debug, Default)]
 struct Player {
-    /// What it says.
+    /// The text of its calls.
     text: String,
     starts: u8,
     sent: u64,
@@ -73,10 +73,10 @@ impl Actor for Player {
     }
 }
 
-/// Longer than what goes into one frame of it.
+/// More than one frame of results holds.
 const FOUND_BYTES: usize = 600_000;
 
-/// A caller that says this, the called, and a third who does nothing. The findings of an actor are its starts, and more.
+/// A caller with this text, the called, and an idle third. The results of an actor are its starts, and padding.
 fn cast(text: &str) -> Cast<Player> {
     let text = text.to_owned();
     let seat = |name: &str| Seat { name: name.into(), role: "player", needed: name != "third" };
@@ -98,7 +98,7 @@ fn cast(text: &str) -> Cast<Player> {
     }
 }
 
-/// How often the called began in its life; `None` if that is lost.
+/// Number of starts of the called actor in its incarnation; `None` if that is lost.
 fn starts(performance: &Performance) -> Option<u8> {
     let found = performance.findings[CALLED.index()].as_deref()?;
     assert!(found.len() == FOUND_BYTES && found[1..].iter().all(|byte| *byte == 7));
@@ -109,7 +109,7 @@ fn credentials() -> Credentials {
     Credentials { cluster: "test".into(), secret: Secret::none(), tls: None }
 }
 
-/// Looks until there is something.
+/// Polls until there is a result.
 async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
         if let Some(found) = look().await {
@@ -120,7 +120,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     panic!("in vain: {what}");
 }
 
-/// A process of its own, as far as the other can tell.
+/// A separate process, as far as the other can tell.
 fn host(process: u32) -> Rc<Host<Player>> {
     let options =
         HostOptions { credentials: credentials(), process, life: life(process), work: Work::Sleep, is_traced: false };
@@ -141,7 +141,7 @@ fn a_peer_that_was_out_of_reach_is_found_at_its_new_address() {
         let right = listener.local_addr().unwrap().to_string();
         called.meet(0, life(0), "127.0.0.1:1".into(), &[CALLER]);
         called.serve(listener);
-        // Nobody listens where it was.
+        // No process listens at the former address.
         let wrong = TcpListener::bind(ANY).await.unwrap().local_addr().unwrap().to_string();
         caller.meet(1, life(1), wrong, &[CALLED]);
         called.begin();
@@ -153,7 +153,7 @@ fn a_peer_that_was_out_of_reach_is_found_at_its_new_address() {
     });
 }
 
-/// A member of the cluster that wants to host one, or that one.
+/// A member that asks for any actor, or for the named one.
 async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberError>> {
     let names: Vec<String> = name.map(str::to_owned).into_iter().collect();
     let count = u32::from(name.is_none());
@@ -168,11 +168,11 @@ async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberEr
     spawn_local(async move { join(options, |_| Ok(cast(""))).await })
 }
 
-/// A way to the hub that can be cut.
+/// A connection to the hub that can be cut.
 struct Way {
     address: String,
     is_open: Rc<Cell<bool>>,
-    /// Counts the cuts. Each connection heeds those since it came, also while it is still being made.
+    /// Counts the cuts. Each connection obeys the cuts since it began, also while it is still being opened.
     cuts: watch::Sender<u64>,
 }
 
@@ -201,12 +201,12 @@ impl Way {
         way
     }
 
-    /// Ends the connections that there are.
+    /// Ends the open connections.
     fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// ... and lets none come after them.
+    /// Ends the open connections and refuses new ones.
     fn close(&self) {
         self.is_open.set(false);
         self.cut();
@@ -217,7 +217,7 @@ impl Way {
     }
 }
 
-/// A cluster that goes on until it is ended. Its hub hosts the caller.
+/// A cluster that runs until it is stopped. Its hub hosts the caller.
 struct Cluster {
     hub: String,
     handle: Handle<Player>,
@@ -249,7 +249,7 @@ impl Cluster {
         self.handle.snapshot().await.unwrap()
     }
 
-    /// Waits until the run goes on and all are there.
+    /// Waits until the run is in progress and all processes have joined.
     async fn until_running(&self) -> Time {
         until("the run goes on", async || {
             let snapshot = self.snapshot().await;
@@ -266,7 +266,7 @@ impl Cluster {
         until("some are missing", async || (self.snapshot().await.missing == names).then_some(())).await;
     }
 
-    /// Waits until the caller has said something so many times more.
+    /// Waits until the caller has made this many further calls.
     async fn until_said(&self, more: u64) {
         let sent = async || self.handle.look(CALLER, |player| player.sent).await.ok();
         let before = until("the caller is there", sent).await;
@@ -312,7 +312,7 @@ fn at_a_paused_machine_no_more_waits_than_memory_is_meant_for() {
         let member = member(&cluster.hub, None).await;
         let at = cluster.until_running().await + PERIOD * 10;
         cluster.fault(at, Time::NEVER, Pause { actors: the_called() }).await;
-        // 128 of a megabyte have room, and as many again are under way at the most.
+        // The outbox holds 128 messages of a megabyte, and at most as many again are in flight.
         cluster.until_said(300).await;
         let performance = cluster.end().await;
         member.await.unwrap().unwrap();

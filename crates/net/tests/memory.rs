@@ -1,5 +1,5 @@
-//! What processes say to each other beside their actors' messages takes so much memory per byte on the wire, measured by the
-//! allocator. With the longest frame it bounds what one connection can make a process hold.
+//! Bounds the memory per wire byte of the control messages between processes, measured by the allocator. Together with
+//! the longest frame it bounds the memory that one connection can make a process hold.
 
 use std::alloc::System;
 
@@ -20,7 +20,7 @@ fn what_is_read_of_a_frame_holds_so_many_bytes_for_each_on_the_wire() {
         splitter.trust();
         splitter.room().extend_from_slice(&wire);
         let frame = splitter.next_frame().unwrap().unwrap();
-        // What is made once for all.
+        // Allocated once for all frames.
         drop(golden::kept::<()>(&frame).unwrap());
         let region = Region::new(ALLOCATOR);
         let read = golden::kept::<()>(&frame).unwrap();
@@ -29,7 +29,7 @@ fn what_is_read_of_a_frame_holds_so_many_bytes_for_each_on_the_wire() {
         let held = change.bytes_allocated.saturating_sub(change.bytes_deallocated);
         let each = held as f64 / wire.len() as f64;
         println!("{what}: {} bytes on the wire, {held} held ({each:.1} each)", wire.len());
-        // A small one is a box of its own, whatever it says.
+        // A small frame is a box of its own, whatever its content.
         assert!(held < 512 || each <= EACH_MAX, "{what}: {each} bytes for each on the wire");
     }
     assert!(FRAME_BYTES_MAX as f64 * EACH_MAX < 256e6, "so much, for as long as one frame is looked at");
