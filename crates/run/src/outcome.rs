@@ -1,4 +1,4 @@
-//! What came out of a run.
+//! The results of a run.
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Experiment;
@@ -7,20 +7,19 @@ use meshsim_report::{Measured, Summary, Traffic};
 
 use crate::state::State;
 
-/// What came out of a run.
+/// The results of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What the actors measured, put together.
+    /// Measurements of all actors.
     pub measured: Measured,
-    /// What the coordinator wanted and the nodes had when the run ended.
+    /// Desired and observed state at the end of the run.
     pub state: State,
     /// True if the run was stopped before its end.
     pub cut_short: bool,
 }
 
 impl Outcome {
-    /// Puts together what the actors of a mesh found until `now`, in the order of their numbers; `None` where it is
-    /// lost.
+    /// Combines the results of the actors of a mesh up to `now`, in the order of their ids; `None` for lost results.
     pub fn new(
         mesh: &Mesh,
         now: Time,
@@ -37,7 +36,7 @@ impl Outcome {
         Outcome { measured, state, cut_short }
     }
 
-    /// What was measured, added up and held against the experiment's SLOs: `summary.json` as a value.
+    /// The summary of the run, with the verdicts on the experiment's SLOs: `summary.json` as a value.
     pub fn summary(&self, experiment: &Experiment) -> Summary {
         Summary::new(experiment, &self.measured, self.cut_short)
     }

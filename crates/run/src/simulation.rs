@@ -1,4 +1,4 @@
-//! A run in virtual time that is in somebody's hands.
+//! A run in virtual time under the control of the caller.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use meshsim_sim::{Run, Sim};
 use crate::observer::Observer;
 use crate::outcome::Outcome;
 
-/// Events between two questions to the observer: some milliseconds.
+/// Events between two calls of the observer: some milliseconds.
 const SLICE_EVENTS: u64 = 1 << 15;
 
-/// A mesh in virtual time: at its beginning, at any moment, or at its end.
+/// A mesh in virtual time: at its start, at any time, or at its end.
 ///
-/// `R` records what happens, event by event (a `meshsim_trace::Writer` writes the trace); the default records nothing
-/// and costs nothing.
+/// `R` records the run, event by event (a `meshsim_trace::Writer` writes the trace); the default records nothing and
+/// costs nothing.
 #[derive(Clone, Debug)]
 pub struct Simulation<R = ()> {
     pub(crate) sim: Sim<MeshActor, R>,
@@ -28,17 +28,17 @@ pub struct Simulation<R = ()> {
 }
 
 impl Simulation {
-    /// An experiment at its beginning: nothing has happened yet.
+    /// A simulation of an experiment, at time zero.
     ///
     /// # Errors
-    /// If the experiment's network cannot be built. That of an experiment from a file always can.
+    /// If the experiment's network cannot be built. The network of an experiment from a file always can.
     pub fn new(experiment: &Experiment) -> Result<Self, NetworkError> {
         Simulation::recorded(experiment, ())
     }
 }
 
 impl<R: Recorder<Msg, Tick>> Simulation<R> {
-    /// An experiment at its beginning, that is recorded.
+    /// A simulation of an experiment, at time zero, with a recorder.
     ///
     /// # Errors
     /// As of [`new`](Simulation::new).
@@ -48,8 +48,8 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
         Simulation::of_mesh(mesh.into(), network, Time::ZERO + experiment.duration, recorder)
     }
 
-    /// A mesh that was built in code, and the network between its actors. The run ends at `end`; its actors draw from
-    /// the seed of the mesh, its messages from the seed of the network.
+    /// A simulation of a mesh that was built in code, with the network between its actors. The run ends at `end`. The
+    /// actors draw from the seed of the mesh, the network from its own.
     ///
     /// # Errors
     /// If the network cannot be built.
@@ -59,14 +59,14 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
         Ok(Simulation { sim, mesh, end })
     }
 
-    /// Goes on to `at`: everything up to and including that moment has happened then. Does nothing if `at` is past. The
+    /// Advances to `at`: all events up to and including that time have happened then. Does nothing if `at` is past. The
     /// end of the experiment is no bound.
     pub fn to(&mut self, at: Time) {
         self.sim.run_until(at);
     }
 
-    /// Goes on to `at`, while `observer` watches. [`ControlFlow::Break`] if it has stopped the run before; the run can
-    /// go on from there.
+    /// Advances to `at` under the eyes of `observer`. Returns [`ControlFlow::Break`] if the observer stopped the run
+    /// before; it can be continued from there.
     pub fn watched(&mut self, at: Time, observer: &mut impl Observer) -> ControlFlow<()> {
         while self.sim.run_slice(at, SLICE_EVENTS) == Run::Stopped {
             observer.reached(self.sim.now(), &self.sim.counts())?;
@@ -78,26 +78,26 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
         ControlFlow::Continue(())
     }
 
-    /// Lets the next thing happen, whenever it is due. False if nothing is left to happen, ever.
+    /// Processes the next event, whenever it is due. Returns false if no event is left.
     pub fn step(&mut self) -> bool {
         self.sim.step()
     }
 
-    /// Goes on to the end of the experiment, or until `observer` stops it, and puts together what was measured.
+    /// Advances to the end of the experiment, or until `observer` stops the run, and returns the results.
     pub fn finish(&mut self, observer: &mut impl Observer) -> Outcome {
         let cut_short = self.watched(self.end, observer).is_break();
         Outcome { cut_short, ..self.outcome() }
     }
 
-    /// What was measured so far. It is cut short unless the end of the experiment has come.
+    /// Results so far. They are marked as cut short unless the end of the experiment is reached.
     pub fn outcome(&self) -> Outcome {
         let now = self.now();
         let findings = self.sim.actors().map(|actor| Some(actor.findings(now)));
         Outcome::new(&self.mesh, now, self.counts().into(), findings, now < self.end)
     }
 
-    /// The same run once more, recorded by a copy of the recorder. The two go on independently; left alone, they do the
-    /// same.
+    /// A copy of the run, with a copy of the recorder. Both continue independently, and give the same events if nothing
+    /// is changed.
     pub fn fork(&self) -> Self
     where
         R: Clone,
@@ -105,37 +105,36 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
         self.clone()
     }
 
-    /// What time it is.
+    /// Current time.
     pub fn now(&self) -> Time {
         self.sim.now()
     }
 
-    /// How much has happened.
+    /// Counters of the run.
     pub fn counts(&self) -> Counts {
         self.sim.counts()
     }
 
-    /// Messages that are on their way, or wait at a paused machine. They are counted one by one: for checks, not for
-    /// each step.
+    /// Messages that are in flight or wait at a paused machine. They are counted one by one: for checks, not for each
+    /// step.
     pub fn in_flight(&self) -> u64 {
         self.sim.in_flight()
     }
 
-    /// What the run consists of.
+    /// The mesh of the run.
     pub fn mesh(&self) -> &Arc<Mesh> {
         &self.mesh
     }
 
-    /// One actor as it is now. The numbers of nodes and clients are those of [`Mesh::node_actor`] and
-    /// [`Mesh::client_actor`].
+    /// One actor as it is now. [`Mesh::node_actor`] and [`Mesh::client_actor`] give the ids of nodes and clients.
     ///
     /// # Panics
-    /// If no actor has this number.
+    /// If no actor has this id.
     pub fn state(&self, actor: ActorId) -> &MeshActor {
         self.sim.actor(actor)
     }
 
-    /// All actors as they are now, by number.
+    /// All actors as they are now, by id.
     pub fn actors(&self) -> impl ExactSizeIterator<Item = &MeshActor> {
         self.sim.actors()
     }
@@ -146,19 +145,19 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
         coordinator.unwrap_or_else(|| unreachable!("the first actor of a mesh is its coordinator"))
     }
 
-    /// What was recorded so far.
+    /// The recorder.
     pub fn recorder(&self) -> &R {
         self.sim.recorder()
     }
 
-    /// Gives back the recorder. The run is over.
+    /// Ends the run and returns the recorder.
     pub fn into_recorder(self) -> R {
         self.sim.into_recorder()
     }
 }
 
-/// Adds all actors of a mesh to a host, each under its name, and each made into what the host hosts: for a host that has
-/// other actors beside them.
+/// Adds all actors of a mesh to a simulation, each under its name and converted to the simulation's actor type, so that
+/// it may have other actors beside them.
 pub fn add_actors<A: Actor, R: Recorder<A::Msg, A::Tick>>(
     sim: &mut Sim<A, R>,
     mesh: &Arc<Mesh>,

@@ -1,4 +1,4 @@
-//! A simulation in bytes, to be continued in another process.
+//! A simulation as bytes, to be continued in another process.
 
 use std::sync::Arc;
 
@@ -10,24 +10,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::simulation::Simulation;
 
-/// What a snapshot begins with; the last byte is the version of its format.
+/// First bytes of a snapshot; the last one is the version of the format.
 const MAGIC: [u8; 8] = *b"MESHSNP\x01";
-/// The meshsim that wrote it: the state of an actor means something to the program that made it, and to no other.
+/// Version of meshsim that wrote the snapshot: the state of an actor is valid only in the version that created it.
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
-/// Why a snapshot cannot be written, or bytes are none.
+/// Reason why a snapshot cannot be written, or why bytes are not a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
-    /// The bytes are something else.
+    /// The bytes are not a snapshot.
     #[error("this is no snapshot of a simulation")]
     Foreign,
     /// Another version of meshsim wrote it, whose actors have another state.
     #[error("meshsim {0} wrote this snapshot, and only that version can go on from it; this is {PROGRAM}")]
     OtherVersion(String),
-    /// Bytes were lost or changed since it was written.
+    /// Bytes were lost or changed.
     #[error("the snapshot is damaged: what it holds does not fit its checksum")]
     Damaged,
-    /// It is too large to be written, or the checksum fits and the content does not.
+    /// It is too large to write, or its content does not decode although the checksum is correct.
     #[error("the snapshot cannot be written or read")]
     Content(#[from] meshsim_wire::Error),
 }
@@ -42,8 +42,8 @@ struct Content {
 }
 
 impl<R: Recorder<Msg, Tick>> Simulation<R> {
-    /// The run as it is now, in bytes: [`resume`](Simulation::resume) goes on from there, in this process or another.
-    /// It holds all but the recorder.
+    /// The run as it is now, as bytes: [`resume`](Simulation::resume) continues it, in this process or another. It
+    /// holds everything except the recorder.
     ///
     /// # Errors
     /// If it takes more than [`meshsim_wire::LONG_BYTES_MAX`].
@@ -59,13 +59,13 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
         Ok(bytes)
     }
 
-    /// Goes on from a snapshot: what happens is what would have happened had the run never been written down.
+    /// Continues a run from a snapshot: the same events follow as in the original run.
     ///
-    /// A snapshot is as trusted as a program. Damage is noticed; but whoever can make the bytes can make actors in a
-    /// state in which no run brings them, and those may panic.
+    /// Trust a snapshot only as much as a program. Damage is detected. But crafted bytes can create actors in a state
+    /// that no run reaches, and these may panic.
     ///
     /// # Errors
-    /// If the bytes are no snapshot of this version of meshsim.
+    /// If the bytes are not a snapshot of this version of meshsim.
     pub fn resume_recorded(bytes: &[u8], recorder: R) -> Result<Self, SnapshotError> {
         let rest = bytes.strip_prefix(&MAGIC).ok_or(SnapshotError::Foreign)?;
         let program = usize::from(*rest.first().ok_or(SnapshotError::Foreign)?) + 1;
@@ -82,17 +82,17 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
         Ok(Simulation { sim: Sim::resume(run, recorder), mesh, end })
     }
 
-    /// The same run once more, recorded by `recorder` from here on: see [`fork`](Simulation::fork).
+    /// A copy of the run that is recorded by `recorder` from here on: see [`fork`](Simulation::fork).
     pub fn fork_recorded<S: Recorder<Msg, Tick>>(&self, recorder: S) -> Simulation<S> {
         Simulation { sim: Sim::resume(self.sim.snapshot(), recorder), mesh: self.mesh.clone(), end: self.end }
     }
 }
 
 impl Simulation {
-    /// Goes on from a snapshot, without a recorder: see [`resume_recorded`](Simulation::resume_recorded).
+    /// Continues a run from a snapshot, without a recorder: see [`resume_recorded`](Simulation::resume_recorded).
     ///
     /// # Errors
-    /// If the bytes are no snapshot of this version of meshsim.
+    /// If the bytes are not a snapshot of this version of meshsim.
     pub fn resume(bytes: &[u8]) -> Result<Self, SnapshotError> {
         Simulation::resume_recorded(bytes, ())
     }

@@ -1,4 +1,4 @@
-//! What the coordinator wants and the nodes have at the end of a run.
+//! Desired and observed state at the end of a run.
 
 use std::io::{self, Write};
 
@@ -8,24 +8,24 @@ use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::node::NodeState;
 use meshsim_mesh::{Findings, Mesh};
 
-/// What the coordinator wants and the nodes have at one moment.
+/// Desired and observed state at one time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    /// When.
+    /// The time.
     pub at: Time,
-    /// What is wanted; `None` if that is lost.
+    /// State of the coordinator; `None` if it is lost.
     pub coordinator: Option<CoordinatorState>,
-    /// One for each node of the mesh, in its order; `None` if what that node had is lost.
+    /// State of each node of the mesh, in its order; `None` if it is lost.
     pub nodes: Vec<Option<NodeState>>,
 }
 
 impl State {
-    /// Nothing is known yet.
+    /// The state in which nothing is known.
     pub(crate) fn empty(mesh: &Mesh, at: Time) -> Self {
         State { at, coordinator: None, nodes: vec![None; mesh.nodes.len()] }
     }
 
-    /// Takes in what an actor found. What another kind of actor would find is left out.
+    /// Adds the results of an actor. Results of the wrong kind for this actor are ignored.
     pub(crate) fn take(&mut self, mesh: &Mesh, actor: ActorId, found: Option<&Findings>) {
         match (found, mesh.node_index(actor)) {
             (Some(Findings::Coordinator { state, .. }), _) if actor == COORDINATOR => {
@@ -36,11 +36,11 @@ impl State {
         }
     }
 
-    /// Writes it as `state.json`, with the names of this mesh: one node a line, so that two states can be compared by
-    /// `diff`. `null` stands for what is lost.
+    /// Writes it as `state.json`, with the names of this mesh: one node per line, so that `diff` can compare two
+    /// states. `null` stands for lost state.
     ///
     /// # Errors
-    /// If `out` takes no more.
+    /// If writing to `out` fails.
     pub fn write(&self, mesh: &Mesh, out: &mut impl Write) -> io::Result<()> {
         let coordinator = serde_json::to_string(&self.coordinator)?;
         write!(out, "{{\n  \"at_s\": {},\n  \"coordinator\": {coordinator},\n  \"nodes\": {{", self.at.secs())?;

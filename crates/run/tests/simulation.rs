@@ -1,4 +1,4 @@
-//! A run in somebody's hands: watched, stopped, continued, forked.
+//! Simulations under the control of the caller: watched, stopped, continued, forked.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -7,7 +7,7 @@ use meshsim_actor::{Counts, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_run::{Observer, Outcome, Simulation, simulate};
 
-/// Two services under load, one of which grows, on a network that loses messages; a node crashes.
+/// Two services under load, one of which grows, on a network that loses messages; one node crashes.
 fn experiment() -> Experiment {
     let text = "
 seed: 5
@@ -32,7 +32,7 @@ fn secs(secs: u64) -> Time {
     Time::ZERO + Span::from_secs(secs)
 }
 
-/// Counts how often it is asked, and stops the run at a moment.
+/// Counts its calls, and stops the run at a time.
 struct StopsAt(Time, Vec<Time>);
 
 impl Observer for StopsAt {
@@ -82,7 +82,7 @@ fn what_was_measured_so_far_is_there_at_any_moment() {
 fn a_fork_does_what_its_origin_does_and_leaves_it_alone() {
     let experiment = experiment();
     let mut origin = Simulation::new(&experiment).unwrap();
-    // While the node is down, and messages are under way.
+    // While the node is down and messages are in flight.
     origin.to(secs(9));
     assert!(origin.in_flight() > 0);
     let before = all_of(&origin.outcome());

@@ -1,4 +1,4 @@
-//! A run that is written down and continued is the run that never was: every byte of its trace, its summary, its state.
+//! A run that is interrupted by snapshots equals one without, in every byte of its trace, summary and state.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use meshsim_mesh::{Msg, Tick};
 use meshsim_run::{Simulation, SnapshotError};
 use meshsim_trace::{Header, Writer};
 
-/// Seconds of virtual time that each example is run for.
+/// Seconds of virtual time for which each example runs.
 const SECS: u64 = 12;
 
 fn examples() -> Vec<(String, Experiment)> {
@@ -31,7 +31,7 @@ fn secs(secs: f64) -> Time {
     Time::ZERO + Span::from_secs_f64(secs)
 }
 
-/// The experiment, shorter, and with something of each kind of fault in its middle.
+/// The experiment, shorter, and with a fault of each kind in its middle.
 fn troubled(experiment: &Experiment, length: u64) -> Experiment {
     let mut it = experiment.clone();
     it.duration = Span::from_secs(length);
@@ -62,7 +62,7 @@ fn traced(experiment: &Experiment) -> Simulation<Writer<Vec<u8>>> {
     Simulation::recorded(experiment, Writer::new(Vec::new(), &header)).unwrap()
 }
 
-/// All that a run leaves.
+/// All output of a run.
 #[derive(PartialEq)]
 struct Left {
     trace: Vec<u8>,
@@ -79,7 +79,7 @@ fn left(experiment: &Experiment, mut run: Simulation<Writer<Vec<u8>>>) -> Left {
     Left { trace: run.into_recorder().finish().unwrap(), summary, state, counts }
 }
 
-/// Written down and continued at each of these moments; what is recorded stays in one trace.
+/// A run with a snapshot at each of these times; its records form one trace.
 fn interrupted(experiment: &Experiment, moments: &[Time]) -> Left {
     let mut run = traced(experiment);
     for at in moments {
@@ -94,7 +94,7 @@ fn interrupted(experiment: &Experiment, moments: &[Time]) -> Left {
 #[test]
 fn a_run_that_is_written_down_and_continued_leaves_what_a_run_through_leaves() {
     for (name, experiment) in examples() {
-        // The largest is run for less.
+        // The largest example runs for less.
         let experiment = troubled(&experiment, if experiment.mesh.services.len() > 100 { 3 } else { SECS });
         let through = left(&experiment, traced(&experiment));
         assert!(through.trace.len() > 50_000, "{name}: {} bytes are a whole trace", through.trace.len());
@@ -154,7 +154,7 @@ fn what_is_no_snapshot_is_refused_with_the_reason() {
     assert_eq!(why(&damaged), SnapshotError::Damaged);
 }
 
-/// Counts messages that were lost at a machine that was down.
+/// Counts the messages lost at a machine that was down.
 #[derive(Clone, Default)]
 struct Down(u64);
 

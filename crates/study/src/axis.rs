@@ -1,4 +1,5 @@
-//! What one value of the experiment takes on: `services.geo.instances=1,2,4`, `load.users.arrivals.poisson=100..1000/s:10`.
+//! The values that one key of the experiment takes: `services.geo.instances=1,2,4`,
+//! `load.users.arrivals.poisson=100..1000/s:10`.
 
 use meshsim_experiment::Override;
 use serde::{Deserialize, Serialize};
@@ -6,12 +7,12 @@ use serde::{Deserialize, Serialize};
 /// Most values of one axis.
 pub const VALUES_MAX: usize = 10_000;
 
-/// A value of the file, and what it takes on.
+/// A key of the file, and the values that it takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Axis {
     text: String,
-    /// Where the value stands: the path of an override.
+    /// Path of the key, as in an override.
     path: String,
     items: Vec<Item>,
 }
@@ -23,20 +24,20 @@ enum Item {
     Range(Range),
 }
 
-/// From one number to another, both included.
+/// All numbers between two bounds, both included.
 #[derive(Clone, Debug, PartialEq)]
 struct Range {
     from: f64,
     to: f64,
-    /// What stands behind each number: `/s`, `ms`, `%`, or nothing.
+    /// Unit after each number: `/s`, `ms`, `%`, or none.
     unit: String,
-    /// How many values it stands for.
+    /// Number of values.
     count: usize,
-    /// Both ends are whole numbers, and so are the values in between.
+    /// True if both bounds are whole numbers, and so are the values in between.
     is_whole: bool,
 }
 
-/// Why a text is no axis.
+/// Reason why a text is not an axis.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` varies nothing: {reason}")]
 pub struct AxisError {
@@ -45,15 +46,15 @@ pub struct AxisError {
 }
 
 impl Axis {
-    /// Reads `path=values`. Values are separated by commas, those inside of brackets, braces and quotes aside; each is
-    /// YAML, as in an override, or a range: `1..4` (each whole number), `100..1000/s:10` (ten numbers at equal
-    /// distances, the ends included).
+    /// Parses `path=values`. The values are separated by commas; commas inside brackets, braces and quotes do not
+    /// count. Each value is YAML, as in an override, or a range: `1..4` (each whole number), `100..1000/s:10` (ten
+    /// numbers at equal distances, the bounds included).
     ///
     /// # Errors
-    /// When there is no `=`, a value is missing, a range is none, or there are more than [`VALUES_MAX`] values.
+    /// If there is no `=`, a value is missing, a range is invalid, or there are more than [`VALUES_MAX`] values.
     pub fn parse(text: &str) -> Result<Self, AxisError> {
         let error = |reason: &str| AxisError { text: shortened(text), reason: reason.into() };
-        // The override knows where a path ends, quotes included.
+        // `Override` finds the end of the path, also with quotes.
         let one = Override::parse(text).map_err(|_| {
             error("write `path=value,value` or `path=from..to:count`, as in `services.geo.instances=1,2,4`")
         })?;
@@ -67,23 +68,23 @@ impl Axis {
         Ok(Axis { text: text.to_owned(), path: path.to_owned(), items })
     }
 
-    /// As it was written.
+    /// The text of the axis.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Where the value stands.
+    /// Path of the key.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// All its values, in the order in which they are written.
+    /// All values, in the order of the text.
     pub fn values(&self) -> Vec<String> {
         self.items.iter().flat_map(Item::values).collect()
     }
 
-    /// The value at `share` of the way from the first to the last: of a single range any number in between, otherwise one
-    /// of the values, each for an equal part of the way.
+    /// The value at the fraction `share` of the axis. For a single range, any number between its bounds. Otherwise one
+    /// of the values, each for an equal part of the axis.
     ///
     /// `share` is at least 0 and less than 1.
     pub fn at(&self, share: f64) -> String {
@@ -141,7 +142,7 @@ impl Range {
 
     fn at(&self, share: f64) -> String {
         if self.is_whole {
-            // Each whole number for an equal part.
+            // Each whole number gets an equal part.
             let (low, high) = (self.from.min(self.to), self.from.max(self.to));
             let number = (low + (share * (high - low + 1.0)).floor()).min(high);
             return self.written(number);
@@ -149,7 +150,7 @@ impl Range {
         self.written(self.from + (self.to - self.from) * share)
     }
 
-    /// With six significant digits: 0.3, not 0.30000000000000004.
+    /// Formats a number with six significant digits: 0.3, not 0.30000000000000004.
     fn written(&self, number: f64) -> String {
         let rounded = if number == 0.0 || number.fract() == 0.0 {
             number
@@ -161,7 +162,7 @@ impl Range {
     }
 }
 
-/// The parts between commas that are in no bracket and no quote.
+/// Splits at the commas that are in no bracket and no quote.
 fn split(values: &str) -> Vec<&str> {
     let (mut depth, mut quote, mut start) = (0_usize, None, 0);
     let mut parts = Vec::new();
@@ -214,7 +215,7 @@ fn item(text: &str) -> Result<Item, String> {
     Ok(Item::Range(Range { from, to, unit: unit.to_owned(), count, is_whole }))
 }
 
-/// A number and what stands behind it.
+/// Splits a text into a number and its unit.
 fn number(text: &str) -> Result<(f64, &str), String> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
     let found = text[..end].parse::<f64>().ok().filter(|number| number.is_finite());

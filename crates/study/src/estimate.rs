@@ -1,31 +1,31 @@
-//! What several runs say of a figure: its mean, and how far from it the true mean may be.
+//! Estimate of a figure from several runs: its mean, with a confidence interval.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// The share of intervals that hold the true mean.
+/// Fraction of the intervals that contain the true mean.
 pub const CONFIDENCE: f64 = 0.95;
 
 /// The mean of a figure over runs with different seeds.
 #[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Estimate {
-    /// How many runs have the figure.
+    /// Number of runs that have the figure.
     pub count: usize,
-    /// Their mean, in the figure's unit.
+    /// Mean, in the unit of the figure.
     pub mean: f64,
-    /// The true mean lies within `mean` plus or minus this, with 95 % confidence (Student's t, the runs being
-    /// independent); `null` for fewer than two runs.
+    /// Half of the 95 % confidence interval: the true mean is in `mean` plus or minus this (Student's t, for
+    /// independent runs). `null` for fewer than two runs.
     pub half_width: Option<f64>,
 }
 
 impl Estimate {
-    /// The estimate of some figures; `None` if there are none.
+    /// The estimate from these figures; `None` if there are none.
     pub fn new(figures: &[f64]) -> Option<Self> {
         Self::with_confidence(figures, CONFIDENCE)
     }
 
-    /// The same with an interval that holds the true mean in this share of cases.
+    /// The same, with an interval that contains the true mean with this probability.
     pub fn with_confidence(figures: &[f64], confidence: f64) -> Option<Self> {
         let count = figures.len();
         if count == 0 {
@@ -40,13 +40,13 @@ impl Estimate {
         Some(Estimate { count, mean, half_width })
     }
 
-    /// True if the interval leaves out zero, and there is one.
+    /// True if there is an interval and it excludes zero.
     pub fn differs_from_zero(&self) -> bool {
         self.half_width.is_some_and(|half| self.mean.abs() > half)
     }
 }
 
-/// The quantile of Student's t with so many degrees of freedom, at least one.
+/// Quantile of Student's t with this many degrees of freedom, at least one.
 fn quantile(share: f64, freedom: usize) -> f64 {
     StudentsT::new(0.0, 1.0, freedom as f64).map_or(f64::INFINITY, |t| t.inverse_cdf(share))
 }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_interval_is_that_of_students_t() {
-        // Of tables: t(0.975) of 9 degrees of freedom is 2.262, of 1 it is 12.706.
+        // From tables: t(0.975) of 9 degrees of freedom is 2.262, of 1 it is 12.706.
         assert!((quantile(0.975, 9) - 2.262).abs() < 1e-3);
         assert!((quantile(0.975, 1) - 12.706).abs() < 1e-2);
         let estimate = Estimate::new(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();

@@ -1,48 +1,48 @@
-//! What is kept of a run: its figures by name, and how its SLOs came out.
+//! The stored part of a run: its figures by name, and the verdict on its SLOs.
 
 use meshsim_report::{Latency, Outcome, Summary};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A run of a study, when it has ended.
+/// A finished run of a study.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Row {
-    /// The number of its point, from 0.
+    /// Index of its point, from 0.
     pub point: usize,
     /// Its seed.
     pub seed: u64,
-    /// What came of it.
+    /// Result of the run.
     #[serde(flatten)]
     pub result: Result,
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Result {
-    /// It ended.
+    /// The run ended.
     Ended(Ended),
-    /// There was no such run, and why: the values of its point do not fit each other.
+    /// The run could not be made, with the reason: the values of its point do not fit each other.
     Broken(String),
 }
 
 /// A run that has ended.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Ended {
-    /// How its SLOs came out together.
+    /// Verdict on all its SLOs together.
     pub outcome: Outcome,
-    /// The SLOs that do not hold, or of which it cannot be told, as they are written in the file.
+    /// SLOs that failed or are unknown, as written in the file.
     pub missed: Vec<String>,
-    /// Why its figures are to be taken with care: requests that follow each other are alike for too long.
+    /// Warning that the run is too short: the times of successive requests are correlated for too long.
     pub is_short: bool,
-    /// Its figures, by name, in the order of the file: `load.users.p99_s`, `services.geo.utilisation`. One that a run does
-    /// not have, such as a percentile of too few samples, is `null`.
+    /// Figures by name, in the order of the file: `load.users.p99_s`, `services.geo.utilisation`. A figure that the run
+    /// does not have, such as a percentile of too few samples, is `null`.
     pub figures: Map<String, Value>,
 }
 
 impl Ended {
-    /// What is kept of a run.
+    /// The stored part of a run with this summary.
     pub fn new(summary: &Summary) -> Self {
         let missed = summary.slo.iter().filter(|verdict| verdict.outcome != Outcome::Pass);
         let is_alike = |load: &meshsim_report::LoadSummary| {
@@ -57,7 +57,7 @@ impl Ended {
         }
     }
 
-    /// A figure of this name, if the run has it.
+    /// The figure of this name, if the run has it.
     pub fn figure(&self, name: &str) -> Option<f64> {
         self.figures.get(name).and_then(Value::as_f64)
     }
@@ -73,7 +73,7 @@ impl Row {
     }
 }
 
-/// What of a load is a figure: its unit stands in the name.
+/// Figures of a load; each name contains its unit.
 const OF_LOAD: [&str; 8] = ["offered", "done_per_s", "failed_share", "mean_s", "p50_s", "p90_s", "p99_s", "max_s"];
 
 fn all(summary: &Summary) -> impl Iterator<Item = (String, Option<f64>)> + '_ {
@@ -109,7 +109,7 @@ fn all(summary: &Summary) -> impl Iterator<Item = (String, Option<f64>)> + '_ {
     loads.chain(services)
 }
 
-/// The names of all figures that some of these runs has, in the order in which they come.
+/// Names of all figures that any of these runs has, in order of appearance.
 pub fn names<'a>(runs: impl IntoIterator<Item = &'a Ended>) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     let mut known = std::collections::BTreeSet::new();

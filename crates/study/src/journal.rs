@@ -1,7 +1,8 @@
-//! The runs of a search, kept as they end: a search that was cut off finds them again and goes on.
+//! The runs of a search, stored as they end: an interrupted search reads them back and continues.
 //!
-//! What a search tries next depends on what it found, so it has no plan ([`Store`](crate::store::Store) keeps the runs of
-//! one). Its folder has one file, `search.jsonl`: a line that says of what search it is, and a [`Tried`] a line.
+//! A search chooses its next run from the results so far, so it has no plan ([`Store`](crate::store::Store) keeps the
+//! runs of a plan). Its folder has one file, `search.jsonl`: a line that identifies the search, and then one [`Tried`]
+//! per line.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::figures::Ended;
 use crate::store::StoreError;
 
-/// What was tried.
+/// File with the runs.
 const TRIED: &str = "search.jsonl";
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -21,14 +22,14 @@ const LINE_BYTES_MAX: u64 = 4 << 20;
 /// Most runs that are read back.
 const TRIED_MAX: usize = 1_000_000;
 
-/// A run of a search that has ended.
+/// A finished run of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tried {
     /// Its seed.
     pub seed: u64,
-    /// The factor by which rates were raised.
+    /// Factor on the rates of the file.
     pub factor: f64,
-    /// What came of it.
+    /// Result.
     pub ended: Ended,
 }
 
@@ -39,19 +40,20 @@ struct Head {
     fingerprint: String,
 }
 
-/// A folder that this process searches from; no other one does at the same time.
+/// Folder of a search, locked for this process.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    /// Locked as long as the journal is open.
+    /// Locked while the journal is open.
     out: File,
 }
 
 impl Journal {
-    /// Begins the search of this name and fingerprint in a folder, or goes on with it; with what was tried.
+    /// Starts the search with this name and fingerprint in a folder, or continues it; returns the runs that are already
+    /// there.
     ///
     /// # Errors
-    /// When the folder holds other things or another search, another process works in it, or it cannot be written.
+    /// If the folder holds other files or another search, another process uses it, or it cannot be written.
     pub fn open(path: &Path, name: &str, fingerprint: &str) -> Result<(Self, Vec<Tried>), StoreError> {
         let io = |error| StoreError::Io(path.to_owned(), error);
         let is_empty = |path: &Path| fs::read_dir(path).map(|mut entries| entries.next().is_none());
@@ -67,7 +69,7 @@ impl Journal {
             Ok(()) => {}
         }
         let Kept { head, tried, whole_bytes } = read(path)?;
-        // What follows a line that was cut off would be lost with it.
+        // A line after an incomplete one would be lost with it.
         out.set_len(whole_bytes).map_err(io)?;
         match head {
             Some(head) if head.format != FORMAT || head.fingerprint != fingerprint => {
@@ -82,18 +84,18 @@ impl Journal {
         Ok((Journal { path: path.to_owned(), out }, tried))
     }
 
-    /// Keeps a run: it is there after the process is killed.
+    /// Stores a run, so that it survives the end of the process.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn keep(&mut self, tried: &Tried) -> Result<(), StoreError> {
         line(&mut self.out, tried).map_err(|error| StoreError::Io(self.path.join(TRIED), error))
     }
 
-    /// The search is over: nothing is left to go on with.
+    /// Removes the folder: the search is complete.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// If it cannot be removed.
     pub fn remove(self) -> Result<(), StoreError> {
         remove(&self.path).map_err(|error| StoreError::Io(self.path.clone(), error))
     }
@@ -132,10 +134,10 @@ fn read(path: &Path) -> Result<Kept, StoreError> {
     Ok(kept)
 }
 
-/// Removes the folder of a search, with what was tried. A file of another origin stays, and the folder with it.
+/// Removes the folder of a search with its runs. Foreign files stay, and the folder with them.
 ///
 /// # Errors
-/// When it cannot be removed.
+/// If it cannot be removed.
 pub fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path.join(TRIED))?;
     match fs::remove_dir(path) {
@@ -144,15 +146,15 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// True for the folder of a search.
+/// True if the folder holds a search.
 pub fn is_search(path: &Path) -> bool {
     path.join(TRIED).is_file()
 }
 
-/// The name of the experiment of a search, how many runs it has tried, and when the last one ended.
+/// Name of the experiment of a search, number of its runs, and time of the last one.
 ///
 /// # Errors
-/// When it is none, or a damaged one.
+/// If the folder holds no search, or a damaged one.
 pub fn stand(path: &Path) -> Result<(String, usize, std::time::SystemTime), StoreError> {
     let kept = read(path)?;
     let written = path.join(TRIED).metadata().and_then(|file| file.modified());

@@ -1,12 +1,14 @@
-//! Many runs of one experiment: [`sweep`] varies its values, [`limit`] finds the highest rate that it can take, [`pairs`]
-//! holds configurations against each other. Runs are kept as they end ([`store`], [`journal`]), so what was cut off goes on.
+//! Many runs of one experiment: [`sweep`] varies its values, [`limit`] finds the highest rate that it can serve,
+//! [`pairs`] compares configurations. Runs are stored as they end ([`store`], [`journal`]), so an interrupted study
+//! continues.
 //!
-//! One run is one draw. What a study says rests on several, each with a seed of its own, and comes with an interval
-//! ([`estimate`]). Configurations that are compared run with the same seeds, so that what they share cancels out.
+//! One run is one random draw. The figures of a study rest on several runs, each with its own seed, and come with a
+//! confidence interval ([`estimate`]). Compared configurations run with the same seeds, so that their common randomness
+//! cancels out.
 //!
-//! Data flows one way: an [`axis`] says what one value takes on, a [`plan`] makes [`Job`](plan::Job)s of several, a
-//! [`pool`] runs them on all cores, and each run becomes a row of [`figures`]. The order in which runs end decides
-//! nothing: the same plan gives the same bytes.
+//! Data flows one way: an [`axis`] lists the values of one key, a [`plan`] combines axes into [`Job`](plan::Job)s, a
+//! [`pool`] runs these on all cores, and each run becomes a row of [`figures`]. The order in which runs end has no
+//! influence: the same plan gives the same bytes.
 
 pub mod axis;
 pub mod estimate;
@@ -26,7 +28,7 @@ use meshsim_experiment::Experiment;
 use meshsim_report::Summary;
 use meshsim_run::Observer;
 
-/// One run; `None` if it was asked to stop.
+/// Simulates one run; `None` if it was stopped.
 fn simulate(experiment: &Experiment, stop: &pool::Stop) -> Result<Option<Summary>, String> {
     struct Watch<'a>(&'a pool::Stop);
     impl Observer for Watch<'_> {

@@ -1,9 +1,9 @@
-//! The highest rate at which all SLOs hold, what fails beyond it, and what bounds it.
+//! The highest rate at which all SLOs hold, the SLOs that fail beyond it, and the services that limit it.
 //!
-//! First a scan with one seed, since results need not be monotone: under retries a higher rate can hold where a lower one
-//! does not. Then each seed is a run of its own kind: its limit is found by bisection between the last rate of the scan
-//! that holds and the first that does not. The limits of the seeds are independent draws; their mean is the limit, with
-//! Student's interval.
+//! First a scan with one seed, since results need not be monotone: under retries a higher rate can hold where a lower
+//! one does not. Then the limit of each seed is found by bisection, between the last rate of the scan that holds and
+//! the first that does not. The limits of the seeds are independent draws; their mean is the limit, with Student's
+//! interval.
 
 use meshsim_experiment::check::{Findings, Full, check};
 use meshsim_experiment::{Bundle, Experiment, Override};
@@ -18,65 +18,65 @@ use crate::journal::Tried;
 use crate::pool::{self, Stop};
 use crate::store::StoreError;
 
-/// How many rates the scan tries below and around the predicted limit.
+/// Number of rates that the scan tries below and around the predicted limit.
 const SCAN: usize = 12;
-/// How far the scan goes beyond the prediction: to the 12th of these tenths.
+/// Step of the scan, as a fraction of the prediction: the scan ends at 12 of these steps.
 const STEP: f64 = 0.1;
-/// How often a rate is doubled, or halved, in search of one that fails, or holds.
+/// Largest number of doublings, or halvings, in search of a rate that fails, or holds.
 const DOUBLINGS_MAX: usize = 20;
-/// A run with fewer requests than this says nothing of a limit: with a handful, anything holds now and then.
+/// Fewest requests of a run that counts: with a handful of requests, any SLO holds now and then.
 const REQUESTS_MIN: u64 = 100;
-/// How many services are named.
+/// Number of services that are listed.
 const BUSIEST: usize = 3;
 
-/// What is asked.
+/// Parameters of a search.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Whose rate rises, by its place in the file; `None`: all loads, in the same mix.
+    /// Index of the load whose rate rises; `None`: all loads, in the same mix.
     pub load: Option<usize>,
-    /// The seeds: each has a limit of its own.
+    /// Seeds; each has its own limit.
     pub seeds: Vec<u64>,
-    /// How closely the limit of a seed is found, as a share of it.
+    /// Precision of the limit of a seed, as a fraction of it.
     pub within: f64,
 }
 
-/// What came of it.
+/// Result of a search.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Limit {
     /// The version of this format.
     pub format: u32,
-    /// What the experiment is called.
+    /// Name of the experiment.
     pub name: String,
-    /// Whose rate rose; `null`: all loads together.
+    /// Load whose rate rose; `null`: all loads together.
     pub load: Option<String>,
-    /// Their rate in the file, in requests per second, on average while they last.
+    /// Rate of these loads in the file, in requests per second, on average while they last.
     pub rate_in_file: f64,
-    /// The highest rate at which all SLOs hold, in requests per second: the mean of the seeds' limits; `null` if none was
-    /// found.
+    /// Highest rate at which all SLOs hold, in requests per second: the mean over the seeds. `null` if none was found.
     pub rate: Option<Estimate>,
     /// The limit of each seed.
     pub by_seed: Vec<SeedLimit>,
-    /// The rates that the scan tried, rising.
+    /// Rates of the scan, in rising order.
     pub scan: Vec<Probe>,
-    /// False if some rate of the scan holds although a lower one does not. The limit is the lowest one then: below it all
-    /// rates that were tried hold.
+    /// False if some rate of the scan holds although a lower one does not. The limit is then the lowest one: all rates
+    /// tried below it hold.
     pub is_monotone: bool,
-    /// What fails just above the limit, and in how many runs.
+    /// SLOs that fail just above the limit.
     pub fails: Vec<Failing>,
-    /// The services that were busiest just below it, the busiest first.
+    /// The busiest services just below the limit, busiest first.
     pub busiest: Vec<Busy>,
-    /// What `check` says fills first as deployed, at a rate of all loads together; `null` if it has nothing to say.
+    /// The service or node that is full first according to `check`, as deployed and at a rate of all loads together;
+    /// `null` if `check` predicts none.
     pub predicted: Option<Predicted>,
 }
 
-/// What `check` says.
+/// Prediction of `check`.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct Predicted {
-    /// The service or node that fills first.
+    /// Service or node that is full first.
     pub name: String,
-    /// Its `slots`, `cpu_limit` or `cores`.
+    /// Its resource: `slots`, `cpu_limit` or `cores`.
     pub of: String,
-    /// At how many requests per second of all loads together.
+    /// Rate of all loads together at which it is full, in requests per second.
     pub rate: f64,
 }
 
@@ -89,43 +89,43 @@ pub struct SeedLimit {
     pub rate: f64,
 }
 
-/// A rate that was tried.
+/// A rate that the search tried.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Probe {
     /// In requests per second.
     pub rate: f64,
-    /// All SLOs hold.
+    /// True if all SLOs hold.
     pub holds: bool,
 }
 
 /// An SLO that does not hold just above the limit.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Failing {
-    /// As it is written in the file.
+    /// The SLO as written in the file.
     pub slo: String,
-    /// In how many seeds' runs.
+    /// Number of seeds in whose runs it fails.
     pub runs: usize,
 }
 
-/// A service, and how busy it was.
+/// A service and its utilisation.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Busy {
     /// Its name.
     pub name: String,
-    /// The share of its slots that was taken, on average over the seeds.
+    /// Fraction of its slots in use, on average over the seeds.
     pub utilisation: f64,
 }
 
-/// Why there is no answer.
+/// Reason why there is no limit.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitError {
-    /// There is nothing to hold.
+    /// The experiment has no SLO.
     #[error("the experiment has no SLO")]
     NoSlo,
-    /// There is no rate to raise.
+    /// The load replays a recording, so its rate cannot change.
     #[error("`{0}` replays moments of a file: its rate cannot be raised")]
     Replay(String),
-    /// There is no load.
+    /// The experiment has no load.
     #[error("the experiment has no load")]
     NoLoad,
     /// No rate holds.
@@ -140,17 +140,17 @@ pub enum LimitError {
     /// A run could not be made.
     #[error("{0}")]
     Broken(String),
-    /// A run could not be kept.
+    /// A run could not be stored.
     #[error("{0}")]
     Kept(#[from] StoreError),
-    /// It was asked to stop.
+    /// The search was stopped.
     #[error("it was ended before its time")]
     Stopped,
 }
 
 type Result<T> = std::result::Result<T, LimitError>;
 
-/// A run at some factor of the file's rate.
+/// A run at a factor of the file's rate.
 struct Run {
     holds: bool,
     /// Requests of all loads.
@@ -173,7 +173,7 @@ impl Run {
     }
 }
 
-/// What is run, and how.
+/// The experiment and the state of a search.
 struct Search<'a, At, Keep> {
     experiment: &'a Experiment,
     bundle: Bundle,
@@ -182,24 +182,24 @@ struct Search<'a, At, Keep> {
     rate: f64,
     done: std::cell::Cell<usize>,
     at: &'a At,
-    /// What was tried before.
+    /// Runs that are already known.
     known: &'a [Tried],
     keep: std::cell::RefCell<Keep>,
 }
 
-/// The limit of one seed, as far as it is found: it holds at `low`, and not at `high`, as factors of the file's rate.
+/// Interval of the limit of one seed: the SLOs hold at `low` and fail at `high`, as factors of the file's rate.
 struct Bracket {
     seed: u64,
     low: Option<(f64, Run)>,
     high: Option<(f64, Run)>,
 }
 
-/// Finds the limit on `threads` threads. Runs that are `known` are not made again, and the others are given to `keep`:
-/// a search that was cut off goes on from there, and finds the same. `at` hears how many runs have ended, ten times a
-/// second, and says whether to go on.
+/// Finds the limit, on `threads` threads. Runs that are `known` are not repeated; each new run is passed to `keep`. So
+/// an interrupted search continues, and finds the same limit. `at` gets the number of finished runs, ten times a
+/// second, and returns whether to continue.
 ///
 /// # Errors
-/// When there is no answer: [`LimitError`] says why.
+/// If there is no limit: [`LimitError`] gives the reason.
 pub fn find(
     experiment: &Experiment,
     question: &Question,
@@ -269,18 +269,18 @@ fn predicted(findings: &Findings) -> Option<&Full> {
     findings.situations.first().and_then(|situation| situation.first.as_ref())
 }
 
-/// Around which factor of the file's rate the limit may be: where what fills first is full.
+/// Factor of the file's rate near which the limit may be: where the first service or node is full.
 fn guess(findings: &Findings, predicted: Option<&Full>, rate: f64) -> f64 {
     let all: f64 = findings.loads.iter().map(|load| load.rate).sum();
     match predicted {
-        // With the other loads as they are.
+        // With the other loads unchanged.
         Some(full) if full.rate.is_finite() && full.rate > all - rate => (full.rate - (all - rate)) / rate,
         _ => 1.0,
     }
 }
 
 impl<At: Fn(usize) -> bool, Keep: FnMut(&Tried) -> std::result::Result<(), StoreError>> Search<'_, At, Keep> {
-    /// Runs all of these, each a seed and a factor; gives them in their order.
+    /// Runs all of these, each a seed and a factor; returns the runs in the same order.
     fn run(&self, jobs: &[(u64, f64)]) -> Result<Vec<Run>> {
         let of = |(seed, factor): (u64, f64)| {
             let found = self.known.iter().find(|tried| tried.seed == seed && tried.factor == factor);
@@ -318,13 +318,13 @@ impl<At: Fn(usize) -> bool, Keep: FnMut(&Tried) -> std::result::Result<(), Store
         meshsim_report::number(factor * self.rate)
     }
 
-    /// Tries rates with one seed; gives them, and between which factors the limit lies: the last before the first that
-    /// fails, and that one.
+    /// Tries rates with one seed. Returns them, and the two factors around the limit: the last before the first
+    /// failure, and the first failure.
     fn scan(&self, seed: u64, guess: f64) -> Result<(Vec<Probe>, f64, f64)> {
         let mut factors: Vec<f64> = (1..=SCAN).map(|n| guess * STEP * n as f64).collect();
         let at = |factors: &[f64]| self.run(&factors.iter().map(|factor| (seed, *factor)).collect::<Vec<_>>());
         let mut runs = at(&factors)?;
-        // What a handful of requests says is left out.
+        // Runs with only a handful of requests are ignored.
         let Some(enough) = runs.iter().position(|run| run.offered >= REQUESTS_MIN) else {
             return Err(LimitError::Short(self.written(factors[SCAN - 1])));
         };
@@ -356,7 +356,7 @@ impl<At: Fn(usize) -> bool, Keep: FnMut(&Tried) -> std::result::Result<(), Store
         Ok((factors.iter().zip(&runs).map(probe).collect(), factors[first - 1], factors[first]))
     }
 
-    /// Halves each seed's bracket until it is narrow enough; all seeds in one go, so that all threads have work.
+    /// Halves the bracket of each seed until it is narrow enough; all seeds together, so that all threads have work.
     fn bisect(&self, seeds: &[u64], low: f64, high: f64, within: f64) -> Result<Vec<Bracket>> {
         let mut brackets: Vec<Bracket> =
             seeds.iter().map(|seed| Bracket { seed: *seed, low: None, high: None }).collect();
@@ -390,7 +390,7 @@ impl<At: Fn(usize) -> bool, Keep: FnMut(&Tried) -> std::result::Result<(), Store
     }
 }
 
-/// A run with this seed and at this factor of the file's rate; `None` if it was asked to stop.
+/// A run with this seed and at this factor of the file's rate; `None` if it was stopped.
 fn one(
     bundle: &Bundle,
     loads: &[usize],
@@ -411,7 +411,7 @@ impl Bracket {
     /// The factor to try next; `None` if the bracket is narrow enough.
     fn next(&self, low: f64, high: f64, within: f64) -> Option<f64> {
         match (&self.low, &self.high) {
-            // The scan's ends are those of its seed; another's limit may lie beyond.
+            // The bounds of the scan are those of its seed; the limit of another seed may be outside.
             (None, None) => Some(low),
             (Some((holds, _)), None) if *holds < high => Some(high),
             (Some((holds, _)), None) => Some(holds + (high - low)),
@@ -426,7 +426,7 @@ impl Bracket {
     }
 }
 
-/// What fails just above the limits, that which fails most often first.
+/// SLOs that fail just above the limits, the most frequent first.
 fn failing(brackets: &[Bracket]) -> Vec<Failing> {
     let mut all: Vec<Failing> = Vec::new();
     for slo in brackets.iter().filter_map(|bracket| bracket.high.as_ref()).flat_map(|(_, run)| &run.missed) {
@@ -439,7 +439,7 @@ fn failing(brackets: &[Bracket]) -> Vec<Failing> {
     all
 }
 
-/// What was busiest just below the limits.
+/// The busiest services just below the limits.
 fn busiest(brackets: &[Bracket]) -> Vec<Busy> {
     let runs: Vec<&Run> = brackets.iter().filter_map(|bracket| Some(&bracket.low.as_ref()?.1)).collect();
     let Some(first) = runs.first() else { return Vec::new() };

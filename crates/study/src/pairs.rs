@@ -1,8 +1,8 @@
-//! Configurations side by side, each run with the same seeds.
+//! Comparison of configurations that run with the same seeds.
 //!
 //! With one seed, two configurations see the same arrivals and the same faults. So the difference of a figure is taken
-//! seed by seed, and its interval is that of the differences: what is common to both does not widen it (common random
-//! numbers: Law, *Simulation Modeling and Analysis*, 11.2).
+//! seed by seed, and its interval is that of the differences: randomness that both share does not widen it (common
+//! random numbers: Law, *Simulation Modeling and Analysis*, 11.2).
 
 use std::path::PathBuf;
 
@@ -16,82 +16,82 @@ use crate::plan::{self, Plan, PlanError, Varied};
 use crate::store::{self, Store, StoreError};
 use crate::sweep;
 
-/// Configurations held against the first of them.
+/// Configurations, compared with the first.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Pairs {
     /// The version of this format.
     pub format: u32,
-    /// What is compared; the first is the base.
+    /// The configurations; the first is the base.
     pub configurations: Vec<Configuration>,
-    /// The seeds with which each was run.
+    /// Seeds of the runs of each.
     pub seeds: Vec<u64>,
-    /// The figures that some configuration has.
+    /// Figures of any configuration.
     pub figures: Vec<FigurePairs>,
-    /// How many differences of loads' figures are more than chance.
+    /// Number of significant differences in figures of loads.
     pub marked: usize,
 }
 
-/// What is compared.
+/// A configuration.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Configuration {
-    /// What it is called: its file, or what is set in it.
+    /// Its name: its file, or the values that are set in it.
     pub name: String,
-    /// In what it differs from the base, as paths and values.
+    /// Its differences from the base, as paths and values.
     pub differences: Vec<String>,
-    /// In how many runs all SLOs hold.
+    /// Number of runs in which all SLOs hold.
     pub passed: usize,
-    /// How many runs ended.
+    /// Number of runs that ended.
     pub runs: usize,
 }
 
-/// One figure of all configurations.
+/// One figure in all configurations.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct FigurePairs {
-    /// What it is: `load.users.p99_s`.
+    /// Name of the figure: `load.users.p99_s`.
     pub name: String,
-    /// Its mean in each configuration; `null` where no run has it.
+    /// Mean in each configuration; `null` where no run has the figure.
     pub estimates: Vec<Option<Estimate>>,
-    /// Each configuration but the base less the base, over the seeds of which both have the figure.
+    /// Difference from the base of each other configuration, over the seeds for which both have the figure.
     pub differences: Vec<Option<Difference>>,
 }
 
-/// A configuration less the base.
+/// Difference of a configuration from the base.
 #[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Difference {
-    /// The mean of the differences, seed by seed, with the interval of this figure alone.
+    /// Mean of the differences, seed by seed, with the interval of this figure alone.
     pub estimate: Estimate,
-    /// More than chance: marked. Over all loads' figures of two configurations that do not differ, there is a mark in at
-    /// most 5 % of cases (Holm 1979). Figures of services are never marked.
+    /// True if the difference is significant. Over all figures of loads of two configurations that do not differ, at
+    /// most 5 % of comparisons mark any (Holm 1979). Figures of services are never marked.
     pub is_marked: bool,
 }
 
-/// Why configurations were not compared.
+/// Reason why configurations were not compared.
 #[derive(Debug, thiserror::Error)]
 pub enum PairsError {
-    /// One of them does not hold for some seed.
+    /// One of them is invalid for some seed.
     #[error("{0}")]
     Problems(Problems),
     /// A run could not be made.
     #[error("{0}")]
     Broken(String),
-    /// A run could not be kept.
+    /// A run could not be stored.
     #[error("{0}")]
     Kept(#[from] StoreError),
-    /// It was asked to stop.
+    /// The comparison was stopped.
     #[error("the comparison was ended before its time")]
     Stopped,
 }
 
-/// Runs configurations, each with its name, with `count` seeds, on `threads` threads, and holds them against the first.
+/// Runs named configurations, with `count` seeds each, on `threads` threads, and compares them with the first.
 ///
-/// The seeds are the first one's own and those that follow it. `at` hears how many runs have ended, ten times a second,
-/// and says whether to go on.
+/// The seeds are the first one's own and those that follow it. `at` gets the number of finished runs, ten times a
+/// second, and returns whether to continue.
 ///
-/// `folder` says where the runs of a configuration are kept as they end, if they are: a comparison that was cut off goes
-/// on from there. When it is over they are removed.
+/// `folder` names the folder in which the runs of a configuration are stored as they end, if any: an interrupted
+/// comparison continues from there. It is removed at the end.
 ///
 /// # Errors
-/// When a run could not be made or kept, or it was asked to stop.
+/// If a run could not be made or stored, or the comparison was stopped.
 pub fn run(
     configurations: &[(String, Experiment)],
     count: usize,
@@ -126,7 +126,7 @@ pub fn run(
         let runs: Runs = rows.into_iter().filter_map(|row| Some((row.seed, row.ended()?.clone()))).collect();
         found.push((name.clone(), experiment, runs));
     }
-    // Configurations that are alike have one folder.
+    // Equal configurations share a folder.
     for folder in plans.iter().filter_map(folder).filter(|folder| store::is_study(folder)) {
         store::remove(&folder)?;
     }
@@ -137,7 +137,7 @@ pub fn run(
 pub type Runs = Vec<(u64, Ended)>;
 
 impl Pairs {
-    /// Holds configurations against the first. Each has its name, its experiment and its runs.
+    /// Compares configurations with the first. Each has its name, its experiment and its runs.
     pub fn new(configurations: &[(String, &Experiment, Runs)]) -> Self {
         let Some((_, base, base_runs)) = configurations.first() else {
             return Pairs { format: 1, configurations: vec![], seeds: vec![], figures: vec![], marked: 0 };
@@ -180,7 +180,7 @@ fn figure(name: &str, configurations: &[(String, &Experiment, Runs)]) -> FigureP
     }
 }
 
-/// The differences of a figure, for each seed of which both runs have it.
+/// Differences of a figure, for each seed for which both runs have it.
 fn differences(name: &str, base: &Runs, other: &Runs) -> Vec<f64> {
     let of = |(seed, ended): &(u64, Ended)| {
         let (_, theirs) = other.iter().find(|(theirs, _)| theirs == seed)?;
@@ -189,14 +189,14 @@ fn differences(name: &str, base: &Runs, other: &Runs) -> Vec<f64> {
     base.iter().filter_map(of).collect()
 }
 
-/// Marks the differences of loads' figures that are more than chance; gives their number.
+/// Marks the significant differences in figures of loads; returns their number.
 ///
-/// Holm's procedure: the figure that differs most clearly must leave out zero at a confidence of 1 - 5 % / m, the next at
-/// 1 - 5 % / (m - 1), and so on, until one does not.
+/// Holm's procedure: the interval of the clearest difference must exclude zero at a confidence of 1 - 5 % / m, that of
+/// the next at 1 - 5 % / (m - 1), and so on, until one does not.
 fn mark(figures: &mut [FigurePairs], other: usize, configurations: &[(String, &Experiment, Runs)]) -> usize {
     let (base, runs) = (&configurations[0].2, &configurations[other].2);
     let is_meant = |figure: &FigurePairs| figure.name.starts_with("load.");
-    // How clearly: the mean in units of its half width.
+    // Clearness: the mean in units of its half width.
     let clearness = |figure: &FigurePairs| {
         let estimate = figure.differences[other - 1]?.estimate;
         let half = estimate.half_width?;

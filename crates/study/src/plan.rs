@@ -1,4 +1,4 @@
-//! Which runs a study consists of: points, each with every seed.
+//! The runs of a study: points, each with every seed.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +11,24 @@ use crate::axis::{Axis, VALUES_MAX};
 /// Most runs of one plan.
 pub const RUNS_MAX: usize = 1_000_000;
 
-/// What is run: an experiment at points, each with all seeds.
+/// A plan: an experiment at several points, each with all seeds.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What the experiment is called.
+    /// Name of the experiment.
     pub name: String,
-    /// What varies, as it was asked for.
+    /// The varied keys and seeds, as requested.
     pub varied: Varied,
-    /// The experiment without what varies.
+    /// The experiment without its varied values.
     bundle: Bundle,
     points: Vec<Vec<String>>,
 }
 
-/// What varies over the runs of a plan.
+/// The varied keys and seeds of a plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Varied {
-    /// Values of the file.
+    /// Keys of the file with their values.
     pub axes: Vec<Axis>,
-    /// So many points of a Latin hypercube; `None`: the whole grid, the last axis first.
+    /// Number of points of a Latin hypercube; `None`: the whole grid, in which the last axis varies fastest.
     pub sample: Option<usize>,
     /// The seeds of each point.
     pub seeds: Vec<u64>,
@@ -37,28 +37,28 @@ pub struct Varied {
 /// One run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job {
-    /// The number of its point, from 0.
+    /// Index of its point, from 0.
     pub point: usize,
     /// Its seed.
     pub seed: u64,
 }
 
-/// Why there is no such plan.
+/// Reason why there is no plan.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The runs are too many.
+    /// Too many runs.
     #[error("these are {0} runs, and {RUNS_MAX} are the most")]
     TooMany(usize),
-    /// A value varies twice.
+    /// A key varies twice.
     #[error("`{0}` varies twice")]
     Twice(String),
-    /// The seed varies as a value: seeds vary by themselves.
+    /// The seed is given as a key: seeds vary separately.
     #[error("the seed does not vary as a value")]
     Seed,
-    /// There is nothing to sample.
+    /// A sample needs an axis.
     #[error("there is nothing to draw {0} points of: no value varies")]
     NoAxis(usize),
-    /// A sample is too large.
+    /// The sample is too large.
     #[error("a sample has 1 to {VALUES_MAX} points")]
     Sample,
     /// A value does not fit the file.
@@ -67,10 +67,10 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Plans the runs of an experiment, and reads each value of each axis once.
+    /// Plans the runs of an experiment, and checks each value of each axis once.
     ///
     /// # Errors
-    /// When the runs are too many, or a value does not fit the file.
+    /// If there are too many runs, or a value does not fit the file.
     pub fn new(experiment: &Experiment, varied: Varied) -> Result<Self, PlanError> {
         let axes = &varied.axes;
         if axes.iter().any(|axis| axis.path() == "seed") {
@@ -100,7 +100,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Each value of each axis once, with the first of the others: a wrong one is said before the first run.
+    /// Checks each value of each axis once, with the first values of the others, so that an invalid one is reported
+    /// before the first run.
     fn try_values(&self) -> Result<(), PlanError> {
         let Some(first) = self.points.first() else { return Ok(()) };
         let mut tried: Vec<Vec<&str>> = vec![Vec::new(); first.len()];
@@ -119,17 +120,17 @@ impl Plan {
         Ok(())
     }
 
-    /// The experiment as it is read for each run, before its values are set.
+    /// The experiment as read for each run, before its values are set.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
     }
 
-    /// How many points there are.
+    /// Number of points.
     pub fn point_count(&self) -> usize {
         self.points.len()
     }
 
-    /// The values of a point, one for each axis.
+    /// Values of a point, one for each axis.
     pub fn point(&self, index: usize) -> &[String] {
         &self.points[index]
     }
@@ -140,15 +141,15 @@ impl Plan {
         (0..self.points.len()).flat_map(of)
     }
 
-    /// The place of each run among all.
+    /// Index of each run among all.
     pub(crate) fn places(&self) -> BTreeMap<Job, usize> {
         self.jobs().enumerate().map(|(place, job)| (job, place)).collect()
     }
 
-    /// The experiment of a run.
+    /// Reads the experiment of a run.
     ///
     /// # Errors
-    /// When the values of its point do not fit each other.
+    /// If the values of its point do not fit each other.
     pub fn experiment(&self, job: Job) -> Result<Experiment, Problems> {
         let mut overrides = self.overrides(&self.points[job.point]);
         overrides.extend(Override::parse(&format!("seed={}", job.seed)));
@@ -160,7 +161,7 @@ impl Plan {
         self.varied.axes.iter().zip(point).filter_map(set).collect()
     }
 
-    /// What tells this plan from every other: SHA-256 of all that its results depend on, in hexadecimal.
+    /// Identity of this plan: SHA-256 over everything that its results depend on, in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let varied = serde_json::to_vec(&self.varied).unwrap_or_default();
         let files = self.bundle.files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]);
@@ -168,7 +169,7 @@ impl Plan {
     }
 }
 
-/// SHA-256 of some parts and their lengths, in hexadecimal: it tells what consists of them from everything else.
+/// SHA-256 over these parts and their lengths, in hexadecimal, as an identity.
 pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     for part in parts {
@@ -178,7 +179,7 @@ pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// So many seeds: the experiment's own, and those that follow it.
+/// This many seeds: the experiment's own, and those that follow it.
 pub fn seeds(experiment: &Experiment, count: usize) -> Vec<u64> {
     (0..count as u64).map(|n| experiment.seed.wrapping_add(n)).collect()
 }
@@ -194,7 +195,8 @@ fn grid(axes: &[Axis]) -> Vec<Vec<String>> {
     points
 }
 
-/// Points of which each axis has one in each of so many equal parts (McKay, Beckman and Conover 1979).
+/// Points of a Latin hypercube: each axis has one point in each of `count` equal parts (McKay, Beckman and Conover
+/// 1979).
 fn hypercube(axes: &[Axis], count: usize, seed: u64) -> Vec<Vec<String>> {
     let mut points = vec![Vec::new(); count];
     for axis in axes {

@@ -1,43 +1,43 @@
-//! Runs on all cores.
+//! Parallel runs on all cores.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// How often the caller is asked whether to go on.
+/// Interval at which the caller decides whether to continue.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many threads there are to run on.
+/// Number of threads that the machine runs at once.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Whether work is to end early; what takes long looks here now and then.
+/// Request to end early; long work checks it now and then.
 #[derive(Debug, Default)]
 pub struct Stop(AtomicBool);
 
 impl Stop {
-    /// True once it is to end.
+    /// True once the end was requested.
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Asks for the end.
+    /// Requests the end.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Threads for each core, at most: more only wait for each other.
+/// Largest number of threads for each core: more would only wait for each other.
 const THREADS_A_CORE_MAX: usize = 4;
 
-/// Does all work on `threads` threads, at least one and at most four for each core; no more is begun than there are
-/// threads for.
+/// Does all jobs on `threads` threads, at least one and at most four for each core. It starts no more jobs at once than
+/// there are threads.
 ///
-/// `each` gets what has been done, in the order in which it is done, on the caller's thread, and says whether to go on;
-/// so does `tick`, ten times a second. When one of them says no, what has been begun is asked to [stop](Stop), and what
-/// comes of it is left out.
+/// `each` gets the results on the caller's thread, in the order in which jobs end, and returns whether to continue; so
+/// does `tick`, ten times a second. When one of them returns no, running jobs are asked to [stop](Stop), and their
+/// results are dropped.
 pub fn run<J: Send, T: Send>(
     jobs: impl Iterator<Item = J> + Send,
     threads: usize,
@@ -53,7 +53,7 @@ pub fn run<J: Send, T: Send>(
             let (sender, jobs, work, stop) = (sender.clone(), &jobs, &work, &stop);
             scope.spawn(move || {
                 while !stop.is_asked() {
-                    // A thread that died took its job along: the scope tells.
+                    // A thread that panicked took its job along: the scope reports it.
                     let job = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
                     let Some(job) = job else { break };
                     let done = work(&job, stop);
@@ -104,7 +104,7 @@ mod tests {
             seen < 3
         };
         let work = |job: &u64, stop: &Stop| {
-            // Without a request to stop the fourth and all that follow would never end.
+            // Without a request to stop, the fourth and all later jobs would never end.
             while *job >= 3 && !stop.is_asked() {
                 std::thread::yield_now();
             }

@@ -1,8 +1,8 @@
-//! The folder of a study: what is planned, and what has been run. Work that is cut off goes on from here.
+//! The folder of a study: its plan and its runs. An interrupted study continues from it.
 //!
-//! - `study.json`: what varies, and the plan's fingerprint;
-//! - `experiment.yaml`, and the files that it names;
-//! - `runs.jsonl`: a [`Row`] a line, written as runs end; in the order of the plan when all have ended.
+//! - `study.json`: the varied keys, and the fingerprint of the plan;
+//! - `experiment.yaml`, and the files that it refers to;
+//! - `runs.jsonl`: one [`Row`] per line, written as runs end; in the order of the plan when all have ended.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::figures::Row;
 use crate::plan::{Plan, PlanError, RUNS_MAX, Varied};
 
-/// What is planned.
+/// File with the plan.
 pub const PLAN: &str = "study.json";
-/// What has been run.
+/// File with the runs.
 pub const RUNS: &str = "runs.jsonl";
 const EXPERIMENT: &str = "experiment.yaml";
 
@@ -28,12 +28,12 @@ const LINE_BYTES_MAX: u64 = 4 << 20;
 /// The largest `study.json` that is read, in bytes.
 const PLAN_BYTES_MAX: u64 = 64 << 20;
 
-/// A folder that this process works in; no other one does at the same time.
+/// Folder of a study, locked for this process.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     out: File,
-    /// Locked as long as the store is open.
+    /// Locked while the store is open.
     _lock: File,
 }
 
@@ -46,19 +46,19 @@ struct Written {
     varied: Varied,
 }
 
-/// Why a folder cannot be worked in.
+/// Reason why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be read or written.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// It holds other things.
+    /// It holds other files.
     #[error("{0} exists and holds no study")]
     Foreign(PathBuf),
     /// It holds another study.
     #[error("{0} holds a study of another plan")]
     Other(PathBuf),
-    /// Another process works in it.
+    /// Another process uses it.
     #[error("another process is at work in {0}")]
     Busy(PathBuf),
     /// A file in it is damaged.
@@ -72,10 +72,10 @@ pub enum StoreError {
     Plan(#[from] PlanError),
 }
 
-/// Reads the plan of a folder, and the experiment without what varies.
+/// Reads the plan of a folder, and the experiment without its varied values.
 ///
 /// # Errors
-/// When it holds no study, or a damaged one.
+/// If the folder holds no study, or a damaged one.
 pub fn read_plan(path: &Path) -> Result<(Plan, Experiment), StoreError> {
     let written = read_written(path)?;
     let experiment = meshsim_experiment::load(&path.join(EXPERIMENT), &[]).map_err(StoreError::Problems)?;
@@ -99,12 +99,12 @@ fn read_written(path: &Path) -> Result<Written, StoreError> {
 }
 
 impl Store {
-    /// Begins a study in a folder, or goes on with it; with the runs that are there, in the order of the plan.
+    /// Starts a study in a folder, or continues it; returns the runs that are there, in the order of the plan.
     ///
-    /// A last line that was cut off is no run.
+    /// An incomplete last line is dropped.
     ///
     /// # Errors
-    /// When the folder holds other things or another plan, another process works in it, or it cannot be written.
+    /// If the folder holds other files or another plan, another process uses it, or it cannot be written.
     pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Vec<Row>), StoreError> {
         let io = |error| StoreError::Io(path.to_owned(), error);
         let is_empty = |path: &Path| fs::read_dir(path).map(|mut entries| entries.next().is_none());
@@ -125,7 +125,7 @@ impl Store {
                 replace(&path.join(name), |out| out.write_all(text.as_bytes())).map_err(io)?;
             }
             replace(&path.join(EXPERIMENT), |out| out.write_all(bundle.text.as_bytes())).map_err(io)?;
-            // Last: a folder with a plan has all that the plan needs.
+            // Written last: a folder with a plan has everything that the plan needs.
             let write = |out: &mut BufWriter<File>| {
                 serde_json::to_writer_pretty(&mut *out, &written)?;
                 out.write_all(b"\n")
@@ -140,26 +140,26 @@ impl Store {
         }
         let runs = path.join(RUNS);
         let rows = read_rows(&runs, plan)?;
-        // Whole lines only: what follows a line that was cut off would be lost with it.
+        // Whole lines only: a line after an incomplete one would be lost with it.
         replace(&runs, |out| write_rows(out, &rows)).map_err(io)?;
         let out = File::options().append(true).open(&runs).map_err(io)?;
         Ok((Store { path: path.to_owned(), out, _lock: lock }, rows))
     }
 
-    /// Keeps a run: it is there after the process is killed.
+    /// Stores a run, so that it survives the end of the process.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn keep(&mut self, row: &Row) -> Result<(), StoreError> {
         let mut line = serde_json::to_vec(row).unwrap_or_default();
         line.push(b'\n');
         self.out.write_all(&line).map_err(|error| StoreError::Io(self.path.join(RUNS), error))
     }
 
-    /// Writes all runs in the order of the plan, and a file beside them.
+    /// Writes all runs in the order of the plan, and other files beside them.
     ///
     /// # Errors
-    /// When they cannot be written; what was there before is kept.
+    /// If they cannot be written; the earlier content is kept.
     pub fn finish(self, rows: &[Row], files: &[(&str, &[u8])]) -> Result<(), StoreError> {
         let io = |error| StoreError::Io(self.path.clone(), error);
         for (name, bytes) in files {
@@ -177,7 +177,7 @@ fn write_rows(out: &mut BufWriter<File>, rows: &[Row]) -> io::Result<()> {
     Ok(())
 }
 
-/// The runs of a file that are runs of the plan, each once, in the order of the plan.
+/// The runs of a file that belong to the plan, each once, in the order of the plan.
 fn read_rows(path: &Path, plan: &Plan) -> Result<Vec<Row>, StoreError> {
     let file = match meshsim_experiment::open_regular(path) {
         Ok(file) => file,
@@ -216,14 +216,14 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     done
 }
 
-/// Removes what a study wrote, its plan first: what is left of it then is no study. A file of another origin stays, and
-/// the folder with it.
+/// Removes the files of a study, its plan first, so that an incomplete rest is not taken for a study. Foreign files
+/// stay, and the folder with them.
 ///
 /// # Errors
-/// When it is none, or cannot be removed.
+/// If the folder holds no study, or cannot be removed.
 pub fn remove(path: &Path) -> Result<(), StoreError> {
     let io = |error| StoreError::Io(path.to_owned(), error);
-    // A damaged one is removed too, but for the files that its experiment names.
+    // A damaged study is removed too, except the files that its experiment refers to.
     let files = read_plan(path).map(|(plan, _)| plan.bundle().files.clone()).unwrap_or_default();
     let named = files.iter().map(|(name, _)| name.as_str());
     let own = [PLAN, RUNS, EXPERIMENT, crate::sweep::POINTS_CSV, crate::sweep::RUNS_CSV];
@@ -239,17 +239,17 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// How many of a study's runs have ended, and when the last one did.
+/// Number of finished runs of a study, and time of the last one.
 ///
 /// # Errors
-/// When it is none.
+/// If the folder holds no study.
 pub fn stand(path: &Path, plan: &Plan) -> Result<(usize, std::time::SystemTime), StoreError> {
     let io = |error| StoreError::Io(path.to_owned(), error);
     let written = path.join(RUNS).metadata().and_then(|file| file.modified()).map_err(io)?;
     Ok((read_rows(&path.join(RUNS), plan)?.len(), written))
 }
 
-/// True for the folder of a study.
+/// True if the folder holds a study.
 pub fn is_study(path: &Path) -> bool {
     path.join(PLAN).is_file()
 }

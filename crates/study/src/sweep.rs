@@ -1,4 +1,4 @@
-//! All runs of a plan, and what they say together, point by point.
+//! All runs of a plan, and their summary for each point.
 
 use std::io;
 
@@ -12,13 +12,13 @@ use crate::plan::{Job, Plan};
 use crate::pool::{self, Stop};
 use crate::store::{Store, StoreError};
 
-/// Runs all of a plan that is not among `rows`, on `threads` threads, and gives each to `keep`.
+/// Runs the jobs of a plan that are not among `rows`, on `threads` threads, and passes each to `keep`.
 ///
-/// `at` hears how many runs have ended, ten times a second, and says whether to go on. Gives `rows` with what was added,
-/// in the order of the plan, whatever the order in which the runs ended.
+/// `at` gets the number of finished runs, ten times a second, and returns whether to continue. Returns `rows` with the
+/// new rows, in the order of the plan, whatever the order in which the runs ended.
 ///
 /// # Errors
-/// The first of `keep`: no more is run then.
+/// The first error of `keep`: no further run starts then.
 pub fn run<E>(
     plan: &Plan,
     rows: Vec<Row>,
@@ -49,7 +49,7 @@ pub fn run<E>(
     }
 }
 
-/// One run; `None` if it was asked to stop.
+/// One run; `None` if it was stopped.
 fn one(plan: &Plan, job: Job, stop: &Stop) -> Option<Row> {
     let result = match plan.experiment(job) {
         Err(problems) => Result::Broken(first_line(&problems.to_string())),
@@ -71,42 +71,42 @@ impl Row {
     }
 }
 
-/// What the runs of one point say together.
+/// Summary of the runs of one point.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct PointSummary {
-    /// The number of the point, from 0.
+    /// Index of the point, from 0.
     pub point: usize,
-    /// What varies, each with its value here.
+    /// The varied keys, each with its value at this point.
     pub values: Vec<Setting>,
-    /// How many runs ended.
+    /// Number of runs that ended.
     pub runs: usize,
-    /// In how many of them all SLOs hold.
+    /// Number of runs in which all SLOs hold.
     pub passed: usize,
-    /// In how many of them some SLO does not hold; of the rest it cannot be told.
+    /// Number of runs in which some SLO fails; for the rest the verdict is unknown.
     pub failed: usize,
-    /// How many of them are too short to trust their figures.
+    /// Number of runs that are too short to trust their figures.
     pub short: usize,
-    /// Why runs of it could not be made.
+    /// Reason why runs of the point could not be made.
     pub broken: Option<String>,
     /// Its figures, in the order of the file.
     pub figures: Vec<FigureSummary>,
 }
 
-/// A value of the experiment at a point.
+/// Value of a key of the experiment at a point.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Setting {
-    /// Where it stands.
+    /// Path of the key.
     pub path: String,
-    /// What it is there.
+    /// Its value.
     pub value: String,
 }
 
 /// A figure at a point.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct FigureSummary {
-    /// What it is: `load.users.p99_s`.
+    /// Name of the figure: `load.users.p99_s`.
     pub name: String,
-    /// Its mean over the runs that have it; `null` if none has.
+    /// Mean over the runs that have the figure; `null` if none has.
     pub estimate: Option<Estimate>,
 }
 
@@ -117,7 +117,7 @@ impl PointSummary {
     }
 }
 
-/// What the runs say, point by point; points without a run are left out.
+/// Summary of each point; points without a run are left out.
 pub fn summarise(plan: &Plan, rows: &[Row]) -> Vec<PointSummary> {
     let names = names(rows.iter().filter_map(Row::ended));
     rows.chunk_by(|a, b| a.point == b.point).map(|rows| summarise_point(plan, rows, &names)).collect()
@@ -148,10 +148,10 @@ fn summarise_point(plan: &Plan, rows: &[Row], names: &[&str]) -> PointSummary {
     }
 }
 
-/// A row for each point: its values, its runs, and each figure's mean and half width (`NAME`, `NAME ±`).
+/// Writes a row for each point: its values, its runs, and each figure's mean and half width (`NAME`, `NAME ±`).
 ///
 /// # Errors
-/// When a value cannot be written.
+/// If a value cannot be written.
 pub fn write_points(points: &[PointSummary], out: impl io::Write) -> io::Result<()> {
     let mut out = csv::Writer::from_writer(out);
     let Some(first) = points.first() else { return Ok(()) };
@@ -173,10 +173,10 @@ pub fn write_points(points: &[PointSummary], out: impl io::Write) -> io::Result<
     out.flush()
 }
 
-/// A row for each run: its values, its seed, how it came out, and its figures.
+/// Writes a row for each run: its values, its seed, its result, and its figures.
 ///
 /// # Errors
-/// When a value cannot be written.
+/// If a value cannot be written.
 pub fn write_runs(plan: &Plan, rows: &[Row], out: impl io::Write) -> io::Result<()> {
     let mut out = csv::Writer::from_writer(out);
     let names = names(rows.iter().filter_map(Row::ended));
@@ -221,7 +221,7 @@ pub const RUNS_CSV: &str = "runs.csv";
 /// Writes the tables of a study beside its runs.
 ///
 /// # Errors
-/// When they cannot be written.
+/// If they cannot be written.
 pub fn publish(
     plan: &Plan,
     rows: &[Row],

@@ -12,7 +12,7 @@ use meshsim_study::plan::{Plan, Varied, seeds};
 use meshsim_study::store::{Store, StoreError, read_plan};
 use meshsim_study::{pool, sweep};
 
-/// One server, 100 requests a second at most: M/M/1.
+/// One server with at most 100 requests a second: M/M/1.
 const QUEUE: &str = "
 nodes: [ { name: node, cores: 8 } ]
 duration: 30s
@@ -36,7 +36,7 @@ fn plan(axes: &[&str], count: usize) -> Plan {
     Plan::new(&experiment, Varied { axes, sample: None, seeds }).unwrap()
 }
 
-/// Runs a plan in a folder until so many more runs have ended.
+/// Runs a plan in a folder until this many more runs have ended.
 fn run_in(folder: &Path, plan: &Plan, threads: usize, until: usize) -> Result<Vec<Row>, StoreError> {
     let (mut store, rows) = Store::open(folder, plan)?;
     let known = rows.len();
@@ -69,7 +69,7 @@ fn a_sweep_has_the_same_bytes_whatever_the_threads_and_however_often_it_was_inte
         assert!(rows.len() > before && rows.len() <= before + 3, "{before}, {}", rows.len());
         before = rows.len();
         if before < 8 {
-            // A process that is killed while it writes leaves a part of a line.
+            // A process that is killed while it writes leaves an incomplete line.
             let runs = pieces.path().join("runs.jsonl");
             let text = std::fs::read_to_string(&runs).unwrap();
             std::fs::write(&runs, format!("{text}{{\"point\":0,\"se")).unwrap();
@@ -104,7 +104,7 @@ fn a_folder_says_all_that_its_study_needs_and_keeps_others_out() {
 
 #[test]
 fn a_point_whose_values_do_not_fit_each_other_is_recorded_and_loses_no_other() {
-    // Each value alone fits: the load may begin to be counted at 12 s, and the run may last 10 s.
+    // Each value alone fits: the load may start to count at 12 s, and the run may last 10 s.
     let plan = plan(&["load.users.from=1s,12s", "duration=30s,10s"], 1);
     let folder = tempfile::tempdir().unwrap();
     let rows = run_in(folder.path(), &plan, 2, usize::MAX).unwrap();
@@ -175,7 +175,7 @@ fn the_interval_of_a_limit_holds_the_true_one_as_often_as_it_says() {
         let experiment = experiment(&["duration=60s"]);
         let question = Question { load: None, seeds: (first..first + 5).collect(), within: 0.005 };
         let rate = limit::find(&experiment, &question, pool::cores(), &[], |_| Ok(()), |_| true).unwrap().rate.unwrap();
-        // Of runs of 60 s, whose queue begins empty: their mean limit lies a little above that of one without end.
+        // The queue begins empty in these runs of 60 s, so their mean limit is a little above that of an infinite run.
         (rate.mean - 80.0).abs() <= rate.half_width.unwrap()
     };
     let held = (0..100).filter(|n| holds(1 + n * 5)).count();
@@ -187,7 +187,7 @@ fn a_limit_that_is_not_there_is_said() {
     assert!(matches!(find(&["slo=[]"], 2), Err(LimitError::NoSlo)));
     assert!(matches!(find(&["slo=[mean < 1us]"], 2), Err(LimitError::Never(slo, _)) if slo == "mean < 1us"));
     let small = ["slo=[errors < 200%]", "duration=200ms", "load.users.from=0s"];
-    // A share above 1 is no SLO; one that always holds is.
+    // A share above 1 is not an SLO; one that always holds is.
     assert!(parse("x", QUEUE, Path::new(""), &[Override::parse(small[0]).unwrap()]).is_err());
     let stopped = {
         let experiment = experiment(&[]);
@@ -262,7 +262,7 @@ fn a_change_of_five_percent_of_the_work_is_found_and_named() {
     assert_eq!(compared.configurations[1].differences.len(), 1, "{:?}", compared.configurations);
 }
 
-/// Runs with other seeds, taken for those with the seeds of the base: what differs is chance alone.
+/// Runs with other seeds, compared as if they had the seeds of the base: only chance differs.
 #[test]
 #[ignore = "long: .ci/run asks for it in release"]
 fn chance_alone_is_marked_in_at_most_five_percent_of_pairs() {
@@ -285,7 +285,7 @@ fn chance_alone_is_marked_in_at_most_five_percent_of_pairs() {
     }
 }
 
-/// Several instances on a node each: whom a caller chooses matters.
+/// Several instances, one on each node: the choice of the caller matters.
 const POOL: &str = "
 nodes: [ { name: node, count: 8, cores: 8 } ]
 duration: 40s
@@ -301,7 +301,7 @@ load:
   users: { to: pool, arrivals: { poisson: 800/s }, from: 2s, timeout: 60s }
 ";
 
-/// The variance of a figure's differences, seed by seed, as a share of what it would be with seeds of its own.
+/// Variance of the differences of a figure, seed by seed, as a fraction of the variance with independent seeds.
 fn kept(text: &str, change: &str, seeds: u64) -> f64 {
     let runs = |overrides: &[&str]| -> Vec<f64> {
         let overrides: Vec<Override> = overrides.iter().map(|text| Override::parse(text).unwrap()).collect();

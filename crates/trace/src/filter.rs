@@ -1,4 +1,4 @@
-//! A small language that chooses records: `kind == lost && to ~ "node-1*" && at > 40s`.
+//! A small language that selects records: `kind == lost && to ~ "node-1*" && at > 40s`.
 //!
 //! ```text
 //! either     = both { "||" both }
@@ -8,67 +8,67 @@
 //! value      = a word, or a text in double quotes, in which \" is a quote and \\ a backslash
 //! ```
 //!
-//! `~` compares with a pattern, in which `*` stands for any characters and `?` for one. A comparison with a field that a
-//! record does not have is false, whatever the comparison; `!(...)` turns that round.
+//! `~` compares with a pattern, in which `*` stands for any characters and `?` for one. A comparison with a field that
+//! the record does not have is false, whatever the operator; `!(...)` inverts that.
 //!
-//! The language knows no fields of its own. Whoever reads a text says which [`Field`]s there are, and whoever asks
-//! whether a [`Filter`] accepts something says what their [`Value`]s are.
+//! The language has no fields of its own. The caller of [`parse`] passes the [`Field`]s, and the caller of
+//! [`Filter::accepts`] passes their [`Value`]s.
 
 use std::fmt;
 use std::ops::Range;
 
 /// Longest text that is read, in bytes.
 pub const TEXT_BYTES_MAX: usize = 4096;
-/// Most parentheses and `!` within each other.
+/// Deepest nesting of parentheses and `!`.
 pub const DEPTH_MAX: usize = 32;
 
-/// Something that a record may have.
+/// A field that a record may have.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// How it is written.
+    /// Name of the field.
     pub name: &'static str,
-    /// What it is compared with.
+    /// Type of its values.
     pub sort: Sort,
 }
 
-/// What a field is compared with.
+/// Type of a field.
 #[derive(Clone, Debug)]
 pub enum Sort {
-    /// A word. If any are known, it must be one of them, and a pattern must fit one.
+    /// A word. If the list is not empty, the word must be in it, and a pattern must match a word of it.
     Word(Vec<String>),
-    /// A number: whatever the function makes of the text, or what is wrong with the text and what would be right.
+    /// A number. The function converts the text, or returns the problem and a fix.
     Figure(fn(&str) -> Result<u64, [String; 2]>),
-    /// Nothing: it holds or not.
+    /// A condition that holds or not, without a value.
     Flag,
 }
 
-/// What a record has of a field.
+/// Value of a field in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// Nothing.
+    /// The record does not have the field.
     None,
     /// A word.
     Word(&'a str),
-    /// Two words, each of which it may be called by.
+    /// Two words, each of which is a name for it.
     Words(&'a str, &'a str),
     /// A number.
     Figure(u64),
     /// All numbers from the first to the last.
     Figures(u64, u64),
-    /// Whether it holds.
+    /// True if the condition holds.
     Flag(bool),
 }
 
-/// What is wrong with a text.
+/// Error in the text of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
-    /// In one line.
+    /// The problem, in one line.
     pub message: String,
-    /// The bytes of the text where it is wrong; empty at the end, if something is missing.
+    /// Location of the error, as bytes of the text; empty at the end if something is missing.
     pub place: Range<usize>,
-    /// What would be right.
+    /// A fix.
     pub help: String,
-    /// The word that is unknown, and the words that are known in its place.
+    /// The unknown word, and the known words in its place.
     pub unknown: Option<(String, Vec<String>)>,
 }
 
@@ -80,40 +80,40 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
-/// Chooses records.
+/// A condition on records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// All of these accept it; without any, everything is accepted.
+    /// All of these accept the record; true if there are none.
     All(Vec<Filter>),
-    /// One of these accepts it.
+    /// One of these accepts the record.
     Any(Vec<Filter>),
-    /// This does not accept it.
+    /// This does not accept the record.
     Not(Box<Filter>),
-    /// The field of this number holds.
+    /// The condition of the field with this index holds.
     Flag(usize),
-    /// The field of this number is such a word, or is not.
+    /// The field with this index is a word, or matches a pattern.
     Word {
         /// The field.
         field: usize,
         /// The word or pattern.
         text: String,
-        /// `*` and `?` stand for others.
+        /// True if `*` and `?` are wildcards.
         is_pattern: bool,
-        /// It must be it, or must not.
+        /// False for the opposite: the field must not match.
         is: bool,
     },
-    /// The field of this number stands so to a number.
+    /// The field with this index compares to a number.
     Figure {
         /// The field.
         field: usize,
-        /// How.
+        /// Operator.
         compare: Compare,
-        /// To what.
+        /// Right operand.
         than: u64,
     },
 }
 
-/// How a number is compared.
+/// Comparison of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// `==`
@@ -131,10 +131,10 @@ pub enum Compare {
 }
 
 impl Filter {
-    /// Reads a text.
+    /// Parses a filter.
     ///
     /// # Errors
-    /// If it is none of this language, or names a field, a word or a number that cannot be.
+    /// If the text is not of this language, or has an unknown field, word or number.
     pub fn parse(text: &str, fields: &[Field]) -> Result<Filter, FilterError> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(FilterError {
@@ -152,17 +152,17 @@ impl Filter {
         }
     }
 
-    /// The field of this number compared with a word, as `==` does it: what an option of a command line stands for. The
-    /// text may be a pattern.
+    /// Compares the field with this index with a word, as `==` does; for options of the command line. The text may be a
+    /// pattern.
     ///
     /// # Errors
-    /// If the field cannot be that. The place is in the text.
+    /// If the field cannot have this value. The location is in the text.
     pub fn equal(field: usize, text: &str, fields: &[Field]) -> Result<Filter, FilterError> {
         let sign = if text.contains(['*', '?']) { Sign::Like } else { Sign::Equal };
         compared(field, fields, sign, text, 0..text.len(), 0..text.len())
     }
 
-    /// True if it is chosen; `of` says what it has of the field of a number.
+    /// True if the record is selected; `of` returns its value of the field with an index.
     pub fn accepts<'a>(&self, of: &mut impl FnMut(usize) -> Value<'a>) -> bool {
         match self {
             Filter::All(all) => all.iter().all(|one| one.accepts(of)),
@@ -196,7 +196,7 @@ impl Filter {
     }
 }
 
-/// True if a word fits a pattern. Takes time in proportion to the product of both lengths, and no more.
+/// True if a word matches a pattern. Takes time in proportion to the product of both lengths, and no more.
 fn fits(pattern: &str, word: &str) -> bool {
     let (pattern, word): (Vec<char>, Vec<char>) = (pattern.chars().collect(), word.chars().collect());
     let (mut p, mut w, mut star) = (0, 0, None);
@@ -208,7 +208,7 @@ fn fits(pattern: &str, word: &str) -> bool {
             }
             Some(c) if *c == '?' || *c == word[w] => (p, w) = (p + 1, w + 1),
             _ => {
-                // The last `*` takes one more.
+                // The last `*` matches one more character.
                 let Some((at, taken)) = star else { return false };
                 star = Some((at, taken + 1));
                 (p, w) = (at + 1, taken + 1);
@@ -234,7 +234,7 @@ enum Sign {
     AtLeast,
 }
 
-/// Longer ones first: the first that fits is taken.
+/// Longer ones first: the first match is taken.
 const SIGNS: [(&str, Sign); 9] = [
     ("==", Sign::Equal),
     ("!=", Sign::Unequal),
@@ -255,7 +255,7 @@ enum Token {
     And,
     Or,
     Sign(Sign),
-    /// A word, and whether it stood in quotes.
+    /// A word; true if it was in quotes.
     Text(String, bool),
     End,
 }
@@ -367,7 +367,7 @@ impl Parser<'_> {
         compared(field, self.fields, sign, &text, sign_place, value_place)
     }
 
-    /// The next token, and where it stands.
+    /// The next token, and its location.
     fn next(&mut self) -> Result<(Token, Range<usize>), FilterError> {
         let rest = &self.text[self.at..];
         let start = self.at + (rest.len() - rest.trim_start().len());
@@ -399,7 +399,7 @@ impl Parser<'_> {
     }
 }
 
-/// The text in quotes that the rest begins with, and how many bytes it takes.
+/// The quoted text at the start of the rest, and its length in bytes.
 fn quoted(rest: &str) -> Option<(Token, usize)> {
     let mut text = String::new();
     let mut chars = rest.char_indices().skip(1);
@@ -484,7 +484,7 @@ fn compared(
     }
 }
 
-/// Words in a row, and how many more there are.
+/// The first words of a list, and the number of the others.
 fn listed(words: &[String]) -> String {
     const SHOWN_MAX: usize = 24;
     let mut text = words.iter().take(SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");

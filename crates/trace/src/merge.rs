@@ -1,4 +1,4 @@
-//! Records of several processes of one run, put together as one trace.
+//! Merging the traces of several processes of one run.
 
 use std::io::{Read, Write};
 
@@ -8,15 +8,15 @@ use serde::de::DeserializeOwned;
 
 use crate::{Entry, ReadError, Reader, Record, Trouble, Writer};
 
-/// Writes the records of all `parts` to `out`, in order of time; says how many there were. Each part must be in order of
-/// time itself, and their clocks must agree: a message's delivery is then never written before its sending.
+/// Merges the records of all `parts` into `out`, in order of time; returns their number. Each part must be in order of
+/// time, and the clocks must agree: then the delivery of a message is never written before its sending.
 ///
-/// A part that is cut off ends there: its process was killed while it wrote or handed it in.
+/// A truncated part ends at the cut: its process was killed while it wrote or sent it.
 ///
-/// Holds one record of each part.
+/// Holds one record of each part in memory.
 ///
 /// # Errors
-/// If a part cannot be read further for another reason. What comes before in all parts has been written.
+/// If a part cannot be read further for another reason. The records before that point in all parts are written.
 pub fn merge<R, M, T, W>(parts: Vec<Reader<R, M, T>>, out: &mut Writer<W>) -> Result<u64, ReadError>
 where
     R: Read,
@@ -27,7 +27,7 @@ where
     let mut parts = parts;
     let mut heads: Vec<Option<Record<M, T>>> = parts.iter_mut().map(next).collect::<Result<_, _>>()?;
     let mut records = 0;
-    // Few parts: looking at all of them costs less than keeping them sorted.
+    // There are few parts: looking at all of them costs less than keeping them sorted.
     while let Some(first) = (0..heads.len()).filter(|at| heads[*at].is_some()).min_by_key(|at| order(&heads[*at])) {
         if let Some(record) = heads[first].take() {
             out.put(&record);
@@ -50,7 +50,7 @@ where
     }
 }
 
-/// At one moment what a message is sent by comes before what takes it in.
+/// At equal times the step that sends a message comes before the one that receives it.
 fn order<M, T>(head: &Option<Record<M, T>>) -> (Time, bool) {
     head.as_ref().map_or((Time::NEVER, true), |record| (record.at, matches!(record.entry, Entry::Deliver(_))))
 }

@@ -1,13 +1,14 @@
-//! Whether actors do again what a trace says that they did.
+//! Replay: feeds a trace to fresh actors and compares their effects with the recorded ones.
 //!
-//! A [`Replay`] takes the records of a trace one by one. What an actor took in is given to a fresh one, by
-//! [`Cell::step`]; the records of what it did then are compared, in order, with what the fresh one does. An actor that
-//! takes time and randomness only from its context cannot tell the difference, so there must be none: if there is,
-//! either the trace was made by another program or of another experiment, or the actor takes something from elsewhere.
+//! A [`Replay`] takes the records of a trace one by one. It gives recorded inputs to a fresh actor with [`Cell::step`],
+//! and compares the recorded effects, in order, with those of the fresh actor. An actor that takes time and randomness
+//! only from its context cannot tell the difference, so the effects must be equal. If they are not, either the trace
+//! comes from another program or experiment, or the actor has another source of input.
 //!
-//! The trace may be a merge of those of several processes ([`Replay::of_processes`]). Then records of other actors stand
-//! between an input and its effects, an actor may be born again in a new process, a process that was killed leaves a
-//! trace without its end, and clocks differ: a message may seem to arrive before it is sent, and is waited for.
+//! The trace may be merged from those of several processes ([`Replay::of_processes`]). Then records of other actors may
+//! be between an input and its effects, an actor may start a new incarnation in a new process, and the trace of a
+//! killed process lacks its end. Clocks differ too: a message may seem to arrive before it is sent, and the replay then
+//! waits for the sending.
 
 use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,106 +24,106 @@ use crate::export::{id_text, kind, time};
 use crate::format::cut;
 use crate::{Entry, Header, Record};
 
-/// Most records of one actor that are held back because a message it took in was not seen to be sent. Then it is given
-/// up: so far apart no clocks are.
+/// Records of one actor that wait for the sending of a message that it received. Beyond this number the replay of the
+/// actor stops: no clocks differ by that much.
 const HELD_MAX: usize = 4096;
 
-/// Feeds a trace to fresh actors. `F` makes the cell of an actor, for the incarnation that it begins with, or `None`
-/// for one that is not to be replayed: its messages are read all the same.
+/// Replays a trace with fresh actors. `F` creates the cell of an actor for its first incarnation in the trace, or
+/// returns `None` for an actor that is not replayed; its messages are read in any case.
 ///
-/// Memory grows with the messages that are under way at once, and with the actors.
+/// Memory grows with the number of messages in flight and of actors.
 pub struct Replay<A: Actor, F> {
     fresh: F,
-    /// The trace is a merge.
+    /// True if the trace is merged.
     of_processes: bool,
     lives: BTreeMap<ActorId, Life<A>>,
     under_way: BTreeMap<MessageId, Sent<A::Msg>>,
-    /// Messages that were taken in and not yet sent, and by whom.
+    /// Messages received and not yet sent, with their receivers.
     awaited: BTreeSet<(MessageId, ActorId)>,
     room: Room,
     report: Report,
 }
 
-/// What was replayed.
+/// Report of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Records that were read.
+    /// Number of records read.
     pub records: u64,
-    /// Actors that took in something.
+    /// Number of actors with an input.
     pub actors: u64,
-    /// Starts, messages and timers that they took in.
+    /// Inputs of these actors: starts, messages and timers.
     pub inputs: u64,
-    /// What they did about it, and the trace says too.
+    /// Effects that equal those of the trace.
     pub effects: u64,
-    /// Actors that could be replayed only so far.
+    /// Actors that could be replayed only in part.
     pub stopped: Vec<Stopped>,
-    /// Steps whose end is not in the trace, because the process was killed.
+    /// Steps whose end is missing in the trace, because the process was killed.
     pub cut: u64,
-    /// How much was compared of each actor of which not all was, by rising number; there once the replay has finished.
+    /// Coverage of each actor that was not compared completely, by rising id; set when the replay has finished.
     pub partly: Vec<Partly>,
 }
 
-/// How much of an actor was compared.
+/// Coverage of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partly {
-    /// Who.
+    /// The actor.
     pub actor: ActorId,
-    /// Starts, messages and timers that it took in again.
+    /// Inputs that were replayed: starts, messages and timers.
     pub compared: u64,
-    /// Those that the trace says it took in.
+    /// Inputs in the trace.
     pub inputs: u64,
 }
 
-/// An actor that took in a message whose content is not in the trace: its sender's process was killed before it wrote
-/// that down. What the actor did from there on, until it is born anew, cannot be told.
+/// An actor that received a message whose content is not in the trace, because the sender's process was killed before
+/// it wrote the sending. The later effects of the actor cannot be compared until its next incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Who.
+    /// The actor.
     pub actor: ActorId,
-    /// The record of taking it in.
+    /// The record of the delivery.
     pub record: u64,
     /// The message.
     pub message: MessageId,
 }
 
-/// Where an actor did something else than the trace says.
+/// The first effect in which an actor differs from the trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference<M, T> {
-    /// The record where they part: that of `said`, or the actor's next after all that the trace says of the step, or
-    /// the end of the trace.
+    /// The record of the divergence: that of `said`, or the actor's next one after all records of the step, or the end
+    /// of the trace.
     pub record: u64,
-    /// When.
+    /// Its time.
     pub at: Time,
-    /// Who.
+    /// The actor.
     pub actor: ActorId,
-    /// What the trace says; `None` if it says nothing more of this step.
+    /// The recorded effect; `None` if the trace has no further one in this step.
     pub said: Option<Entry<M, T>>,
-    /// What the actor did now; `None` if it did nothing more. If the trace says that a timer fired, the actor has no
-    /// such timer armed; if it says that a message arrived, none is under way to it.
+    /// The effect of the actor; `None` if it had no further one. If the trace has a timer that fired, the actor has no
+    /// such timer armed; if the trace has a delivery, no such message to the actor is in flight.
     pub did: Option<Entry<M, T>>,
 }
 
-/// An actor while it is replayed.
+/// An actor during its replay.
 struct Life<A: Actor> {
     cell: Cell<A>,
-    /// It has taken in something.
+    /// True once it has received an input.
     begun: bool,
-    /// The moment of the step at hand.
+    /// Time of the current step.
     at: Time,
-    /// What it did in that step, and how much of that the trace has said.
+    /// Effects of that step, and the number of those that were compared.
     did: Effects<A::Msg, A::Tick>,
     said: usize,
-    /// What happened to it after it took in a message that was not yet sent; the first record is that.
+    /// Records of the actor since it received a message that is not yet sent; the first one is that delivery.
     held: VecDeque<Record<A::Msg, A::Tick>>,
-    /// It cannot be replayed further.
+    /// True if it cannot be replayed further.
     stopped: bool,
-    /// Inputs that the trace says it took in.
+    /// Its inputs in the trace.
     inputs: u64,
-    /// Of these, those that it took in again.
+    /// Its inputs that were replayed.
     compared: u64,
 }
 
-/// A message under way.
+/// A message in flight.
 struct Sent<M> {
     to: ActorId,
     msg: M,
@@ -130,13 +131,13 @@ struct Sent<M> {
     copies: u32,
 }
 
-/// Room for two values as bytes, kept for its memory.
+/// Buffers for two values as bytes, kept for their memory.
 type Room = [Vec<u8>; 2];
 
-/// How far [`Replay::follow`] came.
+/// Result of [`Replay::follow`].
 enum Followed {
     Done,
-    /// This was not sent yet.
+    /// This message is not sent yet.
     Missing(MessageId),
 }
 
@@ -147,7 +148,7 @@ where
     A: Actor,
     F: FnMut(ActorId, u32) -> Option<Cell<A>>,
 {
-    /// To replay the trace of one process.
+    /// A replay of the trace of one process.
     pub fn new(fresh: F) -> Self {
         Replay {
             fresh,
@@ -160,13 +161,13 @@ where
         }
     }
 
-    /// To replay a merge of the traces of several processes, some of which may have been killed: where an actor's life
-    /// ends, it is then no difference that the end of a step is missing.
+    /// A replay of a trace that is merged from several processes, some of which may have been killed: a missing end of
+    /// an actor's last step is then not a difference.
     pub fn of_processes(fresh: F) -> Self {
         Replay { of_processes: true, ..Replay::new(fresh) }
     }
 
-    /// What was replayed so far.
+    /// Report of the replay so far.
     pub fn report(&self) -> &Report {
         &self.report
     }
@@ -174,7 +175,7 @@ where
     /// Takes the next record of the trace.
     ///
     /// # Errors
-    /// If an actor does something else than the trace says. Nothing should be taken after that.
+    /// If an actor differs from the trace. No record should be passed after that.
     pub fn take(&mut self, record: Record<A::Msg, A::Tick>) -> Result<(), Parted<A>> {
         self.report.records = record.seq + 1;
         match &record.entry {
@@ -183,11 +184,11 @@ where
                 return Ok(());
             }
             Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. } => {}
-            // Not when it is sent: its sender's host says after that how many copies there are.
+            // Not at the sending: the network's fate, which gives the number of copies, comes after it.
             Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Power(_) => self.wake(record.actor)?,
         }
         if self.life(record.actor).is_some_and(|life| !life.held.is_empty()) {
-            // It may be what another actor waits for.
+            // Another actor may wait for this message.
             if let Entry::Send { to, seq, msg } = &record.entry {
                 self.send(MessageId { from: record.actor, seq: *seq }, *to, msg.clone());
             }
@@ -203,11 +204,11 @@ where
         Ok(())
     }
 
-    /// Takes the end of the trace; says what was replayed. `whole` is false if it was not read to its end: then the end
-    /// of a step may be missing.
+    /// Ends the replay and returns its report. `whole` is false if the trace was not read to its end: then the end of a
+    /// step may be missing.
     ///
     /// # Errors
-    /// If an actor did more than the trace says.
+    /// If an actor has more effects than the trace.
     pub fn finish(mut self, whole: bool) -> Result<Report, Parted<A>> {
         while let Some((id, actor)) = self.awaited.first().copied() {
             self.go_on(id, actor)?;
@@ -224,7 +225,7 @@ where
         Ok(self.report)
     }
 
-    /// The actor with this number, if it is to be replayed.
+    /// The actor with this id, if it is replayed.
     fn life(&mut self, actor: ActorId) -> Option<&mut Life<A>> {
         match self.lives.entry(actor) {
             Occupied(life) => Some(life.into_mut()),
@@ -251,7 +252,7 @@ where
         }
     }
 
-    /// Keeps what happened to an actor that waits for a message.
+    /// Keeps a record of an actor that waits for a message.
     fn hold(&mut self, record: Record<A::Msg, A::Tick>) -> Result<(), Parted<A>> {
         let actor = record.actor;
         let Some(life) = self.lives.get_mut(&actor) else { return Ok(()) };
@@ -265,7 +266,7 @@ where
         Ok(())
     }
 
-    /// Goes on with those that wait for what `sender` has sent.
+    /// Continues the actors that wait for the last message of `sender`.
     fn wake(&mut self, sender: ActorId) -> Result<(), Parted<A>> {
         if self.awaited.is_empty() {
             return Ok(());
@@ -277,7 +278,7 @@ where
         sent.into_iter().try_for_each(|(id, actor)| self.go_on(id, actor))
     }
 
-    /// Goes on with an actor that waits for a message; without the message, if it is still not there.
+    /// Continues an actor that waits for a message; without the message, if it is still missing.
     fn go_on(&mut self, id: MessageId, actor: ActorId) -> Result<(), Parted<A>> {
         self.awaited.remove(&(id, actor));
         let Some(life) = self.lives.get_mut(&actor) else { return Ok(()) };
@@ -286,7 +287,8 @@ where
             && !is_sent(&self.under_way, id, actor)
         {
             if !self.of_processes {
-                // In one process whatever arrives was sent: had an actor not sent it now, that had been found first.
+                // In one process a message that arrives was sent: if an actor had not sent it now, that difference
+                // would have been found first.
                 life.at = first.at;
                 return Err(life.parted(first.seq, Some(first.entry.clone()), None));
             }
@@ -306,7 +308,7 @@ where
         Ok(())
     }
 
-    /// Lets happen to an actor what the trace says, or compares what it did about it.
+    /// Replays an input, or compares an effect.
     fn follow(&mut self, record: &Record<A::Msg, A::Tick>) -> Result<Followed, Parted<A>> {
         let Replay { fresh, of_processes, lives, under_way, room, report, .. } = self;
         let Some(life) = lives.get_mut(&record.actor) else {
@@ -323,7 +325,8 @@ where
                     let cell = fresh(record.actor, *incarnation);
                     life.stopped = cell.is_none();
                     if let Some(mut cell) = cell {
-                        // The machine's clock goes on, whoever lives there; and who takes something in is not paused.
+                        // The machine's clock continues across incarnations; and a machine that accepts an input is not
+                        // paused.
                         cell.keep_pace(&life.cell, record.at);
                         life.cell = cell;
                     }
@@ -351,7 +354,7 @@ where
                 life.cell.reboot(*power == Power::Wipe);
                 return Ok(Followed::Done);
             }
-            // It notices nothing but that its work takes longer.
+            // The only effect on the actor is that its work takes longer.
             Entry::Power(power) => {
                 life.cell.set_pace(record.at, *power);
                 return Ok(Followed::Done);
@@ -377,7 +380,7 @@ where
     }
 }
 
-/// Nothing is taken down, but actors are to note what they noted when something was.
+/// Records nothing, but makes actors note what they noted in the recorded run.
 struct Noting;
 
 impl<M, T> Recorder<M, T> for Noting {
@@ -407,7 +410,7 @@ impl<A: Actor> Life<A> {
         Err(self.parted(record.seq, Some(record.entry.clone()), None))
     }
 
-    /// Compares the next of what it did with what the trace says.
+    /// Compares the next effect of the actor with that of the trace.
     fn compare(&mut self, record: &Record<A::Msg, A::Tick>, room: &mut Room) -> Result<(), Parted<A>> {
         let did = self.did.get(self.said).map(|effect| effect.what(self.at));
         if did.as_ref().is_some_and(|did| same(did, &record.entry, room)) {
@@ -417,7 +420,7 @@ impl<A: Actor> Life<A> {
         Err(self.parted(record.seq, Some(record.entry.clone()), did))
     }
 
-    /// The trace says no more of the step at hand. `cut` is true if that may be because it is not there.
+    /// Ends the current step of the trace. `cut` is true if the rest of the step may be missing.
     fn end_step(&mut self, next: u64, cut: bool, report: &mut Report) -> Result<(), Parted<A>> {
         if let Some(more) = self.did.get(self.said) {
             if !cut {
@@ -440,12 +443,12 @@ impl<A: Actor> Life<A> {
     }
 }
 
-/// True if the message is under way, and to this actor.
+/// True if the message is in flight to this actor.
 fn is_sent<M>(under_way: &BTreeMap<MessageId, Sent<M>>, id: MessageId, to: ActorId) -> bool {
     under_way.get(&id).is_some_and(|sent| sent.to == to)
 }
 
-/// A copy of a message arrives or is lost; after the last one the message is forgotten.
+/// Counts a copy that arrives or is lost; the message is dropped after the last one.
 fn copy<M: Clone>(under_way: &mut BTreeMap<MessageId, Sent<M>>, id: MessageId) -> Option<Envelope<M>> {
     let Occupied(mut sent) = under_way.entry(id) else { return None };
     sent.get_mut().copies -= 1;
@@ -458,7 +461,7 @@ fn copy<M: Clone>(under_way: &mut BTreeMap<MessageId, Sent<M>>, id: MessageId) -
     Some(Envelope { from: id.from, to, seq: id.seq, msg })
 }
 
-/// True if the trace would be the same.
+/// True if both give the same trace.
 fn same<M: Serialize, T: Serialize>(did: &What<'_, M, T>, said: &Entry<M, T>, room: &mut Room) -> bool {
     match (did, said) {
         (What::Send(did), Entry::Send { to, seq, msg }) => {
@@ -475,7 +478,7 @@ fn same<M: Serialize, T: Serialize>(did: &What<'_, M, T>, said: &Entry<M, T>, ro
     }
 }
 
-/// By the bytes, which are what a trace holds: a value need not be equal to itself (a NaN is not).
+/// Compares bytes, which are what a trace holds: a value need not be equal to itself (a NaN is not).
 fn same_bytes<V: Serialize>(did: &V, said: &V, [a, b]: &mut Room) -> bool {
     a.clear();
     b.clear();
@@ -486,7 +489,7 @@ fn same_bytes<V: Serialize>(did: &V, said: &V, [a, b]: &mut Room) -> bool {
 const SHOWN_MAX: usize = 400;
 
 impl<M: Message, T: Debug> Difference<M, T> {
-    /// What the trace says and what the actor did now, a line each. Of long ones, the part where they differ.
+    /// The recorded and the replayed effect as a line each. Of long ones, the part in which they differ.
     pub fn texts(&self, header: &Header) -> [String; 2] {
         const NOTHING: &str = "nothing more in this step";
         let text = |entry: &Option<_>| entry.as_ref().map_or(NOTHING.into(), |entry| self.effect(header, entry));
@@ -500,7 +503,7 @@ impl<M: Message, T: Debug> Difference<M, T> {
         [part(&said, alike), part(&did, alike)]
     }
 
-    /// With the handles of timers, which a line of an export leaves out: two effects may differ in nothing else.
+    /// With the handles of timers, which a line of an export leaves out: two effects may differ only in them.
     fn effect(&self, header: &Header, entry: &Entry<M, T>) -> String {
         let kind = kind(entry);
         match entry {

@@ -6,8 +6,9 @@
 //! crash wipe restart pause resume speed`, or the word of an actor's note where that is one of `apply ack refuse
 //! violation`, else `note`.
 //!
-//! `message.id` is the sender's name and count, the same for all copies; `copy` says which of them arrived, from 0.
-//! `message.content` stands with the sending alone and holds whatever the message's type has: step, epoch, service.
+//! `message.id` is the sender's name and count, the same for all copies; `copy` is the number of the copy that arrived,
+//! from 0. Only the record of the sending has `message.content`, which holds all fields of the message's type: step,
+//! epoch, service.
 
 use std::io::{Read, Write};
 
@@ -45,7 +46,7 @@ struct MessageLine<'a, M> {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     copy: Option<u32>,
-    /// Absent where the sending is not in the trace.
+    /// Absent if the sending is not in the trace.
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +62,7 @@ struct MessageLine<'a, M> {
 struct FateLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    /// How long the copies take.
+    /// Delays of the copies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     after_ns: Vec<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +84,7 @@ struct NoteLine<'a> {
     value: u64,
 }
 
-/// Writes the whole trace; says how many records there were.
+/// Writes the whole trace; returns the number of records.
 pub(super) fn write<R, M, T>(mut trace: Reader<R, M, T>, out: &mut impl Write) -> Result<u64, ExportError>
 where
     R: Read,

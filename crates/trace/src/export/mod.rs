@@ -1,4 +1,4 @@
-//! A trace as other programs read it.
+//! Exports of a trace for other programs.
 //!
 //! To add one: write `export/x.rs` with a function like its siblings', and a line in [`Format`] and in each `match`
 //! on it below.
@@ -15,7 +15,7 @@ use crate::{Entry, Header, ReadError, Reader};
 
 pub use jsonl::jsonl_line;
 
-/// What a trace can be turned into.
+/// Format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object a line.
@@ -23,10 +23,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Format; 1] = [Format::Jsonl];
 
-    /// Its name, also as the ending of a file.
+    /// Name of the format, also the suffix of its files.
     pub fn name(self) -> &'static str {
         match self {
             Format::Jsonl => "jsonl",
@@ -34,20 +34,20 @@ impl Format {
     }
 }
 
-/// Why an export is not complete.
+/// Reason why an export is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The trace cannot be read further; what comes before was written.
+    /// The trace cannot be read further; the records before that point were written.
     #[error("the trace is {0}")]
     Read(#[from] ReadError),
-    /// It could not be written to where it goes.
+    /// The export cannot be written.
     #[error(transparent)]
     Write(#[from] io::Error),
 }
 
-/// Writes the whole trace to `out` in this format; says how many records there were. `out` should be buffered.
+/// Writes the whole trace to `out` in this format; returns the number of records. `out` should be buffered.
 ///
-/// Memory grows with the messages that are under way at once, and with the actors.
+/// Memory grows with the number of messages in flight and of actors.
 ///
 /// # Errors
 /// See [`ExportError`].
@@ -64,17 +64,17 @@ where
     Ok(records)
 }
 
-/// A moment, to the nanosecond.
+/// A time, to the nanosecond.
 pub(crate) fn time(at: Time) -> String {
     format!("{}.{:09}s", at.nanos() / 1_000_000_000, at.nanos() % 1_000_000_000)
 }
 
-/// The message's name for people and for other programs.
+/// Id of a message, for people and for other programs.
 pub(crate) fn id_text(header: &Header, id: MessageId) -> String {
     format!("{}/{}", header.name(id.from), id.seq)
 }
 
-/// All words that [`kind`] has.
+/// All words that [`kind`] returns.
 pub const KINDS: [&str; 21] = [
     "start",
     "send",
@@ -99,7 +99,7 @@ pub const KINDS: [&str; 21] = [
     "speed",
 ];
 
-/// What happened, in one word: one of [`KINDS`].
+/// Kind of a record in one word: one of [`KINDS`].
 pub fn kind<M, T>(entry: &Entry<M, T>) -> &str {
     match entry {
         Entry::Start { .. } => "start",
