@@ -1,4 +1,4 @@
-//! meshsim as a library: runs an experiment file, says on the way how far it is, and prints the report.
+//! meshsim as a library: runs an experiment file, prints its progress, and prints the report.
 //!
 //! `cargo run --release -p meshsim-examples --bin embed examples/hotel/mesh.yaml`
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use meshsim_run::actor::{Counts, Time};
 use meshsim_run::{Observer, experiment, report, simulate};
 
-/// Says every so often how far the run is.
+/// Prints the progress of the run at intervals.
 struct Talkative;
 
 impl Observer for Talkative {

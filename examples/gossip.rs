@@ -1,8 +1,8 @@
-//! Somebody's own actors on the simulator, without a mesh: a rumour spreads through a thousand people.
+//! Custom actors in the simulator, without a mesh: a rumour spreads through a thousand people.
 //!
-//! Each one who knows it tells one other at random every second, over links that take a while and lose a tenth of all
-//! messages. (Push gossip: Demers et al. 1987, "Epidemic Algorithms for Replicated Database Maintenance"; without loss
-//! it takes about log2 n + ln n rounds: Pittel 1987.)
+//! Each person who knows it tells one other at random every second, over links that have a delay and lose a tenth of
+//! all messages. (Push gossip: Demers et al. 1987, "Epidemic Algorithms for Replicated Database Maintenance"; without
+//! loss it takes about log2 n + ln n rounds: Pittel 1987.)
 //!
 //! `cargo run --release -p meshsim-examples --bin gossip`
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 const PEOPLE: u32 = 1000;
 
-/// Knows the rumour, or not.
+/// A person, with or without the rumour.
 struct Person {
     heard: Option<Time>,
 }
@@ -51,7 +51,7 @@ impl Actor for Person {
     }
 }
 
-/// When each of them heard it.
+/// Time at which each person hears it.
 fn spread(seed: u64) -> Vec<Time> {
     let latency = Dist::Exponential { at_least: Span::from_millis(10), mean: Span::from_millis(40) };
     let spec = NetworkSpec {

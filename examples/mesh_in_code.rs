@@ -1,4 +1,4 @@
-//! A run built in code, without a file: a web shop whose database gets a second instance while it is asked too much.
+//! A run built in code, without a file: a web shop whose overloaded database gets a second instance.
 //!
 //! `cargo run --release -p meshsim-examples --bin mesh-in-code`
 
@@ -70,7 +70,7 @@ fn shop() -> Mesh {
             zone: 0,
             start: Time::ZERO + Span::from_secs(5),
             end: Time::ZERO + Span::from_secs(60),
-            // One instance manages a hundred a second.
+            // One instance serves a hundred a second.
             arrivals: Arrivals::steady(Process::Poisson, 110.0),
             mix: vec![Target { service: SHOP, endpoint: EndpointId(0), weight: 1.0, request_bytes: 512 }],
             policy: CallPolicy::default(),
@@ -83,7 +83,7 @@ fn shop() -> Mesh {
     }
 }
 
-/// What became of the requests, in windows of five seconds.
+/// Results of the requests, in windows of five seconds.
 fn run() -> Vec<Window> {
     let network = NetworkSpec::constant(1, Span::from_micros(250));
     let run = Simulation::of_mesh(shop().into(), network, Time::ZERO + Span::from_secs(70), ());

@@ -1,4 +1,4 @@
-//! What a caller knows is its own: whose proxy it is, where it begins, and when it forgives.
+//! The state of a caller: its own proxy, the start of its rotation, and the end of an ejection.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{Fault, Slow};
@@ -7,7 +7,7 @@ use meshsim_tests::{Lab, Ran, call, exponential, load, service, times};
 
 const MICROS_20: Dist = Dist::Constant(Span::from_micros(20));
 
-/// Sixteen instances, spread over so many machines, that each call eight servers of 10 ms at a load of 0.8.
+/// Sixteen instances, spread over this many machines, each of which calls eight servers of 10 ms, at a load of 0.8.
 fn sixteen_call_eight(machines: usize, per: ProxyPer, secs: f64) -> Ran {
     let front = Service { capacity: 1e6, balancer: Balancer::RoundRobin, ..times(16, service("front", vec![call(1)])) };
     let back = times(8, service("back", vec![exponential(0.01)]));
@@ -16,7 +16,7 @@ fn sixteen_call_eight(machines: usize, per: ProxyPer, secs: f64) -> Ran {
     lab.load(load(0, 640.0, secs)).run(secs + 5.0)
 }
 
-/// How long a request to a service waits for a slot, in the mean, in milliseconds.
+/// Mean time for which a request to a service waits for a slot, in milliseconds.
 fn mean_wait_ms(ran: &Ran, machines: usize, service: u16) -> f64 {
     let of_nodes = (0..machines).flat_map(|node| ran.node(node).served(ran.sim.now()));
     let (mut waited_ns, mut arrived) = (0.0, 0.0);
@@ -29,7 +29,8 @@ fn mean_wait_ms(ran: &Ran, machines: usize, service: u16) -> f64 {
 
 #[test]
 fn an_instance_has_its_own_proxy_so_it_does_not_matter_on_how_many_machines_the_callers_are() {
-    // 25.1 ms, computed apart from this. One proxy for four of them knows more, and one for all the most: 18.0, 12.4.
+    // 25.1 ms, computed independently. One proxy for four of them has more information, and one for all has most: 18.0,
+    // 12.4.
     for machines in [16, 4, 1] {
         let wait = mean_wait_ms(&sixteen_call_eight(machines, ProxyPer::Instance, 300.0), machines, 1);
         println!("{machines} machines: {wait:.2} ms");
@@ -44,7 +45,7 @@ fn an_instance_has_its_own_proxy_so_it_does_not_matter_on_how_many_machines_the_
 
 #[test]
 fn callers_that_begin_alike_do_not_act_as_one() {
-    // Two hundred instances make one call each, at about the same time; a server is on each of the machines.
+    // Two hundred instances make one call each, at about the same time; each of the machines has a server.
     let front =
         Service { capacity: 1e6, balancer: Balancer::RoundRobin, ..times(200, service("front", vec![call(1)])) };
     let rest = Step::Sleep(Dist::Constant(Span::from_secs(5)));
@@ -65,7 +66,8 @@ fn callers_that_begin_alike_do_not_act_as_one() {
 
 #[test]
 fn nodes_that_begin_together_do_not_give_their_signs_of_life_together() {
-    // Five hundred nodes, a sign of life from each in every second: in no hundredth of it come many, or many come none.
+    // Five hundred nodes with one heartbeat each per second: no hundredth of a second has many, and none has no
+    // heartbeat.
     let mut ran = Lab::nodes(500).start(());
     let mut by_slice = vec![];
     ran.run_until(5.0);
@@ -103,7 +105,7 @@ fn an_instance_that_was_slow_for_a_while_is_back_at_its_share_some_forty_seconds
     );
     assert!((between(5, 20) - 50.0).abs() < 5.0, "{}", between(5, 20));
     assert!(between(26, 50) < 5.0, "{}", between(26, 50));
-    // About half of a hundred a second from some 60 s on.
+    // About half of 100 requests per second, from 60 s on.
     assert!((between(70, 100) - 50.0).abs() < 8.0, "{}", between(70, 100));
     assert!((between(100, 200) - 50.0).abs() < 4.0, "{}", between(100, 200));
 }

@@ -1,5 +1,5 @@
-//! Canaries in running meshes: a weight is a share of requests, whatever the number of instances; and no request fails
-//! for a canary's sake, whatever happens beside it.
+//! Canaries in running meshes: a weight is a share of requests, whatever the number of instances, and a canary makes no
+//! request fail, whatever other operations and faults do.
 
 use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
 use meshsim_fault::{Crash, Fault};
@@ -11,7 +11,7 @@ use meshsim_mesh::model::{
 use meshsim_mesh::operation::canary_instances;
 use meshsim_tests::{Lab, Ran, call, exponential, extend, load, service, times};
 
-/// When the canary begins.
+/// Start of the canary.
 const BEGINS: f64 = 5.0;
 
 fn canary(to: u32, weights: &[f64]) -> Change {
@@ -37,7 +37,7 @@ fn broken(instances: u32) -> Service {
     service
 }
 
-/// Evenly spaced requests between two moments; each waits for one second.
+/// Evenly spaced requests between two times, each with a timeout of one second.
 fn steady(service: u16, per_second: f64, from: f64, until: f64) -> Load {
     Load {
         start: Time::ZERO + Span::from_secs_f64(from),
@@ -118,7 +118,7 @@ fn each_weight_is_in_force_from_when_its_instances_are_ready_until_the_next_is()
         .operation(20.0, 0, canary(2, &[0.1, 0.5, 1.0]), 40.0, None)
         .load(steady(0, 50.0, 10.0, 150.0))
         .start(());
-    // (from, until, share): each weight's instances start for five seconds.
+    // (from, until, share): the instances of each weight start for five seconds.
     for (from, until, share) in
         [(11.0, 24.9, 0.0), (25.5, 64.9, 0.1), (65.5, 104.9, 0.5), (105.5, 139.9, 1.0), (141.5, 150.0, 1.0)]
     {
@@ -139,7 +139,7 @@ fn each_weight_is_in_force_from_when_its_instances_are_ready_until_the_next_is()
 
 #[test]
 fn all_tries_of_a_call_keep_its_version_and_each_caller_draws_for_itself() {
-    // Instances call, with two retries at which nothing holds back. Were each try drawn anew, one in a thousand failed.
+    // Instances call with two retries and no budget. If each attempt drew anew, one in a thousand would fail.
     let policy = CallPolicy { retries: 2, retry: Retry { budget: None, ..Retry::default() }, ..CallPolicy::default() };
     let Step::Call(to_web) = call(1) else { unreachable!("it is a call") };
     let front = Service { capacity: 100.0, ..times(5, service("front", vec![Step::Call(Call { policy, ..to_web })])) };
@@ -152,19 +152,19 @@ fn all_tries_of_a_call_keep_its_version_and_each_caller_draws_for_itself() {
     expect_share(failed(&ran, 0), 5_000, 0.1, "through five callers");
 }
 
-/// What is done to the service while its canary is under way.
+/// The disturbance of the service during its canary.
 #[derive(Clone, Copy, Debug)]
 enum Beside {
     Nothing,
     Extend(u32),
-    /// Back to the version that stays.
+    /// An update back to the version that stays.
     BackAtOnce,
     BackRolling,
     BackByCanary,
     Another,
 }
 
-/// A canary, as it was drawn.
+/// A canary with random parameters.
 #[derive(Clone, Debug)]
 struct Drawn {
     instances: u32,
@@ -174,7 +174,7 @@ struct Drawn {
     placement: Placement,
     balancer: Balancer,
     beside: Beside,
-    /// When that comes.
+    /// Time of the disturbance.
     at: f64,
 }
 
@@ -191,7 +191,8 @@ impl Drawn {
         ];
         let balancers = [Balancer::RoundRobin, Balancer::Random, Balancer::default()];
         let beside = besides[rng.below(6) as usize];
-        // Back at once takes all away, once the old ones are gone: that is a batch update, and not of a canary.
+        // The immediate update back removes all once the old ones are gone: that is a property of batch updates, not of
+        // canaries.
         let lists = if matches!(beside, Beside::BackAtOnce) { &lists[..2] } else { &lists[..] };
         Drawn {
             instances: 1 + rng.below(8),
@@ -237,7 +238,7 @@ fn no_request_fails_for_a_canary_whatever_operation_comes_beside_it() {
         let mut ran = drawn.lab().start(());
         ran.run_until(3.0);
         let least = if let Beside::Extend(to) = drawn.beside { to.min(drawn.instances) } else { drawn.instances };
-        // The one that is rolled back may lack a quarter.
+        // The rolled-back update may lack a quarter.
         let least = if matches!(drawn.beside, Beside::BackRolling) { least - least / 4 } else { least };
         let mut most = 0;
         for tick in 0..1000 {
@@ -289,7 +290,7 @@ fn an_undeploy_in_the_middle_leaves_nothing_and_a_deploy_after_it_begins_anew() 
 fn where_the_only_canary_dies_the_old_version_serves() {
     let mut rng = Rng::stream(32, "crashes");
     for _ in 0..30 {
-        // One machine more than instances: the canary is alone on it.
+        // One machine more than instances: the canary is alone on its machine.
         let instances = 1 + rng.below(5);
         let nodes = instances as usize + 1;
         let crash = 10.0 + rng.unit();
@@ -317,7 +318,7 @@ fn where_the_only_canary_dies_the_old_version_serves() {
             .fault(Fault::new(at(crash), at(crash + 12.0), Crash { actors: victim }))
             .load(steady(0, 50.0, 8.0, 30.0))
             .start(());
-        // A heartbeat a second, and three may be missing; then callers are told.
+        // One heartbeat a second, three of which may be missing; then callers are told.
         ran.run_until(crash + 5.5);
         let tally = ran.client(0).tallies()[0].clone();
         assert_eq!(tally.failed.of(Failure::NoInstance), 0);
@@ -333,7 +334,7 @@ fn where_the_only_canary_dies_the_old_version_serves() {
 
 #[test]
 fn a_weight_stays_in_force_while_any_instance_of_the_canary_is_ready() {
-    // Half of the requests, for ten instances of which five are new; on a node each, so that a crash takes one of them.
+    // Half of the requests, for ten instances of which five are new; one per node, so that a crash removes one of them.
     let instances = 10;
     let plain = || {
         let service = Service { start_delay: Span::from_secs(20), ..broken(instances) };
@@ -362,7 +363,7 @@ fn a_weight_stays_in_force_while_any_instance_of_the_canary_is_ready() {
         ("the service is extended", plain().operation(50.0, 0, grow(16), 1.0, None), 0.5),
     ];
     for (what, lab, share) in cases {
-        // From when callers know until the instances that are missing are ready.
+        // From the time at which callers know until the missing instances are ready.
         let ran = lab.load(steady(0, 100.0, 57.0, 69.0)).run(72.0);
         expect_share(failed(&ran, 0), 1_200, share, what);
     }
@@ -370,7 +371,7 @@ fn a_weight_stays_in_force_while_any_instance_of_the_canary_is_ready() {
 
 #[test]
 fn a_canary_moves_no_other_draw() {
-    // A caller that draws its work from one stream; whom it calls next always takes as long.
+    // A caller that draws its work from one stream; the endpoint that it calls next always takes the same time.
     let tally = |weight: Option<f64>| {
         let front = Service { capacity: 1000.0, ..service("front", vec![exponential(0.01), call(1)]) };
         let lab = Lab::nodes(2)

@@ -1,13 +1,13 @@
-//! A mesh of real containers: `docker-compose.yml` is brought up, steered, loaded, hurt, healed, extended, and taken down.
+//! A mesh of real containers: starts `docker-compose.yml`, controls it, and applies load, faults, healing and scaling.
 //!
-//! It needs an engine, Compose and curl, and builds the release, so it is left out unless it is asked for:
+//! It needs a container engine, Compose and curl, and builds the release, so it is ignored by default:
 //!
 //! ```text
 //! cargo test -p meshsim-tests --test containers -- --ignored
 //! ```
 //!
-//! Where no engine answers it says so and passes; with `MESHSIM_REQUIRE_CONTAINERS=1` that is a failure. Nothing of it
-//! asserts how long something takes: what is to happen is waited for, and patience has an end.
+//! Without an engine it reports that and passes; with `MESHSIM_REQUIRE_CONTAINERS=1` it fails. It asserts no durations:
+//! it polls for each expected state, up to a limit.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// How often something is looked for, and the pause in between: a machine that is busy with other tests is slow.
+/// Number of polls, and the pause between them: a machine that is busy with other tests is slow.
 const TRIES: u32 = 480;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Runs a program in the repository's root to its end.
+/// Runs a program in the root of the repository to its end.
 fn run(program: &str, args: &[&str], env: &[(&str, String)]) -> Result<String, String> {
     let line = format!("{program} {}", args.join(" "));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -42,7 +42,7 @@ fn docker(args: &[&str]) -> String {
     run("docker", args, &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Looks for something until it is there.
+/// Polls until there is a result.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "containers live in real time")]
 fn until<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
@@ -58,19 +58,19 @@ fn until<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
     panic!("it was waited in vain until {what}; last seen: {last:#?}");
 }
 
-/// The project that a test brings up. Whatever becomes of the test, nothing of it is left.
+/// The Compose project of a test. It is removed at the end, whether or not the test passes.
 struct Project {
     name: String,
     image: String,
     /// `docker compose`, or `docker-compose`.
     compose: Vec<&'static str>,
-    /// Where the gateway is published; known once it is up.
+    /// Address at which the gateway is published; known once the project is up.
     gateway: String,
     scratch: PathBuf,
 }
 
 impl Project {
-    /// `None`: there is no engine here.
+    /// `None`: this machine has no engine.
     fn begin() -> Option<Self> {
         let compose = [vec!["docker", "compose"], vec!["docker-compose"]]
             .into_iter()
@@ -103,7 +103,7 @@ impl Project {
         self.try_compose(args).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Brings it up with so many nodes, or brings more.
+    /// Starts the project with this many nodes, or adds nodes.
     fn up(&self, nodes: usize) {
         self.compose(&["up", "--detach", "--no-build", "--no-recreate", "--scale", &format!("node={nodes}")]);
     }
@@ -124,13 +124,13 @@ impl Project {
         list.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// What the engine still has of this project, of one kind.
+    /// The engine's remaining objects of one kind of this project.
     fn left(&self, list: &[&str]) -> String {
         let filter = format!("label=com.docker.compose.project={}", self.name);
         docker(&[list, &["--quiet", "--filter", &filter]].concat())
     }
 
-    /// Asks the gateway as a person would.
+    /// Sends a request to the gateway, as a user would.
     fn curl(&self, path: &str, args: &[&str]) -> Result<String, String> {
         let url = format!("http://{}{path}", self.gateway);
         run("curl", &[&["--silent", "--show-error", "--fail", "--max-time", "10"], args, &[&url]].concat(), &[])
@@ -141,7 +141,7 @@ impl Project {
         serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
     }
 
-    /// Waits for a status of which something is true.
+    /// Waits for a status with a property.
     #[track_caller]
     fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         until(what, || self.status().and_then(|status| if is(&status) { Ok(status) } else { Err(status.to_string()) }))
@@ -152,7 +152,7 @@ impl Project {
         self.compose(&[&["exec", "-T", "coordinator", "/meshsim"], args].concat())
     }
 
-    /// Copies a file out of a container, dead or alive.
+    /// Copies a file out of a container, running or not.
     fn copy(&self, container: &str, path: &str) -> PathBuf {
         let to = self.scratch.join(Path::new(path).file_name().unwrap());
         docker(&["cp", &format!("{container}:{path}"), to.to_str().unwrap()]);
@@ -169,14 +169,14 @@ impl Drop for Project {
             );
             println!("{}", self.try_compose(&["logs", "--no-color", "--tail=40"]).unwrap_or_default());
         }
-        // All of it is tried; what fails here is seen by the test's own look at what is left, or is not there.
+        // Each step is tried; the test's own check of what remains sees a failure here.
         let _ = self.try_compose(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
         let _ = run("docker", &["rmi", "--force", &self.image], &[]);
         let _ = std::fs::remove_dir_all(&self.scratch);
     }
 }
 
-/// The nodes that are alive, with how many instances each has.
+/// The nodes that are alive, with the number of instances of each.
 fn alive(status: &Value) -> Vec<(String, u64)> {
     let nodes = status["nodes"].as_array().into_iter().flatten();
     nodes
@@ -190,7 +190,7 @@ fn service<'a>(status: &'a Value, name: &str) -> &'a Value {
     services.into_iter().find(|service| service["name"] == name).unwrap_or(&Value::Null)
 }
 
-/// True when so many nodes are alive, all instances that are wanted take requests, and these nodes have all of them.
+/// True when this many nodes are alive, all desired instances are ready, and these nodes have all of them.
 fn is_whole(status: &Value, nodes: usize) -> bool {
     let (alive, services) = (alive(status), status["services"].as_array().unwrap());
     let wanted: u64 = services.iter().filter_map(|service| service["instances"].as_u64()).sum();
@@ -200,7 +200,7 @@ fn is_whole(status: &Value, nodes: usize) -> bool {
         && services.iter().all(|service| service["ready"] == service["instances"])
 }
 
-/// Load from a client that nobody here wrote: whichever of wrk and ab is there, else curl. It ends by itself.
+/// Load from a foreign client: wrk or ab if installed, else curl. It ends by itself.
 struct Load {
     tool: &'static str,
     child: Child,
@@ -213,7 +213,7 @@ impl Load {
             ("ab", &["-q", "-c", "4", "-n", "500", "-t", "5", url]),
             ("curl", &["--silent", "--show-error", "--max-time", "60", "--write-out", "%{http_code}\n", "--output"]),
         ];
-        // Each prints its usage, with whatever code, if it is there at all.
+        // Each of them prints its usage, with any exit code, if it is installed.
         let is_there = |tool: &str| Command::new(tool).arg("--version").output().is_ok();
         let (tool, args) = tools.into_iter().find(|(tool, _)| is_there(tool)).unwrap();
         let mut command = Command::new(tool);
@@ -224,7 +224,7 @@ impl Load {
         Load { tool, child: command.spawn().unwrap() }
     }
 
-    /// How many requests were answered well. All must have been.
+    /// Number of successful requests; all must be.
     fn end(self) -> u64 {
         let output = self.child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -264,7 +264,7 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
     let names = |status: &Value| -> Vec<String> { alive(status).into_iter().map(|(name, _)| name).collect() };
     assert_eq!(names(&status), ["node-0", "node-1", "node-2"]);
 
-    // No process of it may do more than it has to.
+    // No process may have more privileges than it needs.
     for container in ["coordinator", "node", "client"].iter().flat_map(|service| project.containers(service)) {
         let about = "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}";
         assert_eq!(docker(&["inspect", "--format", about, &container]), "65532:65532 true [ALL]");
@@ -274,7 +274,7 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
         };
         until("its engine finds it healthy", health);
     }
-    // Its folder, its environment and its log are no place for what is secret.
+    // Its folder, environment and log contain no secret.
     let token_file = project.copy(&coordinator, "/token/operator");
     let token = std::fs::read_to_string(&token_file).unwrap().trim().to_owned();
     assert!(token.len() >= 16);
@@ -283,14 +283,14 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
         assert_eq!(token_file.metadata().unwrap().permissions().mode() & 0o077, 0);
     }
 
-    // It is steered by its own tool, under load ...
+    // Its own tool controls it, under load ...
     let page = format!("http://{}/productpage/page", project.gateway);
     let load = Load::begin(&page);
     project.meshsim(&["ctl", "extend", "reviews", "--to", "6"]);
     project.until("there are six", |status| service(status, "reviews")["ready"] == 6 && is_whole(status, 3));
     assert!(load.end() > 0);
 
-    // ... and by anybody who has the token, but by nobody else.
+    // ... and any client with the token can, but none without.
     let update = r#"{ "update": "reviews", "to": 2, "strategy": "batch", "rate": 1.0 }"#;
     let body = ["--header", "Content-Type: application/json", "--data", update];
     project.curl("/api/operations", &body).unwrap_err();
@@ -303,7 +303,7 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
     project.curl("/api/operations", &wrong).unwrap_err();
     assert!(!project.curl("/metrics", &[]).unwrap().is_empty());
 
-    // A machine dies: what it had is started elsewhere, and a page is still a page. It comes back under its name.
+    // A machine fails: its instances start elsewhere, and pages still load. It rejoins under its name.
     let killed = project.containers("node").remove(1);
     docker(&["kill", &killed]);
     let status = project.until("two have all of it", |status| is_whole(status, 2));
@@ -320,7 +320,7 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
         is_whole(status, 3) && alive(status).iter().any(|(name, instances)| *name == missing[0] && *instances > 0)
     });
 
-    // Another is cut off from all others, and goes on when the cut is healed.
+    // Another is cut off from all others, and continues when the cut is healed.
     let cut = project.containers("node").remove(0);
     let network = format!("{}_default", project.name);
     docker(&["network", "disconnect", &network, &cut]);
@@ -328,11 +328,11 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
     docker(&["network", "connect", "--alias", "node", &network, &cut]);
     project.until("it is heard of again", |status| is_whole(status, 3));
 
-    // More machines come than there were.
+    // More machines join.
     project.up(5);
     project.until("there are five", |status| is_whole(status, 5));
 
-    // The coordinator is asked to end: it gathers, writes, and says how it went.
+    // The coordinator is asked to end: it collects and writes the results, and reports them.
     project.compose(&["stop", "coordinator"]);
     let summary = std::fs::read_to_string(project.copy(&coordinator, "/runs/cluster-5-live/summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
@@ -350,7 +350,7 @@ fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() 
     }
     let log = project.compose(&["logs", "--no-color"]);
     assert!(log.contains("SLO") && !log.contains(&token), "{log}");
-    // The others have been told, and stay away: no restart policy brings them back.
+    // The others have been told, and stay stopped: no restart policy restarts them.
     until("the others have ended too", || match project.left(&["ps"]) {
         running if running.is_empty() => Ok(()),
         running => Err(running),

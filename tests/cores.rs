@@ -1,4 +1,4 @@
-//! What computes shares its node's cores, and follows the speed of its machine.
+//! Computing requests share the cores of their node, and follow the speed of its machine.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ fn work(span: Span) -> Step {
     Step::Work(Dist::Constant(span))
 }
 
-/// One node with so many cores, and no heartbeats.
+/// One node with this many cores and no heartbeats.
 fn machine(cores: f64) -> Lab {
     let mut lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
     lab.mesh.nodes[0].cores = cores;
     lab
 }
 
-/// One instance with endless slots.
+/// One instance with an unlimited number of slots.
 fn endless(script: Vec<Step>) -> Service {
     Service { capacity: 1e6, ..service("s", script) }
 }
 
-/// Requests of this service, so many milliseconds after the first second.
+/// Requests to this service, at these times in milliseconds after the first second.
 fn at(service: u16, stamps: &[u64]) -> Load {
     let stamps: Arc<[Span]> = stamps.iter().map(|stamp| ms(*stamp)).collect();
     Load { arrivals: Arrivals::Stamps(stamps), ..load(service, 1.0, 100.0) }
@@ -46,12 +46,12 @@ fn served(ran: &Ran, service: usize) -> Served {
     ran.node(0).served(ran.sim.now())[service].1.clone()
 }
 
-/// Requests of this service, each of a load of its own.
+/// Requests to this service, each from its own load.
 fn asked(lab: Lab, service: u16, stamps: &[u64]) -> Lab {
     stamps.iter().fold(lab, |lab, stamp| lab.load(at(service, &[*stamp])))
 }
 
-/// How long the one request of each of these loads took, in milliseconds.
+/// Latency of the single request of each of these loads, in milliseconds.
 fn latencies(ran: &Ran, loads: std::ops::Range<usize>) -> Vec<f64> {
     loads.map(|load| tally(ran, load).latency.max().nanos() as f64 / 1e6).collect()
 }
@@ -95,14 +95,14 @@ fn work_in_progress_follows_the_speed_of_its_node_and_stands_still_while_it_does
 fn requests_share_a_core_alike_and_end_in_the_order_in_which_they_came() {
     let ran = |cores, stamps: &[u64]| asked(machine(cores).service(endless(vec![work(ms(10))])), 0, stamps).run(5.0);
     let took = |cores, stamps: &[u64]| latencies(&ran(cores, stamps), 0..stamps.len());
-    // The first has done 5 ms when the second comes; then each does half of what is done.
+    // The first has done 5 ms when the second arrives; then each runs at half speed.
     assert_eq!(took(1.0, &[0, 5]), [15.0, 15.0]);
     assert_eq!(took(1.0, &[0, 5, 30]), [15.0, 15.0, 10.0]);
     assert_eq!(took(0.5, &[0]), [20.0]);
     assert_eq!(took(2.0, &[0, 5, 6]), [12.0, 12.0, 12.0]);
-    // Thirds are no whole numbers of nanoseconds: the end is the first at which all is done.
+    // Thirds are not whole numbers of nanoseconds: the end is the first nanosecond at which all is done.
     assert_eq!(took(3.0, &[0, 1, 2, 3]), [12.333_334; 4]);
-    // Seven at once, and they come back in one nanosecond.
+    // Seven start at once, and end in the same nanosecond.
     assert_eq!(took(1.0, &[0; 7]), [70.0; 7]);
 }
 
@@ -114,7 +114,7 @@ fn a_shared_core_that_is_slow_or_stands_still_makes_all_wait_alike() {
     };
     let slow = both(on_the_node(Slow { actors: node(), factor: 0.5 }, 6, 11));
     let pause = both(on_the_node(Pause { actors: node() }, 6, 11));
-    // 20 s of work, less what the fault took: 2.5 s and 5 s; the first had the core for a millisecond.
+    // 20 s of work, minus what the fault removed: 2.5 s and 5 s; the first had the core for a millisecond.
     assert_eq!(slow, [22_499.0, 22_499.0]);
     assert_eq!(pause, [24_999.0, 24_999.0]);
 }
@@ -138,7 +138,7 @@ fn work_without_contention_asks_the_machine_once() {
     let lab = machine(4.0).service(endless(vec![work(ms(10))])).load(at(0, &[0, 2, 4, 6, 20, 22]));
     let ran = lab.run(5.0);
     let counts = ran.sim.counts();
-    // Six arrivals, six pieces of work; the deploy's publication.
+    // Six arrivals, six work items; the deploy's publication.
     let others = machine(4.0).service(endless(vec![])).load(at(0, &[0, 2, 4, 6, 20, 22])).run(5.0).sim.counts();
     assert_eq!(counts.fired - others.fired, 6);
 }
@@ -155,20 +155,20 @@ fn a_limit_caps_what_the_requests_of_an_instance_get_together_and_the_rest_goes_
         latencies(&lab.run(5.0), 0..stamps.len())
     };
     assert_eq!(alone(0.5, 8.0, &[0]), [20.0]);
-    // 1 ms alone; then 9 ms and 10 ms at three quarters of a core: 12 ms, and a millisecond that is left for the second.
+    // 1 ms alone; then 9 ms and 10 ms at three quarters of a core: 12 ms, and a remaining millisecond for the second.
     assert_eq!(alone(1.5, 8.0, &[0, 1]), [13.0, 13.0]);
     assert_eq!(alone(4.0, 1.0, &[0]), [10.0], "a limit above what there is");
-    // One request that may have half a core, and one that takes what is left of a core, and what the other leaves.
+    // One request that may use half a core, and one that gets the rest of a core, and the part that the other leaves.
     let lab = asked(machine(1.0).service(limited(0.5, ten())).service(ten()), 0, &[0]);
     let ran = asked(lab, 1, &[0, 5]).run(5.0);
-    // 0 to 5 ms: a half each. Then a third each: 7.5 ms left of two, 10 ms of one; that one ends alone.
+    // 0 to 5 ms: a half each. Then a third each: 7.5 ms remain of two, 10 ms of one; that one ends alone.
     assert_eq!(latencies(&ran, 0..3), [5.0 + 7.5 * 3.0, 27.5, 25.0]);
 }
 
-/// Work of each request in ms, with when it comes and which of the services it is for; and what each service may have.
+/// Work of each request in ms, its arrival time and its service; and the CPU limit of each service.
 type Drawn = (Vec<(u64, u64, usize)>, Vec<Option<f64>>, f64);
 
-/// How long each takes: the fluid model in small steps of its events, in floats and as slowly as it is easy to see through.
+/// Duration of each request: the fluid model in small steps of its events, in floats, and as simple as possible.
 fn fluid((requests, limits, cores): &Drawn) -> Vec<f64> {
     let mut left: Vec<f64> = requests.iter().map(|(_, work, _)| *work as f64).collect();
     let mut ends = vec![f64::NAN; requests.len()];
@@ -178,7 +178,7 @@ fn fluid((requests, limits, cores): &Drawn) -> Vec<f64> {
             (0..requests.len()).filter(|i| requests[*i].0 as f64 <= now && ends[*i].is_nan()).collect();
         let members = |service: usize| running.iter().filter(|i| requests[**i].2 == service).count() as f64;
         let most = |service: usize| limits[service].map_or(1.0, |limit| (limit / members(service)).min(1.0));
-        // The level at which all cores are taken, by bisection; a limit below it is not reached by the level.
+        // The level at which all cores are in use, by bisection; a request with a limit below the level gets its limit.
         let taken = |level: f64| running.iter().map(|i| level.min(most(requests[*i].2))).sum::<f64>();
         let (mut low, mut high) = (0.0, 1.0);
         for _ in 0..60 {
@@ -217,8 +217,8 @@ fn drawn_requests_take_as_long_as_in_the_fluid_model() {
             .collect();
         let drawn: Drawn = (requests.clone(), limits.clone(), cores);
 
-        // A service for each request: instances with a limit of their own are what the limit is about, so requests of one
-        // service differ by endpoint alone; here by a mix of one load each.
+        // One service for each request: limits apply per instance, and requests of one service differ only by endpoint;
+        // here by a mix of one load each.
         let mut lab = machine(cores);
         for (service, limit) in limits.iter().enumerate() {
             let of_it: Vec<_> = requests.iter().filter(|(_, _, of)| *of == service).collect();
@@ -251,7 +251,7 @@ fn with_endpoints(scripts: Vec<Vec<Step>>) -> Service {
     made
 }
 
-/// Ten instances of which half are taken at 60 s, and requests of 30 s, ten a second.
+/// Ten instances, half of which are removed at 60 s, and requests of 30 s, ten a second.
 fn half_is_taken(grace: Option<Span>, policy: CallPolicy) -> Ran {
     let slow = Service {
         capacity: 100.0,
@@ -307,7 +307,7 @@ fn a_request_that_is_cut_off_gives_back_its_core_its_slot_and_its_calls() {
         .service(back)
         .service(endless(vec![work(ms(10))]))
         .operation(5.0, 0, Change::Undeploy, 1.0, None)
-        // Two in the slot and the queue; then somebody else before the cut and after it.
+        // Two in the slot and the queue; then others before and after the cut.
         .load(at(0, &[0, 1]))
         .load(at(2, &[3_000]))
         .load(at(2, &[9_000]))

@@ -1,7 +1,7 @@
-//! A step is applied exactly once, whatever the network and the machines do.
+//! Each step is applied exactly once, whatever the network and the machines do.
 //!
-//! Every run here is watched from outside: a recorder sees each step applied and each reboot, and says so if a node
-//! applies a step twice in one life of its disk, or out of order.
+//! A recorder watches every run from outside. It sees each applied step and each reboot, and fails if a node applies a
+//! step twice in one lineage of its disk, or out of order.
 
 use std::collections::BTreeMap;
 
@@ -17,21 +17,21 @@ use meshsim_tests::{Lab, Ran, extend, load, service, times};
 
 const NODES: usize = 5;
 
-/// When all faults are over, and when all must be well again.
+/// End of all faults, and the time by which the mesh must have recovered.
 const HEALED: f64 = 60.0;
 const SETTLED: f64 = 110.0;
 
 const ROLLING: Strategy = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
 
-/// Watches what nodes apply.
+/// Watches the steps that nodes apply.
 #[derive(Default)]
 struct Watcher {
-    /// The last step that each disk holds.
+    /// The last step on each disk.
     applied: BTreeMap<ActorId, u64>,
     wrong: Vec<String>,
-    /// What happened, by kind, so that a campaign can say that it saw everything.
+    /// Number of events by kind, so that a campaign can show that each kind occurred.
     seen: BTreeMap<&'static str, u64>,
-    /// Highest step sent to each node, to tell a repetition.
+    /// Highest step sent to each node, to detect repetitions.
     delivered: BTreeMap<ActorId, u64>,
 }
 
@@ -81,7 +81,7 @@ fn secs(s: f64) -> Time {
     Time::ZERO + Span::from_secs_f64(s)
 }
 
-/// A hundred steps and more on two services, while things go wrong: enough for a wiped node to need a snapshot.
+/// At least a hundred steps on two services under faults: enough for a wiped node to need a snapshot.
 fn lab(seed: u64) -> Lab {
     Lab::nodes(NODES)
         .seed(seed)
@@ -108,7 +108,7 @@ fn some(actors: &[u32]) -> ActorSet {
     actors.iter().map(|actor| ActorId(*actor)).collect()
 }
 
-/// Six faults drawn from the seed, all over by [`HEALED`].
+/// Six random faults from the seed, which end by [`HEALED`].
 fn with_faults(mut lab: Lab, seed: u64) -> Lab {
     let mut rng = Rng::stream(seed, "faults");
     for _ in 0..6 {
@@ -140,7 +140,7 @@ fn with_faults(mut lab: Lab, seed: u64) -> Lab {
     lab
 }
 
-/// After healing: every node has the last step and its digest, and the instances that were decided for it.
+/// After healing, every node has the last step and its digest, and the instances that were decided for it.
 fn expect_agreement<R: Recorder<Msg, Tick>>(ran: &Ran<R>, what: &str) {
     let wanted = ran.coordinator().state();
     assert_eq!(ran.coordinator().dead(), [], "{what}: nobody is dead any more");
@@ -153,7 +153,7 @@ fn expect_agreement<R: Recorder<Msg, Tick>>(ran: &Ran<R>, what: &str) {
             assert_eq!(ran.instances_on(node, id as u16), decided, "{what}: {} on node {node}", service.service);
         }
     }
-    // Whatever went wrong meanwhile: an update ends with its version alone, and with nothing extra.
+    // Whatever the faults: an update ends with only its own version, and without extra instances.
     for (id, service) in wanted.services.iter().enumerate() {
         let (target, extra) = (service.wanted.target, service.wanted.extra());
         let others = ran.versions(id as u16).into_iter().any(|(version, _)| version != target);
@@ -199,7 +199,7 @@ fn a_campaign_of_faults_never_makes_a_node_apply_a_step_twice_and_all_agree_afte
     }
 }
 
-/// Writes down when the coordinator declares which node dead.
+/// Records when the coordinator declares which node dead.
 #[derive(Default)]
 struct Deaths(Vec<(Time, usize)>);
 
@@ -213,7 +213,7 @@ impl Recorder<Msg, Tick> for Deaths {
     }
 }
 
-/// A coordinator that stands still now and then, and how long it waits for a silent node.
+/// A coordinator that is paused now and then, and the time for which it waits for a silent node.
 fn paused_coordinator(rng: &mut Rng) -> (Lab, Span, Vec<(Time, Time)>) {
     let heartbeat = Span::from_millis(200 + u64::from(rng.below(2_000)));
     let missed = 1 + rng.below(4);
@@ -222,7 +222,7 @@ fn paused_coordinator(rng: &mut Rng) -> (Lab, Span, Vec<(Time, Time)>) {
     let mut pauses = Vec::new();
     for _ in 0..1 + rng.below(4) {
         let at = secs(1.0 + 70.0 * rng.unit());
-        // From far below a heartbeat to many times the patience.
+        // From far below a heartbeat to many times the time of waiting.
         let pause = (at, at + heartbeat.scaled(0.01 * 2_000_f64.powf(rng.unit())));
         lab = lab.fault(Fault::new(pause.0, pause.1, Pause { actors: some(&[0]) }));
         pauses.push(pause);
@@ -248,7 +248,7 @@ fn a_node_that_dies_while_the_coordinator_stands_still_is_dead_within_its_patien
         let ran = lab
             .fault(Fault::new(at, secs(SETTLED), Crash { actors: some(&[1 + node]) }))
             .run_with(SETTLED, Deaths::default());
-        // Each pause that ends before the verdict begins the patience anew.
+        // Each pause that ends before the verdict restarts the wait.
         let mut latest = at + patience;
         let mut ends: Vec<Time> = pauses.iter().map(|(_, end)| *end).collect();
         ends.sort_unstable();
@@ -308,7 +308,7 @@ fn messages_of_a_step_stay_within_nodes_times_retries() {
     }
 }
 
-/// A node by itself, and what it answers to steps.
+/// A single node, and its replies to steps.
 struct Alone(Cell<MeshActor>);
 
 impl Alone {
@@ -320,7 +320,7 @@ impl Alone {
         Alone(cell)
     }
 
-    /// Steps (n, epoch, digest) of service 0, each of which wants as many instances as its number.
+    /// Sends steps (n, epoch, digest) of service 0, each with as many desired instances as its number.
     fn told(&mut self, from: ActorId, steps: &[(u64, u64, u64)]) -> Vec<Msg> {
         let order = |(n, epoch, digest): &(u64, u64, u64)| Order {
             decision: Arc::new(Decision {
@@ -398,7 +398,7 @@ fn an_answer_to_a_former_life_of_a_caller_is_not_taken_for_one_to_this_life() {
     let view = View { version: 1, services: vec![Arc::new([instance])], fallen: vec![], splits: vec![] };
     let view = Msg::View(Arc::new(view));
 
-    // Lives until its first request, which it sends as its first call in each life.
+    // Runs until its first request, which it sends as the first call of each incarnation.
     let live_until_request = |cell: &mut Cell<MeshActor>, from: Time| -> Request {
         let mut out = Vec::new();
         cell.step(from, Input::Start, &mut out, &mut ());

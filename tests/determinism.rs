@@ -40,7 +40,7 @@ fn writing_the_trace_changes_nothing() {
 #[test]
 fn a_run_in_slices_is_the_run_at_once() {
     let mut ran = lab(7).start(());
-    // Now by time, now by event.
+    // Alternately by time and by event.
     for tick in 0..1_000 {
         ran.sim.to(Time::ZERO + Span::from_millis(10 * tick));
         (0..tick % 4).for_each(|_| assert!(ran.sim.step(), "a heartbeat is due, at least"));

@@ -1,4 +1,4 @@
-//! What services call of each other, counted by edge: attempts, retries, timeouts, and calls that were done without.
+//! Calls between services, counted by edge: attempts, retries, timeouts, and optional calls that were skipped.
 
 use meshsim_report::aftermath::Aftermath;
 use meshsim_report::table::Paint;
@@ -6,7 +6,7 @@ use meshsim_report::{Summary, text};
 use meshsim_run::simulate;
 use meshsim_tests::parse;
 
-/// Runs a file and adds up what its actors found.
+/// Runs a file and sums the results of its actors.
 fn run(text: &str) -> Summary {
     let experiment = parse(text);
     simulate(&experiment, &mut ()).expect("the file was checked").summary(&experiment)
@@ -49,7 +49,7 @@ fn retries_in_layers_are_counted_at_each_edge() {
 
 #[test]
 fn retries_that_a_budget_does_not_allow_are_counted_at_their_edge_and_for_their_load() {
-    // Every request fails at once, and one retry may be under way.
+    // Every request fails at once, and one retry may be in flight.
     let text = |budget: &str| {
         let retry = format!("timeout: none, retries: 1, retry: {{ base: 1s, backoff: fixed, {budget} }}");
         format!(

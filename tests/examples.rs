@@ -1,4 +1,4 @@
-//! The examples do what their headers say.
+//! The examples behave as their headers describe.
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
@@ -10,7 +10,7 @@ fn run(name: &str) -> Played {
     play(example(name))
 }
 
-/// Runs an example for so many seconds instead of all.
+/// Runs an example for this many seconds instead of its full duration.
 fn run_for(name: &str, secs: u64) -> Played {
     play(Experiment { duration: Span::from_secs(secs), ..example(name) })
 }
@@ -52,7 +52,7 @@ fn bookinfo_rolls_its_update_out_under_load() {
 
 #[test]
 fn thousand_has_its_thousand_services_and_visits_each_once() {
-    // The load begins to be measured after two seconds.
+    // The measurement of the load begins after two seconds.
     let ran = run_for("thousand", 3);
     assert_eq!(ran.experiment.mesh.services.len(), 1000);
     assert_eq!(ran.experiment.mesh.services.iter().map(|s| s.instances).sum::<u32>(), 2000);

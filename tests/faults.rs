@@ -1,4 +1,4 @@
-//! What faults do to requests, and that they are always taken back.
+//! Effects of faults on requests, and the end of these effects.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{ActorSet, Crash, Cut, Drop, Fault, Kind, Latency, Link, Loss, Partition, Pause, Slow};
@@ -28,7 +28,7 @@ fn lab() -> Lab {
     })
 }
 
-/// What the client measured: in all, and by second since the load began.
+/// Measurements of the client: in total, and by second since the start of the load.
 struct Measured {
     tally: Tally,
     windows: Vec<Window>,
@@ -51,7 +51,7 @@ fn slowest(windows: &[Window]) -> f64 {
     windows.iter().map(|window| window.slowest.latency_ns as f64 / 1e9).fold(0.0, f64::max)
 }
 
-/// Nothing is wrong before the fault, nor from two seconds after it on.
+/// No failures before the fault, nor from two seconds after it on.
 fn expect_taken_back(Measured { windows, .. }: &Measured) {
     assert_eq!((failed(&windows[..9]), failed(&windows[22..])), (0, 0));
     let (before, after) = (slowest(&windows[..9]), slowest(&windows[23..]));
@@ -62,7 +62,8 @@ fn expect_taken_back(Measured { windows, .. }: &Measured) {
 fn a_crash_loses_what_was_under_way_until_the_callers_are_told() {
     let during = during(Crash { actors: some(&[2]) });
     let (lost, timeout) = (during.tally.failed.of(Failure::Lost), during.tally.failed.of(Failure::Timeout));
-    // Least request soon avoids the node where requests hang; those that hang when the callers are told are lost.
+    // Least request soon avoids the node where requests hang; the requests that hang when the callers are told are
+    // lost.
     assert!(timeout > 30 && lost > 10, "timeout {timeout}, lost {lost}");
     assert_eq!(during.tally.failed.total(), timeout + lost);
     assert_eq!(failed(&during.windows[15..]), 0, "the other node serves them all");
@@ -130,7 +131,7 @@ fn one_percent_of_loss_under_a_transport_makes_requests_later_and_fails_none() {
     let ran = lab.run(120.0);
     let tally = &ran.client(0).tallies()[0];
     assert_eq!((tally.done, tally.failed.total()), (tally.offered, 0));
-    // Two messages of the client and four between services, of which a sixth stays on its node: 1 - 0.99^(2 + 4 * 5/6).
+    // Two messages of the client and four between services, a sixth of which stays on its node: 1 - 0.99^(2 + 4 * 5/6).
     let quantiles = [0.94, 0.955, 0.995].map(|q| tally.latency.quantile(q).secs());
     assert!(quantiles[0] < 0.01, "94 % are not later: {quantiles:?}");
     assert!((0.2..0.22).contains(&quantiles[1]), "between 4.5 and 6 % are: {quantiles:?}");
@@ -145,7 +146,7 @@ fn a_link_that_loses_everything_delays_a_request_to_the_retry_after_its_end() {
     let ran = lab.run(50.0);
     let Measured { tally, windows } = measured(&ran);
     assert_eq!((tally.failed.total(), tally.done), (0, tally.offered));
-    // Sent at 11.0 s and tried again after 0.2, 0.6, 1.4, 3.0, 6.2 and 12.6 s.
+    // Sent at 11.0 s, with retries after 0.2, 0.6, 1.4, 3.0, 6.2 and 12.6 s.
     assert!((slowest(&windows) - 12.612).abs() < 0.3, "{}", slowest(&windows));
 }
 
@@ -153,7 +154,7 @@ fn a_link_that_loses_everything_delays_a_request_to_the_retry_after_its_end() {
 fn a_partition_between_client_and_node_is_felt_only_there() {
     let cut = Cut::Islands(vec![some(&[3]), some(&[2])]);
     let during = during(Partition { cut, hold: false });
-    // Least request: what hangs at one node drives the rest to the other.
+    // Least request: the requests that hang at one node drive the others to the other node.
     assert!(during.tally.failed.of(Failure::Timeout) > 20, "{:?}", during.tally.failed);
     expect_taken_back(&during);
 }

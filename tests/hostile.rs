@@ -1,7 +1,7 @@
-//! Whatever anybody says to an actor of a mesh, it neither panics nor hangs nor grows without bound.
+//! Hostile input: no message makes an actor of a mesh panic, hang or grow without bound.
 //!
-//! Messages are well-typed, as whatever comes from a wire is, and everything in them is drawn: mostly small numbers, so
-//! that they mean something, often edges, and answers to what the actor itself sent.
+//! Messages are well-typed, as every decoded message is, and their content is random: mostly small numbers, so that
+//! they have a meaning, often edge cases, and replies to messages of the actor itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use meshsim_mesh::path::{Hop, Path};
 use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
 use meshsim_tests::{Lab, call, extend, load, service};
 
-/// Inputs that one actor gets in one life of the test.
+/// Inputs of one actor in one run of the test.
 const INPUTS: usize = 80;
 
-/// Most that one input may make an actor ask for: a node may have a million instances that come up.
+/// Largest number of effects of one input: a node may have a million instances that start.
 const EFFECTS_MAX: usize = 3_000_000;
 
 /// Two services with two endpoints and two behaviours each, which call each other, on three nodes.
@@ -65,7 +65,7 @@ fn mesh() -> Mesh {
     lab.mesh
 }
 
-/// Draws messages.
+/// Generates random messages.
 struct Draw(Rng);
 
 impl Draw {
@@ -119,13 +119,13 @@ impl Draw {
         self.coin().then(|| self.pick(&Failure::ALL))
     }
 
-    /// Up to four of something; seldom many.
+    /// Up to four items; seldom many.
     fn some<T>(&mut self, mut draw: impl FnMut(&mut Draw) -> T) -> Vec<T> {
         let count = if self.below(64) == 0 { 300 } else { self.below(5) };
         (0..count).map(|_| draw(self)).collect()
     }
 
-    /// Mostly in order and few; seldom as many as the number holds.
+    /// Mostly in order and few; seldom as many as the number can hold.
     fn share(&mut self) -> Share {
         let mut share = self.some(|draw| {
             let count = if draw.below(200) == 0 { u32::MAX } else { draw.below(5) };
@@ -325,13 +325,13 @@ impl Draw {
     }
 }
 
-/// One actor, alone with what is said to it.
+/// A single actor, with its inputs.
 struct Alone {
     cell: Cell<MeshActor>,
     mesh: Arc<Mesh>,
     now: Time,
     timers: Vec<(Time, Timer)>,
-    /// The last of what it sent that can be answered.
+    /// The last of its messages that can be answered.
     sent: Vec<Envelope<Msg>>,
 }
 
@@ -361,7 +361,7 @@ impl Alone {
         self.take(Input::Deliver(envelope));
     }
 
-    /// The first of the timers fires.
+    /// Fires the first of the timers.
     fn fire(&mut self) {
         let cell = &self.cell;
         self.timers.retain(|(at, timer)| cell.is_armed(*timer) && *at < Time::NEVER);
@@ -371,7 +371,7 @@ impl Alone {
         self.take(Input::Fire(timer));
     }
 
-    /// What a peer that keeps to the protocol would say to something it sent, but for what `draw` makes of it.
+    /// The reply of a correct peer to a message of the actor, modified by `draw`.
     fn answer(&mut self, draw: &mut Draw) {
         if self.sent.is_empty() {
             return;
@@ -395,7 +395,8 @@ impl Alone {
         self.deliver(to, said);
     }
 
-    /// A coordinator has had its instances up and told where they are: else most of what follows would mean nothing.
+    /// The coordinator has started its instances and sent their view: otherwise most of the messages would have no
+    /// meaning.
     fn begin_well(&mut self) {
         let of = |service| ServiceSnapshot { service, generation: 1, capacity: 1.0, share: vec![(1, 2)] };
         let services = vec![of(ServiceId(0)), of(ServiceId(1))];
@@ -497,7 +498,7 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
         alone.deliver(ActorId(2), Msg::Request(of));
     }
     assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 200_000);
-    // The only instance of what they call goes away while the first waits for it.
+    // The only instance of the called service goes away while the first request waits for it.
     alone.deliver(COORDINATOR, Msg::View(Arc::new(view(2, vec![]))));
     let Msg::Request(Request { call, attempt, life, .. }) = alone.sent[0].msg else { panic!("{:?}", alone.sent) };
     let reply = Reply { call, attempt, life, failure: None, degraded: false, bytes: 0, path: None };

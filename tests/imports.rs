@@ -1,4 +1,4 @@
-//! What others' files become does what they say: each is imported and run.
+//! Imported experiments behave as their sources describe: each is imported and run.
 
 use std::ops::Deref;
 
@@ -11,7 +11,7 @@ fn imported(format: Format, text: &str) -> Imported {
     import_texts(format, &[source], None, &[]).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
-/// A file that was imported, and its run.
+/// An imported file and its run.
 struct Ran {
     imported: Imported,
     played: Played,
@@ -32,7 +32,7 @@ fn run(format: Format, text: &str) -> Ran {
 }
 
 impl Ran {
-    /// Requests that reached a service, for each that reached another.
+    /// Requests to one service for each request to another.
     fn ratio(&self, service: &str, of: &str) -> f64 {
         self.served(service).arrived as f64 / self.served(of).arrived as f64
     }
@@ -87,8 +87,8 @@ fn a_retry_waits_for_its_backoff_always_as_long() {
         "traffic: { rate: 20/s }",
     );
     let busy = Span::from_nanos(ran.served("a").busy_ns / ran.served("a").failed.total());
-    // 1 ms, four tries of 10 ms and their messages, and three waits; a little more or less for those that are under way
-    // when measuring begins and when it ends.
+    // 1 ms, four attempts of 10 ms with their messages, and three waits; slightly more or less for those in flight when
+    // the measurement begins and ends.
     assert!(busy >= Span::from_millis(250) && busy <= Span::from_millis(256), "{busy}");
 }
 
@@ -145,7 +145,7 @@ fn a_cascade_of_retries_makes_close_to_six_calls_of_the_database() {
              override: {{ database.query: {{ duration: 200ms +/- 50ms, error_rate: 25% }} }} }}"
         )
     };
-    // What is beyond 1.01 calls for each request, as in good times, is the cascade's.
+    // Calls beyond 1.01 for each request, the rate without faults, belong to the cascade.
     let in_cascade = |ran: &Ran, secs: f64| {
         let (requests, calls) = (ran.served("gateway").arrived as f64, ran.served("database").arrived as f64);
         1.01 + (calls - 1.01 * requests) / (50.0 * secs)
@@ -170,7 +170,7 @@ fn traffic_changes_as_its_segments_bursts_and_scenarios_say() {
         ("traffic: { rate: 10/sec }", 600.0),
         (
             "traffic: { rate: 10/s, pattern: custom, segments: [ { until: 20s, rate: 100/s }, { until: 40s, rate: 50/s } ] }",
-            // To 30 s after the last segment.
+            // Until 30 s after the last segment.
             20.0 * 100.0 + 20.0 * 50.0 + 30.0 * 10.0,
         ),
         (
@@ -206,8 +206,8 @@ fn a_scenario_of_higher_priority_wins_and_calls_are_added_and_removed() {
          - { at: 10s, duration: 5s, override: { db.ask: { error_rate: 100%, duration: 1s } } }\n  \
          - { at: 40s, duration: 5s, override: { db.ask: { error_rate: 100% } } }\n",
     );
-    // Half of the requests are for `web`, from 30 s of 75 s on with the database, of which 5 s fail. The first 5 s are
-    // the importer's warm-up.
+    // Half of the requests are for `web`, from 30 s of 75 s on with the database, which fails for 5 s. The first 5 s
+    // are the importer's warm-up.
     let (web, db) = (ran.served("web"), ran.served("db"));
     assert!(near(db.arrived as f64 / web.arrived as f64, 45.0 / 70.0, 0.03), "{} of {}", db.arrived, web.arrived);
     assert!(near(db.failed.total() as f64 / db.arrived as f64, 5.0 / 45.0, 0.03), "{}", db.failed.total());
@@ -216,7 +216,7 @@ fn a_scenario_of_higher_priority_wins_and_calls_are_added_and_removed() {
     assert!(near(log / web.arrived as f64, 25.0 / 70.0, 0.03), "{log}");
 }
 
-/// Both scenarios say what the database does, each figure by itself, and the one that begins later does not win by that.
+/// Both scenarios set each figure of the database; the later start of one does not decide.
 #[test]
 fn of_scenarios_that_overlap_the_one_with_the_higher_priority_wins_in_whatever_order_they_stand() {
     let high =
@@ -241,7 +241,7 @@ fn what_motel_does_not_call_computing_takes_no_core() {
     assert!(ran.says("[ sleep: 500ms ]") && !ran.says(" work:"), "{}", ran.imported.yaml);
     let tally = ran.tally();
     assert_eq!(tally.failed.total(), 0);
-    // A hundred in progress, and none waits.
+    // A hundred are in progress, and none waits.
     assert_eq!(ran.served("web").waited_ns, 0, "the slots are enough");
     assert!(tally.latency.mean() < Span::from_millis(501), "{}", tally.latency.mean());
 }
@@ -261,7 +261,7 @@ fn guessed_load_and_slots_work_together() {
     assert!(near(sleeps.tally().latency.mean().secs(), 2.0, 0.01), "{}", sleeps.tally().latency.mean());
     assert!(sleeps.imported.guessed.iter().any(|line| line.contains("Little's law")), "{:?}", sleeps.imported.guessed);
 
-    // Four threads, which the source does say: the load is what they can take.
+    // The source gives four threads: the load is the most that they can serve.
     let four =
         run(Format::Mubench, "{\"s0\": {\"internal_service\": {\"loader\": {\"sleep_stress\": {\"sleep_time\": 1}}}}}");
     assert!(four.says("capacity: 4") && four.says("poisson: 2/s"), "{}", four.imported.yaml);

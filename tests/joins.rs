@@ -1,4 +1,4 @@
-//! Nodes that are not there at the start: the mesh goes on without them, and takes them in when they come.
+//! Nodes that are absent at the start: the mesh works without them, and includes them when they join.
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, Partition, Pause, Wipe};
@@ -14,7 +14,7 @@ fn some(actors: &[u32]) -> ActorSet {
     actors.iter().map(|actor| ActorId(*actor)).collect()
 }
 
-/// Three nodes of which the last is not there at the start; six instances of one service, and six more from 40 s on.
+/// Three nodes, the last of which is absent at the start; six instances of one service, and six more from 40 s on.
 fn lab(joins: Option<f64>) -> Lab {
     let lab = Lab::nodes(3).service(times(6, service("s", vec![]))).joins(2, joins);
     lab.operation(40.0, 0, extend(12, 1.0, Rounding::Away), 1.0, None)
@@ -24,7 +24,7 @@ fn hosted(ran: &Ran) -> Vec<u32> {
     (0..3).map(|node| ran.instances_on(node, 0)).collect()
 }
 
-/// Every node that is there has applied all steps.
+/// Every present node has applied all steps.
 fn expect_agreement(ran: &Ran) {
     let wanted = ran.coordinator().state();
     let dead = ran.coordinator().dead();

@@ -1,4 +1,4 @@
-//! A bench to put small meshes on: built in code, run in virtual time, read afterwards.
+//! A test bench for small meshes: built in code, run in virtual time, inspected afterwards.
 
 pub mod party;
 
@@ -19,25 +19,25 @@ use meshsim_mesh::node::Node;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};
 use meshsim_run::Simulation;
 
-/// A mesh and the network that it lies in, before the run.
+/// A mesh and its network, before the run.
 #[derive(Clone, Debug)]
 pub struct Lab {
-    /// What it is made of.
+    /// The mesh.
     pub mesh: Mesh,
-    /// What lies between.
+    /// The network.
     pub network: NetworkSpec,
-    /// What all randomness comes from.
+    /// Seed of all randomness.
     pub seed: u64,
 }
 
-/// A run that has ended.
+/// A finished run.
 pub struct Ran<R = ()> {
     /// The run, with all actors.
     pub sim: Simulation<R>,
 }
 
 impl Lab {
-    /// As many nodes of 1,000 cores, no service, and a network without delay.
+    /// This many nodes of 1,000 cores, no service, and a network without delay.
     pub fn nodes(count: usize) -> Self {
         let node = |i| NodeSpec { name: format!("node-{i}"), cores: 1000.0, zone: 0, joins: Time::ZERO };
         let nodes = (0..count).map(node).collect();
@@ -45,7 +45,7 @@ impl Lab {
         Lab { mesh, network: NetworkSpec::constant(1, Span::ZERO), seed: 1 }
     }
 
-    /// Another seed.
+    /// Sets the seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self.mesh.seed = seed;
@@ -53,19 +53,19 @@ impl Lab {
         self
     }
 
-    /// Every message takes this long.
+    /// Sets the latency of every message.
     pub fn latency(mut self, latency: Dist) -> Self {
         self.network.latency = vec![latency];
         self
     }
 
-    /// Something goes wrong.
+    /// Adds a fault.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.network.faults.push(fault);
         self
     }
 
-    /// A node is not there at the start: it joins at so many seconds, or never.
+    /// Makes a node absent at the start: it joins at this time in seconds, or never.
     pub fn joins(mut self, node: usize, at: Option<f64>) -> Self {
         let at = at.map_or(Time::NEVER, |secs| Time::ZERO + Span::from_secs_f64(secs));
         self.mesh.nodes[node].joins = at;
@@ -73,20 +73,20 @@ impl Lab {
         self
     }
 
-    /// Another way to keep in touch.
+    /// Changes the parameters of the control plane.
     pub fn control(mut self, change: impl FnOnce(&mut Control)) -> Self {
         change(&mut self.mesh.control);
         self
     }
 
-    /// One more service; it is deployed at the start. See [`service`].
+    /// Adds a service, which is deployed at the start. See [`service`].
     pub fn service(mut self, service: Service) -> Self {
         let id = ServiceId(self.mesh.services.len() as u16);
         self.mesh.services.push(service);
         self.operation(0.0, id.0, Change::Deploy, 1.0, None)
     }
 
-    /// One more operation: at so many seconds, on that service, a step every so many seconds.
+    /// Adds an operation on a service: its start in seconds, and the seconds between its steps.
     pub fn operation(mut self, at: f64, service: u16, change: Change, every: f64, times: Option<u32>) -> Self {
         self.mesh.operations.push(Operation {
             at: Time::ZERO + Span::from_secs_f64(at),
@@ -99,25 +99,25 @@ impl Lab {
         self
     }
 
-    /// One more load, on the first endpoint of that service. See [`load`].
+    /// Adds a load on the first endpoint of a service. See [`load`].
     pub fn load(mut self, load: Load) -> Self {
         self.mesh.loads.push(load);
         self
     }
 
-    /// Runs it for so many seconds.
+    /// Runs it for this many seconds.
     pub fn run(self, secs: f64) -> Ran {
         self.run_with(secs, ())
     }
 
-    /// Runs it and writes it down.
+    /// Runs it with a recorder.
     pub fn run_with<R: Recorder<Msg, Tick>>(self, secs: f64, recorder: R) -> Ran<R> {
         let mut ran = self.start(recorder);
         ran.run_until(secs);
         ran
     }
 
-    /// Puts it on the bench without running it.
+    /// Prepares the run without starting it.
     pub fn start<R: Recorder<Msg, Tick>>(self, recorder: R) -> Ran<R> {
         let mesh = Mesh { seed: self.seed, ..self.mesh };
         let sim = Simulation::of_mesh(mesh.into(), self.network, Time::NEVER, recorder);
@@ -125,7 +125,7 @@ impl Lab {
     }
 }
 
-/// An experiment that was run to its end.
+/// A finished run of an experiment.
 pub struct Played {
     /// The experiment.
     pub experiment: Experiment,
@@ -133,7 +133,7 @@ pub struct Played {
     pub sim: Simulation,
 }
 
-/// Reads an experiment, which is right; files that it names are in the current folder.
+/// Parses a valid experiment; its files are in the current folder.
 pub fn parse(text: &str) -> Experiment {
     meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[])
         .unwrap_or_else(|problems| panic!("{}\n{text}", problems.render(false, 100)))
@@ -153,7 +153,7 @@ pub fn play(experiment: Experiment) -> Played {
 }
 
 impl Played {
-    /// What the instances of a service did, on all nodes.
+    /// Metrics of the instances of a service, over all nodes.
     pub fn served(&self, service: &str) -> Served {
         let mut all = Served::default();
         for node in self.sim.actors().filter_map(MeshActor::node) {
@@ -166,12 +166,12 @@ impl Played {
         all
     }
 
-    /// What became of all operations.
+    /// History of each operation.
     pub fn operations(&self) -> &[OperationHistory] {
         self.sim.coordinator().history()
     }
 
-    /// What became of an operation of this kind on a service: the first, if there are several.
+    /// History of an operation of this kind on a service: the first, if there are several.
     pub fn operation(&self, verb: Verb, service: &str) -> &OperationHistory {
         let is = |it: &&OperationHistory| it.verb == verb && self.experiment.mesh.service(it.service).name == service;
         self.operations().iter().find(is).unwrap_or_else(|| panic!("{} {service} did not happen", verb.as_str()))
@@ -183,7 +183,7 @@ impl Played {
         all as f64 / self.served(entry).arrived as f64
     }
 
-    /// What became of the requests of all loads.
+    /// Results of the requests of all loads.
     pub fn tally(&self) -> Tally {
         let mut all = Tally::default();
         let clients = self.sim.actors().filter_map(MeshActor::client);
@@ -192,8 +192,8 @@ impl Played {
     }
 }
 
-/// Something of everything that draws numbers: four nodes, two services that grow and change, and 15 seconds in which
-/// messages are lost, doubled and late and a node crashes.
+/// A run that uses every source of randomness: four nodes, two services that grow and change, and 15 seconds in which
+/// messages are lost, duplicated and late, and a node crashes.
 pub fn troubled(seed: u64) -> Lab {
     let secs = |s| Time::ZERO + Span::from_secs(s);
     let front = Service { capacity: 20.0, ..times(4, service("front", vec![exponential(0.002), call(1)])) };
@@ -220,7 +220,7 @@ pub fn troubled(seed: u64) -> Lab {
 }
 
 impl<R: Recorder<Msg, Tick>> Ran<R> {
-    /// Goes on until so many seconds after the start.
+    /// Continues until this many seconds after the start.
     pub fn run_until(&mut self, secs: f64) {
         self.sim.to(Time::ZERO + Span::from_secs_f64(secs));
     }
@@ -240,23 +240,23 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
         self.sim.state(self.sim.mesh().client_actor(load)).client().expect("clients follow the nodes")
     }
 
-    /// What became of an operation of the mesh.
+    /// History of an operation of the mesh.
     pub fn history(&self, operation: usize) -> &OperationHistory {
         let of = |history: &&OperationHistory| history.operation == Some(operation);
         self.coordinator().history().iter().find(of).expect("the operation has begun")
     }
 
-    /// S after each step of an operation, as the recurrence has it.
+    /// S after each step of an operation, by its recurrence.
     pub fn course(&self, operation: usize) -> Vec<f64> {
         self.history(operation).steps.iter().map(|step| step.s).collect()
     }
 
-    /// Instances of a service that nodes have, over all nodes and versions.
+    /// Instances of a service, over all nodes and versions.
     pub fn instances(&self, service: u16) -> u32 {
         (0..self.sim.mesh().nodes.len()).map(|node| self.instances_on(node, service)).sum()
     }
 
-    /// Instances of a service that nodes have, by rising version.
+    /// Instances of a service on all nodes, by rising version.
     pub fn versions(&self, service: u16) -> Vec<(u32, u32)> {
         let mut versions = BTreeMap::new();
         for node in 0..self.sim.mesh().nodes.len() {
@@ -269,12 +269,12 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
         versions.into_iter().collect()
     }
 
-    /// Instances of a service that take requests and are to stay, over all nodes.
+    /// Instances of a service that are ready and not draining, over all nodes.
     pub fn ready(&self, service: u16) -> u32 {
         (0..self.sim.mesh().nodes.len()).map(|node| self.node(node).ready(ServiceId(service))).sum()
     }
 
-    /// Instances of a service that one node has.
+    /// Instances of a service on one node.
     pub fn instances_on(&self, node: usize, service: u16) -> u32 {
         let state = self.node(node).state();
         let hosted = state.services.iter().find(|hosted| hosted.service == ServiceId(service));
@@ -282,7 +282,7 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
     }
 }
 
-/// A service with one endpoint that runs `script`: one instance at once ready, one slot, an endless queue.
+/// A service with one endpoint that runs `script`: one instance that is ready at once, one slot, an unbounded queue.
 pub fn service(name: &str, script: Vec<Step>) -> Service {
     Service {
         name: name.into(),
@@ -303,7 +303,7 @@ pub fn service(name: &str, script: Vec<Step>) -> Service {
     }
 }
 
-/// So many instances of it.
+/// Sets the number of instances.
 pub fn times(instances: u32, service: Service) -> Service {
     Service { instances, ..service }
 }
@@ -313,7 +313,7 @@ pub fn exponential(mean: f64) -> Step {
     Step::Work(Dist::Exponential { at_least: Span::ZERO, mean: Span::from_secs_f64(mean) })
 }
 
-/// A call of another service that waits for ever.
+/// A call of another service without a timeout.
 pub fn call(service: u16) -> Step {
     Step::Call(Call {
         service: ServiceId(service),
@@ -328,9 +328,9 @@ pub fn call(service: u16) -> Step {
     })
 }
 
-/// Poisson load on a service from the first second on, for so many seconds, with a window of a 25th of that.
+/// Poisson load on a service from the first second on, for this many seconds, with a window of a 25th of that.
 ///
-/// By then all instances of a small mesh are known to the client.
+/// By then the client knows all instances of a small mesh.
 pub fn load(service: u16, per_second: f64, secs: f64) -> Load {
     Load {
         name: "load".into(),
@@ -346,7 +346,7 @@ pub fn load(service: u16, per_second: f64, secs: f64) -> Load {
     }
 }
 
-/// An extend from what the coordinator has decided.
+/// An extend of the desired state.
 pub fn extend(to: u32, rate: f64, rounding: Rounding) -> Change {
     Change::Extend { to, rate, rounding, feedback: Feedback::Commanded }
 }

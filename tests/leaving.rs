@@ -1,5 +1,5 @@
-//! A node that is asked to leave: what it has is started elsewhere and takes requests there before it goes here, so that
-//! no request fails where there is room.
+//! Nodes that are asked to leave: their instances start elsewhere and are ready there before they drain here, so that
+//! no request fails if there is room.
 
 use meshsim_actor::{ActorId, Rng, Span, Time};
 use meshsim_fault::{Actors, Crash, Drop, Fault, Link};
@@ -22,7 +22,7 @@ fn leave(node: u32, at: f64, grace: f64) -> (Time, ActorId, Msg) {
     (secs(at), ActorId(1 + node), Msg::Leave { grace: Span::from_secs_f64(grace) })
 }
 
-/// Instances of a core each that take their time to start, and requests for 20 seconds that give up soon.
+/// Instances of one core each that take time to start, and requests for 20 seconds with a short timeout.
 fn lab(nodes: usize, cores: f64, instances: u32) -> Lab {
     let slow =
         Service { start_delay: Span::from_secs(2), capacity: 50.0, cpu: 1.0, ..service("s", vec![exponential(0.01)]) };
@@ -40,7 +40,7 @@ fn run(lab: Lab, says: Vec<(Time, ActorId, Msg)>, until: f64) -> Spoken {
     ran
 }
 
-/// Requests of the load that were done, and that failed.
+/// Successful and failed requests of the load.
 fn requests(ran: &Spoken, nodes: u32) -> (u64, u64) {
     let Findings::Client { tallies, .. } = ran.mesh(ActorId(1 + nodes)).findings(ran.sim.now()) else {
         panic!("a client's")
@@ -97,7 +97,7 @@ fn a_node_that_hosts_nothing_leaves_at_once_and_nothing_is_placed_on_it_meanwhil
         rounding: meshsim_mesh::model::Rounding::Away,
         feedback: meshsim_mesh::model::Feedback::Commanded,
     };
-    // Packed on the first, and more are wanted at the very moment at which the second leaves.
+    // All instances are on the first node, and more are requested at the very time at which the second leaves.
     let lab =
         lab(3, 4.0, 2).control(|control| control.placement = Placement::BinPack).operation(LEAVES, 0, grow, 1.0, None);
     let ran = run(lab, vec![leave(2, LEAVES - 0.001, 30.0)], LEAVES + 4.0);
@@ -114,7 +114,7 @@ fn its_word_is_repeated_until_it_is_heard() {
     );
     let mut quiet = lab(3, 8.0, 3).fault(faults);
     quiet.mesh.loads.clear();
-    // The nodes are not to be taken for dead while half of all is lost.
+    // The nodes must not be declared dead while half of all messages are lost.
     let quiet = quiet.control(|control| control.missed = 30);
     for seed in 0..20 {
         let ran = run(quiet.clone().seed(seed), vec![leave(0, LEAVES, 600.0)], 300.0);
@@ -129,7 +129,7 @@ fn a_node_that_dies_while_it_leaves_is_dead_and_one_that_comes_back_stays() {
     let crash = |until| Fault::new(secs(LEAVES + 0.5), until, Crash { actors: [ActorId(1)].into_iter().collect() });
     let ran = run(lab(3, 8.0, 3).fault(crash(Time::NEVER)), vec![leave(0, LEAVES, 30.0)], 20.0);
     assert_eq!(ran.coordinator().presence(0), Presence::Dead);
-    // Its machine is rebooted: the process goes on leaving.
+    // Its machine is rebooted: the process continues to leave.
     let ran = run(lab(3, 8.0, 3).fault(crash(secs(LEAVES + 1.0))), vec![leave(0, LEAVES, 30.0)], 20.0);
     assert_eq!(ran.coordinator().presence(0), Presence::Left);
     assert_eq!(ready(&ran, 3)[0], 0);

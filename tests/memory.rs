@@ -1,4 +1,4 @@
-//! What a message from another process takes in memory, per byte on the wire, measured by the allocator.
+//! Memory of a message from another process, per byte on the wire, measured by the allocator.
 
 use std::alloc::System;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const SERVICES: usize = 60_000;
 
-/// Each kind with lists, as small on the wire as its entries can be.
+/// Each kind with lists, whose entries are as small on the wire as possible.
 fn worst() -> Vec<(&'static str, Msg, f64)> {
     let decision =
         Decision { n: 1, epoch: 1, digest: 1, verb: Verb::Extend, service: ServiceId(0), generation: 1, capacity: 1.0 };
@@ -92,7 +92,7 @@ fn a_message_holds_no_more_than_it_says_and_so_many_bytes_for_each_on_the_wire()
     for (what, msg, most) in worst() {
         let mut wire = Vec::new();
         encode_into(&msg, &mut wire).unwrap();
-        // What is made once for all.
+        // Allocated once for all messages.
         let _: Msg = decode(&wire).unwrap();
         let region = Region::new(ALLOCATOR);
         let read: Msg = decode(&wire).unwrap();

@@ -1,4 +1,4 @@
-//! What somebody outside asks of a mesh, and what comes back.
+//! Requests and commands of external clients, and their replies.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_mesh::measure::{Ending, Failure};
@@ -15,7 +15,7 @@ fn secs(s: f64) -> Time {
     Time::ZERO + Span::from_secs_f64(s)
 }
 
-/// Runs a lab for so many seconds.
+/// Runs a lab for this many seconds.
 fn run(lab: Lab, for_secs: f64, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Spoken {
     let mut ran = start(lab, outside, stranger);
     ran.run_until(for_secs);
@@ -45,12 +45,12 @@ fn shape(hops: &[Hop]) -> Vec<(u16, u16)> {
     hops.iter().map(|hop| (hop.service.0, hop.depth)).collect()
 }
 
-/// 0 works, calls 1, then 2 and 1 side by side; 2 is slower and calls 1 too.
+/// 0 works, calls 1, then 2 and 1 in parallel; 2 is slower and calls 1 too.
 fn shop() -> Lab {
     let both = Step::Parallel(vec![vec![call(2)], vec![call(1)]]);
     let wide = |service| Service { capacity: 100.0, ..times(2, service) };
     let mut lab = Lab::nodes(3);
-    // Which instance is chosen is a matter of chance: neighbours are as far away as others.
+    // The choice of the instance is random, so neighbours have the same latency as others.
     lab.network.local = Dist::Constant(Span::from_millis(1));
     lab.service(wide(service("front", vec![work(5), call(1), both])))
         .service(wide(service("stock", vec![work(10)])))
@@ -113,7 +113,8 @@ fn an_answer_that_comes_late_brings_what_was_done_for_it() {
     let ran = run(lab, 10.0, vec![at(5.0, gateway(1), Ask { policy, ..ask(0, true) })], vec![]);
     let answers = ran.answers();
     assert_eq!((answers[0].failure, answers[0].retries), (Some(Failure::Timeout), 1));
-    // Each try takes 75 ms: the first is answered 24 ms after the second was sent, the second when nobody waits.
+    // Each attempt takes 75 ms: the first reply comes 24 ms after the second attempt was sent, the second when its
+    // caller has given up.
     let hops = &answers[0].path.hops;
     assert_eq!(shape(hops), [(0, 0), (1, 1), (0, 0)]);
     let marks: Vec<_> = hops.iter().map(|hop| (hop.late, hop.answered, hop.failure)).collect();
@@ -245,7 +246,7 @@ fn strangers_are_not_answered_and_all_that_was_asked_is_counted() {
 }
 
 fn operate(at: f64, service: u16, change: Change) -> (Time, ActorId, Msg) {
-    // Its own time says nothing.
+    // Its own time is ignored.
     let (operation_at, every) = (Time::NEVER, Span::from_secs(1));
     let operation = Operation { at: operation_at, service: ServiceId(service), change, every, times: None };
     (secs(at), COORDINATOR, Msg::Operate(Box::new(operation)))

@@ -1,11 +1,11 @@
-//! An operation on a service on which another is under way: the rule of `mesh::operation`, pair by pair.
+//! A second operation on a service during the first: the rule of `mesh::operation`, pair by pair.
 
 use meshsim_actor::{Dist, Span};
 use meshsim_mesh::measure::Ending;
 use meshsim_mesh::model::{Amount, Change, Rounding, Service, ServiceId, Strategy};
 use meshsim_tests::{Lab, Ran, extend, service, times};
 
-/// When the first operation begins, and when the second, long before the first is over.
+/// Start of the first operation, and of the second, long before the end of the first.
 const FIRST: f64 = 3.0;
 const SECOND: f64 = 4.5;
 
@@ -35,7 +35,7 @@ fn lab(first: Change, second: Change) -> Lab {
         .operation(SECOND, 0, second, 1.0, Some(40))
 }
 
-/// How both ended, S, and the instances by version on the nodes.
+/// Outcomes of both, S, and the instances by version on the nodes.
 fn outcome(first: Change, second: Change) -> (Ending, Ending, u32, Vec<(u32, u32)>) {
     let ran = lab(first, second).run(90.0);
     let s = ran.coordinator().wanted(ServiceId(0)).instances;
@@ -48,7 +48,7 @@ fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
     use Ending::{Reached, Refused, Replaced};
     let (scale, bernoulli) = (Change::Scale { by: 1.01 }, update(2, Strategy::Bernoulli));
     let table = [
-        // An extend moves S, an update V, a scale C: none is in the way of another.
+        // An extend moves S, an update V, a scale C: they do not interfere.
         (rolling(2), towards(15), Reached, Reached, vec![(2, 15)]),
         (rolling(2), towards(5), Reached, Reached, vec![(2, 5)]),
         (update(2, Strategy::Batch), towards(15), Reached, Reached, vec![(2, 15)]),
@@ -62,14 +62,14 @@ fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
         (towards(15), scale.clone(), Reached, Reached, vec![(1, 15)]),
         (scale.clone(), towards(15), Reached, Reached, vec![(1, 15)]),
         (scale.clone(), rolling(2), Reached, Reached, vec![(2, 10)]),
-        // The second of a kind takes the place of the first: there is one S, one C, one V to move toward.
+        // The second of a kind supersedes the first: there is one S, one C, one V to move toward.
         (towards(15), towards(5), Replaced, Reached, vec![(1, 5)]),
         (scale.clone(), scale.clone(), Replaced, Reached, vec![(1, 10)]),
         (rolling(2), rolling(3), Replaced, Reached, vec![(3, 10)]),
         (rolling(2), rolling(1), Replaced, Reached, vec![(1, 10)]),
         (rolling(2), update(3, Strategy::Batch), Replaced, Reached, vec![(3, 10)]),
         (update(2, Strategy::Batch), rolling(1), Replaced, Reached, vec![(1, 10)]),
-        // A canary is an update as any other: S moves beside it, and another update takes its place.
+        // A canary is like any other update: S moves beside it, and another update supersedes it.
         (canary(2), towards(15), Reached, Reached, vec![(2, 15)]),
         (canary(2), towards(5), Reached, Reached, vec![(2, 5)]),
         (canary(2), scale.clone(), Reached, Reached, vec![(2, 10)]),
@@ -86,7 +86,7 @@ fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
         (update(2, Strategy::Batch), canary(2), Replaced, Reached, vec![(2, 10)]),
         (canary(2), Change::Undeploy, Replaced, Reached, vec![]),
         (canary(2), Change::Deploy, Reached, Refused, vec![(2, 10)]),
-        // Nothing is left to do to a service that goes; one that is there is not brought up again.
+        // A service that is being removed accepts no operation; an existing one is not deployed again.
         (rolling(2), Change::Undeploy, Replaced, Reached, vec![]),
         (towards(15), Change::Undeploy, Replaced, Reached, vec![]),
         (scale, Change::Undeploy, Replaced, Reached, vec![]),
@@ -100,7 +100,7 @@ fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
     }
 }
 
-/// Shows the mesh every 20 ms from the second operation on, until both are over.
+/// Shows the mesh every 20 ms from the second operation on, until both have ended.
 fn watch(first: Change, second: Change, mut see: impl FnMut(&Ran)) {
     let mut ran = lab(first, second).start(());
     for tick in 1..1000 {
@@ -124,7 +124,7 @@ fn an_extend_during_a_rolling_update_does_not_count_the_surge() {
 
 #[test]
 fn a_rolling_update_that_shrinks_keeps_its_bounds() {
-    // Of five, four must be ready at every moment; before, of ten, eight.
+    // Four of five must be ready at all times; before that, eight of ten.
     watch(rolling(2), extend(5, 1.0, Rounding::Away), |ran| {
         assert!(ran.ready(0) >= 4 && ran.instances(0) <= 7, "{} ready of {}", ran.ready(0), ran.instances(0));
     });

@@ -1,4 +1,4 @@
-//! A mesh and those who stand outside, as a person at a gateway does: they say what they were told to, and hear answers.
+//! A mesh with external clients, which send scripted messages and record the replies.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use meshsim_sim::Sim;
 
 use crate::Lab;
 
-/// Everyone in the run: the mesh, and who stands outside.
+/// Any actor of the run: an actor of the mesh, or an external client.
 pub enum Party {
     /// One of the mesh's actors.
     Mesh(MeshActor),
-    /// Who stands outside.
+    /// An external client.
     Outside(Outside),
 }
 
-/// Says what it was told to say, and keeps what it hears.
+/// Sends scripted messages and records those that it receives.
 pub struct Outside {
     says: Vec<(Time, ActorId, Msg)>,
     heard: Vec<Msg>,
@@ -59,27 +59,27 @@ impl Actor for Party {
     }
 }
 
-/// A run to which `outside` and a `stranger`, whose number is the next, speak.
+/// A run with an external client, `outside`, and a `stranger`, whose id is the next.
 pub struct Spoken {
-    /// The host, with all parties.
+    /// The simulation, with all actors.
     pub sim: Sim<Party>,
-    /// Who spoke first.
+    /// The external client.
     pub outside: ActorId,
 }
 
 impl Spoken {
-    /// All that somebody outside has heard.
+    /// All messages that an external client has received.
     pub fn heard_by(&self, who: ActorId) -> &[Msg] {
         let Party::Outside(outside) = self.sim.actor(who) else { panic!("{who} is of the mesh") };
         &outside.heard
     }
 
-    /// All that `outside` has heard.
+    /// All messages that `outside` has received.
     pub fn heard(&self) -> &[Msg] {
         self.heard_by(self.outside)
     }
 
-    /// The answers among it, of which there is nothing else.
+    /// The replies that `outside` has received; there must be no other messages.
     pub fn answers(&self) -> Vec<&Answer> {
         let answers = self.heard().iter().map(|msg| match msg {
             Msg::Answer(answer) => &**answer,
@@ -99,18 +99,18 @@ impl Spoken {
         self.mesh(COORDINATOR).coordinator().expect("it is the coordinator")
     }
 
-    /// A node, by its place among them.
+    /// A node, by its index.
     pub fn node(&self, index: u32) -> &Node {
         self.mesh(ActorId(1 + index)).node().expect("nodes follow the coordinator")
     }
 
-    /// Goes on until so many seconds after the start.
+    /// Continues until this many seconds after the start.
     pub fn run_until(&mut self, secs: f64) {
         self.sim.run_until(Time::ZERO + Span::from_secs_f64(secs));
     }
 }
 
-/// Puts a lab on the bench of which each message takes a millisecond, and which has a gateway.
+/// Prepares a lab with a gateway, in which each message takes a millisecond.
 pub fn start(lab: Lab, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Spoken {
     let mut lab = lab.latency(Dist::Constant(Span::from_millis(1)));
     lab.mesh.has_gateway = true;

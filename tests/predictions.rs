@@ -1,4 +1,4 @@
-//! What `check` says of an experiment is what happens when it runs.
+//! The predictions of `check` agree with the run of the experiment.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use meshsim_experiment::Experiment;
 use meshsim_experiment::check::{Findings, check};
 use meshsim_tests::{Played, example, parse, play};
 
-/// What was expected of an experiment, and its run.
+/// The prediction for an experiment, and its run.
 struct Ran {
     findings: Findings,
     played: Played,
@@ -31,14 +31,14 @@ fn load(path: &Path) -> Experiment {
 }
 
 impl Ran {
-    /// The services' visits per visit of the entry are those that were expected, but for some.
+    /// The visits of services per visit of the entry agree with the prediction, except for those in `but`.
     fn expect_visits(&self, within: f64, but: &[&str]) {
         let load = &self.findings.loads[0];
         let (entry, expected) = &load.visits_by_service[0];
         let scale = self.served(entry).arrived as f64 / expected;
         for (service, visits) in load.visits_by_service.iter().filter(|(name, _)| !but.contains(&name.as_str())) {
             let got = self.served(service).arrived as f64 / scale;
-            // What chance adds is within four standard deviations of a count.
+            // Random variation is within four standard deviations of a count.
             let noise = 4.0 * (visits / scale).sqrt();
             assert!((got - visits).abs() <= within * visits + noise, "{service}: {got}, not {visits}");
         }
@@ -49,7 +49,7 @@ impl Ran {
 fn the_examples_visit_services_as_often_as_expected() {
     run(example("first-mesh")).expect_visits(0.01, &[]);
     run(example("hotel")).expect_visits(0.01, &[]);
-    // Its later versions call ratings, which is said of them alone.
+    // Its later versions call ratings; the prediction says that this holds only for them.
     run(example("bookinfo")).expect_visits(0.01, &["ratings"]);
     run(example("wan")).expect_visits(0.01, &[]);
     run(example("mm1")).expect_visits(0.01, &[]);
@@ -78,7 +78,7 @@ load: { u: { to: front, from: 1s, arrivals: { constant: 1000/s } } }
     assert!((share - expected.errors).abs() < 0.01, "{share}, not {}", expected.errors);
 }
 
-/// The small cases beside the project, where they are.
+/// The small cases beside the project, if present.
 fn case(name: &str) -> Option<Experiment> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cases");
     let folder = std::env::var_os("MESHSIM_CORPUS").map_or(here, |corpus| PathBuf::from(corpus).join("../cases"));
@@ -101,7 +101,7 @@ fn layers_of_retries_and_timeouts_are_visited_as_expected() {
         let ran = run(timeouts);
         assert!(ran.findings.warnings.iter().any(|warning| warning.kind == "timeout"));
         assert!((ran.findings.loads[0].unloaded - 6.0).abs() < 0.01);
-        // The default budget holds a few of a hundred retries back, which is said.
+        // The default budget prevents a few of a hundred retries; the prediction says so.
         let (expected, got) = (2.0, ran.served("ratings").arrived as f64 / ran.served("page").arrived as f64);
         assert!(got <= expected && got > 1.8, "{got}");
     }

@@ -1,4 +1,5 @@
-//! The oracles of queueing theory: simulated requests, over links and through slots, wait as long as the formulas say.
+//! The oracles of queueing theory: simulated requests, over links and through slots, wait as long as the formulas
+//! predict.
 //!
 //! The rule of acceptance: 20 batches after the first 20 % is dropped, at least 10^6 requests, standard error below 1 %
 //! of the mean, and the mean within 4 standard errors of the oracle. These take a minute together in release and are
@@ -30,11 +31,11 @@ fn measure(services: Vec<Service>, rate: f64, requests: f64) -> Estimate {
 }
 
 fn measure_with(services: Vec<Service>, rate: f64, requests: f64, change: impl FnOnce(Load) -> Load) -> Estimate {
-    // As many cores as anything here may take: slots are what is measured, unless `cores` says otherwise.
+    // Enough cores that only slots matter, unless `cores` sets another number.
     measure_on(1e5, services, rate, requests, change)
 }
 
-/// The same on a node with so many cores.
+/// The same on a node with this many cores.
 fn measure_on(
     cores: f64,
     services: Vec<Service>,
@@ -44,14 +45,14 @@ fn measure_on(
 ) -> Estimate {
     let secs = requests / rate * UNIT;
     let offered = change(load(0, rate / UNIT, secs));
-    // Windows are counted from the run's beginning: the load begins with the second.
+    // Windows count from the start of the run: the load begins with the second.
     let start = Time::ZERO + offered.window;
     let offered = Load { start, end: start + offered.window * 25, warmup: offered.window * DROPPED as u64, ..offered };
     let until = (offered.end + Span::from_secs_f64(secs * 0.02 + 1000.0 * UNIT)).secs();
     let mut lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
     lab.mesh.nodes[0].cores = cores;
     let lab = services.into_iter().fold(lab, Lab::service).load(offered);
-    // What still waits when the load ends is served: long enough for the longest queue here.
+    // Requests that still wait at the end of the load are served: long enough for the longest queue here.
     let ran = lab.run(until);
     let tally = ran.client(0).tallies()[0].clone();
     let course = ran.client(0).courses(ran.sim.now()).swap_remove(0);
@@ -74,7 +75,7 @@ impl MeanUnits for Window {
 }
 
 impl Estimate {
-    /// Checks the mean time in the system; `tolerance` is the share by which the oracle itself may be off.
+    /// Checks the mean time in the system; `tolerance` is the relative error of the oracle itself.
     fn expect(&self, what: &str, oracle: f64, tolerance: f64) -> &Self {
         let (mean, error) = (self.mean, self.standard_error);
         println!("{what}: {mean:.4} +- {error:.4}, oracle {oracle:.4}");
@@ -108,7 +109,7 @@ fn hyper_exponential() -> Dist {
     Dist::Hyper(Arc::new(hyper))
 }
 
-/// So many cores that are shared by all that compute, each for a time of this distribution.
+/// This many cores, shared by all computing requests, each for a time of this distribution.
 fn shared(cores: f64, work: Dist, rate: f64, requests: f64) -> Estimate {
     let endless = Service { capacity: 1e9, ..service("s", vec![Step::Work(work)]) };
     measure_on(cores, vec![endless], rate, requests, |load| load)
@@ -197,7 +198,7 @@ fn mg1_waiting() {
 #[ignore = "long: runs in release"]
 fn mm1k_blocking() {
     for (rho, k, blocking) in [(0.9, 10, 0.050_814), (1.5, 10, 0.337_232)] {
-        // K counts the one in service.
+        // K includes the request in service.
         let limited = vec![Service { queue: k - 1, ..one(exponential(UNIT)).remove(0) }];
         let tally = measure(limited, rho, 2e6).tally;
         let share = tally.failed.of(Failure::Refused) as f64 / tally.offered as f64;
@@ -209,8 +210,8 @@ fn mm1k_blocking() {
 #[test]
 #[ignore = "long: runs in release"]
 fn tandem() {
-    // Each station hands the request on when it is done with it, so the stations are branches of nothing: the entry has
-    // endless slots and calls them in turn.
+    // Each station passes the request on when it is done with it, so the stations are not nested: the entry has
+    // unlimited slots and calls them in turn.
     let station = |rate: f64| service("station", vec![exponential(UNIT / rate)]);
     let entry = Service { capacity: 1e9, ..service("entry", vec![call(1), call(2), call(3)]) };
     measure(vec![entry, station(2.0), station(1.5), station(1.25)], 1.0, 4e6).expect("tandem", 7.0, 0.0);
@@ -242,7 +243,7 @@ fn fan_out_waits_for_the_slowest() {
 #[test]
 #[ignore = "long: runs in release"]
 fn two_random_choices() {
-    // The limit for many servers; at a hundred, with replacement, it is a little more.
+    // The limit for many servers; for a hundred, with replacement, it is slightly larger.
     let table = [
         (1000, 0.5, 1.265_686, 1e6, 0.003),
         (1000, 0.7, 1.614_454, 2e6, 0.003),
@@ -257,7 +258,7 @@ fn two_random_choices() {
     }
 }
 
-/// Servers, how their caller chooses, and the time in the system at load 0.9; simulated apart from this.
+/// Number of servers, balancer of their caller, and time in the system at load 0.9; simulated independently.
 const CHOOSING: [(u32, Balancer, f64); 6] = [
     (100, Balancer::RoundRobin, 5.227),
     (100, Balancer::LeastRequest { choices: Choices::Replaced(2) }, 2.66),

@@ -1,4 +1,4 @@
-//! The three recurrences, out of real runs with messages: closed forms, rounding, feedback that comes late.
+//! The three recurrences in real runs with messages: closed forms, rounding, late feedback.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{Crash, Drop, Fault, Link};
@@ -25,7 +25,7 @@ fn extend_follows_its_closed_form() {
         (0.5, 99.912_109, 7, 8),
         (1.5, 99.912_109, 7, 8),
     ];
-    // A hundred times as many as in the table, because a run is done when its whole instances are the target.
+    // A hundred times as many as in the table, because an operation ends when its whole instances equal the target.
     for (rate, s10, below_1, below_half) in table {
         let ran = lab(1000).operation(1.0, 0, extend(10_000, rate, Rounding::Carry), 1.0, None).run(120.0);
         let course: Vec<f64> = ran.course(1).iter().map(|s| s / 100.0).collect();
@@ -90,7 +90,7 @@ fn small_numbers_go_course_by_course() {
 
 #[test]
 fn a_bernoulli_update_of_a_hundred_takes_as_many_steps_as_computed() {
-    // The last of n instances moves in step: the mean of the largest of n geometric numbers.
+    // The last of n instances moves in the step that is the mean of the largest of n geometric numbers.
     for (rate, oracle) in [(0.1, 49.734_549), (0.2, 23.746_818)] {
         let update = Change::Update { to: 2, rate, strategy: Strategy::Bernoulli };
         let steps: Vec<f64> = (0..400)
@@ -134,7 +134,7 @@ fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
 
 #[test]
 fn a_hundred_nodes_lose_nothing_to_rounding() {
-    // If every node rounded its own share the mesh would stop at 100.
+    // If every node rounded its own share, the mesh would stop at 100.
     let ran = Lab::nodes(100)
         .service(times(0, service("s", vec![])))
         .operation(0.5, 0, extend(1000, 0.1, Rounding::Floor), 0.1, None)
@@ -168,7 +168,7 @@ fn what_chance_decides_is_the_same_whatever_the_network_loses_and_however_late_i
     };
     let at = |s| Time::ZERO + Span::from_secs(s);
     let lossy = Fault::new(at(0), at(60), Drop { on: Link::all(), probability: 0.3 });
-    // The coordinator's disk remembers; between two turns.
+    // The coordinator's disk keeps the state; the crash falls between two iterations.
     let crash = Fault::new(
         Time::ZERO + Span::from_millis(5_300),
         Time::ZERO + Span::from_millis(5_600),
@@ -185,14 +185,14 @@ fn what_chance_decides_is_the_same_whatever_the_network_loses_and_however_late_i
     assert!(resends[1] > 0, "nothing was lost");
 }
 
-/// S over `steps` steps toward `to` when what nodes report is `delay` steps old: a round trip of a bit more than
+/// S over `steps` steps toward `to` when the reports of nodes are `delay` steps old: a round trip of slightly more than
 /// `delay` intervals.
 fn late(delay: u32, rate: f64, from: u32, to: u32, steps: u32) -> Vec<f64> {
     let round_trip = if delay == 0 { 0.5 } else { f64::from(delay) + 0.5 };
     let change = Change::Extend { to, rate, rounding: Rounding::Carry, feedback: Feedback::Observed };
     let ran = Lab::nodes(2)
         .latency(Dist::Constant(Span::from_secs_f64(round_trip / 2.0)))
-        // Patience above the round trip: nothing is lost here.
+        // The time of waiting is above the round trip: no node is declared dead here.
         .control(|control| {
             control.heartbeat = Span::from_secs(1000);
             control.resend = Span::from_secs(100);

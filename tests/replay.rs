@@ -1,4 +1,4 @@
-//! The actors of a mesh do again what a trace says that they did, and one that does anything else is caught.
+//! The actors of a mesh repeat a trace exactly, and a deviation is found.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn traced(lab: Lab) -> Records {
     Reader::new(&trace[..]).and_then(Iterator::collect).expect("it is whole")
 }
 
-/// Replays the records with the lab's actors, each made into another by `change`.
+/// Replays the records with the lab's actors, each modified by `change`.
 fn replay<A: Actor<Msg = Msg, Tick = Tick>>(
     records: &Records,
     lab: Lab,
@@ -102,7 +102,7 @@ fn another_seed_and_another_mesh_are_caught() {
     replay(&records, slower, |actor| actor).unwrap_err();
 }
 
-/// A mesh's actor with a slip: at the event with this number.
+/// An actor of the mesh with a deviation at the event with this number.
 struct Mutant {
     actor: MeshActor,
     slip: Slip,
@@ -112,15 +112,15 @@ struct Mutant {
 
 #[derive(Clone, Copy, Debug)]
 enum Slip {
-    /// It draws one number more than it should.
+    /// It draws one random number too many.
     Draws,
-    /// It says once more what it was told.
+    /// It repeats its last message.
     Sends,
-    /// It does nothing about a timer.
+    /// It ignores a timer.
     Forgets,
-    /// It arms a timer that nobody asked for.
+    /// It arms an unnecessary timer.
     Arms,
-    /// It remarks something.
+    /// It writes a note.
     Notes,
 }
 
@@ -130,7 +130,7 @@ impl Actor for Mutant {
 
     fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
         self.events += 1;
-        // A little slip waits for an event that it can be made at.
+        // The deviation waits for an event at which it is possible.
         let slips = self.events >= self.at;
         match (self.slip, &event) {
             (Slip::Draws, _) if slips => {

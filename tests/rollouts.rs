@@ -1,5 +1,5 @@
-//! Rolling updates in running meshes: what a step promises of ready instances holds on the nodes, whatever the number
-//! of instances and nodes, the bounds, the placement, and a crash in the middle.
+//! Rolling updates in running meshes: the number of ready instances that a step promises holds on the nodes, whatever
+//! the number of instances and nodes, the bounds, the placement, and a crash in the middle.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,11 @@ use meshsim_tests::{Lab, Ran, load, service, times};
 
 const QUARTER: Amount = Amount::Share(0.25);
 
-/// When the update begins, and when it has to be over.
+/// Start of the update, and the time by which it must have ended.
 const BEGINS: f64 = 3.0;
 const OVER: f64 = 60.0;
 
-/// One update, as it was drawn.
+/// An update with random parameters.
 #[derive(Clone, Debug)]
 struct Update {
     instances: u32,
@@ -26,7 +26,7 @@ struct Update {
     max_surge: Amount,
     max_unavailable: Amount,
     placement: Placement,
-    /// Cores of a node, of which an instance takes one: enough for all instances and the surge, or for many.
+    /// Cores of a node; an instance takes one: enough for all instances and the surge, or for many.
     cores: f64,
     every: f64,
 }
@@ -69,7 +69,7 @@ impl Update {
         }
     }
 
-    /// Instances that must be ready at every moment, and most that there may be.
+    /// Instances that must be ready at all times, and the largest number of instances.
     fn bounds(&self) -> (u32, u32) {
         let (surge, unavailable) = rolling_bounds(self.max_surge, self.max_unavailable, self.instances);
         (self.instances - unavailable.min(self.instances), self.instances + surge)
@@ -89,7 +89,7 @@ impl Update {
     }
 }
 
-/// Runs until so many seconds, or until the update is over, and shows what there is every 20 ms.
+/// Runs until this many seconds, or until the update has ended, and shows the state every 20 ms.
 fn watch(ran: &mut Ran, from: f64, until: f64, mut see: impl FnMut(&Ran, f64)) {
     for tick in 1..((until - from) / 0.02) as u32 {
         let at = from + 0.02 * f64::from(tick);
@@ -123,7 +123,7 @@ fn expect_done(ran: &Ran, update: &Update, what: &str) {
     );
 }
 
-/// Every moment of the update: enough are ready, not too many are there, and no new one was started in vain.
+/// Throughout the update: enough instances are ready, there are not too many, and every new one that was started stays.
 fn expect_bounds(update: &Update) {
     let what = format!("{update:?}");
     let (least, most) = update.bounds();
@@ -146,7 +146,7 @@ fn expect_bounds(update: &Update) {
 
 #[test]
 fn a_rolling_update_keeps_its_bounds_on_the_nodes_and_starts_each_new_instance_once() {
-    // One instance on several machines, and seven on eight: placement chose which instance goes.
+    // One instance on several machines, and seven on eight: the placement decided which instance goes.
     for (instances, nodes) in [(1, 1), (1, 2), (1, 4), (7, 8), (2, 3), (10, 3), (6, 4)] {
         for placement in [Placement::Spread, Placement::BinPack] {
             expect_bounds(&Update { placement, ..Update::quarter(instances, nodes) });
@@ -164,11 +164,11 @@ fn a_crash_in_the_middle_of_a_rolling_update_costs_what_was_ready_there_and_no_m
     let mut lost_some = 0;
     for _ in 0..150 {
         let mut update = Update::draw(&mut rng);
-        // The others have room for what the dead node had.
+        // The other nodes have room for the instances of the dead node.
         (update.nodes, update.cores) = (update.nodes.max(2), 1000.0);
         let node = rng.below(update.nodes as u32) as usize;
         let crash = BEGINS + 2.0 * rng.unit();
-        // Shorter and longer than the patience of three seconds.
+        // Shorter and longer than the three seconds of waiting.
         let back = crash + [0.2, 2.0, 8.0][rng.below(3) as usize];
         let at = |secs: f64| Time::ZERO + Span::from_secs_f64(secs);
         let victim = [ActorId(1 + node as u32)].into_iter().collect();
@@ -200,7 +200,7 @@ fn a_crash_in_the_middle_of_a_rolling_update_costs_what_was_ready_there_and_no_m
 
 #[test]
 fn an_instance_of_a_dead_node_is_not_counted_as_ready_when_an_update_begins() {
-    // Four on four machines of one core, one of them dead: the fourth has no room. Three must be ready.
+    // Four on four machines of one core, one of which is dead: the fourth instance has no room. Three must be ready.
     let at = |secs| Time::ZERO + Span::from_secs(secs);
     let crash = Fault::new(at(1), at(50), Crash { actors: [ActorId(2)].into_iter().collect() });
     let mut lab = Update { cores: 1.0, ..Update::quarter(4, 4) }.lab().fault(crash);
@@ -216,7 +216,7 @@ fn an_instance_of_a_dead_node_is_not_counted_as_ready_when_an_update_begins() {
 
 #[test]
 fn instances_that_start_again_after_a_crash_go_before_those_that_are_ready() {
-    // Eight on four machines; those of one start for 5 s after a short crash. Six must be ready, and six are.
+    // Eight on four machines; those of one machine start for 5 s after a short crash. Six must be ready, and six are.
     let at = |ms| Time::ZERO + Span::from_millis(ms);
     let crash = Fault::new(at(8_000), at(8_300), Crash { actors: [ActorId(3)].into_iter().collect() });
     let mut lab = Update::quarter(8, 4).lab().fault(crash);
@@ -237,7 +237,7 @@ fn instances_that_start_again_after_a_crash_go_before_those_that_are_ready() {
 
 #[test]
 fn a_node_keeps_the_ready_instances_whatever_their_numbers() {
-    // The new ones have the numbers 2 and 3; a third gets number 0 and still starts when one is to go.
+    // The new ones have the numbers 2 and 3; a third gets number 0 and is still starting when one must go.
     let one = Update {
         max_surge: Amount::Instances(1),
         max_unavailable: Amount::Instances(0),
@@ -257,7 +257,7 @@ fn a_node_keeps_the_ready_instances_whatever_their_numbers() {
     assert_eq!(new_ones(&ran, 1), BTreeSet::from([(0, 2), (0, 3)]));
 }
 
-/// 100 requests a second, evenly, from 10 s on for so many seconds; a request waits for one second.
+/// 100 requests a second, evenly, from 10 s on for this many seconds, each with a timeout of one second.
 fn steady(secs: f64) -> Load {
     Load {
         start: Time::ZERO + Span::from_secs(10),

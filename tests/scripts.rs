@@ -1,4 +1,4 @@
-//! Calls of a script as the file can say them: side by side, not waited for, tried again with or without a budget.
+//! Calls of a script in the forms of the file: parallel, not awaited, retried with or without a budget.
 
 use meshsim_actor::Span;
 use meshsim_tests::{Played, parse, play};
@@ -107,6 +107,6 @@ fn a_fixed_backoff_waits_as_long_each_time() {
         "{ errors: 100%, script: [ sleep: 10ms ] }",
         STEADY,
     );
-    // Three tries of 10 ms, and 30 ms before each of two.
+    // Three attempts of 10 ms, and 30 ms before each of two.
     assert_eq!(ran.tally().latency.mean(), Span::from_millis(90));
 }

@@ -1,4 +1,4 @@
-//! The course over time: windows together say what the run as a whole says, exactly.
+//! The time series: the sums of the windows equal the figures of the run, exactly.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,8 +35,8 @@ fn run(text: &str) -> Ran {
     Ran { experiment, measured, summary, series }
 }
 
-/// Everything that requests can come to: retries, timeouts, refusals, deadlines, optional calls, an update that cuts off
-/// what still runs, a zone that goes down with all that it holds, a node that comes late, and work under way at the end.
+/// Every result of a request: retries, timeouts, refusals, deadlines, optional calls, an update that cuts off running
+/// requests, a zone that fails with all its nodes, a node that joins late, and requests in flight at the end.
 fn shop(window: &str) -> String {
     format!(
         "name: shop\nseed: 11\nduration: 30s\nnodes:\n  - {{ name: a, count: 2, cores: 2, zone: a }}\n  \
@@ -56,7 +56,7 @@ fn shop(window: &str) -> String {
     )
 }
 
-/// The sums of all windows, by what they are of.
+/// The sums of all windows, by the object that they describe.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Sums {
     offered: u64,
@@ -110,7 +110,7 @@ impl Ran {
         self.sums_from(0.0, kind)
     }
 
-    /// The sums of the windows from so many seconds on.
+    /// The sums of the windows from this many seconds on.
     fn sums_from(&self, from_s: f64, kind: Kind) -> BTreeMap<(&str, &str), Sums> {
         let mut sums: BTreeMap<_, Sums> = BTreeMap::new();
         for row in self.series.of(kind).filter(|row| row.from_s >= from_s) {
@@ -150,7 +150,7 @@ fn sums_over_windows_are_the_totals_of_each_kind() {
     assert!(users.retries > 0 && users.failures.timeout > 0, "nothing was at stake: {users:?}");
     assert!(summary.loads[0].warmup > 0 && summary.loads[2].requests.unfinished > 0, "nothing was under way");
 
-    // What services did counts from the end of the first load's warm-up on.
+    // Figures of services count from the end of the first load's warm-up on.
     const FROM_S: f64 = 2.0;
     let edges = ran.sums_from(FROM_S, Kind::Edge);
     assert_eq!(edges.len(), summary.calls.len());
@@ -176,7 +176,7 @@ fn sums_over_windows_are_the_totals_of_each_kind() {
     let cart = &summary.services[1];
     assert!(cart.failures.refused > 0 && cart.failures.cut > 0 && cart.failures.error > 0, "{cart:?}");
 
-    // Versions and instances of a service are the service, but for requests to those that were gone.
+    // Versions and instances of a service sum to the service, except for requests to instances that were gone.
     for kind in [Kind::Version, Kind::Instance] {
         let parts = ran.sums_from(FROM_S, kind);
         for service in &summary.services {
@@ -231,7 +231,7 @@ fn no_maximum_is_below_its_mean_and_that_of_a_sum_is_left_out_where_it_is_not_kn
         }
     }
     assert!(known > 0 && left_out > 0, "{known} {left_out}");
-    // Of a load with several targets it is that of the whole.
+    // For a load with several targets, it is the maximum of the whole load.
     let of = |kind| ran.series.of(kind).filter(|row| row.of == "users" || row.name == "users");
     let endpoints = of(Kind::Endpoint).fold(BTreeMap::<u64, u64>::new(), |mut sums, row| {
         *sums.entry(row.from_s.to_bits()).or_default() += row.in_flight_max.unwrap();
@@ -243,14 +243,14 @@ fn no_maximum_is_below_its_mean_and_that_of_a_sum_is_left_out_where_it_is_not_kn
 
 #[test]
 fn one_window_has_the_percentiles_of_the_run() {
-    // A warm-up would count in the window of a service, and not in its figures.
+    // A warm-up would count in the window of a service, but not in its figures.
     let ran = run(&shop("30s").replace(" warmup: 2s,", ""));
     assert_eq!(ran.summary.loads[0].requests.unfinished, 0);
     for load in &ran.summary.loads {
         let row = ran.series.of(Kind::Load).find(|row| row.name == load.name).unwrap();
         let latency = &load.requests.latency;
         assert_eq!((row.from_s, row.to_s, row.max_ns), (0.0, 30.0, latency.max_ns));
-        // The run's figures account for what is under way at its end.
+        // The figures of the run include the requests in flight at its end.
         if load.requests.unfinished == 0 {
             let ours = (row.p50_ns, row.p90_ns, row.p99_ns);
             assert_eq!(ours, (latency.p50_ns, latency.p90_ns, latency.p99_ns), "{}", load.name);
@@ -281,7 +281,7 @@ fn a_request_counts_in_the_window_in_which_it_was_due() {
     let of = |kind| -> Vec<(u64, u64, u64)> {
         ran.series.of(kind).map(|row| (row.offered, row.done, row.in_flight_max.unwrap())).collect()
     };
-    // Planned at 1.5, 2.5, ... 5.5 s; each is there for nearly three seconds.
+    // Planned at 1.5, 2.5, ... 5.5 s; each request takes nearly three seconds.
     let due = [(0, 0), (1, 1), (1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (0, 0), (0, 0), (0, 0)];
     let most = [0, 1, 2, 3, 3, 3, 3, 2, 1, 0];
     let expected: Vec<_> = due.iter().zip(most).map(|((offered, done), most)| (*offered, *done, most)).collect();
@@ -332,15 +332,15 @@ fn the_log_says_what_happened_in_order_and_by_name() {
     assert!(
         of(EventKind::InstanceReady).any(|event| event.service.as_deref() == Some("cart") && event.version == Some(2))
     );
-    // Whoever came is gone or there: at the end as many are there as the nodes say.
+    // Every instance that became ready is gone or still there: at the end as many are there as the nodes report.
     let there = of(EventKind::InstanceReady).count() - of(EventKind::InstanceGone).count();
     let ready: u32 = ran.summary.services.iter().map(|service| service.values.instances).sum();
     assert_eq!(there, ready as usize);
     assert!(of(EventKind::LeftOut).next().is_none());
 }
 
-/// What all actors tell of a run that goes on, as the processes of a live run hand it in: once a second, and one of them
-/// is not heard for a while.
+/// The results that all actors send during the run, as the processes of a live run send them: once a second, with one
+/// process silent for a while.
 struct Told<'a> {
     mesh: &'a meshsim_mesh::Mesh,
     so_far: SoFar,
@@ -352,7 +352,7 @@ impl Told<'_> {
         let told = self.told.entry(id).or_default();
         if let Some((news, all)) = actor.news(*told, now) {
             *told = all;
-            // As bytes: what is heard was sent.
+            // As bytes, like a message.
             let mut bytes = Vec::new();
             meshsim_wire::encode_long_into(&news, &mut bytes).unwrap();
             self.so_far.take(id, 0, now, meshsim_wire::decode_long(&bytes).unwrap(), self.mesh);
@@ -391,7 +391,7 @@ fn what_is_told_while_the_run_goes_on_comes_to_what_is_known_at_its_end() {
         let findings: Vec<_> = sim.actors().map(|actor| Some(actor.findings(sim.now()))).collect();
         let measured = Measured::gather(&mesh, sim.now(), Traffic::default(), findings);
         let whole = Series::new(&experiment, &measured);
-        // Calls, and what goes on when the run ends, are told at its end alone.
+        // Calls, and the rows that last until the end of the run, come only at the end.
         let told = |series: &Series| -> Vec<Row> {
             let rows = series.rows.iter().filter(|row| row.kind != Kind::Edge).cloned();
             rows.map(|row| Row { other_sum_ns: 0, cores_in_use: None, ..row }).collect()

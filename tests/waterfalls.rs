@@ -1,4 +1,4 @@
-//! Where the time of requests went, as a trace tells: complete, exact, and what theory says.
+//! The time of requests by cause, from a trace: complete, exact, and in agreement with theory.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use meshsim_run::Simulation;
 use meshsim_tests::{Lab, call, exponential, load, service};
 use meshsim_trace::Record;
 
-/// Follows the requests of a run while it goes on.
+/// Follows the requests of a run.
 struct Seen<S> {
     follower: Follower,
     records: u64,
@@ -46,7 +46,7 @@ fn examples() -> Vec<(String, Experiment)> {
     files.filter(|file| file.is_file()).map(read).collect()
 }
 
-/// The pieces follow each other from the planned moment to the end.
+/// The pieces follow each other from the planned time to the end without gaps.
 fn assert_exact(of: &Waterfall, what: &str) {
     let path = of.critical_path();
     let mut at = of.due;
@@ -63,7 +63,7 @@ fn assert_exact(of: &Waterfall, what: &str) {
     }
 }
 
-/// Runs an experiment for some seconds, and holds its requests against what its clients measured.
+/// Runs an experiment for some seconds, and compares its requests with the measurements of its clients.
 fn assert_complete(name: &str, mut experiment: Experiment, secs: u64) -> usize {
     experiment.duration = experiment.duration.min(Span::from_secs(secs));
     let seen = Seen::new(Vec::new(), |all: &mut Vec<_>, of: Waterfall| {
@@ -102,7 +102,7 @@ fn the_parts_of_every_request_of_every_example_add_up_to_its_latency() {
     }
 }
 
-/// Retries, deadlines, short queues, branches, and a network that doubles, drops and reorders.
+/// Retries, deadlines, short queues, branches, and a network that duplicates, drops and reorders.
 fn troubled(seed: u64) -> Experiment {
     let mut experiment = meshsim_tests::parse(TROUBLED);
     experiment.seed = seed;
@@ -211,6 +211,6 @@ fn the_critical_path_of_a_fork_is_that_of_its_slowest_branch() {
     let of = means(vec![Service { capacity: 1e9, ..entry }, station(), station()], 0.5, 60_000.0);
     let whole = of(Kind::Queue) + of(Kind::Work);
     assert!((whole - 2.875).abs() < 0.15, "{whole}");
-    // What lies on the path is work of one branch and waiting of the same: longer than the mean of either.
+    // The work and the waiting on the path belong to one branch, so each is longer than its mean.
     assert!(of(Kind::Work) > 1.2 && of(Kind::Queue) > 1.0, "{} {}", of(Kind::Work), of(Kind::Queue));
 }

@@ -1,4 +1,4 @@
-//! A loop around a socket: as much as this machine can do.
+//! A loop around a socket: the most that this machine can do.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -7,7 +7,8 @@ use crate::plan::Plan;
 use crate::process::{Failure, Meter, Report, announce};
 use crate::talk::{ANY, MESSAGE_BYTES};
 
-/// A burst as one block. Only where each must be acknowledged before the next, something goes back before the end.
+/// A burst as one block. Only if each burst must be acknowledged before the next, an acknowledgement is sent before the
+/// end.
 fn block(plan: &Plan) -> Vec<u8> {
     vec![b'x'; plan.burst as usize * MESSAGE_BYTES]
 }

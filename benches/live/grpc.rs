@@ -1,5 +1,5 @@
-//! tonic's streaming: a client that streams messages of bytes. By hand what its code generator would make of
-//! `rpc Take(stream bytes) returns (bytes)`, so that no protobuf compiler is needed; encoding is a copy.
+//! tonic's streaming: a client that streams messages of bytes. The code for `rpc Take(stream bytes) returns (bytes)` is
+//! hand-written instead of generated, so that no protobuf compiler is needed; encoding is a copy.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -21,12 +21,12 @@ use crate::process::{Failure, Meter, Report, announce};
 use crate::talk::{ANY, MESSAGE_BYTES};
 use crate::transport::run;
 
-/// What may be under way: HTTP/2's own 64 KiB would make the sender wait for every block.
+/// Bytes in flight: with HTTP/2's own 64 KiB the sender would wait for every block.
 const WINDOW_BYTES: u32 = 4 << 20;
 
 type Bytes = Vec<u8>;
 
-/// Bytes as they are.
+/// A codec that leaves bytes as they are.
 #[derive(Clone, Copy, Debug)]
 struct Plain;
 
@@ -62,7 +62,7 @@ impl Decoder for Plain {
     }
 }
 
-/// The service: takes all that is streamed, and says how much it was.
+/// The service: receives all that is streamed, and returns its length.
 #[derive(Clone)]
 struct Take(UnboundedSender<Report>);
 

@@ -1,9 +1,9 @@
 //! Speed of the live host: `cargo bench -p meshsim-benches --bench live`, with `-- --quick` for a short run that only
 //! shows that everything works, and with a word for only the parts whose name contains it.
 //!
-//! Each side of each measurement is a process of its own, on this machine's loopback. Two processes share the cores with
-//! whatever else the machine does, so the best of several rounds counts, and beside the time on the wall stands the
-//! processor time that each side took for a message.
+//! Each side of each measurement is a separate process, on this machine's loopback. Two processes share the cores with
+//! everything else on the machine, so the best of several rounds counts, and the table shows the processor time of each
+//! side per message beside the wall time.
 
 mod bare;
 mod grpc;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use process::Failure;
 
-/// One part of the benchmark; true: only see whether it works.
+/// One part of the benchmark; true: only check that it works.
 type Part = fn(bool) -> Result<(), Failure>;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! What idle processes take, and how many of them fit in 1 GiB.
+//! Memory of idle processes, and the number of them that fit in 1 GiB.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,23 +11,23 @@ use crate::process::{Failure, Process};
 use crate::table::line;
 
 const GIB: f64 = (1 << 30) as f64;
-/// So near to 1 GiB is near enough, and so often it is tried to come there.
+/// Accepted relative distance from 1 GiB, and the number of attempts to reach it.
 const NEAR: f64 = 0.03;
 const ROUNDS: usize = 3;
 
-/// Memory of a process, in bytes: the mean of several.
+/// Memory of a process, in bytes: the mean of several processes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
-    /// All that it has in memory.
+    /// Resident set size.
     resident: f64,
-    /// What it shares with others counts in proportion: summed over all processes, this is what they take.
+    /// Proportional set size: shared pages count in proportion, so the sum over all processes is their memory.
     proportional: f64,
-    /// What it shares with nobody.
+    /// Private memory.
     own: f64,
 }
 
 impl Usage {
-    /// As Linux sees it.
+    /// As Linux reports it.
     fn of(process: u32) -> Result<Self, Failure> {
         let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
         let sum = |names: &[&str]| -> f64 {
@@ -54,11 +54,11 @@ impl Usage {
     }
 }
 
-/// So many processes, and what each of them takes.
+/// A number of processes, and the mean usage of each.
 type Sized = (u32, Usage);
 
-/// How many fit in 1 GiB. What all share is there once; what each has for itself grows with the number of those that it
-/// knows, and in a cluster all know each other: `shared + n (alone + n each) = 1 GiB`.
+/// Number of processes that fit in 1 GiB. Shared memory exists once. The private memory of each grows with the number
+/// of processes that it knows, and in a cluster all know each other: `shared + n (alone + n each) = 1 GiB`.
 fn fit((few, small): Sized, (many, large): Sized) -> u32 {
     let each = ((large.own - small.own) / (f64::from(many) - f64::from(few))).max(0.0);
     let alone = large.own - each * f64::from(many);
@@ -67,7 +67,7 @@ fn fit((few, small): Sized, (many, large): Sized) -> u32 {
     (2.0 * room / (alone + (alone * alone + 4.0 * each * room).sqrt())) as u32
 }
 
-/// Starts so many idle processes, and measures them when they have come to rest.
+/// Starts this many idle processes, and measures them when they are idle.
 type Start<'a> = &'a dyn Fn(u32) -> Result<Usage, Failure>;
 
 pub(crate) fn print(is_quick: bool) -> Result<(), Failure> {
@@ -86,7 +86,8 @@ pub(crate) fn print(is_quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A few, many, and then as many as should fit in 1 GiB by the last two, until that number is seen to be right.
+/// A few, many, and then the number that should fit in 1 GiB according to these two, until a measurement confirms the
+/// number.
 fn rows(name: &str, start: Start<'_>, is_quick: bool) -> Result<(), Failure> {
     let row = |count| {
         let usage = start(count)?;
@@ -107,7 +108,7 @@ fn rows(name: &str, start: Start<'_>, is_quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Members of a cluster, this program again.
+/// Members of a cluster, each another process of this program.
 fn hosts(count: u32, settled: Duration) -> Result<Usage, Failure> {
     let plan = Plan::idle(count);
     let (mut hub, port) = Process::listen(&WHOLE, &plan)?;
@@ -124,7 +125,7 @@ fn tool() -> Result<Option<PathBuf>, Failure> {
     Ok(tool.filter(|tool| tool.exists()))
 }
 
-/// Nodes that host nothing, of a run that ends by itself soon, whatever becomes of this process.
+/// Nodes without instances, in a run that ends by itself soon, also if this process ends first.
 fn nodes(tool: &Path, count: u32, settled: Duration) -> Result<Usage, Failure> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("mesh.yaml");
@@ -155,7 +156,7 @@ fn nodes(tool: &Path, count: u32, settled: Duration) -> Result<Usage, Failure> {
     Usage::mean(&nodes.iter().map(|node| node.0.id()).collect::<Vec<_>>())
 }
 
-/// A process that is ended when it is of no use any more.
+/// A process that is killed when this value is dropped.
 struct Ended(Child);
 
 impl Ended {
@@ -166,7 +167,7 @@ impl Ended {
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        // It may have gone already.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,57 +1,57 @@
-//! What is sent, and by whose means.
+//! The messages of a measurement, and the programs that send them.
 
 use std::str::FromStr;
 
 use crate::process::{Failure, Report};
 use crate::{bare, grpc, transport, whole};
 
-/// How much is sent, in which rhythm.
+/// Number of messages, and their rhythm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// Who is sent to, each over a connection of its own.
+    /// Number of receivers, each with its own connection.
     pub(crate) targets: u32,
-    /// How many of them share a process.
+    /// Number of receivers in one process.
     pub(crate) together: u32,
     /// Messages to each target in a row; it acknowledges the last of them.
     pub(crate) burst: u32,
-    /// Bursts that may be under way.
+    /// Number of bursts that may be in flight.
     pub(crate) ahead: u32,
-    /// Bursts in all; 0: nothing is sent, and nobody is ever done.
+    /// Number of bursts; 0: nothing is sent, and the measurement never ends.
     pub(crate) bursts: u32,
 }
 
 impl Plan {
-    /// As many messages one way as can be, in bursts of 64 KiB.
+    /// As many messages as possible in one direction, in bursts of 64 KiB.
     pub(crate) fn one_way(messages: u32) -> Self {
         Plan { targets: 1, together: 1, burst: 512, ahead: 32, bursts: messages / 512 }
     }
 
-    /// One message there and one back, again and again.
+    /// One message in each direction, repeatedly.
     pub(crate) fn round_trips(count: u32) -> Self {
         Plan { targets: 1, together: 1, burst: 1, ahead: 1, bursts: count }
     }
 
-    /// One message to each of many, and one back from each, again and again.
+    /// One message to each of many receivers and one back from each, repeatedly.
     pub(crate) fn broadcasts(targets: u32, count: u32) -> Self {
         Plan { targets, together: targets, burst: 1, ahead: 1, bursts: count }
     }
 
-    /// Nothing, to processes of one target each.
+    /// No messages, to processes of one receiver each.
     pub(crate) fn idle(targets: u32) -> Self {
         Plan { targets, together: 1, burst: 1, ahead: 1, bursts: 0 }
     }
 
-    /// Messages that are sent; acknowledgements do not count.
+    /// Number of messages; acknowledgements do not count.
     pub(crate) fn messages(&self) -> u64 {
         u64::from(self.targets) * self.messages_each()
     }
 
-    /// Messages to each target.
+    /// Number of messages to each receiver.
     pub(crate) fn messages_each(&self) -> u64 {
         u64::from(self.burst) * u64::from(self.bursts)
     }
 
-    /// For the command line of a child.
+    /// Text for the command line of a child.
     pub(crate) fn write(&self) -> String {
         let Plan { targets, together, burst, ahead, bursts } = self;
         format!("{targets}:{together}:{burst}:{ahead}:{bursts}")
@@ -69,13 +69,13 @@ impl FromStr for Plan {
     }
 }
 
-/// By whose means: a program of two processes.
+/// A way of sending: a program of two processes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
     pub(crate) name: &'static str,
-    /// Says at which port it listens, and plays its part.
+    /// Announces its port, and runs the listening side.
     pub(crate) listen: fn(&Plan) -> Result<Report, Failure>,
-    /// Connects to that port, and plays the other.
+    /// Connects to that port, and runs the other side.
     pub(crate) dial: fn(&Plan, u16) -> Result<Report, Failure>,
 }
 

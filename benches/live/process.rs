@@ -1,4 +1,4 @@
-//! The two processes of a measurement, and what each of them measures.
+//! The two processes of a measurement, and the measurements of each.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader};
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::plan::{Plan, WAYS, Way};
 
-/// What goes wrong in a bench is said, and nothing else is done about it.
+/// Errors of a benchmark are only reported.
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// First argument of a process that this program starts: itself again, as one side of a measurement.
@@ -22,10 +22,10 @@ pub(crate) struct Meter {
     processor_ns: u64,
 }
 
-/// What one side measured.
+/// Measurements of one side.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Report {
-    /// It sent the messages, or got them.
+    /// True if it sent the messages, false if it received them.
     pub(crate) is_sender: bool,
     pub(crate) messages: u64,
     pub(crate) secs: f64,
@@ -42,7 +42,7 @@ impl Meter {
         Meter { began: Instant::now(), processor_ns: processor_ns() }
     }
 
-    /// Since it was started.
+    /// Nanoseconds since the start.
     pub(crate) fn nanos(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
     }
@@ -52,7 +52,7 @@ impl Meter {
         Report { messages, secs: self.began.elapsed().as_secs_f64(), processor_secs, ..Report::default() }
     }
 
-    /// With how long each burst took to be acknowledged, in nanoseconds.
+    /// Report of a sender, with the time from each burst to its acknowledgement, in nanoseconds.
     pub(crate) fn sent(&self, messages: u64, mut trips: Vec<u64>) -> Report {
         let report = self.received(messages);
         trips.sort_unstable();
@@ -95,21 +95,21 @@ impl FromStr for Report {
     }
 }
 
-/// A child. It holds the other end of a pipe as its input and goes when that closes, however this process ends.
+/// A child process. Its input is a pipe whose other end this process holds, so it ends when this process ends.
 pub(crate) struct Process {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Process {
-    /// Starts the side that listens; gives back at which port.
+    /// Starts the listening side; returns it with its port.
     pub(crate) fn listen(way: &Way, plan: &Plan) -> Result<(Self, u16), Failure> {
         let mut process = Self::start(&[way.name, &plan.write()])?;
         let port = process.line()?.parse()?;
         Ok((process, port))
     }
 
-    /// Starts the side that connects to it.
+    /// Starts the side that connects to that port.
     pub(crate) fn dial(way: &Way, plan: &Plan, port: u16) -> Result<Self, Failure> {
         Self::start(&[way.name, &plan.write(), &port.to_string()])
     }
@@ -140,13 +140,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have gone already.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The process that was started with these arguments.
+/// Main function of a process that was started with these arguments.
 pub(crate) fn child(arguments: &[String]) -> ExitCode {
     thread::spawn(|| {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -174,12 +174,12 @@ fn play(arguments: &[String]) -> Result<Report, Failure> {
     }
 }
 
-/// Says where this side listens.
+/// Announces the port of this side.
 pub(crate) fn announce(port: u16) {
     println!("{port}");
 }
 
-/// Says, where nothing is measured here, that all are there.
+/// Announces, in measurements of memory, that all processes have started.
 pub(crate) fn announce_begun() {
     println!("begun");
 }

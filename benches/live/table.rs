@@ -1,11 +1,11 @@
-//! What is measured, and the tables.
+//! The measurements, and their tables.
 
 use crate::plan::{BARE, Plan, TONIC, TRANSPORT, WHOLE, Way};
 use crate::process::{Failure, Process, Report};
 use crate::talk::{MESSAGE_BYTES, frame_bytes};
 
 const ROUNDS: u32 = 5;
-/// A quick run does so many times less.
+/// A quick run does this many times less.
 const QUICK: u32 = 200;
 
 /// The two sides of a measurement.
@@ -16,7 +16,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// Whoever listens is the sender with some and the receiver with others.
+    /// The listening side is the sender in some ways and the receiver in others.
     fn take(way: &Way, plan: &Plan) -> Result<Self, Failure> {
         let (mut listener, port) = Process::listen(way, plan)?;
         let mut dialler = Process::dial(way, plan, port)?;
@@ -36,7 +36,7 @@ impl Measured {
     }
 }
 
-/// The best round of each way. Rounds take turns: what else the machine does comes and goes.
+/// The best round of each way. The ways take turns, because the other load of the machine varies.
 fn best<const N: usize>(
     ways: [(Way, Plan); N],
     is_quick: bool,
@@ -111,7 +111,7 @@ pub(crate) fn broadcast(is_quick: bool) -> Result<(), Failure> {
             way.name,
             [
                 format!("{:.0}", f64::from(count) / it.sender.secs),
-                // There and back.
+                // In both directions.
                 format!("{:.2}", 2.0 * it.per_sec() / 1e6),
                 format!("{:.0}", it.sender.trip_p50_us),
                 format!("{:.0}", it.sender.trip_p99_us),
@@ -124,7 +124,7 @@ pub(crate) fn broadcast(is_quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A row: who, and numbers.
+/// A row: a name and numbers.
 pub(crate) fn line<const N: usize>(name: &str, numbers: [String; N]) {
     let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:>13}")).collect();
     println!("{name:<24}{}", numbers.concat());

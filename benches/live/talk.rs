@@ -1,4 +1,4 @@
-//! What is said in the measurements.
+//! The messages of the measurements.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -14,21 +14,21 @@ use crate::process::Failure;
 /// Bytes of a message, without what a frame adds.
 pub(crate) const MESSAGE_BYTES: usize = 128;
 
-/// Where both sides are: any port of the loopback.
+/// Address of both sides: any port of the loopback.
 pub(crate) const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
-/// Who sends.
+/// The sending actor.
 pub(crate) const SOURCE: ActorId = ActorId(0);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Talk {
     Load(Bytes),
-    /// All so far has come.
+    /// All messages so far have arrived.
     Heard,
 }
 
 impl Talk {
-    /// A message of [`MESSAGE_BYTES`]: which variant it is and how many bytes follow take one each.
+    /// A message of [`MESSAGE_BYTES`]: the variant and the length take one byte each.
     pub(crate) fn load() -> Self {
         Talk::Load(Bytes(vec![b'x'; MESSAGE_BYTES - 2]))
     }
@@ -43,7 +43,7 @@ impl Message for Talk {
     }
 }
 
-/// Bytes as they are: serde takes a list for its elements, one by one.
+/// Bytes as they are: serde serialises a list element by element.
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes(Vec<u8>);
 
@@ -69,12 +69,12 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// Puts a message into an outbox that has room for it.
+/// Adds a message to an outbox that has room for it.
 pub(crate) fn put(outbox: &Outbox, due: Time, envelope: &Envelope<Talk>) -> Result<(), Failure> {
     outbox.put_envelope(due, envelope).map_err(|cause| format!("a message was lost: {cause:?}").into())
 }
 
-/// Bytes that a message takes on the wire, and those of its frame among them.
+/// Bytes of a message on the wire, and the number of them that belong to the frame.
 pub(crate) fn frame_bytes() -> (usize, usize) {
     let mut frame = Vec::new();
     let envelope = Envelope { from: SOURCE, to: ActorId(1), seq: 1_000_000, msg: Talk::load() };

@@ -15,10 +15,10 @@ use crate::plan::Plan;
 use crate::process::{Failure, Meter, Report, announce};
 use crate::talk::{ANY, SOURCE, Talk, put};
 
-/// Ten seconds into a run, when a moment takes as many bytes as it ever will.
+/// Ten seconds into a run, when a time takes its largest number of bytes.
 const DUE: Time = Time::from_nanos(10_000_000_000);
 const SINK: ActorId = ActorId(1);
-/// More is not put in while so much waits.
+/// Nothing is added while this many bytes wait.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// Runs one side, with one thread.
@@ -45,7 +45,7 @@ async fn take(plan: &Plan, mut reader: OwnedReadHalf, outbox: &Outbox) -> Result
     let mut splitter = Splitter::new();
     let (mut received, mut report) = (0, None);
     let meter = Meter::start();
-    // Until the other side closes: it has heard that all came.
+    // Until the other side closes: it has received all messages.
     while reader.read_buf(splitter.room()).await? > 0 {
         while let Some(frame) = splitter.next_frame()? {
             black_box(frame.envelope::<Talk>()?);

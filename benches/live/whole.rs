@@ -1,5 +1,5 @@
-//! The whole path: actors of two processes of a cluster. The hub's hosts the actor that sends, members host the others,
-//! each in a host of its own with a connection of its own.
+//! The whole path: actors of two processes of a cluster. The hub hosts the sending actor; the members host the others,
+//! each in its own host with its own connection.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
@@ -23,10 +23,10 @@ use crate::plan::Plan;
 use crate::process::{Failure, Meter, Report, announce, announce_begun};
 use crate::talk::{ANY, SOURCE, Talk};
 
-/// Longest run: if a message is lost, its acknowledgement is waited for until then.
+/// Longest run: if a message is lost, the benchmark waits for its acknowledgement until then.
 const END: Time = Time::from_nanos(60_000_000_000);
 
-/// What the actors of one process measure together.
+/// Measurements of all actors of one process.
 #[derive(Debug)]
 struct Tally {
     plan: Plan,
@@ -40,7 +40,7 @@ impl Tally {
         Rc::new(Tally { plan: *plan, meter: OnceCell::new(), received: Cell::new(0), report: Cell::new(None) })
     }
 
-    /// From the beginning of the first actor.
+    /// From the start of the first actor.
     fn meter(&self) -> &Meter {
         self.meter.get_or_init(Meter::start)
     }
@@ -62,7 +62,7 @@ enum Player {
     Sink { heard: u64, tally: Rc<Tally> },
 }
 
-/// Sends bursts, and another for each that all have acknowledged.
+/// Sends bursts, and another one for each that all receivers have acknowledged.
 struct Source {
     load: Talk,
     sent: u32,
@@ -143,7 +143,7 @@ fn cast(tally: &Rc<Tally>) -> Cast<Player> {
     };
     Cast {
         seed: SEED,
-        // Messages take no time but what they really take.
+        // No modelled latency: messages take only their real time.
         network: NetworkSpec::default(),
         seats: iter::once(seat("source".into(), "source")).chain(sinks).collect(),
         actor: Rc::new(actor),

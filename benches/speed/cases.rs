@@ -1,4 +1,4 @@
-//! What is measured: workloads, sizes, contenders.
+//! The cases of the benchmark: workloads, sizes, contenders.
 
 use std::fs::File;
 
@@ -12,14 +12,14 @@ use crate::peers::{desque, nexosim, simcore};
 /// A workload of one size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
-    /// What and how many.
+    /// Workload and size.
     pub(crate) name: &'static str,
-    /// What a unit of work is.
+    /// Unit of work.
     pub(crate) unit: &'static str,
     pub(crate) workload: Workload,
     /// Actors.
     pub(crate) size: u32,
-    /// Units of work in a round of ours; slower contenders do less.
+    /// Units of work in a round of meshsim; slower contenders do less.
     pub(crate) work: u64,
 }
 
@@ -31,9 +31,9 @@ pub(crate) enum Workload {
     /// Broadcast over links whose latency varies.
     Jitter,
     Mm1,
-    /// Nothing happens; only memory counts. The time between heartbeats, if there are any.
+    /// No events; only memory counts. The time between heartbeats, if there are any.
     Idle(Option<Span>),
-    /// Nodes of a mesh that host nothing, with their coordinator.
+    /// Nodes of a mesh without instances, with their coordinator.
     Nodes,
 }
 
@@ -56,11 +56,11 @@ pub(crate) const CASES: &[Case] = &[
     case("idle 1,000,000, mesh", "node", Workload::Nodes, 1_000_000, 0),
 ];
 
-/// Who does it.
+/// Program that does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
     Meshsim,
-    /// Ours, with the full trace written to a file.
+    /// meshsim, with the full trace written to a file.
     Traced,
     Bare,
     Nexosim,
@@ -78,7 +78,7 @@ impl Contender {
         ("simcore", Contender::Simcore),
     ];
 
-    /// How many times less work it gets, so that nobody waits for minutes.
+    /// Divisor of its work, so that a round takes no minutes.
     pub(crate) fn share(self) -> u64 {
         match self {
             Contender::Meshsim | Contender::Traced | Contender::Bare => 1,
@@ -89,7 +89,7 @@ impl Contender {
 }
 
 impl Case {
-    /// The work, ready to begin; `None` if this contender does not take part.
+    /// The prepared work; `None` if this contender does not take part.
     pub(crate) fn prepare(&self, contender: Contender, size: u32) -> Option<Box<dyn Work>> {
         let constant = Dist::Constant(broadcast::LATENCY);
         let half = Span::from_micros(500);
@@ -129,7 +129,7 @@ impl Case {
     }
 }
 
-/// A trace on disk, as `meshsim run --trace` writes it. The file is gone with the process.
+/// A trace on disk, as `meshsim run --trace` writes it. The file is removed with the process.
 fn trace() -> Writer<File> {
     let path = std::env::temp_dir().join(format!("meshsim-bench-{}", std::process::id()));
     let file = File::create(&path).expect("the folder for temporary files can be written to");

@@ -2,8 +2,8 @@
 //! shows that everything works, with `-- --count-instructions` for instructions per event (valgrind), and with a word
 //! for only the workloads whose name contains it.
 //!
-//! Each measurement is a process of its own, so that none finds the memory of another, and uses one thread. Time is
-//! processor time, and the best of several rounds counts: what else the machine does only ever makes a round slower.
+//! Each measurement is a separate process, so that none finds the memory of another, and uses one thread. Time is
+//! processor time, and the best of several rounds counts: other load on the machine only makes a round slower.
 
 mod cases;
 mod measure;

@@ -1,4 +1,4 @@
-//! One measurement, in a process of its own.
+//! One measurement, in a separate process.
 
 use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
@@ -8,21 +8,21 @@ use meshsim_benches::{Done, Work};
 
 use crate::cases::{CASES, Case, Contender, Workload};
 
-/// How to measure.
+/// Options of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     /// A hundredth of the work on a hundredth of the actors.
     pub(crate) quick: bool,
-    /// Count instructions, under valgrind: minutes.
+    /// Count instructions, under valgrind; takes minutes.
     pub(crate) instructions: bool,
 }
 
-/// What was measured.
+/// Results of a measurement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measured {
     /// Units of work in a second.
     pub(crate) work_per_sec: f64,
-    /// Events that a unit of work takes.
+    /// Events per unit of work.
     pub(crate) events_per_work: f64,
     /// Peak memory above that of the empty process, for each actor.
     pub(crate) bytes_per_actor: f64,
@@ -31,7 +31,7 @@ pub(crate) struct Measured {
 
 const ROUNDS: u64 = 5;
 
-/// Lets a contender do a case; what it prints when something goes wrong is the error.
+/// Runs a case with a contender; if it fails, its output is the error.
 pub(crate) fn measure(
     case: &Case,
     contender: Contender,
@@ -55,7 +55,7 @@ pub(crate) fn measure(
     };
     // Building a million actors under valgrind takes minutes, and an event takes no more instructions with them.
     if options.instructions && work > 0.0 && case.size <= 100_000 {
-        // Of two runs, the difference: building the workload does not count.
+        // The difference of two runs: building the workload does not count.
         let few = (case.work / 100).max(20_000) / contender.share().min(4);
         let count = |rounds| instructions(case, name, &format!("{size}:{few}"), rounds);
         measured.instructions_per_event =
@@ -104,7 +104,7 @@ fn instructions(case: &Case, contender: &str, size_work: &str, rounds: u64) -> O
     Some((collected, events))
 }
 
-/// The process of one measurement: prints seconds, work and events of the best round, and bytes.
+/// Main function of the process of one measurement: prints seconds, work and events of the best round, and bytes.
 pub(crate) fn child(case: &str, contender: &str, size_work: &str, rounds: &str) -> ExitCode {
     let case = CASES.iter().find(|it| it.name == case);
     let contender = Contender::ALL.iter().find(|(name, _)| *name == contender);
@@ -119,7 +119,7 @@ pub(crate) fn child(case: &str, contender: &str, size_work: &str, rounds: &str) 
     let Some(mut prepared) = case.prepare(*contender, size) else { return ExitCode::from(2) };
     let (mut best, mut done) = (f64::INFINITY, Done { work: 0, events: 0 });
     if work > 0 {
-        // To the steady state, and equally far for everybody: actors were visited, lists have their length.
+        // To the steady state, equally for all contenders: actors have run, lists have their length.
         prepared.run(2 * u64::from(size));
         for _ in 0..rounds {
             let (secs, this) = timed(&mut *prepared, work / rounds);
@@ -139,8 +139,8 @@ fn timed(work: &mut dyn Work, amount: u64) -> (f64, Done) {
     (secs() - begin, done)
 }
 
-/// Seconds of processor time that this thread has had: what other processes take does not count. Everybody here uses
-/// one thread. Where Linux's scheduler does not tell, the clock on the wall must do.
+/// Processor time of this thread, in seconds, without that of other processes. All contenders use one thread. If
+/// Linux's scheduler does not report it, wall time.
 #[expect(clippy::disallowed_methods, reason = "a bench measures time")]
 pub(crate) fn secs() -> f64 {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
@@ -149,7 +149,7 @@ pub(crate) fn secs() -> f64 {
     nanos.map_or_else(|| BEGIN.get_or_init(Instant::now).elapsed().as_secs_f64(), |nanos| nanos / 1e9)
 }
 
-/// Peak memory of this process; 0 where there is no /proc.
+/// Peak memory of this process; 0 without /proc.
 pub(crate) fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -12,7 +12,7 @@ use meshsim_run::Simulation;
 
 use crate::measure::{Options, resident_bytes, secs};
 
-/// So many nodes that host nothing and send their heartbeats, with their coordinator, after two seconds.
+/// This many nodes without instances, which send their heartbeats, with their coordinator, after two seconds.
 pub(crate) fn idle_nodes(count: u32) -> Simulation {
     let node = |i| NodeSpec { name: format!("node-{i}"), cores: 8.0, zone: 0, joins: Time::ZERO };
     let mesh = Mesh { nodes: (0..count).map(node).collect(), seed: SEED, ..Mesh::default() };
@@ -23,7 +23,7 @@ pub(crate) fn idle_nodes(count: u32) -> Simulation {
     run
 }
 
-/// Measures the example `thousand` in a process of its own; false if that failed.
+/// Measures the example `thousand` in a separate process; returns false if that failed.
 pub(crate) fn measure_thousand(options: Options) -> bool {
     let program = std::env::current_exe().expect("the program knows itself");
     let mut command = Command::new(program);

@@ -3,7 +3,7 @@
 use crate::cases::{Case, Contender, Workload};
 use crate::measure::{Measured, Options, measure};
 
-/// Measures and prints; false if a measurement failed.
+/// Measures and prints; returns false if a measurement failed.
 pub(crate) fn print(cases: &[&Case], options: Options) -> bool {
     line(["", "", "M work/s", "M events/s", "ns/event", "instr./event", "meshsim is", "bytes/actor"].map(String::from));
     let mut complete = true;
@@ -46,7 +46,7 @@ fn row(case: &Case, name: &str, contender: Contender, it: Measured, ours: Measur
         format!("{:.1}", 1e9 / events),
         it.instructions_per_event.map_or("-".into(), |count| format!("{count:.0}")),
         format!("{:.2} x", ours.work_per_sec / it.work_per_sec),
-        // Where few share the memory of a process, its own needs would be counted.
+        // With few actors, the memory of the process itself would dominate.
         if case.size >= 100_000 { bytes } else { "-".into() },
     ]
 }

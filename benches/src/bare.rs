@@ -1,12 +1,12 @@
-//! The same work as a loop around the event queue, without actors, links, counts or a trace: what the queue itself
-//! allows.
+//! The same work as a loop around the event queue, without actors, links, counters or a trace: the limit that the queue
+//! sets.
 
 use meshsim_actor::{Dist, Rng, Span, Time};
 use meshsim_sim::Ladder;
 
 use crate::{Done, SEED, Work, broadcast, mm1, phold, ping_pong};
 
-/// Three words with its time, like an entry of our own queue.
+/// Three words and the time, like an entry of meshsim's own queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
     to: u32,
@@ -21,7 +21,7 @@ pub struct Bare<F> {
     rng: Rng,
     state: Vec<u64>,
     on: F,
-    /// How many events a unit of work takes.
+    /// Events per unit of work.
     events_per_work: u64,
 }
 
@@ -39,7 +39,7 @@ impl<F: FnMut(&mut World<'_>, Item)> Work for Bare<F> {
     }
 }
 
-/// What an event may touch.
+/// State that an event may access.
 pub struct World<'a> {
     queue: &'a mut Ladder<Item>,
     now: Time,
@@ -132,7 +132,7 @@ pub fn broadcast(nodes: u32) -> impl Work {
     )
 }
 
-/// See [`mod@mm1`]. Two events for each request: nothing lies between the client and the server.
+/// See [`mod@mm1`]. Two events for each request: there is no link between the client and the server.
 pub fn mm1() -> impl Work {
     const ARRIVAL: u32 = 0;
     const END: u32 = 1;
@@ -149,7 +149,7 @@ pub fn mm1() -> impl Work {
                 world.state[0] -= 1;
                 world.state[1] += 1;
             }
-            // The server goes on, or begins.
+            // The server continues, or begins.
             if world.state[0] > 0 && (item.to == END || world.state[0] == 1) {
                 let after = world.exponential(Span::ZERO, mm1::SERVICE);
                 world.push(after, 0, END, 0);

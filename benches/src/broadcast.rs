@@ -1,4 +1,5 @@
-//! One sends a numbered step to all others; each acknowledges it; when all have, the next step follows. 1 ms each way.
+//! One actor sends a numbered step to all others; each acknowledges it; after all acknowledgements the next step
+//! follows. 1 ms each way.
 
 use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Message, Recorder, Span, Time};
 use meshsim_fault::NetworkSpec;
@@ -10,31 +11,31 @@ use crate::{SEED, network};
 /// One way.
 pub const LATENCY: Span = Span::from_millis(1);
 
-/// The one, or one of the others.
+/// The coordinator, or one of the nodes.
 #[derive(Clone, Debug)]
 pub enum Member {
     /// Sends steps to actors 1 to `nodes`.
     Coordinator {
-        /// How many others there are.
+        /// Number of nodes.
         nodes: u32,
-        /// The step at hand.
+        /// The current step.
         step: u64,
-        /// How many have not acknowledged it.
+        /// Number of missing acknowledgements.
         missing: u32,
     },
     /// Acknowledges.
     Node {
-        /// The last step that it has seen.
+        /// The last step received.
         seen: u64,
     },
 }
 
-/// What they say.
+/// Their messages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Msg {
-    /// Do this step.
+    /// A step.
     Step(u64),
-    /// This step is done.
+    /// Acknowledgement of a step.
     Ack(u64),
 }
 
@@ -76,7 +77,7 @@ impl Actor for Member {
     }
 }
 
-/// One coordinator and so many nodes, the first step on its way.
+/// One coordinator and this many nodes, with the first step in flight.
 pub fn prepare<R: Recorder<Msg, ()>>(nodes: u32, latency: Dist, recorder: R) -> Sim<Member, R> {
     let spec = NetworkSpec { latency: vec![latency], ..NetworkSpec::constant(SEED, Span::ZERO) };
     let mut sim = Sim::with_recorder(SEED, network(spec), recorder);

@@ -1,4 +1,4 @@
-//! Actors that do nothing but be there, with or without a heartbeat.
+//! Idle actors, with or without a heartbeat.
 
 use meshsim_actor::{Actor, Cx, Event, Span, Time};
 use meshsim_fault::NetworkSpec;
@@ -7,7 +7,7 @@ use meshsim_sim::Sim;
 use crate::phold::Ball;
 use crate::{SEED, network};
 
-/// Wakes up every so often, if at all.
+/// Wakes up at an interval, if it has one.
 #[derive(Clone, Debug)]
 pub struct Sleeper {
     every: Option<Span>,
@@ -26,7 +26,7 @@ impl Actor for Sleeper {
     }
 }
 
-/// So many sleepers, at the time 1 s.
+/// This many sleepers, at the time 1 s.
 pub fn prepare(sleepers: u32, every: Option<Span>) -> Sim<Sleeper> {
     let mut sim = Sim::new(SEED, network(NetworkSpec::constant(SEED, Span::from_millis(1))));
     for _ in 0..sleepers {

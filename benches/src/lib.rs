@@ -1,4 +1,4 @@
-//! The work that the benches measure, as actors of ours and as a bare loop around the event queue. The same work for
+//! The workloads of the benchmarks, as actors of meshsim and as a bare loop around the event queue. The same work with
 //! the peers is in `speed/peers`.
 //!
 //! Every workload is a `prepare` that builds it and brings it to its steady state, and a `run` that does a given amount
@@ -16,30 +16,31 @@ use meshsim_fault::{Network, NetworkSpec};
 use meshsim_run::Simulation;
 use meshsim_sim::Sim;
 
-/// Something that can be measured.
+/// A workload that can be measured.
 pub trait Work {
-    /// Does at least `amount` of work (events, messages or requests, as the workload says), and says how much it was.
+    /// Does at least `amount` of work (events, messages or requests, depending on the workload), and returns its exact
+    /// amount.
     fn run(&mut self, amount: u64) -> Done;
 }
 
-/// What a [`Work`] did.
+/// Work done by a [`Work`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
     /// Units of work: the same for every contender.
     pub work: u64,
-    /// Events that the contender needed for it.
+    /// Events that the contender needed.
     pub events: u64,
 }
 
 /// The seed of every workload.
 pub const SEED: u64 = 42;
 
-/// A network from parameters that are known to be right.
+/// A network from parameters that are known to be valid.
 pub fn network(spec: NetworkSpec) -> Network {
     Network::new(spec).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A run of ours; work is counted in messages delivered.
+/// A run of meshsim's actors; work is counted in messages delivered.
 impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Work for Sim<A, R> {
     fn run(&mut self, amount: u64) -> Done {
         let before = self.counts();

@@ -1,4 +1,4 @@
-//! One queue, one server: a client sends requests at random times, a server works them off one by one.
+//! One queue, one server: a client sends requests at random times, and a server serves them one by one.
 //!
 //! A unit of work is a request. It takes three events: the client's timer, the message, the server's timer.
 
@@ -11,27 +11,27 @@ use crate::{SEED, network};
 
 /// Mean time between requests: the server is busy 80 % of the time.
 pub const BETWEEN: Span = Span::from_micros(1_250);
-/// Mean time that a request takes.
+/// Mean service time.
 pub const SERVICE: Span = Span::from_micros(1_000);
 
-/// The one who asks, or the one who serves.
+/// The client, or the server.
 #[derive(Clone, Debug)]
 pub enum Station {
     /// Sends requests to the server.
     Client {
-        /// Who that is.
+        /// The server.
         server: ActorId,
     },
-    /// Serves.
+    /// Serves requests.
     Server {
-        /// How many requests are here, the one in service included.
+        /// Number of requests here, including the one in service.
         here: u64,
-        /// How many it has served.
+        /// Number of requests served.
         served: u64,
     },
 }
 
-/// Please.
+/// A request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request;
 

@@ -1,5 +1,5 @@
-//! PHOLD: every actor that gets a ball throws one to another, chosen evenly (Fujimoto 1990, "Performance of Time Warp
-//! under synthetic workloads"). One ball for each actor; a ball flies 0.1 s and an exponential time of mean 1 s.
+//! PHOLD: every actor that receives a ball throws one to another, chosen uniformly (Fujimoto 1990, "Performance of Time
+//! Warp under synthetic workloads"). One ball for each actor; a ball flies 0.1 s and an exponential time of mean 1 s.
 
 use meshsim_actor::{Actor, ActorId, Cx, Dist, Event, Message, Recorder, Span, Time};
 use meshsim_fault::NetworkSpec;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{SEED, network};
 
-/// What every ball's flight takes at least.
+/// Smallest flight time of a ball.
 pub const LEAST: Span = Span::from_millis(100);
-/// The mean of what comes on top.
+/// Mean of the added exponential time.
 pub const MEAN: Span = Span::from_secs(1);
 
 /// Catches and throws.
@@ -20,7 +20,7 @@ pub struct Player {
     caught: u64,
 }
 
-/// What is thrown.
+/// The ball.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ball;
 

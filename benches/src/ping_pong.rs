@@ -1,4 +1,4 @@
-//! Pairs that send a ball to and fro, 1 ms each way.
+//! Pairs of actors that send a ball back and forth, 1 ms each way.
 
 use meshsim_actor::{Actor, ActorId, Cx, Event, Message, Recorder, Span, Time};
 use meshsim_fault::NetworkSpec;
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{SEED, network};
 
-/// One way.
+/// One-way latency.
 pub const LATENCY: Span = Span::from_millis(1);
 
 /// Sends the ball back.
 #[derive(Clone, Debug)]
 pub struct Player {
-    /// To whom the first ball goes.
+    /// The receiver of the first ball.
     serves: Option<ActorId>,
     caught: u64,
 }
 
-/// How often it has been hit.
+/// A ball, with the number of its hits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ball(u64);
 
@@ -49,7 +49,7 @@ impl Actor for Player {
     }
 }
 
-/// So many pairs, all balls in the air.
+/// This many pairs, all balls in the air.
 pub fn prepare<R: Recorder<Ball, ()>>(pairs: u32, recorder: R) -> Sim<Player, R> {
     let mut sim = Sim::with_recorder(SEED, network(NetworkSpec::constant(SEED, LATENCY)), recorder);
     for pair in 0..pairs {

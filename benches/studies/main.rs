@@ -2,8 +2,8 @@
 //! only checks that everything works.
 //!
 //! - M/M/4 at load 0.8 beside SimPy, in one run. SimPy comes from PyPI (`pip install simpy`); without it there is no peer.
-//! - A sweep of many short runs: which share of the cores it uses.
-//! - The HTML report of a long run: how long it takes to write.
+//! - A sweep of many short runs: the fraction of the cores that it uses.
+//! - The HTML report of a long run: the time to write it.
 //!
 //! Time is processor time. Only the sweep is timed by the wall clock.
 
@@ -20,7 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 const HOTEL: &str = "../examples/hotel/mesh.yaml";
 
-/// Erlang's C of 4 servers at load 0.8 is 0.5964; they serve 400/s, and 320/s come.
+/// Erlang's C of 4 servers at load 0.8 is 0.5964; they serve 400/s, and the load is 320/s.
 const MEAN_MS: f64 = 0.5964 / 80.0 * 1e3 + 10.0;
 
 fn main() -> ExitCode {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// An experiment that is known to be valid, for so many seconds.
+/// An experiment that is known to be valid, for this many seconds.
 fn loaded(path: &str, secs: u64) -> Experiment {
     let duration = Override::parse(&format!("duration={secs}s")).expect("it is a duration");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -95,7 +95,7 @@ fn sweep_of_hotel(runs: usize) {
 }
 
 fn page_of_hotel(requests: u64) {
-    // It offers 200 a second.
+    // It offers 200 requests a second.
     let experiment = loaded(HOTEL, requests / 200);
     let outcome = meshsim_run::simulate(&experiment, &mut ()).expect("the network is valid");
     let begin = processor();

@@ -1,5 +1,5 @@
-//! What is true of any bytes. `cargo fuzz` asks it of bytes that libfuzzer makes up, `crates/cli/tests/bytes.rs` of the
-//! same seeds and of what proptest makes of them.
+//! Properties that hold for any bytes. `cargo fuzz` checks them with bytes from libfuzzer, `crates/cli/tests/bytes.rs`
+//! with the same seeds and with bytes that proptest derives from them.
 
 mod texts;
 
@@ -10,10 +10,10 @@ use meshsim_wire::{FRAME_BYTES_MAX, FrameError, HELLO_BYTES_MAX, Kind, Splitter,
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The name of its seeds and of its binary, and what asks it.
+/// Name of the seeds and of the binary of a target, and its check.
 type Target = (&'static str, fn(&[u8]));
 
-/// Everything that is asked.
+/// All targets.
 pub const TARGETS: [Target; 10] = [
     ("frame", frame),
     ("payload", payload),
@@ -27,30 +27,31 @@ pub const TARGETS: [Target; 10] = [
     ("filter", texts::filter),
 ];
 
-/// Asks one of [`TARGETS`], which must be there.
+/// Runs one of [`TARGETS`], which must exist.
 pub fn ask(target: &str, data: &[u8]) {
     let (_, ask) = TARGETS.iter().find(|(name, _)| *name == target).expect("it is one of the targets");
     ask(data);
 }
 
-/// First byte of a payload that is what an actor found; see [`payload`].
+/// First byte of a payload that holds the results of an actor; see [`payload`].
 pub const FINDINGS: u8 = 0xf0;
-/// First byte of a payload that is an experiment with its files.
+/// First byte of a payload that holds an experiment with its files.
 pub const BUNDLE: u8 = 0xf1;
 
-/// Room that a splitter makes for one read.
+/// Space that a splitter reserves for one read.
 const READ_BYTES: usize = 64 << 10;
 
-/// Of the two first bytes the one says whether the sender is trusted (1) and whether it has sent its preface (2), the
-/// other in what pieces the rest comes. Whatever the pieces, the same frames come of it and the same is wrong with it; and
-/// no more memory is set aside than what has come, but for one read.
+/// The first byte says whether the sender is trusted (1) and whether it has sent its preface (2), the second gives the
+/// size of the pieces in which the rest arrives. Whatever the pieces, the frames and the error are the same; and no
+/// more memory is reserved than the bytes that have arrived, except for one read.
 pub fn frame(data: &[u8]) {
     let [mode, piece, stream @ ..] = data else { return };
     let whole = split(stream, stream.len().max(1), *mode);
     assert_eq!(split(stream, usize::from(*piece) + 1, *mode), whole);
 }
 
-/// Frames, each with its kind; and of what kind the error is that ended them. Its text may say more where more has come.
+/// Frames, each with its kind; and the kind of the error that ended them. Its text may have more detail if more bytes
+/// have arrived.
 type Frames = (Vec<(Kind, Vec<u8>)>, Option<std::mem::Discriminant<FrameError>>);
 
 fn split(stream: &[u8], piece: usize, mode: u8) -> Frames {
@@ -77,21 +78,21 @@ fn split(stream: &[u8], piece: usize, mode: u8) -> Frames {
         if let Err(error) = take() {
             return (frames, Some(std::mem::discriminant(&error)));
         }
-        // A buffer that doubles as it grows, and in it room for one read.
+        // A buffer that doubles as it grows, with space for one read.
         assert!(splitter.capacity() <= 2 * (came + READ_BYTES));
     }
     (frames, None)
 }
 
-/// The first byte says what the rest is: a frame of that kind, [`FINDINGS`] or a [`BUNDLE`]. If it can be read, it can be
-/// written, and what is written is read as the same.
+/// The first byte gives the type of the rest: a frame of that kind, [`FINDINGS`] or a [`BUNDLE`]. A value that can be
+/// decoded can be encoded, and the encoding decodes to the same value.
 pub fn payload(data: &[u8]) {
     let [what, body @ ..] = data else { return };
     match *what {
         FINDINGS => stable(body, again::<Findings>),
         BUNDLE => {
             if let Ok(bundle) = serde_json::from_slice::<Bundle>(body) {
-                // Problems or an experiment: both can be shown.
+                // Both a list of problems and an experiment can be shown.
                 match bundle.read() {
                     Ok(experiment) => drop(experiment.bundle()),
                     Err(problems) => drop(problems.to_string()),
@@ -110,7 +111,7 @@ pub fn payload(data: &[u8]) {
     }
 }
 
-/// Written once, it stays as it is.
+/// Encoding a decoded value again gives the same bytes.
 fn stable(body: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     if let Some(written) = again(body) {
         assert_eq!(again(&written), Some(written));

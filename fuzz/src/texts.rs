@@ -1,4 +1,4 @@
-//! What is true of any text, and of other bytes that a person or a server may hand over.
+//! Properties that hold for any text, and for other bytes from a user or a server.
 
 use std::sync::LazyLock;
 
@@ -10,12 +10,12 @@ use meshsim_mesh::message::Tick;
 use meshsim_trace::filter::{Field, Filter, Sort, Value};
 use meshsim_trace::{Reader, export};
 
-// The tool is no library; what reads a server's answers stands alone.
+// The command-line program is not a library; its HTTP client is included as a file.
 #[allow(dead_code)]
 #[path = "../../crates/cli/src/http.rs"]
 mod http;
 
-/// An experiment that names two files.
+/// An experiment that refers to two files.
 const SMALL: &str = "
 nodes: [ { name: node, count: 2, zone: a }, { name: far, zone: b } ]
 network: { zones: zones.csv }
@@ -30,10 +30,10 @@ slo: [ p99 < 1s ]
 const ZONES: &str = "from/to,a,b\na,0,5\nb,6,0\n";
 const ARRIVALS: &str = "at\n0.5\n1\n1.25\n";
 
-/// Meshes beyond this are read, and not looked into.
+/// Meshes with more actors than this are parsed, and not checked.
 const CHECKED_ACTORS_MAX: usize = 5_000;
 
-/// The text is an experiment or has problems. What a run would write down of an experiment is that experiment.
+/// The text is an experiment or has problems. An experiment written for a run equals the original.
 pub fn experiment(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         judge(Bundle { text: text.into(), files: files(ZONES, ARRIVALS) }.read());
@@ -47,7 +47,7 @@ pub fn overrides(data: &[u8]) {
     judge(small().read_with(&overrides));
 }
 
-/// The first byte says which file of an experiment the rest is: latencies, moments, or counts.
+/// The first byte gives the kind of the rest, a file of an experiment: latencies, times, or counts.
 pub fn input(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     let Ok(csv) = std::str::from_utf8(rest) else { return };
@@ -62,7 +62,7 @@ pub fn input(data: &[u8]) {
     judge(bundle.read());
 }
 
-/// The first byte says of which format the rest is. What is imported is an experiment.
+/// The first byte gives the format of the rest. The result of an import is an experiment.
 pub fn import(data: &[u8]) {
     let [which, rest @ ..] = data else { return };
     let Ok(text) = std::str::from_utf8(rest) else { return };
@@ -86,7 +86,7 @@ pub fn trace(data: &[u8]) {
     }
 }
 
-/// A filter is read, or something is wrong with it at a place in it. One that is read can be asked.
+/// A filter is parsed, or has an error with a location. A parsed filter can be evaluated.
 pub fn filter(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let whole = |text: &str| text.parse().map_err(|_| ["no number".to_owned(), "write 7".to_owned()]);
@@ -106,7 +106,7 @@ pub fn filter(data: &[u8]) {
     }
 }
 
-/// The first byte says what the rest, the body of a request, asks for: an operation or a fault.
+/// The first byte gives the type of the rest, the body of a request: an operation or a fault.
 pub fn body(data: &[u8]) {
     static RUNNING: LazyLock<Experiment> = LazyLock::new(|| small().read().expect("it is right"));
     let [which, rest @ ..] = data else { return };
@@ -118,7 +118,7 @@ pub fn body(data: &[u8]) {
     problems.iter().for_each(told);
 }
 
-/// What a server answers to `meshsim ctl` has no more in it than it says.
+/// A server's response to `meshsim ctl` is parsed within the length that it announces.
 pub fn answer(data: &[u8]) {
     if let Ok(answer) = http::read(data) {
         assert!(answer.body.len() <= data.len());
@@ -146,7 +146,7 @@ fn judge(read: Result<Experiment, Problems>) {
     }
 }
 
-/// Problems can be shown, each with its place.
+/// Problems can be shown, each with its location.
 fn told(problems: &Problems) {
     assert!(problems.iter().all(|problem| problem.line > 0 && !problem.message.is_empty()));
     assert!(!problems.is_empty() && !problems.render(false, 80).is_empty());

@@ -7,7 +7,7 @@ use meshsim_benches::{Done, SEED, Work, broadcast, mm1, phold, ping_pong};
 
 type Sim = Simulation<State, u64>;
 
-/// What all events share.
+/// State that all events share.
 #[derive(Debug)]
 struct State {
     rng: Rng,
@@ -22,7 +22,7 @@ impl SimState<u64> for State {
     }
 }
 
-/// A run, and how many events a unit of work takes.
+/// A run, and the number of events per unit of work.
 struct Desque(Sim, u64);
 
 impl Work for Desque {

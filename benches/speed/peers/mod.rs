@@ -1,4 +1,4 @@
-//! The same work for the peers, each as its documentation would have it.
+//! The same work with the peers, each used as its documentation recommends.
 
 pub(crate) mod desque;
 pub(crate) mod nexosim;

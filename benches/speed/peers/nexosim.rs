@@ -15,7 +15,7 @@ use nexosim::simulation::{EventId, Mailbox, Scheduler, SimInit, Simulation};
 use nexosim::time::MonotonicTime;
 use serde::{Deserialize, Serialize};
 
-/// How many units of work were done: shared by all models.
+/// Units of work done, shared by all models.
 type Counter = Arc<AtomicU64>;
 
 struct Nexosim(Simulation, Counter);
@@ -32,7 +32,7 @@ impl Work for Nexosim {
 }
 
 fn exponential(rng: &mut Rng, at_least: Span, mean: Span) -> Duration {
-    // A deadline must lie in the future.
+    // A deadline must be in the future.
     Duration::from_nanos(Dist::Exponential { at_least, mean }.sample(rng).nanos().max(1))
 }
 
@@ -40,7 +40,7 @@ fn start(bench: SimInit) -> Simulation {
     bench.init(MonotonicTime::EPOCH).expect("a bench that is right")
 }
 
-/// What is known only when all players are: how to reach them.
+/// The addresses of all players, which are known only when all exist.
 #[derive(Clone, Default)]
 struct Field {
     all: Arc<OnceLock<(Scheduler, Vec<EventId<()>>)>>,

@@ -8,7 +8,7 @@ use meshsim_benches::{Done, Work, broadcast, mm1, phold, ping_pong};
 use serde::Serialize;
 use simcore::{Event, EventHandler, Id, Simulation, SimulationContext, cast};
 
-/// A run, and how many events a unit of work takes.
+/// A run, and the number of events per unit of work.
 struct Simcore(Simulation, u64);
 
 impl Work for Simcore {
