@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_hears_it_in_about_log2_n_plus_ln_n_rounds_and_again_at_the_same_moments() {
+    fn the_rumour_takes_about_log2_n_plus_ln_n_rounds_and_repeats() {
         let heard = spread(7);
         let last = heard.iter().max().unwrap().secs();
         assert_eq!(heard.len(), PEOPLE as usize);

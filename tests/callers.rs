@@ -28,7 +28,7 @@ fn mean_wait_ms(ran: &Ran, machines: usize, service: u16) -> f64 {
 }
 
 #[test]
-fn an_instance_has_its_own_proxy_so_it_does_not_matter_on_how_many_machines_the_callers_are() {
+fn the_spread_of_callers_over_machines_has_no_effect_on_their_proxies() {
     // 25.1 ms, computed independently. One proxy for four of them has more information, and one for all has most: 18.0,
     // 12.4.
     for machines in [16, 4, 1] {
@@ -65,7 +65,7 @@ fn callers_that_begin_alike_do_not_act_as_one() {
 }
 
 #[test]
-fn nodes_that_begin_together_do_not_give_their_signs_of_life_together() {
+fn nodes_that_start_together_spread_their_heartbeats() {
     // Five hundred nodes with one heartbeat each per second: no hundredth of a second has many, and none has no
     // heartbeat.
     let mut ran = Lab::nodes(500).start(());
@@ -82,7 +82,7 @@ fn nodes_that_begin_together_do_not_give_their_signs_of_life_together() {
 }
 
 #[test]
-fn an_instance_that_was_slow_for_a_while_is_back_at_its_share_some_forty_seconds_later() {
+fn a_once_slow_instance_regains_its_share_within_forty_seconds() {
     let ewma = Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) };
     let work = Step::Work(Dist::Constant(Span::from_millis(5)));
     let web = Service { capacity: 100.0, balancer: ewma, ..times(2, service("web", vec![work])) };

@@ -64,7 +64,7 @@ fn expect_share(hits: u64, all: u64, share: f64, what: &str) {
 }
 
 #[test]
-fn a_weight_is_a_share_of_requests_whatever_the_number_of_instances_and_the_balancer() {
+fn a_weight_is_a_share_of_requests_for_any_instances_and_balancer() {
     let ewma = Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) };
     let all = Balancer::LeastRequest { choices: Choices::All };
     let balancers = [Balancer::RoundRobin, Balancer::Random, Balancer::default(), all, ewma];
@@ -81,7 +81,7 @@ fn a_weight_is_a_share_of_requests_whatever_the_number_of_instances_and_the_bala
 }
 
 #[test]
-fn a_canary_of_a_file_has_its_share_of_one_instance_and_of_three_and_the_switch_fails_no_request() {
+fn a_canary_gets_its_share_for_one_and_three_instances_without_failures() {
     let services = ["three", "one"].map(|name| {
         let instances = if name == "one" { 1 } else { 3 };
         let get = "script: [ work: 5ms ]";
@@ -112,7 +112,7 @@ load:
 }
 
 #[test]
-fn each_weight_is_in_force_from_when_its_instances_are_ready_until_the_next_is() {
+fn each_weight_holds_from_its_ready_instances_until_the_next_weight() {
     let mut ran = lab(3)
         .service(Service { start_delay: Span::from_secs(5), ..broken(10) })
         .operation(20.0, 0, canary(2, &[0.1, 0.5, 1.0]), 40.0, None)
@@ -273,7 +273,7 @@ fn no_request_fails_for_a_canary_whatever_operation_comes_beside_it() {
 }
 
 #[test]
-fn an_undeploy_in_the_middle_leaves_nothing_and_a_deploy_after_it_begins_anew() {
+fn an_undeploy_during_a_canary_leaves_nothing_for_the_next_deploy() {
     let ran = lab(3)
         .service(web(4))
         .operation(BEGINS, 0, canary(2, &[0.5, 1.0]), 3.0, None)

@@ -251,7 +251,7 @@ impl Load {
 
 #[test]
 #[ignore = "needs a container engine, and builds the release"]
-fn a_mesh_of_containers_is_steered_loaded_hurt_healed_extended_and_taken_down() {
+fn a_mesh_of_containers_works_under_operations_load_and_faults() {
     let Some(mut project) = Project::begin() else { return };
     println!("{}", run("scripts/image", &[&project.image], &[]).unwrap());
 

@@ -80,7 +80,7 @@ fn a_node_does_no_more_work_in_a_second_than_it_has_cores() {
 }
 
 #[test]
-fn work_in_progress_follows_the_speed_of_its_node_and_stands_still_while_it_does() {
+fn work_in_progress_follows_the_speed_and_pauses_of_its_node() {
     let took = |begins: u64, fault: Fault| {
         let lab = machine(1.0).service(endless(vec![work(Span::from_secs(10))])).load(at(0, &[begins]));
         latencies(&lab.fault(fault).run(60.0), 0..1)
@@ -107,7 +107,7 @@ fn requests_share_a_core_alike_and_end_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_shared_core_that_is_slow_or_stands_still_makes_all_wait_alike() {
+fn a_slow_or_paused_shared_core_delays_all_requests_equally() {
     let both = |fault| {
         let lab = asked(machine(1.0).service(endless(vec![work(Span::from_secs(10))])), 0, &[0, 1]);
         latencies(&lab.fault(fault).run(60.0), 0..2)
@@ -134,7 +134,7 @@ fn sleeping_takes_no_core_and_branches_that_work_take_one_each() {
 }
 
 #[test]
-fn work_without_contention_asks_the_machine_once() {
+fn work_without_contention_arms_one_timer() {
     let lab = machine(4.0).service(endless(vec![work(ms(10))])).load(at(0, &[0, 2, 4, 6, 20, 22]));
     let ran = lab.run(5.0);
     let counts = ran.sim.counts();
@@ -148,7 +148,7 @@ fn limited(limit: f64, service: Service) -> Service {
 }
 
 #[test]
-fn a_limit_caps_what_the_requests_of_an_instance_get_together_and_the_rest_goes_to_others() {
+fn a_limit_caps_the_requests_of_an_instance_and_others_get_the_rest() {
     let ten = || endless(vec![work(ms(10))]);
     let alone = |limit, cores, stamps: &[u64]| {
         let lab = asked(machine(cores).service(limited(limit, ten())), 0, stamps);
@@ -270,7 +270,7 @@ fn half_is_taken(grace: Option<Span>, policy: CallPolicy) -> Ran {
 }
 
 #[test]
-fn what_is_left_when_the_grace_is_over_is_cut_off() {
+fn requests_left_after_the_grace_period_are_cut_off() {
     let forever = CallPolicy { timeout: None, ..CallPolicy::default() };
     let cut = |grace| {
         let ran = half_is_taken(grace, forever);
@@ -288,7 +288,7 @@ fn what_is_left_when_the_grace_is_over_is_cut_off() {
 }
 
 #[test]
-fn a_request_that_was_cut_off_is_retried_where_the_policy_says_so() {
+fn a_cut_off_request_is_retried_if_the_policy_allows_it() {
     let retry = meshsim_mesh::model::Retry { budget: Some(1.0), ..Default::default() };
     let policy = CallPolicy { timeout: None, retries: 1, retry };
     let ran = half_is_taken(Some(Span::from_secs(5)), policy);

@@ -167,7 +167,7 @@ fn expect_agreement<R: Recorder<Msg, Tick>>(ran: &Ran<R>, what: &str) {
 }
 
 #[test]
-fn without_faults_every_node_applies_every_step_with_one_message_and_one_acknowledgement() {
+fn without_faults_each_step_takes_one_message_and_one_ack_per_node() {
     let ran = lab(1).latency(Dist::Constant(Span::from_millis(5))).run_with(SETTLED, Watcher::default());
     expect_agreement(&ran, "calm");
     for history in ran.coordinator().history() {
@@ -180,7 +180,7 @@ fn without_faults_every_node_applies_every_step_with_one_message_and_one_acknowl
 }
 
 #[test]
-fn a_campaign_of_faults_never_makes_a_node_apply_a_step_twice_and_all_agree_after_healing() {
+fn nodes_apply_each_step_once_and_converge_after_a_fault_campaign() {
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in 0..150 {
         let ran = with_faults(lab(seed), seed).run_with(SETTLED, Watcher::default());
@@ -240,7 +240,7 @@ fn a_coordinator_that_stood_still_declares_no_healthy_node_dead() {
 }
 
 #[test]
-fn a_node_that_dies_while_the_coordinator_stands_still_is_dead_within_its_patience() {
+fn a_paused_coordinator_still_declares_a_node_dead_in_time() {
     for seed in 0..300 {
         let mut rng = Rng::stream(seed, "pauses and a crash");
         let (lab, patience, pauses) = paused_coordinator(&mut rng);
@@ -266,7 +266,7 @@ fn a_node_that_dies_while_the_coordinator_stands_still_is_dead_within_its_patien
 }
 
 #[test]
-fn the_instances_of_a_dead_node_are_placed_elsewhere_and_it_takes_its_part_when_it_is_back() {
+fn instances_of_a_dead_node_move_and_it_gets_its_share_on_return() {
     let mut lab = lab(3).fault(Fault::new(secs(40.0), secs(60.0), Crash { actors: some(&[2]) }));
     lab.mesh.operations.truncate(2);
     let mut ran = lab.start(Watcher::default());
@@ -356,7 +356,7 @@ fn applied_in(msgs: &[Msg]) -> Vec<u64> {
 }
 
 #[test]
-fn what_was_applied_is_acknowledged_again_and_never_applied_again() {
+fn an_applied_step_is_acknowledged_again_and_not_applied_again() {
     let mut node = Alone::new();
     assert_eq!(applied_in(&node.told(COORDINATOR, &[(1, 1, 11), (2, 1, 12)])), [2]);
     assert_eq!(applied_in(&node.told(COORDINATOR, &[(1, 1, 11)])), [2]);
@@ -364,7 +364,7 @@ fn what_was_applied_is_acknowledged_again_and_never_applied_again() {
 }
 
 #[test]
-fn a_gap_is_asked_for_once_and_what_came_early_is_applied_when_it_is_filled() {
+fn a_gap_is_requested_once_and_early_steps_are_applied_once_it_is_filled() {
     let mut node = Alone::new();
     assert!(node.told(COORDINATOR, &[(3, 1, 13)]).contains(&Msg::Need { from: 1, to: 3 }));
     let again = node.told(COORDINATOR, &[(4, 1, 14)]);
@@ -387,7 +387,7 @@ fn strangers_overtaken_coordinators_and_other_histories_change_nothing() {
 }
 
 #[test]
-fn an_answer_to_a_former_life_of_a_caller_is_not_taken_for_one_to_this_life() {
+fn a_reply_to_an_earlier_incarnation_of_a_caller_is_ignored() {
     let mut lab = Lab::nodes(1).service(service("s", vec![])).load(load(0, 10.0, 10.0));
     lab.mesh.loads[0].start = Time::ZERO;
     let mesh = Arc::new(lab.mesh);

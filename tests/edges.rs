@@ -48,7 +48,7 @@ fn retries_in_layers_are_counted_at_each_edge() {
 }
 
 #[test]
-fn retries_that_a_budget_does_not_allow_are_counted_at_their_edge_and_for_their_load() {
+fn retries_denied_by_a_budget_are_counted_by_edge_and_load() {
     // Every request fails at once, and one retry may be in flight.
     let text = |budget: &str| {
         let retry = format!("timeout: none, retries: 1, retry: {{ base: 1s, backoff: fixed, {budget} }}");
@@ -75,7 +75,7 @@ fn retries_that_a_budget_does_not_allow_are_counted_at_their_edge_and_for_their_
 }
 
 #[test]
-fn an_optional_call_that_fails_is_counted_and_the_request_is_degraded_up_to_its_load() {
+fn a_failed_optional_call_is_counted_and_degrades_its_request() {
     let summary = run("seed: 1\nduration: 60s\nnodes: [ { name: n, count: 2 } ]\nservices:\n  \
          front: { capacity: 1000, endpoints: { get: { script: [ call: page ] } } }\n  \
          page: { capacity: 1000, endpoints: { get: { script: [ \

@@ -30,7 +30,7 @@ fn first_mesh_shows_the_arithmetic_of_its_header() {
 }
 
 #[test]
-fn hotel_visits_as_many_services_per_request_as_its_mix_says() {
+fn hotel_visits_services_per_request_according_to_its_mix() {
     let ran = run("hotel");
     let visits = ran.visits("frontend");
     assert!((visits / 10.195 - 1.0).abs() < 0.01, "{visits}");
@@ -69,7 +69,7 @@ fn wan_is_slower_than_hotel_by_the_distance_between_its_regions() {
 }
 
 #[test]
-fn shop_fails_while_nobody_knows_that_a_zone_is_gone_and_not_for_its_update() {
+fn shop_fails_until_the_loss_of_a_zone_is_noticed_and_not_by_its_update() {
     let experiment = example("shop");
     let ran = meshsim_run::simulate(&experiment, &mut ()).unwrap();
     let summary = ran.summary(&experiment);

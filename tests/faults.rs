@@ -59,7 +59,7 @@ fn expect_taken_back(Measured { windows, .. }: &Measured) {
 }
 
 #[test]
-fn a_crash_loses_what_was_under_way_until_the_callers_are_told() {
+fn a_crash_loses_requests_until_the_callers_are_notified() {
     let during = during(Crash { actors: some(&[2]) });
     let (lost, timeout) = (during.tally.failed.of(Failure::Lost), during.tally.failed.of(Failure::Timeout));
     // Least request soon avoids the node where requests hang; the requests that hang when the callers are told are
@@ -71,7 +71,7 @@ fn a_crash_loses_what_was_under_way_until_the_callers_are_told() {
 }
 
 #[test]
-fn a_pause_delays_what_waits_and_loses_nothing_that_the_timeout_allows() {
+fn a_pause_delays_requests_and_loses_none_within_their_timeout() {
     let ran =
         lab().fault(Fault::new(secs(11), secs(11) + Span::from_millis(500), Pause { actors: some(&[2]) })).run(50.0);
     let Measured { tally, windows } = measured(&ran);
@@ -117,7 +117,7 @@ fn retries_hide_a_drop_of_messages() {
 }
 
 #[test]
-fn one_percent_of_loss_under_a_transport_makes_requests_later_and_fails_none() {
+fn one_percent_of_loss_under_a_transport_delays_but_fails_no_request() {
     let tier = |name, script| Service { capacity: 1000.0, ..times(6, service(name, script)) };
     let work = || Step::Work(Dist::Constant(Span::from_millis(2)));
     let policy = CallPolicy { timeout: Some(Span::from_secs(20)), ..CallPolicy::default() };
@@ -139,7 +139,7 @@ fn one_percent_of_loss_under_a_transport_makes_requests_later_and_fails_none() {
 }
 
 #[test]
-fn a_link_that_loses_everything_delays_a_request_to_the_retry_after_its_end() {
+fn a_fully_lossy_link_delays_a_request_to_the_retry_after_its_end() {
     let on = Link::between(some(&[3]), some(&[1, 2]));
     let mut lab = lab().fault(Fault::new(secs(11), secs(21), Loss { on, probability: 1.0 }));
     lab.mesh.loads[0].policy.timeout = None;

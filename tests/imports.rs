@@ -93,7 +93,7 @@ fn a_retry_waits_for_its_backoff_always_as_long() {
 }
 
 #[test]
-fn nobody_waits_for_an_async_call() {
+fn a_caller_does_not_wait_for_an_async_call() {
     let ran = motel(
         "  web: { operations: { get: { duration: 2ms, calls: [ { target: mail.send, async: true } ] } } }\n  \
          mail: { operations: { send: { duration: 3s, error_rate: 50% } } }\n",
@@ -163,7 +163,7 @@ fn a_cascade_of_retries_makes_close_to_six_calls_of_the_database() {
 }
 
 #[test]
-fn traffic_changes_as_its_segments_bursts_and_scenarios_say() {
+fn traffic_follows_its_segments_bursts_and_scenarios() {
     let service = "  web: { operations: { get: { duration: 2ms } } }\n";
     let cases = [
         ("traffic: { rate: 60/min }", 60.0),
@@ -218,7 +218,7 @@ fn a_scenario_of_higher_priority_wins_and_calls_are_added_and_removed() {
 
 /// Both scenarios set each figure of the database; the later start of one does not decide.
 #[test]
-fn of_scenarios_that_overlap_the_one_with_the_higher_priority_wins_in_whatever_order_they_stand() {
+fn overlapping_scenarios_are_ranked_by_priority_and_not_by_order() {
     let high =
         "  - { at: 10s, duration: 20s, priority: 2, override: { db.ask: { error_rate: 10%, duration: 4ms } } }\n";
     let low = "  - { at: 10s, duration: 20s, priority: -1, override: { db.ask: { error_rate: 90% } } }\n";
@@ -236,7 +236,7 @@ fn of_scenarios_that_overlap_the_one_with_the_higher_priority_wins_in_whatever_o
 }
 
 #[test]
-fn what_motel_does_not_call_computing_takes_no_core() {
+fn motel_delays_that_are_not_cpu_work_take_no_core() {
     let ran = motel("  web: { operations: { get: { duration: 500ms } } }\n", "traffic: { rate: 200/s }");
     assert!(ran.says("[ sleep: 500ms ]") && !ran.says(" work:"), "{}", ran.imported.yaml);
     let tally = ran.tally();

@@ -37,7 +37,7 @@ fn expect_agreement(ran: &Ran) {
 }
 
 #[test]
-fn a_node_that_joins_later_gets_nothing_before_and_its_share_by_the_next_step() {
+fn a_late_node_gets_its_share_with_the_next_step_and_nothing_before() {
     let mut ran = lab(Some(30.0)).start(());
     ran.run_until(29.0);
     assert_eq!(hosted(&ran), [3, 3, 0]);
@@ -56,7 +56,7 @@ fn a_node_that_joins_later_gets_nothing_before_and_its_share_by_the_next_step() 
 }
 
 #[test]
-fn what_found_no_place_finds_it_when_a_node_joins() {
+fn unplaced_instances_are_placed_when_a_node_joins() {
     let mut lab = lab(Some(30.0));
     lab.mesh.nodes.iter_mut().for_each(|node| node.cores = 2.0);
     lab.mesh.services[0].cpu = 1.0;
@@ -86,7 +86,7 @@ fn a_mesh_may_begin_without_a_single_node() {
 }
 
 #[test]
-fn who_comes_after_very_many_steps_gets_them_as_a_snapshot() {
+fn a_node_that_joins_after_many_steps_gets_a_snapshot() {
     let many = lab(Some(30.0)).operation(1.0, 0, Change::Scale { by: 1.01 }, 0.1, Some(200));
     let ran = many.run(50.0);
     assert!(ran.coordinator().state().steps > 200);
@@ -115,7 +115,7 @@ fn a_fault_on_a_node_that_has_not_come_keeps_it_from_coming() {
 }
 
 #[test]
-fn a_node_whose_first_word_is_lost_is_heard_of_by_its_heartbeat() {
+fn a_node_whose_first_message_is_lost_joins_by_its_heartbeat() {
     let cut = Cut::Islands(vec![some(&[3]), some(&[0, 1, 2])]);
     let ran = lab(Some(30.0)).fault(Fault::new(secs(29), secs(33), Partition { cut, hold: false })).run(60.0);
     assert_eq!((hosted(&ran), ran.coordinator().dead()), (vec![4, 4, 4], vec![]));
@@ -123,7 +123,7 @@ fn a_node_whose_first_word_is_lost_is_heard_of_by_its_heartbeat() {
 }
 
 #[test]
-fn a_coordinator_that_lost_its_disk_still_knows_who_is_to_come() {
+fn a_coordinator_without_its_disk_still_expects_absent_nodes() {
     let wipe = || Wipe { actors: some(&[0]) };
     let mut ran = lab(Some(30.0)).fault(Fault::new(secs(10), secs(12), wipe())).start(());
     ran.run_until(29.0);

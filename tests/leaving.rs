@@ -90,7 +90,7 @@ fn where_there_is_no_room_a_node_serves_until_its_grace_is_over() {
 }
 
 #[test]
-fn a_node_that_hosts_nothing_leaves_at_once_and_nothing_is_placed_on_it_meanwhile() {
+fn an_empty_node_leaves_at_once_and_gets_no_instances_meanwhile() {
     let grow = Change::Extend {
         to: 6,
         rate: 1.0,
@@ -136,7 +136,7 @@ fn a_node_that_dies_while_it_leaves_is_dead_and_one_that_comes_back_stays() {
 }
 
 #[test]
-fn a_node_that_its_peers_refuse_gets_nothing_more_and_is_told_of() {
+fn a_node_refused_by_its_peers_gets_no_instances_and_is_reported() {
     let shun = (secs(LEAVES), COORDINATOR, Msg::Shun { node: ActorId(1) });
     let ran = run(lab(3, 8.0, 3), vec![shun], 20.0);
     assert_eq!((ran.coordinator().presence(0), ready(&ran, 3)[0]), (Presence::Shunned, 0));
@@ -148,7 +148,7 @@ fn a_node_that_its_peers_refuse_gets_nothing_more_and_is_told_of() {
 }
 
 #[test]
-fn nobody_but_who_is_outside_can_make_a_node_leave() {
+fn only_an_external_client_can_make_a_node_leave() {
     let mut ran = start(lab(3, 8.0, 3), vec![], vec![leave(0, LEAVES, 1.0)]);
     ran.run_until(20.0);
     assert_eq!((ran.coordinator().presence(0), ran.node(0).has_left()), (Presence::Alive, false));

@@ -88,7 +88,7 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
 }
 
 #[test]
-fn a_message_holds_no_more_than_it_says_and_so_many_bytes_for_each_on_the_wire() {
+fn a_message_holds_at_most_its_reported_and_a_bounded_share_of_memory() {
     for (what, msg, most) in worst() {
         let mut wire = Vec::new();
         encode_into(&msg, &mut wire).unwrap();

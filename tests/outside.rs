@@ -58,7 +58,7 @@ fn shop() -> Lab {
 }
 
 #[test]
-fn the_answer_to_a_traced_ask_has_the_path_each_hop_before_those_below_it_and_in_the_order_in_which_they_ended() {
+fn a_traced_reply_lists_parents_first_and_siblings_by_completion() {
     let ran = run(shop(), 10.0, vec![at(5.0, gateway(3), ask(0, true))], vec![]);
     let answers = ran.answers();
     let [answer] = answers[..] else { panic!("{answers:?}") };
@@ -78,7 +78,7 @@ fn the_answer_to_a_traced_ask_has_the_path_each_hop_before_those_below_it_and_in
 }
 
 #[test]
-fn an_ask_that_is_not_traced_has_no_path_and_takes_as_long() {
+fn an_untraced_request_has_no_path_and_takes_the_same_time() {
     let asks = vec![at(5.0, gateway(3), ask(0, false)), at(6.0, gateway(3), ask(0, true))];
     let ran = run(shop(), 10.0, asks, vec![]);
     let answers = ran.answers();
@@ -104,7 +104,7 @@ fn tries_that_were_given_up_are_on_the_path_as_the_caller_saw_them() {
 }
 
 #[test]
-fn an_answer_that_comes_late_brings_what_was_done_for_it() {
+fn a_late_reply_still_brings_its_path() {
     let wide = |name: &str, script| Service { capacity: 10.0, ..service(name, script) };
     let lab =
         Lab::nodes(1).service(wide("front", vec![work(10), call(1), work(60)])).service(wide("back", vec![work(5)]));
@@ -178,7 +178,7 @@ fn each_late_answer_takes_the_place_of_its_own_try() {
 }
 
 #[test]
-fn what_waits_for_a_slot_and_what_is_refused_shows_on_the_path() {
+fn the_path_shows_waiting_for_slots_and_refusals() {
     let lab = Lab::nodes(1).service(Service { queue: 1, ..service("s", vec![work(50)]) });
     let asks = (0..3).map(|ask_number| at(5.0, gateway(1), Ask { ask: ask_number, ..ask(0, true) })).collect();
     let ran = run(lab, 10.0, asks, vec![]);
@@ -207,7 +207,7 @@ fn a_failure_far_below_is_named_on_every_hop_above_it() {
 }
 
 #[test]
-fn a_path_has_a_bound_and_says_what_is_beyond_it() {
+fn a_path_has_a_bound_and_counts_the_hops_beyond_it() {
     let mut many = call(1);
     let Step::Call(of) = &mut many else { unreachable!() };
     of.count = 1500;
@@ -218,7 +218,7 @@ fn a_path_has_a_bound_and_says_what_is_beyond_it() {
 }
 
 #[test]
-fn an_ask_that_makes_no_sense_is_refused() {
+fn an_invalid_external_request_is_refused() {
     let ask = || ask(0, true);
     let nonsense = [
         Ask { service: ServiceId(3), ..ask() },
@@ -234,7 +234,7 @@ fn an_ask_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn strangers_are_not_answered_and_all_that_was_asked_is_counted() {
+fn strangers_get_no_reply_and_all_requests_are_counted() {
     let said = |ask: Ask| vec![at(5.0, gateway(3), ask)];
     let mut asks = said(ask(0, false));
     asks.extend(said(ask(9, false)));
@@ -253,7 +253,7 @@ fn operate(at: f64, service: u16, change: Change) -> (Time, ActorId, Msg) {
 }
 
 #[test]
-fn an_operation_by_hand_begins_at_once_runs_like_one_of_the_file_and_takes_its_place() {
+fn a_manual_operation_starts_at_once_and_supersedes_one_of_the_file() {
     let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
     let lab = lab.operation(3.0, 0, extend(1000, 0.1, Rounding::Away), 1.0, None);
     let by_hand = vec![operate(5.5, 0, extend(10, 1.0, Rounding::Away))];
@@ -269,7 +269,7 @@ fn an_operation_by_hand_begins_at_once_runs_like_one_of_the_file_and_takes_its_p
 }
 
 #[test]
-fn an_operation_by_hand_that_makes_no_sense_or_comes_from_a_stranger_changes_nothing() {
+fn an_invalid_or_foreign_manual_operation_changes_nothing() {
     let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
     let grow = extend(10, 1.0, Rounding::Away);
     let nonsense = vec![operate(5.0, 1, grow.clone()), operate(6.0, 0, extend(10, f64::NAN, Rounding::Away))];
@@ -280,7 +280,7 @@ fn an_operation_by_hand_that_makes_no_sense_or_comes_from_a_stranger_changes_not
 }
 
 #[test]
-fn what_actors_found_and_what_was_answered_goes_over_a_wire() {
+fn results_and_replies_survive_encoding() {
     let ran = run(shop().load(load(0, 100.0, 5.0)), 10.0, vec![at(5.0, ActorId(5), ask(0, true))], vec![]);
     let bytes = |found: &Findings| {
         let mut bytes = Vec::new();

@@ -131,7 +131,7 @@ fn a_rolling_update_that_shrinks_keeps_its_bounds() {
 }
 
 #[test]
-fn an_extend_during_a_roll_back_makes_no_instance_of_the_version_that_is_left() {
+fn an_extend_during_a_rollback_starts_no_instance_of_the_old_target() {
     let rolling_back = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
     for strategy in [Strategy::Batch, Strategy::Bernoulli, rolling_back] {
         for to in [5, 20] {

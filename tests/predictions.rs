@@ -58,7 +58,7 @@ fn the_examples_visit_services_as_often_as_expected() {
 }
 
 #[test]
-fn retries_and_failures_are_as_often_as_the_closed_form_says() {
+fn retries_and_failures_are_as_frequent_as_the_closed_form() {
     let text = "
 duration: 60s
 nodes: [ { name: n, count: 4 } ]
@@ -128,7 +128,7 @@ fn as_many_requests_are_lost_while_callers_have_not_heard_as_expected() {
 }
 
 #[test]
-fn what_is_said_to_fill_first_is_full_at_that_rate() {
+fn the_predicted_bottleneck_is_full_at_the_predicted_rate() {
     let text = |rate: u32| {
         format!(
             "{}{rate}/s }}, from: 1s, timeout: none }} }}\n",

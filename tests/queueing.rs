@@ -116,7 +116,7 @@ fn shared(cores: f64, work: Dist, rate: f64, requests: f64) -> Estimate {
 }
 
 #[test]
-fn a_shared_core_at_half_load_takes_twice_the_work_whatever_its_distribution() {
+fn a_shared_core_at_half_load_doubles_the_time_for_any_distribution() {
     let unit = Dist::Constant(Span::from_secs_f64(UNIT));
     for (work, tolerance) in [(unit, 0.03), (hyper_exponential(), 0.1)] {
         let estimate = shared(1.0, work, 0.5, 60_000.0);
@@ -274,7 +274,7 @@ fn chosen_by(balancer: Balancer, n: u32, requests: f64) -> Estimate {
 }
 
 #[test]
-fn whom_a_caller_looks_at_decides_how_long_its_requests_take() {
+fn the_choice_of_instances_determines_the_latency() {
     for (n, balancer, w) in CHOOSING.into_iter().filter(|(n, ..)| *n == 100) {
         let mean = chosen_by(balancer, n, 150_000.0).mean;
         println!("{balancer:?} of {n}: {mean:.3}, oracle {w}");

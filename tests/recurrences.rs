@@ -57,7 +57,7 @@ fn scale_and_update_follow_their_closed_forms() {
 }
 
 #[test]
-fn each_rounding_stops_where_the_table_says_and_nodes_have_what_was_decided() {
+fn each_rounding_ends_as_tabulated_and_nodes_have_the_decided_instances() {
     let table = [
         (Rounding::Away, [(1000, 50), (1000, 27), (1000, 18), (1000, 10)]),
         (Rounding::Nearest, [(996, 50), (998, 27), (999, 18), (1000, 10)]),
@@ -154,7 +154,7 @@ fn stochastic_rounding_arrives_and_carry_stays_within_half() {
 }
 
 #[test]
-fn what_chance_decides_is_the_same_whatever_the_network_loses_and_however_late_it_is() {
+fn random_decisions_are_independent_of_loss_and_delay() {
     let run = |latency_ms, faults: Vec<Fault>| {
         let mut lab = lab(100).latency(Dist::Constant(Span::from_millis(latency_ms)));
         lab.network.faults = faults;
@@ -250,7 +250,7 @@ fn the_delay_table_has_a_stable_and_an_unstable_side() {
 }
 
 #[test]
-fn the_fastest_rate_without_overshoot_is_where_the_table_says() {
+fn the_fastest_rate_without_overshoot_is_the_tabulated_one() {
     let table = [(0, 1.0), (1, 0.25), (2, 0.148_148), (3, 0.105_469), (4, 0.081_920), (5, 0.066_980)];
     for (delay, fastest) in table {
         let highest = |rate| late(delay, rate, 0, TARGET, 200).into_iter().fold(0.0, f64::max) - f64::from(TARGET);

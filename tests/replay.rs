@@ -68,7 +68,7 @@ fn a_faulty_run_is_replayed_to_the_last_effect() {
 }
 
 #[test]
-fn a_run_whose_nodes_have_too_few_cores_and_change_their_pace_is_replayed_to_the_last_effect() {
+fn a_run_with_overloaded_nodes_of_changing_speed_replays_completely() {
     let mut lab = troubled(7)
         .fault(fault(3, 9, Slow { actors: some(&[2, 3]), factor: 0.7 }))
         .fault(fault(5, 7, Slow { actors: some(&[2]), factor: 0.3 }))
@@ -80,7 +80,7 @@ fn a_run_whose_nodes_have_too_few_cores_and_change_their_pace_is_replayed_to_the
 }
 
 #[test]
-fn a_run_with_all_that_can_be_done_to_machines_is_replayed_to_the_last_effect() {
+fn a_run_with_all_machine_faults_replays_completely() {
     let lab = troubled(7)
         .fault(fault(2, 4, Wipe { actors: some(&[1, 3]) }))
         .fault(fault(7, 8, Crash { actors: some(&[0]) }))

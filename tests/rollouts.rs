@@ -145,7 +145,7 @@ fn expect_bounds(update: &Update) {
 }
 
 #[test]
-fn a_rolling_update_keeps_its_bounds_on_the_nodes_and_starts_each_new_instance_once() {
+fn a_rolling_update_keeps_its_bounds_and_starts_each_instance_once() {
     // One instance on several machines, and seven on eight: the placement decided which instance goes.
     for (instances, nodes) in [(1, 1), (1, 2), (1, 4), (7, 8), (2, 3), (10, 3), (6, 4)] {
         for placement in [Placement::Spread, Placement::BinPack] {
@@ -159,7 +159,7 @@ fn a_rolling_update_keeps_its_bounds_on_the_nodes_and_starts_each_new_instance_o
 }
 
 #[test]
-fn a_crash_in_the_middle_of_a_rolling_update_costs_what_was_ready_there_and_no_more() {
+fn a_crash_during_a_rolling_update_costs_only_its_own_ready_instances() {
     let mut rng = Rng::stream(25, "crashes");
     let mut lost_some = 0;
     for _ in 0..150 {
@@ -199,7 +199,7 @@ fn a_crash_in_the_middle_of_a_rolling_update_costs_what_was_ready_there_and_no_m
 }
 
 #[test]
-fn an_instance_of_a_dead_node_is_not_counted_as_ready_when_an_update_begins() {
+fn a_starting_update_does_not_count_instances_of_dead_nodes_as_ready() {
     // Four on four machines of one core, one of which is dead: the fourth instance has no room. Three must be ready.
     let at = |secs| Time::ZERO + Span::from_secs(secs);
     let crash = Fault::new(at(1), at(50), Crash { actors: [ActorId(2)].into_iter().collect() });
@@ -215,7 +215,7 @@ fn an_instance_of_a_dead_node_is_not_counted_as_ready_when_an_update_begins() {
 }
 
 #[test]
-fn instances_that_start_again_after_a_crash_go_before_those_that_are_ready() {
+fn instances_restarting_after_a_crash_are_removed_before_ready_ones() {
     // Eight on four machines; those of one machine start for 5 s after a short crash. Six must be ready, and six are.
     let at = |ms| Time::ZERO + Span::from_millis(ms);
     let crash = Fault::new(at(8_000), at(8_300), Crash { actors: [ActorId(3)].into_iter().collect() });

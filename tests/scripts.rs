@@ -76,7 +76,7 @@ fn an_async_call_outlives_the_deadline_of_its_request() {
 }
 
 #[test]
-fn an_async_call_whose_callee_has_no_instance_fails_for_nobody() {
+fn an_async_call_to_a_service_without_instances_fails_no_request() {
     let ran = run("[ call: { to: back, async: true } ]", "{ script: [ sleep: 1s ] }", STEADY);
     assert_eq!(ran.tally().done, 1000);
     let text = ran.experiment.text.replace("  back: {", "  back: { instances: 0,");
@@ -85,7 +85,7 @@ fn an_async_call_whose_callee_has_no_instance_fails_for_nobody() {
 }
 
 #[test]
-fn without_a_budget_a_failure_of_one_half_and_three_retries_leave_a_sixteenth() {
+fn without_a_budget_one_half_of_failures_and_three_retries_leave_1_16() {
     let front =
         |budget: &str| format!("[ call: {{ to: back, retries: 3, retry: {{ base: 1ms, budget: {budget} }} }} ]");
     let load = "arrivals: { constant: 1000/s }, for: 50s";

@@ -203,7 +203,7 @@ fn sums_over_windows_are_the_totals_of_each_kind() {
 }
 
 #[test]
-fn what_was_in_flight_over_all_windows_is_what_all_requests_took() {
+fn requests_in_flight_over_all_windows_sum_to_their_latencies() {
     let ran = run(&shop("1s"));
     for kind in Kind::ALL {
         for (name, sums) in ran.sums(kind) {
@@ -215,7 +215,7 @@ fn what_was_in_flight_over_all_windows_is_what_all_requests_took() {
 }
 
 #[test]
-fn no_maximum_is_below_its_mean_and_that_of_a_sum_is_left_out_where_it_is_not_known() {
+fn no_maximum_is_below_its_mean_and_unknown_maxima_are_left_out() {
     let ran = run(&shop("1s"));
     let (mut known, mut left_out) = (0, 0);
     for row in &ran.series.rows {
@@ -314,7 +314,7 @@ fn the_same_seed_gives_the_same_bytes() {
 }
 
 #[test]
-fn the_log_says_what_happened_in_order_and_by_name() {
+fn the_log_has_names_and_is_in_order() {
     let ran = run(&shop("1s"));
     let all = events(&ran.experiment, &ran.measured, &ran.summary, &ran.series);
     assert!(all.is_sorted_by(|a, b| a.at_s <= b.at_s));
@@ -361,7 +361,7 @@ impl Told<'_> {
 }
 
 #[test]
-fn what_is_told_while_the_run_goes_on_comes_to_what_is_known_at_its_end() {
+fn the_news_during_a_run_sum_to_its_final_results() {
     for window in ["1s", "250ms"] {
         let experiment = meshsim_experiment::parse("mesh.yaml", &shop(window), Path::new(""), &[]).unwrap();
         let mesh = Arc::new(experiment.mesh.clone());
@@ -422,7 +422,7 @@ fn what_is_told_while_the_run_goes_on_comes_to_what_is_known_at_its_end() {
 }
 
 #[test]
-fn what_a_former_life_had_told_stays_counted() {
+fn news_of_an_earlier_incarnation_stays_counted() {
     let experiment = meshsim_experiment::parse("mesh.yaml", &shop("1s"), Path::new(""), &[]).unwrap();
     let mesh = &experiment.mesh;
     let (mut so_far, client) = (SoFar::default(), mesh.client_actor(0));

@@ -184,7 +184,7 @@ fn servers(c: u32) -> Vec<Service> {
 }
 
 #[test]
-fn requests_wait_as_long_in_their_waterfalls_as_theory_says() {
+fn waiting_times_in_waterfalls_agree_with_theory() {
     // M/M/1 at 0.5: Wq = 1. M/M/2 at a load of 1: Wq = 1/3.
     for (c, rate, wq) in [(1, 0.5, 1.0), (2, 1.0, 1.0 / 3.0)] {
         let of = means(servers(c), rate, 60_000.0);

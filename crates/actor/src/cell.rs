@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn timers_of_an_earlier_life_run_nothing_although_their_slots_are_used_again() {
+    fn timers_of_an_earlier_incarnation_run_nothing_when_their_slot_is_reused() {
         let (mut cell, old) = started();
         cell.reboot(false);
         cell.step(Time::ZERO, Input::Start, &mut Vec::new(), &mut ());

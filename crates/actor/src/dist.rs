@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_have_the_mean_and_the_squared_variation_that_the_parameters_say() {
+    fn draws_have_the_mean_and_squared_variation_of_their_parameters() {
         for (dist, cs2) in all() {
             dist.validate().unwrap();
             let mut rng = Rng::stream(3, "draws");

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_at_the_first_nanosecond_at_which_the_machine_has_worked_for_it() {
+    fn work_ends_at_the_first_nanosecond_at_which_it_is_complete() {
         for speed in [1.0, 0.5, 0.3, 1e-9, 3.0, 1e5] {
             let mut pace = Pace::normal(Time::from_nanos(1_000));
             pace.change(Time::from_nanos(2_000), Power::Speed(speed));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_stands_still_does_no_work_and_goes_on_where_it_was() {
+    fn a_paused_machine_does_no_work_and_resumes_it_later() {
         let secs = |s: u64| Time::from_nanos(s * 1_000_000_000);
         let mut pace = Pace::normal(secs(1));
         assert!(pace.change(secs(2), Power::Pause) && !pace.change(secs(3), Power::Pause));

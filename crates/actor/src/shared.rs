@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shared_is_written_once_and_shared_again_and_what_was_equal_is_not() {
+    fn shared_values_are_written_once_and_equal_values_are_not_merged() {
         let bytes = writing(|| json(&outer()));
         let read: Outer = reading(|| serde_json::from_str(&bytes)).unwrap();
         assert_eq!(read, outer());
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_when_the_next_comes_is_not_taken_for_it() {
+    fn a_dropped_value_is_not_taken_for_a_later_one() {
         let bytes = writing(|| [1, 2, 3].map(|it| json(&Inner(Arc::new([it])))));
         assert_eq!(bytes, [r#"{"First":[1]}"#, r#"{"First":[2]}"#, r#"{"First":[3]}"#]);
     }

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_holds_what_was_put_in_in_any_order_and_nothing_else() {
+    fn a_set_holds_exactly_its_inserted_actors_in_any_order() {
         let numbers = [64, 3, u32::MAX, 0, 200, 63, 100_000, 3];
         let set: ActorSet = numbers.into_iter().map(ActorId).collect();
         let mut inserted = ActorSet::default();

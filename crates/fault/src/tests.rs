@@ -138,7 +138,7 @@ fn the_transport_gives_up_after_fifteen_retries_at_most_two_minutes_apart() {
 }
 
 #[test]
-fn the_tries_of_a_message_are_lost_independently_and_losses_of_one_moment_combine() {
+fn attempts_are_lost_independently_and_simultaneous_losses_combine() {
     let loss = |probability| Kind::from(Loss { on: Link::all(), probability });
     for kinds in [vec![loss(0.28)], vec![loss(0.1), loss(0.2)]] {
         let spec = NetworkSpec {
@@ -212,7 +212,7 @@ fn a_reordered_message_is_overtaken() {
 }
 
 #[test]
-fn a_link_of_limited_bandwidth_passes_messages_one_after_the_other_and_loses_what_finds_it_full() {
+fn a_limited_link_serialises_messages_and_loses_those_beyond_its_queue() {
     let mut network = network([Bandwidth::new(Link::all(), 100_000, 2_000).into()]);
     // 1,000 bytes take 10 ms; 2,000 may wait before the message that arrives.
     let got = fates(&mut network, secs(1), A, B, 4);
@@ -239,7 +239,7 @@ fn islands_are_cut_off_and_bridges_are_not() {
 }
 
 #[test]
-fn a_one_way_cut_lets_the_other_way_pass_and_nobody_is_cut_off_from_itself() {
+fn a_one_way_cut_passes_the_other_way_and_messages_to_oneself() {
     let one_way = Cut::Links(vec![Link::one_way(set(&[A]), Actors::All)]);
     let mut network = network([Partition { cut: one_way, hold: false }.into()]);
     assert_eq!(network.fate(secs(1), A, B, 0, 0), Fate::Lost(Cause::Partition));
@@ -259,7 +259,7 @@ fn latency_follows_the_zones() {
 }
 
 #[test]
-fn powers_come_in_order_and_overlapping_faults_are_taken_back_one_by_one() {
+fn machine_actions_are_in_order_and_overlapping_faults_end_one_by_one() {
     let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
     let faults = vec![
         at(3, 6, Crash { actors: set(&[A]) }.into()),
@@ -333,7 +333,7 @@ fn an_absent_machine_comes_at_its_time_or_not_by_itself() {
 }
 
 #[test]
-fn a_fault_does_nothing_to_a_machine_that_has_not_come_but_keeps_it_from_coming() {
+fn a_fault_on_an_absent_machine_only_delays_its_first_start() {
     let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
     let crash = |actor| Kind::from(Crash { actors: set(&[actor]) });
     let wipe = |actor| Kind::from(Wipe { actors: set(&[actor]) });
@@ -363,7 +363,7 @@ fn a_fault_does_nothing_to_a_machine_that_has_not_come_but_keeps_it_from_coming(
 }
 
 #[test]
-fn a_fault_that_is_added_holds_from_its_beginning_and_leaves_the_others_as_they_are() {
+fn an_added_fault_holds_from_its_start_and_leaves_others_unchanged() {
     let mut network = network([Bandwidth::new(Link::all(), 100_000, 2_000).into()]);
     assert_eq!(fates(&mut network, secs(1), A, B, 1), [Fate::Deliver(ms(20))]);
     let later = Latency { on: Link::all(), added: Dist::Constant(ms(5)) };
@@ -391,7 +391,7 @@ fn the_plan_that_is_left_knows_of_a_fault_added_in_the_middle_of_another() {
 }
 
 #[test]
-fn what_stands_at_a_time_is_what_was_done_and_not_taken_back() {
+fn standing_actions_are_those_done_and_not_reverted() {
     let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
     let faults = vec![
         at(1, 5, Crash { actors: set(&[A]) }.into()),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_others_are_held_up_to_so_many_bytes_and_again_when_some_are_gone() {
+    fn messages_of_other_processes_are_held_up_to_a_bound_on_their_bytes() {
         let mut agenda = Agenda::new();
         let mut hold = |at| {
             let envelope = Envelope { from: ActorId(0), to: ActorId(1), seq: 0, msg: () };

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_of_former_lives_is_bounded() {
+    fn the_results_of_earlier_incarnations_are_bounded() {
         let mut departures = Departures::default();
         let (actor, later) = (ActorId(1), Time::from_nanos(2));
         departures.leaves(actor, Time::ZERO);

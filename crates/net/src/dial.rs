@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processes_that_lost_somebody_at_one_moment_do_not_dial_again_at_one_moment() {
+    fn processes_that_lose_a_peer_together_redial_at_different_times() {
         for failures in [1, 3, 30] {
             let most = (BACKOFF * (1 << (failures - 1).min(10))).min(BACKOFF_MAX);
             let mut waits: Vec<Duration> =

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_beyond_the_bound_is_lost_as_to_a_full_queue_and_what_nobody_can_reach_as_to_a_machine_that_is_down() {
+    fn a_full_outbox_loses_as_full_and_an_unreachable_one_as_down() {
         let outbox = Outbox::default();
         let envelope = Envelope { from: ActorId(0), to: ActorId(1), seq: 0, msg: vec![0u8; 1 << 20] };
         let put = || outbox.put_envelope(Time::ZERO, &envelope);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_unread_what_it_is_told_is_written_to_no_longer() {
+    fn a_peer_that_stops_reading_is_disconnected() {
         let outbox = Outbox::default();
         // The other end does not read.
         let (mut writer, _reader) = tokio::io::duplex(16);

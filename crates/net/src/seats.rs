@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_nobody_gets_the_lowest_free_seat_and_spares_come_last() {
+    fn a_join_without_names_gets_the_lowest_free_actor_and_spares_last() {
         let mut seats = seats();
         assert_eq!(actors(seats.assign(&join("a", &[], 1), 1)), [(1, 0)]);
         assert_eq!(actors(seats.assign(&join("b", &[], 1), 2)), [(2, 0)]);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_comes_back_gets_what_it_had_in_its_next_life() {
+    fn a_rejoining_machine_gets_its_actors_in_their_next_incarnation() {
         let mut seats = seats();
         seats.assign(&join("a", &[], 1), 1).unwrap();
         seats.assign(&join("b", &[], 1), 2).unwrap();
@@ -217,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_free_is_what_is_free_and_at_least_one() {
+    fn a_join_for_all_free_actors_gets_them_and_needs_at_least_one() {
         let mut seats = seats();
         assert_eq!(actors(seats.assign(&join("a", &[], 0), 1)), [(1, 0), (2, 0), (3, 0)]);
         assert!(seats.assign(&join("b", &[], 0), 2).is_err());
     }
 
     #[test]
-    fn who_wants_more_than_there_is_need_not_try_again_and_who_wants_what_is_taken_may() {
+    fn a_join_beyond_the_run_is_final_and_one_for_taken_actors_is_retryable() {
         let mut seats = seats();
         let refused = seats.assign(&join("a", &["node-0"], 3), 1).unwrap_err();
         assert_eq!((&*refused.why, refused.passing), ("4 nodes are wanted, and this run has 3", false));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_needed_and_not_ready() {
+    fn missing_actors_are_the_needed_ones_that_are_not_ready() {
         let mut seats = seats();
         seats.take(ActorId(0), 0);
         seats.assign(&join("a", &["node-0"], 0), 1).unwrap();
@@ -243,7 +243,7 @@ mod tests {
 
     /// An actor requested by name is looked up and not searched for, which would take long here.
     #[test]
-    fn a_hundred_thousand_seats_are_given_to_those_who_ask_for_them_by_name() {
+    fn a_hundred_thousand_actors_are_assigned_by_name_without_a_search() {
         let all: Vec<Seat> =
             (0..100_000).map(|n| Seat { name: format!("node-{n}"), role: "node", needed: true }).collect();
         let mut seats = Seats::new(&all);

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_written_out_and_what_is_long_is_cut() {
+    fn control_characters_are_escaped_and_long_texts_truncated() {
         assert_eq!(brief("a \"b\"\r\n\x1b[2Jgrößer\u{202e}"), r#"a "b"\r\n\u{1b}[2Jgrößer\u{202e}"#);
         assert_eq!(brief("x".repeat(LINE_MAX)), "x".repeat(LINE_MAX));
         assert_eq!(brief("x".repeat(LINE_MAX + 1)), "x".repeat(LINE_MAX) + "…");

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn work_burns_at_least_as_much_processor_time_as_it_says() {
+    fn work_uses_at_least_its_stated_processor_time() {
         let (timer, span) = asked();
         let (worker, mut done) = Worker::start(1, Clock::start().count()).unwrap();
         assert!(worker.work(ActorId(3), timer, span));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_core_is_asked_for_and_not_burnt_and_what_is_taken_back_is_not_burnt_any_further() {
+    fn waiting_work_is_asked_for_but_not_burnt_and_cancelled_work_stops() {
         let (timer, span) = asked();
         let (worker, mut done) = Worker::start(1, Clock::start().count()).unwrap();
         // Hours of work of another actor are cancelled; otherwise the item behind them would never be done.

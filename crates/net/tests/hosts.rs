@@ -288,7 +288,7 @@ fn the_called() -> ActorSet {
 }
 
 #[test]
-fn who_joins_after_a_crash_that_was_ordered_by_hand_does_not_live_through_it() {
+fn a_late_member_ignores_a_manual_crash_that_has_ended() {
     System::new().block_on(async {
         let cluster = Cluster::begin("", false).await;
         let first = member(&cluster.hub, None).await;
@@ -322,7 +322,7 @@ fn at_a_paused_machine_no_more_waits_than_memory_is_meant_for() {
 }
 
 #[test]
-fn what_a_partition_keeps_back_is_counted_as_held_until_it_is_let_go() {
+fn messages_held_by_a_partition_are_counted_until_their_release() {
     System::new().block_on(async {
         let held = async |until: fn(Time) -> Time| {
             let cluster = Cluster::begin("", false).await;
@@ -343,7 +343,7 @@ fn what_a_partition_keeps_back_is_counted_as_held_until_it_is_let_go() {
 }
 
 #[test]
-fn who_is_cut_off_while_others_are_waited_for_is_in_again() {
+fn a_member_disconnected_before_the_start_rejoins() {
     System::new().block_on(async {
         let cluster = Cluster::begin("", true).await;
         let way = Way::to(&cluster.hub).await;
@@ -363,7 +363,7 @@ fn who_is_cut_off_while_others_are_waited_for_is_in_again() {
 }
 
 #[test]
-fn who_is_cut_off_at_the_end_hands_in_all_the_same() {
+fn a_member_disconnected_at_the_end_still_sends_its_results() {
     System::new().block_on(async {
         let cluster = Cluster::begin("", false).await;
         let way = Way::to(&cluster.hub).await;
@@ -377,7 +377,7 @@ fn who_is_cut_off_at_the_end_hands_in_all_the_same() {
 }
 
 #[test]
-fn a_fault_by_hand_concerns_also_who_was_away_when_it_began() {
+fn a_manual_fault_also_reaches_processes_that_were_disconnected() {
     System::new().block_on(async {
         let cluster = Cluster::begin("", false).await;
         let way = Way::to(&cluster.hub).await;
@@ -399,7 +399,7 @@ fn a_fault_by_hand_concerns_also_who_was_away_when_it_began() {
 }
 
 #[test]
-fn one_that_comes_takes_the_place_of_one_that_is_lost_and_the_other_may_come_back() {
+fn a_new_member_replaces_a_lost_one_and_the_other_lost_one_may_rejoin() {
     System::new().block_on(async {
         let cluster = Cluster::begin("", true).await;
         let ways = [Way::to(&cluster.hub).await, Way::to(&cluster.hub).await];

@@ -14,7 +14,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const EACH_MAX: f64 = 50.0;
 
 #[test]
-fn what_is_read_of_a_frame_holds_so_many_bytes_for_each_on_the_wire() {
+fn a_decoded_frame_holds_a_bounded_multiple_of_its_wire_bytes() {
     for (what, wire) in golden::lists().into_iter().chain(golden::frames()) {
         let mut splitter = Splitter::new();
         splitter.trust();

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_for_each_node_and_null_for_what_is_lost() {
+    fn the_state_has_a_line_per_node_and_null_for_lost_nodes() {
         let node = |name: &str| NodeSpec { name: name.into(), cores: 1.0, zone: 0, joins: Time::ZERO };
         let mesh = Mesh { nodes: vec![node("a"), node("b")], ..Mesh::default() };
         let coordinator = CoordinatorState { steps: 2, digest: 7, services: vec![] };

@@ -47,7 +47,7 @@ fn all_of(outcome: &Outcome) -> String {
 }
 
 #[test]
-fn who_watches_is_asked_in_the_order_of_time_and_changes_nothing() {
+fn an_observer_is_called_in_order_of_time_and_changes_nothing() {
     let experiment = experiment();
     let mut observer = StopsAt(Time::NEVER, vec![]);
     let watched = simulate(&experiment, &mut observer).unwrap();
@@ -57,7 +57,7 @@ fn who_watches_is_asked_in_the_order_of_time_and_changes_nothing() {
 }
 
 #[test]
-fn a_run_that_is_stopped_is_cut_short_and_can_go_on_to_what_it_would_have_been() {
+fn a_stopped_run_is_cut_short_and_continues_to_the_same_results() {
     let experiment = experiment();
     let mut run = Simulation::new(&experiment).unwrap();
     let stopped = run.finish(&mut StopsAt(secs(10), vec![]));
@@ -67,7 +67,7 @@ fn a_run_that_is_stopped_is_cut_short_and_can_go_on_to_what_it_would_have_been()
 }
 
 #[test]
-fn what_was_measured_so_far_is_there_at_any_moment() {
+fn measurements_so_far_are_available_at_any_time() {
     let mut run = Simulation::new(&experiment()).unwrap();
     let offered = [7, 14, 20].map(|at| {
         run.to(secs(at));
@@ -79,7 +79,7 @@ fn what_was_measured_so_far_is_there_at_any_moment() {
 }
 
 #[test]
-fn a_fork_does_what_its_origin_does_and_leaves_it_alone() {
+fn a_fork_repeats_its_origin_and_leaves_it_unchanged() {
     let experiment = experiment();
     let mut origin = Simulation::new(&experiment).unwrap();
     // While the node is down and messages are in flight.

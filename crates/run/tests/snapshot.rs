@@ -92,7 +92,7 @@ fn interrupted(experiment: &Experiment, moments: &[Time]) -> Left {
 }
 
 #[test]
-fn a_run_that_is_written_down_and_continued_leaves_what_a_run_through_leaves() {
+fn a_run_continued_from_snapshots_has_the_output_of_one_without() {
     for (name, experiment) in examples() {
         // The largest example runs for less.
         let experiment = troubled(&experiment, if experiment.mesh.services.len() > 100 { 3 } else { SECS });
@@ -135,7 +135,7 @@ fn the_mesh_is_written_once_and_not_with_each_actor() {
 }
 
 #[test]
-fn what_is_no_snapshot_is_refused_with_the_reason() {
+fn invalid_snapshots_are_refused_with_the_reason() {
     let (_, experiment) = examples().swap_remove(0);
     let mut run = Simulation::new(&experiment).unwrap();
     run.to(secs(1.0));

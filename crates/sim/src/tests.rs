@@ -128,7 +128,7 @@ fn many_faults() -> Vec<Fault> {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_record_whether_run_at_once_in_slices_or_by_steps() {
+fn a_seed_gives_the_same_record_at_once_in_slices_and_by_steps() {
     let jitter = Dist::Exponential { at_least: Span::from_millis(1), mean: Span::from_millis(300) };
     let new = || talkers(5, jitter.clone(), many_faults());
     let (mut at_once, mut sliced, mut stepped) = (new(), new(), new());
@@ -164,7 +164,7 @@ fn a_record_changes_nothing() {
 }
 
 #[test]
-fn actors_begin_in_the_order_of_their_numbers_and_one_added_later_begins_then() {
+fn actors_begin_in_the_order_of_their_ids_or_when_they_are_added() {
     let mut sim = talkers(3, constant(10), vec![]);
     sim.run_until(secs(2));
     let late = sim.add(Talker { others: 3, ..Talker::default() }, "late");
@@ -183,7 +183,7 @@ fn actors_begin_in_the_order_of_their_numbers_and_one_added_later_begins_then() 
 }
 
 #[test]
-fn who_is_down_hears_nothing_loses_its_timers_and_begins_anew() {
+fn a_crashed_actor_receives_nothing_loses_timers_and_restarts() {
     let crash = Fault::new(secs(2) - Span::from_millis(500), secs(4), Crash { actors: only(1) });
     let mut sim = talkers(2, constant(600), vec![crash]);
     sim.run_until(Time::ZERO + Span::from_millis(5_100));
@@ -208,7 +208,7 @@ fn who_is_down_hears_nothing_loses_its_timers_and_begins_anew() {
 }
 
 #[test]
-fn who_is_absent_hears_nothing_until_its_first_life_begins() {
+fn an_absent_actor_receives_nothing_before_its_first_start() {
     let network = |faults| {
         let absent = vec![(ActorId(1), secs(3)), (ActorId(2), Time::NEVER), (ActorId(3), secs(2))];
         Network::new(NetworkSpec { absent, faults, ..NetworkSpec::constant(5, Span::from_millis(100)) }).unwrap()
@@ -253,7 +253,7 @@ fn a_crash_keeps_the_disk_and_a_wipe_does_not() {
 }
 
 #[test]
-fn what_arrives_at_a_paused_machine_waits_in_order_until_it_goes_on() {
+fn messages_to_a_paused_machine_wait_in_order_until_it_resumes() {
     let pause = Fault::new(secs(2) - Span::from_millis(500), secs(4), Pause { actors: only(1) });
     let mut sim = talkers(2, constant(600), vec![pause]);
     sim.run_until(secs(3));
@@ -268,7 +268,7 @@ fn what_arrives_at_a_paused_machine_waits_in_order_until_it_goes_on() {
 }
 
 #[test]
-fn a_machine_that_is_paused_and_goes_down_loses_what_waited() {
+fn a_paused_machine_that_goes_down_loses_its_queue() {
     let faults = vec![
         Fault::new(secs(2), secs(5), Pause { actors: only(1) }),
         Fault::new(secs(4), secs(6), Crash { actors: only(1) }),
@@ -323,7 +323,7 @@ fn work_in_progress_follows_the_speed_of_its_machine() {
 }
 
 #[test]
-fn work_stands_still_while_its_machine_does() {
+fn work_pauses_with_its_machine() {
     let pause = |from, until| Fault::new(secs(from), secs(until), Pause { actors: only(0) });
     let slow = Fault::new(secs(1), secs(9), Slow { actors: only(0), factor: 0.5 });
     assert_eq!(done(&[0], vec![pause(5, 10)]), [(0, 15.0)]);
@@ -335,7 +335,7 @@ fn work_stands_still_while_its_machine_does() {
 }
 
 #[test]
-fn a_held_message_is_counted_as_such_and_arrives_when_the_partition_is_over() {
+fn a_held_message_is_counted_and_arrives_when_the_partition_ends() {
     let cut = Cut::Islands(vec![only(0), only(1)]);
     let hold = Fault::new(secs(1), secs(3), Partition { cut, hold: true });
     let mut sim = talkers(2, constant(10), vec![hold]);
@@ -350,7 +350,7 @@ fn a_held_message_is_counted_as_such_and_arrives_when_the_partition_is_over() {
 }
 
 #[test]
-fn a_message_to_nobody_is_lost_and_said_to_be() {
+fn a_message_to_an_unknown_actor_is_lost_and_recorded() {
     let mut sim = talkers(1, constant(10), vec![]);
     sim.add(Talker { others: 9, ..Talker::default() }, "stray");
     sim.run_until(secs(1));
@@ -370,7 +370,7 @@ fn a_disarmed_timer_leaves_the_queue_unseen() {
 }
 
 #[test]
-fn a_run_without_anything_to_do_is_idle_and_its_time_is_what_was_asked_for() {
+fn an_empty_run_is_idle_at_the_requested_time() {
     let mut sim = talkers(0, constant(10), vec![Fault::new(secs(5), secs(6), Pause { actors: only(0) })]);
     assert_eq!(sim.run_until(secs(3)), Run::Reached);
     assert_eq!((sim.run_until(secs(9)), sim.now()), (Run::Idle, secs(9)));

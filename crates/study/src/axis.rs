@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_axis_is_refused_with_what_would_be_right() {
+    fn an_invalid_axis_is_refused_with_a_fix() {
         for (text, part) in [
             ("a.b", "write `path=value,value`"),
             ("a=1,,2", "a value is missing"),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_a_range_is_a_number_in_between_and_of_a_list_one_of_its_values() {
+    fn a_fraction_of_a_range_is_a_number_in_it_and_of_a_list_an_item() {
         let rate = Axis::parse("a=100..200/s:2").unwrap();
         assert_eq!(rate.at(0.25), "125/s");
         let whole = Axis::parse("a=1..4").unwrap();

@@ -269,7 +269,7 @@ load:
     }
 
     #[test]
-    fn a_value_that_does_not_fit_is_said_before_the_first_run() {
+    fn an_invalid_value_is_reported_before_the_first_run() {
         let wrong = Plan::new(&experiment(), varied(&["services.geo.instances=1,two"], None, &[1]));
         assert!(matches!(wrong, Err(PlanError::Problems(_))), "{wrong:?}");
         let unknown = Plan::new(&experiment(), varied(&["services.geos.instances=1,2"], None, &[1]));

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_to_stop_gets_nothing_more_and_what_runs_hears_of_it() {
+    fn a_stop_ends_the_results_and_reaches_running_jobs() {
         let mut seen = 0;
         let each = |_, ()| {
             seen += 1;

@@ -59,7 +59,7 @@ fn files(folder: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_sweep_has_the_same_bytes_whatever_the_threads_and_however_often_it_was_interrupted() {
+fn a_sweep_has_the_same_bytes_for_any_threads_and_interruptions() {
     let plan = plan(&["load.users.arrivals.poisson=20/s,40/s", "services.queue.capacity=1,2"], 2);
     let [whole, pieces] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     run_in(whole.path(), &plan, 2, usize::MAX).unwrap();
@@ -83,7 +83,7 @@ fn a_sweep_has_the_same_bytes_whatever_the_threads_and_however_often_it_was_inte
 }
 
 #[test]
-fn a_folder_says_all_that_its_study_needs_and_keeps_others_out() {
+fn a_folder_holds_everything_of_its_study_and_excludes_other_users() {
     let (one, other) = (plan(&["services.queue.capacity=1,2"], 1), plan(&["services.queue.capacity=1,3"], 1));
     let folder = tempfile::tempdir().unwrap();
     run_in(folder.path(), &one, 1, usize::MAX).unwrap();
@@ -103,7 +103,7 @@ fn a_folder_says_all_that_its_study_needs_and_keeps_others_out() {
 }
 
 #[test]
-fn a_point_whose_values_do_not_fit_each_other_is_recorded_and_loses_no_other() {
+fn a_point_with_conflicting_values_is_recorded_and_loses_no_other() {
     // Each value alone fits: the load may start to count at 12 s, and the run may last 10 s.
     let plan = plan(&["load.users.from=1s,12s", "duration=30s,10s"], 1);
     let folder = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn a_point_whose_values_do_not_fit_each_other_is_recorded_and_loses_no_other() {
 }
 
 #[test]
-fn what_a_sweep_says_of_a_point_is_what_its_runs_say() {
+fn the_summary_of_a_point_is_that_of_its_runs() {
     let plan = plan(&["load.users.arrivals.poisson=20/s,80/s"], 3);
     let rows = sweep::run(&plan, Vec::new(), 2, |_| Ok::<(), ()>(()), |_| true).unwrap();
     let points = sweep::summarise(&plan, &rows);
@@ -140,7 +140,7 @@ fn find(overrides: &[&str], count: usize) -> Result<limit::Limit, LimitError> {
 
 /// The mean time in the system is 1 / (100 - rate): 50 ms at 80/s.
 #[test]
-fn the_limit_of_one_server_is_near_that_of_theory_and_names_its_slo_and_service() {
+fn the_limit_of_one_server_is_near_theory_and_names_slo_and_service() {
     let found = find(&["duration=100s"], 6).unwrap();
     let rate = found.rate.unwrap();
     assert!((rate.mean - 80.0).abs() < 3.0, "{rate:?}");
@@ -170,7 +170,7 @@ fn the_limit_of_four_servers_is_that_of_theory_within_a_percent() {
 
 #[test]
 #[ignore = "long: .ci/run asks for it in release"]
-fn the_interval_of_a_limit_holds_the_true_one_as_often_as_it_says() {
+fn the_interval_of_a_limit_has_its_stated_coverage() {
     let holds = |first: u64| {
         let experiment = experiment(&["duration=60s"]);
         let question = Question { load: None, seeds: (first..first + 5).collect(), within: 0.005 };
@@ -183,7 +183,7 @@ fn the_interval_of_a_limit_holds_the_true_one_as_often_as_it_says() {
 }
 
 #[test]
-fn a_limit_that_is_not_there_is_said() {
+fn a_missing_limit_is_reported() {
     assert!(matches!(find(&["slo=[]"], 2), Err(LimitError::NoSlo)));
     assert!(matches!(find(&["slo=[mean < 1us]"], 2), Err(LimitError::Never(slo, _)) if slo == "mean < 1us"));
     let small = ["slo=[errors < 200%]", "duration=200ms", "load.users.from=0s"];

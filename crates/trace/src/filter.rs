@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_accepts_what_it_says() {
+    fn a_filter_accepts_exactly_the_records_that_it_describes() {
         let it = [Value::Word("node-12"), Value::Words("a", "b"), Value::Figures(3, 5), Value::Flag(true)];
         for (text, expected) in [
             ("lost", true),
@@ -549,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_at_its_place() {
+    fn errors_are_reported_with_their_location() {
         for (text, wrong, place) in [
             ("", "something is missing here", ""),
             ("lost &&", "something is missing here", ""),
@@ -579,7 +579,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pattern_fits_as_its_definition_says(pattern in "[ab*?]{0,8}", word in "[ab]{0,8}") {
+        fn a_pattern_matches_as_defined(pattern in "[ab*?]{0,8}", word in "[ab]{0,8}") {
             fn slow(pattern: &[u8], word: &[u8]) -> bool {
                 match (pattern, word) {
                     ([], _) => word.is_empty(),

@@ -335,7 +335,7 @@ fn a_timer_that_is_not_armed_is_found() {
 }
 
 #[test]
-fn a_message_to_another_actor_is_a_difference_and_between_processes_as_if_it_were_not_sent() {
+fn a_message_to_another_receiver_is_a_difference_or_missing_in_a_merge() {
     let mut records = run([]);
     let other = |record: &Record<Talk, u8>| matches!(record.entry, Entry::Deliver(_)) && record.actor == ActorId(1);
     let place = records.iter().position(other).unwrap();
@@ -390,14 +390,14 @@ fn an_actor_that_is_born_again_in_another_process_is_made_afresh() {
 }
 
 #[test]
-fn a_life_that_begins_on_a_slow_machine_is_replayed_at_its_speed() {
+fn an_incarnation_that_starts_on_a_slow_machine_replays_at_its_speed() {
     let slow = (30, 1, Done::Power(Power::Speed(0.5)));
     let records = run([slow, (40, 1, Done::Reborn), (80, 1, Done::Power(Power::Speed(1.0))), (90, 1, Done::Reborn)]);
     assert_eq!(replay_of_processes(&records).unwrap(), all_of(&records));
 }
 
 #[test]
-fn what_a_killed_process_did_not_write_down_is_no_difference_and_stops_those_who_heard_of_it() {
+fn a_truncated_part_is_no_divergence_and_stops_its_receivers() {
     let records = run([(100, 1, Done::Reborn)]);
     let born = records.iter().position(|record| record.entry == Entry::Start { incarnation: 1 }).unwrap();
     // The end of its trace is lost, from the midst of a step on.
@@ -422,7 +422,7 @@ fn what_a_killed_process_did_not_write_down_is_no_difference_and_stops_those_who
 }
 
 #[test]
-fn who_is_not_replayed_is_listened_to_all_the_same() {
+fn messages_of_actors_that_are_not_replayed_are_still_read() {
     let records = run([]);
     let some = |actor, incarnation| if actor == ActorId(1) { cell(actor, incarnation) } else { None };
     let mut of_it = records.clone();

@@ -111,7 +111,7 @@ fn exported(format: Format) -> String {
 }
 
 #[test]
-fn what_was_recorded_is_read_back() {
+fn recorded_entries_are_read_back() {
     let mut expected = Expected::default();
     record(&mut expected);
     assert!(expected.0.len() > 15, "the run shows every kind of record");
@@ -146,7 +146,7 @@ fn large_messages_many_blocks_and_many_words_come_back() {
 }
 
 #[test]
-fn each_cut_is_noticed_and_says_where() {
+fn each_truncation_is_detected_with_its_position() {
     let bytes = written();
     for end in 0..bytes.len() {
         let error = read(&bytes[..end]).unwrap_err();
@@ -171,7 +171,7 @@ fn bytes_after_the_end_and_a_wrong_count_are_noticed() {
 }
 
 #[test]
-fn another_file_and_another_version_are_told_apart() {
+fn foreign_files_and_other_versions_are_distinguished() {
     assert_eq!(read(b"{\"not\": \"a trace\"}").unwrap_err().to_string(), "not a trace: it does not begin as one");
     let mut bytes = written();
     bytes[8] = 2 << 1 | 1;
@@ -249,7 +249,7 @@ fn json_lines_have_the_same_fields_and_derive_what_is_not_stored() {
 }
 
 #[test]
-fn an_export_of_a_cut_trace_gives_what_can_be_read_and_says_that_it_is_cut() {
+fn an_export_of_a_truncated_trace_ends_there_and_reports_it() {
     let bytes = written();
     let reader: Reader<_, Talk, u8> = Reader::new(&bytes[..bytes.len() - 1]).unwrap();
     let mut out = Vec::new();

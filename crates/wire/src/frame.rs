@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_nothing_and_beyond_the_bound_are_refused_before_their_bytes_come() {
+    fn lengths_of_zero_and_beyond_the_bound_are_refused_in_advance() {
         let frame = |length: u32| [&preface()[..], &length.to_le_bytes()].concat();
         assert_eq!(read(&frame(0), 100), Err(FrameError::Empty));
         let most = HELLO_BYTES_MAX;
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_nobody_knows_is_refused() {
+    fn an_unknown_kind_is_refused() {
         let bytes = [&preface()[..], &[1, 0, 0, 0, 99]].concat();
         assert_eq!(read(&bytes, 100), Err(FrameError::UnknownKind(99)));
     }

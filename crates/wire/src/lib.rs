@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_values_are_read_back() {
         for sample in samples() {
             assert_eq!(decode::<Sample>(&bytes(&sample)), Ok(sample));
         }

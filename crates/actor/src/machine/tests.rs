@@ -106,7 +106,7 @@ impl Bench {
 }
 
 #[test]
-fn what_comes_to_a_paused_machine_waits_in_order_and_takes_no_memory_when_it_goes_on() {
+fn a_paused_machine_queues_inputs_in_order_and_frees_them_on_resume() {
     let mut bench = Bench::new();
     bench.take(0, Input::Start);
     bench.switch(1, Power::Pause);
@@ -121,7 +121,7 @@ fn what_comes_to_a_paused_machine_waits_in_order_and_takes_no_memory_when_it_goe
 }
 
 #[test]
-fn a_machine_that_is_down_loses_messages_and_timers_and_what_waited_and_its_restart_begins_a_life() {
+fn a_crash_loses_messages_timers_and_queue_and_a_restart_begins_anew() {
     let mut bench = Bench::new();
     bench.take(0, Input::Start);
     let Some(Effect::Arm { timer, .. }) = bench.out.pop() else { panic!("{:?}", bench.out) };
@@ -142,7 +142,7 @@ fn a_machine_that_is_down_loses_messages_and_timers_and_what_waited_and_its_rest
 }
 
 #[test]
-fn a_life_that_begins_on_a_paused_machine_begins_when_that_goes_on_and_before_what_waited() {
+fn a_start_on_a_paused_machine_comes_on_resume_before_queued_inputs() {
     let mut bench = Bench::new();
     bench.cell.await_beginning();
     bench.take(0, message(0, 7));
@@ -155,7 +155,7 @@ fn a_life_that_begins_on_a_paused_machine_begins_when_that_goes_on_and_before_wh
 }
 
 #[test]
-fn a_machine_that_has_not_begun_keeps_what_comes_and_one_that_crashes_before_has_nothing_to_lose() {
+fn inputs_wait_for_the_start_and_a_crash_before_it_loses_no_state() {
     let mut bench = Bench::new();
     bench.cell.await_beginning();
     bench.take(0, message(0, 7));
@@ -168,7 +168,7 @@ fn a_machine_that_has_not_begun_keeps_what_comes_and_one_that_crashes_before_has
 }
 
 #[test]
-fn an_absent_machine_loses_what_comes_until_its_restart_begins_its_first_life() {
+fn an_absent_machine_loses_messages_until_its_first_start() {
     let mut bench = Bench::new();
     bench.cell.set_absent(secs(0), &mut bench.ledger, &mut bench.trace);
     assert!(!bench.take(0, Input::Start));
@@ -178,7 +178,7 @@ fn an_absent_machine_loses_what_comes_until_its_restart_begins_its_first_life() 
 }
 
 #[test]
-fn no_more_waits_than_memory_is_meant_for_at_all_machines_of_a_host_together() {
+fn waiting_messages_of_all_machines_of_a_host_share_one_memory_bound() {
     let (mut one, mut other) = (Bench::new(), Bench::new());
     one.take(0, Input::Start);
     other.take(0, Input::Start);

@@ -103,7 +103,7 @@ proptest! {
 
 /// Bound on the moves of a queue with this many events, for adversarial orders that would make a poor queue quadratic.
 #[test]
-fn a_burst_at_one_time_before_and_after_another_costs_no_more_than_its_length() {
+fn bursts_at_one_time_cost_no_more_than_their_length() {
     let mut ladder = Ladder::default();
     let n = 200_000_u64;
     let (early, late) = (Time::from_nanos(10), Time::from_nanos(1_000_000_000));
