@@ -32,6 +32,8 @@ pub const ENDPOINTS_MAX: usize = 1_000;
 pub const INSTANCES_MAX: u64 = 1_000_000;
 /// Most loads.
 pub const LOADS_MAX: usize = 1_000;
+/// Most users of a load.
+pub const USERS_MAX: u64 = 1_000_000;
 /// Most operations and most faults.
 pub const EVENTS_MAX: usize = 10_000;
 /// Most zones.
@@ -64,7 +66,7 @@ section! {
         /// What is done to the services. One that no `deploy` names is deployed at 0s.
         or operations: At<Vec<At<Operation>>> = "";
         /// What is asked of the services, by name.
-        or load: At<Named<Load>> = "";
+        or load: At<Named<At<Load>>> = "";
         /// What goes wrong; always reverted after `for`.
         or faults: At<Vec<At<Fault>>> = "";
         /// What must hold: `[load, load.endpoint or service] metric comparison threshold [from .. to ..]`.
@@ -468,12 +470,19 @@ section! {
 }
 
 section! {
-    /// Requests offered in open loop: what is planned is sent, however slow the answers are.
+    /// Requests offered: by `arrivals` in open loop, where what is planned is sent, however slow the answers are; or by
+    /// `users` in closed loop, who wait for answers.
     struct Load in "a load" {
         /// The service whose endpoints the mix names; without a mix `service` or `service.endpoint`.
         optional to: At<String>;
-        /// When requests are planned.
-        required arrivals: Arrivals;
+        /// When requests are planned. A load has this, or `users`.
+        optional arrivals: Arrivals;
+        /// How many users send requests, each when it has the answer to its last one and has thought: a closed loop.
+        optional users: At<Whole<1, USERS_MAX>>;
+        /// How long a user thinks, from the reply (or the failure, or the timeout) to its next request; 0s if it is left out.
+        optional think: At<Dist>;
+        /// The least time from the beginning of a user's request to that of its next; by default none.
+        optional pacing: At<Span>;
         /// What is asked for, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint.
         optional mix: At<Named<Real<1_000_000_000, true>>>;
         /// Size of a request.

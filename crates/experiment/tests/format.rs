@@ -23,7 +23,9 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
     assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (10, 2, 4));
-    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (3, 9, true));
+    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (4, 9, true));
+    let staff = it.mesh.loads[3].arrivals.users().unwrap();
+    assert_eq!((staff.count, staff.pacing), (20, Some(Span::from_secs(2))));
     // Four deploys, three of them implied, and six more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
     assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 10, 10));

@@ -110,6 +110,25 @@ pub struct Tally {
     pub pending: Histogram,
     /// The same latencies by time since the end of the warm-up, for what compares runs.
     pub batches: Batches,
+    /// Of a closed load: the longest that a user waited.
+    pub longest_wait: Wait,
+}
+
+/// How long a user of a closed load waited for what became of a request, and what its load did meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// From sending the request, in nanoseconds.
+    pub ns: u64,
+    /// Requests that all users of the load sent meanwhile.
+    pub sent: u64,
+}
+
+impl Wait {
+    /// The longer one.
+    #[must_use]
+    pub fn or(self, other: Wait) -> Wait {
+        if other.ns > self.ns { other } else { self }
+    }
 }
 
 impl Tally {
@@ -127,6 +146,7 @@ impl Tally {
         self.uncorrected.merge(&other.uncorrected);
         self.lag.merge(&other.lag);
         self.pending.merge(&other.pending);
+        self.longest_wait = self.longest_wait.or(other.longest_wait);
     }
 }
 

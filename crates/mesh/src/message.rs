@@ -377,6 +377,8 @@ pub enum Tick {
     Processor,
     /// Node: have you left? If not, say again that you want to.
     Leave,
+    /// Client: a user of a closed load sends its next request.
+    User(u32),
 }
 
 impl Message for Msg {

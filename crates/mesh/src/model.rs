@@ -405,7 +405,8 @@ impl Default for Balancer {
     }
 }
 
-/// Requests offered to entry services, in open loop: what is planned is sent, however slow the answers are.
+/// Requests offered to entry services: in open loop, where what is planned is sent, however slow the answers are; or in
+/// closed loop, by [users](Arrivals::Users) who wait for answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Its name.
@@ -416,7 +417,7 @@ pub struct Load {
     pub start: Time,
     /// No request is planned at or after this.
     pub end: Time,
-    /// When requests are planned, counted from `start`.
+    /// When requests are planned, counted from `start`; or the users who send them.
     pub arrivals: Arrivals,
     /// What is asked for, by weight.
     pub mix: Vec<Target>,
@@ -455,6 +456,21 @@ pub enum Arrivals {
     },
     /// At given moments, rising, counted from the load's start.
     Stamps(Arc<[Span]>),
+    /// In closed loop: when users have their answers and have thought.
+    Users(Users),
+}
+
+/// The users of a closed load. A slow mesh is asked less often by them: what it would have been asked meanwhile is not
+/// measured (coordinated omission).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Users {
+    /// How many there are.
+    pub count: u32,
+    /// How long a user thinks: from the reply, or from when it has given up, to its next request.
+    pub think: Dist,
+    /// The least time from the beginning of a request to that of the user's next. A request that begins later, because
+    /// the reply before it was late, has its latency from when it was to begin.
+    pub pacing: Option<Span>,
 }
 
 impl Arrivals {
@@ -463,7 +479,12 @@ impl Arrivals {
         Arrivals::Rate { process, stages: Arc::new([Stage { length: Span::MAX, from: per_second, to: per_second }]) }
     }
 
-    /// The same course at a rate so many times as high. Given moments stay as they are.
+    /// The users, of a closed load.
+    pub fn users(&self) -> Option<&Users> {
+        if let Arrivals::Users(users) = self { Some(users) } else { None }
+    }
+
+    /// The same course at a rate so many times as high. Given moments and users stay as they are.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         match self {
@@ -471,7 +492,7 @@ impl Arrivals {
                 let scaled = |stage: &Stage| Stage { from: stage.from * factor, to: stage.to * factor, ..*stage };
                 Arrivals::Rate { process: *process, stages: stages.iter().map(scaled).collect() }
             }
-            Arrivals::Stamps(_) => self.clone(),
+            Arrivals::Stamps(_) | Arrivals::Users(_) => self.clone(),
         }
     }
 }

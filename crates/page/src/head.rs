@@ -1,6 +1,6 @@
 //! What a report says before it draws: verdicts, the sentence, and the figures of loads. It needs no script.
 
-use meshsim_report::{Outcome, Requests, Summary, count, number, percent, span};
+use meshsim_report::{LoadSummary, Outcome, Requests, Summary, count, number, percent, span};
 
 use crate::embed::{name, text};
 use crate::finding::finding;
@@ -97,7 +97,12 @@ fn loads(summary: &Summary) -> String {
         }
     }
     let heads = ["load", "offered", "done", "failed", "unfinished", "p50", "p90", "p99", "p99.9", "max"];
-    table("loads", &heads, &rows)
+    let told = |load: &LoadSummary| {
+        let words = text(&load.closed_in_words()?);
+        Some(format!("<p class=\"remark\"><b>{}</b>: {words} (Coordinated omission.)</p>", name(&load.name)))
+    };
+    let closed: String = summary.loads.iter().filter_map(told).collect();
+    table("loads", &heads, &rows) + &closed
 }
 
 fn requests(label: Cell, it: &Requests) -> Vec<Cell> {

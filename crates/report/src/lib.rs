@@ -5,6 +5,7 @@
 //! give the same summary, byte for byte.
 
 pub mod aftermath;
+mod closed;
 pub mod compare;
 mod correlation;
 mod course;
@@ -28,6 +29,7 @@ mod verdict;
 pub mod waterfall;
 pub mod wrap;
 
+pub use closed::ClosedSummary;
 pub use correlation::Correlation;
 pub use course::Courses;
 pub use figures::Latency;

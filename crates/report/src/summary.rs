@@ -12,6 +12,7 @@ use meshsim_mesh::{Findings, Mesh};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::closed::ClosedSummary;
 use crate::correlation::Correlation;
 use crate::course::Courses;
 use crate::figures::Latency;
@@ -403,6 +404,17 @@ pub struct LoadSummary {
     pub requests: Requests,
     /// The same for each of its targets.
     pub targets: Vec<TargetSummary>,
+    /// The users of a closed load, and what it hides; `null` for an open one.
+    #[serde(default)]
+    pub closed: Option<ClosedSummary>,
+}
+
+impl LoadSummary {
+    /// Of a closed load: what is to be known when its figures are read.
+    pub fn closed_in_words(&self) -> Option<String> {
+        let per_second = self.requests.offered as f64 / (self.to_s - self.from_s);
+        Some(self.closed.as_ref()?.in_words(per_second))
+    }
 }
 
 /// What became of the requests for one endpoint.
@@ -698,7 +710,7 @@ pub(crate) fn planned_time(load: &Load, now: Time) -> (Time, Time) {
         Arrivals::Rate { stages, .. } => {
             stages.iter().fold(load.start, |end, stage| if end == Time::NEVER { end } else { end + stage.length })
         }
-        Arrivals::Stamps(_) => to,
+        Arrivals::Stamps(_) | Arrivals::Users(_) => to,
     };
     (from.min(to.min(end)), to.min(end))
 }
@@ -721,6 +733,7 @@ fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSummary> {
                 warmup: all.warmup,
                 requests: requests(&all, to.since(from)),
                 targets: load.mix.iter().zip(tallies).map(target).collect(),
+                closed: ClosedSummary::new(load, &all, to.since(from)),
             }
         })
         .collect()

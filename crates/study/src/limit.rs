@@ -125,6 +125,9 @@ pub enum LimitError {
     /// The load replays a recording, so its rate cannot change.
     #[error("`{0}` replays moments of a file: its rate cannot be raised")]
     Replay(String),
+    /// The load is closed: its users wait for answers, so it has no rate.
+    #[error("`{0}` is a closed load: its users wait for answers, so it has no rate that could be raised")]
+    Closed(String),
     /// The experiment has no load.
     #[error("the experiment has no load")]
     NoLoad,
@@ -218,6 +221,9 @@ pub fn find(
     }
     if let Some(load) = loads.iter().find(|load| matches!(mesh.loads[**load].arrivals, Arrivals::Stamps(_))) {
         return Err(LimitError::Replay(mesh.loads[*load].name.clone()));
+    }
+    if let Some(load) = loads.iter().find(|load| mesh.loads[**load].arrivals.users().is_some()) {
+        return Err(LimitError::Closed(mesh.loads[*load].name.clone()));
     }
     let findings = check(experiment);
     let rate: f64 = loads.iter().map(|load| findings.loads[*load].rate).sum();

@@ -2,9 +2,9 @@
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
-use meshsim_experiment::check::{Findings, check};
+use meshsim_experiment::check::{ClosedEstimate, Findings, LoadEstimate, check};
 use meshsim_report::table::{Cell, Look, Paint, Table};
-use meshsim_report::{count, number, rate, text};
+use meshsim_report::{count, number, plural, rate, text};
 
 use super::{Source, exact};
 use crate::error::{Error, Exit};
@@ -226,7 +226,7 @@ fn loads(findings: &Findings, paint: Paint) -> String {
     for load in findings.loads.iter().take(ROWS_MAX) {
         table.row([
             load.name.as_str().into(),
-            rate(load.rate).into(),
+            Cell::from(format!("{}{}", if is_bound(load) { "<= " } else { "" }, rate(load.rate))),
             Cell::from(format!("{}{}", if load.is_exact { "" } else { "<= " }, exact(load.visits, 3))),
             format!("{}%", exact(load.errors * 100.0, 2)).into(),
             seconds(load.unloaded).into(),
@@ -235,7 +235,34 @@ fn loads(findings: &Findings, paint: Paint) -> String {
     }
     let mut out = table.render(paint);
     more(&mut out, findings.loads.len());
+    let closed = findings.loads.iter().take(ROWS_MAX).filter_map(|load| Some((load, load.closed.as_ref()?)));
+    closed.for_each(|(load, closed)| out += &paragraph("  ", &of_users(load, closed), 2, WIDTH));
     out
+}
+
+/// True if the load's rate is at most what is shown.
+fn is_bound(load: &LoadEstimate) -> bool {
+    load.closed.as_ref().is_some_and(|closed| closed.response.is_none())
+}
+
+/// What is behind the rate of a closed load.
+fn of_users(load: &LoadEstimate, closed: &ClosedEstimate) -> String {
+    let mut of = format!("`{}`: closed loop of {}", load.name, plural(closed.users.into(), "user"));
+    if closed.think > 0.0 {
+        of += &format!(", {} to think", seconds(closed.think));
+    }
+    if let Some(pacing) = closed.pacing {
+        of += &format!(", a request each {} at most", seconds(pacing));
+    }
+    let rate = rate(load.rate);
+    match (closed.response, &closed.bound_by) {
+        (Some(response), _) => format!(
+            "{of}: {rate}, and {} for a request with its waiting (mean value analysis of one queue)",
+            seconds(response)
+        ),
+        (None, Some(service)) => format!("{of}: at most {rate}, when the slots of `{service}` are full"),
+        (None, None) => format!("{of}: at most {rate}, while nothing waits"),
+    }
 }
 
 fn gains(findings: &Findings, paint: Paint) -> String {

@@ -123,6 +123,12 @@ fn error(error: LimitError) -> Error {
         LimitError::Replay(_) | LimitError::NoLoad => {
             Error::WrongInput(text, "give a load by its rate, or choose another with `--of`".into())
         }
+        LimitError::Closed(name) => Error::WrongInput(
+            text,
+            format!(
+                "give it `arrivals`, choose an open load with `--of`, or vary its users: `meshsim sweep FILE --vary load.{name}.users=10,20,50`"
+            ),
+        ),
         LimitError::Kept(error) => study::store_error(error),
         LimitError::Never(..) | LimitError::Always(_) | LimitError::Broken(_) | LimitError::Stopped => {
             Error::Study(text)

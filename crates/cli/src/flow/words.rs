@@ -258,6 +258,7 @@ impl Names {
             Tick::Timeout(_) => "timeout of a call".into(),
             Tick::Retry(_) => "retry of a call".into(),
             Tick::Arrival => "next request".into(),
+            Tick::User(user) => format!("next request of user {user}"),
             Tick::Processor => "work is done".into(),
             Tick::Leave => "leave".into(),
         }

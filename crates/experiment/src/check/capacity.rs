@@ -95,7 +95,7 @@ pub(super) struct Capacity {
 
 impl Capacity {
     pub(super) fn new(checked: &Checked<'_>, warnings: &mut Warnings<'_>) -> Self {
-        let rates = Rates::new(checked.experiment);
+        let rates = Rates::new(checked.experiment, &checked.rates);
         let deployed = Deployed::new(checked);
         let mut situations = vec![];
         let nodes = deployed.look(checked, &rates, &mut situations, warnings);

@@ -185,6 +185,11 @@ impl<'a> Flow<'a> {
         Flow { graph, profiles, met, settles, setting }
     }
 
+    /// How many services there are.
+    pub(super) fn services(&self) -> usize {
+        self.setting.present.len()
+    }
+
     pub(super) fn present(&self, service: ServiceId) -> bool {
         self.setting.present[service.index()]
     }

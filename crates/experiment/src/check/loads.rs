@@ -31,13 +31,14 @@ pub(super) fn asked(load: &Load, flow: &Flow<'_>, hop: &Hop) -> Entry {
     entry
 }
 
-/// Requests per second, on average from start to end.
-pub(super) fn mean_rate(load: &Load) -> f64 {
+/// Requests per second, on average from start to end, as planned; 0 for a closed load, which plans nothing.
+pub(super) fn planned_rate(load: &Load) -> f64 {
     let length = load.end.since(load.start);
     if length.is_zero() {
         return 0.0;
     }
     let planned: f64 = match &load.arrivals {
+        Arrivals::Users(_) => 0.0,
         Arrivals::Stamps(stamps) => stamps.partition_point(|stamp| *stamp < length) as f64,
         Arrivals::Rate { stages, .. } => {
             let mut begin = Span::ZERO;
@@ -68,10 +69,11 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn new(experiment: &Experiment) -> Self {
+    /// `mean`: that of each load.
+    pub(super) fn new(experiment: &Experiment, mean: &[f64]) -> Self {
         let end = Time::ZERO + experiment.duration;
         let loads = &experiment.mesh.loads;
-        let mean: Vec<f64> = loads.iter().map(mean_rate).collect();
+        let mean = mean.to_vec();
         let mut bends = vec![];
         let pieces: Vec<Vec<_>> = loads.iter().zip(&mean).map(|(load, mean)| pieces(load, *mean, end)).collect();
         for (from, until, ..) in pieces.iter().flatten() {

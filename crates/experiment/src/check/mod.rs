@@ -7,6 +7,7 @@
 //! To add one: a file here, and a line in [`check`].
 
 mod capacity;
+mod closed;
 mod deadlock;
 mod faults;
 mod flow;
@@ -27,6 +28,7 @@ use meshsim_mesh::model::{EndpointId, Service, ServiceId};
 use serde::Serialize;
 
 pub use capacity::{Full, NodeEstimate, Situation};
+pub use closed::ClosedEstimate;
 pub use rollouts::{Gain, fastest_without_overshoot, stability_bound};
 
 use crate::graph::VISITS_MAX;
@@ -97,8 +99,11 @@ pub struct Edge {
 pub struct LoadEstimate {
     /// Its name.
     pub name: String,
-    /// Requests planned per second, on average from its start to its end.
+    /// Requests planned per second, on average from its start to its end. Of a closed load, how many are expected, or an
+    /// upper bound: see `closed`.
     pub rate: f64,
+    /// What is behind the rate of a closed load; `None` for an open one.
+    pub closed: Option<ClosedEstimate>,
     /// Service visits per request, its own included, and those of retries.
     pub visits: f64,
     /// The same for each service that it reaches, in the order of the file.
@@ -137,6 +142,8 @@ struct Checked<'a> {
     timeline: Timeline,
     /// When the nodes join that are not there at the start, by time.
     joins: Vec<(Time, usize)>,
+    /// The mean rate of each load, in requests per second.
+    rates: Vec<f64>,
     /// As deployed the loads are too much by themselves, from this rate on.
     full_anyway: Option<f64>,
 }
@@ -149,14 +156,15 @@ pub fn check(experiment: &Experiment) -> Findings {
     let end = Time::ZERO + experiment.duration;
     let joins = capacity::joins(experiment);
     let timeline = Timeline::default();
-    let mut checked = Checked { experiment, end, hop, flow, timeline, joins, full_anyway: None };
+    let (rates, closed): (Vec<f64>, Vec<_>) = closed::rates(mesh, &flow, &hop).into_iter().unzip();
+    let mut checked = Checked { experiment, end, hop, flow, timeline, joins, rates, full_anyway: None };
     checked.timeline = Timeline::new(&checked);
 
     let mut findings = Findings { size: Size::new(experiment), ..Findings::default() };
-    let rates: Vec<f64> = mesh.loads.iter().map(loads::mean_rate).collect();
+    let rates = checked.rates.clone();
     let planned: f64 = rates.iter().sum();
     let (mut arriving, mut settles) = (vec![0.0; checked.flow.graph.len()], checked.flow.settles);
-    for (load, rate) in mesh.loads.iter().zip(&rates) {
+    for ((load, rate), closed) in mesh.loads.iter().zip(&rates).zip(closed) {
         let entry = loads::asked(load, &checked.flow, &checked.hop);
         let visits = checked.flow.graph.visits(&entry.asked);
         settles &= visits.is_some();
@@ -173,6 +181,7 @@ pub fn check(experiment: &Experiment) -> Findings {
         findings.loads.push(LoadEstimate {
             name: load.name.clone(),
             rate: *rate,
+            closed,
             visits: visits.iter().sum(),
             visits_by_service: named(mesh, &by_service),
             is_exact: true,
@@ -339,6 +348,17 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     }
     if !mesh.loads.is_empty() {
         list.push("Waiting for slots and cores, and the failures and retries that it causes.".into());
+    }
+    let closed = || findings.loads.iter().filter_map(|load| load.closed.as_ref());
+    if closed().any(|closed| closed.response.is_none()) {
+        list.push("Users who wait: closed loads ask at most as often as shown.".into());
+    }
+    if closed().next().is_some() && (!mesh.operations.is_empty() || !checked.experiment.network.faults.is_empty()) {
+        list.push(
+            "Closed loads ask less often while operations and faults make services slow: they count at their rate as \
+             deployed."
+                .into(),
+        );
     }
     if mesh.loads.iter().any(|load| load.deadline.is_some()) {
         list.push("Deadlines: requests count as if they had none.".into());

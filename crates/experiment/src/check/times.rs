@@ -186,6 +186,6 @@ fn cut(load: &Load, end: Time) -> Option<String> {
             (all > length)
                 .then(|| format!("the arrivals of `{name}` last {all}, and {length} of that lie within the run"))
         }
-        Arrivals::Rate { .. } => None,
+        Arrivals::Rate { .. } | Arrivals::Users(_) => None,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Span, Time};
-use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target};
+use meshsim_actor::{Dist, Span, Time};
+use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Users};
 
 use super::service::policy;
 use super::{DEFAULT_ZONE, Names, index_in, positive, reserved, zone_index};
@@ -27,7 +27,13 @@ pub(super) fn compile(
             .help(format!("at most {LOADS_MAX}"));
         return vec![];
     }
-    entries.iter().map(|(name, it)| compile_load(name, it, file, names, zones, inputs, reporter)).collect()
+    for (name, it) in entries {
+        // What is missing may be what is wrong.
+        if reporter.is_clean_in(it.place) {
+            is_offered(name, &it.value, reporter);
+        }
+    }
+    entries.iter().map(|(name, it)| compile_load(name, &it.value, file, names, zones, inputs, reporter)).collect()
 }
 
 fn compile_load(
@@ -63,7 +69,7 @@ fn compile_load(
         zone,
         start,
         end,
-        arrivals: arrivals(&it.arrivals, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
+        arrivals: offered(it, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
         mix: mix(name, it, names, reporter),
         policy: policy(it.timeout, it.retries.0, &it.retry),
         deadline: it.deadline,
@@ -111,6 +117,41 @@ fn mix(name: &At<String>, it: &schema::Load, names: &Names<'_>, reporter: &mut R
             .help("at least one weight must be above 0, as in `{ search: 60, login: 40 }`");
     }
     targets
+}
+
+/// Reports a load that does not say how it asks, or says it twice.
+fn is_offered(name: &At<String>, it: &schema::Load, reporter: &mut Reporter) {
+    match (&it.arrivals, &it.users) {
+        (None, None) => {
+            _ = reporter
+                .report(name.place, format!("`{}` does not say when it asks", name.value))
+                .help("write `arrivals: { poisson: 100/s }`; or `users: 10` and `think: 1s`, who wait for answers")
+        }
+        (Some(_), Some(users)) => {
+            _ = reporter
+                .report(users.place, format!("`{}` has `arrivals` and `users`", name.value))
+                .help("`arrivals` come whatever the answers do, and `users` wait for them: write one, or two loads")
+        }
+        _ => {}
+    }
+}
+
+/// In open loop by `arrivals`, or in closed loop by `users`.
+fn offered(it: &schema::Load, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Arrivals> {
+    let Some(count) = &it.users else {
+        let of_users = [("think", it.think.as_ref().map(|it| it.place)), ("pacing", it.pacing.map(|it| it.place))];
+        for (key, place) in of_users.into_iter().filter_map(|(key, place)| Some((key, place?))) {
+            reporter
+                .report(place, format!("`{key}` is about users, and this load has none"))
+                .help("write `users: 10` instead of `arrivals`: a closed loop");
+        }
+        return arrivals(it.arrivals.as_ref()?, inputs, reporter);
+    };
+    if let Some(pacing) = it.pacing {
+        positive(pacing, "pacing", reporter);
+    }
+    let think = it.think.as_ref().map_or(Dist::Constant(Span::ZERO), |think| think.value.clone());
+    Some(Arrivals::Users(Users { count: count.value.0 as u32, think, pacing: it.pacing.map(|it| it.value) }))
 }
 
 fn arrivals(it: &schema::Arrivals, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Arrivals> {

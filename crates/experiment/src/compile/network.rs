@@ -99,7 +99,7 @@ fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, 
         return vec![];
     }
     let used = file.nodes.value.items.iter().map(|group| (&group.zone, &group.name));
-    let loads = file.load.value.entries.iter().filter_map(|(_, load)| load.zone.as_ref());
+    let loads = file.load.value.entries.iter().filter_map(|(_, load)| load.value.zone.as_ref());
     for (zone, place) in
         used.map(|(zone, name)| (zone.as_ref(), name.place)).chain(loads.map(|zone| (Some(zone), zone.place)))
     {

@@ -28,7 +28,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The next planned moment, counted from the load's start; `None` when the plan has ended.
+    /// The next planned moment, counted from the load's start; `None` when the plan has ended, and where users ask when
+    /// they have their answers.
     pub fn next(&mut self, arrivals: &Arrivals, rng: &mut Rng) -> Option<Span> {
         match arrivals {
             Arrivals::Stamps(stamps) => {
@@ -36,6 +37,7 @@ impl Plan {
                 self.index += 1;
                 stamp
             }
+            Arrivals::Users(_) => None,
             Arrivals::Rate { process, stages } => {
                 let grow = match process {
                     Process::Constant if !self.has_begun => 0.5,

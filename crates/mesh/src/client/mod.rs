@@ -2,8 +2,13 @@
 //!
 //! Open loop: what is planned is sent, however slow the answers are, and latency runs from the planned moment
 //! (coordinated omission: Gil Tene, "How NOT to Measure Latency").
+//!
+//! Closed loop: [`users`] send when they have their answers. There is no planned moment, so latency runs from sending; with
+//! a pace there is one. What a closed loop hides is told beside its figures: [`Wait`].
 
 pub mod arrivals;
+mod closed;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -25,6 +30,7 @@ use crate::proxy::ProxyId;
 use crate::request_id::{Draw, RequestId};
 
 use arrivals::Plan;
+use users::User;
 
 /// Offers one load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,10 +41,12 @@ pub struct Client {
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     plan: Plan,
-    /// How many moments were planned, with the next.
+    /// How many moments were planned, with the next; in closed loop, how many requests were sent.
     planned: u64,
-    /// The next planned moment.
+    /// The next planned moment, in open loop.
     next: Option<Time>,
+    /// In closed loop, the users.
+    users: Vec<User>,
     calls: Caller<Planned>,
     /// One for each target of the load's mix.
     tallies: Vec<Tally>,
@@ -69,6 +77,21 @@ struct Planned {
     at: Time,
     sent: Time,
     target: u32,
+    /// In closed loop, whose it is.
+    user: u32,
+    /// In closed loop, how many requests the load had sent, with this one.
+    nth: u64,
+}
+
+/// A request that is due.
+struct Due {
+    /// Its number.
+    number: u64,
+    /// The moment from which its latency runs.
+    at: Time,
+    /// When it was to be sent.
+    due: Time,
+    user: u32,
 }
 
 impl Client {
@@ -76,6 +99,7 @@ impl Client {
     pub fn new(mesh: Arc<Mesh>, load: usize) -> Self {
         let view = crate::call::no_view(&mesh);
         let targets = mesh.loads[load].mix.len();
+        let users = mesh.loads[load].arrivals.users().map_or(0, |users| users.count as usize);
         let tallies = vec![Tally::default(); targets];
         let course = Watched::new(Shape::of_load(mesh.loads[load].window), Time::ZERO);
         let of_load = |criterion: &&Criterion| criterion.load as usize == load;
@@ -87,6 +111,7 @@ impl Client {
             plan: Plan::default(),
             planned: 0,
             next: None,
+            users: vec![User::default(); users],
             calls: Caller::new(),
             tallies,
             whole: (targets > 1).then(|| course.clone()),
@@ -115,13 +140,16 @@ impl Client {
         let mut courses = self.courses(now);
         for planned in self.calls.owners().filter(|planned| planned.at >= load.start + load.warmup) {
             let age = now.since(planned.at);
-            tallies[planned.target as usize].pending.record(age);
+            let tally = &mut tallies[planned.target as usize];
+            tally.pending.record(age);
+            tally.longest_wait = tally.longest_wait.or(self.wait(planned, now));
             courses[planned.target as usize].left(planned.at, age);
             let covering = criteria.iter_mut().filter(|(criterion, _)| criterion.covers(planned.target, planned.at));
             covering.for_each(|(criterion, count)| count.unanswered(criterion, age));
         }
         let mut gaps = self.gaps.clone();
-        let behind = self.next.filter(|next| *next + BEHIND_MAX < now);
+        let due = self.users.iter().filter_map(|user| Some(user.next?.due)).chain(self.next).min();
+        let behind = due.filter(|due| *due + BEHIND_MAX < now);
         if let Some(from) = self.down_since.or(behind).filter(|from| *from < now) {
             gaps.push((from, now.min(load.end)));
         }
@@ -135,7 +163,7 @@ impl Client {
             Piece::new(watched.since(from, now), from, now)
         };
         // What is due and not sent yet will count in the window in which it was due, too.
-        let open = self.calls.owners().map(|planned| planned.at).chain(self.next).min();
+        let open = self.calls.owners().map(|planned| planned.at).chain(self.next_planned()).min();
         let until = open.map_or(now, |open| open.min(now));
         (News::Client(self.courses.iter().chain(&self.whole).map(piece).collect()), Told { until, entries: 0 })
     }
@@ -155,20 +183,21 @@ impl Client {
             Event::Start => self.start(cx),
             Event::Message { msg: Msg::Reply(reply), .. } => {
                 let ended = self.calls.reply(reply, &self.mesh, cx);
-                self.ended(ended, cx.now());
+                self.ended(ended, cx);
             }
             Event::Message { from: COORDINATOR, msg: Msg::View(view) } => self.take_view(view, cx),
             // What a client never gets from a peer that keeps to the protocol.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),
+            Event::Timer(Tick::User(user)) => self.begin(user, cx),
             Event::Timer(Tick::Heartbeat) => caller_heartbeat(&self.mesh, &self.view, false, cx),
             Event::Timer(Tick::Timeout(call)) => {
                 let ended = self.calls.timeout(call, &self.mesh, cx);
-                self.ended(ended, cx.now());
+                self.ended(ended, cx);
             }
             Event::Timer(Tick::Retry(call)) => {
                 let ended = self.calls.retry(call, &self.mesh, &self.view, cx);
-                self.ended(ended, cx.now());
+                self.ended(ended, cx);
             }
             Event::Timer(_) => unreachable!("a client arms no such timer"),
         }
@@ -178,7 +207,7 @@ impl Client {
     pub(crate) fn reboot(&mut self) {
         // What comes first of what was under way and what was to be sent next.
         let under_way = self.calls.owners().map(|planned| planned.at).min();
-        self.down_since = self.down_since.or(under_way).or(self.next);
+        self.down_since = self.down_since.or(under_way).or(self.next_planned());
         let measured = self.mesh.loads[self.load].start + self.mesh.loads[self.load].warmup;
         for planned in self.calls.owners().filter(|planned| planned.at >= measured) {
             self.courses[planned.target as usize].lost(planned.at);
@@ -186,6 +215,7 @@ impl Client {
         self.courses.iter_mut().chain(&mut self.whole).for_each(Watched::clear);
         self.view = crate::call::no_view(&self.mesh);
         self.calls = Caller::new();
+        self.users.iter_mut().for_each(|user| user.next = None);
     }
 
     fn start(&mut self, cx: &mut MeshCx<'_>) {
@@ -193,7 +223,10 @@ impl Client {
             self.plan_next(cx);
         }
         // A process that comes in the place of one that was lost has the plan from the beginning.
-        let behind = self.next.filter(|next| *next + BEHIND_MAX < cx.now());
+        let load = &self.mesh.loads[self.load];
+        let users_come =
+            Some(load.start).filter(|start| !self.users.is_empty() && self.planned == 0 && *start < load.end);
+        let behind = self.next.or(users_come).filter(|next| *next + BEHIND_MAX < cx.now());
         if let Some(from) = self.down_since.take().or(behind).filter(|from| *from < cx.now()) {
             let to = cx.now().min(self.mesh.loads[self.load].end);
             let is_full = self.gaps.len() >= GAPS_MAX;
@@ -206,11 +239,20 @@ impl Client {
             self.plan_next(cx);
         }
         self.arm_next(cx);
+        self.users_come(cx);
         caller_heartbeat(&self.mesh, &self.view, true, cx);
+    }
+
+    /// The next moment that is planned and at which nothing is sent yet.
+    fn next_planned(&self) -> Option<Time> {
+        self.users.iter().filter_map(|user| Some(user.next?.planned)).chain(self.next).min()
     }
 
     fn plan_next(&mut self, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
+        if !self.users.is_empty() {
+            return;
+        }
         let next = self.plan.next(&load.arrivals, cx.rng()).map(|since| load.start + since);
         self.next = next.filter(|at| *at < load.end);
         self.planned += 1;
@@ -225,15 +267,15 @@ impl Client {
     /// Sends what is due.
     fn offer(&mut self, cx: &mut MeshCx<'_>) {
         while let Some(at) = self.next.filter(|at| *at <= cx.now()) {
-            self.send(at, cx);
+            self.send(Due { number: self.planned - 1, at, due: at, user: 0 }, cx);
             self.plan_next(cx);
         }
         self.arm_next(cx);
     }
 
-    fn send(&mut self, at: Time, cx: &mut MeshCx<'_>) {
+    fn send(&mut self, Due { number, at, due, user }: Due, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
-        let id = RequestId::new(cx.id(), self.planned - 1);
+        let id = RequestId::new(cx.id(), number);
         let total: f64 = load.mix.iter().map(|target| target.weight).sum();
         let mut left = if load.mix.len() == 1 { 0.0 } else { id.draws(self.mesh.seed, 0, Draw::Target).unit() * total };
         let drawn = load.mix.iter().position(|target| {
@@ -260,8 +302,8 @@ impl Client {
             tally.warmup += 1;
         } else {
             tally.offered += 1;
-            if at < cx.now() {
-                tally.lag.record(cx.now().since(at));
+            if due < cx.now() {
+                tally.lag.record(cx.now().since(due));
             }
             // It is in flight from its planned moment on, even where it is sent late.
             self.whole.iter_mut().for_each(|whole| whole.came_late(at, cx.now()));
@@ -271,9 +313,9 @@ impl Client {
             let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(target as u32, at));
             covering.for_each(|(_, count)| count.offered += 1);
         }
-        let planned = Planned { root: id.root, at, sent: cx.now(), target: target as u32 };
+        let planned = Planned { root: id.root, at, sent: cx.now(), target: target as u32, user, nth: self.planned };
         let ended = self.calls.call(callee, planned, ProxyId::ONLY, &self.mesh, &self.view, cx);
-        self.ended(ended, cx.now());
+        self.ended(ended, cx);
     }
 
     fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
@@ -282,11 +324,19 @@ impl Client {
         }
         let old = std::mem::replace(&mut self.view, view);
         let lost = self.calls.view_changed(&old, &self.mesh, &self.view, cx);
-        lost.into_iter().for_each(|ended| self.ended(Some(ended), cx.now()));
+        lost.into_iter().for_each(|ended| self.ended(Some(ended), cx));
     }
 
-    fn ended(&mut self, ended: Option<Ended<Planned>>, now: Time) {
-        let Some(Ended { owner, failure, degraded, retries, counted, .. }) = ended else { return };
+    fn ended(&mut self, ended: Option<Ended<Planned>>, cx: &mut MeshCx<'_>) {
+        let Some(ended) = ended else { return };
+        let Planned { user, sent, .. } = ended.owner;
+        self.count(ended, cx.now());
+        self.goes_on(user, sent, cx);
+    }
+
+    fn count(&mut self, ended: Ended<Planned>, now: Time) {
+        let Ended { owner, failure, degraded, retries, counted, .. } = ended;
+        let wait = self.wait(&owner, now);
         let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {
             return;
@@ -294,6 +344,7 @@ impl Client {
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
         tally.over_budget += u64::from(counted.over_budget);
+        tally.longest_wait = tally.longest_wait.or(wait);
         self.whole.iter_mut().for_each(|whole| _ = whole.ended(now));
         let course = self.courses[owner.target as usize].ended(now);
         let window = course.at(owner.at);

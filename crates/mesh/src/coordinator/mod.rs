@@ -182,6 +182,7 @@ impl Coordinator {
                 | Tick::Timeout(_)
                 | Tick::Retry(_)
                 | Tick::Arrival
+                | Tick::User(_)
                 | Tick::Processor
                 | Tick::Leave => unreachable!("a coordinator arms no such timer"),
             },

@@ -144,7 +144,13 @@ impl Node {
                 Tick::Leave => self.go_on_leaving(cx),
                 Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
-                Tick::Operation(_) | Tick::Turn(_) | Tick::Resend(_) | Tick::Watch | Tick::Publish | Tick::Arrival => {
+                Tick::Operation(_)
+                | Tick::Turn(_)
+                | Tick::Resend(_)
+                | Tick::Watch
+                | Tick::Publish
+                | Tick::Arrival
+                | Tick::User(_) => {
                     unreachable!("a node arms no such timer")
                 }
             },

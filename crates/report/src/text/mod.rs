@@ -63,6 +63,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Operations", "", operations::operations(summary, paint)),
         ("Requests", &*requests::span(summary), requests::requests(summary, paint)),
         ("Latency", "from the planned moment to the answer", requests::latencies(summary, paint)),
+        ("Closed loops", "what they hide: coordinated omission", requests::closed(summary, paint)),
         ("Course", &*course::scale(aftermath, paint), course::course(aftermath, paint)),
         ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),
         ("Busiest services", &of_services, services::services(summary, paint)),

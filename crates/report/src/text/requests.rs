@@ -2,7 +2,7 @@
 
 use super::{lines, seconds};
 use crate::show::{self, count, rate};
-use crate::summary::{Requests, Summary};
+use crate::summary::{LoadSummary, Requests, Summary};
 use crate::table::{Cell, Look, Paint, Table};
 
 /// The span that the figures of the loads are of, in words.
@@ -117,6 +117,13 @@ pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {
         out += &lines(why, Look::Dim, paint);
     }
     out
+}
+
+/// What is to be known when the figures of closed loads are read.
+pub(super) fn closed(summary: &Summary, paint: Paint) -> String {
+    let told =
+        |load: &LoadSummary| Some(lines(&format!("{}: {}", load.name, load.closed_in_words()?), Look::Plain, paint));
+    summary.loads.iter().filter_map(told).collect()
 }
 
 /// True if a figure differs by more than a hundredth.

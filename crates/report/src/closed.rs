@@ -1,0 +1,61 @@
+//! What closed loads hide. A user who waits sends nothing, so while the mesh is slow, fewer requests meet it, and the
+//! percentiles are of fewer slow ones (coordinated omission: Gil Tene, "How NOT to Measure Latency").
+
+use meshsim_actor::Span;
+use meshsim_mesh::measure::Tally;
+use meshsim_mesh::model::Load;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::show::{self, count, plural, rate};
+use crate::summary::per_second;
+
+/// The users of a closed load, and what their longest wait hides.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+pub struct ClosedSummary {
+    /// How many users there were.
+    pub users: u32,
+    /// How long they thought, on average over all that they may draw; `null` if that has no bound.
+    pub think_mean_s: Option<f64>,
+    /// The least time between the beginnings of a user's requests, in nanoseconds. Latency runs from when a request was to
+    /// begin if there is one, else from sending.
+    pub pacing_ns: Option<u64>,
+    /// The longest that a user waited for what became of a request; `null` if there was none.
+    pub longest_wait_ns: Option<u64>,
+    /// Requests that the load sent during that wait.
+    pub sent_meanwhile: u64,
+    /// Requests that an open load of the same rate would have sent during it.
+    pub open_meanwhile: f64,
+}
+
+impl ClosedSummary {
+    /// Of a load that was measured for so long; `None` if it is an open one.
+    pub(crate) fn new(load: &Load, all: &Tally, measured: Span) -> Option<Self> {
+        let users = load.arrivals.users()?;
+        let wait = all.longest_wait;
+        let think = users.think.mean_secs();
+        Some(ClosedSummary {
+            users: users.count,
+            think_mean_s: think.is_finite().then_some(think),
+            pacing_ns: users.pacing.map(|pacing| pacing.nanos()),
+            longest_wait_ns: (wait.ns > 0).then_some(wait.ns),
+            sent_meanwhile: wait.sent,
+            open_meanwhile: per_second(all.offered, measured) * Span::from_nanos(wait.ns).secs(),
+        })
+    }
+
+    /// In words, without the load's name; `per_second`: the rate at which it sent.
+    pub fn in_words(&self, per_second: f64) -> String {
+        let from = if self.pacing_ns.is_some() { "when a request was to begin" } else { "sending" };
+        let users = plural(self.users.into(), "user");
+        let loop_ = format!("{users} in a closed loop; latency runs from {from}, and a user who waits sends nothing.");
+        let Some(wait) = self.longest_wait_ns else { return loop_ };
+        format!(
+            "{loop_} During the longest wait, {}, it sent {}; an open load of the same rate ({}) would have sent {}.",
+            show::span(Some(wait)),
+            plural(self.sent_meanwhile, "request"),
+            rate(per_second),
+            count(self.open_meanwhile.round() as u64)
+        )
+    }
+}
