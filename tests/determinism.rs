@@ -13,7 +13,7 @@ fn state<R: Recorder<Msg, Tick>>(ran: &Ran<R>) -> String {
 }
 
 fn traced(seed: u64) -> (Vec<u8>, String) {
-    let header = Header { seed, actors: vec![] };
+    let header = Header { seed, ..Header::default() };
     let mut ran = lab(seed).start(Writer::new(Vec::new(), &header));
     ran.run_until(15.0);
     let state = state(&ran);

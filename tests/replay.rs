@@ -13,7 +13,7 @@ use meshsim_trace::{Entry, Header, Reader, Record, Replay, Writer};
 type Records = Vec<Record<Msg, Tick>>;
 
 fn traced(lab: Lab) -> Records {
-    let header = Header { seed: lab.seed, actors: vec![] };
+    let header = Header { seed: lab.seed, ..Header::default() };
     let mut ran = lab.start(Writer::new(Vec::new(), &header));
     ran.run_until(15.0);
     let trace = ran.sim.into_recorder().finish().expect("a Vec takes every byte");

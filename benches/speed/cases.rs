@@ -134,5 +134,5 @@ fn trace() -> Writer<File> {
     let path = std::env::temp_dir().join(format!("meshsim-bench-{}", std::process::id()));
     let file = File::create(&path).expect("the folder for temporary files can be written to");
     std::fs::remove_file(&path).expect("what was just made can be removed");
-    Writer::new(file, &Header { seed: SEED, actors: Vec::new() })
+    Writer::new(file, &Header { seed: SEED, ..Header::default() })
 }

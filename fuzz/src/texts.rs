@@ -1,5 +1,6 @@
 //! Properties that hold for any text, and for other bytes from a user or a server.
 
+use std::io::Cursor;
 use std::sync::LazyLock;
 
 use meshsim_experiment::check::check;
@@ -8,7 +9,7 @@ use meshsim_experiment::{Bundle, Experiment, Override, Problems};
 use meshsim_mesh::Msg;
 use meshsim_mesh::message::Tick;
 use meshsim_trace::filter::{Field, Filter, Sort, Value};
-use meshsim_trace::{Reader, export};
+use meshsim_trace::{Deriver, Reader, export, with_right_sums};
 
 // The command-line program is not a library; its HTTP client is included as a file.
 #[allow(dead_code)]
@@ -77,11 +78,23 @@ pub fn import(data: &[u8]) {
     }
 }
 
-/// A trace can be printed as far as it can be read.
+/// A trace can be printed as far as it can be read, and read from each of its chunks; also where checksums hide nothing.
 pub fn trace(data: &[u8]) {
-    for format in export::Format::ALL {
-        if let Ok(reader) = Reader::<_, Msg, Tick>::new(data) {
-            let _ = export::export(reader, format, &mut std::io::sink());
+    for data in [data, &with_right_sums(data)] {
+        for format in export::Format::ALL {
+            if let Ok(reader) = Reader::<_, Msg, Tick>::new(data) {
+                let _ = export::export(reader, format, &mut std::io::sink());
+            }
+        }
+        let Ok(mut reader) = Reader::<_, Msg, Tick>::new(Cursor::new(data)) else { continue };
+        let Ok(index) = reader.index() else { continue };
+        for chunk in index.chunks.iter().rev().take(4) {
+            if reader.seek(chunk).is_ok()
+                && let Ok(Some(context)) = reader.context()
+            {
+                let mut deriver = Deriver::resumed(&context, |_, _, _: &Msg| ());
+                reader.by_ref().map_while(Result::ok).for_each(|record| _ = deriver.derive(&record, |_| ()));
+            }
         }
     }
 }

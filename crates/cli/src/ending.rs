@@ -115,7 +115,7 @@ fn inputs(experiment: &Experiment) -> impl Iterator<Item = (&str, &str)> {
 pub(crate) fn header(experiment: &Experiment, mesh: &meshsim_mesh::Mesh) -> Header {
     let outside = usize::from(mesh.has_gateway);
     let name = |index| mesh.actor_name(ActorId(index as u32)).to_owned();
-    Header { seed: experiment.seed, actors: (0..mesh.actor_count() + outside).map(name).collect() }
+    Header { seed: experiment.seed, actors: (0..mesh.actor_count() + outside).map(name).collect(), ..Header::default() }
 }
 
 /// Shows what a run measured, and writes all of its files: either all appear or none.

@@ -79,7 +79,7 @@ fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
 
     let mesh = run.mesh();
     let names = (0..mesh.actor_count() as u32).map(|id| mesh.actor_name(ActorId(id)).to_owned());
-    let header = Header { seed: experiment.seed, actors: names.collect() };
+    let header = Header { seed: experiment.seed, actors: names.collect(), ..Header::default() };
     let mut traced = Simulation::recorded(&experiment, Writer::new(Vec::new(), &header)).unwrap();
     traced.to(Time::ZERO + Span::from_millis(250));
     add("trace", "small", &[&traced.into_recorder().finish().unwrap()]);

@@ -3,10 +3,13 @@
 mod common;
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::{assert_exit, command, meshsim, signal, stderr, stdout};
+use meshsim_mesh::message::{Msg, Tick};
+use meshsim_trace::Reader;
 
 const MESH: &str = "
 name: small
@@ -94,9 +97,15 @@ fn a_changed_experiment_is_exit_code_1_and_the_first_difference_is_shown() {
 #[test]
 fn a_trace_that_is_cut_off_is_replayed_up_to_there() {
     let folder = folder("cut");
+    let longer = ["run", "mesh.yaml", "--trace", "--out", "run", "--set", "duration=20s"];
+    expect(&meshsim(&folder, &longer), 0);
     let trace = folder.join("run/trace.bin");
     let bytes = fs::read(&trace).unwrap();
-    fs::write(&trace, &bytes[..bytes.len() / 2]).unwrap();
+    // Its chunks are good each for itself: the last one is not whole.
+    let mut reader: Reader<_, Msg, Tick> = Reader::new(Cursor::new(&bytes)).unwrap();
+    let chunks = reader.index().unwrap().chunks;
+    assert!(chunks.len() > 1, "{chunks:?}");
+    fs::write(&trace, &bytes[..chunks.last().unwrap().offset as usize + 100]).unwrap();
     let (out, err) = expect(&meshsim(&folder, &["replay", "run"]), 2);
     assert!(out.starts_with("the same as far as the trace can be read: 4 actors, "), "{out}");
     assert!(err.contains("cut off after "), "{err}");
@@ -142,26 +151,31 @@ fn a_trace_of_another_experiment_is_refused_with_what_differs() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_it_early_and_it_says_how_far_it_came() {
-    use std::io::Write;
-
+    use meshsim_actor::{ActorId, Power, Recorder, Time, What};
     use meshsim_trace::{Header, Writer};
 
     let folder = folder("interrupt");
     let trace = folder.join("run/trace.bin");
     fs::remove_file(&trace).unwrap();
     assert!(Command::new("mkfifo").arg(&trace).status().unwrap().success());
-    let child = command(&folder, &["replay", "run"]).spawn().unwrap();
-    let mut pipe = fs::OpenOptions::new().write(true).open(&trace).unwrap();
+    let mut child = command(&folder, &["replay", "run"]).spawn().unwrap();
+    let pipe = fs::OpenOptions::new().write(true).open(&trace).unwrap();
     let actors = ["coordinator", "node-0", "node-1", "users"].map(String::from).into();
-    let empty = Writer::new(Vec::new(), &Header { seed: 7, actors }).finish().unwrap();
-    // Without its end, which takes two bytes.
-    pipe.write_all(&empty[..empty.len() - 2]).unwrap();
+    let mut writer = Writer::new(pipe, &Header { seed: 7, actors, ..Header::default() });
     // A machine comes up, and comes up, and comes up.
-    let restarts = [0x89, 0x03, 0x02].repeat(1 << 16);
+    let mut restarts = |count: u64| {
+        for at in 0..count {
+            let what: What<'_, Msg, Tick> = What::Power(Power::Restart);
+            // What is not compressed.
+            writer.record(Time::from_nanos(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)), ActorId(1), what);
+        }
+    };
     // More than can lie in the pipe and in the reader's block: then Ctrl-C is caught.
-    (0..8).for_each(|_| pipe.write_all(&restarts).unwrap());
+    restarts(1 << 18);
     signal(child.id(), "INT");
-    while pipe.write_all(&restarts).is_ok() {}
+    while child.try_wait().unwrap().is_none() {
+        restarts(1 << 16);
+    }
     let (out, err) = expect(&child.wait_with_output().unwrap(), 130);
     assert!(out.starts_with("the same so far, cut short: ") && out.contains(" records\n"), "{out}");
     assert_eq!(err, "");

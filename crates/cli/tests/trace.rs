@@ -235,7 +235,7 @@ fn a_sequence_shows_each_message_that_is_selected_and_how_it_fared() {
 /// A trace of [`MESH`] in which the actors have other names.
 fn hostile(names: [&str; 4]) -> Vec<u8> {
     let experiment = meshsim_run::experiment::parse("mesh.yaml", MESH, Path::new("."), &[]).unwrap();
-    let header = Header { seed: 7, actors: names.map(str::to_owned).to_vec() };
+    let header = Header { seed: 7, actors: names.map(str::to_owned).to_vec(), ..Header::default() };
     let mut simulation = Simulation::recorded(&experiment, Writer::new(Vec::new(), &header)).unwrap();
     simulation.to(Time::ZERO + Span::from_millis(1_200));
     simulation.into_recorder().finish().unwrap()

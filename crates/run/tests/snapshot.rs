@@ -58,7 +58,7 @@ fn troubled(experiment: &Experiment, length: u64) -> Experiment {
 }
 
 fn traced(experiment: &Experiment) -> Simulation<Writer<Vec<u8>>> {
-    let header = Header { seed: experiment.seed, actors: vec![] };
+    let header = Header { seed: experiment.seed, ..Header::default() };
     Simulation::recorded(experiment, Writer::new(Vec::new(), &header)).unwrap()
 }
 

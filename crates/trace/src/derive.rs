@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Fate, Message, MessageId, Time, Timer};
 
-use crate::{Entry, Record};
+use crate::{Context, Entry, Record};
 
 /// Walks along a trace.
 ///
@@ -96,6 +96,38 @@ pub struct Derived<T, A = ()> {
 }
 
 impl<T: Copy, A: Copy> Deriver<T, A> {
+    /// Begins in the middle of a trace, with what was open there. `about` is asked for each message under way: its id, its
+    /// receiver and its content.
+    pub fn resumed<M: Message>(context: &Context<M, T>, mut about: impl FnMut(MessageId, ActorId, &M) -> A) -> Self {
+        let life = |life: &crate::context::LifeThen<T>| Life {
+            incarnation: life.incarnation,
+            lamport: life.lamport,
+            input: life.input,
+            armed: life
+                .armed
+                .iter()
+                .map(|(timer, seq, due, tick)| (*timer, Armed { seq: *seq, due: *due, tick: *tick }))
+                .collect(),
+        };
+        let mut sent = |id: MessageId, then: &crate::context::SentThen, msg: &M| Sent {
+            seq: then.record,
+            at: then.at,
+            lamport: then.lamport,
+            to: then.to,
+            kind: msg.kind(),
+            bytes: msg.bytes(),
+            is_doubled: then.is_doubled,
+            was_held: then.was_held,
+            about: about(id, then.to, msg),
+            copies: then.copies,
+            arrived: then.arrived,
+        };
+        Deriver {
+            lives: context.lives.iter().map(|(actor, then)| (*actor, life(then))).collect(),
+            under_way: context.under_way.iter().map(|(id, then, msg)| (*id, sent(*id, then, msg))).collect(),
+        }
+    }
+
     /// Takes in the next record of the trace. If it is the sending of a message, `about` says what is to be known of it.
     pub fn derive<M: Message>(&mut self, record: &Record<M, T>, about: impl FnOnce(&M) -> A) -> Derived<T, A> {
         let life = self.lives.entry(record.actor).or_default();

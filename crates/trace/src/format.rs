@@ -1,54 +1,27 @@
-//! The file format, and the numbers in it.
-//!
-//! ```text
-//! file    = MAGIC version:number seed:number actors:number { text } { record } end
-//! record  = tag:byte [ time:number actor:number ] body
-//! end     = 0:byte records:number
-//! text    = length:number bytes
-//! blob    = length:number bytes            a value, written by `meshsim_wire`
-//! ```
-//!
-//! The low four bits of a tag are the kind of the record ([`Kind`]). With [`SAME`] the record belongs to the same actor
-//! and moment as the one before, as most effects do; otherwise the time follows, as the difference to the record
-//! before, modulo 2^64, and the actor. The bodies:
-//!
-//! | kind | body |
-//! |---|---|
-//! | start | incarnation:number |
-//! | deliver | from:number count:number |
-//! | fire, disarm | timer:blob |
-//! | send | to:number count:number message:blob |
-//! | arm | after:number (timer, tick):blob |
-//! | note | word:number \[text\] subject:number value:number |
-//! | fate | from:number count:number fate:blob |
-//! | power | power:blob |
-//!
-//! Words of notes are numbered as they first occur; where the number is new, the text follows. After [`WORDS_MAX`] words
-//! no more are numbered: each further one is written out behind that number.
-//!
-//! A number takes one to nine bytes. The count of zero bits below the lowest one bit of the first byte is the count of
-//! bytes that follow; the value stands above that bit, little-endian. (A first byte of zero: eight bytes follow.) Unlike
-//! LEB128 it is written without a branch on the length. ("vint64", "prefix varint".)
+//! The numbers of the file format, and how they are written and read. `FORMAT.md` beside this crate describes the format.
+
+use meshsim_actor::{ActorId, MessageId};
+use serde::de::DeserializeOwned;
+
+use crate::reader::Trouble;
 
 /// The first bytes of a trace.
 pub const MAGIC: [u8; 8] = *b"MESHSIM\x17";
 /// The version of the format. A reader refuses any other.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// In a tag: same actor and moment as the record before.
 pub const SAME: u8 = 0x80;
-/// Most words of notes that get a number.
+/// Most words of notes that get a number in a chunk.
 pub const WORDS_MAX: usize = 256;
 /// Most bytes of a word or a name; a longer one is cut.
 pub const TEXT_BYTES_MAX: usize = 1024;
 /// Most names in a header.
 pub const ACTORS_MAX: u64 = 1 << 26;
 
-/// Kinds of records, as numbers in a tag.
+/// Kinds of records, as numbers in a tag. 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// The file ends here, and is complete.
-    End = 0,
     /// [`What::Start`](meshsim_actor::What::Start)
     Start = 1,
     /// [`What::Deliver`](meshsim_actor::What::Deliver)
@@ -71,8 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, by their numbers.
-    pub const ALL: [Kind; 10] = [
-        Kind::End,
+    pub const ALL: [Kind; 9] = [
         Kind::Start,
         Kind::Deliver,
         Kind::Fire,
@@ -83,6 +55,13 @@ impl Kind {
         Kind::Fate,
         Kind::Power,
     ];
+
+    /// The kind that a tag says.
+    pub(crate) fn of_tag(tag: u8) -> Result<Kind, Trouble> {
+        let number = usize::from(tag & !SAME);
+        let kind = number.checked_sub(1).and_then(|at| Kind::ALL.get(at));
+        kind.copied().ok_or(Trouble::Corrupt("no such kind of record"))
+    }
 }
 
 /// Room for the parts of a record whose length is bounded: a tag, a length byte and six numbers.
@@ -165,6 +144,93 @@ pub(crate) fn number(first: u8, tail: &[u8]) -> u64 {
         // All eight bits of the first byte are length.
         7 => tail_value,
         n => tail_value << (7 - n) | u64::from(first >> (n + 1)),
+    }
+}
+
+/// Bytes that are read piece by piece.
+pub(crate) trait Take {
+    /// The next so many bytes.
+    ///
+    /// # Errors
+    /// [`Trouble::CutOff`] if there are fewer.
+    fn take(&mut self, len: usize) -> Result<&[u8], Trouble>;
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Trouble> {
+        Ok(self.take(1)?[0])
+    }
+
+    #[inline]
+    fn number(&mut self) -> Result<u64, Trouble> {
+        let first = self.byte()?;
+        Ok(number(first, self.take(number_tail(first))?))
+    }
+
+    fn narrow(&mut self, trouble: &'static str) -> Result<u32, Trouble> {
+        u32::try_from(self.number()?).map_err(|_| Trouble::Corrupt(trouble))
+    }
+
+    fn actor(&mut self) -> Result<ActorId, Trouble> {
+        self.narrow("an actor beyond 32 bits").map(ActorId)
+    }
+
+    fn message_id(&mut self) -> Result<MessageId, Trouble> {
+        Ok(MessageId { from: self.actor()?, seq: self.number()? })
+    }
+
+    fn blob<V: DeserializeOwned>(&mut self) -> Result<V, Trouble> {
+        let len = self.number()?;
+        if len > meshsim_wire::MESSAGE_BYTES_MAX as u64 {
+            return Err(Trouble::Corrupt("a value longer than any"));
+        }
+        Ok(meshsim_wire::decode(self.take(len as usize)?)?)
+    }
+
+    fn text(&mut self) -> Result<String, Trouble> {
+        let len = self.number()?;
+        if len > TEXT_BYTES_MAX as u64 {
+            return Err(Trouble::Corrupt("a text longer than any"));
+        }
+        let text =
+            std::str::from_utf8(self.take(len as usize)?).map_err(|_| Trouble::Corrupt("a text not in UTF-8"))?;
+        Ok(text.to_owned())
+    }
+}
+
+/// Bytes that are all there.
+#[derive(Debug, Default)]
+pub(crate) struct Bytes {
+    pub(crate) data: Vec<u8>,
+    pub(crate) at: usize,
+}
+
+impl Bytes {
+    #[cfg(test)]
+    pub(crate) fn new(data: Vec<u8>) -> Self {
+        Bytes { data, at: 0 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.data.len()
+    }
+}
+
+impl Take for Bytes {
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<&[u8], Trouble> {
+        let taken = self.data.get(self.at..self.at.saturating_add(len)).ok_or(Trouble::CutOff)?;
+        self.at += len;
+        Ok(taken)
+    }
+}
+
+/// Bytes that somebody else holds.
+impl Take for &[u8] {
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<&[u8], Trouble> {
+        let (taken, rest) = self.split_at_checked(len).ok_or(Trouble::CutOff)?;
+        *self = rest;
+        Ok(taken)
     }
 }
 

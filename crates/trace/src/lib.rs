@@ -6,19 +6,29 @@
 //!
 //! A file holds what cannot be worked out, once: a message's content stands with its sending, and its delivery names
 //! it; a timer's tick stands with its arming. Lamport clocks, incarnations and causes follow from the order of the
-//! records, so [`Deriver`] derives them. The format is described in [`mod@format`].
+//! records, so [`Deriver`] derives them. Records stand in compressed [`Chunk`]s; an [`Index`] says what each holds, and a
+//! [`Context`] in front of a chunk what was open when it began, so that a reader can begin there. `FORMAT.md` beside this
+//! crate describes the format.
 
+mod chunk;
+mod context;
 mod derive;
 pub mod export;
 pub mod filter;
 pub mod format;
+mod index;
 mod merge;
+mod ranges;
 mod reader;
 pub mod replay;
 mod writer;
 
+pub use chunk::{CHUNK_BYTES, Chunk, with_right_sums};
+pub use context::Context;
 pub use derive::{Armed, Derived, Deriver, Sent};
+pub use index::Index;
 pub use merge::merge;
+pub use ranges::Ranges;
 pub use reader::{Entry, ReadError, Reader, Record, Trouble};
 pub use replay::Replay;
 pub use writer::{WriteError, Writer};
@@ -30,6 +40,8 @@ pub struct Header {
     pub seed: u64,
     /// The names of the actors, by their numbers. May be shorter than there are actors.
     pub actors: Vec<String>,
+    /// Which records were kept, in words; empty if all were.
+    pub keep: String,
 }
 
 impl Header {

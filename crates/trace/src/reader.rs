@@ -1,29 +1,47 @@
 //! Reading a trace back.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Fate, MessageId, Note, Power, Time, Timer, What};
 use serde::de::DeserializeOwned;
 
-use crate::Header;
-use crate::format::{ACTORS_MAX, Kind, MAGIC, SAME, TEXT_BYTES_MAX, VERSION, WORDS_MAX, number, number_tail};
+use crate::chunk::{self, Chunk, HEAD_BYTES, Head};
+use crate::format::{ACTORS_MAX, Bytes, Kind, MAGIC, SAME, Take, VERSION, WORDS_MAX};
+use crate::index::{self, END, FOOTER_BYTES, FRONT_BYTES, Index};
+use crate::{Context, Header};
 
 /// Reads a trace, record by record.
 ///
-/// Any bytes may come: it never panics, holds at most one record, and says where it stopped understanding. After an
+/// Any bytes may come: it never panics, holds at most one chunk, and says where it stopped understanding. After an
 /// error it yields nothing more. `R` needs no buffer of its own.
+///
+/// What can be sought in can also be read from the middle: [`index`](Self::index) says what the chunks hold, and
+/// [`seek`](Self::seek) goes to one of them.
 #[derive(Debug)]
 pub struct Reader<R, M, T> {
     input: Input<R>,
     header: Header,
+    /// Where the first chunk begins.
+    first_chunk: u64,
+    /// The chunk at hand.
+    chunk: Bytes,
+    /// Where its context and its records begin.
+    parts: [usize; 2],
+    /// Records of it that were not read yet.
+    left: u32,
     words: Vec<Arc<str>>,
     at: Time,
     actor: ActorId,
-    records: u64,
+    /// The number of the next record.
+    next: u64,
+    /// The moment of the last record.
+    last: Option<Time>,
     ended: bool,
+    left_out: BTreeMap<String, u64>,
     types: PhantomData<fn() -> (M, T)>,
 }
 
@@ -110,6 +128,8 @@ pub struct ReadError {
     pub offset: u64,
     /// How many records had been read.
     pub records: u64,
+    /// The moment of the last of them.
+    pub at: Option<Time>,
     /// What is wrong there.
     pub trouble: Trouble,
 }
@@ -133,13 +153,15 @@ pub enum Trouble {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ReadError { offset, records, trouble } = self;
-        let place = format_args!("after {records} record{}, at byte {offset}", if *records == 1 { "" } else { "s" });
+        let ReadError { offset, records, at, trouble } = self;
+        let until = at.map_or_else(String::new, |at| format!(", at {:.3} s", at.secs()));
+        let plural = if *records == 1 { "" } else { "s" };
+        let place = format_args!("after {records} record{plural}{until} (byte {offset})");
         match trouble {
             Trouble::Io(error) => write!(f, "{error}"),
             Trouble::NotATrace => f.write_str("not a trace: it does not begin as one"),
             Trouble::Version(version) => {
-                write!(f, "a trace of format {version}; this program reads format {VERSION}")
+                write!(f, "a trace of format {version}; this program reads format {VERSION}: make it again")
             }
             Trouble::CutOff => write!(f, "cut off {place}"),
             Trouble::Corrupt(what) => write!(f, "corrupt {place}: {what}"),
@@ -171,16 +193,22 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
     /// If it is not that of a trace.
     pub fn new(input: R) -> Result<Self, ReadError> {
         let mut input = Input { source: input, block: Vec::new(), start: 0, offset: 0 };
-        let header =
-            read_header(&mut input).map_err(|trouble| ReadError { offset: input.offset, records: 0, trouble })?;
+        let header = read_header(&mut input);
+        let header = header.map_err(|trouble| ReadError { offset: input.offset, records: 0, at: None, trouble })?;
         Ok(Reader {
+            first_chunk: input.offset,
             input,
             header,
+            chunk: Bytes::default(),
+            parts: [0; 2],
+            left: 0,
             words: Vec::new(),
             at: Time::ZERO,
             actor: ActorId(u32::MAX),
-            records: 0,
+            next: 0,
+            last: None,
             ended: false,
+            left_out: BTreeMap::new(),
             types: PhantomData,
         })
     }
@@ -190,62 +218,184 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         &self.header
     }
 
-    fn read(&mut self) -> Result<Option<Record<M, T>>, Trouble> {
-        let tag = self.input.byte()?;
-        let kind = *Kind::ALL.get(usize::from(tag & !SAME)).ok_or(Trouble::Corrupt("no such kind of record"))?;
-        if kind == Kind::End {
-            return self.end();
-        }
-        if tag & SAME == 0 {
-            self.at = Time::from_nanos(self.at.nanos().wrapping_add(self.input.number()?));
-            self.actor = self.input.actor()?;
-        }
-        let entry = match kind {
-            Kind::End => return self.end(),
-            Kind::Start => Entry::Start { incarnation: self.input.narrow("an incarnation beyond 32 bits")? },
-            Kind::Deliver => Entry::Deliver(self.input.message_id()?),
-            Kind::Fire => Entry::Fire(self.input.blob()?),
-            Kind::Send => Entry::Send { to: self.input.actor()?, seq: self.input.number()?, msg: self.input.blob()? },
-            Kind::Arm => {
-                let at = Time::from_nanos(self.at.nanos().wrapping_add(self.input.number()?));
-                let (timer, tick) = self.input.blob()?;
-                Entry::Arm { timer, at, tick }
-            }
-            Kind::Disarm => Entry::Disarm(self.input.blob()?),
-            Kind::Note => {
-                Entry::Note { what: self.word()?, subject: self.input.number()?, value: self.input.number()? }
-            }
-            Kind::Fate => Entry::Fate(self.input.message_id()?, self.input.blob()?),
-            Kind::Power => Entry::Power(self.input.blob()?),
-        };
-        let seq = self.records;
-        self.records += 1;
-        Ok(Some(Record { seq, at: self.at, actor: self.actor, entry }))
+    /// How many records of each [kind](crate::export::kind) the writer left out. It stands at the end, so it is known when
+    /// the last record has been read.
+    pub fn left_out(&self) -> &BTreeMap<String, u64> {
+        &self.left_out
     }
 
-    fn end(&mut self) -> Result<Option<Record<M, T>>, Trouble> {
-        if self.input.number()? != self.records {
+    /// What was open when the chunk at hand began: that of the record that was read last, or after
+    /// [`seek`](Self::seek) the one that is next. `None` if it does not say.
+    ///
+    /// # Errors
+    /// If it cannot be understood.
+    pub fn context(&self) -> Result<Option<Context<M, T>>, ReadError> {
+        let [start, end] = self.parts;
+        let bytes = self.chunk.data.get(start..end).filter(|bytes| !bytes.is_empty());
+        let read = bytes.map(|mut bytes| Context::read(&mut bytes)).transpose();
+        read.map_err(|trouble| self.error(self.input.offset, cut_is_corrupt(trouble)))
+    }
+
+    fn read(&mut self) -> Result<Option<Record<M, T>>, Trouble> {
+        while self.left == 0 {
+            if !self.chunk.is_empty() {
+                return Err(Trouble::Corrupt("bytes after the last record of a chunk"));
+            }
+            if !self.next_chunk()? {
+                return Ok(None);
+            }
+        }
+        self.record().map(Some).map_err(cut_is_corrupt)
+    }
+
+    fn record(&mut self) -> Result<Record<M, T>, Trouble> {
+        let tag = self.chunk.byte()?;
+        let kind = Kind::of_tag(tag)?;
+        if tag & SAME == 0 {
+            self.at = Time::from_nanos(self.at.nanos().wrapping_add(self.chunk.number()?));
+            self.actor = self.chunk.actor()?;
+        }
+        let from = &mut self.chunk;
+        let entry = match kind {
+            Kind::Start => Entry::Start { incarnation: from.narrow("an incarnation beyond 32 bits")? },
+            Kind::Deliver => Entry::Deliver(from.message_id()?),
+            Kind::Fire => Entry::Fire(from.blob()?),
+            Kind::Send => Entry::Send { to: from.actor()?, seq: from.number()?, msg: from.blob()? },
+            Kind::Arm => {
+                let at = Time::from_nanos(self.at.nanos().wrapping_add(from.number()?));
+                let (timer, tick) = from.blob()?;
+                Entry::Arm { timer, at, tick }
+            }
+            Kind::Disarm => Entry::Disarm(from.blob()?),
+            Kind::Note => {
+                let what = self.word()?;
+                Entry::Note { what, subject: self.chunk.number()?, value: self.chunk.number()? }
+            }
+            Kind::Fate => Entry::Fate(from.message_id()?, from.blob()?),
+            Kind::Power => Entry::Power(from.blob()?),
+        };
+        let seq = self.next;
+        (self.next, self.left, self.last) = (seq + 1, self.left - 1, Some(self.at));
+        Ok(Record { seq, at: self.at, actor: self.actor, entry })
+    }
+
+    /// Reads the next chunk; false if there is none, and the trace ends as one does.
+    fn next_chunk(&mut self) -> Result<bool, Trouble> {
+        match self.input.take(4).map(|magic| [magic[0], magic[1], magic[2], magic[3]])? {
+            chunk::MAGIC => {}
+            index::MAGIC => return self.end().map(|()| false),
+            _ => return Err(Trouble::Corrupt("no chunk begins here")),
+        }
+        let mut bytes = [0; HEAD_BYTES];
+        bytes[..4].copy_from_slice(&chunk::MAGIC);
+        bytes[4..].copy_from_slice(self.input.take(HEAD_BYTES - 4)?);
+        let head = Head::read(&bytes)?;
+        let rest = self.input.take(head.rest())?;
+        head.unpack(&bytes, rest, &mut self.chunk.data)?;
+        let chunk = head.chunk(0, &mut &rest[..head.sets]).map_err(cut_is_corrupt)?;
+        if chunk.first != self.next || chunk.first.checked_add(u64::from(chunk.records)).is_none() {
+            return Err(Trouble::Corrupt("a chunk that is not the next one"));
+        }
+        self.chunk.at = 0;
+        let context = self.chunk.number().map_err(cut_is_corrupt)?;
+        let start = self.chunk.at;
+        let end = usize::try_from(context).ok().and_then(|len| start.checked_add(len));
+        let end =
+            end.filter(|end| *end <= self.chunk.data.len()).ok_or(Trouble::Corrupt("a context that is too long"))?;
+        self.parts = [start, end];
+        self.chunk.at = end;
+        self.words.clear();
+        (self.at, self.actor, self.left) = (Time::ZERO, ActorId(u32::MAX), chunk.records);
+        Ok(true)
+    }
+
+    /// Reads what stands behind the last chunk.
+    fn end(&mut self) -> Result<(), Trouble> {
+        let begins = (self.input.offset - 4).to_le_bytes();
+        let mut front = [0; FRONT_BYTES];
+        front[4..].copy_from_slice(self.input.take(FRONT_BYTES - 4)?);
+        let packed = index::packed_len(&front)?;
+        let ending = index::read(&front, self.input.take(packed)?)?;
+        if ending.records != self.next {
             return Err(Trouble::Corrupt("another count of records at the end"));
         }
+        if *self.input.take(FOOTER_BYTES)? != *[begins, END].concat() {
+            return Err(Trouble::Corrupt("an end that is none"));
+        }
+        self.left_out = ending.left_out;
         match self.input.fill(1)? {
-            0 => Ok(None),
+            0 => Ok(()),
             _ => Err(Trouble::Corrupt("bytes after the end")),
         }
     }
 
     fn word(&mut self) -> Result<Arc<str>, Trouble> {
-        let number = self.input.number()?;
+        let number = self.chunk.number()?;
         if let Some(word) = usize::try_from(number).ok().and_then(|number| self.words.get(number)) {
             return Ok(word.clone());
         }
         if number != self.words.len() as u64 {
             return Err(Trouble::Corrupt("a word that was not introduced"));
         }
-        let word: Arc<str> = self.input.text()?.into();
+        let word: Arc<str> = self.chunk.text()?.into();
         if self.words.len() < WORDS_MAX {
             self.words.push(word.clone());
         }
         Ok(word)
+    }
+}
+
+impl<R, M, T> Reader<R, M, T> {
+    fn error(&self, offset: u64, trouble: Trouble) -> ReadError {
+        ReadError { offset, records: self.next, at: self.last, trouble }
+    }
+}
+
+impl<R: Read + Seek, M, T> Reader<R, M, T> {
+    /// Says what the chunks hold. It stands at the end of a whole trace; else it is gathered from the chunks that there
+    /// are. The reader is then at the first record.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or its index is not one of these chunks.
+    pub fn index(&mut self) -> Result<Index, ReadError> {
+        let index = index::of(&mut self.input.source, self.first_chunk);
+        let index = index.map_err(|trouble| self.error(self.first_chunk, trouble))?;
+        self.go_to(self.first_chunk, 0)?;
+        Ok(index)
+    }
+
+    /// Goes to the beginning of a chunk of its [`index`](Self::index): the next record is its first.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn seek(&mut self, chunk: &Chunk) -> Result<(), ReadError>
+    where
+        M: DeserializeOwned,
+        T: DeserializeOwned,
+    {
+        self.go_to(chunk.offset, chunk.first)?;
+        let read = self.next_chunk();
+        self.ended = read.is_err();
+        read.map(drop).map_err(|trouble| self.error(chunk.offset, trouble))
+    }
+
+    fn go_to(&mut self, offset: u64, next: u64) -> Result<(), ReadError> {
+        let sought = self.input.source.seek(SeekFrom::Start(offset));
+        sought.map_err(|error| self.error(offset, Trouble::Io(error)))?;
+        self.input.block.clear();
+        (self.input.start, self.input.offset) = (0, offset);
+        self.chunk.data.clear();
+        (self.chunk.at, self.parts, self.left) = (0, [0; 2], 0);
+        (self.next, self.last, self.ended) = (next, None, false);
+        Ok(())
+    }
+}
+
+/// What ends too early within a chunk is no trace that was cut off.
+fn cut_is_corrupt(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::CutOff => Trouble::Corrupt("a chunk that is shorter than it says"),
+        trouble => trouble,
     }
 }
 
@@ -259,12 +409,12 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Iterator for Reader<R, M
         let understood = self.input.offset;
         let read = self.read();
         self.ended = !matches!(read, Ok(Some(_)));
-        read.map_err(|trouble| ReadError { offset: understood, records: self.records, trouble }).transpose()
+        read.map_err(|trouble| self.error(understood, trouble)).transpose()
     }
 }
 
 fn read_header<R: Read>(input: &mut Input<R>) -> Result<Header, Trouble> {
-    match input.bytes(MAGIC.len()) {
+    match input.take(MAGIC.len()) {
         Ok(bytes) if bytes == MAGIC => {}
         Err(Trouble::Io(error)) => return Err(Trouble::Io(error)),
         _ => return Err(Trouble::NotATrace),
@@ -282,7 +432,8 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<Header, Trouble> {
     for _ in 0..count {
         actors.push(input.text()?);
     }
-    Ok(Header { seed, actors })
+    let keep = input.text()?;
+    Ok(Header { seed, actors, keep })
 }
 
 /// Bytes as they come, a block at a time, and how many were taken.
@@ -317,9 +468,11 @@ impl<R: Read> Input<R> {
         }
         Ok((self.block.len() - self.start).min(len))
     }
+}
 
+impl<R: Read> Take for Input<R> {
     #[inline]
-    fn bytes(&mut self, len: usize) -> Result<&[u8], Trouble> {
+    fn take(&mut self, len: usize) -> Result<&[u8], Trouble> {
         if self.block.len() - self.start < len && self.fill(len)? < len {
             return Err(Trouble::CutOff);
         }
@@ -327,46 +480,5 @@ impl<R: Read> Input<R> {
         self.start += len;
         self.offset += len as u64;
         Ok(&self.block[start..self.start])
-    }
-
-    #[inline]
-    fn byte(&mut self) -> Result<u8, Trouble> {
-        Ok(self.bytes(1)?[0])
-    }
-
-    #[inline]
-    fn number(&mut self) -> Result<u64, Trouble> {
-        let first = self.byte()?;
-        Ok(number(first, self.bytes(number_tail(first))?))
-    }
-
-    fn narrow(&mut self, trouble: &'static str) -> Result<u32, Trouble> {
-        u32::try_from(self.number()?).map_err(|_| Trouble::Corrupt(trouble))
-    }
-
-    fn actor(&mut self) -> Result<ActorId, Trouble> {
-        self.narrow("an actor beyond 32 bits").map(ActorId)
-    }
-
-    fn message_id(&mut self) -> Result<MessageId, Trouble> {
-        Ok(MessageId { from: self.actor()?, seq: self.number()? })
-    }
-
-    fn blob<V: DeserializeOwned>(&mut self) -> Result<V, Trouble> {
-        let len = self.number()?;
-        if len > meshsim_wire::MESSAGE_BYTES_MAX as u64 {
-            return Err(Trouble::Corrupt("a value longer than any"));
-        }
-        Ok(meshsim_wire::decode(self.bytes(len as usize)?)?)
-    }
-
-    fn text(&mut self) -> Result<String, Trouble> {
-        let len = self.number()?;
-        if len > TEXT_BYTES_MAX as u64 {
-            return Err(Trouble::Corrupt("a text longer than any"));
-        }
-        let text =
-            std::str::from_utf8(self.bytes(len as usize)?).map_err(|_| Trouble::Corrupt("a text not in UTF-8"))?;
-        Ok(text.to_owned())
     }
 }

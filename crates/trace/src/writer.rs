@@ -1,30 +1,55 @@
 //! Writing a trace while a run goes on.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use meshsim_actor::{ActorId, Fate, MessageId, Power, Recorder, Time, Timer, What};
+use meshsim_actor::{ActorId, Fate, MessageId, Power, Recorder, Span, Time, Timer, What};
 use serde::Serialize;
 
+use crate::chunk::{CHUNK_BYTES, Gathering, RAW_BYTES_MAX, pack};
+use crate::context::{CONTEXT_BYTES_MAX, Open};
 use crate::format::{Frame, Kind, MAGIC, SAME, VERSION, WORDS_MAX, put, put_text};
+use crate::index::Entries;
 use crate::{Entry, Header, Record};
 
-/// Bytes gathered before they are handed on. A block that fits the second-level cache is written fastest.
-const BLOCK_BYTES: usize = 128 << 10;
+/// A context is written when the records since the last one take so many times its bytes.
+const CONTEXT_SHARE: usize = 8;
 
 /// Writes a trace.
 ///
-/// Records are gathered in one block and handed on when it is full, so `out` needs no buffer of its own. Memory is
-/// bounded by the block and one record. The first error is kept, nothing is written after it, and
-/// [`finish`](Self::finish) reports it: a recorder has nobody to tell while the run goes on.
+/// Records are gathered in a chunk, which is compressed and handed on when it is full, so `out` needs no buffer of its own.
+/// Memory is bounded by a chunk, one record, what is open in the run, and some hundred bytes of index for each chunk. The
+/// first error is kept, nothing is written after it, and [`finish`](Self::finish) reports it: a recorder has nobody to tell
+/// while the run goes on.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     out: W,
+    /// The records of the chunk at hand.
     block: Vec<u8>,
     /// Of the record before.
     at: Time,
     actor: ActorId,
     records: u64,
     words: Vec<Box<str>>,
+    /// What is to be known of the chunk at hand.
+    chunk: Gathering,
+    open: Open,
+    /// What was open when the chunk at hand began; empty if that is not written.
+    context: Vec<u8>,
+    /// Of the last context: what whoever writes added to it.
+    extra_bytes: usize,
+    /// Bytes of records since the last context.
+    since_context: usize,
+    /// Bytes handed on.
+    offset: u64,
+    index: Entries,
+    left_out: BTreeMap<String, u64>,
+    /// Every record so far was [tagged](Self::tag).
+    is_tagged: bool,
+    /// The number after that of the record that was tagged last.
+    tagged: u64,
+    /// A chunk is closed when its records span this.
+    span_max: Span,
     error: Option<WriteError>,
 }
 
@@ -44,11 +69,22 @@ impl<W: Write> Writer<W> {
     pub fn new(out: W, header: &Header) -> Self {
         let mut writer = Writer {
             out,
-            block: Vec::with_capacity(BLOCK_BYTES + 4096),
+            block: Vec::with_capacity(CHUNK_BYTES + 4096),
             at: Time::ZERO,
             actor: ActorId(u32::MAX),
             records: 0,
             words: Vec::new(),
+            chunk: Gathering::default(),
+            open: Open::default(),
+            context: Vec::new(),
+            extra_bytes: 0,
+            since_context: 0,
+            offset: 0,
+            index: Entries::default(),
+            left_out: BTreeMap::new(),
+            is_tagged: true,
+            tagged: 0,
+            span_max: Span::MAX,
             error: None,
         };
         writer.block.extend_from_slice(&MAGIC);
@@ -59,9 +95,35 @@ impl<W: Write> Writer<W> {
         });
         for name in &header.actors {
             put_text(&mut writer.block, name);
-            writer.hand_on_if_full();
+            if writer.block.len() >= CHUNK_BYTES {
+                writer.hand_on_header();
+            }
         }
+        put_text(&mut writer.block, &header.keep);
+        writer.hand_on_header();
         writer
+    }
+
+    /// Closes a chunk also when its records span this much time, so that whoever reads along is not far behind.
+    pub fn closing_every(mut self, span: Span) -> Self {
+        self.span_max = span;
+        self
+    }
+
+    fn hand_on_header(&mut self) {
+        let header = std::mem::take(&mut self.block);
+        self.hand_on(&header);
+        self.block = header;
+        self.block.clear();
+    }
+
+    fn hand_on(&mut self, bytes: &[u8]) {
+        self.offset += bytes.len() as u64;
+        if self.error.is_none()
+            && let Err(error) = self.out.write_all(bytes)
+        {
+            self.error = Some(error.into());
+        }
     }
 
     /// Ends the trace and gives back where it went.
@@ -69,11 +131,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// The first that occurred since the beginning. What was written is then not a complete trace.
     pub fn finish(mut self) -> Result<W, WriteError> {
-        put(&mut self.block, |frame| {
-            frame.byte(Kind::End as u8);
-            frame.number(self.records);
-        });
-        self.hand_on();
+        self.close(None::<fn(&mut Vec<u8>)>);
+        let index = std::mem::take(&mut self.index);
+        let ending = index.finish(self.offset, self.records, &self.left_out);
+        self.hand_on(&ending);
         if self.error.is_none()
             && let Err(error) = self.out.flush()
         {
@@ -82,28 +143,92 @@ impl<W: Write> Writer<W> {
         self.error.map_or(Ok(self.out), Err)
     }
 
+    /// Says how many records of each kind were left out of the trace. It stands at its end.
+    pub fn leave_out(&mut self, left_out: BTreeMap<String, u64>) {
+        self.left_out = left_out;
+    }
+
+    /// True if the chunk at hand is full. The next record closes it, if [`close_chunk`](Self::close_chunk) does not.
     #[inline]
-    fn hand_on_if_full(&mut self) {
-        if self.block.len() >= BLOCK_BYTES {
-            self.hand_on();
-        }
+    pub fn is_full(&self) -> bool {
+        self.block.len() >= CHUNK_BYTES || self.spans_enough()
+    }
+
+    #[inline]
+    fn spans_enough(&self) -> bool {
+        self.span_max < Span::MAX && self.chunk.times.is_some_and(|(from, to)| to.since(from) >= self.span_max)
+    }
+
+    /// Closes the chunk at hand. If the next one is to say what is open, `extra` adds what its reader is to know besides.
+    pub fn close_chunk(&mut self, extra: impl FnOnce(&mut Vec<u8>)) {
+        self.close(Some(extra));
     }
 
     #[cold]
-    fn hand_on(&mut self) {
-        if self.error.is_none()
-            && let Err(error) = self.out.write_all(&self.block)
-        {
-            self.error = Some(error.into());
+    fn close(&mut self, extra: Option<impl FnOnce(&mut Vec<u8>)>) {
+        if self.block.is_empty() {
+            return;
         }
+        self.open.keep(&self.block);
+        let mut raw = Vec::with_capacity(self.context.len() + self.block.len() + 8);
+        put(&mut raw, |frame| frame.number(self.context.len() as u64));
+        raw.extend_from_slice(&self.context);
+        raw.extend_from_slice(&self.block);
+        let mut packed = Vec::new();
+        pack(&raw, &mut packed);
+        let chunk = self.chunk.take(self.offset, self.records, !self.context.is_empty(), self.is_tagged);
+        self.index.add(&chunk);
+        debug_assert!(raw.len() <= RAW_BYTES_MAX, "a block, one message and a context fit");
+        let mut bytes = chunk.head(raw.len(), &packed);
+        bytes.extend_from_slice(&packed);
+        self.hand_on(&bytes);
+
+        self.since_context += self.block.len();
         self.block.clear();
+        self.words.clear();
+        (self.at, self.actor) = (Time::ZERO, ActorId(u32::MAX));
+        self.context.clear();
+        self.begin_context(extra);
+    }
+
+    /// Writes down what is open, if it is time to.
+    fn begin_context(&mut self, extra: Option<impl FnOnce(&mut Vec<u8>)>) {
+        let estimate = self.open.estimate() + self.extra_bytes;
+        if estimate > CONTEXT_BYTES_MAX / 2 || self.since_context < estimate.saturating_mul(CONTEXT_SHARE) {
+            return;
+        }
+        self.open.write(&mut self.context);
+        let len = self.context.len();
+        extra.into_iter().for_each(|extra| extra(&mut self.context));
+        self.extra_bytes = self.context.len() - len;
+        match self.context.len() > CONTEXT_BYTES_MAX {
+            true => self.context.clear(),
+            false => self.since_context = 0,
+        }
+    }
+
+    /// Says which service the next record is about, and which request it belongs to: it goes into the index. If one record
+    /// is not tagged, the index says no services and requests from there on.
+    #[inline]
+    pub fn tag(&mut self, service: Option<u64>, request: Option<u64>) {
+        if self.is_full() {
+            self.close(None::<fn(&mut Vec<u8>)>);
+        }
+        service.into_iter().for_each(|service| self.chunk.services.insert(service));
+        request.into_iter().for_each(|request| self.chunk.requests.insert(request));
+        self.tagged = self.records + 1;
     }
 
     /// Writes tag, time and actor, and what `fill` adds.
     #[inline(always)]
     fn begin(&mut self, at: Time, actor: ActorId, kind: Kind, fill: impl FnOnce(&mut Frame<'_>)) {
+        if self.is_full() {
+            self.close(None::<fn(&mut Vec<u8>)>);
+        }
         let (at_before, actor_before) = (self.at, self.actor);
         (self.at, self.actor) = (at, actor);
+        self.chunk.at(at);
+        self.chunk.actors.insert(u64::from(actor.0));
         put(&mut self.block, |frame| {
             if at == at_before && actor == actor_before {
                 frame.byte(kind as u8 | SAME);
@@ -116,8 +241,9 @@ impl<W: Write> Writer<W> {
         });
     }
 
+    /// Says where in the block the value begins and ends.
     #[inline(always)]
-    fn blob<V: Serialize>(&mut self, value: &V) {
+    fn blob<V: Serialize>(&mut self, value: &V) -> (usize, usize) {
         // The length is known afterwards. One byte is kept free for it, which is nearly always enough.
         let place = self.block.len();
         self.block.push(0);
@@ -130,6 +256,7 @@ impl<W: Write> Writer<W> {
         } else {
             self.long_blob(place, len);
         }
+        (self.block.len() - len, self.block.len())
     }
 
     #[cold]
@@ -141,6 +268,8 @@ impl<W: Write> Writer<W> {
 
     fn deliver(&mut self, at: Time, actor: ActorId, id: MessageId) {
         self.begin(at, actor, Kind::Deliver, |frame| put_id(frame, id));
+        self.chunk.actors.insert(u64::from(id.from.0));
+        self.open.deliver(actor, self.records, id);
         self.end();
     }
 
@@ -149,13 +278,17 @@ impl<W: Write> Writer<W> {
             frame.number(u64::from(to.0));
             frame.number(seq);
         });
-        self.blob(msg);
+        let place = self.blob(msg);
+        self.chunk.actors.insert(u64::from(to.0));
+        self.open.send(MessageId { from: actor, seq }, self.records, at, to, place);
         self.end();
     }
 
     fn arm<T: Serialize>(&mut self, at: Time, actor: ActorId, timer: Timer, due: Time, tick: &T) {
-        let after = due.nanos().wrapping_sub(at.nanos());
-        self.timer(at, actor, Kind::Arm, Some(after), &(timer, tick));
+        self.begin(at, actor, Kind::Arm, |frame| frame.number(due.nanos().wrapping_sub(at.nanos())));
+        let place = self.blob(&(timer, tick));
+        self.open.arm(actor, self.records, timer, due, place);
+        self.end();
     }
 
     /// Writes a record that was read from another trace.
@@ -164,35 +297,43 @@ impl<W: Write> Writer<W> {
         match &record.entry {
             Entry::Start { incarnation } => self.start(at, actor, *incarnation),
             Entry::Deliver(id) => self.deliver(at, actor, *id),
-            Entry::Fire(timer) => self.timer(at, actor, Kind::Fire, None, timer),
+            Entry::Fire(timer) => self.fire(at, actor, *timer),
             Entry::Send { to, seq, msg } => self.send(at, actor, *to, *seq, msg),
             Entry::Arm { timer, at: due, tick } => self.arm(at, actor, *timer, *due, tick),
-            Entry::Disarm(timer) => self.timer(at, actor, Kind::Disarm, None, timer),
+            Entry::Disarm(timer) => self.disarm(at, actor, *timer),
             Entry::Note { what, subject, value } => self.note(at, actor, what, *subject, *value),
             Entry::Fate(id, fate) => self.fate(at, actor, *id, *fate),
             Entry::Power(power) => self.power(at, actor, *power),
         }
     }
 
-    /// Records with a timer: `after` is what arming has more than the others.
-    fn timer<V: Serialize>(&mut self, at: Time, actor: ActorId, kind: Kind, after: Option<u64>, value: &V) {
-        self.begin(at, actor, kind, |frame| {
-            if let Some(after) = after {
-                frame.number(after);
-            }
-        });
-        self.blob(value);
+    fn fire(&mut self, at: Time, actor: ActorId, timer: Timer) {
+        self.begin(at, actor, Kind::Fire, |_| {});
+        self.blob(&timer);
+        self.open.fire(actor, self.records, timer);
+        self.end();
+    }
+
+    fn disarm(&mut self, at: Time, actor: ActorId, timer: Timer) {
+        self.begin(at, actor, Kind::Disarm, |_| {});
+        self.blob(&timer);
+        self.open.disarm(actor, timer);
         self.end();
     }
 
     fn start(&mut self, at: Time, actor: ActorId, incarnation: u32) {
         self.begin(at, actor, Kind::Start, |frame| frame.number(u64::from(incarnation)));
+        self.open.start(actor, self.records, incarnation);
         self.end();
     }
 
     fn fate(&mut self, at: Time, actor: ActorId, id: MessageId, fate: Fate) {
         self.begin(at, actor, Kind::Fate, |frame| put_id(frame, id));
         self.blob(&fate);
+        let receiver = self.open.fate(id, fate);
+        for actor in receiver.into_iter().chain([id.from]) {
+            self.chunk.actors.insert(u64::from(actor.0));
+        }
         self.end();
     }
 
@@ -203,6 +344,9 @@ impl<W: Write> Writer<W> {
     }
 
     fn note(&mut self, at: Time, actor: ActorId, what: &str, subject: u64, value: u64) {
+        if self.is_full() {
+            self.close(None::<fn(&mut Vec<u8>)>);
+        }
         // By content: two addresses of one text would make the bytes depend on the compiler.
         let known = self.words.iter().position(|word| **word == *what);
         let number = known.unwrap_or(self.words.len());
@@ -217,13 +361,14 @@ impl<W: Write> Writer<W> {
             frame.number(subject);
             frame.number(value);
         });
+        self.open.note(actor);
         self.end();
     }
 
     #[inline(always)]
     fn end(&mut self) {
         self.records += 1;
-        self.hand_on_if_full();
+        self.is_tagged &= self.tagged == self.records;
     }
 }
 
@@ -240,9 +385,9 @@ impl<M: Serialize, T: Serialize, W: Write> Recorder<M, T> for Writer<W> {
         match what {
             What::Deliver(envelope) => self.deliver(at, actor, envelope.id()),
             What::Send(envelope) => self.send(at, actor, envelope.to, envelope.seq, &envelope.msg),
-            What::Fire(timer, _) => self.timer(at, actor, Kind::Fire, None, &timer),
+            What::Fire(timer, _) => self.fire(at, actor, timer),
             What::Arm { timer, at: due, tick } => self.arm(at, actor, timer, due, &tick),
-            What::Disarm(timer) => self.timer(at, actor, Kind::Disarm, None, &timer),
+            What::Disarm(timer) => self.disarm(at, actor, timer),
             What::Start { incarnation } => self.start(at, actor, incarnation),
             What::Note(note) => self.note(at, actor, note.what, note.subject, note.value),
             What::Fate(id, fate) => self.fate(at, actor, id, fate),

@@ -344,7 +344,7 @@ fn a_message_to_another_receiver_is_a_difference_or_missing_in_a_merge() {
     let Entry::Deliver(message) = records[place].entry else { panic!("a delivery") };
     let difference = replay(&records).unwrap_err();
     assert_eq!((difference.record, difference.actor), (place as u64, ActorId(2)));
-    let header = Header { seed: 1, actors: vec![] };
+    let header = Header { seed: 1, ..Header::default() };
     assert_eq!(difference.texts(&header)[1], "no such message is under way to it");
     // There, the sender's process may have been killed.
     let report = replay_of_processes(&records).unwrap();

@@ -1,13 +1,13 @@
 //! What a writer writes, a reader reads and an exporter shows.
 
-use std::io::{self, Write};
+use std::io::{self, Cursor, Write};
 
 use meshsim_actor::{
     Actor, ActorId, Cause, Cell, Cx, Effect, Envelope, Event, Fate, Input, Message, MessageId, Note, Power, Recorder,
     Rng, Span, Time, Timer, What,
 };
 use meshsim_trace::export::{ExportError, Format, export};
-use meshsim_trace::{Header, Reader, Record, Trouble, Writer};
+use meshsim_trace::{Derived, Deriver, Header, Index, Reader, Record, Trouble, Writer};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ impl Actor for Echo {
 }
 
 fn header() -> Header {
-    Header { seed: 7, actors: vec!["coordinator".into(), "node-0".into()] }
+    Header { seed: 7, actors: vec!["coordinator".into(), "node-0".into()], ..Header::default() }
 }
 
 /// A small run by hand: two actors, a lost message, a doubled one, a crash.
@@ -86,6 +86,33 @@ fn written() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &header());
     record(&mut writer);
     writer.finish().unwrap()
+}
+
+/// The same in many chunks, each of one moment, tagged.
+fn in_chunks() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), &header()).closing_every(Span::from_nanos(1));
+    let mut expected = Expected::default();
+    record(&mut expected);
+    // A message that stays under way, and enough after it that a context is worth its bytes.
+    let held = Envelope { from: ActorId(0), to: ActorId(1), seq: 102, msg: Talk::Ping { step: 9 } };
+    expected.record(Time::from_nanos(3_000_000_001), ActorId(0), What::Send(&held));
+    expected.record(Time::from_nanos(3_000_000_001), ActorId(0), What::Fate(held.id(), Fate::Hold(Time::NEVER)));
+    for at in 2..80 {
+        let note = Note { what: "note", subject: u64::MAX, value: u64::MAX };
+        expected.record(Time::from_nanos(3_000_000_000 + at), ActorId(1), What::Note(note));
+    }
+    for record in &expected.0 {
+        writer.tag(Some(record.at.nanos() % 3), Some(record.seq << 40));
+        writer.put(record);
+        if writer.is_full() {
+            writer.close_chunk(|extra| extra.extend(record.seq.to_le_bytes()));
+        }
+    }
+    writer.finish().unwrap()
+}
+
+fn index(bytes: &[u8]) -> Index {
+    Reader::<_, Talk, u8>::new(Cursor::new(bytes)).unwrap().index().unwrap()
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Record<Talk, u8>>, meshsim_trace::ReadError> {
@@ -146,36 +173,120 @@ fn large_messages_many_blocks_and_many_words_come_back() {
 }
 
 #[test]
-fn each_truncation_is_detected_with_its_position() {
-    let bytes = written();
+fn a_file_cut_anywhere_keeps_its_whole_chunks() {
+    let bytes = in_chunks();
+    let (all, chunks) = (read(&bytes).unwrap(), index(&bytes).chunks);
+    assert!(chunks.len() > 4, "{chunks:?}");
+    let first_chunk = chunks[0].offset as usize;
     for end in 0..bytes.len() {
-        let error = read(&bytes[..end]).unwrap_err();
-        assert!(error.offset <= end as u64, "{error}");
-        let expected = if end < 8 {
-            matches!(error.trouble, Trouble::NotATrace)
-        } else {
-            matches!(error.trouble, Trouble::CutOff)
+        let cut = &bytes[..end];
+        let mut reader = match Reader::<_, Talk, u8>::new(Cursor::new(cut)) {
+            Ok(reader) => reader,
+            Err(error) => {
+                assert!(end < first_chunk, "cut at {end}: {error}");
+                continue;
+            }
         };
-        assert!(expected, "cut at {end}: {error}");
+        let whole = chunks.windows(2).filter(|pair| pair[1].offset as usize <= end).count();
+        // The last chunk ends where the index begins, which is not longer than what follows the last chunk's beginning.
+        let survive = |count: usize| count == whole || (whole + 1 == chunks.len() && count == chunks.len());
+        let index = reader.index().unwrap();
+        assert!(survive(index.chunks.len()) && !index.is_complete, "cut at {end}");
+        assert_eq!(index.chunks, chunks[..index.chunks.len()]);
+        let mut records = Vec::new();
+        let error = reader.by_ref().find_map(|read| read.map(|record| records.push(record)).err()).unwrap();
+        assert!(matches!(error.trouble, Trouble::CutOff), "cut at {end}: {error}");
+        assert_eq!(records, all[..index.records() as usize], "cut at {end}");
+        assert_eq!(error.at, records.last().map(|record| record.at));
+        assert!(reader.next().is_none());
     }
 }
 
 #[test]
-fn bytes_after_the_end_and_a_wrong_count_are_noticed() {
+fn a_truncation_names_the_moment_of_the_last_record() {
+    let bytes = in_chunks();
+    let last = index(&bytes).chunks.pop().unwrap().offset as usize;
+    let error = read(&bytes[..last]).unwrap_err().to_string();
+    assert!(error.starts_with("cut off after ") && error.contains(" records, at 3.000 s (byte "), "{error}");
+}
+
+#[test]
+fn an_index_lists_actors_services_requests_and_times_per_chunk() {
+    let bytes = in_chunks();
+    let (all, index) = (read(&bytes).unwrap(), index(&bytes));
+    assert!(index.is_complete);
+    assert_eq!((index.records(), index.end()), (all.len() as u64, all.last().unwrap().at));
+    for record in &all {
+        let chunk = &index.chunks[index.with_record(record.seq).unwrap()];
+        assert!((chunk.from..=chunk.to).contains(&record.at));
+        assert!(chunk.actors.contains(u64::from(record.actor.0)));
+        assert!(chunk.services.as_ref().unwrap().contains(record.at.nanos() % 3));
+        for other in &all {
+            let here = (chunk.first..chunk.first + u64::from(chunk.records)).contains(&other.seq);
+            assert_eq!(chunk.requests.as_ref().unwrap().contains(other.seq << 40), here);
+        }
+    }
+    assert_eq!(index.with_record(all.len() as u64), None);
+}
+
+#[test]
+fn reading_from_a_chunk_derives_the_same_as_reading_from_the_start() {
+    let bytes = in_chunks();
+    let text = |record: &Record<Talk, u8>, derived: &Derived<u8, u64>| format!("{record:?} {derived:?}");
+    let about = |msg: &Talk| match msg {
+        Talk::Ping { step } => *step,
+        Talk::Blob(_) => 0,
+    };
+    let mut deriver = Deriver::<u8, u64>::default();
+    let whole: Vec<String> =
+        read(&bytes).unwrap().iter().map(|record| text(record, &deriver.derive(record, about))).collect();
+    let mut reader = Reader::<_, Talk, u8>::new(Cursor::new(&bytes)).unwrap();
+    let index = reader.index().unwrap();
+    let mut resumed = 0;
+    for chunk in index.chunks.iter().filter(|chunk| chunk.has_context).rev() {
+        reader.seek(chunk).unwrap();
+        let context = reader.context().unwrap().unwrap();
+        assert_eq!(context.extra.as_deref(), Some(&(chunk.first - 1).to_le_bytes()[..]));
+        let mut deriver = Deriver::resumed(&context, |_, _, msg| about(msg));
+        for read in &mut reader {
+            let record = read.unwrap();
+            assert_eq!(text(&record, &deriver.derive(&record, about)), whole[record.seq as usize]);
+        }
+        resumed += 1;
+    }
+    assert!(resumed > 1 && resumed < index.chunks.len(), "{resumed} of {} chunks", index.chunks.len());
+}
+
+#[test]
+fn impossible_chunk_lengths_are_rejected_before_any_allocation() {
+    let bytes = written();
+    let chunk = index(&bytes).chunks[0].offset as usize;
+    let claim = |place: usize, value: u32| {
+        let mut bytes = bytes.clone();
+        bytes[chunk + place..chunk + place + 4].copy_from_slice(&value.to_le_bytes());
+        read(&bytes).unwrap_err()
+    };
+    let packed = u32::from_le_bytes(bytes[chunk + 12..chunk + 16].try_into().unwrap());
+    for (place, value) in [(8, u32::MAX), (8, (packed + 1) * 257), (12, u32::MAX), (16, u32::MAX), (20, u32::MAX)] {
+        let error = claim(place, value);
+        assert!(matches!(error.trouble, Trouble::Corrupt("a chunk of lengths that none has")), "{place}: {error}");
+    }
+}
+
+#[test]
+fn bytes_after_the_end_are_noticed() {
     let mut bytes = written();
     bytes.push(0);
     assert!(read(&bytes).unwrap_err().to_string().ends_with(": bytes after the end"));
-    bytes.pop();
-    *bytes.last_mut().unwrap() ^= 2;
-    assert!(read(&bytes).unwrap_err().to_string().contains("another count of records"));
 }
 
 #[test]
 fn foreign_files_and_other_versions_are_distinguished() {
     assert_eq!(read(b"{\"not\": \"a trace\"}").unwrap_err().to_string(), "not a trace: it does not begin as one");
     let mut bytes = written();
-    bytes[8] = 2 << 1 | 1;
-    assert_eq!(read(&bytes).unwrap_err().to_string(), "a trace of format 2; this program reads format 1");
+    bytes[8] = 1 << 1 | 1;
+    let refused = read(&bytes).unwrap_err().to_string();
+    assert_eq!(refused, "a trace of format 1; this program reads format 2: make it again");
 }
 
 /// A disk with little room.
@@ -197,15 +308,15 @@ impl Write for Disk {
 
 #[test]
 fn a_full_disk_is_reported_at_the_end_and_not_written_to_again() {
-    let mut disk = Disk { room: 200_000, calls: 0 };
+    let mut disk = Disk { room: 1_000, calls: 0 };
     let mut writer = Writer::new(&mut disk, &header());
     let envelope = Envelope { from: ActorId(1), to: ActorId(0), seq: 0, msg: Talk::Blob(vec![0; 100]) };
-    for _ in 0..10_000 {
+    for _ in 0..20_000 {
         Recorder::<Talk, u8>::record(&mut writer, Time::ZERO, ActorId(1), What::Send(&envelope));
     }
     let error = writer.finish().map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), io::Error::from(io::ErrorKind::StorageFull).to_string());
-    assert_eq!(disk.calls, 2, "one block fitted, the second did not");
+    assert_eq!(disk.calls, 2, "the header fitted, the first chunk did not");
 }
 
 #[test]
@@ -264,6 +375,21 @@ proptest! {
         let _ = read(&tail);
         let begun = [&written()[..30], &tail].concat();
         let _ = read(&begun);
+    }
+
+    #[test]
+    fn every_changed_byte_behind_the_header_is_noticed(at in any::<prop::sample::Index>(), by in 1..=255_u8) {
+        let mut bytes = in_chunks();
+        let first = index(&bytes).chunks[0].offset as usize;
+        let at = first + at.index(bytes.len() - first);
+        bytes[at] ^= by;
+        let mut reader = Reader::<_, Talk, u8>::new(Cursor::new(&bytes)).unwrap();
+        prop_assert!(reader.by_ref().any(|read| read.is_err()), "byte {at}");
+        if let Ok(index) = reader.index() {
+            for chunk in &index.chunks {
+                let _ = reader.seek(chunk).and_then(|()| reader.context());
+            }
+        }
     }
 
     #[test]
