@@ -145,9 +145,10 @@ pub(crate) fn publish(
         let jsonl = (ended.has_trace && output.trace == Some(TraceFormat::Jsonl)).then(|| write_jsonl(&folder));
         jsonl.and_then(Result::err)
     });
-    // The trace of an earlier run with the same settings is the trace of this one too.
+    // The trace of an earlier run with the same settings is the trace of this one too. Whether there is a run is seen
+    // where this one takes its place.
     let mut replaced = names(experiment);
-    if output.trace.is_none() && ended.processes.is_none() && runs::holds(&place, experiment) {
+    if output.trace.is_none() && ended.processes.is_none() && runs::holds_settings(&place, experiment) {
         replaced.retain(|name| ![TRACE, TRACE_JSONL].contains(name));
     }
     let published = written.and_then(|no_jsonl| folder.publish(&replaced).map(|()| no_jsonl));

@@ -51,9 +51,9 @@ pub(crate) fn experiment(folder: &Path, like: Option<&Experiment>) -> Result<Exp
 /// In what a run is one of another experiment. Seed and duration may differ; what follows from the duration, such as the
 /// end of a load, then differs as well, so both are held against each other with those of the base.
 pub(crate) fn differing(base: &Experiment, folder: &Path) -> Result<Vec<String>, Error> {
-    let own = experiment(folder, None)?;
     // One that does not even hold for the duration of the base is another.
-    Ok(differences(base, &experiment(folder, Some(base)).unwrap_or(own)))
+    let like = experiment(folder, Some(base)).or_else(|_| experiment(folder, None))?;
+    Ok(differences(base, &like))
 }
 
 /// All that a page shows of these runs; the first is the base of the others.

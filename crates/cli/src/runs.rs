@@ -53,11 +53,15 @@ pub(crate) fn place_of_search(experiment: &Experiment, what: &str, fingerprint: 
     Path::new(RUNS).join(format!("{}-{what}.{hash}", experiment.name))
 }
 
-/// True if a folder is that of a run with these settings: the same experiment, and the same files beside it.
+/// True if a folder is that of a run with these settings.
 pub(crate) fn holds(folder: &Path, experiment: &Experiment) -> bool {
+    holds_settings(folder, experiment) && is_run(folder)
+}
+
+/// True if a folder holds these settings: the same experiment, and the same files beside it.
+pub(crate) fn holds_settings(folder: &Path, experiment: &Experiment) -> bool {
     let is = |name: &str, text: &str| fs::read(folder.join(name)).is_ok_and(|found| found == text.as_bytes());
-    let files = || experiment.files.iter().all(|file| is(&file.name, &file.text));
-    is_run(folder) && is(EXPERIMENT, &experiment.text) && files()
+    is(EXPERIMENT, &experiment.text) && experiment.files.iter().all(|file| is(&file.name, &file.text))
 }
 
 fn with_hash(plain: &Path, experiment: &Experiment) -> PathBuf {

@@ -59,7 +59,7 @@ fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measur
     assert!(String::from_utf8_lossy(&text.stdout).contains("left"));
 
     let summary = cluster.end();
-    assert_eq!(cluster.coordinator.0.try_wait().unwrap().unwrap().code(), Some(130), "{}", cluster.coordinator.said());
+    assert_eq!(cluster.coordinator.child.try_wait().unwrap().unwrap().code(), Some(130), "{}", cluster.coordinator.said());
     let requests = &summary["loads"][0]["requests"];
     let done = requests["done"].as_u64().unwrap();
     assert!(done > 400, "{requests}");
@@ -137,7 +137,7 @@ fn a_child_of_a_live_run_can_be_asked_to_go() {
             let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
             let line = fs::read(entry.path().join("cmdline")).ok()?;
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            (parent == live.0.id() && line.contains("--name=node-2") && line.contains("--grace=40")).then_some(pid)
+            (parent == live.child.id() && line.contains("--name=node-2") && line.contains("--grace=40")).then_some(pid)
         })
     });
     signal(child, "TERM");

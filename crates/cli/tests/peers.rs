@@ -2,16 +2,16 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::{PATIENCE, command, json, meshsim, one_line, pause, signal, until};
+use common::cluster::Process;
+use common::{PATIENCE, json, meshsim, pause, until};
 use meshsim_actor::{ActorId, Envelope, Time};
 use meshsim_fault::{Crash, Cut, Fault, Partition};
 use meshsim_mesh::Msg;
@@ -44,41 +44,13 @@ fn folder(name: &str) -> PathBuf {
     common::folder(name, SMALL)
 }
 
-/// A process of the tool, which writes into files what it says; ended when the test is.
-struct Process {
-    name: String,
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("== {} said:\n{}", self.name, self.said());
-        }
-    }
-}
-
 impl Process {
-    fn start(folder: &Path, name: &str, args: &[&str]) -> Self {
-        let file = |end: &str| File::create(folder.join(format!("{name}.{end}"))).unwrap();
-        let mut command = command(folder, args);
-        let child = command.arg("-v").stdout(file("out")).stderr(file("err")).env("NO_COLOR", "1").spawn().unwrap();
-        Process { name: name.into(), child, folder: folder.into() }
-    }
-
     fn coordinator(folder: &Path, args: &[&str]) -> (Self, SocketAddr) {
         let fixed =
             ["coordinator", "mesh.yaml", "--until-stopped", "--http", "127.0.0.1:0", "--no-progress", "--out", "run"];
         let listen = if args.contains(&"--listen") { vec![] } else { vec!["--listen", "127.0.0.1:0"] };
         let process = Process::start(folder, "coordinator", &[&fixed[..], &listen, args].concat());
-        let address = until("the coordinator listens", || {
-            let said = process.said();
-            let (_, rest) = said.split_once("nodes and clients join at ")?;
-            rest.split([',', '\n']).next()?.parse().ok()
-        });
+        let address = process.says("nodes and clients join at ").parse().unwrap();
         (process, address)
     }
 
@@ -90,35 +62,13 @@ impl Process {
         Process::start(folder, "users", &[&["client", "--join", &joins.to_string()], args].concat())
     }
 
-    /// All that it has said on stderr.
-    fn said(&self) -> String {
-        let bytes = fs::read(self.folder.join(format!("{}.err", self.name))).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    #[track_caller]
-    fn says(&self, words: &str) {
-        until(&format!("{} says {words:?}; it said: {}", self.name, self.said()), || {
-            self.said().contains(words).then_some(())
-        });
-    }
-
-    #[track_caller]
-    fn ends(&mut self) -> Option<i32> {
-        until(&format!("{} has ended", self.name), || self.child.try_wait().unwrap()).code()
-    }
-
     /// It ends with this code and these words, in lines that may be broken anywhere.
     #[track_caller]
     fn ends_with(mut self, code: i32, words: &str) {
         let ended = self.ends();
         let said = self.said();
-        assert!(one_line(&said).contains(words), "{} does not say {words:?} but {said}", self.name);
+        assert!(said.contains(words), "{} does not say {words:?} but {said}", self.name);
         assert_eq!(ended, Some(code), "{said}");
-    }
-
-    fn stop(&self) {
-        signal(self.child.id(), "TERM");
     }
 
     /// Memory that it has, in bytes.
@@ -144,11 +94,11 @@ impl Process {
     #[track_caller]
     fn complains(&self, words: &str, bad: impl FnOnce() -> TcpStream) {
         pause(150);
-        let before = self.said().len();
+        let before = self.stderr().len();
         let stream = bad();
         let from = format!("closed the connection from {}: it ", stream.local_addr().unwrap());
         let said = until(&format!("{} says {from}{words}", self.name), || {
-            let said = self.said();
+            let said = self.stderr();
             let (_, line) = said[before..].split_once(&from)?;
             line.split_once('\n').map(|(line, _)| line.to_owned())
         });
@@ -165,7 +115,7 @@ fn ends_well(folder: &Path, mut coordinator: Process, others: Vec<Process>) {
     until("requests are answered", || is_answered().then_some(()));
     // Those of the load, too.
     pause(1000);
-    coordinator.stop();
+    coordinator.signal("TERM");
     assert_eq!(coordinator.ends(), Some(0), "{}", coordinator.said());
     for mut other in others {
         assert_eq!(other.ends(), Some(0), "{}: {}", other.name, other.said());
@@ -617,7 +567,7 @@ fn a_stream_that_ends_anywhere_and_a_thousand_connections_leave_no_trace_and_kee
     coordinator.is_as_before(memory, descriptors);
     pause(1000);
     coordinator.complains("began with other bytes", || say(address, b"?"));
-    let said = coordinator.said();
+    let said = coordinator.stderr();
     let lines = said.matches("closed the connection from").count();
     let silent = said.lines().filter_map(|line| {
         let (rest, _) = line.split_once(" more connections were closed for such reasons")?;

@@ -3,37 +3,52 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::thread;
 
 use serde_json::Value;
 
 use super::{assert_exit, command, json, meshsim, one_line, signal, until};
 
-/// A process of the tool, and where it writes what it says; killed when the test is over.
-pub(crate) struct Process(pub(crate) Child, PathBuf);
+/// A process of the tool, which writes into files what it says; killed when the test is over.
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) child: Child,
+    stderr: PathBuf,
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("== {} said:\n{}", self.name, self.stderr());
+        }
     }
 }
 
 impl Process {
     pub(crate) fn start(folder: &Path, name: &str, args: &[&str]) -> Self {
-        let file = |end: &str| File::create(folder.join(format!("{name}.{end}"))).unwrap();
+        let path = |end: &str| folder.join(format!("{name}.{end}"));
+        let file = |end: &str| File::create(path(end)).unwrap();
         let mut command = command(folder, args);
         let child = command.arg("-v").stdout(file("out")).stderr(file("err")).env("NO_COLOR", "1").spawn().unwrap();
-        Process(child, folder.join(format!("{name}.err")))
+        Process { name: name.into(), child, stderr: path("err") }
     }
 
+    /// All that it has said on stderr.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stderr).unwrap_or_default()).into_owned()
+    }
+
+    /// The same in one line.
     pub(crate) fn said(&self) -> String {
-        one_line(&String::from_utf8_lossy(&fs::read(&self.1).unwrap_or_default()))
+        one_line(&self.stderr())
     }
 
     /// What it says after these words, up to the next blank or comma.
     #[track_caller]
     pub(crate) fn says(&self, words: &str) -> String {
-        until(&format!("{words:?} is said; it was: {}", self.said()), || {
+        until(&format!("{} says {words:?}; it said: {}", self.name, self.stderr()), || {
             let said = self.said();
             let (_, rest) = said.split_once(words)?;
             Some(rest.split([' ', ',']).next()?.trim_end_matches('/').to_owned())
@@ -41,12 +56,12 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        signal(self.0.id(), name);
+        signal(self.child.id(), name);
     }
 
     #[track_caller]
     pub(crate) fn ends(&mut self) -> Option<i32> {
-        until("it has ended", || self.0.try_wait().unwrap()).code()
+        until(&format!("{} has ended", self.name), || self.child.try_wait().unwrap()).code()
     }
 }
 
