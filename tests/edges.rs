@@ -66,7 +66,8 @@ fn retries_denied_by_a_budget_are_counted_by_edge_and_load() {
     assert_eq!((direct.failed, direct.retries + direct.over_budget, direct.retries), (300, 300, edge.retries));
     assert_eq!(summary.loads[0].requests.over_budget, 0, "its policy has no retry");
     let said = printed(&summary);
-    assert_eq!(said.matches("over budget").count(), 2, "{said}");
+    // Of the load and of the edge, and what it means below each.
+    assert_eq!(said.matches("over budget").count(), 4, "{said}");
 
     let summary = run(&text("budget: none"));
     assert_eq!((summary.calls[0].over_budget, summary.loads[1].requests.over_budget), (0, 0));

@@ -1,7 +1,7 @@
 //! Calls between services.
 
-use super::requests::over_budget;
-use super::{ROWS_MAX, more};
+use super::requests::{OVER_BUDGET, over_budget};
+use super::{ROWS_MAX, lines, more};
 use crate::show::count;
 use crate::summary::Summary;
 use crate::table::{Cell, Look, Paint, Table};
@@ -40,6 +40,10 @@ pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
     if edges.is_empty() {
         return String::new();
     }
-    let table = table.without_empty_columns(&["0"]).without_if_narrow(&["calls", "retries"]);
-    table.render(paint) + &more(edges.len(), ROWS_MAX, paint)
+    let mut table = table.without_empty_columns(&["0"]).without_if_narrow(&["calls", "retries"]);
+    let out = table.fitted(paint) + &more(edges.len(), ROWS_MAX, paint);
+    let parts =
+        [("over budget", OVER_BUDGET), ("tolerated", "tolerated: the call was optional, and its caller went on")];
+    let said: Vec<&str> = parts.into_iter().filter(|(name, _)| table.has(name)).map(|(_, text)| text).collect();
+    if said.is_empty() { out } else { out + &lines(&said.join("; "), Look::Dim, paint) }
 }

@@ -66,8 +66,13 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
         ]);
     }
     let spare = &["retries", "rate", "unfinished", "degraded"];
-    table.without_empty_columns(&[]).without_if_narrow(spare).render(paint)
+    let mut table = table.without_empty_columns(&[]).without_if_narrow(spare);
+    let out = table.fitted(paint);
+    if !out.is_empty() && table.has("over budget") { out + &lines(OVER_BUDGET, Look::Dim, paint) } else { out }
 }
+
+/// What stands below a table with such a column.
+pub(super) const OVER_BUDGET: &str = "over budget: not retried, because the retry budget allowed no more";
 
 /// Calls that were not retried because the retry budget allowed no more; empty if there were none.
 pub(super) fn over_budget(calls: u64) -> Cell {
