@@ -59,7 +59,12 @@ fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measur
     assert!(String::from_utf8_lossy(&text.stdout).contains("left"));
 
     let summary = cluster.end();
-    assert_eq!(cluster.coordinator.child.try_wait().unwrap().unwrap().code(), Some(130), "{}", cluster.coordinator.said());
+    assert_eq!(
+        cluster.coordinator.child.try_wait().unwrap().unwrap().code(),
+        Some(130),
+        "{}",
+        cluster.coordinator.said()
+    );
     let requests = &summary["loads"][0]["requests"];
     let done = requests["done"].as_u64().unwrap();
     assert!(done > 400, "{requests}");
