@@ -48,7 +48,7 @@ pub use printable::{is_unprintable, printable};
 pub use problem::{Problem, Problems, nearest};
 pub use schema::schema;
 pub use size::Size;
-pub use slo::{Comparison, Metric, Scope, Slo};
+pub use slo::{Comparison, Metric, PIECES, Scope, Slo};
 pub use units::{UnitError, duration};
 pub use words::fault_in_words;
 
@@ -76,8 +76,12 @@ pub struct Experiment {
     pub files: Vec<InputFile>,
     /// For each of the mesh's operations the line of the file that asks for it; `None` for a deploy that nobody wrote.
     pub operation_lines: Vec<Option<u32>>,
+    /// For each of the mesh's operations its name, if the file gives it one.
+    pub operation_names: Vec<Option<String>>,
     /// For each of the network's faults the line of the file that asks for it.
     pub fault_lines: Vec<u32>,
+    /// For each of the network's faults its name, if the file gives it one.
+    pub fault_names: Vec<Option<String>>,
 }
 
 /// Largest experiment file that is read, in bytes.
@@ -177,8 +181,10 @@ fn read(
         has_call_graph: compiled.has_call_graph,
         text,
         files,
-        operation_lines: compiled.operation_lines,
-        fault_lines: compiled.fault_lines,
+        operation_lines: compiled.operations.iter().map(|it| it.line).collect(),
+        operation_names: compiled.operations.into_iter().map(|it| it.name).collect(),
+        fault_lines: compiled.faults.iter().map(|it| it.line.unwrap_or(0)).collect(),
+        fault_names: compiled.faults.into_iter().map(|it| it.name).collect(),
     })
 }
 

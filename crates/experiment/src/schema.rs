@@ -69,7 +69,7 @@ section! {
         or load: At<Named<At<Load>>> = "";
         /// What goes wrong; always reverted after `for`.
         or faults: At<Vec<At<Fault>>> = "";
-        /// What must hold: `[load, load.endpoint or service] metric comparison threshold [from .. to ..]`.
+        /// What must hold: `[load, load.endpoint or service] metric comparison threshold [any ..] [from .. to ..]`, or `recovery < 10s after FAULT`.
         or slo: Vec<At<String>> = "";
     }
 }
@@ -383,7 +383,7 @@ section! {
         required deploy: OneOrMore<At<String>>;
         /// When.
         or at: At<Span> = "0s";
-        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
@@ -394,7 +394,7 @@ section! {
         required undeploy: OneOrMore<At<String>>;
         /// When.
         or at: At<Span> = "0s";
-        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
@@ -417,7 +417,7 @@ section! {
         or rounding: Rounding = "away";
         /// Which S a step starts from.
         or feedback: Feedback = "commanded";
-        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
@@ -434,7 +434,7 @@ section! {
         or every: At<Span> = "1s";
         /// Most steps; needed unless the service has the limit that C runs toward.
         optional times: Steps;
-        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
@@ -464,7 +464,7 @@ section! {
         /// For `canary`: the share of the requests that goes to the new version after each step, rising. As many
         /// instances as are that share of N come beside the N.
         optional weights: At<Vec<At<Share>>>;
-        /// What an SLO may call it, as in `errors < 1% after rollout for 10s`.
+        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
@@ -590,7 +590,7 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What an SLO may call it, as in `errors < 5% during outage`.
+        /// What SLOs and reports call it, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
@@ -603,7 +603,7 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What an SLO may call it, as in `errors < 5% during outage`.
+        /// What SLOs and reports call it, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
@@ -616,7 +616,7 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What an SLO may call it, as in `errors < 5% during outage`.
+        /// What SLOs and reports call it, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
@@ -631,7 +631,7 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What an SLO may call it, as in `errors < 5% during outage`.
+        /// What SLOs and reports call it, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
@@ -646,7 +646,7 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What an SLO may call it, as in `errors < 5% during outage`.
+        /// What SLOs and reports call it, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
@@ -661,7 +661,7 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What an SLO may call it, as in `errors < 5% during outage`.
+        /// What SLOs and reports call it, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
@@ -697,7 +697,7 @@ section! {
         or at: At<Span> = "0s";
         /// How long it holds, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What an SLO may call it, as in `errors < 5% during outage`.
+        /// What SLOs and reports call it, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }

@@ -23,7 +23,7 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
     assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (10, 2, 4));
-    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (4, 9, true));
+    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (4, 11, true));
     let staff = it.mesh.loads[3].arrivals.users().unwrap();
     assert_eq!((staff.count, staff.pacing), (20, Some(Span::from_secs(2))));
     // Four deploys, three of them implied, and six more.
@@ -36,6 +36,13 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     let part = |slo: usize| it.slos[slo].window.map(|(from, to)| (from.secs(), to.secs()));
     assert_eq!((part(6), part(7), part(8)), (None, Some((20.0, 25.0)), Some((45.0, 55.0))));
     assert_eq!(it.slos[6].metric, Metric::Within(Span::from_millis(200)));
+    // Every stretch of ten seconds, counted in pieces of a second; and from the end of the outage on.
+    assert_eq!((it.slos[9].any, it.slos[10].metric), (Some(Span::from_secs(10)), Metric::Recovery));
+    let pieces = it.mesh.criteria.iter().find(|criterion| criterion.slo == 9).unwrap().pieces.unwrap();
+    assert_eq!((pieces.length, pieces.count), (Span::from_secs(1), 60));
+    assert_eq!(part(10), Some((25.0, 35.0)));
+    assert_eq!(it.fault_names[0].as_deref(), Some("outage"));
+    assert!(it.operation_names.iter().flatten().eq(["rollout"]));
     meshsim_fault::Network::new(it.network).unwrap();
 }
 
@@ -46,6 +53,7 @@ fn a_part_of_a_run_is_found_by_the_name_of_a_fault_or_an_operation() {
     // After a fault is once it has ended; what an operation does begins with it.
     assert_eq!(part("errors < 1% after outage for 10s"), Some((25.0, 35.0)));
     assert_eq!(part("users within 1s > 90% after rollout for 500ms"), Some((45.0, 45.5)));
+    assert_eq!(part("errors < 1% any 2s during outage"), Some((20.0, 25.0)));
     for (line, why) in [
         ("errors < 1% during outag", "did you mean `outage`?"),
         ("errors < 1% during rollout", "when it will have settled is not known"),
@@ -56,6 +64,17 @@ fn a_part_of_a_run_is_found_by_the_name_of_a_fault_or_an_operation() {
         ("within soon > 90%", "duration"),
         ("within 1s > 2", "%"),
         ("geo errors < 1% during outage", "kept for the whole run"),
+        ("geo errors < 1% any 5s", "kept for the whole run"),
+        ("p99 < 1s any soon", "is no duration"),
+        ("p99 < 1s any 0s", "a stretch of no length"),
+        ("p99 < 1s any 10us", "stretches in this run"),
+        ("unfinished < 1% any 5s", "known of the whole run"),
+        ("recovery < 5s", "does not say after which fault"),
+        ("recovery < 5s during outage", "does not say after which fault"),
+        ("recovery < 5s after rollout", "a mesh recovers from faults"),
+        ("recovery < 5 after outage", "has no unit"),
+        ("users recovery < 5s after outage", "not one of `users`"),
+        ("recovery < 5s after outage", "no other SLO that could hold again"),
     ] {
         let problem = slo(line).unwrap_err();
         assert!(problem.contains(why), "{line}: {problem}");

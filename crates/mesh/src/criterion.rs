@@ -7,6 +7,7 @@ use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Histogram;
+use crate::sparse::{Scale, Sparse};
 
 /// What one SLO asks of one load.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,9 +26,40 @@ pub struct Criterion {
     pub bound: Option<Bound>,
     /// A histogram is kept, for the figure that is printed: of percentiles over a part of the run.
     pub keeps_histogram: bool,
+    /// It is counted piece by piece, for an SLO over every stretch of some length; `None`: as a whole.
+    pub pieces: Option<Pieces>,
+}
+
+/// Pieces of the run, one after the other, in which a [`Criterion`] is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pieces {
+    /// When the first begins.
+    pub origin: Time,
+    /// How long each is.
+    pub length: Span,
+    /// How many there are, at least one; what is planned after the last counts in the last.
+    pub count: u32,
+}
+
+impl Pieces {
+    /// When a piece begins.
+    pub fn begin(&self, piece: usize) -> Time {
+        self.origin + self.length * piece as u64
+    }
 }
 
 impl Criterion {
+    /// How many counts there are.
+    pub fn places(&self) -> usize {
+        self.pieces.map_or(1, |pieces| pieces.count.max(1) as usize)
+    }
+
+    /// In which of them a request counts that was planned at `at`.
+    pub fn place(&self, at: Time) -> usize {
+        let of = |pieces: Pieces| at.since(pieces.origin).nanos() / pieces.length.nanos().max(1);
+        self.pieces.map_or(0, |pieces| of(pieces).min(u64::from(pieces.count.max(1) - 1)) as usize)
+    }
+
     /// True if a request of this load, planned at `at`, counts.
     pub fn covers(&self, target: u32, at: Time) -> bool {
         self.target.is_none_or(|wanted| wanted == target) && self.from <= at && at < self.to
@@ -78,6 +110,8 @@ pub struct Count {
     pub latency: Histogram,
     /// Ages of those under way, if kept; coarse.
     pub pending: Histogram,
+    /// Of a piece, the latencies of those answered, if kept: there may be many pieces.
+    sparse: Sparse,
 }
 
 impl Default for Count {
@@ -95,6 +129,7 @@ impl Default for Count {
             overdue: 0,
             latency: Histogram::coarse(),
             pending: Histogram::coarse(),
+            sparse: Sparse::default(),
         }
     }
 }
@@ -106,18 +141,20 @@ impl Count {
         self.within += u64::from(criterion.bound.is_none_or(|bound| bound.holds(latency)));
         self.done_sum_ns = self.done_sum_ns.saturating_add(u128::from(latency.nanos()));
         self.done_max_ns = self.done_max_ns.max(latency.nanos());
-        if criterion.keeps_histogram {
-            self.latency.record(latency);
+        match criterion.keeps_histogram {
+            true if criterion.pieces.is_some() => self.sparse.record(Scale::Coarse.bucket(latency)),
+            true => self.latency.record(latency),
+            false => {}
         }
     }
 
-    /// Counts a request that is still under way when the run ends; after all answers.
-    pub(crate) fn unanswered(&mut self, criterion: &Criterion, age: Span) {
+    /// Counts a request that is still under way when the run ends; `longest`: of all answers, in whatever piece.
+    pub(crate) fn unanswered(&mut self, criterion: &Criterion, age: Span, longest: Option<u64>) {
         if criterion.bound.is_some_and(|bound| !bound.holds(age)) {
             self.outlived += 1;
             self.outlived_sum_ns = self.outlived_sum_ns.saturating_add(u128::from(age.nanos()));
         }
-        self.overdue += u64::from(age.nanos() > self.done_max_ns || self.done == 0);
+        self.overdue += u64::from(longest.is_none_or(|longest| age.nanos() > longest));
         self.pending_max_ns = self.pending_max_ns.max(age.nanos());
         if criterion.keeps_histogram {
             self.pending.record(age);
@@ -143,6 +180,23 @@ impl Count {
         self.pending_max_ns = self.pending_max_ns.max(other.pending_max_ns);
         self.latency.merge(&other.latency);
         self.pending.merge(&other.pending);
+        if other.sparse.is_of(Scale::Coarse) {
+            self.sparse.merge(&other.sparse);
+        }
+    }
+
+    /// Several pieces as one; its histogram can be read.
+    pub fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a Count>) -> Count {
+        let mut all = Count::default();
+        pieces.into_iter().for_each(|piece| all.merge(piece));
+        let sum_ns = u64::try_from(all.done_sum_ns).unwrap_or(u64::MAX);
+        all.latency.take(Scale::Coarse, &all.sparse, sum_ns, Span::from_nanos(all.done_max_ns));
+        all
+    }
+
+    /// The longest of all answers, in nanoseconds; `None` if there was none.
+    pub(crate) fn longest(counts: &[Count]) -> Option<u64> {
+        counts.iter().filter(|count| count.done > 0).map(|count| count.done_max_ns).max()
     }
 
     /// Requests that have neither been answered nor failed.

@@ -41,8 +41,9 @@ pub enum Findings {
         tallies: Vec<Tally>,
         /// Their courses over time; if there are several, one more says how many requests there were at once, of all.
         courses: Vec<Course>,
-        /// One for each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria).
-        counts: Vec<Count>,
+        /// For each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria), its counts: one, or
+        /// one for each of its pieces.
+        counts: Vec<Vec<Count>>,
         /// Spans of planned moments in which the client was down: what was planned then was not measured.
         gaps: Vec<(Time, Time)>,
     },

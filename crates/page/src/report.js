@@ -476,18 +476,70 @@ function latency(run) {
   const makeTable = () => table(['endpoint', 'answered', 'mean', ...QUANTILES.map((it) => it[0]), 'max'], all.map(({ name, requests }) => [name,
     { text: count(requests.done), value: requests.done },
     ...['mean', ...QUANTILES.map((it) => it[0]), 'max'].map((q) => ({ text: time(requests.latency[q + '_ns']), value: requests.latency[q + '_ns'] }))]));
-  section('Latency of what was answered', 'how many took longer than so long, both scales logarithmic; dots are the percentiles', (body) => {
+  const hasBins = shown.every((it) => (it.requests.latency_bins || []).length);
+  const least = hasBins ? shown.map((it) => binBegin(it.requests.latency_bins[0][0])).reduce((a, b) => Math.min(a, b)) : from;
+  const about = hasBins ? 'how many took so long, 20 bins a decade; below it the percentiles'
+    : 'how many took longer than so long, both scales logarithmic; dots are the percentiles';
+  section('Latency of what was answered', about, (body) => {
     const grid = el('div', { class: 'grid2' });
     for (const { name, requests } of shown) {
       const box = el('div', { class: 'plot' }, el('h3', null, name));
       const picture = svg('svg', { role: 'img', 'aria-label': `${name}: p50 ${time(requests.latency.p50_ns)}, p99 ${time(requests.latency.p99_ns)}, max ${time(requests.latency.max_ns)}` });
       box.append(picture);
       grid.append(box);
-      view.drawn.push(() => drawQuantiles(box, picture, requests.latency, from, to));
+      view.drawn.push(() => (hasBins ? drawBins(box, picture, requests, Math.min(from, least), to) : drawQuantiles(box, picture, requests.latency, from, to)));
     }
     body.append(grid);
     return false;
   }, makeTable);
+}
+
+/** Where a bin begins, in nanoseconds. */
+const binBegin = (bin) => 10 ** (bin / 20);
+
+/** Columns on a logarithmic scale, and the percentiles below them. */
+function drawBins(box, picture, requests, from, to) {
+  const width = Math.floor(box.clientWidth);
+  if (!width) return;
+  const frame = { svg: picture, width, left: 14, right: width - 14 };
+  const [top, tall] = [8, 104];
+  picture.replaceChildren();
+  const bins = requests.latency_bins;
+  const x = logarithmic(from, to, frame.left, frame.right);
+  const largest = most(bins.map((it) => it[1]));
+  for (const [bin, n] of bins) {
+    // What is not none is to be seen.
+    const height = Math.max(1.5, (n / largest) * tall);
+    const [left, right] = [x(binBegin(bin)), x(binBegin(bin + 1))];
+    picture.append(svg('rect', { class: 'done', x: left.toFixed(1), y: (top + tall - height).toFixed(1), width: Math.max(1, right - left - 0.5).toFixed(1), height: height.toFixed(1) },
+      svg('title', null, `${count(n)} from ${time(binBegin(bin))} to ${time(binBegin(bin + 1))}`)));
+  }
+  rule(frame, frame.left, top + tall, frame.right, top + tall, 'axis');
+  const marks = decades(from, to).filter((value) => /^1(e|0*$)/.test(String(value)) || to / from < 50);
+  for (const value of marks) {
+    rule(frame, x(value), top + tall, x(value), top + tall + 4, 'axis');
+    text(frame, x(value), top + tall + 17, time(value), 'mid');
+  }
+  // Each on a line of its own where it would meet the one before.
+  const it = requests.latency;
+  const points = [...QUANTILES.filter((q) => !['p75', 'p95'].includes(q[0])).map(([name]) => [name, it[name + '_ns']]), ['max', it.max_ns]].filter((point) => point[1] !== null && point[1] !== undefined);
+  const ends = [];
+  let rows = 0;
+  for (const [name, ns] of points) {
+    const words = `${name} ${time(ns)}`;
+    const isRight = x(ns) + 6 + wide(words) <= width;
+    const [start, end] = isRight ? [x(ns), x(ns) + 6 + wide(words)] : [x(ns) - 6 - wide(words), x(ns)];
+    let row = ends.findIndex((taken) => taken + 8 <= start);
+    if (row < 0) row = ends.length;
+    ends[row] = end;
+    rows = Math.max(rows, row + 1);
+    const y = top + tall + 36 + row * 15;
+    rule(frame, x(ns), top, x(ns), y - 2, 'mark');
+    text(frame, isRight ? x(ns) + 4 : x(ns) - 4, y, words, 'ink label' + (isRight ? '' : ' end'));
+  }
+  const height = top + tall + 30 + rows * 15;
+  picture.setAttribute('viewBox', `0 0 ${width} ${height}`);
+  picture.setAttribute('height', height);
 }
 
 function drawQuantiles(box, picture, it, from, to) {

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::{ActorId, Time};
-use meshsim_experiment::Experiment;
+use meshsim_experiment::{Experiment, Scope};
 use meshsim_mesh::course::{Course, Shape, Window};
 use meshsim_mesh::diary::{Coming, Diary, Sighting};
 use meshsim_mesh::measure::{Failure, OperationHistory};
@@ -73,6 +73,23 @@ impl Courses {
     /// The course of one target of a load's mix, both by index.
     pub fn target(&self, load: usize, target: usize) -> Option<&Course> {
         self.loads.get(&load)?.targets.get(target)
+    }
+
+    /// The course of what a scope takes in, settled; `None` of a service, and where nothing was kept.
+    pub(crate) fn of(&self, scope: Scope, now: Time) -> Option<Course> {
+        let mut course = match scope {
+            Scope::All => {
+                let mut all = self.loads.values().map(|load| load.whole.clone());
+                let mut first = all.next()?;
+                all.for_each(|course| first.merge(&course));
+                first
+            }
+            Scope::Load(load) => self.loads.get(&load)?.whole.clone(),
+            Scope::Target(load, target) => self.target(load, target)?.clone(),
+            Scope::Service(_) => return None,
+        };
+        course.settle(now);
+        Some(course)
     }
 
     /// Instances that ever took requests, by service, node and ordinal.

@@ -48,8 +48,11 @@ pub struct Event {
     pub at_s: f64,
     /// What happened.
     pub kind: EventKind,
-    /// In words: `update payment to 2`, `crash b-0, b-1`, `b-0 is declared dead`.
+    /// In words: `update payment to 2`, `outage: zone b down`, `b-0 is declared dead`.
     pub what: String,
+    /// The name of the operation or the fault, if the file gives it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The place of the operation among `operations` of summary.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<u64>,
@@ -82,7 +85,7 @@ impl Event {
         let what = what.into();
         let (operation, step, fault, until_s) = (None, None, None, None);
         let (service, node, instance, version) = (None, None, None, None);
-        Event { at_s, kind, what, operation, step, fault, until_s, service, node, instance, version }
+        Event { at_s, kind, what, name: None, operation, step, fault, until_s, service, node, instance, version }
     }
 }
 

@@ -6,7 +6,7 @@ use meshsim_mesh::diary::{Coming, Seen};
 
 use crate::events::{Event, EventKind};
 use crate::series::Series;
-use crate::show::{count, operation_in_words};
+use crate::show::{count, named, operation_in_words};
 use crate::summary::{Measured, OperationSummary, Summary};
 
 /// All events of a run, by time; those of one moment in the order of [`EventKind`], then as they were counted.
@@ -36,7 +36,8 @@ fn of_operation(index: u64, operation: &OperationSummary, events: &mut Vec<Event
     let event = |at_s, kind, step: Option<u64>| {
         let what = step.map_or_else(|| what.clone(), |n| format!("{what}: step {n}"));
         let service = Some(operation.service.clone());
-        Event { operation: Some(index), step, service, ..Event::new(at_s, kind, what) }
+        let name = operation.name.clone();
+        Event { operation: Some(index), name, step, service, ..Event::new(at_s, kind, what) }
     };
     events.push(event(operation.began_s, EventKind::OperationBegan, None));
     for step in &operation.steps {
@@ -56,22 +57,25 @@ fn after(at_s: f64, ns: u64) -> f64 {
 }
 
 fn of_faults(experiment: &Experiment, measured: &Measured, events: &mut Vec<Event>) {
-    let planned = experiment.network.faults.iter().map(|fault| {
+    let names = experiment.fault_names.iter().chain(std::iter::repeat(&None));
+    let planned = experiment.network.faults.iter().zip(names).map(|(fault, name)| {
         let until = (fault.until < Time::NEVER).then(|| fault.until.secs());
-        (fault.at.secs(), until, fault_in_words(&fault.kind, &experiment.mesh))
+        let what = named(name.as_deref(), &fault_in_words(&fault.kind, &experiment.mesh));
+        (fault.at.secs(), until, what, name.clone())
     });
     let by_hand = measured.faults.iter().map(|fault| {
         let until = fault.for_s.map(|secs| fault.at_s + secs);
-        (fault.at_s, until, if fault.what.is_empty() { fault.kind.clone() } else { fault.what.clone() })
+        (fault.at_s, until, if fault.what.is_empty() { fault.kind.clone() } else { fault.what.clone() }, None)
     });
-    for (index, (at_s, mut until_s, what)) in planned.chain(by_hand).enumerate() {
+    for (index, (at_s, mut until_s, what, name)) in planned.chain(by_hand).enumerate() {
         for (_, healed) in measured.healed.iter().filter(|(healed, _)| *healed == index) {
             until_s = Some(until_s.unwrap_or(f64::INFINITY).min(healed.secs()));
         }
         let fault = Some(index as u64);
-        events.push(Event { fault, until_s, ..Event::new(at_s, EventKind::FaultBegan, what.clone()) });
+        let began = Event::new(at_s, EventKind::FaultBegan, what.clone());
+        events.push(Event { fault, until_s, name: name.clone(), ..began });
         if let Some(until_s) = until_s {
-            events.push(Event { fault, ..Event::new(until_s, EventKind::FaultEnded, what) });
+            events.push(Event { fault, name, ..Event::new(until_s, EventKind::FaultEnded, what) });
         }
     }
 }

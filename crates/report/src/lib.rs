@@ -5,6 +5,7 @@
 //! give the same summary, byte for byte.
 
 pub mod aftermath;
+mod bins;
 mod closed;
 pub mod compare;
 mod correlation;
@@ -29,6 +30,7 @@ mod verdict;
 pub mod waterfall;
 pub mod wrap;
 
+pub use bins::BINS_PER_DECADE;
 pub use closed::ClosedSummary;
 pub use correlation::Correlation;
 pub use course::Courses;
@@ -39,7 +41,7 @@ pub use outside::{Departure, ManualFault, Outside, Restart, Shunned};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use real_work::{RealWork, RealWorkOfNode, Worked};
 pub use schema::{comparison_schema, schema};
-pub use show::{count, number, operation_in_words, percent, plural, rate, span, unplaced_reason};
+pub use show::{count, named, number, operation_in_words, percent, plural, rate, span, unplaced_reason};
 pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
     EdgeSummary, FailureCounts, LoadSummary, Measured, NodeSummary, OperationSummary, Requests, ServiceSummary,

@@ -102,14 +102,19 @@ pub(crate) fn endpoint_in_words(mesh: &Mesh, service: ServiceId, endpoint: Endpo
     format!("{}.{}", service.name, service.endpoints[endpoint.index()])
 }
 
-/// An operation in words: `extend payment to 12`, `scale rate by 2`, `deploy cart`.
+/// With its name first, if it has one: `outage: zone b down`.
+pub fn named(name: Option<&str>, what: &str) -> String {
+    name.map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
+}
+
+/// An operation in words: `extend payment to 12`, `scale rate by 2`, `deploy cart`, `rollout: update geo to 2`.
 pub fn operation_in_words(operation: &OperationSummary) -> String {
     let to = match (operation.verb, operation.to) {
         (Verb::Scale, Some(by)) => format!(" by {}", number(by)),
         (_, Some(to)) => format!(" to {}", number(to)),
         (_, None) => String::new(),
     };
-    format!("{} {}{to}", operation.verb.as_str(), operation.service)
+    named(operation.name.as_deref(), &format!("{} {}{to}", operation.verb.as_str(), operation.service))
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ impl SoFar {
                         .criteria
                         .iter()
                         .filter(|it| it.load as usize == load)
-                        .map(|_| Count::default())
+                        .map(|it| vec![Count::default(); it.places()])
                         .collect(),
                     gaps: Vec::new(),
                 })

@@ -12,6 +12,7 @@ use meshsim_mesh::{Findings, Mesh};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bins::bins;
 use crate::closed::ClosedSummary;
 use crate::correlation::Correlation;
 use crate::course::Courses;
@@ -38,8 +39,8 @@ pub struct Measured {
     pub worked_ns: Vec<u64>,
     /// What was asked by hand; `None` where there is no gateway to ask through.
     pub by_hand: Option<Tally>,
-    /// One for each of the mesh's criteria: what clients counted for SLOs.
-    pub counts: Vec<Count>,
+    /// For each of the mesh's criteria, what clients counted for SLOs: one count, or one for each piece.
+    pub counts: Vec<Vec<Count>>,
     /// The course of all of it over time.
     pub courses: Courses,
     /// Requests were sent by the clock on the wall: it can be that who sends them could not keep to the plan.
@@ -137,7 +138,7 @@ impl Measured {
             served: vec![Served::default(); mesh.services.len()],
             worked_ns: vec![0; mesh.nodes.len()],
             by_hand: None,
-            counts: vec![Count::default(); mesh.criteria.len()],
+            counts: mesh.criteria.iter().map(|it| vec![Count::default(); it.places()]).collect(),
             ..Measured::default()
         };
         for (actor, found) in (0..).map(ActorId).zip(findings) {
@@ -155,11 +156,12 @@ impl Measured {
                 Some(Findings::Client { tallies, courses, counts, gaps }) => {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
-                    let of_load: Vec<&mut Count> = criteria
+                    let of_load: Vec<&mut Vec<Count>> = criteria
                         .filter(|(criterion, _)| criterion.load as usize == load)
                         .map(|(_, count)| count)
                         .collect();
-                    if measured.tallies[load].len() != tallies.len() || of_load.len() != counts.len() {
+                    let is_counted = of_load.iter().map(|it| it.len()).eq(counts.iter().map(Vec::len));
+                    if measured.tallies[load].len() != tallies.len() || !is_counted {
                         measured.gaps.push(Gap { actor, from: Time::ZERO, to: now, reason: Reason::Lost });
                         continue;
                     }
@@ -299,6 +301,9 @@ pub struct OperationSummary {
     /// Its place among the operations of the file, by time; `null` if it was begun by hand, and for a repair, which the
     /// coordinator decides itself.
     pub operation: Option<usize>,
+    /// Its name, if the file gives it one.
+    #[serde(default)]
+    pub name: Option<String>,
     /// It was begun by hand. Runs that were written before that was possible do not say so.
     #[serde(default)]
     pub by_hand: bool,
@@ -456,6 +461,10 @@ pub struct Requests {
     /// How much later than planned they were sent, of those that were. `null` in what was written before this was measured.
     #[serde(default)]
     pub lag: Option<Latency>,
+    /// The latencies in bins, twenty to a decade: of each bin that is not empty its number and how many are in it. Bin n
+    /// begins with 10^(n/20) nanoseconds. Empty in what was written before there were bins.
+    #[serde(default)]
+    pub latency_bins: Vec<(u32, u64)>,
     /// How much alike the latencies are that follow each other; `null` if too little was measured to tell.
     #[serde(default)]
     pub correlation: Option<Correlation>,
@@ -654,6 +663,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
     let unplaced = steps.last().map_or(0, |step| step.unplaced);
     OperationSummary {
         operation: history.operation,
+        name: history.operation.and_then(|at| experiment.operation_names.get(at).cloned().flatten()),
         by_hand: history.is_by_hand(),
         verb: history.verb,
         service: service.name.clone(),
@@ -754,6 +764,7 @@ pub(crate) fn requests(tally: &Tally, measured: Span) -> Requests {
         latency: Latency::with_pending(&tally.latency, &tally.pending),
         uncorrected: Latency::new(&tally.uncorrected),
         lag: Some(Latency::new(&tally.lag)),
+        latency_bins: bins(&tally.latency),
         correlation: Correlation::new(&tally.batches),
     }
 }

@@ -6,7 +6,7 @@ use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
 use meshsim_net::{ProcessState, Snapshot};
-use meshsim_report::SoFar;
+use meshsim_report::{SoFar, named};
 use serde::{Deserialize, Serialize};
 
 use super::json::seconds;
@@ -216,7 +216,10 @@ pub(super) fn running_faults(experiment: &Experiment, snapshot: &Snapshot, now: 
     let running = all.filter(|(_, fault, until)| now > Time::ZERO && (fault.at..*until).contains(&now));
     let running = running.map(|(index, fault, until)| RunningFault {
         fault: index,
-        what: fault_in_words(&fault.kind, &experiment.mesh),
+        what: named(
+            experiment.fault_names.get(index).and_then(|name| name.as_deref()),
+            &fault_in_words(&fault.kind, &experiment.mesh),
+        ),
         from_s: seconds(fault.at),
         until_s: (until < Time::NEVER).then(|| seconds(until)),
     });

@@ -60,7 +60,7 @@ fn is_strict(slo: &Slo) -> bool {
 
 /// True if `low` bounds something from below that is at most what `high` bounds from above, and nothing lies between.
 fn contradict(low: &Slo, high: &Slo) -> bool {
-    let of_one = low.scope == high.scope && low.window == high.window;
+    let of_one = low.scope == high.scope && low.window == high.window && low.any == high.any;
     if !of_one || is_upper(low) || !is_upper(high) {
         return false;
     }

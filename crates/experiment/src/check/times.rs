@@ -146,6 +146,10 @@ fn outside(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         }
     }
     for slo in &experiment.slos {
+        if slo.any.is_some_and(|length| length > experiment.duration) {
+            let message = format!("`{}`: the run is shorter, and counts as one stretch", slo.text);
+            warnings.warn("late", None, message);
+        }
         match slo.window {
             Some((from, _)) if from >= end => {
                 warnings.warn("late", None, format!("`{}` is about a time after the end of the run", slo.text));

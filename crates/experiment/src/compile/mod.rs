@@ -28,8 +28,15 @@ pub(crate) struct Compiled {
     pub(crate) network: NetworkSpec,
     pub(crate) slos: Vec<Slo>,
     pub(crate) has_call_graph: bool,
-    pub(crate) operation_lines: Vec<Option<u32>>,
-    pub(crate) fault_lines: Vec<u32>,
+    pub(crate) operations: Vec<Written>,
+    pub(crate) faults: Vec<Written>,
+}
+
+/// Where an operation or a fault stands in the file, and its name there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) line: Option<u32>,
+    pub(crate) name: Option<String>,
 }
 
 pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Compiled {
@@ -45,7 +52,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         zones.truncate(ZONES_MAX);
     }
     positive(file.duration, "duration", reporter);
-    let (operations, operation_lines) = operation::compile(file, &names, reporter);
+    let (operations, written) = operation::compile(file, &names, reporter);
     let control = control(file, reporter);
     let (proxy, seed) = (file.proxy, file.seed.0);
     let mut mesh =
@@ -54,13 +61,14 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         let places: Vec<Place> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
     }
-    let (network, fault_lines) = network::compile(file, &mesh, inputs, reporter);
+    let (network, faults) = network::compile(file, &mesh, inputs, reporter);
     let parts = Parts::new(file, reporter);
     let slos: Vec<Slo> =
         file.slo.iter().filter_map(|line| crate::slo::compile(line, &names, &parts, &mesh, reporter)).collect();
-    mesh.criteria = crate::slo::criteria(&slos, &mesh);
+    mesh.criteria = crate::slo::criteria(&slos, &mesh, file.duration.value);
+    crate::slo::look(&slos, &file.slo, &mesh, file.duration.value, reporter);
     let has_call_graph = !crate::graph::edges(&mesh).is_empty();
-    Compiled { mesh, network, slos, has_call_graph, operation_lines, fault_lines }
+    Compiled { mesh, network, slos, has_call_graph, operations: written, faults }
 }
 
 /// One operation beside a file that is right.

@@ -8,7 +8,7 @@ use meshsim_fault::{ActorSet, Actors, Cut, Disturbance, Fault, Kind, NetworkSpec
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::COORDINATOR;
 
-use super::{group_size, index_in};
+use super::{Written, group_size, index_in};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
@@ -27,7 +27,7 @@ pub(super) fn compile(
     mesh: &Mesh,
     inputs: &mut Inputs<'_>,
     reporter: &mut Reporter,
-) -> (NetworkSpec, Vec<u32>) {
+) -> (NetworkSpec, Vec<Written>) {
     let it = &file.network;
     let latency = match &it.zones {
         Some(zones) => matrix(zones, file, mesh, inputs, reporter),
@@ -57,7 +57,7 @@ pub(super) fn compile(
         faults: compiled.iter().map(|(fault, _)| fault.clone()).collect(),
         absent: absent(mesh),
     };
-    (network, compiled.into_iter().map(|(_, line)| line.unwrap_or(0)).collect())
+    (network, compiled.into_iter().map(|(_, written)| written).collect())
 }
 
 /// The nodes that are not there at the start.
@@ -170,7 +170,7 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    fn compile(&mut self) -> Vec<(Fault, Option<u32>)> {
+    fn compile(&mut self) -> Vec<(Fault, Written)> {
         let list = &self.file.faults.value;
         if list.len() > EVENTS_MAX {
             self.reporter
@@ -180,8 +180,9 @@ impl Faults<'_> {
         }
         let mut out = vec![];
         for it in list {
-            let line = self.reporter.line(it.place);
-            out.extend(self.one(it, Time::ZERO).into_iter().map(|fault| (fault, line)));
+            let name = it.value.named().0.map(|name| name.value.0.clone());
+            let written = Written { line: self.reporter.line(it.place), name };
+            out.extend(self.one(it, Time::ZERO).into_iter().map(|fault| (fault, written.clone())));
         }
         out
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::model::{Amount, Change, Operation, ServiceId, Strategy};
 
-use super::{Names, positive};
+use super::{Names, Written, positive};
 use crate::problem::{Place, Reporter};
 use crate::schema::{self, EVENTS_MAX, File};
 use crate::section::{At, OneOrMore};
@@ -14,7 +14,8 @@ use crate::values::StrategyName;
 /// By how much a rolling update may go above and below what is wanted: as a Kubernetes Deployment.
 const ROLLING_DEFAULT: Amount = Amount::Share(0.25);
 
-pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -> (Vec<Operation>, Vec<Option<u32>>) {
+/// The operations, and where each stands in the file.
+pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -> (Vec<Operation>, Vec<Written>) {
     let list = &file.operations.value;
     if list.len() > EVENTS_MAX {
         reporter
@@ -22,15 +23,16 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
             .help(format!("at most {EVENTS_MAX}"));
         return (vec![], vec![]);
     }
-    let mut out: Vec<(Operation, Option<u32>)> = vec![];
+    let mut out: Vec<(Operation, Written)> = vec![];
     let mut deployed = BTreeSet::new();
     for it in list {
-        let line = reporter.line(it.place);
+        let name = it.value.named().0.map(|name| name.value.0.clone());
+        let written = Written { line: reporter.line(it.place), name };
         let operations = one(it, file, names, reporter);
         if matches!(it.value, schema::Operation::Deploy(_)) {
             deployed.extend(operations.iter().map(|operation| operation.service));
         }
-        out.extend(operations.into_iter().map(|operation| (operation, line)));
+        out.extend(operations.into_iter().map(|operation| (operation, written.clone())));
         if out.len() > EVENTS_MAX * 10 {
             reporter.report(it.place, "these are too many operations").help("a list of services makes one for each");
             break;
@@ -41,7 +43,7 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
     let implied: Vec<_> = implied
         .map(|service| {
             let every = Span::from_secs(1);
-            (Operation { at: Time::ZERO, service, change: Change::Deploy, every, times: None }, None)
+            (Operation { at: Time::ZERO, service, change: Change::Deploy, every, times: None }, Written::default())
         })
         .collect();
     let mut all: Vec<_> = implied.into_iter().chain(out).collect();

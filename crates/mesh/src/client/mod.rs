@@ -4,7 +4,7 @@
 //! (coordinated omission: Gil Tene, "How NOT to Measure Latency").
 //!
 //! Closed loop: [`users`] send when they have their answers. There is no planned moment, so latency runs from sending; with
-//! a pace there is one. What a closed loop hides is told beside its figures: [`Wait`].
+//! a pace there is one. What a closed loop hides is told beside its figures: [`Wait`](crate::measure::Wait).
 
 pub mod arrivals;
 mod closed;
@@ -55,7 +55,7 @@ pub struct Client {
     /// If there are several: how many requests there are at once, of all of them.
     whole: Option<Watched>,
     /// What SLOs ask of this load.
-    criteria: Vec<(Criterion, Count)>,
+    criteria: Vec<(Criterion, Vec<Count>)>,
     /// The machine is down: since the start of this span of planned moments.
     down_since: Option<Time>,
     /// Spans of planned moments that were not measured; at most [`GAPS_MAX`], what comes later is put to the last.
@@ -103,7 +103,12 @@ impl Client {
         let tallies = vec![Tally::default(); targets];
         let course = Watched::new(Shape::of_load(mesh.loads[load].window), Time::ZERO);
         let of_load = |criterion: &&Criterion| criterion.load as usize == load;
-        let criteria = mesh.criteria.iter().filter(of_load).map(|criterion| (*criterion, Count::default())).collect();
+        let criteria = mesh
+            .criteria
+            .iter()
+            .filter(of_load)
+            .map(|criterion| (*criterion, vec![Count::default(); criterion.places()]))
+            .collect();
         Client {
             mesh,
             load,
@@ -145,7 +150,10 @@ impl Client {
             tally.longest_wait = tally.longest_wait.or(self.wait(planned, now));
             courses[planned.target as usize].left(planned.at, age);
             let covering = criteria.iter_mut().filter(|(criterion, _)| criterion.covers(planned.target, planned.at));
-            covering.for_each(|(criterion, count)| count.unanswered(criterion, age));
+            covering.for_each(|(criterion, counts)| {
+                let longest = Count::longest(counts);
+                counts[criterion.place(planned.at)].unanswered(criterion, age, longest);
+            });
         }
         let mut gaps = self.gaps.clone();
         let due = self.users.iter().filter_map(|user| Some(user.next?.due)).chain(self.next).min();
@@ -153,7 +161,7 @@ impl Client {
         if let Some(from) = self.down_since.or(behind).filter(|from| *from < now) {
             gaps.push((from, now.min(load.end)));
         }
-        Findings::Client { tallies, courses, counts: criteria.into_iter().map(|(_, count)| count).collect(), gaps }
+        Findings::Client { tallies, courses, counts: criteria.into_iter().map(|(_, counts)| counts).collect(), gaps }
     }
 
     /// What it has measured since it told so much.
@@ -311,7 +319,7 @@ impl Client {
             watched.came_late(at, cx.now());
             watched.course.at(at).offered += 1;
             let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(target as u32, at));
-            covering.for_each(|(_, count)| count.offered += 1);
+            covering.for_each(|(criterion, counts)| counts[criterion.place(at)].offered += 1);
         }
         let planned = Planned { root: id.root, at, sent: cx.now(), target: target as u32, user, nth: self.planned };
         let ended = self.calls.call(callee, planned, ProxyId::ONLY, &self.mesh, &self.view, cx);
@@ -351,9 +359,12 @@ impl Client {
         window.retries += u64::from(retries);
         window.timeouts += counted.timeouts(failure);
         let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(owner.target, owner.at));
-        covering.for_each(|(criterion, count)| match failure {
-            None => count.answered(criterion, now.since(owner.at)),
-            Some(_) => count.failed += 1,
+        covering.for_each(|(criterion, counts)| {
+            let count = &mut counts[criterion.place(owner.at)];
+            match failure {
+                None => count.answered(criterion, now.since(owner.at)),
+                Some(_) => count.failed += 1,
+            }
         });
         match failure {
             None => {

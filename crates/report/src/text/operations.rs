@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use meshsim_mesh::measure::Verb;
 
 use super::{ROWS_MAX, lines, more, seconds};
-use crate::show::{count, number, operation_in_words, plural, span};
+use crate::show::{count, named, number, operation_in_words, plural, span};
 use crate::summary::{OperationSummary, Summary};
 use crate::table::{Cell, Look, Paint, Table};
 
@@ -73,7 +73,7 @@ fn legend(summary: &Summary, table: &Table) -> String {
 
 fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
     let simple = matches!(a.verb, Verb::Deploy | Verb::Undeploy | Verb::Repair);
-    simple && (a.verb, &a.ending) == (b.verb, &b.ending) && a.began_s == b.began_s
+    simple && (a.verb, &a.ending, &a.name) == (b.verb, &b.ending, &b.name) && a.began_s == b.began_s
 }
 
 fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
@@ -84,7 +84,7 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
             let at = first.rate.filter(|rate| *rate != 1.0).map_or_else(String::new, |r| format!(" at {}", number(r)));
             operation_in_words(first) + &at
         }
-        n => format!("{} {}", first.verb.as_str(), plural(n as u64, "service")),
+        n => named(first.name.as_deref(), &format!("{} {}", first.verb.as_str(), plural(n as u64, "service"))),
     };
     let sum = |what: fn(&OperationSummary) -> u64| count(group.iter().map(what).sum());
     let settled = group.iter().map(|o| o.settling_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());

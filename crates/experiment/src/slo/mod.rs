@@ -1,17 +1,19 @@
 //! What must hold when a run has ended: `users.search p99 < 80ms from 10s to 20s`.
 
-use std::collections::BTreeMap;
+mod criteria;
+mod parts;
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::criterion::{Bound, Criterion};
 use meshsim_mesh::model::ServiceId;
 
 use crate::compile::Names;
 use crate::problem::{Place, Reporter, nearest, one_of, shortened};
-use crate::schema::File;
 use crate::section::At;
 use crate::units;
+
+pub(crate) use criteria::{criteria, look};
+pub(crate) use parts::Parts;
 
 /// One line of the file's `slo`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -28,8 +30,11 @@ pub struct Slo {
     pub threshold: f64,
     /// Only what was planned from the first moment until before the second: `from .. to ..`, or when a fault holds, or
     /// for a time after a fault or an operation. `None`: the whole run, without warm-up.
-    /// Never with a service: its figures are not kept over time.
+    /// Never with a service: its figures are not kept over time. Of [`Metric::Recovery`], from the fault's end until the
+    /// threshold has passed.
     pub window: Option<(Time, Time)>,
+    /// It must hold over every stretch of this length, `any ..`; `None`: over all of it at once.
+    pub any: Option<Span>,
 }
 
 /// Whose figure an [`Slo`] is about.
@@ -80,6 +85,8 @@ pub enum Metric {
     Failed,
     /// Done per second of the time measured.
     Rate,
+    /// From the end of a fault until every other SLO holds over three windows in a row, in seconds.
+    Recovery,
 }
 
 /// How a figure is compared with its threshold.
@@ -130,6 +137,10 @@ const METRICS: [(&str, Metric); 13] = [
 const EXAMPLE: &str = "write it as in `users.search p99 < 80ms`, `errors < 1%` or `max < 50ms from 10s to 20s`";
 /// The metric that takes a time.
 const WITHIN: &str = "within";
+/// The metric that is about a fault.
+const RECOVERY: &str = "recovery";
+/// An SLO over every stretch of a length is counted in so many pieces of each: a stretch begins with each piece.
+pub const PIECES: u64 = 10;
 
 /// Reads one line and resolves whom it is about.
 pub(crate) fn compile(
@@ -163,8 +174,11 @@ pub(crate) fn compile(
         None => METRICS.iter().find(|(name, _)| *name == metric).map(|(_, metric)| *metric),
     };
     let scope = within(left).map_or(scope, |(scope, _)| scope);
+    if metric == RECOVERY {
+        return recovery(Line { text, place, scope: scope.trim(), comparison }, right, parts, reporter);
+    }
     let Some(metric) = found else {
-        let known = || METRICS.iter().map(|(name, _)| *name).chain([WITHIN]);
+        let known = || METRICS.iter().map(|(name, _)| *name).chain([WITHIN, RECOVERY]);
         reporter
             .report(place, format!("`{}` is no metric", shortened(metric)))
             .label(nearest(metric, known()).map(|near| format!("did you mean `{near}`?")))
@@ -172,11 +186,11 @@ pub(crate) fn compile(
         return None;
     };
     let scope = scope_of(scope.trim(), names, mesh, place, reporter);
-    let words = [" from ", " during ", " after "];
-    let first = words.into_iter().filter_map(|word| Some((right.find(word)?, word))).min();
-    let (threshold, part) = match first {
-        Some((at, word)) => (&right[..at], Some((word.trim(), right[at + word.len()..].trim()))),
-        None => (right, None),
+    let (right, part) = cut(right, &[" from ", " during ", " after "]);
+    let (threshold, any) = cut(right, &[" any "]);
+    let any = match any {
+        None => Some(None),
+        Some((_, length)) => stretch(length, place, reporter).map(Some),
     };
     let threshold = match metric {
         Metric::Quantile(_) | Metric::Max | Metric::Mean => units::duration(threshold).map(|span| span.secs()),
@@ -184,6 +198,7 @@ pub(crate) fn compile(
         Metric::DoneOfOffered => units::ratio(threshold),
         Metric::Failed => units::whole(threshold, 0, u64::MAX).map(|count| count as f64),
         Metric::Rate => units::rate(threshold),
+        Metric::Recovery => return None,
     };
     let threshold = threshold.map_err(|error| reporter.report(place, error.message).help(error.help)).ok();
     let window = match part {
@@ -192,47 +207,108 @@ pub(crate) fn compile(
         Some(("during", name)) => parts.during(name, place, reporter).map(Some),
         Some((_, after)) => parts.after(after, place, reporter).map(Some),
     };
-    let (scope, window) = (scope?, window?);
+    let (scope, window, any) = (scope?, window?, any?);
+    if any.is_some() && matches!(metric, Metric::Unfinished) {
+        reporter
+            .report(place, "what is unfinished is known of the whole run")
+            .help("leave out `any`, or write `done/offered > 0.99 any 10s`");
+        return None;
+    }
     if let Scope::Service(_) = scope {
-        let (what, help) = match (window, metric) {
-            (Some(_), _) => ("a service's figures are kept for the whole run", "leave out the part of the run"),
+        let (what, help) = match (window.is_some() || any.is_some(), metric) {
+            (true, _) => ("a service's figures are kept for the whole run", "leave out the part of the run"),
             (_, Metric::Within(_)) => ("a service's answers are not counted by a bound", "write a percentile"),
-            _ => return Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window }),
+            _ => {
+                return Some(Slo {
+                    text: text.to_owned(),
+                    scope,
+                    metric,
+                    comparison,
+                    threshold: threshold?,
+                    window,
+                    any,
+                });
+            }
         };
         reporter.report(place, what).help(format!("{help}, or name a load: each of its requests is counted"));
         return None;
     }
-    Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window })
+    Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window, any })
 }
 
-/// What the clients have to count, for the lines that are about loads.
-pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh) -> Vec<Criterion> {
-    let mut criteria = Vec::new();
-    for (index, slo) in slos.iter().enumerate() {
-        let bound = match slo.metric {
-            Metric::Quantile(_) | Metric::Max | Metric::Mean => Some(Bound {
-                than: Span::from_secs_f64(slo.threshold),
-                // `> x` is the contrary of `<= x`.
-                inclusive: matches!(slo.comparison, Comparison::AtMost | Comparison::More),
-            }),
-            Metric::Within(than) => Some(Bound { than, inclusive: true }),
-            _ => None,
-        };
-        for load in slo.scope.loads(mesh) {
-            let spec = &mesh.loads[load];
-            let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
-            criteria.push(Criterion {
-                slo: index as u32,
-                load: load as u32,
-                target: if let Scope::Target(_, target) = slo.scope { Some(target as u32) } else { None },
-                from: from.max(spec.start + spec.warmup),
-                to,
-                bound,
-                keeps_histogram: slo.window.is_some() && matches!(slo.metric, Metric::Quantile(_)),
-            });
+/// Cuts off what begins with the first of these words: the word, and what follows it.
+fn cut<'t>(text: &'t str, words: &[&'static str]) -> (&'t str, Option<(&'static str, &'t str)>) {
+    match words.iter().filter_map(|word| Some((text.find(word)?, *word))).min() {
+        Some((at, word)) => (&text[..at], Some((word.trim(), text[at + word.len()..].trim()))),
+        None => (text, None),
+    }
+}
+
+/// The length of the stretches over each of which something must hold: `10s`.
+fn stretch(text: &str, place: Place, reporter: &mut Reporter) -> Option<Span> {
+    match units::duration(text) {
+        Ok(length) if length.nanos() >= PIECES => Some(length),
+        Ok(_) => {
+            reporter
+                .report(place, "a stretch of no length has no requests")
+                .help("write it as in `p99 < 80ms any 10s`");
+            None
+        }
+        Err(error) => {
+            reporter.report(place, error.message).help(error.help);
+            None
         }
     }
-    criteria
+}
+
+/// A line, as far as it is read.
+struct Line<'t> {
+    text: &'t str,
+    place: Place,
+    scope: &'t str,
+    comparison: Comparison,
+}
+
+/// `recovery < 10s after FAULT`.
+fn recovery(line: Line<'_>, right: &str, parts: &Parts, reporter: &mut Reporter) -> Option<Slo> {
+    const EXAMPLE: &str = "write it as in `recovery < 10s after outage`";
+    let Line { text, place, scope, comparison } = line;
+    if !scope.is_empty() {
+        reporter
+            .report(place, format!("recovery is until every other SLO holds, not one of `{}`", shortened(scope)))
+            .help(EXAMPLE);
+        return None;
+    }
+    let (threshold, fault) = cut(right, &[" from ", " during ", " after ", " any "]);
+    let Some(("after", fault)) = fault else {
+        reporter.report(place, "this does not say after which fault").help(EXAMPLE);
+        return None;
+    };
+    let threshold = units::duration(threshold);
+    let threshold = threshold.map_err(|error| reporter.report(place, error.message).help(error.help)).ok();
+    let (from, threshold) = (parts.ends(fault, place, reporter)?, threshold?);
+    Some(Slo {
+        text: text.to_owned(),
+        scope: Scope::All,
+        metric: Metric::Recovery,
+        comparison,
+        threshold: threshold.secs(),
+        window: Some((from, from + threshold)),
+        any: None,
+    })
+}
+
+impl Slo {
+    /// True if it can be told of a window of a run whether it holds there: of figures of loads that are no counts of the
+    /// whole run, and that are not about a part of it.
+    pub fn is_of_windows(&self) -> bool {
+        let is_figure = match self.metric {
+            Metric::Quantile(_) | Metric::Max | Metric::Mean | Metric::Within(_) => true,
+            Metric::Errors | Metric::DoneOfOffered | Metric::Rate => true,
+            Metric::Unfinished | Metric::Failed | Metric::Recovery => false,
+        };
+        is_figure && self.window.is_none() && !matches!(self.scope, Scope::Service(_))
+    }
 }
 
 /// `scope within 200ms` as its scope and the time, if it is one.
@@ -321,84 +397,5 @@ fn scope_of(text: &str, names: &Names<'_>, mesh: &Mesh, place: Place, reporter: 
             names.report_unknown("load or service", first, place, known, reporter);
             None
         }
-    }
-}
-
-/// When the operations and faults that have names begin and end.
-#[derive(Debug, Default)]
-pub(crate) struct Parts(BTreeMap<String, Moments>);
-
-#[derive(Clone, Copy, Debug)]
-struct Moments {
-    from: Time,
-    /// When a fault ends. When an operation has settled is known only in the run.
-    to: Option<Time>,
-}
-
-impl Parts {
-    /// The names of a file; each may be there once.
-    pub(crate) fn new(file: &File, reporter: &mut Reporter) -> Self {
-        let mut all = Parts::default();
-        let operations = file.operations.value.iter().filter_map(|it| {
-            let (name, at) = it.value.named();
-            Some((name?, Moments { from: Time::ZERO + at, to: None }))
-        });
-        let faults = file.faults.value.iter().filter_map(|it| {
-            let (name, at, length) = it.value.named();
-            let from = Time::ZERO + at;
-            Some((name?, Moments { from, to: Some(from + length) }))
-        });
-        for (name, moments) in operations.chain(faults) {
-            if all.0.insert(name.value.0.clone(), moments).is_some() {
-                reporter
-                    .report(name.place, format!("`{}` is there twice", shortened(&name.value.0)))
-                    .help("an SLO could not tell which it is about: give one of them another name");
-            }
-        }
-        all
-    }
-
-    fn find(&self, name: &str, place: Place, reporter: &mut Reporter) -> Option<Moments> {
-        let found = self.0.get(name).copied();
-        if found.is_none() {
-            let known = || self.0.keys().map(String::as_str);
-            let help = match self.0.len() {
-                0 => format!("give a fault or an operation this name: `name: {}`", shortened(name)),
-                _ => format!("write {}", one_of(known())),
-            };
-            reporter
-                .report(place, format!("no fault and no operation has the name `{}`", shortened(name)))
-                .label(nearest(name, known()).map(|near| format!("did you mean `{near}`?")))
-                .help(help);
-        }
-        found
-    }
-
-    /// While a fault holds.
-    fn during(&self, name: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
-        let Moments { from, to } = self.find(name, place, reporter)?;
-        if to.is_none() {
-            reporter
-                .report(place, format!("`{name}` is an operation: when it will have settled is not known"))
-                .help(format!("write `after {name} for 10s`: the 10s after it begins"));
-        }
-        Some((from, to?))
-    }
-
-    /// For a time after a fault has ended, or an operation has begun: `outage for 10s`.
-    fn after(&self, text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
-        let Some((name, length)) = text.split_once(" for ") else {
-            reporter.report(place, "this part has no length").help("write `after outage for 10s`");
-            return None;
-        };
-        let length = units::duration(length);
-        let length = length.map_err(|error| reporter.report(place, error.message).help(error.help)).ok();
-        let Moments { from, to } = self.find(name.trim(), place, reporter)?;
-        let (from, length) = (to.unwrap_or(from), length?);
-        if length.is_zero() {
-            reporter.report(place, "a part of no length has no requests").help("write `after outage for 10s`");
-            return None;
-        }
-        Some((from, from + length))
     }
 }

@@ -4,9 +4,12 @@
 //! the range in which the figure lies, whatever the missing ones were: FAIL if no figure of the range holds, PASS if all
 //! do, else UNKNOWN.
 
+mod recovery;
+mod stretches;
+
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
-use meshsim_mesh::criterion::Count;
+use meshsim_mesh::criterion::{Count, Criterion};
 use meshsim_mesh::measure::{Histogram, Served};
 use meshsim_mesh::model::ServiceId;
 use schemars::JsonSchema;
@@ -76,37 +79,43 @@ const NOT_ALL: f64 = 1.0 - f64::EPSILON;
 
 impl Verdict {
     pub(crate) fn new(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
-        let found = match slo.scope {
-            Scope::Service(service) => of_service(slo, service, experiment, measured),
-            _ => of_requests(index, slo, experiment, measured),
+        let (outcome, found) = match slo.scope {
+            Scope::Service(service) => judged(slo, of_service(slo, service, experiment, measured)),
+            _ if slo.metric == Metric::Recovery => judged(slo, recovery::found(slo, experiment, measured)),
+            _ if slo.any.is_some() => stretches::found(index, slo, experiment, measured),
+            _ => judged(slo, of_requests(index, slo, experiment, measured)),
         };
-        let holds = |figure| slo.comparison.holds(figure, slo.threshold);
-        let (outcome, figure, remark) = match found {
-            Ok(found) => {
-                let outcome = match (holds(found.least), holds(found.most)) {
-                    (true, true) => Outcome::Pass,
-                    (false, false) => Outcome::Fail,
-                    _ => Outcome::Unknown,
-                };
-                (outcome, Some(found.figure), found.remark)
-            }
-            Err(why) => (Outcome::Unknown, None, Some(why.to_string())),
+        let (figure, remark) = match found {
+            Ok(found) => (Some(found.figure), found.remark),
+            Err(why) => (None, Some(why.to_string())),
         };
         let figure_text = figure.map_or_else(|| "-".into(), |figure| text(slo.metric, figure, slo.threshold));
         Verdict { slo: slo.text.clone(), outcome, figure, threshold: slo.threshold, figure_text, remark }
     }
 }
 
+/// How an SLO came out by what was found.
+fn judged(slo: &Slo, found: Finding) -> (Outcome, Finding) {
+    let holds = |figure| slo.comparison.holds(figure, slo.threshold);
+    let outcome = match found.as_ref().map(|found| (holds(found.least), holds(found.most))) {
+        Ok((true, true)) => Outcome::Pass,
+        Ok((false, false)) => Outcome::Fail,
+        _ => Outcome::Unknown,
+    };
+    (outcome, found)
+}
+
 /// The figure with its unit; so long that it does not look equal to a threshold that it is not.
 fn text(metric: Metric, figure: f64, threshold: f64) -> String {
-    let is_time = matches!(metric, Metric::Quantile(_) | Metric::Max | Metric::Mean);
+    let is_time = matches!(metric, Metric::Quantile(_) | Metric::Max | Metric::Mean | Metric::Recovery);
     let short = |figure: f64| match metric {
-        Metric::Quantile(_) | Metric::Max | Metric::Mean => Span::from_secs_f64(figure).to_string(),
+        _ if is_time => Span::from_secs_f64(figure).to_string(),
         Metric::Errors | Metric::Unfinished | Metric::Within(_) => show::percent(figure),
         // Written as a share in the file.
         Metric::DoneOfOffered => format!("{figure:.4}"),
         Metric::Failed => show::count(figure as u64),
         Metric::Rate => show::rate(figure),
+        _ => format!("{figure}"),
     };
     let text = short(figure);
     match metric {
@@ -160,14 +169,43 @@ fn anywhere(figure: f64, gap: bool, remark: Option<String>) -> Finding {
 
 /// What became of the requests of loads.
 fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Finding {
-    let mesh = &experiment.mesh;
     let mut count = Count::default();
-    for (criterion, counted) in mesh.criteria.iter().zip(&measured.counts) {
-        if criterion.slo as usize == index {
-            count.merge(counted);
-        }
-    }
-    let gap = has_gap(index, slo, experiment, measured);
+    counts_of(index, experiment, measured).for_each(|(_, counted)| counted.iter().for_each(|it| count.merge(it)));
+    let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+    let part =
+        Part { gap: has_gap(index, slo, experiment, measured), time: time_of(slo, from, to, experiment, measured) };
+    let all;
+    let histograms = if slo.window.is_some() {
+        (&count.latency, &count.pending)
+    } else {
+        all = measured.of(slo.scope);
+        (&all.latency, &all.pending)
+    };
+    figure(slo, &count, &part, histograms)
+}
+
+/// What the clients counted for an SLO.
+fn counts_of<'a>(
+    index: usize,
+    experiment: &'a Experiment,
+    measured: &'a Measured,
+) -> impl Iterator<Item = (&'a Criterion, &'a Vec<Count>)> {
+    let all = experiment.mesh.criteria.iter().zip(&measured.counts);
+    all.filter(move |(criterion, _)| criterion.slo as usize == index)
+}
+
+/// What is to be known of a part of a run beside its counts.
+struct Part {
+    /// Not all of it was measured.
+    gap: bool,
+    /// How long loads were measured in it.
+    time: Span,
+}
+
+/// The figure of what was counted; the latencies, and the ages of what was under way, give that which is shown of a
+/// percentile.
+fn figure(slo: &Slo, count: &Count, part: &Part, histograms: (&Histogram, &Histogram)) -> Finding {
+    let Part { gap, time } = *part;
     let overdue = count.overdue;
     let mut found = match slo.metric {
         Metric::Errors => share_of(count.failed, count.done.saturating_add(count.failed), overdue, gap),
@@ -180,10 +218,8 @@ fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Meas
         Metric::Unfinished => share_of(count.unfinished(), count.offered, 0, gap),
         Metric::Failed if count.offered == 0 && !gap => Err("nothing was measured"),
         Metric::Failed => at_least(count.failed as f64, overdue as f64, gap),
-        Metric::Rate => match time_of(slo, experiment, measured) {
-            time if time.is_zero() => Err("nothing was measured"),
-            time => at_least(per_second(count.done, time), 0.0, gap),
-        },
+        Metric::Rate if time.is_zero() => Err("nothing was measured"),
+        Metric::Rate => at_least(per_second(count.done, time), 0.0, gap),
         Metric::Max if count.done + count.outlived == 0 => Err("nothing was answered"),
         Metric::Max => at_least(nanos(count.done_max_ns.max(count.pending_max_ns)), 0.0, gap),
         Metric::Mean => {
@@ -194,7 +230,8 @@ fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Meas
                 None => Err("nothing was answered"),
             }
         }
-        Metric::Quantile(q) => quantile(q, slo, &count, gap, measured),
+        Metric::Quantile(q) => quantile(q, slo, count, gap, histograms),
+        Metric::Recovery => Err("nothing was measured"),
     };
     if let Ok(found) = &mut found {
         let what = |n: u64, what: &str| format!("{} {what}", show::count(n));
@@ -221,21 +258,12 @@ fn nanos(nanos: u64) -> f64 {
 
 /// The verdict comes from the requests within the bound, which were counted; the histogram gives the figure that is
 /// shown, on the side of the bound where the counts put it.
-fn quantile(q: f64, slo: &Slo, count: &Count, gap: bool, measured: &Measured) -> Finding {
+fn quantile(q: f64, slo: &Slo, count: &Count, gap: bool, (latency, pending): (&Histogram, &Histogram)) -> Finding {
     let decided = count.done.saturating_add(count.outlived);
     if decided == 0 {
         return Err("nothing was answered");
     }
-    // A share of at most three decimals, as whole thousandths: no float decides.
-    let thousandths = u128::from((q * 1000.0).round() as u64);
-    let is_within = u128::from(count.within) * 1000 >= thousandths * u128::from(decided);
-    let of_window;
-    let (latency, pending) = if slo.window.is_some() {
-        (&count.latency, &count.pending)
-    } else {
-        of_window = measured.of(slo.scope);
-        (&of_window.latency, &of_window.pending)
-    };
+    let is_within = is_within(q, count);
     let shown = latency.quantile_with(pending, q).map_or(count.pending_max_ns.max(count.done_max_ns), Span::nanos);
     let bound = Span::from_secs_f64(slo.threshold).nanos();
     let inclusive = matches!(slo.comparison, Comparison::AtMost | Comparison::More);
@@ -248,6 +276,14 @@ fn quantile(q: f64, slo: &Slo, count: &Count, gap: bool, measured: &Measured) ->
     // The very threshold where it is met: its nanoseconds may be no float.
     let figure = if shown == bound { slo.threshold } else { nanos(shown) };
     anywhere(figure, gap, remark_on(slo.metric, decided))
+}
+
+/// True if so large a share of those whose latency is decided is within the bound.
+fn is_within(q: f64, count: &Count) -> bool {
+    // A share of at most three decimals, as whole thousandths: no float decides.
+    let thousandths = u128::from((q * 1000.0).round() as u64);
+    let decided = count.done.saturating_add(count.outlived);
+    u128::from(count.within) * 1000 >= thousandths * u128::from(decided)
 }
 
 /// True if requests that the SLO covers were not measured.
@@ -264,9 +300,8 @@ fn has_gap(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured
     })
 }
 
-/// How long the loads were measured within the SLO's part of the run: of several, from the first to the last.
-fn time_of(slo: &Slo, experiment: &Experiment, measured: &Measured) -> Span {
-    let (first, last) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+/// How long the loads were measured within a part of the run: of several, from the first to the last.
+fn time_of(slo: &Slo, first: Time, last: Time, experiment: &Experiment, measured: &Measured) -> Span {
     let times = slo.scope.loads(&experiment.mesh).map(|load| {
         let (from, to) = planned_time(&experiment.mesh.loads[load], measured.now);
         (from.max(first), to.min(last))
@@ -295,7 +330,7 @@ fn of_service(slo: &Slo, service: ServiceId, experiment: &Experiment, measured: 
         Metric::Rate if measured.now <= from => Err("nothing was measured"),
         Metric::Rate => at_least(per_second(served.done, measured.now.since(from)), 0.0, gap),
         // `check` refuses it: nodes do not count by a bound.
-        Metric::Within(_) => Err("a service's answers are not counted by a bound"),
+        Metric::Within(_) | Metric::Recovery => Err("a service's answers are not counted by a bound"),
         _ if latency.count() == 0 => Err("nothing was answered"),
         Metric::Max => at_least(latency.max().secs(), 0.0, gap),
         Metric::Mean => anywhere(latency.mean().secs(), gap, None),

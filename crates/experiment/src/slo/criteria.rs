@@ -1,0 +1,83 @@
+//! What the clients of a mesh have to count for SLOs, and what only all SLOs together tell.
+
+use meshsim_actor::{Span, Time};
+use meshsim_mesh::Mesh;
+use meshsim_mesh::criterion::{Bound, Criterion, Pieces};
+
+use super::{Comparison, Metric, PIECES, Scope, Slo};
+use crate::problem::Reporter;
+use crate::section::At;
+
+/// Most pieces of an SLO.
+const PIECES_MAX: u64 = 20_000;
+
+/// Reports what only all lines together tell: a recovery of nothing, and stretches without number.
+pub(crate) fn look(slos: &[Slo], lines: &[At<String>], mesh: &Mesh, duration: Span, reporter: &mut Reporter) {
+    let place = |slo: &Slo| lines.iter().find(|line| line.value.trim() == slo.text).map(|line| line.place);
+    for slo in slos {
+        let Some(place) = place(slo) else { continue };
+        if slo.metric == Metric::Recovery && !slos.iter().any(Slo::is_of_windows) {
+            reporter
+                .report(place, "there is no other SLO that could hold again")
+                .help("write one of a load over the whole run beside it, as in `p99 < 80ms` or `errors < 1%`");
+        }
+        let count = slo.any.map_or(0, |length| pieces_in(slo, length, mesh, duration));
+        if count > PIECES_MAX {
+            reporter.report(place, format!("there are {count} stretches in this run")).help(format!(
+                "write `any {}` or more",
+                slo.any.map_or(Span::ZERO, |length| length.scaled(count as f64 / PIECES_MAX as f64))
+            ));
+        }
+    }
+}
+
+/// From when to when an SLO over stretches is looked at: as long as one of its loads is measured, and its part.
+fn span_of(slo: &Slo, mesh: &Mesh, duration: Span) -> (Time, Time) {
+    let loads = || slo.scope.loads(mesh).filter_map(|load| mesh.loads.get(load));
+    let from = loads().map(|load| load.start + load.warmup).min().unwrap_or(Time::ZERO);
+    let to = loads().map(|load| load.end).max().unwrap_or(Time::ZERO).min(Time::ZERO + duration);
+    let (first, last) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+    (from.max(first), to.min(last))
+}
+
+fn pieces_in(slo: &Slo, length: Span, mesh: &Mesh, duration: Span) -> u64 {
+    let (from, to) = span_of(slo, mesh, duration);
+    (to.since(from).nanos() / (length.nanos() / PIECES).max(1)).max(1)
+}
+
+/// What the clients have to count, for the lines that are about loads.
+pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh, duration: Span) -> Vec<Criterion> {
+    let mut criteria = Vec::new();
+    for (index, slo) in slos.iter().enumerate().filter(|(_, slo)| slo.metric != Metric::Recovery) {
+        let pieces = slo.any.map(|length| Pieces {
+            origin: span_of(slo, mesh, duration).0,
+            length: Span::from_nanos(length.nanos() / PIECES),
+            count: pieces_in(slo, length, mesh, duration).min(PIECES_MAX) as u32,
+        });
+        let bound = match slo.metric {
+            Metric::Quantile(_) | Metric::Max | Metric::Mean => Some(Bound {
+                than: Span::from_secs_f64(slo.threshold),
+                // `> x` is the contrary of `<= x`.
+                inclusive: matches!(slo.comparison, Comparison::AtMost | Comparison::More),
+            }),
+            Metric::Within(than) => Some(Bound { than, inclusive: true }),
+            _ => None,
+        };
+        for load in slo.scope.loads(mesh) {
+            let spec = &mesh.loads[load];
+            let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+            criteria.push(Criterion {
+                slo: index as u32,
+                load: load as u32,
+                target: if let Scope::Target(_, target) = slo.scope { Some(target as u32) } else { None },
+                from: from.max(spec.start + spec.warmup),
+                to,
+                bound,
+                keeps_histogram: (slo.window.is_some() || slo.any.is_some())
+                    && matches!(slo.metric, Metric::Quantile(_)),
+                pieces,
+            });
+        }
+    }
+    criteria
+}
