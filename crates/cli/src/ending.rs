@@ -183,6 +183,17 @@ pub(crate) fn publish(
     })
 }
 
+/// Writes all files of a simulated run beside its trace, and publishes them. Nothing is printed.
+pub(crate) fn keep(experiment: &Experiment, folder: Folder, outcome: meshsim_run::Outcome) -> Result<(), Error> {
+    let summary = outcome.summary(experiment);
+    let series = Series::new(experiment, &outcome.measured);
+    let events = events(experiment, &outcome.measured, &summary, &series);
+    let remarks = Box::new(|_: Paint| String::new());
+    let ended = Ended { outcome, has_trace: true, processes: None, until_stopped: false, remarks };
+    write(experiment, &folder, &ended, &summary, &series, &events)?;
+    folder.publish(&names(experiment))
+}
+
 fn write(
     experiment: &Experiment,
     folder: &Folder,

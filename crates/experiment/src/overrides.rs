@@ -3,7 +3,10 @@
 use crate::problem::{Place, Reporter, shortened};
 use crate::tree::{self, Key, Node, Value};
 
-/// One value of the file, replaced. The path names keys, and items of lists by their index from 0.
+/// In a path, the item of a list that comes after the last.
+const ONE_MORE: &str = "+";
+
+/// One value of the file, replaced. The path names keys, and items of lists by their index from 0; `+` is one more item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// Keys and indexes, each with its bytes in the text.
@@ -77,8 +80,9 @@ impl Override {
         for (depth, (key, start, end)) in self.path.iter().enumerate() {
             let place = Place::new(source, *start, *end);
             let last = depth + 1 == self.path.len();
-            if node.is_null() {
-                node.value = Value::Map(vec![]);
+            let is_new = node.is_null() || matches!(&node.value, Value::Map(entries) if entries.is_empty());
+            if is_new {
+                node.value = if key == ONE_MORE { Value::List(vec![]) } else { Value::Map(vec![]) };
             }
             match &mut node.value {
                 Value::Map(entries) => {
@@ -92,7 +96,13 @@ impl Override {
                 }
                 Value::List(items) => {
                     let count = items.len();
-                    let Some(index) = key.parse::<usize>().ok().filter(|index| *index < count) else {
+                    let index = if key == ONE_MORE {
+                        items.push(Node { place, value: Value::Map(vec![]) });
+                        Some(count)
+                    } else {
+                        key.parse::<usize>().ok().filter(|index| *index < count)
+                    };
+                    let Some(index) = index else {
                         let named = |item: &Node| match &item.value {
                             Value::Map(entries) => entries.iter().any(|(k, name)| {
                                 k.text == "name" && matches!(&name.value, Value::Scalar { text, .. } if text == key)

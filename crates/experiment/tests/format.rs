@@ -119,6 +119,16 @@ fn an_override_reaches_into_lists_and_makes_sections_that_are_missing() {
 }
 
 #[test]
+fn an_override_adds_an_item_to_a_list_that_is_there_or_not() {
+    let text = "nodes: [{ name: n }]\nservices:\n  a: { endpoints: { get: { script: [ work: 1ms ] } } }\n";
+    let faults = ["faults.+={ at: 1s, for: 2s, crash: n }", "faults.+={ at: 5s, for: 1ns, link: {}, drop: 100% }"];
+    let it = with(text, &faults).unwrap_or_else(|problems| panic!("{problems}"));
+    let times: Vec<u64> = it.network.faults.iter().map(|fault| fault.at.nanos()).collect();
+    assert_eq!(times, [1_000_000_000, 5_000_000_000]);
+    assert_eq!(read(&it.text).network, it.network, "the text says so");
+}
+
+#[test]
 fn a_wrong_override_is_not_reported_a_second_time_as_something_that_is_missing() {
     let text =
         FORMAT.replace("{ for: 10s, rate: 10/s, to: 100/s }, { for: 5s, rate: 100/s }", "{ for: 5s, rate: 9/s }");

@@ -2,8 +2,9 @@
 //!
 //! - Rust decides what is said: the figures, the verdicts, the sentence at the top and the closed forms. The verdicts and
 //!   the tables are in the HTML, and can be read where no script runs.
-//! - `draw.js` draws (scales, lanes, columns, lines, heat maps), `report.js` says what the report draws with it. Both are
-//!   plain scripts, as they are in the file.
+//! - `draw.js` draws (scales, lanes, columns, lines, heat maps), `graph.js` who calls whom; `report.js`, `live.js` and
+//!   `explore.js` (with `space.js`, the messages between actors) say what each page draws with them. All are plain
+//!   scripts, as they are in the file.
 //! - Names are data. They reach the page escaped (`embed.rs`), and its policy runs no script but ours.
 
 mod course;
@@ -49,7 +50,7 @@ pub const RUNS_MAX: usize = 100;
 
 const TEMPLATE: &str = include_str!("report.html");
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = concat!(include_str!("draw.js"), include_str!("report.js"));
+const SCRIPT: &str = concat!(include_str!("draw.js"), include_str!("graph.js"), include_str!("report.js"));
 
 const LIVE_TEMPLATE: &str = include_str!("live.html");
 const LIVE_SCRIPT: &str = concat!(include_str!("draw.js"), include_str!("live.js"));
@@ -71,6 +72,45 @@ pub fn live(name: &str, requests: &[(String, String)], more: usize) -> (String, 
     });
     let policy = embed::policy(LIVE_SCRIPT, LIVE_STYLE).replace("connect-src 'none'", "connect-src 'self'");
     (html, format!("{policy}; frame-ancestors 'none'"))
+}
+
+const EXPLORE_TEMPLATE: &str = include_str!("explore.html");
+const EXPLORE_SCRIPT: &str =
+    concat!(include_str!("draw.js"), include_str!("graph.js"), include_str!("space.js"), include_str!("explore.js"));
+const EXPLORE_STYLE: &str = concat!(include_str!("page.css"), include_str!("explore.css"));
+
+/// The page that looks into a run: its HTML, and the content security policy with which it is served. It asks its server
+/// for all that it shows.
+pub fn explorer(name: &str) -> (String, String) {
+    let policy = embed::policy(EXPLORE_SCRIPT, EXPLORE_STYLE).replace("connect-src 'none'", "connect-src 'self'");
+    (explore_page(name, "", "null"), format!("{policy}; frame-ancestors 'none'"))
+}
+
+/// The same page as a file of its own, which asks nobody: `answers` is the JSON of all that it shows.
+pub fn explorer_file(name: &str, answers: &str) -> String {
+    let policy = embed::policy(EXPLORE_SCRIPT, EXPLORE_STYLE);
+    let policy = format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n");
+    explore_page(name, &policy, answers)
+}
+
+fn explore_page(name: &str, policy: &str, answers: &str) -> String {
+    embed::filled(EXPLORE_TEMPLATE, |part| match part {
+        "policy" => policy.into(),
+        "name" => embed::text(name),
+        "style" => EXPLORE_STYLE.into(),
+        "script" => EXPLORE_SCRIPT.into(),
+        "data" => embed::json(answers),
+        _ => String::new(),
+    })
+}
+
+/// What the explorer is told of a run as a whole: what a report is told of it.
+///
+/// # Errors
+/// When a figure cannot be written as JSON, which no figure of a run is.
+pub fn explored(run: &Run) -> Result<serde_json::Value, serde_json::Error> {
+    let page = serde_json::to_value(model::Page::new(std::slice::from_ref(run)))?;
+    Ok(page["runs"][0].clone())
 }
 
 /// A course over time as `live.js` and `report.js` read it: when each window begins, and columns by load, service, ...

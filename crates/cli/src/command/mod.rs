@@ -10,6 +10,7 @@ mod completions;
 mod compose;
 mod coordinator;
 mod ctl;
+mod explore;
 mod import;
 mod limit;
 mod live;
@@ -68,6 +69,7 @@ commands! {
     }
     "Look inside" {
         Trace = trace;
+        Explore = explore;
         Replay = replay;
     }
     "Exchange" {

@@ -51,7 +51,8 @@ pub(crate) fn told(base: &Path, other: &Path, screen: &Screen) -> Result<String,
     }
 }
 
-fn is_same(a: &Record<Msg, Tick>, b: &Record<Msg, Tick>) -> bool {
+/// True if the same happened to the same actor at the same moment.
+pub(crate) fn is_same(a: &Record<Msg, Tick>, b: &Record<Msg, Tick>) -> bool {
     (a.at, a.actor) == (b.at, b.actor) && a.entry == b.entry
 }
 

@@ -211,6 +211,11 @@ pub(crate) struct Selector {
 }
 
 impl Selection {
+    /// What an expression chooses: that of `--where`.
+    pub(crate) fn of_expression(text: &str) -> Self {
+        Selection { expression: Some(text.to_owned()), ..Selection::default() }
+    }
+
     /// True if nothing is asked for.
     pub(crate) fn is_empty(&self) -> bool {
         let has_names = [&self.actor, &self.service, &self.operation, &self.request, &self.kind]
@@ -414,6 +419,11 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
+    /// What is wrong, where in the text, what was probably meant, and what is right.
+    pub(crate) fn parts(&self) -> (&str, Range<usize>, Option<&str>, &str) {
+        (&self.message, self.place.clone(), self.label.as_deref(), &self.help)
+    }
+
     fn new(error: FilterError, text: &str, option: &str) -> Self {
         let near = error.unknown.as_ref().and_then(|(wrong, known)| nearest(wrong, known.iter().map(String::as_str)));
         Wrong {

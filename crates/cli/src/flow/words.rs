@@ -81,7 +81,24 @@ pub(crate) struct About {
     number: Option<u64>,
 }
 
+/// All that [`Names::message`] says of a message, to tell two from each other.
+pub(crate) type Wording = (
+    &'static str,
+    Option<ServiceId>,
+    Option<EndpointId>,
+    Option<(u64, u64)>,
+    Option<u32>,
+    Option<&'static str>,
+    Option<u64>,
+);
+
 impl About {
+    /// Two messages of which this is the same are the same in words.
+    pub(crate) fn wording(&self) -> Wording {
+        let failure = self.failure.map(Failure::as_str);
+        (self.kind, self.service, self.endpoint, self.steps, self.attempt, failure, self.number)
+    }
+
     /// What a message is about. Of a reply the service is not known: its request had it.
     pub(crate) fn of(message: &Msg) -> Self {
         let plain = About {

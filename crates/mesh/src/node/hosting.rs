@@ -86,6 +86,25 @@ pub(super) struct Instance {
     proxy: ProxyId,
 }
 
+/// An instance at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceNow {
+    /// Whose it is.
+    pub service: ServiceId,
+    /// Its number on the node.
+    pub ordinal: u32,
+    /// Which version it runs.
+    pub version: u32,
+    /// `starting`, `ready`, `draining` or `closing`.
+    pub life: &'static str,
+    /// Requests that it serves at once.
+    pub slots: u32,
+    /// Requests in a slot.
+    pub active: u32,
+    /// Requests that wait for one.
+    pub waiting: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Life {
     /// Takes no requests yet.
@@ -599,6 +618,29 @@ impl Node {
         {
             cx.send(COORDINATOR, Msg::Report(Box::new(hosting.report_since(have, cx.incarnation()))));
         }
+    }
+
+    /// The instances that run here, by service and number.
+    pub fn instances(&self) -> Vec<InstanceNow> {
+        let services = self.hosting.iter().flat_map(|hosting| &hosting.services);
+        let of = |hosted: &Hosted| {
+            let now = |instance: &Instance| InstanceNow {
+                service: hosted.service,
+                ordinal: instance.ordinal,
+                version: instance.version,
+                life: match instance.life {
+                    Life::Starting => "starting",
+                    Life::Ready => "ready",
+                    Life::Draining => "draining",
+                    Life::Closing => "closing",
+                },
+                slots: hosted.slots(),
+                active: instance.active,
+                waiting: instance.queue.len(),
+            };
+            hosted.instances.iter().map(now).collect::<Vec<_>>()
+        };
+        services.flat_map(of).collect()
     }
 
     /// How many instances of a service take requests here and are to stay.

@@ -5,6 +5,7 @@
 //! from the planned moment to the answer into pieces, without gaps or overlaps: they add up to the latency exactly.
 //! [`Totals`] adds the pieces of many requests up.
 
+pub mod drawn;
 mod follow;
 pub mod svg;
 pub mod text;

@@ -290,14 +290,14 @@ fn plural_of(n: u64, one: &str, more: &str) -> String {
 }
 
 /// What the longest wait at a service was for.
-fn longest_queue<'a>(of: &'a Waterfall, path: &[Piece], at: Option<ServiceId>) -> Option<&'a Queue> {
+pub(super) fn longest_queue<'a>(of: &'a Waterfall, path: &[Piece], at: Option<ServiceId>) -> Option<&'a Queue> {
     let waits = path.iter().filter(|piece| piece.kind == Kind::Queue && piece.service == at);
     let longest = waits.max_by_key(|piece| piece.to.since(piece.from))?;
     of.hops.get(longest.hop?)?.queue.as_ref()
 }
 
 /// What held the slots when a request came.
-fn held(queue: &Queue, mesh: &Mesh) -> Option<String> {
+pub(super) fn held(queue: &Queue, mesh: &Mesh) -> Option<String> {
     let mut by: Vec<(u64, String)> =
         queue.calls.iter().map(|(at, n)| (*n, format!("by calls to {}", service(Some(*at), mesh)))).collect();
     by.push((queue.working, "by work".into()));

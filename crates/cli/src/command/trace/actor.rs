@@ -34,6 +34,8 @@ trace.";
 
 /// Timers and messages that are shown; the others are counted.
 const LINES_MAX: usize = 12;
+/// Instances that are shown.
+const INSTANCES_MAX: usize = 40;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -56,7 +58,7 @@ fn moment(text: &str) -> Result<Time, String> {
 
 /// An actor at a moment.
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(in crate::command) struct Shown {
     actor: String,
     at_ns: u64,
     /// How often it was rebooted before.
@@ -73,6 +75,8 @@ struct Shown {
     view: (u64, u64),
     /// By service.
     services: Vec<Service>,
+    /// Of a node, what it runs.
+    instances: Vec<Instance>,
     /// What the coordinator thinks of the nodes, where it is the actor.
     nodes: Vec<Node>,
     timers: Vec<Line>,
@@ -102,6 +106,21 @@ struct Node {
     applied: u64,
 }
 
+/// An instance that runs on the node.
+#[derive(Debug, Serialize)]
+struct Instance {
+    service: String,
+    /// Its number on the node.
+    ordinal: u32,
+    version: u32,
+    /// `starting`, `ready`, `draining` or `closing`.
+    life: &'static str,
+    /// Slots in use, and all of them.
+    slots: (u32, u32),
+    /// Requests that wait for one.
+    waiting: usize,
+}
+
 /// A timer, or a message.
 #[derive(Debug, Serialize)]
 struct Line {
@@ -113,7 +132,7 @@ struct Line {
 
 /// Follows a run as a trace would: what is armed, on its way and down.
 #[derive(Default)]
-struct Watcher {
+pub(in crate::command) struct Watcher {
     known: Known,
     records: u64,
     down: BTreeMap<ActorId, Time>,
@@ -176,7 +195,8 @@ fn some(names: &[&str]) -> String {
 }
 
 impl Shown {
-    fn new(experiment: &Experiment, simulation: &Simulation<Watcher>, id: ActorId) -> Self {
+    /// An actor of a simulation that goes on from here.
+    pub(in crate::command) fn new(experiment: &Experiment, simulation: &Simulation<Watcher>, id: ActorId) -> Self {
         let (mesh, watcher, actor) = (simulation.mesh(), simulation.recorder(), simulation.state(id));
         let names = Names::new(&ending::header(experiment, mesh), Some(experiment));
         let coordinator = simulation.coordinator();
@@ -244,11 +264,25 @@ impl Shown {
             },
             view: (view.version, coordinator.view().version),
             services: (0..mesh.services.len()).map(service).collect(),
+            instances: actor.node().map_or_else(Vec::new, |node| instances(node, &names)),
             nodes: if id == COORDINATOR { (0..mesh.nodes.len()).map(of_node).collect() } else { Vec::new() },
             timers,
             coming,
         }
     }
+}
+
+/// What a node runs.
+fn instances(node: &meshsim_mesh::node::Node, names: &Names) -> Vec<Instance> {
+    let of = |it: meshsim_mesh::node::hosting::InstanceNow| Instance {
+        service: names.service(it.service).to_owned(),
+        ordinal: it.ordinal,
+        version: it.version,
+        life: it.life,
+        slots: (it.active, it.slots),
+        waiting: it.waiting,
+    };
+    node.instances().into_iter().map(of).collect()
 }
 
 /// Where an actor thinks the instances are.
@@ -295,6 +329,24 @@ fn text(shown: &Shown, paint: Paint) -> String {
         ]);
     }
     text += &format!("\n{}", table.without_empty_columns(&[]).render(paint));
+    let mut hosts = Table::new(["<instance", "<is", "version", "slots in use", "waiting"]);
+    for it in shown.instances.iter().take(INSTANCES_MAX) {
+        let (active, slots) = it.slots;
+        let look = if active >= slots && it.waiting > 0 { Look::Warn } else { Look::Plain };
+        hosts.row([
+            Cell::from(cut(&format!("{}#{}", it.service, it.ordinal), 40)),
+            it.life.into(),
+            count(u64::from(it.version)).into(),
+            Cell::new(format!("{active} of {slots}"), look),
+            Cell::new(count(it.waiting as u64), look),
+        ]);
+    }
+    if !shown.instances.is_empty() {
+        text += &format!("\n{}", hosts.render(paint));
+    }
+    if shown.instances.len() > INSTANCES_MAX {
+        text += &format!("  and {} more\n", count((shown.instances.len() - INSTANCES_MAX) as u64));
+    }
     let mut nodes = Table::new(["<node", "<it thinks", "<is", "applied step"]);
     for node in &shown.nodes {
         let is = if node.is_up { "up" } else { "down" };

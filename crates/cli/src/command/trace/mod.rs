@@ -3,13 +3,13 @@
 //! To add one: write `trace/x.rs` with a struct `Args` that derives `clap::Args` and an
 //! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `views!` below.
 
-mod actor;
+pub(super) mod actor;
 mod graph;
 mod log;
-mod operation;
+pub(super) mod operation;
 mod request;
 mod sequence;
-mod why;
+pub(super) mod why;
 
 use clap::Subcommand;
 

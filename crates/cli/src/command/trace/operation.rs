@@ -70,7 +70,7 @@ struct Place {
 
 /// One step.
 #[derive(Clone, Debug, Serialize)]
-struct Step {
+pub(in crate::command) struct Step {
     n: u64,
     decided_ns: u64,
     nodes: Vec<Place>,
@@ -102,7 +102,8 @@ impl Args {
             let help = if all.is_empty() { "it has none".into() } else { format!("its steps are {}", all.join(", ")) };
             return Err(Error::WrongInput(format!("operation {wanted} has no step {step}"), help));
         }
-        let steps = gather(&source, operation)?;
+        let numbers: Vec<u64> = operation.steps.iter().map(|step| step.n).collect();
+        let steps = gather(&source, &numbers)?;
         if self.json {
             return screen
                 .print_json(&serde_json::json!({ "operation": operation, "steps": steps }))
@@ -134,15 +135,14 @@ fn list(summary: &Summary, paint: Paint) -> String {
 }
 
 /// `extend payment to 12`.
-fn name(operation: &OperationSummary) -> String {
+pub(in crate::command) fn name(operation: &OperationSummary) -> String {
     let to = operation.to.map_or_else(String::new, |to| format!(" to {}", number(to)));
     format!("{} {}{to}", operation.verb.as_str(), operation.service)
 }
 
-/// Reads all about the steps of an operation out of the trace.
-fn gather(source: &Source, operation: &OperationSummary) -> Result<Vec<Step>, Error> {
+/// Reads all about the steps of these numbers out of the trace.
+pub(in crate::command) fn gather(source: &Source, numbers: &[u64]) -> Result<Vec<Step>, Error> {
     let names = &source.names;
-    let numbers: Vec<u64> = operation.steps.iter().map(|step| step.n).collect();
     let mut steps: BTreeMap<u64, (Time, BTreeMap<ActorId, Place>)> = BTreeMap::new();
     let mut down: BTreeMap<ActorId, Time> = BTreeMap::new();
     source.each(|item| {

@@ -58,22 +58,27 @@ pub(super) struct Args {
 
 /// A record of the story.
 #[derive(Clone, Debug, Serialize)]
-struct Link {
-    record: u64,
-    cause: Option<u64>,
+pub(in crate::command) struct Link {
+    pub(in crate::command) record: u64,
+    pub(in crate::command) cause: Option<u64>,
     at_ns: u64,
     actor: String,
     /// In words.
     what: String,
     /// What a timer says, when it is set and when it fires.
     #[serde(skip)]
-    timer: Option<String>,
+    pub(in crate::command) timer: Option<String>,
     #[serde(skip)]
-    is_fire: bool,
+    pub(in crate::command) is_fire: bool,
 }
 
 impl Link {
-    fn new(item: &Item, names: &Names) -> Self {
+    /// The word for what happened: `deliver`, `timer_fire`.
+    pub(in crate::command) fn word(&self) -> &str {
+        self.what.split_whitespace().next().unwrap_or_default()
+    }
+
+    pub(in crate::command) fn new(item: &Item, names: &Names) -> Self {
         let is_timer = matches!(item.record.entry, Entry::Arm { .. } | Entry::Fire(_));
         Link {
             record: item.record.seq,
@@ -256,7 +261,7 @@ impl Args {
 
 /// How many records at the beginning are rounds of a timer that sets itself again: all but the last of them. Few rounds
 /// (a step that is sent again) are part of the story.
-fn self_set(links: &[Link]) -> usize {
+pub(in crate::command) fn self_set(links: &[Link]) -> usize {
     const FEW: usize = 20;
     let is_round = |pair: &[Link]| {
         let (fired, set) = (&pair[0], &pair[1]);

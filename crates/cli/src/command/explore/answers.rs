@@ -1,0 +1,436 @@
+//! What the page asks, and what it is answered: JSON from the index, and from the trace where the index does not have
+//! it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use meshsim_actor::{ActorId, Time};
+use meshsim_experiment::printable;
+use meshsim_mesh::Mesh;
+use meshsim_page::Run;
+use meshsim_report::waterfall::drawn::Drawn;
+use meshsim_report::waterfall::{Follower, text};
+use meshsim_run::Simulation;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::super::trace::actor::{Shown, Watcher};
+use super::super::trace::operation;
+use super::extent::{Extent, SINGLE_MAX, Tile};
+use super::index::{Ended, Index};
+use super::told::Told;
+use crate::ending::{PROCESSES, TRACE};
+use crate::error::Error;
+use crate::flow::{Selection, Source};
+use crate::read;
+
+/// Requests of a stretch of time that are listed: the slowest, and the first that failed.
+const LISTED_MAX: usize = 10;
+/// Messages that a filter gives back one by one.
+const MATCHES_MAX: usize = 20_000;
+/// Steps of a matrix.
+const STEPS_MAX: usize = 60;
+/// Answers about requests and steps that are kept.
+const KEPT_MAX: usize = 64;
+
+/// A run, open to be looked at.
+pub(super) struct Explorer {
+    pub(super) name: String,
+    folder: PathBuf,
+    run: Run,
+    mesh: Mesh,
+    index: Index,
+    is_live: bool,
+    source: Mutex<Source>,
+    /// What was asked last, by question.
+    kept: Mutex<BTreeMap<String, Value>>,
+    /// The run again, up to the moment that was asked for last.
+    again: Mutex<Option<Simulation<Watcher>>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Refused {
+    #[serde(skip)]
+    pub(super) status: u16,
+    message: String,
+    help: String,
+    /// Where in the expression, in bytes.
+    place: Option<(usize, usize)>,
+    /// What was probably meant.
+    label: Option<String>,
+}
+
+impl Refused {
+    pub(super) fn new(status: u16, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Refused { status, message: message.into(), help: help.into(), place: None, label: None }
+    }
+}
+
+impl Refused {
+    /// For a command line.
+    pub(super) fn into_error(self) -> Error {
+        Error::WrongInput(self.message, self.help)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Filter(wrong) => {
+                let (message, place, label, help) = wrong.parts();
+                let place = Some((place.start, place.end));
+                Refused { place, label: label.map(str::to_owned), ..Refused::new(400, message, help) }
+            }
+            Error::WrongInput(why, help) => Refused::new(400, why.clone(), help.clone()),
+            other => {
+                let source = std::error::Error::source(other).map_or_else(String::new, ToString::to_string);
+                Refused::new(500, other.to_string(), source)
+            }
+        }
+    }
+}
+
+/// The parameters of a question, by name.
+pub(super) struct Asked(pub(super) BTreeMap<String, String>);
+
+impl Asked {
+    fn word(&self, name: &str) -> Result<&str, Refused> {
+        let word = self.0.get(name).map(String::as_str);
+        word.ok_or_else(|| Refused::new(400, format!("`{name}` is missing"), "the page asks with it"))
+    }
+
+    fn number(&self, name: &str) -> Result<u64, Refused> {
+        let number = self.word(name)?.parse().ok();
+        number.ok_or_else(|| Refused::new(400, format!("`{name}` is no whole number"), "write one from 0 on"))
+    }
+
+    fn extent(&self) -> Result<(u64, u64), Refused> {
+        let (from, to) = (self.number("from")?, self.number("to")?);
+        match from <= to {
+            true => Ok((from, to)),
+            false => Err(Refused::new(400, "`to` is before `from`", "an extent begins before it ends")),
+        }
+    }
+}
+
+fn latency(it: &Ended) -> u64 {
+    it.ended.since(it.due).nanos()
+}
+
+/// The slowest of these requests that were done, and the first that failed.
+fn listed(due: &[Ended]) -> (Vec<&Ended>, Vec<&Ended>) {
+    let mut slowest: Vec<&Ended> = due.iter().filter(|it| it.failure.is_none()).collect();
+    slowest.sort_by_key(|it| (std::cmp::Reverse(latency(it)), it.due));
+    slowest.truncate(LISTED_MAX);
+    (slowest, due.iter().filter(|it| it.failure.is_some()).take(LISTED_MAX).collect())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Explorer {
+    /// Reads all of a run.
+    pub(super) fn open(source: Source) -> Result<Self, Error> {
+        let mesh = source.mesh()?.clone();
+        let path = source.path.clone();
+        let folder = path.parent().filter(|_| path.file_name() == Some(TRACE.as_ref())).map(Path::to_owned);
+        let Some(folder) = folder.filter(|_| source.summary.is_some()) else {
+            let why = format!("{} is not the folder of a run", source.label);
+            return Err(Error::WrongInput(why, "give the folder that `meshsim run` wrote, as in `runs/shop-11`".into()));
+        };
+        let mut runs = read::runs(std::slice::from_ref(&folder))?;
+        let Some(run) = runs.pop() else { unreachable!("one folder was read") };
+        let index = Index::read(&source)?;
+        Ok(Explorer {
+            name: run.summary.name.clone(),
+            is_live: folder.join(PROCESSES).exists(),
+            folder,
+            run,
+            mesh,
+            index,
+            source: Mutex::new(source),
+            kept: Mutex::default(),
+            again: Mutex::default(),
+        })
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.index.messages.len()
+    }
+
+    /// What there is to be seen at a path.
+    pub(super) fn answer(&self, path: &str, asked: &Asked) -> Result<Value, Refused> {
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        match parts.as_slice() {
+            ["api", "run"] => Ok(self.whole()),
+            ["api", "messages"] => self.extent(asked),
+            ["tile", level, number] => self.tile(level, number),
+            ["api", "record"] => self.record(asked.number("n")?),
+            ["api", "requests"] => Ok(self.requests(asked.extent()?)),
+            ["api", "request"] => self.request(asked.word("name")?),
+            ["api", "steps"] => self.steps(asked.extent()?),
+            ["api", "actor"] => self.actor_at(asked),
+            ["api", "find"] => self.find(asked.word("q")?),
+            _ => Err(Refused::new(404, "there is nothing here", "the page is at /")),
+        }
+    }
+
+    /// The run as a whole.
+    pub(super) fn whole(&self) -> Value {
+        let actors = locked(&self.source).names.actors().to_vec();
+        let actor = |(id, name): (u32, &String)| {
+            let id = ActorId(id);
+            let is_node = self.mesh.node_index(id).is_some();
+            let kind = match id.0 {
+                0 => "coordinator",
+                _ if is_node => "node",
+                _ if self.mesh.load_index(id).is_some() => "load",
+                _ => "gateway",
+            };
+            let zone = is_node.then(|| self.mesh.zones.get(usize::from(self.mesh.actor_zone(id)))).flatten();
+            json!({ "name": name, "kind": kind, "zone": zone })
+        };
+        let down = self.index.down.iter().map(|(actor, from, to)| (actor.0, from.nanos(), to.map(Time::nanos)));
+        let operation = |it: &meshsim_report::OperationSummary| {
+            let steps: Vec<f64> = it.steps.iter().map(|step| step.decided_s).collect();
+            json!({ "name": operation::name(it), "began_s": it.began_s, "steps_s": steps })
+        };
+        json!({
+            "name": self.name,
+            "page": meshsim_page::explored(&self.run).unwrap_or_default(),
+            "records": self.index.records(),
+            "messages": self.index.messages.len(),
+            "last_ns": self.index.last.nanos(),
+            "trouble": self.index.trouble,
+            "is_live": self.is_live,
+            "actors": (0..).zip(&actors).map(actor).collect::<Vec<_>>(),
+            "down": down.collect::<Vec<_>>(),
+            "operations": self.run.summary.operations.iter().map(operation).collect::<Vec<_>>(),
+            "requests": self.requests((0, u64::MAX)),
+            "reasons": meshsim_actor::Cause::ALL.map(meshsim_actor::Cause::as_str),
+            "columns": super::extent::TILE_COLUMNS,
+        })
+    }
+
+    fn extent(&self, asked: &Asked) -> Result<Value, Refused> {
+        let root = asked.0.get("request").and_then(|name| text::root(name, &self.mesh));
+        let extent = Extent::new(&self.index, asked.extent()?, root, SINGLE_MAX);
+        serde_json::to_value(extent).map_err(|error| Refused::new(500, error.to_string(), ""))
+    }
+
+    fn tile(&self, level: &str, number: &str) -> Result<Value, Refused> {
+        let tile = level.parse().ok().zip(number.parse().ok());
+        let tile = tile.and_then(|(level, number)| Tile::new(&self.index, level, number));
+        let tile = tile.ok_or_else(|| Refused::new(404, "there is no such tile", "tiles are /tile/LEVEL/NUMBER"))?;
+        serde_json::to_value(tile).map_err(|error| Refused::new(500, error.to_string(), ""))
+    }
+
+    fn record(&self, record: u64) -> Result<Value, Refused> {
+        let mut told = self.records(&[record])?;
+        let told = told.remove(&record).ok_or_else(|| {
+            let last = self.index.records().saturating_sub(1);
+            Refused::new(404, format!("there is no record {record}"), format!("the trace has records 0 to {last}"))
+        })?;
+        serde_json::to_value(told).map_err(|error| Refused::new(500, error.to_string(), ""))
+    }
+
+    /// All about these records that are in the trace.
+    pub(super) fn records(&self, records: &[u64]) -> Result<BTreeMap<u64, Told>, Error> {
+        Told::read(records, &self.index, &locked(&self.source))
+    }
+
+    /// The requests that were due in a stretch of time: how many, the slowest, and the first that failed.
+    pub(super) fn requests(&self, extent: (u64, u64)) -> Value {
+        let due = self.due(extent);
+        let (slowest, failures) = listed(due);
+        let done = due.iter().filter(|it| it.failure.is_none()).count();
+        let listed = |it: &&Ended| {
+            let failure = it.failure.map(meshsim_mesh::measure::Failure::as_str);
+            json!({
+                "request": text::name(it.root, &self.mesh),
+                "due_ns": it.due.nanos(),
+                "latency_ns": latency(it),
+                "failure": failure,
+            })
+        };
+        json!({
+            "ended": due.len(),
+            "done": done,
+            "failed": due.len() - done,
+            "slowest": slowest.iter().map(listed).collect::<Vec<_>>(),
+            "failures": failures.iter().map(listed).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The requests that have ended and were due in a stretch of time.
+    fn due(&self, (from, to): (u64, u64)) -> &[Ended] {
+        let all = &self.index.requests;
+        let first = all.partition_point(|it| it.due.nanos() < from);
+        &all[first..all.partition_point(|it| it.due.nanos() <= to).max(first)]
+    }
+
+    /// The roots of those that [`requests`](Self::requests) lists.
+    pub(super) fn listed_roots(&self, extent: (u64, u64)) -> BTreeSet<u64> {
+        let (slowest, failures) = listed(self.due(extent));
+        slowest.into_iter().chain(failures).map(|it| it.root).collect()
+    }
+
+    fn request(&self, name: &str) -> Result<Value, Refused> {
+        let none = || {
+            let why = format!("`{}` is no request that ended in this run", printable(name));
+            Refused::new(404, why, "requests are called LOAD/NUMBER, counted from 0")
+        };
+        let root = text::root(name, &self.mesh).ok_or_else(none)?;
+        if !self.index.requests.iter().any(|ended| ended.root == root) {
+            return Err(none());
+        }
+        self.kept(&format!("request {name}"), || {
+            let drawn = self.drawn(&BTreeSet::from([root]))?;
+            drawn.into_values().next().ok_or_else(none)
+        })
+    }
+
+    /// These requests as the page draws them, each with the records of the sending of its tries; by name.
+    pub(super) fn drawn(&self, roots: &BTreeSet<u64>) -> Result<BTreeMap<String, Value>, Error> {
+        let (mut follower, mut found) = (Follower::default(), BTreeMap::new());
+        locked(&self.source).each(|item| {
+            if let Some(of) = follower.take(&item.record).filter(|of| roots.contains(&of.root)) {
+                let drawn = Drawn::new(&of, &self.mesh);
+                let record = |row: &meshsim_report::waterfall::drawn::Row| {
+                    let (sent, to) = (drawn.due_ns + row.sent_ns, row.node?);
+                    self.index.messages.of_try(of.root, sent, to)
+                };
+                let records: Vec<Option<u32>> = drawn.rows.iter().map(record).collect();
+                found.insert(drawn.request.clone(), json!({ "drawn": drawn, "records": records }));
+            }
+            if found.len() < roots.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// The steps of the operations that were under way, or that came before: those that began together.
+    pub(super) fn steps(&self, (from, to): (u64, u64)) -> Result<Value, Refused> {
+        let all = &self.run.summary.operations;
+        let ns = |s: f64| (s * 1e9) as u64;
+        let is_in = |it: &&meshsim_report::OperationSummary| {
+            it.steps.iter().any(|step| (from..=to).contains(&ns(step.decided_s)))
+        };
+        let before = all.iter().rev().find(|it| ns(it.began_s) <= to);
+        let Some(chosen) = all.iter().find(is_in).or(before).or(all.first()) else { return Ok(Value::Null) };
+        let together: Vec<usize> = (0..all.len())
+            .filter(|at| all[*at].verb == chosen.verb && (all[*at].began_s - chosen.began_s).abs() < 0.5)
+            .collect();
+        self.kept(&format!("steps {together:?}"), || {
+            let of: Vec<&meshsim_report::OperationSummary> = together.iter().map(|at| &all[*at]).collect();
+            let mut steps: Vec<(u64, &str)> =
+                of.iter().flat_map(|it| it.steps.iter().map(|step| (step.n, it.service.as_str()))).collect();
+            steps.sort_unstable();
+            let left_out = steps.len().saturating_sub(STEPS_MAX);
+            steps.truncate(STEPS_MAX);
+            let numbers: Vec<u64> = steps.iter().map(|(n, _)| *n).collect();
+            let gathered = operation::gather(&locked(&self.source), &numbers)?;
+            let title = match of.as_slice() {
+                [only] => operation::name(only),
+                many => format!("{} of {} services", chosen.verb.as_str(), many.len()),
+            };
+            Ok(json!({
+                "title": title,
+                "began_s": chosen.began_s,
+                "services": steps.iter().map(|(n, service)| (n.to_string(), json!(service))).collect::<serde_json::Map<_, _>>(),
+                "steps": gathered,
+                "left_out": left_out,
+            }))
+        })
+    }
+
+    fn actor_at(&self, asked: &Asked) -> Result<Value, Refused> {
+        if self.is_live {
+            let why = "what an actor of a live run knew cannot be found out again";
+            return Err(Refused::new(409, why, "a simulated run is run again up to the moment"));
+        }
+        let (actor, at) = (asked.number("actor")?, Time::from_nanos(asked.number("at")?));
+        if actor as usize >= self.mesh.actor_count() {
+            return Err(Refused::new(404, "there is no such actor", "actors have the numbers of the run"));
+        }
+        let mut again = locked(&self.again);
+        let fits = again.take().filter(|simulation| simulation.now() <= at);
+        let mut simulation = match fits {
+            Some(simulation) => simulation,
+            None => Simulation::recorded(&self.run.experiment, Watcher::default()).map_err(Error::Network)?,
+        };
+        simulation.to(at.min(Time::from_nanos((self.run.summary.reached_s * 1e9) as u64)));
+        let shown = Shown::new(&self.run.experiment, &simulation, ActorId(actor as u32));
+        *again = Some(simulation);
+        serde_json::to_value(shown).map_err(|error| Refused::new(500, error.to_string(), ""))
+    }
+
+    /// What an expression chooses: the messages, and how many records.
+    fn find(&self, text: &str) -> Result<Value, Refused> {
+        self.kept(&format!("find {text}"), || {
+            let source = locked(&self.source);
+            let selector = Selection::of_expression(text).resolve(&source)?;
+            let (mut records, mut found) = (0_u64, BTreeMap::new());
+            let mut left_out = 0_u64;
+            source.each(|item| {
+                if selector.wants(item, &source.names) {
+                    records += 1;
+                    // What is not about a message is found at its own record.
+                    let (seq, at) = item.sent().map_or((item.record.seq, item.record.at), |sent| (sent.seq, sent.at));
+                    if found.len() < MATCHES_MAX {
+                        found.entry(seq).or_insert((at.nanos(), item.sent().is_some()));
+                    } else {
+                        left_out += u64::from(!found.contains_key(&seq));
+                    }
+                }
+                ControlFlow::Continue(())
+            })?;
+            let of = |(seq, (at, is_message)): (&u64, &(u64, bool))| (*seq, *at, *is_message);
+            let found: Vec<(u64, u64, bool)> = found.iter().map(of).collect();
+            Ok(json!({ "records": records, "left_out": left_out, "found": found }))
+        })
+    }
+
+    /// The answer to a question that was asked before, or a new one.
+    fn kept(&self, question: &str, answer: impl FnOnce() -> Result<Value, Refused>) -> Result<Value, Refused> {
+        if let Some(kept) = locked(&self.kept).get(question) {
+            return Ok(kept.clone());
+        }
+        let answer = answer()?;
+        let mut kept = locked(&self.kept);
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        kept.insert(question.to_owned(), answer.clone());
+        Ok(answer)
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// An actor's name.
+    pub(super) fn actor(&self, actor: u32) -> String {
+        locked(&self.source).names.actor(ActorId(actor)).to_owned()
+    }
+
+    /// Does something with the trace, which nobody else reads meanwhile.
+    pub(super) fn with_source<T>(&self, work: impl FnOnce(&Source) -> T) -> T {
+        work(&locked(&self.source))
+    }
+
+    pub(super) fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}

@@ -1,0 +1,173 @@
+//! What was under way in a stretch of time: message by message, or as densities where they are too many.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::index::{Index, fate};
+
+/// Messages that are sent one by one.
+pub(super) const SINGLE_MAX: usize = 20_000;
+/// Of more messages, so many are sent one by one: those of the request, lost ones and control messages.
+const SPECIAL_MAX: usize = 2_000;
+
+/// Columns of a tile.
+pub(super) const TILE_COLUMNS: usize = 256;
+/// Nanoseconds of a column at level 0, as a power of two; each level has columns of twice the time.
+const COLUMN_BITS: u32 = 10;
+/// The level at which a tile is some 78 hours long.
+const LEVEL_MAX: u32 = 30;
+
+/// The messages of a stretch of time.
+#[derive(Serialize)]
+pub(super) struct Extent<'a> {
+    from_ns: u64,
+    to_ns: u64,
+    /// How many there are.
+    total: usize,
+    /// Of these, lost.
+    lost: usize,
+    /// Of these, for the request that was asked for.
+    own: usize,
+    /// All of them follow; if not, the marked ones.
+    is_whole: bool,
+    /// After `from_ns`; those that were sent before it are negative.
+    sent: Vec<i64>,
+    /// From sending to arrival or loss; -1 if neither came.
+    took: Vec<i64>,
+    from: Vec<u32>,
+    to: Vec<u32>,
+    words: Vec<u32>,
+    fate: Vec<u16>,
+    record: Vec<u32>,
+    end: Vec<u32>,
+    /// Kind and words, by number.
+    said: BTreeMap<u32, (&'static str, &'a str)>,
+}
+
+impl<'a> Extent<'a> {
+    /// All that were on their way between two moments, with those for a request marked.
+    pub(super) fn new(index: &'a Index, (from_ns, to_ns): (u64, u64), root: Option<u64>, single_max: usize) -> Self {
+        let messages = &index.messages;
+        let is_own = |at: usize| root.is_some_and(|root| messages.root[at] == root);
+        let (mut total, mut lost, mut own) = (0, 0, 0);
+        for at in messages.within(from_ns, to_ns) {
+            total += 1;
+            lost += usize::from(messages.fate[at] & fate::LOST != 0);
+            own += usize::from(is_own(at));
+        }
+        let is_whole = total <= single_max;
+        let mut extent = Extent {
+            from_ns,
+            to_ns,
+            total,
+            lost,
+            own,
+            is_whole,
+            sent: Vec::new(),
+            took: Vec::new(),
+            from: Vec::new(),
+            to: Vec::new(),
+            words: Vec::new(),
+            fate: Vec::new(),
+            record: Vec::new(),
+            end: Vec::new(),
+            said: BTreeMap::new(),
+        };
+        // Where not all fit: the request's own, then lost ones, then control messages.
+        let ranks: [&dyn Fn(usize) -> bool; 3] = [
+            &|at| is_own(at),
+            &|at| !is_own(at) && messages.fate[at] & fate::LOST != 0,
+            &|at| !is_own(at) && messages.fate[at] & (fate::LOST | fate::CONTROL) == fate::CONTROL,
+        ];
+        match is_whole {
+            true => messages.within(from_ns, to_ns).for_each(|at| extent.push(index, at, is_own(at))),
+            false => {
+                for rank in ranks {
+                    let room = SPECIAL_MAX.saturating_sub(extent.sent.len());
+                    let those = messages.within(from_ns, to_ns).filter(|at| rank(*at)).take(room);
+                    those.for_each(|at| extent.push(index, at, is_own(at)));
+                }
+            }
+        }
+        extent
+    }
+
+    fn push(&mut self, index: &'a Index, at: usize, is_own: bool) {
+        let messages = &index.messages;
+        let (sent, arrived) = (messages.sent[at], messages.arrived[at]);
+        self.sent.push(sent as i64 - self.from_ns as i64);
+        self.took.push(if arrived == u64::MAX { -1 } else { arrived.saturating_sub(sent) as i64 });
+        self.from.push(messages.from[at]);
+        self.to.push(messages.to[at]);
+        self.words.push(messages.words[at]);
+        self.fate.push(messages.fate[at] | if is_own { fate::OWN } else { 0 });
+        self.record.push(messages.record[at]);
+        self.end.push(messages.end[at]);
+        if let Some((kind, words)) = index.words.get(messages.words[at] as usize) {
+            self.said.entry(messages.words[at]).or_insert((kind, words));
+        }
+    }
+
+    /// How many there are in all.
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// The records of the sending of those that were lost, and of control messages: the first so many.
+    pub(super) fn odd(&self, most: usize) -> Vec<u64> {
+        let all = || self.record.iter().zip(&self.fate);
+        let lost = all().filter(|(_, bits)| *bits & fate::LOST != 0);
+        let control = all().filter(|(_, bits)| *bits & (fate::LOST | fate::CONTROL) == fate::CONTROL);
+        lost.chain(control).take(most).map(|(record, _)| u64::from(*record)).collect()
+    }
+}
+
+/// What each actor sent, received and lost, column by column. Of an actor with nothing there is nothing.
+#[derive(Default, Serialize)]
+pub(super) struct Tile {
+    from_ns: u64,
+    column_ns: u64,
+    actors: BTreeMap<u32, Density>,
+}
+
+#[derive(Serialize)]
+struct Density {
+    sent: Vec<u32>,
+    received: Vec<u32>,
+    lost: Vec<u32>,
+}
+
+impl Tile {
+    /// Tile `number` of a level; `None` if there is no such level.
+    pub(super) fn new(index: &Index, level: u32, number: u64) -> Option<Self> {
+        if level > LEVEL_MAX {
+            return None;
+        }
+        let column_ns = 1_u64 << (COLUMN_BITS + level);
+        let from_ns = number.checked_mul(column_ns * TILE_COLUMNS as u64)?;
+        let to_ns = from_ns.checked_add(column_ns * TILE_COLUMNS as u64)?;
+        let mut tile = Tile { from_ns, column_ns, actors: BTreeMap::new() };
+        let messages = &index.messages;
+        for at in messages.within(from_ns, to_ns - 1) {
+            let (sent, arrived) = (messages.sent[at], messages.arrived[at]);
+            if sent >= from_ns {
+                tile.of(messages.from[at]).sent[((sent - from_ns) / column_ns) as usize] += 1;
+            }
+            if arrived >= from_ns && arrived < to_ns {
+                let column = ((arrived - from_ns) / column_ns) as usize;
+                let density = tile.of(messages.to[at]);
+                match messages.fate[at] & fate::LOST {
+                    0 => density.received[column] += 1,
+                    _ => density.lost[column] += 1,
+                }
+            }
+        }
+        Some(tile)
+    }
+
+    fn of(&mut self, actor: u32) -> &mut Density {
+        let none = || vec![0; TILE_COLUMNS];
+        self.actors.entry(actor).or_insert_with(|| Density { sent: none(), received: none(), lost: none() })
+    }
+}

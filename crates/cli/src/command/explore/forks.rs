@@ -1,0 +1,216 @@
+//! What if? The run once more, with one thing changed, as a run in a folder of its own; and where the two part.
+//!
+//! Every change is one of the experiment's file: a message that is lost is a fault of a nanosecond on its link. So a fork
+//! is an experiment like any other, and `meshsim run` does the same from its file. Until the change the two runs are the
+//! same, because a fault that does not hold draws nothing. (It is run from the beginning: its trace needs it.)
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use meshsim_actor::{ActorId, Counts, Time};
+use meshsim_experiment::{Experiment, Override, duration, load};
+use meshsim_report::waterfall::Follower;
+use meshsim_run::{Observer, Simulation};
+use meshsim_trace::Writer;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::trace::why::Link;
+use super::answers::{Explorer, Refused};
+use crate::ending::{self, TRACE};
+use crate::error::Error;
+use crate::flow::part::is_same;
+use crate::flow::{Item, Source};
+use crate::folder::Folder;
+use crate::runs::EXPERIMENT;
+use crate::{interrupt, read};
+
+/// Forks of one run.
+const FORKS_MAX: u32 = 10_000;
+
+/// What is changed.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "act", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Change {
+    /// A message is lost: that of this record.
+    Drop { record: u64 },
+    /// A message comes later by so much.
+    Delay { record: u64, by: String },
+    /// An actor's machine goes down at this moment, for so long.
+    Crash { actor: u32, at_ns: u64, length: String },
+    /// A value of the file, from the beginning: `control.missed=1`.
+    Set { value: String },
+    /// Nothing: the same again.
+    Nothing,
+}
+
+/// A change as one of the file, and in words.
+struct Told {
+    set: Option<String>,
+    words: String,
+}
+
+impl Change {
+    fn told(&self, explorer: &Explorer) -> Result<Told, Refused> {
+        let index = explorer.index();
+        let row = |record: u64| {
+            let row = index.messages.of_record(record);
+            row.ok_or_else(|| Refused::new(404, format!("record {record} is about no message"), "choose a message"))
+        };
+        let link = |record: u64, effect: &str| {
+            let row = row(record)?;
+            let (at, from, to) = (index.messages.sent[row], index.messages.from[row], index.messages.to[row]);
+            let (from, to) = (explorer.actor(from), explorer.actor(to));
+            if from == to {
+                return Err(Refused::new(400, "a message to oneself does not pass the network", "choose another"));
+            }
+            // JSON's quotes are YAML's.
+            let [from, to] = [&from, &to].map(|name| json!(name).to_string());
+            Ok(format!("faults.+={{ at: {at}ns, for: 1ns, link: {{ from: {from}, to: {to} }}, {effect} }}"))
+        };
+        let what = |record: u64| {
+            let row = row(record)?;
+            let words = index.words.get(index.messages.words[row] as usize).map_or("a message", |(_, words)| words);
+            let (at, same) = (index.messages.sent[row], (index.messages.from[row], index.messages.to[row]));
+            let others = index.messages.sent_within(at, at + 1);
+            let others = others.filter(|at| (index.messages.from[*at], index.messages.to[*at]) == same).count() - 1;
+            let others = if others > 0 { format!(" and {others} more of the same moment") } else { String::new() };
+            Ok::<_, Refused>(format!("{words}, {} to {}{others}", explorer.actor(same.0), explorer.actor(same.1)))
+        };
+        let span = |text: &str| {
+            let span = duration(text).map_err(|error| Refused::new(400, error.message, error.help))?;
+            if span.is_zero() { Err(Refused::new(400, "no time changes nothing", "write one, as in `50ms`")) } else { Ok(span) }
+        };
+        Ok(match self {
+            Change::Drop { record } => {
+                Told { set: Some(link(*record, "drop: 100%")?), words: format!("without {}", what(*record)?) }
+            }
+            Change::Delay { record, by } => {
+                let by = span(by)?;
+                let set = link(*record, &format!("latency: {}ns", by.nanos()))?;
+                Told { set: Some(set), words: format!("{by} later: {}", what(*record)?) }
+            }
+            Change::Crash { actor, at_ns, length } => {
+                let length = span(length)?;
+                if explorer.mesh().node_index(ActorId(*actor)).is_none() {
+                    return Err(Refused::new(400, "this is no node", "choose a node"));
+                }
+                let name = explorer.actor(*actor);
+                let set = format!("faults.+={{ at: {at_ns}ns, for: {}ns, crash: {} }}", length.nanos(), json!(name));
+                Told { set: Some(set), words: format!("{name} down for {length} from {}", Time::from_nanos(*at_ns)) }
+            }
+            Change::Set { value } => Told { set: Some(value.clone()), words: format!("with {value}") },
+            Change::Nothing => Told { set: None, words: "the same again".into() },
+        })
+    }
+}
+
+/// Stops at Ctrl-C.
+struct Watch;
+
+impl Observer for Watch {
+    fn reached(&mut self, _: Time, _: &Counts) -> ControlFlow<()> {
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Runs it with the change, keeps that run, and says where it parts from the first.
+pub(super) fn fork(explorer: &Explorer, change: &Change) -> Result<Value, Refused> {
+    if explorer.is_live() {
+        return Err(Refused::new(409, "a live run cannot be done again", "`meshsim run` simulates its experiment.yaml"));
+    }
+    let Told { set, words } = change.told(explorer)?;
+    let overrides = set.map(|set| Override::parse(&set)).transpose();
+    let overrides = overrides.map_err(|error| Refused::new(400, error.to_string(), "as in `control.missed=1`"))?;
+    let overrides: Vec<Override> = overrides.into_iter().collect();
+    let experiment = load(&explorer.folder().join(EXPERIMENT), &overrides).map_err(|problems| {
+        Refused::new(400, problems.to_string().trim().to_owned(), "paths are those of `--set`")
+    })?;
+    let path = free(explorer.folder())?;
+    run(&experiment, &path)?;
+    let other = Source::traced(&path)?;
+    let ended = ends(&other)?;
+    let changed = explorer.with_source(|source| parted(source, &other))?;
+    let otherwise = explorer.index().requests.iter().filter(|it| ended.get(&it.root) != Some(&it.failure)).count();
+    let shown = read::runs(std::slice::from_ref(&path))?.pop();
+    Ok(json!({
+        "words": words,
+        "folder": path.display().to_string(),
+        "page": shown.and_then(|run| meshsim_page::explored(&run).ok()),
+        "parted": changed,
+        "otherwise": otherwise,
+    }))
+}
+
+/// `runs/shop-11-fork-1`, beside the run.
+fn free(folder: &Path) -> Result<PathBuf, Refused> {
+    let name = folder.file_name().map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut all = (1..FORKS_MAX).map(|number| folder.with_file_name(format!("{name}-fork-{number}")));
+    all.find(|path| path.symlink_metadata().is_err())
+        .ok_or_else(|| Refused::new(409, "there are too many forks of this run", "remove some of their folders"))
+}
+
+fn run(experiment: &Experiment, path: &Path) -> Result<(), Error> {
+    let folder = Folder::create(path.to_owned(), &[])?;
+    let writer = Writer::new(folder.begin(TRACE)?, &ending::header(experiment, &experiment.mesh));
+    let mut simulation = Simulation::recorded(experiment, writer).map_err(Error::Network)?;
+    let outcome = simulation.finish(&mut Watch);
+    if outcome.cut_short {
+        return Err(Error::Study("Ctrl-C ended it before it was complete".into()));
+    }
+    simulation.into_recorder().finish().map_err(|error| Error::WriteTrace(path.join(TRACE), error))?;
+    ending::keep(experiment, folder, outcome)
+}
+
+/// How each request ended.
+fn ends(source: &Source) -> Result<BTreeMap<u64, Option<meshsim_mesh::measure::Failure>>, Error> {
+    let (mut follower, mut ends) = (Follower::default(), BTreeMap::new());
+    source.each(|item| {
+        if let Some(of) = follower.take(&item.record) {
+            ends.insert(of.root, of.failure);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(ends)
+}
+
+/// The first record that is not the same in both runs; `null` if there is none.
+fn parted(here: &Source, there: &Source) -> Result<Value, Error> {
+    let [mut first, mut second] = [here.flow()?, there.flow()?];
+    let mut same = 0_u64;
+    loop {
+        let a = first.next().transpose().map_err(|error| Error::Trace(here.path.clone(), error))?;
+        let b = second.next().transpose().map_err(|error| Error::Trace(there.path.clone(), error))?;
+        match (a, b) {
+            (None, None) => return Ok(Value::Null),
+            (Some(a), Some(b)) if is_same(&a.record, &b.record) => same += 1,
+            (a, b) => {
+                let at = [&a, &b].into_iter().flatten().map(|item| item.record.at.nanos()).min();
+                let message = |item: &Item| item.sent().map(|sent| sent.seq).filter(|seq| *seq < same);
+                let link = |item: &Item, source: &Source| Link::new(item, &source.names);
+                return Ok(json!({
+                    "same": same,
+                    "at_ns": at,
+                    "here": a.as_ref().map(|item| link(item, here)),
+                    "there": b.as_ref().map(|item| link(item, there)),
+                    // Of a message that was sent in both.
+                    "message": b.as_ref().and_then(message).or(a.as_ref().and_then(message)),
+                }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_read_as_the_page_writes_it() {
+        let read = |text: &str| serde_json::from_str::<Change>(text).map(|change| format!("{change:?}"));
+        assert_eq!(read(r#"{"act":"drop","record":7}"#).unwrap(), "Drop { record: 7 }");
+        assert_eq!(read(r#"{"act":"nothing"}"#).unwrap(), "Nothing");
+        assert!(read(r#"{"act":"drop"}"#).is_err() && read(r#"{"act":"burn"}"#).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! `meshsim explore`: one page for all that a run holds: who said what to whom, and what made it slow.
+
+mod answers;
+mod extent;
+mod file;
+mod forks;
+mod index;
+mod server;
+mod told;
+
+use std::path::PathBuf;
+
+use meshsim_actor::Time;
+use meshsim_experiment::duration;
+use meshsim_report::count;
+use meshsim_wire::Secret;
+
+use self::answers::Explorer;
+use self::server::Page;
+use crate::error::{Error, Exit};
+use crate::flow::Source;
+use crate::folder::Draft;
+use crate::interrupt;
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Look into a run on a page: requests, messages, steps, and why";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  meshsim explore last
+  meshsim explore runs/shop-11 --port 8090
+  meshsim explore last --window 80s..82s -o page.html     one file for a part of it, which opens offline
+
+The page shows the course of the run, where the time of a request went, who said what to whom, the steps of operations \
+and who calls whom; and of each message what it says, what it follows from and what came of it. A click on a spike shows \
+its slowest request. What is looked at stands in the page's address, so a link leads there again.
+
+It is served to this machine alone, until Ctrl-C. A run without a trace is run again with one.
+
+\"What if?\" runs a simulated run again without a message, with it later, with a node down or with another value, keeps \
+that run beside the first (`runs/shop-11-fork-1`) and says where the two part. That needs the token in the printed link.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A run: its folder, its name under `runs`, or `last`
+    run: PathBuf,
+    /// Serve on this port; one that is free if it is not given
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    port: u16,
+    /// Write the page as one file, which opens offline
+    #[arg(short, long, value_name = "FILE", conflicts_with = "port")]
+    out: Option<PathBuf>,
+    /// With -o, what was under way between these moments: `80s..82s`; all of the run if it is not given
+    #[arg(long, value_name = "FROM..TO", value_parser = window, requires = "out")]
+    window: Option<(Time, Time)>,
+}
+
+fn window(text: &str) -> Result<(Time, Time), String> {
+    let moment = |text: &str| {
+        let span = duration(text.trim()).map_err(|error| format!("{}: {}", error.message, error.help))?;
+        Ok::<_, String>(Time::ZERO + span)
+    };
+    let (from, to) = text.split_once("..").ok_or("write two moments, as in `80s..82s`")?;
+    let window = (moment(from)?, moment(to)?);
+    if window.0 < window.1 { Ok(window) } else { Err("it ends before it begins".into()) }
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let source = Source::open(&self.run, screen)?;
+        let explorer = Explorer::open(source)?;
+        if let Some(file) = &self.out {
+            let all = (Time::ZERO, explorer.index().last);
+            let html = file::write(&explorer, self.window.unwrap_or(all))?;
+            Draft::create(file)?.publish(&html)?;
+            return screen.print(&format!("written to {}\n", file.display())).map(|()| Exit::Well);
+        }
+        let (html, policy) = meshsim_page::explorer(&explorer.name);
+        interrupt::catch()?;
+        let messages = count(explorer.messages() as u64);
+        let token = Secret::fresh_text();
+        let secret = Secret::new(&token).unwrap_or_else(|_| Secret::none());
+        server::serve(explorer, Page { html, policy }, self.port, secret, |address| {
+            screen.print(&format!("{messages} messages at http://{address}/#token={token} until Ctrl-C\n"))
+        })?;
+        Ok(Exit::Well)
+    }
+}

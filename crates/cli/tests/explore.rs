@@ -1,0 +1,338 @@
+//! `meshsim explore`: the page as a browser shows it, with a run that loses messages, and its file that asks nobody.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use common::browser::Browser;
+use common::{assert_exit, meshsim, one_line, stderr};
+use serde_json::{Value, json};
+
+/// Calls from one node to the other, which is down for a while: some messages are lost, and some requests wait.
+const MESH: &str = "
+name: small
+seed: 7
+duration: 6s
+nodes: [ { name: left, zone: west }, { name: right, zone: east } ]
+network: { latency: 1ms, zones: { west: { east: 2ms }, east: { west: 2ms } } }
+services:
+  front: { instances: 2, capacity: 8, endpoints: { show: { script: [ work: 1ms, call: { to: back, timeout: 80ms, retries: 1 } ] } } }
+  back: { instances: 2, capacity: 2, endpoints: { get: { script: [ work: 6ms ] } } }
+operations:
+  - { at: 1s, extend: back, to: 6, rate: 0.5, every: 100ms }
+load:
+  users: { to: front, arrivals: { poisson: 60/s }, timeout: 300ms }
+faults:
+  - { at: 3s, for: 1s, crash: right }
+slo: [ errors < 50% ]
+";
+
+/// A name that would run, break out of its place, or turn the text around it.
+const HOSTILE: &str = "</script><img src=x onerror=document.title='hit'>\"'&\u{2028}\u{202e}";
+
+fn run(test: &str) -> PathBuf {
+    let folder = common::folder(test, MESH);
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "run", "--trace"]), 0);
+    folder
+}
+
+/// The page's server; it ends with the test.
+struct Served {
+    child: Child,
+    address: String,
+    token: String,
+}
+
+impl Served {
+    fn new(folder: &Path, run: &str) -> Self {
+        let mut child = common::command(folder, &["explore", run]).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let link = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("{line}"));
+        let (address, token) = link.split_once("/#token=").unwrap();
+        Served { child, address: address.to_owned(), token: token.to_owned() }
+    }
+
+    fn page(&self, fragment: &str) -> String {
+        format!("{}/#token={}&{fragment}", self.address, self.token)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Opens a page and waits until it shows something. `None` where there is no Chromium.
+fn opened(folder: &Path, address: &str, size: (u32, u32)) -> Option<Browser> {
+    let mut browser = Browser::open(folder, address, size)?;
+    browser.until("document.documentElement.dataset.ready === '1'");
+    Some(browser)
+}
+
+/// A picture of it, for people to look at.
+fn pictured(browser: &mut Browser, folder: &Path, name: &str) {
+    let said = browser.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+    fs::write(folder.join(format!("{name}.txt")), said["data"].as_str().unwrap()).unwrap();
+}
+
+fn text(browser: &mut Browser, selector: &str) -> String {
+    let text = browser.value(&format!("document.querySelector({}).textContent", json!(selector)));
+    text.as_str().unwrap().to_owned()
+}
+
+/// The JSON at a path, as another program gets it.
+fn asked(address: &str, path: &str, headers: &[&str]) -> (u16, Value) {
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "--max-time", "60", "-w", "\n%{http_code}"]);
+    headers.iter().for_each(|header| _ = curl.args(["-H", header]));
+    let output = curl.arg(format!("{address}{path}")).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+/// The record of the first message that was lost, as `meshsim trace` has it.
+fn first_lost(folder: &Path) -> u64 {
+    let output = meshsim(folder, &["trace", "run", "--where", "lost && type == request", "--jsonl"]);
+    let line = common::stdout(&output).lines().next().unwrap().to_owned();
+    let record: Value = serde_json::from_str(&line).unwrap();
+    record["cause"].as_u64().unwrap()
+}
+
+#[test]
+fn the_page_shows_the_slowest_request_and_its_figures_are_the_runs() {
+    let folder = run("slowest");
+    let served = Served::new(&folder, "run");
+    let (status, whole) = asked(&served.address, "/api/run", &[]);
+    assert_eq!(status, 200);
+    let summary = common::json(&folder.join("run/summary.json"));
+    let requests = &summary["loads"][0]["requests"];
+    assert_eq!(whole["requests"]["done"], requests["done"], "the trace's requests are the summary's");
+    assert_eq!(whole["requests"]["failed"], requests["failed"]);
+    assert_eq!(whole["messages"], summary["traffic"]["sent"]);
+    let slowest = whole["requests"]["slowest"][0].clone();
+    assert_eq!(slowest["latency_ns"], requests["latency"]["max_ns"]);
+
+    // The pieces of the critical path follow each other, and add up to the latency.
+    let name = slowest["request"].as_str().unwrap();
+    let (_, request) = asked(&served.address, &format!("/api/request?name={name}"), &[]);
+    let path = request["drawn"]["path"].as_array().unwrap();
+    let ends = path.iter().fold(0, |at, bit| {
+        assert_eq!(bit["from_ns"], at);
+        bit["to_ns"].as_u64().unwrap()
+    });
+    assert_eq!(ends, slowest["latency_ns"]);
+    let parts: u64 = request["drawn"]["parts"].as_array().unwrap().iter().map(|it| it["ns"].as_u64().unwrap()).sum();
+    assert_eq!(parts, ends);
+
+    let Some(mut browser) = opened(&folder, &served.page(""), (1400, 1300)) else { return };
+    assert_eq!(text(&mut browser, "#the-request h2"), format!("Request {name}"));
+    browser.until("document.querySelector('#the-actor table') !== null && document.querySelector('[data-table=steps]') !== null");
+    pictured(&mut browser, &folder, "light");
+    assert!(browser.value("location.hash").as_str().unwrap().find("token").is_none(), "the token is out of the address");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_lost_message_says_its_reason_and_its_cause() {
+    let folder = run("lost");
+    let record = first_lost(&folder);
+    let served = Served::new(&folder, "run");
+    let (_, told) = asked(&served.address, &format!("/api/record?n={record}"), &[]);
+    let sent = told["message"]["sent_ns"].as_f64().unwrap() / 1e9;
+    let fragment = format!("t={}..{}", sent - 0.002, sent + 0.004);
+    let Some(mut browser) = opened(&folder, &served.page(&fragment), (1400, 1300)) else { return };
+    browser.until("space.messages !== null && space.cells.size > 0");
+    // Pointed at in the middle of what is drawn of it, as a person would.
+    let place = browser.value(&format!(
+        "(() => {{ let found; space.each((m) => {{ if (m.record === {record}) found = m; }});
+           const [x1, y1, x2, y2] = space.line(found); const box = space.picture.getBoundingClientRect();
+           space.box.scrollIntoView(); const b = space.picture.getBoundingClientRect();
+           return [b.left + x1 + (x2 - x1) * 0.4, b.top + y1 + (y2 - y1) * 0.4]; }})()"
+    ));
+    for kind in ["mousePressed", "mouseReleased"] {
+        let params = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
+        browser.ask("Input.dispatchMouseEvent", params);
+    }
+    browser.until(&format!("document.querySelector('#the-message h2').textContent === 'Message {record}'"));
+    assert!(text(&mut browser, "#the-message table").contains("lost: right is down"));
+    let because = text(&mut browser, "#the-because ol");
+    assert!(because.contains("send request"), "{because}");
+    assert!(text(&mut browser, "#the-after").contains("is given up"));
+    assert!(browser.value("location.hash").as_str().unwrap().contains(&format!("rec={record}")));
+    pictured(&mut browser, &folder, "lost");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn keys_zoom_move_and_filter_and_an_address_leads_back() {
+    let folder = run("keys");
+    let served = Served::new(&folder, "run");
+    let Some(mut browser) = opened(&folder, &served.page(""), (1400, 1000)) else { return };
+    let press = |browser: &mut Browser, key: &str| {
+        browser.value(&format!("document.body.dispatchEvent(new KeyboardEvent('keydown', {{ key: {}, bubbles: true }}))", json!(key)));
+    };
+    let span = |browser: &mut Browser| browser.value("look.t[1] - look.t[0]").as_f64().unwrap();
+    press(&mut browser, "0");
+    assert_eq!(browser.value("look.t"), browser.value("whole()"));
+    let whole = span(&mut browser);
+    press(&mut browser, "+");
+    assert!(span(&mut browser) < whole / 1.4);
+    press(&mut browser, "]");
+    press(&mut browser, "ArrowRight");
+    browser.until("look.rec !== null && told !== null");
+    press(&mut browser, "/");
+    assert_eq!(browser.value("document.activeElement.id"), "filter");
+
+    browser.value("document.getElementById('filter').value = 'lsot'; document.getElementById('filter').dispatchEvent(new Event('change'))");
+    browser.until("!document.getElementById('wrong').hidden");
+    let wrong = text(&mut browser, "#wrong");
+    assert!(wrong.contains("lsot\n^^^^ did you mean `lost`?"), "{wrong}");
+    browser.value("document.getElementById('filter').value = 'lost'; document.getElementById('filter').dispatchEvent(new Event('change'))");
+    browser.until("found !== null && document.getElementById('wrong').hidden");
+    let output = meshsim(&folder, &["trace", "run", "--lost", "--jsonl"]);
+    let lost = common::stdout(&output).lines().count();
+    assert_eq!(browser.value("found.records"), lost);
+
+    // What is looked at stands in the address, and back leads to what was looked at before.
+    let [t, rec] = ["look.t", "look.rec"].map(|it| browser.value(it));
+    let hash = browser.value("location.hash").as_str().unwrap().to_owned();
+    press(&mut browser, "0");
+    assert_ne!(browser.value("look.t"), t);
+    browser.value("history.back()");
+    browser.until(&format!("JSON.stringify(look.t) === '{t}'"));
+    drop(browser);
+    let Some(mut browser) = opened(&folder, &served.page(&hash[1..]), (1400, 1000)) else { return };
+    assert_eq!((browser.value("look.t"), browser.value("look.rec"), browser.value("look.q")), (t, rec, "lost".into()));
+    press(&mut browser, "Escape");
+    assert_eq!(browser.value("look.rec"), Value::Null);
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn what_is_drawn_is_where_the_trace_says_and_the_page_is_no_wider_than_a_phone() {
+    let folder = run("narrow");
+    let served = Served::new(&folder, "run");
+    let Some(mut browser) = opened(&folder, &served.page("theme=dark"), (420, 900)) else { return };
+    browser.until("space.messages !== null && document.querySelector('#the-actor table') !== null");
+    let wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
+    assert_eq!(browser.value(wide), true);
+    let worst = browser.value(
+        "(() => { let worst = 0; space.each((m) => { const [x1, , x2] = space.line(m);
+           if (m.took > 0) worst = Math.max(worst, Math.abs(space.back(x1) - m.sent), Math.abs(space.back(x2) - m.sent - m.took)); });
+           return worst / (look.t[1] - look.t[0]) * (space.right - space.left); })()",
+    );
+    assert!(worst.as_f64().unwrap() < 0.5, "{worst} pixels");
+    browser.value("document.querySelector('.tools button[aria-pressed]').click()");
+    let theme = browser.value("getComputedStyle(document.body).backgroundColor");
+    assert_eq!(theme, "rgb(18, 21, 24)");
+    pictured(&mut browser, &folder, "narrow");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn the_file_shows_its_window_and_asks_nobody() {
+    let folder = run("file");
+    let args = ["explore", "run", "--window", "2.9s..3.4s", "-o", "page.html"];
+    assert_exit(&meshsim(&folder, &args), 0);
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert!(page.contains("connect-src 'none'"));
+    let address = format!("file://{}/page.html", folder.display());
+    let Some(mut browser) = opened(&folder, &address, (1400, 1000)) else { return };
+    browser.ask("Network.enable", json!({}));
+    browser.until("space.messages !== null && drawn !== null");
+    assert_eq!(browser.value("document.getElementById('filter')"), Value::Null, "what it cannot do is not there");
+    assert_eq!(browser.value("document.getElementById('the-fork').hidden"), true);
+    browser.value("document.querySelector('[data-row]').dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }))");
+    browser.until("told !== null && told.message !== null");
+    let asked = "performance.getEntriesByType('resource').length";
+    assert_eq!(browser.value(asked), 0);
+    pictured(&mut browser, &folder, "file");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn names_are_shown_and_never_run() {
+    let folder = run("hostile");
+    let quoted = serde_json::to_string(HOSTILE).unwrap();
+    // What has a name in the summary and in the log of events: a service, an operation, a fault.
+    for (file, name) in [("summary.json", "\"back\""), ("events.jsonl", "\"right down\"")] {
+        let path = folder.join("run").join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(name), "{file}");
+        fs::write(&path, text.replace(name, &quoted)).unwrap();
+    }
+    let args = ["explore", "run", "--window", "0.9s..1.4s", "-o", "page.html"];
+    assert_exit(&meshsim(&folder, &args), 0);
+    let made = fs::read_to_string(folder.join("page.html")).unwrap();
+    assert_eq!(made.matches("</script>").count(), 2, "the data and the script, and no end before theirs");
+    let address = format!("file://{}/page.html", folder.display());
+    let Some(mut browser) = opened(&folder, &address, (1400, 1000)) else { return };
+    browser.until("document.querySelector('#the-steps table') !== null");
+    assert_ne!(browser.value("document.title"), "hit");
+    assert_eq!(browser.value("document.querySelectorAll('img').length"), 0);
+    assert!(text(&mut browser, "#course").contains("</script><img"), "the fault's name is there as text");
+    assert!(text(&mut browser, "#the-steps").contains("</script><img"));
+    assert_eq!(browser.value("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), true);
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_fork_names_the_first_message_that_differs_and_a_fork_of_nothing_names_none() {
+    let folder = run("fork");
+    let served = Served::new(&folder, "run");
+    let (status, _) = asked(&served.address, "/api/fork", &["Authorization: Bearer wrong-token-of-some-length"]);
+    assert_eq!(status, 405, "a fork is no question");
+    // Before the outage: the first request of the second second.
+    let output = meshsim(&folder, &["trace", "run", "--where", "kind == send && type == request && from == users && at > 2s", "--jsonl"]);
+    let line: Value = serde_json::from_str(common::stdout(&output).lines().next().unwrap()).unwrap();
+    let record = line["record"].as_u64().unwrap();
+    let Some(mut browser) = opened(&folder, &served.page(&format!("rec={record}")), (1400, 1600)) else { return };
+    browser.until("told !== null && told.message !== null");
+    browser.value("fork({ act: 'nothing' })");
+    browser.until("document.getElementById('parted') !== null");
+    assert!(text(&mut browser, "#parted").contains("No message differs"));
+
+    browser.value("[...document.querySelectorAll('#the-fork button')].find((it) => it.textContent === 'Drop this message').click()");
+    browser.until("document.querySelector('[data-first]') !== null");
+    assert_eq!(browser.value("Number(document.querySelector('[data-first]').dataset.first)"), record);
+    pictured(&mut browser, &folder, "fork");
+    let fork = folder.join("run-fork-2");
+    let summary = common::json(&fork.join("summary.json"));
+    assert_eq!(summary["traffic"]["lost"]["drop"], 1, "{}", summary["traffic"]);
+    // It is a run like any other: from its file comes the same.
+    assert_exit(&meshsim(&folder, &["run", "run-fork-2/experiment.yaml", "--no-progress", "--out", "again", "--trace"]), 0);
+    assert_eq!(fs::read(fork.join("trace.bin")).unwrap(), fs::read(folder.join("again/trace.bin")).unwrap());
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn only_this_machine_and_this_page_are_answered() {
+    let folder = run("guarded");
+    let served = Served::new(&folder, "run");
+    assert_eq!(asked(&served.address, "/api/run", &["Host: evil.example"]).0, 421);
+    assert_eq!(asked(&served.address, "/api/run", &["Origin: http://evil.example"]).0, 403);
+    assert_eq!(asked(&served.address, "/api/run", &["Sec-Fetch-Site: cross-site"]).0, 403);
+    assert_eq!(asked(&served.address, "/api/record?n=99999999", &[]).0, 404);
+    assert_eq!(asked(&served.address, "/api/messages?from=5&to=x", &[]).0, 400);
+    assert_eq!(asked(&served.address, "/tile/99/0", &[]).0, 404);
+    common::signal(served.child.id(), "INT");
+    let gone = || Command::new("curl").args(["-s", &served.address]).status().is_ok_and(|it| !it.success());
+    common::until("it has ended", || gone().then_some(()));
+}
+
+#[test]
+fn what_is_no_run_or_too_large_for_a_file_is_said() {
+    let folder = run("wrong");
+    let output = meshsim(&folder, &["explore", "nowhere"]);
+    assert_exit(&output, 2);
+    let output = meshsim(&folder, &["explore", "run", "-o", "page.html", "--window", "3s..2s"]);
+    assert_exit(&output, 2);
+    assert!(one_line(&stderr(&output)).contains("it ends before it begins"), "{}", stderr(&output));
+}
