@@ -3,8 +3,7 @@
 //! - Rust decides what is said: the figures, the verdicts, the sentence at the top and the closed forms. The verdicts and
 //!   the tables are in the HTML, and can be read where no script runs.
 //! - `draw.js` draws (scales, lanes, columns, lines, heat maps), `graph.js` who calls whom; `report.js`, `live.js` and
-//!   `explore.js` (with `space.js`, the messages between actors) say what each page draws with them. All are plain
-//!   scripts, as they are in the file.
+//!   the scripts of `explore/` say what each page draws with them. All are plain scripts, as they are in the file.
 //! - Names are data. They reach the page escaped (`embed.rs`), and its policy runs no script but ours.
 
 mod course;
@@ -74,10 +73,24 @@ pub fn live(name: &str, requests: &[(String, String)], more: usize) -> (String, 
     (html, format!("{policy}; frame-ancestors 'none'"))
 }
 
-const EXPLORE_TEMPLATE: &str = include_str!("explore.html");
-const EXPLORE_SCRIPT: &str =
-    concat!(include_str!("draw.js"), include_str!("graph.js"), include_str!("space.js"), include_str!("explore.js"));
-const EXPLORE_STYLE: &str = concat!(include_str!("page.css"), include_str!("explore.css"));
+const EXPLORE_TEMPLATE: &str = include_str!("explore/explore.html");
+/// The last one begins.
+const EXPLORE_SCRIPT: &str = concat!(
+    include_str!("draw.js"),
+    include_str!("graph.js"),
+    include_str!("explore/state.js"),
+    include_str!("explore/extent.js"),
+    include_str!("explore/course.js"),
+    include_str!("explore/request.js"),
+    include_str!("explore/space.js"),
+    include_str!("explore/messages.js"),
+    include_str!("explore/message.js"),
+    include_str!("explore/actor.js"),
+    include_str!("explore/fork.js"),
+    include_str!("explore/steps.js"),
+    include_str!("explore/page.js"),
+);
+const EXPLORE_STYLE: &str = concat!(include_str!("page.css"), include_str!("explore/explore.css"));
 
 /// The page that looks into a run: its HTML, and the content security policy with which it is served. It asks its server
 /// for all that it shows.

@@ -109,6 +109,12 @@ impl Browser {
         said["result"]["value"].clone()
     }
 
+    /// Keeps a picture of the page, for people to look at.
+    pub(crate) fn picture(&mut self, path: &Path) {
+        let said = self.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        std::fs::write(path, decoded(said["data"].as_str().unwrap())).unwrap();
+    }
+
     /// Waits until an expression in the page is true.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
@@ -116,6 +122,23 @@ impl Browser {
         let expression = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         until(&expression, || (self.value(&expression) == true).then_some(()));
     }
+}
+
+/// The bytes of a text in base64.
+fn decoded(text: &str) -> Vec<u8> {
+    let value = |letter: u8| match letter {
+        b'A'..=b'Z' => letter - b'A',
+        b'a'..=b'z' => letter - b'a' + 26,
+        b'0'..=b'9' => letter - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let letters: Vec<u8> = text.bytes().filter(|letter| *letter != b'=').collect();
+    let bytes = letters.chunks(4).flat_map(|four| {
+        let bits = (0..4).fold(0u32, |bits, i| bits << 6 | u32::from(four.get(i).map_or(0, |letter| value(*letter))));
+        bits.to_be_bytes()[1..four.len()].to_vec()
+    });
+    bytes.collect()
 }
 
 impl Drop for Browser {

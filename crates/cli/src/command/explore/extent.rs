@@ -171,3 +171,69 @@ impl Tile {
         self.actors.entry(actor).or_insert_with(|| Density { sent: none(), received: none(), lost: none() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::Messages;
+    use super::*;
+
+    /// A message each 10 us from actor 1 to actor 2, which takes 1 ms; each hundredth is lost, the first takes a second.
+    fn index(count: u64) -> Index {
+        let mut messages = Messages::default();
+        for n in 0..count {
+            let is_lost = n % 100 == 7;
+            messages.sent.push(n * 10_000);
+            messages.arrived.push(n * 10_000 + if n == 0 { 1_000_000_000 } else { 1_000_000 });
+            messages.from.push(1);
+            messages.to.push(2);
+            messages.words.push(0);
+            messages.fate.push(if is_lost { fate::LOST } else { 0 });
+            messages.record.push(n as u32 * 2);
+            messages.end.push(n as u32 * 2 + 1);
+            messages.root.push(n / 1_000);
+        }
+        messages.seal();
+        Index { messages, words: vec![("request", "request a.b".into())], ..Index::default() }
+    }
+
+    #[test]
+    fn an_extent_has_what_is_under_way_in_it_however_long_ago_it_was_sent() {
+        let index = index(50_000);
+        let records = |from, to| Extent::new(&index, (from, to), None, SINGLE_MAX).record;
+        // The first is still on its way, as are those of the last millisecond.
+        let shown = records(300_000_000, 300_010_000);
+        assert_eq!((shown[0], shown.len()), (0, 1 + 101 + 1));
+        assert_eq!(records(1_000_000_001, u64::MAX).first(), None, "all have arrived");
+    }
+
+    #[test]
+    fn of_too_many_messages_those_of_the_request_and_lost_ones_are_sent_and_all_are_counted() {
+        let index = index(50_000);
+        let extent = Extent::new(&index, (0, u64::MAX), Some(3), SINGLE_MAX);
+        assert_eq!((extent.total, extent.lost, extent.own, extent.is_whole), (50_000, 500, 1_000, false));
+        let own = extent.fate.iter().filter(|bits| **bits & fate::OWN != 0).count();
+        let lost = extent.fate.iter().filter(|bits| **bits & fate::LOST != 0).count();
+        assert_eq!((own, lost, extent.sent.len()), (1_000, 500, 1_000 + 490));
+    }
+
+    #[test]
+    fn tiles_of_every_level_count_every_message_once() {
+        let index = index(50_000);
+        for level in [0, 7, 12, 20, LEVEL_MAX] {
+            let length = (1_u64 << (COLUMN_BITS + level)) * TILE_COLUMNS as u64;
+            let last = 1_000_000_000 / length;
+            // Of the lowest level a part: it has thousands of tiles.
+            let tiles = if last > 2_000 { 0..=200 } else { 0..=last };
+            let until = (*tiles.end() + 1) * length;
+            let (mut sent, mut ended) = (0, 0);
+            for tile in tiles.filter_map(|number| Tile::new(&index, level, number)) {
+                sent += tile.actors.get(&1).map_or(0, |it| it.sent.iter().sum::<u32>());
+                ended += tile.actors.get(&2).map_or(0, |it| it.received.iter().chain(&it.lost).sum::<u32>());
+            }
+            let messages = &index.messages;
+            assert_eq!(sent as usize, messages.sent.iter().filter(|at| **at < until).count(), "level {level}");
+            assert_eq!(ended as usize, messages.arrived.iter().filter(|at| **at < until).count(), "level {level}");
+        }
+        assert!(Tile::new(&index, LEVEL_MAX + 1, 0).is_none() && Tile::new(&index, LEVEL_MAX, u64::MAX).is_none());
+    }
+}

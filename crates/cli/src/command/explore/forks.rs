@@ -12,7 +12,7 @@ use meshsim_actor::{ActorId, Counts, Time};
 use meshsim_experiment::{Experiment, Override, duration, load};
 use meshsim_report::waterfall::Follower;
 use meshsim_run::{Observer, Simulation};
-use meshsim_trace::Writer;
+use meshsim_trace::{Entry, Writer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -175,6 +175,21 @@ fn ends(source: &Source) -> Result<BTreeMap<u64, Option<meshsim_mesh::measure::F
     Ok(ends)
 }
 
+/// The run that is explored, and the fork.
+const HERE: &str = "here";
+const THERE: &str = "there";
+
+/// Which of two records that are not the same is the one that the other run does not have then: what the network did to a
+/// message, or else the earlier one.
+fn odd<'a>(a: &'a Option<Item>, b: &'a Option<Item>) -> (Option<&'a Item>, &'static str) {
+    let is_fate = |item: &Item| matches!(item.record.entry, Entry::Fate(..));
+    match (a, b) {
+        (Some(a), Some(b)) if is_fate(b) && !is_fate(a) || b.record.at < a.record.at => (Some(b), THERE),
+        (None, b) => (b.as_ref(), THERE),
+        (a, _) => (a.as_ref(), HERE),
+    }
+}
+
 /// The first record that is not the same in both runs; `null` if there is none.
 fn parted(here: &Source, there: &Source) -> Result<Value, Error> {
     let [mut first, mut second] = [here.flow()?, there.flow()?];
@@ -186,16 +201,16 @@ fn parted(here: &Source, there: &Source) -> Result<Value, Error> {
             (None, None) => return Ok(Value::Null),
             (Some(a), Some(b)) if is_same(&a.record, &b.record) => same += 1,
             (a, b) => {
-                let at = [&a, &b].into_iter().flatten().map(|item| item.record.at.nanos()).min();
-                let message = |item: &Item| item.sent().map(|sent| sent.seq).filter(|seq| *seq < same);
-                let link = |item: &Item, source: &Source| Link::new(item, &source.names);
+                let (item, side) = odd(&a, &b);
+                let Some(item) = item else { return Ok(Value::Null) };
+                let source = if side == HERE { here } else { there };
                 return Ok(json!({
                     "same": same,
-                    "at_ns": at,
-                    "here": a.as_ref().map(|item| link(item, here)),
-                    "there": b.as_ref().map(|item| link(item, there)),
+                    "at_ns": item.record.at.nanos(),
+                    "side": side,
+                    "link": Link::new(item, &source.names),
                     // Of a message that was sent in both.
-                    "message": b.as_ref().and_then(message).or(a.as_ref().and_then(message)),
+                    "message": item.sent().map(|sent| sent.seq).filter(|seq| *seq < same),
                 }));
             }
         }

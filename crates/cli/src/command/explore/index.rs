@@ -128,7 +128,8 @@ impl Messages {
         those.next().map(|at| self.record[at])
     }
 
-    fn seal(&mut self) {
+    /// All messages are there: what [`within`](Self::within) skips can be said.
+    pub(super) fn seal(&mut self) {
         let mut most = 0;
         self.reach = (self.arrived.chunks(BLOCK))
             .map(|block| {

@@ -6,6 +6,7 @@ const FATE = { LOST: 1, COPY: 2, HELD: 4, LATE: 8, UNDER_WAY: 16, CONTROL: 32, O
 /** More are drawn without arrows and labels; and many more as densities. */
 const ARROWS_MAX = 2000;
 const LINES_MAX = 20000;
+const LABELS_MAX = 40;
 /** More actors are folded by zone. */
 const ROWS_MAX = 60;
 /** Of a lost message, so much of its way is drawn. */
@@ -221,6 +222,7 @@ class Space {
       (groups[rank] = groups[rank] || []).push(m);
     });
     const isMany = this.seen.all > ARROWS_MAX;
+    const loud = groups.slice(4).reduce((all, group) => all + group.length, 0);
     const isDense = this.tiles.length > 0 || this.seen.all > LINES_MAX;
     if (isDense && !this.tiles.length) this.drawCounted(paint);
     const labels = [];
@@ -229,10 +231,11 @@ class Space {
       if (isDense && !isLoud && !this.tiles.length && !(rank & 2)) return;
       const isFaint = this.matches || this.hasOwn;
       const alpha = isLoud ? 1 : isDense && !(rank & 2) ? Math.max(0.08, Math.min(0.38, 40 / group.length)) : isFaint ? 0.38 : 0.7;
-      for (const m of group) this.drawMessage(paint, m, { isLoud, isMany: (isMany || isDense) && !isLoud, alpha });
+      for (const m of group) this.drawMessage(paint, m, { isLoud: isLoud && loud <= 200, isMany: (isMany || isDense) && !(isLoud && loud <= 200), alpha });
       if (isLoud || (!isMany && this.seen.all <= 30)) labels.push(...group);
     });
-    this.drawLabels(paint, labels);
+    // More labels than these hide what they are to explain.
+    if (!isDense && labels.length <= LABELS_MAX) this.drawLabels(paint, labels);
   }
 
   drawMessage(paint, m, { isLoud, isMany, alpha }) {
@@ -340,7 +343,7 @@ class Space {
     paint.textAlign = 'left';
     const taken = [];
     const ordered = [...group].sort((a, b) => (b.fate & FATE.LOST) - (a.fate & FATE.LOST) || a.sent - b.sent);
-    for (const m of ordered.slice(0, 300)) {
+    for (const m of ordered) {
       let [x1, y1, x2, y2] = this.line(m);
       const isLost = m.fate & FATE.LOST;
       if (isLost) [x2, y2] = [x1 + (x2 - x1) * LOST_SHARE, y1 + (y2 - y1) * LOST_SHARE];
