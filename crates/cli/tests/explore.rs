@@ -127,9 +127,14 @@ fn the_page_shows_the_slowest_request_and_its_figures_are_the_runs() {
 
     let Some(mut browser) = opened(&folder, &served.page(""), (1400, 1300)) else { return };
     assert_eq!(text(&mut browser, "#the-request h2"), format!("Request {name}"));
-    browser.until("document.querySelector('#the-actor table') !== null && document.querySelector('[data-table=steps]') !== null");
+    browser.until(
+        "document.querySelector('#the-actor table') !== null && document.querySelector('[data-table=steps]') !== null",
+    );
     browser.picture(&folder.join("light.png"));
-    assert!(browser.value("location.hash").as_str().unwrap().find("token").is_none(), "the token is out of the address");
+    assert!(
+        browser.value("location.hash").as_str().unwrap().find("token").is_none(),
+        "the token is out of the address"
+    );
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 
@@ -171,7 +176,10 @@ fn keys_zoom_move_and_filter_and_an_address_leads_back() {
     let served = Served::new(&folder, "run");
     let Some(mut browser) = opened(&folder, &served.page(""), (1400, 1000)) else { return };
     let press = |browser: &mut Browser, key: &str| {
-        browser.value(&format!("document.body.dispatchEvent(new KeyboardEvent('keydown', {{ key: {}, bubbles: true }}))", json!(key)));
+        browser.value(&format!(
+            "document.body.dispatchEvent(new KeyboardEvent('keydown', {{ key: {}, bubbles: true }}))",
+            json!(key)
+        ));
     };
     let span = |browser: &mut Browser| browser.value("look.t[1] - look.t[0]").as_f64().unwrap();
     press(&mut browser, "0");
@@ -284,7 +292,10 @@ fn a_fork_names_the_first_message_that_differs_and_a_fork_of_nothing_names_none(
     let (status, _) = asked(&served.address, "/api/fork", &["Authorization: Bearer wrong-token-of-some-length"]);
     assert_eq!(status, 405, "a fork is no question");
     // Before the outage: the first request of the second second.
-    let output = meshsim(&folder, &["trace", "run", "--where", "kind == send && type == request && from == users && at > 2s", "--jsonl"]);
+    let output = meshsim(
+        &folder,
+        &["trace", "run", "--where", "kind == send && type == request && from == users && at > 2s", "--jsonl"],
+    );
     let line: Value = serde_json::from_str(common::stdout(&output).lines().next().unwrap()).unwrap();
     let record = line["seq"].as_u64().unwrap();
     let Some(mut browser) = opened(&folder, &served.page(&format!("rec={record}")), (1400, 1600)) else { return };
@@ -301,7 +312,10 @@ fn a_fork_names_the_first_message_that_differs_and_a_fork_of_nothing_names_none(
     let summary = common::json(&fork.join("summary.json"));
     assert_eq!(summary["traffic"]["lost_drop"], 1, "{}", summary["traffic"]);
     // It is a run like any other: from its file comes the same.
-    assert_exit(&meshsim(&folder, &["run", "run-fork-2/experiment.yaml", "--no-progress", "--out", "again", "--trace"]), 0);
+    assert_exit(
+        &meshsim(&folder, &["run", "run-fork-2/experiment.yaml", "--no-progress", "--out", "again", "--trace"]),
+        0,
+    );
     assert_eq!(fs::read(fork.join("trace.bin")).unwrap(), fs::read(folder.join("again/trace.bin")).unwrap());
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }

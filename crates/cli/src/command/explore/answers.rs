@@ -140,7 +140,10 @@ impl Explorer {
         let folder = path.parent().filter(|_| path.file_name() == Some(TRACE.as_ref())).map(Path::to_owned);
         let Some(folder) = folder.filter(|_| source.summary.is_some()) else {
             let why = format!("{} is not the folder of a run", source.label);
-            return Err(Error::WrongInput(why, "give the folder that `meshsim run` wrote, as in `runs/shop-11`".into()));
+            return Err(Error::WrongInput(
+                why,
+                "give the folder that `meshsim run` wrote, as in `runs/shop-11`".into(),
+            ));
         };
         let mut runs = read::runs(std::slice::from_ref(&folder))?;
         let Some(run) = runs.pop() else { unreachable!("one folder was read") };

@@ -75,11 +75,10 @@ impl<'a> Extent<'a> {
             said: BTreeMap::new(),
         };
         // Where not all fit: the request's own, then lost ones, then control messages.
-        let ranks: [&dyn Fn(usize) -> bool; 3] = [
-            &|at| is_own(at),
-            &|at| !is_own(at) && messages.fate[at] & fate::LOST != 0,
-            &|at| !is_own(at) && messages.fate[at] & (fate::LOST | fate::CONTROL) == fate::CONTROL,
-        ];
+        let ranks: [&dyn Fn(usize) -> bool; 3] =
+            [&|at| is_own(at), &|at| !is_own(at) && messages.fate[at] & fate::LOST != 0, &|at| {
+                !is_own(at) && messages.fate[at] & (fate::LOST | fate::CONTROL) == fate::CONTROL
+            }];
         match is_whole {
             true => messages.within(from_ns, to_ns).for_each(|at| extent.push(index, at, is_own(at))),
             false => {

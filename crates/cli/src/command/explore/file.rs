@@ -22,9 +22,14 @@ pub(super) fn write(explorer: &Explorer, (from, to): (Time, Time)) -> Result<Str
     let window = (from.nanos(), to.nanos());
     let index = explorer.index();
     let extent = Extent::new(index, window, None, MESSAGES_MAX);
-    let smaller = || "choose a smaller window, as in `--window 80s..82s`; without -o the page has all of the run".to_owned();
+    let smaller =
+        || "choose a smaller window, as in `--window 80s..82s`; without -o the page has all of the run".to_owned();
     if extent.total() > MESSAGES_MAX {
-        let why = format!("{} are in this window, and a file holds {}", plural(extent.total() as u64, "message"), count(MESSAGES_MAX as u64));
+        let why = format!(
+            "{} are in this window, and a file holds {}",
+            plural(extent.total() as u64, "message"),
+            count(MESSAGES_MAX as u64)
+        );
         return Err(Error::WrongInput(why, smaller()));
     }
     let roots = explorer.listed_roots(window);

@@ -80,7 +80,11 @@ impl Change {
         };
         let span = |text: &str| {
             let span = duration(text).map_err(|error| Refused::new(400, error.message, error.help))?;
-            if span.is_zero() { Err(Refused::new(400, "no time changes nothing", "write one, as in `50ms`")) } else { Ok(span) }
+            if span.is_zero() {
+                Err(Refused::new(400, "no time changes nothing", "write one, as in `50ms`"))
+            } else {
+                Ok(span)
+            }
         };
         Ok(match self {
             Change::Drop { record } => {
@@ -118,15 +122,18 @@ impl Observer for Watch {
 /// Runs it with the change, keeps that run, and says where it parts from the first.
 pub(super) fn fork(explorer: &Explorer, change: &Change) -> Result<Value, Refused> {
     if explorer.is_live() {
-        return Err(Refused::new(409, "a live run cannot be done again", "`meshsim run` simulates its experiment.yaml"));
+        return Err(Refused::new(
+            409,
+            "a live run cannot be done again",
+            "`meshsim run` simulates its experiment.yaml",
+        ));
     }
     let Told { set, words } = change.told(explorer)?;
     let overrides = set.map(|set| Override::parse(&set)).transpose();
     let overrides = overrides.map_err(|error| Refused::new(400, error.to_string(), "as in `control.missed=1`"))?;
     let overrides: Vec<Override> = overrides.into_iter().collect();
-    let experiment = load(&explorer.folder().join(EXPERIMENT), &overrides).map_err(|problems| {
-        Refused::new(400, problems.to_string().trim().to_owned(), "paths are those of `--set`")
-    })?;
+    let experiment = load(&explorer.folder().join(EXPERIMENT), &overrides)
+        .map_err(|problems| Refused::new(400, problems.to_string().trim().to_owned(), "paths are those of `--set`"))?;
     let path = free(explorer.folder())?;
     run(&experiment, &path)?;
     let other = Source::traced(&path)?;

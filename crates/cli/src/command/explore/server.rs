@@ -160,7 +160,11 @@ async fn forked(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Strin
     // Compared by their proofs: that takes the same time whatever was shown.
     let fits = |shown: Secret| shared.token.verify(&shown.prove(Side::Dialler, b"", b""), Side::Dialler, b"", b"");
     if !shown.is_some_and(fits) {
-        return Err(Refused::new(401, "who forks the run shows its token", "open the link that `meshsim explore` printed"));
+        return Err(Refused::new(
+            401,
+            "who forks the run shows its token",
+            "open the link that `meshsim explore` printed",
+        ));
     }
     let body = read(request.into_body()).await?;
     let change = serde_json::from_slice(&body)
@@ -201,7 +205,8 @@ fn admitted(headers: &HeaderMap, method: &Method, path: &str, port: u16) -> Resu
     if !is_ours {
         return Err(Refused::new(421, "this page is not known by that name", "ask it at 127.0.0.1"));
     }
-    let is_own = |origin: &HeaderValue| origin.to_str().is_ok_and(|it| it.eq_ignore_ascii_case(&format!("http://{host}")));
+    let is_own =
+        |origin: &HeaderValue| origin.to_str().is_ok_and(|it| it.eq_ignore_ascii_case(&format!("http://{host}")));
     let says = |name: &str, values: &[&str]| {
         headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| values.contains(&value))
     };
@@ -275,9 +280,8 @@ mod tests {
     #[test]
     fn only_the_page_itself_is_let_in() {
         let ask = |headers: &[(&'static str, &'static str)]| {
-            let headers = headers.iter().map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
+            let headers =
+                headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             admitted(&headers.collect(), &Method::GET, "/", 8080).map_err(|refused| refused.status)
         };
         assert_eq!(ask(&[("host", "127.0.0.1:8080")]), Ok(()));
