@@ -147,7 +147,7 @@ fn a_lost_message_says_its_reason_and_its_cause() {
     let sent = told["message"]["sent_ns"].as_f64().unwrap() / 1e9;
     let fragment = format!("t={}..{}", sent - 0.002, sent + 0.004);
     let Some(mut browser) = opened(&folder, &served.page(&fragment), (1400, 1300)) else { return };
-    browser.until("space.messages !== null && space.cells.size > 0");
+    browser.until("space.messages !== null && space.segments.length > 0");
     // Pointed at in the middle of what is drawn of it, as a person would.
     let place = browser.value(&format!(
         "(() => {{ let found; space.each((m) => {{ if (m.record === {record}) found = m; }});

@@ -141,8 +141,12 @@ function drawBoxes() {
   const at_ = look.at === null ? null : look.at / SECOND;
   place(parts.course.frame, look.t[0] / SECOND, look.t[1] / SECOND, at_);
   place(parts.request.frame, look.t[0], look.t[1], look.at);
-  drawCalls();
+  clearTimeout(callsTimer);
+  callsTimer = setTimeout(drawCalls, 100);
 }
+
+/** Who calls whom is drawn when the extent rests. */
+let callsTimer = 0;
 
 /** The slowest request that was due in a stretch of time, or the first that failed if none was done. */
 async function slowestIn([from, to]) {

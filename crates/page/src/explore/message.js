@@ -82,12 +82,16 @@ function consequences(message) {
   return later;
 }
 
+/** What an actor does, where the trace has a word for it. */
+const VERBS = { timer_fire: 'timer:', timer_set: 'sets a timer:', timer_clear: 'clears a timer:', deliver: 'gets', send: 'sends', slot: 'gets a slot', queued: 'waits', answered: 'answers', due: 'plans',
+  turned_away: 'refuses it', late: 'finds it late', cut: 'cuts it short', try_ended: 'sees', apply: 'applies', decide: 'decides', refuse: 'refuses', crash: 'goes down', restart: 'comes up' };
+
 /** Records as a list, each a button that leads there. */
 function chain(links, before, after, origin) {
   const item = (it) => {
     const at_ = origin === null ? when(it.at_ns) : `${((it.at_ns - origin) / 1e6).toFixed(1)} ms`;
     const [verb, ...rest] = it.what.trim().split(/\s+/);
-    const words = [it.actor ? el('b', null, short(it.actor, 24)) : null, ' ', it.actor ? `${verb.replaceAll('_', ' ')} ${rest.join(' ')}` : it.what];
+    const words = [it.actor ? el('b', null, short(it.actor, 24)) : null, ' ', it.actor ? `${VERBS[verb] ?? verb.replaceAll('_', ' ')} ${rest.join(' ')}` : it.what];
     const isHere = it.record === told.record;
     const inner = it.record === null || it.record === undefined ? el('span', null, words) : button(words, () => choose(it.record, { isNew: true, keepsExtent: false }), { 'data-record': it.record });
     return el('li', { class: isHere ? 'here' : null, 'aria-current': isHere ? 'true' : null }, el('time', null, at_), inner);

@@ -11,7 +11,6 @@ const LABELS_MAX = 40;
 const ROWS_MAX = 60;
 /** Of a lost message, so much of its way is drawn. */
 const LOST_SHARE = 0.62;
-const CELL = 8;
 
 class Space {
   /** `hooks`: pan(ns), zoom(at, factor), pick(message or null, ns), extent(from, to), actor(number). */
@@ -42,7 +41,8 @@ class Space {
   /** Lines from top to bottom: coordinator, loads, then nodes by zone; many of them folded. */
   arrange() {
     const rank = { coordinator: 0, load: 1, gateway: 1, node: 2 };
-    const order = this.actors.map((it, id) => ({ ...it, id })).filter((it) => it.kind !== 'gateway' || this.speaks(it.id));
+    const speakers = this.facts().speakers;
+    const order = this.actors.map((it, id) => ({ ...it, id })).filter((it) => it.kind !== 'gateway' || speakers.has(it.id));
     order.sort((a, b) => rank[a.kind] - rank[b.kind] || (a.zone || '').localeCompare(b.zone || '', 'en') || a.id - b.id);
     let shown = order;
     if (order.length > ROWS_MAX) {
@@ -62,7 +62,6 @@ class Space {
   }
 
   y(id) { return 26 + (this.rowOf.get(id) ?? 0) * this.tall; }
-  speaks(id) { let is = false; this.each((m) => { is = is || m.from === id || m.to === id; }); return is; }
 
   /** Each message. */
   each(take) {
@@ -75,6 +74,19 @@ class Space {
     const all = this.messages;
     return { i, sent: all.from_ns + all.sent[i], took: all.took[i], from: all.from[i], to: all.to[i], fate: all.fate[i], record: all.record[i], end: all.end[i], words: all.words[i] };
   }
+
+  /** Who speaks, and how long a message usually takes; found out once for the messages that are there. */
+  facts() {
+    if (this.factsOf !== this.messages || !this.known) {
+      const { took, from, to } = this.messages ?? { took: [], from: [], to: [] };
+      const times = took.filter((it) => it > 0).slice(0, 999).sort((a, b) => a - b);
+      this.known = { speakers: new Set([...from, ...to]), usual: times[times.length >> 1] || 5e5 };
+      this.factsOf = this.messages;
+    }
+    return this.known;
+  }
+
+  get usual() { return this.facts().usual; }
 
   /** The ends of a message's line, in pixels. */
   line(m) {
@@ -93,7 +105,7 @@ class Space {
     this.colours = Object.fromEntries(['bg', 'ink', 'mut', 'rule', 'grid', 'p50', 'p90', 'p99', 'bad', 'badink', 'badbg', 'work', 'wait', 'op'].map((it) => [it, colour(it)]));
     const paint = this.prepare(this.picture, width);
     this.font = 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif';
-    this.cells = new Map();
+    this.segments = [];
     this.drawAxis(paint);
     this.drawLives(paint);
     paint.save();
@@ -123,7 +135,7 @@ class Space {
 
   drawAxis(paint) {
     const [from, to] = this.extent.map((it) => it / 1e9);
-    const marks = ticks(from, to, Math.max(2, (this.right - this.left) / 110));
+    const marks = ticks(from, to, Math.max(2, (this.right - this.left) / (this.box.clientWidth < 620 ? 80 : 110)));
     const step = marks.length > 1 ? marks[1] - marks[0] : to - from;
     const digits = Math.max(0, Math.min(9, Math.ceil(-Math.log10(step) - 1e-9)));
     paint.font = '11.5px ' + this.font;
@@ -204,14 +216,9 @@ class Space {
   drawMessages(paint) {
     const groups = [];
     const [from, to] = this.extent;
-    const took = [];
+    const { usual } = this;
     this.each((m) => {
-      if (m.took > 0 && took.length < 999) took.push(m.took);
-    });
-    took.sort((a, b) => a - b);
-    this.usual = took[took.length >> 1] || (to - from) / 30;
-    this.each((m) => {
-      if (m.sent > to || (m.took >= 0 && m.sent + Math.max(m.took, m.fate & FATE.LOST ? this.usual : 0) < from)) return;
+      if (m.sent > to || (m.took >= 0 && m.sent + Math.max(m.took, m.fate & FATE.LOST ? usual : 0) < from)) return;
       this.seen.all++;
       if (m.fate & FATE.LOST) this.seen.lost++;
       if (m.fate & FATE.OWN) this.seen.own++;
@@ -231,105 +238,86 @@ class Space {
       if (isDense && !isLoud && !this.tiles.length && !(rank & 2)) return;
       const isFaint = this.matches || this.hasOwn;
       const alpha = isLoud ? 1 : isDense && !(rank & 2) ? Math.max(0.08, Math.min(0.38, 40 / group.length)) : isFaint ? 0.38 : 0.7;
-      for (const m of group) this.drawMessage(paint, m, { isLoud: isLoud && loud <= 200, isMany: (isMany || isDense) && !(isLoud && loud <= 200), alpha });
+      const isFew = isLoud && loud <= 200;
+      const tone = rank & 2 ? this.colours.bad : rank & 1 ? this.colours.wait : isFew ? this.colours.p99 : this.colours.mut;
+      this.drawGroup(paint, group, { isLoud: isFew, isMany: (isMany || isDense) && !isFew, alpha, tone });
       if (isLoud || (!isMany && this.seen.all <= 30)) labels.push(...group);
     });
     // More labels than these hide what they are to explain.
     if (!isDense && labels.length <= LABELS_MAX) this.drawLabels(paint, labels);
   }
 
-  drawMessage(paint, m, { isLoud, isMany, alpha }) {
-    const { colours } = this;
-    const isLost = m.fate & FATE.LOST;
-    let [x1, y1, x2, y2] = this.line(m);
+  /** Messages of one look, with one path for all lines of a kind: a line by itself costs as much as a hundred. */
+  drawGroup(paint, group, { isLoud, isMany, alpha, tone }) {
+    const [plain, dashed, thick, marks, heads] = [new Path2D(), new Path2D(), new Path2D(), new Path2D(), new Path2D()];
+    const r = isLoud ? 5 : isMany ? 2 : 4;
+    for (const m of group) {
+      const isLost = m.fate & FATE.LOST;
+      let [x1, y1, x2, y2] = this.line(m);
+      if (m.from === m.to && !isLost) {
+        const rise = Math.min(10, this.tall / 3);
+        x2 = Math.max(x2, x1 + 3);
+        plain.moveTo(x1, y1);
+        plain.quadraticCurveTo((x1 + x2) / 2, y1 - 2 * rise, x2, y1);
+        this.segments.push(x1, y1, x2, y1 - rise, m.i);
+        continue;
+      }
+      let flat = null;
+      if (m.fate & FATE.HELD && !isLost) [flat, x2] = [x2, Math.min(x2, this.x(m.sent + this.usual))];
+      if (isLost) [x2, y2] = [x1 + (x2 - x1) * LOST_SHARE, y1 + (y2 - y1) * LOST_SHARE];
+      // Of many, dashes would be too small to be seen.
+      const path = !isMany && (isLost || m.fate & (FATE.COPY | FATE.UNDER_WAY)) ? dashed : plain;
+      path.moveTo(x1, y1);
+      path.lineTo(x2, y2);
+      this.segments.push(x1, y1, x2, y2, m.i);
+      if (flat !== null && flat > x2) {
+        thick.moveTo(x2, y2 - 2);
+        thick.lineTo(flat, y2 - 2);
+        this.segments.push(x2, y2, flat, y2, m.i);
+      }
+      if (isLost) {
+        marks.moveTo(x2 - r, y2 - r); marks.lineTo(x2 + r, y2 + r);
+        marks.moveTo(x2 - r, y2 + r); marks.lineTo(x2 + r, y2 - r);
+      } else if (!isMany && !(m.fate & FATE.UNDER_WAY)) this.head(heads, x1, y1, flat ?? x2, y2, isLoud ? 7 : 5, flat !== null);
+    }
     paint.globalAlpha = alpha;
-    const tone = isLost ? colours.bad : m.fate & FATE.LATE ? colours.wait : isLoud ? colours.p99 : colours.mut;
-    paint.strokeStyle = tone;
-    paint.fillStyle = tone;
-    paint.lineWidth = isMany ? 0.7 : isLoud ? 2 : m.fate & FATE.COPY ? 0.6 : 1;
-    paint.setLineDash(isLost ? [4, 3] : m.fate & (FATE.COPY | FATE.UNDER_WAY) ? [2, 2] : []);
-    if (m.from === m.to && !isLost) {
-      const rise = Math.min(10, this.tall / 3);
-      paint.beginPath();
-      paint.moveTo(x1, y1);
-      paint.quadraticCurveTo((x1 + x2) / 2, y1 - 2 * rise, Math.max(x2, x1 + 3), y1);
-      paint.stroke();
-      paint.setLineDash([]);
-      paint.globalAlpha = 1;
-      this.remember(m, x1, y1, Math.max(x2, x1 + 3), y1 - rise);
-      return;
-    }
-    let flat = null;
-    if (m.fate & FATE.HELD && !isLost) {
-      flat = x2;
-      x2 = Math.min(x2, this.x(m.sent + this.usual));
-    }
-    if (isLost) [x2, y2] = [x1 + (x2 - x1) * LOST_SHARE, y1 + (y2 - y1) * LOST_SHARE];
-    paint.beginPath();
-    paint.moveTo(x1, y1);
-    paint.lineTo(x2, y2);
-    paint.stroke();
+    [paint.strokeStyle, paint.fillStyle] = [tone, tone];
+    paint.lineWidth = isMany ? 0.7 : isLoud ? 2 : 1;
+    paint.stroke(plain);
+    paint.setLineDash([4, 3]);
+    paint.stroke(dashed);
     paint.setLineDash([]);
-    if (flat !== null && flat > x2) {
-      paint.lineWidth = 3;
-      paint.beginPath();
-      paint.moveTo(x2, y2 - 2);
-      paint.lineTo(flat, y2 - 2);
-      paint.stroke();
-      this.remember(m, x2, y2, flat, y2);
-    }
-    if (isLost) {
-      paint.lineWidth = isLoud ? 2.4 : 1.4;
-      const r = isLoud ? 5 : isMany ? 2 : 4;
-      paint.beginPath();
-      paint.moveTo(x2 - r, y2 - r); paint.lineTo(x2 + r, y2 + r);
-      paint.moveTo(x2 - r, y2 + r); paint.lineTo(x2 + r, y2 - r);
-      paint.stroke();
-    } else if (!isMany && !(m.fate & FATE.UNDER_WAY)) this.head(paint, x1, y1, flat ?? x2, y2, isLoud ? 7 : 5, flat !== null);
+    paint.fill(heads);
+    paint.lineWidth = 3;
+    paint.stroke(thick);
+    paint.lineWidth = isLoud ? 2.4 : isMany ? 1 : 1.4;
+    paint.stroke(marks);
     paint.globalAlpha = 1;
-    this.remember(m, x1, y1, x2, y2);
   }
 
-  head(paint, x1, y1, x2, y2, size, isFlat) {
+  head(path, x1, y1, x2, y2, size, isFlat) {
     const angle = isFlat ? 0 : Math.atan2(y2 - y1, x2 - x1);
-    paint.beginPath();
-    paint.moveTo(x2, y2);
-    paint.lineTo(x2 - size * Math.cos(angle - 0.38), y2 - size * Math.sin(angle - 0.38));
-    paint.lineTo(x2 - size * Math.cos(angle + 0.38), y2 - size * Math.sin(angle + 0.38));
-    paint.fill();
-  }
-
-  /** Which messages pass near a place: a grid of cells. */
-  remember(m, x1, y1, x2, y2) {
-    const steps = Math.min(400, Math.ceil(Math.max(Math.abs(x2 - x1), Math.abs(y2 - y1)) / CELL)) || 1;
-    for (let i = 0; i <= steps; i++) {
-      const x = x1 + ((x2 - x1) * i) / steps;
-      if (x < this.left || x > this.right) continue;
-      const key = Math.floor(x / CELL) * 4096 + Math.floor((y1 + ((y2 - y1) * i) / steps) / CELL);
-      const there = this.cells.get(key);
-      if (!there) this.cells.set(key, [m.i]);
-      else if (there.length < 40 && there[there.length - 1] !== m.i) there.push(m.i);
-    }
+    path.moveTo(x2, y2);
+    path.lineTo(x2 - size * Math.cos(angle - 0.38), y2 - size * Math.sin(angle - 0.38));
+    path.lineTo(x2 - size * Math.cos(angle + 0.38), y2 - size * Math.sin(angle + 0.38));
+    path.closePath();
   }
 
   /** The message nearest to a place, within some pixels. */
   near(x, y) {
     let best = null;
-    const seen = new Set();
-    for (let dx = -1; dx <= 1; dx++) for (let dy = -1; dy <= 1; dy++) {
-      for (const i of this.cells?.get((Math.floor(x / CELL) + dx) * 4096 + Math.floor(y / CELL) + dy) || []) {
-        if (seen.has(i)) continue;
-        seen.add(i);
-        const m = this.at(i);
-        let [x1, y1, x2, y2] = this.line(m);
-        if (m.fate & FATE.LOST) [x2, y2] = [x1 + (x2 - x1) * LOST_SHARE, y1 + (y2 - y1) * LOST_SHARE];
-        const length = (x2 - x1) ** 2 + (y2 - y1) ** 2 || 1;
-        const t = Math.max(0, Math.min(1, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / length));
-        const away = Math.hypot(x - x1 - t * (x2 - x1), y - y1 - t * (y2 - y1)) - (m.fate & FATE.OWN ? 3 : 0) - (m.fate & FATE.LOST ? 1 : 0);
-        if (!best || away < best.away) best = { away, m };
-      }
+    const { segments } = this;
+    for (let at = 0; at < (segments?.length ?? 0); at += 5) {
+      const [x1, y1] = [segments[at], segments[at + 1]];
+      const [dx, dy] = [segments[at + 2] - x1, segments[at + 3] - y1];
+      const t = Math.max(0, Math.min(1, ((x - x1) * dx + (y - y1) * dy) / (dx * dx + dy * dy || 1)));
+      const away = Math.hypot(x - x1 - t * dx, y - y1 - t * dy);
+      // What is marked is meant rather than what lies beside it.
+      const fate = this.messages.fate[segments[at + 4]];
+      const weighed = away - (fate & FATE.OWN ? 3 : 0) - (fate & FATE.LOST ? 1 : 0);
+      if (away < 10 && (!best || weighed < best.weighed)) best = { weighed, i: segments[at + 4] };
     }
-    return best && best.away < 9 ? best.m : null;
+    return best ? this.at(best.i) : null;
   }
 
   words(m) {
@@ -414,11 +402,23 @@ class Space {
   drawStrips(paint, strips, highest) {
     for (const [row, parts] of strips) {
       const y = 26 + row * this.tall;
-      paint.fillStyle = this.colours.p50;
-      for (const [x1, x2, all] of parts) {
-        const tall = Math.sqrt(all / highest) * (this.tall * 0.42);
-        paint.fillRect(x1, y - tall, Math.max(x2 - x1, 0.8), tall * 2);
+      // One outline a row: a rectangle for each column takes a hundred times as long.
+      parts.sort((a, b) => a[0] - b[0]);
+      const tall = ([, , many]) => Math.sqrt(many / highest) * this.tall * 0.42;
+      paint.beginPath();
+      paint.moveTo(parts[0][0], y);
+      parts.forEach((it, i) => {
+        if (i > 0 && it[0] - parts[i - 1][1] > 0.5) { paint.lineTo(parts[i - 1][1], y); paint.lineTo(it[0], y); }
+        paint.lineTo(it[0], y - tall(it));
+        paint.lineTo(it[1], y - tall(it));
+      });
+      for (let i = parts.length - 1; i >= 0; i--) {
+        if (i < parts.length - 1 && parts[i + 1][0] - parts[i][1] > 0.5) { paint.lineTo(parts[i + 1][0], y); paint.lineTo(parts[i][1], y); }
+        paint.lineTo(parts[i][1], y + tall(parts[i]));
+        paint.lineTo(parts[i][0], y + tall(parts[i]));
       }
+      paint.fillStyle = this.colours.p50;
+      paint.fill();
       paint.fillStyle = this.colours.bad;
       for (const [x1, x2, , lost] of parts) if (lost) paint.fillRect(x1, y - this.tall * 0.46, Math.max(x2 - x1, 1.5), this.tall * 0.2);
     }

@@ -192,7 +192,9 @@ mod tests {
             messages.root.push(n / 1_000);
         }
         messages.seal();
-        Index { messages, words: vec![("request", "request a.b".into())], ..Index::default() }
+        let mut index = Index::default();
+        (index.messages, index.words) = (messages, vec![("request", "request a.b".into())]);
+        index
     }
 
     #[test]
