@@ -5,7 +5,7 @@ function drawCourse() {
   const { page } = run;
   const { course } = page;
   body.replaceChildren();
-  const readout = el('p', { class: 'readout', role: 'status', 'data-hint': 'Click a moment for its slowest request; drag for an extent.' });
+  const readout = el('p', { class: 'readout', role: 'status', 'data-hint': run.requests.ended ? 'Click a moment for its slowest request; drag for an extent.' : 'Drag for an extent.' });
   const box = el('div', { class: 'plot', tabindex: 0, role: 'group', 'aria-label': 'The course of the run: arrows move by a window, Enter shows its slowest request' });
   const picture = svg('svg', { role: 'img', 'aria-label': courseWords() });
   box.append(picture);

@@ -45,13 +45,18 @@ function showMessage() {
     fact('request', message.request),
     fact('gives up', message.deadline_ns === null ? null : `${when(message.deadline_ns)}, after ${time(message.deadline_ns - message.sent_ns)}`),
     fact('failed', message.failure, 'bad'),
-    fact('bytes', count(message.bytes)),
+    fact('bytes', message.bytes === null ? null : count(message.bytes)),
     fact('records', message.end ? `${count(message.record)}, ${count(message.end)}` : count(message.record)),
   ] : [fact('actor', told.actor), fact('what', told.what), fact('at', when(told.at_ns))];
   const content = message?.content ? el('details', null, el('summary', null, 'Content'), el('pre', null, JSON.stringify(message.content, null, 1))) : null;
   parts.message.body.replaceChildren(el('table', { class: 'facts' }, el('tbody', null, rows)), content ?? '');
   const origin = drawn && message?.request === drawn.request ? drawn.due_ns : null;
-  [parts.because.made.hidden, parts.after.made.hidden] = [false, false];
+  [parts.because.made.hidden, parts.after.made.hidden] = [false, !told.because];
+  if (!told.because) {
+    parts.because.why.textContent = '';
+    parts.because.body.replaceChildren(el('p', { class: 'mut' }, 'This file does not hold what it follows from; `meshsim explore` does.'));
+    return;
+  }
   parts.because.why.textContent = origin === null ? '' : 'time since the request was due';
   parts.because.body.replaceChildren(chain(told.because, told.before, 0, origin));
   const later = [...told.and_so, ...consequences(message)].sort((a, b) => a.at_ns - b.at_ns);

@@ -97,7 +97,7 @@ async function show() {
   if (look.req || (isNew && first)) await chooseRequest(look.req ?? first, { isNew: false, isLed: isNew || (!asked.has('t') && asks.record === null) });
   if (!look.t) setExtent(...whole(), false);
   if (asks.record !== null) await choose(asks.record, { isNew: false, keepsExtent: asked.has('t') });
-  else if (!isNew) unchoose();
+  else if (!isNew || !first) unchoose();
   if (asks.at !== null) point(asks.at);
   if (asks.who !== null) look.who = asks.who;
   if (look.q) search(look.q, false);
@@ -127,6 +127,7 @@ async function start() {
     return;
   }
   build();
+  parts.request.made.hidden = !run.requests.ended;
   drawCourse();
   lastWidth = document.querySelector('main').clientWidth;
   if (run.trouble) banner(`The trace ends at ${when(run.last_ns)}: ${run.trouble}`);

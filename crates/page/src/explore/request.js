@@ -43,7 +43,7 @@ function drawRequest() {
   head.textContent = `Request ${short(drawn.request, 40)}`;
   const isSlowest = requests.slowest[0]?.request === drawn.request;
   why.textContent = `${drawn.endpoint}, ${drawn.failure ? 'failed (' + drawn.failure.replace('_', ' ') + ')' : 'done'} after ${time(drawn.latency_ns)}`
-    + (isSlowest ? `, slowest of ${count(requests.done)}` : '') + (drawn.retries ? `, ${count(drawn.retries)} ${drawn.retries === 1 ? 'retry' : 'retries'}` : '')
+    + (isSlowest ? `, slowest of ${count(requests.done)}${ANSWERS ? ' in this file' : ''}` : '') + (drawn.retries ? `, ${count(drawn.retries)} ${drawn.retries === 1 ? 'retry' : 'retries'}` : '')
     + '. Amber: in a queue; blue: work; pale: waits for its calls; ×: given up';
   const box = el('div', { class: 'plot', id: 'waterfall' });
   const picture = svg('svg', { role: 'group', 'aria-label': `Where the time of ${drawn.request} went: ${drawn.parts.slice(0, 3).map(partWords).join(', ')}` });

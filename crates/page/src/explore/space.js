@@ -30,11 +30,17 @@ class Space {
     this.extent = [0, 1];
     this.actors = [];
     this.down = [];
+    this.measure();
     this.listen();
   }
 
-  get left() { return this.box.clientWidth < 620 ? 66 : 92; }
-  get right() { return this.box.clientWidth - 10; }
+  /** Where the lines of actors begin and end; asked so often that the width is kept. */
+  measure() {
+    this.wide = Math.floor(this.box.clientWidth);
+    this.left = this.wide < 620 ? 66 : 92;
+    this.right = this.wide - 10;
+  }
+
   x(ns) { return this.left + ((ns - this.extent[0]) / (this.extent[1] - this.extent[0])) * (this.right - this.left); }
   back(x) { return this.extent[0] + ((x - this.left) / (this.right - this.left)) * (this.extent[1] - this.extent[0]); }
 
@@ -96,7 +102,8 @@ class Space {
   }
 
   draw() {
-    const width = Math.floor(this.box.clientWidth);
+    this.measure();
+    const width = this.wide;
     if (!width || !this.actors.length) return;
     this.arrange();
     this.box.style.height = this.height + 'px';
@@ -135,7 +142,7 @@ class Space {
 
   drawAxis(paint) {
     const [from, to] = this.extent.map((it) => it / 1e9);
-    const marks = ticks(from, to, Math.max(2, (this.right - this.left) / (this.box.clientWidth < 620 ? 80 : 110)));
+    const marks = ticks(from, to, Math.max(2, (this.right - this.left) / (this.wide < 620 ? 80 : 110)));
     const step = marks.length > 1 ? marks[1] - marks[0] : to - from;
     const digits = Math.max(0, Math.min(9, Math.ceil(-Math.log10(step) - 1e-9)));
     paint.font = '11.5px ' + this.font;
@@ -217,8 +224,11 @@ class Space {
     const groups = [];
     const [from, to] = this.extent;
     const { usual } = this;
-    this.each((m) => {
-      if (m.sent > to || (m.took >= 0 && m.sent + Math.max(m.took, m.fate & FATE.LOST ? usual : 0) < from)) return;
+    const all = this.messages;
+    for (let i = 0; i < (all ? all.sent.length : 0); i++) {
+      const [sent, took] = [all.from_ns + all.sent[i], all.took[i]];
+      if (sent > to || (took >= 0 && sent + Math.max(took, all.fate[i] & FATE.LOST ? usual : 0) < from)) continue;
+      const m = this.at(i);
       this.seen.all++;
       if (m.fate & FATE.LOST) this.seen.lost++;
       if (m.fate & FATE.OWN) this.seen.own++;
@@ -227,7 +237,7 @@ class Space {
       const isLoud = this.matches ? isMatch : m.fate & FATE.OWN;
       const rank = (isLoud ? 4 : 0) + (m.fate & FATE.LOST ? 2 : m.fate & FATE.LATE ? 1 : 0);
       (groups[rank] = groups[rank] || []).push(m);
-    });
+    }
     const isMany = this.seen.all > ARROWS_MAX;
     const loud = groups.slice(4).reduce((all, group) => all + group.length, 0);
     const isDense = this.tiles.length > 0 || this.seen.all > LINES_MAX;
@@ -426,10 +436,9 @@ class Space {
 
   /** Hairline and selection, over the picture. */
   drawAbove() {
-    const width = Math.floor(this.box.clientWidth);
-    const paint = this.prepare(this.above, width);
     const { colours } = this;
     if (!colours) return;
+    const paint = this.prepare(this.above, this.wide);
     if (this.cursor !== null && this.cursor >= this.extent[0] && this.cursor <= this.extent[1]) {
       paint.strokeStyle = colours.ink;
       paint.globalAlpha = 0.55;

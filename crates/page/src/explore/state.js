@@ -61,13 +61,26 @@ function own(path) {
     }
     case '/api/requests': return ANSWERS.run.requests;
     case '/api/record': {
-      const it = ANSWERS.records[word('n')];
-      if (!it) throw none('what it follows from is not in this file');
+      const it = ANSWERS.records[word('n')] ?? bare(Number(word('n')));
+      if (!it) throw none('this record is not in this file');
       return it;
     }
     case '/api/steps': return ANSWERS.steps;
     default: throw none('this is not in this file');
   }
+}
+
+/** What a file knows of a message of which it does not hold more. */
+function bare(record) {
+  const { extent, run: { actors, reasons } } = ANSWERS;
+  const i = extent.record.findIndex((it, at) => it === record || extent.end[at] === record);
+  if (i < 0) return null;
+  const [fate, took, sent] = [extent.fate[i], extent.took[i], extent.from_ns + extent.sent[i]];
+  const [kind, words] = extent.said[extent.words[i]];
+  const message = { record: extent.record[i], end: took < 0 ? null : extent.end[i], from: extent.from[i], to: extent.to[i], receiver: actors[extent.to[i]]?.name ?? 'nobody', kind, words,
+    request: null, deadline_ns: null, failure: null, bytes: null, sent_ns: sent, end_ns: took < 0 ? null : sent + took, lost: fate & FATE.LOST ? reasons[fate >> FATE.REASON] : null,
+    is_late: Boolean(fate & FATE.LATE), is_copy: Boolean(fate & FATE.COPY), was_held: Boolean(fate & FATE.HELD), content: null };
+  return { record, at_ns: sent, actor: actors[extent.from[i]]?.name, what: words, message, because: null, before: 0, and_so: [], after: 0 };
 }
 
 /** The messages with those of a request marked. */
