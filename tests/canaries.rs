@@ -9,7 +9,7 @@ use meshsim_mesh::model::{
     Retry, Rounding, Service, ServiceId, Step, Strategy,
 };
 use meshsim_mesh::operation::canary_instances;
-use meshsim_tests::{Lab, Ran, call, exponential, extend, load, service, times};
+use meshsim_tests::{Lab, Ran, call, campaign, exponential, extend, load, service, times};
 
 /// Start of the canary.
 const BEGINS: f64 = 5.0;
@@ -232,7 +232,7 @@ impl Drawn {
 #[test]
 fn no_request_fails_for_a_canary_whatever_operation_comes_beside_it() {
     let mut rng = Rng::stream(31, "canaries");
-    for _ in 0..120 {
+    for _ in 0..120 * campaign() {
         let drawn = Drawn::draw(&mut rng);
         let what = format!("{drawn:?}");
         let mut ran = drawn.lab().start(());
@@ -289,7 +289,7 @@ fn an_undeploy_during_a_canary_leaves_nothing_for_the_next_deploy() {
 #[test]
 fn where_the_only_canary_dies_the_old_version_serves() {
     let mut rng = Rng::stream(32, "crashes");
-    for _ in 0..30 {
+    for _ in 0..30 * campaign() {
         // One machine more than instances: the canary is alone on its machine.
         let instances = 1 + rng.below(5);
         let nodes = instances as usize + 1;

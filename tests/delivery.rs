@@ -13,7 +13,7 @@ use meshsim_mesh::measure::Verb;
 use meshsim_mesh::message::{Decision, Instance, Order, Reply, Request, View};
 use meshsim_mesh::model::{Amount, COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
 use meshsim_mesh::{MeshActor, Msg, Tick};
-use meshsim_tests::{Lab, Ran, extend, load, service, times};
+use meshsim_tests::{Lab, Ran, campaign, extend, load, service, times};
 
 const NODES: usize = 5;
 
@@ -182,7 +182,7 @@ fn without_faults_each_step_takes_one_message_and_one_ack_per_node() {
 #[test]
 fn nodes_apply_each_step_once_and_converge_after_a_fault_campaign() {
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in 0..150 {
+    for seed in 0..150 * campaign() {
         let ran = with_faults(lab(seed), seed).run_with(SETTLED, Watcher::default());
         let watcher = ran.sim.recorder();
         assert_eq!(watcher.wrong, Vec::<String>::new(), "seed {seed}");
@@ -232,7 +232,7 @@ fn paused_coordinator(rng: &mut Rng) -> (Lab, Span, Vec<(Time, Time)>) {
 
 #[test]
 fn a_coordinator_that_stood_still_declares_no_healthy_node_dead() {
-    for seed in 0..300 {
+    for seed in 0..300 * campaign() {
         let (lab, ..) = paused_coordinator(&mut Rng::stream(seed, "pauses"));
         let ran = lab.run_with(SETTLED, Deaths::default());
         assert_eq!(ran.sim.recorder().0, [], "seed {seed}");
@@ -241,7 +241,7 @@ fn a_coordinator_that_stood_still_declares_no_healthy_node_dead() {
 
 #[test]
 fn a_paused_coordinator_still_declares_a_node_dead_in_time() {
-    for seed in 0..300 {
+    for seed in 0..300 * campaign() {
         let mut rng = Rng::stream(seed, "pauses and a crash");
         let (lab, patience, pauses) = paused_coordinator(&mut rng);
         let (at, node) = (secs(1.0 + 75.0 * rng.unit()), rng.below(NODES as u32));

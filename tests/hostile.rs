@@ -18,7 +18,7 @@ use meshsim_mesh::model::{
 };
 use meshsim_mesh::path::{Hop, Path};
 use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
-use meshsim_tests::{Lab, call, extend, load, service};
+use meshsim_tests::{Lab, call, campaign, extend, load, service};
 
 /// Inputs of one actor in one run of the test.
 const INPUTS: usize = 80;
@@ -445,7 +445,7 @@ impl Alone {
 #[test]
 fn no_message_makes_an_actor_panic_hang_or_grow_without_bound() {
     let mesh = Arc::new(mesh());
-    let runs = if cfg!(debug_assertions) { 400 } else { 20_000 };
+    let runs = campaign() * if cfg!(debug_assertions) { 400 } else { 20_000 };
     for run in 0..runs {
         for (index, actor) in (0..).zip(meshsim_mesh::actors::all(&mesh)) {
             // One node is like another.

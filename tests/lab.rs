@@ -192,6 +192,12 @@ impl Played {
     }
 }
 
+/// How many times as many cases as usual a campaign tries: `MESHSIM_CAMPAIGN=10` makes it ten times as long.
+#[expect(clippy::disallowed_methods, reason = "the length of a campaign is for its caller to say")]
+pub fn campaign() -> u64 {
+    std::env::var("MESHSIM_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// A run that uses every source of randomness: four nodes, two services that grow and change, and 15 seconds in which
 /// messages are lost, duplicated and late, and a node crashes.
 pub fn troubled(seed: u64) -> Lab {

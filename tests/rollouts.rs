@@ -10,7 +10,7 @@ use meshsim_mesh::model::{
     Amount, Arrivals, CallPolicy, Change, Load, Placement, Process, Service, ServiceId, Strategy,
 };
 use meshsim_mesh::operation::rolling_bounds;
-use meshsim_tests::{Lab, Ran, load, service, times};
+use meshsim_tests::{Lab, Ran, campaign, load, service, times};
 
 const QUARTER: Amount = Amount::Share(0.25);
 
@@ -153,7 +153,7 @@ fn a_rolling_update_keeps_its_bounds_and_starts_each_instance_once() {
         }
     }
     let mut rng = Rng::stream(24, "rollouts");
-    for _ in 0..150 {
+    for _ in 0..150 * campaign() {
         expect_bounds(&Update::draw(&mut rng));
     }
 }
@@ -162,7 +162,7 @@ fn a_rolling_update_keeps_its_bounds_and_starts_each_instance_once() {
 fn a_crash_during_a_rolling_update_costs_only_its_own_ready_instances() {
     let mut rng = Rng::stream(25, "crashes");
     let mut lost_some = 0;
-    for _ in 0..150 {
+    for _ in 0..150 * campaign() {
         let mut update = Update::draw(&mut rng);
         // The other nodes have room for the instances of the dead node.
         (update.nodes, update.cores) = (update.nodes.max(2), 1000.0);

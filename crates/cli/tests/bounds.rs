@@ -6,13 +6,13 @@
 
 mod common;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Child;
 use std::time::Duration;
-use std::{env, fs};
 
-use common::command;
+use common::{campaign, command};
 
 /// The process may hold so much at its peak, the run itself included.
 const PEAK_BYTES_MAX: u64 = 150 << 20;
@@ -72,11 +72,6 @@ impl Drop for Run {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a campaign is, its caller says")]
-fn times() -> usize {
-    env::var("MESHSIM_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
-}
-
 /// So many bytes of requests in a row.
 fn pipelined(path: &str, bytes: usize) -> Vec<u8> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -88,7 +83,7 @@ fn no_client_makes_the_gateway_large_or_keeps_others_out() {
     let run = Run::begin();
     run.expect_well("at the start");
 
-    let requests = pipelined("/s/e", (4 << 20) * times());
+    let requests = pipelined("/s/e", (4 << 20) * campaign());
     let mut flood: Vec<TcpStream> = (0..4).map(|_| run.connect()).collect();
     flood.iter_mut().for_each(|stream| drop(stream.write_all(&requests)));
     run.expect_well("after pipelined requests that nobody reads the answers of");

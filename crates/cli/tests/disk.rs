@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{assert_exit, command, json, meshsim, names, stderr, stdout};
+use common::{assert_exit, campaign, command, json, meshsim, names, stderr, stdout};
 
 const MESH: &str = "
 name: small
@@ -71,19 +71,25 @@ const ASKED: [&[&str]; 3] = [&[], &["--trace"], &["--trace=jsonl"]];
 /// From no room at all to enough of it.
 const KIB: [u64; 8] = [0, 1, 2, 4, 16, 48, 96, 4096];
 
+/// These sizes; in a longer campaign also some between each and its double.
+fn between<const N: usize>(sizes: [u64; N]) -> impl Iterator<Item = u64> {
+    let parts = campaign() as u64;
+    sizes.into_iter().flat_map(move |kib| (0..parts).map(move |part| kib + kib * part / parts))
+}
+
 #[test]
 fn a_file_that_does_not_fit_costs_no_more_than_itself() {
     let folder = common::folder("limit", MESH);
     for args in ASKED {
         let mut there = 0;
-        for kib in KIB {
+        for kib in between(KIB) {
             let _ = fs::remove_dir_all(folder.join("run"));
             let output = limited(&folder, kib, args);
             let case = Case { args, folder: folder.clone(), before: None };
-            there += u32::from(case.assert_whole(&format!("{kib} KiB a file"), &output));
+            there += usize::from(case.assert_whole(&format!("{kib} KiB a file"), &output));
         }
         // The files of a run but for its trace are small: they are there long before there is room for a trace.
-        assert!((2..8).contains(&there), "{args:?}: {there}");
+        assert!((2 * campaign()..8 * campaign()).contains(&there), "{args:?}: {there}");
     }
 }
 
@@ -121,7 +127,7 @@ impl Drop for Disk {
 fn a_full_disk_leaves_the_run_before_or_this_one_whole() {
     let folder = common::folder("tmpfs", MESH);
     let mut runs = 0;
-    for (index, kib) in [12, 24, 40, 64, 128, 4096].into_iter().enumerate() {
+    for (index, kib) in between([12, 24, 40, 64, 128, 4096]).enumerate() {
         for (args, former) in ASKED.into_iter().flat_map(|args| [(args, false), (args, true)]) {
             let at = folder.join(format!("disk-{index}-{former}-{}", args.concat()));
             let Some(disk) = Disk::mount(at, kib) else {
@@ -137,8 +143,8 @@ fn a_full_disk_leaves_the_run_before_or_this_one_whole() {
             let line = [&["run", "mesh.yaml", "--no-progress", "--out", out][..], args].concat();
             let output = command(&folder, &line).output().unwrap();
             let case = Case { args, folder: disk.0.clone(), before };
-            runs += u32::from(case.assert_whole(&format!("a disk of {kib} KiB"), &output));
+            runs += usize::from(case.assert_whole(&format!("a disk of {kib} KiB"), &output));
         }
     }
-    assert!((10..36).contains(&runs), "{runs}");
+    assert!((10 * campaign()..36 * campaign()).contains(&runs), "{runs}");
 }

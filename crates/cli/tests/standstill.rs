@@ -3,7 +3,7 @@
 mod common;
 
 use common::cluster::Cluster;
-use common::{pause, until};
+use common::{campaign, pause, until};
 use serde_json::Value;
 
 /// Three nodes; one that is not heard of for two seconds is dead.
@@ -33,7 +33,7 @@ fn repairs(summary: &Value) -> usize {
 fn a_coordinator_that_stood_still_takes_nobody_for_dead_and_no_request_fails_for_it() {
     let mut cluster = Cluster::begin("coordinator", MESH, 3, &["--trace"], &[]);
     cluster.is_at(2.0);
-    for stands_still in [BRIEFLY, LONG] {
+    for stands_still in [BRIEFLY, LONG].repeat(campaign()) {
         cluster.coordinator.signal("STOP");
         pause(stands_still);
         cluster.coordinator.signal("CONT");

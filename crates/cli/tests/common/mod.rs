@@ -45,6 +45,12 @@ pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// How many times as much as usual a campaign does: `MESHSIM_CAMPAIGN=10` makes it ten times as long.
+#[expect(clippy::disallowed_methods, reason = "the length of a campaign is for its caller to say")]
+pub(crate) fn campaign() -> usize {
+    env::var("MESHSIM_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// Runs the tool to its end.
 pub(crate) fn meshsim(folder: &Path, args: &[&str]) -> Output {
     command(folder, args).output().unwrap()
