@@ -11,7 +11,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let shape = "write ADDR:PORT, as in `127.0.0.1:8080`, `localhost:8080` or `[::1]:8080`";
     let named = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     let (host, port) = named.filter(|(host, _)| !host.is_empty() && !host.contains(':')).ok_or(shape)?;
-    let unknown = |error| format!("`{host}` has no address: {error}");
+    let unknown = |error| format!("cannot resolve `{host}`: {error}");
     let known: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(unknown)?.collect();
     known.iter().find(|address| address.is_ipv4()).or(known.first()).copied().ok_or_else(|| shape.into())
 }

@@ -24,7 +24,7 @@ use crate::screen::Screen;
 
 /// The trace in the folder of a run.
 pub(crate) const TRACE: &str = "trace.bin";
-/// What the coordinator wanted and the nodes had in the end.
+/// Desired state of the coordinator and state of the nodes at the end.
 const STATE: &str = "state.json";
 const TRACE_JSONL: &str = "trace.jsonl";
 /// The time series of a run.
@@ -33,10 +33,10 @@ pub(crate) const SERIES: &str = "series.csv";
 pub(crate) const EVENTS: &str = "events.jsonl";
 /// The page that shows a run.
 pub(crate) const REPORT: &str = "report.html";
-/// How the processes of a live run were.
+/// State of the processes of a live run.
 pub(crate) const PROCESSES: &str = "live.json";
 
-/// What is to come of a run, beside its summary.
+/// Output of a run, beside its summary.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Output {
     /// Print the summary as JSON
@@ -56,12 +56,12 @@ pub(crate) struct Output {
     pub(crate) out: Option<PathBuf>,
 }
 
-/// How a trace is written.
+/// Formats of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TraceFormat {
     /// Compact; `meshsim trace` prints it
     Bin,
-    /// That, and one JSON object a line
+    /// The same, and one JSON object per line
     Jsonl,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Ended {
     pub(crate) has_trace: bool,
     /// live.json, if the run was one.
     pub(crate) processes: Option<Vec<u8>>,
-    /// It was to go on until somebody stops it, so nobody who did has ended it before its time.
+    /// The run has no planned end, so stopping it is no early end.
     pub(crate) until_stopped: bool,
     /// For people, below the tables: how long it took, how the processes were.
     pub(crate) remarks: Box<dyn Fn(Paint) -> String>,
@@ -88,15 +88,15 @@ pub(crate) fn open(
     Folder::create(output.out.clone().unwrap_or_else(|| default(experiment)), &names(experiment))
 }
 
-/// The files that a run of any experiment may leave, but for its summary and the experiment.
+/// The files that a run of any experiment may leave, except its summary and the experiment.
 const OWN: [&str; 7] = [STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, EVENTS, REPORT];
 
-/// The files that a run of this experiment may leave, but for its summary.
+/// The files that a run of this experiment may leave, except its summary.
 fn names(experiment: &Experiment) -> Vec<&str> {
     inputs(experiment).map(|(name, _)| name).chain(OWN).collect()
 }
 
-/// All files that a run of this experiment may have left, but for its summary.
+/// All files that a run of this experiment may have left, except its summary.
 pub(crate) fn written_names(experiment: Option<&Experiment>) -> Vec<String> {
     let of = |name: &str| name.to_owned();
     match experiment {
@@ -111,16 +111,16 @@ fn inputs(experiment: &Experiment) -> impl Iterator<Item = (&str, &str)> {
     std::iter::once((EXPERIMENT, experiment.text.as_str())).chain(files)
 }
 
-/// What stands at the beginning of a trace of this experiment: the names of its actors, and of who is outside.
+/// Header of a trace of this experiment: the names of its actors, and of the external client.
 pub(crate) fn header(experiment: &Experiment, mesh: &meshsim_mesh::Mesh) -> Header {
     let outside = usize::from(mesh.has_gateway);
     let name = |index| mesh.actor_name(ActorId(index as u32)).to_owned();
     Header { seed: experiment.seed, actors: (0..mesh.actor_count() + outside).map(name).collect(), ..Header::default() }
 }
 
-/// Shows what a run measured, and writes all of its files: either all appear or none.
+/// Shows the measurements of a run, and writes all of its files: either all appear or none.
 ///
-/// The result is printed whatever becomes of the files: it is worth more than they are.
+/// The result is printed even if the files cannot be written: it is worth more than they are.
 pub(crate) fn publish(
     experiment: &Experiment,
     folder: Folder,
@@ -173,11 +173,11 @@ pub(crate) fn publish(
         }
     }
     Ok(match summary.outcome {
-        // All else is there; whoever asked for a trace must notice that it is missing.
+        // All other files exist; a user who requested a trace must notice that it is missing.
         _ if output.trace.is_some() && !ended.has_trace => Exit::Failed,
         Outcome::Fail => Exit::SloFailed,
         Outcome::Unknown => Exit::Unknown,
-        // What was measured holds; nobody knows of the rest.
+        // The measurements hold; the rest of the run is unknown.
         Outcome::Pass if summary.cut_short && interrupt::asked() && !ended.until_stopped => Exit::Interrupted,
         Outcome::Pass => Exit::Well,
     })
@@ -214,14 +214,14 @@ fn write(
     inputs.chain(processes).try_for_each(|(name, bytes)| folder.write(name, |out| out.write_all(bytes)))
 }
 
-/// Writes the page that shows these runs, which are read back: what it shows is what is on disk.
+/// Writes the page of these runs, which are read back: it shows the content of the disk.
 pub(crate) fn report(folders: &[PathBuf], file: &Path) -> Result<(), Error> {
     let page = meshsim_page::report(&read::runs(folders)?);
     let page = page.map_err(|error| Error::Write(file.to_owned(), error.into()))?;
     Draft::create(file)?.publish(&page)
 }
 
-/// The trace is read back: what is exported is what is on disk.
+/// The trace is read back: the export is the content of the disk.
 fn write_jsonl(folder: &Folder) -> Result<(), Error> {
     let path = folder.path().join(TRACE);
     let file = File::open(folder.staged(TRACE)).map_err(|error| Error::Write(path.clone(), error))?;

@@ -1,4 +1,4 @@
-//! How a command ends.
+//! Results of a command: exit codes and errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,22 +8,22 @@ use meshsim_experiment::Problems;
 use miette::Diagnostic;
 use thiserror::Error;
 
-/// How a command ended.
+/// Exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All is well.
+    /// Success.
     Well,
     /// It could not be done.
     Failed,
-    /// It was done, and found that a run is not what it should be.
+    /// It was done, and found that a run differs from its expectation.
     Differs,
-    /// What was given is wrong. clap uses the same number.
+    /// The input is invalid. clap uses the same number.
     WrongInput,
     /// It was done, and an SLO does not hold.
     SloFailed,
-    /// It was done, and whether an SLO holds, or whether a run is what it should be, cannot be told.
+    /// It was done, and the verdict on an SLO, or on a run, is unknown.
     Unknown,
-    /// It was asked to end before it was done, and what it had done until then is kept or shown.
+    /// It was asked to end before it was done, and its results until then are kept or shown.
     Interrupted,
 }
 
@@ -40,7 +40,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked for.
+/// Reason why a command failed.
 #[derive(Debug, Diagnostic, Error)]
 pub(crate) enum Error {
     /// Shown with their places in the file.
@@ -58,16 +58,16 @@ pub(crate) enum Error {
         "give the folder of a run, as in `meshsim trace runs/hotel-1`, or a file that `run --trace` wrote"
     ))]
     ReadTrace(PathBuf, #[source] io::Error),
-    #[error("{0} is no readable trace")]
+    #[error("cannot read {0} as a trace")]
     Trace(PathBuf, #[source] meshsim_trace::ReadError),
     #[error("cannot write {0}")]
-    #[diagnostic(help("nothing half-written was left; `--out` writes elsewhere"))]
+    #[diagnostic(help("no partial file remains; use `--out DIR` to write elsewhere"))]
     Write(PathBuf, #[source] io::Error),
     #[error("cannot write the trace {0}")]
     WriteTrace(PathBuf, #[source] meshsim_trace::WriteError),
     #[error("cannot write to the terminal or pipe")]
     Print(#[source] io::Error),
-    #[error("the network of the experiment cannot be built")]
+    #[error("cannot build the network of the experiment")]
     Network(#[source] meshsim_fault::NetworkError),
     /// A study of many runs.
     #[error("{0}")]
@@ -75,11 +75,11 @@ pub(crate) enum Error {
     /// A live run, or this process's part in one.
     #[error("{0}")]
     Live(String),
-    /// The gateway of a run did not do what it was asked for, or is not there.
+    /// The gateway of a run did not fulfil the request, or does not exist.
     #[error("{0}")]
     #[diagnostic(help("{1}"))]
     Gateway(String, String),
-    #[error("Ctrl-C cannot be caught")]
+    #[error("cannot handle Ctrl-C")]
     Interrupt(#[source] ctrlc::Error),
 }
 

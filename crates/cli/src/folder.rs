@@ -58,13 +58,14 @@ impl Drop for Unfinished {
     }
 }
 
-/// The name of what this process has not finished yet. With its number: another process may write the same.
+/// Name of a file that this process has not finished. It contains the process id: another process may write the same
+/// file.
 fn unfinished_name(name: &str) -> String {
     format!(".{name}.{}.part", std::process::id())
 }
 
-/// Takes away what processes that are gone have left of `name` in a folder. One of them may have had this process's
-/// number: in a container it is often 1.
+/// Removes the leftovers of ended processes for `name` in a folder. One of them may have had this process's id: in a
+/// container it is often 1.
 fn clear_abandoned(folder: &Path, name: &str) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -90,16 +91,16 @@ fn is_alive(pid: i32) -> bool {
     !matches!(asked, Some(Err(Errno::SRCH)))
 }
 
-/// Removes a file, or a directory with all that it holds, as far as that is possible.
+/// Removes a file, or a directory with its content, if that is possible.
 pub(crate) fn remove(path: &Path) {
     let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 
 impl Folder {
-    /// Prepares the directory of a run and tries whether it can be written to.
+    /// Prepares the directory of a run, and checks that it is writable.
     ///
-    /// `names` are the files that a run may leave there. An existing directory that is none of a run keeps what it holds:
-    /// a file of one of these names is refused.
+    /// `names` are the files that a run may leave there. An existing directory that is not that of a run keeps its
+    /// content: a file with one of these names is refused.
     pub(crate) fn create(path: PathBuf, names: &[&str]) -> Result<Self, Error> {
         // A link is followed here, so that later the directory itself takes part in a rename.
         let path = if path.is_symlink() { fs::canonicalize(&path).unwrap_or(path) } else { path };
@@ -114,7 +115,7 @@ impl Folder {
         let cannot = |error| Error::Write(path.clone(), error);
         fs::create_dir_all(parent).map_err(cannot)?;
         if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
-            return Err(Error::WrongInput(format!("{} is no directory", path.display()), "`--out` names one".into()));
+            return Err(Error::WrongInput(format!("{} is not a directory", path.display()), "use `--out DIR`".into()));
         }
         let name = path.file_name().unwrap_or("run".as_ref()).to_string_lossy().into_owned();
         let hidden = unfinished_name(&name);
@@ -133,12 +134,12 @@ impl Folder {
         Ok(Folder { path, stage, names: std::cell::RefCell::default() })
     }
 
-    /// Where the run will be.
+    /// Final directory of the run.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where a file of this name lies until the run is published.
+    /// Path of a file until the run is published.
     pub(crate) fn staged(&self, name: &str) -> PathBuf {
         self.stage.path.join(name)
     }
@@ -158,7 +159,7 @@ impl Folder {
     ) -> Result<(), Error> {
         let mut out = BufWriter::with_capacity(64 << 10, self.begin(name)?);
         let written = write(&mut out).and_then(|()| out.flush()).and_then(|()| out.get_ref().sync_all());
-        // What could not be written must not be tried again when the buffer is dropped.
+        // A failed write must not be repeated when the buffer is dropped.
         let _ = out.into_parts();
         written.map_err(|error| {
             self.discard(name);
@@ -166,14 +167,13 @@ impl Folder {
         })
     }
 
-    /// Gives up a file that has been begun.
+    /// Discards an unfinished file.
     pub(crate) fn discard(&self, name: &str) {
         remove(&self.staged(name));
         self.names.borrow_mut().retain(|known| known != name);
     }
 
-    /// Puts the files in place of the run that was there before. Files that no run writes (`names` are those of a run)
-    /// stay where they are.
+    /// Replaces the files of the former run. Files that no run writes (`names` are those of a run) stay where they are.
     pub(crate) fn publish(self, names: &[&str]) -> Result<(), Error> {
         let cannot = |error| Error::Write(self.path.clone(), error);
         sync(&self.stage.path).map_err(cannot)?;
@@ -185,7 +185,8 @@ impl Folder {
             }
             let is_replaceable = is_run(&self.path) || is_empty(&self.path);
             if is_replaceable && renameat_with(CWD, &self.stage.path, CWD, &self.path, RenameFlags::EXCHANGE).is_ok() {
-                // The former run is in the staging directory now, which goes; what is none of its files comes back.
+                // The former run is now in the staging directory, which is removed; files that are not part of it are
+                // moved back.
                 for entry in fs::read_dir(&self.stage.path).map_err(cannot)?.flatten() {
                     let name = entry.file_name();
                     let to = self.path.join(&name);
@@ -229,7 +230,7 @@ pub(crate) fn is_run(path: &Path) -> bool {
     let Ok(file) = meshsim_experiment::open_regular(&path) else { return false };
     match Summary::read(file) {
         Ok(_) => true,
-        // Of another format: what every format has is enough.
+        // Of another format: the fields of every format are enough.
         Err(_) => File::open(&path)
             .ok()
             .and_then(|file| serde_json::from_reader::<_, Written>(io::BufReader::new(file)).ok())
@@ -280,12 +281,12 @@ impl Draft {
         begin().map_err(|error| Error::Write(path.to_owned(), error))
     }
 
-    /// Where somebody else is to write the content, before [`publish_file`](Draft::publish_file).
+    /// Handle for another writer, before [`publish_file`](Draft::publish_file).
     pub(crate) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Gives the file its name: its content has been written.
+    /// Renames the file to its final name; its content must be complete.
     pub(crate) fn publish_file(self) -> Result<(), Error> {
         let publish = || {
             self.file.sync_all()?;
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_no_run_wrote_is_refused_whatever_the_summary_beside_it_is_called() {
+    fn a_foreign_file_is_refused_whatever_the_summary_is_called() {
         let dir = tempfile::tempdir().unwrap();
         for text in ["{}", "{ \"total\": 3 }", "not JSON"] {
             fs::write(dir.path().join(SUMMARY), text).unwrap();
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_taken_away_and_what_a_live_one_writes_is_not() {
+    fn leftovers_of_a_killed_process_are_removed_and_a_live_ones_kept() {
         let dir = tempfile::tempdir().unwrap();
         let stage = |name: &str, pid: u32| {
             let path = dir.path().join(format!(".{name}.{pid}.part"));
@@ -411,7 +412,7 @@ mod tests {
         let mut live = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let same = stage("x", std::process::id());
         let (left, alive, other) = (stage("x", dead()), stage("x", live.id()), stage("y", dead()));
-        // As that of a process in another container: its number means nothing here, but it is locked.
+        // Like that of a process in another container: its id means nothing here, but it is locked.
         let locked = stage("x", dead());
         let lock = File::open(&locked).unwrap();
         lock.lock().unwrap();

@@ -1,4 +1,4 @@
-//! One line that says how a run goes while it goes: `4.7s of 10s  201/s  p99 91ms  0.7% failed  node-2 down`.
+//! One line on the state of a run in progress: `4.7s of 10s  201/s  p99 91ms  0.7% failed  node-2 down`.
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
@@ -6,14 +6,14 @@ use meshsim_mesh::course::Window;
 use meshsim_mesh::sparse::Scale;
 use meshsim_report::{SoFar, percent, rate, span};
 
-/// What is said of the last so many seconds: long enough for a percentile, short enough to be about now.
+/// Span of the recent figures: long enough for a percentile, short enough to be current.
 const RECENT: Span = Span::from_secs(10);
 /// Fewer requests beyond a percentile make it a figure of single requests.
 const BEYOND_MIN: f64 = 10.0;
 /// Nodes that are named.
 const NAMED_MAX: usize = 2;
 
-/// What the loads came to lately, in figures; empty before anything was due.
+/// Recent figures of the loads; empty before any request was due.
 pub(crate) fn figures(so_far: &SoFar, now: Time, mesh: &Mesh) -> String {
     let from = Time::ZERO + now.since(Time::ZERO + RECENT);
     let (window, per_s) = so_far.of_loads(None, from, now, mesh);

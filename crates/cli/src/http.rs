@@ -1,20 +1,20 @@
-//! As much of HTTP/1.1 as it takes to ask a gateway: one request a connection, everything bounded.
+//! The part of HTTP/1.1 that a client of a gateway needs: one request per connection, everything bounded.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// How long a connection may take to come about.
+/// Timeout for opening a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-/// Largest answer: the status of a mesh with a million nodes.
+/// Limit of a response: the status of a mesh with a million nodes.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// Largest head of an answer.
+/// Limit of the head of a response.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Where a gateway is.
+/// Address of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
-    /// As it stands in the URL: `localhost`, `[::1]`.
+    /// Host as in the URL: `localhost`, `[::1]`.
     host: String,
     pub(crate) port: u16,
 }
@@ -27,13 +27,13 @@ impl std::str::FromStr for Url {
         let at = match lower.split_once("://") {
             Some(("http", _)) => &text["http://".len()..],
             Some(("https", _)) => return Err("a gateway speaks plain http; a proxy before it may speak https".into()),
-            Some((other, _)) => return Err(format!("{other} is no scheme of a gateway: write http://HOST:PORT")),
+            Some((other, _)) => return Err(format!("unsupported URL scheme {other}: use http://HOST:PORT")),
             None => text,
         };
         let at = at.strip_suffix('/').unwrap_or(at);
         let end = at.rfind(']').map_or(0, |bracket| bracket + 1);
         let (host, port) = match at[end..].rfind(':') {
-            Some(colon) => (&at[..end + colon], at[end + colon + 1..].parse().map_err(|_| "this is no port")?),
+            Some(colon) => (&at[..end + colon], at[end + colon + 1..].parse().map_err(|_| "invalid port")?),
             None => (at, 80),
         };
         let is_ip6 = host.len() > 2 && host.starts_with('[') && host.ends_with(']');
@@ -52,7 +52,7 @@ impl std::fmt::Display for Url {
     }
 }
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Request<'a> {
     /// With a body: POST, else GET.
@@ -61,7 +61,7 @@ pub(crate) struct Request<'a> {
     pub(crate) token: Option<&'a str>,
 }
 
-/// What is answered.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -78,7 +78,7 @@ pub(crate) fn ask(url: &Url, request: Request<'_>, patience: Duration) -> io::Re
     let mut bytes = Vec::new();
     let mut part = vec![0; 64 << 10];
     loop {
-        // Of the whole response, not of each read: a server may send one byte at a time.
+        // For the whole response, not for each read: a server may send one byte at a time.
         let left = patience.checked_sub(clock.passed()).filter(|left| !left.is_zero());
         stream.set_read_timeout(Some(left.ok_or(io::ErrorKind::TimedOut)?))?;
         match stream.read(&mut part) {
@@ -136,10 +136,10 @@ fn written(url: &Url, Request { body, path, token }: Request<'_>) -> Vec<u8> {
 }
 
 fn bad(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("it answers with {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("unexpected response: {what}"))
 }
 
-/// Reads a whole answer.
+/// Reads a whole response.
 pub(crate) fn read(bytes: &[u8]) -> io::Result<Answer> {
     let no_http = || bad("something else than HTTP");
     let end = bytes.windows(4).take(HEAD_BYTES_MAX).position(|four| four == b"\r\n\r\n").ok_or_else(no_http)?;

@@ -1,5 +1,5 @@
-//! Ctrl-C: the first ends a run early, and what was measured is still written, or lets a node leave in order; the second
-//! ends the program.
+//! Ctrl-C: the first ends a run early, with its measurements written, or lets a node leave in order; the second ends
+//! the program.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// them.
 pub(crate) static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// What a shell expects of a program that SIGINT ended: 128 and its number.
+/// Exit code for a program that SIGINT ended: 128 and its number.
 pub(crate) const EXIT: u8 = 130;
 
 /// From now on Ctrl-C (and the signals that end a service: SIGTERM, SIGHUP) is a request. Once is enough.
@@ -40,7 +40,7 @@ pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// Where the first signal goes, if this process can leave in order.
+/// Receiver of the first signal, if this process can leave in order.
 static LEAVE: Mutex<Option<watch::Sender<bool>>> = Mutex::new(None);
 
 /// For a process that others count on no more once it is asked to go: it goes at once, and they notice. From
@@ -56,14 +56,14 @@ pub(crate) fn exit_when_asked() -> Result<(), Error> {
     .map_err(Error::Interrupt)
 }
 
-/// From now on this process leaves in order when it is first asked to go: what it gets becomes true then.
+/// From now on the first signal makes this process leave in order: the returned value becomes true.
 pub(crate) fn leave_when_asked() -> watch::Receiver<bool> {
     let (leave, asked) = watch::channel(false);
     *LEAVE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(leave);
     asked
 }
 
-/// Goes when standard input ends: whoever holds its other end is gone, or wants it so.
+/// Exits when standard input ends: its writer is gone, or has closed it.
 pub(crate) fn exit_with_stdin() {
     std::thread::spawn(|| {
         let mut bytes = [0; 64];

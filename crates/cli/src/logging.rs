@@ -1,4 +1,4 @@
-//! What is being done, for whoever wants to know: `-v`, or RUST_LOG in detail.
+//! Logging: `-v`, or RUST_LOG in detail.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -12,7 +12,7 @@ pub(crate) fn start(verbose: u8, coloured: bool) {
         _ => LevelFilter::TRACE,
     };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    // That somebody sends garbage to the gateway is no error of this process.
+    // Invalid bytes sent to the gateway are no error of this process.
     let is_quiet = verbose < 2 && std::env::var_os(EnvFilter::DEFAULT_ENV).is_none();
     let garbage = is_quiet.then(|| "actix_http=off".parse().ok()).flatten();
     let filter = garbage.into_iter().fold(filter, EnvFilter::add_directive);

@@ -32,7 +32,7 @@ use crate::screen::Screen;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Say on stderr what is being done; twice: more. RUST_LOG has the details
+    /// Log to stderr; repeat for more detail. RUST_LOG, if set, overrides it
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
 }

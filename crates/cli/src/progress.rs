@@ -1,4 +1,4 @@
-//! How far a run is, while it runs.
+//! Progress of a run.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Begins now.
     pub(crate) fn begin(total: Span, wanted: bool) -> Self {
-        // What stands beside the bar takes up to 48 columns.
+        // The text beside the bar takes up to 48 columns.
         let width = columns().saturating_sub(48).clamp(8, 40);
         let bar = drawn(Some(total.nanos()), &format!("  {{bar:{width}}} {{percent:>3}}%  {{msg}}"), wanted);
         #[expect(clippy::disallowed_methods, reason = "how long a run takes is shown, and decides nothing")]
@@ -72,29 +72,29 @@ fn drawn(total: Option<u64>, template: &str, wanted: bool) -> Option<ProgressBar
     })
 }
 
-/// How many of many things are done, on stderr, if that is a terminal.
+/// Number of finished items out of many, on stderr, if that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Counted(Option<ProgressBar>);
 
 impl Counted {
-    /// So many of so many are done.
+    /// Starts a bar for a known total.
     pub(crate) fn begin(done: usize, total: usize, what: &str, wanted: bool) -> Self {
         let template = format!("  {{bar:30}} {{human_pos}} of {{human_len}} {what}, {{eta}} left");
         let bar = drawn(Some(total as u64), &template, wanted);
         if let Some(bar) = &bar {
             bar.set_position(done as u64);
-            // What was there before was not done in this time.
+            // Items that existed before were not finished in this time.
             bar.reset_eta();
         }
         Counted(bar)
     }
 
-    /// None is done; how many there will be is not known.
+    /// Starts a counter for an unknown total.
     pub(crate) fn begin_open(what: &str, wanted: bool) -> Self {
         Counted(drawn(None, &format!("  {{human_pos}} {what}, {{elapsed}}"), wanted))
     }
 
-    /// So many are done.
+    /// Shows the number of finished items.
     pub(crate) fn at(&self, done: usize) {
         if let Some(bar) = &self.0 {
             bar.set_position(done as u64);

@@ -1,4 +1,4 @@
-//! Runs that lie in folders, read back.
+//! Reader of runs in folders.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::error::Error;
 use crate::folder::SUMMARY;
 use crate::runs::EXPERIMENT;
 
-/// Reads what a run measured.
+/// Reads the summary of a run.
 pub(crate) fn summary(folder: &Path) -> Result<Summary, Error> {
     const HELP: &str = "give the folders of runs, as in `runs/hotel-7 runs/hotel-8`";
     let shown = folder.display();
     let wrong = |why: String| Err(Error::WrongInput(why, HELP.into()));
     if !folder.exists() {
-        return wrong(format!("there is no folder {shown}"));
+        return wrong(format!("no folder {shown}"));
     }
     // A pipe would never end.
     if let Some(missing) = [SUMMARY, EXPERIMENT].iter().find(|name| !folder.join(name).is_file()) {
-        return wrong(format!("{shown} is not the folder of a run: there is no {missing} in it"));
+        return wrong(format!("{shown} is not the folder of a run: it has no {missing}"));
     }
     let path = folder.join(SUMMARY);
     let found = File::open(&path).map_err(ReadError::Io).and_then(Summary::read);
@@ -48,15 +48,15 @@ pub(crate) fn experiment(folder: &Path, like: Option<&Experiment>) -> Result<Exp
     load(&folder.join(EXPERIMENT), &overrides).map_err(Error::Problems)
 }
 
-/// In what a run is one of another experiment. Seed and duration may differ; what follows from the duration, such as the
-/// end of a load, then differs as well, so both are held against each other with those of the base.
+/// Differences between the experiment of a run and the base. Seed and duration may differ; values that follow from the
+/// duration, such as the end of a load, then differ as well, so both are compared with those of the base.
 pub(crate) fn differing(base: &Experiment, folder: &Path) -> Result<Vec<String>, Error> {
-    // One that does not even hold for the duration of the base is another.
+    // One that is invalid with the duration of the base is another experiment.
     let like = experiment(folder, Some(base)).or_else(|_| experiment(folder, None))?;
     Ok(differences(base, &like))
 }
 
-/// All that a page shows of these runs; the first is the base of the others.
+/// All inputs of the page of these runs; the first is the base of the others.
 pub(crate) fn runs(folders: &[PathBuf]) -> Result<Vec<Run>, Error> {
     let mut runs: Vec<Run> = Vec::new();
     for folder in folders {

@@ -1,4 +1,4 @@
-//! The folders of runs: how each is named, so that no run replaces another, and how it is found again.
+//! The folders of runs: unique names, so that no run replaces another, and their lookup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use crate::folder::{SUMMARY, is_run};
 
 /// The folder in which runs are written unless `--out` names another.
 pub(crate) const RUNS: &str = "runs";
-/// How the latest run is called.
+/// Name of the latest run.
 pub(crate) const LAST: &str = "last";
 /// The experiment in the folder of a run.
 pub(crate) const EXPERIMENT: &str = "experiment.yaml";
 
 /// Hexadecimal digits that tell settings from each other.
 const HASH_DIGITS: usize = 8;
-/// Most numbers that are tried for a live run.
+/// Maximum number that is tried in the name of a live run.
 const NUMBER_MAX: u32 = 1_000_000;
 
 /// The folder of a run in virtual time: `runs/NAME-SEED`; where that is a run with other settings,
@@ -91,7 +91,7 @@ fn latest() -> Option<PathBuf> {
     all.into_iter().map(|(path, _)| path).find(|path| is_run(path))
 }
 
-/// What may be a study under `runs`, by name: each folder of runs that belong together, or of a search.
+/// Candidates for studies under `runs`, by name: each folder of runs that belong together, or of a search.
 pub(crate) fn studies() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(RUNS) else { return Vec::new() };
     let mut all: Vec<PathBuf> =
@@ -105,7 +105,7 @@ pub(crate) fn is_study(path: &Path) -> bool {
     store::is_study(path) || journal::is_search(path)
 }
 
-/// What may be a run under `runs`, by name: each folder with a summary, and when that was written.
+/// Candidates for runs under `runs`, by name: each folder with a summary, and the time at which that was written.
 pub(crate) fn all() -> Vec<(PathBuf, SystemTime)> {
     let Ok(entries) = fs::read_dir(RUNS) else { return Vec::new() };
     let run = |entry: std::io::Result<fs::DirEntry>| {

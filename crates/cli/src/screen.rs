@@ -1,4 +1,4 @@
-//! Where a command prints to: a terminal, a file, or a pipe that may be closed at any moment.
+//! Output of a command: a terminal, a file, or a pipe that may be closed at any time.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -12,10 +12,10 @@ use crate::error::Error;
 /// Messages are broken into lines of at most this many columns, and of fewer if the terminal has no more.
 const COLUMNS_MAX: u16 = 100;
 const COLUMNS_MIN: u16 = 40;
-/// Tables and courses use at most so many columns.
+/// Maximum number of columns of tables and time series.
 const PRINTED_MAX: usize = 200;
 
-/// The columns of the terminal that stderr is, as far as they are used.
+/// The used columns of the terminal on stderr.
 pub(crate) fn columns() -> usize {
     let columns = terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS_MAX, |(width, _)| width.0);
     columns.clamp(COLUMNS_MIN, COLUMNS_MAX).into()
@@ -45,7 +45,7 @@ pub(crate) fn paragraph(head: &str, text: &str, indent: usize, columns: usize) -
     out + "\n"
 }
 
-/// True where the locale has another character set than UTF-8. A locale that is not set says nothing.
+/// True if the locale has another character set than UTF-8. A locale that is not set does not decide.
 fn is_ascii() -> bool {
     // By POSIX, the first of these that is not empty counts.
     let locales = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os);
@@ -53,7 +53,7 @@ fn is_ascii() -> bool {
     locale.is_some_and(|it| !it.contains("utf-8") && !it.contains("utf8"))
 }
 
-/// stdout and stderr, with what they can show.
+/// stdout and stderr, with their capabilities.
 #[derive(Debug)]
 pub(crate) struct Screen {
     coloured: bool,
@@ -111,12 +111,12 @@ impl Screen {
         self.write_with(|out| out.write_all(json_escaped(&text).as_bytes()).and_then(|()| out.write_all(b"\n")))
     }
 
-    /// True if nobody reads what is printed any more.
+    /// True if the reader of the output is gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Lets something be written to stdout, buffered. If its reader goes away the rest is not written, which is fine.
+    /// Runs a writer on buffered stdout. If its reader goes away, the rest is not written, and that is no error.
     pub(crate) fn write_with(
         &mut self,
         write: impl FnOnce(&mut io::BufWriter<io::StdoutLock<'static>>) -> io::Result<()>,
@@ -126,7 +126,7 @@ impl Screen {
         }
         let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
         let written = write(&mut out).and_then(|()| out.flush());
-        // What could not be written must not be tried again when the buffer is dropped.
+        // A failed write must not be repeated when the buffer is dropped.
         let _ = out.into_parts();
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -137,13 +137,13 @@ impl Screen {
         }
     }
 
-    /// Says something beside the result, on stderr.
+    /// Prints a remark beside the result, to stderr.
     pub(crate) fn remark(&self, text: &str) {
         // A closed stderr cannot be reported anywhere.
         let _ = io::stderr().lock().write_all(cleaned(text, self.errors_coloured).as_bytes());
     }
 
-    /// Says on stderr what will not go as wished.
+    /// Prints a warning to stderr.
     pub(crate) fn warn(&self, text: &str) {
         self.remark(&format!(
             "{} {text}\n",
@@ -151,7 +151,7 @@ impl Screen {
         ));
     }
 
-    /// Says on stderr what went wrong.
+    /// Prints an error to stderr.
     pub(crate) fn complain(&self, error: &Error) {
         let text = match error {
             Error::Problems(problems) => problems.render(self.errors_coloured, columns()),
@@ -173,8 +173,8 @@ impl Screen {
     }
 }
 
-/// The text without what a terminal would obey, whoever wrote it; `coloured` keeps the sequences that set colours, which
-/// are ours.
+/// The text without characters that a terminal would obey, from any source; `coloured` keeps the sequences that set
+/// colours, which are ours.
 fn cleaned(text: &str, coloured: bool) -> Cow<'_, str> {
     if !coloured || !text.contains('\x1b') {
         return printable(text);
@@ -190,8 +190,8 @@ fn cleaned(text: &str, coloured: bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// JSON text in which what a terminal would obey is escaped. Such characters stand in strings alone, where serde_json has
-/// already escaped those below U+0020.
+/// JSON text in which characters that a terminal would obey are escaped. They occur only in strings, where serde_json
+/// has already escaped those below U+0020.
 fn json_escaped(text: &str) -> Cow<'_, str> {
     let is_bad = |c: char| is_unprintable(c) && !matches!(c, '\n' | '\t' | '\r');
     if !text.contains(is_bad) {

@@ -17,7 +17,7 @@ use crate::error::Error;
 /// Points that are listed at most; all are in the folder's tables.
 const POINTS_MAX: usize = 40;
 
-/// What of a load stands in the table of points.
+/// Figures of a load in the table of points.
 const OF_POINTS: [(&str, &str); 4] =
     [("done_per_s", "done/s"), ("p50_s", "p50"), ("p99_s", "p99"), ("failed_share", "failed")];
 
@@ -71,7 +71,7 @@ pub(crate) fn estimated(name: &str, estimate: Option<Estimate>) -> String {
     }
 }
 
-/// How SLOs came out over the runs of a point or a configuration.
+/// Verdicts of SLOs over the runs of a point or a configuration.
 fn held(passed: usize, runs: usize) -> Cell {
     let look = match passed {
         n if n == runs => Look::Good,
@@ -117,7 +117,7 @@ pub(crate) fn points(experiment: &Experiment, plan: &Plan, points: &[PointSummar
     out + &care(points, paint)
 }
 
-/// All figures of an experiment's loads, and how busy its services are.
+/// All figures of an experiment's loads, and the utilisation of its services.
 fn one_point(experiment: &Experiment, point: &PointSummary, paint: Paint) -> String {
     let mut out = String::new();
     for load in &experiment.mesh.loads {
@@ -152,7 +152,7 @@ fn one_point(experiment: &Experiment, point: &PointSummary, paint: Paint) -> Str
     out + &care(std::slice::from_ref(point), paint)
 }
 
-/// What is to be said of figures that are not to be trusted, and of points without any.
+/// Notes on unreliable figures, and on points without any.
 fn care(points: &[PointSummary], paint: Paint) -> String {
     let mut out = String::new();
     let (short, runs) = points.iter().fold((0, 0), |(short, runs), point| (short + point.short, runs + point.runs));
@@ -245,7 +245,7 @@ pub(crate) fn limit(experiment: &Experiment, limit: &Limit, paint: Paint) -> Str
     out
 }
 
-/// A rate with four significant digits: what a limit is known to.
+/// A rate with four significant digits: the precision of a limit.
 fn fine(figure: f64) -> String {
     match figure {
         x if x >= 1000.0 || x <= 0.0 => number(x),

@@ -1,14 +1,14 @@
-//! What a wrong command line was meant to be.
+//! Suggestions for a wrong command line.
 //!
-//! clap proposes words that begin alike; these are proposed by the rule for the words of a file (a letter too many, too few,
-//! wrong, or two exchanged): `rnu` is `run`.
+//! clap proposes words with the same beginning; these are proposed by the rule for the words of a file (a letter too
+//! many, too few, wrong, or two exchanged): `rnu` is `run`.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 use meshsim_experiment::nearest;
 
-/// The error, with what was meant where that can be told. `line` is the command line, the program's name first.
+/// The error, with a suggestion if there is one. `line` is the command line, the program's name first.
 pub(crate) fn suggest(mut error: Error, command: &Command, line: &[String]) -> Error {
     let words = line.get(1..).unwrap_or_default();
     let at = words.iter().fold(command, |at, word| at.find_subcommand(word).unwrap_or(at));
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said of a wrong command line, beside what is wrong with it.
+    /// Tips for a wrong command line, beside its error.
     fn tips(line: &str) -> String {
         let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let command = crate::Cli::command();

@@ -1,4 +1,4 @@
-//! What the gateway holds stays bounded, whatever its clients do: the memory of the real process is looked at.
+//! The gateway's memory stays bounded, whatever its clients do: measured on the real process.
 //!
 //! `MESHSIM_CAMPAIGN=10` sends ten times as much.
 
@@ -38,7 +38,7 @@ impl Run {
         let address = lines
             .find_map(|line| Some(line.split("http://").nth(1)?.split('/').next()?.to_owned()))
             .expect("it says where its gateway is");
-        // What else it says must not fill the pipe.
+        // Further output must not fill the pipe.
         std::thread::spawn(move || lines.count());
         Run { child, address, _folder: folder }
     }
@@ -86,7 +86,7 @@ fn no_client_makes_the_gateway_large_or_keeps_others_out() {
     let requests = pipelined("/s/e", (4 << 20) * campaign());
     let mut flood: Vec<TcpStream> = (0..4).map(|_| run.connect()).collect();
     flood.iter_mut().for_each(|stream| drop(stream.write_all(&requests)));
-    run.expect_well("after pipelined requests that nobody reads the answers of");
+    run.expect_well("after pipelined requests whose responses are not read");
     drop(flood);
 
     let requests = pipelined("/api/openapi.json", 16 << 10);

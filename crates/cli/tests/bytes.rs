@@ -1,5 +1,5 @@
-//! What is true of any bytes is true of the seeds of `fuzz`, of all their beginnings, and of what is made of them by chance;
-//! and the seeds are what is written today.
+//! Properties of any bytes hold for the seeds of `fuzz`, for all their prefixes, and for random mutations of them; and
+//! the seeds are up to date.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use proptest::sample::Index;
 #[path = "../../../fuzz/src/lib.rs"]
 mod fuzz;
 
-/// A mesh in which everything that actors say is said within a second.
+/// A mesh whose actors send messages of every kind within a second.
 const SMALL: &str = "
 name: small
 seed: 3
@@ -101,7 +101,7 @@ fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
     seeds
 }
 
-/// A seed for everything that is asked, a target for every seed, and a binary for every target.
+/// Every target has a seed and a binary, and every seed a target.
 #[test]
 fn every_target_has_seeds_and_a_binary() {
     let mut targets: Vec<String> = fuzz::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -137,7 +137,7 @@ fn stored(folder_name: &str) -> Vec<(PathBuf, Vec<u8>)> {
 
 use fuzz::ask;
 
-/// The folders whose seeds are what is written today: formats of ours.
+/// Folders whose seeds are written by meshsim: our own formats.
 const WRITTEN: [&str; 3] = ["frame", "payload", "trace"];
 
 #[test]
@@ -185,7 +185,7 @@ fn each_seed_of_a_payload_can_be_read_and_none_of_its_beginnings_can() {
 }
 
 #[test]
-fn what_is_true_of_any_bytes_is_true_of_the_seeds_and_of_all_their_beginnings() {
+fn properties_of_any_bytes_hold_for_the_seeds_and_their_prefixes() {
     for (folder, _) in fuzz::TARGETS {
         for (_, bytes) in stored(folder) {
             ask(folder, &bytes);
@@ -197,7 +197,7 @@ fn what_is_true_of_any_bytes_is_true_of_the_seeds_and_of_all_their_beginnings() 
     }
 }
 
-/// What is done to a seed.
+/// A mutation of a seed.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),
@@ -268,7 +268,7 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// How many changed seeds are asked; `.ci/fuzz` asks more where it cannot have libfuzzer.
+/// Number of mutated seeds that are tried; `.ci/fuzz` tries more where it cannot have libfuzzer.
 #[expect(clippy::disallowed_methods, reason = "how much is asked decides nothing of a run")]
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2_000)

@@ -1,4 +1,4 @@
-//! The tool as a person or a script meets it: the real binary.
+//! The tool for a person or a script: the real binary.
 
 #[path = "../../experiment/tests/corpus/mod.rs"]
 mod corpus;
@@ -131,7 +131,7 @@ fn values_of_the_file_can_be_set_and_are_in_the_experiment_as_run() {
     assert!(summary("runs/small-7") == summary("again"));
 }
 
-/// Runs an experiment, then what it left in its folder: all must be the same again.
+/// Runs an experiment, then the experiment in its output folder: all files must be equal.
 #[track_caller]
 fn assert_repeatable(folder: &Path, file: &str, files: &[&str]) {
     assert_exit(&meshsim(folder, &["run", file, "--trace", "--out", "once"]), 0);
@@ -151,7 +151,7 @@ fn the_folder_of_a_run_is_enough_to_repeat_it() {
     let folder = folder("repeat");
     assert_repeatable(&folder, &example("wan"), &["latencies.csv"]);
 
-    // Without a name, below what it reads, and with a file that lies elsewhere.
+    // Without a name, in a folder below its input, and with a file in another folder.
     let _ = fs::remove_dir_all(folder.join("once"));
     let stamps: String = (0..200).map(|n| format!("{}\n", f64::from(n) * 0.01)).collect();
     fs::write(folder.join("stamps.txt"), format!("at\n{stamps}")).unwrap();
@@ -173,7 +173,7 @@ fn what_no_run_wrote_is_not_replaced() {
     assert!(stderr(&output).contains("mine/experiment.yaml exists and belongs to no run"), "{}", stderr(&output));
     assert_eq!(fs::read_to_string(folder.join("mine/experiment.yaml")).unwrap(), "# mine");
     assert_eq!(names(&folder.join("mine")), ["experiment.yaml"]);
-    // What a run wrote is.
+    // Files of a run are replaced.
     for seed in ["1", "2"] {
         assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "runs", "--seed", seed]), 0);
     }
@@ -276,7 +276,7 @@ fn wrong_input_is_exit_code_2_and_is_shown_in_its_place() {
     for (args, said) in [
         (&["run", "bad.yaml"][..], "duration"),
         (&["check", "bad.yaml"], "bad.yaml:4:1"),
-        (&["run", "mesh.yaml", "--set", "services.back"], "there is no `=`"),
+        (&["run", "mesh.yaml", "--set", "services.back"], "missing `=`"),
         (&["run", "mesh.yaml", "--set", "services.back.capcity=3"], "capacity"),
         (&["run", "nowhere.yaml"], "nowhere.yaml"),
         (&["run", "mesh.yaml", "--trace=yaml"], "possible values: bin, jsonl"),
@@ -442,7 +442,7 @@ fn an_import_goes_to_stdout_or_to_a_file_that_is_not_overwritten_unasked() {
     assert_exit(&meshsim(&folder, &["check", "made.yaml"]), 0);
     let refused = meshsim(&folder, &["import", "isotope", "graph.yaml", "-o", "made.yaml"]);
     assert_exit(&refused, 2);
-    assert!(stderr(&refused).contains("made.yaml is there already"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("made.yaml already exists"), "{}", stderr(&refused));
     assert_exit(&meshsim(&folder, &["import", "isotope", "graph.yaml", "-o", "made.yaml", "--force"]), 0);
 }
 

@@ -1,4 +1,4 @@
-//! Runs side by side, as a person or a script compares them: the real binary.
+//! Comparison of runs by a person or a script: the real binary.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn run(folder: &Path, out: &str, set: &[&str]) {
     assert_exit(&meshsim(folder, &args), 0);
 }
 
-/// What is printed, of a comparison that works.
+/// Output of a comparison that succeeds.
 #[track_caller]
 fn compared(folder: &Path, args: &[&str]) -> String {
     let output = meshsim(folder, &[&["compare"], args].concat());
@@ -105,7 +105,7 @@ fn another_seed_is_remarked_and_what_it_changes_is_within_the_noise() {
 }
 
 #[test]
-fn runs_whose_requests_queue_are_remarked_where_they_do_not_say_how_much_alike_requests_are() {
+fn queueing_runs_without_a_correlation_get_a_remark() {
     let folder = folder("busy");
     run(&folder, "a", &["services.front.capacity=1", "load.users.arrivals.poisson=600/s"]);
     // As a run was written before that was measured.
@@ -163,7 +163,7 @@ fn the_first_step_that_was_decided_otherwise_is_shown() {
 }
 
 #[test]
-fn when_a_step_was_decided_and_how_long_it_took_is_no_difference_of_history() {
+fn times_and_durations_of_steps_are_no_difference_of_history() {
     let folder = folder("moments");
     run(&folder, "a", &[]);
     run(&folder, "b", &[]);
@@ -201,7 +201,7 @@ fn counts_of_another_duration_are_held_against_the_same_time() {
 }
 
 #[test]
-fn several_runs_have_a_column_each_and_further_tables_where_they_do_not_fit() {
+fn several_runs_have_a_column_each_and_further_tables_if_too_wide() {
     let folder = folder("several");
     let runs = ["a", "b", "c", "d", "e"];
     for (seed, name) in runs.iter().enumerate() {
@@ -219,7 +219,7 @@ fn several_runs_have_a_column_each_and_further_tables_where_they_do_not_fit() {
 }
 
 #[test]
-fn what_is_only_written_otherwise_is_the_same_experiment_and_unknown_fields_are_passed_over() {
+fn equivalent_files_are_one_experiment_and_unknown_fields_are_ignored() {
     let folder = folder("written");
     run(&folder, "a", &[]);
     run(&folder, "b", &["name=other", "slo=[ errors < 1% ]", "operations.0.at=1000ms"]);
@@ -266,16 +266,16 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
     for (args, said) in [
         (&["a"][..], "a is alone"),
         (&["mesh.yaml"], "mesh.yaml is alone"),
-        (&["mesh.yaml", "--with", "seed"], "there is no `=`"),
+        (&["mesh.yaml", "--with", "seed"], "missing `=`"),
         (&["mesh.yaml", "--with", "services.back.instance=3"], "did you mean `instances`?"),
         (&["mesh.yaml", "mesh.yaml", "--with", "seed=3"], "`--with` is about one file"),
         (&["mesh.yaml", "nowhere.yaml"], "cannot read nowhere.yaml"),
         (&["mesh.yaml", "mesh.yaml", "--noise", "2%"], "`--noise` is about runs that are there"),
         (&["a", "a", "--seeds", "2"], "`--seeds` is about files"),
-        (&["a", "nowhere"], "there is no folder nowhere"),
+        (&["a", "nowhere"], "no folder nowhere"),
         (&["a", "mesh.yaml"], "some of these are folders of runs, and some are files"),
-        (&["a", "bare"], "bare is not the folder of a run: there is no summary.json in it"),
-        (&["less", "a"], "less is not the folder of a run: there is no experiment.yaml in it"),
+        (&["a", "bare"], "bare is not the folder of a run: it has no summary.json"),
+        (&["less", "a"], "less is not the folder of a run: it has no experiment.yaml"),
         (&["a", "cut"], "EOF while parsing"),
         (&["a", "empty"], "empty/summary.json:1:0: EOF while parsing a value"),
         (&["a", "other"], "other/summary.json:3:1: missing field `format`"),
@@ -294,7 +294,7 @@ fn what_cannot_be_compared_is_exit_code_2_and_says_why() {
 }
 
 #[test]
-fn runs_of_different_experiments_are_compared_and_what_differs_in_the_files_comes_first() {
+fn runs_of_different_experiments_show_their_file_differences_first() {
     let folder = folder("different");
     run(&folder, "a", &[]);
     run(&folder, "b", &["services.back.instances=3"]);
@@ -313,7 +313,7 @@ fn a_file_and_itself_with_a_value_set_are_run_with_the_same_seeds() {
     assert_exit(&output, 0);
     let text = stdout(&output);
     assert_says(&text, &["3 seeds, the same for each", "services.back.instances: `2` -> `3`", "done_per_s"]);
-    // Arrivals are drawn from the seed: what was offered does not differ at all.
+    // Arrivals are drawn from the seed: the offered requests do not differ at all.
     let offered = text.lines().find(|line| line.contains("offered")).unwrap();
     assert!(offered.trim_end().ends_with(" 0"), "{offered}");
     let markdown = stdout(&meshsim(&folder, &[&args[..], &["--markdown"]].concat()));

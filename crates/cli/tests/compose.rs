@@ -1,4 +1,4 @@
-//! `meshsim compose`: the real binary, and Compose itself where it is there.
+//! `meshsim compose`: the real binary, and Compose itself where it is installed.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn well(output: &Output) -> String {
     stdout(output)
 }
 
-/// What is said about input that is wrong.
+/// Messages for invalid input.
 #[track_caller]
 fn refused(output: &Output) -> String {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
@@ -56,7 +56,7 @@ fn services(folder: &Path, compose: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_node_and_every_load_is_a_service_of_its_own_name_as_far_as_compose_has_such_names() {
+fn every_node_and_load_is_a_service_of_its_name_if_compose_allows_it() {
     let folder = folder("names");
     let compose = well(&meshsim(&folder, &["compose", "mesh.yaml"]));
     let expected = ["coordinator", "1-0", "1-1", "1-2", "null", "Gr--e", "Coordinator.2", "yes", "Gr--e.2"];
@@ -120,7 +120,7 @@ fn what_was_changed_on_the_command_line_is_changed_in_the_container() {
 }
 
 #[test]
-fn a_folder_has_all_that_is_needed_and_nothing_of_somebody_else_is_overwritten() {
+fn a_folder_has_all_needed_files_and_no_foreign_file_is_overwritten() {
     let folder = folder("out");
     fs::create_dir(folder.join("data")).unwrap();
     fs::write(folder.join("data/zones.csv"), ZONES).unwrap();
@@ -141,7 +141,7 @@ fn a_folder_has_all_that_is_needed_and_nothing_of_somebody_else_is_overwritten()
     let here = well(&meshsim(&folder, &["compose", "mesh.yaml"]));
     assert!(here.contains("source: \"./data/zones.csv\", target: \"/experiment/null/data/zones.csv\""), "{here}");
 
-    assert!(refused(&meshsim(&folder, &args)).contains("made/docker-compose.yml is there already"));
+    assert!(refused(&meshsim(&folder, &args)).contains("made/docker-compose.yml already exists"));
     well(&meshsim(&folder, &[&args[..], &["--force"]].concat()));
     assert_eq!(names(&folder.join("made")), ["docker-compose.yml", "experiment.yaml", "zones.csv"]);
 }

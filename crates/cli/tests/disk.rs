@@ -1,7 +1,7 @@
-//! A disk that is full, at whatever moment: what was measured is printed, what is written is whole, nothing else is left.
+//! A disk that is full, at any time: the results are printed, written files are complete, no other file is left.
 //!
-//! Where the tests may mount one, the disk is a small one in memory. Everywhere each file has a limit, which the shell sets
-//! (`ulimit -f`) before it becomes the tool.
+//! If the tests may mount one, the disk is a small one in memory. In all environments each file has a limit, which the
+//! shell sets (`ulimit -f`) before it becomes the tool.
 
 #![cfg(target_os = "linux")]
 
@@ -26,7 +26,7 @@ load:
 slo: [ errors < 1% ]
 ";
 
-/// What a run was asked to write, and in the folder in which it was.
+/// Arguments of a run, and its folder.
 struct Case<'a> {
     args: &'a [&'a str],
     folder: PathBuf,
@@ -35,7 +35,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// What must be true however little room there was. True if the run is there.
+    /// Asserts the properties that hold for any amount of room. True if the run exists.
     fn assert_whole(&self, what: &str, output: &Output) -> bool {
         let said = format!("{what}, {:?}\n{}\n{}", self.args, stdout(output), stderr(output));
         assert!(stdout(output).contains("\nRequests  "), "the table is printed: {said}");
@@ -88,7 +88,7 @@ fn a_file_that_does_not_fit_costs_no_more_than_itself() {
             let case = Case { args, folder: folder.clone(), before: None };
             there += usize::from(case.assert_whole(&format!("{kib} KiB a file"), &output));
         }
-        // The files of a run but for its trace are small: they are there long before there is room for a trace.
+        // The files of a run except its trace are small: they exist long before there is room for a trace.
         assert!((2 * campaign()..8 * campaign()).contains(&there), "{args:?}: {there}");
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway of a live run, and `meshsim ctl`, as people and programs meet them: the real binary.
+//! The gateway of a live run, and `meshsim ctl`, for people and programs: the real binary.
 
 mod common;
 
@@ -30,17 +30,17 @@ fn folder(test: &str) -> PathBuf {
     common::folder(test, MESH)
 }
 
-/// A live run that goes on until it is told to end; it is ended with the test at the latest.
+/// A live run without a planned end; it ends with the test at the latest.
 struct Run {
     folder: PathBuf,
     child: Child,
-    /// Where its gateway is.
+    /// Address of its gateway.
     address: String,
     stderr: Arc<Mutex<String>>,
 }
 
 impl Run {
-    /// Begins a live run, and waits until it goes on.
+    /// Starts a live run, and waits until it is in progress.
     fn begin(test: &str, args: &[&str]) -> Self {
         let run = Self::open(test, &[&["live", "mesh.yaml", "--until-stopped", "--no-progress"][..], args].concat());
         until("the run goes on", || (run.get("/readyz").status == 200).then_some(()));
@@ -82,7 +82,7 @@ impl Run {
     fn raw(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Who refuses may not read all.
+        // A server that refuses may not read all.
         let _ = stream.write_all(bytes);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -112,7 +112,7 @@ impl Run {
         until(what, || Some(self.get("/api/status")).filter(|it| it.status == 200).map(|it| it.json()).filter(&is))
     }
 
-    /// Waits until what is deployed takes requests, and the gateway knows.
+    /// Waits until the deployed instances accept requests, and the gateway knows them.
     #[track_caller]
     fn until_served(&self) {
         self.until_status("all is there", |status| status["services"][1]["ready"] == 2);
@@ -124,7 +124,7 @@ impl Run {
         meshsim(&self.folder, &[&["ctl", "--to", &url][..], args].concat())
     }
 
-    /// What `ctl` prints when all goes well.
+    /// Output of `ctl` on success.
     #[track_caller]
     fn ctl_says(&self, args: &[&str]) -> String {
         let output = self.ctl(args);
@@ -133,14 +133,14 @@ impl Run {
         text
     }
 
-    /// What `ctl` complains of, and its exit code.
+    /// Exit code and error output of `ctl`.
     #[track_caller]
     fn ctl_complains(&self, args: &[&str]) -> (i32, String) {
         let output = self.ctl(args);
         (output.status.code().unwrap(), one_line(&stderr(&output)))
     }
 
-    /// How it ended, and what it printed.
+    /// Exit code and output.
     fn ended(mut self) -> (i32, String) {
         let status = until("the run ends", || self.child.try_wait().unwrap());
         let mut text = String::new();
@@ -187,7 +187,7 @@ impl Answer {
         self
     }
 
-    /// What it says is wrong.
+    /// Error message.
     #[track_caller]
     fn refused(self, status: u16) -> String {
         let answer = self.expect(status).json();
@@ -207,7 +207,7 @@ fn a_request_goes_through_the_mesh_and_says_where_it_was() {
     let calls: Vec<_> =
         path.iter().map(|hop| (hop["depth"].as_u64().unwrap(), hop["service"].as_str().unwrap())).collect();
     assert_eq!(calls, [(0, "front"), (1, "back")]);
-    // What is below took part of what is above.
+    // The time below is part of the time above.
     let ms = |hop: &Value, key: &str| hop[key].as_f64().unwrap();
     let (front, back) = (ms(&path[0], "took_ms"), ms(&path[1], "took_ms"));
     assert!(back >= 3.0 && front >= back + 2.0 && took >= front, "{told:#}");
@@ -263,7 +263,7 @@ fn who_may_not_is_not_let_in() {
     }
     let own = run.ask("GET", "/front/show", &[("Origin", &format!("http://{}", run.address))], "").expect(200);
     assert!(!own.headers.keys().any(|key| key.starts_with("access-control")));
-    // What a browser says of an image of another site's page, which has no Origin; and of a link that is followed.
+    // Headers of a browser for an image of another site's page, which has no Origin; and for a link that is followed.
     let image = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")];
     run.ask("GET", "/front/show", &image, "").refused(403);
     let link = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")];
@@ -317,7 +317,7 @@ fn what_is_no_request_ends_no_run() {
     ]
     .concat();
     assert_eq!(Answer::read(&run.raw(&bytes)).refused(400), "the body is no text in UTF-8");
-    // Somebody who goes away, and somebody who says nothing.
+    // A client that goes away, and one that sends nothing.
     let mut gone = TcpStream::connect(&run.address).unwrap();
     gone.write_all(b"GET /back/nap HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     drop(gone);
@@ -350,7 +350,7 @@ fn operations_and_faults_by_hand_take_effect() {
     assert_eq!(begun["operations"].as_array().unwrap().len(), 2);
     run.until_status("nothing is there", |status| status["services"][1]["ready"] == 0);
     assert_eq!(run.post("/api/operations", "scale: back\nby: 2\ntimes: 1").refused(409), "this is not deployed");
-    let gone = until("nobody answers", || Some(run.get("/back/get")).filter(|answer| answer.status == 503));
+    let gone = until("no instance answers", || Some(run.get("/back/get")).filter(|answer| answer.status == 503));
     assert_eq!(gone.json()["failure"], "no_instance");
     let begun = run.post("/api/operations", "{ deploy: [ back, front ] }").expect(202).json();
     assert_eq!(begun["refused"], json!([]));
@@ -396,7 +396,7 @@ fn a_coordinator_that_is_down_does_not_answer_for_another_operation() {
     assert_eq!(all["operations"].as_array().unwrap().last().unwrap()["index"], index);
 }
 
-/// The samples of a text in Prometheus's format, by name and labels; panics at what is not in it.
+/// The samples of a text in Prometheus's format, by name and labels; panics at other content.
 fn samples(text: &str) -> BTreeMap<String, f64> {
     let is_name = |name: &str| {
         !name.is_empty()
@@ -473,7 +473,7 @@ fn it_is_watched() {
     let file = run.get("/api/experiment").expect(200);
     assert!(file.body.contains("count: 2") && file.headers["content-type"].starts_with("text/yaml"));
 
-    // What is answered is what the document says.
+    // Responses match the document.
     let document = run.get("/api/openapi.json").expect(200).json();
     let index = run.post("/api/operations", "{ scale: back, by: 0.5, times: 1 }").expect(202).json();
     let fault = "{ slow: node-0, factor: 2, for: 1s }";
@@ -548,7 +548,7 @@ fn figures_and_events_are_there_while_the_run_goes_on() {
     let mut followed = String::new();
     follows.stdout.take().unwrap().read_to_string(&mut followed).unwrap();
     assert!(followed.contains("fault began: node-0"), "{followed}");
-    // It is the log of the run, as far as it had come.
+    // It is the log of the run up to that time.
     let log = fs::read_to_string(folder.join("runs/small-7-live/events.jsonl")).unwrap();
     for line in kinds.lines() {
         assert!(log.lines().any(|of_log| of_log == line), "{line}\n{log}");
@@ -566,14 +566,14 @@ fn the_page_shows_windows_as_they_come_and_what_is_done_there_is_done() {
     let last = page.value("document.getElementById('page').dataset.last");
     page.until(&format!("document.getElementById('page').dataset.last !== {last}"));
 
-    // What is drawn is what the gateway says of the same window.
+    // The drawn values are those of the gateway for the same window.
     page.until("known.status.time_s > 5");
     let drawn = "(() => { const all = together(); const i = known.edges.findIndex((at) => at >= 2);                  return [known.edges[i], all.offered[i], all.done[i] + all.failed[i] + all.unfinished[i]]; })()";
     assert_eq!(page.value(drawn), json!([2, 5, 5]));
     let twice = "new Set(known.edges).size === known.edges.length && known.edges.every((at, i) => i === 0 || at > known.edges[i - 1])";
     assert_eq!(page.value(twice), true);
 
-    // An operation as the file has it; a mistake is said as the gateway says it, and the text stays.
+    // An operation in the syntax of the file; an error is shown as the gateway's, and the text stays.
     page.value("parts.field.value = 'extend: back, to: many, rate: 1'; parts.field.form.requestSubmit(); 0");
     page.until("document.querySelector('.act pre').textContent.length > 0");
     assert_eq!(page.value("parts.field.value"), "extend: back, to: many, rate: 1");
@@ -582,7 +582,7 @@ fn the_page_shows_windows_as_they_come_and_what_is_done_there_is_done() {
         "[...document.querySelectorAll('[data-table=services] tr')].some((row) => row.textContent.includes('3 / 3'))",
     );
 
-    // A fault by hand is on top, and can be ended there.
+    // A manual fault is on top, and can be ended there.
     run.ctl_says(&["fault", "crash: node-1, for: 1000s"]);
     page.until("document.querySelector('[data-fault]')?.textContent.includes('node-1 down')");
     page.until("document.querySelector('[data-node=node-1]')?.textContent.includes('dead')");
@@ -615,7 +615,7 @@ fn the_page_shows_windows_as_they_come_and_what_is_done_there_is_done() {
 }
 
 #[test]
-fn who_would_be_one_listener_too_many_is_told_and_one_that_goes_makes_room() {
+fn a_listener_beyond_the_limit_is_refused_until_another_leaves() {
     let run = Run::start("listeners");
     let listen = || {
         let mut stream = TcpStream::connect(&run.address).unwrap();
@@ -677,7 +677,7 @@ fn the_board_for_grafana_asks_for_metrics_that_there_are() {
     });
 }
 
-/// Whether a value is as a schema of the document says: as much of JSON Schema as the document has.
+/// Checks a value against a schema of the document, for the part of JSON Schema that the document uses.
 fn fits(value: &Value, schema: &Value, document: &Value) -> Result<(), String> {
     if let Some(name) = schema["$ref"].as_str() {
         return fits(value, &document["components"]["schemas"][name.rsplit_once('/').unwrap().1], document);
@@ -759,7 +759,7 @@ fn a_run_is_steered_from_the_command_line() {
     run.until_status("all are newer", |status| status["services"][0]["version"] == 3.0);
     run.ctl_says(&["undeploy", "back", "front"]);
     run.until_status("nothing is there", |status| status["services"][1]["instances"] == 0);
-    until("nobody answers", || (run.get("/back/get").status == 503).then_some(()));
+    until("no instance answers", || (run.get("/back/get").status == 503).then_some(()));
     let output = run.ctl(&["ask", "back/get"]);
     let text = stdout(&output);
     assert!(output.status.code() == Some(1) && text.contains("failed: no_instance"), "{text}");
@@ -771,12 +771,9 @@ fn a_run_is_steered_from_the_command_line() {
     }
     assert!(run.ctl_says(&["operations", "0"]).contains("generation"));
 
-    // What is wrong is said, and how it would be right.
+    // Errors name the problem and a fix.
     let (code, text) = run.ctl_complains(&["extend", "bakc", "--to", "4"]);
-    assert!(
-        code == 2 && text.contains("there is no service `bakc`") && text.contains("did you mean `back`?"),
-        "{text}"
-    );
+    assert!(code == 2 && text.contains("unknown service `bakc`") && text.contains("did you mean `back`?"), "{text}");
     let (code, text) = run.ctl_complains(&["fault", "crash: node-1"]);
     assert!(code == 2 && text.contains("`for`"), "{text}");
     let (code, text) = run.ctl_complains(&["deploy", "back"]);
@@ -810,7 +807,7 @@ fn a_run_is_steered_from_the_command_line() {
     assert_eq!(tokens.count(), 0);
     let output = meshsim(&folder, &["ctl", "--to", &address, "status"]);
     let text = stderr(&output);
-    assert!(output.status.code() == Some(1) && text.contains("nobody listens at"), "{text}");
+    assert!(output.status.code() == Some(1) && text.contains("no gateway at"), "{text}");
 }
 
 #[test]
@@ -854,7 +851,7 @@ fn a_run_that_has_not_begun_says_who_is_waited_for() {
 
 #[test]
 fn where_the_usual_port_is_taken_another_is() {
-    // By this test, or by somebody else.
+    // By this test, or by another process.
     let taken = std::net::TcpListener::bind("127.0.0.1:8080");
     let run = Run::begin("taken", &[]);
     if taken.is_ok() {
@@ -884,7 +881,7 @@ fn what_cannot_be_opened_or_asked_is_said() {
     let (code, text) = complains(&["ctl", "ask", "front"]);
     assert!(code == 2 && text.contains("SERVICE/ENDPOINT"), "{text}");
 
-    // Somebody else than a gateway.
+    // A server that is not a gateway.
     let server = std::thread::spawn(move || {
         for answer in
             ["SSH-2.0-OpenSSH_9\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "HTTP/1.1 500 No\r\n\r\n"]
@@ -902,7 +899,7 @@ fn what_cannot_be_opened_or_asked_is_said() {
     server.join().unwrap();
 }
 
-/// A page, a refusal by each of those who refuse, a file, and what is no request for the mesh.
+/// A page, a refusal by each guard, a file, and a request that is not for the mesh.
 #[test]
 fn no_answer_is_shown_in_a_frame_or_loads_anything() {
     let run = Run::start("headers");

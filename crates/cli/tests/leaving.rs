@@ -1,4 +1,4 @@
-//! Nodes that are asked to go while the run goes on, with real processes and signals.
+//! Nodes that are asked to leave during the run, with real processes and signals.
 
 mod common;
 
@@ -8,7 +8,8 @@ use common::cluster::{Cluster, Process};
 use common::{assert_exit, json, meshsim, one_line, pause, signal, until};
 use serde_json::Value;
 
-/// Three nodes with room for all on two of them. A node's patience with another is far below what a test takes.
+/// Three nodes with room for all instances on two of them. A node's timeout for another is far below the duration of a
+/// test.
 const ROOMY: &str = "
 name: roomy
 seed: 3
@@ -36,7 +37,7 @@ load:
 ";
 
 #[test]
-fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measured_is_kept() {
+fn a_leaving_node_fails_no_request_and_its_measurements_are_kept() {
     let mut cluster = Cluster::begin("leaves", ROOMY, 3, &["--trace"], &["--grace", "40"]);
     cluster.is_at(4.0);
     for node in [1, 0] {
@@ -44,14 +45,14 @@ fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measur
         cluster.node_is(node, "left");
         assert_eq!(cluster.nodes[node].ends(), Some(0), "{}", cluster.nodes[node].said());
         if node == 1 {
-            // It is back, in another life, and takes over what the other leaves.
+            // It is back, in another incarnation, and takes over the other's instances.
             let name = ["--name", "node-1"];
             cluster.nodes[1] =
                 Process::start(&cluster.folder, "again", &[&["node", "--join", &cluster.joins][..], &name].concat());
             cluster.node_is(1, "alive");
         }
     }
-    // Longer than the coordinator's patience with who is silent.
+    // Longer than the coordinator's timeout for silent nodes.
     let now = cluster.status()["time_s"].as_f64().unwrap();
     cluster.is_at(now + 3.0);
     cluster.node_is(0, "left");
@@ -73,7 +74,7 @@ fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measur
     let shown: Vec<_> = departures.iter().map(|it| (it["actor"].as_str().unwrap(), it["back_s"].is_f64())).collect();
     assert_eq!(shown, [("node-1", true), ("node-0", false)]);
     assert_eq!((&summary["gaps"], &summary["outside"]["restarts"]), (&Value::Array(vec![]), &Value::Array(vec![])));
-    // What the two lives that are gone have done is in the figures.
+    // The figures include those of the two incarnations that are gone.
     let front = summary["services"].as_array().unwrap().iter().find(|it| it["name"] == "front").unwrap();
     assert!(front["done"].as_u64().unwrap() >= done, "{front}");
     let report = String::from_utf8(fs::read(cluster.folder.join("coordinator.out")).unwrap()).unwrap();
@@ -85,11 +86,11 @@ fn a_node_that_is_asked_to_go_leaves_without_a_failed_request_and_what_it_measur
 }
 
 #[test]
-fn a_node_that_leaves_ends_at_once_at_a_second_signal_and_when_the_coordinator_is_gone() {
+fn a_leaving_node_ends_at_a_second_signal_or_without_a_coordinator() {
     let mut cluster = Cluster::begin("at-once", FULL, 2, &[], &["--grace", "3600"]);
     for node in 0..2 {
         cluster.nodes[node].signal("TERM");
-        // There is no room for what it has: it stays.
+        // There is no room for its instances: it stays.
         cluster.node_is(node, "leaving");
     }
     cluster.nodes[0].signal("TERM");

@@ -1,4 +1,4 @@
-//! Live runs, with real processes over real sockets: they do what simulated ones do, and leave nothing behind.
+//! Live runs, with real processes over real sockets: they behave as simulated ones, and leave no process behind.
 
 mod common;
 
@@ -63,7 +63,7 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-/// A live run that is under way, and where it says what it does; ended when the test is.
+/// A live run in progress, and its output file; ended with the test.
 struct Running(Child, PathBuf);
 
 impl Drop for Running {
@@ -87,7 +87,7 @@ impl Running {
         until(words, || fs::read_to_string(&self.1).unwrap().contains(words).then_some(()));
     }
 
-    /// Lets it end, and gives what it said.
+    /// Waits for its end, and returns its output.
     fn end(mut self) -> Output {
         use std::io::Read;
         let status = until("it has ended", || self.0.try_wait().unwrap());
@@ -97,7 +97,7 @@ impl Running {
     }
 }
 
-/// What was decided, step by step, whenever that was.
+/// The decisions, step by step, without their times.
 fn decided(summary: &Value) -> Vec<Value> {
     let steps = |operation: &Value| {
         let step = |step: &Value| {
@@ -116,8 +116,8 @@ fn decided(summary: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// What a node holds, with the versions of its instances instead of (number, version). A new instance gets the first
-/// number that is free, and one that still finishes a request keeps its own: that depends on the load, to the microsecond.
+/// The state of a node, with the versions of its instances instead of (number, version). A new instance gets the first
+/// free number, and one that still finishes a request keeps its own: that depends on the load, to the microsecond.
 fn hosted(state: &Value) -> Value {
     let mut state = state.clone();
     for service in state["services"].as_array_mut().unwrap() {
@@ -150,7 +150,7 @@ fn assert_parity(name: &str) {
 }
 
 #[test]
-fn simulated_and_live_runs_have_the_same_control_plane_history_on_every_node() {
+fn simulated_and_live_runs_have_the_same_history_on_every_node() {
     // Each lasts as long as its experiment says, so they share the time.
     let runs = ["first-mesh", "hotel", "bookinfo"].map(|name| std::thread::spawn(move || assert_parity(name)));
     for run in runs {
@@ -185,7 +185,7 @@ fn assert_series_alike(folder: &Path, live: &Value) {
 }
 
 #[test]
-fn a_live_run_writes_what_a_simulated_one_writes_and_the_same_summary_format() {
+fn a_live_run_writes_the_files_and_the_summary_of_a_simulated_one() {
     let folder = folder("files");
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "sim"]), 0);
     let output = meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--out", "live"]);
@@ -211,7 +211,7 @@ fn a_live_run_writes_what_a_simulated_one_writes_and_the_same_summary_format() {
 }
 
 #[test]
-fn the_trace_of_a_live_run_replays_to_the_same_effects_and_no_message_arrives_before_it_was_sent() {
+fn a_live_trace_replays_alike_and_no_message_arrives_before_its_send() {
     let folder = folder("replay");
     assert_exit(
         &meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--trace=jsonl", "--out", "r"]),
@@ -287,7 +287,7 @@ load: { users: { to: front, arrivals: { constant: 1000/s }, from: 1s } }
 }
 
 #[test]
-fn work_that_burns_processor_time_on_a_slow_machine_is_done_later_and_not_never() {
+fn real_work_on_a_slow_machine_is_done_later_and_not_never() {
     let folder = folder("slow-busy");
     let mesh = "
 name: small
@@ -307,7 +307,7 @@ faults: [ { at: 500ms, slow: node, factor: 0.25, for: 60s } ]
 
 /// The records of a process that is killed are lost, and with them the messages that it sent.
 #[test]
-fn the_replay_of_a_run_of_which_a_process_was_killed_says_how_much_of_each_actor_was_compared() {
+fn a_replay_after_a_killed_process_reports_how_far_it_compared() {
     let folder = folder("replay-killed");
     let args = ["live", "mesh.yaml", "--no-http", "--no-progress", "--trace", "--set", "control.heartbeat=300ms"];
     let (running, children) = Running::begin(&folder, &args);
@@ -325,7 +325,7 @@ fn the_replay_of_a_run_of_which_a_process_was_killed_says_how_much_of_each_actor
     let said = stdout(&replayed);
     assert!(said.starts_with("the same as far as the trace tells: "), "{said}");
     assert!(said.contains("node-1: nothing of it is in the trace\n"), "{said}");
-    // Whoever heard of the node can be followed as far as that, and it is said how far.
+    // Receivers of the node's messages can be followed up to that point, and the output reports it.
     let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();
     let compared = said.lines().filter_map(|line| {
         let (name, rest) = line.split_once(": ")?;
@@ -338,7 +338,7 @@ fn the_replay_of_a_run_of_which_a_process_was_killed_says_how_much_of_each_actor
 }
 
 #[test]
-fn ctrl_c_ends_a_live_run_early_keeps_what_was_measured_and_leaves_no_process() {
+fn ctrl_c_ends_a_live_run_early_keeps_results_and_leaves_no_process() {
     let folder = folder("interrupt");
     let (running, children) = Running::begin(&folder, &["live", "mesh.yaml", "--set", "duration=60s", "--no-http"]);
     pause(20);
@@ -363,7 +363,7 @@ fn a_coordinator_that_is_killed_leaves_no_process() {
 }
 
 #[test]
-fn a_node_that_is_killed_is_missed_its_instances_are_placed_elsewhere_and_the_run_goes_on() {
+fn a_killed_node_is_missed_and_its_instances_are_placed_elsewhere() {
     let folder = folder("node-killed");
     let args =
         ["live", "mesh.yaml", "--set", "duration=9s", "--set", "control.heartbeat=300ms", "--no-http", "--no-progress"];
@@ -416,7 +416,7 @@ fn a_load_whose_client_is_killed_has_not_passed() {
 }
 
 #[test]
-fn what_is_set_for_processes_that_are_started_by_hand_is_not_for_the_children_and_a_name_may_begin_with_a_dash() {
+fn settings_for_manual_processes_do_not_reach_the_children() {
     let folder = folder("environment");
     let mesh = SMALL.replace("users:", "-users:").replace("duration: 3s", "duration: 1s").replace("at: 1s", "at: 0.5s");
     fs::write(folder.join("mesh.yaml"), mesh).unwrap();
@@ -445,7 +445,7 @@ fn wrong_input_is_said_before_any_process_is_started() {
         assert_exit(&output, 2);
         assert!(stderr(&output).contains(says), "{args:?}: {}", stderr(&output));
     }
-    let nobody = meshsim(&folder, &["node", "--join", "127.0.0.1:1", "--patience", "0"]);
-    assert_exit(&nobody, 1);
-    assert!(stderr(&nobody).contains("cannot be reached"), "{}", stderr(&nobody));
+    let absent = meshsim(&folder, &["node", "--join", "127.0.0.1:1", "--patience", "0"]);
+    assert_exit(&absent, 1);
+    assert!(stderr(&absent).contains("cannot be reached"), "{}", stderr(&absent));
 }

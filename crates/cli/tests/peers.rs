@@ -1,4 +1,4 @@
-//! Whoever comes to a process's port with whatever: one clear line, bounded memory, and the cluster goes on.
+//! Hostile bytes at a process's port: one clear line, bounded memory, and the cluster continues.
 
 mod common;
 
@@ -24,7 +24,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
-/// Most that a coordinator may take beyond what it took before anybody came.
+/// Bound on a coordinator's memory beyond that before any peer connected.
 const MEMORY_MAX: u64 = 32 << 20;
 
 const SMALL: &str = "
@@ -90,7 +90,7 @@ impl Process {
         assert!(now < memory + MEMORY_MAX, "{} took {memory} bytes, and now {now}", self.name);
     }
 
-    /// Whoever does this gets one line, which says so. No more than ten such lines are written in a second.
+    /// Such a peer causes one line that names its fault. At most ten such lines are written in a second.
     #[track_caller]
     fn complains(&self, words: &str, bad: impl FnOnce() -> TcpStream) {
         pause(150);
@@ -125,7 +125,7 @@ fn ends_well(folder: &Path, mut coordinator: Process, others: Vec<Process>) {
     assert!(done > 0, "no request was done: {}", summary["loads"]);
 }
 
-// What the crate that speaks the protocol keeps to itself; the golden frames show that it is the same.
+// Private messages of the crate that speaks the protocol; the golden frames show that they are the same.
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Wish {
@@ -152,7 +152,7 @@ enum Control {
     Peers(Vec<(Sender, String)>),
 }
 
-/// A process, its life, and what it hosts.
+/// A process, its boot id, and its actors.
 type Sender = (u32, u64, Vec<(ActorId, u32)>);
 
 #[derive(Debug, Deserialize)]
@@ -197,7 +197,7 @@ fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Says this to whom it may not be said, and lets it have its say.
+/// Sends these bytes to a peer that must not get them, and waits for its response.
 fn say(to: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = connect(to);
     // The other side may have closed already.
@@ -233,7 +233,7 @@ impl Peer {
         }
     }
 
-    /// The next frame; its body and what it holds.
+    /// The next frame: its body and its content.
     fn frame<V: for<'de> Deserialize<'de>>(&mut self, kind: Kind) -> (Vec<u8>, V) {
         loop {
             if let Some(frame) = self.splitter.next_frame().unwrap() {
@@ -244,7 +244,7 @@ impl Peer {
         }
     }
 
-    /// Shakes hands as far as the proof.
+    /// Performs the handshake up to the proof.
     fn prove(to: SocketAddr, wish: Wish, secret: &Secret) -> Self {
         let mut peer = Peer::connect(to);
         let hello = hello("meshsim", wish);
@@ -263,7 +263,7 @@ impl Peer {
         (peer, welcome.answer)
     }
 
-    /// The life of another process, as the coordinator says who the others are.
+    /// The boot id of another process, as the coordinator announces it.
     fn life_of(&mut self, process: u32) -> u64 {
         loop {
             if let (_, Control::Peers(peers)) = self.frame(Kind::Control)
@@ -274,7 +274,7 @@ impl Peer {
         }
     }
 
-    /// Brings messages, to a process that may not have heard of it yet.
+    /// Opens a connection for messages to a process that may not know its peer yet.
     fn bring(at: SocketAddr, process: u32, life: u64, to: u64) -> Self {
         until("the process knows its peer", || {
             let mut peer = Peer::prove(at, Wish::Bring { process, life, to }, &Secret::none());
@@ -300,10 +300,10 @@ impl Peer {
     }
 }
 
-/// What was said to an acceptor, and what it said.
+/// Bytes sent to an acceptor, and bytes received from it.
 type Tape = Arc<Mutex<[Vec<u8>; 2]>>;
 
-/// Lets a process join through this test, and writes down what both sides say.
+/// Proxies the join of a process through this test, and records the bytes of both sides.
 fn record(to: SocketAddr) -> (SocketAddr, Tape) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -331,7 +331,7 @@ fn record(to: SocketAddr) -> (SocketAddr, Tape) {
     (address, tape)
 }
 
-/// The preface, the hello and the proof of what a dialler said.
+/// The preface, the hello and the proof in the bytes of a dialler.
 fn handshake_of(said: &[u8]) -> Vec<u8> {
     let mut end = PREFACE_BYTES;
     for kind in [Kind::Hello, Kind::Proof] {
@@ -342,7 +342,7 @@ fn handshake_of(said: &[u8]) -> Vec<u8> {
     said[..end].to_vec()
 }
 
-/// A process that answers everybody with these bytes, and then stays there.
+/// A process that answers every peer with these bytes, and then stays connected.
 fn acceptor(answer: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -357,7 +357,7 @@ fn acceptor(answer: Vec<u8>) -> SocketAddr {
     address
 }
 
-/// What a hostile dialler may say before it is let in, and what is said about it.
+/// Invalid openings of a dialler before its admission, with their error messages.
 fn bad_openings() -> Vec<(Vec<u8>, String)> {
     let after_preface = |frame: &[u8]| [&preface()[..], frame].concat();
     let bare = |length: u32| after_preface(&length.to_le_bytes());
@@ -437,7 +437,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     for (bytes, words) in bad_openings() {
         coordinator.complains(&words, || say(address, &bytes));
     }
-    // Whoever speaks another version is told ours.
+    // A peer with another version is sent ours.
     let mut newer = Peer::connect(address);
     newer.write(b"MESHSM\xff\xff");
     newer.preface();
@@ -477,7 +477,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     let not_yet = Peer::prove(address, Wish::Probe, &Secret::none()).refused();
     assert_eq!(not_yet, Refusal { why: "waits for node-1, node-2, users".into(), passing: true });
 
-    // Members that do what is not theirs to do. Each has the seat of the one before.
+    // Members that send messages of other roles. Each has the actors of the one before.
     let mut high = Vec::new();
     let crash = Crash { actors: [ActorId(u32::MAX)].into_iter().collect() };
     put(&mut high, Kind::Control, &(6u32, Fault::new(Time::ZERO, Time::NEVER, crash))).unwrap();
@@ -523,7 +523,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     }
     drop((half_open, slow, deaf));
     coordinator.is_as_before(memory, descriptors);
-    assert!(!coordinator.said().contains('\x1b'), "nobody writes to the terminal of another");
+    assert!(!coordinator.said().contains('\x1b'), "a peer must not write to the terminal of another");
 
     // All who were meant come, and the run begins and ends.
     for name in ["node-1", "node-2"] {
@@ -541,7 +541,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_stream_that_ends_anywhere_and_a_thousand_connections_leave_no_trace_and_keep_nobody_out() {
+fn broken_streams_and_a_thousand_connections_block_no_peer() {
     let folder = folder("many");
     // Shells often begin with 1,024.
     let limit = getrlimit(Resource::Nofile);
@@ -560,7 +560,7 @@ fn a_stream_that_ends_anywhere_and_a_thousand_connections_leave_no_trace_and_kee
             let mut stream = say(address, &handshake[..end]);
             if cleanly {
                 stream.shutdown(Shutdown::Write).unwrap();
-                // What is said to who has said so much, and then the end.
+                // The response to such a peer, and then the end.
                 let _ = stream.read_to_end(&mut Vec::new());
             }
         }
@@ -611,7 +611,7 @@ fn a_stream_that_ends_anywhere_and_a_thousand_connections_leave_no_trace_and_kee
     ends_well(&folder, coordinator, others);
 }
 
-/// Says every now and then that it is there, and listens to nothing.
+/// Sends heartbeats, and ignores all input.
 fn keep(peer: &Peer) {
     let (mut reads, mut writes) = (peer.stream.try_clone().unwrap(), peer.stream.try_clone().unwrap());
     thread::spawn(move || io::copy(&mut reads, &mut io::sink()));
@@ -623,7 +623,7 @@ fn keep(peer: &Peer) {
 }
 
 #[test]
-fn a_node_hears_only_whom_the_coordinator_has_named_and_only_what_is_theirs() {
+fn a_node_accepts_only_announced_peers_and_only_their_actors() {
     let folder = folder("node");
     let (coordinator, address) = Process::coordinator(&folder, &[]);
     let mut others = vec![Process::node(&folder, "node-0", address, &[])];
@@ -659,7 +659,7 @@ fn a_node_hears_only_whom_the_coordinator_has_named_and_only_what_is_theirs() {
     }
     assert!(matches!(Peer::meet(port, Wish::Probe).1, Answer::Well(line) if line == "hosts its actors"));
 
-    // One that is let in, and then is not what it was taken for.
+    // A peer that is admitted, and then misbehaves.
     let (mut bad, joined) = Peer::join(address, "node-2");
     bad.write(&golden("ready"));
     let life = bad.life_of(number);
@@ -712,7 +712,7 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
         (coordinator.said().matches("it does not know the cluster's secret").count() == 2).then_some(())
     });
 
-    // What was said when it was right is of no use again, and says nothing of the secret.
+    // The recorded bytes are useless in a second connection, and reveal nothing of the secret.
     let [forth, back] = tape.lock().unwrap().clone();
     let secret = fs::read_to_string(folder.join("secret")).unwrap();
     for said in [&forth, &back] {
@@ -741,7 +741,8 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
 }
 
 /// An authority, and certificates of it in files that are named so: for a node of a cluster, its coordinator and its
-/// client (`-coordinator`, `-load`), for another name (`-named`), and for a node that nobody connects to (`-client`).
+/// client (`-coordinator`, `-load`), for another name (`-named`), and for a node that accepts no connections
+/// (`-client`).
 fn certificates(folder: &Path, authority: &str, name: &str) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, authority);
@@ -773,7 +774,7 @@ fn tls<'a>(authority: &'a str, certificate: &'a str, key: &'a str) -> [&'a str; 
 }
 
 #[test]
-fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
+fn a_cluster_with_tls_works_and_names_the_fault_of_a_foreign_peer() {
     let folder = folder("tls");
     certificates(&folder, "ours.pem", "ours");
     certificates(&folder, "theirs.pem", "theirs");
@@ -792,7 +793,7 @@ fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
     let other_authority = tls("theirs.pem", "theirs.crt", "theirs.key");
     Process::node(&folder, "foreign", address, &other_authority)
         .ends_with(2, "failed the TLS handshake: invalid peer certificate: UnknownIssuer");
-    // They could join and be reached by nobody.
+    // They could join, but no peer could reach them.
     for unfit in ["ours-named.crt", "ours-client.crt", "ours-load.crt", "ours-coordinator.crt"] {
         let certificate = tls("ours.pem", unfit, "ours.key");
         Process::node(&folder, unfit, address, &certificate)
@@ -808,7 +809,7 @@ fn a_cluster_behind_tls_works_and_says_what_is_wrong_with_who_is_not_of_it() {
     coordinator.says("all have joined: 5 processes");
     let peer = address.to_string();
     let probe = [&["ctl", "health", "--peer", &peer][..], &of_client].concat();
-    assert!(meshsim(&folder, &probe).status.success(), "whoever asks whether it is well need not know its role");
+    assert!(meshsim(&folder, &probe).status.success(), "a health check needs no knowledge of the role");
     ends_well(&folder, coordinator, others);
 
     // A node that says that it is the coordinator is not believed.

@@ -1,4 +1,4 @@
-//! `meshsim replay` as a person meets it: the real binary.
+//! `meshsim replay` for a person: the real binary.
 
 mod common;
 
@@ -34,7 +34,7 @@ fn folder(test: &str) -> PathBuf {
     path
 }
 
-/// What it said, on stdout and on stderr.
+/// Its stdout and stderr.
 #[track_caller]
 fn expect(output: &Output, code: i32) -> (String, String) {
     assert_exit(output, code);
@@ -88,7 +88,7 @@ fn a_changed_experiment_is_exit_code_1_and_the_first_difference_is_shown() {
     let said = |prefix: &str| shown.lines().find_map(|line| line.strip_prefix(prefix)).unwrap().trim_start().to_owned();
     let (said, did) = (said("the trace says:"), said("the actor now:"));
     assert!(said.starts_with("note  work ") && did.starts_with("note  work ") && said != did, "{shown}");
-    // What led to it: the last of these is what the actor took in or did just before.
+    // The causes: the last of these is the input or effect just before.
     let before: Vec<&str> = shown.lines().skip(1).take_while(|line| !line.starts_with("the trace")).collect();
     assert_eq!(before.len(), 6, "{shown}");
     assert!(before.iter().all(|line| line.contains("  node-")), "{shown}");

@@ -1,4 +1,4 @@
-//! `meshsim report`: the page as a browser shows it, with the figures of the run, and with nothing else.
+//! `meshsim report`: the page in a browser, with the figures of the run, and without external requests.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn report(folder: &Path, args: &[&str]) -> String {
     fs::read_to_string(folder.join("page.html")).unwrap()
 }
 
-/// A row of the course: so many due in this second, so many of which failed.
+/// A row of the time series: requests due in this second, and those of them that failed.
 fn row(kind: Kind, of: &str, name: &str, second: u64, offered: u64, failed: u64) -> Row {
     let done = offered - failed;
     Row {
@@ -83,7 +83,7 @@ fn row(kind: Kind, of: &str, name: &str, second: u64, offered: u64, failed: u64)
     }
 }
 
-/// A course in which something fails in the third second, and a fault with a hostile name.
+/// A time series with failures in the third second, and a fault with a hostile name.
 fn write_course(run: &Path, load: &str, service: &str) {
     let mut rows = Vec::new();
     let endpoint = format!("{service}.show");
@@ -103,8 +103,8 @@ fn write_course(run: &Path, load: &str, service: &str) {
     events::write(&[began, ended], fs::File::create(run.join("events.jsonl")).unwrap()).unwrap();
 }
 
-/// The page as Chromium has it when its scripts have run; `None` where there is no Chromium. Nothing may be said in the
-/// console, and nothing asked of anybody.
+/// The page in Chromium after its scripts have run; `None` without Chromium. The console must be empty, and no request
+/// may be sent.
 fn browsed(folder: &Path, address: &str) -> Option<String> {
     let chromium = common::browser::chromium()?;
     let log = folder.join("network.json");
@@ -129,7 +129,7 @@ fn browsed(folder: &Path, address: &str) -> Option<String> {
     Some(page)
 }
 
-/// What stands in `data-value` in a table, row by row.
+/// Values of `data-value` in a table, row by row.
 fn values(page: &str, table: &str) -> Vec<Vec<String>> {
     let from = page.find(&format!("data-table=\"{table}\"")).unwrap_or_else(|| panic!("no table {table}"));
     let table = &page[from..from + page[from..].find("</table>").unwrap()];
@@ -166,7 +166,7 @@ fn figures_of_the_page_are_those_of_the_summary_and_of_the_course() {
         (column(2), column(4)),
         (vec!["102".into(), "95".into(), "7".into()], vec!["406".into(), "399".into(), "7".into()])
     );
-    // The course, where it failed, how full, latency, who calls whom, operations.
+    // The time series, failures, saturation, latency, call graph, operations.
     assert_eq!(
         page.matches("aria-pressed=\"true\"").count(),
         7,
@@ -198,7 +198,7 @@ fn names_are_shown_and_never_run() {
 }
 
 #[test]
-fn a_run_without_a_course_is_shown_as_far_as_it_goes_and_says_what_is_missing() {
+fn a_run_without_a_course_is_shown_and_its_missing_parts_are_named() {
     let folder = run("bare");
     for name in ["series.csv", "events.jsonl"] {
         let _ = fs::remove_file(folder.join("run").join(name));
@@ -228,7 +228,7 @@ fn what_is_no_run_or_a_damaged_course_is_refused_with_its_place() {
     let folder = run("damaged");
     let output = meshsim(&folder, &["report", "nowhere"]);
     assert_exit(&output, 2);
-    assert!(one_line(&stderr(&output)).contains("there is no folder nowhere"), "{}", stderr(&output));
+    assert!(one_line(&stderr(&output)).contains("no folder nowhere"), "{}", stderr(&output));
     fs::write(folder.join("run/series.csv"), "kind,of\nload\n").unwrap();
     let output = meshsim(&folder, &["report", "run"]);
     assert_exit(&output, 2);

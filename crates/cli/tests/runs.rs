@@ -1,4 +1,4 @@
-//! Where runs are written, how they are found again, listed and removed.
+//! Folders of runs: names, lookup, list and removal.
 
 mod common;
 
@@ -37,7 +37,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn no_run_takes_the_place_of_one_with_other_settings_and_the_same_settings_have_one_folder() {
+fn runs_with_other_settings_have_other_folders_and_equal_ones_the_same() {
     let folder = prepared("places");
     run(&folder, &[]);
     let first = fs::read(folder.join("runs/shop-5/summary.json")).unwrap();
@@ -61,7 +61,7 @@ fn a_trace_is_kept_by_the_same_run_without_one_and_by_no_other() {
     run(&folder, &[]);
     assert_eq!(fs::read(folder.join("runs/shop-5/trace.bin")).unwrap(), trace);
     assert_exit(&meshsim(&folder, &["replay", "shop-5"]), 0);
-    // Another run in a folder that was asked for: its trace would be that of somebody else.
+    // Another run in an explicitly named folder: the old trace would belong to another run.
     run(&folder, &["--out", "runs/shop-5", "--set", "services.front.instances=3"]);
     assert!(!folder.join("runs/shop-5/trace.bin").exists());
 }
@@ -92,9 +92,9 @@ fn a_run_is_found_by_its_name_and_as_the_last_one() {
 }
 
 #[test]
-fn runs_are_listed_with_their_settings_and_removed_with_all_that_they_wrote() {
+fn runs_are_listed_with_their_settings_and_removed_with_their_files() {
     let folder = prepared("list");
-    assert!(stderr(&meshsim(&folder, &["runs"])).contains("there is no run"));
+    assert!(stderr(&meshsim(&folder, &["runs"])).contains("no runs in the folder"));
     run(&folder, &[]);
     run(&folder, &["--set", "services.front.instances=3", "--trace"]);
     let text = stdout(&meshsim(&folder, &["runs"]));
@@ -125,7 +125,7 @@ fn runs_are_listed_with_their_settings_and_removed_with_all_that_they_wrote() {
     assert_exit(&meshsim(&folder, &["runs", "rm", &name]), 0);
     assert!(!place.exists());
 
-    // A note that somebody left stays, and its folder; nothing is removed if one of the runs is none.
+    // A foreign note stays, and its folder; nothing is removed if one of the arguments is not a run.
     fs::write(folder.join("runs/shop-5/note.txt"), "mine").unwrap();
     assert_exit(&meshsim(&folder, &["runs", "rm", "shop-5", "shop-9"]), 2);
     assert_eq!(names(&folder).len(), 2);

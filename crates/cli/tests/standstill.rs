@@ -1,4 +1,4 @@
-//! Real processes that stand still: whoever does not look must not judge, and whoever is gone is found.
+//! Real processes that stand still: a process that stood still judges no other, and one that is gone is detected.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::cluster::Cluster;
 use common::{campaign, pause, until};
 use serde_json::Value;
 
-/// Three nodes; one that is not heard of for two seconds is dead.
+/// Three nodes; one that is silent for two seconds is dead.
 const MESH: &str = "
 name: still
 seed: 3
@@ -21,7 +21,7 @@ load:
 slo: [ errors < 0.001% ]
 ";
 
-/// More than the patience with a node, in milliseconds: below and above what the connections between processes bear.
+/// Above the timeout for a node, in milliseconds: below and above the timeout of the connections between processes.
 const BRIEFLY: u64 = 4_000;
 const LONG: u64 = 8_000;
 
@@ -30,7 +30,7 @@ fn repairs(summary: &Value) -> usize {
 }
 
 #[test]
-fn a_coordinator_that_stood_still_takes_nobody_for_dead_and_no_request_fails_for_it() {
+fn a_coordinator_that_stood_still_declares_no_node_dead() {
     let mut cluster = Cluster::begin("coordinator", MESH, 3, &["--trace"], &[]);
     cluster.is_at(2.0);
     for stands_still in [BRIEFLY, LONG].repeat(campaign()) {
@@ -52,12 +52,12 @@ fn a_coordinator_that_stood_still_takes_nobody_for_dead_and_no_request_fails_for
 }
 
 #[test]
-fn a_node_that_stands_still_is_dead_within_its_patience_and_alive_when_it_goes_on() {
+fn a_node_that_stands_still_is_dead_in_time_and_alive_once_it_continues() {
     let mut cluster = Cluster::begin("node", MESH, 3, &[], &[]);
     cluster.is_at(2.0);
     cluster.nodes[1].signal("STOP");
     cluster.node_is(1, "dead");
-    // What it had is started elsewhere.
+    // Its instances are started on other nodes.
     until("all are ready again", || {
         let status = cluster.status();
         status["services"].as_array()?.iter().all(|it| it["ready"] == it["instances"]).then_some(())
@@ -87,14 +87,14 @@ fn a_run_whose_generator_stood_still_is_invalid_whatever_its_figures() {
     assert_eq!(summary["outcome"], "unknown", "{}", summary["slo"]);
     let requests = &summary["loads"][0]["requests"];
     assert!(requests["lag"]["max_ns"].as_u64().unwrap() > 3_000_000_000, "{requests}");
-    // What it sent late is in the latencies, and not in those from the moment of sending.
+    // Its late requests count in the latencies from the planned time, and not in those from the send.
     assert!(requests["latency"]["max_ns"].as_u64() > requests["uncorrected"]["max_ns"].as_u64(), "{requests}");
     let said = std::fs::read_to_string(cluster.folder.join("coordinator.out")).unwrap();
     assert!(said.contains("  INVALID: "), "{said}");
 }
 
 #[test]
-fn a_node_that_dies_while_the_coordinator_stands_still_is_found_dead_and_no_other_is() {
+fn a_node_that_dies_while_the_coordinator_stands_still_is_found_dead() {
     let mut cluster = Cluster::begin("both", MESH, 3, &[], &[]);
     cluster.is_at(2.0);
     cluster.coordinator.signal("STOP");

@@ -1,4 +1,4 @@
-//! `meshsim sweep`, `meshsim limit` and `meshsim run --seeds`, as a person calls them.
+//! `meshsim sweep`, `meshsim limit` and `meshsim run --seeds`, for a person.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn json(folder: &Path, args: &[&str]) -> Value {
 }
 
 #[test]
-fn a_sweep_shows_its_points_and_writes_tables_and_the_same_one_again_runs_nothing() {
+fn a_sweep_writes_its_points_and_the_same_one_again_runs_nothing() {
     let folder = prepared("sweep");
     let args = ["sweep", "mesh.yaml", "--vary", "services.queue.capacity=1,4", "--seeds", "2", "-o", "out"];
     let output = meshsim(&folder, &args);
@@ -56,7 +56,7 @@ fn a_sweep_shows_its_points_and_writes_tables_and_the_same_one_again_runs_nothin
 }
 
 #[test]
-fn a_limit_names_its_rate_the_slo_that_fails_and_the_service_that_is_busiest() {
+fn a_limit_names_its_rate_the_slo_that_fails_and_the_busiest_service() {
     let folder = prepared("limit");
     let output = meshsim(&folder, &["limit", "mesh.yaml", "--seeds", "3"]);
     assert_exit(&output, 0);
@@ -74,7 +74,7 @@ fn a_limit_names_its_rate_the_slo_that_fails_and_the_service_that_is_busiest() {
 
 #[cfg(unix)]
 #[test]
-fn a_limit_and_a_comparison_that_are_interrupted_keep_their_runs_and_the_same_command_goes_on() {
+fn interrupted_limits_and_comparisons_continue_with_the_same_command() {
     let folder = prepared("interrupted");
     let limit: &[&str] =
         &["limit", "mesh.yaml", "--seeds", "2", "--set", "duration=30s", "--jobs", "1", "--no-progress"];
@@ -120,7 +120,7 @@ fn several_seeds_give_means_with_intervals() {
 }
 
 #[test]
-fn several_seeds_of_which_one_misses_an_slo_are_exit_code_99_and_a_sweep_of_them_is_none() {
+fn several_seeds_with_one_missed_slo_exit_with_99_and_a_sweep_with_0() {
     let folder = prepared("missed");
     let missed = ["--set", "slo=[p90 < 1ms]", "--seeds", "2"];
     assert_exit(&meshsim(&folder, &[&["run", "mesh.yaml"], &missed[..]].concat()), 99);
@@ -144,7 +144,7 @@ fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
     for (args, said) in [
         (&["sweep", "mesh.yaml", "--vary", "services.queue.capacity"][..], "varies nothing"),
         (&["sweep", "mesh.yaml", "--vary", "services.queue.capacity=1,"], "a value is missing"),
-        (&["sweep", "mesh.yaml", "--vary", "services.queue.size=1,2"], "a service has no `size`"),
+        (&["sweep", "mesh.yaml", "--vary", "services.queue.size=1,2"], "unknown key `size` in a service"),
         (&["sweep", "mesh.yaml", "--vary", "duration=1s,2s", "--vary", "duration=4s"], "varies twice"),
         (&["sweep", "mesh.yaml", "--vary", "seed=1..3"], "give `--seeds 3`"),
         (&["sweep", "mesh.yaml", "--sample", "3"], "no value varies"),

@@ -1,4 +1,4 @@
-//! `meshsim trace` from outside: what it answers about real runs agrees with what the runs measured.
+//! `meshsim trace` from outside: its answers about real runs agree with the measurements of the runs.
 
 mod common;
 
@@ -95,7 +95,7 @@ fn what_is_selected_is_as_many_as_the_run_counted() {
     let early = records(&folder, &["--kind", "send", "--to", "4s"]).len();
     let late = records(&folder, &["--kind", "send", "--where", "at > 4s"]).len();
     assert_eq!((early + late) as u64, counted("sent"));
-    // Late is what its sender had given up. A try that timed out may have had its reply on the way.
+    // Late are messages whose sender had given up. An attempt that timed out may have had its reply in flight.
     let late = records(&folder, &["--where", "late"]);
     assert!(!late.is_empty() && late.iter().all(|record| record["kind"] == "deliver"));
     // Of a reply the service is that of its request.
@@ -108,7 +108,7 @@ fn what_is_selected_is_as_many_as_the_run_counted() {
     let of_one = records(&folder, &["--request", "users/3", "--kind", "send"]);
     let types: Vec<&str> = of_one.iter().map(|record| record["message"]["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["request", "request", "reply", "reply"]);
-    // What an actor did, sent or was sent; all messages go to, or come from, somebody.
+    // Inputs and outputs of an actor; every message has a sender and a receiver.
     let of = |name: &str| records(&folder, &["--actor", name]).len();
     assert!(of("node-1") > 0 && of("node-*") > of("node-1") && of("*") > of("node-*"));
 }
@@ -136,7 +136,7 @@ fn a_wrong_selection_is_answered_with_its_place_and_what_was_meant() {
         (&["--actor", "node-9"], &["`actor` is never `node-9`", "did you mean `node-"]),
         (&["--actor", "nod?"], &["`actor` never fits `nod?`", "coordinator, node-0"]),
         (&["--kind", "lst"], &["`kind` is never `lst`", "did you mean `lost`?"]),
-        (&["--operation", "first"], &["`first` is no whole number"]),
+        (&["--operation", "first"], &["invalid whole number `first`"]),
         (&["--where", "knd == lost"], &["there is no field `knd`", "did you mean `kind`?", "[--where:1:1]"]),
         (&["--where", "lost && type == reqest"], &["`type` is never `reqest`", "did you mean `request`?", ":1:17]"]),
         (&["--where", "at > soon"], &["soon"]),
@@ -182,8 +182,7 @@ fn the_steps_of_an_operation_are_on_each_node_as_the_run_counted() {
         text.lines().all(|line| line.chars().count() <= 80) && text.contains("Last of 4 nodes: node-1, "),
         "{text}"
     );
-    for (args, wanted) in
-        [(&["9"][..], "there is no operation 9"), (&["3", "--step", "99"], "operation 3 has no step 99")]
+    for (args, wanted) in [(&["9"][..], "unknown operation 9"), (&["3", "--step", "99"], "operation 3 has no step 99")]
     {
         let output = meshsim(&folder, &[&["trace", "operation", "run"], args].concat());
         assert_exit(&output, 2);
@@ -205,7 +204,7 @@ fn a_sequence_shows_each_message_that_is_selected_and_how_it_fared() {
     let diagram: Value = serde_json::from_str(&text).unwrap();
     let messages = diagram["messages"].as_array().unwrap();
     assert!(messages.len() == lost && messages.iter().all(|message| message["fared"]["lost"]["reason"].is_string()));
-    // What is left out is said, and counted once, whichever of its records are selected.
+    // Left-out messages are reported, and counted once, whichever of their records are selected.
     let sent = records(&folder, &["--kind", "send"]).len();
     let (text, said) = view(&["--json"]);
     let diagram: Value = serde_json::from_str(&text).unwrap();
@@ -287,7 +286,7 @@ fn a_story_goes_back_from_record_to_cause_and_forward_to_effects() {
     assert!(story.len() > 2 && story.last().unwrap()["record"] == lost[0]["seq"]);
     // Each follows from the one before it.
     assert!(story.windows(2).all(|pair| pair[1]["cause"] == pair[0]["record"]), "{story:?}");
-    // The sending of the step has as effect what the story has as cause.
+    // The send of the step has as effect the record that has it as cause.
     let sent = &story[story.len() - 2]["record"];
     let effects: Vec<Value> = serde_json::from_str(&view(&[&sent.to_string(), "--effects", "--json"])).unwrap();
     assert!(effects.iter().any(|effect| effect["record"] == lost[0]["seq"]), "{effects:?}");
@@ -302,7 +301,7 @@ fn a_story_goes_back_from_record_to_cause_and_forward_to_effects() {
     assert!(text.lines().count() < 10, "{text}");
     let none = meshsim(&folder, &["trace", "why", "run", "99999999"]);
     assert_exit(&none, 2);
-    assert!(stderr(&none).contains("there is no record 99,999,999"), "{}", stderr(&none));
+    assert!(stderr(&none).contains("unknown record 99,999,999"), "{}", stderr(&none));
 }
 
 #[test]
@@ -363,7 +362,7 @@ fn an_actor_shows_what_it_thinks_beside_what_is_true() {
         serde_json::from_str::<Value>(&stdout(&output)).unwrap()
     };
     let node = |shown: &Value| shown["nodes"][3].clone();
-    // node-3 goes down at 8 s. Nobody has noticed a moment later, and everybody has at the end.
+    // node-3 goes down at 8 s. No actor has noticed 0.1 s later, and all have at the end.
     let just = view("coordinator", "8.1s");
     assert_eq!(node(&just)["thinks"], "alive");
     assert_eq!(node(&just)["is_up"], false);
@@ -410,7 +409,7 @@ fn two_runs_are_the_same_up_to_the_first_record_that_differs() {
     let first = other.lines().skip_while(|line| !line.starts_with("A  run")).nth(1).unwrap();
     assert!(first.contains("  work  "), "{other}");
     assert!(other.contains("had taken in before, in both\n") && other.contains("deliver  request back.get"), "{other}");
-    // What is said to be the first that differs is the first: all before it are the same lines.
+    // The reported first difference is the first: all lines before it are equal.
     let number: usize = first.split_whitespace().next().unwrap().parse().unwrap();
     let lines = |run: &str| {
         let text = stdout(&meshsim(&folder, &["trace", run, "--jsonl"]));
@@ -419,7 +418,7 @@ fn two_runs_are_the_same_up_to_the_first_record_that_differs() {
     let (a, b) = (lines("run"), lines("other"));
     assert!(a[..number] == b[..number] && a[number] != b[number]);
     assert_exit(&meshsim(&folder, &["compare", "--messages", "run"]), 2);
-    // What a message says may differ where its line does not.
+    // Contents of messages may differ where their lines do not.
     ran("alike", "services.back.capacity=3");
     let alike = stdout(&compared("alike"));
     assert!(

@@ -1,4 +1,4 @@
-//! What was not measured is not a success, and what is measured is counted exactly: SLOs through the real binary.
+//! Missing measurements are not a success, and measured requests are counted exactly: SLOs through the real binary.
 
 mod common;
 
@@ -52,7 +52,7 @@ fn an_slo_counts_requests_and_is_exact_at_its_bound() {
 }
 
 #[test]
-fn a_part_that_is_called_by_the_name_of_a_fault_or_an_operation_is_that_of_its_times() {
+fn a_part_named_after_a_fault_or_an_operation_has_its_times() {
     let slo = "errors < 1% during outage, errors < 1% from 10.5s to 12s, errors < 1% after outage for 3s, \
                errors < 1% from 12s to 15s, rate > 1/s after grow for 1500ms, rate > 1/s from 5s to 6.5s, \
                within 5ms > 99%, done/offered > 99%, users within 4.999ms > 1%, p99 < 1s after outage for 30s";
@@ -69,7 +69,7 @@ fn a_part_that_is_called_by_the_name_of_a_fault_or_an_operation_is_that_of_its_t
         ("errors < 1% during outage", "errors < 1% from 10.5s to 12s"),
         ("errors < 1% after outage for 3s", "errors < 1% from 12s to 15s"),
         ("rate > 1/s after grow for 1500ms", "rate > 1/s from 5s to 6.5s"),
-        // What was answered took 5 ms; what failed was not answered within any time.
+        // Answered requests took 5 ms; failed ones were not answered within any time.
         ("within 5ms > 99%", "done/offered > 99%"),
     ] {
         assert_eq!(figure(named), figure(by_times), "{named}");
@@ -105,7 +105,7 @@ fn the_rate_of_a_load_is_over_the_part_of_the_run_that_it_runs_for() {
     assert_eq!(load["requests"]["done_per_s"], 10.0);
 }
 
-/// From 3 s on a third of the requests are lost, and nobody gives them up.
+/// From 3 s on a third of the requests are lost, and their senders have no timeout.
 const UNANSWERED: &str = "seed: 3\nduration: 12s\nnodes: [ { name: node, count: 3, cores: 4 } ]\n\
     services: { front: { instances: 3, capacity: 8, endpoints: { ask: { script: [ sleep: 2ms ] } } } }\n\
     load: { users: { to: front, arrivals: { poisson: 100/s }, warmup: 2s } }\n\

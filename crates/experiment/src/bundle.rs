@@ -1,14 +1,14 @@
-//! An experiment as it travels: one text, and the files that it names.
+//! An experiment in transportable form: one text, and the files that it names.
 
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::Origin;
 use crate::{Experiment, Override, Problems, read};
 
-/// What its problems are reported under, and what it is called if it does not say.
+/// Source name in its problems, and default name of the experiment.
 const NAME: &str = "experiment";
 
-/// All that an experiment is read from, for a process that has none of its files.
+/// All inputs of an experiment, for a process that has none of its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
     /// As [`Experiment::text`].
@@ -21,7 +21,7 @@ impl Bundle {
     /// Reads the experiment. No file is opened: one that the text names and that is not here is a problem.
     ///
     /// # Errors
-    /// All that is wrong with it, at once; the bounds are those of files.
+    /// All problems with it, at once; the bounds are those of files.
     pub fn read(&self) -> Result<Experiment, Problems> {
         self.read_with(&[])
     }
@@ -29,7 +29,7 @@ impl Bundle {
     /// Reads the experiment with some of its values replaced.
     ///
     /// # Errors
-    /// As [`read`](Self::read); what an override does wrong is reported at its place there.
+    /// As [`read`](Self::read); problems of an override are reported at its place there.
     pub fn read_with(&self, overrides: &[Override]) -> Result<Experiment, Problems> {
         read(NAME, &self.text, Origin::Bundle(self), NAME, overrides)
     }
@@ -40,7 +40,7 @@ impl Bundle {
 }
 
 impl Experiment {
-    /// All that it was read from: [`Bundle::read`] gives the same experiment, wherever it is called.
+    /// All its inputs: [`Bundle::read`] returns the same experiment, in any place.
     pub fn bundle(&self) -> Bundle {
         let files = self.files.iter().map(|file| (file.name.clone(), file.text.to_string()));
         Bundle { text: self.text.clone(), files: files.collect() }

@@ -1,7 +1,7 @@
-//! What a person says to a run that is under way: one operation or one fault, as the file would have it.
+//! Manual operations and faults: one operation or one fault, submitted to a run in progress in the syntax of the file.
 //!
-//! It is read by the decoders of the file, beside the experiment's own text, so names, figures and complaints are those
-//! of the file.
+//! They are parsed by the decoders of the file, next to the experiment's own text, so names, figures and problems are
+//! those of the file.
 
 use meshsim_actor::Time;
 use meshsim_fault::Fault;
@@ -22,25 +22,27 @@ impl Experiment {
     /// in any run.
     ///
     /// # Errors
-    /// All that is wrong with it, at once, under the name `operation`. With `at` or `name`, too: it begins now, and the SLOs are there.
+    /// All problems with it, at once, under the name `operation`. With `at` or `name`, too: it begins now, and no SLO
+    /// can refer to it.
     pub fn operation(&self, text: &str) -> Result<Vec<Operation>, Problems> {
         self.said(
             "operation",
-            "an operation is needed, as in `{ scale: search, by: 2, times: 1 }`",
+            "write an operation, as in `{ scale: search, by: 2, times: 1 }`",
             text,
             compile::operation,
         )
     }
 
-    /// Reads a fault that begins now, in the syntax of the file: `{ crash: node-2, for: 5s }`, or the same as JSON. A
-    /// link fault is one for each thing that happens to its messages.
+    /// Parses a fault that begins now, in the syntax of the file: `{ crash: node-2, for: 5s }`, or the same as JSON. A
+    /// link fault becomes one fault for each effect on its messages.
     ///
-    /// `for` is needed, as in the file: a fault is always taken back, also if whoever began it is gone by then.
+    /// `for` is required, as in the file: a fault is always reverted, even if its submitter is gone by then.
     ///
     /// # Errors
-    /// All that is wrong with it, at once, under the name `fault`. With `at` or `name`, too: it begins now, and the SLOs are there.
+    /// All problems with it, at once, under the name `fault`. With `at` or `name`, too: it begins now, and no SLO can
+    /// refer to it.
     pub fn fault(&self, text: &str, now: Time) -> Result<Vec<Fault>, Problems> {
-        self.said("fault", "a fault is needed, as in `{ crash: node-2, for: 5s }`", text, |it, file, reporter| {
+        self.said("fault", "write a fault, as in `{ crash: node-2, for: 5s }`", text, |it, file, reporter| {
             compile::fault(it, now, file, &self.mesh, reporter)
         })
     }
@@ -62,10 +64,12 @@ impl Experiment {
             }
             let root = tree::read(text, source, 0, wanted, &mut reporter)?;
             if let Some(at) = root.get("at") {
-                reporter.report(at.place, "`at` says nothing here: it begins now").help("leave it out");
+                reporter
+                    .report(at.place, "`at` is not allowed here: a manual operation or fault starts now")
+                    .help("leave it out");
             }
             if let Some(name) = root.get("name") {
-                reporter.report(name.place, "`name` says nothing here: no SLO can be about it").help("leave it out");
+                reporter.report(name.place, "`name` is not allowed here: no SLO can refer to it").help("leave it out");
             }
             let it = At::<T>::decode(&root, &mut reporter)?;
             // The experiment was read from its text once and is right; the text has the groups, the mesh has not.
@@ -75,7 +79,7 @@ impl Experiment {
             Some(compile(&it, &file, &mut reporter))
         })();
         reporter.finish()?;
-        // Nothing is left out without a report.
+        // Every part that is left out was reported.
         out.ok_or_else(Problems::default)
     }
 }

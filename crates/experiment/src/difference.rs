@@ -1,4 +1,4 @@
-//! Whether two experiments simulate the same, and where they do not.
+//! Differences between the simulations that two experiments describe.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::tree::{self, Key, Node, Value};
 /// Differences that are named; the rest is counted.
 const NAMED_MAX: usize = 5;
 
-/// What does not bear on what is simulated (`name`, `slo`), or may differ between runs of one experiment.
+/// Sections that do not affect the simulation (`name`, `slo`), or may differ between runs of one experiment.
 const ASIDE: [&str; 4] = ["name", "slo", "seed", "duration"];
 
-/// Where two experiments differ in what they simulate, each place with its path as `--set` writes it and with what
-/// stands there in both; empty if they simulate the same. Both must have the same seed and duration.
+/// Differences between the simulations of two experiments, each with its path as `--set` writes it and with both
+/// values; empty if they simulate the same. Both must have the same seed and duration.
 pub fn differences(base: &Experiment, other: &Experiment) -> Vec<String> {
-    // What is simulated decides: `5ms` is `0.005s`, and a default may be written out.
-    // What is counted for an SLO changes nothing of what happens.
+    // The compiled model decides: `5ms` is `0.005s`, and a default may be written out.
+    // The counting for an SLO does not change the run.
     let simulated = |experiment: &Experiment| Mesh { criteria: Vec::new(), ..experiment.mesh.clone() };
     if simulated(base) == simulated(other) && base.network == other.network {
         return Vec::new();
@@ -29,7 +29,7 @@ pub fn differences(base: &Experiment, other: &Experiment) -> Vec<String> {
     for file in &base.files {
         let theirs = other.files.iter().find(|theirs| theirs.name == file.name);
         if theirs.is_some_and(|theirs| theirs.text != file.text) {
-            found.push(format!("the file `{}` says something else", file.name));
+            found.push(format!("the file `{}` has another content", file.name));
         }
     }
     let untold = found.len().saturating_sub(NAMED_MAX);
@@ -76,7 +76,7 @@ fn compare(path: &str, base: Option<&Node>, other: Option<&Node>, found: &mut Ve
         }
         (Some(Value::Scalar { text: mine, .. }), Some(Value::Scalar { text: theirs, .. })) if mine == theirs => {}
         (None, None) => {}
-        // A value that only one of them sets stands in a map that only it has.
+        // A value that only one of them sets, in a map that only it has.
         (Some(Value::Map(only)), None) if is_one_value(only) => {
             compare(&below(&only[0].0.text), Some(&only[0].1), None, found);
         }

@@ -1,6 +1,6 @@
 //! Files that an experiment names: latencies between zones, and arrivals to replay. All are CSV.
 //!
-//! They are read from the experiment's folder; each has a bound, and what is wrong in one is reported at its line.
+//! They are read from the experiment's folder; each has a bound, and each problem in one is reported at its line.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +18,7 @@ use crate::units;
 pub const ZONES_BYTES_MAX: u64 = 4 << 20;
 /// Largest file of arrivals, in bytes.
 pub const REPLAY_BYTES_MAX: u64 = 256 << 20;
-/// Most rows of a file of arrivals.
+/// Maximum number of rows of a file of arrivals.
 pub const REPLAY_ROWS_MAX: usize = 10_000_000;
 
 /// A matrix of latencies.
@@ -46,15 +46,15 @@ pub fn open_regular(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// What `-` on a command line is called in messages.
+/// Name of `-` on a command line, in messages.
 pub(crate) const STANDARD_INPUT: &str = "standard input";
 
-/// True for what a person writes where standard input is to be read.
+/// True for the name of standard input on a command line.
 pub(crate) fn is_standard_input(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Reads what a person named on a command line: a file, or `-` for standard input. And what it is called.
+/// Reads the input named on a command line: a file, or `-` for standard input. Returns its name, too.
 pub(crate) fn read_given(path: &Path, bytes_max: u64) -> (String, Result<String, String>) {
     if is_standard_input(path) {
         (STANDARD_INPUT.to_owned(), as_text(std::io::stdin().lock(), bytes_max))
@@ -66,7 +66,7 @@ pub(crate) fn read_given(path: &Path, bytes_max: u64) -> (String, Result<String,
 /// Reads a whole file as text, if it is one and not too large.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     let file = open_regular(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
         std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         _ => error.to_string(),
     })?;
@@ -84,7 +84,7 @@ fn as_text(file: impl Read, bytes_max: u64) -> Result<String, String> {
     })
 }
 
-/// Says so if a text is too large.
+/// Refuses a text that is too large.
 pub(crate) fn check_bytes(bytes: u64, bytes_max: u64) -> Result<(), String> {
     if bytes > bytes_max { Err(format!("it is larger than {} MiB", bytes_max >> 20)) } else { Ok(()) }
 }
@@ -118,10 +118,11 @@ impl Csv {
         Place::new(self.source, start, end)
     }
 
-    /// Gives each record to `each`, the header first, until it returns false. A broken one is reported, and so is what
-    /// is not separated by commas. One record is held at a time: a file may have as many rows as it has bytes.
+    /// Passes each record to `each`, the header first, until it returns false. An invalid record is reported, and so is
+    /// a file that is not separated by commas. One record is held at a time: a file may have as many rows as it has
+    /// bytes.
     ///
-    /// `None` if something was reported here.
+    /// `None` if a problem was reported here.
     fn for_each(
         &self,
         reporter: &mut Reporter,
@@ -190,11 +191,11 @@ pub(crate) fn zones(path: &At<String>, inputs: &mut Inputs<'_>, reporter: &mut R
     (!is_broken).then_some(ZoneTable { names, latencies })
 }
 
-/// The first row of latencies between zones; what is wrong with it is reported.
+/// Parses the first row of latencies between zones, and reports its problems.
 fn is_header_of_zones(csv: &Csv, record: &csv::StringRecord, names: &[String], reporter: &mut Reporter) -> bool {
     if names.len() > ZONES_MAX {
         reporter
-            .report(csv.place(record), format!("{} zones are too many", names.len()))
+            .report(csv.place(record), format!("too many zones: {}", names.len()))
             .help(format!("at most {ZONES_MAX}"));
         return false;
     }
@@ -225,7 +226,7 @@ fn zone_row(
     let name = record.get(0).unwrap_or_default();
     let Some(from) = names.iter().position(|known| known == name) else {
         reporter
-            .report(csv.place(record), format!("the row `{}` is no zone of the first row", shortened(name)))
+            .report(csv.place(record), format!("the row `{}` is not a zone of the first row", shortened(name)))
             .label(nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?")))
             .help(format!("the zones are {}", all_of(names.iter().map(String::as_str))));
         return;
@@ -250,7 +251,7 @@ fn zone_row(
             Ok(ms) if (0.0..=3.6e6).contains(&ms) => latencies.push((from, to, Span::from_secs_f64(ms / 1e3))),
             _ => {
                 reporter
-                    .report(csv.place(record), format!("`{}` is no latency (to {})", shortened(figure), names[to]))
+                    .report(csv.place(record), format!("invalid latency `{}` (to {})", shortened(figure), names[to]))
                     .help("one-way milliseconds, from 0 to an hour, as in `38` or `0.5`");
             }
         }
@@ -268,7 +269,7 @@ fn column<T>(
     let csv = Csv::open(path, REPLAY_BYTES_MAX, inputs, reporter)?;
     let mut out = vec![];
     let mut header: Option<(csv::StringRecord, usize)> = None;
-    // One problem is enough: the other rows are wrong in the same way.
+    // One problem is enough: the other rows are probably wrong in the same way.
     let mut is_broken = false;
     csv.for_each(reporter, |record, reporter| {
         let Some((names, index)) = &header else {
@@ -295,7 +296,7 @@ fn column<T>(
     Some(out)
 }
 
-/// Where the wanted column stands in the header: the first, if no other is named.
+/// Index of the wanted column in the header: the first, if none is named.
 fn column_index<T>(
     csv: &Csv,
     header: &csv::StringRecord,
@@ -397,11 +398,11 @@ pub(crate) fn counts(
     })
 }
 
-/// A moment in nanoseconds: seconds, or `2023-11-16 18:15:46.6805900`, which counts from 1970. Both fit: the year 2500
+/// A time in nanoseconds: seconds, or `2023-11-16 18:15:46.6805900`, which counts from 1970. Both fit: the year 2500
 /// is at 1.7e19.
 fn moment(text: &str) -> Result<u64, &'static str> {
     const HELP: &str = "write seconds, as in `12.5`, or a date with a time, as in `2023-11-16 18:15:46.68`";
-    // What most files have, without a detour through a float: 2023 in nanoseconds has more digits than one has.
+    // The common case, without a float: 2023 in nanoseconds has more digits than one can hold.
     if let Some(ns) = decimal(text).filter(|ns| *ns <= units::DURATION_MAX.nanos()) {
         return Ok(ns);
     }

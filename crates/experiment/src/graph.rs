@@ -1,8 +1,8 @@
-//! Who calls whom: expected visits, the time that a request takes, and calls that never end.
+//! The call graph: expected visits, the time of a request, and calls that never end.
 //!
-//! A vertex is an endpoint. What is expected of a script is linear in what is expected of the endpoints that it calls,
-//! so one pass over the vertices, callers first or callees first, gives it all. Where calls go round in a circle with a
-//! probability below 1, the passes are repeated until nothing changes any more.
+//! A vertex is an endpoint. The expectation for a script is linear in those for the endpoints that it calls, so one
+//! pass over the vertices, callers first or callees first, computes them all. If calls form a cycle with a probability
+//! below 1, the passes are repeated until nothing changes any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ use crate::problem::{Place, Reporter};
 /// More expected visits than this are no request any more.
 pub(crate) const VISITS_MAX: f64 = 1e9;
 
-/// Passes over a graph with circles: visits of a circle that is followed with probability 0.99 settle in 3,000.
+/// Passes over a graph with cycles: visits of a cycle that is followed with probability 0.99 settle in 3,000.
 const PASSES_MAX: usize = 20_000;
-/// Most edges looked at in all passes together.
+/// Limit of the edges that are visited in all passes together.
 const WORK_MAX: usize = 200_000_000;
 
 /// The endpoints of a mesh and the calls between them.
@@ -24,9 +24,10 @@ pub(crate) struct Graph<'a> {
     mesh: &'a Mesh,
     /// The first vertex of each service.
     first: Vec<usize>,
-    /// For each vertex, whom it calls how often: probability times count, one entry for each callee.
+    /// For each vertex, its callees with their expected number of calls: probability times count, one entry for each
+    /// callee.
     pub(crate) calls: Vec<Vec<(usize, f64)>>,
-    /// Callers before callees, if there is no circle.
+    /// Callers before callees, if there is no cycle.
     order: Option<Vec<usize>>,
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn for_each_call<'a>(script: &'a [Step], visit: &mut impl FnMut(&'a C
     }
 }
 
-/// Callers and whom they call, by their places among the services, in whatever version.
+/// Callers and callees, by their indexes among the services, in any version.
 pub(crate) fn edges(mesh: &Mesh) -> BTreeSet<(usize, usize)> {
     let mut edges = BTreeSet::new();
     for (caller, service) in mesh.services.iter().enumerate() {
@@ -54,7 +55,7 @@ pub(crate) fn edges(mesh: &Mesh) -> BTreeSet<(usize, usize)> {
     edges
 }
 
-/// A circle of services of which each holds a slot while it waits for one of the next, in whatever versions.
+/// A cycle of services of which each holds a slot while it waits for one of the next, in whatever versions.
 pub(crate) fn held_circle(mesh: &Mesh) -> Vec<usize> {
     let mut waits: Vec<Vec<(usize, f64)>> = vec![vec![]; mesh.services.len()];
     for (service, callees) in mesh.services.iter().zip(&mut waits) {
@@ -197,7 +198,7 @@ fn first_vertices(mesh: &Mesh) -> Vec<usize> {
         .collect()
 }
 
-/// Callers before callees; `None` if calls go round in a circle. (Kahn's algorithm: no recursion, however long a chain.)
+/// Callers before callees; `None` if calls go round in a cycle. (Kahn's algorithm: no recursion, however long a chain.)
 fn order(calls: &[Vec<(usize, f64)>]) -> Option<Vec<usize>> {
     let mut callers = vec![0usize; calls.len()];
     calls.iter().flatten().for_each(|(callee, _)| callers[*callee] += 1);
@@ -215,7 +216,7 @@ fn order(calls: &[Vec<(usize, f64)>]) -> Option<Vec<usize>> {
     (order.len() == calls.len()).then_some(order)
 }
 
-/// Reports calls that never end: a circle in which every call is certain.
+/// Reports calls that never end: a cycle in which every call is certain.
 ///
 /// Versions count together: while an update runs, the old and the new one are there side by side.
 pub(crate) fn refuse_endless(mesh: &Mesh, places: &[Place], reporter: &mut Reporter) {
@@ -254,7 +255,7 @@ pub(crate) fn refuse_endless(mesh: &Mesh, places: &[Place], reporter: &mut Repor
         .help(format!("{path}; take one of the calls out, or give it a `probability` below 100%"));
 }
 
-/// A circle in a graph that has one: by removing what leads to none, then walking until a vertex comes again.
+/// A cycle in a graph that has one: by removing what leads to none, then walking until a vertex comes again.
 fn circle(calls: &[Vec<(usize, f64)>]) -> Vec<usize> {
     let mut callees: Vec<usize> = calls.iter().map(Vec::len).collect();
     let mut callers: Vec<Vec<usize>> = vec![vec![]; calls.len()];

@@ -9,7 +9,7 @@ use crate::problem::{Place, Reporter, all_of, shortened};
 use crate::section::At;
 use crate::tree::{self, Key, Node, Value};
 
-/// Most bytes of all files that one experiment names.
+/// Limit of the bytes of all files that one experiment names.
 pub const INPUT_BYTES_MAX: u64 = 512 << 20;
 
 /// A file that the experiment was read from, beside its own.
@@ -20,21 +20,21 @@ pub struct InputFile {
     /// As [`Experiment::text`](crate::Experiment::text) names it: a plain name that ends in `.csv` and that no other
     /// input has, on a file system that ignores case neither.
     pub name: String,
-    /// What it says.
+    /// Its text.
     pub text: Arc<str>,
 }
 
-/// Where the files are that an experiment names.
+/// Origin of the files that an experiment names.
 #[derive(Clone, Copy)]
 pub(crate) enum Origin<'a> {
-    /// In its folder, or where their paths lead from there.
+    /// In its folder, or at their paths from there.
     Folder(&'a Path),
-    /// In the bundle, and nowhere else: what it names may come from anybody, so no path of it is ever opened.
+    /// Only in the bundle: its author may be anyone, so no path of it is ever opened.
     Bundle(&'a Bundle),
 }
 
 impl Origin<'_> {
-    /// What tells one file from another.
+    /// Identity of a file.
     fn path(self, written: &str) -> PathBuf {
         match self {
             Origin::Folder(folder) => folder.join(written),
@@ -63,7 +63,7 @@ impl Origin<'_> {
     }
 }
 
-/// Reads what an experiment names.
+/// Reads the files that an experiment names.
 pub(crate) struct Inputs<'a> {
     origin: Origin<'a>,
     read: Vec<Input>,
@@ -73,7 +73,7 @@ struct Input {
     path: PathBuf,
     source: u16,
     file: InputFile,
-    /// Where the experiment names it.
+    /// Places in which the experiment names it.
     places: Vec<Place>,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Gives the value that stands at a place, and what an alias or a merge made of it, another text.
+/// Replaces the text of the value at a place, and of its copies by aliases and merges.
 fn rename(node: &mut Node, place: Place, name: &str) {
     match &mut node.value {
         Value::Scalar { text, quoted } if node.place == place => (*text, *quoted) = (name.to_owned(), false),
@@ -168,7 +168,7 @@ fn rename(node: &mut Node, place: Place, name: &str) {
     }
 }
 
-/// The text with the edits made and all else as somebody wrote it, comments too; `None` if it would not read as `root`.
+/// The text with the edits made and the rest unchanged, including comments; `None` if it would not parse as `root`.
 fn edit(text: &str, mut edits: Vec<(Place, String)>, root: &Node) -> Option<String> {
     if edits.is_empty() {
         return Some(text.to_owned());

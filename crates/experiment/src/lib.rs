@@ -1,12 +1,11 @@
-//! The experiment file: what the mesh is, what is done to it, what load it gets, and what must hold.
+//! The experiment file: mesh, operations, load, faults and SLOs of a run.
 //!
-//! [`load`] reads a file into an [`Experiment`], or says everything that is wrong with it at once ([`Problems`]), each
-//! with file, line, column and what would be right. [`check::check`] says what to expect of a run before it runs.
-//! The format is described in [`mod@schema`], by an example that has everything.
+//! [`load`] reads a file into an [`Experiment`], or reports all its problems at once ([`Problems`]), each with file,
+//! line, column and a fix. [`check::check`] predicts the results of a run before it runs. The format is described in
+//! [`mod@schema`], by an example that has everything.
 //!
-//! How it works: `tree` turns YAML into values that know their place; `section` decodes them by tables that also make
-//! the JSON Schema, so the two cannot drift apart; `compile` resolves names into the numbers of a
-//! [`Mesh`].
+//! Structure: `tree` parses YAML into values with source locations; `section` decodes them with the tables that also
+//! generate the JSON Schema, so the two cannot drift apart; `compile` resolves names into the indexes of a [`Mesh`].
 
 mod bundle;
 mod by_hand;
@@ -55,17 +54,17 @@ pub use words::fault_in_words;
 /// A run as a file describes it, with every name resolved and every default filled in.
 #[derive(Clone, Debug)]
 pub struct Experiment {
-    /// What the run is called.
+    /// Name of the run.
     pub name: String,
-    /// What all randomness of the run comes from.
+    /// Seed of all randomness of the run.
     pub seed: u64,
-    /// How long it lasts, in virtual time.
+    /// Duration, in virtual time.
     pub duration: Span,
-    /// What it consists of.
+    /// Model of the mesh.
     pub mesh: Mesh,
-    /// What lies between its actors, and what goes wrong ([`NetworkSpec::faults`], by their order in the file).
+    /// Network between its actors, with its faults ([`NetworkSpec::faults`], by their order in the file).
     pub network: NetworkSpec,
-    /// What must hold when it has ended.
+    /// SLOs, evaluated at the end of the run.
     pub slos: Vec<Slo>,
     /// False if no service calls another: an application of one service, or a file whose calls are not known.
     pub has_call_graph: bool,
@@ -74,7 +73,7 @@ pub struct Experiment {
     pub text: String,
     /// The files that it names, each once.
     pub files: Vec<InputFile>,
-    /// For each of the mesh's operations the line of the file that asks for it; `None` for a deploy that nobody wrote.
+    /// For each of the mesh's operations its line in the file; `None` for an implicit deploy.
     pub operation_lines: Vec<Option<u32>>,
     /// For each of the mesh's operations its name, if the file gives it one.
     pub operation_names: Vec<Option<String>>,
@@ -87,7 +86,7 @@ pub struct Experiment {
 /// Largest experiment file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// How large everything may be. What exceeds one of these is refused, with the limit in the message.
+/// Size limits. Input beyond one of them is refused, with the limit in the message.
 pub mod limits {
     pub use crate::FILE_BYTES_MAX;
     pub use crate::by_hand::SAID_BYTES_MAX;
@@ -108,7 +107,7 @@ pub mod limits {
 /// Files that it names are read from its folder; from the current one, if it is standard input.
 ///
 /// # Errors
-/// All that is wrong with it, at once.
+/// All problems with it, at once.
 pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems> {
     let (name, text) = files::read_given(path, FILE_BYTES_MAX);
     match text {
@@ -134,7 +133,7 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
 /// which the files that it names are read.
 ///
 /// # Errors
-/// All that is wrong with it, at once.
+/// All problems with it, at once.
 pub fn parse(file_name: &str, text: &str, base_dir: &Path, overrides: &[Override]) -> Result<Experiment, Problems> {
     read(file_name, text, Origin::Folder(base_dir), &default_name(Path::new(file_name)), overrides)
 }
@@ -167,7 +166,7 @@ fn read(
         Some((file, compiled, inputs, root))
     })();
     reporter.finish()?;
-    // Nothing is left out without a report.
+    // Every part that is left out was reported.
     let Some((file, compiled, inputs, root)) = compiled else { return Err(Problems::default()) };
     let name = file.name.map_or_else(|| default_name.to_owned(), |name| name.value.0);
     let (text, files) = inputs.copy(Some(text).filter(|_| overrides.is_empty()), root, &name);

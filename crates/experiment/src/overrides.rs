@@ -11,12 +11,12 @@ const ONE_MORE: &str = "+";
 pub struct Override {
     /// Keys and indexes, each with its bytes in the text.
     path: Vec<(String, usize, usize)>,
-    /// Where the value begins in the text.
+    /// Position of the value in the text.
     value: usize,
     text: String,
 }
 
-/// Why a text is no override.
+/// Reason why a text is not an override.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` sets nothing: {reason}; write `path=value`, as in `services.search.instances=4`")]
 pub struct OverrideError {
@@ -50,7 +50,7 @@ impl Override {
                 c => key.push(c),
             }
         }
-        error(if quoted { "a quote is not closed" } else { "there is no `=`" })
+        error(if quoted { "a quote is not closed" } else { "missing `=`" })
     }
 
     /// The override as it was written.
@@ -112,7 +112,7 @@ impl Override {
                         let place_of_it = items.iter().position(named);
                         let help = match (count, place_of_it) {
                             (0, _) => "the list is empty".to_owned(),
-                            // What is named so is meant.
+                            // An exact name takes precedence.
                             (_, Some(at)) => {
                                 let mut path: Vec<&str> = self.path.iter().map(|(key, ..)| key.as_str()).collect();
                                 let number = at.to_string();
@@ -121,7 +121,7 @@ impl Override {
                             }
                             (n, None) => format!("the list has {n} items: write 0 to {}", n - 1),
                         };
-                        reporter.report(place, format!("`{}` is no item of this list", shortened(key))).help(help);
+                        reporter.report(place, format!("no item `{}` in this list", shortened(key))).help(help);
                         return;
                     };
                     node = &mut items[index];

@@ -1,7 +1,7 @@
-//! Text of other origin (a file, a name, a server's answer), as it may be shown on a terminal.
+//! External text (a file, a name, a server's answer), made safe for a terminal.
 //!
 //! A terminal obeys escape sequences, and lets some characters change the order of others: text that contains them can
-//! show something else than it says. They are replaced wherever such text is printed.
+//! show something other than its content. They are replaced wherever such text is printed.
 
 use std::borrow::Cow;
 

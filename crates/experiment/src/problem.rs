@@ -1,4 +1,4 @@
-//! What is wrong with a file, and where.
+//! Problems of a file, with their locations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use miette::{
 
 use crate::printable::{in_place, is_unprintable};
 
-/// More problems than this are counted, not kept: a file with so many is not what it was taken for.
+/// Problems beyond this number are counted, not kept: such a file is probably of another kind.
 pub const PROBLEMS_MAX: usize = 100;
 
 /// A longer line of a file is shown in part, in bytes.
 const LINE_BYTES_MAX: usize = 300;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// The file, or `--set` for a value from the command line.
@@ -25,21 +25,21 @@ pub struct Problem {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub message: String,
-    /// What is to be said of the place itself: `did you mean ...`.
+    /// Label of the place: `did you mean ...`.
     pub label: Option<String>,
-    /// What would be right.
+    /// The fix.
     pub help: Option<String>,
 }
 
-/// Everything that is wrong with a file, in the order of the file.
+/// All problems of a file, in the order of the file.
 #[derive(Clone, Default)]
 pub struct Problems {
     list: Vec<Problem>,
-    /// Where there is a text to show.
+    /// Excerpts of the text, where there is one.
     excerpts: Vec<Option<Excerpt>>,
-    /// How many more there are.
+    /// Number of problems beyond those kept.
     untold: usize,
     /// The experiment file's name.
     file: String,
@@ -51,17 +51,17 @@ impl Problems {
         self.list.iter()
     }
 
-    /// How many there are.
+    /// Number of problems.
     pub fn len(&self) -> usize {
         self.list.len() + self.untold
     }
 
-    /// Never true of what [`load`](crate::load) returns.
+    /// Never true for the result of [`load`](crate::load).
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// For people: each problem with its line of text, a caret, and what would be right; then how many there are.
+    /// Text for people: each problem with its line of text, a caret, and a fix; then the number of problems.
     pub fn render(&self, colour: bool, width: usize) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_context_lines(1);
@@ -114,7 +114,7 @@ impl Place {
     }
 }
 
-/// The texts that are read, and what was found wrong with them so far.
+/// The texts that are read, and the problems found in them so far.
 #[derive(Default)]
 pub(crate) struct Reporter {
     sources: Vec<Source>,
@@ -139,7 +139,7 @@ struct Found {
 pub(crate) struct Reported<'a>(Option<&'a mut Found>);
 
 impl Reported<'_> {
-    /// Says what would be right.
+    /// Adds a fix.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         if let Some(found) = &mut self.0 {
             found.help = Some(help.into());
@@ -147,7 +147,7 @@ impl Reported<'_> {
         self
     }
 
-    /// Says something of the place itself, or nothing.
+    /// Adds a label of the place, if there is one.
     pub(crate) fn label(mut self, label: Option<String>) -> Self {
         if let Some(found) = &mut self.0 {
             found.label = label;
@@ -157,7 +157,7 @@ impl Reported<'_> {
 }
 
 impl Reporter {
-    /// Takes in a text; problems are reported under `name`.
+    /// Adds a text; its problems are reported under `name`.
     pub(crate) fn add_source(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> u16 {
         self.sources.push(Source { name: name.into(), text: text.into() });
         (self.sources.len() - 1) as u16
@@ -167,7 +167,7 @@ impl Reporter {
         self.sources[usize::from(source)].text.clone()
     }
 
-    /// The line of a place in the file itself; `None` for what came from the command line.
+    /// The line of a place in the file itself; `None` for a value of the command line.
     pub(crate) fn line(&self, place: Place) -> Option<u32> {
         (place.source == 0).then(|| position(&self.sources[0].text, place.start as usize).0)
     }
@@ -186,8 +186,8 @@ impl Reporter {
         self.found.is_empty()
     }
 
-    /// True if nothing was reported inside this place: what is missing there was not left out because it is wrong. What
-    /// is wrong in another text, as in a value of the command line, may be what is missing here.
+    /// True if no problem was reported inside this place: a missing value there is then really missing. A problem in
+    /// another text, as in a value of the command line, may concern the missing value.
     pub(crate) fn is_clean_in(&self, place: Place) -> bool {
         let is_inside = |found: &Found| {
             let (source, start) = (found.place.source, found.place.start);
@@ -196,7 +196,7 @@ impl Reporter {
         self.untold == 0 && !self.found.iter().any(is_inside)
     }
 
-    /// All that was found, if anything was.
+    /// All problems, if there are any.
     pub(crate) fn finish(mut self) -> Result<(), Problems> {
         if self.found.is_empty() {
             return Ok(());
@@ -248,7 +248,7 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    /// As it may be shown on a terminal.
+    /// The text as it is shown on a terminal.
     fn printable(self) -> Self {
         Excerpt { name: in_place(&self.name), text: in_place(&self.text), ..self }
     }
@@ -262,7 +262,7 @@ impl Excerpt {
         let start = floor(text, place.start as usize);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-        // A label over several lines hides what it is about: its first line says enough.
+        // A label over several lines hides its text: the first line is enough.
         let end = text.floor_char_boundary((place.end as usize).clamp(start, line_end));
         let end = start + text[start..end].trim_end().len();
         if line_end - line_start > LINE_BYTES_MAX {
@@ -394,7 +394,7 @@ fn listed<'a>(words: impl IntoIterator<Item = &'a str>, join: &str) -> String {
     }
 }
 
-/// A text as a message quotes it: on one line, and not for ever.
+/// A text as a message quotes it: on one line, and shortened.
 pub(crate) fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     let clean: String = text.chars().take(CHARS_MAX).map(|c| if is_unprintable(c) { ' ' } else { c }).collect();

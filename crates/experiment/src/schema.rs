@@ -45,31 +45,31 @@ type Version = Whole<0, VERSION_MAX>;
 type Steps = Whole<1, 1_000_000>;
 
 section! {
-    /// What a mesh is, what is done to it, what load it gets, and what must hold.
+    /// Mesh, operations, load, faults and SLOs of a run.
     struct File in "an experiment" {
-        /// What the run is called; by default as the folder of a `mesh.yaml`, or as the file.
+        /// Name of the run [default: name of the folder of a `mesh.yaml`, or of the file].
         optional name: At<Name>;
-        /// What all randomness of the run comes from: the same file and seed give the same run.
+        /// Seed of all randomness of the run: the same file and seed give the same run.
         or seed: Whole<0, { u64::MAX }> = "1";
-        /// How long the run lasts, in virtual time.
+        /// Duration of the run, in virtual time.
         or duration: At<Span> = "60s";
         /// The machines, in groups.
         required nodes: At<Many<NodeGroup>>;
-        /// What lies between the machines.
+        /// The network between the machines.
         or network: Network = "";
-        /// How the coordinator works.
+        /// Settings of the control plane.
         or control: Control = "";
-        /// Who has a proxy of its own, with its own counts, turns and retry budgets: each instance, or each node.
+        /// Owner of a proxy, with its own balancer state and retry budgets: each instance, or each node.
         or proxy: ProxyPer = "instance";
-        /// What runs on the machines, by name.
+        /// The services, by name.
         required services: At<Named<Service>>;
-        /// What is done to the services. One that no `deploy` names is deployed at 0s.
+        /// Operations on services. A service that no `deploy` names is deployed at 0s.
         or operations: At<Vec<At<Operation>>> = "";
-        /// What is asked of the services, by name.
+        /// The loads, by name.
         or load: At<Named<At<Load>>> = "";
-        /// What goes wrong; always reverted after `for`.
+        /// The faults; each is reverted after `for`.
         or faults: At<Vec<At<Fault>>> = "";
-        /// What must hold: `[load, load.endpoint or service] metric comparison threshold [any ..] [from .. to ..]`, or `recovery < 10s after FAULT`.
+        /// The SLOs: `[load, load.endpoint or service] metric comparison threshold [any ..] [from .. to ..]`, or `recovery < 10s after FAULT`.
         or slo: Vec<At<String>> = "";
     }
 }
@@ -79,35 +79,35 @@ section! {
     struct NodeGroup in "a group of nodes" {
         /// The machine's name; several machines are called name-0, name-1, ...
         required name: At<Name>;
-        /// How many machines; one, which is the default, has the plain name.
+        /// Number of machines; a single one, the default, has the plain name.
         or count: Whole<1, NODES_MAX> = "1";
-        /// Cores of each machine; instances reserve shares of them.
+        /// Cores of each machine, which instances reserve.
         or cores: Real<100_000> = "8";
-        /// Where the machines stand; `default` if it is left out.
+        /// Zone of the machines [default: `default`].
         optional zone: At<Name>;
-        /// When the machines come; `never`: only when somebody brings them. A fault that names one before keeps it from coming until it is over.
+        /// Time at which the machines join; `never`: only when a process starts one in a live run. An earlier fault that names one delays its join until the fault has ended.
         or joins: Joins = "0s";
     }
 }
 
 section! {
-    /// What lies between the machines.
+    /// The network between the machines.
     struct Network in "the network" {
-        /// How long a message takes from one node to another, one way, where no zones say otherwise.
+        /// One-way latency of messages between nodes, unless `zones` gives another.
         or latency: Dist = "0.25ms";
-        /// How long a message takes between instances of one node, one way.
+        /// One-way latency of messages between instances of one node.
         or local: Dist = "20us";
-        /// Share of the tries of messages between nodes that are lost. The transport (TCP) tries again after 200 ms or the round trip, whichever is longer, then after twice as long and so on, at most 120 s; after 15 retries it gives up.
+        /// Share of the attempts of messages between nodes that are lost. The transport (TCP) retries after 200 ms or the round trip, whichever is longer, doubles this delay up to 120 s, and gives up after 15 retries.
         or loss: Share = "0%";
-        /// Share of the messages between nodes that are lost for good.
+        /// Share of the messages between nodes that are never delivered.
         or drop: Share = "0%";
-        /// One-way latencies between zones, row = from: a CSV file in ms, or a map of maps. A pair that only stands the other way round is taken from there.
+        /// One-way latencies between zones, row = from: a CSV file in ms, or a map of maps. A missing pair has the latency of the opposite direction.
         optional zones: At<Zones>;
         /// Standard deviation of the latencies between zones, as a share of each (normal).
         or jitter: At<Share> = "0%";
-        /// What each link carries; by default there is no limit.
+        /// Bandwidth of each link [default: no limit].
         optional bandwidth: Bandwidth;
-        /// Bytes that may wait for a link with a `bandwidth`; what finds more is lost.
+        /// Bytes that may wait for a link with a `bandwidth`; a message beyond them is lost.
         optional queue: At<Size>;
     }
 }
@@ -137,19 +137,19 @@ impl Field for Zones {
 }
 
 section! {
-    /// How the coordinator and the nodes keep in touch.
+    /// Settings of the control plane.
     struct Control in "the control" {
-        /// How instances are put on nodes.
+        /// Placement of instances on nodes.
         or placement: Placement = "spread";
         /// Time between two heartbeats of a node.
         or heartbeat: At<Span> = "1s";
-        /// Heartbeats that may be missing before a node counts as dead.
+        /// Number of missed heartbeats after which a node is declared dead.
         or missed: Whole<1, 1_000_000> = "3";
-        /// A step that is not acknowledged is sent again after this long, then after twice as long, and so on.
+        /// Delay after which a step without acknowledgement is resent; it then doubles.
         or resend: At<Span> = "500ms";
-        /// ... but never after more than this.
+        /// Maximum of this delay.
         or resend_cap: At<Span> = "5s";
-        /// Changes of endpoints are gathered for this long before callers are told (Istio: 100ms).
+        /// Time for which changes of the ready instances are collected before they are sent to callers (Istio: 100ms).
         or debounce: Span = "100ms";
     }
 }
@@ -159,57 +159,57 @@ section! {
     struct Service in "a service" {
         /// Instances when it is deployed (S).
         or instances: Whole<0, INSTANCES_MAX> = "1";
-        /// Requests that one instance serves at once (C); it has max(1, round(C)) slots.
+        /// Requests that one instance serves concurrently (C); it has max(1, round(C)) slots.
         or capacity: At<Real<1_000_000>> = "1";
-        /// C never goes below this.
+        /// Lower limit of C.
         optional capacity_min: At<Real<1_000_000>>;
-        /// C never goes above this.
+        /// Upper limit of C.
         optional capacity_max: At<Real<1_000_000>>;
         /// Version when it is deployed (V).
         or version: Version = "1";
         /// Cores that one instance reserves on its node.
         or cpu: Real<100_000, true> = "0.1";
-        /// Cores that the requests of one instance may have together while they compute; by default as many as there are.
+        /// Cores that all requests of one instance may use together [default: those of the node].
         optional cpu_limit: Real<100_000>;
-        /// Requests that may wait at one instance; the next is refused.
+        /// Requests that may wait at one instance; one beyond them is refused.
         or queue: Whole<0, 1_000_000> = "1000";
-        /// From the creation of an instance until it takes requests.
+        /// Time from the creation of an instance until it accepts requests.
         or start_delay: Span = "0s";
-        /// An instance that is taken away takes requests for this long still, of callers that have not heard of it.
+        /// Time for which an instance that is being removed still accepts requests, because callers may hold an older view.
         or drain_delay: Span = "1s";
-        /// From the order to go until what an instance still works on is cut off, `drain_delay` included; by default it takes as long as it takes.
+        /// Time from the order to stop until the remaining requests of the instance are cut off, `drain_delay` included [default: no limit].
         optional grace: Span;
-        /// How its callers choose one of its instances.
+        /// Balancer with which its callers choose one of its instances.
         or balancer: Balancer = "least_request";
-        /// What it can be asked, by name.
+        /// Its endpoints, by name.
         required endpoints: At<Named<Endpoint>>;
-        /// Endpoints that behave otherwise from a version on, by version; the others stay as they are.
+        /// Endpoints that change from a version on, by version; the others stay as they are.
         or versions: Named<Behaviour> = "";
     }
 }
 
 section! {
-    /// What an endpoint does with a request.
+    /// Processing of a request.
     struct Endpoint in "an endpoint" {
-        /// Share of the requests that fail although all went well.
+        /// Share of the requests that fail at random.
         or errors: Share = "0%";
         /// Size of the reply.
         or response: Size = "1 KiB";
-        /// What is done, line by line; the request keeps its slot through all of it.
+        /// Steps that run one after the other; the request holds its slot during all of them.
         or script: Vec<Step> = "";
     }
 }
 
 section! {
-    /// What a service does from some version on.
+    /// Behaviour of a service from a version on.
     struct Behaviour in "a version" {
-        /// The endpoints that behave otherwise, in full.
+        /// The changed endpoints, in full.
         required endpoints: Named<Endpoint>;
     }
 }
 
 by_key! {
-    /// One line of a script.
+    /// One step of a script.
     enum Step in "a step" {
         "work" => Work,
         "sleep" => Sleep,
@@ -221,26 +221,26 @@ by_key! {
 section! {
     /// Computes.
     struct Work in "a step of work" {
-        /// For how long; a slow node takes longer.
+        /// Processor time; a slow node takes longer.
         required work: Dist;
     }
 }
 section! {
     /// Waits.
     struct Sleep in "a step of sleep" {
-        /// For how long, whatever the node.
+        /// Duration, on any node.
         required sleep: Dist;
     }
 }
 section! {
-    /// Calls another service and waits for the answer.
+    /// Calls another service and waits for the reply.
     struct CallStep in "a step with a call" {
-        /// Whom: `service` or `service.endpoint`; or the call in full.
+        /// Callee: `service` or `service.endpoint`; or the call in full.
         required call: Call;
     }
 }
 section! {
-    /// Runs branches side by side and waits for all of them.
+    /// Runs branches concurrently and waits for all of them.
     struct Parallel in "a parallel step" {
         /// The branches: each is a step, or a list of steps that run one after the other.
         required parallel: Vec<Branch>;
@@ -264,30 +264,30 @@ impl Field for Branch {
 section! {
     /// A call of another service, in full.
     struct CallInFull in "a call" {
-        /// Whom: `service`, where it has one endpoint only, or `service.endpoint`.
+        /// Callee: `service`, if it has only one endpoint, or `service.endpoint`.
         required to: At<String>;
         /// Probability that the call is made at all.
         or probability: Share = "100%";
-        /// How many times, one after the other.
+        /// Number of calls, one after the other.
         or count: Whole<1, 10_000> = "1";
-        /// All `count` of them side by side; whether they are made at all is drawn once for all.
+        /// Makes all `count` calls concurrently; `probability` is drawn once for all of them.
         or parallel: bool = "false";
-        /// Send it and go on: nobody waits for the answer, and a failure does not matter. It outlives the request, whose deadline does not hold for it.
+        /// Sends the call without waiting for the reply; a failure has no effect. The call outlives the request, whose deadline does not apply to it.
         or detached as "async": bool = "false";
         /// Size of the request.
         or request: Size = "1 KiB";
-        /// If it fails, go on as if it had not been made.
+        /// A failure of the call does not fail the request.
         or optional: bool = "false";
-        /// One try is given up after this long; `none` waits for ever.
+        /// Timeout of one attempt; or `none`.
         or timeout: Timeout = "15s";
-        /// Tries after the first.
+        /// Attempts after the first.
         or retries: Whole<0, 255> = "0";
-        /// How long to wait before them, and how many are allowed.
+        /// Backoff and budget of these retries.
         or retry: Retry = "";
     }
 }
 
-/// A call: only whom, or in full.
+/// A call: only the callee, or in full.
 #[derive(Clone, Debug)]
 pub(crate) struct Call(pub(crate) CallInFull);
 
@@ -324,19 +324,19 @@ section! {
     struct Retry in "`retry`" {
         /// `jittered`: the n-th retry waits evenly between 0 and (2^n - 1) times `base`. `fixed`: each waits for `base`.
         or backoff: Backoff = "jittered";
-        /// What the wait is made of; see `backoff`.
+        /// Base of the wait; see `backoff`.
         or base: Span = "25ms";
-        /// ... but never longer than this; ten times the base if it is left out.
+        /// Maximum of the wait [default: ten times the base].
         optional cap: Span;
-        /// Share of the requests under way to a service that may be retries; `none` allows every retry.
+        /// Share of the requests in flight to a service that may be retries; `none` allows every retry.
         or budget: Budget = "20%";
-        /// Retries that are allowed however few requests are under way.
+        /// Retries that are allowed even if few requests are in flight.
         or budget_min: Whole<0, 1_000_000> = "3";
     }
 }
 
 by_key! {
-    /// Something that is done to a service.
+    /// An operation on a service.
     enum Operation in "an operation" {
         "deploy" => Deploy,
         "undeploy" => Undeploy,
@@ -347,7 +347,7 @@ by_key! {
 }
 
 impl Operation {
-    /// Its name, and when it begins.
+    /// Its name, and its time.
     pub(crate) fn named(&self) -> (Option<&At<Name>>, Span) {
         let (name, at) = match self {
             Operation::Deploy(it) => (&it.name, &it.at),
@@ -361,7 +361,7 @@ impl Operation {
 }
 
 impl Fault {
-    /// Its name, when it begins, and how long it holds.
+    /// Its name, its time and its duration.
     pub(crate) fn named(&self) -> (Option<&At<Name>>, Span, Span) {
         let (name, at, length) = match self {
             Fault::Crash(it) => (&it.name, &it.at, &it.length),
@@ -377,139 +377,139 @@ impl Fault {
 }
 
 section! {
-    /// Brings services up as they are described.
+    /// Starts the instances of services, as the file describes them.
     struct Deploy in "a deploy" {
-        /// Which service, or a list of them.
+        /// The service, or a list of services.
         required deploy: OneOrMore<At<String>>;
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
 section! {
-    /// Takes all instances of services away.
+    /// Removes all instances of services.
     struct Undeploy in "an undeploy" {
-        /// Which service, or a list of them.
+        /// The service, or a list of services.
         required undeploy: OneOrMore<At<String>>;
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
 section! {
     /// S' = S + rate * (to - S): instances move toward a target.
     struct Extend in "an extend" {
-        /// Which service.
+        /// The service.
         required extend: At<String>;
-        /// When the first step is taken.
+        /// Time of the first step.
         or at: At<Span> = "0s";
-        /// Instances wanted in the end (T).
+        /// Target of S (T).
         required to: Whole<0, INSTANCES_MAX>;
-        /// Share of the way that one step goes (a): stable below 2, or less with delay; without overshoot up to 1.
+        /// Fraction of the remaining distance that one step covers (a): stable below 2, or less with delay; without overshoot up to 1.
         required rate: Real<100>;
         /// Time between two steps.
         or every: At<Span> = "1s";
-        /// Most steps; by default until it has settled.
+        /// Maximum number of steps [default: until settled].
         optional times: Steps;
-        /// How the real S becomes whole instances.
+        /// Rounding of the real S to whole instances.
         or rounding: Rounding = "away";
-        /// Which S a step starts from.
+        /// Value of S from which a step starts.
         or feedback: Feedback = "commanded";
-        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
 section! {
     /// C' = C * by: the capacity is multiplied.
     struct Scale in "a scale" {
-        /// Which service.
+        /// The service.
         required scale: At<String>;
-        /// When the first step is taken.
+        /// Time of the first step.
         or at: At<Span> = "0s";
         /// Factor of one step (b).
         required by: Real<1_000_000>;
         /// Time between two steps.
         or every: At<Span> = "1s";
-        /// Most steps; needed unless the service has the limit that C runs toward.
+        /// Maximum number of steps; required unless the service has the limit toward which C moves.
         optional times: Steps;
-        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
 section! {
     /// V' = V + rate * (to - V): the version moves toward the newest.
     struct Update in "an update" {
-        /// Which service.
+        /// The service.
         required update: At<String>;
-        /// When the first step is taken.
+        /// Time of the first step.
         or at: At<Span> = "0s";
-        /// Version wanted in the end (U).
+        /// Target of V (U).
         required to: Version;
-        /// Share of the old instances that one step moves (g); for `batch` and `bernoulli`.
+        /// Fraction of the old instances that one step moves (g); for `batch` and `bernoulli`.
         optional rate: At<Real<100>>;
         /// Time between two steps.
         or every: At<Span> = "1s";
-        /// Most steps; by default until it has settled.
+        /// Maximum number of steps [default: until settled].
         optional times: Steps;
-        /// How the new version comes; `batch` if it is left out.
+        /// Order in which instances are replaced [default: `batch`].
         optional strategy: StrategyName;
-        /// For `rolling`: how many instances more than wanted there may be: a number, or a percentage,
-        /// rounded up; 25% if it is left out.
+        /// For `rolling`: number of instances allowed above S: a number, or a percentage,
+        /// rounded up [default: 25%].
         optional max_surge: At<Amount>;
-        /// For `rolling`: how many ready instances may be missing: a number, or a percentage,
-        /// rounded down; 25% if it is left out.
+        /// For `rolling`: number of ready instances allowed below S: a number, or a percentage,
+        /// rounded down [default: 25%].
         optional max_unavailable: At<Amount>;
-        /// For `canary`: the share of the requests that goes to the new version after each step, rising. As many
-        /// instances as are that share of N come beside the N.
+        /// For `canary`: the share of the requests that goes to the new version after each step, rising. That share of
+        /// the N instances, rounded up, is added to them.
         optional weights: At<Vec<At<Share>>>;
-        /// What SLOs and reports call it, as in `errors < 1% after rollout for 10s`.
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
 }
 
 section! {
-    /// Requests offered: by `arrivals` in open loop, where what is planned is sent, however slow the answers are; or by
-    /// `users` in closed loop, who wait for answers.
+    /// Open-loop load by `arrivals`: each request is sent at its planned time, however slow earlier replies are. Or
+    /// closed-loop load by `users`, who wait for replies.
     struct Load in "a load" {
         /// The service whose endpoints the mix names; without a mix `service` or `service.endpoint`.
         optional to: At<String>;
-        /// When requests are planned. A load has this, or `users`.
+        /// Planned times of the requests. A load has this, or `users`.
         optional arrivals: Arrivals;
-        /// How many users send requests, each when it has the answer to its last one and has thought: a closed loop.
+        /// Number of users of a closed loop; each sends a request after the reply to its last one and its think time.
         optional users: At<Whole<1, USERS_MAX>>;
-        /// How long a user thinks, from the reply (or the failure, or the timeout) to its next request; 0s if it is left out.
+        /// Think time of a user, from the reply (or the failure, or the timeout) to its next request [default: 0s].
         optional think: At<Dist>;
-        /// The least time from the beginning of a user's request to that of its next; by default none.
+        /// Shortest time between the starts of two requests of a user [default: none].
         optional pacing: At<Span>;
-        /// What is asked for, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint.
+        /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint.
         optional mix: At<Named<Real<1_000_000_000, true>>>;
         /// Size of a request.
         or request: Size = "1 KiB";
-        /// One try is given up after this long; `none` waits for ever.
+        /// Timeout of one attempt; or `none`.
         or timeout: Timeout = "15s";
-        /// Tries after the first.
+        /// Attempts after the first.
         or retries: Whole<0, 255> = "0";
-        /// How long to wait before them, and how many are allowed.
+        /// Backoff and budget of these retries.
         or retry: Retry = "";
-        /// A server drops requests that are older than this, counted from the planned moment; by default none.
+        /// Services drop requests that are older than this, counted from the planned time [default: none].
         optional deadline: Span;
         /// Requests planned in the first part of the load are offered but not measured.
         or warmup: At<Span> = "0s";
-        /// When it begins.
+        /// Time at which it begins.
         or from: At<Span> = "0s";
-        /// How long it lasts; by default to the end of the run.
+        /// Duration [default: to the end of the run].
         optional length as "for": At<Span>;
-        /// Where its client stands; by default where the first node stands.
+        /// Zone of its client [default: that of the first node].
         optional zone: At<Name>;
-        /// Length of the windows in which its course over time is kept; doubles where a run is longer than 600 of them.
+        /// Length of the windows of its time series; doubles in a run longer than 600 of them.
         or window: At<Span> = "1s";
     }
 }
 
 by_key! {
-    /// When requests are planned.
+    /// Planned times of the requests.
     enum Arrivals in "`arrivals`" {
         "constant" => Constant,
         "poisson" => Poisson,
@@ -521,19 +521,19 @@ by_key! {
 section! {
     /// Evenly spaced.
     struct Constant in "`arrivals`" {
-        /// How many.
+        /// Rate.
         required constant: Rate;
     }
 }
 section! {
     /// At random, independent of each other.
     struct Poisson in "`arrivals`" {
-        /// How many, on average.
+        /// Mean rate.
         required poisson: Rate;
     }
 }
 section! {
-    /// By a rate that changes.
+    /// At a rate that changes.
     struct Stages in "`arrivals`" {
         /// The pieces, one after the other; after the last, nothing more is planned.
         required stages: At<Vec<Stage>>;
@@ -544,32 +544,32 @@ section! {
 section! {
     /// A piece of a rate.
     struct Stage in "a stage" {
-        /// How long it lasts.
+        /// Duration.
         required length as "for": Span;
         /// The rate at its beginning.
         required rate: Rate;
-        /// The rate at its end, reached in a straight line; by default as at its beginning.
+        /// The rate at its end, reached linearly [default: the rate at its beginning].
         optional to: Rate;
     }
 }
 section! {
-    /// As a file says.
+    /// At times from a file.
     struct Replay in "`arrivals`" {
-        /// A CSV file with a header: moments (seconds, or dates with times), or with `per`, counts.
+        /// A CSV file with a header: times (seconds, or dates with times), or with `per`, counts.
         required replay: At<String>;
-        /// The column to read; by default the first.
+        /// The column to read [default: the first].
         optional column: At<String>;
-        /// How much faster than it was.
+        /// Factor by which the times are compressed.
         or speed: Real<1_000_000> = "1";
-        /// Each row is a count of requests over this long.
+        /// Each row is a count of requests over this interval.
         optional per: At<Span>;
-        /// With `per`: evenly within each row, or at random; `poisson` if it is left out.
+        /// With `per`: evenly within each row, or at random [default: `poisson`].
         optional process: At<Process>;
     }
 }
 
 by_key! {
-    /// Something that goes wrong for a while.
+    /// A disturbance with a start and a duration.
     enum Fault in "a fault" {
         "crash" => Crash,
         "wipe" => Wipe,
@@ -584,89 +584,89 @@ by_key! {
 section! {
     /// Machines go down and come up again; their disks are kept.
     struct Crash in "a crash" {
-        /// Which.
+        /// Fault targets.
         required crash: Spots;
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// How long it holds, as in `5s`; then it is reverted.
+        /// Duration, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What SLOs and reports call it, as in `errors < 5% during outage`.
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
 section! {
     /// Machines go down and come up again with empty disks.
     struct Wipe in "a wipe" {
-        /// Which.
+        /// Fault targets.
         required wipe: Spots;
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// How long it holds, as in `5s`; then it is reverted.
+        /// Duration, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What SLOs and reports call it, as in `errors < 5% during outage`.
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
 section! {
-    /// Machines stand still; what arrives waits.
+    /// Machines stand still; arriving messages wait.
     struct Pause in "a pause" {
-        /// Which.
+        /// Fault targets.
         required pause: Spots;
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// How long it holds, as in `5s`; then it is reverted.
+        /// Duration, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What SLOs and reports call it, as in `errors < 5% during outage`.
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
 section! {
     /// Machines work at a multiple of their speed.
     struct Slow in "a slow fault" {
-        /// Which.
+        /// Fault targets.
         required slow: Spots;
         /// The multiple: 0.5 takes twice as long.
         required factor: Real<1_000>;
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// How long it holds, as in `5s`; then it is reverted.
+        /// Duration, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What SLOs and reports call it, as in `errors < 5% during outage`.
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
 section! {
-    /// Islands that cannot reach each other. A single island is cut off from everybody else; a place on none of several islands reaches all of them.
+    /// Islands that cannot reach each other. A single island is cut off from all others; a target on none of several islands reaches all of them.
     struct Partition in "a partition" {
-        /// The islands: lists of places.
+        /// The islands: lists of fault targets.
         required partition: At<Vec<Spots>>;
-        /// Messages are kept back and arrive when it is over, instead of being lost.
+        /// Holds messages until the fault has ended, instead of losing them.
         or hold: bool = "false";
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// How long it holds, as in `5s`; then it is reverted.
+        /// Duration, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What SLOs and reports call it, as in `errors < 5% during outage`.
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
 section! {
-    /// Nothing passes in one direction.
+    /// No message passes in one direction.
     struct OneWay in "a one-way partition" {
         /// The direction.
         required one_way: Direction;
-        /// Messages are kept back and arrive when it is over, instead of being lost.
+        /// Holds messages until the fault has ended, instead of losing them.
         or hold: bool = "false";
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// How long it holds, as in `5s`; then it is reverted.
+        /// Duration, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What SLOs and reports call it, as in `errors < 5% during outage`.
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
 section! {
-    /// From some places to others.
+    /// From some targets to others.
     struct Direction in "a direction" {
         /// Senders.
         required from: Spots;
@@ -675,34 +675,34 @@ section! {
     }
 }
 section! {
-    /// Messages on some links fare worse.
+    /// Disturbed messages on some links.
     struct Link in "a link fault" {
-        /// Which links.
+        /// The links.
         required link: At<Ends>;
-        /// Added to what a message takes anyway.
+        /// Added latency.
         optional latency: Dist;
-        /// Share of the tries of messages that are lost; the transport (TCP) tries again, as in `network`. Each try meets the loss of its own moment.
+        /// Share of the attempts of messages that are lost; the transport (TCP) retries, as in `network`. Each attempt meets the loss of its own time.
         optional loss: Share;
-        /// Share of the messages that are lost for good.
+        /// Share of the messages that are never delivered.
         optional drop: Share;
         /// Share of the messages that arrive twice.
         optional duplicate: Duplicate;
         /// Some messages are overtaken by later ones.
         optional reorder: Reorder;
-        /// What each of the links carries.
+        /// Bandwidth of each of the links.
         optional bandwidth: Bandwidth;
-        /// Bytes that may wait for a link with a `bandwidth`; what finds more is lost. 1 MiB if it is left out.
+        /// Bytes that may wait for a link with a `bandwidth`; a message beyond them is lost [default: 1 MiB].
         optional queue: At<Size>;
-        /// When.
+        /// Time at which it begins.
         or at: At<Span> = "0s";
-        /// How long it holds, as in `5s`; then it is reverted.
+        /// Duration, as in `5s`; then it is reverted.
         required length as "for": At<Span>;
-        /// What SLOs and reports call it, as in `errors < 5% during outage`.
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
         optional name: At<Name>;
     }
 }
 section! {
-    /// Links between places.
+    /// Links between targets.
     struct Ends in "a link" {
         /// Senders.
         or from: Spots = "all";
@@ -716,9 +716,9 @@ section! {
 section! {
     /// Messages that arrive twice.
     struct DuplicateInFull in "`duplicate`" {
-        /// How many of them.
+        /// Their share.
         required share: Share;
-        /// How long after the message its copy arrives.
+        /// Delay of the copy after the message.
         or lag: Dist = "1ms";
     }
 }
@@ -749,7 +749,7 @@ impl Field for Duplicate {
 section! {
     /// A share of the messages is delayed, evenly up to a bound, so that later ones pass them.
     struct Reorder in "`reorder`" {
-        /// How many of them.
+        /// Their share.
         required share: Share;
         /// The longest delay.
         required within: Span;

@@ -1,9 +1,8 @@
-//! How a tree becomes typed sections, and the same tables a JSON Schema.
+//! Typed sections from a tree, and a JSON Schema from the same tables.
 //!
-//! [`section!`] makes a struct, its decoder and its schema from one list of documented fields, so a key that the
-//! decoder reads and the schema does not know, or the other way round, cannot be written. Decoding goes on after a
-//! problem: whatever is wrong is reported and left out, so that all problems of a file come out at once. The result counts
-//! only if nothing was reported.
+//! [`section!`] makes a struct, its decoder and its schema from one list of documented fields, so that decoder and
+//! schema always have the same keys. Decoding continues after a problem: a wrong value is reported and left out, so
+//! that all problems of a file are reported at once. The result counts only if nothing was reported.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -21,7 +20,7 @@ pub(crate) trait Field: Sized {
     const MAY_BE_EMPTY: bool = false;
     /// Reads it. `None`: it is wrong, and that has been reported.
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self>;
-    /// Says what it may be.
+    /// JSON Schema of the values.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
@@ -44,7 +43,7 @@ pub(crate) fn schema_of<T: Field>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<As<T>>()
 }
 
-/// A value, and where it stands: for what is checked later against the rest of the file.
+/// A value with its location, for later checks against the rest of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At<T> {
     pub(crate) value: T,
@@ -62,7 +61,7 @@ impl<T: Field> Field for At<T> {
     }
 }
 
-/// A list; what is wrong in it has been left out.
+/// A list without its invalid items.
 #[derive(Clone, Debug)]
 pub(crate) struct Many<T> {
     pub(crate) items: Vec<T>,
@@ -77,7 +76,7 @@ impl<T: Field> Field for Many<T> {
         let Value::List(list) = &node.value else {
             if !node.is_null() {
                 reporter
-                    .report(node.place, format!("a list is needed here, not {}", node.described()))
+                    .report(node.place, format!("expected a list, found {}", node.described()))
                     .help("write `[a, b]`, or one item a line, each after `- `");
             }
             return Some(Many { items: Vec::new(), complete: node.is_null() });
@@ -126,7 +125,7 @@ impl<T: Field> Field for OneOrMore<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Named<T> {
     pub(crate) entries: Vec<(At<String>, T)>,
-    /// Names whose values are wrong: who refers to one of them is right all the same.
+    /// Names whose values are invalid: a reference to one of them is not reported.
     pub(crate) broken: Vec<String>,
 }
 
@@ -144,11 +143,11 @@ impl<T: Field> Field for Named<T> {
         let Value::Map(entries) = &node.value else {
             if !node.is_null() {
                 reporter
-                    .report(node.place, format!("names with their values are needed here, not {}", node.described()))
+                    .report(node.place, format!("expected names with their values, found {}", node.described()))
                     .help("write `name: value`, one a line, indented");
             }
             if !node.is_null() {
-                // Nobody needs to hear that what he refers to is missing.
+                // A reference to an unnamed item is not reported as missing.
                 named.broken.push(String::new());
             }
             return Some(named);
@@ -157,9 +156,9 @@ impl<T: Field> Field for Named<T> {
         for (key, node) in entries {
             if key.invented {
                 reporter
-                    .report(key.place, format!("there is no `{}` here", shortened(&key.text)))
+                    .report(key.place, format!("unknown name `{}`", shortened(&key.text)))
                     .label(nearest(&key.text, known()).map(|near| format!("did you mean `{near}`?")))
-                    .help(format!("there is {}", crate::problem::all_of(known())));
+                    .help(format!("the names are {}", crate::problem::all_of(known())));
                 continue;
             }
             if node.is_null() && !T::MAY_BE_EMPTY {
@@ -196,7 +195,7 @@ pub(crate) struct Fields<'a> {
     what: &'static str,
     place: Place,
     entries: &'a [(Key, Node)],
-    /// Those that it may have.
+    /// The possible keys.
     keys: Vec<&'static str>,
 }
 
@@ -212,7 +211,7 @@ impl<'a> Fields<'a> {
             Value::Map(entries) => entries,
             _ if node.is_null() => &[],
             _ => {
-                reporter.report(node.place, format!("{what} is needed here, not {}", node.described())).help(format!(
+                reporter.report(node.place, format!("expected {what}, found {}", node.described())).help(format!(
                     "write it as `key: value`; the keys are {}",
                     crate::problem::all_of(keys.iter().copied())
                 ));
@@ -229,14 +228,14 @@ impl<'a> Fields<'a> {
                     .help(format!("write `{meant}: {}`", shortened(value)));
             } else if let Some((_, _, meant, why)) = MEANT.iter().find(|(of, at, ..)| *of == what && *at == key.text) {
                 reporter
-                    .report(key.place, format!("{what} has no `{}`", key.text))
+                    .report(key.place, format!("unknown key `{}` in {what}", key.text))
                     .label(Some(format!("did you mean `{meant}`?")))
                     .help(*why);
             } else {
                 reporter
-                    .report(key.place, format!("{what} has no `{}`", shortened(&key.text)))
+                    .report(key.place, format!("unknown key `{}` in {what}", shortened(&key.text)))
                     .label(nearest(&key.text, keys.iter().copied()).map(|near| format!("did you mean `{near}`?")))
-                    .help(format!("it has {}", crate::problem::all_of(keys.iter().copied())));
+                    .help(format!("the keys are {}", crate::problem::all_of(keys.iter().copied())));
             }
         }
         Some(Fields { what, place: node.place, entries, keys: keys.to_vec() })
@@ -251,11 +250,13 @@ impl<'a> Fields<'a> {
         if let Some(node) = self.find(key) {
             return self.value(node, key, reporter);
         }
-        // A misspelt key has been reported already, with what was meant. One that is right is not misspelt, however near.
+        // A misspelt key has been reported already, with a suggestion. A correct one is not misspelt, however near.
         let is_meant = |k: &Key| nearest(&k.text, [key]).is_some() || unspaced(k, &[key]).is_some();
         let misspelt = self.entries.iter().any(|(k, _)| !self.keys.contains(&k.text.as_str()) && is_meant(k));
         if !misspelt {
-            reporter.report(self.place, format!("{} needs `{key}`", self.what)).help(format!("{key}: {}", doc.trim()));
+            reporter
+                .report(self.place, format!("missing key `{key}` in {}", self.what))
+                .help(format!("{key}: {}", doc.trim()));
         }
         None
     }
@@ -268,7 +269,7 @@ impl<'a> Fields<'a> {
     /// A field that has a default, which is written as it would be in the file.
     pub(crate) fn or<T: Field>(&self, key: &str, default: &str, reporter: &mut Reporter) -> Option<T> {
         match self.find(key) {
-            // What is wrong has been said; with the default, the rest of the file can be looked at too.
+            // The problem has been reported; with the default, the rest of the file can be checked too.
             Some(node) => self.value(node, key, reporter).or_else(|| decode_default(default, self.place, reporter)),
             None => decode_default(default, self.place, reporter),
         }
@@ -371,9 +372,8 @@ macro_rules! default_text {
     };
 }
 
-/// Makes a section: `required key: Type;`, `optional key: Type;`, `or key: Type = "default";`, each documented; the key
-/// of the file follows the field's name in quotes where it is another. `in "..."` is what the section is called in a
-/// message.
+/// Defines a section: `required key: Type;`, `optional key: Type;`, `or key: Type = "default";`, each documented; the
+/// key of the file follows the field's name in quotes if it differs. `in "..."` is the name of the section in messages.
 macro_rules! section {
     (
         $(#[doc = $doc:literal])*
@@ -466,26 +466,26 @@ pub(crate) fn chosen_key(
             }
             _ => format!("write it with one of {}", one_of(keys.iter().copied())),
         };
-        reporter.report(node.place, format!("{what} is needed here, not {}", node.described())).help(help);
+        reporter.report(node.place, format!("expected {what}, found {}", node.described())).help(help);
         return None;
     };
     let mut found = entries.iter().filter_map(|(key, _)| keys.iter().find(|k| **k == key.text).map(|k| (*k, key)));
     let noun = what.trim_start_matches("an ").trim_start_matches("a ");
     let Some((first, _)) = found.next() else {
         let near = entries.iter().find_map(|(key, _)| Some((key, nearest(&key.text, keys.iter().copied())?)));
-        // Operations and faults have other keys beside the one that says what they are.
+        // Operations and faults have other keys beside the one that names their kind.
         let only = || match &entries[..] {
             [(key, _)] if !matches!(noun, "operation" | "fault") => Some(key),
             _ => None,
         };
         let (place, message) = match near.map(|(key, _)| key).or_else(only) {
-            Some(key) => (key.place, format!("there is no {noun} `{}`", shortened(&key.text))),
-            None => (node.place, format!("this does not say which {noun} it is")),
+            Some(key) => (key.place, format!("unknown {noun} `{}`", shortened(&key.text))),
+            None => (node.place, format!("missing the kind of the {noun}")),
         };
         reporter
             .report(place, message)
             .label(near.map(|(_, near)| format!("did you mean `{near}`?")))
-            .help(format!("it needs one of {}", one_of(keys.iter().copied())));
+            .help(format!("add one of {}", one_of(keys.iter().copied())));
         return None;
     };
     if let Some((second, key)) = found.next() {

@@ -1,17 +1,16 @@
-//! How much there is to simulate.
+//! Size of the simulated model.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Experiment, graph};
 
-/// How much there is.
+/// Numbers of the parts of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Size {
     /// Machines.
     pub nodes: usize,
-    /// Of these, those that come when the run has begun, or when somebody brings them. Runs that were written before
-    /// there was such a thing have none.
+    /// Of these, those that join after the start, spares included. Summaries written before this existed have none.
     #[serde(default)]
     pub nodes_later: usize,
     /// Services.
@@ -20,7 +19,7 @@ pub struct Size {
     pub instances: u64,
     /// Pairs of services of which the first calls the second, in whatever version.
     pub edges: usize,
-    /// Operations, with the deploys that nobody wrote.
+    /// Operations, implicit deploys included.
     pub operations: usize,
     /// Loads.
     pub loads: usize,
@@ -29,7 +28,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Counts what an experiment consists of.
+    /// Counts the parts of an experiment.
     pub fn new(experiment: &Experiment) -> Self {
         let mesh = &experiment.mesh;
         Size {

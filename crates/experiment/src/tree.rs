@@ -1,7 +1,7 @@
-//! YAML as values that know where they stand.
+//! YAML as values with their source locations.
 //!
-//! Decoding by serde stops at the first error and forgets where a value stood; a person wants all errors at once, each
-//! at its place. So the parser's events become this small tree, and `section` decodes the tree.
+//! Decoding by serde stops at the first error and forgets the location of a value; a person needs all errors at once,
+//! each with its location. So the parser's events become this small tree, and `section` decodes the tree.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::problem::{Place, Reporter, shortened};
 /// Deepest nesting that is read. A script of parallel branches needs three levels for each fork.
 pub const DEPTH_MAX: usize = 64;
 
-/// Most values that a file may have, after its aliases are filled in: what stops a bomb of aliases.
+/// Maximum number of values of a file, after its aliases are filled in: the guard against a bomb of aliases.
 pub const VALUES_MAX: usize = 2_000_000;
 
 /// A value and where it stands.
@@ -38,7 +38,7 @@ pub(crate) enum Value {
 pub(crate) struct Key {
     pub(crate) text: String,
     pub(crate) place: Place,
-    /// True if an override had to make it on the way to what it sets.
+    /// True if an override created it on the path to its value.
     pub(crate) invented: bool,
 }
 
@@ -52,7 +52,7 @@ impl Node {
         matches!(&self.value, Value::Scalar { text, quoted: false } if matches!(text.as_str(), "" | "~" | "null"))
     }
 
-    /// What it is, for a message: `a list`, `the text ...`.
+    /// Description of the value for a message: `a list`, `the text ...`.
     pub(crate) fn described(&self) -> String {
         match &self.value {
             _ if self.is_null() => "nothing".to_owned(),
@@ -62,7 +62,7 @@ impl Node {
         }
     }
 
-    /// It, on one line, as YAML.
+    /// The value on one line, as YAML.
     pub(crate) fn inline(&self) -> String {
         inline(self)
     }
@@ -74,13 +74,13 @@ impl Node {
     }
 }
 
-/// Reads one YAML document. `base` is where `text` begins in the source; `wanted` says what should be there, if nothing
-/// is. `None` when there is nothing to go on with; what is wrong has then been reported.
+/// Parses one YAML document. `base` is the position of `text` in the source; `wanted` describes the expected content,
+/// for an empty document. `None` if the result is unusable; the problem has then been reported.
 pub(crate) fn read(text: &str, source: u16, base: usize, wanted: &str, reporter: &mut Reporter) -> Option<Node> {
     read_tagged(text, source, base, wanted, &[], &mut Tags::new(), reporter)
 }
 
-/// Where values stand that have a tag, and which: source, first byte.
+/// Tags of values, by location: source, first byte.
 pub(crate) type Tags = BTreeMap<(u16, u32), &'static str>;
 
 /// The same as [`read`], for a format that knows some tags. They are added to `tags`.
@@ -119,13 +119,13 @@ pub(crate) fn read_tagged(
     }
     if builder.root.is_none() {
         let is_blank = text.trim().is_empty();
-        let message = if is_blank { "there is nothing here" } else { "there is nothing but comments here" };
+        let message = if is_blank { "this text is empty" } else { "this text has only comments" };
         reporter.report(builder.place(0, 0), message).help(wanted);
     }
     builder.root
 }
 
-/// The parser says what it stumbled over; the commonest slips are named for what they are.
+/// Reports a syntax error with the parser's message; common mistakes get their own message.
 fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &mut Reporter) {
     let before = &text[..text.floor_char_boundary(byte.min(text.len()))];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -134,7 +134,7 @@ fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &m
     let help = if let Some(what) = looks_like(text, line) {
         what.to_owned()
     } else if info.contains("anchor") {
-        "`*name` stands for what `&name` marks further up".to_owned()
+        "`*name` refers to the value that `&name` marks further up".to_owned()
     } else if indent.contains('\t') {
         "YAML is indented by spaces, never by tabs".to_owned()
     } else if info.contains("recursion") || info.contains("nesting") || info.contains("nested") {
@@ -142,7 +142,7 @@ fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &m
     } else if info.contains("quote") {
         "a quote that begins here does not end".to_owned()
     } else if info.contains("unclosed bracket") {
-        "it has no end: close it".to_owned()
+        "close it".to_owned()
     } else if let Some((bracket, line)) = unclosed(before) {
         format!("the `{bracket}` on line {line} is not closed")
     } else if info.contains("mapping values are not allowed") {
@@ -153,14 +153,14 @@ fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &m
     reporter.report(place, format!("this is not YAML: {info}")).help(help);
 }
 
-/// What a text is if it was never meant to be YAML, by its first characters or by the line at which reading stopped.
+/// Kind of a text that is not YAML, by its first characters or by the line at which the parser stopped.
 fn looks_like(text: &str, line: &str) -> Option<&'static str> {
     if text.contains('\0') {
         let is_wide = text.chars().skip(1).step_by(2).take(8).all(|c| c == '\0');
         return Some(if is_wide {
             "it looks like UTF-16: save it as UTF-8"
         } else {
-            "it contains NUL characters: it is no text file"
+            "not a text file: it contains NUL characters"
         });
     }
     if text.starts_with("%YAML") && !text.starts_with("%YAML 1.") {
@@ -222,7 +222,7 @@ impl Builder<'_> {
         Place::new(self.source, self.base + start, self.base + end)
     }
 
-    /// Takes in one event; false if there is no going on.
+    /// Processes one event; false if parsing cannot continue.
     fn take(&mut self, event: Event<'_>, place: Place, reporter: &mut Reporter) -> bool {
         if let Some(tag) = event.tag() {
             let tag = tag.original();
@@ -232,7 +232,7 @@ impl Builder<'_> {
                 }
                 None => {
                     reporter
-                        .report(place, format!("the tag `{}` says nothing here", shortened(&tag)))
+                        .report(place, format!("the tag `{}` is not allowed here", shortened(&tag)))
                         .help("leave it out: what a value is follows from its key");
                 }
             }
@@ -267,7 +267,7 @@ impl Builder<'_> {
             Event::Alias(anchor) => {
                 let Some(mut node) = self.anchors.get(&anchor).cloned() else {
                     reporter
-                        .report(place, "this alias stands inside the value that it names")
+                        .report(place, "this alias is inside the value that it names")
                         .help("a value cannot contain itself");
                     return false;
                 };
@@ -290,10 +290,10 @@ impl Builder<'_> {
         true
     }
 
-    /// Puts a finished value where it belongs. `values`: how many it brings. What stands in a list or a map was counted
-    /// when it was read; an alias brings all that it names.
+    /// Adds a finished value to its parent. `values`: its number of values. The elements of a list or a map were
+    /// counted when they were read; an alias adds all values that it names.
     fn add(&mut self, node: Node, anchor: usize, values: usize, reporter: &mut Reporter) -> bool {
-        // What an anchor marks is kept twice.
+        // The value of an anchor is kept twice.
         self.values += if anchor == 0 { values } else { values + size(&node) };
         if self.values > VALUES_MAX {
             let help = format!("at most {VALUES_MAX} are read, those that aliases repeat included");
@@ -321,7 +321,7 @@ impl Builder<'_> {
     }
 }
 
-/// A finished map: merge keys (`<<`) filled in, and what stands there twice reported.
+/// Finishes a map: fills in merge keys (`<<`), and reports duplicate keys.
 fn settled(entries: Vec<(Key, Node)>, reporter: &mut Reporter) -> Vec<(Key, Node)> {
     let mut merged = vec![];
     let mut seen: BTreeMap<String, Place> = BTreeMap::new();
@@ -332,7 +332,7 @@ fn settled(entries: Vec<(Key, Node)>, reporter: &mut Reporter) -> Vec<(Key, Node
         } else if let Some(first) = seen.get(&key.text) {
             let line = reporter.line(*first).map_or(String::new(), |line| format!("it is on line {line} already"));
             reporter
-                .report(key.place, format!("the key `{}` stands here a second time", shortened(&key.text)))
+                .report(key.place, format!("duplicate key `{}`", shortened(&key.text)))
                 .label(Some(line).filter(|line| !line.is_empty()))
                 .help("keep one of the two");
         } else {
@@ -409,7 +409,7 @@ fn write(node: &Node, indent: usize, out: &mut String) {
     }
 }
 
-/// What follows a key or a dash: short things on the same line, others below.
+/// Writes the value after a key or a dash: short ones on the same line, others below.
 fn write_after(node: &Node, indent: usize, out: &mut String) {
     const LINE_MAX: usize = 100;
     let short = inline_len(node, LINE_MAX).is_some();
@@ -551,7 +551,7 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_is_found_at_its_second_place() {
-        assert_eq!(problems("a: 1\nb: 2\na: 3\n"), "3:1 the key `a` stands here a second time\n");
+        assert_eq!(problems("a: 1\nb: 2\na: 3\n"), "3:1 duplicate key `a`\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Figures with their units, as people write them: `5ms`, `200/s`, `2 KiB`, `0.1%`.
 //!
-//! Each function reads one text. What is wrong is said as a whole sentence, with what would be right.
+//! Each function parses one text. An error is a whole sentence, with a fix.
 
 use meshsim_actor::Span;
 use meshsim_mesh::model::Amount;
@@ -12,12 +12,12 @@ pub const DURATION_MAX: Span = Span::from_secs(100 * 365 * 86_400);
 /// The highest rate: one request in a nanosecond.
 pub const RATE_MAX: f64 = 1e9;
 
-/// Why a text is not what it should be.
+/// Reason why a text is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitError {
-    /// In one sentence.
+    /// The problem, in one sentence.
     pub message: String,
-    /// What would be right.
+    /// The fix.
     pub help: String,
 }
 
@@ -27,9 +27,9 @@ fn error<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T> {
     Err(UnitError { message: message.into(), help: help.into() })
 }
 
-/// What a text was meant to be, for a message: `1,000/s` is 1000 in groups of three, `1,5s` has a decimal comma,
-/// `10 per minute` is a rate in words, `5MS` has its unit in other letters. `None` if nothing of this holds, or if the
-/// result cannot be read either.
+/// Probable meaning of a text, for a message: `1,000/s` is 1000 in groups of three, `1,5s` has a decimal comma, `10 per
+/// minute` is a rate in words, `5MS` has its unit in other letters. `None` if none of these applies, or if the result
+/// is invalid, too.
 fn meant<T>(text: &str, units: &[&str], read: impl Fn(&str) -> Result<T>) -> Option<String> {
     let mut meant = text.trim().to_owned();
     if meant.contains(',') {
@@ -37,7 +37,7 @@ fn meant<T>(text: &str, units: &[&str], read: impl Fn(&str) -> Result<T>) -> Opt
             let digits = group.chars().take_while(char::is_ascii_digit).count();
             digits == 3
         });
-        // One comma before three digits has two readings: the help is a proposal, and says so by showing it.
+        // One comma before three digits has two readings: the help only proposes one.
         meant = if is_grouped { meant.replace(',', "") } else { meant.replacen(',', ".", 1) };
     }
     for (words, sign) in [(" per ", "/"), ("minutes", "min"), ("minute", "min"), ("seconds", "s"), ("second", "s")] {
@@ -55,7 +55,7 @@ fn meant<T>(text: &str, units: &[&str], read: impl Fn(&str) -> Result<T>) -> Opt
     (meant != text.trim() && read(&meant).is_ok()).then_some(meant)
 }
 
-/// An error whose help is what the text was meant to be, where that can be told.
+/// An error whose help is the probable meaning, if there is one.
 fn hinted<T>(text: &str, units: &[&str], result: Result<T>, read: impl Fn(&str) -> Result<T>) -> Result<T> {
     result.map_err(|error| match meant(text, units, read) {
         Some(meant) => UnitError { help: format!("did you mean `{meant}`?"), ..error },
@@ -82,14 +82,14 @@ fn split(text: &str) -> (&str, &str) {
 fn quantity(number: &str, text: &str, what: &str, example: &str) -> Result<f64> {
     let lower = text.trim().trim_start_matches(['+', '-', '.']).to_lowercase();
     if lower.starts_with("nan") || lower.starts_with("inf") {
-        return error(format!("`{}` is no {what}", text.trim()), format!("a {what} is finite, as in `{example}`"));
+        return error(format!("invalid {what} `{}`", text.trim()), format!("a {what} is finite, as in `{example}`"));
     }
     match number.replace('_', "").parse::<f64>() {
         Ok(n) if n < 0.0 => error(format!("a {what} is never negative"), format!("write it as in `{example}`")),
         Ok(n) if n.is_finite() => Ok(n),
         Ok(_) => error(format!("this {what} is too large"), format!("write it as in `{example}`")),
         Err(_) => error(
-            format!("`{}` is no {what}", crate::problem::shortened(text.trim())),
+            format!("invalid {what} `{}`", crate::problem::shortened(text.trim())),
             format!("write it as in `{example}`"),
         ),
     }
@@ -141,11 +141,11 @@ fn plain_duration(text: &str) -> Result<Span> {
                 return error(format!("`{}` has no unit", text.trim()), help);
             }
             None if unit.is_empty() => {
-                let message = format!("`{}` is no duration", crate::problem::shortened(text.trim()));
+                let message = format!("invalid duration `{}`", crate::problem::shortened(text.trim()));
                 return error(message, "write it as in `5ms` or `1m30s`");
             }
             None => {
-                let message = format!("`{}` is no unit of time", crate::problem::shortened(tail));
+                let message = format!("unknown time unit `{}`", crate::problem::shortened(tail));
                 return error(message, format!("units are {UNITS}, as in `5ms`"));
             }
         };
@@ -155,7 +155,7 @@ fn plain_duration(text: &str) -> Result<Span> {
         }
         if !rest.starts_with(|c: char| c.is_ascii_digit()) {
             return error(
-                format!("`{}` is no duration", crate::problem::shortened(text.trim())),
+                format!("invalid duration `{}`", crate::problem::shortened(text.trim())),
                 "write it as in `5ms` or `1m30s`",
             );
         }
@@ -178,12 +178,12 @@ fn plain_rate(text: &str) -> Result<f64> {
         let message = if tail.is_empty() {
             format!("`{}` has no unit", text.trim())
         } else {
-            format!("`{}` is no rate", text.trim())
+            format!("invalid rate `{}`", text.trim())
         };
         return error(message, format!("write `{number}/s`; a rate is a number `/s`, `/ms`, `/min` or `/h`"));
     };
     let Some(ns) = time_unit(unit) else {
-        return error(format!("`{unit}` is no unit of time"), format!("write `{number}/s`, or with /ms, /min or /h"));
+        return error(format!("unknown time unit `{unit}`"), format!("write `{number}/s`, or with /ms, /min or /h"));
     };
     let rate = value * 1e9 / ns;
     if rate > RATE_MAX {
@@ -219,7 +219,7 @@ fn bytes(number: &str, unit: &str, text: &str, example: &str) -> Result<f64> {
             format!("write `{number} B` or `{number} KiB`; units are {UNITS}"),
         ),
         None => error(
-            format!("`{}` is no unit of size", crate::problem::shortened(unit)),
+            format!("unknown size unit `{}`", crate::problem::shortened(unit)),
             format!("units are {UNITS}, as in `{example}`"),
         ),
     }
@@ -241,7 +241,7 @@ pub(crate) fn bandwidth(text: &str) -> Result<u64> {
     let (number, tail) = split(text);
     let Some(unit) = tail.strip_suffix("/s") else {
         return error(
-            format!("`{}` is no bandwidth", crate::problem::shortened(text.trim())),
+            format!("invalid bandwidth `{}`", crate::problem::shortened(text.trim())),
             "a bandwidth is a size per second, as in `125 MiB/s` or `1 Gbit/s`",
         );
     };
@@ -278,8 +278,13 @@ pub(crate) fn ratio(text: &str) -> Result<f64> {
     let share = match unit {
         "%" => value / 100.0,
         "" if value <= 1.0 => value,
-        "" => return error(format!("`{}` is no share", text.trim()), format!("write `{number}%`")),
-        _ => return error(format!("`{}` is no share", crate::problem::shortened(text.trim())), "write it as in `50%`"),
+        "" => return error(format!("invalid share `{}`", text.trim()), format!("write `{number}%`")),
+        _ => {
+            return error(
+                format!("invalid share `{}`", crate::problem::shortened(text.trim())),
+                "write it as in `50%`",
+            );
+        }
     };
     if share > 1.0 { error("a share is at most 100%", "write it as in `50%`") } else { Ok(share) }
 }
@@ -316,7 +321,7 @@ pub(crate) fn number(text: &str) -> Result<f64> {
             error(format!("`{}` is not finite", text.trim()), "write a number, as in `0.5`")
         }
         Err(_) => {
-            error(format!("`{}` is no number", crate::problem::shortened(text.trim())), "write a number, as in `0.5`")
+            error(format!("invalid number `{}`", crate::problem::shortened(text.trim())), "write a number, as in `0.5`")
         }
     }
 }
@@ -333,7 +338,7 @@ pub(crate) fn whole(text: &str, min: u64, max: u64) -> Result<u64> {
             error(format!("`{}` is too large", crate::problem::shortened(text.trim())), format!("write {}", range()))
         }
         Err(_) => error(
-            format!("`{}` is no whole number", crate::problem::shortened(text.trim())),
+            format!("invalid whole number `{}`", crate::problem::shortened(text.trim())),
             format!("write {}", range()),
         ),
     }
@@ -371,15 +376,15 @@ mod tests {
         let why = |text: &str| duration(text).unwrap_err().message;
         assert_eq!(why("5"), "`5` has no unit");
         assert_eq!(why("-5ms"), "a duration is never negative");
-        assert_eq!(why("NaN"), "`NaN` is no duration");
-        assert_eq!(why(".inf"), "`.inf` is no duration");
-        assert_eq!(why("5 sheep"), "`sheep` is no unit of time");
+        assert_eq!(why("NaN"), "invalid duration `NaN`");
+        assert_eq!(why(".inf"), "invalid duration `.inf`");
+        assert_eq!(why("5 sheep"), "unknown time unit `sheep`");
         assert_eq!(why("1e30s"), "this duration is too long");
         assert_eq!(why("1e999s"), "this duration is too large");
-        assert_eq!(why("soon"), "`soon` is no duration");
-        assert_eq!(why(""), "`` is no duration");
-        assert_eq!(why("5ms or so"), "`5ms or so` is no duration");
-        assert_eq!(why("1 eternity"), "`eternity` is no unit of time");
+        assert_eq!(why("soon"), "invalid duration `soon`");
+        assert_eq!(why(""), "invalid duration ``");
+        assert_eq!(why("5ms or so"), "invalid duration `5ms or so`");
+        assert_eq!(why("1 eternity"), "unknown time unit `eternity`");
     }
 
     #[test]
@@ -422,7 +427,7 @@ mod tests {
         assert_eq!(size("12").unwrap_err().message, "`12` has no unit");
         assert_eq!(share("50").unwrap_err().help, "write `50%`");
         assert_eq!(share("101%").unwrap_err().message, "a share is at most 100%");
-        assert_eq!(whole("1e3", 0, 10).unwrap_err().message, "`1e3` is no whole number");
+        assert_eq!(whole("1e3", 0, 10).unwrap_err().message, "invalid whole number `1e3`");
         assert_eq!(whole("1000000000000", 1, 10).unwrap_err().help, "write a whole number from 1 to 10");
         assert_eq!(whole(&"9".repeat(80), 1, 10).unwrap_err().help, "write a whole number from 1 to 10");
         assert!(

@@ -1,4 +1,4 @@
-//! The figures and words of the file: one type for each kind of value.
+//! Values of the file: one type for each kind.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::section::{At, Field, OneOrMore, by_key, section};
 use crate::tree::{Node, Value};
 use crate::units::{self, UnitError};
 
-/// Most characters of a name.
+/// Maximum number of characters of a name.
 pub const NAME_CHARS_MAX: usize = 100;
 
 /// The text of a scalar; anything else is reported.
@@ -22,7 +22,7 @@ fn text<'a>(node: &'a Node, what: &str, reporter: &mut Reporter) -> Option<&'a s
     if let Value::Scalar { text, .. } = &node.value {
         return Some(text);
     }
-    reporter.report(node.place, format!("{what} is needed here, not {}", node.described()));
+    reporter.report(node.place, format!("expected {what}, found {}", node.described()));
     None
 }
 
@@ -157,7 +157,7 @@ impl Field for Name {
         match name_error(name) {
             None => Some(Name(name.to_owned())),
             Some(help) => {
-                reporter.report(node.place, format!("`{}` is no name", shortened(name))).help(help);
+                reporter.report(node.place, format!("invalid name `{}`", shortened(name))).help(help);
                 None
             }
         }
@@ -170,7 +170,7 @@ impl Field for Name {
     }
 }
 
-/// What is wrong with a name, if something is.
+/// Reason why a name is invalid, if it is.
 pub(crate) fn name_error(name: &str) -> Option<&'static str> {
     if name.is_empty() || name.chars().any(|c| !(c.is_alphanumeric() || c == '-' || c == '_')) {
         Some("a name has letters, digits, `-` and `_`, and nothing else")
@@ -192,7 +192,7 @@ macro_rules! words {
                     other => {
                         let words = [$($word),*];
                         reporter
-                            .report(node.place, format!("`{}` is no {}", shortened(other), &$what[2..]))
+                            .report(node.place, format!("unknown {} `{}`", &$what[2..], shortened(other)))
                             .label(nearest(other, words).map(|near| format!("did you mean `{near}`?")))
                             .help(format!("write {}", one_of(words)));
                         None
@@ -206,23 +206,23 @@ macro_rules! words {
     };
 }
 
-words!(Placement, "Placement", "a placement", "How instances are put on nodes: evenly by cores, or on as few nodes as possible.", {
+words!(Placement, "Placement", "a placement", "Placement of instances on nodes: evenly by cores, or on as few nodes as possible.", {
     "spread" => Placement::Spread, "bin_pack" => Placement::BinPack,
 });
-words!(ProxyPer, "ProxyPer", "whose a proxy is", "Who has a proxy of its own: each instance (a sidecar), or each node (an ambient mesh).", {
+words!(ProxyPer, "ProxyPer", "a proxy owner", "Owner of a proxy: each instance (a sidecar), or each node (an ambient mesh).", {
     "instance" => ProxyPer::Instance, "node" => ProxyPer::Node,
 });
-words!(Rounding, "Rounding", "a rounding", "How a real number of instances becomes a whole one.", {
+words!(Rounding, "Rounding", "a rounding", "Rounding of a real number of instances to a whole one.", {
     "away" => Rounding::Away, "nearest" => Rounding::Nearest, "floor" => Rounding::Floor, "carry" => Rounding::Carry,
     "stochastic" => Rounding::Stochastic,
 });
-words!(Feedback, "Feedback", "a feedback", "Which S an extend starts from: what was decided, or what the nodes last reported.", {
+words!(Feedback, "Feedback", "a feedback", "Value of S from which an extend starts: as decided, or as the nodes last reported.", {
     "commanded" => Feedback::Commanded, "observed" => Feedback::Observed,
 });
-words!(Backoff, "Backoff", "a backoff", "How long a caller waits before a retry: at random, in a window that doubles (Envoy's), or the same each time.", {
+words!(Backoff, "Backoff", "a backoff", "Wait of a caller before a retry: random, in a window that doubles (Envoy's), or the same each time.", {
     "jittered" => Backoff::Jittered, "fixed" => Backoff::Fixed,
 });
-words!(Process, "Process", "a process", "How a rate becomes moments: evenly spaced, or at random.", {
+words!(Process, "Process", "a process", "Spacing of the requests at a given rate: even, or random.", {
     "constant" => Process::Constant, "poisson" => Process::Poisson,
 });
 
@@ -249,14 +249,14 @@ impl Field for Timeout {
         match text(node, "a duration", reporter)? {
             "none" | "never" => Some(Timeout(None)),
             word @ ("nil" | "off" | "no" | "false" | "inf" | "infinite" | "infinity" | "unlimited" | "forever") => {
-                reporter.report(node.place, format!("`{word}` is no duration")).help("did you mean `none`?");
+                reporter.report(node.place, format!("invalid duration `{word}`")).help("did you mean `none`?");
                 None
             }
             _ => match Span::decode(node, reporter)? {
                 span if span.is_zero() => {
                     reporter
                         .report(node.place, "a timeout of nothing fails everything")
-                        .help("write a duration, as in `1s`, or `none` to wait for ever");
+                        .help("write a duration, as in `1s`, or `none` to wait indefinitely");
                     None
                 }
                 span => Some(Timeout(Some(span))),
@@ -287,16 +287,16 @@ impl Field for Budget {
     }
 }
 
-/// A moment of the run, or `never`.
+/// A time of the run, or `never`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Joins(pub(crate) Time);
-figure!(Joins, "Joins", "a moment", |text| match text {
+figure!(Joins, "Joins", "a time", |text| match text {
     "never" => Ok(Joins(Time::NEVER)),
     _ => units::duration(text)
         .map(|after| Joins(Time::ZERO + after))
         .map_err(|error| UnitError { help: format!("{}; or `never`", error.help), ..error }),
 }, {
-    "description": "A moment, as a duration from the start of the run, or `never`.",
+    "description": "A time, as a duration from the start of the run, or `never`.",
     "type": ["string", "integer"], "examples": ["30s", "never"]
 });
 
@@ -305,12 +305,12 @@ section! {
     struct PeakEwma in "p2c_peak_ewma" {
         /// Time constant with which a slow sample is forgotten.
         or decay: Span = "10s";
-        /// Estimate of an instance that was not heard of yet.
+        /// Estimate of an instance without a sample.
         or start: Span = "30ms";
     }
 }
 
-/// How many of something, or `all`.
+/// A number, or `all`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HowMany(Option<u32>);
 
@@ -323,7 +323,7 @@ impl Field for HowMany {
         match units::whole(text(node, "a number of choices", reporter)?, 1, u64::from(CHOICES_MAX)) {
             Ok(count) => Some(HowMany(Some(count as u32))),
             Err(error) => {
-                let message = format!("`{}` is no number of choices", shortened(text(node, "", reporter)?));
+                let message = format!("invalid number of choices `{}`", shortened(text(node, "", reporter)?));
                 reporter.report(node.place, message).help(format!("{}; or `all`", error.help));
                 None
             }
@@ -340,7 +340,7 @@ impl Field for HowMany {
 section! {
     /// The least busy one of some random instances, or of all.
     struct LeastRequest in "least_request" {
-        /// How many are drawn; or `all`, and then chance decides between equals.
+        /// Number of candidates that are drawn; or `all`, with a random choice among equals.
         or choices: HowMany = "2";
         /// Each is drawn at most once; without it, perhaps twice (as in Envoy).
         optional distinct: At<bool>;
@@ -353,7 +353,7 @@ impl LeastRequest {
             (None, None) => Some(Choices::All),
             (None, Some(distinct)) => {
                 reporter
-                    .report(distinct.place, "`distinct` says nothing where all are looked at")
+                    .report(distinct.place, "`distinct` is not allowed with `choices: all`")
                     .help("leave it out, or draw some: `{ choices: 2, distinct: true }`");
                 None
             }
@@ -371,9 +371,9 @@ by_key! {
     }
 }
 section! {
-    /// The one with the fewest of this caller's requests under way.
+    /// The candidate with the fewest of this caller's requests in flight.
     struct LeastOf in "a balancer" {
-        /// Among whom.
+        /// The candidates.
         required least_request: LeastRequest;
     }
 }
@@ -405,7 +405,7 @@ impl Field for Balancer {
             "p2c_peak_ewma" => PeakEwma::decode(&Node::scalar("", node.place), reporter).map(ewma),
             other => {
                 reporter
-                    .report(node.place, format!("`{}` is no balancer", shortened(other)))
+                    .report(node.place, format!("unknown balancer `{}`", shortened(other)))
                     .label(nearest(other, WORDS).map(|near| format!("did you mean `{near}`?")))
                     .help(format!("write {}", one_of(WORDS)));
                 None
@@ -460,14 +460,14 @@ section! {
     struct Erlang in "an Erlang distribution" {
         /// Mean of the sum.
         required erlang: Span;
-        /// How many exponentials are added; more make it steadier.
+        /// Number of exponentials that are added; more make it steadier.
         required k: Whole<1, 1000>;
     }
 }
 section! {
     /// One part of a hyper-exponential distribution.
     struct HyperPart in "a part of a mixture" {
-        /// How often it is drawn, relative to the others.
+        /// Frequency relative to the others.
         or weight: Real<1_000_000_000> = "1";
         /// Mean of this exponential.
         required mean: Span;
@@ -526,7 +526,7 @@ impl Field for Dist {
                     let constant = |text: &str| {
                         units::duration(text).map_err(|error| match text.contains(['+', '~', '(']) {
                             true => UnitError {
-                                message: format!("`{}` is no distribution", shortened(text)),
+                                message: format!("invalid distribution `{}`", shortened(text)),
                                 help: "write `5ms`, `5ms +/- 2ms`, or one in full, as in `{ exponential: 5ms }`"
                                     .to_owned(),
                             },
@@ -543,7 +543,7 @@ impl Field for Dist {
             };
         }
         let in_full = DistInFull::decode(node, reporter)?;
-        // Of a list whose items are wrong, nothing more is to be said.
+        // A list with invalid items gets no further message.
         if !reporter.is_clean_in(node.place) {
             return None;
         }
@@ -569,7 +569,7 @@ impl Field for Dist {
             Ok(()) => Some(dist),
             Err(error) => {
                 reporter
-                    .report(node.place, format!("this is no distribution: {error}"))
+                    .report(node.place, format!("invalid distribution: {error}"))
                     .help(format!("write it as in `{example}`"));
                 None
             }
@@ -585,16 +585,16 @@ impl Field for Dist {
 }
 
 section! {
-    /// Some of the nodes, chosen by lot.
+    /// Some of the nodes, chosen at random.
     struct SomeNodes in "a choice of nodes" {
         /// Share of all nodes, rounded to whole ones, at least one.
         required nodes: Share;
-        /// Of the lot: the same seed chooses the same nodes, whatever the seed of the run.
+        /// Seed of the choice: the same seed chooses the same nodes, whatever the seed of the run.
         or seed: Whole<0, { u64::MAX }> = "0";
     }
 }
 
-/// One place or one choice of places.
+/// One fault target or one choice of targets.
 #[derive(Clone, Debug)]
 pub(crate) enum Spot {
     Named(String),
@@ -618,7 +618,7 @@ impl Field for Spot {
     }
 }
 
-/// One or several places.
+/// One or several fault targets.
 pub(crate) type Spots = OneOrMore<crate::section::At<Spot>>;
 
 #[cfg(test)]
@@ -654,15 +654,15 @@ mod tests {
     #[test]
     fn what_is_no_distribution_says_why() {
         let why = |text| dist(text).unwrap_err();
-        assert_eq!(why("{uniform: [3ms, 1ms]}"), "this is no distribution: the lower bound is above the upper one");
+        assert_eq!(why("{uniform: [3ms, 1ms]}"), "invalid distribution: the lower bound is above the upper one");
         assert_eq!(why("{uniform: [3ms]}"), "a uniform distribution has two bounds");
         assert_eq!(why("{log_normal: 5ms, sigma: .nan}"), "`.nan` is not finite");
         assert_eq!(why("{log_normal: 5ms, sigma: nan}"), "`nan` is not finite");
         assert_eq!(why("{pareto: 5ms, shape: 0}"), "`0` is too small");
         assert_eq!(why("{erlang: 5ms, k: 0}"), "`0` is too small");
-        assert_eq!(why("{table: []}"), "this is no distribution: a table needs at least one value");
-        assert_eq!(why("{gauss: 5ms}"), "there is no distribution `gauss`");
-        assert_eq!(why("[5ms]"), "a distribution is needed here, not a list");
+        assert_eq!(why("{table: []}"), "invalid distribution: a table needs at least one value");
+        assert_eq!(why("{gauss: 5ms}"), "unknown distribution `gauss`");
+        assert_eq!(why("[5ms]"), "expected a distribution, found a list");
         assert_eq!(why("5ms +/- 2"), "`2` has no unit");
     }
 }

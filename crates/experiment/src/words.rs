@@ -9,7 +9,7 @@ use meshsim_mesh::Mesh;
 /// Names that are written out; the others are counted.
 const NAMES_MAX: usize = 3;
 
-/// What a fault does to whom, in a few words.
+/// Effect and targets of a fault, in a few words.
 pub fn fault_in_words(kind: &Kind, mesh: &Mesh) -> String {
     let set = |set: &ActorSet| names(set, mesh);
     let on = |on: &Link| link(on, mesh);
@@ -45,7 +45,7 @@ fn more(count: usize) -> String {
 }
 
 fn percent(share: f64) -> String {
-    // Three digits at most, and none that says nothing.
+    // Three digits at most, without trailing zeros.
     let text = format!("{:.3}", share * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -69,7 +69,7 @@ fn names(set: &ActorSet, mesh: &Mesh) -> String {
     }
     let some: Vec<&str> = set.iter().take(NAMES_MAX).map(|actor| mesh.actor_name(actor)).collect();
     match some.is_empty() {
-        true => "nobody".into(),
+        true => "no actor".into(),
         false => format!("{}{}", some.join(", "), more(set.iter().count())),
     }
 }
@@ -85,7 +85,7 @@ fn zone<'a>(set: &ActorSet, mesh: &'a Mesh) -> Option<&'a str> {
     }
     let (zone, count) = counts.pop_first()?;
     let of_zone = mesh.nodes.iter().filter(|node| node.zone == zone).count();
-    // A load or the coordinator that is meant too stands in the zone.
+    // Loads and the coordinator count if they are in the zone, too.
     let is_there = |actor: ActorId| mesh.actor_zone(actor) == zone;
     let is_whole = counts.is_empty() && count == of_zone && set.iter().all(is_there);
     mesh.zones.get(usize::from(zone)).filter(|_| is_whole).map(String::as_str)

@@ -1,7 +1,7 @@
-//! Broken experiment files, each with what a person is told about it; and operations and faults said wrong.
+//! Broken experiment files, each with its error messages; and invalid manual operations and faults.
 //!
-//! `tests/broken/NN-name.yaml` goes in, `NN-name.txt` must come out. With `MESHSIM_BLESS=1` the texts are written anew:
-//! read each of them before you commit it, as somebody who has to mend the file.
+//! The messages for `tests/broken/NN-name.yaml` must be those of `NN-name.txt`. With `MESHSIM_BLESS=1` the texts are
+//! written anew: read each of them before you commit it, as the person who must fix the file.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn bless() -> bool {
     std::env::var("MESHSIM_BLESS").is_ok_and(|value| value == "1")
 }
 
-/// What is told about each broken text of a folder is what stands beside it.
+/// Asserts that the messages for each broken text of a folder equal the file beside it.
 fn expect_answers(folder: &Path, least: usize, read: impl Fn(&Path) -> Option<Problems>) {
     let mut files: Vec<PathBuf> = std::fs::read_dir(Path::new(".").join(folder))
         .unwrap()
@@ -43,14 +43,14 @@ fn expect_answers(folder: &Path, least: usize, read: impl Fn(&Path) -> Option<Pr
 #[test]
 fn every_broken_file_is_answered_with_the_message_that_stands_beside_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/broken");
-    // The only test of this binary that does not name its files in full: names in the messages are then as if somebody
-    // stood in the folder.
+    // The only test of this binary that does not name its files in full: names in the messages are then relative to the
+    // folder.
     std::env::set_current_dir(&folder).unwrap();
     expect_answers(Path::new(""), 40, |file| load(file, &[]).err());
 }
 
 #[test]
-fn what_is_said_wrong_to_a_run_is_answered_with_the_message_that_stands_beside_it() {
+fn an_invalid_manual_operation_or_fault_gets_the_message_beside_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/broken/by-hand");
     let mesh = load(&folder.join("mesh.yaml"), &[]).unwrap_or_else(|problems| panic!("{problems}"));
     expect_answers(&folder, 15, |file| {

@@ -1,4 +1,4 @@
-//! Operations and faults that are said to a run: the same as in its file.
+//! Manual operations and faults: the same as in the file.
 
 use std::path::Path;
 
@@ -18,8 +18,8 @@ fn now() -> Time {
     Time::ZERO + Span::from_secs(100)
 }
 
-/// The lines of a section of the format's example that are items of its list, each without its `at` and its name, which
-/// nothing can refer to that is said by hand.
+/// The lines of a section of the format's example that are items of its list, each without its `at` and its name, since
+/// nothing can refer to a manual one.
 fn items(section: &str) -> Vec<String> {
     let from = FORMAT.split(&format!("\n{section}:\n")).nth(1).unwrap();
     let lines: Vec<&str> = from.lines().take_while(|line| line.is_empty() || line.starts_with(' ')).collect();
@@ -32,7 +32,7 @@ fn items(section: &str) -> Vec<String> {
 #[test]
 fn every_operation_of_the_format_can_be_said() {
     let it = experiment();
-    // In the file's order, which is that of time; three more are deployed at the start by nobody's word.
+    // In the file's order, which is that of time; three more deploys at the start are implicit.
     let written = it.mesh.operations.iter().zip(&it.operation_lines).filter(|(_, line)| line.is_some());
     let said: Vec<_> = items("operations").iter().flat_map(|text| it.operation(text).unwrap()).collect();
     assert_eq!(said.len(), 7);
@@ -79,7 +79,7 @@ fn names_are_those_of_the_experiment_as_it_was_run() {
     let it = parse("mesh.yaml", text, Path::new("."), &[fewer]).unwrap();
     let Kind::Pause(pause) = it.fault("{ pause: n, for: 1s }", now()).unwrap().remove(0).kind else { panic!() };
     assert_eq!(pause.actors.iter().collect::<Vec<_>>(), [ActorId(1), ActorId(2)]);
-    assert!(it.fault("{ pause: n-2, for: 1s }", now()).unwrap_err().to_string().contains("there is no place `n-2`"));
+    assert!(it.fault("{ pause: n-2, for: 1s }", now()).unwrap_err().to_string().contains("unknown fault target `n-2`"));
 }
 
 #[test]

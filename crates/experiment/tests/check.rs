@@ -1,4 +1,4 @@
-//! What `check` expects of a run.
+//! Predictions of `check`.
 
 use std::path::Path;
 
@@ -50,11 +50,11 @@ fn what_is_there_at_the_start_must_hold_what_is_deployed_then() {
     let size = findings(&text(more, "at: 10s")).size;
     assert_eq!((size.nodes, size.nodes_later), (2, 1));
     assert_eq!(warnings(&text(more, "at: 10s")), []);
-    let early = "the instances reserve 6 cores at 9s, and the nodes that are there by then have 4: some find no place \
+    let early = "the instances reserve 6 cores at 9s but the nodes joined by then have 4: some will be unplaced \
                  until others join";
     assert_eq!(warnings(&text(more, "at: 9s")), [("cores", None, early.to_owned())]);
     let spare = "{ name: m, cores: 4, joins: never }";
-    let never = "the instances reserve 6 cores, and the nodes have 4: some find no place";
+    let never = "the instances reserve 6 cores but the nodes have 4: some will be unplaced";
     assert_eq!(warnings(&text(spare, "at: 9s")), [("cores", None, never.to_owned())]);
     let late = "{ name: m, count: 3, cores: 4, joins: 60s }, { name: k, cores: 4, joins: 10s }";
     let told = "`m-0` and 2 others join after the end of the run";
@@ -213,7 +213,7 @@ fn what_cannot_work_is_warned_of() {
     let of = |text: String| warnings(&text).into_iter().map(|w| w.2).collect::<Vec<_>>();
     assert_eq!(
         of(reserve("instances: 41")),
-        ["the instances reserve 4.1 cores, and the nodes have 4: some find no place"]
+        ["the instances reserve 4.1 cores but the nodes have 4: some will be unplaced"]
     );
     assert_eq!(
         of(reserve("instances: 1, cpu: 3")),
@@ -221,9 +221,7 @@ fn what_cannot_work_is_warned_of() {
     );
     assert_eq!(
         of(format!("{SMALL}load: {{ users: {{ to: a, arrivals: {{ poisson: 1500/s }} }} }}\n")),
-        [
-            "`a` is overloaded as deployed: 1500.0 requests/s hold a slot for 1ms each, which takes 1.5 slots, and it has 1"
-        ]
+        ["`a` is overloaded as deployed: 1500.0 requests/s with a slot time of 1ms need 1.5 slots; it has 1"]
     );
     assert_eq!(kinds("slo: [ p99 < 1s ]\n"), ["no_load"]);
 }
@@ -291,7 +289,7 @@ fn a_failed_call_ends_the_script_and_retries_make_it_rarer() {
     }
     near(free.loads[0].errors, 0.125);
     assert!(free.loads[0].is_exact);
-    // Two thirds of the calls under way are being retried at times: a budget of none lets none of that pass.
+    // Two thirds of the calls in flight are being retried at times: a budget of 0 allows none of these retries.
     let held = findings(&text("{ budget: 0%, budget_min: 1 }"));
     assert!(!held.loads[0].is_exact);
     assert!(held.not_modelled[0].starts_with("Retry budgets: that of `front.get` for `flaky.get`"), "{held:?}");
@@ -487,8 +485,8 @@ fn an_slo_that_allows_fewer_failures_than_the_file_makes_is_warned_of() {
 }
 
 #[test]
-fn the_full_switch_of_a_canary_is_warned_of_where_callers_hear_of_it_after_the_old_ones_are_gone() {
-    // Ready 0.5 s before the switch, and callers hear of it a second later: half a second of what the old ones had.
+fn a_full_canary_switch_is_warned_of_if_callers_learn_of_it_too_late() {
+    // Ready 0.5 s before the switch, and callers learn of it a second later: half a second of the old ones' requests.
     let text = |drain: &str, start: &str| {
         format!(
             "duration: 40s\ncontrol: {{ debounce: 1s }}\nnodes: [ {{ name: n, count: 5, cores: 100 }} ]\nnetwork: {{ latency: 0s, \

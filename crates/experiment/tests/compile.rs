@@ -1,4 +1,4 @@
-//! What the sections of a file become.
+//! Compilation of the sections of a file.
 
 use std::path::Path;
 
@@ -133,7 +133,7 @@ fn a_replay_of_counts_is_a_rate_that_changes() {
 }
 
 #[test]
-fn latencies_between_zones_come_from_a_file_and_within_a_zone_from_the_network() {
+fn latencies_come_from_a_file_between_zones_and_the_network_within() {
     let network = read("network: { zones: zones.csv, latency: 1ms }\n").network;
     let dist = |n| Dist::Constant(ms(n));
     assert_eq!(network.latency, [dist(1), dist(30), dist(31), dist(2)]);
@@ -207,7 +207,7 @@ fn a_run_is_called_as_its_file_or_as_its_folder() {
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem_like_any_other() {
     let problems = load(Path::new("nowhere/mesh.yaml"), &[]).unwrap_err();
-    assert!(problems.to_string().contains("cannot read nowhere/mesh.yaml: there is no such file"), "{problems}");
+    assert!(problems.to_string().contains("cannot read nowhere/mesh.yaml: no such file"), "{problems}");
     let problems = load(Path::new("tests"), &[]).unwrap_err();
     assert!(problems.to_string().contains("it is a folder"), "{problems}");
 }

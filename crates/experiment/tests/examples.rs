@@ -1,4 +1,4 @@
-//! The examples that come with meshsim: each is an experiment without a problem, and is what its header says.
+//! The examples of meshsim: each is an experiment without a problem, and matches its header.
 
 use std::path::Path;
 
@@ -38,7 +38,8 @@ fn first_mesh_and_hotel_show_every_operation() {
 fn hotel_makes_the_visits_that_were_counted_independently() {
     let (_, findings) = example("hotel");
     assert_eq!(findings.size.services, 12);
-    // A little less: some requests fail on their way (at most 0.5% in each service), and what is behind is not visited.
+    // A little less: some requests fail (at most 0.5% in each service), and the services behind a failure are not
+    // visited.
     let fits = |visits: f64| visits < 10.195 && visits > 10.195 * 0.99;
     assert!(fits(findings.loads[0].visits), "{}", findings.loads[0].visits);
     let (_, wan) = example("wan");

@@ -1,4 +1,4 @@
-//! The format as its documentation shows it, and its schema.
+//! The documented example of the format, and its schema.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
 fn a_part_of_a_run_is_found_by_the_name_of_a_fault_or_an_operation() {
     let slo = |line: &str| with(FORMAT, &[&format!("slo=[{line}]")]);
     let part = |line: &str| slo(line).unwrap().slos[0].window.map(|(from, to)| (from.secs(), to.secs()));
-    // After a fault is once it has ended; what an operation does begins with it.
+    // `after` a fault starts at its end, `after` an operation at its beginning.
     assert_eq!(part("errors < 1% after outage for 10s"), Some((25.0, 35.0)));
     assert_eq!(part("users within 1s > 90% after rollout for 500ms"), Some((45.0, 45.5)));
     assert_eq!(part("errors < 1% any 2s during outage"), Some((20.0, 25.0)));
@@ -129,7 +129,7 @@ fn an_override_adds_an_item_to_a_list_that_is_there_or_not() {
 }
 
 #[test]
-fn a_wrong_override_is_not_reported_a_second_time_as_something_that_is_missing() {
+fn a_wrong_override_is_not_also_reported_as_missing() {
     let text =
         FORMAT.replace("{ for: 10s, rate: 10/s, to: 100/s }, { for: 5s, rate: 100/s }", "{ for: 5s, rate: 9/s }");
     assert_ne!(text, FORMAT);
@@ -140,11 +140,11 @@ fn a_wrong_override_is_not_reported_a_second_time_as_something_that_is_missing()
 #[test]
 fn an_override_that_leads_nowhere_says_what_is_there() {
     let wrong = [
-        ("services.goe.instances=4", "there is no `goe` here", "did you mean `geo`?"),
-        ("servces.geo.instances=4", "an experiment has no `servces`", "did you mean `services`?"),
-        ("services.geo.instnaces=4", "a service has no `instnaces`", "did you mean `instances`?"),
-        ("services.geo.instances=many", "`many` is no whole number", "from 0 to 1000000"),
-        ("nodes.7.count=4", "`7` is no item of this list", "the list has 3 items: write 0 to 2"),
+        ("services.goe.instances=4", "unknown name `goe`", "did you mean `geo`?"),
+        ("servces.geo.instances=4", "unknown key `servces` in an experiment", "did you mean `services`?"),
+        ("services.geo.instnaces=4", "unknown key `instnaces` in a service", "did you mean `instances`?"),
+        ("services.geo.instances=many", "invalid whole number `many`", "from 0 to 1000000"),
+        ("nodes.7.count=4", "no item `7` in this list", "the list has 3 items: write 0 to 2"),
         ("seed.x=4", "`seed` is a single value, `7`", "set it as a whole"),
         ("seed=", "`seed` has no value", "write one"),
         ("seed=[1", "this is not YAML", "bracket"),
@@ -156,7 +156,7 @@ fn an_override_that_leads_nowhere_says_what_is_there() {
             "{set}\n{problems}"
         );
     }
-    assert!(Override::parse("services").unwrap_err().to_string().contains("there is no `=`"));
+    assert!(Override::parse("services").unwrap_err().to_string().contains("missing `=`"));
     assert!(Override::parse("a..b=1").unwrap_err().to_string().contains("a key is missing"));
     assert!(Override::parse("=1").is_err() && Override::parse("a.\"b=1").is_err());
 }

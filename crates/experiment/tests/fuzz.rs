@@ -1,4 +1,4 @@
-//! Whatever a file contains, reading it ends, with an experiment or with problems: no panic, no hang.
+//! Reading any file ends, with an experiment or with problems: no panic, no hang.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Importers: what they find in real files, what they say of broken ones, and that what they write is an experiment.
+//! Importers: their results for real files, their messages for broken ones, and the validity of the experiments they
+//! write.
 
 mod corpus;
 
@@ -34,7 +35,7 @@ fn read(format: Format, file: &Path, calls: Option<&Path>) -> Imported {
     import(format, &[file.to_owned()], calls, &[]).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// What is written must read as an experiment, whose own estimates agree with what the importer counted.
+/// The written text must parse as an experiment, whose own estimates agree with the counts of the importer.
 fn assert_is_an_experiment(imported: &Imported) {
     let experiment = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[])
         .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
@@ -108,7 +109,7 @@ fn a_compose_file_alone_has_no_call_graph_and_says_so() {
 fn a_motel_file_gives_a_compose_file_its_calls() {
     let (Some(compose), Some(motel)) = (corpus_file(HOTEL_COMPOSE), corpus_file(HOTEL)) else { return };
     let imported = read(Format::Compose, &compose, Some(&motel));
-    // The one `memcached` that `user` calls is not in the compose file; every other one is told by `depends_on`.
+    // The one `memcached` that `user` calls is not in the compose file; `depends_on` identifies all others.
     assert_eq!((imported.counts.services, imported.counts.instances), (25, 25));
     let visits: Vec<_> = imported.counts.entries.iter().map(|entry| entry.visits).collect();
     assert_eq!(visits, [13.0, 6.0, 7.0, 4.0, 7.0, 6.0]);
@@ -227,20 +228,20 @@ fn a_broken_file_is_told_where_and_what_would_be_right() {
         (
             Format::Isotope,
             String::new(),
-            "1:1 there is nothing here | one of isotope's topologies, a map with `services`, is wanted",
+            "1:1 this text is empty | expected one of isotope's topologies, a map with `services`,",
         ),
         (
             Format::Compose,
             "# later".into(),
-            "1:1 there is nothing but comments here | a Compose file, a map with `services`, is wanted",
+            "1:1 this text has only comments | expected a Compose file, a map with `services`,",
         ),
         (
             Format::Mubench,
             "[1]".into(),
-            "1:1 the file is a list | one of µBench's work models, a map of services, is wanted",
+            "1:1 the file is a list | expected one of µBench's work models, a map of services,",
         ),
-        (Format::Isotope, "a: 1".into(), "1:1 there is no `services` | write `services:` and a list of services"),
-        (Format::Isotope, "services: []".into(), "1:1 there is no service in it | is it a file of another format?"),
+        (Format::Isotope, "a: 1".into(), "1:1 missing `services` | write `services:` and a list of services"),
+        (Format::Isotope, "services: []".into(), "1:1 it has no service | is it a file of another format?"),
         (
             Format::Isotope,
             "services:\n- {name: a, script: [call: bee]}\n- {name: bees}".into(),
@@ -254,7 +255,7 @@ fn a_broken_file_is_told_where_and_what_would_be_right() {
         (
             Format::Isotope,
             "services:\n- {name: a, numReplicas: 2000000000}".into(),
-            "2:3 2000000000 instances in all are too many (`a` has most) | write at most 1000000 in all",
+            "2:3 too many instances in all: 2000000000 (`a` has most) | write at most 1000000 in all",
         ),
         (
             Format::Isotope,
@@ -307,7 +308,7 @@ fn a_broken_file_is_told_where_and_what_would_be_right() {
     }
 }
 
-/// What is wrong with a file, a line each: the first of it.
+/// The first problem of a file, a line each.
 fn wrong(format: Format, text: &str) -> String {
     let problems = small(format, text).expect_err(text);
     let first = problems.iter().next().expect("there is a problem");
@@ -381,13 +382,10 @@ fn motel_says_what_is_not_of_its_language() {
     };
     let with = |rest: &str| format!("{}{rest}\n", call("count: 2"));
     let table = [
-        (
-            call("count: 1").replace("version: 1", "version: 2"),
-            "`version` is `2` | write `version: 1`: there is no other",
-        ),
+        (call("count: 1").replace("version: 1", "version: 2"), "`version` is `2` | write `version: 1`, the only one"),
         (
             call("async: true, retries: 2"),
-            "motel has no `async` call with retries or a timeout | leave `retries` and `timeout` out: nobody waits for the call",
+            "motel has no `async` call with retries or a timeout | leave `retries` and `timeout` out: the caller does not wait for the reply",
         ),
         (with("traffic: { rate: 5/day }"), "`rate` is `5/day` | write a rate above zero such as `100/s` or `3000/m`"),
         (
@@ -404,7 +402,7 @@ fn motel_says_what_is_not_of_its_language() {
         ),
         (
             with("scenarios: [ { at: 5s } ]"),
-            "a scenario needs `at` and `duration` | write `at: +5s` and `duration: 10s`",
+            "a scenario requires `at` and `duration` | write `at: +5s` and `duration: 10s`",
         ),
         (
             with("scenarios: [ { at: 5s, duration: 5s, override: { b.y: { add_calls: [ a.x ] } } } ]"),
@@ -486,13 +484,13 @@ fn compose_files_become_one_model_as_the_specification_says() {
         ),
         (&[base, "services: { cache: !reset null }\n"], &["web 3 0.5 1", "db 1 0.1 0"]),
         (&[base, "services: { web: !override { image: x } }\n"], &["web 1 0.1 0", "db 1 0.1 0", "cache 1 0.1 0"]),
-        // What a service extends it has too.
+        // A service has the content of the service that it extends.
         (
             &["services:\n  base: { image: x, scale: 2, cpus: 1.5, depends_on: [ db ] }\n  a: { extends: base }\n  \
                b: { extends: { service: a }, scale: 5 }\n  db: { image: y }\n"],
             &["base 2 1.5 1", "a 2 1.5 1", "b 5 1.5 1", "db 1 0.1 0"],
         ),
-        // Without a profile that is on, a service is not there; who can do without it does.
+        // A service of an inactive profile is absent; an optional dependency on it is dropped.
         (
             &[
                 "services:\n  a: { image: x, depends_on: { debug: { condition: service_started, required: false } } }\n  \
@@ -532,7 +530,7 @@ fn compose_files_that_do_not_fit_together_say_why() {
         ),
         (&["services: { a: { image: x, scale: '${N:?how many}' } }"], "`${N:?how many}` must be set: how many"),
         (&["include: [ other.yaml ]\nservices: { a: { image: x } }"], "`include` is not read"),
-        (&["services: { a: { image: x, ports: !replace [] } }"], "the tag `!replace` says nothing here"),
+        (&["services: { a: { image: x, ports: !replace [] } }"], "the tag `!replace` is not allowed here"),
     ];
     for (files, expected) in table {
         assert_eq!(model(files).unwrap_err(), *expected, "{files:?}");
@@ -549,7 +547,7 @@ fn a_service_may_extend_one_of_a_file_beside_it() {
     assert_eq!(read(Format::Compose, &main, None).counts.instances, 4);
     std::fs::write(&main, "services: { a: { extends: { file: none.yaml, service: base } } }").unwrap();
     let problems = import(Format::Compose, &[main], None, &[]).unwrap_err();
-    assert!(problems.to_string().contains("there is no such file"), "{problems}");
+    assert!(problems.to_string().contains("no such file"), "{problems}");
 }
 
 #[test]
@@ -619,7 +617,7 @@ fn calls_go_with_compose_files_only_and_files_must_be_there() {
     let problems = import_texts(Format::Motel, &[], None, &[]).unwrap_err();
     assert!(problems.to_string().contains("no file is given"), "{problems}");
     let problems = import(Format::Motel, &["nowhere/at/all.yaml".into()], None, &[]).unwrap_err();
-    assert!(problems.to_string().contains("there is no such file"), "{problems}");
+    assert!(problems.to_string().contains("no such file"), "{problems}");
 }
 
 #[test]

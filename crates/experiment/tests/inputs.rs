@@ -1,4 +1,4 @@
-//! The files that an experiment names: real ones come through exactly, and a copy of them all is a copy of the run.
+//! The files that an experiment names: real ones are read exactly, and a copy of them all is a copy of the run.
 
 mod corpus;
 
@@ -11,7 +11,7 @@ use meshsim_experiment::{Bundle, Experiment, Override, load, parse};
 use meshsim_mesh::model::{Arrivals, Process};
 
 const MESH: &str = "
-# Kept in a copy, like all that nobody has to change.
+# Kept in a copy, like everything that needs no change.
 nodes: [ { name: n, zone: x }, { name: m, zone: y } ]
 services: { a: { endpoints: { get: { script: [ work: 1ms ] } } } }
 ";
@@ -21,7 +21,7 @@ fn read(text: &str) -> Experiment {
     parse("mesh.yaml", text, &folder, &[]).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// Puts the text and the files into an empty folder and reads them again.
+/// Writes the text and the files into an empty folder and reads them again.
 fn copied(experiment: &Experiment, test: &str) -> Experiment {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let _ = std::fs::remove_dir_all(&folder);
@@ -176,7 +176,7 @@ fn real_counts_are_replayed_one_for_one() {
     assert!((planned - counts.iter().sum::<u64>() as f64).abs() < 1e-3, "{planned}");
 }
 
-/// What is said of a file that an experiment names: the line, the message and the help of each problem.
+/// Problems of a file that an experiment names: the line, the message and the help of each.
 fn told(naming: &str, csv: &str) -> Vec<String> {
     let bundle = Bundle { text: format!("{MESH}{naming}"), files: vec![("f.csv".into(), csv.into())] };
     let Err(problems) = bundle.read() else { return vec![] };

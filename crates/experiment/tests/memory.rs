@@ -1,11 +1,11 @@
-//! What reading a large file takes. One test alone in its process: it asks how much memory the process has had.
+//! Memory for reading a large file. The only test of its process, since it reads the peak memory of the process.
 
 use meshsim_experiment::Bundle;
 use meshsim_mesh::model::Arrivals;
 
 const ROWS: usize = 2_000_000;
 
-/// The most memory that this process has had at once, in bytes; `None` where nobody says it.
+/// Peak memory of this process, in bytes; `None` where the system does not report it.
 fn peak() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! What a run writes down as its experiment is that experiment, whatever was overridden and left empty.
+//! The experiment that a run writes equals its own experiment, including overrides and empty sections.
 
 use std::fs;
 use std::path::{Path, PathBuf};

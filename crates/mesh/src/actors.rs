@@ -17,13 +17,13 @@ use crate::node::Node;
 /// Nodes are inline, because there may be a million of them; the others are few and large.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum MeshActor {
-    /// Holds what is wanted.
+    /// Holds the desired state.
     Coordinator(Box<Coordinator>),
     /// Owns instances.
     Node(Node),
     /// Offers load.
     Client(Box<Client>),
-    /// Asks for those outside.
+    /// Sends requests for external clients.
     Gateway(Box<Gateway>),
 }
 
@@ -43,12 +43,12 @@ pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
     std::iter::once(coordinator).chain(nodes).chain(clients).chain(gateway)
 }
 
-/// One of them, by its number; for a process that hosts few of many.
+/// One actor, by its id; for a process that hosts few of many.
 ///
 /// # Panics
-/// If nobody has that number.
+/// If no actor has that id.
 pub fn one(mesh: &Arc<Mesh>, actor: ActorId) -> MeshActor {
-    assert!(actor.index() < mesh.actor_count(), "{actor} is no actor of this mesh");
+    assert!(actor.index() < mesh.actor_count(), "{actor} is not an actor of this mesh");
     match (mesh.node_index(actor), mesh.load_index(actor)) {
         (Some(_), _) => MeshActor::Node(Node::new(mesh.clone(), crate::call::no_view(mesh))),
         (_, Some(load)) => MeshActor::Client(Box::new(Client::new(mesh.clone(), load))),

@@ -1,8 +1,8 @@
-//! Latencies by time, coarsely: what a report needs to tell how much alike requests are that follow each other.
+//! Coarse latencies by time, from which a report estimates how much consecutive requests resemble each other.
 //!
-//! Requests that wait in one queue are late together, so a thousand of them say less about the queue than a thousand
-//! independent ones. How much less is seen when the run is cut into batches of equal length, each much longer than a
-//! queue remembers (batch means: Law, *Simulation Modeling and Analysis*, 9.5.3).
+//! Requests that wait in one queue are late together, so a thousand of them carry less information about the queue than
+//! a thousand independent ones. The loss is estimated by cutting the run into batches of equal length, each much longer
+//! than the correlation time of a queue (batch means: Law, *Simulation Modeling and Analysis*, 9.5.3).
 
 use meshsim_actor::Span;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct Batches {
     kept: Kept,
 }
 
-/// What is kept, and written down.
+/// Serialised form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Kept {
     /// The length of each batch: [`LENGTH_MIN_NS`] times a power of two.
@@ -74,7 +74,7 @@ fn bucket(nanos: u64) -> u16 {
 }
 
 impl Batches {
-    /// Takes in a request that was planned so long after the first batch began.
+    /// Records a request that was planned `since` after the first batch began.
     pub fn record(&mut self, since: Span, latency: Span) {
         let kept = &mut self.kept;
         while since.nanos() / kept.length_ns >= BATCHES_MAX as u64 {
@@ -87,7 +87,7 @@ impl Batches {
         kept.batches[index].add(bucket(latency.nanos()), 1);
     }
 
-    /// Takes in those of another one, which began at the same time.
+    /// Adds the batches of another one, which began at the same time.
     pub fn merge(&mut self, other: &Batches) {
         let mut other = other.kept.clone();
         let kept = &mut self.kept;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_of_a_run_of_any_length_are_between_half_of_and_all_that_are_kept() {
+    fn a_run_of_any_length_fills_at_least_half_of_the_batches() {
         for secs in [1, 10, 600, 86_400] {
             let mut batches = Batches::default();
             for n in 0..10_000 {

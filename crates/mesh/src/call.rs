@@ -1,7 +1,7 @@
-//! The calling side: what the proxy beside an instance, or the client's own, does with a call.
+//! The calling side: calls of the proxy of an instance or of a client.
 //!
-//! It chooses an instance, sends, waits, gives up, tries again. Whoever called is named by an `Owner`, a small value that
-//! comes back with the result.
+//! It chooses an instance, sends, waits, gives up and retries. An `Owner`, a small value that is returned with the
+//! result, identifies the caller.
 
 use std::sync::Arc;
 
@@ -34,38 +34,39 @@ impl CallKey {
     }
 }
 
-/// Calls that the proxies of one actor may have under way together; beyond it a call fails as refused. A bound of
-/// memory, far above what a real proxy holds.
+/// Bound on the calls that the proxies of one actor may have in flight together; a call beyond it fails as refused. It
+/// bounds memory, and is far above that of a real proxy.
 pub const CALLS_MAX: usize = 1 << 20;
 
-/// The calls under way of one actor, and the proxies that make them.
+/// The calls of one actor in flight, and the proxies that make them.
 ///
 /// A client and a gateway have one proxy; a node has one for each of its instances that calls, or one for all
-/// ([`ProxyPer`](crate::model::ProxyPer)). The calls lie together, so that an answer finds its call whoever made it.
+/// ([`ProxyPer`](crate::model::ProxyPer)). The calls lie together, so that a reply finds its call whichever proxy made
+/// it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Caller<Owner> {
     calls: Slots<CallKey, Outstanding<Owner>>,
     proxies: Proxies,
 }
 
-/// What is to be called.
+/// Receiver, size and policy of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Callee {
-    /// Which request, and which call made for it.
+    /// Name of the request and of the call made for it.
     pub id: RequestId,
     /// The service that calls; `None` for a client and a gateway.
     pub by: Option<ServiceId>,
-    /// The caller goes on without it if it fails.
+    /// The caller continues without it if it fails.
     pub optional: bool,
-    /// Whom.
+    /// Service to call.
     pub service: ServiceId,
-    /// Which endpoint.
+    /// Endpoint to call.
     pub endpoint: EndpointId,
     /// Size of the request.
     pub bytes: u32,
     /// Timeout and retries.
     pub policy: CallPolicy,
-    /// The end of all tries; [`Time::NEVER`] if there is none.
+    /// Deadline of all attempts together; [`Time::NEVER`] if there is none.
     pub deadline: Time,
     /// The path that it takes is wanted.
     pub traced: bool,
@@ -74,21 +75,21 @@ pub struct Callee {
 /// A call that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ended<Owner> {
-    /// Whose it was.
+    /// Owner of the call.
     pub owner: Owner,
-    /// Which call it was; the null key if it was refused before it had one.
+    /// The call; the null key if it was refused before it had one.
     pub call: CallKey,
-    /// Why it failed, if it did.
+    /// Reason of the failure; `None` on success.
     pub failure: Option<Failure>,
-    /// Done without a call that was optional and failed, however far below.
+    /// Succeeded although an optional call failed, at any depth.
     pub degraded: bool,
-    /// For whoever counts calls by edge.
+    /// Description of the call for the counts by edge.
     pub counted: Counted,
-    /// Tries beyond the first.
+    /// Attempts beyond the first.
     pub retries: u32,
-    /// Size of the answer; 0 if there was none.
+    /// Size of the reply; 0 if there was none.
     pub bytes: u32,
-    /// The path that it took, all tries, if that was wanted and it came to be sent.
+    /// The path of all attempts, if it was requested and one was sent.
     pub path: Option<Box<Path>>,
 }
 
@@ -99,7 +100,7 @@ impl Callee {
     }
 }
 
-/// How a call ends that is refused before it is sent.
+/// Result of a call that is refused before it is sent.
 const REFUSED_AT_ONCE: TryEnded = TryEnded { failure: Some(Failure::Refused), attempt: 0, again: false, call: 0 };
 
 impl<Owner> Ended<Owner> {
@@ -116,24 +117,24 @@ impl<Owner> Ended<Owner> {
 struct Outstanding<Owner> {
     callee: Callee,
     owner: Owner,
-    /// Who makes it.
+    /// Proxy that makes it.
     proxy: ProxyId,
-    /// The try under way, from 0.
+    /// Number of the attempt in flight, from 0.
     attempt: u32,
-    /// Gives the try up, or ends the backoff.
+    /// Timeout of the attempt, or end of the backoff.
     timer: Option<Timer>,
     /// `None` during a backoff.
     sent: Option<Sent>,
-    /// The path of the tries that have ended.
+    /// The path of the attempts that have ended.
     path: Option<Box<Path>>,
     /// The attempts that have failed.
     retried: FailedAttempts,
     began: Time,
-    /// The version that was drawn for it, if the service had a canary at its first try.
+    /// The version that was drawn for it, if the service had a canary at its first attempt.
     drawn: Option<Drawn>,
 }
 
-/// For which version a call was drawn, where there was a canary. All its tries keep to it.
+/// Version drawn for a call while there was a canary. All its attempts keep it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Drawn {
     /// The canary's.
@@ -145,7 +146,7 @@ struct Drawn {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Sent {
     to: Instance,
-    /// Among which it was chosen.
+    /// Set of instances from which it was chosen.
     pool: Pool,
     at: Time,
     /// The view's version then.
@@ -159,7 +160,7 @@ impl<Owner: Copy> Default for Caller<Owner> {
 }
 
 impl<Owner: Copy> Caller<Owner> {
-    /// Nothing under way, nobody known.
+    /// No calls in flight, no instances known.
     pub fn new() -> Self {
         Caller { calls: Slots::default(), proxies: Proxies::new() }
     }
@@ -201,8 +202,8 @@ impl<Owner: Copy> Caller<Owner> {
         self.attempt(key, mesh, view, cx)
     }
 
-    /// Takes an answer in. `None`: it came too late (for the try, the call, or this life of the caller), or the call
-    /// goes on.
+    /// Processes a reply. `None`: it came too late (for the attempt, the call, or this incarnation of the caller), or
+    /// the call continues.
     pub fn reply(&mut self, reply: Reply, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let key = CallKey::from(KeyData::from_ffi(reply.call));
         let call = self.calls.get_mut(key)?;
@@ -229,7 +230,7 @@ impl<Owner: Copy> Caller<Owner> {
         Some(Ended { degraded: reply.degraded && reply.failure.is_none(), ..ended })
     }
 
-    /// A try has taken too long.
+    /// Handles the timeout of an attempt.
     pub fn timeout(&mut self, key: CallKey, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         self.calls.get_mut(key)?.timer = None;
         self.give_up(key, Failure::Timeout, mesh, cx)
@@ -241,7 +242,7 @@ impl<Owner: Copy> Caller<Owner> {
         self.attempt(key, mesh, view, cx)
     }
 
-    /// A new view came: tries at nodes that went down since they were sent are lost.
+    /// Handles a new view: attempts at nodes that failed since they were sent are lost.
     pub fn view_changed(&mut self, old: &View, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Vec<Ended<Owner>> {
         if view.fallen == old.fallen {
             return Vec::new();
@@ -252,7 +253,7 @@ impl<Owner: Copy> Caller<Owner> {
         lost.into_iter().filter_map(|key| self.give_up(key, Failure::Lost, mesh, cx)).collect()
     }
 
-    /// Whoever made these calls is gone: nobody waits for their answers, and they count no longer.
+    /// Drops the calls of owners that are gone: no caller waits for their replies, and they no longer count.
     pub fn cancel(&mut self, is_gone: impl Fn(&Owner) -> bool, cx: &mut MeshCx<'_>) {
         let proxies = &mut self.proxies;
         self.calls.retain(|_, call| {
@@ -275,12 +276,12 @@ impl<Owner: Copy> Caller<Owner> {
         });
     }
 
-    /// Whose the calls under way are.
+    /// Owners of the calls in flight.
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.calls.iter().map(|(_, call)| &call.owner)
     }
 
-    /// Calls under way.
+    /// Number of calls in flight.
     pub fn under_way(&self) -> usize {
         self.calls.len()
     }
@@ -289,7 +290,7 @@ impl<Owner: Copy> Caller<Owner> {
         let call = &mut self.calls[key];
         let callee = call.callee;
         let id = callee.id;
-        // Drawn at the first try only, and apart from all else, so that a canary moves nothing else that is drawn.
+        // Drawn at the first attempt only, from its own stream, so that a canary moves no other draw.
         let (pool, instances) = pool(call, view, |share| id.draws(mesh.seed, 0, Draw::Version).chance(share));
         if instances.is_empty() {
             return self.settle(key, Some(Failure::NoInstance), 0, mesh, cx);
@@ -318,7 +319,7 @@ impl<Owner: Copy> Caller<Owner> {
         None
     }
 
-    /// No answer will be taken any more.
+    /// Ends a call; later replies are ignored.
     fn give_up(&mut self, key: CallKey, failure: Failure, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
         let call = &mut self.calls[key];
         if call.callee.traced
@@ -331,7 +332,7 @@ impl<Owner: Copy> Caller<Owner> {
         self.settle(key, Some(failure), 0, mesh, cx)
     }
 
-    /// A try has ended, well or not: the call has too, unless it may be tried again.
+    /// Ends an attempt, with success or failure: the call ends too, unless it may be retried.
     fn settle(
         &mut self,
         key: CallKey,
@@ -365,7 +366,7 @@ impl<Owner: Copy> Caller<Owner> {
             && !over_budget
             && let mut rng = callee.id.draws(mesh.seed, attempt as u8, Draw::Backoff)
             && let wait = policy::backoff(attempt + 1, retry, &mut rng)
-            // What would be sent after the deadline is sent in vain.
+            // A retry after the deadline would be useless.
             && now + wait < callee.deadline
         {
             route.retrying += 1;
@@ -387,8 +388,8 @@ impl<Owner: Copy> Caller<Owner> {
     }
 }
 
-/// Among which instances a try is made. The version is drawn at the first try, and the others keep it. Where none of it
-/// is ready, the other one serves.
+/// Set of instances for an attempt. The version is drawn at the first attempt, and the others keep it. If it has no
+/// ready instance, the other version serves.
 fn pool<'v, Owner>(
     call: &mut Outstanding<Owner>,
     view: &'v View,
@@ -399,7 +400,7 @@ fn pool<'v, Owner>(
     if call.attempt == 0 {
         call.drawn = Some(Drawn { version: split.version, is_new: draw(split.share) });
     }
-    // What was drawn for another canary, or sent before there was one, goes to those that stay.
+    // A draw for another canary, or from before there was one, goes to the instances that stay.
     let is_new = call.drawn.is_some_and(|drawn| drawn.is_new && drawn.version == split.version);
     match is_new {
         true if split.instances.is_empty() => (Pool::Staying, staying),
@@ -408,10 +409,10 @@ fn pool<'v, Owner>(
     }
 }
 
-/// A view in which nobody has an instance yet.
+/// A view in which no service has an instance yet.
 pub fn no_view(mesh: &Mesh) -> Arc<View> {
-    let nobody: Arc<[Instance]> = Arc::new([]);
-    Arc::new(View { version: 0, services: vec![nobody; mesh.services.len()], fallen: Vec::new(), splits: Vec::new() })
+    let none: Arc<[Instance]> = Arc::new([]);
+    Arc::new(View { version: 0, services: vec![none; mesh.services.len()], fallen: Vec::new(), splits: Vec::new() })
 }
 
 impl View {

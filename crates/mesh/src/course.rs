@@ -1,11 +1,11 @@
-//! The course of one thing over time, window by window: of a load's target, of an instance, of the calls from one service
-//! to one endpoint. Each actor keeps those of what it does; a report puts them together.
+//! Time series of one thing, window by window: of a target of a load, of an instance, of the calls from one service to
+//! one endpoint. Each actor keeps its own; a report merges them.
 //!
-//! - What became of a request is counted in the window in which it was **due**.
-//! - What is there at a moment (in flight, waiting, slots) is counted in the window of that moment, as a sum over time.
+//! - The result of a request is counted in the window in which the request was **due**.
+//! - A level (in flight, waiting, slots) is counted in the windows during which it lasts, as a sum over time.
 //!
-//! Where one window more would be needed than are kept, each two neighbours become one. All that a window holds is sums,
-//! maxima and counts by bucket, so windows that were put together say exactly what one window of that length says.
+//! When a series would exceed its number of windows, each two neighbours are merged into one. A window holds only sums,
+//! maxima and counts by bucket, so merged windows equal one window of that length exactly.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -14,46 +14,47 @@ use crate::measure::{Failure, Failures};
 use crate::model::Mesh;
 use crate::sparse::{Scale, Sparse};
 
-/// Most windows of one course. A run that is longer than so many gets windows of twice the length, and so on.
+/// Maximum number of windows of one time series. In a longer run the windows double their length, and so on.
 pub const WINDOWS_MAX: usize = 600;
 
 /// Windows that all nodes of a mesh may keep together: of a mesh with many nodes each keeps fewer.
 const WINDOWS_TOGETHER_MAX: usize = 1 << 18;
 
-/// Instances that have a course of their own, over all nodes; but for [`INSTANCES_MIN`] on each node.
+/// Number of instances that have a time series of their own, over all nodes; but at least [`INSTANCES_MIN`] on each
+/// node.
 pub const INSTANCES_MAX: usize = 256;
 
-/// Instances of a node that have a course of their own, however many nodes there are.
+/// Instances of a node that have a time series of their own, in a mesh of any size.
 pub const INSTANCES_MIN: usize = 8;
 
-/// One course.
+/// Time series of one thing.
 ///
-/// The latest window in which something was is *open*, and kept in the course itself: nearly all that comes is counted
-/// there, and finds it without a search.
+/// The latest window with an event is *open*, and kept in the value itself: nearly all events are counted there,
+/// without a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct Course {
     shape: Shape,
-    /// When the open window begins, in nanoseconds.
+    /// Start of the open window, in nanoseconds.
     open_ns: u64,
     open: Window,
     /// All windows before the open one.
     closed: Vec<Window>,
 }
 
-/// What goes over a wire.
+/// Serialised form.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     shape: Shape,
     windows: Vec<Window>,
 }
 
-/// How a course is kept.
+/// Window length and number of windows of a time series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// The length of each window, in nanoseconds; doubles as the run goes on.
+    /// Length of each window, in nanoseconds; doubles during a long run.
     pub length_ns: u64,
-    /// Most windows that are kept, at least 1 and at most [`WINDOWS_MAX`].
+    /// Maximum number of windows, at least 1 and at most [`WINDOWS_MAX`].
     pub windows_max: u32,
     /// Buckets of the latencies.
     pub scale: Scale,
@@ -65,7 +66,7 @@ impl Shape {
         Shape { length_ns: window.nanos().max(1), windows_max: WINDOWS_MAX as u32, scale: Scale::Fine }
     }
 
-    /// Of what the nodes of a mesh do: the shortest window of its loads; a second, if there are none.
+    /// For the nodes of a mesh: the shortest window of its loads, or a second if it has no load.
     pub fn of_nodes(mesh: &Mesh) -> Self {
         let window = mesh.loads.iter().map(|load| load.window.nanos().max(1)).min();
         let places = mesh.nodes.len().max(1) * instances_of_node(mesh);
@@ -74,24 +75,24 @@ impl Shape {
     }
 }
 
-/// Instances of one node that have a course of their own.
+/// Number of instances of one node that have a time series of their own.
 pub fn instances_of_node(mesh: &Mesh) -> usize {
     (INSTANCES_MAX / mesh.nodes.len().max(1)).max(INSTANCES_MIN)
 }
 
-/// What was due in one window, what became of it, and what was there during it. What is counted most often comes first,
-/// to be close together.
+/// Counts of one window: requests due in it, their results, and the levels during it. The fields that change most often
+/// come first, to be close together in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Due in it.
     pub offered: u64,
     /// Of these, answered.
     pub done: u64,
-    /// How long those answered took together, in nanoseconds.
+    /// Sum of the latencies of those answered, in nanoseconds.
     pub done_sum_ns: u64,
     /// The slowest of those answered.
     pub slowest: Slowest,
-    /// What was there during it.
+    /// Levels during it.
     pub levels: Levels,
     /// Latencies of those answered.
     pub latency: Sparse,
@@ -99,37 +100,37 @@ pub struct Window {
     pub failed: Failures,
     /// Of those due, dropped because the caller had given up.
     pub expired: u64,
-    /// Tries beyond the first.
+    /// Attempts beyond the first.
     pub retries: u64,
-    /// Tries that timed out.
+    /// Attempts that timed out.
     pub timeouts: u64,
-    /// How long all others were in flight together, in nanoseconds: until they failed, or as long as they were counted.
+    /// Sum of the times in flight of all others, in nanoseconds: until they failed, or until the series ended.
     pub other_sum_ns: u64,
 }
 
 /// The slowest request of a window: by its latency, then the first that was due, then by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slowest {
-    /// How long it took, in nanoseconds.
+    /// Latency, in nanoseconds.
     pub latency_ns: u64,
-    /// When it was due.
+    /// Time at which it was due.
     pub due: Time,
-    /// Its number at whoever made it; 0 where that is not known.
+    /// Its number at the client that made it; 0 where that is not known.
     pub request: u64,
 }
 
-/// What was there during a window: sums over its time, in nanoseconds, and maxima.
+/// Levels during a window: sums over its time, in nanoseconds, and maxima.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Levels {
     /// Requests in flight.
     pub in_flight_ns: u64,
     /// Of these, waiting for a slot.
     pub queue_ns: u64,
-    /// What processors did.
+    /// Work done by processors.
     pub work_ns: u64,
-    /// Most in flight at once.
+    /// Maximum in flight at once.
     pub in_flight_max: Most,
-    /// Most that waited at once.
+    /// Maximum waiting at once.
     pub queue_max: Most,
     /// Slots that were there.
     pub slot_ns: u64,
@@ -143,14 +144,14 @@ impl Levels {
         self.in_flight_ns.saturating_sub(self.queue_ns)
     }
 
-    /// Counts what was there for so long.
+    /// Adds a level of `n` for `ns` nanoseconds.
     #[inline(always)]
     fn stood(sum: &mut u64, ns: u64, n: u64) {
         *sum = sum.saturating_add(ns.saturating_mul(n));
     }
 }
 
-/// The largest number of requests at one moment, if it is known. That of several places together is known only where
+/// The largest number of requests at one time, if it is known. That of several places together is known only where
 /// there was none in all but one of them: each place knows its own largest number, and not when the others had theirs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -164,18 +165,18 @@ impl Most {
         (self != Most::UNKNOWN).then_some(self.0)
     }
 
-    /// There were so many.
+    /// Raises the maximum to `n`.
     #[inline(always)]
     fn reached(&mut self, n: u32) {
         self.0 = self.0.max(n);
     }
 
-    /// Of the same place at another time. What is not known is larger than any number.
+    /// Merges the maximum of the same place at another time. An unknown one is larger than any number.
     fn later(&mut self, other: Most) {
         self.0 = self.0.max(other.0);
     }
 
-    /// Of another place at the same time.
+    /// Merges the maximum of another place at the same time: unknown if both are above zero.
     fn beside(&mut self, other: Most) {
         *self = match (self.0, other.0) {
             (0, _) => other,
@@ -200,13 +201,13 @@ impl Window {
         self.add(other);
     }
 
-    /// Adds what can be added whether it was at the same time or not.
+    /// Adds the fields that add up whether both windows cover the same time or not.
     fn add(&mut self, other: &Window) {
         self.failed.merge(&other.failed);
         self.latency.merge(&other.latency);
         self.slowest = self.slowest.or(other.slowest);
         let (a, b) = (&mut self.levels, &other.levels);
-        // What another process counted may be anything.
+        // The counts of another process may have any value.
         for (mine, theirs) in [
             (&mut self.offered, other.offered),
             (&mut self.done, other.done),
@@ -259,12 +260,12 @@ impl From<Course> for Kept {
 }
 
 impl Course {
-    /// A course of nothing yet.
+    /// An empty time series.
     pub fn new(shape: Shape) -> Self {
         Course { shape, open_ns: 0, open: Window::default(), closed: Vec::new() }
     }
 
-    /// How it is kept.
+    /// Window length and number of windows.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -274,7 +275,7 @@ impl Course {
         self.closed.iter().chain(std::iter::once(&self.open))
     }
 
-    /// The window of a moment.
+    /// The window of a time.
     #[inline(always)]
     pub fn at(&mut self, at: Time) -> &mut Window {
         if at.nanos() >= self.open_ns && at.nanos() - self.open_ns < self.shape.length_ns {
@@ -299,7 +300,7 @@ impl Course {
             return &mut self.closed[index];
         }
         if index > self.closed.len() {
-            // The memory for what comes goes on to the next window.
+            // The next window reuses the memory.
             let latency = self.open.latency.close();
             let next = Window { latency, ..Window::default() };
             self.closed.push(std::mem::replace(&mut self.open, next));
@@ -309,7 +310,7 @@ impl Course {
         &mut self.open
     }
 
-    /// Counts what was there from one moment to another.
+    /// Adds a level that lasted from one time to another.
     #[inline(always)]
     pub(crate) fn over(&mut self, from: Time, to: Time, mut add: impl FnMut(&mut Levels, u64)) {
         // Nearly always that is in the open window.
@@ -321,7 +322,7 @@ impl Course {
 
     #[inline(never)]
     fn over_several(&mut self, from: Time, to: Time, add: &mut dyn FnMut(&mut Levels, u64)) {
-        // From here on no window changes its length. What ends with a window is not in the next.
+        // From here on no window changes its length. An interval that ends with a window is not in the next.
         self.at(Time::from_nanos(to.nanos().saturating_sub(1)));
         let length_ns = self.shape.length_ns;
         let mut from = from;
@@ -337,12 +338,12 @@ impl Course {
         }
     }
 
-    /// Counts what a processor did between two moments, evenly over that time.
+    /// Adds the work of a processor between two times, evenly over that interval.
     #[inline(always)]
     pub(crate) fn worked(&mut self, from: Time, to: Time, worked: Span) {
         let (whole, worked) = (to.since(from).nanos(), worked.nanos());
         let (mut passed, mut counted) = (0, 0);
-        // What was done by each end of a window is rounded down, so all parts together are the whole.
+        // The work done by the end of each window is rounded down, so the parts add up to the whole.
         self.over(from, to, |levels, ns| {
             passed += ns;
             let until = match passed == whole {
@@ -375,7 +376,7 @@ impl Course {
         window.other_sum_ns = window.other_sum_ns.saturating_add(took.nanos());
     }
 
-    /// Something that was there from one moment to another, and came to this, as a whole: a call that has ended.
+    /// Something that was there from one time to another, and came to this, as a whole: a call that has ended.
     #[inline(always)]
     pub(crate) fn was(&mut self, from: Time, to: Time, failure: Option<Failure>, (retries, timeouts): (u64, u64)) {
         let took = to.since(from);
@@ -387,7 +388,7 @@ impl Course {
             None => self.done(from, took, 0),
             Some(failure) => self.failed(from, took, failure),
         }
-        // What is counted when it has ended does not tell how many there were at once.
+        // A request counted at its end does not show how many there were at once.
         self.over(from, to, |levels, ns| levels.in_flight_ns = levels.in_flight_ns.saturating_add(ns));
     }
 
@@ -397,8 +398,8 @@ impl Course {
         window.other_sum_ns = window.other_sum_ns.saturating_add(took.nanos());
     }
 
-    /// Takes in the course of something else: each window in its own, or in the one that holds it. Windows become as long
-    /// as those of the longer one. Courses whose windows are no multiples of each other are not put together.
+    /// Merges the time series of something else: each window into its own, or into the one that contains it. Windows
+    /// become as long as those of the longer one. Series whose windows are no multiples of each other are not merged.
     pub fn merge(&mut self, other: &Course) {
         let (mut a, mut b) = (self.shape.length_ns, other.shape.length_ns);
         while a != b && a.min(b) <= u64::MAX / 2 {
@@ -409,7 +410,7 @@ impl Course {
         }
         self.shape.windows_max = self.shape.windows_max.max(other.shape.windows_max);
         self.widen(a);
-        // So many of its windows are one here.
+        // Number of its windows that become one here.
         let together = (a / other.shape.length_ns) as usize;
         if together == 1 {
             other.windows().enumerate().for_each(|(at, window)| self.window(at).beside(window));
@@ -427,8 +428,8 @@ impl Course {
         }
     }
 
-    /// Brings it up to a moment: the windows until then are there, no others, and their percentiles can be read. What came
-    /// at that very moment belongs to the last window that has a length.
+    /// Brings it up to `now`: it then has all windows until then, no others, and their percentiles can be read. Events
+    /// at exactly that time belong to the last window that has a length.
     pub fn settle(&mut self, now: Time) {
         let last = Time::from_nanos(now.nanos().saturating_sub(1));
         self.at(last);
@@ -443,7 +444,7 @@ impl Course {
         self.open.latency.settle();
     }
 
-    /// Takes how many there were at once from the course of the whole of which this is the sum.
+    /// Copies the maxima at once from the time series of the whole of which this is the sum.
     pub fn take_most(&mut self, whole: &Course) {
         if self.shape.length_ns == whole.shape.length_ns {
             let windows = self.closed.iter_mut().chain(std::iter::once(&mut self.open));
@@ -453,7 +454,7 @@ impl Course {
         }
     }
 
-    /// The course from a moment on: what was in the windows before the moment's own is left out.
+    /// The time series from `from` on, without the windows before the one that contains it.
     pub fn since(&self, from: Time) -> Course {
         let first = from.nanos() / self.shape.length_ns;
         if first > self.closed.len() as u64 {
@@ -464,7 +465,7 @@ impl Course {
         Course { closed, open: self.open.clone(), ..*self }
     }
 
-    /// The windows from this one on become those of another course of the same shape, whatever they were.
+    /// Replaces the windows from this one on by those of another time series of the same shape.
     pub(crate) fn replace(&mut self, first: usize, windows: impl IntoIterator<Item = Window>) {
         let mut all = self.take();
         all.resize(first, Window::default());
@@ -511,7 +512,7 @@ impl Course {
     }
 }
 
-/// What is in one place now, and until when that was counted.
+/// A current level, and the time until which it was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Gauge {
     counted: Time,
@@ -523,11 +524,11 @@ struct Gauge {
     slots: u64,
     /// Instances that take requests and are to stay.
     ready: u32,
-    /// Until when slots and instances are counted: they seldom change.
+    /// Time until which slots and instances are counted: they seldom change.
     staffed: Time,
 }
 
-/// A course, and what is there now.
+/// A time series, and the current level.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Watched {
     gauge: Gauge,
@@ -535,7 +536,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Nothing is there, and was before.
+    /// Ends all levels.
     pub(crate) fn new(shape: Shape, now: Time) -> Self {
         Watched { course: Course::new(shape), gauge: Gauge { counted: now, staffed: now, ..Gauge::default() } }
     }
@@ -567,14 +568,14 @@ impl Watched {
         }
     }
 
-    /// From now on there are so many slots, of so many instances that are to stay.
+    /// Sets the levels of slots and of instances that are to stay.
     pub(crate) fn staff(&mut self, now: Time, change: impl FnOnce(u64, u32) -> (u64, u32)) {
         self.count_until(now);
         self.count_staff(now);
         (self.gauge.slots, self.gauge.ready) = change(self.gauge.slots, self.gauge.ready);
     }
 
-    /// One comes, and waits or does not.
+    /// Counts an arrival, which waits or does not.
     #[inline(always)]
     pub(crate) fn came(&mut self, waits: bool, now: Time) {
         self.count_until(now);
@@ -582,11 +583,11 @@ impl Watched {
         self.gauge.queue += u32::from(waits);
     }
 
-    /// One comes that was due before: it was in flight from then on.
+    /// Counts an arrival that was due earlier: it was in flight from then on.
     pub(crate) fn came_late(&mut self, due: Time, now: Time) {
         let counted = self.gauge.counted;
         if due < counted {
-            // How many there were at once is counted already.
+            // The number at once is counted already.
             self.course.over(due, counted, |levels, ns| {
                 levels.in_flight_ns = levels.in_flight_ns.saturating_add(ns);
                 levels.in_flight_max = Most::UNKNOWN;
@@ -595,13 +596,13 @@ impl Watched {
         self.came(false, due.max(counted).min(now));
     }
 
-    /// One that waited no longer does.
+    /// Counts the end of a wait.
     pub(crate) fn leaves_queue(&mut self, now: Time) {
         self.count_until(now);
         self.gauge.queue = self.gauge.queue.saturating_sub(1);
     }
 
-    /// One that was in flight has ended.
+    /// Counts the end of a request in flight.
     #[inline(always)]
     pub(crate) fn ended(&mut self, now: Time) -> &mut Course {
         self.count_until(now);
@@ -614,10 +615,10 @@ impl Watched {
         self.course.left(due, self.gauge.counted.since(due));
     }
 
-    /// The course from a moment on, as it is now.
+    /// The time series from `from` on, until `now`.
     pub(crate) fn since(&self, from: Time, now: Time) -> Course {
         let watched = Watched { course: self.course.since(from), gauge: self.gauge }.until(now);
-        // Windows that were put together meanwhile begin earlier.
+        // Windows that were merged meanwhile begin earlier.
         if watched.shape() == self.course.shape() { watched } else { self.until(now).since(from) }
     }
 
@@ -627,7 +628,7 @@ impl Watched {
         self.gauge = Gauge { counted: self.gauge.counted, staffed: self.gauge.counted, ..Gauge::default() };
     }
 
-    /// The course as it is now.
+    /// The time series until `now`.
     pub(crate) fn until(&self, now: Time) -> Course {
         let mut watched = self.clone();
         watched.count_until(now);
@@ -649,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_double_where_one_more_would_be_needed_and_keep_all_that_they_hold() {
+    fn windows_double_when_full_and_keep_their_content() {
         let mut course = Course::new(shape(10, 4));
         for n in 0..100 {
             course.at(at(n)).offered += 1;
@@ -661,7 +662,7 @@ mod tests {
         assert_eq!(offered, [40, 40, 20]);
         assert_eq!(course.windows().nth(1).unwrap().slowest, Slowest { latency_ns: 79, due: at(79), request: 79 });
         assert_eq!(course.total().done_sum_ns, (0..100).sum());
-        // What comes late still finds its window.
+        // A late result still finds its window.
         course.at(at(0)).retries += 1;
         assert_eq!(course.windows().next().unwrap().retries, 1);
         // Even at the end of all time.
@@ -680,7 +681,7 @@ mod tests {
     }
 
     #[test]
-    fn courses_are_put_together_whatever_their_lengths_and_not_if_their_windows_do_not_match() {
+    fn courses_merge_at_any_length_but_only_if_their_windows_match() {
         let (mut a, mut b) = (Course::new(shape(10, 4)), Course::new(shape(10, 100)));
         for n in 0..100 {
             a.at(at(n)).offered += 1;
@@ -711,11 +712,12 @@ mod tests {
         let most = |course: &Course| -> Vec<_> { course.windows().map(|it| it.levels.in_flight_max.get()).collect() };
         let mut both = busy(&[(2, 8), (11, 19)]);
         both.merge(&busy(&[(12, 29)]));
-        // Where only one of the two had something it is that one's; where both had, each says nothing of the other.
+        // Where only one of the two has requests, its maximum counts; where both have, the maximum of their sum is
+        // unknown.
         assert_eq!(most(&both), [Some(1), None, Some(1)]);
         both.widen(20);
         assert_eq!(most(&both), [None, Some(1)]);
-        // One that comes late, to where others were counted already.
+        // A late arrival, in a window with earlier counts.
         let mut late = Watched::new(shape(10, 100), Time::ZERO);
         late.came(false, at(2));
         late.ended(at(14));

@@ -1,7 +1,7 @@
-//! Criteria: what an SLO asks of a load, counted request by request by the load's client.
+//! Criteria: conditions of SLOs on a load, counted request by request by the load's client.
 //!
 //! A histogram answers "how many took at most 5 ms?" to three digits, and a window to the length of a window. An SLO
-//! needs the exact number, so its bound and its span of time are known to the client before the run.
+//! needs the exact number, so the client knows its bound and its span of time before the run.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::measure::Histogram;
 use crate::sparse::{Scale, Sparse};
 
-/// What one SLO asks of one load.
+/// Condition of one SLO on one load.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Criterion {
     /// Index of the SLO in the experiment.
@@ -18,9 +18,9 @@ pub struct Criterion {
     pub load: u32,
     /// Index into the load's mix; `None`: all its targets.
     pub target: Option<u32>,
-    /// First planned moment that counts.
+    /// First planned time that counts.
     pub from: Time,
-    /// First planned moment that no longer counts.
+    /// First planned time that no longer counts.
     pub to: Time,
     /// Bound of the latency; `None` where the SLO has no such bound.
     pub bound: Option<Bound>,
@@ -82,7 +82,7 @@ impl Bound {
     }
 }
 
-/// What a client counted for a [`Criterion`].
+/// Counts of a client for a [`Criterion`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Count {
     /// Requests planned.
@@ -97,18 +97,18 @@ pub struct Count {
     pub done_sum_ns: u128,
     /// The longest of them, in nanoseconds.
     pub done_max_ns: u64,
-    /// Requests under way at the end that are older than the bound: they miss it, whatever comes.
+    /// Requests in flight at the end that are older than the bound: they miss it in any case.
     pub outlived: u64,
     /// Sum of their ages, in nanoseconds.
     pub outlived_sum_ns: u128,
-    /// Age of the oldest request under way, in nanoseconds.
+    /// Age of the oldest request in flight, in nanoseconds.
     pub pending_max_ns: u64,
-    /// Requests under way that are older than the latency of every answer: whether they would be answered at all is not
-    /// known. The others are under way as each request once was, and say nothing.
+    /// Requests in flight that are older than the latency of every reply: it is unknown whether they would be answered
+    /// at all. The ages of the others carry no information, since every request once had them.
     pub overdue: u64,
     /// Latencies of those answered, if kept; coarse.
     pub latency: Histogram,
-    /// Ages of those under way, if kept; coarse.
+    /// Ages of those in flight, if kept; coarse.
     pub pending: Histogram,
     /// Of a piece, the latencies of those answered, if kept: there may be many pieces.
     sparse: Sparse,
@@ -135,7 +135,7 @@ impl Default for Count {
 }
 
 impl Count {
-    /// Counts an answer.
+    /// Counts a reply.
     pub(crate) fn answered(&mut self, criterion: &Criterion, latency: Span) {
         self.done += 1;
         self.within += u64::from(criterion.bound.is_none_or(|bound| bound.holds(latency)));
@@ -148,7 +148,7 @@ impl Count {
         }
     }
 
-    /// Counts a request that is still under way when the run ends; `longest`: of all answers, in whatever piece.
+    /// Counts a request that is still in flight when the run ends; `longest`: latency of all replies, in any piece.
     pub(crate) fn unanswered(&mut self, criterion: &Criterion, age: Span, longest: Option<u64>) {
         if criterion.bound.is_some_and(|bound| !bound.holds(age)) {
             self.outlived += 1;
@@ -163,7 +163,7 @@ impl Count {
 
     /// Adds what another client counted for the same SLO.
     pub fn merge(&mut self, other: &Count) {
-        // What another process counted may be anything.
+        // The counts of another process may have any value.
         for (mine, theirs) in [
             (&mut self.offered, other.offered),
             (&mut self.done, other.done),

@@ -1,4 +1,4 @@
-//! What an actor wrote down of what happened to it, with the moment of each: for a run's log of events.
+//! Events that an actor recorded, each with its time, for the event log of a run.
 
 use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ const ENTRIES_MIN: usize = 16;
 pub struct Diary<T> {
     /// The first that came.
     pub entries: Vec<T>,
-    /// How many came when it was full.
+    /// Events left out because the diary was full.
     pub left_out: u64,
 }
 
@@ -44,14 +44,14 @@ pub(crate) fn entries_of_node(mesh: &Mesh) -> usize {
 /// Entries that the coordinator's diary may hold.
 pub(crate) const ENTRIES_OF_COORDINATOR: usize = ENTRIES_MAX;
 
-/// What the coordinator saw of a node.
+/// Change of a node's state, as the coordinator saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {
-    /// It was heard of, and was not there before.
+    /// Its heartbeats arrive, and it was absent or dead before.
     Back,
-    /// It was not heard of for too long, and is declared dead.
+    /// Its heartbeats were missing for too long, and it is declared dead.
     Dead,
-    /// It left, as it was asked to.
+    /// It left on request.
     Left,
     /// Others refuse to talk with it: it gets nothing more to do.
     Shunned,
@@ -60,18 +60,18 @@ pub enum Seen {
 /// A node came, left, or was declared dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
-    /// When.
+    /// Time of the change.
     pub at: Time,
     /// Index into [`Mesh::nodes`].
     pub node: u32,
-    /// What was seen of it.
+    /// The change.
     pub seen: Seen,
 }
 
 /// An instance came, or is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coming {
-    /// When. An instance whose machine went down is gone since something was last seen of its service there.
+    /// Time of the change. An instance whose machine went down is gone since the last event of its service there.
     pub at: Time,
     /// Its service.
     pub service: ServiceId,
@@ -79,6 +79,6 @@ pub struct Coming {
     pub ordinal: u32,
     /// Its version.
     pub version: u32,
-    /// It takes requests now; else it is gone.
+    /// True if it accepts requests now; false if it is gone.
     pub came: bool,
 }

@@ -28,7 +28,7 @@ pub struct EdgeCalls {
     pub done: u64,
     /// Calls that failed, by the reason of the last attempt.
     pub failed: Failures,
-    /// Of these, calls that were optional: the request went on without them.
+    /// Of these, optional calls: the request continued without them.
     pub tolerated: u64,
     /// Attempts, the first ones too.
     pub attempts: u64,
@@ -77,12 +77,12 @@ impl EdgeCalls {
     }
 }
 
-/// What is kept of an edge.
+/// Counts of an edge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Used {
     /// All its calls.
     pub calls: EdgeCalls,
-    /// Their course over time: each in the window in which it was made.
+    /// Their time series: each call in the window in which it was made.
     pub course: Course,
 }
 
@@ -92,7 +92,7 @@ impl Used {
         Used { calls: EdgeCalls::default(), course }
     }
 
-    /// Counts a call that has ended; one of the warm-up in its course alone.
+    /// Counts a call that has ended; one of the warm-up only in its time series.
     pub(crate) fn count(&mut self, failure: Option<Failure>, counted: &Counted, is_measured: bool, now: Time) {
         let Counted { optional, retried, began, over_budget, .. } = *counted;
         if is_measured {
@@ -108,23 +108,23 @@ impl Used {
     }
 }
 
-/// The edges that a service used, in the order of what was called.
+/// The edges that a service used, ordered by the called endpoint.
 pub type Edges = BTreeMap<Edge, Used>;
 
-/// What a call that has ended says to whoever counts it.
+/// Description of a call that has ended, for the counts by edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// The service whose script made the call; `None` for a client and a gateway.
     pub by: Option<ServiceId>,
-    /// What was called.
+    /// The called endpoint.
     pub edge: Edge,
-    /// The caller goes on without it if it fails.
+    /// The caller continues without it if it fails.
     pub optional: bool,
     /// The attempts that failed and were retried.
     pub retried: FailedAttempts,
-    /// When it was made.
+    /// Time at which it was made.
     pub began: Time,
-    /// It would have been retried, and the retry budget allowed no more.
+    /// True if it would have been retried, but the retry budget was exhausted.
     pub over_budget: bool,
 }
 
@@ -136,23 +136,23 @@ impl Counted {
 }
 
 /// The attempts of one call that failed and were retried, by reason. [`RETRIES_MAX`](crate::model::RETRIES_MAX) fits a
-/// byte, and so do all these together fit a word: a call under way keeps them.
+/// byte, so that all counts of a call in flight fit a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedAttempts([u8; Failure::ALL.len()]);
 
 impl FailedAttempts {
-    /// One more.
+    /// Counts one more.
     pub fn count(&mut self, failure: Failure) {
         let count = &mut self.0[failure as usize];
         *count = count.saturating_add(1);
     }
 
-    /// How many failed for this reason.
+    /// Number of attempts that failed for this reason.
     pub fn of(&self, failure: Failure) -> u64 {
         self.0[failure as usize].into()
     }
 
-    /// All together.
+    /// Sum over all reasons.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|count| u64::from(*count)).sum()
     }

@@ -1,4 +1,4 @@
-//! What an actor has to tell when its run has ended, for whoever writes the report: in this process or in another.
+//! Results of an actor when its run has ended, for the report of this process or another.
 
 use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
@@ -12,42 +12,43 @@ use crate::measure::{OperationHistory, Served, Tally};
 use crate::model::ServiceId;
 use crate::node::{NodeState, PlaceCourse};
 
-/// What one actor found.
+/// Results of one actor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Findings {
-    /// What was done, and what is wanted in the end.
+    /// Results of the coordinator.
     Coordinator {
-        /// What became of each operation, in the order in which they began.
+        /// Histories of the operations, in the order in which they began.
         history: Vec<OperationHistory>,
-        /// What it holds.
+        /// Its final state.
         state: CoordinatorState,
-        /// Nodes that it declared dead, or heard of again.
+        /// Nodes that it declared dead, or alive again.
         sightings: Diary<Sighting>,
     },
-    /// What instances did, and what is there in the end.
+    /// Results of a node and its instances.
     Node {
         /// By service.
         served: Vec<(ServiceId, Served)>,
-        /// The course of its instances over time.
+        /// Time series of its instances.
         courses: Vec<PlaceCourse>,
         /// Instances that came and went.
         comings: Diary<Coming>,
-        /// What it has.
+        /// Its final state.
         state: NodeState,
     },
-    /// What became of a load.
+    /// Results of a load.
     Client {
         /// One for each target of the load's mix.
         tallies: Vec<Tally>,
-        /// Their courses over time; if there are several, one more says how many requests there were at once, of all.
+        /// Their time series; if there are several targets, one more has the number of requests in flight at once, over
+        /// all.
         courses: Vec<Course>,
         /// For each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria), its counts: one, or
         /// one for each of its pieces.
         counts: Vec<Vec<Count>>,
-        /// Spans of planned moments in which the client was down: what was planned then was not measured.
+        /// Spans of planned times in which the client was down: requests planned in them were not measured.
         gaps: Vec<(Time, Time)>,
     },
-    /// What became of all that was asked from outside.
+    /// Results of all requests of external clients.
     Gateway {
         /// All together.
         tally: Tally,
@@ -55,7 +56,7 @@ pub enum Findings {
 }
 
 impl MeshActor {
-    /// What it found until `now`.
+    /// Its results until `now`.
     pub fn findings(&self, now: Time) -> Findings {
         match self {
             MeshActor::Coordinator(coordinator) => {

@@ -1,7 +1,7 @@
-//! The gateway: an actor that asks the mesh what somebody outside wants to know, as a client would, and says what came
-//! of it.
+//! The gateway: an actor that sends requests into the mesh for external clients, as a client would, and returns the
+//! results.
 //!
-//! There is one where the mesh runs live ([`Mesh::has_gateway`]); a simulated run has nobody outside.
+//! A mesh that runs live may have one ([`Mesh::has_gateway`]); a simulated run has no external clients.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
 use crate::request_id::RequestId;
 
-/// Asks that may be under way; beyond it one is refused.
+/// Limit of external requests in flight; beyond it one is refused.
 pub const ASKS_MAX: usize = 10_000;
 
-/// Longest that an ask may take, whatever it says: what is lost on the way is not waited for any longer.
+/// Upper bound on the deadline of an external request: a lost one is not waited for any longer.
 pub const ASK_MAX: Span = Span::from_secs(3600);
 
-/// Asks for those outside.
+/// Sends requests for external clients.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gateway {
     #[serde(with = "meshsim_actor::shared")]
@@ -32,12 +32,12 @@ pub struct Gateway {
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     calls: Caller<Asked>,
-    /// How many asks came in this life.
+    /// Number of external requests received in this incarnation.
     asks: u64,
     tally: Tally,
 }
 
-/// An ask under way.
+/// An external request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Asked {
     ask: u64,
@@ -45,18 +45,18 @@ struct Asked {
 }
 
 impl Gateway {
-    /// A gateway that nobody has asked yet.
+    /// A gateway that has received no request yet.
     pub fn new(mesh: Arc<Mesh>) -> Self {
         let view = crate::call::no_view(&mesh);
         Gateway { mesh, view, calls: Caller::new(), asks: 0, tally: Tally::default() }
     }
 
-    /// What became of all that was asked, without windows.
+    /// Results of all external requests, without windows.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// Asks that have not ended yet.
+    /// Number of external requests in flight.
     pub fn under_way(&self) -> usize {
         self.calls.under_way()
     }
@@ -73,7 +73,7 @@ impl Gateway {
                 self.take_view(view, cx);
                 None
             }
-            // What a gateway never gets from a peer that keeps to the protocol.
+            // A peer that keeps to the protocol sends a gateway none of these.
             Event::Message { .. } => None,
             Event::Timer(Tick::Timeout(call)) => self.calls.timeout(call, &self.mesh, cx),
             Event::Timer(Tick::Retry(call)) => self.calls.retry(call, &self.mesh, &self.view, cx),
@@ -84,7 +84,7 @@ impl Gateway {
         }
     }
 
-    /// The machine went down: what was under way stays unanswered.
+    /// The machine went down: requests in flight stay unanswered.
     pub(crate) fn reboot(&mut self) {
         self.view = crate::call::no_view(&self.mesh);
         self.calls = Caller::new();
@@ -139,7 +139,7 @@ impl Gateway {
             }
         }
         let mut path = path.map_or_else(Default::default, |path| *path);
-        // It came over a wire.
+        // It came from outside the process.
         path.hops.retain(|hop| self.mesh.has_endpoint(hop.service, hop.endpoint));
         let answer = Answer { ask, failure, degraded, retries, bytes, asked, ended: now, path };
         cx.send(self.mesh.outside(), Msg::Answer(Box::new(answer)));

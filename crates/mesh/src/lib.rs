@@ -1,10 +1,10 @@
-//! The mesh: what it is made of, and the actors that it consists of.
+//! The mesh: its model, and the actors that run it.
 //!
-//! A [`Mesh`] says what there is: services with their behaviour, nodes, loads, operations. From it come one
+//! A [`Mesh`] describes services with their behaviour, nodes, loads and operations. Its actors are one
 //! [`Coordinator`](coordinator::Coordinator), which turns operations into numbered steps and broadcasts them, a
 //! [`Node`](node::Node) for each machine, which owns its instances and does their work, and a
-//! [`Client`](client::Client) for each load, which offers requests and measures what becomes of them. A
-//! [`Gateway`](gateway::Gateway) asks for those outside, where there are any.
+//! [`Client`](client::Client) for each load, which offers requests and measures the results. In a live run, a
+//! [`Gateway`](gateway::Gateway) sends requests for external clients.
 //!
 //! No clock, socket, thread, file or log: see `meshsim_actor`.
 

@@ -1,32 +1,32 @@
-//! What actors note of requests in a trace: where a request is, and why it waits.
+//! Notes about requests in a trace: the position of a request, and the reason of each wait.
 //!
-//! A trace already holds the messages of a request, with their names ([`RequestId`](crate::request_id::RequestId)). What
-//! happens to it between two messages is noted: a note has a word, a subject and a value. Where nothing is recorded,
-//! nothing is noted.
+//! A trace already holds the messages of a request, with their names ([`RequestId`](crate::request_id::RequestId)).
+//! Notes add the events between two messages: a note has a word, a subject and a value. Without a recorder, no note is
+//! made.
 //!
-//! | word | by whom | subject | value |
+//! | word | written by | subject | value |
 //! |---|---|---|---|
-//! | [`DUE`] | client, gateway | [`root`](crate::request_id::RequestId::root) | planned moment, in nanoseconds |
-//! | [`TRY_ENDED`] | whoever called | [`key`](crate::request_id::RequestId::key) | a [`TryEnded`] |
-//! | [`QUEUED`] | node that takes a request in | task | how many slots the instance has |
-//! | [`SLOT`] | node | task | its first frame: it has waited no longer, or not at all |
-//! | [`WORK`], [`SLEEP`] | node | frame | how long, in nanoseconds, on an idle machine |
+//! | [`DUE`] | client, gateway | [`root`](crate::request_id::RequestId::root) | planned time, in nanoseconds |
+//! | [`TRY_ENDED`] | the caller | [`key`](crate::request_id::RequestId::key) | a [`TryEnded`] |
+//! | [`QUEUED`] | node that accepts a request | task | number of slots of the instance |
+//! | [`SLOT`] | node | task | its first frame; its wait, if any, has ended |
+//! | [`WORK`], [`SLEEP`] | node | frame | duration in nanoseconds, on an idle machine |
 //! | [`CALL`] | node | frame | key of the call; its messages follow |
 //! | [`FORK`] | node | frame | a frame that runs beside others, for which this one waits |
 //! | [`FRAME_ENDED`] | node | frame | 0 |
-//! | [`ANSWERED`] | node | task | 0; the answer follows |
-//! | [`TURNED_AWAY`] | node | key | 0: there is no such instance, or its queue is full; the answer follows |
-//! | [`LATE`] | node | task, or key if it was taken in by nobody | 0: its caller has given it up |
-//! | [`CUT`] | node | task | 0: its instance had to go; the answer follows |
+//! | [`ANSWERED`] | node | task | 0; the reply follows |
+//! | [`TURNED_AWAY`] | node | key | 0: there is no such instance, or its queue is full; the reply follows |
+//! | [`LATE`] | node | task, or key if no instance accepted it | 0: its caller has given up |
+//! | [`CUT`] | node | task | 0: its instance was cut off; the reply follows |
 //!
-//! A task is a request at a node, a frame is a place in its script. Both are numbers that mean something at that node, in
-//! that life. The notes of a node follow the delivery of the message, or the timer, that they are because of.
+//! A task is a request at a node, a frame is a position in its script. Both are numbers that are valid at that node, in
+//! that incarnation. The notes of a node follow the message delivery, or the timer, that caused them.
 
 use crate::measure::Failure;
 
 /// A request is due.
 pub const DUE: &str = "due";
-/// A try has ended for its caller.
+/// An attempt has ended for its caller.
 pub const TRY_ENDED: &str = "try_ended";
 /// A request waits for a slot.
 pub const QUEUED: &str = "queued";
@@ -55,12 +55,12 @@ pub const CUT: &str = "cut";
 pub const ALL: [&str; 13] =
     [DUE, TRY_ENDED, QUEUED, SLOT, WORK, SLEEP, CALL, FORK, FRAME_ENDED, ANSWERED, TURNED_AWAY, LATE, CUT];
 
-/// How a try ended for its caller.
+/// Result of an attempt, for its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TryEnded {
-    /// Why it failed, if it did.
+    /// Reason of the failure; `None` on success.
     pub failure: Option<Failure>,
-    /// Which try it was, from 0.
+    /// Number of the attempt, from 0.
     pub attempt: u8,
     /// The call is tried again, after a pause.
     pub again: bool,
@@ -68,9 +68,9 @@ pub struct TryEnded {
     pub call: u64,
 }
 
-/// The number that a caller gives to a call ([`Request::call`](crate::message::Request::call)), as it fits a note. Calls
-/// that one caller has under way together differ in it. A request that the network doubles is done twice, and the calls
-/// of both differ in nothing else.
+/// The number that a caller gives to a call ([`Request::call`](crate::message::Request::call)), shortened to fit a
+/// note. The calls of one caller that are in flight together differ in it. A request that the network duplicates is
+/// executed twice, and the calls of both differ in nothing else.
 pub fn short(call: u64) -> u64 {
     call & 0xf_ffff | (call >> 32 & 0xf_ffff) << 20
 }
@@ -82,7 +82,7 @@ impl TryEnded {
         failure | u64::from(self.attempt) << 8 | u64::from(self.again) << 16 | self.call << 24
     }
 
-    /// From a note's value; `None` if it says nothing that is known.
+    /// Decodes a note's value; `None` if the value is unknown.
     pub fn from_value(value: u64) -> Option<Self> {
         let failure = match value & 0xff {
             0 => None,

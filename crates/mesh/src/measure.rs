@@ -1,4 +1,4 @@
-//! What actors measure, each for itself. A report reads it when the run has ended and adds it up.
+//! Measurements, kept by each actor for itself. A report reads them when the run has ended and adds them up.
 
 use std::fmt;
 
@@ -11,16 +11,16 @@ use crate::edge::Edges;
 use crate::model::{Change, ServiceId};
 use crate::sparse::{Scale, Sparse};
 
-/// Why a request or a call failed.
+/// Reason of the failure of a request or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Failure {
     /// The instance's queue was full, or the instance was gone when the request arrived.
     Refused,
     /// The service failed, or something that it called.
     Error,
-    /// No answer came in time.
+    /// No reply came in time.
     Timeout,
-    /// The node that was to answer went down.
+    /// The node of the instance went down.
     Lost,
     /// There was no instance to call.
     NoInstance,
@@ -46,12 +46,12 @@ impl Failure {
     }
 }
 
-/// How often each [`Failure`] happened.
+/// Number of failures of each kind of [`Failure`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures([u64; 6]);
 
 impl Failures {
-    /// One more.
+    /// Counts one more.
     pub fn count(&mut self, failure: Failure) {
         self.0[failure as usize] += 1;
     }
@@ -62,12 +62,12 @@ impl Failures {
         *count = count.saturating_add(n);
     }
 
-    /// How often it happened.
+    /// Number of failures of this kind.
     pub fn of(&self, failure: Failure) -> u64 {
         self.0[failure as usize]
     }
 
-    /// All together.
+    /// Sum over all kinds.
     pub fn total(&self) -> u64 {
         self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
@@ -80,33 +80,34 @@ impl Failures {
     }
 }
 
-/// What became of the requests of one target of a load.
+/// Results of the requests of one target of a load.
 ///
-/// `offered - done - failed` were still under way when the run ended. Requests of the warm-up are counted in
-/// `warmup` alone.
+/// `offered - done - failed` were still in flight when the run ended. Requests of the warm-up are counted only in
+/// `warmup`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Planned after the warm-up.
     pub offered: u64,
     /// Answered.
     pub done: u64,
-    /// Of these, answered without a call that was optional and failed, however far below.
+    /// Of these, answered although an optional call failed, at any depth.
     pub degraded: u64,
-    /// Not answered, by reason.
+    /// Failed requests, by reason.
     pub failed: Failures,
     /// Planned in the warm-up.
     pub warmup: u64,
-    /// Tries beyond the first.
+    /// Attempts beyond the first.
     pub retries: u64,
     /// Failed without the retry that their policy has, because the retry budget allowed no more then.
     pub over_budget: u64,
-    /// Latency of what was done, from the planned moment.
+    /// Latency of successful requests, from the planned time.
     pub latency: Histogram,
-    /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
+    /// The same from the actual send: smaller where the generator was late (coordinated omission).
     pub uncorrected: Histogram,
-    /// How much later than planned requests were sent, of those that were: in virtual time, where a machine stood still.
+    /// Delay of the actual send after the planned time, of those sent: in virtual time, caused by machines that stood
+    /// still.
     pub lag: Histogram,
-    /// Ages of what was under way when the run ended, from the planned moment; empty until then.
+    /// Ages of the requests in flight when the run ended, from the planned time; empty until then.
     pub pending: Histogram,
     /// The same latencies by time since the end of the warm-up, for what compares runs.
     pub batches: Batches,
@@ -114,7 +115,7 @@ pub struct Tally {
     pub longest_wait: Wait,
 }
 
-/// How long a user of a closed load waited for what became of a request, and what its load did meanwhile.
+/// Wait of a user of a closed load for the end of a request, and the requests of its load meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// From sending the request, in nanoseconds.
@@ -150,21 +151,21 @@ impl Tally {
     }
 }
 
-/// What the instances of one service on one node did with the requests that came when the first load's warm-up was over
-/// and later: [`Mesh::measured_from`](crate::Mesh::measured_from). Sums over time begin then.
+/// Measurements of the instances of one service on one node, of the requests that arrived after the first load's
+/// warm-up: from [`Mesh::measured_from`](crate::Mesh::measured_from) on. Sums over time begin then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Served {
     /// Requests that arrived.
     pub arrived: u64,
     /// Answered well.
     pub done: u64,
-    /// Of these, without a call that was optional and failed, however far below.
+    /// Of these, successful although an optional call failed, at any depth.
     pub degraded: u64,
     /// Answered badly, by reason.
     pub failed: Failures,
     /// Dropped unanswered, because their deadline had passed: the caller had given up.
     pub expired: u64,
-    /// From arrival to reply, of what was done; coarse.
+    /// Latency from arrival to reply, of successful requests; coarse.
     pub latency: Histogram,
     /// Time that requests waited for a slot, summed, in nanoseconds.
     pub waited_ns: u64,
@@ -173,12 +174,12 @@ pub struct Served {
     /// Time that slots were there (instances ready times their slots), in nanoseconds. Utilisation is
     /// `busy_ns / slot_ns`.
     pub slot_ns: u64,
-    /// What the processors did for its requests, in nanoseconds of a core at normal speed. Of work in progress, what was
-    /// done by the node's last event.
+    /// Work done by the processors for its requests, in nanoseconds of a core at normal speed. Of work in progress, the
+    /// part done by the node's last event.
     pub work_ns: u64,
-    /// Most requests that waited at one instance at once.
+    /// Maximum number of requests that waited at one instance at once.
     pub queue_peak: u32,
-    /// What it called, of calls that have ended.
+    /// Counts of its calls that have ended, by edge.
     pub calls: Edges,
 }
 
@@ -224,46 +225,46 @@ impl Served {
     }
 }
 
-/// What became of one operation, as the coordinator saw it.
+/// History of one operation, as the coordinator saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationHistory {
-    /// Its place in [`Mesh::operations`](crate::Mesh::operations); `None` if it was begun by hand, and for a repair.
+    /// Its index in [`Mesh::operations`](crate::Mesh::operations); `None` for a manual operation and for a repair.
     pub operation: Option<usize>,
-    /// What was to be done; `None` for a repair, which the coordinator decides by itself when a node dies or comes
-    /// back.
+    /// The change; `None` for a repair, which the coordinator decides by itself when a node dies or comes back.
     pub change: Option<Change>,
-    /// What it was.
+    /// Kind of the operation.
     pub verb: Verb,
     /// To which service.
     pub service: ServiceId,
-    /// When it began.
+    /// Start time.
     pub began: Time,
     /// Its steps, in order.
     pub steps: Vec<StepHistory>,
-    /// How it ended.
+    /// Outcome.
     pub ending: Ending,
 }
 
 impl OperationHistory {
-    /// Somebody outside began it.
+    /// True if an external client began it.
     pub fn is_by_hand(&self) -> bool {
         self.operation.is_none() && self.change.is_some()
     }
 
-    /// When every node had acknowledged every step. `None` while a step is under way or to come, and if it took none.
+    /// Time at which every node had acknowledged every step. `None` while a step is not acknowledged or is still to
+    /// come, and if there was no step.
     pub fn settled(&self) -> Option<Time> {
         let all = self.steps.iter().map(|step| step.settled).reduce(|a, b| Some(a?.max(b?))).flatten();
         all.filter(|_| self.ending != Ending::Running)
     }
 }
 
-/// What an operation is called.
+/// Kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
     /// A service's instances come up.
     Deploy,
-    /// They go away.
+    /// Its instances are removed.
     Undeploy,
     /// `S' = S + a (T - S)`.
     Extend,
@@ -276,7 +277,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// In one word, for people and for JSON.
+    /// Name in one word, for people and for JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Deploy => "deploy",
@@ -289,21 +290,21 @@ impl Verb {
     }
 }
 
-/// How an operation ended.
+/// Outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ending {
-    /// It has not.
+    /// It has not ended.
     Running,
-    /// It reached what was wanted.
+    /// It reached its target.
     Reached,
-    /// It made as many steps as it was allowed; this much was left (wanted minus reached).
+    /// It made its maximum number of steps; the residual is what was left.
     Stopped {
-        /// What was left.
+        /// Target minus reached value.
         residual: f64,
     },
     /// Its rounding cannot come nearer; this much was left.
     Stuck {
-        /// What was left.
+        /// Target minus reached value.
         residual: f64,
     },
     /// Another operation of the same kind on the same service took its place.
@@ -313,7 +314,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// In one word, for people and for JSON.
+    /// Name in one word, for people and for JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Ending::Running => "running",
@@ -325,7 +326,7 @@ impl Ending {
         }
     }
 
-    /// What was left where it ended before it had reached what was wanted.
+    /// Residual of an operation that ended before it reached its target.
     pub fn residual(self) -> Option<f64> {
         match self {
             Ending::Stopped { residual } | Ending::Stuck { residual } => Some(residual),
@@ -341,9 +342,9 @@ pub struct StepHistory {
     pub n: u64,
     /// The service's generation with it.
     pub generation: u64,
-    /// When it was decided.
+    /// Time of the decision.
     pub decided: Time,
-    /// When the last node of its audience had acknowledged it.
+    /// Time at which the last node of its audience had acknowledged it.
     pub settled: Option<Time>,
     /// S after it, in the recurrence.
     pub s: f64,
@@ -351,7 +352,7 @@ pub struct StepHistory {
     pub instances: u32,
     /// Instances above S that are to run for a time, such as the surge of a rolling update.
     pub extra: u32,
-    /// Of all these, how many found no node with room.
+    /// Of all these, the number for which no node had room.
     pub unplaced: u32,
     /// C after it.
     pub c: f64,
@@ -369,8 +370,8 @@ pub struct StepHistory {
 
 /// A histogram of spans up to an hour; longer ones count as that.
 ///
-/// Fine: three significant digits, from a nanosecond on; for what a person asked to measure. Coarse: two significant
-/// digits, from a microsecond on; a sixteenth of the memory, for what is measured thousands of times over. (HdrHistogram,
+/// Fine: three significant digits, from a nanosecond on; for figures that a person asked for. Coarse: two significant
+/// digits, from a microsecond on; a sixteenth of the memory, for figures that exist thousands of times. (HdrHistogram,
 /// Gil Tene; the sum is kept beside it, so that the mean is exact.)
 #[derive(Clone)]
 pub struct Histogram {
@@ -408,12 +409,12 @@ impl Histogram {
         })
     }
 
-    /// Takes one span in.
+    /// Records one span.
     pub fn record(&mut self, span: Span) {
         self.record_n(span, 1);
     }
 
-    /// Takes in what a window of a course holds; `longest`, exactly. How short the shortest was is then not known.
+    /// Adds the latencies of a window of a time series; `longest` is exact. The shortest is unknown afterwards.
     pub(crate) fn take(&mut self, scale: Scale, latencies: &Sparse, sum_ns: u64, longest: Span) {
         let counts = self.counts_mut();
         for (bucket, count) in latencies.filled() {
@@ -431,7 +432,7 @@ impl Histogram {
         self.counts_mut().record_n(ns, n).expect("the histogram grows by itself");
     }
 
-    /// How many spans it holds.
+    /// Number of spans.
     pub fn count(&self) -> u64 {
         self.counts.as_ref().map_or(0, |c| c.len())
     }
@@ -449,7 +450,7 @@ impl Histogram {
 
     /// The same where some spans had not ended when they were measured last: `pending` holds how long they had lasted.
     /// `None` if so many had not that the share is not reached. (Kaplan and Meier, "Nonparametric Estimation from
-    /// Incomplete Observations", 1958; an end at the same moment comes before a loss.)
+    /// Incomplete Observations", 1958; an end at the same time comes before a loss.)
     pub fn quantile_with(&self, pending: &Histogram, q: f64) -> Option<Span> {
         if pending.count() == 0 {
             return (self.count() > 0).then(|| self.quantile(q));
@@ -487,7 +488,7 @@ impl Histogram {
         counts.map(|bucket| (self.clamped(bucket.value_iterated_to()), bucket.count_at_value()))
     }
 
-    /// How many of them are longer than this, to the digits of the histogram.
+    /// Number of spans longer than this, to the digits of the histogram.
     pub fn count_above(&self, span: Span) -> u64 {
         let counts = self.counts.iter().flat_map(|counts| counts.iter_recorded());
         let above = counts.filter(|bucket| bucket.value_iterated_to() > span.nanos());
@@ -499,10 +500,10 @@ impl Histogram {
         Span::from_nanos(self.extremes_ns.1)
     }
 
-    /// Takes in all that another one holds.
+    /// Adds all spans of another one.
     pub fn merge(&mut self, other: &Histogram) {
         if let Some(counts) = &other.counts {
-            // What another process measured may be anything.
+            // The measurements of another process may have any value.
             self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
             let ((a, b), (c, d)) = (self.extremes_ns, other.extremes_ns);
             self.extremes_ns = (a.min(c), b.max(d));
@@ -517,7 +518,7 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// What goes over a wire or into a file: the filled buckets.
+/// Serialised form: the filled buckets.
 #[derive(Serialize, Deserialize)]
 struct Buckets {
     is_coarse: bool,

@@ -1,7 +1,7 @@
-//! What messages take in memory: hosts bound by it what waits, and decoders refuse lists that no mesh can have.
+//! Memory that messages occupy: hosts bound their queues by it, and decoders refuse lists that no mesh can have.
 //!
-//! A message from another process may take many times its bytes on the wire: a service without instances is one byte
-//! there. So what counts against a bound is what is held.
+//! A message from another process may occupy many times its bytes on the wire: a service without instances is one byte
+//! there. So bounds count the memory held.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +17,7 @@ use crate::path::{Hop, Path};
 
 /// Entries by service that a message may have: as many as services have numbers.
 const BY_SERVICE_MAX: usize = 1 << 16;
-/// What an allocation takes beside its content, at most: its header, and what it is rounded up by.
+/// Overhead of an allocation beside its content, at most: its header and the rounding of its size.
 const ALLOCATION_BYTES: usize = 24;
 
 /// Bytes of a list's own memory. A list that was read may have twice the room that it needs.

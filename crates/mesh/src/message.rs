@@ -1,4 +1,4 @@
-//! What the actors of a mesh say to each other. Kept at 48 bytes: every event of a run moves one.
+//! The messages between the actors of a mesh. Kept at 48 bytes: every event of a run moves one.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::request_id::{Draw, RequestId};
 /// A message between two actors of a mesh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Msg {
-    /// Caller to instance: do this.
+    /// Caller to instance: execute an endpoint.
     Request(Request),
-    /// Instance to caller: done, or not.
+    /// Instance to caller: result of a request.
     Reply(Reply),
     /// Coordinator to node: steps to apply, in order and without gaps.
     Steps(Vec<Order>),
-    /// Coordinator to node: instead of the steps up to `n`.
+    /// Coordinator to node: the complete desired state, instead of the steps up to `n`.
     Snapshot(#[serde(with = "meshsim_actor::shared")] Arc<Snapshot>),
     /// Node to coordinator: all steps up to `applied` are applied and stored.
     Ack(Ack),
@@ -31,58 +31,60 @@ pub enum Msg {
         /// The first after them that the node has.
         to: u64,
     },
-    /// Node to coordinator: this order cannot be right, and nothing was changed.
+    /// Node to coordinator: rejects a step that is invalid; nothing was changed.
     Refuse {
         /// The step.
         n: u64,
-        /// The epoch that the node holds to.
+        /// The epoch of the node.
         epoch: u64,
     },
-    /// Node to coordinator: I am up (again).
+    /// Node to coordinator: the node has started (again).
     Hello(Ack),
-    /// Node, client or gateway to coordinator: I am alive, and this is what I know.
+    /// Node, client or gateway to coordinator: the sender is alive; its current versions.
     Heartbeat(Heartbeat),
-    /// Node to coordinator: which of my instances take requests.
+    /// Node to coordinator: the ready instances of the node.
     Report(Box<Report>),
-    /// Coordinator to node: I have your reports up to `have` only.
+    /// Coordinator to node: asks for the changes after readiness report `have`.
     ReportFrom {
         /// Number of the last one.
         have: u64,
     },
-    /// Coordinator to node, client and gateway: where the instances are.
+    /// Coordinator to node, client and gateway: the instance view.
     View(#[serde(with = "meshsim_actor::shared")] Arc<View>),
-    /// Outside to gateway: ask this of the mesh.
+    /// External client to gateway: a request to the mesh.
     Ask(Box<Ask>),
-    /// Gateway to outside: what came of it.
+    /// Gateway to external client: result of an [`Ask`].
     Answer(Box<Answer>),
-    /// Outside to coordinator: do this now, whatever its [`Operation::at`].
+    /// External client to coordinator: begin this operation now, whatever its [`Operation::at`].
     Operate(Box<Operation>),
-    /// Coordinator to outside: that has begun, or not. Each [`Msg::Operate`] is answered before the next is heard.
+    /// Coordinator to external client: the operation has begun, or was refused. Each [`Msg::Operate`] is answered
+    /// before the next is processed.
     Operating {
-        /// Where its history is; `None` if it [makes no sense](Operation::validate), or there were
-        /// [too many](crate::coordinator::operations::HAND_MAX).
+        /// Index of its history; `None` if it is [invalid](Operation::validate) or the
+        /// [limit](crate::coordinator::operations::HAND_MAX) is reached.
         history: Option<u32>,
     },
-    /// Outside to node: leave the mesh without losing a request, and go after `grace` whatever you still do.
+    /// External client to node: leave the mesh without losing a request, at the latest after `grace`.
     Leave {
-        /// How long it may take.
+        /// Limit on the time that it may take.
         grace: Span,
     },
-    /// Node to coordinator: I leave. What I have is to be placed elsewhere.
+    /// Node to coordinator: the node leaves; its instances must be placed on other nodes.
     Leaving {
-        /// In which life it says so.
+        /// Incarnation of the sender.
         incarnation: u32,
     },
-    /// Coordinator to node: nothing is placed on you any more.
+    /// Coordinator to node: nothing is placed on the node any more.
     Released,
-    /// Outside to coordinator: others refuse to talk with this node, in this life. Place nothing on it.
+    /// External client to coordinator: other nodes refuse connections with this incarnation of the node. Nothing may be
+    /// placed on it.
     Shun {
-        /// Which.
+        /// The node.
         node: ActorId,
     },
-    /// Node to coordinator: I have left, and say nothing more in this life.
+    /// Node to coordinator: the node has left, and sends nothing more in this incarnation.
     Left {
-        /// In which life it says so.
+        /// Incarnation of the sender.
         incarnation: u32,
     },
 }
@@ -90,25 +92,25 @@ pub enum Msg {
 /// A call of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// Which request this is, and which call made for it.
+    /// Name of the request and of the call made for it.
     pub id: RequestId,
     /// The caller's name for the call.
     pub call: u64,
-    /// When the caller gives up, if it says so.
+    /// Time after which the caller no longer needs the reply.
     pub deadline: Time,
-    /// Which instance on the node.
+    /// Ordinal of the instance on the node.
     pub ordinal: u32,
     /// Size of the request.
     pub bytes: u32,
-    /// Of which service.
+    /// Service of the instance.
     pub service: ServiceId,
-    /// What it is to do.
+    /// Endpoint to execute.
     pub endpoint: EndpointId,
-    /// Which try this is, from 0.
+    /// Number of the attempt, from 0.
     pub attempt: u8,
-    /// The answer is to bring the path that the request took.
+    /// The reply must carry the path of the request.
     pub traced: bool,
-    /// Which life of the caller asks (its incarnation's low bits): names of calls begin anew in each.
+    /// Incarnation of the caller (its low bits): names of calls begin anew in each.
     pub life: u16,
 }
 
@@ -120,7 +122,7 @@ impl Request {
     }
 }
 
-/// The answer to a [`Request`].
+/// Reply to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// [`Request::call`].
@@ -129,24 +131,24 @@ pub struct Reply {
     pub attempt: u8,
     /// [`Request::life`].
     pub life: u16,
-    /// `None`: done.
+    /// `None` on success.
     pub failure: Option<Failure>,
-    /// Done without a call that was optional and failed, however far below.
+    /// Succeeded although an optional call failed, at any depth.
     pub degraded: bool,
     /// Size of the reply.
     pub bytes: u32,
-    /// The path of a traced request. It takes no bandwidth: to be watched changes nothing.
+    /// The path of a traced request. It takes no bandwidth: tracing changes no time.
     pub path: Option<Box<Path>>,
 }
 
-/// What somebody outside asks of the mesh.
+/// Request of an external client to the mesh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
-    /// The asker's own name for it: it comes back with the answer.
+    /// The client's own name for it, returned with the reply.
     pub ask: u64,
-    /// Whom.
+    /// Service to call.
     pub service: ServiceId,
-    /// Which endpoint.
+    /// Endpoint to call.
     pub endpoint: EndpointId,
     /// Size of the request.
     pub bytes: u32,
@@ -154,45 +156,45 @@ pub struct Ask {
     pub policy: CallPolicy,
     /// Travels with the request: a server drops work whose caller has given up.
     pub deadline: Option<Span>,
-    /// The answer is to bring the path.
+    /// The reply must carry the path.
     pub traced: bool,
 }
 
-/// What came of an [`Ask`].
+/// Result of an [`Ask`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// [`Ask::ask`].
     pub ask: u64,
-    /// `None`: done.
+    /// `None` on success.
     pub failure: Option<Failure>,
-    /// Done without a call that was optional and failed, however far below.
+    /// Succeeded although an optional call failed, at any depth.
     pub degraded: bool,
-    /// Tries beyond the first.
+    /// Attempts after the first.
     pub retries: u32,
-    /// Size of the answer; 0 if there was none.
+    /// Size of the reply; 0 if there was none.
     pub bytes: u32,
-    /// When the gateway was asked.
+    /// Time at which the gateway received it.
     pub asked: Time,
-    /// When it had the answer, or had given up.
+    /// Time at which it had the reply, or gave up.
     pub ended: Time,
-    /// The path that it took: empty if it was not asked for, or nothing was sent.
+    /// Path of the request: empty if it was not requested, or nothing was sent.
     pub path: Path,
 }
 
-/// How many instances of each version one node is to have: rising versions, counts above zero.
+/// Number of instances of each version that one node must run: rising versions, counts above zero.
 pub type Share = Vec<(u32, u32)>;
 
 /// One step for one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Order {
-    /// What was decided, the same for all nodes.
+    /// The decision, the same for all nodes.
     #[serde(with = "meshsim_actor::shared")]
     pub decision: Arc<Decision>,
     /// The node's own part, absolute.
     pub share: Share,
 }
 
-/// What the coordinator decided in one step.
+/// Decision of the coordinator in one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The step's number: 1, 2, 3, ... without gaps.
@@ -201,17 +203,17 @@ pub struct Decision {
     pub epoch: u64,
     /// Digest of this step and all before it.
     pub digest: u64,
-    /// What was done.
+    /// Kind of the operation.
     pub verb: Verb,
     /// To which service.
     pub service: ServiceId,
-    /// How many steps of this service there are, with this one.
+    /// Number of steps decided for this service, including this one.
     pub generation: u64,
     /// C from now on.
     pub capacity: f64,
 }
 
-/// All that a node is to have after step `n`.
+/// Complete desired state of a node after step `n`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The last step that it covers.
@@ -228,7 +230,7 @@ pub struct Snapshot {
 /// One service of a [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceSnapshot {
-    /// Which.
+    /// The service.
     pub service: ServiceId,
     /// Its generation.
     pub generation: u64,
@@ -238,16 +240,16 @@ pub struct ServiceSnapshot {
     pub share: Share,
 }
 
-/// How far a node is: cumulative.
+/// Progress of a node: cumulative.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ack {
     /// The last step that is applied and stored.
     pub applied: u64,
     /// The digest after it.
     pub digest: u64,
-    /// Which disk this is: new after a wipe.
+    /// Identity of its disk: new after a wipe.
     pub lineage: u32,
-    /// How often the node was rebooted.
+    /// Number of reboots of the node.
     pub incarnation: u32,
 }
 
@@ -258,18 +260,18 @@ pub struct Heartbeat {
     pub report: u64,
     /// The [`View`] that the sender has.
     pub view: u64,
-    /// How often the sender was rebooted.
+    /// Number of reboots of the sender.
     pub incarnation: u32,
 }
 
-/// Which instances of a node take requests: of the services where that changed since report `base`.
+/// Ready instances of a node, of the services whose ready instances have changed since report `base`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Its number, rising by one in each life of the node.
     pub seq: u64,
     /// The report that this one builds on.
     pub base: u64,
-    /// Which life.
+    /// Incarnation of the sender.
     pub incarnation: u32,
     /// The services, with all their ready instances as (ordinal, version).
     #[serde(deserialize_with = "crate::memory::reported")]
@@ -285,7 +287,7 @@ impl Report {
     }
 }
 
-/// Where the instances of every service are: what callers choose from.
+/// Instance view: the ready instances of every service, from which callers choose.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct View {
     /// Rising.
@@ -293,7 +295,8 @@ pub struct View {
     /// By service: its ready instances, by rising (node, ordinal), without those of a canary.
     #[serde(serialize_with = "crate::memory::write_viewed", deserialize_with = "crate::memory::viewed")]
     pub services: Vec<Arc<[Instance]>>,
-    /// Nodes that went down, and the version that said so first: calls sent to them under an older one are lost.
+    /// Failed nodes, each with the first view version that reports the failure. Calls sent under an older version are
+    /// lost.
     pub fallen: Vec<(ActorId, u64)>,
     /// The services that have a canary, rising.
     #[serde(deserialize_with = "crate::memory::splits")]
@@ -303,7 +306,7 @@ pub struct View {
 /// A service whose requests are split: some go to instances of a new version, its canary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Split {
-    /// Which.
+    /// The service.
     pub service: ServiceId,
     /// The canary's version.
     pub version: u32,
@@ -317,7 +320,7 @@ pub struct Split {
 /// One instance, as a caller sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Instance {
-    /// Where it is.
+    /// Node of the instance.
     pub node: ActorId,
     /// Its number on that node.
     pub ordinal: u32,
@@ -332,7 +335,7 @@ impl View {
         &self.services[service.index()]
     }
 
-    /// How the requests of a service are split, if it has a canary.
+    /// Split of the requests of a service between its versions, if it has a canary.
     #[inline]
     pub fn split(&self, service: ServiceId) -> Option<&Split> {
         if self.splits.is_empty() {
@@ -343,7 +346,7 @@ impl View {
     }
 }
 
-/// What an actor of a mesh wants to be reminded of.
+/// Reminders that an actor of a mesh sets for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Tick {
     /// Coordinator: an operation of the file begins.
@@ -352,7 +355,7 @@ pub enum Tick {
     Turn(u32),
     /// Coordinator: a node has not acknowledged.
     Resend(u32),
-    /// Coordinator: who has not been heard of?
+    /// Coordinator: check which nodes are silent.
     Watch,
     /// Coordinator: tell the callers where the instances are.
     Publish,
@@ -360,20 +363,20 @@ pub enum Tick {
     Heartbeat,
     /// Node: an instance's start or drain delay is over.
     Instance {
-        /// Of which service.
+        /// Service of the instance.
         service: ServiceId,
-        /// Which.
+        /// Ordinal of the instance.
         ordinal: u32,
     },
     /// Node: a frame of a script has slept enough.
     Frame(crate::node::FrameKey),
-    /// Caller: no answer in time.
+    /// Caller: the attempt has timed out.
     Timeout(crate::call::CallKey),
     /// Caller: the backoff before a retry is over.
     Retry(crate::call::CallKey),
     /// Client: a request is planned.
     Arrival,
-    /// Node: somebody's work may be done.
+    /// Node: work of a request may be done.
     Processor,
     /// Node: have you left? If not, say again that you want to.
     Leave,
@@ -411,7 +414,7 @@ impl Message for Msg {
         }
     }
 
-    /// Requests and replies: the content that they stand for. The rest: about what it takes on a wire.
+    /// Requests and replies: the size of the content that they stand for. The rest: about their size on the wire.
     fn bytes(&self) -> u32 {
         let (fixed, each, count) = match self {
             Msg::Request(request) => return request.bytes,

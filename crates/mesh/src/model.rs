@@ -1,6 +1,6 @@
-//! What a mesh is made of: plain data, checked by whoever makes it (the experiment file, or a program).
+//! The model of a mesh: plain data, checked by its author (the experiment file, or a program).
 //!
-//! Everything refers to everything else by index, so that no name is compared while a run goes on.
+//! All references are indexes, so that no name is compared during a run.
 
 use std::sync::Arc;
 
@@ -45,22 +45,22 @@ pub struct Mesh {
     pub zones: Vec<String>,
     /// The machines; node `i` is actor `1 + i`.
     pub nodes: Vec<NodeSpec>,
-    /// What runs on them.
+    /// Services that run on them.
     pub services: Vec<Service>,
-    /// What is asked of them; load `i` is offered by actor `1 + nodes + i`.
+    /// Loads; load `i` is offered by actor `1 + nodes + i`.
     pub loads: Vec<Load>,
-    /// What is done to them, by rising [`Operation::at`].
+    /// Operations, by rising [`Operation::at`].
     pub operations: Vec<Operation>,
-    /// How the coordinator works.
+    /// Settings of the coordinator.
     pub control: Control,
-    /// Who has a proxy of its own.
+    /// Owners of proxies.
     pub proxy: ProxyPer,
-    /// What all randomness of the run comes from. An actor draws from its own stream; what is to move no draw of it is
-    /// drawn from a stream that is keyed by this.
+    /// Seed of all randomness of the run. An actor draws from its own stream; a draw that must not shift others comes
+    /// from a stream keyed by this.
     pub seed: u64,
-    /// There is a gateway, through which those outside ask: after the clients.
+    /// True if there is a gateway for external clients; its actor follows the clients.
     pub has_gateway: bool,
-    /// What the clients count for SLOs.
+    /// Criteria of SLOs, which the clients count.
     pub criteria: Vec<Criterion>,
 }
 
@@ -95,13 +95,13 @@ impl Mesh {
         ActorId(1 + (self.nodes.len() + self.loads.len()) as u32)
     }
 
-    /// Whoever stands outside and is no actor, but speaks to the gateway and the coordinator, and is answered: a person
-    /// or a program. The first number that no actor has.
+    /// Id of the external client: a person or program that is no actor, but sends to the gateway and the coordinator
+    /// and gets replies. The first id that no actor has.
     pub fn outside(&self) -> ActorId {
         ActorId(self.actor_count() as u32)
     }
 
-    /// How many actors there are: the coordinator, the nodes, the clients, the gateway.
+    /// Number of actors: the coordinator, the nodes, the clients, the gateway.
     pub fn actor_count(&self) -> usize {
         1 + self.nodes.len() + self.loads.len() + usize::from(self.has_gateway)
     }
@@ -115,7 +115,7 @@ impl Mesh {
             i if i <= self.nodes.len() + self.loads.len() => &self.loads[i - 1 - self.nodes.len()].name,
             _ if actor == self.gateway_actor() && self.has_gateway => "gateway",
             _ if actor == self.outside() => "outside",
-            _ => "nobody",
+            _ => "unknown",
         }
     }
 
@@ -128,8 +128,8 @@ impl Mesh {
         }
     }
 
-    /// From when on the figures of services are those of the run: when the first load's warm-up is over. Time zero, if
-    /// there is no load.
+    /// Time from which the figures of services count: the end of the first load's warm-up. Time zero, if there is no
+    /// load.
     pub fn measured_from(&self) -> Time {
         self.loads.iter().map(|load| load.start + load.warmup).min().unwrap_or(Time::ZERO)
     }
@@ -139,13 +139,14 @@ impl Mesh {
         &self.services[id.index()]
     }
 
-    /// True if there is such an endpoint: what comes over a wire may name any.
+    /// True if there is such an endpoint: a message from the wire may name any.
     pub fn has_endpoint(&self, service: ServiceId, endpoint: EndpointId) -> bool {
         self.services.get(service.index()).is_some_and(|service| endpoint.index() < service.endpoints.len())
     }
 }
 
-/// Who has a proxy of its own: what callers know of whom they call, their retry budgets and their turns belong to it.
+/// Owners of proxies: the state that callers keep of instances, their retry budgets and their round-robin positions are
+/// kept per proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProxyPer {
     /// Each instance (a sidecar).
@@ -163,10 +164,10 @@ pub struct NodeSpec {
     /// Cores: what computes shares them, each request at most one. Instances reserve shares of them when they are placed
     /// ([`Service::cpu`]).
     pub cores: f64,
-    /// Where it stands: an index into [`Mesh::zones`].
+    /// Its zone: an index into [`Mesh::zones`].
     pub zone: u16,
-    /// When it comes: [`Time::ZERO`] if it is there at the start, [`Time::NEVER`] if it comes only when somebody brings
-    /// it.
+    /// Time at which it joins: [`Time::ZERO`] if it is there at the start, [`Time::NEVER`] for a spare, which joins
+    /// only when a process starts it.
     pub joins: Time,
 }
 
@@ -176,7 +177,7 @@ impl NodeSpec {
         self.joins == Time::ZERO
     }
 
-    /// True if it comes only when somebody brings it.
+    /// True for a spare, which joins only when a process starts it.
     pub fn is_spare(&self) -> bool {
         self.joins == Time::NEVER
     }
@@ -203,27 +204,28 @@ pub struct Service {
     /// Cores that the requests of one instance may have together while they compute; `None`: as many as there are. (What
     /// Kubernetes calls a limit, where [`cpu`](Self::cpu) is a request.)
     pub cpu_limit: Option<f64>,
-    /// From the creation of an instance until it takes requests.
+    /// Time from the creation of an instance until it accepts requests.
     pub start_delay: Span,
-    /// From the decision to take an instance away until it is gone: so long it takes requests of callers that have not
-    /// heard of it yet. What it works on it finishes, within [`grace`](Self::grace). (A Kubernetes `preStop` sleep.)
+    /// Time for which an instance that is being removed still accepts requests, because callers may hold an older view.
+    /// It then finishes its requests, within [`grace`](Self::grace). (A Kubernetes `preStop` sleep.)
     pub drain_delay: Span,
-    /// From the same decision until what the instance still works on is cut off: its requests fail as
+    /// Time from the same decision until the remaining requests of the instance are cut off: they fail as
     /// [`Failure::Cut`](crate::measure::Failure::Cut). The drain delay is part of it, and ends with it at the latest.
-    /// `None`: it may take as long as it takes. (Kubernetes' `terminationGracePeriodSeconds`.)
+    /// `None`: no limit. (Kubernetes' `terminationGracePeriodSeconds`.)
     pub grace: Option<Span>,
     /// Requests that may wait at one instance; the next is refused.
     pub queue: u32,
-    /// How its callers choose one of its instances.
+    /// Balancer with which its callers choose one of its instances.
     pub balancer: Balancer,
     /// Names of its endpoints.
     pub endpoints: Vec<String>,
-    /// What the endpoints do, by rising [`Behaviour::from_version`]; the first holds for all earlier versions too.
+    /// Behaviours of the endpoints, by rising [`Behaviour::from_version`]; the first holds for all earlier versions
+    /// too.
     pub behaviours: Vec<Behaviour>,
 }
 
 impl Service {
-    /// What an endpoint does in an instance of this version.
+    /// Behaviour of an endpoint in an instance of this version.
     #[inline]
     pub fn endpoint(&self, version: u32, endpoint: EndpointId) -> &Endpoint {
         let behaviour = match self.behaviours.as_slice() {
@@ -234,7 +236,7 @@ impl Service {
     }
 }
 
-/// What a service does from some version on.
+/// Behaviour of a service from some version on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
     /// The first version that behaves so.
@@ -243,27 +245,27 @@ pub struct Behaviour {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// What an endpoint does with a request.
+/// Processing of a request by an endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The script, as a person thinks of it.
     pub script: Vec<Step>,
     /// The script, as a node runs it.
     pub program: Program,
-    /// Probability that a request whose script succeeded fails all the same.
+    /// Probability that a request fails although its script succeeded.
     pub errors: f64,
     /// Size of the reply.
     pub response_bytes: u32,
 }
 
 impl Endpoint {
-    /// An endpoint that runs this script, never fails by itself and answers with 1 KiB.
+    /// An endpoint that runs this script, never fails at random and replies with 1 KiB.
     pub fn new(script: Vec<Step>) -> Self {
         Endpoint { program: Program::compile(&script), script, errors: 0.0, response_bytes: 1024 }
     }
 }
 
-/// One line of a script. Lines run one after the other; the request keeps its slot through all of them.
+/// One step of a script. Steps run one after the other; the request holds its slot during all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Step {
     /// Computes for so long on a core of its own at normal speed: longer where others want the cores, and on a slow
@@ -271,7 +273,7 @@ pub enum Step {
     Work(Dist),
     /// Waits for this long, whatever the machine.
     Sleep(Dist),
-    /// Calls another service and waits for the answer.
+    /// Calls another service and waits for the reply.
     Call(Call),
     /// Runs scripts side by side and waits for all of them.
     Parallel(Vec<Vec<Step>>),
@@ -280,38 +282,38 @@ pub enum Step {
 /// A call of another service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
-    /// Whom.
+    /// Service to call.
     pub service: ServiceId,
-    /// Which endpoint.
+    /// Endpoint to call.
     pub endpoint: EndpointId,
     /// Probability that the call is made at all.
     pub probability: f64,
-    /// How many times.
+    /// Number of calls.
     pub count: u32,
     /// All of them side by side, instead of one after the other. Whether they are made at all is drawn once.
     pub parallel: bool,
-    /// The script goes on without waiting, and a failure does not matter to it. The call outlives the request, whose
-    /// deadline and path do not travel with it.
+    /// The script continues without waiting, and a failure does not affect it. The call outlives the request, whose
+    /// deadline and path are not passed on.
     pub detached: bool,
     /// Size of the request.
     pub request_bytes: u32,
-    /// If it fails, go on as if it had not been made.
+    /// The script continues if the call fails.
     pub optional: bool,
     /// Timeout and retries.
     pub policy: CallPolicy,
 }
 
-/// Most tries after the first: a request has a byte for which one it is.
+/// Maximum number of attempts after the first: a request has one byte for their number.
 pub const RETRIES_MAX: u32 = u8::MAX as u32;
 
-/// What a caller does about a call that does not succeed.
+/// Timeout and retries of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallPolicy {
-    /// Give one try up after this long. `None`: wait for ever.
+    /// Timeout of one attempt. `None`: none.
     pub timeout: Option<Span>,
-    /// Tries after the first; more than [`RETRIES_MAX`] count as that.
+    /// Attempts after the first; more than [`RETRIES_MAX`] count as that.
     pub retries: u32,
-    /// How long to wait before them, and how many are allowed.
+    /// Backoff and budget of these retries.
     pub retry: Retry,
 }
 
@@ -324,19 +326,19 @@ impl Default for CallPolicy {
 
 /// Backoff and budget of retries.
 ///
-/// A retry is made only while the caller's retries under way to that service are below
-/// `max(budget_min, budget * active)` (Envoy's `retry_budget`).
+/// A retry is made only while the caller's retries in flight to that service are below `max(budget_min, budget *
+/// active)` (Envoy's `retry_budget`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
-    /// How the wait before a retry comes from `base` and `cap`.
+    /// Rule by which the wait before a retry follows from `base` and `cap`.
     pub backoff: Backoff,
     /// Envoy's default: 25 ms.
     pub base: Span,
     /// Longest wait. Envoy's default: ten times the base.
     pub cap: Span,
-    /// Share of the requests under way that may be retries; `None`: all of them. Envoy's default: 0.2.
+    /// Fraction of the requests in flight that may be retries; `None`: all of them. Envoy's default: 0.2.
     pub budget: Option<f64>,
-    /// Retries that are allowed however few requests are under way. Envoy's default: 3.
+    /// Retries that are allowed even if few requests are in flight. Envoy's default: 3.
     pub budget_min: u32,
 }
 
@@ -352,7 +354,7 @@ impl Default for Retry {
     }
 }
 
-/// How long a caller waits before a retry.
+/// Wait of a caller before a retry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Backoff {
     /// Before the `n`-th uniformly in `[0, (2^n - 1) * base)`, at most `cap` (Envoy's `retry_back_off`).
@@ -362,16 +364,16 @@ pub enum Backoff {
     Fixed,
 }
 
-/// How a caller chooses among the instances of a service.
+/// Choice of a caller among the instances of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Balancer {
     /// Each equally likely.
     Random,
     /// In turn.
     RoundRobin,
-    /// The one with the fewest of this caller's requests under way, among those that it looks at.
+    /// The candidate with the fewest of this caller's requests in flight.
     LeastRequest {
-        /// At whom it looks.
+        /// The candidates.
         choices: Choices,
     },
     /// The one of two distinct random ones with the lower `estimate * (pending + 1)`, where the estimate is a peak-
@@ -379,47 +381,47 @@ pub enum Balancer {
     PeakEwma {
         /// Time constant with which a slow sample is forgotten.
         decay: Span,
-        /// Estimate of an instance not yet heard of.
+        /// Estimate of an instance without a sample.
         start: Span,
     },
 }
 
-/// At how many instances a caller looks before it chooses.
+/// Number of instances that a caller considers before it chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Choices {
-    /// At so many random ones, and perhaps at one of them twice; the first wins a tie. (Envoy's `LEAST_REQUEST`: two.)
+    /// This many random ones, possibly one of them twice; the first wins a tie. (Envoy's `LEAST_REQUEST`: two.)
     Replaced(u32),
-    /// At so many random ones, each once; the first wins a tie.
+    /// This many random ones, each once; the first wins a tie.
     Distinct(u32),
-    /// At all of them; chance decides a tie. ("Join the shortest queue", as far as this caller knows the queues.)
+    /// All instances, with a random draw among equals. ("Join the shortest queue", by the caller's own requests.)
     All,
 }
 
-/// Most instances that a caller draws before it chooses, if it does not look at all.
+/// Maximum number of instances that a caller draws before it chooses, unless it considers all.
 pub const CHOICES_MAX: u32 = 64;
 
 impl Default for Balancer {
-    /// As Envoy where `least_request` is configured.
+    /// Envoy's default.
     fn default() -> Self {
         Balancer::LeastRequest { choices: Choices::Replaced(2) }
     }
 }
 
-/// Requests offered to entry services: in open loop, where what is planned is sent, however slow the answers are; or in
-/// closed loop, by [users](Arrivals::Users) who wait for answers.
+/// Load on entry services: in an open loop, where each request is sent at its planned time, however slow earlier replies
+/// are; or in a closed loop, by [users](Arrivals::Users) who wait for replies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Its name.
     pub name: String,
-    /// Where its client stands: an index into [`Mesh::zones`].
+    /// Zone of its client: an index into [`Mesh::zones`].
     pub zone: u16,
-    /// The first moment at which a request may be planned.
+    /// The first time at which a request may be planned.
     pub start: Time,
     /// No request is planned at or after this.
     pub end: Time,
-    /// When requests are planned, counted from `start`; or the users who send them.
+    /// Planned times of the requests, counted from `start`; or the users who send them.
     pub arrivals: Arrivals,
-    /// What is asked for, by weight.
+    /// Targets, by weight.
     pub mix: Vec<Target>,
     /// Timeout and retries of the client.
     pub policy: CallPolicy,
@@ -427,7 +429,7 @@ pub struct Load {
     pub deadline: Option<Span>,
     /// Requests planned before `start + warmup` are offered but not measured.
     pub warmup: Span,
-    /// Length of the windows of its [`Course`](crate::course::Course).
+    /// Length of the windows of its [time series](crate::course::Course).
     pub window: Span,
 }
 
@@ -444,7 +446,7 @@ pub struct Target {
     pub request_bytes: u32,
 }
 
-/// When requests are planned.
+/// Planned times of requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Arrivals {
     /// By a rate that may change over time.
@@ -454,27 +456,27 @@ pub enum Arrivals {
         /// The rate, piece by piece. After the last piece nothing more is planned.
         stages: Arc<[Stage]>,
     },
-    /// At given moments, rising, counted from the load's start.
+    /// At given times, rising, counted from the load's start.
     Stamps(Arc<[Span]>),
     /// In closed loop: when users have their answers and have thought.
     Users(Users),
 }
 
-/// The users of a closed load. A slow mesh is asked less often by them: what it would have been asked meanwhile is not
-/// measured (coordinated omission).
+/// The users of a closed load. They send fewer requests to a slow mesh; the omitted requests are not measured
+/// (coordinated omission).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Users {
-    /// How many there are.
+    /// Number of users.
     pub count: u32,
-    /// How long a user thinks: from the reply, or from when it has given up, to its next request.
+    /// Think time of a user: from the reply, or from giving up, to its next request.
     pub think: Dist,
-    /// The least time from the beginning of a request to that of the user's next. A request that begins later, because
-    /// the reply before it was late, has its latency from when it was to begin.
+    /// Shortest time between the starts of two requests of a user. The latency of a request that starts later, because
+    /// the previous reply was late, runs from its planned start.
     pub pacing: Option<Span>,
 }
 
 impl Arrivals {
-    /// One rate for ever.
+    /// One rate for the whole run.
     pub fn steady(process: Process, per_second: f64) -> Self {
         Arrivals::Rate { process, stages: Arc::new([Stage { length: Span::MAX, from: per_second, to: per_second }]) }
     }
@@ -484,7 +486,7 @@ impl Arrivals {
         if let Arrivals::Users(users) = self { Some(users) } else { None }
     }
 
-    /// The same course at a rate so many times as high. Given moments and users stay as they are.
+    /// The same arrivals at `factor` times the rate. Given times and users stay as they are.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         match self {
@@ -497,7 +499,7 @@ impl Arrivals {
     }
 }
 
-/// How a rate becomes moments.
+/// Spacing of the planned times at a given rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Process {
     /// Evenly spaced.
@@ -509,7 +511,7 @@ pub enum Process {
 /// A piece of a rate: linear from one value to another.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
-    /// How long it lasts.
+    /// Duration.
     pub length: Span,
     /// Requests per second at its beginning.
     pub from: f64,
@@ -517,22 +519,22 @@ pub struct Stage {
     pub to: f64,
 }
 
-/// Something the coordinator is told to do.
+/// An operation of the coordinator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
-    /// When.
+    /// Time at which it begins.
     pub at: Time,
     /// To which service.
     pub service: ServiceId,
-    /// What.
+    /// The change.
     pub change: Change,
     /// Time between the steps of a recurrence.
     pub every: Span,
-    /// Most steps; `None`: until it has settled.
+    /// Maximum number of steps; `None`: until settled.
     pub times: Option<u32>,
 }
 
-/// What an operation changes.
+/// Change of a service by an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     /// Bring the service up as its [`Service`] says.
@@ -545,9 +547,9 @@ pub enum Change {
         to: u32,
         /// a, above 0.
         rate: f64,
-        /// How the real S becomes whole instances.
+        /// Rounding of the real S to whole instances.
         rounding: Rounding,
-        /// Which S the recurrence starts from.
+        /// Value of S from which the recurrence starts.
         feedback: Feedback,
     },
     /// `C' = C * by`, within the service's limits.
@@ -561,7 +563,7 @@ pub enum Change {
         to: u32,
         /// g, above 0.
         rate: f64,
-        /// How the new version comes.
+        /// Order in which instances of the new version replace the old ones.
         strategy: Strategy,
     },
 }
@@ -579,38 +581,38 @@ impl Change {
     }
 }
 
-/// How a real number of instances becomes a whole one: once, for the whole mesh.
+/// Rounding of a real number of instances to a whole one: once, for the whole mesh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rounding {
-    /// The step is rounded away from zero, and what it passes the target by towards the target: it arrives at every rate
+    /// The step is rounded away from zero, and an overshoot is rounded towards the target: it arrives at every rate
     /// below 2.
     #[default]
     Away,
-    /// The step is rounded to the nearest whole number, halves away from zero; what it passes the target by is rounded
-    /// towards the target. Below a rate of 1 it can stop short of it.
+    /// The step is rounded to the nearest whole number, halves away from zero; an overshoot is rounded towards the
+    /// target. Below a rate of 1 it can stop short of it.
     Nearest,
     /// The step is rounded toward minus infinity. Below a rate of 1 it can stop below the target.
     Floor,
-    /// S stays real; only what the nodes get is rounded (to the nearest).
+    /// S stays real; only the numbers sent to the nodes are rounded (to the nearest).
     Carry,
     /// The step is rounded up with its fraction as probability, else down.
     Stochastic,
 }
 
-/// Which S an extend starts from.
+/// Value of S from which an extend starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Feedback {
-    /// What the coordinator has decided.
+    /// The desired state, as the coordinator has decided it.
     #[default]
     Commanded,
-    /// What the nodes last reported: late by the network, and by whatever was lost.
+    /// The observed state, as the nodes last reported it; stale by network delay and lost messages.
     Observed,
 }
 
-/// So many instances, or a share of N. (Kubernetes' `IntOrString`.)
+/// A number of instances, or a fraction of N. (Kubernetes' `IntOrString`.)
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Amount {
-    /// As many, whatever N is.
+    /// This number, whatever N is.
     Instances(u32),
     /// From 0 to 1.
     Share(f64),
@@ -623,7 +625,7 @@ impl Amount {
     }
 }
 
-/// How the new version comes in the steps of an update.
+/// Order in which the steps of an update replace instances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Strategy {
     /// Each old one with probability `rate`.
@@ -646,10 +648,10 @@ pub enum Strategy {
     },
 }
 
-/// How the coordinator and the nodes keep in touch.
+/// Settings of the control plane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Control {
-    /// How instances are put on nodes.
+    /// Placement of instances on nodes.
     pub placement: Placement,
     /// Time between two heartbeats of a node.
     pub heartbeat: Span,
@@ -660,8 +662,8 @@ pub struct Control {
     pub resend: Span,
     /// ... but never after more than this.
     pub resend_cap: Span,
-    /// Changes of endpoints are gathered for this long before callers are told. (Istio's `PILOT_DEBOUNCE_AFTER` is
-    /// 100 ms.)
+    /// Time for which changes of the ready instances are collected before the view is published. (Istio's
+    /// `PILOT_DEBOUNCE_AFTER` is 100 ms.)
     pub debounce: Span,
 }
 
@@ -678,7 +680,7 @@ impl Default for Control {
     }
 }
 
-/// How instances are put on nodes.
+/// Placement of instances on nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Placement {
     /// Evenly by free cores: each node's share is rounded by largest remainder.

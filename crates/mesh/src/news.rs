@@ -1,9 +1,9 @@
-//! What an actor has found since it was last asked, while the run goes on: a few windows of its courses, where
-//! [`Findings`](crate::Findings) are all of them.
+//! Measurements of an actor since the last query, during the run: the latest windows of its time series, where
+//! [`Findings`](crate::Findings) hold all of them.
 //!
-//! What is told replaces what was told before of the same time, so a receiver that hears something twice knows it once.
-//! Two things are told at the end of the run alone: what became of calls ([`Served::calls`](crate::measure::Served)), and
-//! of requests that were still open [`WINDOWS_MAX`] windows after they were due.
+//! Each piece replaces earlier pieces of the same time, so a receiver that gets one twice counts it once. Two things
+//! are sent only at the end of the run: counts of calls ([`Served::calls`](crate::measure::Served)), and results of
+//! requests that were still open [`WINDOWS_MAX`] windows after they were due.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -15,13 +15,13 @@ use crate::diary::{Coming, Diary, Sighting};
 use crate::measure::{Ending, OperationHistory};
 use crate::model::ServiceId;
 
-/// Most windows that are told at once, of one course.
+/// Limit of windows that are sent at once, of one time series.
 pub const WINDOWS_MAX: u64 = 120;
 
-/// Most instances that came or went, of one node, that are told before the run ends; the others are counted.
+/// Limit of starts and stops of instances of one node that are sent before the run ends; the others are counted.
 const COMINGS_MAX: usize = 2_048;
 
-/// Until when an actor has told all.
+/// Mark up to which an actor has sent its measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Nothing that was due before can change any more.
@@ -30,37 +30,38 @@ pub struct Told {
     pub entries: u64,
 }
 
-/// What one actor tells.
+/// Latest measurements of one actor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum News {
-    /// Of the coordinator, from the beginning on.
+    /// From the coordinator, since the start of the run.
     Coordinator {
-        /// What became of each operation, in the order in which they began.
+        /// Histories of the operations, in the order in which they began.
         history: Vec<OperationHistory>,
-        /// Nodes that it declared dead, or heard of again.
+        /// Nodes that it declared dead, or alive again.
         sightings: Diary<Sighting>,
     },
-    /// Of a load, for each of its targets; if there are several, one more for how many requests there are at once.
+    /// From a load, for each of its targets; if there are several, one more for the number of requests in flight at
+    /// once.
     Client(Vec<Piece>),
-    /// Of a node.
+    /// From a node.
     Node {
-        /// What was in each place.
+        /// Latest windows of each place.
         places: Vec<PlacePiece>,
         /// Instances that came and went, from the beginning on; `None` if there were none since.
         comings: Option<Diary<Coming>>,
     },
 }
 
-/// The last windows of a course.
+/// The last windows of a time series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
     shape: Shape,
-    /// The place of the first among the course's windows.
+    /// Index of the first one among the windows of the series.
     first: u32,
     windows: Vec<Window>,
 }
 
-/// The last windows of one [`PlaceCourse`](crate::node::PlaceCourse), and whose they are.
+/// The last windows of one [`PlaceCourse`](crate::node::PlaceCourse), with its owner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlacePiece {
     /// The service.
@@ -69,12 +70,12 @@ pub struct PlacePiece {
     pub version: Option<u32>,
     /// The number of the instance on its node.
     pub ordinal: Option<u32>,
-    /// What was there.
+    /// The windows.
     pub piece: Piece,
 }
 
 impl Piece {
-    /// The windows of a course from a moment on.
+    /// The windows of a time series from `from` on.
     pub(crate) fn new(mut course: Course, from: Time, now: Time) -> Self {
         course.settle(now);
         let shape = course.shape();
@@ -82,16 +83,16 @@ impl Piece {
         Piece { shape, first: first as u32, windows: course.windows().skip(first).cloned().collect() }
     }
 
-    /// When the first of its windows begins.
+    /// Start of the first of its windows.
     pub fn from(&self) -> Time {
         Time::from_nanos(u64::from(self.first).saturating_mul(self.shape.length_ns))
     }
 
-    /// Puts the windows into the course that they are of; into a new one if there is none yet, or none of their kind.
+    /// Merges the windows into their time series; into a new one if there is none yet, or none with matching windows.
     pub fn put_into(self, course: &mut Option<Course>) {
         let Piece { shape, first, windows } = self;
         let windows_max = shape.windows_max as usize;
-        // What another process says may be anything.
+        // A message of another process may hold any value.
         let is_sound = shape.length_ns > 0
             && (1..=crate::course::WINDOWS_MAX).contains(&windows_max)
             && first as usize <= windows_max
@@ -114,14 +115,14 @@ impl Piece {
 }
 
 impl Told {
-    /// From when on something is to be told of courses with windows of this length.
+    /// Time from which windows of this length must be sent.
     pub(crate) fn from(self, length_ns: u64, now: Time) -> Time {
         let most = Span::from_nanos(length_ns.saturating_mul(WINDOWS_MAX - 1));
         self.until.max(Time::from_nanos(now.nanos().saturating_sub(most.nanos())))
     }
 }
 
-/// A diary, as much of it as is told.
+/// A diary, cut to the sent entries.
 pub(crate) fn shortened(mut diary: Diary<Coming>) -> Diary<Coming> {
     let beyond = diary.entries.len().saturating_sub(COMINGS_MAX);
     diary.entries.truncate(COMINGS_MAX);
@@ -130,7 +131,7 @@ pub(crate) fn shortened(mut diary: Diary<Coming>) -> Diary<Coming> {
 }
 
 impl MeshActor {
-    /// What it has found since it told so much, and how much it has told with that. `None` if there is nothing new.
+    /// Its measurements since those that `told` covers, and the new mark. `None` if there is nothing new.
     pub fn news(&self, told: Told, now: Time) -> Option<(News, Told)> {
         match self {
             MeshActor::Client(client) => Some(client.news(told, now)),

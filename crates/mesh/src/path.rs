@@ -1,11 +1,11 @@
-//! The path that a request took through the mesh: who did what for it, and how long each took.
+//! The path of a request through the mesh: the instances that served it, and the time in each.
 //!
-//! A call that is made for somebody who asked for the path is [traced](crate::message::Request::traced): its answer
-//! brings the path below it. Nothing is kept of the others, and nothing is paid for them.
+//! A call for a client that requested the path is [traced](crate::message::Request::traced): its reply carries the hops
+//! below it. Untraced calls store nothing and cost nothing.
 //!
-//! A path is what each caller knew when it answered. A try that it gave up is there at once, as the caller saw it; the
-//! hops below it come with its answer, if that comes before the caller's own. What was not known by then is in no path;
-//! a trace of the run has it.
+//! A path holds the knowledge of each caller at the time of its reply. An attempt that the caller gave up is in it at
+//! once, as the caller saw it; the hops below it come with the late reply, if that arrives before the caller's own reply.
+//! Hops unknown at that time are in no path; a trace of the run has them.
 
 use meshsim_actor::{ActorId, Time};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::measure::Failure;
 use crate::message::{Instance, Request};
 use crate::model::{EndpointId, ServiceId};
 
-/// Most hops that a path keeps. What comes beyond is counted in [`Path::beyond`].
+/// Maximum number of hops that a path keeps. Further ones are counted in [`Path::beyond`].
 pub const HOPS_MAX: usize = 1_000;
 
 /// The hops that were made for one request: each before those made for it, siblings in the order in which they ended.
@@ -26,12 +26,12 @@ pub struct Path {
     pub beyond: u64,
 }
 
-/// One try of one call, at the instance that it went to.
+/// One attempt of one call, at the instance that received it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hop {
-    /// Which service was called.
+    /// Called service.
     pub service: ServiceId,
-    /// What it was to do.
+    /// Endpoint that was called.
     pub endpoint: EndpointId,
     /// The node of the instance.
     pub node: ActorId,
@@ -39,22 +39,22 @@ pub struct Hop {
     pub ordinal: u32,
     /// Its version; 0 where the node has no such instance.
     pub version: u32,
-    /// How many calls lie above it: 0 is the entry.
+    /// Number of calls above it: 0 is the entry.
     pub depth: u16,
-    /// Which try of the call this is, from 0.
+    /// Number of the attempt, from 0.
     pub attempt: u8,
-    /// False if no answer came. The times are then the caller's: when it sent the call, and when it gave it up.
+    /// False if no reply came. The times are then the caller's: those of the send and of the timeout.
     pub answered: bool,
-    /// The answer came after the caller had given the try up, and before it answered itself: the times are the
-    /// instance's, and the failure is what the caller took it for.
+    /// The reply came after the caller had given up the attempt, and before its own reply: the times are the
+    /// instance's, and the failure is the one that the caller counted.
     pub late: bool,
-    /// When it reached the instance.
+    /// Time of arrival at the instance.
     pub arrived: Time,
-    /// When it got its slot; what was refused never got one, and began when it arrived.
+    /// Time at which it got its slot; for a refused request, which never got one, its arrival.
     pub began: Time,
-    /// When it was answered.
+    /// Time of the reply.
     pub ended: Time,
-    /// Why it failed, if it did: by itself, or because a call below it failed.
+    /// Reason of the failure; `None` on success. It failed by itself, or because a call below it failed.
     pub failure: Option<Failure>,
 }
 
@@ -78,7 +78,7 @@ impl Hop {
         }
     }
 
-    /// A try that was sent to an instance and given up.
+    /// An attempt that was sent to an instance and given up.
     pub(crate) fn unanswered(
         (service, endpoint): (ServiceId, EndpointId),
         to: Instance,
@@ -120,13 +120,13 @@ impl Path {
         self.hops.extend(kept.map(|hop| Hop { depth: hop.depth.saturating_add(depth), ..hop }));
     }
 
-    /// The tries of the topmost call that were given up, and have not been answered since.
+    /// Attempts of the topmost call that were given up and have no reply since.
     pub(crate) fn given_up(&self) -> impl Iterator<Item = &Hop> {
         self.hops.iter().filter(|hop| hop.depth == 0 && !hop.answered)
     }
 
-    /// Puts the path of an answer that came too late in the place of the try that was given up: of `given_up`, which lies
-    /// `depth` calls below this path's.
+    /// Replaces the hop `given_up` of an abandoned attempt by the path of its late reply; the hop is `depth` calls below
+    /// this path's call.
     pub(crate) fn come_late(&mut self, given_up: &Hop, late: Path, depth: u16) {
         let given_up = Hop { depth, ..*given_up };
         let Some(at) = self.hops.iter().position(|hop| *hop == given_up) else { return };

@@ -1,4 +1,4 @@
-//! A script as a node runs it: a flat list of instructions, so that "where is this request?" is one number.
+//! A script as a node runs it: a flat list of instructions, so that the position of a request is one number.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ pub enum Instruction {
     Sleep(Dist),
     /// [`Step::Call`].
     Call(Call),
-    /// Run the branches that begin at these instructions side by side; when all have ended, go on at `join`.
+    /// Run the branches that begin at these instructions concurrently; when all have ended, continue at `join`.
     Fork {
         /// Probability that they are run at all; drawn once for all of them.
         probability: f64,
-        /// Where the branches begin.
+        /// Positions at which the branches begin.
         branches: Arc<[u32]>,
-        /// Where to go on.
+        /// Position at which the script continues.
         join: u32,
     },
     /// This branch, or the whole script, is done.

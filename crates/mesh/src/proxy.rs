@@ -1,7 +1,7 @@
-//! Proxies: who makes the calls of an instance, and what it keeps of the services that it calls.
+//! Proxies: the callers on behalf of instances, and their state of the called services.
 //!
-//! A proxy is made at the first call, so that an instance that never calls costs nothing. What it keeps is sparse: a
-//! route for each service that it has called, and of the instances there only what its balancer has to remember.
+//! A proxy is made at the first call, so that an instance that never calls costs nothing. Its state is sparse: a route
+//! for each service that it has called, and of the instances there only what its balancer needs.
 
 use meshsim_actor::Rng;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ impl ProxyId {
     pub const NONE: ProxyId = ProxyId(u32::MAX);
 }
 
-/// Whose a proxy is: an instance's, by its service and its ordinal on the node.
+/// Owner of a proxy: an instance, by its service and its ordinal on the node.
 type Whose = (ServiceId, u32);
 
 /// The streams from which it is drawn where a proxy begins: apart from all other streams that a number keys.
@@ -46,32 +46,32 @@ pub(crate) struct Proxy {
     routes: Vec<Route>,
 }
 
-/// What a proxy keeps of a service that it has called.
+/// State that a proxy keeps of a service that it has called.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Route {
     service: ServiceId,
-    /// Calls under way.
+    /// Calls in flight.
     pub(crate) active: u32,
-    /// Of these, how many are being retried.
+    /// Of these, the number that are being retried.
     pub(crate) retrying: u32,
     known: Known,
     /// Of the instances of its canary, while it has one.
     canary: Option<Box<Known>>,
 }
 
-/// Among which instances of a service one was chosen.
+/// Set of instances of a service from which one was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Pool {
     /// All: there is no canary.
     All,
-    /// Those that are not of the canary's version.
+    /// Those of other versions than the canary's.
     Staying,
     /// The canary's.
     Canary,
 }
 
 impl Route {
-    /// What is known of the instances of a pool, if anything is.
+    /// State of the instances of a pool, if there is any.
     pub(crate) fn find(&mut self, pool: Pool) -> Option<&mut Known> {
         match pool {
             Pool::All | Pool::Staying => Some(&mut self.known),
@@ -86,7 +86,7 @@ impl Proxies {
     }
 
     /// # Panics
-    /// If there is none of this name. One with calls under way is always there.
+    /// If there is none with this id. One with calls in flight always exists.
     pub(crate) fn get(&mut self, id: ProxyId) -> &mut Proxy {
         self.places[id.0 as usize].as_mut().expect("a proxy stays while its instance or a call of it does")
     }
@@ -102,9 +102,9 @@ impl Proxies {
         ProxyId(place)
     }
 
-    /// Where there are twice as many proxies as were needed when this was last looked at: lets those go that have no
-    /// call under way and whose instances are gone. So hosting need not say when an instance goes, and what is kept for
-    /// nobody is at most as much as is needed.
+    /// Once there are twice as many proxies as were needed at the last sweep, removes those that have no call in flight
+    /// and whose instances are gone. So hosting need not report when an instance goes, and unneeded proxies are at most
+    /// as many as needed ones.
     pub(crate) fn sweep(&mut self, mut is_there: impl FnMut(ProxyId, Whose) -> bool) {
         if self.places.len() - self.free.len() < self.sweep_at {
             return;
@@ -127,13 +127,13 @@ impl Proxy {
         Proxy { whose, routes: Vec::new() }
     }
 
-    /// What is kept of a service, if it was called.
+    /// State of a service, if it was called.
     pub(crate) fn find(&mut self, service: ServiceId) -> Option<&mut Route> {
         let at = self.routes.binary_search_by_key(&service, |route| route.service).ok()?;
         Some(&mut self.routes[at])
     }
 
-    /// What is kept of a service; it is made when the service is first called.
+    /// State of a service; it is created when the service is first called.
     pub(crate) fn route(&mut self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Route {
         let at = match self.routes.binary_search_by_key(&service, |route| route.service) {
             Ok(at) => at,
@@ -146,7 +146,7 @@ impl Proxy {
         &mut self.routes[at]
     }
 
-    /// What is kept of the instances of a pool. What was kept of a canary's goes with it.
+    /// State of the instances of a pool. A new canary starts with empty state.
     pub(crate) fn known(&mut self, service: ServiceId, pool: Pool, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Known {
         let begins = pool == Pool::Canary && self.route(service, mesh, cx).canary.is_none();
         let anew = begins.then(|| Box::new(self.known_anew(service, mesh, cx)));
@@ -164,8 +164,8 @@ impl Proxy {
     }
 }
 
-/// Where a caller's turns begin. If all began at the first instance, many callers would act as one: their first
-/// requests, and those after each lull, would all meet there.
+/// Start position of a caller's round robin. If all began at the first instance, many callers would act as one: their
+/// first requests, and those after each lull, would all meet there.
 fn place(seed: u64, actor: u32, whose: Option<Whose>, callee: ServiceId) -> u32 {
     let (service, ordinal) =
         whose.map_or((u64::from(u16::MAX), u32::MAX), |(service, ordinal)| (service.0.into(), ordinal));

@@ -1,9 +1,9 @@
-//! Which request of which client, and which call made for it: the same in every run of an experiment.
+//! Names of requests and of the calls made for them: the same in every run of an experiment.
 //!
 //! A client numbers its requests as it plans them. The call that a script makes for a request is named by a hash of the
-//! request's key, its try, the place in the script and the copy. So a name depends on no other request, on no node and on
-//! no balancer: in two runs with one seed, what has one name is the same request, even where the runs differ. All that is
-//! drawn for a request is drawn from its name: [`RequestId::draws`].
+//! request's key, its attempt, the place in the script and the copy. So a name depends on no other request, on no node
+//! and on no balancer: in two runs with one seed, equal names are the same request, even where the runs differ. All
+//! random draws for a request come from its name: [`RequestId::draws`].
 //!
 //! (Common random numbers, synchronised by entity: Law, *Simulation Modeling and Analysis*, 11.2.)
 
@@ -16,26 +16,26 @@ const NUMBER_BITS: u32 = 40;
 /// Names a request, and a call made for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
-    /// The request that entered the mesh: who asked, and the how-manieth of its requests this is.
+    /// The request that entered the mesh: its client, and its number among the client's requests.
     pub root: u64,
-    /// The call within it. All tries of a call have one key.
+    /// The call within it. All attempts of a call have one key.
     pub key: u64,
 }
 
-/// What is drawn for a request. Each draw has a stream of its own, so none moves another.
+/// Purpose of a random draw for a request. Each has a stream of its own, so none moves another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draw {
-    /// What an instruction of its script draws: how long work or a sleep takes, and whether calls are made.
+    /// Draws of an instruction of its script: the duration of work or of a sleep, and whether calls are made.
     Instruction(u32),
-    /// Whether it fails when its script is done.
+    /// Failure at random when its script is done.
     Error,
-    /// Which instance it is sent to.
+    /// Instance to which it is sent.
     Instance,
-    /// Whether it is for a canary.
+    /// Version: the canary's or the other.
     Version,
-    /// How long its caller waits before it is sent.
+    /// Wait of its caller before it is sent.
     Backoff,
-    /// Which endpoint of a load's mix it asks.
+    /// Endpoint of a load's mix.
     Target,
 }
 
@@ -56,14 +56,15 @@ impl RequestId {
         root & ((1 << NUMBER_BITS) - 1)
     }
 
-    /// The call that try `attempt` of this one makes at instruction `at` of its script, number `copy` of the calls there.
+    /// The call that attempt `attempt` of this one makes at instruction `at` of its script, number `copy` of the calls
+    /// there.
     #[inline]
     pub fn call(self, attempt: u8, at: u32, copy: u32) -> Self {
         let place = u64::from(at) << 32 | u64::from(copy);
         RequestId { root: self.root, key: mix(self.key ^ mix(place) ^ u64::from(attempt)) }
     }
 
-    /// The stream from which try `attempt` of this call draws this, in runs with this seed.
+    /// The stream of this draw for attempt `attempt` of this call, in runs with this seed.
     #[inline]
     pub fn draws(self, seed: u64, attempt: u8, draw: Draw) -> Rng {
         Rng::keyed(seed ^ REQUESTS, self.key, u64::from(attempt) << 40 | draw.number())

@@ -1,4 +1,4 @@
-//! Things under keys that are never used twice.
+//! A store of things under keys that are never used twice.
 
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
@@ -6,11 +6,11 @@ use std::ops::{Index, IndexMut};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, KeyData};
 
-/// A store that gives each thing a key when it comes. The slot that became free last is used first, and counts how often
-/// it was used: so a key says whether its thing is still there.
+/// A store that assigns a key to each thing. The slot that became free last is used first, and counts its uses: so a
+/// key shows whether its thing still exists.
 ///
-/// It gives the keys that `slotmap::SlotMap` gives, and unlike it remembers, when it is written down, which slots are
-/// free in which order: what is read back goes on with the same keys, and they are in the bytes of a trace.
+/// The keys equal those of `slotmap::SlotMap`. Unlike it, the store serialises the order of its free slots, so that a
+/// resumed run assigns the same keys: they are in the bytes of a trace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Slots<K, V> {
     /// Slot number `n`, from 1, is at `n - 1`.
@@ -40,7 +40,7 @@ fn key<K: Key>(number: u32, version: u32) -> K {
     KeyData::from_ffi(u64::from(version) << 32 | u64::from(number)).into()
 }
 
-/// Where the slot of a key is. Nothing is under the key without a slot.
+/// Index of the slot of a key. The null key has no slot.
 #[inline]
 fn place(key: impl Key) -> usize {
     (key.data().as_ffi() as u32).wrapping_sub(1) as usize
@@ -52,12 +52,12 @@ fn version_of(key: impl Key) -> u32 {
 }
 
 impl<K: Key, V> Slots<K, V> {
-    /// How many things are there.
+    /// Number of things.
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
 
-    /// Takes a thing in.
+    /// Adds a thing.
     #[inline]
     pub(crate) fn insert(&mut self, it: V) -> K {
         self.len += 1;
@@ -74,7 +74,7 @@ impl<K: Key, V> Slots<K, V> {
         key(number, 1)
     }
 
-    /// Gives a thing back, if it is there.
+    /// Removes and returns a thing, if it exists.
     #[inline]
     pub(crate) fn remove(&mut self, key: K) -> Option<V> {
         let slot = self.slots.get(place(key))?;
@@ -116,7 +116,7 @@ impl<K: Key, V> Slots<K, V> {
         (1..).zip(&self.slots).filter_map(|(number, slot)| Some((key(number, slot.version), slot.it.as_ref()?)))
     }
 
-    /// Lets go of all of which `keep` says false.
+    /// Removes all things for which `keep` returns false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(K, &mut V) -> bool) {
         for place in 0..self.slots.len() {
             let Slot { version, it, .. } = &mut self.slots[place];

@@ -1,18 +1,18 @@
-//! Histograms that take memory for what they hold: one for each window of a [`Course`](crate::course::Course).
+//! Histograms whose memory grows with their content: one for each window of a [`Course`](crate::course::Course).
 //!
-//! The buckets are those of a [`Histogram`](crate::measure::Histogram), so windows put together say exactly what the
-//! histogram of the whole run says.
+//! The buckets are those of a [`Histogram`](crate::measure::Histogram), so merged windows equal the histogram of the
+//! whole run exactly.
 
 use meshsim_actor::Span;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::HISTOGRAM_MAX;
 
-/// Buckets that are written down as they come before they are sorted in.
+/// Number of buckets recorded in order of arrival before they are sorted in.
 const RECENT_MAX: usize = 256;
 
-/// How buckets divide time: linearly up to `2 * 2^half`, in units of `2^unit` nanoseconds, then `2^half` to an octave.
-/// (HdrHistogram, Gil Tene.)
+/// Division of time into buckets: linear up to `2 * 2^half`, in units of `2^unit` nanoseconds, then `2^half` to an
+/// octave. (HdrHistogram, Gil Tene.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scale {
     /// Three significant digits, from a nanosecond on.
@@ -34,7 +34,7 @@ impl Scale {
     pub fn bucket(self, span: Span) -> u16 {
         let (unit, half) = self.shape();
         let units = span.nanos().min(HISTOGRAM_MAX.nanos()) >> unit;
-        // How far the number must be shifted until it has one more bit than `half`.
+        // Number of bits to shift until the number has one more bit than `half`.
         let octave = (units >> half).checked_ilog2().unwrap_or(0);
         ((u64::from(octave) << half) + (units >> octave)) as u16
     }
@@ -48,7 +48,7 @@ impl Scale {
         Span::from_nanos(((units + 1) << (octave + u64::from(unit))) - 1)
     }
 
-    /// How many buckets there are.
+    /// Number of buckets.
     pub(crate) fn buckets(self) -> usize {
         usize::from(self.bucket(HISTOGRAM_MAX)) + 1
     }
@@ -59,7 +59,7 @@ impl Scale {
 pub struct Sparse {
     /// By rising bucket.
     counts: Vec<(u16, u32)>,
-    /// What came since these were sorted.
+    /// Buckets recorded since the last sort.
     recent: Vec<u16>,
 }
 
@@ -78,24 +78,24 @@ impl Sparse {
         self.counts.iter().copied().chain(self.recent.iter().map(|bucket| (*bucket, 1)))
     }
 
-    /// How many it holds.
+    /// Number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|(_, count)| u64::from(*count)).sum::<u64>() + self.recent.len() as u64
     }
 
-    /// How many of them are in buckets that end at `longest` or before.
+    /// Number of values in buckets that end at `longest` or before.
     pub fn at_most(&self, scale: Scale, longest: Span) -> u64 {
         let below = self.filled().filter(|(bucket, _)| scale.longest(*bucket) <= longest);
         below.map(|(_, count)| u64::from(count)).sum()
     }
 
-    /// Sorts in what came last, and gives back the memory that it took.
+    /// Sorts in the recent values, and frees their memory.
     pub fn settle(&mut self) {
         self.sort_in();
         self.recent = Vec::new();
     }
 
-    /// Sorts in what came last. Gives back an empty one that has the memory in which that was.
+    /// Sorts in the recent values. Returns an empty histogram that reuses their memory.
     pub(crate) fn close(&mut self) -> Sparse {
         self.sort_in();
         Sparse { counts: Vec::new(), recent: std::mem::take(&mut self.recent) }
@@ -111,7 +111,7 @@ impl Sparse {
         self.recent.clear();
     }
 
-    /// Takes in all that another one holds.
+    /// Adds all values of another one.
     pub fn merge(&mut self, other: &Sparse) {
         if !other.counts.is_empty() {
             self.counts = merged(&self.counts, other.counts.iter().copied());
@@ -123,7 +123,7 @@ impl Sparse {
         }
     }
 
-    /// All that it holds but for what `other`, a part of it, holds.
+    /// The content without that of `other`, a part of it.
     pub(crate) fn without(mut self, other: &Sparse) -> Sparse {
         let (mut part, mut at) = (other.clone(), 0);
         self.sort_in();

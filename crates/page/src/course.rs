@@ -1,30 +1,30 @@
-//! The course of a run as a page draws it: columns by window, thinned where there is more than a page can show.
+//! Time series of a run for a page: columns by window, thinned to the number that a page can show.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_report::series::{Kind, Row, Series};
 use serde::{Serialize, Serializer};
 
-/// Most windows that are drawn; neighbours are merged until there are no more.
+/// Maximum number of windows that are drawn; neighbours are merged to stay within it.
 const WINDOWS_MAX: usize = 1_200;
-/// Most figures in a page; windows are merged until there are no more.
+/// Maximum number of figures in a page; windows are merged to stay within it.
 const CELLS_MAX: usize = 500_000;
-/// Most lines of a kind: endpoints, edges, services, versions, instances, nodes.
+/// Maximum number of lines of a kind: endpoints, edges, services, versions, instances, nodes.
 const LINES_MAX: usize = 200;
 
-/// The course over time.
+/// Time series.
 #[derive(Debug, Serialize)]
 pub(crate) struct Course<'a> {
-    /// When each window begins; the last entry is the end of the last window.
+    /// Start of each window; the last entry is the end of the last window.
     edges_s: Vec<f64>,
-    /// So many windows of the run make one here.
+    /// Number of windows of the run that make one here.
     merged: usize,
     lines: Vec<Line<'a>>,
     /// Lines that are left out, by kind.
     left_out: BTreeMap<&'static str, usize>,
 }
 
-/// What one load, service, instance, ... did, window by window.
+/// Figures of one load, service, instance, ..., window by window.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     kind: Kind,
@@ -47,7 +47,7 @@ impl Serialize for Figure {
     }
 }
 
-/// How neighbouring windows become one.
+/// Rule for merging neighbouring windows.
 #[derive(Clone, Copy)]
 enum Merge {
     Sum,
@@ -164,7 +164,7 @@ impl<'a> Course<'a> {
     }
 }
 
-/// What merged windows have in common so far.
+/// Accumulator of merged windows.
 #[derive(Clone, Copy, Default)]
 struct Cell {
     is_there: bool,

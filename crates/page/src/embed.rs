@@ -1,10 +1,10 @@
-//! What comes from outside, put into a page so that it stays text: in HTML, and as JSON in a block of its own.
+//! External text in a page, escaped so that it stays text: in HTML, and as JSON in a block of its own.
 
 use std::fmt::Write;
 
 use ring::digest::{SHA256, digest};
 
-/// Text as it stands in HTML, in an element or in a quoted attribute.
+/// Text for HTML, in an element or in a quoted attribute.
 pub(crate) fn text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -20,17 +20,17 @@ pub(crate) fn text(text: &str) -> String {
     out
 }
 
-/// A name within a sentence: its direction of writing does not reach what stands beside it.
+/// A name within a sentence, isolated so that its direction of writing does not affect the text beside it.
 pub(crate) fn name(name: &str) -> String {
     format!("<bdi>{}</bdi>", text(name))
 }
 
-/// JSON as it stands in a script element: nothing in it can end the element, and it means the same.
+/// JSON for a script element: no part of it can end the element, and its value is the same.
 pub(crate) fn json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
-            // In JSON these stand in strings alone, where an escape means the same.
+            // In JSON these occur only in strings, where an escape means the same.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 let _ = write!(out, "\\u{:04x}", c as u32);
             }
@@ -40,7 +40,7 @@ pub(crate) fn json(json: &str) -> String {
     out
 }
 
-/// The policy of a page with this script and this style: nothing else runs, and nothing is asked of anybody.
+/// Content security policy of a page with this script and this style: no other script runs, and no request is sent.
 pub(crate) fn policy(script: &str, style: &str) -> String {
     let (script, style) = (sha256(script), sha256(style));
     format!(

@@ -1,4 +1,4 @@
-//! The sentence at the top of a report, put together by rule from what `meshsim_report::aftermath` finds.
+//! The sentence at the top of a report, composed by rules from the results of `meshsim_report::aftermath`.
 
 use meshsim_report::aftermath::{ABOVE, Aftermath, Disturbance};
 use meshsim_report::{count, number};
@@ -7,10 +7,10 @@ use crate::Run;
 use crate::embed;
 use crate::head::{share, spaced};
 
-/// Most faults and operations that are told one by one.
+/// Limit of the faults and operations that are described one by one.
 const TOLD_MAX: usize = 4;
 
-/// One sentence or a few, as HTML; empty if there is no course over time to speak of.
+/// One sentence or a few, as HTML; empty without a time series.
 pub(crate) fn finding(run: &Run) -> String {
     if run.series.is_none() {
         return String::new();
@@ -24,10 +24,7 @@ pub(crate) fn finding(run: &Run) -> String {
     let totals =
         || format!("<b>{} of {}</b> requests failed ({}).", count(failed), count(offered), share(failed, offered));
     let Some(usual) = aftermath.usual else {
-        return format!(
-            "<p>{} Too few windows lie outside of faults and operations to say what is usual.</p>",
-            totals()
-        );
+        return format!("<p>{} Too few windows lie outside of faults and operations for a usual range.</p>", totals());
     };
 
     let bars = &aftermath.disturbances;
@@ -55,7 +52,7 @@ pub(crate) fn finding(run: &Run) -> String {
     format!("<p>{}</p>", told.join(" "))
 }
 
-/// What a fault or an operation did; nothing if nothing left its range.
+/// Effect of a fault or an operation; `None` if no figure left its range.
 fn tell(bar: &Disturbance, aftermath: &Aftermath, usual_ns: f64) -> Option<String> {
     let (from, over) = bar.left?;
     let during = &aftermath.windows[from..over];

@@ -1,5 +1,5 @@
-//! Operations beside their closed forms: what the recurrence alone comes to, where every step is done at once and
-//! nothing is rounded.
+//! Operations beside their closed forms: the values of the recurrence alone, if every step were done at once and
+//! nothing were rounded.
 
 use meshsim_actor::Rng;
 use meshsim_mesh::measure::Verb;
@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::Run;
 
-/// Most steps of a closed form.
+/// Maximum number of steps of a closed form.
 const STEPS_MAX: u32 = 1_000;
-/// Most operations that are drawn.
+/// Maximum number of operations that are drawn.
 const FORMS_MAX: usize = 24;
 
 /// One operation.
@@ -23,9 +23,9 @@ pub(crate) struct Form {
     service: String,
     /// The recurrence, with its numbers.
     rule: String,
-    /// What was there before.
+    /// Initial value.
     before: f64,
-    /// What is wanted in the end.
+    /// Target.
     to: f64,
     /// Time in seconds, and value after the step.
     closed: Vec<(f64, f64)>,
@@ -99,7 +99,7 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
                 (Change::Update { strategy: Strategy::Batch, .. }, _) => wanted.v,
                 _ => wanted.v_mean(),
             };
-            // A recurrence counts steps, not time: what waits for instances is later, and no further.
+            // A recurrence counts steps, not time: a step that waits for instances is later, but reaches no further.
             let last = closed.last().map_or(operation.began_s, |it: &(f64, f64)| it.0 + every);
             closed.push((decided.get(k as usize).map_or(last, |it| it.0), reached));
         }

@@ -1,4 +1,4 @@
-//! What a report says before it draws: verdicts, the sentence, and the figures of loads. It needs no script.
+//! The top of a report before the plots: verdicts, the sentence, and the figures of loads. It needs no script.
 
 use meshsim_report::{LoadSummary, Outcome, Requests, Summary, count, number, percent, span};
 
@@ -44,7 +44,7 @@ fn verdict(summary: &Summary) -> String {
         (0, ..) => "no SLO".into(),
         (_, 0, 0) if all == 1 => "its SLO holds".into(),
         (_, 0, 0) => format!("all {all} SLOs hold"),
-        (_, 0, n) => format!("of {n} of {all} {slos} it cannot be told"),
+        (_, 0, n) => format!("{n} of {all} {slos} unknown"),
         (_, n, _) => format!("{n} of {all} {slos} {}", if n == 1 { "fails" } else { "fail" }),
     }
 }
@@ -85,7 +85,7 @@ pub(crate) fn head(runs: &[Run]) -> String {
 
 fn loads(summary: &Summary) -> String {
     if summary.loads.is_empty() {
-        return "<p>There is no load.</p>".into();
+        return "<p>No load.</p>".into();
     }
     let mut rows = Vec::new();
     for load in &summary.loads {

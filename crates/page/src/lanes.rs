@@ -1,4 +1,4 @@
-//! What stands above the course: operations, faults, and what followed by itself.
+//! Lanes above the plots: operations, faults, and events without an origin in the file.
 
 use meshsim_report::aftermath::Aftermath;
 use serde::Serialize;
@@ -18,18 +18,18 @@ struct Bar {
     from_s: f64,
     /// The end of the run, if it lasted until then.
     to_s: f64,
-    /// When its steps were decided.
+    /// Times at which its steps were decided.
     ticks: Vec<f64>,
 }
 
-/// What happened at one moment.
+/// An event at one time.
 #[derive(Debug, Serialize)]
 struct Mark {
     at_s: f64,
     what: String,
 }
 
-/// Of a run: what it was told to do, what went wrong, and what it did about that.
+/// The lanes of a run: its operations, its faults, and the events that followed.
 pub(crate) fn of(aftermath: &Aftermath) -> Lanes {
     let bar = |it: &meshsim_report::aftermath::Disturbance| Bar {
         is_fault: it.is_fault,

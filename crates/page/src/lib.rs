@@ -1,9 +1,9 @@
-//! Pages that show runs. [`report`] writes one HTML file that opens without a network, and never asks for one.
+//! HTML pages of runs. [`report`] writes one HTML file that opens without a network, and sends no request.
 //!
-//! - Rust decides what is said: the figures, the verdicts, the sentence at the top and the closed forms. The verdicts and
-//!   the tables are in the HTML, and can be read where no script runs.
-//! - `draw.js` draws (scales, lanes, columns, lines, heat maps), `graph.js` who calls whom; `report.js`, `live.js` and
-//!   the scripts of `explore/` say what each page draws with them. All are plain scripts, as they are in the file.
+//! - Rust computes the content: the figures, the verdicts, the sentence at the top and the closed forms. The verdicts
+//!   and the tables are in the HTML, and can be read without scripts.
+//! - `draw.js` draws (scales, lanes, columns, lines, heat maps), `graph.js` the call graph; `report.js`, `live.js` and
+//!   the scripts of `explore/` choose the content of their pages. All are plain scripts, as they are in the file.
 //! - Names are data. They reach the page escaped (`embed.rs`), and its policy runs no script but ours.
 
 mod course;
@@ -24,17 +24,17 @@ use meshsim_report::series::Series;
 /// A run that is to be shown.
 #[derive(Debug)]
 pub struct Run {
-    /// What it is called beside other runs: its folder.
+    /// Label beside other runs: its folder.
     pub label: String,
-    /// In what its experiment differs from that of the first run.
+    /// Differences between its experiment and that of the first run.
     pub differs: Vec<String>,
-    /// What was measured.
+    /// Summary of the run.
     pub summary: Summary,
     /// The experiment as run.
     pub experiment: Experiment,
-    /// Its course over time; `None` if there is none.
+    /// Its time series; `None` if there is none.
     pub series: Option<Series>,
-    /// What happened in it; `None` if that is not known.
+    /// Its events; `None` if they are unknown.
     pub events: Option<Vec<Event>>,
 }
 
@@ -44,7 +44,7 @@ impl Run {
     }
 }
 
-/// Most runs in one report.
+/// Maximum number of runs in one report.
 pub const RUNS_MAX: usize = 100;
 
 const TEMPLATE: &str = include_str!("report.html");
@@ -55,8 +55,8 @@ const LIVE_TEMPLATE: &str = include_str!("live.html");
 const LIVE_SCRIPT: &str = concat!(include_str!("draw.js"), include_str!("live.js"));
 const LIVE_STYLE: &str = concat!(include_str!("page.css"), include_str!("live.css"));
 
-/// The page of a run that goes on: its HTML, and the content security policy with which it is served. `requests` are the
-/// endpoints that can be asked, as path and name; it asks for all else itself.
+/// The page of a run in progress: its HTML, and the content security policy with which it is served. `requests` are the
+/// endpoints that accept requests, as path and name; the page fetches everything else itself.
 pub fn live(name: &str, requests: &[(String, String)], more: usize) -> (String, String) {
     let link = |(path, name): &(String, String)| {
         format!("<li><a href=\"{}\">{}</a></li>\n", embed::text(path), embed::text(name))
@@ -126,10 +126,10 @@ pub fn explored(run: &Run) -> Result<serde_json::Value, serde_json::Error> {
     Ok(page["runs"][0].clone())
 }
 
-/// A course over time as `live.js` and `report.js` read it: when each window begins, and columns by load, service, ...
+/// Time series in the format of `live.js` and `report.js`: the start of each window, and columns by load, service, ...
 ///
 /// # Errors
-/// When a figure cannot be written as JSON, which no figure of a run is.
+/// When a figure cannot be written as JSON, which does not happen for the figures of a run.
 pub fn course(series: &Series) -> Result<String, serde_json::Error> {
     serde_json::to_string(&course::Course::new(series))
 }

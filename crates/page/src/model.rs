@@ -1,4 +1,4 @@
-//! What a page is told, as JSON.
+//! Data of a page, as JSON.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::course::Course;
 use crate::form::{self, Form};
 use crate::lanes::{self, Lanes};
 
-/// Most events of a run in its table.
+/// Maximum number of events of a run in its table.
 const EVENTS_MAX: usize = 2_000;
 
 /// All runs of a page.
@@ -26,21 +26,21 @@ pub(crate) struct Page<'a> {
 struct Shown<'a> {
     label: &'a str,
     summary: &'a Summary,
-    /// In what its experiment differs from that of the first run.
+    /// Differences between its experiment and that of the first run.
     differs: &'a [String],
-    /// The course over time, if there is one.
+    /// Its time series, if there is one.
     course: Option<Course<'a>>,
     lanes: Lanes,
-    /// Closed forms beside what was decided.
+    /// Closed forms beside the decisions.
     forms: Vec<Form>,
     /// Bounds of latencies: they are lines in the plot.
     bounds: Vec<Bound<'a>>,
-    /// Of each service, in which order it stands and what an instance may have at once.
+    /// Services in their order, each with the number of slots of an instance.
     slots: BTreeMap<&'a str, f64>,
     events: Vec<&'a Event>,
     /// Events that are not among them.
     events_left_out: usize,
-    /// What the run lacks, in sentences.
+    /// Missing parts of the run, in sentences.
     missing: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ struct Shown<'a> {
 #[derive(Serialize)]
 struct Bound<'a> {
     slo: &'a str,
-    /// Of which load, by its place; all if none is named.
+    /// Index of the load; `None`: all.
     load: Option<usize>,
     /// And of which of its targets.
     target: Option<usize>,
@@ -100,13 +100,11 @@ pub(crate) fn events(run: &Run) -> impl Iterator<Item = &Event> {
     all.filter(|event| !matches!(event.kind, EventKind::StepDecided | EventKind::StepSettled))
 }
 
-/// What a reader would look for and not find.
+/// Data that a reader would expect and not find.
 pub(crate) fn missing(run: &Run) -> Vec<String> {
     let mut missing = Vec::new();
     if run.series.is_none() {
-        missing.push(
-            "The run has no series.csv: it has no course over time. Run the experiment again to have one.".into(),
-        );
+        missing.push("The run has no series.csv: it has no time series. Run the experiment again to have one.".into());
     }
     if run.events.is_none() {
         missing.push(

@@ -9,13 +9,13 @@ use crate::head::{share, spaced, unit_apart};
 use crate::model::events;
 use crate::{RUNS_MAX, Run};
 
-/// Most rows of a table; the rest is counted.
+/// Maximum number of rows of a table; the rest is counted.
 const ROWS_MAX: usize = 500;
 
-/// What stands in a table.
+/// Content of a table cell.
 pub(crate) struct Cell {
     html: String,
-    /// The exact figure, for whoever sorts or copies.
+    /// The exact figure, for sorting and copying.
     value: Option<String>,
     is_bad: bool,
 }

@@ -1,8 +1,8 @@
-//! What faults and operations did to requests, and how long it took until all was as before.
+//! Effects of faults and operations on requests, and the time until the run was back to normal.
 //!
 //! Failures and latencies have a usual range: up to the 99th percentile of the windows that are in no fault, in no
-//! operation, and not within five seconds after one. A fault or an operation is over when three windows in a row are back
-//! in range. Failures belong to faults and operations by time.
+//! operation, and not within five seconds after one. A fault or an operation has passed when three windows in a row are
+//! back in range. Failures are attributed to faults and operations by time.
 
 use meshsim_experiment::Experiment;
 use meshsim_mesh::measure::Verb;
@@ -13,17 +13,17 @@ use crate::series::{Kind, Row, Series};
 use crate::show::{count, operation_in_words};
 use crate::summary::{Measured, OperationSummary, Summary};
 
-/// For so long after a fault or an operation what happens may be its doing, in seconds.
+/// Time for which later events may be effects of a fault or an operation, in seconds.
 const AFTER_S: f64 = 5.0;
 /// With fewer windows there is no range.
 const WINDOWS_MIN: usize = 20;
 /// Failures and latencies must be above their range by this factor: by chance a few windows in a hundred leave the range
 /// of the others.
 pub const ABOVE: f64 = 1.25;
-/// So many windows in a row must be back in range.
+/// Number of windows in a row that must be back in range.
 pub const BACK_WINDOWS: usize = 3;
 
-/// What faults and operations did in one run.
+/// Effects of faults and operations in one run.
 #[derive(Clone, Debug)]
 pub struct Aftermath {
     /// All loads together, by time.
@@ -32,21 +32,21 @@ pub struct Aftermath {
     pub tail: Tail,
     /// The load whose latency that is: the one with most requests. `None` where there is no other.
     pub tail_of: Option<String>,
-    /// What is usual; `None` if too few windows lie outside of faults and operations.
+    /// Usual range; `None` if too few windows lie outside of faults and operations.
     pub usual: Option<Usual>,
     /// Faults and operations, by their beginning. The deploys with which a run begins and the coordinator's repairs are
     /// not among them.
     pub disturbances: Vec<Disturbance>,
-    /// What followed by itself, by time.
+    /// Events without an origin in the file, by time.
     pub marks: Vec<Mark>,
 }
 
 /// All loads in one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Window {
-    /// When it begins.
+    /// Start of the window.
     pub from_s: f64,
-    /// When it ends.
+    /// End of the window.
     pub to_s: f64,
     /// Requests that were due in it.
     pub offered: u64,
@@ -81,7 +81,7 @@ pub enum Tail {
 }
 
 impl Tail {
-    /// As it is called.
+    /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             Tail::P99 => "p99",
@@ -109,7 +109,7 @@ impl Tail {
     }
 }
 
-/// What is usual outside of faults and operations.
+/// Usual range outside of faults and operations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usual {
     /// The greatest share of failures.
@@ -143,14 +143,14 @@ pub struct Disturbance {
     pub is_fault: bool,
     /// In words, as in the file.
     pub what: String,
-    /// When it began.
+    /// Start time.
     pub from_s: f64,
-    /// When it ended; the end of the run, if it lasted until then.
+    /// End time; the end of the run, if it lasted until then.
     pub to_s: f64,
-    /// When the steps of an operation were decided.
+    /// Times at which the steps of an operation were decided.
     pub steps_s: Vec<f64>,
     /// The windows in which requests or latencies were out of range: indexes of the first, and of the first that is
-    /// over. `None` if none was, or if it is not known what is usual.
+    /// back in range. `None` if there is none, or if the usual range is unknown.
     pub left: Option<(usize, usize)>,
 }
 
@@ -164,7 +164,8 @@ impl Disturbance {
         &all[from..to]
     }
 
-    /// When all was as before, in seconds since it began: `Some(None)` if it never was, `None` if nothing had changed.
+    /// Time until the run was back to normal, in seconds since it began: `Some(None)` if it never was, `None` if
+    /// nothing had changed.
     pub fn recovery_s(&self, aftermath: &Aftermath) -> Option<Option<f64>> {
         let (_, over) = self.left?;
         let last = &aftermath.windows[over - 1];
@@ -172,17 +173,17 @@ impl Disturbance {
     }
 }
 
-/// What happened at one moment by itself: nodes that were declared dead or came back, repairs.
+/// An event without an origin in the file: nodes that were declared dead or came back, repairs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mark {
-    /// When.
+    /// Time.
     pub at_s: f64,
     /// In words.
     pub what: String,
 }
 
 impl Aftermath {
-    /// What is to be seen in the course of a run, where there is one. Without events faults are not known.
+    /// Effects that the time series of a run shows, if there is one. Without events faults are unknown.
     pub fn new(summary: &Summary, series: Option<&Series>, events: &[Event]) -> Self {
         let mut disturbances: Vec<Disturbance> = operations(summary).chain(faults(summary, events)).collect();
         disturbances.sort_by(|a, b| a.from_s.total_cmp(&b.from_s));
@@ -200,7 +201,7 @@ impl Aftermath {
         Aftermath { windows, tail, tail_of, usual, disturbances, marks: marks(summary, events) }
     }
 
-    /// The same of what was measured, for who has no files of the run.
+    /// The same from measurements, for callers without files of the run.
     pub fn measured(experiment: &Experiment, measured: &Measured, summary: &Summary) -> Self {
         let series = Series::new(experiment, measured);
         let events = crate::events(experiment, measured, summary, &series);
@@ -232,7 +233,7 @@ impl Aftermath {
         for (index, disturbance) in self.disturbances.iter().enumerate() {
             let until = disturbance.left.map_or(0.0, |(_, over)| self.windows[over - 1].to_s).max(disturbance.to_s);
             for (window, owner) in self.windows.iter().zip(&mut owners) {
-                // What was due just before it can fail of it.
+                // A request that was due just before it can fail because of it.
                 if window.to_s >= disturbance.from_s && window.from_s < until {
                     *owner = index;
                 }
@@ -299,7 +300,7 @@ fn windows(summary: &Summary, series: &Series) -> (Vec<Window>, Tail) {
     (windows, tail)
 }
 
-/// All but the deploys with which a run begins, and the coordinator's repairs, which are marks.
+/// All except the initial deploys, and the coordinator's repairs, which are marks.
 fn operations(summary: &Summary) -> impl Iterator<Item = Disturbance> {
     let is_shown = |it: &&OperationSummary| match it.verb {
         Verb::Deploy => it.began_s > 0.0,
@@ -346,7 +347,7 @@ fn marks(summary: &Summary, events: &[Event]) -> Vec<Mark> {
     let repairs = summary.operations.iter().filter(|it| it.verb == Verb::Repair);
     all.extend(repairs.map(|it| (it.began_s, "repaired", it.service.as_str())));
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // What is so near that no eye could tell is one mark.
+    // Marks too near to be told apart by eye are merged.
     let near = summary.reached_s / 200.0;
     let mut marks: Vec<Mark> = Vec::new();
     for together in all.chunk_by(|a, b| b.0 - a.0 < near) {
@@ -375,7 +376,7 @@ mod tests {
         Window { from_s, to_s: from_s + 1.0, offered: 100, failed, in_flight: 1.0, tail_ns, max_ns }
     }
 
-    /// Sixty quiet seconds but for these.
+    /// Sixty quiet seconds except for these.
     fn with(unusual: &[(usize, u64, u64)], from_s: f64, to_s: f64) -> Aftermath {
         let mut windows: Vec<Window> = (0..60).map(|index| window(index, 0, 1_000)).collect();
         unusual.iter().for_each(|(at, failed, tail_ns)| windows[*at] = window(*at, *failed, *tail_ns));

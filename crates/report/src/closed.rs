@@ -1,5 +1,5 @@
-//! What closed loads hide. A user who waits sends nothing, so while the mesh is slow, fewer requests meet it, and the
-//! percentiles are of fewer slow ones (coordinated omission: Gil Tene, "How NOT to Measure Latency").
+//! Effects that closed loads hide. A waiting user sends nothing, so while the mesh is slow, it gets fewer requests, and
+//! the percentiles count fewer slow ones (coordinated omission: Gil Tene, "How NOT to Measure Latency").
 
 use meshsim_actor::Span;
 use meshsim_mesh::measure::Tally;
@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 use crate::show::{self, count, plural, rate};
 use crate::summary::per_second;
 
-/// The users of a closed load, and what their longest wait hides.
+/// The users of a closed load, and the requests omitted during their longest wait.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct ClosedSummary {
-    /// How many users there were.
+    /// Number of users.
     pub users: u32,
-    /// How long they thought, on average over all that they may draw; `null` if that has no bound.
+    /// Mean think time, over its distribution; `null` if that has no mean.
     pub think_mean_s: Option<f64>,
-    /// The least time between the beginnings of a user's requests, in nanoseconds. Latency runs from when a request was to
-    /// begin if there is one, else from sending.
+    /// Shortest time between the starts of a user's requests, in nanoseconds. With it, latency runs from the planned
+    /// start, else from the send.
     pub pacing_ns: Option<u64>,
-    /// The longest that a user waited for what became of a request; `null` if there was none.
+    /// Longest wait of a user for the end of a request; `null` if there was none.
     pub longest_wait_ns: Option<u64>,
     /// Requests that the load sent during that wait.
     pub sent_meanwhile: u64,
@@ -29,7 +29,7 @@ pub struct ClosedSummary {
 }
 
 impl ClosedSummary {
-    /// Of a load that was measured for so long; `None` if it is an open one.
+    /// For a load that was measured for this span; `None` for an open one.
     pub(crate) fn new(load: &Load, all: &Tally, measured: Span) -> Option<Self> {
         let users = load.arrivals.users()?;
         let wait = all.longest_wait;

@@ -1,13 +1,13 @@
-//! How much alike the latencies of requests are that follow each other.
+//! Correlation between the latencies of consecutive requests.
 
 use meshsim_mesh::batches::Batches;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Batches from which a variance is told.
+/// Number of batches that an estimate of the variance needs.
 const BATCHES_MIN: usize = 8;
 
-/// How much alike requests are that follow each other: those that wait in one queue are late together.
+/// Correlation of consecutive requests: those that wait in one queue are late together.
 ///
 /// A percentile of n such requests varies, from run to run, as that of n / factor independent ones would.
 #[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub struct Correlation {
     pub p90: f64,
     /// The factor of p99.
     pub p99: f64,
-    /// The largest correlation between neighbouring batches, of those of the three percentiles: -1 to 1. Where it is far
-    /// above 0, batches are too short for what is alike, and the factors too small: the run is too short to tell.
+    /// The largest correlation between neighbouring batches, of those of the three percentiles: -1 to 1. If it is far
+    /// above 0, batches are shorter than the correlation time, and the factors too small: the run is too short.
     pub adjacent: f64,
 }
 
@@ -29,7 +29,7 @@ pub struct Correlation {
 const ALIKE: f64 = 0.5;
 
 impl Correlation {
-    /// What batches of equal length say; `None` if there are too few of them.
+    /// Estimate from batches of equal length; `None` if there are too few of them.
     pub(crate) fn new(batches: &Batches) -> Option<Self> {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| factor(&batches.below(q)));
         let ((p50, one), (p90, two), (p99, three)) = (p50?, p90?, p99?);
@@ -61,12 +61,12 @@ impl Correlation {
     }
 }
 
-/// The factor of a share, from how many requests each batch has and how many of them lie below; and the correlation
+/// The factor of a fraction, from the number of requests in each batch and of those below it; and the correlation
 /// between neighbouring batches.
 ///
-/// What a batch has below, beyond what it would have if it were like all, is its residual. Its variance is taken from the
-/// differences of neighbours (von Neumann 1941), so that a load that rises, or a latency that does, is not taken for
-/// chance.
+/// The residual of a batch is the number of its requests below, minus the number expected if it were like all. Its
+/// variance is estimated from the differences of neighbours (von Neumann 1941), so that a trend of the load or of the
+/// latency does not count as random.
 fn factor(batches: &[(u64, u64)]) -> Option<(f64, f64)> {
     if batches.len() < BATCHES_MIN {
         return None;

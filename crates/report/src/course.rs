@@ -1,4 +1,4 @@
-//! The courses that the actors kept, put together as the rows of a [`Series`].
+//! The rows of a [`Series`], merged from the time series of the actors.
 
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;
@@ -17,23 +17,23 @@ use crate::series::{Kind, Row, Series};
 use crate::show::endpoint_in_words;
 use crate::summary::Measured;
 
-/// Most instances that have rows of their own; the others count in their versions, services and nodes.
+/// Maximum number of instances that have rows of their own; the others count in their versions, services and nodes.
 const INSTANCES_MAX: usize = 512;
 
-/// What the actors kept of the course of a run.
+/// Time series of the actors of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Courses {
-    /// By load. All courses here are settled: they go as far as the run went, and their percentiles can be read.
+    /// By load. All time series here are settled: they reach to the end of the run, and their percentiles can be read.
     loads: BTreeMap<usize, LoadCourses>,
     /// By node.
     places: Vec<(usize, PlaceCourse)>,
     /// Instances that came and went, by node.
     pub(crate) comings: Vec<(usize, Diary<Coming>)>,
-    /// Nodes that the coordinator declared dead, or heard of again.
+    /// Nodes that the coordinator declared dead, or alive again.
     pub(crate) sightings: Diary<Sighting>,
 }
 
-/// Those of one load.
+/// Time series of one load.
 #[derive(Clone, Debug)]
 struct LoadCourses {
     targets: Vec<Course>,
@@ -41,7 +41,7 @@ struct LoadCourses {
 }
 
 impl Courses {
-    /// Takes in what a load's client kept until now. What is of another mesh is left out.
+    /// Adds the time series of a load's client until now. Entries that do not fit the mesh are left out.
     pub(crate) fn of_load(&mut self, load: usize, mut targets: Vec<Course>, mesh: &Mesh, now: Time) {
         targets.iter_mut().for_each(|course| course.settle(now));
         let count = mesh.loads[load].mix.len();
@@ -53,7 +53,7 @@ impl Courses {
         self.loads.insert(load, LoadCourses { targets, whole });
     }
 
-    /// Takes in what a node kept until now.
+    /// Adds the time series of a node until now.
     pub(crate) fn of_node(
         &mut self,
         node: ActorId,
@@ -70,7 +70,7 @@ impl Courses {
         self.comings.push((node, comings));
     }
 
-    /// The course of one target of a load's mix, both by index.
+    /// The time series of one target of a load's mix, both by index.
     pub fn target(&self, load: usize, target: usize) -> Option<&Course> {
         self.loads.get(&load)?.targets.get(target)
     }
@@ -103,12 +103,12 @@ impl Courses {
 }
 
 impl Series {
-    /// Puts together what was measured.
+    /// Merges the measurements.
     pub fn new(experiment: &Experiment, measured: &Measured) -> Self {
         Series::since(Time::ZERO, experiment, measured)
     }
 
-    /// The same of the windows that end after a moment.
+    /// The same of the windows that end after a time.
     pub fn since(from: Time, experiment: &Experiment, measured: &Measured) -> Self {
         let (mesh, courses) = (&experiment.mesh, &measured.courses);
         let mut rows = Rows { from, now: measured.now, rows: Vec::new() };
@@ -128,7 +128,7 @@ impl Series {
                 rows.add(Kind::Edge, &caller.name, &name, &used.course, false);
             }
         }
-        // Each sum is made of the sums that were made before: what is one of a kind is not copied.
+        // Each sum is made of sums made before; a sum of one element is not copied.
         let places = || courses.places.iter().map(|(node, place)| (*node, place));
         let versions = grouped(places().map(|(_, place)| ((place.service, place.version), &place.course)));
         let services = grouped(versions.iter().map(|((service, _), course)| (*service, &**course)));
@@ -153,7 +153,7 @@ impl Series {
     }
 }
 
-/// The courses as one for each key.
+/// The time series, merged by key.
 fn grouped<'a, K: Ord>(courses: impl Iterator<Item = (K, &'a Course)>) -> BTreeMap<K, Cow<'a, Course>> {
     let mut groups: BTreeMap<K, Cow<'a, Course>> = BTreeMap::new();
     for (key, course) in courses {
@@ -174,11 +174,11 @@ struct Rows {
 }
 
 impl Rows {
-    /// One row for each window; if it `is_always` there, for those too in which nothing was.
+    /// One row for each window; if `is_always` holds, for empty ones too.
     fn add(&mut self, kind: Kind, of: &str, name: &str, course: &Course, is_always: bool) {
         let (length_ns, scale) = (course.shape().length_ns, course.shape().scale);
         let nothing = Window::default();
-        // What was before is left out, but for the last window.
+        // Earlier windows are left out, except the last one.
         let first = (self.from.nanos() / length_ns).min(self.now.nanos().saturating_sub(1) / length_ns);
         let windows = (0..).zip(course.windows()).filter(|(index, _)| *index >= first);
         for (index, window) in windows.filter(|(_, window)| is_always || **window != nothing) {
@@ -190,7 +190,7 @@ impl Rows {
         }
     }
 
-    /// Services, with what the coordinator wanted of each.
+    /// Services, with the coordinator's desired numbers of each.
     fn services(
         &mut self,
         experiment: &Experiment,
@@ -223,7 +223,7 @@ fn row(
     let levels = &window.levels;
     let failed = window.failed.total();
     let is_asked = matches!(kind, Kind::Load | Kind::Endpoint);
-    // Where requests arrive there are slots and cores.
+    // Only receivers of requests have slots and cores.
     let there = |sum_ns: u64| (!is_asked && kind != Kind::Edge).then(|| mean(sum_ns));
     let is_there = there(0).is_some();
     let slowest = Some(window.slowest).filter(|_| window.done > 0);
@@ -267,7 +267,7 @@ fn row(
     }
 }
 
-/// How many instances the coordinator wanted of a service, from each step on.
+/// Desired number of instances of a service, from each step on.
 struct Wanted(Vec<(f64, f64)>);
 
 impl Wanted {
@@ -279,7 +279,7 @@ impl Wanted {
         Wanted(steps.into_values().collect())
     }
 
-    /// The mean from one moment to another, in seconds.
+    /// The mean from one time to another, in seconds.
     fn mean(&self, from: f64, to: f64) -> f64 {
         let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([f64::INFINITY]);
         let pieces = self.0.iter().zip(ends).map(|((at, count), end)| count * (end.min(to) - at.max(from)).max(0.0));

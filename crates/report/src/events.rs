@@ -1,5 +1,5 @@
-//! What happened in a run, and when: operations and their steps, faults, nodes that were declared dead and came back,
-//! instances that came and went. `events.jsonl` holds one event a line, by time.
+//! Events of a run, with their times: operations and their steps, faults, nodes that were declared dead and came back,
+//! instances that came and went. `events.jsonl` holds one event per line, by time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Largest events.jsonl that is read, in bytes.
 pub const EVENTS_BYTES_MAX: u64 = 1 << 30;
 
-/// What happened.
+/// Kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -27,7 +27,7 @@ pub enum EventKind {
     FaultEnded,
     /// The coordinator declared a node dead: `node`.
     NodeDead,
-    /// A node that was not there, or was dead, was heard of: `node`.
+    /// A node that was absent or dead sends heartbeats: `node`.
     NodeBack,
     /// A node left, as it was asked to: `node`.
     NodeLeft,
@@ -44,9 +44,9 @@ pub enum EventKind {
 /// One event. Fields that do not belong to its kind are left out.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Event {
-    /// When, in seconds since the run began.
+    /// Time, in seconds since the run began.
     pub at_s: f64,
-    /// What happened.
+    /// Kind of the event.
     pub kind: EventKind,
     /// In words: `update payment to 2`, `outage: zone b down`, `b-0 is declared dead`.
     pub what: String,
@@ -59,10 +59,10 @@ pub struct Event {
     /// The number of the step, over all services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
-    /// The place of the fault among those of the file, then those by hand; both ends of a fault have the same.
+    /// The index of the fault among those of the file, followed by the manual ones; both ends of a fault have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<u64>,
-    /// When a fault is to end; left out if it lasts to the end of the run.
+    /// Planned end of a fault; left out if it lasts to the end of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_s: Option<f64>,
     /// The service.
@@ -98,10 +98,10 @@ pub fn write(events: &[Event], mut out: impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads an events.jsonl back. Fields that are not known are passed over.
+/// Parses an events.jsonl. Unknown fields are ignored.
 ///
 /// # Errors
-/// What is wrong, with its line: no event, or a file that is too large.
+/// The problem, with its line: an invalid event, or a file that is too large.
 pub fn read(source: impl Read) -> Result<Vec<Event>, String> {
     let mut events = Vec::new();
     let mut source = BufReader::new(source.take(EVENTS_BYTES_MAX));

@@ -1,4 +1,4 @@
-//! A histogram as the figures that are reported of it.
+//! The figures of a histogram that are reported.
 
 use meshsim_actor::Span;
 use meshsim_mesh::measure::Histogram;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 /// requests and moves from seed to seed: p99.9 takes 10,000 requests, p50 takes 20.
 pub(crate) const SAMPLES_BEYOND_MIN: u64 = 10;
 
-/// How long something took. A percentile with fewer than ten samples beyond it is `null`.
+/// Distribution of a duration. A percentile with fewer than ten samples beyond it is `null`.
 #[derive(Clone, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Latency {
-    /// How many were measured.
+    /// Number of samples.
     pub count: u64,
     /// Their mean, in nanoseconds; `null` if there were none, like all that follows.
     pub mean_ns: Option<u64>,
@@ -31,9 +31,9 @@ pub struct Latency {
     pub p999_ns: Option<u64>,
     /// The longest.
     pub max_ns: Option<u64>,
-    /// Some requests had been under way for longer than every answer took when the run ended. Their ages are then in
-    /// `mean_ns` and `max_ns`, which are at least that. Percentiles account for all that were under way (the estimate of
-    /// Kaplan and Meier), and are `null` where too few were answered to tell.
+    /// Some requests had been in flight for longer than every reply took when the run ended. Their ages are then in
+    /// `mean_ns` and `max_ns`, which are lower bounds. Percentiles account for all requests in flight (the estimate of
+    /// Kaplan and Meier), and are `null` where too few were answered.
     #[serde(default)]
     pub at_least: bool,
 }
@@ -44,7 +44,7 @@ impl Latency {
         Self::with_pending(histogram, &Histogram::default())
     }
 
-    /// The figures of what was answered, where `pending` holds the ages of what was not.
+    /// The figures of answered requests, where `pending` holds the ages of the others.
     pub fn with_pending(histogram: &Histogram, pending: &Histogram) -> Self {
         let count = histogram.count();
         let all = count.saturating_add(pending.count());
@@ -83,7 +83,7 @@ pub(crate) fn has_enough(count: u64, q: f64) -> bool {
     count as f64 * (1.0 - q) + 1e-6 > SAMPLES_BEYOND_MIN as f64
 }
 
-/// How many samples the share `q` takes.
+/// Number of samples that the percentile of the fraction `q` needs.
 pub(crate) fn samples_needed(q: f64) -> u64 {
     (SAMPLES_BEYOND_MIN as f64 / (1.0 - q)).round() as u64
 }

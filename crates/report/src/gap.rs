@@ -1,4 +1,4 @@
-//! Gaps: what a run did not measure, because who measured it was lost or down.
+//! Gaps: times that a run did not measure, because the measuring actor was lost or down.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use meshsim_mesh::Mesh;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A span of a run of which one actor measured nothing, or lost what it had measured.
+/// A span of a run in which one actor measured nothing, or of which its measurements are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Whose measurements are missing.
+    /// Actor whose measurements are missing.
     pub actor: ActorId,
-    /// First planned moment (of a client) or moment (of a node) that is missing.
+    /// First planned time (of a client) or time (of a node) that is missing.
     pub from: Time,
     /// The first that is not.
     pub to: Time,
-    /// Why.
+    /// Reason of the gap.
     pub reason: Reason,
 }
 
-/// Why something was not measured.
+/// Reason of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The process was lost, and all that it had measured with it.
@@ -49,9 +49,9 @@ pub struct GapSummary {
     /// `load`: its requests planned in this span are missing. `node`: its share of the services' figures is.
     #[schemars(extend("enum" = ["load", "node"]))]
     pub kind: Cow<'static, str>,
-    /// When the span begins.
+    /// Start of the span.
     pub from_s: f64,
-    /// When it ends.
+    /// End of the span.
     pub to_s: f64,
     /// `lost`: the process was lost at some time and took with it all that it had measured. `replaced`: the same, and
     /// another process came in its place at the end of the span. `down`: its machine was down, by a fault.

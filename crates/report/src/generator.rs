@@ -1,5 +1,5 @@
-//! Whether the generator of a live run could keep to its plan. If not, the figures are more about the generator than about
-//! the mesh, and the run is invalid, whatever they are.
+//! Check of the generator of a live run against its plan. If it fell behind, the figures describe the generator more
+//! than the mesh, and the run is invalid.
 
 use meshsim_actor::Span;
 use meshsim_mesh::measure::Tally;
@@ -7,15 +7,15 @@ use meshsim_mesh::model::Load;
 
 use crate::show;
 
-/// A request that is sent later than this after its planned moment is late: longer than any scheduler of a machine that is
-/// not overloaded lets a process wait.
+/// A request that is sent later than this after its planned time is late: longer than any scheduler of a machine that
+/// is not overloaded lets a process wait.
 const LATE: Span = Span::from_millis(100);
 
-/// So many of a load's requests may be late: beyond it the p99 of the latencies, which run from the planned moment, is the
-/// generator's.
+/// This fraction of a load's requests may be late: beyond it the p99 of the latencies, which run from the planned time, is
+/// the generator's.
 const LATE_SHARE_MAX: f64 = 0.01;
 
-/// Why the figures of a load are not those of the mesh, if its generator was too late too often.
+/// Reason why the figures of a load are not those of the mesh, if its generator was too late too often.
 pub(crate) fn too_late(load: &Load, all: &Tally) -> Option<String> {
     let late = all.lag.count_above(LATE);
     let share = late as f64 / all.offered.max(1) as f64;

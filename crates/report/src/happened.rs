@@ -1,4 +1,4 @@
-//! What the actors wrote down and the experiment planned, put together as the events of a run.
+//! The events of a run, merged from the records of the actors and the plan of the experiment.
 
 use meshsim_actor::Time;
 use meshsim_experiment::{Experiment, fault_in_words};
@@ -9,14 +9,14 @@ use crate::series::Series;
 use crate::show::{count, named, operation_in_words};
 use crate::summary::{Measured, OperationSummary, Summary};
 
-/// All events of a run, by time; those of one moment in the order of [`EventKind`], then as they were counted.
+/// All events of a run, by time; those of the same time in the order of [`EventKind`], then as they were counted.
 pub fn events(experiment: &Experiment, measured: &Measured, summary: &Summary, series: &Series) -> Vec<Event> {
     let mut events = so_far(experiment, measured, &summary.operations);
     left_out(series.instances_left_out, "instances without rows of their own in series.csv", measured, &mut events);
     events
 }
 
-/// The same of a run that goes on.
+/// The same of a run in progress.
 pub(crate) fn so_far(experiment: &Experiment, measured: &Measured, operations: &[OperationSummary]) -> Vec<Event> {
     let mut events = Vec::new();
     for (index, operation) in operations.iter().enumerate() {
@@ -26,7 +26,7 @@ pub(crate) fn so_far(experiment: &Experiment, measured: &Measured, operations: &
     of_nodes(experiment, measured, &mut events);
     of_instances(experiment, measured, &mut events);
     events.retain(|event| event.at_s <= measured.now.secs());
-    // Stable: what is alike stays as it was found.
+    // A stable sort: equal events keep their order.
     events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s).then(a.kind.cmp(&b.kind)));
     events
 }
@@ -51,7 +51,7 @@ fn of_operation(index: u64, operation: &OperationSummary, events: &mut Vec<Event
     }
 }
 
-/// So many nanoseconds after a moment: to the nanosecond, as both were.
+/// The time `ns` nanoseconds later, exact to the nanosecond.
 fn after(at_s: f64, ns: u64) -> f64 {
     (Time::ZERO + meshsim_actor::Span::from_secs_f64(at_s) + meshsim_actor::Span::from_nanos(ns)).secs()
 }
@@ -120,7 +120,7 @@ fn of_instances(experiment: &Experiment, measured: &Measured, events: &mut Vec<E
     left_out(beyond, "instances that came or went", measured, events);
 }
 
-/// Says at the end what is not in the log.
+/// Appends an event with the number of events left out.
 fn left_out(beyond: u64, what: &str, measured: &Measured, events: &mut Vec<Event>) {
     if beyond > 0 {
         let what = format!("{} more {what}", count(beyond));

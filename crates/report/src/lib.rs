@@ -1,8 +1,8 @@
-//! What came out of a run: [`Summary`] for machines, [`text`] for people.
+//! Results of a run: [`Summary`] for machines, [`text`] for people.
 //!
-//! [`Measured`] gathers what the actors measured, each for itself; [`Summary::new`] adds it up and holds it against
-//! what the experiment demands. Nothing here knows how long the run took on a clock, so the same experiment and seed
-//! give the same summary, byte for byte.
+//! [`Measured`] gathers the measurements of the actors; [`Summary::new`] adds them up and evaluates the SLOs of the
+//! experiment. Nothing here depends on how long the run took on a clock, so the same experiment and seed give the same
+//! summary, byte for byte.
 
 pub mod aftermath;
 mod bins;

@@ -1,4 +1,4 @@
-//! What was done to a live run from outside: through its gateway, and to its processes.
+//! External changes to a live run: through its gateway, and to its processes.
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::summary::{Measured, Requests};
 
-/// What was done from outside. All of it loaded or changed the mesh that the other figures are about.
+/// External changes. Each of them loaded or changed the mesh that the other figures describe.
 #[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Outside {
     /// Operations that were submitted through the gateway; they are among `operations`, with `by_hand`.
@@ -31,13 +31,13 @@ pub struct Outside {
 /// A fault that was submitted through the gateway.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct ManualFault {
-    /// When it began.
+    /// Start time.
     pub at_s: f64,
-    /// How long it lasted; `null` if until the end.
+    /// Duration; `null` if it lasted to the end.
     pub for_s: Option<f64>,
-    /// What kind it was: `crash`, `pause`, ...
+    /// Kind of the fault: `crash`, `pause`, ...
     pub kind: String,
-    /// What it did to whom, in words: `node-1 down`. Runs that were written before faults had words do not say it.
+    /// Its effect and its targets, in words: `node-1 down`. Summaries written before this field existed leave it empty.
     #[serde(default)]
     pub what: String,
 }
@@ -47,18 +47,18 @@ pub struct ManualFault {
 pub struct Restart {
     /// The actor that it hosts.
     pub actor: String,
-    /// When it came.
+    /// Time at which it joined.
     pub at_s: f64,
 }
 
-/// A node that left while the run went on, because its process was asked to go.
+/// A node that left during the run, because its process was asked to.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Departure {
     /// The node.
     pub actor: String,
-    /// When it had left.
+    /// Time at which it had left.
     pub at_s: f64,
-    /// When another process brought it back; `null` if none did.
+    /// Time at which another process replaced it; `null` if none did.
     pub back_s: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ pub struct Departure {
 pub struct Shunned {
     /// The node.
     pub actor: String,
-    /// When the coordinator heard of it; instances that were there were started elsewhere then.
+    /// Time at which the coordinator learned of it; its instances were then started on other nodes.
     pub at_s: f64,
 }
 
@@ -106,7 +106,7 @@ impl Outside {
         self.operations == 0 && self.faults.is_empty() && self.requests.is_none() && is_untouched
     }
 
-    /// One line for each kind of thing, for people.
+    /// One line for each kind of change, for people.
     pub(crate) fn lines(&self) -> Vec<String> {
         use crate::show::{plural, span};
         let mut lines = Vec::new();
@@ -120,13 +120,13 @@ impl Outside {
             ));
         }
         if self.operations > 0 {
-            lines.push(format!("{} by hand", plural(self.operations, "operation")));
+            lines.push(format!("{} submitted manually", plural(self.operations, "operation")));
         }
         for fault in &self.faults {
             let length = fault
                 .for_s
                 .map_or_else(|| "until the end".to_owned(), |secs| format!("for {}", Span::from_secs_f64(secs)));
-            lines.push(format!("fault by hand at {}: {}, {length}", Span::from_secs_f64(fault.at_s), fault.kind));
+            lines.push(format!("manual fault at {}: {}, {length}", Span::from_secs_f64(fault.at_s), fault.kind));
         }
         for restart in &self.restarts {
             lines.push(format!(

@@ -1,6 +1,6 @@
-//! Pictures that stand alone: SVG without scripts, fonts or anything from elsewhere, in light and dark.
+//! Self-contained pictures: SVG without scripts, fonts or external resources, in light and dark.
 
-/// How everything looks. The colours are those of the report.
+/// Style sheet. The colours are those of the report.
 const STYLE: &str = "\
 svg{background:#fff;font:12px system-ui,-apple-system,\"Segoe UI\",\"DejaVu Sans\",sans-serif}\
 text{fill:#15191e;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}.mut{fill:#59636e}.line{stroke:#b4bcc5}.msg{stroke:#2f7fbf;fill:none}.head{fill:#2f7fbf}\
@@ -11,7 +11,7 @@ text{fill:#15191e;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoi
 .msg{stroke:#4f9bd6}.head{fill:#4f9bd6}.odd{stroke:#f3dc83}.oddhead{fill:#f3dc83}.bad{stroke:#f26a2e}.badink{fill:#ff9a6b}\
 .cross{stroke:#f26a2e}.box{fill:#1a1e23;stroke:#69747f}.ok{fill:#3ecfa5}}";
 
-/// A whole picture of this size in pixels, with this content; `label` says what it shows to those who cannot see it.
+/// A whole picture of this size in pixels, with this content; `label` describes it for screen readers.
 pub fn svg(width: f64, height: f64, label: &str, content: &str) -> String {
     let label = escaped(label);
     format!(

@@ -1,4 +1,4 @@
-//! A summary.json, read back.
+//! Reader of summary.json.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,20 +10,20 @@ use crate::summary::{FORMAT, Summary};
 /// Largest summary.json that is read, in bytes. That of a thousand services takes two megabytes.
 pub const SUMMARY_BYTES_MAX: u64 = 256 << 20;
 
-/// Why something is no summary.
+/// Reason why a file is not a summary.
 #[derive(Debug)]
 pub enum ReadError {
     /// It cannot be read at all.
     Io(io::Error),
     /// It is larger than [`SUMMARY_BYTES_MAX`].
     TooLarge,
-    /// It is something else, of another format, or damaged.
+    /// It is another file, of another format, or damaged.
     Broken {
         /// Line, from 1; 0 if there is nothing at all.
         line: usize,
         /// Column in bytes, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The problem.
         what: String,
     },
 }
@@ -41,7 +41,7 @@ impl fmt::Display for ReadError {
 impl std::error::Error for ReadError {}
 
 impl Summary {
-    /// Reads what a run wrote to summary.json. Fields that are not known are passed over.
+    /// Reads the summary.json of a run. Unknown fields are ignored.
     ///
     /// # Errors
     /// When it cannot be read, is too large, is of another format, or is no summary.
@@ -62,10 +62,10 @@ fn bounded(source: impl Read, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
     if bytes.len() as u64 > bytes_max { Err(ReadError::TooLarge) } else { Ok(bytes) }
 }
 
-/// Refuses another format where it says so: what follows would be taken for damage.
+/// Refuses another format at its field; otherwise the next unknown field would be reported as damage.
 pub(crate) fn this_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
-        // What it lacks was not there to be said.
+        // Fields that an older format lacks have their defaults.
         read @ 1..=FORMAT => Ok(read),
         other => Err(serde::de::Error::custom(format!(
             "this is format {other} of a summary, and those up to {FORMAT} are read"

@@ -1,31 +1,31 @@
-//! Work that was real: how much of what was asked of a machine it could do.
+//! Real work: the processor time that a machine provided, compared with the time requested.
 
 use meshsim_actor::{ActorId, Span};
 use meshsim_mesh::Mesh;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Below this share the figures are more about the machine than about the mesh.
+/// Below this fraction the figures describe the machine more than the mesh.
 const SHARE_MIN: f64 = 0.95;
 /// Nodes that are named in the text; all are in the summary.
 const NODES_MAX: usize = 3;
 
-/// What the work of one node came to, in nanoseconds.
+/// Real work of one node, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Worked {
     /// The node.
     pub actor: ActorId,
-    /// How long its pieces of work wanted a core, over all of them.
+    /// Time for which its work items needed a core, summed.
     pub asked_ns: u64,
     /// The processor time that they got.
     pub burnt_ns: u64,
 }
 
-/// What a live run with `--work busy` asked of the machines, and what they could do.
+/// Real work of a live run with `--work busy`: the time requested of the machines, and the time provided.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct RealWork {
-    /// How long pieces of work wanted a core, over all of them. A piece that has one at once and to itself wants it as
-    /// long as the work takes; one that waits for a core, or shares it, wants it for longer.
+    /// Time for which work items needed a core, summed. An item that has a core at once and to itself needs it as long
+    /// as the work takes; one that waits for a core, or shares it, needs it for longer.
     pub asked_s: f64,
     /// The processor time that they got.
     pub burnt_s: f64,
@@ -35,7 +35,7 @@ pub struct RealWork {
     pub nodes: Vec<RealWorkOfNode>,
 }
 
-/// One node's part of [`RealWork`].
+/// Real work of one node.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct RealWorkOfNode {
     /// Its name.
@@ -53,7 +53,7 @@ fn share(asked_ns: u64, burnt_ns: u64) -> f64 {
 }
 
 impl RealWork {
-    /// Of what the nodes of a mesh asked for; `None` where nothing was.
+    /// Real work of the nodes of a mesh; `None` if there was none.
     pub(crate) fn new(mesh: &Mesh, worked: &[Worked]) -> Option<Self> {
         let mut by_node = vec![(0_u64, 0_u64); mesh.nodes.len()];
         for Worked { actor, asked_ns, burnt_ns } in worked {
@@ -79,15 +79,15 @@ impl RealWork {
         })
     }
 
-    /// True if the machines could not do what was asked of them, so that times and rates are theirs and not the mesh's.
+    /// True if the machines could not do the requested work, so that times and rates are theirs and not the mesh's.
     pub fn is_short(&self) -> bool {
         self.share < SHARE_MIN
     }
 
-    /// Lines for people: what was asked for and done, and a warning where that is too little.
+    /// Lines for people: the work requested and done, and a warning if too little was done.
     pub(crate) fn lines(&self) -> (String, Option<String>) {
         let line = format!(
-            "pieces of work wanted a core for {:.1} s in all, and got {:.1} s of processor time: {:.1}%",
+            "work items needed a core for {:.1} s in all, and got {:.1} s of processor time: {:.1}%",
             self.asked_s,
             self.burnt_s,
             self.share * 100.0
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_and_burnt_is_said_by_node_over_all_its_lives_and_a_warning_comes_below_95_percent() {
+    fn real_work_is_summed_per_node_and_warned_about_below_95_percent() {
         let work = RealWork::new(&mesh(), &[worked(0, 30, 30), worked(1, 50, 5), worked(1, 20, 5)]).expect("some");
         assert_eq!((work.asked_s, work.burnt_s, work.share), (100.0, 40.0, 0.4));
         let by_node: Vec<_> = work.nodes.iter().map(|node| (node.name.as_str(), node.asked_s, node.burnt_s)).collect();

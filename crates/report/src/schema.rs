@@ -1,4 +1,4 @@
-//! What a summary looks like, for programs that read it.
+//! JSON Schema of a summary, for programs that read it.
 
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn titled<T: JsonSchema>(title: &str) -> Value {
 mod tests {
     use super::*;
 
-    /// All that a schema refers to is there, and every property says what it is.
+    /// Asserts that all references of a schema resolve, and that every property has a description.
     fn assert_described(node: &Value, root: &Value, path: &str) {
         if let Some(reference) = node["$ref"].as_str() {
             assert!(root.pointer(reference.trim_start_matches('#')).is_some(), "{path}: {reference}");

@@ -1,10 +1,10 @@
-//! The course of a run over time: what each load, endpoint, edge, service, version, instance and node did, window by
-//! window. `series.csv` and `series.parquet` hold one row for each of them and window.
+//! Time series of a run: figures of each load, endpoint, edge, service, version, instance and node, window by window.
+//! `series.csv` and `series.parquet` hold one row for each of them and window.
 //!
-//! - Requests and calls are counted in the window in which they were **due**: a request in that of its planned moment, a
+//! - Requests and calls are counted in the window in which they were **due**: a request in that of its planned time, a
 //!   call in that in which it was made, and at a service in that in which it arrived. So `offered = done + failed +
 //!   expired + unfinished` in every row.
-//! - What is there at a moment (in flight, in the queue, instances, slots, cores) is a mean over the window's time.
+//! - Levels (in flight, in the queue, instances, slots, cores) are means over the window's time.
 
 use std::io::{self, Read, Write};
 
@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 /// Largest series.csv that is read, in bytes.
 pub const SERIES_BYTES_MAX: u64 = 1 << 30;
 
-/// What a row is about.
+/// Subject of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A load. Requests of its warm-up are not counted.
     Load,
-    /// One of the endpoints that a load asks for: `name` is `service.endpoint`, `of` the load.
+    /// One of the endpoints of a load: `name` is `service.endpoint`, `of` the load.
     Endpoint,
     /// The calls from one service to one endpoint, of those that have ended: `name` is the called `service.endpoint`,
     /// `of` the service that calls.
@@ -54,22 +54,22 @@ impl Kind {
     }
 }
 
-/// What one of them did in one window. A cell is empty (`None`) where a figure does not exist for its kind.
+/// Figures of one subject in one window. A cell is empty (`None`) where a figure does not exist for its kind.
 ///
-/// Times end in `_ns` (nanoseconds) or `_s` (seconds since the run began). Percentiles are there as soon as one request
-/// was answered: how many lie beyond one follows from `done`.
+/// Times end in `_ns` (nanoseconds) or `_s` (seconds since the run began). Percentiles exist as soon as one request was
+/// answered: the number of samples beyond one follows from `done`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What the row is about.
+    /// Kind of the subject.
     pub kind: Kind,
-    /// To what it belongs: of an endpoint the load, of an edge the service that calls, of a version or an instance the
-    /// service; else empty.
+    /// Owner: of an endpoint the load, of an edge the calling service, of a version or an instance the service; else
+    /// empty.
     pub of: String,
     /// Its name.
     pub name: String,
-    /// When the window begins.
+    /// Start of the window.
     pub from_s: f64,
-    /// When it ends: the next one's beginning, or the end of the run.
+    /// End of the window: the start of the next one, or the end of the run.
     pub to_s: f64,
     /// Requests that were due in it: planned (load, endpoint), made and ended (edge), arrived (the others).
     pub offered: u64,
@@ -81,9 +81,9 @@ pub struct Row {
     pub refused: u64,
     /// The service failed, or something that it called.
     pub error: u64,
-    /// No answer came in time.
+    /// No reply came in time.
     pub timeout: u64,
-    /// The node that was to answer went down.
+    /// The node of the instance went down.
     pub lost: u64,
     /// There was no instance to call.
     pub no_instance: u64,
@@ -93,9 +93,9 @@ pub struct Row {
     pub expired: Option<u64>,
     /// Neither done nor failed when the run ended, or lost with the memory of a machine that went down.
     pub unfinished: u64,
-    /// Tries beyond the first, of the requests of this row. Where requests arrive: those that were such tries.
+    /// Attempts after the first, of the requests of this row. At receivers: arrivals that were such attempts.
     pub retries: u64,
-    /// Tries that timed out, a retry of which may have made the request good. Empty where requests arrive.
+    /// Attempts that timed out, a retry of which may have made the request good. Empty where requests arrive.
     pub timeouts: Option<u64>,
     /// Half of those answered took at most this; empty if none was answered, like the others.
     pub p50_ns: Option<u64>,
@@ -105,22 +105,22 @@ pub struct Row {
     pub p99_ns: Option<u64>,
     /// The longest.
     pub max_ns: Option<u64>,
-    /// How long all that were answered took together.
+    /// Sum of the latencies of the answered ones.
     pub done_sum_ns: u64,
-    /// How long all others were in flight together: until they failed, were given up, or the run ended.
+    /// Sum of the times in flight of all others: until they failed, were given up, or the run ended.
     pub other_sum_ns: u64,
     /// Requests in flight (where they arrive: waiting or being worked on), summed over the window's time. Over a whole run
     /// the sum of this is that of `done_sum_ns` and `other_sum_ns`, exactly (Little's law).
     pub in_flight_ns: u64,
     /// The same as a mean: `in_flight_ns` through the window's length.
     pub in_flight_mean: f64,
-    /// Most in flight at once. Empty where that is not known: for an edge; for a service, a version and a node in a window
+    /// Maximum in flight at once. Empty where that is unknown: for an edge; for a service, a version and a node in a window
     /// in which several of its instances had requests (each knows its own largest number, and not when the others had
     /// theirs); for a load where requests were sent later than planned.
     pub in_flight_max: Option<u64>,
     /// Requests that wait for a slot, on average; empty where none arrive, as all that follow but the last two.
     pub queue_mean: Option<f64>,
-    /// Most that waited at once; empty where `in_flight_max` is.
+    /// Maximum waiting at once; empty where `in_flight_max` is.
     pub queue_max: Option<u64>,
     /// Instances that the coordinator wants (a surge included), on average; of a service alone.
     pub instances_wanted: Option<f64>,
@@ -130,23 +130,23 @@ pub struct Row {
     pub slots: Option<f64>,
     /// Of these, taken, on average.
     pub slots_in_use: Option<f64>,
-    /// Cores that were busy, on average; of a slow machine, what they would have been on a normal one.
+    /// Busy cores, on average; of a slow machine, the number that would be busy on a normal one.
     pub cores_in_use: Option<f64>,
     /// Of the slowest request that was answered, its number among those that the load planned, from 0; of a load and an
     /// endpoint. `meshsim trace request RUN LOAD/NUMBER` shows where its time went.
     pub slowest_request: Option<u64>,
-    /// When that request was due.
+    /// Time at which that request was due.
     pub slowest_at_s: Option<f64>,
 }
 
 impl Row {
-    /// How long the window is, in seconds.
+    /// Length of the window, in seconds.
     pub fn length_s(&self) -> f64 {
         self.to_s - self.from_s
     }
 }
 
-/// The course of a run: all rows, by kind, then by what they are about, then by time.
+/// Time series of a run: all rows, by kind, then by subject, then by time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     /// All rows.
@@ -218,8 +218,8 @@ const COLUMNS: [&str; 36] = [
     "slowest_at_s",
 ];
 
-/// A line of CSV that is being made. A large mesh has millions of cells: what a general writer of CSV does for each takes
-/// longer than the run.
+/// A line of CSV in progress. A large mesh has millions of cells: a general writer of CSV takes longer for them than
+/// the run itself.
 #[derive(Default)]
 struct Line {
     cells: Vec<u8>,
@@ -287,10 +287,10 @@ impl Line {
     }
 }
 
-/// Reads a series.csv back.
+/// Parses a series.csv.
 ///
 /// # Errors
-/// What is wrong, with its line: another set of columns, a cell that is no number, or a file that is too large.
+/// The problem, with its line: another set of columns, an invalid number, or a file that is too large.
 pub fn read(source: impl Read) -> Result<Series, String> {
     let mut csv = csv::Reader::from_reader(source.take(SERIES_BYTES_MAX));
     let mut rows = Vec::new();

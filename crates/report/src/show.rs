@@ -1,4 +1,4 @@
-//! Numbers as people read them, with the units of the experiment file.
+//! Numbers for people, with the units of the experiment file.
 
 use meshsim_actor::Span;
 use meshsim_mesh::Mesh;
@@ -20,7 +20,7 @@ pub fn count(n: u64) -> String {
     out
 }
 
-/// So many of a thing: `1 node`, `2,000 nodes`.
+/// A number with its noun: `1 node`, `2,000 nodes`.
 pub fn plural(n: u64, what: &str) -> String {
     format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
 }
@@ -85,7 +85,7 @@ pub(crate) fn exact_span(span: Span) -> String {
     format!("{}{point}{parts}{unit}", count(nanos / unit_ns))
 }
 
-/// Why instances of a service are unplaced.
+/// Reason why instances of a service are unplaced.
 pub fn unplaced_reason(service: &Service) -> String {
     let cores = number(service.cpu);
     match service.cpu {

@@ -1,7 +1,7 @@
-//! What a run that goes on has measured so far: what its actors tell once a second, put together as it is at the end.
+//! Measurements of a run in progress: the reports that its actors send once a second, merged as at the end.
 //!
-//! An actor whose process dies leaves what it had told, and is silent from then on: a [`Silence`], so that nobody takes
-//! what is missing for nothing.
+//! An actor whose process dies leaves the measurements that it sent, and is silent from then on: a [`Silence`], so that
+//! missing figures are not taken for zeros.
 
 use std::collections::BTreeMap;
 
@@ -22,21 +22,21 @@ use crate::happened;
 use crate::outside::ManualFault;
 use crate::summary::{Measured, Traffic, operations};
 
-/// An actor of which nothing is heard for longer than this is silent. Each tells something every second.
+/// An actor that sends nothing for longer than this is silent. Each sends a report every second.
 const SILENT_AFTER: Span = Span::from_millis(3_500);
 
-/// Most silences that are kept; the first go.
+/// Maximum number of silences that are kept; the oldest are dropped.
 const SILENCES_MAX: usize = 256;
 
-/// Most events that are kept; what comes later is counted.
+/// Bound on the kept events; later ones are only counted.
 const EVENTS_MAX: usize = 10_000;
 
-/// What a run that goes on has measured so far.
+/// Measurements of a run in progress.
 #[derive(Debug)]
 pub struct SoFar {
     actors: BTreeMap<ActorId, Known>,
     silences: Vec<Silence>,
-    /// From this moment on something is new.
+    /// Earliest time of a change.
     changed: Time,
     events: Vec<Event>,
     events_left_out: u64,
@@ -47,38 +47,38 @@ pub struct SoFar {
 /// Time of which an actor has not told anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
-    /// Which actor: a load's or a node's.
+    /// The actor: a load's client or a node.
     pub actor: ActorId,
     /// Since when.
     pub from: Time,
-    /// Until when; `None` if it is silent still.
+    /// End; `None` if it is still silent.
     pub to: Option<Time>,
 }
 
-/// What no actor knows.
+/// State of a run that no actor knows.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
-    /// What time it is in the run.
+    /// Current time of the run.
     pub now: Time,
-    /// Faults that were submitted by hand.
+    /// Manual faults.
     pub faults: Vec<ManualFault>,
-    /// Faults that were ended by hand, as [`Measured::healed`].
+    /// Faults that were ended manually, as [`Measured::healed`].
     pub healed: Vec<(usize, Time)>,
 }
 
-/// What one actor has told.
+/// Measurements that one actor has sent.
 #[derive(Debug, Default)]
 struct Known {
     incarnation: u32,
     heard: Time,
     courses: Courses,
     comings: Diary<Coming>,
-    /// Of its former lives.
+    /// Measurements of its earlier incarnations.
     former: Courses,
     former_comings: Vec<Coming>,
 }
 
-/// Of a load by target, of a node by service, version and ordinal.
+/// Key of a time series: of a load the target, of a node the service, version and ordinal.
 type Courses = BTreeMap<(u32, Option<u32>, Option<u32>), Course>;
 
 impl Default for SoFar {
@@ -96,7 +96,7 @@ impl Default for SoFar {
 }
 
 impl SoFar {
-    /// Takes in what an actor told at some time. What is of another mesh is left out.
+    /// Merges a report of an actor. Entries that do not fit the mesh are left out.
     pub fn take(&mut self, actor: ActorId, incarnation: u32, at: Time, news: News, mesh: &Mesh) {
         let news = match news {
             News::Coordinator { history, sightings } if actor == COORDINATOR => {
@@ -144,12 +144,12 @@ impl SoFar {
         }
     }
 
-    /// From when on windows are not what they were when this was asked last; [`Time::NEVER`] if all are.
+    /// Start of the windows that have changed since the last call; [`Time::NEVER`] if none has.
     pub fn take_changed(&mut self) -> Time {
         std::mem::replace(&mut self.changed, Time::NEVER)
     }
 
-    /// All that was measured, put together as at the end. Of windows that ended before `from`, nothing.
+    /// All measurements, merged as at the end, without windows that ended before `from`.
     pub fn measured(&self, from: Time, recent: &Recent, mesh: &Mesh) -> Measured {
         let found = |actor: ActorId| match (mesh.load_index(actor), self.actors.get(&actor)) {
             _ if actor == COORDINATOR => Some(Findings::Coordinator {
@@ -196,8 +196,7 @@ impl SoFar {
         measured
     }
 
-    /// What was due from one moment to another of one load, or of all, as far as whole windows are in it; and how much
-    /// was due a second.
+    /// Requests due between two times of one load, or of all, in the whole windows between; and their rate per second.
     pub fn of_loads(&self, load: Option<usize>, from: Time, to: Time, mesh: &Mesh) -> (Window, f64) {
         let (mut all, mut per_s) = (Window::default(), 0.0);
         let loads = self.actors.iter().filter_map(|(actor, known)| Some((mesh.load_index(*actor)?, known)));
@@ -218,7 +217,7 @@ impl SoFar {
         (all, per_s)
     }
 
-    /// All that was counted of one place of each load, or of each service, over the whole run: it never becomes less.
+    /// Totals of each load, or of each service, over the whole run: they never decrease.
     pub fn totals(&self, mesh: &Mesh) -> (Vec<Vec<Window>>, Vec<Window>) {
         let mut loads: Vec<Vec<Window>> = mesh.loads.iter().map(|it| vec![Window::default(); it.mix.len()]).collect();
         let mut services = vec![Window::default(); mesh.services.len()];
@@ -235,7 +234,7 @@ impl SoFar {
         (loads, services)
     }
 
-    /// Time of which actors have told nothing, at this moment of the run.
+    /// Time of which actors have told nothing, at this time of the run.
     pub fn silences(&self, now: Time) -> Vec<Silence> {
         let is_silent = |known: &Known| now.since(known.heard) > SILENT_AFTER;
         let silent = self.actors.iter().filter(|(_, known)| known.heard > Time::ZERO && is_silent(known));
@@ -243,19 +242,19 @@ impl SoFar {
         self.silences.iter().copied().chain(still).collect()
     }
 
-    /// Nodes that the coordinator has declared dead, and not heard of since.
+    /// Nodes that the coordinator has declared dead, and not alive again since.
     pub fn dead(&self) -> Vec<usize> {
         let mut last = BTreeMap::new();
         self.sightings.entries.iter().for_each(|it| _ = last.insert(it.node as usize, it.seen));
         last.into_iter().filter(|(_, seen)| *seen == Seen::Dead).map(|(node, _)| node).collect()
     }
 
-    /// Looks what has happened since this was last asked, and writes it down.
+    /// Records the events since the last call.
     pub fn look(&mut self, experiment: &Experiment, recent: &Recent) {
         // No window is of interest here.
         let measured = self.measured(Time::NEVER, recent, &experiment.mesh);
         let all = happened::so_far(experiment, &measured, &operations(experiment, &measured));
-        // What was written down already, each as often as it happened.
+        // Recorded events, each with its number of occurrences.
         let mut known: BTreeMap<Key<'_>, usize> = BTreeMap::new();
         self.events.iter().for_each(|event| *known.entry(key(event)).or_default() += 1);
         let mut new = Vec::new();
@@ -270,18 +269,18 @@ impl SoFar {
         self.events.extend(new.into_iter().take(room));
     }
 
-    /// What has happened, in the order in which it became known.
+    /// Events, in the order in which they became known.
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// How much more has happened than is kept.
+    /// Number of events beyond those kept.
     pub fn events_left_out(&self) -> u64 {
         self.events_left_out
     }
 }
 
-/// What tells an event from others.
+/// Identity of an event.
 type Key<'a> = (u64, EventKind, &'a str, Option<u64>, Option<u64>);
 
 fn key(event: &Event) -> Key<'_> {

@@ -1,4 +1,4 @@
-//! What came out of a run, as plain data.
+//! Results of a run, as plain data.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,12 +24,12 @@ use crate::real_work::{RealWork, Worked};
 use crate::show::{endpoint_in_words, unplaced_reason};
 use crate::verdict::{Outcome, Verdict};
 
-/// What the actors of a run measured, put together.
+/// Measurements of the actors of a run, merged.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// How far the run went.
+    /// Time reached.
     pub now: Time,
-    /// The coordinator's memory of what it did.
+    /// Histories of the operations, from the coordinator.
     pub history: Vec<OperationHistory>,
     /// For each load, for each of its targets.
     pub tallies: Vec<Vec<Tally>>,
@@ -37,33 +37,34 @@ pub struct Measured {
     pub served: Vec<Served>,
     /// For each node, what its processor did, in nanoseconds of a core at normal speed.
     pub worked_ns: Vec<u64>,
-    /// What was asked by hand; `None` where there is no gateway to ask through.
+    /// Results of external requests; `None` without a gateway.
     pub by_hand: Option<Tally>,
-    /// For each of the mesh's criteria, what clients counted for SLOs: one count, or one for each piece.
+    /// Counts of the clients for SLOs, for each of the mesh's criteria: one count, or one for each piece.
     pub counts: Vec<Vec<Count>>,
-    /// The course of all of it over time.
+    /// Time series of all of it.
     pub courses: Courses,
-    /// Requests were sent by the clock on the wall: it can be that who sends them could not keep to the plan.
+    /// Requests were sent by the wall clock: the clients may have fallen behind their plan.
     pub is_live: bool,
-    /// What was not measured, by actor and time.
+    /// Missing measurements, by actor and time.
     pub gaps: Vec<Gap>,
-    /// Some node's share of the services' figures is missing.
+    /// True if a node's part of the services' figures is missing.
     pub node_gap: bool,
-    /// Faults that were submitted by hand.
+    /// Manual faults.
     pub faults: Vec<ManualFault>,
-    /// Faults that were ended by hand, and when: by their place among those of the experiment, then those by hand.
+    /// Faults that were ended manually, with the time: by their index among those of the experiment, followed by the
+    /// manual ones.
     pub healed: Vec<(usize, Time)>,
     /// Actors whose processes were lost and replaced, and when the new one came.
     pub restarts: Vec<(ActorId, Time)>,
-    /// Actors that left while the run went on, when, and when they came back if they did.
+    /// Actors that left during the run, with the times at which they left and came back, if they did.
     pub departures: Vec<(ActorId, Time, Option<Time>)>,
-    /// What real work came to, by node and life; nothing where work was a timer.
+    /// Real work, by node and incarnation; empty if work was a timer.
     pub real_work: Vec<Worked>,
-    /// What the host counted.
+    /// Counters of the host.
     pub traffic: Traffic,
 }
 
-/// What happened in all, as the host counted it.
+/// Totals of a run, as counted by the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Traffic {
     /// Starts, deliveries and timers: what actors took in.
@@ -74,7 +75,7 @@ pub struct Traffic {
     pub duplicated: u64,
     /// Messages that actors took in.
     pub delivered: u64,
-    /// Tries after the first that the transport needed for messages whose earlier tries were lost on a link with `loss`.
+    /// Further attempts of the transport for messages whose earlier attempts were lost on a link with `loss`.
     #[serde(default)]
     pub resent: u64,
     /// Lost on a link with `loss`: the transport gave up.
@@ -88,7 +89,7 @@ pub struct Traffic {
     pub lost_down: u64,
     /// Lost because a queue was full.
     pub lost_full: u64,
-    /// Lost because nobody has the receiver's number.
+    /// Lost because no actor has the receiver's id.
     pub lost_nobody: u64,
 }
 
@@ -121,9 +122,9 @@ impl Traffic {
 }
 
 impl Measured {
-    /// Puts together what all actors of a mesh found, in the order of their numbers; `None` where what one found is
-    /// lost: a gap, as long as the run. What speaks of another mesh is left out. An actor that was to come later and
-    /// never did has found nothing ([`Findings`] of an idle one are `Some`; in a live run see [`Self::without`]).
+    /// Merges the results of all actors of a mesh, in the order of their ids; `None` where the results of one are lost:
+    /// a gap, as long as the run. Results that do not fit the mesh are left out. An actor that was to join later and
+    /// never did has empty results ([`Findings`] of an idle one are `Some`; in a live run see [`Self::without`]).
     pub fn gather(
         mesh: &Mesh,
         now: Time,
@@ -172,7 +173,7 @@ impl Measured {
                     measured.gaps.extend(gaps);
                 }
                 Some(Findings::Gateway { tally }) if actor == mesh.gateway_actor() => measured.by_hand = Some(tally),
-                // Not what this actor finds.
+                // Not results of this actor.
                 Some(_) => {}
             }
         }
@@ -180,7 +181,7 @@ impl Measured {
         measured
     }
 
-    /// What a node found in one of its lives, beside what it found in others. Nothing, if it is no node's.
+    /// Adds the results of an earlier incarnation of a node. Ignored if they are not those of a node.
     pub fn add_former(&mut self, actor: ActorId, found: Findings, mesh: &Mesh) {
         let (Some(node), Findings::Node { served, courses, comings, .. }) = (mesh.node_index(actor), found) else {
             return;
@@ -202,7 +203,7 @@ impl Measured {
         self.settle_gaps(mesh);
     }
 
-    /// Actors whose processes were lost and replaced: what was measured before is gone.
+    /// Records actors whose processes were lost and replaced: their earlier measurements are lost.
     pub fn replaced(&mut self, restarts: Vec<(ActorId, Time)>, mesh: &Mesh) {
         let gap =
             |(actor, at): &(ActorId, Time)| Gap { actor: *actor, from: Time::ZERO, to: *at, reason: Reason::Replaced };
@@ -218,7 +219,7 @@ impl Measured {
         self.node_gap = self.gaps.iter().any(|gap| mesh.node_index(gap.actor).is_some());
     }
 
-    /// All requests that a scope takes in.
+    /// All requests of a scope.
     pub(crate) fn of(&self, scope: Scope) -> Tally {
         match scope {
             Scope::Target(load, target) => self.tallies[load][target].clone(),
@@ -241,73 +242,74 @@ impl Measured {
 /// The version of summary.json's format that is written and read.
 pub(crate) const FORMAT: u32 = 2;
 
-/// What came out of a run. Lengths of time end in `_ns` (nanoseconds) or `_s` (seconds), rates in `_per_s`; shares are
-/// parts of one. Format 2 added `gaps`, `outside`, `at_least` and the outcome `unknown`. Nothing in it depends on the machine or on how long the run took.
+/// Results of a run. Durations end in `_ns` (nanoseconds) or `_s` (seconds), rates in `_per_s`; shares are parts of
+/// one. Format 2 added `gaps`, `outside`, `at_least` and the outcome `unknown`. Nothing in it depends on the machine or
+/// on how long the run took.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct Summary {
     /// The version of this format.
     #[serde(deserialize_with = "crate::read::this_format")]
     pub format: u32,
-    /// What the run is called.
+    /// Name of the experiment.
     pub name: String,
-    /// What all its randomness came from.
+    /// Seed of all its randomness.
     pub seed: u64,
-    /// How long it was to last: in virtual time if it was simulated, by the clock if it was live.
+    /// Planned duration: in virtual time if it was simulated, by the wall clock if it was live.
     pub duration_s: f64,
-    /// How far it went.
+    /// Time reached.
     pub reached_s: f64,
-    /// It was ended before its time. All figures are then those of the time that it reached.
+    /// True if the run ended early. All figures are then those until the time reached.
     pub cut_short: bool,
-    /// What was simulated.
+    /// Size of the simulated model.
     pub simulated: Size,
-    /// What was done to the services, in the order in which it began; the coordinator's repairs are among it.
+    /// Operations, in the order in which they began; the coordinator's repairs are among them.
     pub operations: Vec<OperationSummary>,
-    /// What was asked of them.
+    /// Loads.
     pub loads: Vec<LoadSummary>,
-    /// What they did, in the order of the file.
+    /// Services, in the order of the file.
     pub services: Vec<ServiceSummary>,
-    /// How busy the cores were, of each node that computed, in the order of the file.
+    /// Usage of the cores, of each node that computed, in the order of the file.
     #[serde(default)]
     pub nodes: Vec<NodeSummary>,
-    /// How much of the work that was asked of the machines they could do; `null` where work is a timer, as in every
-    /// simulated run.
+    /// Real work: the processor time that the machines provided, compared with the time requested; `null` where work is
+    /// a timer, as in every simulated run.
     #[serde(default)]
     pub real_work: Option<RealWork>,
-    /// What they called, by edge of the call graph: those that were used, in the order of the file.
+    /// Calls by edge of the call graph: the edges that were used, in the order of the file.
     #[serde(default)]
     pub calls: Vec<EdgeSummary>,
-    /// What was not measured.
+    /// Missing measurements.
     #[serde(default)]
     pub gaps: Vec<GapSummary>,
-    /// What was done to a live run from outside; nothing, if it was simulated.
+    /// External changes to a live run; empty if it was simulated.
     #[serde(default)]
     pub outside: Outside,
-    /// What happened in all.
+    /// Totals of the run.
     pub traffic: Traffic,
-    /// What had to hold.
+    /// Verdicts of the SLOs.
     pub slo: Vec<Verdict>,
-    /// Why the figures of a live run are not those of the mesh: its generator could not keep to its plan. `null` if they
-    /// are, as in every simulated run.
+    /// Reason why the figures of a live run are not those of the mesh: its generator fell behind its plan. `null` if
+    /// they are, as in every simulated run.
     #[serde(default)]
     pub invalid: Option<String>,
-    /// How the lines of `slo` came out together: the worst, `fail` before `unknown`; `pass` if there are none. `unknown`,
-    /// whatever they say, if the run is `invalid`.
+    /// Combined outcome of the lines of `slo`: the worst, `fail` before `unknown`; `pass` if there are none. Always
+    /// `unknown` if the run is `invalid`.
     pub outcome: Outcome,
 }
 
-/// What became of one operation.
+/// History of one operation.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct OperationSummary {
-    /// Its place among the operations of the file, by time; `null` if it was begun by hand, and for a repair, which the
+    /// Its index among the operations of the file, by time; `null` for a manual operation, and for a repair, which the
     /// coordinator decides itself.
     pub operation: Option<usize>,
     /// Its name, if the file gives it one.
     #[serde(default)]
     pub name: Option<String>,
-    /// It was begun by hand. Runs that were written before that was possible do not say so.
+    /// True for a manual operation. Summaries written before these existed leave it out.
     #[serde(default)]
     pub by_hand: bool,
-    /// What it was.
+    /// Kind of the operation.
     #[schemars(with = "String", extend("enum" = VERBS.map(Verb::as_str)))]
     pub verb: Verb,
     /// To which service.
@@ -316,28 +318,29 @@ pub struct OperationSummary {
     pub to: Option<f64>,
     /// The rate of its recurrence.
     pub rate: Option<f64>,
-    /// When it began.
+    /// Start time.
     pub began_s: f64,
-    /// How it ended.
+    /// Outcome.
     #[schemars(extend("enum" = ENDINGS))]
     pub ending: Cow<'static, str>,
-    /// How many numbered steps it took.
+    /// Number of its steps.
     pub step_count: usize,
     /// The service's generation after the last of them.
     pub generation: Option<u64>,
-    /// From its beginning until every node had acknowledged every step; `null` if not all have, or if it was running.
+    /// Time from its beginning until every node had acknowledged every step; `null` if not all have, or if it was
+    /// running.
     pub settling_ns: Option<u64>,
-    /// What was left (wanted minus reached) when it ended.
+    /// Target minus reached value when it ended.
     pub residual: Option<f64>,
     /// Messages sent for it, first ones and repeated ones.
     pub messages: u64,
-    /// How many of them were repeated because no acknowledgement had come.
+    /// Number of them that were resent because no acknowledgement had come.
     pub resent: u64,
     /// Acknowledgements that first covered a step, one for each node and step.
     pub acknowledgements: u64,
     /// Instances that found no node with room, after the last step.
     pub unplaced: u32,
-    /// Why, if there are any.
+    /// Reason of the unplaced instances, if there are any.
     #[serde(default)]
     pub unplaced_reason: Option<String>,
     /// S, C and V before it.
@@ -353,7 +356,7 @@ const VERBS: [Verb; 6] = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scal
 /// [`Ending`] in one word.
 const ENDINGS: [&str; 6] = ["running", "reached", "stopped", "stuck", "replaced", "refused"];
 
-/// What the three recurrences are about.
+/// Values of the three recurrences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Values {
     /// S: whole instances.
@@ -371,9 +374,9 @@ pub struct StepSummary {
     pub n: u64,
     /// The service's generation with it.
     pub generation: u64,
-    /// When it was decided.
+    /// Time of the decision.
     pub decided_s: f64,
-    /// From then until the last node had acknowledged it.
+    /// Time from the decision until the last node had acknowledged it.
     pub settling_ns: Option<u64>,
     /// S in the recurrence, which may be between whole numbers.
     pub s: f64,
@@ -384,7 +387,7 @@ pub struct StepSummary {
     /// Instances above S that are to run for a time, such as the surge of a rolling update.
     #[serde(default)]
     pub extra: u32,
-    /// Instances that found no node with room; what is extra is among them.
+    /// Instances for which no node had room, extra ones among them.
     pub unplaced: u32,
     /// Messages sent for it the first time.
     pub sent: u64,
@@ -394,14 +397,14 @@ pub struct StepSummary {
     pub acknowledgements: u64,
 }
 
-/// What became of the requests of one load.
+/// Results of the requests of one load.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct LoadSummary {
     /// Its name.
     pub name: String,
-    /// When it began to be measured: after its warm-up.
+    /// Start of its measurement: after its warm-up.
     pub from_s: f64,
-    /// When it ended.
+    /// End.
     pub to_s: f64,
     /// Requests planned in the warm-up; they count nowhere else.
     pub warmup: u64,
@@ -409,63 +412,63 @@ pub struct LoadSummary {
     pub requests: Requests,
     /// The same for each of its targets.
     pub targets: Vec<TargetSummary>,
-    /// The users of a closed load, and what it hides; `null` for an open one.
+    /// The users of a closed load, and their omitted requests; `null` for an open one.
     #[serde(default)]
     pub closed: Option<ClosedSummary>,
 }
 
 impl LoadSummary {
-    /// Of a closed load: what is to be known when its figures are read.
+    /// For a closed load: a note for readers of its figures.
     pub fn closed_in_words(&self) -> Option<String> {
         let per_second = self.requests.offered as f64 / (self.to_s - self.from_s);
         Some(self.closed.as_ref()?.in_words(per_second))
     }
 }
 
-/// What became of the requests for one endpoint.
+/// Results of the requests for one endpoint.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct TargetSummary {
     /// `service.endpoint`.
     pub target: String,
-    /// What became of them.
+    /// Results of its requests.
     pub requests: Requests,
 }
 
-/// What became of some requests.
+/// Results of a set of requests.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct Requests {
     /// Planned.
     pub offered: u64,
     /// Answered.
     pub done: u64,
-    /// Of these, answered without a call that was optional and failed, however far below.
+    /// Of these, answered although an optional call failed, at any depth.
     #[serde(default)]
     pub degraded: u64,
     /// Failed, for any reason.
     pub failed: u64,
     /// Failed, by reason.
     pub failures: FailureCounts,
-    /// Still under way when the run ended.
+    /// Still in flight when the run ended.
     pub unfinished: u64,
-    /// Tries beyond the first.
+    /// Attempts beyond the first.
     pub retries: u64,
     /// Failed without the retry that their policy has, because the retry budget allowed no more then.
     #[serde(default)]
     pub over_budget: u64,
     /// Answered per second of the time measured.
     pub done_per_s: f64,
-    /// How long the answers took, from the moment that was planned.
+    /// Latency from the planned time.
     pub latency: Latency,
-    /// The same from the moment of sending: smaller where the generator was late (coordinated omission).
+    /// The same from the actual send: smaller where the generator was late (coordinated omission).
     pub uncorrected: Latency,
-    /// How much later than planned they were sent, of those that were. `null` in what was written before this was measured.
+    /// Delay of the send after the planned time, of those sent. `null` in summaries written before this was measured.
     #[serde(default)]
     pub lag: Option<Latency>,
     /// The latencies in bins, twenty to a decade: of each bin that is not empty its number and how many are in it. Bin n
     /// begins with 10^(n/20) nanoseconds. Empty in what was written before there were bins.
     #[serde(default)]
     pub latency_bins: Vec<(u32, u64)>,
-    /// How much alike the latencies are that follow each other; `null` if too little was measured to tell.
+    /// Correlation of the latencies of consecutive requests; `null` if there are too few.
     #[serde(default)]
     pub correlation: Option<Correlation>,
 }
@@ -477,9 +480,9 @@ pub struct FailureCounts {
     pub refused: u64,
     /// The service failed, or something that it called.
     pub error: u64,
-    /// No answer came in time.
+    /// No reply came in time.
     pub timeout: u64,
-    /// The node that was to answer went down.
+    /// The node of the instance went down.
     pub lost: u64,
     /// There was no instance to call.
     pub no_instance: u64,
@@ -488,7 +491,7 @@ pub struct FailureCounts {
     pub cut: u64,
 }
 
-/// What the instances of a service did, from the end of the first load's warm-up to the end of the run.
+/// Figures of the instances of a service, from the end of the first load's warm-up to the end of the run.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct ServiceSummary {
     /// Its name.
@@ -499,7 +502,7 @@ pub struct ServiceSummary {
     pub arrived: u64,
     /// Answered well.
     pub done: u64,
-    /// Of these, without a call that was optional and failed, however far below.
+    /// Of these, successful although an optional call failed, at any depth.
     #[serde(default)]
     pub degraded: u64,
     /// Answered badly.
@@ -512,37 +515,39 @@ pub struct ServiceSummary {
     pub arrived_per_s: f64,
     /// Share of the slots' time that was taken; `null` if there never was a slot.
     pub utilisation: Option<f64>,
-    /// Cores that its requests kept busy, on average over that time; of a slow machine, what they would have on a normal one.
+    /// Cores that its requests kept busy, on average over that time; of a slow machine, the number that would be busy
+    /// on a normal one.
     #[serde(default)]
     pub cores_busy: f64,
-    /// From arrival to reply, of what was done.
+    /// Latency from arrival to reply, of successful requests.
     pub latency: Latency,
     /// Mean time that an arrived request waited for a slot.
     pub waited_mean_ns: Option<u64>,
-    /// Most requests that waited at one instance at once.
+    /// Maximum number of requests that waited at one instance at once.
     pub queue_peak: u32,
 }
 
-/// What the cores of a node did.
+/// Usage of the cores of a node.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct NodeSummary {
     /// Its name.
     pub name: String,
-    /// How many it has.
+    /// Number of its cores.
     pub cores: f64,
-    /// How many were busy, on average from the end of the first load's warm-up to the end of the run; of a slow machine, how many would have been on a normal one.
+    /// Busy cores, on average from the end of the first load's warm-up to the end of the run; of a slow machine, the
+    /// number that would be busy on a normal one.
     pub cores_busy: f64,
     /// The same as a share of its cores.
     pub utilisation: f64,
 }
 
-/// What became of the calls from one service to one endpoint, of those that have ended: made when the first load's
-/// warm-up was over, or later.
+/// Results of the calls from one service to one endpoint, of those that have ended and were made after the first load's
+/// warm-up.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct EdgeSummary {
     /// The service that called.
     pub from: String,
-    /// What it called: `service.endpoint`.
+    /// Called endpoint: `service.endpoint`.
     pub to: String,
     /// Calls, whatever the number of attempts of each.
     pub calls: u64,
@@ -552,7 +557,7 @@ pub struct EdgeSummary {
     pub failed: u64,
     /// Failed calls, by the reason of the last attempt.
     pub failures: FailureCounts,
-    /// Of these, optional ones: the request went on without them.
+    /// Of these, optional ones: the request continued without them.
     pub tolerated: u64,
     /// Attempts, the first of each call too.
     pub attempts: u64,
@@ -566,7 +571,7 @@ pub struct EdgeSummary {
 }
 
 impl Summary {
-    /// Adds up what was measured. `cut_short`: the run was ended before its time.
+    /// Adds up the measurements. `cut_short`: the run ended before its planned duration.
     pub fn new(experiment: &Experiment, measured: &Measured, cut_short: bool) -> Self {
         let slo: Vec<Verdict> = experiment
             .slos
@@ -635,12 +640,12 @@ impl Course {
 }
 
 fn after(step: &StepHistory) -> Values {
-    // What is extra is no part of S, also where it is what found no room.
+    // Extra instances are no part of S, even if they are the unplaced ones.
     let placed = step.instances.saturating_add(step.extra).saturating_sub(step.unplaced);
     Values { instances: placed.min(step.instances), capacity: step.c, version: step.v_mean }
 }
 
-/// What became of all operations, in the order in which they began.
+/// Histories of all operations, in the order in which they began.
 pub(crate) fn operations(experiment: &Experiment, measured: &Measured) -> Vec<OperationSummary> {
     let values = Course::new(experiment, &measured.history);
     measured.history.iter().map(|history| operation(experiment, history, &values)).collect()
@@ -652,7 +657,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         Some(Change::Scale { by }) => (Some(*by), None),
         Some(Change::Deploy | Change::Undeploy) | None => (None, None),
     };
-    // What was reached left nothing.
+    // A reached target leaves no residual.
     let residual = history.ending.residual().or((history.ending == Ending::Reached).then_some(0.0));
     let steps = &history.steps;
     let before = match steps.first() {
@@ -707,7 +712,7 @@ fn sum(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-/// When a load was measured, as far as the run went.
+/// Span in which a load was measured, up to the end of the run.
 fn measured_time(load: &Load, now: Time) -> (Time, Time) {
     let end = load.end.min(now);
     ((load.start + load.warmup).min(end), end)
@@ -842,7 +847,7 @@ fn calls(experiment: &Experiment, measured: &Measured) -> Vec<EdgeSummary> {
     let edges =
         callers.flat_map(|(caller, served)| served.calls.iter().map(move |(edge, used)| (caller, edge, &used.calls)));
     edges
-        // What another process measured may be anything.
+        // The measurements of another process may have any value.
         .filter(|(_, edge, _)| mesh.has_endpoint(edge.service, edge.endpoint))
         .map(|(caller, edge, calls)| EdgeSummary {
             from: caller.name.clone(),
@@ -874,7 +879,7 @@ mod tests {
     fn what_an_actor_finds_that_it_cannot_find_is_left_out() {
         let text = "nodes: [ { name: node } ]\nservices: { a: { endpoints: { get: {} } } }\n";
         let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[]).unwrap();
-        // A node that hands in what the gateway counts.
+        // A node that sends results of a gateway.
         let found = [None, Some(Findings::Gateway { tally: Tally::default() })];
         let measured = Measured::gather(&experiment.mesh, Time::ZERO, Traffic::default(), found);
         assert!(measured.by_hand.is_none());

@@ -6,7 +6,7 @@ use meshsim_experiment::printable;
 
 use crate::wrap::{shortened, width, wrapped};
 
-/// How text is shown: its colours, the columns there are, and the characters that bars are drawn with.
+/// Style of text: its colours, the width in columns, and the characters for bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paint {
     /// Text is coloured.
@@ -17,7 +17,7 @@ pub struct Paint {
     pub ascii: bool,
 }
 
-/// Where nothing else is known: no colours, 80 columns.
+/// The default: no colours, 80 columns.
 impl Default for Paint {
     fn default() -> Self {
         Paint { coloured: false, columns: COLUMNS, ascii: false }
@@ -27,10 +27,10 @@ impl Default for Paint {
 /// Columns of a text that is not for a terminal.
 pub const COLUMNS: usize = 80;
 
-/// How a piece of text looks.
+/// Style of a piece of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Look {
-    /// As it is.
+    /// Plain.
     #[default]
     Plain,
     /// A heading.
@@ -41,12 +41,12 @@ pub enum Look {
     Good,
     /// Worth a look.
     Warn,
-    /// Not well.
+    /// Bad.
     Bad,
 }
 
 impl Paint {
-    /// What stands where a text is cut.
+    /// Mark at which a text is cut.
     pub(crate) fn cut(self) -> char {
         if self.ascii { '~' } else { '…' }
     }
@@ -82,7 +82,7 @@ impl Cell {
     /// A text that looks like this, on one line.
     pub fn new(text: impl Into<String>, look: Look) -> Self {
         let text = text.into();
-        // As it will reach the terminal: columns are counted in what is shown.
+        // Escaped as on the terminal, since columns are counted in the shown text.
         let text = match printable(&text) {
             Cow::Borrowed(_) if !text.contains(['\n', '\t']) => text,
             clean => clean.replace(['\n', '\t'], " "),
@@ -91,11 +91,11 @@ impl Cell {
     }
 }
 
-/// Rows under headings. A heading that begins with `<` stands over a column that is aligned to the left; figures are
-/// aligned to the right.
+/// Rows under headings. The column under a heading that begins with `<` is aligned to the left; figures are aligned to
+/// the right.
 ///
-/// A table that is wider than the terminal gives way in this order: text in the last column goes onto lines of its own;
-/// columns named by [`Table::without_if_narrow`] are left out; texts are cut.
+/// A table that is wider than the terminal is narrowed in this order: text in the last column goes onto lines of its
+/// own; columns named by [`Table::without_if_narrow`] are left out; texts are cut.
 #[derive(Clone, Debug)]
 pub struct Table {
     headings: Vec<Cow<'static, str>>,
@@ -117,20 +117,20 @@ impl Table {
         Table { headings: headings.into_iter().map(Into::into).collect(), rows: Vec::new(), spare: &[] }
     }
 
-    /// One more column, before the first row.
+    /// Adds a column, before the first row.
     pub fn heading(&mut self, heading: impl Into<Cow<'static, str>>) {
         debug_assert!(self.rows.is_empty());
         self.headings.push(heading.into());
     }
 
-    /// One more row.
+    /// Adds a row.
     pub fn row(&mut self, cells: impl Into<Vec<Cell>>) {
         let cells = cells.into();
         debug_assert_eq!(cells.len(), self.headings.len());
         self.rows.push(cells);
     }
 
-    /// Leaves out the columns, but for the first, in which every cell is empty or one of `empty`.
+    /// Removes the columns, except the first, in which every cell is empty or one of `empty`.
     pub fn without_empty_columns(mut self, empty: &[&str]) -> Self {
         let said = |rows: &[Vec<Cell>], column: usize| {
             rows.iter().any(|row| !row[column].text.is_empty() && !empty.contains(&row[column].text.as_str()))
@@ -207,7 +207,7 @@ impl Table {
         self.draw(paint, &widths, below)
     }
 
-    /// As [`Table::fitted`], where it need not be known what was left out.
+    /// As [`Table::fitted`], without the list of left-out columns.
     pub fn render(&self, paint: Paint) -> String {
         self.clone().fitted(paint)
     }
@@ -225,7 +225,7 @@ impl Table {
             let mut line = String::from(" ");
             // Spaces are held back until something follows: no line ends with one.
             let mut gap = 1;
-            // What of the last column goes onto lines of its own.
+            // Rest of the last column, on lines of its own.
             let mut more: Vec<String> = Vec::new();
             for (column, (cell, room)) in row.iter().zip(widths).enumerate() {
                 let is_left = self.headings[column].starts_with('<');

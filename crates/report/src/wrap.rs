@@ -7,7 +7,7 @@ pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text in at most so many columns; of a longer one the beginning, and the mark of what is left out.
+/// The text in at most `columns` columns; a longer one is cut, with `mark` at the end.
 pub fn shortened(text: &str, columns: usize, mark: char) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -51,7 +51,7 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
             let begin = prefix(last, columns);
             let rest = last[begin.len()..].to_owned();
             let begin = begin.to_owned();
-            // Characters that take no columns could follow each other for ever.
+            // Characters without width could follow each other indefinitely.
             if begin.is_empty() || rest.is_empty() {
                 break;
             }

@@ -10,7 +10,7 @@ use super::{Source, exact};
 use crate::error::{Error, Exit};
 use crate::screen::{Screen, paragraph};
 
-pub(super) const ABOUT: &str = "Say what is wrong with an experiment, and what to expect of it";
+pub(super) const ABOUT: &str = "Report the problems of an experiment, and predict its results";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -18,7 +18,7 @@ Examples:
   meshsim check mesh.yaml --set services.geo.instances=1
   meshsim check mesh.yaml --json | jq '.warnings'
 
-Warnings are no errors: the exit code is 0. A file that is wrong is not run: 2.";
+Exit codes: 0 valid, with or without warnings, 2 the experiment is invalid.";
 
 /// Rows of a list that are printed; all are in the JSON.
 const ROWS_MAX: usize = 20;
@@ -33,7 +33,7 @@ const CALLEES_MAX: usize = 10;
 pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
-    /// Print what was found as JSON
+    /// Print the findings as JSON
     #[arg(long)]
     json: bool,
 }
@@ -66,7 +66,7 @@ fn render(experiment: &Experiment, findings: &Findings, source: &Source, paint: 
     section("Call graph", "calls per request, retries included, over all loads", graph(findings));
     section("Services", "expected, at the loads' mean rates", services(findings, paint));
     section("Requests", "expected, while nothing waits", loads(findings, paint));
-    section("Limits", "what fills first, if the load grows in this mix", situations(findings, paint));
+    section("Limits", "first to be full, if the load grows in this mix", situations(findings, paint));
     section("Nodes", "expected cores in use, at the loads' mean rates", nodes(findings, paint));
     section("Rates", "of the recurrences, and the bound above which they never settle", gains(findings, paint));
     let body: String = findings.not_modelled.iter().map(|line| paragraph("  - ", line, 4, WIDTH)).collect();
@@ -92,9 +92,9 @@ fn short(name: &str, chars: usize) -> String {
     name.chars().take(chars.saturating_sub(3)).chain("...".chars()).collect()
 }
 
-/// What fills first, and at what rate.
+/// Saturation: the service or node that is full first, and at what rate.
 fn situations(findings: &Findings, paint: Paint) -> String {
-    let mut table = Table::new(["at", "<", "<fills first", "<", "instances", "full at", "offered"]);
+    let mut table = Table::new(["at", "<", "<full first", "<", "instances", "full at", "offered"]);
     let known = || findings.situations.iter().filter(|it| it.first.is_some());
     for situation in known().take(ROWS_MAX) {
         let Some(full) = &situation.first else { continue };
@@ -184,7 +184,7 @@ fn graph(findings: &Findings) -> String {
     out
 }
 
-/// Says how many rows of a list are not printed.
+/// Notes the number of rows of a list that are not printed.
 fn more(out: &mut String, rows: usize) {
     if rows > ROWS_MAX {
         *out += &format!("  and {} more, in --json\n", count((rows - ROWS_MAX) as u64));
@@ -195,7 +195,7 @@ fn services(findings: &Findings, paint: Paint) -> String {
     let mut table = Table::new(["<service", "instances", "slots", "rate", "held", "utilisation"]);
     let mut services: Vec<_> = findings.services.iter().collect();
     if services.len() > ROWS_MAX {
-        // Where not all are shown, those that matter are. Equal ones stay in the order of the file.
+        // If not all are shown, the busiest are. Equal ones stay in the order of the file.
         services.sort_by(|a, b| b.utilisation.total_cmp(&a.utilisation));
     }
     for service in services.iter().take(ROWS_MAX) {
@@ -240,12 +240,12 @@ fn loads(findings: &Findings, paint: Paint) -> String {
     out
 }
 
-/// True if the load's rate is at most what is shown.
+/// True if the load's rate is an upper bound.
 fn is_bound(load: &LoadEstimate) -> bool {
     load.closed.as_ref().is_some_and(|closed| closed.response.is_none())
 }
 
-/// What is behind the rate of a closed load.
+/// Basis of the rate of a closed load.
 fn of_users(load: &LoadEstimate, closed: &ClosedEstimate) -> String {
     let mut of = format!("`{}`: closed loop of {}", load.name, plural(closed.users.into(), "user"));
     if closed.think > 0.0 {

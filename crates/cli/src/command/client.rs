@@ -13,10 +13,10 @@ Examples:
   meshsim client --join coordinator:7700 --listen 0.0.0.0:7702 --secret-file secret
   meshsim client mesh.yaml --name users
 
-It offers the loads with these names, or all that nobody offers yet. With a file it makes sure that \
-the coordinator runs that very experiment. It stays until the run is over.
+It offers the loads with these names, or all that no client offers yet. With a file it checks that the \
+coordinator runs the same experiment. It stays until the run has ended.
 
-Exit codes: 0 the run is over, 1 failed, 2 the coordinator did not let it in, or the input is wrong.";
+Exit codes: 0 the run has ended, 1 failed, 2 the coordinator did not admit it, or the input is invalid.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

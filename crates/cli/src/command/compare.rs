@@ -19,7 +19,7 @@ use crate::runs;
 use crate::screen::Screen;
 use crate::study;
 
-pub(super) const ABOUT: &str = "Hold runs, or configurations, side by side";
+pub(super) const ABOUT: &str = "Compare runs, or configurations, of one experiment";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -32,45 +32,42 @@ Examples:
 
 Files are run, each with the same seeds (--seeds, those of the first file's seed and after), on all cores. \
 The difference of a figure is taken seed by seed and has a 95% interval. A figure of a load is marked if \
-it differs by more than chance: where two files do not differ, there is some mark in at most 5 % of cases. \
-Single runs of one seed each, in their folders, tell less:
+it differs by more than random noise: for two equal files, at most 5 % of comparisons have a mark. \
+Single runs of one seed each, in their folders, carry less information:
 
 The first run is the base. Requests, services and operations are compared by their figures, the history \
-by what was decided, whenever that was: the first step that differs is shown.
+by its decisions, regardless of their times: the first step that differs is shown.
 
-Noise is a difference of at most 5% of the base (--noise), or, where a summary tells more, of at most \
+Noise is a difference of at most 5% of the base (--noise), or, where a summary allows it, of at most \
 three standard errors: counts are taken as Poisson counts (3 sqrt(a + b)), percentiles lie between the \
 samples of ranks q n +- 3 sqrt(f n q (1 - q)), read off the percentiles of summary.json. The factor f \
-says how much alike requests are that follow each other, as those of one queue are; each run measures \
-it. Failures are taken as independent: where they come together, as in a crash, there is more noise, \
-and more seeds tell how much. Settling times are held against the scatter of the runs' steps, messages against the floor \
-alone; steps, endings and the history have no noise. \
+measures the correlation of consecutive requests, as in one queue; each run measures it. Failures are taken as independent: if \
+they come together, as in a crash, there is more noise, and more seeds show how much. Settle times are \
+compared with the scatter of the runs' steps, messages only with the floor; steps, outcomes and the history \
+have no noise. \
 `meshsim schema comparison` describes what --json prints.
 
-Runs of files are kept under `runs` as they end: Ctrl-C loses those under way, and the same command goes \
-on. They are removed when the comparison is done.
+Runs of files are kept under `runs` as they end: Ctrl-C loses those in progress, and the same command \
+continues. They are removed when the comparison is done.
 
-Exit codes: 0 compared, whatever came out, 1 failed, 2 these are no runs or files, or one is wrong, 130 \
-interrupted.";
+Exit codes: 0 compared, with any result, 1 failed, 2 not runs or files, or one is invalid, 130 interrupted.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folders of two or more runs, or experiment files, which are run; the first is what the others are held against
+    /// The folders of two or more runs, or experiment files, which are run; the first is the base
     #[arg(required = true, num_args = 1..=RUNS_MAX, value_name = "RUN|FILE")]
     runs: Vec<PathBuf>,
     /// Compare the file with itself, this value set: `services.search.balancer=random`. Several are set together
     #[arg(long, value_name = "PATH=VALUE", value_parser = Override::parse)]
     with: Vec<Override>,
-    /// Run each file with so many seeds; 10 if it is not given
-    #[arg(long, value_name = "N", value_parser = super::seed_count)]
+    #[arg(help = "Number of seeds per file [default: 10]", long, value_name = "N", value_parser = super::seed_count)]
     seeds: Option<usize>,
-    /// Differences between runs up to this share of the base are noise; 5% if it is not given
-    #[arg(long, value_name = "PERCENT", value_parser = super::share, allow_hyphen_values = true)]
+    #[arg(help = "Differences between runs up to this share of the base are noise [default: 5%]", long, value_name = "PERCENT", value_parser = super::share, allow_hyphen_values = true)]
     noise: Option<f64>,
-    /// Show the first message, or other record, in which two runs differ, and what its actor had taken in before
+    /// Show the first record in which two runs differ, and the earlier inputs of its actor
     #[arg(long, conflicts_with_all = ["all", "json", "markdown", "noise"])]
     messages: bool,
-    /// Show also what does not differ, and of files the figures of services
+    /// Show figures without a difference, too, and for files the figures of services
     #[arg(long)]
     all: bool,
     /// Print the comparison as JSON
@@ -101,7 +98,7 @@ impl Args {
         Err(Error::WrongInput(why.into(), "give folders of runs alone, or experiment files alone".into()))
     }
 
-    /// Where two runs part.
+    /// The first difference between the traces of two runs.
     fn messages(&self, screen: &mut Screen) -> Result<Exit, Error> {
         let [base, other] = self.runs.as_slice() else {
             let why = format!("{} are given", plural(self.runs.len() as u64, "run"));
@@ -140,7 +137,7 @@ impl Args {
         Ok(Exit::Well)
     }
 
-    /// Files, or a file and what is set in it: each is run with the same seeds.
+    /// Files, or a file with values set: each is run with the same seeds.
     fn files(&self, screen: &mut Screen) -> Result<Exit, Error> {
         self.assure_meant(&[("--noise", self.noise.is_some())])?;
         let mut named = Vec::new();
@@ -170,7 +167,10 @@ impl Args {
         let compared = pairs::run(&named, count, threads, folder, at);
         progress.end();
         if matches!(compared, Err(PairsError::Stopped)) {
-            screen.remark(&format!("interrupted: what has run is kept in {}; the same command goes on\n", runs::RUNS));
+            screen.remark(&format!(
+                "interrupted: finished runs are kept in {}; the same command continues\n",
+                runs::RUNS
+            ));
             return Ok(Exit::Interrupted);
         }
         let compared = compared.map_err(|error| match error {
@@ -201,7 +201,7 @@ const NOISE: f64 = 0.05;
 /// With how many seeds a file is run.
 const SEEDS: usize = 10;
 
-/// Reads what a run measured, with its name.
+/// Reads the summary of a run, with its name.
 fn read(folder: &Path) -> Result<Named, Error> {
     Ok(Named { run: folder.display().to_string(), summary: summary(folder)? })
 }

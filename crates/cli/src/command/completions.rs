@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use crate::error::{Error, Exit};
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "Print what lets a shell complete commands and options";
+pub(super) const ABOUT: &str = "Print a script that completes commands and options in a shell";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -16,7 +16,7 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Of which shell
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -20,13 +20,13 @@ Examples:
   meshsim compose mesh.yaml | docker compose -f - -p mesh up --detach
   meshsim compose examples/wan/mesh.yaml --out wan --nodes-per-container 8 --until-stopped
 
-Without --out the compose file goes to stdout and mounts the experiment from where it lies, relative to the \
-working directory. With --out the folder has all that is needed: docker-compose.yml, experiment.yaml (with \
+Without --out the compose file goes to stdout and mounts the experiment from its folder, relative to the \
+working directory. With --out the folder has all files: docker-compose.yml, experiment.yaml (with \
 the overrides applied) and the files that it names.
 
 The image is built by `scripts/image`, or by `docker build -t meshsim .`, in meshsim's repository.";
 
-/// How much longer than a node's grace its container may take to stop.
+/// Time in seconds by which a container's stop timeout exceeds the grace of its node.
 const STOP_MARGIN_SECS: u64 = 10;
 
 /// Containers of one experiment. They hang on one bridge, and Linux gives that 1,024 ports.
@@ -43,7 +43,7 @@ const EXPERIMENT: &str = "experiment.yaml";
 pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
-    /// Run so many nodes in one container
+    /// Number of nodes in one container
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=NODES_MAX))]
     nodes_per_container: u32,
     /// Name the project in the file (docker-compose 1.29 refuses that: it takes -p)
@@ -51,13 +51,13 @@ pub(crate) struct Args {
     name: Option<String>,
     #[command(flatten)]
     grace: GraceArgs,
-    /// The image that has meshsim
+    /// Image with meshsim
     #[arg(long, default_value = "meshsim", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     image: String,
-    /// This machine's port for the gateway
+    /// Port of this machine for the gateway
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     port: u16,
-    /// Run until somebody stops it, and not for the experiment's duration
+    /// Run until stopped, instead of for the duration of the experiment
     #[arg(long)]
     until_stopped: bool,
     /// Write the compose file, the experiment and the files that it names to this folder
@@ -68,7 +68,7 @@ pub(crate) struct Args {
     force: bool,
 }
 
-/// As the Compose Specification wants it.
+/// Checks the name of a project by the rules of the Compose Specification.
 fn project(text: &str) -> Result<String, String> {
     let is_good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     match text.chars().next() {
@@ -104,11 +104,11 @@ impl Args {
     fn mounts_here(&self, experiment: &Experiment) -> Result<Vec<Mount>, Error> {
         let refuse = |path: &Path, why: &str| {
             let why = format!("{} {why}", path.display());
-            Error::WrongInput(why, "`--out DIR` writes a folder that has all that is needed".into())
+            Error::WrongInput(why, "use `--out DIR` to write a folder with all files".into())
         };
         let file = &self.source.file;
         if !file.is_file() {
-            return Err(refuse(file, "is no file that a container could mount"));
+            return Err(refuse(file, "is not a file that a container can mount"));
         }
         // A run without a name of its own is called after the folder of its mesh.yaml.
         let folder = format!("/experiment/{}", experiment.name);
@@ -121,15 +121,15 @@ impl Args {
             files.push((file.with_file_name(written), &input.written));
         }
         let mount = |(path, name): (PathBuf, &str)| {
-            let text = path.to_str().ok_or_else(|| refuse(&path, "cannot be written into a file of text"))?;
-            // What does not begin like a path is the name of a volume.
+            let text = path.to_str().ok_or_else(|| refuse(&path, "has a name that is not UTF-8"))?;
+            // A text that does not begin like a path is the name of a volume.
             let dot = if path.is_absolute() { "" } else { "./" };
             Ok(Mount { source: format!("{dot}{text}"), target: format!("{folder}/{name}") })
         };
         files.into_iter().map(mount).collect()
     }
 
-    /// What was changed on the command line, for the coordinator's.
+    /// Overrides of the command line, for the coordinator's.
     fn overrides(&self) -> Vec<String> {
         let sets = self.source.set.iter().map(|set| format!("--set={}", set.as_str()));
         sets.chain(self.source.seed.map(|seed| format!("--seed={seed}"))).collect()
@@ -141,7 +141,7 @@ impl Args {
         if !self.force
             && let Some((name, _)) = files.iter().find(|(name, _)| out.join(name).exists())
         {
-            let why = format!("{} is there already", out.join(name).display());
+            let why = format!("{} already exists", out.join(name).display());
             return Err(Error::WrongInput(why, "`--force` overwrites it".into()));
         }
         std::fs::create_dir_all(out).map_err(|error| Error::Write(out.into(), error))?;
@@ -150,8 +150,8 @@ impl Args {
         drafts.into_iter().try_for_each(|(draft, text)| draft.publish(&text))
     }
 
-    /// The file: what the repository's `docker-compose.yml` has, whose comments say why. But for limits: an engine refuses
-    /// more CPUs than its machine has, and what a node's cores are for is to be reserved by instances.
+    /// The file: the content of the repository's `docker-compose.yml`, whose comments give the reasons. Without limits:
+    /// an engine refuses more CPUs than its machine has, and the cores of a node are for reservation by instances.
     fn render(&self, experiment: &Experiment, members: &[Member], mounts: &[Mount], overrides: &[String]) -> String {
         let list = |items: &[String], indent: &str| -> String {
             items.iter().map(|item| format!("{indent}- {}\n", quoted(item))).collect()
@@ -191,7 +191,7 @@ impl Args {
             out += &list(&command, "      ");
             let cores = member.cores.map_or_else(String::new, |cores| format!(", meshsim.cores: \"{cores}\""));
             if member.role == "node" {
-                // It leaves by itself before it is killed.
+                // It leaves in order before it is killed.
                 out += &format!("    stop_grace_period: {}s\n", self.grace.secs + STOP_MARGIN_SECS);
             }
             out += &format!("    labels: {{ meshsim.zone: {}{cores} }}\n", quoted(member.zone));
@@ -204,11 +204,11 @@ const USAGE: &str = "\
 #
 #   docker compose up --detach                  the image: scripts/image, or docker build -t meshsim ., in its repository
 #   docker compose exec coordinator /meshsim ctl status
-#   docker compose stop coordinator; docker compose logs coordinator        ends the run, and says what came of it
+#   docker compose stop coordinator; docker compose logs coordinator        ends the run, and shows its results
 #   docker compose down --volumes
 ";
 
-/// After the image: what all processes have, and what those that join the coordinator have.
+/// Lines after the image: those of all processes, and those of processes that join the coordinator.
 const COMMON: &str = "  read_only: true
   cap_drop: [ALL]
   security_opt: [\"no-new-privileges:true\"]
@@ -225,14 +225,14 @@ x-member: &member
   restart: on-failure
 ";
 
-/// How the coordinator ends.
+/// Lines at the end of the coordinator.
 const ENDING: &str = "    healthcheck:
       test: [CMD, /meshsim, ctl, health, --peer=127.0.0.1:7700]
       interval: 5s
       timeout: 5s
     restart: \"no\"
     stop_grace_period: 30s
-    # They wait for it by themselves; and what depends on others is stopped first, while it can still ask them.
+    # They wait for it by themselves; dependent services are stopped first, while they can still send requests.
 ";
 
 /// A file of this machine, and where a container finds it.
@@ -249,7 +249,7 @@ struct Member<'a> {
     role: &'static str,
     /// Nodes that follow each other, or one load.
     names: Vec<&'a str>,
-    /// Where all of them stand.
+    /// Zone of all of them.
     zone: &'a str,
     cores: Option<f64>,
 }
@@ -257,7 +257,7 @@ struct Member<'a> {
 fn members(experiment: &Experiment, nodes_per_container: usize) -> Result<Vec<Member<'_>>, Error> {
     let mesh = &experiment.mesh;
     let zone = |zone: u16| mesh.zones.get(usize::from(zone)).map_or("default", String::as_str);
-    // Spares have no container: they come when somebody brings them.
+    // Spares have no container: they join only when a process starts them.
     let there: Vec<_> = mesh.nodes.iter().filter(|node| !node.is_spare()).collect();
     let groups = there.chunk_by(|a, b| a.zone == b.zone).flat_map(|nodes| nodes.chunks(nodes_per_container));
     let all = 1 + groups.clone().count() + mesh.loads.len();
@@ -321,7 +321,7 @@ fn quoted(text: &str) -> String {
         match c {
             '$' => out += "$$",
             '"' | '\\' => out.extend(['\\', c]),
-            // What YAML would not read, or would fold.
+            // Characters that YAML refuses or folds.
             '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => out += &format!("\\u{:04x}", c as u32),
             c if c.is_control() => out += &format!("\\u{:04x}", c as u32),
             c => out.push(c),

@@ -16,7 +16,7 @@ use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct};
 use crate::runs;
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "Be the coordinator of a live run, which nodes and clients join";
+pub(super) const ABOUT: &str = "Run the coordinator of a live run, which nodes and clients join";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -25,12 +25,12 @@ Examples:
   meshsim client --join 127.0.0.1:7700
   meshsim coordinator mesh.yaml --listen 0.0.0.0:7700 --secret-file secret --until-stopped
 
-The run begins when every node and every client of the experiment has joined. When it is over, or at \
-Ctrl-C or SIGTERM, it is written to runs/<name>-<seed>-live, as `meshsim run` writes one, with \
-live.json: how the processes were.
+The run begins when every node and every client of the experiment has joined. When it ends, or at Ctrl-C or \
+SIGTERM, it is written to runs/<name>-<seed>-live, as `meshsim run` writes one, with \
+live.json: the state of the processes.
 
-Exit codes: 0 all SLOs hold, 1 failed, 2 the input is wrong, 98 whether an SLO \
-holds cannot be told, or the run is invalid (more than 1% of a load's requests were sent \
+Exit codes: 0 all SLOs hold, 1 failed, 2 the input is invalid, 98 the verdict on an SLO is unknown, or the \
+run is invalid (more than 1% of a load's requests were sent \
 more than 100ms later than planned), 99 an SLO does not hold, \
 130 interrupted, and all SLOs hold so far.";
 
@@ -38,7 +38,7 @@ more than 100ms later than planned), 99 an SLO does not hold, \
 pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
-    /// Where nodes and clients join
+    /// Address at which nodes and clients join
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7700", env = "MESHSIM_LISTEN", value_parser = crate::address::address)]
     listen: SocketAddr,
     #[command(flatten)]
@@ -51,13 +51,13 @@ pub(crate) struct Args {
     output: Output,
 }
 
-/// How a live run goes.
+/// Options of a live run.
 #[derive(Debug, clap::Args)]
 pub(super) struct How {
-    /// A service's work is a timer (`sleep`), or burns processor time (`busy`)
+    /// Work of services is a timer (`sleep`), or uses processor time (`busy`)
     #[arg(long, value_name = "HOW", default_value = "sleep")]
     pub(super) work: Work,
-    /// Go on after the experiment's duration, until Ctrl-C, SIGTERM or `meshsim ctl stop`
+    /// Continue after the experiment's duration, until Ctrl-C, SIGTERM or `meshsim ctl stop`
     #[arg(long)]
     pub(super) until_stopped: bool,
 }
@@ -86,7 +86,7 @@ impl Args {
     }
 }
 
-/// Says what is about to be run, and what cannot work.
+/// Prints a description of the run, and the warnings of `check`.
 pub(super) fn begin(
     experiment: &Experiment,
     source: &Source,
@@ -100,7 +100,7 @@ pub(super) fn begin(
     Ok(())
 }
 
-/// Says when others can join, and when all have.
+/// Reports that others can join, and that all have joined.
 struct Waiting<'a> {
     screen: &'a Screen,
     is_quiet: bool,
@@ -126,7 +126,7 @@ impl Attendant for Waiting<'_> {
     }
 }
 
-/// Where people can ask, as the end of a line.
+/// Address of the gateway, as the end of a line.
 pub(super) fn at_gateway(gateway: Option<&Served>) -> String {
     // The token is for a person at a terminal; in a file it would be in a log.
     let link = |gateway: &Served| match io::stderr().is_terminal() {

@@ -11,7 +11,7 @@ use crate::error::{Error, Exit};
 use crate::folder::Draft;
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "Make an experiment from somebody else's files";
+pub(super) const ABOUT: &str = "Convert the files of another tool into an experiment";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -20,17 +20,17 @@ Examples:
   meshsim import compose docker-compose.yml --calls calls.motel.yaml -o mesh.yaml
   meshsim import mubench workmodel.json -o mesh.yaml --force
 
-What was read, ignored, guessed, or differs goes to stderr; the experiment goes to stdout, or to the file of -o.";
+The lists of read, ignored, guessed and differing parts go to stderr; the experiment goes to stdout, or to the file of -o.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What kind of files they are
+    /// Format of the files
     #[arg(value_parser = formats())]
     format: Format,
     /// The files; several are read as one, and `-` is standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// A motel topology that gives a Compose file its calls
+    /// A motel topology with the calls of a Compose file
     #[arg(long, value_name = "FILE")]
     calls: Option<PathBuf>,
     /// Import the services of a Compose file that are of this profile, too; `*` stands for every profile. May be repeated
@@ -53,10 +53,10 @@ fn formats() -> impl TypedValueParser<Value = Format> {
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let refuse = |path: &std::path::Path| {
-            let why = format!("{} is there already", path.display());
+            let why = format!("{} already exists", path.display());
             Error::WrongInput(why, "`--force` overwrites it".into())
         };
-        // Before the work, so that nothing is read in vain; and again when it is written.
+        // Checked before the work, so that none is wasted; and again when it is written.
         if let Some(out) = &self.out
             && out.exists()
             && !self.force

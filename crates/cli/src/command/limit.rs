@@ -13,7 +13,7 @@ use crate::runs;
 use crate::screen::Screen;
 use crate::study;
 
-pub(super) const ABOUT: &str = "Find the highest rate at which all SLOs hold, and what bounds it";
+pub(super) const ABOUT: &str = "Find the highest rate at which all SLOs hold, and its bottleneck";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -21,32 +21,32 @@ Examples:
   meshsim limit mesh.yaml --of users --seeds 20
   meshsim limit mesh.yaml --set 'slo=[p99 < 80ms]' --json | jq '.rate.mean'
 
-The loads of the file rise together, in their mix and in their course over time; --of raises one and \
-leaves the others as they are. First one seed is tried at rates around the one at which `check` expects \
-the first service to be full. Then each seed finds its own limit by bisection. What is shown is the mean \
-of these limits with its 95% interval, the SLO that fails just above it, and the services that are \
+The loads of the file rise together, with their mix and their rates over time; --of raises one and leaves \
+the others unchanged. First one seed is tried at rates around the one at which `check` expects \
+the first service to be full. Then each seed finds its own limit by bisection. The output is the mean of \
+these limits with its 95% interval, the SLO that fails just above it, and the services that are \
 busiest just below it.
 
-Runs are kept as they end: Ctrl-C loses those under way, and the same command goes on. The folder of the \
+Runs are kept as they end: Ctrl-C loses those in progress, and the same command continues. The folder of the \
 runs is removed when a limit is found.
 
-Exit codes: 0 a limit was found, 1 failed, or no rate or every rate holds, 2 the experiment is wrong or \
+Exit codes: 0 a limit was found, 1 failed, or no rate or every rate holds, 2 the experiment is invalid or \
 has no SLO, 130 interrupted.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
-    /// Raise this load alone
+    /// Raise only this load
     #[arg(long, value_name = "LOAD")]
     of: Option<String>,
-    /// Find the limits of so many seeds
+    /// Number of seeds whose limits are found
     #[arg(long, value_name = "N", default_value = "10", value_parser = super::seed_count)]
     seeds: usize,
-    /// Find the limit of each seed as closely as this
+    /// Relative precision of each limit
     #[arg(long, value_name = "PERCENT", default_value = "0.5%", value_parser = super::share)]
     within: f64,
-    /// Print what was found as JSON
+    /// Print the findings as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -75,7 +75,7 @@ impl Args {
         progress.end();
         if matches!(found, Err(LimitError::Stopped)) {
             screen.remark(&format!(
-                "interrupted: what has run is kept in {}; the same command goes on\n",
+                "interrupted: finished runs are kept in {}; the same command continues\n",
                 folder.display()
             ));
             return Ok(Exit::Interrupted);
@@ -92,7 +92,7 @@ impl Args {
     }
 }
 
-/// What tells this search from every other: all that its runs and its answer depend on.
+/// Identity of a search: all inputs of its runs and its answer.
 fn fingerprint_of(experiment: &Experiment, question: &Question) -> String {
     let question = format!("{:?} {:?} {}", question.load, question.seeds, question.within);
     let files = experiment.files.iter().flat_map(|file| [file.name.as_bytes(), file.text.as_bytes()]);
@@ -109,7 +109,7 @@ fn load_index(experiment: &Experiment, name: &str) -> Result<usize, Error> {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the loads are {}", names().collect::<Vec<_>>().join(", ")),
     };
-    Err(Error::WrongInput(format!("there is no load `{name}`"), help))
+    Err(Error::WrongInput(format!("unknown load `{name}`"), help))
 }
 
 fn error(error: LimitError) -> Error {

@@ -28,16 +28,16 @@ Examples:
   meshsim live mesh.yaml --until-stopped      and, meanwhile: curl localhost:8080/frontend/search
 
 This process is the coordinator; each node and each load is a process of its own, joined over \
-loopback. The report and the files in runs/<name>-<seed>-live are those of `meshsim run`; live.json \
-says how the processes were, and `meshsim compare` puts the two runs side by side. Ctrl-C ends the \
-run early and keeps what was measured; no process is left behind.
+loopback. The report and the files in runs/<name>-<seed>-live are those of `meshsim run`; live.json has the \
+state of the processes, and `meshsim compare` compares the two runs. Ctrl-C ends the run early and keeps its \
+measurements. No process outlives the run.
 
-Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
-holds cannot be told, or the run is invalid (more than 1% of a load's requests were sent \
+Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is invalid, 98 the verdict on an SLO is unknown, or \
+the run is invalid (more than 1% of a load's requests were sent \
 more than 100ms later than planned), 99 an SLO does not hold, \
 130 interrupted, and all SLOs hold so far.";
 
-/// Processes for nodes, if nobody says otherwise.
+/// Default number of processes for nodes.
 const PROCESSES: usize = 32;
 
 /// Actors of a process that are named where it is.
@@ -47,7 +47,7 @@ const NAMED_MAX: usize = 4;
 pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
-    /// Spread the nodes over at most so many processes
+    /// Maximum number of processes for the nodes
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(PROCESSES).expect("it is not zero"))]
     processes: NonZeroUsize,
     #[command(flatten)]
@@ -108,7 +108,7 @@ fn roles(experiment: &Experiment, processes: usize, grace: GraceArgs, joins: Soc
         Role { name: shown.join(", ") + &more, args }
     };
     let mesh = &experiment.mesh;
-    // Spares come when somebody brings them.
+    // Spares join only when a process starts them.
     let nodes: Vec<&str> = mesh.nodes.iter().filter(|node| !node.is_spare()).map(|node| node.name.as_str()).collect();
     let groups = nodes.chunks(nodes.len().div_ceil(processes).max(1)).map(|names| role("node", names));
     let clients = mesh.loads.iter().map(|load| role("client", &[&load.name]));
@@ -140,13 +140,13 @@ impl Attendant for Parent<'_> {
     fn look(&mut self, snapshot: &Snapshot) -> bool {
         let mut stop = false;
         for (name, pid, status) in self.children.ended() {
-            // A node that was asked to leave ends well, while the run goes on.
+            // A node that was asked to leave ends successfully while the run is in progress.
             let has_left = status.success() && snapshot.phase == Phase::Running;
             if has_left && !self.is_quiet {
                 self.screen.remark(&format!("  the process of {name} (pid {pid}) left at {}\n", snapshot.now));
             } else if !has_left && snapshot.phase != Phase::Ending {
                 self.screen.warn(&format!("the process of {name} (pid {pid}) ended at {}: {status}", snapshot.now));
-                // Nobody will come in its place.
+                // No process will replace it.
                 stop |= snapshot.phase == Phase::Waiting;
             }
         }

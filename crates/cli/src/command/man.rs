@@ -18,7 +18,7 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Write all pages to this folder, over those that are there
+    /// Write all pages to this folder, replacing existing ones
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ impl Args {
     }
 }
 
-/// A command and those below it, but for clap's own `help`.
+/// A command and those below it, except clap's own `help`.
 fn all(command: &Command) -> Vec<&Command> {
     let below = command.get_subcommands().filter(|below| below.get_name() != "help");
     std::iter::once(command).chain(below.flat_map(all)).collect()

@@ -31,7 +31,7 @@ use crate::screen::Screen;
 
 macro_rules! commands {
     ($($heading:literal { $($variant:ident = $module:ident;)* })*) => {
-        /// What is to be done.
+        /// The command to execute.
         #[derive(Debug, Subcommand)]
         pub(crate) enum Command {
             $($(
@@ -47,7 +47,7 @@ macro_rules! commands {
             }
         }
 
-        /// Headings of the help, each with its commands: their names and what they are for.
+        /// Headings of the help, each with its commands: their names and descriptions.
         const HEADINGS: &[(&str, &[(&str, &str)])] = &[
             $(($heading, &[$((stringify!($module), $module::ABOUT)),*]),)*
         ];
@@ -107,7 +107,7 @@ pub(crate) fn line() -> clap::Command {
     crate::Cli::command().help_template(template)
 }
 
-/// The experiment file and what is changed in it: the same for every command that reads one.
+/// The experiment file and its overrides: the same for every command that reads one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Source {
     /// The experiment file; `-` is standard input
@@ -115,7 +115,7 @@ pub(crate) struct Source {
     /// Set a value of the file: `services.search.instances=4`. May be repeated
     #[arg(long, value_name = "PATH=VALUE", value_parser = meshsim_experiment::Override::parse)]
     set: Vec<meshsim_experiment::Override>,
-    /// Another seed: another run of the same experiment
+    /// Override the seed of the experiment
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     seed: Option<u64>,
 }
@@ -124,11 +124,10 @@ fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("write a whole number from 0 to {}", u64::MAX))
 }
 
-/// How a command does many runs.
+/// Number of parallel runs of a command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Workers {
-    /// Run so many at once; as many as there are cores if it is not given
-    #[arg(long, short, value_name = "N", value_parser = job_count)]
+    #[arg(help = "Number of parallel runs [default: number of cores]", long, short, value_name = "N", value_parser = job_count)]
     jobs: Option<usize>,
     /// Show no progress bar
     #[arg(long)]
@@ -142,14 +141,14 @@ impl Workers {
     }
 }
 
-/// How many seeds a study takes.
+/// Parses the number of seeds of a study.
 fn seed_count(text: &str) -> Result<usize, String> {
     const SEEDS_MAX: usize = 10_000;
     let count = text.parse().ok().filter(|count| (1..=SEEDS_MAX).contains(count));
     count.ok_or_else(|| format!("write a whole number from 1 to {SEEDS_MAX}"))
 }
 
-/// How many runs there are at once.
+/// Parses the number of parallel runs.
 fn job_count(text: &str) -> Result<usize, String> {
     const JOBS_MAX: usize = 1024;
     let count = text.parse().ok().filter(|count| (1..=JOBS_MAX).contains(count));
@@ -165,7 +164,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Source {
-    /// Reads the experiment. With `json`, what is wrong with it goes to stdout as JSON.
+    /// Reads the experiment. With `json`, its problems go to stdout as JSON.
     fn load(&self, json: bool, screen: &mut Screen) -> Result<meshsim_experiment::Experiment, Error> {
         let mut overrides = self.set.clone();
         if let Some(seed) = self.seed {

@@ -18,22 +18,22 @@ use crate::interrupt;
 use crate::progress::{Progress, per_second};
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "See whether the actors do again what the trace of a run says";
+pub(super) const ABOUT: &str = "Replay a trace into fresh actors and report the first divergence";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   meshsim run examples/hotel/mesh.yaml --trace
   meshsim replay runs/hotel-1
 
-Each actor of the run's experiment.yaml is made afresh and given what the trace says that it took in; what it does \
-then must be what the trace says, to the byte. Where it is not, the first difference is shown: the trace was made by \
-another meshsim, the experiment was changed, or an actor took something from elsewhere than its context. An actor \
-that took in a message whose sending is not in the trace (its sender's process was killed) is replayed up to there. \
-Ctrl-C ends it early and says how far it came.
+Each actor of the run's experiment.yaml starts afresh and receives the inputs of the trace; its effects must \
+then be those of the trace, to the byte. If not, the first divergence is shown: another version of meshsim \
+wrote the trace, the experiment was changed, or an actor depends on something other than its context. An \
+actor that received a message whose send is not in the trace (the process of its sender was killed) is \
+replayed up to that input. Ctrl-C ends it early and reports how far it came.
 
-Exit codes: 0 the same, 1 there is a difference, 2 the input is wrong: no run with a trace, a trace of another \
-experiment, or one that is cut off (what comes before is replayed), 98 the same as far as it can be compared, which is \
-not to the end: a process of the run was killed, 130 interrupted, the same so far.";
+Exit codes: 0 the same, 1 a divergence, 2 the input is invalid: no run with a trace, a trace of another \
+experiment, or one that is cut off (the part before is replayed), 98 the same, but not comparable to the \
+end: a process of the run was killed, 130 interrupted, the same so far.";
 
 /// Records between two looks at Ctrl-C: some milliseconds.
 const SLICE_RECORDS: u64 = 1 << 14;
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     no_progress: bool,
 }
 
-/// How the reading of a trace ended.
+/// Result of reading a trace.
 enum End {
     Whole,
     CutShort,
@@ -70,7 +70,7 @@ impl Args {
         refuse_another(&experiment, &header)?;
         interrupt::catch()?;
 
-        // A run in processes has a gateway, and somebody outside.
+        // A run in processes has a gateway, and an external client.
         let of_processes = header.actors.len() > experiment.mesh.actor_count();
         let mesh = Arc::new(Mesh { has_gateway: of_processes, ..experiment.mesh.clone() });
         let born: Vec<MeshActor> = actors::all(&mesh).collect();
@@ -121,10 +121,10 @@ impl Args {
         let is_partial =
             !absent.is_empty() || !report.stopped.is_empty() || report.cut > 0 || !report.partly.is_empty();
         let (outcome, look) = match &end {
-            End::Whole if is_partial => ("the same as far as the trace tells", Look::Warn),
+            End::Whole if is_partial => ("the same up to the end of each part", Look::Warn),
             End::Whole => ("the same", Look::Good),
             End::CutShort => ("the same so far, cut short", Look::Warn),
-            End::Unreadable(_) => ("the same as far as the trace can be read", Look::Warn),
+            End::Unreadable(_) => ("the same up to the unreadable part", Look::Warn),
             End::Differs(_) => ("differs", Look::Bad),
         };
         let paint = screen.paint();
@@ -154,7 +154,7 @@ fn compared(report: &Report) -> String {
     format!("{actors}, {inputs} and {effects} compared, of {}", plural(report.records, "record"))
 }
 
-/// What could not be compared.
+/// Note on the actors that could not be compared to the end.
 fn stopped(header: &Header, report: &Report) -> String {
     let mut text = String::new();
     for stopped in report.stopped.iter().take(STOPPED_MAX) {
@@ -187,7 +187,7 @@ fn stopped(header: &Header, report: &Report) -> String {
     text
 }
 
-/// Actors of which nothing was written down, or all that was is lost with their process.
+/// Actors without records in the trace, or whose records are lost with their process.
 fn missing(header: &Header, absent: &[ActorId]) -> String {
     let line = |actor: &ActorId| format!("{}: nothing of it is in the trace\n", header.name(*actor));
     let mut text: String = absent.iter().take(STOPPED_MAX).map(line).collect();

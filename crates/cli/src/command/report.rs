@@ -17,21 +17,21 @@ Examples:
   meshsim report runs/shop-11 -o shop.html
   meshsim report runs/shop-11 runs/shop-11.1b2c3d4e -o both.html
 
-The page shows what held, the course over time with operations and faults, where it failed, how full \
-each instance was, who calls whom, and operations beside their closed forms; all figures are there as \
-tables too. It asks the network for nothing. With several runs the first is the base.
+The page shows the verdicts, the time series with operations and faults, failures, the utilisation of each \
+instance, the call graph, and operations beside their closed forms; all figures are in tables, too. It sends \
+no network request. With several runs the first is the base.
 
-The course comes from series.csv, faults from events.jsonl: a run that lacks them is shown as far as \
-its summary goes. The same runs give the same bytes.
+The time series come from series.csv, faults from events.jsonl: of a run that lacks them, only the summary \
+is shown. The same runs give the same bytes.
 
-Exit codes: 0 written, 1 failed, 2 these are no runs.";
+Exit codes: 0 written, 1 failed, 2 not runs.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The folders of runs, names under `runs`, or `last`
     #[arg(required = true, num_args = 1..=RUNS_MAX, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Write the page to this file; to `report.html` in the folder of the first run if it is not given
+    /// Write the page to this file
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -34,18 +34,16 @@ Examples:
   meshsim run examples/hotel/mesh.yaml
   meshsim run mesh.yaml --seed 7 --set load.users.arrivals.poisson=500/s
   meshsim run mesh.yaml --trace=jsonl --out /tmp/study
-  meshsim run mesh.yaml --seeds 10                  # how far can its figures be trusted?
+  meshsim run mesh.yaml --seeds 10                  # means with intervals
   meshsim run mesh.yaml --json --no-progress | jq '.slo'
 
-A run is written to runs/<name>-<seed>, or to runs/<name>-<seed>.<hash> where a run with other settings \
-is there already: summary.json, experiment.yaml (as run) with the files that it \
-names, series.csv (the course over time), events.jsonl (what happened, and when), state.json (what the \
-coordinator wants and the nodes have at the end), and the trace if asked for. The same experiment and \
-seed give the same files, byte for byte, and so does the experiment.yaml of a run. Ctrl-C ends a run \
-early and keeps what was measured.
+A run is written to runs/<name>-<seed>, or to runs/<name>-<seed>.<hash> if a run with other settings exists: summary.json, experiment.yaml (as run) with the files that it \
+names, series.csv (time series), events.jsonl (events, with their times), state.json (desired and actual \
+state at the end), and the trace if requested. The same experiment and \
+seed give the same files, byte for byte, and so does the experiment.yaml of a run. Ctrl-C ends a run early \
+and keeps its measurements.
 
-Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is wrong, 98 whether an SLO \
-holds cannot be told, 99 an SLO does not hold, 130 interrupted, and all SLOs hold so far.";
+Exit codes: 0 all SLOs hold, 1 failed, 2 the experiment is invalid, 98 the verdict on an SLO is unknown, 99 an SLO does not hold, 130 interrupted, and all SLOs hold so far.";
 
 /// Warnings that are printed before a run; `check` prints all.
 const WARNINGS_MAX: usize = 5;
@@ -56,11 +54,10 @@ pub(crate) struct Args {
     source: Source,
     #[command(flatten)]
     output: Output,
-    /// Run with so many seeds, the file's and those that follow it, and print means with their 95% intervals
+    /// Number of seeds to run, from the file's on; prints means with their 95% intervals
     #[arg(long, value_name = "N", value_parser = super::seed_count, conflicts_with_all = ["trace", "report"])]
     seeds: Option<usize>,
-    /// With --seeds, run so many at once; as many as there are cores if it is not given
-    #[arg(long, short, value_name = "N", value_parser = super::job_count, requires = "seeds")]
+    #[arg(help = "With --seeds, number of parallel runs [default: number of cores]", long, short, value_name = "N", value_parser = super::job_count, requires = "seeds")]
     jobs: Option<usize>,
 }
 
@@ -86,7 +83,7 @@ impl Args {
                 let ran = self.run(&mut simulation, &experiment);
                 match simulation.into_recorder().finish() {
                     Ok(_) => has_trace = true,
-                    // What was measured is worth keeping without it; that it is missing is a failure in the end.
+                    // The measurements are worth keeping without it; the missing trace is a failure in the end.
                     Err(error) => {
                         folder.discard(TRACE);
                         screen.complain(&Error::WriteTrace(folder.path().join(TRACE), error));
@@ -139,9 +136,9 @@ struct Watch<'a> {
     progress: Progress,
     mesh: &'a Mesh,
     so_far: SoFar,
-    /// What each actor has told of it.
+    /// Marks of the measurements that each actor has already reported.
     told: BTreeMap<ActorId, Told>,
-    /// Something was told since the line was made.
+    /// True if measurements have come since the line was made.
     is_new: bool,
     line: String,
 }
@@ -160,7 +157,7 @@ impl Observer for Watch<'_> {
 
     fn looks(&mut self, now: Time, id: ActorId, actor: &MeshActor) {
         let told = self.told.entry(id).or_default();
-        // What nodes did is not in the line.
+        // The line has no figures of nodes.
         if actor.node().is_none()
             && let Some((news, all)) = actor.news(*told, now)
         {
@@ -179,7 +176,7 @@ impl Observer for Watch<'_> {
     }
 }
 
-/// Says on stderr what cannot work, before time is spent on it.
+/// Prints the warnings of `check` to stderr, before time is spent on the run.
 pub(super) fn warn(experiment: &Experiment, source: &Source, screen: &Screen) {
     let warnings = check(experiment).warnings;
     for warning in warnings.iter().take(WARNINGS_MAX) {

@@ -16,7 +16,7 @@ use crate::runs;
 use crate::screen::Screen;
 use crate::study;
 
-pub(super) const ABOUT: &str = "List the runs that are there, or remove some";
+pub(super) const ABOUT: &str = "List runs, or remove some";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -24,14 +24,13 @@ Examples:
   meshsim runs --json | jq -r '.[] | select(.outcome == \"fail\") | .run'
   meshsim runs rm hotel-7.1b2c3d4e last
 
-Runs are written to the folder `runs`: NAME-SEED, NAME-SEED.HASH where another run with other settings \
-has that name, NAME-SEED-live for a live run, numbered from the second on. Wherever a RUN is asked for, \
-a name under `runs` is enough, and `last` is the latest. In the list stands in what a run differs from \
-the first of its experiment and seed. Below the runs stand sweeps and other studies, with how many of \
-their runs are there: `meshsim sweep FOLDER` goes on with a sweep, and the same command with a limit or a \
-comparison that was interrupted.
+Runs are written to the folder `runs`: NAME-SEED, NAME-SEED.HASH if another run with other settings has that \
+name, NAME-SEED-live for a live run, numbered from the second on. A RUN is a folder, a name under \
+`runs`, or `last`. The list shows the settings in which a run differs from the first of its experiment and \
+seed. Sweeps and other studies follow, with the number of their finished runs: `meshsim sweep FOLDER` \
+continues a sweep, and the same command continues an interrupted limit or comparison.
 
-Exit codes: 0 done, 1 failed, 2 there is no such run.";
+Exit codes: 0 done, 1 failed, 2 unknown run.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,16 +59,16 @@ struct Listed {
     /// The name of its experiment.
     name: String,
     seed: u64,
-    /// How far it went, in seconds.
+    /// Time reached, in seconds.
     reached_s: f64,
     cut_short: bool,
     outcome: Outcome,
-    /// How many SLOs its experiment has.
+    /// Number of SLOs of its experiment.
     slos: usize,
     /// Seconds since it was written.
     age_s: u64,
     has_trace: bool,
-    /// In what it differs from the first run of its experiment and seed.
+    /// Differences from the first run of its experiment and seed.
     settings: Vec<String>,
 }
 
@@ -80,17 +79,17 @@ struct ListedStudy {
     study: String,
     /// The name of its experiment.
     name: String,
-    /// How many of its runs are there.
+    /// Number of its runs that exist.
     runs: usize,
-    /// How many it is to have; `null` where that is not known before it is over, as of a limit.
+    /// Planned number of runs; `null` if it is unknown before the study ends, as of a limit.
     of: Option<usize>,
     /// Seconds since the last of them ended.
     age_s: u64,
-    /// What varies in it.
+    /// Varied settings.
     varied: Vec<String>,
 }
 
-/// What is listed: runs, then studies.
+/// The list: runs, then studies.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Entry<'a> {
@@ -114,7 +113,7 @@ impl Args {
             return Ok(Exit::Well);
         }
         if listed.is_empty() && studies.is_empty() {
-            screen.remark("there is no run in the folder `runs`\n");
+            screen.remark("no runs in the folder `runs`\n");
             return Ok(Exit::Well);
         }
         let mut table = Table::new(["<run", "lasted", "<SLO", "age", "<", "<settings"]);
@@ -147,7 +146,7 @@ impl Args {
 
 fn listed() -> Vec<Listed> {
     let mut listed: Vec<Listed> = Vec::new();
-    // Of each experiment and seed the first.
+    // The first of each experiment and seed.
     let mut first = std::collections::BTreeMap::new();
     #[expect(clippy::disallowed_methods, reason = "how old a run is is shown, and decides nothing")]
     let now = SystemTime::now();
@@ -211,7 +210,7 @@ fn table_of_studies(studies: &[ListedStudy]) -> Table {
     table.without_empty_columns(&[])
 }
 
-/// How long ago, in the largest unit that fits.
+/// Age in the largest unit that fits.
 fn age(secs: u64) -> String {
     match secs {
         0..120 => format!("{secs}s"),
@@ -221,7 +220,7 @@ fn age(secs: u64) -> String {
     }
 }
 
-/// All are there, or none is removed.
+/// All of them must exist, or none is removed.
 fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
     let mut found: Vec<PathBuf> = runs.iter().map(|run| runs::find(run)).collect();
     found.sort();
@@ -248,8 +247,8 @@ fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
     Ok(Exit::Well)
 }
 
-/// Takes away what a run wrote, the summary first: what is left of it then is no run. A file that no run writes stays,
-/// and the folder with it.
+/// Removes the files of a run, the summary first: the rest then is no run. A file that no run writes stays, and the
+/// folder with it.
 fn remove_run(path: &Path, files: &[String]) -> std::io::Result<()> {
     for name in std::iter::once(SUMMARY).chain(files.iter().map(String::as_str)) {
         match fs::remove_file(path.join(name)) {

@@ -17,7 +17,7 @@ An editor completes and checks a file whose first line is
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Of what
+    /// The document
     #[arg(value_enum, default_value_t = Document::Experiment)]
     of: Document,
 }
@@ -26,9 +26,9 @@ pub(crate) struct Args {
 enum Document {
     /// The file that `run` and `check` read
     Experiment,
-    /// What `run` writes to summary.json and prints with --json
+    /// The summary that `run` writes to summary.json and prints with --json
     Summary,
-    /// What `compare` prints with --json
+    /// The comparison that `compare` prints with --json
     Comparison,
 }
 

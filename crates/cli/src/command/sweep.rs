@@ -25,20 +25,19 @@ Examples:
   meshsim sweep mesh.yaml --vary load.users.arrivals.poisson=100..1000/s:10 \\
                           --vary services.geo.balancer=random,round_robin --seeds 5
   meshsim sweep mesh.yaml --vary services.geo.capacity=2..8 --vary duration=10..60s:2 --sample 20
-  meshsim sweep runs/hotel-sweep.1b2c3d4e              # goes on where it was interrupted
+  meshsim sweep runs/hotel-sweep.1b2c3d4e              # continues an interrupted sweep
 
 A path is that of --set. Its values are a list (1,2,4; commas inside of brackets do not split), each \
-whole number of a range (1..4), or so many numbers from one end to the other (100..1000/s:10). Several \
---vary make a grid; --sample N draws N points of a Latin hypercube instead: each value of each axis has \
-its turn. All points run with the same seeds, the file's and those that follow it, on all cores.
+whole number of a range (1..4), or a number of values from one end to the other (100..1000/s:10). Several \
+--vary make a grid; --sample N draws N points of a Latin hypercube instead: each value of each axis occurs. All points run with the same seeds, the file's and those that follow it, on all cores.
 
 The folder has points.csv (a row for each point: means, and half the width of their 95% intervals) and \
-runs.csv (a row for each run). Runs are kept as they end: Ctrl-C loses those under way, and `meshsim \
-sweep FOLDER` goes on. The same sweep gives the same bytes, however many cores there are and however \
-often it was interrupted.
+runs.csv (a row for each run). Runs are kept as they end: Ctrl-C loses those in progress, and `meshsim \
+sweep FOLDER` continues it. The same sweep gives the same bytes, on any number of cores and after any \
+interruptions.
 
-An SLO that does not hold is a result here, and no failure. Exit codes: 0 all was run, 1 failed, 2 the \
-experiment is wrong, 130 interrupted.";
+An SLO that does not hold is a result here, not a failure. Exit codes: 0 all points were run, 1 failed, 2 \
+the experiment is invalid, 130 interrupted.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -47,10 +46,10 @@ pub(crate) struct Args {
     /// Vary a value of the file: `services.geo.instances=1,2,4`. May be repeated
     #[arg(long, value_name = "PATH=VALUES", value_parser = Axis::parse)]
     vary: Vec<Axis>,
-    /// Draw so many points of a Latin hypercube, in place of the grid
+    /// Draw this number of points from a Latin hypercube, instead of the grid
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
-    /// Run each point with so many seeds
+    /// Number of seeds per point
     #[arg(long, value_name = "N", value_parser = super::seed_count)]
     seeds: Option<usize>,
     /// Write the sweep to this folder
@@ -87,7 +86,7 @@ impl Args {
         conduct(&experiment, &plan, &output, screen)
     }
 
-    /// A folder says all by itself: what would change its plan is refused.
+    /// Refuses arguments that would change the plan of a given folder.
     fn assure_bare(&self) -> Result<(), Error> {
         let is_changed = !self.source.set.is_empty()
             || self.source.seed.is_some()
@@ -98,13 +97,13 @@ impl Args {
         if !is_changed {
             return Ok(());
         }
-        let why = format!("{} is a sweep that was begun: what varies in it stands", self.source.file.display());
+        let why = format!("{} is a sweep in progress: its variations are fixed", self.source.file.display());
         let help = "leave out --set, --seed, --vary, --sample, --seeds and --out, or give the experiment file";
         Err(Error::WrongInput(why, help.into()))
     }
 }
 
-/// How the runs of a plan are made, and where their results go.
+/// Execution of a plan, and the destination of its results.
 pub(super) struct Output<'a> {
     pub(super) folder: &'a Path,
     pub(super) threads: usize,
@@ -114,7 +113,7 @@ pub(super) struct Output<'a> {
     pub(super) is_judged: bool,
 }
 
-/// Runs what is missing of a plan, keeps it in its folder, and shows it.
+/// Runs the missing runs of a plan, keeps them in its folder, and shows them.
 pub(super) fn conduct(
     experiment: &Experiment,
     plan: &Plan,
@@ -162,6 +161,6 @@ pub(super) fn conduct(
         });
     }
     let done = rows.len();
-    screen.remark(&format!("interrupted: {done} of {total} runs are kept; `meshsim sweep {folder}` goes on\n"));
+    screen.remark(&format!("interrupted: {done} of {total} runs are kept; `meshsim sweep {folder}` continues it\n"));
     Ok(Exit::Interrupted)
 }

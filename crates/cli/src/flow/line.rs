@@ -19,7 +19,7 @@ use super::words::Names;
 const ACTOR_MIN: usize = 5;
 const ACTOR_MAX: usize = 14;
 
-/// How records are written.
+/// Format of records.
 #[derive(Clone, Copy)]
 pub(crate) struct Lines<'a> {
     names: &'a Names,
@@ -36,7 +36,7 @@ impl<'a> Lines<'a> {
         Lines { names, width, actor_width: longest.clamp(ACTOR_MIN, ACTOR_MAX), paint }
     }
 
-    /// What stands above the lines.
+    /// Heading above the lines.
     pub(crate) fn heading(&self) -> String {
         let width = self.actor_width;
         self.paint
@@ -63,7 +63,7 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
     shortened(&text.replace(['\n', '\t', '\r'], " "), columns, '…')
 }
 
-/// How the line of a record looks on a terminal.
+/// Style of the line of a record on a terminal.
 fn look(item: &Item) -> Look {
     match &item.record.entry {
         Entry::Fate(_, Fate::Lost(_)) => Look::Bad,
@@ -82,13 +82,13 @@ fn look(item: &Item) -> Look {
     }
 }
 
-/// What happened, in words: its kind, and what it was about.
+/// The event in words: its kind and its subject.
 pub(crate) fn what(item: &Item, names: &Names) -> String {
     let record = &item.record;
     let message = || item.sent().map_or_else(|| "a message not in the trace".to_owned(), |it| names.message(&it.about));
-    let to = || item.sent().map_or_else(|| "nobody".to_owned(), |sent| names.receiver(sent.to, &sent.about));
+    let to = || item.sent().map_or_else(|| "no actor".to_owned(), |sent| names.receiver(sent.to, &sent.about));
     let tick = || item.derived.tick.as_ref().map_or_else(|| "of an earlier life".to_owned(), |tick| names.tick(tick));
-    // The network's part in it; where that is what the record says, it stands first.
+    // The network's decision; if that is the subject of the record, it comes first.
     let (word, rest) = match &record.entry {
         Entry::Start { incarnation: 0 } => ("start", String::new()),
         Entry::Start { incarnation } => ("start", format!("again, life {}", u64::from(*incarnation) + 1)),

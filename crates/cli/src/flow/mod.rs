@@ -1,5 +1,5 @@
-//! The flow of messages in a run, for those who look into it: its records with names, what is known of each, and which of
-//! them are wanted.
+//! The flow of messages in a run, for its views: the records with names, the known facts about each, and their
+//! selection.
 
 pub(crate) mod line;
 pub(crate) mod part;

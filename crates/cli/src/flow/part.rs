@@ -1,4 +1,4 @@
-//! Where two runs part: the first record that is not the same in both, and what its actor had taken in before.
+//! Divergence of two runs: the first record that is not the same in both, and the earlier inputs of its actor.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -15,13 +15,13 @@ use super::stream::Item;
 use crate::error::Error;
 use crate::screen::{Screen, paragraph, width};
 
-/// What an actor had taken in that is shown.
+/// Number of earlier inputs that are shown.
 const BEFORE: usize = 5;
 
 /// Characters of a content that are shown where two differ.
 const CONTENT_CHARS: usize = 240;
 
-/// Tells where two runs part, or that they do not.
+/// Describes the first difference of two runs, or that there is none.
 pub(crate) fn told(base: &Path, other: &Path, screen: &Screen) -> Result<String, Error> {
     let sources = [Source::open(base, screen)?, Source::open(other, screen)?];
     let paint = screen.paint();
@@ -29,7 +29,7 @@ pub(crate) fn told(base: &Path, other: &Path, screen: &Screen) -> Result<String,
     let next = |flow: &mut super::stream::Flow, source: &Source| {
         flow.next().transpose().map_err(|error| Error::Trace(source.path.clone(), error))
     };
-    // Of each actor, what it took in last; the same in both runs so far.
+    // Last inputs of each actor; the same in both runs so far.
     let mut taken: BTreeMap<ActorId, VecDeque<Item>> = BTreeMap::new();
     let mut same = 0;
     loop {
@@ -73,7 +73,7 @@ fn parted(
             None => "        nothing more\n".into(),
         };
     }
-    // What is the same as a line differs in what the line leaves out.
+    // Equal lines differ in content that the line leaves out.
     if let [Some(a), Some(b)] = pair
         && lines(0).line(a) == lines(1).line(b)
     {

@@ -1,4 +1,4 @@
-//! Which records are wanted: the options that all views of a run share, and the fields of `--where`.
+//! Selection of records: the options that all views of a run share, and the fields of `--where`.
 
 use std::ops::Range;
 
@@ -19,35 +19,35 @@ use crate::error::Error;
 /// The word for the three kinds of records about timers.
 const TIMER: &str = "timer";
 
-/// Which records are wanted. Options of one name widen the choice, different ones narrow it.
+/// Selected records. Options of one name widen the selection, different ones narrow it.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct Selection {
-    /// What happened from this moment on: `40s`, `1m30s`
+    /// Records from this time on: `40s`, `1m30s`
     #[arg(long, value_name = "TIME", value_parser = moment)]
     from: Option<Time>,
-    /// What happened up to this moment
+    /// Records up to this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     to: Option<Time>,
-    /// What an actor (a node, a load, `coordinator`) did, sent or was sent; a pattern such as `node-*` means several
+    /// Records of an actor (a node, a load, `coordinator`): its steps, and messages from and to it; a pattern such as `node-*` selects several
     #[arg(long, value_name = "NAME")]
     actor: Vec<String>,
-    /// What is about a service
+    /// Records of a service
     #[arg(long, value_name = "NAME")]
     service: Vec<String>,
-    /// What is about an operation: its number in the list of `meshsim trace operation RUN`
+    /// Records of an operation: its number in the list of `meshsim trace operation RUN`
     #[arg(long, value_name = "N")]
     operation: Vec<String>,
-    /// What is about a request, and all calls made for it: `shoppers/1204`, who sent it and its number, from 0
+    /// Records of a request and of all calls made for it: `shoppers/1204`, its client and its number, from 0
     #[arg(long, value_name = "NAME/N")]
     request: Vec<String>,
     /// Records of this kind: send, deliver, lost, apply, crash, timer, ..; several by commas
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<String>,
-    /// Messages that are lost
+    /// Lost messages
     #[arg(long)]
     lost: bool,
-    /// What fits: `kind == deliver && to ~ "node-1*" && took > 100ms`
+    /// Records that match: `kind == deliver && to ~ "node-1*" && took > 100ms`
     #[arg(long = "where", value_name = "EXPR")]
     expression: Option<String>,
 }
@@ -161,14 +161,14 @@ impl Is {
 }
 
 fn whole(text: &str) -> Result<u64, [String; 2]> {
-    text.parse().map_err(|_| [format!("`{text}` is no whole number"), "write a number from 0 on".into()])
+    text.parse().map_err(|_| [format!("invalid whole number `{text}`"), "write a number from 0 on".into()])
 }
 
 fn nanos(text: &str) -> Result<u64, [String; 2]> {
     duration(text).map(|span| span.nanos()).map_err(|error| [error.message, error.help])
 }
 
-/// All fields, with the words that they can be in this run.
+/// All fields, with their possible words in this run.
 fn fields(names: &Names) -> Vec<Field> {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let field = |is: Is| {
@@ -202,11 +202,11 @@ fn fields(names: &Names) -> Vec<Field> {
 pub(crate) struct Selector {
     filter: Filter,
     to: Time,
-    /// It looks at names that are put together for each record.
+    /// True if it uses names that are composed for each record.
     needs_names: bool,
     /// The records of timers, or the steps of requests, are wanted: something asks for them.
     pub(crate) has_timers: bool,
-    /// Nothing is asked for: all records are wanted.
+    /// True if there is no selection: all records match.
     pub(crate) is_all: bool,
 }
 
@@ -224,10 +224,10 @@ impl Selection {
         !has_names && !self.lost && self.from.is_none() && self.to.is_none() && self.expression.is_none()
     }
 
-    /// What is wanted in this run.
+    /// The selection in this run.
     ///
     /// # Errors
-    /// If a name or the expression makes no sense there.
+    /// If a name is unknown there, or the expression is invalid.
     pub(crate) fn resolve(&self, source: &Source) -> Result<Selector, Error> {
         let names = &source.names;
         let fields = fields(names);
@@ -312,7 +312,7 @@ impl Selector {
     /// True if a record is wanted.
     pub(crate) fn wants(&self, item: &Item, names: &Names) -> bool {
         self.is_all || {
-            // What is written out lives as long as the question.
+            // Values that are written out live as long as the query.
             let about = item.sent().map(|sent| &sent.about);
             let endpoint = about.and_then(|about| about.service.zip(about.endpoint)).filter(|_| self.needs_names);
             let endpoint = endpoint.map(|(service, endpoint)| names.endpoint(service, endpoint));
@@ -329,7 +329,7 @@ impl Selector {
     }
 }
 
-/// Names that are put together for a record.
+/// Names that are composed for a record.
 #[derive(Clone, Copy)]
 struct Written<'a> {
     endpoint: Option<&'a str>,
@@ -408,7 +408,7 @@ fn value<'a>(is: Is, item: &'a Item, names: &'a Names, written: Written<'a>) -> 
     }
 }
 
-/// What is wrong with a selection, shown at its place.
+/// Error in a selection, shown at its place.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     message: String,

@@ -1,5 +1,5 @@
-//! Where the records of a run come from: its trace. A simulated run that was not traced is run again with one, which gives
-//! the same bytes.
+//! Source of the records of a run: its trace. A simulated run without a trace is run again with one, which gives the
+//! same bytes.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -26,23 +26,23 @@ use crate::runs::EXPERIMENT;
 use crate::screen::Screen;
 use crate::{interrupt, read, runs};
 
-/// How standard input is called.
+/// Name of standard input.
 const STDIN: &str = "-";
 
-/// The trace of a run, and what is known of the run.
+/// The trace of a run, and the files beside it.
 pub(crate) struct Source {
-    /// How the run is called in what is printed.
+    /// Name of the run in output.
     pub(crate) label: String,
     /// The trace.
     pub(crate) path: PathBuf,
     file: File,
-    /// The trace at its first record, until somebody reads it: what comes through a pipe comes once.
+    /// The trace at its first record, until it is read: a pipe can be read only once.
     begun: RefCell<Option<Reader<File, Msg, Tick>>>,
-    /// What stands at the beginning of the trace.
+    /// Header of the trace.
     pub(crate) header: Header,
     /// The experiment, if it lies beside the trace.
     experiment: Option<Experiment>,
-    /// What the run measured, if that lies beside the trace.
+    /// Summary of the run, if it lies beside the trace.
     pub(crate) summary: Option<Summary>,
     /// The names in it.
     pub(crate) names: Names,
@@ -183,7 +183,7 @@ fn run_again(folder: &Path, screen: &Screen) -> Result<File, Error> {
         let why = format!("{shown} is a live run without a trace");
         return Err(Error::WrongInput(
             why,
-            "what its processes did cannot be done again: `meshsim live --trace` writes one".into(),
+            "a live run cannot be repeated: use `meshsim live --trace` to write one".into(),
         ));
     }
     let summary = read::summary(folder)?;
@@ -211,7 +211,7 @@ fn run_again(folder: &Path, screen: &Screen) -> Result<File, Error> {
     let same = std::fs::read(folder.join(SUMMARY)).is_ok_and(|bytes| bytes.trim_ascii_end() == again);
     simulation.into_recorder().finish().map_err(|error| Error::WriteTrace(folder.join(TRACE), error))?;
     if !same {
-        let why = format!("{shown} cannot be run again: this meshsim does not do what the one did that wrote it");
+        let why = format!("{shown} cannot be run again: this version of meshsim behaves differently");
         let help = format!("run `meshsim run {shown}/{EXPERIMENT} --trace` and look into that run");
         return Err(Error::WrongInput(why, help));
     }
@@ -221,7 +221,7 @@ fn run_again(folder: &Path, screen: &Screen) -> Result<File, Error> {
             draft.publish_file()?;
             format!("its trace is kept as {}", folder.join(TRACE).display())
         }
-        None => "its trace is not kept: the folder cannot be written to".into(),
+        None => "its trace is not kept: cannot write to the folder".into(),
     };
     screen.remark(&format!("that took {took} and gave the same figures; {place}\n"));
     out.rewind().map_err(cannot)?;

@@ -1,4 +1,4 @@
-//! The records of a trace, each with what is known of it in its place.
+//! The records of a trace, each with the facts that follow from its position.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -20,7 +20,7 @@ pub(crate) struct Flow {
     known: Known,
 }
 
-/// What is known after the records so far.
+/// State after the records so far.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) deriver: Deriver<Tick, About>,
@@ -31,7 +31,7 @@ pub(crate) struct Known {
 pub(crate) struct Item {
     pub(crate) record: Record<Msg, Tick>,
     pub(crate) derived: Derived<Tick, About>,
-    /// A request that arrives after its deadline, or a reply to a try that has been given up.
+    /// A request that arrives after its deadline, or a reply to an attempt that has been given up.
     pub(crate) is_late: bool,
 }
 
@@ -41,12 +41,12 @@ impl Item {
         self.derived.message.as_ref().and_then(|(_, sent)| sent.as_ref())
     }
 
-    /// Who sent the message that it is about.
+    /// Sender of the message of the record.
     pub(crate) fn sender(&self) -> Option<ActorId> {
         self.derived.message.as_ref().map(|(id, _)| id.from)
     }
 
-    /// Of a delivery: how long the message was on its way.
+    /// For a delivery: the time from the send to the arrival.
     pub(crate) fn took(&self) -> Option<Span> {
         let sent = self.sent().filter(|_| matches!(self.record.entry, Entry::Deliver(_)))?;
         Some(self.record.at.since(sent.at))
@@ -74,7 +74,7 @@ impl Iterator for Flow {
 }
 
 impl Known {
-    /// Takes in the next record.
+    /// Processes the next record.
     pub(crate) fn take(&mut self, record: Record<Msg, Tick>) -> Item {
         let calls = &mut self.calls;
         let derived = self.deriver.derive(&record, |message| {
@@ -120,9 +120,9 @@ struct Call {
     service: ServiceId,
     endpoint: EndpointId,
     root: u64,
-    /// The latest try.
+    /// The latest attempt.
     attempt: u32,
-    /// That try has been given up.
+    /// True if that attempt has been given up.
     is_given_up: bool,
     is_answered: bool,
 }
@@ -159,7 +159,7 @@ impl Calls {
         let Some((number, life)) = about.call else { return false };
         let Some(call) = self.latest.get_mut(&(caller, number, life)) else { return false };
         let is_late = call.is_given_up || about.attempt.is_some_and(|attempt| attempt < call.attempt);
-        // A second answer is a copy, and none that came too late.
+        // A second reply is a copy, and not a late one.
         let was_answered = call.is_answered;
         call.is_answered |= !is_late;
         is_late && !was_answered

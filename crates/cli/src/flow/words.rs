@@ -9,7 +9,7 @@ use meshsim_mesh::model::{EndpointId, ServiceId};
 use meshsim_mesh::request_id::RequestId;
 use meshsim_trace::Header;
 
-/// What [`Message::kind`](meshsim_actor::Message::kind) says of the messages of a mesh.
+/// Values of [`Message::kind`](meshsim_actor::Message::kind) for the messages of a mesh.
 pub(crate) const TYPES: [&str; 27] = [
     "request",
     "reply",
@@ -55,7 +55,7 @@ pub(crate) struct Names {
     operations: Vec<Vec<u64>>,
 }
 
-/// What is known of a message while it is under way.
+/// Facts about a message while it is in flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About {
     /// The service that it is about.
@@ -64,13 +64,13 @@ pub(crate) struct About {
     pub(crate) endpoint: Option<EndpointId>,
     /// The first and last step that it is about.
     pub(crate) steps: Option<(u64, u64)>,
-    /// The try of a call, from 1.
+    /// Number of the attempt of a call, from 1.
     pub(crate) attempt: Option<u32>,
-    /// Why the request failed of which it is the reply.
+    /// Failure of the request, of a reply.
     pub(crate) failure: Option<Failure>,
-    /// When the caller of a request gives up.
+    /// Time at which the caller of a request gives up.
     pub(crate) deadline: Time,
-    /// Which instance on the node a request is for.
+    /// Ordinal of the instance on the node, of a request.
     pub(crate) ordinal: Option<u32>,
     /// The request that it is for, as [`RequestId::root`] has it.
     pub(crate) root: Option<u64>,
@@ -99,7 +99,7 @@ impl About {
         (self.kind, self.service, self.endpoint, self.steps, self.attempt, failure, self.number)
     }
 
-    /// What a message is about. Of a reply the service is not known: its request had it.
+    /// Facts about a message. A reply does not name its service: its request did.
     pub(crate) fn of(message: &Msg) -> Self {
         let plain = About {
             service: None,
@@ -177,7 +177,7 @@ impl Names {
 
     /// An actor's name.
     pub(crate) fn actor(&self, actor: ActorId) -> &str {
-        self.actors.get(actor.index()).map_or("nobody", String::as_str)
+        self.actors.get(actor.index()).map_or("no actor", String::as_str)
     }
 
     /// All actors, by number.
@@ -222,12 +222,12 @@ impl Names {
         Some((first, numbers.last().unwrap_or(first)))
     }
 
-    /// How many operations are known.
+    /// Number of known operations.
     pub(crate) fn operation_count(&self) -> usize {
         self.operations.len()
     }
 
-    /// What a message says, without sender and receiver: `request checkout.place, try 2`.
+    /// Content of a message, without sender and receiver: `request checkout.place, try 2`.
     pub(crate) fn message(&self, about: &About) -> String {
         let mut text = about.kind.to_owned();
         match (about.service, about.endpoint) {
@@ -253,7 +253,7 @@ impl Names {
         text
     }
 
-    /// Who a message is for: of a request the instance, `b-1#3`.
+    /// Receiver of a message: of a request the instance, `b-1#3`.
     pub(crate) fn receiver(&self, to: ActorId, about: &About) -> String {
         match about.ordinal {
             Some(ordinal) => format!("{}#{ordinal}", self.actor(to)),
@@ -261,7 +261,7 @@ impl Names {
         }
     }
 
-    /// What an actor is reminded of.
+    /// Description of a timer.
     pub(crate) fn tick(&self, tick: &Tick) -> String {
         match tick {
             Tick::Operation(index) => format!("operation {} of the file is due", index + 1),
@@ -281,7 +281,7 @@ impl Names {
         }
     }
 
-    /// What an actor remarked, after its word: of `apply` the service and the step.
+    /// Content of a note, after its word: of `apply` the service and the step.
     pub(crate) fn note(&self, what: &str, subject: u64, value: u64) -> String {
         let service = || self.service(ServiceId(subject.try_into().unwrap_or(u16::MAX)));
         match what {

@@ -29,7 +29,7 @@ pub(crate) struct Browser {
     from: BufReader<File>,
     session: String,
     asked: u64,
-    /// What the page said in the console, and what it was refused.
+    /// Messages of the page in the console, and refused requests.
     pub(crate) complaints: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Browser {
             let _ = std::fs::remove_file(pipe);
             assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
         }
-        // It reads from descriptor 3 and writes to 4. A pipe opened for both ways waits for nobody.
+        // It reads from descriptor 3 and writes to 4. A pipe opened for both directions does not block.
         let line = "exec \"$0\" \"$@\" 3<>to-browser 4<>from-browser";
         let child = Command::new("sh")
             .args(["-c", line, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
@@ -72,7 +72,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Asks the browser, and waits for its answer.
+    /// Sends a command to the browser, and waits for its response.
     pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
         self.asked += 1;
         let mut message = json!({ "id": self.asked, "method": method, "params": params });
@@ -118,7 +118,7 @@ impl Browser {
     /// Waits until an expression in the page is true.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
-        // While the page is loading, what it is asked for is not there.
+        // While the page is loading, the queried value does not exist.
         let expression = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         until(&expression, || (self.value(&expression) == true).then_some(()));
     }

@@ -1,4 +1,4 @@
-//! Live runs of which each process is one of the test's own: it can be watched, stopped and killed.
+//! Live runs whose processes belong to the test: it can watch, stop and kill each.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{assert_exit, command, json, meshsim, one_line, signal, until};
 
-/// A process of the tool, which writes into files what it says; killed when the test is over.
+/// A process of the tool, with its output in a file; killed when the test ends.
 pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) child: Child,
@@ -45,7 +45,7 @@ impl Process {
         one_line(&self.stderr())
     }
 
-    /// What it says after these words, up to the next blank or comma.
+    /// The output after these words, up to the next blank or comma.
     #[track_caller]
     pub(crate) fn says(&self, words: &str) -> String {
         until(&format!("{} says {words:?}; it said: {}", self.name, self.stderr()), || {

@@ -1,4 +1,4 @@
-//! What the tests of the real binary share: a folder for each, the tool in it, and a look at what came of it.
+//! Shared parts of the tests of the real binary: a folder for each, the tool in it, and its results.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -40,7 +40,7 @@ pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    // Where the token of each run is kept.
+    // Folder of the tokens of runs.
     command.env("XDG_RUNTIME_DIR", folder);
     command
 }
@@ -56,20 +56,20 @@ pub(crate) fn meshsim(folder: &Path, args: &[&str]) -> Output {
     command(folder, args).output().unwrap()
 }
 
-/// What it printed, which must be UTF-8.
+/// Its stdout, which must be UTF-8.
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What it said, which must be UTF-8.
+/// Its stderr, which must be UTF-8.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Shows all that the tool said if it did not end so.
+/// Prints all output of the tool if its exit code differs.
 ///
-/// Beside many other tests a machine may be too slow for a live run, which is then invalid. The run says so, and
-/// does all else as it would.
+/// With many tests in parallel a machine may be too slow for a live run, which is then invalid. The run reports that,
+/// and otherwise behaves as usual.
 #[track_caller]
 pub(crate) fn assert_exit(output: &Output, code: i32) {
     if matches!(code, 0 | 99) && is_invalid(output) {
@@ -85,12 +85,12 @@ fn is_invalid(output: &Output) -> bool {
     output.status.code() == Some(98) && (said.contains("\nINVALID: ") || said.contains("\"invalid\": \""))
 }
 
-/// What was said in one line: an error is broken into lines, with a bar before each, wherever its words happen to end.
+/// The text on one line: an error is broken into lines, with a bar before each, at any of its words.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
 }
 
-/// The names of what is in a folder, in order.
+/// The names of the entries of a folder, in order.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -98,7 +98,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What is in a file of JSON.
+/// The content of a JSON file.
 #[track_caller]
 pub(crate) fn json(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -111,13 +111,13 @@ pub(crate) fn signal(pid: u32, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
 }
 
-/// Lets real time pass.
+/// Waits in real time.
 #[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
 pub(crate) fn pause(millis: u64) {
     thread::sleep(Duration::from_millis(millis));
 }
 
-/// Looks until there is something, and no longer than `PATIENCE`.
+/// Polls until there is a value, for at most `PATIENCE`.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..PATIENCE.as_millis() / u128::from(STEP_MILLIS) {
@@ -126,5 +126,5 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         pause(STEP_MILLIS);
     }
-    panic!("waited in vain until {what}");
+    panic!("timed out waiting until {what}");
 }

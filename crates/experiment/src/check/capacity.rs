@@ -1,7 +1,8 @@
-//! Which service fills first, and at what rate: as deployed, while each operation runs, and during each fault.
+//! Saturation: the service that is full first, and at what rate; as deployed, while each operation runs, and during
+//! each fault.
 //!
-//! A service is full when what arrives at it holds all its slots (Little's law: slots held = rate * time held, the calls
-//! that it makes included), and a node is full when what its instances compute takes all its cores.
+//! A service is full when the arriving requests hold all its slots (Little's law: slots held = rate * time held, the
+//! calls that it makes included), and a node is full when the work of its instances takes all its cores.
 
 use std::collections::BTreeSet;
 
@@ -16,25 +17,25 @@ use super::loads::{self, Rates};
 use super::timeline::{Moment, count_of, name_of, total};
 use super::{Checked, Warnings, plain, shown};
 
-/// Most situations that are looked at, and most endpoints in all of them together.
+/// Limits of the situations that are examined, and of the endpoints in all of them together.
 const SITUATIONS_MAX: usize = 200;
 const WORK_MAX: usize = 4_000_000;
-/// Most nodes looked at while instances are placed.
+/// Limit of the nodes that are examined during placement.
 const PLACING_MAX: usize = 20_000_000;
 
-/// Some moment of the run, and what is full first if the load grows then, in the same mix.
+/// A time of the run, and the service or node that is full first if the load grows then, in the same mix.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Situation {
     /// `as deployed`, `extend geo to 20`, `crash`, ...
     pub what: String,
-    /// When, in seconds.
+    /// Time, in seconds.
     pub at: f64,
     /// The line of the file that makes it, where there is one.
     pub line: Option<u32>,
     /// Requests per second that the loads offer: for `as deployed` and `afterwards` on average, otherwise the most while
     /// it lasts.
     pub offered: f64,
-    /// What fills first; `None`: nothing is asked for.
+    /// The first to be full; `None`: no requests are offered.
     pub first: Option<Full>,
 }
 
@@ -43,19 +44,19 @@ pub struct Situation {
 pub struct Full {
     /// Its name.
     pub name: String,
-    /// Of a service that has a canary: whose instances are full, those of this version; `None`: those that stay, or all.
+    /// For a service with a canary, the full instances: those of this version; `None`: those that stay, or all.
     pub version: Option<u32>,
     /// `slots` or `cpu_limit` of a service, or `cores` of a node.
     pub of: &'static str,
-    /// At how many requests per second of all loads together.
+    /// Rate in requests per second of all loads together.
     pub rate: f64,
-    /// Of a service: instances that take requests then.
+    /// For a service: instances that accept requests then.
     pub instances: u32,
-    /// Of a service: instances that are wanted then.
+    /// For a service: desired instances then.
     pub wanted: u32,
 }
 
-/// What a node's instances compute.
+/// Estimate of the work of a node's instances.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NodeEstimate {
     /// Its name.
@@ -66,7 +67,7 @@ pub struct NodeEstimate {
     pub busy: f64,
 }
 
-/// The services at one moment.
+/// The services at one time.
 struct State {
     moments: Vec<Option<Moment>>,
     layout: Layout,
@@ -74,7 +75,7 @@ struct State {
     placed: usize,
 }
 
-/// What is looked at when.
+/// A situation to examine, with its time.
 struct Look {
     at: Time,
     window: (Time, Time),
@@ -88,7 +89,7 @@ struct Look {
 pub(super) struct Capacity {
     pub(super) situations: Vec<Situation>,
     pub(super) nodes: Vec<NodeEstimate>,
-    /// Not all situations were looked at.
+    /// True if not all situations were examined.
     pub(super) is_cut: bool,
     pub(super) is_placed: bool,
 }
@@ -137,7 +138,7 @@ fn same(one: &Situation, other: &Situation) -> bool {
 
 fn warn(situation: &Situation, look: &Look, checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     let Some(full) = &situation.first else { return };
-    // What is full anyway is said already.
+    // A service that is always full is reported already.
     let is_new = checked.full_anyway.is_none_or(|rate| full.rate < rate * (1.0 - 1e-9));
     if situation.offered < full.rate || !is_new {
         return;
@@ -194,7 +195,7 @@ fn looks(checked: &Checked<'_>) -> Vec<Look> {
         let canaries =
             timeline.moments.iter().filter(of_it).filter_map(|it| load(it).map(|(each, w)| (each, w, it.at)));
         let heaviest = canaries.max_by(heavier);
-        // The moment at which its service has the fewest slots.
+        // The time at which its service has the fewest slots.
         let slots = |moment: &Moment| f64::from(total(&moment.ready)) * moment.slots;
         let fewest = timeline.moments.iter().filter(of_it).min_by(|a, b| slots(a).total_cmp(&slots(b)));
         let at = fewest.map_or(course.from, |moment| moment.at);
@@ -312,7 +313,7 @@ impl State {
         let flow = Flow::new(mesh, setting.clone(), &checked.hop);
         let most = if look.is_after { rates.mean() } else { rates.most(look.window) };
         let offered = most.iter().sum();
-        // Where nothing is offered just then the mix is that of the whole run.
+        // If nothing is offered at this time, the mix is that of the whole run.
         let mixed = if offered > 0.0 { most } else { rates.mean() };
         let asked = Asked::new(checked, &flow, &mixed);
         let planned = mixed.iter().sum();
@@ -341,7 +342,7 @@ impl State {
     }
 }
 
-/// Instances of a service that share what comes to them: all of them, or a canary's, or those beside it.
+/// Instances of a service that share their arriving requests: all of them, or a canary's, or those beside it.
 #[derive(Clone, Copy)]
 struct Pool {
     service: usize,
@@ -349,7 +350,7 @@ struct Pool {
     canary: Option<(u32, bool)>,
     instances: u32,
     wanted: u32,
-    /// Of an instance.
+    /// Slots of an instance.
     slots: f64,
     /// Slots that their requests hold.
     held: f64,
@@ -367,7 +368,7 @@ impl Pool {
         if share <= 0.0 {
             return (0.0, 0.0);
         }
-        // What the versions of these instances take.
+        // Versions of these instances.
         let mut setting = setting.clone();
         setting.mix[self.service] = ours.into_iter().map(|(version, of_all)| (version, of_all / share)).collect();
         let alone = Flow::new(&checked.experiment.mesh, setting, &checked.hop);
@@ -385,7 +386,7 @@ impl Pool {
     }
 }
 
-/// What arrives at the services, by service.
+/// Arriving requests, by service.
 pub(super) struct Asked {
     /// Requests per second.
     pub(super) rate: Vec<f64>,
@@ -423,7 +424,7 @@ impl Asked {
     }
 }
 
-/// What is full first when the load grows and its mix stays.
+/// The service or node that is full first when the load grows and its mix stays.
 fn first(
     checked: &Checked<'_>,
     offered: f64,
@@ -455,7 +456,7 @@ fn first(
     most.map(|(_, full)| full)
 }
 
-/// All services with what their descriptions say, whenever they are deployed.
+/// All services as their descriptions say, at any time.
 struct Deployed(State);
 
 impl Deployed {
@@ -539,7 +540,7 @@ impl Deployed {
     }
 }
 
-/// When each node that is not there at the start joins, by time; none that comes only when somebody brings it.
+/// Join times of the nodes that are not there at the start, by time; without spares.
 pub(super) fn joins(checked: &crate::Experiment) -> Vec<(Time, usize)> {
     let nodes = checked.mesh.nodes.iter().enumerate();
     let late = nodes.filter(|(_, node)| !node.is_there_at_start() && !node.is_spare());
@@ -548,8 +549,8 @@ pub(super) fn joins(checked: &crate::Experiment) -> Vec<(Time, usize)> {
     joins
 }
 
-/// The least drain delay that loses no request: what callers hear of an instance that goes comes later by the
-/// debounce, and by a message from the node, one to the callers and one that is under way.
+/// Shortest drain delay that loses no request: callers learn that an instance goes only after the debounce, a message
+/// from the node, one to the callers, and one request in flight.
 pub(super) fn heard_of_after(checked: &Checked<'_>) -> Span {
     checked.experiment.mesh.control.debounce + Span::from_secs_f64((3.0 * checked.hop.mean).min(1e6))
 }

@@ -1,10 +1,10 @@
-//! How often the users of closed loads ask.
+//! Rates of closed loads.
 //!
-//! A user asks again when it has its answer and has thought. So N users ask at most N / (R + Z) times a second, where R is
-//! the time of a request while nothing waits and Z the mean of what they think, and no more often than what fills first
-//! can bear. (Asymptotic bounds: Denning and Buzen 1978.) Where a mesh is one queue with exponential times, the rate is
-//! known: mean value analysis (Reiser and Lavenberg 1980), which for one station with several slots is a chain of births
-//! and deaths.
+//! A user sends its next request after the reply and its think time. So N users send at most N / (R + Z) requests per
+//! second, where R is the time of a request without queueing and Z the mean think time, and no more than the first
+//! saturated service can serve. (Asymptotic bounds: Denning and Buzen 1978.) If a mesh is one queue with exponential
+//! times, the rate is known exactly: mean value analysis (Reiser and Lavenberg 1980), which for one station with
+//! several slots is a birth-death chain.
 
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{Load, Users};
@@ -14,17 +14,17 @@ use super::flow::Flow;
 use super::loads::{self, Entry};
 use super::span::Hop;
 
-/// Of what a service can bear: just below, so that what a closed load does to it is not called too much.
+/// Fraction of a service's capacity: just below 1, so that a closed load does not count as an overload.
 const JUST_BELOW: f64 = 1.0 - 1e-9;
 
-/// What to expect of a closed load.
+/// Prediction for a closed load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClosedEstimate {
-    /// How many users there are.
+    /// Number of users.
     pub users: u32,
-    /// How long they think on average, in seconds.
+    /// Mean think time, in seconds.
     pub think: f64,
-    /// The least time between the beginnings of a user's requests, in seconds.
+    /// Shortest time between the starts of a user's requests, in seconds.
     pub pacing: Option<f64>,
     /// Mean time of a request, waiting included, in seconds, as if all slots had one queue and times were exponential.
     /// `None`: the mesh is no such queue, and the rate of the load is an upper bound.
@@ -33,7 +33,7 @@ pub struct ClosedEstimate {
     pub bound_by: Option<String>,
 }
 
-/// The rate of each load, in the order of the file, and what is behind that of a closed one.
+/// The rate of each load, in the order of the file, and the basis of that of a closed one.
 pub(super) fn rates(mesh: &Mesh, flow: &Flow<'_>, hop: &Hop) -> Vec<(f64, Option<ClosedEstimate>)> {
     let planned: Vec<f64> = mesh.loads.iter().map(loads::planned_rate).collect();
     if mesh.loads.iter().all(|load| load.arrivals.users().is_none()) {
@@ -49,7 +49,7 @@ pub(super) fn rates(mesh: &Mesh, flow: &Flow<'_>, hop: &Hop) -> Vec<(f64, Option
     all.iter().map(of).collect()
 }
 
-/// What a load asks for: an open one as planned, a closed one while nothing waits.
+/// Demand of a load: an open one as planned, a closed one without queueing.
 struct Asked<'a> {
     users: Option<&'a Users>,
     /// Requests per second.
@@ -88,7 +88,7 @@ impl<'a> Asked<'a> {
         let exact = self.station(mesh, flow).filter(|_| users.pacing.is_none() && think.is_finite());
         let exact = exact.map(|(service, slots)| {
             let held = self.held[service].0;
-            // What is under way on the network waits for no slot either.
+            // A message in flight waits for no slot either.
             let apart = think + (self.time - held).max(0.0);
             let rate = repairs(users.count, slots, held, apart);
             (rate, f64::from(users.count) / rate - think)
@@ -122,7 +122,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// By service, how many times the closed loads could ask as often as while nothing waits, until its slots are full.
+/// By service, the factor by which the closed loads' rates without queueing could rise until its slots are full.
 fn room(mesh: &Mesh, all: &[Asked<'_>]) -> Vec<f64> {
     let of = |service: usize| {
         let held = |is_closed: bool| -> f64 {

@@ -1,14 +1,14 @@
-//! Circles of held slots: requests that each hold what another one waits for.
+//! Cycles of held slots: requests that each hold a slot that another one waits for.
 
 use super::{Checked, ServiceEstimate, Warnings, plain};
 use crate::graph::held_circle;
 
-/// Services of a circle that are named.
+/// Services of a cycle that are named.
 const NAMED_MAX: usize = 8;
 
 pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
     let circle = held_circle(&checked.experiment.mesh);
-    // What holds least is full first.
+    // The service with the fewest slots is full first.
     let Some(least) = circle.iter().min_by_key(|index| services[**index].slots) else { return };
     let least = &services[*least];
     let named = circle.iter().take(NAMED_MAX).chain(circle.first());

@@ -1,4 +1,4 @@
-//! Faults that do nothing, and a network that passes nothing.
+//! Faults without effect, and a network that delivers nothing.
 
 use std::collections::BTreeSet;
 
@@ -30,12 +30,12 @@ pub(super) fn is_of_links(kind: &Kind) -> bool {
     kind.outage().is_none()
 }
 
-/// Why a fault does nothing, if it does nothing.
+/// Reason why a fault has no effect, if it has none.
 fn idle(kind: &Kind, actors: usize) -> Option<&'static str> {
     if let Some(outage) = kind.outage()
         && outage.actors.is_empty()
     {
-        return Some("it names nobody");
+        return Some("it has no target");
     }
     let link = |link: &Link| (!touches(link, actors)).then_some("no messages pass there");
     match kind {
@@ -52,17 +52,17 @@ fn idle(kind: &Kind, actors: usize) -> Option<&'static str> {
         Kind::Latency(it) => link(&it.on),
         Kind::Bandwidth(it) => link(&it.on),
         Kind::Partition(it) => match &it.cut {
-            Cut::Islands(islands) => (!separates(islands)).then_some("it separates nobody from another"),
+            Cut::Islands(islands) => (!separates(islands)).then_some("it separates no actors"),
             Cut::Links(links) => {
                 let none = links.iter().all(|link| !touches(link, actors));
-                none.then_some("it separates nobody from another")
+                none.then_some("it separates no actors")
             }
         },
         _ => None,
     }
 }
 
-/// True if there are two different actors between whom messages are concerned.
+/// True if messages between two different actors are affected.
 fn touches(link: &Link, actors: usize) -> bool {
     let few = |set: &Actors| -> Vec<ActorId> {
         match set {

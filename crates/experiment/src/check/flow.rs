@@ -1,10 +1,10 @@
-//! What one request comes to on its way: how often it visits whom, how long that takes, how likely it fails.
+//! Expectations for one request: visits per service, duration, and probability of failure.
 //!
-//! A script is followed once, from its first step to its last, with the probability that it is still running. What
-//! fails ends it, so what stands behind is visited less often; what fails and is tried again is visited more often. A
-//! call that fails with probability f and has R retries makes `(1 - f^(R+1)) / (1 - f)` tries on average, and fails with
-//! `f^(R+1)`. Tries are independent of each other here, so these are exact expectations for every graph in which nothing
-//! waits, no timeout may or may not come, and no retry budget holds anything back. What is not so is noted.
+//! A script is followed once, from its first step to its last, with the probability that it is still running. A failing
+//! step ends it, so later steps are visited less often; a retried call is visited more often. A call that fails with
+//! probability f and has R retries makes `(1 - f^(R+1)) / (1 - f)` attempts on average, and fails with `f^(R+1)`.
+//! Attempts are taken as independent, so these are exact expectations for every graph without queueing, uncertain
+//! timeouts and binding retry budgets. Other cases are noted.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use crate::graph::Graph;
 /// The state of the services that requests meet.
 #[derive(Clone)]
 pub(super) struct Setting {
-    /// Of each service the versions of its instances, with their shares.
+    /// For each service the versions of its instances, with their shares.
     pub(super) mix: Vec<Vec<(u32, f64)>>,
     /// True for a service that has instances: calls of others fail at once.
     pub(super) present: Vec<bool>,
-    /// By service, how many times longer its work takes than at full speed.
+    /// By service, the factor by which its work takes longer than at full speed.
     pub(super) stretch: Vec<f64>,
 }
 
@@ -36,55 +36,55 @@ impl Setting {
     }
 }
 
-/// What a request to an endpoint comes to. Times in seconds, without any waiting for a slot.
+/// Expectations for a request to an endpoint. Times in seconds, without any waiting for a slot.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Profile {
     /// Probability that it fails.
     pub(super) fail: f64,
     /// Mean time until its reply.
     pub(super) time: f64,
-    /// Least time of one that succeeds; infinite if none can.
+    /// Shortest time of a request that succeeds; infinite if none can.
     pub(super) least: f64,
-    /// Least time, whether it succeeds or not.
+    /// Shortest time, with success or failure.
     soonest: f64,
     /// Hardly any takes longer.
     pub(super) long: f64,
-    /// Hardly any takes longer, even if every try fails as late as its timeout allows.
+    /// Hardly any takes longer, even if every attempt fails as late as its timeout allows.
     pub(super) worst: f64,
     /// Mean time that it computes on a core, without those that it calls.
     pub(super) work: f64,
 }
 
-/// Whether the timeout of a call comes.
+/// Prediction for the timeout of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Late {
     Never,
     Sometimes,
-    /// On average the answer comes later than the timeout.
+    /// On average the reply comes later than the timeout.
     Mostly,
     Always,
 }
 
-/// What a call with its retries comes to.
+/// Expectations for a call with its retries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tries {
     pub(super) fail: f64,
-    /// Expected tries that reach the callee.
+    /// Expected attempts that reach the callee.
     pub(super) count: f64,
     pub(super) time: f64,
     pub(super) least: f64,
-    /// Least time of one that fails; infinite if none does.
+    /// Shortest time of one that fails; infinite if none does.
     exit: f64,
     pub(super) long: f64,
     pub(super) worst: f64,
     pub(super) late: Late,
     /// Mean time spent in retries and in the backoffs before them.
     pub(super) retrying: f64,
-    /// The least that an answer takes, and what is waited for it.
+    /// Shortest time of a reply, and the time that the caller waits for it.
     pub(super) answer: f64,
 }
 
-/// Follows a call: what each try meets is `callee`.
+/// Follows a call: each attempt behaves as `callee`.
 pub(super) fn tries(policy: &CallPolicy, callee: &Profile, present: bool, hop: &Hop) -> Tries {
     let timeout = policy.timeout.map_or(f64::INFINITY, |timeout| timeout.secs());
     let answer = |time: f64, hop: f64| if present { time + 2.0 * hop } else { 0.0 };
@@ -101,7 +101,7 @@ pub(super) fn tries(policy: &CallPolicy, callee: &Profile, present: bool, hop: &
     let (mut fails, mut count) = (1.0, 0.0);
     let (mut time, mut retrying, mut waits) = (0.0, 0.0, 0.0);
     for n in 0..=retries {
-        // `fails` is the probability that try `n` is made.
+        // `fails` is the probability that attempt `n` is made.
         let (wait, longest) = if n == 0 { (0.0, 0.0) } else { span::backoff(n, &policy.retry) };
         let spent = if fails > 0.0 { fails * (wait + mean.min(timeout)) } else { 0.0 };
         time += spent;
@@ -132,12 +132,12 @@ pub(super) struct Retried {
     pub(super) vertex: usize,
     pub(super) callee: usize,
     pub(super) retry: Retry,
-    /// Mean time under way, and of that in retries, per request to `vertex`.
+    /// Mean time in flight, and the part of it in retries, per request to `vertex`.
     pub(super) active: f64,
     pub(super) retrying: f64,
 }
 
-/// What was met on the way that no closed form has, and what is worth a warning.
+/// Features met on the way that have no closed form, and reasons for warnings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Met {
     /// (caller, callee), each once.
@@ -151,11 +151,11 @@ pub(super) struct Met {
 
 /// The way of requests through the services in one setting.
 pub(super) struct Flow<'a> {
-    /// With the expected tries as its calls.
+    /// The graph, with the expected attempts as its calls.
     pub(super) graph: Graph<'a>,
     pub(super) profiles: Vec<Profile>,
     pub(super) met: Met,
-    /// False if calls go round in circles and multiply: nothing here means anything.
+    /// False if calls form cycles and multiply: the figures are then meaningless.
     pub(super) settles: bool,
     setting: Setting,
 }
@@ -163,7 +163,7 @@ pub(super) struct Flow<'a> {
 impl<'a> Flow<'a> {
     pub(super) fn new(mesh: &'a Mesh, setting: Setting, hop: &Hop) -> Self {
         let mut graph = Graph::of_versions(mesh, &setting.mix);
-        // From above: what goes round in a circle has no bound but that of a timeout.
+        // Iterates from above: calls in a cycle have no bound except a timeout.
         let start = Profile { long: f64::INFINITY, worst: f64::INFINITY, ..Profile::default() };
         let size = |profile: &Profile| profile.fail + profile.time.min(1e4);
         let solved = graph.solve(start, size, |vertex, profiles| {
@@ -185,7 +185,7 @@ impl<'a> Flow<'a> {
         Flow { graph, profiles, met, settles, setting }
     }
 
-    /// How many services there are.
+    /// Number of services.
     pub(super) fn services(&self) -> usize {
         self.setting.present.len()
     }
@@ -205,7 +205,7 @@ struct Walk<'w, 'a> {
     seen: Option<(&'w mut BTreeMap<usize, f64>, &'w mut Met)>,
 }
 
-/// What a piece of a script comes to.
+/// Expectations for a piece of a script.
 #[derive(Clone, Copy, Default)]
 struct Part {
     alive: f64,

@@ -1,4 +1,4 @@
-//! What the loads ask for, and when.
+//! Requests of the loads, by target and time.
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::model::{Arrivals, Load};
@@ -12,9 +12,9 @@ const LOOKS_MAX: usize = 64;
 
 /// Requests of one load, per request that it plans.
 pub(super) struct Entry {
-    /// Tries that arrive, by vertex.
+    /// Attempts that arrive, by vertex.
     pub(super) asked: Vec<f64>,
-    /// Each target: its share of the load, its vertex, and what a request to it comes to.
+    /// Each target: its fraction of the load, its vertex, and the expectations for a request to it.
     pub(super) targets: Vec<(f64, usize, Tries)>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Rates {
     /// By load: (from, until, rate there, rate here), one after the other.
     pieces: Vec<Vec<(Time, Time, f64, f64)>>,
     mean: Vec<f64>,
-    /// Where a rate changes its course.
+    /// Times at which the slope of the rate changes.
     bends: Vec<Time>,
 }
 
@@ -102,7 +102,7 @@ impl Rates {
         self.pieces.iter().map(rate).collect()
     }
 
-    /// The rates at the moment of a window, both ends included, at which they are most together.
+    /// The rates at the time of a window, both ends included, at which they are most together.
     pub(super) fn most(&self, (from, until): (Time, Time)) -> Vec<f64> {
         let within = self.bends.partition_point(|at| *at < from)..self.bends.partition_point(|at| *at <= until);
         let bends = &self.bends[within.start..within.end.max(within.start)];

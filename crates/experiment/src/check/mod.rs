@@ -1,8 +1,8 @@
-//! What to expect of a run, before it runs: estimates from the file alone.
+//! Predictions for a run: estimates from the file alone.
 //!
-//! Each family of findings has a file: visits and times (`flow`, `loads`), operations by the coordinator's own functions
-//! (`timeline`, `rollouts`), what fills first (`capacity`), timeouts, reserved cores, circles of held slots, faults,
-//! SLOs, and what lies outside the run. What none of them models is named in [`Findings::not_modelled`].
+//! Each family of findings has a file: visits and times (`flow`, `loads`), operations by the coordinator's own
+//! functions (`timeline`, `rollouts`), saturation (`capacity`), timeouts, reserved cores, cycles of held slots, faults,
+//! SLOs, and settings outside the run. [`Findings::not_modelled`] lists what none of them models.
 //!
 //! To add one: a file here, and a line in [`check`].
 
@@ -41,30 +41,31 @@ use timeline::Timeline;
 /// A request that causes more visits than this is worth a warning.
 const MANY_VISITS: f64 = 10_000.0;
 
-/// What [`check`] found.
+/// Findings of [`check`].
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Findings {
-    /// What is simulated.
+    /// Size of the model.
     pub size: Size,
     /// The services, in the order of the file.
     pub services: Vec<ServiceEstimate>,
-    /// Who calls whom, by caller and callee in the order of the file.
+    /// Call graph, by caller and callee in the order of the file.
     pub edges: Vec<Edge>,
     /// The loads, in the order of the file.
     pub loads: Vec<LoadEstimate>,
-    /// What fills first as deployed, then during and after each operation and during each fault, by time.
+    /// The first service or node to be full, as deployed, during and after each operation, and during each fault; by
+    /// time.
     pub situations: Vec<Situation>,
-    /// The nodes, in the order of the file; none that comes only when somebody brings it.
+    /// The nodes, in the order of the file; without spares.
     pub nodes: Vec<NodeEstimate>,
     /// The rates of `extend` and `update`, beside the largest that is stable.
     pub gains: Vec<Gain>,
-    /// What cannot work, or not as expected.
+    /// Problems that make the run fail or differ from its purpose.
     pub warnings: Vec<Warning>,
-    /// What the run will have and these estimates leave out, a sentence each.
+    /// Features of the run that these estimates leave out, a sentence each.
     pub not_modelled: Vec<String>,
 }
 
-/// What a service will have to do.
+/// Predicted work of a service.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServiceEstimate {
     /// Its name.
@@ -85,16 +86,16 @@ pub struct ServiceEstimate {
 /// One service calls another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Edge {
-    /// Who calls.
+    /// Calling service.
     pub from: String,
-    /// Who is called.
+    /// Called endpoint.
     pub to: String,
     /// Expected calls per request, retries included, over all loads at their mean rates; without loads, per visit of the
     /// caller's endpoints, each as often as the others.
     pub calls: f64,
 }
 
-/// What a request of a load will cause.
+/// Predicted effects of a request of a load.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoadEstimate {
     /// Its name.
@@ -102,7 +103,7 @@ pub struct LoadEstimate {
     /// Requests planned per second, on average from its start to its end. Of a closed load, how many are expected, or an
     /// upper bound: see `closed`.
     pub rate: f64,
-    /// What is behind the rate of a closed load; `None` for an open one.
+    /// Basis of the rate of a closed load; `None` for an open one.
     pub closed: Option<ClosedEstimate>,
     /// Service visits per request, its own included, and those of retries.
     pub visits: f64,
@@ -115,12 +116,12 @@ pub struct LoadEstimate {
     pub errors: f64,
     /// Mean latency of a request when nothing waits for a slot, in seconds.
     pub unloaded: f64,
-    /// The latency that a request has if every try fails as late as its timeout allows, in seconds, still without any
-    /// waiting for a slot. Infinite where calls in a circle have no timeout.
+    /// The latency of a request if every attempt fails as late as its timeout allows, in seconds, without any waiting
+    /// for a slot. Infinite if calls in a cycle have no timeout.
     pub worst: f64,
 }
 
-/// What cannot work, or not as expected.
+/// A problem that makes the run fail or differ from its purpose.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Warning {
     /// In one word, for machines: `unstable`, `stuck`, `overload`, ...
@@ -131,7 +132,7 @@ pub struct Warning {
     pub line: Option<u32>,
 }
 
-/// What all families look at.
+/// Inputs that all families share.
 struct Checked<'a> {
     experiment: &'a Experiment,
     /// The end of the run.
@@ -140,15 +141,15 @@ struct Checked<'a> {
     /// Of services as they are deployed.
     flow: Flow<'a>,
     timeline: Timeline,
-    /// When the nodes join that are not there at the start, by time.
+    /// Join times of the nodes that are not there at the start, by time.
     joins: Vec<(Time, usize)>,
     /// The mean rate of each load, in requests per second.
     rates: Vec<f64>,
-    /// As deployed the loads are too much by themselves, from this rate on.
+    /// Rate from which on the loads alone are too much for the initial deployment.
     full_anyway: Option<f64>,
 }
 
-/// Says what to expect of a run.
+/// Predicts the results of a run.
 pub fn check(experiment: &Experiment) -> Findings {
     let mesh = &experiment.mesh;
     let hop = Hop::new(mesh, &experiment.network);
@@ -300,7 +301,7 @@ fn overload(services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
         let message = match service.slots {
             0 => format!("`{}` has no instances for {:.1} requests/s", service.name, service.rate),
             slots => format!(
-                "`{}` is overloaded as deployed: {:.1} requests/s hold a slot for {} each, which takes {:.1} slots, and it has {slots}",
+                "`{}` is overloaded as deployed: {:.1} requests/s with a slot time of {} need {:.1} slots; it has {slots}",
                 service.name,
                 service.rate,
                 Span::from_secs_f64(service.held),
@@ -311,7 +312,7 @@ fn overload(services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
     }
 }
 
-/// Names what the estimates leave out, and says of which loads the visits are no exact expectation.
+/// Lists the features that the estimates leave out, and the loads whose visits are no exact expectation.
 fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capacity>, findings: &mut Findings) {
     let (mesh, flow) = (&checked.experiment.mesh, &checked.flow);
     let mut list: Vec<String> = vec![];
@@ -373,16 +374,16 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
         list.push(format!("Faults of links: {first}{others}."));
     }
     if !network.faults.is_empty() {
-        list.push("Repairs: what fills first during a fault is said of its beginning.".into());
+        list.push("Repairs: saturation during a fault is estimated at its beginning.".into());
     }
     if timeline_draws(checked) {
         list.push("Operations that draw (`bernoulli`, `stochastic`): one of their courses is followed.".into());
     }
     if !checked.timeline.is_whole || capacity.is_some_and(|capacity| capacity.is_cut || !capacity.is_placed) {
-        list.push("Some operations and faults: there are too many to look at each.".into());
+        list.push("Some operations and faults: there are too many to examine each.".into());
     }
     if capacity.is_none() {
-        list.push("What fills first: expected visits have no bound.".into());
+        list.push("Saturation: expected visits have no bound.".into());
     }
     findings.not_modelled = list;
 }

@@ -1,4 +1,4 @@
-//! Cores that instances reserve: is there room for all?
+//! Reserved cores: whether all instances find room.
 
 use meshsim_mesh::model::{Change, Service};
 
@@ -28,14 +28,14 @@ pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     let extended: f64 = mesh.services.iter().enumerate().map(most).sum();
     if deployed > all {
         let message = format!(
-            "the instances reserve {} cores, and the nodes have {}: some find no place",
+            "the instances reserve {} cores but the nodes have {}: some will be unplaced",
             round(deployed),
             round(all)
         );
         warnings.warn("cores", None, message);
     } else if extended > all {
         let message = format!(
-            "when all are extended, the instances reserve {} cores, and the nodes have {}: some find no place",
+            "when all are extended, the instances reserve {} cores but the nodes have {}: some will be unplaced",
             round(extended),
             round(all)
         );
@@ -72,7 +72,7 @@ fn in_time(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         let reserved: f64 = services.map(|(service, _)| f64::from(service.instances) * service.cpu).sum();
         if reserved > there {
             let message = format!(
-                "the instances reserve {} cores at {}, and the nodes that are there by then have {}: some find no place until others join",
+                "the instances reserve {} cores at {} but the nodes joined by then have {}: some will be unplaced until others join",
                 round(reserved),
                 shown(at),
                 round(there)

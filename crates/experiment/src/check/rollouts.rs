@@ -1,5 +1,5 @@
 //! Operations: rates that are not stable, roundings that stop short, operations that are refused, and requests that are
-//! lost because callers hear too late of an instance that goes.
+//! lost because callers learn too late that an instance goes.
 
 use meshsim_actor::Span;
 use meshsim_mesh::model::{Change, EndpointId, Feedback, Operation, Rounding, ServiceId, Strategy};
@@ -17,11 +17,11 @@ pub struct Gain {
     pub operation: usize,
     /// `extend` or `update`.
     pub verb: &'static str,
-    /// Of which service.
+    /// The service.
     pub service: String,
     /// The rate.
     pub rate: f64,
-    /// By how many steps that which it starts from is late.
+    /// Age of the observed value that it starts from, in steps.
     pub delay: u32,
     /// The rate must stay below this: `2 sin(pi / (2 (2 delay + 1)))`.
     pub bound: f64,
@@ -29,12 +29,12 @@ pub struct Gain {
     pub fastest: f64,
 }
 
-/// The largest rate that is stable when what a recurrence starts from is `delay` steps late.
+/// The largest stable rate of a recurrence whose observed value is `delay` steps old.
 pub fn stability_bound(delay: u32) -> f64 {
     2.0 * (std::f64::consts::PI / (2.0 * (2.0 * f64::from(delay) + 1.0))).sin()
 }
 
-/// The fastest rate without overshoot when what a recurrence starts from is `delay` steps late.
+/// The fastest rate without overshoot of a recurrence whose observed value is `delay` steps old.
 pub fn fastest_without_overshoot(delay: u32) -> f64 {
     let d = f64::from(delay);
     if delay == 0 { 1.0 } else { (d / (d + 1.0)).powf(d) / (d + 1.0) }
@@ -104,7 +104,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Wa
             let cut = estimate.rate * share.max(f64::from(u8::from(takes_all))) * (estimate.held - grace.secs());
             if grace < service.drain_delay {
                 let message = format!(
-                    "`{}` has a grace of {grace}, and its `drain_delay` of {} ends with it: what comes last has no time left",
+                    "`{}` has a grace of {grace}, and its `drain_delay` of {} ends with it: the last requests have no time left",
                     service.name, service.drain_delay
                 );
                 warnings.warn("grace", line, message);
@@ -137,7 +137,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Wa
     }
 }
 
-/// The longest that a request to a service takes, but for hardly any, in seconds.
+/// Longest duration of a request to a service, except for rare outliers, in seconds.
 fn longest(checked: &Checked<'_>, service: ServiceId) -> f64 {
     let first = checked.flow.graph.vertex(service, EndpointId(0));
     let endpoints = checked.experiment.mesh.service(service).endpoints.len();

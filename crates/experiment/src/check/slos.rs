@@ -1,4 +1,4 @@
-//! SLOs that contradict each other, and those that nothing can keep.
+//! SLOs that contradict each other, and SLOs that cannot be met.
 
 use meshsim_actor::Span;
 
@@ -46,7 +46,7 @@ fn expected_errors(checked: &Checked<'_>, estimates: &[LoadEstimate], slo: &Slo)
         }
         Scope::Service(_) => return None,
     };
-    // Above what rounding may make of an error rate that is just allowed.
+    // Above the rounding error of an error rate that is just allowed.
     (errors > most + 1e-9).then(|| format!("{}%", plain(errors * 100.0)))
 }
 
@@ -76,7 +76,7 @@ fn contradict(low: &Slo, high: &Slo) -> bool {
     ordered && is_empty
 }
 
-/// Why no run can keep it.
+/// Reason why no run can meet it.
 fn impossible(checked: &Checked<'_>, slo: &Slo) -> Option<String> {
     let (mesh, bound) = (&checked.experiment.mesh, slo.threshold);
     let below = |most: f64| bound < most || (bound == most && slo.comparison == Comparison::Less);

@@ -1,4 +1,4 @@
-//! Bounds of lengths of time, and how long messages and backoffs take.
+//! Bounds of random durations, and the durations of messages and backoffs.
 
 use meshsim_actor::Dist;
 use meshsim_fault::NetworkSpec;
@@ -10,7 +10,7 @@ const SIGMAS: f64 = 3.72;
 /// The same of an exponential, in means: `ln 10^4`.
 const MEANS: f64 = 9.21;
 
-/// The least that a draw comes to, in seconds; where there is no bound, what one of ten thousand draws lies below.
+/// Lower bound of a draw, in seconds; without a bound, the value below which one of ten thousand draws lies.
 pub(super) fn least(dist: &Dist) -> f64 {
     match dist {
         Dist::Constant(span) => span.secs(),
@@ -24,8 +24,8 @@ pub(super) fn least(dist: &Dist) -> f64 {
     }
 }
 
-/// The most that a draw comes to, in seconds; where there is no bound, what one of ten thousand draws lies above, or
-/// something longer.
+/// Upper bound of a draw, in seconds; without a bound, the value above which one of ten thousand draws lies, or a
+/// longer one.
 pub(super) fn most(dist: &Dist) -> f64 {
     match dist {
         Dist::Constant(span) => span.secs(),
@@ -54,7 +54,7 @@ pub(super) fn backoff(n: u32, retry: &Retry) -> (f64, f64) {
     }
 }
 
-/// How long a message takes from one node to another, both chosen at random, in seconds.
+/// Duration of a message from one node to another, both chosen at random, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hop {
     pub(super) mean: f64,
@@ -62,7 +62,7 @@ pub(super) struct Hop {
     pub(super) most: f64,
 }
 
-/// The nodes that are counted on: spares come only when somebody brings them.
+/// The nodes without the spares, which join only when a process starts them.
 pub(super) fn expected(mesh: &Mesh) -> impl Iterator<Item = &NodeSpec> {
     mesh.nodes.iter().filter(|node| !node.is_spare())
 }
@@ -92,7 +92,7 @@ impl Hop {
     }
 }
 
-/// From the coordinator to the farthest zone with nodes and back, on average, in seconds.
+/// Time from the coordinator to the farthest zone with nodes and back, on average, in seconds.
 pub(super) fn round_trip(mesh: &Mesh, network: &NetworkSpec) -> f64 {
     let side = network.latency.len().isqrt();
     let mean = |from: usize, to: usize| network.latency.get(from * side + to).map_or(0.0, |dist| dist.mean_secs());

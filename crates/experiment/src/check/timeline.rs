@@ -1,6 +1,6 @@
-//! The operations as they will run if the nodes follow: turned by the coordinator's own functions, without a mesh.
+//! The operations as they will run if the nodes follow: iterated by the coordinator's own functions, without a mesh.
 //!
-//! What the nodes report is taken for what was decided, the `start_delay` of new instances later.
+//! The nodes are assumed to report the decided state, after the `start_delay` of new instances.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use meshsim_mesh::operation::{self, Observed, Turn, Wanted};
 
 use super::Checked;
 
-/// Turns of all operations together; what comes after is not looked at.
+/// Bound on the iterations of all operations together; later ones are not examined.
 const TURNS_MAX: u32 = 200_000;
 
 /// Instances by version: rising versions, counts above zero.
@@ -25,28 +25,28 @@ pub(super) fn count_of(versions: &Versions, version: u32) -> u32 {
     versions.iter().find(|(v, _)| *v == version).map_or(0, |(_, count)| *count)
 }
 
-/// A service from some moment on.
+/// A service from some time on.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     pub(super) at: Time,
     pub(super) service: ServiceId,
-    /// What is to run.
+    /// Desired state.
     pub(super) wanted: Wanted,
-    /// What takes requests and is to stay.
+    /// Instances that accept requests and are to stay.
     pub(super) ready: Versions,
     /// Slots of an instance.
     pub(super) slots: f64,
 }
 
-/// How an operation goes.
+/// Progress of an operation.
 #[derive(Clone, Debug)]
 pub(super) struct Course {
     /// Its place in the mesh's operations.
     pub(super) operation: usize,
-    /// From its beginning until what it did last is ready.
+    /// From its beginning until its last change is ready.
     pub(super) from: Time,
     pub(super) until: Time,
-    /// How its last turn ended; `None`: it did not end within the run.
+    /// Result of its last iteration; `None`: it did not end within the run.
     pub(super) end: Option<Turn>,
     /// Instances of the service when it ended, extra ones included.
     pub(super) reached: u32,
@@ -70,7 +70,7 @@ pub(super) struct Timeline {
 pub(super) struct Taken {
     /// The share of the requests that they had.
     pub(super) share: f64,
-    /// How long before that it was there to be known that they get none.
+    /// Time for which callers could know before that they get none.
     pub(super) known_for: Span,
 }
 
@@ -80,7 +80,8 @@ struct State {
     ready: Versions,
     /// (when it is ready, version, instances), in this order.
     starting: Vec<(Time, u32, u32)>,
-    /// When others became ready last, and how requests were shared until then: callers go by that until they hear of it.
+    /// Time of the last change of the ready instances, and the shares of the requests until then: callers use these
+    /// until they learn of the change.
     changed: (Time, Vec<(u32, f64)>),
 }
 
@@ -102,7 +103,7 @@ impl Timeline {
         let (mesh, end) = (&checked.experiment.mesh, checked.end);
         let mut states = vec![State::default(); mesh.services.len()];
         let mut running: Vec<Running> = vec![];
-        // Of each service those that go on.
+        // Operations in progress of each service.
         let mut under_way: Vec<Vec<usize>> = vec![vec![]; mesh.services.len()];
         let mut timeline = Timeline { is_whole: true, ..Timeline::default() };
         // Items of one time in the order in which they were put in.
@@ -178,7 +179,7 @@ impl Timeline {
                     };
                     let mut share: f64 = shares.iter().map(gone).sum();
                     let mut known_for = Span::ZERO;
-                    // At the end of a canary those go that have no requests any more, as soon as callers know.
+                    // At the end of a canary the instances without requests are removed, as soon as callers know.
                     if was_canary && state.wanted.canary.is_none() && share == 0.0 {
                         share = state.changed.1.iter().map(gone).sum();
                         known_for = now.since(state.changed.0);
@@ -221,7 +222,7 @@ impl Timeline {
         });
     }
 
-    /// When a service is deployed: from, until.
+    /// Spans in which a service is deployed: from, until.
     pub(super) fn deployed(&self, service: ServiceId) -> Vec<(Time, Time)> {
         let mut spans: Vec<(Time, Time)> = vec![];
         let mut is_there = false;
@@ -238,7 +239,7 @@ impl Timeline {
 }
 
 impl State {
-    /// What was to be ready by now is. True if something was.
+    /// Makes the instances ready that are due by now. True if there were any.
     fn settle(&mut self, now: Time) -> bool {
         let due = self.starting.iter().take_while(|(at, ..)| *at <= now).count();
         if due > 0 {
@@ -251,7 +252,7 @@ impl State {
         due > 0
     }
 
-    /// The nodes do what is wanted now. Gives back whether others come.
+    /// Applies the desired state to the nodes. Returns whether new instances start.
     fn follow(&mut self, ready_at: Time) -> bool {
         let mut comes = false;
         let wanted = &self.wanted.versions;
@@ -261,7 +262,7 @@ impl State {
             let ready = count_of(&self.ready, *version);
             let starting: u32 = self.starting.iter().filter(|(_, v, _)| v == version).map(|(.., count)| count).sum();
             let mut surplus = (ready + starting).saturating_sub(*wanted);
-            // What is not ready goes first.
+            // Instances that are not ready are removed first.
             for (_, _, count) in self.starting.iter_mut().rev().filter(|(_, v, _)| v == version) {
                 let less = surplus.min(*count);
                 *count -= less;

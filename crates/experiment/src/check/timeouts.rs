@@ -1,4 +1,4 @@
-//! Timeouts that can never be met, those that are missing, and budgets that hold retries back.
+//! Timeouts that can never be met, missing ones, and binding retry budgets.
 
 use meshsim_actor::Span;
 use meshsim_fault::Kind;
@@ -17,7 +17,7 @@ pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     missing(checked, warnings);
 }
 
-/// Calls whose answers take longer than they may.
+/// Calls whose replies take longer than their timeouts.
 fn unmet(checked: &Checked<'_>, flow: &Flow<'_>, when: &str, warnings: &mut Warnings<'_>) {
     let mut told = 0;
     for ((caller, callee), (late, answer, timeout)) in &flow.met.late {
@@ -87,7 +87,7 @@ fn of_later_versions(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
             flow.met.late.retain(|key, it| checked.flow.met.late.get(key).is_none_or(|known| known.0 != it.0));
             let mut news = Warnings { experiment: checked.experiment, list: vec![] };
             unmet(checked, &flow, &format!(" with version {version} of `{}`", service.name), &mut news);
-            // What a load misses with the version as deployed too is no news.
+            // A load that misses it with the deployed version too is reported already.
             let known = |text: &str| text.split(&format!(" with version {version}")).next().unwrap_or("").to_owned();
             let is_told =
                 |it: &super::Warning| warnings.list.iter().any(|old| old.message.starts_with(&known(&it.message)));
@@ -97,7 +97,7 @@ fn of_later_versions(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     }
 }
 
-/// Who makes retries that its budget may hold back: more are expected under way than it allows, give or take three
+/// Callers with retries that the budget may hold back: the expected number in flight exceeds its limit, within three
 /// standard deviations.
 pub(super) fn binding_budgets(checked: &Checked<'_>, arriving: &[f64], loads: &[LoadEstimate]) -> Vec<String> {
     let (mesh, flow) = (&checked.experiment.mesh, &checked.flow);
@@ -128,11 +128,11 @@ pub(super) fn binding_budgets(checked: &Checked<'_>, arriving: &[f64], loads: &[
     names
 }
 
-/// Something may be lost, and somebody waits for it for ever.
+/// Warns of messages that may be lost while their sender waits without a timeout.
 fn missing(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     let (mesh, network) = (&checked.experiment.mesh, &checked.experiment.network);
     let loses = |kind: &Kind| match kind {
-        // `loss` is not among them: what the transport sends again is late, not lost.
+        // `loss` is not among them: the transport resends, so the message is late, not lost.
         Kind::Drop(drop) => drop.probability > 0.0,
         Kind::Partition(partition) => !partition.hold,
         Kind::Crash(_) | Kind::Wipe(_) | Kind::Bandwidth(_) => true,
@@ -155,7 +155,7 @@ fn missing(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         .extend(mesh.loads.iter().filter(|load| load.policy.timeout.is_none()).map(|load| format!("`{}`", load.name)));
     if let Some(last) = waiting.pop() {
         let who = if waiting.is_empty() { last } else { format!("{} and {last}", waiting.join(", ")) };
-        warnings.warn("no_timeout", None, format!("{cause}, and {who} would wait for ever: `timeout: none`"));
+        warnings.warn("no_timeout", None, format!("{cause}, and {who} would wait indefinitely: `timeout: none`"));
     }
 }
 

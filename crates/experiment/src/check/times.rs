@@ -1,4 +1,4 @@
-//! What lies outside the run, or is too fine to be kept.
+//! Settings that lie outside the run, or are too fine to be kept.
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::model::{Arrivals, Load, ServiceId};
@@ -7,7 +7,7 @@ use super::{Checked, LoadEstimate, Warnings, plain, shown};
 
 /// More heartbeats than this in a run are worth a warning: a run takes a second for some millions.
 const HEARTBEATS_MAX: f64 = 1e8;
-/// How long callers may take to hear of a service that comes, without a word.
+/// Time for which callers may be without an instance of a new service, without a warning.
 const SLACK: Span = Span::from_secs(2);
 
 pub(super) fn look(checked: &Checked<'_>, loads: &[LoadEstimate], warnings: &mut Warnings<'_>) {
@@ -98,7 +98,7 @@ fn absent(checked: &Checked<'_>, loads: &[LoadEstimate], warnings: &mut Warnings
     }
 }
 
-/// What lies outside the run, or is too fine to be kept.
+/// Warns of settings that lie outside the run, or are too fine to be kept.
 fn outside(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     let (experiment, end) = (checked.experiment, checked.end);
     for (index, operation) in experiment.mesh.operations.iter().enumerate().filter(|(_, o)| o.at >= end) {
@@ -169,7 +169,7 @@ fn outside(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     }
 }
 
-/// What is planned for a time after the end of the run, unless the load was told to end before.
+/// The part of the load planned after the end of the run, unless the load has an explicit earlier end.
 fn cut(load: &Load, end: Time) -> Option<String> {
     if load.end < end || load.start >= end {
         return None;

@@ -1,4 +1,4 @@
-//! Loads: whom they ask for what, and when.
+//! Loads: their targets, and their times.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ pub(super) fn compile(
     let entries = &file.load.value.entries;
     if entries.len() > LOADS_MAX {
         reporter
-            .report(file.load.place, format!("{} loads are too many", entries.len()))
+            .report(file.load.place, format!("too many loads: {}", entries.len()))
             .help(format!("at most {LOADS_MAX}"));
         return vec![];
     }
     for (name, it) in entries {
-        // What is missing may be what is wrong.
+        // A missing value may be an invalid one.
         if reporter.is_clean_in(it.place) {
             is_offered(name, &it.value, reporter);
         }
@@ -88,7 +88,7 @@ fn mix(name: &At<String>, it: &schema::Load, names: &Names<'_>, reporter: &mut R
     let Some(mix) = &it.mix else {
         let Some(to) = &it.to else {
             reporter
-                .report(name.place, format!("`{}` does not say whom it asks", name.value))
+                .report(name.place, format!("load `{}` has no target", name.value))
                 .help("write `to: service` or `to: service.endpoint`, or a `mix`");
             return vec![];
         };
@@ -161,7 +161,7 @@ fn arrivals(it: &schema::Arrivals, inputs: &mut Inputs<'_>, reporter: &mut Repor
         schema::Arrivals::Stages(it) => {
             if it.stages.value.is_empty() && reporter.is_clean_in(it.stages.place) {
                 reporter
-                    .report(it.stages.place, "there are no stages")
+                    .report(it.stages.place, "missing stages")
                     .help("write `stages: [ { for: 10s, rate: 10/s, to: 100/s } ]`");
             }
             let stage = |s: &schema::Stage| Stage { length: s.length, from: s.rate.0, to: s.to.unwrap_or(s.rate).0 };
@@ -176,7 +176,7 @@ fn replay(it: &schema::Replay, inputs: &mut Inputs<'_>, reporter: &mut Reporter)
     let Some(per) = it.per else {
         if let Some(process) = it.process {
             reporter
-                .report(process.place, "`process` says nothing to a replay of moments")
+                .report(process.place, "`process` does not apply to a replay of times")
                 .help("leave it out; or write `per: 1m`, if the rows are counts");
         }
         let stamps = files::stamps(&it.replay, it.column.as_ref(), inputs, reporter)?;

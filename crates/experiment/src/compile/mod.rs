@@ -71,13 +71,13 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     Compiled { mesh, network, slos, has_call_graph, operations: written, faults }
 }
 
-/// One operation beside a file that is right.
+/// Compiles one operation next to a valid file.
 pub(crate) fn operation(it: &At<schema::Operation>, file: &File, reporter: &mut Reporter) -> Vec<Operation> {
     let names = Names::new(file, reporter);
     operation::one(it, file, &names, reporter)
 }
 
-/// One fault beside a file that is right; it begins now.
+/// Compiles one fault next to a valid file; it begins now.
 pub(crate) fn fault(
     it: &At<schema::Fault>,
     now: Time,
@@ -88,7 +88,7 @@ pub(crate) fn fault(
     network::fault(it, now, file, mesh, reporter)
 }
 
-/// The name of a zone that nobody named.
+/// Default name of a zone.
 const DEFAULT_ZONE: &str = "default";
 
 /// A zone's place in the list; it is added if it is new.
@@ -105,12 +105,12 @@ fn nodes(file: &File, zones: &mut Vec<String>, reporter: &mut Reporter) -> Vec<N
     let mut names: BTreeMap<String, ()> = BTreeMap::new();
     let total: u64 = file.nodes.value.items.iter().map(group_size).sum();
     if total > NODES_MAX {
-        reporter.report(file.nodes.place, format!("{total} nodes are too many")).help(format!("at most {NODES_MAX}"));
+        reporter.report(file.nodes.place, format!("too many nodes: {total}")).help(format!("at most {NODES_MAX}"));
         return nodes;
     }
     if file.nodes.value.items.is_empty() && file.nodes.value.complete {
         reporter
-            .report(file.nodes.place, "there are no nodes")
+            .report(file.nodes.place, "missing nodes")
             .help("a mesh needs at least one: `- { name: node, count: 4, cores: 8 }`");
     }
     for group in &file.nodes.value.items {
@@ -142,7 +142,7 @@ fn is_numbered(group: &NodeGroup) -> bool {
     group_size(group) > 1
 }
 
-/// What a name stands for, wherever a place is named, if it can be nobody's.
+/// Meaning of a name that no item may have, wherever a fault target is named.
 fn reserved(name: &str) -> Option<&'static str> {
     match name {
         "coordinator" => Some("the coordinator"),
@@ -195,7 +195,7 @@ fn positive(span: At<Span>, key: &str, reporter: &mut Reporter) {
     }
 }
 
-/// The names that a file gives, and what they stand for.
+/// The names that a file defines, and their indexes.
 pub(crate) struct Names<'a> {
     services: BTreeMap<&'a str, ServiceNames<'a>>,
     loads: BTreeMap<&'a str, usize>,
@@ -214,17 +214,17 @@ impl<'a> Names<'a> {
         let (services, loads) = (&file.services.value, &file.load.value);
         if services.entries.is_empty() && services.broken.is_empty() {
             reporter
-                .report(file.services.place, "there are no services")
+                .report(file.services.place, "missing services")
                 .help("a mesh needs at least one: `name: { endpoints: { get: { script: [ work: 1ms ] } } }`");
         }
         if services.entries.len() > SERVICES_MAX {
             reporter
-                .report(file.services.place, format!("{} services are too many", services.entries.len()))
+                .report(file.services.place, format!("too many services: {}", services.entries.len()))
                 .help(format!("at most {SERVICES_MAX}"));
         }
         for name in services.entries.iter().map(|(name, _)| name).chain(loads.entries.iter().map(|(name, _)| name)) {
             if let Some(help) = name_error(&name.value) {
-                reporter.report(name.place, format!("`{}` is no name", shortened(&name.value))).help(help);
+                reporter.report(name.place, format!("invalid name `{}`", shortened(&name.value))).help(help);
             }
         }
         let entry = |(index, (name, service)): (usize, &'a (At<String>, crate::schema::Service))| {
@@ -312,7 +312,7 @@ impl<'a> Names<'a> {
         self.services.get(name).map(|service| service.id)
     }
 
-    /// All that a scope of an SLO can begin with.
+    /// All possible beginnings of an SLO's scope.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = &'a str> + Clone + '_ {
         self.loads.keys().copied().chain(self.services.keys().copied().filter(|name| !self.loads.contains_key(name)))
     }
@@ -333,8 +333,8 @@ impl<'a> Names<'a> {
             return;
         }
         let message = match name.trim() {
-            "" => format!("a {what} is needed here"),
-            name => format!("there is no {what} `{}`", shortened(name)),
+            "" => format!("missing {what}"),
+            name => format!("unknown {what} `{}`", shortened(name)),
         };
         reporter
             .report(place, message)

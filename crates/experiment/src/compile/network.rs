@@ -1,4 +1,4 @@
-//! The network between zones, and what goes wrong on it and on the machines.
+//! The network between zones, and faults of the network and of machines.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::values::{Spot, Spots};
 /// Bytes that may wait for a link whose bandwidth is limited, where the file does not say.
 const QUEUE_BYTES: u64 = 1 << 20;
 
-/// Most actors that all faults together may name: what a million nodes in thousands of faults would exceed.
+/// Bound on the actors that all faults together may name: a million nodes in thousands of faults would exceed it.
 pub const CHOSEN_MAX: usize = 10_000_000;
 
 pub(super) fn compile(
@@ -34,14 +34,14 @@ pub(super) fn compile(
         None => {
             if it.jitter.value.0 > 0.0 {
                 reporter
-                    .report(it.jitter.place, "`jitter` says nothing without `zones`")
+                    .report(it.jitter.place, "`jitter` requires `zones`")
                     .help("it varies the latencies between zones; write `latency: 0.25ms +/- 0.01ms` instead");
             }
             vec![it.latency.clone()]
         }
     };
     if let (Some(queue), None) = (it.queue, it.bandwidth) {
-        reporter.report(queue.place, "`queue` says nothing without `bandwidth`").help("add `bandwidth: 1 Gbit/s`");
+        reporter.report(queue.place, "`queue` requires `bandwidth`").help("add `bandwidth: 1 Gbit/s`");
     }
     let queue = it.queue.map_or(QUEUE_BYTES, |queue| u64::from(queue.value.0));
     let mut faults = Faults { file, mesh, reporter, chosen: 0 };
@@ -94,7 +94,7 @@ fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, 
             known.dedup();
         }
     }
-    // Where the zones are wrong, nobody needs to hear that one is missing.
+    // If the zones are wrong, a missing one is not reported.
     if !reporter.is_clean_in(zones.place) {
         return vec![];
     }
@@ -106,10 +106,7 @@ fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, 
         match zone {
             Some(zone) if !known.contains(&zone.value.0) => {
                 reporter
-                    .report(
-                        zone.place,
-                        format!("there is no zone `{}` in the network's `zones`", shortened(&zone.value.0)),
-                    )
+                    .report(zone.place, format!("unknown zone `{}` in the network's `zones`", shortened(&zone.value.0)))
                     .label(
                         nearest(&zone.value.0, known.iter().map(String::as_str))
                             .map(|near| format!("did you mean `{near}`?")),
@@ -118,7 +115,7 @@ fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, 
             }
             None => {
                 reporter
-                    .report(place, "this group stands in no zone, but the network has `zones`")
+                    .report(place, "this group has no zone, but the network has `zones`")
                     .help(format!("add `zone:` with {}", one_of(known.iter().map(String::as_str))));
             }
             Some(_) => {}
@@ -144,7 +141,7 @@ fn matrix(zones: &At<Zones>, file: &File, mesh: &Mesh, inputs: &mut Inputs<'_>, 
     if let Some(first) = missing.first() {
         let more = if missing.len() > 1 { format!(", and {} more", missing.len() - 1) } else { String::new() };
         reporter
-            .report(zones.place, format!("there is no latency from {first}{more}"))
+            .report(zones.place, format!("missing latency from {first}{more}"))
             .help("every two zones in use need one, in one direction at least");
     }
     latency
@@ -174,7 +171,7 @@ impl Faults<'_> {
         let list = &self.file.faults.value;
         if list.len() > EVENTS_MAX {
             self.reporter
-                .report(self.file.faults.place, format!("{} faults are too many", list.len()))
+                .report(self.file.faults.place, format!("too many faults: {}", list.len()))
                 .help(format!("at most {EVENTS_MAX}"));
             return vec![];
         }
@@ -187,7 +184,7 @@ impl Faults<'_> {
         out
     }
 
-    /// One fault of the file, whose times are counted from `zero`: as many as it has kinds.
+    /// Compiles one fault of the file, whose times are counted from `zero`: into as many as it has kinds.
     fn one(&mut self, At { value, place }: &At<schema::Fault>, zero: Time) -> Vec<Fault> {
         let (at, length, kinds) = self.kinds(value, *place);
         if length.value.is_zero() {
@@ -205,7 +202,7 @@ impl Faults<'_> {
         kinds.into_iter().map(|kind| Fault { at, until, kind }).collect()
     }
 
-    /// When, for how long, and what: a link fault may be several.
+    /// Start, duration and kinds of a fault: a link fault may have several kinds.
     fn kinds(&mut self, it: &schema::Fault, place: Place) -> (At<Span>, At<Span>, Vec<Kind>) {
         match it {
             schema::Fault::Crash(it) => {
@@ -270,9 +267,7 @@ impl Faults<'_> {
             let queue = it.queue.map_or(QUEUE_BYTES, |queue| u64::from(queue.value.0));
             kinds.push(fault::Bandwidth::new(on, rate.0, queue).into());
         } else if let Some(queue) = it.queue {
-            self.reporter
-                .report(queue.place, "`queue` says nothing without `bandwidth`")
-                .help("add `bandwidth: 10 Mbit/s`");
+            self.reporter.report(queue.place, "`queue` requires `bandwidth`").help("add `bandwidth: 10 Mbit/s`");
         }
         if kinds.is_empty() {
             self.reporter
@@ -336,11 +331,11 @@ impl Faults<'_> {
         };
         self.chosen += actors.len();
         if self.chosen > CHOSEN_MAX {
-            // Said once: what goes on from here is empty.
+            // Reported once: the rest is empty.
             if self.chosen < usize::MAX / 2 {
                 self.chosen = usize::MAX / 2;
                 self.reporter
-                    .report(spot.place, "the faults concern too many actors, all together")
+                    .report(spot.place, "the faults have too many targets in total")
                     .help(format!("at most {CHOSEN_MAX}; `all` in a link costs nothing"));
             }
             return vec![];
@@ -357,7 +352,7 @@ impl Faults<'_> {
             }
             let known = || mesh.zones.iter().map(String::as_str);
             self.reporter
-                .report(place, format!("nothing stands in a zone `{}`", shortened(zone)))
+                .report(place, format!("unknown zone `{}`: no node, load or coordinator is in it", shortened(zone)))
                 .label(nearest(zone, known()).map(|near| format!("did you mean `zone {near}`?")))
                 .help(format!("the zones are {}", one_of(known())));
             return vec![];
@@ -374,7 +369,7 @@ impl Faults<'_> {
         for group in &self.file.nodes.value.items {
             let size = group_size(group) as usize;
             let group_name = group.name.value.0.as_str();
-            // What is too large was reported with the nodes.
+            // A too large count was reported with the nodes.
             let actor = |index: usize| (first + index < mesh.nodes.len()).then(|| mesh.node_actor(first + index));
             if name == group_name {
                 return (0..size.min(mesh.nodes.len())).filter_map(actor).collect();
@@ -412,8 +407,8 @@ impl Faults<'_> {
             (name, size) => format!("`{name}-0` to `{name}-{}`", size - 1),
         };
         let groups: Vec<String> = self.file.nodes.value.items.iter().take(10).map(described).collect();
-        self.reporter.report(place, format!("there is no place `{}`", shortened(name))).label(label).help(format!(
-            "a place is a node ({}), a load, `coordinator`, `zone x`, `all`, or {{ nodes: 25%, seed: 1 }}",
+        self.reporter.report(place, format!("unknown fault target `{}`", shortened(name))).label(label).help(format!(
+            "a fault target is a node ({}), a load, `coordinator`, `zone x`, `all`, or {{ nodes: 25%, seed: 1 }}",
             groups.join(", ")
         ));
     }

@@ -11,7 +11,7 @@ use crate::schema::{self, EVENTS_MAX, File};
 use crate::section::{At, OneOrMore};
 use crate::values::StrategyName;
 
-/// By how much a rolling update may go above and below what is wanted: as a Kubernetes Deployment.
+/// Default bounds of a rolling update above and below the desired number: those of a Kubernetes Deployment.
 const ROLLING_DEFAULT: Amount = Amount::Share(0.25);
 
 /// The operations, and where each stands in the file.
@@ -19,7 +19,7 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
     let list = &file.operations.value;
     if list.len() > EVENTS_MAX {
         reporter
-            .report(file.operations.place, format!("{} operations are too many", list.len()))
+            .report(file.operations.place, format!("too many operations: {}", list.len()))
             .help(format!("at most {EVENTS_MAX}"));
         return (vec![], vec![]);
     }
@@ -34,7 +34,7 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
         }
         out.extend(operations.into_iter().map(|operation| (operation, written.clone())));
         if out.len() > EVENTS_MAX * 10 {
-            reporter.report(it.place, "these are too many operations").help("a list of services makes one for each");
+            reporter.report(it.place, "too many operations").help("a list of services makes one for each");
             break;
         }
     }
@@ -51,7 +51,7 @@ pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -
     all.into_iter().unzip()
 }
 
-/// One operation of the file: as many as it names services. None if it is wrong.
+/// Compiles one operation of the file: into as many as it names services. None if it is invalid.
 pub(super) fn one(
     At { value, place }: &At<schema::Operation>,
     file: &File,
@@ -124,7 +124,7 @@ fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<
         if let Some(place) = given {
             fine = false;
             reporter
-                .report(place, format!("`{key}` says nothing to this strategy"))
+                .report(place, format!("`{key}` does not apply to this strategy"))
                 .help(format!("leave it out, or write `strategy: {of}`"));
         }
     };
@@ -139,7 +139,7 @@ fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<
         refuse(it.rate.map(|at| at.place), "rate", "batch` or `strategy: bernoulli");
     } else if it.rate.is_none() {
         fine = false;
-        reporter.report(place, "an update needs `rate`").help(
+        reporter.report(place, "an update requires `rate`").help(
             "rate: the share of the old instances that one step moves, as in `rate: 0.3`; or `strategy: rolling`",
         );
     }
@@ -173,7 +173,7 @@ fn weights(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option
             None => place,
         };
         reporter
-            .report(place, "a canary update needs `weights`")
+            .report(place, "a canary update requires `weights`")
             .help("weights: the share that is new after each step, as in `weights: [5%, 50%, 100%]`");
         return None;
     }

@@ -11,10 +11,10 @@ use crate::section::At;
 use crate::units;
 use crate::values::{NAME_CHARS_MAX, Timeout};
 
-/// Most versions of a service that behave differently.
+/// Maximum number of versions of a service that behave differently.
 pub const VERSIONS_MAX: usize = 100;
 
-/// Most steps of a service's scripts, each version counted in full.
+/// Maximum number of steps of a service's scripts, each version counted in full.
 pub const STEPS_MAX: usize = 1_000_000;
 
 pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Service> {
@@ -31,7 +31,7 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
     }
     if endpoints.entries.len() > ENDPOINTS_MAX {
         reporter
-            .report(it.endpoints.place, format!("{} endpoints are too many", endpoints.entries.len()))
+            .report(it.endpoints.place, format!("too many endpoints: {}", endpoints.entries.len()))
             .help(format!("at most {ENDPOINTS_MAX}"));
     }
     for (endpoint, _) in &endpoints.entries {
@@ -43,7 +43,7 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
             || name.chars().count() > NAME_CHARS_MAX
         {
             reporter
-                .report(endpoint.place, format!("`{}` is no name of an endpoint", shortened(name)))
+                .report(endpoint.place, format!("invalid endpoint name `{}`", shortened(name)))
                 .help(format!("one line of at most {NAME_CHARS_MAX} characters, without spaces around it"));
         }
     }
@@ -76,7 +76,7 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
     }
 }
 
-/// What the service does, version by version: each begins as the one before it.
+/// The behaviours of the service, version by version: each begins as the one before it.
 fn behaviours(it: &schema::Service, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Behaviour> {
     let base: Vec<_> = it.endpoints.value.entries.iter().map(|(_, e)| endpoint(e, names, reporter)).collect();
     let mut versions = BTreeMap::new();
@@ -84,14 +84,14 @@ fn behaviours(it: &schema::Service, names: &Names<'_>, reporter: &mut Reporter) 
         match units::whole(&key.value, 0, VERSION_MAX) {
             Ok(version) if versions.contains_key(&(version as u32)) => {
                 reporter
-                    .report(key.place, format!("version {version} stands here a second time"))
+                    .report(key.place, format!("duplicate version {version}"))
                     .help("`01` and `1` are one number: keep one of the two");
             }
             Ok(version) => {
                 versions.insert(version as u32, behaviour);
             }
             Err(error) => {
-                let message = format!("`{}` is no version", shortened(&key.value));
+                let message = format!("invalid version `{}`", shortened(&key.value));
                 reporter.report(key.place, message).help(error.help);
             }
         }

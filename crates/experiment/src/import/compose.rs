@@ -1,11 +1,11 @@
-//! Compose files: services, replicas, reserved cores and start order. Who calls whom they do not say.
+//! Compose files: services, replicas, reserved cores and start order. They have no call graph.
 //!
 //! Source: the Compose Specification. `depends_on` is an order of starts, not a call: in DeathStarBench's hotel none of
-//! its 22 edges joins two services of the application. So the calls come from another file (a motel topology), laid over
-//! this one by [`overlay`]. A `healthcheck` says when a container counts as healthy and not how long it takes to start:
-//! its `start_period` is a time in which failing checks do not count.
+//! its 22 edges joins two services of the application. So the calls come from another file (a motel topology), laid
+//! over this one by [`overlay`]. A `healthcheck` defines when a container counts as healthy and not how long it takes
+//! to start: its `start_period` is a time in which failing checks do not count.
 //!
-//! How several files become one model, with `extends`, profiles and variables, is in [`merge`].
+//! [`merge`] merges several files into one model, with `extends`, profiles and variables.
 
 mod interpolate;
 mod merge;
@@ -30,16 +30,16 @@ pub(super) const IMPORTER: Importer =
 /// A compose service has no endpoints; ours needs one.
 const ENDPOINT: &str = "serve";
 
-/// Stands for every profile.
+/// Name for all profiles.
 const ALL_PROFILES: &str = "*";
 
 /// Guessed for whatever a service does.
 const TIME: Span = Span::from_millis(1);
 
-/// More instances than anybody starts on one machine.
+/// Bound on instances, above any number that one machine runs.
 const REPLICAS_MAX: u32 = 1_000_000;
 
-/// What tells a service of the application from what it merely uses.
+/// Evidence that a service belongs to the application and is not merely used by it.
 struct Hints {
     built: bool,
     published: bool,
@@ -73,7 +73,7 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
             }
         }
         None => {
-            reading.problem(root.place, "there is no `services`", "write `services:` and a map of services");
+            reading.problem(root.place, "missing `services`", "write `services:` and a map of services");
         }
     }
     fields.ignore_rest(reading, "");
@@ -101,7 +101,7 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     draft
 }
 
-/// Whom to ask, when nobody says who asks: services of the application that the outside can reach.
+/// Default entries, if no file names any: services of the application that are reachable from outside.
 fn entries(draft: &Draft, hints: &BTreeMap<String, Hints>) -> Vec<Entry> {
     let waited_for: BTreeSet<_> = draft.services.iter().flat_map(|s| &s.after).map(|after| &after.name).collect();
     let choices: [&dyn Fn(&Service) -> bool; 4] = [
@@ -127,7 +127,7 @@ fn read_service(node: &Node, service: &mut Service, reading: &mut Reading) -> Hi
         replicas = deploy.take("replicas").or(replicas);
         if let Some(resources) = deploy.take("resources") {
             let mut resources = reading.fields(resources, "`resources`");
-            // What is reserved is what a node needs room for; a limit stands in where nothing is.
+            // A node needs room for the reserved cores; a limit replaces a missing reservation.
             for kind in ["limits", "reservations"] {
                 let Some(node) = resources.take(kind) else { continue };
                 let mut kind_fields: Fields<'_> = reading.fields(node, &format!("`{kind}`"));
@@ -167,7 +167,7 @@ fn read_depends_on(node: &Node, service: &mut Service, reading: &mut Reading) {
     }
 }
 
-/// Says what a compose file alone leaves open.
+/// Flags the properties that a compose file alone leaves open.
 pub(super) fn without_calls(draft: &Draft, reading: &mut Reading) {
     reading.flag("no call graph: a compose file does not say who calls whom (give a motel topology with --calls)");
     reading.guess(format!("{} in every service", units::show_span(TIME)));

@@ -1,9 +1,9 @@
 //! isotope's `MockServiceGraph`: the topologies with which Istio's own performance is measured.
 //!
 //! Source: `istio/tools`, folder `isotope`. Where its README and its code disagree the code counts:
-//! - the settings for all services stand under `defaults`, and a request's size under `size`;
-//! - `errorRate` fails every (1/rate)-th request by a counter, before its script runs
-//!   (`service/pkg/srv/handler.go`: `10000 / uint64(rate * 10000)`, in whole numbers);
+//! - the settings for all services are under `defaults`, and a request's size under `size`;
+//! - `errorRate` fails every (1/rate)-th request by a counter, before its script runs (`service/pkg/srv/handler.go`:
+//!   `10000 / uint64(rate * 10000)`, in whole numbers);
 //! - `probability` is a whole percentage, and 0 means always (`srv/executable.go`, `shouldSkipRequest`);
 //! - sizes have binary prefixes whatever they are called (`size/byte_size.go`: docker's `RAMInBytes`);
 //! - lists nest one level deep only (`graph/validation.go`).
@@ -20,11 +20,11 @@ pub(super) const IMPORTER: Importer = Importer { name: "isotope", tags: &[], fil
 /// An isotope service has no endpoints; ours needs one.
 const ENDPOINT: &str = "serve";
 
-/// What the Go handler itself takes. isotope does not say; it measures proxies, and means its services to cost nothing.
-/// It is time and not computing, since no source says that it computes.
+/// Duration of the Go handler itself. isotope does not specify it; it measures proxies, and its services should cost
+/// nothing. It is time and not computing, since no source says that it computes.
 const HANDLING: Span = Span::from_micros(100);
 
-/// What holds where a service or a call says nothing else.
+/// Defaults for services and calls.
 #[derive(Default)]
 struct Defaults<'n> {
     replicas: Option<u32>,
@@ -47,7 +47,7 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
                 }
             }
             None => {
-                reading.problem(root.place, "there is no `services`", "write `services:` and a list of services");
+                reading.problem(root.place, "missing `services`", "write `services:` and a list of services");
             }
         }
         fields.ignore_rest(reading, "");
@@ -55,7 +55,7 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     if draft.entries.is_empty() && !draft.services.is_empty() {
         let uncalled = draft.uncalled();
         let names: Vec<_> = uncalled.iter().map(|(service, _)| service.as_str()).collect();
-        reading.guess(format!("entry {}: no service says `isEntrypoint`, and nobody calls it", names.join(", ")));
+        reading.guess(format!("entry {}: no service says `isEntrypoint`, and it has no callers", names.join(", ")));
         draft.entries =
             uncalled.into_iter().map(|(service, endpoint)| Entry { service, endpoint, weight: 1.0 }).collect();
     }

@@ -1,11 +1,11 @@
-//! Experiments made from files that others wrote.
+//! Importers: experiments from files of other tools.
 //!
-//! [`import`] reads such a file, says what it read, ignored and guessed, and writes an experiment that a person can go
-//! on with. What the source says is not softened: a name that means nothing, or calls in a circle, are problems, with
-//! file, line and column like those of an experiment.
+//! [`import`] reads such a file, lists what it read, ignored and guessed, and writes an experiment that a person can
+//! edit. Errors of the source stay errors: a meaningless name, or calls in a cycle, are problems, with file, line and
+//! column like those of an experiment.
 //!
 //! To add one: write `import/x.rs` with an `IMPORTER` whose `read` turns the files' trees into a draft, and add it to
-//! [`Format`], `ALL` and `importer`, with a line for `about`. A test sees to it that no file is forgotten.
+//! [`Format`], `ALL` and `importer`, with a line for `about`. A test checks that no file is forgotten.
 
 mod compose;
 mod isotope;
@@ -44,7 +44,7 @@ pub enum Format {
     Mubench,
 }
 
-/// How one format is read.
+/// Reader of one format.
 struct Importer {
     name: &'static str,
     /// Tags of YAML that mean something in it.
@@ -68,12 +68,12 @@ impl Format {
         }
     }
 
-    /// What it is called on the command line.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         self.importer().name
     }
 
-    /// What such a file is called in a message.
+    /// Name of such a file in a message.
     fn wanted(self) -> &'static str {
         match self {
             Format::Isotope => "one of isotope's topologies, a map with `services`,",
@@ -83,7 +83,7 @@ impl Format {
         }
     }
 
-    /// What such a file is called in a sentence.
+    /// Name of such a file in a sentence.
     fn file(self) -> &'static str {
         match self {
             Format::Isotope => "a topology of isotope",
@@ -93,7 +93,7 @@ impl Format {
         }
     }
 
-    /// What it is, in half a line.
+    /// Short description.
     pub fn about(self) -> &'static str {
         match self {
             Format::Isotope => "isotope's MockServiceGraph (Istio's performance topologies)",
@@ -110,26 +110,26 @@ impl fmt::Display for Format {
     }
 }
 
-/// An experiment that was made from somebody else's files.
+/// An experiment made from files of another tool.
 #[derive(Clone, Debug)]
 pub struct Imported {
     /// The experiment, as a file for people.
     pub yaml: String,
-    /// What was read, a line each.
+    /// Parts that were read, a line each.
     pub read: Vec<String>,
-    /// What the source says, but the experiment does not, with how often.
+    /// Parts of the source that the experiment leaves out, each with its number of occurrences.
     pub ignored: Vec<String>,
-    /// What the experiment says, but the source does not.
+    /// Values of the experiment that the source does not give.
     pub guessed: Vec<String>,
-    /// How the experiment differs from what the source says.
+    /// Differences between the experiment and the source.
     pub differences: Vec<String>,
-    /// What a person should know before running it, such as that there is no call graph.
+    /// Facts to know before running it, such as a missing call graph.
     pub flags: Vec<String>,
-    /// What there is.
+    /// Numbers of imported items.
     pub counts: Counts,
 }
 
-/// What an import found.
+/// Numbers of items found by an import.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Services.
@@ -138,7 +138,7 @@ pub struct Counts {
     pub instances: u64,
     /// Calls in all scripts.
     pub calls: usize,
-    /// What clients ask for.
+    /// Requests of clients.
     pub entries: Vec<EntryCount>,
 }
 
@@ -169,7 +169,7 @@ impl Counts {
 pub struct Source {
     /// Its path; problems are reported under it, and the experiment is named after it.
     pub name: String,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
@@ -251,9 +251,9 @@ fn import_sources(
             _ => reading.problem(place, format!("{format} files have no profiles"), "leave `--profile` out"),
         }
     }
-    // What is of another format has one problem, and not one for each of its keys.
+    // A file of another format gets one problem, not one for each of its keys.
     let fits = |format, roots: &[Node], reading: &mut Reading| {
-        // Every root is looked at, so that each says what is wrong with it.
+        // Every root is checked, so that each reports its problem.
         roots.iter().filter(|root| !looks::expect(format, root, reading)).count() == 0
     };
     let fit = [fits(format, &roots, &mut reading), fits(Format::Motel, call_root.as_slice(), &mut reading)];
@@ -282,7 +282,7 @@ fn import_sources(
 
 fn parse(format: Format, source: &Source, tags: &mut Tags, reporter: &mut Reporter) -> Option<Node> {
     let number = reporter.add_source(&source.name, source.text.as_str());
-    let help = format!("{} is wanted", format.wanted());
+    let help = format!("expected {}", format.wanted());
     let known = format.importer().tags;
     let root = tree::read_tagged(&source.text, number, 0, &help, known, tags, reporter)?;
     if !matches!(root.value, Value::Map(_)) {
@@ -313,7 +313,7 @@ fn written(draft: &Draft, sources: &str, name: &str, mut reading: Reading) -> Re
     };
     if counts.visits_per_request() > VISITS_MAX {
         let visits = counts.visits_per_request();
-        reading.flag(format!("a request makes {visits:.0} service visits, more than anybody will wait for"));
+        reading.flag(format!("a request makes {visits:.0} service visits, more than a person will wait for"));
     }
     let body = write::body(draft, &visits, name, &mut reading);
     let notes = reading.finish()?;
@@ -340,7 +340,7 @@ fn written(draft: &Draft, sources: &str, name: &str, mut reading: Reading) -> Re
     })
 }
 
-/// What a file is that should be an experiment, and what to do with it, if it is one of another format.
+/// Format of a file that should be an experiment, and advice on it, if it is of another format.
 pub(crate) fn foreign(root: &Node) -> Option<(&'static str, String)> {
     match looks::look(root)? {
         Look::Of(format) => Some((format.file(), format!("`meshsim import {format}` makes an experiment of it"))),
@@ -353,7 +353,7 @@ fn file_name(path: &str) -> String {
     Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// What the run is called: after the file, or after its folder where the file has everybody's name.
+/// Name of the experiment: that of the file, or of its folder if the file has a generic name.
 fn experiment_name(path: &str) -> String {
     let file = file_name(path);
     let stem = file.split('.').next().unwrap_or_default();

@@ -1,15 +1,15 @@
 //! motel's topologies: call graphs from which it makes traces, with durations, error rates and timeouts.
 //!
-//! Source: `andrewh/motel`, `cmd/motel/README.md` (its language) and `pkg/synth/engine.go` (what it means):
-//! - calls run side by side unless `call_style` says `sequential`, and so do the copies of a `count`;
+//! Source: `andrewh/motel`, `cmd/motel/README.md` (its language) and `pkg/synth/engine.go` (its semantics):
+//! - calls run in parallel unless `call_style` is `sequential`, and so do the copies of a `count`;
 //! - a `probability` is drawn once for all copies; a `probability` or `count` of 0 means that it was not given;
-//! - a retry waits for `retry_backoff`, always as long; nothing limits how many there are;
-//! - a call without a `timeout` waits for ever, and one that is `async` is not waited for;
+//! - a retry waits for `retry_backoff`, always as long; the number of retries in flight is unlimited;
+//! - a call without a `timeout` waits indefinitely, and an `async` one is not waited for;
 //! - half of an operation's own duration passes before its calls, half after them; it is time, not computing;
 //! - a failing call fails its caller, after all its calls have been made;
-//! - each trace begins at an operation that nobody calls, all equally likely.
+//! - each trace begins at an operation without callers, all equally likely.
 //!
-//! What happens at a time of its own is in [`traffic`] and [`scenarios`].
+//! [`traffic`] and [`scenarios`] read the parts that depend on time.
 
 mod scenarios;
 mod traffic;
@@ -42,7 +42,7 @@ struct Operation {
     calls: Vec<(Call, Condition)>,
 }
 
-/// When a call is made, by whether the caller itself fails.
+/// Condition of a call on the failure of its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Condition {
     #[default]
@@ -52,7 +52,7 @@ enum Condition {
 }
 
 impl Operation {
-    /// What it does, as an endpoint.
+    /// The operation as an endpoint.
     fn endpoint(&self, name: &str, at: Place) -> Endpoint {
         let mut endpoint = Endpoint { name: name.to_owned(), at, errors: self.errors, ..Endpoint::default() };
         endpoint.script.extend(self.duration.map(Step::Sleep));
@@ -68,7 +68,7 @@ impl Operation {
             endpoint.script.extend(calls.map(Step::Call));
             return endpoint;
         }
-        // Those that nobody waits for need no branch of their own.
+        // Calls that are not waited for need no branch of their own.
         let (detached, awaited): (Vec<_>, Vec<_>) = calls.partition(|call| call.detached);
         endpoint.script.extend(detached.into_iter().map(Step::Call));
         let mut awaited: Vec<_> = awaited.into_iter().map(Step::Call).collect();
@@ -90,7 +90,7 @@ pub(super) fn read(roots: &[Node], reading: &mut Reading) -> Draft {
         let mut fields = reading.fields(root, "the file");
         if let Some(version) = fields.take("version") {
             let is_one = |text: &str| (text == "1").then_some(());
-            reading.parsed(version, "`version`", is_one, "write `version: 1`: there is no other");
+            reading.parsed(version, "`version`", is_one, "write `version: 1`, the only one");
         }
         match fields.take("services") {
             Some(services) => {
@@ -100,7 +100,7 @@ pub(super) fn read(roots: &[Node], reading: &mut Reading) -> Draft {
                 }
             }
             None => {
-                reading.problem(root.place, "there is no `services`", "write `services:` and a map of services");
+                reading.problem(root.place, "missing `services`", "write `services:` and a map of services");
             }
         }
         if let Some(node) = fields.take("traffic") {
@@ -133,7 +133,7 @@ pub(super) fn read(roots: &[Node], reading: &mut Reading) -> Draft {
     draft
 }
 
-/// What can be called, found beforehand: an operation may stand below its callers.
+/// The callable operations, collected first: an operation may be defined after its callers.
 fn targets(roots: &[Node]) -> Targets {
     fn entries(node: Option<&Node>) -> &[(Key, Node)] {
         match node.map(|node| &node.value) {
@@ -255,7 +255,7 @@ fn read_call(node: &Node, targets: &Targets, reading: &mut Reading) -> Option<(C
     let detached = fields.take("async");
     call.detached = detached.and_then(|n| reading.truth(n, "`async`")).unwrap_or(false);
     if let Some(node) = detached.filter(|_| call.detached && (call.retries > 0 || call.timeout.is_some())) {
-        let help = "leave `retries` and `timeout` out: nobody waits for the call";
+        let help = "leave `retries` and `timeout` out: the caller does not wait for the reply";
         reading.problem(node.place, "motel has no `async` call with retries or a timeout", help);
     }
     fields.ignore_rest(reading, "services.*.operations.*.calls[]");

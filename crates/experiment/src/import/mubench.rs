@@ -1,17 +1,17 @@
-//! µBench's work models: what each service computes, and whom it calls with what probability.
+//! µBench's work models: the work of each service, and its calls with their probabilities.
 //!
-//! Source: `mSvcBench/muBench`. What the keys mean is said by `ServiceCell/ExternalServiceExecutor.py`:
-//! - groups of external services run side by side, the members of a group one after the other;
+//! Source: `mSvcBench/muBench`. `ServiceCell/ExternalServiceExecutor.py` defines the keys:
+//! - groups of external services run in parallel, the members of a group one after the other;
 //! - of a group at most `seq_len` members are called, drawn anew for each request;
-//! - each of them is called with its probability, or always where none is given; probabilities of services that are
-//!   not in the group mean nothing;
+//! - each of them is called with its probability, or always where none is given; probabilities of services that are not
+//!   in the group have no effect;
 //! - a failing call does not keep the others from being made, but the reply is an error.
 //!
-//! and by `CustomFunctions/Loader.py`: it sleeps for 10 ms and does nothing else unless the file says otherwise, and the
-//! reply has `mean_response_size` (once `mean_bandwidth`, by default 11) times 1,000 bytes on average. How long its kinds
-//! of stress take depends on the machine, so no file says it.
+//! `CustomFunctions/Loader.py` defines the work: it sleeps for 10 ms and does nothing else by default, and the reply
+//! has `mean_response_size` (once `mean_bandwidth`, by default 11) times 1,000 bytes on average. The duration of its
+//! kinds of stress depends on the machine, so no file gives it.
 //!
-//! and by `Deployers/K8sDeployer/K8sYamlBuilder.py`: a service has 1 worker of 4 threads unless the file says otherwise.
+//! `Deployers/K8sDeployer/K8sYamlBuilder.py` defines the deployment: a service has 1 worker of 4 threads by default.
 
 use meshsim_actor::Span;
 
@@ -31,7 +31,7 @@ const ENDPOINT: &str = "serve";
 /// Guessed for each kind of stress.
 const STRESS: Span = Span::from_millis(1);
 
-/// What the loader sleeps where the file does not say it.
+/// Default sleep of the loader.
 const SLEEP: Span = Span::from_millis(10);
 
 /// Bytes of the loader's reply where the file does not say it.
@@ -41,7 +41,7 @@ const RESPONSE: u64 = 11_000;
 const WORKERS: u32 = 1;
 const THREADS: u32 = 4;
 
-/// Where µBench sends its requests.
+/// Service that receives the requests of µBench.
 const INGRESS: &str = "s0";
 
 fn read(roots: &[Node], reading: &mut Reading) -> Draft {
@@ -61,7 +61,7 @@ fn read(roots: &[Node], reading: &mut Reading) -> Draft {
         vec![(INGRESS.to_owned(), ENDPOINT.to_owned())]
     } else {
         let uncalled = draft.uncalled();
-        reading.guess(format!("entries, because there is no `{INGRESS}`: the services that nobody calls"));
+        reading.guess(format!("entries, because there is no `{INGRESS}`: the services without callers"));
         uncalled
     };
     draft.entries = entries.into_iter().map(|(service, endpoint)| Entry { service, endpoint, weight: 1.0 }).collect();
@@ -159,7 +159,7 @@ fn read_internal(node: &Node, endpoint: &mut Endpoint, reading: &mut Reading) {
     fields.ignore_rest(reading, &format!("*.internal_service.{}", shortened(&function.text)));
 }
 
-/// What the loader sleeps, if it does. What the file leaves out is as the loader has it.
+/// Sleep of the loader, if it sleeps. Missing values are the loader's defaults.
 fn read_sleep(node: Option<&Node>, reading: &mut Reading) -> Option<Span> {
     let Some(node) = node else { return Some(SLEEP) };
     let mut fields = reading.fields(node, "`sleep_stress`");

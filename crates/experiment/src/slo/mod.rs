@@ -1,4 +1,4 @@
-//! What must hold when a run has ended: `users.search p99 < 80ms from 10s to 20s`.
+//! SLOs, conditions on the results of a run: `users.search p99 < 80ms from 10s to 20s`.
 
 mod criteria;
 mod parts;
@@ -20,24 +20,23 @@ pub(crate) use parts::Parts;
 pub struct Slo {
     /// As it is written in the file.
     pub text: String,
-    /// Whose figure is compared.
+    /// Requests that are measured.
     pub scope: Scope,
-    /// Which figure.
+    /// Metric that is compared.
     pub metric: Metric,
-    /// How.
+    /// Comparison operator.
     pub comparison: Comparison,
     /// With what, in the metric's unit: seconds, a share (1 % is 0.01), a number, or a number per second.
     pub threshold: f64,
-    /// Only what was planned from the first moment until before the second: `from .. to ..`, or when a fault holds, or
-    /// for a time after a fault or an operation. `None`: the whole run, without warm-up.
-    /// Never with a service: its figures are not kept over time. Of [`Metric::Recovery`], from the fault's end until the
-    /// threshold has passed.
+    /// Only requests planned from the first time until before the second: `from .. to ..`, or while a fault holds, or
+    /// for a time after a fault or an operation. `None`: the whole run, without warm-up. Never with a service: it has
+    /// no figures over time. For [`Metric::Recovery`], from the fault's end until the threshold has passed.
     pub window: Option<(Time, Time)>,
     /// It must hold over every stretch of this length, `any ..`; `None`: over all of it at once.
     pub any: Option<Span>,
 }
 
-/// Whose figure an [`Slo`] is about.
+/// Requests that an [`Slo`] measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -48,12 +47,12 @@ pub enum Scope {
     /// One target of a load: indexes into [`Mesh::loads`](meshsim_mesh::Mesh::loads) and into its
     /// [`mix`](meshsim_mesh::model::Load::mix).
     Target(usize, usize),
-    /// What the instances of a service did, whoever called them.
+    /// Requests at the instances of a service, from all callers.
     Service(ServiceId),
 }
 
 impl Scope {
-    /// The loads that it takes in; none where it is a service.
+    /// Its loads; none for a service.
     pub fn loads(self, mesh: &Mesh) -> std::ops::Range<usize> {
         match self {
             Scope::All => 0..mesh.loads.len(),
@@ -77,11 +76,11 @@ pub enum Metric {
     Within(Span),
     /// failed / (done + failed).
     Errors,
-    /// done / offered: what was never answered is not done.
+    /// done / offered: an unanswered request is not done.
     DoneOfOffered,
-    /// (offered - done - failed) / offered: the share without an answer when the run ended.
+    /// (offered - done - failed) / offered: the share without a reply when the run ended.
     Unfinished,
-    /// How many failed.
+    /// Number of failed requests.
     Failed,
     /// Done per second of the time measured.
     Rate,
@@ -89,7 +88,7 @@ pub enum Metric {
     Recovery,
 }
 
-/// How a figure is compared with its threshold.
+/// Comparison of a figure with its threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Comparison {
     /// `<`
@@ -142,7 +141,7 @@ const RECOVERY: &str = "recovery";
 /// An SLO over every stretch of a length is counted in so many pieces of each: a stretch begins with each piece.
 pub const PIECES: u64 = 10;
 
-/// Reads one line and resolves whom it is about.
+/// Parses one line and resolves its scope.
 pub(crate) fn compile(
     line: &At<String>,
     names: &Names<'_>,
@@ -180,7 +179,7 @@ pub(crate) fn compile(
     let Some(metric) = found else {
         let known = || METRICS.iter().map(|(name, _)| *name).chain([WITHIN, RECOVERY]);
         reporter
-            .report(place, format!("`{}` is no metric", shortened(metric)))
+            .report(place, format!("unknown metric `{}`", shortened(metric)))
             .label(nearest(metric, known()).map(|near| format!("did you mean `{near}`?")))
             .help(format!("write {}", one_of(known())));
         return None;
@@ -236,7 +235,7 @@ pub(crate) fn compile(
     Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window, any })
 }
 
-/// Cuts off what begins with the first of these words: the word, and what follows it.
+/// Cuts the text at the first of these words, and returns that word and the text after it.
 fn cut<'t>(text: &'t str, words: &[&'static str]) -> (&'t str, Option<(&'static str, &'t str)>) {
     match words.iter().filter_map(|word| Some((text.find(word)?, *word))).min() {
         Some((at, word)) => (&text[..at], Some((word.trim(), text[at + word.len()..].trim()))),
@@ -244,7 +243,7 @@ fn cut<'t>(text: &'t str, words: &[&'static str]) -> (&'t str, Option<(&'static 
     }
 }
 
-/// The length of the stretches over each of which something must hold: `10s`.
+/// Length of the stretches, each of which must meet the SLO: `10s`.
 fn stretch(text: &str, place: Place, reporter: &mut Reporter) -> Option<Span> {
     match units::duration(text) {
         Ok(length) if length.nanos() >= PIECES => Some(length),
@@ -366,7 +365,7 @@ fn scope_of(text: &str, names: &Names<'_>, mesh: &Mesh, place: Place, reporter: 
         (Some(load), _, None) => Some(Scope::Load(load)),
         (None, Some(service), _) => Some(Scope::Service(service)),
         (Some(load), _, Some(endpoint)) => {
-            // What the load's description lacks was reported there.
+            // Missing parts of the load were reported there.
             let targets = mesh.loads.get(load).map_or(&[][..], |load| &load.mix);
             let name = |target: &meshsim_mesh::model::Target| {
                 let service = mesh.service(target.service);

@@ -1,5 +1,5 @@
-//! Real files, written by others: the test corpus in `../shared/data` beside the checkout, or wherever `MESHSIM_CORPUS`
-//! says. A test that needs one says so and passes when it is absent.
+//! Real files of other authors: the test corpus in `../shared/data` beside the checkout, or in the folder
+//! `MESHSIM_CORPUS`. A test that needs one prints a note and passes when it is absent.
 
 use std::path::{Path, PathBuf};
 

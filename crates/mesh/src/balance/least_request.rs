@@ -1,4 +1,4 @@
-//! `least_request`: the least busy of some random ones.
+//! `least_request`: the least busy of some randomly drawn instances.
 //!
 //! By default two with replacement, and the first wins a tie, as in Envoy's `LeastRequestLoadBalancer`; the theory is
 //! Mitzenmacher 2001, "The Power of Two Choices in Randomized Load Balancing".
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::message::Instance;
 use crate::model::{CHOICES_MAX, Choices};
 
-/// A caller's requests under way, by instance.
+/// A caller's requests in flight, by instance.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UnderWay {
-    /// Those whom `counts` is about.
+    /// The instances that `counts` refers to.
     #[serde(with = "meshsim_actor::shared")]
     instances: Arc<[Instance]>,
     counts: Counts,
@@ -23,15 +23,15 @@ pub struct UnderWay {
 /// Numbers above zero by place, most of them zero or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Counts {
-    /// Those that are not zero, by rising place.
+    /// The counts above zero, by rising position.
     Sparse(Vec<(u32, u32)>),
-    /// All of them, and how many are not zero.
+    /// All counts, and the number of those above zero.
     Dense(Vec<u32>, u32),
 }
 
-/// What is not zero is kept by itself up to this many, or to a 64th of all, whichever is less; then a look at a
-/// number must not become a search, nor a new one a move of all behind it. So a caller takes at most 256 bytes for an
-/// instance with something under way.
+/// Up to this many entries, or a 64th of the instances if that is less, the counts above zero are kept in a sparse
+/// list. Beyond it, finding a count would become a search, and adding one would move all entries behind it. So a caller
+/// takes at most 256 bytes for an instance with a request in flight.
 const SPARSE_MAX: usize = 1024;
 
 impl UnderWay {
@@ -39,7 +39,7 @@ impl UnderWay {
         self.follow(instances);
         let n = instances.len() as u32;
         let picked = match choices {
-            // Where there is no choice nothing is drawn.
+            // A single instance needs no draw.
             _ if n == 1 => 0,
             Choices::Replaced(draws) => self.least((0..draws.max(1)).map(|_| rng.below(n))),
             Choices::Distinct(draws) => self.least(Distinct::new(n, draws.max(1), rng)),
@@ -64,7 +64,7 @@ impl UnderWay {
     }
 
     pub(super) fn ended(&mut self, to: Instance) {
-        // Of an instance that has gone nothing is left; one that was gone and came back is known anew.
+        // An instance that has gone leaves no state; one that was gone and came back starts anew.
         if let Ok(at) = self.instances.binary_search(&to) {
             self.counts.take(at as u32);
         }
@@ -136,7 +136,7 @@ impl Counts {
         }
     }
 
-    /// One more at `at`, of `n` places.
+    /// Increments the count at `at`, of `n` positions.
     #[inline]
     fn add(&mut self, at: u32, n: usize) {
         match self {
@@ -154,7 +154,7 @@ impl Counts {
         }
     }
 
-    /// One less at `at`; never below zero.
+    /// Decrements the count at `at`; never below zero.
     #[inline]
     fn take(&mut self, at: u32) {
         match self {
@@ -169,7 +169,7 @@ impl Counts {
                 let count = &mut counts[at as usize];
                 *busy -= u32::from(*count == 1);
                 *count = count.saturating_sub(1);
-                // Not at the bound itself, lest one request more or less moves everything.
+                // Below the bound itself, so that one request more or less does not move everything.
                 if (*busy as usize) < sparse_max(counts.len()) / 4 {
                     let mut sparse = Vec::with_capacity(*busy as usize);
                     self.for_each(|at, count| sparse.push((at, count)));
@@ -190,7 +190,7 @@ impl Counts {
         *self = Counts::Dense(dense, counts.len() as u32);
     }
 
-    /// All that are not zero, by rising place.
+    /// All counts above zero, by rising position.
     fn for_each(&self, mut act: impl FnMut(u32, u32)) {
         match self {
             Counts::Sparse(counts) => counts.iter().for_each(|(at, count)| act(*at, *count)),
@@ -235,7 +235,7 @@ mod tests {
         let (mut was_dense, mut was_sparse_again) = (false, false);
         for round in 0..24_000 {
             let at = rng.below(n as u32);
-            // Waves: many under way, then, for long enough that all of them end, few.
+            // Waves: many requests in flight, then few, for long enough that all of them end.
             if rng.chance(if round % 8_000 < 2_000 { 0.7 } else { 0.01 }) {
                 counts.add(at, n);
                 plain[at as usize] += 1;
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn distinct_draws_are_distinct_and_each_order_of_each_choice_is_equally_likely() {
+    fn distinct_draws_are_distinct_and_every_ordered_choice_is_equally_likely() {
         let mut rng = Rng::stream(3, "x");
         let mut orders = std::collections::BTreeMap::new();
         for _ in 0..60_000 {

@@ -1,8 +1,8 @@
-//! How a caller chooses among the instances of a service.
+//! Balancing: a caller's choice among the instances of a service.
 //!
-//! Each policy is a file with a `pick`. What it has to remember of the instances is in [`Known`]; nothing is shared
-//! between callers, as between real proxies. Callers are many, so what is remembered is sparse: of an instance with
-//! nothing under way, and with nothing learnt that has not faded, nothing is kept.
+//! Each policy is a file with a `pick`. The state that it keeps of the instances is in [`Known`]. Callers share no
+//! state, as real proxies share none. There are many callers, so the state is sparse: it holds nothing for an instance
+//! that has no request in flight and whose estimate has faded.
 //!
 //! To add one: a file here, a variant of [`Balancer`], and of [`Known`] if it remembers anything; a line in each `match`.
 
@@ -24,23 +24,24 @@ use least_request::UnderWay;
 use p2c_peak_ewma::Estimates;
 use ranking::Ranking;
 
-/// What one caller remembers of the instances of one service, as far as its balancer needs it.
+/// State that one caller keeps of the instances of one service, as its balancer needs it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Known {
     /// For `random`: nothing.
     Nothing,
     /// For `round_robin`: whose turn it is.
     Turn(u32),
-    /// For `least_request`: requests under way.
+    /// For `least_request`: requests in flight.
     UnderWay(Box<UnderWay>),
-    /// For `least_request` of all: who has how many under way.
+    /// For `least_request` of all: instances by their requests in flight.
     Ranking(Box<Ranking>),
-    /// For `p2c_peak_ewma`: requests under way, and what was learnt of latencies.
+    /// For `p2c_peak_ewma`: requests in flight, and latency estimates.
     Estimates(Box<Estimates>),
 }
 
 impl Known {
-    /// Nobody is known yet. `place` is where turns begin: any number, another one for each caller.
+    /// State without any instance. `place` is the position at which turns begin: any number, a different one for each
+    /// caller.
     pub fn new(balancer: &Balancer, place: u32) -> Self {
         match balancer {
             Balancer::Random => Known::Nothing,
@@ -66,7 +67,7 @@ impl Known {
         }
     }
 
-    /// A request to `to`, which took so long, is under way no more.
+    /// A request to `to` that took `took` is no longer in flight.
     pub fn ended(&mut self, balancer: &Balancer, to: Instance, now: Time, took: Span) {
         match (self, balancer) {
             (Known::UnderWay(under_way), _) => under_way.ended(to),
@@ -76,7 +77,7 @@ impl Known {
         }
     }
 
-    /// A request to `to` is under way no more, and how long it would have taken is not known.
+    /// A request to `to` is no longer in flight, and its latency is unknown.
     pub fn cancelled(&mut self, to: Instance) {
         match self {
             Known::UnderWay(under_way) => under_way.ended(to),
@@ -92,7 +93,7 @@ pub(crate) mod tests {
     use super::*;
     use meshsim_actor::ActorId;
 
-    /// So many instances, on a node each.
+    /// This number of instances, each on its own node.
     pub(crate) fn instances(count: u32) -> Arc<[Instance]> {
         (1..=count).map(|node| Instance { node: ActorId(node), ordinal: 0, version: 1 }).collect()
     }

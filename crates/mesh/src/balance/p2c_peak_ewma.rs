@@ -1,7 +1,7 @@
-//! `p2c_peak_ewma`: of two distinct random ones that with the lower `estimate * (pending + 1)`.
+//! `p2c_peak_ewma`: of two distinct random instances, the one with the lower `estimate * (pending + 1)`.
 //!
 //! The estimate is sensitive to peaks: a slower sample replaces it, a faster one draws it down, and *each read lets it
-//! decay towards nothing*. So does the start value, from the moment at which the instance became known. Without the
+//! decay towards nothing*. So does the start value, from the time at which the instance became known. Without the
 //! decay at reads an instance that was slow once would get no request, and so no sample that says that it is well again.
 //! (Linkerd's and Finagle's balancer, "peak EWMA", as in `tower::load::PeakEwma`; Finagle's
 //! `com.twitter.finagle.loadbalancer.p2c.P2CPeakEwma`.)
@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Instance;
 
-/// What a caller knows of the instances of a service: of those with a request under way, or of which it has learnt
-/// something that has not faded. All others have the start value, faded since `since`.
+/// A caller's state of the instances of a service: those with a request in flight or with an estimate that has not
+/// faded. All others have the start value, faded since `since`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Estimates {
-    /// Those whom `peers` is about.
+    /// The instances that `peers` refers to.
     #[serde(with = "meshsim_actor::shared")]
     instances: Arc<[Instance]>,
-    /// When the others became known.
+    /// Time at which the others became known.
     since: Time,
-    /// By place among `instances`.
+    /// By position in `instances`.
     peers: BTreeMap<u32, Peer>,
     /// Peers at which those are let go of which nothing is left to know.
     sweep_at: usize,
@@ -31,16 +31,16 @@ pub struct Estimates {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Peer {
-    /// Requests under way.
+    /// Requests in flight.
     pending: u32,
     /// In nanoseconds.
     estimate: f64,
-    /// When it was last read or learnt.
+    /// Time of the last read or sample.
     touched: Time,
 }
 
-/// No estimate is below a nanosecond, what the clock can tell: all that have faded so far are alike, and the pending
-/// requests decide. A start value of 30 ms is there after 17 time constants.
+/// Lower bound of an estimate: a nanosecond, the resolution of the clock. All that have faded to it are equal, and the
+/// pending requests decide. A start value of 30 ms fades to it in 17 time constants.
 const LEAST_NS: f64 = 1.0;
 
 impl Default for Estimates {
@@ -82,7 +82,7 @@ impl Estimates {
     }
 
     pub(super) fn ended(&mut self, to: Instance, decay: Span, now: Time, took: Span) {
-        // Of an instance that has gone nothing is left; one that was gone and came back is known anew.
+        // An instance that has gone leaves no state; one that was gone and came back starts anew.
         let Ok(at) = self.instances.binary_search(&to) else { return };
         if let Some(peer) = self.peers.get_mut(&(at as u32)) {
             peer.pending = peer.pending.saturating_sub(1);
@@ -116,7 +116,7 @@ impl Estimates {
         peer.estimate
     }
 
-    /// Lets go of those of which there is nothing left to know: they have faded as far as those that never were known.
+    /// Removes the entries that carry no information: they have faded as far as those of unknown instances.
     fn sweep(&mut self, decay: Span, start: Span, now: Time) {
         if self.unknown(decay, start, now) <= LEAST_NS {
             self.peers.retain(|_, peer| {
@@ -128,7 +128,7 @@ impl Estimates {
         self.sweep_at = 64.max(2 * self.peers.len());
     }
 
-    /// The instances have changed: those that stay keep what is known of them, those that come have the start value.
+    /// The instances have changed: those that stay keep their state, those that come have the start value.
     fn follow(&mut self, instances: &Arc<[Instance]>, start: Span, now: Time) {
         if Arc::ptr_eq(&self.instances, instances) {
             return;
@@ -143,7 +143,7 @@ impl Estimates {
         let mut known = std::mem::take(&mut self.peers);
         let mut peers: BTreeMap<u32, Peer> =
             stay.iter().filter_map(|(now_at, at)| Some((*now_at, known.remove(at)?))).collect();
-        // Whichever are fewer are kept one by one: those of whom nothing was learnt until now, or those that come now.
+        // The smaller set is kept one by one: instances without a sample until now, or those that come now.
         if stay.len() - peers.len() <= instances.len() - stay.len() {
             let since = Peer::start(start, self.since);
             for (now_at, _) in &stay {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slower_sample_replaces_the_estimate_and_a_faster_one_and_each_read_let_it_decay() {
+    fn slower_samples_replace_the_estimate_and_faster_ones_and_reads_decay_it() {
         let mut peer = Peer::start(START, at(0));
         peer.learn(Span::from_millis(500), DECAY, at(0));
         assert_eq!(peer.estimate, 500e6);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_come_later_begin_with_the_start_value_and_those_that_stay_go_on() {
+    fn later_instances_begin_with_the_start_value_and_earlier_keep_theirs() {
         let mut known = Estimates::default();
         for (before, after) in [(10, 12), (2, 40)] {
             let (few, more) = (instances(before), instances(after));

@@ -1,8 +1,9 @@
-//! `least_request` with `choices: all`: one of the least busy of all ("join the shortest queue", by what this caller
-//! has sent; random among equals).
+//! `least_request` with `choices: all`: one of the least busy of all instances ("join the shortest queue", counted by
+//! the requests of this caller; random among equals).
 //!
-//! Nobody looks at all of them for each request: the busy ones lie in buckets by how busy they are, and whoever is in
-//! none is idle. So a pick takes about as long with 20,000 instances as with ten, and an idle one takes no memory.
+//! A pick does not visit all instances: the busy ones lie in buckets by their number of requests, and those in no
+//! bucket are idle. So a pick takes about as long with 20,000 instances as with ten, and an idle instance takes no
+//! memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,19 +13,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Instance;
 
-/// A caller's requests under way, by instance and by number.
+/// A caller's requests in flight, by instance and by number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ranking {
-    /// Those whom the rest is about.
+    /// The instances that the other fields refer to.
     #[serde(with = "meshsim_actor::shared")]
     instances: Arc<[Instance]>,
-    /// Those with something under way, by rising place: in which bucket, and where in it.
+    /// Instances with requests in flight, by rising position: their bucket, and their index in it.
     busy: BTreeMap<u32, (u32, u32)>,
-    /// By requests under way: who has so many. None is empty.
+    /// By number of requests in flight: the instances with that number. No bucket is empty.
     buckets: BTreeMap<u32, Vec<u32>>,
 }
 
-/// Draws of somebody who may be idle, before the idle ones are looked for. Where half are idle that nearly always does.
+/// Random draws of an instance that may be idle, before the idle ones are searched for. Where half are idle, one of the
+/// draws nearly always succeeds.
 const DRAWS: u32 = 8;
 
 impl Ranking {
@@ -46,14 +48,14 @@ impl Ranking {
     }
 
     pub(super) fn ended(&mut self, to: Instance) {
-        // Of an instance that has gone nothing is left; one that was gone and came back is known anew.
+        // An instance that has gone leaves no state; one that was gone and came back starts anew.
         let Ok(at) = self.instances.binary_search(&to) else { return };
         if let Some((active, _)) = self.busy.get(&(at as u32)) {
             self.set(at as u32, active - 1);
         }
     }
 
-    /// Somebody with nothing under way. There is one.
+    /// An instance without requests in flight. There must be one.
     fn idle(&self, n: u32, rng: &mut Rng) -> u32 {
         for _ in 0..DRAWS {
             let drawn = rng.below(n);
@@ -61,7 +63,7 @@ impl Ranking {
                 return drawn;
             }
         }
-        // They are few: the next one after a random place, over the end if need be.
+        // They are few: the next one after a random position, wrapping around.
         let from = rng.below(n);
         let first_gap = |from: u32, to: u32| {
             let run = self.busy.range(from..to).zip(from..).take_while(|((at, _), place)| *at == place).count();
@@ -70,7 +72,7 @@ impl Ranking {
         first_gap(from, n).or_else(|| first_gap(0, from)).unwrap_or(from)
     }
 
-    /// From now on `place` has so many under way.
+    /// Sets the number of requests in flight at `place`.
     fn set(&mut self, place: u32, active: u32) {
         if let Some((old, index)) = self.busy.remove(&place)
             && let Some(bucket) = self.buckets.get_mut(&old)
@@ -89,7 +91,7 @@ impl Ranking {
         }
     }
 
-    /// The instances have changed: those that stay keep what is known of them.
+    /// The instances have changed: those that stay keep their state.
     fn follow(&mut self, instances: &Arc<[Instance]>) {
         if Arc::ptr_eq(&self.instances, instances) {
             return;

@@ -1,4 +1,4 @@
-//! `round_robin`: in turn, from a place of each caller's own.
+//! `round_robin`: in turn, from a position of each caller's own.
 
 pub(super) fn pick(n: usize, turn: &mut u32) -> usize {
     let picked = *turn as usize % n;

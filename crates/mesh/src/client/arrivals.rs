@@ -1,9 +1,9 @@
-//! When requests are planned.
+//! Planned times of the requests of a load.
 //!
-//! A rate that changes over time is turned into moments by its integral: the next request is planned where the integral
+//! A rate that changes over time is turned into times by its integral: the next request is planned where the integral
 //! has grown by one (evenly) or by an exponential draw (Poisson). So both follow the rate exactly, through ramps and
-//! steps, and none is rounded to a grid. (Inversion of a non-homogeneous Poisson process: Çinlar 1975.) An evenly planned
-//! request stands in the middle of its share, so ten a second for a second are ten, whatever came before.
+//! steps, and no time is rounded to a grid. (Inversion of a non-homogeneous Poisson process: Çinlar 1975.) An evenly
+//! planned request lies in the middle of its interval, so ten a second for a second are ten, whatever came before.
 
 use meshsim_actor::{Rng, Span};
 use rand_distr::Distribution;
@@ -14,22 +14,22 @@ use crate::model::{Arrivals, Process, Stage};
 /// A request may fall on the end of its stage; rounding must not push it beyond.
 const NOISE: f64 = 1e-9;
 
-/// Where a load is in its plan.
+/// Position of a load in its plan.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// The stage, or the next stamp.
     index: usize,
-    /// When the stage began, counted from the load's start.
+    /// Start of the stage, counted from the load's start.
     began: Span,
-    /// How far into the stage the last request was planned, in seconds.
+    /// Offset into the stage of the last planned request, in seconds.
     into: f64,
     /// Something was planned already.
     has_begun: bool,
 }
 
 impl Plan {
-    /// The next planned moment, counted from the load's start; `None` when the plan has ended, and where users ask when
-    /// they have their answers.
+    /// The next planned time, counted from the load's start; `None` when the plan has ended, and in a closed loop, whose
+    /// users send after they have their replies.
     pub fn next(&mut self, arrivals: &Arrivals, rng: &mut Rng) -> Option<Span> {
         match arrivals {
             Arrivals::Stamps(stamps) => {
@@ -50,7 +50,7 @@ impl Plan {
         }
     }
 
-    /// Goes to where the integral of the rate has grown by `grow`.
+    /// Advances until the integral of the rate has grown by `grow`.
     fn advance(&mut self, stages: &[Stage], mut grow: f64) -> Option<Span> {
         while let Some(stage) = stages.get(self.index) {
             let left = stage.length.secs() - self.into;

@@ -1,4 +1,4 @@
-//! A client of a closed load: when its users come, go on and begin.
+//! A client of a closed load: the arrival, continuation and start of its users.
 
 use meshsim_actor::Time;
 
@@ -9,7 +9,7 @@ use crate::measure::Wait;
 use crate::message::Tick;
 
 impl Client {
-    /// In closed loop: every user plans its first request, or its first after the machine was down.
+    /// In a closed loop: every user plans its first request, or its first after the machine was down.
     pub(super) fn users_come(&mut self, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
         let Some(users) = load.arrivals.users() else { return };
@@ -23,7 +23,7 @@ impl Client {
         }
     }
 
-    /// In closed loop: a user has its answer, or none; it thinks, and begins again.
+    /// In a closed loop: a user has its reply, or has given up; it thinks, and continues.
     pub(super) fn goes_on(&mut self, user: u32, sent: Time, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
         let (Some(users), Some(it)) = (load.arrivals.users(), self.users.get_mut(user as usize)) else { return };
@@ -37,19 +37,20 @@ impl Client {
         }
     }
 
-    /// In closed loop: a user begins its next request.
+    /// In a closed loop: a user sends its next request.
     pub(super) fn begin(&mut self, user: u32, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
         let (Some(users), Some(it)) = (load.arrivals.users(), self.users.get_mut(user as usize)) else { return };
         let Some(Next { planned, due }) = it.next else { return };
         let number = it.begin(users, user);
-        // Only a pace makes a plan.
+        // Only a pace gives a planned time.
         let at = if users.pacing.is_some() { planned } else { cx.now() };
         self.planned += 1;
         self.send(Due { number, at, due, user }, cx);
     }
 
-    /// In closed loop: how long its user has waited for a request, and what the load sent meanwhile.
+    /// In a closed loop: the time that its user has waited for a request, and the requests that the load sent
+    /// meanwhile.
     pub(super) fn wait(&self, planned: &Planned, now: Time) -> Wait {
         match self.users.is_empty() {
             true => Wait::default(),

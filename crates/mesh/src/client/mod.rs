@@ -1,10 +1,10 @@
-//! A client: an actor that offers load and measures what comes of it.
+//! A client: an actor that offers load and measures the results.
 //!
-//! Open loop: what is planned is sent, however slow the answers are, and latency runs from the planned moment
-//! (coordinated omission: Gil Tene, "How NOT to Measure Latency").
+//! Open loop: each request is sent at its planned time, however slow earlier replies are, and latency runs from the
+//! planned time (coordinated omission: Gil Tene, "How NOT to Measure Latency").
 //!
-//! Closed loop: [`users`] send when they have their answers. There is no planned moment, so latency runs from sending; with
-//! a pace there is one. What a closed loop hides is told beside its figures: [`Wait`](crate::measure::Wait).
+//! Closed loop: [`users`] send after they have their replies. There is no planned time, so latency runs from the send;
+//! with a pace there is one. [`Wait`](crate::measure::Wait) reports the effect that a closed loop hides.
 
 pub mod arrivals;
 mod closed;
@@ -41,35 +41,35 @@ pub struct Client {
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
     plan: Plan,
-    /// How many moments were planned, with the next; in closed loop, how many requests were sent.
+    /// Number of times planned so far, including the next; in a closed loop, number of requests sent.
     planned: u64,
-    /// The next planned moment, in open loop.
+    /// The next planned time, in an open loop.
     next: Option<Time>,
     /// In closed loop, the users.
     users: Vec<User>,
     calls: Caller<Planned>,
     /// One for each target of the load's mix.
     tallies: Vec<Tally>,
-    /// The course of each of them.
+    /// The time series of each of them.
     courses: Vec<Watched>,
     /// If there are several: how many requests there are at once, of all of them.
     whole: Option<Watched>,
-    /// What SLOs ask of this load.
+    /// Criteria of the SLOs for this load.
     criteria: Vec<(Criterion, Vec<Count>)>,
-    /// The machine is down: since the start of this span of planned moments.
+    /// The machine is down: since the start of this span of planned times.
     down_since: Option<Time>,
-    /// Spans of planned moments that were not measured; at most [`GAPS_MAX`], what comes later is put to the last.
+    /// Spans of planned times that were not measured; at most [`GAPS_MAX`], later ones extend the last.
     gaps: Vec<(Time, Time)>,
 }
 
 /// Bound of the spans that a client names as not measured.
 pub const GAPS_MAX: usize = 1024;
 
-/// A client that is so far behind its plan when the run ends has not measured what it had planned. Below this it was
-/// about to send.
+/// A client that is further behind its plan when the run ends has not measured its whole load. A client within this
+/// bound was about to send.
 const BEHIND_MAX: Span = Span::from_millis(100);
 
-/// A request under way.
+/// A request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Planned {
     /// [`RequestId::root`].
@@ -77,7 +77,7 @@ struct Planned {
     at: Time,
     sent: Time,
     target: u32,
-    /// In closed loop, whose it is.
+    /// In a closed loop, its user.
     user: u32,
     /// In closed loop, how many requests the load had sent, with this one.
     nth: u64,
@@ -127,18 +127,18 @@ impl Client {
         }
     }
 
-    /// What became of its requests: one tally for each target of its load's mix.
+    /// Results of its requests: one tally for each target of its load's mix.
     pub fn tallies(&self) -> &[Tally] {
         &self.tallies
     }
 
-    /// Their courses over time until `now`; where there are several, one more says how many requests there were at once, of
-    /// all of them.
+    /// Their time series until `now`; if there are several targets, one more series has the number of requests in
+    /// flight at once, over all of them.
     pub fn courses(&self, now: Time) -> Vec<Course> {
         self.courses.iter().chain(&self.whole).map(|watched| watched.until(now)).collect()
     }
 
-    /// What it measured until `now`, with the ages of what is under way.
+    /// Its measurements until `now`, with the ages of the requests in flight.
     pub(crate) fn findings(&self, now: Time) -> Findings {
         let load = &self.mesh.loads[self.load];
         let (mut tallies, mut criteria) = (self.tallies.clone(), self.criteria.clone());
@@ -164,19 +164,19 @@ impl Client {
         Findings::Client { tallies, courses, counts: criteria.into_iter().map(|(_, counts)| counts).collect(), gaps }
     }
 
-    /// What it has measured since it told so much.
+    /// Its measurements since those that `told` covers.
     pub(crate) fn news(&self, told: Told, now: Time) -> (News, Told) {
         let piece = |watched: &Watched| {
             let from = told.from(watched.course.shape().length_ns, now);
             Piece::new(watched.since(from, now), from, now)
         };
-        // What is due and not sent yet will count in the window in which it was due, too.
+        // A request that is due and not sent yet counts in the window of its planned time, too.
         let open = self.calls.owners().map(|planned| planned.at).chain(self.next_planned()).min();
         let until = open.map_or(now, |open| open.min(now));
         (News::Client(self.courses.iter().chain(&self.whole).map(piece).collect()), Told { until, entries: 0 })
     }
 
-    /// Where it thinks the instances are.
+    /// The instance view that it uses; it may be stale.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -194,7 +194,7 @@ impl Client {
                 self.ended(ended, cx);
             }
             Event::Message { from: COORDINATOR, msg: Msg::View(view) } => self.take_view(view, cx),
-            // What a client never gets from a peer that keeps to the protocol.
+            // A peer that keeps to the protocol sends a client none of these.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),
             Event::Timer(Tick::User(user)) => self.begin(user, cx),
@@ -211,9 +211,9 @@ impl Client {
         }
     }
 
-    /// The machine went down: what was under way is not measured, and what was planned meanwhile is not made up for.
+    /// The machine went down: requests in flight are not measured, and requests planned meanwhile are not made up for.
     pub(crate) fn reboot(&mut self) {
-        // What comes first of what was under way and what was to be sent next.
+        // The earliest planned time among the requests in flight and the next one.
         let under_way = self.calls.owners().map(|planned| planned.at).min();
         self.down_since = self.down_since.or(under_way).or(self.next_planned());
         let measured = self.mesh.loads[self.load].start + self.mesh.loads[self.load].warmup;
@@ -272,7 +272,7 @@ impl Client {
         }
     }
 
-    /// Sends what is due.
+    /// Sends the requests that are due.
     fn offer(&mut self, cx: &mut MeshCx<'_>) {
         while let Some(at) = self.next.filter(|at| *at <= cx.now()) {
             self.send(Due { number: self.planned - 1, at, due: at, user: 0 }, cx);
@@ -313,7 +313,7 @@ impl Client {
             if due < cx.now() {
                 tally.lag.record(cx.now().since(due));
             }
-            // It is in flight from its planned moment on, even where it is sent late.
+            // It is in flight from its planned time on, even if it is sent late.
             self.whole.iter_mut().for_each(|whole| whole.came_late(at, cx.now()));
             let watched = &mut self.courses[target];
             watched.came_late(at, cx.now());

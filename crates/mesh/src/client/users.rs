@@ -1,26 +1,26 @@
-//! The users of a closed load: each sends a request, waits for what becomes of it, thinks, and sends the next.
+//! The users of a closed load: each sends a request, waits for its end, thinks, and sends the next.
 //!
-//! A user draws its think times from a stream of its own, keyed by the seed, its load, its number and the how-manieth
-//! request comes next. So what one user draws depends on no other user and on nothing else in the experiment.
+//! A user draws its think times from a stream of its own, keyed by the seed, its load, its number and the number of the
+//! next request. So the draws of one user depend on no other user and on nothing else in the experiment.
 //!
-//! Users do not begin in step: the first request of a user comes after a uniformly drawn part of its first wait.
+//! Users start staggered: the first request of a user comes after a uniformly drawn part of its first wait.
 
 use meshsim_actor::{Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Users;
 
-/// Between two requests of a user of which the first took no time at all, as one that no instance can take: a user who
-/// does not think would send without end at one moment.
+/// Time between two requests of a user if the first took no time, as one without an instance: a user without think time
+/// would otherwise send endlessly at one time.
 pub const REST: Span = Span::from_millis(1);
 
-/// The streams of users: apart from all other streams that a number keys.
+/// Streams of the users: apart from all other streams that a number keys.
 const USERS: u64 = u64::from_be_bytes(*b"thinking");
 
 /// One user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// How many requests it has begun.
+    /// Number of requests that it has begun.
     begun: u64,
     /// The next; `None` while it waits for a reply, and when it has ended.
     pub(super) next: Option<Next>,
@@ -29,9 +29,9 @@ pub struct User {
 /// The next request of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Next {
-    /// When it was to come by the user's pace; where it has none, when it is due.
+    /// Time at which it should begin by the user's pace; without a pace, its due time.
     pub(super) planned: Time,
-    /// When it is due: later than planned where the reply to the last one came too late for the pace.
+    /// Due time: later than planned if the reply to the last request came too late for the pace.
     pub(super) due: Time,
 }
 
@@ -44,14 +44,14 @@ impl User {
         *self.next.insert(Next { planned: at, due: at })
     }
 
-    /// Plans the next request when what was sent at `sent` has ended; gives its time.
+    /// Plans the next request when the one sent at `sent` has ended; returns its time.
     pub(super) fn go_on(&mut self, users: &Users, seed: u64, which: (usize, u32), (sent, ended): (Time, Time)) -> Next {
         let think = users.think.sample(&mut self.draws(seed, which));
         let rested = if ended == sent { sent + REST } else { ended };
         *self.next.insert(next(users.pacing, think, sent, rested))
     }
 
-    /// Begins the next request; gives its number among those of the load.
+    /// Begins the next request; returns its number among those of the load.
     pub(super) fn begin(&mut self, users: &Users, user: u32) -> u64 {
         let number = self.begun.wrapping_mul(u64::from(users.count)).wrapping_add(u64::from(user));
         self.begun += 1;
@@ -66,8 +66,8 @@ impl User {
 
 /// The request after one that was sent at `sent` and whose user was free again at `ended`.
 ///
-/// With a pace, a reply that comes when the next request was to begin makes that request late by as much as the reply is:
-/// its latency runs from when it was to begin. What the user thinks is no delay.
+/// With a pace, a reply that comes after the planned start of the next request delays that request by the same time:
+/// its latency runs from its planned start. Think time is not a delay.
 fn next(pacing: Option<Span>, think: Span, sent: Time, ended: Time) -> Next {
     let ready = ended + think;
     let Some(pacing) = pacing else { return Next { planned: ready, due: ready } };
@@ -92,17 +92,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pace_runs_from_beginning_to_beginning_and_only_a_late_reply_makes_late() {
+    fn a_pace_counts_from_start_to_start_and_only_a_late_reply_delays() {
         let pace = Some(Span::from_millis(100));
         let of = |think: u64, ended: u64| {
             let it = next(pace, Span::from_millis(think), ms(1000), ms(ended));
             (it.planned, it.due)
         };
-        // In time, whatever it thinks.
+        // In time, with any think time.
         assert_eq!(of(0, 1020), (ms(1100), ms(1100)));
         assert_eq!(of(50, 1020), (ms(1100), ms(1100)));
         assert_eq!(of(90, 1020), (ms(1110), ms(1110)));
-        // The reply came 400 ms after the next request was to begin: that is how late it is, with and without a thought.
+        // The reply came 400 ms after the planned start of the next request: that is its delay, with and without think
+        // time.
         assert_eq!(of(0, 1500), (ms(1100), ms(1500)));
         assert_eq!(of(30, 1500), (ms(1130), ms(1530)));
     }
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_whose_request_takes_no_time_rests_and_each_request_has_a_number_of_its_own() {
+    fn instant_requests_of_a_user_are_spaced_and_have_their_own_numbers() {
         let users = Users { count: 3, think: Dist::Constant(Span::ZERO), pacing: None };
         let mut user = User::default();
         user.come(&users, 1, (0, 2), ms(5));

@@ -1,4 +1,4 @@
-//! Where the instances are: what nodes report, made into the view that callers choose from.
+//! Merges the readiness reports of the nodes into the instance view that callers choose from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub const FALLEN_MAX: usize = 64;
 /// A canary as callers are to know it: its service, its version, and the share of requests in force.
 pub(super) type CanaryShare = (ServiceId, u32, f64);
 
-/// What nodes reported, and what callers were told.
+/// The ready instances as reported by the nodes, and the last published view.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Endpoints {
     /// By service and node: the instances that take requests, as (ordinal, version).
@@ -43,7 +43,7 @@ impl Endpoints {
         }
     }
 
-    /// Takes a report in. False if it says nothing new.
+    /// Processes a readiness report. False if it changes nothing.
     pub(super) fn report(&mut self, node: ActorId, report: &Report) -> bool {
         report.services.iter().fold(false, |changed, (service, ready)| changed | self.set(*service, node, ready))
     }
@@ -56,7 +56,7 @@ impl Endpoints {
         }
     }
 
-    /// What the nodes say is ready of a service, by rising version.
+    /// Ready instances of a service as reported by the nodes, by rising version.
     pub(super) fn ready(&self, service: ServiceId) -> Vec<(u32, u32)> {
         self.counts[service.index()].iter().map(|(version, count)| (*version, *count)).collect()
     }
@@ -67,12 +67,12 @@ impl Endpoints {
         ready.map_or(0, |ready| ready.iter().filter(|(_, v)| *v == version).count() as u32)
     }
 
-    /// What callers were told last.
+    /// The last published view.
     pub(super) fn view(&self) -> &Arc<View> {
         &self.view
     }
 
-    /// True if callers should be told something.
+    /// True if there are changes to publish.
     pub(super) fn is_dirty(&self) -> bool {
         !self.fell.is_empty() || self.dirty.contains(&true)
     }
@@ -138,7 +138,7 @@ impl Endpoints {
     }
 }
 
-/// Those of the ready instances whose version fits.
+/// The ready instances with a matching version.
 fn instances(ready: &BTreeMap<ActorId, Vec<(u32, u32)>>, fits: impl Fn(u32) -> bool) -> Arc<[Instance]> {
     let all = ready.iter().flat_map(|(node, ready)| {
         ready.iter().map(|(ordinal, version)| Instance { node: *node, ordinal: *ordinal, version: *version })

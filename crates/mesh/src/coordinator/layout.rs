@@ -1,11 +1,11 @@
-//! Placement without a coordinator: for whoever looks ahead at where instances will be.
+//! Placement without a coordinator, for predictions of where instances will be.
 
 use super::place::{Machines, Placed, Placing};
 use crate::message::Share;
 use crate::model::{Mesh, ServiceId};
 use crate::operation::{Wanted, count_of};
 
-/// Where the instances of a mesh are, as its coordinator places them when all that is wanted is ready.
+/// Placement of the instances of a mesh, as its coordinator makes it when all desired instances are ready.
 #[derive(Clone, Debug)]
 pub struct Layout {
     machines: Machines,
@@ -23,7 +23,7 @@ impl Layout {
         self.machines.set_alive(node, alive);
     }
 
-    /// Places what is wanted of a service.
+    /// Places the desired instances of a service.
     pub fn place(&mut self, mesh: &Mesh, service: ServiceId, wanted: &Wanted) {
         let (policy, cpu) = (mesh.control.placement, mesh.service(service).cpu);
         let placed = &mut self.placed[service.index()];

@@ -1,4 +1,4 @@
-//! A node that leaves: what it has is placed elsewhere, takes requests there, and goes here only then.
+//! A leaving node: its instances are placed on other nodes, become ready there, and are drained here only then.
 
 use meshsim_actor::ActorId;
 
@@ -11,7 +11,8 @@ use crate::message::Msg;
 use crate::model::ServiceId;
 
 impl Coordinator {
-    /// A node says that it leaves. It says so again until it hears that nothing is placed on it any more.
+    /// Handles a node's request to leave. The node repeats it until it is informed that nothing is placed on it any
+    /// more.
     pub(super) fn leaving(&mut self, node: usize, incarnation: u32, cx: &mut MeshCx<'_>) {
         if incarnation < self.members[node].incarnation || !self.members[node].alive {
             return;
@@ -38,7 +39,7 @@ impl Coordinator {
         }
     }
 
-    /// Nothing more is placed on a node, and what it has is placed elsewhere.
+    /// Stops placing instances on a node, and places those that it has on other nodes.
     fn empty(&mut self, node: usize, leave: Leave, cx: &mut MeshCx<'_>) {
         self.set_leave(node, leave);
         self.machines.set_leaving(node, true);
@@ -100,13 +101,13 @@ impl Coordinator {
         !leaving.is_empty() && needed_still(&leaving, &staying, &state.wanted, &ready_on, &replaces) != leaving
     }
 
-    /// Instances of a version that are ready on a node, as far as it reported.
+    /// Instances of a version that are ready on a node, by its last report.
     pub(super) fn ready_on(&self, service: ServiceId, node: u32, version: u32) -> u32 {
         self.endpoints.ready_on(service, self.mesh.node_actor(node as usize), version)
     }
 
-    /// Of these, how many are sure to be ready when all steps are applied: none of a node that has a step of the service
-    /// before it, as what it reported may be about to go.
+    /// Of these, the number that is certain to be ready when all steps are applied: 0 for a node that has an earlier
+    /// step of the service to apply, because that step may remove what it reported.
     pub(super) fn replaces_on(&self, service: ServiceId, node: u32, version: u32) -> u32 {
         let is_behind = self.members[node as usize].acked < self.services[service.index()].step;
         if is_behind { 0 } else { self.ready_on(service, node, version) }

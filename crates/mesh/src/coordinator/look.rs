@@ -1,4 +1,4 @@
-//! How things stand, for those who look while the run goes on.
+//! Status of the run, for an operator who looks while it is in progress.
 
 use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
@@ -9,21 +9,21 @@ use crate::message::View;
 use crate::model::ServiceId;
 use crate::operation::{Wanted, total};
 
-/// How a node stands with the coordinator.
+/// State of a node, as the coordinator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
-    /// It is heard of.
+    /// Its heartbeats arrive.
     Alive,
-    /// It was not heard of for too long.
+    /// Its heartbeats were missing for too long.
     Dead,
-    /// It is to come later, and has not come yet.
+    /// It is to join later, and has not joined yet.
     Awaited,
-    /// It leaves: what it has is placed elsewhere.
+    /// It leaves: its instances are placed on other nodes.
     Leaving,
-    /// It has left, and had said so.
+    /// It has left after announcing it.
     Left,
-    /// It is heard of, and others refuse to talk with it: nothing is placed on it.
+    /// Its heartbeats arrive, but other nodes refuse connections with it: nothing is placed on it.
     Shunned,
 }
 
@@ -51,12 +51,12 @@ impl Coordinator {
         self.log.last()
     }
 
-    /// What is wanted of a service.
+    /// Desired state of a service.
     pub fn wanted(&self, service: ServiceId) -> &Wanted {
         &self.services[service.index()].wanted
     }
 
-    /// How many steps there were of a service.
+    /// Number of steps decided for a service.
     pub fn generation(&self, service: ServiceId) -> u64 {
         self.services[service.index()].generation
     }
@@ -66,12 +66,12 @@ impl Coordinator {
         total(&self.endpoints.ready(service))
     }
 
-    /// Where it last told the callers that the instances are.
+    /// The last published instance view.
     pub fn view(&self) -> &View {
         self.endpoints.view()
     }
 
-    /// How a node stands.
+    /// State of a node.
     pub fn presence(&self, node: usize) -> Presence {
         let member = &self.members[node];
         match member.alive {

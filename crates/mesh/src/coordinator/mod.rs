@@ -1,13 +1,12 @@
-//! The coordinator: an actor that holds what is wanted, broadcasts operations and collects acknowledgements.
+//! The coordinator: an actor that holds the desired state, broadcasts steps and collects acknowledgements.
 //!
-//! - [`operations`]: operations begin and are turned, step by step.
-//! - [`steps`]: a step is decided once, numbered, logged, broadcast, sent again until acknowledged.
-//! - `place`, `members`, `watch`, `leave`, [`endpoints`]: where instances go, who is alive, who leaves, what callers are
-//!   told.
-//! - `look`: how things stand, for those who look while the run goes on.
+//! - [`operations`]: operations begin and are iterated, step by step.
+//! - [`steps`]: a step is decided once, numbered, logged, broadcast, and resent until acknowledged.
+//! - `place`: placement of instances. `members`, `watch`, `leave`: nodes that are alive, dead or leaving.
+//!   [`endpoints`]: the instance view of the callers.
+//! - `look`: status of the run, for an operator who looks while it is in progress.
 //!
-//! It is level-triggered: what it sends follows from what it knows of each node, and never from the fact that something
-//! was sent before.
+//! Level-triggered: it derives every message from the known state of a node, never from earlier sends.
 
 pub mod endpoints;
 mod layout;
@@ -41,35 +40,35 @@ use place::{Machines, Placed};
 use steps::Log;
 use watch::Watch;
 
-/// Holds what is wanted.
+/// Holds the desired state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Coordinator {
     #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
     /// Its term: rises with each of its lives.
     epoch: u64,
-    /// What its decisions are drawn from, since its first start; see [`operations`].
+    /// Key of the stream of its decisions, since its first start; see [`operations`].
     decisions: Option<u64>,
     log: Log,
     services: Vec<ServiceState>,
     machines: Machines,
     members: Vec<Member>,
-    /// Nodes that do not stay: all whose [`Member::leave`] says so. `set_leave` writes both.
+    /// Nodes that do not stay: those with [`Member::leave`] set. `set_leave` writes both.
     departing: BTreeSet<usize>,
     watch: Watch,
     endpoints: Endpoints,
     /// Operations of the file that have begun.
     begun: usize,
-    /// Operations that somebody began by hand.
+    /// Manual operations, in the order in which they began.
     by_hand: Vec<Operation>,
     running: Vec<Running>,
     history: Vec<OperationHistory>,
     sightings: Diary<Sighting>,
-    /// Tells callers where the instances are.
+    /// Timer that publishes the instance view.
     publishing: Option<Timer>,
 }
 
-/// One service, as it is to be.
+/// Desired state of one service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct ServiceState {
     wanted: Wanted,
@@ -79,7 +78,7 @@ struct ServiceState {
     placed: Placed,
 }
 
-/// What the coordinator holds in the end, for people and for comparison with other runs.
+/// Final state of the coordinator, for people and for comparison with other runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CoordinatorState {
     /// Steps decided.
@@ -90,16 +89,16 @@ pub struct CoordinatorState {
     pub services: Vec<WantedState>,
 }
 
-/// What is wanted of one service.
+/// Desired state of one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WantedState {
     /// Its name.
     pub service: String,
-    /// How many steps there were of it.
+    /// Number of steps decided for it.
     pub generation: u64,
     /// S, C and V, and the whole instances by version.
     pub wanted: Wanted,
-    /// Where its instances are to be: (node, instances by version).
+    /// Placement of its instances: (node, instances by version).
     pub placed: Vec<(u32, Share)>,
 }
 
@@ -126,12 +125,12 @@ impl Coordinator {
         }
     }
 
-    /// What became of each operation, in the order in which they began; repairs are among them.
+    /// Histories of the operations, in the order in which they began; repairs are among them.
     pub fn history(&self) -> &[OperationHistory] {
         &self.history
     }
 
-    /// Nodes that it declared dead, or heard of again.
+    /// Nodes that it declared dead, or alive again.
     pub fn sightings(&self) -> &Diary<Sighting> {
         &self.sightings
     }
@@ -140,7 +139,7 @@ impl Coordinator {
         self.sightings.write(Sighting { at: cx.now(), node: node as u32, seen }, ENTRIES_OF_COORDINATOR);
     }
 
-    /// What it holds.
+    /// Its current state.
     pub fn state(&self) -> CoordinatorState {
         let services = self.mesh.services.iter().zip(&self.services);
         CoordinatorState {
@@ -243,7 +242,7 @@ impl Coordinator {
                 self.heard(node, incarnation, cx);
                 self.left(node, incarnation, cx);
             }
-            // What a coordinator never gets from a peer that keeps to the protocol.
+            // A peer that keeps to the protocol sends a coordinator none of these.
             Msg::Request(_)
             | Msg::Reply(_)
             | Msg::Steps(_)
@@ -260,7 +259,7 @@ impl Coordinator {
         }
     }
 
-    /// A client, the gateway or somebody outside said something.
+    /// Handles a message of a client, of the gateway or of an external client.
     fn other_said(&mut self, from: ActorId, msg: Msg, cx: &mut MeshCx<'_>) {
         match msg {
             Msg::Heartbeat(heartbeat) => self.send_view_if_older(from, heartbeat.view, cx),
@@ -300,7 +299,7 @@ impl Coordinator {
         self.members[node].lineage = ack.lineage;
         self.revive(node, cx);
         self.acknowledged(node, ack, cx);
-        // At the very start nothing is late yet; in a later life everything is.
+        // At the very start nothing is overdue yet; in a later incarnation everything is.
         if ack.incarnation > 0 && self.members[node].acked < self.members[node].sent {
             self.send_tail(node, cx);
         }
@@ -347,7 +346,7 @@ impl Coordinator {
             return;
         }
         if report.base > member.report {
-            // One before it is missing: ask for all since the last.
+            // An earlier report is missing: ask for all since the last.
             cx.send(actor, Msg::ReportFrom { have: member.report });
             return;
         }
@@ -359,7 +358,7 @@ impl Coordinator {
         }
     }
 
-    /// Callers are told soon, together with what else happens until then.
+    /// Publishes the view after a short delay, together with further changes until then.
     fn publish_soon(&mut self, cx: &mut MeshCx<'_>) {
         if self.publishing.is_none() && self.has_news(&self.canaries()) {
             let wait = self.mesh.control.debounce.max(Span::from_nanos(1));
@@ -367,7 +366,7 @@ impl Coordinator {
         }
     }
 
-    /// True if callers should be told something. These are the canaries that there are.
+    /// True if there are changes to publish. `canaries` are the current ones.
     fn has_news(&self, canaries: &[CanaryShare]) -> bool {
         self.endpoints.is_dirty() || !self.endpoints.has_told(canaries)
     }

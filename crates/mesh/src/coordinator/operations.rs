@@ -1,7 +1,7 @@
-//! Operations: those of the file begin at their time, those by hand when they come, and are turned until they are done.
+//! Operations: those of the file begin at their time, manual ones on arrival; each is iterated until it is done.
 //!
-//! What chance decides (a stochastic rounding, a Bernoulli update) is drawn from a stream of its own for each operation
-//! and step. So it does not depend on which message came sooner or later.
+//! Random decisions (a stochastic rounding, a Bernoulli update) are drawn from a separate stream for each operation and
+//! step. So they do not depend on the order in which messages arrive.
 
 use meshsim_actor::{Rng, Time};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::message::{Msg, Tick};
 use crate::model::{Operation, ServiceId};
 use crate::operation::{self, Observed, Turn, total};
 
-/// Operations that may be begun by hand; the next is refused.
+/// Limit of manual operations per run; the next one is refused.
 pub const HAND_MAX: usize = 10_000;
 
 /// An operation that has begun.
@@ -23,16 +23,16 @@ pub(super) struct Running {
     history: usize,
     /// Steps so far.
     steps: u32,
-    /// When it is turned next; `None`: it has ended.
+    /// Time of the next iteration; `None`: it has ended.
     next: Option<Time>,
 }
 
-/// Where an operation stands.
+/// Origin of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Source {
     /// In the file.
     File(usize),
-    /// Among those by hand.
+    /// Manual, with its index.
     Hand(usize),
 }
 
@@ -54,7 +54,7 @@ impl Coordinator {
         }
     }
 
-    /// After a reboot: goes on with what was running.
+    /// After a reboot: continues the operations in progress.
     pub(super) fn resume_operations(&self, cx: &mut MeshCx<'_>) {
         for (index, running) in self.running.iter().enumerate() {
             if let Some(next) = running.next {
@@ -73,7 +73,7 @@ impl Coordinator {
         self.arm_next_operations(cx);
     }
 
-    /// Somebody outside wants this done now.
+    /// Begins an operation of an external client now.
     pub(super) fn operate(&mut self, operation: Operation, cx: &mut MeshCx<'_>) {
         let is_sound = self.by_hand.len() < HAND_MAX && operation.validate(&self.mesh).is_ok();
         let history = is_sound.then(|| {
@@ -83,7 +83,7 @@ impl Coordinator {
         cx.send(self.mesh.outside(), Msg::Operating { history });
     }
 
-    /// Begins an operation and takes its first step. Gives back where its history is.
+    /// Begins an operation and takes its first step. Returns the index of its history.
     fn begin(&mut self, source: Source, cx: &mut MeshCx<'_>) -> usize {
         let Operation { service, change, .. } = self.operation(source).clone();
         let operation = if let Source::File(index) = source { Some(index) } else { None };
@@ -182,7 +182,7 @@ impl Coordinator {
         self.repair(&hit, cx);
     }
 
-    /// A node is back: the services whose instances found no room try again.
+    /// A node is back: places the unplaced instances of all services.
     pub(super) fn repair_unplaced(&mut self, cx: &mut MeshCx<'_>) {
         let short = |service: &usize| {
             let state = &self.services[*service];

@@ -1,12 +1,12 @@
-//! Which node gets which instances.
+//! Placement of instances on nodes.
 //!
-//! Placement changes as little as it can. What is wanted and has a place stays there, version by version: only what is
-//! too much of a version goes, and only what is missing of one comes. Of what goes, what is not ready goes first, then
-//! what stands where the policy wants it least; what comes goes where the policy wants it most. So a step never stops an
-//! instance to start another like it elsewhere, and what was promised of ready instances when the step was decided
-//! holds after placement. What a node has that leaves is replaced elsewhere, and stays until what replaces it is ready.
-//! Everything is counted in whole thousandths of a core, so that no rounding of floats ever
-//! decides an order.
+//! Placement changes as little as it can. Desired instances that have a place stay there, version by version: only the
+//! surplus of a version is removed, and only its shortage is added. Removal takes first the instances that are not
+//! ready, then those on the nodes that the policy ranks lowest; addition takes the nodes that it ranks highest. So a
+//! step never stops an instance to start an equal one on another node, and the number of ready instances that the step
+//! was decided with still holds after placement. Instances on a leaving node are replaced on other nodes, and stay
+//! until their replacements are ready. Everything is counted in whole thousandths of a core, so that no rounding of
+//! floats ever decides an order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,7 +17,7 @@ use crate::message::Share;
 use crate::model::{Mesh, NodeSpec, Placement};
 use crate::operation::{Wanted, add, count_of, total};
 
-/// The machines, and what is taken of them.
+/// The nodes, and the cores reserved on them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Machines(Vec<Machine>);
 
@@ -34,18 +34,18 @@ struct Machine {
     instances: u32,
 }
 
-/// Where the instances of one service are: (node, share) by rising node, no empty share.
+/// Placement of the instances of one service: (node, share) by rising node, no empty share.
 pub(super) type Placed = Vec<(u32, Share)>;
 
-/// What is to be placed of one service, and how.
+/// Inputs of the placement of one service.
 pub(super) struct Placing<'a> {
     pub(super) policy: Placement,
     /// Cores that each instance takes.
     pub(super) cpu: f64,
     pub(super) wanted: &'a Wanted,
-    /// How many instances of a version are ready on a node, as far as it reported.
+    /// Number of ready instances of a version on a node, by its last report.
     pub(super) ready_on: &'a dyn Fn(u32, u32) -> u32,
-    /// Of these, how many may be counted on in place of those of nodes that leave.
+    /// Of these, the number that may replace instances on leaving nodes.
     pub(super) replaces_on: &'a dyn Fn(u32, u32) -> u32,
 }
 
@@ -54,7 +54,7 @@ struct Layout {
     policy: Placement,
     /// Thousandths of a core that each instance takes.
     cpu: u64,
-    /// What the quota of each node is proportional to: its free cores, those that this service has there among them.
+    /// Weights of the nodes' quotas: their free cores, including those that this service uses there.
     weights: Vec<u64>,
     /// The sum of the weights.
     sum: i128,
@@ -96,18 +96,19 @@ impl Machines {
         self.0[node].alive = alive;
     }
 
-    /// Nothing is placed on nodes that leave.
+    /// Sets whether a node leaves; nothing is placed on one that does.
     pub(super) fn set_leaving(&mut self, node: usize, leaving: bool) {
         self.0[node].leaving = leaving;
     }
 
-    /// What of this is on nodes that stay, and what on nodes that leave. What is on dead ones is in neither.
+    /// Splits a placement into the part on nodes that stay and the part on nodes that leave. The part on dead nodes is
+    /// in neither.
     pub(super) fn split(&self, placed: &Placed) -> (Placed, Placed) {
         let alive = placed.iter().filter(|(node, _)| self.0[*node as usize].alive).cloned();
         alive.partition(|(node, _)| !self.0[*node as usize].leaving)
     }
 
-    /// What of this is on nodes that stay.
+    /// The part of a placement on nodes that stay.
     pub(super) fn staying(&self, placed: &Placed) -> Placed {
         self.split(placed).0
     }
@@ -117,8 +118,8 @@ impl Machines {
         self.0[node].instances
     }
 
-    /// Places the wanted instances of a service. What is not placed finds no room; what dead nodes had is placed
-    /// elsewhere.
+    /// Places the desired instances of a service. Instances for which no node has room stay unplaced; those of dead
+    /// nodes are placed on others.
     ///
     /// Where room is short, instances of the target version get it first.
     pub(super) fn place(&mut self, placing: Placing<'_>, before: &Placed) -> Placed {
@@ -160,7 +161,7 @@ impl Machines {
         layout.placed.retain(|(_, share)| !share.is_empty());
         let mut placed = layout.placed;
         if !leaving.is_empty() {
-            // What this step adds is not there yet, whatever was reported before.
+            // Instances that this step adds are not ready yet, whatever was reported before.
             let there = |node: u32, version| {
                 let at = before.binary_search_by_key(&node, |(node, _)| *node);
                 at.map_or(0, |at| count_of(&before[at].1, version)).min(replaces_on(node, version))
@@ -181,10 +182,10 @@ impl Machines {
 
     /// Adds up to `more` instances of a version.
     ///
-    /// `spread`: one by one to the node with the largest remainder, its quota of `goal` minus what it has, as long as it
-    /// has room. Between equals the one with the fewest instances of the service, then of any, then the first.
-    /// `bin_pack`: to the node with the least room that is enough. What a node has is of any version, or of this one
-    /// `among_themselves`.
+    /// `spread`: one by one to the node with the largest remainder (its quota of `goal` minus the instances it has)
+    /// while it has room. Between equals the one with the fewest instances of the service, then of any, then the first.
+    /// `bin_pack`: to the node with the least room that is enough. The instances that count for a node are of any
+    /// version, or of this one `among_themselves`.
     fn grow(&mut self, layout: &mut Layout, version: u32, more: u32, goal: u32, among_themselves: bool) {
         if more == 0 {
             return;
@@ -224,9 +225,9 @@ impl Machines {
         layout.add(version, &added);
     }
 
-    /// The reverse of [`grow`](Self::grow): takes up to `fewer` instances of a version from the nodes that are furthest
-    /// above their quota of `goal`, or, packed, from those with the most room. From each no more than `most` says, given
-    /// its number and what it has of that version. Gives back how many went.
+    /// The reverse of [`grow`](Self::grow): removes up to `fewer` instances of a version from the nodes that are
+    /// furthest above their quota of `goal`, or, packed, from those with the most room. `most` bounds the removals from
+    /// a node, given its number and its instances of that version. Returns the number removed.
     fn shrink(
         &mut self,
         layout: &mut Layout,
@@ -302,8 +303,8 @@ impl Layout {
     }
 }
 
-/// What is needed still of what nodes have that leave: of each version as many ready ones as are wanted and not to be
-/// counted on at nodes that stay.
+/// The part of the leaving nodes' instances that must stay for now: of each version the desired number of ready ones,
+/// minus those that are certain to be ready on nodes that stay.
 pub(super) fn needed_still(
     leaving: &Placed,
     staying: &Placed,
@@ -358,7 +359,7 @@ mod tests {
         Machines::new(&Mesh { nodes: cores.iter().map(node).collect(), ..Mesh::default() })
     }
 
-    /// Places what is wanted of the highest version and others, with all instances ready.
+    /// Places the desired instances of the highest version and others, with all instances ready.
     fn place(machines: &mut Machines, policy: Placement, cpu: f64, wanted: &[(u32, u32)], before: &Placed) -> Placed {
         let (target, _) = *wanted.last().expect("something is wanted");
         let wanted = Wanted { instances: total(wanted), target, versions: wanted.to_vec(), ..Wanted::default() };
@@ -404,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn no_node_gets_more_than_its_cores_and_what_is_not_of_the_target_goes_short() {
+    fn no_node_exceeds_its_cores_and_other_versions_go_short_first() {
         for policy in [Placement::Spread, Placement::BinPack] {
             let mut machines = machines(&[2.0, 1.0]);
             let placed = place(&mut machines, policy, 0.5, &[(1, 5), (2, 5)], &vec![]);
@@ -466,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_rolling_update_the_new_ones_are_spread_as_if_the_old_ones_had_gone() {
+    fn a_rolling_update_spreads_new_instances_as_if_the_old_had_gone() {
         // Seven old ones on eight nodes, and three new ones beside them.
         let mut machines = machines(&[8.0; 8]);
         let old = place(&mut machines, Placement::Spread, 0.1, &[(1, 7)], &vec![]);

@@ -29,7 +29,7 @@ struct Logged {
     decision: Arc<Decision>,
     /// The absolute target of each node. Empty once the step is older than [`TAIL_MAX`] and broadcast.
     placed: Placed,
-    /// Where its history is: operation, step.
+    /// Position in the history: operation, step.
     history: (usize, usize),
     /// Nodes that have not acknowledged it.
     waiting: u32,
@@ -76,8 +76,8 @@ fn share_of(placed: &Placed, node: usize) -> Share {
 }
 
 impl Coordinator {
-    /// Decides the next step: what is wanted of `service` is placed, numbered and logged. It goes out when the event is
-    /// done.
+    /// Decides the next step: places the desired instances of `service`, numbers the step and logs it. It is sent when
+    /// the event has been processed.
     pub(super) fn decide(&mut self, history: usize, verb: Verb, service: ServiceId, cx: &mut MeshCx<'_>) {
         let (n, now) = (self.log.last() + 1, cx.now());
         let spec = self.mesh.service(service);
@@ -137,7 +137,7 @@ impl Coordinator {
         self.publish_soon(cx);
     }
 
-    /// Sends what was decided and has not gone out yet, as one message to each node.
+    /// Sends the steps that were decided and not sent yet, as one message to each node.
     pub(super) fn broadcast(&mut self, cx: &mut MeshCx<'_>) {
         let (from, last) = (self.log.broadcast + 1, self.log.last());
         if from > last {
@@ -228,7 +228,7 @@ impl Coordinator {
         for n in before.max(member.since) + 1..=ack.applied {
             settle(&mut self.log, &mut self.history, n, true, now);
         }
-        // Progress: what is still missing gets fresh patience.
+        // Progress: the backoff of the remaining steps starts anew.
         if let Some(timer) = member.resend.take() {
             cx.disarm(timer);
         }

@@ -1,11 +1,13 @@
-//! The watch over the nodes: a node that is silent for too long is dead, if the coordinator has listened all that time.
+//! Failure detection: a node that is silent for too long is dead, provided that the coordinator could receive all that
+//! time.
 //!
-//! A timer that comes late says that this machine stood still. What the nodes sent meanwhile waits behind the timer, so
-//! their silence is the coordinator's own deafness. Two rules follow:
+//! A late timer shows that the coordinator's own machine stood still. Messages that nodes sent meanwhile wait behind
+//! the timer, so their silence says nothing about them. Two rules follow:
 //!
-//! - Later than planned by more than a heartbeat: patience with every node begins anew.
-//! - Later by less: the watch looks again after as long as it was late, and judges then. By that time the coordinator has
-//!   read what waited. It looks again once, so that a machine whose timers are always late still finds the dead.
+//! - Late by more than a heartbeat: the timeouts of all nodes start anew.
+//! - Late by less: the watch is repeated after the same delay, and judges then. By that time the coordinator has read
+//!   the waiting messages. It is repeated once only, so that a machine whose timers are always late still finds the
+//!   dead nodes.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -16,19 +18,19 @@ use crate::actors::MeshCx;
 use crate::diary::Seen;
 use crate::message::Tick;
 
-/// When the coordinator looks for silent nodes.
+/// Timer of the failure detection.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Watch {
-    /// When the next look is planned.
+    /// Time of the next check.
     due: Time,
-    /// Silence before this moment counts against no node.
+    /// Silence before this time counts against no node.
     since: Time,
     /// The next look makes up for one that was late.
     again: bool,
 }
 
 impl Coordinator {
-    /// Plans the first look. The coordinator has not listened before this moment.
+    /// Plans the first look. The coordinator has not listened before this time.
     pub(super) fn begin_watch(&mut self, cx: &mut MeshCx<'_>) {
         self.watch.since = cx.now();
         let every = self.mesh.control.heartbeat;
@@ -43,7 +45,7 @@ impl Coordinator {
         cx.arm(self.watch.due, Tick::Watch);
     }
 
-    /// Declares silent nodes dead: what they had is placed elsewhere.
+    /// Declares silent nodes dead, and places their instances on other nodes.
     pub(super) fn watch(&mut self, cx: &mut MeshCx<'_>) {
         let (now, every) = (cx.now(), self.mesh.control.heartbeat);
         let late = now.since(self.watch.due);
@@ -60,7 +62,7 @@ impl Coordinator {
             return;
         }
         for node in &silent {
-            // One that was let go has left: its word was lost. One that was not has died.
+            // A node whose release was confirmed has left: its message was lost. Any other has died.
             if self.members[*node].leave == Leave::Leaves {
                 self.stays(*node);
             }
@@ -68,7 +70,7 @@ impl Coordinator {
         self.are_gone(&silent, cx);
     }
 
-    /// Nodes have left or are dead: what they had is placed elsewhere.
+    /// Places the instances of nodes that have left or are dead on other nodes.
     pub(super) fn are_gone(&mut self, nodes: &[usize], cx: &mut MeshCx<'_>) {
         for node in nodes {
             let has_left = self.members[*node].leave == Leave::Released;

@@ -1,4 +1,4 @@
-//! The instances of a node: they come up, take requests, drain, go.
+//! The instances of a node: they start, accept requests, drain and stop.
 
 use std::collections::VecDeque;
 
@@ -21,22 +21,22 @@ use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
 use crate::proxy::ProxyId;
 
-/// Instances that a node may have, over all services; what comes on top is not created. A bound of memory, far above
-/// what a real machine holds.
+/// Bound on the instances of a node, over all services; the node creates none beyond it. It bounds memory, and is far
+/// above that of a real machine.
 pub const INSTANCES_MAX: usize = 1 << 20;
 
 /// The services of one node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hosting {
-    /// By rising service. One that was hosted once stays, for what it measured.
+    /// By rising service. A service that was hosted once keeps its entry, for its measurements.
     services: Vec<Hosted>,
-    /// Their numbers, close together: they are looked for at every turn.
+    /// Their ids, close together: every event searches them.
     numbers: Vec<ServiceId>,
     /// Number of the last report.
     seq: u64,
     /// Something that the coordinator is to know has changed since.
     changed: bool,
-    /// How far the node is if it leaves.
+    /// State of leaving, if the node leaves.
     pub(super) leave: Option<Leave>,
 }
 
@@ -46,21 +46,22 @@ pub(super) struct Hosted {
     service: ServiceId,
     generation: u64,
     capacity: f64,
-    /// What is to be here.
+    /// Instances that this node must run.
     share: Share,
-    /// What is here, by rising ordinal.
+    /// Instances that exist, by rising ordinal.
     pub(super) instances: Vec<Instance>,
     /// The report that told of the last change of the ready instances; above [`Hosting::seq`]: not told yet.
     changed_in: u64,
-    /// Of what came when the first load's warm-up was over, and later.
+    /// Figures of the requests that arrived after the first load's warm-up.
     pub(super) served: Served,
-    /// When that is: [`Mesh::measured_from`].
+    /// End of that warm-up: [`Mesh::measured_from`].
     from: Time,
-    /// What was answered of what came earlier: the courses hold it, and the figures of the run leave it out.
+    /// Latencies of requests that arrived earlier: the time series include them, and the figures of the run leave them
+    /// out.
     early: Early,
-    /// Where its requests are.
+    /// Places at which its requests are counted.
     pub(super) places: Places,
-    /// Until when `served.busy_ns` and `served.slot_ns` are counted.
+    /// Time until which `served.busy_ns` and `served.slot_ns` are counted.
     counted: Time,
     /// Slots that are taken, over all instances.
     busy: u32,
@@ -74,7 +75,7 @@ pub(super) struct Instance {
     pub(super) ordinal: u32,
     pub(super) version: u32,
     pub(super) life: Life,
-    /// Which of [`Hosted::places`] is its.
+    /// Index of its place in [`Hosted::places`].
     pub(super) place: u32,
     /// Ends its starting, its draining or its grace.
     timer: Option<Timer>,
@@ -82,7 +83,7 @@ pub(super) struct Instance {
     pub(super) active: u32,
     /// Requests that wait for one.
     pub(super) queue: VecDeque<TaskKey>,
-    /// Who calls for it, from its first call on.
+    /// Its proxy, from its first call on.
     proxy: ProxyId,
 }
 
@@ -117,12 +118,12 @@ pub(super) enum Life {
     Closing,
 }
 
-/// What a node has of one service, for people and for comparison with other runs.
+/// Final state of one service on a node, for people and for comparison with other runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostedState {
-    /// Which service.
+    /// The service.
     pub service: ServiceId,
-    /// How many steps of it were applied here.
+    /// Number of its steps that were applied here.
     pub generation: u64,
     /// C.
     pub capacity: f64,
@@ -160,7 +161,7 @@ impl Hosting {
         match self.instance(service, ordinal).map(|instance| instance.proxy) {
             Some(ProxyId::NONE) => {}
             Some(proxy) => return proxy,
-            // Whoever calls is there.
+            // Never taken: an instance that calls exists.
             None => return ProxyId::ONLY,
         }
         let proxies = calls.proxies();
@@ -178,7 +179,7 @@ impl Hosting {
         Some(&mut hosted.instances[at])
     }
 
-    /// Makes the service what it is to be here.
+    /// Sets the share and the capacity of the service, and reconciles its instances.
     pub(super) fn set(
         &mut self,
         mesh: &Mesh,
@@ -211,7 +212,8 @@ impl Hosting {
         instances_of_node(mesh).saturating_sub(self.services.iter().map(|hosted| hosted.places.of_instances()).sum())
     }
 
-    /// An instance's start or drain delay is over, or its grace. True if what it still works on is to be cut off.
+    /// Handles the end of an instance's start delay, drain delay or grace. True if its remaining requests are to be cut
+    /// off.
     fn due(&mut self, mesh: &Mesh, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) -> bool {
         let seq = self.seq;
         let Some(hosted) = self.get(service) else { return false };
@@ -244,7 +246,7 @@ impl Hosting {
         false
     }
 
-    /// Memory is gone, and the instances with it; what is to be here is not.
+    /// Clears memory, and the instances with it; the shares stay.
     pub(super) fn power_off(&mut self) {
         self.seq = 0;
         for hosted in &mut self.services {
@@ -304,7 +306,7 @@ impl Hosting {
         self.services.iter().map(until_now).collect()
     }
 
-    /// The courses of all places, with what is being done and under way there now.
+    /// The time series of all places, including work in progress and requests in flight.
     pub(super) fn courses(
         &self,
         now: Time,
@@ -326,12 +328,12 @@ impl Hosting {
         all.into_iter().flatten().collect()
     }
 
-    /// What was in each place since it was last told.
+    /// The windows of each place since those that `told` covers.
     pub(super) fn news(&self, told: Told, now: Time) -> Vec<PlacePiece> {
         self.services.iter().flat_map(|hosted| hosted.places.news(hosted.service, told, now)).collect()
     }
 
-    /// How many instances came and went.
+    /// Number of starts and stops of instances.
     pub(super) fn comings_count(&self) -> u64 {
         let of = |comings: &Diary<Coming>| comings.left_out.saturating_add(comings.entries.len() as u64);
         self.services.iter().fold(0, |sum, hosted| of(hosted.places.comings()).saturating_add(sum))
@@ -364,7 +366,7 @@ impl Hosting {
     }
 }
 
-/// How long an instance that is to go takes requests: no longer than its grace.
+/// Time for which a draining instance accepts requests: at most its grace.
 fn drain_delay(service: &Service) -> Span {
     service.grace.map_or(service.drain_delay, |grace| grace.min(service.drain_delay))
 }
@@ -393,7 +395,7 @@ impl Hosted {
         slots(self.capacity)
     }
 
-    /// Where an instance is. Ordinals are dense but for what has drained, so the first look is nearly always right.
+    /// Index of an instance. Ordinals are dense except for drained ones, so the first guess is nearly always right.
     pub(super) fn find(&self, ordinal: u32) -> Result<usize, usize> {
         match self.instances.get(ordinal as usize) {
             Some(instance) if instance.ordinal == ordinal => Ok(ordinal as usize),
@@ -401,11 +403,11 @@ impl Hosted {
         }
     }
 
-    /// Brings the instances to what is to be here: surplus ones drain, those that are not ready first, then newest
-    /// ordinals; missing ones start, with the lowest free ordinals, as far as there is room. True if the ready ones have
+    /// Reconciles the instances with the share: surplus ones drain, those that are not ready first, then the newest
+    /// ordinals; missing ones start, with the lowest free ordinals, while there is room. True if the ready ones have
     /// changed.
     ///
-    /// `own`: how many may still get a place of their own.
+    /// `own`: number of further instances that may get a place of their own.
     fn reconcile(&mut self, service: &Service, mut room: usize, own: &mut usize, cx: &mut MeshCx<'_>) -> bool {
         let mut keep = self.share.clone();
         let mut changed = false;
@@ -426,7 +428,7 @@ impl Hosted {
                 }
             }
         }
-        // What never served is gone without having been counted as serving.
+        // An instance that never served is removed without being counted as serving.
         self.instances.retain(|instance| instance.life != Life::Closing || instance.active > 0);
         for (version, count) in keep {
             let count = (count as usize).min(room);
@@ -507,7 +509,7 @@ impl Hosted {
         self.places.recount(serving.map(|instance| (instance.place, slots, instance.life == Life::Ready)), now);
     }
 
-    /// The machine went down: since something was last counted here, as far as this knows.
+    /// The machine went down: ends all levels at the last time at which they were counted.
     fn went_down(&mut self) {
         for at in 0..self.instances.len() {
             if self.instances[at].life != Life::Starting {
@@ -520,7 +522,7 @@ impl Hosted {
     /// A processor did something for a request, until then.
     pub(super) fn worked(&mut self, done: &Done, until: Time) {
         let late = until.since(done.began.max(self.from));
-        // Of work that was begun in the warm-up, as if it had gone on evenly.
+        // For work that was begun in the warm-up, as if it had progressed evenly.
         let worked = match until.since(done.began) {
             took if took == late => done.worked,
             took => done.worked.scaled(late.secs() / took.secs()),
@@ -544,7 +546,7 @@ impl Hosted {
         }
     }
 
-    /// Where a request that arrived then counts; `None` in the warm-up.
+    /// Measurements in which a request that arrived at `arrived` counts; `None` in the warm-up.
     pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut Served> {
         (arrived >= self.from).then_some(&mut self.served)
     }
@@ -581,7 +583,7 @@ impl Hosted {
         self.counted = now;
     }
 
-    /// Until now: the time that slots were taken, and that they were there.
+    /// Time of the taken slots and of the existing slots until now, in nanoseconds.
     fn slots_until(&self, now: Time) -> (u64, u64) {
         let passed = now.since(self.counted.max(self.from)).nanos();
         let slots = u64::from(self.serving).saturating_mul(u64::from(self.slots()));
@@ -604,14 +606,14 @@ impl Node {
         self.report_changes(cx);
     }
 
-    /// Tells the coordinator what has changed since the last report.
+    /// Reports the changes since the last report to the coordinator.
     pub(super) fn report_changes(&mut self, cx: &mut MeshCx<'_>) {
         if let Some(report) = self.hosting.as_mut().and_then(|hosting| hosting.next_report(cx.incarnation())) {
             cx.send(COORDINATOR, Msg::Report(Box::new(report)));
         }
     }
 
-    /// Tells the coordinator again what it has missed.
+    /// Repeats the reports that the coordinator has missed.
     pub(super) fn report(&mut self, have: u64, cx: &mut MeshCx<'_>) {
         if let Some(hosting) = &self.hosting
             && have < hosting.seq
@@ -643,7 +645,7 @@ impl Node {
         services.flat_map(of).collect()
     }
 
-    /// How many instances of a service take requests here and are to stay.
+    /// Number of instances of a service that accept requests here and are to stay.
     pub fn ready(&self, service: ServiceId) -> u32 {
         let hosted = self.hosting.as_ref().and_then(|hosting| Some(&hosting.services[hosting.find(service).ok()?]));
         hosted.map_or(0, |hosted| hosted.ready().len() as u32)

@@ -1,8 +1,8 @@
-//! Answers to calls that were given up, while the request that they were made for goes on.
+//! Late replies to calls that were given up, while the request that they were made for continues.
 //!
-//! What was done below a try that timed out is known when its answer comes, and not before. Until the request answers
-//! its own caller, such an answer takes the place of the try in its [path](crate::path). After that it comes too late for
-//! everybody: an answer that was given is not given again.
+//! The hops below an attempt that timed out are unknown until its reply comes. Until the request replies to its own
+//! caller, such a late reply replaces the attempt in its [path](crate::path). Later it is ignored: a reply is sent
+//! once.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,21 @@ use crate::call::CallKey;
 use crate::message::Reply;
 use crate::path::{Hop, Path};
 
-/// One try: the number of its call, and which of its tries it is.
+/// An attempt: the number of its call, and the number of the attempt.
 type Try = (u64, u8);
 
-/// The tries that were given up, of calls that have ended, whose answers a path still waits for. Nothing is kept for
-/// requests whose path nobody wants.
+/// Attempts that were given up, of calls that have ended, whose replies a path still needs. Untraced requests keep
+/// nothing here.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Late {
-    /// For which request it was made, and the hop that stands for it in the path.
+    /// The request for which it was made, and its hop in the path.
     tries: BTreeMap<Try, (TaskKey, Hop)>,
-    /// The tries of each request: at most as many as its path has hops.
+    /// Attempts of each request: at most as many as its path has hops.
     tasks: BTreeMap<TaskKey, Vec<Try>>,
 }
 
 impl Late {
-    /// A call has ended that a request made, and this is its path.
+    /// Registers the unanswered attempts of a call that has ended, by its path.
     pub(super) fn await_those_of(&mut self, task: TaskKey, call: CallKey, path: &Path) {
         for hop in path.given_up() {
             let of = (call.number(), hop.attempt);
@@ -36,12 +36,12 @@ impl Late {
         }
     }
 
-    /// An answer has come: to which request it belongs, and the hop whose place it takes, if it is awaited.
+    /// Handles a reply: returns the request to which it belongs and the hop that it replaces, if it is awaited.
     pub(super) fn came(&mut self, reply: &Reply) -> Option<(TaskKey, Hop)> {
         self.tries.remove(&(reply.call, reply.attempt))
     }
 
-    /// A request is over.
+    /// Removes the attempts of a request that has ended.
     pub(super) fn forget(&mut self, task: TaskKey) {
         for of in self.tasks.remove(&task).unwrap_or_default() {
             self.tries.remove(&of);

@@ -1,8 +1,8 @@
-//! A node leaves the mesh when it is asked to, without losing a request.
+//! A node leaves the mesh on request, without losing a request in flight.
 //!
-//! It tells the coordinator that it leaves, until the coordinator answers that nothing is placed on it any more. Its
-//! instances drain as those of any step do. When all are gone and nothing is under way, or when its grace is over, it
-//! says that it has left, and is silent from then on.
+//! It tells the coordinator that it leaves, until the coordinator replies that nothing is placed on it any more. Its
+//! instances drain as in any step. When all are gone and no request is in flight, or when its grace has passed, it
+//! reports that it has left, and sends nothing from then on.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -13,10 +13,10 @@ use crate::actors::MeshCx;
 use crate::message::{Msg, Tick};
 use crate::model::COORDINATOR;
 
-/// How far a node is that leaves.
+/// Progress of a node that leaves.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Leave {
-    /// It goes by then, whatever it still does.
+    /// Latest time at which it leaves, with work unfinished if need be.
     by: Time,
     /// The coordinator has placed elsewhere all that was to be here.
     released: bool,
@@ -24,7 +24,7 @@ pub(super) struct Leave {
 }
 
 impl Node {
-    /// Somebody outside wants this node to leave within `grace`. That it is asked again changes nothing.
+    /// Handles an operator's request that this node leaves within `grace`. A repeated request changes nothing.
     pub(super) fn leave(&mut self, grace: Span, cx: &mut MeshCx<'_>) {
         let hosting = self.hosting.get_or_insert_with(|| Box::new(Hosting::default()));
         if hosting.leave.is_none() {

@@ -1,11 +1,11 @@
 //! A node: an actor that owns its instances and does their work.
 //!
-//! - [`steps`]: the coordinator's steps, applied in order, exactly once, acknowledged when stored.
-//! - [`hosting`]: instances come up, take requests, drain, go.
+//! - [`steps`]: the coordinator's steps, applied in order and exactly once, acknowledged when stored.
+//! - [`hosting`]: instances start, accept requests, drain and stop.
 //! - [`work`]: requests and the scripts that they run.
-//! - `late`: answers to calls that were given up.
-//! - `leave`: it goes without losing a request.
-//! - `processor`: the cores, and how those that compute share them.
+//! - `late`: replies to calls that were given up.
+//! - `leave`: the node leaves without losing a request.
+//! - `processor`: the cores, and their sharing among the computing requests.
 
 pub mod hosting;
 mod late;
@@ -36,22 +36,22 @@ use work::Work;
 
 /// A machine of the mesh.
 ///
-/// A node that hosts nothing takes 72 bytes: what it hosts and does is behind two pointers.
+/// A node without instances takes 72 bytes: its instances and its work are behind two pointers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<View>,
-    /// What the disk holds.
+    /// Content of the disk.
     applied: Applied,
-    /// What the disk holds (the shares) and what memory makes of it (the instances).
+    /// Content of the disk (the shares) and of memory (the instances).
     hosting: Option<Box<Hosting>>,
-    /// What only memory holds.
+    /// Content of memory only.
     work: Option<Box<Work>>,
 }
 
-/// What a node has in the end, for people and for comparison with other runs.
+/// Final state of a node, for people and for comparison with other runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeState {
     /// The last step applied.
@@ -68,7 +68,7 @@ impl Node {
         Node { mesh, view, applied: Applied::default(), hosting: None, work: None }
     }
 
-    /// What its instances did until `now`, by service.
+    /// Measurements of its instances until `now`, by service.
     pub fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
         let mut served = self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.served(now));
         for done in self.work.iter().flat_map(|work| work.processor.in_progress()) {
@@ -79,7 +79,7 @@ impl Node {
         served
     }
 
-    /// The course of its instances until `now`, by service.
+    /// Time series of its instances until `now`, by service.
     pub fn courses(&self, now: Time) -> Vec<PlaceCourse> {
         let Some(hosting) = &self.hosting else { return Vec::new() };
         let in_progress = self.work.iter().flat_map(|work| work.processor.in_progress());
@@ -92,7 +92,7 @@ impl Node {
         self.hosting.as_ref().map_or_else(Diary::default, |hosting| hosting.comings())
     }
 
-    /// What its instances have done since it told so much. What processors are in the middle of is told when it is done.
+    /// Measurements of its instances since those that `told` covers. Work in progress is included when it is done.
     pub(crate) fn news(&self, told: Told, now: Time) -> (News, Told) {
         let Some(hosting) = &self.hosting else { return (News::Node { places: Vec::new(), comings: None }, told) };
         let oldest = self.work.iter().flat_map(|work| work.under_way_at()).map(|(_, arrived)| arrived).min();
@@ -102,7 +102,7 @@ impl Node {
         (News::Node { places: hosting.news(told, now), comings }, Told { until, entries })
     }
 
-    /// What it has.
+    /// Its current state.
     pub fn state(&self) -> NodeState {
         NodeState {
             applied: self.applied.n,
@@ -111,7 +111,7 @@ impl Node {
         }
     }
 
-    /// Where it thinks the instances are.
+    /// The instance view that it uses; it may be stale.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -161,7 +161,7 @@ impl Node {
         }
     }
 
-    /// The machine went down. The disk keeps which step was applied and what is to be hosted.
+    /// The machine went down. The disk keeps the last applied step and the shares.
     pub(crate) fn reboot(&mut self, wiped: bool) {
         self.view = crate::call::no_view(&self.mesh);
         self.count_what_is_lost();
@@ -211,7 +211,7 @@ impl Node {
         }
     }
 
-    /// Lets the calling side do something, and goes on with the script whose call has ended, if one has.
+    /// Runs `act` on the calling side, and continues the script whose call has ended, if one has.
     fn with_calls(
         &mut self,
         cx: &mut MeshCx<'_>,
@@ -224,7 +224,7 @@ impl Node {
     }
 }
 
-/// False for what a node never gets from a peer that keeps to the protocol: it is dropped.
+/// False for a message that a peer that keeps to the protocol never sends to a node: it is dropped.
 fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
     match msg {
         Msg::Request(_) | Msg::Reply(_) => true,

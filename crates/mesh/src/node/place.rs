@@ -1,8 +1,8 @@
-//! The places where the requests of one service on one node are: its instances, each with its course over time.
+//! Places: the instances of one service on one node, each with a time series of its requests.
 //!
-//! As many instances as a node may keep apart ([`instances_of_node`](crate::course::instances_of_node)) have a place of
-//! their own; the others of a version share one. Requests for instances that are not there have one, too. So all places of
-//! a service together are the service.
+//! A node keeps up to [`instances_of_node`](crate::course::instances_of_node) instances apart, each with a place of its
+//! own; the others of a version share one. Requests for instances that do not exist have one, too. So all places of a
+//! service together are the service.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -30,19 +30,20 @@ struct Place {
     watched: Watched,
 }
 
-/// Whose a place is: the version, and the ordinal of the one instance whose it is. No version: of none that is there.
+/// Owner of a place: the version, and the ordinal if it belongs to one instance. No version: requests for instances
+/// that do not exist.
 type Whose = (Option<u32>, Option<u32>);
 
-/// The course of what was at one place.
+/// Time series of one place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlaceCourse {
     /// The service.
     pub service: ServiceId,
     /// The version of the instances; `None`: of requests for instances that were not there.
     pub version: Option<u32>,
-    /// The number of the instance on its node; `None` where it is those that have no course of their own.
+    /// Ordinal of the instance on its node; `None` for the instances that have no time series of their own.
     pub ordinal: Option<u32>,
-    /// What was there.
+    /// The time series.
     pub course: Course,
 }
 
@@ -83,7 +84,7 @@ impl Places {
         self.list.iter().any(|place| place.whose == whose)
     }
 
-    /// How many are of one instance each.
+    /// Number of places that belong to one instance each.
     pub(super) fn of_instances(&self) -> usize {
         self.list.iter().filter(|place| place.whose.1.is_some()).count()
     }
@@ -104,18 +105,18 @@ impl Places {
         self.at(place).came(waits, now);
     }
 
-    /// One that waited no longer does.
+    /// Counts the end of a wait.
     pub(super) fn leaves_queue(&mut self, place: u32, now: Time) {
         self.at(place).leaves_queue(now);
     }
 
-    /// One that was in flight has ended; its course is to be told how.
+    /// Counts the end of a request in flight; the caller adds the result to the returned time series.
     #[inline(always)]
     pub(super) fn ended(&mut self, place: u32, now: Time) -> &mut Course {
         self.at(place).ended(now)
     }
 
-    /// One that had arrived then is lost with the node's memory.
+    /// Counts a request as lost with the node's memory.
     pub(super) fn lost(&mut self, place: u32, arrived: Time) {
         self.at(place).lost(arrived);
     }
@@ -131,7 +132,7 @@ impl Places {
         self.at(place).staff(now, |there, ready| (there + u64::from(slots), ready + 1));
     }
 
-    /// One that was to go is gone, with its slots.
+    /// Removes an instance that was draining, with its slots.
     pub(super) fn gone(&mut self, place: u32, slots: u32, now: Time) {
         self.at(place).staff(now, |there, ready| (there.saturating_sub(slots.into()), ready));
     }
@@ -162,7 +163,7 @@ impl Places {
         self.shape.scale
     }
 
-    /// Latencies of all that was answered, but for what came early.
+    /// Latencies of all answered requests, except those of the warm-up.
     pub(super) fn latency(&self, early: &Early) -> Histogram {
         let (mut all, mut sum_ns) = (Sparse::default(), 0_u64);
         for window in self.list.iter().flat_map(|place| place.watched.course.windows()) {
@@ -177,7 +178,7 @@ impl Places {
         latency
     }
 
-    /// What was in each place since it was last told.
+    /// The windows of each place since those that `told` covers.
     pub(super) fn news(&self, service: ServiceId, told: Told, now: Time) -> impl Iterator<Item = PlacePiece> + '_ {
         self.list.iter().map(move |Place { whose: (version, ordinal), watched }| {
             let from = told.from(watched.course.shape().length_ns, now);
@@ -186,7 +187,7 @@ impl Places {
         })
     }
 
-    /// The courses until now, by place.
+    /// The time series until now, by place.
     pub(super) fn courses(&self, service: ServiceId, now: Time) -> Vec<PlaceCourse> {
         let course = |place: &Place| {
             let (version, ordinal) = place.whose;

@@ -1,27 +1,27 @@
 //! The cores of a node, shared by the requests that compute.
 //!
-//! A request that works takes at most one core. While there are as many cores as requests that work, each has its own;
-//! beyond that all get the same part of the cores (processor sharing). A service with a `cpu_limit` is capped: what all
-//! requests of one instance get together stays within it, and what it leaves goes to the others (max-min fairness, by
+//! A request that works takes at most one core. While there are as many cores as working requests, each has its own;
+//! beyond that all get the same fraction of the cores (processor sharing). A service with a `cpu_limit` is capped: the
+//! requests of one instance together stay within it, and the rest goes to the others (max-min fairness, by
 //! water-filling; a fluid model of Linux' CFS with a bandwidth limit).
 //!
 //! Everything is counted in the machine's own time ([`Cx::worked`](meshsim_actor::Cx::worked)), so a slow or paused
 //! machine needs no care here.
 //!
-//! # How it is counted
+//! # Accounting
 //!
-//! Requests that get the same form a *pool*: one for each instance with a limit, and one for all others. A pool keeps
-//! what each of its members would have got since the pool began, its `attained` service; a request that comes is done
-//! when that has grown by its work. So the order of ends never changes while it is in the pool, and what others do costs
-//! it nothing. (Virtual time, as in Parekh and Gallager 1993, "A generalized processor sharing approach".) Service is
-//! counted in 2^-64 ns, and an end is the first whole nanosecond at which the service is enough: no `f64` decides an
-//! order, and those that end in one nanosecond go on as they have come.
+//! Requests that get the same rate form a *pool*: one for each instance with a limit, and one for all others. A pool
+//! keeps its `attained` service: the work that a member would have received since the pool began. A request that comes
+//! is done when this has grown by its work. So the order of ends never changes while it is in the pool, and changes of
+//! other members cost it nothing. (Virtual time, as in Parekh and Gallager 1993, "A generalized processor sharing
+//! approach".) Service is counted in 2^-64 ns, and an end is the first whole nanosecond at which the service is enough:
+//! no `f64` decides an order, and requests that end in the same nanosecond continue in the order in which they came.
 //!
-//! # How it is woken
+//! # Wakes
 //!
 //! A request that has a core to itself asks for one piece of work from the machine, and mostly that is all. If others
-//! take a part of its core in the meantime, that wakes the processor too early: a wake is a hint, and the pools alone say
-//! who is done. Those that were held up share one wake, for the first of them to end.
+//! take a part of its core in the meantime, the processor wakes too early: a wake is a hint, and only the pools decide
+//! which requests are done. Delayed requests share one wake, for the first of them to end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -50,7 +50,7 @@ pub(super) struct Processor {
     running: u64,
     /// Requests that have come.
     tickets: u64,
-    /// Who runs has changed since the cores were shared out.
+    /// True if the running requests have changed since the cores were shared out.
     is_stale: bool,
     /// The wake of those that were held up, and the machine's clock then.
     wake: Option<(Timer, Span)>,
@@ -61,11 +61,12 @@ pub(super) struct Processor {
 struct Pool {
     /// The instance whose limit holds for them; `None`: no limit does.
     place: Option<Place>,
-    /// What they may have together, in thousandths of a core.
+    /// Limit of all members together, in thousandths of a core.
     limit: u64,
-    /// What each would have got since the pool began, in [`UNIT`]s.
+    /// Service of each member since the pool began, in [`UNIT`]s.
     attained: u128,
-    /// What each gets now, in [`UNIT`]s for each nanosecond of the machine; at most [`UNIT`], which is a whole core.
+    /// Current rate of each member, in [`UNIT`]s per nanosecond of the machine; at most [`UNIT`], which is a whole
+    /// core.
     rate: u128,
     /// Members with a lower ticket were held up, or came when there was no core for them: the shared wake is theirs too.
     held_up: u64,
@@ -84,7 +85,7 @@ struct Running {
     began: Time,
 }
 
-/// For whom a piece of work is done: the service, and which of the places of its node.
+/// Owner of a piece of work: the service, and the index of a place of its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Owner {
     pub(super) service: ServiceId,
@@ -101,9 +102,9 @@ const MILLI: u64 = 1000;
 pub(super) struct Done {
     pub(super) frame: FrameKey,
     pub(super) owner: Owner,
-    /// When it was begun.
+    /// Start time.
     pub(super) began: Time,
-    /// What the processor did for it.
+    /// Work done for it by the processor.
     pub(super) worked: Span,
 }
 
@@ -162,7 +163,7 @@ impl Processor {
     pub(super) fn next_done(&mut self, cx: &mut MeshCx<'_>) -> Option<Done> {
         self.advance(cx.worked());
         if self.wake.is_some_and(|(_, at)| at <= self.at) {
-            // It is this one, or comes in this nanosecond and finds nobody.
+            // It is this one, or comes in this nanosecond and finds no request done.
             self.forget_wake(cx);
             self.is_stale = true;
         }
@@ -173,7 +174,7 @@ impl Processor {
         Some(Done { frame, owner, began, worked: span })
     }
 
-    /// Takes out those that are not to go on.
+    /// Removes the work that is cut off.
     pub(super) fn cut(&mut self, is_cut: impl Fn(FrameKey) -> bool, cx: &mut MeshCx<'_>) -> Vec<Done> {
         self.advance(cx.worked());
         let mut cut = Vec::new();
@@ -191,12 +192,12 @@ impl Processor {
         cut
     }
 
-    /// What was done for those that still run, as of the last change of anything here.
+    /// Work done for the requests that still run, as of the last change of anything here.
     pub(super) fn in_progress(&self) -> impl Iterator<Item = Done> + '_ {
         self.pools.iter().flat_map(|pool| pool.members.iter().map(|Reverse(running)| running.so_far(pool.attained)))
     }
 
-    /// Shares out the cores if who runs has changed, and sees to it that somebody is woken when the first is done.
+    /// Shares out the cores if the running requests have changed, and arms the wake for the first that will be done.
     #[inline]
     pub(super) fn settle(&mut self, cx: &mut MeshCx<'_>) {
         if self.is_stale {
@@ -206,7 +207,7 @@ impl Processor {
         }
     }
 
-    /// Brings the pools up to the machine's clock.
+    /// Advances the pools to the machine's clock.
     fn advance(&mut self, worked: Span) {
         let passed = u128::from((worked - self.at).nanos());
         self.at = self.at.max(worked);
@@ -225,12 +226,12 @@ impl Processor {
         }
     }
 
-    /// What each member of each pool gets from now on.
+    /// Sets the rate of the members of each pool.
     fn share_out(&mut self) {
         let (mut cores, mut running) = (self.cores, self.running);
         self.pools.iter_mut().for_each(|pool| pool.rate = 0);
-        // Who wants less than an equal part gets what it wants, and the parts of the others grow; until all that are
-        // left want more.
+        // A pool that needs less than an equal part gets what it needs, and the parts of the others grow; repeated
+        // until all remaining pools need more.
         while running > 0 {
             let before = running;
             for pool in self.pools.iter_mut().filter(|pool| pool.rate == 0) {
@@ -274,9 +275,9 @@ impl Processor {
     }
 }
 
-/// What each of `count` gets of so many thousandths of a core, in [`UNIT`]s for each nanosecond.
+/// Rate of each of `count` members that share so many thousandths of a core, in [`UNIT`]s per nanosecond.
 ///
-/// Rounded up: what ends at a whole nanosecond is done then and not one later.
+/// Rounded up: work that ends at a whole nanosecond is done then and not one later.
 fn part(milli: u64, count: u64) -> u128 {
     (u128::from(milli) * UNIT).div_ceil(u128::from(count) * u128::from(MILLI)).min(UNIT)
 }
@@ -297,8 +298,8 @@ impl Pool {
         (first.finish <= self.attained).then_some(first.ticket)
     }
 
-    /// How long from now until the first of those is done that were held up; `None` if there are none, or one that was
-    /// not is done before them and wakes by itself.
+    /// Time from now until the first of the delayed requests is done; `None` if there are none, or if one that was not
+    /// delayed is done before them and wakes by itself.
     fn next_end(&self) -> Option<Span> {
         let Reverse(first) = self.members.peek()?;
         let missing = first.finish.saturating_sub(self.attained);
@@ -308,7 +309,7 @@ impl Pool {
 }
 
 impl Running {
-    /// What was done for it when its pool has attained so much.
+    /// Work done for it when its pool has attained so much.
     fn so_far(&self, attained: u128) -> Done {
         let missing = self.finish.saturating_sub(attained).div_ceil(UNIT);
         let worked = self.span - Span::from_nanos(u64::try_from(missing).unwrap_or(u64::MAX));

@@ -1,7 +1,7 @@
 //! The coordinator's steps on a node: in order, without gaps, exactly once, acknowledged only when stored.
 //!
-//! The rules R3 to R6 and R10 of the delivery contract. A step that came too early waits; what is missing before it is
-//! asked for once.
+//! The rules R3 to R6 and R10 of the delivery contract. A step that arrives early waits; the missing steps before it
+//! are requested once.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,10 @@ use crate::actors::MeshCx;
 use crate::message::{Ack, Msg, Order, Share, Snapshot};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
 
-/// Steps that may wait for those before them; what comes on top is dropped and will be sent again.
+/// Limit of steps that wait for earlier ones; a step beyond it is dropped, and will be resent.
 pub const EARLY_MAX: usize = 256;
 
-/// How far a node is.
+/// Progress of a node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Applied {
     /// The last step applied.
@@ -23,7 +23,7 @@ pub(super) struct Applied {
     pub(super) digest: u64,
     /// The highest term seen.
     pub(super) epoch: u64,
-    /// Which disk this is; 0 before the first start.
+    /// Identity of the disk; 0 before the first start.
     lineage: u32,
     /// Steps that came before their turn, by rising number. Lost with memory.
     early: Option<Box<Early>>,
@@ -45,7 +45,7 @@ impl Applied {
         }
     }
 
-    /// What there is to acknowledge.
+    /// The acknowledgement to send.
     pub(super) fn ack(&self, incarnation: u32) -> Ack {
         Ack { applied: self.n, digest: self.digest, lineage: self.lineage, incarnation }
     }
@@ -114,7 +114,8 @@ impl Node {
         self.host(decision.service, decision.generation, decision.capacity, &order.share, cx);
     }
 
-    /// Makes a service what it is to be here. One that is not here, and is not to be, takes no memory.
+    /// Sets the share and the capacity of a service. A service without instances here, present or desired, takes no
+    /// memory.
     fn host(&mut self, service: ServiceId, generation: u64, capacity: f64, share: &Share, cx: &mut MeshCx<'_>) {
         let is_known = self.hosting.as_ref().is_some_and(|hosting| hosting.hosts(service));
         if is_known || !share.is_empty() {

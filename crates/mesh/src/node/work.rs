@@ -1,7 +1,7 @@
 //! Requests at a node, and the scripts that they run.
 //!
-//! A request that has a slot is a task; where it is in its script is a frame: one for the script itself and one
-//! for each branch that runs beside others.
+//! A request that has a slot is a task. A frame is a position in its script: one for the script itself and one for each
+//! branch that runs beside others.
 
 use meshsim_actor::{ActorId, Span, Time};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ new_key_type! {
 /// Requests that a node may hold; the next is refused. A bound of memory: the queues of the instances come first.
 pub const TASKS_MAX: usize = 1 << 20;
 
-/// What a node works on. Lost with memory.
+/// Work of a node. Lost with memory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Work {
     tasks: Slots<TaskKey, Task>,
@@ -53,7 +53,7 @@ struct Task {
     /// The version of its instance.
     version: u32,
     arrived: Time,
-    /// Which of the places of its service it is at.
+    /// Index of its place in those of its service.
     place: u32,
     /// The first thing that went wrong.
     failure: Option<Failure>,
@@ -72,15 +72,15 @@ struct Frame {
     pc: u32,
     /// Branches that it waits for.
     pending: u32,
-    /// How often the call at `pc` is still to be made; `None`: not begun.
+    /// Remaining repetitions of the call at `pc`; `None`: not begun.
     repeats: Option<u32>,
-    /// Which of its parent's branches it is.
+    /// Index of the branch in its parent.
     copy: u32,
 }
 
-/// What a frame came to when it ran as far as it could.
+/// State of a frame that has run as far as it could.
 enum Ran {
-    /// It waits for a timer, an answer or its branches.
+    /// It waits for a timer, a reply or its branches.
     Waits,
     /// It began branches, which run now.
     Forked,
@@ -103,7 +103,7 @@ impl Work {
         self.tasks.len()
     }
 
-    /// Requests at this node: for whom, and since when.
+    /// Requests at this node: owner, and time of arrival.
     pub(super) fn under_way_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
         self.tasks.iter().map(|(_, task)| (task.owner(), task.arrived))
     }
@@ -210,7 +210,7 @@ impl Node {
             count(hosting, &ended, &self.mesh, cx.now());
         }
         let frame = ended.owner;
-        // Nobody waits for a detached call.
+        // No frame waits for a detached call.
         if frame.is_null() {
             return;
         }
@@ -218,8 +218,8 @@ impl Node {
         self.run(frame, cx);
     }
 
-    /// An instance was to go, and its grace is over: what it works on and what waits at it fails, and gives back its slot,
-    /// its part of the cores and its calls. Those who called it are told; those whom it called are not.
+    /// Cuts off an instance whose grace has passed: its running and waiting requests fail, and release its slots, its
+    /// share of the cores and its calls. Their callers get replies; the services that they called are not informed.
     pub(super) fn cut(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
         let now = cx.now();
         let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(service)) else { return };
@@ -275,7 +275,8 @@ impl Node {
         }
     }
 
-    /// A task gets a slot of its instance and begins its script. If that is done at once, gives back whose slot it was.
+    /// Gives a task a slot of its instance and begins its script. If the script ends at once, returns the owner of the
+    /// slot.
     fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
         let task = &mut work.tasks[key];
@@ -309,7 +310,7 @@ impl Node {
             let place = instance.place;
             hosted.places.leaves_queue(place, cx.now());
             if work.tasks[next].request.deadline <= cx.now() {
-                // It has waited in vain, and has waited all the same.
+                // Its deadline passed in the queue; the waiting time still counts.
                 let arrived = work.tasks.remove(next).map_or(cx.now(), |task| task.arrived);
                 let waited = cx.now().since(arrived);
                 if let Some(served) = hosted.measured(arrived) {
@@ -327,7 +328,7 @@ impl Node {
         }
     }
 
-    /// Goes on with a script. If it is done, its slot is free for the next.
+    /// Continues a script. If it is done, its slot is free for the next.
     pub(super) fn run(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
         // Its request may have been cut while it slept.
         if !self.work.as_ref().is_some_and(|work| work.frames.contains_key(frame)) {
@@ -338,7 +339,7 @@ impl Node {
         }
     }
 
-    /// Work may be done: the scripts whose work it is go on.
+    /// Handles a wake: the scripts whose work is done continue.
     pub(super) fn work_done(&mut self, cx: &mut MeshCx<'_>) {
         while let Some(done) = self.work.as_mut().and_then(|work| work.processor.next_done(cx)) {
             self.count_work(done, cx.now());
@@ -346,19 +347,19 @@ impl Node {
         }
     }
 
-    /// What the processor did is the service's that it did it for.
+    /// Counts work of the processor for the service that it was done for.
     fn count_work(&mut self, done: Done, now: Time) {
         if let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.owner.service)) {
             hosted.worked(&done, now);
         }
     }
 
-    /// The machine went down: what it had done until then it has done, and what was under way is lost.
+    /// The machine went down: counts the work done until then, and the requests in flight as lost.
     pub(super) fn count_what_is_lost(&mut self) {
         let (Some(work), Some(hosting)) = (&self.work, &mut self.hosting) else { return };
         for done in work.processor.in_progress() {
             if let Some(hosted) = hosting.get(done.owner.service) {
-                // When it went down it does not know: no later than the work took.
+                // The time of the crash is unknown here: at most the duration of the work has passed.
                 hosted.worked(&done, done.began + done.worked);
             }
         }
@@ -369,8 +370,8 @@ impl Node {
         }
     }
 
-    /// Runs a frame as far as it goes, and those that were waiting for it. If the script is done, gives back whose slot
-    /// it had: the service and the instance.
+    /// Runs a frame as far as it goes, then the frames that were waiting for it. If the script is done, returns the
+    /// owner of its slot: the service and the instance.
     fn run_script(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let mut freed = None;
         // Only a fork has more than one that can run; without one nothing is allocated.
@@ -422,7 +423,7 @@ impl Node {
                         deadline: if call.detached { Time::NEVER } else { request.deadline },
                         traced: request.traced && !call.detached,
                     };
-                    // The null key names no frame: nobody waits.
+                    // The null key names no frame, so no frame waits for the call.
                     let owner = if call.detached { FrameKey::null() } else { key };
                     let proxy = match self.mesh.proxy {
                         ProxyPer::Instance => hosting.proxy(request.service, request.ordinal, &mut work.calls),
@@ -498,7 +499,7 @@ impl Node {
         }
     }
 
-    /// A frame is done. Gives back the frame that can go on because of it.
+    /// Ends a frame. Returns the frame that can continue because of it.
     fn end_frame(
         &mut self,
         key: FrameKey,
@@ -517,7 +518,7 @@ impl Node {
         (waiting.pending == 0).then_some(parent)
     }
 
-    /// A script is done: the caller gets its answer. Gives back whose slot is free.
+    /// Ends a script: the caller gets its reply. Returns the owner of the free slot.
     fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
         let task = work.tasks.remove(key)?;
@@ -591,7 +592,7 @@ fn answer(
     path: Option<Box<Path>>,
     cx: &mut MeshCx<'_>,
 ) {
-    // An error is a status line, whatever the size of a good answer.
+    // An error is a status line, whatever the size of a successful reply.
     let bytes = if failure.is_some() { 64 } else { bytes };
     let degraded = degraded && failure.is_none();
     let Request { call, attempt, life, .. } = *request;

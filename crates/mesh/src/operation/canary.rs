@@ -1,4 +1,4 @@
-//! A canary: some instances of a new version beside all that are there, and a share of the requests for them.
+//! A canary: some instances of a new version beside the existing ones, and a fraction of the requests for them.
 //!
 //! The S instances of the old version stay. Beside them come `ceil(w S)` new ones, for the weight w of the step, at
 //! least one. The weight is a share of requests: callers draw the version of each request, once so many new instances
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::rolling::share_of;
 use super::{Observed, Turn, Wanted, add, count_of};
 
-/// The canary under way: it lasts until its weight is 1 and the old instances are gone, or an update supersedes it.
+/// The canary in progress: it lasts until its weight is 1 and the old instances are gone, or an update supersedes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
     /// The new version. Its instances are [extra](Wanted::extra).
@@ -53,7 +53,7 @@ impl Canary {
     }
 }
 
-/// How many instances a canary of this weight has beside `n` others: `ceil(weight * n)`, at least one if there are any.
+/// Number of instances of a canary of this weight beside `n` others: `ceil(weight * n)`, at least one if there are any.
 pub fn canary_instances(weight: f64, n: u32) -> u32 {
     share_of(weight, n).max(u32::from(n > 0))
 }
@@ -111,8 +111,8 @@ pub(super) fn follow(wanted: &mut Wanted, observed: Observed<'_>) {
     wanted.v = wanted.v_mean();
 }
 
-/// Another update takes the canary's place: if it is to another version, the canary's instances go at once, and the
-/// requests go to those that had stayed. Gives back how many go.
+/// Ends the canary for another update: if it is to another version, the canary's instances are removed at once, and the
+/// requests go to those that had stayed. Returns the number of removed instances.
 pub(super) fn leave(wanted: &mut Wanted, to: u32) -> u32 {
     let Some(canary) = wanted.canary.take().filter(|canary| canary.version != to) else { return 0 };
     let gone = count_of(&wanted.versions, canary.version);
@@ -166,7 +166,7 @@ mod tests {
         let mut canary = Canary { version: 2, weights: vec![0.1, 0.5, 1.0], reached: 0.0 };
         let shares = [0, 1, 4, 5, 9, 10].map(|ready| canary.in_force(10, ready));
         assert_eq!(shares, [0.0, 0.1, 0.1, 0.5, 0.5, 1.0]);
-        // It stays in force while one of them is ready, beside ten or twenty, until a lower one is wanted.
+        // It stays in force while one of them is ready, beside ten or twenty, until a lower one is decided.
         canary.saw(10, 5);
         let shares = [0, 1, 4, 5, 9, 10].map(|ready| canary.in_force(10, ready));
         assert_eq!(shares, [0.0, 0.5, 0.5, 0.5, 0.5, 1.0]);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_shared_by_weight_and_where_one_version_has_no_instance_the_other_serves() {
+    fn requests_follow_the_weight_and_use_the_other_version_if_one_has_none() {
         let weights = vec![0.1, 0.5];
         let wanted =
             Wanted { canary: Some(Canary { version: 3, weights, reached: 0.0 }), ..Wanted::of_one_version(4, 1) };
@@ -192,7 +192,7 @@ mod tests {
         let mut wanted = Wanted::of_one_version(3, 1);
         assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 3)]), Turn::Last);
         assert_eq!((wanted.instances, wanted.extra(), wanted.v), (3, 1, 1.25));
-        // A lower weight by hand: fewer instances, at once in force.
+        // A lower weight, set manually: fewer instances, in force at once.
         assert_eq!(canary(2, &[0.9], 0, &mut wanted, &[(1, 3), (2, 1)]), Turn::Last);
         assert_eq!(wanted.versions, [(1, 3), (2, 3)]);
         assert_eq!(canary(2, &[0.5], 0, &mut wanted, &[(1, 3), (2, 3)]), Turn::Last);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_mixed_versions_loses_nothing_that_is_ready_before_others_take_its_place() {
+    fn a_canary_of_mixed_versions_keeps_ready_instances_until_replaced() {
         // A batch update to 2 stopped at four of ten.
         let mixed = Wanted { target: 2, versions: vec![(1, 6), (2, 4)], ..Wanted::of_one_version(10, 1) };
         let mut wanted = mixed;

@@ -1,4 +1,4 @@
-//! `deploy`: bring a service up as its description says.
+//! `deploy`: start the instances of a service as its description says.
 
 use super::{Turn, Wanted, add};
 use crate::model::Service;

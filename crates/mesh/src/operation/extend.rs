@@ -1,7 +1,7 @@
 //! `extend`: `S' = S + a (T - S)`.
 //!
 //! S is real in the recurrence and whole on the nodes, so each step is rounded: once, for the whole mesh. If every node
-//! rounded its own share the shortfall would multiply.
+//! rounded its own share, the rounding errors would add up.
 
 use meshsim_actor::Rng;
 
@@ -11,8 +11,9 @@ use crate::model::{Feedback, Rounding};
 /// Bound of S, so that an unstable recurrence ends in numbers and not in an overflow.
 pub const INSTANCES_MAX: u32 = 10_000_000;
 
-/// Bound on what the product of a rate and an error is off by, relative to both: 0.07 * 100 is 7.000000000000001, and
-/// is to count as 7. A constant would swallow the slow rates of large meshes, and the rates next to 2.
+/// Bound on the rounding error of the product of a rate and a difference, relative to both: 0.07 * 100 is
+/// 7.000000000000001, and must count as 7. A constant bound would swallow the slow rates of large meshes, and the rates
+/// next to 2.
 const NOISE: f64 = 4.0 * f64::EPSILON;
 
 /// A real S that is to move by less than this never gets to the next whole instance.
@@ -43,7 +44,7 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     };
     let whole = whole.clamp(0.0, f64::from(INSTANCES_MAX));
     let moved = whole != commanded;
-    // Arrived means that what was decided is the target and, with late reports, that the nodes say so too.
+    // Arrived means that the decided value is the target and, with late reports, that the nodes report it too.
     let arrived = whole == target && (extend.feedback == Feedback::Commanded || seen == target);
     if !moved && !arrived && extend.feedback == Feedback::Commanded && extend.rounding != Rounding::Stochastic {
         let creeping = extend.rounding == Rounding::Carry && step.abs() > CREEP;
@@ -65,7 +66,7 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     }
 }
 
-/// What nodes reported, without what is extra: S is what is wanted to stay.
+/// Reported instances without the extra ones: S counts only the instances that are desired to stay.
 fn without_extra(ready: &[(u32, u32)], wanted: &Wanted) -> u32 {
     if let Some(canary) = &wanted.canary {
         return total(ready) - count_of(ready, canary.version);
@@ -76,10 +77,10 @@ fn without_extra(ready: &[(u32, u32)], wanted: &Wanted) -> u32 {
 
 /// A step in whole instances, where `gap` is the way to the target.
 ///
-/// `away` and `nearest` never round a step further past the target than it goes by itself: what it passes the target
-/// by is rounded towards the target, |e'| = floor((a - 1) |e|). So both arrive at every rate in (1, 2); rounded away
-/// from zero there, `away` would stay 99 from its target at a rate of 1.99. Below 1, `away` arrives because each step
-/// moves at least one instance, and `nearest` stops where half an instance is left of a step.
+/// `away` and `nearest` never round a step further past the target than it goes by itself: an overshoot is rounded
+/// towards the target, |e'| = floor((a - 1) |e|). So both arrive at every rate in (1, 2); rounded away from zero there,
+/// `away` would stay 99 from its target at a rate of 1.99. Below 1, `away` arrives because each step moves at least one
+/// instance, and `nearest` stops where half an instance of a step is left.
 fn round(step: f64, gap: f64, rounding: Rounding, rng: &mut Rng) -> f64 {
     let noise = NOISE * (step.abs() + gap.abs());
     // Signs of an error: towards the target is positive.
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_passes_the_target_is_rounded_towards_it() {
-        // |e'| = floor((a - 1) |e|) from |e| = 100, by hand.
+        // |e'| = floor((a - 1) |e|) from |e| = 100, computed independently.
         let table =
             [(1.1, &[110, 99, 100][..]), (1.5, &[150, 75, 112, 94, 103, 99, 100]), (1.25, &[125, 94, 101, 100])];
         for (rate, course) in table {

@@ -1,31 +1,31 @@
-//! What the coordinator can do to a service, as a recurrence that is turned step by step.
+//! Operations of the coordinator on a service, each a recurrence that is iterated step by step.
 //!
-//! Each operation is a pure function of what is wanted now and what the nodes reported: it says what is wanted next, and
-//! whether there is more to do. The coordinator rounds here, once for the whole mesh; splitting over nodes comes after.
+//! Each operation is a pure function of the desired state and of the reports of the nodes: it returns the next desired
+//! state, and whether there is more to do. The coordinator rounds here, once for the whole mesh; splitting over nodes
+//! comes after.
 //!
-//! # An operation on a service on which another is under way
+//! # Concurrent operations on one service
 //!
 //! Operations of different kinds combine, and the second of a kind supersedes the first.
 //!
-//! - An extend moves S, a scale C and an update V. They are different quantities, so they go on side by side, as they do
+//! - An extend moves S, a scale C and an update V. They are different quantities, so they run side by side, as they do
 //!   in Kubernetes (a Deployment can be scaled while it rolls). Queueing would make a service that needs instances wait
 //!   for an update that may take minutes; replacing would leave an update half done.
-//! - Two of one kind would pull one quantity toward two targets. The newer one is what is wanted now: the older one ends
-//!   as [`Replaced`](crate::measure::Ending::Replaced), from where it was.
+//! - Two of one kind would pull one quantity toward two targets. The newer one has the desired target: the older one
+//!   ends as [`Replaced`](crate::measure::Ending::Replaced), at the value that it has reached.
 //! - An undeploy supersedes all. A deploy of a service that is deployed is refused, and disturbs none.
-//! - S is what is wanted to stay. What is [extra](Wanted::extra) for a time, such as a surge, is no part of it: an extend
-//!   neither counts nor keeps it. The update that brought it takes it away, or the one that supersedes that update does.
+//! - S counts the instances that are desired to stay. Temporary ones, such as a surge, are [extra](Wanted::extra) and
+//!   not part of S: an extend neither counts nor keeps them. The update that added them removes them, or the one that
+//!   supersedes that update does.
 //! - New instances get the [target version](Wanted::target), that of the last update: never the one that is being left.
-//!   Where instances go, those of other versions go first, and of these the ones that are not ready.
-//! - While a rolling update is under way, it decides how the instances follow S, so that its bounds, for the S of now,
-//!   hold.
-//! - While a [canary](Canary) is under way, S counts the instances that stay and the canary's are extra, `ceil(w S)` for
-//!   the S of now. New ones of S are of the version that stays. An update to another version takes the canary's
-//!   instances away at once, a roll back among them; a rolling one within its bounds. One to the same version begins with
+//!   When instances are removed, those of other versions go first, and of these the ones that are not ready.
+//! - A rolling update in progress decides how the instances follow S, so that its bounds, for the current S, hold.
+//! - During a [canary](Canary), S counts the instances that stay and the canary's are extra, `ceil(w S)` for the
+//!   current S. New ones of S are of the version that stays. An update to another version removes the canary's
+//!   instances at once, a rollback among them; a rolling one within its bounds. One to the same version begins with
 //!   them; if it is no canary, requests are shared by instance from then on.
 //!
-//! To add one: a file here with a `turn`, a variant of [`Change`] and of [`Verb`], a line in
-//! [`turn`].
+//! To add one: a file here with a `turn`, a variant of [`Change`] and of [`Verb`], a line in [`turn`].
 
 mod canary;
 mod deploy;
@@ -48,7 +48,7 @@ pub(crate) use scale::slots;
 use crate::measure::Verb;
 use crate::model::{Amount, Change, Mesh, Operation, Service, Strategy};
 
-/// What is wanted of one service: the state of its recurrences.
+/// Desired state of one service: the state of its recurrences.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Wanted {
     /// True between deploy and undeploy.
@@ -66,18 +66,18 @@ pub struct Wanted {
     pub target: u32,
     /// All instances that are to run, by version: rising versions, counts above zero.
     pub versions: Vec<(u32, u32)>,
-    /// The bounds of the rolling update under way, if one is: it decides which instances make up S.
+    /// Bounds of the rolling update in progress, if there is one: it decides which instances make up S.
     pub rolling: Option<Rolling>,
-    /// The canary under way, if one is: its instances are extra.
+    /// The canary in progress, if there is one: its instances are extra.
     pub canary: Option<Canary>,
 }
 
-/// What the nodes last reported of one service: late by the network, and by whatever was lost.
+/// Observed state of one service, as the nodes last reported it; stale by network delay and lost messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Observed<'a> {
     /// Instances that take requests, by version: rising versions.
     pub ready: &'a [(u32, u32)],
-    /// Of these, the ones that are to stay where they are: on no node more than it is to have. What was ordered to go
+    /// Of these, the ones that are to stay where they are: on no node more than its share. What was ordered to go
     /// is not counted on, even before its node has said that it went.
     pub available: &'a [(u32, u32)],
 }
@@ -93,12 +93,12 @@ impl<'a> Observed<'a> {
     }
 }
 
-/// What a turn came to.
+/// Result of an iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Turn {
     /// A step was decided; there are more to come.
     Step,
-    /// A step was decided, and it was the last: what was wanted is reached.
+    /// A step was decided, and it was the last: the target is reached.
     Last,
     /// Nothing can be decided before the nodes report more.
     Wait,
@@ -106,7 +106,7 @@ pub enum Turn {
     Reached,
     /// The rounding cannot come nearer; this much is left (wanted minus reached).
     Stuck(f64),
-    /// The operation makes no sense now: the service is not deployed, or already is.
+    /// The operation does not apply in the current state: the service is not deployed, or already is.
     Refused,
 }
 
@@ -138,13 +138,13 @@ pub fn turn(
     }
 }
 
-/// Most instances that an operation by hand may want, as one of a file.
+/// Largest target of a manual operation, as of one in a file.
 pub const TO_MAX: u32 = 1_000_000;
 
-/// The least time between two steps of an operation by hand: one that never settles must leave time for others.
+/// Smallest interval between two steps of a manual operation: one that never settles must leave time for others.
 pub const EVERY_MIN: Span = Span::from_millis(1);
 
-/// Why an operation makes no sense.
+/// Reason why an operation is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OperationError(pub &'static str);
 
@@ -157,19 +157,19 @@ impl fmt::Display for OperationError {
 impl std::error::Error for OperationError {}
 
 impl Operation {
-    /// Checks it, for who got it from outside: what no file may say, nobody may say by hand.
+    /// Validates an operation of an external client: the limits are those of the file.
     ///
     /// # Errors
-    /// If the mesh has no such service, or a number means nothing (a rate of NaN).
+    /// If the mesh has no such service, or a number is meaningless (a rate of NaN).
     pub fn validate(&self, mesh: &Mesh) -> Result<(), OperationError> {
         let require = |holds: bool, what| if holds { Ok(()) } else { Err(OperationError(what)) };
         let rate_fits = |rate: f64| require(rate > 0.0 && rate <= 100.0, "the rate must be above 0 and at most 100");
-        require(self.service.index() < mesh.services.len(), "there is no such service")?;
+        require(self.service.index() < mesh.services.len(), "unknown service")?;
         require(self.times != Some(0), "an operation takes at least one step")?;
         match &self.change {
             Change::Deploy | Change::Undeploy => return Ok(()),
             Change::Extend { to, rate, .. } => {
-                require(*to <= TO_MAX, "these are too many instances")?;
+                require(*to <= TO_MAX, "too many instances")?;
                 rate_fits(*rate)?;
             }
             Change::Scale { by } => require(*by > 0.0 && *by <= 1e6, "the factor must be above 0 and at most 1000000")?,
@@ -213,12 +213,12 @@ impl Strategy {
     }
 }
 
-/// True if an operation of this kind takes the place of one that is under way on the same service.
+/// True if an operation of this kind supersedes one in progress on the same service.
 pub fn supersedes(newer: Verb, older: Verb) -> bool {
     newer == older || newer == Verb::Undeploy
 }
 
-/// How far an operation is from what it wants: wanted minus reached, in its own unit.
+/// Distance of an operation from its target: target minus reached value, in its own unit.
 pub fn residual(change: &Change, wanted: &Wanted) -> f64 {
     match change {
         Change::Deploy | Change::Undeploy | Change::Scale { .. } => 0.0,
@@ -227,7 +227,7 @@ pub fn residual(change: &Change, wanted: &Wanted) -> f64 {
     }
 }
 
-/// Ends an operation before it has reached what it wants: it takes no further step.
+/// Ends an operation before it has reached its target: it takes no further step.
 pub fn stop(change: &Change, wanted: &mut Wanted) {
     if matches!(change, Change::Update { .. }) {
         wanted.rolling = None;
@@ -249,7 +249,7 @@ impl Wanted {
         wanted
     }
 
-    /// All instances that are to run: S and what is extra.
+    /// All instances that must run: S and the extra ones.
     pub fn running(&self) -> u32 {
         total(&self.versions)
     }
@@ -266,8 +266,8 @@ impl Wanted {
         self.versions.iter().map(of).fold(0.0, |sum, v| sum + v) / f64::from(self.running().max(1))
     }
 
-    /// The share of requests that each version gets while these instances are ready (rising versions, as is what comes
-    /// back): a canary as much as its [weight in force](Canary::in_force), and the others each instance alike.
+    /// Fraction of the requests that each version gets while these instances are ready (both by rising version): a
+    /// canary its [weight in force](Canary::in_force), and the others in equal parts per instance.
     pub fn request_shares(&self, ready: &[(u32, u32)]) -> Vec<(u32, f64)> {
         let canary = self.canary.as_ref().map(|canary| {
             let count = count_of(ready, canary.version);
@@ -275,7 +275,7 @@ impl Wanted {
         });
         let (version, beside, weight) = canary.unwrap_or((0, 0, 0.0));
         let others = total(ready) - beside;
-        // Where none of the one is ready, the other serves.
+        // If one version has no ready instance, the other serves.
         let weight = match (beside, others) {
             (0, _) => 0.0,
             (_, 0) => 1.0,
@@ -295,8 +295,8 @@ impl Wanted {
         }
     }
 
-    /// Sets S in whole instances. New ones get the target version. A rolling update or a canary that is under way
-    /// decides how the instances follow; otherwise nothing is extra afterwards.
+    /// Sets S in whole instances. New ones get the target version. A rolling update or a canary in progress decides how
+    /// the instances follow; otherwise no instance is extra afterwards.
     fn set_instances(&mut self, instances: u32, observed: Observed<'_>) {
         self.instances = instances;
         if let Some(rolling) = self.rolling {
@@ -312,8 +312,8 @@ impl Wanted {
         self.drop_extra(observed);
     }
 
-    /// Takes away what is extra, and says how many that were: first what is not of the target version, of these first
-    /// what is not ready.
+    /// Removes the extra instances and returns their number: first those that are not of the target version, of these
+    /// first those that are not ready.
     fn drop_extra(&mut self, observed: Observed<'_>) -> u32 {
         let (extra, target) = (self.extra(), self.target);
         let left = extra - self.take_others(target, extra, observed);
@@ -362,7 +362,7 @@ pub(crate) fn total(versions: &[(u32, u32)]) -> u32 {
     versions.iter().map(|(_, count)| count).sum()
 }
 
-/// How many of one version.
+/// Number of instances of one version.
 pub(crate) fn count_of(versions: &[(u32, u32)], version: u32) -> u32 {
     versions.iter().find(|(v, _)| *v == version).map_or(0, |(_, count)| *count)
 }
@@ -472,7 +472,7 @@ mod tests {
         assert!(v == 0.0 && v.is_sign_positive(), "{v:?}");
     }
 
-    /// How the versions are after S was set to `instances`, one after the other, with nothing ready.
+    /// The versions after S was set to each of `instances` in turn, with none ready.
     fn after_setting(wanted: &mut Wanted, instances: &[u32]) -> Vec<(u32, u32)> {
         instances.iter().for_each(|n| wanted.set_instances(*n, Observed::default()));
         wanted.versions.clone()
@@ -488,7 +488,8 @@ mod tests {
         assert_eq!(after_setting(&mut forward, &[7]), [(1, 3), (2, 4)]);
         assert_eq!(after_setting(&mut forward, &[2]), [(2, 2)]);
         assert_eq!(after_setting(&mut forward, &[0, 1]), [(2, 1)]);
-        // In a roll back from 3 to 1: shrinking 10 to 5 leaves V at 1, and growing makes none of what is left.
+        // In a rollback from 3 to 1: shrinking 10 to 5 leaves V at 1, and growing makes none of the version that is
+        // left.
         let back = mixed(1, &[(1, 6), (3, 4)]);
         assert!((back.v_mean() - 1.8).abs() < 1e-12);
         assert_eq!(after_setting(&mut back.clone(), &[5]), [(1, 5)]);
@@ -518,7 +519,7 @@ mod tests {
             wanted.set_instances(n, observed);
             (wanted.instances, wanted.extra(), wanted.versions)
         };
-        // S is what was asked for; the surge comes on top. Of five, four must be ready, and no new one is.
+        // S is the requested number; the surge comes on top. Of five, four must be ready, and no new one is.
         assert_eq!(to(15), (15, 4, vec![(1, 8), (2, 11)]));
         assert_eq!(to(5), (5, 2, vec![(1, 4), (2, 3)]));
         assert_eq!(to(10), (10, 3, vec![(1, 8), (2, 5)]));

@@ -1,4 +1,4 @@
-//! A rolling update: which instances go and come in one round, as a Kubernetes Deployment decides it.
+//! A rolling update: the instances that are removed and added in one round, as a Kubernetes Deployment decides it.
 //!
 //! <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#rolling-update-deployment>
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::{Observed, Wanted, add, count_of};
 use crate::model::Amount;
 
-/// The bounds of the rolling update under way.
+/// Bounds of the rolling update in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rolling {
-    /// How many instances more than N there may be.
+    /// Number of instances allowed above N.
     pub max_surge: Amount,
-    /// How many ready ones fewer than N there may be.
+    /// Number of ready instances allowed below N.
     pub max_unavailable: Amount,
 }
 
-/// How many instances more than `n`, and how many ready ones fewer, there may be.
+/// Number of instances allowed above `n`, and of ready ones allowed below it.
 ///
-/// A share of the surge is rounded up and one of the unavailable down. Where both come to 0 one may be unavailable, or
-/// the update could never begin. (Kubernetes' `ResolveFenceposts`.)
+/// A fraction of the surge is rounded up and one of the unavailable down. Where both come to 0 one may be unavailable,
+/// or the update could never begin. (Kubernetes' `ResolveFenceposts`.)
 pub fn rolling_bounds(max_surge: Amount, max_unavailable: Amount, n: u32) -> (u32, u32) {
     let surge = match max_surge {
         Amount::Instances(count) => count,
@@ -42,10 +42,10 @@ pub(super) fn share_of(share: f64, n: u32) -> u32 {
 
 /// One round toward N instances of the target version; false if the reports do not allow any change.
 ///
-/// Old instances that are not ready go first: nobody misses them. They go only as far as the rest could still make up
-/// the least number of ready ones, so that an update that comes while instances start does not start all of them again.
-/// Then old ones that are ready go, as far as ready ones stay above the bound. New ones come as far as the surge
-/// allows. N may have changed since the last round: what is new beyond it goes too.
+/// Old instances that are not ready are removed first, since they serve no request. They go only while the rest could
+/// still make up the least number of ready ones, so that an update that comes while instances start does not restart
+/// all of them. Then old ones that are ready are removed, while the number of ready ones stays above the bound. New
+/// ones are added within the surge. N may have changed since the last round: new instances beyond it are removed too.
 pub(super) fn roll(wanted: &mut Wanted, rolling: Rolling, observed: Observed<'_>) -> bool {
     let (n, to) = (wanted.instances, wanted.target);
     let (surge, unavailable) = rolling_bounds(rolling.max_surge, rolling.max_unavailable, n);
@@ -56,8 +56,8 @@ pub(super) fn roll(wanted: &mut Wanted, rolling: Rolling, observed: Observed<'_>
     let new_ready = observed.available(to).min(new);
     let old = wanted.other_than(to);
 
-    // Those that are not ready are the first of them, so it need not be known how many are: if more are ready than the
-    // least, this is all that are not and what is ready beyond it; if fewer are, it is some of those that are not.
+    // Unready instances are removed first, so their number is not needed: if more are ready than the least number, these
+    // are all unready ones and the ready ones beyond it; if fewer are, these are some of the unready ones.
     let gone = old.min((old + new_ready).saturating_sub(least));
     let old = old - gone;
     // Only after N became less: new ones that start make room before anything that is ready does.
@@ -123,7 +123,7 @@ mod tests {
                     roll(&mut wanted, Rolling { max_surge, max_unavailable }, Observed::of(&ready));
                     let (surge, unavailable) = rolling_bounds(max_surge, max_unavailable, n);
                     let left = [1, 2].map(|v| count_of(&wanted.versions, v).min(ready[v as usize - 1].1));
-                    // What is ready stays ready, or the bound is kept; there is no more than allowed, or there is less.
+                    // Ready instances stay ready, or the bound is kept; the number stays within the limit, or shrinks.
                     let least = n.saturating_sub(unavailable).min(old_ready + new_ready);
                     let what = format!("N {n}, {old_ready}/{old} old and {new_ready}/{new} new: {wanted:?}");
                     assert!(left[0] + left[1] >= least, "{what}");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn with_several_old_versions_the_bounds_hold_and_the_unready_go_first_whatever_their_version() {
+    fn the_bounds_hold_with_several_old_versions_and_unready_ones_go_first() {
         use Amount::Instances;
         for (max_surge, max_unavailable) in [(1, 0), (0, 1), (2, 1)].map(|(a, b)| (Instances(a), Instances(b))) {
             each_state_of_two_old_versions(|n, have, reported| {
@@ -158,7 +158,7 @@ mod tests {
                 let mut wanted = Wanted { target: 3, versions, ..Wanted::of_one_version(n, 1) };
                 roll(&mut wanted, Rolling { max_surge, max_unavailable }, Observed::of(&listed(reported)));
                 let left = [1, 2, 3].map(|version| count_of(&wanted.versions, version));
-                // Nobody is ready who is not there, and a new one that the round adds is not ready yet.
+                // An absent instance is not ready, and a new one that the round adds is not ready yet.
                 let ready = |there: [u32; 3]| [0, 1, 2].map(|v| there[v].min(have[v]).min(reported[v]));
                 let (before, after) = (ready(have), ready(left));
                 let all = |counts: [u32; 3]| counts.iter().sum::<u32>();

@@ -13,7 +13,7 @@ pub(super) fn turn(by: f64, service: &Service, wanted: &mut Wanted) -> Turn {
     if next == limit { Turn::Last } else { Turn::Step }
 }
 
-/// How many requests one instance serves at once.
+/// Number of requests that one instance serves at once.
 pub(crate) fn slots(capacity: f64) -> u32 {
     // `as` saturates; half away from zero.
     (capacity.round() as u32).max(1)

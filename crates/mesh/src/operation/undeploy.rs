@@ -1,4 +1,4 @@
-//! `undeploy`: take all instances of a service away.
+//! `undeploy`: remove all instances of a service.
 
 use super::{Turn, Wanted};
 

@@ -6,7 +6,7 @@ use super::rolling::{Rolling, roll, share_of};
 use super::{Observed, Turn, Wanted, canary};
 use crate::model::Strategy;
 
-/// What is to become of the instances, as the file says it, and which turn it is.
+/// Update of the instances as in the file, and the number of the iteration.
 #[derive(Clone, Copy)]
 pub(super) struct Update<'a> {
     pub(super) to: u32,
@@ -34,7 +34,7 @@ fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &m
     }
     // Instances that come from now on are of the version that is wanted, whichever operation they come by.
     wanted.target = to;
-    // What is extra of an update that this one takes the place of is extra of a rolling one, and of no other.
+    // Extra instances of a superseded update are extra for a rolling one, and for no other.
     let dropped = if wanted.rolling.is_some() {
         wanted.canary = None;
         0
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rolling_update_of_ten_takes_two_rounds_of_new_instances_within_its_bounds() {
+    fn a_rolling_update_of_ten_takes_two_rounds_within_its_bounds() {
         let strategy = rolling(0.25, 0.25);
         let mut wanted = service_of(10);
         let mut rng = Rng::stream(1, "x");

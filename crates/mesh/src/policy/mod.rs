@@ -1,4 +1,4 @@
-//! What a caller does about calls that do not succeed.
+//! Policies for calls that do not succeed.
 //!
 //! To add one: a file here, its settings in [`CallPolicy`](crate::model::CallPolicy), its place in
 //! [`Caller`](crate::call::Caller).

@@ -4,8 +4,8 @@ use meshsim_actor::{Rng, Span};
 
 use crate::model::{Backoff, Retry};
 
-/// How long to wait before retry `n` (from 1): uniform in `[0, (2^n - 1) * base)`, or `base` where the backoff is fixed;
-/// at most `cap`. A fixed one draws nothing.
+/// Wait before retry `n` (from 1): uniform in `[0, (2^n - 1) * base)`, or `base` where the backoff is fixed; at most
+/// `cap`. A fixed backoff draws nothing.
 ///
 /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#x-envoy-max-retries>
 pub(crate) fn backoff(n: u32, retry: &Retry, rng: &mut Rng) -> Span {
@@ -15,7 +15,7 @@ pub(crate) fn backoff(n: u32, retry: &Retry, rng: &mut Rng) -> Span {
     }
 }
 
-/// True if one more retry may be under way.
+/// True if one more retry may be in flight.
 ///
 /// <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/circuit_breaker.proto> (`retry_budget`)
 pub(crate) fn within_budget(retrying: u32, active: u32, retry: &Retry) -> bool {

@@ -1,15 +1,15 @@
-//! Is the band of noise as wide as it says? Pairs of runs of one queue, by the hundred.
+//! Calibration of the noise band: hundreds of pairs of runs of one queue.
 //!
-//! The queue is that of an M/M/1 model: its requests wait for each other, so that they are late together, which is what a
-//! band of independent requests gets wrong. (Lindley's recurrence: a request waits for what was left when the one before
-//! it came, and the time of that one's work, minus the time between the two.)
+//! The queue is that of an M/M/1 model: its requests wait for each other, so that they are late together; a band for
+//! independent requests would be too narrow. (Lindley's recurrence: a request waits for the remaining wait and work of
+//! the previous one when that came, minus the time between the two.)
 
 use meshsim_actor::{Dist, Rng, Span};
 use meshsim_mesh::measure::{Histogram, Tally};
 
 use super::*;
 
-/// What is left out before measuring, so that the queue is as long as it mostly is.
+/// Warm-up in seconds, so that the queue has its typical length when measuring begins.
 const WARMUP: f64 = 100.0;
 
 /// A run of so many seconds with work of this mean in milliseconds, measured as a client does; and as a service does.
@@ -37,7 +37,7 @@ fn run(per_s: f64, work_ms: f64, secs: f64, rng: &mut Rng) -> (Requests, Latency
     }
 }
 
-/// Of so many pairs: how many differ in each figure, first those of the load, then those of the service.
+/// Number of pairs that differ in each figure, first those of the load, then those of the service.
 fn beyond(pairs: usize, [one, other]: [(f64, f64); 2], secs: f64, seed: u64) -> Vec<(&'static str, usize)> {
     let mut rng = Rng::stream(seed, "calibration");
     let mut counts: Vec<(&'static str, usize)> = Vec::new();
@@ -60,7 +60,7 @@ fn beyond(pairs: usize, [one, other]: [(f64, f64); 2], secs: f64, seed: u64) -> 
     counts
 }
 
-/// At most one in twenty differs where nothing does.
+/// At most one in twenty is reported as different although none is.
 fn expect_calibrated(pairs: usize) {
     for load in [0.5, 0.8, 0.9] {
         let same = (load * 100.0, 10.0);

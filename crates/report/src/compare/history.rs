@@ -1,5 +1,5 @@
-//! Whether two runs decided the same, step by step. When a step was decided, and how long it took to settle, is not
-//! compared: that is what a run measures.
+//! Step-by-step comparison of the decisions of two runs. The time of a step and its settle time are not compared: they
+//! are measurements of a run.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,11 +9,11 @@ use crate::summary::{OperationSummary, StepSummary, Summary};
 /// The history of a run beside that of the base.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct History {
-    /// So many steps are the same from the beginning on.
+    /// Number of steps from the beginning that are the same.
     pub same_steps: usize,
     /// The first that is not; `null` if all are the same.
     pub first_step: Option<StepDifference>,
-    /// So many operations are the same from the beginning on: the same verb, service and place in the file.
+    /// Number of operations from the beginning that are the same: the same kind, service and index in the file.
     pub same_operations: usize,
     /// The first that is not; `null` if all are the same.
     pub first_operation: Option<OperationDifference>,
@@ -30,14 +30,14 @@ pub struct StepDifference {
     pub other: Option<DecidedStep>,
 }
 
-/// What a step decided.
+/// One decided step.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct DecidedStep {
     /// Its number, over all services.
     pub n: u64,
-    /// What it is a step of.
+    /// Kind of its operation.
     pub verb: String,
-    /// Of which service.
+    /// Its service.
     pub service: String,
     /// The service's generation with it.
     pub generation: u64,
@@ -64,13 +64,12 @@ pub struct OperationDifference {
     pub other: Option<OperationName>,
 }
 
-/// Which operation it was.
+/// Identity of an operation.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct OperationName {
-    /// Its place among the operations of the file, by time; `null` if it was begun by hand, and
-    /// for a repair.
+    /// Its index among the operations of the file, by time; `null` for a manual operation and for a repair.
     pub operation: Option<usize>,
-    /// What it was.
+    /// Kind of the operation.
     pub verb: String,
     /// To which service.
     pub service: String,

@@ -1,7 +1,7 @@
 //! Runs of one experiment, side by side: [`Comparison`] for machines, [`text()`] for people.
 //!
-//! Of a run there is what its summary.json says, and no more. The first run is the base, which the others are held
-//! against; what is taken for noise is said in [`noise`].
+//! A comparison uses only the summary.json of each run. The first run is the base of all others; [`noise`] defines
+//! which differences are noise.
 
 #[cfg(test)]
 mod calibration;
@@ -25,10 +25,10 @@ use history::History;
 use noise::{Difference, Noise};
 pub use text::text;
 
-/// Most runs that are compared: each has a letter.
+/// Maximum number of compared runs: each has a letter.
 pub const RUNS_MAX: usize = 26;
 
-/// Times of measuring that differ by less than this share are the same: a live run ends a moment late.
+/// Times of measuring that differ by less than this share are the same: a live run ends slightly late.
 const SAME_TIME: f64 = 0.01;
 
 /// From this utilisation on, requests wait for each other so much that the band is too narrow where a run does not say how
@@ -36,23 +36,23 @@ const SAME_TIME: f64 = 0.01;
 /// seeds; at 89 %, one in eight.
 const BUSY: f64 = 0.8;
 
-/// What histograms tell apart, as a share of the figure: three significant digits for loads, two for services.
+/// Resolution of histograms, as a fraction of the figure: three significant digits for loads, two for services.
 const LOAD_RESOLUTION: f64 = 0.001;
 const SERVICE_RESOLUTION: f64 = 0.01;
 
-/// Where a percentile stands.
+/// Selects a percentile.
 type Percentile = fn(&Latency) -> Option<u64>;
 
 /// The percentiles that are compared, as shares, and where they stand.
 pub(crate) const PERCENTILES: [(f64, Percentile); 3] =
     [(0.5, |latency| latency.p50_ns), (0.9, |latency| latency.p90_ns), (0.99, |latency| latency.p99_ns)];
 
-/// A run and what it is called here: its folder.
+/// A run and its name in the comparison: its folder.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// The folder, for people.
     pub run: String,
-    /// What came out.
+    /// Summary of the run.
     pub summary: Summary,
 }
 
@@ -62,26 +62,26 @@ pub struct Named {
 pub struct Comparison {
     /// The version of this format.
     pub format: u32,
-    /// What is taken for noise.
+    /// Bounds of noise.
     pub noise: Noise,
-    /// What is compared; the first is the base.
+    /// The runs; the first is the base.
     pub runs: Vec<RunOf>,
     /// For each run but the base: in what its experiment differs from that of the base, besides seed, duration, name and
     /// SLOs; empty for runs of one experiment.
     pub differences: Vec<Vec<String>>,
-    /// In what the runs are not alike, and what that means for the figures.
+    /// Aspects in which the runs are not comparable, with the consequence for the figures.
     pub remarks: Vec<String>,
-    /// What was done to the services: the operations of the base, then those that only others have.
+    /// Operations: those of the base, then those of other runs only.
     pub operations: Vec<OperationComparison>,
     /// For each run but the base: whether the same was decided.
     pub histories: Vec<History>,
-    /// What was asked of the services, by load and target.
+    /// Requests, by load and target.
     pub loads: Vec<LoadComparison>,
-    /// What they did.
+    /// Figures of the services.
     pub services: Vec<ServiceComparison>,
-    /// How many differences there are, of figures that both runs have.
+    /// Number of differences, of figures that both runs have.
     pub compared: usize,
-    /// How many of these are larger than noise.
+    /// Number of these that are larger than noise.
     pub beyond: usize,
 }
 
@@ -90,17 +90,17 @@ pub struct Comparison {
 pub struct RunOf {
     /// Its folder.
     pub run: String,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// What its randomness came from.
+    /// Seed.
     pub seed: u64,
-    /// How long it was to last.
+    /// Planned duration.
     pub duration_s: f64,
-    /// How far it went.
+    /// Time reached.
     pub reached_s: f64,
-    /// It was ended before its time.
+    /// True if the run ended early.
     pub cut_short: bool,
-    /// How its SLOs came out.
+    /// Verdict over its SLOs.
     pub outcome: Outcome,
 }
 
@@ -113,7 +113,7 @@ pub struct Figure {
     pub differences: Vec<Option<Difference>>,
 }
 
-/// What became of some requests.
+/// Results of a set of requests.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Figures {
     /// Planned by a load, or arrived at a service.
@@ -122,7 +122,7 @@ pub struct Figures {
     pub done: Figure,
     /// Failed, or answered badly.
     pub failed: Figure,
-    /// Half of the answers took at most this, in nanoseconds.
+    /// Half of the replies took at most this, in nanoseconds.
     pub p50_ns: Figure,
     /// 90 %.
     pub p90_ns: Figure,
@@ -137,7 +137,7 @@ pub struct LoadComparison {
     pub load: String,
     /// `service.endpoint`; `null` for all requests of the load.
     pub target: Option<String>,
-    /// What became of its requests.
+    /// Results of its requests.
     pub figures: Figures,
 }
 
@@ -146,29 +146,28 @@ pub struct LoadComparison {
 pub struct ServiceComparison {
     /// Its name.
     pub service: String,
-    /// What it did.
+    /// Its figures.
     pub figures: Figures,
 }
 
 /// An operation in all runs.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct OperationComparison {
-    /// Its place among the operations of the file, by time; `null` if it was begun by hand, and
-    /// for a repair.
+    /// Its index among the operations of the file, by time; `null` for a manual operation and for a repair.
     pub operation: Option<usize>,
-    /// What it was.
+    /// Kind of the operation.
     pub verb: String,
     /// To which service.
     pub service: String,
-    /// When it began, in the first run that has it.
+    /// Start time, in the first run that has it.
     pub began_s: f64,
-    /// How many numbered steps it took. Chance has no part in it: every difference is beyond noise.
+    /// Number of its steps. It is not random: every difference is beyond noise.
     pub steps: Figure,
     /// From its beginning until every node had acknowledged every step, in nanoseconds.
     pub settling_ns: Figure,
     /// Messages sent for it, first ones and repeated ones.
     pub messages: Figure,
-    /// How it ended in each run; `null` in one that does not have it.
+    /// Outcome in each run; `null` in one that does not have it.
     pub endings: Vec<Option<String>>,
 }
 
@@ -203,7 +202,7 @@ impl Comparison {
         }
     }
 
-    /// Says in what the experiments differ, for each run but the base.
+    /// Sets the differences between the experiments, for each run except the base.
     #[must_use]
     pub fn of_experiments(mut self, differences: Vec<Vec<String>>) -> Self {
         self.differences = differences;
@@ -263,7 +262,7 @@ impl OperationComparison {
         [&self.steps, &self.settling_ns, &self.messages]
     }
 
-    /// How much it matters that the runs differ here: what was decided before what it took.
+    /// Importance of a difference here: decisions before durations.
     pub(crate) fn weight(&self) -> u8 {
         let ended_alike = self.endings.iter().all(|ending| *ending == self.endings[0]);
         match () {
@@ -274,7 +273,7 @@ impl OperationComparison {
     }
 }
 
-/// What is known of the requests of a load, a target or a service in one run.
+/// Figures of the requests of a load, a target or a service in one run.
 struct Sample<'a> {
     offered: u64,
     done: u64,
@@ -282,9 +281,9 @@ struct Sample<'a> {
     latency: &'a Latency,
     /// For how long they were counted.
     secs: f64,
-    /// How many of them one request of a load causes.
+    /// Number of them that one request of a load causes.
     together: f64,
-    /// How much alike those are that follow each other.
+    /// Correlation of consecutive ones.
     correlation: Option<Correlation>,
 }
 
@@ -348,12 +347,13 @@ fn figures(samples: &[Option<Sample<'_>>], noise: Noise, resolution: f64) -> Fig
     }
 }
 
-/// How many requests of two runs say as much as one independent one about the percentile of the share `q`.
+/// Number of requests of two runs that carry as much information as one independent one about the percentile of the
+/// fraction `q`.
 fn factor(q: f64, of: [Option<Correlation>; 2]) -> f64 {
     of.into_iter().flatten().map(|it| it.factor(q)).reduce(f64::min).unwrap_or(1.0)
 }
 
-/// How much longer another run was measured than the base.
+/// Measured time of another run, relative to the base.
 fn ratio(base_s: f64, other_s: f64) -> f64 {
     let ratio = other_s / base_s;
     let is_time = base_s > 0.0 && other_s > 0.0 && ratio.is_finite();
@@ -378,7 +378,7 @@ fn loads<'a>(summaries: &[&'a Summary], noise: Noise) -> Vec<LoadComparison> {
     let mut out = Vec::new();
     for (index, load) in summaries[0].loads.iter().enumerate() {
         let mut loads = aligned(summaries, index, |summary| &summary.loads, |other| other.name == load.name);
-        // A run that ended before a load was measured says nothing of it.
+        // A run that ended before a load was measured has no figures of it.
         loads.iter_mut().for_each(|load| *load = load.filter(|load| load.to_s > load.from_s));
         let mut add = |target: Option<&str>, requests: &dyn Fn(&'a LoadSummary) -> Option<&'a Requests>| {
             let sample =
@@ -408,8 +408,8 @@ fn services(summaries: &[&Summary], noise: Noise) -> Vec<ServiceComparison> {
     summaries[0].services.iter().enumerate().map(compare).collect()
 }
 
-/// The operations of the base in their order, then those that only other runs have. Repairs and operations by hand have no
-/// place in the file: the first of a service is held against the first, and so on.
+/// The operations of the base in their order, then those that only other runs have. Repairs and manual operations have
+/// no index in the file: the first of a service is compared with the first, and so on.
 fn operations(summaries: &[&Summary], noise: Noise) -> Vec<OperationComparison> {
     type Key<'a> = (Option<usize>, Verb, &'a str, usize);
     let mut order: Vec<Key<'_>> = Vec::new();
@@ -462,7 +462,7 @@ fn remarks(summaries: &[&Summary]) -> Vec<String> {
     if !of_other_seeds.is_empty() {
         out.push(format!("{}: another seed than A, so chance falls differently", of_other_seeds.join(", ")));
     }
-    // Where all runs say how much alike requests are, the band is as wide as they make it.
+    // If all runs report the correlation of requests, the band follows from it.
     let says = |summary: &&&Summary| summary.loads.iter().all(|load| load.requests.correlation.is_some());
     let services = summaries.iter().filter(|summary| !says(summary)).flat_map(|summary| &summary.services);
     let busiest = services.map(|service| (service.utilisation.unwrap_or(0.0), &service.name));

@@ -1,27 +1,28 @@
-//! How large a difference may be and still be noise.
+//! Bounds below which a difference between runs is noise.
 //!
-//! Two runs of one experiment with different seeds differ. How much they may is derived from what a summary has:
+//! Two runs of one experiment with different seeds differ. The bounds are derived from a summary:
 //!
-//! - **Counts** are taken as Poisson counts: the difference of counts a and b has the standard error sqrt(a + b). What
-//!   a request causes comes together: a service that is called k times by each has the standard error sqrt(k (a + b)).
-//! - **Percentiles** get a band that asks for no distribution. Of n samples, the number below the q-quantile is binomial,
-//!   so the quantile lies between those of the ranks q n +- z sqrt(n q (1 - q)) (Conover, *Practical Nonparametric
-//!   Statistics*, 3.2). The samples at these ranks are read off the percentiles of the summary, in a straight line from one
-//!   to the next. Where latencies thin out, such a line errs to the outside above a percentile and to the inside below it,
-//!   so the wider of the two sides holds for both; below p50 a summary has no percentile. The bands of two runs add up as
-//!   independent errors do. With z = 3 the upper rank exists whenever the percentile is reported at all (ten samples
-//!   beyond it).
-//! - **Settling times**, of which a run has one for each operation, are held against the scatter of all its steps: each
-//!   goes to all nodes alike, so each is a draw of the same. Steps of one moment travel together and count once. The scatter
-//!   is 1.4826 times the median distance from the median (the standard deviation, if it were normal), which a step that a
-//!   crash held up does not move.
-//! - **A floor**, a share of the base, holds below that: smaller differences are not worth a look. It is all that there
-//!   is for messages, and for settling times of a run with few steps. What is decided (steps, endings, the history) has no
+//! - **Counts** are taken as Poisson counts: the difference of counts a and b has the standard error sqrt(a + b). Calls
+//!   that one request causes come together: a service that is called k times by each has the standard error sqrt(k (a +
+//!   b)).
+//! - **Percentiles** get a band that assumes no distribution. Of n samples, the number below the q-quantile is
+//!   binomial, so the quantile lies between those of the ranks q n +- z sqrt(n q (1 - q)) (Conover, *Practical
+//!   Nonparametric Statistics*, 3.2). The samples at these ranks are interpolated linearly between the percentiles of
+//!   the summary. Where the density of latencies falls, such a line errs to the outside above a percentile and to the
+//!   inside below it, so the wider of the two sides is used for both; below p50 a summary has no percentile. The bands
+//!   of two runs add up as independent errors do. With z = 3 the upper rank exists whenever the percentile is reported
+//!   at all (ten samples beyond it).
+//! - **Settle times**, of which a run has one for each operation, are compared with the scatter of all its steps: each
+//!   goes to all nodes alike, so each is a draw of the same distribution. Steps of the same time travel together and
+//!   count once. The scatter is 1.4826 times the median distance from the median (the standard deviation, if it were
+//!   normal), so a step that a crash delayed does not change it.
+//! - **A floor**, a fraction of the base, holds below that: smaller differences are negligible. It is the only bound
+//!   for messages, and for settle times of a run with few steps. Decisions (steps, outcomes, the history) have no
 //!   noise.
 //!
-//! Counts are taken as independent. Requests that fail in one crash are not: there the true noise is larger than this band,
-//! and only more seeds can tell how large. How often chance alone is called a difference is tested by figure in
-//! `calibration.rs`.
+//! Counts are taken as independent. Requests that fail in one crash are not: there the true noise is larger than this
+//! band, and only more seeds can show by how much. `calibration.rs` tests, figure by figure, how often random noise
+//! alone is reported as a difference.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -29,7 +30,7 @@ use serde::Serialize;
 use crate::figures::Latency;
 use crate::summary::Summary;
 
-/// What is taken for noise: a difference within either of these.
+/// Bounds of noise: a difference within either of them is noise.
 #[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Noise {
     /// This share of the base.
@@ -46,10 +47,10 @@ const STANDARD_ERRORS: f64 = 3.0;
 /// no difference in a hundred that chance makes one, but misses too many true ones.
 const QUEUED: f64 = 0.9;
 
-/// Moments of steps from which a scatter is told.
+/// Number of step times that an estimate of the scatter needs.
 const MOMENTS_MIN: usize = 5;
 
-/// The floor, if nothing else is said.
+/// The default floor.
 const FLOOR: f64 = 0.05;
 
 impl Default for Noise {
@@ -61,8 +62,8 @@ impl Default for Noise {
 /// A difference to the base.
 #[derive(Clone, Copy, Debug, PartialEq, JsonSchema, Serialize)]
 pub struct Difference {
-    /// The figure minus that of the base, in the figure's unit. (Counts of runs that were measured for different lengths
-    /// of time: minus what the base would have counted in the time of this run.)
+    /// The figure minus that of the base, in the figure's unit. (Counts of runs with different measured times: minus
+    /// the count that the base would have in the time of this run.)
     pub absolute: i64,
     /// The same as a share of the base's figure; `null` if that is 0.
     pub share: Option<f64>,
@@ -81,8 +82,8 @@ impl Noise {
     /// Two counts. `ratio`: how much longer the second was counted. `together`: how many of them have one cause.
     pub(super) fn counts(self, base: u64, other: u64, ratio: f64, together: f64) -> Difference {
         let expected = base as f64 * ratio;
-        // If both have the same rate, the variance of the first is a, that of the second ratio * a, and what was counted
-        // in all says what a is.
+        // If both have the same rate, the variance of the first is a, that of the second ratio * a, and the sum of the
+        // counts estimates a.
         let variance = (base as f64 + other as f64) * ratio * together;
         self.difference(expected, other, self.standard_errors * variance.sqrt())
     }
@@ -125,7 +126,7 @@ impl Noise {
         Difference { absolute, share, band: band as u64, beyond: exact.abs() > band }
     }
 
-    /// How far the true quantile may lie from the measured one.
+    /// Largest distance of the true quantile from the measured one.
     fn half_width(self, q: f64, value: u64, latency: &Latency, factor: f64) -> f64 {
         // See QUEUED.
         let errors = if factor > 1.0 { QUEUED * self.standard_errors } else { self.standard_errors };
@@ -136,7 +137,7 @@ impl Noise {
     }
 }
 
-/// How far the settling times of a run's steps lie from each other, in nanoseconds; 0 if that cannot be told.
+/// Scatter of the settle times of a run's steps, in nanoseconds; 0 if there are too few.
 pub(super) fn scatter(summary: &Summary) -> f64 {
     let steps = summary.operations.iter().flat_map(|operation| &operation.steps);
     let mut moments: Vec<(f64, u64)> = steps.filter_map(|step| Some((step.decided_s, step.settling_ns?))).collect();
@@ -186,7 +187,7 @@ mod tests {
     const BARE: Noise = Noise { floor: 0.0, standard_errors: 3.0 };
 
     #[test]
-    fn a_difference_of_counts_is_noise_within_three_roots_of_their_sum_or_within_the_floor() {
+    fn a_difference_of_counts_is_noise_within_three_roots_or_the_floor() {
         let of = |noise: Noise, base, other| noise.counts(base, other, 1.0, 1.0);
         assert_eq!(of(BARE, 5_000, 5_300), Difference { absolute: 300, share: Some(0.06), band: 304, beyond: false });
         assert!(of(BARE, 5_000, 5_306).beyond && of(BARE, 5_306, 5_000).beyond);
@@ -202,9 +203,9 @@ mod tests {
         let difference = BARE.counts(1_000, 2_000, 2.0, 1.0);
         assert_eq!((difference.absolute, difference.share, difference.beyond), (0, Some(0.0), false));
         assert!(BARE.counts(1_000, 1_000, 2.0, 1.0).beyond);
-        // A tenth is expected and one came, within 0.995 of it: what is shown is rounded, what is compared is not.
+        // A tenth is expected and one came, within 0.995 of it: the shown figure is rounded, the compared one is not.
         assert_eq!(BARE.counts(10, 1, 0.01, 1.0), Difference { absolute: 1, share: Some(9.0), band: 0, beyond: false });
-        // What is missing altogether is missing by 100 %, of however little.
+        // A missing count is a difference of -100 %, however small the count.
         assert_eq!(BARE.counts(1, 0, 0.7, 1.0).share, Some(-1.0));
     }
 

@@ -1,4 +1,4 @@
-//! A comparison for people: the same look as the report of a run, and no wider.
+//! A comparison for people, in the style and width of the report of a run.
 
 use crate::compare::history::{DecidedStep, History, OperationName};
 use crate::compare::noise::Difference;
@@ -8,12 +8,12 @@ use crate::table::{Cell, Look, Paint, Table};
 
 /// Runs beside the base that fit into the width; more are shown in further tables.
 const BESIDE_MAX: usize = 3;
-/// Where there are more loads, targets or services than this, those are shown that differ, up to as many.
+/// With more loads, targets or services than this, only those that differ are shown, up to this number.
 const FIGURES_MAX: usize = 10;
 /// The same for operations.
 const OPERATIONS_MAX: usize = 20;
 
-/// The comparison as text. `all`: also what does not differ, however much there is of it.
+/// The comparison as text. `all`: include figures without a difference, in full length.
 pub fn text(comparison: &Comparison, all: bool, paint: Paint) -> String {
     let mut out = heading(comparison, paint);
     let others: Vec<usize> = (1..comparison.runs.len()).collect();
@@ -23,7 +23,7 @@ pub fn text(comparison: &Comparison, all: bool, paint: Paint) -> String {
         let title = if others.len() > BESIDE_MAX { format!("  A and {}", letters.join(", ")) } else { String::new() };
         for (heading, beside, body) in [
             ("Operations", "steps, messages and ending, and how long each took to settle", page.operations()),
-            ("History", "what was decided, whenever that was", page.histories()),
+            ("History", "decisions in order, regardless of their times", page.histories()),
             ("Requests", "", page.loads()),
             ("Services", "", page.services()),
         ] {
@@ -66,14 +66,12 @@ fn heading(comparison: &Comparison, paint: Paint) -> String {
     out
 }
 
-/// What was taken for noise, and how much there is beyond it.
+/// Bounds of noise, and the number of differences beyond them.
 fn footing(comparison: &Comparison, paint: Paint) -> String {
     let (floor, z) = (percent(comparison.noise.floor), number(comparison.noise.standard_errors));
     let mut out = format!("\n{}\n", paint.on(Look::Bold, "Noise"));
     for line in [
-        format!(
-            "~ stands at a difference that may be noise: at most {floor} of A (--noise), or in counts, percentiles"
-        ),
+        format!("~ marks a difference that may be noise: at most {floor} of A (--noise), or in counts, percentiles"),
         format!("and settling times at most {z} standard errors. Counts a and b: {z} sqrt(a + b), as Poisson counts."),
         format!("Percentile q of n: the ranks q n +- {z} sqrt(f n q (1 - q)), read off the summary's percentiles."),
         format!(

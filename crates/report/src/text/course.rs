@@ -1,4 +1,4 @@
-//! The course of the run over time: a row of bars for each figure, with operations and faults marked below.
+//! Time series of the run: a row of bars for each figure, with operations and faults marked below.
 
 use super::{lines, seconds};
 use crate::aftermath::{Aftermath, Disturbance, Window};
@@ -6,18 +6,18 @@ use crate::show::{count, number, percent, span};
 use crate::table::{Look, Paint};
 use crate::wrap::{shortened, width};
 
-/// With fewer windows there is no course.
+/// Minimum number of windows of the section.
 const WINDOWS_MIN: usize = 2;
 /// Columns of the names of rows.
 const NAMES: usize = 9;
-/// Most faults and operations that are named below their marks.
+/// Maximum number of faults and operations that are named below their marks.
 const NAMED_MAX: usize = 4;
 /// With less room to the right of its mark a name stands to the left of it.
 const NAME_ROOM_MIN: usize = 24;
 /// Columns between two labels of the axis, at least.
 const LABELS_APART: usize = 10;
 
-/// How windows become characters.
+/// Mapping of windows to characters.
 struct Scale {
     /// Windows in one character.
     merged: usize,
@@ -48,7 +48,7 @@ impl Scale {
         worst.flat_map(|value| std::iter::repeat_n(value, self.stretched)).collect()
     }
 
-    /// The character that a moment is in.
+    /// The character that a time is in.
     fn at(&self, secs: f64) -> usize {
         ((secs / self.character_s + 1e-9) as usize).min(self.bars - 1)
     }
@@ -61,7 +61,7 @@ struct Row {
     figure: String,
 }
 
-/// How long the windows are of which each character is, in words.
+/// Length of the time that one character covers, in words.
 pub(super) fn scale(aftermath: &Aftermath, paint: Paint) -> String {
     let Some(scale) = Scale::new(&aftermath.windows, room(paint, 6)) else { return String::new() };
     let length = seconds(aftermath.windows[0].to_s - aftermath.windows[0].from_s);
@@ -109,7 +109,7 @@ fn rows(aftermath: &Aftermath, scale: &Scale) -> Vec<Row> {
     ]
 }
 
-/// Bars in eighths of a line, or in five heights of ASCII; what is more than nothing is never drawn as nothing.
+/// Bars in eighths of a line, or in five heights of ASCII; a value above zero is never drawn as zero.
 fn bars(values: &[f64], paint: Paint) -> String {
     const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const ASCII: [char; 5] = ['_', '.', '-', '=', '#'];
@@ -154,7 +154,7 @@ fn marks(aftermath: &Aftermath, scale: &Scale, paint: Paint) -> String {
         let mut is_empty = true;
         for it in aftermath.disturbances.iter().filter(|it| it.is_fault == is_fault) {
             let from = scale.at(it.from_s);
-            // What ends where a character begins is not in it.
+            // An interval that ends where a character begins does not include it.
             let to = scale.at(it.to_s - scale.character_s * 1e-6).max(from);
             line[from..=to].fill(mark);
             is_empty = false;
@@ -183,7 +183,7 @@ fn names(all: &[Disturbance], scale: &Scale, paint: Paint) -> String {
         let room = paint.columns.saturating_sub(2 + NAMES + 1 + column + 2);
         let name = &last.what;
         let line: String = if width(name) > room && room < NAME_ROOM_MIN {
-            // Over the lines that come from above: they go on below.
+            // Crosses the lines that come from above, which continue below.
             let name = shortened(name, column.saturating_sub(1), paint.cut());
             let free = column - width(&name) - 1;
             let text: String = text[..free].iter().collect();

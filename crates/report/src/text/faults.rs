@@ -1,12 +1,12 @@
-//! Faults and operations: what became of requests meanwhile, and when all was as before.
+//! Faults and operations: their effects on requests, and the time until the run was back to normal.
 
 use super::{ROWS_MAX, lines};
 use crate::aftermath::{ABOVE, Aftermath, BACK_WINDOWS, Disturbance};
 use crate::show::{count, number, span};
 use crate::table::{Cell, Look, Paint, Table};
 
-/// What the table is about.
-pub(super) const ABOUT: &str = "requests due from the beginning until all was as before";
+/// Subject of the table.
+pub(super) const ABOUT: &str = "requests due from the beginning until the run was back to normal";
 
 pub(super) fn faults(aftermath: &Aftermath, paint: Paint) -> String {
     let worst = format!("worst {}", aftermath.tail.as_str());
@@ -14,7 +14,7 @@ pub(super) fn faults(aftermath: &Aftermath, paint: Paint) -> String {
         Table::new(["from".into(), "to".into(), "<what".into(), "failed".into(), worst, "recovered".into()]);
     let disturbances = &aftermath.disturbances;
     let shown = &disturbances[..disturbances.len().min(2 * ROWS_MAX)];
-    // What followed by itself stands below what it may have followed from.
+    // Events without an origin in the file are listed after those that may have caused them.
     let marks = aftermath.marks.iter().filter(|_| !shown.is_empty()).take(ROWS_MAX);
     let mut rows: Vec<(f64, Vec<Cell>)> = shown.iter().map(|it| (it.from_s, row(it, aftermath))).collect();
     rows.extend(marks.map(|mark| {
@@ -31,7 +31,7 @@ pub(super) fn faults(aftermath: &Aftermath, paint: Paint) -> String {
     if !shown.is_empty() && !aftermath.windows.is_empty() {
         let tail = aftermath.tail.as_str();
         let why = match aftermath.usual {
-            None => "too few windows lie outside of these to say what is usual, and so when it was back".to_owned(),
+            None => "too few windows lie outside of these for a usual range, so the recovery is unknown".to_owned(),
             Some(_) => format!(
                 "recovered: from the beginning until {BACK_WINDOWS} windows in a row had a share of failures and a {tail} of \
                  at most {ABOVE} times the largest outside of these; at once: nothing changed"

@@ -1,4 +1,4 @@
-//! Messages in all, and what bears on how far the figures may be trusted: real work, what came from outside, gaps.
+//! Totals of messages, and the limits of the figures: real work, external changes, gaps.
 
 use super::{lines, more, seconds};
 use crate::show::count;
@@ -21,7 +21,7 @@ pub(super) fn gaps(summary: &Summary, paint: Paint) -> String {
     let mut out = String::new();
     for gap in summary.gaps.iter().take(GAPS_MAX) {
         let why = match &*gap.reason {
-            "lost" => "its process was lost, and what it had measured with it",
+            "lost" => "its process was lost; its measurements are missing",
             "replaced" => "its process was lost, and another took its place at the end of this",
             _ => "its machine was down",
         };
@@ -44,8 +44,8 @@ pub(super) fn messages(summary: &Summary, paint: Paint) -> String {
         (traffic.lost_partition, "lost at a partition"),
         (traffic.lost_down, "lost to machines that were down"),
         (traffic.lost_full, "lost to full queues"),
-        (traffic.lost_nobody, "to nobody"),
-        (traffic.under_way(), "still under way"),
+        (traffic.lost_nobody, "to no actor"),
+        (traffic.under_way(), "still in flight"),
     ] {
         if n > 0 {
             line += &format!(", {} {what}", count(n));

@@ -21,7 +21,7 @@ use crate::wrap::wrapped;
 /// Rows of a table that are listed at most; all are in the summary for machines.
 const ROWS_MAX: usize = 10;
 
-/// What is going to be simulated, before it is.
+/// Description of a simulation before it starts.
 pub fn intention(experiment: &Experiment, is_live: bool, paint: Paint) -> String {
     let simulated = Size::new(experiment);
     let mut nodes = plural(simulated.nodes as u64, "node");
@@ -54,7 +54,7 @@ pub fn intention(experiment: &Experiment, is_live: bool, paint: Paint) -> String
     out
 }
 
-/// What came out.
+/// The report of a run.
 pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String {
     let mut out = String::new();
     let of_services = services::span_in_words(summary);
@@ -62,8 +62,8 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
     for (title, beside, body) in [
         ("Operations", "", operations::operations(summary, paint)),
         ("Requests", &*requests::span(summary), requests::requests(summary, paint)),
-        ("Latency", "from the planned moment to the answer", requests::latencies(summary, paint)),
-        ("Closed loops", "what they hide: coordinated omission", requests::closed(summary, paint)),
+        ("Latency", "from planned send time to reply", requests::latencies(summary, paint)),
+        ("Closed loops", "the omitted waiting (coordinated omission)", requests::closed(summary, paint)),
         ("Course", &*course::scale(aftermath, paint), course::course(aftermath, paint)),
         ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),
         ("Busiest services", &of_services, services::services(summary, paint)),
@@ -98,7 +98,7 @@ fn lines(text: &str, look: Look, paint: Paint) -> String {
     lines.iter().map(|line| format!("  {}\n", paint.on(look, line))).collect()
 }
 
-/// What a table leaves out because it would be too long; nothing if it leaves out nothing.
+/// Note on the rows that a table leaves out; empty if it leaves out none.
 fn more(all: usize, shown: usize, paint: Paint) -> String {
     match all.saturating_sub(shown) {
         0 => String::new(),
@@ -106,7 +106,7 @@ fn more(all: usize, shown: usize, paint: Paint) -> String {
     }
 }
 
-/// A moment or a length of time in seconds: `12.3s`.
+/// A time or a length of time in seconds: `12.3s`.
 fn seconds(secs: f64) -> String {
     let text = format!("{secs:.3}");
     format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))

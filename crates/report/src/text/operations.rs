@@ -30,7 +30,7 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
     ]);
     let mut rest = &summary.operations[..];
     let mut rows = 0;
-    // Why instances are unplaced: each reason once.
+    // Reasons of the unplaced instances, each once.
     let mut reasons: BTreeSet<&str> = BTreeSet::new();
     while let Some(first) = rest.first() {
         let together = rest.iter().take_while(|other| is_together(first, other)).count();
@@ -56,7 +56,7 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
     out
 }
 
-/// What the letters and words of the table mean, of those that are in it.
+/// Legend of the letters and words that occur in the table.
 fn legend(summary: &Summary, table: &Table) -> String {
     let of = |verbs: &[Verb]| summary.operations.iter().any(|operation| verbs.contains(&operation.verb));
     let others = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Repair];
@@ -65,7 +65,7 @@ fn legend(summary: &Summary, table: &Table) -> String {
         (of(&[Verb::Scale]), "C requests that an instance serves at once"),
         (of(&[Verb::Update]), "V mean version"),
         (table.has("generation"), "generation: steps of the service so far"),
-        (table.has("residual"), "residual: what was left to the target"),
+        (table.has("residual"), "residual: target minus reached value"),
     ];
     let said: Vec<&str> = parts.into_iter().filter(|(is_there, _)| *is_there).map(|(_, text)| text).collect();
     if summary.operations.is_empty() { String::new() } else { said.join("; ") }
@@ -102,7 +102,7 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
     let (mut ending, mut look) = match &*first.ending {
         "reached" => (String::new(), Look::Good),
         "running" => ("still running".into(), Look::Warn),
-        // As many steps as it was allowed: what was asked for.
+        // All of its allowed steps: as requested.
         "stopped" => ("stopped".into(), Look::Plain),
         "stuck" => ("stuck".into(), Look::Bad),
         "refused" => ("refused".into(), Look::Bad),

@@ -1,4 +1,4 @@
-//! What became of the requests of loads, and how long they took.
+//! Results and latencies of the requests of loads.
 
 use super::{lines, seconds};
 use crate::show::{self, count, rate};

@@ -1,4 +1,4 @@
-//! What had to hold.
+//! Verdicts of the SLOs.
 
 use crate::summary::Summary;
 use crate::table::{Cell, Look, Paint, Table};

@@ -1,8 +1,8 @@
-//! What must hold, held against what was measured.
+//! Evaluation of SLOs against the measurements.
 //!
-//! A verdict is about all requests that an SLO covers, and not all of them may have been measured. So it is found from
-//! the range in which the figure lies, whatever the missing ones were: FAIL if no figure of the range holds, PASS if all
-//! do, else UNKNOWN.
+//! A verdict covers all requests of an SLO, and some of them may not have been measured. So it is derived from the
+//! range of possible figures, whatever the missing requests were: FAIL if no figure of the range holds, PASS if all do,
+//! else UNKNOWN.
 
 mod recovery;
 mod stretches;
@@ -20,39 +20,39 @@ use crate::show;
 use crate::summary::{Measured, per_second, planned_time};
 use crate::table::{Cell, Look};
 
-/// How an [`Slo`] came out.
+/// Verdict of an [`Slo`].
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Verdict {
     /// As it is written in the file.
     pub slo: String,
-    /// How it came out.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// The figure of what was measured, in the unit of `threshold`: seconds, a share, a count, or a count per second.
-    /// `null` if there is none. It stands on the side of the threshold that was counted, request by request.
+    /// The measured figure, in the unit of `threshold`: seconds, a fraction, a count, or a count per second. `null` if
+    /// there is none. It lies on the side of the threshold that was counted, request by request.
     pub figure: Option<f64>,
-    /// What it was compared with.
+    /// The threshold.
     pub threshold: f64,
     /// The figure with its unit, for people.
     pub figure_text: String,
-    /// What else there is to say: how few samples stand behind the figure, what is missing, or why there is none.
+    /// Further remarks: few samples, missing measurements, or the reason why there is no figure.
     pub remark: Option<String>,
 }
 
-/// How an SLO came out, or all of them together: the worst.
+/// Outcome of an SLO, or the worst of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It holds, and nothing that was not measured could change that.
+    /// It holds, and no missing measurement could change that.
     #[default]
     Pass,
-    /// It cannot be told: nothing was measured, or what is missing could decide it.
+    /// Undecided: nothing was measured, or missing measurements could decide it.
     Unknown,
-    /// It does not hold, whatever is missing.
+    /// It does not hold, whatever the missing measurements.
     Fail,
 }
 
 impl Outcome {
-    /// As it stands in a table.
+    /// Its cell in a table.
     pub fn cell(self) -> Cell {
         match self {
             Outcome::Pass => Cell::new("PASS", Look::Good),
@@ -156,18 +156,18 @@ fn share_of(part: u64, of: u64, maybe: u64, gap: bool) -> Finding {
     Ok(Found { figure, least, most, remark: None })
 }
 
-/// A figure that can only grow by what is missing.
+/// A figure that missing measurements can only increase.
 fn at_least(figure: f64, maybe: f64, gap: bool) -> Finding {
     Ok(Found { figure, least: figure, most: if gap { f64::INFINITY } else { figure + maybe }, remark: None })
 }
 
-/// A figure that what is missing can move anywhere.
+/// A figure that missing measurements can move in any direction.
 fn anywhere(figure: f64, gap: bool, remark: Option<String>) -> Finding {
     let (least, most) = if gap { (0.0, f64::INFINITY) } else { (figure, figure) };
     Ok(Found { figure, least, most, remark })
 }
 
-/// What became of the requests of loads.
+/// Figure of the requests of loads.
 fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Finding {
     let mut count = Count::default();
     counts_of(index, experiment, measured).for_each(|(_, counted)| counted.iter().for_each(|it| count.merge(it)));
@@ -209,7 +209,7 @@ fn figure(slo: &Slo, count: &Count, part: &Part, histograms: (&Histogram, &Histo
     let overdue = count.overdue;
     let mut found = match slo.metric {
         Metric::Errors => share_of(count.failed, count.done.saturating_add(count.failed), overdue, gap),
-        // What is younger than the bound says nothing; what is older misses it.
+        // An unfinished request younger than the bound carries no information; an older one misses it.
         Metric::Within(_) => {
             let ended = count.done.saturating_add(count.failed).saturating_add(count.outlived);
             share_of(count.within, ended, 0, gap)
@@ -223,7 +223,7 @@ fn figure(slo: &Slo, count: &Count, part: &Part, histograms: (&Histogram, &Histo
         Metric::Max if count.done + count.outlived == 0 => Err("nothing was answered"),
         Metric::Max => at_least(nanos(count.done_max_ns.max(count.pending_max_ns)), 0.0, gap),
         Metric::Mean => {
-            // One that is younger than the bound says nothing; one that is older misses it.
+            // An unfinished request younger than the bound carries no information; an older one misses it.
             let sum = count.done_sum_ns.saturating_add(count.outlived_sum_ns);
             match sum.checked_div(u128::from(count.done.saturating_add(count.outlived))) {
                 Some(mean) => anywhere(nanos(mean as u64), gap, None),
@@ -300,7 +300,7 @@ fn has_gap(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured
     })
 }
 
-/// How long the loads were measured within a part of the run: of several, from the first to the last.
+/// Time in which the loads were measured within a part of the run: of several, from the first to the last.
 fn time_of(slo: &Slo, first: Time, last: Time, experiment: &Experiment, measured: &Measured) -> Span {
     let times = slo.scope.loads(&experiment.mesh).map(|load| {
         let (from, to) = planned_time(&experiment.mesh.loads[load], measured.now);
@@ -311,7 +311,7 @@ fn time_of(slo: &Slo, first: Time, last: Time, experiment: &Experiment, measured
     if from < to { to.since(from) } else { Span::ZERO }
 }
 
-/// What a service did. Its nodes do not count by an SLO's bound; their histograms are exact at the extremes.
+/// Figure of a service. Its nodes do not count by an SLO's bound; their histograms are exact at the extremes.
 fn of_service(slo: &Slo, service: ServiceId, experiment: &Experiment, measured: &Measured) -> Finding {
     let served: &Served = &measured.served[service.index()];
     let from = experiment.mesh.measured_from();

@@ -1,4 +1,4 @@
-//! From the records of a trace to requests.
+//! Reconstruction of requests from the records of a trace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,12 +17,12 @@ const PARTS_MAX: usize = 100_000;
 /// Calls that lie so deep are left out: what reads a request goes down as deep.
 const DEPTH_MAX: u16 = 500;
 
-/// Of instances with more slots it is not looked at what holds them.
+/// Instances with more slots are not searched for the holders of the slots.
 pub const SLOTS_LOOKED_AT: u64 = 256;
 
 /// Follows the requests of a trace.
 ///
-/// Memory grows with the requests that are under way at once.
+/// Memory grows with the number of requests in flight.
 #[derive(Debug, Default)]
 pub struct Follower {
     live: BTreeMap<u64, Live>,
@@ -32,25 +32,25 @@ pub struct Follower {
     tasks: BTreeMap<(ActorId, u64), (u64, usize)>,
     /// Frames by the node's name for it.
     frames: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
-    /// Messages under way.
+    /// Messages in flight.
     messages: BTreeMap<MessageId, Message>,
-    /// What each actor took in last.
+    /// The last input of each actor.
     actors: BTreeMap<ActorId, Actor>,
-    /// Who holds the slots of an instance.
+    /// Holders of the slots of an instance.
     holders: BTreeMap<(ActorId, ServiceId, u32), BTreeSet<(u64, usize)>>,
 }
 
-/// A call of a request under way.
+/// A call of a request in flight.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// The caller's number for it, [shortened](mark::short); `None` until its caller says something of it, which it does
-    /// in the step in which it begins.
+    /// The caller's number for it, [shortened](mark::short); `None` until its caller notes it, in the step in which it
+    /// begins.
     number: Option<u64>,
     root: u64,
     call: usize,
 }
 
-/// A request under way.
+/// A request in flight.
 #[derive(Debug)]
 struct Live {
     waterfall: Waterfall,
@@ -61,21 +61,21 @@ struct Live {
 
 #[derive(Clone, Copy, Debug)]
 enum Message {
-    /// A request: its key, its root and call, the try, and the instance.
+    /// A request: its key, its root and call, the attempt, and the instance.
     Request { key: u64, root: u64, call: usize, attempt: u8, service: ServiceId, ordinal: u32 },
-    /// The answer of a hop.
+    /// The reply of a hop.
     Answer(u64, usize),
 }
 
 #[derive(Debug, Default)]
 struct Actor {
     input: Option<Message>,
-    /// The hop whose answer is about to be sent.
+    /// The hop whose reply is about to be sent.
     answers: Option<(u64, usize)>,
 }
 
 impl Follower {
-    /// Takes in the next record. Gives back the request that ends with it, if one does.
+    /// Processes the next record. Returns the request that ends with it, if one does.
     pub fn take(&mut self, record: &Record<Msg, Tick>) -> Option<Waterfall> {
         let actor = record.actor;
         match &record.entry {
@@ -209,7 +209,7 @@ impl Follower {
         let Waterfall { calls, hops, .. } = &mut live.waterfall;
         let call = calls.get_mut(index)?;
         if call.tries.last().is_none_or(|last| last.ended.is_some()) {
-            // There was nobody to send it to.
+            // There was no instance to send it to.
             let (attempt, hops) = (ended.attempt, Vec::new());
             call.tries.push(Try { attempt, sent: at, to: None, ended: None, failure: None, answer: None, hops });
         }
@@ -268,7 +268,7 @@ impl Follower {
         }
     }
 
-    /// The hop of a task, which begins with what the node took in last if it is not known.
+    /// The hop of a task; an unknown one begins with the last input of the node.
     fn hop(&mut self, task: u64, at: Time, actor: ActorId) -> Option<(u64, usize)> {
         if let Some(known) = self.tasks.get(&(actor, task)) {
             return Some(*known);
@@ -406,7 +406,7 @@ impl Follower {
         }
     }
 
-    /// What the slots are held by, of the instance that the request is for which a node has just taken in.
+    /// Holders of the slots of the instance that the last received request of a node is for.
     fn queue(&self, actor: ActorId, slots: u64) -> Queue {
         let mut queue = Queue { slots, ..Queue::default() };
         let Some(Message::Request { service, ordinal, .. }) = self.actors.get(&actor).and_then(|actor| actor.input)

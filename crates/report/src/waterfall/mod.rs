@@ -1,9 +1,9 @@
-//! Where the time of a request went, from the trace of a run.
+//! Breakdown of the time of a request, from the trace of a run.
 //!
-//! [`Follower`] reads a trace record by record and gives back each request when it has ended. [`Waterfall`] is what is
-//! known of one: its calls, their tries, and what each instance did for them. [`Waterfall::critical_path`] cuts the time
-//! from the planned moment to the answer into pieces, without gaps or overlaps: they add up to the latency exactly.
-//! [`Totals`] adds the pieces of many requests up.
+//! [`Follower`] reads a trace record by record and returns each request when it has ended. [`Waterfall`] is one
+//! request: its calls, their attempts, and the hops at the instances. [`Waterfall::critical_path`] cuts the time from
+//! the planned time to the reply into pieces, without gaps or overlaps: they add up to the latency exactly. [`Totals`]
+//! adds the pieces of many requests up.
 
 pub mod drawn;
 mod follow;
@@ -25,15 +25,15 @@ pub use walk::{Kind, Piece};
 pub struct Waterfall {
     /// [`RequestId::root`](meshsim_mesh::RequestId::root).
     pub root: u64,
-    /// When it was due.
+    /// Time at which it was due.
     pub due: Time,
-    /// When its client had the answer, or gave it up.
+    /// Time at which its client had the reply, or gave up.
     pub ended: Time,
-    /// Why it failed, if it did.
+    /// Reason of the failure; `None` on success.
     pub failure: Option<Failure>,
     /// The calls made for it, in the order in which they began. The first is the client's own.
     pub calls: Vec<Call>,
-    /// What instances did for it.
+    /// Hops at instances.
     pub hops: Vec<Hop>,
     /// Calls that are not kept, because there were too many or they lie too deep.
     pub left_out: u64,
@@ -46,72 +46,72 @@ pub struct Call {
     pub key: u64,
     /// The hop whose script makes it; `None` for the client's.
     pub by: Option<usize>,
-    /// How many calls lie above it.
+    /// Number of calls above it.
     pub depth: u16,
-    /// What is called, if it came to be sent.
+    /// The called endpoint, if the call was sent.
     pub callee: Option<(ServiceId, EndpointId)>,
-    /// When it began.
+    /// Start time.
     pub began: Time,
-    /// When it ended for its caller.
+    /// End time for its caller.
     pub ended: Option<Time>,
-    /// Its tries.
+    /// Its attempts.
     pub tries: Vec<Try>,
 }
 
-/// One try of a call.
+/// One attempt of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Try {
-    /// Which, from 0.
+    /// Number of the attempt, from 0.
     pub attempt: u8,
-    /// When it was sent, or would have been if there had been an instance.
+    /// Time of the send, also if there was no instance to send to.
     pub sent: Time,
     /// The node and the number of the instance that it was sent to.
     pub to: Option<(ActorId, u32)>,
-    /// When it ended for its caller.
+    /// End time for its caller.
     pub ended: Option<Time>,
-    /// Why it failed, if it did.
+    /// Reason of the failure; `None` on success.
     pub failure: Option<Failure>,
-    /// The hop whose answer ended it.
+    /// The hop whose reply ended it.
     pub answer: Option<usize>,
-    /// What came of it at the instance: more than one if the message was duplicated.
+    /// Its hops at the instance: more than one if the message was duplicated.
     pub hops: Vec<usize>,
 }
 
-/// What an instance did for a try.
+/// Processing of an attempt at an instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hop {
     /// The call that it is for.
     pub call: usize,
     /// The node.
     pub node: ActorId,
-    /// When the request arrived.
+    /// Time of arrival of the request.
     pub arrived: Time,
-    /// What it waited for, if it had to wait.
+    /// State of the queue, if it had to wait.
     pub queue: Option<Queue>,
-    /// When it got a slot.
+    /// Time at which it got a slot.
     pub slot: Option<Time>,
-    /// When it was answered or dropped.
+    /// Time of its reply or drop.
     pub ended: Option<Time>,
-    /// How that was.
+    /// Its end.
     pub end: Option<End>,
     /// Its script, and the branches that run beside it. The first is the script.
     pub frames: Vec<Frame>,
 }
 
-/// What held the slots of an instance when a request came that had to wait.
+/// Holders of the slots of an instance when a request came that had to wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
-    /// How many slots it had.
+    /// Number of slots.
     pub slots: u64,
-    /// Of these, how many were held by requests that waited for calls, by the service called.
+    /// Of these, the number held by requests that waited for calls, by the called service.
     pub calls: Vec<(ServiceId, u64)>,
-    /// How many were held by requests that worked.
+    /// Number held by requests that worked.
     pub working: u64,
-    /// How many were held by requests that slept.
+    /// Number held by requests that slept.
     pub sleeping: u64,
 }
 
-/// How a hop ended.
+/// End of a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It was answered.
@@ -127,17 +127,17 @@ pub enum End {
 /// A script, or a branch of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
-    /// In how many forks it lies.
+    /// Number of forks around it.
     pub depth: u16,
-    /// When it began.
+    /// Start time.
     pub began: Time,
-    /// When it was done.
+    /// End time.
     pub ended: Option<Time>,
-    /// What it did, each thing until the next began.
+    /// Its steps, each lasting until the next.
     pub steps: Vec<(Time, Step)>,
 }
 
-/// What a script does.
+/// Step of a script.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// It works: so much on an idle machine.
@@ -151,12 +151,12 @@ pub enum Step {
 }
 
 impl Waterfall {
-    /// From the planned moment until the answer.
+    /// Time from the planned time until the reply.
     pub fn latency(&self) -> Span {
         self.ended.since(self.due)
     }
 
-    /// Tries beyond the first, of all its calls.
+    /// Attempts beyond the first, of all its calls.
     pub fn retries(&self) -> u64 {
         self.calls.iter().map(|call| (call.tries.len() as u64).saturating_sub(1)).sum()
     }

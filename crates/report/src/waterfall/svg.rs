@@ -11,7 +11,7 @@ use crate::picture::{self, escaped};
 use crate::wrap::shortened;
 
 const WIDTH: f64 = 960.0;
-/// Where the bars begin and end.
+/// Horizontal range of the bars.
 const LEFT: f64 = 300.0;
 const RIGHT: f64 = 860.0;
 const ROW: f64 = 22.0;

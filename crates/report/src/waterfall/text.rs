@@ -13,14 +13,14 @@ use crate::show::{count, endpoint_in_words, plural};
 use crate::table::{Look, Paint};
 use crate::wrap::shortened;
 
-/// Most tries that are drawn. Beyond it, those that are not on the critical path are folded.
+/// Maximum number of attempts that are drawn. Beyond it, those that are not on the critical path are folded.
 const ROWS_MAX: usize = 40;
 
-/// Width of a bar, and of what stands before it.
+/// Width of a bar, and of the text before it.
 const BAR: usize = 34;
 const LABEL: usize = 31;
 
-/// What stands for each kind in a bar.
+/// Character of each kind in a bar.
 const MARKS: [(char, &str); 9] = [
     ('░', "waiting for a slot"),
     ('█', "work"),
@@ -33,12 +33,12 @@ const MARKS: [(char, &str); 9] = [
     ('?', "not known"),
 ];
 
-/// How a request is called: `users/12`, after who sent it into the mesh.
+/// Name of a request: `users/12`, after the client that sent it into the mesh.
 pub fn name(root: u64, mesh: &Mesh) -> String {
     format!("{}/{}", caller(RequestId::caller(root), mesh), RequestId::number(root))
 }
 
-/// The request of this name: `users/12`. `None` if nobody of this name sends requests.
+/// The request with this name: `users/12`. `None` if no client has this name.
 pub fn root(name: &str, mesh: &Mesh) -> Option<u64> {
     let (who, number) = name.rsplit_once('/')?;
     let number = number.parse().ok()?;
@@ -46,7 +46,7 @@ pub fn root(name: &str, mesh: &Mesh) -> Option<u64> {
     Some(RequestId::new(caller, number).root)
 }
 
-/// Who sends requests into the mesh.
+/// The actors that send requests into the mesh.
 pub fn callers(mesh: &Mesh) -> impl Iterator<Item = (ActorId, String)> {
     let clients = (0..mesh.loads.len()).map(|load| mesh.client_actor(load));
     clients.chain([mesh.gateway_actor()]).map(|actor| (actor, caller(actor, mesh)))
@@ -80,7 +80,7 @@ pub(super) fn instance(node: ActorId, ordinal: u32, mesh: &Mesh) -> String {
 }
 
 impl Kind {
-    /// What it is, in one word, for other programs.
+    /// Name of the kind in one word, for other programs.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Queue => "queue",
@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// What the time was spent with, for people.
+    /// Description of the time spent, for people.
     pub fn phrase(self, at: Option<ServiceId>, mesh: &Mesh) -> String {
         let name = service(at, mesh);
         match self {
@@ -154,19 +154,19 @@ pub(super) fn time(span: Span) -> String {
     crate::show::span(Some(span.nanos()))
 }
 
-/// At most so many columns.
+/// The text, cut to this number of columns.
 fn fit(text: &str, columns: usize) -> String {
     shortened(text, columns, '…')
 }
 
-/// What is drawn as a row.
+/// One row of the picture.
 pub(super) struct Row {
     pub(super) call: usize,
     pub(super) attempt: usize,
     pub(super) is_critical: bool,
 }
 
-/// The tries in the order in which they were sent, and how many are folded.
+/// The attempts in the order in which they were sent, and the number of folded ones.
 pub(super) fn rows(of: &Waterfall, path: &[Piece]) -> (Vec<Row>, usize) {
     let hops: BTreeSet<usize> = path.iter().filter_map(|piece| piece.hop).collect();
     let given_up: BTreeSet<(Option<ServiceId>, Time)> = path
@@ -206,7 +206,7 @@ pub(super) fn rows(of: &Waterfall, path: &[Piece]) -> (Vec<Row>, usize) {
     (rows, folded)
 }
 
-/// A request: what it came to, what its time was spent with, and a row with a bar for each try.
+/// A request: its result, the breakdown of its time, and a row with a bar for each attempt.
 pub fn waterfall(of: &Waterfall, mesh: &Mesh, paint: Paint) -> String {
     let path = of.critical_path();
     let latency = of.latency();
@@ -263,12 +263,12 @@ pub fn waterfall(of: &Waterfall, mesh: &Mesh, paint: Paint) -> String {
         text += &format!("... {} more{none}\n", plural_of(folded as u64, "try", "tries"));
     }
     if of.left_out > 0 {
-        text += &format!("{} of this request are too many or too deep, and left out\n", plural(of.left_out, "call"));
+        text += &format!("{} of this request left out: too many or too deep\n", plural(of.left_out, "call"));
     }
     text
 }
 
-/// What the marks in the bars mean, in lines of 80 columns.
+/// Meaning of the marks in the bars, in lines of 80 columns.
 pub fn legend(paint: Paint) -> String {
     let mut lines = vec![String::new()];
     for (mark, what) in MARKS {
@@ -289,14 +289,14 @@ fn plural_of(n: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { more })
 }
 
-/// What the longest wait at a service was for.
+/// The queue at the longest wait at a service.
 pub(super) fn longest_queue<'a>(of: &'a Waterfall, path: &[Piece], at: Option<ServiceId>) -> Option<&'a Queue> {
     let waits = path.iter().filter(|piece| piece.kind == Kind::Queue && piece.service == at);
     let longest = waits.max_by_key(|piece| piece.to.since(piece.from))?;
     of.hops.get(longest.hop?)?.queue.as_ref()
 }
 
-/// What held the slots when a request came.
+/// Holders of the slots when a request came.
 pub(super) fn held(queue: &Queue, mesh: &Mesh) -> Option<String> {
     let mut by: Vec<(u64, String)> =
         queue.calls.iter().map(|(at, n)| (*n, format!("by calls to {}", service(Some(*at), mesh)))).collect();
@@ -346,7 +346,7 @@ impl Scale {
     }
 }
 
-/// All requests of each endpoint: what their time was spent with, beside that of the slowest hundredth.
+/// All requests of each endpoint: the breakdown of their time, beside that of the slowest hundredth.
 pub fn totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {
     let mut text = String::new();
     for (who, callee, group) in of.groups() {

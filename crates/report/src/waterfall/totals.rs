@@ -1,4 +1,4 @@
-//! Where the time of all requests of an endpoint went, and that of the slowest.
+//! Breakdown of the time of all requests of an endpoint, and of the slowest.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use meshsim_mesh::model::{EndpointId, ServiceId};
 
 use super::{Kind, Waterfall};
 
-/// Latencies are told apart as finely as a 64th of their power of two: by 1.6 % or less.
+/// Resolution of latencies: a 64th of their power of two, 1.6 % or less.
 const FINENESS: u32 = 6;
 
-/// Adds up the critical paths of requests, by who asked and what was asked. Memory does not grow with their number.
+/// Sums of the critical paths of requests, by client and endpoint. Memory does not grow with their number.
 #[derive(Clone, Debug, Default)]
 pub struct Totals(BTreeMap<(ActorId, Option<(ServiceId, EndpointId)>), Group>);
 
 /// The requests of one client for one endpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    /// How many have ended.
+    /// Number of requests that have ended.
     pub requests: u64,
-    /// Of these, how many failed.
+    /// Of these, the number of failures.
     pub failed: u64,
-    /// By latency, in classes.
+    /// By latency class.
     classes: BTreeMap<u32, Class>,
 }
 
@@ -33,10 +33,10 @@ struct Class {
     parts: BTreeMap<(Option<ServiceId>, Kind), u128>,
 }
 
-/// What a number of requests spent their time with.
+/// Breakdown of the time of a number of requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Share {
-    /// How many requests these are.
+    /// Number of requests.
     pub requests: u64,
     /// The latency of the fastest of them.
     pub from: Span,
@@ -63,7 +63,7 @@ impl Totals {
         }
     }
 
-    /// Who asked what, and what became of it.
+    /// The groups, each with its client and endpoint.
     pub fn groups(&self) -> impl Iterator<Item = (ActorId, Option<(ServiceId, EndpointId)>, &Group)> {
         self.0.iter().map(|((caller, callee), group)| (*caller, *callee, group))
     }

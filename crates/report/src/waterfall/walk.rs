@@ -1,4 +1,4 @@
-//! The critical path: which part of the latency is whose.
+//! The critical path: attribution of the latency to its parts.
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::measure::Failure;
@@ -9,19 +9,19 @@ use super::{Step, Try, Waterfall};
 /// A piece of the time of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// When it begins.
+    /// Start time.
     pub from: Time,
-    /// When it ends.
+    /// End time.
     pub to: Time,
-    /// What the time is spent with.
+    /// Kind of the time.
     pub kind: Kind,
-    /// At which service, or on the way to it.
+    /// The service where it was spent, or toward which the message was sent.
     pub service: Option<ServiceId>,
     /// The hop that it is a part of, if it is one.
     pub hop: Option<usize>,
 }
 
-/// What time is spent with.
+/// Kind of time in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Waiting for a slot of an instance.
@@ -32,25 +32,24 @@ pub enum Kind {
     Cores,
     /// A sleep of a script.
     Sleep,
-    /// Messages under way.
+    /// Messages in flight.
     Network,
-    /// The pause before another try.
+    /// The backoff before another attempt.
     Retry,
-    /// A try that was given up, from when it was sent.
+    /// An attempt that was given up, from its send on.
     Abandoned(Failure),
     /// The client sent it later than it was due.
     Client,
     /// Calls made meanwhile, where these are drawn by themselves. Never on a critical path.
     Below,
-    /// What the trace does not tell.
+    /// Time that the trace does not explain.
     Unknown,
 }
 
 impl Waterfall {
-    /// From the planned moment to the end, without gaps or overlaps: the pieces add up to the latency.
+    /// Time from the planned time to the end, without gaps or overlaps: the pieces add up to the latency.
     ///
-    /// Of branches that run beside each other, the one that ends last counts. A try that its caller gave up counts as a
-    /// whole.
+    /// Of concurrent branches, the one that ends last counts. An attempt that its caller gave up counts as a whole.
     pub fn critical_path(&self) -> Vec<Piece> {
         let mut walk = Walk::new(self, self.due, false);
         if let Some(sent) = self.calls.first().and_then(|call| call.tries.first()) {
@@ -61,7 +60,7 @@ impl Waterfall {
         walk.pieces
     }
 
-    /// What happened to one try, from its sending to its end: what lies below it is one piece.
+    /// Timeline of one attempt, from its sending to its end: each call below it is one piece.
     pub fn row(&self, call: usize, at: usize) -> Vec<Piece> {
         let of = &self.calls[call].tries[at];
         let mut walk = Walk::new(self, of.sent, true);

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::gateway::{Events, Phase};
 use crate::screen::Screen;
 
-/// How often it is asked what has happened.
+/// Interval between two queries.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Prints what has happened, one event a line; with `follow` until the run ends.

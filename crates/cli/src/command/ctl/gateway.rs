@@ -1,4 +1,4 @@
-//! The gateway of a run, as it is asked from outside.
+//! Client of the gateway of a run.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use crate::http::{self, Request, Url};
 use crate::live::is_loopback;
 use crate::screen::Screen;
 
-/// How long a gateway may think.
+/// Timeout of a query to a gateway.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a request through the mesh may take, whatever was said of it: the gateway gives up before.
+/// Timeout of a request through the mesh, whatever its own: the gateway gives up earlier.
 const ASK_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// A gateway, as it is asked from outside.
@@ -26,7 +26,7 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Asks.
+    /// Sends a query.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let answer = self.send(Request { path, ..Request::default() }, PATIENCE)?;
         if !(200..300).contains(&answer.status) {
@@ -35,7 +35,7 @@ impl Gateway {
         serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(&error))
     }
 
-    /// Asks, and shows what is answered.
+    /// Sends a query, and shows the response.
     pub(super) fn show<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -47,7 +47,7 @@ impl Gateway {
         self.print(&answer, json, screen, text)
     }
 
-    /// Changes something, and shows what is answered.
+    /// Sends a change, and shows the response.
     pub(super) fn change<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -64,7 +64,7 @@ impl Gateway {
     /// Sends one request through the mesh.
     pub(super) fn ask(&self, path: &str, json: bool, screen: &mut Screen) -> Result<Exit, Error> {
         let answer = self.send(Request { path, ..Request::default() }, ASK_PATIENCE)?;
-        // What failed in the mesh is an answer, too.
+        // A failure in the mesh is a response, too.
         let exit = if answer.status == 200 { Exit::Well } else { Exit::Failed };
         let is_asked = serde_json::from_slice::<Asked>(&answer.body).is_ok();
         let answer = http::Answer { status: if is_asked { 200 } else { answer.status }, ..answer };
@@ -79,12 +79,16 @@ impl Gateway {
             io::ErrorKind::ConnectionRefused => {
                 let help =
                     "`--to http://HOST:PORT` names the gateway of a run; `meshsim live FILE --until-stopped` has one";
-                Error::Gateway(format!("nobody listens at {url}"), help.into())
+                Error::Gateway(format!("no gateway at {url}: connection refused"), help.into())
             }
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                Error::Gateway(format!("{url} does not answer"), "is that the gateway of a run?".into())
-            }
-            _ => Error::Gateway(format!("{url} cannot be asked: {error}"), "is that the gateway of a run?".into()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Gateway(
+                format!("{url} does not answer"),
+                "check the URL: it must be the gateway of a live run".into(),
+            ),
+            _ => Error::Gateway(
+                format!("cannot query {url}: {error}"),
+                "check the URL: it must be the gateway of a live run".into(),
+            ),
         })
     }
 
@@ -123,7 +127,7 @@ impl Gateway {
         let refused = serde_json::from_slice(&answer.body);
         let Refused { error, help, problems } = refused.unwrap_or_else(|_| Refused {
             error: format!("{} answers with status {status}, as no gateway would", self.url),
-            help: Some("is that the gateway of a run?".into()),
+            help: Some("check the URL: it must be the gateway of a live run".into()),
             problems: vec![],
         });
         let error = match problems.as_slice() {

@@ -19,7 +19,7 @@ use crate::screen::Screen;
 
 use gateway::Gateway;
 
-pub(super) const ABOUT: &str = "Ask and steer a live run, through its gateway";
+pub(super) const ABOUT: &str = "Query and change a live run, through its gateway";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -33,12 +33,12 @@ Examples:
   meshsim ctl fault 'crash: node-2, for: 5s' && meshsim ctl heal
   meshsim ctl --to http://10.0.0.5:8080 --token-file token stop
 
-Operations and faults are those of the experiment file, begun now. What changes something needs the run's \
-token: on the machine of the run it is found, elsewhere --token-file names it.
+Operations and faults have the syntax of the experiment file, and begin now. Changes require the operator \
+token of the run: on the machine of the run it is found, on others use --token-file.
 
-Exit codes: 0 done, 1 it could not be done, 2 the input is wrong.";
+Exit codes: 0 done, 1 failed, 2 the input is invalid.";
 
-/// How long a process may take to say that it is well.
+/// Timeout of a health check.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
@@ -49,56 +49,56 @@ pub(crate) struct Args {
     /// The file with the run's token
     #[arg(long, value_name = "FILE", env = "MESHSIM_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// Print the gateway's answer as it is: JSON
+    /// Print the response of the gateway unchanged: JSON
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// What `ctl` is to do.
+/// Command of `ctl`.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// How things stand, and what became of the requests of the last seconds
+    /// Show the status of the run, and the results of recent requests
     Status,
-    /// What has happened: operations, faults, nodes and instances that came and went
+    /// Show the events: operations, faults, nodes and instances that came and went
     Events {
-        /// Go on until the run ends, and print what happens as it becomes known
+        /// Continue until the run ends, and print events as they become known
         #[arg(long)]
         follow: bool,
     },
-    /// What was done, or one operation with its steps
+    /// List the operations, or show one with its steps
     Operations {
-        /// Its number in the list
+        /// Number in the list
         index: Option<usize>,
     },
     /// Move a service's instances toward a target: S' = S + rate (to - S)
     Extend {
-        /// Which service
+        /// The service
         service: String,
-        /// Instances wanted in the end
+        /// Target of S
         #[arg(long, value_name = "N")]
         to: String,
-        /// Share of the way that one step goes
+        /// Fraction of the remaining distance that one step covers
         #[arg(long, default_value = "1")]
         rate: String,
         #[command(flatten)]
         pace: Pace,
-        /// How the real S becomes whole instances, as in the file
+        /// Rounding of S to whole instances, as in the file
         #[arg(long)]
         rounding: Option<String>,
-        /// Which S a step starts from: `commanded` or `observed`
+        /// Value of S from which a step starts: `commanded` or `observed`
         #[arg(long)]
         feedback: Option<String>,
     },
     /// Multiply a service's capacity: C' = C * by
     Scale {
-        /// Which service
+        /// The service
         service: String,
         /// Factor of one step
         #[arg(long, value_name = "FACTOR")]
         by: String,
-        /// Steps; one if nothing is said
+        /// Number of steps
         #[arg(long, value_name = "N", default_value = "1")]
         times: String,
         /// Time between two steps
@@ -107,83 +107,81 @@ enum Verb {
     },
     /// Move a service's version toward another: V' = V + rate (to - V)
     Update {
-        /// Which service
+        /// The service
         service: String,
-        /// Version wanted in the end
+        /// Target of V
         #[arg(long, value_name = "VERSION")]
         to: String,
-        /// Share of the old instances that one step moves, for batch and bernoulli; all if nothing is said
-        #[arg(long)]
+        #[arg(help = "Fraction of the old instances moved per step, for batch and bernoulli [default: 1]", long)]
         rate: Option<String>,
         #[command(flatten)]
         pace: Pace,
-        /// How the new version comes: batch, bernoulli, rolling or canary
+        /// Order in which instances are replaced: batch, bernoulli, rolling or canary
         #[arg(long)]
         strategy: Option<String>,
-        /// For rolling: instances more than wanted that there may be, as in `2` or `25%`
+        /// For rolling: number of instances allowed above S, as in `2` or `25%`
         #[arg(long, value_name = "COUNT|PERCENT")]
         max_surge: Option<String>,
-        /// For rolling: ready instances that may be missing, as in `1` or `25%`
+        /// For rolling: number of ready instances allowed below S, as in `1` or `25%`
         #[arg(long, value_name = "COUNT|PERCENT")]
         max_unavailable: Option<String>,
         /// For canary: the share of requests that goes to the new version after each step, as in `5%,50%,100%`
         #[arg(long, value_name = "SHARES", value_delimiter = ',')]
         weights: Vec<String>,
     },
-    /// Bring services up
+    /// Deploy services
     Deploy {
-        /// Which
+        /// The services
         #[arg(required = true, value_name = "SERVICE")]
         services: Vec<String>,
     },
-    /// Take services away
+    /// Remove all instances of services
     Undeploy {
-        /// Which
+        /// The services
         #[arg(required = true, value_name = "SERVICE")]
         services: Vec<String>,
     },
-    /// Let something go wrong for a while
+    /// Inject a fault for a while
     Fault {
         /// As in the file, without `at`: 'crash: node-2, for: 5s'
         fault: String,
     },
-    /// End a fault that holds
+    /// End an active fault
     Heal {
-        /// Its number in `ctl --json status`; the one that began last if nothing is said
+        #[arg(help = "Number of the fault in `ctl --json status` [default: the last one begun]")]
         fault: Option<usize>,
     },
     /// Send one request through the mesh
     Ask {
-        /// Whom, and what
+        /// The service and the endpoint
         #[arg(value_name = "SERVICE/ENDPOINT")]
         target: String,
-        /// One try is given up after this long
+        /// Timeout of one attempt
         #[arg(long, value_name = "TIME")]
         timeout: Option<String>,
-        /// Tries after the first
+        /// Attempts after the first
         #[arg(long, value_name = "N")]
         retries: Option<String>,
     },
     /// End the run
     Stop,
-    /// Whether the run's process is well, or a process that takes part in a run
+    /// Check the health of the coordinator, or of the process at --peer
     Health(Health),
 }
 
-/// How an operation goes on.
+/// Interval and number of an operation's steps.
 #[derive(Debug, clap::Args)]
 struct Pace {
     /// Time between two steps
     #[arg(long, value_name = "TIME")]
     every: Option<String>,
-    /// Most steps; until it has settled if nothing is said
-    #[arg(long, value_name = "N")]
+    #[arg(help = "Maximum number of steps [default: until settled]", long, value_name = "N")]
     times: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
 struct Health {
-    /// A coordinator, node or client, by where others join or reach it
+    /// A coordinator, node or client, by the address at which others join or reach it
     #[arg(long, value_name = "HOST:PORT")]
     peer: Option<String>,
     #[command(flatten)]
@@ -247,7 +245,7 @@ fn newest(status: &Status) -> Result<usize, Error> {
 
 fn target_path(target: &str, timeout: Option<&str>, retries: Option<&str>) -> Result<String, Error> {
     let Some((service, endpoint)) = target.trim_start_matches('/').split_once('/') else {
-        let why = format!("{target:?} says not both whom and what");
+        let why = format!("{target:?} needs both a service and an endpoint");
         return Err(Error::WrongInput(why, "write SERVICE/ENDPOINT, as in `meshsim ctl ask frontend/search`".into()));
     };
     let queries = [("timeout", timeout), ("retries", retries)];
@@ -257,7 +255,7 @@ fn target_path(target: &str, timeout: Option<&str>, retries: Option<&str>) -> Re
     Ok(format!("/{}/{}{mark}{query}", encoded(service), encoded(endpoint)))
 }
 
-/// Asks a process that takes part in a run whether it is well.
+/// Queries the health of a process of a run.
 fn probe(peer: &str, cluster: &ClusterArgs, screen: &mut Screen) -> Result<Exit, Error> {
     let credentials = cluster.credentials(Place::Member, !is_loopback(peer))?;
     let asked = async { tokio::time::timeout(PROBE_PATIENCE, meshsim_net::probe(peer, &credentials)).await };

@@ -1,4 +1,4 @@
-//! What a gateway answers, for people.
+//! Responses of a gateway, for people.
 
 use std::collections::BTreeSet;
 
@@ -78,7 +78,7 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
     out
 }
 
-/// What became of the requests of the last windows.
+/// Results of the requests of the last windows.
 fn recent(moments: &[Moment], paint: Paint) -> String {
     let mut table = Table::new(["<due", "requests", "done", "failed", "open", "p50", "p90", "p99"]);
     for it in moments {
@@ -98,7 +98,7 @@ fn recent(moments: &[Moment], paint: Paint) -> String {
     table.without_empty_columns(&["-", ""]).render(paint)
 }
 
-/// What is to be reached, in a few words.
+/// Target of an operation, in a few words.
 fn aim(operation: &Operation) -> String {
     let mut words = Vec::new();
     words.extend(operation.to.map(|to| format!("to {to}")));
@@ -170,7 +170,7 @@ pub(super) fn begun(begun: Begun) -> String {
     let list = |indices: &[usize]| indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let mut out = format!("begun: {} of `meshsim ctl operations`\n", list(&begun.operations));
     if !begun.refused.is_empty() {
-        out += &format!("refused, for it makes no sense now: {}\n", list(&begun.refused));
+        out += &format!("rejected, not applicable in the current state: {}\n", list(&begun.refused));
     }
     out
 }

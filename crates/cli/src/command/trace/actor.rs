@@ -1,4 +1,4 @@
-//! `meshsim trace actor`: what an actor has and knows at a moment, beside what was true.
+//! `meshsim trace actor`: state and knowledge of an actor at a time, beside the true state.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,14 +22,14 @@ use crate::flow::words::Names;
 use crate::screen::{Screen, width};
 use crate::{read, runs};
 
-pub(super) const ABOUT: &str = "What an actor has and knows at a moment, beside what is true";
+pub(super) const ABOUT: &str = "Show the state and knowledge of an actor at a time, beside the true state";
 
 pub(super) const HELP: &str = "\
 Examples:
   meshsim trace actor last coordinator --at 82.5s
   meshsim trace actor runs/shop-1 a-0 --at 81s
 
-The run is run again up to that moment, so it needs no trace; a live run cannot be. Numbers of records are those of its \
+The run is simulated again up to that time, so it needs no trace; this is not possible for a live run. Numbers of records are those of its \
 trace.";
 
 /// Timers and messages that are shown; the others are counted.
@@ -43,7 +43,7 @@ pub(super) struct Args {
     run: PathBuf,
     /// A node, a load, or `coordinator`
     actor: String,
-    /// When: `82.5s`
+    /// Time: `82.5s`
     #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Time,
     /// Print JSON
@@ -56,18 +56,18 @@ fn moment(text: &str) -> Result<Time, String> {
     Ok(Time::ZERO + span)
 }
 
-/// An actor at a moment.
+/// An actor at a time.
 #[derive(Debug, Serialize)]
 pub(in crate::command) struct Shown {
     actor: String,
     at_ns: u64,
-    /// How often it was rebooted before.
+    /// Number of earlier reboots.
     incarnation: u32,
     /// Its machine is down since then.
     down_since_ns: Option<u64>,
-    /// Records of the run up to that moment.
+    /// Records of the run up to that time.
     records: u64,
-    /// Requests that it has sent and that have no answer, or that it works on or has waiting.
+    /// Requests that it has sent and that have no reply, or that it works on or has waiting.
     requests_under_way: Option<usize>,
     /// Steps that it has decided (the coordinator) or applied (a node), and how many were decided.
     steps: Option<(u64, u64)>,
@@ -77,7 +77,7 @@ pub(in crate::command) struct Shown {
     services: Vec<Service>,
     /// Of a node, what it runs.
     instances: Vec<Instance>,
-    /// What the coordinator thinks of the nodes, where it is the actor.
+    /// State of the nodes as the coordinator sees them, if it is the actor.
     nodes: Vec<Node>,
     timers: Vec<Line>,
     /// Messages on their way to it.
@@ -125,12 +125,12 @@ struct Instance {
 #[derive(Debug, Serialize)]
 struct Line {
     record: u64,
-    /// When it is due; of a message, when it was sent.
+    /// Due time; of a message, the time of its send.
     at_ns: u64,
     what: String,
 }
 
-/// Follows a run as a trace would: what is armed, on its way and down.
+/// Follows a run as a trace would: armed timers, messages in flight, machines that are down.
 #[derive(Default)]
 pub(in crate::command) struct Watcher {
     known: Known,
@@ -157,7 +157,7 @@ impl Args {
         let folder = runs::find(&self.run);
         let summary = read::summary(&folder)?;
         if folder.join(PROCESSES).exists() {
-            let why = format!("{} is a live run, and cannot be run again up to a moment", folder.display());
+            let why = format!("{} is a live run, and cannot be run again up to a time", folder.display());
             let help =
                 "`meshsim run` simulates its experiment.yaml; `meshsim trace log RUN --actor NAME` shows what it did";
             return Err(Error::WrongInput(why, help.into()));
@@ -175,7 +175,7 @@ impl Args {
                 || format!("it has {}: {}", plural(actors.len() as u64, "actor"), some(&actors)),
                 |near| format!("did you mean `{near}`?"),
             );
-            return Err(Error::WrongInput(format!("the run has no actor `{}`", self.actor), help));
+            return Err(Error::WrongInput(format!("unknown actor `{}`", self.actor), help));
         };
         let mut simulation = Simulation::recorded(&experiment, Watcher::default()).map_err(Error::Network)?;
         simulation.to(self.at);
@@ -205,7 +205,7 @@ impl Shown {
         let is_up = |index: usize| !watcher.down.contains_key(&mesh.node_actor(index));
         let service = |index: usize| {
             let id = ServiceId(index as u16);
-            // The coordinator thinks what the nodes last reported, the others what their view says.
+            // The coordinator uses the last reports of the nodes, all others their view.
             let thinks = match actor {
                 MeshActor::Coordinator(coordinator) => u64::from(coordinator.ready(id)),
                 _ => {
@@ -243,7 +243,7 @@ impl Shown {
         coming.sort_by_key(|message| message.record);
         let down = watcher.down.get(&id);
         if down.is_some() {
-            // They went with its memory.
+            // They were lost with its memory.
             timers.clear();
         }
         Shown {
@@ -285,7 +285,7 @@ fn instances(node: &meshsim_mesh::node::Node, names: &Names) -> Vec<Instance> {
     node.instances().into_iter().map(of).collect()
 }
 
-/// Where an actor thinks the instances are.
+/// Instance view of an actor.
 fn view(actor: &MeshActor) -> Option<&View> {
     match actor {
         MeshActor::Coordinator(coordinator) => Some(coordinator.view()),
@@ -315,9 +315,9 @@ fn text(shown: &Shown, paint: Paint) -> String {
     text += &format!("  view           {}", count(has));
     text += &if has == latest { "\n".into() } else { format!(", the coordinator's is {}\n", count(latest)) };
     if let Some(requests) = shown.requests_under_way {
-        text += &format!("  requests       {} under way\n", count(requests as u64));
+        text += &format!("  requests       {} in flight\n", count(requests as u64));
     }
-    let mut table = Table::new(["<service", "it thinks", "ready", "wanted", "ready here"]);
+    let mut table = Table::new(["<service", "it thinks", "ready", "desired", "ready here"]);
     for service in &shown.services {
         let look = if service.thinks == service.ready { Look::Plain } else { Look::Warn };
         table.row([

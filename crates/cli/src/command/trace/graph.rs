@@ -1,4 +1,4 @@
-//! `meshsim trace graph`: who talks to whom, how much, how fast, and what is lost.
+//! `meshsim trace graph`: the communication graph, with volume, latency and losses.
 
 mod dot;
 mod graphml;
@@ -26,17 +26,17 @@ use crate::read;
 use crate::runs;
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "Who talks to whom: rate, latency, failures and losses of each edge";
+pub(super) const ABOUT: &str = "Show the communication graph: rate, latency, failures and losses of each edge";
 
 pub(super) const HELP: &str = "\
 Examples:
   meshsim trace graph last                         calls between services, over the whole run
-  meshsim trace graph last --at 82s                in the window of that moment
+  meshsim trace graph last --at 82s                in the window of that time
   meshsim trace graph last --dot | dot -Tsvg -o graph.svg
   meshsim trace graph last --messages --where 'type != heartbeat' --from 80s --to 84s
 
 Calls are those of series.csv, so they need no trace: the requests of loads, and the calls that have ended. \
-Over the whole run p50 and p99 are those of the window that is in the middle, weighted by calls. --messages counts \
+Over the whole run p50 and p99 are those of the median window, weighted by calls. --messages counts \
 the messages between actors instead, and takes a selection.";
 
 /// Edges that are shown as text; a picture has more.
@@ -50,7 +50,7 @@ const PAIRS_MAX: usize = 20_000;
 pub(super) struct Args {
     /// A run: its folder, its name under `runs`, or `last`
     run: PathBuf,
-    /// The calls in the window of this moment: `82s`
+    /// The calls in the window of this time: `82s`
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "messages")]
     at: Option<Time>,
     /// Messages between actors, by the trace
@@ -77,14 +77,14 @@ fn moment(text: &str) -> Result<Time, String> {
     Ok(Time::ZERO + span)
 }
 
-/// What went from one to another. Lengths of time in nanoseconds.
+/// Messages from one actor to another. Durations in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Edge {
     /// A load, a service, or an actor.
     from: String,
     /// A service, or an actor.
     to: String,
-    /// Which endpoint of the service.
+    /// Endpoint of the service.
     endpoint: Option<String>,
     /// Calls, or messages that were sent.
     count: u64,
@@ -163,7 +163,7 @@ impl Args {
         screen.print_file(&text).map(|()| Exit::Well)
     }
 
-    /// Calls between services, from the course of the run.
+    /// Calls between services, from the time series of the run.
     fn of_calls(&self) -> Result<Graph, Error> {
         let folder = runs::find(&self.run);
         let summary = read::summary(&folder)?;
@@ -244,7 +244,7 @@ impl Args {
         let (from_s, to_s) = (first.unwrap_or(Time::ZERO).secs(), last.secs());
         let edge = |((from, to), (sendings, lost, times)): ((ActorId, ActorId), (u64, u64, Histogram))| {
             let quantile = |q| (times.count() > 0).then(|| times.quantile(q).nanos());
-            // Where deliveries are selected and their sendings are not, those are counted.
+            // If deliveries are selected and their sends are not, deliveries are counted.
             let count = sendings.max(times.count() + lost);
             Edge {
                 count,
@@ -267,7 +267,7 @@ impl Edge {
         Edge { from, to, endpoint: None, count: 0, per_s: 0.0, p50_ns: None, p99_ns: None, failed: 0, lost: 0 }
     }
 
-    /// Whom it calls: `checkout.place`.
+    /// Called endpoint: `checkout.place`.
     fn target(&self) -> String {
         self.endpoint.as_ref().map_or_else(|| self.to.clone(), |endpoint| format!("{}.{endpoint}", self.to))
     }

@@ -13,7 +13,7 @@ use crate::flow::{Lines, Selection, Source};
 use crate::runs;
 use crate::screen::{Screen, width};
 
-pub(super) const ABOUT: &str = "Record by record, a line each; what RUN alone shows";
+pub(super) const ABOUT: &str = "Print the records, a line each; the default view of RUN";
 
 pub(super) const HELP: &str = select::HELP;
 
@@ -24,7 +24,7 @@ pub(super) struct Args {
     // Not there where a view is named in its place.
     #[arg(required = true)]
     run: Option<PathBuf>,
-    /// One JSON object a line
+    /// One JSON object per line
     #[arg(long, alias = "json")]
     jsonl: bool,
     /// Whole lines, however long
@@ -52,7 +52,7 @@ impl Args {
             for item in &mut flow {
                 let item = match item {
                     Ok(item) => item,
-                    // What comes before is good, and printed.
+                    // Earlier records are valid, and printed.
                     Err(error) => {
                         unreadable = Some(error);
                         break;

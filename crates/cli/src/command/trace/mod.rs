@@ -1,4 +1,4 @@
-//! `meshsim trace`: what happened in a run, in several views.
+//! `meshsim trace`: the events of a run, in several views.
 //!
 //! To add one: write `trace/x.rs` with a struct `Args` that derives `clap::Args` and an
 //! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `views!` below.
@@ -16,27 +16,27 @@ use clap::Subcommand;
 use crate::error::{Error, Exit};
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "See who said what to whom in a run, and what came of it";
+pub(super) const ABOUT: &str = "Show the messages of a run, with their causes and effects";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  meshsim trace last --lost                        each message that was lost, and why
+  meshsim trace last --lost                        each lost message, with its reason
   meshsim trace runs/shop-1 --service payment --from 40s --to 41s
   meshsim trace last --where 'kind == deliver && took > 100ms && to ~ \"a-*\"'
   meshsim trace last --jsonl | jq 'select(.kind == \"apply\")'
-  meshsim trace request last --slowest 3           what made them slow?
-  meshsim trace operation last 9                   who acknowledged its steps last, and why?
+  meshsim trace request last --slowest 3           the slowest requests, with their critical paths
+  meshsim trace operation last 9                   the last node to acknowledge each step
   meshsim trace sequence last --operation 9 --svg > steps.svg
   meshsim trace graph last --at 82s                rate, latency and failures of each edge
-  meshsim trace why last 1185689                   what does this record follow from?
-  meshsim trace actor last coordinator --at 81s    what does it think, and what is true?
+  meshsim trace why last 1185689                   the causes of this record
+  meshsim trace actor last coordinator --at 81s    its knowledge, and the true state
 
 RUN alone is the view `log`. A run without a trace is run again with one: the same experiment and seed give the same \
 bytes. Only a live run must be made with --trace.";
 
 macro_rules! views {
     ($($variant:ident = $module:ident;)*) => {
-        /// How it is looked at.
+        /// Subcommand.
         #[derive(Debug, Subcommand)]
         enum View {
             $(

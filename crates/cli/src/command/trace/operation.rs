@@ -1,4 +1,4 @@
-//! `meshsim trace operation`: what became of the steps of an operation on each node.
+//! `meshsim trace operation`: progress of the steps of an operation on each node.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use crate::flow::words::Names;
 use crate::flow::{Item, Source};
 use crate::screen::{Screen, paragraph, width};
 
-pub(super) const ABOUT: &str = "The steps of an operation on each node, and who was last";
+pub(super) const ABOUT: &str = "Show the steps of an operation on each node, and the last node";
 
 pub(super) const HELP: &str = "\
 Examples:
@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// All nodes, however many
+    /// Show all nodes
     #[arg(long)]
     wide: bool,
 }
@@ -59,12 +59,12 @@ struct Place {
     lost: BTreeMap<&'static str, u64>,
     delivered: Option<(u64, u64)>,
     applied: Option<(u64, u64)>,
-    /// When the coordinator had the first acknowledgement that covers it.
+    /// Time at which the coordinator received the first acknowledgement that covers it.
     acknowledged: Option<(u64, u64)>,
     /// Acknowledgements of it that were lost.
     acknowledgements_lost: u64,
     refused: Option<(u64, u64)>,
-    /// When the node was down between the decision and its acknowledgement: from, to.
+    /// Spans in which the node was down between the decision and its acknowledgement: from, to.
     down: Vec<(u64, Option<u64>)>,
 }
 
@@ -90,7 +90,7 @@ impl Args {
             };
         };
         let Some(operation) = wanted.checked_sub(1).and_then(|at| summary.operations.get(at)) else {
-            let why = format!("there is no operation {wanted}");
+            let why = format!("unknown operation {wanted}");
             let help = match summary.operations.len() {
                 0 => "the run has none".into(),
                 n => format!("the run has operations 1 to {n}: `meshsim trace operation {}` lists them", source.label),
@@ -114,7 +114,7 @@ impl Args {
     }
 }
 
-/// All operations of a run.
+/// Lists all operations of a run.
 fn list(summary: &Summary, paint: Paint) -> String {
     let mut table = Table::new(["n", "<operation", "began", "<ended", "steps", "settled", "resent"]);
     for (at, operation) in (1..).zip(&summary.operations) {
@@ -194,7 +194,7 @@ fn place(names: &Names, node: ActorId) -> Place {
     Place { node: names.actor(node).to_owned(), ..Place::default() }
 }
 
-/// What a record says of step `n`.
+/// Applies a record to the progress of step `n`.
 fn take(item: &Item, n: u64, nodes: &mut BTreeMap<ActorId, Place>, names: &Names) {
     fn at<'a>(nodes: &'a mut BTreeMap<ActorId, Place>, node: ActorId, names: &Names) -> &'a mut Place {
         nodes.entry(node).or_insert_with(|| place(names, node))
@@ -315,7 +315,7 @@ fn matrix(steps: &[Step], most: usize, paint: Paint) -> String {
     text
 }
 
-/// How far a node has come with a step: the time of its acknowledgement, or a word.
+/// Progress of a node with a step: the time of its acknowledgement, or a word.
 fn state(step: &Step, place: &Place) -> Cell {
     match (after(step, place.acknowledged), place) {
         (Some(span), place) if place.resent > 0 => Cell::new(format!("{span} +{}", place.resent), Look::Warn),
@@ -328,7 +328,7 @@ fn state(step: &Step, place: &Place) -> Cell {
     }
 }
 
-/// One step on each node.
+/// Shows one step on each node.
 fn one(step: &Step, most: usize, paint: Paint) -> String {
     let nodes = slowest_first(step);
     let decided = step.decided_ns as f64 / 1e9;
@@ -362,7 +362,7 @@ fn one(step: &Step, most: usize, paint: Paint) -> String {
     text
 }
 
-/// Who was last, and why: the parts of the time between the decision and the acknowledgement.
+/// The last node, and the reason: the parts of the time between the decision and the acknowledgement.
 fn why(step: &Step, last: &Place, count_of_nodes: usize) -> String {
     let mut parts = Vec::new();
     for (from, to) in &last.down {

@@ -1,4 +1,4 @@
-//! `meshsim trace request`: where the time of requests went.
+//! `meshsim trace request`: breakdown of the time of requests.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -13,19 +13,19 @@ use crate::error::{Error, Exit};
 use crate::flow::Source;
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "Where the time of requests went: waiting, work, network, retries";
+pub(super) const ABOUT: &str = "Break down the time of requests: waiting, work, network, retries";
 
 pub(super) const HELP: &str = "\
 Examples:
   meshsim trace request last                       the slowest request
   meshsim trace request last --slowest 3
-  meshsim trace request last --failed 5            of those that failed, the five that took longest
-  meshsim trace request last users/1204            one: of which load, and its number from 0
+  meshsim trace request last --failed 5            the five slowest failed requests
+  meshsim trace request last users/1204            one request: its load, and its number from 0
   meshsim trace request last --all                 all requests of each endpoint, beside the slowest 1 %
   meshsim trace request last users/1204 --svg > request.svg
 
-The critical path is cut into pieces that add up to the latency exactly. Of calls that run beside each other, the one \
-that ends last counts. A try that its caller gave up counts as a whole. `slowest_request` in series.csv is the number of \
+The critical path is cut into pieces that add up to the latency exactly. Of concurrent calls, the one that \
+ends last counts. An attempt that its caller gave up counts as a whole. `slowest_request` in series.csv is the number of \
 a window's slowest request.";
 
 #[derive(Debug, clap::Args)]
@@ -105,7 +105,7 @@ impl Args {
         screen.print(&format!("{}\n{}", drawn.join("\n"), text::legend(paint))).map(|()| Exit::Well)
     }
 
-    /// Why there is nothing to show.
+    /// Reason why there is no request to show.
     fn nothing(&self, source: &Source, ended: u64, under_way: u64) -> Error {
         let label = &source.label;
         let counted = format!("{} ended in its trace, and {under_way} had not", plural(ended, "request"));
@@ -114,7 +114,7 @@ impl Args {
             (None, Some(_)) => Error::WrongInput(format!("no request failed in {label}"), counted),
             (None, None) => Error::WrongInput(
                 format!("no request was done in {label}"),
-                format!("{counted}. A trace from before requests had names says nothing of them: run it again"),
+                format!("{counted}. The trace has no names of requests: write it again with this version"),
             ),
         }
     }
@@ -130,7 +130,10 @@ fn all(source: &Source, mesh: &Mesh, is_json: bool, screen: &mut Screen) -> Resu
     })?;
     if totals.groups().next().is_none() {
         let why = format!("no request ended in {}", source.label);
-        return Err(Error::WrongInput(why, "a trace from before requests had names says nothing of them".into()));
+        return Err(Error::WrongInput(
+            why,
+            "the trace has no names of requests: write it again with this version".into(),
+        ));
     }
     if is_json {
         return screen.print_json(&TotalsJson::all(&totals, mesh)).map(|()| Exit::Well);
@@ -148,5 +151,5 @@ fn unknown(name: &str, mesh: &Mesh) -> Error {
         Some(near) => format!("did you mean `{near}/..`?"),
         None => format!("write LOAD/NUMBER, such as `{example}`"),
     };
-    Error::WrongInput(format!("`{}` is no request of this run", printable(name)), help)
+    Error::WrongInput(format!("unknown request `{}`", printable(name)), help)
 }

@@ -20,7 +20,7 @@ use crate::flow::words::Names;
 use crate::flow::{Item, Selection, Source};
 use crate::screen::{Screen, width};
 
-pub(super) const ABOUT: &str = "A space-time diagram of the messages that are selected";
+pub(super) const ABOUT: &str = "Draw a space-time diagram of the selected messages";
 
 pub(super) const HELP: &str = select::HELP;
 
@@ -45,7 +45,7 @@ pub(super) struct Args {
     /// JSON
     #[arg(long, group = "form")]
     json: bool,
-    /// Show so many messages, the first of those that are selected
+    /// Maximum number of messages: the first selected ones
     #[arg(long, value_name = "N", default_value_t = MOST, value_parser = most)]
     most: usize,
     #[command(flatten)]
@@ -57,7 +57,7 @@ fn most(text: &str) -> Result<usize, String> {
     most.ok_or_else(|| format!("write a whole number from 1 to {MOST_MAX}"))
 }
 
-/// What became of a message.
+/// Fate of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Fared {
@@ -65,12 +65,12 @@ enum Fared {
     Arrived {
         record: u64,
         at_ns: u64,
-        /// After its sender had given up, or the try.
+        /// True if its sender had given up the request, or the attempt.
         is_late: bool,
     },
     /// It was lost.
     Lost { at_ns: u64, reason: &'static str },
-    /// It was under way when the trace ended.
+    /// It was in flight when the trace ended.
     UnderWay,
 }
 
@@ -102,7 +102,7 @@ struct Mark {
     is_bad: bool,
 }
 
-/// What is drawn.
+/// Content of the diagram.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Diagram {
     /// Names, in the order of their lines.
@@ -113,12 +113,12 @@ struct Diagram {
     left_out: u64,
 }
 
-/// How a message is drawn.
+/// Style of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Arrow {
-    /// It arrived, and nothing about it is odd.
+    /// It arrived, without anything unusual.
     Plain,
-    /// It arrived, or may, and something about it is odd.
+    /// It arrived, or may arrive, and is unusual.
     Odd,
     /// It was lost.
     Lost,
@@ -139,7 +139,7 @@ impl Message {
         match self.fared {
             Fared::Lost { reason, .. } => odd.push(format!("lost: {reason}")),
             Fared::Arrived { is_late: true, .. } => odd.push("late".into()),
-            Fared::UnderWay => odd.push("under way".into()),
+            Fared::UnderWay => odd.push("in flight".into()),
             Fared::Arrived { .. } => {}
         }
         odd.extend(self.is_copy.then(|| "a copy".to_owned()));
@@ -147,7 +147,7 @@ impl Message {
         odd
     }
 
-    /// What it says and how it fared: `extend payment, step 9  +1.2ms`, `... lost: down`.
+    /// Content and fate of a message: `extend payment, step 9  +1.2ms`, `... lost: down`.
     fn label(&self) -> String {
         let mut parts = vec![self.words.clone()];
         if let Fared::Arrived { at_ns, .. } = self.fared {
@@ -199,7 +199,7 @@ impl Args {
         let names = &source.names;
         let mut gathered = Gathered { most: self.most, ..Gathered::default() };
         let read = source.each(|item| {
-            // The arrival of what was selected counts even if it is not selected itself.
+            // The arrival of a selected message counts even if it is not selected itself.
             let is_wanted = !selector.is_over(item) && selector.wants(item, names);
             gathered.take(item, is_wanted, names);
             match selector.is_over(item) && gathered.open.is_empty() {
@@ -224,7 +224,7 @@ struct Gathered {
     open: BTreeMap<MessageId, usize>,
     /// The messages that are left out and have not arrived.
     skipped: BTreeSet<MessageId>,
-    /// How many were left out.
+    /// Number of messages left out.
     left_out: u64,
 }
 
@@ -291,7 +291,7 @@ impl Gathered {
         self.messages.push((id.from, sent.to, message));
     }
 
-    /// What happens to an actor: its machine goes down, it applies a step.
+    /// Event of an actor: its machine goes down, it applies a step.
     fn mark(&mut self, item: &Item, is_wanted: bool, names: &Names) {
         let record = &item.record;
         let is_shown = match &record.entry {
@@ -309,7 +309,7 @@ impl Gathered {
         self.marks.push((record.actor, mark));
     }
 
-    /// Gives each actor that takes part its line, in the order of their numbers.
+    /// Assigns a line to each actor that takes part, in the order of their ids.
     fn finish(self, names: &Names) -> Diagram {
         let ends = self.messages.iter().flat_map(|(from, to, _)| [*from, *to]);
         let mut actors: Vec<ActorId> = ends.chain(self.marks.iter().map(|(actor, _)| *actor)).collect();
@@ -326,7 +326,7 @@ impl Gathered {
     }
 }
 
-/// A moment as seconds.
+/// A time as seconds.
 fn secs(ns: u64) -> String {
     Time::from_nanos(ns).to_string()
 }

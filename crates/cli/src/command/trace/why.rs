@@ -1,4 +1,4 @@
-//! `meshsim trace why`: what a record follows from, back to where it began; or what follows from it.
+//! `meshsim trace why`: the causes of a record, back to the first one; or its effects.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -17,22 +17,22 @@ use crate::flow::words::Names;
 use crate::flow::{Item, Source};
 use crate::screen::{Screen, paragraph, width};
 
-pub(super) const ABOUT: &str = "What a record follows from, step by step; or with --effects what follows from it";
+pub(super) const ABOUT: &str = "Show the causes of a record, step by step; or with --effects its effects";
 
 pub(super) const HELP: &str = "\
 Examples:
   meshsim trace last --lost                        records have numbers
-  meshsim trace why last 120345                    back to where it began
-  meshsim trace why last 120345 --effects          what came of it
+  meshsim trace why last 120345                    back to the first cause
+  meshsim trace why last 120345 --effects          its effects
 
-A delivery follows from its sending, a timer that fires from its setting, and what an actor does from what it took in \
-last. A request that waited for a slot or a core follows from whatever made room for it. A timer that sets itself again \
-and again (the next request of a load, a heartbeat) is followed back no further than its last round, and its next round \
-is no effect.";
+The cause of a delivery is its send, of a firing timer its setting, and of an effect the last input of the \
+actor. The cause of a request that waited for a slot or a core is the record that freed it. A timer that \
+sets itself again (the next request of a load, a heartbeat) is followed back only to its last round, and its \
+next round is not an effect.";
 
 /// Records of which the causes are held at once: a trace is read once for each so many that the story spans.
 const WINDOW: u64 = 4 << 20;
-/// Longest story that is followed.
+/// Maximum length of a story.
 const CHAIN_MAX: usize = 100_000;
 /// Effects that are followed.
 const EFFECTS_MAX: usize = 100_000;
@@ -45,10 +45,10 @@ pub(super) struct Args {
     run: PathBuf,
     /// The number of the record
     record: u64,
-    /// What follows from it, not what it follows from
+    /// Show its effects instead of its causes
     #[arg(long)]
     effects: bool,
-    /// All of it, in whole lines
+    /// Show everything, in whole lines
     #[arg(long)]
     wide: bool,
     /// Print JSON
@@ -65,7 +65,7 @@ pub(in crate::command) struct Link {
     actor: String,
     /// In words.
     what: String,
-    /// What a timer says, when it is set and when it fires.
+    /// The timer, for its setting and its firing.
     #[serde(skip)]
     pub(in crate::command) timer: Option<String>,
     #[serde(skip)]
@@ -154,7 +154,7 @@ impl Args {
         let mut wanted = self.record;
         loop {
             let base = wanted.saturating_sub(WINDOW);
-            // Of each record how far back its cause is; 0: it has none, or it is further back than can be said here.
+            // Distance of each record to its cause; 0: it has none, or the distance is too large.
             let mut back: Vec<u32> = Vec::new();
             let mut far = BTreeMap::new();
             let (mut is_there, mut read) = (false, 0_u64);
@@ -173,7 +173,7 @@ impl Args {
                 if seq >= wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             if !is_there {
-                let why = format!("there is no record {}", count(self.record));
+                let why = format!("unknown record {}", count(self.record));
                 let help = format!("the trace has records 0 to {}", count(read.saturating_sub(1)));
                 return Err(Error::WrongInput(why, help));
             }
@@ -233,7 +233,7 @@ impl Args {
             ControlFlow::Continue(())
         })?;
         let Some(first) = shown.first() else {
-            let why = format!("there is no record {}", count(self.record));
+            let why = format!("unknown record {}", count(self.record));
             let help = format!("the trace has records 0 to {}", count(u64::saturating_sub(read, 1)));
             return Err(Error::WrongInput(why, help));
         };
@@ -259,8 +259,8 @@ impl Args {
     }
 }
 
-/// How many records at the beginning are rounds of a timer that sets itself again: all but the last of them. Few rounds
-/// (a step that is sent again) are part of the story.
+/// Number of records at the beginning that are rounds of a timer that sets itself again: all except the last. A few
+/// rounds (a step that is resent) are part of the story.
 pub(in crate::command) fn self_set(links: &[Link]) -> usize {
     const FEW: usize = 20;
     let is_round = |pair: &[Link]| {

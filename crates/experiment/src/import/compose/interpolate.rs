@@ -1,7 +1,7 @@
 //! Variables in the values of a Compose file: `$NAME`, `${NAME}`, `${NAME:-default}`, also within one another.
 //!
-//! Source: the Compose Specification, "Interpolation". Nobody's environment is known here, so no variable is set: a
-//! default counts, what has none is nothing, and what must be set is a problem. `$$` is a dollar sign.
+//! Source: the Compose Specification, "Interpolation". No environment is available here, so no variable is set: a
+//! default applies, a variable without one is empty, and a required one is a problem. `$$` is a dollar sign.
 
 use crate::import::shared::reading::Reading;
 use crate::problem::shortened;
@@ -10,7 +10,7 @@ use crate::tree::{Node, Value};
 /// Deepest nesting of defaults that is read.
 const DEPTH_MAX: usize = 16;
 
-/// Fills in the variables of all values below a node. What became of them is noted.
+/// Substitutes the variables of all values below a node, and notes the results.
 pub(super) fn interpolate(node: &mut Node, reading: &mut Reading) {
     match &mut node.value {
         Value::List(items) => items.iter_mut().for_each(|item| interpolate(item, reading)),
@@ -43,7 +43,10 @@ struct Wrong {
 
 impl Wrong {
     fn syntax() -> Self {
-        Wrong { what: "is no variable".into(), help: "write `${NAME}` or `${NAME:-default}`, or `$$` for a `$`".into() }
+        Wrong {
+            what: "is not a variable".into(),
+            help: "write `${NAME}` or `${NAME:-default}`, or `$$` for a `$`".into(),
+        }
     }
 }
 
@@ -83,7 +86,7 @@ fn name(text: &str) -> usize {
     if text.starts_with(|c: char| c.is_ascii_digit()) { 0 } else { length }
 }
 
-/// Where the brace closes that was opened before the text.
+/// Position of the closing brace for one that was opened before the text.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 1;
     for (at, c) in text.char_indices() {
@@ -99,7 +102,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// What stands for a variable that is not set, by what stands between its braces.
+/// Value of a variable that is not set, by the text between its braces.
 fn unset(inner: &str, depth: usize) -> Result<String, Wrong> {
     let (name, rest) = inner.split_at(name(inner));
     if name.is_empty() {
@@ -109,7 +112,7 @@ fn unset(inner: &str, depth: usize) -> Result<String, Wrong> {
     match rest.chars().next() {
         None => Ok(String::new()),
         Some('-') => filled(&rest[1..], depth + 1),
-        // What stands here counts only if the variable is set.
+        // This text counts only if the variable is set.
         Some('+') => Ok(String::new()),
         Some('?') => {
             let why = if rest.len() > 1 { format!(": {}", shortened(&rest[1..])) } else { String::new() };

@@ -1,11 +1,11 @@
 //! Several Compose files as one model.
 //!
-//! Source: the Compose Specification, "Merge", "Extend", "Profiles". Of each file by itself variables are filled in and
-//! `extends` is followed; then later files are laid over earlier ones:
+//! Source: the Compose Specification, "Merge", "Extend", "Profiles". In each file by itself variables are substituted
+//! and `extends` is followed; then later files are laid over earlier ones:
 //! - maps are merged key by key, lists are appended;
 //! - `command`, `entrypoint` and `healthcheck.test` are replaced as a whole;
-//! - what may be written as a list or as a map (`depends_on`) is brought into one form first;
-//! - `!reset` takes away what is there, `!override` replaces it.
+//! - keys that accept a list or a map (`depends_on`) are brought into one form first;
+//! - `!reset` removes the earlier value, `!override` replaces it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -17,15 +17,15 @@ use crate::import::shared::reading::Reading;
 use crate::problem::shortened;
 use crate::tree::{self, Key, Node, Tags, VALUES_MAX, Value};
 
-/// Takes away what is there.
+/// Removes the earlier value.
 pub(super) const RESET: &str = "!reset";
-/// Replaces what is there.
+/// Replaces the earlier value.
 pub(super) const OVERRIDE: &str = "!override";
 
 /// Longest chain of services that extend each other.
 const EXTENDS_MAX: usize = 32;
 
-/// Most files that `extends` names.
+/// Maximum number of files that `extends` names.
 const FILES_MAX: usize = 100;
 
 /// The keys of a service in which variables mean something here.
@@ -98,7 +98,7 @@ struct Extending {
 }
 
 impl Extending {
-    /// A file whose services have what they extend.
+    /// A file whose services include the content of the services that they extend.
     fn all(&mut self, file: &Rc<Node>, reading: &mut Reading) -> Node {
         let mut out = Node::clone(file);
         for service in services(&mut out) {
@@ -187,7 +187,7 @@ fn open(path: &Node, written: &str, reading: &mut Reading) -> Option<Node> {
             let reporter = reading.reporter();
             let source = reporter.add_source(full.display().to_string(), text.as_str());
             let known: &'static [&'static str] = super::IMPORTER.tags;
-            let root = tree::read_tagged(&text, source, 0, "a Compose file is wanted", known, &mut tags, reporter)?;
+            let root = tree::read_tagged(&text, source, 0, "expected a Compose file", known, &mut tags, reporter)?;
             reading.tags.extend(tags);
             Some(prepared(root, reading))
         }
@@ -211,7 +211,7 @@ fn merged(base: Node, over: Node, path: &str, tags: &Tags) -> Node {
         (Value::Map(base), Value::Map(over)) => {
             let known: BTreeMap<String, usize> =
                 base.iter().enumerate().map(|(index, (key, _))| (key.text.clone(), index)).collect();
-            // No map has a key twice, so what is added need not be found again.
+            // No map has a key twice, so an added one is not searched for again.
             let mut entries: Vec<Option<(Key, Node)>> = base.into_iter().map(Some).collect();
             for (key, node) in over {
                 let tag = tags.get(&(node.place.source, node.place.start)).copied();
@@ -222,7 +222,7 @@ fn merged(base: Node, over: Node, path: &str, tags: &Tags) -> Node {
                     continue;
                 }
                 let whole = tag == Some(OVERRIDE) || REPLACED.contains(&path.as_str());
-                // What is new may hold tags of its own.
+                // A new value may hold tags of its own.
                 let under = before.filter(|_| !whole).map(|(_, before)| before);
                 let under = under.unwrap_or_else(|| match &node.value {
                     Value::Map(_) => empty(&node),
@@ -250,10 +250,10 @@ fn merged(base: Node, over: Node, path: &str, tags: &Tags) -> Node {
     Node { place, value }
 }
 
-/// What is replaced as a whole, and not appended to.
+/// Values that are replaced as a whole, and not appended to.
 const REPLACED: [&str; 3] = ["services.*.command", "services.*.entrypoint", "services.*.healthcheck.test"];
 
-/// Where a key of a map stands: the names of services do not matter.
+/// Path of a key of a map; the names of services are replaced by `*`.
 fn below(path: &str, key: &str) -> String {
     match path {
         "" => key.to_owned(),

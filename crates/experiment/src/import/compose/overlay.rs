@@ -1,4 +1,4 @@
-//! A call graph laid over the services of a Compose file.
+//! Overlay of a call graph on the services of a Compose file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use crate::problem::{all_of, nearest, shortened};
 /// Names that are reported, when none matches.
 const NAMES_MAX: usize = 5;
 
-/// Gives the services of a compose file the behaviour and the calls that another draft knows, by name.
+/// Adds the behaviour and the calls of another draft to the services of a compose file, by name.
 ///
-/// A call graph often has one `mongodb` where the compose file has a `mongodb-geo` and a `mongodb-rate`: it is then that
-/// one on which the caller depends. A service that the compose file does not have at all is added.
+/// A call graph often has one `mongodb` where the compose file has a `mongodb-geo` and a `mongodb-rate`: it then stands
+/// for the one on which the caller depends. A service that the compose file does not have at all is added.
 pub(in crate::import) fn overlay(draft: &mut Draft, calls: Draft, reading: &mut Reading) {
     if !match_at_all(draft, &calls, reading) {
         return;
@@ -105,13 +105,13 @@ struct Done {
 struct Overlay {
     /// The services of the call graph.
     known: BTreeMap<String, Service>,
-    /// For each service of the compose file what it depends on.
+    /// Dependencies of each service of the compose file.
     after: BTreeMap<String, Vec<String>>,
     /// By (service, endpoint) of the result.
     done: BTreeMap<(String, String), Done>,
     /// Still to do: service of the result, service and endpoint of the call graph.
     open: Vec<[String; 3]>,
-    /// Names of the call graph that mean several services, with whom they mean to whom.
+    /// Ambiguous names of the call graph, with their meaning for each caller.
     meant: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -169,7 +169,7 @@ impl Overlay {
         let needs = self.after.get(caller).map(Vec::as_slice).unwrap_or_default();
         let candidates: Vec<_> = needs.iter().filter(|name| is_one(name)).collect();
         match candidates.as_slice() {
-            // Two services of the call graph must not become one of ours, which would mix up what they do.
+            // Two services of the call graph must not become one of ours, which would mix up their behaviour.
             [only] if !self.known.contains_key(*only) => {
                 let only = (*only).clone();
                 self.meant.entry(callee.to_owned()).or_default().insert(caller.to_owned(), only.clone());

@@ -17,13 +17,13 @@ use crate::import::shared::units;
 use crate::problem::Place;
 use crate::tree::Node;
 
-/// What a run goes on for after the last thing that was planned.
+/// Time for which a run continues after its last planned event.
 pub(super) const REST: Span = Span::from_secs(30);
 
-/// Most scenarios.
+/// Maximum number of scenarios.
 const SCENARIOS_MAX: usize = 1_000;
 
-/// Most that all scenarios may change together, counted anew at each moment at which one begins or ends.
+/// Limit of the changes of all scenarios together, counted anew at each time at which one begins or ends.
 const CHANGES_MAX: usize = 1_000_000;
 
 /// A scenario.
@@ -35,7 +35,7 @@ pub(super) struct Scenario {
     pub(super) traffic: Option<Pattern>,
 }
 
-/// What is other about an operation.
+/// Overridden properties of an operation.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Override {
     duration: Option<Varying>,
@@ -68,11 +68,7 @@ impl Override {
 pub(super) fn read(node: &Node, targets: &Targets, reading: &mut Reading) -> Vec<Scenario> {
     let list = reading.list(node, "`scenarios`");
     if list.len() > SCENARIOS_MAX {
-        reading.problem(
-            node.place,
-            format!("{} scenarios are too many", list.len()),
-            format!("at most {SCENARIOS_MAX}"),
-        );
+        reading.problem(node.place, format!("too many scenarios: {}", list.len()), format!("at most {SCENARIOS_MAX}"));
         return vec![];
     }
     list.iter().filter_map(|node| read_one(node, targets, reading)).collect()
@@ -105,7 +101,7 @@ fn read_one(node: &Node, targets: &Targets, reading: &mut Reading) -> Option<Sce
     let traffic = fields.take("traffic").and_then(|node| super::traffic::read(node, reading));
     fields.ignore_rest(reading, "scenarios[]");
     let (Some(at), Some(length)) = (at, length) else {
-        reading.problem(node.place, "a scenario needs `at` and `duration`", "write `at: +5s` and `duration: 10s`");
+        reading.problem(node.place, "a scenario requires `at` and `duration`", "write `at: +5s` and `duration: 10s`");
         return None;
     };
     let start = reading.parsed(at, "`at`", offset, "write a time such as `+5m` or `30s`")?;
@@ -135,19 +131,19 @@ fn read_override(node: &Node, targets: &Targets, reading: &mut Reading) -> Overr
     over
 }
 
-/// The scenarios that hold at a moment, the one that wins last.
+/// The scenarios that hold at a time, the one that wins last.
 pub(super) fn active(scenarios: &[Scenario], at: Span) -> Vec<&Scenario> {
     let mut active: Vec<_> = scenarios.iter().filter(|it| it.start <= at && at < it.end).collect();
     active.sort_by_key(|scenario| scenario.priority);
     active
 }
 
-/// The moments at which a scenario begins or ends, and the start.
+/// The times at which a scenario begins or ends, and the start.
 pub(super) fn moments(scenarios: &[Scenario]) -> BTreeSet<Span> {
     scenarios.iter().flat_map(|scenario| [scenario.start, scenario.end]).chain([Span::ZERO]).collect()
 }
 
-/// Turns scenarios into versions of the services, and the moments at which they change.
+/// Turns scenarios into versions of the services, and the times at which they change.
 pub(super) fn apply(
     scenarios: &[Scenario],
     operations: &BTreeMap<Name, Operation>,
@@ -159,7 +155,7 @@ pub(super) fn apply(
     }
     let overrides = || scenarios.iter().flat_map(|scenario| &scenario.overrides);
     let overridden: BTreeSet<&Name> = overrides().map(|(name, _)| name).collect();
-    // Each moment has its own view of all that any scenario touches.
+    // Each time has its own view of all that any scenario touches.
     let calls = |name: &&Name| operations.get(*name).map_or(0, |operation| operation.calls.len());
     let each = overridden.iter().map(|name| 1 + calls(name)).sum::<usize>()
         + overrides().map(|(_, over)| 1 + over.add.len() + over.remove.len()).sum::<usize>();
@@ -202,7 +198,7 @@ pub(super) fn apply(
             };
             touched.iter().map(endpoint).collect()
         };
-        // How it behaves from each moment on; a behaviour that comes back is the version that it was.
+        // Its behaviour from each time on; a behaviour that recurs gets its earlier version number.
         let mut behaviours: Vec<Vec<Endpoint>> = Vec::new();
         let mut before = None;
         for (at, merged) in &moments {
@@ -229,7 +225,7 @@ pub(super) fn apply(
     if !draft.changes.is_empty() {
         draft.differences.push(
             "a scenario is a version of its services; callers learn of its beginning and its end after \
-             `control.debounce`, and requests under way end as they began"
+             `control.debounce`, and requests in flight end as they began"
                 .into(),
         );
     }

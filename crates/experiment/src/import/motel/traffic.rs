@@ -1,7 +1,7 @@
-//! Traffic: how the rate of traces changes over time.
+//! Traffic: the rate of traces over time.
 //!
-//! Source: `pkg/synth/traffic.go` and `rate.go`. All patterns count from the start of the run, also where a scenario
-//! brings its own. An overlay multiplies the rate by what it is relative to its own base.
+//! Source: `pkg/synth/traffic.go` and `rate.go`. All patterns count from the start of the run, even one that a scenario
+//! defines. An overlay multiplies the rate by its value relative to its own base.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::units::RATE_MAX;
 /// Pieces of a day's wave: between two of them the rate is a straight line.
 const WAVE_PIECES: u32 = 48;
 
-/// Most pieces that a rate is written in.
+/// Maximum number of pieces of a written rate.
 const STAGES_MAX: usize = 2_000;
 
 /// A run is not made longer than this for the sake of a pattern that repeats.
@@ -41,13 +41,13 @@ enum Shape {
         high: f64,
         period: Span,
     },
-    /// So much more for a while, again and again, from the start on.
+    /// Bursts: a higher rate for a while, repeated from the start on.
     Bursts {
         factor: f64,
         every: Span,
         length: Span,
     },
-    /// Rates until given moments, then the base.
+    /// Rates until given times, then the base.
     Segments(Vec<(Span, f64)>),
 }
 
@@ -71,7 +71,7 @@ impl Pattern {
         self.overlay.as_ref().map_or(own, |overlay| own * overlay.rate(at) / overlay.base)
     }
 
-    /// The moments before `end` at which the rate jumps or bends. At most so many: the rest is left as it is then.
+    /// The times before `end` at which the rate jumps or bends. At most so many: the rest is left as it is then.
     fn edges(&self, end: Span, out: &mut BTreeSet<Span>) {
         let within = |at: &Span| *at < end;
         match &self.shape {
@@ -91,7 +91,7 @@ impl Pattern {
         }
     }
 
-    /// How long a run must be to show it all; one that repeats, once.
+    /// Shortest run that includes all of it; a repeating pattern, once.
     fn length(&self) -> Span {
         let own = match &self.shape {
             Shape::Steady => Span::ZERO,
@@ -195,9 +195,11 @@ fn read_segments(node: &Node, reading: &mut Reading) -> Vec<(Span, f64)> {
                 let until = reading.span(until, "`until`");
                 segments.extend(until.zip(read_rate(rate, reading)));
             }
-            _ => {
-                reading.problem(node.place, "a segment needs `until` and `rate`", "write `{ until: 30s, rate: 10/s }`")
-            }
+            _ => reading.problem(
+                node.place,
+                "a segment requires `until` and `rate`",
+                "write `{ until: 30s, rate: 10/s }`",
+            ),
         }
     }
     segments.sort_by_key(|(until, _)| *until);

@@ -1,4 +1,4 @@
-//! A mesh as an importer has read it: names not yet resolved, what the source does not say still open.
+//! Draft of a mesh as an importer has read it: names are not resolved, and missing values are open.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use crate::compile::VERSIONS_MAX;
 use crate::problem::Place;
 use crate::schema::{ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, SERVICES_MAX};
 
-/// What an importer has read.
+/// Content of the imported files.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     /// In the order of the source.
     pub(crate) services: Vec<Service>,
-    /// What a client asks for.
+    /// Requests of clients.
     pub(crate) entries: Vec<Entry>,
-    /// How often, if the source says so.
+    /// Arrivals of requests, if the source gives them.
     pub(crate) arrivals: Option<Arrivals>,
     /// Services that become another version of themselves.
     pub(crate) changes: Vec<Change>,
-    /// How long a run must be to show all that happens in it.
+    /// Shortest run that includes all planned events.
     pub(crate) duration: Option<Span>,
-    /// False when the source does not know who calls whom.
+    /// False if the source has no call graph.
     pub(crate) has_calls: bool,
-    /// How the result differs from the source, for people.
+    /// Differences between the result and the source, for people.
     pub(crate) differences: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Entry {
     pub(crate) weight: f64,
 }
 
-/// When requests come.
+/// Arrival times of requests.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Arrivals {
     /// At random instead of evenly spaced.
@@ -67,7 +67,7 @@ impl Arrivals {
     }
 }
 
-/// From a moment on all instances of a service behave as a version says.
+/// Time from which all instances of a service behave as a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) at: Span,
@@ -85,7 +85,7 @@ pub(crate) struct Service {
     /// Requests that may wait at an instance; `None`: any number.
     pub(crate) queue: Option<u32>,
     pub(crate) cpu: Option<f64>,
-    /// How callers choose an instance, as our file says it; `None`: as our file does by default.
+    /// Balancer, as in our file; `None`: the default.
     pub(crate) balancer: Option<&'static str>,
     /// Names of the services that must be there before it.
     pub(crate) after: Vec<After>,
@@ -129,7 +129,7 @@ impl Service {
     }
 }
 
-/// What a service does with one kind of request.
+/// Processing of one kind of request by a service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Endpoint {
     pub(crate) name: String,
@@ -141,7 +141,7 @@ pub(crate) struct Endpoint {
     pub(crate) script: Vec<Step>,
 }
 
-/// One line of a script.
+/// One step of a script.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     Work(Varying),
@@ -174,10 +174,10 @@ pub(crate) struct Call {
     pub(crate) count: u32,
     /// The copies are made side by side.
     pub(crate) parallel: bool,
-    /// Nobody waits for it.
+    /// True if the caller does not wait for it.
     pub(crate) detached: bool,
     pub(crate) request: Option<u64>,
-    /// `None`: the caller waits for ever.
+    /// `None`: the caller waits indefinitely.
     pub(crate) timeout: Option<Span>,
     pub(crate) retries: u32,
     /// Before each retry, always as long.
@@ -211,23 +211,23 @@ impl Draft {
         self.services.iter().map(|s| u64::from(s.instances)).sum()
     }
 
-    /// Checks what holds for every format: names that mean one thing, calls that lead somewhere and come to an end,
-    /// sizes that can be simulated. Returns the expected service visits of each entry's request, its own included.
+    /// Checks the rules of every format: unique names, calls that have a target and end, sizes that can be simulated.
+    /// Returns the expected service visits of each entry's request, its own included.
     pub(crate) fn check(&self, reading: &mut Reading) -> Vec<f64> {
         if self.services.is_empty() && reading.is_clean() {
-            reading.problem(Place::default(), "there is no service in it", "is it a file of another format?");
+            reading.problem(Place::default(), "it has no service", "is it a file of another format?");
         }
         if self.services.len() > SERVICES_MAX {
-            let message = format!("{} services are too many", self.services.len());
+            let message = format!("too many services: {}", self.services.len());
             reading.problem(Place::default(), message, format!("write at most {SERVICES_MAX}"));
         }
         if self.instances() > INSTANCES_MAX {
             let most = self.services.iter().max_by_key(|s| s.instances).expect("there are instances");
-            let message = format!("{} instances in all are too many (`{}` has most)", self.instances(), most.name);
+            let message = format!("too many instances in all: {} (`{}` has most)", self.instances(), most.name);
             reading.problem(most.at, message, format!("write at most {INSTANCES_MAX} in all"));
         }
         if let Some(most) = self.services.iter().find(|service| service.endpoints.len() > ENDPOINTS_MAX) {
-            let message = format!("{} endpoints are too many for a service", most.endpoints.len());
+            let message = format!("too many endpoints in a service: {}", most.endpoints.len());
             reading.problem(most.at, message, format!("write at most {ENDPOINTS_MAX}"));
         }
         let mut endpoints = BTreeMap::new();
@@ -305,7 +305,7 @@ impl Draft {
         levels
     }
 
-    /// Endpoints that nobody calls, as `(service, endpoint)`.
+    /// Endpoints without callers, as `(service, endpoint)`.
     pub(crate) fn uncalled(&self) -> Vec<(String, String)> {
         let called: std::collections::BTreeSet<_> = self
             .services
@@ -319,7 +319,7 @@ impl Draft {
     }
 }
 
-/// All calls of a script, with how often each is made on average.
+/// All calls of a script, each with its mean number.
 pub(crate) fn calls(script: &[Step]) -> Vec<(&Call, f64)> {
     script
         .iter()

@@ -1,4 +1,4 @@
-//! Who calls whom in a draft, and what follows from it: visits, times, requests in progress.
+//! The call graph of a draft, and its consequences: visits, times, requests in progress.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use meshsim_actor::Span;
 
 use super::draft::{Call, Draft, Endpoint, Entry, Service, Step, calls};
 
-/// What a message takes from one node to another, as [`write`](super::write) guesses it.
+/// Duration of a message from one node to another, as [`write`](super::write) guesses it.
 pub(crate) const HOP: Span = Span::from_micros(250);
 
 /// The endpoints of a draft, and the calls between them.
@@ -16,11 +16,11 @@ pub(crate) struct Graph<'d> {
     pub(crate) endpoints: Vec<(&'d Service, &'d Endpoint)>,
     index: BTreeMap<(&'d str, &'d str), usize>,
     calls: Vec<Calls>,
-    /// Callees before their callers, in whatever version; or, if calls go round, the endpoints of a circle.
+    /// Callees before their callers, in whatever version; or, if calls go round, the endpoints of a cycle.
     pub(crate) order: Result<Vec<usize>, Vec<usize>>,
 }
 
-/// How often an endpoint calls others for one request, by callee.
+/// Number of calls of an endpoint for one request, by callee.
 #[derive(Default)]
 pub(crate) struct Calls {
     /// On average in version 1, if nothing fails.
@@ -29,7 +29,7 @@ pub(crate) struct Calls {
     pub(crate) most: Vec<(usize, f64)>,
 }
 
-/// What a service has to carry for each request per second that clients make, over all its instances.
+/// Demand on a service for each request per second of the clients, over all its instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Demand {
     /// Requests in progress, by Little's law: visits per second times the time that each takes. With every retry made,
@@ -88,7 +88,7 @@ impl<'d> Graph<'d> {
         entries.iter().map(|entry| self.find(entry).map_or(0.0, |number| visits[number])).collect()
     }
 
-    /// What each service has to carry for one request per second.
+    /// Demand on each service for one request per second.
     pub(crate) fn demand(&self) -> Vec<Demand> {
         let mut demand = vec![Demand::default(); self.draft.services.len()];
         let Ok(order) = &self.order else { return demand };
@@ -243,7 +243,7 @@ mod tests {
         let graph = Graph::of(&draft, |_| panic!("all is known"));
         assert_eq!(graph.visits_below(|calls| &calls.base, &draft.entries), [4.0]);
         let demand = graph.demand();
-        // Two tries of 50 ms each and 10 ms between them, after 4 ms of work; six visits of 200 ms each.
+        // Two attempts of 50 ms each and 10 ms between them, after 4 ms of work; six visits of 200 ms each.
         let expected = [0.114, 1.2];
         assert!(demand.iter().zip(expected).all(|(it, right)| (it.in_progress - right).abs() < 1e-12), "{demand:?}");
         assert_eq!((demand[0].cores, demand[1].cores), (0.004, 0.0));

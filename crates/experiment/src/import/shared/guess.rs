@@ -1,7 +1,7 @@
-//! The figures that a source leaves open, chosen so that they work together.
+//! Guesses for the values that a source leaves open, chosen to fit together.
 //!
 //! Slots follow from Little's law: requests in progress are visits per second times the time of each. A guessed load
-//! leaves the slots half free that the source does say; guessed slots and cores hold twice what the load needs.
+//! leaves half of the slots free that the source gives; guessed slots and cores are twice the need of the load.
 
 use super::draft::{Arrivals, Draft};
 use super::graph::{Demand, Graph};
@@ -9,13 +9,13 @@ use super::names::DEFAULT_CPU;
 use super::reading::Reading;
 use super::units::{many, show_number};
 
-/// How many times what it needs a guessed figure holds.
+/// Ratio of a guessed value to the need.
 const MARGIN: f64 = 2.0;
 
-/// Fewest slots that are guessed for an instance.
+/// Minimum number of slots that are guessed for an instance.
 const SLOTS_MIN: f64 = 64.0;
 
-/// Most slots that our file can say.
+/// Maximum number of slots in our file.
 const SLOTS_MAX: f64 = 1_000_000.0;
 
 /// Visits per second that a guessed load causes at most, so that a first run is over in seconds.
@@ -25,25 +25,25 @@ const VISITS_PER_SECOND: f64 = 10_000.0;
 const RATE_MAX: f64 = 100.0;
 const RATE_MIN: f64 = 0.001;
 
-/// Most cores of a machine that our file can say.
+/// Maximum number of cores of a machine in our file.
 const CORES_MAX: f64 = 100_000.0;
 
-/// What is said of a draft beside what its source says.
+/// Guessed values of a draft.
 pub(crate) struct Guess {
-    /// Those of the source, if it says any.
+    /// Slots of the source, if it gives any.
     pub(crate) arrivals: Arrivals,
     /// Slots of an instance, by service.
     pub(crate) slots: Vec<u32>,
     /// Cores that an instance reserves, by service.
     pub(crate) cpu: Vec<f64>,
-    /// How many machines.
+    /// Number of machines.
     pub(crate) nodes: f64,
     /// Cores of each machine.
     pub(crate) node_cores: f64,
 }
 
 impl Guess {
-    /// Chooses, and notes what was chosen. `visits` are the draft's, by entry.
+    /// Chooses the values, and notes them. `visits` are the draft's, by entry.
     pub(crate) fn make(draft: &Draft, visits: &[f64], reading: &mut Reading) -> Self {
         let demand = Graph::of(draft, |_| ()).demand();
         let arrivals = draft.arrivals.clone().unwrap_or_else(|| {
@@ -61,7 +61,7 @@ impl Guess {
     }
 }
 
-/// As many requests per second as people will wait for, and as leave the slots half free that the source names.
+/// Largest rate that people will wait for, and that leaves half of the slots free that the source gives.
 fn rate(draft: &Draft, visits: &[f64], demand: &[Demand]) -> f64 {
     let weight: f64 = draft.entries.iter().map(|entry| entry.weight).sum();
     let per_request: f64 = draft.entries.iter().zip(visits).map(|(entry, v)| entry.weight * v / weight).sum();
@@ -123,8 +123,8 @@ fn cpu(draft: &Draft, peak: f64, demand: &[Demand], reading: &mut Reading) -> Ve
     cpu
 }
 
-/// How many machines, and their cores: a quarter more than is reserved, for what grows; twice the work; and no instance
-/// larger than half a machine.
+/// Number of machines, and their cores: a quarter more than the reservations, for extends; twice the work; and no
+/// instance larger than half a machine.
 fn nodes(draft: &Draft, peak: f64, demand: &[Demand], cpu: &[f64], reading: &mut Reading) -> (f64, f64) {
     let reserved: f64 = draft.services.iter().zip(cpu).map(|(s, cpu)| cpu * f64::from(s.instances)).sum();
     let work: f64 = demand.iter().map(|demand| peak * demand.cores).sum();

@@ -1,7 +1,7 @@
-//! What a file looks like, by the keys that its format alone has.
+//! Detection of the format of a file by the keys that only this format has.
 //!
-//! YAML and JSON of many formats read as a map with `services`, so a file of another format may well be read without a
-//! problem, and become an experiment that means nothing.
+//! YAML and JSON of many formats parse as a map with `services`, so a file of another format may well be read without a
+//! problem, and become a meaningless experiment.
 
 use super::reading::Reading;
 use crate::import::Format;
@@ -10,11 +10,11 @@ use crate::tree::{Node, Value};
 /// A format that is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// One that can be imported.
+    /// A format that can be imported.
     Of(Format),
     /// An experiment of meshsim.
     Experiment,
-    /// One that nobody here reads, by its name for people.
+    /// A format that no importer reads, by its name for people.
     Foreign(&'static str),
 }
 
@@ -54,7 +54,7 @@ pub(crate) const MUBENCH: [&str; 10] = [
     "path",
 ];
 
-/// What a file is, if it is like only one.
+/// Format of a file, if it matches only one.
 pub(crate) fn look(root: &Node) -> Option<Look> {
     let has = |key: &str| root.get(key).is_some();
     let text = |key: &str| match root.get(key).map(|node| &node.value) {

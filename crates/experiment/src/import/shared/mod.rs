@@ -1,4 +1,4 @@
-//! What the importers share: reading with positions, the draft of a mesh, and writing it down.
+//! Common parts of the importers: reading with positions, the draft of a mesh, and the writer.
 
 pub(crate) mod draft;
 pub(crate) mod graph;

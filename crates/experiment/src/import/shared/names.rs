@@ -7,10 +7,10 @@ use super::units::{show_number, show_share, show_size, show_span};
 use super::yaml::{Yaml, name};
 use crate::values::NAME_CHARS_MAX;
 
-/// What our file takes a request or a reply to be where it says nothing.
+/// Default size of a request or a reply in our file.
 const DEFAULT_BYTES: u64 = 1024;
 
-/// Cores that our file lets an instance reserve where it says nothing: Kubernetes' customary request of `100m`.
+/// Default of reserved cores per instance in our file: Kubernetes' customary request of `100m`.
 pub(super) const DEFAULT_CPU: f64 = 0.1;
 
 /// The longest queue that our file can say: for sources that refuse nothing.

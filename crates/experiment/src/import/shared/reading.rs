@@ -1,4 +1,4 @@
-//! What came of reading somebody else's file: what was wrong with it, what was left out, what had to be made up.
+//! Reading the files of other tools: problems, ignored parts, and guesses.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use super::units;
 use crate::problem::{Place, Problems, Reporter, nearest, one_of, shortened};
 use crate::tree::{Key, Node, Tags, Value};
 
-/// The notes of one import. Importers go on after a problem, so that all problems are reported at once.
+/// The notes of one import. Importers continue after a problem, so that all problems are reported at once.
 #[derive(Default)]
 pub(crate) struct Reading {
     reporter: Reporter,
     /// Tags of the values, where the format has some.
     pub(crate) tags: Tags,
-    /// Where files are that the source names; `None`: nowhere, only what was given is read.
+    /// Folder of the files that the source names; `None`: none, only the given files are read.
     pub(crate) folder: Option<PathBuf>,
     /// Profiles that are on, where the format has some, and where they were asked for.
     pub(crate) profiles: Vec<(String, Place)>,
@@ -30,7 +30,7 @@ struct Ignored {
     meant: Option<String>,
 }
 
-/// What [`Reading::finish`] has to tell people.
+/// Notes of [`Reading::finish`] for people.
 #[derive(Debug)]
 pub(crate) struct Notes {
     pub(crate) ignored: Vec<String>,
@@ -39,17 +39,17 @@ pub(crate) struct Notes {
 }
 
 impl Reading {
-    /// Nothing but the problems that there are already.
+    /// True if there are no new problems.
     pub(crate) fn new(reporter: Reporter) -> Self {
         Reading { reporter, ..Reading::default() }
     }
 
-    /// Where problems are reported, and texts are kept.
+    /// Reporter of problems, which also keeps the texts.
     pub(crate) fn reporter(&mut self) -> &mut Reporter {
         &mut self.reporter
     }
 
-    /// Something is wrong: what, where, and what would be right.
+    /// Reports a problem: its message, its place and a fix.
     pub(crate) fn problem(&mut self, at: Place, what: impl Into<String>, help: impl Into<String>) {
         self.reporter.report(at, what).help(help);
     }
@@ -84,7 +84,7 @@ impl Reading {
         self.flags.push(what.into());
     }
 
-    /// The notes for people, or what was wrong.
+    /// The notes for people, or the problems.
     pub(crate) fn finish(self) -> Result<Notes, Problems> {
         self.reporter.finish()?;
         let ignored = self.ignored.into_iter().map(|(what, Ignored { times, meant })| {
@@ -189,13 +189,13 @@ impl Reading {
         parsed
     }
 
-    /// A value is not what it should be.
+    /// Reports a value of the wrong kind.
     pub(crate) fn refuse(&mut self, node: &Node, what: &str, help: &str) {
         self.problem(node.place, format!("{what} is {}", node.described()), help);
     }
 }
 
-/// The keys of a map, to be taken one by one; what is left over is ignored, and said to be.
+/// The keys of a map, to be taken one by one; the rest is ignored, and noted.
 #[derive(Debug)]
 pub(crate) struct Fields<'n> {
     left: Vec<(&'n str, &'n Node)>,
@@ -203,7 +203,7 @@ pub(crate) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    /// The value of a key, if it stands there and is not empty.
+    /// The value of a key, if it is present and not empty.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<&'n Node> {
         self.asked.push(key);
         let index = self.left.iter().position(|(name, _)| *name == key)?;

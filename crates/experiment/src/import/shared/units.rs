@@ -113,7 +113,7 @@ pub(crate) fn parse_cores(text: &str) -> Option<f64> {
     (value.is_finite() && value >= 0.0).then_some(value)
 }
 
-/// So many of a thing: `1 call`, `12 calls`.
+/// A number with its noun: `1 call`, `12 calls`.
 pub(crate) fn many(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,7 +1,7 @@
 //! A draft as an experiment file that a person can read and edit.
 //!
-//! What the source does not say has to be said all the same, or nothing would run. Every such number is chosen here or
-//! in an importer, stands in the file like any other, and is listed as guessed.
+//! A run needs some values that the source does not give. Every such value is chosen here or in an importer, is in the
+//! file like any other, and is listed as guessed.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ const START_LEVELS_MAX: u32 = 30;
 /// A run is at least this long.
 const DURATION_MIN: Span = Span::from_secs(60);
 
-/// A stage that lasts to the end, however long somebody makes the run.
+/// A stage that lasts to the end of a run of any duration.
 const FOREVER: &str = "365d";
 
 /// Items of one kind that the header lists.
@@ -73,7 +73,7 @@ pub(crate) fn body(draft: &Draft, visits: &[f64], experiment: &str, reading: &mu
     Yaml::document(&entries)
 }
 
-/// What stands above the body.
+/// Header above the body.
 pub(crate) fn header(sources: &str, draft: &Draft, notes: &Notes) -> String {
     let mut out = String::new();
     let mut line = |text: &str| {
@@ -126,7 +126,7 @@ fn nodes(guess: &Guess, names: &Names) -> Yaml {
     Yaml::List(vec![Yaml::Map(node.map(|(key, value)| (key.to_owned(), Yaml::plain(value))).into())])
 }
 
-/// When the load begins, and with it what the source plans: after the last service has started.
+/// Start of the load, and of the source's own schedule: after the last service has started.
 fn begin(draft: &Draft, reading: &mut Reading) -> Span {
     if draft.services.iter().all(|service| service.after.is_empty()) {
         return Span::ZERO;
@@ -145,7 +145,7 @@ fn change(change: &Change, begin: Span, names: &Names) -> Yaml {
     ])
 }
 
-/// Deploys in the order in which services wait for each other; none where nobody waits.
+/// Deploys in the order in which services wait for each other; none if no service waits.
 fn starts(draft: &Draft, names: &Names, reading: &mut Reading) -> Vec<Yaml> {
     if draft.services.iter().all(|service| service.after.is_empty()) {
         return vec![];
@@ -186,7 +186,7 @@ fn arrivals(arrivals: &Arrivals) -> Yaml {
 
 fn load(draft: &Draft, rate: &Arrivals, begin: Span, names: &Names, reading: &mut Reading) -> Yaml {
     let first = &draft.entries[0].service;
-    // In a mix a bare name is an endpoint of `to`; what belongs to others has its service before it.
+    // In a mix a bare name is an endpoint of `to`; an endpoint of another service has its service before it.
     let mix = draft.entries.iter().map(|entry| {
         let own = entry.service == *first;
         let target =
@@ -203,7 +203,7 @@ fn load(draft: &Draft, rate: &Arrivals, begin: Span, names: &Names, reading: &mu
     if !begin.is_zero() {
         fields.push(("from".into(), Yaml::plain(show_span(begin))));
     }
-    // Our file has a timeout of its own where none is said.
+    // Our file has a default timeout.
     fields.push(("timeout".into(), Yaml::plain("none")));
     fields.push(("warmup".into(), Yaml::plain("5s")));
     reading.guess("a warmup of 5s");

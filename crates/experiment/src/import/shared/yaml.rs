@@ -1,4 +1,4 @@
-//! YAML for people: what fits on a line stands on a line.
+//! YAML for people: values that fit on one line are on one line.
 
 use std::fmt::Write;
 
@@ -80,7 +80,7 @@ impl Yaml {
                     if let Yaml::Tall(Some(comment), _) = value {
                         let _ = writeln!(out, "{pad}# {comment}");
                     }
-                    // The first key stands beside the dash.
+                    // The first key is beside the dash.
                     let lead = if after_dash && index == 0 { " " } else { &pad };
                     let _ = write!(out, "{lead}{key}:");
                     value.write(out, indent + 2, indent + key.chars().count() + 1, false);

@@ -1,4 +1,4 @@
-//! The graph as a picture: layers from those who only ask to those who are only asked. Width is rate, red is what failed.
+//! The graph as a picture: layers from pure callers to pure callees. Width is rate, red is failures.
 
 use meshsim_report::{number, picture};
 
@@ -89,7 +89,7 @@ pub(super) fn draw(graph: &Graph) -> String {
         let class = if edge.bad_share() > 0.0 { "badink" } else { "mut" };
         let said = if incoming[*to] > 1 { format!("{}: {}", edge.from, edge.figures()) } else { edge.figures() };
         let (lx, ly) = (tx + BOX_WIDTH / 2.0, ty - 8.0 - WORDS * (incoming[*to] - 1 - rank) as f64);
-        // At the left edge there is room to the right alone.
+        // At the left edge there is room only to the right.
         let (lx, anchor) = if layers[*to] == 0 { (tx, "start") } else { (lx, "end") };
         words += &picture::text(lx, ly, anchor, class, &cut(&said, 72));
     }
@@ -105,10 +105,10 @@ pub(super) fn draw(graph: &Graph) -> String {
     picture::svg(width, TOP + row * tallest as f64 + 24.0, &format!("{title}, {when}"), &out)
 }
 
-/// How far each node is from those that nobody calls: the longest way, without going round.
+/// Distance of each node from the nodes without callers: the longest path without cycles.
 fn layers(nodes: usize, edges: &[(usize, usize)]) -> Vec<usize> {
     let mut layers = vec![0; nodes];
-    // A way without a circle has fewer edges than there are nodes; in a circle it would grow for ever.
+    // A path without a cycle has fewer edges than there are nodes; in a cycle it would grow indefinitely.
     for _ in 0..nodes.min(LAYERS_MAX) {
         let before = layers.clone();
         for (from, to) in edges {

@@ -59,7 +59,7 @@ pub(super) fn draw(diagram: &Diagram, run: &str) -> String {
         let (x1, y1) = (x(message.from), y((message.sent_ns, message.record)));
         let (x2, y2) = match message.fared {
             Fared::Arrived { at_ns, record, .. } => (x(message.to), y((at_ns, record))),
-            // Short of the line of who did not get it.
+            // The arrow of a lost message ends before the line of its receiver.
             Fared::Lost { at_ns, .. } => {
                 (x(message.to) - 16.0 * (x(message.to) - x1).signum(), y((at_ns, message.record)).max(y1 + ROW * 0.7))
             }

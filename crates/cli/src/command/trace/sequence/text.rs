@@ -1,11 +1,11 @@
-//! The diagram in characters. A row is a message, at the moment of its sending.
+//! The diagram in characters. A row is a message, at the time of its sending.
 
 use meshsim_report::table::{Look, Paint};
 
 use super::{Arrow, Diagram, Fared, Message, secs};
 use crate::flow::line::cut;
 
-/// Columns of a moment.
+/// Columns of a time.
 const TIME: usize = 12;
 /// Columns between two lines: as many as there is room for.
 const GAP_MIN: usize = 2;
