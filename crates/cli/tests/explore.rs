@@ -1,4 +1,4 @@
-//! `meshsim explore`: the page as a browser shows it, with a run that loses messages, and its file that asks nobody.
+//! `meshsim explore`: the page in a browser, with a run that loses messages, and its file without a server.
 
 mod common;
 
@@ -148,7 +148,7 @@ fn a_lost_message_says_its_reason_and_its_cause() {
     let fragment = format!("t={}..{}", sent - 0.002, sent + 0.004);
     let Some(mut browser) = opened(&folder, &served.page(&fragment), (1400, 1300)) else { return };
     browser.until("space.messages !== null && space.segments.length > 0");
-    // Pointed at in the middle of what is drawn of it, as a person would.
+    // Pointed at in the middle of its drawing, as a person would.
     let place = browser.value(&format!(
         "(() => {{ let found; space.each((m) => {{ if (m.record === {record}) found = m; }});
            const [x1, y1, x2, y2] = space.line(found); const box = space.picture.getBoundingClientRect();
@@ -203,7 +203,7 @@ fn keys_zoom_move_and_filter_and_an_address_leads_back() {
     let lost = common::stdout(&output).lines().count();
     assert_eq!(browser.value("found.records"), lost);
 
-    // What is looked at stands in the address, and back leads to what was looked at before.
+    // The view is in the address, and back leads to the previous view.
     let [t, rec] = ["look.t", "look.rec"].map(|it| browser.value(it));
     let hash = browser.value("location.hash").as_str().unwrap().to_owned();
     press(&mut browser, "0");
@@ -219,7 +219,7 @@ fn keys_zoom_move_and_filter_and_an_address_leads_back() {
 }
 
 #[test]
-fn what_is_drawn_is_where_the_trace_says_and_the_page_is_no_wider_than_a_phone() {
+fn drawn_messages_match_the_trace_and_the_page_fits_a_phone() {
     let folder = run("narrow");
     let served = Served::new(&folder, "run");
     let Some(mut browser) = opened(&folder, &served.page("theme=dark"), (420, 900)) else { return };
@@ -263,7 +263,7 @@ fn the_file_shows_its_window_and_asks_nobody() {
 fn names_are_shown_and_never_run() {
     let folder = run("hostile");
     let quoted = serde_json::to_string(HOSTILE).unwrap();
-    // What has a name in the summary and in the log of events: a service, an operation, a fault.
+    // Things with a name in the summary and in the log of events: a service, an operation, a fault.
     for (file, name) in [("summary.json", "\"back\""), ("events.jsonl", "\"zone east down\"")] {
         let path = folder.join("run").join(file);
         let text = fs::read_to_string(&path).unwrap();
@@ -286,7 +286,7 @@ fn names_are_shown_and_never_run() {
 }
 
 #[test]
-fn a_fork_names_the_first_message_that_differs_and_a_fork_of_nothing_names_none() {
+fn a_fork_names_the_first_different_message_or_none_without_a_change() {
     let folder = run("fork");
     let served = Served::new(&folder, "run");
     let (status, _) = asked(&served.address, "/api/fork", &["Authorization: Bearer wrong-token-of-some-length"]);

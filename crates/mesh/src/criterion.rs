@@ -35,9 +35,9 @@ pub struct Criterion {
 pub struct Pieces {
     /// When the first begins.
     pub origin: Time,
-    /// How long each is.
+    /// Length of each.
     pub length: Span,
-    /// How many there are, at least one; what is planned after the last counts in the last.
+    /// Number of pieces, at least one; requests planned after the last count in the last.
     pub count: u32,
 }
 
@@ -49,7 +49,7 @@ impl Pieces {
 }
 
 impl Criterion {
-    /// How many counts there are.
+    /// Number of counts.
     pub fn places(&self) -> usize {
         self.pieces.map_or(1, |pieces| pieces.count.max(1) as usize)
     }

@@ -482,7 +482,7 @@ impl Histogram {
         Span::from_nanos(if least > most { 0 } else { ns.clamp(least, most) })
     }
 
-    /// What it holds: spans, to the digits of the histogram, by rising length, and how many there are of each.
+    /// Its content: spans, to the digits of the histogram, by rising length, each with its number.
     pub fn recorded(&self) -> impl Iterator<Item = (Span, u64)> + '_ {
         let counts = self.counts.iter().flat_map(|counts| counts.iter_recorded());
         counts.map(|bucket| (self.clamped(bucket.value_iterated_to()), bucket.count_at_value()))

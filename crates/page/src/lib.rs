@@ -99,7 +99,7 @@ pub fn explorer(name: &str) -> (String, String) {
     (explore_page(name, "", "null"), format!("{policy}; frame-ancestors 'none'"))
 }
 
-/// The same page as a file of its own, which asks nobody: `answers` is the JSON of all that it shows.
+/// The same page as a file of its own, which sends no request: `answers` is the JSON of all its data.
 pub fn explorer_file(name: &str, answers: &str) -> String {
     let policy = embed::policy(EXPLORE_SCRIPT, EXPLORE_STYLE);
     let policy = format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n");
@@ -117,7 +117,7 @@ fn explore_page(name: &str, policy: &str, answers: &str) -> String {
     })
 }
 
-/// What the explorer is told of a run as a whole: what a report is told of it.
+/// Data of a run as a whole for the explorer: those of a report.
 ///
 /// # Errors
 /// When a figure cannot be written as JSON, which no figure of a run is.

@@ -8,15 +8,15 @@ use meshsim_mesh::measure::Histogram;
 /// Bins to a decade.
 pub const BINS_PER_DECADE: u32 = 20;
 
-/// Where the bins of a decade begin, in millionths of where the decade does: 10^(n / 20). Written out, since the powers of
-/// one machine's library need not be those of another's.
+/// Lower bounds of the bins of a decade, in millionths of the start of the decade: 10^(n / 20). Written out, since the
+/// powers of one machine's library need not be those of another's.
 const BEGIN: [u64; BINS_PER_DECADE as usize] = [
     1_000_000, 1_122_018, 1_258_925, 1_412_538, 1_584_893, 1_778_279, 1_995_262, 2_238_721, 2_511_886, 2_818_383,
     3_162_278, 3_548_134, 3_981_072, 4_466_836, 5_011_872, 5_623_413, 6_309_573, 7_079_458, 7_943_282, 8_912_509,
 ];
 
-/// How many fell into each bin that is not empty, by rising bin. Bin n is from 10^(n / 20) nanoseconds on; what took no
-/// time is in bin 0.
+/// Number of latencies in each bin that is not empty, by rising bin. Bin n starts at 10^(n / 20) nanoseconds; latencies
+/// of zero are in bin 0.
 pub(crate) fn bins(latency: &Histogram) -> Vec<(u32, u64)> {
     let mut bins = BTreeMap::new();
     for (span, count) in latency.recorded() {

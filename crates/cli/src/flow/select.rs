@@ -211,7 +211,7 @@ pub(crate) struct Selector {
 }
 
 impl Selection {
-    /// What an expression chooses: that of `--where`.
+    /// Records that an expression selects: that of `--where`.
     pub(crate) fn of_expression(text: &str) -> Self {
         Selection { expression: Some(text.to_owned()), ..Selection::default() }
     }
@@ -419,7 +419,7 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    /// What is wrong, where in the text, what was probably meant, and what is right.
+    /// The problem, its position in the text, a suggestion, and the fix.
     pub(crate) fn parts(&self) -> (&str, Range<usize>, Option<&str>, &str) {
         (&self.message, self.place.clone(), self.label.as_deref(), &self.help)
     }

@@ -45,7 +45,7 @@ pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// How many times as much as usual a campaign does: `MESHSIM_CAMPAIGN=10` makes it ten times as long.
+/// Factor by which a campaign is longer than usual: `MESHSIM_CAMPAIGN=10` makes it ten times as long.
 #[expect(clippy::disallowed_methods, reason = "the length of a campaign is for its caller to say")]
 pub(crate) fn campaign() -> usize {
     env::var("MESHSIM_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)

@@ -32,7 +32,7 @@ pub(crate) struct Compiled {
     pub(crate) faults: Vec<Written>,
 }
 
-/// Where an operation or a fault stands in the file, and its name there.
+/// Location of an operation or a fault in the file, and its name there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written {
     pub(crate) line: Option<u32>,

@@ -1,4 +1,4 @@
-//! What the clients of a mesh have to count for SLOs, and what only all SLOs together tell.
+//! Criteria that the clients of a mesh count for SLOs, and checks that need all SLOs together.
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
@@ -45,7 +45,7 @@ fn pieces_in(slo: &Slo, length: Span, mesh: &Mesh, duration: Span) -> u64 {
     (to.since(from).nanos() / (length.nanos() / PIECES).max(1)).max(1)
 }
 
-/// What the clients have to count, for the lines that are about loads.
+/// Criteria for the clients, of the lines that refer to loads.
 pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh, duration: Span) -> Vec<Criterion> {
     let mut criteria = Vec::new();
     for (index, slo) in slos.iter().enumerate().filter(|(_, slo)| slo.metric != Metric::Recovery) {

@@ -260,7 +260,7 @@ fn stretch(text: &str, place: Place, reporter: &mut Reporter) -> Option<Span> {
     }
 }
 
-/// A line, as far as it is read.
+/// A line that is parsed step by step.
 struct Line<'t> {
     text: &'t str,
     place: Place,

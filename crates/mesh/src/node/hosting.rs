@@ -90,11 +90,11 @@ pub(super) struct Instance {
 /// An instance at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstanceNow {
-    /// Whose it is.
+    /// The service.
     pub service: ServiceId,
     /// Its number on the node.
     pub ordinal: u32,
-    /// Which version it runs.
+    /// Version that it runs.
     pub version: u32,
     /// `starting`, `ready`, `draining` or `closing`.
     pub life: &'static str,

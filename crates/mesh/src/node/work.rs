@@ -184,8 +184,8 @@ impl Node {
         }
     }
 
-    /// An answer arrives: the script that waits for it goes on. If nobody waits for it any more, the path of its request
-    /// may still have room for it.
+    /// Handles a reply: the script that waits for it continues. If none waits for it any more, the path of its request
+    /// may still include it.
     pub(super) fn reply(&mut self, reply: Reply, cx: &mut MeshCx<'_>) {
         let Some(work) = &mut self.work else { return };
         let is_of_this_life = reply.life == cx.incarnation() as u16;

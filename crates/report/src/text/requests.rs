@@ -71,7 +71,7 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
     if !out.is_empty() && table.has("over budget") { out + &lines(OVER_BUDGET, Look::Dim, paint) } else { out }
 }
 
-/// What stands below a table with such a column.
+/// Note below a table with such a column.
 pub(super) const OVER_BUDGET: &str = "over budget: not retried, because the retry budget allowed no more";
 
 /// Calls that were not retried because the retry budget allowed no more; empty if there were none.
@@ -124,7 +124,7 @@ pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {
     out
 }
 
-/// What is to be known when the figures of closed loads are read.
+/// Notes for readers of the figures of closed loads.
 pub(super) fn closed(summary: &Summary, paint: Paint) -> String {
     let told =
         |load: &LoadSummary| Some(lines(&format!("{}: {}", load.name, load.closed_in_words()?), Look::Plain, paint));

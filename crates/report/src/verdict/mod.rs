@@ -94,7 +94,7 @@ impl Verdict {
     }
 }
 
-/// How an SLO came out by what was found.
+/// Outcome of an SLO by its range of figures.
 fn judged(slo: &Slo, found: Finding) -> (Outcome, Finding) {
     let holds = |figure| slo.comparison.holds(figure, slo.threshold);
     let outcome = match found.as_ref().map(|found| (holds(found.least), holds(found.most))) {
@@ -184,7 +184,7 @@ fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Meas
     figure(slo, &count, &part, histograms)
 }
 
-/// What the clients counted for an SLO.
+/// Counts of the clients for an SLO.
 fn counts_of<'a>(
     index: usize,
     experiment: &'a Experiment,
@@ -194,15 +194,15 @@ fn counts_of<'a>(
     all.filter(move |(criterion, _)| criterion.slo as usize == index)
 }
 
-/// What is to be known of a part of a run beside its counts.
+/// Facts about a part of a run beside its counts.
 struct Part {
     /// Not all of it was measured.
     gap: bool,
-    /// How long loads were measured in it.
+    /// Time in which loads were measured in it.
     time: Span,
 }
 
-/// The figure of what was counted; the latencies, and the ages of what was under way, give that which is shown of a
+/// The figure of the counts; the latencies, and the ages of requests in flight, give the displayed value of a
 /// percentile.
 fn figure(slo: &Slo, count: &Count, part: &Part, histograms: (&Histogram, &Histogram)) -> Finding {
     let Part { gap, time } = *part;

@@ -1,8 +1,8 @@
 //! `recovery < 10s after FAULT`: from the fault's end until every other SLO holds over three windows in a row.
 //!
-//! The windows are those of the loads' courses; where loads have several lengths, the longest. A window in which requests
-//! were not measured, or have no answer yet, may hold or not: so does what lies beyond the end of the run. One in which
-//! nothing was due says nothing, and is passed over.
+//! The windows are those of the loads' time series; if loads have several lengths, the longest. A window in which
+//! requests were not measured, or have no reply yet, may hold or not, as may the time beyond the end of the run. A
+//! window in which no request was due is skipped.
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Experiment, Metric, Slo};
@@ -13,7 +13,7 @@ use crate::aftermath::BACK_WINDOWS;
 use crate::show;
 use crate::summary::{Measured, per_second};
 
-/// What a window says.
+/// Verdict of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     Holds,
@@ -35,7 +35,7 @@ pub(super) fn found(slo: &Slo, experiment: &Experiment, measured: &Measured) -> 
     let after: Vec<(usize, Said)> =
         (first..said.len()).map(|at| (at, said[at])).filter(|(_, said)| *said != Said::Nothing).collect();
     let begin = |at: usize| (length * at as u64).nanos().saturating_sub(end.nanos());
-    // In a row, as far as the run went and beyond it.
+    // In a row, up to the end of the run and beyond it.
     let row = |counts: fn(Said) -> bool, beyond: bool| {
         let is_row = |from: usize| {
             let here = &after[from..after.len().min(from + BACK_WINDOWS)];
@@ -65,7 +65,7 @@ pub(super) fn found(slo: &Slo, experiment: &Experiment, measured: &Measured) -> 
     Ok(Found { figure: secs(until), least: secs(could), most: did.map_or(f64::INFINITY, secs), remark: Some(remark) })
 }
 
-/// What each whole window of the run says of the SLOs that windows can tell of, and how long windows are.
+/// Verdicts of each whole window of the run for the SLOs that windows can decide, and the length of the windows.
 fn said(experiment: &Experiment, measured: &Measured) -> Option<(Span, Vec<Said>)> {
     let slos = experiment.slos.iter().enumerate().filter(|(_, slo)| slo.is_of_windows());
     let mut courses: Vec<(usize, &Slo, Course)> = Vec::new();
@@ -96,7 +96,7 @@ fn said(experiment: &Experiment, measured: &Measured) -> Option<(Span, Vec<Said>
     Some((Span::from_nanos(length_ns), said.collect()))
 }
 
-/// What two SLOs say together of a window.
+/// Combined verdict of two SLOs on a window.
 fn worse(one: Said, other: Said) -> Said {
     match (one, other) {
         (Said::Fails(slo), _) | (_, Said::Fails(slo)) => Said::Fails(slo),
@@ -106,7 +106,7 @@ fn worse(one: Said, other: Said) -> Said {
     }
 }
 
-/// What a window says of one SLO.
+/// Verdict of one SLO on a window.
 fn one(index: usize, slo: &Slo, course: &Course, window: &Window) -> Said {
     let scale = course.shape().scale;
     let (done, failed) = (window.done, window.failed.total());

@@ -1,8 +1,8 @@
 //! SLOs over every stretch of a length: `p99 < 200ms any 10s`.
 //!
-//! A stretch begins with each tenth of its length, so each lies over nine tenths of the next. The clients count each
-//! tenth, request by request, and a stretch is ten of them. What remains at the end, less than a tenth, belongs to the
-//! last stretch. A stretch in which no request was due says nothing, but of a rate.
+//! A stretch begins with each tenth of its length, so each overlaps nine tenths of the next. The clients count each
+//! tenth, request by request, and a stretch is ten of them. The rest at the end, less than a tenth, belongs to the last
+//! stretch. A stretch in which no request was due counts only for a rate.
 
 use meshsim_actor::Time;
 use meshsim_experiment::{Comparison, Experiment, Metric, PIECES, Slo};
@@ -83,10 +83,10 @@ fn stretches(index: usize, experiment: &Experiment, measured: &Measured) -> (Vec
     ((0..=count - length).map(of).filter(reached).collect(), length)
 }
 
-/// How far it is from holding, to find the worst of several that came out alike.
+/// Distance from holding, to find the worst of several with the same outcome.
 fn badness(slo: &Slo, counted: &Count, figure: f64) -> f64 {
     let figure = match slo.metric {
-        // The histogram is not read for each: what is beyond the bound is.
+        // The histogram is not read for each stretch: the number beyond the bound is enough.
         Metric::Quantile(_) => {
             let decided = counted.done.saturating_add(counted.outlived);
             1.0 - share(counted.within, decided)

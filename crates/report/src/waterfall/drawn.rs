@@ -1,4 +1,4 @@
-//! A request as a page draws it: the critical path in pieces, what they come to in words, and a row for each try.
+//! A request for a page: the critical path in pieces, its breakdown in words, and a row for each attempt.
 //!
 //! Times are nanoseconds after the request was due.
 
@@ -15,7 +15,7 @@ use super::{Kind, Piece, Waterfall};
 pub struct Drawn {
     /// Its name: `shoppers/1204`.
     pub request: String,
-    /// What was asked: `gateway.checkout`.
+    /// Called endpoint: `gateway.checkout`.
     pub endpoint: String,
     /// When it was due, since the run began.
     pub due_ns: u64,
@@ -25,7 +25,7 @@ pub struct Drawn {
     pub failure: Option<&'static str>,
     /// Tries beyond the first, of all its calls.
     pub retries: u64,
-    /// The critical path by what it was spent with, the longest first. They add up to the latency.
+    /// The critical path by kind of time, the longest first. The parts add up to the latency.
     pub parts: Vec<Part>,
     /// The critical path in the order of time, without gaps.
     pub path: Vec<Bit>,
@@ -37,14 +37,14 @@ pub struct Drawn {
     pub left_out: u64,
 }
 
-/// What a part of the critical path was spent with.
+/// Kind of time of a part of the critical path.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
     /// In one word.
     pub kind: &'static str,
     /// In words: `timeouts of payment`.
     pub words: String,
-    /// How long.
+    /// Duration.
     pub ns: u64,
     /// Of a wait: what held the slots.
     pub why: Option<String>,
@@ -57,7 +57,7 @@ pub struct Bit {
     pub from_ns: u64,
     /// When it ends.
     pub to_ns: u64,
-    /// What it is spent with, in one word.
+    /// Kind of time, in one word.
     pub kind: &'static str,
     /// In words.
     pub words: String,
@@ -66,13 +66,13 @@ pub struct Bit {
 /// One try of a call.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// What is called.
+    /// Called endpoint.
     pub endpoint: String,
     /// To which instance it was sent: `b-0#1`.
     pub instance: Option<String>,
     /// The actor that has the instance.
     pub node: Option<u32>,
-    /// How many calls lie above it.
+    /// Number of calls above it.
     pub depth: u16,
     /// Which call of the request it belongs to.
     pub call: usize,
@@ -86,7 +86,7 @@ pub struct Row {
     pub failure: Option<&'static str>,
     /// Its time is a part of the latency.
     pub is_critical: bool,
-    /// What happened to it, in the order of time.
+    /// Its events, in the order of time.
     pub bits: Vec<Bit>,
 }
 

@@ -1,5 +1,4 @@
-//! What the page asks, and what it is answered: JSON from the index, and from the trace where the index does not have
-//! it.
+//! Queries of the page, and their responses: JSON from the index, and from the trace for data that the index lacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -28,7 +27,7 @@ use crate::read;
 
 /// Requests of a stretch of time that are listed: the slowest, and the first that failed.
 const LISTED_MAX: usize = 10;
-/// Messages that a filter gives back one by one.
+/// Limit of the messages that a filter returns one by one.
 const MATCHES_MAX: usize = 20_000;
 /// Steps of a matrix.
 const STEPS_MAX: usize = 60;
@@ -44,7 +43,7 @@ pub(super) struct Explorer {
     index: Index,
     is_live: bool,
     source: Mutex<Source>,
-    /// What was asked last, by question.
+    /// Latest response of each query.
     kept: Mutex<BTreeMap<String, Value>>,
     /// The run again, up to the moment that was asked for last.
     again: Mutex<Option<Simulation<Watcher>>>,
@@ -57,9 +56,9 @@ pub(super) struct Refused {
     pub(super) status: u16,
     message: String,
     help: String,
-    /// Where in the expression, in bytes.
+    /// Position in the expression, in bytes.
     place: Option<(usize, usize)>,
-    /// What was probably meant.
+    /// Suggestion.
     label: Option<String>,
 }
 
@@ -165,7 +164,7 @@ impl Explorer {
         self.index.messages.len()
     }
 
-    /// What there is to be seen at a path.
+    /// Resource at a path.
     pub(super) fn answer(&self, path: &str, asked: &Asked) -> Result<Value, Refused> {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match parts.as_slice() {
@@ -315,7 +314,7 @@ impl Explorer {
         Ok(found)
     }
 
-    /// The steps of the operations that were under way, or that came before: those that began together.
+    /// Steps of the operations that were in progress, or that came before: those that began together.
     pub(super) fn steps(&self, (from, to): (u64, u64)) -> Result<Value, Refused> {
         let all = &self.run.summary.operations;
         let ns = |s: f64| (s * 1e9) as u64;
@@ -371,7 +370,7 @@ impl Explorer {
         serde_json::to_value(shown).map_err(|error| Refused::new(500, error.to_string(), ""))
     }
 
-    /// What an expression chooses: the messages, and how many records.
+    /// Messages that an expression selects, and the number of records.
     fn find(&self, text: &str) -> Result<Value, Refused> {
         self.kept(&format!("find {text}"), || {
             let source = locked(&self.source);
@@ -381,7 +380,7 @@ impl Explorer {
             source.each(|item| {
                 if selector.wants(item, &source.names) {
                     records += 1;
-                    // What is not about a message is found at its own record.
+                    // A record without a message is found by its own number.
                     let (seq, at) = item.sent().map_or((item.record.seq, item.record.at), |sent| (sent.seq, sent.at));
                     if found.len() < MATCHES_MAX {
                         found.entry(seq).or_insert((at.nanos(), item.sent().is_some()));
@@ -420,7 +419,7 @@ impl Explorer {
         locked(&self.source).names.actor(ActorId(actor)).to_owned()
     }
 
-    /// Does something with the trace, which nobody else reads meanwhile.
+    /// Runs `act` with the trace, which no other thread reads meanwhile.
     pub(super) fn with_source<T>(&self, work: impl FnOnce(&Source) -> T) -> T {
         work(&locked(&self.source))
     }

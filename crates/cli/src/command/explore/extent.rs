@@ -1,4 +1,4 @@
-//! What was under way in a stretch of time: message by message, or as densities where they are too many.
+//! Messages in flight in a stretch of time: one by one, or as densities if they are too many.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ const LEVEL_MAX: u32 = 30;
 pub(super) struct Extent<'a> {
     from_ns: u64,
     to_ns: u64,
-    /// How many there are.
+    /// Number of messages.
     total: usize,
     /// Of these, lost.
     lost: usize,
@@ -74,7 +74,7 @@ impl<'a> Extent<'a> {
             end: Vec::new(),
             said: BTreeMap::new(),
         };
-        // Where not all fit: the request's own, then lost ones, then control messages.
+        // If not all fit: the request's own, then lost ones, then control messages.
         let ranks: [&dyn Fn(usize) -> bool; 3] =
             [&|at| is_own(at), &|at| !is_own(at) && messages.fate[at] & fate::LOST != 0, &|at| {
                 !is_own(at) && messages.fate[at] & (fate::LOST | fate::CONTROL) == fate::CONTROL
@@ -108,7 +108,7 @@ impl<'a> Extent<'a> {
         }
     }
 
-    /// How many there are in all.
+    /// Total number.
     pub(super) fn total(&self) -> usize {
         self.total
     }
@@ -122,7 +122,7 @@ impl<'a> Extent<'a> {
     }
 }
 
-/// What each actor sent, received and lost, column by column. Of an actor with nothing there is nothing.
+/// Messages that each actor sent, received and lost, column by column. An actor without messages has no entry.
 #[derive(Default, Serialize)]
 pub(super) struct Tile {
     from_ns: u64,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_messages_those_of_the_request_and_lost_ones_are_sent_and_all_are_counted() {
+    fn too_many_messages_are_counted_and_those_of_the_request_and_lost_sent() {
         let index = index(50_000);
         let extent = Extent::new(&index, (0, u64::MAX), Some(3), SINGLE_MAX);
         assert_eq!((extent.total, extent.lost, extent.own, extent.is_whole), (50_000, 500, 1_000, false));

@@ -1,4 +1,4 @@
-//! The page as one file: with all that it shows of a stretch of time, and without anybody to ask.
+//! The page as one file: with all data of a stretch of time, and without a server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 5_000_000;
 /// messages, as far as there is room.
 const TOLD_MAX: usize = 600;
 
-/// Writes the page with what was under way between two moments.
+/// Writes the page with the messages in flight between two times.
 pub(super) fn write(explorer: &Explorer, (from, to): (Time, Time)) -> Result<String, Error> {
     let window = (from.nanos(), to.nanos());
     let index = explorer.index();

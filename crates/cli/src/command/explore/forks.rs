@@ -1,4 +1,4 @@
-//! What if? The run once more, with one thing changed, as a run in a folder of its own; and where the two part.
+//! Forks: the run repeated with one change, as a run in a folder of its own; and the first difference of the two.
 //!
 //! Every change is one of the experiment's file: a message that is lost is a fault of a nanosecond on its link. So a fork
 //! is an experiment like any other, and `meshsim run` does the same from its file. Until the change the two runs are the
@@ -29,7 +29,7 @@ use crate::{interrupt, read};
 /// Forks of one run.
 const FORKS_MAX: u32 = 10_000;
 
-/// What is changed.
+/// The change.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "act", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Change {
@@ -170,7 +170,7 @@ fn run(experiment: &Experiment, path: &Path) -> Result<(), Error> {
     ending::keep(experiment, folder, outcome)
 }
 
-/// How each request ended.
+/// Outcome of each request.
 fn ends(source: &Source) -> Result<BTreeMap<u64, Option<meshsim_mesh::measure::Failure>>, Error> {
     let (mut follower, mut ends) = (Follower::default(), BTreeMap::new());
     source.each(|item| {

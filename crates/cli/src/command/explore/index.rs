@@ -1,5 +1,5 @@
-//! All messages of a run in columns, by time of sending, and what the trace says beside them: made in one reading, and
-//! asked from then on without the trace.
+//! All messages of a run in columns, by time of sending, with the facts of the trace: built in one reading, and queried
+//! from then on without the trace.
 //!
 //! A message takes 45 bytes, a record 4: a run of 10^7 records, a third of which are sendings, takes some 200 MB.
 
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::flow::words::{About, TYPES, Wording};
 use crate::flow::{Item, Source};
 
-/// What became of a message, and what is to be known of it: bits of [`Messages::fate`].
+/// Fate of a message, and facts about it: bits of [`Messages::fate`].
 pub(super) mod fate {
     /// It was lost; why, is in [`REASON`].
     pub(crate) const LOST: u16 = 1;
@@ -31,7 +31,7 @@ pub(super) mod fate {
     pub(crate) const CONTROL: u16 = 32;
     /// It is for the request that was asked for.
     pub(crate) const OWN: u16 = 64;
-    /// Where the reason of a loss begins: its place in `Cause::ALL`.
+    /// Position of the loss reason: its index in `Cause::ALL`.
     pub(crate) const REASON: u32 = 8;
 }
 
@@ -72,11 +72,11 @@ pub(super) struct Ended {
     pub(super) failure: Option<Failure>,
 }
 
-/// What is known of a run after its trace has been read once.
+/// Facts about a run after one reading of its trace.
 #[derive(Default)]
 pub(super) struct Index {
     pub(super) messages: Messages,
-    /// The kind of a message, and what it says.
+    /// The kind of a message, and its content.
     pub(super) words: Vec<(&'static str, String)>,
     /// Of each record, how far back its cause is; 0 if it has none.
     back: Vec<u32>,
@@ -141,7 +141,7 @@ impl Messages {
 }
 
 impl Index {
-    /// Reads the trace of a run. One that is cut off or damaged is taken as far as it goes.
+    /// Reads the trace of a run. One that is cut off or damaged is read up to there.
     pub(super) fn read(source: &Source) -> Result<Self, Error> {
         let mut reading = Reading::default();
         let read = source.each(|item| match reading.take(item, source) {
@@ -163,7 +163,7 @@ impl Index {
         Ok(index)
     }
 
-    /// How many records there are.
+    /// Number of records.
     pub(super) fn records(&self) -> u64 {
         self.back.len() as u64
     }

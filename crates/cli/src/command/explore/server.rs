@@ -1,7 +1,7 @@
 //! The server of the page: loopback only, one person's browser.
 //!
-//! A page of the web that somebody looks at must not reach it: requests that name another host (after DNS rebinding) or
-//! come from another origin are refused.
+//! A web page in the same browser must not reach it: requests that name another host (after DNS rebinding) or come from
+//! another origin are refused.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -34,11 +34,11 @@ const CONNECTIONS_MAX: usize = 64;
 const ANSWERS_MAX: usize = 2;
 /// Bytes of a request's head that are read ahead.
 const BUFFER_BYTES_MAX: usize = 16 << 10;
-/// Bytes of what is asked for in a body.
+/// Limit of the bytes of a request's body.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// How long a request's head may take.
+/// Timeout of a request's head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked whether Ctrl-C was pressed.
+/// Interval at which Ctrl-C is checked.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The page, and the policy that it is sent with.
@@ -108,7 +108,7 @@ async fn attend(stream: TcpStream, shared: Arc<Shared>) {
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    // How it ended is its client's affair.
+    // Errors of a connection concern only its client.
     let _ = connection.await;
 }
 
@@ -153,7 +153,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Who
     }
 }
 
-/// A fork: it writes to the disk, so whoever asks for it shows the token.
+/// A fork writes to the disk, so it requires the token.
 async fn forked(request: Request<Incoming>, shared: Arc<Shared>) -> Result<String, Refused> {
     let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown = shown.and_then(|shown| shown.strip_prefix("Bearer ")).and_then(|shown| Secret::new(shown).ok());
@@ -195,7 +195,7 @@ fn closing() -> Refused {
     Refused::new(503, "it is closing", "start `meshsim explore` again")
 }
 
-/// Lets in what asks for this page at this machine, from nowhere else.
+/// Admits requests for this page at this machine, from no other origin.
 fn admitted(headers: &HeaderMap, method: &Method, path: &str, port: u16) -> Result<(), Refused> {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {

@@ -1,4 +1,4 @@
-//! A record in full: what it says, what it follows from, and what follows from it.
+//! A record in full: its content, its causes and its effects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ const SHOWN_MAX: usize = 10;
 /// Longest content that is shown, in bytes of its JSON.
 const CONTENT_MAX: usize = 20_000;
 
-/// Steps that say nothing by themselves where the next one says what came of them.
+/// Steps that carry no information if the next one has their result.
 const DETAILS: [&str; 8] = ["send", "timer_set", "timer_clear", "work", "sleep", "call", "fork", "frame_ended"];
 
 /// A record.
@@ -33,11 +33,11 @@ pub(super) struct Told {
     #[serde(flatten)]
     link: Link,
     message: Option<Message>,
-    /// What it follows from, the record itself last.
+    /// Its causes, the record itself last.
     because: Vec<Link>,
     /// So many more, before them.
     before: usize,
-    /// What follows from it.
+    /// Its effects.
     and_so: Vec<Link>,
     /// So many more, after them; `None`: more than are followed.
     after: Option<usize>,
@@ -65,14 +65,14 @@ struct Message {
     is_late: bool,
     is_copy: bool,
     was_held: bool,
-    /// What it says, field by field.
+    /// Its content, field by field.
     content: Option<Value>,
 }
 
-/// What has to be read of a trace to tell of a record.
+/// Records of a trace that the description of a record needs.
 struct Wanted {
     record: u64,
-    /// What it follows from, itself first.
+    /// Its causes, itself first.
     chain: Vec<u64>,
     effects: Vec<u64>,
     /// There are more effects than are followed.
@@ -96,13 +96,13 @@ impl Wanted {
 }
 
 impl Told {
-    /// Reads records and what they belong to, all at once. What is not in the trace is left out.
+    /// Reads records and the records that they refer to, all at once. Records that are not in the trace are left out.
     pub(super) fn read(records: &[u64], index: &Index, source: &Source) -> Result<BTreeMap<u64, Self>, Error> {
         let there = records.iter().filter(|record| **record < index.records());
         let all: Vec<Wanted> = there.map(|record| Wanted::new(*record, index)).collect();
         let wanted: BTreeSet<u64> = all.iter().flat_map(Wanted::all).collect();
         let Some(last) = wanted.last().copied() else { return Ok(BTreeMap::new()) };
-        // By the record of its sending; and what that is, by the record of the end.
+        // By the record of its send; and that message, by the record of its end.
         let mut messages: BTreeMap<u64, Option<Message>> = BTreeMap::new();
         let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
         for [sent, end] in all.iter().filter_map(|it| it.ends) {
@@ -143,7 +143,7 @@ impl Told {
     }
 }
 
-/// The last of these that say something, and how many others do before them.
+/// The last of these steps that carry information, and the number of others before them.
 fn shown_last(links: Vec<Link>, record: u64) -> (Vec<Link>, usize) {
     let mut shown: Vec<Link> = links.into_iter().filter(|link| link.record == record || !is_detail(link)).collect();
     let before = shown.len().saturating_sub(SHOWN_MAX);
@@ -178,7 +178,7 @@ fn followed(record: u64, effects: &[u64], links: &BTreeMap<u64, Link>) -> Vec<Li
 }
 
 impl Message {
-    /// What is known when it is sent.
+    /// Facts known when it is sent.
     fn of(item: &Item, source: &Source) -> Option<Self> {
         let (sent, from, names) = (item.sent()?, item.sender()?, &source.names);
         let Entry::Send { msg, .. } = &item.record.entry else { return None };

@@ -272,7 +272,7 @@ impl Shown {
     }
 }
 
-/// What a node runs.
+/// Instances of a node.
 fn instances(node: &meshsim_mesh::node::Node, names: &Names) -> Vec<Instance> {
     let of = |it: meshsim_mesh::node::hosting::InstanceNow| Instance {
         service: names.service(it.service).to_owned(),
