@@ -9,8 +9,8 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Time, Timer};
 use meshsim_mesh::measure::{Failure, Verb};
 use meshsim_mesh::message::{
-    Ack, Answer, Ask, Decision, Heartbeat, Instance, Order, Reply, Report, Request, ServiceSnapshot, Share, Snapshot,
-    Split, View,
+    Ack, Answer, Ask, Decision, Heartbeat, Instance, Operate, Operated, Order, Reply, Report, Request, ServiceSnapshot,
+    Share, Snapshot, Split, View,
 };
 use meshsim_mesh::model::{
     Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation,
@@ -308,8 +308,11 @@ impl Draw {
             14 => Msg::ReportFrom { have: self.number() },
             15 => Msg::View(Arc::new(self.view())),
             16 => Msg::Ask(Box::new(self.ask())),
-            17 => Msg::Operate(Box::new(self.operation())),
-            18 => Msg::Operating { history: self.coin().then(|| self.small()) },
+            17 => Msg::Operate(Box::new(Operate { ask: self.number(), operation: self.operation() })),
+            18 => {
+                let (ask, history) = (self.number(), self.coin().then(|| self.small()));
+                Msg::Operated(Operated { ask, history, is_refused: self.coin() })
+            }
             19 => Msg::Leave { grace: self.span() },
             20 => Msg::Leaving { incarnation: self.small() },
             21 => Msg::Released,

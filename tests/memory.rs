@@ -7,7 +7,7 @@ use meshsim_actor::{ActorId, Message, Span, Time};
 use meshsim_mesh::Msg;
 use meshsim_mesh::measure::Verb;
 use meshsim_mesh::message::{
-    Answer, Ask, Decision, Instance, Order, Reply, Report, ServiceSnapshot, Snapshot, Split, View,
+    Answer, Ask, Decision, Instance, Operate, Order, Reply, Report, ServiceSnapshot, Snapshot, Split, View,
 };
 use meshsim_mesh::model::{CallPolicy, Change, EndpointId, Operation, ServiceId, Strategy};
 use meshsim_mesh::path::Path;
@@ -42,7 +42,7 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
     };
     let operate = |change| {
         let (at, service, every) = (Time::ZERO, ServiceId(0), Span::ZERO);
-        Msg::Operate(Box::new(Operation { at, service, change, every, times: None }))
+        Msg::Operate(Box::new(Operate { ask: 0, operation: Operation { at, service, change, every, times: None } }))
     };
     let path = || Path { hops: vec![], beyond: 0 };
     let reply =

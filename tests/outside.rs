@@ -2,7 +2,7 @@
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_mesh::measure::{Ending, Failure};
-use meshsim_mesh::message::Ask;
+use meshsim_mesh::message::{Ask, Operate, Operated};
 use meshsim_mesh::model::{
     Backoff, COORDINATOR, CallPolicy, Change, EndpointId, Operation, Retry, Rounding, Service, ServiceId, Step,
 };
@@ -249,7 +249,12 @@ fn operate(at: f64, service: u16, change: Change) -> (Time, ActorId, Msg) {
     // Its own time is ignored.
     let (operation_at, every) = (Time::NEVER, Span::from_secs(1));
     let operation = Operation { at: operation_at, service: ServiceId(service), change, every, times: None };
-    (secs(at), COORDINATOR, Msg::Operate(Box::new(operation)))
+    (secs(at), COORDINATOR, Msg::Operate(Box::new(Operate { ask: 7, operation })))
+}
+
+/// What is said of the operation of [`operate`].
+fn operated(history: Option<u32>) -> Msg {
+    Msg::Operated(Operated { ask: 7, history, is_refused: false })
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn a_manual_operation_starts_at_once_and_supersedes_one_of_the_file() {
     let lab = lab.operation(3.0, 0, extend(1000, 0.1, Rounding::Away), 1.0, None);
     let by_hand = vec![operate(5.5, 0, extend(10, 1.0, Rounding::Away))];
     let ran = run(lab, 20.0, by_hand, vec![]);
-    assert_eq!(ran.heard(), [Msg::Operating { history: Some(2) }]);
+    assert_eq!(ran.heard(), [operated(Some(2))]);
     let coordinator = ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator");
     let [_, replaced, by_hand] = coordinator.history() else { panic!("{:?}", coordinator.history()) };
     assert_eq!((replaced.operation, replaced.ending, replaced.is_by_hand()), (Some(1), Ending::Replaced, false));
@@ -274,7 +279,7 @@ fn an_invalid_or_foreign_manual_operation_changes_nothing() {
     let grow = extend(10, 1.0, Rounding::Away);
     let nonsense = vec![operate(5.0, 1, grow.clone()), operate(6.0, 0, extend(10, f64::NAN, Rounding::Away))];
     let ran = run(lab, 20.0, nonsense, vec![operate(5.0, 0, grow)]);
-    assert_eq!(ran.heard(), [Msg::Operating { history: None }, Msg::Operating { history: None }]);
+    assert_eq!(ran.heard(), [operated(None), operated(None)]);
     assert_eq!(ran.heard_by(ActorId(ran.outside.0 + 1)), []);
     assert_eq!(ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator").history().len(), 1);
 }

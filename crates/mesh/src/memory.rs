@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::message::{Decision, Instance, Msg, Order, Report, ServiceSnapshot, Share, Snapshot, Split, View};
-use crate::model::{Change, Operation, ServiceId, Strategy};
+use crate::message::{Decision, Instance, Msg, Operate, Order, Report, ServiceSnapshot, Share, Snapshot, Split, View};
+use crate::model::{Change, ServiceId, Strategy};
 use crate::path::{Hop, Path};
 
 /// Entries by service that a message may have: as many as services have numbers.
@@ -64,14 +64,14 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         Msg::Reply(reply) => path(&reply.path),
         Msg::Ask(_) => boxed::<crate::message::Ask>(),
         Msg::Answer(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),
-        Msg::Operate(operation) => {
-            let weights = match &operation.change {
+        Msg::Operate(operate) => {
+            let weights = match &operate.operation.change {
                 Change::Update { strategy: Strategy::Canary { weights, .. }, .. } => {
                     weights.len() * size_of::<f64>() + ALLOCATION_BYTES
                 }
                 _ => 0,
             };
-            boxed::<Operation>() + weights
+            boxed::<Operate>() + weights
         }
         Msg::Request(_)
         | Msg::Ack(_)
@@ -80,7 +80,7 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         | Msg::Hello(_)
         | Msg::Heartbeat(_)
         | Msg::ReportFrom { .. }
-        | Msg::Operating { .. }
+        | Msg::Operated(_)
         | Msg::Leave { .. }
         | Msg::Leaving { .. }
         | Msg::Released

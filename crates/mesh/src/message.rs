@@ -56,14 +56,10 @@ pub enum Msg {
     /// Gateway to external client: result of an [`Ask`].
     Answer(Box<Answer>),
     /// External client to coordinator: begin this operation now, whatever its [`Operation::at`].
-    Operate(Box<Operation>),
+    Operate(Box<Operate>),
     /// Coordinator to external client: the operation has begun, or was refused. Each [`Msg::Operate`] is answered
     /// before the next is processed.
-    Operating {
-        /// Index of its history; `None` if it is [invalid](Operation::validate) or the
-        /// [limit](crate::coordinator::operations::HAND_MAX) is reached.
-        history: Option<u32>,
-    },
+    Operated(Operated),
     /// External client to node: leave the mesh without losing a request, at the latest after `grace`.
     Leave {
         /// Limit on the time that it may take.
@@ -158,6 +154,27 @@ pub struct Ask {
     pub deadline: Option<Span>,
     /// The reply must carry the path.
     pub traced: bool,
+}
+
+/// Operation that an external client submits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operate {
+    /// Number that the client gives it; the answer has the same.
+    pub ask: u64,
+    /// The operation.
+    pub operation: Operation,
+}
+
+/// Result of an [`Operate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operated {
+    /// [`Operate::ask`].
+    pub ask: u64,
+    /// Index of its history; `None` if it is [invalid](Operation::validate) or the
+    /// [limit](crate::coordinator::operations::HAND_MAX) is reached.
+    pub history: Option<u32>,
+    /// It was refused, as its history says: the service is not deployed, or is already.
+    pub is_refused: bool,
 }
 
 /// Result of an [`Ask`].
@@ -405,7 +422,7 @@ impl Message for Msg {
             Msg::Ask(_) => "ask",
             Msg::Answer(_) => "answer",
             Msg::Operate(_) => "operate",
-            Msg::Operating { .. } => "operating",
+            Msg::Operated(_) => "operated",
             Msg::Leave { .. } => "leave",
             Msg::Leaving { .. } => "leaving",
             Msg::Released => "released",
@@ -429,7 +446,7 @@ impl Message for Msg {
                 (16, 8, view.services.iter().map(|instances| 1 + instances.len()).chain(canaries).sum())
             }
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
-            Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operating { .. } => (24, 0, 0),
+            Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operated(_) => (24, 0, 0),
             Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released | Msg::Shun { .. } | Msg::Left { .. } => (16, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)

@@ -32,7 +32,7 @@ pub(crate) const TYPES: [&str; 27] = [
     "ask",
     "answer",
     "operate",
-    "operating",
+    "operated",
     "leave",
     "leaving",
     "released",
@@ -151,8 +151,8 @@ impl About {
             Msg::View(view) => number(view.version),
             Msg::Ask(ask) => About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) },
             Msg::Answer(answer) => About { failure: answer.failure, ..number(answer.ask) },
-            Msg::Operate(operation) => About { service: Some(operation.service), ..plain },
-            Msg::Operating { .. }
+            Msg::Operate(operate) => About { service: Some(operate.operation.service), ..plain },
+            Msg::Operated(_)
             | Msg::Leave { .. }
             | Msg::Leaving { .. }
             | Msg::Released

@@ -252,7 +252,7 @@ impl Coordinator {
             | Msg::Ask(_)
             | Msg::Answer(_)
             | Msg::Operate(_)
-            | Msg::Operating { .. }
+            | Msg::Operated(_)
             | Msg::Leave { .. }
             | Msg::Released
             | Msg::Shun { .. } => {}
@@ -263,7 +263,7 @@ impl Coordinator {
     fn other_said(&mut self, from: ActorId, msg: Msg, cx: &mut MeshCx<'_>) {
         match msg {
             Msg::Heartbeat(heartbeat) => self.send_view_if_older(from, heartbeat.view, cx),
-            Msg::Operate(operation) if from == self.mesh.outside() => self.operate(*operation, cx),
+            Msg::Operate(operate) if from == self.mesh.outside() => self.operate(*operate, cx),
             Msg::Shun { node } if from == self.mesh.outside() => self.shun(node, cx),
             _ => {}
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Coordinator;
 use crate::actors::MeshCx;
 use crate::measure::{Ending, OperationHistory, Verb};
-use crate::message::{Msg, Tick};
+use crate::message::{Msg, Operate, Operated, Tick};
 use crate::model::{Operation, ServiceId};
 use crate::operation::{self, Observed, Turn, total};
 
@@ -74,13 +74,14 @@ impl Coordinator {
     }
 
     /// Begins an operation of an external client now.
-    pub(super) fn operate(&mut self, operation: Operation, cx: &mut MeshCx<'_>) {
+    pub(super) fn operate(&mut self, Operate { ask, operation }: Operate, cx: &mut MeshCx<'_>) {
         let is_sound = self.by_hand.len() < HAND_MAX && operation.validate(&self.mesh).is_ok();
         let history = is_sound.then(|| {
             self.by_hand.push(Operation { at: cx.now(), ..operation });
             self.begin(Source::Hand(self.by_hand.len() - 1), cx) as u32
         });
-        cx.send(self.mesh.outside(), Msg::Operating { history });
+        let is_refused = history.is_some_and(|at| self.history[at as usize].ending == Ending::Refused);
+        cx.send(self.mesh.outside(), Msg::Operated(Operated { ask, history, is_refused }));
     }
 
     /// Begins an operation and takes its first step. Returns the index of its history.

@@ -239,7 +239,7 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::Ask(_)
         | Msg::Answer(_)
         | Msg::Operate(_)
-        | Msg::Operating { .. }
+        | Msg::Operated(_)
         | Msg::Leaving { .. }
         | Msg::Shun { .. }
         | Msg::Left { .. } => false,
