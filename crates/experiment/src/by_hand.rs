@@ -3,6 +3,9 @@
 //! They are parsed by the decoders of the file, next to the experiment's own text, so names, figures and problems are
 //! those of the file.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use meshsim_actor::Time;
 use meshsim_fault::Fault;
 use meshsim_mesh::model::Operation;
@@ -15,6 +18,21 @@ use crate::{Experiment, Problems, compile, tree};
 /// Longest text of an operation or a fault that is read, in bytes: a list of all nodes there may be needs more, their
 /// group's name does not.
 pub const SAID_BYTES_MAX: usize = 1 << 20;
+
+/// What an experiment file calls things: groups of nodes, for instance, which the mesh does not have. Clones share it.
+#[derive(Clone, Default)]
+pub struct Names(Arc<OnceLock<Kept>>);
+
+struct Kept {
+    file: File,
+    text: Arc<str>,
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names(..)")
+    }
+}
 
 impl Experiment {
     /// Reads an operation that is to begin now, in the syntax of the file: `{ extend: search, to: 6, rate: 0.3 }`, or
@@ -47,6 +65,20 @@ impl Experiment {
         })
     }
 
+    /// What the file calls things. It is decoded for the first command, and kept for those that follow.
+    fn names(&self, reporter: &mut Reporter) -> Option<&Kept> {
+        if let Some(kept) = self.names.0.get() {
+            reporter.add_source(self.name.as_str(), kept.text.clone());
+            return Some(kept);
+        }
+        // The experiment was read from its text once and is right.
+        let text: Arc<str> = self.text.as_str().into();
+        let own = reporter.add_source(self.name.as_str(), text.clone());
+        let root = tree::read(&text, own, 0, "", reporter)?;
+        let file = File::decode(&root, reporter)?;
+        Some(self.names.0.get_or_init(|| Kept { file, text }))
+    }
+
     fn said<T: Field, O>(
         &self,
         what: &str,
@@ -72,11 +104,8 @@ impl Experiment {
                 reporter.report(name.place, "`name` is not allowed here: no SLO can refer to it").help("leave it out");
             }
             let it = At::<T>::decode(&root, &mut reporter)?;
-            // The experiment was read from its text once and is right; the text has the groups, the mesh has not.
-            let own = reporter.add_source(self.name.as_str(), self.text.as_str());
-            let root = tree::read(&self.text, own, 0, "", &mut reporter)?;
-            let file = File::decode(&root, &mut reporter)?;
-            Some(compile(&it, &file, &mut reporter))
+            let names = self.names(&mut reporter)?;
+            Some(compile(&it, &names.file, &mut reporter))
         })();
         reporter.finish()?;
         // Every part that is left out was reported.

@@ -39,6 +39,7 @@ use problem::{Place, Reporter};
 use section::Field;
 
 pub use bundle::Bundle;
+pub use by_hand::Names;
 pub use difference::differences;
 pub use files::open_regular;
 pub use inputs::InputFile;
@@ -81,6 +82,8 @@ pub struct Experiment {
     pub fault_lines: Vec<u32>,
     /// For each of the network's faults its name, if the file gives it one.
     pub fault_names: Vec<Option<String>>,
+    /// What the file calls things, for what is [said by hand](Experiment::operation).
+    pub names: Names,
 }
 
 /// Largest experiment file that is read, in bytes.
@@ -184,6 +187,7 @@ fn read(
         operation_names: compiled.operations.into_iter().map(|it| it.name).collect(),
         fault_lines: compiled.faults.iter().map(|it| it.line.unwrap_or(0)).collect(),
         fault_names: compiled.faults.into_iter().map(|it| it.name).collect(),
+        names: Names::default(),
     })
 }
 

@@ -94,3 +94,13 @@ fn a_text_without_end_is_not_read() {
     let told = experiment().operation(&" ".repeat(SAID_BYTES_MAX + 1)).unwrap_err().to_string();
     assert!(told.contains("this is longer than 1 MiB"), "{told}");
 }
+
+#[test]
+fn the_file_is_read_for_the_first_command_and_no_more() {
+    let mut it = experiment();
+    let fault = items("faults").swap_remove(0);
+    let first = it.fault(&fault, now()).unwrap();
+    it.text = "no experiment any more".into();
+    assert_eq!(it.fault(&fault, now()).unwrap().len(), first.len());
+    assert_eq!(it.clone().fault(&fault, now()).unwrap().len(), first.len());
+}
