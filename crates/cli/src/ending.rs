@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::aftermath::Aftermath;
@@ -12,8 +11,8 @@ use meshsim_report::events::Event;
 use meshsim_report::series::Series;
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::{Outcome, Summary, events, text};
+use meshsim_trace::Reader;
 use meshsim_trace::export::{ExportError, Format, export};
-use meshsim_trace::{Header, Reader};
 
 use crate::error::{Error, Exit};
 use crate::folder::{Draft, Folder, SUMMARY};
@@ -109,13 +108,6 @@ pub(crate) fn written_names(experiment: Option<&Experiment>) -> Vec<String> {
 fn inputs(experiment: &Experiment) -> impl Iterator<Item = (&str, &str)> {
     let files = experiment.files.iter().map(|file| (file.name.as_str(), &*file.text));
     std::iter::once((EXPERIMENT, experiment.text.as_str())).chain(files)
-}
-
-/// Header of a trace of this experiment: the names of its actors, and of the external client.
-pub(crate) fn header(experiment: &Experiment, mesh: &meshsim_mesh::Mesh) -> Header {
-    let outside = usize::from(mesh.has_gateway);
-    let name = |index| mesh.actor_name(ActorId(index as u32)).to_owned();
-    Header { seed: experiment.seed, actors: (0..mesh.actor_count() + outside).map(name).collect(), ..Header::default() }
 }
 
 /// Shows the measurements of a run, and writes all of its files: either all appear or none.

@@ -3,13 +3,10 @@
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::course::Window;
-use meshsim_mesh::sparse::Scale;
-use meshsim_report::{SoFar, percent, rate, span};
+use meshsim_report::{SoFar, percent, rate, span, window_quantile};
 
 /// Span of the recent figures: long enough for a percentile, short enough to be current.
 const RECENT: Span = Span::from_secs(10);
-/// Fewer requests beyond a percentile make it a figure of single requests.
-const BEYOND_MIN: f64 = 10.0;
 /// Nodes that are named.
 const NAMED_MAX: usize = 2;
 
@@ -38,22 +35,13 @@ pub(crate) fn figures(so_far: &SoFar, now: Time, mesh: &Mesh) -> String {
 /// The highest percentile with enough requests beyond it.
 pub(crate) fn highest(window: &Window) -> Option<(&'static str, u64)> {
     let all = [("p99", 0.99), ("p90", 0.9), ("p50", 0.5)];
-    all.into_iter().find_map(|(name, q)| Some((name, quantile(window, q)?)))
-}
-
-/// A percentile of a load's window, in nanoseconds; none if too few requests are beyond it.
-pub(crate) fn quantile(window: &Window, q: f64) -> Option<u64> {
-    if window.done as f64 * (1.0 - q) + 1e-6 < BEYOND_MIN {
-        return None;
-    }
-    let mut latency = window.latency.clone();
-    latency.settle();
-    let [longest] = latency.quantiles(Scale::Fine, [q]);
-    Some(longest?.nanos().min(window.slowest.latency_ns))
+    all.into_iter().find_map(|(name, q)| Some((name, window_quantile(window, q)?)))
 }
 
 #[cfg(test)]
 mod tests {
+    use meshsim_mesh::sparse::Scale;
+
     use super::*;
 
     fn window(done: u64) -> Window {

@@ -1,9 +1,10 @@
 //! Ctrl-C: the first ends a run early, with its measurements written, or lets a node leave in order; the second ends
 //! the program.
 
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{path::PathBuf, process};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
@@ -14,6 +15,28 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// Files and directories that are not complete yet, or are of no use without this process: the second Ctrl-C removes
 /// them.
 pub(crate) static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A file that is of no use without this process, for as long as this value is there.
+#[derive(Debug)]
+pub(crate) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    pub(crate) fn note(file: &Path) -> Self {
+        unfinished().push(file.to_owned());
+        Unfinished(file.to_owned())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        unfinished().retain(|other| *other != self.0);
+    }
+}
+
+/// Also if a thread died holding the list.
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 /// Exit code for a program that SIGINT ended: 128 and its number.
 pub(crate) const EXIT: u8 = 130;
@@ -26,9 +49,7 @@ pub(crate) fn catch() -> Result<(), Error> {
     }
     ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
-            // Also if a thread died holding the list.
-            let list = UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            list.iter().for_each(|path| crate::folder::remove(path));
+            unfinished().iter().for_each(|path| crate::folder::remove(path));
             process::exit(EXIT.into());
         }
     })

@@ -2,11 +2,11 @@
 
 mod address;
 mod command;
+mod door;
 mod ending;
 mod error;
 mod flow;
 mod folder;
-mod gateway;
 mod headline;
 mod http;
 mod interrupt;

@@ -54,3 +54,8 @@ pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
 pub use seats::Join;
 pub use stream::{Tls, TlsError};
 pub use worker::{Work, Worked};
+
+/// Runs a future to its end in this thread, in the actix system that a [`Hub`] and [`join`] need around them.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix::System::new().block_on(future)
+}

@@ -1,7 +1,9 @@
 //! The figures of a histogram that are reported.
 
 use meshsim_actor::Span;
+use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::Histogram;
+use meshsim_mesh::sparse::Scale;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +88,17 @@ pub(crate) fn has_enough(count: u64, q: f64) -> bool {
 /// Number of samples that the percentile of the fraction `q` needs.
 pub(crate) fn samples_needed(q: f64) -> u64 {
     (SAMPLES_BEYOND_MIN as f64 / (1.0 - q)).round() as u64
+}
+
+/// A percentile of what a load's window took, in nanoseconds; `None` if fewer than ten requests are beyond it.
+pub fn window_quantile(window: &Window, q: f64) -> Option<u64> {
+    if !has_enough(window.done, q) {
+        return None;
+    }
+    let mut latency = window.latency.clone();
+    latency.settle();
+    let [longest] = latency.quantiles(Scale::Fine, [q]);
+    Some(longest?.nanos().min(window.slowest.latency_ns))
 }
 
 #[cfg(test)]

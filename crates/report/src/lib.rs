@@ -34,7 +34,7 @@ pub use bins::BINS_PER_DECADE;
 pub use closed::ClosedSummary;
 pub use correlation::Correlation;
 pub use course::Courses;
-pub use figures::Latency;
+pub use figures::{Latency, window_quantile};
 pub use gap::{Gap, GapSummary, Reason};
 pub use happened::events;
 pub use outside::{Departure, ManualFault, Outside, Restart, Shunned};

@@ -47,22 +47,47 @@
 //! The same experiment and seed give the same run, byte for byte, whoever observes it and however it is stopped and
 //! continued. There is no state beside these values: as many runs as you like live in one process, on any threads.
 //!
+//! [`live`](live()) runs the same actors in the time of the clock on the wall, connected by TCP. [`Deployment`] says
+//! where they are: in threads of the program, as here, or in processes that [`join`] the run.
+//!
+//! ```
+//! # use std::num::NonZeroUsize;
+//! # use meshsim_run::{Deployment, experiment, live};
+//! # let text = "{ duration: 1s, nodes: [ { name: n, cores: 4 } ], services: { shop: { instances: 2, endpoints: \
+//! #   { get: { script: [ work: 2ms ] } } } }, load: { users: { to: shop, from: 500ms, arrivals: { constant: 20/s } } } }";
+//! # let experiment = experiment::parse("shop.yaml", text, ".".as_ref(), &[])?;
+//! let outcome = live(&experiment, Deployment::threads(NonZeroUsize::MIN), &mut ())?;
+//! assert_eq!(outcome.summary(&experiment).loads[0].requests.failed, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A [`Live`] is a live run in two phases: opened, and performed. Between them its [`Handle`] goes to whoever looks at
+//! the run and steers it meanwhile, such as the gateway (`meshsim_gateway`).
+//!
 //! One dependency is enough: the crates whose types appear here are re-exported.
 
+mod live;
 mod observer;
 mod outcome;
 mod simulation;
 mod snapshot;
 mod state;
 
+use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
 use meshsim_fault::NetworkError;
+use meshsim_mesh::Mesh;
+use meshsim_trace::Header;
 
 pub use {
     meshsim_actor as actor, meshsim_experiment as experiment, meshsim_fault as fault, meshsim_mesh as mesh,
-    meshsim_report as report,
+    meshsim_net as net, meshsim_report as report,
 };
 
+pub use live::{
+    AskCounts, BUCKETS_MS, Deployment, Handle, JoinError, Live, LiveError, LiveTrace, Member, Part, Performed, Refused,
+    SECRET_BYTES_MAX, Stand, Submitted, TraceError, block_on, join, live, parts, read_or_make_secret, read_secret,
+};
 pub use observer::Observer;
 pub use outcome::Outcome;
 pub use simulation::{Simulation, add_actors};
@@ -75,4 +100,12 @@ pub use state::State;
 /// If the experiment's network cannot be built. That of an experiment from a file always can.
 pub fn simulate(experiment: &Experiment, observer: &mut impl Observer) -> Result<Outcome, NetworkError> {
     Ok(Simulation::new(experiment)?.finish(observer))
+}
+
+/// What stands at the beginning of a trace of this experiment: the names of its actors, and of who is outside. `mesh` is
+/// the experiment's; that of a live run has a gateway.
+pub fn trace_header(experiment: &Experiment, mesh: &Mesh) -> Header {
+    let outside = usize::from(mesh.has_gateway);
+    let name = |index| mesh.actor_name(ActorId(index as u32)).to_owned();
+    Header { seed: experiment.seed, actors: (0..mesh.actor_count() + outside).map(name).collect(), ..Header::default() }
 }

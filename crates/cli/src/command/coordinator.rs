@@ -4,13 +4,15 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 
 use meshsim_experiment::Experiment;
+use meshsim_gateway::Served;
 use meshsim_net::{Phase, Snapshot, Work};
 use meshsim_report::text;
+use meshsim_run::Deployment;
 
 use super::Source;
+use crate::door::DoorArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
-use crate::gateway::{DoorArgs, Served};
 use crate::interrupt;
 use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct};
 use crate::runs;
@@ -56,10 +58,18 @@ pub(crate) struct Args {
 pub(super) struct How {
     /// Work of services is a timer (`sleep`), or uses processor time (`busy`)
     #[arg(long, value_name = "HOW", default_value = "sleep")]
-    pub(super) work: Work,
+    work: Work,
     /// Continue after the experiment's duration, until Ctrl-C, SIGTERM or `meshsim ctl stop`
     #[arg(long)]
-    pub(super) until_stopped: bool,
+    until_stopped: bool,
+}
+
+impl How {
+    /// Says of a deployment how the run goes.
+    pub(super) fn of(&self, output: &Output, deployment: Deployment) -> Deployment {
+        let (work, until_stopped, is_traced) = (self.work, self.until_stopped, output.trace.is_some());
+        Deployment { work, until_stopped, is_traced, ..deployment }
+    }
 }
 
 impl Args {
@@ -75,11 +85,8 @@ impl Args {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
-            credentials,
-            listen: self.listen,
+            deployment: self.how.of(&self.output, Deployment::joined(self.listen, credentials)),
             door,
-            work: self.how.work,
-            until_stopped: self.how.until_stopped,
         };
         let ended = conduct(conducted, &mut attendant)?;
         ending::publish(&experiment, folder, ended, &self.output, screen)
@@ -131,7 +138,7 @@ pub(super) fn at_gateway(gateway: Option<&Served>) -> String {
     // The token is for a person at a terminal; in a file it would be in a log.
     let link = |gateway: &Served| match io::stderr().is_terminal() {
         true => format!("\n  look and steer at {}", gateway.link()),
-        false => format!(", requests at http://{}/", gateway.address),
+        false => format!(", requests at http://{}/", gateway.address()),
     };
     gateway.map_or_else(String::new, link)
 }

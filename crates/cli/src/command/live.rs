@@ -4,15 +4,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use meshsim_experiment::Experiment;
+use meshsim_gateway::Served;
 use meshsim_net::{Credentials, Phase, Snapshot};
+use meshsim_run::{Deployment, Part, parts};
 use meshsim_wire::Secret;
 
 use super::Source;
 use super::coordinator::{How, at_gateway, begin};
 use super::node::GraceArgs;
+use crate::door::DoorArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
-use crate::gateway::{DoorArgs, Served};
 use crate::interrupt;
 use crate::live::{Attendant, Children, Conduct, Role, conduct};
 use crate::runs;
@@ -69,10 +71,11 @@ impl Args {
         interrupt::catch()?;
         // Known to the children alone: two runs on one machine never mix.
         let credentials = Credentials { cluster: Secret::fresh_text(), secret: Secret::none(), tls: None };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut attendant = Parent {
             screen,
             experiment: &experiment,
-            processes: self.processes.get(),
+            processes: self.processes,
             grace: self.grace,
             cluster: credentials.cluster.clone(),
             children: Children::default(),
@@ -82,11 +85,8 @@ impl Args {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
-            credentials,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            deployment: self.how.of(&self.output, Deployment::joined(listen, credentials)),
             door,
-            work: self.how.work,
-            until_stopped: self.how.until_stopped,
         };
         let ended = conduct(conducted, &mut attendant)?;
         attendant.children.finish();
@@ -95,31 +95,26 @@ impl Args {
 }
 
 /// The command lines of all children: nodes in groups of neighbours, and each load.
-fn roles(experiment: &Experiment, processes: usize, grace: GraceArgs, joins: SocketAddr) -> Vec<Role> {
-    let role = |kind: &str, names: &[&str]| {
+fn roles(experiment: &Experiment, processes: NonZeroUsize, grace: GraceArgs, joins: SocketAddr) -> Vec<Role> {
+    let role = |Part { role, names }: Part| {
         let joins = joins.to_string();
         let mut args: Vec<String> =
-            [kind, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
+            [role, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
         // In one word: a name may begin with a dash.
-        args.extend((kind == "node").then(|| format!("--grace={}", grace.secs)));
+        args.extend((role == "node").then(|| format!("--grace={}", grace.secs)));
         args.extend(names.iter().map(|name| format!("--name={name}")));
         let (shown, more) = names.split_at(names.len().min(NAMED_MAX));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         Role { name: shown.join(", ") + &more, args }
     };
-    let mesh = &experiment.mesh;
-    // Spares join only when a process starts them.
-    let nodes: Vec<&str> = mesh.nodes.iter().filter(|node| !node.is_spare()).map(|node| node.name.as_str()).collect();
-    let groups = nodes.chunks(nodes.len().div_ceil(processes).max(1)).map(|names| role("node", names));
-    let clients = mesh.loads.iter().map(|load| role("client", &[&load.name]));
-    groups.chain(clients).collect()
+    parts(experiment, processes).into_iter().map(role).collect()
 }
 
 /// Starts the others, and sees that none is lost unnoticed.
 struct Parent<'a> {
     screen: &'a Screen,
     experiment: &'a Experiment,
-    processes: usize,
+    processes: NonZeroUsize,
     grace: GraceArgs,
     cluster: String,
     children: Children,

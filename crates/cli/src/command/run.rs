@@ -78,7 +78,8 @@ impl Args {
         let (outcome, took) = match self.output.trace {
             None => self.run(&mut Simulation::new(&experiment).map_err(Error::Network)?, &experiment),
             Some(_) => {
-                let writer = Writer::new(folder.begin(TRACE)?, &ending::header(&experiment, &experiment.mesh));
+                let writer =
+                    Writer::new(folder.begin(TRACE)?, &meshsim_run::trace_header(&experiment, &experiment.mesh));
                 let mut simulation = Simulation::recorded(&experiment, writer).map_err(Error::Network)?;
                 let ran = self.run(&mut simulation, &experiment);
                 match simulation.into_recorder().finish() {

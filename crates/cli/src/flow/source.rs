@@ -18,7 +18,7 @@ use meshsim_trace::{Header, Reader, Writer};
 
 use super::stream::{Flow, Item};
 use super::words::Names;
-use crate::ending::{self, PROCESSES, TRACE};
+use crate::ending::{PROCESSES, TRACE};
 use crate::error::Error;
 use crate::folder::{Draft, SUMMARY};
 use crate::progress::Progress;
@@ -192,7 +192,7 @@ fn run_again(folder: &Path, screen: &Screen) -> Result<File, Error> {
     interrupt::catch()?;
 
     let end = Time::ZERO + Span::from_secs_f64(summary.reached_s);
-    let header = ending::header(&experiment, &experiment.mesh);
+    let header = meshsim_run::trace_header(&experiment, &experiment.mesh);
     let kept = Draft::create(&folder.join(TRACE)).ok();
     let cannot = |error| Error::Write(folder.join(TRACE), error);
     let file = match &kept {

@@ -1,21 +1,18 @@
 //! Which cluster, and how its processes know each other.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meshsim_net::{Credentials, Tls};
+use meshsim_run::{read_or_make_secret, read_secret};
 use meshsim_wire::{SECRET_CHARS_MIN, Secret};
-use tokio::net::TcpListener;
 
 use crate::error::Error;
 
 /// How long a joining process waits for the file with the secret, which the coordinator may be about to make.
 const SECRET_PATIENCE: Duration = Duration::from_secs(60);
-/// Longest file with a secret.
-const SECRET_BYTES_MAX: u64 = 4096;
 
 /// The same for every process of a cluster.
 #[derive(Clone, Debug, clap::Args)]
@@ -69,7 +66,10 @@ impl ClusterArgs {
 
 fn secret(file: &Path, place: Place) -> Result<Secret, Error> {
     let text = match place {
-        Place::Coordinator => read_or_make(file)?,
+        Place::Coordinator => read_or_make_secret(file).map_err(|error| {
+            let help = "`--secret-file` names a file that can be read, or made".into();
+            Error::WrongInput(format!("cannot read or make {}: {error}", file.display()), help)
+        })?,
         Place::Member => read_when_there(file)?,
     };
     Secret::new(&text).map_err(|error| {
@@ -80,54 +80,11 @@ fn secret(file: &Path, place: Place) -> Result<Secret, Error> {
     })
 }
 
-/// The text in a small file; made with fresh randomness, for its owner alone, if it is not there.
-pub(crate) fn read_or_make(file: &Path) -> Result<String, Error> {
-    let made = || {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        // Under another name first: whoever waits for it must not read half of it.
-        let under = file.with_extension("part");
-        let _ = fs::remove_file(&under);
-        let text = Secret::fresh_text();
-        options.open(&under)?.write_all(format!("{text}\n").as_bytes())?;
-        // Not over a file that somebody else made meanwhile.
-        let linked = fs::hard_link(&under, file);
-        fs::remove_file(&under)?;
-        linked.map(|()| text)
-    };
-    match made_unless_there(file, made) {
-        Ok(text) => Ok(text),
-        Err(error) => {
-            let help = "`--secret-file` and `--token-file` name files that can be read, or made".into();
-            Err(Error::WrongInput(format!("cannot read or make {}: {error}", file.display()), help))
-        }
-    }
-}
-
-fn made_unless_there(file: &Path, make: impl FnOnce() -> io::Result<String>) -> io::Result<String> {
-    match read_small(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match make() {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_small(file),
-            other => other,
-        },
-        other => other,
-    }
-}
-
-fn read_small(file: &Path) -> io::Result<String> {
-    if fs::metadata(file)?.len() > SECRET_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("larger than {SECRET_BYTES_MAX} bytes")));
-    }
-    fs::read_to_string(file)
-}
-
 fn read_when_there(file: &Path) -> Result<String, Error> {
     let step = Duration::from_millis(100);
     let mut waited = Duration::ZERO;
     loop {
-        match read_small(file) {
+        match read_secret(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && waited < SECRET_PATIENCE => {
                 if waited.is_zero() {
                     tracing::info!("waiting for the coordinator to make {}", file.display());
@@ -156,14 +113,8 @@ pub(crate) fn is_loopback(address: &str) -> bool {
     addresses.peek().is_some() && addresses.all(|address| address.ip().is_loopback())
 }
 
-/// Opens a door, inside an actix system.
-pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let opened = std::net::TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    });
-    opened.map_err(|error| {
-        let help = "`--listen HOST:PORT` listens elsewhere; port 0 takes any that is free".into();
-        Error::WrongInput(format!("cannot listen on {address}: {error}"), help)
-    })
+/// A port that cannot be opened, with what would be right.
+pub(super) fn cannot_listen(address: SocketAddr, error: &io::Error) -> Error {
+    let help = "`--listen HOST:PORT` listens elsewhere; port 0 takes any that is free".into();
+    Error::WrongInput(format!("cannot listen on {address}: {error}"), help)
 }

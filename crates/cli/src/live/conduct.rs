@@ -1,28 +1,25 @@
 //! The coordinator's process: waits for the others, lets the run happen, collects what was found.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::ops::ControlFlow;
 
-use meshsim_actor::{ActorId, Span, Time};
-use meshsim_experiment::{Experiment, fault_in_words};
-use meshsim_fault::Fault;
+use meshsim_actor::Span;
+use meshsim_experiment::Experiment;
+use meshsim_gateway::{Door, Served};
 use meshsim_mesh::Mesh;
-use meshsim_net::{Credentials, Hub, HubOptions, Performance, Phase, ProcessReport, Snapshot, Work};
+use meshsim_net::{Phase, ProcessReport, Snapshot};
 use meshsim_report::table::{Look, Paint, Table};
-use meshsim_report::{ManualFault, Worked, count, span};
-use meshsim_run::Outcome;
+use meshsim_report::{count, span};
+use meshsim_run::{Deployment, Live, LiveError, LiveTrace, Observer, Performed, Stand, TraceError};
 use serde_json::json;
 
-use super::board::Board;
-use super::cast::{Charter, cast, live_mesh, read_findings};
-use super::cluster::listen;
-use super::parts::Parts;
-use crate::ending::{Ended, Output, header};
+use super::cluster::cannot_listen;
+use crate::door;
+use crate::ending::{Ended, Output, TRACE};
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::gateway::{Door, Gateway, Served};
 use crate::headline::figures;
-use crate::interrupt;
+use crate::interrupt::{self, Unfinished};
 use crate::progress::Progress;
 
 /// How a live run is conducted.
@@ -30,14 +27,9 @@ pub(crate) struct Conduct<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) folder: &'a Folder,
     pub(crate) output: &'a Output,
-    pub(crate) credentials: Credentials,
-    /// Where the other processes join.
-    pub(crate) listen: SocketAddr,
-    /// Where people do.
+    pub(crate) deployment: Deployment,
+    /// Where people ask.
     pub(crate) door: Option<Door>,
-    pub(crate) work: Work,
-    /// It ends when somebody ends it.
-    pub(crate) until_stopped: bool,
 }
 
 /// What the caller has to do with it while it goes on.
@@ -50,69 +42,80 @@ pub(crate) trait Attendant {
 
 /// Conducts a run to its end.
 pub(crate) fn conduct(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result<Ended, Error> {
-    let system = actix_web::rt::System::new();
-    system.block_on(perform(conduct, attendant))
+    meshsim_run::block_on(perform(conduct, attendant))
 }
 
 async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result<Ended, Error> {
-    let Conduct { experiment, folder, output, credentials, listen: address, door, work, until_stopped } = conduct;
-    let mesh = live_mesh(experiment);
-    let end = Time::ZERO + experiment.duration;
-    let parts = Parts::default();
-    let board = Arc::new(Board::new(Arc::new(mesh.clone())));
-    let (gateway, answers) = Gateway::new(experiment.clone(), board.clone());
-    let options = HubOptions {
-        listener: listen(address)?,
-        credentials,
-        work,
-        is_traced: output.trace.is_some(),
-        end: if until_stopped { Time::NEVER } else { end },
-        here: vec![ActorId(0), mesh.gateway_actor()],
-        charter: Charter::write(experiment)?,
-        answers,
-        traces: {
-            let parts = parts.clone();
-            Box::new(move |process, bytes| parts.append(process, bytes))
-        },
-        news: {
-            let board = board.clone();
-            Box::new(move |news| board.take(news))
-        },
-    };
-    let hub = Hub::open(options, cast(experiment)?).map_err(|error| Error::Live(format!("cannot host: {error}")))?;
-    let served = match door {
-        Some(door) => Some(gateway.serve(door, hub.handle())?),
-        None => None,
-    };
-    attendant.opened(hub.address(), served.as_ref())?;
+    let Conduct { experiment, folder, output, deployment, door } = conduct;
+    let until_stopped = deployment.until_stopped;
+    let live = Live::open(experiment, deployment).map_err(no_run)?;
+    let served = door.map(|door| door.serve(live.handle().clone())).transpose().map_err(door::refused)?;
+    // The second Ctrl-C takes the file of the token away, too.
+    let kept = served.as_ref().and_then(Served::kept_file).map(Unfinished::note);
+    attendant.opened(live.address(), served.as_ref())?;
     let progress = Progress::begin(if until_stopped { Span::ZERO } else { experiment.duration }, !output.no_progress);
-    let mut line = Line::default();
-    let performance = hub
-        .perform(|snapshot| {
-            progress.say(snapshot.now, line.of(snapshot, &board, &mesh));
-            attendant.look(snapshot) | interrupt::asked()
-        })
-        .await;
-    progress.end();
+    let mut watch = Watch { attendant, progress, line: Line::default(), mesh: &experiment.mesh };
+    let performed = live.perform(&mut watch).await;
+    watch.progress.end();
     if let Some(served) = served {
         served.stop().await;
     }
-    let performance = performance.map_err(|error| Error::Live(error.to_string()))?;
-    let has_trace = output.trace.is_some() && {
-        // What was measured is worth keeping without it; that it is missing is said, and is a failure in the end.
-        let merged = match performance.trace_errors.first() {
-            Some(error) => Err(Error::Live(error.clone())),
-            None => parts.merge_into(&header(experiment, &mesh), folder),
-        };
-        let why =
-            |error: &Error| std::error::Error::source(error).map_or_else(|| error.to_string(), |it| it.to_string());
-        merged.inspect_err(|error| tracing::warn!("no trace is written: {}", why(error))).is_ok()
-    };
-    ended(experiment, performance, has_trace, until_stopped)
+    drop(kept);
+    let mut performed = performed.map_err(no_run)?;
+    // What was measured is worth keeping without a trace; that it is missing is said, and is a failure in the end.
+    let has_trace = performed.trace.take().is_some_and(|trace| {
+        let written = write_trace(trace, folder);
+        written.inspect_err(|why| tracing::warn!("no trace is written: {why}")).is_ok()
+    });
+    ended(performed, has_trace)
+}
+
+/// Why there was no run, with what would be right.
+fn no_run(error: LiveError) -> Error {
+    match error {
+        LiveError::Network(error) => Error::Network(error),
+        LiveError::Listen(address, error) => cannot_listen(address, &error),
+        error => Error::Live(error.to_string()),
+    }
+}
+
+/// Writes the trace of a run to its folder, or says why there is none.
+fn write_trace(trace: LiveTrace, folder: &Folder) -> Result<(), String> {
+    let file = folder.begin(TRACE).map_err(|error| reason(&error))?;
+    trace.write(file).map_err(|error| {
+        folder.discard(TRACE);
+        match error {
+            TraceError::HandedIn(why) => why,
+            error => reason(&error),
+        }
+    })
+}
+
+/// The cause of an error; the error, if it has none.
+fn reason(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Shows how the run goes, and ends it at Ctrl-C.
+struct Watch<'a, A> {
+    attendant: &'a mut A,
+    progress: Progress,
+    line: Line,
+    mesh: &'a Mesh,
+}
+
+impl<A: Attendant> Observer for Watch<'_, A> {
+    fn stands(&mut self, stand: &Stand<'_>) -> ControlFlow<()> {
+        self.progress.say(stand.now(), self.line.of(stand, self.mesh));
+        match self.attendant.look(stand.snapshot()) | interrupt::asked() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// One line for a person.
-fn stand(snapshot: &Snapshot) -> String {
+fn in_words(snapshot: &Snapshot) -> String {
     let there = snapshot.processes.iter().filter(|process| process.connected).count();
     match snapshot.phase {
         Phase::Waiting => match snapshot.missing.as_slice() {
@@ -133,84 +136,27 @@ struct Line {
 }
 
 impl Line {
-    fn of(&mut self, snapshot: &Snapshot, board: &Board, mesh: &Mesh) -> &str {
-        let second = snapshot.now.nanos() / 1_000_000_000;
-        let is_running = snapshot.phase == Phase::Running;
+    fn of(&mut self, stand: &Stand<'_>, mesh: &Mesh) -> &str {
+        let second = stand.now().nanos() / 1_000_000_000;
+        let is_running = stand.phase() == Phase::Running;
         if !is_running || self.text.is_empty() || second != self.second {
-            let figures = is_running.then(|| board.glance(|so_far| figures(so_far, snapshot.now, mesh)));
+            let figures = is_running.then(|| stand.so_far(|so_far| figures(so_far, stand.now(), mesh)));
             self.second = second;
-            self.text = figures.flatten().filter(|it| !it.is_empty()).unwrap_or_else(|| stand(snapshot));
+            self.text = figures.flatten().filter(|it| !it.is_empty()).unwrap_or_else(|| in_words(stand.snapshot()));
         }
         &self.text
     }
 }
 
-/// A fault that was submitted by hand, as a report has it.
-pub(crate) fn manual_fault(fault: &Fault, mesh: &Mesh) -> ManualFault {
-    ManualFault {
-        at_s: fault.at.secs(),
-        for_s: (fault.until < Time::NEVER).then(|| fault.until.since(fault.at).secs()),
-        kind: fault.name().to_owned(),
-        what: fault_in_words(&fault.kind, mesh),
-    }
-}
-
-fn ended(
-    experiment: &Experiment,
-    mut performance: Performance,
-    has_trace: bool,
-    until_stopped: bool,
-) -> Result<Ended, Error> {
-    let mesh = live_mesh(experiment);
-    let mut findings = Vec::new();
-    for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
-        let read = bytes.as_deref().map(read_findings).transpose();
-        findings.push(read.unwrap_or_else(|error| {
-            // One bad process must not take with it what all others have measured.
-            let name = mesh.actor_name(ActorId(actor as u32)).to_owned();
-            tracing::warn!("what {name} found cannot be read: {error}");
-            performance.lost.push(name);
-            None
-        }));
-    }
-    let now = performance.ended;
-    // A run with `--until-stopped` can also end before the experiment's duration.
-    let cut_short = performance.cut_short || now < Time::ZERO + experiment.duration;
-    let mut outcome = Outcome::new(&experiment.mesh, now, performance.counts.into(), findings, cut_short);
-    let measured = &mut outcome.measured;
-    measured.is_live = true;
-    measured.without(&performance.absent, &mesh);
-    measured.replaced(std::mem::take(&mut performance.restarts), &mesh);
-    for (actor, bytes) in std::mem::take(&mut performance.former) {
-        match read_findings(&bytes) {
-            Ok(found) => measured.add_former(actor, found, &mesh),
-            Err(error) => {
-                tracing::warn!("what {} found before it left cannot be read: {error}", mesh.actor_name(actor))
-            }
-        }
-    }
-    let worked = performance.processes.iter().flat_map(|process| &process.worked);
-    measured.real_work =
-        worked.map(|it| Worked { actor: it.actor, asked_ns: it.asked_ns, burnt_ns: it.burnt_ns }).collect();
-    measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
-    for (index, at) in &performance.healed {
-        let by_hand = index.checked_sub(experiment.network.faults.len());
-        let fault = by_hand.and_then(|index| performance.faults.get_mut(index));
-        fault.into_iter().for_each(|fault| fault.until = fault.until.min(*at).max(fault.at));
-    }
-    measured.healed = std::mem::take(&mut performance.healed);
-    measured.faults = performance.faults.iter().map(|fault| manual_fault(fault, &mesh)).collect();
-    Ok(Ended {
-        until_stopped,
-        outcome,
-        has_trace,
-        processes: Some(live_json(&performance)?),
-        remarks: Box::new(move |paint| remarks(&performance, paint)),
-    })
+fn ended(performed: Performed, has_trace: bool) -> Result<Ended, Error> {
+    let processes = Some(live_json(&performed)?);
+    let Performed { outcome, processes: reports, lost, until_stopped, .. } = performed;
+    let remarks = Box::new(move |paint| remarks(&reports, &lost, paint));
+    Ok(Ended { outcome, has_trace, processes, until_stopped, remarks })
 }
 
 /// live.json: how the processes were.
-fn live_json(performance: &Performance) -> Result<Vec<u8>, Error> {
+fn live_json(performed: &Performed) -> Result<Vec<u8>, Error> {
     let process = |report: &ProcessReport| {
         json!({
             "actors": report.actors,
@@ -223,8 +169,8 @@ fn live_json(performance: &Performance) -> Result<Vec<u8>, Error> {
             "counts": report.counts,
         })
     };
-    let processes: Vec<_> = performance.processes.iter().map(process).collect();
-    let value = json!({ "format": 1, "processes": processes, "lost": performance.lost });
+    let processes: Vec<_> = performed.processes.iter().map(process).collect();
+    let value = json!({ "format": 1, "processes": processes, "lost": performed.lost });
     let mut bytes = serde_json::to_vec_pretty(&value).map_err(|error| Error::Live(format!("live.json: {error}")))?;
     bytes.push(b'\n');
     Ok(bytes)
@@ -233,12 +179,12 @@ fn live_json(performance: &Performance) -> Result<Vec<u8>, Error> {
 /// Processes that are listed; all are in live.json.
 const LISTED_MAX: usize = 12;
 
-fn remarks(performance: &Performance, paint: Paint) -> String {
+fn remarks(processes: &[ProcessReport], lost: &[String], paint: Paint) -> String {
     // In a cluster of containers the machine is the container; on one machine it goes without saying.
-    let is_one_machine = performance.processes.windows(2).all(|pair| pair[0].host == pair[1].host);
+    let is_one_machine = processes.windows(2).all(|pair| pair[0].host == pair[1].host);
     let mut table =
         Table::new(["<process", "<machine", "pid", "processor time", "memory", "clock error", "sent", "delivered"]);
-    for report in performance.processes.iter().take(LISTED_MAX) {
+    for report in processes.iter().take(LISTED_MAX) {
         let name = match report.actors.as_slice() {
             [] => "-".into(),
             [one] => one.clone(),
@@ -263,14 +209,14 @@ fn remarks(performance: &Performance, paint: Paint) -> String {
     }
     let mut out =
         format!("{}\n{}", paint.on(Look::Bold, "Processes"), table.without_empty_columns(&["-"]).render(paint));
-    if performance.processes.len() > LISTED_MAX {
-        let more = format!("  and {} more, in live.json\n", count((performance.processes.len() - LISTED_MAX) as u64));
+    if processes.len() > LISTED_MAX {
+        let more = format!("  and {} more, in live.json\n", count((processes.len() - LISTED_MAX) as u64));
         out += &paint.on(Look::Dim, &more);
     }
-    for name in &performance.lost {
+    for name in lost {
         out += &format!("  {}\n", paint.on(Look::Warn, &format!("{name} was lost, and what it measured with it")));
     }
-    let slept = performance.processes.iter().fold(0_u64, |sum, report| sum.saturating_add(report.slept_instead));
+    let slept = processes.iter().fold(0_u64, |sum, report| sum.saturating_add(report.slept_instead));
     if slept > 0 {
         let text = format!("{} pieces of work were slept instead of burnt: too many waited", count(slept));
         out += &format!("  {}\n", paint.on(Look::Warn, &text));

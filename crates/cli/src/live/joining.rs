@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
-use meshsim_net::{Join, Leaving, MemberError, MemberOptions};
+use meshsim_net::{Join, Leaving, MemberError};
+use meshsim_run::{JoinError, Member};
 
-use super::cast::{Charter, cast};
-use super::cluster::{ClusterArgs, Place, is_loopback, listen};
+use super::cluster::{ClusterArgs, Place, cannot_listen, is_loopback};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 
@@ -72,30 +72,20 @@ impl JoinArgs {
             address: self.advertise.clone().unwrap_or_default(),
             ..Join::default()
         };
-        let prepare = |charter: &[u8]| {
-            let experiment = Charter::read(charter)?;
-            if let Some(expected) = &expected
-                && (&expected.text, &expected.files) != (&experiment.text, &experiment.files)
-            {
-                return Err(format!("it runs {:?}, which is not what the given file says", experiment.name));
-            }
-            cast(&experiment).map_err(|error| error.to_string())
-        };
         let leaving = grace.map(|grace| Leaving { asked: interrupt::leave_when_asked(), grace });
-        let joined = actix_web::rt::System::new().block_on(async {
-            let options = MemberOptions {
-                hub: self.join.clone(),
-                credentials,
-                join,
-                listener: listen(self.listen)?,
-                patience: Duration::from_secs(self.patience),
-                leaving,
-            };
-            Ok(meshsim_net::join(options, prepare).await)
-        })?;
+        let joined = meshsim_run::block_on(meshsim_run::join(Member {
+            hub: self.join,
+            credentials,
+            join,
+            listen: self.listen,
+            patience: Duration::from_secs(self.patience),
+            leaving,
+            expected,
+        }));
         match joined {
             Ok(()) => Ok(Exit::Well),
-            Err(error @ (MemberError::Refused(..) | MemberError::Charter(_))) => {
+            Err(JoinError::Listen(address, error)) => Err(cannot_listen(address, &error)),
+            Err(JoinError::Member(error @ (MemberError::Refused(..) | MemberError::Charter(_)))) => {
                 let help = "`--join`, `--cluster`, `--secret-file` and `--name` must be the coordinator's".into();
                 Err(Error::WrongInput(error.to_string(), help))
             }

@@ -6,8 +6,8 @@ use meshsim_report::table::{Look, Paint};
 
 use super::gateway::Gateway;
 use crate::error::Error;
-use crate::gateway::{Events, Phase};
 use crate::screen::Screen;
+use meshsim_gateway::{Events, Phase};
 
 /// Interval between two queries.
 const EVERY: Duration = Duration::from_millis(500);

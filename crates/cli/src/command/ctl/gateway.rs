@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 
 use super::show;
 use crate::error::{Error, Exit};
-use crate::gateway::{Asked, TOKEN_HELP, is_token, kept_for};
 use crate::http::{self, Request, Url};
 use crate::live::is_loopback;
 use crate::screen::Screen;
+use meshsim_gateway::{Asked, TOKEN_HELP, is_token, kept_for};
 
 /// Timeout of a query to a gateway.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -12,10 +12,10 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use crate::error::{Error, Exit};
-use crate::gateway::{Operations, Status, encoded};
 use crate::http::Url;
 use crate::live::{ClusterArgs, Place, is_loopback};
 use crate::screen::Screen;
+use meshsim_gateway::{Operations, Status, encoded};
 
 use gateway::Gateway;
 
@@ -259,7 +259,7 @@ fn target_path(target: &str, timeout: Option<&str>, retries: Option<&str>) -> Re
 fn probe(peer: &str, cluster: &ClusterArgs, screen: &mut Screen) -> Result<Exit, Error> {
     let credentials = cluster.credentials(Place::Member, !is_loopback(peer))?;
     let asked = async { tokio::time::timeout(PROBE_PATIENCE, meshsim_net::probe(peer, &credentials)).await };
-    let said = actix_web::rt::System::new().block_on(asked);
+    let said = meshsim_run::block_on(asked);
     match said.unwrap_or_else(|_| Err("does not answer".into())) {
         Ok(line) => screen.print(&format!("{line}\n")).map(|()| Exit::Well),
         Err(why) => {

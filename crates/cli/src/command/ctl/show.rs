@@ -8,7 +8,7 @@ use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, span};
 use serde_json::Value;
 
-use crate::gateway::{Asked, Begun, Moment, Operation, Phase, Status};
+use meshsim_gateway::{Asked, Begun, Moment, Operation, Phase, Status};
 
 /// Deeper calls are not set in any further.
 const DEPTH_SHOWN_MAX: usize = 32;

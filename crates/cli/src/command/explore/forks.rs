@@ -160,7 +160,7 @@ fn free(folder: &Path) -> Result<PathBuf, Refused> {
 
 fn run(experiment: &Experiment, path: &Path) -> Result<(), Error> {
     let folder = Folder::create(path.to_owned(), &[])?;
-    let writer = Writer::new(folder.begin(TRACE)?, &ending::header(experiment, &experiment.mesh));
+    let writer = Writer::new(folder.begin(TRACE)?, &meshsim_run::trace_header(experiment, &experiment.mesh));
     let mut simulation = Simulation::recorded(experiment, writer).map_err(Error::Network)?;
     let outcome = simulation.finish(&mut Watch);
     if outcome.cut_short {

@@ -14,7 +14,7 @@ use meshsim_run::Simulation;
 use meshsim_trace::{Entry, Record};
 use serde::Serialize;
 
-use crate::ending::{self, PROCESSES};
+use crate::ending::PROCESSES;
 use crate::error::{Error, Exit};
 use crate::flow::line::cut;
 use crate::flow::stream::Known;
@@ -198,7 +198,7 @@ impl Shown {
     /// An actor of a simulation that goes on from here.
     pub(in crate::command) fn new(experiment: &Experiment, simulation: &Simulation<Watcher>, id: ActorId) -> Self {
         let (mesh, watcher, actor) = (simulation.mesh(), simulation.recorder(), simulation.state(id));
-        let names = Names::new(&ending::header(experiment, mesh), Some(experiment));
+        let names = Names::new(&meshsim_run::trace_header(experiment, mesh), Some(experiment));
         let coordinator = simulation.coordinator();
         let view = view(actor).unwrap_or(coordinator.view());
         let node = |index: usize| simulation.state(mesh.node_actor(index)).node();

@@ -1,8 +1,12 @@
-//! The gateway: HTTP at the coordinator's process. People and programs send requests through the mesh, read the status
-//! of the run, and submit operations and faults.
+//! The gateway: HTTP before a live run. People and programs send requests through the mesh, read the status of the run,
+//! and submit operations and faults.
 //!
-//! It runs in a thread of its own and reaches the run only through its [`Handle`]; replies of the mesh to external
-//! clients come back through [`answers`]. One file per concern:
+//! A [`Door`] is an open port, and who may do what there. [`Door::serve`] serves a run through its
+//! [`Handle`], in a thread of its own: so a program that embeds a live run opens a gateway between
+//! [`Live::open`](meshsim_run::Live::open) and [`Live::perform`](meshsim_run::Live::perform).
+//!
+//! The answers are types of this crate and of `report`, so that `meshsim ctl` and other programs read what is written
+//! here. One file per concern:
 //!
 //! - `door`: the listener and its options. `guard`: checks of a request's origin and token. `token`: the operator
 //!   token.
@@ -12,7 +16,6 @@
 //! - `status`: the status of the run. `events`: what has happened in it.
 //!   `stream`: what is new, for pages. `refusal`, `json`: errors and figures in responses.
 
-mod answers;
 mod api;
 mod door;
 mod events;
@@ -31,76 +34,52 @@ mod stream;
 mod token;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::Path;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::rt::System;
 use actix_web::{App, web};
-use meshsim_actor::Envelope;
-use meshsim_experiment::Experiment;
-use meshsim_mesh::MeshActor;
-use meshsim_mesh::message::Msg;
-use meshsim_net::Handle;
+use meshsim_run::Handle;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use api::{Begun, Operation, Operations};
-pub(crate) use door::{Door, DoorArgs};
-pub(crate) use events::Events;
-pub(crate) use page::encoded;
-pub(crate) use requests::Asked;
-pub(crate) use status::{Moment, Phase, Status};
-pub(crate) use token::{HELP as TOKEN_HELP, is_token, kept_for};
+pub use api::{Begun, Operation, Operations, Step};
+pub use door::{Door, GatewayError, host_name};
+pub use events::Events;
+pub use page::encoded;
+pub use requests::{Asked, Hop};
+pub use status::{Moment, Node, Phase, Process, RunningFault, Service, Silent, Status};
+pub use token::{HELP as TOKEN_HELP, is_token, kept_for};
 
-use crate::error::Error;
-use crate::live::Board;
-use answers::Answers;
 use state::State;
 use token::{Kept, Token};
 
-/// A gateway that is not open yet.
-pub(crate) struct Gateway {
-    experiment: Experiment,
-    answers: Arc<Answers>,
-    board: Arc<Board>,
-}
-
 /// A gateway that is open.
-pub(crate) struct Served {
-    /// Where.
-    pub(crate) address: SocketAddr,
+#[derive(Debug)]
+pub struct Served {
+    address: SocketAddr,
     stop: watch::Sender<bool>,
     stopped: oneshot::Receiver<()>,
-    answers: Arc<Answers>,
     /// The token's file, if nobody named one, is gone with the gateway.
     kept: Option<Kept>,
 }
 
-/// Takes what the mesh says to those outside, in the run's thread.
-type Takes = Box<dyn Fn(Envelope<Msg>)>;
-
-impl Gateway {
-    /// A gateway to this experiment, and what is to take the mesh's answers.
-    pub(crate) fn new(experiment: Experiment, board: Arc<Board>) -> (Self, Takes) {
-        let answers = Arc::<Answers>::default();
-        let takes = answers.clone();
-        (Gateway { experiment, answers, board }, Box::new(move |envelope| takes.take(envelope.msg)))
-    }
-
-    /// Opens it, inside an actix system.
-    pub(crate) fn serve(self, door: Door, handle: Handle<MeshActor>) -> Result<Served, Error> {
-        let Door { listener, address, hosts, token_file } = door;
+impl Door {
+    /// Serves a run from now on, in a thread of its own.
+    ///
+    /// # Errors
+    /// If the token can be neither read nor kept, or the operating system gives no thread.
+    pub fn serve(self, handle: Handle) -> Result<Served, GatewayError> {
+        let Door { listener, address, hosts, token_file } = self;
         let (token, kept) = match &token_file {
             Some(file) => (Token::of_file(file)?, None),
             None => Token::kept(address.port()).map(|(token, kept)| (token, Some(kept)))?,
         };
-        let state = State::new(self.experiment, handle, self.answers.clone(), self.board, hosts, token);
-        let state = web::Data::new(state);
+        let state = web::Data::new(State::new(handle, hosts, token));
         let told = state.clone();
-        let opened = listener.set_nonblocking(true);
-        opened.map_err(|error| Error::Live(format!("the gateway cannot listen on {address}: {error}")))?;
+        listener.set_nonblocking(true).map_err(|error| GatewayError::Listen(address, error))?;
         let (stop, stops) = watch::channel(false);
         let (say, stopped) = oneshot::channel();
         let serve = move || async move {
@@ -117,24 +96,31 @@ impl Gateway {
             let _ = say.send(());
         };
         let thread = std::thread::Builder::new().name("gateway".into());
-        thread
-            .spawn(move || System::new().block_on(serve()))
-            .map_err(|error| Error::Live(format!("the gateway gets no thread: {error}")))?;
-        Ok(Served { address, stop, stopped, answers: self.answers, kept })
+        thread.spawn(move || System::new().block_on(serve())).map_err(GatewayError::Thread)?;
+        Ok(Served { address, stop, stopped, kept })
     }
 }
 
 impl Served {
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The link to the page for a person alone: with the token behind `#`, which no browser sends to anybody, and which
     /// the page takes out of its address.
-    pub(crate) fn link(&self) -> String {
+    pub fn link(&self) -> String {
         let token = self.kept.as_ref().map_or_else(String::new, |kept| format!("#token={}", kept.text));
         format!("http://{}/{token}", self.address)
     }
 
-    /// Closes it: those who wait for an answer of the mesh are told that there will be none.
-    pub(crate) async fn stop(self) {
-        self.answers.close();
+    /// The file with the token that goes with the gateway; none if somebody named one.
+    pub fn kept_file(&self) -> Option<&Path> {
+        self.kept.as_ref().map(|kept| kept.file.as_path())
+    }
+
+    /// Closes it, when those who are being answered have their answers.
+    pub async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.stopped.await;
     }

@@ -5,32 +5,33 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use meshsim_report::events::Event;
 use serde::{Deserialize, Serialize};
 
-use super::json::respond;
-use super::refusal::Refusal;
-use super::state::State;
-use super::status::Phase;
+use crate::json::respond;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::status::Phase;
 
 /// Events of one answer.
 const EVENTS_MAX: usize = 1_000;
 
 /// `GET /api/events`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Events {
+pub struct Events {
     /// In the order in which they became known: an event may be older than those before it.
-    pub(crate) events: Vec<Event>,
+    pub events: Vec<Event>,
     /// What to ask for next: `?from=NEXT`.
-    pub(crate) next: usize,
+    pub next: usize,
     /// Events that are not kept while the run goes on.
-    pub(crate) left_out: u64,
-    pub(crate) phase: Phase,
+    pub left_out: u64,
+    /// Where the run is.
+    pub phase: Phase,
 }
 
-pub(super) async fn events(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn events(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let from = from(request.query_string())?;
-    let snapshot = state.snapshot().await?;
-    let recent = state.recent(&snapshot);
-    let events = state.board.look(|so_far| {
-        so_far.look(&state.experiment, &recent);
+    let snapshot = state.run.snapshot().await?;
+    let recent = state.run.recent(&snapshot);
+    let events = state.run.so_far(|so_far| {
+        so_far.look(state.experiment(), &recent);
         let all = so_far.events();
         let events: Vec<Event> = all.iter().skip(from).take(EVENTS_MAX).cloned().collect();
         let next = from.min(all.len()) + events.len();

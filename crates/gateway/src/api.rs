@@ -2,32 +2,28 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, Responder, web};
-use meshsim_actor::{Span, Time};
+use meshsim_actor::Time;
 use meshsim_mesh::Mesh;
-use meshsim_mesh::measure::{Ending, OperationHistory, StepHistory};
-use meshsim_mesh::message::Msg;
-use meshsim_mesh::model::{COORDINATOR, Change, Strategy};
+use meshsim_mesh::measure::{OperationHistory, StepHistory};
+use meshsim_mesh::model::{Change, Strategy};
+use meshsim_run::{Handle, Submitted};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::guard::Operator;
-use super::json::{respond, seconds};
-use super::refusal::Refusal;
-use super::state::{State, text};
-use super::status::{Phase, Status, running_faults};
-
-/// A fault begins so long after it was asked for: all processes must have heard of it by then. More for each.
-const LEAD: Span = Span::from_millis(100);
-const LEAD_EACH: Span = Span::from_millis(3);
+use crate::guard::Operator;
+use crate::json::{respond, seconds};
+use crate::refusal::Refusal;
+use crate::state::{State, text};
+use crate::status::{Phase, Status, running_faults};
 
 /// The process is well.
-pub(super) async fn healthz() -> impl Responder {
+pub(crate) async fn healthz() -> impl Responder {
     respond(&mut HttpResponse::Ok(), &json!({ "well": true }))
 }
 
 /// The run goes on.
-pub(super) async fn readyz(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    let snapshot = state.snapshot().await?;
+pub(crate) async fn readyz(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+    let snapshot = state.run.snapshot().await?;
     let phase = Phase::from(snapshot.phase);
     let (mut response, error) = match phase {
         Phase::Running => (HttpResponse::Ok(), None),
@@ -41,83 +37,100 @@ pub(super) async fn readyz(state: web::Data<State>) -> Result<HttpResponse, Refu
     Ok(respond(&mut response, &body))
 }
 
-pub(super) async fn status(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn status(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     Ok(respond(&mut HttpResponse::Ok(), &Status::gather(&state).await?))
 }
 
 /// The file, as it is run.
-pub(super) async fn experiment(state: web::Data<State>) -> impl Responder {
-    HttpResponse::Ok().content_type("text/yaml; charset=utf-8").body(state.experiment.text.clone())
+pub(crate) async fn experiment(state: web::Data<State>) -> impl Responder {
+    HttpResponse::Ok().content_type("text/yaml; charset=utf-8").body(state.experiment().text.clone())
 }
 
 /// `GET /api/operations`
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Operations {
-    pub(crate) operations: Vec<Operation>,
+pub struct Operations {
+    /// In the order in which they began.
+    pub operations: Vec<Operation>,
 }
 
 /// What became of one operation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Operation {
+pub struct Operation {
     /// Its place in the order in which they began.
-    pub(crate) index: usize,
-    pub(crate) verb: String,
-    pub(crate) service: String,
+    pub index: usize,
+    /// What it is.
+    pub verb: String,
+    /// To which service.
+    pub service: String,
     /// T of an extend, U of an update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) to: Option<u32>,
+    pub to: Option<u32>,
+    /// Of its recurrence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) rate: Option<f64>,
+    pub rate: Option<f64>,
     /// The factor of a scale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) by: Option<f64>,
+    pub by: Option<f64>,
     /// Of an update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) strategy: Option<String>,
+    pub strategy: Option<String>,
     /// Somebody began it by hand.
-    pub(crate) by_hand: bool,
-    pub(crate) began_s: f64,
+    pub by_hand: bool,
+    /// When it began.
+    pub began_s: f64,
     /// `running`, `reached`, `stopped`, `stuck`, `replaced` or `refused`.
-    pub(crate) ending: String,
+    pub ending: String,
     /// What was left when it was `stopped` or `stuck`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) residual: Option<f64>,
+    pub residual: Option<f64>,
     /// Instances that found no node with room, after its last step.
     #[serde(default)]
-    pub(crate) unplaced: u32,
+    pub unplaced: u32,
     /// Why, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) unplaced_reason: Option<String>,
+    pub unplaced_reason: Option<String>,
     /// The service's generation with its last step.
-    pub(crate) generation: Option<u64>,
+    pub generation: Option<u64>,
     /// When all nodes had acknowledged all steps; none while it runs.
-    pub(crate) settled_s: Option<f64>,
-    pub(crate) step_count: usize,
+    pub settled_s: Option<f64>,
+    /// Steps so far.
+    pub step_count: usize,
     /// Of one operation, not of a list of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) steps: Option<Vec<Step>>,
+    pub steps: Option<Vec<Step>>,
 }
 
 /// One numbered step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Step {
-    pub(crate) n: u64,
-    pub(crate) generation: u64,
-    pub(crate) decided_s: f64,
+pub struct Step {
+    /// Its number.
+    pub n: u64,
+    /// The service's.
+    pub generation: u64,
+    /// When.
+    pub decided_s: f64,
     /// When the last node had acknowledged it.
-    pub(crate) settled_s: Option<f64>,
-    pub(crate) instances: u32,
+    pub settled_s: Option<f64>,
+    /// S.
+    pub instances: u32,
     /// Above S, for a time: the surge of a rolling update.
-    pub(crate) extra: u32,
-    pub(crate) unplaced: u32,
+    pub extra: u32,
+    /// Of these.
+    pub unplaced: u32,
     /// In the recurrences.
-    pub(crate) s: f64,
-    pub(crate) c: f64,
-    pub(crate) v: f64,
-    pub(crate) v_mean: f64,
-    pub(crate) sent: u64,
-    pub(crate) resent: u64,
-    pub(crate) acks: u64,
+    pub s: f64,
+    /// C.
+    pub c: f64,
+    /// V.
+    pub v: f64,
+    /// V of the instances.
+    pub v_mean: f64,
+    /// Messages.
+    pub sent: u64,
+    /// Messages, again.
+    pub resent: u64,
+    /// Acknowledgements.
+    pub acks: u64,
 }
 
 impl Operation {
@@ -181,24 +194,24 @@ impl Step {
     }
 }
 
-pub(super) async fn operations(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn operations(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let of_mesh = state.clone();
     let look = move |coordinator: &meshsim_mesh::coordinator::Coordinator| {
         let all = coordinator.history().iter().enumerate();
-        all.map(|(index, history)| Operation::of(&of_mesh.experiment.mesh, index, history, false)).collect()
+        all.map(|(index, history)| Operation::of(of_mesh.mesh(), index, history, false)).collect()
     };
-    Ok(respond(&mut HttpResponse::Ok(), &Operations { operations: state.look(look).await? }))
+    Ok(respond(&mut HttpResponse::Ok(), &Operations { operations: state.run.look(look).await? }))
 }
 
-pub(super) async fn operation(index: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn operation(index: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let of_mesh = state.clone();
     let wanted = index.parse().unwrap_or(usize::MAX);
     let look = move |coordinator: &meshsim_mesh::coordinator::Coordinator| {
         let history = coordinator.history();
-        let it = history.get(wanted).map(|it| Operation::of(&of_mesh.experiment.mesh, wanted, it, true));
+        let it = history.get(wanted).map(|it| Operation::of(of_mesh.mesh(), wanted, it, true));
         (it, history.len())
     };
-    let (operation, count) = state.look(look).await?;
+    let (operation, count) = state.run.look(look).await?;
     let operation = operation.ok_or_else(|| {
         let refusal = Refusal::new(StatusCode::NOT_FOUND, format!("there is no operation {index}"));
         refusal.help(format!("so far {count} have begun, numbered from 0: GET /api/operations"))
@@ -208,54 +221,27 @@ pub(super) async fn operation(index: web::Path<String>, state: web::Data<State>)
 
 /// What was begun of what was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Begun {
+pub struct Begun {
     /// Indices in `GET /api/operations`.
-    pub(crate) operations: Vec<usize>,
+    pub operations: Vec<usize>,
     /// Of those that make no sense now.
-    pub(crate) refused: Vec<usize>,
+    pub refused: Vec<usize>,
 }
 
-pub(super) async fn operate(
+pub(crate) async fn operate(
     _: Operator,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let operations = state.experiment.operation(&text(payload).await?).map_err(|it| Refusal::problems(&it))?;
+    let operations = state.experiment().operation(&text(payload).await?).map_err(|it| Refusal::problems(&it))?;
     let why = refused_because(operations.first().map(|operation| &operation.change));
-    state.begun().await?;
-    let count = operations.len();
-    let told = {
-        let _alone = state.operating.lock().await;
-        state.answers.take_operations();
-        for operation in operations {
-            state.handle.send(COORDINATOR, Msg::Operate(Box::new(operation))).map_err(Refusal::unavailable)?;
-        }
-        let answers = state.answers.clone();
-        // The coordinator looks up only after it has heard all of them, so the last that were answered are these.
-        let look = move |coordinator: &meshsim_mesh::coordinator::Coordinator| {
-            let told = answers.take_operations();
-            let refused = |at: usize| coordinator.history().get(at).is_some_and(|it| it.ending == Ending::Refused);
-            let last = told.get(told.len().checked_sub(count)?..)?.iter();
-            let last = last.map(|history| history.map(|at| (at as usize, refused(at as usize))));
-            Some(last.collect::<Vec<_>>())
-        };
-        state.look(look).await?
-    };
-    let Some(told) = told else {
-        return Err(Refusal::unavailable("the coordinator does not hear it: a fault has it down, or paused")
-            .help("while it is paused, what is said to it waits; GET /api/operations says what has begun"));
-    };
-    let indices = |is_refused| {
-        let those = told.iter().flatten().filter(move |(_, refused)| *refused == is_refused);
-        those.map(|(at, _)| *at).collect::<Vec<_>>()
-    };
-    let begun = Begun { operations: indices(false), refused: indices(true) };
-    match begun.operations.as_slice() {
-        [] if begun.refused.is_empty() => {
+    let Submitted { begun, refused } = state.run.operate(operations).await?;
+    match begun.as_slice() {
+        [] if refused.is_empty() => {
             Err(Refusal::new(StatusCode::CONFLICT, "too many operations were begun by hand in this run"))
         }
-        [] => Err(Refusal::new(StatusCode::CONFLICT, why).with("refused", begun.refused)),
-        _ => Ok(respond(&mut HttpResponse::Accepted(), &begun)),
+        [] => Err(Refusal::new(StatusCode::CONFLICT, why).with("refused", refused)),
+        _ => Ok(respond(&mut HttpResponse::Accepted(), &Begun { operations: begun, refused })),
     }
 }
 
@@ -266,36 +252,35 @@ fn refused_because(change: Option<&Change>) -> &'static str {
     }
 }
 
-pub(super) async fn fault(
+pub(crate) async fn fault(
     _: Operator,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let text = text(payload).await?;
     // What is wrong is said also before the run has begun.
-    state.experiment.fault(&text, Time::ZERO).map_err(|it| Refusal::problems(&it))?;
-    state.begun().await?;
-    let snapshot = state.snapshot().await?;
-    let begins = snapshot.now + LEAD + LEAD_EACH * snapshot.processes.len() as u64;
-    let faults = state.experiment.fault(&text, begins).map_err(|it| Refusal::problems(&it))?;
+    state.experiment().fault(&text, Time::ZERO).map_err(|it| Refusal::problems(&it))?;
+    state.run.begun().await?;
+    let begins = Handle::soon(&state.run.snapshot().await?);
+    let faults = state.experiment().fault(&text, begins).map_err(|it| Refusal::problems(&it))?;
     let ends = faults.iter().map(|fault| fault.until).max().unwrap_or(begins);
     let count = faults.len();
     for fault in faults {
-        state.handle.fault(fault).await.map_err(|error| Refusal::new(StatusCode::CONFLICT, error))?;
+        state.run.fault(fault).await?;
     }
     let begun = json!({ "faults": count, "begins_s": seconds(begins), "ends_s": seconds(ends) });
     Ok(respond(&mut HttpResponse::Accepted(), &begun))
 }
 
 /// Ends a fault that holds.
-pub(super) async fn heal(
+pub(crate) async fn heal(
     _: Operator,
     index: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    state.begun().await?;
-    let snapshot = state.snapshot().await?;
-    let running = running_faults(&state.experiment, &snapshot, snapshot.now);
+    state.run.begun().await?;
+    let snapshot = state.run.snapshot().await?;
+    let running = running_faults(state.experiment(), &snapshot, snapshot.now);
     let fault = running.iter().find(|it| it.fault.to_string() == *index).ok_or_else(|| {
         let refusal = Refusal::new(StatusCode::NOT_FOUND, format!("no fault {index} holds now"));
         match running.iter().map(|it| format!("{} ({})", it.fault, it.what)).collect::<Vec<_>>().join(", ") {
@@ -303,14 +288,14 @@ pub(super) async fn heal(
             some => refusal.help(format!("these do: {some}")),
         }
     })?;
-    let ends = snapshot.now + LEAD + LEAD_EACH * snapshot.processes.len() as u64;
-    state.handle.end_fault(fault.fault, ends).await.map_err(|error| Refusal::new(StatusCode::CONFLICT, error))?;
+    let ends = Handle::soon(&snapshot);
+    state.run.end_fault(fault.fault, ends).await?;
     let healed = json!({ "fault": fault.fault, "what": fault.what, "ends_s": seconds(ends) });
     Ok(respond(&mut HttpResponse::Accepted(), &healed))
 }
 
 /// Ends the run.
-pub(super) async fn stop(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    state.handle.stop().map_err(Refusal::unavailable)?;
+pub(crate) async fn stop(_: Operator, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+    state.run.stop()?;
     Ok(respond(&mut HttpResponse::Accepted(), &json!({ "stopping": true })))
 }

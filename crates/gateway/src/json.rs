@@ -10,7 +10,7 @@ use serde_json::ser::{Formatter, Serializer};
 const BROKEN: usize = 2;
 
 /// Answers with this.
-pub(super) fn respond(response: &mut HttpResponseBuilder, value: &impl Serialize) -> HttpResponse {
+pub(crate) fn respond(response: &mut HttpResponseBuilder, value: &impl Serialize) -> HttpResponse {
     response.content_type("application/json").body(lines(value))
 }
 
@@ -105,12 +105,12 @@ impl Formatter for Lines {
 }
 
 /// A length of time in milliseconds, to the microsecond.
-pub(super) fn millis(span: meshsim_actor::Span) -> f64 {
+pub(crate) fn millis(span: meshsim_actor::Span) -> f64 {
     (span.nanos() / 1_000) as f64 / 1e3
 }
 
 /// A time of the run in seconds, to the microsecond.
-pub(super) fn seconds(time: meshsim_actor::Time) -> f64 {
+pub(crate) fn seconds(time: meshsim_actor::Time) -> f64 {
     (time.nanos() / 1_000) as f64 / 1e6
 }
 

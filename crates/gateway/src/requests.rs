@@ -1,7 +1,5 @@
 //! `GET` and `POST /{service}/{endpoint}`: one request through the mesh, answered with its path and timings.
 
-use std::time::Duration;
-
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use meshsim_actor::Span;
@@ -9,79 +7,85 @@ use meshsim_experiment::{duration, nearest};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::gateway::ASK_MAX;
 use meshsim_mesh::measure::Failure;
-use meshsim_mesh::message::{Answer, Ask, Msg};
+use meshsim_mesh::message::{Answer, Ask};
 use meshsim_mesh::model::{CallPolicy, EndpointId, RETRIES_MAX, ServiceId};
 use meshsim_mesh::path;
 use serde::{Deserialize, Serialize};
 
-use super::json::{millis, respond, seconds};
-use super::refusal::Refusal;
-use super::routes::nothing_at;
-use super::state::{State, body};
+use crate::json::{millis, respond, seconds};
+use crate::refusal::Refusal;
+use crate::routes::nothing_at;
+use crate::state::{State, body};
 
 /// Size of a request without a body: what a load's request has by default.
 const REQUEST_BYTES: u32 = 1024;
-/// Longer than the mesh needs to give up by itself; then its gateway is gone.
-const GRACE: Span = Span::from_secs(5);
 /// Names that are listed for somebody who asked for a wrong one.
 const LISTED_MAX: usize = 100;
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// `done` or `failed`.
-    pub(crate) status: String,
+    pub status: String,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) failure: Option<String>,
-    pub(crate) service: String,
-    pub(crate) endpoint: String,
+    pub failure: Option<String>,
+    /// Whom it was for.
+    pub service: String,
+    /// What it was for.
+    pub endpoint: String,
     /// When the gateway was asked, in the run.
-    pub(crate) asked_s: f64,
-    pub(crate) took_ms: f64,
+    pub asked_s: f64,
+    /// How long it took.
+    pub took_ms: f64,
     /// Done without a call that was optional and failed, however far below.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub(crate) degraded: bool,
+    pub degraded: bool,
     /// Tries of the gateway beyond the first.
-    pub(crate) retries: u32,
+    pub retries: u32,
     /// Size of the answer.
-    pub(crate) bytes: u32,
+    pub bytes: u32,
     /// Where it went: each hop before those made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) path: Option<Vec<Hop>>,
+    pub path: Option<Vec<Hop>>,
     /// Hops that were not kept.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) path_beyond: u64,
+    pub path_beyond: u64,
 }
 
 /// One try of one call, at the instance that it went to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Hop {
+pub struct Hop {
     /// Calls above it.
-    pub(crate) depth: u16,
-    pub(crate) service: String,
-    pub(crate) endpoint: String,
-    pub(crate) node: String,
+    pub depth: u16,
+    /// Whom it called.
+    pub service: String,
+    /// What it called there.
+    pub endpoint: String,
+    /// Where the instance was.
+    pub node: String,
     /// The instance's number on that node.
-    pub(crate) instance: u32,
-    pub(crate) version: u32,
+    pub instance: u32,
+    /// The instance's.
+    pub version: u32,
     /// When it arrived there, since the gateway was asked.
-    pub(crate) at_ms: f64,
+    pub at_ms: f64,
     /// For a slot.
-    pub(crate) waited_ms: f64,
+    pub waited_ms: f64,
     /// From arrival to answer.
-    pub(crate) took_ms: f64,
+    pub took_ms: f64,
     /// Tries of the same call before it.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) attempt: u64,
+    pub attempt: u64,
+    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) failure: Option<String>,
+    pub failure: Option<String>,
     /// False if no answer came: then the times are the caller's.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
-    pub(crate) answered: bool,
+    pub answered: bool,
     /// The answer came when the caller had given this try up.
     #[serde(default, skip_serializing_if = "is_false")]
-    pub(crate) late: bool,
+    pub late: bool,
 }
 
 fn is_zero(n: &u64) -> bool {
@@ -100,29 +104,22 @@ fn is_true(it: &bool) -> bool {
     *it
 }
 
-pub(super) async fn ask(
+pub(crate) async fn ask(
     names: web::Path<(String, String)>,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
-    let (service, endpoint) = find(&state.experiment.mesh, &names, &request)?;
+    let (service, endpoint) = find(state.mesh(), &names, &request)?;
     let how = How::read(request.query_string())?;
     let bytes = match *request.method() {
         Method::POST => body(payload).await?.len() as u32,
         _ => REQUEST_BYTES,
     };
-    state.begun().await?;
-    let mut expected = state.answers.expect()?;
     let policy = CallPolicy { timeout: Some(how.timeout), retries: how.retries, ..CallPolicy::default() };
-    let ask = Ask { ask: expected.ask, service, endpoint, bytes, policy, deadline: None, traced: how.traced };
-    let to = state.experiment.mesh.gateway_actor();
-    state.handle.send(to, Msg::Ask(Box::new(ask))).map_err(Refusal::unavailable)?;
-    match tokio::time::timeout(how.patience(), expected.answer()).await {
-        Ok(Some(answer)) => Ok(told(&state.experiment.mesh, (service, endpoint), &answer, how.traced)),
-        Ok(None) => Err(Refusal::over()),
-        Err(_) => Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, "the mesh's gateway does not answer")),
-    }
+    let ask = Ask { ask: 0, service, endpoint, bytes, policy, deadline: None, traced: how.traced };
+    let answer = state.run.ask(ask).await?;
+    Ok(told(state.mesh(), (service, endpoint), &answer, how.traced))
 }
 
 /// Whom it is for.
@@ -198,13 +195,6 @@ impl How {
         }
         Ok(how)
     }
-
-    /// How long the mesh may take to answer, or to give up.
-    fn patience(self) -> Duration {
-        let tries = u64::from(self.retries) + 1;
-        let most = (self.timeout + CallPolicy::default().retry.cap) * tries;
-        Duration::from_nanos((most.min(ASK_MAX) + GRACE).nanos())
-    }
 }
 
 /// As HTTP has it: the service failed, is not there now, or did not answer in time.
@@ -268,7 +258,6 @@ mod tests {
     fn a_query_is_read_or_refused_with_what_would_be_right() {
         let how = How::read("timeout=500ms&retries=2&path=false").unwrap();
         assert_eq!(how, How { timeout: Span::from_millis(500), retries: 2, traced: false });
-        assert_eq!(how.patience(), Duration::from_millis(3 * 750 + 5_000));
         assert_eq!(How::read("").unwrap(), How { timeout: Span::from_secs(15), retries: 0, traced: true });
         let told = |query: &str| How::read(query).unwrap_err().to_string();
         assert_eq!(told("timeout=5"), "`5` has no unit");

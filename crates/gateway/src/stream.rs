@@ -19,12 +19,12 @@ use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::refusal::Refusal;
-use super::state::State;
-use super::status::{Phase, Status};
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::status::{Phase, Status};
 
 /// Listeners at once; the next is refused.
-pub(super) const LISTENERS_MAX: usize = 32;
+pub(crate) const LISTENERS_MAX: usize = 32;
 /// Messages that wait for a listener; one that leaves more unread is dropped.
 const WAITING_MAX: usize = 8;
 /// What a listener is told first.
@@ -34,7 +34,7 @@ const EVENTS_KEPT: usize = 500;
 
 /// Who listens.
 #[derive(Debug, Default)]
-pub(super) struct Listeners {
+pub(crate) struct Listeners {
     all: Mutex<Vec<Listener>>,
     /// Somebody came.
     came: Notify,
@@ -73,7 +73,7 @@ impl Stream for Heard {
     }
 }
 
-pub(super) async fn stream(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn stream(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let (say, heard) = mpsc::channel(WAITING_MAX);
     {
         let mut all = state.listeners.lock();
@@ -107,7 +107,7 @@ struct Tick<'a> {
 }
 
 /// Tells all listeners what is new, until the gateway closes.
-pub(super) async fn tell(state: web::Data<State>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn tell(state: web::Data<State>, mut stop: watch::Receiver<bool>) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = 0;
@@ -124,39 +124,39 @@ pub(super) async fn tell(state: web::Data<State>, mut stop: watch::Receiver<bool
         if status.phase == Phase::Ended {
             break;
         }
-        let Ok(snapshot) = state.snapshot().await else { continue };
-        let recent = state.recent(&snapshot);
-        let (said, first) = state.board.look(|so_far| {
-            so_far.look(&state.experiment, &recent);
+        let Ok(snapshot) = state.run.snapshot().await else { continue };
+        let recent = state.run.recent(&snapshot);
+        let (said, first) = state.run.so_far(|so_far| {
+            so_far.look(state.experiment(), &recent);
             let oldest = Time::ZERO + recent.now.since(Time::ZERO + KEPT);
             let changed = if is_tick { so_far.take_changed() } else { Time::NEVER };
             let course = |from: Time| {
                 (from < Time::NEVER).then(|| {
-                    let measured = so_far.measured(from, &recent, &state.experiment.mesh);
-                    let mut series = Series::since(from, &state.experiment, &measured);
+                    let measured = so_far.measured(from, &recent, state.mesh());
+                    let mut series = Series::since(from, state.experiment(), &measured);
                     let is_shown = |kind| matches!(kind, Kind::Load | Kind::Service | Kind::Node | Kind::Version);
                     series.rows.retain(|row| is_shown(row.kind));
                     meshsim_page::course(&series).ok()
                 })
             };
-            let names = |actor| state.experiment.mesh.actor_name(actor);
+            let names = |actor| state.mesh().actor_name(actor);
             let silences = || so_far.silences(recent.now).into_iter();
             let silences = || silences().map(|it| (names(it.actor), it.from.secs(), it.to.map(Time::secs))).collect();
             let all = so_far.events();
             let tick = |is_all: bool, from: usize, course: Option<String>| {
-                let mesh = &state.experiment.mesh;
+                let mesh = state.mesh();
                 let zone = |node: &meshsim_mesh::model::NodeSpec| {
                     mesh.zones.get(usize::from(node.zone)).map_or("", |zone| zone.as_str())
                 };
                 let tick = Tick {
-                    run: state.run,
+                    run: state.number,
                     is_all,
                     status: &status,
                     zones: mesh.nodes.iter().map(zone).collect(),
                     from,
                     events: &all[from..],
                     silences: silences(),
-                    duration_s: state.experiment.duration.secs(),
+                    duration_s: state.experiment().duration.secs(),
                 };
                 message(&tick, course.as_deref())
             };

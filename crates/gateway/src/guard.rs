@@ -12,16 +12,16 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpRequest, web};
 
-use super::refusal::Refusal;
-use super::state::State;
+use crate::refusal::Refusal;
+use crate::state::State;
 
 /// The names under which the gateway is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hosts(Vec<String>);
+pub(crate) struct Hosts(Vec<String>);
 
 impl Hosts {
     /// Those of this machine's loopback, the address that it listens on, and more.
-    pub(super) fn new(listens: IpAddr, more: &[String]) -> Self {
+    pub(crate) fn new(listens: IpAddr, more: &[String]) -> Self {
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(String::from).into();
         if !listens.is_unspecified() {
             names.push(if listens.is_ipv6() { format!("[{listens}]") } else { listens.to_string() });
@@ -31,7 +31,7 @@ impl Hosts {
     }
 
     /// A name of a command line.
-    pub(super) fn name(text: &str) -> Result<String, String> {
+    pub(crate) fn name(text: &str) -> Result<String, String> {
         let text = text.trim();
         if let Ok(ip @ IpAddr::V6(_)) = text.parse::<IpAddr>() {
             return Ok(format!("[{ip}]"));
@@ -97,7 +97,7 @@ fn host_of(text: &str) -> Option<String> {
 }
 
 /// Lets a request in, or not.
-pub(super) async fn check(
+pub(crate) async fn check(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
@@ -106,7 +106,7 @@ pub(super) async fn check(
 }
 
 /// Somebody who has shown the token.
-pub(super) struct Operator;
+pub(crate) struct Operator;
 
 impl FromRequest for Operator {
     type Error = Refusal;

@@ -5,16 +5,16 @@ use actix_web::guard::fn_guard;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, web};
 
-use super::refusal::Refusal;
-use super::{api, events, metrics, openapi, page, requests, stream};
+use crate::refusal::Refusal;
+use crate::{api, events, metrics, openapi, page, requests, stream};
 
 macro_rules! routes {
     ($($method:ident $path:literal => $handler:path;)*) => {
         /// Method and path of all that there is.
-        pub(super) const ROUTES: &[(Method, &str)] = &[$((Method::$method, $path)),*];
+        pub(crate) const ROUTES: &[(Method, &str)] = &[$((Method::$method, $path)),*];
 
         /// Serves all of it.
-        pub(super) fn register(config: &mut web::ServiceConfig) {
+        pub(crate) fn register(config: &mut web::ServiceConfig) {
             $(config.route($path, web::route().guard(fn_guard(|cx| fits(&Method::$method, &cx.head().method))).to($handler));)*
             config.default_service(web::to(nothing));
         }
@@ -52,7 +52,7 @@ async fn nothing(request: HttpRequest) -> Result<&'static str, Refusal> {
 }
 
 /// Why there is nothing: another method would be right, or the path is wrong.
-pub(super) fn nothing_at(request: &HttpRequest) -> Refusal {
+pub(crate) fn nothing_at(request: &HttpRequest) -> Refusal {
     let path = request.path();
     let methods = |is_fixed: bool| -> Vec<&Method> {
         let at = |(_, pattern): &&(Method, &str)| {

@@ -5,13 +5,13 @@ use actix_web::{HttpResponse, Responder, web};
 use meshsim_mesh::model::Service;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::state::State;
+use crate::state::State;
 
 /// Endpoints that are listed.
 const LISTED_MAX: usize = 1_000;
 
-pub(super) async fn index(state: web::Data<State>) -> impl Responder {
-    let experiment = &state.experiment;
+pub(crate) async fn index(state: web::Data<State>) -> impl Responder {
+    let experiment = &state.experiment();
     let services = experiment.mesh.services.iter();
     let endpoints = services.flat_map(|service| service.endpoints.iter().map(move |endpoint| (service, endpoint)));
     let path = |(service, endpoint): (&Service, &String)| {
@@ -31,7 +31,7 @@ pub(super) async fn index(state: web::Data<State>) -> impl Responder {
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// One part of a path, percent-encoded.
-pub(crate) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 

@@ -62,14 +62,14 @@ const HEADERS: [(&str, &str); 4] = [
 type Answers = Rc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = actix_web::HttpResponse<Content>>>>>;
 
 /// The body of a response.
-pub(super) enum Content {
+pub(crate) enum Content {
     Whole(Bytes),
     /// It goes on for as long as somebody reads; whoever makes it bounds what waits.
     Stream(BoxBody),
 }
 
 /// Makes one function of an application's service.
-pub(super) fn answers<S, B>(service: S) -> Answers
+pub(crate) fn answers<S, B>(service: S) -> Answers
 where
     S: Service<Request, Response = ServiceResponse<B>, Error = actix_web::Error> + 'static,
     S::Future: 'static,
@@ -94,7 +94,7 @@ where
 }
 
 /// Serves until told to stop, and then until those who are being answered have their answers.
-pub(super) async fn serve(listener: TcpListener, answers: Answers, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: TcpListener, answers: Answers, mut stop: watch::Receiver<bool>) {
     let open = Rc::new(Open::default());
     let mut ticks = interval(Duration::from_secs(1));
     loop {

@@ -6,70 +6,87 @@ use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
 use meshsim_net::{ProcessState, Snapshot};
-use meshsim_report::{SoFar, named};
+use meshsim_report::{SoFar, named, window_quantile};
 use serde::{Deserialize, Serialize};
 
-use super::json::seconds;
-use super::refusal::Refusal;
-use super::state::State;
-use crate::headline::quantile;
+use crate::json::seconds;
+use crate::refusal::Refusal;
+use crate::state::State;
 
 /// `GET /api/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Status {
-    pub(crate) experiment: String,
-    pub(crate) seed: u64,
+pub struct Status {
+    /// What the run is called.
+    pub experiment: String,
+    /// What all its randomness comes from.
+    pub seed: u64,
     /// Time in the run.
-    pub(crate) time_s: f64,
-    pub(crate) phase: Phase,
+    pub time_s: f64,
+    /// Where the run is.
+    pub phase: Phase,
     /// Who is waited for.
-    pub(crate) missing: Vec<String>,
+    pub missing: Vec<String>,
     /// Steps decided.
-    pub(crate) steps: u64,
-    pub(crate) services: Vec<Service>,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) loads: Vec<String>,
-    pub(crate) processes: Vec<Process>,
+    pub steps: u64,
+    /// In the order of the file.
+    pub services: Vec<Service>,
+    /// In the order of the file.
+    pub nodes: Vec<Node>,
+    /// Their names, in the order of the file.
+    pub loads: Vec<String>,
+    /// The coordinator's first.
+    pub processes: Vec<Process>,
     /// What became of the requests of all loads lately, by whole windows, the last at the end.
-    pub(crate) recent: Vec<Moment>,
+    pub recent: Vec<Moment>,
     /// Faults that hold now.
-    pub(crate) faults: Vec<RunningFault>,
+    pub faults: Vec<RunningFault>,
     /// Loads and nodes of which nothing is heard: their figures are missing since.
-    pub(crate) silent: Vec<Silent>,
+    pub silent: Vec<Silent>,
 }
 
 /// What became of the requests that were due in some time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Moment {
-    pub(crate) from_s: f64,
-    pub(crate) to_s: f64,
-    pub(crate) offered: u64,
-    pub(crate) done: u64,
-    pub(crate) failed: u64,
+pub struct Moment {
+    /// When it began.
+    pub from_s: f64,
+    /// When it ended.
+    pub to_s: f64,
+    /// Requests that were due.
+    pub offered: u64,
+    /// Answered.
+    pub done: u64,
+    /// Failed, for any reason.
+    pub failed: u64,
     /// Neither done nor failed yet.
-    pub(crate) open: u64,
-    /// Of those done; none where fewer than ten are beyond it.
-    pub(crate) p50_ns: Option<u64>,
-    pub(crate) p90_ns: Option<u64>,
-    pub(crate) p99_ns: Option<u64>,
+    pub open: u64,
+    /// Half of those done took at most this; none where fewer than ten took longer.
+    pub p50_ns: Option<u64>,
+    /// The same for 90 %.
+    pub p90_ns: Option<u64>,
+    /// The same for 99 %.
+    pub p99_ns: Option<u64>,
 }
 
 /// A fault that holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct RunningFault {
+pub struct RunningFault {
     /// Its place among those of the file, then those by hand: `fault` of its events.
-    pub(crate) fault: usize,
-    pub(crate) what: String,
-    pub(crate) from_s: f64,
+    pub fault: usize,
+    /// What it does to whom, in words.
+    pub what: String,
+    /// When it began.
+    pub from_s: f64,
     /// None: to the end of the run.
-    pub(crate) until_s: Option<f64>,
+    pub until_s: Option<f64>,
 }
 
 /// A load or a node of which nothing is heard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Silent {
-    pub(crate) actor: String,
-    pub(crate) since_s: f64,
+pub struct Silent {
+    /// Its name.
+    pub actor: String,
+    /// Since when.
+    pub since_s: f64,
 }
 
 /// Windows of [`Status::recent`].
@@ -78,16 +95,21 @@ const RECENT: u64 = 5;
 /// Where the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Phase {
+pub enum Phase {
+    /// Not all have joined.
     Waiting,
+    /// It goes on.
     Running,
+    /// It is over, and what was measured is gathered.
     Ended,
 }
 
 impl Phase {
-    pub(crate) const ALL: [Phase; 3] = [Phase::Waiting, Phase::Running, Phase::Ended];
+    /// All there are.
+    pub const ALL: [Phase; 3] = [Phase::Waiting, Phase::Running, Phase::Ended];
 
-    pub(crate) fn as_str(self) -> &'static str {
+    /// As answers have it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Phase::Waiting => "waiting",
             Phase::Running => "running",
@@ -106,59 +128,68 @@ impl From<meshsim_net::Phase> for Phase {
     }
 }
 
+/// One service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Service {
-    pub(crate) name: String,
-    pub(crate) endpoints: Vec<String>,
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// What can be asked of it.
+    pub endpoints: Vec<String>,
     /// S: instances wanted.
-    pub(crate) instances: u32,
+    pub instances: u32,
     /// Of these, how many take requests.
-    pub(crate) ready: u32,
+    pub ready: u32,
     /// C
-    pub(crate) capacity: f64,
+    pub capacity: f64,
     /// V, as the mean over instances.
-    pub(crate) version: f64,
+    pub version: f64,
     /// Steps that there were of it.
-    pub(crate) generation: u64,
+    pub generation: u64,
 }
 
+/// One node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Node {
-    pub(crate) name: String,
+pub struct Node {
+    /// Its name.
+    pub name: String,
     /// As the coordinator sees it.
-    pub(crate) state: Presence,
+    pub state: Presence,
     /// Instances placed there.
-    pub(crate) instances: u32,
+    pub instances: u32,
     /// The process that hosts it: its place in the list of them. None before one has come, and after it was lost.
-    pub(crate) process: Option<usize>,
+    pub process: Option<usize>,
 }
 
+/// One process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Process {
+pub struct Process {
     /// What it hosts.
-    pub(crate) actors: Vec<String>,
-    pub(crate) host: String,
-    pub(crate) pid: u32,
+    pub actors: Vec<String>,
+    /// Its machine's name.
+    pub host: String,
+    /// Its number there.
+    pub pid: u32,
     /// Where others reach it; empty for the coordinator's.
-    pub(crate) address: String,
-    pub(crate) connected: bool,
+    pub address: String,
+    /// Its connection is there.
+    pub connected: bool,
 }
 
 impl Status {
     /// Asks the run and its coordinator.
-    pub(super) async fn gather(state: &actix_web::web::Data<State>) -> Result<Self, Refusal> {
-        let snapshot = state.snapshot().await?;
+    pub(crate) async fn gather(state: &actix_web::web::Data<State>) -> Result<Self, Refusal> {
+        let snapshot = state.run.snapshot().await?;
         let of_mesh = state.clone();
         let look = move |coordinator: &Coordinator| {
-            let mesh = &of_mesh.experiment.mesh;
+            let mesh = of_mesh.mesh();
             (coordinator.steps(), services(mesh, coordinator), nodes(mesh, coordinator))
         };
-        let (steps, services, mut nodes) = state.look(look).await?;
+        let (steps, services, mut nodes) = state.run.look(look).await?;
         let processes = snapshot.processes.iter().map(process).collect();
         assign(&mut nodes, &snapshot.processes);
-        let experiment = &state.experiment;
-        let now = state.recent(&snapshot).now;
-        let (recent, silent) = state.board.look(|so_far| {
+        let experiment = state.experiment();
+        let now = state.run.recent(&snapshot).now;
+        let (recent, silent) = state.run.so_far(|so_far| {
             let name = |actor| experiment.mesh.actor_name(actor).to_owned();
             let still = so_far.silences(now).into_iter().filter(|it| it.to.is_none());
             let silent = still.map(|it| Silent { actor: name(it.actor), since_s: seconds(it.from) }).collect();
@@ -197,16 +228,16 @@ fn moments(so_far: &SoFar, now: Time, mesh: &Mesh) -> Vec<Moment> {
             done: window.done,
             failed,
             open: window.offered.saturating_sub(window.done).saturating_sub(failed),
-            p50_ns: quantile(&window, 0.5),
-            p90_ns: quantile(&window, 0.9),
-            p99_ns: quantile(&window, 0.99),
+            p50_ns: window_quantile(&window, 0.5),
+            p90_ns: window_quantile(&window, 0.9),
+            p99_ns: window_quantile(&window, 0.99),
         }
     };
     (last.saturating_sub(RECENT)..last).map(moment).filter(|moment| moment.offered > 0).collect()
 }
 
 /// The faults of the file and those by hand that hold now.
-pub(super) fn running_faults(experiment: &Experiment, snapshot: &Snapshot, now: Time) -> Vec<RunningFault> {
+pub(crate) fn running_faults(experiment: &Experiment, snapshot: &Snapshot, now: Time) -> Vec<RunningFault> {
     let all = experiment.network.faults.iter().chain(&snapshot.faults).enumerate();
     let until = |index: usize, fault: &Fault| {
         let healed = snapshot.healed.iter().find(|(healed, _)| *healed == index);

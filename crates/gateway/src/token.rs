@@ -4,29 +4,28 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use meshsim_run::read_or_make_secret;
 use meshsim_wire::{SECRET_CHARS_MIN, Secret, Side};
 
-use crate::error::Error;
-use crate::interrupt::UNFINISHED;
-use crate::live::read_or_make;
+use crate::door::GatewayError;
 
 /// What has to be shown.
 #[derive(Debug)]
-pub(super) struct Token(Secret);
+pub(crate) struct Token(Secret);
 
 /// The file of a token that nobody named a file for. It is gone when this is: who is still being answered knows the
 /// token, and must not keep the file.
-pub(super) struct Kept {
-    file: PathBuf,
+pub(crate) struct Kept {
+    pub(crate) file: PathBuf,
     /// The token.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Locked as long as the gateway is there: the system unlocks it however the process ends.
     _open: File,
 }
 
 /// Where the token of the gateway at this port is kept if nobody named a file: `meshsim ctl` of the same user and
 /// machine looks there. `None` if there is no folder for this user alone.
-pub(crate) fn kept_for(port: u16) -> Option<PathBuf> {
+pub fn kept_for(port: u16) -> Option<PathBuf> {
     let file = format!("meshsim-{port}.token");
     let folders: Vec<PathBuf> = folders().into_iter().filter(|folder| is_private(folder)).collect();
     // A run with another environment may have kept it in another of them.
@@ -75,50 +74,43 @@ fn make_private(folder: &Path) -> bool {
 }
 
 /// What a token is.
-pub(crate) const HELP: &str =
+pub const HELP: &str =
     "a token is one line of at least 16 ASCII characters; where there is no file, the run makes one with a token";
 
 /// Whether a file's text is a token. It stands in a header: one line of plain text.
-pub(crate) fn is_token(text: &str) -> bool {
+pub fn is_token(text: &str) -> bool {
     let text = text.trim();
     text.len() >= SECRET_CHARS_MIN && text.chars().all(|c| c == ' ' || c.is_ascii_graphic())
 }
 
 impl Token {
     /// The one in a file, which is made if it is not there.
-    pub(super) fn of_file(file: &Path) -> Result<Self, Error> {
-        let text = read_or_make(file)?;
+    pub(crate) fn of_file(file: &Path) -> Result<Self, GatewayError> {
+        let text = read_or_make_secret(file).map_err(|error| GatewayError::TokenFile(file.to_owned(), error))?;
         match Secret::new(&text) {
             Ok(secret) if is_token(&text) => Ok(Token(secret)),
-            _ => Err(Error::WrongInput(format!("{} holds no token", file.display()), HELP.into())),
+            _ => Err(GatewayError::NoToken(file.to_owned())),
         }
     }
 
     /// A fresh one, kept for this user as long as the second is there.
-    pub(super) fn kept(port: u16) -> Result<(Self, Kept), Error> {
+    pub(crate) fn kept(port: u16) -> Result<(Self, Kept), GatewayError> {
         let text = Secret::fresh_text();
-        let refused = |error: &dyn std::fmt::Display| {
-            let help = "`--token-file FILE` keeps it elsewhere".into();
-            Error::WrongInput(format!("the token cannot be kept: {error}"), help)
-        };
-        let secret = Secret::new(&text).map_err(|error| refused(&error))?;
+        let secret = Secret::new(&text).map_err(|error| GatewayError::Kept(error.to_string()))?;
         let mut why = io::Error::other("no folder is for this user alone");
         for folder in folders().into_iter().filter(|folder| make_private(folder)) {
             clear(&folder);
             let file = folder.join(format!("meshsim-{port}.token"));
             match write_anew(&file, &text) {
-                Ok(open) => {
-                    locked().push(file.clone());
-                    return Ok((Token(secret), Kept { file, text, _open: open }));
-                }
+                Ok(open) => return Ok((Token(secret), Kept { file, text, _open: open })),
                 Err(error) => why = error,
             }
         }
-        Err(refused(&why))
+        Err(GatewayError::Kept(why.to_string()))
     }
 
     /// True for the right one; takes as long for a wrong one.
-    pub(super) fn is(&self, shown: &str) -> bool {
+    pub(crate) fn is(&self, shown: &str) -> bool {
         // HMACs of both are compared, in constant time.
         let said = b"token";
         Secret::new(shown)
@@ -162,14 +154,8 @@ impl std::fmt::Debug for Kept {
     }
 }
 
-/// The second Ctrl-C takes the file away, too.
-fn locked() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
-    UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 impl Drop for Kept {
     fn drop(&mut self) {
-        locked().retain(|other| *other != self.file);
         let _ = fs::remove_file(&self.file);
     }
 }

@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use actix_web::{HttpResponse, Responder};
 use serde_json::{Map, Value};
 
-use super::json::respond;
+use crate::json::respond;
 
-pub(super) const DOCUMENT: &str = include_str!("openapi.json");
+pub(crate) const DOCUMENT: &str = include_str!("openapi.json");
 
 /// The definitions of the file's schema that are bodies here.
 const OF_THE_FILE: [&str; 2] = ["Operation", "Fault"];
@@ -31,7 +31,7 @@ static COMPLETE: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-pub(super) async fn openapi() -> impl Responder {
+pub(crate) async fn openapi() -> impl Responder {
     respond(&mut HttpResponse::Ok(), &*COMPLETE)
 }
 

@@ -11,19 +11,19 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// What the run has measured so far. What comes is read only when somebody looks.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(super) struct Board {
     mesh: Arc<Mesh>,
     waiting: Mutex<Vec<News>>,
     so_far: Mutex<SoFar>,
 }
 
 impl Board {
-    pub(crate) fn new(mesh: Arc<Mesh>) -> Self {
+    pub(super) fn new(mesh: Arc<Mesh>) -> Self {
         Board { mesh, waiting: Mutex::default(), so_far: Mutex::default() }
     }
 
     /// Takes in what an actor told.
-    pub(crate) fn take(&self, news: News) {
+    pub(super) fn take(&self, news: News) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.iter().map(|news| news.bytes.len()).sum::<usize>() <= WAITING_BYTES_MAX {
             waiting.push(news);
@@ -31,13 +31,13 @@ impl Board {
     }
 
     /// Looks at it.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> R {
+    pub(super) fn look<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> R {
         let so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
         look(&mut self.read(so_far))
     }
 
     /// Looks at it, unless somebody else does: who must not wait looks later.
-    pub(crate) fn glance<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> Option<R> {
+    pub(super) fn glance<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> Option<R> {
         match self.so_far.try_lock() {
             Ok(so_far) => Some(look(&mut self.read(so_far))),
             Err(TryLockError::Poisoned(poisoned)) => Some(look(&mut self.read(poisoned.into_inner()))),

@@ -9,17 +9,17 @@ use meshsim_mesh::coordinator::Presence;
 use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::Failure;
 use meshsim_mesh::sparse::Scale;
+use meshsim_run::{AskCounts, BUCKETS_MS};
 
-use super::answers::{AskCounts, BUCKETS_MS};
-use super::refusal::Refusal;
-use super::state::State;
-use super::status::{Phase, Service, Status};
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::status::{Phase, Service, Status};
 
-pub(super) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+pub(crate) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let status = Status::gather(&state).await?;
-    let mesh = &state.experiment.mesh;
-    let (loads, services) = state.board.look(|so_far| so_far.totals(mesh));
-    let mut text = render(&status, &state.answers.counts());
+    let mesh = state.mesh();
+    let (loads, services) = state.run.so_far(|so_far| so_far.totals(mesh));
+    let mut text = render(&status, &state.run.ask_counts());
     so_far(&mut text, mesh, &loads, &services);
     let text = text.0;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use meshsim_actor::Time;
 use meshsim_experiment::{Bundle, Experiment};
-use meshsim_fault::Network;
+use meshsim_fault::{Network, NetworkError};
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::news::Told;
 use meshsim_mesh::node::Node;
@@ -14,34 +14,28 @@ use meshsim_mesh::{Findings, Mesh, MeshActor, Msg, actors};
 use meshsim_net::{Cast, Leave, Seat};
 
 use super::tape;
-use crate::ending::header;
-use crate::error::Error;
 
 /// An experiment on its way to the processes that take part in it.
-pub(crate) struct Charter;
+pub(super) fn write_charter(experiment: &Experiment) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&experiment.bundle())
+}
 
-impl Charter {
-    pub(crate) fn write(experiment: &Experiment) -> Result<Vec<u8>, Error> {
-        serde_json::to_vec(&experiment.bundle())
-            .map_err(|error| Error::Live(format!("the experiment cannot be sent: {error}")))
-    }
-
-    pub(crate) fn read(bytes: &[u8]) -> Result<Experiment, String> {
-        let bundle: Bundle = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        bundle.read().map_err(|problems| problems.to_string())
-    }
+/// The same when it has arrived.
+pub(super) fn read_charter(bytes: &[u8]) -> Result<Experiment, String> {
+    let bundle: Bundle = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    bundle.read().map_err(|problems| problems.to_string())
 }
 
 /// The mesh of a live run has a gateway.
-pub(crate) fn live_mesh(experiment: &Experiment) -> Mesh {
+pub(super) fn live_mesh(experiment: &Experiment) -> Mesh {
     Mesh { has_gateway: true, ..experiment.mesh.clone() }
 }
 
 /// All that a process must know to host any of the experiment's actors.
-pub(crate) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, Error> {
-    Network::new(experiment.network.clone()).map_err(Error::Network)?;
+pub(super) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, NetworkError> {
+    Network::new(experiment.network.clone())?;
     let mesh = Arc::new(live_mesh(experiment));
-    let header = header(experiment, &mesh);
+    let header = crate::trace_header(experiment, &mesh);
     let of_actors = mesh.clone();
     Ok(Cast {
         seed: experiment.seed,
@@ -85,7 +79,7 @@ fn written(found: &impl serde::Serialize) -> Vec<u8> {
 }
 
 /// What came back of [`Cast::findings`].
-pub(crate) fn read_findings(bytes: &[u8]) -> io::Result<Findings> {
+pub(super) fn read_findings(bytes: &[u8]) -> io::Result<Findings> {
     meshsim_wire::decode_long(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

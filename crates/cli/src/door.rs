@@ -1,0 +1,71 @@
+//! The options of a gateway.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use meshsim_gateway::{Door, GatewayError, TOKEN_HELP, host_name};
+
+use crate::error::Error;
+use crate::screen::Screen;
+
+/// Where it is, if nobody says otherwise: for this machine alone.
+const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Where the gateway is open.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoorArgs {
+    /// Where people and programs ask: requests, /api, /metrics; 127.0.0.1:8080 if nothing is said
+    #[arg(long, value_name = "ADDR:PORT", env = "MESHSIM_HTTP", value_parser = crate::address::address)]
+    http: Option<SocketAddr>,
+    /// Open no gateway
+    #[arg(long)]
+    no_http: bool,
+    /// Answer requests to this name too (their Host header), beside localhost and the address of `--http`. May be
+    /// repeated
+    #[arg(long, value_name = "NAME", env = "MESHSIM_ALLOW_HOST", value_delimiter = ',', value_parser = host_name)]
+    allow_host: Vec<String>,
+    /// The file with the token that whoever changes something shows; it is made if it is not there. Needed beyond this
+    /// machine's loopback
+    #[arg(long, value_name = "FILE", env = "MESHSIM_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl DoorArgs {
+    /// The door, if one is wanted.
+    pub(crate) fn door(&self) -> Result<Option<Door>, Error> {
+        let address = self.http.unwrap_or(DEFAULT);
+        if self.no_http { Ok(None) } else { self.open(address).map_err(refused).map(Some) }
+    }
+
+    /// The door; at any port that is free if nobody named one and the usual one is taken.
+    pub(crate) fn door_if_free(&self, screen: &Screen) -> Result<Option<Door>, Error> {
+        if self.http.is_none()
+            && !self.no_http
+            && let Err(GatewayError::Listen(_, error)) = self.open(DEFAULT)
+            && error.kind() == io::ErrorKind::AddrInUse
+            && let Ok(door) = self.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        {
+            screen.warn(&format!("{DEFAULT} is taken: the gateway is at {}", door.address()));
+            return Ok(Some(door));
+        }
+        self.door()
+    }
+
+    fn open(&self, address: SocketAddr) -> Result<Door, GatewayError> {
+        Door::open(address, &self.allow_host, self.token_file.clone())
+    }
+}
+
+/// Why there is no gateway, with what would be right.
+pub(crate) fn refused(error: GatewayError) -> Error {
+    let help = match &error {
+        GatewayError::NeedsToken(_) => "`--token-file FILE` names its file, which is made if it is not there",
+        GatewayError::Listen(..) => "`--http ADDR:PORT` opens the gateway elsewhere, `--no-http` opens none",
+        GatewayError::TokenFile(..) => "`--token-file` names a file that can be read, or made",
+        GatewayError::NoToken(_) => TOKEN_HELP,
+        GatewayError::Kept(_) => "`--token-file FILE` keeps it elsewhere",
+        GatewayError::Thread(_) => return Error::Live(error.to_string()),
+    };
+    Error::WrongInput(error.to_string(), help.into())
+}

@@ -1,0 +1,220 @@
+//! What the mesh says to those outside, brought from the run's thread to those who wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use meshsim_actor::Span;
+use meshsim_mesh::gateway::ASKS_MAX;
+use meshsim_mesh::measure::{Failure, Failures};
+use meshsim_mesh::message::{Answer, Msg, Operated};
+use tokio::sync::oneshot;
+
+use super::handle::Refused;
+
+/// Upper bounds of the buckets of latencies, in milliseconds.
+pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(super) struct Answers(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    asks: BTreeMap<u64, oneshot::Sender<Answer>>,
+    operations: BTreeMap<u64, oneshot::Sender<Operated>>,
+    is_closed: bool,
+    counts: AskCounts,
+}
+
+/// What became of all requests from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AskCounts {
+    /// Answered well.
+    pub done: u64,
+    /// Failed, by reason.
+    pub failed: Failures,
+    /// Latencies of what was done, by the first of [`BUCKETS_MS`] that is not below.
+    pub buckets: [u64; BUCKETS_MS.len()],
+    /// The sum of these latencies.
+    pub latency_sum: Span,
+    /// Not answered yet.
+    pub under_way: u64,
+}
+
+impl AskCounts {
+    fn count(&mut self, answer: &Answer) {
+        let latency = answer.ended.since(answer.asked);
+        match answer.failure {
+            Some(failure) => self.failed.count(failure),
+            None => {
+                self.done += 1;
+                self.latency_sum += latency;
+                let bucket = BUCKETS_MS.iter().position(|bound| latency <= Span::from_millis(*bound));
+                bucket.into_iter().for_each(|at| self.buckets[at] += 1);
+            }
+        }
+    }
+
+    /// All results with their counts.
+    pub fn results(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let failed = Failure::ALL.map(|failure| (failure.as_str(), self.failed.of(failure)));
+        std::iter::once(("done", self.done)).chain(failed)
+    }
+}
+
+impl Waiting {
+    /// Gives a number to what will be answered.
+    fn number(&mut self) -> Result<u64, Refused> {
+        if self.is_closed {
+            return Err(Refused::OVER);
+        }
+        self.next += 1;
+        Ok(self.next)
+    }
+}
+
+impl Answers {
+    /// Also if a thread died holding it: what is kept here is right after each statement.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what the mesh says.
+    pub(super) fn take(&self, msg: Msg) {
+        let mut waiting = self.lock();
+        match msg {
+            Msg::Answer(answer) => {
+                waiting.counts.count(&answer);
+                if let Some(waits) = waiting.asks.remove(&answer.ask) {
+                    let _ = waits.send(*answer);
+                }
+            }
+            Msg::Operated(operated) => {
+                if let Some(waits) = waiting.operations.remove(&operated.ask) {
+                    let _ = waits.send(operated);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody will send a request.
+    pub(super) fn expect_answer(self: &Arc<Self>) -> Result<Expected<Answer>, Refused> {
+        let mut waiting = self.lock();
+        let number = waiting.number()?;
+        if waiting.asks.len() >= ASKS_MAX {
+            return Err(Refused::TooManyRequests);
+        }
+        let (say, heard) = oneshot::channel();
+        waiting.asks.insert(number, say);
+        Ok(Expected { number, heard, answers: self.clone() })
+    }
+
+    /// Somebody will submit an operation.
+    pub(super) fn expect_operation(self: &Arc<Self>) -> Result<Expected<Operated>, Refused> {
+        let mut waiting = self.lock();
+        let number = waiting.number()?;
+        let (say, heard) = oneshot::channel();
+        waiting.operations.insert(number, say);
+        Ok(Expected { number, heard, answers: self.clone() })
+    }
+
+    /// What became of all requests, so far.
+    pub(super) fn counts(&self) -> AskCounts {
+        let waiting = self.lock();
+        AskCounts { under_way: waiting.asks.len() as u64, ..waiting.counts }
+    }
+
+    /// The run is over: there will be no more.
+    pub(super) fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.is_closed = true;
+        waiting.asks.clear();
+        waiting.operations.clear();
+    }
+}
+
+/// What will be said. Nobody waits for it any more when this is dropped.
+#[derive(Debug)]
+pub(super) struct Expected<T> {
+    number: u64,
+    heard: oneshot::Receiver<T>,
+    answers: Arc<Answers>,
+}
+
+impl<T> Expected<T> {
+    /// The number under which it will be said.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Waits for it. `None` if the run ends before.
+    pub(super) async fn heard(&mut self) -> Option<T> {
+        (&mut self.heard).await.ok()
+    }
+
+    /// What was said until now.
+    pub(super) fn heard_already(&mut self) -> Option<T> {
+        self.heard.try_recv().ok()
+    }
+}
+
+impl<T> Drop for Expected<T> {
+    fn drop(&mut self) {
+        let mut waiting = self.answers.lock();
+        waiting.asks.remove(&self.number);
+        waiting.operations.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_actor::Time;
+
+    use super::*;
+
+    fn answer(ask: u64, failure: Option<Failure>, ms: u64) -> Msg {
+        let ended = Time::ZERO + Span::from_millis(ms);
+        let (asked, path) = (Time::ZERO, Default::default());
+        let answer = Answer { ask, failure, degraded: false, retries: 0, bytes: 0, asked, ended, path };
+        Msg::Answer(Box::new(answer))
+    }
+
+    #[test]
+    fn each_hears_its_own_answer_and_all_are_counted() {
+        let answers = Arc::<Answers>::default();
+        let (mut first, mut second) = (answers.expect_answer().unwrap(), answers.expect_answer().unwrap());
+        answers.take(answer(second.number, Some(Failure::Lost), 5));
+        answers.take(answer(first.number, None, 7));
+        answers.take(answer(99, None, 60_000));
+        assert_eq!(first.heard_already().unwrap().failure, None);
+        assert_eq!(second.heard_already().unwrap().failure, Some(Failure::Lost));
+        let counts = answers.counts();
+        assert_eq!((counts.done, counts.failed.of(Failure::Lost), counts.under_way), (2, 1, 0));
+        assert_eq!((counts.buckets[3], counts.buckets.iter().sum::<u64>()), (1, 1));
+    }
+
+    #[test]
+    fn each_operation_is_answered_by_its_number_whatever_the_order() {
+        let answers = Arc::<Answers>::default();
+        let (mut first, mut second) = (answers.expect_operation().unwrap(), answers.expect_operation().unwrap());
+        let operated = |ask, history| Msg::Operated(Operated { ask, history, is_refused: false });
+        answers.take(operated(second.number(), Some(4)));
+        assert!(first.heard_already().is_none());
+        answers.take(operated(first.number(), Some(5)));
+        let heard = |expected: &mut Expected<Operated>| expected.heard_already().unwrap().history;
+        assert_eq!((heard(&mut first), heard(&mut second)), (Some(5), Some(4)));
+    }
+
+    #[test]
+    fn who_goes_away_is_not_waited_for_and_nobody_is_after_the_end() {
+        let answers = Arc::<Answers>::default();
+        drop(answers.expect_answer());
+        let mut left = answers.expect_answer().unwrap();
+        assert_eq!(answers.counts().under_way, 1);
+        answers.close();
+        assert!(left.heard_already().is_none());
+        assert!(answers.expect_answer().is_err() && answers.expect_operation().is_err());
+    }
+}

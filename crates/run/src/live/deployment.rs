@@ -1,0 +1,134 @@
+//! Where the actors of a live run live.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use meshsim_experiment::Experiment;
+use meshsim_net::{Credentials, Join, Work};
+use meshsim_wire::Secret;
+
+use super::member::{JoinError, Member, join};
+
+/// Where the actors of a live run live, and how it goes.
+///
+/// The coordinator and the actor of the gateway live in the process that opens the run. Nodes and loads live in members
+/// that [`join`] it: other processes, or threads of this program.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// Where members join.
+    pub listen: SocketAddr,
+    /// How processes prove to each other who they are.
+    pub credentials: Credentials,
+    /// A service's work is a timer, or burns processor time.
+    pub work: Work,
+    /// It goes on after the experiment's duration, until somebody stops it.
+    pub until_stopped: bool,
+    /// Everything that happens is written down.
+    pub is_traced: bool,
+    /// Members in threads of this program: at most so many for the nodes, and one for each load. `None`: all members
+    /// come by themselves.
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl Deployment {
+    /// All members come by themselves.
+    pub fn joined(listen: SocketAddr, credentials: Credentials) -> Self {
+        Deployment { listen, credentials, work: Work::Sleep, until_stopped: false, is_traced: false, threads: None }
+    }
+
+    /// All members are threads of this program, connected over loopback: at most so many for the nodes, and one for each
+    /// load. Nobody else can join.
+    pub fn threads(nodes: NonZeroUsize) -> Self {
+        // Known to this process alone: two runs on one machine never mix.
+        let credentials = Credentials { cluster: Secret::fresh_text(), secret: Secret::none(), tls: None };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Deployment { threads: Some(nodes), ..Deployment::joined(listen, credentials) }
+    }
+}
+
+/// What one member hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What kind of actor: `node` or `client`.
+    pub role: &'static str,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+/// Spreads nodes and loads over members: at most `members` for the nodes, neighbours together, and one for each load.
+pub fn parts(experiment: &Experiment, members: NonZeroUsize) -> Vec<Part> {
+    let mesh = &experiment.mesh;
+    // Spares join only when a process starts them.
+    let nodes: Vec<String> = mesh.nodes.iter().filter(|node| !node.is_spare()).map(|node| node.name.clone()).collect();
+    let each = nodes.len().div_ceil(members.get()).max(1);
+    let groups = nodes.chunks(each).map(|names| Part { role: "node", names: names.to_vec() });
+    let clients = mesh.loads.iter().map(|load| Part { role: "client", names: vec![load.name.clone()] });
+    groups.chain(clients).collect()
+}
+
+/// How long a member in a thread looks for a hub that is out of reach: it is in the same process.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Members in threads of this program.
+#[derive(Debug, Default)]
+pub(super) struct Threads(Vec<(Part, JoinHandle<Result<(), JoinError>>)>);
+
+impl Threads {
+    /// Starts them: each joins by itself.
+    pub(super) fn start(
+        experiment: &Experiment,
+        threads: Option<NonZeroUsize>,
+        hub: SocketAddr,
+        credentials: &Credentials,
+    ) -> io::Result<Self> {
+        let start = |part: Part| {
+            let member = Member {
+                hub: hub.to_string(),
+                credentials: credentials.clone(),
+                join: Join { role: part.role.into(), names: part.names.clone(), ..Join::default() },
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                patience: PATIENCE,
+                leaving: None,
+                expected: None,
+            };
+            // A name of a thread holds no NUL.
+            let thread = std::thread::Builder::new().name(part.role.into());
+            Ok((part, thread.spawn(|| super::block_on(join(member)))?))
+        };
+        let parts = threads.map(|threads| parts(experiment, threads));
+        parts.into_iter().flatten().map(start).collect::<io::Result<Vec<_>>>().map(Threads)
+    }
+
+    /// Waits until all have ended: the run is over.
+    pub(super) fn finish(self) {
+        for (part, thread) in self.0 {
+            let names = part.names.join(", ");
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("{names}: {error}"),
+                Err(_) => tracing::error!("{names}: its thread broke off"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_a_member_and_spares_have_none() {
+        let text = "{ duration: 1s, nodes: [ { name: n, count: 5 }, { name: spare, joins: never } ], services: { a: { \
+                    endpoints: { get: {} } } }, load: { users: { to: a, arrivals: { constant: 1/s } } } }";
+        let experiment = meshsim_experiment::parse("a.yaml", text, ".".as_ref(), &[]).unwrap();
+        let members = |most| -> Vec<String> {
+            let parts = parts(&experiment, NonZeroUsize::new(most).unwrap()).into_iter();
+            parts.map(|part| format!("{} {}", part.role, part.names.join(" "))).collect()
+        };
+        assert_eq!(members(2), ["node n-0 n-1 n-2", "node n-3 n-4", "client users"]);
+        assert_eq!(members(9).len(), 6);
+    }
+}

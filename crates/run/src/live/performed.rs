@@ -1,0 +1,83 @@
+//! What came of a live run.
+
+use meshsim_actor::{ActorId, Time};
+use meshsim_experiment::Experiment;
+use meshsim_net::{Performance, ProcessReport};
+use meshsim_report::Worked;
+
+use super::cast::{live_mesh, read_findings};
+use super::handle::manual_fault;
+use super::parts::LiveTrace;
+use crate::outcome::Outcome;
+
+/// What came of a live run: what was measured, and how the processes were.
+#[derive(Debug)]
+pub struct Performed {
+    /// What was measured.
+    pub outcome: Outcome,
+    /// How the processes were: those that handed something in. The first is this one.
+    pub processes: Vec<ProcessReport>,
+    /// Actors whose processes were lost, and what they measured with them.
+    pub lost: Vec<String>,
+    /// What happened, if it was written down.
+    pub trace: Option<LiveTrace>,
+    /// It was to go on until somebody stops it, so nobody who did has ended it before its time.
+    pub until_stopped: bool,
+}
+
+impl Performed {
+    pub(super) fn new(
+        experiment: &Experiment,
+        mut performance: Performance,
+        trace: Option<LiveTrace>,
+        until_stopped: bool,
+    ) -> Self {
+        let outcome = outcome(experiment, &mut performance);
+        let error = performance.trace_errors.into_iter().next();
+        let trace = trace.map(|trace| trace.handed_in(error));
+        Performed { outcome, processes: performance.processes, lost: performance.lost, trace, until_stopped }
+    }
+}
+
+fn outcome(experiment: &Experiment, performance: &mut Performance) -> Outcome {
+    let mesh = live_mesh(experiment);
+    let mut findings = Vec::new();
+    for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
+        let read = bytes.as_deref().map(read_findings).transpose();
+        findings.push(read.unwrap_or_else(|error| {
+            // One bad process must not take with it what all others have measured.
+            let name = mesh.actor_name(ActorId(actor as u32)).to_owned();
+            tracing::warn!("what {name} found cannot be read: {error}");
+            performance.lost.push(name);
+            None
+        }));
+    }
+    let now = performance.ended;
+    // A run that goes on until it is stopped can also end before the experiment's duration.
+    let cut_short = performance.cut_short || now < Time::ZERO + experiment.duration;
+    let mut outcome = Outcome::new(&experiment.mesh, now, performance.counts.into(), findings, cut_short);
+    let measured = &mut outcome.measured;
+    measured.is_live = true;
+    measured.without(&performance.absent, &mesh);
+    measured.replaced(std::mem::take(&mut performance.restarts), &mesh);
+    for (actor, bytes) in std::mem::take(&mut performance.former) {
+        match read_findings(&bytes) {
+            Ok(found) => measured.add_former(actor, found, &mesh),
+            Err(error) => {
+                tracing::warn!("what {} found before it left cannot be read: {error}", mesh.actor_name(actor))
+            }
+        }
+    }
+    let worked = performance.processes.iter().flat_map(|process| &process.worked);
+    measured.real_work =
+        worked.map(|it| Worked { actor: it.actor, asked_ns: it.asked_ns, burnt_ns: it.burnt_ns }).collect();
+    measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
+    for (index, at) in &performance.healed {
+        let by_hand = index.checked_sub(experiment.network.faults.len());
+        let fault = by_hand.and_then(|index| performance.faults.get_mut(index));
+        fault.into_iter().for_each(|fault| fault.until = fault.until.min(*at).max(fault.at));
+    }
+    measured.healed = std::mem::take(&mut performance.healed);
+    measured.faults = performance.faults.iter().map(|fault| manual_fault(fault, &mesh)).collect();
+    outcome
+}

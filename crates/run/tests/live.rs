@@ -1,0 +1,132 @@
+//! A live run in somebody's hands: its members are threads of this program, connected by TCP.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use meshsim_experiment::Experiment;
+use meshsim_mesh::message::Ask;
+use meshsim_mesh::model::{CallPolicy, EndpointId, ServiceId};
+use meshsim_mesh::{Msg, Tick};
+use meshsim_net::Phase;
+use meshsim_report::Outcome as Verdict;
+use meshsim_run::{Deployment, Handle, Live, LiveError, Observer, Refused, Stand, block_on, live};
+use meshsim_trace::{Reader, Record};
+
+fn experiment() -> Experiment {
+    let text = "
+name: small
+duration: 2s
+nodes: [ { name: node, count: 2, cores: 4 } ]
+services:
+  shop: { instances: 2, capacity: 100, endpoints: { get: { script: [ work: 2ms ] } } }
+  back: { instances: 1, endpoints: { get: { script: [ work: 1ms ] } } }
+load:
+  users: { to: shop, from: 1s, arrivals: { constant: 100/s } }
+slo: [ errors < 1% ]
+";
+    meshsim_experiment::parse("mesh.yaml", text, Path::new("."), &[]).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn deployment() -> Deployment {
+    Deployment::threads(NonZeroUsize::new(2).unwrap())
+}
+
+/// Stops the run in a phase, and notes the phases that it saw.
+struct StopsIn(Phase, Vec<Phase>);
+
+impl Observer for StopsIn {
+    fn stands(&mut self, stand: &Stand<'_>) -> ControlFlow<()> {
+        if self.1.last() != Some(&stand.phase()) {
+            self.1.push(stand.phase());
+        }
+        if stand.phase() == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+#[test]
+fn an_experiment_runs_live_in_threads_of_one_program_and_is_measured_like_any_other() {
+    let experiment = experiment();
+    let outcome = live(&experiment, deployment(), &mut ()).unwrap();
+    let summary = outcome.summary(&experiment);
+    assert!(!outcome.cut_short && summary.gaps.is_empty(), "{:?}", summary.gaps);
+    let users = &summary.loads[0].requests;
+    assert_eq!((users.offered, users.done, users.failed), (100, 100, 0));
+    assert!(summary.outcome == Verdict::Pass || summary.invalid.is_some(), "{summary:?}");
+    assert_eq!(outcome.state.nodes.iter().flatten().count(), 2);
+}
+
+#[test]
+fn an_observer_stops_a_live_run_and_keeps_what_was_measured() {
+    let experiment = Experiment { duration: meshsim_actor::Span::from_secs(3600), ..experiment() };
+    let mut observer = StopsIn(Phase::Running, vec![]);
+    let outcome = live(&experiment, deployment(), &mut observer).unwrap();
+    assert!(outcome.cut_short);
+    assert_eq!(&observer.1[..2], [Phase::Waiting, Phase::Running]);
+}
+
+#[test]
+fn a_run_that_is_stopped_before_all_have_joined_says_who_was_waited_for() {
+    let alone = Deployment { threads: None, ..deployment() };
+    let error = live(&experiment(), alone, &mut StopsIn(Phase::Waiting, vec![])).unwrap_err();
+    assert!(matches!(error, LiveError::Stopped(_)) && error.to_string().contains("node-0, node-1, users"), "{error}");
+}
+
+/// What somebody in another thread does with a run.
+async fn steer(run: Handle) -> (Vec<usize>, Vec<usize>) {
+    while run.begun().await == Err(Refused::NotBegun) {
+        tokio::task::yield_now().await;
+    }
+    let ask = Ask {
+        ask: 0,
+        service: ServiceId(0),
+        endpoint: EndpointId(0),
+        bytes: 10,
+        policy: CallPolicy { retries: 200, ..CallPolicy::default() },
+        deadline: None,
+        traced: false,
+    };
+    // The coordinator has deployed before an instance answers.
+    assert_eq!(run.ask(ask).await.unwrap().failure, None);
+    let operation = |text: &str| run.experiment().operation(text).unwrap();
+    let (grow, both, twice) =
+        (operation("{ extend: shop, to: 5, rate: 1 }"), operation("deploy: [ shop, back ]"), operation("deploy: back"));
+    // All at once: each hears of its own.
+    let (grown, both, twice) = tokio::join!(run.operate(grow), run.operate(both), run.operate(twice));
+    let (grown, both, twice) = (grown.unwrap(), both.unwrap(), twice.unwrap());
+    let verbs = |at: &[usize]| {
+        let at = at.to_vec();
+        run.look(move |it| at.iter().map(|at| it.history()[*at].verb.as_str()).collect::<Vec<_>>())
+    };
+    assert_eq!(verbs(&grown.begun).await.unwrap(), ["extend"]);
+    assert_eq!(verbs(&both.refused).await.unwrap(), ["deploy", "deploy"]);
+    assert_eq!(verbs(&twice.refused).await.unwrap(), ["deploy"]);
+    run.stop().unwrap();
+    (grown.begun, [both.refused, twice.refused].concat())
+}
+
+#[test]
+fn a_run_is_steered_from_another_thread_and_its_trace_is_read_back() {
+    let experiment = experiment();
+    let deployment = Deployment { until_stopped: true, is_traced: true, ..deployment() };
+    let (performed, handle, steering) = block_on(async {
+        let live = Live::open(&experiment, deployment).unwrap();
+        let (run, handle) = (live.handle().clone(), live.handle().clone());
+        let steering = std::thread::spawn(move || block_on(steer(run)));
+        (live.perform(&mut ()).await.unwrap(), handle, steering)
+    });
+    let (begun, refused) = steering.join().unwrap();
+    let by_hand: Vec<usize> =
+        (0..).zip(&performed.outcome.measured.history).filter(|(_, it)| it.is_by_hand()).map(|(at, _)| at).collect();
+    let mut told = [begun, refused].concat();
+    told.sort_unstable();
+    assert_eq!(told, by_hand);
+    // Two nodes each in a thread, the load, and this one.
+    assert_eq!(performed.processes.len(), 4);
+    assert!(block_on(handle.snapshot()).is_err(), "it is over");
+
+    let mut bytes = Vec::new();
+    performed.trace.unwrap().write(&mut bytes).unwrap();
+    let records: Vec<Record<Msg, Tick>> = Reader::new(&*bytes).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(records.len() > 100);
+}
