@@ -1,4 +1,4 @@
-//! A chunk: some records, compressed, with what is to be known of them in front.
+//! Chunks: compressed groups of records, each with a head that describes them.
 
 use meshsim_actor::Time;
 
@@ -6,43 +6,43 @@ use crate::format::Take;
 use crate::ranges::{Gathered, Ranges};
 use crate::reader::Trouble;
 
-/// What a chunk begins with.
+/// Magic number of a chunk.
 pub(crate) const MAGIC: [u8; 4] = *b"MCHK";
-/// Bytes in front of a chunk's sets.
+/// Bytes before a chunk's sets.
 pub(crate) const HEAD_BYTES: usize = 48;
-/// A chunk is closed when its records take so many bytes.
+/// A chunk is closed when its records take this many bytes.
 pub const CHUNK_BYTES: usize = 512 << 10;
-/// Most bytes of a chunk before it is compressed: its records, the last of which may be as long as any, and what is open
-/// at its beginning.
+/// Largest uncompressed size of a chunk, in bytes: its records, the last of which may have any allowed length, and its
+/// context.
 pub(crate) const RAW_BYTES_MAX: usize = 16 << 20;
-/// Most bytes of a chunk's sets.
+/// Largest size of a chunk's sets, in bytes.
 const SETS_BYTES_MAX: usize = 256 << 10;
-/// LZ4 makes no more of a byte than this; whoever claims more lies.
+/// Largest expansion of a byte by LZ4; a claim beyond it is false.
 const GROWTH_MAX: usize = 256;
 
 const HAS_CONTEXT: u8 = 1;
 const IS_TAGGED: u8 = 2;
 
-/// What is known of a chunk without reading its records.
+/// Description of a chunk, available without reading its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Where in the file it begins.
+    /// Offset of the chunk in the file.
     pub offset: u64,
-    /// The number of its first record.
+    /// Number of its first record.
     pub first: u64,
-    /// How many records it has.
+    /// Number of records.
     pub records: u32,
-    /// The earliest moment of its records.
+    /// Earliest time of its records.
     pub from: Time,
-    /// The latest moment of its records.
+    /// Latest time of its records.
     pub to: Time,
-    /// It says what was open when it began: a reader can begin here.
+    /// True if the chunk has a context, so that a reader can begin here.
     pub has_context: bool,
-    /// The actors whose records these are, and the senders and receivers of the messages that they are about.
+    /// The actors of its records, and the senders and receivers of the messages of its records.
     pub actors: Ranges,
-    /// The services that they are about; `None` if the writer was not told.
+    /// The services of its records; `None` if the records are not tagged.
     pub services: Option<Ranges>,
-    /// The requests that they belong to; `None` if the writer was not told.
+    /// The requests of its records; `None` if the records are not tagged.
     pub requests: Option<Ranges>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads the first [`HEAD_BYTES`], behind the magic number. Nothing is set aside for what they claim.
+    /// Reads the first [`HEAD_BYTES`], after the magic number. Reserves no memory for the lengths that they claim.
     pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> Result<Self, Trouble> {
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
@@ -81,17 +81,17 @@ impl Head {
         Ok(head)
     }
 
-    /// Bytes that follow the first [`HEAD_BYTES`].
+    /// Bytes after the first [`HEAD_BYTES`].
     pub(crate) fn rest(&self) -> usize {
         self.sets + self.packed
     }
 
-    /// What its sets say of it.
+    /// Reads the sets and returns the description of the chunk.
     pub(crate) fn chunk(&self, offset: u64, sets: &mut impl Take) -> Result<Chunk, Trouble> {
         Chunk::of(offset, self.first, self.records, [self.from, self.to], sets)
     }
 
-    /// The records' bytes: `rest` is what follows the head. The whole chunk is checked.
+    /// Checks the whole chunk and decompresses its records; `rest` is the part after the head.
     pub(crate) fn unpack(&self, head: &[u8; HEAD_BYTES], rest: &[u8], raw: &mut Vec<u8>) -> Result<(), Trouble> {
         if sum(&[&head[8..], rest]) != self.sum {
             return Err(Trouble::Corrupt("a chunk whose checksum is another"));
@@ -100,7 +100,7 @@ impl Head {
     }
 }
 
-/// Decompresses into `raw`, which then has `len` bytes. What was not shorter compressed stands as it is.
+/// Decompresses into `raw`, which then has `len` bytes. Bytes that compression did not shorten are stored uncompressed.
 pub(crate) fn unpack(packed: &[u8], len: usize, raw: &mut Vec<u8>) -> Result<(), Trouble> {
     raw.clear();
     if packed.len() == len {
@@ -114,7 +114,7 @@ pub(crate) fn unpack(packed: &[u8], len: usize, raw: &mut Vec<u8>) -> Result<(),
     }
 }
 
-/// Compresses, or copies if that is not shorter.
+/// Compresses, or copies if compression does not shorten the bytes.
 pub(crate) fn pack(raw: &[u8], packed: &mut Vec<u8>) {
     packed.clear();
     packed.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
@@ -127,7 +127,7 @@ pub(crate) fn pack(raw: &[u8], packed: &mut Vec<u8>) {
     }
 }
 
-/// Puts right the checksums of all that looks like a chunk or an index: so tests reach what lies behind them.
+/// Corrects the checksums of everything that looks like a chunk or an index, so that tests reach the code behind them.
 #[doc(hidden)]
 pub fn with_right_sums(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
@@ -149,18 +149,18 @@ pub fn with_right_sums(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// CRC-32 of all parts.
+/// CRC-32 over all parts.
 pub(crate) fn sum(parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     parts.iter().for_each(|part| hasher.update(part));
     hasher.finalize()
 }
 
-/// What a chunk's head and sets say, while its records are written.
+/// Collects the head and sets of a chunk while its records are written.
 #[derive(Debug, Default)]
 pub(crate) struct Gathering {
     pub(crate) first: u64,
-    /// Earliest and latest moment; `None` before the first record.
+    /// Earliest and latest time; `None` before the first record.
     pub(crate) times: Option<(Time, Time)>,
     pub(crate) actors: Gathered,
     pub(crate) services: Gathered,
@@ -173,7 +173,7 @@ impl Gathering {
         self.times = Some(self.times.map_or((at, at), |(from, to)| (from.min(at), to.max(at))));
     }
 
-    /// Begins the next chunk, and gives what is to be known of this one.
+    /// Returns the description of this chunk, and begins the next.
     pub(crate) fn take(&mut self, offset: u64, next: u64, has_context: bool, is_tagged: bool) -> Chunk {
         let (from, to) = self.times.take().unwrap_or_default();
         let (services, requests) = (self.services.take(), self.requests.take());
@@ -193,7 +193,7 @@ impl Gathering {
 }
 
 impl Chunk {
-    /// Reads the sets of a chunk of which the numbers are known.
+    /// Reads the sets of a chunk whose numbers are known.
     pub(crate) fn of(
         offset: u64,
         first: u64,
@@ -227,7 +227,7 @@ impl Chunk {
         self.services.iter().chain(&self.requests).for_each(|set| set.write(out));
     }
 
-    /// The bytes of the chunk in front of its compressed records.
+    /// The bytes of the chunk before its compressed records.
     pub(crate) fn head(&self, raw: usize, packed: &[u8]) -> Vec<u8> {
         let mut sets = Vec::new();
         self.write_sets(&mut sets);

@@ -1,6 +1,6 @@
-//! What is open at a moment of a run: the messages under way, the armed timers, and where each actor's clocks stand. A
-//! writer keeps it, and writes it in front of some chunks; whoever begins to read there knows what one knows who has read
-//! all.
+//! Contexts: the state of a trace at one point, with the messages in flight, the armed timers and the clocks of the
+//! actors. A writer maintains it and writes it before some chunks. A reader that begins there knows as much as one that
+//! has read the whole trace up to there.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,18 +10,18 @@ use serde::de::DeserializeOwned;
 use crate::format::{Take, put};
 use crate::reader::Trouble;
 
-/// What was open when a chunk began.
+/// State of a trace at the beginning of a chunk.
 #[derive(Clone, Debug)]
 pub struct Context<M, T> {
-    /// The actors, by rising number.
+    /// The actors, by rising id.
     pub(crate) lives: Vec<(ActorId, LifeThen<T>)>,
-    /// The messages under way.
+    /// The messages in flight.
     pub(crate) under_way: Vec<(MessageId, SentThen, M)>,
-    /// What whoever [gave it to the writer](crate::Writer::close_chunk) makes of it; `None` if nobody did.
+    /// Bytes that the [caller of the writer](crate::Writer::close_chunk) added; `None` if there are none.
     pub extra: Option<Vec<u8>>,
 }
 
-/// An actor at that moment.
+/// State of an actor at that point.
 #[derive(Clone, Debug)]
 pub(crate) struct LifeThen<T> {
     pub(crate) incarnation: u32,
@@ -31,7 +31,7 @@ pub(crate) struct LifeThen<T> {
     pub(crate) armed: Vec<(Timer, u64, Time, T)>,
 }
 
-/// A message under way.
+/// A message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SentThen {
     pub(crate) record: u64,
@@ -44,15 +44,15 @@ pub(crate) struct SentThen {
     pub(crate) was_held: bool,
 }
 
-/// A context that takes more bytes is not written.
+/// A context with more bytes is not written.
 pub(crate) const CONTEXT_BYTES_MAX: usize = 8 << 20;
 
-/// Where the encoded message, or the timer with its tick, stands.
+/// Location of the encoded message, or of the timer with its tick.
 #[derive(Debug)]
 enum Content {
-    /// In the records of the chunk at hand.
+    /// In the records of the current chunk.
     Here(u32, u32),
-    /// It was kept when its chunk was closed.
+    /// Copied when its chunk was closed.
     Kept(Box<[u8]>),
 }
 
@@ -87,20 +87,21 @@ struct Life {
     sent: Outbox,
 }
 
-/// Actors with lower numbers are found by their place.
+/// Actors with lower ids are found by index.
 const DENSE_MAX: usize = 1 << 14;
 
-/// Keeps what is open while records are written. Its rules are those of [`Deriver`](crate::Deriver).
+/// Maintains the context while records are written, by the rules of [`Deriver`](crate::Deriver).
 #[derive(Debug, Default)]
 pub(crate) struct Open {
     dense: Vec<Life>,
     sparse: BTreeMap<ActorId, Life>,
 }
 
-/// The messages of one sender that are under way, by its count.
+/// The messages of one sender in flight, by its count.
 #[derive(Debug, Default)]
 struct Outbox {
-    /// Counts rise, so the oldest stands first; what has arrived leaves a hole until those before it have.
+    /// Counts rise, so the oldest is first. A message that has arrived leaves a hole until those before it have
+    /// arrived.
     messages: VecDeque<(u64, Option<(SentThen, Content)>)>,
     holes: usize,
 }
@@ -108,7 +109,7 @@ struct Outbox {
 impl Outbox {
     fn push(&mut self, seq: u64, sent: (SentThen, Content)) {
         match self.messages.back() {
-            // Only a trace that was put together from strange parts has this.
+            // Only a trace that was merged from foreign parts has this.
             Some((last, _)) if *last >= seq => match self.messages.binary_search_by_key(&seq, |(of, _)| *of) {
                 Ok(at) => self.messages[at].1 = Some(sent),
                 Err(at) => self.messages.insert(at, (seq, Some(sent))),
@@ -158,7 +159,7 @@ impl Open {
         if actor.index() < DENSE_MAX { self.dense.get_mut(actor.index()) } else { self.sparse.get_mut(&actor) }
     }
 
-    /// The actors of which anything is known, by rising number.
+    /// The actors with any state, by rising id.
     fn lives(&self) -> impl Iterator<Item = (ActorId, &Life)> {
         let dense = (0..).map(ActorId).zip(&self.dense);
         dense.chain(self.sparse.iter().map(|(actor, life)| (*actor, life))).filter(|(_, life)| !life.is_new())
@@ -184,7 +185,7 @@ impl Open {
         life.take_in(record);
     }
 
-    /// `place` is where its content stands in the block.
+    /// Adds a message; `place` is the location of its content in the block.
     pub(crate) fn send(&mut self, id: MessageId, record: u64, at: Time, to: ActorId, place: (usize, usize)) {
         let life = self.life(id.from);
         life.lamport += 1;
@@ -210,7 +211,7 @@ impl Open {
         self.life(actor).lamport += 1;
     }
 
-    /// Says to whom the message is under way.
+    /// Returns the receiver of the message.
     pub(crate) fn fate(&mut self, id: MessageId, fate: Fate) -> Option<ActorId> {
         let (sent, _) = self.known(id.from)?.sent.get_mut(id.seq)?;
         let to = sent.to;
@@ -226,7 +227,7 @@ impl Open {
         Some(to)
     }
 
-    /// A copy arrived or was lost. Says the Lamport clock of its sending.
+    /// Counts a copy that arrived or was lost. Returns the Lamport clock of the sending.
     fn gone(&mut self, id: MessageId, arrived: bool) -> u64 {
         let Some(outbox) = self.known(id.from).map(|life| &mut life.sent) else { return 0 };
         let Some((sent, _)) = outbox.get_mut(id.seq) else { return 0 };
@@ -239,7 +240,7 @@ impl Open {
         lamport
     }
 
-    /// Copies what is open out of the chunk at hand, whose bytes are about to go.
+    /// Copies the content of open items from the current chunk, whose bytes are about to be dropped.
     pub(crate) fn keep(&mut self, block: &[u8]) {
         for life in self.dense.iter_mut().chain(self.sparse.values_mut()) {
             life.armed.values_mut().for_each(|(.., content)| content.keep(block));
@@ -248,7 +249,7 @@ impl Open {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Approximate size in bytes.
     pub(crate) fn estimate(&self) -> usize {
         let of = |life: &Life| {
             let armed: usize = life.armed.values().map(|(.., content)| 12 + content.len()).sum();
@@ -257,7 +258,7 @@ impl Open {
         self.lives().map(|(_, life)| of(life)).sum()
     }
 
-    /// Appends it, once all was [kept](Self::keep).
+    /// Appends the context, after all its content was [kept](Self::keep).
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         put(out, |frame| frame.number(self.lives().count() as u64));
         for (actor, life) in self.lives() {
@@ -304,14 +305,14 @@ impl Life {
         self.input = Some(record);
     }
 
-    /// Nothing has happened to it yet. (A message counts for its sender's clock.)
+    /// True if it has no record yet. (A message counts for its sender's clock.)
     fn is_new(&self) -> bool {
         self.lamport == 0 && self.incarnation == 0
     }
 }
 
 impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
-    /// Reads what [`Open::write`] wrote, and what stands behind it.
+    /// Reads the output of [`Open::write`], and the bytes of the caller after it.
     pub(crate) fn read(from: &mut &[u8]) -> Result<Self, Trouble> {
         let mut lives = Vec::new();
         for _ in 0..from.number()? {
@@ -347,7 +348,7 @@ impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
     }
 }
 
-/// A Lamport clock, which nothing makes rise beyond 64 bits.
+/// A Lamport clock, which cannot exceed 64 bits.
 fn clock(from: &mut &[u8]) -> Result<u64, Trouble> {
     let clock = from.number()?;
     if clock > 1 << 62 { Err(Trouble::Corrupt("a clock that no run reaches")) } else { Ok(clock) }

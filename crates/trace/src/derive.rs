@@ -1,4 +1,4 @@
-//! What follows from the order of the records, and is therefore not stored.
+//! Data that follows from the order of the records, and is therefore not stored.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use meshsim_actor::{ActorId, Fate, Message, MessageId, Time, Timer};
 
 use crate::{Context, Entry, Record};
 
-/// Walks along a trace.
+/// Derives this data record by record.
 ///
-/// `T` is the actors' tick. `A` is whatever the reader of the trace wants to know of a message when it arrives or is
-/// lost, besides what [`Sent`] holds: it is made when the message is sent. Memory grows with the messages under way, the
-/// armed timers and the actors.
+/// `T` is the actors' tick. `A` is data about a message that the caller needs when the message arrives or is lost,
+/// besides [`Sent`]; it is created at the sending. Memory grows with the number of messages in flight, armed timers and
+/// actors.
 #[derive(Debug)]
 pub struct Deriver<T, A = ()> {
     lives: BTreeMap<ActorId, Life<T>>,
@@ -27,7 +27,7 @@ impl<T, A> Default for Deriver<T, A> {
 struct Life<T> {
     incarnation: u32,
     lamport: u64,
-    /// The record that the actor's effects follow from: what it took in last.
+    /// The cause of the actor's effects: the record of its last input.
     input: Option<u64>,
     /// The timers which may still fire.
     armed: BTreeMap<Timer, Armed<T>>,
@@ -36,11 +36,11 @@ struct Life<T> {
 /// A timer that may still fire.
 #[derive(Clone, Copy, Debug)]
 pub struct Armed<T> {
-    /// The record of its arming.
+    /// Record of the arming.
     pub seq: u64,
-    /// When it is to fire.
+    /// Due time.
     pub due: Time,
-    /// What the actor will be told.
+    /// Value that the event carries.
     pub tick: T,
 }
 
@@ -50,54 +50,54 @@ impl<T> Default for Life<T> {
     }
 }
 
-/// What is known of a message after its sending.
+/// Data about a message after its sending.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<A = ()> {
-    /// The record of it.
+    /// Record of the sending.
     pub seq: u64,
-    /// When.
+    /// Time of the sending.
     pub at: Time,
     /// The sender's Lamport clock.
     pub lamport: u64,
-    /// To whom.
+    /// Receiver.
     pub to: ActorId,
-    /// Of what kind: [`Message::kind`].
+    /// Kind of the message: [`Message::kind`].
     pub kind: &'static str,
-    /// How long: [`Message::bytes`].
+    /// Size of the message in bytes: [`Message::bytes`].
     pub bytes: u32,
-    /// The network has made two of it.
+    /// True if the network duplicated it.
     pub is_doubled: bool,
-    /// The network has held it back.
+    /// True if the network held it.
     pub was_held: bool,
-    /// What the reader wanted to know of it.
+    /// Data of the caller.
     pub about: A,
     /// Copies that may still arrive.
     copies: u32,
     arrived: u32,
 }
 
-/// What a record means in its place.
+/// Data derived for a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Derived<T, A = ()> {
-    /// How often the actor's machine had been rebooted.
+    /// Number of earlier reboots of the actor.
     pub incarnation: u32,
-    /// The actor's Lamport clock after what happened. What the network or the machine does is no event of the actor:
-    /// it bears the clock of the message, or the actor's as it stands.
+    /// Lamport clock of the actor after the record. Actions of the network or the machine are not events of the actor:
+    /// they have the clock of the message, or the current clock of the actor.
     pub lamport: u64,
-    /// The record that this one follows from: the sending of what is delivered, the arming of what fires, the input
-    /// that an effect answers.
+    /// Record of the cause: the sending of a delivered message, the arming of a timer that fires, the input that an
+    /// effect follows from.
     pub cause: Option<u64>,
-    /// The message that it is about; its sending, if that is in the trace.
+    /// The message of the record, and its sending if that is in the trace.
     pub message: Option<(MessageId, Option<Sent<A>>)>,
-    /// Which copy of the message this is, from 0.
+    /// Number of the copy of the message, from 0.
     pub copy: u32,
-    /// What the actor is told by a timer that fires, or would have been told by one that is disarmed.
+    /// Value of a timer that fires or is disarmed.
     pub tick: Option<T>,
 }
 
 impl<T: Copy, A: Copy> Deriver<T, A> {
-    /// Begins in the middle of a trace, with what was open there. `about` is asked for each message under way: its id, its
-    /// receiver and its content.
+    /// Begins in the middle of a trace, with its context there. Calls `about` for each message in flight, with its id,
+    /// receiver and content.
     pub fn resumed<M: Message>(context: &Context<M, T>, mut about: impl FnMut(MessageId, ActorId, &M) -> A) -> Self {
         let life = |life: &crate::context::LifeThen<T>| Life {
             incarnation: life.incarnation,
@@ -128,7 +128,8 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
         }
     }
 
-    /// Takes in the next record of the trace. If it is the sending of a message, `about` says what is to be known of it.
+    /// Processes the next record of the trace. If it is the sending of a message, `about` creates the data of the
+    /// caller.
     pub fn derive<M: Message>(&mut self, record: &Record<M, T>, about: impl FnOnce(&M) -> A) -> Derived<T, A> {
         let life = self.lives.entry(record.actor).or_default();
         let mut derived = Derived { cause: life.input, incarnation: 0, lamport: 0, message: None, copy: 0, tick: None };
@@ -218,13 +219,13 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
         self.lives.get(&actor).into_iter().flat_map(|life| life.armed.values())
     }
 
-    /// The messages that are under way after the last record, by sender and number: their ids, and what is known of each.
+    /// The messages in flight after the last record, by sender and number: the id and data of each.
     pub fn under_way(&self) -> impl Iterator<Item = (MessageId, &Sent<A>)> {
         self.under_way.iter().map(|(id, sent)| (*id, sent))
     }
 }
 
-/// A copy arrived or was lost; after the last one the message is forgotten.
+/// Counts a copy that arrived or was lost; the message is dropped after the last one.
 fn gone<A>(under_way: &mut BTreeMap<MessageId, Sent<A>>, id: MessageId, arrived: bool) {
     if let Some(sent) = under_way.get_mut(&id) {
         sent.copies -= 1;

@@ -1,4 +1,4 @@
-//! The numbers of the file format, and how they are written and read. `FORMAT.md` beside this crate describes the format.
+//! Numbers of the file format, and their encoding. `FORMAT.md` beside this crate describes the format.
 
 use meshsim_actor::{ActorId, MessageId};
 use serde::de::DeserializeOwned;
@@ -7,18 +7,18 @@ use crate::reader::Trouble;
 
 /// The first bytes of a trace.
 pub const MAGIC: [u8; 8] = *b"MESHSIM\x17";
-/// The version of the format. A reader refuses any other.
+/// Version of the format. A reader refuses any other.
 pub const VERSION: u64 = 2;
-/// In a tag: same actor and moment as the record before.
+/// In a tag: same actor and time as the record before.
 pub const SAME: u8 = 0x80;
-/// Most words of notes that get a number in a chunk.
+/// Largest number of words of notes that get a number in a chunk.
 pub const WORDS_MAX: usize = 256;
-/// Most bytes of a word or a name; a longer one is cut.
+/// Largest number of bytes of a word or a name; a longer one is truncated.
 pub const TEXT_BYTES_MAX: usize = 1024;
-/// Most names in a header.
+/// Largest number of names in a header.
 pub const ACTORS_MAX: u64 = 1 << 26;
 
-/// Kinds of records, as numbers in a tag. 0 is none.
+/// Kinds of records, as numbers in a tag. 0 is unused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -56,7 +56,7 @@ impl Kind {
         Kind::Power,
     ];
 
-    /// The kind that a tag says.
+    /// The kind in a tag.
     pub(crate) fn of_tag(tag: u8) -> Result<Kind, Trouble> {
         let number = usize::from(tag & !SAME);
         let kind = number.checked_sub(1).and_then(|at| Kind::ALL.get(at));
@@ -64,13 +64,13 @@ impl Kind {
     }
 }
 
-/// Room for the parts of a record whose length is bounded: a tag, a length byte and six numbers.
+/// Space for the parts of a record with a bounded length: a tag, a length byte and six numbers.
 const FRAME_BYTES: usize = 64;
 
 /// Appends the part of a record that `fill` writes.
 ///
-/// The place is reserved first and what was not needed is given back, so that the position stays in a register: a
-/// vector's own length would be stored and loaded for every number.
+/// The space is reserved first and the unused rest is released, so that the position stays in a register: a vector's
+/// own length would be loaded and stored for every number.
 #[inline(always)]
 pub(crate) fn put(out: &mut Vec<u8>, fill: impl FnOnce(&mut Frame<'_>)) {
     let start = out.len();
@@ -81,7 +81,7 @@ pub(crate) fn put(out: &mut Vec<u8>, fill: impl FnOnce(&mut Frame<'_>)) {
     out.truncate(end);
 }
 
-/// A part of a record while it is written.
+/// A part of a record during its encoding.
 pub(crate) struct Frame<'a> {
     bytes: &'a mut [u8; FRAME_BYTES],
     len: usize,
@@ -97,12 +97,12 @@ impl Frame<'_> {
     #[inline(always)]
     pub(crate) fn number(&mut self, value: u64) {
         let bits = 64 - (value | 1).leading_zeros();
-        // A byte for each seven bits; exact up to 64.
+        // One byte for each seven bits; exact up to 64.
         let len = (bits * 37 + 222) >> 8;
         if len > 8 {
             return self.long_number(value);
         }
-        // Eight bytes are written; those that do not count are written over by what follows.
+        // Eight bytes are written; the next number overwrites the unused ones.
         self.bytes[self.len..self.len + 8].copy_from_slice(&((value << 1 | 1) << (len - 1)).to_le_bytes());
         self.len += len as usize;
     }
@@ -115,7 +115,7 @@ impl Frame<'_> {
     }
 }
 
-/// A text, cut to what a reader accepts.
+/// A text, truncated to the limit of a reader.
 pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
@@ -127,13 +127,13 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// How many bytes follow the first byte of a number.
+/// Number of bytes after the first byte of a number.
 #[inline]
 pub(crate) fn number_tail(first: u8) -> usize {
     first.trailing_zeros() as usize
 }
 
-/// The number that begins with `first` and goes on with `tail`, of the length that [`number_tail`] says.
+/// The number that begins with `first` and continues with `tail`, whose length [`number_tail`] returns.
 #[inline]
 pub(crate) fn number(first: u8, tail: &[u8]) -> u64 {
     let mut word = [0; 8];
@@ -141,7 +141,7 @@ pub(crate) fn number(first: u8, tail: &[u8]) -> u64 {
     let tail_value = u64::from_le_bytes(word);
     match tail.len() {
         8 => tail_value,
-        // All eight bits of the first byte are length.
+        // All eight bits of the first byte belong to the length.
         7 => tail_value,
         n => tail_value << (7 - n) | u64::from(first >> (n + 1)),
     }
@@ -149,7 +149,7 @@ pub(crate) fn number(first: u8, tail: &[u8]) -> u64 {
 
 /// Bytes that are read piece by piece.
 pub(crate) trait Take {
-    /// The next so many bytes.
+    /// Takes this many bytes.
     ///
     /// # Errors
     /// [`Trouble::CutOff`] if there are fewer.
@@ -197,7 +197,7 @@ pub(crate) trait Take {
     }
 }
 
-/// Bytes that are all there.
+/// Bytes in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Bytes {
     pub(crate) data: Vec<u8>,
@@ -224,7 +224,7 @@ impl Take for Bytes {
     }
 }
 
-/// Bytes that somebody else holds.
+/// Borrowed bytes.
 impl Take for &[u8] {
     #[inline]
     fn take(&mut self, len: usize) -> Result<&[u8], Trouble> {

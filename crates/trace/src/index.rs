@@ -1,5 +1,5 @@
-//! The index of a trace: what its chunks hold. It stands at the end of a whole file; of one that is being written, or was
-//! cut off, it is put together from the heads of the chunks.
+//! The index of a trace: the descriptions of its chunks. It is at the end of a complete file. For a file that is still
+//! being written, or was truncated, it is rebuilt from the heads of the chunks.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,37 +10,38 @@ use crate::chunk::{self, Chunk, HEAD_BYTES, Head, pack, sum, unpack};
 use crate::format::{Bytes, Take, put, put_text};
 use crate::reader::Trouble;
 
-/// What an index begins with.
+/// Magic number of an index.
 pub(crate) const MAGIC: [u8; 4] = *b"MIDX";
-/// The last bytes of a whole trace.
+/// Last bytes of a complete trace.
 pub(crate) const END: [u8; 8] = *b"MESHEND\x17";
-/// Bytes in front of an index's content: magic number, checksum, two lengths.
+/// Bytes before an index's content: magic number, checksum, two lengths.
 pub(crate) const FRONT_BYTES: usize = 16;
-/// Bytes behind it: where the index begins, and [`END`].
+/// Bytes after it: the offset of the index, and [`END`].
 pub(crate) const FOOTER_BYTES: usize = 16;
-/// Most bytes of an index before it is compressed. A file with a longer one is written without its chunks in the index.
+/// Largest uncompressed size of an index, in bytes. A file with a longer one is written without its chunks in the
+/// index.
 pub(crate) const INDEX_BYTES_MAX: usize = 64 << 20;
-/// Most words with which records that were left out are counted.
+/// Largest number of kinds by which omitted records are counted.
 const KINDS_MAX: u64 = 64;
 
-/// What a trace holds, and where.
+/// The chunks of a trace, with their locations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     /// Its chunks, in the order of their records.
     pub chunks: Vec<Chunk>,
-    /// Records that were left out, by kind: [`export::kind`](crate::export::kind). Known of a whole trace only.
+    /// Number of omitted records by kind: [`export::kind`](crate::export::kind). Known only for a complete trace.
     pub left_out: BTreeMap<String, u64>,
-    /// The file was written to its end. If not, these are the chunks that there are.
+    /// True if the file was written to its end. If not, these are the chunks so far.
     pub is_complete: bool,
 }
 
 impl Index {
-    /// How many records there are.
+    /// Number of records.
     pub fn records(&self) -> u64 {
         self.chunks.last().map_or(0, |last| last.first + u64::from(last.records))
     }
 
-    /// The moment of the last record.
+    /// Time of the last record.
     pub fn end(&self) -> Time {
         self.chunks.iter().map(|chunk| chunk.to).max().unwrap_or_default()
     }
@@ -51,14 +52,14 @@ impl Index {
         (record < self.records()).then_some(at)
     }
 
-    /// The last chunk up to this one at which a reader that knows nothing can begin: the first, or one with a context.
+    /// The last chunk up to this one at which a new reader can begin: the first one, or one with a context.
     pub fn start_before(&self, chunk: usize) -> usize {
         let begins = |at: &usize| self.chunks.get(*at).is_some_and(|chunk| chunk.has_context);
         (0..=chunk).rev().find(begins).unwrap_or(0)
     }
 }
 
-/// Gathers the index while a trace is written.
+/// Collects the index while a trace is written.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     bytes: Vec<u8>,
@@ -112,16 +113,16 @@ impl Entries {
     }
 }
 
-/// What stands at the end of a trace.
+/// End of a trace.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) records: u64,
     pub(crate) left_out: BTreeMap<String, u64>,
-    /// `None` if the index was too long to be written.
+    /// `None` if the index was too long to write.
     pub(crate) chunks: Option<Vec<Chunk>>,
 }
 
-/// The length of an index's content, from its first bytes.
+/// Length of an index's content, from its first bytes.
 pub(crate) fn packed_len(front: &[u8; FRONT_BYTES]) -> Result<usize, Trouble> {
     let word = |at: usize| u32::from_le_bytes(front[at..at + 4].try_into().expect("four bytes")) as usize;
     let (raw, packed) = (word(8), word(12));
@@ -129,7 +130,7 @@ pub(crate) fn packed_len(front: &[u8; FRONT_BYTES]) -> Result<usize, Trouble> {
     if fits { Ok(packed) } else { Err(Trouble::Corrupt("an index of lengths that none has")) }
 }
 
-/// Reads an index from its first bytes and what follows them.
+/// Reads an index from its first bytes and the bytes after them.
 pub(crate) fn read(front: &[u8; FRONT_BYTES], packed: &[u8]) -> Result<Ending, Trouble> {
     let word = |at: usize| u32::from_le_bytes(front[at..at + 4].try_into().expect("four bytes"));
     if sum(&[&front[8..], packed]) != word(4) {
@@ -191,7 +192,7 @@ fn at_end(input: &mut (impl Read + Seek), len: u64) -> Result<Ending, Trouble> {
     read(&front, &packed)
 }
 
-/// Says what the chunks hold that begin at `start`.
+/// Reads the index, or rebuilds it from the chunks that begin at `start`.
 pub(crate) fn of(input: &mut (impl Read + Seek), start: u64) -> Result<Index, Trouble> {
     let len = input.seek(SeekFrom::End(0)).map_err(Trouble::Io)?;
     let mut left_out = BTreeMap::new();
@@ -220,7 +221,7 @@ pub(crate) fn of(input: &mut (impl Read + Seek), start: u64) -> Result<Index, Tr
     Ok(index)
 }
 
-/// The number after a chunk's last record.
+/// The number after that of a chunk's last record.
 fn end(chunk: &Chunk) -> Option<u64> {
     chunk.first.checked_add(u64::from(chunk.records))
 }
@@ -233,7 +234,7 @@ fn follow_each_other(chunks: &[Chunk], start: u64) -> bool {
         && chunks.last().is_none_or(|last| end(last).is_some())
 }
 
-/// The chunk that begins here, and where the next one does; `None` if no whole one does.
+/// The chunk at this offset, and the offset of the next; `None` if there is no complete chunk.
 fn hop(input: &mut (impl Read + Seek), offset: u64, len: u64) -> Result<Option<(Chunk, u64)>, Trouble> {
     if offset + HEAD_BYTES as u64 > len {
         return Ok(None);
@@ -249,7 +250,7 @@ fn hop(input: &mut (impl Read + Seek), offset: u64, len: u64) -> Result<Option<(
     Ok(head.chunk(offset, &mut sets).ok().map(|chunk| (chunk, next)))
 }
 
-/// So many bytes from here.
+/// This many bytes at an offset.
 fn bytes_at<const N: usize>(input: &mut (impl Read + Seek), offset: u64) -> Result<[u8; N], Trouble> {
     let mut bytes = [0; N];
     input.seek(SeekFrom::Start(offset)).map_err(Trouble::Io)?;

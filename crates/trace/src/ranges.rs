@@ -1,20 +1,21 @@
-//! Sets of numbers, as ranges: what an index says of a chunk.
+//! Sets of numbers, stored as ranges, for the index of a chunk.
 
 use std::collections::BTreeSet;
 
 use crate::format::{Take, put};
 use crate::reader::Trouble;
 
-/// Most ranges of a set. Beyond that the closest are joined: a set may hold more numbers than it was given, never fewer.
+/// Largest number of ranges of a set. Beyond it the closest ranges are joined: a set may then hold additional numbers,
+/// never fewer.
 pub(crate) const RANGES_MAX: usize = 4096;
 
-/// Below this, numbers are gathered as bits.
+/// Numbers below this are collected as bits.
 const LOW: u64 = 1 << 16;
 
-/// A set of numbers, which may hold some that were never put into it.
+/// A set of numbers, which may hold some that were never added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ranges(
-    /// First and last of each, rising, apart from each other.
+    /// First and last number of each range, rising and disjoint.
     Vec<(u64, u64)>,
 );
 
@@ -30,7 +31,7 @@ impl Ranges {
         self.0.get(at).is_some_and(|range| range.0 <= last)
     }
 
-    /// The ranges, rising: the first number of each and the last.
+    /// The ranges, rising: first and last number of each.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().copied()
     }
@@ -65,12 +66,12 @@ impl Ranges {
     }
 }
 
-/// Numbers while they are gathered.
+/// A set during its collection.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     low: Vec<u64>,
     high: BTreeSet<u64>,
-    /// What was put in last: the same often comes again.
+    /// The number added last: the same number is often added again.
     last: Option<u64>,
 }
 
@@ -95,7 +96,7 @@ impl Gathered {
         self.low[word] |= 1 << (number % 64);
     }
 
-    /// Gives what was gathered, and begins anew.
+    /// Returns the set, and begins a new one.
     pub(crate) fn take(&mut self) -> Ranges {
         let mut ranges: Vec<(u64, u64)> = Vec::new();
         let mut add = |number: u64| match ranges.last_mut() {
@@ -116,7 +117,7 @@ impl Gathered {
     }
 }
 
-/// Joins the ranges that are closest to each other, until there are no more than [`RANGES_MAX`].
+/// Joins the closest ranges until there are at most [`RANGES_MAX`].
 fn join_closest(ranges: &mut Vec<(u64, u64)>) {
     let Some(extra) = ranges.len().checked_sub(RANGES_MAX).filter(|extra| *extra > 0) else { return };
     let mut gaps: Vec<(u64, usize)> = ranges.windows(2).map(|pair| pair[1].0 - pair[0].1).zip(1..).collect();
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_set_of_too_many_ranges_joins_the_closest_and_loses_none() {
-        // Pairs that stand closer to each other than to the next pair.
+        // Pairs whose numbers are closer to each other than to the next pair.
         let numbers: Vec<u64> = (0..3_000).flat_map(|at| [at * 1_000, at * 1_000 + 2]).collect();
         let ranges = gathered(numbers.iter().copied());
         assert_eq!(ranges.iter().count(), RANGES_MAX);

@@ -1,4 +1,4 @@
-//! Reading a trace back.
+//! Reader of a trace.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,29 +16,29 @@ use crate::{Context, Header};
 
 /// Reads a trace, record by record.
 ///
-/// Any bytes may come: it never panics, holds at most one chunk, and says where it stopped understanding. After an
-/// error it yields nothing more. `R` needs no buffer of its own.
+/// Any bytes are safe input: it never panics, holds at most one chunk, and reports the position of an error. After an
+/// error it yields no more records. `R` needs no buffer of its own.
 ///
-/// What can be sought in can also be read from the middle: [`index`](Self::index) says what the chunks hold, and
-/// [`seek`](Self::seek) goes to one of them.
+/// A seekable trace can also be read from the middle: [`index`](Self::index) describes the chunks, and
+/// [`seek`](Self::seek) moves to one of them.
 #[derive(Debug)]
 pub struct Reader<R, M, T> {
     input: Input<R>,
     header: Header,
-    /// Where the first chunk begins.
+    /// Offset of the first chunk.
     first_chunk: u64,
-    /// The chunk at hand.
+    /// The current chunk.
     chunk: Bytes,
-    /// Where its context and its records begin.
+    /// Offsets of its context and its records.
     parts: [usize; 2],
-    /// Records of it that were not read yet.
+    /// Number of its records that are not read yet.
     left: u32,
     words: Vec<Arc<str>>,
     at: Time,
     actor: ActorId,
-    /// The number of the next record.
+    /// Number of the next record.
     next: u64,
-    /// The moment of the last record.
+    /// Time of the last record.
     last: Option<Time>,
     ended: bool,
     left_out: BTreeMap<String, u64>,
@@ -48,60 +48,60 @@ pub struct Reader<R, M, T> {
 /// One record of a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record<M, T> {
-    /// Its place in the trace, from 0.
+    /// Its index in the trace, from 0.
     pub seq: u64,
-    /// When.
+    /// Its time.
     pub at: Time,
-    /// Whose.
+    /// Its actor.
     pub actor: ActorId,
-    /// What.
+    /// Its content.
     pub entry: Entry<M, T>,
 }
 
-/// What a record says: [`What`](meshsim_actor::What), owned, and with each content once.
+/// Content of a record: [`What`](meshsim_actor::What), owned, and with each content stored once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry<M, T> {
     /// The actor began.
     Start {
-        /// How often it had been rebooted.
+        /// Number of earlier reboots.
         incarnation: u32,
     },
-    /// It took in this message. Its content stands with the [`Entry::Send`] of that id.
+    /// The actor received this message. Its content is in the [`Entry::Send`] of that id.
     Deliver(MessageId),
-    /// It took in this timer. Its tick stands with the last [`Entry::Arm`] of that handle.
+    /// The actor received this timer. Its tick is in the last [`Entry::Arm`] of that handle.
     Fire(Timer),
-    /// It sent a message.
+    /// The actor sent a message.
     Send {
-        /// To whom.
+        /// Receiver.
         to: ActorId,
-        /// Its count: with the record's actor the [`MessageId`].
+        /// The sender's count: with the record's actor it is the [`MessageId`].
         seq: u64,
         /// The content.
         msg: M,
     },
-    /// It armed a timer.
+    /// The actor armed a timer.
     Arm {
-        /// Its handle.
+        /// Handle.
         timer: Timer,
-        /// When it is to fire.
+        /// Due time.
         at: Time,
-        /// What the actor will be told.
+        /// Value that the event will carry.
         tick: T,
     },
-    /// It disarmed a timer.
+    /// The actor disarmed a timer.
     Disarm(Timer),
-    /// It remarked something.
+    /// The actor wrote a note.
     Note {
-        /// What happened, in one word.
+        /// The change, in one word.
         what: Arc<str>,
-        /// What it happened to.
+        /// Number of the service or node that changed.
         subject: u64,
-        /// A number that belongs to it.
+        /// A number that belongs to the change.
         value: u64,
     },
-    /// The network decided what becomes of a message.
+    /// The network decided the fate of a message.
     Fate(MessageId, Fate),
-    /// Something was done to its machine.
+    /// A machine action on the actor's machine.
     Power(Power),
 }
 
@@ -121,33 +121,33 @@ impl<M: Clone, T> From<What<'_, M, T>> for Entry<M, T> {
     }
 }
 
-/// Why a trace cannot be read, or not further.
+/// Reason why a trace cannot be read, or not further.
 #[derive(Debug)]
 pub struct ReadError {
-    /// How many bytes of the file had been understood.
+    /// Bytes of the file that were read correctly.
     pub offset: u64,
-    /// How many records had been read.
+    /// Number of records that were read.
     pub records: u64,
-    /// The moment of the last of them.
+    /// Time of the last of them.
     pub at: Option<Time>,
-    /// What is wrong there.
+    /// The error.
     pub trouble: Trouble,
 }
 
-/// What is wrong with a trace.
+/// Error in a trace.
 #[derive(Debug)]
 pub enum Trouble {
-    /// It could not be read at all.
+    /// The file could not be read.
     Io(io::Error),
-    /// The file does not begin as a trace does.
+    /// The file is not a trace.
     NotATrace,
-    /// A version of the format that this program does not know.
+    /// A format version that this program does not support.
     Version(u64),
-    /// The file ends before the trace does: the run was killed, or the disk was full.
+    /// The file is truncated: the run was killed, or the disk was full.
     CutOff,
-    /// Bytes that no writer writes.
+    /// Bytes that no writer produces.
     Corrupt(&'static str),
-    /// A message, tick or other value that is not of the type that was asked for.
+    /// A message, tick or other value that does not have the expected type.
     Value(meshsim_wire::Error),
 }
 
@@ -190,7 +190,7 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
     /// Reads the header.
     ///
     /// # Errors
-    /// If it is not that of a trace.
+    /// If the bytes are not the header of a trace.
     pub fn new(input: R) -> Result<Self, ReadError> {
         let mut input = Input { source: input, block: Vec::new(), start: 0, offset: 0 };
         let header = read_header(&mut input);
@@ -213,22 +213,22 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         })
     }
 
-    /// What stands at the beginning.
+    /// Header of the trace.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// How many records of each [kind](crate::export::kind) the writer left out. It stands at the end, so it is known when
-    /// the last record has been read.
+    /// Number of omitted records of each [kind](crate::export::kind). It is at the end of the trace, so it is known
+    /// when the last record has been read.
     pub fn left_out(&self) -> &BTreeMap<String, u64> {
         &self.left_out
     }
 
-    /// What was open when the chunk at hand began: that of the record that was read last, or after
-    /// [`seek`](Self::seek) the one that is next. `None` if it does not say.
+    /// Context of the current chunk: that of the last record read, or after [`seek`](Self::seek) that of the next
+    /// record. `None` if the chunk has no context.
     ///
     /// # Errors
-    /// If it cannot be understood.
+    /// If it cannot be decoded.
     pub fn context(&self) -> Result<Option<Context<M, T>>, ReadError> {
         let [start, end] = self.parts;
         let bytes = self.chunk.data.get(start..end).filter(|bytes| !bytes.is_empty());
@@ -279,7 +279,7 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         Ok(Record { seq, at: self.at, actor: self.actor, entry })
     }
 
-    /// Reads the next chunk; false if there is none, and the trace ends as one does.
+    /// Reads the next chunk; returns false if there is none, and the trace ends correctly.
     fn next_chunk(&mut self) -> Result<bool, Trouble> {
         match self.input.take(4).map(|magic| [magic[0], magic[1], magic[2], magic[3]])? {
             chunk::MAGIC => {}
@@ -309,7 +309,7 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         Ok(true)
     }
 
-    /// Reads what stands behind the last chunk.
+    /// Reads the bytes after the last chunk.
     fn end(&mut self) -> Result<(), Trouble> {
         let begins = (self.input.offset - 4).to_le_bytes();
         let mut front = [0; FRONT_BYTES];
@@ -352,11 +352,11 @@ impl<R, M, T> Reader<R, M, T> {
 }
 
 impl<R: Read + Seek, M, T> Reader<R, M, T> {
-    /// Says what the chunks hold. It stands at the end of a whole trace; else it is gathered from the chunks that there
-    /// are. The reader is then at the first record.
+    /// Reads the index at the end of a complete trace, or rebuilds it from the existing chunks. The reader is then at
+    /// the first record.
     ///
     /// # Errors
-    /// If the file cannot be read, or its index is not one of these chunks.
+    /// If the file cannot be read, or its index does not fit its chunks.
     pub fn index(&mut self) -> Result<Index, ReadError> {
         let index = index::of(&mut self.input.source, self.first_chunk);
         let index = index.map_err(|trouble| self.error(self.first_chunk, trouble))?;
@@ -364,7 +364,7 @@ impl<R: Read + Seek, M, T> Reader<R, M, T> {
         Ok(index)
     }
 
-    /// Goes to the beginning of a chunk of its [`index`](Self::index): the next record is its first.
+    /// Moves to the beginning of a chunk of its [`index`](Self::index): the next record is the first of that chunk.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -391,7 +391,7 @@ impl<R: Read + Seek, M, T> Reader<R, M, T> {
     }
 }
 
-/// What ends too early within a chunk is no trace that was cut off.
+/// A chunk that ends too early is corrupt; the trace was not truncated there.
 fn cut_is_corrupt(trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::CutOff => Trouble::Corrupt("a chunk that is shorter than it says"),
@@ -436,7 +436,7 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<Header, Trouble> {
     Ok(Header { seed, actors, keep })
 }
 
-/// Bytes as they come, a block at a time, and how many were taken.
+/// Reads bytes a block at a time, and counts those that were taken.
 #[derive(Debug)]
 struct Input<R> {
     source: R,
@@ -448,7 +448,8 @@ struct Input<R> {
 const READ_BYTES: usize = 64 << 10;
 
 impl<R: Read> Input<R> {
-    /// Has `len` bytes ready, or as many as there are; says how many. Sets aside no more than has come.
+    /// Makes `len` bytes available, or as many as there are; returns their number. Reserves no more memory than has
+    /// arrived.
     fn fill(&mut self, len: usize) -> Result<usize, Trouble> {
         while self.block.len() - self.start < len {
             self.block.drain(..self.start);

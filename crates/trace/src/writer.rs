@@ -1,4 +1,4 @@
-//! Writing a trace while a run goes on.
+//! Writer of a trace during a run.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -12,54 +12,54 @@ use crate::format::{Frame, Kind, MAGIC, SAME, VERSION, WORDS_MAX, put, put_text}
 use crate::index::Entries;
 use crate::{Entry, Header, Record};
 
-/// A context is written when the records since the last one take so many times its bytes.
+/// A context is written when the records since the last one take this many times its bytes.
 const CONTEXT_SHARE: usize = 8;
 
 /// Writes a trace.
 ///
-/// Records are gathered in a chunk, which is compressed and handed on when it is full, so `out` needs no buffer of its own.
-/// Memory is bounded by a chunk, one record, what is open in the run, and some hundred bytes of index for each chunk. The
-/// first error is kept, nothing is written after it, and [`finish`](Self::finish) reports it: a recorder has nobody to tell
-/// while the run goes on.
+/// Records are collected in a chunk, which is compressed and passed on when it is full, so `out` needs no buffer of its
+/// own. Memory is bounded by a chunk, one record, the open messages and timers of the run, and some hundred bytes of
+/// index for each chunk. The first error is kept, nothing is written after it, and [`finish`](Self::finish) reports it:
+/// a recorder cannot report errors during the run.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     out: W,
-    /// The records of the chunk at hand.
+    /// Records of the current chunk.
     block: Vec<u8>,
-    /// Of the record before.
+    /// Time of the last record.
     at: Time,
     actor: ActorId,
     records: u64,
     words: Vec<Box<str>>,
-    /// What is to be known of the chunk at hand.
+    /// Description of the current chunk.
     chunk: Gathering,
     open: Open,
-    /// What was open when the chunk at hand began; empty if that is not written.
+    /// Context at the beginning of the current chunk; empty if none is written.
     context: Vec<u8>,
-    /// Of the last context: what whoever writes added to it.
+    /// Bytes that the caller added to the last context.
     extra_bytes: usize,
     /// Bytes of records since the last context.
     since_context: usize,
-    /// Bytes handed on.
+    /// Bytes passed on.
     offset: u64,
     index: Entries,
     left_out: BTreeMap<String, u64>,
-    /// Every record so far was [tagged](Self::tag).
+    /// True if every record so far was [tagged](Self::tag).
     is_tagged: bool,
-    /// The number after that of the record that was tagged last.
+    /// The number after that of the last tagged record.
     tagged: u64,
-    /// A chunk is closed when its records span this.
+    /// A chunk is closed when its records span this time.
     span_max: Span,
     error: Option<WriteError>,
 }
 
-/// Why a trace is not complete.
+/// Reason why a trace is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// It could not be written to where it goes.
+    /// The output could not be written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A message or a tick could not be written down.
+    /// A message or a tick could not be encoded.
     #[error("a message cannot be recorded: {0}")]
     Message(#[from] meshsim_wire::Error),
 }
@@ -104,7 +104,7 @@ impl<W: Write> Writer<W> {
         writer
     }
 
-    /// Closes a chunk also when its records span this much time, so that whoever reads along is not far behind.
+    /// Closes a chunk also when its records span this much time, so that a concurrent reader is not far behind.
     pub fn closing_every(mut self, span: Span) -> Self {
         self.span_max = span;
         self
@@ -126,10 +126,10 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Ends the trace and gives back where it went.
+    /// Ends the trace and returns its output.
     ///
     /// # Errors
-    /// The first that occurred since the beginning. What was written is then not a complete trace.
+    /// The first error since the beginning. The output is then not a complete trace.
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.close(None::<fn(&mut Vec<u8>)>);
         let index = std::mem::take(&mut self.index);
@@ -143,12 +143,13 @@ impl<W: Write> Writer<W> {
         self.error.map_or(Ok(self.out), Err)
     }
 
-    /// Says how many records of each kind were left out of the trace. It stands at its end.
+    /// Sets the number of omitted records of each kind, for the end of the trace.
     pub fn leave_out(&mut self, left_out: BTreeMap<String, u64>) {
         self.left_out = left_out;
     }
 
-    /// True if the chunk at hand is full. The next record closes it, if [`close_chunk`](Self::close_chunk) does not.
+    /// True if the current chunk is full. The next record closes it, unless [`close_chunk`](Self::close_chunk) does so
+    /// before.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.block.len() >= CHUNK_BYTES || self.spans_enough()
@@ -159,7 +160,7 @@ impl<W: Write> Writer<W> {
         self.span_max < Span::MAX && self.chunk.times.is_some_and(|(from, to)| to.since(from) >= self.span_max)
     }
 
-    /// Closes the chunk at hand. If the next one is to say what is open, `extra` adds what its reader is to know besides.
+    /// Closes the current chunk. If the next one gets a context, `extra` adds bytes of the caller to it.
     pub fn close_chunk(&mut self, extra: impl FnOnce(&mut Vec<u8>)) {
         self.close(Some(extra));
     }
@@ -191,7 +192,7 @@ impl<W: Write> Writer<W> {
         self.begin_context(extra);
     }
 
-    /// Writes down what is open, if it is time to.
+    /// Writes the context if one is due.
     fn begin_context(&mut self, extra: Option<impl FnOnce(&mut Vec<u8>)>) {
         let estimate = self.open.estimate() + self.extra_bytes;
         if estimate > CONTEXT_BYTES_MAX / 2 || self.since_context < estimate.saturating_mul(CONTEXT_SHARE) {
@@ -207,8 +208,8 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Says which service the next record is about, and which request it belongs to: it goes into the index. If one record
-    /// is not tagged, the index says no services and requests from there on.
+    /// Sets the service and the request of the next record, for the index. If one record is not tagged, the index has
+    /// no services and requests from there on.
     #[inline]
     pub fn tag(&mut self, service: Option<u64>, request: Option<u64>) {
         if self.is_full() {
@@ -241,10 +242,10 @@ impl<W: Write> Writer<W> {
         });
     }
 
-    /// Says where in the block the value begins and ends.
+    /// Writes a value; returns its location in the block.
     #[inline(always)]
     fn blob<V: Serialize>(&mut self, value: &V) -> (usize, usize) {
-        // The length is known afterwards. One byte is kept free for it, which is nearly always enough.
+        // The length is known only afterwards. One byte is kept free for it, which is nearly always enough.
         let place = self.block.len();
         self.block.push(0);
         if let Err(error) = meshsim_wire::encode_into(value, &mut self.block) {
@@ -347,7 +348,7 @@ impl<W: Write> Writer<W> {
         if self.is_full() {
             self.close(None::<fn(&mut Vec<u8>)>);
         }
-        // By content: two addresses of one text would make the bytes depend on the compiler.
+        // Compared by content: two addresses of one text would make the bytes depend on the compiler.
         let known = self.words.iter().position(|word| **word == *what);
         let number = known.unwrap_or(self.words.len());
         self.begin(at, actor, Kind::Note, |frame| frame.number(number as u64));
@@ -379,7 +380,7 @@ fn put_id(frame: &mut Frame<'_>, id: MessageId) {
 }
 
 impl<M: Serialize, T: Serialize, W: Write> Recorder<M, T> for Writer<W> {
-    // The caller knows what it records, so nothing is left of this match where it is inlined.
+    // The caller knows the kind of its entry, so this match disappears where it is inlined.
     #[inline(always)]
     fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
         match what {

@@ -1,4 +1,4 @@
-//! Actors do again what a trace says, and where they do not it is found.
+//! Actors repeat a trace exactly, and differences are found.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -28,7 +28,7 @@ impl Message for Talk {
     }
 }
 
-/// Tells one of three a rumour every now and then, and reminds itself of what nobody answered.
+/// Tells one of three a rumour now and then, and arms reminders for rumours without a reply.
 #[derive(Clone, Debug, Default)]
 struct Gossip {
     reminder: Option<Timer>,
@@ -51,7 +51,7 @@ impl Actor for Gossip {
             Event::Timer(NEWS) => {
                 self.told += 1;
                 let to = ActorId(cx.rng().below(3));
-                // Not equal to itself, and yet the same.
+                // Not equal to itself, and still the same.
                 let weight = if self.told.is_multiple_of(5) { f64::NAN } else { cx.rng().unit() };
                 cx.send(to, Talk::Rumour { number: self.told, weight });
                 cx.note("told", u64::from(to.0), cx.worked().nanos());
@@ -93,10 +93,10 @@ impl Recorder<Talk, u8> for Taken {
     }
 }
 
-/// What is done to an actor.
+/// Action on an actor.
 enum Done {
     Power(Power),
-    /// Its process was killed, and another one begins where it was.
+    /// Its process was killed, and another one starts in its place.
     Reborn,
 }
 
@@ -104,7 +104,8 @@ fn cell(actor: ActorId, incarnation: u32) -> Option<Cell<Gossip>> {
     (actor.0 < 3).then(|| Cell::reborn(actor, Gossip::default(), Rng::keyed(1, u64::from(actor.0), 0), incarnation))
 }
 
-/// Three of them for 200 ms on a network that loses the messages with 7, 27, 47... and doubles those with 3, 13, 23...
+/// Three actors for 200 ms on a network that loses the messages with 7, 27, 47... and duplicates those with 3, 13,
+/// 23...
 struct Host {
     cells: Vec<Cell<Gossip>>,
     due: BTreeMap<(Time, u64), (ActorId, Input<Talk>)>,
@@ -227,7 +228,7 @@ fn count(records: &Records, of: fn(&Record<Talk, u8>) -> bool) -> u64 {
     records.iter().filter(|record| of(record)).count() as u64
 }
 
-/// What a replay of all of it reports.
+/// Report of a complete replay.
 fn all_of(records: &Records) -> Report {
     Report {
         records: records.len() as u64,
@@ -309,7 +310,7 @@ fn each_effect_that_is_missing_or_too_many_is_found() {
         let gone = less.remove(place);
         let difference = replay(&less).unwrap_err();
         assert_eq!(difference.actor, gone.actor);
-        // The next of the actor, or the end.
+        // The actor's next record, or the end.
         let next = less.iter().skip(place).position(|record| record.actor == gone.actor && !is_fate(record));
         assert_eq!(difference.record, next.map_or(less.len(), |next| place + next) as u64);
         let mut more = records.clone();
@@ -346,12 +347,12 @@ fn a_message_to_another_receiver_is_a_difference_or_missing_in_a_merge() {
     assert_eq!((difference.record, difference.actor), (place as u64, ActorId(2)));
     let header = Header { seed: 1, ..Header::default() };
     assert_eq!(difference.texts(&header)[1], "no such message is under way to it");
-    // There, the sender's process may have been killed.
+    // Between processes, the sender's process may have been killed.
     let report = replay_of_processes(&records).unwrap();
     assert_eq!(report.stopped, [Stopped { actor: ActorId(2), record: place as u64, message }]);
 }
 
-/// As if each actor had its own process and clock, and that of actor 1 were late.
+/// As if each actor had its own process and clock, and the clock of actor 1 were late.
 fn skewed(mut records: Records, late: Span) -> Records {
     records.sort_by_key(|record| record.at + if record.actor == ActorId(1) { late } else { Span::ZERO });
     records
@@ -371,7 +372,7 @@ fn a_message_that_seems_to_arrive_before_it_is_sent_is_waited_for() {
     });
     assert!(early.count() > 20);
     assert_eq!(replay_of_processes(&records).unwrap(), all_of(&records));
-    // A difference is still one.
+    // A difference is still found.
     let mut tampered = records.clone();
     let last = tampered.iter().rposition(|record| matches!(record.entry, Entry::Note { .. })).unwrap();
     tampered[last].entry = Entry::Note { what: "tampered".into(), subject: 0, value: 0 };
@@ -382,7 +383,7 @@ fn a_message_that_seems_to_arrive_before_it_is_sent_is_waited_for() {
 fn an_actor_that_is_born_again_in_another_process_is_made_afresh() {
     let records = run([(40, 1, Done::Reborn), (80, 1, Done::Reborn), (81, 2, Done::Reborn)]);
     assert_eq!(replay_of_processes(&records).unwrap(), all_of(&records));
-    // Its first life may have been in a trace that is not there.
+    // The trace of its first incarnation may be missing.
     let first = records.iter().position(|record| record.entry == Entry::Start { incarnation: 1 }).unwrap();
     let later: Records = records[first..].iter().filter(|record| record.actor == ActorId(1)).cloned().collect();
     let report = replay_of_processes(&later).unwrap();
@@ -400,7 +401,7 @@ fn an_incarnation_that_starts_on_a_slow_machine_replays_at_its_speed() {
 fn a_truncated_part_is_no_divergence_and_stops_its_receivers() {
     let records = run([(100, 1, Done::Reborn)]);
     let born = records.iter().position(|record| record.entry == Entry::Start { incarnation: 1 }).unwrap();
-    // The end of its trace is lost, from the midst of a step on.
+    // The end of its trace is lost, from the middle of a step on.
     let of_it = |place: &usize| records[*place].actor == ActorId(1);
     let cut = (born / 2..born).filter(of_it).find(|place| matches!(records[*place].entry, Entry::Note { .. })).unwrap();
     let mut place = 0..;
@@ -417,7 +418,7 @@ fn a_truncated_part_is_no_divergence_and_stops_its_receivers() {
         assert_eq!(stopped.message.from, ActorId(1));
         assert_eq!(left[stopped.record as usize].entry, Entry::Deliver(stopped.message));
     }
-    // Of one process, the same is a difference.
+    // In one process, the same is a difference.
     assert_eq!(replay(&left).unwrap_err().actor, ActorId(1));
 }
 

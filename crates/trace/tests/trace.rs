@@ -1,4 +1,4 @@
-//! What a writer writes, a reader reads and an exporter shows.
+//! Writers, readers and exports agree.
 
 use std::io::{self, Cursor, Write};
 
@@ -26,7 +26,7 @@ impl Message for Talk {
     }
 }
 
-/// Sends on what it gets, and keeps an alarm that it puts off each time.
+/// Returns each message, and postpones its alarm each time.
 #[derive(Default)]
 struct Echo {
     alarm: Option<Timer>,
@@ -50,7 +50,7 @@ fn header() -> Header {
     Header { seed: 7, actors: vec!["coordinator".into(), "node-0".into()], ..Header::default() }
 }
 
-/// A small run by hand: two actors, a lost message, a doubled one, a crash.
+/// A small hand-written run: two actors, a lost message, a duplicated one, a crash.
 fn record(trace: &mut impl Recorder<Talk, u8>) {
     let mut cells: Vec<Cell<Echo>> =
         (0..2).map(|id| Cell::new(ActorId(id), Echo::default(), Rng::keyed(1, u64::from(id), 0))).collect();
@@ -88,12 +88,12 @@ fn written() -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-/// The same in many chunks, each of one moment, tagged.
+/// The same in many chunks, each of one time, tagged.
 fn in_chunks() -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &header()).closing_every(Span::from_nanos(1));
     let mut expected = Expected::default();
     record(&mut expected);
-    // A message that stays under way, and enough after it that a context is worth its bytes.
+    // A message that stays in flight, and enough records after it that a context is worth its bytes.
     let held = Envelope { from: ActorId(0), to: ActorId(1), seq: 102, msg: Talk::Ping { step: 9 } };
     expected.record(Time::from_nanos(3_000_000_001), ActorId(0), What::Send(&held));
     expected.record(Time::from_nanos(3_000_000_001), ActorId(0), What::Fate(held.id(), Fate::Hold(Time::NEVER)));
@@ -119,7 +119,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Record<Talk, u8>>, meshsim_trace::ReadError>
     Reader::new(bytes)?.collect()
 }
 
-/// What the reader should give, taken down without a file.
+/// The expected records, collected without a file.
 #[derive(Default)]
 struct Expected(Vec<Record<Talk, u8>>);
 
@@ -160,7 +160,7 @@ fn large_messages_many_blocks_and_many_words_come_back() {
         for seq in 0..5_000_u64 {
             let msg = Talk::Blob(vec![seq as u8; (seq * 37 % 700) as usize]);
             let envelope = Envelope { from: ActorId(1), to: ActorId(0), seq, msg };
-            // Not in order: a live host's clocks differ.
+            // Out of order: a live host's clocks differ.
             let at = Time::from_nanos((seq * 7_919) % 4_096 * 1_000_000_007);
             trace(at, What::Send(&envelope));
             trace(at, What::Note(Note { what: words[seq as usize % 400], subject: u64::MAX, value: seq }));
@@ -188,7 +188,7 @@ fn a_file_cut_anywhere_keeps_its_whole_chunks() {
             }
         };
         let whole = chunks.windows(2).filter(|pair| pair[1].offset as usize <= end).count();
-        // The last chunk ends where the index begins, which is not longer than what follows the last chunk's beginning.
+        // The last chunk ends at the index, which is not longer than the bytes after the last chunk's beginning.
         let survive = |count: usize| count == whole || (whole + 1 == chunks.len() && count == chunks.len());
         let index = reader.index().unwrap();
         assert!(survive(index.chunks.len()) && !index.is_complete, "cut at {end}");
@@ -349,7 +349,7 @@ fn json_lines_have_the_same_fields_and_derive_what_is_not_stored() {
         assert_eq!(delivery["message"]["copy"], copy);
         assert_eq!(delivery["message"]["type"], "ping");
         assert!(delivery["lamport"].as_u64() > send["lamport"].as_u64());
-        // What the actor did about it follows from it.
+        // The effect of the actor follows from it.
         let apply = find("apply")[copy];
         assert_eq!((&apply["cause"], &apply["note"]["value"]), (&delivery["seq"], &serde_json::json!(7)));
     }
