@@ -162,7 +162,7 @@ fn a_lost_message_says_its_reason_and_its_cause() {
     browser.until(&format!("document.querySelector('#the-message h2').textContent === 'Message {record}'"));
     assert!(text(&mut browser, "#the-message table").contains("lost: right is down"));
     let because = text(&mut browser, "#the-because ol");
-    assert!(because.contains("send request"), "{because}");
+    assert!(because.contains("sends request"), "{because}");
     // Once its request is there too.
     browser.until("document.getElementById('the-after').textContent.includes('is given up')");
     assert!(browser.value("location.hash").as_str().unwrap().contains(&format!("rec={record}")));
@@ -333,6 +333,34 @@ fn only_this_machine_and_this_page_are_answered() {
     common::signal(served.child.id(), "INT");
     let gone = || Command::new("curl").args(["-s", &served.address]).output().is_ok_and(|it| !it.status.success());
     common::until("it has ended", || gone().then_some(()));
+}
+
+#[test]
+fn a_trace_that_is_cut_off_is_shown_as_far_as_it_goes() {
+    let folder = run("cut");
+    let trace = folder.join("run/trace.bin");
+    let bytes = fs::read(&trace).unwrap();
+    fs::write(&trace, &bytes[..bytes.len() * 3 / 5]).unwrap();
+    let served = Served::new(&folder, "run");
+    let Some(mut browser) = opened(&folder, &served.page(""), (1400, 1000)) else { return };
+    assert!(text(&mut browser, ".banner").starts_with("The trace ends at "));
+    assert!(text(&mut browser, "#bar .facts").contains("as far as the trace goes"));
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_run_without_load_operations_or_faults_has_no_empty_parts() {
+    let mesh = "duration: 3s\nnodes: [ { name: n, count: 3 } ]\n\
+                services: { a: { instances: 3, endpoints: { get: { script: [ work: 1ms ] } } } }\n";
+    let folder = common::folder("bare", mesh);
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "run"]), 0);
+    // Nor a trace: it is run again with one.
+    let served = Served::new(&folder, "run");
+    let Some(mut browser) = opened(&folder, &served.page(""), (1400, 1000)) else { return };
+    let hidden = "['the-request', 'the-graph', 'the-because', 'the-after'].map((it) => document.getElementById(it).hidden)";
+    browser.until(&format!("JSON.stringify({hidden}) === '[true,true,true,true]'"));
+    browser.until("space.messages !== null && space.seen.all > 10");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 
 #[test]

@@ -112,7 +112,7 @@ pub(crate) fn line() -> clap::Command {
 pub(crate) struct Source {
     /// The experiment file; `-` is standard input
     file: std::path::PathBuf,
-    /// Set a value of the file: `services.search.instances=4`. May be repeated
+    /// Set a value of the file: `services.search.instances=4`; `faults.+=..` adds one to a list. May be repeated
     #[arg(long, value_name = "PATH=VALUE", value_parser = meshsim_experiment::Override::parse)]
     set: Vec<meshsim_experiment::Override>,
     /// Override the seed of the experiment

@@ -4,7 +4,7 @@ let actorTimer = 0;
 
 function loadActorSoon() {
   clearTimeout(actorTimer);
-  if (ANSWERS || look.who === null || look.who < 0 || look.at === null) return;
+  if (ANSWERS || run.is_live || look.who === null || look.who < 0 || look.at === null) return;
   actorTimer = setTimeout(loadActor, 120);
 }
 
@@ -12,7 +12,7 @@ function chooseActor(id, isNew) {
   look.who = id;
   if (look.at === null) point((look.t[0] + look.t[1]) / 2);
   if (isNew) remember(true);
-  loadActor();
+  loadActorSoon();
 }
 
 async function loadActor() {

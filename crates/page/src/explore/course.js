@@ -14,7 +14,7 @@ function drawCourse() {
   const width = Math.floor(box.clientWidth);
   if (!width) return;
   const isNarrow = width < 620;
-  const frame = { width, left: isNarrow ? 44 : 66, right: width - (isNarrow ? 12 : 34), isNarrow, svg: picture, box, view };
+  const frame = { width, left: isNarrow ? 54 : 66, right: width - (isNarrow ? 12 : 34), isNarrow, svg: picture, box, view };
   frame.x = linear(view.extent[0], view.extent[1], frame.left, frame.right);
   let y = lanes(frame, 2, page.lanes.bars, [], 4);
   const top = y;

@@ -123,14 +123,14 @@ async function start() {
   try {
     run = await ask('run', '/api/run');
   } catch (error) {
-    banner(`The run cannot be shown: ${error.message}`);
+    banner(`The run cannot be shown: ${error.message}`, 'ends');
     return;
   }
   build();
   parts.request.made.hidden = !run.requests.ended;
   drawCourse();
   lastWidth = document.querySelector('main').clientWidth;
-  if (run.trouble) banner(`The trace ends at ${when(run.last_ns)}: ${run.trouble}`);
+  if (run.trouble) banner(`The trace ends at ${when(run.last_ns)}: ${run.trouble}`, 'ends');
   document.addEventListener('keydown', key);
   addEventListener('popstate', show);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => paintExtent());

@@ -101,11 +101,10 @@ async function answered(part, question, show) {
   }
 }
 
-function banner(words) {
-  const there = document.querySelector('.banner');
-  if (!words) { there?.remove(); return; }
-  if (there) there.textContent = words;
-  else document.querySelector('main').prepend(el('p', { class: 'banner', role: 'alert' }, words));
+/** What is said over all else, until it is no longer so: that nobody answers (`gone`), that the trace ends early (`ends`). */
+function banner(words, kind = 'gone') {
+  document.querySelector('.banner.' + kind)?.remove();
+  if (words) document.querySelector('main').prepend(el('p', { class: 'banner ' + kind, role: 'alert' }, words));
 }
 
 // Addresses.
