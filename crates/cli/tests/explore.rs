@@ -357,7 +357,8 @@ fn a_run_without_load_operations_or_faults_has_no_empty_parts() {
     // Nor a trace: it is run again with one.
     let served = Served::new(&folder, "run");
     let Some(mut browser) = opened(&folder, &served.page(""), (1400, 1000)) else { return };
-    let hidden = "['the-request', 'the-graph', 'the-because', 'the-after'].map((it) => document.getElementById(it).hidden)";
+    let hidden =
+        "['the-request', 'the-graph', 'the-because', 'the-after'].map((it) => document.getElementById(it).hidden)";
     browser.until(&format!("JSON.stringify({hidden}) === '[true,true,true,true]'"));
     browser.until("space.messages !== null && space.seen.all > 10");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
