@@ -22,10 +22,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `()` is an [`Observer`] that looks away. One of your own learns how far the run is, and can stop it.
+//! `()` is an [`Observer`] that ignores the run. Your own observer gets the progress of the run, and can stop it.
 //!
-//! A [`Simulation`] is a run in your hands. It goes to any moment, shows each actor there, and can be forked: the fork
-//! and its origin go on independently, so "what if?" costs only what follows.
+//! A [`Simulation`] is a run under your control. It advances to any time, gives access to each actor, and can be
+//! forked. The fork and its origin continue independently, so a "what if?" costs only the part after the fork.
 //!
 //! ```
 //! # use meshsim_run::{Simulation, actor::{Span, Time}, experiment};
@@ -42,13 +42,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Simulation::snapshot`] writes a run down, and [`Simulation::resume`] goes on from there, in this process or another.
+//! [`Simulation::snapshot`] writes a run as bytes, and [`Simulation::resume`] continues it, in this process or another.
 //!
-//! The same experiment and seed give the same run, byte for byte, whoever observes it and however it is stopped and
-//! continued. There is no state beside these values: as many runs as you like live in one process, on any threads.
+//! The same experiment and seed give the same run, byte for byte, with any observer, and however the run is stopped and
+//! continued. There is no state beside these values: any number of runs can share a process, on any threads.
 //!
-//! [`live`](live()) runs the same actors in the time of the clock on the wall, connected by TCP. [`Deployment`] says
-//! where they are: in threads of the program, as here, or in processes that [`join`] the run.
+//! [`live`](live()) runs the same actors in real time, connected by TCP. A [`Deployment`] describes where they run: in
+//! threads of the program, as here, or in processes that [`join`] the run.
 //!
 //! ```
 //! # use std::num::NonZeroUsize;
@@ -61,8 +61,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A [`Live`] is a live run in two phases: opened, and performed. Between them its [`Handle`] goes to whoever looks at
-//! the run and steers it meanwhile, such as the gateway (`meshsim_gateway`).
+//! A [`Live`] is a live run in two phases: opening and running. In between, its [`Handle`] can be passed to code that
+//! inspects and controls the run, such as the gateway (`meshsim_gateway`).
 //!
 //! One dependency is enough: the crates whose types appear here are re-exported.
 
@@ -97,13 +97,13 @@ pub use state::State;
 /// Runs an experiment in virtual time, to its end or until the observer stops it.
 ///
 /// # Errors
-/// If the experiment's network cannot be built. That of an experiment from a file always can.
+/// If the experiment's network cannot be built. The network of an experiment from a file always can.
 pub fn simulate(experiment: &Experiment, observer: &mut impl Observer) -> Result<Outcome, NetworkError> {
     Ok(Simulation::new(experiment)?.finish(observer))
 }
 
-/// What stands at the beginning of a trace of this experiment: the names of its actors, and of who is outside. `mesh` is
-/// the experiment's; that of a live run has a gateway.
+/// Header of a trace of this experiment: the names of its actors, and of the external client. `mesh` is the
+/// experiment's; in a live run it has a gateway.
 pub fn trace_header(experiment: &Experiment, mesh: &Mesh) -> Header {
     let outside = usize::from(mesh.has_gateway);
     let name = |index| mesh.actor_name(ActorId(index as u32)).to_owned();

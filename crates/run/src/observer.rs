@@ -1,4 +1,4 @@
-//! Whoever watches a run.
+//! Observers of a run.
 
 use std::ops::ControlFlow;
 
@@ -7,21 +7,21 @@ use meshsim_mesh::MeshActor;
 
 use crate::live::Stand;
 
-/// Watches a run and may stop it. Every method has a default that does nothing, so an observer names only what it wants
-/// to know.
+/// Observes a run and may stop it. Every method has a default that does nothing, so an observer implements only those
+/// that it needs.
 ///
-/// An observer never changes what happens: the same experiment and seed give the same run, up to where it is stopped. A
-/// simulated run shows its actors and asks between slices of some milliseconds of processor time, so an observer costs
-/// the inner loop nothing. A live run, whose actors are in many processes, shows how it [`stands`](Self::stands) instead.
+/// An observer never changes the run: the same experiment and seed give the same run, up to the point where it is
+/// stopped. A simulated run calls it between slices of some milliseconds of processor time, so an observer costs the
+/// inner loop nothing. A live run, whose actors are in many processes, shows its [status](Self::stands) instead.
 pub trait Observer {
-    /// How a live run stands: shown ten times a second, from when others can join until all has been handed in.
+    /// Status of a live run: called ten times a second, from the opening until all results are collected.
     /// [`ControlFlow::Break`] ends the run.
     fn stands(&mut self, stand: &Stand<'_>) -> ControlFlow<()> {
         let _ = stand;
         ControlFlow::Continue(())
     }
 
-    /// True if it wants to look at the actors now: then [`looks`](Self::looks) is called for each. Asked after
+    /// True if it wants to inspect the actors now: then [`looks`](Self::looks) is called for each. Called after
     /// [`reached`](Self::reached).
     fn is_curious(&mut self) -> bool {
         false
@@ -39,7 +39,7 @@ pub trait Observer {
     }
 }
 
-/// Looks away.
+/// Ignores the run.
 impl Observer for () {}
 
 impl<O: Observer> Observer for &mut O {

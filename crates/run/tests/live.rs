@@ -1,4 +1,4 @@
-//! A live run in somebody's hands: its members are threads of this program, connected by TCP.
+//! Live runs under the control of the caller: the members are threads of this program, connected by TCP.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -32,7 +32,7 @@ fn deployment() -> Deployment {
     Deployment::threads(NonZeroUsize::new(2).unwrap())
 }
 
-/// Stops the run in a phase, and notes the phases that it saw.
+/// Stops the run in a phase, and records the phases that it observes.
 struct StopsIn(Phase, Vec<Phase>);
 
 impl Observer for StopsIn {
@@ -72,7 +72,7 @@ fn a_run_that_is_stopped_before_all_have_joined_says_who_was_waited_for() {
     assert!(matches!(error, LiveError::Stopped(_)) && error.to_string().contains("node-0, node-1, users"), "{error}");
 }
 
-/// What somebody in another thread does with a run.
+/// The actions of another thread on a run.
 async fn steer(run: Handle) -> (Vec<usize>, Vec<usize>) {
     while run.begun().await == Err(Refused::NotBegun) {
         tokio::task::yield_now().await;
@@ -86,12 +86,12 @@ async fn steer(run: Handle) -> (Vec<usize>, Vec<usize>) {
         deadline: None,
         traced: false,
     };
-    // The coordinator has deployed before an instance answers.
+    // The coordinator has deployed the service before an instance replies.
     assert_eq!(run.ask(ask).await.unwrap().failure, None);
     let operation = |text: &str| run.experiment().operation(text).unwrap();
     let (grow, both, twice) =
         (operation("{ extend: shop, to: 5, rate: 1 }"), operation("deploy: [ shop, back ]"), operation("deploy: back"));
-    // All at once: each hears of its own.
+    // All at once: each gets its own reply.
     let (grown, both, twice) = tokio::join!(run.operate(grow), run.operate(both), run.operate(twice));
     let (grown, both, twice) = (grown.unwrap(), both.unwrap(), twice.unwrap());
     let verbs = |at: &[usize]| {
@@ -121,7 +121,7 @@ fn a_run_is_steered_from_another_thread_and_its_trace_is_read_back() {
     let mut told = [begun, refused].concat();
     told.sort_unstable();
     assert_eq!(told, by_hand);
-    // Two nodes each in a thread, the load, and this one.
+    // Two nodes in a thread each, the load, and this process.
     assert_eq!(performed.processes.len(), 4);
     assert!(block_on(handle.snapshot()).is_err(), "it is over");
 

@@ -1,4 +1,4 @@
-//! What the mesh says to those outside, brought from the run's thread to those who wait for it.
+//! Replies of the mesh to external clients, passed from the run's thread to the waiting threads.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::handle::Refused;
 /// Upper bounds of the buckets of latencies, in milliseconds.
 pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
 
-/// Who waits for what.
+/// The pending replies.
 #[derive(Debug, Default)]
 pub(super) struct Answers(Mutex<Waiting>);
 
@@ -27,18 +27,18 @@ struct Waiting {
     counts: AskCounts,
 }
 
-/// What became of all requests from outside.
+/// Counters of all requests of external clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AskCounts {
-    /// Answered well.
+    /// Successful requests.
     pub done: u64,
-    /// Failed, by reason.
+    /// Failed requests, by reason.
     pub failed: Failures,
-    /// Latencies of what was done, by the first of [`BUCKETS_MS`] that is not below.
+    /// Latencies of the successful requests, each counted in the first of [`BUCKETS_MS`] that is not below it.
     pub buckets: [u64; BUCKETS_MS.len()],
-    /// The sum of these latencies.
+    /// Sum of these latencies.
     pub latency_sum: Span,
-    /// Not answered yet.
+    /// Requests in flight.
     pub under_way: u64,
 }
 
@@ -64,7 +64,7 @@ impl AskCounts {
 }
 
 impl Waiting {
-    /// Gives a number to what will be answered.
+    /// Assigns a number to a pending reply.
     fn number(&mut self) -> Result<u64, Refused> {
         if self.is_closed {
             return Err(Refused::OVER);
@@ -75,12 +75,12 @@ impl Waiting {
 }
 
 impl Answers {
-    /// Also if a thread died holding it: what is kept here is right after each statement.
+    /// Also after a panic of a thread that held it: the state is valid after each statement.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what the mesh says.
+    /// Processes a message of the mesh.
     pub(super) fn take(&self, msg: Msg) {
         let mut waiting = self.lock();
         match msg {
@@ -99,7 +99,7 @@ impl Answers {
         }
     }
 
-    /// Somebody will send a request.
+    /// Expects the reply to a request.
     pub(super) fn expect_answer(self: &Arc<Self>) -> Result<Expected<Answer>, Refused> {
         let mut waiting = self.lock();
         let number = waiting.number()?;
@@ -111,7 +111,7 @@ impl Answers {
         Ok(Expected { number, heard, answers: self.clone() })
     }
 
-    /// Somebody will submit an operation.
+    /// Expects the reply to an operation.
     pub(super) fn expect_operation(self: &Arc<Self>) -> Result<Expected<Operated>, Refused> {
         let mut waiting = self.lock();
         let number = waiting.number()?;
@@ -120,13 +120,13 @@ impl Answers {
         Ok(Expected { number, heard, answers: self.clone() })
     }
 
-    /// What became of all requests, so far.
+    /// Counters of all requests so far.
     pub(super) fn counts(&self) -> AskCounts {
         let waiting = self.lock();
         AskCounts { under_way: waiting.asks.len() as u64, ..waiting.counts }
     }
 
-    /// The run is over: there will be no more.
+    /// The run has ended: no further replies come.
     pub(super) fn close(&self) {
         let mut waiting = self.lock();
         waiting.is_closed = true;
@@ -135,7 +135,7 @@ impl Answers {
     }
 }
 
-/// What will be said. Nobody waits for it any more when this is dropped.
+/// A pending reply. Dropping it cancels the wait.
 #[derive(Debug)]
 pub(super) struct Expected<T> {
     number: u64,
@@ -144,17 +144,17 @@ pub(super) struct Expected<T> {
 }
 
 impl<T> Expected<T> {
-    /// The number under which it will be said.
+    /// Number of the reply.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Waits for it. `None` if the run ends before.
+    /// Waits for the reply. `None` if the run ends before.
     pub(super) async fn heard(&mut self) -> Option<T> {
         (&mut self.heard).await.ok()
     }
 
-    /// What was said until now.
+    /// The reply, if it has arrived.
     pub(super) fn heard_already(&mut self) -> Option<T> {
         self.heard.try_recv().ok()
     }

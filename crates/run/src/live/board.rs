@@ -1,4 +1,4 @@
-//! What the run has measured so far, between the run's thread, which must not wait, and those who look.
+//! Measurements of the run so far, shared by the run's thread, which must not wait, and the readers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -6,10 +6,10 @@ use meshsim_mesh::Mesh;
 use meshsim_net::News;
 use meshsim_report::SoFar;
 
-/// Most bytes that wait to be looked at; what comes then is left out, until the run is over.
+/// Largest number of unread bytes; later measurements are dropped until the run has ended.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
-/// What the run has measured so far. What comes is read only when somebody looks.
+/// Measurements of the run so far. They are decoded only when they are read.
 #[derive(Debug)]
 pub(super) struct Board {
     mesh: Arc<Mesh>,
@@ -22,7 +22,7 @@ impl Board {
         Board { mesh, waiting: Mutex::default(), so_far: Mutex::default() }
     }
 
-    /// Takes in what an actor told.
+    /// Adds the measurements of an actor.
     pub(super) fn take(&self, news: News) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.iter().map(|news| news.bytes.len()).sum::<usize>() <= WAITING_BYTES_MAX {
@@ -30,13 +30,13 @@ impl Board {
         }
     }
 
-    /// Looks at it.
+    /// Reads the measurements.
     pub(super) fn look<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> R {
         let so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
         look(&mut self.read(so_far))
     }
 
-    /// Looks at it, unless somebody else does: who must not wait looks later.
+    /// Reads the measurements, unless another thread does: a caller that must not wait tries again later.
     pub(super) fn glance<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> Option<R> {
         match self.so_far.try_lock() {
             Ok(so_far) => Some(look(&mut self.read(so_far))),

@@ -1,4 +1,4 @@
-//! An experiment as a cast: what `net`, which knows no mesh, performs.
+//! The specification of an experiment's run for `net`, which does not depend on the mesh.
 
 use std::io;
 use std::rc::Rc;
@@ -15,12 +15,12 @@ use meshsim_net::{Cast, Leave, Seat};
 
 use super::tape;
 
-/// An experiment on its way to the processes that take part in it.
+/// Encodes an experiment for the other processes.
 pub(super) fn write_charter(experiment: &Experiment) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&experiment.bundle())
 }
 
-/// The same when it has arrived.
+/// Decodes an experiment from another process.
 pub(super) fn read_charter(bytes: &[u8]) -> Result<Experiment, String> {
     let bundle: Bundle = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     bundle.read().map_err(|problems| problems.to_string())
@@ -31,7 +31,7 @@ pub(super) fn live_mesh(experiment: &Experiment) -> Mesh {
     Mesh { has_gateway: true, ..experiment.mesh.clone() }
 }
 
-/// All that a process must know to host any of the experiment's actors.
+/// Everything that a process needs to host any of the experiment's actors.
 pub(super) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, NetworkError> {
     Network::new(experiment.network.clone())?;
     let mesh = Arc::new(live_mesh(experiment));
@@ -41,7 +41,7 @@ pub(super) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, NetworkEr
         seed: experiment.seed,
         network: experiment.network.clone(),
         seats: seats(&mesh),
-        // One at a time, and once each: a process that hosts few of many makes few.
+        // One at a time, each once: a process that hosts only a few of many actors creates only these.
         actor: Rc::new(move |actor| actors::one(&of_actors, actor)),
         findings: Arc::new(|actor: &MeshActor, now| written(&actor.findings(now))),
         news: Some(Arc::new(|actor: &MeshActor, [until, entries], now| {
@@ -78,7 +78,7 @@ fn written(found: &impl serde::Serialize) -> Vec<u8> {
     bytes
 }
 
-/// What came back of [`Cast::findings`].
+/// Decodes the results that [`Cast::findings`] encoded.
 pub(super) fn read_findings(bytes: &[u8]) -> io::Result<Findings> {
     meshsim_wire::decode_long(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

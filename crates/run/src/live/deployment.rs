@@ -1,4 +1,4 @@
-//! Where the actors of a live run live.
+//! Deployment of the actors of a live run.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,53 +12,54 @@ use meshsim_wire::Secret;
 
 use super::member::{JoinError, Member, join};
 
-/// Where the actors of a live run live, and how it goes.
+/// Deployment of the actors of a live run, and its options.
 ///
-/// The coordinator and the actor of the gateway live in the process that opens the run. Nodes and loads live in members
-/// that [`join`] it: other processes, or threads of this program.
+/// The coordinator and the gateway's actor run in the process that opens the run. Nodes and loads run in members that
+/// [`join`] it: other processes, or threads of this program.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// Where members join.
+    /// Address at which members join.
     pub listen: SocketAddr,
-    /// How processes prove to each other who they are.
+    /// How processes authenticate each other.
     pub credentials: Credentials,
-    /// A service's work is a timer, or burns processor time.
+    /// Work of a service: a timer, or processor time.
     pub work: Work,
-    /// It goes on after the experiment's duration, until somebody stops it.
+    /// True if the run continues after the experiment's duration, until it is stopped.
     pub until_stopped: bool,
-    /// Everything that happens is written down.
+    /// True if the run is traced.
     pub is_traced: bool,
-    /// Members in threads of this program: at most so many for the nodes, and one for each load. `None`: all members
-    /// come by themselves.
+    /// Members in threads of this program: at most this many for the nodes, and one for each load. `None`: all members
+    /// are other processes.
     pub threads: Option<NonZeroUsize>,
 }
 
 impl Deployment {
-    /// All members come by themselves.
+    /// All members are other processes.
     pub fn joined(listen: SocketAddr, credentials: Credentials) -> Self {
         Deployment { listen, credentials, work: Work::Sleep, until_stopped: false, is_traced: false, threads: None }
     }
 
-    /// All members are threads of this program, connected over loopback: at most so many for the nodes, and one for each
-    /// load. Nobody else can join.
+    /// All members are threads of this program, connected over loopback: at most this many for the nodes, and one for
+    /// each load. No other process can join.
     pub fn threads(nodes: NonZeroUsize) -> Self {
-        // Known to this process alone: two runs on one machine never mix.
+        // Only this process knows the name, so two runs on one machine never mix.
         let credentials = Credentials { cluster: Secret::fresh_text(), secret: Secret::none(), tls: None };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Deployment { threads: Some(nodes), ..Deployment::joined(listen, credentials) }
     }
 }
 
-/// What one member hosts.
+/// The actors of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What kind of actor: `node` or `client`.
+    /// Role of the actors: `node` or `client`.
     pub role: &'static str,
     /// Their names.
     pub names: Vec<String>,
 }
 
-/// Spreads nodes and loads over members: at most `members` for the nodes, neighbours together, and one for each load.
+/// Distributes nodes and loads over members: at most `members` for the nodes, neighbours together, and one for each
+/// load.
 pub fn parts(experiment: &Experiment, members: NonZeroUsize) -> Vec<Part> {
     let mesh = &experiment.mesh;
     // Spares join only when a process starts them.
@@ -69,7 +70,7 @@ pub fn parts(experiment: &Experiment, members: NonZeroUsize) -> Vec<Part> {
     groups.chain(clients).collect()
 }
 
-/// How long a member in a thread looks for a hub that is out of reach: it is in the same process.
+/// Time for which a member in a thread tries to reach the hub, which is in the same process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Members in threads of this program.
@@ -77,7 +78,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Threads(Vec<(Part, JoinHandle<Result<(), JoinError>>)>);
 
 impl Threads {
-    /// Starts them: each joins by itself.
+    /// Starts the members, which then join.
     pub(super) fn start(
         experiment: &Experiment,
         threads: Option<NonZeroUsize>,
@@ -94,7 +95,7 @@ impl Threads {
                 leaving: None,
                 expected: None,
             };
-            // A name of a thread holds no NUL.
+            // The name of a thread contains no NUL.
             let thread = std::thread::Builder::new().name(part.role.into());
             Ok((part, thread.spawn(|| super::block_on(join(member)))?))
         };
@@ -102,7 +103,7 @@ impl Threads {
         parts.into_iter().flatten().map(start).collect::<io::Result<Vec<_>>>().map(Threads)
     }
 
-    /// Waits until all have ended: the run is over.
+    /// Waits until all members have ended.
     pub(super) fn finish(self) {
         for (part, thread) in self.0 {
             let names = part.names.join(", ");

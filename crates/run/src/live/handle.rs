@@ -1,4 +1,4 @@
-//! A live run in the hands of other threads.
+//! Control of a live run from other threads.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use meshsim_report::{ManualFault, Recent, SoFar};
 use super::answers::{Answers, AskCounts};
 use super::board::Board;
 
-/// How long the run may take to say how it is. It is silent while it gathers what was measured, at its end.
+/// Longest wait for a status of the run, which sends none while it collects the results at its end.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longer than the mesh needs to give up by itself; then its gateway is gone.
+/// Added to the time in which the mesh gives up by itself; a later reply means that its gateway is gone.
 const GRACE: Span = Span::from_secs(5);
-/// A fault begins so long after it was asked for: all processes must have heard of it by then. More for each.
+/// Time from the request of a fault until its start, so that all processes receive it before. More for each process.
 const LEAD: Span = Span::from_millis(100);
 const LEAD_EACH: Span = Span::from_millis(3);
 
-/// Looks at a live run and steers it, from any thread, while the run goes on in its own. Waiting needs a tokio runtime
-/// around it.
+/// Inspects and controls a live run from any thread, while the run is in progress in its own. Waiting needs a tokio
+/// runtime.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Inner>);
 
@@ -42,43 +42,43 @@ struct Inner {
     has_begun: AtomicBool,
 }
 
-/// Why a live run does not do what it is asked for.
+/// Reason why a live run refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Not all have joined.
+    /// Not all needed processes have joined.
     #[error("the run has not begun")]
     NotBegun,
-    /// It is over, or too much is asked of it at once.
+    /// The run has ended, or too many commands are pending.
     #[error("{0}")]
     Unavailable(&'static str),
-    /// It says nothing for a while.
+    /// The run has not answered for a while.
     #[error("the run does not say how it is: it is about to end")]
     Silent,
-    /// As many requests from outside are under way as there may be.
+    /// Too many external requests are in flight.
     #[error("too many requests are under way")]
     TooManyRequests,
-    /// The gateway of the mesh says nothing.
+    /// The gateway of the mesh does not answer.
     #[error("the mesh's gateway does not answer")]
     Unanswered,
-    /// What is said to the coordinator waits, or is lost.
+    /// Messages to the coordinator wait or are lost.
     #[error("the coordinator does not hear it: a fault has it down, or paused")]
     Unheard,
-    /// A fault that means nothing in this run, or is not there.
+    /// The fault is invalid in this run, or unknown.
     #[error("{0}")]
     Fault(String),
 }
 
 impl Refused {
-    /// There is no run any more.
+    /// The run has ended.
     pub(super) const OVER: Refused = Refused::Unavailable("the run is over");
 }
 
-/// What became of operations that were submitted together. Their numbers are their places in the coordinator's history.
+/// Result of submitting operations. The numbers are indexes into the coordinator's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Submitted {
-    /// Those that have begun.
+    /// Operations that have begun.
     pub begun: Vec<usize>,
-    /// Those that make no sense now: the service is not deployed, or is already.
+    /// Operations that do not apply in the current state: the service is not deployed, or already is.
     pub refused: Vec<usize>,
 }
 
@@ -92,23 +92,23 @@ impl Handle {
         Handle(Arc::new(Inner { experiment, hub, answers, board, has_begun: AtomicBool::new(false) }))
     }
 
-    /// What is run.
+    /// The experiment of the run.
     pub fn experiment(&self) -> &Arc<Experiment> {
         &self.0.experiment
     }
 
-    /// How the run stands.
+    /// Status of the run.
     ///
     /// # Errors
-    /// If it is over, or says nothing.
+    /// If the run has ended, or does not answer.
     pub async fn snapshot(&self) -> Result<Snapshot, Refused> {
         within(self.0.hub.snapshot()).await
     }
 
-    /// Looks at the coordinator, between two of its steps.
+    /// Inspects the coordinator between two of its steps.
     ///
     /// # Errors
-    /// If the run is over, or says nothing.
+    /// If the run has ended, or does not answer.
     pub async fn look<R: Send + 'static>(
         &self,
         look: impl FnOnce(&Coordinator) -> R + Send + 'static,
@@ -117,24 +117,24 @@ impl Handle {
         within(looked).await?.ok_or(Refused::OVER)
     }
 
-    /// Looks at what was measured so far: windows and events. It holds up others who look, and not the run.
+    /// Reads the measurements so far: windows and events. This delays other readers, but not the run.
     pub fn so_far<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> R {
         self.0.board.look(look)
     }
 
-    /// The same, unless somebody else looks.
+    /// The same, unless another thread reads them.
     pub(super) fn glance<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> Option<R> {
         self.0.board.glance(look)
     }
 
-    /// What no actor knows of what was measured so far.
+    /// The part of the measurements so far that no actor has.
     pub fn recent(&self, snapshot: &Snapshot) -> Recent {
         let now = if snapshot.now < Time::NEVER { snapshot.now } else { Time::ZERO };
         let faults = snapshot.faults.iter().map(|fault| manual_fault(fault, &self.0.experiment.mesh)).collect();
         Recent { now, faults, healed: snapshot.healed.clone() }
     }
 
-    /// Refuses what needs a run that goes on, before it does.
+    /// Returns an error unless the run has begun.
     ///
     /// # Errors
     /// [`Refused::NotBegun`], and as of [`snapshot`](Self::snapshot).
@@ -148,10 +148,10 @@ impl Handle {
         Ok(())
     }
 
-    /// Sends one request through the mesh, under a number that it gives itself, and waits for what came of it.
+    /// Sends one request through the mesh, under a number that it assigns, and waits for the result.
     ///
     /// # Errors
-    /// If it cannot be sent, or the run ends before. That it failed in the mesh is an answer.
+    /// If the request cannot be sent, or the run ends before. A failure in the mesh is a result, not an error.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, Refused> {
         self.begun().await?;
         let mut expected = self.0.answers.expect_answer()?;
@@ -165,16 +165,16 @@ impl Handle {
         }
     }
 
-    /// What became of all requests that were sent with [`ask`](Self::ask).
+    /// Counters of all requests sent with [`ask`](Self::ask).
     pub fn ask_counts(&self) -> AskCounts {
         self.0.answers.counts()
     }
 
-    /// Begins operations now, whatever their times. One that is in neither list of what is given back was one too many,
-    /// or means nothing in this mesh.
+    /// Starts operations now, whatever their times. An operation in neither list of the result exceeded the limit, or
+    /// is invalid in this mesh.
     ///
     /// # Errors
-    /// If the run has not begun or is over, or the coordinator does not hear it.
+    /// If the run has not begun or has ended, or the coordinator does not receive the operations.
     pub async fn operate(&self, operations: Vec<Operation>) -> Result<Submitted, Refused> {
         self.begun().await?;
         let mut expected = Vec::new();
@@ -184,7 +184,7 @@ impl Handle {
             self.0.hub.send(COORDINATOR, Msg::Operate(Box::new(operate))).map_err(Refused::Unavailable)?;
             expected.push(one);
         }
-        // The coordinator is looked at only after it has heard all of them; unless it is down, or paused.
+        // This reaches the coordinator after all operations, unless it is down or paused.
         self.look(|_| ()).await?;
         let mut submitted = Submitted::default();
         for mut one in expected {
@@ -195,22 +195,22 @@ impl Handle {
         Ok(submitted)
     }
 
-    /// The moment by which all processes have heard of what is asked for now.
+    /// Time by which all processes have received a fault that is requested now.
     pub fn soon(snapshot: &Snapshot) -> Time {
         snapshot.now + LEAD + LEAD_EACH * snapshot.processes.len() as u64
     }
 
-    /// Lets something more go wrong, in all processes; at [`soon`](Self::soon) at the earliest.
+    /// Adds a fault in all processes; it starts at [`soon`](Self::soon) at the earliest.
     ///
     /// # Errors
-    /// [`Refused::Fault`], and if the run has not begun or is over.
+    /// [`Refused::Fault`], and if the run has not begun or has ended.
     pub async fn fault(&self, fault: Fault) -> Result<(), Refused> {
         self.begun().await?;
         self.0.hub.fault(fault).await.map_err(Refused::Fault)
     }
 
-    /// Ends a fault: by its place among those of the experiment, then those by hand; at [`soon`](Self::soon) at the
-    /// earliest.
+    /// Ends a fault, at [`soon`](Self::soon) at the earliest. The index counts the faults of the experiment first, then
+    /// the manual ones.
     ///
     /// # Errors
     /// As of [`fault`](Self::fault).
@@ -222,12 +222,12 @@ impl Handle {
     /// Ends the run.
     ///
     /// # Errors
-    /// If it is over.
+    /// If it has ended.
     pub fn stop(&self) -> Result<(), Refused> {
         self.0.hub.stop().map_err(Refused::Unavailable)
     }
 
-    /// The run is over: there will be no more answers.
+    /// The run has ended: no further replies come.
     pub(super) fn close(&self) {
         self.0.answers.close();
     }
@@ -240,14 +240,14 @@ async fn within<R>(said: impl Future<Output = Result<R, &'static str>>) -> Resul
     }
 }
 
-/// How long the mesh may take to answer a call, or to give up.
+/// Longest time that the mesh takes to answer a call, or to give up.
 fn patience(policy: &CallPolicy) -> Duration {
     let tries = u64::from(policy.retries) + 1;
     let most = (policy.timeout.unwrap_or(ASK_MAX) + policy.retry.cap) * tries;
     Duration::from_nanos((most.min(ASK_MAX) + GRACE).nanos())
 }
 
-/// A fault that was submitted by hand, as a report has it.
+/// A manual fault as the report shows it.
 pub(super) fn manual_fault(fault: &Fault, mesh: &Mesh) -> ManualFault {
     ManualFault {
         at_s: fault.at.secs(),

@@ -1,4 +1,4 @@
-//! A process, or a thread, that takes part in a live run.
+//! Processes, and threads, that are members of a live run.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,37 +10,37 @@ use meshsim_net::{Credentials, Join, Leaving, MemberError, MemberOptions};
 use super::cast::{cast, read_charter};
 use super::opened;
 
-/// How a member takes part.
+/// Options of a member.
 #[derive(Debug)]
 pub struct Member {
-    /// Where it joins, as `host:port`.
+    /// Address of the hub, as `host:port`.
     pub hub: String,
-    /// The cluster's.
+    /// Credentials of the cluster.
     pub credentials: Credentials,
-    /// What it wants to host.
+    /// Its join request.
     pub join: Join,
-    /// Where other members bring messages; port 0 is any that is free.
+    /// Address at which other members connect; port 0 is any free one.
     pub listen: SocketAddr,
-    /// How long the hub may be out of reach.
+    /// Time for which it tries to reach the hub.
     pub patience: Duration,
-    /// How it is told to leave before the run is over.
+    /// Request to leave before the end of the run.
     pub leaving: Option<Leaving>,
-    /// It takes part only in a run of this experiment.
+    /// If set, it takes part only in a run of this experiment.
     pub expected: Option<Experiment>,
 }
 
-/// Why a member did not take part to the end.
+/// Reason why a member did not stay to the end.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// Others cannot bring messages there.
+    /// The listening socket cannot be opened.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The run did not let it in, or it lost the run.
+    /// The run refused it, or the connection was lost.
     #[error(transparent)]
     Member(#[from] MemberError),
 }
 
-/// Joins a run, and stays until it is over. Needs the system of [`block_on`](super::block_on).
+/// Joins a run, and stays until its end. Needs the system of [`block_on`](super::block_on).
 ///
 /// # Errors
 /// See [`JoinError`].

@@ -1,8 +1,8 @@
-//! A live run: the experiment's actors in processes that are connected by TCP, in the time of the clock on the wall.
+//! Live runs: the experiment's actors in processes connected by TCP, in real time.
 //!
-//! [`live`] conducts one from its beginning to its end. A run in two phases is a [`Live`]: it is opened, whoever wants
-//! to look at it and to steer it takes its [`Handle`], and then it is performed. The gateway is such a one. Both need
-//! the system that [`block_on`] makes. [`join`] is the other side: a process that takes part in a run.
+//! [`live`] runs an experiment from start to end. A [`Live`] separates the phases: it is opened, code that inspects and
+//! controls the run takes its [`Handle`], and then it runs. The gateway works this way. Both need the system of
+//! [`block_on`]. [`join`] is the other side: a process that is a member of a run.
 
 mod answers;
 mod board;
@@ -38,27 +38,27 @@ pub use performed::Performed;
 pub use secret::{SECRET_BYTES_MAX, read_or_make_secret, read_secret};
 pub use stand::Stand;
 
-/// Why there was no live run.
+/// Reason why there was no live run.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
-    /// Its network means nothing. That of an experiment from a file always means something.
+    /// The network of the experiment is invalid. That of an experiment from a file is always valid.
     #[error("the network of the experiment cannot be built")]
     Network(#[from] NetworkError),
-    /// Others cannot join there.
+    /// The address at which members join cannot be opened.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The operating system gives no timer, thread or file.
+    /// The operating system provides no timer, thread or file.
     #[error("cannot host: {0}")]
     Host(#[source] io::Error),
-    /// The experiment cannot be written down for the others.
+    /// The experiment cannot be encoded for the other processes.
     #[error("the experiment cannot be sent: {0}")]
     Charter(#[source] serde_json::Error),
-    /// It was stopped before all had joined.
+    /// The run was stopped before all needed processes had joined.
     #[error(transparent)]
     Stopped(#[from] HubError),
 }
 
-/// Runs a future to its end in this thread, in a system as live runs need one around them.
+/// Runs a future to its end in this thread, inside the system that live runs need.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     meshsim_net::block_on(future)
 }
@@ -78,7 +78,7 @@ pub fn live(
     })
 }
 
-/// A live run that others can join, and that has not begun. It lives in the thread that opened it.
+/// A live run that members can join, and that has not begun. It stays in the thread that opened it.
 pub struct Live {
     hub: Hub<MeshActor>,
     handle: Handle,
@@ -88,8 +88,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Opens a run, in a system of [`block_on`]: others can join from now on. Members that the deployment has in threads
-    /// of this program are on their way.
+    /// Opens a run, in a system of [`block_on`]: members can join from now on. The members that the deployment runs in
+    /// threads of this program are starting.
     ///
     /// # Errors
     /// See [`LiveError`].
@@ -128,18 +128,18 @@ impl Live {
         Ok(Live { hub, handle, trace, until_stopped, members })
     }
 
-    /// Where others join.
+    /// Address at which members join.
     pub fn address(&self) -> SocketAddr {
         self.hub.address()
     }
 
-    /// Looks at the run and steers it, from any thread.
+    /// Handle to inspect and control the run, from any thread.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Waits until all who are needed have joined, lets the run happen, and puts together what was measured. The
-    /// observer is shown ten times a second how it stands, and may stop it.
+    /// Waits until all needed members have joined, runs the experiment, and combines the measurements. The observer
+    /// gets the status ten times a second, and may stop the run.
     ///
     /// # Errors
     /// [`LiveError::Stopped`], if it is stopped before it has begun.
@@ -147,7 +147,7 @@ impl Live {
         let Live { hub, handle, trace, until_stopped, members } = self;
         let watch = |snapshot: &_| observer.stands(&Stand { snapshot, handle: &handle }).is_break();
         let performance = hub.perform(watch).await;
-        // Whoever still waits for an answer of the mesh waits in vain.
+        // Replies that are still pending will not come.
         handle.close();
         let performance = performance?;
         members.finish();

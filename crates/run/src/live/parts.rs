@@ -1,4 +1,4 @@
-//! What the processes wrote down, until it is one trace.
+//! The traces of the processes, before they are merged.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,25 +9,25 @@ use std::rc::Rc;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_trace::{Header, ReadError, Reader, Trouble, WriteError, Writer, merge};
 
-/// What the processes of a live run wrote down: a nameless file for each of them, which is gone with this process.
+/// The traces of the processes of a live run: an unnamed file for each, which is removed with this process.
 #[derive(Clone, Debug)]
 pub struct LiveTrace {
     header: Header,
     parts: Rc<RefCell<BTreeMap<u32, File>>>,
-    /// What went wrong while it was handed in.
+    /// Error in the collection.
     error: Option<String>,
 }
 
-/// Why a live run has no trace.
+/// Reason why a live run has no trace.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// A process could not hand in its part.
+    /// A process could not send its part.
     #[error("{0}")]
     HandedIn(String),
     /// A part cannot be read.
     #[error("a process's part of the trace cannot be read")]
     Read(#[from] ReadError),
-    /// A part cannot be gone through.
+    /// A part cannot be rewound.
     #[error("a process's part of the trace cannot be read")]
     Rewind(#[source] io::Error),
     /// The trace cannot be written.
@@ -40,7 +40,7 @@ impl LiveTrace {
         LiveTrace { header, parts: Rc::default(), error: None }
     }
 
-    /// Takes in the next bytes of a process.
+    /// Appends the next bytes of a process.
     pub(super) fn append(&self, process: u32, bytes: &[u8]) -> io::Result<()> {
         let mut files = self.parts.borrow_mut();
         let file = match files.entry(process) {
@@ -50,15 +50,15 @@ impl LiveTrace {
         file.write_all(bytes)
     }
 
-    /// All that comes has come; with what went wrong on the way.
+    /// Ends the collection, with its error if there was one.
     pub(super) fn handed_in(self, error: Option<String>) -> Self {
         LiveTrace { error, ..self }
     }
 
-    /// Puts the parts together as one trace, in the format of every trace.
+    /// Merges the parts into one trace, in the usual format.
     ///
     /// # Errors
-    /// See [`TraceError`]. What was written until then is no trace.
+    /// See [`TraceError`]. The output is then not a complete trace.
     pub fn write(self, out: impl Write) -> Result<(), TraceError> {
         if let Some(error) = self.error {
             return Err(TraceError::HandedIn(error));
@@ -68,7 +68,7 @@ impl LiveTrace {
             part.rewind().map_err(TraceError::Rewind)?;
             match Reader::new(part) {
                 Ok(reader) => readers.push(reader),
-                // Its process was killed when it had hardly begun to hand it in.
+                // Its process was killed when it had barely begun to send it.
                 Err(ReadError { trouble: Trouble::CutOff, .. }) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -1,4 +1,4 @@
-//! What came of a live run.
+//! The results of a live run.
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Experiment;
@@ -10,18 +10,18 @@ use super::handle::manual_fault;
 use super::parts::LiveTrace;
 use crate::outcome::Outcome;
 
-/// What came of a live run: what was measured, and how the processes were.
+/// The results of a live run: its measurements, and the reports of its processes.
 #[derive(Debug)]
 pub struct Performed {
-    /// What was measured.
+    /// The measurements.
     pub outcome: Outcome,
-    /// How the processes were: those that handed something in. The first is this one.
+    /// Reports of the processes that sent their results. The first is this process.
     pub processes: Vec<ProcessReport>,
-    /// Actors whose processes were lost, and what they measured with them.
+    /// Actors whose processes, and with them their measurements, were lost.
     pub lost: Vec<String>,
-    /// What happened, if it was written down.
+    /// The trace, if the run was traced.
     pub trace: Option<LiveTrace>,
-    /// It was to go on until somebody stops it, so nobody who did has ended it before its time.
+    /// True if the run had no planned end, so that stopping it does not cut it short.
     pub until_stopped: bool,
 }
 
@@ -45,7 +45,7 @@ fn outcome(experiment: &Experiment, performance: &mut Performance) -> Outcome {
     for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {
         let read = bytes.as_deref().map(read_findings).transpose();
         findings.push(read.unwrap_or_else(|error| {
-            // One bad process must not take with it what all others have measured.
+            // One bad process must not take the measurements of all others with it.
             let name = mesh.actor_name(ActorId(actor as u32)).to_owned();
             tracing::warn!("what {name} found cannot be read: {error}");
             performance.lost.push(name);
@@ -53,7 +53,7 @@ fn outcome(experiment: &Experiment, performance: &mut Performance) -> Outcome {
         }));
     }
     let now = performance.ended;
-    // A run that goes on until it is stopped can also end before the experiment's duration.
+    // A run without a planned end can also end before the experiment's duration.
     let cut_short = performance.cut_short || now < Time::ZERO + experiment.duration;
     let mut outcome = Outcome::new(&experiment.mesh, now, performance.counts.into(), findings, cut_short);
     let measured = &mut outcome.measured;

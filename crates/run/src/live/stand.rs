@@ -1,4 +1,4 @@
-//! How a live run stands.
+//! Status of a live run.
 
 use meshsim_actor::Time;
 use meshsim_net::{Phase, Snapshot};
@@ -6,30 +6,30 @@ use meshsim_report::SoFar;
 
 use super::handle::Handle;
 
-/// How a live run stands at one moment: what an [`Observer`](crate::Observer) is shown of it.
+/// Status of a live run at one time, for an [`Observer`](crate::Observer).
 pub struct Stand<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) handle: &'a Handle,
 }
 
 impl<'a> Stand<'a> {
-    /// Where the run is.
+    /// Phase of the run.
     pub fn phase(&self) -> Phase {
         self.snapshot.phase
     }
 
-    /// What time it is in it; [`Time::NEVER`] before it has begun.
+    /// Current time of the run; [`Time::NEVER`] before it has begun.
     pub fn now(&self) -> Time {
         self.snapshot.now
     }
 
-    /// Processes, who is waited for, faults by hand.
+    /// The processes, the missing actors, and the manual faults.
     pub fn snapshot(&self) -> &'a Snapshot {
         self.snapshot
     }
 
-    /// Looks at what was measured so far: windows and events. `None` if somebody else looks at it right now; the run does
-    /// not wait for them.
+    /// Reads the measurements so far: windows and events. `None` if another thread is reading them; the run does not
+    /// wait for it.
     pub fn so_far<R>(&self, look: impl FnOnce(&mut SoFar) -> R) -> Option<R> {
         self.handle.glance(look)
     }

@@ -1,4 +1,4 @@
-//! The trace of one process: a file without a name, until it is handed in.
+//! The trace of one process: an unnamed file until it is sent to the hub.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -10,7 +10,7 @@ use meshsim_trace::{Header, WriteError, Writer};
 
 struct FileTape(Writer<File>);
 
-/// Begins one. It lies where the system keeps temporary files, and is gone with the process.
+/// Opens the trace, in the system's folder for temporary files; it is removed with the process.
 pub(super) fn begin(header: &Header) -> io::Result<impl Tape<Msg, Tick> + use<>> {
     Ok(FileTape(Writer::new(tempfile::tempfile()?, header)))
 }
