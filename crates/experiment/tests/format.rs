@@ -65,7 +65,7 @@ fn a_part_of_a_run_is_found_by_the_name_of_a_fault_or_an_operation() {
         ("within 1s > 2", "%"),
         ("geo errors < 1% during outage", "kept for the whole run"),
         ("geo errors < 1% any 5s", "kept for the whole run"),
-        ("p99 < 1s any soon", "is no duration"),
+        ("p99 < 1s any soon", "invalid duration"),
         ("p99 < 1s any 0s", "a stretch of no length"),
         ("p99 < 1s any 10us", "stretches in this run"),
         ("unfinished < 1% any 5s", "known of the whole run"),
