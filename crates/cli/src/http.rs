@@ -59,6 +59,8 @@ pub(crate) struct Request<'a> {
     pub(crate) body: Option<&'a str>,
     pub(crate) path: &'a str,
     pub(crate) token: Option<&'a str>,
+    /// The body is JSON, else YAML.
+    pub(crate) is_json: bool,
 }
 
 /// A response.
@@ -123,14 +125,15 @@ fn connect(url: &Url) -> io::Result<TcpStream> {
     Err(failed)
 }
 
-fn written(url: &Url, Request { body, path, token }: Request<'_>) -> Vec<u8> {
+fn written(url: &Url, Request { body, path, token, is_json }: Request<'_>) -> Vec<u8> {
     let method = if body.is_some() { "POST" } else { "GET" };
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {url}\r\nConnection: close\r\nUser-Agent: meshsim\r\n");
     if let Some(token) = token {
         text += &format!("Authorization: Bearer {token}\r\n");
     }
     if let Some(body) = body {
-        text += &format!("Content-Type: application/yaml\r\nContent-Length: {}\r\n", body.len());
+        let kind = if is_json { "json" } else { "yaml" };
+        text += &format!("Content-Type: application/{kind}\r\nContent-Length: {}\r\n", body.len());
     }
     (text + "\r\n" + body.unwrap_or_default()).into_bytes()
 }

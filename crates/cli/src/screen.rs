@@ -137,6 +137,20 @@ impl Screen {
         }
     }
 
+    /// Runs a writer of a file's content on stdout: byte for byte, unless stdout is a terminal.
+    pub(crate) fn write_file_with(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        if !io::stdout().is_terminal() {
+            return self.write_with(|out| write(out));
+        }
+        self.write_with(|out| {
+            let mut lines = CleanLines { out, line: Vec::new() };
+            write(&mut lines).and_then(|()| lines.flush())
+        })
+    }
+
     /// Prints a remark beside the result, to stderr.
     pub(crate) fn remark(&self, text: &str) {
         // A closed stderr cannot be reported anywhere.
@@ -170,6 +184,37 @@ impl Screen {
             }
         };
         self.remark(&text);
+    }
+}
+
+/// Writer that removes the characters that a terminal would obey, line by line.
+struct CleanLines<W> {
+    out: W,
+    /// The last line, which is not complete.
+    line: Vec<u8>,
+}
+
+impl<W: Write> CleanLines<W> {
+    /// Writes so many bytes of what is there.
+    fn pass_on(&mut self, end: usize) -> io::Result<()> {
+        let rest = self.line.split_off(end);
+        let line = std::mem::replace(&mut self.line, rest);
+        self.out.write_all(cleaned(&String::from_utf8_lossy(&line), false).as_bytes())
+    }
+}
+
+impl<W: Write> Write for CleanLines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') {
+            self.pass_on(end + 1)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pass_on(self.line.len())?;
+        self.out.flush()
     }
 }
 
@@ -225,6 +270,17 @@ mod tests {
         let clean = "\x1b[1;31mred\x1b[0m \u{fffd}]0;title\u{fffd} \u{fffd}[2J \u{fffd}2J \u{fffd}x\u{fffd}";
         assert_eq!(cleaned(text, true), clean);
         assert!(!cleaned(text, false).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_file_that_is_printed_on_a_terminal_is_clean_wherever_its_writer_cuts_it() {
+        let mut bytes = Vec::new();
+        let mut lines = CleanLines { out: &mut bytes, line: Vec::new() };
+        for part in ["a\x1b".as_bytes(), b"[2J\n\xc3", b"\xb6\x1b", b"x"] {
+            lines.write_all(part).unwrap();
+        }
+        lines.flush().unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), "a\u{fffd}[2J\nö\u{fffd}x");
     }
 
     #[test]

@@ -12,13 +12,13 @@ use crate::error::{Error, Exit};
 use crate::folder::Draft;
 use crate::screen::Screen;
 
-pub(super) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
+pub(crate) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
 
-pub(super) const EXAMPLES: &str = "\
+pub(crate) const EXAMPLES: &str = "\
 Examples:
-  meshsim compose examples/hotel/mesh.yaml --out hotel && cd hotel && docker compose up
-  meshsim compose mesh.yaml | docker compose -f - -p mesh up --detach
-  meshsim compose examples/wan/mesh.yaml --out wan --nodes-per-container 8 --until-stopped
+  meshsim export compose examples/hotel/mesh.yaml --out hotel && cd hotel && docker compose up
+  meshsim export compose mesh.yaml | docker compose -f - -p mesh up --detach
+  meshsim export compose examples/wan/mesh.yaml --out wan --nodes-per-container 8 --until-stopped
 
 Without --out the compose file goes to stdout and mounts the experiment from its folder, relative to the \
 working directory. With --out the folder has all files: docker-compose.yml, experiment.yaml (with \
@@ -81,7 +81,7 @@ fn project(text: &str) -> Result<String, String> {
 }
 
 impl Args {
-    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+    pub(crate) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let experiment = self.source.load(false, screen)?;
         let members = members(&experiment, self.nodes_per_container as usize)?;
         match &self.out {

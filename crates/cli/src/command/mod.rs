@@ -11,6 +11,7 @@ mod compose;
 mod coordinator;
 mod ctl;
 mod explore;
+mod export;
 mod import;
 mod limit;
 mod live;
@@ -35,7 +36,8 @@ macro_rules! commands {
         #[derive(Debug, Subcommand)]
         pub(crate) enum Command {
             $($(
-                #[command(about = $module::ABOUT, after_help = $module::EXAMPLES)]
+                // What is under no heading is there, and not shown.
+                #[command(about = $module::ABOUT, after_help = $module::EXAMPLES, hide = $heading.is_empty())]
                 $variant($module::Args),
             )*)*
         }
@@ -74,7 +76,7 @@ commands! {
     }
     "Exchange" {
         Import = import;
-        Compose = compose;
+        Export = export;
         Schema = schema;
     }
     "Live" {
@@ -82,6 +84,10 @@ commands! {
         Coordinator = coordinator;
         Node = node;
         Client = client;
+    }
+    "" {
+        // What `export compose` was called before.
+        Compose = compose;
     }
     "Shell" {
         Completions = completions;
@@ -95,7 +101,7 @@ pub(crate) fn line() -> clap::Command {
     let plain = clap::builder::styling::Reset.render().to_string();
     let width = HEADINGS.iter().flat_map(|(_, commands)| *commands).map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut commands = String::new();
-    for (heading, of) in HEADINGS {
+    for (heading, of) in HEADINGS.iter().filter(|(heading, _)| !heading.is_empty()) {
         commands += &format!("{bold}{heading}:{plain}\n");
         of.iter().for_each(|(name, about)| commands += &format!("  {name:width$}  {about}\n"));
         commands.push('\n');
@@ -202,7 +208,7 @@ mod tests {
     #[test]
     fn every_command_is_under_a_heading_of_the_help_and_no_line_is_too_long() {
         let help = super::line().render_help().to_string();
-        for command in super::line().get_subcommands() {
+        for command in super::line().get_subcommands().filter(|command| !command.is_hide_set()) {
             let line = format!("\n  {} ", command.get_name());
             assert!(help.contains(&line), "{} is not in\n{help}", command.get_name());
         }

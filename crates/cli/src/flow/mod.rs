@@ -2,10 +2,15 @@
 //! selection.
 
 pub(crate) mod line;
+pub(crate) mod messages;
 pub(crate) mod part;
+pub(crate) mod requests;
 pub(crate) mod select;
 pub(crate) mod source;
+pub(crate) mod spans;
 pub(crate) mod stream;
+pub(crate) mod table;
+pub(crate) mod timeline;
 pub(crate) mod words;
 
 pub(crate) use line::Lines;

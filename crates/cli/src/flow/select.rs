@@ -47,7 +47,7 @@ pub(crate) struct Selection {
     /// Lost messages
     #[arg(long)]
     lost: bool,
-    /// Records that match: `kind == deliver && to ~ "node-1*" && took > 100ms`
+    /// Records that match: `kind == deliver && to ~ "node-1*" && took > 100ms`; `meshsim trace log --help` lists the fields
     #[arg(long = "where", value_name = "EXPR")]
     expression: Option<String>,
 }
@@ -222,6 +222,25 @@ impl Selection {
             .iter()
             .any(|values| !values.is_empty());
         !has_names && !self.lost && self.from.is_none() && self.to.is_none() && self.expression.is_none()
+    }
+
+    /// The options as on a command line; `None` without a selection.
+    pub(crate) fn described(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        parts.extend(self.from.map(|from| format!("--from {from}")));
+        parts.extend(self.to.map(|to| format!("--to {to}")));
+        for (name, values) in [
+            ("actor", &self.actor),
+            ("service", &self.service),
+            ("operation", &self.operation),
+            ("request", &self.request),
+            ("kind", &self.kind),
+        ] {
+            parts.extend(values.iter().map(|value| format!("--{name} {value}")));
+        }
+        parts.extend(self.lost.then(|| "--lost".to_owned()));
+        parts.extend(self.expression.iter().map(|expression| format!("--where '{expression}'")));
+        (!parts.is_empty()).then(|| parts.join(" "))
     }
 
     /// The selection in this run.

@@ -1,7 +1,7 @@
-//! Exports of a trace for other programs.
+//! Exports of a trace for other programs: record by record, with the words of this crate.
 //!
-//! To add one: write `export/x.rs` with a function like its siblings', and a line in [`Format`] and in each `match`
-//! on it below.
+//! What needs the words of a mesh (services, requests, operations) is a format of `meshsim export`, in
+//! `cli/src/command/export`.
 
 mod jsonl;
 

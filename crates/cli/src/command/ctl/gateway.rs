@@ -57,7 +57,8 @@ impl Gateway {
         text: impl FnOnce(T) -> String,
     ) -> Result<(), Error> {
         let token = self.token()?;
-        let answer = self.send(Request { body: Some(body), path, token: token.as_deref() }, PATIENCE)?;
+        let answer =
+            self.send(Request { body: Some(body), path, token: token.as_deref(), is_json: false }, PATIENCE)?;
         self.print(&answer, json, screen, text)
     }
 

@@ -1,13 +1,13 @@
 //! `meshsim trace graph`: the communication graph, with volume, latency and losses.
 
-mod dot;
-mod graphml;
+pub(in crate::command) mod dot;
+pub(in crate::command) mod graphml;
 mod svg;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meshsim_actor::{ActorId, Fate, Span, Time};
 use meshsim_experiment::duration;
@@ -102,7 +102,7 @@ type Quantiles = [Vec<(u64, u64)>; 2];
 
 /// A graph of them.
 #[derive(Clone, Debug, Serialize)]
-struct Graph {
+pub(in crate::command) struct Graph {
     run: String,
     /// `calls` or `messages`.
     of: &'static str,
@@ -121,6 +121,21 @@ impl Edge {
 }
 
 impl Graph {
+    /// The busiest edges come first.
+    fn new(mut graph: Graph) -> Self {
+        graph.edges.sort_by(|a, b| {
+            b.count.cmp(&a.count).then_with(|| (&a.from, &a.to, &a.endpoint).cmp(&(&b.from, &b.to, &b.endpoint)))
+        });
+        graph
+    }
+
+    /// What it holds.
+    pub(in crate::command) fn holds(&self) -> String {
+        let sum = self.edges.iter().map(|edge| edge.count).sum();
+        let of = if self.of == "calls" { "call" } else { "message" };
+        format!("{}, {}", plural(self.edges.len() as u64, "edge"), plural(sum, of))
+    }
+
     /// The ends of all edges, each once: the first of each edge before its second.
     fn nodes(&self) -> Vec<&str> {
         let mut nodes: Vec<&str> = Vec::new();
@@ -139,10 +154,10 @@ impl Args {
             let why = "calls are not selected by records".to_owned();
             return Err(Error::WrongInput(why, "add --messages, or choose a window with --at".into()));
         }
-        let mut graph = if self.messages { self.of_messages(screen)? } else { self.of_calls()? };
-        graph.edges.sort_by(|a, b| {
-            b.count.cmp(&a.count).then_with(|| (&a.from, &a.to, &a.endpoint).cmp(&(&b.from, &b.to, &b.endpoint)))
-        });
+        let mut graph = match self.messages {
+            true => of_messages(&self.run, &self.selection, screen)?,
+            false => of_calls(&self.run, self.at)?,
+        };
         if self.json {
             return screen.print_json(&graph).map(|()| Exit::Well);
         }
@@ -162,103 +177,103 @@ impl Args {
         };
         screen.print_file(&text).map(|()| Exit::Well)
     }
+}
 
-    /// Calls between services, from the time series of the run.
-    fn of_calls(&self) -> Result<Graph, Error> {
-        let folder = runs::find(&self.run);
-        let summary = read::summary(&folder)?;
-        let path = folder.join(SERIES);
-        let wrong =
-            |why: String| Error::WrongInput(why, "`meshsim run` writes series.csv: run the experiment again".into());
-        let file = File::open(&path).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
-        let rows = series::read(file).map_err(|why| wrong(format!("{}: {why}", path.display())))?.rows;
-        let is_in = |row: &&Row| {
-            let at = self.at.map(Time::secs);
-            matches!(row.kind, Kind::Edge | Kind::Endpoint) && at.is_none_or(|at| row.from_s <= at && at < row.to_s)
-        };
-        let mut edges: BTreeMap<(String, String), (Edge, Quantiles)> = BTreeMap::new();
-        let (mut from_s, mut to_s) = (f64::MAX, 0.0_f64);
-        for row in rows.iter().filter(is_in) {
-            (from_s, to_s) = (from_s.min(row.from_s), to_s.max(row.to_s));
-            let key = (row.of.clone(), row.name.clone());
-            let (edge, quantiles) = edges.entry(key).or_insert_with(|| {
-                let (to, endpoint) = row.name.split_once('.').unwrap_or((&row.name, ""));
-                (Edge { endpoint: Some(endpoint.to_owned()), ..Edge::new(&row.of, to) }, Default::default())
-            });
-            edge.count += row.offered;
-            edge.failed += row.failed;
-            edge.lost += row.lost;
-            for (all, one) in quantiles.iter_mut().zip([row.p50_ns, row.p99_ns]) {
-                all.extend(one.map(|ns| (ns, row.done)));
-            }
+/// Calls between services, from the time series of the run: in the window of a moment, or all.
+pub(in crate::command) fn of_calls(run: &Path, at: Option<Time>) -> Result<Graph, Error> {
+    let folder = runs::find(run);
+    let summary = read::summary(&folder)?;
+    let path = folder.join(SERIES);
+    let wrong =
+        |why: String| Error::WrongInput(why, "`meshsim run` writes series.csv: run the experiment again".into());
+    let file = File::open(&path).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))?;
+    let rows = series::read(file).map_err(|why| wrong(format!("{}: {why}", path.display())))?.rows;
+    let is_in = |row: &&Row| {
+        let at = at.map(Time::secs);
+        matches!(row.kind, Kind::Edge | Kind::Endpoint) && at.is_none_or(|at| row.from_s <= at && at < row.to_s)
+    };
+    let mut edges: BTreeMap<(String, String), (Edge, Quantiles)> = BTreeMap::new();
+    let (mut from_s, mut to_s) = (f64::MAX, 0.0_f64);
+    for row in rows.iter().filter(is_in) {
+        (from_s, to_s) = (from_s.min(row.from_s), to_s.max(row.to_s));
+        let key = (row.of.clone(), row.name.clone());
+        let (edge, quantiles) = edges.entry(key).or_insert_with(|| {
+            let (to, endpoint) = row.name.split_once('.').unwrap_or((&row.name, ""));
+            (Edge { endpoint: Some(endpoint.to_owned()), ..Edge::new(&row.of, to) }, Default::default())
+        });
+        edge.count += row.offered;
+        edge.failed += row.failed;
+        edge.lost += row.lost;
+        for (all, one) in quantiles.iter_mut().zip([row.p50_ns, row.p99_ns]) {
+            all.extend(one.map(|ns| (ns, row.done)));
         }
-        if let Some(at) = self.at.filter(|_| from_s > to_s) {
-            let why = format!("{} has no calls at {}", folder.display(), at);
-            return Err(Error::WrongInput(why, format!("it ran from 0s to {}s", number(summary.reached_s))));
-        }
-        let (from_s, to_s) = if from_s > to_s { (0.0, summary.reached_s) } else { (from_s, to_s) };
-        let edge = |(edge, [p50, p99]): (Edge, Quantiles)| Edge {
-            per_s: edge.count as f64 / (to_s - from_s).max(1e-9),
-            p50_ns: middle(p50),
-            p99_ns: middle(p99),
-            ..edge
-        };
-        let edges = edges.into_values().map(edge).filter(|edge| edge.count > 0).collect();
-        let run = folder.display().to_string();
-        Ok(Graph { run, of: "calls", from_s, to_s, percentiles_of_middle_window: self.at.is_none(), edges })
     }
+    if let Some(at) = at.filter(|_| from_s > to_s) {
+        let why = format!("{} has no calls at {}", folder.display(), at);
+        return Err(Error::WrongInput(why, format!("it ran from 0s to {}s", number(summary.reached_s))));
+    }
+    let (from_s, to_s) = if from_s > to_s { (0.0, summary.reached_s) } else { (from_s, to_s) };
+    let edge = |(edge, [p50, p99]): (Edge, Quantiles)| Edge {
+        per_s: edge.count as f64 / (to_s - from_s).max(1e-9),
+        p50_ns: middle(p50),
+        p99_ns: middle(p99),
+        ..edge
+    };
+    let edges = edges.into_values().map(edge).filter(|edge| edge.count > 0).collect();
+    let run = folder.display().to_string();
+    Ok(Graph::new(Graph { run, of: "calls", from_s, to_s, percentiles_of_middle_window: at.is_none(), edges }))
+}
 
-    /// Messages between actors, from the trace.
-    fn of_messages(&self, screen: &Screen) -> Result<Graph, Error> {
-        let source = Source::open(&self.run, screen)?;
-        let selector = self.selection.resolve(&source)?;
-        let mut pairs: BTreeMap<(ActorId, ActorId), (u64, u64, Histogram)> = BTreeMap::new();
-        let (mut first, mut last, mut too_many) = (None, Time::ZERO, 0_u64);
-        source.each(|item| {
-            if selector.is_over(item) {
-                return ControlFlow::Break(());
-            }
-            if !selector.wants(item, &source.names) {
-                return ControlFlow::Continue(());
-            }
-            first.get_or_insert(item.record.at);
-            last = item.record.at;
-            let (Some(from), Some(sent)) = (item.sender(), item.sent()) else { return ControlFlow::Continue(()) };
-            let has_room = pairs.len() < PAIRS_MAX || pairs.contains_key(&(from, sent.to));
-            if !has_room {
-                too_many += 1;
-                return ControlFlow::Continue(());
-            }
-            let (sendings, losses, times) = pairs.entry((from, sent.to)).or_insert_with(|| (0, 0, Histogram::coarse()));
-            match &item.record.entry {
-                Entry::Send { .. } => *sendings += 1,
-                Entry::Fate(_, Fate::Lost(_)) => *losses += 1,
-                Entry::Deliver(_) => times.record(item.took().unwrap_or(Span::ZERO)),
-                _ => {}
-            }
-            ControlFlow::Continue(())
-        })?;
-        if too_many > 0 {
-            screen.warn(&format!("{PAIRS_MAX} pairs of actors are kept; {} left out", plural(too_many, "record")));
+/// Messages between actors, from the trace.
+pub(in crate::command) fn of_messages(run: &Path, selection: &Selection, screen: &Screen) -> Result<Graph, Error> {
+    let source = Source::open(&run, screen)?;
+    let selector = selection.resolve(&source)?;
+    let mut pairs: BTreeMap<(ActorId, ActorId), (u64, u64, Histogram)> = BTreeMap::new();
+    let (mut first, mut last, mut too_many) = (None, Time::ZERO, 0_u64);
+    source.each(|item| {
+        if selector.is_over(item) {
+            return ControlFlow::Break(());
         }
-        let (from_s, to_s) = (first.unwrap_or(Time::ZERO).secs(), last.secs());
-        let edge = |((from, to), (sendings, lost, times)): ((ActorId, ActorId), (u64, u64, Histogram))| {
-            let quantile = |q| (times.count() > 0).then(|| times.quantile(q).nanos());
-            // If deliveries are selected and their sends are not, deliveries are counted.
-            let count = sendings.max(times.count() + lost);
-            Edge {
-                count,
-                per_s: count as f64 / (to_s - from_s).max(1e-9),
-                p50_ns: quantile(0.5),
-                p99_ns: quantile(0.99),
-                lost,
-                ..Edge::new(source.names.actor(from), source.names.actor(to))
-            }
-        };
-        let edges = pairs.into_iter().map(edge).collect();
-        let run = source.label.clone();
-        Ok(Graph { run, of: "messages", from_s, to_s, percentiles_of_middle_window: false, edges })
+        if !selector.wants(item, &source.names) {
+            return ControlFlow::Continue(());
+        }
+        first.get_or_insert(item.record.at);
+        last = item.record.at;
+        let (Some(from), Some(sent)) = (item.sender(), item.sent()) else { return ControlFlow::Continue(()) };
+        let has_room = pairs.len() < PAIRS_MAX || pairs.contains_key(&(from, sent.to));
+        if !has_room {
+            too_many += 1;
+            return ControlFlow::Continue(());
+        }
+        let (sendings, losses, times) = pairs.entry((from, sent.to)).or_insert_with(|| (0, 0, Histogram::coarse()));
+        match &item.record.entry {
+            Entry::Send { .. } => *sendings += 1,
+            Entry::Fate(_, Fate::Lost(_)) => *losses += 1,
+            Entry::Deliver(_) => times.record(item.took().unwrap_or(Span::ZERO)),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    if too_many > 0 {
+        screen.warn(&format!("{PAIRS_MAX} pairs of actors are kept; {} left out", plural(too_many, "record")));
     }
+    let (from_s, to_s) = (first.unwrap_or(Time::ZERO).secs(), last.secs());
+    let edge = |((from, to), (sendings, lost, times)): ((ActorId, ActorId), (u64, u64, Histogram))| {
+        let quantile = |q| (times.count() > 0).then(|| times.quantile(q).nanos());
+        // If deliveries are selected and their sends are not, deliveries are counted.
+        let count = sendings.max(times.count() + lost);
+        Edge {
+            count,
+            per_s: count as f64 / (to_s - from_s).max(1e-9),
+            p50_ns: quantile(0.5),
+            p99_ns: quantile(0.99),
+            lost,
+            ..Edge::new(source.names.actor(from), source.names.actor(to))
+        }
+    };
+    let edges = pairs.into_iter().map(edge).collect();
+    let run = source.label.clone();
+    Ok(Graph::new(Graph { run, of: "messages", from_s, to_s, percentiles_of_middle_window: false, edges }))
 }
 
 impl Edge {

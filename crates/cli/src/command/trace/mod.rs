@@ -4,11 +4,11 @@
 //! `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `views!` below.
 
 pub(super) mod actor;
-mod graph;
+pub(super) mod graph;
 mod log;
 pub(super) mod operation;
 mod request;
-mod sequence;
+pub(super) mod sequence;
 pub(super) mod why;
 
 use clap::Subcommand;

@@ -1,7 +1,7 @@
 //! `meshsim trace sequence`: a space-time diagram. Each actor has a line, and each message goes from one to another.
 
-mod mermaid;
-mod plantuml;
+pub(in crate::command) mod mermaid;
+pub(in crate::command) mod plantuml;
 mod svg;
 mod text;
 
@@ -27,7 +27,7 @@ pub(super) const HELP: &str = select::HELP;
 /// Messages of a diagram unless `--most` says another number.
 const MOST: usize = 100;
 /// The largest number it may say: a diagram of more is no picture any more.
-const MOST_MAX: usize = 5_000;
+pub(in crate::command) const MOST_MAX: usize = 5_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -104,7 +104,7 @@ struct Mark {
 
 /// Content of the diagram.
 #[derive(Clone, Debug, Default, Serialize)]
-struct Diagram {
+pub(in crate::command) struct Diagram {
     /// Names, in the order of their lines.
     actors: Vec<String>,
     messages: Vec<Message>,
@@ -161,7 +161,7 @@ impl Message {
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let source = Source::open(&self.run, screen)?;
-        let (diagram, read) = self.gather(&source)?;
+        let (diagram, read) = gather(&source, &self.selection, self.most)?;
         if diagram.left_out > 0 {
             screen.warn(&format!(
                 "the first {} are shown, and {} left out: select fewer, or raise --most",
@@ -192,27 +192,44 @@ impl Args {
         }
         read.map_or(Ok(Exit::Well), Err)
     }
+}
 
-    /// The messages that are selected, by any of their records. Beside them, how the reading failed if it did.
-    fn gather(&self, source: &Source) -> Result<(Diagram, Option<Error>), Error> {
-        let selector = self.selection.resolve(source)?;
-        let names = &source.names;
-        let mut gathered = Gathered { most: self.most, ..Gathered::default() };
-        let read = source.each(|item| {
-            // The arrival of a selected message counts even if it is not selected itself.
-            let is_wanted = !selector.is_over(item) && selector.wants(item, names);
-            gathered.take(item, is_wanted, names);
-            match selector.is_over(item) && gathered.open.is_empty() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        });
-        let failed = match read {
-            Err(error @ Error::Trace(..)) => Some(error),
-            other => other.map(|()| None)?,
-        };
-        Ok((gathered.finish(names), failed))
+impl Diagram {
+    /// How many messages are drawn; of one that was doubled, both copies.
+    pub(in crate::command) fn message_count(&self) -> u64 {
+        self.messages.len() as u64
     }
+
+    /// How many messages were selected and are not drawn.
+    pub(in crate::command) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}
+
+/// The messages that are selected, by any of their records: the first so many. Beside them, how the reading failed if it
+/// did.
+pub(in crate::command) fn gather(
+    source: &Source,
+    selection: &Selection,
+    most: usize,
+) -> Result<(Diagram, Option<Error>), Error> {
+    let selector = selection.resolve(source)?;
+    let names = &source.names;
+    let mut gathered = Gathered { most, ..Gathered::default() };
+    let read = source.each(|item| {
+        // The arrival of a selected message counts even if it is not selected itself.
+        let is_wanted = !selector.is_over(item) && selector.wants(item, names);
+        gathered.take(item, is_wanted, names);
+        match selector.is_over(item) && gathered.open.is_empty() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    let failed = match read {
+        Err(error @ Error::Trace(..)) => Some(error),
+        other => other.map(|()| None)?,
+    };
+    Ok((gathered.finish(names), failed))
 }
 
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use super::Graph;
 
-pub(super) fn write(graph: &Graph) -> String {
+pub(in crate::command) fn write(graph: &Graph) -> String {
     let nodes = graph.nodes();
     let mut text = String::from("digraph mesh {\n  rankdir=LR;\n  node [shape=box];\n");
     for (at, name) in nodes.iter().enumerate() {

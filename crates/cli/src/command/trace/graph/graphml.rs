@@ -3,7 +3,7 @@
 use super::Graph;
 use meshsim_report::picture::escaped;
 
-pub(super) fn write(graph: &Graph) -> String {
+pub(in crate::command) fn write(graph: &Graph) -> String {
     let nodes = graph.nodes();
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<graphml xmlns=\"http://graphml.graphdrawing.org/xmlns\">\n\

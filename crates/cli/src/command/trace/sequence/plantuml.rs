@@ -1,8 +1,10 @@
 //! The diagram as PlantUML draws it: <https://plantuml.com/sequence-diagram>.
 
+use meshsim_report::plural;
+
 use super::{Arrow, Diagram};
 
-pub(super) fn write(diagram: &Diagram) -> String {
+pub(in crate::command) fn write(diagram: &Diagram) -> String {
     let mut text = String::from("@startuml\n");
     for (at, name) in diagram.actors.iter().enumerate() {
         text += &format!("participant \"{}\" as p{at}\n", escaped(name));
@@ -15,6 +17,9 @@ pub(super) fn write(diagram: &Diagram) -> String {
         };
         let (from, to) = (message.from, message.to);
         text += &format!("p{from} {arrow} p{to} : {}\n", escaped(&message.label()));
+    }
+    if diagram.left_out > 0 {
+        text += &format!("' {} left out\n", plural(diagram.left_out, "message"));
     }
     text + "@enduml\n"
 }

@@ -1,0 +1,51 @@
+//! `meshsim export jsonl`: the records as they are, a JSON object a line.
+
+use std::io::{self, Write};
+
+use meshsim_report::plural;
+use meshsim_trace::Header;
+use meshsim_trace::export::jsonl_line;
+
+use super::{Common, Exporter, Form, Told};
+use crate::error::{Error, Exit};
+use crate::flow::Item;
+use crate::screen::Screen;
+
+pub(super) const ABOUT: &str = "Every record with its content, a JSON object a line";
+
+pub(super) const HELP: &str = "\
+Opened by jq, DuckDB (read_json), pandas (read_json with lines=True) and polars (scan_ndjson).
+  meshsim export jsonl last --kind lost | jq -r '.message.type' | sort | uniq -c";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Args {
+    pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        let source = super::open(&self.common, Form::Text, screen)?;
+        let mut exporter = Jsonl { header: &source.header, written: 0 };
+        super::export(&self.common, &source, Form::Text, screen, &mut exporter)
+    }
+}
+
+struct Jsonl<'a> {
+    header: &'a Header,
+    written: u64,
+}
+
+impl Exporter for Jsonl<'_> {
+    fn record(&mut self, item: &Item, is_wanted: bool, mut out: &mut dyn Write) -> io::Result<()> {
+        if is_wanted {
+            self.written += 1;
+            jsonl_line(self.header, &item.record, &item.derived, &mut out)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _out: &mut dyn Write) -> io::Result<Told> {
+        Ok(Told { holds: plural(self.written, "record"), left_out: Vec::new() })
+    }
+}

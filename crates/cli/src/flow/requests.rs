@@ -1,0 +1,58 @@
+//! The requests of a trace that are selected, each when it has ended.
+
+use std::collections::BTreeMap;
+
+use meshsim_mesh::mark;
+use meshsim_report::plural;
+use meshsim_report::waterfall::{Follower, Waterfall};
+use meshsim_trace::Entry;
+
+use super::stream::Item;
+
+/// Follows requests. One is selected, as a whole, by any of its messages, or by the note that it is due. Memory grows with
+/// the requests that are under way at once.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    follower: Follower,
+    /// Those under way, and whether they are selected.
+    live: BTreeMap<u64, bool>,
+    wanted: usize,
+}
+
+impl Requests {
+    /// Takes in the next record. Gives back the request that ends with it, if it is selected.
+    pub(crate) fn take(&mut self, item: &Item, is_wanted: bool) -> Option<Waterfall> {
+        let due = match &item.record.entry {
+            Entry::Note { what, subject, .. } if &**what == mark::DUE => Some(*subject),
+            _ => None,
+        };
+        if let Some(root) = due
+            && self.live.insert(root, false) == Some(true)
+        {
+            self.wanted -= 1;
+        }
+        let root = due.or_else(|| item.sent().and_then(|sent| sent.about.root));
+        if is_wanted
+            && let Some(root) = root
+            && let Some(known) = self.live.get_mut(&root)
+        {
+            self.wanted += usize::from(!*known);
+            *known = true;
+        }
+        let ended = self.follower.take(&item.record)?;
+        let is_wanted = self.live.remove(&ended.root).unwrap_or(false);
+        self.wanted -= usize::from(is_wanted);
+        is_wanted.then_some(ended)
+    }
+
+    /// What is left out, a sentence each.
+    pub(crate) fn left_out(&self) -> Vec<String> {
+        let told = || format!("{} left out: they had not ended", plural(self.wanted as u64, "request"));
+        (self.wanted > 0).then(told).into_iter().collect()
+    }
+
+    /// Requests that are selected and have not ended.
+    pub(crate) fn under_way(&self) -> usize {
+        self.wanted
+    }
+}
