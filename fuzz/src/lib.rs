@@ -3,6 +3,8 @@
 
 mod texts;
 
+pub use texts::shown;
+
 use meshsim_experiment::Bundle;
 use meshsim_mesh::{Findings, Msg};
 use meshsim_net::golden;
@@ -14,7 +16,7 @@ use serde::de::DeserializeOwned;
 type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("frame", frame),
     ("payload", payload),
     ("experiment", texts::experiment),
@@ -24,6 +26,7 @@ pub const TARGETS: [Target; 10] = [
     ("trace", texts::trace),
     ("body", texts::body),
     ("answer", texts::answer),
+    ("ctl", texts::ctl),
     ("filter", texts::filter),
 ];
 

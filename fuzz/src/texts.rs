@@ -6,15 +6,20 @@ use std::sync::LazyLock;
 use meshsim_experiment::check::check;
 use meshsim_experiment::import::{Format, Source, import_texts};
 use meshsim_experiment::{Bundle, Experiment, Override, Problems};
+use meshsim_gateway::{Events, Operations};
 use meshsim_mesh::Msg;
 use meshsim_mesh::message::Tick;
+use meshsim_report::table::Paint;
 use meshsim_trace::filter::{Field, Filter, Sort, Value};
 use meshsim_trace::{Deriver, Reader, export, with_right_sums};
+use serde::de::DeserializeOwned;
 
-// The command-line program is not a library; its HTTP client is included as a file.
+// The command-line program is not a library; its HTTP client, and what shows answers, are included as files.
 #[allow(dead_code)]
 #[path = "../../crates/cli/src/http.rs"]
 mod http;
+#[path = "../../crates/cli/src/command/ctl/show.rs"]
+mod show;
 
 /// An experiment that refers to two files.
 const SMALL: &str = "
@@ -136,6 +141,33 @@ pub fn answer(data: &[u8]) {
     if let Ok(answer) = http::read(data) {
         assert!(answer.body.len() <= data.len());
     }
+}
+
+/// The first byte says what was asked of a gateway, the rest is what it answers: it is shown, or is no answer of a gateway.
+pub fn ctl(data: &[u8]) {
+    if let Some(shown) = shown(data) {
+        assert!(shown.is_empty() || shown.ends_with('\n'));
+    }
+}
+
+/// What `meshsim ctl` shows of an answer; `None` if it is none.
+pub fn shown(data: &[u8]) -> Option<String> {
+    let [which, body @ ..] = data else { return None };
+    let paint = Paint { coloured: true, ..Paint::default() };
+    Some(match which % 8 {
+        0 => show::status(&read(body)?, paint),
+        1 => show::operations(&read::<Operations>(body)?.operations, paint),
+        2 => show::operation(read(body)?, paint),
+        3 => show::asked(read(body)?, paint),
+        4 => read::<Events>(body)?.events.iter().map(|event| show::event(event, paint)).collect(),
+        5 => show::begun(read(body)?),
+        6 => show::fault(read(body)?),
+        _ => show::healed(read(body)?),
+    })
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
 }
 
 fn small() -> Bundle {

@@ -1,7 +1,7 @@
 //! Properties of any bytes hold for the seeds of `fuzz`, for all their prefixes, and for random mutations of them; and
 //! the seeds are up to date.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -181,6 +181,17 @@ fn each_seed_of_a_payload_can_be_read_and_none_of_its_beginnings_can() {
         for end in (1..bytes.len()).take(600) {
             assert!(!is_read(&bytes[..end]), "{} cut at {end}", path.display());
         }
+    }
+}
+
+#[test]
+fn each_seed_of_an_answer_to_ctl_is_shown() {
+    let seeds = stored("ctl");
+    let kinds: BTreeSet<u8> = seeds.iter().map(|(_, bytes)| bytes[0] % 8).collect();
+    assert_eq!(kinds, (0..8).collect());
+    for (path, bytes) in seeds {
+        let shown = fuzz::shown(&bytes).unwrap_or_else(|| panic!("{} is no answer", path.display()));
+        assert!(!shown.is_empty(), "{}", path.display());
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use meshsim_report::table::{Look, Paint};
-
 use super::gateway::Gateway;
+use super::show;
 use crate::error::Error;
 use crate::screen::Screen;
 use meshsim_gateway::{Events, Phase};
@@ -25,7 +24,7 @@ pub(super) fn print(gateway: &Gateway, follow: bool, json: bool, screen: &mut Sc
         for event in &events {
             match json {
                 true => screen.print_json_line(event)?,
-                false => screen.print(&line(event, screen.paint()))?,
+                false => screen.print(&show::event(event, screen.paint()))?,
             }
         }
         let is_all = events.is_empty();
@@ -41,22 +40,4 @@ pub(super) fn print(gateway: &Gateway, follow: bool, json: bool, screen: &mut Sc
             std::thread::sleep(EVERY);
         }
     }
-}
-
-fn line(event: &meshsim_report::events::Event, paint: Paint) -> String {
-    use meshsim_report::events::EventKind;
-    let (look, word) = match event.kind {
-        EventKind::FaultBegan => (Look::Bad, "fault began"),
-        EventKind::FaultEnded => (Look::Plain, "fault ended"),
-        EventKind::NodeDead | EventKind::NodeShunned => (Look::Bad, ""),
-        EventKind::NodeLeft => (Look::Warn, ""),
-        EventKind::OperationBegan => (Look::Good, "began"),
-        EventKind::OperationSettled => (Look::Good, "settled"),
-        EventKind::StepDecided => (Look::Dim, "decided"),
-        EventKind::StepSettled => (Look::Dim, "settled"),
-        EventKind::NodeBack => (Look::Plain, ""),
-        EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Look::Dim, ""),
-    };
-    let words = if word.is_empty() { event.what.clone() } else { format!("{word}: {}", event.what) };
-    format!("{:>9.2}s  {}\n", event.at_s, paint.on(look, &words))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use meshsim_actor::Span;
 use meshsim_mesh::coordinator::Presence;
+use meshsim_report::events::{Event, EventKind};
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, span};
 use serde_json::Value;
@@ -186,6 +187,24 @@ pub(super) fn healed(healed: Value) -> String {
         healed["what"].as_str().unwrap_or_default(),
         healed["ends_s"].as_f64().unwrap_or_default()
     )
+}
+
+/// What has happened, in one line.
+pub(super) fn event(event: &Event, paint: Paint) -> String {
+    let (look, word) = match event.kind {
+        EventKind::FaultBegan => (Look::Bad, "fault began"),
+        EventKind::FaultEnded => (Look::Plain, "fault ended"),
+        EventKind::NodeDead | EventKind::NodeShunned => (Look::Bad, ""),
+        EventKind::NodeLeft => (Look::Warn, ""),
+        EventKind::OperationBegan => (Look::Good, "began"),
+        EventKind::OperationSettled => (Look::Good, "settled"),
+        EventKind::StepDecided => (Look::Dim, "decided"),
+        EventKind::StepSettled => (Look::Dim, "settled"),
+        EventKind::NodeBack => (Look::Plain, ""),
+        EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Look::Dim, ""),
+    };
+    let words = if word.is_empty() { event.what.clone() } else { format!("{word}: {}", event.what) };
+    format!("{:>9.2}s  {}\n", event.at_s, paint.on(look, &words))
 }
 
 pub(super) fn asked(asked: Asked, paint: Paint) -> String {
