@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meshsim_gateway::{Door, GatewayError, TOKEN_HELP, host_name};
 
@@ -25,13 +25,18 @@ pub(crate) struct DoorArgs {
     /// repeated
     #[arg(long, value_name = "NAME", env = "MESHSIM_ALLOW_HOST", value_delimiter = ',', value_parser = host_name)]
     allow_host: Vec<String>,
-    /// The file with the token that whoever changes something shows; it is made if it is not there. Needed beyond this
-    /// machine's loopback
+    /// The file with the token that whoever changes something shows; it is made if it is not there, and `-` is standard
+    /// input. Needed beyond this machine's loopback
     #[arg(long, value_name = "FILE", env = "MESHSIM_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }
 
 impl DoorArgs {
+    /// The file with the token, if one was named.
+    pub(crate) fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
+    }
+
     /// The door, if one is wanted.
     pub(crate) fn door(&self) -> Result<Option<Door>, Error> {
         let address = self.http.unwrap_or(DEFAULT);
@@ -62,7 +67,7 @@ pub(crate) fn refused(error: GatewayError) -> Error {
     let help = match &error {
         GatewayError::NeedsToken(_) => "`--token-file FILE` names its file, which is made if it is not there",
         GatewayError::Listen(..) => "`--http ADDR:PORT` opens the gateway elsewhere, `--no-http` opens none",
-        GatewayError::TokenFile(..) => "`--token-file` names a file that can be read, or made",
+        GatewayError::TokenFile(..) => "`--token-file` names a file that can be read, or made, or `-`",
         GatewayError::NoToken(_) => TOKEN_HELP,
         GatewayError::Kept(_) => "`--token-file FILE` keeps it elsewhere",
         GatewayError::Thread(_) => return Error::Live(error.to_string()),

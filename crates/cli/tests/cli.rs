@@ -6,11 +6,12 @@ mod corpus;
 mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 
-use common::{assert_exit, command, example, json, meshsim, names, one_line, signal, stderr, stdout, until};
+use common::{
+    assert_exit, command, example, json, meshsim, meshsim_with, names, one_line, signal, stderr, stdout, until,
+};
 
 const MESH: &str = "
 name: small
@@ -446,18 +447,6 @@ fn an_import_goes_to_stdout_or_to_a_file_that_is_not_overwritten_unasked() {
     assert_exit(&meshsim(&folder, &["import", "isotope", "graph.yaml", "-o", "made.yaml", "--force"]), 0);
 }
 
-/// Runs the tool with a text as its standard input.
-fn meshsim_with(folder: &Path, args: &[&str], input: &[u8]) -> Output {
-    let mut child = command(folder, args).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    // The tool may end before it has read all.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    output
-}
-
 #[test]
 fn a_dash_is_standard_input_wherever_a_file_is_named() {
     let folder = folder("stdin");
@@ -480,6 +469,44 @@ fn a_dash_is_standard_input_wherever_a_file_is_named() {
     let broken = meshsim_with(&folder, &["check", "-"], b"nodes: [");
     assert_exit(&broken, 2);
     assert!(stderr(&broken).contains("[standard input:1:"), "{}", stderr(&broken));
+}
+
+#[test]
+fn a_dash_is_standard_input_for_a_secret_and_a_token_too() {
+    let folder = folder("secrets");
+    let said = |args: &[&str], input: &[u8], code: i32| {
+        let output = meshsim_with(&folder, args, input);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        one_line(&stderr(&output))
+    };
+    let coordinator = ["coordinator", "mesh.yaml", "--no-http", "--listen", "127.0.0.1:0", "--secret-file", "-"];
+    let node = ["node", "--join", "127.0.0.1:1", "--patience", "0", "--secret-file", "-"];
+    let live = ["live", "mesh.yaml", "--http", "127.0.0.1:0", "--token-file", "-"];
+    let stop = ["ctl", "--to", "127.0.0.1:1", "--token-file", "-", "stop"];
+    let (short, long, binary) = ("fifteen chars..", "x".repeat(5000), b"sixteen and \xff more");
+    for (args, what) in [(&coordinator[..], "secret"), (&node, "secret"), (&live, "token"), (&stop, "token")] {
+        for nothing in ["", "\n", short] {
+            let said = said(args, nothing.as_bytes(), 2);
+            assert!(said.contains(&format!("standard input holds no {what}")), "{said}");
+        }
+        let said = [long.as_bytes(), binary].map(|input| said(args, input, 2));
+        assert!(said[0].contains("standard input: it is larger than 4096 bytes"), "{}", said[0]);
+        assert!(said[1].contains("standard input: it is not text"), "{}", said[1]);
+    }
+    // A right one is taken: then nobody is where they go.
+    let right = b"sixteen characters, and more\n";
+    assert!(said(&node, right, 1).contains("127.0.0.1:1"));
+    assert!(said(&stop, right, 1).contains("nobody listens at"));
+
+    for twice in [
+        &["coordinator", "-", "--secret-file", "-"][..],
+        &["coordinator", "mesh.yaml", "--secret-file", "-", "--token-file", "-"],
+        &["live", "-", "--token-file", "-"],
+        &["client", "-", "--secret-file", "-"],
+    ] {
+        let said = said(twice, MESH.as_bytes(), 2);
+        assert!(said.contains("standard input is named twice"), "{twice:?}: {said}");
+    }
 }
 
 #[test]

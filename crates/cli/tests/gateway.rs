@@ -11,7 +11,7 @@ use std::process::{Child, Output};
 use std::sync::{Arc, Mutex};
 
 use common::browser::Browser;
-use common::{PATIENCE, command, meshsim, one_line, stderr, stdout, until};
+use common::{PATIENCE, assert_exit, command, meshsim, meshsim_with, one_line, stderr, stdout, until};
 use serde_json::{Value, json};
 
 const MESH: &str = "
@@ -824,7 +824,9 @@ fn a_gateway_has_the_names_and_the_token_that_it_is_given() {
     let bearer = [("Authorization", &*format!("Bearer {}", text.trim()))];
     run.ask("POST", "/api/operations", &bearer, "{ scale: back, by: 2, times: 1 }").expect(202);
     assert_eq!(run.ctl(&["stop"]).status.code(), Some(2), "it is not found by itself");
-    run.ctl_says(&["--token-file", token.to_str().unwrap(), "stop"]);
+    run.ctl_says(&["--token-file", token.to_str().unwrap(), "scale", "back", "--by", "2"]);
+    let stop = ["ctl", "--to", &run.address, "--token-file", "-", "stop"];
+    assert_exit(&meshsim_with(&run.folder, &stop, text.as_bytes()), 0);
     assert_eq!(run.ended().0, 0);
     assert!(token.exists());
 }

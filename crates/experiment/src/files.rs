@@ -49,18 +49,23 @@ pub fn open_regular(path: &Path) -> std::io::Result<File> {
 /// Name of `-` on a command line, in messages.
 pub(crate) const STANDARD_INPUT: &str = "standard input";
 
-/// True for the name of standard input on a command line.
-pub(crate) fn is_standard_input(path: &Path) -> bool {
+/// True for `-`, which stands for standard input on a command line.
+pub fn is_standard_input(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// The name of a file that a command line gives, for messages: its path, or `standard input` for `-`.
+pub fn given_name(path: &Path) -> String {
+    if is_standard_input(path) { STANDARD_INPUT.to_owned() } else { path.display().to_string() }
 }
 
 /// Reads the input named on a command line: a file, or `-` for standard input. Returns its name, too.
 pub(crate) fn read_given(path: &Path, bytes_max: u64) -> (String, Result<String, String>) {
-    if is_standard_input(path) {
-        (STANDARD_INPUT.to_owned(), as_text(std::io::stdin().lock(), bytes_max))
-    } else {
-        (path.display().to_string(), read_text(path, bytes_max))
-    }
+    let text = match is_standard_input(path) {
+        true => as_text(std::io::stdin().lock(), bytes_max),
+        false => read_text(path, bytes_max),
+    };
+    (given_name(path), text)
 }
 
 /// Reads a whole file as text, if it is one and not too large.

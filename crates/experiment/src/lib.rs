@@ -41,7 +41,7 @@ use section::Field;
 pub use bundle::Bundle;
 pub use by_hand::Names;
 pub use difference::differences;
-pub use files::open_regular;
+pub use files::{given_name, is_standard_input, open_regular};
 pub use inputs::InputFile;
 pub use overrides::{Override, OverrideError};
 pub use printable::{is_unprintable, printable};

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use meshsim_experiment::given_name;
+
 use crate::guard::Hosts;
 
 /// An open port, and who may do what there.
@@ -25,10 +27,10 @@ pub enum GatewayError {
     #[error("the gateway cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
     /// The file that was named can be neither read nor made.
-    #[error("cannot read or make {}: {}", .0.display(), .1)]
+    #[error("cannot read or make {}: {}", given_name(.0), .1)]
     TokenFile(PathBuf, #[source] io::Error),
     /// What stands in the file that was named is no token.
-    #[error("{} holds no token", .0.display())]
+    #[error("{} holds no token", given_name(.0))]
     NoToken(PathBuf),
     /// There is no place for a token of its own.
     #[error("the token cannot be kept: {0}")]
@@ -41,7 +43,7 @@ pub enum GatewayError {
 impl Door {
     /// Opens a port. `hosts` are [names](host_name) under which the gateway is known, beside those of this machine's
     /// loopback and its address. `token_file` is the file with the token that whoever changes something must show; it is
-    /// made if it is not there. Without one a token is made and kept for this user, for as long as the gateway is there.
+    /// made if it is not there, and `-` is standard input. Without one a token is made and kept for this user, for as long as the gateway is there.
     ///
     /// # Errors
     /// [`GatewayError::NeedsToken`] beyond this machine's loopback without a token file, and [`GatewayError::Listen`].

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Exit};
-use crate::live::JoinArgs;
+use crate::live::{JoinArgs, read_once};
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Offer the loads of a live run, or some of them";
@@ -31,6 +31,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, _: &mut Screen) -> Result<Exit, Error> {
+        read_once([self.file.as_deref(), self.join.secret_file()])?;
         let expected = match &self.file {
             Some(file) => Some(meshsim_experiment::load(file, &[]).map_err(Error::Problems)?),
             None => None,

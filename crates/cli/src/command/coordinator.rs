@@ -14,7 +14,7 @@ use crate::door::DoorArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::interrupt;
-use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct};
+use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct, read_once};
 use crate::runs;
 use crate::screen::Screen;
 
@@ -74,6 +74,7 @@ impl How {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        read_once([Some(self.source.file()), self.cluster.secret_file.as_deref(), self.door.token_file()])?;
         let experiment = self.source.load(self.output.json, screen)?;
         let credentials = self.cluster.credentials(Place::Coordinator, !self.listen.ip().is_loopback())?;
         let door = self.door.door()?;

@@ -16,7 +16,7 @@ use crate::door::DoorArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::interrupt;
-use crate::live::{Attendant, Children, Conduct, Role, conduct};
+use crate::live::{Attendant, Children, Conduct, Role, conduct, read_once};
 use crate::runs;
 use crate::screen::Screen;
 
@@ -64,6 +64,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
+        read_once([Some(self.source.file()), self.door.token_file()])?;
         let experiment = self.source.load(self.output.json, screen)?;
         let door = self.door.door_if_free(screen)?;
         begin(&experiment, &self.source, &self.output, screen)?;

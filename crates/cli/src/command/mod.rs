@@ -170,6 +170,11 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 impl Source {
+    /// The experiment file, or `-`.
+    fn file(&self) -> &std::path::Path {
+        &self.file
+    }
+
     /// Reads the experiment. With `json`, its problems go to stdout as JSON.
     fn load(&self, json: bool, screen: &mut Screen) -> Result<meshsim_experiment::Experiment, Error> {
         let mut overrides = self.set.clone();

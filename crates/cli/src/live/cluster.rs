@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use meshsim_experiment::{given_name, is_standard_input};
 use meshsim_net::{Credentials, Tls};
 use meshsim_run::{read_or_make_secret, read_secret};
 use meshsim_wire::{SECRET_CHARS_MIN, Secret};
@@ -20,7 +21,8 @@ pub(crate) struct ClusterArgs {
     /// The cluster's name: processes of another one are refused
     #[arg(long, value_name = "NAME", default_value = "meshsim", env = "MESHSIM_CLUSTER")]
     pub(crate) cluster: String,
-    /// The file with the cluster's secret, needed beyond this machine's loopback. The coordinator makes it if it is not there
+    /// The file with the cluster's secret, needed beyond this machine's loopback. The coordinator makes it if it is not
+    /// there; `-` is standard input
     #[arg(long, value_name = "FILE", env = "MESHSIM_SECRET_FILE")]
     pub(crate) secret_file: Option<PathBuf>,
     /// TLS: the certificate of the authority that signed every process's certificate (PEM)
@@ -67,16 +69,19 @@ impl ClusterArgs {
 fn secret(file: &Path, place: Place) -> Result<Secret, Error> {
     let text = match place {
         Place::Coordinator => read_or_make_secret(file).map_err(|error| {
-            let help = "`--secret-file` names a file that can be read, or made".into();
-            Error::WrongInput(format!("cannot read or make {}: {error}", file.display()), help)
+            let help = "`--secret-file` names a file that can be read, or made, or `-`".into();
+            Error::WrongInput(format!("cannot read or make {}: {error}", given_name(file)), help)
         })?,
         Place::Member => read_when_there(file)?,
     };
     Secret::new(&text).map_err(|error| {
-        Error::WrongInput(
-            format!("{} holds no secret: {error}", file.display()),
-            format!("write at least {SECRET_CHARS_MIN} characters into it, or remove it: the coordinator makes one"),
-        )
+        let help = match is_standard_input(file) {
+            true => "give it there, as in `meshsim node --secret-file - < secret`".into(),
+            false => {
+                format!("write at least {SECRET_CHARS_MIN} characters into it, or remove it: the coordinator makes one")
+            }
+        };
+        Error::WrongInput(format!("{} holds no secret: {error}", given_name(file)), help)
     })
 }
 
@@ -96,9 +101,20 @@ fn read_when_there(file: &Path) -> Result<String, Error> {
             other => {
                 return other.map_err(|error| {
                     let help = "the coordinator makes it; all processes of the cluster need the same".into();
-                    Error::WrongInput(format!("cannot read {}: {error}", file.display()), help)
+                    Error::WrongInput(format!("cannot read {}: {error}", given_name(file)), help)
                 });
             }
+        }
+    }
+}
+
+/// Refuses a command line that gives standard input twice: it can be read once.
+pub(crate) fn read_once<'a>(given: impl IntoIterator<Item = Option<&'a Path>>) -> Result<(), Error> {
+    match given.into_iter().flatten().filter(|path| is_standard_input(path)).count() {
+        0 | 1 => Ok(()),
+        _ => {
+            let help = "write one of them to a file".into();
+            Err(Error::WrongInput("standard input is named twice, and can be read once".into(), help))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What `node` and `client` share: a process that joins.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
@@ -37,6 +38,11 @@ pub(crate) struct JoinArgs {
 }
 
 impl JoinArgs {
+    /// The file with the cluster's secret, if one was named.
+    pub(crate) fn secret_file(&self) -> Option<&Path> {
+        self.cluster.secret_file.as_deref()
+    }
+
     /// Joins, and stays until the run is over. With `expected`: only a run of that experiment. With `grace`: the first
     /// signal to go lets its actors leave, within that time; without, it goes at once.
     pub(crate) fn take_part(

@@ -5,6 +5,7 @@
 pub(crate) mod browser;
 pub(crate) mod cluster;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -54,6 +55,18 @@ pub(crate) fn campaign() -> usize {
 /// Runs the tool to its end.
 pub(crate) fn meshsim(folder: &Path, args: &[&str]) -> Output {
     command(folder, args).output().unwrap()
+}
+
+/// Runs the tool with a text as its standard input.
+pub(crate) fn meshsim_with(folder: &Path, args: &[&str], input: &[u8]) -> Output {
+    let mut child = command(folder, args).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // The tool may end before it has read all.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
 }
 
 /// Its stdout, which must be UTF-8.

@@ -12,7 +12,9 @@ use crate::error::{Error, Exit};
 use crate::http::{self, Request, Url};
 use crate::live::is_loopback;
 use crate::screen::Screen;
+use meshsim_experiment::given_name;
 use meshsim_gateway::{Asked, TOKEN_HELP, is_token, kept_for};
+use meshsim_run::read_secret;
 
 /// Timeout of a query to a gateway.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -155,12 +157,12 @@ impl Gateway {
                 None => return Ok(None),
             },
         };
-        match std::fs::read_to_string(&file) {
+        match read_secret(&file) {
             Ok(text) if is_token(&text) => Ok(Some(text.trim().into())),
-            Ok(_) => Err(Error::WrongInput(format!("{} holds no token", file.display()), TOKEN_HELP.into())),
+            Ok(_) => Err(Error::WrongInput(format!("{} holds no token", given_name(&file)), TOKEN_HELP.into())),
             Err(error) if is_named => {
                 let help = "the run makes it where its own `--token-file` says".into();
-                Err(Error::WrongInput(format!("cannot read {}: {error}", file.display()), help))
+                Err(Error::WrongInput(format!("cannot read {}: {error}", given_name(&file)), help))
             }
             Err(_) => Ok(None),
         }

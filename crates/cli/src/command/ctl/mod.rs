@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// The gateway of the run
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "MESHSIM_GATEWAY")]
     to: Url,
-    /// The file with the run's token
+    /// The file with the run's token; `-` is standard input
     #[arg(long, value_name = "FILE", env = "MESHSIM_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Print the response of the gateway unchanged: JSON
