@@ -26,7 +26,7 @@ fn verdicts_with(down: Option<f64>, change: &str, slos: &[&str]) -> Vec<Verdict>
         text = text.replace(what, with);
     }
     let mut experiment = parse(&text.replace(", WINDOW", ""));
-    for secs in down {
+    if let Some(secs) = down {
         let at = Time::ZERO + Span::from_secs_f64(secs);
         let client = Crash { actors: [ActorId(2)].into_iter().collect() };
         experiment.network.faults.push(Fault::new(at, at + Span::from_secs(2), client));

@@ -51,7 +51,7 @@ pub enum Findings {
     /// Results of all requests of external clients.
     Gateway {
         /// All together.
-        tally: Tally,
+        tally: Box<Tally>,
     },
 }
 
@@ -70,7 +70,7 @@ impl MeshActor {
                 state: node.state(),
             },
             MeshActor::Client(client) => client.findings(now),
-            MeshActor::Gateway(gateway) => Findings::Gateway { tally: gateway.tally().clone() },
+            MeshActor::Gateway(gateway) => Findings::Gateway { tally: Box::new(gateway.tally().clone()) },
         }
     }
 }

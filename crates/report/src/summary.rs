@@ -172,7 +172,7 @@ impl Measured {
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });
                     measured.gaps.extend(gaps);
                 }
-                Some(Findings::Gateway { tally }) if actor == mesh.gateway_actor() => measured.by_hand = Some(tally),
+                Some(Findings::Gateway { tally }) if actor == mesh.gateway_actor() => measured.by_hand = Some(*tally),
                 // Not results of this actor.
                 Some(_) => {}
             }
@@ -880,7 +880,7 @@ mod tests {
         let text = "nodes: [ { name: node } ]\nservices: { a: { endpoints: { get: {} } } }\n";
         let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[]).unwrap();
         // A node that sends results of a gateway.
-        let found = [None, Some(Findings::Gateway { tally: Tally::default() })];
+        let found = [None, Some(Findings::Gateway { tally: Box::default() })];
         let measured = Measured::gather(&experiment.mesh, Time::ZERO, Traffic::default(), found);
         assert!(measured.by_hand.is_none());
     }

@@ -186,6 +186,13 @@ pub(crate) fn compile(
     };
     let scope = scope_of(scope.trim(), names, mesh, place, reporter);
     let (right, part) = cut(right, &[" from ", " during ", " after "]);
+    if let (_, Some((word, length))) = cut(right, &[" every ", " each ", " over "]) {
+        reporter
+            .report(place, format!("an SLO has no `{word}`"))
+            .label(Some(format!("did you mean `any {}`?", shortened(length))))
+            .help("`p99 < 80ms any 10s` must hold over every 10s of the run");
+        return None;
+    }
     let (threshold, any) = cut(right, &[" any "]);
     let any = match any {
         None => Some(None),
