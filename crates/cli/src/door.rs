@@ -9,13 +9,13 @@ use meshsim_gateway::{Door, GatewayError, TOKEN_HELP, host_name};
 use crate::error::Error;
 use crate::screen::Screen;
 
-/// Where it is, if nobody says otherwise: for this machine alone.
+/// Default address of the gateway: reachable only from this machine.
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Where the gateway is open.
+/// Options of the gateway.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoorArgs {
-    /// Where people and programs ask: requests, /api, /metrics; 127.0.0.1:8080 if nothing is said
+    /// Address of the HTTP gateway; 127.0.0.1:8080 by default
     #[arg(long, value_name = "ADDR:PORT", env = "MESHSIM_HTTP", value_parser = crate::address::address)]
     http: Option<SocketAddr>,
     /// Open no gateway
@@ -25,8 +25,7 @@ pub(crate) struct DoorArgs {
     /// repeated
     #[arg(long, value_name = "NAME", env = "MESHSIM_ALLOW_HOST", value_delimiter = ',', value_parser = host_name)]
     allow_host: Vec<String>,
-    /// The file with the token that whoever changes something shows; it is made if it is not there, and `-` is standard
-    /// input. Needed beyond this machine's loopback
+    /// File with the operator token, created if missing, or `-` for standard input; required beyond loopback
     #[arg(long, value_name = "FILE", env = "MESHSIM_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }
@@ -37,13 +36,13 @@ impl DoorArgs {
         self.token_file.as_deref()
     }
 
-    /// The door, if one is wanted.
+    /// The gateway, unless `--no-http` is given.
     pub(crate) fn door(&self) -> Result<Option<Door>, Error> {
         let address = self.http.unwrap_or(DEFAULT);
         if self.no_http { Ok(None) } else { self.open(address).map_err(refused).map(Some) }
     }
 
-    /// The door; at any port that is free if nobody named one and the usual one is taken.
+    /// The gateway; at any free port if none was named and the default one is taken.
     pub(crate) fn door_if_free(&self, screen: &Screen) -> Result<Option<Door>, Error> {
         if self.http.is_none()
             && !self.no_http

@@ -19,7 +19,7 @@ use crate::{Experiment, Problems, compile, tree};
 /// group's name does not.
 pub const SAID_BYTES_MAX: usize = 1 << 20;
 
-/// What an experiment file calls things: groups of nodes, for instance, which the mesh does not have. Clones share it.
+/// Names of an experiment file: groups of nodes, for instance, which the mesh does not have. Clones share them.
 #[derive(Clone, Default)]
 pub struct Names(Arc<OnceLock<Kept>>);
 
@@ -65,7 +65,7 @@ impl Experiment {
         })
     }
 
-    /// What the file calls things. It is decoded for the first command, and kept for those that follow.
+    /// Names of the file. It is decoded for the first command, and kept for later ones.
     fn names(&self, reporter: &mut Reporter) -> Option<&Kept> {
         if let Some(kept) = self.names.0.get() {
             reporter.add_source(self.name.as_str(), kept.text.clone());

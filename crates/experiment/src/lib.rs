@@ -82,7 +82,7 @@ pub struct Experiment {
     pub fault_lines: Vec<u32>,
     /// For each of the network's faults its name, if the file gives it one.
     pub fault_names: Vec<Option<String>>,
-    /// What the file calls things, for what is [said by hand](Experiment::operation).
+    /// Names of the file, for [manual operations](Experiment::operation) and faults.
     pub names: Names,
 }
 

@@ -31,9 +31,9 @@ Examples:
   meshsim explore runs/shop-11 --port 8090
   meshsim explore last --window 80s..82s -o page.html     one file for a part of it, which opens offline
 
-The page shows the course of the run, where the time of a request went, who said what to whom, the steps of operations \
-and who calls whom; and of each message what it says, what it follows from and what came of it. A click on a spike shows \
-its slowest request. What is looked at stands in the page's address, so a link leads there again.
+The page shows the time series of the run, the breakdown of the time of a request, the messages between actors, the \
+steps of operations and the call graph; and of each message its content, causes and effects. A click on a spike shows \
+its slowest request. The view is in the address of the page, so a link leads there again.
 
 It is served to this machine alone, until Ctrl-C. A run without a trace is run again with one.
 
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// Write the page as one file, which opens offline
     #[arg(short, long, value_name = "FILE", conflicts_with = "port")]
     out: Option<PathBuf>,
-    /// With -o, what was under way between these moments: `80s..82s`; all of the run if it is not given
+    /// With -o, only the messages in flight between these times: `80s..82s`
     #[arg(long, value_name = "FROM..TO", value_parser = window, requires = "out")]
     window: Option<(Time, Time)>,
 }
