@@ -10,6 +10,7 @@ mod measure;
 mod mesh;
 mod peers;
 mod table;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -32,7 +33,9 @@ fn main() -> ExitCode {
     let chosen = |case: &&Case| words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()));
     let complete = table::print(&CASES.iter().filter(chosen).collect::<Vec<_>>(), options);
     let with_thousand = words.is_empty() || words.iter().any(|word| "thousand".contains(word.as_str()));
-    if complete && (!with_thousand || mesh::measure_thousand(options)) {
+    let with_trace = words.is_empty() || words.iter().any(|word| "trace".contains(word.as_str()));
+    if complete && (!with_thousand || mesh::measure_thousand(options)) && (!with_trace || trace::measure(options.quick))
+    {
         println!("speed: done");
         ExitCode::SUCCESS
     } else {

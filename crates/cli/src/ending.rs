@@ -11,10 +11,13 @@ use meshsim_report::events::Event;
 use meshsim_report::series::Series;
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::{Outcome, Summary, events, text};
+use meshsim_run::Keep;
 use meshsim_trace::Reader;
-use meshsim_trace::export::{ExportError, Format, export};
+use meshsim_trace::export::jsonl_line_of;
 
 use crate::error::{Error, Exit};
+use crate::flow::stream::Flow;
+use crate::flow::words::Names;
 use crate::folder::{Draft, Folder, SUMMARY};
 use crate::interrupt;
 use crate::read;
@@ -46,13 +49,29 @@ pub(crate) struct Output {
     pub(crate) no_progress: bool,
     /// Write down everything that happens: `trace.bin`, and with `=jsonl` `trace.jsonl` too
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "bin")]
-    pub(crate) trace: Option<TraceFormat>,
+    trace: Option<TraceFormat>,
+    /// Keep only a part of the trace: `control` messages alone, or with them a share of the requests such as `1%`,
+    /// `slowest=100`, `failed`; several by commas
+    #[arg(long, value_name = "PARTS")]
+    trace_keep: Option<Keep>,
     /// Write a page that shows the run: to `report.html` in its folder, or to this file
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub(crate) report: Option<Option<PathBuf>>,
     /// Write the run to this folder
     #[arg(short, long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+impl Output {
+    /// How the trace is to be written, if it is. To say what is to be kept of it is to ask for it.
+    pub(crate) fn trace(&self) -> Option<TraceFormat> {
+        self.trace.or(self.trace_keep.as_ref().map(|_| TraceFormat::Bin))
+    }
+
+    /// What is to be kept of the trace.
+    pub(crate) fn keep(&self) -> Keep {
+        self.trace_keep.clone().unwrap_or_default()
+    }
 }
 
 /// Formats of a trace.
@@ -134,13 +153,13 @@ pub(crate) fn publish(
         written = write(experiment, &folder, &ended, &summary, &series, &events);
     }
     let written = written.map(|()| {
-        let jsonl = (ended.has_trace && output.trace == Some(TraceFormat::Jsonl)).then(|| write_jsonl(&folder));
+        let jsonl = (ended.has_trace && output.trace() == Some(TraceFormat::Jsonl)).then(|| write_jsonl(&folder));
         jsonl.and_then(Result::err)
     });
     // The trace of an earlier run with the same settings is the trace of this one too. Whether there is a run is seen
     // where this one takes its place.
     let mut replaced = names(experiment);
-    if output.trace.is_none() && ended.processes.is_none() && runs::holds_settings(&place, experiment) {
+    if output.trace().is_none() && ended.processes.is_none() && runs::holds_settings(&place, experiment) {
         replaced.retain(|name| ![TRACE, TRACE_JSONL].contains(name));
     }
     let published = written.and_then(|no_jsonl| folder.publish(&replaced).map(|()| no_jsonl));
@@ -166,7 +185,7 @@ pub(crate) fn publish(
     }
     Ok(match summary.outcome {
         // All other files exist; a user who requested a trace must notice that it is missing.
-        _ if output.trace.is_some() && !ended.has_trace => Exit::Failed,
+        _ if output.trace().is_some() && !ended.has_trace => Exit::Failed,
         Outcome::Fail => Exit::SloFailed,
         Outcome::Unknown => Exit::Unknown,
         // The measurements hold; the rest of the run is unknown.
@@ -219,14 +238,19 @@ fn write_jsonl(folder: &Folder) -> Result<(), Error> {
     let file = File::open(folder.staged(TRACE)).map_err(|error| Error::Write(path.clone(), error))?;
     let unreadable = |error| Error::Trace(path.clone(), error);
     let reader: Reader<_, Msg, Tick> = Reader::new(file).map_err(unreadable)?;
+    let header = reader.header().clone();
+    let names = Names::new(&header, None);
     let mut trouble = None;
-    folder.write(TRACE_JSONL, |out: &mut BufWriter<File>| match export(reader, Format::Jsonl, out) {
-        Ok(_) => Ok(()),
-        Err(ExportError::Write(error)) => Err(error),
-        Err(ExportError::Read(error)) => {
-            trouble = Some(error);
-            Ok(())
+    folder.write(TRACE_JSONL, |out: &mut BufWriter<File>| {
+        for item in Flow::new(reader) {
+            match item {
+                Ok(item) => {
+                    jsonl_line_of(&header, &item.record, &item.derived, item.request(&names).as_ref(), out)?;
+                }
+                Err(error) => trouble = Some(error),
+            }
         }
+        Ok(())
     })?;
     trouble.map_or(Ok(()), |error| Err(unreadable(error)))
 }

@@ -151,6 +151,11 @@ impl Folder {
         Ok(file)
     }
 
+    /// Begins a file without a name, which is gone with this process. `name` says what it is for.
+    pub(crate) fn nameless(&self, name: &str) -> Result<File, Error> {
+        tempfile::tempfile_in(&self.stage.path).map_err(|error| Error::Write(self.path.join(name), error))
+    }
+
     /// Writes a whole file and flushes it to the disk. A file that could not be written is discarded.
     pub(crate) fn write(
         &self,

@@ -18,6 +18,7 @@ mod runs;
 mod screen;
 mod study;
 mod suggest;
+mod traced;
 
 use std::process::ExitCode;
 

@@ -4,11 +4,13 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use common::{assert_exit, json, meshsim, one_line, stderr, stdout};
 use meshsim_actor::{Span, Time};
+use meshsim_mesh::message::{Msg, Tick};
 use meshsim_run::Simulation;
-use meshsim_trace::{Header, Writer};
+use meshsim_trace::{Header, Reader, Writer};
 use serde_json::Value;
 
 /// Everything that can become of a message: lost by a link and by a machine that is down, doubled, late; and operations
@@ -46,6 +48,12 @@ fn records(folder: &Path, selection: &[&str]) -> Vec<Value> {
     let output = meshsim(folder, &[&["trace", "run", "--jsonl"], selection].concat());
     assert_exit(&output, 0);
     stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What it printed as JSON.
+fn parsed(output: &Output) -> Value {
+    assert_exit(output, 0);
+    serde_json::from_str(&stdout(output)).unwrap()
 }
 
 #[test]
@@ -425,4 +433,99 @@ fn two_runs_are_the_same_up_to_the_first_record_that_differs() {
         alike.contains("They differ in what the lines leave out\nA …") && one_line(&alike).contains("capacity: 3"),
         "{alike}"
     );
+}
+
+#[test]
+fn a_selection_from_the_middle_gives_the_lines_of_a_search_through_all() {
+    let folder = common::folder("chunks", MESH);
+    let more = ["--set", "load.users.arrivals.poisson=400/s"];
+    meshsim(&folder, &[&["run", "mesh.yaml", "--trace", "--out", "run", "--no-progress"], &more[..]].concat());
+    let file = fs::File::open(folder.join("run/trace.bin")).unwrap();
+    let index = Reader::<_, Msg, Tick>::new(file).unwrap().index().unwrap();
+    assert!(index.chunks.len() > 3 && index.chunks[2].has_context, "{}", index.chunks.len());
+
+    let all = records(&folder, &[]);
+    let number = |line: &Value, field: &str| line[field].as_u64().unwrap();
+    let late = index.chunks[3].first;
+    let where_record = format!("record >= {late} && record < {}", late + 50);
+    let at = |line: &Value| number(line, "t_virtual_ns");
+    type Wants<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
+    let selections: [(Vec<&str>, Wants<'_>); 4] = [
+        (vec!["--from", "9s", "--to", "9100ms"], Box::new(|line| (9_000_000_000..=9_100_000_000).contains(&at(line)))),
+        (vec!["--request", "users/3000"], Box::new(|line| line["request"]["root"] == "users/3000")),
+        (vec!["--where", &where_record], Box::new(|line| (late..late + 50).contains(&number(line, "seq")))),
+        (vec!["--kind", "crash"], Box::new(|line| line["kind"] == "crash")),
+    ];
+    for (selection, wants) in &selections {
+        let expected: Vec<&Value> = all.iter().filter(|line| wants(line)).collect();
+        assert!(!expected.is_empty(), "{selection:?}");
+        let found = records(&folder, selection);
+        assert!(found.iter().eq(expected.iter().copied()), "{selection:?}: {} of {}", found.len(), expected.len());
+    }
+    // The request's own try, what it calls, and what is done for it there.
+    let of = records(&folder, &["--request", "users/3000"]);
+    assert_eq!(of[0]["request"], serde_json::json!({"root": "users/3000", "hop": 0, "try": 1}));
+    assert!(of.iter().any(|line| line["request"]["hop"] == 1 && line["kind"] == "note"), "{of:?}");
+}
+
+#[test]
+fn a_part_of_a_trace_is_said_to_be_one_and_cannot_be_replayed() {
+    let folder = folder("kept");
+    let ran = meshsim(&folder, &["run", "mesh.yaml", "--trace-keep", "5%,failed", "--out", "part", "--no-progress"]);
+    assert_eq!(stdout(&ran).lines().count(), {
+        let whole = meshsim(&folder, &["run", "mesh.yaml", "--trace", "--out", "run", "--no-progress"]);
+        stdout(&whole).lines().count()
+    });
+    assert_eq!(fs::read(folder.join("part/summary.json")).unwrap(), fs::read(folder.join("run/summary.json")).unwrap());
+
+    let log = meshsim(&folder, &["trace", "part", "--kind", "decide"]);
+    assert_exit(&log, 0);
+    let said = stderr(&log);
+    assert!(said.starts_with("the trace of part is a part: control, failed, 5%; ") && said.contains(" left out, of "));
+    assert_eq!(stdout(&log).lines().count(), {
+        let whole = meshsim(&folder, &["trace", "run", "--kind", "decide"]);
+        assert_eq!(stderr(&whole), "");
+        stdout(&whole).lines().count()
+    });
+    for args in [&["replay", "part"][..], &["trace", "queue", "part"]] {
+        let refused = meshsim(&folder, args);
+        assert_exit(&refused, 2);
+        assert!(stderr(&refused).contains("the trace of part is a part: "), "{}", stderr(&refused));
+    }
+
+    let kept: Vec<Value> = parsed(&meshsim(&folder, &["trace", "request", "part", "--slowest", "1", "--json"]))
+        .as_array()
+        .unwrap()
+        .clone();
+    assert_eq!(kept.len(), 1);
+    let missing = (0..400).map(|number| format!("users/{number}")).find_map(|name| {
+        let asked = meshsim(&folder, &["trace", "request", "part", &name]);
+        (asked.status.code() == Some(2)).then(|| one_line(&stderr(&asked)))
+    });
+    let missing = missing.unwrap();
+    assert!(missing.contains("is not kept in the trace of part") && missing.contains("the nearest"), "{missing}");
+
+    let wrong = meshsim(&folder, &["run", "mesh.yaml", "--trace-keep", "5"]);
+    assert_exit(&wrong, 2);
+    assert!(stderr(&wrong).contains("write `control`, a share of the requests"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn queues_are_as_long_as_requests_waited() {
+    let folder = folder("queue");
+    let queues = parsed(&meshsim(&folder, &["trace", "queue", "run", "--json"]));
+    let queued = records(&folder, &["--where", "kind == queued"]).len();
+    let waited: u64 = queues["services"].as_array().unwrap().iter().map(|it| it["waited"].as_u64().unwrap()).sum();
+    assert!(queued > 0 && waited == queued as u64, "{waited} of {queued}");
+    let back = &queues["services"][0];
+    assert_eq!(back["service"], "back");
+    let peaks = back["windows"].as_array().unwrap().iter().map(|window| window["peak"].as_u64().unwrap());
+    assert_eq!(peaks.max(), back["peak"].as_u64());
+    let text = stdout(&meshsim(&folder, &["trace", "queue", "run", "back"]));
+    assert!(text.contains("back") && text.contains('█') && text.contains("a character is 0.25"), "{text}");
+    let svg = stdout(&meshsim(&folder, &["trace", "queue", "run", "--svg"]));
+    assert!(svg.starts_with("<svg ") && svg.contains(">back</text>") && !svg.contains("<script"), "{svg}");
+    let wrong = meshsim(&folder, &["trace", "queue", "run", "bakc"]);
+    assert_exit(&wrong, 2);
+    assert!(one_line(&stderr(&wrong)).contains("did you mean `back`?"), "{}", stderr(&wrong));
 }

@@ -16,6 +16,7 @@ mod gap;
 mod generator;
 mod happened;
 mod outside;
+pub mod owner;
 pub mod picture;
 mod read;
 mod real_work;

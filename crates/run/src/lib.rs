@@ -66,12 +66,14 @@
 //!
 //! One dependency is enough: the crates whose types appear here are re-exported.
 
+mod keep;
 mod live;
 mod observer;
 mod outcome;
 mod simulation;
 mod snapshot;
 mod state;
+mod tracer;
 
 use meshsim_actor::ActorId;
 use meshsim_experiment::Experiment;
@@ -81,9 +83,10 @@ use meshsim_trace::Header;
 
 pub use {
     meshsim_actor as actor, meshsim_experiment as experiment, meshsim_fault as fault, meshsim_mesh as mesh,
-    meshsim_net as net, meshsim_report as report,
+    meshsim_net as net, meshsim_report as report, meshsim_trace as trace,
 };
 
+pub use keep::{Choice, FAILED_MAX, Keep, SLOWEST_MAX};
 pub use live::{
     AskCounts, BUCKETS_MS, Deployment, Handle, JoinError, Live, LiveError, LiveTrace, Member, Part, Performed, Refused,
     SECRET_BYTES_MAX, Stand, Submitted, TraceError, block_on, join, live, parts, read_or_make_secret, read_secret,
@@ -93,6 +96,7 @@ pub use outcome::Outcome;
 pub use simulation::{Simulation, add_actors};
 pub use snapshot::SnapshotError;
 pub use state::State;
+pub use tracer::{ChooseError, Tracer, choose};
 
 /// Runs an experiment in virtual time, to its end or until the observer stops it.
 ///

@@ -126,7 +126,7 @@ fn a_run_is_steered_from_another_thread_and_its_trace_is_read_back() {
     assert!(block_on(handle.snapshot()).is_err(), "it is over");
 
     let mut bytes = Vec::new();
-    performed.trace.unwrap().write(&mut bytes).unwrap();
+    performed.trace.unwrap().write(meshsim_run::Keep::ALL, &mut bytes).unwrap();
     let records: Vec<Record<Msg, Tick>> = Reader::new(&*bytes).unwrap().collect::<Result<_, _>>().unwrap();
     assert!(records.len() > 100);
 }

@@ -218,6 +218,24 @@ fn fits(pattern: &str, word: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
+impl Filter {
+    /// True if it may accept one of many records, of which `leaf` says whether a single condition may hold for one. It is
+    /// not asked for what stands under [`Filter::Not`].
+    pub fn may_accept(&self, leaf: &mut impl FnMut(&Filter) -> bool) -> bool {
+        match self {
+            Filter::All(all) => all.iter().all(|one| one.may_accept(leaf)),
+            Filter::Any(any) => any.iter().any(|one| one.may_accept(leaf)),
+            Filter::Not(_) => true,
+            Filter::Flag(_) | Filter::Word { .. } | Filter::Figure { .. } => leaf(self),
+        }
+    }
+
+    /// True if this is a [`Filter::Word`] and accepts a field that is this word.
+    pub fn takes(&self, word: &str) -> bool {
+        matches!(self, Filter::Word { field, .. } if self.accepts(&mut |of| if of == *field { Value::Word(word) } else { Value::None }))
+    }
+}
+
 fn wrong(message: impl Into<String>, place: Range<usize>, help: impl Into<String>) -> FilterError {
     FilterError { message: message.into(), place, help: help.into(), unknown: None }
 }

@@ -1,14 +1,13 @@
 //! Merging the traces of several processes of one run.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use meshsim_actor::Time;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Entry, ReadError, Reader, Record, Trouble, Writer};
+use crate::{Entry, ReadError, Reader, Record, Trouble};
 
-/// Merges the records of all `parts` into `out`, in order of time; returns their number. Each part must be in order of
+/// Merges the records of all `parts` and hands each to `put`, in order of time; returns their number. Each part must be in order of
 /// time, and the clocks must agree: then the delivery of a message is never written before its sending.
 ///
 /// A truncated part ends at the cut: its process was killed while it wrote or sent it.
@@ -16,13 +15,12 @@ use crate::{Entry, ReadError, Reader, Record, Trouble, Writer};
 /// Holds one record of each part in memory.
 ///
 /// # Errors
-/// If a part cannot be read further for another reason. The records before that point in all parts are written.
-pub fn merge<R, M, T, W>(parts: Vec<Reader<R, M, T>>, out: &mut Writer<W>) -> Result<u64, ReadError>
+/// If a part cannot be read further for another reason. The records before that point in all parts are handed over.
+pub fn merge<R, M, T>(parts: Vec<Reader<R, M, T>>, mut put: impl FnMut(&Record<M, T>)) -> Result<u64, ReadError>
 where
     R: Read,
-    M: Serialize + DeserializeOwned,
-    T: Serialize + DeserializeOwned + Copy,
-    W: Write,
+    M: DeserializeOwned,
+    T: DeserializeOwned + Copy,
 {
     let mut parts = parts;
     let mut heads: Vec<Option<Record<M, T>>> = parts.iter_mut().map(next).collect::<Result<_, _>>()?;
@@ -30,7 +28,7 @@ where
     // There are few parts: looking at all of them costs less than keeping them sorted.
     while let Some(first) = (0..heads.len()).filter(|at| heads[*at].is_some()).min_by_key(|at| order(&heads[*at])) {
         if let Some(record) = heads[first].take() {
-            out.put(&record);
+            put(&record);
             records += 1;
         }
         heads[first] = next(&mut parts[first])?;

@@ -67,7 +67,7 @@ pub(super) struct How {
 impl How {
     /// Says of a deployment how the run goes.
     pub(super) fn of(&self, output: &Output, deployment: Deployment) -> Deployment {
-        let (work, until_stopped, is_traced) = (self.work, self.until_stopped, output.trace.is_some());
+        let (work, until_stopped, is_traced) = (self.work, self.until_stopped, output.trace().is_some());
         Deployment { work, until_stopped, is_traced, ..deployment }
     }
 }

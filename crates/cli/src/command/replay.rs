@@ -62,6 +62,10 @@ enum End {
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let source = Source::traced(&self.run)?;
+        if let Some(part) = source.what_is_kept()? {
+            let help = "only a whole trace can be replayed: leave `--trace-keep` out".into();
+            return Err(Error::WrongInput(part, help));
+        }
         let mut trace = source.reader()?;
         let path = source.path.clone();
         let folder = path.parent().unwrap_or(Path::new(""));

@@ -15,7 +15,6 @@ use meshsim_report::{SoFar, count, text};
 use meshsim_run::{Observer, Outcome, Simulation};
 use meshsim_study::plan::{Plan, Varied};
 use meshsim_study::pool;
-use meshsim_trace::Writer;
 
 use super::{Source, sweep};
 use crate::ending::{self, Ended, Output, TRACE};
@@ -25,7 +24,7 @@ use crate::interrupt;
 use crate::progress::{Progress, per_second};
 use crate::runs;
 use crate::screen::Screen;
-use crate::study;
+use crate::{study, traced};
 
 pub(super) const ABOUT: &str = "Run an experiment in virtual time";
 
@@ -34,6 +33,7 @@ Examples:
   meshsim run examples/hotel/mesh.yaml
   meshsim run mesh.yaml --seed 7 --set load.users.arrivals.poisson=500/s
   meshsim run mesh.yaml --trace=jsonl --out /tmp/study
+  meshsim run mesh.yaml --trace-keep failed,slowest=100,1%
   meshsim run mesh.yaml --seeds 10                  # means with intervals
   meshsim run mesh.yaml --json --no-progress | jq '.slo'
 
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     output: Output,
     /// Number of seeds to run, from the file's on; prints means with their 95% intervals
-    #[arg(long, value_name = "N", value_parser = super::seed_count, conflicts_with_all = ["trace", "report"])]
+    #[arg(long, value_name = "N", value_parser = super::seed_count, conflicts_with_all = ["trace", "trace_keep", "report"])]
     seeds: Option<usize>,
     #[arg(help = "With --seeds, number of parallel runs [default: number of cores]", long, short, value_name = "N", value_parser = super::job_count, requires = "seeds")]
     jobs: Option<usize>,
@@ -75,19 +75,19 @@ impl Args {
         interrupt::catch()?;
 
         let mut has_trace = false;
-        let (outcome, took) = match self.output.trace {
+        let (outcome, took) = match self.output.trace() {
             None => self.run(&mut Simulation::new(&experiment).map_err(Error::Network)?, &experiment),
             Some(_) => {
-                let writer =
-                    Writer::new(folder.begin(TRACE)?, &meshsim_run::trace_header(&experiment, &experiment.mesh));
-                let mut simulation = Simulation::recorded(&experiment, writer).map_err(Error::Network)?;
+                let header = meshsim_run::trace_header(&experiment, &experiment.mesh);
+                let tracer = traced::begin(&folder, &header, self.output.keep())?;
+                let mut simulation = Simulation::recorded(&experiment, tracer).map_err(Error::Network)?;
                 let ran = self.run(&mut simulation, &experiment);
-                match simulation.into_recorder().finish() {
-                    Ok(_) => has_trace = true,
+                match traced::finish(simulation.into_recorder(), &folder) {
+                    Ok(()) => has_trace = true,
                     // The measurements are worth keeping without it; the missing trace is a failure in the end.
                     Err(error) => {
                         folder.discard(TRACE);
-                        screen.complain(&Error::WriteTrace(folder.path().join(TRACE), error));
+                        screen.complain(&error);
                     }
                 }
                 ran

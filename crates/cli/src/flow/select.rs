@@ -6,9 +6,9 @@ use meshsim_actor::{ActorId, Cause, Fate, Time};
 use meshsim_experiment::{duration, nearest};
 use meshsim_mesh::mark;
 use meshsim_mesh::measure::Failure;
-use meshsim_trace::Entry;
 use meshsim_trace::export::{KINDS, kind};
 use meshsim_trace::filter::{Compare, Field, Filter, FilterError, Sort, Value};
+use meshsim_trace::{Chunk, Entry, Ranges};
 use miette::{Diagnostic, LabeledSpan};
 
 use super::source::Source;
@@ -63,7 +63,7 @@ parentheses. A comparison with something that a record does not have is false. I
   type                of the message: request, reply, extend, update, ack, heartbeat, view, ..
   service, endpoint   `payment`, `payment.charge`
   step, operation     numbers
-  request             `shoppers/1204`: the request of a load for which a message is, however far below
+  request             `shoppers/1204`: the request of a load that it belongs to, however far below
   try                 1 is the first
   bytes               length of the message
   reason              why a message is lost (loss, drop, partition, down, ..) or a request failed (timeout, refused, ..)
@@ -328,6 +328,11 @@ fn asks_for_timers(filter: &Filter) -> bool {
 }
 
 impl Selector {
+    /// True if a record of a chunk may be wanted.
+    pub(crate) fn may_hold(&self, chunk: &Chunk, names: &Names) -> bool {
+        self.filter.may_accept(&mut |condition| may_hold(condition, chunk, names))
+    }
+
     /// True if a record is wanted.
     pub(crate) fn wants(&self, item: &Item, names: &Names) -> bool {
         self.is_all || {
@@ -335,8 +340,7 @@ impl Selector {
             let about = item.sent().map(|sent| &sent.about);
             let endpoint = about.and_then(|about| about.service.zip(about.endpoint)).filter(|_| self.needs_names);
             let endpoint = endpoint.map(|(service, endpoint)| names.endpoint(service, endpoint));
-            let request = about.and_then(|about| about.root).filter(|_| self.needs_names);
-            let request = request.map(|root| names.request(root));
+            let request = item.owner.filter(|_| self.needs_names).map(|owner| names.request(owner.root));
             let written = Written { endpoint: endpoint.as_deref(), request: request.as_deref() };
             self.filter.accepts(&mut |field| value(Is::ALL[field], item, names, written))
         }
@@ -345,6 +349,40 @@ impl Selector {
     /// True if nothing from this record on can be wanted.
     pub(crate) fn is_over(&self, item: &Item) -> bool {
         item.record.at > self.to
+    }
+}
+
+/// True if a record for which the condition holds may be in the chunk.
+fn may_hold(condition: &Filter, chunk: &Chunk, names: &Names) -> bool {
+    let any = |names: &mut dyn Iterator<Item = &str>, set: &Ranges| {
+        (0..).zip(names).any(|(number, name)| condition.takes(name) && set.contains(number))
+    };
+    match condition {
+        Filter::Word { field, text, is: true, is_pattern } => match Is::ALL.get(*field) {
+            Some(Is::Actor | Is::From | Is::To) => any(&mut names.actors().iter().map(String::as_str), &chunk.actors),
+            Some(Is::Service) => chunk.services.as_ref().is_none_or(|set| any(&mut names.services(), set)),
+            Some(Is::Request) if !is_pattern => {
+                let root = names.root(text);
+                chunk.requests.as_ref().is_none_or(|set| root.is_some_and(|root| set.contains(root)))
+            }
+            _ => true,
+        },
+        Filter::Figure { field, compare, than } => {
+            let (low, high) = match Is::ALL.get(*field) {
+                Some(Is::At) => (chunk.from.nanos(), chunk.to.nanos()),
+                Some(Is::Record) => (chunk.first, chunk.first.saturating_add(u64::from(chunk.records))),
+                _ => return true,
+            };
+            match compare {
+                Compare::Equal => (low..=high).contains(than),
+                Compare::Less => low < *than,
+                Compare::AtMost => low <= *than,
+                Compare::More => high > *than,
+                Compare::AtLeast => high >= *than,
+                Compare::Unequal => true,
+            }
+        }
+        _ => true,
     }
 }
 
@@ -404,7 +442,10 @@ fn value<'a>(is: Is, item: &'a Item, names: &'a Names, written: Written<'a>) -> 
             let numbers = steps().and_then(|steps| names.operations_of(steps));
             numbers.map_or(Value::None, |(first, last)| Value::Figures(first, last))
         }
-        Is::Try => figure(sent.and_then(|sent| sent.about.attempt).map(u64::from)),
+        Is::Try => {
+            let of_message = sent.and_then(|sent| sent.about.attempt);
+            figure(of_message.or(item.owner.map(|owner| u32::from(owner.attempt) + 1)).map(u64::from))
+        }
         Is::Bytes => figure(sent.map(|sent| u64::from(sent.bytes))),
         Is::Reason => match &record.entry {
             Entry::Fate(_, Fate::Lost(cause)) => Value::Word(cause.as_str()),

@@ -13,8 +13,8 @@ use meshsim_experiment::Experiment;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::{Summary, count, plural};
-use meshsim_run::{Observer, Simulation};
-use meshsim_trace::{Header, Reader, Writer};
+use meshsim_run::{Keep, Observer, Simulation, Tracer};
+use meshsim_trace::{Chunk, Header, Index, Reader};
 
 use super::stream::{Flow, Item};
 use super::words::Names;
@@ -51,6 +51,12 @@ pub(crate) struct Source {
 impl Source {
     /// Opens a run: its folder, its name under `runs`, `last`, a trace file, or `-`.
     pub(crate) fn open(run: &Path, screen: &Screen) -> Result<Self, Error> {
+        let source = Source::found(run, screen)?;
+        source.what_is_kept()?.into_iter().for_each(|text| screen.remark(&format!("{text}\n")));
+        Ok(source)
+    }
+
+    fn found(run: &Path, screen: &Screen) -> Result<Self, Error> {
         if run == Path::new(STDIN) {
             let path = PathBuf::from("standard input");
             let unreadable = |error| Error::ReadTrace(path.clone(), error);
@@ -127,10 +133,49 @@ impl Source {
         Ok(Flow::new(self.reader()?))
     }
 
+    /// The records of those chunks of the trace that may hold what is wanted.
+    pub(crate) fn flow_of(&self, may_hold: impl FnMut(&Chunk) -> bool) -> Result<Flow, Error> {
+        let mut reader = self.reader()?;
+        let index = reader.index().map_err(|error| Error::Trace(self.path.clone(), error))?;
+        Ok(Flow::of_chunks(reader, &index, may_hold))
+    }
+
+    /// What the chunks of the trace hold.
+    pub(crate) fn index(&self) -> Result<Index, Error> {
+        self.reader()?.index().map_err(|error| Error::Trace(self.path.clone(), error))
+    }
+
+    /// Says which part of a run the trace holds, if it is not all of it.
+    pub(crate) fn what_is_kept(&self) -> Result<Option<String>, Error> {
+        if self.header.keep.is_empty() {
+            return Ok(None);
+        }
+        let mut text = format!("the trace of {} is a part: {}", self.label, self.header.keep.replace(',', ", "));
+        let mut left_out = self.index()?.left_out;
+        let requests = left_out.remove("request");
+        let records: u64 = left_out.values().sum();
+        if records > 0 {
+            text += &format!("; {} were left out", plural(records, "record"));
+        }
+        if let Some(requests) = requests {
+            text += &format!(", of {}", plural(requests, "request"));
+        }
+        Ok(Some(text))
+    }
+
     /// Does something with every record, until it breaks or the trace ends. A trace that is cut off or damaged is an error
     /// after all records before that.
-    pub(crate) fn each(&self, mut take: impl FnMut(&Item) -> ControlFlow<()>) -> Result<(), Error> {
-        for item in self.flow()? {
+    pub(crate) fn each(&self, take: impl FnMut(&Item) -> ControlFlow<()>) -> Result<(), Error> {
+        self.each_of(|_| true, take)
+    }
+
+    /// The same with the records of those chunks that may hold what is wanted.
+    pub(crate) fn each_of(
+        &self,
+        may_hold: impl FnMut(&Chunk) -> bool,
+        mut take: impl FnMut(&Item) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        for item in self.flow_of(may_hold)? {
             let item = item.map_err(|error| Error::Trace(self.path.clone(), error))?;
             if take(&item).is_break() {
                 break;
@@ -200,7 +245,8 @@ fn run_again(folder: &Path, screen: &Screen) -> Result<File, Error> {
         None => tempfile::tempfile().map_err(cannot)?,
     };
     let mut out = file.try_clone().map_err(cannot)?;
-    let mut simulation = Simulation::recorded(&experiment, Writer::new(file, &header)).map_err(Error::Network)?;
+    let tracer = Tracer::new(file, &header, Keep::ALL);
+    let mut simulation = Simulation::recorded(&experiment, tracer).map_err(Error::Network)?;
     let mut watch = Watch(Progress::begin(end.since(Time::ZERO), true));
     let stopped = simulation.watched(end, &mut watch).is_break();
     let took = watch.0.end();

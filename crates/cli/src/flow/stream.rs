@@ -1,30 +1,44 @@
 //! The records of a trace, each with the facts that follow from its position.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
+use std::ops::Range;
 
 use meshsim_actor::{ActorId, Fate, Span};
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_mesh::model::{EndpointId, ServiceId};
-use meshsim_trace::{Derived, Deriver, Entry, ReadError, Reader, Record, Sent};
+use meshsim_mesh::model::ServiceId;
+use meshsim_report::owner::{self, Owner, Owners, Seen};
+use meshsim_trace::export::RequestOf;
+use meshsim_trace::{Chunk, Context, Derived, Deriver, Entry, Index, ReadError, Reader, Record, Sent};
 
-use super::words::About;
+use super::words::{About, Names};
 
-/// Calls that are remembered, answered or not: a doubled request is answered twice. Of older ones the reply says no
-/// service.
-const CALLS_MAX: usize = 1 << 17;
-
-/// The records of a trace in their order.
+/// The records of a trace in their order, or those of some of its chunks.
 pub(crate) struct Flow {
     reader: Reader<File, Msg, Tick>,
     known: Known,
+    /// Parts of the trace that are still to come; `None`: it is read to its end.
+    parts: Option<VecDeque<Part>>,
+    /// Of the part at hand.
+    wanted: Range<u64>,
+    next: u64,
+}
+
+/// A part of a trace.
+struct Part {
+    /// Where reading begins: what stands before the wanted records says what is open.
+    begin: Chunk,
+    /// The first chunk, in case that one does not say enough.
+    first: Chunk,
+    /// The numbers of the records that are wanted.
+    wanted: Range<u64>,
 }
 
 /// State after the records so far.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) deriver: Deriver<Tick, About>,
-    calls: Calls,
+    owners: Owners,
 }
 
 /// One record.
@@ -33,6 +47,10 @@ pub(crate) struct Item {
     pub(crate) derived: Derived<Tick, About>,
     /// A request that arrives after its deadline, or a reply to an attempt that has been given up.
     pub(crate) is_late: bool,
+    /// The request that it belongs to, and the place in it.
+    pub(crate) owner: Option<Owner>,
+    /// The service that it is about.
+    pub(crate) service: Option<ServiceId>,
 }
 
 impl Item {
@@ -52,6 +70,12 @@ impl Item {
         Some(self.record.at.since(sent.at))
     }
 
+    /// The same as JSON Lines has it.
+    pub(crate) fn request(&self, names: &Names) -> Option<RequestOf> {
+        let Owner { root, hop, attempt } = self.owner?;
+        Some(RequestOf { root: names.request(root), hop, r#try: u32::from(attempt) + 1 })
+    }
+
     /// True if it says that a message is lost.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self.record.entry, Entry::Fate(_, Fate::Lost(_)))
@@ -59,8 +83,69 @@ impl Item {
 }
 
 impl Flow {
+    /// All records.
     pub(crate) fn new(reader: Reader<File, Msg, Tick>) -> Self {
-        Flow { reader, known: Known::default() }
+        Flow { reader, known: Known::default(), parts: None, wanted: 0..u64::MAX, next: 0 }
+    }
+
+    /// The records of the chunks that may hold what is wanted.
+    pub(crate) fn of_chunks(
+        reader: Reader<File, Msg, Tick>,
+        index: &Index,
+        mut may_hold: impl FnMut(&Chunk) -> bool,
+    ) -> Self {
+        let mut parts: VecDeque<Part> = VecDeque::new();
+        // Where a trace is cut off is seen at its last chunk.
+        let is_last = |at: usize| !index.is_complete && at + 1 == index.chunks.len();
+        let mut until = 0;
+        for (at, chunk) in index.chunks.iter().enumerate() {
+            if !may_hold(chunk) && !is_last(at) {
+                continue;
+            }
+            let end = if is_last(at) { u64::MAX } else { chunk.first + u64::from(chunk.records) };
+            let begin = index.start_before(at);
+            match parts.back_mut() {
+                Some(part) if begin <= until => part.wanted.end = end,
+                _ => {
+                    let (begin, first) = (index.chunks[begin].clone(), index.chunks[0].clone());
+                    parts.push_back(Part { begin, first, wanted: chunk.first..end });
+                }
+            }
+            until = at + 1;
+        }
+        Flow { reader, known: Known::default(), parts: Some(parts), wanted: 0..0, next: 0 }
+    }
+
+    /// Goes to the next part; false if there is none.
+    fn go_on(&mut self) -> Result<bool, ReadError> {
+        let Some(part) = self.parts.as_mut().and_then(VecDeque::pop_front) else { return Ok(false) };
+        self.reader.seek(&part.begin)?;
+        let resumed = self.reader.context()?.and_then(|context| Known::resumed(&context));
+        self.known = match resumed {
+            Some(known) => known,
+            None if part.begin.first == 0 => Known::default(),
+            None => {
+                self.reader.seek(&part.first)?;
+                Known::default()
+            }
+        };
+        self.wanted = part.wanted;
+        self.next = 0;
+        Ok(true)
+    }
+
+    fn read(&mut self) -> Result<Option<Item>, ReadError> {
+        loop {
+            if self.next >= self.wanted.end && !self.go_on()? {
+                return Ok(None);
+            }
+            let Some(record) = self.reader.next().transpose()? else { return Ok(None) };
+            self.next = record.seq.saturating_add(1);
+            let item = self.known.take(record);
+            if item.record.seq >= self.wanted.start {
+                return Ok(Some(item));
+            }
+        }
     }
 }
 
@@ -68,106 +153,42 @@ impl Iterator for Flow {
     type Item = Result<Item, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let record = self.reader.next()?;
-        Some(record.map(|record| self.known.take(record)))
+        let read = self.read();
+        if read.is_err() {
+            // Nothing comes after an error.
+            (self.parts, self.wanted) = (None, 0..0);
+        }
+        read.transpose()
     }
 }
 
 impl Known {
+    /// Goes on from what was open at the beginning of a chunk; `None` if that says too little.
+    fn resumed(context: &Context<Msg, Tick>) -> Option<Self> {
+        let owners = Owners::from_bytes(context.extra.as_deref()?)?;
+        let deriver = Deriver::resumed(context, |id, _, msg| about(msg, owners.message(id)));
+        Some(Known { deriver, owners })
+    }
+
     /// Processes the next record.
     pub(crate) fn take(&mut self, record: Record<Msg, Tick>) -> Item {
-        let calls = &mut self.calls;
-        let derived = self.deriver.derive(&record, |message| {
-            let mut about = About::of(message);
-            match (message, &record.entry) {
-                (Msg::Request(_), _) => calls.begin(record.actor, &about),
-                (Msg::Reply(_), Entry::Send { to, .. }) => {
-                    if let Some(call) = calls.get(*to, &about) {
-                        (about.service, about.endpoint) = (Some(call.service), Some(call.endpoint));
-                        about.root = Some(call.root);
-                    }
-                }
-                _ => {}
-            }
-            about
-        });
-        let mut is_late = false;
-        match (&record.entry, &derived) {
-            (Entry::Deliver(_), Derived { message: Some((_, Some(sent))), .. }) => {
-                is_late = record.at > sent.about.deadline;
-                if sent.kind == "reply" {
-                    is_late = calls.answer(record.actor, &sent.about);
-                }
-            }
-            (Entry::Fire(_), Derived { tick: Some(Tick::Timeout(key)), incarnation, .. }) => {
-                calls.give_up(record.actor, key.number(), *incarnation as u16);
-            }
-            _ => {}
-        }
-        Item { record, derived, is_late }
-    }
-}
-
-/// The latest calls, by caller, number and life of the caller.
-#[derive(Default)]
-struct Calls {
-    latest: BTreeMap<(ActorId, u64, u16), Call>,
-    /// In the order in which they began.
-    began: VecDeque<(ActorId, u64, u16)>,
-}
-
-struct Call {
-    service: ServiceId,
-    endpoint: EndpointId,
-    root: u64,
-    /// The latest attempt.
-    attempt: u32,
-    /// True if that attempt has been given up.
-    is_given_up: bool,
-    is_answered: bool,
-}
-
-impl Calls {
-    fn begin(&mut self, caller: ActorId, about: &About) {
-        let (Some((call, life)), Some(service), Some(endpoint), Some(attempt), Some(root)) =
-            (about.call, about.service, about.endpoint, about.attempt, about.root)
-        else {
-            return;
+        let of = self.owners.take(record.actor, Seen::from(&record));
+        let derived = self.deriver.derive(&record, |message| about(message, Some(of)));
+        let is_delivery = matches!(record.entry, Entry::Deliver(_));
+        let is_late = match &derived.message {
+            Some((_, Some(sent))) if is_delivery => of.is_late || record.at > sent.about.deadline,
+            _ => false,
         };
-        let key = (caller, call, life);
-        if self
-            .latest
-            .insert(key, Call { service, endpoint, root, attempt, is_given_up: false, is_answered: false })
-            .is_none()
-        {
-            self.began.push_back(key);
-            if self.began.len() > CALLS_MAX
-                && let Some(oldest) = self.began.pop_front()
-            {
-                self.latest.remove(&oldest);
-            }
-        }
+        Item { record, derived, is_late, owner: of.owner(), service: of.service }
     }
+}
 
-    fn get(&self, caller: ActorId, about: &About) -> Option<&Call> {
-        let (call, life) = about.call?;
-        self.latest.get(&(caller, call, life))
+/// What a message is about. A reply does not say its service: its request did.
+fn about(message: &Msg, known: Option<owner::Known>) -> About {
+    let mut about = About::of(message);
+    if let (Msg::Reply(_), Some(known)) = (message, known) {
+        (about.service, about.endpoint) = (known.service, known.endpoint);
+        about.root = known.owner().map(|owner| owner.root);
     }
-
-    /// A reply arrives; true if it is late.
-    fn answer(&mut self, caller: ActorId, about: &About) -> bool {
-        let Some((number, life)) = about.call else { return false };
-        let Some(call) = self.latest.get_mut(&(caller, number, life)) else { return false };
-        let is_late = call.is_given_up || about.attempt.is_some_and(|attempt| attempt < call.attempt);
-        // A second reply is a copy, and not a late one.
-        let was_answered = call.is_answered;
-        call.is_answered |= !is_late;
-        is_late && !was_answered
-    }
-
-    fn give_up(&mut self, caller: ActorId, call: u64, life: u16) {
-        if let Some(call) = self.latest.get_mut(&(caller, call, life)) {
-            call.is_given_up = true;
-        }
-    }
+    about
 }

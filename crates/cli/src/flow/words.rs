@@ -74,8 +74,6 @@ pub(crate) struct About {
     pub(crate) ordinal: Option<u32>,
     /// The request that it is for, as [`RequestId::root`] has it.
     pub(crate) root: Option<u64>,
-    /// The caller's number of the call, and in which life it made it.
-    pub(crate) call: Option<(u64, u16)>,
     kind: &'static str,
     /// A number of its own: of a view, of a report.
     number: Option<u64>,
@@ -110,7 +108,6 @@ impl About {
             deadline: Time::NEVER,
             ordinal: None,
             root: None,
-            call: None,
             kind: meshsim_actor::Message::kind(message),
             number: None,
         };
@@ -124,15 +121,9 @@ impl About {
                 deadline: request.deadline,
                 ordinal: Some(request.ordinal),
                 root: Some(request.id.root),
-                call: Some((request.call, request.life)),
                 ..plain
             },
-            Msg::Reply(reply) => About {
-                attempt: Some(u32::from(reply.attempt) + 1),
-                failure: reply.failure,
-                call: Some((reply.call, reply.life)),
-                ..plain
-            },
+            Msg::Reply(reply) => About { attempt: Some(u32::from(reply.attempt) + 1), failure: reply.failure, ..plain },
             Msg::Steps(orders) => {
                 let n = |order: Option<&meshsim_mesh::message::Order>| order.map(|order| order.decision.n);
                 let service = if let [only] = orders.as_slice() { Some(only.decision.service) } else { None };
@@ -198,6 +189,13 @@ impl Names {
     /// A request's name: who sent it into the mesh, and the how-manieth of theirs it was, from 0: `shoppers/1204`.
     pub(crate) fn request(&self, root: u64) -> String {
         format!("{}/{}", self.actor(RequestId::caller(root)), RequestId::number(root))
+    }
+
+    /// The request with this name.
+    pub(crate) fn root(&self, name: &str) -> Option<u64> {
+        let (caller, number) = name.rsplit_once('/')?;
+        let caller = self.actors.iter().position(|actor| actor == caller)?;
+        Some(RequestId::new(ActorId(u32::try_from(caller).ok()?), number.parse().ok()?).root)
     }
 
     /// `service.endpoint`.

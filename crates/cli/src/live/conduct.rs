@@ -10,7 +10,7 @@ use meshsim_mesh::Mesh;
 use meshsim_net::{Phase, ProcessReport, Snapshot};
 use meshsim_report::table::{Look, Paint, Table};
 use meshsim_report::{count, span};
-use meshsim_run::{Deployment, Live, LiveError, LiveTrace, Observer, Performed, Stand, TraceError};
+use meshsim_run::{Deployment, Keep, Live, LiveError, LiveTrace, Observer, Performed, Stand, TraceError};
 use serde_json::json;
 
 use super::cluster::cannot_listen;
@@ -64,7 +64,7 @@ async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result
     let mut performed = performed.map_err(no_run)?;
     // What was measured is worth keeping without a trace; that it is missing is said, and is a failure in the end.
     let has_trace = performed.trace.take().is_some_and(|trace| {
-        let written = write_trace(trace, folder);
+        let written = write_trace(trace, output.keep(), folder);
         written.inspect_err(|why| tracing::warn!("no trace is written: {why}")).is_ok()
     });
     ended(performed, has_trace)
@@ -80,9 +80,9 @@ fn no_run(error: LiveError) -> Error {
 }
 
 /// Writes the trace of a run to its folder, or says why there is none.
-fn write_trace(trace: LiveTrace, folder: &Folder) -> Result<(), String> {
+fn write_trace(trace: LiveTrace, keep: Keep, folder: &Folder) -> Result<(), String> {
     let file = folder.begin(TRACE).map_err(|error| reason(&error))?;
-    trace.write(file).map_err(|error| {
+    trace.write(keep, file).map_err(|error| {
         folder.discard(TRACE);
         match error {
             TraceError::HandedIn(why) => why,

@@ -110,7 +110,7 @@ fn rows(aftermath: &Aftermath, scale: &Scale) -> Vec<Row> {
 }
 
 /// Bars in eighths of a line, or in five heights of ASCII; a value above zero is never drawn as zero.
-fn bars(values: &[f64], paint: Paint) -> String {
+pub fn bars(values: &[f64], paint: Paint) -> String {
     const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const ASCII: [char; 5] = ['_', '.', '-', '=', '#'];
     let heights: &[char] = if paint.ascii { &ASCII } else { &EIGHTHS };

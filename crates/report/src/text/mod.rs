@@ -18,6 +18,8 @@ use crate::summary::Summary;
 use crate::table::{Look, Paint};
 use crate::wrap::wrapped;
 
+pub use course::bars;
+
 /// Rows of a table that are listed at most; all are in the summary for machines.
 const ROWS_MAX: usize = 10;
 

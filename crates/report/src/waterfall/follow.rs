@@ -38,6 +38,8 @@ pub struct Follower {
     actors: BTreeMap<ActorId, Actor>,
     /// Holders of the slots of an instance.
     holders: BTreeMap<(ActorId, ServiceId, u32), BTreeSet<(u64, usize)>>,
+    /// Other requests are missing in the trace: what holds a slot is not known.
+    is_of_some: bool,
 }
 
 /// A call of a request in flight.
@@ -75,6 +77,11 @@ struct Actor {
 }
 
 impl Follower {
+    /// Follows a trace in which only some requests are kept.
+    pub fn of_some() -> Self {
+        Follower { is_of_some: true, ..Follower::default() }
+    }
+
     /// Processes the next record. Returns the request that ends with it, if one does.
     pub fn take(&mut self, record: &Record<Msg, Tick>) -> Option<Waterfall> {
         let actor = record.actor;
@@ -413,7 +420,8 @@ impl Follower {
         else {
             return queue;
         };
-        let holders = self.holders.get(&(actor, service, ordinal)).filter(|_| slots <= SLOTS_LOOKED_AT);
+        let holders =
+            self.holders.get(&(actor, service, ordinal)).filter(|_| slots <= SLOTS_LOOKED_AT && !self.is_of_some);
         for (root, hop) in holders.into_iter().flatten() {
             let Some(Waterfall { calls, hops, .. }) = self.live.get(root).map(|live| &live.waterfall) else { continue };
             let running = hops[*hop].frames.iter().rev().filter(|frame| frame.ended.is_none());

@@ -7,7 +7,9 @@ use std::io::{self, Seek, Write};
 use std::rc::Rc;
 
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_trace::{Header, ReadError, Reader, Trouble, WriteError, Writer, merge};
+use meshsim_trace::{Header, ReadError, Reader, Trouble, WriteError, merge};
+
+use crate::{ChooseError, Keep, Tracer, choose};
 
 /// The traces of the processes of a live run: an unnamed file for each, which is removed with this process.
 #[derive(Clone, Debug)]
@@ -55,11 +57,11 @@ impl LiveTrace {
         LiveTrace { error, ..self }
     }
 
-    /// Merges the parts into one trace, in the usual format.
+    /// Merges the parts into one trace, in the usual format, and keeps this much of it.
     ///
     /// # Errors
     /// See [`TraceError`]. The output is then not a complete trace.
-    pub fn write(self, out: impl Write) -> Result<(), TraceError> {
+    pub fn write(self, keep: Keep, out: impl Write) -> Result<(), TraceError> {
         if let Some(error) = self.error {
             return Err(TraceError::HandedIn(error));
         }
@@ -73,9 +75,21 @@ impl LiveTrace {
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut writer = Writer::new(out, &self.header);
-        merge(readers, &mut writer)?;
-        writer.finish().map(drop)?;
+        if !keep.is_known_late() {
+            let mut tracer = Tracer::new(out, &self.header, keep);
+            merge(readers, |record| tracer.put(record))?;
+            return Ok(tracer.finish().map(drop)?);
+        }
+        let whole = tempfile::tempfile().map_err(WriteError::Io)?;
+        let mut tracer = Tracer::new(whole, &self.header, keep);
+        merge(readers, |record| tracer.put(record))?;
+        if let (mut whole, Some(choice)) = tracer.finish()? {
+            whole.rewind().map_err(TraceError::Rewind)?;
+            choose(whole, choice, out).map_err(|error| match error {
+                ChooseError::Read(error) => TraceError::Read(error),
+                ChooseError::Write(error) => TraceError::Write(error),
+            })?;
+        }
         Ok(())
     }
 }

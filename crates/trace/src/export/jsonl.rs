@@ -6,6 +6,8 @@
 //! crash wipe restart pause resume speed`, or the word of an actor's note where that is one of `apply ack refuse
 //! violation`, else `note`.
 //!
+//! `request` is there where the caller knows which request a record belongs to: its name, the call in it, and the try.
+//!
 //! `message.id` is the sender's name and count, the same for all copies; `copy` is the number of the copy that arrived,
 //! from 0. Only the record of the sending has `message.content`, which holds all fields of the message's type: step,
 //! epoch, service.
@@ -29,6 +31,8 @@ struct Line<'a, M, T> {
     lamport: u64,
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'a RequestOf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<MessageLine<'a, M>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fate: Option<FateLine>,
@@ -39,6 +43,17 @@ struct Line<'a, M, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     speed: Option<f64>,
     cause: Option<u64>,
+}
+
+/// The request that a record belongs to, and the place in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RequestOf {
+    /// The name of the request that entered the mesh.
+    pub root: String,
+    /// Which of the calls made for it, by their beginning; 0 is the client's own.
+    pub hop: u32,
+    /// Which try of that call, from 1.
+    pub r#try: u32,
 }
 
 #[derive(Serialize)]
@@ -113,7 +128,22 @@ pub fn jsonl_line<M: Serialize, T: Serialize, A>(
     derived: &Derived<T, A>,
     out: &mut impl Write,
 ) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *out, &line(header, record, derived)).map_err(std::io::Error::from)?;
+    jsonl_line_of(header, record, derived, None, out)
+}
+
+/// Writes one record, and which request it belongs to, as a line of JSON Lines.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn jsonl_line_of<M: Serialize, T: Serialize, A>(
+    header: &Header,
+    record: &Record<M, T>,
+    derived: &Derived<T, A>,
+    request: Option<&RequestOf>,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    let line = Line { request, ..line(header, record, derived) };
+    serde_json::to_writer(&mut *out, &line).map_err(std::io::Error::from)?;
     out.write_all(b"\n")
 }
 
@@ -125,6 +155,7 @@ fn line<'a, M, T, A>(header: &'a Header, record: &'a Record<M, T>, derived: &Der
         incarnation: derived.incarnation,
         lamport: derived.lamport,
         kind: kind(&record.entry),
+        request: None,
         message: derived.message.as_ref().map(|(id, sent)| MessageLine {
             id: id_text(header, *id),
             copy: matches!(record.entry, Entry::Deliver(_)).then_some(derived.copy),

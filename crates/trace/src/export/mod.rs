@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Entry, Header, ReadError, Reader};
 
-pub use jsonl::jsonl_line;
+pub use jsonl::{RequestOf, jsonl_line, jsonl_line_of};
 
 /// Format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use meshsim_actor::{ActorId, Counts, Time};
 use meshsim_experiment::{Experiment, Override, duration, load};
 use meshsim_report::waterfall::Follower;
-use meshsim_run::{Observer, Simulation};
-use meshsim_trace::{Entry, Writer};
+use meshsim_run::{Keep, Observer, Simulation, Tracer};
+use meshsim_trace::Entry;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -160,8 +160,9 @@ fn free(folder: &Path) -> Result<PathBuf, Refused> {
 
 fn run(experiment: &Experiment, path: &Path) -> Result<(), Error> {
     let folder = Folder::create(path.to_owned(), &[])?;
-    let writer = Writer::new(folder.begin(TRACE)?, &meshsim_run::trace_header(experiment, &experiment.mesh));
-    let mut simulation = Simulation::recorded(experiment, writer).map_err(Error::Network)?;
+    let header = meshsim_run::trace_header(experiment, &experiment.mesh);
+    let tracer = Tracer::new(folder.begin(TRACE)?, &header, Keep::ALL);
+    let mut simulation = Simulation::recorded(experiment, tracer).map_err(Error::Network)?;
     let outcome = simulation.finish(&mut Watch);
     if outcome.cut_short {
         return Err(Error::Study("Ctrl-C ended it before it was complete".into()));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use meshsim_report::table::Look;
 use meshsim_report::{count, plural};
-use meshsim_trace::export::jsonl_line;
+use meshsim_trace::export::jsonl_line_of;
 
 use crate::error::{Error, Exit};
 use crate::flow::select::{self, is_mark, is_timer};
@@ -42,8 +42,9 @@ impl Args {
         let (names, header, paint) = (&source.names, &source.header, screen.paint());
         let lines = Lines::new(names, (!self.wide).then(width), paint);
         let hides_timers = !self.jsonl && !selector.has_timers;
-        let mut flow = source.flow()?;
-        let (mut read, mut shown, mut hidden, mut steps) = (0, 0, 0, 0);
+        let records = source.index()?.records();
+        let mut flow = source.flow_of(|chunk| selector.may_hold(chunk, names))?;
+        let (mut shown, mut hidden, mut steps) = (0, 0, 0);
         let mut unreadable = None;
         screen.write_with(|out| {
             if !self.jsonl {
@@ -61,7 +62,6 @@ impl Args {
                 if selector.is_over(&item) {
                     break;
                 }
-                read += 1;
                 if !selector.wants(&item, names) {
                     continue;
                 }
@@ -75,12 +75,15 @@ impl Args {
                 }
                 shown += 1;
                 match self.jsonl {
-                    true => jsonl_line(header, &item.record, &item.derived, out)?,
+                    true => {
+                        let request = item.request(names);
+                        jsonl_line_of(header, &item.record, &item.derived, request.as_ref(), out)?;
+                    }
                     false => writeln!(out, "{}", lines.line(&item))?,
                 }
             }
             if !self.jsonl {
-                let mut text = format!("{} of {}", count(shown), plural(read, "record"));
+                let mut text = format!("{} of {}", count(shown), plural(records, "record"));
                 if hidden > 0 {
                     text += &format!("; {} of timers hidden: `--kind timer` shows them", count(hidden));
                 }

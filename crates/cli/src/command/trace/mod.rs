@@ -7,6 +7,7 @@ pub(super) mod actor;
 pub(super) mod graph;
 mod log;
 pub(super) mod operation;
+mod queue;
 mod request;
 pub(super) mod sequence;
 pub(super) mod why;
@@ -28,6 +29,7 @@ Examples:
   meshsim trace operation last 9                   the last node to acknowledge each step
   meshsim trace sequence last --operation 9 --svg > steps.svg
   meshsim trace graph last --at 82s                rate, latency and failures of each edge
+  meshsim trace queue last checkout                requests that waited, over time
   meshsim trace why last 1185689                   the causes of this record
   meshsim trace actor last coordinator --at 81s    its knowledge, and the true state
 
@@ -59,6 +61,7 @@ views! {
     Operation = operation;
     Sequence = sequence;
     Graph = graph;
+    Queue = queue;
     Why = why;
     Actor = actor;
 }

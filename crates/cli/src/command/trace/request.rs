@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use meshsim_experiment::{nearest, printable};
-use meshsim_mesh::Mesh;
+use meshsim_mesh::{Mesh, RequestId};
 use meshsim_report::plural;
 use meshsim_report::waterfall::text::{TotalsJson, WaterfallJson};
 use meshsim_report::waterfall::{Follower, Totals, Waterfall, svg, text};
@@ -66,12 +66,15 @@ impl Args {
         };
         let most = usize::from(self.failed.or(self.slowest).unwrap_or(1));
         let mut found: Vec<Waterfall> = Vec::new();
-        let (mut ended, mut follower) = (0_u64, Follower::default());
+        let (mut ended, mut follower) = (0_u64, follower(source));
+        // Those of the same load next to the one that is wanted, before and after it.
+        let mut near: [Option<u64>; 2] = [None; 2];
         source.each(|item| {
             let Some(of) = follower.take(&item.record) else { return ControlFlow::Continue(()) };
             ended += 1;
             if let Some(wanted) = wanted {
                 if of.root != wanted {
+                    come_near(&mut near, of.root, wanted);
                     return ControlFlow::Continue(());
                 }
                 found.push(of);
@@ -94,7 +97,7 @@ impl Args {
             return screen.print(&svg::svg(&found[0], mesh)).map(|()| Exit::Well);
         }
         if found.is_empty() {
-            return Err(self.nothing(source, ended, follower.under_way() as u64));
+            return Err(self.nothing(source, ended, follower.under_way() as u64, near));
         }
         if self.json {
             let found: Vec<_> = found.iter().map(|of| WaterfallJson::new(of, mesh)).collect();
@@ -106,7 +109,18 @@ impl Args {
     }
 
     /// Reason why there is no request to show.
-    fn nothing(&self, source: &Source, ended: u64, under_way: u64) -> Error {
+    fn nothing(&self, source: &Source, ended: u64, under_way: u64, near: [Option<u64>; 2]) -> Error {
+        if let Some(name) = &self.request
+            && !source.header.keep.is_empty()
+        {
+            let near: Vec<String> = near.into_iter().flatten().map(|root| source.names.request(root)).collect();
+            let help = match near.as_slice() {
+                [] => "none of its load are".into(),
+                near => format!("the nearest of its load that are: {}", near.join(", ")),
+            };
+            let why = format!("`{}` is not kept in the trace of {}", printable(name), source.label);
+            return Error::WrongInput(why, help);
+        }
         let label = &source.label;
         let counted = format!("{} ended in its trace, and {under_way} had not", plural(ended, "request"));
         match (&self.request, self.failed) {
@@ -120,8 +134,26 @@ impl Args {
     }
 }
 
+/// Follows the requests of a trace, of which it may hold some or all.
+fn follower(source: &Source) -> Follower {
+    if source.header.keep.is_empty() { Follower::default() } else { Follower::of_some() }
+}
+
+/// Remembers a request if it is nearer to the wanted one than those so far.
+fn come_near(near: &mut [Option<u64>; 2], root: u64, wanted: u64) {
+    if RequestId::caller(root) != RequestId::caller(wanted) {
+        return;
+    }
+    let [before, after] = near;
+    if root < wanted {
+        *before = (*before).max(Some(root));
+    } else {
+        *after = Some(after.map_or(root, |after| after.min(root)));
+    }
+}
+
 fn all(source: &Source, mesh: &Mesh, is_json: bool, screen: &mut Screen) -> Result<Exit, Error> {
-    let (mut totals, mut follower) = (Totals::default(), Follower::default());
+    let (mut totals, mut follower) = (Totals::default(), follower(source));
     source.each(|item| {
         if let Some(of) = follower.take(&item.record) {
             totals.add(&of);

@@ -8,7 +8,7 @@ use meshsim_actor::Span;
 use meshsim_experiment::printable;
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::{count, plural};
-use meshsim_trace::Entry;
+use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
@@ -92,6 +92,11 @@ impl Link {
     }
 }
 
+/// True of chunks with one of these records.
+fn with_records(first: u64, last: u64) -> impl FnMut(&Chunk) -> bool {
+    move |chunk| chunk.first <= last && first < chunk.first.saturating_add(u64::from(chunk.records))
+}
+
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let source = Source::open(&self.run, screen)?;
@@ -103,7 +108,8 @@ impl Args {
         let last = chain.last().copied().unwrap_or(self.record);
         let mut links = Vec::with_capacity(chain.len());
         let mut next = chain.iter().peekable();
-        source.each(|item| {
+        let first = chain.first().copied().unwrap_or(last);
+        source.each_of(with_records(first, last), |item| {
             if next.next_if(|seq| **seq == item.record.seq).is_some() {
                 links.push(Link::new(item, &source.names));
             }
@@ -157,8 +163,8 @@ impl Args {
             // Distance of each record to its cause; 0: it has none, or the distance is too large.
             let mut back: Vec<u32> = Vec::new();
             let mut far = BTreeMap::new();
-            let (mut is_there, mut read) = (false, 0_u64);
-            source.each(|item| {
+            let mut is_there = false;
+            source.each_of(with_records(base, wanted), |item| {
                 let seq = item.record.seq;
                 if seq >= base {
                     let cause = item.derived.cause;
@@ -169,12 +175,11 @@ impl Args {
                     }
                 }
                 is_there |= seq == wanted;
-                read = seq + 1;
                 if seq >= wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             if !is_there {
                 let why = format!("unknown record {}", count(self.record));
-                let help = format!("the trace has records 0 to {}", count(read.saturating_sub(1)));
+                let help = format!("the trace has records 0 to {}", count(source.index()?.records().saturating_sub(1)));
                 return Err(Error::WrongInput(why, help));
             }
             let mut at = wanted;
@@ -203,9 +208,8 @@ impl Args {
         let mut effects: BTreeMap<u64, Option<String>> = BTreeMap::new();
         let (mut shown, mut kinds, mut last) = (Vec::new(), BTreeMap::<String, u64>::new(), None);
         let most = if self.wide { EFFECTS_MAX } else { LINES_MAX };
-        let (mut is_whole, mut read) = (true, 0);
-        source.each(|item| {
-            read = item.record.seq + 1;
+        let mut is_whole = true;
+        source.each_of(with_records(self.record, u64::MAX), |item| {
             let is_it = item.record.seq == self.record;
             let cause = item.derived.cause.and_then(|cause| effects.get(&cause));
             if !is_it && cause.is_none() {
@@ -234,7 +238,7 @@ impl Args {
         })?;
         let Some(first) = shown.first() else {
             let why = format!("unknown record {}", count(self.record));
-            let help = format!("the trace has records 0 to {}", count(u64::saturating_sub(read, 1)));
+            let help = format!("the trace has records 0 to {}", count(source.index()?.records().saturating_sub(1)));
             return Err(Error::WrongInput(why, help));
         };
         if self.json {
