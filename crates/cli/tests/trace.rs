@@ -522,7 +522,7 @@ fn queues_are_as_long_as_requests_waited() {
     let peaks = back["windows"].as_array().unwrap().iter().map(|window| window["peak"].as_u64().unwrap());
     assert_eq!(peaks.max(), back["peak"].as_u64());
     let text = stdout(&meshsim(&folder, &["trace", "queue", "run", "back"]));
-    assert!(text.contains("back") && text.contains('█') && text.contains("a character is 0.25"), "{text}");
+    assert!(text.contains("back") && text.contains('█') && text.contains("a character is 0.4"), "{text}");
     let svg = stdout(&meshsim(&folder, &["trace", "queue", "run", "--svg"]));
     assert!(svg.starts_with("<svg ") && svg.contains(">back</text>") && !svg.contains("<script"), "{svg}");
     let wrong = meshsim(&folder, &["trace", "queue", "run", "bakc"]);

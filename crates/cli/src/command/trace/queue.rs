@@ -29,8 +29,8 @@ Examples:
 A request waits from its arrival at an instance, all of whose slots are held, until it gets a slot, is given up or cut. \
 A character of the line is the most that waited in its part of the run, at all instances together.";
 
-/// Parts into which a run is cut.
-const WINDOWS: usize = 48;
+/// Number of parts into which a run is cut: as many characters as fit a cell of a table.
+const WINDOWS: usize = 30;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
