@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use meshsim_report::events::Event;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::json::respond;
@@ -13,10 +14,10 @@ use crate::status::Phase;
 /// Events of one answer.
 const EVENTS_MAX: usize = 1_000;
 
-/// `GET /api/events`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Events {
-    /// In the order in which they became known: an event may be older than those before it.
+    /// At most 1,000, in the order in which they became known: an event may be older than those before it.
     pub events: Vec<Event>,
     /// What to ask for next: `?from=NEXT`.
     pub next: usize,

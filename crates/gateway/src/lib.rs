@@ -45,10 +45,12 @@ use meshsim_run::Handle;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-pub use api::{Begun, Operation, Operations, Step};
+pub use api::{Begun, FaultBegun, Healed, Health, Operation, Operations, Ready, Stopping};
 pub use door::{Door, GatewayError, host_name};
 pub use events::Events;
+pub use openapi::openapi;
 pub use page::encoded;
+pub use refusal::{Error, Problem};
 pub use requests::{Asked, Hop};
 pub use status::{Moment, Node, Phase, Process, RunningFault, Service, Silent, Status};
 pub use token::{HELP as TOKEN_HELP, is_token, kept_for};

@@ -168,10 +168,12 @@ fn render(status: &Status, asks: &AskCounts) -> Text {
     text.single("steps_total", "counter", "Steps that the coordinator has decided.", status.steps as f64);
 
     let services = &status.services;
-    text.services(services, "service_instances_wanted", "S: instances wanted.", |it| it.instances.into());
+    text.services(services, "service_instances_wanted", "S: instances wanted.", |it| it.values.instances.into());
     text.services(services, "service_instances_ready", "Instances that take requests.", |it| it.ready.into());
-    text.services(services, "service_capacity", "C: requests that an instance serves at once.", |it| it.capacity);
-    text.services(services, "service_version", "V, as the mean over instances.", |it| it.version);
+    text.services(services, "service_capacity", "C: requests that an instance serves at once.", |it| {
+        it.values.capacity
+    });
+    text.services(services, "service_version", "V, as the mean over instances.", |it| it.values.version);
     text.services(services, "service_generation", "Steps that there were of the service.", |it| it.generation as f64);
 
     text.family("gateway_requests_total", "counter", "Requests from outside that were answered, by result.");

@@ -6,32 +6,96 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use meshsim_experiment::Problems;
 use meshsim_run::Refused;
-use serde_json::{Map, Value};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::json;
 
-/// Why something is not done.
+/// Why something was not done.
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
+pub struct Error {
+    /// In one sentence.
+    pub error: String,
+    /// What would be right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// All that is wrong with a text of the experiment file's format.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+    /// The services that there are, if there is none of that name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
+    /// The endpoints of the service, if it has none of that name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// Operations that make no sense now: their places in the list of all operations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<usize>,
+}
+
+/// One thing that is wrong with a text.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct Problem {
+    /// `operation` or `fault`.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// Said of the place itself.
+    pub label: Option<String>,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+impl From<&meshsim_experiment::Problem> for Problem {
+    fn from(problem: &meshsim_experiment::Problem) -> Self {
+        let meshsim_experiment::Problem { file, line, column, message, label, help } = problem.clone();
+        Problem { file, line, column, message, label, help }
+    }
+}
+
+/// What may be listed for somebody who asked for a wrong name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Known {
+    Services,
+    Endpoints,
+}
+
+/// Why something is not done, as an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
-    body: Map<String, Value>,
+    body: Box<Error>,
     allow: Option<String>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        let error = ("error".to_owned(), Value::String(error.into()));
-        Refusal { status, body: Map::from_iter([error]), allow: None }
+        let body = Error { error: error.into(), ..Error::default() };
+        Refusal { status, body: Box::new(body), allow: None }
     }
 
     /// Says what would be right.
-    pub(crate) fn help(self, help: impl Into<String>) -> Self {
-        self.with("help", help.into())
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.body.help = Some(help.into());
+        self
     }
 
-    /// Says something more.
-    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.body.insert(key.to_owned(), value.into());
+    /// Says what there is.
+    pub(crate) fn listing(mut self, what: Known, names: Vec<String>) -> Self {
+        match what {
+            Known::Services => self.body.services = names,
+            Known::Endpoints => self.body.endpoints = names,
+        }
+        self
+    }
+
+    /// Says which operations make no sense now.
+    pub(crate) fn refused(mut self, refused: Vec<usize>) -> Self {
+        self.body.refused = refused;
         self
     }
 
@@ -46,9 +110,10 @@ impl Refusal {
         let list: Vec<_> = problems.iter().collect();
         let first = list.first().map_or("this cannot be read", |problem| problem.message.as_str());
         let help = list.first().and_then(|problem| problem.label.clone().or(problem.help.clone()));
-        let refusal = Refusal::new(StatusCode::BAD_REQUEST, first);
-        let refusal = help.into_iter().fold(refusal, Refusal::help);
-        refusal.with("problems", serde_json::to_value(list).unwrap_or_default())
+        let mut refusal = Refusal::new(StatusCode::BAD_REQUEST, first);
+        refusal.body.help = help;
+        refusal.body.problems = list.into_iter().map(Problem::from).collect();
+        refusal
     }
 
     /// Not now.
@@ -84,7 +149,7 @@ impl From<Refused> for Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.body.get("error").and_then(Value::as_str).unwrap_or_default())
+        f.write_str(&self.body.error)
     }
 }
 
@@ -101,6 +166,6 @@ impl ResponseError for Refusal {
         if let Some(methods) = &self.allow {
             response.insert_header((header::ALLOW, methods.as_str()));
         }
-        json::respond(&mut response, &self.body)
+        json::respond(&mut response, &*self.body)
     }
 }

@@ -10,10 +10,11 @@ use meshsim_mesh::measure::Failure;
 use meshsim_mesh::message::{Answer, Ask};
 use meshsim_mesh::model::{CallPolicy, EndpointId, RETRIES_MAX, ServiceId};
 use meshsim_mesh::path;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{millis, respond, seconds};
-use crate::refusal::Refusal;
+use crate::refusal::{Known, Refusal};
 use crate::routes::nothing_at;
 use crate::state::{State, body};
 
@@ -22,13 +23,19 @@ const REQUEST_BYTES: u32 = 1024;
 /// Names that are listed for somebody who asked for a wrong one.
 const LISTED_MAX: usize = 100;
 
+/// Why a request failed.
+const FAILURES: [&str; 6] = ["refused", "error", "timeout", "lost", "no_instance", "cut"];
+
 /// What came of a request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "Answer")]
 pub struct Asked {
     /// `done` or `failed`.
+    #[schemars(extend("enum" = ["done", "failed"]))]
     pub status: String,
-    /// Why it failed.
+    /// Why it failed; left out if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = FAILURES))]
     pub failure: Option<String>,
     /// Whom it was for.
     pub service: String,
@@ -38,23 +45,24 @@ pub struct Asked {
     pub asked_s: f64,
     /// How long it took.
     pub took_ms: f64,
-    /// Done without a call that was optional and failed, however far below.
+    /// Done without a call that was optional and failed, however far below. Left out if false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub degraded: bool,
     /// Tries of the gateway beyond the first.
     pub retries: u32,
     /// Size of the answer.
     pub bytes: u32,
-    /// Where it went: each hop before those made for it.
+    /// Where it went: each hop before those made for it; siblings in the order in which they ended. Left out if it was not
+    /// asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Vec<Hop>>,
-    /// Hops that were not kept.
+    /// Hops that were not kept; left out if all were.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub path_beyond: u64,
 }
 
 /// One try of one call, at the instance that it went to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Hop {
     /// Calls above it.
     pub depth: u16,
@@ -74,16 +82,17 @@ pub struct Hop {
     pub waited_ms: f64,
     /// From arrival to answer.
     pub took_ms: f64,
-    /// Tries of the same call before it.
+    /// Tries of the same call before it; left out if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u64,
-    /// Why it failed.
+    /// Why it failed; left out if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = FAILURES))]
     pub failure: Option<String>,
-    /// False if no answer came: then the times are the caller's.
+    /// False if no answer came; the times are then the caller's. Left out if true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub answered: bool,
-    /// The answer came when the caller had given this try up.
+    /// The answer came when the caller had given this try up, as its failure says, and was at another. Left out if false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub late: bool,
 }
@@ -134,22 +143,22 @@ fn find(
         if service == "api" {
             return Err(nothing_at(request));
         }
-        return Err(unknown(&format!("there is no service `{service}`"), service, services(), "services"));
+        return Err(unknown(&format!("there is no service `{service}`"), service, services(), Known::Services));
     };
     let endpoints = || mesh.services[index].endpoints.iter().map(String::as_str);
     let Some(at) = endpoints().position(|name| name == endpoint) else {
         let why = format!("`{service}` has no endpoint `{endpoint}`");
-        return Err(unknown(&why, endpoint, endpoints(), "endpoints"));
+        return Err(unknown(&why, endpoint, endpoints(), Known::Endpoints));
     };
     Ok((ServiceId(index as u16), EndpointId(at as u16)))
 }
 
-fn unknown<'a>(why: &str, wrong: &str, known: impl Iterator<Item = &'a str> + Clone, what: &str) -> Refusal {
+fn unknown<'a>(why: &str, wrong: &str, known: impl Iterator<Item = &'a str> + Clone, what: Known) -> Refusal {
     let refusal = Refusal::new(StatusCode::NOT_FOUND, why).help(match nearest(wrong, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "GET / says what there is".into(),
     });
-    refusal.with(what, known.take(LISTED_MAX).map(str::to_owned).collect::<Vec<_>>())
+    refusal.listing(what, known.take(LISTED_MAX).map(str::to_owned).collect())
 }
 
 /// How a request is to be made.
@@ -253,6 +262,11 @@ fn told(mesh: &Mesh, (service, endpoint): (ServiceId, EndpointId), answer: &Answ
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_failure_is_described() {
+        assert_eq!(Failure::ALL.map(Failure::as_str), FAILURES);
+    }
 
     #[test]
     fn a_query_is_read_or_refused_with_what_would_be_right() {

@@ -1,20 +1,22 @@
 //! How things stand.
 
+use actix_web::{HttpResponse, web};
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
 use meshsim_net::{ProcessState, Snapshot};
-use meshsim_report::{SoFar, named, window_quantile};
+use meshsim_report::{SoFar, Values, named, window_quantile};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::json::seconds;
+use crate::json::{respond, seconds};
 use crate::refusal::Refusal;
 use crate::state::State;
 
-/// `GET /api/status`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How things stand.
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Status {
     /// What the run is called.
     pub experiment: String,
@@ -26,7 +28,7 @@ pub struct Status {
     pub phase: Phase,
     /// Who is waited for.
     pub missing: Vec<String>,
-    /// Steps decided.
+    /// Steps that the coordinator has decided.
     pub steps: u64,
     /// In the order of the file.
     pub services: Vec<Service>,
@@ -36,7 +38,8 @@ pub struct Status {
     pub loads: Vec<String>,
     /// The coordinator's first.
     pub processes: Vec<Process>,
-    /// What became of the requests of all loads lately, by whole windows, the last at the end.
+    /// What became of the requests of all loads in the last five windows, of a second or of the longest window of a load;
+    /// windows in which nothing was due are left out.
     pub recent: Vec<Moment>,
     /// Faults that hold now.
     pub faults: Vec<RunningFault>,
@@ -45,7 +48,7 @@ pub struct Status {
 }
 
 /// What became of the requests that were due in some time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Moment {
     /// When it began.
     pub from_s: f64,
@@ -68,7 +71,7 @@ pub struct Moment {
 }
 
 /// A fault that holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct RunningFault {
     /// Its place among those of the file, then those by hand: `fault` of its events.
     pub fault: usize,
@@ -81,7 +84,7 @@ pub struct RunningFault {
 }
 
 /// A load or a node of which nothing is heard.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Silent {
     /// Its name.
     pub actor: String,
@@ -93,7 +96,7 @@ pub struct Silent {
 const RECENT: u64 = 5;
 
 /// Where the run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Not all have joined.
@@ -129,30 +132,32 @@ impl From<meshsim_net::Phase> for Phase {
 }
 
 /// One service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "ServiceStatus")]
 pub struct Service {
     /// Its name.
     pub name: String,
     /// What can be asked of it.
     pub endpoints: Vec<String>,
-    /// S: instances wanted.
-    pub instances: u32,
-    /// Of these, how many take requests.
+    /// S, C and V that are wanted.
+    #[serde(flatten)]
+    pub values: Values,
+    /// Instances that take requests, as the nodes last reported.
     pub ready: u32,
-    /// C
-    pub capacity: f64,
-    /// V, as the mean over instances.
-    pub version: f64,
     /// Steps that there were of it.
     pub generation: u64,
 }
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "NodeStatus")]
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// As the coordinator sees it.
+    /// As the coordinator sees it; `awaited`: it is to come later, and has not come yet; `leaving`: what it has is started
+    /// elsewhere; `left`: it has left, and had said so; `shunned`: others refuse its handshakes, and nothing is placed on
+    /// it.
+    #[schemars(with = "String", extend("enum" = Presence::ALL.map(Presence::as_str)))]
     pub state: Presence,
     /// Instances placed there.
     pub instances: u32,
@@ -161,7 +166,8 @@ pub struct Node {
 }
 
 /// One process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[schemars(rename = "ProcessStatus")]
 pub struct Process {
     /// What it hosts.
     pub actors: Vec<String>,
@@ -175,9 +181,14 @@ pub struct Process {
     pub connected: bool,
 }
 
+/// `GET /api/status`
+pub(crate) async fn status(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+    Ok(respond(&mut HttpResponse::Ok(), &Status::gather(&state).await?))
+}
+
 impl Status {
     /// Asks the run and its coordinator.
-    pub(crate) async fn gather(state: &actix_web::web::Data<State>) -> Result<Self, Refusal> {
+    pub(crate) async fn gather(state: &web::Data<State>) -> Result<Self, Refusal> {
         let snapshot = state.run.snapshot().await?;
         let of_mesh = state.clone();
         let look = move |coordinator: &Coordinator| {
@@ -264,10 +275,8 @@ fn services(mesh: &Mesh, coordinator: &Coordinator) -> Vec<Service> {
         Service {
             name: service.name.clone(),
             endpoints: service.endpoints.clone(),
-            instances: wanted.instances,
+            values: Values { instances: wanted.instances, capacity: wanted.c, version: wanted.v_mean() },
             ready: coordinator.ready(id),
-            capacity: wanted.c,
-            version: wanted.v_mean(),
             generation: coordinator.generation(id),
         }
     };

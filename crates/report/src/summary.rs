@@ -7,7 +7,7 @@ use meshsim_actor::{ActorId, Counts, Span, Time};
 use meshsim_experiment::{Experiment, Scope, Size};
 use meshsim_mesh::criterion::Count;
 use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
-use meshsim_mesh::model::{Arrivals, COORDINATOR, Change, Load, ServiceId};
+use meshsim_mesh::model::{Arrivals, COORDINATOR, Change, Load, ServiceId, Strategy};
 use meshsim_mesh::{Findings, Mesh};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -316,8 +316,12 @@ pub struct OperationSummary {
     pub service: String,
     /// The number it ran toward (instances, or a version), or the factor of a scale.
     pub to: Option<f64>,
-    /// The rate of its recurrence.
+    /// The rate of its recurrence; `null` where it has none.
     pub rate: Option<f64>,
+    /// Strategy of an update; `null` for all other operations, and in files of older versions.
+    #[serde(default)]
+    #[schemars(extend("enum" = STRATEGIES))]
+    pub strategy: Option<Cow<'static, str>>,
     /// Start time.
     pub began_s: f64,
     /// Outcome.
@@ -352,6 +356,9 @@ pub struct OperationSummary {
 }
 
 const VERBS: [Verb; 6] = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update, Verb::Repair];
+
+/// Strategies of updates; `None` for other operations.
+const STRATEGIES: [Option<&str>; 5] = [Some("batch"), Some("bernoulli"), Some("rolling"), Some("canary"), None];
 
 /// [`Ending`] in one word.
 const ENDINGS: [&str; 6] = ["running", "reached", "stopped", "stuck", "replaced", "refused"];
@@ -647,15 +654,37 @@ fn after(step: &StepHistory) -> Values {
 
 /// Histories of all operations, in the order in which they began.
 pub(crate) fn operations(experiment: &Experiment, measured: &Measured) -> Vec<OperationSummary> {
-    let values = Course::new(experiment, &measured.history);
-    measured.history.iter().map(|history| operation(experiment, history, &values)).collect()
+    OperationSummary::all(experiment, &measured.history)
+}
+
+impl OperationSummary {
+    /// What became of all operations of a coordinator's history, in its order.
+    pub fn all(experiment: &Experiment, history: &[OperationHistory]) -> Vec<Self> {
+        let values = Course::new(experiment, history);
+        history.iter().map(|it| operation(experiment, it, &values)).collect()
+    }
+
+    /// What became of one of them, by its place.
+    pub fn one(experiment: &Experiment, history: &[OperationHistory], index: usize) -> Option<Self> {
+        let it = history.get(index)?;
+        Some(operation(experiment, it, &Course::new(experiment, history)))
+    }
 }
 
 fn operation(experiment: &Experiment, history: &OperationHistory, course: &Course) -> OperationSummary {
-    let (to, rate) = match &history.change {
-        Some(Change::Extend { to, rate, .. } | Change::Update { to, rate, .. }) => (Some(f64::from(*to)), Some(*rate)),
-        Some(Change::Scale { by }) => (Some(*by), None),
-        Some(Change::Deploy | Change::Undeploy) | None => (None, None),
+    let (to, rate, strategy) = match &history.change {
+        Some(Change::Extend { to, rate, .. }) => (Some(f64::from(*to)), Some(*rate), None),
+        Some(Change::Update { to, rate, strategy }) => {
+            let (name, has_rate) = match strategy {
+                Strategy::Batch => ("batch", true),
+                Strategy::Bernoulli => ("bernoulli", true),
+                Strategy::Rolling { .. } => ("rolling", false),
+                Strategy::Canary { .. } => ("canary", false),
+            };
+            (Some(f64::from(*to)), has_rate.then_some(*rate), Some(name.into()))
+        }
+        Some(Change::Scale { by }) => (Some(*by), None, None),
+        Some(Change::Deploy | Change::Undeploy) | None => (None, None, None),
     };
     // A reached target leaves no residual.
     let residual = history.ending.residual().or((history.ending == Ending::Reached).then_some(0.0));
@@ -674,6 +703,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         service: service.name.clone(),
         to,
         rate,
+        strategy,
         began_s: history.began.secs(),
         ending: history.ending.as_str().into(),
         step_count: steps.len(),

@@ -4,7 +4,6 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::show;
@@ -13,7 +12,7 @@ use crate::http::{self, Request, Url};
 use crate::live::is_loopback;
 use crate::screen::Screen;
 use meshsim_experiment::given_name;
-use meshsim_gateway::{Asked, TOKEN_HELP, is_token, kept_for};
+use meshsim_gateway::{Asked, Error as Refused, TOKEN_HELP, is_token, kept_for};
 use meshsim_run::read_secret;
 
 /// Timeout of a query to a gateway.
@@ -115,23 +114,12 @@ impl Gateway {
     }
 
     fn refused(&self, answer: &http::Answer) -> Error {
-        #[derive(Deserialize)]
-        struct Refused {
-            error: String,
-            help: Option<String>,
-            #[serde(default)]
-            problems: Vec<Problem>,
-        }
-        #[derive(Deserialize)]
-        struct Problem {
-            message: String,
-        }
         let status = answer.status;
         let refused = serde_json::from_slice(&answer.body);
-        let Refused { error, help, problems } = refused.unwrap_or_else(|_| Refused {
+        let Refused { error, help, problems, .. } = refused.unwrap_or_else(|_| Refused {
             error: format!("{} answers with status {status}, as no gateway would", self.url),
             help: Some("check the URL: it must be the gateway of a live run".into()),
-            problems: vec![],
+            ..Refused::default()
         });
         let error = match problems.as_slice() {
             [] | [_] => error,

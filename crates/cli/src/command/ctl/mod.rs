@@ -9,13 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::Value;
 
 use crate::error::{Error, Exit};
 use crate::http::Url;
 use crate::live::{ClusterArgs, Place, is_loopback};
 use crate::screen::Screen;
-use meshsim_gateway::{Operations, Status, encoded};
+use meshsim_gateway::{Operations, Status, Stopping, encoded};
 
 use gateway::Gateway;
 
@@ -195,7 +194,7 @@ impl Args {
         let paint = screen.paint();
         match verb {
             Verb::Health(Health { peer: Some(peer), cluster }) => return probe(&peer, &cluster, screen),
-            Verb::Health(_) => gateway.show("/healthz", json, screen, |_: Value| "well\n".into())?,
+            Verb::Health(_) => gateway.show("/healthz", json, screen, |_: meshsim_gateway::Health| "well\n".into())?,
             Verb::Status => gateway.show("/api/status", json, screen, |status| show::status(&status, paint))?,
             Verb::Events { follow } => events::print(&gateway, follow, json, screen)?,
             Verb::Operations { index: None } => {
@@ -212,7 +211,7 @@ impl Args {
                 return gateway.ask(&path, json, screen);
             }
             Verb::Stop => {
-                gateway.change("/api/stop", "", json, screen, |_: Value| "the run is about to end\n".into())?
+                gateway.change("/api/stop", "", json, screen, |_: Stopping| "the run is about to end\n".into())?
             }
             Verb::Heal { fault } => {
                 let fault = match fault {

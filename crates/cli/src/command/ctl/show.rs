@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use meshsim_actor::Span;
 use meshsim_mesh::coordinator::Presence;
+use meshsim_mesh::measure::Verb;
 use meshsim_report::events::{Event, EventKind};
 use meshsim_report::table::{Cell, Look, Paint, Table};
-use meshsim_report::{count, number, span};
-use serde_json::Value;
+use meshsim_report::{OperationSummary, count, number, span};
 
-use meshsim_gateway::{Asked, Begun, Moment, Operation, Phase, Status};
+use meshsim_gateway::{Asked, Begun, FaultBegun, Healed, Moment, Operation, Phase, Status};
 
 /// Deeper calls are not set in any further.
 const DEPTH_SHOWN_MAX: usize = 32;
@@ -43,13 +43,13 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
     }
     let mut services = Table::new(["<service", "instances", "ready", "capacity", "version", "generation"]);
     for service in &status.services {
-        let look = if service.ready == service.instances { Look::Plain } else { Look::Warn };
+        let look = if service.ready == service.values.instances { Look::Plain } else { Look::Warn };
         services.row([
             service.name.as_str().into(),
-            service.instances.to_string().into(),
+            service.values.instances.to_string().into(),
             Cell::new(service.ready.to_string(), look),
-            number(service.capacity).into(),
-            number(service.version).into(),
+            number(service.values.capacity).into(),
+            number(service.values.version).into(),
             service.generation.to_string().into(),
         ]);
     }
@@ -100,29 +100,29 @@ fn recent(moments: &[Moment], paint: Paint) -> String {
 }
 
 /// Target of an operation, in a few words.
-fn aim(operation: &Operation) -> String {
+fn aim(operation: &OperationSummary) -> String {
     let mut words = Vec::new();
-    words.extend(operation.to.map(|to| format!("to {to}")));
-    words.extend(operation.by.map(|by| format!("by {by}")));
+    let preposition = if operation.verb == Verb::Scale { "by" } else { "to" };
+    words.extend(operation.to.map(|to| format!("{preposition} {to}")));
     words.extend(operation.rate.map(|rate| format!("rate {rate}")));
-    words.extend(operation.strategy.clone());
+    words.extend(operation.strategy.as_deref().map(str::to_owned));
     words.join(", ")
 }
 
 pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
     let mut table = Table::new(["#", "<operation", "<service", "<aim", "<by", "began", "steps", "<ending"]);
-    for operation in operations {
-        let look = match operation.ending.as_str() {
+    for Operation { index, summary: operation } in operations {
+        let look = match &*operation.ending {
             "refused" | "stuck" => Look::Warn,
             _ if operation.unplaced > 0 => Look::Bad,
             _ => Look::Plain,
         };
         let ending = match operation.unplaced {
-            0 => operation.ending.clone(),
+            0 => operation.ending.clone().into_owned(),
             unplaced => format!("{}, {unplaced} unplaced", operation.ending),
         };
         table.row([
-            operation.index.to_string().into(),
+            index.to_string().into(),
             operation.verb.as_str().into(),
             operation.service.as_str().into(),
             aim(operation).into(),
@@ -135,7 +135,7 @@ pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
     if operations.is_empty() {
         return "no operation has begun\n".into();
     }
-    let reasons: BTreeSet<&str> = operations.iter().filter_map(|it| it.unplaced_reason.as_deref()).collect();
+    let reasons: BTreeSet<&str> = operations.iter().filter_map(|it| it.summary.unplaced_reason.as_deref()).collect();
     let mut out = table.render(paint);
     for reason in reasons {
         out += &format!("  {}\n", paint.on(Look::Warn, &format!("unplaced: {reason}")));
@@ -146,25 +146,30 @@ pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
 pub(super) fn operation(operation: Operation, paint: Paint) -> String {
     let mut steps =
         Table::new(["step", "generation", "decided", "settled", "instances", "unplaced", "S", "C", "V", "acks"]);
-    for step in operation.steps.iter().flatten() {
+    for step in &operation.summary.steps {
+        let settled = step.settling_ns.map(|ns| step.decided_s + ns as f64 / 1e9);
         steps.row([
             step.n.to_string().into(),
             step.generation.to_string().into(),
             format!("{:.2}s", step.decided_s).into(),
-            step.settled_s.map_or_else(|| "-".into(), |at| format!("{at:.2}s")).into(),
-            step.instances.to_string().into(),
+            settled.map_or_else(|| "-".into(), |at| format!("{at:.2}s")).into(),
+            step.values.instances.to_string().into(),
             match step.unplaced {
                 0 => "".into(),
                 unplaced => Cell::new(unplaced.to_string(), Look::Bad),
             },
             number(step.s).into(),
-            number(step.c).into(),
-            number(step.v_mean).into(),
-            step.acks.to_string().into(),
+            number(step.values.capacity).into(),
+            number(step.values.version).into(),
+            step.acknowledgements.to_string().into(),
         ]);
     }
     let head = operations(std::slice::from_ref(&operation), paint);
-    if operation.step_count == 0 { head } else { format!("{head}\n{}", steps.without_empty_columns(&[]).render(paint)) }
+    if operation.summary.step_count == 0 {
+        head
+    } else {
+        format!("{head}\n{}", steps.without_empty_columns(&[]).render(paint))
+    }
 }
 
 pub(super) fn begun(begun: Begun) -> String {
@@ -176,17 +181,12 @@ pub(super) fn begun(begun: Begun) -> String {
     out
 }
 
-pub(super) fn fault(begun: Value) -> String {
-    let at = |key: &str| begun[key].as_f64().unwrap_or_default();
-    format!("begins at {:.2}s, ends at {:.2}s\n", at("begins_s"), at("ends_s"))
+pub(super) fn fault(begun: FaultBegun) -> String {
+    format!("begins at {:.2}s, ends at {:.2}s\n", begun.begins_s, begun.ends_s)
 }
 
-pub(super) fn healed(healed: Value) -> String {
-    format!(
-        "{} ends at {:.2}s\n",
-        healed["what"].as_str().unwrap_or_default(),
-        healed["ends_s"].as_f64().unwrap_or_default()
-    )
+pub(super) fn healed(healed: Healed) -> String {
+    format!("{} ends at {:.2}s\n", healed.what, healed.ends_s)
 }
 
 /// What has happened, in one line.
