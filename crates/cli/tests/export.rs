@@ -71,9 +71,10 @@ fn asked(program: &str, folder: &Path, args: &[&str]) -> Option<Output> {
 /// What the parser of a format says of the export.
 #[track_caller]
 fn parsed(folder: &Path, format: &str) -> Option<Value> {
-    let python = std::env::var("MESHSIM_PYTHON").unwrap_or_else(|_| "python3".into());
+    let python = std::env::var_os("MESHSIM_PYTHON").unwrap_or_else(|| "python3".into());
+    let python = python.to_str().expect("a path in UTF-8");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parsers.py");
-    let output = asked(&python, folder, &[script, format, &format!("out.{format}")])?;
+    let output = asked(python, folder, &[script, format, &format!("out.{format}")])?;
     assert!(output.status.success(), "{format}: {}", stderr(&output));
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }

@@ -82,7 +82,7 @@ fn a_run_without_a_trace_is_run_again_and_gives_the_same_bytes() {
     let live = meshsim(&folder, &["trace", "untraced"]);
     assert_exit(&live, 2);
     assert!(one_line(&stderr(&live)).contains("untraced is a live run without a trace"), "{}", stderr(&live));
-    assert!(stderr(&live).contains("`meshsim live --trace` writes one"), "{}", stderr(&live));
+    assert!(stderr(&live).contains("use `meshsim live --trace` to write one"), "{}", stderr(&live));
 }
 
 #[test]

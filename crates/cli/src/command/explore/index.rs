@@ -289,11 +289,9 @@ impl Reading {
 
     fn power(&mut self, actor: ActorId, at: Time, power: Power) {
         match power {
-            Power::Crash | Power::Wipe => {
-                if !self.down.contains_key(&actor) {
-                    self.down.insert(actor, self.index.down.len());
-                    self.index.down.push((actor, at, None));
-                }
+            Power::Crash | Power::Wipe if !self.down.contains_key(&actor) => {
+                self.down.insert(actor, self.index.down.len());
+                self.index.down.push((actor, at, None));
             }
             Power::Restart => {
                 if let Some(place) = self.down.remove(&actor) {

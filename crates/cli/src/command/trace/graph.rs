@@ -226,7 +226,7 @@ pub(in crate::command) fn of_calls(run: &Path, at: Option<Time>) -> Result<Graph
 
 /// Messages between actors, from the trace.
 pub(in crate::command) fn of_messages(run: &Path, selection: &Selection, screen: &Screen) -> Result<Graph, Error> {
-    let source = Source::open(&run, screen)?;
+    let source = Source::open(run, screen)?;
     let selector = selection.resolve(&source)?;
     let mut pairs: BTreeMap<(ActorId, ActorId), (u64, u64, Histogram)> = BTreeMap::new();
     let (mut first, mut last, mut too_many) = (None, Time::ZERO, 0_u64);

@@ -181,7 +181,7 @@ impl<'a> Spans<'a> {
 }
 
 /// Which part of meshsim an actor is, for what it does beside requests.
-fn role<'a>(actor: ActorId, source: &'a Source) -> &'a str {
+fn role(actor: ActorId, source: &Source) -> &str {
     match source.mesh() {
         _ if actor == ActorId(0) => "meshsim-coordinator",
         Ok(mesh) if mesh.node_index(actor).is_some() => "meshsim-node",
