@@ -11,7 +11,7 @@
 //! `~` compares with a pattern, in which `*` stands for any characters and `?` for one. A comparison with a field that
 //! the record does not have is false, whatever the operator; `!(...)` inverts that.
 //!
-//! The language has no fields of its own. The caller of [`parse`] passes the [`Field`]s, and the caller of
+//! The language has no fields of its own. The caller of [`Filter::parse`] passes the [`Field`]s, and the caller of
 //! [`Filter::accepts`] passes their [`Value`]s.
 
 use std::fmt;
