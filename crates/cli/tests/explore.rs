@@ -337,7 +337,10 @@ fn only_this_machine_and_this_page_are_answered() {
 
 #[test]
 fn a_trace_that_is_cut_off_is_shown_as_far_as_it_goes() {
-    let folder = run("cut");
+    let folder = common::folder("cut", MESH);
+    // Long enough for several chunks, of which the first are whole.
+    let longer = ["run", "mesh.yaml", "--no-progress", "--out", "run", "--trace", "--set", "duration=40s"];
+    assert_exit(&meshsim(&folder, &longer), 0);
     let trace = folder.join("run/trace.bin");
     let bytes = fs::read(&trace).unwrap();
     fs::write(&trace, &bytes[..bytes.len() * 3 / 5]).unwrap();

@@ -323,7 +323,7 @@ fn a_replay_after_a_killed_process_reports_how_far_it_compared() {
     let replayed = meshsim(&folder, &["replay", "runs/small-3-live"]);
     assert_exit(&replayed, 98);
     let said = stdout(&replayed);
-    assert!(said.starts_with("the same as far as the trace tells: "), "{said}");
+    assert!(said.starts_with("the same up to the end of each part: "), "{said}");
     assert!(said.contains("node-1: nothing of it is in the trace\n"), "{said}");
     // Receivers of the node's messages can be followed up to that point, and the output reports it.
     let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap();

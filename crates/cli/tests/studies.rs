@@ -100,7 +100,7 @@ fn interrupted_limits_and_comparisons_continue_with_the_same_command() {
         common::signal(child.id(), "INT");
         let output = child.wait_with_output().unwrap();
         assert_exit(&output, 130);
-        assert!(stderr(&output).contains("the same command goes on"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("the same command continues"), "{}", stderr(&output));
         assert!(stdout(&meshsim(&folder, &["runs"])).contains("study"));
         assert_exit(&meshsim(&folder, args), 0);
         assert_eq!(fs::read_dir(folder.join("runs")).unwrap().count(), 0, "nothing is left to go on with");
@@ -149,7 +149,7 @@ fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
         (&["sweep", "mesh.yaml", "--vary", "seed=1..3"], "give `--seeds 3`"),
         (&["sweep", "mesh.yaml", "--sample", "3"], "no value varies"),
         (&["sweep", "mesh.yaml", "--seeds", "0"], "from 1 to"),
-        (&["sweep", "out", "--seeds", "3"], "is a sweep that was begun"),
+        (&["sweep", "out", "--seeds", "3"], "is a sweep in progress"),
         (&["sweep", "mesh.yaml", "--vary", "duration=1s,3s", "-o", "out"], "holds a study of another plan"),
         (&["sweep", "mesh.yaml", "-o", "."], "holds no study"),
         (&["limit", "mesh.yaml", "--of", "user"], "did you mean `users`?"),

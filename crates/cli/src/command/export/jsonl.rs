@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use meshsim_report::plural;
 use meshsim_trace::Header;
-use meshsim_trace::export::jsonl_line;
+use meshsim_trace::export::jsonl_line_of;
 
 use super::{Common, Exporter, Form, Told};
 use crate::error::{Error, Exit};
 use crate::flow::Item;
+use crate::flow::words::Names;
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Every record with its content, a JSON object a line";
@@ -26,13 +27,14 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let source = super::open(&self.common, Form::Text, screen)?;
-        let mut exporter = Jsonl { header: &source.header, written: 0 };
+        let mut exporter = Jsonl { header: &source.header, names: &source.names, written: 0 };
         super::export(&self.common, &source, Form::Text, screen, &mut exporter)
     }
 }
 
 struct Jsonl<'a> {
     header: &'a Header,
+    names: &'a Names,
     written: u64,
 }
 
@@ -40,7 +42,7 @@ impl Exporter for Jsonl<'_> {
     fn record(&mut self, item: &Item, is_wanted: bool, mut out: &mut dyn Write) -> io::Result<()> {
         if is_wanted {
             self.written += 1;
-            jsonl_line(self.header, &item.record, &item.derived, &mut out)?;
+            jsonl_line_of(self.header, &item.record, &item.derived, item.request(self.names).as_ref(), &mut out)?;
         }
         Ok(())
     }
