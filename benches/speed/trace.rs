@@ -1,6 +1,7 @@
 //! The cost of a trace: the example `shop` with one and without, in one process.
 
 use std::fs::File;
+use std::io::Seek;
 use std::path::Path;
 
 use meshsim_actor::{Recorder, Span, Time};
@@ -70,6 +71,7 @@ fn best<R: Recorder<Msg, Tick>, O>(
 
 fn row(name: &str, untraced: f64, took: f64, mut file: File) {
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    file.rewind().expect("a temporary file can be read from its beginning");
     let mut reader: Reader<_, Msg, Tick> = Reader::new(&mut file).expect("it was just written");
     let records = reader.index().map_or(0, |index| index.records());
     println!(
