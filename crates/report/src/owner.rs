@@ -29,7 +29,7 @@ pub struct Owner {
     pub attempt: u8,
 }
 
-/// What a record is part of.
+/// The part of a run to which a record belongs: the control plane, all traffic, or one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Of {
     /// The mesh itself: control messages, machines, timers of the control plane, and what is not known.
@@ -40,10 +40,10 @@ pub enum Of {
     Request(Owner),
 }
 
-/// What is known of a record.
+/// Facts about a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// What it is part of.
+    /// The part of the run to which it belongs.
     pub of: Of,
     /// The service that it is about.
     pub service: Option<ServiceId>,
@@ -55,7 +55,7 @@ pub struct Known {
     pub ended: Option<Ended>,
 }
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// When it was due.
@@ -252,7 +252,7 @@ impl Owners {
         }
     }
 
-    /// What is known of a message that is under way.
+    /// Facts about a message in flight.
     pub fn message(&self, id: MessageId) -> Option<Known> {
         self.messages.get(&id).map(|(message, _)| message.known())
     }

@@ -106,7 +106,7 @@ impl fmt::Display for Keep {
 pub struct Choice {
     keep: Keep,
     seed: u64,
-    /// How long they took, and which they are.
+    /// Latency and name of each.
     slowest: BTreeSet<(Span, Reverse<u64>)>,
     /// Those and the failed ones, once the run has ended.
     chosen: BTreeSet<u64>,

@@ -48,10 +48,10 @@ enum Input {
 /// Why a trace could not be chosen from.
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
-    /// What was written first cannot be read.
+    /// The complete trace, which is written first, cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// What is kept cannot be written.
+    /// The kept part cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
 }

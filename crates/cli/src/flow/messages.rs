@@ -9,14 +9,14 @@ use meshsim_trace::{Entry, Sent};
 use super::stream::Item;
 use super::words::About;
 
-/// What became of a copy of a message.
+/// Fate of one copy of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fared {
     /// It arrived, by this record.
     Arrived {
         record: u64,
         at: Time,
-        /// How many messages its receiver had sent or taken in at that moment before.
+        /// Number of messages that its receiver had already sent or taken in at that moment.
         rank: u64,
         /// After its sender had given up, or the try.
         is_late: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Copy {
     pub(crate) id: MessageId,
     /// How it was sent.
     pub(crate) sent: Sent<About>,
-    /// How many messages its sender had sent or taken in at that moment before.
+    /// Number of messages that its sender had already sent or taken in at that moment.
     pub(crate) rank: u64,
     /// Which copy, from 0, in the order in which their fates are known.
     pub(crate) copy: u32,
@@ -118,7 +118,7 @@ impl Messages {
         self.wanted > 0
     }
 
-    /// What is left out, a sentence each.
+    /// Omissions, one sentence each.
     pub(crate) fn left_out(&self) -> Vec<String> {
         let records = plural(self.unknown, "record");
         let told = || format!("{records} left out: their messages were sent before the trace begins");

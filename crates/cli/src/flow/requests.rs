@@ -45,7 +45,7 @@ impl Requests {
         is_wanted.then_some(ended)
     }
 
-    /// What is left out, a sentence each.
+    /// Omissions, one sentence each.
     pub(crate) fn left_out(&self) -> Vec<String> {
         let told = || format!("{} left out: they had not ended", plural(self.wanted as u64, "request"));
         (self.wanted > 0).then(told).into_iter().collect()

@@ -9,7 +9,7 @@ use meshsim_trace::export::kind;
 use super::stream::Item;
 use super::words::{Names, service_of_note, step_of_note};
 
-/// What a column holds.
+/// Type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sort {
     Text,
@@ -17,7 +17,7 @@ pub(crate) enum Sort {
     Flag,
 }
 
-/// What a record has in a column.
+/// Value of a record in a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cell<'a> {
     None,

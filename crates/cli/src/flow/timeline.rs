@@ -15,17 +15,17 @@ use super::requests::Requests;
 use super::stream::Item;
 use super::words::Names;
 
-/// What is known of a slice or a moment.
+/// Value of a fact about a slice or a moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Arg<'a> {
     Text(Cow<'a, str>),
     Number(u64),
 }
 
-/// Where a slice is drawn, below its actor.
+/// Row of a slice, below its actor.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Row {
-    /// What it sends and takes in. Such slices have no length, and none lies within another.
+    /// Messages that the actor sends and takes in. Such slices have no length, and none lies within another.
     Messages,
     /// A row of many lanes, for slices that overlap: its name, and the number of the lane.
     Lane(String, u64),
@@ -38,7 +38,7 @@ pub(crate) struct Slice<'a> {
     pub(crate) row: Row,
     pub(crate) from: Time,
     pub(crate) to: Time,
-    /// How many slices of this actor's messages begin at the same moment and come before it.
+    /// Number of slices of this actor's messages that begin at the same moment and precede it.
     pub(crate) rank: u64,
     pub(crate) name: Cow<'a, str>,
     /// Arrows that begin and end here.
@@ -113,7 +113,7 @@ impl<'a> Timeline<'a> {
         format!("{}, {}", plural(self.request_count, "request"), plural(self.message_count, "message"))
     }
 
-    /// What is left out, one sentence each.
+    /// Omissions, one sentence each.
     pub(crate) fn left_out(&self) -> Vec<String> {
         [self.requests.left_out(), self.messages.left_out()].concat()
     }
@@ -227,7 +227,7 @@ impl<'a> Timeline<'a> {
         drawn
     }
 
-    /// What happens to an actor, or what it remarks.
+    /// An event at an actor: something that happens to it, or a note of its own.
     fn moment(&self, item: &Item) -> Option<Drawn<'a>> {
         let record = &item.record;
         let is_shown = match &record.entry {

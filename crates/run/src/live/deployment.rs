@@ -20,7 +20,7 @@ use super::member::{JoinError, Member, join};
 pub struct Deployment {
     /// Address at which members join.
     pub listen: SocketAddr,
-    /// How processes authenticate each other.
+    /// Authentication between processes.
     pub credentials: Credentials,
     /// Work of a service: a timer, or processor time.
     pub work: Work,

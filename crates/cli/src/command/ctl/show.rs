@@ -189,7 +189,7 @@ pub(super) fn healed(healed: Healed) -> String {
     format!("{} ends at {:.2}s\n", healed.what, healed.ends_s)
 }
 
-/// What has happened, in one line.
+/// An event of the run as one line.
 pub(super) fn event(event: &Event, paint: Paint) -> String {
     let (look, word) = match event.kind {
         EventKind::FaultBegan => (Look::Bad, "fault began"),

@@ -19,7 +19,7 @@ use crate::flow::{Item, Source};
 pub(super) mod fate {
     /// It was lost; why, is in [`REASON`].
     pub(crate) const LOST: u16 = 1;
-    /// It is the second of two that the network made of one.
+    /// The message is the second copy that the network made of one message.
     pub(crate) const COPY: u16 = 2;
     /// The network held it back.
     pub(crate) const HELD: u16 = 4;
@@ -27,9 +27,9 @@ pub(super) mod fate {
     pub(crate) const LATE: u16 = 8;
     /// It had not arrived when the trace ended.
     pub(crate) const UNDER_WAY: u16 = 16;
-    /// It is no request and no reply.
+    /// The message is a control message: neither a request nor a reply.
     pub(crate) const CONTROL: u16 = 32;
-    /// It is for the request that was asked for.
+    /// The message belongs to the request that the page asked for.
     pub(crate) const OWN: u16 = 64;
     /// Position of the loss reason: its index in `Cause::ALL`.
     pub(crate) const REASON: u32 = 8;

@@ -75,7 +75,7 @@ struct Wanted {
     /// Its causes, itself first.
     chain: Vec<u64>,
     effects: Vec<u64>,
-    /// There are more effects than are followed.
+    /// True if the record has more effects than the search follows.
     is_cut: bool,
     /// The sending of its message, and that message's end.
     ends: Option<[u64; 2]>,

@@ -121,7 +121,7 @@ impl Chrome<'_> {
         Ok(())
     }
 
-    /// What overlaps is asynchronous: slices of one row are told apart by their numbers.
+    /// Writes a slice as asynchronous, because slices of one row may overlap: numbers tell them apart.
     fn lane(&mut self, slice: &Slice<'_>, row: &str, lane: u64, out: &mut dyn Write) -> io::Result<()> {
         let pid = pid(slice.actor);
         let event = |ph: &str, name: &str, at: Time, args: Value| {

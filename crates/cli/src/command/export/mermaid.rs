@@ -29,7 +29,7 @@ impl Args {
     }
 }
 
-/// What a diagram holds, and what was left out: by a format, or because there are too many.
+/// The contents of a diagram, and the messages left out: by the format, or because they are too many.
 pub(super) fn sequence_told(diagram: &sequence::Diagram, no_room: u64, why: &str) -> Told {
     let shown = diagram.message_count() - no_room;
     let more = diagram.left_out() + no_room;

@@ -2,8 +2,8 @@
 //!
 //! To add one: write `export/x.rs` with an `ABOUT`, a `HELP` that says what opens it, a struct `Args` that derives
 //! `clap::Args`, and an `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `formats!` below. One that
-//! goes through the records implements [`Exporter`] and calls [`export`]. What a parser of somebody else's says of it is
-//! asked in `cli/tests/export.rs`.
+//! goes through the records implements [`Exporter`] and calls [`export`]. `cli/tests/export.rs` opens each format in a
+//! parser of another project.
 
 mod chrome;
 mod compose;
@@ -98,7 +98,7 @@ impl Args {
     }
 }
 
-/// What exports of a run have in common.
+/// Options that all exports of a run share.
 #[derive(Debug, clap::Args)]
 struct Common {
     /// A run: its folder, its name under `runs`, or `last`; or a trace file; `-` is standard input
@@ -109,7 +109,7 @@ struct Common {
     selection: Selection,
 }
 
-/// Where an export goes.
+/// Destination of an export.
 #[derive(Debug, clap::Args)]
 struct Target {
     /// Write to this file, which appears when it is complete; `-` is standard output
@@ -153,7 +153,7 @@ impl Began {
 enum Form {
     Text,
     Binary,
-    /// It is not written here.
+    /// Sent to a collector instead of written.
     Sent,
 }
 
@@ -176,7 +176,7 @@ trait Exporter {
     fn end(&mut self, out: &mut dyn Write) -> io::Result<Told>;
 }
 
-/// What is said of an export.
+/// The message to the person who exported: the contents, and what was left out.
 #[derive(Debug, Default)]
 struct Told {
     holds: String,
@@ -210,7 +210,7 @@ fn export(
     ended.tell(&told, screen)
 }
 
-/// How the reading of a run ended.
+/// Outcome of reading a run.
 #[derive(Default)]
 struct Ended {
     unreadable: Option<Error>,
@@ -265,13 +265,13 @@ fn go_through(
     (ended, told)
 }
 
-/// What the trace says that it holds, if that is not all.
+/// The part of the run that the trace holds, if it does not hold all of it.
 fn kept(source: &Source) -> Option<String> {
     let keep = &source.header.keep;
     (!keep.is_empty()).then(|| format!("the trace holds only what was kept: {keep}"))
 }
 
-/// What an export of spans holds.
+/// The contents of an export of spans.
 fn spans_told(spans: &Spans<'_>) -> Told {
     let [requests, messages] = [plural(spans.request_count, "request"), plural(spans.message_count, "control message")];
     Told { holds: format!("{requests}, {messages}"), left_out: spans.left_out() }

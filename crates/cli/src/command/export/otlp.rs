@@ -31,9 +31,9 @@ A request is selected, as a whole, by any of its messages.";
 
 /// A line is begun anew when it has so many bytes: collectors refuse requests of 20 MB, viewers files with longer lines.
 const LINE_BYTES: usize = 4 << 20;
-/// How long a collector may take for a request.
+/// Timeout of a request to a collector.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Where collectors take spans.
+/// Path at which collectors take spans.
 const PATH: &str = "/v1/traces";
 /// Bytes of a collector's answer that are shown if it is a complaint.
 const COMPLAINT_CHARS: usize = 200;

@@ -22,7 +22,7 @@ Opened by https://ui.perfetto.dev, which runs in the browser alone, and by Perfe
 Each actor is a process with a row for its messages and rows for the requests that it sends or serves. Arrows lead from a \
 sending to its arrival, and from a request to the calls made for it. What happened to an actor is an instant.";
 
-/// What packets of one writer have in common; 0 is none.
+/// Number that the packets of one writer share; 0 means none.
 const SEQUENCE: u64 = 1;
 
 /// Numbers of fields, as `perfetto_trace.proto` has them.

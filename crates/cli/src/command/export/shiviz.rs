@@ -30,7 +30,7 @@ const EVENTS_MAX: usize = 5_000;
 /// Of these, how many come before the first step.
 const BEFORE: usize = 500;
 
-/// How an event is read, and what separates runs.
+/// Regular expressions of an event, and of the line that separates runs.
 const EVENT: &str = r"(?<host>\S*) (?<clock>{.*})\n(?<t>\d+) (?<kind>\w+) (?<event>.*)";
 const RUN: &str = r"^=== (?<trace>.*) ===$";
 

@@ -24,7 +24,7 @@ pub(super) struct Control<'a> {
     messages: Messages,
     /// The record that each actor took in last, if it was a message that has a span: that span.
     inputs: BTreeMap<ActorId, (u64, (TraceId, u64))>,
-    /// Where the sending of a message has its span.
+    /// Span of the sending of each message.
     sent: BTreeMap<u64, (TraceId, u64)>,
     steps: BTreeMap<u64, Step>,
     /// The traces of messages that the network has doubled, whose second copy may still come.

@@ -24,12 +24,12 @@ pub(crate) const TRACE_SPANS_MAX: usize = 2_000;
 /// A trace's number, of 128 bits.
 pub(crate) type TraceId = [u64; 2];
 
-/// What a span is of.
+/// Subject of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A request or a step as a whole.
     Internal,
-    /// What an instance did for a try.
+    /// Work of an instance for one try.
     Server,
     /// A try of a call.
     Client,
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Consumer,
 }
 
-/// What is known of a span.
+/// Facts about a span.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Tag<'a> {
     Text(Cow<'a, str>),
@@ -54,7 +54,7 @@ pub(crate) struct Span<'a> {
     pub(crate) id: u64,
     pub(crate) parent: Option<u64>,
     pub(crate) kind: Kind,
-    /// Whose it is: a service, a load, or a part of meshsim.
+    /// Owner of the span: a service, a load, or a part of meshsim.
     pub(crate) service: &'a str,
     /// The node, or whatever else the actor is called.
     pub(crate) host: &'a str,
@@ -64,7 +64,7 @@ pub(crate) struct Span<'a> {
     /// Why it failed, if it did.
     pub(crate) failure: Option<Cow<'a, str>>,
     pub(crate) tags: Vec<(&'static str, Tag<'a>)>,
-    /// What happened meanwhile.
+    /// Events during the span.
     pub(crate) events: Vec<(Time, &'static str)>,
     /// Other spans that it follows from.
     pub(crate) links: Vec<(TraceId, u64)>,
@@ -172,7 +172,7 @@ impl<'a> Spans<'a> {
         self.requests.under_way() > 0 || self.control.is_waiting()
     }
 
-    /// What is left out, one sentence each.
+    /// Omissions, one sentence each.
     pub(crate) fn left_out(&self) -> Vec<String> {
         let more = meshsim_report::plural(self.left_out, "span");
         let spans = (self.left_out > 0).then(|| format!("{more} left out: a request has at most {TRACE_SPANS_MAX}"));
