@@ -8,14 +8,14 @@ use meshsim_mesh::Mesh;
 use meshsim_mesh::course::Window;
 use meshsim_mesh::model::{
     Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation,
-    Process, Rounding, Service, ServiceId, Step, Target,
+    Process, Rounding, ScriptStep, Service, ServiceId, Target,
 };
 use meshsim_run::Simulation;
 
 const SHOP: ServiceId = ServiceId(0);
 const DATABASE: ServiceId = ServiceId(1);
 
-fn service(name: &str, capacity: f64, script: Vec<Step>) -> Service {
+fn service(name: &str, capacity: f64, script: Vec<ScriptStep>) -> Service {
     Service {
         name: name.into(),
         instances: 1,
@@ -52,8 +52,8 @@ fn shop() -> Mesh {
         optional: false,
         policy: CallPolicy::default(),
     };
-    let page = vec![Step::Work(Dist::Constant(Span::from_millis(2))), Step::Call(query)];
-    let row = vec![Step::Work(Dist::Exponential { at_least: Span::ZERO, mean: Span::from_millis(10) })];
+    let page = vec![ScriptStep::Work(Dist::Constant(Span::from_millis(2))), ScriptStep::Call(query)];
+    let row = vec![ScriptStep::Work(Dist::Exponential { at_least: Span::ZERO, mean: Span::from_millis(10) })];
     let second = Change::Extend { to: 2, rate: 1.0, rounding: Rounding::Away, feedback: Feedback::Commanded };
     Mesh {
         criteria: vec![],

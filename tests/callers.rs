@@ -2,8 +2,8 @@
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{Fault, Slow};
-use meshsim_mesh::model::{Balancer, Load, ProxyPer, Service, Step};
-use meshsim_tests::{Lab, Ran, call, exponential, load, service, times};
+use meshsim_mesh::model::{Balancer, Load, ProxyPer, ScriptStep, Service};
+use meshsim_tests::{Ran, Testbed, call, exponential, load, service, times};
 
 const MICROS_20: Dist = Dist::Constant(Span::from_micros(20));
 
@@ -11,7 +11,7 @@ const MICROS_20: Dist = Dist::Constant(Span::from_micros(20));
 fn sixteen_call_eight(machines: usize, per: ProxyPer, secs: f64) -> Ran {
     let front = Service { capacity: 1e6, balancer: Balancer::RoundRobin, ..times(16, service("front", vec![call(1)])) };
     let back = times(8, service("back", vec![exponential(0.01)]));
-    let mut lab = Lab::nodes(machines).latency(MICROS_20).service(front).service(back);
+    let mut lab = Testbed::nodes(machines).latency(MICROS_20).service(front).service(back);
     lab.mesh.proxy = per;
     lab.load(load(0, 640.0, secs)).run(secs + 5.0)
 }
@@ -48,11 +48,11 @@ fn callers_that_begin_alike_do_not_act_as_one() {
     // Two hundred instances make one call each, at about the same time; each of the machines has a server.
     let front =
         Service { capacity: 1e6, balancer: Balancer::RoundRobin, ..times(200, service("front", vec![call(1)])) };
-    let rest = Step::Sleep(Dist::Constant(Span::from_secs(5)));
+    let rest = ScriptStep::Sleep(Dist::Constant(Span::from_secs(5)));
     let back = Service { balancer: Balancer::RoundRobin, capacity: 1e6, ..times(10, service("back", vec![rest])) };
     let once = Load { end: Time::ZERO + Span::from_secs(2), ..load(0, 200.0, 1.0) };
     let constant = meshsim_mesh::model::Arrivals::steady(meshsim_mesh::model::Process::Constant, 200.0);
-    let lab = Lab::nodes(10).service(front).service(back).load(Load { arrivals: constant, ..once });
+    let lab = Testbed::nodes(10).service(front).service(back).load(Load { arrivals: constant, ..once });
     let ran = lab.run(9.0);
     let arrived: Vec<u64> = (0..10)
         .flat_map(|node| ran.node(node).served(ran.sim.now()))
@@ -68,7 +68,7 @@ fn callers_that_begin_alike_do_not_act_as_one() {
 fn nodes_that_start_together_spread_their_heartbeats() {
     // Five hundred nodes with one heartbeat each per second: no hundredth of a second has many, and none has no
     // heartbeat.
-    let mut ran = Lab::nodes(500).start(());
+    let mut ran = Testbed::nodes(500).start(());
     let mut by_slice = vec![];
     ran.run_until(5.0);
     for slice in 1..=100 {
@@ -84,11 +84,11 @@ fn nodes_that_start_together_spread_their_heartbeats() {
 #[test]
 fn a_once_slow_instance_regains_its_share_within_forty_seconds() {
     let ewma = Balancer::PeakEwma { decay: Span::from_secs(10), start: Span::from_millis(30) };
-    let work = Step::Work(Dist::Constant(Span::from_millis(5)));
+    let work = ScriptStep::Work(Dist::Constant(Span::from_millis(5)));
     let web = Service { capacity: 100.0, balancer: ewma, ..times(2, service("web", vec![work])) };
     let slow = Slow { actors: [ActorId(2)].into_iter().collect(), factor: 0.02 };
     let at = |secs| Time::ZERO + Span::from_secs(secs);
-    let lab = Lab::nodes(2).latency(MICROS_20).service(web).fault(Fault::new(at(20), at(25), slow));
+    let lab = Testbed::nodes(2).latency(MICROS_20).service(web).fault(Fault::new(at(20), at(25), slow));
     let mut ran = lab.load(load(0, 100.0, 199.0)).start(());
     let mut done = vec![];
     for second in 1..=200 {

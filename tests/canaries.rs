@@ -3,13 +3,13 @@
 
 use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
 use meshsim_fault::{Crash, Fault};
-use meshsim_mesh::measure::{Ending, Failure};
+use meshsim_mesh::measure::{Failure, OperationOutcome};
 use meshsim_mesh::model::{
     Amount, Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Choices, Endpoint, Load, Placement, Process,
-    Retry, Rounding, Service, ServiceId, Step, Strategy,
+    Retry, Rounding, ScriptStep, Service, ServiceId, Strategy,
 };
 use meshsim_mesh::operation::canary_instances;
-use meshsim_tests::{Lab, Ran, call, campaign, exponential, extend, load, service, times};
+use meshsim_tests::{Ran, Testbed, call, campaign, exponential, extend, load, service, times};
 
 /// Start of the canary.
 const BEGINS: f64 = 5.0;
@@ -23,7 +23,7 @@ fn web(instances: u32) -> Service {
     Service {
         start_delay: Span::from_millis(700),
         capacity: 100.0,
-        ..times(instances, service("web", vec![Step::Work(Dist::Constant(Span::from_millis(5)))]))
+        ..times(instances, service("web", vec![ScriptStep::Work(Dist::Constant(Span::from_millis(5)))]))
     }
 }
 
@@ -48,8 +48,8 @@ fn steady(service: u16, per_second: f64, from: f64, until: f64) -> Load {
     }
 }
 
-fn lab(nodes: usize) -> Lab {
-    Lab::nodes(nodes).latency(Dist::Constant(Span::from_millis(1)))
+fn lab(nodes: usize) -> Testbed {
+    Testbed::nodes(nodes).latency(Dist::Constant(Span::from_millis(1)))
 }
 
 /// Requests of a load that have failed so far.
@@ -103,7 +103,7 @@ load:
         services.concat()
     );
     let experiment = meshsim_tests::parse(&text);
-    let lab = Lab { mesh: experiment.mesh, network: experiment.network, seed: experiment.seed };
+    let lab = Testbed { mesh: experiment.mesh, network: experiment.network, seed: experiment.seed };
     let ran = lab.run(125.0);
     for load in 0..2 {
         expect_share(failed(&ran, load), 9_000, 0.1, &format!("load {load}"));
@@ -141,8 +141,9 @@ fn each_weight_holds_from_its_ready_instances_until_the_next_weight() {
 fn all_tries_of_a_call_keep_its_version_and_each_caller_draws_for_itself() {
     // Instances call with two retries and no budget. If each attempt drew anew, one in a thousand would fail.
     let policy = CallPolicy { retries: 2, retry: Retry { budget: None, ..Retry::default() }, ..CallPolicy::default() };
-    let Step::Call(to_web) = call(1) else { unreachable!("it is a call") };
-    let front = Service { capacity: 100.0, ..times(5, service("front", vec![Step::Call(Call { policy, ..to_web })])) };
+    let ScriptStep::Call(to_web) = call(1) else { unreachable!("it is a call") };
+    let front =
+        Service { capacity: 100.0, ..times(5, service("front", vec![ScriptStep::Call(Call { policy, ..to_web })])) };
     let ran = lab(3)
         .service(front)
         .service(broken(4))
@@ -206,7 +207,7 @@ impl Drawn {
         }
     }
 
-    fn lab(&self) -> Lab {
+    fn lab(&self) -> Testbed {
         let back = |strategy| Some(Change::Update { to: 1, rate: 1.0, strategy });
         let quarter = Amount::Share(0.25);
         let second = match self.beside {
@@ -283,7 +284,7 @@ fn an_undeploy_during_a_canary_leaves_nothing_for_the_next_deploy() {
         .run(22.0);
     let wanted = ran.coordinator().wanted(ServiceId(0));
     assert_eq!((ran.versions(0), &wanted.canary, failed(&ran, 0)), (vec![(1, 4)], &None, 0));
-    assert_eq!(ran.history(1).ending, Ending::Replaced);
+    assert_eq!(ran.history(1).ending, OperationOutcome::Superseded);
 }
 
 #[test]
@@ -374,7 +375,7 @@ fn a_canary_moves_no_other_draw() {
     // A caller that draws its work from one stream; the endpoint that it calls next always takes the same time.
     let tally = |weight: Option<f64>| {
         let front = Service { capacity: 1000.0, ..service("front", vec![exponential(0.01), call(1)]) };
-        let lab = Lab::nodes(2)
+        let lab = Testbed::nodes(2)
             .service(front)
             .service(Service { balancer: Balancer::RoundRobin, ..web(2) })
             .load(load(0, 50.0, 30.0));

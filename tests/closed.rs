@@ -2,11 +2,11 @@
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{Crash, Fault, Pause};
-use meshsim_mesh::Findings;
+use meshsim_mesh::ActorResults;
 use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::{Failure, Tally};
-use meshsim_mesh::model::{Arrivals, CallPolicy, Load, Process, Service, Step, Users};
-use meshsim_tests::{Lab, exponential, load, service};
+use meshsim_mesh::model::{Arrivals, CallPolicy, Load, Process, ScriptStep, Service, Users};
+use meshsim_tests::{Testbed, exponential, load, service};
 
 fn constant(ms: u64) -> Dist {
     Dist::Constant(Span::from_millis(ms))
@@ -21,12 +21,12 @@ fn users(count: u32, think: Dist, secs: f64) -> Load {
     Load { arrivals: Arrivals::Users(Users { count, think, pacing: None }), ..load(0, 1.0, secs) }
 }
 
-fn lab() -> Lab {
-    Lab::nodes(1).latency(Dist::Constant(Span::ZERO)).control(|control| control.heartbeat = Span::ZERO)
+fn lab() -> Testbed {
+    Testbed::nodes(1).latency(Dist::Constant(Span::ZERO)).control(|control| control.heartbeat = Span::ZERO)
 }
 
 fn works(ms: u64) -> Service {
-    service("s", vec![Step::Work(constant(ms))])
+    service("s", vec![ScriptStep::Work(constant(ms))])
 }
 
 fn paused(from: f64, secs: f64) -> Fault {
@@ -168,7 +168,7 @@ fn users_of_a_client_that_was_down_come_again_and_the_time_is_not_measured() {
     let at = Time::ZERO + Span::from_secs(5);
     let down = Fault::new(at, at + Span::from_secs(2), Crash { actors: [ActorId(2)].into_iter().collect() });
     let ran = lab().service(works(1)).load(users(3, constant(99), 10.0)).fault(down).run(12.0);
-    let Findings::Client { gaps, tallies, .. } = ran.sim.actors().nth(2).unwrap().findings(ran.sim.now()) else {
+    let ActorResults::Client { gaps, tallies, .. } = ran.sim.actors().nth(2).unwrap().results(ran.sim.now()) else {
         panic!()
     };
     assert_eq!(gaps.len(), 1);

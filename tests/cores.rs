@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
 use meshsim_fault::{ActorSet, Fault, Pause, Slow};
-use meshsim_mesh::measure::{Failure, Served, Tally};
-use meshsim_mesh::model::{Arrivals, Balancer, CallPolicy, Change, Load, Process, Rounding, Service, Step};
-use meshsim_tests::{Lab, Ran, call, extend, load, service, times};
+use meshsim_mesh::measure::{Failure, ServiceMetrics, Tally};
+use meshsim_mesh::model::{Arrivals, Balancer, CallPolicy, Change, Load, Process, Rounding, ScriptStep, Service};
+use meshsim_tests::{Ran, Testbed, call, extend, load, service, times};
 
 fn ms(ms: u64) -> Span {
     Span::from_millis(ms)
@@ -16,19 +16,19 @@ fn secs(s: u64) -> Time {
     Time::ZERO + Span::from_secs(s)
 }
 
-fn work(span: Span) -> Step {
-    Step::Work(Dist::Constant(span))
+fn work(span: Span) -> ScriptStep {
+    ScriptStep::Work(Dist::Constant(span))
 }
 
 /// One node with this many cores and no heartbeats.
-fn machine(cores: f64) -> Lab {
-    let mut lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
+fn machine(cores: f64) -> Testbed {
+    let mut lab = Testbed::nodes(1).control(|control| control.heartbeat = Span::ZERO);
     lab.mesh.nodes[0].cores = cores;
     lab
 }
 
 /// One instance with an unlimited number of slots.
-fn endless(script: Vec<Step>) -> Service {
+fn endless(script: Vec<ScriptStep>) -> Service {
     Service { capacity: 1e6, ..service("s", script) }
 }
 
@@ -42,12 +42,12 @@ fn tally(ran: &Ran, load: usize) -> &Tally {
     &ran.client(load).tallies()[0]
 }
 
-fn served(ran: &Ran, service: usize) -> Served {
+fn served(ran: &Ran, service: usize) -> ServiceMetrics {
     ran.node(0).served(ran.sim.now())[service].1.clone()
 }
 
 /// Requests to this service, each from its own load.
-fn asked(lab: Lab, service: u16, stamps: &[u64]) -> Lab {
+fn asked(lab: Testbed, service: u16, stamps: &[u64]) -> Testbed {
     stamps.iter().fold(lab, |lab, stamp| lab.load(at(service, &[*stamp])))
 }
 
@@ -56,7 +56,7 @@ fn latencies(ran: &Ran, loads: std::ops::Range<usize>) -> Vec<f64> {
     loads.map(|load| tally(ran, load).latency.max().nanos() as f64 / 1e6).collect()
 }
 
-fn on_the_node(kind: impl Into<meshsim_fault::Kind>, from: u64, to: u64) -> Fault {
+fn on_the_node(kind: impl Into<meshsim_fault::FaultKind>, from: u64, to: u64) -> Fault {
     Fault::new(secs(from), secs(to), kind)
 }
 
@@ -121,11 +121,11 @@ fn a_slow_or_paused_shared_core_delays_all_requests_equally() {
 
 #[test]
 fn sleeping_takes_no_core_and_branches_that_work_take_one_each() {
-    let sleep = Step::Sleep(Dist::Constant(ms(10)));
+    let sleep = ScriptStep::Sleep(Dist::Constant(ms(10)));
     let ran = asked(machine(1.0).service(endless(vec![sleep])), 0, &[0, 1, 2, 3]).run(5.0);
     assert_eq!(latencies(&ran, 0..4), [10.0; 4]);
     assert_eq!(served(&ran, 0).work_ns, 0);
-    let branches = Step::Parallel(vec![vec![work(ms(10))]; 4]);
+    let branches = ScriptStep::Parallel(vec![vec![work(ms(10))]; 4]);
     let took = |cores| {
         let ran = machine(cores).service(endless(vec![branches.clone()])).load(at(0, &[0])).run(5.0);
         latencies(&ran, 0..1)
@@ -223,7 +223,7 @@ fn drawn_requests_take_as_long_as_in_the_fluid_model() {
         for (service, limit) in limits.iter().enumerate() {
             let of_it: Vec<_> = requests.iter().filter(|(_, _, of)| *of == service).collect();
             let works: Arc<[Span]> = of_it.iter().map(|(_, work, _)| ms(*work)).collect();
-            let endpoints: Vec<Vec<Step>> = works.iter().map(|span| vec![work(*span)]).collect();
+            let endpoints: Vec<Vec<ScriptStep>> = works.iter().map(|span| vec![work(*span)]).collect();
             lab = lab.service(Service { cpu_limit: *limit, ..with_endpoints(endpoints) });
         }
         for (at_ms, _, service) in &requests {
@@ -244,7 +244,7 @@ fn drawn_requests_take_as_long_as_in_the_fluid_model() {
 }
 
 /// One instance whose endpoints run these scripts.
-fn with_endpoints(scripts: Vec<Vec<Step>>) -> Service {
+fn with_endpoints(scripts: Vec<Vec<ScriptStep>>) -> Service {
     let mut made = endless(vec![]);
     made.endpoints = (0..scripts.len()).map(|n| format!("e{n}")).collect();
     made.behaviours[0].endpoints = scripts.into_iter().map(meshsim_mesh::model::Endpoint::new).collect();
@@ -258,11 +258,11 @@ fn half_is_taken(grace: Option<Span>, policy: CallPolicy) -> Ran {
         drain_delay: Span::from_secs(5),
         grace,
         balancer: Balancer::RoundRobin,
-        ..times(10, service("web", vec![Step::Sleep(Dist::Constant(Span::from_secs(30)))]))
+        ..times(10, service("web", vec![ScriptStep::Sleep(Dist::Constant(Span::from_secs(30)))]))
     };
     let offered = Load { arrivals: Arrivals::steady(Process::Constant, 10.0), policy, ..load(0, 10.0, 100.0) };
     let start = secs(10);
-    Lab::nodes(5)
+    Testbed::nodes(5)
         .service(slow)
         .operation(60.0, 0, extend(5, 1.0, Rounding::Away), 1.0, None)
         .load(Load { start, end: secs(110), ..offered })
@@ -298,10 +298,11 @@ fn a_cut_off_request_is_retried_if_the_policy_allows_it() {
 
 #[test]
 fn a_request_that_is_cut_off_gives_back_its_core_its_slot_and_its_calls() {
-    let long = |step: fn(Dist) -> Step| step(Dist::Constant(Span::from_secs(50)));
-    let everything = Step::Parallel(vec![vec![long(Step::Work)], vec![call(1)], vec![long(Step::Sleep)]]);
+    let long = |step: fn(Dist) -> ScriptStep| step(Dist::Constant(Span::from_secs(50)));
+    let everything =
+        ScriptStep::Parallel(vec![vec![long(ScriptStep::Work)], vec![call(1)], vec![long(ScriptStep::Sleep)]]);
     let front = Service { grace: Some(Span::from_secs(2)), capacity: 1.0, ..service("front", vec![everything]) };
-    let back = endless(vec![long(Step::Sleep)]);
+    let back = endless(vec![long(ScriptStep::Sleep)]);
     let ran = machine(1.0)
         .service(front)
         .service(back)

@@ -4,8 +4,8 @@ use std::alloc::System;
 use std::sync::{Mutex, MutexGuard};
 
 use meshsim_actor::{Dist, Span};
-use meshsim_mesh::model::{Balancer, Choices, Service, Step};
-use meshsim_tests::{Lab, call, load, service, times};
+use meshsim_mesh::model::{Balancer, Choices, ScriptStep, Service};
+use meshsim_tests::{Testbed, call, load, service, times};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -31,7 +31,7 @@ fn an_instance_that_has_nothing_to_do_takes_so_many_bytes() {
     let _alone = alone();
     let region = Region::new(ALLOCATOR);
     let idle = service("idle", vec![call(1)]);
-    let lab = Lab::nodes(100).service(times(INSTANCES, idle)).service(service("back", vec![]));
+    let lab = Testbed::nodes(100).service(times(INSTANCES, idle)).service(service("back", vec![]));
     let ran = lab.run(5.0);
     assert_eq!(ran.ready(0), INSTANCES);
     let each = held(&region) / f64::from(INSTANCES);
@@ -57,8 +57,8 @@ fn a_caller_keeps_of_those_whom_it_may_call_only_what_it_has_to_remember() {
     ];
     for balancer in balancers {
         let many = |name, script| Service { balancer, ..times(N, service(name, script)) };
-        let work = Step::Work(Dist::Constant(Span::from_millis(10)));
-        let lab = Lab::nodes(200).latency(Dist::Constant(Span::from_millis(1)));
+        let work = ScriptStep::Work(Dist::Constant(Span::from_millis(10)));
+        let lab = Testbed::nodes(200).latency(Dist::Constant(Span::from_millis(1)));
         let lab = lab.service(many("front", vec![call(1)])).service(many("back", vec![work]));
         let mut ran = lab.load(load(0, PER_SECOND, SECS)).start(());
         // The load begins at 1 s.

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Power, Recorder, Rng, Span, Time, What};
-use meshsim_fault::{ActorSet, Crash, Cut, Drop, Duplicate, Fault, Kind, Link, Partition, Pause, Reorder, Wipe};
-use meshsim_mesh::measure::Verb;
-use meshsim_mesh::message::{Decision, Instance, Order, Reply, Request, View};
+use meshsim_actor::{ActorId, Cell, Dist, Effect, EntryRef, Envelope, Input, MachineAction, Recorder, Rng, Span, Time};
+use meshsim_fault::{ActorSet, Crash, Cut, Drop, Duplicate, Fault, FaultKind, Link, Partition, Pause, Reorder, Wipe};
+use meshsim_mesh::measure::OperationKind;
+use meshsim_mesh::message::{Decision, Instance, InstanceView, NodeStep, Reply, Request};
 use meshsim_mesh::model::{Amount, COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
 use meshsim_mesh::{MeshActor, Msg, Tick};
-use meshsim_tests::{Lab, Ran, campaign, extend, load, service, times};
+use meshsim_tests::{Ran, Testbed, campaign, extend, load, service, times};
 
 const NODES: usize = 5;
 
@@ -36,30 +36,30 @@ struct Watcher {
 }
 
 impl Recorder<Msg, Tick> for Watcher {
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
         let applied = self.applied.entry(actor).or_default();
         match what {
-            What::Note(note) if note.what == "apply" => {
+            EntryRef::Note(note) if note.what == "apply" => {
                 if note.value != *applied + 1 {
                     self.wrong.push(format!("{at}: {actor} applied step {} after {applied}", note.value));
                 }
                 *applied = note.value;
                 *self.seen.entry("apply").or_default() += 1;
             }
-            What::Note(note) if note.what == "snapshot" => {
+            EntryRef::Note(note) if note.what == "snapshot" => {
                 if note.value <= *applied {
                     self.wrong.push(format!("{at}: {actor} went back from {applied} to {}", note.value));
                 }
                 *applied = note.value;
                 *self.seen.entry("snapshot").or_default() += 1;
             }
-            What::Note(note) => *self.seen.entry(note.what).or_default() += 1,
-            What::Power(Power::Wipe) => {
+            EntryRef::Note(note) => *self.seen.entry(note.what).or_default() += 1,
+            EntryRef::Power(MachineAction::Wipe) => {
                 *applied = 0;
                 *self.seen.entry("wipe").or_default() += 1;
             }
-            What::Power(Power::Crash) => *self.seen.entry("crash").or_default() += 1,
-            What::Deliver(envelope) => match &envelope.msg {
+            EntryRef::Power(MachineAction::Crash) => *self.seen.entry("crash").or_default() += 1,
+            EntryRef::Deliver(envelope) => match &envelope.msg {
                 Msg::Steps(orders) => {
                     let delivered = self.delivered.entry(actor).or_default();
                     for order in orders {
@@ -82,8 +82,8 @@ fn secs(s: f64) -> Time {
 }
 
 /// At least a hundred steps on two services under faults: enough for a wiped node to need a snapshot.
-fn lab(seed: u64) -> Lab {
-    Lab::nodes(NODES)
+fn lab(seed: u64) -> Testbed {
+    Testbed::nodes(NODES)
         .seed(seed)
         .latency(Dist::Exponential { at_least: Span::from_millis(1), mean: Span::from_millis(20) })
         .service(times(10, service("a", vec![])))
@@ -109,14 +109,14 @@ fn some(actors: &[u32]) -> ActorSet {
 }
 
 /// Six random faults from the seed, which end by [`HEALED`].
-fn with_faults(mut lab: Lab, seed: u64) -> Lab {
+fn with_faults(mut lab: Testbed, seed: u64) -> Testbed {
     let mut rng = Rng::stream(seed, "faults");
     for _ in 0..6 {
         let at = 50.0 * rng.unit();
         let until = (at + 0.5 + 9.0 * rng.unit()).min(HEALED);
         let nodes = NODES as u32;
         let node = 1 + rng.below(nodes);
-        let kind: Kind = match rng.below(9) {
+        let kind: FaultKind = match rng.below(9) {
             0 => Drop { on: Link::all(), probability: 0.1 + 0.4 * rng.unit() }.into(),
             1 => Duplicate { on: Link::all(), probability: 0.3, lag: Dist::Constant(Span::from_millis(300)) }.into(),
             2 => Reorder { on: Link::all(), probability: 0.4, within: Span::from_secs(1) }.into(),
@@ -204,8 +204,8 @@ fn nodes_apply_each_step_once_and_converge_after_a_fault_campaign() {
 struct Deaths(Vec<(Time, usize)>);
 
 impl Recorder<Msg, Tick> for Deaths {
-    fn record(&mut self, at: Time, _: ActorId, what: What<'_, Msg, Tick>) {
-        if let What::Note(note) = what
+    fn record(&mut self, at: Time, _: ActorId, what: EntryRef<'_, Msg, Tick>) {
+        if let EntryRef::Note(note) = what
             && note.what == "dead"
         {
             self.0.push((at, note.subject as usize));
@@ -214,7 +214,7 @@ impl Recorder<Msg, Tick> for Deaths {
 }
 
 /// A coordinator that is paused now and then, and the time for which it waits for a silent node.
-fn paused_coordinator(rng: &mut Rng) -> (Lab, Span, Vec<(Time, Time)>) {
+fn paused_coordinator(rng: &mut Rng) -> (Testbed, Span, Vec<(Time, Time)>) {
     let heartbeat = Span::from_millis(200 + u64::from(rng.below(2_000)));
     let missed = 1 + rng.below(4);
     let mut lab = lab(rng.next_u64()).latency(Dist::Constant(Span::from_millis(1 + u64::from(rng.below(40)))));
@@ -324,12 +324,12 @@ impl Alone {
 
     /// Sends steps (n, epoch, digest) of service 0, each with as many desired instances as its number.
     fn told(&mut self, from: ActorId, steps: &[(u64, u64, u64)]) -> Vec<Msg> {
-        let order = |(n, epoch, digest): &(u64, u64, u64)| Order {
+        let order = |(n, epoch, digest): &(u64, u64, u64)| NodeStep {
             decision: Arc::new(Decision {
                 n: *n,
                 epoch: *epoch,
                 digest: *digest,
-                verb: Verb::Extend,
+                verb: OperationKind::Extend,
                 service: ServiceId(0),
                 generation: *n,
                 capacity: 1.0,
@@ -390,15 +390,15 @@ fn strangers_overtaken_coordinators_and_other_histories_change_nothing() {
 
 #[test]
 fn a_reply_to_an_earlier_incarnation_of_a_caller_is_ignored() {
-    let mut lab = Lab::nodes(1).service(service("s", vec![])).load(load(0, 10.0, 10.0));
+    let mut lab = Testbed::nodes(1).service(service("s", vec![])).load(load(0, 10.0, 10.0));
     lab.mesh.loads[0].start = Time::ZERO;
     let mesh = Arc::new(lab.mesh);
     let client = meshsim_mesh::actors::all(&mesh).last().expect("the last actor is the client");
     let id = mesh.client_actor(0);
     let mut cell = Cell::new(id, client, Rng::stream(1, "client"));
     let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
-    let view = View { version: 1, services: vec![Arc::new([instance])], fallen: vec![], splits: vec![] };
-    let view = Msg::View(Arc::new(view));
+    let view = InstanceView { version: 1, services: vec![Arc::new([instance])], failed_nodes: vec![], splits: vec![] };
+    let view = Msg::InstanceView(Arc::new(view));
 
     // Runs until its first request, which it sends as the first call of each incarnation.
     let live_until_request = |cell: &mut Cell<MeshActor>, from: Time| -> Request {

@@ -2,7 +2,7 @@
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
-use meshsim_mesh::measure::{Ending, Verb};
+use meshsim_mesh::measure::{OperationKind, OperationOutcome};
 use meshsim_report::Outcome;
 use meshsim_tests::{Played, example, play};
 
@@ -18,13 +18,13 @@ fn run_for(name: &str, secs: u64) -> Played {
 #[test]
 fn first_mesh_shows_the_arithmetic_of_its_header() {
     let ran = run("first-mesh");
-    assert_eq!(ran.operation(Verb::Extend, "service1").steps[0].instances, 11);
-    assert_eq!(ran.operation(Verb::Scale, "service2").steps[0].c, 2.0);
-    let update = &ran.operation(Verb::Update, "service1").steps[0];
+    assert_eq!(ran.operation(OperationKind::Extend, "service1").steps[0].instances, 11);
+    assert_eq!(ran.operation(OperationKind::Scale, "service2").steps[0].c, 2.0);
+    let update = &ran.operation(OperationKind::Update, "service1").steps[0];
     assert_eq!((update.v, update.v_mean), (1.3, 1.3));
     for service in ["service1", "service2"] {
-        assert_eq!(ran.operation(Verb::Deploy, service).ending, Ending::Reached);
-        assert_eq!(ran.operation(Verb::Undeploy, service).steps[0].instances, 0);
+        assert_eq!(ran.operation(OperationKind::Deploy, service).ending, OperationOutcome::Reached);
+        assert_eq!(ran.operation(OperationKind::Undeploy, service).steps[0].instances, 0);
     }
     assert_eq!(ran.tally().failed.total(), 0);
 }
@@ -34,17 +34,26 @@ fn hotel_visits_services_per_request_according_to_its_mix() {
     let ran = run("hotel");
     let visits = ran.visits("frontend");
     assert!((visits / 10.195 - 1.0).abs() < 0.01, "{visits}");
-    for verb in [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update] {
+    for verb in [
+        OperationKind::Deploy,
+        OperationKind::Undeploy,
+        OperationKind::Extend,
+        OperationKind::Scale,
+        OperationKind::Update,
+    ] {
         assert!(ran.operations().iter().any(|history| history.verb == verb), "{}", verb.as_str());
     }
-    assert_eq!(ran.operation(Verb::Update, "profile").ending, Ending::Reached);
+    assert_eq!(ran.operation(OperationKind::Update, "profile").ending, OperationOutcome::Reached);
 }
 
 #[test]
 fn bookinfo_rolls_its_update_out_under_load() {
     let ran = run("bookinfo");
-    let updates: Vec<_> = ran.operations().iter().filter(|history| history.verb == Verb::Update).collect();
-    assert!(!updates.is_empty() && updates.iter().all(|update| update.ending == Ending::Reached), "{updates:?}");
+    let updates: Vec<_> = ran.operations().iter().filter(|history| history.verb == OperationKind::Update).collect();
+    assert!(
+        !updates.is_empty() && updates.iter().all(|update| update.ending == OperationOutcome::Reached),
+        "{updates:?}"
+    );
     // The first version of reviews does not call ratings.
     let (reviews, ratings) = (ran.served("reviews").arrived, ran.served("ratings").arrived);
     assert!(ratings > 0 && ratings < reviews, "{ratings} of {reviews}");
@@ -79,8 +88,8 @@ fn shop_fails_until_the_loss_of_a_zone_is_noticed_and_not_by_its_update() {
         [Outcome::Pass, Outcome::Fail, Outcome::Pass, Outcome::Pass]
     );
     let endings = |verb| summary.operations.iter().filter(move |it| it.verb == verb).map(|it| it.ending.as_ref());
-    for verb in [Verb::Extend, Verb::Update] {
+    for verb in [OperationKind::Extend, OperationKind::Update] {
         assert_eq!(endings(verb).collect::<Vec<_>>(), ["reached"], "{}", verb.as_str());
     }
-    assert_eq!(endings(Verb::Repair).count(), 6);
+    assert_eq!(endings(OperationKind::Repair).count(), 6);
 }

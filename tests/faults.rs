@@ -1,11 +1,11 @@
 //! Effects of faults on requests, and the end of these effects.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
-use meshsim_fault::{ActorSet, Crash, Cut, Drop, Fault, Kind, Latency, Link, Loss, Partition, Pause, Slow};
+use meshsim_fault::{ActorSet, Crash, Cut, Drop, Fault, FaultKind, Latency, Link, Loss, Partition, Pause, Slow};
 use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::{Failure, Tally};
-use meshsim_mesh::model::{CallPolicy, Load, Service, Step};
-use meshsim_tests::{Lab, Ran, call, load, service, times};
+use meshsim_mesh::model::{CallPolicy, Load, ScriptStep, Service};
+use meshsim_tests::{Ran, Testbed, call, load, service, times};
 
 fn secs(s: u64) -> Time {
     Time::ZERO + Span::from_secs(s)
@@ -17,11 +17,11 @@ fn some(actors: &[u32]) -> ActorSet {
 
 /// Two nodes, one service with an instance on each that works 10 ms, 100 requests a second from second 1 to 41 with a
 /// timeout of a second; node-1 is actor 2, the client actor 3. The window is a second.
-fn lab() -> Lab {
-    let work = vec![Step::Work(Dist::Constant(Span::from_millis(10)))];
+fn lab() -> Testbed {
+    let work = vec![ScriptStep::Work(Dist::Constant(Span::from_millis(10)))];
     let served = Service { capacity: 8.0, ..times(2, service("s", work)) };
     let policy = CallPolicy { timeout: Some(Span::from_secs(1)), ..CallPolicy::default() };
-    Lab::nodes(2).latency(Dist::Constant(Span::from_millis(1))).service(served).load(Load {
+    Testbed::nodes(2).latency(Dist::Constant(Span::from_millis(1))).service(served).load(Load {
         policy,
         window: Span::from_secs(1),
         ..load(0, 100.0, 40.0)
@@ -39,7 +39,7 @@ fn measured(ran: &Ran) -> Measured {
     Measured { tally: ran.client(0).tallies()[0].clone(), windows: course.windows().skip(1).cloned().collect() }
 }
 
-fn during(kind: impl Into<Kind>) -> Measured {
+fn during(kind: impl Into<FaultKind>) -> Measured {
     measured(&lab().fault(Fault::new(secs(11), secs(21), kind)).run(50.0))
 }
 
@@ -119,9 +119,9 @@ fn retries_hide_a_drop_of_messages() {
 #[test]
 fn one_percent_of_loss_under_a_transport_delays_but_fails_no_request() {
     let tier = |name, script| Service { capacity: 1000.0, ..times(6, service(name, script)) };
-    let work = || Step::Work(Dist::Constant(Span::from_millis(2)));
+    let work = || ScriptStep::Work(Dist::Constant(Span::from_millis(2)));
     let policy = CallPolicy { timeout: Some(Span::from_secs(20)), ..CallPolicy::default() };
-    let mut lab = Lab::nodes(6)
+    let mut lab = Testbed::nodes(6)
         .latency(Dist::Constant(Span::from_micros(250)))
         .service(tier("a", vec![work(), call(1)]))
         .service(tier("b", vec![work(), call(2)]))
@@ -163,10 +163,10 @@ fn a_partition_between_client_and_node_is_felt_only_there() {
 fn a_probability_of_zero_is_exactly_nothing() {
     let calm = format!("{:?}", lab().run(50.0).client(0).tallies());
     for kind in [
-        Kind::from(Drop { on: Link::all(), probability: 0.0 }),
-        Kind::from(Loss { on: Link::all(), probability: 0.0 }),
-        Kind::from(Slow { actors: some(&[1, 2]), factor: 1.0 }),
-        Kind::from(Latency { on: Link::all(), added: Dist::Constant(Span::ZERO) }),
+        FaultKind::from(Drop { on: Link::all(), probability: 0.0 }),
+        FaultKind::from(Loss { on: Link::all(), probability: 0.0 }),
+        FaultKind::from(Slow { actors: some(&[1, 2]), factor: 1.0 }),
+        FaultKind::from(Latency { on: Link::all(), added: Dist::Constant(Span::ZERO) }),
     ] {
         let name = kind.name();
         let ran = lab().fault(Fault::new(secs(11), secs(21), kind)).run(50.0);

@@ -7,18 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Time, Timer};
-use meshsim_mesh::measure::{Failure, Verb};
+use meshsim_mesh::measure::{Failure, OperationKind};
 use meshsim_mesh::message::{
-    Ack, Answer, Ask, Decision, Heartbeat, Instance, Operate, Operated, Order, Reply, Report, Request, ServiceSnapshot,
-    Share, Snapshot, Split, View,
+    Ack, Answer, Ask, Decision, Heartbeat, Instance, InstanceView, NodeStep, Operate, Operated, ReadinessReport, Reply,
+    Request, ServiceSnapshot, Share, Snapshot, Split,
 };
 use meshsim_mesh::model::{
     Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation,
-    Retry, Rounding, Service, ServiceId, Step, Strategy,
+    Retry, Rounding, ScriptStep, Service, ServiceId, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
 use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
-use meshsim_tests::{Lab, call, campaign, extend, load, service};
+use meshsim_tests::{Testbed, call, campaign, extend, load, service};
 
 /// Inputs of one actor in one run of the test.
 const INPUTS: usize = 80;
@@ -28,13 +28,13 @@ const EFFECTS_MAX: usize = 3_000_000;
 
 /// Two services with two endpoints and two behaviours each, which call each other, on three nodes.
 fn mesh() -> Mesh {
-    let spend = |ms| Step::Work(Dist::Constant(Span::from_millis(ms)));
-    let both = |script: Vec<Step>| Behaviour {
+    let spend = |ms| ScriptStep::Work(Dist::Constant(Span::from_millis(ms)));
+    let both = |script: Vec<ScriptStep>| Behaviour {
         from_version: 1,
         endpoints: vec![Endpoint::new(script), Endpoint::new(vec![])],
     };
-    let newer = |script: Vec<Step>| Behaviour { from_version: 2, ..both(script) };
-    let front = vec![spend(1), Step::Parallel(vec![vec![call(1)], vec![call(1), spend(2)]]), call(1)];
+    let newer = |script: Vec<ScriptStep>| Behaviour { from_version: 2, ..both(script) };
+    let front = vec![spend(1), ScriptStep::Parallel(vec![vec![call(1)], vec![call(1), spend(2)]]), call(1)];
     let front = Service {
         balancer: Balancer::RoundRobin,
         endpoints: vec!["a".into(), "b".into()],
@@ -51,7 +51,7 @@ fn mesh() -> Mesh {
     };
     let rolling = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
     let observed = Change::Extend { to: 30, rate: 0.5, rounding: Rounding::Stochastic, feedback: Feedback::Observed };
-    let mut lab = Lab::nodes(3)
+    let mut lab = Testbed::nodes(3)
         .service(front)
         .service(back)
         .operation(0.1, 0, observed, 0.1, None)
@@ -142,17 +142,24 @@ impl Draw {
         Ack { applied: self.number(), digest: self.number(), lineage: self.small(), incarnation: self.small() }
     }
 
-    fn order(&mut self) -> Order {
+    fn order(&mut self) -> NodeStep {
         let decision = Decision {
             n: self.number(),
             epoch: self.number(),
             digest: self.number(),
-            verb: self.pick(&[Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update, Verb::Repair]),
+            verb: self.pick(&[
+                OperationKind::Deploy,
+                OperationKind::Undeploy,
+                OperationKind::Extend,
+                OperationKind::Scale,
+                OperationKind::Update,
+                OperationKind::Repair,
+            ]),
             service: self.service(),
             generation: self.number(),
             capacity: self.float(),
         };
-        Order { decision: Arc::new(decision), share: self.share() }
+        NodeStep { decision: Arc::new(decision), share: self.share() }
     }
 
     fn snapshot(&mut self) -> Snapshot {
@@ -212,7 +219,7 @@ impl Draw {
         Path { hops: vec![hop; count], beyond: self.number() }
     }
 
-    fn report(&mut self) -> Report {
+    fn report(&mut self) -> ReadinessReport {
         let services = self.some(|draw| {
             let mut ready = draw.some(|draw| (draw.small(), draw.small()));
             if draw.below(8) > 0 {
@@ -221,10 +228,10 @@ impl Draw {
             }
             (draw.service(), ready)
         });
-        Report { seq: self.number(), base: self.number(), incarnation: self.small(), services }
+        ReadinessReport { seq: self.number(), base: self.number(), incarnation: self.small(), services }
     }
 
-    fn view(&mut self) -> View {
+    fn view(&mut self) -> InstanceView {
         let instance =
             |draw: &mut Draw| Instance { node: ActorId(draw.small()), ordinal: draw.small(), version: draw.small() };
         let services = if self.below(8) == 0 { self.small() % 4 } else { 2 };
@@ -239,10 +246,10 @@ impl Draw {
             splits.dedup_by_key(|split| split.service);
             splits.retain(|split| split.service.index() < 2 && (0.0..=1.0).contains(&split.share));
         }
-        View {
+        InstanceView {
             version: self.number(),
             services: (0..services).map(|_| self.some(instance).into()).collect(),
-            fallen: self.some(|draw| (ActorId(draw.small()), draw.number())),
+            failed_nodes: self.some(|draw| (ActorId(draw.small()), draw.number())),
             splits,
         }
     }
@@ -306,7 +313,7 @@ impl Draw {
             }
             13 => Msg::Report(Box::new(self.report())),
             14 => Msg::ReportFrom { have: self.number() },
-            15 => Msg::View(Arc::new(self.view())),
+            15 => Msg::InstanceView(Arc::new(self.view())),
             16 => Msg::Ask(Box::new(self.ask())),
             17 => Msg::Operate(Box::new(Operate { ask: self.number(), operation: self.operation() })),
             18 => {
@@ -406,8 +413,8 @@ impl Alone {
         self.deliver(COORDINATOR, Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services })));
         let instance = |node, ordinal| Instance { node: ActorId(node), ordinal, version: 1 };
         let everywhere: Arc<[Instance]> = Arc::new([instance(1, 0), instance(1, 1), instance(2, 0)]);
-        let view = View { version: 1, services: vec![everywhere; 2], fallen: vec![], splits: vec![] };
-        self.deliver(COORDINATOR, Msg::View(Arc::new(view)));
+        let view = InstanceView { version: 1, services: vec![everywhere; 2], failed_nodes: vec![], splits: vec![] };
+        self.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view)));
     }
 
     fn live(&mut self, draw: &mut Draw) {
@@ -440,7 +447,7 @@ impl Alone {
                 }
             }
         }
-        let found = self.cell.actor().findings(self.now);
+        let found = self.cell.actor().results(self.now);
         assert!(!format!("{found:?}").is_empty());
     }
 }
@@ -467,23 +474,30 @@ fn no_message_makes_an_actor_panic_hang_or_grow_without_bound() {
 
 #[test]
 fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
-    let lab = Lab::nodes(1).service(service("front", vec![call(1)])).service(service("back", vec![]));
+    let lab = Testbed::nodes(1).service(service("front", vec![call(1)])).service(service("back", vec![]));
     let mesh = Arc::new(lab.mesh);
     let node = meshsim_mesh::actors::all(&mesh).nth(1).expect("there is a node");
     let cell = Cell::new(ActorId(1), node, Rng::stream(1, "node"));
     let mut alone = Alone { cell, mesh, now: Time::ZERO, timers: vec![], sent: vec![] };
     alone.take(Input::Start);
-    let decision =
-        Decision { n: 1, epoch: 1, digest: 1, verb: Verb::Deploy, service: ServiceId(0), generation: 1, capacity: 1.0 };
-    alone.deliver(COORDINATOR, Msg::Steps(vec![Order { decision: Arc::new(decision), share: vec![(1, 1)] }]));
+    let decision = Decision {
+        n: 1,
+        epoch: 1,
+        digest: 1,
+        verb: OperationKind::Deploy,
+        service: ServiceId(0),
+        generation: 1,
+        capacity: 1.0,
+    };
+    alone.deliver(COORDINATOR, Msg::Steps(vec![NodeStep { decision: Arc::new(decision), share: vec![(1, 1)] }]));
     let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
-    let view = |version, back: Vec<Instance>| View {
+    let view = |version, back: Vec<Instance>| InstanceView {
         version,
         services: vec![Arc::new([instance]), back.into()],
-        fallen: vec![],
+        failed_nodes: vec![],
         splits: vec![],
     };
-    alone.deliver(COORDINATOR, Msg::View(Arc::new(view(1, vec![instance]))));
+    alone.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view(1, vec![instance]))));
     for call in 0..200_000 {
         let (deadline, service, endpoint) = (Time::NEVER, ServiceId(0), EndpointId(0));
         let of = Request {
@@ -502,7 +516,7 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
     }
     assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 200_000);
     // The only instance of the called service goes away while the first request waits for it.
-    alone.deliver(COORDINATOR, Msg::View(Arc::new(view(2, vec![]))));
+    alone.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view(2, vec![]))));
     let Msg::Request(Request { call, attempt, life, .. }) = alone.sent[0].msg else { panic!("{:?}", alone.sent) };
     let reply = Reply { call, attempt, life, failure: None, degraded: false, bytes: 0, path: None };
     alone.deliver(ActorId(1), Msg::Reply(reply));

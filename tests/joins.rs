@@ -1,10 +1,10 @@
 //! Nodes that are absent at the start: the mesh works without them, and includes them when they join.
 
 use meshsim_actor::{ActorId, Span, Time};
-use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, Partition, Pause, Wipe};
-use meshsim_mesh::measure::{Ending, Verb};
+use meshsim_fault::{ActorSet, Crash, Cut, Fault, FaultKind, Partition, Pause, Wipe};
+use meshsim_mesh::measure::{OperationKind, OperationOutcome};
 use meshsim_mesh::model::{Change, Rounding, ServiceId};
-use meshsim_tests::{Lab, Ran, extend, service, times};
+use meshsim_tests::{Ran, Testbed, extend, service, times};
 
 fn secs(s: u64) -> Time {
     Time::ZERO + Span::from_secs(s)
@@ -15,8 +15,8 @@ fn some(actors: &[u32]) -> ActorSet {
 }
 
 /// Three nodes, the last of which is absent at the start; six instances of one service, and six more from 40 s on.
-fn lab(joins: Option<f64>) -> Lab {
-    let lab = Lab::nodes(3).service(times(6, service("s", vec![]))).joins(2, joins);
+fn lab(joins: Option<f64>) -> Testbed {
+    let lab = Testbed::nodes(3).service(times(6, service("s", vec![]))).joins(2, joins);
     lab.operation(40.0, 0, extend(12, 1.0, Rounding::Away), 1.0, None)
 }
 
@@ -65,7 +65,12 @@ fn unplaced_instances_are_placed_when_a_node_joins() {
     assert_eq!((hosted(&ran), ran.history(0).steps[0].unplaced), (vec![2, 2, 0], 2));
     ran.run_until(32.0);
     assert_eq!(hosted(&ran), [2, 2, 2]);
-    assert!(ran.coordinator().history().iter().any(|it| it.verb == Verb::Repair && it.ending == Ending::Reached));
+    assert!(
+        ran.coordinator()
+            .history()
+            .iter()
+            .any(|it| it.verb == OperationKind::Repair && it.ending == OperationOutcome::Reached)
+    );
     expect_agreement(&ran);
 }
 
@@ -73,13 +78,13 @@ fn unplaced_instances_are_placed_when_a_node_joins() {
 fn a_node_that_never_joins_is_never_missed() {
     let ran = lab(None).run(60.0);
     assert_eq!((hosted(&ran), ran.coordinator().dead()), (vec![6, 6, 0], vec![ActorId(3)]));
-    assert!(ran.coordinator().history().iter().all(|it| it.verb != Verb::Repair));
+    assert!(ran.coordinator().history().iter().all(|it| it.verb != OperationKind::Repair));
     assert_eq!(ran.node(2).state().applied, 0);
 }
 
 #[test]
 fn a_mesh_may_begin_without_a_single_node() {
-    let lab = Lab::nodes(3).service(times(6, service("s", vec![])));
+    let lab = Testbed::nodes(3).service(times(6, service("s", vec![])));
     let ran = (0..3).fold(lab, |lab, node| lab.joins(node, Some(5.0 + node as f64))).run(20.0);
     assert_eq!(hosted(&ran).iter().sum::<u32>(), 6);
     expect_agreement(&ran);
@@ -98,7 +103,7 @@ fn a_node_that_joins_after_many_steps_gets_a_snapshot() {
 #[test]
 fn a_fault_on_a_node_that_has_not_come_keeps_it_from_coming() {
     let actors = || some(&[3]);
-    let kinds: [Kind; 3] =
+    let kinds: [FaultKind; 3] =
         [Crash { actors: actors() }.into(), Wipe { actors: actors() }.into(), Pause { actors: actors() }.into()];
     for kind in kinds {
         let name = kind.name();

@@ -2,15 +2,15 @@
 //! no request fails if there is room.
 
 use meshsim_actor::{ActorId, Rng, Span, Time};
-use meshsim_fault::{Actors, Crash, Drop, Fault, Link};
+use meshsim_fault::{ActorSelector, Crash, Drop, Fault, Link};
 use meshsim_mesh::coordinator::Presence;
 use meshsim_mesh::diary::Seen;
 use meshsim_mesh::model::{
     Amount, COORDINATOR, CallPolicy, Change, Load, NodeSpec, Placement, Service, ServiceId, Strategy,
 };
-use meshsim_mesh::{Findings, Msg};
+use meshsim_mesh::{ActorResults, Msg};
 use meshsim_tests::party::{Spoken, start};
-use meshsim_tests::{Lab, exponential, load, service, times};
+use meshsim_tests::{Testbed, exponential, load, service, times};
 
 const LEAVES: f64 = 5.0;
 
@@ -23,18 +23,18 @@ fn leave(node: u32, at: f64, grace: f64) -> (Time, ActorId, Msg) {
 }
 
 /// Instances of one core each that take time to start, and requests for 20 seconds with a short timeout.
-fn lab(nodes: usize, cores: f64, instances: u32) -> Lab {
+fn lab(nodes: usize, cores: f64, instances: u32) -> Testbed {
     let slow =
         Service { start_delay: Span::from_secs(2), capacity: 50.0, cpu: 1.0, ..service("s", vec![exponential(0.01)]) };
     let policy = CallPolicy { timeout: Some(Span::from_secs(2)), ..CallPolicy::default() };
     let requests = load(0, 100.0, 20.0);
     let requests = Load { start: secs(4.0), end: secs(24.0), policy, ..requests };
-    let mut lab = Lab::nodes(nodes).service(times(instances, slow)).load(requests);
+    let mut lab = Testbed::nodes(nodes).service(times(instances, slow)).load(requests);
     lab.mesh.nodes.iter_mut().for_each(|node: &mut NodeSpec| node.cores = cores);
     lab
 }
 
-fn run(lab: Lab, says: Vec<(Time, ActorId, Msg)>, until: f64) -> Spoken {
+fn run(lab: Testbed, says: Vec<(Time, ActorId, Msg)>, until: f64) -> Spoken {
     let mut ran = start(lab, says, vec![]);
     ran.run_until(until);
     ran
@@ -42,7 +42,7 @@ fn run(lab: Lab, says: Vec<(Time, ActorId, Msg)>, until: f64) -> Spoken {
 
 /// Successful and failed requests of the load.
 fn requests(ran: &Spoken, nodes: u32) -> (u64, u64) {
-    let Findings::Client { tallies, .. } = ran.mesh(ActorId(1 + nodes)).findings(ran.sim.now()) else {
+    let ActorResults::Client { tallies, .. } = ran.mesh(ActorId(1 + nodes)).results(ran.sim.now()) else {
         panic!("a client's")
     };
     (tallies[0].done, tallies[0].failed.total())
@@ -110,7 +110,10 @@ fn its_word_is_repeated_until_it_is_heard() {
     let faults = Fault::new(
         Time::ZERO,
         Time::NEVER,
-        Drop { on: Link::between([COORDINATOR].into_iter().collect::<Actors>(), Actors::All), probability: 0.5 },
+        Drop {
+            on: Link::between([COORDINATOR].into_iter().collect::<ActorSelector>(), ActorSelector::All),
+            probability: 0.5,
+        },
     );
     let mut quiet = lab(3, 8.0, 3).fault(faults);
     quiet.mesh.loads.clear();
@@ -140,7 +143,7 @@ fn a_node_refused_by_its_peers_gets_no_instances_and_is_reported() {
     let shun = (secs(LEAVES), COORDINATOR, Msg::Shun { node: ActorId(1) });
     let ran = run(lab(3, 8.0, 3), vec![shun], 20.0);
     assert_eq!((ran.coordinator().presence(0), ready(&ran, 3)[0]), (Presence::Shunned, 0));
-    let Findings::Coordinator { sightings, .. } = ran.mesh(COORDINATOR).findings(ran.sim.now()) else {
+    let ActorResults::Coordinator { sightings, .. } = ran.mesh(COORDINATOR).results(ran.sim.now()) else {
         panic!("a coordinator's")
     };
     let shunned: Vec<_> = sightings.entries.iter().filter(|it| it.seen == Seen::Shunned).collect();

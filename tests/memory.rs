@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Message, Span, Time};
 use meshsim_mesh::Msg;
-use meshsim_mesh::measure::Verb;
+use meshsim_mesh::measure::OperationKind;
 use meshsim_mesh::message::{
-    Answer, Ask, Decision, Instance, Operate, Order, Reply, Report, ServiceSnapshot, Snapshot, Split, View,
+    Answer, Ask, Decision, Instance, InstanceView, NodeStep, Operate, ReadinessReport, Reply, ServiceSnapshot,
+    Snapshot, Split,
 };
 use meshsim_mesh::model::{CallPolicy, Change, EndpointId, Operation, ServiceId, Strategy};
 use meshsim_mesh::path::Path;
@@ -21,15 +22,24 @@ const SERVICES: usize = 60_000;
 
 /// Each kind with lists, whose entries are as small on the wire as possible.
 fn worst() -> Vec<(&'static str, Msg, f64)> {
-    let decision =
-        Decision { n: 1, epoch: 1, digest: 1, verb: Verb::Extend, service: ServiceId(0), generation: 1, capacity: 1.0 };
-    let order = || Order { decision: Arc::new(decision.clone()), share: vec![] };
+    let decision = Decision {
+        n: 1,
+        epoch: 1,
+        digest: 1,
+        verb: OperationKind::Extend,
+        service: ServiceId(0),
+        generation: 1,
+        capacity: 1.0,
+    };
+    let order = || NodeStep { decision: Arc::new(decision.clone()), share: vec![] };
     let snapshot = || ServiceSnapshot { service: ServiceId(0), generation: 0, capacity: 0.0, share: vec![] };
-    let report = |services| Msg::Report(Box::new(Report { seq: 1, base: 0, incarnation: 0, services }));
-    let view = |services| Msg::View(Arc::new(View { version: 1, services, fallen: vec![], splits: vec![] }));
+    let report = |services| Msg::Report(Box::new(ReadinessReport { seq: 1, base: 0, incarnation: 0, services }));
+    let view = |services| {
+        Msg::InstanceView(Arc::new(InstanceView { version: 1, services, failed_nodes: vec![], splits: vec![] }))
+    };
     let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
     let split = |instances| Split { service: ServiceId(0), version: 1, share: 0.5, instances };
-    let splits = |splits| Msg::View(Arc::new(View { splits, ..View::default() }));
+    let splits = |splits| Msg::InstanceView(Arc::new(InstanceView { splits, ..InstanceView::default() }));
     let none: Arc<[Instance]> = Arc::from([]);
     let ask = Ask {
         ask: 0,
@@ -110,9 +120,10 @@ fn a_message_holds_at_most_its_reported_and_a_bounded_share_of_memory() {
 #[test]
 fn a_list_of_more_services_than_there_are_numbers_is_refused() {
     let none: Arc<[Instance]> = Arc::from([]);
-    let view = View { version: 1, services: vec![none; (1 << 16) + 1], fallen: vec![], splits: vec![] };
-    let report = Report { seq: 1, base: 0, incarnation: 0, services: vec![(ServiceId(0), vec![]); (1 << 16) + 1] };
-    for msg in [Msg::View(Arc::new(view)), Msg::Report(Box::new(report))] {
+    let view = InstanceView { version: 1, services: vec![none; (1 << 16) + 1], failed_nodes: vec![], splits: vec![] };
+    let report =
+        ReadinessReport { seq: 1, base: 0, incarnation: 0, services: vec![(ServiceId(0), vec![]); (1 << 16) + 1] };
+    for msg in [Msg::InstanceView(Arc::new(view)), Msg::Report(Box::new(report))] {
         let mut wire = Vec::new();
         encode_into(&msg, &mut wire).unwrap();
         assert!(decode::<Msg>(&wire).is_err(), "{}", msg.kind());

@@ -1,22 +1,22 @@
 //! Requests and commands of external clients, and their replies.
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
-use meshsim_mesh::measure::{Ending, Failure};
+use meshsim_mesh::measure::{Failure, OperationOutcome};
 use meshsim_mesh::message::{Ask, Operate, Operated};
 use meshsim_mesh::model::{
-    Backoff, COORDINATOR, CallPolicy, Change, EndpointId, Operation, Retry, Rounding, Service, ServiceId, Step,
+    Backoff, COORDINATOR, CallPolicy, Change, EndpointId, Operation, Retry, Rounding, ScriptStep, Service, ServiceId,
 };
 use meshsim_mesh::path::{HOPS_MAX, Hop};
-use meshsim_mesh::{Findings, Msg};
+use meshsim_mesh::{ActorResults, Msg};
 use meshsim_tests::party::{Spoken, start};
-use meshsim_tests::{Lab, call, extend, load, service, times};
+use meshsim_tests::{Testbed, call, extend, load, service, times};
 
 fn secs(s: f64) -> Time {
     Time::ZERO + Span::from_secs_f64(s)
 }
 
 /// Runs a lab for this many seconds.
-fn run(lab: Lab, for_secs: f64, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Spoken {
+fn run(lab: Testbed, for_secs: f64, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Spoken {
     let mut ran = start(lab, outside, stranger);
     ran.run_until(for_secs);
     ran
@@ -37,8 +37,8 @@ fn at(at: f64, to: ActorId, ask: Ask) -> (Time, ActorId, Msg) {
     (secs(at), to, Msg::Ask(Box::new(ask)))
 }
 
-fn work(ms: u64) -> Step {
-    Step::Work(Dist::Constant(Span::from_millis(ms)))
+fn work(ms: u64) -> ScriptStep {
+    ScriptStep::Work(Dist::Constant(Span::from_millis(ms)))
 }
 
 fn shape(hops: &[Hop]) -> Vec<(u16, u16)> {
@@ -46,10 +46,10 @@ fn shape(hops: &[Hop]) -> Vec<(u16, u16)> {
 }
 
 /// 0 works, calls 1, then 2 and 1 in parallel; 2 is slower and calls 1 too.
-fn shop() -> Lab {
-    let both = Step::Parallel(vec![vec![call(2)], vec![call(1)]]);
+fn shop() -> Testbed {
+    let both = ScriptStep::Parallel(vec![vec![call(2)], vec![call(1)]]);
     let wide = |service| Service { capacity: 100.0, ..times(2, service) };
-    let mut lab = Lab::nodes(3);
+    let mut lab = Testbed::nodes(3);
     // The choice of the instance is random, so neighbours have the same latency as others.
     lab.network.local = Dist::Constant(Span::from_millis(1));
     lab.service(wide(service("front", vec![work(5), call(1), both])))
@@ -89,8 +89,8 @@ fn an_untraced_request_has_no_path_and_takes_the_same_time() {
 
 #[test]
 fn tries_that_were_given_up_are_on_the_path_as_the_caller_saw_them() {
-    let hangs = service("s", vec![Step::Sleep(Dist::Constant(Span::from_secs(100)))]);
-    let lab = Lab::nodes(1).service(Service { capacity: 10.0, ..hangs });
+    let hangs = service("s", vec![ScriptStep::Sleep(Dist::Constant(Span::from_secs(100)))]);
+    let lab = Testbed::nodes(1).service(Service { capacity: 10.0, ..hangs });
     let policy = CallPolicy { timeout: Some(Span::from_millis(100)), retries: 2, ..CallPolicy::default() };
     let ran = run(lab, 10.0, vec![at(5.0, gateway(1), Ask { policy, ..ask(0, true) })], vec![]);
     let answers = ran.answers();
@@ -106,8 +106,9 @@ fn tries_that_were_given_up_are_on_the_path_as_the_caller_saw_them() {
 #[test]
 fn a_late_reply_still_brings_its_path() {
     let wide = |name: &str, script| Service { capacity: 10.0, ..service(name, script) };
-    let lab =
-        Lab::nodes(1).service(wide("front", vec![work(10), call(1), work(60)])).service(wide("back", vec![work(5)]));
+    let lab = Testbed::nodes(1)
+        .service(wide("front", vec![work(10), call(1), work(60)]))
+        .service(wide("back", vec![work(5)]));
     let retry = Retry { backoff: Backoff::Fixed, base: Span::from_millis(1), ..Retry::default() };
     let policy = CallPolicy { timeout: Some(Span::from_millis(50)), retries: 1, retry };
     let ran = run(lab, 10.0, vec![at(5.0, gateway(1), Ask { policy, ..ask(0, true) })], vec![]);
@@ -125,12 +126,12 @@ fn a_late_reply_still_brings_its_path() {
 
 /// A front, whose calls to the back are optional and given up after 20 ms; the back, which takes 32 ms with its call to a
 /// leaf.
-fn impatient(script: impl FnOnce(Step) -> Vec<Step>) -> Lab {
+fn impatient(script: impl FnOnce(ScriptStep) -> Vec<ScriptStep>) -> Testbed {
     let wide = |name: &str, script| Service { capacity: 10.0, ..service(name, script) };
     let mut impatient = call(1);
-    let Step::Call(of) = &mut impatient else { unreachable!() };
+    let ScriptStep::Call(of) = &mut impatient else { unreachable!() };
     (of.optional, of.policy.timeout) = (true, Some(Span::from_millis(20)));
-    let mut lab = Lab::nodes(1);
+    let mut lab = Testbed::nodes(1);
     lab.network.local = Dist::Constant(Span::from_millis(1));
     lab.service(wide("front", script(impatient)))
         .service(wide("back", vec![call(2), work(20)]))
@@ -165,7 +166,8 @@ fn what_comes_after_the_callers_own_answer_is_in_no_path() {
 #[test]
 fn each_late_answer_takes_the_place_of_its_own_try() {
     // Two beside each other, then one more; each brings its leaf.
-    let both = |call: Step| vec![Step::Parallel(vec![vec![call.clone()], vec![call.clone()]]), call, work(60)];
+    let both =
+        |call: ScriptStep| vec![ScriptStep::Parallel(vec![vec![call.clone()], vec![call.clone()]]), call, work(60)];
     let ran = run(impatient(both), 10.0, vec![at(5.0, gateway(1), ask(0, true))], vec![]);
     let answers = ran.answers();
     let hops = &answers[0].path.hops;
@@ -179,7 +181,7 @@ fn each_late_answer_takes_the_place_of_its_own_try() {
 
 #[test]
 fn the_path_shows_waiting_for_slots_and_refusals() {
-    let lab = Lab::nodes(1).service(Service { queue: 1, ..service("s", vec![work(50)]) });
+    let lab = Testbed::nodes(1).service(Service { queue: 1, ..service("s", vec![work(50)]) });
     let asks = (0..3).map(|ask_number| at(5.0, gateway(1), Ask { ask: ask_number, ..ask(0, true) })).collect();
     let ran = run(lab, 10.0, asks, vec![]);
     let answers = ran.answers();
@@ -209,9 +211,9 @@ fn a_failure_far_below_is_named_on_every_hop_above_it() {
 #[test]
 fn a_path_has_a_bound_and_counts_the_hops_beyond_it() {
     let mut many = call(1);
-    let Step::Call(of) = &mut many else { unreachable!() };
+    let ScriptStep::Call(of) = &mut many else { unreachable!() };
     of.count = 1500;
-    let lab = Lab::nodes(1).service(service("front", vec![many])).service(service("back", vec![]));
+    let lab = Testbed::nodes(1).service(service("front", vec![many])).service(service("back", vec![]));
     let ran = run(lab, 20.0, vec![at(5.0, gateway(1), ask(0, true))], vec![]);
     let answers = ran.answers();
     assert_eq!((answers[0].path.hops.len(), answers[0].path.beyond), (HOPS_MAX, 1501 - HOPS_MAX as u64));
@@ -240,7 +242,9 @@ fn strangers_get_no_reply_and_all_requests_are_counted() {
     asks.extend(said(ask(9, false)));
     let ran = run(shop(), 10.0, asks, said(ask(0, false)));
     assert_eq!((ran.heard().len(), ran.heard_by(ActorId(ran.outside.0 + 1)).len()), (2, 0));
-    let Findings::Gateway { tally } = ran.mesh(gateway(3)).findings(ran.sim.now()) else { panic!("it is the gateway") };
+    let ActorResults::Gateway { tally } = ran.mesh(gateway(3)).results(ran.sim.now()) else {
+        panic!("it is the gateway")
+    };
     assert_eq!((tally.offered, tally.done, tally.failed.of(Failure::Refused)), (2, 1, 1));
     assert_eq!(tally.latency.mean(), Span::from_millis(53));
 }
@@ -259,15 +263,18 @@ fn operated(history: Option<u32>) -> Msg {
 
 #[test]
 fn a_manual_operation_starts_at_once_and_supersedes_one_of_the_file() {
-    let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
+    let lab = Testbed::nodes(2).service(times(2, service("s", vec![])));
     let lab = lab.operation(3.0, 0, extend(1000, 0.1, Rounding::Away), 1.0, None);
     let by_hand = vec![operate(5.5, 0, extend(10, 1.0, Rounding::Away))];
     let ran = run(lab, 20.0, by_hand, vec![]);
     assert_eq!(ran.heard(), [operated(Some(2))]);
     let coordinator = ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator");
     let [_, replaced, by_hand] = coordinator.history() else { panic!("{:?}", coordinator.history()) };
-    assert_eq!((replaced.operation, replaced.ending, replaced.is_by_hand()), (Some(1), Ending::Replaced, false));
-    assert_eq!((by_hand.operation, by_hand.ending, by_hand.is_by_hand()), (None, Ending::Reached, true));
+    assert_eq!(
+        (replaced.operation, replaced.ending, replaced.is_by_hand()),
+        (Some(1), OperationOutcome::Superseded, false)
+    );
+    assert_eq!((by_hand.operation, by_hand.ending, by_hand.is_by_hand()), (None, OperationOutcome::Reached, true));
     assert_eq!((by_hand.began, by_hand.steps.len()), (secs(5.501), 1));
     let now: u32 = (1..=2).map(|node| ran.mesh(ActorId(node)).node().expect("it is a node").ready(ServiceId(0))).sum();
     assert_eq!(now, 10);
@@ -275,7 +282,7 @@ fn a_manual_operation_starts_at_once_and_supersedes_one_of_the_file() {
 
 #[test]
 fn an_invalid_or_foreign_manual_operation_changes_nothing() {
-    let lab = Lab::nodes(2).service(times(2, service("s", vec![])));
+    let lab = Testbed::nodes(2).service(times(2, service("s", vec![])));
     let grow = extend(10, 1.0, Rounding::Away);
     let nonsense = vec![operate(5.0, 1, grow.clone()), operate(6.0, 0, extend(10, f64::NAN, Rounding::Away))];
     let ran = run(lab, 20.0, nonsense, vec![operate(5.0, 0, grow)]);
@@ -287,14 +294,14 @@ fn an_invalid_or_foreign_manual_operation_changes_nothing() {
 #[test]
 fn results_and_replies_survive_encoding() {
     let ran = run(shop().load(load(0, 100.0, 5.0)), 10.0, vec![at(5.0, ActorId(5), ask(0, true))], vec![]);
-    let bytes = |found: &Findings| {
+    let bytes = |found: &ActorResults| {
         let mut bytes = Vec::new();
         meshsim_wire::encode_into(found, &mut bytes).expect("it can be written");
         bytes
     };
     for actor in (0..ran.outside.0).map(ActorId) {
-        let found = ran.mesh(actor).findings(ran.sim.now());
-        let read: Findings = meshsim_wire::decode(&bytes(&found)).expect("it can be read");
+        let found = ran.mesh(actor).results(ran.sim.now());
+        let read: ActorResults = meshsim_wire::decode(&bytes(&found)).expect("it can be read");
         assert_eq!((bytes(&read), format!("{read:?}")), (bytes(&found), format!("{found:?}")), "{actor}");
     }
     let mut answer = Vec::new();

@@ -1,9 +1,9 @@
 //! A second operation on a service during the first: the rule of `mesh::operation`, pair by pair.
 
 use meshsim_actor::{Dist, Span};
-use meshsim_mesh::measure::Ending;
+use meshsim_mesh::measure::OperationOutcome;
 use meshsim_mesh::model::{Amount, Change, Rounding, Service, ServiceId, Strategy};
-use meshsim_tests::{Lab, Ran, extend, service, times};
+use meshsim_tests::{Ran, Testbed, extend, service, times};
 
 /// Start of the first operation, and of the second, long before the end of the first.
 const FIRST: f64 = 3.0;
@@ -26,9 +26,9 @@ fn towards(to: u32) -> Change {
 }
 
 /// Ten instances that start for 700 ms, on three nodes a millisecond away, and two operations with a step each second.
-fn lab(first: Change, second: Change) -> Lab {
+fn lab(first: Change, second: Change) -> Testbed {
     let starts = Service { start_delay: Span::from_millis(700), ..times(10, service("s", vec![])) };
-    Lab::nodes(3)
+    Testbed::nodes(3)
         .latency(Dist::Constant(Span::from_millis(1)))
         .service(starts)
         .operation(FIRST, 0, first, 1.0, Some(40))
@@ -36,7 +36,7 @@ fn lab(first: Change, second: Change) -> Lab {
 }
 
 /// Outcomes of both, S, and the instances by version on the nodes.
-fn outcome(first: Change, second: Change) -> (Ending, Ending, u32, Vec<(u32, u32)>) {
+fn outcome(first: Change, second: Change) -> (OperationOutcome, OperationOutcome, u32, Vec<(u32, u32)>) {
     let ran = lab(first, second).run(90.0);
     let s = ran.coordinator().wanted(ServiceId(0)).instances;
     assert_eq!(ran.instances(0), s, "nothing is extra in the end");
@@ -45,7 +45,7 @@ fn outcome(first: Change, second: Change) -> (Ending, Ending, u32, Vec<(u32, u32
 
 #[test]
 fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
-    use Ending::{Reached, Refused, Replaced};
+    use OperationOutcome::{Reached, Refused, Superseded};
     let (scale, bernoulli) = (Change::Scale { by: 1.01 }, update(2, Strategy::Bernoulli));
     let table = [
         // An extend moves S, an update V, a scale C: they do not interfere.
@@ -63,33 +63,33 @@ fn operations_of_one_kind_supersede_and_those_of_different_kinds_combine() {
         (scale.clone(), towards(15), Reached, Reached, vec![(1, 15)]),
         (scale.clone(), rolling(2), Reached, Reached, vec![(2, 10)]),
         // The second of a kind supersedes the first: there is one S, one C, one V to move toward.
-        (towards(15), towards(5), Replaced, Reached, vec![(1, 5)]),
-        (scale.clone(), scale.clone(), Replaced, Reached, vec![(1, 10)]),
-        (rolling(2), rolling(3), Replaced, Reached, vec![(3, 10)]),
-        (rolling(2), rolling(1), Replaced, Reached, vec![(1, 10)]),
-        (rolling(2), update(3, Strategy::Batch), Replaced, Reached, vec![(3, 10)]),
-        (update(2, Strategy::Batch), rolling(1), Replaced, Reached, vec![(1, 10)]),
+        (towards(15), towards(5), Superseded, Reached, vec![(1, 5)]),
+        (scale.clone(), scale.clone(), Superseded, Reached, vec![(1, 10)]),
+        (rolling(2), rolling(3), Superseded, Reached, vec![(3, 10)]),
+        (rolling(2), rolling(1), Superseded, Reached, vec![(1, 10)]),
+        (rolling(2), update(3, Strategy::Batch), Superseded, Reached, vec![(3, 10)]),
+        (update(2, Strategy::Batch), rolling(1), Superseded, Reached, vec![(1, 10)]),
         // A canary is like any other update: S moves beside it, and another update supersedes it.
         (canary(2), towards(15), Reached, Reached, vec![(2, 15)]),
         (canary(2), towards(5), Reached, Reached, vec![(2, 5)]),
         (canary(2), scale.clone(), Reached, Reached, vec![(2, 10)]),
         (towards(15), canary(2), Reached, Reached, vec![(2, 15)]),
-        (canary(2), canary(3), Replaced, Reached, vec![(3, 10)]),
-        (canary(2), canary(1), Replaced, Reached, vec![(1, 10)]),
-        (canary(2), rolling(2), Replaced, Reached, vec![(2, 10)]),
-        (canary(2), rolling(1), Replaced, Reached, vec![(1, 10)]),
-        (canary(2), update(2, Strategy::Batch), Replaced, Reached, vec![(2, 10)]),
-        (canary(2), update(1, Strategy::Batch), Replaced, Reached, vec![(1, 10)]),
-        (canary(2), update(3, Strategy::Bernoulli), Replaced, Reached, vec![(3, 10)]),
-        (rolling(2), canary(3), Replaced, Reached, vec![(3, 10)]),
-        (rolling(2), canary(1), Replaced, Reached, vec![(1, 10)]),
-        (update(2, Strategy::Batch), canary(2), Replaced, Reached, vec![(2, 10)]),
-        (canary(2), Change::Undeploy, Replaced, Reached, vec![]),
+        (canary(2), canary(3), Superseded, Reached, vec![(3, 10)]),
+        (canary(2), canary(1), Superseded, Reached, vec![(1, 10)]),
+        (canary(2), rolling(2), Superseded, Reached, vec![(2, 10)]),
+        (canary(2), rolling(1), Superseded, Reached, vec![(1, 10)]),
+        (canary(2), update(2, Strategy::Batch), Superseded, Reached, vec![(2, 10)]),
+        (canary(2), update(1, Strategy::Batch), Superseded, Reached, vec![(1, 10)]),
+        (canary(2), update(3, Strategy::Bernoulli), Superseded, Reached, vec![(3, 10)]),
+        (rolling(2), canary(3), Superseded, Reached, vec![(3, 10)]),
+        (rolling(2), canary(1), Superseded, Reached, vec![(1, 10)]),
+        (update(2, Strategy::Batch), canary(2), Superseded, Reached, vec![(2, 10)]),
+        (canary(2), Change::Undeploy, Superseded, Reached, vec![]),
         (canary(2), Change::Deploy, Reached, Refused, vec![(2, 10)]),
         // A service that is being removed accepts no operation; an existing one is not deployed again.
-        (rolling(2), Change::Undeploy, Replaced, Reached, vec![]),
-        (towards(15), Change::Undeploy, Replaced, Reached, vec![]),
-        (scale, Change::Undeploy, Replaced, Reached, vec![]),
+        (rolling(2), Change::Undeploy, Superseded, Reached, vec![]),
+        (towards(15), Change::Undeploy, Superseded, Reached, vec![]),
+        (scale, Change::Undeploy, Superseded, Reached, vec![]),
         (rolling(2), Change::Deploy, Reached, Refused, vec![(2, 10)]),
         (towards(15), Change::Deploy, Reached, Refused, vec![(1, 15)]),
     ];
@@ -107,7 +107,7 @@ fn watch(first: Change, second: Change, mut see: impl FnMut(&Ran)) {
         ran.run_until(SECOND + 0.02 * f64::from(tick));
         see(&ran);
     }
-    assert_eq!((ran.history(2).ending, ran.ready(0)), (Ending::Reached, ran.instances(0)));
+    assert_eq!((ran.history(2).ending, ran.ready(0)), (OperationOutcome::Reached, ran.instances(0)));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use meshsim_mesh::{MeshActor, Msg, Tick};
 use meshsim_run::add_actors;
 use meshsim_sim::Sim;
 
-use crate::Lab;
+use crate::Testbed;
 
 /// Any actor of the run: an actor of the mesh, or an external client.
 pub enum Party {
@@ -40,10 +40,10 @@ impl Actor for Party {
         match event {
             Event::Start => {
                 for (i, (at, ..)) in (0..).zip(&outside.says) {
-                    cx.arm(*at, Tick::Turn(i));
+                    cx.arm(*at, Tick::Iterate(i));
                 }
             }
-            Event::Timer(Tick::Turn(i)) => {
+            Event::Timer(Tick::Iterate(i)) => {
                 let (_, to, msg) = &outside.says[i as usize];
                 cx.send(*to, msg.clone());
             }
@@ -111,7 +111,7 @@ impl Spoken {
 }
 
 /// Prepares a lab with a gateway, in which each message takes a millisecond.
-pub fn start(lab: Lab, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Spoken {
+pub fn start(lab: Testbed, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Time, ActorId, Msg)>) -> Spoken {
     let mut lab = lab.latency(Dist::Constant(Span::from_millis(1)));
     lab.mesh.has_gateway = true;
     let mesh = Arc::new(lab.mesh);

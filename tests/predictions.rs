@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
-use meshsim_experiment::check::{Findings, check};
+use meshsim_experiment::check::{CheckReport, check};
 use meshsim_tests::{Played, example, parse, play};
 
 /// The prediction for an experiment, and its run.
 struct Ran {
-    findings: Findings,
+    findings: CheckReport,
     played: Played,
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::{Failure, Tally};
-use meshsim_mesh::model::{Balancer, Choices, Load, Service, Step};
-use meshsim_tests::{Lab, call, exponential, load, service, times};
+use meshsim_mesh::model::{Balancer, Choices, Load, ScriptStep, Service};
+use meshsim_tests::{Testbed, call, exponential, load, service, times};
 
 /// The unit of time in which the oracles are stated: the mean service time.
 const UNIT: f64 = 1e-3;
@@ -49,9 +49,9 @@ fn measure_on(
     let start = Time::ZERO + offered.window;
     let offered = Load { start, end: start + offered.window * 25, warmup: offered.window * DROPPED as u64, ..offered };
     let until = (offered.end + Span::from_secs_f64(secs * 0.02 + 1000.0 * UNIT)).secs();
-    let mut lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
+    let mut lab = Testbed::nodes(1).control(|control| control.heartbeat = Span::ZERO);
     lab.mesh.nodes[0].cores = cores;
-    let lab = services.into_iter().fold(lab, Lab::service).load(offered);
+    let lab = services.into_iter().fold(lab, Testbed::service).load(offered);
     // Requests that still wait at the end of the load are served: long enough for the longest queue here.
     let ran = lab.run(until);
     let tally = ran.client(0).tallies()[0].clone();
@@ -94,7 +94,7 @@ impl Estimate {
     }
 }
 
-fn one(work: Step) -> Vec<Service> {
+fn one(work: ScriptStep) -> Vec<Service> {
     vec![service("s", vec![work])]
 }
 
@@ -111,7 +111,7 @@ fn hyper_exponential() -> Dist {
 
 /// This many cores, shared by all computing requests, each for a time of this distribution.
 fn shared(cores: f64, work: Dist, rate: f64, requests: f64) -> Estimate {
-    let endless = Service { capacity: 1e9, ..service("s", vec![Step::Work(work)]) };
+    let endless = Service { capacity: 1e9, ..service("s", vec![ScriptStep::Work(work)]) };
     measure_on(cores, vec![endless], rate, requests, |load| load)
 }
 
@@ -190,7 +190,7 @@ fn mg1_waiting() {
         ("hyper-exponential", hyper_exponential(), 10.0, 10e6),
     ];
     for (name, dist, wq, requests) in table {
-        measure(one(Step::Work(dist)), 0.8, requests).expect(&format!("M/G/1, {name}"), 1.0 + wq, 0.0);
+        measure(one(ScriptStep::Work(dist)), 0.8, requests).expect(&format!("M/G/1, {name}"), 1.0 + wq, 0.0);
     }
 }
 
@@ -223,7 +223,7 @@ fn fork_join() {
     // Exact for two; for more the approximation of Nelson and Tantawi (1988), within 5 % of the truth and here better.
     for (n, w, tolerance) in [(2_u16, 2.875, 0.0), (4, 3.789_773, 0.02), (8, 4.784_821, 0.03)] {
         let branches = (1..=n).map(|i| vec![call(i)]).collect();
-        let entry = Service { capacity: 1e9, ..service("entry", vec![Step::Parallel(branches)]) };
+        let entry = Service { capacity: 1e9, ..service("entry", vec![ScriptStep::Parallel(branches)]) };
         let mut services = vec![entry];
         services.extend((0..n).map(|_| service("station", vec![exponential(UNIT)])));
         measure(services, 0.5, 1.5e6).expect(&format!("fork-join of {n}"), w, tolerance);
@@ -235,7 +235,7 @@ fn fork_join() {
 fn fan_out_waits_for_the_slowest() {
     let n = 100;
     let branches = (0..n).map(|_| vec![exponential(UNIT)]).collect();
-    let entry = Service { capacity: 1e9, ..service("entry", vec![Step::Parallel(branches)]) };
+    let entry = Service { capacity: 1e9, ..service("entry", vec![ScriptStep::Parallel(branches)]) };
     let harmonic: f64 = (1..=n).map(|i| 1.0 / f64::from(i)).sum();
     measure(vec![entry], 0.5, 1e6).expect("fan-out of 100", harmonic, 0.0).expect_p99("fan-out of 100", 9.205_370);
 }

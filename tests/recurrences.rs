@@ -2,17 +2,17 @@
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_fault::{Crash, Drop, Fault, Link};
-use meshsim_mesh::measure::Ending;
+use meshsim_mesh::measure::OperationOutcome;
 use meshsim_mesh::model::{Amount, Change, Feedback, Rounding, Service, Strategy};
-use meshsim_tests::{Lab, extend, service, times};
+use meshsim_tests::{Testbed, extend, service, times};
 
 fn near(got: f64, wanted: f64, what: &str) {
     assert!((got - wanted).abs() < 5e-7, "{what}: {got}, not {wanted}");
 }
 
 /// Three nodes one millisecond apart and one service of `n` instances.
-fn lab(n: u32) -> Lab {
-    Lab::nodes(3).latency(Dist::Constant(Span::from_millis(1))).service(times(n, service("s", vec![])))
+fn lab(n: u32) -> Testbed {
+    Testbed::nodes(3).latency(Dist::Constant(Span::from_millis(1))).service(times(n, service("s", vec![])))
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn extend_follows_its_closed_form() {
         }
         let first = |eps: f64| course.iter().position(|s| (s - 100.0).abs() < eps).map(|i| i + 1);
         assert_eq!((first(1.0), first(0.5)), (Some(below_1), Some(below_half)), "a = {rate}");
-        assert_eq!((ran.instances(0), ran.history(1).ending), (10_000, Ending::Reached), "a = {rate}");
+        assert_eq!((ran.instances(0), ran.history(1).ending), (10_000, OperationOutcome::Reached), "a = {rate}");
     }
 }
 
@@ -66,8 +66,11 @@ fn each_rounding_ends_as_tabulated_and_nodes_have_the_decided_instances() {
     for (rounding, row) in table {
         for (rate, (stop, steps)) in [0.1, 0.2, 0.3, 0.5].into_iter().zip(row) {
             let ran = lab(0).operation(0.5, 0, extend(1000, rate, rounding), 0.1, None).run(10.0);
-            let ending =
-                if stop == 1000 { Ending::Reached } else { Ending::Stuck { residual: f64::from(1000 - stop) } };
+            let ending = if stop == 1000 {
+                OperationOutcome::Reached
+            } else {
+                OperationOutcome::Stuck { residual: f64::from(1000 - stop) }
+            };
             assert_eq!(ran.history(1).steps.len(), steps, "{rounding:?} {rate}");
             assert_eq!((ran.instances(0), ran.history(1).ending), (stop, ending), "{rounding:?} {rate}");
         }
@@ -96,7 +99,7 @@ fn a_bernoulli_update_of_a_hundred_takes_as_many_steps_as_computed() {
         let steps: Vec<f64> = (0..400)
             .map(|seed| {
                 let ran = lab(100).seed(seed).operation(0.5, 0, update.clone(), 0.1, None).run(30.0);
-                assert_eq!(ran.history(1).ending, Ending::Reached);
+                assert_eq!(ran.history(1).ending, OperationOutcome::Reached);
                 ran.history(1).steps.len() as f64
             })
             .collect();
@@ -111,7 +114,7 @@ fn a_bernoulli_update_of_a_hundred_takes_as_many_steps_as_computed() {
 fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
     let starts = Service { start_delay: Span::from_millis(700), ..times(10, service("s", vec![])) };
     let rolling = Strategy::Rolling { max_surge: Amount::Share(0.25), max_unavailable: Amount::Share(0.25) };
-    let mut ran = Lab::nodes(3)
+    let mut ran = Testbed::nodes(3)
         .latency(Dist::Constant(Span::from_millis(1)))
         .service(starts)
         .operation(5.0, 0, Change::Update { to: 2, rate: 1.0, strategy: rolling }, 1.0, None)
@@ -123,7 +126,7 @@ fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
         assert!(ready >= 8 && all <= 13, "at {tick}: {ready} ready of {all}");
     }
     let history = ran.history(1);
-    assert_eq!((history.ending, history.steps.len(), ran.instances(0)), (Ending::Reached, 3, 10));
+    assert_eq!((history.ending, history.steps.len(), ran.instances(0)), (OperationOutcome::Reached, 3, 10));
     let there: Vec<(u32, u32)> = history.steps.iter().map(|step| (step.instances, step.extra)).collect();
     assert_eq!(
         there,
@@ -135,7 +138,7 @@ fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
 #[test]
 fn a_hundred_nodes_lose_nothing_to_rounding() {
     // If every node rounded its own share, the mesh would stop at 100.
-    let ran = Lab::nodes(100)
+    let ran = Testbed::nodes(100)
         .service(times(0, service("s", vec![])))
         .operation(0.5, 0, extend(1000, 0.1, Rounding::Floor), 0.1, None)
         .run(10.0);
@@ -146,7 +149,7 @@ fn a_hundred_nodes_lose_nothing_to_rounding() {
 #[test]
 fn stochastic_rounding_arrives_and_carry_stays_within_half() {
     let ran = lab(0).operation(0.5, 0, extend(1000, 0.1, Rounding::Stochastic), 0.1, None).run(60.0);
-    assert_eq!((ran.instances(0), ran.history(1).ending), (1000, Ending::Reached));
+    assert_eq!((ran.instances(0), ran.history(1).ending), (1000, OperationOutcome::Reached));
     let ran = lab(0).operation(0.5, 0, extend(1000, 0.1, Rounding::Carry), 0.1, None).run(60.0);
     for step in &ran.history(1).steps {
         assert!((step.s - f64::from(step.instances)).abs() <= 0.5, "{step:?}");
@@ -190,7 +193,7 @@ fn random_decisions_are_independent_of_loss_and_delay() {
 fn late(delay: u32, rate: f64, from: u32, to: u32, steps: u32) -> Vec<f64> {
     let round_trip = if delay == 0 { 0.5 } else { f64::from(delay) + 0.5 };
     let change = Change::Extend { to, rate, rounding: Rounding::Carry, feedback: Feedback::Observed };
-    let ran = Lab::nodes(2)
+    let ran = Testbed::nodes(2)
         .latency(Dist::Constant(Span::from_secs_f64(round_trip / 2.0)))
         // The time of waiting is above the round trip: no node is declared dead here.
         .control(|control| {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use meshsim_actor::{Actor, ActorId, Cell, Event, Rng, Span, Time};
-use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, Partition, Pause, Slow, Wipe};
+use meshsim_fault::{ActorSet, Crash, Cut, Fault, FaultKind, Partition, Pause, Slow, Wipe};
 use meshsim_mesh::actors::{MeshActor, MeshCx};
 use meshsim_mesh::{Msg, Tick};
-use meshsim_tests::{Lab, troubled};
-use meshsim_trace::replay::{Difference, Report};
+use meshsim_tests::{Testbed, troubled};
+use meshsim_trace::replay::{Difference, ReplayReport};
 use meshsim_trace::{Entry, Header, Reader, Record, Replay, Writer};
 
 type Records = Vec<Record<Msg, Tick>>;
 
-fn traced(lab: Lab) -> Records {
+fn traced(lab: Testbed) -> Records {
     let header = Header { seed: lab.seed, ..Header::default() };
     let mut ran = lab.start(Writer::new(Vec::new(), &header));
     ran.run_until(15.0);
@@ -23,37 +23,37 @@ fn traced(lab: Lab) -> Records {
 /// Replays the records with the lab's actors, each modified by `change`.
 fn replay<A: Actor<Msg = Msg, Tick = Tick>>(
     records: &Records,
-    lab: Lab,
+    lab: Testbed,
     change: impl Fn(MeshActor) -> A,
-) -> Result<Report, Box<Difference<Msg, Tick>>> {
+) -> Result<ReplayReport, Box<Difference<Msg, Tick>>> {
     let mesh = Arc::new(lab.mesh);
     let born: Vec<MeshActor> = meshsim_mesh::actors::all(&mesh).collect();
     let mut replay = Replay::new(|id: ActorId, incarnation| {
         let actor = change(born.get(id.index())?.clone());
-        Some(Cell::reborn(id, actor, Rng::stream(lab.seed, mesh.actor_name(id)), incarnation))
+        Some(Cell::with_incarnation(id, actor, Rng::stream(lab.seed, mesh.actor_name(id)), incarnation))
     });
     records.iter().try_for_each(|record| replay.take(record.clone()))?;
     replay.finish(true)
 }
 
 #[track_caller]
-fn expect_the_same(lab: Lab) {
+fn expect_the_same(lab: Testbed) {
     let records = traced(lab.clone());
     let of = |kind: fn(&Entry<Msg, Tick>) -> bool| records.iter().filter(|record| kind(&record.entry)).count() as u64;
-    let expected = Report {
+    let expected = ReplayReport {
         records: records.len() as u64,
         actors: lab.mesh.actor_count() as u64,
         inputs: of(|entry| matches!(entry, Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_))),
         effects: of(|entry| {
             matches!(entry, Entry::Send { .. } | Entry::Arm { .. } | Entry::Disarm(_) | Entry::Note { .. })
         }),
-        ..Report::default()
+        ..ReplayReport::default()
     };
     assert!(expected.inputs > 10_000, "{} inputs are a whole run", expected.inputs);
     assert_eq!(replay(&records, lab, |actor| actor).expect("no difference"), expected);
 }
 
-fn fault(from: u64, to: u64, kind: impl Into<Kind>) -> Fault {
+fn fault(from: u64, to: u64, kind: impl Into<FaultKind>) -> Fault {
     let secs = |secs| Time::ZERO + Span::from_secs(secs);
     Fault::new(secs(from), secs(to), kind)
 }

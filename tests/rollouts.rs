@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
 use meshsim_fault::{Crash, Fault};
-use meshsim_mesh::measure::Ending;
+use meshsim_mesh::measure::OperationOutcome;
 use meshsim_mesh::model::{
     Amount, Arrivals, CallPolicy, Change, Load, Placement, Process, Service, ServiceId, Strategy,
 };
 use meshsim_mesh::operation::rolling_bounds;
-use meshsim_tests::{Lab, Ran, campaign, load, service, times};
+use meshsim_tests::{Ran, Testbed, campaign, load, service, times};
 
 const QUARTER: Amount = Amount::Share(0.25);
 
@@ -75,11 +75,11 @@ impl Update {
         (self.instances - unavailable.min(self.instances), self.instances + surge)
     }
 
-    fn lab(&self) -> Lab {
+    fn lab(&self) -> Testbed {
         let starts =
             Service { start_delay: Span::from_millis(700), cpu: 1.0, ..times(self.instances, service("s", vec![])) };
         let change = Change::Update { to: 2, rate: 1.0, strategy: rolling(self.max_surge, self.max_unavailable) };
-        let mut lab = Lab::nodes(self.nodes)
+        let mut lab = Testbed::nodes(self.nodes)
             .latency(Dist::Constant(Span::from_millis(1)))
             .control(|control| control.placement = self.placement)
             .service(starts)
@@ -96,7 +96,7 @@ fn watch(ran: &mut Ran, from: f64, until: f64, mut see: impl FnMut(&Ran, f64)) {
         ran.run_until(at);
         see(ran, at);
         let last = ran.history(1).steps.last().map_or(0.0, |step| step.decided.secs());
-        if ran.history(1).ending != Ending::Running && at > last + 1.0 {
+        if ran.history(1).ending != OperationOutcome::Running && at > last + 1.0 {
             break;
         }
     }
@@ -114,7 +114,7 @@ fn new_ones(ran: &Ran, nodes: usize) -> BTreeSet<(usize, u32)> {
 
 fn expect_done(ran: &Ran, update: &Update, what: &str) {
     let wanted = ran.coordinator().wanted(ServiceId(0));
-    assert_eq!(ran.history(1).ending, Ending::Reached, "{what}");
+    assert_eq!(ran.history(1).ending, OperationOutcome::Reached, "{what}");
     assert_eq!((&wanted.versions, wanted.extra(), wanted.rolling), (&vec![(2, update.instances)], 0, None), "{what}");
     assert_eq!(
         (ran.ready(0), new_ones(ran, update.nodes).len()),
@@ -187,7 +187,7 @@ fn a_crash_during_a_rolling_update_costs_only_its_own_ready_instances() {
         };
         watch(&mut ran, BEGINS, crash, expect(least));
         ran.run_until(crash - 1e-6);
-        lost_some += u32::from(ran.history(1).ending == Ending::Running);
+        lost_some += u32::from(ran.history(1).ending == OperationOutcome::Running);
         let lost = ran.node(node).ready(ServiceId(0));
         watch(&mut ran, crash, OVER, expect(least.saturating_sub(lost)));
         ran.run_until(OVER);
@@ -279,11 +279,11 @@ fn no_request_fails_during_a_rolling_update() {
             capacity: 100.0,
             ..times(
                 instances,
-                service("web", vec![meshsim_mesh::model::Step::Work(Dist::Constant(Span::from_millis(5)))]),
+                service("web", vec![meshsim_mesh::model::ScriptStep::Work(Dist::Constant(Span::from_millis(5)))]),
             )
         };
         let change = Change::Update { to: 2, rate: 1.0, strategy: rolling(max_surge, max_unavailable) };
-        let mut ran = Lab::nodes(4)
+        let mut ran = Testbed::nodes(4)
             .latency(Dist::Constant(Span::from_micros(200)))
             .service(starts)
             .operation(20.0, 0, change, 1.0, None)
@@ -310,7 +310,7 @@ fn rolling_updates_of_experiment_files_fail_no_request() {
             continue;
         }
         let experiment = meshsim_experiment::load(&path, &[]).unwrap_or_else(|p| panic!("{}", p.render(false, 100)));
-        let lab = Lab { mesh: experiment.mesh, network: experiment.network, seed: experiment.seed };
+        let lab = Testbed { mesh: experiment.mesh, network: experiment.network, seed: experiment.seed };
         let ran = lab.run(experiment.duration.secs() + 5.0);
         let tally = &ran.client(0).tallies()[0];
         assert_eq!((tally.offered, tally.done, tally.failed.total()), (offered, offered, 0), "{case}");

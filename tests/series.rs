@@ -28,7 +28,7 @@ fn run(text: &str) -> Ran {
         sim.add(actor, mesh.actor_name(ActorId(i as u32)));
     }
     sim.run_until(Time::ZERO + experiment.duration);
-    let findings: Vec<_> = sim.actors().map(|actor| Some(actor.findings(sim.now()))).collect();
+    let findings: Vec<_> = sim.actors().map(|actor| Some(actor.results(sim.now()))).collect();
     let measured = Measured::gather(&experiment.mesh, sim.now(), Traffic::default(), findings);
     let summary = Summary::new(&experiment, &measured, false);
     let series = Series::new(&experiment, &measured);
@@ -388,7 +388,7 @@ fn the_news_during_a_run_sum_to_its_final_results() {
 
         let recent = Recent { now: sim.now(), faults: Vec::new(), healed: Vec::new() };
         let live = Series::new(&experiment, &heard.so_far.measured(Time::ZERO, &recent, &mesh));
-        let findings: Vec<_> = sim.actors().map(|actor| Some(actor.findings(sim.now()))).collect();
+        let findings: Vec<_> = sim.actors().map(|actor| Some(actor.results(sim.now()))).collect();
         let measured = Measured::gather(&mesh, sim.now(), Traffic::default(), findings);
         let whole = Series::new(&experiment, &measured);
         // Calls, and the rows that last until the end of the run, come only at the end.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use meshsim_actor::{ActorId, Dist, Recorder, Span, Time, What};
+use meshsim_actor::{ActorId, Dist, EntryRef, Recorder, Span, Time};
 use meshsim_experiment::Experiment;
-use meshsim_fault::{Crash, Drop, Duplicate, Fault, Kind as FaultKind, Link, Pause, Reorder};
-use meshsim_mesh::model::{Load, Service, Step};
+use meshsim_fault::{Crash, Drop, Duplicate, Fault, FaultKind, Link, Pause, Reorder};
+use meshsim_mesh::model::{Load, ScriptStep, Service};
 use meshsim_mesh::{Msg, RequestId, Tick};
 use meshsim_report::waterfall::{Follower, Kind, Totals, Waterfall};
 use meshsim_run::Simulation;
-use meshsim_tests::{Lab, call, exponential, load, service};
+use meshsim_tests::{Testbed, call, exponential, load, service};
 use meshsim_trace::Record;
 
 /// Follows the requests of a run.
@@ -27,7 +27,7 @@ impl<S> Seen<S> {
 }
 
 impl<S> Recorder<Msg, Tick> for Seen<S> {
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
         let record = Record { seq: self.records, at, actor, entry: what.into() };
         self.records += 1;
         if let Some(waterfall) = self.follower.take(&record) {
@@ -156,8 +156,8 @@ fn the_parts_add_up_under_faults_retries_and_deadlines() {
 /// Mean times of the critical path by kind, in units of the mean service time.
 fn means(services: Vec<Service>, rate: f64, requests: f64) -> impl Fn(Kind) -> f64 {
     let secs = requests / rate * UNIT;
-    let lab = Lab::nodes(1).control(|control| control.heartbeat = Span::ZERO);
-    let lab = services.into_iter().fold(lab, Lab::service);
+    let lab = Testbed::nodes(1).control(|control| control.heartbeat = Span::ZERO);
+    let lab = services.into_iter().fold(lab, Testbed::service);
     let offered = load(0, rate / UNIT, secs);
     let mut lab = lab.load(Load { warmup: Span::from_secs_f64(secs / 10.0), ..offered });
     lab.mesh.nodes[0].cores = 1e5;
@@ -206,7 +206,7 @@ fn waiting_in_the_waterfalls_is_that_of_mm1_and_mmc() {
 #[test]
 fn the_critical_path_of_a_fork_is_that_of_its_slowest_branch() {
     // Fork-join of two M/M/1 at 0.5: 2.875 together.
-    let entry = service("entry", vec![Step::Parallel(vec![vec![call(1)], vec![call(2)]])]);
+    let entry = service("entry", vec![ScriptStep::Parallel(vec![vec![call(1)], vec![call(2)]])]);
     let station = || service("station", vec![exponential(UNIT)]);
     let of = means(vec![Service { capacity: 1e9, ..entry }, station(), station()], 0.5, 60_000.0);
     let whole = of(Kind::Queue) + of(Kind::Work);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use crate::plan::Plan;
 use crate::process::{Failure, Meter, Report, announce};
-use crate::talk::{ANY, MESSAGE_BYTES};
+use crate::workload::{ANY, MESSAGE_BYTES};
 
 /// A burst as one block. Only if each burst must be acknowledged before the next, an acknowledgement is sent before the
 /// end.

@@ -18,8 +18,8 @@ use tonic::{Request, Response, Status, Streaming, client, server};
 
 use crate::plan::Plan;
 use crate::process::{Failure, Meter, Report, announce};
-use crate::talk::{ANY, MESSAGE_BYTES};
 use crate::transport::run;
+use crate::workload::{ANY, MESSAGE_BYTES};
 
 /// Bytes in flight: with HTTP/2's own 64 KiB the sender would wait for every block.
 const WINDOW_BYTES: u32 = 4 << 20;

@@ -11,9 +11,9 @@ mod memory;
 mod plan;
 mod process;
 mod table;
-mod talk;
 mod transport;
 mod whole;
+mod workload;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use crate::plan::{BARE, Plan, TONIC, TRANSPORT, WHOLE, Way};
 use crate::process::{Failure, Process, Report};
-use crate::talk::{MESSAGE_BYTES, frame_bytes};
+use crate::workload::{MESSAGE_BYTES, frame_bytes};
 
 const ROUNDS: u32 = 5;
 /// A quick run does this many times less.

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::plan::Plan;
 use crate::process::{Failure, Meter, Report, announce};
-use crate::talk::{ANY, SOURCE, Talk, put};
+use crate::workload::{ANY, SOURCE, Workload, put};
 
 /// Ten seconds into a run, when a time takes its largest number of bytes.
 const DUE: Time = Time::from_nanos(10_000_000_000);
@@ -48,10 +48,10 @@ async fn take(plan: &Plan, mut reader: OwnedReadHalf, outbox: &Outbox) -> Result
     // Until the other side closes: it has received all messages.
     while reader.read_buf(splitter.room()).await? > 0 {
         while let Some(frame) = splitter.next_frame()? {
-            black_box(frame.envelope::<Talk>()?);
+            black_box(frame.envelope::<Workload>()?);
             received += 1;
             if received % u64::from(plan.burst) == 0 {
-                put(outbox, DUE, &Envelope { from: SINK, to: SOURCE, seq: received, msg: Talk::Heard })?;
+                put(outbox, DUE, &Envelope { from: SINK, to: SOURCE, seq: received, msg: Workload::Heard })?;
             }
             if received == plan.messages() {
                 report = Some(meter.received(received));
@@ -76,7 +76,7 @@ pub(crate) fn dial(plan: &Plan, port: u16) -> Result<Report, Failure> {
 
 async fn bring(plan: &Plan, mut reader: OwnedReadHalf, outbox: &Outbox) -> Result<Report, Failure> {
     let mut splitter = Splitter::new();
-    let mut envelope = Envelope { from: SOURCE, to: SINK, seq: 0, msg: Talk::load() };
+    let mut envelope = Envelope { from: SOURCE, to: SINK, seq: 0, msg: Workload::load() };
     let (mut under_way, mut trips) = (VecDeque::new(), Vec::new());
     let meter = Meter::start();
     for burst in 0..plan.bursts + plan.ahead {
@@ -100,7 +100,7 @@ async fn bring(plan: &Plan, mut reader: OwnedReadHalf, outbox: &Outbox) -> Resul
 async fn hear(reader: &mut OwnedReadHalf, splitter: &mut Splitter) -> Result<(), Failure> {
     loop {
         if let Some(frame) = splitter.next_frame()? {
-            frame.envelope::<Talk>()?;
+            frame.envelope::<Workload>()?;
             return Ok(());
         }
         if reader.read_buf(splitter.room()).await? == 0 {

@@ -14,14 +14,14 @@ use actix::System;
 use meshsim_actor::{Actor, ActorId, Cx, Event, Time};
 use meshsim_benches::SEED;
 use meshsim_fault::NetworkSpec;
-use meshsim_net::{Cast, Credentials, Hub, HubOptions, Join, MemberOptions, Phase, Seat, Work, join};
+use meshsim_net::{ActorSpec, Credentials, Hub, HubOptions, Join, MemberOptions, Phase, RunSpec, Work, join};
 use meshsim_wire::Secret;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::plan::Plan;
 use crate::process::{Failure, Meter, Report, announce, announce_begun};
-use crate::talk::{ANY, SOURCE, Talk};
+use crate::workload::{ANY, SOURCE, Workload};
 
 /// Longest run: if a message is lost, the benchmark waits for its acknowledgement until then.
 const END: Time = Time::from_nanos(60_000_000_000);
@@ -64,7 +64,7 @@ enum Player {
 
 /// Sends bursts, and another one for each that all receivers have acknowledged.
 struct Source {
-    load: Talk,
+    load: Workload,
     sent: u32,
     acknowledged: u64,
     under_way: VecDeque<Time>,
@@ -73,7 +73,7 @@ struct Source {
 }
 
 impl Source {
-    fn send_burst(&mut self, cx: &mut Cx<'_, Talk, ()>) {
+    fn send_burst(&mut self, cx: &mut Cx<'_, Workload, ()>) {
         let Plan { targets, burst, bursts, .. } = self.tally.plan;
         if self.sent == bursts {
             return;
@@ -87,7 +87,7 @@ impl Source {
         }
     }
 
-    fn hear(&mut self, cx: &mut Cx<'_, Talk, ()>) {
+    fn hear(&mut self, cx: &mut Cx<'_, Workload, ()>) {
         let plan = self.tally.plan;
         self.acknowledged += 1;
         if !self.acknowledged.is_multiple_of(u64::from(plan.targets)) {
@@ -103,10 +103,10 @@ impl Source {
 }
 
 impl Actor for Player {
-    type Msg = Talk;
+    type Msg = Workload;
     type Tick = ();
 
-    fn on(&mut self, event: Event<Talk, ()>, cx: &mut Cx<'_, Talk, ()>) {
+    fn on(&mut self, event: Event<Workload, ()>, cx: &mut Cx<'_, Workload, ()>) {
         match (self, event) {
             (Player::Source(source), Event::Start) => {
                 source.tally.meter();
@@ -118,7 +118,7 @@ impl Actor for Player {
                 *heard += 1;
                 tally.receive();
                 if *heard % u64::from(tally.plan.burst) == 0 {
-                    cx.send(from, Talk::Heard);
+                    cx.send(from, Workload::Heard);
                 }
             }
             (_, Event::Timer(())) => {}
@@ -126,13 +126,13 @@ impl Actor for Player {
     }
 }
 
-fn cast(tally: &Rc<Tally>) -> Cast<Player> {
-    let seat = |name: String, role| Seat { name, role, needed: true };
+fn run_spec(tally: &Rc<Tally>) -> RunSpec<Player> {
+    let seat = |name: String, role| ActorSpec { name, role, needed: true };
     let sinks = (1..=tally.plan.targets).map(|target| seat(format!("sink-{target}"), "sink"));
     let tally = tally.clone();
     let actor = move |actor| match (actor, tally.clone()) {
         (SOURCE, tally) => Player::Source(Source {
-            load: Talk::load(),
+            load: Workload::load(),
             sent: 0,
             acknowledged: 0,
             under_way: VecDeque::new(),
@@ -141,15 +141,15 @@ fn cast(tally: &Rc<Tally>) -> Cast<Player> {
         }),
         (_, tally) => Player::Sink { heard: 0, tally },
     };
-    Cast {
+    RunSpec {
         seed: SEED,
         // No modelled latency: messages take only their real time.
         network: NetworkSpec::default(),
-        seats: iter::once(seat("source".into(), "source")).chain(sinks).collect(),
+        actors: iter::once(seat("source".into(), "source")).chain(sinks).collect(),
         actor: Rc::new(actor),
         findings: Arc::new(|_, _| Vec::new()),
         news: None,
-        tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
+        trace_sink: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
         leave: None,
         refused: None,
@@ -170,12 +170,12 @@ pub(crate) fn listen(plan: &Plan) -> Result<Report, Failure> {
             is_traced: false,
             end: END,
             here: vec![SOURCE],
-            charter: Vec::new(),
+            payload: Vec::new(),
             answers: Box::new(|_| {}),
             traces: Box::new(|_, _| Ok(())),
             news: Box::new(drop),
         };
-        let hub = Hub::open(options, cast(&tally))?;
+        let hub = Hub::open(options, run_spec(&tally))?;
         announce(hub.address().port());
         let mut is_idle = plan.bursts == 0;
         hub.perform(|snapshot| {
@@ -204,7 +204,7 @@ pub(crate) fn dial(plan: &Plan, port: u16) -> Result<Report, Failure> {
                 leaving: None,
             };
             let tally = tally.clone();
-            members.spawn_local(async move { join(options, |_| Ok(cast(&tally))).await });
+            members.spawn_local(async move { join(options, |_| Ok(run_spec(&tally))).await });
         }
         while let Some(left) = members.join_next().await {
             left??;

@@ -6,9 +6,9 @@ mod texts;
 pub use texts::shown;
 
 use meshsim_experiment::Bundle;
-use meshsim_mesh::{Findings, Msg};
+use meshsim_mesh::{ActorResults, Msg};
 use meshsim_net::golden;
-use meshsim_wire::{FRAME_BYTES_MAX, FrameError, HELLO_BYTES_MAX, Kind, Splitter, decode_long, encode_long_into};
+use meshsim_wire::{FRAME_BYTES_MAX, FrameError, FrameKind, HELLO_BYTES_MAX, Splitter, decode_long, encode_long_into};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -55,7 +55,7 @@ pub fn frame(data: &[u8]) {
 
 /// Frames, each with its kind; and the kind of the error that ended them. Its text may have more detail if more bytes
 /// have arrived.
-type Frames = (Vec<(Kind, Vec<u8>)>, Option<std::mem::Discriminant<FrameError>>);
+type Frames = (Vec<(FrameKind, Vec<u8>)>, Option<std::mem::Discriminant<FrameError>>);
 
 fn split(stream: &[u8], piece: usize, mode: u8) -> Frames {
     let mut splitter = Splitter::new();
@@ -92,7 +92,7 @@ fn split(stream: &[u8], piece: usize, mode: u8) -> Frames {
 pub fn payload(data: &[u8]) {
     let [what, body @ ..] = data else { return };
     match *what {
-        FINDINGS => stable(body, again::<Findings>),
+        FINDINGS => stable(body, again::<ActorResults>),
         BUNDLE => {
             if let Ok(bundle) = serde_json::from_slice::<Bundle>(body) {
                 // Both a list of problems and an experiment can be shown.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, Cx, Envelope, Span, Time, Timer, What};
+use crate::{ActorId, Cx, EntryRef, Envelope, Span, Time, Timer};
 
 /// Messages that actors send to each other.
 pub trait Message: Clone + Debug + Serialize + DeserializeOwned {
@@ -100,13 +100,13 @@ pub enum Effect<M, T> {
 impl<M, T: Copy> Effect<M, T> {
     /// Trace entry of this effect, which the actor requested at `now`.
     #[inline(always)]
-    pub fn what(&self, now: Time) -> What<'_, M, T> {
+    pub fn entry(&self, now: Time) -> EntryRef<'_, M, T> {
         match self {
-            Effect::Send(envelope) => What::Send(envelope),
-            Effect::Arm { timer, at, tick } => What::Arm { timer: *timer, at: *at, tick: *tick },
-            Effect::Work { timer, span, tick } => What::Arm { timer: *timer, at: now + *span, tick: *tick },
-            Effect::Disarm(timer) => What::Disarm(*timer),
-            Effect::Note(note) => What::Note(*note),
+            Effect::Send(envelope) => EntryRef::Send(envelope),
+            Effect::Arm { timer, at, tick } => EntryRef::Arm { timer: *timer, at: *at, tick: *tick },
+            Effect::Work { timer, span, tick } => EntryRef::Arm { timer: *timer, at: now + *span, tick: *tick },
+            Effect::Disarm(timer) => EntryRef::Disarm(*timer),
+            Effect::Note(note) => EntryRef::Note(*note),
         }
     }
 }

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::pace::Pace;
-use crate::{Actor, ActorId, Effect, Effects, Envelope, Event, Note, Power, Recorder, Rng, Span, Time, What};
+use crate::{
+    Actor, ActorId, Effect, Effects, EntryRef, Envelope, Event, MachineAction, Note, Recorder, Rng, Span, Time,
+};
 
 /// An actor with its id, random stream, timers and machine.
 ///
@@ -51,7 +53,7 @@ impl<A: Actor> Cell<A> {
 
     /// Wraps an actor in incarnation number `incarnation`. Its earlier incarnations ran in other processes, and their
     /// state is lost. Its messages are counted from a number that no earlier incarnation can have reached.
-    pub fn reborn(id: ActorId, actor: A, rng: Rng, incarnation: u32) -> Self {
+    pub fn with_incarnation(id: ActorId, actor: A, rng: Rng, incarnation: u32) -> Self {
         Cell { incarnation, sent: u64::from(incarnation) << 40, ..Cell::new(id, actor, rng) }
     }
 
@@ -69,17 +71,17 @@ impl<A: Actor> Cell<A> {
     ) -> bool {
         let event = match input {
             Input::Start => {
-                trace.record(now, self.id, What::Start { incarnation: self.incarnation });
+                trace.record(now, self.id, EntryRef::Start { incarnation: self.incarnation });
                 Event::Start
             }
             Input::Deliver(envelope) => {
-                trace.record(now, self.id, What::Deliver(&envelope));
+                trace.record(now, self.id, EntryRef::Deliver(&envelope));
                 Event::Message { from: envelope.from, msg: envelope.msg }
             }
             Input::Fire(timer) => {
                 let worked = self.pace().map_or(Span::MAX, |pace| pace.worked(now));
                 let Some(tick) = self.timers.take_due(timer, worked) else { return false };
-                trace.record(now, self.id, What::Fire(timer, tick));
+                trace.record(now, self.id, EntryRef::Fire(timer, tick));
                 Event::Timer(tick)
             }
         };
@@ -97,7 +99,7 @@ impl<A: Actor> Cell<A> {
         };
         self.actor.on(event, &mut cx);
         for effect in &out[first..] {
-            trace.record(now, self.id, effect.what(now));
+            trace.record(now, self.id, effect.entry(now));
         }
         true
     }
@@ -114,8 +116,8 @@ impl<A: Actor> Cell<A> {
     /// progress, in order. The host wakes the actor at these times, beside the times planned earlier. A wake-up that is
     /// now too early runs nothing, and one that is too late finds the timer gone. The result is empty if the pace
     /// stays, or while the machine is paused.
-    pub fn set_pace(&mut self, now: Time, power: Power) -> Vec<(Time, Timer)> {
-        if matches!(power, Power::Crash | Power::Wipe | Power::Restart) {
+    pub fn set_pace(&mut self, now: Time, power: MachineAction) -> Vec<(Time, Timer)> {
+        if matches!(power, MachineAction::Crash | MachineAction::Wipe | MachineAction::Restart) {
             return Vec::new();
         }
         let machine = self.machine.get_or_insert_with(|| Box::new(Machine::running()));
@@ -131,7 +133,7 @@ impl<A: Actor> Cell<A> {
     /// paused.
     pub fn keep_pace(&mut self, former: &Cell<A>, now: Time) {
         self.machine_mut().pace = former.pace().cloned();
-        self.set_pace(now, Power::Resume);
+        self.set_pace(now, MachineAction::Resume);
     }
 
     /// End time of work that begins at `now` and takes `span`, if the pace of the machine stays.
@@ -169,7 +171,7 @@ impl<A: Actor> Cell<A> {
 
     /// Reads both ends of the cell to bring it into the cache, for a host that knows which actor runs next.
     #[inline]
-    pub fn touch(&self) {
+    pub fn prefetch(&self) {
         black_box((self.sent, self.incarnation));
     }
 

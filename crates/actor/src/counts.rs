@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Cause;
+use crate::LossReason;
 
 /// Counters of a run, or of one process of it. `sent + duplicated = delivered + all lost + held + in flight` at any
 /// moment, summed over all processes.
@@ -45,14 +45,14 @@ impl Counts {
     }
 
     /// Counts a lost message.
-    pub fn lose(&mut self, cause: Cause) {
+    pub fn lose(&mut self, cause: LossReason) {
         let count = match cause {
-            Cause::Loss => &mut self.lost_loss,
-            Cause::Partition => &mut self.lost_partition,
-            Cause::Down => &mut self.lost_down,
-            Cause::Full => &mut self.lost_full,
-            Cause::Drop => &mut self.lost_drop,
-            Cause::Nobody => &mut self.lost_nobody,
+            LossReason::Loss => &mut self.lost_loss,
+            LossReason::Partition => &mut self.lost_partition,
+            LossReason::Down => &mut self.lost_down,
+            LossReason::Full => &mut self.lost_full,
+            LossReason::Drop => &mut self.lost_drop,
+            LossReason::NoSuchActor => &mut self.lost_nobody,
         };
         *count += 1;
     }

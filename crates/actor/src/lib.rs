@@ -28,6 +28,6 @@ pub use counts::Counts;
 pub use dist::{Dist, DistError};
 pub use id::{ActorId, Envelope, MessageId};
 pub use machine::{Ledger, Switched, WAITING_BYTES_MAX, WAITING_MAX};
-pub use record::{Cause, Fate, Power, Recorder, What};
+pub use record::{EntryRef, Fate, LossReason, MachineAction, Recorder};
 pub use rng::{Rng, mix};
 pub use time::{Span, Time};

@@ -10,7 +10,9 @@ use std::mem;
 use serde::{Deserialize, Serialize};
 
 use crate::pace::Pace;
-use crate::{Actor, Cause, Cell, Counts, Effects, Fate, Input, Message, Power, Recorder, Time, Timer, What};
+use crate::{
+    Actor, Cell, Counts, Effects, EntryRef, Fate, Input, LossReason, MachineAction, Message, Recorder, Time, Timer,
+};
 
 /// Inputs that may wait at one machine that is paused or has not begun. Messages beyond it are lost as to a full queue.
 pub const WAITING_MAX: usize = 1 << 20;
@@ -138,15 +140,15 @@ impl<A: Actor> Cell<A> {
     ) {
         let Some(machine) = &mut self.machine else { return };
         let kept = if machine.is_down {
-            Err((input, Cause::Down))
+            Err((input, LossReason::Down))
         } else {
-            machine.keep(input, ledger).map_err(|input| (input, Cause::Full))
+            machine.keep(input, ledger).map_err(|input| (input, LossReason::Full))
         };
         match kept {
             Ok(()) => {}
             Err((Input::Deliver(envelope), cause)) => {
                 ledger.counts.lose(cause);
-                trace.record(now, envelope.from, What::Fate(envelope.id(), Fate::Lost(cause)));
+                trace.record(now, envelope.from, EntryRef::Fate(envelope.id(), Fate::Lost(cause)));
             }
             Err((Input::Fire(_), _)) => ledger.counts.dropped += 1,
             // The restart begins the incarnation.
@@ -159,7 +161,7 @@ impl<A: Actor> Cell<A> {
         self.machine_mut().has_begun = false;
     }
 
-    /// Marks the machine as absent until its first [`Power::Restart`], which begins its actor's first incarnation.
+    /// Marks the machine as absent until its first [`MachineAction::Restart`], which begins its actor's first incarnation.
     pub fn set_absent(&mut self, now: Time, ledger: &mut Ledger, trace: &mut impl Recorder<A::Msg, A::Tick>) {
         self.await_beginning();
         self.go_down(now, ledger, trace);
@@ -176,29 +178,31 @@ impl<A: Actor> Cell<A> {
     pub fn switch(
         &mut self,
         now: Time,
-        power: Power,
+        power: MachineAction,
         ledger: &mut Ledger,
         trace: &mut impl Recorder<A::Msg, A::Tick>,
     ) -> Switched<A::Msg> {
-        trace.record(now, self.id(), What::Power(power));
+        trace.record(now, self.id(), EntryRef::Power(power));
         let timers = self.set_pace(now, power);
         let machine = self.machine_mut();
         let inputs = match power {
-            Power::Crash | Power::Wipe => {
+            MachineAction::Crash | MachineAction::Wipe => {
                 // An incarnation that has not begun has nothing to lose.
                 if machine.has_begun {
-                    self.reboot(power == Power::Wipe);
+                    self.reboot(power == MachineAction::Wipe);
                 }
                 self.go_down(now, ledger, trace);
                 Vec::new()
             }
-            Power::Restart if machine.is_down => {
+            MachineAction::Restart if machine.is_down => {
                 machine.is_down = false;
                 machine.begin(ledger)
             }
-            Power::Resume if machine.takes_in() => machine.take_waiting(ledger).into(),
+            MachineAction::Resume if machine.takes_in() => machine.take_waiting(ledger).into(),
             // A machine that is not down has begun, or is about to.
-            Power::Restart | Power::Resume | Power::Pause | Power::Speed(_) => Vec::new(),
+            MachineAction::Restart | MachineAction::Resume | MachineAction::Pause | MachineAction::Speed(_) => {
+                Vec::new()
+            }
         };
         Switched { timers, inputs }
     }

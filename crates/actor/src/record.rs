@@ -6,11 +6,11 @@ use crate::{ActorId, Envelope, MessageId, Note, Span, Time, Timer};
 
 /// Receives the trace entries of a run as they happen.
 ///
-/// The host calls it, never an actor. A [`What::Start`], [`What::Deliver`] or [`What::Fire`] is the cause of all later
+/// The host calls it, never an actor. A [`EntryRef::Start`], [`EntryRef::Deliver`] or [`EntryRef::Fire`] is the cause of all later
 /// entries up to the next such entry, of any actor.
 pub trait Recorder<M, T> {
     /// Records an entry of `actor` at the time `at`.
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>);
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, M, T>);
 
     /// False if it records nothing. Actors then write no [notes](crate::Cx::note).
     #[inline]
@@ -22,7 +22,7 @@ pub trait Recorder<M, T> {
 /// Records nothing, and costs nothing.
 impl<M, T> Recorder<M, T> for () {
     #[inline]
-    fn record(&mut self, _: Time, _: ActorId, _: What<'_, M, T>) {}
+    fn record(&mut self, _: Time, _: ActorId, _: EntryRef<'_, M, T>) {}
 
     #[inline]
     fn is_on(&self) -> bool {
@@ -32,7 +32,7 @@ impl<M, T> Recorder<M, T> for () {
 
 impl<M, T, R: Recorder<M, T>> Recorder<M, T> for &mut R {
     #[inline]
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, M, T>) {
         (**self).record(at, actor, what);
     }
 
@@ -45,7 +45,7 @@ impl<M, T, R: Recorder<M, T>> Recorder<M, T> for &mut R {
 /// Records if there is a recorder.
 impl<M, T, R: Recorder<M, T>> Recorder<M, T> for Option<R> {
     #[inline]
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, M, T>) {
         if let Some(recorder) = self {
             recorder.record(at, actor, what);
         }
@@ -59,7 +59,7 @@ impl<M, T, R: Recorder<M, T>> Recorder<M, T> for Option<R> {
 
 /// A trace entry, with its contents borrowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum What<'a, M, T> {
+pub enum EntryRef<'a, M, T> {
     /// The actor began incarnation number `incarnation`, from 0.
     Start {
         /// Number of earlier reboots.
@@ -87,7 +87,7 @@ pub enum What<'a, M, T> {
     /// The network decided the fate of a message that `actor` sent; recorded unless it is simply delivered.
     Fate(MessageId, Fate),
     /// A machine action on the machine of `actor`.
-    Power(Power),
+    Power(MachineAction),
 }
 
 /// Decision of the network on one message.
@@ -96,7 +96,7 @@ pub enum Fate {
     /// The message arrives after this span.
     Deliver(Span),
     /// The message never arrives.
-    Lost(Cause),
+    Lost(LossReason),
     /// The message arrives twice, after these spans.
     Duplicate(Span, Span),
     /// The message is held, and arrives at this time.
@@ -105,7 +105,7 @@ pub enum Fate {
 
 /// Reason for the loss of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cause {
+pub enum LossReason {
     /// The link lost all attempts, and the transport gave up.
     Loss,
     /// A partition separated sender and receiver.
@@ -115,31 +115,38 @@ pub enum Cause {
     /// A queue was full.
     Full,
     /// No actor has the receiver's id.
-    Nobody,
+    NoSuchActor,
     /// The link dropped it for good, by chance.
     Drop,
 }
 
-impl Cause {
+impl LossReason {
     /// All reasons.
-    pub const ALL: [Cause; 6] = [Cause::Loss, Cause::Drop, Cause::Partition, Cause::Down, Cause::Full, Cause::Nobody];
+    pub const ALL: [LossReason; 6] = [
+        LossReason::Loss,
+        LossReason::Drop,
+        LossReason::Partition,
+        LossReason::Down,
+        LossReason::Full,
+        LossReason::NoSuchActor,
+    ];
 
     /// The reason in one word.
     pub fn as_str(self) -> &'static str {
         match self {
-            Cause::Loss => "loss",
-            Cause::Partition => "partition",
-            Cause::Down => "down",
-            Cause::Full => "full",
-            Cause::Nobody => "nobody",
-            Cause::Drop => "drop",
+            LossReason::Loss => "loss",
+            LossReason::Partition => "partition",
+            LossReason::Down => "down",
+            LossReason::Full => "full",
+            LossReason::NoSuchActor => "nobody",
+            LossReason::Drop => "drop",
         }
     }
 }
 
 /// Action on the machine of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Power {
+pub enum MachineAction {
     /// The machine goes down. It loses its memory and keeps its disk. Messages to it are lost while it is down.
     Crash,
     /// The machine goes down and loses its disk too.

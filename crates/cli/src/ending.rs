@@ -18,7 +18,7 @@ use meshsim_trace::export::jsonl_line_of;
 use crate::error::{Error, Exit};
 use crate::flow::stream::Flow;
 use crate::flow::words::Names;
-use crate::folder::{Draft, Folder, SUMMARY};
+use crate::folder::{PendingFile, RunDir, SUMMARY};
 use crate::interrupt;
 use crate::read;
 use crate::runs::{self, EXPERIMENT};
@@ -84,7 +84,7 @@ pub(crate) enum TraceFormat {
 }
 
 /// A run that has ended.
-pub(crate) struct Ended {
+pub(crate) struct FinishedRun {
     pub(crate) outcome: meshsim_run::Outcome,
     /// [`TRACE`] is complete in the folder. False if no trace was asked for, or if it could not be written.
     pub(crate) has_trace: bool,
@@ -102,8 +102,8 @@ pub(crate) fn open(
     experiment: &Experiment,
     output: &Output,
     default: impl FnOnce(&Experiment) -> PathBuf,
-) -> Result<Folder, Error> {
-    Folder::create(output.out.clone().unwrap_or_else(|| default(experiment)), &names(experiment))
+) -> Result<RunDir, Error> {
+    RunDir::create(output.out.clone().unwrap_or_else(|| default(experiment)), &names(experiment))
 }
 
 /// The files that a run of any experiment may leave, except its summary and the experiment.
@@ -134,8 +134,8 @@ fn inputs(experiment: &Experiment) -> impl Iterator<Item = (&str, &str)> {
 /// The result is printed even if the files cannot be written: it is worth more than they are.
 pub(crate) fn publish(
     experiment: &Experiment,
-    folder: Folder,
-    mut ended: Ended,
+    folder: RunDir,
+    mut ended: FinishedRun,
     output: &Output,
     screen: &mut Screen,
 ) -> Result<Exit, Error> {
@@ -190,25 +190,25 @@ pub(crate) fn publish(
         Outcome::Unknown => Exit::Unknown,
         // The measurements hold; the rest of the run is unknown.
         Outcome::Pass if summary.cut_short && interrupt::asked() && !ended.until_stopped => Exit::Interrupted,
-        Outcome::Pass => Exit::Well,
+        Outcome::Pass => Exit::Success,
     })
 }
 
 /// Writes all files of a simulated run beside its trace, and publishes them. Nothing is printed.
-pub(crate) fn keep(experiment: &Experiment, folder: Folder, outcome: meshsim_run::Outcome) -> Result<(), Error> {
+pub(crate) fn keep(experiment: &Experiment, folder: RunDir, outcome: meshsim_run::Outcome) -> Result<(), Error> {
     let summary = outcome.summary(experiment);
     let series = Series::new(experiment, &outcome.measured);
     let events = events(experiment, &outcome.measured, &summary, &series);
     let remarks = Box::new(|_: Paint| String::new());
-    let ended = Ended { outcome, has_trace: true, processes: None, until_stopped: false, remarks };
+    let ended = FinishedRun { outcome, has_trace: true, processes: None, until_stopped: false, remarks };
     write(experiment, &folder, &ended, &summary, &series, &events)?;
     folder.publish(&names(experiment))
 }
 
 fn write(
     experiment: &Experiment,
-    folder: &Folder,
-    ended: &Ended,
+    folder: &RunDir,
+    ended: &FinishedRun,
     summary: &Summary,
     series: &Series,
     events: &[Event],
@@ -229,11 +229,11 @@ fn write(
 pub(crate) fn report(folders: &[PathBuf], file: &Path) -> Result<(), Error> {
     let page = meshsim_page::report(&read::runs(folders)?);
     let page = page.map_err(|error| Error::Write(file.to_owned(), error.into()))?;
-    Draft::create(file)?.publish(&page)
+    PendingFile::create(file)?.publish(&page)
 }
 
 /// The trace is read back: the export is the content of the disk.
-fn write_jsonl(folder: &Folder) -> Result<(), Error> {
+fn write_jsonl(folder: &RunDir) -> Result<(), Error> {
     let path = folder.path().join(TRACE);
     let file = File::open(folder.staged(TRACE)).map_err(|error| Error::Write(path.clone(), error))?;
     let unreadable = |error| Error::Trace(path.clone(), error);

@@ -12,11 +12,11 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Success.
-    Well,
+    Success,
     /// It could not be done.
     Failed,
     /// It was done, and found that a run differs from its expectation.
-    Differs,
+    Diverged,
     /// The input is invalid. clap uses the same number.
     WrongInput,
     /// It was done, and an SLO does not hold.
@@ -30,8 +30,8 @@ pub(crate) enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(match exit {
-            Exit::Well => 0,
-            Exit::Failed | Exit::Differs => 1,
+            Exit::Success => 0,
+            Exit::Failed | Exit::Diverged => 1,
             Exit::WrongInput => 2,
             Exit::Unknown => 98,
             Exit::SloFailed => 99,

@@ -25,7 +25,7 @@ pub(crate) const SUMMARY: &str = "summary.json";
 
 /// The directory of a run that is being written. Dropped before [`publish`](Self::publish), it leaves nothing behind.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct RunDir {
     path: PathBuf,
     stage: Unfinished,
     /// Names of the files written so far, in their order.
@@ -96,7 +96,7 @@ pub(crate) fn remove(path: &Path) {
     let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 
-impl Folder {
+impl RunDir {
     /// Prepares the directory of a run, and checks that it is writable.
     ///
     /// `names` are the files that a run may leave there. An existing directory that is not that of a run keeps its
@@ -131,7 +131,7 @@ impl Folder {
             made => made,
         };
         let stage = Unfinished::remember(stage.map_err(cannot)?);
-        Ok(Folder { path, stage, names: std::cell::RefCell::default() })
+        Ok(RunDir { path, stage, names: std::cell::RefCell::default() })
     }
 
     /// Final directory of the run.
@@ -255,13 +255,13 @@ fn sync(path: &Path) -> io::Result<()> {
 
 /// A single file that takes the place of an older one when it is complete.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct PendingFile {
     path: PathBuf,
     under: Unfinished,
     file: File,
 }
 
-impl Draft {
+impl PendingFile {
     /// Begins a file.
     ///
     /// # Errors
@@ -281,12 +281,12 @@ impl Draft {
             let under = path.with_file_name(unfinished_name(&name));
             clear_abandoned(under.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new(".")), &name);
             let file = File::create(&under)?;
-            Ok(Draft { path: path.to_owned(), under: Unfinished::remember(under), file })
+            Ok(PendingFile { path: path.to_owned(), under: Unfinished::remember(under), file })
         };
         begin().map_err(|error| Error::Write(path.to_owned(), error))
     }
 
-    /// Handle for another writer, before [`publish_file`](Draft::publish_file).
+    /// Handle for another writer, before [`publish_file`](PendingFile::publish_file).
     pub(crate) fn file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
@@ -314,7 +314,7 @@ mod tests {
 
     const NAMES: [&str; 2] = ["a.txt", "b.txt"];
 
-    fn put(folder: &Folder, name: &str, text: &str) {
+    fn put(folder: &RunDir, name: &str, text: &str) {
         folder.write(name, |out| out.write_all(text.as_bytes())).unwrap();
     }
 
@@ -330,7 +330,7 @@ mod tests {
     }
 
     fn publish(path: &Path, seed: u64, files: &[&str]) {
-        let folder = Folder::create(path.into(), &NAMES).unwrap();
+        let folder = RunDir::create(path.into(), &NAMES).unwrap();
         put(&folder, SUMMARY, &summary(seed));
         files.iter().for_each(|name| put(&folder, name, &seed.to_string()));
         folder.publish(&NAMES).unwrap();
@@ -354,7 +354,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         publish(&path, 1, &["a.txt"]);
-        let folder = Folder::create(path.clone(), &NAMES).unwrap();
+        let folder = RunDir::create(path.clone(), &NAMES).unwrap();
         put(&folder, "a.txt", "half");
         let refused = folder.write("b.txt", |_| Err(io::Error::from(io::ErrorKind::StorageFull)));
         assert!(refused.is_err());
@@ -370,7 +370,7 @@ mod tests {
         for text in ["{}", "{ \"total\": 3 }", "not JSON"] {
             fs::write(dir.path().join(SUMMARY), text).unwrap();
             fs::write(dir.path().join("a.txt"), "mine").unwrap();
-            let refused = Folder::create(dir.path().into(), &NAMES).unwrap_err();
+            let refused = RunDir::create(dir.path().into(), &NAMES).unwrap_err();
             assert!(matches!(refused, Error::WrongInput(..)), "{text}");
             assert_eq!(fs::read_to_string(dir.path().join("a.txt")).unwrap(), "mine");
         }
@@ -392,9 +392,9 @@ mod tests {
         fs::write(&file, "old").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         for odd in [link.as_path(), Path::new("/dev/null"), dir.path()] {
-            assert!(matches!(Draft::create(odd), Err(Error::WrongInput(..))), "{}", odd.display());
+            assert!(matches!(PendingFile::create(odd), Err(Error::WrongInput(..))), "{}", odd.display());
         }
-        Draft::create(&file).unwrap().publish("new").unwrap();
+        PendingFile::create(&file).unwrap().publish("new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
     }
 
@@ -436,7 +436,7 @@ mod tests {
 
         let file = dir.path().join(format!(".made.yaml.{}.part", dead()));
         fs::write(&file, "half").unwrap();
-        Draft::create(&dir.path().join("made.yaml")).unwrap().publish("whole").unwrap();
+        PendingFile::create(&dir.path().join("made.yaml")).unwrap().publish("whole").unwrap();
         assert!(!file.exists());
     }
 }

@@ -2,7 +2,6 @@
 
 mod address;
 mod command;
-mod door;
 mod ending;
 mod error;
 mod flow;
@@ -10,6 +9,7 @@ mod folder;
 mod headline;
 mod http;
 mod interrupt;
+mod listener;
 mod live;
 mod logging;
 mod progress;

@@ -8,16 +8,16 @@ use meshsim_trace::Header;
 
 use crate::ending::TRACE;
 use crate::error::Error;
-use crate::folder::Folder;
+use crate::folder::RunDir;
 
 /// Begins it. What is chosen from it at the end of the run goes first to a file without a name.
-pub(crate) fn begin(folder: &Folder, header: &Header, keep: Keep) -> Result<Tracer<File>, Error> {
+pub(crate) fn begin(folder: &RunDir, header: &Header, keep: Keep) -> Result<Tracer<File>, Error> {
     let file = if keep.is_known_late() { folder.nameless(TRACE)? } else { folder.begin(TRACE)? };
     Ok(Tracer::new(file, header, keep))
 }
 
 /// Ends it.
-pub(crate) fn finish(tracer: Tracer<File>, folder: &Folder) -> Result<(), Error> {
+pub(crate) fn finish(tracer: Tracer<File>, folder: &RunDir) -> Result<(), Error> {
     let path = || folder.path().join(TRACE);
     let (mut whole, choice) = tracer.finish().map_err(|error| Error::WriteTrace(path(), error))?;
     let Some(choice) = choice else { return Ok(()) };

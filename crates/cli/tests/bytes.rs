@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use meshsim_actor::{ActorId, Recorder, Span, Time, What};
+use meshsim_actor::{ActorId, EntryRef, Recorder, Span, Time};
 use meshsim_mesh::Msg;
 use meshsim_mesh::message::Tick;
 use meshsim_net::golden;
@@ -39,8 +39,8 @@ load:
 struct Firsts(BTreeMap<&'static str, Vec<u8>>);
 
 impl Recorder<Msg, Tick> for Firsts {
-    fn record(&mut self, at: Time, _: ActorId, what: What<'_, Msg, Tick>) {
-        if let What::Send(envelope) = what {
+    fn record(&mut self, at: Time, _: ActorId, what: EntryRef<'_, Msg, Tick>) {
+        if let EntryRef::Send(envelope) = what {
             self.0.entry(meshsim_actor::Message::kind(&envelope.msg)).or_insert_with(|| {
                 let mut frame = Vec::new();
                 meshsim_wire::put_envelope(&mut frame, at, envelope).unwrap();
@@ -68,7 +68,7 @@ fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
     };
     for (id, actor) in (0..).map(ActorId).zip(run.actors()) {
         let mut found = vec![fuzz::FINDINGS];
-        meshsim_wire::encode_into(&actor.findings(end), &mut found).unwrap();
+        meshsim_wire::encode_into(&actor.results(end), &mut found).unwrap();
         add("payload", &format!("found-{}", run.mesh().actor_name(id)), &[&found]);
     }
     add("payload", "bundle", &[&[fuzz::BUNDLE], &serde_json::to_vec(&experiment.bundle()).unwrap()]);
@@ -162,7 +162,7 @@ fn each_seed_of_a_payload_can_be_read_and_none_of_its_beginnings_can() {
     let is_read = |bytes: &[u8]| {
         let [what, body @ ..] = bytes else { return false };
         match *what {
-            fuzz::FINDINGS => meshsim_wire::decode::<meshsim_mesh::Findings>(body).is_ok(),
+            fuzz::FINDINGS => meshsim_wire::decode::<meshsim_mesh::ActorResults>(body).is_ok(),
             fuzz::BUNDLE => serde_json::from_slice::<meshsim_experiment::Bundle>(body).is_ok(),
             kind => {
                 let mut splitter = meshsim_wire::Splitter::new();

@@ -17,8 +17,8 @@ use meshsim_fault::{Crash, Cut, Fault, Partition};
 use meshsim_mesh::Msg;
 use meshsim_net::{Join, golden};
 use meshsim_wire::{
-    Challenge, FRAME_BYTES_MAX, HELLO_BYTES_MAX, Hello, Kind, Nonce, PREFACE_BYTES, Refusal, Secret, Side, Splitter,
-    VERSION, Welcome, encode_into, preface, put, put_envelope,
+    Challenge, FRAME_BYTES_MAX, FrameKind, HELLO_BYTES_MAX, Hello, Nonce, PREFACE_BYTES, Refusal, Secret, Side,
+    Splitter, VERSION, Welcome, encode_into, preface, put, put_envelope,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -171,7 +171,7 @@ fn golden(name: &str) -> Vec<u8> {
     golden::frames().into_iter().find(|(golden, _)| *golden == name).unwrap().1
 }
 
-fn framed(kind: Kind, value: &impl Serialize) -> Vec<u8> {
+fn framed(kind: FrameKind, value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out, kind, value).unwrap();
     out
@@ -183,7 +183,7 @@ fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn hello(cluster: &str, wish: Wish) -> Vec<u8> {
-    framed(Kind::Hello, &Hello { cluster: cluster.into(), wish, nonce: Nonce::fresh() })
+    framed(FrameKind::Hello, &Hello { cluster: cluster.into(), wish, nonce: Nonce::fresh() })
 }
 
 fn join(name: &str) -> Join {
@@ -234,7 +234,7 @@ impl Peer {
     }
 
     /// The next frame: its body and its content.
-    fn frame<V: for<'de> Deserialize<'de>>(&mut self, kind: Kind) -> (Vec<u8>, V) {
+    fn frame<V: for<'de> Deserialize<'de>>(&mut self, kind: FrameKind) -> (Vec<u8>, V) {
         loop {
             if let Some(frame) = self.splitter.next_frame().unwrap() {
                 assert_eq!(frame.kind, kind, "{:?}", frame.value::<Refusal>());
@@ -250,23 +250,23 @@ impl Peer {
         let hello = hello("meshsim", wish);
         peer.write(&[&preface(), &hello[..]].concat());
         peer.preface();
-        let (challenge, _): (_, Challenge) = peer.frame(Kind::Challenge);
+        let (challenge, _): (_, Challenge) = peer.frame(FrameKind::Challenge);
         // Length and kind stand before a body.
         let proof = secret.prove(Side::Dialler, &hello[5..], &challenge);
-        peer.write(&framed(Kind::Proof, &proof));
+        peer.write(&framed(FrameKind::Proof, &proof));
         peer
     }
 
     fn meet(to: SocketAddr, wish: Wish) -> (Self, Answer) {
         let mut peer = Peer::prove(to, wish, &Secret::none());
-        let (_, welcome): (_, Welcome<Answer>) = peer.frame(Kind::Welcome);
+        let (_, welcome): (_, Welcome<Answer>) = peer.frame(FrameKind::Welcome);
         (peer, welcome.answer)
     }
 
     /// The boot id of another process, as the coordinator announces it.
     fn life_of(&mut self, process: u32) -> u64 {
         loop {
-            if let (_, Control::Peers(peers)) = self.frame(Kind::Control)
+            if let (_, Control::Peers(peers)) = self.frame(FrameKind::Control)
                 && let Some(((_, life, _), _)) = peers.iter().find(|((other, ..), _)| *other == process)
             {
                 return *life;
@@ -280,7 +280,7 @@ impl Peer {
             let mut peer = Peer::prove(at, Wish::Bring { process, life, to }, &Secret::none());
             loop {
                 if let Some(frame) = peer.splitter.next_frame().unwrap() {
-                    return (frame.kind == Kind::Welcome).then_some(peer);
+                    return (frame.kind == FrameKind::Welcome).then_some(peer);
                 }
                 peer.more().unwrap();
             }
@@ -296,7 +296,7 @@ impl Peer {
     }
 
     fn refused(mut self) -> Refusal {
-        self.frame(Kind::Refusal).1
+        self.frame(FrameKind::Refusal).1
     }
 }
 
@@ -307,13 +307,13 @@ type Tape = Arc<Mutex<[Vec<u8>; 2]>>;
 fn record(to: SocketAddr) -> (SocketAddr, Tape) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let tape = Tape::default();
-    let both = tape.clone();
-    let copy = |mut from: TcpStream, mut to: TcpStream, tape: Tape, side: usize| {
+    let trace_sink = Tape::default();
+    let both = trace_sink.clone();
+    let copy = |mut from: TcpStream, mut to: TcpStream, trace_sink: Tape, side: usize| {
         thread::spawn(move || {
             let mut bytes = [0; 1 << 14];
             while let Ok(read @ 1..) = from.read(&mut bytes) {
-                tape.lock().unwrap()[side].extend_from_slice(&bytes[..read]);
+                trace_sink.lock().unwrap()[side].extend_from_slice(&bytes[..read]);
                 if to.write_all(&bytes[..read]).is_err() {
                     break;
                 }
@@ -328,13 +328,13 @@ fn record(to: SocketAddr) -> (SocketAddr, Tape) {
             copy(acceptor, dialler, both.clone(), 1);
         }
     });
-    (address, tape)
+    (address, trace_sink)
 }
 
 /// The preface, the hello and the proof in the bytes of a dialler.
 fn handshake_of(said: &[u8]) -> Vec<u8> {
     let mut end = PREFACE_BYTES;
-    for kind in [Kind::Hello, Kind::Proof] {
+    for kind in [FrameKind::Hello, FrameKind::Proof] {
         let length = u32::from_le_bytes(said[end..end + 4].try_into().unwrap()) as usize;
         assert_eq!(said[end + 4], kind as u8);
         end += 4 + length;
@@ -416,7 +416,7 @@ fn bad_openings() -> Vec<(Vec<u8>, String)> {
 fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     let folder = folder("coordinator");
     let (coordinator, address) = Process::coordinator(&folder, &[]);
-    let (proxy, tape) = record(address);
+    let (proxy, trace_sink) = record(address);
     let mut others = vec![Process::node(&folder, "node-0", proxy, &[])];
     coordinator.says("is ready, with node-0");
     let (memory, descriptors) = (coordinator.memory(), coordinator.descriptors());
@@ -448,7 +448,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         assert_eq!(peer.refused(), Refusal { why: "wrong secret".into(), passing: false });
         stream
     });
-    let handshake = handshake_of(&tape.lock().unwrap()[0]);
+    let handshake = handshake_of(&trace_sink.lock().unwrap()[0]);
     coordinator.complains("does not know the cluster's secret", || say(address, &handshake));
 
     for (wish, words) in [
@@ -480,10 +480,10 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     // Members that send messages of other roles. Each has the actors of the one before.
     let mut high = Vec::new();
     let crash = Crash { actors: [ActorId(u32::MAX)].into_iter().collect() };
-    put(&mut high, Kind::Control, &(6u32, Fault::new(Time::ZERO, Time::NEVER, crash))).unwrap();
+    put(&mut high, FrameKind::Control, &(6u32, Fault::new(Time::ZERO, Time::NEVER, crash))).unwrap();
     let islands = vec![[ActorId(u32::MAX)].into_iter().collect(); 100_000];
     let partition = Partition { cut: Cut::Islands(islands), hold: false };
-    put(&mut high, Kind::Control, &(6u32, Fault::new(Time::ZERO, Time::NEVER, partition))).unwrap();
+    put(&mut high, FrameKind::Control, &(6u32, Fault::new(Time::ZERO, Time::NEVER, partition))).unwrap();
     let envelope = Envelope { from: ActorId(0), to: ActorId(0), seq: 0, msg: Msg::Need { from: 0, to: 1 } };
     let mut of_another = Vec::new();
     put_envelope(&mut of_another, Time::NEVER, &envelope).unwrap();
@@ -492,7 +492,10 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         (golden("left"), "said Left, which is not for it to say now"),
         (golden("peers"), "said Peers("),
         (high, "said Fault(Fault {"),
-        (golden("findings"), "said Findings { actor: #1, part: 3 bytes, last: true }, which is not for it to say now"),
+        (
+            golden("findings"),
+            "said ActorResults { actor: #1, part: 3 bytes, last: true }, which is not for it to say now",
+        ),
         (golden("trace"), "said Trace(3 bytes), which is not for it to say now"),
         (golden("done"), "said Done("),
         ([golden("ready"), golden("ready")].concat(), "said twice that it is ready"),
@@ -547,10 +550,10 @@ fn broken_streams_and_a_thousand_connections_block_no_peer() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let (coordinator, address) = Process::coordinator(&folder, &[]);
-    let (proxy, tape) = record(address);
+    let (proxy, trace_sink) = record(address);
     let mut others = vec![Process::node(&folder, "node-0", proxy, &[])];
     coordinator.says("is ready, with node-0");
-    let handshake = handshake_of(&tape.lock().unwrap()[0]);
+    let handshake = handshake_of(&trace_sink.lock().unwrap()[0]);
     let (memory, descriptors) = (coordinator.memory(), coordinator.descriptors());
 
     // Cut after every byte, cleanly and by a reset.
@@ -701,7 +704,7 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
     let folder = folder("secret");
     let (coordinator, address) = Process::coordinator(&folder, &["--secret-file", "secret"]);
     fs::write(folder.join("other"), "sixteen characters, and more").unwrap();
-    let (proxy, tape) = record(address);
+    let (proxy, trace_sink) = record(address);
     let right = ["--secret-file", "secret"];
     let mut others = vec![Process::node(&folder, "node-0", proxy, &right)];
     coordinator.says("is ready, with node-0");
@@ -713,7 +716,7 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
     });
 
     // The recorded bytes are useless in a second connection, and reveal nothing of the secret.
-    let [forth, back] = tape.lock().unwrap().clone();
+    let [forth, back] = trace_sink.lock().unwrap().clone();
     let secret = fs::read_to_string(folder.join("secret")).unwrap();
     for said in [&forth, &back] {
         assert!(!said.windows(16).any(|part| secret.as_bytes().windows(16).any(|of_secret| of_secret == part)));
@@ -723,7 +726,7 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
         let mut again = Peer::connect(address);
         again.write(&handshake);
         again.preface();
-        again.frame::<Challenge>(Kind::Challenge);
+        again.frame::<Challenge>(FrameKind::Challenge);
         let stream = again.stream.try_clone().unwrap();
         assert_eq!(again.refused().why, "wrong secret");
         stream
@@ -870,7 +873,7 @@ fn a_joiner_says_why_it_is_not_let_in_and_whether_it_is_of_use_to_wait() {
     let newer = node("newer", acceptor([&b"MESHSM"[..], &[255, 255]].concat()), &[]);
     let web = node("web", acceptor(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), &[]);
     let why = Refusal { why: format!("\x1b[2J{}", "why ".repeat(1000)), passing: false };
-    let rude = node("rude", acceptor([&preface()[..], &framed(Kind::Refusal, &why)].concat()), &[]);
+    let rude = node("rude", acceptor([&preface()[..], &framed(FrameKind::Refusal, &why)].concat()), &[]);
     let bomb = node("bomb", acceptor([&preface()[..], &u32::MAX.to_le_bytes()].concat()), &[]);
 
     unknown.ends_with(2, r#"refused: this run has no node called "node-9""#);

@@ -151,7 +151,7 @@ fn a_trace_of_another_experiment_is_refused_with_what_differs() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_it_early_and_it_says_how_far_it_came() {
-    use meshsim_actor::{ActorId, Power, Recorder, Time, What};
+    use meshsim_actor::{ActorId, EntryRef, MachineAction, Recorder, Time};
     use meshsim_trace::{Header, Writer};
 
     let folder = folder("interrupt");
@@ -165,7 +165,7 @@ fn ctrl_c_ends_it_early_and_it_says_how_far_it_came() {
     // A machine comes up, and comes up, and comes up.
     let mut restarts = |count: u64| {
         for at in 0..count {
-            let what: What<'_, Msg, Tick> = What::Power(Power::Restart);
+            let what: EntryRef<'_, Msg, Tick> = EntryRef::Power(MachineAction::Restart);
             // What is not compressed.
             writer.record(Time::from_nanos(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)), ActorId(1), what);
         }

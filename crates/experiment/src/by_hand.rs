@@ -10,7 +10,7 @@ use meshsim_actor::Time;
 use meshsim_fault::Fault;
 use meshsim_mesh::model::Operation;
 
-use crate::problem::{Place, Reporter};
+use crate::problem::{Location, Reporter};
 use crate::schema::File;
 use crate::section::{At, Field};
 use crate::{Experiment, Problems, compile, tree};
@@ -91,7 +91,7 @@ impl Experiment {
         let out = (|| {
             if text.len() > SAID_BYTES_MAX {
                 let message = format!("this is longer than {} MiB", SAID_BYTES_MAX >> 20);
-                reporter.report(Place::default(), message);
+                reporter.report(Location::default(), message);
                 return None;
             }
             let root = tree::read(text, source, 0, wanted, &mut reporter)?;

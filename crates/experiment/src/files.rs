@@ -9,7 +9,7 @@ use std::path::Path;
 use meshsim_actor::Span;
 
 use crate::inputs::Inputs;
-use crate::problem::{Place, Reporter, all_of, nearest, shortened};
+use crate::problem::{Location, Reporter, all_of, nearest, shortened};
 use crate::schema::ZONES_MAX;
 use crate::section::At;
 use crate::units;
@@ -115,12 +115,12 @@ impl Csv {
     }
 
     /// The line of a record, without its end.
-    fn place(&self, record: &csv::StringRecord) -> Place {
+    fn place(&self, record: &csv::StringRecord) -> Location {
         let start = (record.position().map_or(0, |at| at.byte()) as usize).min(self.text.len());
         // A record may begin behind empty lines.
         let start = start + self.text[start..].len() - self.text[start..].trim_start().len();
         let end = self.text[start..].find(['\n', '\r']).map_or(self.text.len(), |at| start + at);
-        Place::new(self.source, start, end)
+        Location::new(self.source, start, end)
     }
 
     /// Passes each record to `each`, the header first, until it returns false. An invalid record is reported, and so is
@@ -159,7 +159,7 @@ impl Csv {
                 }
                 Err(error) => {
                     let at = error.position().map_or(0, |at| at.byte()) as usize;
-                    reporter.report(Place::new(self.source, at, at + 1), format!("this is not CSV: {error}"));
+                    reporter.report(Location::new(self.source, at, at + 1), format!("this is not CSV: {error}"));
                     return None;
                 }
             }

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Call, EndpointId, ServiceId, Step};
+use meshsim_mesh::model::{Call, EndpointId, ScriptStep, ServiceId};
 
-use crate::problem::{Place, Reporter};
+use crate::problem::{Location, Reporter};
 
 /// More expected visits than this are no request any more.
 pub(crate) const VISITS_MAX: f64 = 1e9;
@@ -32,12 +32,12 @@ pub(crate) struct Graph<'a> {
 }
 
 /// A call as a script makes it, wherever in the script it stands.
-pub(crate) fn for_each_call<'a>(script: &'a [Step], visit: &mut impl FnMut(&'a Call)) {
+pub(crate) fn for_each_call<'a>(script: &'a [ScriptStep], visit: &mut impl FnMut(&'a Call)) {
     for step in script {
         match step {
-            Step::Call(call) => visit(call),
-            Step::Parallel(branches) => branches.iter().for_each(|branch| for_each_call(branch, visit)),
-            Step::Work(_) | Step::Sleep(_) => {}
+            ScriptStep::Call(call) => visit(call),
+            ScriptStep::Parallel(branches) => branches.iter().for_each(|branch| for_each_call(branch, visit)),
+            ScriptStep::Work(_) | ScriptStep::Sleep(_) => {}
         }
     }
 }
@@ -219,7 +219,7 @@ fn order(calls: &[Vec<(usize, f64)>]) -> Option<Vec<usize>> {
 /// Reports calls that never end: a cycle in which every call is certain.
 ///
 /// Versions count together: while an update runs, the old and the new one are there side by side.
-pub(crate) fn refuse_endless(mesh: &Mesh, places: &[Place], reporter: &mut Reporter) {
+pub(crate) fn refuse_endless(mesh: &Mesh, places: &[Location], reporter: &mut Reporter) {
     let first = first_vertices(mesh);
     let count = mesh.services.iter().map(|service| service.endpoints.len()).sum();
     let mut certain: Vec<Vec<(usize, f64)>> = vec![vec![]; count];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bundle::Bundle;
 use crate::files::{check_bytes, read_text};
-use crate::problem::{Place, Reporter, all_of, shortened};
+use crate::problem::{Location, Reporter, all_of, shortened};
 use crate::section::At;
 use crate::tree::{self, Key, Node, Value};
 
@@ -74,7 +74,7 @@ struct Input {
     source: u16,
     file: InputFile,
     /// Places in which the experiment names it.
-    places: Vec<Place>,
+    places: Vec<Location>,
 }
 
 impl<'a> Inputs<'a> {
@@ -136,7 +136,7 @@ impl<'a> Inputs<'a> {
     /// The files; and the experiment as a text that gives the same run beside their copies: it has the run's name, and
     /// names the copies. `text` is the file as it was read, `None` if `root` has been changed since.
     pub(crate) fn copy(self, text: Option<&str>, mut root: Node, run: &str) -> (String, Vec<InputFile>) {
-        let mut edits: Vec<(Place, String)> = vec![];
+        let mut edits: Vec<(Location, String)> = vec![];
         for input in self.read.iter().filter(|input| input.file.written != input.file.name) {
             edits.extend(input.places.iter().map(|place| (*place, input.file.name.clone())));
         }
@@ -148,7 +148,7 @@ impl<'a> Inputs<'a> {
             && entries.iter().all(|(key, _)| key.text != "name")
         {
             let start = entries.iter().map(|(key, _)| key.place).min().unwrap_or_default();
-            let place = Place { end: start.start, ..start };
+            let place = Location { end: start.start, ..start };
             edits.push((place, format!("name: {}\n", tree::quoted_if_needed(run))));
             entries.insert(0, (Key { text: "name".into(), place, invented: false }, Node::scalar(run, place)));
         }
@@ -159,7 +159,7 @@ impl<'a> Inputs<'a> {
 }
 
 /// Replaces the text of the value at a place, and of its copies by aliases and merges.
-fn rename(node: &mut Node, place: Place, name: &str) {
+fn rename(node: &mut Node, place: Location, name: &str) {
     match &mut node.value {
         Value::Scalar { text, quoted } if node.place == place => (*text, *quoted) = (name.to_owned(), false),
         Value::Scalar { .. } => {}
@@ -169,7 +169,7 @@ fn rename(node: &mut Node, place: Place, name: &str) {
 }
 
 /// The text with the edits made and the rest unchanged, including comments; `None` if it would not parse as `root`.
-fn edit(text: &str, mut edits: Vec<(Place, String)>, root: &Node) -> Option<String> {
+fn edit(text: &str, mut edits: Vec<(Location, String)>, root: &Node) -> Option<String> {
     if edits.is_empty() {
         return Some(text.to_owned());
     }

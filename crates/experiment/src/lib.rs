@@ -35,7 +35,7 @@ use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
 
 use inputs::{Inputs, Origin};
-use problem::{Place, Reporter};
+use problem::{Location, Reporter};
 use section::Field;
 
 pub use bundle::Bundle;
@@ -47,7 +47,7 @@ pub use overrides::{Override, OverrideError};
 pub use printable::{is_unprintable, printable};
 pub use problem::{Problem, Problems, nearest};
 pub use schema::schema;
-pub use size::Size;
+pub use size::ModelSize;
 pub use slo::{Comparison, Metric, PIECES, Scope, Slo};
 pub use units::{UnitError, duration};
 pub use words::fault_in_words;
@@ -122,7 +122,7 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Experiment, Problems>
         Err(error) => {
             let mut reporter = Reporter::default();
             reporter.add_source(name.as_str(), "");
-            let reported = reporter.report(Place::default(), format!("cannot read {name}: {error}"));
+            let reported = reporter.report(Location::default(), format!("cannot read {name}: {error}"));
             let inside = path.join("mesh.yaml");
             if inside.is_file() {
                 reported.help(format!("`{}` is an experiment", inside.display()));
@@ -152,7 +152,7 @@ fn read(
     let source = reporter.add_source(file_name, text);
     if text.len() as u64 > FILE_BYTES_MAX {
         let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
-        reporter.report(Place::default(), message);
+        reporter.report(Location::default(), message);
         return Err(reporter.finish().err().unwrap_or_default());
     }
     let compiled = (|| {

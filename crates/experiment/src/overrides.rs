@@ -1,6 +1,6 @@
 //! `--set services.search.instances=4`: a value of the file, replaced from the command line.
 
-use crate::problem::{Place, Reporter, shortened};
+use crate::problem::{Location, Reporter, shortened};
 use crate::tree::{self, Key, Node, Value};
 
 /// In a path, the item of a list that comes after the last.
@@ -69,7 +69,7 @@ impl Override {
         let text = &self.text[self.value..];
         // `key=` sets nothing at all, which its field refuses or takes.
         let value = if text.trim().is_empty() {
-            Node::scalar("", Place::new(source, self.value, self.value))
+            Node::scalar("", Location::new(source, self.value, self.value))
         } else {
             let Some(value) = tree::read(text, source, self.value, "write a value after the `=`", reporter) else {
                 return;
@@ -78,7 +78,7 @@ impl Override {
         };
         let mut node = root;
         for (depth, (key, start, end)) in self.path.iter().enumerate() {
-            let place = Place::new(source, *start, *end);
+            let place = Location::new(source, *start, *end);
             let last = depth + 1 == self.path.len();
             let is_new = node.is_null() || matches!(&node.value, Value::Map(entries) if entries.is_empty());
             if is_new {

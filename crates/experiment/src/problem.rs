@@ -102,15 +102,15 @@ impl std::error::Error for Problems {}
 
 /// A part of a source: which, and its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) source: u16,
     pub(crate) start: u32,
     pub(crate) end: u32,
 }
 
-impl Place {
+impl Location {
     pub(crate) fn new(source: u16, start: usize, end: usize) -> Self {
-        Place { source, start: start as u32, end: end.max(start) as u32 }
+        Location { source, start: start as u32, end: end.max(start) as u32 }
     }
 }
 
@@ -129,7 +129,7 @@ struct Source {
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
-    place: Place,
+    place: Location,
     message: String,
     label: Option<String>,
     help: Option<String>,
@@ -168,12 +168,12 @@ impl Reporter {
     }
 
     /// The line of a place in the file itself; `None` for a value of the command line.
-    pub(crate) fn line(&self, place: Place) -> Option<u32> {
+    pub(crate) fn line(&self, place: Location) -> Option<u32> {
         (place.source == 0).then(|| position(&self.sources[0].text, place.start as usize).0)
     }
 
     /// Something is wrong here.
-    pub(crate) fn report(&mut self, place: Place, message: impl Into<String>) -> Reported<'_> {
+    pub(crate) fn report(&mut self, place: Location, message: impl Into<String>) -> Reported<'_> {
         if self.found.len() >= PROBLEMS_MAX {
             self.untold += 1;
             return Reported(None);
@@ -188,7 +188,7 @@ impl Reporter {
 
     /// True if no problem was reported inside this place: a missing value there is then really missing. A problem in
     /// another text, as in a value of the command line, may concern the missing value.
-    pub(crate) fn is_clean_in(&self, place: Place) -> bool {
+    pub(crate) fn is_clean_in(&self, place: Location) -> bool {
         let is_inside = |found: &Found| {
             let (source, start) = (found.place.source, found.place.start);
             source != place.source || start == place.start || (place.start..place.end).contains(&start)
@@ -254,7 +254,7 @@ impl Excerpt {
     }
 
     /// `None` if the text is empty, or could not be read at all.
-    fn new(source: &Source, place: Place, line: u32, column: u32) -> Option<Self> {
+    fn new(source: &Source, place: Location, line: u32, column: u32) -> Option<Self> {
         let text = &*source.text;
         if text.trim().is_empty() {
             return None;
@@ -418,7 +418,7 @@ mod tests {
         let mut reporter = Reporter::default();
         let source = reporter.add_source("mesh.yaml", "one\ntwo\n");
         for (start, message) in [(4, "second"), (0, "first"), (4, "second")] {
-            reporter.report(Place::new(source, start, start + 3), message);
+            reporter.report(Location::new(source, start, start + 3), message);
         }
         let problems = reporter.finish().unwrap_err();
         let told: Vec<_> = problems.iter().map(|p| (p.line, p.message.as_str())).collect();
@@ -439,7 +439,7 @@ mod tests {
         let mut reporter = Reporter::default();
         let text = format!("{}X{}", "a".repeat(5_000), "b".repeat(5_000));
         let source = reporter.add_source("mesh.yaml", text);
-        reporter.report(Place::new(source, 5_000, 5_001), "here");
+        reporter.report(Location::new(source, 5_000, 5_001), "here");
         let shown = reporter.finish().unwrap_err().to_string();
         assert!(shown.len() < 1_500 && shown.contains("mesh.yaml:1:5001") && shown.contains('X'), "{shown}");
     }
@@ -449,7 +449,7 @@ mod tests {
         let mut reporter = Reporter::default();
         let source = reporter.add_source("mesh.yaml", "x".repeat(1_000));
         for at in 0..500 {
-            reporter.report(Place::new(source, at, at + 1), "again").help("no");
+            reporter.report(Location::new(source, at, at + 1), "again").help("no");
         }
         let problems = reporter.finish().unwrap_err();
         assert_eq!((problems.len(), problems.iter().count()), (500, PROBLEMS_MAX));

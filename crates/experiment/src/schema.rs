@@ -13,7 +13,9 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use crate::problem::Reporter;
 use crate::section::{As, At, Field, Many, Named, OneOrMore, by_key, schema_of, section};
 use crate::tree::{Key, Node, Value};
-use crate::values::{Bandwidth, Budget, Joins, Name, Rate, Real, Share, Size, Spots, StrategyName, Timeout, Whole};
+use crate::values::{
+    Bandwidth, Budget, ByteSize, FaultTargets, Fraction, Joins, Name, Rate, Real, StrategyName, Timeout, Whole,
+};
 
 /// The JSON Schema (2020-12) of the experiment file, with a description of every field.
 pub fn schema() -> serde_json::Value {
@@ -98,17 +100,17 @@ section! {
         /// One-way latency of messages between instances of one node.
         or local: Dist = "20us";
         /// Share of the attempts of messages between nodes that are lost. The transport (TCP) retries after 200 ms or the round trip, whichever is longer, doubles this delay up to 120 s, and gives up after 15 retries.
-        or loss: Share = "0%";
+        or loss: Fraction = "0%";
         /// Share of the messages between nodes that are never delivered.
-        or drop: Share = "0%";
+        or drop: Fraction = "0%";
         /// One-way latencies between zones, row = from: a CSV file in ms, or a map of maps. A missing pair has the latency of the opposite direction.
         optional zones: At<Zones>;
         /// Standard deviation of the latencies between zones, as a share of each (normal).
-        or jitter: At<Share> = "0%";
+        or jitter: At<Fraction> = "0%";
         /// Bandwidth of each link [default: no limit].
         optional bandwidth: Bandwidth;
         /// Bytes that may wait for a link with a `bandwidth`; a message beyond them is lost.
-        optional queue: At<Size>;
+        optional queue: At<ByteSize>;
     }
 }
 
@@ -192,9 +194,9 @@ section! {
     /// Processing of a request.
     struct Endpoint in "an endpoint" {
         /// Share of the requests that fail at random.
-        or errors: Share = "0%";
+        or errors: Fraction = "0%";
         /// Size of the reply.
-        or response: Size = "1 KiB";
+        or response: ByteSize = "1 KiB";
         /// Steps that run one after the other; the request holds its slot during all of them.
         or script: Vec<Step> = "";
     }
@@ -267,7 +269,7 @@ section! {
         /// Callee: `service`, if it has only one endpoint, or `service.endpoint`.
         required to: At<String>;
         /// Probability that the call is made at all.
-        or probability: Share = "100%";
+        or probability: Fraction = "100%";
         /// Number of calls, one after the other.
         or count: Whole<1, 10_000> = "1";
         /// Makes all `count` calls concurrently; `probability` is drawn once for all of them.
@@ -275,7 +277,7 @@ section! {
         /// Sends the call without waiting for the reply; a failure has no effect. The call outlives the request, whose deadline does not apply to it.
         or detached as "async": bool = "false";
         /// Size of the request.
-        or request: Size = "1 KiB";
+        or request: ByteSize = "1 KiB";
         /// A failure of the call does not fail the request.
         or optional: bool = "false";
         /// Timeout of one attempt; or `none`.
@@ -463,7 +465,7 @@ section! {
         optional max_unavailable: At<Amount>;
         /// For `canary`: the share of the requests that goes to the new version after each step, rising. That share of
         /// the N instances, rounded up, is added to them.
-        optional weights: At<Vec<At<Share>>>;
+        optional weights: At<Vec<At<Fraction>>>;
         /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }
@@ -486,7 +488,7 @@ section! {
         /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint.
         optional mix: At<Named<Real<1_000_000_000, true>>>;
         /// Size of a request.
-        or request: Size = "1 KiB";
+        or request: ByteSize = "1 KiB";
         /// Timeout of one attempt; or `none`.
         or timeout: Timeout = "15s";
         /// Attempts after the first.
@@ -585,7 +587,7 @@ section! {
     /// Machines go down and come up again; their disks are kept.
     struct Crash in "a crash" {
         /// Fault targets.
-        required crash: Spots;
+        required crash: FaultTargets;
         /// Time at which it begins.
         or at: At<Span> = "0s";
         /// Duration, as in `5s`; then it is reverted.
@@ -598,7 +600,7 @@ section! {
     /// Machines go down and come up again with empty disks.
     struct Wipe in "a wipe" {
         /// Fault targets.
-        required wipe: Spots;
+        required wipe: FaultTargets;
         /// Time at which it begins.
         or at: At<Span> = "0s";
         /// Duration, as in `5s`; then it is reverted.
@@ -611,7 +613,7 @@ section! {
     /// Machines stand still; arriving messages wait.
     struct Pause in "a pause" {
         /// Fault targets.
-        required pause: Spots;
+        required pause: FaultTargets;
         /// Time at which it begins.
         or at: At<Span> = "0s";
         /// Duration, as in `5s`; then it is reverted.
@@ -624,7 +626,7 @@ section! {
     /// Machines work at a multiple of their speed.
     struct Slow in "a slow fault" {
         /// Fault targets.
-        required slow: Spots;
+        required slow: FaultTargets;
         /// The multiple: 0.5 takes twice as long.
         required factor: Real<1_000>;
         /// Time at which it begins.
@@ -639,7 +641,7 @@ section! {
     /// Islands that cannot reach each other. A single island is cut off from all others; a target on none of several islands reaches all of them.
     struct Partition in "a partition" {
         /// The islands: lists of fault targets.
-        required partition: At<Vec<Spots>>;
+        required partition: At<Vec<FaultTargets>>;
         /// Holds messages until the fault has ended, instead of losing them.
         or hold: bool = "false";
         /// Time at which it begins.
@@ -669,9 +671,9 @@ section! {
     /// From some targets to others.
     struct Direction in "a direction" {
         /// Senders.
-        required from: Spots;
+        required from: FaultTargets;
         /// Receivers.
-        required to: Spots;
+        required to: FaultTargets;
     }
 }
 section! {
@@ -682,9 +684,9 @@ section! {
         /// Added latency.
         optional latency: Dist;
         /// Share of the attempts of messages that are lost; the transport (TCP) retries, as in `network`. Each attempt meets the loss of its own time.
-        optional loss: Share;
+        optional loss: Fraction;
         /// Share of the messages that are never delivered.
-        optional drop: Share;
+        optional drop: Fraction;
         /// Share of the messages that arrive twice.
         optional duplicate: Duplicate;
         /// Some messages are overtaken by later ones.
@@ -692,7 +694,7 @@ section! {
         /// Bandwidth of each of the links.
         optional bandwidth: Bandwidth;
         /// Bytes that may wait for a link with a `bandwidth`; a message beyond them is lost [default: 1 MiB].
-        optional queue: At<Size>;
+        optional queue: At<ByteSize>;
         /// Time at which it begins.
         or at: At<Span> = "0s";
         /// Duration, as in `5s`; then it is reverted.
@@ -705,9 +707,9 @@ section! {
     /// Links between targets.
     struct Ends in "a link" {
         /// Senders.
-        or from: Spots = "all";
+        or from: FaultTargets = "all";
         /// Receivers.
-        or to: Spots = "all";
+        or to: FaultTargets = "all";
         /// The other direction too.
         or both: bool = "false";
     }
@@ -717,7 +719,7 @@ section! {
     /// Messages that arrive twice.
     struct DuplicateInFull in "`duplicate`" {
         /// Their share.
-        required share: Share;
+        required share: Fraction;
         /// Delay of the copy after the message.
         or lag: Dist = "1ms";
     }
@@ -726,7 +728,7 @@ section! {
 /// A share of messages that arrive twice, or in full.
 #[derive(Clone, Debug)]
 pub(crate) struct Duplicate {
-    pub(crate) share: Share,
+    pub(crate) share: Fraction,
     pub(crate) lag: Dist,
 }
 
@@ -737,10 +739,10 @@ impl Field for Duplicate {
             return DuplicateInFull::decode(node, reporter).map(|it| Duplicate { share: it.share, lag: it.lag });
         }
         let lag = Dist::Constant(Span::from_millis(1));
-        Share::decode(node, reporter).map(|share| Duplicate { share, lag })
+        Fraction::decode(node, reporter).map(|share| Duplicate { share, lag })
     }
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let share = schema_of::<Share>(generator);
+        let share = schema_of::<Fraction>(generator);
         let full = schema_of::<DuplicateInFull>(generator);
         json_schema!({ "description": "A share of the messages, or also how late their copies are.", "anyOf": [share, full] })
     }
@@ -750,7 +752,7 @@ section! {
     /// A share of the messages is delayed, evenly up to a bound, so that later ones pass them.
     struct Reorder in "`reorder`" {
         /// Their share.
-        required share: Share;
+        required share: Fraction;
         /// The longest delay.
         required within: Span;
     }

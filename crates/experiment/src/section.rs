@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::problem::{Location, Reporter, nearest, one_of, shortened};
 use crate::tree::{Key, Node, Value};
 
 /// Something that a value of the file can be.
@@ -47,7 +47,7 @@ pub(crate) fn schema_of<T: Field>(generator: &mut SchemaGenerator) -> Schema {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At<T> {
     pub(crate) value: T,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 impl<T: Field> Field for At<T> {
@@ -193,7 +193,7 @@ const MEANT: [(&str, &str, &str, &str); 1] = [(
 /// The fields of a section, as they are read.
 pub(crate) struct Fields<'a> {
     what: &'static str,
-    place: Place,
+    place: Location,
     entries: &'a [(Key, Node)],
     /// The possible keys.
     keys: Vec<&'static str>,
@@ -290,7 +290,7 @@ fn unspaced<'k>(key: &'k Key, keys: &[&'k str]) -> Option<(&'k str, &'k str)> {
     (keys.contains(&before) && !after.is_empty()).then_some((before, after))
 }
 
-fn decode_default<T: Field>(default: &str, place: Place, reporter: &mut Reporter) -> Option<T> {
+fn decode_default<T: Field>(default: &str, place: Location, reporter: &mut Reporter) -> Option<T> {
     T::decode(&Node::scalar(default, place), reporter)
 }
 

@@ -7,7 +7,7 @@ use crate::{Experiment, graph};
 
 /// Numbers of the parts of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-pub struct Size {
+pub struct ModelSize {
     /// Machines.
     pub nodes: usize,
     /// Of these, those that join after the start, spares included. Summaries written before this existed have none.
@@ -27,11 +27,11 @@ pub struct Size {
     pub faults: usize,
 }
 
-impl Size {
+impl ModelSize {
     /// Counts the parts of an experiment.
     pub fn new(experiment: &Experiment) -> Self {
         let mesh = &experiment.mesh;
-        Size {
+        ModelSize {
             nodes: mesh.nodes.len(),
             nodes_later: mesh.nodes.iter().filter(|node| !node.is_there_at_start()).count(),
             services: mesh.services.len(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle};
 
-use crate::problem::{Place, Reporter, shortened};
+use crate::problem::{Location, Reporter, shortened};
 
 /// Deepest nesting that is read. A script of parallel branches needs three levels for each fork.
 pub const DEPTH_MAX: usize = 64;
@@ -18,7 +18,7 @@ pub const VALUES_MAX: usize = 2_000_000;
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     pub(crate) value: Value,
 }
 
@@ -37,13 +37,13 @@ pub(crate) enum Value {
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) text: String,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     /// True if an override created it on the path to its value.
     pub(crate) invented: bool,
 }
 
 impl Node {
-    pub(crate) fn scalar(text: impl Into<String>, place: Place) -> Self {
+    pub(crate) fn scalar(text: impl Into<String>, place: Location) -> Self {
         Node { place, value: Value::Scalar { text: text.into(), quoted: false } }
     }
 
@@ -126,7 +126,7 @@ pub(crate) fn read_tagged(
 }
 
 /// Reports a syntax error with the parser's message; common mistakes get their own message.
-fn report_syntax(text: &str, byte: usize, place: Place, info: &str, reporter: &mut Reporter) {
+fn report_syntax(text: &str, byte: usize, place: Location, info: &str, reporter: &mut Reporter) {
     let before = &text[..text.floor_char_boundary(byte.min(text.len()))];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
@@ -206,7 +206,7 @@ struct Builder<'t> {
 
 /// A list or map whose end has not come yet.
 struct Open {
-    place: Place,
+    place: Location,
     anchor: usize,
     content: Content,
 }
@@ -218,12 +218,12 @@ enum Content {
 }
 
 impl Builder<'_> {
-    fn place(&self, start: usize, end: usize) -> Place {
-        Place::new(self.source, self.base + start, self.base + end)
+    fn place(&self, start: usize, end: usize) -> Location {
+        Location::new(self.source, self.base + start, self.base + end)
     }
 
     /// Processes one event; false if parsing cannot continue.
-    fn take(&mut self, event: Event<'_>, place: Place, reporter: &mut Reporter) -> bool {
+    fn take(&mut self, event: Event<'_>, place: Location, reporter: &mut Reporter) -> bool {
         if let Some(tag) = event.tag() {
             let tag = tag.original();
             match self.known.iter().find(|known| **known == tag) {
@@ -257,7 +257,7 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else { return true };
-                let whole = Place { end: place.end.max(open.place.end), ..open.place };
+                let whole = Location { end: place.end.max(open.place.end), ..open.place };
                 let value = match open.content {
                     Content::List(items) => Value::List(items),
                     Content::Map(entries, _) => Value::Map(settled(entries, reporter)),
@@ -324,7 +324,7 @@ impl Builder<'_> {
 /// Finishes a map: fills in merge keys (`<<`), and reports duplicate keys.
 fn settled(entries: Vec<(Key, Node)>, reporter: &mut Reporter) -> Vec<(Key, Node)> {
     let mut merged = vec![];
-    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    let mut seen: BTreeMap<String, Location> = BTreeMap::new();
     let mut own = vec![];
     for (key, node) in entries {
         if key.text == "<<" {

@@ -71,8 +71,8 @@ figure!(Rate, "Rate", "a rate", |text| units::rate(text).map(Rate), {
 
 /// A size in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Size(pub(crate) u32);
-figure!(Size, "Size", "a size", |text| units::size(text).map(Size), {
+pub(crate) struct ByteSize(pub(crate) u32);
+figure!(ByteSize, "Size", "a size", |text| units::size(text).map(ByteSize), {
     "description": "A size: a number with B, kB, MB, KiB or MiB; at most 4 GiB.",
     "type": ["string", "integer"], "examples": ["512 B", "2 KiB"]
 });
@@ -86,8 +86,8 @@ figure!(Bandwidth, "Bandwidth", "a bandwidth", |text| units::bandwidth(text).map
 
 /// A number between 0 and 1.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Share(pub(crate) f64);
-figure!(Share, "Share", "a share", |text| units::share(text).map(Share), {
+pub(crate) struct Fraction(pub(crate) f64);
+figure!(Fraction, "Share", "a share", |text| units::share(text).map(Fraction), {
     "description": "A share or a probability: a percentage. A number without % has two readings and is refused; 0 has one.",
     "anyOf": [{ "type": "string" }, { "const": 0 }], "examples": ["50%", "0.1%"]
 });
@@ -277,7 +277,7 @@ impl Field for Budget {
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
         match text(node, "a share", reporter)? {
             "none" => Some(Budget(None)),
-            _ => Share::decode(node, reporter).map(|share| Budget(Some(share.0))),
+            _ => Fraction::decode(node, reporter).map(|share| Budget(Some(share.0))),
         }
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -588,7 +588,7 @@ section! {
     /// Some of the nodes, chosen at random.
     struct SomeNodes in "a choice of nodes" {
         /// Share of all nodes, rounded to whole ones, at least one.
-        required nodes: Share;
+        required nodes: Fraction;
         /// Seed of the choice: the same seed chooses the same nodes, whatever the seed of the run.
         or seed: Whole<0, { u64::MAX }> = "0";
     }
@@ -596,17 +596,17 @@ section! {
 
 /// One fault target or one choice of targets.
 #[derive(Clone, Debug)]
-pub(crate) enum Spot {
+pub(crate) enum FaultTarget {
     Named(String),
     Some(SomeNodes),
 }
 
-impl Field for Spot {
+impl Field for FaultTarget {
     const NAME: &'static str = "Place";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
         match &node.value {
-            Value::Map(_) => SomeNodes::decode(node, reporter).map(Spot::Some),
-            _ => text(node, "a place", reporter).map(|name| Spot::Named(name.trim().to_owned())),
+            Value::Map(_) => SomeNodes::decode(node, reporter).map(FaultTarget::Some),
+            _ => text(node, "a place", reporter).map(|name| FaultTarget::Named(name.trim().to_owned())),
         }
     }
     fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -619,7 +619,7 @@ impl Field for Spot {
 }
 
 /// One or several fault targets.
-pub(crate) type Spots = OneOrMore<crate::section::At<Spot>>;
+pub(crate) type FaultTargets = OneOrMore<crate::section::At<FaultTarget>>;
 
 #[cfg(test)]
 mod tests {

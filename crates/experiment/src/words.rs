@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Dist};
-use meshsim_fault::{ActorSet, Actors, Cut, Kind, Link};
+use meshsim_fault::{ActorSelector, ActorSet, Cut, FaultKind, Link};
 use meshsim_mesh::Mesh;
 
 /// Names that are written out; the others are counted.
 const NAMES_MAX: usize = 3;
 
 /// Effect and targets of a fault, in a few words.
-pub fn fault_in_words(kind: &Kind, mesh: &Mesh) -> String {
+pub fn fault_in_words(kind: &FaultKind, mesh: &Mesh) -> String {
     let set = |set: &ActorSet| names(set, mesh);
     let on = |on: &Link| link(on, mesh);
     match kind {
-        Kind::Crash(it) => format!("{} down", set(&it.actors)),
-        Kind::Wipe(it) => format!("{} down and wiped", set(&it.actors)),
-        Kind::Pause(it) => format!("{} paused", set(&it.actors)),
-        Kind::Slow(it) => format!("{} at {} of its speed", set(&it.actors), it.factor),
-        Kind::Partition(it) => match &it.cut {
+        FaultKind::Crash(it) => format!("{} down", set(&it.actors)),
+        FaultKind::Wipe(it) => format!("{} down and wiped", set(&it.actors)),
+        FaultKind::Pause(it) => format!("{} paused", set(&it.actors)),
+        FaultKind::Slow(it) => format!("{} at {} of its speed", set(&it.actors), it.factor),
+        FaultKind::Partition(it) => match &it.cut {
             Cut::Islands(islands) => {
                 let some: Vec<String> = islands.iter().take(NAMES_MAX).map(set).collect();
                 format!("{} apart{}", some.join(" | "), more(islands.len()))
@@ -28,15 +28,15 @@ pub fn fault_in_words(kind: &Kind, mesh: &Mesh) -> String {
                 format!("{} cut{}", some.join(", "), more(links.len()))
             }
         },
-        Kind::Loss(it) => format!("{} loses {}", on(&it.on), percent(it.probability)),
-        Kind::Drop(it) => format!("{} drops {}", on(&it.on), percent(it.probability)),
-        Kind::Duplicate(it) => format!("{} duplicates {}", on(&it.on), percent(it.probability)),
-        Kind::Reorder(it) => format!("{} reorders {}", on(&it.on), percent(it.probability)),
-        Kind::Latency(it) => match it.added {
+        FaultKind::Loss(it) => format!("{} loses {}", on(&it.on), percent(it.probability)),
+        FaultKind::Drop(it) => format!("{} drops {}", on(&it.on), percent(it.probability)),
+        FaultKind::Duplicate(it) => format!("{} duplicates {}", on(&it.on), percent(it.probability)),
+        FaultKind::Reorder(it) => format!("{} reorders {}", on(&it.on), percent(it.probability)),
+        FaultKind::Latency(it) => match it.added {
             Dist::Constant(span) => format!("{} takes {span} longer", on(&it.on)),
             _ => format!("{} takes longer", on(&it.on)),
         },
-        Kind::Bandwidth(it) => format!("{} carries {} bytes/s", on(&it.on), it.bytes_per_sec),
+        FaultKind::Bandwidth(it) => format!("{} carries {} bytes/s", on(&it.on), it.bytes_per_sec),
     }
 }
 
@@ -51,13 +51,13 @@ fn percent(share: f64) -> String {
 }
 
 fn link(link: &Link, mesh: &Mesh) -> String {
-    let end = |actors: &Actors| match actors {
-        Actors::All => "all".to_owned(),
-        Actors::Only(set) => names(set, mesh),
+    let end = |actors: &ActorSelector| match actors {
+        ActorSelector::All => "all".to_owned(),
+        ActorSelector::Only(set) => names(set, mesh),
     };
     let (from, to) = (end(&link.from), end(&link.to));
     match (&link.from, &link.to) {
-        (Actors::All, Actors::All) => "every link".into(),
+        (ActorSelector::All, ActorSelector::All) => "every link".into(),
         _ => format!("{from} {} {to}", if link.both { "-" } else { "->" }),
     }
 }

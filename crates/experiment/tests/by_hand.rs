@@ -5,7 +5,7 @@ use std::path::Path;
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::limits::SAID_BYTES_MAX;
 use meshsim_experiment::{Experiment, Override, parse};
-use meshsim_fault::{Fault, Kind};
+use meshsim_fault::{Fault, FaultKind};
 use meshsim_mesh::model::ServiceId;
 
 const FORMAT: &str = include_str!("../src/format.yaml");
@@ -77,7 +77,7 @@ fn names_are_those_of_the_experiment_as_it_was_run() {
     let fewer = Override::parse("nodes.0.count=2").unwrap();
     let text = "nodes: [ { name: n, count: 4 } ]\nservices: { a: { endpoints: { get: {} } } }\n";
     let it = parse("mesh.yaml", text, Path::new("."), &[fewer]).unwrap();
-    let Kind::Pause(pause) = it.fault("{ pause: n, for: 1s }", now()).unwrap().remove(0).kind else { panic!() };
+    let FaultKind::Pause(pause) = it.fault("{ pause: n, for: 1s }", now()).unwrap().remove(0).kind else { panic!() };
     assert_eq!(pause.actors.iter().collect::<Vec<_>>(), [ActorId(1), ActorId(2)]);
     assert!(it.fault("{ pause: n-2, for: 1s }", now()).unwrap_err().to_string().contains("unknown fault target `n-2`"));
 }

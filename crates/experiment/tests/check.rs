@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use meshsim_experiment::check::{Findings, check};
+use meshsim_experiment::check::{CheckReport, check};
 use meshsim_experiment::parse;
 
-fn findings(text: &str) -> Findings {
+fn findings(text: &str) -> CheckReport {
     check(&parse("mesh.yaml", text, Path::new("."), &[]).unwrap_or_else(|problems| panic!("{problems}")))
 }
 

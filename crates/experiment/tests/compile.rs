@@ -4,9 +4,9 @@ use std::path::Path;
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_experiment::{Experiment, Metric, Scope, load, parse};
-use meshsim_fault::{Cut, Kind};
+use meshsim_fault::{Cut, FaultKind};
 use meshsim_mesh::model::{
-    Arrivals, Balancer, Change, EndpointId, Feedback, Placement, Process, Rounding, ServiceId, Stage, Step,
+    Arrivals, Balancer, Change, EndpointId, Feedback, Placement, Process, Rounding, ScriptStep, ServiceId, Stage,
 };
 
 const MESH: &str = "
@@ -27,12 +27,12 @@ fn ms(n: u64) -> Span {
     Span::from_millis(n)
 }
 
-fn actors(of: &Kind) -> Vec<u32> {
+fn actors(of: &FaultKind) -> Vec<u32> {
     match of {
-        Kind::Crash(it) => it.actors.iter().map(|actor| actor.0).collect(),
-        Kind::Wipe(it) => it.actors.iter().map(|actor| actor.0).collect(),
-        Kind::Pause(it) => it.actors.iter().map(|actor| actor.0).collect(),
-        Kind::Slow(it) => it.actors.iter().map(|actor| actor.0).collect(),
+        FaultKind::Crash(it) => it.actors.iter().map(|actor| actor.0).collect(),
+        FaultKind::Wipe(it) => it.actors.iter().map(|actor| actor.0).collect(),
+        FaultKind::Pause(it) => it.actors.iter().map(|actor| actor.0).collect(),
+        FaultKind::Slow(it) => it.actors.iter().map(|actor| actor.0).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -81,8 +81,8 @@ services:
     let a = &mesh.services[0];
     assert_eq!(a.balancer, Balancer::PeakEwma { decay: Span::from_secs(10), start: ms(30) });
     let script = |version, endpoint| &a.endpoint(version, EndpointId(endpoint)).script;
-    let Step::Parallel(branches) = &script(1, 0)[1] else { panic!() };
-    let Step::Call(call) = &branches[1][1] else { panic!() };
+    let ScriptStep::Parallel(branches) = &script(1, 0)[1] else { panic!() };
+    let ScriptStep::Call(call) = &branches[1][1] else { panic!() };
     assert_eq!((branches.len(), call.service, call.policy.retries, call.policy.timeout), (2, ServiceId(1), 2, None));
     assert_eq!((script(2, 0).len(), script(2, 1).len(), script(3, 0).len(), script(9, 1).len()), (1, 0, 1, 1));
     let two = a.endpoint(1, EndpointId(1));
@@ -165,14 +165,14 @@ faults:
     assert_eq!(actors(&faults[2].kind), [0, 5]);
     assert_eq!(actors(&faults[3].kind), [1, 2, 3, 4]);
     assert_eq!(actors(&faults[4].kind).len(), 2);
-    let Kind::Partition(alone) = &faults[5].kind else { panic!() };
+    let FaultKind::Partition(alone) = &faults[5].kind else { panic!() };
     let Cut::Islands(islands) = &alone.cut else { panic!() };
     let rest: Vec<u32> = islands[1].iter().map(|actor| actor.0).collect();
     assert_eq!((alone.hold, rest), (true, vec![0, 1, 2, 3, 4, 6]));
-    let Kind::Partition(two) = &faults[6].kind else { panic!() };
+    let FaultKind::Partition(two) = &faults[6].kind else { panic!() };
     let Cut::Islands(islands) = &two.cut else { panic!() };
     assert!(islands.len() == 2 && islands[1].contains(ActorId(5)) && !islands[1].contains(ActorId(0)));
-    let Kind::Partition(one_way) = &faults[7].kind else { panic!() };
+    let FaultKind::Partition(one_way) = &faults[7].kind else { panic!() };
     let Cut::Links(links) = &one_way.cut else { panic!() };
     assert!(links[0].concerns(ActorId(6), ActorId(1)) && !links[0].concerns(ActorId(1), ActorId(6)));
     assert_eq!(it.fault_lines[0], 10);

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use meshsim_experiment::Experiment;
-use meshsim_experiment::check::{Findings, check};
-use meshsim_mesh::measure::Verb;
+use meshsim_experiment::check::{CheckReport, check};
+use meshsim_mesh::measure::OperationKind;
 
-fn example(name: &str) -> (Experiment, Findings) {
+fn example(name: &str) -> (Experiment, CheckReport) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).join("mesh.yaml");
     let experiment = meshsim_experiment::load(&path, &[]).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(experiment.name, name);
@@ -28,7 +28,13 @@ fn no_example_deserves_a_warning_or_overloads_a_service() {
 fn first_mesh_and_hotel_show_every_operation() {
     for name in ["first-mesh", "hotel"] {
         let (experiment, _) = example(name);
-        for verb in [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update] {
+        for verb in [
+            OperationKind::Deploy,
+            OperationKind::Undeploy,
+            OperationKind::Extend,
+            OperationKind::Scale,
+            OperationKind::Update,
+        ] {
             assert!(experiment.mesh.operations.iter().any(|o| o.change.verb() == verb), "{name} has no {verb:?}");
         }
     }

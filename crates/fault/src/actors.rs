@@ -87,7 +87,7 @@ impl fmt::Debug for ActorSet {
 
 /// All actors, or a set of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Actors {
+pub enum ActorSelector {
     /// All actors.
     #[default]
     All,
@@ -95,26 +95,26 @@ pub enum Actors {
     Only(ActorSet),
 }
 
-impl Actors {
+impl ActorSelector {
     /// True if it selects `actor`.
     #[inline]
     pub fn contains(&self, actor: ActorId) -> bool {
         match self {
-            Actors::All => true,
-            Actors::Only(set) => set.contains(actor),
+            ActorSelector::All => true,
+            ActorSelector::Only(set) => set.contains(actor),
         }
     }
 }
 
-impl From<ActorSet> for Actors {
+impl From<ActorSet> for ActorSelector {
     fn from(set: ActorSet) -> Self {
-        Actors::Only(set)
+        ActorSelector::Only(set)
     }
 }
 
-impl FromIterator<ActorId> for Actors {
+impl FromIterator<ActorId> for ActorSelector {
     fn from_iter<I: IntoIterator<Item = ActorId>>(actors: I) -> Self {
-        Actors::Only(actors.into_iter().collect())
+        ActorSelector::Only(actors.into_iter().collect())
     }
 }
 
@@ -122,9 +122,9 @@ impl FromIterator<ActorId> for Actors {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Senders.
-    pub from: Actors,
+    pub from: ActorSelector,
     /// Receivers.
-    pub to: Actors,
+    pub to: ActorSelector,
     /// True if messages in the opposite direction match too.
     pub both: bool,
 }
@@ -136,12 +136,12 @@ impl Link {
     }
 
     /// From some actors to others, and not back.
-    pub fn one_way(from: impl Into<Actors>, to: impl Into<Actors>) -> Self {
+    pub fn one_way(from: impl Into<ActorSelector>, to: impl Into<ActorSelector>) -> Self {
         Link { from: from.into(), to: to.into(), both: false }
     }
 
     /// Between some actors and others, in both directions.
-    pub fn between(one: impl Into<Actors>, other: impl Into<Actors>) -> Self {
+    pub fn between(one: impl Into<ActorSelector>, other: impl Into<ActorSelector>) -> Self {
         Link { from: one.into(), to: other.into(), both: true }
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::Cause;
+use meshsim_actor::LossReason;
 use serde::{Deserialize, Serialize};
 
-use crate::{Disturbance, Link, Passing, Span, Time, Verdict};
+use crate::{Disturbance, InTransit, Link, PendingFate, Span, Time};
 
 /// Each link (a sender and a receiver) passes its messages one after the other at a fixed rate, in the order in which
 /// they were sent; later messages wait for earlier ones.
@@ -18,7 +18,7 @@ pub struct Bandwidth {
     pub on: Link,
     /// Rate of each link, above 0.
     pub bytes_per_sec: u64,
-    /// Bytes that may wait at each link. A message that finds more before it is lost ([`Cause::Full`]).
+    /// Bytes that may wait at each link. A message that finds more before it is lost ([`LossReason::Full`]).
     pub queue_bytes_max: u64,
     /// Time at which each used link becomes free.
     #[serde(default)]
@@ -33,14 +33,14 @@ impl Bandwidth {
 }
 
 impl Disturbance for Bandwidth {
-    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         if !self.on.concerns(message.from, message.to) || self.bytes_per_sec == 0 {
             return;
         }
         let free_at = self.free_at.entry(message.link()).or_default();
         let wait = free_at.since(message.now);
         if wait.secs() * self.bytes_per_sec as f64 > self.queue_bytes_max as f64 {
-            verdict.lost = Some(Cause::Full);
+            verdict.lost = Some(LossReason::Full);
             return;
         }
         let passing = Span::from_secs_f64(f64::from(message.bytes) / self.bytes_per_sec as f64);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorSet, Disturbance, Outage, Power};
+use crate::{ActorSet, Disturbance, MachineAction, Outage};
 
 /// The machines go down, and come up again when the fault ends. They lose the state in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,6 @@ pub struct Crash {
 
 impl Disturbance for Crash {
     fn outage(&self) -> Option<Outage<'_>> {
-        Some(Outage { actors: &self.actors, begin: Power::Crash, end: Power::Restart })
+        Some(Outage { actors: &self.actors, begin: MachineAction::Crash, end: MachineAction::Restart })
     }
 }

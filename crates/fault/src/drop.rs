@@ -1,9 +1,9 @@
 //! Messages that are lost for good.
 
-use meshsim_actor::Cause;
+use meshsim_actor::LossReason;
 use serde::{Deserialize, Serialize};
 
-use crate::{Disturbance, Link, Passing, Time, Verdict, verdict::probability};
+use crate::{Disturbance, InTransit, Link, PendingFate, Time, verdict::probability};
 
 /// Each message is lost for good with a probability, independently: no transport sends it again. It tests the losses
 /// that actors must survive by themselves; for a link that loses packets under TCP see [`Loss`](crate::Loss).
@@ -16,9 +16,9 @@ pub struct Drop {
 }
 
 impl Disturbance for Drop {
-    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
-            verdict.lost = Some(Cause::Drop);
+            verdict.lost = Some(LossReason::Drop);
         }
     }
 

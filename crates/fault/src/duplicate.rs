@@ -3,7 +3,7 @@
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
-use crate::{Disturbance, Link, Passing, Time, Verdict, verdict::probability};
+use crate::{Disturbance, InTransit, Link, PendingFate, Time, verdict::probability};
 
 /// A copy of the message arrives too, some time after it. Two such faults together still make one copy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Duplicate {
 }
 
 impl Disturbance for Duplicate {
-    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
             let lag = match self.lag {
                 Dist::Constant(span) => span,

@@ -3,7 +3,7 @@
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
-use crate::{Disturbance, Link, Passing, Time, Verdict};
+use crate::{Disturbance, InTransit, Link, PendingFate, Time};
 
 /// Each message takes longer by a span that is drawn anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct Latency {
 }
 
 impl Disturbance for Latency {
-    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         if self.on.concerns(message.from, message.to) {
             verdict.delay += match self.added {
                 Dist::Constant(span) => span,

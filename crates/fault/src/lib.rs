@@ -4,9 +4,9 @@
 //! [`NetworkSpec`], which is plain data, so a run can be saved and repeated. Both hosts ask it: the simulator before it
 //! schedules a message, the live host before it writes to a socket. No actor knows that it exists.
 //!
-//! A [`Fault`] holds for a period and has a [`Kind`]. Each kind that concerns messages amends one [`Verdict`] in turn,
+//! A [`Fault`] holds for a period and has a [`FaultKind`]. Each kind that concerns messages amends one [`PendingFate`] in turn,
 //! so faults combine: delays add up, one drop is enough, a held message is still duplicated. A kind that concerns
-//! machines names the actions on them at its start and at its end ([`Network::powers`]).
+//! machines names the actions on them at its start and at its end ([`Network::machine_actions`]).
 //!
 //! All randomness about a message comes from the stream (seed, sender and receiver, sender's count). So its fate does
 //! not depend on other messages, and a fault that is switched off draws nothing. The processes of a live run each hold
@@ -15,12 +15,12 @@
 //! To add one: write `src/x.rs` with a plain-data struct that implements [`Disturbance`], and name it in the two lists
 //! below.
 
-use meshsim_actor::{ActorId, Fate, Power, Span, Time};
+use meshsim_actor::{ActorId, Fate, MachineAction, Span, Time};
 use serde::{Deserialize, Serialize};
 
 mod actors;
+mod machine_actions;
 mod network;
-mod powers;
 mod verdict;
 
 mod bandwidth;
@@ -35,7 +35,7 @@ mod reorder;
 mod slow;
 mod wipe;
 
-pub use actors::{ActorSet, Actors, Link};
+pub use actors::{ActorSelector, ActorSet, Link};
 pub use bandwidth::Bandwidth;
 pub use crash::Crash;
 pub use drop::Drop;
@@ -47,7 +47,7 @@ pub use partition::{Cut, Partition};
 pub use pause::Pause;
 pub use reorder::Reorder;
 pub use slow::Slow;
-pub use verdict::{Passing, Verdict};
+pub use verdict::{InTransit, PendingFate};
 pub use wipe::Wipe;
 
 /// A disturbance that holds from [`at`](Self::at) to [`until`](Self::until), and is always reverted then.
@@ -58,12 +58,12 @@ pub struct Fault {
     /// End; [`Time::NEVER`] for a fault that holds to the end of the run.
     pub until: Time,
     /// Kind, with its parameters.
-    pub kind: Kind,
+    pub kind: FaultKind,
 }
 
 impl Fault {
     /// A fault of this kind that holds in `at..until`.
-    pub fn new(at: Time, until: Time, kind: impl Into<Kind>) -> Self {
+    pub fn new(at: Time, until: Time, kind: impl Into<FaultKind>) -> Self {
         Fault { at, until, kind: kind.into() }
     }
 
@@ -76,7 +76,7 @@ impl Fault {
 /// The effect of a kind of fault. The defaults have no effect.
 pub trait Disturbance {
     /// Amends the fate of a message that is sent while the fault holds. `until` is the end of the fault.
-    fn amend(&mut self, until: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, until: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         let _ = (until, message, verdict);
     }
 
@@ -98,44 +98,44 @@ pub struct Outage<'a> {
     /// The machines.
     pub actors: &'a ActorSet,
     /// Action at the start.
-    pub begin: Power,
+    pub begin: MachineAction,
     /// Action at the end.
-    pub end: Power,
+    pub end: MachineAction,
 }
 
 macro_rules! register {
     ($($variant:ident: $name:literal, $doc:literal;)*) => {
         /// A kind of fault, with its parameters.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        pub enum Kind {
+        pub enum FaultKind {
             $(#[doc = $doc] $variant($variant),)*
         }
 
-        $(impl From<$variant> for Kind {
+        $(impl From<$variant> for FaultKind {
             fn from(it: $variant) -> Self {
-                Kind::$variant(it)
+                FaultKind::$variant(it)
             }
         })*
 
-        impl Kind {
+        impl FaultKind {
             /// Names of all kinds.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
 
             /// Name of the kind.
             pub fn name(&self) -> &'static str {
-                match self { $(Kind::$variant(_) => $name,)* }
+                match self { $(FaultKind::$variant(_) => $name,)* }
             }
         }
 
-        impl Disturbance for Kind {
-            fn amend(&mut self, until: Time, message: &mut Passing, verdict: &mut Verdict) {
-                match self { $(Kind::$variant(it) => it.amend(until, message, verdict),)* }
+        impl Disturbance for FaultKind {
+            fn amend(&mut self, until: Time, message: &mut InTransit, verdict: &mut PendingFate) {
+                match self { $(FaultKind::$variant(it) => it.amend(until, message, verdict),)* }
             }
             fn outage(&self) -> Option<Outage<'_>> {
-                match self { $(Kind::$variant(it) => it.outage(),)* }
+                match self { $(FaultKind::$variant(it) => it.outage(),)* }
             }
             fn validate(&self) -> Result<(), String> {
-                match self { $(Kind::$variant(it) => it.validate(),)* }
+                match self { $(FaultKind::$variant(it) => it.validate(),)* }
             }
         }
     };

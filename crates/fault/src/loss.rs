@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Disturbance, Link, Passing, Span, Time, Verdict, verdict::probability};
+use crate::{Disturbance, InTransit, Link, PendingFate, Span, Time, verdict::probability};
 
 /// A link that loses packets under a transport that sends them again, as TCP does: a lost message arrives later.
 ///
 /// Each attempt to send a message is lost with this probability, independently. The transport tries again after
 /// [`RETRY_AFTER_MIN`] or the round trip, whichever is longer, and after twice as long each time, at most
 /// [`RETRY_AFTER_MAX`]. After [`RETRIES_MAX`] lost retries it gives up, and the message is lost
-/// ([`Cause::Loss`](meshsim_actor::Cause::Loss)). Each attempt meets the loss of its own time, so a message arrives
+/// ([`LossReason::Loss`](meshsim_actor::LossReason::Loss)). Each attempt meets the loss of its own time, so a message arrives
 /// soon after the end of a fault that loses everything.
 ///
 /// The unit is the message, whatever its length and kind. Not modelled: head-of-line blocking (a lost message does not
@@ -35,7 +35,7 @@ pub const RETRIES_MAX: u32 = 15;
 impl Disturbance for Loss {
     /// Adds to the probability that the first attempt is lost. [`Network`](crate::Network) draws once for all losses of
     /// one time. If two faults each drew, they would be two links in a row for this attempt, but not for the retry.
-    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         if self.on.concerns(message.from, message.to) {
             verdict.loss = together(verdict.loss, self.probability);
         }

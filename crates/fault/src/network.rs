@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use meshsim_actor::{Cause, Dist};
+use meshsim_actor::{Dist, LossReason};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::{RETRIES_MAX, RETRY_AFTER_MAX, RETRY_AFTER_MIN, together};
 use crate::{
-    ActorId, Bandwidth, Disturbance, Drop, Fate, Fault, Kind, Link, Loss, Passing, Power, Span, Time, Verdict,
+    ActorId, Bandwidth, Disturbance, Drop, Fate, Fault, FaultKind, InTransit, Link, Loss, MachineAction, PendingFate,
+    Span, Time,
 };
 
 /// Description of a network, as plain data.
@@ -141,7 +142,7 @@ impl Network {
         // In the common case no zone is looked up.
         let zones = if side == 1 { Vec::new() } else { spec.zones };
         let NetworkSpec { seed, latency, local, absent, .. } = spec;
-        let losses = (0..faults.len()).filter(|index| matches!(faults[*index].kind, Kind::Loss(_))).collect();
+        let losses = (0..faults.len()).filter(|index| matches!(faults[*index].kind, FaultKind::Loss(_))).collect();
         Ok(Network {
             seed,
             zones,
@@ -170,7 +171,7 @@ impl Network {
         if self.faults.len() >= FAULTS_MAX {
             return Err(NetworkError(format!("there are {FAULTS_MAX} faults already")));
         }
-        if matches!(fault.kind, Kind::Loss(_)) {
+        if matches!(fault.kind, FaultKind::Loss(_)) {
             self.losses.push(self.faults.len());
         }
         self.faults.push(fault);
@@ -213,7 +214,7 @@ impl Network {
         if now >= self.next_change {
             self.change(now);
         }
-        let mut message = Passing::new(self.seed, now, from, to, seq, bytes);
+        let mut message = InTransit::new(self.seed, now, from, to, seq, bytes);
         let delay = match self.dist(from, to) {
             Dist::Constant(span) => *span,
             dist => dist.sample(message.rng()),
@@ -226,35 +227,35 @@ impl Network {
         self.resent
     }
 
-    /// All machine actions in order of time; the first start of an absent machine is a [`Power::Restart`].
-    pub fn powers(&self) -> Vec<(Time, ActorId, Power)> {
-        crate::powers::powers(&self.faults, &self.absent)
+    /// All machine actions in order of time; the first start of an absent machine is a [`MachineAction::Restart`].
+    pub fn machine_actions(&self) -> Vec<(Time, ActorId, MachineAction)> {
+        crate::machine_actions::machine_actions(&self.faults, &self.absent)
     }
 
     /// The machine actions that remain at `now`. A host that adds a fault drops its earlier plan and plans these.
     ///
     /// The actions of the new fault alone would not be enough: if another fault holds the same machine down, the crash
     /// of the new one has no effect, and the first of the two ends starts nothing.
-    pub fn powers_from(&self, now: Time) -> Vec<(Time, ActorId, Power)> {
-        let mut powers = self.powers();
-        powers.drain(..powers.partition_point(|(at, ..)| *at < now));
-        powers
+    pub fn powers_from(&self, now: Time) -> Vec<(Time, ActorId, MachineAction)> {
+        let mut machine_actions = self.machine_actions();
+        machine_actions.drain(..machine_actions.partition_point(|(at, ..)| *at < now));
+        machine_actions
     }
 
     /// The machine actions on an actor before `now` that still hold, at most one of each kind. A host needs them if it
     /// takes over the actor in the middle of a run, or hears late of a fault. Absence is not among them. A speed that
     /// is normal again is among them: a trace of the actor's earlier incarnation, in another process, may end while the
     /// speed was not normal.
-    pub fn standing(&self, actor: ActorId, now: Time) -> Vec<Power> {
+    pub fn standing(&self, actor: ActorId, now: Time) -> Vec<MachineAction> {
         let (mut down, mut paused, mut speed) = (None, None, None);
-        for (at, of, power) in self.powers() {
+        for (at, of, power) in self.machine_actions() {
             match power {
                 _ if at >= now || of != actor => {}
-                Power::Crash | Power::Wipe => down = Some(power),
-                Power::Restart => down = None,
-                Power::Pause => paused = Some(power),
-                Power::Resume => paused = None,
-                Power::Speed(_) => speed = Some(power),
+                MachineAction::Crash | MachineAction::Wipe => down = Some(power),
+                MachineAction::Restart => down = None,
+                MachineAction::Pause => paused = Some(power),
+                MachineAction::Resume => paused = None,
+                MachineAction::Speed(_) => speed = Some(power),
             }
         }
         [down, paused, speed].into_iter().flatten().collect()
@@ -271,8 +272,8 @@ impl Network {
     }
 
     #[inline(never)]
-    fn amended(&mut self, mut message: Passing, delay: Span) -> Fate {
-        let mut verdict = Verdict { delay, ..Verdict::default() };
+    fn amended(&mut self, mut message: InTransit, delay: Span) -> Fate {
+        let mut verdict = PendingFate { delay, ..PendingFate::default() };
         for index in &self.active {
             let fault = &mut self.faults[*index];
             fault.kind.amend(fault.until, &mut message, &mut verdict);
@@ -289,7 +290,7 @@ impl Network {
 
     /// Repeats attempts until one is not lost, or gives up. Drawn after everything else about the message, so that a
     /// loss changes no other draw.
-    fn transport(&mut self, message: &mut Passing, verdict: &mut Verdict) {
+    fn transport(&mut self, message: &mut InTransit, verdict: &mut PendingFate) {
         let sets_out = verdict.held.unwrap_or(message.now).max(message.now);
         let (mut at, mut wait) = (sets_out, None);
         for retry in 0..=RETRIES_MAX {
@@ -305,14 +306,14 @@ impl Network {
                 self.resent += 1;
             }
         }
-        verdict.lost = Some(Cause::Loss);
+        verdict.lost = Some(LossReason::Loss);
     }
 
     /// Probability that an attempt to send this message at this time is lost.
-    fn loss(&self, message: &Passing, at: Time) -> f64 {
+    fn loss(&self, message: &InTransit, at: Time) -> f64 {
         let mut loss = 0.0;
         for fault in self.losses.iter().map(|index| &self.faults[*index]) {
-            if let Kind::Loss(it) = &fault.kind
+            if let FaultKind::Loss(it) = &fault.kind
                 && (fault.at..fault.until).contains(&at)
                 && it.on.concerns(message.from, message.to)
             {
@@ -324,11 +325,11 @@ impl Network {
 
     /// Round trip that the transport assumes when the message is sent: the mean latencies of both ways, with the
     /// latency that faults add to them then.
-    fn round_trip(&self, message: &Passing) -> Span {
+    fn round_trip(&self, message: &InTransit) -> Span {
         let ways = [(message.from, message.to), (message.to, message.from)];
         let mut secs: f64 = ways.iter().map(|(from, to)| self.dist(*from, *to).mean_secs()).sum();
         for index in &self.active {
-            if let Kind::Latency(it) = &self.faults[*index].kind {
+            if let FaultKind::Latency(it) = &self.faults[*index].kind {
                 let concerned = ways.iter().filter(|(from, to)| it.on.concerns(*from, *to)).count();
                 secs += concerned as f64 * it.added.mean_secs();
             }

@@ -1,9 +1,9 @@
 //! Cuts between actors.
 
-use meshsim_actor::{ActorId, Cause};
+use meshsim_actor::{ActorId, LossReason};
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorSet, Disturbance, Link, Passing, Time, Verdict};
+use crate::{ActorSet, Disturbance, InTransit, Link, PendingFate, Time};
 
 /// Messages sent across a cut are lost, or held until the partition ends. Messages in flight still arrive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Cut {
 }
 
 impl Disturbance for Partition {
-    fn amend(&mut self, until: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, until: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         if !self.cut.separates(message.from, message.to) {
             return;
         }
@@ -46,7 +46,7 @@ impl Disturbance for Partition {
         if self.hold && until < Time::NEVER {
             verdict.held = verdict.held.max(Some(until));
         } else {
-            verdict.lost = Some(Cause::Partition);
+            verdict.lost = Some(LossReason::Partition);
         }
     }
 }

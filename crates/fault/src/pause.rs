@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorSet, Disturbance, Outage, Power};
+use crate::{ActorSet, Disturbance, MachineAction, Outage};
 
 /// The machines stop (a long garbage collection, a stopped virtual machine). Messages that arrive meanwhile, and timers
 /// that fall due, are processed when the machines resume.
@@ -14,6 +14,6 @@ pub struct Pause {
 
 impl Disturbance for Pause {
     fn outage(&self) -> Option<Outage<'_>> {
-        Some(Outage { actors: &self.actors, begin: Power::Pause, end: Power::Resume })
+        Some(Outage { actors: &self.actors, begin: MachineAction::Pause, end: MachineAction::Resume })
     }
 }

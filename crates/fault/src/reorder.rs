@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Disturbance, Link, Passing, Span, Time, Verdict, verdict::probability};
+use crate::{Disturbance, InTransit, Link, PendingFate, Span, Time, verdict::probability};
 
 /// A fraction of the messages is delayed by up to `within`, uniformly, so that later ones overtake them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Reorder {
 }
 
 impl Disturbance for Reorder {
-    fn amend(&mut self, _: Time, message: &mut Passing, verdict: &mut Verdict) {
+    fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
         if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
             verdict.delay += self.within.scaled(message.rng().unit());
         }

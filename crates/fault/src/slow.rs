@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorSet, Disturbance, Outage, Power};
+use crate::{ActorSet, Disturbance, MachineAction, Outage};
 
 /// The machines work at this multiple of their speed. Two such faults at once multiply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct Slow {
 
 impl Disturbance for Slow {
     fn outage(&self) -> Option<Outage<'_>> {
-        Some(Outage { actors: &self.actors, begin: Power::Speed(self.factor), end: Power::Speed(1.0) })
+        Some(Outage { actors: &self.actors, begin: MachineAction::Speed(self.factor), end: MachineAction::Speed(1.0) })
     }
 
     fn validate(&self) -> Result<(), String> {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use meshsim_actor::{Cause, Dist};
+use meshsim_actor::{Dist, LossReason};
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn set(actors: &[ActorId]) -> ActorSet {
 }
 
 /// A network with a latency of 10 ms and these faults, in `1s..2s` each.
-fn network(kinds: impl IntoIterator<Item = Kind>) -> Network {
+fn network(kinds: impl IntoIterator<Item = FaultKind>) -> Network {
     let faults = kinds.into_iter().map(|kind| Fault::new(secs(1), secs(2), kind)).collect();
     Network::new(NetworkSpec { faults, ..NetworkSpec::constant(7, ms(10)) }).unwrap()
 }
@@ -39,7 +39,7 @@ fn every_file_of_a_fault_is_registered() {
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string())
         .filter(|name| !common.contains(&name.as_str()))
         .collect();
-    assert!(files.iter().eq(Kind::NAMES.iter()), "{files:?} are not {:?}", Kind::NAMES);
+    assert!(files.iter().eq(FaultKind::NAMES.iter()), "{files:?} are not {:?}", FaultKind::NAMES);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_fault_holds_from_its_beginning_until_its_end_and_is_taken_back() {
     let just_before = |time: Time| time - Span::from_nanos(1);
     for (now, lost) in [(just_before(secs(1)), false), (secs(1), true), (just_before(secs(2)), true), (secs(2), false)]
     {
-        let expected = if lost { Fate::Lost(Cause::Drop) } else { Fate::Deliver(ms(10)) };
+        let expected = if lost { Fate::Lost(LossReason::Drop) } else { Fate::Deliver(ms(10)) };
         assert_eq!(network.fate(now, A, B, 0, 0), expected, "at {now}");
     }
 }
@@ -58,13 +58,13 @@ fn faults_combine() {
     let later = Latency { on: Link::all(), added: Dist::Constant(ms(5)) };
     let twice = Duplicate { on: Link::all(), probability: 1.0, lag: Dist::Constant(ms(1)) };
     let cut = |hold| Partition { cut: Cut::Islands(vec![set(&[A]), set(&[B])]), hold };
-    let fate = |kinds: Vec<Kind>| network(kinds).fate(secs(1), A, B, 0, 0);
+    let fate = |kinds: Vec<FaultKind>| network(kinds).fate(secs(1), A, B, 0, 0);
     let second = Span::from_secs(1);
     assert_eq!(fate(vec![later.clone().into(), later.clone().into()]), Fate::Deliver(ms(20)));
     assert_eq!(fate(vec![twice.clone().into(), later.clone().into()]), Fate::Duplicate(ms(15), ms(16)));
     assert_eq!(fate(vec![cut(true).into(), later.clone().into()]), Fate::Hold(secs(2) + ms(15)));
     assert_eq!(fate(vec![cut(true).into(), twice.clone().into()]), Fate::Duplicate(second + ms(10), second + ms(11)));
-    assert_eq!(fate(vec![twice.into(), cut(false).into(), later.into()]), Fate::Lost(Cause::Partition));
+    assert_eq!(fate(vec![twice.into(), cut(false).into(), later.into()]), Fate::Lost(LossReason::Partition));
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn a_lost_message_is_sent_again_after_200_ms_and_then_after_twice_as_long() {
 
 #[test]
 fn a_retry_waits_for_the_round_trip_where_that_is_longer() {
-    let lossy = || Kind::from(Loss { on: Link::all(), probability: 1.0 });
-    let later = Latency { on: Link::one_way(set(&[B]), Actors::All), added: Dist::Constant(ms(480)) };
+    let lossy = || FaultKind::from(Loss { on: Link::all(), probability: 1.0 });
+    let later = Latency { on: Link::one_way(set(&[B]), ActorSelector::All), added: Dist::Constant(ms(480)) };
     let mut slow_back = network([lossy(), later.into()]);
     // 10 ms there and 490 ms back: attempts at 1.6, 2.1 s.
     assert_eq!(slow_back.fate(secs(1) + ms(600), A, B, 0, 0), Fate::Deliver(ms(510)));
@@ -126,8 +126,8 @@ fn the_transport_gives_up_after_fifteen_retries_at_most_two_minutes_apart() {
     let last = Span::from_secs(804) + ms(600);
     for (until, expected) in [
         (secs(1) + last, Fate::Deliver(last + ms(10))),
-        (secs(1) + last + Span::from_nanos(1), Fate::Lost(Cause::Loss)),
-        (Time::NEVER, Fate::Lost(Cause::Loss)),
+        (secs(1) + last + Span::from_nanos(1), Fate::Lost(LossReason::Loss)),
+        (Time::NEVER, Fate::Lost(LossReason::Loss)),
     ] {
         let loss = Fault::new(secs(1), until, Loss { on: Link::all(), probability: 1.0 });
         let spec = NetworkSpec { faults: vec![loss], ..NetworkSpec::constant(7, ms(10)) };
@@ -139,7 +139,7 @@ fn the_transport_gives_up_after_fifteen_retries_at_most_two_minutes_apart() {
 
 #[test]
 fn attempts_are_lost_independently_and_simultaneous_losses_combine() {
-    let loss = |probability| Kind::from(Loss { on: Link::all(), probability });
+    let loss = |probability| FaultKind::from(Loss { on: Link::all(), probability });
     for kinds in [vec![loss(0.28)], vec![loss(0.1), loss(0.2)]] {
         let spec = NetworkSpec {
             faults: kinds.into_iter().map(|kind| Fault::new(secs(1), secs(99), kind)).collect(),
@@ -218,7 +218,7 @@ fn a_limited_link_serialises_messages_and_loses_those_beyond_its_queue() {
     let got = fates(&mut network, secs(1), A, B, 4);
     assert_eq!(
         got,
-        [Fate::Deliver(ms(20)), Fate::Deliver(ms(30)), Fate::Deliver(ms(40)), Fate::Lost(Cause::Full)],
+        [Fate::Deliver(ms(20)), Fate::Deliver(ms(30)), Fate::Deliver(ms(40)), Fate::Lost(LossReason::Full)],
         "a burst"
     );
     assert_eq!(network.fate(secs(1), B, A, 0, 1_000), Fate::Deliver(ms(20)), "another link");
@@ -240,9 +240,9 @@ fn islands_are_cut_off_and_bridges_are_not() {
 
 #[test]
 fn a_one_way_cut_passes_the_other_way_and_messages_to_oneself() {
-    let one_way = Cut::Links(vec![Link::one_way(set(&[A]), Actors::All)]);
+    let one_way = Cut::Links(vec![Link::one_way(set(&[A]), ActorSelector::All)]);
     let mut network = network([Partition { cut: one_way, hold: false }.into()]);
-    assert_eq!(network.fate(secs(1), A, B, 0, 0), Fate::Lost(Cause::Partition));
+    assert_eq!(network.fate(secs(1), A, B, 0, 0), Fate::Lost(LossReason::Partition));
     assert_eq!(network.fate(secs(1), B, A, 0, 0), Fate::Deliver(ms(10)));
     assert_eq!(network.fate(secs(1), A, A, 0, 0), Fate::Deliver(Span::ZERO));
 }
@@ -260,7 +260,7 @@ fn latency_follows_the_zones() {
 
 #[test]
 fn machine_actions_are_in_order_and_overlapping_faults_end_one_by_one() {
-    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    let at = |from, until, kind: FaultKind| Fault::new(secs(from), secs(until), kind);
     let faults = vec![
         at(3, 6, Crash { actors: set(&[A]) }.into()),
         at(1, 4, Crash { actors: set(&[A, B]) }.into()),
@@ -272,19 +272,19 @@ fn machine_actions_are_in_order_and_overlapping_faults_end_one_by_one() {
     ];
     let network = Network::new(NetworkSpec { faults, ..NetworkSpec::default() }).unwrap();
     assert_eq!(
-        network.powers(),
+        network.machine_actions(),
         [
-            (secs(1), A, Power::Crash),
-            (secs(1), B, Power::Crash),
-            (secs(1), C, Power::Speed(0.5)),
-            (secs(2), C, Power::Speed(0.125)),
-            (secs(3), C, Power::Speed(0.25)),
-            (secs(4), B, Power::Restart),
-            (secs(4), C, Power::Speed(1.0)),
-            (secs(5), A, Power::Wipe),
-            (secs(7), A, Power::Restart),
-            (secs(8), B, Power::Pause),
-            (secs(9), B, Power::Resume),
+            (secs(1), A, MachineAction::Crash),
+            (secs(1), B, MachineAction::Crash),
+            (secs(1), C, MachineAction::Speed(0.5)),
+            (secs(2), C, MachineAction::Speed(0.125)),
+            (secs(3), C, MachineAction::Speed(0.25)),
+            (secs(4), B, MachineAction::Restart),
+            (secs(4), C, MachineAction::Speed(1.0)),
+            (secs(5), A, MachineAction::Wipe),
+            (secs(7), A, MachineAction::Restart),
+            (secs(8), B, MachineAction::Pause),
+            (secs(9), B, MachineAction::Resume),
         ]
     );
 }
@@ -302,19 +302,19 @@ fn a_fault_that_is_ended_ends_then_and_no_other_does() {
     let mut network = Network::new(spec).unwrap();
     network.end(0, Time::from_nanos(40)).unwrap();
     let restarts: Vec<(u64, u32)> = network
-        .powers()
+        .machine_actions()
         .into_iter()
-        .filter(|(.., power)| *power == Power::Restart)
+        .filter(|(.., power)| *power == MachineAction::Restart)
         .map(|(at, actor, _)| (at.nanos(), actor.0))
         .collect();
     assert_eq!(restarts, [(60, 1), (100, 2)], "the other crash of the same machine holds it down");
     network.end(2, Time::from_nanos(50)).unwrap();
     network.end(1, Time::from_nanos(500)).unwrap();
-    assert_eq!(network.powers().last().map(|(at, ..)| at.nanos()), Some(100), "none becomes longer");
+    assert_eq!(network.machine_actions().last().map(|(at, ..)| at.nanos()), Some(100), "none becomes longer");
     // A fault that has not begun never does.
     network.add(crash(3, 1_000, 2_000)).unwrap();
     network.end(3, Time::from_nanos(50)).unwrap();
-    assert!(network.powers().iter().all(|(_, actor, _)| *actor != ActorId(3)));
+    assert!(network.machine_actions().iter().all(|(_, actor, _)| *actor != ActorId(3)));
     assert!(network.end(4, Time::ZERO).is_err());
 }
 
@@ -326,17 +326,17 @@ fn plan(faults: Vec<Fault>, absent: &[(ActorId, Time)]) -> Network {
 fn an_absent_machine_comes_at_its_time_or_not_by_itself() {
     let mut network = plan(vec![], &[(A, secs(3)), (B, Time::NEVER)]);
     assert_eq!(network.absent(), [(A, secs(3)), (B, Time::NEVER)]);
-    assert_eq!(network.powers(), [(secs(3), A, Power::Restart)]);
+    assert_eq!(network.machine_actions(), [(secs(3), A, MachineAction::Restart)]);
     network.bring(B, secs(2));
     network.bring(C, secs(2));
-    assert_eq!(network.powers(), [(secs(2), B, Power::Restart), (secs(3), A, Power::Restart)]);
+    assert_eq!(network.machine_actions(), [(secs(2), B, MachineAction::Restart), (secs(3), A, MachineAction::Restart)]);
 }
 
 #[test]
 fn a_fault_on_an_absent_machine_only_delays_its_first_start() {
-    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
-    let crash = |actor| Kind::from(Crash { actors: set(&[actor]) });
-    let wipe = |actor| Kind::from(Wipe { actors: set(&[actor]) });
+    let at = |from, until, kind: FaultKind| Fault::new(secs(from), secs(until), kind);
+    let crash = |actor| FaultKind::from(Crash { actors: set(&[actor]) });
+    let wipe = |actor| FaultKind::from(Wipe { actors: set(&[actor]) });
     let faults = vec![
         at(1, 2, crash(A)),
         at(3, 5, wipe(A)),
@@ -347,19 +347,26 @@ fn a_fault_on_an_absent_machine_only_delays_its_first_start() {
     ];
     let mut network = plan(faults, &[(A, secs(4)), (B, Time::NEVER), (C, secs(3))]);
     let expected = [
-        (secs(1), C, Power::Speed(0.5)),
-        (secs(2), C, Power::Speed(1.0)),
-        (secs(3), C, Power::Restart),
-        (secs(3), C, Power::Crash),
-        (secs(4), C, Power::Restart),
-        (secs(5), A, Power::Restart),
-        (secs(6), A, Power::Wipe),
-        (secs(7), A, Power::Restart),
+        (secs(1), C, MachineAction::Speed(0.5)),
+        (secs(2), C, MachineAction::Speed(1.0)),
+        (secs(3), C, MachineAction::Restart),
+        (secs(3), C, MachineAction::Crash),
+        (secs(4), C, MachineAction::Restart),
+        (secs(5), A, MachineAction::Restart),
+        (secs(6), A, MachineAction::Wipe),
+        (secs(7), A, MachineAction::Restart),
     ];
-    assert_eq!(network.powers(), expected, "B has no disk to lose, and stays away");
+    assert_eq!(network.machine_actions(), expected, "B has no disk to lose, and stays away");
     network.bring(B, secs(1));
-    let of_b: Vec<_> = network.powers().into_iter().filter(|(_, actor, _)| *actor == B).collect();
-    assert_eq!(of_b, [(1, Power::Restart), (1, Power::Wipe), (2, Power::Restart)].map(|(at, p)| (secs(at), B, p)));
+    let of_b: Vec<_> = network.machine_actions().into_iter().filter(|(_, actor, _)| *actor == B).collect();
+    assert_eq!(
+        of_b,
+        [(1, MachineAction::Restart), (1, MachineAction::Wipe), (2, MachineAction::Restart)].map(|(at, p)| (
+            secs(at),
+            B,
+            p
+        ))
+    );
 }
 
 #[test]
@@ -382,17 +389,17 @@ fn an_added_fault_holds_from_its_start_and_leaves_others_unchanged() {
 fn the_plan_that_is_left_knows_of_a_fault_added_in_the_middle_of_another() {
     let crash = |from, until| Fault::new(secs(from), secs(until), Crash { actors: set(&[A]) });
     let mut network = plan(vec![crash(1, 4)], &[]);
-    assert_eq!(network.powers_from(secs(2)), [(secs(4), A, Power::Restart)]);
+    assert_eq!(network.powers_from(secs(2)), [(secs(4), A, MachineAction::Restart)]);
     network.add(crash(2, 6)).unwrap();
-    assert_eq!(network.powers_from(secs(2)), [(secs(6), A, Power::Restart)], "it is down once, and longer");
+    assert_eq!(network.powers_from(secs(2)), [(secs(6), A, MachineAction::Restart)], "it is down once, and longer");
     network.add(crash(8, 9)).unwrap();
-    let left = [(6, Power::Restart), (8, Power::Crash), (9, Power::Restart)];
+    let left = [(6, MachineAction::Restart), (8, MachineAction::Crash), (9, MachineAction::Restart)];
     assert_eq!(network.powers_from(secs(6)), left.map(|(at, power)| (secs(at), A, power)));
 }
 
 #[test]
 fn standing_actions_are_those_done_and_not_reverted() {
-    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    let at = |from, until, kind: FaultKind| Fault::new(secs(from), secs(until), kind);
     let faults = vec![
         at(1, 5, Crash { actors: set(&[A]) }.into()),
         at(2, 4, Wipe { actors: set(&[A]) }.into()),
@@ -402,18 +409,18 @@ fn standing_actions_are_those_done_and_not_reverted() {
     ];
     let network = plan(faults, &[(C, secs(3))]);
     assert_eq!(network.standing(A, secs(1)), [], "what begins now is still to be done");
-    assert_eq!(network.standing(A, secs(2)), [Power::Crash, Power::Pause, Power::Speed(0.5)]);
-    assert_eq!(network.standing(A, secs(4)), [Power::Wipe, Power::Speed(0.25)]);
-    assert_eq!(network.standing(A, secs(6)), [Power::Speed(0.5)]);
-    assert_eq!(network.standing(A, secs(10)), [Power::Speed(1.0)]);
-    assert_eq!((network.standing(B, secs(2)), network.standing(C, secs(2))), (vec![Power::Speed(0.5)], vec![]));
+    assert_eq!(network.standing(A, secs(2)), [MachineAction::Crash, MachineAction::Pause, MachineAction::Speed(0.5)]);
+    assert_eq!(network.standing(A, secs(4)), [MachineAction::Wipe, MachineAction::Speed(0.25)]);
+    assert_eq!(network.standing(A, secs(6)), [MachineAction::Speed(0.5)]);
+    assert_eq!(network.standing(A, secs(10)), [MachineAction::Speed(1.0)]);
+    assert_eq!((network.standing(B, secs(2)), network.standing(C, secs(2))), (vec![MachineAction::Speed(0.5)], vec![]));
 }
 
 #[test]
 fn a_network_for_each_sender_decides_as_one_for_all() {
     let jitter = Dist::Exponential { at_least: ms(1), mean: ms(10) };
     let on = Link::all;
-    let kinds: [Kind; 7] = [
+    let kinds: [FaultKind; 7] = [
         Bandwidth::new(on(), 30_000, 3_000).into(),
         Drop { on: on(), probability: 0.1 }.into(),
         Loss { on: on(), probability: 0.1 }.into(),
@@ -441,7 +448,7 @@ fn a_network_for_each_sender_decides_as_one_for_all() {
             Fate::Deliver(_) => "deliver",
             Fate::Duplicate(..) => "duplicate",
             Fate::Hold(_) => "hold",
-            Fate::Lost(Cause::Full) => "full",
+            Fate::Lost(LossReason::Full) => "full",
             Fate::Lost(_) => "lost",
         });
     }

@@ -1,10 +1,10 @@
 //! A message in transit, and the decisions about it.
 
-use meshsim_actor::{ActorId, Cause, Fate, Rng, Span, Time};
+use meshsim_actor::{ActorId, Fate, LossReason, Rng, Span, Time};
 
 /// A message whose fate the network decides.
 #[derive(Clone, Debug)]
-pub struct Passing {
+pub struct InTransit {
     /// Time of sending.
     pub now: Time,
     /// Sender.
@@ -18,9 +18,9 @@ pub struct Passing {
     rng: Option<Rng>,
 }
 
-impl Passing {
+impl InTransit {
     pub(crate) fn new(seed: u64, now: Time, from: ActorId, to: ActorId, seq: u64, bytes: u32) -> Self {
-        Passing { now, from, to, bytes, seed, seq, rng: None }
+        InTransit { now, from, to, bytes, seed, seq, rng: None }
     }
 
     /// The message's own random stream. It is created on first use, so a certain fate costs nothing.
@@ -48,7 +48,7 @@ impl Passing {
 
 /// The fate of a message as far as it is decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Verdict {
+pub struct PendingFate {
     /// Delay until the message arrives.
     pub delay: Span,
     /// Delay of the copy after the message, if there is a copy. There is at most one.
@@ -56,19 +56,19 @@ pub struct Verdict {
     /// Probability that the first attempt is lost, in 0..=1. The transport sends it again: see [`Loss`](crate::Loss).
     pub loss: f64,
     /// Reason of the loss, if the message never arrives. No later fault reverts it.
-    pub lost: Option<Cause>,
+    pub lost: Option<LossReason>,
     /// Time until which the message is held before it is released.
     pub held: Option<Time>,
 }
 
-impl Verdict {
+impl PendingFate {
     pub(crate) fn fate(self, now: Time) -> Fate {
         let arrival = self.held.unwrap_or(now).max(now) + self.delay;
         match self {
-            Verdict { lost: Some(cause), .. } => Fate::Lost(cause),
-            Verdict { copy: Some(lag), .. } => Fate::Duplicate(arrival.since(now), arrival.since(now) + lag),
-            Verdict { held: Some(_), .. } => Fate::Hold(arrival),
-            Verdict { delay, .. } => Fate::Deliver(delay),
+            PendingFate { lost: Some(cause), .. } => Fate::Lost(cause),
+            PendingFate { copy: Some(lag), .. } => Fate::Duplicate(arrival.since(now), arrival.since(now) + lag),
+            PendingFate { held: Some(_), .. } => Fate::Hold(arrival),
+            PendingFate { delay, .. } => Fate::Deliver(delay),
         }
     }
 }

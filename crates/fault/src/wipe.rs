@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorSet, Disturbance, Outage, Power};
+use crate::{ActorSet, Disturbance, MachineAction, Outage};
 
 /// The machines go down, and come up again with empty disks when the fault ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,6 @@ pub struct Wipe {
 
 impl Disturbance for Wipe {
     fn outage(&self) -> Option<Outage<'_>> {
-        Some(Outage { actors: &self.actors, begin: Power::Wipe, end: Power::Restart })
+        Some(Outage { actors: &self.actors, begin: MachineAction::Wipe, end: MachineAction::Restart })
     }
 }

@@ -84,7 +84,7 @@ pub(crate) async fn operation(index: web::Path<String>, state: web::Data<State>)
 
 /// What was begun.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
-pub struct Begun {
+pub struct StartedOperations {
     /// Their places in the list of all operations.
     pub operations: Vec<usize>,
     /// Of those that make no sense now: the service is not deployed, or is already.
@@ -156,7 +156,7 @@ pub(crate) async fn operate(
             Err(Refusal::new(StatusCode::CONFLICT, "too many operations were begun by hand in this run"))
         }
         [] => Err(Refusal::new(StatusCode::CONFLICT, why).refused(refused)),
-        _ => Ok(respond(&mut HttpResponse::Accepted(), &Begun { operations: begun, refused })),
+        _ => Ok(respond(&mut HttpResponse::Accepted(), &StartedOperations { operations: begun, refused })),
     }
 }
 

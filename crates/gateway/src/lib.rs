@@ -1,7 +1,7 @@
 //! The gateway: HTTP before a live run. People and programs send requests through the mesh, read the status of the run,
 //! and submit operations and faults.
 //!
-//! A [`Door`] is an open port, and who may do what there. [`Door::serve`] serves a run through its
+//! A [`GatewayListener`] is an open port, and who may do what there. [`GatewayListener::serve`] serves a run through its
 //! [`Handle`], in a thread of its own: so a program that embeds a live run opens a gateway between
 //! [`Live::open`](meshsim_run::Live::open) and [`Live::perform`](meshsim_run::Live::perform).
 //!
@@ -17,10 +17,10 @@
 //!   `stream`: what is new, for pages. `refusal`, `json`: errors and figures in responses.
 
 mod api;
-mod door;
 mod events;
 mod guard;
 mod json;
+mod listener;
 mod metrics;
 mod openapi;
 mod page;
@@ -45,13 +45,13 @@ use meshsim_run::Handle;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
-pub use api::{Begun, FaultBegun, Healed, Health, Operation, Operations, Ready, Stopping};
-pub use door::{Door, GatewayError, host_name};
+pub use api::{FaultBegun, Healed, Health, Operation, Operations, Ready, StartedOperations, Stopping};
 pub use events::Events;
+pub use listener::{GatewayError, GatewayListener, host_name};
 pub use openapi::openapi;
 pub use page::encoded;
 pub use refusal::{Error, Problem};
-pub use requests::{Asked, Hop};
+pub use requests::{Hop, RequestReport};
 pub use status::{Moment, Node, Phase, Process, RunningFault, Service, Silent, Status};
 pub use token::{HELP as TOKEN_HELP, is_token, kept_for};
 
@@ -60,7 +60,7 @@ use token::{Kept, Token};
 
 /// A gateway that is open.
 #[derive(Debug)]
-pub struct Served {
+pub struct RunningServer {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     stopped: oneshot::Receiver<()>,
@@ -68,13 +68,13 @@ pub struct Served {
     kept: Option<Kept>,
 }
 
-impl Door {
+impl GatewayListener {
     /// Serves a run from now on, in a thread of its own.
     ///
     /// # Errors
     /// If the token can be neither read nor kept, or the operating system gives no thread.
-    pub fn serve(self, handle: Handle) -> Result<Served, GatewayError> {
-        let Door { listener, address, hosts, token_file } = self;
+    pub fn serve(self, handle: Handle) -> Result<RunningServer, GatewayError> {
+        let GatewayListener { listener, address, hosts, token_file } = self;
         let (token, kept) = match &token_file {
             Some(file) => (Token::of_file(file)?, None),
             None => Token::kept(address.port()).map(|(token, kept)| (token, Some(kept)))?,
@@ -99,11 +99,11 @@ impl Door {
         };
         let thread = std::thread::Builder::new().name("gateway".into());
         thread.spawn(move || System::new().block_on(serve())).map_err(GatewayError::Thread)?;
-        Ok(Served { address, stop, stopped, kept })
+        Ok(RunningServer { address, stop, stopped, kept })
     }
 }
 
-impl Served {
+impl RunningServer {
     /// Where it is.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -29,7 +29,7 @@ const FAILURES: [&str; 6] = ["refused", "error", "timeout", "lost", "no_instance
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[schemars(rename = "Answer")]
-pub struct Asked {
+pub struct RequestReport {
     /// `done` or `failed`.
     #[schemars(extend("enum" = ["done", "failed"]))]
     pub status: String,
@@ -241,7 +241,7 @@ fn told(mesh: &Mesh, (service, endpoint): (ServiceId, EndpointId), answer: &Answ
     };
     let (service, endpoint) = names(service, endpoint);
     let took_ms = millis(answer.ended.since(answer.asked));
-    let asked = Asked {
+    let asked = RequestReport {
         status: if answer.failure.is_none() { "done" } else { "failed" }.into(),
         failure: answer.failure.map(|failure| failure.as_str().into()),
         service,

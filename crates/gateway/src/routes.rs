@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::events::Events;
 use crate::openapi::{Call, Tag};
 use crate::refusal::Refusal;
-use crate::requests::Asked;
+use crate::requests::RequestReport;
 use crate::status::Status;
 use crate::{api, events, metrics, openapi, page, requests, status, stream};
 
@@ -79,7 +79,7 @@ routes! {
         it.is(Tag::Steering, "operate", "Begins an operation now, written as in the experiment file, without `at`.")
             .needs_token()
             .takes_of_the_file("Operation")
-            .says::<api::Begun>(202, "It has begun; of several at least one.")
+            .says::<api::StartedOperations>(202, "It has begun; of several at least one.")
             .refuses(&[409, 503]);
     };
     GET "/api/operations/{index}" => api::operation, |it| {
@@ -149,11 +149,11 @@ fn request(it: &mut Call<'_>) {
             "Whether the answer says which path the request took.",
             json!({ "type": "boolean", "default": true }),
         )
-        .says::<Asked>(200, "Done.")
+        .says::<RequestReport>(200, "Done.")
         .with_header("X-Meshsim-Took-Ms", "As `took_ms`.", took)
-        .says::<Asked>(502, "The service failed, or one that it called (`error`).")
-        .says_or_refuses::<Asked>(503, unavailable)
-        .says_or_refuses::<Asked>(
+        .says::<RequestReport>(502, "The service failed, or one that it called (`error`).")
+        .says_or_refuses::<RequestReport>(503, unavailable)
+        .says_or_refuses::<RequestReport>(
             504,
             "No answer came in time (`timeout`), or the node that was to answer went down (`lost`).",
         )

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use meshsim_run::read_or_make_secret;
 use meshsim_wire::{SECRET_CHARS_MIN, Secret, Side};
 
-use crate::door::GatewayError;
+use crate::listener::GatewayError;
 
 /// What has to be shown.
 #[derive(Debug)]

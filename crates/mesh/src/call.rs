@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use slotmap::{Key, KeyData, new_key_type};
 
 use crate::actors::MeshCx;
-use crate::coordinator::endpoints::FALLEN_MAX;
+use crate::coordinator::instance_registry::FAILED_NODES_MAX;
 use crate::edge::{Counted, Edge, FailedAttempts};
 use crate::mark::{self, TryEnded};
 use crate::measure::Failure;
-use crate::message::{Instance, Msg, Reply, Request, Tick, View};
+use crate::message::{Instance, InstanceView, Msg, Reply, Request, Tick};
 use crate::model::{CallPolicy, EndpointId, Mesh, RETRIES_MAX, ServiceId};
 use crate::path::{Hop, Path};
 use crate::policy;
@@ -51,7 +51,7 @@ pub struct Caller<Owner> {
 
 /// Receiver, size and policy of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Callee {
+pub struct CallSpec {
     /// Name of the request and of the call made for it.
     pub id: RequestId,
     /// The service that calls; `None` for a client and a gateway.
@@ -74,7 +74,7 @@ pub struct Callee {
 
 /// A call that has ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ended<Owner> {
+pub struct CallOutcome<Owner> {
     /// Owner of the call.
     pub owner: Owner,
     /// The call; the null key if it was refused before it had one.
@@ -93,7 +93,7 @@ pub struct Ended<Owner> {
     pub path: Option<Box<Path>>,
 }
 
-impl Callee {
+impl CallSpec {
     fn counted(&self, retried: FailedAttempts, began: Time, over_budget: bool) -> Counted {
         let edge = Edge { service: self.service, endpoint: self.endpoint };
         Counted { by: self.by, edge, optional: self.optional, retried, began, over_budget }
@@ -103,19 +103,28 @@ impl Callee {
 /// Result of a call that is refused before it is sent.
 const REFUSED_AT_ONCE: TryEnded = TryEnded { failure: Some(Failure::Refused), attempt: 0, again: false, call: 0 };
 
-impl<Owner> Ended<Owner> {
+impl<Owner> CallOutcome<Owner> {
     /// A call that is refused before it is sent.
-    pub(crate) fn refused(owner: Owner, callee: &Callee, cx: &mut MeshCx<'_>) -> Self {
+    pub(crate) fn refused(owner: Owner, callee: &CallSpec, cx: &mut MeshCx<'_>) -> Self {
         let now = cx.now();
         cx.note(mark::TRY_ENDED, callee.id.key, REFUSED_AT_ONCE.value());
         let (failure, counted) = (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now, false));
-        Ended { owner, call: CallKey::null(), failure, degraded: false, counted, retries: 0, bytes: 0, path: None }
+        CallOutcome {
+            owner,
+            call: CallKey::null(),
+            failure,
+            degraded: false,
+            counted,
+            retries: 0,
+            bytes: 0,
+            path: None,
+        }
     }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Outstanding<Owner> {
-    callee: Callee,
+    callee: CallSpec,
     owner: Owner,
     /// Proxy that makes it.
     proxy: ProxyId,
@@ -124,7 +133,7 @@ struct Outstanding<Owner> {
     /// Timeout of the attempt, or end of the backoff.
     timer: Option<Timer>,
     /// `None` during a backoff.
-    sent: Option<Sent>,
+    sent: Option<SentAttempt>,
     /// The path of the attempts that have ended.
     path: Option<Box<Path>>,
     /// The attempts that have failed.
@@ -144,7 +153,7 @@ struct Drawn {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Sent {
+struct SentAttempt {
     to: Instance,
     /// Set of instances from which it was chosen.
     pool: Pool,
@@ -173,15 +182,15 @@ impl<Owner: Copy> Caller<Owner> {
     /// Begins a call of `proxy`. What can't even be sent, and may not be retried, has ended at once.
     pub fn call(
         &mut self,
-        callee: Callee,
+        callee: CallSpec,
         owner: Owner,
         proxy: ProxyId,
         mesh: &Mesh,
-        view: &View,
+        view: &InstanceView,
         cx: &mut MeshCx<'_>,
-    ) -> Option<Ended<Owner>> {
+    ) -> Option<CallOutcome<Owner>> {
         if self.calls.len() >= CALLS_MAX {
-            return Some(Ended::refused(owner, &callee, cx));
+            return Some(CallOutcome::refused(owner, &callee, cx));
         }
         self.proxies.get(proxy).route(callee.service, mesh, cx).active += 1;
         let retried = FailedAttempts::default();
@@ -204,7 +213,7 @@ impl<Owner: Copy> Caller<Owner> {
 
     /// Processes a reply. `None`: it came too late (for the attempt, the call, or this incarnation of the caller), or
     /// the call continues.
-    pub fn reply(&mut self, reply: Reply, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+    pub fn reply(&mut self, reply: Reply, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<CallOutcome<Owner>> {
         let key = CallKey::from(KeyData::from_ffi(reply.call));
         let call = self.calls.get_mut(key)?;
         if reply.life != cx.incarnation() as u16 {
@@ -227,27 +236,39 @@ impl<Owner: Copy> Caller<Owner> {
             call.path.get_or_insert_default().append(*path, 0);
         }
         let ended = self.settle(key, reply.failure, reply.bytes, mesh, cx)?;
-        Some(Ended { degraded: reply.degraded && reply.failure.is_none(), ..ended })
+        Some(CallOutcome { degraded: reply.degraded && reply.failure.is_none(), ..ended })
     }
 
     /// Handles the timeout of an attempt.
-    pub fn timeout(&mut self, key: CallKey, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+    pub fn timeout(&mut self, key: CallKey, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<CallOutcome<Owner>> {
         self.calls.get_mut(key)?.timer = None;
         self.give_up(key, Failure::Timeout, mesh, cx)
     }
 
     /// The backoff is over.
-    pub fn retry(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+    pub fn retry(
+        &mut self,
+        key: CallKey,
+        mesh: &Mesh,
+        view: &InstanceView,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<CallOutcome<Owner>> {
         self.calls.get_mut(key)?.timer = None;
         self.attempt(key, mesh, view, cx)
     }
 
     /// Handles a new view: attempts at nodes that failed since they were sent are lost.
-    pub fn view_changed(&mut self, old: &View, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Vec<Ended<Owner>> {
-        if view.fallen == old.fallen {
+    pub fn view_changed(
+        &mut self,
+        old: &InstanceView,
+        mesh: &Mesh,
+        view: &InstanceView,
+        cx: &mut MeshCx<'_>,
+    ) -> Vec<CallOutcome<Owner>> {
+        if view.failed_nodes == old.failed_nodes {
             return Vec::new();
         }
-        let is_lost = |sent: Sent| view.fell_after(sent.to.node, sent.view);
+        let is_lost = |sent: SentAttempt| view.fell_after(sent.to.node, sent.view);
         let lost: Vec<CallKey> =
             self.calls.iter().filter(|(_, call)| call.sent.is_some_and(is_lost)).map(|(key, _)| key).collect();
         lost.into_iter().filter_map(|key| self.give_up(key, Failure::Lost, mesh, cx)).collect()
@@ -286,7 +307,13 @@ impl<Owner: Copy> Caller<Owner> {
         self.calls.len()
     }
 
-    fn attempt(&mut self, key: CallKey, mesh: &Mesh, view: &View, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+    fn attempt(
+        &mut self,
+        key: CallKey,
+        mesh: &Mesh,
+        view: &InstanceView,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<CallOutcome<Owner>> {
         let call = &mut self.calls[key];
         let callee = call.callee;
         let id = callee.id;
@@ -301,7 +328,7 @@ impl<Owner: Copy> Caller<Owner> {
         let mut rng = id.draws(mesh.seed, attempt, Draw::Instance);
         let to = instances[known.pick(&mesh.service(callee.service).balancer, instances, now, &mut rng)];
         let until = policy::try_until(cx.now(), &callee.policy, callee.deadline);
-        call.sent = Some(Sent { to, pool, at: cx.now(), view: view.version });
+        call.sent = Some(SentAttempt { to, pool, at: cx.now(), view: view.version });
         call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
         let request = Request {
             id,
@@ -320,7 +347,13 @@ impl<Owner: Copy> Caller<Owner> {
     }
 
     /// Ends a call; later replies are ignored.
-    fn give_up(&mut self, key: CallKey, failure: Failure, mesh: &Mesh, cx: &mut MeshCx<'_>) -> Option<Ended<Owner>> {
+    fn give_up(
+        &mut self,
+        key: CallKey,
+        failure: Failure,
+        mesh: &Mesh,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<CallOutcome<Owner>> {
         let call = &mut self.calls[key];
         if call.callee.traced
             && let Some(sent) = call.sent
@@ -340,7 +373,7 @@ impl<Owner: Copy> Caller<Owner> {
         bytes: u32,
         mesh: &Mesh,
         cx: &mut MeshCx<'_>,
-    ) -> Option<Ended<Owner>> {
+    ) -> Option<CallOutcome<Owner>> {
         let now = cx.now();
         let call = &mut self.calls[key];
         let (callee, attempt) = (call.callee, call.attempt);
@@ -384,7 +417,7 @@ impl<Owner: Copy> Caller<Owner> {
         cx.note(mark::TRY_ENDED, callee.id.key, ended.value());
         let counted = callee.counted(call.retried, call.began, over_budget);
         let (owner, path) = (call.owner, call.path);
-        Some(Ended { owner, call: key, failure, degraded: false, counted, retries: attempt, bytes, path })
+        Some(CallOutcome { owner, call: key, failure, degraded: false, counted, retries: attempt, bytes, path })
     }
 }
 
@@ -392,7 +425,7 @@ impl<Owner: Copy> Caller<Owner> {
 /// ready instance, the other version serves.
 fn pool<'v, Owner>(
     call: &mut Outstanding<Owner>,
-    view: &'v View,
+    view: &'v InstanceView,
     draw: impl FnOnce(f64) -> bool,
 ) -> (Pool, &'v Arc<[Instance]>) {
     let staying = view.instances(call.callee.service);
@@ -410,15 +443,20 @@ fn pool<'v, Owner>(
 }
 
 /// A view in which no service has an instance yet.
-pub fn no_view(mesh: &Mesh) -> Arc<View> {
+pub fn no_view(mesh: &Mesh) -> Arc<InstanceView> {
     let none: Arc<[Instance]> = Arc::new([]);
-    Arc::new(View { version: 0, services: vec![none; mesh.services.len()], fallen: Vec::new(), splits: Vec::new() })
+    Arc::new(InstanceView {
+        version: 0,
+        services: vec![none; mesh.services.len()],
+        failed_nodes: Vec::new(),
+        splits: Vec::new(),
+    })
 }
 
-impl View {
+impl InstanceView {
     /// True if it is newer than `old`, of this mesh, and such as a coordinator makes.
-    pub fn replaces(&self, old: &View) -> bool {
-        let is_sound = self.services.len() == old.services.len() && self.fallen.len() <= FALLEN_MAX;
+    pub fn replaces(&self, old: &InstanceView) -> bool {
+        let is_sound = self.services.len() == old.services.len() && self.failed_nodes.len() <= FAILED_NODES_MAX;
         let splits = &self.splits;
         let fit = splits.iter().all(|it| it.service.index() < self.services.len() && (0.0..=1.0).contains(&it.share));
         let rise = splits.windows(2).all(|pair| pair[0].service < pair[1].service);
@@ -427,6 +465,6 @@ impl View {
 
     /// True if a node is known to have gone down after version `since`.
     pub fn fell_after(&self, node: ActorId, since: u64) -> bool {
-        self.fallen.iter().any(|(fallen, at)| *fallen == node && since < *at)
+        self.failed_nodes.iter().any(|(failed_nodes, at)| *failed_nodes == node && since < *at)
     }
 }

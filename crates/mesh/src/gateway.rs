@@ -9,10 +9,10 @@ use meshsim_actor::{Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
-use crate::call::{Callee, Caller, Ended};
+use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::mark;
 use crate::measure::Tally;
-use crate::message::{Answer, Ask, Msg, Tick, View};
+use crate::message::{Answer, Ask, InstanceView, Msg, Tick};
 use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
@@ -30,7 +30,7 @@ pub struct Gateway {
     #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
     #[serde(with = "meshsim_actor::shared")]
-    view: Arc<View>,
+    view: Arc<InstanceView>,
     calls: Caller<Asked>,
     /// Number of external requests received in this incarnation.
     asks: u64,
@@ -69,7 +69,7 @@ impl Gateway {
             }
             Event::Message { from, msg: Msg::Ask(ask) } if from == self.mesh.outside() => self.ask(&ask, cx),
             Event::Message { msg: Msg::Reply(reply), .. } => self.calls.reply(reply, &self.mesh, cx),
-            Event::Message { from: COORDINATOR, msg: Msg::View(view) } => {
+            Event::Message { from: COORDINATOR, msg: Msg::InstanceView(view) } => {
                 self.take_view(view, cx);
                 None
             }
@@ -91,14 +91,14 @@ impl Gateway {
         self.asks = 0;
     }
 
-    fn ask(&mut self, ask: &Ask, cx: &mut MeshCx<'_>) -> Option<Ended<Asked>> {
+    fn ask(&mut self, ask: &Ask, cx: &mut MeshCx<'_>) -> Option<CallOutcome<Asked>> {
         let asked = Asked { ask: ask.ask, at: cx.now() };
         self.tally.offered += 1;
         // A life that follows another begins above all that it can have named.
         let id = RequestId::new(cx.id(), u64::from(cx.incarnation()) << 32 | self.asks);
         self.asks += 1;
         cx.note(mark::DUE, id.root, cx.now().nanos());
-        let callee = Callee {
+        let callee = CallSpec {
             id,
             by: None,
             optional: false,
@@ -111,12 +111,12 @@ impl Gateway {
         };
         let is_known = self.mesh.has_endpoint(ask.service, ask.endpoint);
         if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
-            return Some(Ended::refused(asked, &callee, cx));
+            return Some(CallOutcome::refused(asked, &callee, cx));
         }
         self.calls.call(callee, asked, ProxyId::ONLY, &self.mesh, &self.view, cx)
     }
 
-    fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
+    fn take_view(&mut self, view: Arc<InstanceView>, cx: &mut MeshCx<'_>) {
         if view.replaces(&self.view) {
             let old = std::mem::replace(&mut self.view, view);
             let lost = self.calls.view_changed(&old, &self.mesh, &self.view, cx);
@@ -124,8 +124,9 @@ impl Gateway {
         }
     }
 
-    fn answer(&mut self, ended: Ended<Asked>, cx: &mut MeshCx<'_>) {
-        let Ended { owner: Asked { ask, at: asked }, failure, degraded, retries, bytes, path, counted, .. } = ended;
+    fn answer(&mut self, ended: CallOutcome<Asked>, cx: &mut MeshCx<'_>) {
+        let CallOutcome { owner: Asked { ask, at: asked }, failure, degraded, retries, bytes, path, counted, .. } =
+            ended;
         let now = cx.now();
         self.tally.retries += u64::from(retries);
         self.tally.over_budget += u64::from(counted.over_budget);

@@ -18,7 +18,6 @@ pub mod course;
 pub mod criterion;
 pub mod diary;
 pub mod edge;
-pub mod findings;
 pub mod gateway;
 pub mod mark;
 pub mod measure;
@@ -33,14 +32,15 @@ pub mod policy;
 pub mod program;
 pub mod proxy;
 pub mod request_id;
+pub mod results;
 mod slots;
 pub mod sparse;
 
 pub use actors::MeshActor;
-pub use findings::Findings;
 pub use message::{Msg, Tick};
 pub use model::Mesh;
 pub use request_id::RequestId;
+pub use results::ActorResults;
 
 /// Fails if a file of the folder `src/<folder>` is missing from its register.
 #[cfg(test)]

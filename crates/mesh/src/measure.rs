@@ -154,7 +154,7 @@ impl Tally {
 /// Measurements of the instances of one service on one node, of the requests that arrived after the first load's
 /// warm-up: from [`Mesh::measured_from`](crate::Mesh::measured_from) on. Sums over time begin then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Served {
+pub struct ServiceMetrics {
     /// Requests that arrived.
     pub arrived: u64,
     /// Answered well.
@@ -183,9 +183,9 @@ pub struct Served {
     pub calls: Edges,
 }
 
-impl Default for Served {
+impl Default for ServiceMetrics {
     fn default() -> Self {
-        Served {
+        ServiceMetrics {
             arrived: 0,
             done: 0,
             degraded: 0,
@@ -202,9 +202,9 @@ impl Default for Served {
     }
 }
 
-impl Served {
+impl ServiceMetrics {
     /// Adds what another node did for the same service.
-    pub fn merge(&mut self, other: &Served) {
+    pub fn merge(&mut self, other: &ServiceMetrics) {
         self.arrived = self.arrived.saturating_add(other.arrived);
         self.done = self.done.saturating_add(other.done);
         self.failed.merge(&other.failed);
@@ -233,7 +233,7 @@ pub struct OperationHistory {
     /// The change; `None` for a repair, which the coordinator decides by itself when a node dies or comes back.
     pub change: Option<Change>,
     /// Kind of the operation.
-    pub verb: Verb,
+    pub verb: OperationKind,
     /// To which service.
     pub service: ServiceId,
     /// Start time.
@@ -241,7 +241,7 @@ pub struct OperationHistory {
     /// Its steps, in order.
     pub steps: Vec<StepHistory>,
     /// Outcome.
-    pub ending: Ending,
+    pub ending: OperationOutcome,
 }
 
 impl OperationHistory {
@@ -254,14 +254,14 @@ impl OperationHistory {
     /// come, and if there was no step.
     pub fn settled(&self) -> Option<Time> {
         let all = self.steps.iter().map(|step| step.settled).reduce(|a, b| Some(a?.max(b?))).flatten();
-        all.filter(|_| self.ending != Ending::Running)
+        all.filter(|_| self.ending != OperationOutcome::Running)
     }
 }
 
 /// Kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verb {
+pub enum OperationKind {
     /// A service's instances come up.
     Deploy,
     /// Its instances are removed.
@@ -276,29 +276,29 @@ pub enum Verb {
     Repair,
 }
 
-impl Verb {
+impl OperationKind {
     /// Name in one word, for people and for JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Verb::Deploy => "deploy",
-            Verb::Undeploy => "undeploy",
-            Verb::Extend => "extend",
-            Verb::Scale => "scale",
-            Verb::Update => "update",
-            Verb::Repair => "repair",
+            OperationKind::Deploy => "deploy",
+            OperationKind::Undeploy => "undeploy",
+            OperationKind::Extend => "extend",
+            OperationKind::Scale => "scale",
+            OperationKind::Update => "update",
+            OperationKind::Repair => "repair",
         }
     }
 }
 
 /// Outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Ending {
+pub enum OperationOutcome {
     /// It has not ended.
     Running,
     /// It reached its target.
     Reached,
     /// It made its maximum number of steps; the residual is what was left.
-    Stopped {
+    StepLimit {
         /// Target minus reached value.
         residual: f64,
     },
@@ -308,29 +308,32 @@ pub enum Ending {
         residual: f64,
     },
     /// Another operation of the same kind on the same service took its place.
-    Replaced,
+    Superseded,
     /// It could not begin: the service is not deployed (or, for deploy, is already).
     Refused,
 }
 
-impl Ending {
+impl OperationOutcome {
     /// Name in one word, for people and for JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Ending::Running => "running",
-            Ending::Reached => "reached",
-            Ending::Stopped { .. } => "stopped",
-            Ending::Stuck { .. } => "stuck",
-            Ending::Replaced => "replaced",
-            Ending::Refused => "refused",
+            OperationOutcome::Running => "running",
+            OperationOutcome::Reached => "reached",
+            OperationOutcome::StepLimit { .. } => "stopped",
+            OperationOutcome::Stuck { .. } => "stuck",
+            OperationOutcome::Superseded => "replaced",
+            OperationOutcome::Refused => "refused",
         }
     }
 
     /// Residual of an operation that ended before it reached its target.
     pub fn residual(self) -> Option<f64> {
         match self {
-            Ending::Stopped { residual } | Ending::Stuck { residual } => Some(residual),
-            Ending::Running | Ending::Reached | Ending::Replaced | Ending::Refused => None,
+            OperationOutcome::StepLimit { residual } | OperationOutcome::Stuck { residual } => Some(residual),
+            OperationOutcome::Running
+            | OperationOutcome::Reached
+            | OperationOutcome::Superseded
+            | OperationOutcome::Refused => None,
         }
     }
 }

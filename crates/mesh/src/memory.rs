@@ -11,7 +11,9 @@ use std::sync::Arc;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::message::{Decision, Instance, Msg, Operate, Order, Report, ServiceSnapshot, Share, Snapshot, Split, View};
+use crate::message::{
+    Decision, Instance, InstanceView, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot, Split,
+};
 use crate::model::{Change, ServiceId, Strategy};
 use crate::path::{Hop, Path};
 
@@ -42,16 +44,16 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
     match msg {
         Msg::Steps(orders) => {
             let decisions = orders.len() * (boxed::<Decision>() + 2 * size_of::<usize>());
-            list::<Order>(orders) + decisions + shares(orders.iter().map(|order| &order.share))
+            list::<NodeStep>(orders) + decisions + shares(orders.iter().map(|order| &order.share))
         }
         Msg::Snapshot(snapshot) => {
             let services = &snapshot.services;
             boxed::<Snapshot>() + list::<ServiceSnapshot>(services) + shares(services.iter().map(|it| &it.share))
         }
         Msg::Report(report) => {
-            boxed::<Report>() + list(&report.services) + shares(report.services.iter().map(|(_, ready)| ready))
+            boxed::<ReadinessReport>() + list(&report.services) + shares(report.services.iter().map(|(_, ready)| ready))
         }
-        Msg::View(view) => {
+        Msg::InstanceView(view) => {
             let instances = |of: &Arc<[Instance]>| match of.len() {
                 // All that are empty are one.
                 0 => 0,
@@ -59,7 +61,12 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
             };
             let all: usize = view.services.iter().map(instances).sum();
             let canaries: usize = view.splits.iter().map(|split| instances(&split.instances)).sum();
-            boxed::<View>() + list(&view.services) + all + list(&view.fallen) + list::<Split>(&view.splits) + canaries
+            boxed::<InstanceView>()
+                + list(&view.services)
+                + all
+                + list(&view.failed_nodes)
+                + list::<Split>(&view.splits)
+                + canaries
         }
         Msg::Reply(reply) => path(&reply.path),
         Msg::Ask(_) => boxed::<crate::message::Ask>(),
@@ -115,7 +122,7 @@ impl<'de, T, R: Deserialize<'de>> Visitor<'de> for ByService<T, R> {
 /// Services with the instances of each.
 type Reported = Vec<(ServiceId, Share)>;
 
-/// Reads [`Report::services`].
+/// Reads [`ReadinessReport::services`].
 pub(crate) fn reported<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reported, D::Error> {
     deserializer.deserialize_seq(ByService(|entry: (ServiceId, Share)| entry, PhantomData))
 }
@@ -139,12 +146,12 @@ fn alone(OfService(instances): OfService) -> Arc<[Instance]> {
     if is_alone { NONE.with(Arc::clone) } else { instances }
 }
 
-/// Writes [`View::services`].
+/// Writes [`InstanceView::services`].
 pub(crate) fn write_viewed<S: Serializer>(services: &[Arc<[Instance]>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(services.iter().map(|instances| OfService(instances.clone())))
 }
 
-/// Reads [`View::services`].
+/// Reads [`InstanceView::services`].
 pub(crate) fn viewed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<[Instance]>>, D::Error> {
     deserializer.deserialize_seq(ByService(alone, PhantomData))
 }
@@ -162,7 +169,7 @@ pub(crate) mod split_instances {
     }
 }
 
-/// Reads [`View::splits`].
+/// Reads [`InstanceView::splits`].
 pub(crate) fn splits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Split>, D::Error> {
     deserializer.deserialize_seq(ByService(|entry: Split| entry, PhantomData))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Message, Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{Failure, Verb};
+use crate::measure::{Failure, OperationKind};
 use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
@@ -19,7 +19,7 @@ pub enum Msg {
     /// Instance to caller: result of a request.
     Reply(Reply),
     /// Coordinator to node: steps to apply, in order and without gaps.
-    Steps(Vec<Order>),
+    Steps(Vec<NodeStep>),
     /// Coordinator to node: the complete desired state, instead of the steps up to `n`.
     Snapshot(#[serde(with = "meshsim_actor::shared")] Arc<Snapshot>),
     /// Node to coordinator: all steps up to `applied` are applied and stored.
@@ -43,14 +43,14 @@ pub enum Msg {
     /// Node, client or gateway to coordinator: the sender is alive; its current versions.
     Heartbeat(Heartbeat),
     /// Node to coordinator: the ready instances of the node.
-    Report(Box<Report>),
+    Report(Box<ReadinessReport>),
     /// Coordinator to node: asks for the changes after readiness report `have`.
     ReportFrom {
         /// Number of the last one.
         have: u64,
     },
     /// Coordinator to node, client and gateway: the instance view.
-    View(#[serde(with = "meshsim_actor::shared")] Arc<View>),
+    InstanceView(#[serde(with = "meshsim_actor::shared")] Arc<InstanceView>),
     /// External client to gateway: a request to the mesh.
     Ask(Box<Ask>),
     /// Gateway to external client: result of an [`Ask`].
@@ -171,7 +171,7 @@ pub struct Operated {
     /// [`Operate::ask`].
     pub ask: u64,
     /// Index of its history; `None` if it is [invalid](Operation::validate) or the
-    /// [limit](crate::coordinator::operations::HAND_MAX) is reached.
+    /// [limit](crate::coordinator::operations::MANUAL_OPERATIONS_MAX) is reached.
     pub history: Option<u32>,
     /// It was refused, as its history says: the service is not deployed, or is already.
     pub is_refused: bool,
@@ -203,7 +203,7 @@ pub type Share = Vec<(u32, u32)>;
 
 /// One step for one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Order {
+pub struct NodeStep {
     /// The decision, the same for all nodes.
     #[serde(with = "meshsim_actor::shared")]
     pub decision: Arc<Decision>,
@@ -221,7 +221,7 @@ pub struct Decision {
     /// Digest of this step and all before it.
     pub digest: u64,
     /// Kind of the operation.
-    pub verb: Verb,
+    pub verb: OperationKind,
     /// To which service.
     pub service: ServiceId,
     /// Number of steps decided for this service, including this one.
@@ -273,9 +273,9 @@ pub struct Ack {
 /// A sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// Number of the sender's last [`Report`].
+    /// Number of the sender's last [`ReadinessReport`].
     pub report: u64,
-    /// The [`View`] that the sender has.
+    /// The [`InstanceView`] that the sender has.
     pub view: u64,
     /// Number of reboots of the sender.
     pub incarnation: u32,
@@ -283,7 +283,7 @@ pub struct Heartbeat {
 
 /// Ready instances of a node, of the services whose ready instances have changed since report `base`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ReadinessReport {
     /// Its number, rising by one in each life of the node.
     pub seq: u64,
     /// The report that this one builds on.
@@ -295,7 +295,7 @@ pub struct Report {
     pub services: Vec<(ServiceId, Vec<(u32, u32)>)>,
 }
 
-impl Report {
+impl ReadinessReport {
     /// False if it cannot be from a node: its ordinals do not rise, or there are too many.
     pub(crate) fn is_sound(&self) -> bool {
         let rise = |ready: &[(u32, u32)]| ready.windows(2).all(|pair| pair[0].0 < pair[1].0);
@@ -306,7 +306,7 @@ impl Report {
 
 /// Instance view: the ready instances of every service, from which callers choose.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct View {
+pub struct InstanceView {
     /// Rising.
     pub version: u64,
     /// By service: its ready instances, by rising (node, ordinal), without those of a canary.
@@ -314,7 +314,7 @@ pub struct View {
     pub services: Vec<Arc<[Instance]>>,
     /// Failed nodes, each with the first view version that reports the failure. Calls sent under an older version are
     /// lost.
-    pub fallen: Vec<(ActorId, u64)>,
+    pub failed_nodes: Vec<(ActorId, u64)>,
     /// The services that have a canary, rising.
     #[serde(deserialize_with = "crate::memory::splits")]
     pub splits: Vec<Split>,
@@ -345,7 +345,7 @@ pub struct Instance {
     pub version: u32,
 }
 
-impl View {
+impl InstanceView {
     /// The ready instances of a service, without those of a canary.
     #[inline]
     pub fn instances(&self, service: ServiceId) -> &Arc<[Instance]> {
@@ -369,7 +369,7 @@ pub enum Tick {
     /// Coordinator: an operation of the file begins.
     Operation(u32),
     /// Coordinator: the next turn of a running operation.
-    Turn(u32),
+    Iterate(u32),
     /// Coordinator: a node has not acknowledged.
     Resend(u32),
     /// Coordinator: check which nodes are silent.
@@ -418,7 +418,7 @@ impl Message for Msg {
             Msg::Heartbeat(_) => "heartbeat",
             Msg::Report(_) => "report",
             Msg::ReportFrom { .. } => "report_from",
-            Msg::View(_) => "view",
+            Msg::InstanceView(_) => "view",
             Msg::Ask(_) => "ask",
             Msg::Answer(_) => "answer",
             Msg::Operate(_) => "operate",
@@ -441,7 +441,7 @@ impl Message for Msg {
             Msg::Steps(orders) => (8, 48, orders.len()),
             Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
             Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),
-            Msg::View(view) => {
+            Msg::InstanceView(view) => {
                 let canaries = view.splits.iter().map(|split| 3 + split.instances.len());
                 (16, 8, view.services.iter().map(|instances| 1 + instances.len()).chain(canaries).sum())
             }

@@ -8,7 +8,7 @@ use meshsim_actor::{ActorId, Dist, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::criterion::Criterion;
-use crate::measure::Verb;
+use crate::measure::OperationKind;
 use crate::program::Program;
 
 /// The coordinator's number among the actors. Nodes follow it, then clients, then the gateway if there is one.
@@ -249,7 +249,7 @@ pub struct Behaviour {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The script, as a person thinks of it.
-    pub script: Vec<Step>,
+    pub script: Vec<ScriptStep>,
     /// The script, as a node runs it.
     pub program: Program,
     /// Probability that a request fails although its script succeeded.
@@ -260,14 +260,14 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint that runs this script, never fails at random and replies with 1 KiB.
-    pub fn new(script: Vec<Step>) -> Self {
+    pub fn new(script: Vec<ScriptStep>) -> Self {
         Endpoint { program: Program::compile(&script), script, errors: 0.0, response_bytes: 1024 }
     }
 }
 
 /// One step of a script. Steps run one after the other; the request holds its slot during all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Step {
+pub enum ScriptStep {
     /// Computes for so long on a core of its own at normal speed: longer where others want the cores, and on a slow
     /// machine.
     Work(Dist),
@@ -276,7 +276,7 @@ pub enum Step {
     /// Calls another service and waits for the reply.
     Call(Call),
     /// Runs scripts side by side and waits for all of them.
-    Parallel(Vec<Vec<Step>>),
+    Parallel(Vec<Vec<ScriptStep>>),
 }
 
 /// A call of another service.
@@ -570,13 +570,13 @@ pub enum Change {
 
 impl Change {
     /// The operation's name.
-    pub fn verb(&self) -> Verb {
+    pub fn verb(&self) -> OperationKind {
         match self {
-            Change::Deploy => Verb::Deploy,
-            Change::Undeploy => Verb::Undeploy,
-            Change::Extend { .. } => Verb::Extend,
-            Change::Scale { .. } => Verb::Scale,
-            Change::Update { .. } => Verb::Update,
+            Change::Deploy => OperationKind::Deploy,
+            Change::Undeploy => OperationKind::Undeploy,
+            Change::Extend { .. } => OperationKind::Extend,
+            Change::Scale { .. } => OperationKind::Scale,
+            Change::Update { .. } => OperationKind::Update,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Measurements of an actor since the last query, during the run: the latest windows of its time series, where
-//! [`Findings`](crate::Findings) hold all of them.
+//! [`ActorResults`](crate::ActorResults) hold all of them.
 //!
 //! Each piece replaces earlier pieces of the same time, so a receiver that gets one twice counts it once. Two things
-//! are sent only at the end of the run: counts of calls ([`Served::calls`](crate::measure::Served)), and results of
+//! are sent only at the end of the run: counts of calls ([`ServiceMetrics::calls`](crate::measure::ServiceMetrics)), and results of
 //! requests that were still open [`WINDOWS_MAX`] windows after they were due.
 
 use meshsim_actor::{Span, Time};
@@ -12,7 +12,7 @@ use crate::actors::MeshActor;
 use crate::coordinator::Coordinator;
 use crate::course::{Course, Shape, Window};
 use crate::diary::{Coming, Diary, Sighting};
-use crate::measure::{Ending, OperationHistory};
+use crate::measure::{OperationHistory, OperationOutcome};
 use crate::model::ServiceId;
 
 /// Limit of windows that are sent at once, of one time series.
@@ -147,7 +147,7 @@ fn of_coordinator(coordinator: &Coordinator, told: Told, now: Time) -> Option<(N
     // Whatever happens to an operation, this grows.
     let of_operation = |operation: &OperationHistory| {
         let acks = operation.steps.iter().fold(0, |sum: u64, step| sum.saturating_add(step.acks).saturating_add(1));
-        acks.saturating_add(1 + u64::from(operation.ending != Ending::Running))
+        acks.saturating_add(1 + u64::from(operation.ending != OperationOutcome::Running))
     };
     let entries = history.iter().fold(sightings.left_out, |sum, it| sum.saturating_add(of_operation(it)));
     let entries = entries.saturating_add(sightings.entries.len() as u64);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Call, Step};
+use crate::model::{Call, ScriptStep};
 
 /// A compiled script. Instruction 0 is the first; every branch ends with [`Instruction::End`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,11 +14,11 @@ pub struct Program(Arc<[Instruction]>);
 /// One instruction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Instruction {
-    /// [`Step::Work`].
+    /// [`ScriptStep::Work`].
     Work(Dist),
-    /// [`Step::Sleep`].
+    /// [`ScriptStep::Sleep`].
     Sleep(Dist),
-    /// [`Step::Call`].
+    /// [`ScriptStep::Call`].
     Call(Call),
     /// Run the branches that begin at these instructions concurrently; when all have ended, continue at `join`.
     Fork {
@@ -35,7 +35,7 @@ pub enum Instruction {
 
 impl Program {
     /// Translates a script.
-    pub fn compile(script: &[Step]) -> Self {
+    pub fn compile(script: &[ScriptStep]) -> Self {
         let mut out = Vec::new();
         compile_into(script, &mut out);
         Program(out.into())
@@ -48,12 +48,12 @@ impl Program {
     }
 }
 
-fn compile_into(script: &[Step], out: &mut Vec<Instruction>) {
+fn compile_into(script: &[ScriptStep], out: &mut Vec<Instruction>) {
     for step in script {
         match step {
-            Step::Work(dist) => out.push(Instruction::Work(dist.clone())),
-            Step::Sleep(dist) => out.push(Instruction::Sleep(dist.clone())),
-            Step::Call(call) if call.parallel && call.count > 1 && !call.detached => {
+            ScriptStep::Work(dist) => out.push(Instruction::Work(dist.clone())),
+            ScriptStep::Sleep(dist) => out.push(Instruction::Sleep(dist.clone())),
+            ScriptStep::Call(call) if call.parallel && call.count > 1 && !call.detached => {
                 // The copies are one and the same branch, run so many times.
                 let branch = out.len() as u32 + 1;
                 let branches = vec![branch; call.count as usize].into();
@@ -61,8 +61,8 @@ fn compile_into(script: &[Step], out: &mut Vec<Instruction>) {
                 out.push(Instruction::Call(Call { probability: 1.0, count: 1, ..call.clone() }));
                 out.push(Instruction::End);
             }
-            Step::Call(call) => out.push(Instruction::Call(call.clone())),
-            Step::Parallel(branches) => {
+            ScriptStep::Call(call) => out.push(Instruction::Call(call.clone())),
+            ScriptStep::Parallel(branches) => {
                 let fork = out.len();
                 out.push(Instruction::End);
                 let starts: Vec<u32> = branches
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn branches_follow_their_fork_and_the_join_follows_them() {
-        let work = |n| Step::Work(Dist::Constant(Span::from_nanos(n)));
-        let program = Program::compile(&[work(1), Step::Parallel(vec![vec![work(2)], vec![]]), work(3)]);
+        let work = |n| ScriptStep::Work(Dist::Constant(Span::from_nanos(n)));
+        let program = Program::compile(&[work(1), ScriptStep::Parallel(vec![vec![work(2)], vec![]]), work(3)]);
         let Instruction::Fork { branches, join, .. } = program.at(1) else { panic!("{program:?}") };
         assert_eq!((&branches[..], *join), (&[2, 4][..], 5));
         assert!(matches!(program.at(3), Instruction::End) && matches!(program.at(4), Instruction::End));

@@ -43,12 +43,12 @@ pub(crate) struct Proxies {
 pub(crate) struct Proxy {
     whose: Option<Whose>,
     /// By rising service.
-    routes: Vec<Route>,
+    routes: Vec<Upstream>,
 }
 
 /// State that a proxy keeps of a service that it has called.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Route {
+pub(crate) struct Upstream {
     service: ServiceId,
     /// Calls in flight.
     pub(crate) active: u32,
@@ -70,7 +70,7 @@ pub(crate) enum Pool {
     Canary,
 }
 
-impl Route {
+impl Upstream {
     /// State of the instances of a pool, if there is any.
     pub(crate) fn find(&mut self, pool: Pool) -> Option<&mut Known> {
         match pool {
@@ -128,18 +128,18 @@ impl Proxy {
     }
 
     /// State of a service, if it was called.
-    pub(crate) fn find(&mut self, service: ServiceId) -> Option<&mut Route> {
+    pub(crate) fn find(&mut self, service: ServiceId) -> Option<&mut Upstream> {
         let at = self.routes.binary_search_by_key(&service, |route| route.service).ok()?;
         Some(&mut self.routes[at])
     }
 
     /// State of a service; it is created when the service is first called.
-    pub(crate) fn route(&mut self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Route {
+    pub(crate) fn route(&mut self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Upstream {
         let at = match self.routes.binary_search_by_key(&service, |route| route.service) {
             Ok(at) => at,
             Err(at) => {
                 let known = self.known_anew(service, mesh, cx);
-                self.routes.insert(at, Route { service, active: 0, retrying: 0, known, canary: None });
+                self.routes.insert(at, Upstream { service, active: 0, retrying: 0, known, canary: None });
                 at
             }
         };

@@ -7,19 +7,19 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use meshsim_wire::{Kind, Refusal};
+use meshsim_wire::{FrameKind, Refusal};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::cast::Live;
-use crate::complaints::Complaints;
-use crate::control::{Answer, Control, Joined, ProcessId, Wish};
+use crate::assignments::Join;
+use crate::control::{Answer, Control, Joined, ProcessId, Purpose};
 use crate::dial::ping;
 use crate::host::Host;
 use crate::link::{HANDSHAKE, Link, LinkError, refusal};
 use crate::outbox::Outbox;
-use crate::seats::Join;
+use crate::peer_log::PeerLog;
+use crate::run_spec::Live;
 use crate::stream::{self, Accepted};
 use crate::text::{brief, shown};
 
@@ -43,8 +43,8 @@ pub(crate) trait Joinable {
 
 /// Accepts connections indefinitely.
 pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub: Option<Rc<dyn Joinable>>) {
-    let complaints = Rc::new(Complaints::default());
-    let door = Rc::new(Door::default());
+    let peer_log = Rc::new(PeerLog::default());
+    let door = Rc::new(Handshakes::default());
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -55,20 +55,22 @@ pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub
                 continue;
             }
         };
-        let place = Place::take(&door);
-        let (host, hub, complaints) = (host.clone(), hub.clone(), complaints.clone());
+        let place = Permit::take(&door);
+        let (host, hub, peer_log) = (host.clone(), hub.clone(), peer_log.clone());
         tokio::task::spawn_local(async move {
             let clock = &host.shell.clock;
             match receive(&host, hub, stream, from, place).await {
-                Closed::AtDoor(LinkError::Ended) => {
-                    let left = LinkError::Misbehaved("ended the connection in the handshake".into());
-                    complaints.complain(clock, from, &left);
+                Closed::BeforeAdmission(LinkError::Ended) => {
+                    let left = LinkError::ProtocolViolation("ended the connection in the handshake".into());
+                    peer_log.complain(clock, from, &left);
                 }
                 // The owner of the connection reports these itself.
-                Closed::Inside(LinkError::Ended | LinkError::Broken(_) | LinkError::Silent(_)) => {
+                Closed::AfterAdmission(LinkError::Ended | LinkError::Broken(_) | LinkError::Silent(_)) => {
                     tracing::debug!("the connection from {from} is over");
                 }
-                Closed::AtDoor(error) | Closed::Inside(error) => complaints.complain(clock, from, &error),
+                Closed::BeforeAdmission(error) | Closed::AfterAdmission(error) => {
+                    peer_log.complain(clock, from, &error)
+                }
             }
         });
     }
@@ -77,28 +79,28 @@ pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub
 /// Reason why a connection ended.
 enum Closed {
     /// Before its admission.
-    AtDoor(LinkError),
+    BeforeAdmission(LinkError),
     /// After its admission.
-    Inside(LinkError),
+    AfterAdmission(LinkError),
 }
 
 /// Connections in their handshake, in the order of their arrival.
 #[derive(Default)]
-struct Door {
+struct Handshakes {
     came: Cell<u64>,
     here: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
 }
 
 /// Permit for one handshake; released when the handshake ends.
-struct Place {
-    door: Rc<Door>,
+struct Permit {
+    door: Rc<Handshakes>,
     number: u64,
-    pushed_out: oneshot::Receiver<()>,
+    evicted: oneshot::Receiver<()>,
 }
 
-impl Place {
-    fn take(door: &Rc<Door>) -> Self {
-        let (keep, pushed_out) = oneshot::channel();
+impl Permit {
+    fn take(door: &Rc<Handshakes>) -> Self {
+        let (keep, evicted) = oneshot::channel();
         let number = door.came.replace(door.came.get() + 1);
         let mut here = door.here.borrow_mut();
         if here.len() >= HANDSHAKES_MAX {
@@ -106,17 +108,19 @@ impl Place {
             here.pop_first();
         }
         here.insert(number, keep);
-        Place { door: door.clone(), number, pushed_out }
+        Permit { door: door.clone(), number, evicted }
     }
 
     /// Waits until a later connection evicts this one.
-    async fn pushed_out(&mut self) -> LinkError {
-        let _ = (&mut self.pushed_out).await;
-        LinkError::Misbehaved(format!("was in the handshake still when {HANDSHAKES_MAX} others had come after it"))
+    async fn evicted(&mut self) -> LinkError {
+        let _ = (&mut self.evicted).await;
+        LinkError::ProtocolViolation(format!(
+            "was in the handshake still when {HANDSHAKES_MAX} others had come after it"
+        ))
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.door.here.borrow_mut().remove(&self.number);
     }
@@ -127,7 +131,7 @@ async fn receive<A: Live>(
     hub: Option<Rc<dyn Joinable>>,
     stream: TcpStream,
     from: SocketAddr,
-    mut place: Place,
+    mut place: Permit,
 ) -> Closed {
     let shaking = async {
         let accepting = timeout(HANDSHAKE, stream::accepted(stream, host.credentials.tls.as_ref()));
@@ -139,17 +143,17 @@ async fn receive<A: Live>(
     };
     let met = tokio::select! {
         met = shaking => met,
-        error = place.pushed_out() => Err(error),
+        error = place.evicted() => Err(error),
     };
     let (mut link, wish, proof, certified) = match met {
         Ok(met) => met,
-        Err(error) => return Closed::AtDoor(error),
+        Err(error) => return Closed::BeforeAdmission(error),
     };
     let refused = match (wish, hub) {
-        (Wish::Probe, hub) => {
+        (Purpose::Probe, hub) => {
             let well = hub.map_or_else(|| Ok("hosts its actors".to_owned()), |hub| hub.well());
             let answered = match well {
-                Ok(well) => link.welcome(proof, Answer::Well(well)).await,
+                Ok(well) => link.welcome(proof, Answer::Healthy(well)).await,
                 // No error: the peer asked, and this is the answer.
                 Err(not_yet) => {
                     link.turn(not_yet).await;
@@ -157,11 +161,11 @@ async fn receive<A: Live>(
                 }
             };
             return match answered {
-                Ok(()) => Closed::Inside(LinkError::Ended),
-                Err(error) => Closed::AtDoor(error),
+                Ok(()) => Closed::AfterAdmission(LinkError::Ended),
+                Err(error) => Closed::BeforeAdmission(error),
             };
         }
-        (Wish::Join(join), Some(hub)) => {
+        (Purpose::Join(join), Some(hub)) => {
             let admitted = match (certified.check(&join.role), address(&join, from).await) {
                 // Other processes could not reach its actors.
                 (Err(why), _) => {
@@ -176,30 +180,30 @@ async fn receive<A: Live>(
                     drop(place);
                     // The hub must notice the end of the process, whether or not its admission arrives.
                     return match link.welcome(proof, Answer::Joined(joined.clone())).await {
-                        Ok(()) => Closed::Inside(hub.attend(joined, link).await),
-                        Err(error) => Closed::Inside(hub.missed(&joined, error)),
+                        Ok(()) => Closed::AfterAdmission(hub.attend(joined, link).await),
+                        Err(error) => Closed::AfterAdmission(hub.missed(&joined, error)),
                     };
                 }
             }
         }
-        (Wish::Join(_), None) => refusal("this process hosts actors itself; join the coordinator's", false),
+        (Purpose::Join(_), None) => refusal("this process hosts actors itself; join the coordinator's", false),
         // The hub may not have announced this peer yet.
-        (Wish::Bring { process, life, .. }, _) if !host.knows(process, life) => {
+        (Purpose::Peer { process, life, .. }, _) if !host.knows(process, life) => {
             refusal("the coordinator has not named you here", true)
         }
-        (Wish::Bring { process, .. }, _) if certified.check(host.role_of(process)).is_err() => {
+        (Purpose::Peer { process, .. }, _) if certified.check(host.role_of(process)).is_err() => {
             refusal(format!("its certificate is not that of a {}", host.role_of(process)), false)
         }
-        (Wish::Bring { to, .. }, _) if to != host.me().life => refusal("another process is reached here", true),
-        (Wish::Bring { process, .. }, _) => {
+        (Purpose::Peer { to, .. }, _) if to != host.me().life => refusal("another process is reached here", true),
+        (Purpose::Peer { process, .. }, _) => {
             drop(place);
-            return match link.welcome(proof, Answer::Bring).await {
-                Ok(()) => Closed::Inside(take_from(host, process, link).await),
-                Err(error) => Closed::AtDoor(error),
+            return match link.welcome(proof, Answer::Peer).await {
+                Ok(()) => Closed::AfterAdmission(take_from(host, process, link).await),
+                Err(error) => Closed::BeforeAdmission(error),
             };
         }
     };
-    Closed::AtDoor(link.turn(refused).await)
+    Closed::BeforeAdmission(link.turn(refused).await)
 }
 
 /// Address at which other processes reach a process that joins from `from`.
@@ -225,10 +229,10 @@ async fn take_from<A: Live>(host: &Rc<Host<A>>, process: ProcessId, mut link: Li
     let outbox = Outbox::default();
     let hear = |control| match control {
         Control::Ping(sent) => {
-            outbox.put(Kind::Control, &Control::Pong { sent, count: host.shell.clock.own() });
+            outbox.put(FrameKind::Control, &Control::Pong { sent, count: host.shell.clock.own() });
             Ok(())
         }
-        other => Err(LinkError::Misbehaved(format!("said {} to a peer", shown(&other)))),
+        other => Err(LinkError::ProtocolViolation(format!("said {} to a peer", shown(&other)))),
     };
     tokio::select! {
         error = host.shell.read(&mut link.reader, &mut link.splitter, process, hear) => error,

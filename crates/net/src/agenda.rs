@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use meshsim_actor::{ActorId, Envelope, Power, Time, Timer};
+use meshsim_actor::{ActorId, Envelope, MachineAction, Time, Timer};
 
 /// Largest number of entries of an agenda. Messages beyond it are lost as to a full queue; the number of timers is
 /// bounded by the requests of the actors.
@@ -38,7 +38,7 @@ pub(crate) enum Due<M> {
     Begin,
     Fire(Timer),
     Deliver(Box<Envelope<M>>),
-    Power(Power),
+    Power(MachineAction),
 }
 
 impl<M> Agenda<M> {

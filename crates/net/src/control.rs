@@ -6,7 +6,7 @@ use meshsim_actor::{ActorId, Counts, Time};
 use meshsim_fault::Fault;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::seats::Join;
+use crate::assignments::Join;
 use crate::worker::Worked;
 
 /// Id of a process: its index in the order of joining. The hub has 0.
@@ -18,12 +18,12 @@ pub(crate) const HUB_ROLE: &str = "coordinator";
 
 /// Purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Wish {
+pub(crate) enum Purpose {
     /// The dialler wants to host actors; sent to the hub.
     Join(Join),
     /// The dialler sends messages of the actors that it hosts, as announced by the hub, to the process with the boot id
     /// `to`: another process may be at the same address.
-    Bring { process: ProcessId, life: u64, to: u64 },
+    Peer { process: ProcessId, life: u64, to: u64 },
     /// The dialler asks whether the process is healthy.
     Probe,
 }
@@ -35,12 +35,12 @@ pub(crate) struct Sender {
     /// Boot id of the process: a number drawn at its start.
     pub(crate) life: u64,
     /// Its actors, with their incarnations.
-    pub(crate) actors: Vec<Seated>,
+    pub(crate) actors: Vec<Assigned>,
 }
 
 /// An actor in one of its incarnations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Seated {
+pub(crate) struct Assigned {
     pub(crate) actor: ActorId,
     pub(crate) incarnation: u32,
 }
@@ -49,9 +49,9 @@ pub(crate) struct Seated {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Joined(Joined),
-    Bring,
+    Peer,
     /// Status of the process, in one line for a person.
-    Well(String),
+    Healthy(String),
 }
 
 /// Admission of a process.
@@ -60,7 +60,7 @@ pub(crate) struct Joined {
     /// Id of the run: a number drawn at its start. A coordinator that restarts begins another run.
     pub(crate) run: u64,
     pub(crate) process: ProcessId,
-    pub(crate) actors: Vec<Seated>,
+    pub(crate) actors: Vec<Assigned>,
     /// True if the process was admitted before and keeps its state.
     pub(crate) resumed: bool,
     /// True if work uses processor time.
@@ -82,7 +82,7 @@ pub(crate) enum Control {
     Pong { sent: u64, count: u64 },
 
     /// Hub to member: the next part of the experiment.
-    Charter(Blob),
+    Payload(Blob),
     /// Member to hub: my actors are ready to begin, or to continue; bound on my clock error in nanoseconds, and number
     /// of the manual faults that I have received.
     Ready { error_ns: u64, faults: u32 },
@@ -95,7 +95,7 @@ pub(crate) enum Control {
     /// Hub to member: the run ends at this time; send your results.
     End { at: Time },
     /// Member to hub: the next part of the results of an actor.
-    Findings { actor: ActorId, part: Blob, last: bool },
+    ActorResults { actor: ActorId, part: Blob, last: bool },
     /// Member to hub: the next part of the trace.
     Trace(Blob),
     /// Member to hub: all results are sent.

@@ -6,15 +6,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use meshsim_actor::Rng;
-use meshsim_wire::Kind;
+use meshsim_wire::FrameKind;
 use tokio::net::TcpStream;
 use tokio::time::{interval, sleep, timeout};
 
-use crate::cast::Live;
-use crate::control::{Answer, Control, Peer, Wish};
+use crate::control::{Answer, Control, Peer, Purpose};
 use crate::host::Host;
 use crate::link::{Credentials, Link, LinkError, PING};
 use crate::outbox::Outbox;
+use crate::run_spec::Live;
 use crate::stream::{self, Refuser, Whom};
 use crate::text::shown;
 
@@ -62,7 +62,7 @@ pub(crate) async fn ping(outbox: &Outbox, count: impl Fn() -> u64) -> LinkError 
     let mut ticks = interval(PING);
     loop {
         ticks.tick().await;
-        outbox.put(Kind::Control, &Control::Ping(count()));
+        outbox.put(FrameKind::Control, &Control::Ping(count()));
     }
 }
 
@@ -93,7 +93,7 @@ async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox
                 outbox.set_unreachable(false);
                 let hear = |control| match control {
                     Control::Ping(_) | Control::Pong { .. } => Ok(()),
-                    other => Err(LinkError::Misbehaved(format!("said {} to a peer", shown(&other)))),
+                    other => Err(LinkError::ProtocolViolation(format!("said {} to a peer", shown(&other)))),
                 };
                 tokio::select! {
                     error = outbox.write_to(&mut link.writer) => LinkError::Broken(error),
@@ -125,9 +125,9 @@ async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkErro
         connect(&peer.address, &host.credentials, Whom::Role(host.role_of(peer.sender.process))).await?;
     let me = host.me();
     let to = peer.sender.life;
-    match link.introduce(&host.credentials, Wish::Bring { process: me.process, life: me.life, to }).await? {
-        Answer::Bring => Ok(link),
-        other => Err(LinkError::Misbehaved(format!("answered {} to a peer", shown(&other)))),
+    match link.introduce(&host.credentials, Purpose::Peer { process: me.process, life: me.life, to }).await? {
+        Answer::Peer => Ok(link),
+        other => Err(LinkError::ProtocolViolation(format!("answered {} to a peer", shown(&other)))),
     }
 }
 

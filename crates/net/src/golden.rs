@@ -3,26 +3,26 @@
 use std::any::Any;
 
 use meshsim_actor::{ActorId, Counts, Time};
-use meshsim_fault::{Actors, Crash, Fault, Link, Loss};
+use meshsim_fault::{ActorSelector, Crash, Fault, Link, Loss};
 use meshsim_wire::{
-    Challenge, Error, Frame, FrameError, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Welcome, decode,
+    Challenge, Error, Frame, FrameError, FrameKind, Hello, Nonce, Proof, Refusal, Secret, Side, Welcome, decode,
     encode_into, put,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::control::{Answer, Blob, Control, Joined, Peer, ProcessReport, Seated, Sender, Wish};
-use crate::seats::Join;
+use crate::assignments::Join;
+use crate::control::{Answer, Assigned, Blob, Control, Joined, Peer, ProcessReport, Purpose, Sender};
 use crate::worker::Worked;
 
 /// Frames, each with a name.
 pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let nonce = || decode::<Nonce>(&[7; 32]).expect("a nonce is 32 bytes");
     let proof = Secret::none().prove(Side::Dialler, b"hello", b"challenge");
-    let hello = |wish| framed(Kind::Hello, &Hello { cluster: "meshsim".into(), wish, nonce: nonce() });
-    let welcome = |answer| framed(Kind::Welcome, &Welcome { proof, answer });
-    let say = |control: Control| framed(Kind::Control, &control);
-    let actors = vec![Seated { actor: ActorId(1), incarnation: 0 }, Seated { actor: ActorId(300), incarnation: 2 }];
+    let hello = |wish| framed(FrameKind::Hello, &Hello { cluster: "meshsim".into(), wish, nonce: nonce() });
+    let welcome = |answer| framed(FrameKind::Welcome, &Welcome { proof, answer });
+    let say = |control: Control| framed(FrameKind::Control, &control);
+    let actors = vec![Assigned { actor: ActorId(1), incarnation: 0 }, Assigned { actor: ActorId(300), incarnation: 2 }];
     let join = Join {
         role: "node".into(),
         names: vec!["node-0".into(), "node-1".into()],
@@ -43,8 +43,8 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
     };
     let peer = Peer { sender: Sender { process: 2, life: 77, actors }, address: "127.0.0.1:7701".into() };
     let crash = Crash { actors: [ActorId(1), ActorId(300)].into_iter().collect() };
-    let some: Actors = [ActorId(2)].into_iter().collect();
-    let loss = Loss { on: Link::between(some, Actors::All), probability: 0.25 };
+    let some: ActorSelector = [ActorId(2)].into_iter().collect();
+    let loss = Loss { on: Link::between(some, ActorSelector::All), probability: 0.25 };
     let report = ProcessReport {
         actors: vec!["node-0".into()],
         host: "machine".into(),
@@ -58,25 +58,25 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         trace_error: Some("the disk is full".into()),
     };
     vec![
-        ("hello-join", hello(Wish::Join(join))),
-        ("hello-bring", hello(Wish::Bring { process: 3, life: 77, to: 78 })),
-        ("hello-probe", hello(Wish::Probe)),
-        ("challenge", framed(Kind::Challenge, &Challenge { nonce: nonce() })),
-        ("proof", framed(Kind::Proof, &proof)),
+        ("hello-join", hello(Purpose::Join(join))),
+        ("hello-bring", hello(Purpose::Peer { process: 3, life: 77, to: 78 })),
+        ("hello-probe", hello(Purpose::Probe)),
+        ("challenge", framed(FrameKind::Challenge, &Challenge { nonce: nonce() })),
+        ("proof", framed(FrameKind::Proof, &proof)),
         ("welcome-joined", welcome(Answer::Joined(joined))),
-        ("welcome-bring", welcome(Answer::Bring)),
-        ("welcome-well", welcome(Answer::Well("waits for node-1".into()))),
-        ("refusal", framed(Kind::Refusal, &Refusal { why: "wrong secret".into(), passing: false })),
+        ("welcome-bring", welcome(Answer::Peer)),
+        ("welcome-well", welcome(Answer::Healthy("waits for node-1".into()))),
+        ("refusal", framed(FrameKind::Refusal, &Refusal { why: "wrong secret".into(), passing: false })),
         ("ping", say(Control::Ping(1_000_000))),
         ("pong", say(Control::Pong { sent: 1_000_000, count: 2_000_000 })),
-        ("charter", say(Control::Charter(Blob(b"name: small".to_vec())))),
+        ("charter", say(Control::Payload(Blob(b"name: small".to_vec())))),
         ("ready", say(Control::Ready { error_ns: 50_000, faults: 1 })),
         ("peers", say(Control::Peers(vec![peer]))),
         ("begin", say(Control::Begin { zero: 5_000_000_000, end: Time::NEVER })),
         ("crash", say(Control::Fault(Box::new(Fault::new(Time::ZERO, Time::NEVER, crash))))),
         ("loss", say(Control::Fault(Box::new(Fault::new(Time::ZERO, Time::from_nanos(5), loss))))),
         ("end", say(Control::End { at: Time::from_nanos(3_000_000_000) })),
-        ("findings", say(Control::Findings { actor: ActorId(1), part: Blob(vec![1, 2, 3]), last: true })),
+        ("findings", say(Control::ActorResults { actor: ActorId(1), part: Blob(vec![1, 2, 3]), last: true })),
         ("trace", say(Control::Trace(Blob(vec![4, 5, 6])))),
         ("done", say(Control::Done(Box::new(report)))),
         ("leave", say(Control::Leave)),
@@ -91,7 +91,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
 pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
     const ENTRIES: usize = 5_000;
     let nothing = || vec![String::new(); ENTRIES];
-    let seat = Seated { actor: ActorId(0), incarnation: 0 };
+    let seat = Assigned { actor: ActorId(0), incarnation: 0 };
     let peer = |actors| Peer { sender: Sender { process: 0, life: 0, actors }, address: String::new() };
     let joined = Joined {
         run: 0,
@@ -103,20 +103,20 @@ pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
         charter_bytes: 0,
     };
     let nonce = decode::<Nonce>(&[7; 32]).expect("a nonce is 32 bytes");
-    let wish = Wish::Join(Join { names: nothing(), ..Join::default() });
+    let wish = Purpose::Join(Join { names: nothing(), ..Join::default() });
     let proof = Secret::none().prove(Side::Dialler, b"hello", b"challenge");
     let crash = Crash { actors: (0..ENTRIES as u32).map(ActorId).collect() };
     let report = ProcessReport { actors: nothing(), ..ProcessReport::default() };
-    let say = |control: Control| framed(Kind::Control, &control);
+    let say = |control: Control| framed(FrameKind::Control, &control);
     vec![
-        ("names to join with", framed(Kind::Hello, &Hello { cluster: String::new(), wish, nonce })),
-        ("seats", framed(Kind::Welcome, &Welcome { proof, answer: Answer::Joined(joined) })),
+        ("names to join with", framed(FrameKind::Hello, &Hello { cluster: String::new(), wish, nonce })),
+        ("seats", framed(FrameKind::Welcome, &Welcome { proof, answer: Answer::Joined(joined) })),
         ("peers", say(Control::Peers(vec![peer(vec![]); ENTRIES]))),
         ("peers with a seat", say(Control::Peers(vec![peer(vec![seat]); ENTRIES]))),
-        ("a part of a charter", say(Control::Charter(Blob(vec![0; ENTRIES])))),
+        ("a part of a charter", say(Control::Payload(Blob(vec![0; ENTRIES])))),
         ("news", say(Control::News { actor: ActorId(0), at: Time::ZERO, news: Blob(vec![0; ENTRIES]) })),
         ("a part of a trace", say(Control::Trace(Blob(vec![0; ENTRIES])))),
-        ("findings", say(Control::Findings { actor: ActorId(0), part: Blob(vec![0; ENTRIES]), last: false })),
+        ("findings", say(Control::ActorResults { actor: ActorId(0), part: Blob(vec![0; ENTRIES]), last: false })),
         ("a fault", say(Control::Fault(Box::new(Fault::new(Time::ZERO, Time::NEVER, crash))))),
         ("a report", say(Control::Done(Box::new(report)))),
     ]
@@ -128,17 +128,17 @@ pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
 /// If it cannot be decoded.
 pub fn kept<M: DeserializeOwned + 'static>(frame: &Frame<'_>) -> Result<Box<dyn Any>, FrameError> {
     Ok(match frame.kind {
-        Kind::Hello => Box::new(frame.value::<Hello<Wish>>()?),
-        Kind::Challenge => Box::new(frame.value::<Challenge>()?),
-        Kind::Proof => Box::new(frame.value::<Proof>()?),
-        Kind::Welcome => Box::new(frame.value::<Welcome<Answer>>()?),
-        Kind::Refusal => Box::new(frame.value::<Refusal>()?),
-        Kind::Envelope => Box::new(frame.envelope::<M>()?),
-        Kind::Control => Box::new(frame.value::<Control>()?),
+        FrameKind::Hello => Box::new(frame.value::<Hello<Purpose>>()?),
+        FrameKind::Challenge => Box::new(frame.value::<Challenge>()?),
+        FrameKind::Proof => Box::new(frame.value::<Proof>()?),
+        FrameKind::Welcome => Box::new(frame.value::<Welcome<Answer>>()?),
+        FrameKind::Refusal => Box::new(frame.value::<Refusal>()?),
+        FrameKind::Envelope => Box::new(frame.envelope::<M>()?),
+        FrameKind::Control => Box::new(frame.value::<Control>()?),
     })
 }
 
-fn framed<V: Serialize>(kind: Kind, value: &V) -> Vec<u8> {
+fn framed<V: Serialize>(kind: FrameKind, value: &V) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out, kind, value).expect("it is short");
     out
@@ -150,16 +150,16 @@ fn framed<V: Serialize>(kind: Kind, value: &V) -> Vec<u8> {
 /// If it cannot be decoded.
 pub fn read<M: Serialize + DeserializeOwned>(frame: &Frame<'_>) -> Result<Vec<u8>, FrameError> {
     match frame.kind {
-        Kind::Hello => again::<Hello<Wish>>(frame),
-        Kind::Challenge => again::<Challenge>(frame),
-        Kind::Proof => again::<Proof>(frame),
-        Kind::Welcome => again::<Welcome<Answer>>(frame),
-        Kind::Refusal => again::<Refusal>(frame),
-        Kind::Envelope => {
+        FrameKind::Hello => again::<Hello<Purpose>>(frame),
+        FrameKind::Challenge => again::<Challenge>(frame),
+        FrameKind::Proof => again::<Proof>(frame),
+        FrameKind::Welcome => again::<Welcome<Answer>>(frame),
+        FrameKind::Refusal => again::<Refusal>(frame),
+        FrameKind::Envelope => {
             let read = frame.envelope::<M>()?;
             written(frame, &read)
         }
-        Kind::Control => again::<Control>(frame),
+        FrameKind::Control => again::<Control>(frame),
     }
 }
 

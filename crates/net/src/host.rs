@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use actix::{Actor as _, Addr};
 use meshsim_actor::{
-    ActorId, Cause, Cell as ActorCell, Counts, Envelope, Fate, Input, Ledger, Message, Power, Recorder, Span, Time,
-    Timer, What,
+    ActorId, Cell as ActorCell, Counts, EntryRef, Envelope, Fate, Input, Ledger, LossReason, MachineAction, Message,
+    Recorder, Span, Time, Timer,
 };
 use meshsim_fault::{Fault, Network, NetworkError};
-use meshsim_wire::Kind;
+use meshsim_wire::FrameKind;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -21,13 +21,13 @@ use tokio::time::sleep;
 
 use crate::agenda::{Agenda, Due, HELD_MAX};
 use crate::alarm::Alarm;
-use crate::cast::{Cast, Live, Tape};
+use crate::cell_actor::{CellActor, Inspect, Mail};
 use crate::clock::Clock;
-use crate::control::{Control, HUB_ROLE, Peer, ProcessId, Seated, Sender};
+use crate::control::{Assigned, Control, HUB_ROLE, Peer, ProcessId, Sender};
 use crate::dial;
-use crate::hosted::{Hosted, Look, Parcel};
 use crate::link::{Credentials, LinkError};
 use crate::outbox::Outbox;
+use crate::run_spec::{Live, RunSpec, TraceSink};
 use crate::turn::after_others;
 use crate::worker::{Work, Worked, Worker};
 
@@ -46,14 +46,14 @@ pub struct HostOptions {
     pub is_traced: bool,
 }
 
-/// Runs some actors of a [`Cast`] in this process. It needs an actix system, and stays in its thread.
+/// Runs some actors of a [`RunSpec`] in this process. It needs an actix system, and stays in its thread.
 pub struct Host<A: Live> {
-    pub(crate) shell: Rc<Shell<A>>,
-    pub(crate) cast: Rc<Cast<A>>,
+    pub(crate) shell: Rc<HostShared<A>>,
+    pub(crate) run_spec: Rc<RunSpec<A>>,
     pub(crate) credentials: Rc<Credentials>,
     /// Identity of this process, for those to which it sends messages.
     me: RefCell<Sender>,
-    here: RefCell<BTreeMap<ActorId, Addr<Hosted<A>>>>,
+    here: RefCell<BTreeMap<ActorId, Addr<CellActor<A>>>>,
     peers: RefCell<BTreeMap<ProcessId, Known>>,
     /// Outbox of the connection to the hub, while there is one.
     hub: RefCell<Option<Rc<Outbox>>>,
@@ -79,7 +79,7 @@ const LATE: Span = Span::from_secs(1);
 const CATCH_UP: Duration = Duration::from_millis(50);
 
 /// State that all actors of a process share: the clock, the network, the agenda, the outboxes.
-pub(crate) struct Shell<A: Live> {
+pub(crate) struct HostShared<A: Live> {
     pub(crate) clock: Clock,
     network: RefCell<Network>,
     routes: RefCell<Vec<Route<A>>>,
@@ -87,7 +87,7 @@ pub(crate) struct Shell<A: Live> {
     alarm: Alarm,
     /// Notifies the agenda of an entry that is due before the alarm rings.
     is_earlier: Notify,
-    tape: RefCell<Roll<A::Msg, A::Tick>>,
+    trace_sink: RefCell<OptionalSink<A::Msg, A::Tick>>,
     ledger: RefCell<Ledger>,
     /// Release times of the messages that the network holds; past ones are removed at the next look.
     releases: RefCell<BinaryHeap<Reverse<Time>>>,
@@ -104,19 +104,19 @@ pub(crate) type Answers<M> = Box<dyn Fn(Envelope<M>)>;
 
 /// Location of an actor.
 pub(crate) enum Route<A: Live> {
-    Nobody,
-    Here(Addr<Hosted<A>>),
+    NoSuchActor,
+    Here(Addr<CellActor<A>>),
     There(ProcessId, Rc<Outbox>),
 }
 
 /// The trace of this process, if there is one.
-pub(crate) struct Roll<M, T>(Option<Box<dyn Tape<M, T>>>);
+pub(crate) struct OptionalSink<M, T>(Option<Box<dyn TraceSink<M, T>>>);
 
-impl<M, T> Recorder<M, T> for Roll<M, T> {
+impl<M, T> Recorder<M, T> for OptionalSink<M, T> {
     #[inline]
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
-        if let Some(tape) = &mut self.0 {
-            tape.record(at, actor, what);
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, M, T>) {
+        if let Some(trace_sink) = &mut self.0 {
+            trace_sink.record(at, actor, what);
         }
     }
 
@@ -126,7 +126,7 @@ impl<M, T> Recorder<M, T> for Roll<M, T> {
     }
 }
 
-impl<A: Live> Shell<A> {
+impl<A: Live> HostShared<A> {
     #[inline]
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
@@ -139,8 +139,8 @@ impl<A: Live> Shell<A> {
     }
 
     #[inline]
-    pub(crate) fn tape(&self) -> RefMut<'_, Roll<A::Msg, A::Tick>> {
-        self.tape.borrow_mut()
+    pub(crate) fn trace_sink(&self) -> RefMut<'_, OptionalSink<A::Msg, A::Tick>> {
+        self.trace_sink.borrow_mut()
     }
 
     #[inline]
@@ -183,15 +183,15 @@ impl<A: Live> Shell<A> {
         let fate = if to.index() < self.routes.borrow().len() {
             self.network.borrow_mut().fate(now, from, to, seq, envelope.msg.bytes())
         } else {
-            Fate::Lost(Cause::Nobody)
+            Fate::Lost(LossReason::NoSuchActor)
         };
-        let Fate::Deliver(delay) = fate else { return self.send_specially(now, envelope, fate) };
+        let Fate::Deliver(delay) = fate else { return self.send_with_fate(now, envelope, fate) };
         self.carry(now, now + delay, envelope);
     }
 
     #[cold]
-    fn send_specially(&self, now: Time, envelope: Envelope<A::Msg>, fate: Fate) {
-        self.tape().record(now, envelope.from, What::Fate(envelope.id(), fate));
+    fn send_with_fate(&self, now: Time, envelope: Envelope<A::Msg>, fate: Fate) {
+        self.trace_sink().record(now, envelope.from, EntryRef::Fate(envelope.id(), fate));
         match fate {
             Fate::Deliver(delay) => _ = self.carry(now, now + delay, envelope),
             Fate::Lost(cause) => self.ledger().counts.lose(cause),
@@ -200,7 +200,7 @@ impl<A: Live> Shell<A> {
                 self.carry(now, now + first, envelope.clone());
                 self.carry(now, now + second, envelope);
             }
-            Fate::Hold(_) if self.held() >= HELD_MAX as u64 => self.lose(now, &envelope, Cause::Full),
+            Fate::Hold(_) if self.held() >= HELD_MAX as u64 => self.lose(now, &envelope, LossReason::Full),
             Fate::Hold(until) => {
                 if self.carry(now, until.max(now), envelope) && until > now {
                     self.releases.borrow_mut().push(Reverse(until));
@@ -218,7 +218,7 @@ impl<A: Live> Shell<A> {
                 Err(cause) => cause,
             },
             Route::Here(_) if due > now => return self.hold(due, 0, envelope),
-            Route::Here(addr) => match addr.try_send(Parcel::One(Input::Deliver(envelope))) {
+            Route::Here(addr) => match addr.try_send(Mail::One(Input::Deliver(envelope))) {
                 Ok(()) => return true,
                 // The mailbox is full: an actor sends to itself without end.
                 Err(error) => {
@@ -227,7 +227,7 @@ impl<A: Live> Shell<A> {
                 }
             },
             // Its process has not joined, or is gone.
-            Route::Nobody => Cause::Down,
+            Route::NoSuchActor => LossReason::Down,
         };
         self.lose(now, &envelope, lost);
         false
@@ -239,27 +239,27 @@ impl<A: Live> Shell<A> {
         let held = self.agenda.borrow_mut().hold(due, bytes, envelope);
         match &held {
             Ok(()) => self.wake_by(due),
-            Err(envelope) => self.lose(self.now(), envelope, Cause::Full),
+            Err(envelope) => self.lose(self.now(), envelope, LossReason::Full),
         }
         held.is_ok()
     }
 
     #[cold]
-    pub(crate) fn lose(&self, now: Time, envelope: &Envelope<A::Msg>, cause: Cause) {
+    pub(crate) fn lose(&self, now: Time, envelope: &Envelope<A::Msg>, cause: LossReason) {
         self.ledger().counts.lose(cause);
-        self.tape().record(now, envelope.from, What::Fate(envelope.id(), Fate::Lost(cause)));
+        self.trace_sink().record(now, envelope.from, EntryRef::Fate(envelope.id(), Fate::Lost(cause)));
     }
 
     #[cold]
-    pub(crate) fn lose_parcel(&self, now: Time, parcel: Parcel<A::Msg>) {
+    pub(crate) fn lose_parcel(&self, now: Time, parcel: Mail<A::Msg>) {
         let inputs = match parcel {
-            Parcel::One(input) => vec![input],
-            Parcel::Many(inputs) => inputs,
-            Parcel::Begin | Parcel::Absent | Parcel::Power(_) => vec![],
+            Mail::One(input) => vec![input],
+            Mail::Many(inputs) => inputs,
+            Mail::Begin | Mail::Absent | Mail::Power(_) => vec![],
         };
         for input in inputs {
             if let Input::Deliver(envelope) = input {
-                self.lose(now, &envelope, Cause::Full);
+                self.lose(now, &envelope, LossReason::Full);
             }
         }
     }
@@ -309,7 +309,7 @@ impl<A: Live> Shell<A> {
 
     /// Dispatches the entries of the agenda when they are due. The alarm is set when the actors have run: their
     /// requests are often due before all other entries, or at once.
-    async fn keep_agenda(self: Rc<Self>) {
+    async fn run_agenda(self: Rc<Self>) {
         loop {
             if self.clock.has_begun() {
                 let now = self.now();
@@ -317,7 +317,7 @@ impl<A: Live> Shell<A> {
                 loop {
                     let due = self.agenda.borrow_mut().pop(now);
                     let Some((actor, due)) = due else { break };
-                    self.happen(now, actor, due);
+                    self.dispatch(now, actor, due);
                     happened += 1;
                     if happened % AT_ONCE_MAX == 0 {
                         after_others().await;
@@ -347,17 +347,17 @@ impl<A: Live> Shell<A> {
         }
     }
 
-    pub(crate) fn happen(&self, now: Time, actor: ActorId, due: Due<A::Msg>) {
+    pub(crate) fn dispatch(&self, now: Time, actor: ActorId, due: Due<A::Msg>) {
         let routes = self.routes.borrow();
         let Some(Route::Here(addr)) = routes.get(actor.index()) else { return };
         match due {
-            Due::Begin => addr.do_send(Parcel::Begin),
-            Due::Absent => addr.do_send(Parcel::Absent),
-            Due::Power(power) => addr.do_send(Parcel::Power(power)),
+            Due::Begin => addr.do_send(Mail::Begin),
+            Due::Absent => addr.do_send(Mail::Absent),
+            Due::Power(power) => addr.do_send(Mail::Power(power)),
             // Bounded by the number of timers that the actor has armed.
-            Due::Fire(timer) => addr.do_send(Parcel::One(Input::Fire(timer))),
+            Due::Fire(timer) => addr.do_send(Mail::One(Input::Fire(timer))),
             Due::Deliver(envelope) => {
-                if let Err(error) = addr.try_send(Parcel::One(Input::Deliver(*envelope))) {
+                if let Err(error) = addr.try_send(Mail::One(Input::Deliver(*envelope))) {
                     self.lose_parcel(now, error.into_inner());
                 }
             }
@@ -371,18 +371,18 @@ impl<A: Live> Shell<A> {
         let seq = self.outside_seq.replace(self.outside_seq.get() + 1);
         let envelope = Envelope { from, to, seq, msg };
         self.ledger().counts.sent += 1;
-        self.tape().record(now, from, What::Send(&envelope));
+        self.trace_sink().record(now, from, EntryRef::Send(&envelope));
         if to.index() < self.routes.borrow().len() {
             self.carry(now, now, envelope);
         } else {
-            self.lose(now, &envelope, Cause::Nobody);
+            self.lose(now, &envelope, LossReason::NoSuchActor);
         }
     }
 
     /// Passes a message to the external client.
     #[cold]
     fn answer(&self, now: Time, envelope: Envelope<A::Msg>) {
-        self.tape().record(now, envelope.to, What::Deliver(&envelope));
+        self.trace_sink().record(now, envelope.to, EntryRef::Deliver(&envelope));
         self.ledger().counts.delivered += 1;
         if let Some(answers) = &*self.answers.borrow() {
             answers(envelope);
@@ -398,14 +398,14 @@ impl<A: Live> Host<A> {
     ///
     /// # Panics
     /// If the network of the specification is invalid: its creator has to check it.
-    pub fn start(options: HostOptions, cast: Rc<Cast<A>>) -> io::Result<Rc<Self>> {
-        Self::start_at(options, cast, Clock::start())
+    pub fn start(options: HostOptions, run_spec: Rc<RunSpec<A>>) -> io::Result<Rc<Self>> {
+        Self::start_at(options, run_spec, Clock::start())
     }
 
     /// Starts a host with a clock that is already aligned.
-    pub(crate) fn start_at(options: HostOptions, cast: Rc<Cast<A>>, clock: Clock) -> io::Result<Rc<Self>> {
-        let network = Network::new(cast.network.clone()).expect("the cast's network was checked");
-        let tape = if options.is_traced { Some((cast.tape)()?) } else { None };
+    pub(crate) fn start_at(options: HostOptions, run_spec: Rc<RunSpec<A>>, clock: Clock) -> io::Result<Rc<Self>> {
+        let network = Network::new(run_spec.network.clone()).expect("the cast's network was checked");
+        let trace_sink = if options.is_traced { Some((run_spec.trace_sink)()?) } else { None };
         let (worker, done) = match options.work {
             Work::Sleep => (None, None),
             Work::Busy => {
@@ -414,38 +414,38 @@ impl<A: Live> Host<A> {
                 (Some(worker), Some(done))
             }
         };
-        let shell = Rc::new(Shell {
+        let shell = Rc::new(HostShared {
             clock,
             network: RefCell::new(network),
-            routes: RefCell::new((0..cast.seats.len()).map(|_| Route::Nobody).collect()),
+            routes: RefCell::new((0..run_spec.actors.len()).map(|_| Route::NoSuchActor).collect()),
             agenda: RefCell::new(Agenda::new()),
             alarm: Alarm::new()?,
             is_earlier: Notify::new(),
-            tape: RefCell::new(Roll(tape)),
+            trace_sink: RefCell::new(OptionalSink(trace_sink)),
             ledger: RefCell::default(),
             releases: RefCell::default(),
             end: Cell::new(Time::NEVER),
-            outside: cast.outside,
+            outside: run_spec.outside,
             // Each process sends for the external client, with message numbers of its own.
             outside_seq: Cell::new(u64::from(options.process) << 32),
             answers: RefCell::new(None),
             worker,
             slept_instead: Cell::new(0),
         });
-        let mut tasks = vec![tokio::task::spawn_local(shell.clone().keep_agenda()).abort_handle()];
+        let mut tasks = vec![tokio::task::spawn_local(shell.clone().run_agenda()).abort_handle()];
         if let Some(mut done) = done {
             let shell = shell.clone();
             let happens = async move {
                 while let Some((actor, timer)) = done.recv().await {
                     shell.take_back(actor, timer);
-                    shell.happen(shell.now(), actor, Due::Fire(timer));
+                    shell.dispatch(shell.now(), actor, Due::Fire(timer));
                 }
             };
             tasks.push(tokio::task::spawn_local(happens).abort_handle());
         }
         Ok(Rc::new(Host {
             shell,
-            cast,
+            run_spec,
             credentials: Rc::new(options.credentials),
             me: RefCell::new(Sender { process: options.process, life: options.life, actors: Vec::new() }),
             here: RefCell::new(BTreeMap::new()),
@@ -457,15 +457,15 @@ impl<A: Live> Host<A> {
 
     /// Hosts an actor, which begins with the run. `incarnation`: number of its earlier incarnations in other processes.
     pub fn host(&self, actor: ActorId, incarnation: u32) {
-        let (fresh, rng) = ((self.cast.actor)(actor), self.cast.rng(actor));
+        let (fresh, rng) = ((self.run_spec.actor)(actor), self.run_spec.rng(actor));
         let cell = match incarnation {
             0 => ActorCell::new(actor, fresh, rng),
-            _ => ActorCell::reborn(actor, fresh, rng, incarnation),
+            _ => ActorCell::with_incarnation(actor, fresh, rng, incarnation),
         };
-        let addr = Hosted::new(cell, self.shell.clone()).start();
+        let addr = CellActor::new(cell, self.shell.clone()).start();
         self.shell.routes.borrow_mut()[actor.index()] = Route::Here(addr.clone());
         self.here.borrow_mut().insert(actor, addr);
-        self.me.borrow_mut().actors.push(Seated { actor, incarnation });
+        self.me.borrow_mut().actors.push(Assigned { actor, incarnation });
     }
 
     /// Begins the run at this value of the hub's count, or at once if it is past.
@@ -482,8 +482,8 @@ impl<A: Live> Host<A> {
             self.stand(*actor, now);
             shell.later(now, *actor, Due::Begin);
         }
-        let powers = shell.network.borrow().powers_from(now);
-        self.plan(powers);
+        let machine_actions = shell.network.borrow().powers_from(now);
+        self.plan(machine_actions);
         shell.is_earlier.notify_one();
     }
 
@@ -506,9 +506,9 @@ impl<A: Live> Host<A> {
         self.begin_at(self.shell.clock.shared(), Time::NEVER);
     }
 
-    fn plan(&self, powers: Vec<(Time, ActorId, Power)>) {
+    fn plan(&self, machine_actions: Vec<(Time, ActorId, MachineAction)>) {
         let here = self.here.borrow();
-        for (at, actor, power) in powers.into_iter().filter(|(_, actor, _)| here.contains_key(actor)) {
+        for (at, actor, power) in machine_actions.into_iter().filter(|(_, actor, _)| here.contains_key(actor)) {
             self.shell.later(at, actor, Due::Power(power));
         }
     }
@@ -541,7 +541,7 @@ impl<A: Live> Host<A> {
         let here = self.here.borrow();
         // The message may have taken long to arrive: then something has begun already.
         let is_late = at < now;
-        let standing = |network: &Network| -> Vec<Vec<Power>> {
+        let standing = |network: &Network| -> Vec<Vec<MachineAction>> {
             here.keys().filter(|_| is_late).map(|actor| network.standing(*actor, now)).collect()
         };
         let before = standing(&network);
@@ -599,7 +599,7 @@ impl<A: Live> Host<A> {
         let mut routes = self.shell.routes.borrow_mut();
         let mut replaced = BTreeSet::new();
         for seated in &sender.actors {
-            if let Some(route @ (Route::Nobody | Route::There(..))) = routes.get_mut(seated.actor.index()) {
+            if let Some(route @ (Route::NoSuchActor | Route::There(..))) = routes.get_mut(seated.actor.index()) {
                 let old = std::mem::replace(route, Route::There(sender.process, outbox.clone()));
                 replaced.extend(match old {
                     Route::There(process, _) if process != sender.process => Some(process),
@@ -626,7 +626,7 @@ impl<A: Live> Host<A> {
     pub(crate) fn role_of(&self, process: ProcessId) -> &'static str {
         let peers = self.peers.borrow();
         let first = peers.get(&process).and_then(|known| known.peer.sender.actors.first());
-        first.and_then(|seated| self.cast.seats.get(seated.actor.index())).map_or(HUB_ROLE, |seat| seat.role)
+        first.and_then(|seated| self.run_spec.actors.get(seated.actor.index())).map_or(HUB_ROLE, |seat| seat.role)
     }
 
     pub(crate) fn set_hub(&self, hub: Option<Rc<Outbox>>) {
@@ -636,7 +636,7 @@ impl<A: Live> Host<A> {
     /// Reports to the hub that a process, perhaps this one, is refused for its certificate or secret.
     pub(crate) fn report(&self, process: ProcessId, error: &LinkError) {
         if let Some(hub) = &*self.hub.borrow() {
-            hub.put(Kind::Control, &Control::Refused { process, why: error.to_string() });
+            hub.put(FrameKind::Control, &Control::Refused { process, why: error.to_string() });
         }
     }
 
@@ -663,7 +663,7 @@ impl<A: Live> Host<A> {
 
     /// Registers another process that hosts these actors, in a cluster without a hub. Both processes must do so.
     pub fn meet(self: &Rc<Self>, process: u32, life: u64, address: String, actors: &[ActorId]) {
-        let actors = actors.iter().map(|actor| Seated { actor: *actor, incarnation: 0 }).collect();
+        let actors = actors.iter().map(|actor| Assigned { actor: *actor, incarnation: 0 }).collect();
         self.learn(Peer { sender: Sender { process, life, actors }, address });
     }
 
@@ -675,7 +675,7 @@ impl<A: Live> Host<A> {
     ) -> Option<R> {
         let addr = self.here.borrow().get(&actor).cloned()?;
         let (say, heard) = tokio::sync::oneshot::channel();
-        let look = Look(Box::new(move |cell: &ActorCell<A>| {
+        let look = Inspect(Box::new(move |cell: &ActorCell<A>| {
             let _ = say.send(look(cell));
         }));
         addr.send(look).await.ok()?;
@@ -719,18 +719,18 @@ impl<A: Live> Host<A> {
     }
 
     /// Ends the trace of this process and returns it.
-    pub(crate) fn take_tape(&self) -> Option<Box<dyn Tape<A::Msg, A::Tick>>> {
-        self.shell.tape().0.take()
+    pub(crate) fn take_tape(&self) -> Option<Box<dyn TraceSink<A::Msg, A::Tick>>> {
+        self.shell.trace_sink().0.take()
     }
 }
 
 /// The machine action that reverts this one.
-fn undone(power: Power) -> Power {
+fn undone(power: MachineAction) -> MachineAction {
     match power {
-        Power::Crash | Power::Wipe => Power::Restart,
-        Power::Pause => Power::Resume,
-        Power::Speed(_) => Power::Speed(1.0),
-        Power::Restart | Power::Resume => power,
+        MachineAction::Crash | MachineAction::Wipe => MachineAction::Restart,
+        MachineAction::Pause => MachineAction::Resume,
+        MachineAction::Speed(_) => MachineAction::Speed(1.0),
+        MachineAction::Restart | MachineAction::Resume => power,
     }
 }
 

@@ -11,23 +11,23 @@ use std::time::Duration;
 
 use meshsim_actor::{Actor, ActorId, Counts, Time};
 use meshsim_fault::Fault;
-use meshsim_wire::{Kind, LONG_BYTES_MAX, Refusal};
+use meshsim_wire::{FrameKind, LONG_BYTES_MAX, Refusal};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::interval;
 
 use crate::accept::{self, Joinable};
+use crate::assignments::{Assignments, Join};
 use crate::attention::Attention;
-use crate::cast::{Cast, Live};
-use crate::control::{Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Seated, Sender};
+use crate::cell_actor::InspectFn;
+use crate::control::{Assigned, Blob, Control, HUB, Joined, PART_BYTES, Peer, ProcessId, ProcessReport, Sender};
 use crate::departures::{Departure, Departures};
 use crate::host::{Answers, Host, HostOptions};
-use crate::hosted::Glance;
 use crate::link::{Credentials, Link, LinkError, PING, refusal};
-use crate::member::{gathered, hand_in_tape, life};
+use crate::member::{collect_results, life, send_trace};
 use crate::news::{News, TakeNews, tell};
 use crate::outbox::Outbox;
-use crate::seats::{Join, Seats};
+use crate::run_spec::{Live, RunSpec};
 use crate::text::{brief, shown};
 use crate::usage;
 use crate::worker::Work;
@@ -65,7 +65,7 @@ pub struct HubOptions<A: Actor> {
     pub here: Vec<ActorId>,
     /// The experiment, as bytes for the other processes: `prepare` of [`join`](crate::join()) makes a specification
     /// from it.
-    pub charter: Vec<u8>,
+    pub payload: Vec<u8>,
     /// Receives the messages that actors send to the external client.
     pub answers: Answers<A::Msg>,
     /// Receives the parts of the traces, those of each process in order.
@@ -79,7 +79,7 @@ pub type KeepTraces = Box<dyn FnMut(u32, &[u8]) -> io::Result<()>>;
 
 /// The hub of a cluster. It needs an actix system, and stays in its thread.
 pub struct Hub<A: Live> {
-    stage: Rc<Stage<A>>,
+    stage: Rc<HubState<A>>,
     commands: mpsc::Receiver<Command<A>>,
     handle: Handle<A>,
     address: SocketAddr,
@@ -87,7 +87,7 @@ pub struct Hub<A: Live> {
 
 /// Result of a run.
 #[derive(Debug)]
-pub struct Performance {
+pub struct RunResult {
     /// Time at which it ended.
     pub ended: Time,
     /// True if the run ended early.
@@ -160,7 +160,7 @@ pub struct Snapshot {
     pub processes: Vec<ProcessState>,
     /// Faults submitted so far.
     pub faults: Vec<Fault>,
-    /// See [`Performance::healed`].
+    /// See [`RunResult::healed`].
     pub healed: Vec<(usize, Time)>,
 }
 
@@ -195,8 +195,8 @@ impl<A: Actor> std::fmt::Debug for Handle<A> {
 }
 
 enum Command<A: Actor> {
-    Inject(ActorId, A::Msg),
-    Look(ActorId, Glance<A>),
+    Send(ActorId, A::Msg),
+    Inspect(ActorId, InspectFn<A>),
     Fault(Box<Fault>, oneshot::Sender<Result<(), String>>),
     EndFault(usize, Time, oneshot::Sender<Result<(), String>>),
     Snapshot(oneshot::Sender<Snapshot>),
@@ -216,7 +216,7 @@ impl<A: Live> Handle<A> {
     /// # Errors
     /// If too many commands are pending, or the run has ended.
     pub fn send(&self, to: ActorId, msg: A::Msg) -> Result<(), &'static str> {
-        self.order(Command::Inject(to, msg))
+        self.order(Command::Send(to, msg))
     }
 
     /// Inspects an actor of the hub's process between two of its steps.
@@ -229,7 +229,7 @@ impl<A: Live> Handle<A> {
         look: impl FnOnce(&A) -> R + Send + 'static,
     ) -> Result<R, &'static str> {
         let (say, heard) = oneshot::channel();
-        self.order(Command::Look(
+        self.order(Command::Inspect(
             actor,
             Box::new(move |cell| {
                 let _ = say.send(look(cell.actor()));
@@ -278,24 +278,24 @@ impl<A: Live> Handle<A> {
 }
 
 /// State of the hub.
-struct Stage<A: Live> {
+struct HubState<A: Live> {
     host: Rc<Host<A>>,
     run: u64,
-    charter: Rc<[u8]>,
+    payload: Rc<[u8]>,
     is_busy: bool,
     is_traced: bool,
     end: Time,
-    seats: RefCell<Seats>,
+    assignments: RefCell<Assignments>,
     processes: RefCell<Vec<Process>>,
     phase: Cell<Phase>,
     zero: Cell<u64>,
-    findings: RefCell<BTreeMap<ActorId, Found>>,
+    findings: RefCell<BTreeMap<ActorId, PartialResults>>,
     /// Manual faults; the network bounds their number.
     faults: RefCell<Vec<Fault>>,
-    /// [`Performance::healed`].
+    /// [`RunResult::healed`].
     healed: RefCell<Vec<(usize, Time)>>,
     departures: RefCell<Departures>,
-    /// [`Performance::restarts`].
+    /// [`RunResult::restarts`].
     restarts: RefCell<Vec<(ActorId, Time)>>,
     traces: RefCell<KeepTraces>,
     news: RefCell<TakeNews>,
@@ -311,7 +311,7 @@ struct Stage<A: Live> {
 
 /// Results of an actor, as far as they have arrived.
 #[derive(Default)]
-struct Found {
+struct PartialResults {
     bytes: Vec<u8>,
     is_whole: bool,
 }
@@ -354,7 +354,7 @@ impl<A: Live> Hub<A> {
     ///
     /// # Errors
     /// If the operating system provides no timer, thread or file.
-    pub fn open(options: HubOptions<A>, cast: Cast<A>) -> io::Result<Self> {
+    pub fn open(options: HubOptions<A>, run_spec: RunSpec<A>) -> io::Result<Self> {
         let address = options.listener.local_addr()?;
         let host_options = HostOptions {
             credentials: options.credentials,
@@ -363,17 +363,17 @@ impl<A: Live> Hub<A> {
             work: options.work,
             is_traced: options.is_traced,
         };
-        let seats = Seats::new(&cast.seats);
-        let host = Host::start(host_options, Rc::new(cast))?;
+        let assignments = Assignments::new(&run_spec.actors);
+        let host = Host::start(host_options, Rc::new(run_spec))?;
         host.set_answers(options.answers);
-        let stage = Rc::new(Stage {
+        let stage = Rc::new(HubState {
             host: host.clone(),
             run: life(),
-            charter: options.charter.into(),
+            payload: options.payload.into(),
             is_busy: options.work == Work::Busy,
             is_traced: options.is_traced,
             end: options.end,
-            seats: RefCell::new(seats),
+            assignments: RefCell::new(assignments),
             processes: RefCell::new(Vec::new()),
             phase: Cell::new(Phase::Waiting),
             zero: Cell::new(0),
@@ -390,7 +390,7 @@ impl<A: Live> Hub<A> {
             handed_in: Cell::new(0),
         });
         for actor in options.here {
-            let seated = stage.seats.borrow_mut().take(actor, HUB);
+            let seated = stage.assignments.borrow_mut().take(actor, HUB);
             host.host(actor, seated.incarnation);
         }
         stage.processes.borrow_mut().push(Process {
@@ -425,7 +425,7 @@ impl<A: Live> Hub<A> {
     ///
     /// # Errors
     /// If it is told to stop before the run has begun.
-    pub async fn perform(mut self, mut watch: impl FnMut(&Snapshot) -> bool) -> Result<Performance, HubError> {
+    pub async fn perform(mut self, mut watch: impl FnMut(&Snapshot) -> bool) -> Result<RunResult, HubError> {
         let stage = self.stage.clone();
         let mut ticks = interval(WATCH);
         let mut stop = false;
@@ -467,18 +467,18 @@ impl<A: Live> Hub<A> {
     }
 }
 
-impl<A: Live> Stage<A> {
+impl<A: Live> HubState<A> {
     fn is_ready(&self, process: ProcessId) -> bool {
         self.processes.borrow().get(process as usize).is_some_and(|process| process.standing == Standing::Ready)
     }
 
     fn missing(&self) -> Vec<String> {
-        self.seats.borrow().missing(|process| self.is_ready(process))
+        self.assignments.borrow().missing(|process| self.is_ready(process))
     }
 
     fn names(&self, sender: &Sender) -> Vec<String> {
-        let seats = self.seats.borrow();
-        sender.actors.iter().map(|seated| seats.name(seated.actor).to_owned()).collect()
+        let assignments = self.assignments.borrow();
+        sender.actors.iter().map(|seated| assignments.name(seated.actor).to_owned()).collect()
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -502,8 +502,8 @@ impl<A: Live> Stage<A> {
 
     async fn obey(&self, command: Command<A>) {
         match command {
-            Command::Inject(to, msg) => self.host.shell.inject(to, msg),
-            Command::Look(actor, look) => drop(self.host.look(actor, look).await),
+            Command::Send(to, msg) => self.host.shell.inject(to, msg),
+            Command::Inspect(actor, look) => drop(self.host.look(actor, look).await),
             Command::Fault(_, say) | Command::EndFault(.., say) if self.phase.get() == Phase::Ending => {
                 drop(say.send(Err("the run is over".into())))
             }
@@ -534,7 +534,7 @@ impl<A: Live> Stage<A> {
     fn tell_all(&self, control: &Control, except: Option<ProcessId>) {
         for (id, process) in self.processes.borrow().iter().enumerate().skip(1) {
             if process.standing == Standing::Ready && Some(id as ProcessId) != except {
-                process.outbox.put(Kind::Control, control);
+                process.outbox.put(FrameKind::Control, control);
             }
         }
     }
@@ -556,20 +556,20 @@ impl<A: Live> Stage<A> {
             let process = &mut processes[id as usize];
             if process.standing == Standing::Joining && self.phase.get() == Phase::Ending {
                 // It has no results, and the hub does not wait for it.
-                return Err(LinkError::Turned("the run is over".into()));
+                return Err(LinkError::Denied("the run is over".into()));
             }
             if std::mem::replace(&mut process.ready_by, process.connections) == process.connections {
-                return Err(LinkError::Misbehaved("said twice that it is ready".into()));
+                return Err(LinkError::ProtocolViolation("said twice that it is ready".into()));
             }
             let is_new = process.standing == Standing::Joining && self.phase.get() != Phase::Waiting;
-            let reborn = process.peer.sender.actors.iter().filter(|seated| is_new && seated.incarnation > 0);
-            reborn.for_each(|seated| self.is_back(seated.actor));
+            let with_incarnation = process.peer.sender.actors.iter().filter(|seated| is_new && seated.incarnation > 0);
+            with_incarnation.for_each(|seated| self.is_back(seated.actor));
             process.standing = Standing::Ready;
             // The manual changes of the network before it joined, or while it was away.
-            let say = |fault: &Fault| process.outbox.put(Kind::Control, &Control::Fault(Box::new(fault.clone())));
+            let say = |fault: &Fault| process.outbox.put(FrameKind::Control, &Control::Fault(Box::new(fault.clone())));
             self.faults.borrow().iter().skip(faults as usize).for_each(say);
             for (index, at) in self.healed.borrow().iter() {
-                process.outbox.put(Kind::Control, &Control::EndFault { fault: *index as u32, at: *at });
+                process.outbox.put(FrameKind::Control, &Control::EndFault { fault: *index as u32, at: *at });
             }
             (process.peer.clone(), process.outbox.clone())
         };
@@ -578,15 +578,15 @@ impl<A: Live> Stage<A> {
             let processes = self.processes.borrow();
             processes.iter().filter(|other| other.standing == Standing::Ready).map(|other| other.peer.clone()).collect()
         };
-        outbox.put(Kind::Control, &Control::Peers(others));
+        outbox.put(FrameKind::Control, &Control::Peers(others));
         self.tell_all(&Control::Peers(vec![peer.clone()]), Some(id));
         if self.phase.get() != Phase::Waiting {
-            outbox.put(Kind::Control, &Control::Begin { zero: self.zero.get(), end: self.end });
+            outbox.put(FrameKind::Control, &Control::Begin { zero: self.zero.get(), end: self.end });
         }
         if self.phase.get() == Phase::Ending {
             // It sends its results again from the start. Of its trace it may have sent a part: that part is kept.
             peer.sender.actors.iter().for_each(|seated| drop(self.findings.borrow_mut().remove(&seated.actor)));
-            outbox.put(Kind::Control, &Control::End { at: self.host.shell.end() });
+            outbox.put(FrameKind::Control, &Control::End { at: self.host.shell.end() });
         }
         tracing::info!("process {id} at {} is ready, with {}", peer.address, some(&self.names(&peer.sender)));
         self.changed.notify_one();
@@ -627,7 +627,7 @@ impl<A: Live> Stage<A> {
         drop(processes);
         if process_has_left && had_handed_in {
             tracing::info!("process {id}, with {}, has left", some(&self.names(&sender)));
-            self.seats.borrow_mut().vacate(id, true);
+            self.assignments.borrow_mut().release(id, true);
             self.forget(id);
             return self.changed.notify_one();
         }
@@ -636,7 +636,7 @@ impl<A: Live> Stage<A> {
         }
         if !was_ready {
             // It has no actors to come back to.
-            self.seats.borrow_mut().vacate(id, false);
+            self.assignments.borrow_mut().release(id, false);
             self.forget(id);
         }
         self.changed.notify_one();
@@ -654,7 +654,7 @@ impl<A: Live> Stage<A> {
     }
 
     /// Assigns actors to a process: if need be, those of a lost process.
-    fn seat(&self, join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
+    fn seat(&self, join: &Join, process: ProcessId) -> Result<Vec<Assigned>, Refusal> {
         // A process from the machine of a lost one, or one that names its actors, replaces it.
         let wants = |lost: &Process| {
             lost.join.host == join.host && lost.join.names == join.names
@@ -665,29 +665,29 @@ impl<A: Live> Stage<A> {
         lost.extend(self.lost_ones(|other| !wants(other)));
         // Takes over no more processes than needed: the others may come back.
         loop {
-            match self.seat_instead_of(&lost[..replaced], join, process) {
+            match self.reassign(&lost[..replaced], join, process) {
                 Err(refused) if refused.passing && replaced < lost.len() => replaced += 1,
                 other => return other,
             }
         }
     }
 
-    fn seat_instead_of(&self, lost: &[ProcessId], join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
+    fn reassign(&self, lost: &[ProcessId], join: &Join, process: ProcessId) -> Result<Vec<Assigned>, Refusal> {
         if lost.is_empty() {
-            return self.seats.borrow_mut().assign(join, process);
+            return self.assignments.borrow_mut().assign(join, process);
         }
         // On a copy: a process that is refused in the end must not take actors from any other.
-        let mut seats = self.seats.borrow().clone();
-        lost.iter().for_each(|lost| seats.vacate(*lost, self.phase.get() != Phase::Waiting));
-        let seated = seats.assign(join, process)?;
+        let mut assignments = self.assignments.borrow().clone();
+        lost.iter().for_each(|lost| assignments.release(*lost, self.phase.get() != Phase::Waiting));
+        let seated = assignments.assign(join, process)?;
         let is_replaced =
-            |lost: &ProcessId| seated.iter().any(|it| self.seats.borrow().holder(it.actor) == Some(*lost));
+            |lost: &ProcessId| seated.iter().any(|it| self.assignments.borrow().holder(it.actor) == Some(*lost));
         let replaced: Vec<ProcessId> = lost.iter().copied().filter(is_replaced).collect();
         if replaced.len() < lost.len() {
             // Some replaced processes keep all their actors: they may come back.
-            return self.seat_instead_of(&replaced, join, process);
+            return self.reassign(&replaced, join, process);
         }
-        *self.seats.borrow_mut() = seats;
+        *self.assignments.borrow_mut() = assignments;
         lost.iter().for_each(|lost| self.forget(*lost));
         Ok(seated)
     }
@@ -708,7 +708,7 @@ impl<A: Live> Stage<A> {
 
     fn hear(&self, id: ProcessId, connection: u32, outbox: &Outbox, control: Control) -> Result<(), LinkError> {
         if !self.is_current(id, connection) {
-            return Err(LinkError::Misbehaved("has connected again, and goes on by the old connection".into()));
+            return Err(LinkError::ProtocolViolation("has connected again, and goes on by the old connection".into()));
         }
         let is_ending = self.phase.get() == Phase::Ending;
         let owes = {
@@ -717,14 +717,14 @@ impl<A: Live> Stage<A> {
         };
         match control {
             Control::Ping(sent) => {
-                outbox.put(Kind::Control, &Control::Pong { sent, count: self.host.shell.clock.shared() });
+                outbox.put(FrameKind::Control, &Control::Pong { sent, count: self.host.shell.clock.shared() });
             }
             Control::Ready { faults, .. } => self.ready(id, faults)?,
             // Also when it has not yet received the end of the run.
             Control::Left if self.phase.get() != Phase::Waiting && self.may_leave(id) => self.leaves(id),
             Control::Refused { process, why } => self.refused(id, process, &why),
             Control::News { actor, at, news } => self.hear_news(id, actor, at, news.0),
-            Control::Findings { actor, part, last } if owes && self.awaits(id, actor) => {
+            Control::ActorResults { actor, part, last } if owes && self.awaits(id, actor) => {
                 self.keep_findings(actor, &part.0, last)?;
                 self.note_handed_in();
             }
@@ -746,13 +746,16 @@ impl<A: Live> Stage<A> {
                     ..*report
                 });
                 if process.has_left {
-                    outbox.put(Kind::Control, &Control::Leave);
+                    outbox.put(FrameKind::Control, &Control::Leave);
                 }
                 self.note_handed_in();
                 self.changed.notify_one();
             }
             other => {
-                return Err(LinkError::Misbehaved(format!("said {}, which is not for it to say now", shown(&other))));
+                return Err(LinkError::ProtocolViolation(format!(
+                    "said {}, which is not for it to say now",
+                    shown(&other)
+                )));
             }
         }
         Ok(())
@@ -773,7 +776,7 @@ impl<A: Live> Stage<A> {
             }
             process.peer.sender.actors.clone()
         };
-        if let Some(refused) = self.host.cast.refused {
+        if let Some(refused) = self.host.run_spec.refused {
             for seated in actors {
                 let (to, msg) = refused(seated.actor);
                 self.host.shell.inject(to, msg);
@@ -804,14 +807,16 @@ impl<A: Live> Stage<A> {
     /// True if this process still has to send the results of the actor.
     fn awaits(&self, id: ProcessId, actor: ActorId) -> bool {
         let is_whole = self.findings.borrow().get(&actor).is_some_and(|found| found.is_whole);
-        self.seats.borrow().holder(actor) == Some(id) && !is_whole
+        self.assignments.borrow().holder(actor) == Some(id) && !is_whole
     }
 
     fn keep_findings(&self, actor: ActorId, part: &[u8], last: bool) -> Result<(), LinkError> {
         let mut findings = self.findings.borrow_mut();
         let found = findings.entry(actor).or_default();
         if found.bytes.len() + part.len() > LONG_BYTES_MAX {
-            return Err(LinkError::Misbehaved(format!("says that an actor found more than {LONG_BYTES_MAX} bytes")));
+            return Err(LinkError::ProtocolViolation(format!(
+                "says that an actor found more than {LONG_BYTES_MAX} bytes"
+            )));
         }
         found.bytes.extend_from_slice(part);
         found.is_whole = last;
@@ -846,12 +851,12 @@ impl<A: Live> Stage<A> {
         let at = self.end.min(self.host.now() + meshsim_actor::Span::from_nanos(TAIL.as_nanos() as u64));
         self.host.end_at(at);
         self.tell_all(&Control::End { at }, None);
-        let mut report = gathered(&self.host, |actor, bytes| {
-            self.findings.borrow_mut().insert(actor, Found { bytes, is_whole: true });
+        let mut report = collect_results(&self.host, |actor, bytes| {
+            self.findings.borrow_mut().insert(actor, PartialResults { bytes, is_whole: true });
             std::future::ready(())
         })
         .await;
-        report.trace_error = hand_in_tape(&self.host, |part| {
+        report.trace_error = send_trace(&self.host, |part| {
             self.keep_trace(HUB, &part);
             // Writing a long trace must not let the others think that the hub is gone.
             async {
@@ -896,17 +901,18 @@ impl<A: Live> Stage<A> {
         let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
     }
 
-    fn performance(&self, cut_short: bool) -> Performance {
+    fn performance(&self, cut_short: bool) -> RunResult {
         let mut findings = self.findings.take();
-        let seats = self.seats.borrow();
-        let count = self.host.cast.seats.len();
+        let assignments = self.assignments.borrow();
+        let count = self.host.run_spec.actors.len();
         let mut whole =
             |actor| findings.remove(&ActorId(actor)).filter(|found| found.is_whole).map(|found| found.bytes);
         let findings: Vec<Option<Vec<u8>>> = (0..count as u32).map(&mut whole).collect();
-        let is_lost = |actor: &usize| findings[*actor].is_none() && seats.holder(ActorId(*actor as u32)).is_some();
-        let never = |actor: &usize| findings[*actor].is_none() && !seats.was_taken(ActorId(*actor as u32));
+        let is_lost =
+            |actor: &usize| findings[*actor].is_none() && assignments.holder(ActorId(*actor as u32)).is_some();
+        let never = |actor: &usize| findings[*actor].is_none() && !assignments.was_taken(ActorId(*actor as u32));
         let absent = (0..count).filter(never).map(|actor| ActorId(actor as u32)).collect();
-        let lost = (0..count).filter(is_lost).map(|actor| seats.name(ActorId(actor as u32)).to_owned()).collect();
+        let lost = (0..count).filter(is_lost).map(|actor| assignments.name(ActorId(actor as u32)).to_owned()).collect();
         let processes: Vec<ProcessReport> =
             self.processes.borrow_mut().iter_mut().filter_map(|process| process.report.take()).collect();
         let mut counts = Counts::default();
@@ -915,7 +921,7 @@ impl<A: Live> Stage<A> {
         trace_errors.extend(processes.iter().filter_map(|process| process.trace_error.clone()));
         let ended = self.host.shell.end();
         let Departures { all: departures, former, .. } = self.departures.take();
-        Performance {
+        RunResult {
             ended,
             cut_short,
             findings,
@@ -933,10 +939,10 @@ impl<A: Live> Stage<A> {
     }
 }
 
-impl<A: Live> Joinable for Stage<A> {
+impl<A: Live> Joinable for HubState<A> {
     fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal> {
         let is_ending = self.phase.get() == Phase::Ending;
-        let (run, charter_bytes) = (self.run, self.charter.len() as u64);
+        let (run, charter_bytes) = (self.run, self.payload.len() as u64);
         let (is_busy, is_traced) = (self.is_busy, self.is_traced);
         let mut processes = self.processes.borrow_mut();
         // The same boot id: its connection broke, whether or not this process noticed.
@@ -993,9 +999,9 @@ impl<A: Live> Joinable for Stage<A> {
             };
             let feed = async {
                 if !joined.resumed {
-                    for part in self.charter.chunks(PART_BYTES) {
+                    for part in self.payload.chunks(PART_BYTES) {
                         outbox.room(PART_BYTES).await;
-                        outbox.put(Kind::Control, &Control::Charter(Blob(part.to_vec())));
+                        outbox.put(FrameKind::Control, &Control::Payload(Blob(part.to_vec())));
                     }
                 }
                 std::future::pending().await

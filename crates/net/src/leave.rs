@@ -6,8 +6,8 @@ use meshsim_actor::{Actor, Span};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::cast::Live;
 use crate::host::Host;
+use crate::run_spec::Live;
 
 /// Interval at which the process checks whether its actors have left.
 const STEP: Duration = Duration::from_millis(10);
@@ -61,7 +61,7 @@ impl<A: Live> Host<A> {
     /// Makes the actors of the process leave, and stops them. Returns false if there is nothing to leave: the run has
     /// not begun, or the actors cannot leave.
     pub(crate) async fn leave(&self, grace: Duration) -> bool {
-        let Some(Leave { ask, has_left }) = self.cast.leave else { return false };
+        let Some(Leave { ask, has_left }) = self.run_spec.leave else { return false };
         if !self.shell.clock.knows_zero() {
             return false;
         }

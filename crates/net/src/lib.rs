@@ -8,7 +8,7 @@
 //!   receive their actors and the addresses of the others, align their clocks with the hub's, begin at the same time,
 //!   and send their results when the run has ended.
 //!
-//! It is generic over the actors and does not depend on the mesh. The specification of a run is a [`Cast`].
+//! It is generic over the actors and does not depend on the mesh. The specification of a run is a [`RunSpec`].
 //!
 //! The sender writes a message immediately, with its due time; the receiving host delivers it at that time. So the
 //! delay of the real network is part of the modelled latency and not added to it, and no message arrives before it was
@@ -17,41 +17,41 @@
 mod accept;
 mod agenda;
 mod alarm;
+mod assignments;
 mod attention;
-mod cast;
+mod cell_actor;
 mod clock;
-mod complaints;
 mod control;
 mod departures;
 mod dial;
 #[doc(hidden)]
 pub mod golden;
 mod host;
-mod hosted;
 mod hub;
 mod leave;
 mod link;
 mod member;
 mod news;
 mod outbox;
-mod seats;
+mod peer_log;
+mod run_spec;
 mod stream;
 mod text;
 mod turn;
 mod usage;
 mod worker;
 
-pub use cast::{BeginTape, Cast, Live, Seat, Tape, TellFindings, TellNews, TellRefused, Told};
+pub use assignments::Join;
 pub use control::ProcessReport;
 pub use departures::Departure;
 pub use host::{Host, HostOptions};
-pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces, Performance, Phase, ProcessState, Snapshot};
+pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces, Phase, ProcessState, RunResult, Snapshot};
 pub use leave::{Leave, Leaving};
 pub use link::Credentials;
 pub use member::{MemberError, MemberOptions, join, probe};
 pub use news::{News, TakeNews};
 pub use outbox::{OUTBOX_BYTES_MAX, Outbox};
-pub use seats::Join;
+pub use run_spec::{ActorSpec, EncodeResults, Live, OpenSink, RunSpec, TellNews, TellRefused, Told, TraceSink};
 pub use stream::{Tls, TlsError};
 pub use worker::{Work, Worked};
 

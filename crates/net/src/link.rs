@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use meshsim_wire::{
-    Challenge, FrameError, HELLO_BYTES_MAX, Hello, Kind, Nonce, Proof, Refusal, Secret, Side, Splitter, Welcome,
+    Challenge, FrameError, FrameKind, HELLO_BYTES_MAX, Hello, Nonce, Proof, Refusal, Secret, Side, Splitter, Welcome,
     decode, preface, put,
 };
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::control::{Answer, Control, Wish};
+use crate::control::{Answer, Control, Purpose};
 use crate::stream::{Reader, Refuser, Tls, Writer, explained, is_of_tls, refuser};
 use crate::text::brief;
 
@@ -56,11 +56,11 @@ pub(crate) enum LinkError {
     #[error("does not know the cluster's secret")]
     WrongSecret,
     #[error("was refused: {}", brief(.0))]
-    Turned(String),
+    Denied(String),
     #[error("refused: {}", brief(&.0.why))]
     Refused(Refusal),
     #[error("{}", brief(.0))]
-    Misbehaved(String),
+    ProtocolViolation(String),
 }
 
 impl LinkError {
@@ -76,7 +76,7 @@ impl LinkError {
     }
 
     /// True if another attempt may succeed.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         match self {
             LinkError::Refused(refusal) => refusal.passing,
             // A connection that breaks in the handshake may succeed next time; a certificate will not.
@@ -118,10 +118,10 @@ impl Link {
     }
 
     /// The next frame, which must be of this kind; and its body as it arrived.
-    async fn read<V: DeserializeOwned>(&mut self, kind: Kind) -> Result<(V, Vec<u8>), LinkError> {
+    async fn read<V: DeserializeOwned>(&mut self, kind: FrameKind) -> Result<(V, Vec<u8>), LinkError> {
         loop {
             if let Some(frame) = self.splitter.next_frame()? {
-                if frame.kind == Kind::Refusal && kind != Kind::Refusal {
+                if frame.kind == FrameKind::Refusal && kind != FrameKind::Refusal {
                     return Err(LinkError::Refused(frame.value()?));
                 }
                 return Ok((frame.expect(kind)?, frame.bytes().to_vec()));
@@ -133,13 +133,13 @@ impl Link {
     /// Sends a control message before there is an outbox.
     pub(crate) async fn say(&mut self, control: &Control) -> Result<(), LinkError> {
         let mut out = Vec::new();
-        framed(&mut out, Kind::Control, control)?;
+        framed(&mut out, FrameKind::Control, control)?;
         self.write(&out).await
     }
 
     /// Receives a control message before there is a reader.
     pub(crate) async fn hear(&mut self) -> Result<Control, LinkError> {
-        let hearing = self.read(Kind::Control);
+        let hearing = self.read(FrameKind::Control);
         timeout(SILENCE, hearing)
             .await
             .map_or(Err(LinkError::Silent(SILENCE)), |heard| heard.map(|(control, _)| control))
@@ -154,25 +154,25 @@ impl Link {
     }
 
     /// Authenticates this process to an acceptor that it has dialled.
-    pub(crate) async fn introduce(&mut self, credentials: &Credentials, wish: Wish) -> Result<Answer, LinkError> {
+    pub(crate) async fn introduce(&mut self, credentials: &Credentials, wish: Purpose) -> Result<Answer, LinkError> {
         let hello = Hello { cluster: credentials.cluster.clone(), wish, nonce: Nonce::fresh() };
         let handshake = async {
             let mut out = preface().to_vec();
-            let hello = framed(&mut out, Kind::Hello, &hello)?;
+            let hello = framed(&mut out, FrameKind::Hello, &hello)?;
             if hello.len() >= HELLO_BYTES_MAX {
                 let what = "takes no hello that is so long: ask for fewer actors by name";
-                return Err(LinkError::Misbehaved(what.into()));
+                return Err(LinkError::ProtocolViolation(what.into()));
             }
             // An acceptor that stops reading has sent its reason: it is read in any case.
             let _ = self.write(&out).await;
             self.read_preface().await?;
-            let (_, challenge): (Challenge, _) = self.read(Kind::Challenge).await?;
+            let (_, challenge): (Challenge, _) = self.read(FrameKind::Challenge).await?;
             out.clear();
-            framed(&mut out, Kind::Proof, &credentials.secret.prove(Side::Dialler, &hello, &challenge))?;
+            framed(&mut out, FrameKind::Proof, &credentials.secret.prove(Side::Dialler, &hello, &challenge))?;
             let _ = self.write(&out).await;
             // The answer lists all assigned actors, and it comes from the acceptor that was dialled.
             self.splitter.trust();
-            let (welcome, _): (Welcome<Answer>, _) = self.read(Kind::Welcome).await?;
+            let (welcome, _): (Welcome<Answer>, _) = self.read(FrameKind::Welcome).await?;
             if !credentials.secret.verify(&welcome.proof, Side::Acceptor, &hello, &challenge) {
                 return Err(LinkError::WrongSecret);
             }
@@ -182,7 +182,7 @@ impl Link {
     }
 
     /// Authenticates a dialler. [`welcome`](Self::welcome) or [`turn`](Self::turn) answers its purpose.
-    pub(crate) async fn meet(&mut self, credentials: &Credentials) -> Result<(Wish, Proof), LinkError> {
+    pub(crate) async fn meet(&mut self, credentials: &Credentials) -> Result<(Purpose, Proof), LinkError> {
         let handshake = async {
             if let Err(error) = self.read_preface().await {
                 // The other side can then report the same about this one. A peer with a foreign protocol gets no
@@ -192,7 +192,7 @@ impl Link {
                 }
                 return Err(error);
             }
-            let (hello, hello_bytes): (Hello<Wish>, _) = self.read(Kind::Hello).await?;
+            let (hello, hello_bytes): (Hello<Purpose>, _) = self.read(FrameKind::Hello).await?;
             if hello.cluster != credentials.cluster {
                 let error = LinkError::OtherCluster { theirs: hello.cluster, ours: credentials.cluster.clone() };
                 return Err(self.turned(error, "this is another cluster").await);
@@ -200,14 +200,14 @@ impl Link {
             // Not kept while waiting for the proof: it may take far more memory than its bytes.
             drop(hello.wish);
             let mut out = preface().to_vec();
-            let challenge = framed(&mut out, Kind::Challenge, &Challenge { nonce: Nonce::fresh() })?;
+            let challenge = framed(&mut out, FrameKind::Challenge, &Challenge { nonce: Nonce::fresh() })?;
             self.write(&out).await?;
-            let (proof, _): (Proof, _) = self.read(Kind::Proof).await?;
+            let (proof, _): (Proof, _) = self.read(FrameKind::Proof).await?;
             if !credentials.secret.verify(&proof, Side::Dialler, &hello_bytes, &challenge) {
                 return Err(self.turn_with(LinkError::WrongSecret, refusal("wrong secret", false)).await);
             }
-            let hello: Hello<Wish> =
-                decode(&hello_bytes).map_err(|error| LinkError::Frame(FrameError::Body(Kind::Hello, error)))?;
+            let hello: Hello<Purpose> =
+                decode(&hello_bytes).map_err(|error| LinkError::Frame(FrameError::Body(FrameKind::Hello, error)))?;
             Ok((hello.wish, credentials.secret.prove(Side::Acceptor, &hello_bytes, &challenge)))
         };
         timeout(HANDSHAKE, handshake).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
@@ -216,28 +216,28 @@ impl Link {
     /// Accepts the other side.
     pub(crate) async fn welcome(&mut self, proof: Proof, answer: Answer) -> Result<(), LinkError> {
         let mut out = Vec::new();
-        framed(&mut out, Kind::Welcome, &Welcome { proof, answer })?;
+        framed(&mut out, FrameKind::Welcome, &Welcome { proof, answer })?;
         self.splitter.trust();
         timeout(HANDSHAKE, self.write(&out)).await.unwrap_or(Err(LinkError::Late(HANDSHAKE)))
     }
 
     /// Refuses the other side and sends the reason.
     pub(crate) async fn turn(&mut self, refusal: Refusal) -> LinkError {
-        let error = LinkError::Turned(refusal.why.clone());
+        let error = LinkError::Denied(refusal.why.clone());
         self.turn_with(error, refusal).await
     }
 
     /// Refuses the other side before it has received our preface.
     async fn turned(&mut self, error: LinkError, why: &str) -> LinkError {
         let mut out = preface().to_vec();
-        let _ = put(&mut out, Kind::Refusal, &refusal(why, false));
+        let _ = put(&mut out, FrameKind::Refusal, &refusal(why, false));
         let _ = self.write(&out).await;
         error
     }
 
     async fn turn_with(&mut self, error: LinkError, refusal: Refusal) -> LinkError {
         let mut out = Vec::new();
-        let _ = put(&mut out, Kind::Refusal, &refusal);
+        let _ = put(&mut out, FrameKind::Refusal, &refusal);
         // The refusal may fail to arrive, and must not hold up this process.
         let _ = timeout(HANDSHAKE, self.write(&out)).await;
         error
@@ -249,7 +249,7 @@ pub(crate) fn refusal(why: impl Into<String>, passing: bool) -> Refusal {
 }
 
 /// Appends a frame; returns its body.
-fn framed<V: Serialize>(out: &mut Vec<u8>, kind: Kind, value: &V) -> Result<Vec<u8>, LinkError> {
+fn framed<V: Serialize>(out: &mut Vec<u8>, kind: FrameKind, value: &V) -> Result<Vec<u8>, LinkError> {
     let start = out.len();
     put(out, kind, value).map_err(|error| LinkError::Frame(FrameError::Body(kind, error)))?;
     // Length and kind precede it.

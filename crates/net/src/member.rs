@@ -8,22 +8,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use meshsim_actor::Rng;
-use meshsim_wire::Kind;
+use meshsim_wire::FrameKind;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 
+use crate::assignments::Join;
 use crate::attention::Patience;
-use crate::cast::{Cast, Live};
 use crate::clock::{Alignment, Clock};
-use crate::control::{Answer, Blob, Control, HUB, HUB_ROLE, Joined, PART_BYTES, Peer, ProcessReport, Wish};
+use crate::control::{Answer, Blob, Control, HUB, HUB_ROLE, Joined, PART_BYTES, Peer, ProcessReport, Purpose};
 use crate::dial::{backoff, connect, ping};
 use crate::host::{Host, HostOptions};
 use crate::leave::{Leaving, asked, is_asked};
 use crate::link::{Credentials, Link, LinkError};
 use crate::news::{NEWS_BYTES_MAX, News, WAITING_BYTES_MAX, tell};
 use crate::outbox::Outbox;
-use crate::seats::Join;
+use crate::run_spec::{Live, RunSpec};
 use crate::stream::Whom;
 use crate::text::{brief, shown};
 use crate::usage;
@@ -35,7 +35,7 @@ const TRIPS: u32 = 32;
 /// handshake: in a longer attempt this process itself stood still.
 const ATTEMPT_MAX: Duration = Duration::from_secs(15);
 /// Clock drift from which a warning is logged: the machine was suspended, or its clock runs at another rate.
-const RAN_AWAY_NS: u64 = 10_000_000;
+const DRIFT_WARN_NS: u64 = 10_000_000;
 /// Largest experiment that is accepted, in bytes: more than any experiment with its files.
 const CHARTER_BYTES_MAX: u64 = 768 << 20;
 
@@ -73,7 +73,7 @@ pub enum MemberError {
     LeftOut(String, String),
     /// The experiment cannot be decoded.
     #[error("what the coordinator sent cannot be run: {0}")]
-    Charter(String),
+    Payload(String),
     /// The operating system refused a resource.
     #[error("cannot host: {0}")]
     Io(#[from] io::Error),
@@ -86,9 +86,9 @@ pub enum MemberError {
 pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, String> {
     let asked = async {
         let (mut link, _) = connect(address, credentials, Whom::Any).await?;
-        match link.introduce(credentials, Wish::Probe).await? {
-            Answer::Well(line) => Ok(brief(line)),
-            other => Err(LinkError::Misbehaved(format!("answered {} to a probe", shown(&other)))),
+        match link.introduce(credentials, Purpose::Probe).await? {
+            Answer::Healthy(line) => Ok(brief(line)),
+            other => Err(LinkError::ProtocolViolation(format!("answered {} to a probe", shown(&other)))),
         }
     };
     asked.await.map_err(|error: LinkError| match error {
@@ -104,7 +104,7 @@ pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, S
 /// See [`MemberError`].
 pub async fn join<A: Live>(
     options: MemberOptions,
-    prepare: impl Fn(&[u8]) -> Result<Cast<A>, String>,
+    prepare: impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
 ) -> Result<(), MemberError> {
     let MemberOptions { hub, credentials, join, listener, patience, leaving } = options;
     let life = life();
@@ -133,7 +133,7 @@ pub async fn join<A: Live>(
             Err(Trouble::Link(error)) => (error, Duration::from_nanos(time.own() - began)),
             Err(Trouble::Member(error)) => return Err(error),
         };
-        if !error.is_passing() {
+        if !error.is_retryable() {
             let why = error.to_string();
             return Err(match member.on_stage {
                 Some(_) => MemberError::LeftOut(member.hub, why),
@@ -172,16 +172,16 @@ struct Member<A: Live> {
     listener: std::net::TcpListener,
     leaving: Option<Leaving>,
     clock: Option<Clock>,
-    on_stage: Option<Rc<OnStage<A>>>,
+    on_stage: Option<Rc<Membership<A>>>,
 }
 
 /// State of an admitted member.
-struct OnStage<A: Live> {
+struct Membership<A: Live> {
     host: Rc<Host<A>>,
     run: u64,
     /// Clock alignment, and the largest drift observed since, in nanoseconds.
     aligned: Alignment,
-    ran_away: Cell<u64>,
+    drift_ns: Cell<u64>,
     /// Number of manual faults received.
     faults: Cell<u32>,
     handed_in: Cell<bool>,
@@ -205,7 +205,7 @@ impl From<LinkError> for Trouble {
 
 impl<A: Live> Member<A> {
     /// Handles one connection to the hub, from its start to its end.
-    async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>) -> Result<End, Trouble> {
+    async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>) -> Result<End, Trouble> {
         let leaving = self.leaving.clone();
         let arrived = tokio::select! {
             arrived = self.arrive(prepare) => Some(arrived?),
@@ -226,13 +226,15 @@ impl<A: Live> Member<A> {
     /// Joins, or rejoins, on a new connection.
     async fn arrive(
         &mut self,
-        prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>,
-    ) -> Result<(Rc<OnStage<A>>, Link), Trouble> {
+        prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
+    ) -> Result<(Rc<Membership<A>>, Link), Trouble> {
         let (mut link, _) = connect(&self.hub, &self.credentials, Whom::Role(HUB_ROLE)).await?;
-        let joined = match link.introduce(&self.credentials, Wish::Join(self.join.clone())).await? {
+        let joined = match link.introduce(&self.credentials, Purpose::Join(self.join.clone())).await? {
             Answer::Joined(joined) => joined,
             other => {
-                return Err(LinkError::Misbehaved(format!("answered {} to who wants to join", shown(&other))).into());
+                return Err(
+                    LinkError::ProtocolViolation(format!("answered {} to who wants to join", shown(&other))).into()
+                );
             }
         };
         let stage = match &self.on_stage {
@@ -261,13 +263,13 @@ impl<A: Live> Member<A> {
         &mut self,
         joined: &Joined,
         link: &mut Link,
-        prepare: &impl Fn(&[u8]) -> Result<Cast<A>, String>,
-    ) -> Result<OnStage<A>, Trouble> {
+        prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
+    ) -> Result<Membership<A>, Trouble> {
         let io = |error| Trouble::Member(MemberError::Io(error));
-        let charter = hear_charter(link, joined.charter_bytes).await?;
-        let cast = prepare(&charter).map_err(|why| Trouble::Member(MemberError::Charter(why)))?;
-        if joined.actors.iter().any(|seated| seated.actor.index() >= cast.seats.len()) {
-            return Err(LinkError::Misbehaved("gave an actor that is not in the run".into()).into());
+        let payload = hear_charter(link, joined.charter_bytes).await?;
+        let run_spec = prepare(&payload).map_err(|why| Trouble::Member(MemberError::Payload(why)))?;
+        if joined.actors.iter().any(|seated| seated.actor.index() >= run_spec.actors.len()) {
+            return Err(LinkError::ProtocolViolation("gave an actor that is not in the run".into()).into());
         }
         let Some(clock) = self.clock.take() else { return Err(LinkError::Ended.into()) };
         let aligned = align(link, &clock).await;
@@ -287,11 +289,11 @@ impl<A: Live> Member<A> {
             work: if joined.is_busy { Work::Busy } else { Work::Sleep },
             is_traced: joined.is_traced,
         };
-        let host = Host::start_at(options, Rc::new(cast), clock).map_err(io)?;
+        let host = Host::start_at(options, Rc::new(run_spec), clock).map_err(io)?;
         let mut names = Vec::new();
         for seated in &joined.actors {
             host.host(seated.actor, seated.incarnation);
-            names.push(host.cast.seats[seated.actor.index()].name.clone());
+            names.push(host.run_spec.actors[seated.actor.index()].name.clone());
         }
         let listener = self.listener.try_clone().and_then(TcpListener::from_std).map_err(io)?;
         host.serve(listener);
@@ -302,23 +304,25 @@ impl<A: Live> Member<A> {
             joined.process,
             names.join(", ")
         );
-        let (ran_away, faults, handed_in) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        Ok(OnStage { host, run: joined.run, aligned, ran_away, faults, handed_in })
+        let (drift_ns, faults, handed_in) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Ok(Membership { host, run: joined.run, aligned, drift_ns, faults, handed_in })
     }
 }
 
 async fn hear_charter(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError> {
     if bytes > CHARTER_BYTES_MAX {
-        return Err(LinkError::Misbehaved(format!("announced an experiment of {bytes} bytes")));
+        return Err(LinkError::ProtocolViolation(format!("announced an experiment of {bytes} bytes")));
     }
-    let mut charter = Vec::new();
-    while (charter.len() as u64) < bytes {
+    let mut payload = Vec::new();
+    while (payload.len() as u64) < bytes {
         match link.hear().await? {
-            Control::Charter(part) => charter.extend_from_slice(&part.0),
-            other => return Err(LinkError::Misbehaved(format!("said {} instead of the experiment", shown(&other)))),
+            Control::Payload(part) => payload.extend_from_slice(&part.0),
+            other => {
+                return Err(LinkError::ProtocolViolation(format!("said {} instead of the experiment", shown(&other))));
+            }
         }
     }
-    Ok(charter)
+    Ok(payload)
 }
 
 async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
@@ -327,18 +331,18 @@ async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
         link.say(&Control::Ping(clock.own())).await?;
         match link.hear().await? {
             Control::Pong { sent, count } => alignment.take(sent, count, clock.own()),
-            other => return Err(LinkError::Misbehaved(format!("said {} instead of the time", shown(&other)))),
+            other => return Err(LinkError::ProtocolViolation(format!("said {} instead of the time", shown(&other)))),
         }
     }
     Ok(alignment)
 }
 
-impl<A: Live> OnStage<A> {
+impl<A: Live> Membership<A> {
     /// Serves the connection to the hub until it ends.
     async fn attend(&self, mut link: Link, leaving: Option<&Leaving>) -> End {
         let (host, outbox) = (&self.host, Rc::new(Outbox::default()));
         let ready = Control::Ready { error_ns: self.aligned.error_ns(), faults: self.faults.get() };
-        outbox.put(Kind::Control, &ready);
+        outbox.put(FrameKind::Control, &ready);
         let (say, heard) = unbounded_channel();
         let hear = |control| {
             match control {
@@ -354,7 +358,7 @@ impl<A: Live> OnStage<A> {
         let end = tokio::select! {
             // Received messages are handled, and waiting ones written, before the end of the connection is noticed.
             biased;
-            () = self.conduct(heard, &outbox, leaving) => End::Over,
+            () = self.handle_control(heard, &outbox, leaving) => End::Over,
             error = outbox.write_to(&mut link.writer) => self.ended(LinkError::Broken(error)),
             () = self.tell(&outbox) => unreachable!("it goes on for as long as the connection"),
             error = ping(&outbox, || host.shell.clock.own()) => End::Broken(error),
@@ -371,7 +375,7 @@ impl<A: Live> OnStage<A> {
         let has_room = || outbox.waiting() <= WAITING_BYTES_MAX && !self.handed_in.get();
         let say = |News { actor, at, bytes, .. }| {
             if bytes.len() <= NEWS_BYTES_MAX {
-                outbox.put(Kind::Control, &Control::News { actor, at, news: Blob(bytes) });
+                outbox.put(FrameKind::Control, &Control::News { actor, at, news: Blob(bytes) });
             }
         };
         tell(&self.host, has_room, say).await;
@@ -389,7 +393,12 @@ impl<A: Live> OnStage<A> {
     }
 
     /// Handles the messages of the hub, and leaves on request, until the hub lets this process go.
-    async fn conduct(&self, mut heard: UnboundedReceiver<Control>, outbox: &Rc<Outbox>, leaving: Option<&Leaving>) {
+    async fn handle_control(
+        &self,
+        mut heard: UnboundedReceiver<Control>,
+        outbox: &Rc<Outbox>,
+        leaving: Option<&Leaving>,
+    ) {
         let host = &self.host;
         let leaves = async {
             asked(leaving).await;
@@ -407,8 +416,8 @@ impl<A: Live> OnStage<A> {
                         return;
                     }
                     is_over = true;
-                    outbox.put(Kind::Control, &Control::Left);
-                    self.hand_in(outbox).await;
+                    outbox.put(FrameKind::Control, &Control::Left);
+                    self.send_results(outbox).await;
                     continue;
                 }
             };
@@ -430,7 +439,7 @@ impl<A: Live> OnStage<A> {
                 Control::End { at } if !is_over => {
                     is_over = true;
                     host.end_at(at);
-                    self.hand_in(outbox).await;
+                    self.send_results(outbox).await;
                 }
                 // It is already sending its results.
                 Control::End { .. } => {}
@@ -441,29 +450,29 @@ impl<A: Live> OnStage<A> {
     }
 
     /// Sends the results, the trace, and the report of this process.
-    async fn hand_in(&self, outbox: &Outbox) {
+    async fn send_results(&self, outbox: &Outbox) {
         let host = &self.host;
-        let mut report = gathered(host, |actor, bytes| async move {
+        let mut report = collect_results(host, |actor, bytes| async move {
             let mut parts = bytes.chunks(PART_BYTES).peekable();
             loop {
                 let part = Blob(parts.next().unwrap_or_default().to_vec());
                 let last = parts.peek().is_none();
                 outbox.room(PART_BYTES).await;
-                outbox.put(Kind::Control, &Control::Findings { actor, part, last });
+                outbox.put(FrameKind::Control, &Control::ActorResults { actor, part, last });
                 if last {
                     return;
                 }
             }
         })
         .await;
-        report.trace_error = hand_in_tape(host, |part| async {
+        report.trace_error = send_trace(host, |part| async {
             outbox.room(4 * PART_BYTES).await;
-            outbox.put(Kind::Control, &Control::Trace(Blob(part)));
+            outbox.put(FrameKind::Control, &Control::Trace(Blob(part)));
             Ok(())
         })
         .await;
         report.clock_error_ns = self.clock_error_ns();
-        outbox.put(Kind::Control, &Control::Done(Box::new(report)));
+        outbox.put(FrameKind::Control, &Control::Done(Box::new(report)));
         self.handed_in.set(true);
     }
 
@@ -473,16 +482,16 @@ impl<A: Live> OnStage<A> {
         let mut trip = Alignment::default();
         trip.take(sent, count, self.host.shell.clock.own());
         let apart = trip.offset().abs_diff(self.aligned.offset()).saturating_sub(trip.error_ns());
-        let before = self.ran_away.get();
-        self.ran_away.set(before.max(apart));
-        if before <= RAN_AWAY_NS && apart > RAN_AWAY_NS {
+        let before = self.drift_ns.get();
+        self.drift_ns.set(before.max(apart));
+        if before <= DRIFT_WARN_NS && apart > DRIFT_WARN_NS {
             tracing::warn!(ms = apart / 1_000_000, "this clock has run away from the coordinator's");
         }
     }
 
     /// Largest clock error against the hub, in nanoseconds.
     fn clock_error_ns(&self) -> u64 {
-        self.aligned.error_ns().max(self.ran_away.get())
+        self.aligned.error_ns().max(self.drift_ns.get())
     }
 
     /// Once all results are sent, a closed connection is a normal end.
@@ -493,9 +502,9 @@ impl<A: Live> OnStage<A> {
 
 /// Waits until the run has ended, and gets the results of each actor of this process. Returns the report of the
 /// process, except its clock error and trace error.
-pub(crate) async fn gathered<A, F>(
+pub(crate) async fn collect_results<A, F>(
     host: &Rc<Host<A>>,
-    mut hand_in: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F,
+    mut send_results: impl FnMut(meshsim_actor::ActorId, Vec<u8>) -> F,
 ) -> ProcessReport
 where
     A: Live,
@@ -507,10 +516,10 @@ where
     let end = host.shell.end();
     let mut names = Vec::new();
     for actor in host.actors() {
-        names.push(host.cast.seats[actor.index()].name.clone());
-        let findings = host.cast.findings.clone();
+        names.push(host.run_spec.actors[actor.index()].name.clone());
+        let findings = host.run_spec.findings.clone();
         if let Some(bytes) = host.look(actor, move |cell| findings(cell.actor(), end)).await {
-            hand_in(actor, bytes).await;
+            send_results(actor, bytes).await;
         }
     }
     ProcessReport {
@@ -528,21 +537,21 @@ where
 }
 
 /// Ends the trace of this process and sends it in parts; returns the error, if any.
-pub(crate) async fn hand_in_tape<A, F>(host: &Rc<Host<A>>, mut hand_in: impl FnMut(Vec<u8>) -> F) -> Option<String>
+pub(crate) async fn send_trace<A, F>(host: &Rc<Host<A>>, mut send_results: impl FnMut(Vec<u8>) -> F) -> Option<String>
 where
     A: Live,
     F: Future<Output = io::Result<()>>,
 {
-    let tape = host.take_tape()?;
+    let trace_sink = host.take_tape()?;
     let handing = async {
-        let mut tape = tape.finish()?;
+        let mut trace_sink = trace_sink.finish()?;
         loop {
             let mut part = Vec::with_capacity(PART_BYTES);
-            io::Read::read_to_end(&mut io::Read::take(&mut tape, PART_BYTES as u64), &mut part)?;
+            io::Read::read_to_end(&mut io::Read::take(&mut trace_sink, PART_BYTES as u64), &mut part)?;
             if part.is_empty() {
                 return Ok(());
             }
-            hand_in(part).await?;
+            send_results(part).await?;
         }
     };
     handing.await.err().map(|error: io::Error| error.to_string())

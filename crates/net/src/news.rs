@@ -10,8 +10,8 @@ use std::time::Duration;
 use meshsim_actor::{ActorId, Time};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cast::{Live, Told};
 use crate::host::Host;
+use crate::run_spec::{Live, Told};
 
 /// Interval.
 const EVERY: Duration = Duration::from_secs(1);
@@ -32,14 +32,14 @@ pub struct News {
     pub incarnation: u32,
     /// Time of the results.
     pub at: Time,
-    /// The results, as [`Cast::news`](crate::Cast::news) encoded them.
+    /// The results, as [`RunSpec::news`](crate::RunSpec::news) encoded them.
     pub bytes: Vec<u8>,
 }
 
 /// Sends the results of the actors of this process, for as long as the run is in progress and this future is polled. It
 /// starts with the first results: those sent on an earlier connection may not have arrived.
 pub(crate) async fn tell<A: Live>(host: &Rc<Host<A>>, has_room: impl Fn() -> bool, mut say: impl FnMut(News)) {
-    let Some(news) = host.cast.news.clone() else { return std::future::pending().await };
+    let Some(news) = host.run_spec.news.clone() else { return std::future::pending().await };
     let life_of = |actor| {
         let me = host.me();
         me.actors.iter().find(|seated| seated.actor == actor).map_or(0, |seated| seated.incarnation)

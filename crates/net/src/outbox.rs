@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::io;
 
-use meshsim_actor::{Cause, Envelope, Time};
-use meshsim_wire::Kind;
+use meshsim_actor::{Envelope, LossReason, Time};
+use meshsim_wire::FrameKind;
 use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -44,17 +44,17 @@ impl Outbox {
     /// # Errors
     /// The reason of the loss.
     #[inline]
-    pub fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), Cause> {
+    pub fn put_envelope<M: Serialize>(&self, due: Time, envelope: &Envelope<M>) -> Result<(), LossReason> {
         let mut state = self.state.borrow_mut();
         if state.unreachable {
-            return Err(Cause::Down);
+            return Err(LossReason::Down);
         }
         if state.buffer.len() >= OUTBOX_BYTES_MAX {
-            return Err(Cause::Full);
+            return Err(LossReason::Full);
         }
         if let Err(error) = meshsim_wire::put_envelope(&mut state.buffer, due, envelope) {
             tracing::warn!(from = %envelope.from, to = %envelope.to, %error, "a message cannot be sent");
-            return Err(Cause::Full);
+            return Err(LossReason::Full);
         }
         state.messages += 1;
         let was_empty = state.messages == 1;
@@ -66,7 +66,7 @@ impl Outbox {
     }
 
     /// Adds a control message. These are small and are never lost while the connection lasts.
-    pub(crate) fn put<V: Serialize>(&self, kind: Kind, value: &V) {
+    pub(crate) fn put<V: Serialize>(&self, kind: FrameKind, value: &V) {
         let mut state = self.state.borrow_mut();
         if let Err(error) = meshsim_wire::put(&mut state.buffer, kind, value) {
             tracing::error!(%error, "cannot be said to another process");
@@ -158,10 +158,10 @@ mod tests {
         let envelope = Envelope { from: ActorId(0), to: ActorId(1), seq: 0, msg: vec![0u8; 1 << 20] };
         let put = || outbox.put_envelope(Time::ZERO, &envelope);
         let taken = (0..20).take_while(|_| put().is_ok()).count();
-        assert_eq!((taken, put()), (8, Err(Cause::Full)));
+        assert_eq!((taken, put()), (8, Err(LossReason::Full)));
         assert_eq!(outbox.clear(), 8);
         outbox.set_unreachable(true);
-        assert_eq!(put(), Err(Cause::Down));
+        assert_eq!(put(), Err(LossReason::Down));
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let tell = async {
             loop {
-                outbox.put(Kind::Control, &vec![0u8; 1 << 16]);
+                outbox.put(FrameKind::Control, &vec![0u8; 1 << 16]);
                 tokio::task::yield_now().await;
             }
         };

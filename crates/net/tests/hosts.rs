@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use actix::System;
 use meshsim_actor::{Actor, ActorId, Cx, Event, Message, Span, Time};
-use meshsim_fault::{ActorSet, Crash, Cut, Fault, Kind, NetworkSpec, Partition, Pause};
+use meshsim_fault::{ActorSet, Crash, Cut, Fault, FaultKind, NetworkSpec, Partition, Pause};
 use meshsim_net::{
-    Cast, Credentials, Handle, Host, HostOptions, Hub, HubError, HubOptions, Join, MemberError, MemberOptions,
-    Performance, Seat, Snapshot, Work, join,
+    ActorSpec, Credentials, Handle, Host, HostOptions, Hub, HubError, HubOptions, Join, MemberError, MemberOptions,
+    RunResult, RunSpec, Snapshot, Work, join,
 };
 use meshsim_wire::Secret;
 use serde::{Deserialize, Serialize};
@@ -77,13 +77,13 @@ impl Actor for Player {
 const FOUND_BYTES: usize = 600_000;
 
 /// A caller with this text, the called, and an idle third. The results of an actor are its starts, and padding.
-fn cast(text: &str) -> Cast<Player> {
+fn run_spec(text: &str) -> RunSpec<Player> {
     let text = text.to_owned();
-    let seat = |name: &str| Seat { name: name.into(), role: "player", needed: name != "third" };
-    Cast {
+    let seat = |name: &str| ActorSpec { name: name.into(), role: "player", needed: name != "third" };
+    RunSpec {
         seed: 7,
         network: NetworkSpec::default(),
-        seats: vec![seat("caller"), seat("called"), seat("third")],
+        actors: vec![seat("caller"), seat("called"), seat("third")],
         actor: Rc::new(move |_| Player { text: text.clone(), ..Player::default() }),
         news: None,
         findings: Arc::new(|player: &Player, _| {
@@ -91,7 +91,7 @@ fn cast(text: &str) -> Cast<Player> {
             found[0] = player.starts;
             found
         }),
-        tape: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
+        trace_sink: Rc::new(|| Err(io::Error::other("nothing is to be written down"))),
         outside: None,
         leave: None,
         refused: None,
@@ -99,7 +99,7 @@ fn cast(text: &str) -> Cast<Player> {
 }
 
 /// Number of starts of the called actor in its incarnation; `None` if that is lost.
-fn starts(performance: &Performance) -> Option<u8> {
+fn starts(performance: &RunResult) -> Option<u8> {
     let found = performance.findings[CALLED.index()].as_deref()?;
     assert!(found.len() == FOUND_BYTES && found[1..].iter().all(|byte| *byte == 7));
     Some(found[0])
@@ -124,7 +124,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 fn host(process: u32) -> Rc<Host<Player>> {
     let options =
         HostOptions { credentials: credentials(), process, life: life(process), work: Work::Sleep, is_traced: false };
-    let host = Host::start(options, Rc::new(cast(""))).unwrap();
+    let host = Host::start(options, Rc::new(run_spec(""))).unwrap();
     host.host(ActorId(process), 0);
     host
 }
@@ -165,7 +165,7 @@ async fn member(hub: &str, name: Option<&str>) -> JoinHandle<Result<(), MemberEr
         patience: PATIENCE,
         leaving: None,
     };
-    spawn_local(async move { join(options, |_| Ok(cast(""))).await })
+    spawn_local(async move { join(options, |_| Ok(run_spec(""))).await })
 }
 
 /// A connection to the hub that can be cut.
@@ -221,7 +221,7 @@ impl Way {
 struct Cluster {
     hub: String,
     handle: Handle<Player>,
-    performance: JoinHandle<Result<Performance, HubError>>,
+    performance: JoinHandle<Result<RunResult, HubError>>,
 }
 
 impl Cluster {
@@ -233,14 +233,14 @@ impl Cluster {
             is_traced: false,
             end: Time::NEVER,
             here: vec![CALLER],
-            charter: Vec::new(),
+            payload: Vec::new(),
             answers: Box::new(|_| {}),
             traces: Box::new(|_, _| Ok(())),
             news: Box::new(drop),
         };
-        let mut cast = cast(text);
-        cast.seats[2].needed = needs_third;
-        let hub = Hub::open(options, cast).unwrap();
+        let mut run_spec = run_spec(text);
+        run_spec.actors[2].needed = needs_third;
+        let hub = Hub::open(options, run_spec).unwrap();
         let (handle, address) = (hub.handle(), hub.address().to_string());
         Cluster { hub: address, handle, performance: spawn_local(hub.perform(|_| false)) }
     }
@@ -273,11 +273,11 @@ impl Cluster {
         until("it says more", async || sent().await.filter(|sent| *sent > before + more)).await;
     }
 
-    async fn fault(&self, at: Time, until: Time, kind: impl Into<Kind>) {
+    async fn fault(&self, at: Time, until: Time, kind: impl Into<FaultKind>) {
         self.handle.fault(Fault::new(at, until, kind)).await.unwrap();
     }
 
-    async fn end(self) -> Performance {
+    async fn end(self) -> RunResult {
         self.handle.stop().unwrap();
         self.performance.await.unwrap().unwrap()
     }

@@ -2,9 +2,9 @@
 //! nothing were rounded.
 
 use meshsim_actor::Rng;
-use meshsim_mesh::measure::Verb;
+use meshsim_mesh::measure::OperationKind;
 use meshsim_mesh::model::{Change, Feedback, Rounding, Strategy};
-use meshsim_mesh::operation::{Observed, Turn, Wanted, turn};
+use meshsim_mesh::operation::{Desired, Iteration, Observed, iterate};
 use meshsim_report::{OperationSummary, StepSummary, number};
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub(crate) struct Form {
     closed: Vec<(f64, f64)>,
     /// The same as the coordinator decided it, in whole instances.
     decided: Vec<(f64, f64)>,
-    /// Wanted minus reached.
+    /// Desired minus reached.
     residual: Option<f64>,
     ending: String,
 }
@@ -49,10 +49,10 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
     let of_file = of_file.filter(|it| it.change.verb() == operation.verb);
     let change = match (of_file.map(|it| &it.change), operation.verb, operation.to, operation.rate) {
         (Some(change), ..) => change.clone(),
-        (None, Verb::Extend, Some(to), Some(rate)) => {
+        (None, OperationKind::Extend, Some(to), Some(rate)) => {
             Change::Extend { to: to as u32, rate, rounding: Rounding::Carry, feedback: Feedback::Commanded }
         }
-        (None, Verb::Scale, Some(by), _) => Change::Scale { by },
+        (None, OperationKind::Scale, Some(by), _) => Change::Scale { by },
         _ => return None,
     };
     let (value, rule, of_step, to): (_, _, fn(&StepSummary) -> f64, _) = match &change {
@@ -79,7 +79,7 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
     };
 
     let before = operation.before;
-    let mut wanted = Wanted::of_one_version(before.instances, before.version as u32);
+    let mut wanted = Desired::of_one_version(before.instances, before.version as u32);
     (wanted.c, wanted.v) = (before.capacity, before.version);
     let decided: Vec<(f64, f64)> = operation.steps.iter().map(|it| (it.decided_s, of_step(it))).collect();
     let every = match of_file {
@@ -91,8 +91,8 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
     for k in 0..most {
         let ready = wanted.versions.clone();
         let mut rng = Rng::keyed(run.summary.seed, 0, u64::from(k));
-        let turned = turn(&change, k, service, &mut wanted, Observed::of(&ready), &mut rng);
-        if matches!(turned, Turn::Step | Turn::Last) {
+        let turned = iterate(&change, k, service, &mut wanted, Observed::of(&ready), &mut rng);
+        if matches!(turned, Iteration::Step | Iteration::Last) {
             let reached = match (&change, value) {
                 (_, "S") => wanted.s,
                 (_, "C") => wanted.c,
@@ -103,7 +103,7 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
             let last = closed.last().map_or(operation.began_s, |it: &(f64, f64)| it.0 + every);
             closed.push((decided.get(k as usize).map_or(last, |it| it.0), reached));
         }
-        if !matches!(turned, Turn::Step) {
+        if !matches!(turned, Iteration::Step) {
             break;
         }
     }

@@ -5,7 +5,7 @@
 //! back in range. Failures are attributed to faults and operations by time.
 
 use meshsim_experiment::Experiment;
-use meshsim_mesh::measure::Verb;
+use meshsim_mesh::measure::OperationKind;
 
 use crate::events::{Event, EventKind};
 use crate::figures::has_enough;
@@ -303,8 +303,8 @@ fn windows(summary: &Summary, series: &Series) -> (Vec<Window>, Tail) {
 /// All except the initial deploys, and the coordinator's repairs, which are marks.
 fn operations(summary: &Summary) -> impl Iterator<Item = Disturbance> {
     let is_shown = |it: &&OperationSummary| match it.verb {
-        Verb::Deploy => it.began_s > 0.0,
-        Verb::Repair => false,
+        OperationKind::Deploy => it.began_s > 0.0,
+        OperationKind::Repair => false,
         _ => true,
     };
     summary.operations.iter().filter(is_shown).map(|operation| Disturbance {
@@ -344,7 +344,7 @@ fn marks(summary: &Summary, events: &[Event]) -> Vec<Mark> {
         };
         all.push((event.at_s, word, event.node.as_deref().unwrap_or("")));
     }
-    let repairs = summary.operations.iter().filter(|it| it.verb == Verb::Repair);
+    let repairs = summary.operations.iter().filter(|it| it.verb == OperationKind::Repair);
     all.extend(repairs.map(|it| (it.began_s, "repaired", it.service.as_str())));
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     // Marks too near to be told apart by eye are merged.

@@ -94,7 +94,7 @@ pub enum Seen<'a> {
     /// The network decided what becomes of a message.
     Fate(MessageId, Fate),
     /// Something was done to its machine.
-    Power,
+    MachineAction,
 }
 
 impl<'a> From<&'a Record<Msg, Tick>> for Seen<'a> {
@@ -108,7 +108,7 @@ impl<'a> From<&'a Record<Msg, Tick>> for Seen<'a> {
             Entry::Disarm(timer) => Seen::Disarm(*timer),
             Entry::Note { what, subject, value } => Seen::Note(what, *subject, *value),
             Entry::Fate(id, fate) => Seen::Fate(*id, *fate),
-            Entry::Power(_) => Seen::Power,
+            Entry::Power(_) => Seen::MachineAction,
         }
     }
 }
@@ -261,7 +261,7 @@ impl Owners {
     pub fn take(&mut self, actor: ActorId, seen: Seen<'_>) -> Known {
         let known = match seen {
             Seen::Start(_) => self.start(actor),
-            Seen::Power => PLAIN,
+            Seen::MachineAction => PLAIN,
             Seen::Deliver(id, msg) => return self.deliver(actor, id, msg),
             Seen::Fire(timer) => {
                 let of = self.timers.remove(&(actor, timer)).unwrap_or(Of::Control);

@@ -2,7 +2,7 @@
 
 use meshsim_actor::Span;
 use meshsim_mesh::Mesh;
-use meshsim_mesh::measure::Verb;
+use meshsim_mesh::measure::OperationKind;
 use meshsim_mesh::model::{EndpointId, Service, ServiceId};
 
 use crate::summary::OperationSummary;
@@ -110,7 +110,7 @@ pub fn named(name: Option<&str>, what: &str) -> String {
 /// An operation in words: `extend payment to 12`, `scale rate by 2`, `deploy cart`, `rollout: update geo to 2`.
 pub fn operation_in_words(operation: &OperationSummary) -> String {
     let to = match (operation.verb, operation.to) {
-        (Verb::Scale, Some(by)) => format!(" by {}", number(by)),
+        (OperationKind::Scale, Some(by)) => format!(" by {}", number(by)),
         (_, Some(to)) => format!(" to {}", number(to)),
         (_, None) => String::new(),
     };

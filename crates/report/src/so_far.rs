@@ -15,7 +15,7 @@ use meshsim_mesh::measure::{OperationHistory, Tally};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_mesh::news::News;
 use meshsim_mesh::node::{NodeState, PlaceCourse};
-use meshsim_mesh::{Findings, Mesh};
+use meshsim_mesh::{ActorResults, Mesh};
 
 use crate::events::{Event, EventKind};
 use crate::happened;
@@ -152,7 +152,7 @@ impl SoFar {
     /// All measurements, merged as at the end, without windows that ended before `from`.
     pub fn measured(&self, from: Time, recent: &Recent, mesh: &Mesh) -> Measured {
         let found = |actor: ActorId| match (mesh.load_index(actor), self.actors.get(&actor)) {
-            _ if actor == COORDINATOR => Some(Findings::Coordinator {
+            _ if actor == COORDINATOR => Some(ActorResults::Coordinator {
                 history: self.history.clone(),
                 state: CoordinatorState { steps: 0, digest: 0, services: Vec::new() },
                 sightings: self.sightings.clone(),
@@ -166,7 +166,7 @@ impl SoFar {
                     courses.for_each(|course| all.merge(&course));
                     all
                 };
-                Some(Findings::Client {
+                Some(ActorResults::Client {
                     tallies: vec![Tally::default(); targets],
                     courses: (0..targets + usize::from(targets > 1)).map(course).collect(),
                     counts: mesh
@@ -178,7 +178,7 @@ impl SoFar {
                     gaps: Vec::new(),
                 })
             }
-            (None, Some(known)) if mesh.node_index(actor).is_some() => Some(Findings::Node {
+            (None, Some(known)) if mesh.node_index(actor).is_some() => Some(ActorResults::Node {
                 served: Vec::new(),
                 courses: known.places(from),
                 comings: Diary {

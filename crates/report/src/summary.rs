@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Counts, Span, Time};
-use meshsim_experiment::{Experiment, Scope, Size};
+use meshsim_experiment::{Experiment, ModelSize, Scope};
 use meshsim_mesh::criterion::Count;
-use meshsim_mesh::measure::{Ending, Failure, Failures, OperationHistory, Served, StepHistory, Tally, Verb};
+use meshsim_mesh::measure::{
+    Failure, Failures, OperationHistory, OperationKind, OperationOutcome, ServiceMetrics, StepHistory, Tally,
+};
 use meshsim_mesh::model::{Arrivals, COORDINATOR, Change, Load, ServiceId, Strategy};
-use meshsim_mesh::{Findings, Mesh};
+use meshsim_mesh::{ActorResults, Mesh};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +36,7 @@ pub struct Measured {
     /// For each load, for each of its targets.
     pub tallies: Vec<Vec<Tally>>,
     /// For each service, over all nodes.
-    pub served: Vec<Served>,
+    pub served: Vec<ServiceMetrics>,
     /// For each node, what its processor did, in nanoseconds of a core at normal speed.
     pub worked_ns: Vec<u64>,
     /// Results of external requests; `None` without a gateway.
@@ -124,19 +126,19 @@ impl Traffic {
 impl Measured {
     /// Merges the results of all actors of a mesh, in the order of their ids; `None` where the results of one are lost:
     /// a gap, as long as the run. Results that do not fit the mesh are left out. An actor that was to join later and
-    /// never did has empty results ([`Findings`] of an idle one are `Some`; in a live run see [`Self::without`]).
+    /// never did has empty results ([`ActorResults`] of an idle one are `Some`; in a live run see [`Self::without`]).
     pub fn gather(
         mesh: &Mesh,
         now: Time,
         traffic: Traffic,
-        findings: impl IntoIterator<Item = Option<Findings>>,
+        findings: impl IntoIterator<Item = Option<ActorResults>>,
     ) -> Self {
         let mut measured = Measured {
             now,
             traffic,
             history: Vec::new(),
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
-            served: vec![Served::default(); mesh.services.len()],
+            served: vec![ServiceMetrics::default(); mesh.services.len()],
             worked_ns: vec![0; mesh.nodes.len()],
             by_hand: None,
             counts: mesh.criteria.iter().map(|it| vec![Count::default(); it.places()]).collect(),
@@ -148,13 +150,13 @@ impl Measured {
                     measured.gaps.push(Gap { actor, from: Time::ZERO, to: now, reason: Reason::Lost });
                 }
                 None => {}
-                Some(Findings::Coordinator { history, sightings, .. }) if actor == COORDINATOR => {
+                Some(ActorResults::Coordinator { history, sightings, .. }) if actor == COORDINATOR => {
                     measured.courses.sightings = sightings;
                     measured.history = history;
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
-                Some(found @ Findings::Node { .. }) => measured.add_former(actor, found, mesh),
-                Some(Findings::Client { tallies, courses, counts, gaps }) => {
+                Some(found @ ActorResults::Node { .. }) => measured.add_former(actor, found, mesh),
+                Some(ActorResults::Client { tallies, courses, counts, gaps }) => {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
                     let of_load: Vec<&mut Vec<Count>> = criteria
@@ -172,7 +174,9 @@ impl Measured {
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });
                     measured.gaps.extend(gaps);
                 }
-                Some(Findings::Gateway { tally }) if actor == mesh.gateway_actor() => measured.by_hand = Some(*tally),
+                Some(ActorResults::Gateway { tally }) if actor == mesh.gateway_actor() => {
+                    measured.by_hand = Some(*tally)
+                }
                 // Not results of this actor.
                 Some(_) => {}
             }
@@ -182,8 +186,8 @@ impl Measured {
     }
 
     /// Adds the results of an earlier incarnation of a node. Ignored if they are not those of a node.
-    pub fn add_former(&mut self, actor: ActorId, found: Findings, mesh: &Mesh) {
-        let (Some(node), Findings::Node { served, courses, comings, .. }) = (mesh.node_index(actor), found) else {
+    pub fn add_former(&mut self, actor: ActorId, found: ActorResults, mesh: &Mesh) {
+        let (Some(node), ActorResults::Node { served, courses, comings, .. }) = (mesh.node_index(actor), found) else {
             return;
         };
         self.courses.of_node(actor, courses, comings, mesh, self.now);
@@ -261,7 +265,7 @@ pub struct Summary {
     /// True if the run ended early. All figures are then those until the time reached.
     pub cut_short: bool,
     /// Size of the simulated model.
-    pub simulated: Size,
+    pub simulated: ModelSize,
     /// Operations, in the order in which they began; the coordinator's repairs are among them.
     pub operations: Vec<OperationSummary>,
     /// Loads.
@@ -310,8 +314,8 @@ pub struct OperationSummary {
     #[serde(default)]
     pub by_hand: bool,
     /// Kind of the operation.
-    #[schemars(with = "String", extend("enum" = VERBS.map(Verb::as_str)))]
-    pub verb: Verb,
+    #[schemars(with = "String", extend("enum" = VERBS.map(OperationKind::as_str)))]
+    pub verb: OperationKind,
     /// To which service.
     pub service: String,
     /// The number it ran toward (instances, or a version), or the factor of a scale.
@@ -355,12 +359,19 @@ pub struct OperationSummary {
     pub steps: Vec<StepSummary>,
 }
 
-const VERBS: [Verb; 6] = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Scale, Verb::Update, Verb::Repair];
+const VERBS: [OperationKind; 6] = [
+    OperationKind::Deploy,
+    OperationKind::Undeploy,
+    OperationKind::Extend,
+    OperationKind::Scale,
+    OperationKind::Update,
+    OperationKind::Repair,
+];
 
 /// Strategies of updates; `None` for other operations.
 const STRATEGIES: [Option<&str>; 5] = [Some("batch"), Some("bernoulli"), Some("rolling"), Some("canary"), None];
 
-/// [`Ending`] in one word.
+/// [`OperationOutcome`] in one word.
 const ENDINGS: [&str; 6] = ["running", "reached", "stopped", "stuck", "replaced", "refused"];
 
 /// Values of the three recurrences.
@@ -598,7 +609,7 @@ impl Summary {
             duration_s: experiment.duration.secs(),
             reached_s: measured.now.secs(),
             cut_short,
-            simulated: Size::new(experiment),
+            simulated: ModelSize::new(experiment),
             operations: operations(experiment, measured),
             loads: loads(experiment, measured),
             services: services(experiment, measured, &values),
@@ -687,7 +698,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         Some(Change::Deploy | Change::Undeploy) | None => (None, None, None),
     };
     // A reached target leaves no residual.
-    let residual = history.ending.residual().or((history.ending == Ending::Reached).then_some(0.0));
+    let residual = history.ending.residual().or((history.ending == OperationOutcome::Reached).then_some(0.0));
     let steps = &history.steps;
     let before = match steps.first() {
         Some(first) => course.before(history.service, first.n),
@@ -910,7 +921,7 @@ mod tests {
         let text = "nodes: [ { name: node } ]\nservices: { a: { endpoints: { get: {} } } }\n";
         let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new(""), &[]).unwrap();
         // A node that sends results of a gateway.
-        let found = [None, Some(Findings::Gateway { tally: Box::default() })];
+        let found = [None, Some(ActorResults::Gateway { tally: Box::default() })];
         let measured = Measured::gather(&experiment.mesh, Time::ZERO, Traffic::default(), found);
         assert!(measured.by_hand.is_none());
     }

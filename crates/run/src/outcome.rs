@@ -2,7 +2,7 @@
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Experiment;
-use meshsim_mesh::{Findings, Mesh};
+use meshsim_mesh::{ActorResults, Mesh};
 use meshsim_report::{Measured, Summary, Traffic};
 
 use crate::state::State;
@@ -24,7 +24,7 @@ impl Outcome {
         mesh: &Mesh,
         now: Time,
         traffic: Traffic,
-        findings: impl IntoIterator<Item = Option<Findings>>,
+        findings: impl IntoIterator<Item = Option<ActorResults>>,
         cut_short: bool,
     ) -> Self {
         let mut state = State::empty(mesh, now);

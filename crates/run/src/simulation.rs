@@ -8,7 +8,7 @@ use meshsim_experiment::Experiment;
 use meshsim_fault::{Network, NetworkError, NetworkSpec};
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick, actors};
-use meshsim_sim::{Run, Sim};
+use meshsim_sim::{RunStatus, Sim};
 
 use crate::observer::Observer;
 use crate::outcome::Outcome;
@@ -68,7 +68,7 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
     /// Advances to `at` under the eyes of `observer`. Returns [`ControlFlow::Break`] if the observer stopped the run
     /// before; it can be continued from there.
     pub fn watched(&mut self, at: Time, observer: &mut impl Observer) -> ControlFlow<()> {
-        while self.sim.run_slice(at, SLICE_EVENTS) == Run::Stopped {
+        while self.sim.run_slice(at, SLICE_EVENTS) == RunStatus::Stopped {
             observer.reached(self.sim.now(), &self.sim.counts())?;
             if observer.is_curious() {
                 let actors = (0..).map(ActorId).zip(self.sim.actors());
@@ -92,7 +92,7 @@ impl<R: Recorder<Msg, Tick>> Simulation<R> {
     /// Results so far. They are marked as cut short unless the end of the experiment is reached.
     pub fn outcome(&self) -> Outcome {
         let now = self.now();
-        let findings = self.sim.actors().map(|actor| Some(actor.findings(now)));
+        let findings = self.sim.actors().map(|actor| Some(actor.results(now)));
         Outcome::new(&self.mesh, now, self.counts().into(), findings, now < self.end)
     }
 

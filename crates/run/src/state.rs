@@ -6,7 +6,7 @@ use meshsim_actor::{ActorId, Time};
 use meshsim_mesh::coordinator::CoordinatorState;
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::node::NodeState;
-use meshsim_mesh::{Findings, Mesh};
+use meshsim_mesh::{ActorResults, Mesh};
 
 /// Desired and observed state at one time.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,12 +26,12 @@ impl State {
     }
 
     /// Adds the results of an actor. Results of the wrong kind for this actor are ignored.
-    pub(crate) fn take(&mut self, mesh: &Mesh, actor: ActorId, found: Option<&Findings>) {
+    pub(crate) fn take(&mut self, mesh: &Mesh, actor: ActorId, found: Option<&ActorResults>) {
         match (found, mesh.node_index(actor)) {
-            (Some(Findings::Coordinator { state, .. }), _) if actor == COORDINATOR => {
+            (Some(ActorResults::Coordinator { state, .. }), _) if actor == COORDINATOR => {
                 self.coordinator = Some(state.clone());
             }
-            (Some(Findings::Node { state, .. }), Some(node)) => self.nodes[node] = Some(state.clone()),
+            (Some(ActorResults::Node { state, .. }), Some(node)) => self.nodes[node] = Some(state.clone()),
             _ => {}
         }
     }
@@ -67,9 +67,9 @@ mod tests {
         let coordinator = CoordinatorState { steps: 2, digest: 7, services: vec![] };
         let state = NodeState { applied: 2, digest: 7, services: vec![] };
         let found = [
-            Some(Findings::Coordinator { history: vec![], state: coordinator, sightings: Diary::default() }),
+            Some(ActorResults::Coordinator { history: vec![], state: coordinator, sightings: Diary::default() }),
             None,
-            Some(Findings::Node { served: vec![], courses: vec![], comings: Diary::default(), state }),
+            Some(ActorResults::Node { served: vec![], courses: vec![], comings: Diary::default(), state }),
         ];
         let mut all = State::empty(&mesh, Time::from_nanos(1_500_000_000));
         (0..).zip(&found).for_each(|(actor, found)| all.take(&mesh, ActorId(actor), found.as_ref()));

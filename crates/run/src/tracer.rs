@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
-use meshsim_actor::{ActorId, Fate, MessageId, Recorder, Time, Timer, What};
+use meshsim_actor::{ActorId, EntryRef, Fate, MessageId, Recorder, Time, Timer};
 use meshsim_mesh::mark;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::owner::{Known, Of, Owners, Seen};
@@ -113,7 +113,7 @@ impl<W: Write> Tracer<W> {
             match seen {
                 Seen::Start(_) | Seen::Deliver(..) | Seen::Fire(_) => _ = self.inputs.remove(&actor),
                 Seen::Send(..) | Seen::Arm(..) | Seen::Disarm(_) | Seen::Note(..) => self.put_input(actor),
-                Seen::Fate(..) | Seen::Power => {}
+                Seen::Fate(..) | Seen::MachineAction => {}
             }
             self.kept.take(actor, seen);
         }
@@ -169,17 +169,17 @@ impl<W: Write> Tracer<W> {
 }
 
 impl<W: Write> Recorder<Msg, Tick> for Tracer<W> {
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
         let seen = match &what {
-            What::Start { incarnation } => Seen::Start(*incarnation),
-            What::Deliver(envelope) => Seen::Deliver(envelope.id(), Some(&envelope.msg)),
-            What::Fire(timer, _) => Seen::Fire(*timer),
-            What::Send(envelope) => Seen::Send(envelope.id(), &envelope.msg),
-            What::Arm { timer, tick, .. } => Seen::Arm(*timer, tick),
-            What::Disarm(timer) => Seen::Disarm(*timer),
-            What::Note(note) => Seen::Note(note.what, note.subject, note.value),
-            What::Fate(id, fate) => Seen::Fate(*id, *fate),
-            What::Power(_) => Seen::Power,
+            EntryRef::Start { incarnation } => Seen::Start(*incarnation),
+            EntryRef::Deliver(envelope) => Seen::Deliver(envelope.id(), Some(&envelope.msg)),
+            EntryRef::Fire(timer, _) => Seen::Fire(*timer),
+            EntryRef::Send(envelope) => Seen::Send(envelope.id(), &envelope.msg),
+            EntryRef::Arm { timer, tick, .. } => Seen::Arm(*timer, tick),
+            EntryRef::Disarm(timer) => Seen::Disarm(*timer),
+            EntryRef::Note(note) => Seen::Note(note.what, note.subject, note.value),
+            EntryRef::Fate(id, fate) => Seen::Fate(*id, *fate),
+            EntryRef::Power(_) => Seen::MachineAction,
         };
         if self.is_wanted(at, actor, seen) {
             self.writer.record(at, actor, what);
@@ -202,7 +202,7 @@ fn kind(seen: Seen<'_>) -> &'static str {
         Seen::Fate(_, Fate::Lost(_)) => "lost",
         Seen::Fate(_, Fate::Duplicate(..)) => "duplicate",
         Seen::Fate(_, Fate::Hold(_)) => "hold",
-        Seen::Power => "power",
+        Seen::MachineAction => "power",
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use meshsim_actor::{ActorId, Cause, Dist, Recorder, Rng, Span, Time, What};
+use meshsim_actor::{ActorId, Dist, EntryRef, LossReason, Recorder, Rng, Span, Time};
 use meshsim_experiment::Experiment;
-use meshsim_fault::{Crash, Cut, Drop, Duplicate, Fault, Kind, Link, Loss, Partition, Pause, Reorder, Slow, Wipe};
+use meshsim_fault::{Crash, Cut, Drop, Duplicate, Fault, FaultKind, Link, Loss, Partition, Pause, Reorder, Slow, Wipe};
 use meshsim_mesh::{Msg, Tick};
 use meshsim_run::{Simulation, SnapshotError};
 use meshsim_trace::{Header, Writer};
@@ -38,7 +38,7 @@ fn troubled(experiment: &Experiment, length: u64) -> Experiment {
     let nodes = it.mesh.nodes.len();
     let only = |node: usize| [it.mesh.node_actor(node % nodes)].into_iter().collect();
     let (on, probability) = (Link::all(), 0.02);
-    let kinds: Vec<Kind> = vec![
+    let kinds: Vec<FaultKind> = vec![
         Crash { actors: only(0) }.into(),
         Wipe { actors: only(1) }.into(),
         Pause { actors: only(2) }.into(),
@@ -159,8 +159,8 @@ fn invalid_snapshots_are_refused_with_the_reason() {
 struct Down(u64);
 
 impl Recorder<Msg, Tick> for Down {
-    fn record(&mut self, _: Time, _: ActorId, what: What<'_, Msg, Tick>) {
-        if let What::Fate(_, meshsim_actor::Fate::Lost(Cause::Down)) = what {
+    fn record(&mut self, _: Time, _: ActorId, what: EntryRef<'_, Msg, Tick>) {
+        if let EntryRef::Fate(_, meshsim_actor::Fate::Lost(LossReason::Down)) = what {
             self.0 += 1;
         }
     }

@@ -12,7 +12,7 @@ mod slab;
 mod snapshot;
 
 pub use ladder::Ladder;
-pub use sim::{Run, Sim};
+pub use sim::{RunStatus, Sim};
 pub use snapshot::Snapshot;
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::mem;
 
 use meshsim_actor::{
-    Actor, ActorId, Cause, Cell, Counts, Effect, Effects, Envelope, Fate, Input, Ledger, Message, Power, Recorder, Rng,
-    Span, Switched, Time, Timer, What,
+    Actor, ActorId, Cell, Counts, Effect, Effects, EntryRef, Envelope, Fate, Input, Ledger, LossReason, MachineAction,
+    Message, Recorder, Rng, Span, Switched, Time, Timer,
 };
 use meshsim_fault::Network;
 use serde::{Deserialize, Serialize};
@@ -22,9 +22,9 @@ pub struct Sim<A: Actor, R = ()> {
     cells: Vec<Cell<A>>,
     queue: Ladder<Due>,
     /// The messages in the queue.
-    travelling: Slab<Envelope<A::Msg>>,
+    in_flight: Slab<Envelope<A::Msg>>,
     network: Network,
-    powers: Powers,
+    machine_actions: Powers,
     /// Number of actors that have begun; the others begin now, in the order of their ids.
     begun: usize,
     /// Inputs due now, before anything in the queue: first inputs of incarnations, and inputs that waited at paused
@@ -40,7 +40,7 @@ pub struct Sim<A: Actor, R = ()> {
 /// Entry of the queue.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Due {
-    /// A message to an actor, and its index in `travelling`.
+    /// A message to an actor, and its index in `in_flight`.
     Deliver(ActorId, u32),
     /// A message that the network held.
     Release(ActorId, u32),
@@ -51,7 +51,7 @@ pub(crate) enum Due {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Powers {
     /// In order of time.
-    all: Vec<(Time, ActorId, Power)>,
+    all: Vec<(Time, ActorId, MachineAction)>,
     /// Number of actions carried out, and the time of the next one.
     done: usize,
     next: Time,
@@ -61,7 +61,7 @@ pub(crate) struct Powers {
 
 /// Reason why the simulation returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run {
+pub enum RunStatus {
     /// No event is left.
     Idle,
     /// The time was reached; later events remain.
@@ -84,8 +84,8 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             now: Time::ZERO,
             cells: Vec::new(),
             queue: Ladder::default(),
-            travelling: Slab::default(),
-            powers: Powers::new(network.powers(), network.absent()),
+            in_flight: Slab::default(),
+            machine_actions: Powers::new(network.machine_actions(), network.absent()),
             network,
             begun: 0,
             ready: VecDeque::new(),
@@ -112,7 +112,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     fn add_with(&mut self, actor: A, rng: Rng) -> ActorId {
         let id = ActorId(self.cells.len() as u32);
         let mut cell = Cell::new(id, actor, rng);
-        if self.powers.absent.remove(&id) {
+        if self.machine_actions.absent.remove(&id) {
             cell.set_absent(self.now, &mut self.ledger, &mut self.recorder);
         }
         self.cells.push(cell);
@@ -121,13 +121,13 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 
     /// Processes all events up to and including `until`, which is then the current time; [`Time::NEVER`] runs until no
     /// event is left. Can be called again with a later time.
-    pub fn run_until(&mut self, until: Time) -> Run {
+    pub fn run_until(&mut self, until: Time) -> RunStatus {
         self.run_slice(until, u64::MAX)
     }
 
     /// [`run_until`](Self::run_until), but stops after `steps` steps, so that the caller can show progress or
     /// interrupt.
-    pub fn run_slice(&mut self, until: Time, steps: u64) -> Run {
+    pub fn run_slice(&mut self, until: Time, steps: u64) -> RunStatus {
         // Events due at `NEVER` do not happen.
         let last = until.min(Time::NEVER - Span::from_nanos(1));
         for _ in 0..steps {
@@ -135,15 +135,15 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
                 if until < Time::NEVER {
                     self.now = self.now.max(until);
                 }
-                return if self.is_idle() { Run::Idle } else { Run::Reached };
+                return if self.is_idle() { RunStatus::Idle } else { RunStatus::Reached };
             }
         }
-        Run::Stopped
+        RunStatus::Stopped
     }
 
     /// Processes one event, whenever it is due. Returns false if none is left.
     pub fn step(&mut self) -> bool {
-        self.run_slice(Time::NEVER, 1) == Run::Stopped
+        self.run_slice(Time::NEVER, 1) == RunStatus::Stopped
     }
 
     /// Current time.
@@ -160,8 +160,8 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     pub fn in_flight(&self) -> u64 {
         let waiting: usize = self.cells.iter().map(Cell::waiting).sum();
         let ready = self.ready.iter().filter(|(_, input)| matches!(input, Input::Deliver(_))).count();
-        let travelling = self.queue.iter().filter(|due| matches!(due, Due::Deliver(..))).count();
-        (travelling + ready + waiting) as u64
+        let in_flight = self.queue.iter().filter(|due| matches!(due, Due::Deliver(..))).count();
+        (in_flight + ready + waiting) as u64
     }
 
     /// One actor, for reading its measurements.
@@ -196,9 +196,9 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             now: self.now,
             cells: self.cells.clone(),
             queue: self.queue.clone(),
-            travelling: self.travelling.clone(),
+            in_flight: self.in_flight.clone(),
             network: self.network.clone(),
-            powers: self.powers.clone(),
+            machine_actions: self.machine_actions.clone(),
             begun: self.begun,
             ready: self.ready.clone(),
             ledger: self.ledger.clone(),
@@ -208,19 +208,19 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 
     /// Resumes a run from a snapshot: the same events follow as in the original.
     pub fn resume(snapshot: Snapshot<A>, recorder: R) -> Self {
-        let Snapshot { now, cells, queue, travelling, network, powers, begun, ready, ledger, seed } = snapshot;
+        let Snapshot { now, cells, queue, in_flight, network, machine_actions, begun, ready, ledger, seed } = snapshot;
         let effects = Vec::new();
-        Sim { now, cells, queue, travelling, network, powers, begun, ready, effects, ledger, seed, recorder }
+        Sim { now, cells, queue, in_flight, network, machine_actions, begun, ready, effects, ledger, seed, recorder }
     }
 
     fn is_idle(&mut self) -> bool {
-        self.powers.next == Time::NEVER && self.next_time() == Time::NEVER
+        self.machine_actions.next == Time::NEVER && self.next_time() == Time::NEVER
     }
 
     /// Due time of the first entry of the queue.
     #[inline]
     fn next_time(&mut self) -> Time {
-        let (cells, travelling, dropped) = (&self.cells, &self.travelling, &mut self.ledger.counts.dropped);
+        let (cells, in_flight, dropped) = (&self.cells, &self.in_flight, &mut self.ledger.counts.dropped);
         let next = self.queue.next_time(|due| match due {
             // The timeout of a request is nearly always disarmed before it is due.
             Due::Fire(actor, timer) => {
@@ -230,8 +230,8 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             }
             // Prefetch: with a million actors each is a cache miss, and here several are fetched at once.
             Due::Deliver(to, place) | Due::Release(to, place) => {
-                cells[to.index()].touch();
-                black_box(travelling.get(*place).map(|envelope| envelope.seq));
+                cells[to.index()].prefetch();
+                black_box(in_flight.get(*place).map(|envelope| envelope.seq));
                 true
             }
         });
@@ -249,11 +249,11 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
             self.take_in(actor, input);
         } else {
             let due = self.next_time();
-            if self.powers.next.min(due) > last {
+            if self.machine_actions.next.min(due) > last {
                 return false;
             }
-            if self.powers.next <= due {
-                self.now = self.powers.next;
+            if self.machine_actions.next <= due {
+                self.now = self.machine_actions.next;
                 self.power();
                 return true;
             }
@@ -273,7 +273,7 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 
     #[inline]
     fn arrive(&mut self, to: ActorId, place: u32) {
-        if let Some(envelope) = self.travelling.take(place) {
+        if let Some(envelope) = self.in_flight.take(place) {
             self.take_in(to, Input::Deliver(envelope));
         }
     }
@@ -317,27 +317,27 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         let fate = if to.index() < self.cells.len() {
             self.network.fate(self.now, from, to, seq, envelope.msg.bytes())
         } else {
-            Fate::Lost(Cause::Nobody)
+            Fate::Lost(LossReason::NoSuchActor)
         };
-        let Fate::Deliver(delay) = fate else { return self.send_specially(envelope, fate) };
-        self.queue.push(self.now + delay, Due::Deliver(to, self.travelling.put(envelope)));
+        let Fate::Deliver(delay) = fate else { return self.send_with_fate(envelope, fate) };
+        self.queue.push(self.now + delay, Due::Deliver(to, self.in_flight.put(envelope)));
     }
 
     #[cold]
-    fn send_specially(&mut self, envelope: Envelope<A::Msg>, fate: Fate) {
-        self.recorder.record(self.now, envelope.from, What::Fate(envelope.id(), fate));
+    fn send_with_fate(&mut self, envelope: Envelope<A::Msg>, fate: Fate) {
+        self.recorder.record(self.now, envelope.from, EntryRef::Fate(envelope.id(), fate));
         let to = envelope.to;
         match fate {
-            Fate::Deliver(delay) => self.queue.push(self.now + delay, Due::Deliver(to, self.travelling.put(envelope))),
+            Fate::Deliver(delay) => self.queue.push(self.now + delay, Due::Deliver(to, self.in_flight.put(envelope))),
             Fate::Lost(cause) => self.ledger.counts.lose(cause),
             Fate::Duplicate(first, second) => {
                 self.ledger.counts.duplicated += 1;
-                self.queue.push(self.now + first, Due::Deliver(to, self.travelling.put(envelope.clone())));
-                self.queue.push(self.now + second, Due::Deliver(to, self.travelling.put(envelope)));
+                self.queue.push(self.now + first, Due::Deliver(to, self.in_flight.put(envelope.clone())));
+                self.queue.push(self.now + second, Due::Deliver(to, self.in_flight.put(envelope)));
             }
             Fate::Hold(until) => {
                 self.ledger.counts.held += 1;
-                self.queue.push(until.max(self.now), Due::Release(to, self.travelling.put(envelope)));
+                self.queue.push(until.max(self.now), Due::Release(to, self.in_flight.put(envelope)));
             }
         }
     }
@@ -345,11 +345,11 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
     /// Carries out the next machine action.
     #[cold]
     fn power(&mut self) {
-        let Some((actor, power)) = self.powers.take() else { return };
+        let Some((actor, power)) = self.machine_actions.take() else { return };
         let Some(cell) = self.cells.get_mut(actor.index()) else {
             // The actor of an absent machine is not added yet: it begins when it is added.
-            if power == Power::Restart {
-                self.powers.absent.remove(&actor);
+            if power == MachineAction::Restart {
+                self.machine_actions.absent.remove(&actor);
             }
             return;
         };
@@ -360,13 +360,13 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
 }
 
 impl Powers {
-    fn new(all: Vec<(Time, ActorId, Power)>, absent: &[(ActorId, Time)]) -> Self {
+    fn new(all: Vec<(Time, ActorId, MachineAction)>, absent: &[(ActorId, Time)]) -> Self {
         let next = all.first().map_or(Time::NEVER, |(at, ..)| *at);
         Powers { all, done: 0, next, absent: absent.iter().map(|(actor, _)| *actor).collect() }
     }
 
     /// Takes the next machine action.
-    fn take(&mut self) -> Option<(ActorId, Power)> {
+    fn take(&mut self) -> Option<(ActorId, MachineAction)> {
         let (_, actor, power) = *self.all.get(self.done)?;
         self.done += 1;
         self.next = self.all.get(self.done).map_or(Time::NEVER, |(at, ..)| *at);

@@ -1,12 +1,14 @@
-use meshsim_actor::{Actor, ActorId, Cause, Cx, Dist, Event, Fate, Message, Power, Recorder, Span, Time, Timer, What};
+use meshsim_actor::{
+    Actor, ActorId, Cx, Dist, EntryRef, Event, Fate, LossReason, MachineAction, Message, Recorder, Span, Time, Timer,
+};
 use meshsim_fault::{
-    ActorSet, Crash, Cut, Drop, Duplicate, Fault, Kind, Link, Loss, Network, NetworkSpec, Partition, Pause, Reorder,
-    Slow, Wipe,
+    ActorSet, Crash, Cut, Drop, Duplicate, Fault, FaultKind, Link, Loss, Network, NetworkSpec, Partition, Pause,
+    Reorder, Slow, Wipe,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Run, Sim};
+use crate::{RunStatus, Sim};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Word(u64);
@@ -73,7 +75,7 @@ impl Actor for Talker {
 struct Text(Vec<String>);
 
 impl Recorder<Word, Tick> for Text {
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Word, Tick>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Word, Tick>) {
         self.0.push(format!("{at} {actor} {what:?}"));
     }
 }
@@ -112,7 +114,7 @@ fn assert_balanced<R: Recorder<Word, Tick>>(sim: &Sim<Talker, R>) {
 fn many_faults() -> Vec<Fault> {
     let on = || Link::all();
     let islands = Cut::Islands(vec![only(0), [ActorId(1), ActorId(2)].into_iter().collect()]);
-    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    let at = |from, until, kind: FaultKind| Fault::new(secs(from), secs(until), kind);
     vec![
         at(2, 9, Drop { on: on(), probability: 0.2 }.into()),
         at(3, 7, Loss { on: on(), probability: 0.2 }.into()),
@@ -132,9 +134,9 @@ fn a_seed_gives_the_same_record_at_once_in_slices_and_by_steps() {
     let jitter = Dist::Exponential { at_least: Span::from_millis(1), mean: Span::from_millis(300) };
     let new = || talkers(5, jitter.clone(), many_faults());
     let (mut at_once, mut sliced, mut stepped) = (new(), new(), new());
-    assert_eq!(at_once.run_until(secs(12)), Run::Reached);
+    assert_eq!(at_once.run_until(secs(12)), RunStatus::Reached);
     for half in 0..24 {
-        while sliced.run_slice(Time::ZERO + Span::from_millis(500 * (half + 1)), 3) == Run::Stopped {
+        while sliced.run_slice(Time::ZERO + Span::from_millis(500 * (half + 1)), 3) == RunStatus::Stopped {
             assert_balanced(&sliced);
         }
     }
@@ -229,7 +231,7 @@ fn an_absent_actor_receives_nothing_before_its_first_start() {
     assert!(sim.counts().lost_down >= 3, "{:?}", sim.counts());
 
     // The start falls into this fault; and a wipe before it has nothing to wipe.
-    let at = |from, until, kind: Kind| Fault::new(secs(from), secs(until), kind);
+    let at = |from, until, kind: FaultKind| Fault::new(secs(from), secs(until), kind);
     let sim = run(vec![at(2, 5, Crash { actors: only(1) }.into()), at(1, 2, Wipe { actors: only(1) }.into())]);
     assert_eq!(log(&sim, 1)[0], "5.0 Start");
     assert!(sim.recorder().0.contains(&"5.000000s #1 Start { incarnation: 0 }".to_owned()));
@@ -243,7 +245,7 @@ fn an_absent_actor_receives_nothing_before_its_first_start() {
 
 #[test]
 fn a_crash_keeps_the_disk_and_a_wipe_does_not() {
-    let disk = |kind: Kind| {
+    let disk = |kind: FaultKind| {
         let mut sim = talkers(2, constant(10), vec![Fault::new(secs(5), secs(6), kind)]);
         sim.run_until(secs(6));
         sim.actor(ActorId(1)).disk
@@ -355,7 +357,7 @@ fn a_message_to_an_unknown_actor_is_lost_and_recorded() {
     sim.add(Talker { others: 9, ..Talker::default() }, "stray");
     sim.run_until(secs(1));
     assert_eq!(sim.counts().lost_nobody, 1);
-    let fate = format!("{:?}", Fate::Lost(Cause::Nobody));
+    let fate = format!("{:?}", Fate::Lost(LossReason::NoSuchActor));
     assert!(sim.recorder().0.iter().any(|line| line.contains(&fate)));
     assert_balanced(&sim);
 }
@@ -372,9 +374,9 @@ fn a_disarmed_timer_leaves_the_queue_unseen() {
 #[test]
 fn an_empty_run_is_idle_at_the_requested_time() {
     let mut sim = talkers(0, constant(10), vec![Fault::new(secs(5), secs(6), Pause { actors: only(0) })]);
-    assert_eq!(sim.run_until(secs(3)), Run::Reached);
-    assert_eq!((sim.run_until(secs(9)), sim.now()), (Run::Idle, secs(9)));
-    assert_eq!((sim.run_until(Time::NEVER), sim.now()), (Run::Idle, secs(9)));
+    assert_eq!(sim.run_until(secs(3)), RunStatus::Reached);
+    assert_eq!((sim.run_until(secs(9)), sim.now()), (RunStatus::Idle, secs(9)));
+    assert_eq!((sim.run_until(Time::NEVER), sim.now()), (RunStatus::Idle, secs(9)));
     assert!(!sim.step());
 }
 
@@ -382,7 +384,7 @@ fn an_empty_run_is_idle_at_the_requested_time() {
 fn powers_are_recorded() {
     let mut sim = talkers(2, constant(10), vec![Fault::new(secs(1), secs(2), Crash { actors: only(1) })]);
     sim.run_until(secs(2));
-    for (at, power) in [(1, Power::Crash), (2, Power::Restart)] {
+    for (at, power) in [(1, MachineAction::Crash), (2, MachineAction::Restart)] {
         let line = format!("{at}.000000s #1 Power({power:?})");
         assert!(sim.recorder().0.contains(&line), "{line}");
     }
@@ -398,8 +400,8 @@ proptest! {
     ) {
         let faults = picks.into_iter().map(|(kind, at, length, actor, tenths)| {
             let probability = f64::from(tenths) / 10.0;
-            let (on, actors) = (Link::between(only(actor), meshsim_fault::Actors::All), only(actor));
-            let kind: Kind = match kind {
+            let (on, actors) = (Link::between(only(actor), meshsim_fault::ActorSelector::All), only(actor));
+            let kind: FaultKind = match kind {
                 0 => Loss { on, probability }.into(),
                 1 => Duplicate { on, probability, lag: constant(mean) }.into(),
                 2 => Reorder { on, probability, within: Span::from_secs(1) }.into(),

@@ -5,7 +5,7 @@
 //! the first that does not. The limits of the seeds are independent draws; their mean is the limit, with Student's
 //! interval.
 
-use meshsim_experiment::check::{Findings, Full, check};
+use meshsim_experiment::check::{CheckReport, Full, check};
 use meshsim_experiment::{Bundle, Experiment, Override};
 use meshsim_mesh::model::Arrivals;
 use meshsim_report::Outcome;
@@ -271,12 +271,12 @@ pub fn find(
     })
 }
 
-fn predicted(findings: &Findings) -> Option<&Full> {
+fn predicted(findings: &CheckReport) -> Option<&Full> {
     findings.situations.first().and_then(|situation| situation.first.as_ref())
 }
 
 /// Factor of the file's rate near which the limit may be: where the first service or node is full.
-fn guess(findings: &Findings, predicted: Option<&Full>, rate: f64) -> f64 {
+fn guess(findings: &CheckReport, predicted: Option<&Full>, rate: f64) -> f64 {
     let all: f64 = findings.loads.iter().map(|load| load.rate).sum();
     match predicted {
         // With the other loads unchanged.

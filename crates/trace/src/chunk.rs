@@ -4,7 +4,7 @@ use meshsim_actor::Time;
 
 use crate::format::Take;
 use crate::ranges::{Gathered, Ranges};
-use crate::reader::Trouble;
+use crate::reader::ReadErrorKind;
 
 /// Magic number of a chunk.
 pub(crate) const MAGIC: [u8; 4] = *b"MCHK";
@@ -61,7 +61,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads the first [`HEAD_BYTES`], after the magic number. Reserves no memory for the lengths that they claim.
-    pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> Result<Self, Trouble> {
+    pub(crate) fn read(bytes: &[u8; HEAD_BYTES]) -> Result<Self, ReadErrorKind> {
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let long = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let head = Head {
@@ -76,7 +76,7 @@ impl Head {
         };
         let fits = head.raw <= RAW_BYTES_MAX && head.packed <= head.raw && head.sets <= SETS_BYTES_MAX;
         if !fits || head.raw / GROWTH_MAX > head.packed || head.records as usize > head.raw {
-            return Err(Trouble::Corrupt("a chunk of lengths that none has"));
+            return Err(ReadErrorKind::Corrupt("a chunk of lengths that none has"));
         }
         Ok(head)
     }
@@ -87,21 +87,21 @@ impl Head {
     }
 
     /// Reads the sets and returns the description of the chunk.
-    pub(crate) fn chunk(&self, offset: u64, sets: &mut impl Take) -> Result<Chunk, Trouble> {
+    pub(crate) fn chunk(&self, offset: u64, sets: &mut impl Take) -> Result<Chunk, ReadErrorKind> {
         Chunk::of(offset, self.first, self.records, [self.from, self.to], sets)
     }
 
     /// Checks the whole chunk and decompresses its records; `rest` is the part after the head.
-    pub(crate) fn unpack(&self, head: &[u8; HEAD_BYTES], rest: &[u8], raw: &mut Vec<u8>) -> Result<(), Trouble> {
+    pub(crate) fn unpack(&self, head: &[u8; HEAD_BYTES], rest: &[u8], raw: &mut Vec<u8>) -> Result<(), ReadErrorKind> {
         if sum(&[&head[8..], rest]) != self.sum {
-            return Err(Trouble::Corrupt("a chunk whose checksum is another"));
+            return Err(ReadErrorKind::Corrupt("a chunk whose checksum is another"));
         }
         unpack(&rest[self.sets..], self.raw, raw)
     }
 }
 
 /// Decompresses into `raw`, which then has `len` bytes. Bytes that compression did not shorten are stored uncompressed.
-pub(crate) fn unpack(packed: &[u8], len: usize, raw: &mut Vec<u8>) -> Result<(), Trouble> {
+pub(crate) fn unpack(packed: &[u8], len: usize, raw: &mut Vec<u8>) -> Result<(), ReadErrorKind> {
     raw.clear();
     if packed.len() == len {
         raw.extend_from_slice(packed);
@@ -110,7 +110,7 @@ pub(crate) fn unpack(packed: &[u8], len: usize, raw: &mut Vec<u8>) -> Result<(),
     raw.resize(len, 0);
     match lz4_flex::block::decompress_into(packed, raw) {
         Ok(got) if got == len => Ok(()),
-        _ => Err(Trouble::Corrupt("what cannot be decompressed")),
+        _ => Err(ReadErrorKind::Corrupt("what cannot be decompressed")),
     }
 }
 
@@ -200,7 +200,7 @@ impl Chunk {
         records: u32,
         [from, to]: [u64; 2],
         sets: &mut impl Take,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, ReadErrorKind> {
         let flags = sets.byte()?;
         let actors = Ranges::read(sets)?;
         let is_tagged = flags & IS_TAGGED != 0;

@@ -8,7 +8,7 @@ use meshsim_actor::{ActorId, Fate, MessageId, Time, Timer};
 use serde::de::DeserializeOwned;
 
 use crate::format::{Take, put};
-use crate::reader::Trouble;
+use crate::reader::ReadErrorKind;
 
 /// State of a trace at the beginning of a chunk.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Content {
 }
 
 #[derive(Debug, Default)]
-struct Life {
+struct ReplayedActor {
     incarnation: u32,
     lamport: u64,
     input: Option<u64>,
@@ -93,8 +93,8 @@ const DENSE_MAX: usize = 1 << 14;
 /// Maintains the context while records are written, by the rules of [`Deriver`](crate::Deriver).
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    dense: Vec<Life>,
-    sparse: BTreeMap<ActorId, Life>,
+    dense: Vec<ReplayedActor>,
+    sparse: BTreeMap<ActorId, ReplayedActor>,
 }
 
 /// The messages of one sender in flight, by its count.
@@ -144,23 +144,23 @@ impl Outbox {
 
 impl Open {
     #[inline]
-    fn life(&mut self, actor: ActorId) -> &mut Life {
+    fn life(&mut self, actor: ActorId) -> &mut ReplayedActor {
         let at = actor.index();
         if at >= DENSE_MAX {
             return self.sparse.entry(actor).or_default();
         }
         if at >= self.dense.len() {
-            self.dense.resize_with(at + 1, Life::default);
+            self.dense.resize_with(at + 1, ReplayedActor::default);
         }
         &mut self.dense[at]
     }
 
-    fn known(&mut self, actor: ActorId) -> Option<&mut Life> {
+    fn known(&mut self, actor: ActorId) -> Option<&mut ReplayedActor> {
         if actor.index() < DENSE_MAX { self.dense.get_mut(actor.index()) } else { self.sparse.get_mut(&actor) }
     }
 
     /// The actors with any state, by rising id.
-    fn lives(&self) -> impl Iterator<Item = (ActorId, &Life)> {
+    fn lives(&self) -> impl Iterator<Item = (ActorId, &ReplayedActor)> {
         let dense = (0..).map(ActorId).zip(&self.dense);
         dense.chain(self.sparse.iter().map(|(actor, life)| (*actor, life))).filter(|(_, life)| !life.is_new())
     }
@@ -251,7 +251,7 @@ impl Open {
 
     /// Approximate size in bytes.
     pub(crate) fn estimate(&self) -> usize {
-        let of = |life: &Life| {
+        let of = |life: &ReplayedActor| {
             let armed: usize = life.armed.values().map(|(.., content)| 12 + content.len()).sum();
             8 + armed + life.sent.iter().map(|(_, (_, content))| 24 + content.len()).sum::<usize>()
         };
@@ -299,7 +299,7 @@ impl Open {
     }
 }
 
-impl Life {
+impl ReplayedActor {
     fn take_in(&mut self, record: u64) {
         self.lamport += 1;
         self.input = Some(record);
@@ -313,7 +313,7 @@ impl Life {
 
 impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
     /// Reads the output of [`Open::write`], and the bytes of the caller after it.
-    pub(crate) fn read(from: &mut &[u8]) -> Result<Self, Trouble> {
+    pub(crate) fn read(from: &mut &[u8]) -> Result<Self, ReadErrorKind> {
         let mut lives = Vec::new();
         for _ in 0..from.number()? {
             let actor = from.actor()?;
@@ -337,7 +337,7 @@ impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
             let arrived = from.narrow("more copies than there can be")?;
             let flags = from.byte()?;
             if copies == 0 || copies.checked_add(arrived).is_none() {
-                return Err(Trouble::Corrupt("a message under way without a copy"));
+                return Err(ReadErrorKind::Corrupt("a message under way without a copy"));
             }
             let (is_doubled, was_held) = (flags & 1 != 0, flags & 2 != 0);
             let sent = SentThen { record, at, lamport, to, copies, arrived, is_doubled, was_held };
@@ -349,7 +349,7 @@ impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
 }
 
 /// A Lamport clock, which cannot exceed 64 bits.
-fn clock(from: &mut &[u8]) -> Result<u64, Trouble> {
+fn clock(from: &mut &[u8]) -> Result<u64, ReadErrorKind> {
     let clock = from.number()?;
-    if clock > 1 << 62 { Err(Trouble::Corrupt("a clock that no run reaches")) } else { Ok(clock) }
+    if clock > 1 << 62 { Err(ReadErrorKind::Corrupt("a clock that no run reaches")) } else { Ok(clock) }
 }

@@ -13,7 +13,7 @@ use crate::{Context, Entry, Record};
 /// actors.
 #[derive(Debug)]
 pub struct Deriver<T, A = ()> {
-    lives: BTreeMap<ActorId, Life<T>>,
+    lives: BTreeMap<ActorId, ReplayedActor<T>>,
     under_way: BTreeMap<MessageId, Sent<A>>,
 }
 
@@ -24,7 +24,7 @@ impl<T, A> Default for Deriver<T, A> {
 }
 
 #[derive(Debug)]
-struct Life<T> {
+struct ReplayedActor<T> {
     incarnation: u32,
     lamport: u64,
     /// The cause of the actor's effects: the record of its last input.
@@ -44,9 +44,9 @@ pub struct Armed<T> {
     pub tick: T,
 }
 
-impl<T> Default for Life<T> {
+impl<T> Default for ReplayedActor<T> {
     fn default() -> Self {
-        Life { incarnation: 0, lamport: 0, input: None, armed: BTreeMap::new() }
+        ReplayedActor { incarnation: 0, lamport: 0, input: None, armed: BTreeMap::new() }
     }
 }
 
@@ -99,7 +99,7 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
     /// Begins in the middle of a trace, with its context there. Calls `about` for each message in flight, with its id,
     /// receiver and content.
     pub fn resumed<M: Message>(context: &Context<M, T>, mut about: impl FnMut(MessageId, ActorId, &M) -> A) -> Self {
-        let life = |life: &crate::context::LifeThen<T>| Life {
+        let life = |life: &crate::context::LifeThen<T>| ReplayedActor {
             incarnation: life.incarnation,
             lamport: life.lamport,
             input: life.input,
@@ -236,7 +236,7 @@ fn gone<A>(under_way: &mut BTreeMap<MessageId, Sent<A>>, id: MessageId, arrived:
     }
 }
 
-impl<T> Life<T> {
+impl<T> ReplayedActor<T> {
     fn take_in(&mut self, seq: u64) {
         self.lamport += 1;
         self.input = Some(seq);

@@ -3,7 +3,7 @@
 use meshsim_actor::{ActorId, MessageId};
 use serde::de::DeserializeOwned;
 
-use crate::reader::Trouble;
+use crate::reader::ReadErrorKind;
 
 /// The first bytes of a trace.
 pub const MAGIC: [u8; 8] = *b"MESHSIM\x17";
@@ -21,46 +21,46 @@ pub const ACTORS_MAX: u64 = 1 << 26;
 /// Kinds of records, as numbers in a tag. 0 is unused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
-    /// [`What::Start`](meshsim_actor::What::Start)
+pub enum RecordKind {
+    /// [`EntryRef::Start`](meshsim_actor::EntryRef::Start)
     Start = 1,
-    /// [`What::Deliver`](meshsim_actor::What::Deliver)
+    /// [`EntryRef::Deliver`](meshsim_actor::EntryRef::Deliver)
     Deliver = 2,
-    /// [`What::Fire`](meshsim_actor::What::Fire)
+    /// [`EntryRef::Fire`](meshsim_actor::EntryRef::Fire)
     Fire = 3,
-    /// [`What::Send`](meshsim_actor::What::Send)
+    /// [`EntryRef::Send`](meshsim_actor::EntryRef::Send)
     Send = 4,
-    /// [`What::Arm`](meshsim_actor::What::Arm)
+    /// [`EntryRef::Arm`](meshsim_actor::EntryRef::Arm)
     Arm = 5,
-    /// [`What::Disarm`](meshsim_actor::What::Disarm)
+    /// [`EntryRef::Disarm`](meshsim_actor::EntryRef::Disarm)
     Disarm = 6,
-    /// [`What::Note`](meshsim_actor::What::Note)
+    /// [`EntryRef::Note`](meshsim_actor::EntryRef::Note)
     Note = 7,
-    /// [`What::Fate`](meshsim_actor::What::Fate)
+    /// [`EntryRef::Fate`](meshsim_actor::EntryRef::Fate)
     Fate = 8,
-    /// [`What::Power`](meshsim_actor::What::Power)
-    Power = 9,
+    /// [`EntryRef::Power`](meshsim_actor::EntryRef::Power)
+    MachineAction = 9,
 }
 
-impl Kind {
+impl RecordKind {
     /// All kinds, by their numbers.
-    pub const ALL: [Kind; 9] = [
-        Kind::Start,
-        Kind::Deliver,
-        Kind::Fire,
-        Kind::Send,
-        Kind::Arm,
-        Kind::Disarm,
-        Kind::Note,
-        Kind::Fate,
-        Kind::Power,
+    pub const ALL: [RecordKind; 9] = [
+        RecordKind::Start,
+        RecordKind::Deliver,
+        RecordKind::Fire,
+        RecordKind::Send,
+        RecordKind::Arm,
+        RecordKind::Disarm,
+        RecordKind::Note,
+        RecordKind::Fate,
+        RecordKind::MachineAction,
     ];
 
     /// The kind in a tag.
-    pub(crate) fn of_tag(tag: u8) -> Result<Kind, Trouble> {
+    pub(crate) fn of_tag(tag: u8) -> Result<RecordKind, ReadErrorKind> {
         let number = usize::from(tag & !SAME);
-        let kind = number.checked_sub(1).and_then(|at| Kind::ALL.get(at));
-        kind.copied().ok_or(Trouble::Corrupt("no such kind of record"))
+        let kind = number.checked_sub(1).and_then(|at| RecordKind::ALL.get(at));
+        kind.copied().ok_or(ReadErrorKind::Corrupt("no such kind of record"))
     }
 }
 
@@ -152,47 +152,47 @@ pub(crate) trait Take {
     /// Takes this many bytes.
     ///
     /// # Errors
-    /// [`Trouble::CutOff`] if there are fewer.
-    fn take(&mut self, len: usize) -> Result<&[u8], Trouble>;
+    /// [`ReadErrorKind::CutOff`] if there are fewer.
+    fn take(&mut self, len: usize) -> Result<&[u8], ReadErrorKind>;
 
     #[inline]
-    fn byte(&mut self) -> Result<u8, Trouble> {
+    fn byte(&mut self) -> Result<u8, ReadErrorKind> {
         Ok(self.take(1)?[0])
     }
 
     #[inline]
-    fn number(&mut self) -> Result<u64, Trouble> {
+    fn number(&mut self) -> Result<u64, ReadErrorKind> {
         let first = self.byte()?;
         Ok(number(first, self.take(number_tail(first))?))
     }
 
-    fn narrow(&mut self, trouble: &'static str) -> Result<u32, Trouble> {
-        u32::try_from(self.number()?).map_err(|_| Trouble::Corrupt(trouble))
+    fn narrow(&mut self, trouble: &'static str) -> Result<u32, ReadErrorKind> {
+        u32::try_from(self.number()?).map_err(|_| ReadErrorKind::Corrupt(trouble))
     }
 
-    fn actor(&mut self) -> Result<ActorId, Trouble> {
+    fn actor(&mut self) -> Result<ActorId, ReadErrorKind> {
         self.narrow("an actor beyond 32 bits").map(ActorId)
     }
 
-    fn message_id(&mut self) -> Result<MessageId, Trouble> {
+    fn message_id(&mut self) -> Result<MessageId, ReadErrorKind> {
         Ok(MessageId { from: self.actor()?, seq: self.number()? })
     }
 
-    fn blob<V: DeserializeOwned>(&mut self) -> Result<V, Trouble> {
+    fn blob<V: DeserializeOwned>(&mut self) -> Result<V, ReadErrorKind> {
         let len = self.number()?;
         if len > meshsim_wire::MESSAGE_BYTES_MAX as u64 {
-            return Err(Trouble::Corrupt("a value longer than any"));
+            return Err(ReadErrorKind::Corrupt("a value longer than any"));
         }
         Ok(meshsim_wire::decode(self.take(len as usize)?)?)
     }
 
-    fn text(&mut self) -> Result<String, Trouble> {
+    fn text(&mut self) -> Result<String, ReadErrorKind> {
         let len = self.number()?;
         if len > TEXT_BYTES_MAX as u64 {
-            return Err(Trouble::Corrupt("a text longer than any"));
+            return Err(ReadErrorKind::Corrupt("a text longer than any"));
         }
         let text =
-            std::str::from_utf8(self.take(len as usize)?).map_err(|_| Trouble::Corrupt("a text not in UTF-8"))?;
+            std::str::from_utf8(self.take(len as usize)?).map_err(|_| ReadErrorKind::Corrupt("a text not in UTF-8"))?;
         Ok(text.to_owned())
     }
 }
@@ -217,8 +217,8 @@ impl Bytes {
 
 impl Take for Bytes {
     #[inline]
-    fn take(&mut self, len: usize) -> Result<&[u8], Trouble> {
-        let taken = self.data.get(self.at..self.at.saturating_add(len)).ok_or(Trouble::CutOff)?;
+    fn take(&mut self, len: usize) -> Result<&[u8], ReadErrorKind> {
+        let taken = self.data.get(self.at..self.at.saturating_add(len)).ok_or(ReadErrorKind::CutOff)?;
         self.at += len;
         Ok(taken)
     }
@@ -227,8 +227,8 @@ impl Take for Bytes {
 /// Borrowed bytes.
 impl Take for &[u8] {
     #[inline]
-    fn take(&mut self, len: usize) -> Result<&[u8], Trouble> {
-        let (taken, rest) = self.split_at_checked(len).ok_or(Trouble::CutOff)?;
+    fn take(&mut self, len: usize) -> Result<&[u8], ReadErrorKind> {
+        let (taken, rest) = self.split_at_checked(len).ok_or(ReadErrorKind::CutOff)?;
         *self = rest;
         Ok(taken)
     }

@@ -8,7 +8,7 @@ use meshsim_actor::Time;
 
 use crate::chunk::{self, Chunk, HEAD_BYTES, Head, pack, sum, unpack};
 use crate::format::{Bytes, Take, put, put_text};
-use crate::reader::Trouble;
+use crate::reader::ReadErrorKind;
 
 /// Magic number of an index.
 pub(crate) const MAGIC: [u8; 4] = *b"MIDX";
@@ -123,32 +123,32 @@ pub(crate) struct Ending {
 }
 
 /// Length of an index's content, from its first bytes.
-pub(crate) fn packed_len(front: &[u8; FRONT_BYTES]) -> Result<usize, Trouble> {
+pub(crate) fn packed_len(front: &[u8; FRONT_BYTES]) -> Result<usize, ReadErrorKind> {
     let word = |at: usize| u32::from_le_bytes(front[at..at + 4].try_into().expect("four bytes")) as usize;
     let (raw, packed) = (word(8), word(12));
     let fits = raw <= INDEX_BYTES_MAX && packed <= raw && raw / 256 <= packed;
-    if fits { Ok(packed) } else { Err(Trouble::Corrupt("an index of lengths that none has")) }
+    if fits { Ok(packed) } else { Err(ReadErrorKind::Corrupt("an index of lengths that none has")) }
 }
 
 /// Reads an index from its first bytes and the bytes after them.
-pub(crate) fn read(front: &[u8; FRONT_BYTES], packed: &[u8]) -> Result<Ending, Trouble> {
+pub(crate) fn read(front: &[u8; FRONT_BYTES], packed: &[u8]) -> Result<Ending, ReadErrorKind> {
     let word = |at: usize| u32::from_le_bytes(front[at..at + 4].try_into().expect("four bytes"));
     if sum(&[&front[8..], packed]) != word(4) {
-        return Err(Trouble::Corrupt("an index whose checksum is another"));
+        return Err(ReadErrorKind::Corrupt("an index whose checksum is another"));
     }
     let mut from = Bytes::default();
     unpack(packed, word(8) as usize, &mut from.data)?;
     ending(&mut from).map_err(|trouble| match trouble {
-        Trouble::CutOff => Trouble::Corrupt("an index that is shorter than it says"),
+        ReadErrorKind::CutOff => ReadErrorKind::Corrupt("an index that is shorter than it says"),
         trouble => trouble,
     })
 }
 
-fn ending(from: &mut Bytes) -> Result<Ending, Trouble> {
+fn ending(from: &mut Bytes) -> Result<Ending, ReadErrorKind> {
     let records = from.number()?;
     let kinds = from.number()?;
     if kinds > KINDS_MAX {
-        return Err(Trouble::Corrupt("more kinds of records than there are"));
+        return Err(ReadErrorKind::Corrupt("more kinds of records than there are"));
     }
     let mut left_out = BTreeMap::new();
     for _ in 0..kinds {
@@ -160,12 +160,12 @@ fn ending(from: &mut Bytes) -> Result<Ending, Trouble> {
         chunks.push(entry(from)?);
     }
     if !from.is_empty() {
-        return Err(Trouble::Corrupt("bytes after the end of an index"));
+        return Err(ReadErrorKind::Corrupt("bytes after the end of an index"));
     }
     Ok(Ending { records, left_out, chunks: has_chunks.then_some(chunks) })
 }
 
-fn entry(from: &mut Bytes) -> Result<Chunk, Trouble> {
+fn entry(from: &mut Bytes) -> Result<Chunk, ReadErrorKind> {
     let (offset, first) = (from.number()?, from.number()?);
     let records = from.narrow("a chunk of more records than there can be")?;
     let times = [from.number()?, from.number()?];
@@ -173,8 +173,8 @@ fn entry(from: &mut Bytes) -> Result<Chunk, Trouble> {
 }
 
 /// Reads the index at the end, if there is one.
-fn at_end(input: &mut (impl Read + Seek), len: u64) -> Result<Ending, Trouble> {
-    let missing = || Trouble::CutOff;
+fn at_end(input: &mut (impl Read + Seek), len: u64) -> Result<Ending, ReadErrorKind> {
+    let missing = || ReadErrorKind::CutOff;
     let footer_at = len.checked_sub(FOOTER_BYTES as u64).ok_or_else(missing)?;
     let footer: [u8; FOOTER_BYTES] = bytes_at(input, footer_at)?;
     if footer[8..] != END {
@@ -182,19 +182,19 @@ fn at_end(input: &mut (impl Read + Seek), len: u64) -> Result<Ending, Trouble> {
     }
     let offset = u64::from_le_bytes(footer[..8].try_into().expect("eight bytes"));
     let room = footer_at.checked_sub(offset).and_then(|room| room.checked_sub(FRONT_BYTES as u64));
-    let room = room.ok_or(Trouble::Corrupt("an index that begins behind its end"))?;
+    let room = room.ok_or(ReadErrorKind::Corrupt("an index that begins behind its end"))?;
     let front: [u8; FRONT_BYTES] = bytes_at(input, offset)?;
     if front[..4] != MAGIC || packed_len(&front)? as u64 != room {
-        return Err(Trouble::Corrupt("an index that is not where it should be"));
+        return Err(ReadErrorKind::Corrupt("an index that is not where it should be"));
     }
     let mut packed = Vec::new();
-    input.take(room).read_to_end(&mut packed).map_err(Trouble::Io)?;
+    input.take(room).read_to_end(&mut packed).map_err(ReadErrorKind::Io)?;
     read(&front, &packed)
 }
 
 /// Reads the index, or rebuilds it from the chunks that begin at `start`.
-pub(crate) fn of(input: &mut (impl Read + Seek), start: u64) -> Result<Index, Trouble> {
-    let len = input.seek(SeekFrom::End(0)).map_err(Trouble::Io)?;
+pub(crate) fn of(input: &mut (impl Read + Seek), start: u64) -> Result<Index, ReadErrorKind> {
+    let len = input.seek(SeekFrom::End(0)).map_err(ReadErrorKind::Io)?;
     let mut left_out = BTreeMap::new();
     let mut is_complete = false;
     match at_end(input, len) {
@@ -202,11 +202,11 @@ pub(crate) fn of(input: &mut (impl Read + Seek), start: u64) -> Result<Index, Tr
             let index = Index { chunks, left_out, is_complete: true };
             return match follow_each_other(&index.chunks, start) && index.records() == records {
                 true => Ok(index),
-                false => Err(Trouble::Corrupt("an index of other chunks")),
+                false => Err(ReadErrorKind::Corrupt("an index of other chunks")),
             };
         }
         Ok(ending) => (left_out, is_complete) = (ending.left_out, true),
-        Err(Trouble::Io(error)) => return Err(Trouble::Io(error)),
+        Err(ReadErrorKind::Io(error)) => return Err(ReadErrorKind::Io(error)),
         Err(_) => {}
     }
     let mut index = Index { chunks: Vec::new(), left_out, is_complete };
@@ -235,7 +235,7 @@ fn follow_each_other(chunks: &[Chunk], start: u64) -> bool {
 }
 
 /// The chunk at this offset, and the offset of the next; `None` if there is no complete chunk.
-fn hop(input: &mut (impl Read + Seek), offset: u64, len: u64) -> Result<Option<(Chunk, u64)>, Trouble> {
+fn hop(input: &mut (impl Read + Seek), offset: u64, len: u64) -> Result<Option<(Chunk, u64)>, ReadErrorKind> {
     if offset + HEAD_BYTES as u64 > len {
         return Ok(None);
     }
@@ -246,17 +246,17 @@ fn hop(input: &mut (impl Read + Seek), offset: u64, len: u64) -> Result<Option<(
         return Ok(None);
     }
     let mut sets = Bytes { data: vec![0; head.sets], at: 0 };
-    input.read_exact(&mut sets.data).map_err(Trouble::Io)?;
+    input.read_exact(&mut sets.data).map_err(ReadErrorKind::Io)?;
     Ok(head.chunk(offset, &mut sets).ok().map(|chunk| (chunk, next)))
 }
 
 /// This many bytes at an offset.
-fn bytes_at<const N: usize>(input: &mut (impl Read + Seek), offset: u64) -> Result<[u8; N], Trouble> {
+fn bytes_at<const N: usize>(input: &mut (impl Read + Seek), offset: u64) -> Result<[u8; N], ReadErrorKind> {
     let mut bytes = [0; N];
-    input.seek(SeekFrom::Start(offset)).map_err(Trouble::Io)?;
+    input.seek(SeekFrom::Start(offset)).map_err(ReadErrorKind::Io)?;
     input.read_exact(&mut bytes).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Trouble::CutOff,
-        _ => Trouble::Io(error),
+        io::ErrorKind::UnexpectedEof => ReadErrorKind::CutOff,
+        _ => ReadErrorKind::Io(error),
     })?;
     Ok(bytes)
 }

@@ -29,7 +29,7 @@ pub use derive::{Armed, Derived, Deriver, Sent};
 pub use index::Index;
 pub use merge::merge;
 pub use ranges::Ranges;
-pub use reader::{Entry, ReadError, Reader, Record, Trouble};
+pub use reader::{Entry, ReadError, ReadErrorKind, Reader, Record};
 pub use replay::Replay;
 pub use writer::{WriteError, Writer};
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use meshsim_actor::Time;
 use serde::de::DeserializeOwned;
 
-use crate::{Entry, ReadError, Reader, Record, Trouble};
+use crate::{Entry, ReadError, ReadErrorKind, Reader, Record};
 
 /// Merges the records of all `parts` and hands each to `put`, in order of time; returns their number. Each part must be in order of
 /// time, and the clocks must agree: then the delivery of a message is never written before its sending.
@@ -43,7 +43,7 @@ where
     T: DeserializeOwned + Copy,
 {
     match part.next().transpose() {
-        Err(ReadError { trouble: Trouble::CutOff, .. }) => Ok(None),
+        Err(ReadError { trouble: ReadErrorKind::CutOff, .. }) => Ok(None),
         read => read,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::format::{Take, put};
-use crate::reader::Trouble;
+use crate::reader::ReadErrorKind;
 
 /// Largest number of ranges of a set. Beyond it the closest ranges are joined: a set may then hold additional numbers,
 /// never fewer.
@@ -48,17 +48,17 @@ impl Ranges {
         }
     }
 
-    pub(crate) fn read(from: &mut impl Take) -> Result<Self, Trouble> {
+    pub(crate) fn read(from: &mut impl Take) -> Result<Self, ReadErrorKind> {
         let count = from.number()?;
         if count > RANGES_MAX as u64 {
-            return Err(Trouble::Corrupt("a set of more ranges than there can be"));
+            return Err(ReadErrorKind::Corrupt("a set of more ranges than there can be"));
         }
         let mut ranges = Vec::new();
         let mut before = 0_u64;
         for _ in 0..count {
             let first = before.checked_add(from.number()?);
             let range = first.and_then(|first| Some((first, first.checked_add(from.number().ok()?)?)));
-            let range = range.ok_or(Trouble::Corrupt("a set that does not rise"))?;
+            let range = range.ok_or(ReadErrorKind::Corrupt("a set that does not rise"))?;
             before = range.1;
             ranges.push(range);
         }

@@ -6,11 +6,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Fate, MessageId, Note, Power, Time, Timer, What};
+use meshsim_actor::{ActorId, EntryRef, Fate, MachineAction, MessageId, Note, Time, Timer};
 use serde::de::DeserializeOwned;
 
 use crate::chunk::{self, Chunk, HEAD_BYTES, Head};
-use crate::format::{ACTORS_MAX, Bytes, Kind, MAGIC, SAME, Take, VERSION, WORDS_MAX};
+use crate::format::{ACTORS_MAX, Bytes, MAGIC, RecordKind, SAME, Take, VERSION, WORDS_MAX};
 use crate::index::{self, END, FOOTER_BYTES, FRONT_BYTES, Index};
 use crate::{Context, Header};
 
@@ -102,21 +102,21 @@ pub enum Entry<M, T> {
     /// The network decided the fate of a message.
     Fate(MessageId, Fate),
     /// A machine action on the actor's machine.
-    Power(Power),
+    Power(MachineAction),
 }
 
-impl<M: Clone, T> From<What<'_, M, T>> for Entry<M, T> {
-    fn from(what: What<'_, M, T>) -> Self {
+impl<M: Clone, T> From<EntryRef<'_, M, T>> for Entry<M, T> {
+    fn from(what: EntryRef<'_, M, T>) -> Self {
         match what {
-            What::Start { incarnation } => Entry::Start { incarnation },
-            What::Deliver(envelope) => Entry::Deliver(envelope.id()),
-            What::Fire(timer, _) => Entry::Fire(timer),
-            What::Send(envelope) => Entry::Send { to: envelope.to, seq: envelope.seq, msg: envelope.msg.clone() },
-            What::Arm { timer, at, tick } => Entry::Arm { timer, at, tick },
-            What::Disarm(timer) => Entry::Disarm(timer),
-            What::Note(Note { what, subject, value }) => Entry::Note { what: what.into(), subject, value },
-            What::Fate(id, fate) => Entry::Fate(id, fate),
-            What::Power(power) => Entry::Power(power),
+            EntryRef::Start { incarnation } => Entry::Start { incarnation },
+            EntryRef::Deliver(envelope) => Entry::Deliver(envelope.id()),
+            EntryRef::Fire(timer, _) => Entry::Fire(timer),
+            EntryRef::Send(envelope) => Entry::Send { to: envelope.to, seq: envelope.seq, msg: envelope.msg.clone() },
+            EntryRef::Arm { timer, at, tick } => Entry::Arm { timer, at, tick },
+            EntryRef::Disarm(timer) => Entry::Disarm(timer),
+            EntryRef::Note(Note { what, subject, value }) => Entry::Note { what: what.into(), subject, value },
+            EntryRef::Fate(id, fate) => Entry::Fate(id, fate),
+            EntryRef::Power(power) => Entry::Power(power),
         }
     }
 }
@@ -131,12 +131,12 @@ pub struct ReadError {
     /// Time of the last of them.
     pub at: Option<Time>,
     /// The error.
-    pub trouble: Trouble,
+    pub trouble: ReadErrorKind,
 }
 
 /// Error in a trace.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum ReadErrorKind {
     /// The file could not be read.
     Io(io::Error),
     /// The file is not a trace.
@@ -158,14 +158,14 @@ impl fmt::Display for ReadError {
         let plural = if *records == 1 { "" } else { "s" };
         let place = format_args!("after {records} record{plural}{until} (byte {offset})");
         match trouble {
-            Trouble::Io(error) => write!(f, "{error}"),
-            Trouble::NotATrace => f.write_str("not a trace: it does not begin as one"),
-            Trouble::Version(version) => {
+            ReadErrorKind::Io(error) => write!(f, "{error}"),
+            ReadErrorKind::NotATrace => f.write_str("not a trace: it does not begin as one"),
+            ReadErrorKind::Version(version) => {
                 write!(f, "a trace of format {version}; this program reads format {VERSION}: make it again")
             }
-            Trouble::CutOff => write!(f, "cut off {place}"),
-            Trouble::Corrupt(what) => write!(f, "corrupt {place}: {what}"),
-            Trouble::Value(error) => write!(f, "corrupt {place}: a value {error}"),
+            ReadErrorKind::CutOff => write!(f, "cut off {place}"),
+            ReadErrorKind::Corrupt(what) => write!(f, "corrupt {place}: {what}"),
+            ReadErrorKind::Value(error) => write!(f, "corrupt {place}: a value {error}"),
         }
     }
 }
@@ -173,16 +173,16 @@ impl fmt::Display for ReadError {
 impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.trouble {
-            Trouble::Io(error) => Some(error),
-            Trouble::Value(error) => Some(error),
+            ReadErrorKind::Io(error) => Some(error),
+            ReadErrorKind::Value(error) => Some(error),
             _ => None,
         }
     }
 }
 
-impl From<meshsim_wire::Error> for Trouble {
+impl From<meshsim_wire::Error> for ReadErrorKind {
     fn from(error: meshsim_wire::Error) -> Self {
-        Trouble::Value(error)
+        ReadErrorKind::Value(error)
     }
 }
 
@@ -236,10 +236,10 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         read.map_err(|trouble| self.error(self.input.offset, cut_is_corrupt(trouble)))
     }
 
-    fn read(&mut self) -> Result<Option<Record<M, T>>, Trouble> {
+    fn read(&mut self) -> Result<Option<Record<M, T>>, ReadErrorKind> {
         while self.left == 0 {
             if !self.chunk.is_empty() {
-                return Err(Trouble::Corrupt("bytes after the last record of a chunk"));
+                return Err(ReadErrorKind::Corrupt("bytes after the last record of a chunk"));
             }
             if !self.next_chunk()? {
                 return Ok(None);
@@ -248,31 +248,31 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         self.record().map(Some).map_err(cut_is_corrupt)
     }
 
-    fn record(&mut self) -> Result<Record<M, T>, Trouble> {
+    fn record(&mut self) -> Result<Record<M, T>, ReadErrorKind> {
         let tag = self.chunk.byte()?;
-        let kind = Kind::of_tag(tag)?;
+        let kind = RecordKind::of_tag(tag)?;
         if tag & SAME == 0 {
             self.at = Time::from_nanos(self.at.nanos().wrapping_add(self.chunk.number()?));
             self.actor = self.chunk.actor()?;
         }
         let from = &mut self.chunk;
         let entry = match kind {
-            Kind::Start => Entry::Start { incarnation: from.narrow("an incarnation beyond 32 bits")? },
-            Kind::Deliver => Entry::Deliver(from.message_id()?),
-            Kind::Fire => Entry::Fire(from.blob()?),
-            Kind::Send => Entry::Send { to: from.actor()?, seq: from.number()?, msg: from.blob()? },
-            Kind::Arm => {
+            RecordKind::Start => Entry::Start { incarnation: from.narrow("an incarnation beyond 32 bits")? },
+            RecordKind::Deliver => Entry::Deliver(from.message_id()?),
+            RecordKind::Fire => Entry::Fire(from.blob()?),
+            RecordKind::Send => Entry::Send { to: from.actor()?, seq: from.number()?, msg: from.blob()? },
+            RecordKind::Arm => {
                 let at = Time::from_nanos(self.at.nanos().wrapping_add(from.number()?));
                 let (timer, tick) = from.blob()?;
                 Entry::Arm { timer, at, tick }
             }
-            Kind::Disarm => Entry::Disarm(from.blob()?),
-            Kind::Note => {
+            RecordKind::Disarm => Entry::Disarm(from.blob()?),
+            RecordKind::Note => {
                 let what = self.word()?;
                 Entry::Note { what, subject: self.chunk.number()?, value: self.chunk.number()? }
             }
-            Kind::Fate => Entry::Fate(from.message_id()?, from.blob()?),
-            Kind::Power => Entry::Power(from.blob()?),
+            RecordKind::Fate => Entry::Fate(from.message_id()?, from.blob()?),
+            RecordKind::MachineAction => Entry::Power(from.blob()?),
         };
         let seq = self.next;
         (self.next, self.left, self.last) = (seq + 1, self.left - 1, Some(self.at));
@@ -280,11 +280,11 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
     }
 
     /// Reads the next chunk; returns false if there is none, and the trace ends correctly.
-    fn next_chunk(&mut self) -> Result<bool, Trouble> {
+    fn next_chunk(&mut self) -> Result<bool, ReadErrorKind> {
         match self.input.take(4).map(|magic| [magic[0], magic[1], magic[2], magic[3]])? {
             chunk::MAGIC => {}
             index::MAGIC => return self.end().map(|()| false),
-            _ => return Err(Trouble::Corrupt("no chunk begins here")),
+            _ => return Err(ReadErrorKind::Corrupt("no chunk begins here")),
         }
         let mut bytes = [0; HEAD_BYTES];
         bytes[..4].copy_from_slice(&chunk::MAGIC);
@@ -294,14 +294,15 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         head.unpack(&bytes, rest, &mut self.chunk.data)?;
         let chunk = head.chunk(0, &mut &rest[..head.sets]).map_err(cut_is_corrupt)?;
         if chunk.first != self.next || chunk.first.checked_add(u64::from(chunk.records)).is_none() {
-            return Err(Trouble::Corrupt("a chunk that is not the next one"));
+            return Err(ReadErrorKind::Corrupt("a chunk that is not the next one"));
         }
         self.chunk.at = 0;
         let context = self.chunk.number().map_err(cut_is_corrupt)?;
         let start = self.chunk.at;
         let end = usize::try_from(context).ok().and_then(|len| start.checked_add(len));
-        let end =
-            end.filter(|end| *end <= self.chunk.data.len()).ok_or(Trouble::Corrupt("a context that is too long"))?;
+        let end = end
+            .filter(|end| *end <= self.chunk.data.len())
+            .ok_or(ReadErrorKind::Corrupt("a context that is too long"))?;
         self.parts = [start, end];
         self.chunk.at = end;
         self.words.clear();
@@ -310,32 +311,32 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
     }
 
     /// Reads the bytes after the last chunk.
-    fn end(&mut self) -> Result<(), Trouble> {
+    fn end(&mut self) -> Result<(), ReadErrorKind> {
         let begins = (self.input.offset - 4).to_le_bytes();
         let mut front = [0; FRONT_BYTES];
         front[4..].copy_from_slice(self.input.take(FRONT_BYTES - 4)?);
         let packed = index::packed_len(&front)?;
         let ending = index::read(&front, self.input.take(packed)?)?;
         if ending.records != self.next {
-            return Err(Trouble::Corrupt("another count of records at the end"));
+            return Err(ReadErrorKind::Corrupt("another count of records at the end"));
         }
         if *self.input.take(FOOTER_BYTES)? != *[begins, END].concat() {
-            return Err(Trouble::Corrupt("an end that is none"));
+            return Err(ReadErrorKind::Corrupt("an end that is none"));
         }
         self.left_out = ending.left_out;
         match self.input.fill(1)? {
             0 => Ok(()),
-            _ => Err(Trouble::Corrupt("bytes after the end")),
+            _ => Err(ReadErrorKind::Corrupt("bytes after the end")),
         }
     }
 
-    fn word(&mut self) -> Result<Arc<str>, Trouble> {
+    fn word(&mut self) -> Result<Arc<str>, ReadErrorKind> {
         let number = self.chunk.number()?;
         if let Some(word) = usize::try_from(number).ok().and_then(|number| self.words.get(number)) {
             return Ok(word.clone());
         }
         if number != self.words.len() as u64 {
-            return Err(Trouble::Corrupt("a word that was not introduced"));
+            return Err(ReadErrorKind::Corrupt("a word that was not introduced"));
         }
         let word: Arc<str> = self.chunk.text()?.into();
         if self.words.len() < WORDS_MAX {
@@ -346,7 +347,7 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
 }
 
 impl<R, M, T> Reader<R, M, T> {
-    fn error(&self, offset: u64, trouble: Trouble) -> ReadError {
+    fn error(&self, offset: u64, trouble: ReadErrorKind) -> ReadError {
         ReadError { offset, records: self.next, at: self.last, trouble }
     }
 }
@@ -381,7 +382,7 @@ impl<R: Read + Seek, M, T> Reader<R, M, T> {
 
     fn go_to(&mut self, offset: u64, next: u64) -> Result<(), ReadError> {
         let sought = self.input.source.seek(SeekFrom::Start(offset));
-        sought.map_err(|error| self.error(offset, Trouble::Io(error)))?;
+        sought.map_err(|error| self.error(offset, ReadErrorKind::Io(error)))?;
         self.input.block.clear();
         (self.input.start, self.input.offset) = (0, offset);
         self.chunk.data.clear();
@@ -392,9 +393,9 @@ impl<R: Read + Seek, M, T> Reader<R, M, T> {
 }
 
 /// A chunk that ends too early is corrupt; the trace was not truncated there.
-fn cut_is_corrupt(trouble: Trouble) -> Trouble {
+fn cut_is_corrupt(trouble: ReadErrorKind) -> ReadErrorKind {
     match trouble {
-        Trouble::CutOff => Trouble::Corrupt("a chunk that is shorter than it says"),
+        ReadErrorKind::CutOff => ReadErrorKind::Corrupt("a chunk that is shorter than it says"),
         trouble => trouble,
     }
 }
@@ -413,20 +414,20 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Iterator for Reader<R, M
     }
 }
 
-fn read_header<R: Read>(input: &mut Input<R>) -> Result<Header, Trouble> {
+fn read_header<R: Read>(input: &mut Input<R>) -> Result<Header, ReadErrorKind> {
     match input.take(MAGIC.len()) {
         Ok(bytes) if bytes == MAGIC => {}
-        Err(Trouble::Io(error)) => return Err(Trouble::Io(error)),
-        _ => return Err(Trouble::NotATrace),
+        Err(ReadErrorKind::Io(error)) => return Err(ReadErrorKind::Io(error)),
+        _ => return Err(ReadErrorKind::NotATrace),
     }
     let version = input.number()?;
     if version != VERSION {
-        return Err(Trouble::Version(version));
+        return Err(ReadErrorKind::Version(version));
     }
     let seed = input.number()?;
     let count = input.number()?;
     if count > ACTORS_MAX {
-        return Err(Trouble::Corrupt("more actors than there can be"));
+        return Err(ReadErrorKind::Corrupt("more actors than there can be"));
     }
     let mut actors = Vec::new();
     for _ in 0..count {
@@ -450,7 +451,7 @@ const READ_BYTES: usize = 64 << 10;
 impl<R: Read> Input<R> {
     /// Makes `len` bytes available, or as many as there are; returns their number. Reserves no more memory than has
     /// arrived.
-    fn fill(&mut self, len: usize) -> Result<usize, Trouble> {
+    fn fill(&mut self, len: usize) -> Result<usize, ReadErrorKind> {
         while self.block.len() - self.start < len {
             self.block.drain(..self.start);
             self.start = 0;
@@ -463,7 +464,7 @@ impl<R: Read> Input<R> {
                 }
             };
             self.block.truncate(had + *got.as_ref().unwrap_or(&0));
-            if got.map_err(Trouble::Io)? == 0 {
+            if got.map_err(ReadErrorKind::Io)? == 0 {
                 break;
             }
         }
@@ -473,9 +474,9 @@ impl<R: Read> Input<R> {
 
 impl<R: Read> Take for Input<R> {
     #[inline]
-    fn take(&mut self, len: usize) -> Result<&[u8], Trouble> {
+    fn take(&mut self, len: usize) -> Result<&[u8], ReadErrorKind> {
         if self.block.len() - self.start < len && self.fill(len)? < len {
-            return Err(Trouble::CutOff);
+            return Err(ReadErrorKind::CutOff);
         }
         let start = self.start;
         self.start += len;

@@ -16,7 +16,7 @@ use std::fmt::Debug;
 use std::mem;
 
 use meshsim_actor::{
-    Actor, ActorId, Cell, Effects, Envelope, Fate, Input, Message, MessageId, Power, Recorder, Time, What,
+    Actor, ActorId, Cell, Effects, EntryRef, Envelope, Fate, Input, MachineAction, Message, MessageId, Recorder, Time,
 };
 use serde::Serialize;
 
@@ -36,17 +36,17 @@ pub struct Replay<A: Actor, F> {
     fresh: F,
     /// True if the trace is merged.
     of_processes: bool,
-    lives: BTreeMap<ActorId, Life<A>>,
+    lives: BTreeMap<ActorId, ReplayedActor<A>>,
     under_way: BTreeMap<MessageId, Sent<A::Msg>>,
     /// Messages received and not yet sent, with their receivers.
     awaited: BTreeSet<(MessageId, ActorId)>,
     room: Room,
-    report: Report,
+    report: ReplayReport,
 }
 
 /// Report of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ReplayReport {
     /// Number of records read.
     pub records: u64,
     /// Number of actors with an input.
@@ -104,7 +104,7 @@ pub struct Difference<M, T> {
 }
 
 /// An actor during its replay.
-struct Life<A: Actor> {
+struct ReplayedActor<A: Actor> {
     cell: Cell<A>,
     /// True once it has received an input.
     begun: bool,
@@ -157,7 +157,7 @@ where
             under_way: BTreeMap::new(),
             awaited: BTreeSet::new(),
             room: Room::default(),
-            report: Report::default(),
+            report: ReplayReport::default(),
         }
     }
 
@@ -168,7 +168,7 @@ where
     }
 
     /// Report of the replay so far.
-    pub fn report(&self) -> &Report {
+    pub fn report(&self) -> &ReplayReport {
         &self.report
     }
 
@@ -209,7 +209,7 @@ where
     ///
     /// # Errors
     /// If an actor has more effects than the trace.
-    pub fn finish(mut self, whole: bool) -> Result<Report, Parted<A>> {
+    pub fn finish(mut self, whole: bool) -> Result<ReplayReport, Parted<A>> {
         while let Some((id, actor)) = self.awaited.first().copied() {
             self.go_on(id, actor)?;
         }
@@ -226,10 +226,10 @@ where
     }
 
     /// The actor with this id, if it is replayed.
-    fn life(&mut self, actor: ActorId) -> Option<&mut Life<A>> {
+    fn life(&mut self, actor: ActorId) -> Option<&mut ReplayedActor<A>> {
         match self.lives.entry(actor) {
             Occupied(life) => Some(life.into_mut()),
-            Vacant(place) => Some(place.insert(Life::new((self.fresh)(actor, 0)?))),
+            Vacant(place) => Some(place.insert(ReplayedActor::new((self.fresh)(actor, 0)?))),
         }
     }
 
@@ -349,9 +349,9 @@ where
                 life.end_step(record.seq, false, report)?;
                 Input::Fire(*timer)
             }
-            Entry::Power(power @ (Power::Crash | Power::Wipe)) => {
+            Entry::Power(power @ (MachineAction::Crash | MachineAction::Wipe)) => {
                 life.end_step(record.seq, *of_processes, report)?;
-                life.cell.reboot(*power == Power::Wipe);
+                life.cell.reboot(*power == MachineAction::Wipe);
                 return Ok(Followed::Done);
             }
             // The only effect on the actor is that its work takes longer.
@@ -384,12 +384,12 @@ where
 struct Noting;
 
 impl<M, T> Recorder<M, T> for Noting {
-    fn record(&mut self, _: Time, _: ActorId, _: What<'_, M, T>) {}
+    fn record(&mut self, _: Time, _: ActorId, _: EntryRef<'_, M, T>) {}
 }
 
-impl<A: Actor> Life<A> {
+impl<A: Actor> ReplayedActor<A> {
     fn new(cell: Cell<A>) -> Self {
-        Life {
+        ReplayedActor {
             cell,
             begun: false,
             at: Time::ZERO,
@@ -412,7 +412,7 @@ impl<A: Actor> Life<A> {
 
     /// Compares the next effect of the actor with that of the trace.
     fn compare(&mut self, record: &Record<A::Msg, A::Tick>, room: &mut Room) -> Result<(), Parted<A>> {
-        let did = self.did.get(self.said).map(|effect| effect.what(self.at));
+        let did = self.did.get(self.said).map(|effect| effect.entry(self.at));
         if did.as_ref().is_some_and(|did| same(did, &record.entry, room)) {
             self.said += 1;
             return Ok(());
@@ -421,10 +421,10 @@ impl<A: Actor> Life<A> {
     }
 
     /// Ends the current step of the trace. `cut` is true if the rest of the step may be missing.
-    fn end_step(&mut self, next: u64, cut: bool, report: &mut Report) -> Result<(), Parted<A>> {
+    fn end_step(&mut self, next: u64, cut: bool, report: &mut ReplayReport) -> Result<(), Parted<A>> {
         if let Some(more) = self.did.get(self.said) {
             if !cut {
-                return Err(self.parted(next, None, Some(more.what(self.at))));
+                return Err(self.parted(next, None, Some(more.entry(self.at))));
             }
             report.cut += 1;
         }
@@ -437,7 +437,7 @@ impl<A: Actor> Life<A> {
         &self,
         record: u64,
         said: Option<Entry<A::Msg, A::Tick>>,
-        did: Option<What<'_, A::Msg, A::Tick>>,
+        did: Option<EntryRef<'_, A::Msg, A::Tick>>,
     ) -> Parted<A> {
         Box::new(Difference { record, at: self.at, actor: self.cell.id(), said, did: did.map(Entry::from) })
     }
@@ -462,16 +462,16 @@ fn copy<M: Clone>(under_way: &mut BTreeMap<MessageId, Sent<M>>, id: MessageId) -
 }
 
 /// True if both give the same trace.
-fn same<M: Serialize, T: Serialize>(did: &What<'_, M, T>, said: &Entry<M, T>, room: &mut Room) -> bool {
+fn same<M: Serialize, T: Serialize>(did: &EntryRef<'_, M, T>, said: &Entry<M, T>, room: &mut Room) -> bool {
     match (did, said) {
-        (What::Send(did), Entry::Send { to, seq, msg }) => {
+        (EntryRef::Send(did), Entry::Send { to, seq, msg }) => {
             did.to == *to && did.seq == *seq && same_bytes(&did.msg, msg, room)
         }
-        (What::Arm { timer, at, tick }, Entry::Arm { timer: said_timer, at: said_at, tick: said_tick }) => {
+        (EntryRef::Arm { timer, at, tick }, Entry::Arm { timer: said_timer, at: said_at, tick: said_tick }) => {
             timer == said_timer && at == said_at && same_bytes(tick, said_tick, room)
         }
-        (What::Disarm(did), Entry::Disarm(said)) => did == said,
-        (What::Note(did), Entry::Note { what, subject, value }) => {
+        (EntryRef::Disarm(did), Entry::Disarm(said)) => did == said,
+        (EntryRef::Note(did), Entry::Note { what, subject, value }) => {
             cut(did.what) == &**what && did.subject == *subject && did.value == *value
         }
         _ => false,

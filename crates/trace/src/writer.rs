@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use meshsim_actor::{ActorId, Fate, MessageId, Power, Recorder, Span, Time, Timer, What};
+use meshsim_actor::{ActorId, EntryRef, Fate, MachineAction, MessageId, Recorder, Span, Time, Timer};
 use serde::Serialize;
 
 use crate::chunk::{CHUNK_BYTES, Gathering, RAW_BYTES_MAX, pack};
 use crate::context::{CONTEXT_BYTES_MAX, Open};
-use crate::format::{Frame, Kind, MAGIC, SAME, VERSION, WORDS_MAX, put, put_text};
+use crate::format::{Frame, MAGIC, RecordKind, SAME, VERSION, WORDS_MAX, put, put_text};
 use crate::index::Entries;
 use crate::{Entry, Header, Record};
 
@@ -222,7 +222,7 @@ impl<W: Write> Writer<W> {
 
     /// Writes tag, time and actor, and what `fill` adds.
     #[inline(always)]
-    fn begin(&mut self, at: Time, actor: ActorId, kind: Kind, fill: impl FnOnce(&mut Frame<'_>)) {
+    fn begin(&mut self, at: Time, actor: ActorId, kind: RecordKind, fill: impl FnOnce(&mut Frame<'_>)) {
         if self.is_full() {
             self.close(None::<fn(&mut Vec<u8>)>);
         }
@@ -268,14 +268,14 @@ impl<W: Write> Writer<W> {
     }
 
     fn deliver(&mut self, at: Time, actor: ActorId, id: MessageId) {
-        self.begin(at, actor, Kind::Deliver, |frame| put_id(frame, id));
+        self.begin(at, actor, RecordKind::Deliver, |frame| put_id(frame, id));
         self.chunk.actors.insert(u64::from(id.from.0));
         self.open.deliver(actor, self.records, id);
         self.end();
     }
 
     fn send<M: Serialize>(&mut self, at: Time, actor: ActorId, to: ActorId, seq: u64, msg: &M) {
-        self.begin(at, actor, Kind::Send, |frame| {
+        self.begin(at, actor, RecordKind::Send, |frame| {
             frame.number(u64::from(to.0));
             frame.number(seq);
         });
@@ -286,7 +286,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn arm<T: Serialize>(&mut self, at: Time, actor: ActorId, timer: Timer, due: Time, tick: &T) {
-        self.begin(at, actor, Kind::Arm, |frame| frame.number(due.nanos().wrapping_sub(at.nanos())));
+        self.begin(at, actor, RecordKind::Arm, |frame| frame.number(due.nanos().wrapping_sub(at.nanos())));
         let place = self.blob(&(timer, tick));
         self.open.arm(actor, self.records, timer, due, place);
         self.end();
@@ -309,27 +309,27 @@ impl<W: Write> Writer<W> {
     }
 
     fn fire(&mut self, at: Time, actor: ActorId, timer: Timer) {
-        self.begin(at, actor, Kind::Fire, |_| {});
+        self.begin(at, actor, RecordKind::Fire, |_| {});
         self.blob(&timer);
         self.open.fire(actor, self.records, timer);
         self.end();
     }
 
     fn disarm(&mut self, at: Time, actor: ActorId, timer: Timer) {
-        self.begin(at, actor, Kind::Disarm, |_| {});
+        self.begin(at, actor, RecordKind::Disarm, |_| {});
         self.blob(&timer);
         self.open.disarm(actor, timer);
         self.end();
     }
 
     fn start(&mut self, at: Time, actor: ActorId, incarnation: u32) {
-        self.begin(at, actor, Kind::Start, |frame| frame.number(u64::from(incarnation)));
+        self.begin(at, actor, RecordKind::Start, |frame| frame.number(u64::from(incarnation)));
         self.open.start(actor, self.records, incarnation);
         self.end();
     }
 
     fn fate(&mut self, at: Time, actor: ActorId, id: MessageId, fate: Fate) {
-        self.begin(at, actor, Kind::Fate, |frame| put_id(frame, id));
+        self.begin(at, actor, RecordKind::Fate, |frame| put_id(frame, id));
         self.blob(&fate);
         let receiver = self.open.fate(id, fate);
         for actor in receiver.into_iter().chain([id.from]) {
@@ -338,8 +338,8 @@ impl<W: Write> Writer<W> {
         self.end();
     }
 
-    fn power(&mut self, at: Time, actor: ActorId, power: Power) {
-        self.begin(at, actor, Kind::Power, |_| {});
+    fn power(&mut self, at: Time, actor: ActorId, power: MachineAction) {
+        self.begin(at, actor, RecordKind::MachineAction, |_| {});
         self.blob(&power);
         self.end();
     }
@@ -351,7 +351,7 @@ impl<W: Write> Writer<W> {
         // Compared by content: two addresses of one text would make the bytes depend on the compiler.
         let known = self.words.iter().position(|word| **word == *what);
         let number = known.unwrap_or(self.words.len());
-        self.begin(at, actor, Kind::Note, |frame| frame.number(number as u64));
+        self.begin(at, actor, RecordKind::Note, |frame| frame.number(number as u64));
         if known.is_none() {
             put_text(&mut self.block, what);
             if self.words.len() < WORDS_MAX {
@@ -382,17 +382,17 @@ fn put_id(frame: &mut Frame<'_>, id: MessageId) {
 impl<M: Serialize, T: Serialize, W: Write> Recorder<M, T> for Writer<W> {
     // The caller knows the kind of its entry, so this match disappears where it is inlined.
     #[inline(always)]
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, M, T>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, M, T>) {
         match what {
-            What::Deliver(envelope) => self.deliver(at, actor, envelope.id()),
-            What::Send(envelope) => self.send(at, actor, envelope.to, envelope.seq, &envelope.msg),
-            What::Fire(timer, _) => self.fire(at, actor, timer),
-            What::Arm { timer, at: due, tick } => self.arm(at, actor, timer, due, &tick),
-            What::Disarm(timer) => self.disarm(at, actor, timer),
-            What::Start { incarnation } => self.start(at, actor, incarnation),
-            What::Note(note) => self.note(at, actor, note.what, note.subject, note.value),
-            What::Fate(id, fate) => self.fate(at, actor, id, fate),
-            What::Power(power) => self.power(at, actor, power),
+            EntryRef::Deliver(envelope) => self.deliver(at, actor, envelope.id()),
+            EntryRef::Send(envelope) => self.send(at, actor, envelope.to, envelope.seq, &envelope.msg),
+            EntryRef::Fire(timer, _) => self.fire(at, actor, timer),
+            EntryRef::Arm { timer, at: due, tick } => self.arm(at, actor, timer, due, &tick),
+            EntryRef::Disarm(timer) => self.disarm(at, actor, timer),
+            EntryRef::Start { incarnation } => self.start(at, actor, incarnation),
+            EntryRef::Note(note) => self.note(at, actor, note.what, note.subject, note.value),
+            EntryRef::Fate(id, fate) => self.fate(at, actor, id, fate),
+            EntryRef::Power(power) => self.power(at, actor, power),
         }
     }
 }

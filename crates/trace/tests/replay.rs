@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use meshsim_actor::{
-    Actor, ActorId, Cause, Cell, Cx, Effect, Effects, Envelope, Event, Fate, Input, Message, MessageId, Power,
-    Recorder, Rng, Span, Time, Timer, What,
+    Actor, ActorId, Cell, Cx, Effect, Effects, EntryRef, Envelope, Event, Fate, Input, LossReason, MachineAction,
+    Message, MessageId, Recorder, Rng, Span, Time, Timer,
 };
-use meshsim_trace::replay::{Difference, Report, Stopped};
+use meshsim_trace::replay::{Difference, ReplayReport, Stopped};
 use meshsim_trace::{Entry, Header, Record, Replay};
 use serde::{Deserialize, Serialize};
 
@@ -88,20 +88,21 @@ type Records = Vec<Record<Talk, u8>>;
 struct Taken(Records);
 
 impl Recorder<Talk, u8> for Taken {
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Talk, u8>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Talk, u8>) {
         self.0.push(Record { seq: self.0.len() as u64, at, actor, entry: what.into() });
     }
 }
 
 /// Action on an actor.
 enum Done {
-    Power(Power),
+    Power(MachineAction),
     /// Its process was killed, and another one starts in its place.
     Reborn,
 }
 
 fn cell(actor: ActorId, incarnation: u32) -> Option<Cell<Gossip>> {
-    (actor.0 < 3).then(|| Cell::reborn(actor, Gossip::default(), Rng::keyed(1, u64::from(actor.0), 0), incarnation))
+    (actor.0 < 3)
+        .then(|| Cell::with_incarnation(actor, Gossip::default(), Rng::keyed(1, u64::from(actor.0), 0), incarnation))
 }
 
 /// Three actors for 200 ms on a network that loses the messages with 7, 27, 47... and duplicates those with 3, 13,
@@ -160,9 +161,9 @@ impl Host {
         let (near, far) = (Span::from_micros(900), Span::from_millis(4));
         let (id, to) = (envelope.id(), envelope.to);
         match envelope.seq % 20 {
-            7 => self.trace.record(now, id.from, What::Fate(id, Fate::Lost(Cause::Loss))),
+            7 => self.trace.record(now, id.from, EntryRef::Fate(id, Fate::Lost(LossReason::Loss))),
             3 | 13 => {
-                self.trace.record(now, id.from, What::Fate(id, Fate::Duplicate(near, far)));
+                self.trace.record(now, id.from, EntryRef::Fate(id, Fate::Duplicate(near, far)));
                 self.queue(now + near, to, Input::Deliver(envelope.clone()));
                 self.queue(now + far, to, Input::Deliver(envelope));
             }
@@ -175,11 +176,11 @@ impl Host {
         let place = &mut self.cells[actor.index()];
         match done {
             Done::Power(power) => {
-                self.trace.record(now, actor, What::Power(power));
+                self.trace.record(now, actor, EntryRef::Power(power));
                 match power {
-                    Power::Crash | Power::Wipe => {
-                        place.reboot(power == Power::Wipe);
-                        self.trace.record(now, actor, What::Power(Power::Restart));
+                    MachineAction::Crash | MachineAction::Wipe => {
+                        place.reboot(power == MachineAction::Wipe);
+                        self.trace.record(now, actor, EntryRef::Power(MachineAction::Restart));
                         self.queue(now, actor, Input::Start);
                     }
                     power => {
@@ -199,7 +200,7 @@ impl Host {
     }
 }
 
-type Outcome = Result<Report, Box<Difference<Talk, u8>>>;
+type Outcome = Result<ReplayReport, Box<Difference<Talk, u8>>>;
 
 fn replay(records: &Records) -> Outcome {
     feed(Replay::new(cell), records)
@@ -229,24 +230,24 @@ fn count(records: &Records, of: fn(&Record<Talk, u8>) -> bool) -> u64 {
 }
 
 /// Report of a complete replay.
-fn all_of(records: &Records) -> Report {
-    Report {
+fn all_of(records: &Records) -> ReplayReport {
+    ReplayReport {
         records: records.len() as u64,
         actors: 3,
         inputs: count(records, is_input),
         effects: count(records, is_effect),
-        ..Report::default()
+        ..ReplayReport::default()
     }
 }
 
 fn troubled() -> Records {
     run([
-        (40, 1, Done::Power(Power::Crash)),
-        (60, 2, Done::Power(Power::Speed(0.5))),
-        (80, 0, Done::Power(Power::Wipe)),
-        (90, 0, Done::Power(Power::Pause)),
-        (91, 0, Done::Power(Power::Resume)),
-        (120, 2, Done::Power(Power::Speed(1.0))),
+        (40, 1, Done::Power(MachineAction::Crash)),
+        (60, 2, Done::Power(MachineAction::Speed(0.5))),
+        (80, 0, Done::Power(MachineAction::Wipe)),
+        (90, 0, Done::Power(MachineAction::Pause)),
+        (91, 0, Done::Power(MachineAction::Resume)),
+        (120, 2, Done::Power(MachineAction::Speed(1.0))),
     ])
 }
 
@@ -266,7 +267,9 @@ fn crashes_wipes_and_slow_machines_are_replayed() {
 
 #[test]
 fn a_wipe_that_was_a_crash_is_found_and_so_is_another_speed() {
-    for (from, to) in [(Power::Wipe, Power::Crash), (Power::Speed(0.5), Power::Speed(0.6))] {
+    for (from, to) in
+        [(MachineAction::Wipe, MachineAction::Crash), (MachineAction::Speed(0.5), MachineAction::Speed(0.6))]
+    {
         let mut records = troubled();
         let place = records.iter().position(|record| record.entry == Entry::Power(from)).unwrap();
         records[place].entry = Entry::Power(to);
@@ -392,8 +395,9 @@ fn an_actor_that_is_born_again_in_another_process_is_made_afresh() {
 
 #[test]
 fn an_incarnation_that_starts_on_a_slow_machine_replays_at_its_speed() {
-    let slow = (30, 1, Done::Power(Power::Speed(0.5)));
-    let records = run([slow, (40, 1, Done::Reborn), (80, 1, Done::Power(Power::Speed(1.0))), (90, 1, Done::Reborn)]);
+    let slow = (30, 1, Done::Power(MachineAction::Speed(0.5)));
+    let records =
+        run([slow, (40, 1, Done::Reborn), (80, 1, Done::Power(MachineAction::Speed(1.0))), (90, 1, Done::Reborn)]);
     assert_eq!(replay_of_processes(&records).unwrap(), all_of(&records));
 }
 
@@ -428,12 +432,12 @@ fn messages_of_actors_that_are_not_replayed_are_still_read() {
     let some = |actor, incarnation| if actor == ActorId(1) { cell(actor, incarnation) } else { None };
     let mut of_it = records.clone();
     of_it.retain(|record| record.actor == ActorId(1));
-    let expected = Report {
+    let expected = ReplayReport {
         records: records.len() as u64,
         inputs: count(&of_it, is_input),
         effects: count(&of_it, is_effect),
         actors: 1,
-        ..Report::default()
+        ..ReplayReport::default()
     };
     assert_eq!(feed(Replay::new(some), &records).unwrap(), expected);
 }

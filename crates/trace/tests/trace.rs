@@ -3,11 +3,11 @@
 use std::io::{self, Cursor, Write};
 
 use meshsim_actor::{
-    Actor, ActorId, Cause, Cell, Cx, Effect, Envelope, Event, Fate, Input, Message, MessageId, Note, Power, Recorder,
-    Rng, Span, Time, Timer, What,
+    Actor, ActorId, Cell, Cx, Effect, EntryRef, Envelope, Event, Fate, Input, LossReason, MachineAction, Message,
+    MessageId, Note, Recorder, Rng, Span, Time, Timer,
 };
 use meshsim_trace::export::{ExportError, Format, export};
-use meshsim_trace::{Derived, Deriver, Header, Index, Reader, Record, Trouble, Writer};
+use meshsim_trace::{Derived, Deriver, Header, Index, ReadErrorKind, Reader, Record, Writer};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -64,22 +64,26 @@ fn record(trace: &mut impl Recorder<Talk, u8>) {
     });
     let ping = |from, to, seq| Envelope { from: ActorId(from), to: ActorId(to), seq, msg: Talk::Ping { step: seq } };
     let at = Time::from_nanos;
-    trace.record(at(5), ActorId(0), What::Send(&ping(0, 1, 100)));
-    trace.record(at(5), ActorId(0), What::Fate(MessageId { from: ActorId(0), seq: 100 }, Fate::Lost(Cause::Loss)));
+    trace.record(at(5), ActorId(0), EntryRef::Send(&ping(0, 1, 100)));
+    trace.record(
+        at(5),
+        ActorId(0),
+        EntryRef::Fate(MessageId { from: ActorId(0), seq: 100 }, Fate::Lost(LossReason::Loss)),
+    );
     let doubled = ping(0, 1, 101);
-    trace.record(at(5), ActorId(0), What::Send(&doubled));
+    trace.record(at(5), ActorId(0), EntryRef::Send(&doubled));
     let fate = Fate::Duplicate(Span::from_nanos(10), Span::from_nanos(2_000_000));
-    trace.record(at(5), ActorId(0), What::Fate(doubled.id(), fate));
+    trace.record(at(5), ActorId(0), EntryRef::Fate(doubled.id(), fate));
     for nanos in [15, 2_000_005] {
         out.clear();
         cells[1].step(at(nanos), Input::Deliver(doubled.clone()), &mut out, trace);
     }
     cells[0].step(at(1_000_000_000), Input::Fire(first_alarm.unwrap()), &mut out, trace);
-    trace.record(at(2_000_000_000), ActorId(1), What::Power(Power::Crash));
-    trace.record(at(3_000_000_000), ActorId(1), What::Power(Power::Restart));
+    trace.record(at(2_000_000_000), ActorId(1), EntryRef::Power(MachineAction::Crash));
+    trace.record(at(3_000_000_000), ActorId(1), EntryRef::Power(MachineAction::Restart));
     cells[1].reboot(false);
     cells[1].step(at(3_000_000_000), Input::Start, &mut out, trace);
-    trace.record(at(3_000_000_000), ActorId(1), What::Power(Power::Speed(0.5)));
+    trace.record(at(3_000_000_000), ActorId(1), EntryRef::Power(MachineAction::Speed(0.5)));
 }
 
 fn written() -> Vec<u8> {
@@ -95,11 +99,11 @@ fn in_chunks() -> Vec<u8> {
     record(&mut expected);
     // A message that stays in flight, and enough records after it that a context is worth its bytes.
     let held = Envelope { from: ActorId(0), to: ActorId(1), seq: 102, msg: Talk::Ping { step: 9 } };
-    expected.record(Time::from_nanos(3_000_000_001), ActorId(0), What::Send(&held));
-    expected.record(Time::from_nanos(3_000_000_001), ActorId(0), What::Fate(held.id(), Fate::Hold(Time::NEVER)));
+    expected.record(Time::from_nanos(3_000_000_001), ActorId(0), EntryRef::Send(&held));
+    expected.record(Time::from_nanos(3_000_000_001), ActorId(0), EntryRef::Fate(held.id(), Fate::Hold(Time::NEVER)));
     for at in 2..80 {
         let note = Note { what: "note", subject: u64::MAX, value: u64::MAX };
-        expected.record(Time::from_nanos(3_000_000_000 + at), ActorId(1), What::Note(note));
+        expected.record(Time::from_nanos(3_000_000_000 + at), ActorId(1), EntryRef::Note(note));
     }
     for record in &expected.0 {
         writer.tag(Some(record.at.nanos() % 3), Some(record.seq << 40));
@@ -124,7 +128,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Record<Talk, u8>>, meshsim_trace::ReadError>
 struct Expected(Vec<Record<Talk, u8>>);
 
 impl Recorder<Talk, u8> for Expected {
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Talk, u8>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Talk, u8>) {
         self.0.push(Record { seq: self.0.len() as u64, at, actor, entry: what.into() });
     }
 }
@@ -156,14 +160,14 @@ fn the_same_run_gives_the_same_bytes() {
 #[test]
 fn large_messages_many_blocks_and_many_words_come_back() {
     let words: Vec<&'static str> = (0..400).map(|i| &*format!("word-{i}").leak()).collect();
-    let run = |trace: &mut dyn FnMut(Time, What<'_, Talk, u8>)| {
+    let run = |trace: &mut dyn FnMut(Time, EntryRef<'_, Talk, u8>)| {
         for seq in 0..5_000_u64 {
             let msg = Talk::Blob(vec![seq as u8; (seq * 37 % 700) as usize]);
             let envelope = Envelope { from: ActorId(1), to: ActorId(0), seq, msg };
             // Out of order: a live host's clocks differ.
             let at = Time::from_nanos((seq * 7_919) % 4_096 * 1_000_000_007);
-            trace(at, What::Send(&envelope));
-            trace(at, What::Note(Note { what: words[seq as usize % 400], subject: u64::MAX, value: seq }));
+            trace(at, EntryRef::Send(&envelope));
+            trace(at, EntryRef::Note(Note { what: words[seq as usize % 400], subject: u64::MAX, value: seq }));
         }
     };
     let (mut writer, mut expected) = (Writer::new(Vec::new(), &header()), Expected::default());
@@ -195,7 +199,7 @@ fn a_file_cut_anywhere_keeps_its_whole_chunks() {
         assert_eq!(index.chunks, chunks[..index.chunks.len()]);
         let mut records = Vec::new();
         let error = reader.by_ref().find_map(|read| read.map(|record| records.push(record)).err()).unwrap();
-        assert!(matches!(error.trouble, Trouble::CutOff), "cut at {end}: {error}");
+        assert!(matches!(error.trouble, ReadErrorKind::CutOff), "cut at {end}: {error}");
         assert_eq!(records, all[..index.records() as usize], "cut at {end}");
         assert_eq!(error.at, records.last().map(|record| record.at));
         assert!(reader.next().is_none());
@@ -269,7 +273,10 @@ fn impossible_chunk_lengths_are_rejected_before_any_allocation() {
     let packed = u32::from_le_bytes(bytes[chunk + 12..chunk + 16].try_into().unwrap());
     for (place, value) in [(8, u32::MAX), (8, (packed + 1) * 257), (12, u32::MAX), (16, u32::MAX), (20, u32::MAX)] {
         let error = claim(place, value);
-        assert!(matches!(error.trouble, Trouble::Corrupt("a chunk of lengths that none has")), "{place}: {error}");
+        assert!(
+            matches!(error.trouble, ReadErrorKind::Corrupt("a chunk of lengths that none has")),
+            "{place}: {error}"
+        );
     }
 }
 
@@ -312,7 +319,7 @@ fn a_full_disk_is_reported_at_the_end_and_not_written_to_again() {
     let mut writer = Writer::new(&mut disk, &header());
     let envelope = Envelope { from: ActorId(1), to: ActorId(0), seq: 0, msg: Talk::Blob(vec![0; 100]) };
     for _ in 0..20_000 {
-        Recorder::<Talk, u8>::record(&mut writer, Time::ZERO, ActorId(1), What::Send(&envelope));
+        Recorder::<Talk, u8>::record(&mut writer, Time::ZERO, ActorId(1), EntryRef::Send(&envelope));
     }
     let error = writer.finish().map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), io::Error::from(io::ErrorKind::StorageFull).to_string());
@@ -324,7 +331,7 @@ fn a_message_too_long_to_record_is_reported_at_the_end() {
     let mut writer = Writer::new(Vec::new(), &header());
     let msg = Talk::Blob(vec![0; meshsim_wire::MESSAGE_BYTES_MAX]);
     let envelope = Envelope { from: ActorId(1), to: ActorId(0), seq: 0, msg };
-    Recorder::<Talk, u8>::record(&mut writer, Time::ZERO, ActorId(1), What::Send(&envelope));
+    Recorder::<Talk, u8>::record(&mut writer, Time::ZERO, ActorId(1), EntryRef::Send(&envelope));
     assert!(writer.finish().unwrap_err().to_string().starts_with("a message cannot be recorded: longer than"));
 }
 
@@ -365,7 +372,7 @@ fn an_export_of_a_truncated_trace_ends_there_and_reports_it() {
     let reader: Reader<_, Talk, u8> = Reader::new(&bytes[..bytes.len() - 1]).unwrap();
     let mut out = Vec::new();
     let error = export(reader, Format::Jsonl, &mut out).unwrap_err();
-    assert!(matches!(&error, ExportError::Read(e) if matches!(e.trouble, Trouble::CutOff)), "{error}");
+    assert!(matches!(&error, ExportError::Read(e) if matches!(e.trouble, ReadErrorKind::CutOff)), "{error}");
     assert_eq!(String::from_utf8(out).unwrap().lines().count(), read(&bytes).unwrap().len());
 }
 

@@ -39,7 +39,7 @@ const KEPT_BYTES: usize = 16 * READ_BYTES;
 /// Kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FrameKind {
     /// Dialler: its identity and its purpose.
     Hello = 1,
     /// Acceptor: a request for the proof.
@@ -56,10 +56,17 @@ pub enum Kind {
     Control = 17,
 }
 
-impl Kind {
+impl FrameKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        let all =
-            [Kind::Hello, Kind::Challenge, Kind::Proof, Kind::Welcome, Kind::Refusal, Kind::Envelope, Kind::Control];
+        let all = [
+            FrameKind::Hello,
+            FrameKind::Challenge,
+            FrameKind::Proof,
+            FrameKind::Welcome,
+            FrameKind::Refusal,
+            FrameKind::Envelope,
+            FrameKind::Control,
+        ];
         all.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
@@ -89,10 +96,10 @@ pub enum FrameError {
     UnknownKind(u8),
     /// A known kind that is not allowed in the current state.
     #[error("sent a frame of kind {0:?} where it makes no sense")]
-    Unexpected(Kind),
+    Unexpected(FrameKind),
     /// The body does not decode to a value of its kind.
     #[error("sent a {0:?} that cannot be read: {1}")]
-    Body(Kind, Error),
+    Body(FrameKind, Error),
 }
 
 /// The first bytes of a stream, in both directions.
@@ -138,7 +145,7 @@ fn foreign(bytes: &[u8]) -> &'static str {
 ///
 /// # Errors
 /// If the value cannot be written or is too long.
-pub fn put<V: Serialize + ?Sized>(out: &mut Vec<u8>, kind: Kind, value: &V) -> Result<(), Error> {
+pub fn put<V: Serialize + ?Sized>(out: &mut Vec<u8>, kind: FrameKind, value: &V) -> Result<(), Error> {
     let start = out.len();
     out.extend_from_slice(&[0, 0, 0, 0, kind as u8]);
     if let Err(error) = encode_into(value, out) {
@@ -156,14 +163,14 @@ pub fn put<V: Serialize + ?Sized>(out: &mut Vec<u8>, kind: Kind, value: &V) -> R
 /// If the message cannot be written or is too long.
 #[inline]
 pub fn put_envelope<M: Serialize>(out: &mut Vec<u8>, due: Time, envelope: &Envelope<M>) -> Result<(), Error> {
-    put(out, Kind::Envelope, &(due, envelope))
+    put(out, FrameKind::Envelope, &(due, envelope))
 }
 
 /// A complete frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// Kind of the content.
-    pub kind: Kind,
+    pub kind: FrameKind,
     body: &'a [u8],
 }
 
@@ -189,7 +196,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// [`FrameError::Unexpected`], [`FrameError::Body`].
-    pub fn expect<V: DeserializeOwned>(&self, kind: Kind) -> Result<V, FrameError> {
+    pub fn expect<V: DeserializeOwned>(&self, kind: FrameKind) -> Result<V, FrameError> {
         if self.kind == kind { self.value() } else { Err(FrameError::Unexpected(self.kind)) }
     }
 
@@ -263,7 +270,7 @@ impl Splitter {
             return Err(FrameError::TooLong { length, most: self.frame_bytes_max });
         }
         let Some(kind) = rest.first() else { return Ok(None) };
-        let kind = Kind::from_byte(*kind).ok_or(FrameError::UnknownKind(*kind))?;
+        let kind = FrameKind::from_byte(*kind).ok_or(FrameError::UnknownKind(*kind))?;
         if rest.len() < length {
             return Ok(None);
         }
@@ -302,14 +309,14 @@ mod tests {
     /// A preface, and three frames of different kinds.
     fn golden() -> Vec<u8> {
         let mut out = preface().to_vec();
-        put(&mut out, Kind::Hello, &("a", 1u8)).unwrap();
+        put(&mut out, FrameKind::Hello, &("a", 1u8)).unwrap();
         put_envelope(&mut out, Time::from_nanos(77), &envelope("hello")).unwrap();
-        put(&mut out, Kind::Control, &vec![7u8; 300]).unwrap();
+        put(&mut out, FrameKind::Control, &vec![7u8; 300]).unwrap();
         out
     }
 
     /// The frames of a reader that receives the bytes in pieces of this size.
-    fn read(bytes: &[u8], piece: usize) -> Result<Vec<(Kind, usize)>, FrameError> {
+    fn read(bytes: &[u8], piece: usize) -> Result<Vec<(FrameKind, usize)>, FrameError> {
         let mut splitter = Splitter::new();
         let (mut begun, mut frames) = (false, vec![]);
         for piece in bytes.chunks(piece) {
@@ -338,7 +345,7 @@ mod tests {
         let whole = read(&bytes, bytes.len()).unwrap();
         assert_eq!(
             whole.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
-            [Kind::Hello, Kind::Envelope, Kind::Control]
+            [FrameKind::Hello, FrameKind::Envelope, FrameKind::Control]
         );
         for piece in 1..40 {
             assert_eq!(read(&bytes, piece).as_ref(), Ok(&whole), "pieces of {piece}");
@@ -417,7 +424,7 @@ mod tests {
     fn the_memory_of_a_long_frame_is_given_back_when_it_was_taken_off() {
         let mut splitter = Splitter::new();
         splitter.trust();
-        put(splitter.room(), Kind::Control, &vec![0u8; MESSAGE_BYTES_MAX / 2]).unwrap();
+        put(splitter.room(), FrameKind::Control, &vec![0u8; MESSAGE_BYTES_MAX / 2]).unwrap();
         assert!(splitter.next_frame().unwrap().is_some());
         splitter.room();
         assert!(splitter.capacity() <= KEPT_BYTES + READ_BYTES, "{} bytes", splitter.capacity());
@@ -432,7 +439,10 @@ mod tests {
     #[test]
     fn a_value_too_long_for_a_frame_is_not_written_and_leaves_nothing_behind() {
         let mut out = vec![1];
-        assert_eq!(put(&mut out, Kind::Control, &vec![0u8; MESSAGE_BYTES_MAX]), Err(Error::TooLong(MESSAGE_BYTES_MAX)));
+        assert_eq!(
+            put(&mut out, FrameKind::Control, &vec![0u8; MESSAGE_BYTES_MAX]),
+            Err(Error::TooLong(MESSAGE_BYTES_MAX))
+        );
         assert_eq!(out, [1]);
     }
 

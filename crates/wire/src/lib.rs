@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use crate::guard::Guard;
 
 pub use frame::{
-    FRAME_BYTES_MAX, Frame, FrameError, HELLO_BYTES_MAX, Kind, PREFACE_BYTES, Splitter, VERSION, check_preface,
+    FRAME_BYTES_MAX, Frame, FrameError, FrameKind, HELLO_BYTES_MAX, PREFACE_BYTES, Splitter, VERSION, check_preface,
     preface, put, put_envelope,
 };
 pub use handshake::{

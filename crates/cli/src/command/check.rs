@@ -2,7 +2,7 @@
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
-use meshsim_experiment::check::{ClosedEstimate, Findings, LoadEstimate, check};
+use meshsim_experiment::check::{CheckReport, ClosedEstimate, LoadEstimate, check};
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, plural, rate, text};
 
@@ -48,7 +48,7 @@ impl Args {
             let text = render(&experiment, &findings, &self.source, screen.paint());
             screen.print(&text)?;
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }
 
@@ -56,7 +56,7 @@ fn seconds(secs: f64) -> String {
     if secs.is_finite() { Span::from_secs_f64(secs).to_string() } else { "endless".into() }
 }
 
-fn render(experiment: &Experiment, findings: &Findings, source: &Source, paint: Paint) -> String {
+fn render(experiment: &Experiment, findings: &CheckReport, source: &Source, paint: Paint) -> String {
     let mut out = text::intention(experiment, false, paint);
     let mut section = |title: &str, beside: &str, body: String| {
         if !body.is_empty() {
@@ -93,7 +93,7 @@ fn short(name: &str, chars: usize) -> String {
 }
 
 /// Saturation: the service or node that is full first, and at what rate.
-fn situations(findings: &Findings, paint: Paint) -> String {
+fn situations(findings: &CheckReport, paint: Paint) -> String {
     let mut table = Table::new(["at", "<", "<full first", "<", "instances", "full at", "offered"]);
     let known = || findings.situations.iter().filter(|it| it.first.is_some());
     for situation in known().take(ROWS_MAX) {
@@ -127,7 +127,7 @@ fn situations(findings: &Findings, paint: Paint) -> String {
 }
 
 /// The busiest nodes.
-fn nodes(findings: &Findings, paint: Paint) -> String {
+fn nodes(findings: &CheckReport, paint: Paint) -> String {
     let mut nodes: Vec<_> = findings.nodes.iter().filter(|node| node.busy > 0.0).collect();
     if nodes.is_empty() {
         return String::new();
@@ -153,7 +153,7 @@ fn nodes(findings: &Findings, paint: Paint) -> String {
 }
 
 /// Each caller with those that it calls.
-fn graph(findings: &Findings) -> String {
+fn graph(findings: &CheckReport) -> String {
     let mut out = String::new();
     let callers = || findings.edges.chunk_by(|a, b| a.from == b.from);
     let width = callers().take(ROWS_MAX).map(|callees| callees[0].from.chars().count()).max().unwrap_or(0);
@@ -191,7 +191,7 @@ fn more(out: &mut String, rows: usize) {
     }
 }
 
-fn services(findings: &Findings, paint: Paint) -> String {
+fn services(findings: &CheckReport, paint: Paint) -> String {
     let mut table = Table::new(["<service", "instances", "slots", "rate", "held", "utilisation"]);
     let mut services: Vec<_> = findings.services.iter().collect();
     if services.len() > ROWS_MAX {
@@ -221,7 +221,7 @@ fn services(findings: &Findings, paint: Paint) -> String {
     out
 }
 
-fn loads(findings: &Findings, paint: Paint) -> String {
+fn loads(findings: &CheckReport, paint: Paint) -> String {
     let mut table = Table::new(["<load", "rate", "service visits", "errors", "latency", "worst"]);
     for load in findings.loads.iter().take(ROWS_MAX) {
         table.row([
@@ -265,7 +265,7 @@ fn of_users(load: &LoadEstimate, closed: &ClosedEstimate) -> String {
     }
 }
 
-fn gains(findings: &Findings, paint: Paint) -> String {
+fn gains(findings: &CheckReport, paint: Paint) -> String {
     let mut table = Table::new(["<operation", "rate", "delay", "stable below", "no overshoot up to"]);
     for gain in findings.gains.iter().take(ROWS_MAX) {
         let look = if gain.rate >= gain.bound { Look::Bad } else { Look::Plain };

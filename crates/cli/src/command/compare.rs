@@ -105,7 +105,7 @@ impl Args {
             return Err(Error::WrongInput(why, "--messages compares two runs, or two traces".into()));
         };
         let text = part::told(base, other, screen)?;
-        screen.print(&text).map(|()| Exit::Well)
+        screen.print(&text).map(|()| Exit::Success)
     }
 
     /// Runs that are there.
@@ -134,7 +134,7 @@ impl Args {
             let text = text(&comparison, self.all, screen.paint());
             screen.print(&text)?;
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 
     /// Files, or a file with values set: each is run with the same seeds.
@@ -186,7 +186,7 @@ impl Args {
             let text = study::pairs(&compared, self.all, screen.paint());
             screen.print(&text)?;
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 
     fn assure_meant(&self, others: &[(&str, bool)]) -> Result<(), Error> {

@@ -26,6 +26,6 @@ impl Args {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut crate::Cli::command(), "meshsim", &mut script);
         screen.print_file(&String::from_utf8_lossy(&script))?;
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }

@@ -9,7 +9,7 @@ use meshsim_report::{count, plural};
 use super::Source;
 use super::node::GraceArgs;
 use crate::error::{Error, Exit};
-use crate::folder::Draft;
+use crate::folder::PendingFile;
 use crate::screen::Screen;
 
 pub(crate) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
@@ -97,7 +97,7 @@ impl Args {
                 screen.remark(&format!("written to {}\n", out.display()));
             }
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 
     /// The experiment and the files that it names, from where they lie: in the container as here, beside each other.
@@ -145,7 +145,7 @@ impl Args {
             return Err(Error::WrongInput(why, "`--force` overwrites it".into()));
         }
         std::fs::create_dir_all(out).map_err(|error| Error::Write(out.into(), error))?;
-        let begin = |(name, text): (_, &str)| Ok((Draft::create(&out.join::<&str>(name))?, text.to_owned()));
+        let begin = |(name, text): (_, &str)| Ok((PendingFile::create(&out.join::<&str>(name))?, text.to_owned()));
         let drafts = files.into_iter().map(begin).collect::<Result<Vec<_>, Error>>()?;
         drafts.into_iter().try_for_each(|(draft, text)| draft.publish(&text))
     }

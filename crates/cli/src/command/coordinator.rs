@@ -4,17 +4,17 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 
 use meshsim_experiment::Experiment;
-use meshsim_gateway::Served;
+use meshsim_gateway::RunningServer;
 use meshsim_net::{Phase, Snapshot, Work};
 use meshsim_report::text;
 use meshsim_run::Deployment;
 
 use super::Source;
-use crate::door::DoorArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::interrupt;
-use crate::live::{Attendant, ClusterArgs, Conduct, Place, conduct, read_once};
+use crate::listener::GatewayArgs;
+use crate::live::{Attendant, ClusterArgs, LiveRun, SecretRole, conduct, read_once};
 use crate::runs;
 use crate::screen::Screen;
 
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
-    door: DoorArgs,
+    door: GatewayArgs,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -76,13 +76,13 @@ impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         read_once([Some(self.source.file()), self.cluster.secret_file.as_deref(), self.door.token_file()])?;
         let experiment = self.source.load(self.output.json, screen)?;
-        let credentials = self.cluster.credentials(Place::Coordinator, !self.listen.ip().is_loopback())?;
+        let credentials = self.cluster.credentials(SecretRole::Coordinator, !self.listen.ip().is_loopback())?;
         let door = self.door.door()?;
         begin(&experiment, &self.source, &self.output, screen)?;
         let folder = ending::open(&experiment, &self.output, runs::place_live)?;
         interrupt::catch()?;
         let mut attendant = Waiting { screen, is_quiet: self.output.json, was_running: false };
-        let conducted = Conduct {
+        let conducted = LiveRun {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
@@ -116,7 +116,7 @@ struct Waiting<'a> {
 }
 
 impl Attendant for Waiting<'_> {
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<&Served>) -> Result<(), Error> {
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
         if !self.is_quiet {
             self.screen.remark(&format!("  nodes and clients join at {joins}{}\n", at_gateway(gateway)));
         }
@@ -135,9 +135,9 @@ impl Attendant for Waiting<'_> {
 }
 
 /// Address of the gateway, as the end of a line.
-pub(super) fn at_gateway(gateway: Option<&Served>) -> String {
+pub(super) fn at_gateway(gateway: Option<&RunningServer>) -> String {
     // The token is for a person at a terminal; in a file it would be in a log.
-    let link = |gateway: &Served| match io::stderr().is_terminal() {
+    let link = |gateway: &RunningServer| match io::stderr().is_terminal() {
         true => format!("\n  look and steer at {}", gateway.link()),
         false => format!(", requests at http://{}/", gateway.address()),
     };

@@ -8,7 +8,7 @@ use meshsim_experiment::import::{Format, Imported, import};
 use meshsim_report::plural;
 
 use crate::error::{Error, Exit};
-use crate::folder::Draft;
+use crate::folder::PendingFile;
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Convert the files of another tool into an experiment";
@@ -69,11 +69,11 @@ impl Args {
         match &self.out {
             None => screen.print_file(&imported.yaml)?,
             Some(path) => {
-                Draft::create(path)?.publish(&imported.yaml)?;
+                PendingFile::create(path)?.publish(&imported.yaml)?;
                 screen.remark(&format!("written to {}\n", path.display()));
             }
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }
 

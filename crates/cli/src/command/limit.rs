@@ -88,7 +88,7 @@ impl Args {
             let text = study::limit(&experiment, &found, screen.paint());
             screen.print(&text)?;
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use meshsim_experiment::Experiment;
-use meshsim_gateway::Served;
+use meshsim_gateway::RunningServer;
 use meshsim_net::{Credentials, Phase, Snapshot};
 use meshsim_run::{Deployment, Part, parts};
 use meshsim_wire::Secret;
@@ -12,11 +12,11 @@ use meshsim_wire::Secret;
 use super::Source;
 use super::coordinator::{How, at_gateway, begin};
 use super::node::GraceArgs;
-use crate::door::DoorArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::interrupt;
-use crate::live::{Attendant, Children, Conduct, Role, conduct, read_once};
+use crate::listener::GatewayArgs;
+use crate::live::{Attendant, Children, LiveRun, Role, conduct, read_once};
 use crate::runs;
 use crate::screen::Screen;
 
@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     how: How,
     #[command(flatten)]
-    door: DoorArgs,
+    door: GatewayArgs,
     #[command(flatten)]
     output: Output,
 }
@@ -82,7 +82,7 @@ impl Args {
             children: Children::default(),
             is_quiet: self.output.json,
         };
-        let conducted = Conduct {
+        let conducted = LiveRun {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
@@ -123,7 +123,7 @@ struct Parent<'a> {
 }
 
 impl Attendant for Parent<'_> {
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<&Served>) -> Result<(), Error> {
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
         let roles = roles(self.experiment, self.processes, self.grace, joins);
         self.children = Children::start(&roles, &self.cluster)?;
         if !self.is_quiet {

@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use crate::error::{Error, Exit};
-use crate::folder::Draft;
+use crate::folder::PendingFile;
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Write the manual pages, one for each command";
@@ -30,14 +30,14 @@ impl Args {
         command.build();
         let Some(out) = &self.out else {
             screen.print_file(&page(&command))?;
-            return Ok(Exit::Well);
+            return Ok(Exit::Success);
         };
         std::fs::create_dir_all(out).map_err(|error| Error::Write(out.clone(), error))?;
         for command in all(&command) {
             let name = command.get_display_name().unwrap_or(command.get_name());
-            Draft::create(&out.join(format!("{name}.1")))?.publish(&page(command))?;
+            PendingFile::create(&out.join(format!("{name}.1")))?.publish(&page(command))?;
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }
 

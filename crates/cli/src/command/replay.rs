@@ -8,7 +8,7 @@ use meshsim_actor::{ActorId, Cell, Rng, Span};
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick, actors};
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::{count, plural};
-use meshsim_trace::replay::{Difference, Report};
+use meshsim_trace::replay::{Difference, ReplayReport};
 use meshsim_trace::{Header, ReadError, Replay};
 
 use crate::error::{Error, Exit};
@@ -80,7 +80,7 @@ impl Args {
         let born: Vec<MeshActor> = actors::all(&mesh).collect();
         let fresh = |id: ActorId, incarnation| {
             let actor = born.get(id.index())?.clone();
-            Some(Cell::reborn(id, actor, Rng::stream(experiment.seed, mesh.actor_name(id)), incarnation))
+            Some(Cell::with_incarnation(id, actor, Rng::stream(experiment.seed, mesh.actor_name(id)), incarnation))
         };
         let mut replay = if of_processes { Replay::of_processes(fresh) } else { Replay::new(fresh) };
         let progress = Progress::begin(experiment.duration, !self.no_progress);
@@ -144,22 +144,22 @@ impl Args {
         screen.print(&text)?;
         match end {
             End::Whole if is_partial => Ok(Exit::Unknown),
-            End::Whole => Ok(Exit::Well),
+            End::Whole => Ok(Exit::Success),
             End::CutShort => Ok(Exit::Interrupted),
-            End::Differs(_) => Ok(Exit::Differs),
+            End::Differs(_) => Ok(Exit::Diverged),
             End::Unreadable(error) => Err(Error::Trace(path, error)),
         }
     }
 }
 
-fn compared(report: &Report) -> String {
+fn compared(report: &ReplayReport) -> String {
     let [actors, inputs, effects] = [(report.actors, "actor"), (report.inputs, "input"), (report.effects, "effect")]
         .map(|(n, what)| plural(n, what));
     format!("{actors}, {inputs} and {effects} compared, of {}", plural(report.records, "record"))
 }
 
 /// Note on the actors that could not be compared to the end.
-fn stopped(header: &Header, report: &Report) -> String {
+fn stopped(header: &Header, report: &ReplayReport) -> String {
     let mut text = String::new();
     for stopped in report.stopped.iter().take(STOPPED_MAX) {
         text += &format!(

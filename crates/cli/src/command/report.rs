@@ -42,6 +42,6 @@ impl Args {
         let file = self.out.unwrap_or_else(|| folders[0].join(REPORT));
         report(&folders, &file)?;
         screen.print(&format!("written to {}\n", file.display()))?;
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }

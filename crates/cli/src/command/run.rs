@@ -17,7 +17,7 @@ use meshsim_study::plan::{Plan, Varied};
 use meshsim_study::pool;
 
 use super::{Source, sweep};
-use crate::ending::{self, Ended, Output, TRACE};
+use crate::ending::{self, FinishedRun, Output, TRACE};
 use crate::error::{Error, Exit};
 use crate::headline::figures;
 use crate::interrupt;
@@ -102,7 +102,7 @@ impl Args {
             per_second(events as f64 / took.as_secs_f64().max(1e-9))
         );
         let remarks = Box::new(move |paint: Paint| format!("{}\n", paint.on(Look::Dim, &pace)));
-        let ended = Ended { outcome, has_trace, processes: None, until_stopped: false, remarks };
+        let ended = FinishedRun { outcome, has_trace, processes: None, until_stopped: false, remarks };
         ending::publish(&experiment, folder, ended, &self.output, screen)
     }
 

@@ -110,11 +110,11 @@ impl Args {
         if self.json {
             let all = listed.iter().map(Entry::Run).chain(studies.iter().map(Entry::Study));
             screen.print_json(&all.collect::<Vec<_>>())?;
-            return Ok(Exit::Well);
+            return Ok(Exit::Success);
         }
         if listed.is_empty() && studies.is_empty() {
             screen.remark("no runs in the folder `runs`\n");
-            return Ok(Exit::Well);
+            return Ok(Exit::Success);
         }
         let mut table = Table::new(["<run", "lasted", "<SLO", "age", "<", "<settings"]);
         for run in &listed {
@@ -140,7 +140,7 @@ impl Args {
             text += &table_of_studies(&studies).render(screen.paint());
         }
         screen.print(&text)?;
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }
 
@@ -244,7 +244,7 @@ fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
         remove_run(path, &files).map_err(|error| Error::Write(path.clone(), error))?;
         screen.remark(&format!("removed {}\n", path.display()));
     }
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
 /// Removes the files of a run, the summary first: the rest then is no run. A file that no run writes stays, and the

@@ -39,6 +39,6 @@ impl Args {
             Document::Summary => meshsim_report::schema(),
             Document::Comparison => meshsim_report::comparison_schema(),
         })?;
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }

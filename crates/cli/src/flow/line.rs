@@ -5,7 +5,7 @@
 //!      12       9    0.000500  node-1       deliver  request shop.get from users
 //! ```
 
-use meshsim_actor::{Fate, Power};
+use meshsim_actor::{Fate, MachineAction};
 use meshsim_experiment::printable;
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::wrap::shortened;
@@ -67,7 +67,7 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 fn look(item: &Item) -> Look {
     match &item.record.entry {
         Entry::Fate(_, Fate::Lost(_)) => Look::Bad,
-        Entry::Power(Power::Crash | Power::Wipe) => Look::Bad,
+        Entry::Power(MachineAction::Crash | MachineAction::Wipe) => Look::Bad,
         Entry::Note { what, .. } if matches!(&**what, "refuse" | "refused" | "violation" | "alarm" | "dead") => {
             Look::Bad
         }
@@ -106,7 +106,7 @@ pub(crate) fn what(item: &Item, names: &Names) -> String {
         Entry::Fire(_) => ("timer_fire", tick()),
         Entry::Disarm(_) => ("timer_clear", tick()),
         Entry::Note { what, subject, value } => (&**what, names.note(what, *subject, *value)),
-        Entry::Power(Power::Speed(speed)) => ("speed", format!("works at {speed} of its speed")),
+        Entry::Power(MachineAction::Speed(speed)) => ("speed", format!("works at {speed} of its speed")),
         Entry::Power(_) => (kind(&record.entry), String::new()),
     };
     format!("{word:8} {rest}")

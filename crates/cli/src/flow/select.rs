@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use meshsim_actor::{ActorId, Cause, Fate, Time};
+use meshsim_actor::{ActorId, Fate, LossReason, Time};
 use meshsim_experiment::{duration, nearest};
 use meshsim_mesh::mark;
 use meshsim_mesh::measure::Failure;
@@ -188,7 +188,7 @@ fn fields(names: &Names) -> Vec<Field> {
             Is::Service => Sort::Word(names.services().map(str::to_owned).collect()),
             Is::Endpoint => Sort::Word(names.endpoints()),
             Is::Reason => {
-                let (lost, failed) = (Cause::ALL.map(Cause::as_str), Failure::ALL.map(Failure::as_str));
+                let (lost, failed) = (LossReason::ALL.map(LossReason::as_str), Failure::ALL.map(Failure::as_str));
                 Sort::Word(owned(&[lost, failed].concat()))
             }
             Is::Lost | Is::Late | Is::Duplicate | Is::Held | Is::Timer => Sort::Flag,

@@ -20,7 +20,7 @@ use super::stream::{Flow, Item};
 use super::words::Names;
 use crate::ending::{PROCESSES, TRACE};
 use crate::error::Error;
-use crate::folder::{Draft, SUMMARY};
+use crate::folder::{PendingFile, SUMMARY};
 use crate::progress::Progress;
 use crate::runs::EXPERIMENT;
 use crate::screen::Screen;
@@ -238,7 +238,7 @@ fn run_again(folder: &Path, screen: &Screen) -> Result<File, Error> {
 
     let end = Time::ZERO + Span::from_secs_f64(summary.reached_s);
     let header = meshsim_run::trace_header(&experiment, &experiment.mesh);
-    let kept = Draft::create(&folder.join(TRACE)).ok();
+    let kept = PendingFile::create(&folder.join(TRACE)).ok();
     let cannot = |error| Error::Write(folder.join(TRACE), error);
     let file = match &kept {
         Some(draft) => draft.file().map_err(cannot)?,

@@ -125,7 +125,7 @@ impl About {
             },
             Msg::Reply(reply) => About { attempt: Some(u32::from(reply.attempt) + 1), failure: reply.failure, ..plain },
             Msg::Steps(orders) => {
-                let n = |order: Option<&meshsim_mesh::message::Order>| order.map(|order| order.decision.n);
+                let n = |order: Option<&meshsim_mesh::message::NodeStep>| order.map(|order| order.decision.n);
                 let service = if let [only] = orders.as_slice() { Some(only.decision.service) } else { None };
                 About { service, steps: n(orders.first()).zip(n(orders.last())), ..plain }
             }
@@ -139,7 +139,7 @@ impl About {
                 ..number(report.seq)
             },
             Msg::ReportFrom { have } => number(*have),
-            Msg::View(view) => number(view.version),
+            Msg::InstanceView(view) => number(view.version),
             Msg::Ask(ask) => About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) },
             Msg::Answer(answer) => About { failure: answer.failure, ..number(answer.ask) },
             Msg::Operate(operate) => About { service: Some(operate.operation.service), ..plain },
@@ -263,7 +263,7 @@ impl Names {
     pub(crate) fn tick(&self, tick: &Tick) -> String {
         match tick {
             Tick::Operation(index) => format!("operation {} of the file is due", index + 1),
-            Tick::Turn(_) => "next step of an operation".into(),
+            Tick::Iterate(_) => "next step of an operation".into(),
             Tick::Resend(node) => format!("resend to {}", self.node(u64::from(*node))),
             Tick::Watch => "who was heard of".into(),
             Tick::Publish => "publish the view".into(),
@@ -321,7 +321,7 @@ pub(crate) fn service_of_note(what: &str, subject: u64) -> Option<ServiceId> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use meshsim_actor::{Message, Recorder, What};
+    use meshsim_actor::{EntryRef, Message, Recorder};
     use meshsim_run::Simulation;
 
     use super::*;
@@ -331,10 +331,10 @@ mod tests {
     struct Heard(BTreeSet<String>, BTreeSet<String>);
 
     impl Recorder<Msg, Tick> for Heard {
-        fn record(&mut self, _: Time, _: ActorId, what: What<'_, Msg, Tick>) {
+        fn record(&mut self, _: Time, _: ActorId, what: EntryRef<'_, Msg, Tick>) {
             match what {
-                What::Send(envelope) => _ = self.0.insert(envelope.msg.kind().to_owned()),
-                What::Note(note) => _ = self.1.insert(note.what.to_owned()),
+                EntryRef::Send(envelope) => _ = self.0.insert(envelope.msg.kind().to_owned()),
+                EntryRef::Note(note) => _ = self.1.insert(note.what.to_owned()),
                 _ => {}
             }
         }

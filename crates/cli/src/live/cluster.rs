@@ -38,7 +38,7 @@ pub(crate) struct ClusterArgs {
 
 /// Which side of the secret's file a process is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SecretRole {
     /// Makes the file.
     Coordinator,
     /// Waits for it.
@@ -47,7 +47,7 @@ pub(crate) enum Place {
 
 impl ClusterArgs {
     /// What the process shows and asks for. `beyond` is true if it talks to other machines.
-    pub(crate) fn credentials(&self, place: Place, beyond: bool) -> Result<Credentials, Error> {
+    pub(crate) fn credentials(&self, place: SecretRole, beyond: bool) -> Result<Credentials, Error> {
         let secret = match &self.secret_file {
             Some(file) => secret(file, place)?,
             None if beyond => {
@@ -66,13 +66,13 @@ impl ClusterArgs {
     }
 }
 
-fn secret(file: &Path, place: Place) -> Result<Secret, Error> {
+fn secret(file: &Path, place: SecretRole) -> Result<Secret, Error> {
     let text = match place {
-        Place::Coordinator => read_or_make_secret(file).map_err(|error| {
+        SecretRole::Coordinator => read_or_make_secret(file).map_err(|error| {
             let help = "`--secret-file` names a file that can be read, or made, or `-`".into();
             Error::WrongInput(format!("cannot read or make {}: {error}", given_name(file)), help)
         })?,
-        Place::Member => read_when_there(file)?,
+        SecretRole::Member => read_when_there(file)?,
     };
     Secret::new(&text).map_err(|error| {
         let help = match is_standard_input(file) {

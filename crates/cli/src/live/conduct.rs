@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
-use meshsim_gateway::{Door, Served};
+use meshsim_gateway::{GatewayListener, RunningServer};
 use meshsim_mesh::Mesh;
 use meshsim_net::{Phase, ProcessReport, Snapshot};
 use meshsim_report::table::{Look, Paint, Table};
@@ -14,44 +14,44 @@ use meshsim_run::{Deployment, Keep, Live, LiveError, LiveTrace, Observer, Perfor
 use serde_json::json;
 
 use super::cluster::cannot_listen;
-use crate::door;
-use crate::ending::{Ended, Output, TRACE};
+use crate::ending::{FinishedRun, Output, TRACE};
 use crate::error::Error;
-use crate::folder::Folder;
+use crate::folder::RunDir;
 use crate::headline::figures;
 use crate::interrupt::{self, Unfinished};
+use crate::listener;
 use crate::progress::Progress;
 
 /// How a live run is conducted.
-pub(crate) struct Conduct<'a> {
+pub(crate) struct LiveRun<'a> {
     pub(crate) experiment: &'a Experiment,
-    pub(crate) folder: &'a Folder,
+    pub(crate) folder: &'a RunDir,
     pub(crate) output: &'a Output,
     pub(crate) deployment: Deployment,
     /// Where people ask.
-    pub(crate) door: Option<Door>,
+    pub(crate) door: Option<GatewayListener>,
 }
 
 /// What the caller has to do with it while it goes on.
 pub(crate) trait Attendant {
     /// Others can join now, there.
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<&Served>) -> Result<(), Error>;
+    fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error>;
     /// Some time has passed. True ends the run.
     fn look(&mut self, snapshot: &Snapshot) -> bool;
 }
 
 /// Conducts a run to its end.
-pub(crate) fn conduct(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result<Ended, Error> {
+pub(crate) fn conduct(conduct: LiveRun<'_>, attendant: &mut impl Attendant) -> Result<FinishedRun, Error> {
     meshsim_run::block_on(perform(conduct, attendant))
 }
 
-async fn perform(conduct: Conduct<'_>, attendant: &mut impl Attendant) -> Result<Ended, Error> {
-    let Conduct { experiment, folder, output, deployment, door } = conduct;
+async fn perform(conduct: LiveRun<'_>, attendant: &mut impl Attendant) -> Result<FinishedRun, Error> {
+    let LiveRun { experiment, folder, output, deployment, door } = conduct;
     let until_stopped = deployment.until_stopped;
     let live = Live::open(experiment, deployment).map_err(no_run)?;
-    let served = door.map(|door| door.serve(live.handle().clone())).transpose().map_err(door::refused)?;
+    let served = door.map(|door| door.serve(live.handle().clone())).transpose().map_err(listener::refused)?;
     // The second Ctrl-C takes the file of the token away, too.
-    let kept = served.as_ref().and_then(Served::kept_file).map(Unfinished::note);
+    let kept = served.as_ref().and_then(RunningServer::kept_file).map(Unfinished::note);
     attendant.opened(live.address(), served.as_ref())?;
     let progress = Progress::begin(if until_stopped { Span::ZERO } else { experiment.duration }, !output.no_progress);
     let mut watch = Watch { attendant, progress, line: Line::default(), mesh: &experiment.mesh };
@@ -80,7 +80,7 @@ fn no_run(error: LiveError) -> Error {
 }
 
 /// Writes the trace of a run to its folder, or says why there is none.
-fn write_trace(trace: LiveTrace, keep: Keep, folder: &Folder) -> Result<(), String> {
+fn write_trace(trace: LiveTrace, keep: Keep, folder: &RunDir) -> Result<(), String> {
     let file = folder.begin(TRACE).map_err(|error| reason(&error))?;
     trace.write(keep, file).map_err(|error| {
         folder.discard(TRACE);
@@ -148,11 +148,11 @@ impl Line {
     }
 }
 
-fn ended(performed: Performed, has_trace: bool) -> Result<Ended, Error> {
+fn ended(performed: Performed, has_trace: bool) -> Result<FinishedRun, Error> {
     let processes = Some(live_json(&performed)?);
     let Performed { outcome, processes: reports, lost, until_stopped, .. } = performed;
     let remarks = Box::new(move |paint| remarks(&reports, &lost, paint));
-    Ok(Ended { outcome, has_trace, processes, until_stopped, remarks })
+    Ok(FinishedRun { outcome, has_trace, processes, until_stopped, remarks })
 }
 
 /// live.json: how the processes were.

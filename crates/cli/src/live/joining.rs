@@ -8,7 +8,7 @@ use meshsim_experiment::Experiment;
 use meshsim_net::{Join, Leaving, MemberError};
 use meshsim_run::{JoinError, Member};
 
-use super::cluster::{ClusterArgs, Place, cannot_listen, is_loopback};
+use super::cluster::{ClusterArgs, SecretRole, cannot_listen, is_loopback};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 
@@ -56,7 +56,7 @@ impl JoinArgs {
         // Before anything is waited for: the first process of a container gets no signal that it has no handler for.
         interrupt::exit_when_asked()?;
         let beyond = !self.listen.ip().is_loopback() || !is_loopback(&self.join);
-        let credentials = self.cluster.credentials(Place::Member, beyond)?;
+        let credentials = self.cluster.credentials(SecretRole::Member, beyond)?;
         if beyond && self.listen.ip().is_loopback() && self.advertise.is_none() {
             let why = format!("the processes of other machines cannot bring messages to {}", self.listen);
             let help = "`--listen 0.0.0.0:7701` listens for them too; `--advertise HOST:PORT` says where they reach it";
@@ -89,9 +89,9 @@ impl JoinArgs {
             expected,
         }));
         match joined {
-            Ok(()) => Ok(Exit::Well),
+            Ok(()) => Ok(Exit::Success),
             Err(JoinError::Listen(address, error)) => Err(cannot_listen(address, &error)),
-            Err(JoinError::Member(error @ (MemberError::Refused(..) | MemberError::Charter(_)))) => {
+            Err(JoinError::Member(error @ (MemberError::Refused(..) | MemberError::Payload(_)))) => {
                 let help = "`--join`, `--cluster`, `--secret-file` and `--name` must be the coordinator's".into();
                 Err(Error::WrongInput(error.to_string(), help))
             }

@@ -6,6 +6,6 @@ mod conduct;
 mod joining;
 
 pub(crate) use children::{Children, Role};
-pub(crate) use cluster::{ClusterArgs, Place, is_loopback, read_once};
-pub(crate) use conduct::{Attendant, Conduct, conduct};
+pub(crate) use cluster::{ClusterArgs, SecretRole, is_loopback, read_once};
+pub(crate) use conduct::{Attendant, LiveRun, conduct};
 pub(crate) use joining::JoinArgs;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use meshsim_actor::{Span, Time};
-use meshsim_fault::{Disturbance, Kind};
+use meshsim_fault::{Disturbance, FaultKind};
 use meshsim_mesh::coordinator::Layout;
 use meshsim_mesh::model::{Change, ServiceId};
 use serde::Serialize;
@@ -178,7 +178,7 @@ fn looks(checked: &Checked<'_>) -> Vec<Look> {
         let operation = &mesh.operations[course.operation];
         let has_steps =
             matches!(operation.change, Change::Extend { .. } | Change::Update { .. } | Change::Scale { .. });
-        if !has_steps || matches!(course.end, Some(meshsim_mesh::operation::Turn::Refused)) {
+        if !has_steps || matches!(course.end, Some(meshsim_mesh::operation::Iteration::Refused)) {
             continue;
         }
         let until = course.until.max(course.from);
@@ -256,7 +256,7 @@ impl State {
             let actors = fault.kind.outage().into_iter().flat_map(|outage| outage.actors.iter());
             for node in actors.filter_map(|actor| mesh.node_index(actor)) {
                 match &fault.kind {
-                    Kind::Slow(slow) => speed[node] = slow.factor,
+                    FaultKind::Slow(slow) => speed[node] = slow.factor,
                     _ => drop(down.insert(node)),
                 }
             }
@@ -476,10 +476,10 @@ impl Deployed {
         }
         for id in order {
             let service = mesh.service(id);
-            let mut wanted = meshsim_mesh::operation::Wanted::default();
+            let mut wanted = meshsim_mesh::operation::Desired::default();
             let mut rng = meshsim_actor::Rng::keyed(0, 0, 0);
             let observed = meshsim_mesh::operation::Observed::default();
-            meshsim_mesh::operation::turn(&Change::Deploy, 0, service, &mut wanted, observed, &mut rng);
+            meshsim_mesh::operation::iterate(&Change::Deploy, 0, service, &mut wanted, observed, &mut rng);
             let (ready, slots) = (wanted.versions.clone(), wanted.c.round().max(1.0));
             state.take(checked, &Moment { at: Time::ZERO, service: id, wanted, ready, slots });
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use meshsim_actor::ActorId;
-use meshsim_fault::{ActorSet, Actors, Cut, Disturbance, Kind, Link};
+use meshsim_fault::{ActorSelector, ActorSet, Cut, Disturbance, FaultKind, Link};
 
 use super::{Checked, Warnings};
 
@@ -26,12 +26,12 @@ pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
 }
 
 /// True if it is about messages on their way, and not about machines.
-pub(super) fn is_of_links(kind: &Kind) -> bool {
+pub(super) fn is_of_links(kind: &FaultKind) -> bool {
     kind.outage().is_none()
 }
 
 /// Reason why a fault has no effect, if it has none.
-fn idle(kind: &Kind, actors: usize) -> Option<&'static str> {
+fn idle(kind: &FaultKind, actors: usize) -> Option<&'static str> {
     if let Some(outage) = kind.outage()
         && outage.actors.is_empty()
     {
@@ -39,19 +39,19 @@ fn idle(kind: &Kind, actors: usize) -> Option<&'static str> {
     }
     let link = |link: &Link| (!touches(link, actors)).then_some("no messages pass there");
     match kind {
-        Kind::Slow(slow) if slow.factor == 1.0 => Some("a factor of 1 is the normal speed"),
-        Kind::Loss(it) if it.probability == 0.0 => Some("its probability is 0"),
-        Kind::Drop(it) if it.probability == 0.0 => Some("its probability is 0"),
-        Kind::Duplicate(it) if it.probability == 0.0 => Some("its probability is 0"),
-        Kind::Reorder(it) if it.probability == 0.0 || it.within.is_zero() => Some("it reorders nothing"),
-        Kind::Latency(it) if super::span::most(&it.added) == 0.0 => Some("it adds no time"),
-        Kind::Loss(it) => link(&it.on),
-        Kind::Drop(it) => link(&it.on),
-        Kind::Duplicate(it) => link(&it.on),
-        Kind::Reorder(it) => link(&it.on),
-        Kind::Latency(it) => link(&it.on),
-        Kind::Bandwidth(it) => link(&it.on),
-        Kind::Partition(it) => match &it.cut {
+        FaultKind::Slow(slow) if slow.factor == 1.0 => Some("a factor of 1 is the normal speed"),
+        FaultKind::Loss(it) if it.probability == 0.0 => Some("its probability is 0"),
+        FaultKind::Drop(it) if it.probability == 0.0 => Some("its probability is 0"),
+        FaultKind::Duplicate(it) if it.probability == 0.0 => Some("its probability is 0"),
+        FaultKind::Reorder(it) if it.probability == 0.0 || it.within.is_zero() => Some("it reorders nothing"),
+        FaultKind::Latency(it) if super::span::most(&it.added) == 0.0 => Some("it adds no time"),
+        FaultKind::Loss(it) => link(&it.on),
+        FaultKind::Drop(it) => link(&it.on),
+        FaultKind::Duplicate(it) => link(&it.on),
+        FaultKind::Reorder(it) => link(&it.on),
+        FaultKind::Latency(it) => link(&it.on),
+        FaultKind::Bandwidth(it) => link(&it.on),
+        FaultKind::Partition(it) => match &it.cut {
             Cut::Islands(islands) => (!separates(islands)).then_some("it separates no actors"),
             Cut::Links(links) => {
                 let none = links.iter().all(|link| !touches(link, actors));
@@ -64,10 +64,10 @@ fn idle(kind: &Kind, actors: usize) -> Option<&'static str> {
 
 /// True if messages between two different actors are affected.
 fn touches(link: &Link, actors: usize) -> bool {
-    let few = |set: &Actors| -> Vec<ActorId> {
+    let few = |set: &ActorSelector| -> Vec<ActorId> {
         match set {
-            Actors::All => (0..actors.min(2) as u32).map(ActorId).collect(),
-            Actors::Only(set) => set.iter().take(2).collect(),
+            ActorSelector::All => (0..actors.min(2) as u32).map(ActorId).collect(),
+            ActorSelector::Only(set) => set.iter().take(2).collect(),
         }
     };
     let (from, to) = (few(&link.from), few(&link.to));

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Call, CallPolicy, EndpointId, RETRIES_MAX, Retry, ServiceId, Step};
+use meshsim_mesh::model::{Call, CallPolicy, EndpointId, RETRIES_MAX, Retry, ScriptStep, ServiceId};
 
 use super::span::{self, Hop};
 use crate::graph::Graph;
@@ -256,12 +256,12 @@ impl Walk<'_, '_> {
         profile
     }
 
-    fn script(&mut self, script: &[Step], reach: f64) -> Part {
+    fn script(&mut self, script: &[ScriptStep], reach: f64) -> Part {
         let stretch = self.setting.stretch[self.graph.service(self.vertex)];
         let mut all = Part::NOTHING;
         for step in script {
             let next = match step {
-                Step::Work(dist) => Part {
+                ScriptStep::Work(dist) => Part {
                     time: dist.mean_secs() * stretch,
                     work: dist.mean_secs(),
                     least: span::least(dist) * stretch,
@@ -269,22 +269,22 @@ impl Walk<'_, '_> {
                     worst: span::most(dist) * stretch,
                     ..Part::NOTHING
                 },
-                Step::Sleep(dist) => Part {
+                ScriptStep::Sleep(dist) => Part {
                     time: dist.mean_secs(),
                     least: span::least(dist),
                     long: span::most(dist),
                     worst: span::most(dist),
                     ..Part::NOTHING
                 },
-                Step::Call(call) => self.call(call, reach * all.alive),
-                Step::Parallel(branches) => self.parallel(branches, reach * all.alive),
+                ScriptStep::Call(call) => self.call(call, reach * all.alive),
+                ScriptStep::Parallel(branches) => self.parallel(branches, reach * all.alive),
             };
             all.then(next);
         }
         all
     }
 
-    fn parallel(&mut self, branches: &[Vec<Step>], reach: f64) -> Part {
+    fn parallel(&mut self, branches: &[Vec<ScriptStep>], reach: f64) -> Part {
         let mut all = Part::NOTHING;
         let (mut varied, mut fails, mut longer) = (0, false, false);
         for branch in branches {

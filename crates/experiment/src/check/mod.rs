@@ -2,7 +2,7 @@
 //!
 //! Each family of findings has a file: visits and times (`flow`, `loads`), operations by the coordinator's own
 //! functions (`timeline`, `rollouts`), saturation (`capacity`), timeouts, reserved cores, cycles of held slots, faults,
-//! SLOs, and settings outside the run. [`Findings::not_modelled`] lists what none of them models.
+//! SLOs, and settings outside the run. [`CheckReport::not_modelled`] lists what none of them models.
 //!
 //! To add one: a file here, and a line in [`check`].
 
@@ -32,7 +32,7 @@ pub use closed::ClosedEstimate;
 pub use rollouts::{Gain, fastest_without_overshoot, stability_bound};
 
 use crate::graph::VISITS_MAX;
-use crate::{Experiment, Size};
+use crate::{Experiment, ModelSize};
 use capacity::{Asked, Capacity};
 use flow::{Flow, Late, Setting};
 use span::Hop;
@@ -43,9 +43,9 @@ const MANY_VISITS: f64 = 10_000.0;
 
 /// Findings of [`check`].
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Findings {
+pub struct CheckReport {
     /// Size of the model.
-    pub size: Size,
+    pub size: ModelSize,
     /// The services, in the order of the file.
     pub services: Vec<ServiceEstimate>,
     /// Call graph, by caller and callee in the order of the file.
@@ -110,7 +110,7 @@ pub struct LoadEstimate {
     /// The same for each service that it reaches, in the order of the file.
     pub visits_by_service: Vec<(String, f64)>,
     /// True if the visits are the exact expectation while nothing waits and no fault holds; false if they are a bound
-    /// or an estimate, and [`Findings::not_modelled`] says why.
+    /// or an estimate, and [`CheckReport::not_modelled`] says why.
     pub is_exact: bool,
     /// Share of the requests that fail, retries included.
     pub errors: f64,
@@ -150,7 +150,7 @@ struct Checked<'a> {
 }
 
 /// Predicts the results of a run.
-pub fn check(experiment: &Experiment) -> Findings {
+pub fn check(experiment: &Experiment) -> CheckReport {
     let mesh = &experiment.mesh;
     let hop = Hop::new(mesh, &experiment.network);
     let flow = Flow::new(mesh, Setting::deployed(mesh), &hop);
@@ -161,7 +161,7 @@ pub fn check(experiment: &Experiment) -> Findings {
     let mut checked = Checked { experiment, end, hop, flow, timeline, joins, rates, full_anyway: None };
     checked.timeline = Timeline::new(&checked);
 
-    let mut findings = Findings { size: Size::new(experiment), ..Findings::default() };
+    let mut findings = CheckReport { size: ModelSize::new(experiment), ..CheckReport::default() };
     let rates = checked.rates.clone();
     let planned: f64 = rates.iter().sum();
     let (mut arriving, mut settles) = (vec![0.0; checked.flow.graph.len()], checked.flow.settles);
@@ -313,7 +313,7 @@ fn overload(services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
 }
 
 /// Lists the features that the estimates leave out, and the loads whose visits are no exact expectation.
-fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capacity>, findings: &mut Findings) {
+fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capacity>, findings: &mut CheckReport) {
     let (mesh, flow) = (&checked.experiment.mesh, &checked.flow);
     let mut list: Vec<String> = vec![];
     let mut bounds = vec![];

@@ -3,12 +3,12 @@
 
 use meshsim_actor::Span;
 use meshsim_mesh::model::{Change, EndpointId, Feedback, Operation, Rounding, ServiceId, Strategy};
-use meshsim_mesh::operation::Turn;
+use meshsim_mesh::operation::Iteration;
 use serde::Serialize;
 
 use super::capacity::heard_of_after;
 use super::timeline::name_of;
-use super::{Checked, Findings, Warnings, plain, shown, span};
+use super::{CheckReport, Checked, Warnings, plain, shown, span};
 
 /// A recurrence's rate beside its bound.
 #[derive(Clone, Debug, Serialize)]
@@ -68,14 +68,14 @@ pub(super) fn gains(checked: &Checked<'_>) -> Vec<Gain> {
     mesh.operations.iter().enumerate().filter_map(gain).collect()
 }
 
-pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Warnings<'_>) {
+pub(super) fn look(checked: &Checked<'_>, findings: &CheckReport, warnings: &mut Warnings<'_>) {
     unstable(&findings.gains, warnings);
     for course in &checked.timeline.courses {
         let operation = &checked.experiment.mesh.operations[course.operation];
         let service = checked.experiment.mesh.service(operation.service);
         let line = warnings.line(course.operation);
         match (course.end, &operation.change) {
-            (Some(Turn::Stuck(_)), Change::Extend { to, rate, rounding, .. }) => {
+            (Some(Iteration::Stuck(_)), Change::Extend { to, rate, rounding, .. }) => {
                 let message = format!(
                     "extend {} stops at {} of {to}: `rounding: {}` takes no step there at rate {rate}; `away` arrives",
                     service.name,
@@ -84,7 +84,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Wa
                 );
                 warnings.warn("stuck", line, message);
             }
-            (Some(Turn::Refused), change) => {
+            (Some(Iteration::Refused), change) => {
                 let why = if *change == Change::Deploy { "deployed already" } else { "not deployed then" };
                 let what = name_of(operation, &service.name);
                 let message = format!("{what} at {} is refused: `{}` is {why}", shown(operation.at), service.name);
@@ -94,7 +94,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &Findings, warnings: &mut Wa
         }
         let estimate = &findings.services[operation.service.index()];
         let share: f64 = course.taken.iter().map(|taken| taken.share).sum();
-        let takes_all = operation.change == Change::Undeploy && course.end != Some(Turn::Refused);
+        let takes_all = operation.change == Change::Undeploy && course.end != Some(Iteration::Refused);
         if let Some(grace) = service.grace
             && (share > 0.0 || takes_all)
             && estimate.rate > 0.0

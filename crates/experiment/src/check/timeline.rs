@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 
 use meshsim_actor::{Rng, Span, Time};
 use meshsim_mesh::model::{Change, Operation, ServiceId};
-use meshsim_mesh::operation::{self, Observed, Turn, Wanted};
+use meshsim_mesh::operation::{self, Desired, Iteration, Observed};
 
 use super::Checked;
 
@@ -31,7 +31,7 @@ pub(super) struct Moment {
     pub(super) at: Time,
     pub(super) service: ServiceId,
     /// Desired state.
-    pub(super) wanted: Wanted,
+    pub(super) wanted: Desired,
     /// Instances that accept requests and are to stay.
     pub(super) ready: Versions,
     /// Slots of an instance.
@@ -47,7 +47,7 @@ pub(super) struct Course {
     pub(super) from: Time,
     pub(super) until: Time,
     /// Result of its last iteration; `None`: it did not end within the run.
-    pub(super) end: Option<Turn>,
+    pub(super) end: Option<Iteration>,
     /// Instances of the service when it ended, extra ones included.
     pub(super) reached: u32,
     /// The steps in which it takes ready instances away while others stay.
@@ -76,7 +76,7 @@ pub(super) struct Taken {
 
 #[derive(Clone, Default)]
 struct State {
-    wanted: Wanted,
+    wanted: Desired,
     ready: Versions,
     /// (when it is ready, version, instances), in this order.
     starting: Vec<(Time, u32, u32)>,
@@ -164,10 +164,10 @@ impl Timeline {
             let observed = Observed::of(&reported);
             let was_canary = state.wanted.canary.is_some();
             let shares = state.wanted.request_shares(&reported);
-            let turn = operation::turn(&operation.change, steps, service, &mut state.wanted, observed, &mut rng);
+            let turn = operation::iterate(&operation.change, steps, service, &mut state.wanted, observed, &mut rng);
             let course = &mut timeline.courses[index];
             course.reached = total(&state.wanted.versions);
-            if matches!(turn, Turn::Step | Turn::Last) {
+            if matches!(turn, Iteration::Step | Iteration::Last) {
                 running[index].steps += 1;
                 course.until = now;
                 if before != (state.wanted.versions.clone(), state.wanted.c) {
@@ -195,12 +195,12 @@ impl Timeline {
                 timeline.note(now, operation.service, state);
             }
             let is_done = match turn {
-                Turn::Step => operation.times.is_some_and(|times| running[index].steps >= times),
-                Turn::Wait => false,
-                Turn::Last | Turn::Reached | Turn::Stuck(_) | Turn::Refused => true,
+                Iteration::Step => operation.times.is_some_and(|times| running[index].steps >= times),
+                Iteration::Wait => false,
+                Iteration::Last | Iteration::Reached | Iteration::Stuck(_) | Iteration::Refused => true,
             };
             if is_done {
-                if turn == Turn::Step {
+                if turn == Iteration::Step {
                     operation::stop(&operation.change, &mut state.wanted);
                 }
                 running[index].goes_on = false;

@@ -1,8 +1,8 @@
 //! Timeouts that can never be met, missing ones, and binding retry budgets.
 
 use meshsim_actor::Span;
-use meshsim_fault::Kind;
-use meshsim_mesh::model::Step;
+use meshsim_fault::FaultKind;
+use meshsim_mesh::model::ScriptStep;
 
 use super::flow::{Late, Setting};
 use super::loads;
@@ -131,11 +131,11 @@ pub(super) fn binding_budgets(checked: &Checked<'_>, arriving: &[f64], loads: &[
 /// Warns of messages that may be lost while their sender waits without a timeout.
 fn missing(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     let (mesh, network) = (&checked.experiment.mesh, &checked.experiment.network);
-    let loses = |kind: &Kind| match kind {
+    let loses = |kind: &FaultKind| match kind {
         // `loss` is not among them: the transport resends, so the message is late, not lost.
-        Kind::Drop(drop) => drop.probability > 0.0,
-        Kind::Partition(partition) => !partition.hold,
-        Kind::Crash(_) | Kind::Wipe(_) | Kind::Bandwidth(_) => true,
+        FaultKind::Drop(drop) => drop.probability > 0.0,
+        FaultKind::Partition(partition) => !partition.hold,
+        FaultKind::Crash(_) | FaultKind::Wipe(_) | FaultKind::Bandwidth(_) => true,
         _ => false,
     };
     let cause = match network.faults.iter().find(|fault| loses(&fault.kind)) {
@@ -159,10 +159,10 @@ fn missing(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     }
 }
 
-fn waits_for_ever(script: &[Step]) -> bool {
+fn waits_for_ever(script: &[ScriptStep]) -> bool {
     script.iter().any(|step| match step {
-        Step::Call(call) => call.policy.timeout.is_none(),
-        Step::Parallel(branches) => branches.iter().any(|branch| waits_for_ever(branch)),
-        Step::Work(_) | Step::Sleep(_) => false,
+        ScriptStep::Call(call) => call.policy.timeout.is_none(),
+        ScriptStep::Parallel(branches) => branches.iter().any(|branch| waits_for_ever(branch)),
+        ScriptStep::Work(_) | ScriptStep::Sleep(_) => false,
     })
 }

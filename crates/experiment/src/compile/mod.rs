@@ -16,7 +16,7 @@ use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{Control, EndpointId, NodeSpec, Operation, ServiceId};
 
 use crate::inputs::Inputs;
-use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::problem::{Location, Reporter, nearest, one_of, shortened};
 use crate::schema::{self, File, NODES_MAX, NodeGroup, SERVICES_MAX, ZONES_MAX};
 use crate::section::At;
 use crate::slo::{Parts, Slo};
@@ -58,7 +58,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     let mut mesh =
         Mesh { zones, nodes, services, loads, operations, control, proxy, seed, has_gateway: false, criteria: vec![] };
     if reporter.is_clean() {
-        let places: Vec<Place> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
+        let places: Vec<Location> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
     }
     let (network, faults) = network::compile(file, &mesh, inputs, reporter);
@@ -281,7 +281,7 @@ impl<'a> Names<'a> {
         &self,
         service: &str,
         endpoint: &str,
-        place: Place,
+        place: Location,
         reporter: &mut Reporter,
     ) -> Option<(ServiceId, EndpointId)> {
         let names = self.services.get(service)?;
@@ -325,7 +325,7 @@ impl<'a> Names<'a> {
         &self,
         what: &str,
         name: &str,
-        place: Place,
+        place: Location,
         known: impl Iterator<Item = &'b str> + Clone,
         reporter: &mut Reporter,
     ) {

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
 use meshsim_fault as fault;
-use meshsim_fault::{ActorSet, Actors, Cut, Disturbance, Fault, Kind, NetworkSpec};
+use meshsim_fault::{ActorSelector, ActorSet, Cut, Disturbance, Fault, FaultKind, NetworkSpec};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::COORDINATOR;
 
 use super::{Written, group_size, index_in};
 use crate::files;
 use crate::inputs::Inputs;
-use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::problem::{Location, Reporter, nearest, one_of, shortened};
 use crate::schema::{self, EVENTS_MAX, File, Zones};
 use crate::section::At;
-use crate::values::{Spot, Spots};
+use crate::values::{FaultTarget, FaultTargets};
 
 /// Bytes that may wait for a link whose bandwidth is limited, where the file does not say.
 const QUEUE_BYTES: u64 = 1 << 20;
@@ -203,7 +203,7 @@ impl Faults<'_> {
     }
 
     /// Start, duration and kinds of a fault: a link fault may have several kinds.
-    fn kinds(&mut self, it: &schema::Fault, place: Place) -> (At<Span>, At<Span>, Vec<Kind>) {
+    fn kinds(&mut self, it: &schema::Fault, place: Location) -> (At<Span>, At<Span>, Vec<FaultKind>) {
         match it {
             schema::Fault::Crash(it) => {
                 (it.at, it.length, vec![fault::Crash { actors: self.machines(&it.crash) }.into()])
@@ -242,10 +242,10 @@ impl Faults<'_> {
         }
     }
 
-    fn link(&mut self, it: &schema::Link, place: Place) -> Vec<Kind> {
+    fn link(&mut self, it: &schema::Link, place: Location) -> Vec<FaultKind> {
         let ends = &it.link.value;
         let on = fault::Link { from: self.ends(&ends.from), to: self.ends(&ends.to), both: ends.both };
-        let mut kinds: Vec<Kind> = vec![];
+        let mut kinds: Vec<FaultKind> = vec![];
         if let Some(added) = &it.latency {
             kinds.push(fault::Latency { on: on.clone(), added: added.clone() }.into());
         }
@@ -282,22 +282,22 @@ impl Faults<'_> {
     }
 
     /// Places as ends of links.
-    fn ends(&mut self, spots: &Spots) -> Actors {
-        let all = spots.0.iter().any(|spot| matches!(&spot.value, Spot::Named(name) if name == "all"));
-        if all { Actors::All } else { Actors::Only(self.places(spots)) }
+    fn ends(&mut self, spots: &FaultTargets) -> ActorSelector {
+        let all = spots.0.iter().any(|spot| matches!(&spot.value, FaultTarget::Named(name) if name == "all"));
+        if all { ActorSelector::All } else { ActorSelector::Only(self.places(spots)) }
     }
 
     /// Places among all actors.
-    fn places(&mut self, spots: &Spots) -> ActorSet {
+    fn places(&mut self, spots: &FaultTargets) -> ActorSet {
         spots.0.iter().flat_map(|spot| self.resolve(spot)).collect()
     }
 
     /// Places that are machines: a load's client is none, and a zone or `all` means the nodes in it.
-    fn machines(&mut self, spots: &Spots) -> ActorSet {
+    fn machines(&mut self, spots: &FaultTargets) -> ActorSet {
         let mut set = ActorSet::default();
         for spot in &spots.0 {
             let actors = self.resolve(spot);
-            let named = matches!(&spot.value, Spot::Named(name) if name != "all" && !name.starts_with("zone "));
+            let named = matches!(&spot.value, FaultTarget::Named(name) if name != "all" && !name.starts_with("zone "));
             for actor in actors {
                 let node = self.mesh.node_index(actor).is_some();
                 if named && !node && actor != COORDINATOR {
@@ -314,10 +314,10 @@ impl Faults<'_> {
         set
     }
 
-    fn resolve(&mut self, spot: &At<Spot>) -> Vec<ActorId> {
+    fn resolve(&mut self, spot: &At<FaultTarget>) -> Vec<ActorId> {
         let actors = match &spot.value {
-            Spot::Named(name) => self.named(name, spot.place),
-            Spot::Some(some) => {
+            FaultTarget::Named(name) => self.named(name, spot.place),
+            FaultTarget::Some(some) => {
                 let count = self.mesh.nodes.len();
                 let wanted = ((some.nodes.0 * count as f64).round() as usize).clamp(1.min(count), count);
                 let mut nodes: Vec<u32> = (0..count as u32).collect();
@@ -343,7 +343,7 @@ impl Faults<'_> {
         actors
     }
 
-    fn named(&mut self, name: &str, place: Place) -> Vec<ActorId> {
+    fn named(&mut self, name: &str, place: Location) -> Vec<ActorId> {
         let mesh = self.mesh;
         if let Some(zone) = name.strip_prefix("zone ") {
             let zone = zone.trim();
@@ -388,7 +388,7 @@ impl Faults<'_> {
         vec![]
     }
 
-    fn report_unknown(&mut self, name: &str, place: Place) {
+    fn report_unknown(&mut self, name: &str, place: Location) {
         // Enough names to suggest one; a mesh may have a million.
         let nodes = self.mesh.nodes.iter().take(1_000).map(|node| node.name.as_str());
         let loads = self.mesh.loads.iter().map(|load| load.name.as_str());

@@ -6,7 +6,7 @@ use meshsim_actor::{Span, Time};
 use meshsim_mesh::model::{Amount, Change, Operation, ServiceId, Strategy};
 
 use super::{Names, Written, positive};
-use crate::problem::{Place, Reporter};
+use crate::problem::{Location, Reporter};
 use crate::schema::{self, EVENTS_MAX, File};
 use crate::section::{At, OneOrMore};
 use crate::values::StrategyName;
@@ -101,7 +101,7 @@ fn refuse_unlimited(
     it: &schema::Scale,
     service: Option<&ServiceId>,
     file: &File,
-    place: Place,
+    place: Location,
     reporter: &mut Reporter,
 ) {
     let Some((_, service)) = service.and_then(|id| file.services.value.entries.get(id.index())) else { return };
@@ -117,10 +117,10 @@ fn refuse_unlimited(
     }
 }
 
-fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<Change> {
+fn update(it: &schema::Update, place: Location, reporter: &mut Reporter) -> Option<Change> {
     let name = it.strategy.unwrap_or(StrategyName::Batch);
     let mut fine = true;
-    let mut refuse = |given: Option<Place>, key: &str, of: &str| {
+    let mut refuse = |given: Option<Location>, key: &str, of: &str| {
         if let Some(place) = given {
             fine = false;
             reporter
@@ -163,7 +163,7 @@ fn update(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<
     fine.then(|| Change::Update { to: it.to.0 as u32, rate: it.rate.map_or(1.0, |at| at.value.0), strategy })
 }
 
-fn weights(it: &schema::Update, place: Place, reporter: &mut Reporter) -> Option<Vec<f64>> {
+fn weights(it: &schema::Update, place: Location, reporter: &mut Reporter) -> Option<Vec<f64>> {
     let weights = it.weights.as_ref().map_or(&[][..], |at| &at.value);
     if weights.is_empty() {
         let place = match &it.weights {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Retry, Service, Step};
+use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Retry, ScriptStep, Service};
 
 use super::Names;
 use crate::problem::{Reporter, nearest, one_of, shortened};
@@ -145,21 +145,21 @@ fn endpoint(it: &schema::Endpoint, names: &Names<'_>, reporter: &mut Reporter) -
     Endpoint { errors: it.errors.0, response_bytes: it.response.0, ..Endpoint::new(script) }
 }
 
-fn script(steps: &[schema::Step], names: &Names<'_>, reporter: &mut Reporter) -> Vec<Step> {
+fn script(steps: &[schema::Step], names: &Names<'_>, reporter: &mut Reporter) -> Vec<ScriptStep> {
     steps.iter().filter_map(|it| step(it, names, reporter)).collect()
 }
 
-fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Option<Step> {
+fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Option<ScriptStep> {
     match step {
-        schema::Step::Work(it) => Some(Step::Work(it.work.clone())),
-        schema::Step::Sleep(it) => Some(Step::Sleep(it.sleep.clone())),
+        schema::Step::Work(it) => Some(ScriptStep::Work(it.work.clone())),
+        schema::Step::Sleep(it) => Some(ScriptStep::Sleep(it.sleep.clone())),
         schema::Step::Parallel(it) => {
-            Some(Step::Parallel(it.parallel.iter().map(|branch| script(&branch.0, names, reporter)).collect()))
+            Some(ScriptStep::Parallel(it.parallel.iter().map(|branch| script(&branch.0, names, reporter)).collect()))
         }
         schema::Step::CallStep(it) => {
             let it = &it.call.0;
             let (service, endpoint) = names.endpoint(&it.to, reporter)?;
-            Some(Step::Call(Call {
+            Some(ScriptStep::Call(Call {
                 service,
                 endpoint,
                 probability: it.probability.0,

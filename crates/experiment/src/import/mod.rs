@@ -25,7 +25,7 @@ use shared::write;
 
 use crate::FILE_BYTES_MAX;
 use crate::files::{STANDARD_INPUT, is_standard_input, read_given};
-use crate::problem::{Place, Problems, Reporter};
+use crate::problem::{Location, Problems, Reporter};
 use crate::tree::{self, Node, Tags, Value};
 
 /// More service visits per request than this are worth a warning.
@@ -197,7 +197,7 @@ pub fn import(
             Ok(text) => Source { name, text },
             Err(why) => {
                 let source = reporter.add_source(&name, "");
-                reporter.report(Place::new(source, 0, 0), format!("cannot read {name}: {why}"));
+                reporter.report(Location::new(source, 0, 0), format!("cannot read {name}: {why}"));
                 Source { name, text: String::new() }
             }
         }
@@ -231,7 +231,7 @@ fn import_sources(
 ) -> Result<Imported, Problems> {
     let mut reporter = Reporter::default();
     if files.is_empty() {
-        let nowhere = Place::new(reporter.add_source(format.name(), ""), 0, 0);
+        let nowhere = Location::new(reporter.add_source(format.name(), ""), 0, 0);
         reporter.report(nowhere, "no file is given").help("give at least one");
     }
     let mut tags = Tags::new();
@@ -245,7 +245,7 @@ fn import_sources(
     (reading.tags, reading.folder) = (tags, folder);
     for profile in profiles {
         let source = reading.reporter().add_source("--profile", profile.as_str());
-        let place = Place::new(source, 0, profile.len());
+        let place = Location::new(source, 0, profile.len());
         match format {
             Format::Compose => reading.profiles.push((profile.clone(), place)),
             _ => reading.problem(place, format!("{format} files have no profiles"), "leave `--profile` out"),

@@ -22,7 +22,7 @@ use super::Importer;
 use super::shared::draft::{Call, Draft, Endpoint, Entry, Service, Step, Varying};
 use super::shared::reading::Reading;
 use super::shared::units;
-use crate::problem::{Place, shortened};
+use crate::problem::{Location, shortened};
 use crate::tree::{Key, Node, Value};
 
 pub(super) const IMPORTER: Importer = Importer { name: "motel", tags: &[], file: "motel.rs", read };
@@ -53,7 +53,7 @@ enum Condition {
 
 impl Operation {
     /// The operation as an endpoint.
-    fn endpoint(&self, name: &str, at: Place) -> Endpoint {
+    fn endpoint(&self, name: &str, at: Location) -> Endpoint {
         let mut endpoint = Endpoint { name: name.to_owned(), at, errors: self.errors, ..Endpoint::default() };
         endpoint.script.extend(self.duration.map(Step::Sleep));
         let calls = self.calls.iter().map(|(call, condition)| {

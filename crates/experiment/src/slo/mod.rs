@@ -8,7 +8,7 @@ use meshsim_mesh::Mesh;
 use meshsim_mesh::model::ServiceId;
 
 use crate::compile::Names;
-use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::problem::{Location, Reporter, nearest, one_of, shortened};
 use crate::section::At;
 use crate::units;
 
@@ -251,7 +251,7 @@ fn cut<'t>(text: &'t str, words: &[&'static str]) -> (&'t str, Option<(&'static 
 }
 
 /// Length of the stretches, each of which must meet the SLO: `10s`.
-fn stretch(text: &str, place: Place, reporter: &mut Reporter) -> Option<Span> {
+fn stretch(text: &str, place: Location, reporter: &mut Reporter) -> Option<Span> {
     match units::duration(text) {
         Ok(length) if length.nanos() >= PIECES => Some(length),
         Ok(_) => {
@@ -270,7 +270,7 @@ fn stretch(text: &str, place: Place, reporter: &mut Reporter) -> Option<Span> {
 /// A line that is parsed step by step.
 struct Line<'t> {
     text: &'t str,
-    place: Place,
+    place: Location,
     scope: &'t str,
     comparison: Comparison,
 }
@@ -329,7 +329,7 @@ fn within(left: &str) -> Option<(&str, Result<Span, units::UnitError>)> {
     Some((left[..at].trim(), units::duration(&left[at + WITHIN.len()..])))
 }
 
-fn window_of(text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
+fn window_of(text: &str, place: Location, reporter: &mut Reporter) -> Option<(Time, Time)> {
     let read = text.split_once(" to ").map(|(from, to)| (units::duration(from), units::duration(to)));
     match read {
         Some((Ok(from), Ok(to))) if from < to => Some((Time::ZERO + from, Time::ZERO + to)),
@@ -348,7 +348,7 @@ fn window_of(text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time,
     }
 }
 
-fn scope_of(text: &str, names: &Names<'_>, mesh: &Mesh, place: Place, reporter: &mut Reporter) -> Option<Scope> {
+fn scope_of(text: &str, names: &Names<'_>, mesh: &Mesh, place: Location, reporter: &mut Reporter) -> Option<Scope> {
     if text.is_empty() {
         return Some(Scope::All);
     }

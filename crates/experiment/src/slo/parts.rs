@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::Time;
 
-use crate::problem::{Place, Reporter, nearest, one_of, shortened};
+use crate::problem::{Location, Reporter, nearest, one_of, shortened};
 use crate::schema::File;
 use crate::units;
 
@@ -42,7 +42,7 @@ impl Parts {
         all
     }
 
-    fn find(&self, name: &str, place: Place, reporter: &mut Reporter) -> Option<Moments> {
+    fn find(&self, name: &str, place: Location, reporter: &mut Reporter) -> Option<Moments> {
         let found = self.0.get(name).copied();
         if found.is_none() {
             let known = || self.0.keys().map(String::as_str);
@@ -59,7 +59,7 @@ impl Parts {
     }
 
     /// While a fault holds.
-    pub(super) fn during(&self, name: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
+    pub(super) fn during(&self, name: &str, place: Location, reporter: &mut Reporter) -> Option<(Time, Time)> {
         let Moments { from, to } = self.find(name, place, reporter)?;
         if to.is_none() {
             reporter
@@ -70,7 +70,7 @@ impl Parts {
     }
 
     /// When a fault ends.
-    pub(super) fn ends(&self, name: &str, place: Place, reporter: &mut Reporter) -> Option<Time> {
+    pub(super) fn ends(&self, name: &str, place: Location, reporter: &mut Reporter) -> Option<Time> {
         let Moments { to, .. } = self.find(name, place, reporter)?;
         if to.is_none() {
             reporter
@@ -81,7 +81,7 @@ impl Parts {
     }
 
     /// For a time after a fault has ended, or an operation has begun: `outage for 10s`.
-    pub(super) fn after(&self, text: &str, place: Place, reporter: &mut Reporter) -> Option<(Time, Time)> {
+    pub(super) fn after(&self, text: &str, place: Location, reporter: &mut Reporter) -> Option<(Time, Time)> {
         let Some((name, length)) = text.split_once(" for ") else {
             reporter.report(place, "this part has no length").help("write `after outage for 10s`");
             return None;

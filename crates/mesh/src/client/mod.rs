@@ -16,18 +16,18 @@ use meshsim_actor::{Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
-use crate::call::{Callee, Caller, Ended};
+use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape, Watched};
 use crate::criterion::{Count, Criterion};
-use crate::findings::Findings;
 use crate::mark;
 use crate::measure::Tally;
-use crate::message::{Msg, Tick, View};
+use crate::message::{InstanceView, Msg, Tick};
 use crate::model::{COORDINATOR, Load, Mesh};
 use crate::news::{News, Piece, Told};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
 use crate::request_id::{Draw, RequestId};
+use crate::results::ActorResults;
 
 use arrivals::Plan;
 use users::User;
@@ -39,7 +39,7 @@ pub struct Client {
     mesh: Arc<Mesh>,
     load: usize,
     #[serde(with = "meshsim_actor::shared")]
-    view: Arc<View>,
+    view: Arc<InstanceView>,
     plan: Plan,
     /// Number of times planned so far, including the next; in a closed loop, number of requests sent.
     planned: u64,
@@ -139,7 +139,7 @@ impl Client {
     }
 
     /// Its measurements until `now`, with the ages of the requests in flight.
-    pub(crate) fn findings(&self, now: Time) -> Findings {
+    pub(crate) fn results(&self, now: Time) -> ActorResults {
         let load = &self.mesh.loads[self.load];
         let (mut tallies, mut criteria) = (self.tallies.clone(), self.criteria.clone());
         let mut courses = self.courses(now);
@@ -161,7 +161,12 @@ impl Client {
         if let Some(from) = self.down_since.or(behind).filter(|from| *from < now) {
             gaps.push((from, now.min(load.end)));
         }
-        Findings::Client { tallies, courses, counts: criteria.into_iter().map(|(_, counts)| counts).collect(), gaps }
+        ActorResults::Client {
+            tallies,
+            courses,
+            counts: criteria.into_iter().map(|(_, counts)| counts).collect(),
+            gaps,
+        }
     }
 
     /// Its measurements since those that `told` covers.
@@ -177,7 +182,7 @@ impl Client {
     }
 
     /// The instance view that it uses; it may be stale.
-    pub fn view(&self) -> &View {
+    pub fn view(&self) -> &InstanceView {
         &self.view
     }
 
@@ -193,7 +198,7 @@ impl Client {
                 let ended = self.calls.reply(reply, &self.mesh, cx);
                 self.ended(ended, cx);
             }
-            Event::Message { from: COORDINATOR, msg: Msg::View(view) } => self.take_view(view, cx),
+            Event::Message { from: COORDINATOR, msg: Msg::InstanceView(view) } => self.take_view(view, cx),
             // A peer that keeps to the protocol sends a client none of these.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),
@@ -292,7 +297,7 @@ impl Client {
         });
         let target = drawn.unwrap_or(load.mix.len() - 1);
         let wanted = &load.mix[target];
-        let callee = Callee {
+        let callee = CallSpec {
             id,
             by: None,
             optional: false,
@@ -326,7 +331,7 @@ impl Client {
         self.ended(ended, cx);
     }
 
-    fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
+    fn take_view(&mut self, view: Arc<InstanceView>, cx: &mut MeshCx<'_>) {
         if !view.replaces(&self.view) {
             return;
         }
@@ -335,15 +340,15 @@ impl Client {
         lost.into_iter().for_each(|ended| self.ended(Some(ended), cx));
     }
 
-    fn ended(&mut self, ended: Option<Ended<Planned>>, cx: &mut MeshCx<'_>) {
+    fn ended(&mut self, ended: Option<CallOutcome<Planned>>, cx: &mut MeshCx<'_>) {
         let Some(ended) = ended else { return };
         let Planned { user, sent, .. } = ended.owner;
         self.count(ended, cx.now());
         self.goes_on(user, sent, cx);
     }
 
-    fn count(&mut self, ended: Ended<Planned>, now: Time) {
-        let Ended { owner, failure, degraded, retries, counted, .. } = ended;
+    fn count(&mut self, ended: CallOutcome<Planned>, now: Time) {
+        let CallOutcome { owner, failure, degraded, retries, counted, .. } = ended;
         let wait = self.wait(&owner, now);
         let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {

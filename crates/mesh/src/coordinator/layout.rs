@@ -1,21 +1,21 @@
 //! Placement without a coordinator, for predictions of where instances will be.
 
-use super::place::{Machines, Placed, Placing};
+use super::place::{NodeResources, Placing, ServicePlacement};
 use crate::message::Share;
 use crate::model::{Mesh, ServiceId};
-use crate::operation::{Wanted, count_of};
+use crate::operation::{Desired, count_of};
 
 /// Placement of the instances of a mesh, as its coordinator makes it when all desired instances are ready.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    machines: Machines,
-    placed: Vec<Placed>,
+    machines: NodeResources,
+    placed: Vec<ServicePlacement>,
 }
 
 impl Layout {
     /// The nodes that are there at the start, without instances.
     pub fn new(mesh: &Mesh) -> Self {
-        Layout { machines: Machines::new(mesh), placed: vec![Placed::new(); mesh.services.len()] }
+        Layout { machines: NodeResources::new(mesh), placed: vec![ServicePlacement::new(); mesh.services.len()] }
     }
 
     /// A node joins, or is given up: it gets instances from the next [`place`](Self::place) on, or none.
@@ -24,7 +24,7 @@ impl Layout {
     }
 
     /// Places the desired instances of a service.
-    pub fn place(&mut self, mesh: &Mesh, service: ServiceId, wanted: &Wanted) {
+    pub fn place(&mut self, mesh: &Mesh, service: ServiceId, wanted: &Desired) {
         let (policy, cpu) = (mesh.control.placement, mesh.service(service).cpu);
         let placed = &mut self.placed[service.index()];
         let before = std::mem::take(placed);

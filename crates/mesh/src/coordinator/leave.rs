@@ -3,8 +3,8 @@
 use meshsim_actor::ActorId;
 
 use super::Coordinator;
-use super::members::Leave;
 use super::place::needed_still;
+use super::progress::Leave;
 use crate::actors::MeshCx;
 use crate::diary::Seen;
 use crate::message::Msg;

@@ -4,10 +4,10 @@ use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use super::members::Leave;
-use crate::message::View;
+use super::progress::Leave;
+use crate::message::InstanceView;
 use crate::model::ServiceId;
-use crate::operation::{Wanted, total};
+use crate::operation::{Desired, total};
 
 /// State of a node, as the coordinator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub enum Presence {
     /// Its heartbeats were missing for too long.
     Dead,
     /// It is to join later, and has not joined yet.
-    Awaited,
+    Pending,
     /// It leaves: its instances are placed on other nodes.
     Leaving,
     /// It has left after announcing it.
@@ -30,14 +30,14 @@ pub enum Presence {
 impl Presence {
     /// All of them.
     pub const ALL: [Presence; 6] =
-        [Presence::Alive, Presence::Dead, Presence::Awaited, Presence::Leaving, Presence::Left, Presence::Shunned];
+        [Presence::Alive, Presence::Dead, Presence::Pending, Presence::Leaving, Presence::Left, Presence::Shunned];
 
     /// In one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Presence::Alive => "alive",
             Presence::Dead => "dead",
-            Presence::Awaited => "awaited",
+            Presence::Pending => "awaited",
             Presence::Leaving => "leaving",
             Presence::Left => "left",
             Presence::Shunned => "shunned",
@@ -52,7 +52,7 @@ impl Coordinator {
     }
 
     /// Desired state of a service.
-    pub fn wanted(&self, service: ServiceId) -> &Wanted {
+    pub fn wanted(&self, service: ServiceId) -> &Desired {
         &self.services[service.index()].wanted
     }
 
@@ -67,7 +67,7 @@ impl Coordinator {
     }
 
     /// The last published instance view.
-    pub fn view(&self) -> &View {
+    pub fn view(&self) -> &InstanceView {
         self.endpoints.view()
     }
 
@@ -81,7 +81,7 @@ impl Coordinator {
                 Leave::Leaves | Leave::Released => Presence::Leaving,
             },
             false if member.leave == Leave::Released => Presence::Left,
-            false if member.heard == Time::ZERO && !self.mesh.nodes[node].is_there_at_start() => Presence::Awaited,
+            false if member.heard == Time::ZERO && !self.mesh.nodes[node].is_there_at_start() => Presence::Pending,
             false => Presence::Dead,
         }
     }

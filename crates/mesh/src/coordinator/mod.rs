@@ -8,13 +8,13 @@
 //!
 //! Level-triggered: it derives every message from the known state of a node, never from earlier sends.
 
-pub mod endpoints;
+pub mod instance_registry;
 mod layout;
 mod leave;
 mod look;
-mod members;
 pub mod operations;
 mod place;
+mod progress;
 pub mod steps;
 mod watch;
 
@@ -27,16 +27,16 @@ use serde::{Deserialize, Serialize};
 use crate::actors::MeshCx;
 use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
-use crate::message::{Ack, Heartbeat, Msg, Report, Share, Tick};
+use crate::message::{Ack, Heartbeat, Msg, ReadinessReport, Share, Tick};
 use crate::model::{Mesh, Operation, ServiceId};
-use crate::operation::{Wanted, count_of};
+use crate::operation::{Desired, count_of};
 
-use endpoints::{CanaryShare, Endpoints};
+use instance_registry::{CanaryShare, InstanceRegistry};
 pub use layout::Layout;
 pub use look::Presence;
-use members::Member;
 use operations::Running;
-use place::{Machines, Placed};
+use place::{NodeResources, ServicePlacement};
+use progress::NodeProgress;
 use steps::Log;
 use watch::Watch;
 
@@ -51,12 +51,12 @@ pub struct Coordinator {
     decisions: Option<u64>,
     log: Log,
     services: Vec<ServiceState>,
-    machines: Machines,
-    members: Vec<Member>,
-    /// Nodes that do not stay: those with [`Member::leave`] set. `set_leave` writes both.
+    machines: NodeResources,
+    members: Vec<NodeProgress>,
+    /// Nodes that do not stay: those with [`NodeProgress::leave`] set. `set_leave` writes both.
     departing: BTreeSet<usize>,
     watch: Watch,
-    endpoints: Endpoints,
+    endpoints: InstanceRegistry,
     /// Operations of the file that have begun.
     begun: usize,
     /// Manual operations, in the order in which they began.
@@ -71,11 +71,11 @@ pub struct Coordinator {
 /// Desired state of one service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct ServiceState {
-    wanted: Wanted,
+    wanted: Desired,
     generation: u64,
     /// The last step of it.
     step: u64,
-    placed: Placed,
+    placed: ServicePlacement,
 }
 
 /// Final state of the coordinator, for people and for comparison with other runs.
@@ -86,18 +86,18 @@ pub struct CoordinatorState {
     /// The digest of all of them.
     pub digest: u64,
     /// The services, in the order of the mesh.
-    pub services: Vec<WantedState>,
+    pub services: Vec<DesiredState>,
 }
 
 /// Desired state of one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WantedState {
+pub struct DesiredState {
     /// Its name.
     pub service: String,
     /// Number of steps decided for it.
     pub generation: u64,
     /// S, C and V, and the whole instances by version.
-    pub wanted: Wanted,
+    pub wanted: Desired,
     /// Placement of its instances: (node, instances by version).
     pub placed: Vec<(u32, Share)>,
 }
@@ -110,11 +110,11 @@ impl Coordinator {
             decisions: None,
             log: Log::default(),
             services: vec![ServiceState::default(); mesh.services.len()],
-            machines: Machines::new(&mesh),
-            members: mesh.nodes.iter().map(Member::new).collect(),
+            machines: NodeResources::new(&mesh),
+            members: mesh.nodes.iter().map(NodeProgress::new).collect(),
             departing: BTreeSet::new(),
             watch: Watch::default(),
-            endpoints: Endpoints::new(&mesh),
+            endpoints: InstanceRegistry::new(&mesh),
             begun: 0,
             by_hand: Vec::new(),
             running: Vec::new(),
@@ -146,7 +146,7 @@ impl Coordinator {
             steps: self.log.last(),
             digest: self.log.digest(),
             services: services
-                .map(|(service, state)| WantedState {
+                .map(|(service, state)| DesiredState {
                     service: service.name.clone(),
                     generation: state.generation,
                     wanted: state.wanted.clone(),
@@ -171,7 +171,7 @@ impl Coordinator {
             },
             Event::Timer(tick) => match tick {
                 Tick::Operation(first) => self.begin_operations(first as usize, cx),
-                Tick::Turn(running) => self.turn(running as usize, cx),
+                Tick::Iterate(running) => self.iterate(running as usize, cx),
                 Tick::Resend(node) => self.resend(node as usize, cx),
                 Tick::Watch => self.watch(cx),
                 Tick::Publish => self.publish(cx),
@@ -248,7 +248,7 @@ impl Coordinator {
             | Msg::Steps(_)
             | Msg::Snapshot(_)
             | Msg::ReportFrom { .. }
-            | Msg::View(_)
+            | Msg::InstanceView(_)
             | Msg::Ask(_)
             | Msg::Answer(_)
             | Msg::Operate(_)
@@ -313,7 +313,7 @@ impl Coordinator {
         // Steps that its former life acknowledged are not waited for again.
         member.since = member.since.max(member.acked);
         self.stays(node);
-        self.endpoints.node_fell(self.mesh.node_actor(node));
+        self.endpoints.node_failed(self.mesh.node_actor(node));
         self.publish_soon(cx);
     }
 
@@ -340,7 +340,7 @@ impl Coordinator {
         self.send_view_if_older(actor, heartbeat.view, cx);
     }
 
-    fn report(&mut self, node: usize, report: &Report, cx: &mut MeshCx<'_>) {
+    fn report(&mut self, node: usize, report: &ReadinessReport, cx: &mut MeshCx<'_>) {
         let (actor, member) = (self.mesh.node_actor(node), &mut self.members[node]);
         if report.incarnation != member.incarnation || report.seq <= member.report || !report.is_sound() {
             return;
@@ -400,20 +400,20 @@ impl Coordinator {
         let view = self.endpoints.publish(&canaries).clone();
         for (node, member) in self.members.iter().enumerate() {
             if member.alive {
-                cx.send(self.mesh.node_actor(node), Msg::View(view.clone()));
+                cx.send(self.mesh.node_actor(node), Msg::InstanceView(view.clone()));
             }
         }
         for load in 0..self.mesh.loads.len() {
-            cx.send(self.mesh.client_actor(load), Msg::View(view.clone()));
+            cx.send(self.mesh.client_actor(load), Msg::InstanceView(view.clone()));
         }
         if self.mesh.has_gateway {
-            cx.send(self.mesh.gateway_actor(), Msg::View(view));
+            cx.send(self.mesh.gateway_actor(), Msg::InstanceView(view));
         }
     }
 
     fn send_view_if_older(&self, to: ActorId, has: u64, cx: &mut MeshCx<'_>) {
         if has < self.endpoints.view().version {
-            cx.send(to, Msg::View(self.endpoints.view().clone()));
+            cx.send(to, Msg::InstanceView(self.endpoints.view().clone()));
         }
     }
 }

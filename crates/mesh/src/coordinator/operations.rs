@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
 use crate::actors::MeshCx;
-use crate::measure::{Ending, OperationHistory, Verb};
+use crate::measure::{OperationHistory, OperationKind, OperationOutcome};
 use crate::message::{Msg, Operate, Operated, Tick};
 use crate::model::{Operation, ServiceId};
-use crate::operation::{self, Observed, Turn, total};
+use crate::operation::{self, Iteration, Observed, total};
 
 /// Limit of manual operations per run; the next one is refused.
-pub const HAND_MAX: usize = 10_000;
+pub const MANUAL_OPERATIONS_MAX: usize = 10_000;
 
 /// An operation that has begun.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl Coordinator {
     pub(super) fn resume_operations(&self, cx: &mut MeshCx<'_>) {
         for (index, running) in self.running.iter().enumerate() {
             if let Some(next) = running.next {
-                cx.arm(next.max(cx.now()), Tick::Turn(index as u32));
+                cx.arm(next.max(cx.now()), Tick::Iterate(index as u32));
             }
         }
     }
@@ -75,12 +75,12 @@ impl Coordinator {
 
     /// Begins an operation of an external client now.
     pub(super) fn operate(&mut self, Operate { ask, operation }: Operate, cx: &mut MeshCx<'_>) {
-        let is_sound = self.by_hand.len() < HAND_MAX && operation.validate(&self.mesh).is_ok();
+        let is_sound = self.by_hand.len() < MANUAL_OPERATIONS_MAX && operation.validate(&self.mesh).is_ok();
         let history = is_sound.then(|| {
             self.by_hand.push(Operation { at: cx.now(), ..operation });
             self.begin(Source::Hand(self.by_hand.len() - 1), cx) as u32
         });
-        let is_refused = history.is_some_and(|at| self.history[at as usize].ending == Ending::Refused);
+        let is_refused = history.is_some_and(|at| self.history[at as usize].ending == OperationOutcome::Refused);
         cx.send(self.mesh.outside(), Msg::Operated(Operated { ask, history, is_refused }));
     }
 
@@ -95,7 +95,7 @@ impl Coordinator {
             change: Some(change.clone()),
             ..history(operation, change.verb(), service, cx.now())
         });
-        self.turn(self.running.len() - 1, cx);
+        self.iterate(self.running.len() - 1, cx);
         at
     }
 
@@ -107,7 +107,7 @@ impl Coordinator {
     }
 
     /// Turns a running operation once.
-    pub(super) fn turn(&mut self, index: usize, cx: &mut MeshCx<'_>) {
+    pub(super) fn iterate(&mut self, index: usize, cx: &mut MeshCx<'_>) {
         let running = self.running[index];
         if running.next.is_none() {
             return;
@@ -119,31 +119,31 @@ impl Coordinator {
         let (ready, available) = (self.endpoints.ready(service), self.available(service));
         let observed = Observed { ready: &ready, available: &available };
         let wanted = &mut self.services[service.index()].wanted;
-        let turn = operation::turn(&change, running.steps, self.mesh.service(service), wanted, observed, &mut rng);
+        let turn = operation::iterate(&change, running.steps, self.mesh.service(service), wanted, observed, &mut rng);
 
         let mut steps = running.steps;
-        if matches!(turn, Turn::Step | Turn::Last) {
+        if matches!(turn, Iteration::Step | Iteration::Last) {
             steps += 1;
             self.decide(running.history, change.verb(), service, cx);
         }
         let left = operation::residual(&change, &self.services[service.index()].wanted);
         let ending = match turn {
-            Turn::Step if times.is_none_or(|times| steps < times) => None,
-            Turn::Step if left == 0.0 => Some(Ending::Reached),
-            Turn::Step => Some(Ending::Stopped { residual: left }),
-            Turn::Wait => None,
-            Turn::Last | Turn::Reached => Some(Ending::Reached),
-            Turn::Stuck(residual) => Some(Ending::Stuck { residual }),
-            Turn::Refused => Some(Ending::Refused),
+            Iteration::Step if times.is_none_or(|times| steps < times) => None,
+            Iteration::Step if left == 0.0 => Some(OperationOutcome::Reached),
+            Iteration::Step => Some(OperationOutcome::StepLimit { residual: left }),
+            Iteration::Wait => None,
+            Iteration::Last | Iteration::Reached => Some(OperationOutcome::Reached),
+            Iteration::Stuck(residual) => Some(OperationOutcome::Stuck { residual }),
+            Iteration::Refused => Some(OperationOutcome::Refused),
         };
-        if let Some(Ending::Stopped { .. }) = ending {
+        if let Some(OperationOutcome::StepLimit { .. }) = ending {
             operation::stop(&change, &mut self.services[service.index()].wanted);
         }
         let next = ending.is_none().then(|| cx.now() + every);
         self.running[index] = Running { steps, next, ..running };
         match (ending, next) {
             (Some(ending), _) => self.history[running.history].ending = ending,
-            (None, Some(next)) => drop(cx.arm(next, Tick::Turn(index as u32))),
+            (None, Some(next)) => drop(cx.arm(next, Tick::Iterate(index as u32))),
             (None, None) => unreachable!("what has not ended is turned again"),
         }
     }
@@ -166,12 +166,12 @@ impl Coordinator {
     }
 
     /// An operation takes the place of those of its kind on the same service; undeploy of all of them.
-    fn end_same(&mut self, service: ServiceId, verb: Verb) {
+    fn end_same(&mut self, service: ServiceId, verb: OperationKind) {
         for running in self.running.iter_mut().filter(|running| running.next.is_some()) {
             let history = &mut self.history[running.history];
             if history.service == service && operation::supersedes(verb, history.verb) {
                 running.next = None;
-                history.ending = Ending::Replaced;
+                history.ending = OperationOutcome::Superseded;
             }
         }
     }
@@ -197,14 +197,22 @@ impl Coordinator {
     pub(super) fn repair(&mut self, services: &[usize], cx: &mut MeshCx<'_>) {
         for service in services {
             let service = ServiceId(*service as u16);
-            let mut repair = history(None, Verb::Repair, service, cx.now());
-            repair.ending = Ending::Reached;
+            let mut repair = history(None, OperationKind::Repair, service, cx.now());
+            repair.ending = OperationOutcome::Reached;
             self.history.push(repair);
-            self.decide(self.history.len() - 1, Verb::Repair, service, cx);
+            self.decide(self.history.len() - 1, OperationKind::Repair, service, cx);
         }
     }
 }
 
-fn history(operation: Option<usize>, verb: Verb, service: ServiceId, began: Time) -> OperationHistory {
-    OperationHistory { operation, change: None, verb, service, began, steps: Vec::new(), ending: Ending::Running }
+fn history(operation: Option<usize>, verb: OperationKind, service: ServiceId, began: Time) -> OperationHistory {
+    OperationHistory {
+        operation,
+        change: None,
+        verb,
+        service,
+        began,
+        steps: Vec::new(),
+        ending: OperationOutcome::Running,
+    }
 }

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Share;
 use crate::model::{Mesh, NodeSpec, Placement};
-use crate::operation::{Wanted, add, count_of, total};
+use crate::operation::{Desired, add, count_of, total};
 
 /// The nodes, and the cores reserved on them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Machines(Vec<Machine>);
+pub(super) struct NodeResources(Vec<Machine>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Machine {
@@ -35,14 +35,14 @@ struct Machine {
 }
 
 /// Placement of the instances of one service: (node, share) by rising node, no empty share.
-pub(super) type Placed = Vec<(u32, Share)>;
+pub(super) type ServicePlacement = Vec<(u32, Share)>;
 
 /// Inputs of the placement of one service.
 pub(super) struct Placing<'a> {
     pub(super) policy: Placement,
     /// Cores that each instance takes.
     pub(super) cpu: f64,
-    pub(super) wanted: &'a Wanted,
+    pub(super) wanted: &'a Desired,
     /// Number of ready instances of a version on a node, by its last report.
     pub(super) ready_on: &'a dyn Fn(u32, u32) -> u32,
     /// Of these, the number that may replace instances on leaving nodes.
@@ -79,7 +79,7 @@ impl Machine {
     }
 }
 
-impl Machines {
+impl NodeResources {
     pub(super) fn new(mesh: &Mesh) -> Self {
         let machine = |node: &NodeSpec| Machine {
             alive: node.is_there_at_start(),
@@ -88,7 +88,7 @@ impl Machines {
             reserved: 0,
             instances: 0,
         };
-        Machines(mesh.nodes.iter().map(machine).collect())
+        NodeResources(mesh.nodes.iter().map(machine).collect())
     }
 
     /// Instances are placed on nodes that are alive alone.
@@ -103,13 +103,13 @@ impl Machines {
 
     /// Splits a placement into the part on nodes that stay and the part on nodes that leave. The part on dead nodes is
     /// in neither.
-    pub(super) fn split(&self, placed: &Placed) -> (Placed, Placed) {
+    pub(super) fn split(&self, placed: &ServicePlacement) -> (ServicePlacement, ServicePlacement) {
         let alive = placed.iter().filter(|(node, _)| self.0[*node as usize].alive).cloned();
         alive.partition(|(node, _)| !self.0[*node as usize].leaving)
     }
 
     /// The part of a placement on nodes that stay.
-    pub(super) fn staying(&self, placed: &Placed) -> Placed {
+    pub(super) fn staying(&self, placed: &ServicePlacement) -> ServicePlacement {
         self.split(placed).0
     }
 
@@ -122,7 +122,7 @@ impl Machines {
     /// nodes are placed on others.
     ///
     /// Where room is short, instances of the target version get it first.
-    pub(super) fn place(&mut self, placing: Placing<'_>, before: &Placed) -> Placed {
+    pub(super) fn place(&mut self, placing: Placing<'_>, before: &ServicePlacement) -> ServicePlacement {
         let Placing { policy, cpu, wanted, ready_on, replaces_on } = placing;
         let (cpu, target) = (milli(cpu), wanted.target);
         for (node, share) in before {
@@ -197,7 +197,7 @@ impl Machines {
         }
         let cpu = layout.cpu;
         let key =
-            |machines: &Machines, layout: &Layout, node: usize, have: u32| -> (i128, Reverse<u32>, Reverse<u32>) {
+            |machines: &NodeResources, layout: &Layout, node: usize, have: u32| -> (i128, Reverse<u32>, Reverse<u32>) {
                 let machine = &machines.0[node];
                 match layout.policy {
                     Placement::Spread => {
@@ -239,7 +239,7 @@ impl Machines {
         if fewer == 0 {
             return 0;
         }
-        let key = |machines: &Machines, layout: &Layout, node: usize| -> (i128, u32) {
+        let key = |machines: &NodeResources, layout: &Layout, node: usize| -> (i128, u32) {
             let machine = &machines.0[node];
             match layout.policy {
                 Placement::Spread => {
@@ -275,7 +275,7 @@ impl Machines {
 
 impl Layout {
     /// `placed` is on nodes that are alive, and its cores are not reserved yet.
-    fn new(policy: Placement, cpu: u64, machines: &Machines, placed: Placed) -> Self {
+    fn new(policy: Placement, cpu: u64, machines: &NodeResources, placed: ServicePlacement) -> Self {
         let mut have = vec![0; machines.0.len()];
         placed.iter().for_each(|(node, share)| have[*node as usize] = total(share));
         let mut weights: Vec<u64> = machines.0.iter().map(|m| if m.takes_more() { m.free() } else { 0 }).collect();
@@ -306,18 +306,18 @@ impl Layout {
 /// The part of the leaving nodes' instances that must stay for now: of each version the desired number of ready ones,
 /// minus those that are certain to be ready on nodes that stay.
 pub(super) fn needed_still(
-    leaving: &Placed,
-    staying: &Placed,
-    wanted: &Wanted,
+    leaving: &ServicePlacement,
+    staying: &ServicePlacement,
+    wanted: &Desired,
     ready_on: &dyn Fn(u32, u32) -> u32,
     replaces_on: &dyn Fn(u32, u32) -> u32,
-) -> Placed {
+) -> ServicePlacement {
     let mut missing = wanted.versions.clone();
     for (version, count) in &mut missing {
         let ready = staying.iter().map(|(node, share)| replaces_on(*node, *version).min(count_of(share, *version)));
         *count = count.saturating_sub(ready.sum());
     }
-    let mut needed = Placed::new();
+    let mut needed = ServicePlacement::new();
     for (node, share) in leaving {
         let mut stays = Share::new();
         for (version, count) in share {
@@ -335,7 +335,7 @@ pub(super) fn needed_still(
     needed
 }
 
-fn versions_of(placed: &Placed) -> Vec<u32> {
+fn versions_of(placed: &ServicePlacement) -> Vec<u32> {
     let mut versions: Vec<u32> = placed.iter().flat_map(|(_, share)| share.iter().map(|(v, _)| *v)).collect();
     versions.sort_unstable();
     versions.dedup();
@@ -354,24 +354,30 @@ mod tests {
     use super::*;
     use meshsim_actor::Time;
 
-    fn machines(cores: &[f64]) -> Machines {
+    fn machines(cores: &[f64]) -> NodeResources {
         let node = |cores: &f64| NodeSpec { name: String::new(), cores: *cores, zone: 0, joins: Time::ZERO };
-        Machines::new(&Mesh { nodes: cores.iter().map(node).collect(), ..Mesh::default() })
+        NodeResources::new(&Mesh { nodes: cores.iter().map(node).collect(), ..Mesh::default() })
     }
 
     /// Places the desired instances of the highest version and others, with all instances ready.
-    fn place(machines: &mut Machines, policy: Placement, cpu: f64, wanted: &[(u32, u32)], before: &Placed) -> Placed {
+    fn place(
+        machines: &mut NodeResources,
+        policy: Placement,
+        cpu: f64,
+        wanted: &[(u32, u32)],
+        before: &ServicePlacement,
+    ) -> ServicePlacement {
         let (target, _) = *wanted.last().expect("something is wanted");
-        let wanted = Wanted { instances: total(wanted), target, versions: wanted.to_vec(), ..Wanted::default() };
+        let wanted = Desired { instances: total(wanted), target, versions: wanted.to_vec(), ..Desired::default() };
         let all_ready = |node: u32, version| share_on(before, node).map_or(0, |share| count_of(share, version));
         machines.place(Placing { policy, cpu, wanted: &wanted, ready_on: &all_ready, replaces_on: &all_ready }, before)
     }
 
-    fn share_on(placed: &Placed, node: u32) -> Option<&Share> {
+    fn share_on(placed: &ServicePlacement, node: u32) -> Option<&Share> {
         placed.iter().find(|(n, _)| *n == node).map(|(_, share)| share)
     }
 
-    fn totals(placed: &Placed) -> Vec<(u32, u32)> {
+    fn totals(placed: &ServicePlacement) -> Vec<(u32, u32)> {
         placed.iter().map(|(node, share)| (*node, total(share))).collect()
     }
 
@@ -436,7 +442,7 @@ mod tests {
         let mut machines = machines(&[8.0; 3]);
         let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 9)], &vec![]);
         let placed = place(&mut machines, Placement::Spread, 0.1, &[(1, 6), (2, 3)], &placed);
-        assert_eq!(placed, (0..3).map(|node| (node, vec![(1, 2), (2, 1)])).collect::<Placed>());
+        assert_eq!(placed, (0..3).map(|node| (node, vec![(1, 2), (2, 1)])).collect::<ServicePlacement>());
     }
 
     #[test]
@@ -456,7 +462,7 @@ mod tests {
         for policy in [Placement::Spread, Placement::BinPack] {
             let mut machines = machines(&[8.0; 3]);
             let before = place(&mut machines, policy, 0.1, &[(1, 9)], &vec![]);
-            let (of_one, wanted) = (before[0].0, Wanted { target: 2, ..Wanted::of_one_version(7, 1) });
+            let (of_one, wanted) = (before[0].0, Desired { target: 2, ..Desired::of_one_version(7, 1) });
             // One instance on the first node of the service is ready, and all elsewhere.
             let ready_on = |node: u32, _| if node == of_one { 1 } else { 9 };
             let placing = Placing { policy, cpu: 0.1, wanted: &wanted, ready_on: &ready_on, replaces_on: &ready_on };
@@ -475,7 +481,7 @@ mod tests {
         let rolling = Some(crate::operation::Rolling { max_surge: quarter, max_unavailable: quarter });
         let mut placed = old;
         for versions in [vec![(1, 6), (2, 3)], vec![(1, 3), (2, 6)], vec![(1, 2), (2, 7)], vec![(2, 7)]] {
-            let wanted = Wanted { target: 2, versions, rolling, ..Wanted::of_one_version(7, 1) };
+            let wanted = Desired { target: 2, versions, rolling, ..Desired::of_one_version(7, 1) };
             let placing = Placing {
                 policy: Placement::Spread,
                 cpu: 0.1,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use super::place::{Placed, Placing};
+use super::place::{Placing, ServicePlacement};
 use crate::actors::MeshCx;
-use crate::measure::{StepHistory, Verb};
-use crate::message::{Ack, Decision, Msg, Order, ServiceSnapshot, Share, Snapshot, Tick};
+use crate::measure::{OperationKind, StepHistory};
+use crate::message::{Ack, Decision, Msg, NodeStep, ServiceSnapshot, Share, Snapshot, Tick};
 use crate::model::ServiceId;
 use crate::operation::total;
 
@@ -28,7 +28,7 @@ struct Logged {
     #[serde(with = "meshsim_actor::shared")]
     decision: Arc<Decision>,
     /// The absolute target of each node. Empty once the step is older than [`TAIL_MAX`] and broadcast.
-    placed: Placed,
+    placed: ServicePlacement,
     /// Position in the history: operation, step.
     history: (usize, usize),
     /// Nodes that have not acknowledged it.
@@ -56,7 +56,7 @@ fn digest(before: u64, word: u64) -> u64 {
     (before.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn digest_of(before: u64, decision: &Decision, placed: &Placed) -> u64 {
+fn digest_of(before: u64, decision: &Decision, placed: &ServicePlacement) -> u64 {
     let head = [
         decision.n,
         decision.verb as u64,
@@ -71,14 +71,14 @@ fn digest_of(before: u64, decision: &Decision, placed: &Placed) -> u64 {
     head.into_iter().chain(shares).fold(before, digest)
 }
 
-fn share_of(placed: &Placed, node: usize) -> Share {
+fn share_of(placed: &ServicePlacement, node: usize) -> Share {
     placed.binary_search_by_key(&(node as u32), |(n, _)| *n).map_or_else(|_| Share::new(), |at| placed[at].1.clone())
 }
 
 impl Coordinator {
     /// Decides the next step: places the desired instances of `service`, numbers the step and logs it. It is sent when
     /// the event has been processed.
-    pub(super) fn decide(&mut self, history: usize, verb: Verb, service: ServiceId, cx: &mut MeshCx<'_>) {
+    pub(super) fn decide(&mut self, history: usize, verb: OperationKind, service: ServiceId, cx: &mut MeshCx<'_>) {
         let (n, now) = (self.log.last() + 1, cx.now());
         let spec = self.mesh.service(service);
         let mut machines = std::mem::take(&mut self.machines);
@@ -164,7 +164,7 @@ impl Coordinator {
             self.history[operation].steps[step].sent += receivers;
         }
         for n in (from.saturating_sub(TAIL_MAX).max(1)..=last).take_while(|n| n + TAIL_MAX <= last) {
-            self.log.steps[n as usize - 1].placed = Placed::new();
+            self.log.steps[n as usize - 1].placed = ServicePlacement::new();
         }
     }
 
@@ -252,7 +252,7 @@ impl Coordinator {
         member.since = member.since.max(last);
     }
 
-    fn orders(&self, node: usize, from: u64, to: u64) -> Vec<Order> {
+    fn orders(&self, node: usize, from: u64, to: u64) -> Vec<NodeStep> {
         let order = |n| {
             let logged = self.log.get(n);
             // A step of an earlier term goes out under the present one.
@@ -261,7 +261,7 @@ impl Coordinator {
             } else {
                 Arc::new(Decision { epoch: self.epoch, ..*logged.decision })
             };
-            Order { decision, share: share_of(&logged.placed, node) }
+            NodeStep { decision, share: share_of(&logged.placed, node) }
         };
         (from..=to).map(order).collect()
     }

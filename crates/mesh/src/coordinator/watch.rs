@@ -13,7 +13,7 @@ use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use super::members::{Leave, Member};
+use super::progress::{Leave, NodeProgress};
 use crate::actors::MeshCx;
 use crate::diary::Seen;
 use crate::message::Tick;
@@ -77,7 +77,7 @@ impl Coordinator {
             cx.note(if has_left { "left" } else { "dead" }, *node as u64, 0);
             self.sighted(*node, if has_left { Seen::Left } else { Seen::Dead }, cx);
             self.machines.set_alive(*node, false);
-            self.endpoints.node_fell(self.mesh.node_actor(*node));
+            self.endpoints.node_failed(self.mesh.node_actor(*node));
             self.stop_waiting_for(*node, cx);
         }
         self.repair_placed_on(nodes, cx);
@@ -89,7 +89,7 @@ impl Coordinator {
         let control = &self.mesh.control;
         let patience = control.heartbeat * u64::from(control.missed);
         let since = self.watch.since;
-        let is_silent = |member: &Member| member.alive && now.since(member.heard.max(since)) > patience;
+        let is_silent = |member: &NodeProgress| member.alive && now.since(member.heard.max(since)) > patience;
         (0..self.members.len()).filter(|node| is_silent(&self.members[*node])).collect()
     }
 }

@@ -14,8 +14,8 @@ use crate::actors::MeshCx;
 use crate::call::Caller;
 use crate::course::instances_of_node;
 use crate::diary::{Coming, Diary};
-use crate::measure::Served;
-use crate::message::{Msg, Report, Share, Tick};
+use crate::measure::ServiceMetrics;
+use crate::message::{Msg, ReadinessReport, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
@@ -27,9 +27,9 @@ pub const INSTANCES_MAX: usize = 1 << 20;
 
 /// The services of one node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Hosting {
+pub struct HostedServices {
     /// By rising service. A service that was hosted once keeps its entry, for its measurements.
-    services: Vec<Hosted>,
+    services: Vec<HostedService>,
     /// Their ids, close together: every event searches them.
     numbers: Vec<ServiceId>,
     /// Number of the last report.
@@ -42,7 +42,7 @@ pub struct Hosting {
 
 /// One service on one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Hosted {
+pub(super) struct HostedService {
     service: ServiceId,
     generation: u64,
     capacity: f64,
@@ -50,10 +50,10 @@ pub(super) struct Hosted {
     share: Share,
     /// Instances that exist, by rising ordinal.
     pub(super) instances: Vec<Instance>,
-    /// The report that told of the last change of the ready instances; above [`Hosting::seq`]: not told yet.
+    /// The report that told of the last change of the ready instances; above [`HostedServices::seq`]: not told yet.
     changed_in: u64,
     /// Figures of the requests that arrived after the first load's warm-up.
-    pub(super) served: Served,
+    pub(super) served: ServiceMetrics,
     /// End of that warm-up: [`Mesh::measured_from`].
     from: Time,
     /// Latencies of requests that arrived earlier: the time series include them, and the figures of the run leave them
@@ -74,8 +74,8 @@ pub(super) struct Hosted {
 pub(super) struct Instance {
     pub(super) ordinal: u32,
     pub(super) version: u32,
-    pub(super) life: Life,
-    /// Index of its place in [`Hosted::places`].
+    pub(super) life: InstanceState,
+    /// Index of its place in [`HostedService::places`].
     pub(super) place: u32,
     /// Ends its starting, its draining or its grace.
     timer: Option<Timer>,
@@ -107,7 +107,7 @@ pub struct InstanceNow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Life {
+pub(super) enum InstanceState {
     /// Takes no requests yet.
     Starting,
     /// Takes requests.
@@ -131,7 +131,7 @@ pub struct HostedState {
     pub instances: Vec<(u32, u32)>,
 }
 
-impl Hosting {
+impl HostedServices {
     /// True if the service is or was hosted here.
     pub(super) fn hosts(&self, service: ServiceId) -> bool {
         self.find(service).is_ok()
@@ -146,7 +146,7 @@ impl Hosting {
         self.services.iter().all(|hosted| hosted.instances.is_empty())
     }
 
-    pub(super) fn get(&mut self, service: ServiceId) -> Option<&mut Hosted> {
+    pub(super) fn get(&mut self, service: ServiceId) -> Option<&mut HostedService> {
         let at = self.find(service).ok()?;
         Some(&mut self.services[at])
     }
@@ -190,7 +190,7 @@ impl Hosting {
         cx: &mut MeshCx<'_>,
     ) {
         let at = self.find(service).unwrap_or_else(|at| {
-            self.services.insert(at, Hosted::new(service, mesh, cx.now()));
+            self.services.insert(at, HostedService::new(service, mesh, cx.now()));
             self.numbers.insert(at, service);
             at
         });
@@ -221,16 +221,16 @@ impl Hosting {
         hosted.count_until(cx.now());
         hosted.instances[at].timer = None;
         match hosted.instances[at].life {
-            Life::Starting => {
-                hosted.instances[at].life = Life::Ready;
+            InstanceState::Starting => {
+                hosted.instances[at].life = InstanceState::Ready;
                 hosted.serving += 1;
                 hosted.begins_to_serve(at, cx.now());
                 hosted.changed_in = seq + 1;
                 self.changed = true;
             }
-            Life::Draining => {
+            InstanceState::Draining => {
                 let instance = &mut hosted.instances[at];
-                instance.life = Life::Closing;
+                instance.life = InstanceState::Closing;
                 let service = mesh.service(service);
                 let rest = service.grace.map(|grace| grace - drain_delay(service));
                 if rest == Some(Span::ZERO) {
@@ -240,8 +240,8 @@ impl Hosting {
                 instance.timer = rest.map(|rest| cx.arm(cx.now() + rest, tick));
                 hosted.remove_if_closed(at, cx);
             }
-            Life::Closing => return true,
-            Life::Ready => {}
+            InstanceState::Closing => return true,
+            InstanceState::Ready => {}
         }
         false
     }
@@ -276,7 +276,7 @@ impl Hosting {
     }
 
     /// The next report, if there is something to tell.
-    fn next_report(&mut self, incarnation: u32) -> Option<Report> {
+    fn next_report(&mut self, incarnation: u32) -> Option<ReadinessReport> {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
@@ -286,9 +286,9 @@ impl Hosting {
     }
 
     /// All that changed after report `base`.
-    fn report_since(&self, base: u64, incarnation: u32) -> Report {
+    fn report_since(&self, base: u64, incarnation: u32) -> ReadinessReport {
         let changed = self.services.iter().filter(|hosted| hosted.changed_in > base);
-        Report {
+        ReadinessReport {
             seq: self.seq,
             base,
             incarnation,
@@ -296,8 +296,8 @@ impl Hosting {
         }
     }
 
-    pub(super) fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
-        let until_now = |hosted: &Hosted| {
+    pub(super) fn served(&self, now: Time) -> Vec<(ServiceId, ServiceMetrics)> {
+        let until_now = |hosted: &HostedService| {
             let mut served = hosted.served.clone();
             (served.busy_ns, served.slot_ns) = hosted.slots_until(now);
             served.latency = hosted.places.latency(&hosted.early);
@@ -313,7 +313,7 @@ impl Hosting {
         in_progress: impl Iterator<Item = Done>,
         under_way: impl Iterator<Item = (Owner, Time)>,
     ) -> Vec<PlaceCourse> {
-        let courses = |hosted: &Hosted| hosted.places.courses(hosted.service, now);
+        let courses = |hosted: &HostedService| hosted.places.courses(hosted.service, now);
         let mut all: Vec<Vec<PlaceCourse>> = self.services.iter().map(courses).collect();
         for done in in_progress {
             if let Ok(at) = self.find(done.owner.service) {
@@ -350,8 +350,9 @@ impl Hosting {
     }
 
     pub(super) fn state(&self) -> Vec<HostedState> {
-        let staying = |hosted: &Hosted| {
-            let instances = hosted.instances.iter().filter(|i| matches!(i.life, Life::Starting | Life::Ready));
+        let staying = |hosted: &HostedService| {
+            let instances =
+                hosted.instances.iter().filter(|i| matches!(i.life, InstanceState::Starting | InstanceState::Ready));
             instances.map(|i| (i.ordinal, i.version)).collect()
         };
         self.services
@@ -371,16 +372,16 @@ fn drain_delay(service: &Service) -> Span {
     service.grace.map_or(service.drain_delay, |grace| grace.min(service.drain_delay))
 }
 
-impl Hosted {
+impl HostedService {
     fn new(service: ServiceId, mesh: &Mesh, now: Time) -> Self {
-        Hosted {
+        HostedService {
             service,
             generation: 0,
             capacity: 1.0,
             share: Share::new(),
             instances: Vec::new(),
             changed_in: 0,
-            served: Served::default(),
+            served: ServiceMetrics::default(),
             from: mesh.measured_from(),
             early: Early::default(),
             places: Places::new(mesh),
@@ -412,7 +413,7 @@ impl Hosted {
         let mut keep = self.share.clone();
         let mut changed = false;
         // Ready ones choose first: one that starts never stays in the place of one that takes requests.
-        for life in [Life::Ready, Life::Starting] {
+        for life in [InstanceState::Ready, InstanceState::Starting] {
             for at in 0..self.instances.len() {
                 let instance = &mut self.instances[at];
                 if instance.life != life {
@@ -422,14 +423,14 @@ impl Hosted {
                 match wanted.ok().map(|at| &mut keep[at].1).filter(|count| **count > 0) {
                     Some(count) => *count -= 1,
                     None => {
-                        changed |= life == Life::Ready;
+                        changed |= life == InstanceState::Ready;
                         self.send_away(at, service, cx);
                     }
                 }
             }
         }
         // An instance that never served is removed without being counted as serving.
-        self.instances.retain(|instance| instance.life != Life::Closing || instance.active > 0);
+        self.instances.retain(|instance| instance.life != InstanceState::Closing || instance.active > 0);
         for (version, count) in keep {
             let count = (count as usize).min(room);
             room -= count;
@@ -442,11 +443,12 @@ impl Hosted {
     /// An instance is to go. One that has not started has no requests: it goes at once.
     fn send_away(&mut self, at: usize, service: &Service, cx: &mut MeshCx<'_>) {
         let instance = &mut self.instances[at];
-        instance.life = if instance.life == Life::Ready { Life::Draining } else { Life::Closing };
+        instance.life =
+            if instance.life == InstanceState::Ready { InstanceState::Draining } else { InstanceState::Closing };
         if let Some(timer) = instance.timer.take() {
             cx.disarm(timer);
         }
-        if instance.life == Life::Draining {
+        if instance.life == InstanceState::Draining {
             let tick = Tick::Instance { service: self.service, ordinal: instance.ordinal };
             instance.timer = Some(cx.arm(cx.now() + drain_delay(service), tick));
         }
@@ -461,7 +463,7 @@ impl Hosted {
                 at += 1;
             }
             let ordinal = at as u32;
-            let life = if at_once { Life::Ready } else { Life::Starting };
+            let life = if at_once { InstanceState::Ready } else { InstanceState::Starting };
             let due = Tick::Instance { service: self.service, ordinal };
             let timer = (!at_once).then(|| cx.arm(cx.now() + service.start_delay, due));
             self.serving += u32::from(at_once);
@@ -505,14 +507,15 @@ impl Hosted {
     /// Counts the instances of each place anew.
     fn recount(&mut self, now: Time) {
         let slots = self.slots();
-        let serving = self.instances.iter().filter(|instance| instance.life != Life::Starting);
-        self.places.recount(serving.map(|instance| (instance.place, slots, instance.life == Life::Ready)), now);
+        let serving = self.instances.iter().filter(|instance| instance.life != InstanceState::Starting);
+        self.places
+            .recount(serving.map(|instance| (instance.place, slots, instance.life == InstanceState::Ready)), now);
     }
 
     /// The machine went down: ends all levels at the last time at which they were counted.
     fn went_down(&mut self) {
         for at in 0..self.instances.len() {
-            if self.instances[at].life != Life::Starting {
+            if self.instances[at].life != InstanceState::Starting {
                 self.tell(at, false, self.counted);
             }
         }
@@ -534,7 +537,7 @@ impl Hosted {
     /// An instance that takes nothing any more and has nothing left to do goes.
     pub(super) fn remove_if_closed(&mut self, at: usize, cx: &mut MeshCx<'_>) {
         let instance = &self.instances[at];
-        if instance.life == Life::Closing && instance.active == 0 && instance.queue.is_empty() {
+        if instance.life == InstanceState::Closing && instance.active == 0 && instance.queue.is_empty() {
             self.tell(at, false, cx.now());
             let (place, slots) = (self.instances[at].place, self.slots());
             self.places.gone(place, slots, cx.now());
@@ -547,7 +550,7 @@ impl Hosted {
     }
 
     /// Measurements in which a request that arrived at `arrived` counts; `None` in the warm-up.
-    pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut Served> {
+    pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut ServiceMetrics> {
         (arrived >= self.from).then_some(&mut self.served)
     }
 
@@ -592,7 +595,7 @@ impl Hosted {
     }
 
     fn ready(&self) -> Vec<(u32, u32)> {
-        let ready = self.instances.iter().filter(|instance| instance.life == Life::Ready);
+        let ready = self.instances.iter().filter(|instance| instance.life == InstanceState::Ready);
         ready.map(|instance| (instance.ordinal, instance.version)).collect()
     }
 }
@@ -625,16 +628,16 @@ impl Node {
     /// The instances that run here, by service and number.
     pub fn instances(&self) -> Vec<InstanceNow> {
         let services = self.hosting.iter().flat_map(|hosting| &hosting.services);
-        let of = |hosted: &Hosted| {
+        let of = |hosted: &HostedService| {
             let now = |instance: &Instance| InstanceNow {
                 service: hosted.service,
                 ordinal: instance.ordinal,
                 version: instance.version,
                 life: match instance.life {
-                    Life::Starting => "starting",
-                    Life::Ready => "ready",
-                    Life::Draining => "draining",
-                    Life::Closing => "closing",
+                    InstanceState::Starting => "starting",
+                    InstanceState::Ready => "ready",
+                    InstanceState::Draining => "draining",
+                    InstanceState::Closing => "closing",
                 },
                 slots: hosted.slots(),
                 active: instance.active,

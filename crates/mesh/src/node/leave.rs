@@ -8,7 +8,7 @@ use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
-use super::hosting::Hosting;
+use super::hosting::HostedServices;
 use crate::actors::MeshCx;
 use crate::message::{Msg, Tick};
 use crate::model::COORDINATOR;
@@ -26,7 +26,7 @@ pub(super) struct Leave {
 impl Node {
     /// Handles an operator's request that this node leaves within `grace`. A repeated request changes nothing.
     pub(super) fn leave(&mut self, grace: Span, cx: &mut MeshCx<'_>) {
-        let hosting = self.hosting.get_or_insert_with(|| Box::new(Hosting::default()));
+        let hosting = self.hosting.get_or_insert_with(|| Box::new(HostedServices::default()));
         if hosting.leave.is_none() {
             hosting.leave = Some(Leave { by: cx.now() + grace, released: false, left: false });
             self.go_on_leaving(cx);

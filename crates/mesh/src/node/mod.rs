@@ -21,14 +21,14 @@ use meshsim_actor::{ActorId, Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
-use crate::call::{Caller, Ended};
+use crate::call::{CallOutcome, Caller};
 use crate::diary::{Coming, Diary};
-use crate::measure::Served;
-use crate::message::{Heartbeat, Msg, Tick, View};
+use crate::measure::ServiceMetrics;
+use crate::message::{Heartbeat, InstanceView, Msg, Tick};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
 use crate::news::{News, Told, shortened};
 
-use hosting::{HostedState, Hosting};
+use hosting::{HostedServices, HostedState};
 pub use place::PlaceCourse;
 use steps::Applied;
 pub use work::FrameKey;
@@ -42,11 +42,11 @@ pub struct Node {
     #[serde(with = "meshsim_actor::shared")]
     mesh: Arc<Mesh>,
     #[serde(with = "meshsim_actor::shared")]
-    view: Arc<View>,
+    view: Arc<InstanceView>,
     /// Content of the disk.
     applied: Applied,
     /// Content of the disk (the shares) and of memory (the instances).
-    hosting: Option<Box<Hosting>>,
+    hosting: Option<Box<HostedServices>>,
     /// Content of memory only.
     work: Option<Box<Work>>,
 }
@@ -64,12 +64,12 @@ pub struct NodeState {
 
 impl Node {
     /// A node that hosts nothing yet. `view` is where instances are thought to be: nowhere.
-    pub fn new(mesh: Arc<Mesh>, view: Arc<View>) -> Self {
+    pub fn new(mesh: Arc<Mesh>, view: Arc<InstanceView>) -> Self {
         Node { mesh, view, applied: Applied::default(), hosting: None, work: None }
     }
 
     /// Measurements of its instances until `now`, by service.
-    pub fn served(&self, now: Time) -> Vec<(ServiceId, Served)> {
+    pub fn served(&self, now: Time) -> Vec<(ServiceId, ServiceMetrics)> {
         let mut served = self.hosting.as_ref().map_or_else(Vec::new, |hosting| hosting.served(now));
         for done in self.work.iter().flat_map(|work| work.processor.in_progress()) {
             if let Ok(at) = served.binary_search_by_key(&done.owner.service, |(service, _)| *service) {
@@ -112,7 +112,7 @@ impl Node {
     }
 
     /// The instance view that it uses; it may be stale.
-    pub fn view(&self) -> &View {
+    pub fn view(&self) -> &InstanceView {
         &self.view
     }
 
@@ -131,7 +131,7 @@ impl Node {
                 Msg::Steps(orders) => self.apply_steps(orders, cx),
                 Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
                 Msg::ReportFrom { have } => self.report(have, cx),
-                Msg::View(view) => self.take_view(view, cx),
+                Msg::InstanceView(view) => self.take_view(view, cx),
                 Msg::Leave { grace } => self.leave(grace, cx),
                 Msg::Released => self.released(cx),
                 _ => unreachable!("a message for others was let in"),
@@ -145,7 +145,7 @@ impl Node {
                 Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
                 Tick::Operation(_)
-                | Tick::Turn(_)
+                | Tick::Iterate(_)
                 | Tick::Resend(_)
                 | Tick::Watch
                 | Tick::Publish
@@ -200,7 +200,7 @@ impl Node {
         arm_heartbeat(self.mesh.control.heartbeat, first, cx);
     }
 
-    fn take_view(&mut self, view: Arc<View>, cx: &mut MeshCx<'_>) {
+    fn take_view(&mut self, view: Arc<InstanceView>, cx: &mut MeshCx<'_>) {
         if !view.replaces(&self.view) {
             return;
         }
@@ -215,7 +215,7 @@ impl Node {
     fn with_calls(
         &mut self,
         cx: &mut MeshCx<'_>,
-        act: impl FnOnce(&mut Caller<FrameKey>, &Mesh, &View, &mut MeshCx<'_>) -> Option<Ended<FrameKey>>,
+        act: impl FnOnce(&mut Caller<FrameKey>, &Mesh, &InstanceView, &mut MeshCx<'_>) -> Option<CallOutcome<FrameKey>>,
     ) {
         let Some(work) = &mut self.work else { return };
         if let Some(ended) = act(&mut work.calls, &self.mesh, &self.view, cx) {
@@ -228,7 +228,9 @@ impl Node {
 fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
     match msg {
         Msg::Request(_) | Msg::Reply(_) => true,
-        Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::View(_) | Msg::Released => from == COORDINATOR,
+        Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::InstanceView(_) | Msg::Released => {
+            from == COORDINATOR
+        }
         Msg::Leave { .. } => from == mesh.outside(),
         Msg::Ack(_)
         | Msg::Need { .. }
@@ -247,7 +249,7 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
 }
 
 /// A sign of life of who hosts nothing, only calls; and the next one.
-pub(crate) fn caller_heartbeat(mesh: &Mesh, view: &View, first: bool, cx: &mut MeshCx<'_>) {
+pub(crate) fn caller_heartbeat(mesh: &Mesh, view: &InstanceView, first: bool, cx: &mut MeshCx<'_>) {
     let heartbeat = Heartbeat { report: 0, view: view.version, incarnation: cx.incarnation() };
     cx.send(COORDINATOR, Msg::Heartbeat(heartbeat));
     arm_heartbeat(mesh.control.heartbeat, first, cx);

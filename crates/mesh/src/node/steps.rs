@@ -6,13 +6,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Node;
-use super::hosting::Hosting;
+use super::hosting::HostedServices;
 use crate::actors::MeshCx;
-use crate::message::{Ack, Msg, Order, Share, Snapshot};
+use crate::message::{Ack, Msg, NodeStep, Share, Snapshot};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
 
 /// Limit of steps that wait for earlier ones; a step beyond it is dropped, and will be resent.
-pub const EARLY_MAX: usize = 256;
+pub const OUT_OF_ORDER_MAX: usize = 256;
 
 /// Progress of a node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -26,12 +26,12 @@ pub(super) struct Applied {
     /// Identity of the disk; 0 before the first start.
     lineage: u32,
     /// Steps that came before their turn, by rising number. Lost with memory.
-    early: Option<Box<Early>>,
+    early: Option<Box<OutOfOrder>>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Early {
-    orders: Vec<Order>,
+struct OutOfOrder {
+    orders: Vec<NodeStep>,
     /// The gap up to here was asked for.
     asked_to: u64,
 }
@@ -56,7 +56,7 @@ impl Applied {
 }
 
 impl Node {
-    pub(super) fn apply_steps(&mut self, orders: Vec<Order>, cx: &mut MeshCx<'_>) {
+    pub(super) fn apply_steps(&mut self, orders: Vec<NodeStep>, cx: &mut MeshCx<'_>) {
         for order in orders {
             let decision = &order.decision;
             let overtaken = decision.epoch < self.applied.epoch;
@@ -107,7 +107,7 @@ impl Node {
     }
 
     /// One record: the step counts as applied with its effect, or not at all (R3).
-    fn apply(&mut self, order: &Order, cx: &mut MeshCx<'_>) {
+    fn apply(&mut self, order: &NodeStep, cx: &mut MeshCx<'_>) {
         let decision = &order.decision;
         (self.applied.n, self.applied.digest) = (decision.n, decision.digest);
         cx.note("apply", u64::from(decision.service.0), decision.n);
@@ -119,17 +119,17 @@ impl Node {
     fn host(&mut self, service: ServiceId, generation: u64, capacity: f64, share: &Share, cx: &mut MeshCx<'_>) {
         let is_known = self.hosting.as_ref().is_some_and(|hosting| hosting.hosts(service));
         if is_known || !share.is_empty() {
-            let hosting = self.hosting.get_or_insert_with(|| Box::new(Hosting::default()));
+            let hosting = self.hosting.get_or_insert_with(|| Box::new(HostedServices::default()));
             hosting.set(&self.mesh, service, generation, capacity, share, cx);
             self.slots_changed(service, cx);
         }
     }
 
-    fn keep_early(&mut self, order: Order, cx: &mut MeshCx<'_>) {
+    fn keep_early(&mut self, order: NodeStep, cx: &mut MeshCx<'_>) {
         let n = order.decision.n;
         let early = self.applied.early.get_or_insert_default();
         if let Err(at) = early.orders.binary_search_by_key(&n, |order| order.decision.n)
-            && early.orders.len() < EARLY_MAX
+            && early.orders.len() < OUT_OF_ORDER_MAX
         {
             early.orders.insert(at, order);
         }

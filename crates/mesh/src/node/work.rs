@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use slotmap::{Key, new_key_type};
 
 use super::Node;
-use super::hosting::{Hosting, Life};
+use super::hosting::{HostedServices, InstanceState};
 use super::late::Late;
 use super::processor::{Done, Owner, Processor};
 use crate::actors::MeshCx;
-use crate::call::{Callee, Caller, Ended};
+use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape};
 use crate::edge::{Counted, Used};
 use crate::mark;
@@ -39,7 +39,7 @@ pub const TASKS_MAX: usize = 1 << 20;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Work {
     tasks: Slots<TaskKey, Task>,
-    frames: Slots<FrameKey, Frame>,
+    frames: Slots<FrameKey, ScriptFrame>,
     pub(super) processor: Processor,
     pub(super) calls: Caller<FrameKey>,
     late: Late,
@@ -65,7 +65,7 @@ struct Task {
 
 /// A place in a script.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Frame {
+struct ScriptFrame {
     task: TaskKey,
     /// The frame that waits for this branch.
     parent: Option<FrameKey>,
@@ -79,13 +79,13 @@ struct Frame {
 }
 
 /// State of a frame that has run as far as it could.
-enum Ran {
+enum FrameStatus {
     /// It waits for a timer, a reply or its branches.
     Waits,
     /// It began branches, which run now.
     Forked,
     /// Its branch, or the whole script, is done.
-    Ended,
+    CallOutcome,
 }
 
 impl Work {
@@ -147,7 +147,7 @@ impl Node {
         let known = request.endpoint.index() < service.endpoints.len();
         let version = instance.as_ref().map_or(0, |instance| instance.version);
         let Some(instance) = instance.filter(|instance| {
-            let takes = matches!(instance.life, Life::Ready | Life::Draining);
+            let takes = matches!(instance.life, InstanceState::Ready | InstanceState::Draining);
             let room = instance.active < slots || instance.queue.len() < service.queue as usize;
             takes && room && known && work.tasks.len() < TASKS_MAX
         }) else {
@@ -205,7 +205,7 @@ impl Node {
     }
 
     /// A call that a frame had made has ended.
-    pub(super) fn call_ended(&mut self, ended: Ended<FrameKey>, cx: &mut MeshCx<'_>) {
+    pub(super) fn call_ended(&mut self, ended: CallOutcome<FrameKey>, cx: &mut MeshCx<'_>) {
         if let Some(hosting) = &mut self.hosting {
             count(hosting, &ended, &self.mesh, cx.now());
         }
@@ -231,7 +231,7 @@ impl Node {
                 work.tasks.iter().filter(|(_, task)| is_here(task)).map(|(key, task)| (task.arrived, key)).collect();
             tasks.sort_unstable();
             let (all, frames) = (&work.tasks, &work.frames);
-            let is_cut = |frame| frames.get(frame).is_some_and(|frame: &Frame| is_here(&all[frame.task]));
+            let is_cut = |frame| frames.get(frame).is_some_and(|frame: &ScriptFrame| is_here(&all[frame.task]));
             for done in work.processor.cut(is_cut, cx) {
                 hosted.worked(&done, now);
             }
@@ -290,7 +290,8 @@ impl Node {
         hosted.busy_changed(cx.now(), 1);
         let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active += 1;
-        let frame = work.frames.insert(Frame { task: key, parent: None, pc: 0, pending: 0, repeats: None, copy: 0 });
+        let frame =
+            work.frames.insert(ScriptFrame { task: key, parent: None, pc: 0, pending: 0, repeats: None, copy: 0 });
         cx.note(mark::SLOT, number(key), number(frame));
         self.run_script(frame, cx)
     }
@@ -379,24 +380,24 @@ impl Node {
         let mut next = Some(frame);
         while let Some(key) = next {
             next = match self.run_frame(key, &mut branches, cx) {
-                Ran::Waits | Ran::Forked => branches.pop(),
-                Ran::Ended => self.end_frame(key, &mut freed, cx).or_else(|| branches.pop()),
+                FrameStatus::Waits | FrameStatus::Forked => branches.pop(),
+                FrameStatus::CallOutcome => self.end_frame(key, &mut freed, cx).or_else(|| branches.pop()),
             };
         }
         freed
     }
 
     /// Runs one frame until it waits, forks or ends.
-    fn run_frame(&mut self, key: FrameKey, branches: &mut Vec<FrameKey>, cx: &mut MeshCx<'_>) -> Ran {
-        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return Ran::Waits };
+    fn run_frame(&mut self, key: FrameKey, branches: &mut Vec<FrameKey>, cx: &mut MeshCx<'_>) -> FrameStatus {
+        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return FrameStatus::Waits };
         loop {
             let frame = &mut work.frames[key];
             let task = &work.tasks[frame.task];
             if task.failure.is_some() {
-                return Ran::Ended;
+                return FrameStatus::CallOutcome;
             }
             let request = &task.request;
-            let draws = |frame: &Frame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
+            let draws = |frame: &ScriptFrame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
             let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
             let (span, worked) = match endpoint.program.at(frame.pc) {
                 Instruction::Work(dist) => (dist.sample(&mut draws(frame)), true),
@@ -412,7 +413,7 @@ impl Node {
                     frame.repeats = Some(repeats - 1);
                     // The copies beside each other are branches, those after each other are counted down.
                     let copy = frame.copy.wrapping_add(call.count - repeats);
-                    let callee = Callee {
+                    let callee = CallSpec {
                         id: request.id.call(request.attempt, frame.pc, copy),
                         by: Some(request.service),
                         optional: call.optional && !call.detached,
@@ -436,10 +437,10 @@ impl Node {
                     }
                     match ended {
                         _ if call.detached => continue,
-                        None => return Ran::Waits,
+                        None => return FrameStatus::Waits,
                         Some(ended) if ended.failure.is_some() && !call.optional => {
                             work.tasks[frame.task].failure = ended.failure;
-                            return Ran::Ended;
+                            return FrameStatus::CallOutcome;
                         }
                         Some(_) => {
                             work.tasks[frame.task].degraded = true;
@@ -457,14 +458,15 @@ impl Node {
                     // The last is run first: begin with the first.
                     for (copy, pc) in starts.iter().enumerate().rev() {
                         let (task, parent) = (parent.task, Some(key));
-                        let branch = Frame { task, parent, pc: *pc, pending: 0, repeats: None, copy: copy as u32 };
+                        let branch =
+                            ScriptFrame { task, parent, pc: *pc, pending: 0, repeats: None, copy: copy as u32 };
                         let branch = work.frames.insert(branch);
                         cx.note(mark::FORK, number(key), number(branch));
                         branches.push(branch);
                     }
-                    return Ran::Forked;
+                    return FrameStatus::Forked;
                 }
-                Instruction::End => return Ran::Ended,
+                Instruction::End => return FrameStatus::CallOutcome,
             };
             frame.pc += 1;
             if span.is_zero() {
@@ -477,12 +479,12 @@ impl Node {
             } else {
                 cx.arm(cx.now() + span, Tick::Frame(key));
             }
-            return Ran::Waits;
+            return FrameStatus::Waits;
         }
     }
 
     /// A call of this frame has ended: a failure that matters ends the script.
-    fn take_result(&mut self, ended: Ended<FrameKey>) {
+    fn take_result(&mut self, ended: CallOutcome<FrameKey>) {
         let Some(work) = &mut self.work else { return };
         let Some(frame) = work.frames.get(ended.owner) else { return };
         let task = &mut work.tasks[frame.task];
@@ -559,7 +561,7 @@ impl Node {
 }
 
 /// Counts a call that has ended, for the service that made it.
-fn count(hosting: &mut Hosting, ended: &Ended<FrameKey>, mesh: &Mesh, now: Time) {
+fn count(hosting: &mut HostedServices, ended: &CallOutcome<FrameKey>, mesh: &Mesh, now: Time) {
     let Counted { by, edge, .. } = ended.counted;
     if let Some(hosted) = by.and_then(|service| hosting.get(service)) {
         let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));

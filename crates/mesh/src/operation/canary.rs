@@ -11,12 +11,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::rolling::share_of;
-use super::{Observed, Turn, Wanted, add, count_of};
+use super::{Desired, Iteration, Observed, add, count_of};
 
 /// The canary in progress: it lasts until its weight is 1 and the old instances are gone, or an update supersedes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
-    /// The new version. Its instances are [extra](Wanted::extra).
+    /// The new version. Its instances are [extra](Desired::extra).
     pub version: u32,
     /// The weights of the steps so far, rising, in (0, 1]. Never empty; the last one is wanted.
     pub weights: Vec<f64>,
@@ -58,12 +58,12 @@ pub fn canary_instances(weight: f64, n: u32) -> u32 {
     share_of(weight, n).max(u32::from(n > 0))
 }
 
-pub(super) fn turn(to: u32, weights: &[f64], k: usize, wanted: &mut Wanted, observed: Observed<'_>) -> Turn {
+pub(super) fn iterate(to: u32, weights: &[f64], k: usize, wanted: &mut Desired, observed: Observed<'_>) -> Iteration {
     let dropped = if wanted.canary.as_ref().is_some_and(|canary| canary.version != to) { leave(wanted, to) } else { 0 };
     if wanted.other_than(to) == 0 {
         wanted.canary = None;
         wanted.v = f64::from(to);
-        return if dropped > 0 { Turn::Last } else { Turn::Reached };
+        return if dropped > 0 { Iteration::Last } else { Iteration::Reached };
     }
     let before = wanted.versions.clone();
     let canary = wanted.canary.get_or_insert_with(|| Canary { version: to, weights: Vec::new(), reached: 0.0 });
@@ -71,7 +71,7 @@ pub(super) fn turn(to: u32, weights: &[f64], k: usize, wanted: &mut Wanted, obse
         Some(weight) => canary.weigh(*weight),
         None if canary.weight() >= 1.0 && observed.available(to) >= wanted.instances => {
             promote(wanted);
-            return Turn::Last;
+            return Iteration::Last;
         }
         None => {}
     }
@@ -86,16 +86,16 @@ pub(super) fn turn(to: u32, weights: &[f64], k: usize, wanted: &mut Wanted, obse
     let is_settled = weight < 1.0 && count_of(&wanted.versions, to) == canary_instances(weight, wanted.instances);
     let moved = k < weights.len() || wanted.versions != before;
     match (k + 1 < weights.len(), is_settled, moved) {
-        (true, ..) | (false, false, true) => Turn::Step,
-        (false, true, true) => Turn::Last,
-        (false, true, false) => Turn::Reached,
-        (false, false, false) => Turn::Wait,
+        (true, ..) | (false, false, true) => Iteration::Step,
+        (false, true, true) => Iteration::Last,
+        (false, true, false) => Iteration::Reached,
+        (false, false, false) => Iteration::Wait,
     }
 }
 
 /// S instances of other versions, and beside them as many of the new one as its weight asks for. Of the new ones, more
 /// than that stay only where they make up for others that are not ready.
-pub(super) fn follow(wanted: &mut Wanted, observed: Observed<'_>) {
+pub(super) fn follow(wanted: &mut Desired, observed: Observed<'_>) {
     let Some(canary) = &wanted.canary else { return };
     let (version, n) = (canary.version, wanted.instances);
     let beside = canary_instances(canary.weight(), n);
@@ -113,7 +113,7 @@ pub(super) fn follow(wanted: &mut Wanted, observed: Observed<'_>) {
 
 /// Ends the canary for another update: if it is to another version, the canary's instances are removed at once, and the
 /// requests go to those that had stayed. Returns the number of removed instances.
-pub(super) fn leave(wanted: &mut Wanted, to: u32) -> u32 {
+pub(super) fn leave(wanted: &mut Desired, to: u32) -> u32 {
     let Some(canary) = wanted.canary.take().filter(|canary| canary.version != to) else { return 0 };
     let gone = count_of(&wanted.versions, canary.version);
     wanted.versions.retain(|(version, _)| *version != canary.version);
@@ -121,7 +121,7 @@ pub(super) fn leave(wanted: &mut Wanted, to: u32) -> u32 {
 }
 
 /// The new version has all requests, and instances enough for them: the old ones go.
-fn promote(wanted: &mut Wanted) {
+fn promote(wanted: &mut Desired) {
     let Some(canary) = wanted.canary.take() else { return };
     wanted.target = canary.version;
     wanted.versions.clear();
@@ -133,8 +133,8 @@ fn promote(wanted: &mut Wanted) {
 mod tests {
     use super::*;
 
-    fn canary(to: u32, weights: &[f64], k: usize, wanted: &mut Wanted, ready: &[(u32, u32)]) -> Turn {
-        turn(to, weights, k, wanted, Observed::of(ready))
+    fn canary(to: u32, weights: &[f64], k: usize, wanted: &mut Desired, ready: &[(u32, u32)]) -> Iteration {
+        iterate(to, weights, k, wanted, Observed::of(ready))
     }
 
     #[test]
@@ -148,16 +148,16 @@ mod tests {
     #[test]
     fn the_old_ones_go_when_as_many_new_ones_are_ready_and_not_before() {
         let weights = [0.1, 0.5, 1.0];
-        let mut wanted = Wanted::of_one_version(10, 1);
+        let mut wanted = Desired::of_one_version(10, 1);
         let mut step = |k, ready: &[(u32, u32)]| {
             let turn = canary(2, &weights, k, &mut wanted, ready);
             (turn, wanted.versions.clone(), wanted.extra(), wanted.target)
         };
-        assert_eq!(step(0, &[(1, 10)]), (Turn::Step, vec![(1, 10), (2, 1)], 1, 1));
-        assert_eq!(step(1, &[(1, 10), (2, 1)]), (Turn::Step, vec![(1, 10), (2, 5)], 5, 1));
-        assert_eq!(step(2, &[(1, 10), (2, 5)]), (Turn::Step, vec![(1, 10), (2, 10)], 10, 1));
-        assert_eq!(step(3, &[(1, 10), (2, 9)]), (Turn::Wait, vec![(1, 10), (2, 10)], 10, 1));
-        assert_eq!(step(3, &[(1, 10), (2, 10)]), (Turn::Last, vec![(2, 10)], 0, 2));
+        assert_eq!(step(0, &[(1, 10)]), (Iteration::Step, vec![(1, 10), (2, 1)], 1, 1));
+        assert_eq!(step(1, &[(1, 10), (2, 1)]), (Iteration::Step, vec![(1, 10), (2, 5)], 5, 1));
+        assert_eq!(step(2, &[(1, 10), (2, 5)]), (Iteration::Step, vec![(1, 10), (2, 10)], 10, 1));
+        assert_eq!(step(3, &[(1, 10), (2, 9)]), (Iteration::Wait, vec![(1, 10), (2, 10)], 10, 1));
+        assert_eq!(step(3, &[(1, 10), (2, 10)]), (Iteration::Last, vec![(2, 10)], 0, 2));
         assert_eq!((wanted.v, wanted.canary), (2.0, None));
     }
 
@@ -179,30 +179,30 @@ mod tests {
     fn requests_follow_the_weight_and_use_the_other_version_if_one_has_none() {
         let weights = vec![0.1, 0.5];
         let wanted =
-            Wanted { canary: Some(Canary { version: 3, weights, reached: 0.0 }), ..Wanted::of_one_version(4, 1) };
+            Desired { canary: Some(Canary { version: 3, weights, reached: 0.0 }), ..Desired::of_one_version(4, 1) };
         assert_eq!(wanted.request_shares(&[(1, 3), (2, 1), (3, 2)]), [(1, 0.375), (2, 0.125), (3, 0.5)]);
         assert_eq!(wanted.request_shares(&[(1, 4), (3, 1)]), [(1, 0.9), (3, 0.1)]);
         assert_eq!(wanted.request_shares(&[(1, 4)]), [(1, 1.0)]);
         assert_eq!(wanted.request_shares(&[(3, 1)]), [(3, 1.0)]);
-        assert_eq!(Wanted::of_one_version(4, 1).request_shares(&[(1, 3), (2, 1)]), [(1, 0.75), (2, 0.25)]);
+        assert_eq!(Desired::of_one_version(4, 1).request_shares(&[(1, 3), (2, 1)]), [(1, 0.75), (2, 0.25)]);
     }
 
     #[test]
     fn the_last_weight_stays_and_v_is_the_mean_over_all_instances() {
-        let mut wanted = Wanted::of_one_version(3, 1);
-        assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 3)]), Turn::Last);
+        let mut wanted = Desired::of_one_version(3, 1);
+        assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 3)]), Iteration::Last);
         assert_eq!((wanted.instances, wanted.extra(), wanted.v), (3, 1, 1.25));
         // A lower weight, set manually: fewer instances, in force at once.
-        assert_eq!(canary(2, &[0.9], 0, &mut wanted, &[(1, 3), (2, 1)]), Turn::Last);
+        assert_eq!(canary(2, &[0.9], 0, &mut wanted, &[(1, 3), (2, 1)]), Iteration::Last);
         assert_eq!(wanted.versions, [(1, 3), (2, 3)]);
-        assert_eq!(canary(2, &[0.5], 0, &mut wanted, &[(1, 3), (2, 3)]), Turn::Last);
+        assert_eq!(canary(2, &[0.5], 0, &mut wanted, &[(1, 3), (2, 3)]), Iteration::Last);
         assert_eq!(wanted.versions, [(1, 3), (2, 2)]);
         assert_eq!(wanted.canary.map(|canary| canary.weights), Some(vec![0.1, 0.5]));
     }
 
     #[test]
     fn s_follows_an_extend_and_the_canary_follows_s() {
-        let mut wanted = Wanted::of_one_version(10, 1);
+        let mut wanted = Desired::of_one_version(10, 1);
         canary(2, &[0.2], 0, &mut wanted, &[(1, 10)]);
         let ready = [(1, 10), (2, 2)];
         let mut to = |n| {
@@ -217,24 +217,24 @@ mod tests {
 
     #[test]
     fn a_canary_of_another_version_takes_the_place_of_one_whose_instances_go() {
-        let mut wanted = Wanted::of_one_version(10, 1);
+        let mut wanted = Desired::of_one_version(10, 1);
         canary(2, &[0.2], 0, &mut wanted, &[(1, 10)]);
-        assert_eq!(canary(3, &[0.5, 1.0], 0, &mut wanted, &[(1, 10), (2, 2)]), Turn::Step);
+        assert_eq!(canary(3, &[0.5, 1.0], 0, &mut wanted, &[(1, 10), (2, 2)]), Iteration::Step);
         assert_eq!((wanted.versions.clone(), wanted.target), (vec![(1, 10), (3, 5)], 1));
         // Back to what had stayed.
-        assert_eq!(canary(1, &[0.5, 1.0], 0, &mut wanted, &[(1, 10), (3, 5)]), Turn::Last);
+        assert_eq!(canary(1, &[0.5, 1.0], 0, &mut wanted, &[(1, 10), (3, 5)]), Iteration::Last);
         assert_eq!((wanted.versions, wanted.canary), (vec![(1, 10)], None));
     }
 
     #[test]
     fn a_canary_of_mixed_versions_keeps_ready_instances_until_replaced() {
         // A batch update to 2 stopped at four of ten.
-        let mixed = Wanted { target: 2, versions: vec![(1, 6), (2, 4)], ..Wanted::of_one_version(10, 1) };
+        let mixed = Desired { target: 2, versions: vec![(1, 6), (2, 4)], ..Desired::of_one_version(10, 1) };
         let mut wanted = mixed;
-        assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 6), (2, 4)]), Turn::Step);
+        assert_eq!(canary(2, &[0.1], 0, &mut wanted, &[(1, 6), (2, 4)]), Iteration::Step);
         assert_eq!((wanted.versions.clone(), wanted.target), (vec![(1, 10), (2, 4)], 1));
-        assert_eq!(canary(2, &[0.1], 1, &mut wanted, &[(1, 6), (2, 4)]), Turn::Wait);
-        assert_eq!(canary(2, &[0.1], 1, &mut wanted, &[(1, 10), (2, 4)]), Turn::Last);
+        assert_eq!(canary(2, &[0.1], 1, &mut wanted, &[(1, 6), (2, 4)]), Iteration::Wait);
+        assert_eq!(canary(2, &[0.1], 1, &mut wanted, &[(1, 10), (2, 4)]), Iteration::Last);
         assert_eq!(wanted.versions, [(1, 10), (2, 1)]);
     }
 }

@@ -1,10 +1,10 @@
 //! `deploy`: start the instances of a service as its description says.
 
-use super::{Turn, Wanted, add};
+use super::{Desired, Iteration, add};
 use crate::model::Service;
 
-pub(super) fn turn(service: &Service, wanted: &mut Wanted) -> Turn {
-    *wanted = Wanted {
+pub(super) fn iterate(service: &Service, wanted: &mut Desired) -> Iteration {
+    *wanted = Desired {
         deployed: true,
         s: f64::from(service.instances),
         instances: service.instances,
@@ -16,5 +16,5 @@ pub(super) fn turn(service: &Service, wanted: &mut Wanted) -> Turn {
         canary: None,
     };
     add(&mut wanted.versions, service.version, service.instances);
-    Turn::Last
+    Iteration::Last
 }

@@ -5,7 +5,7 @@
 
 use meshsim_actor::Rng;
 
-use super::{Observed, Turn, Wanted, count_of, total};
+use super::{Desired, Iteration, Observed, count_of, total};
 use crate::model::{Feedback, Rounding};
 
 /// Bound of S, so that an unstable recurrence ends in numbers and not in an overflow.
@@ -26,7 +26,7 @@ pub(super) struct Extend {
     pub(super) feedback: Feedback,
 }
 
-pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
+pub(super) fn iterate(extend: Extend, wanted: &mut Desired, observed: Observed<'_>, rng: &mut Rng) -> Iteration {
     let target = f64::from(extend.to);
     let commanded = f64::from(wanted.instances);
     let seen = match extend.feedback {
@@ -49,7 +49,7 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
     if !moved && !arrived && extend.feedback == Feedback::Commanded && extend.rounding != Rounding::Stochastic {
         let creeping = extend.rounding == Rounding::Carry && step.abs() > CREEP;
         if !creeping {
-            return Turn::Stuck(target - commanded);
+            return Iteration::Stuck(target - commanded);
         }
     }
     wanted.s = s.clamp(0.0, f64::from(INSTANCES_MAX));
@@ -57,17 +57,17 @@ pub(super) fn turn(extend: Extend, wanted: &mut Wanted, observed: Observed<'_>, 
         wanted.set_instances(whole as u32, observed);
     }
     match (arrived, moved) {
-        (true, true) => Turn::Last,
-        (true, false) => Turn::Reached,
+        (true, true) => Iteration::Last,
+        (true, false) => Iteration::Reached,
         (false, _) if extend.feedback == Feedback::Observed && step == 0.0 && seen == commanded => {
-            Turn::Stuck(target - commanded)
+            Iteration::Stuck(target - commanded)
         }
-        (false, _) => Turn::Step,
+        (false, _) => Iteration::Step,
     }
 }
 
 /// Reported instances without the extra ones: S counts only the instances that are desired to stay.
-fn without_extra(ready: &[(u32, u32)], wanted: &Wanted) -> u32 {
+fn without_extra(ready: &[(u32, u32)], wanted: &Desired) -> u32 {
     if let Some(canary) = &wanted.canary {
         return total(ready) - count_of(ready, canary.version);
     }
@@ -107,17 +107,17 @@ fn round(step: f64, gap: f64, rounding: Rounding, rng: &mut Rng) -> f64 {
 mod tests {
     use super::*;
 
-    fn run(from: u32, to: u32, rate: f64, rounding: Rounding) -> (Vec<u32>, Turn) {
-        let mut wanted = Wanted::of_one_version(from, 1);
+    fn run(from: u32, to: u32, rate: f64, rounding: Rounding) -> (Vec<u32>, Iteration) {
+        let mut wanted = Desired::of_one_version(from, 1);
         let mut rng = Rng::stream(1, "extend");
         let mut course = vec![];
         loop {
             let extend = Extend { to, rate, rounding, feedback: Feedback::Commanded };
-            let turn = turn(extend, &mut wanted, Observed::default(), &mut rng);
-            if matches!(turn, Turn::Step | Turn::Last) {
+            let turn = iterate(extend, &mut wanted, Observed::default(), &mut rng);
+            if matches!(turn, Iteration::Step | Iteration::Last) {
                 course.push(wanted.instances);
             }
-            if turn != Turn::Step || course.len() > 1000 {
+            if turn != Iteration::Step || course.len() > 1000 {
                 return (course, turn);
             }
         }
@@ -134,7 +134,7 @@ mod tests {
             for (rate, (stop, steps)) in [0.1, 0.2, 0.3, 0.5].into_iter().zip(row) {
                 let (course, end) = run(0, 1000, rate, rounding);
                 assert_eq!((course.last(), course.len()), (Some(&stop), steps), "{rounding:?} {rate}");
-                let reached = if stop == 1000 { Turn::Last } else { Turn::Stuck(f64::from(1000 - stop)) };
+                let reached = if stop == 1000 { Iteration::Last } else { Iteration::Stuck(f64::from(1000 - stop)) };
                 assert_eq!(end, reached, "{rounding:?} {rate}");
             }
         }
@@ -143,11 +143,11 @@ mod tests {
     #[test]
     fn small_numbers_course_by_course() {
         assert_eq!(run(0, 10, 0.3, Rounding::Away).0, [3, 6, 8, 9, 10]);
-        assert_eq!(run(0, 10, 0.3, Rounding::Nearest), (vec![3, 5, 7, 8, 9], Turn::Stuck(1.0)));
-        assert_eq!(run(0, 10, 0.3, Rounding::Floor), (vec![3, 5, 6, 7], Turn::Stuck(3.0)));
+        assert_eq!(run(0, 10, 0.3, Rounding::Nearest), (vec![3, 5, 7, 8, 9], Iteration::Stuck(1.0)));
+        assert_eq!(run(0, 10, 0.3, Rounding::Floor), (vec![3, 5, 6, 7], Iteration::Stuck(3.0)));
         assert_eq!(run(10, 20, 0.1, Rounding::Away).0[0], 11);
-        assert_eq!(run(100, 100, 0.1, Rounding::Away), (vec![], Turn::Reached));
-        assert_eq!(run(0, 7, 1.0, Rounding::Floor), (vec![7], Turn::Last));
+        assert_eq!(run(100, 100, 0.1, Rounding::Away), (vec![], Iteration::Reached));
+        assert_eq!(run(0, 7, 1.0, Rounding::Floor), (vec![7], Iteration::Last));
     }
 
     #[test]
@@ -157,7 +157,7 @@ mod tests {
             let closed = 1000.0 - 0.9f64.powi(n as i32 + 1) * 1000.0;
             assert!((f64::from(*s) - closed).abs() <= 0.5 + 1e-6, "step {n}: {s}, not {closed}");
         }
-        assert_eq!((course.last(), end), (Some(&1000), Turn::Last));
+        assert_eq!((course.last(), end), (Some(&1000), Iteration::Last));
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
         let ends = [(0, 10), (10, 0), (0, 100), (100, 1), (3, 4), (977, 100)];
         for (rate, (from, to)) in rates().flat_map(|rate| ends.map(|ends| (rate, ends))) {
             let (course, end) = run(from, to, rate, Rounding::Away);
-            assert_eq!((course.last(), end), (Some(&to), Turn::Last), "rate {rate}, {from} to {to}: {course:?}");
+            assert_eq!((course.last(), end), (Some(&to), Iteration::Last), "rate {rate}, {from} to {to}: {course:?}");
             let errors = course.iter().map(|s| s.abs_diff(to));
             let falls = errors.clone().zip(errors.skip(1)).all(|(before, after)| after < before);
             assert!(falls, "rate {rate}, {from} to {to}: {course:?}");
@@ -192,13 +192,13 @@ mod tests {
             [(1.1, &[110, 99, 100][..]), (1.5, &[150, 75, 112, 94, 103, 99, 100]), (1.25, &[125, 94, 101, 100])];
         for (rate, course) in table {
             for rounding in [Rounding::Away, Rounding::Nearest] {
-                assert_eq!(run(0, 100, rate, rounding), (course.to_vec(), Turn::Last), "{rounding:?} at {rate}");
+                assert_eq!(run(0, 100, rate, rounding), (course.to_vec(), Iteration::Last), "{rounding:?} at {rate}");
             }
         }
         for rate in rates().filter(|rate| *rate >= 1.0) {
             for (from, to) in [(0, 10), (10, 0), (0, 100), (100, 1), (3, 4)] {
                 let (course, end) = run(from, to, rate, Rounding::Nearest);
-                assert_eq!((course.last(), end), (Some(&to), Turn::Last), "rate {rate}, {from} to {to}");
+                assert_eq!((course.last(), end), (Some(&to), Iteration::Last), "rate {rate}, {from} to {to}");
             }
         }
     }
@@ -212,14 +212,14 @@ mod tests {
                 let (course, end) = run(from, to, rate, Rounding::Floor);
                 let left = course.last().map_or(from, |s| *s).abs_diff(to);
                 let most = if rate >= 1.0 || from > to { 0 } else { (1.0 / rate).ceil() as u32 };
-                assert!(left <= most && end != Turn::Step, "{}: {course:?} {end:?}", what(Rounding::Floor));
+                assert!(left <= most && end != Iteration::Step, "{}: {course:?} {end:?}", what(Rounding::Floor));
                 let (course, end) = run(from, to, rate, Rounding::Nearest);
                 let left = course.last().map_or(from, |s| *s).abs_diff(to);
                 let most = if rate >= 1.0 { 0 } else { (0.5 / rate).ceil() as u32 };
-                assert!(left <= most && end != Turn::Step, "{}: {course:?} {end:?}", what(Rounding::Nearest));
+                assert!(left <= most && end != Iteration::Step, "{}: {course:?} {end:?}", what(Rounding::Nearest));
                 for rounding in [Rounding::Carry, Rounding::Stochastic] {
                     let (course, end) = run(from, to, rate, rounding);
-                    assert_eq!((course.last(), end), (Some(&to), Turn::Last), "{}", what(rounding));
+                    assert_eq!((course.last(), end), (Some(&to), Iteration::Last), "{}", what(rounding));
                 }
             }
         }

@@ -12,12 +12,12 @@
 //!   in Kubernetes (a Deployment can be scaled while it rolls). Queueing would make a service that needs instances wait
 //!   for an update that may take minutes; replacing would leave an update half done.
 //! - Two of one kind would pull one quantity toward two targets. The newer one has the desired target: the older one
-//!   ends as [`Replaced`](crate::measure::Ending::Replaced), at the value that it has reached.
+//!   ends as [`Replaced`](crate::measure::OperationOutcome::Superseded), at the value that it has reached.
 //! - An undeploy supersedes all. A deploy of a service that is deployed is refused, and disturbs none.
-//! - S counts the instances that are desired to stay. Temporary ones, such as a surge, are [extra](Wanted::extra) and
+//! - S counts the instances that are desired to stay. Temporary ones, such as a surge, are [extra](Desired::extra) and
 //!   not part of S: an extend neither counts nor keeps them. The update that added them removes them, or the one that
 //!   supersedes that update does.
-//! - New instances get the [target version](Wanted::target), that of the last update: never the one that is being left.
+//! - New instances get the [target version](Desired::target), that of the last update: never the one that is being left.
 //!   When instances are removed, those of other versions go first, and of these the ones that are not ready.
 //! - A rolling update in progress decides how the instances follow S, so that its bounds, for the current S, hold.
 //! - During a [canary](Canary), S counts the instances that stay and the canary's are extra, `ceil(w S)` for the
@@ -25,7 +25,7 @@
 //!   instances at once, a rollback among them; a rolling one within its bounds. One to the same version begins with
 //!   them; if it is no canary, requests are shared by instance from then on.
 //!
-//! To add one: a file here with a `turn`, a variant of [`Change`] and of [`Verb`], a line in [`turn`].
+//! To add one: a file here with a `turn`, a variant of [`Change`] and of [`OperationKind`], a line in [`turn`].
 
 mod canary;
 mod deploy;
@@ -45,17 +45,17 @@ pub use extend::INSTANCES_MAX;
 pub use rolling::{Rolling, rolling_bounds};
 pub(crate) use scale::slots;
 
-use crate::measure::Verb;
+use crate::measure::OperationKind;
 use crate::model::{Amount, Change, Mesh, Operation, Service, Strategy};
 
 /// Desired state of one service: the state of its recurrences.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct Desired {
     /// True between deploy and undeploy.
     pub deployed: bool,
     /// S, as the recurrence has it.
     pub s: f64,
-    /// S in whole instances. What is extra for a time is not among them; see [`Wanted::extra`].
+    /// S in whole instances. What is extra for a time is not among them; see [`Desired::extra`].
     pub instances: u32,
     /// C.
     pub c: f64,
@@ -95,7 +95,7 @@ impl<'a> Observed<'a> {
 
 /// Result of an iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Turn {
+pub enum Iteration {
     /// A step was decided; there are more to come.
     Step,
     /// A step was decided, and it was the last: the target is reached.
@@ -111,29 +111,29 @@ pub enum Turn {
 }
 
 /// Turns an operation once: the `k`-th time, from 0.
-pub fn turn(
+pub fn iterate(
     change: &Change,
     k: u32,
     service: &Service,
-    wanted: &mut Wanted,
+    wanted: &mut Desired,
     observed: Observed<'_>,
     rng: &mut Rng,
-) -> Turn {
+) -> Iteration {
     if wanted.deployed == matches!(change, Change::Deploy) {
-        return Turn::Refused;
+        return Iteration::Refused;
     }
     match change {
-        Change::Deploy => deploy::turn(service, wanted),
-        Change::Undeploy => undeploy::turn(wanted),
-        Change::Extend { to, rate, rounding, feedback } => extend::turn(
+        Change::Deploy => deploy::iterate(service, wanted),
+        Change::Undeploy => undeploy::iterate(wanted),
+        Change::Extend { to, rate, rounding, feedback } => extend::iterate(
             extend::Extend { to: *to, rate: *rate, rounding: *rounding, feedback: *feedback },
             wanted,
             observed,
             rng,
         ),
-        Change::Scale { by } => scale::turn(*by, service, wanted),
+        Change::Scale { by } => scale::iterate(*by, service, wanted),
         Change::Update { to, rate, strategy } => {
-            update::turn(update::Update { to: *to, rate: *rate, strategy, k }, wanted, observed, rng)
+            update::iterate(update::Update { to: *to, rate: *rate, strategy, k }, wanted, observed, rng)
         }
     }
 }
@@ -214,12 +214,12 @@ impl Strategy {
 }
 
 /// True if an operation of this kind supersedes one in progress on the same service.
-pub fn supersedes(newer: Verb, older: Verb) -> bool {
-    newer == older || newer == Verb::Undeploy
+pub fn supersedes(newer: OperationKind, older: OperationKind) -> bool {
+    newer == older || newer == OperationKind::Undeploy
 }
 
 /// Distance of an operation from its target: target minus reached value, in its own unit.
-pub fn residual(change: &Change, wanted: &Wanted) -> f64 {
+pub fn residual(change: &Change, wanted: &Desired) -> f64 {
     match change {
         Change::Deploy | Change::Undeploy | Change::Scale { .. } => 0.0,
         Change::Extend { to, .. } => f64::from(*to) - f64::from(wanted.instances),
@@ -228,22 +228,22 @@ pub fn residual(change: &Change, wanted: &Wanted) -> f64 {
 }
 
 /// Ends an operation before it has reached its target: it takes no further step.
-pub fn stop(change: &Change, wanted: &mut Wanted) {
+pub fn stop(change: &Change, wanted: &mut Desired) {
     if matches!(change, Change::Update { .. }) {
         wanted.rolling = None;
     }
 }
 
-impl Wanted {
+impl Desired {
     /// A deployed service of `instances` instances, all of this version.
     pub fn of_one_version(instances: u32, version: u32) -> Self {
-        let mut wanted = Wanted {
+        let mut wanted = Desired {
             deployed: true,
             s: f64::from(instances),
             instances,
             v: f64::from(version),
             target: version,
-            ..Wanted::default()
+            ..Desired::default()
         };
         add(&mut wanted.versions, version, instances);
         wanted
@@ -468,12 +468,12 @@ mod tests {
 
     #[test]
     fn v_without_instances_is_a_plain_zero() {
-        let v = Wanted::default().v_mean();
+        let v = Desired::default().v_mean();
         assert!(v == 0.0 && v.is_sign_positive(), "{v:?}");
     }
 
     /// The versions after S was set to each of `instances` in turn, with none ready.
-    fn after_setting(wanted: &mut Wanted, instances: &[u32]) -> Vec<(u32, u32)> {
+    fn after_setting(wanted: &mut Desired, instances: &[u32]) -> Vec<(u32, u32)> {
         instances.iter().for_each(|n| wanted.set_instances(*n, Observed::default()));
         wanted.versions.clone()
     }
@@ -482,7 +482,7 @@ mod tests {
     fn new_instances_are_of_the_target_version_and_others_go_first() {
         let mixed = |target, versions: &[(u32, u32)]| {
             let instances = total(versions);
-            Wanted { instances, target, versions: versions.to_vec(), ..Wanted::default() }
+            Desired { instances, target, versions: versions.to_vec(), ..Desired::default() }
         };
         let mut forward = mixed(2, &[(1, 3), (2, 2)]);
         assert_eq!(after_setting(&mut forward, &[7]), [(1, 3), (2, 4)]);
@@ -500,7 +500,7 @@ mod tests {
     #[test]
     fn of_the_versions_that_go_the_unready_instances_go_first() {
         let mut wanted =
-            Wanted { instances: 9, target: 3, versions: vec![(1, 3), (2, 3), (3, 3)], ..Wanted::default() };
+            Desired { instances: 9, target: 3, versions: vec![(1, 3), (2, 3), (3, 3)], ..Desired::default() };
         wanted.set_instances(7, Observed::of(&[(1, 3), (2, 1), (3, 3)]));
         assert_eq!(wanted.versions, [(1, 3), (2, 1), (3, 3)]);
         wanted.set_instances(6, Observed::of(&[(1, 3), (2, 1), (3, 3)]));
@@ -512,7 +512,7 @@ mod tests {
         // Ten, in the first round: eight old ones ready, five new ones start.
         let quarter = Amount::Share(0.25);
         let rolling = Some(Rolling { max_surge: quarter, max_unavailable: quarter });
-        let first = Wanted { target: 2, versions: vec![(1, 8), (2, 5)], rolling, ..Wanted::of_one_version(10, 1) };
+        let first = Desired { target: 2, versions: vec![(1, 8), (2, 5)], rolling, ..Desired::of_one_version(10, 1) };
         let observed = Observed::of(&[(1, 8)]);
         let to = |n| {
             let mut wanted = first.clone();
@@ -529,10 +529,11 @@ mod tests {
     fn an_update_that_takes_the_place_of_a_rolling_one_drops_its_surge() {
         let quarter = Amount::Share(0.25);
         let rolling = Some(Rolling { max_surge: quarter, max_unavailable: quarter });
-        let mut wanted = Wanted { target: 2, versions: vec![(1, 8), (2, 5)], rolling, ..Wanted::of_one_version(10, 1) };
+        let mut wanted =
+            Desired { target: 2, versions: vec![(1, 8), (2, 5)], rolling, ..Desired::of_one_version(10, 1) };
         let batch = Change::Update { to: 1, rate: 1.0, strategy: Strategy::Batch };
-        let turn = turn(&batch, 0, &service(), &mut wanted, Observed::of(&[(1, 8)]), &mut Rng::stream(1, "x"));
-        assert_eq!((turn, wanted.extra(), wanted.rolling), (Turn::Last, 0, None));
+        let turn = iterate(&batch, 0, &service(), &mut wanted, Observed::of(&[(1, 8)]), &mut Rng::stream(1, "x"));
+        assert_eq!((turn, wanted.extra(), wanted.rolling), (Iteration::Last, 0, None));
         assert_eq!(wanted.versions, [(1, 10)]);
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Observed, Wanted, add, count_of};
+use super::{Desired, Observed, add, count_of};
 use crate::model::Amount;
 
 /// Bounds of the rolling update in progress.
@@ -46,7 +46,7 @@ pub(super) fn share_of(share: f64, n: u32) -> u32 {
 /// still make up the least number of ready ones, so that an update that comes while instances start does not restart
 /// all of them. Then old ones that are ready are removed, while the number of ready ones stays above the bound. New
 /// ones are added within the surge. N may have changed since the last round: new instances beyond it are removed too.
-pub(super) fn roll(wanted: &mut Wanted, rolling: Rolling, observed: Observed<'_>) -> bool {
+pub(super) fn roll(wanted: &mut Desired, rolling: Rolling, observed: Observed<'_>) -> bool {
     let (n, to) = (wanted.instances, wanted.target);
     let (surge, unavailable) = rolling_bounds(rolling.max_surge, rolling.max_unavailable, n);
     let (least, most) = (n.saturating_sub(unavailable), n.saturating_add(surge));
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn an_old_instance_that_is_not_ready_goes_before_one_that_is() {
         // Four, of which one is not ready: three must be, so only that one may go.
-        let mut wanted = Wanted { target: 2, ..Wanted::of_one_version(4, 1) };
+        let mut wanted = Desired { target: 2, ..Desired::of_one_version(4, 1) };
         let rolling = Rolling { max_surge: QUARTER, max_unavailable: QUARTER };
         assert!(roll(&mut wanted, rolling, Observed::of(&[(1, 3)])));
         assert_eq!(wanted.versions, [(1, 3), (2, 2)]);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_update_while_all_instances_start_leaves_enough_of_them_starting() {
-        let mut wanted = Wanted { target: 2, ..Wanted::of_one_version(10, 1) };
+        let mut wanted = Desired { target: 2, ..Desired::of_one_version(10, 1) };
         roll(&mut wanted, Rolling { max_surge: QUARTER, max_unavailable: QUARTER }, Observed::default());
         assert_eq!(wanted.versions, [(1, 8), (2, 5)]);
     }
@@ -118,7 +118,7 @@ mod tests {
             for (n, old, new) in (0..7).flat_map(|n| (0..9).flat_map(move |o| (0..9).map(move |w| (n, o, w)))) {
                 for (old_ready, new_ready) in (0..=old).flat_map(|o| (0..=new).map(move |w| (o, w))) {
                     let versions: Vec<(u32, u32)> = [(1, old), (2, new)].into_iter().filter(|v| v.1 > 0).collect();
-                    let mut wanted = Wanted { target: 2, versions, ..Wanted::of_one_version(n, 1) };
+                    let mut wanted = Desired { target: 2, versions, ..Desired::of_one_version(n, 1) };
                     let ready = [(1, old_ready), (2, new_ready)];
                     roll(&mut wanted, Rolling { max_surge, max_unavailable }, Observed::of(&ready));
                     let (surge, unavailable) = rolling_bounds(max_surge, max_unavailable, n);
@@ -155,7 +155,7 @@ mod tests {
         for (max_surge, max_unavailable) in [(1, 0), (0, 1), (2, 1)].map(|(a, b)| (Instances(a), Instances(b))) {
             each_state_of_two_old_versions(|n, have, reported| {
                 let versions = listed(have);
-                let mut wanted = Wanted { target: 3, versions, ..Wanted::of_one_version(n, 1) };
+                let mut wanted = Desired { target: 3, versions, ..Desired::of_one_version(n, 1) };
                 roll(&mut wanted, Rolling { max_surge, max_unavailable }, Observed::of(&listed(reported)));
                 let left = [1, 2, 3].map(|version| count_of(&wanted.versions, version));
                 // An absent instance is not ready, and a new one that the round adds is not ready yet.

@@ -3,7 +3,7 @@
 use meshsim_actor::Rng;
 
 use super::rolling::{Rolling, roll, share_of};
-use super::{Observed, Turn, Wanted, canary};
+use super::{Desired, Iteration, Observed, canary};
 use crate::model::Strategy;
 
 /// Update of the instances as in the file, and the number of the iteration.
@@ -15,22 +15,22 @@ pub(super) struct Update<'a> {
     pub(super) k: u32,
 }
 
-pub(super) fn turn(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
+pub(super) fn iterate(update: Update<'_>, wanted: &mut Desired, observed: Observed<'_>, rng: &mut Rng) -> Iteration {
     let turn = step(update, wanted, observed, rng);
-    if matches!(turn, Turn::Last | Turn::Reached) {
+    if matches!(turn, Iteration::Last | Iteration::Reached) {
         wanted.rolling = None;
     }
     turn
 }
 
-fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &mut Rng) -> Turn {
+fn step(update: Update<'_>, wanted: &mut Desired, observed: Observed<'_>, rng: &mut Rng) -> Iteration {
     let Update { to, rate, strategy, k } = update;
     wanted.rolling = match *strategy {
         Strategy::Rolling { max_surge, max_unavailable } => Some(Rolling { max_surge, max_unavailable }),
         _ => None,
     };
     if let Strategy::Canary { weights } = strategy {
-        return canary::turn(to, weights, k as usize, wanted, observed);
+        return canary::iterate(to, weights, k as usize, wanted, observed);
     }
     // Instances that come from now on are of the version that is wanted, whichever operation they come by.
     wanted.target = to;
@@ -44,7 +44,7 @@ fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &m
     let old = wanted.other_than(to);
     if old == 0 && wanted.extra() == 0 {
         wanted.v = f64::from(to);
-        return if dropped > 0 { Turn::Last } else { Turn::Reached };
+        return if dropped > 0 { Iteration::Last } else { Iteration::Reached };
     }
     match strategy {
         Strategy::Bernoulli => {
@@ -58,17 +58,17 @@ fn step(update: Update<'_>, wanted: &mut Wanted, observed: Observed<'_>, rng: &m
         }
         Strategy::Rolling { max_surge, max_unavailable } => {
             if !roll(wanted, Rolling { max_surge: *max_surge, max_unavailable: *max_unavailable }, observed) {
-                return Turn::Wait;
+                return Iteration::Wait;
             }
             wanted.v = wanted.v_mean();
         }
         Strategy::Canary { .. } => unreachable!("it was turned above"),
     }
     if wanted.other_than(to) > 0 || wanted.extra() > 0 {
-        return Turn::Step;
+        return Iteration::Step;
     }
     wanted.v = f64::from(to);
-    Turn::Last
+    Iteration::Last
 }
 
 #[cfg(test)]
@@ -77,8 +77,8 @@ mod tests {
     use crate::model::Amount;
     use crate::operation::count_of;
 
-    fn service_of(n: u32) -> Wanted {
-        Wanted::of_one_version(n, 1)
+    fn service_of(n: u32) -> Desired {
+        Desired::of_one_version(n, 1)
     }
 
     fn rolling(max_surge: f64, max_unavailable: f64) -> Strategy {
@@ -94,20 +94,20 @@ mod tests {
         let mut ready = wanted.versions.clone();
         loop {
             let before = count_of(&wanted.versions, 2);
-            match turn(
+            match iterate(
                 Update { to: 2, rate: 1.0, strategy: &strategy, k: 0 },
                 &mut wanted,
                 Observed::of(&ready),
                 &mut rng,
             ) {
-                Turn::Wait => panic!("all that was wanted was ready"),
+                Iteration::Wait => panic!("all that was wanted was ready"),
                 turn => {
                     let new = count_of(&wanted.versions, 2);
                     let available = before.min(new) + wanted.other_than(2);
                     assert!(available >= 8 && wanted.running() <= 13, "{available} {wanted:?}");
                     rounds.push(new - before);
                     ready = wanted.versions.clone();
-                    if turn != Turn::Step {
+                    if turn != Iteration::Step {
                         break;
                     }
                 }
@@ -125,12 +125,12 @@ mod tests {
         let first = wanted.versions.clone();
         let observed = Observed::of(&first);
         assert_eq!(
-            turn(Update { to: 2, rate: 1.0, strategy: &strategy, k: 0 }, &mut wanted, observed, &mut rng),
-            Turn::Step
+            iterate(Update { to: 2, rate: 1.0, strategy: &strategy, k: 0 }, &mut wanted, observed, &mut rng),
+            Iteration::Step
         );
         assert_eq!(
-            turn(Update { to: 2, rate: 1.0, strategy: &strategy, k: 1 }, &mut wanted, observed, &mut rng),
-            Turn::Wait
+            iterate(Update { to: 2, rate: 1.0, strategy: &strategy, k: 1 }, &mut wanted, observed, &mut rng),
+            Iteration::Wait
         );
     }
 
@@ -141,12 +141,12 @@ mod tests {
         let mut ready = wanted.versions.clone();
         let mut rng = Rng::stream(1, "x");
         let mut steps = 0;
-        while turn(
+        while iterate(
             Update { to: 2, rate: 1.0, strategy: &strategy, k: steps },
             &mut wanted,
             Observed::of(&ready),
             &mut rng,
-        ) == Turn::Step
+        ) == Iteration::Step
         {
             assert!(wanted.running() <= 3);
             ready = wanted.versions.clone();
@@ -164,7 +164,7 @@ mod tests {
         for _ in 0..runs {
             let mut wanted = service_of(100);
             while wanted.other_than(2) > 0 {
-                turn(
+                iterate(
                     Update { to: 2, rate: 0.2, strategy: &Strategy::Bernoulli, k: 0 },
                     &mut wanted,
                     Observed::default(),
@@ -181,7 +181,12 @@ mod tests {
     fn a_batch_rounds_up() {
         let mut rng = Rng::stream(1, "x");
         let mut wanted = service_of(10);
-        turn(Update { to: 2, rate: 0.3, strategy: &Strategy::Batch, k: 0 }, &mut wanted, Observed::default(), &mut rng);
+        iterate(
+            Update { to: 2, rate: 0.3, strategy: &Strategy::Batch, k: 0 },
+            &mut wanted,
+            Observed::default(),
+            &mut rng,
+        );
         assert_eq!((wanted.versions.as_slice(), wanted.v), (&[(1, 7), (2, 3)][..], 1.3));
     }
 }

@@ -11,7 +11,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use meshsim_mesh::measure::Verb;
+use meshsim_mesh::measure::OperationKind;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -411,7 +411,7 @@ fn services(summaries: &[&Summary], noise: Noise) -> Vec<ServiceComparison> {
 /// The operations of the base in their order, then those that only other runs have. Repairs and manual operations have
 /// no index in the file: the first of a service is compared with the first, and so on.
 fn operations(summaries: &[&Summary], noise: Noise) -> Vec<OperationComparison> {
-    type Key<'a> = (Option<usize>, Verb, &'a str, usize);
+    type Key<'a> = (Option<usize>, OperationKind, &'a str, usize);
     let mut order: Vec<Key<'_>> = Vec::new();
     let mut found: BTreeMap<Key<'_>, Vec<Option<&OperationSummary>>> = BTreeMap::new();
     for (run, summary) in summaries.iter().enumerate() {

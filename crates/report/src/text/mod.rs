@@ -10,7 +10,7 @@ mod requests;
 mod services;
 mod slo;
 
-use meshsim_experiment::{Experiment, Size};
+use meshsim_experiment::{Experiment, ModelSize};
 
 use crate::aftermath::Aftermath;
 use crate::show::{count, plural};
@@ -25,7 +25,7 @@ const ROWS_MAX: usize = 10;
 
 /// Description of a simulation before it starts.
 pub fn intention(experiment: &Experiment, is_live: bool, paint: Paint) -> String {
-    let simulated = Size::new(experiment);
+    let simulated = ModelSize::new(experiment);
     let mut nodes = plural(simulated.nodes as u64, "node");
     if simulated.nodes_later > 0 {
         let at_start = simulated.nodes.saturating_sub(simulated.nodes_later);

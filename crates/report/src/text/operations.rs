@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use meshsim_mesh::measure::Verb;
+use meshsim_mesh::measure::OperationKind;
 
 use super::{ROWS_MAX, lines, more, seconds};
 use crate::show::{count, named, number, operation_in_words, plural, span};
@@ -58,12 +58,12 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
 
 /// Legend of the letters and words that occur in the table.
 fn legend(summary: &Summary, table: &Table) -> String {
-    let of = |verbs: &[Verb]| summary.operations.iter().any(|operation| verbs.contains(&operation.verb));
-    let others = [Verb::Deploy, Verb::Undeploy, Verb::Extend, Verb::Repair];
+    let of = |verbs: &[OperationKind]| summary.operations.iter().any(|operation| verbs.contains(&operation.verb));
+    let others = [OperationKind::Deploy, OperationKind::Undeploy, OperationKind::Extend, OperationKind::Repair];
     let parts = [
         (of(&others), "S instances"),
-        (of(&[Verb::Scale]), "C requests that an instance serves at once"),
-        (of(&[Verb::Update]), "V mean version"),
+        (of(&[OperationKind::Scale]), "C requests that an instance serves at once"),
+        (of(&[OperationKind::Update]), "V mean version"),
         (table.has("generation"), "generation: steps of the service so far"),
         (table.has("residual"), "residual: target minus reached value"),
     ];
@@ -72,7 +72,7 @@ fn legend(summary: &Summary, table: &Table) -> String {
 }
 
 fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
-    let simple = matches!(a.verb, Verb::Deploy | Verb::Undeploy | Verb::Repair);
+    let simple = matches!(a.verb, OperationKind::Deploy | OperationKind::Undeploy | OperationKind::Repair);
     simple && (a.verb, &a.ending, &a.name) == (b.verb, &b.ending, &b.name) && a.began_s == b.began_s
 }
 
@@ -89,8 +89,8 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
     let sum = |what: fn(&OperationSummary) -> u64| count(group.iter().map(what).sum());
     let settled = group.iter().map(|o| o.settling_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
     let result = match (group.len(), first.verb) {
-        (1, Verb::Scale) => changed("C", first.before.capacity, first.after.capacity),
-        (1, Verb::Update) => changed("V", first.before.version, first.after.version),
+        (1, OperationKind::Scale) => changed("C", first.before.capacity, first.after.capacity),
+        (1, OperationKind::Update) => changed("V", first.before.version, first.after.version),
         _ => {
             let instances = |values: fn(&OperationSummary) -> u32| group.iter().map(|o| f64::from(values(o))).sum();
             changed("S", instances(|o| o.before.instances), instances(|o| o.after.instances))

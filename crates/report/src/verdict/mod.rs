@@ -10,7 +10,7 @@ mod stretches;
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
 use meshsim_mesh::criterion::{Count, Criterion};
-use meshsim_mesh::measure::{Histogram, Served};
+use meshsim_mesh::measure::{Histogram, ServiceMetrics};
 use meshsim_mesh::model::ServiceId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -313,7 +313,7 @@ fn time_of(slo: &Slo, first: Time, last: Time, experiment: &Experiment, measured
 
 /// Figure of a service. Its nodes do not count by an SLO's bound; their histograms are exact at the extremes.
 fn of_service(slo: &Slo, service: ServiceId, experiment: &Experiment, measured: &Measured) -> Finding {
-    let served: &Served = &measured.served[service.index()];
+    let served: &ServiceMetrics = &measured.served[service.index()];
     let from = experiment.mesh.measured_from();
     let gap = measured.node_gap;
     let failed = served.failed.total().saturating_add(served.expired);

@@ -16,7 +16,7 @@ pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_
 
 /// The pending replies.
 #[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<Waiting>);
+pub(super) struct PendingRequests(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -74,7 +74,7 @@ impl Waiting {
     }
 }
 
-impl Answers {
+impl PendingRequests {
     /// Also after a panic of a thread that held it: the state is valid after each statement.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -100,7 +100,7 @@ impl Answers {
     }
 
     /// Expects the reply to a request.
-    pub(super) fn expect_answer(self: &Arc<Self>) -> Result<Expected<Answer>, Refused> {
+    pub(super) fn expect_answer(self: &Arc<Self>) -> Result<PendingReply<Answer>, Refused> {
         let mut waiting = self.lock();
         let number = waiting.number()?;
         if waiting.asks.len() >= ASKS_MAX {
@@ -108,16 +108,16 @@ impl Answers {
         }
         let (say, heard) = oneshot::channel();
         waiting.asks.insert(number, say);
-        Ok(Expected { number, heard, answers: self.clone() })
+        Ok(PendingReply { number, heard, answers: self.clone() })
     }
 
     /// Expects the reply to an operation.
-    pub(super) fn expect_operation(self: &Arc<Self>) -> Result<Expected<Operated>, Refused> {
+    pub(super) fn expect_operation(self: &Arc<Self>) -> Result<PendingReply<Operated>, Refused> {
         let mut waiting = self.lock();
         let number = waiting.number()?;
         let (say, heard) = oneshot::channel();
         waiting.operations.insert(number, say);
-        Ok(Expected { number, heard, answers: self.clone() })
+        Ok(PendingReply { number, heard, answers: self.clone() })
     }
 
     /// Counters of all requests so far.
@@ -137,13 +137,13 @@ impl Answers {
 
 /// A pending reply. Dropping it cancels the wait.
 #[derive(Debug)]
-pub(super) struct Expected<T> {
+pub(super) struct PendingReply<T> {
     number: u64,
     heard: oneshot::Receiver<T>,
-    answers: Arc<Answers>,
+    answers: Arc<PendingRequests>,
 }
 
-impl<T> Expected<T> {
+impl<T> PendingReply<T> {
     /// Number of the reply.
     pub(super) fn number(&self) -> u64 {
         self.number
@@ -160,7 +160,7 @@ impl<T> Expected<T> {
     }
 }
 
-impl<T> Drop for Expected<T> {
+impl<T> Drop for PendingReply<T> {
     fn drop(&mut self) {
         let mut waiting = self.answers.lock();
         waiting.asks.remove(&self.number);
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn each_hears_its_own_answer_and_all_are_counted() {
-        let answers = Arc::<Answers>::default();
+        let answers = Arc::<PendingRequests>::default();
         let (mut first, mut second) = (answers.expect_answer().unwrap(), answers.expect_answer().unwrap());
         answers.take(answer(second.number, Some(Failure::Lost), 5));
         answers.take(answer(first.number, None, 7));
@@ -197,19 +197,19 @@ mod tests {
 
     #[test]
     fn each_operation_is_answered_by_its_number_whatever_the_order() {
-        let answers = Arc::<Answers>::default();
+        let answers = Arc::<PendingRequests>::default();
         let (mut first, mut second) = (answers.expect_operation().unwrap(), answers.expect_operation().unwrap());
         let operated = |ask, history| Msg::Operated(Operated { ask, history, is_refused: false });
         answers.take(operated(second.number(), Some(4)));
         assert!(first.heard_already().is_none());
         answers.take(operated(first.number(), Some(5)));
-        let heard = |expected: &mut Expected<Operated>| expected.heard_already().unwrap().history;
+        let heard = |expected: &mut PendingReply<Operated>| expected.heard_already().unwrap().history;
         assert_eq!((heard(&mut first), heard(&mut second)), (Some(5), Some(4)));
     }
 
     #[test]
     fn who_goes_away_is_not_waited_for_and_nobody_is_after_the_end() {
-        let answers = Arc::<Answers>::default();
+        let answers = Arc::<PendingRequests>::default();
         drop(answers.expect_answer());
         let mut left = answers.expect_answer().unwrap();
         assert_eq!(answers.counts().under_way, 1);

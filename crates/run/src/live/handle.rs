@@ -16,7 +16,7 @@ use meshsim_mesh::{Mesh, MeshActor};
 use meshsim_net::{Phase, Snapshot};
 use meshsim_report::{ManualFault, Recent, SoFar};
 
-use super::answers::{Answers, AskCounts};
+use super::answers::{AskCounts, PendingRequests};
 use super::board::Board;
 
 /// Longest wait for a status of the run, which sends none while it collects the results at its end.
@@ -36,7 +36,7 @@ pub struct Handle(Arc<Inner>);
 struct Inner {
     experiment: Arc<Experiment>,
     hub: meshsim_net::Handle<MeshActor>,
-    answers: Arc<Answers>,
+    answers: Arc<PendingRequests>,
     board: Arc<Board>,
     /// Once true, always true.
     has_begun: AtomicBool,
@@ -86,7 +86,7 @@ impl Handle {
     pub(super) fn new(
         experiment: Arc<Experiment>,
         hub: meshsim_net::Handle<MeshActor>,
-        answers: Arc<Answers>,
+        answers: Arc<PendingRequests>,
         board: Arc<Board>,
     ) -> Self {
         Handle(Arc::new(Inner { experiment, hub, answers, board, has_begun: AtomicBool::new(false) }))

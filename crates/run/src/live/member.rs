@@ -7,8 +7,8 @@ use std::time::Duration;
 use meshsim_experiment::Experiment;
 use meshsim_net::{Credentials, Join, Leaving, MemberError, MemberOptions};
 
-use super::cast::{cast, read_charter};
 use super::opened;
+use super::run_spec::{read_charter, run_spec};
 
 /// Options of a member.
 #[derive(Debug)]
@@ -47,14 +47,14 @@ pub enum JoinError {
 pub async fn join(member: Member) -> Result<(), JoinError> {
     let Member { hub, credentials, join, listen, patience, leaving, expected } = member;
     let listener = opened(listen).map_err(|error| JoinError::Listen(listen, error))?;
-    let prepare = |charter: &[u8]| {
-        let experiment = read_charter(charter)?;
+    let prepare = |payload: &[u8]| {
+        let experiment = read_charter(payload)?;
         if let Some(expected) = &expected
             && (&expected.text, &expected.files) != (&experiment.text, &experiment.files)
         {
             return Err(format!("it runs {:?}, which is not what the given file says", experiment.name));
         }
-        cast(&experiment).map_err(|error| error.to_string())
+        run_spec(&experiment).map_err(|error| error.to_string())
     };
     let options = MemberOptions { hub, credentials, join, listener, patience, leaving };
     Ok(meshsim_net::join(options, prepare).await?)

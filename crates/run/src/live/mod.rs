@@ -6,15 +6,15 @@
 
 mod answers;
 mod board;
-mod cast;
 mod deployment;
 mod handle;
 mod member;
 mod parts;
 mod performed;
+mod run_spec;
 mod secret;
 mod stand;
-mod tape;
+mod trace_sink;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -95,11 +95,11 @@ impl Live {
     /// See [`LiveError`].
     pub fn open(experiment: &Experiment, deployment: Deployment) -> Result<Self, LiveError> {
         let Deployment { listen, credentials, work, until_stopped, is_traced, threads } = deployment;
-        let (experiment, mesh) = (Arc::new(experiment.clone()), Arc::new(cast::live_mesh(experiment)));
+        let (experiment, mesh) = (Arc::new(experiment.clone()), Arc::new(run_spec::live_mesh(experiment)));
         let end = Time::ZERO + experiment.duration;
         let trace = is_traced.then(|| LiveTrace::new(crate::trace_header(&experiment, &mesh)));
         let board = Arc::new(board::Board::new(mesh.clone()));
-        let answers = Arc::<answers::Answers>::default();
+        let answers = Arc::<answers::PendingRequests>::default();
         let options = HubOptions {
             listener: opened(listen).map_err(|error| LiveError::Listen(listen, error))?,
             credentials: credentials.clone(),
@@ -107,7 +107,7 @@ impl Live {
             is_traced,
             end: if until_stopped { Time::NEVER } else { end },
             here: vec![ActorId(0), mesh.gateway_actor()],
-            charter: cast::write_charter(&experiment).map_err(LiveError::Charter)?,
+            payload: run_spec::write_charter(&experiment).map_err(LiveError::Charter)?,
             answers: {
                 let answers = answers.clone();
                 Box::new(move |envelope| answers.take(envelope.msg))
@@ -121,7 +121,7 @@ impl Live {
                 Box::new(move |news| board.take(news))
             },
         };
-        let hub = Hub::open(options, cast::cast(&experiment)?).map_err(LiveError::Host)?;
+        let hub = Hub::open(options, run_spec::run_spec(&experiment)?).map_err(LiveError::Host)?;
         let members = deployment::Threads::start(&experiment, threads, hub.address(), &credentials);
         let members = members.map_err(LiveError::Host)?;
         let handle = Handle::new(experiment, hub.handle(), answers, board);

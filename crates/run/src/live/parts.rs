@@ -7,7 +7,7 @@ use std::io::{self, Seek, Write};
 use std::rc::Rc;
 
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_trace::{Header, ReadError, Reader, Trouble, WriteError, merge};
+use meshsim_trace::{Header, ReadError, ReadErrorKind, Reader, WriteError, merge};
 
 use crate::{ChooseError, Keep, Tracer, choose};
 
@@ -71,7 +71,7 @@ impl LiveTrace {
             match Reader::new(part) {
                 Ok(reader) => readers.push(reader),
                 // Its process was killed when it had barely begun to send it.
-                Err(ReadError { trouble: Trouble::CutOff, .. }) => {}
+                Err(ReadError { trouble: ReadErrorKind::CutOff, .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }

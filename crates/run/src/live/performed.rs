@@ -2,12 +2,12 @@
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Experiment;
-use meshsim_net::{Performance, ProcessReport};
+use meshsim_net::{ProcessReport, RunResult};
 use meshsim_report::Worked;
 
-use super::cast::{live_mesh, read_findings};
 use super::handle::manual_fault;
 use super::parts::LiveTrace;
+use super::run_spec::{live_mesh, read_findings};
 use crate::outcome::Outcome;
 
 /// The results of a live run: its measurements, and the reports of its processes.
@@ -28,7 +28,7 @@ pub struct Performed {
 impl Performed {
     pub(super) fn new(
         experiment: &Experiment,
-        mut performance: Performance,
+        mut performance: RunResult,
         trace: Option<LiveTrace>,
         until_stopped: bool,
     ) -> Self {
@@ -39,7 +39,7 @@ impl Performed {
     }
 }
 
-fn outcome(experiment: &Experiment, performance: &mut Performance) -> Outcome {
+fn outcome(experiment: &Experiment, performance: &mut RunResult) -> Outcome {
     let mesh = live_mesh(experiment);
     let mut findings = Vec::new();
     for (actor, bytes) in std::mem::take(&mut performance.findings).into_iter().enumerate() {

@@ -14,7 +14,7 @@
 
 use std::io::{Read, Write};
 
-use meshsim_actor::{Fate, Message, Power};
+use meshsim_actor::{Fate, MachineAction, Message};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -189,7 +189,7 @@ fn line<'a, M, T, A>(header: &'a Header, record: &'a Record<M, T>, derived: &Der
                 Fate::Hold(until) => FateLine { until_ns: Some(until.nanos()), ..FateLine::default() },
             });
         }
-        Entry::Power(Power::Speed(speed)) => line.speed = Some(*speed),
+        Entry::Power(MachineAction::Speed(speed)) => line.speed = Some(*speed),
         Entry::Start { .. } | Entry::Deliver(_) | Entry::Fire(_) | Entry::Disarm(_) | Entry::Power(_) => {}
     }
     line

@@ -7,7 +7,7 @@ mod jsonl;
 
 use std::io::{self, Read, Write};
 
-use meshsim_actor::{Fate, Message, MessageId, Power, Time};
+use meshsim_actor::{Fate, MachineAction, Message, MessageId, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -116,11 +116,11 @@ pub fn kind<M, T>(entry: &Entry<M, T>) -> &str {
         Entry::Fate(_, Fate::Lost(_)) => "lost",
         Entry::Fate(_, Fate::Duplicate(..)) => "duplicate",
         Entry::Fate(_, Fate::Hold(_)) => "hold",
-        Entry::Power(Power::Crash) => "crash",
-        Entry::Power(Power::Wipe) => "wipe",
-        Entry::Power(Power::Restart) => "restart",
-        Entry::Power(Power::Pause) => "pause",
-        Entry::Power(Power::Resume) => "resume",
-        Entry::Power(Power::Speed(_)) => "speed",
+        Entry::Power(MachineAction::Crash) => "crash",
+        Entry::Power(MachineAction::Wipe) => "wipe",
+        Entry::Power(MachineAction::Restart) => "restart",
+        Entry::Power(MachineAction::Pause) => "pause",
+        Entry::Power(MachineAction::Resume) => "resume",
+        Entry::Power(MachineAction::Speed(_)) => "speed",
     }
 }

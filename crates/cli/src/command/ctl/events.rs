@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::gateway::Gateway;
+use super::gateway::GatewayClient;
 use super::show;
 use crate::error::Error;
 use crate::screen::Screen;
@@ -12,7 +12,7 @@ use meshsim_gateway::{Events, Phase};
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Prints what has happened, one event a line; with `follow` until the run ends.
-pub(super) fn print(gateway: &Gateway, follow: bool, json: bool, screen: &mut Screen) -> Result<(), Error> {
+pub(super) fn print(gateway: &GatewayClient, follow: bool, json: bool, screen: &mut Screen) -> Result<(), Error> {
     let mut from = 0;
     loop {
         let asked = gateway.get::<Events>(&format!("/api/events?from={from}"));

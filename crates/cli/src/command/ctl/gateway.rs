@@ -12,7 +12,7 @@ use crate::http::{self, Request, Url};
 use crate::live::is_loopback;
 use crate::screen::Screen;
 use meshsim_experiment::given_name;
-use meshsim_gateway::{Asked, Error as Refused, TOKEN_HELP, is_token, kept_for};
+use meshsim_gateway::{Error as Refused, RequestReport, TOKEN_HELP, is_token, kept_for};
 use meshsim_run::read_secret;
 
 /// Timeout of a query to a gateway.
@@ -21,12 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ASK_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// A gateway, as it is asked from outside.
-pub(super) struct Gateway {
+pub(super) struct GatewayClient {
     pub(super) url: Url,
     pub(super) token_file: Option<PathBuf>,
 }
 
-impl Gateway {
+impl GatewayClient {
     /// Sends a query.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let answer = self.send(Request { path, ..Request::default() }, PATIENCE)?;
@@ -67,8 +67,8 @@ impl Gateway {
     pub(super) fn ask(&self, path: &str, json: bool, screen: &mut Screen) -> Result<Exit, Error> {
         let answer = self.send(Request { path, ..Request::default() }, ASK_PATIENCE)?;
         // A failure in the mesh is a response, too.
-        let exit = if answer.status == 200 { Exit::Well } else { Exit::Failed };
-        let is_asked = serde_json::from_slice::<Asked>(&answer.body).is_ok();
+        let exit = if answer.status == 200 { Exit::Success } else { Exit::Failed };
+        let is_asked = serde_json::from_slice::<RequestReport>(&answer.body).is_ok();
         let answer = http::Answer { status: if is_asked { 200 } else { answer.status }, ..answer };
         let paint = screen.paint();
         self.print(&answer, json, screen, |asked| show::asked(asked, paint))?;

@@ -12,11 +12,11 @@ use clap::Subcommand;
 
 use crate::error::{Error, Exit};
 use crate::http::Url;
-use crate::live::{ClusterArgs, Place, is_loopback};
+use crate::live::{ClusterArgs, SecretRole, is_loopback};
 use crate::screen::Screen;
 use meshsim_gateway::{Operations, Status, Stopping, encoded};
 
-use gateway::Gateway;
+use gateway::GatewayClient;
 
 pub(super) const ABOUT: &str = "Query and change a live run, through its gateway";
 
@@ -52,12 +52,12 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    verb: Verb,
+    verb: CtlCommand,
 }
 
 /// Command of `ctl`.
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum CtlCommand {
     /// Show the status of the run, and the results of recent requests
     Status,
     /// Show the events: operations, faults, nodes and instances that came and went
@@ -190,37 +190,39 @@ struct Health {
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let Args { to: url, token_file, json, verb } = self;
-        let gateway = Gateway { url, token_file };
+        let gateway = GatewayClient { url, token_file };
         let paint = screen.paint();
         match verb {
-            Verb::Health(Health { peer: Some(peer), cluster }) => return probe(&peer, &cluster, screen),
-            Verb::Health(_) => gateway.show("/healthz", json, screen, |_: meshsim_gateway::Health| "well\n".into())?,
-            Verb::Status => gateway.show("/api/status", json, screen, |status| show::status(&status, paint))?,
-            Verb::Events { follow } => events::print(&gateway, follow, json, screen)?,
-            Verb::Operations { index: None } => {
+            CtlCommand::Health(Health { peer: Some(peer), cluster }) => return probe(&peer, &cluster, screen),
+            CtlCommand::Health(_) => {
+                gateway.show("/healthz", json, screen, |_: meshsim_gateway::Health| "well\n".into())?
+            }
+            CtlCommand::Status => gateway.show("/api/status", json, screen, |status| show::status(&status, paint))?,
+            CtlCommand::Events { follow } => events::print(&gateway, follow, json, screen)?,
+            CtlCommand::Operations { index: None } => {
                 gateway.show("/api/operations", json, screen, |all: Operations| {
                     show::operations(&all.operations, paint)
                 })?;
             }
-            Verb::Operations { index: Some(index) } => {
+            CtlCommand::Operations { index: Some(index) } => {
                 let path = format!("/api/operations/{index}");
                 gateway.show(&path, json, screen, |operation| show::operation(operation, paint))?;
             }
-            Verb::Ask { target, timeout, retries } => {
+            CtlCommand::Ask { target, timeout, retries } => {
                 let path = target_path(&target, timeout.as_deref(), retries.as_deref())?;
                 return gateway.ask(&path, json, screen);
             }
-            Verb::Stop => {
+            CtlCommand::Stop => {
                 gateway.change("/api/stop", "", json, screen, |_: Stopping| "the run is about to end\n".into())?
             }
-            Verb::Heal { fault } => {
+            CtlCommand::Heal { fault } => {
                 let fault = match fault {
                     Some(fault) => fault,
                     None => newest(&gateway.get("/api/status")?)?,
                 };
                 gateway.change(&format!("/api/faults/{fault}/heal"), "", json, screen, show::healed)?;
             }
-            Verb::Fault { fault } => {
+            CtlCommand::Fault { fault } => {
                 let is_map = fault.trim_start().starts_with('{') || fault.contains('\n');
                 let text = if is_map { fault } else { format!("{{ {fault} }}") };
                 gateway.change("/api/faults", &text, json, screen, show::fault)?;
@@ -230,7 +232,7 @@ impl Args {
                 gateway.change("/api/operations", &text, json, screen, show::begun)?;
             }
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }
 
@@ -256,11 +258,11 @@ fn target_path(target: &str, timeout: Option<&str>, retries: Option<&str>) -> Re
 
 /// Queries the health of a process of a run.
 fn probe(peer: &str, cluster: &ClusterArgs, screen: &mut Screen) -> Result<Exit, Error> {
-    let credentials = cluster.credentials(Place::Member, !is_loopback(peer))?;
+    let credentials = cluster.credentials(SecretRole::Member, !is_loopback(peer))?;
     let asked = async { tokio::time::timeout(PROBE_PATIENCE, meshsim_net::probe(peer, &credentials)).await };
     let said = meshsim_run::block_on(asked);
     match said.unwrap_or_else(|_| Err("does not answer".into())) {
-        Ok(line) => screen.print(&format!("{line}\n")).map(|()| Exit::Well),
+        Ok(line) => screen.print(&format!("{line}\n")).map(|()| Exit::Success),
         Err(why) => {
             let help = "`--peer`, `--cluster` and `--secret-file` must be those of the process".into();
             Err(Error::Gateway(format!("{peer} {why}"), help))

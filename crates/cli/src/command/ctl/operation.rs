@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::{Pace, Verb};
+use super::{CtlCommand, Pace};
 
 /// The operation, as the file has it: what its figures mean, the gateway says.
-pub(super) fn of(verb: Verb) -> Value {
+pub(super) fn of(verb: CtlCommand) -> Value {
     let fields: Vec<(&str, Option<Value>)> = match verb {
-        Verb::Extend { service, to, rate, pace: Pace { every, times }, rounding, feedback } => vec![
+        CtlCommand::Extend { service, to, rate, pace: Pace { every, times }, rounding, feedback } => vec![
             ("extend", Some(service.into())),
             ("to", Some(to.into())),
             ("rate", Some(rate.into())),
@@ -16,13 +16,13 @@ pub(super) fn of(verb: Verb) -> Value {
             ("rounding", rounding.map(Value::from)),
             ("feedback", feedback.map(Value::from)),
         ],
-        Verb::Scale { service, by, times, every } => vec![
+        CtlCommand::Scale { service, by, times, every } => vec![
             ("scale", Some(service.into())),
             ("by", Some(by.into())),
             ("times", Some(times.into())),
             ("every", every.map(Value::from)),
         ],
-        Verb::Update { service, to, rate, pace, strategy, max_surge, max_unavailable, weights } => {
+        CtlCommand::Update { service, to, rate, pace, strategy, max_surge, max_unavailable, weights } => {
             let goes_by_rate = matches!(strategy.as_deref(), None | Some("batch" | "bernoulli"));
             let rate = rate.or_else(|| goes_by_rate.then(|| "1".into()));
             vec![
@@ -37,16 +37,16 @@ pub(super) fn of(verb: Verb) -> Value {
                 ("weights", (!weights.is_empty()).then(|| weights.into())),
             ]
         }
-        Verb::Deploy { services } => vec![("deploy", Some(services.into()))],
-        Verb::Undeploy { services } => vec![("undeploy", Some(services.into()))],
-        Verb::Status
-        | Verb::Events { .. }
-        | Verb::Operations { .. }
-        | Verb::Fault { .. }
-        | Verb::Heal { .. }
-        | Verb::Ask { .. }
-        | Verb::Stop
-        | Verb::Health(_) => vec![],
+        CtlCommand::Deploy { services } => vec![("deploy", Some(services.into()))],
+        CtlCommand::Undeploy { services } => vec![("undeploy", Some(services.into()))],
+        CtlCommand::Status
+        | CtlCommand::Events { .. }
+        | CtlCommand::Operations { .. }
+        | CtlCommand::Fault { .. }
+        | CtlCommand::Heal { .. }
+        | CtlCommand::Ask { .. }
+        | CtlCommand::Stop
+        | CtlCommand::Health(_) => vec![],
     };
     let said = fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
     Value::Object(said.collect::<Map<_, _>>())

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use meshsim_actor::Span;
 use meshsim_mesh::coordinator::Presence;
-use meshsim_mesh::measure::Verb;
+use meshsim_mesh::measure::OperationKind;
 use meshsim_report::events::{Event, EventKind};
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{OperationSummary, count, number, span};
 
-use meshsim_gateway::{Asked, Begun, FaultBegun, Healed, Moment, Operation, Phase, Status};
+use meshsim_gateway::{FaultBegun, Healed, Moment, Operation, Phase, RequestReport, StartedOperations, Status};
 
 /// Deeper calls are not set in any further.
 const DEPTH_SHOWN_MAX: usize = 32;
@@ -61,7 +61,7 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
         let look = match node.state {
             Presence::Alive => Look::Plain,
             Presence::Dead | Presence::Shunned => Look::Bad,
-            Presence::Awaited | Presence::Left => Look::Dim,
+            Presence::Pending | Presence::Left => Look::Dim,
             Presence::Leaving => Look::Warn,
         };
         nodes.row([
@@ -102,7 +102,7 @@ fn recent(moments: &[Moment], paint: Paint) -> String {
 /// Target of an operation, in a few words.
 fn aim(operation: &OperationSummary) -> String {
     let mut words = Vec::new();
-    let preposition = if operation.verb == Verb::Scale { "by" } else { "to" };
+    let preposition = if operation.verb == OperationKind::Scale { "by" } else { "to" };
     words.extend(operation.to.map(|to| format!("{preposition} {to}")));
     words.extend(operation.rate.map(|rate| format!("rate {rate}")));
     words.extend(operation.strategy.as_deref().map(str::to_owned));
@@ -172,7 +172,7 @@ pub(super) fn operation(operation: Operation, paint: Paint) -> String {
     }
 }
 
-pub(super) fn begun(begun: Begun) -> String {
+pub(super) fn begun(begun: StartedOperations) -> String {
     let list = |indices: &[usize]| indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let mut out = format!("begun: {} of `meshsim ctl operations`\n", list(&begun.operations));
     if !begun.refused.is_empty() {
@@ -207,7 +207,7 @@ pub(super) fn event(event: &Event, paint: Paint) -> String {
     format!("{:>9.2}s  {}\n", event.at_s, paint.on(look, &words))
 }
 
-pub(super) fn asked(asked: Asked, paint: Paint) -> String {
+pub(super) fn asked(asked: RequestReport, paint: Paint) -> String {
     let ms = |ms: f64| Span::from_secs_f64(ms / 1e3).to_string();
     let how = match &asked.failure {
         None if asked.degraded => paint.on(Look::Warn, "done, without an optional call that failed,"),

@@ -213,7 +213,7 @@ impl Explorer {
             "down": down.collect::<Vec<_>>(),
             "operations": self.run.summary.operations.iter().map(operation).collect::<Vec<_>>(),
             "requests": self.requests((0, u64::MAX)),
-            "reasons": meshsim_actor::Cause::ALL.map(meshsim_actor::Cause::as_str),
+            "reasons": meshsim_actor::LossReason::ALL.map(meshsim_actor::LossReason::as_str),
             "columns": super::extent::TILE_COLUMNS,
         })
     }

@@ -22,7 +22,7 @@ use crate::ending::{self, TRACE};
 use crate::error::Error;
 use crate::flow::part::is_same;
 use crate::flow::{Item, Source};
-use crate::folder::Folder;
+use crate::folder::RunDir;
 use crate::runs::EXPERIMENT;
 use crate::{interrupt, read};
 
@@ -159,7 +159,7 @@ fn free(folder: &Path) -> Result<PathBuf, Refused> {
 }
 
 fn run(experiment: &Experiment, path: &Path) -> Result<(), Error> {
-    let folder = Folder::create(path.to_owned(), &[])?;
+    let folder = RunDir::create(path.to_owned(), &[])?;
     let header = meshsim_run::trace_header(experiment, &experiment.mesh);
     let tracer = Tracer::new(folder.begin(TRACE)?, &header, Keep::ALL);
     let mut simulation = Simulation::recorded(experiment, tracer).map_err(Error::Network)?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use meshsim_actor::{ActorId, Cause, Fate, Power, Time};
+use meshsim_actor::{ActorId, Fate, LossReason, MachineAction, Time};
 use meshsim_mesh::measure::Failure;
 use meshsim_report::waterfall::Follower;
 use meshsim_trace::{Entry, Sent};
@@ -31,7 +31,7 @@ pub(super) mod fate {
     pub(crate) const CONTROL: u16 = 32;
     /// The message belongs to the request that the page asked for.
     pub(crate) const OWN: u16 = 64;
-    /// Position of the loss reason: its index in `Cause::ALL`.
+    /// Position of the loss reason: its index in `LossReason::ALL`.
     pub(crate) const REASON: u32 = 8;
 }
 
@@ -228,7 +228,7 @@ impl Reading {
                 }
             }
             Entry::Fate(_, Fate::Lost(cause)) => {
-                let reason = Cause::ALL.iter().position(|it| it == cause).unwrap_or(0) as u16;
+                let reason = LossReason::ALL.iter().position(|it| it == cause).unwrap_or(0) as u16;
                 self.end(item, fate::LOST | reason << fate::REASON);
             }
             Entry::Deliver(_) => self.end(item, if item.is_late { fate::LATE } else { 0 }),
@@ -287,13 +287,13 @@ impl Reading {
         })
     }
 
-    fn power(&mut self, actor: ActorId, at: Time, power: Power) {
+    fn power(&mut self, actor: ActorId, at: Time, power: MachineAction) {
         match power {
-            Power::Crash | Power::Wipe if !self.down.contains_key(&actor) => {
+            MachineAction::Crash | MachineAction::Wipe if !self.down.contains_key(&actor) => {
                 self.down.insert(actor, self.index.down.len());
                 self.index.down.push((actor, at, None));
             }
-            Power::Restart => {
+            MachineAction::Restart => {
                 if let Some(place) = self.down.remove(&actor) {
                     self.index.down[place].2 = Some(at);
                 }

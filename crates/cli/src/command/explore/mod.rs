@@ -19,7 +19,7 @@ use self::answers::Explorer;
 use self::server::Page;
 use crate::error::{Error, Exit};
 use crate::flow::Source;
-use crate::folder::Draft;
+use crate::folder::PendingFile;
 use crate::interrupt;
 use crate::screen::Screen;
 
@@ -72,8 +72,8 @@ impl Args {
         if let Some(file) = &self.out {
             let all = (Time::ZERO, explorer.index().last);
             let html = file::write(&explorer, self.window.unwrap_or(all))?;
-            Draft::create(file)?.publish(&html)?;
-            return screen.print(&format!("written to {}\n", file.display())).map(|()| Exit::Well);
+            PendingFile::create(file)?.publish(&html)?;
+            return screen.print(&format!("written to {}\n", file.display())).map(|()| Exit::Success);
         }
         let (html, policy) = meshsim_page::explorer(&explorer.name);
         interrupt::catch()?;
@@ -83,6 +83,6 @@ impl Args {
         server::serve(explorer, Page { html, policy }, self.port, secret, |address| {
             screen.print(&format!("{messages} messages at http://{address}/#token={token} until Ctrl-C\n"))
         })?;
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }

@@ -31,7 +31,7 @@ use crate::error::{Error, Exit};
 use crate::flow::select::Selector;
 use crate::flow::spans::Spans;
 use crate::flow::{Item, Selection, Source};
-use crate::folder::Draft;
+use crate::folder::PendingFile;
 use crate::interrupt;
 use crate::screen::Screen;
 
@@ -221,7 +221,7 @@ impl Ended {
     /// Says what was left out. What comes before a place that cannot be read was good, and is exported.
     fn tell(self, told: &Told, screen: &Screen) -> Result<Exit, Error> {
         told.left_out.iter().for_each(|text| screen.warn(text));
-        self.unreadable.map_or(Ok(Exit::Well), Err)
+        self.unreadable.map_or(Ok(Exit::Success), Err)
     }
 }
 
@@ -314,7 +314,7 @@ impl Target {
             })?;
             return Ok(result);
         };
-        let draft = Draft::create(path)?;
+        let draft = PendingFile::create(path)?;
         let cannot = |error| Error::Write(path.to_owned(), error);
         let mut out = BufWriter::with_capacity(64 << 10, draft.file().map_err(cannot)?);
         let written = write(&mut out).and_then(|result| out.flush().map(|()| result));

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use meshsim_actor::{ActorId, Power, Recorder, Span, Time, What};
+use meshsim_actor::{ActorId, EntryRef, MachineAction, Recorder, Span, Time};
 use meshsim_experiment::{Experiment, duration, nearest};
 use meshsim_mesh::MeshActor;
-use meshsim_mesh::message::{Msg, Tick, View};
+use meshsim_mesh::message::{InstanceView, Msg, Tick};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, plural};
@@ -140,11 +140,11 @@ pub(in crate::command) struct Watcher {
 }
 
 impl Recorder<Msg, Tick> for Watcher {
-    fn record(&mut self, at: Time, actor: ActorId, what: What<'_, Msg, Tick>) {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
         match what {
-            What::Power(Power::Crash | Power::Wipe) => _ = self.down.entry(actor).or_insert(at),
-            What::Power(Power::Restart) => _ = self.down.remove(&actor),
-            What::Start { incarnation } => _ = self.incarnations.insert(actor, incarnation),
+            EntryRef::Power(MachineAction::Crash | MachineAction::Wipe) => _ = self.down.entry(actor).or_insert(at),
+            EntryRef::Power(MachineAction::Restart) => _ = self.down.remove(&actor),
+            EntryRef::Start { incarnation } => _ = self.incarnations.insert(actor, incarnation),
             _ => {}
         }
         let _ = self.known.take(Record { seq: self.records, at, actor, entry: Entry::from(what) });
@@ -184,7 +184,7 @@ impl Args {
             true => screen.print_json(&shown)?,
             false => screen.print(&text(&shown, screen.paint()))?,
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 }
 
@@ -286,7 +286,7 @@ fn instances(node: &meshsim_mesh::node::Node, names: &Names) -> Vec<Instance> {
 }
 
 /// Instance view of an actor.
-fn view(actor: &MeshActor) -> Option<&View> {
+fn view(actor: &MeshActor) -> Option<&InstanceView> {
     match actor {
         MeshActor::Coordinator(coordinator) => Some(coordinator.view()),
         MeshActor::Node(node) => Some(node.view()),

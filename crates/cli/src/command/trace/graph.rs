@@ -159,7 +159,7 @@ impl Args {
             false => of_calls(&self.run, self.at)?,
         };
         if self.json {
-            return screen.print_json(&graph).map(|()| Exit::Well);
+            return screen.print_json(&graph).map(|()| Exit::Success);
         }
         let text = if self.dot {
             dot::write(&graph)
@@ -173,9 +173,9 @@ impl Args {
             }
             svg::draw(&graph)
         } else {
-            return screen.print(&text(&graph, screen.paint())).map(|()| Exit::Well);
+            return screen.print(&text(&graph, screen.paint())).map(|()| Exit::Success);
         };
-        screen.print_file(&text).map(|()| Exit::Well)
+        screen.print_file(&text).map(|()| Exit::Success)
     }
 }
 

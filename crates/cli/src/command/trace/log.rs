@@ -94,6 +94,6 @@ impl Args {
             }
             Ok(())
         })?;
-        unreadable.map_or(Ok(Exit::Well), |error| Err(Error::Trace(source.path.clone(), error)))
+        unreadable.map_or(Ok(Exit::Success), |error| Err(Error::Trace(source.path.clone(), error)))
     }
 }

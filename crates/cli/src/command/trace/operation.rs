@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use meshsim_actor::{ActorId, Fate, Power, Span, Time};
+use meshsim_actor::{ActorId, Fate, MachineAction, Span, Time};
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{OperationSummary, Summary, count, number, plural};
@@ -85,8 +85,8 @@ impl Args {
         };
         let Some(wanted) = self.operation else {
             return match self.json {
-                true => screen.print_json(&summary.operations).map(|()| Exit::Well),
-                false => screen.print(&list(summary, screen.paint())).map(|()| Exit::Well),
+                true => screen.print_json(&summary.operations).map(|()| Exit::Success),
+                false => screen.print(&list(summary, screen.paint())).map(|()| Exit::Success),
             };
         };
         let Some(operation) = wanted.checked_sub(1).and_then(|at| summary.operations.get(at)) else {
@@ -107,10 +107,10 @@ impl Args {
         if self.json {
             return screen
                 .print_json(&serde_json::json!({ "operation": operation, "steps": steps }))
-                .map(|()| Exit::Well);
+                .map(|()| Exit::Success);
         }
         let most = if self.wide { usize::MAX } else { NODES_MAX };
-        screen.print(&text(wanted, operation, &steps, self.step, most, screen.paint())).map(|()| Exit::Well)
+        screen.print(&text(wanted, operation, &steps, self.step, most, screen.paint())).map(|()| Exit::Success)
     }
 }
 
@@ -164,11 +164,11 @@ pub(in crate::command) fn gather(source: &Source, numbers: &[u64]) -> Result<Vec
                 .map(|(_, nodes)| nodes.entry(record.actor).or_insert_with(|| place(names, record.actor)));
             let open = open.filter(|place| place.acknowledged.is_none());
             match power {
-                Power::Crash | Power::Wipe => {
+                MachineAction::Crash | MachineAction::Wipe => {
                     down.entry(record.actor).or_insert(record.at);
                     open.for_each(|place| place.down.push((now.0, None)));
                 }
-                Power::Restart => {
+                MachineAction::Restart => {
                     down.remove(&record.actor);
                     open.filter_map(|place| place.down.last_mut()).for_each(|last| last.1 = Some(now.0));
                 }

@@ -198,10 +198,10 @@ impl Args {
         let services = services.map(|(service, depth)| depth.shown(service, end, window)).collect();
         let shown = Shown { run: source.label.clone(), window_s: window.secs(), services };
         if self.json {
-            return screen.print_json(&shown).map(|()| Exit::Well);
+            return screen.print_json(&shown).map(|()| Exit::Success);
         }
         let out = if self.svg { shown.picture() } else { shown.text(screen.paint()) };
-        screen.print(&out).map(|()| Exit::Well)
+        screen.print(&out).map(|()| Exit::Success)
     }
 }
 

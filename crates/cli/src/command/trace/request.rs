@@ -94,18 +94,18 @@ impl Args {
                 let why = format!("a picture shows one request, and these are {}", found.len());
                 return Err(Error::WrongInput(why, "name one, as LOAD/NUMBER, or leave the count out".into()));
             }
-            return screen.print(&svg::svg(&found[0], mesh)).map(|()| Exit::Well);
+            return screen.print(&svg::svg(&found[0], mesh)).map(|()| Exit::Success);
         }
         if found.is_empty() {
             return Err(self.nothing(source, ended, follower.under_way() as u64, near));
         }
         if self.json {
             let found: Vec<_> = found.iter().map(|of| WaterfallJson::new(of, mesh)).collect();
-            return screen.print_json(&found).map(|()| Exit::Well);
+            return screen.print_json(&found).map(|()| Exit::Success);
         }
         let paint = screen.paint();
         let drawn: Vec<String> = found.iter().map(|of| text::waterfall(of, mesh, paint)).collect();
-        screen.print(&format!("{}\n{}", drawn.join("\n"), text::legend(paint))).map(|()| Exit::Well)
+        screen.print(&format!("{}\n{}", drawn.join("\n"), text::legend(paint))).map(|()| Exit::Success)
     }
 
     /// Reason why there is no request to show.
@@ -168,9 +168,9 @@ fn all(source: &Source, mesh: &Mesh, is_json: bool, screen: &mut Screen) -> Resu
         ));
     }
     if is_json {
-        return screen.print_json(&TotalsJson::all(&totals, mesh)).map(|()| Exit::Well);
+        return screen.print_json(&TotalsJson::all(&totals, mesh)).map(|()| Exit::Success);
     }
-    screen.print(&text::totals(&totals, mesh, screen.paint())).map(|()| Exit::Well)
+    screen.print(&text::totals(&totals, mesh, screen.paint())).map(|()| Exit::Success)
 }
 
 /// There is no request of this name.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use meshsim_actor::{ActorId, Fate, MessageId, Power, Span, Time};
+use meshsim_actor::{ActorId, Fate, MachineAction, MessageId, Span, Time};
 use meshsim_report::{count, plural};
 use meshsim_trace::Entry;
 use serde::Serialize;
@@ -190,7 +190,7 @@ impl Args {
             };
             screen.print(&text)?;
         }
-        read.map_or(Ok(Exit::Well), Err)
+        read.map_or(Ok(Exit::Success), Err)
     }
 }
 
@@ -321,7 +321,7 @@ impl Gathered {
             return;
         }
         let words = crate::flow::line::what(item, names).split_whitespace().collect::<Vec<_>>().join(" ");
-        let is_bad = matches!(&record.entry, Entry::Power(Power::Crash | Power::Wipe));
+        let is_bad = matches!(&record.entry, Entry::Power(MachineAction::Crash | MachineAction::Wipe));
         let mark = Mark { record: record.seq, at_ns: record.at.nanos(), actor: 0, words, is_bad };
         self.marks.push((record.actor, mark));
     }

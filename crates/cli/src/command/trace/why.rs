@@ -118,7 +118,7 @@ impl Args {
         let rounds = self_set(&links);
         let mut story = links.split_off(rounds);
         if self.json {
-            return screen.print_json(&story).map(|()| Exit::Well);
+            return screen.print_json(&story).map(|()| Exit::Success);
         }
         let mut text = String::new();
         if let (Some(first), Some(again)) = (links.first(), links.last()) {
@@ -151,7 +151,7 @@ impl Args {
                 after.actor
             );
         }
-        screen.print(&text).map(|()| Exit::Well)
+        screen.print(&text).map(|()| Exit::Success)
     }
 
     /// The records that this one follows from, and itself; rising. Beside them, whether they go back to the beginning.
@@ -242,7 +242,7 @@ impl Args {
             return Err(Error::WrongInput(why, help));
         };
         if self.json {
-            return screen.print_json(&shown).map(|()| Exit::Well);
+            return screen.print_json(&shown).map(|()| Exit::Success);
         }
         let all = effects.len() - 1;
         let mut text = told(&shown, self.wide, false, screen.paint());
@@ -259,7 +259,7 @@ impl Args {
             }
             (_, false) => format!("\nMore than {}; no more are followed.\n", plural(EFFECTS_MAX as u64, "effect")),
         };
-        screen.print(&text).map(|()| Exit::Well)
+        screen.print(&text).map(|()| Exit::Success)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Condition, Name, Operation, Targets, find, read_call, read_duration}
 use crate::import::shared::draft::{Call, Change, Draft, Endpoint, Varying, Version};
 use crate::import::shared::reading::Reading;
 use crate::import::shared::units;
-use crate::problem::Place;
+use crate::problem::Location;
 use crate::tree::Node;
 
 /// Time for which a run continues after its last planned event.
@@ -162,7 +162,7 @@ pub(super) fn apply(
     let moments = moments(scenarios);
     if each.saturating_mul(moments.len()) > CHANGES_MAX {
         let help = format!("at most {CHANGES_MAX}, counted at each beginning and end of a scenario");
-        reading.problem(Place::default(), "the scenarios change too much", help);
+        reading.problem(Location::default(), "the scenarios change too much", help);
         return;
     }
     let moments: Vec<(Span, BTreeMap<&Name, Override>)> = moments

@@ -10,7 +10,7 @@ use meshsim_actor::Span;
 use super::scenarios::{REST, Scenario, active, moments};
 use crate::import::shared::draft::{Arrivals, Draft, Stage};
 use crate::import::shared::reading::{Fields, Reading};
-use crate::problem::Place;
+use crate::problem::Location;
 use crate::tree::Node;
 use crate::units::RATE_MAX;
 
@@ -257,7 +257,7 @@ pub(super) fn apply(traffic: Option<&Pattern>, scenarios: &[Scenario], draft: &m
         }
     }
     if stages.iter().any(|stage| stage.from.max(stage.to) > RATE_MAX) {
-        reading.problem(Place::default(), "the traffic is too much", format!("at most {RATE_MAX}/s in all"));
+        reading.problem(Location::default(), "the traffic is too much", format!("at most {RATE_MAX}/s in all"));
     }
     if patterns.iter().any(|pattern| pattern.repeats()) {
         draft.differences.push("a pattern of traffic that repeats is written out to the end of the run only".into());

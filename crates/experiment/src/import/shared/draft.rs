@@ -7,7 +7,7 @@ use meshsim_actor::Span;
 use super::graph::{Graph, order};
 use super::reading::Reading;
 use crate::compile::VERSIONS_MAX;
-use crate::problem::Place;
+use crate::problem::Location;
 use crate::schema::{ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, SERVICES_MAX};
 
 /// Content of the imported files.
@@ -79,7 +79,7 @@ pub(crate) struct Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) name: String,
-    pub(crate) at: Place,
+    pub(crate) at: Location,
     pub(crate) instances: u32,
     pub(crate) capacity: Option<u32>,
     /// Requests that may wait at an instance; `None`: any number.
@@ -98,7 +98,7 @@ pub(crate) struct Service {
 #[derive(Clone, Debug)]
 pub(crate) struct After {
     pub(crate) name: String,
-    pub(crate) at: Place,
+    pub(crate) at: Location,
     /// Without it the other does not start.
     pub(crate) required: bool,
 }
@@ -113,7 +113,7 @@ pub(crate) struct Version {
 
 impl Service {
     /// One instance, and nothing else known.
-    pub(crate) fn new(name: impl Into<String>, at: Place) -> Self {
+    pub(crate) fn new(name: impl Into<String>, at: Location) -> Self {
         Service {
             name: name.into(),
             at,
@@ -133,7 +133,7 @@ impl Service {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Endpoint {
     pub(crate) name: String,
-    pub(crate) at: Place,
+    pub(crate) at: Location,
     /// Share of requests that fail by themselves.
     pub(crate) errors: f64,
     /// Size of the reply in bytes.
@@ -169,7 +169,7 @@ impl Varying {
 pub(crate) struct Call {
     pub(crate) service: String,
     pub(crate) endpoint: String,
-    pub(crate) at: Place,
+    pub(crate) at: Location,
     pub(crate) probability: f64,
     pub(crate) count: u32,
     /// The copies are made side by side.
@@ -187,7 +187,7 @@ pub(crate) struct Call {
 
 impl Call {
     /// Made once, always.
-    pub(crate) fn new(service: impl Into<String>, endpoint: impl Into<String>, at: Place) -> Self {
+    pub(crate) fn new(service: impl Into<String>, endpoint: impl Into<String>, at: Location) -> Self {
         Call {
             service: service.into(),
             endpoint: endpoint.into(),
@@ -215,11 +215,11 @@ impl Draft {
     /// Returns the expected service visits of each entry's request, its own included.
     pub(crate) fn check(&self, reading: &mut Reading) -> Vec<f64> {
         if self.services.is_empty() && reading.is_clean() {
-            reading.problem(Place::default(), "it has no service", "is it a file of another format?");
+            reading.problem(Location::default(), "it has no service", "is it a file of another format?");
         }
         if self.services.len() > SERVICES_MAX {
             let message = format!("too many services: {}", self.services.len());
-            reading.problem(Place::default(), message, format!("write at most {SERVICES_MAX}"));
+            reading.problem(Location::default(), message, format!("write at most {SERVICES_MAX}"));
         }
         if self.instances() > INSTANCES_MAX {
             let most = self.services.iter().max_by_key(|s| s.instances).expect("there are instances");
@@ -252,7 +252,7 @@ impl Draft {
         }
         if self.changes.len() > EVENTS_MAX {
             let message = format!("the services change {} times", self.changes.len());
-            reading.problem(Place::default(), message, format!("at most {EVENTS_MAX} times"));
+            reading.problem(Location::default(), message, format!("at most {EVENTS_MAX} times"));
         }
         for service in self.services.iter().filter(|service| service.versions.len() >= VERSIONS_MAX) {
             let message = format!("`{}` has {} behaviours", service.name, service.versions.len() + 1);

@@ -201,7 +201,7 @@ pub(crate) fn order(graph: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
 mod tests {
     use super::super::draft::Varying;
     use super::*;
-    use crate::problem::Place;
+    use crate::problem::Location;
 
     #[test]
     fn the_order_has_what_is_called_before_its_callers() {
@@ -222,7 +222,7 @@ mod tests {
         let ms = |ms| Varying::constant(Span::from_millis(ms));
         let service = |name: &str, script| Service {
             endpoints: vec![Endpoint { name: "do".into(), script, ..Endpoint::default() }],
-            ..Service::new(name, Place::default())
+            ..Service::new(name, Location::default())
         };
         let call = Call {
             count: 3,
@@ -230,7 +230,7 @@ mod tests {
             retries: 1,
             timeout: Some(Span::from_millis(50)),
             backoff: Span::from_millis(10),
-            ..Call::new("b", "do", Place::default())
+            ..Call::new("b", "do", Location::default())
         };
         let draft = Draft {
             services: vec![

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use meshsim_actor::Span;
 
 use super::units;
-use crate::problem::{Place, Problems, Reporter, nearest, one_of, shortened};
+use crate::problem::{Location, Problems, Reporter, nearest, one_of, shortened};
 use crate::tree::{Key, Node, Tags, Value};
 
 /// The notes of one import. Importers continue after a problem, so that all problems are reported at once.
@@ -18,7 +18,7 @@ pub(crate) struct Reading {
     /// Folder of the files that the source names; `None`: none, only the given files are read.
     pub(crate) folder: Option<PathBuf>,
     /// Profiles that are on, where the format has some, and where they were asked for.
-    pub(crate) profiles: Vec<(String, Place)>,
+    pub(crate) profiles: Vec<(String, Location)>,
     ignored: BTreeMap<String, Ignored>,
     guessed: Vec<String>,
     flags: Vec<String>,
@@ -50,12 +50,12 @@ impl Reading {
     }
 
     /// Reports a problem: its message, its place and a fix.
-    pub(crate) fn problem(&mut self, at: Place, what: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn problem(&mut self, at: Location, what: impl Into<String>, help: impl Into<String>) {
         self.reporter.report(at, what).help(help);
     }
 
     /// A name means nothing.
-    pub(crate) fn unknown<'a>(&mut self, at: Place, name: &str, known: impl Iterator<Item = &'a str> + Clone) {
+    pub(crate) fn unknown<'a>(&mut self, at: Location, name: &str, known: impl Iterator<Item = &'a str> + Clone) {
         let near = nearest(name, known.clone()).map(|near| format!("did you mean `{near}`?"));
         let help = format!("write {}", one_of(known));
         self.reporter.report(at, format!("`{}` is not known", shortened(name))).label(near).help(help);

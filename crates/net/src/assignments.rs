@@ -7,9 +7,9 @@ use meshsim_actor::ActorId;
 use meshsim_wire::Refusal;
 use serde::{Deserialize, Serialize};
 
-use crate::cast::Seat;
-use crate::control::{ProcessId, Seated};
+use crate::control::{Assigned, ProcessId};
 use crate::link::refusal;
+use crate::run_spec::ActorSpec;
 
 /// Request of a process for actors to host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,15 +36,15 @@ const LIFE_BITS: u32 = 8;
 
 /// All actors, each with the process that hosts it.
 #[derive(Clone, Debug)]
-pub(crate) struct Seats {
-    places: Vec<Place>,
+pub(crate) struct Assignments {
+    places: Vec<Assignment>,
     /// Index of each actor by its unique name: a process may request thousands.
     index: Rc<BTreeMap<String, usize>>,
 }
 
 #[derive(Clone, Debug)]
-struct Place {
-    seat: Seat,
+struct Assignment {
+    seat: ActorSpec,
     holder: Option<ProcessId>,
     /// Machine of the process that hosted it last.
     host: Option<String>,
@@ -52,11 +52,11 @@ struct Place {
     lives: u32,
 }
 
-impl Seats {
-    pub(crate) fn new(seats: &[Seat]) -> Self {
-        let place = |seat: &Seat| Place { seat: seat.clone(), holder: None, host: None, lives: 0 };
-        let index = seats.iter().enumerate().map(|(index, seat)| (seat.name.clone(), index)).collect();
-        Seats { places: seats.iter().map(place).collect(), index: Rc::new(index) }
+impl Assignments {
+    pub(crate) fn new(actors: &[ActorSpec]) -> Self {
+        let place = |seat: &ActorSpec| Assignment { seat: seat.clone(), holder: None, host: None, lives: 0 };
+        let index = actors.iter().enumerate().map(|(index, seat)| (seat.name.clone(), index)).collect();
+        Assignments { places: actors.iter().map(place).collect(), index: Rc::new(index) }
     }
 
     pub(crate) fn name(&self, actor: ActorId) -> &str {
@@ -68,20 +68,20 @@ impl Seats {
     }
 
     /// Assigns the actor to this process, for the actors of the hub itself.
-    pub(crate) fn take(&mut self, actor: ActorId, process: ProcessId) -> Seated {
+    pub(crate) fn take(&mut self, actor: ActorId, process: ProcessId) -> Assigned {
         let place = &mut self.places[actor.index()];
         place.holder = Some(process);
-        Seated { actor, incarnation: place.lives << LIFE_BITS }
+        Assigned { actor, incarnation: place.lives << LIFE_BITS }
     }
 
     /// Names of the needed actors that no ready process hosts, by `is_ready`.
     pub(crate) fn missing(&self, is_ready: impl Fn(ProcessId) -> bool) -> Vec<String> {
-        let is_missing = |place: &&Place| place.seat.needed && !place.holder.is_some_and(&is_ready);
+        let is_missing = |place: &&Assignment| place.seat.needed && !place.holder.is_some_and(&is_ready);
         self.places.iter().filter(is_missing).map(|place| place.seat.name.clone()).collect()
     }
 
     /// Assigns actors to a process.
-    pub(crate) fn assign(&mut self, join: &Join, process: ProcessId) -> Result<Vec<Seated>, Refusal> {
+    pub(crate) fn assign(&mut self, join: &Join, process: ProcessId) -> Result<Vec<Assigned>, Refusal> {
         let mut chosen = self.by_name(join)?;
         let free = self.free(join, &chosen);
         let wanted = match (join.names.is_empty(), join.count) {
@@ -131,7 +131,7 @@ impl Seats {
     /// Free actors of the role, best first: those that this machine hosted before, then those that no machine hosted,
     /// then those of machines that are gone.
     fn free(&self, join: &Join, except: &BTreeSet<usize>) -> Vec<usize> {
-        let is_free = |(index, place): &(usize, &Place)| {
+        let is_free = |(index, place): &(usize, &Assignment)| {
             place.seat.role == join.role && place.holder.is_none() && !except.contains(index)
         };
         let mut free: Vec<usize> = self.places.iter().enumerate().filter(is_free).map(|(index, _)| index).collect();
@@ -151,7 +151,7 @@ impl Seats {
     }
 
     /// Releases the actors of a process that is gone. Their incarnation rises if it had begun.
-    pub(crate) fn vacate(&mut self, process: ProcessId, had_begun: bool) {
+    pub(crate) fn release(&mut self, process: ProcessId, had_begun: bool) {
         for place in self.places.iter_mut().filter(|place| place.holder == Some(process)) {
             place.holder = None;
             place.lives += u32::from(had_begun);
@@ -163,9 +163,9 @@ impl Seats {
 mod tests {
     use super::*;
 
-    fn seats() -> Seats {
-        let seat = |name: &str, role, needed| Seat { name: name.into(), role, needed };
-        Seats::new(&[
+    fn assignments() -> Assignments {
+        let seat = |name: &str, role, needed| ActorSpec { name: name.into(), role, needed };
+        Assignments::new(&[
             seat("coordinator", "coordinator", true),
             seat("node-0", "node", true),
             seat("node-1", "node", true),
@@ -179,80 +179,80 @@ mod tests {
         Join { role: "node".into(), host: host.into(), names, count, ..Join::default() }
     }
 
-    fn actors(seated: Result<Vec<Seated>, Refusal>) -> Vec<(u32, u32)> {
+    fn actors(seated: Result<Vec<Assigned>, Refusal>) -> Vec<(u32, u32)> {
         seated.unwrap().iter().map(|seated| (seated.actor.0, seated.incarnation)).collect()
     }
 
     #[test]
     fn a_join_without_names_gets_the_lowest_free_actor_and_spares_last() {
-        let mut seats = seats();
-        assert_eq!(actors(seats.assign(&join("a", &[], 1), 1)), [(1, 0)]);
-        assert_eq!(actors(seats.assign(&join("b", &[], 1), 2)), [(2, 0)]);
-        assert_eq!(actors(seats.assign(&join("c", &[], 1), 3)), [(3, 0)]);
-        let refused = seats.assign(&join("d", &[], 1), 4).unwrap_err();
+        let mut assignments = assignments();
+        assert_eq!(actors(assignments.assign(&join("a", &[], 1), 1)), [(1, 0)]);
+        assert_eq!(actors(assignments.assign(&join("b", &[], 1), 2)), [(2, 0)]);
+        assert_eq!(actors(assignments.assign(&join("c", &[], 1), 3)), [(3, 0)]);
+        let refused = assignments.assign(&join("d", &[], 1), 4).unwrap_err();
         assert_eq!((refused.why.as_str(), refused.passing), ("1 free nodes are wanted, and 3 of 3 are taken", true));
     }
 
     #[test]
     fn a_rejoining_machine_gets_its_actors_in_their_next_incarnation() {
-        let mut seats = seats();
-        seats.assign(&join("a", &[], 1), 1).unwrap();
-        seats.assign(&join("b", &[], 1), 2).unwrap();
-        seats.vacate(1, true);
-        seats.vacate(2, true);
-        assert_eq!(actors(seats.assign(&join("b", &[], 1), 3)), [(2, 256)]);
+        let mut assignments = assignments();
+        assignments.assign(&join("a", &[], 1), 1).unwrap();
+        assignments.assign(&join("b", &[], 1), 2).unwrap();
+        assignments.release(1, true);
+        assignments.release(2, true);
+        assert_eq!(actors(assignments.assign(&join("b", &[], 1), 3)), [(2, 256)]);
         // A new machine gets actors that no machine hosted, before those to which another machine may come back.
-        assert_eq!(actors(seats.assign(&join("c", &[], 1), 4)), [(3, 0)]);
-        assert_eq!(actors(seats.assign(&join("d", &[], 1), 5)), [(1, 256)]);
+        assert_eq!(actors(assignments.assign(&join("c", &[], 1), 4)), [(3, 0)]);
+        assert_eq!(actors(assignments.assign(&join("d", &[], 1), 5)), [(1, 256)]);
     }
 
     #[test]
     fn names_are_given_once_and_only_if_they_exist_in_the_role() {
-        let mut seats = seats();
-        assert_eq!(actors(seats.assign(&join("a", &["node-1"], 1), 1)), [(1, 0), (2, 0)]);
-        assert!(seats.assign(&join("b", &["node-1"], 0), 2).unwrap_err().passing);
+        let mut assignments = assignments();
+        assert_eq!(actors(assignments.assign(&join("a", &["node-1"], 1), 1)), [(1, 0), (2, 0)]);
+        assert!(assignments.assign(&join("b", &["node-1"], 0), 2).unwrap_err().passing);
         for name in ["users", "node-9"] {
-            assert!(!seats.assign(&join("b", &[name], 0), 2).unwrap_err().passing);
+            assert!(!assignments.assign(&join("b", &[name], 0), 2).unwrap_err().passing);
         }
     }
 
     #[test]
     fn a_join_for_all_free_actors_gets_them_and_needs_at_least_one() {
-        let mut seats = seats();
-        assert_eq!(actors(seats.assign(&join("a", &[], 0), 1)), [(1, 0), (2, 0), (3, 0)]);
-        assert!(seats.assign(&join("b", &[], 0), 2).is_err());
+        let mut assignments = assignments();
+        assert_eq!(actors(assignments.assign(&join("a", &[], 0), 1)), [(1, 0), (2, 0), (3, 0)]);
+        assert!(assignments.assign(&join("b", &[], 0), 2).is_err());
     }
 
     #[test]
     fn a_join_beyond_the_run_is_final_and_one_for_taken_actors_is_retryable() {
-        let mut seats = seats();
-        let refused = seats.assign(&join("a", &["node-0"], 3), 1).unwrap_err();
+        let mut assignments = assignments();
+        let refused = assignments.assign(&join("a", &["node-0"], 3), 1).unwrap_err();
         assert_eq!((&*refused.why, refused.passing), ("4 nodes are wanted, and this run has 3", false));
-        seats.assign(&join("a", &[], 2), 1).unwrap();
-        assert!(seats.assign(&join("a", &[], 2), 2).unwrap_err().passing);
+        assignments.assign(&join("a", &[], 2), 1).unwrap();
+        assert!(assignments.assign(&join("a", &[], 2), 2).unwrap_err().passing);
     }
 
     #[test]
     fn missing_actors_are_the_needed_ones_that_are_not_ready() {
-        let mut seats = seats();
-        seats.take(ActorId(0), 0);
-        seats.assign(&join("a", &["node-0"], 0), 1).unwrap();
-        seats.assign(&join("a", &["node-1"], 0), 2).unwrap();
-        assert_eq!(seats.missing(|process| process != 2), ["node-1", "users"]);
+        let mut assignments = assignments();
+        assignments.take(ActorId(0), 0);
+        assignments.assign(&join("a", &["node-0"], 0), 1).unwrap();
+        assignments.assign(&join("a", &["node-1"], 0), 2).unwrap();
+        assert_eq!(assignments.missing(|process| process != 2), ["node-1", "users"]);
     }
 
     /// An actor requested by name is looked up and not searched for, which would take long here.
     #[test]
     fn a_hundred_thousand_actors_are_assigned_by_name_without_a_search() {
-        let all: Vec<Seat> =
-            (0..100_000).map(|n| Seat { name: format!("node-{n}"), role: "node", needed: true }).collect();
-        let mut seats = Seats::new(&all);
+        let all: Vec<ActorSpec> =
+            (0..100_000).map(|n| ActorSpec { name: format!("node-{n}"), role: "node", needed: true }).collect();
+        let mut assignments = Assignments::new(&all);
         for (number, group) in all.chunks(4_000).enumerate() {
             let names = group.iter().map(|seat| seat.name.clone()).collect();
             let join = Join { role: "node".into(), names, ..Join::default() };
-            let seated = seats.assign(&join, number as ProcessId + 1).unwrap();
+            let seated = assignments.assign(&join, number as ProcessId + 1).unwrap();
             assert_eq!((seated.len(), seated[0].actor.index()), (4_000, number * 4_000));
         }
-        assert!(seats.missing(|_| true).is_empty());
+        assert!(assignments.missing(|_| true).is_empty());
     }
 }

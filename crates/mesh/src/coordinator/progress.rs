@@ -20,7 +20,7 @@ pub(super) enum Leave {
 
 /// One node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Member {
+pub(super) struct NodeProgress {
     pub(super) alive: bool,
     /// State of leaving; a node that leaves and is not alive has left.
     pub(super) leave: Leave,
@@ -45,11 +45,11 @@ pub(super) struct Member {
     pub(super) report: u64,
 }
 
-impl Member {
+impl NodeProgress {
     /// A node before the run. One that joins later counts as dead: it is in no audience and is sent nothing until its
     /// first message arrives.
     pub(super) fn new(node: &NodeSpec) -> Self {
-        Member {
+        NodeProgress {
             alive: node.is_there_at_start(),
             leave: Leave::Stays,
             acked: 0,

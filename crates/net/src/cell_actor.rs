@@ -5,15 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Addr, Context, Handler};
-use meshsim_actor::{Actor, ActorId, Cause, Cell, Effect, Effects, Input, Power, Time};
-use meshsim_wire::{Kind, Splitter};
+use meshsim_actor::{Actor, ActorId, Cell, Effect, Effects, Input, LossReason, MachineAction, Time};
+use meshsim_wire::{FrameKind, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
-use crate::cast::Live;
 use crate::control::{Control, ProcessId};
-use crate::host::{Route, Shell};
+use crate::host::{HostShared, Route};
 use crate::link::{LinkError, PING, SILENCE};
+use crate::run_spec::Live;
 use crate::stream::Reader;
 use crate::turn::after_others;
 
@@ -23,41 +23,41 @@ use crate::turn::after_others;
 const MAILBOX_MAX: usize = 1 << 16;
 
 /// The actix actor around a cell.
-pub(crate) struct Hosted<A: Live> {
+pub(crate) struct CellActor<A: Live> {
     cell: Cell<A>,
-    shell: Rc<Shell<A>>,
+    shell: Rc<HostShared<A>>,
     effects: Effects<A::Msg, A::Tick>,
 }
 
 /// Content of the mailbox of an actor.
-pub(crate) enum Parcel<M> {
+pub(crate) enum Mail<M> {
     One(Input<M>),
     Many(Vec<Input<M>>),
     /// Begin of the run.
     Begin,
     /// The machine is absent until a restart starts it.
     Absent,
-    Power(Power),
+    Power(MachineAction),
 }
 
-impl<M> actix::Message for Parcel<M> {
+impl<M> actix::Message for Mail<M> {
     type Result = ();
 }
 
 /// Inspects the cell between two steps.
-pub(crate) struct Look<A: Actor>(pub(crate) Glance<A>);
+pub(crate) struct Inspect<A: Actor>(pub(crate) InspectFn<A>);
 
 /// The function that inspects a cell.
-pub(crate) type Glance<A> = Box<dyn FnOnce(&Cell<A>) + Send>;
+pub(crate) type InspectFn<A> = Box<dyn FnOnce(&Cell<A>) + Send>;
 
-impl<A: Actor> actix::Message for Look<A> {
+impl<A: Actor> actix::Message for Inspect<A> {
     type Result = ();
 }
 
 /// None of its fields is ever pinned.
-impl<A: Live> Unpin for Hosted<A> {}
+impl<A: Live> Unpin for CellActor<A> {}
 
-impl<A: Live> Shell<A> {
+impl<A: Live> HostShared<A> {
     /// Receives the messages of another process until the connection ends.
     pub(crate) async fn read(
         &self,
@@ -108,15 +108,15 @@ impl<A: Live> Shell<A> {
     ) -> Result<(), LinkError> {
         let now = self.now();
         while let Some(frame) = splitter.next_frame()? {
-            if frame.kind != Kind::Envelope {
-                hear(frame.expect(Kind::Control)?)?;
+            if frame.kind != FrameKind::Envelope {
+                hear(frame.expect(FrameKind::Control)?)?;
                 continue;
             }
             let (due, envelope) = frame.envelope::<A::Msg>()?;
             let routes = self.routes();
             if !matches!(routes.get(envelope.from.index()), Some(Route::There(sender, _)) if *sender == from) {
                 let what = format!("sent a message of actor {}, which is not its own", envelope.from);
-                return Err(LinkError::Misbehaved(what));
+                return Err(LinkError::ProtocolViolation(what));
             }
             match routes.get(envelope.to.index()) {
                 // Before the run begins no actor accepts messages. A message may take many times its wire size in
@@ -132,7 +132,7 @@ impl<A: Live> Shell<A> {
                     batch.inputs.push(Input::Deliver(envelope));
                 }
                 // The actor was here when the sender looked it up.
-                _ => self.lose(now, &envelope, Cause::Nobody),
+                _ => self.lose(now, &envelope, LossReason::NoSuchActor),
             }
         }
         batch.hand_over(self, now);
@@ -142,16 +142,16 @@ impl<A: Live> Shell<A> {
 
 /// Messages for one actor, in a row.
 struct Batch<A: Live> {
-    to: Option<(ActorId, Addr<Hosted<A>>)>,
+    to: Option<(ActorId, Addr<CellActor<A>>)>,
     inputs: Vec<Input<A::Msg>>,
 }
 
 impl<A: Live> Batch<A> {
-    fn hand_over(&mut self, shell: &Shell<A>, now: Time) {
+    fn hand_over(&mut self, shell: &HostShared<A>, now: Time) {
         let Some((_, addr)) = self.to.take() else { return };
         let parcel = match self.inputs.len() {
-            1 => self.inputs.pop().map_or(Parcel::Many(vec![]), Parcel::One),
-            _ => Parcel::Many(std::mem::take(&mut self.inputs)),
+            1 => self.inputs.pop().map_or(Mail::Many(vec![]), Mail::One),
+            _ => Mail::Many(std::mem::take(&mut self.inputs)),
         };
         if let Err(error) = addr.try_send(parcel) {
             shell.lose_parcel(now, error.into_inner());
@@ -159,11 +159,11 @@ impl<A: Live> Batch<A> {
     }
 }
 
-impl<A: Live> Hosted<A> {
+impl<A: Live> CellActor<A> {
     /// Its machine accepts no input before the run begins.
-    pub(crate) fn new(mut cell: Cell<A>, shell: Rc<Shell<A>>) -> Self {
+    pub(crate) fn new(mut cell: Cell<A>, shell: Rc<HostShared<A>>) -> Self {
         cell.await_beginning();
-        Hosted { cell, shell, effects: Vec::new() }
+        CellActor { cell, shell, effects: Vec::new() }
     }
 
     /// Carries out the effects of the actor.
@@ -187,18 +187,18 @@ impl<A: Live> Hosted<A> {
     }
 
     /// Applies an action to the machine; returns the inputs that it is to take then.
-    fn power(&mut self, now: Time, power: Power) -> Vec<Input<A::Msg>> {
+    fn power(&mut self, now: Time, power: MachineAction) -> Vec<Input<A::Msg>> {
         let actor = self.cell.id();
-        if matches!(power, Power::Crash | Power::Wipe) {
+        if matches!(power, MachineAction::Crash | MachineAction::Wipe) {
             self.shell.take_back_all(actor);
         }
-        let switched = self.cell.switch(now, power, &mut self.shell.ledger(), &mut *self.shell.tape());
+        let switched = self.cell.switch(now, power, &mut self.shell.ledger(), &mut *self.shell.trace_sink());
         switched.timers.into_iter().for_each(|(done, timer)| self.shell.arm(done, actor, timer));
         switched.inputs
     }
 }
 
-impl<A: Live> actix::Actor for Hosted<A> {
+impl<A: Live> actix::Actor for CellActor<A> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
@@ -206,20 +206,20 @@ impl<A: Live> actix::Actor for Hosted<A> {
     }
 }
 
-impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
+impl<A: Live> Handler<Mail<A::Msg>> for CellActor<A> {
     type Result = ();
 
     #[inline]
-    fn handle(&mut self, parcel: Parcel<A::Msg>, _: &mut Self::Context) {
+    fn handle(&mut self, parcel: Mail<A::Msg>, _: &mut Self::Context) {
         let mut now = self.shell.now();
         let (first, others) = match parcel {
-            Parcel::One(input) => (Some(input), Vec::new()),
-            Parcel::Many(inputs) => (None, inputs),
+            Mail::One(input) => (Some(input), Vec::new()),
+            Mail::Many(inputs) => (None, inputs),
             _ if now > self.shell.end() => return,
-            Parcel::Begin => (None, self.cell.begin(&mut self.shell.ledger())),
-            Parcel::Power(power) => (None, self.power(now, power)),
-            Parcel::Absent => {
-                return self.cell.set_absent(now, &mut self.shell.ledger(), &mut *self.shell.tape());
+            Mail::Begin => (None, self.cell.begin(&mut self.shell.ledger())),
+            Mail::Power(power) => (None, self.power(now, power)),
+            Mail::Absent => {
+                return self.cell.set_absent(now, &mut self.shell.ledger(), &mut *self.shell.trace_sink());
             }
         };
         for input in first.into_iter().chain(others) {
@@ -228,9 +228,9 @@ impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
                 return;
             }
             let fired = if let Input::Fire(timer) = &input { Some(*timer) } else { None };
-            let (mut ledger, mut tape) = (self.shell.ledger(), self.shell.tape());
-            let ran = self.cell.take(now, input, &mut ledger, &mut self.effects, &mut *tape);
-            drop((ledger, tape));
+            let (mut ledger, mut trace_sink) = (self.shell.ledger(), self.shell.trace_sink());
+            let ran = self.cell.take(now, input, &mut ledger, &mut self.effects, &mut *trace_sink);
+            drop((ledger, trace_sink));
             if ran {
                 self.perform(now);
             } else if let Some((timer, at)) = fired.and_then(|timer| Some((timer, self.cell.work_left(now, timer)?))) {
@@ -242,10 +242,10 @@ impl<A: Live> Handler<Parcel<A::Msg>> for Hosted<A> {
     }
 }
 
-impl<A: Live> Handler<Look<A>> for Hosted<A> {
+impl<A: Live> Handler<Inspect<A>> for CellActor<A> {
     type Result = ();
 
-    fn handle(&mut self, look: Look<A>, _: &mut Self::Context) {
+    fn handle(&mut self, look: Inspect<A>, _: &mut Self::Context) {
         look.0(&self.cell);
     }
 }

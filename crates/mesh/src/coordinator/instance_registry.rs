@@ -7,34 +7,34 @@ use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
 use crate::call::no_view;
-use crate::message::{Instance, Report, Split, View};
+use crate::message::{Instance, InstanceView, ReadinessReport, Split};
 use crate::model::{Mesh, ServiceId};
 
 /// Nodes that went down are remembered for this many falls: older ones have long timed out.
-pub const FALLEN_MAX: usize = 64;
+pub const FAILED_NODES_MAX: usize = 64;
 
 /// A canary as callers are to know it: its service, its version, and the share of requests in force.
 pub(super) type CanaryShare = (ServiceId, u32, f64);
 
 /// The ready instances as reported by the nodes, and the last published view.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Endpoints {
+pub(super) struct InstanceRegistry {
     /// By service and node: the instances that take requests, as (ordinal, version).
     ready: Vec<BTreeMap<ActorId, Vec<(u32, u32)>>>,
     /// Services whose ready instances have changed since the view was made.
     dirty: Vec<bool>,
     /// By service: ready instances by version, no count of zero.
     counts: Vec<BTreeMap<u32, u32>>,
-    /// Nodes that fell since the view was made, each once, at most [`FALLEN_MAX`].
+    /// Nodes that fell since the view was made, each once, at most [`FAILED_NODES_MAX`].
     fell: Vec<ActorId>,
     #[serde(with = "meshsim_actor::shared")]
-    view: Arc<View>,
+    view: Arc<InstanceView>,
 }
 
-impl Endpoints {
+impl InstanceRegistry {
     pub(super) fn new(mesh: &Mesh) -> Self {
         let services = mesh.services.len();
-        Endpoints {
+        InstanceRegistry {
             ready: vec![BTreeMap::new(); services],
             dirty: vec![false; services],
             counts: vec![BTreeMap::new(); services],
@@ -44,12 +44,12 @@ impl Endpoints {
     }
 
     /// Processes a readiness report. False if it changes nothing.
-    pub(super) fn report(&mut self, node: ActorId, report: &Report) -> bool {
+    pub(super) fn report(&mut self, node: ActorId, report: &ReadinessReport) -> bool {
         report.services.iter().fold(false, |changed, (service, ready)| changed | self.set(*service, node, ready))
     }
 
     /// A node went down, and all its instances with it.
-    pub(super) fn node_fell(&mut self, node: ActorId) {
+    pub(super) fn node_failed(&mut self, node: ActorId) {
         remember_fall(&mut self.fell, node, |fell| *fell);
         for service in 0..self.ready.len() {
             self.set(ServiceId(service as u16), node, &[]);
@@ -68,7 +68,7 @@ impl Endpoints {
     }
 
     /// The last published view.
-    pub(super) fn view(&self) -> &Arc<View> {
+    pub(super) fn view(&self) -> &Arc<InstanceView> {
         &self.view
     }
 
@@ -84,8 +84,8 @@ impl Endpoints {
     }
 
     /// Makes the next view. `canaries` are by rising service.
-    pub(super) fn publish(&mut self, canaries: &[CanaryShare]) -> &Arc<View> {
-        let mut view = View { version: self.view.version + 1, ..(*self.view).clone() };
+    pub(super) fn publish(&mut self, canaries: &[CanaryShare]) -> &Arc<InstanceView> {
+        let mut view = InstanceView { version: self.view.version + 1, ..(*self.view).clone() };
         view.splits.clear();
         let mut canaries = canaries.iter().peekable();
         for (at, dirty) in self.dirty.iter_mut().enumerate() {
@@ -107,7 +107,7 @@ impl Endpoints {
             }
         }
         for node in self.fell.drain(..) {
-            remember_fall(&mut view.fallen, (node, view.version), |(fallen, _)| *fallen);
+            remember_fall(&mut view.failed_nodes, (node, view.version), |(failed_nodes, _)| *failed_nodes);
         }
         self.view = Arc::new(view);
         &self.view
@@ -150,6 +150,6 @@ fn instances(ready: &BTreeMap<ActorId, Vec<(u32, u32)>>, fits: impl Fn(u32) -> b
 fn remember_fall<T>(falls: &mut Vec<T>, fall: T, node: impl Fn(&T) -> ActorId) {
     falls.retain(|other| node(other) != node(&fall));
     falls.push(fall);
-    let old = falls.len().saturating_sub(FALLEN_MAX);
+    let old = falls.len().saturating_sub(FAILED_NODES_MAX);
     falls.drain(..old);
 }

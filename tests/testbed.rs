@@ -10,10 +10,10 @@ use meshsim_experiment::Experiment;
 use meshsim_fault::{Crash, Drop, Duplicate, Fault, Link, NetworkSpec, Reorder};
 use meshsim_mesh::client::Client;
 use meshsim_mesh::coordinator::Coordinator;
-use meshsim_mesh::measure::{OperationHistory, Served, Tally, Verb};
+use meshsim_mesh::measure::{OperationHistory, OperationKind, ServiceMetrics, Tally};
 use meshsim_mesh::model::{
     Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec,
-    Operation, Process, Rounding, Service, ServiceId, Step, Strategy, Target,
+    Operation, Process, Rounding, ScriptStep, Service, ServiceId, Strategy, Target,
 };
 use meshsim_mesh::node::Node;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};
@@ -21,7 +21,7 @@ use meshsim_run::Simulation;
 
 /// A mesh and its network, before the run.
 #[derive(Clone, Debug)]
-pub struct Lab {
+pub struct Testbed {
     /// The mesh.
     pub mesh: Mesh,
     /// The network.
@@ -36,13 +36,13 @@ pub struct Ran<R = ()> {
     pub sim: Simulation<R>,
 }
 
-impl Lab {
+impl Testbed {
     /// This many nodes of 1,000 cores, no service, and a network without delay.
     pub fn nodes(count: usize) -> Self {
         let node = |i| NodeSpec { name: format!("node-{i}"), cores: 1000.0, zone: 0, joins: Time::ZERO };
         let nodes = (0..count).map(node).collect();
         let mesh = Mesh { zones: vec!["here".into()], nodes, seed: 1, ..Mesh::default() };
-        Lab { mesh, network: NetworkSpec::constant(1, Span::ZERO), seed: 1 }
+        Testbed { mesh, network: NetworkSpec::constant(1, Span::ZERO), seed: 1 }
     }
 
     /// Sets the seed.
@@ -154,8 +154,8 @@ pub fn play(experiment: Experiment) -> Played {
 
 impl Played {
     /// Metrics of the instances of a service, over all nodes.
-    pub fn served(&self, service: &str) -> Served {
-        let mut all = Served::default();
+    pub fn served(&self, service: &str) -> ServiceMetrics {
+        let mut all = ServiceMetrics::default();
         for node in self.sim.actors().filter_map(MeshActor::node) {
             for (id, served) in node.served(self.sim.now()) {
                 if self.experiment.mesh.service(id).name == service {
@@ -172,7 +172,7 @@ impl Played {
     }
 
     /// History of an operation of this kind on a service: the first, if there are several.
-    pub fn operation(&self, verb: Verb, service: &str) -> &OperationHistory {
+    pub fn operation(&self, verb: OperationKind, service: &str) -> &OperationHistory {
         let is = |it: &&OperationHistory| it.verb == verb && self.experiment.mesh.service(it.service).name == service;
         self.operations().iter().find(is).unwrap_or_else(|| panic!("{} {service} did not happen", verb.as_str()))
     }
@@ -200,7 +200,7 @@ pub fn campaign() -> u64 {
 
 /// A run that uses every source of randomness: four nodes, two services that grow and change, and 15 seconds in which
 /// messages are lost, duplicated and late, and a node crashes.
-pub fn troubled(seed: u64) -> Lab {
+pub fn troubled(seed: u64) -> Testbed {
     let secs = |s| Time::ZERO + Span::from_secs(s);
     let front = Service { capacity: 20.0, ..times(4, service("front", vec![exponential(0.002), call(1)])) };
     let back = Service { start_delay: Span::from_millis(500), ..times(6, service("back", vec![exponential(0.005)])) };
@@ -214,7 +214,7 @@ pub fn troubled(seed: u64) -> Lab {
             Duplicate { on: Link::all(), probability: 0.1, lag: Dist::Constant(Span::from_millis(5)) },
         ),
     ];
-    let lab = Lab::nodes(4)
+    let lab = Testbed::nodes(4)
         .seed(seed)
         .latency(Dist::Exponential { at_least: Span::from_micros(100), mean: Span::from_micros(200) })
         .service(front)
@@ -222,7 +222,7 @@ pub fn troubled(seed: u64) -> Lab {
         .operation(2.0, 1, extend(12, 0.3, Rounding::Stochastic), 0.5, None)
         .operation(4.0, 1, Change::Update { to: 2, rate: 0.3, strategy: Strategy::Bernoulli }, 0.5, None)
         .load(Load { end: Time::ZERO + Span::from_secs(12), ..load(0, 300.0, 11.0) });
-    faults.into_iter().fold(lab, Lab::fault)
+    faults.into_iter().fold(lab, Testbed::fault)
 }
 
 impl<R: Recorder<Msg, Tick>> Ran<R> {
@@ -289,7 +289,7 @@ impl<R: Recorder<Msg, Tick>> Ran<R> {
 }
 
 /// A service with one endpoint that runs `script`: one instance that is ready at once, one slot, an unbounded queue.
-pub fn service(name: &str, script: Vec<Step>) -> Service {
+pub fn service(name: &str, script: Vec<ScriptStep>) -> Service {
     Service {
         name: name.into(),
         instances: 1,
@@ -315,13 +315,13 @@ pub fn times(instances: u32, service: Service) -> Service {
 }
 
 /// Exponential work of this mean in seconds.
-pub fn exponential(mean: f64) -> Step {
-    Step::Work(Dist::Exponential { at_least: Span::ZERO, mean: Span::from_secs_f64(mean) })
+pub fn exponential(mean: f64) -> ScriptStep {
+    ScriptStep::Work(Dist::Exponential { at_least: Span::ZERO, mean: Span::from_secs_f64(mean) })
 }
 
 /// A call of another service without a timeout.
-pub fn call(service: u16) -> Step {
-    Step::Call(Call {
+pub fn call(service: u16) -> ScriptStep {
+    ScriptStep::Call(Call {
         service: ServiceId(service),
         endpoint: EndpointId(0),
         probability: 1.0,

@@ -10,10 +10,10 @@ use meshsim_fault::{Network, NetworkError};
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::news::Told;
 use meshsim_mesh::node::Node;
-use meshsim_mesh::{Findings, Mesh, MeshActor, Msg, actors};
-use meshsim_net::{Cast, Leave, Seat};
+use meshsim_mesh::{ActorResults, Mesh, MeshActor, Msg, actors};
+use meshsim_net::{ActorSpec, Leave, RunSpec};
 
-use super::tape;
+use super::trace_sink;
 
 /// Encodes an experiment for the other processes.
 pub(super) fn write_charter(experiment: &Experiment) -> serde_json::Result<Vec<u8>> {
@@ -32,24 +32,24 @@ pub(super) fn live_mesh(experiment: &Experiment) -> Mesh {
 }
 
 /// Everything that a process needs to host any of the experiment's actors.
-pub(super) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, NetworkError> {
+pub(super) fn run_spec(experiment: &Experiment) -> Result<RunSpec<MeshActor>, NetworkError> {
     Network::new(experiment.network.clone())?;
     let mesh = Arc::new(live_mesh(experiment));
     let header = crate::trace_header(experiment, &mesh);
     let of_actors = mesh.clone();
-    Ok(Cast {
+    Ok(RunSpec {
         seed: experiment.seed,
         network: experiment.network.clone(),
-        seats: seats(&mesh),
+        actors: actors(&mesh),
         // One at a time, each once: a process that hosts only a few of many actors creates only these.
         actor: Rc::new(move |actor| actors::one(&of_actors, actor)),
-        findings: Arc::new(|actor: &MeshActor, now| written(&actor.findings(now))),
+        findings: Arc::new(|actor: &MeshActor, now| written(&actor.results(now))),
         news: Some(Arc::new(|actor: &MeshActor, [until, entries], now| {
             let told = Told { until: Time::from_nanos(until), entries };
             let (news, told) = actor.news(told, now)?;
             Some((written(&news), [told.until.nanos(), told.entries]))
         })),
-        tape: Rc::new(move || Ok(Box::new(tape::begin(&header)?))),
+        trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header)?))),
         outside: Some(mesh.outside()),
         leave: Some(Leave {
             ask: |grace| Msg::Leave { grace },
@@ -59,8 +59,8 @@ pub(super) fn cast(experiment: &Experiment) -> Result<Cast<MeshActor>, NetworkEr
     })
 }
 
-fn seats(mesh: &Mesh) -> Vec<Seat> {
-    let seat = |name: &str, role, needed| Seat { name: name.to_owned(), role, needed };
+fn actors(mesh: &Mesh) -> Vec<ActorSpec> {
+    let seat = |name: &str, role, needed| ActorSpec { name: name.to_owned(), role, needed };
     let nodes = mesh.nodes.iter().map(|node| seat(&node.name, "node", !node.is_spare()));
     let clients = mesh.loads.iter().map(|load| seat(&load.name, "client", true));
     std::iter::once(seat("coordinator", "coordinator", true))
@@ -78,8 +78,8 @@ fn written(found: &impl serde::Serialize) -> Vec<u8> {
     bytes
 }
 
-/// Decodes the results that [`Cast::findings`] encoded.
-pub(super) fn read_findings(bytes: &[u8]) -> io::Result<Findings> {
+/// Decodes the results that [`RunSpec::findings`] encoded.
+pub(super) fn read_findings(bytes: &[u8]) -> io::Result<ActorResults> {
     meshsim_wire::decode_long(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
@@ -94,10 +94,10 @@ mod tests {
     fn what_a_load_of_many_targets_finds_in_a_long_run_can_be_handed_in() {
         let mut course = Course::new(Shape::of_load(Span::from_secs(1)));
         course.settle(Time::ZERO + Span::from_secs(600));
-        let found = Findings::Client { tallies: vec![], courses: vec![course; 1000], counts: vec![], gaps: vec![] };
+        let found = ActorResults::Client { tallies: vec![], courses: vec![course; 1000], counts: vec![], gaps: vec![] };
         let bytes = written(&found);
         assert!(bytes.len() > meshsim_wire::MESSAGE_BYTES_MAX);
-        let Findings::Client { courses, .. } = read_findings(&bytes).unwrap() else { panic!("a client's") };
+        let ActorResults::Client { courses, .. } = read_findings(&bytes).unwrap() else { panic!("a client's") };
         assert_eq!((courses.len(), courses[3].windows().count()), (1000, 600));
     }
 }

@@ -10,7 +10,7 @@ use crate::guard::Hosts;
 
 /// An open port, and who may do what there.
 #[derive(Debug)]
-pub struct Door {
+pub struct GatewayListener {
     pub(crate) listener: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) hosts: Hosts,
@@ -40,7 +40,7 @@ pub enum GatewayError {
     Thread(#[source] io::Error),
 }
 
-impl Door {
+impl GatewayListener {
     /// Opens a port. `hosts` are [names](host_name) under which the gateway is known, beside those of this machine's
     /// loopback and its address. `token_file` is the file with the token that whoever changes something must show; it is
     /// made if it is not there, and `-` is standard input. Without one a token is made and kept for this user, for as long as the gateway is there.
@@ -56,7 +56,7 @@ impl Door {
             Ok((listener, address))
         });
         let (listener, address) = bound.map_err(|error| GatewayError::Listen(address, error))?;
-        Ok(Door { listener, address, hosts: Hosts::new(address.ip(), hosts), token_file })
+        Ok(GatewayListener { listener, address, hosts: Hosts::new(address.ip(), hosts), token_file })
     }
 
     /// Where it is open.

@@ -11,13 +11,13 @@ const LINES_MAX: u64 = 10;
 
 /// Logs the problems of incoming connections.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
+pub(crate) struct PeerLog {
     second: Cell<u64>,
     lines: Cell<u64>,
     silent: Cell<u64>,
 }
 
-impl Complaints {
+impl PeerLog {
     /// Logs that the bytes from `peer` are unusable.
     pub(crate) fn complain(&self, clock: &Clock, peer: SocketAddr, error: &LinkError) {
         let second = clock.own() / 1_000_000_000;

@@ -8,13 +8,13 @@ use crate::coordinator::CoordinatorState;
 use crate::course::Course;
 use crate::criterion::Count;
 use crate::diary::{Coming, Diary, Sighting};
-use crate::measure::{OperationHistory, Served, Tally};
+use crate::measure::{OperationHistory, ServiceMetrics, Tally};
 use crate::model::ServiceId;
 use crate::node::{NodeState, PlaceCourse};
 
 /// Results of one actor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Findings {
+pub enum ActorResults {
     /// Results of the coordinator.
     Coordinator {
         /// Histories of the operations, in the order in which they began.
@@ -27,7 +27,7 @@ pub enum Findings {
     /// Results of a node and its instances.
     Node {
         /// By service.
-        served: Vec<(ServiceId, Served)>,
+        served: Vec<(ServiceId, ServiceMetrics)>,
         /// Time series of its instances.
         courses: Vec<PlaceCourse>,
         /// Instances that came and went.
@@ -57,20 +57,20 @@ pub enum Findings {
 
 impl MeshActor {
     /// Its results until `now`.
-    pub fn findings(&self, now: Time) -> Findings {
+    pub fn results(&self, now: Time) -> ActorResults {
         match self {
             MeshActor::Coordinator(coordinator) => {
                 let (history, sightings) = (coordinator.history().to_vec(), coordinator.sightings().clone());
-                Findings::Coordinator { history, state: coordinator.state(), sightings }
+                ActorResults::Coordinator { history, state: coordinator.state(), sightings }
             }
-            MeshActor::Node(node) => Findings::Node {
+            MeshActor::Node(node) => ActorResults::Node {
                 served: node.served(now),
                 courses: node.courses(now),
                 comings: node.comings(),
                 state: node.state(),
             },
-            MeshActor::Client(client) => client.findings(now),
-            MeshActor::Gateway(gateway) => Findings::Gateway { tally: Box::new(gateway.tally().clone()) },
+            MeshActor::Client(client) => client.results(now),
+            MeshActor::Gateway(gateway) => ActorResults::Gateway { tally: Box::new(gateway.tally().clone()) },
         }
     }
 }

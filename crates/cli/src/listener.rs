@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use meshsim_gateway::{Door, GatewayError, TOKEN_HELP, host_name};
+use meshsim_gateway::{GatewayError, GatewayListener, TOKEN_HELP, host_name};
 
 use crate::error::Error;
 use crate::screen::Screen;
@@ -14,7 +14,7 @@ const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 
 /// Options of the gateway.
 #[derive(Debug, clap::Args)]
-pub(crate) struct DoorArgs {
+pub(crate) struct GatewayArgs {
     /// Address of the HTTP gateway; 127.0.0.1:8080 by default
     #[arg(long, value_name = "ADDR:PORT", env = "MESHSIM_HTTP", value_parser = crate::address::address)]
     http: Option<SocketAddr>,
@@ -30,20 +30,20 @@ pub(crate) struct DoorArgs {
     token_file: Option<PathBuf>,
 }
 
-impl DoorArgs {
+impl GatewayArgs {
     /// The file with the token, if one was named.
     pub(crate) fn token_file(&self) -> Option<&Path> {
         self.token_file.as_deref()
     }
 
     /// The gateway, unless `--no-http` is given.
-    pub(crate) fn door(&self) -> Result<Option<Door>, Error> {
+    pub(crate) fn door(&self) -> Result<Option<GatewayListener>, Error> {
         let address = self.http.unwrap_or(DEFAULT);
         if self.no_http { Ok(None) } else { self.open(address).map_err(refused).map(Some) }
     }
 
     /// The gateway; at any free port if none was named and the default one is taken.
-    pub(crate) fn door_if_free(&self, screen: &Screen) -> Result<Option<Door>, Error> {
+    pub(crate) fn door_if_free(&self, screen: &Screen) -> Result<Option<GatewayListener>, Error> {
         if self.http.is_none()
             && !self.no_http
             && let Err(GatewayError::Listen(_, error)) = self.open(DEFAULT)
@@ -56,8 +56,8 @@ impl DoorArgs {
         self.door()
     }
 
-    fn open(&self, address: SocketAddr) -> Result<Door, GatewayError> {
-        Door::open(address, &self.allow_host, self.token_file.clone())
+    fn open(&self, address: SocketAddr) -> Result<GatewayListener, GatewayError> {
+        GatewayListener::open(address, &self.allow_host, self.token_file.clone())
     }
 }
 

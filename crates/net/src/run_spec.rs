@@ -15,21 +15,21 @@ pub trait Live: Actor<Msg: Send> + 'static {}
 impl<A: Actor<Msg: Send> + 'static> Live for A {}
 
 /// Everything that a process needs to host any of the actors of a run.
-pub struct Cast<A: Actor> {
+pub struct RunSpec<A: Actor> {
     /// The seed of the run.
     pub seed: u64,
     /// The network between the actors.
     pub network: NetworkSpec,
     /// All actors, by id.
-    pub seats: Vec<Seat>,
+    pub actors: Vec<ActorSpec>,
     /// Creates an actor in its initial state.
     pub actor: Rc<dyn Fn(ActorId) -> A>,
     /// Encodes the results of an actor at this time, for the hub.
-    pub findings: TellFindings<A>,
+    pub findings: EncodeResults<A>,
     /// Encodes the new results of an actor during the run; without it, results are sent only at the end.
     pub news: Option<TellNews<A>>,
     /// Opens the trace of this process.
-    pub tape: BeginTape<A::Msg, A::Tick>,
+    pub trace_sink: OpenSink<A::Msg, A::Tick>,
     /// Id of the external client: no actor has it, but it sends messages to some actors and receives their replies.
     pub outside: Option<ActorId>,
     /// How actors leave while the run continues; without it, their process ends at once.
@@ -40,7 +40,7 @@ pub struct Cast<A: Actor> {
 }
 
 /// Encodes the results of an actor at some time.
-pub type TellFindings<A> = Arc<dyn Fn(&A, Time) -> Vec<u8> + Send + Sync>;
+pub type EncodeResults<A> = Arc<dyn Fn(&A, Time) -> Vec<u8> + Send + Sync>;
 
 /// Encodes the results of an actor at some time, except those that it has sent before, and returns the new state of
 /// sending. `None` if there is nothing new.
@@ -53,11 +53,11 @@ pub type Told = [u64; 2];
 pub type TellRefused<A> = fn(ActorId) -> (ActorId, <A as Actor>::Msg);
 
 /// Opens the trace of this process.
-pub type BeginTape<M, T> = Rc<dyn Fn() -> io::Result<Box<dyn Tape<M, T>>>>;
+pub type OpenSink<M, T> = Rc<dyn Fn() -> io::Result<Box<dyn TraceSink<M, T>>>>;
 
 /// One actor, as the assignment of actors to processes sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
+pub struct ActorSpec {
     /// Name of the actor, unique in the run; also the name of its random stream.
     pub name: String,
     /// Kind of the actor: processes join with a role.
@@ -67,7 +67,7 @@ pub struct Seat {
 }
 
 /// The trace of one process.
-pub trait Tape<M, T>: Recorder<M, T> {
+pub trait TraceSink<M, T>: Recorder<M, T> {
     /// Ends the trace, and returns it for reading.
     ///
     /// # Errors
@@ -75,15 +75,15 @@ pub trait Tape<M, T>: Recorder<M, T> {
     fn finish(self: Box<Self>) -> io::Result<Box<dyn Read>>;
 }
 
-impl<A: Actor> Cast<A> {
+impl<A: Actor> RunSpec<A> {
     /// Random stream of the actor.
     pub fn rng(&self, actor: ActorId) -> Rng {
-        Rng::stream(self.seed, &self.seats[actor.index()].name)
+        Rng::stream(self.seed, &self.actors[actor.index()].name)
     }
 }
 
-impl<A: Actor> std::fmt::Debug for Cast<A> {
+impl<A: Actor> std::fmt::Debug for RunSpec<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cast").field("seed", &self.seed).field("seats", &self.seats).finish_non_exhaustive()
+        f.debug_struct("RunSpec").field("seed", &self.seed).field("actors", &self.actors).finish_non_exhaustive()
     }
 }

@@ -21,24 +21,24 @@ pub(crate) const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 pub(crate) const SOURCE: ActorId = ActorId(0);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Talk {
+pub(crate) enum Workload {
     Load(Bytes),
     /// All messages so far have arrived.
     Heard,
 }
 
-impl Talk {
+impl Workload {
     /// A message of [`MESSAGE_BYTES`]: the variant and the length take one byte each.
     pub(crate) fn load() -> Self {
-        Talk::Load(Bytes(vec![b'x'; MESSAGE_BYTES - 2]))
+        Workload::Load(Bytes(vec![b'x'; MESSAGE_BYTES - 2]))
     }
 }
 
-impl Message for Talk {
+impl Message for Workload {
     fn kind(&self) -> &'static str {
         match self {
-            Talk::Load(_) => "load",
-            Talk::Heard => "heard",
+            Workload::Load(_) => "load",
+            Workload::Heard => "heard",
         }
     }
 }
@@ -70,14 +70,14 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// Adds a message to an outbox that has room for it.
-pub(crate) fn put(outbox: &Outbox, due: Time, envelope: &Envelope<Talk>) -> Result<(), Failure> {
+pub(crate) fn put(outbox: &Outbox, due: Time, envelope: &Envelope<Workload>) -> Result<(), Failure> {
     outbox.put_envelope(due, envelope).map_err(|cause| format!("a message was lost: {cause:?}").into())
 }
 
 /// Bytes of a message on the wire, and the number of them that belong to the frame.
 pub(crate) fn frame_bytes() -> (usize, usize) {
     let mut frame = Vec::new();
-    let envelope = Envelope { from: SOURCE, to: ActorId(1), seq: 1_000_000, msg: Talk::load() };
+    let envelope = Envelope { from: SOURCE, to: ActorId(1), seq: 1_000_000, msg: Workload::load() };
     put_envelope(&mut frame, Time::from_nanos(10_000_000_000), &envelope).expect("it is far shorter than it may be");
     let mut message = Vec::new();
     meshsim_wire::encode_into(&envelope.msg, &mut message).expect("it is far shorter than it may be");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ActorId, Disturbance, Fault, Power, Time};
+use crate::{ActorId, Disturbance, Fault, MachineAction, Time};
 
 /// Machine actions in order of time; ends come before starts of the same time.
 ///
@@ -11,7 +11,7 @@ use crate::{ActorId, Disturbance, Fault, Power, Time};
 ///
 /// An `absent` machine is down from before the start of the run, and its first start ends this like the end of a crash.
 /// A fault on an absent machine does nothing to it, but delays its first start until the fault ends.
-pub(crate) fn powers(faults: &[Fault], absent: &[(ActorId, Time)]) -> Vec<(Time, ActorId, Power)> {
+pub(crate) fn machine_actions(faults: &[Fault], absent: &[(ActorId, Time)]) -> Vec<(Time, ActorId, MachineAction)> {
     let mut changes: Vec<(Time, bool, Change)> = Vec::new();
     let mut machines: BTreeMap<ActorId, Machine> = BTreeMap::new();
     for (actor, at) in absent {
@@ -30,22 +30,22 @@ pub(crate) fn powers(faults: &[Fault], absent: &[(ActorId, Time)]) -> Vec<(Time,
     }
     changes.sort();
 
-    let mut powers = Vec::new();
+    let mut machine_actions = Vec::new();
     for (at, begins, change) in changes {
         match change {
             Change::Absence(actor) => {
-                powers.extend(machines.entry(actor).or_default().come().map(|power| (at, actor, power)));
+                machine_actions.extend(machines.entry(actor).or_default().come().map(|power| (at, actor, power)));
             }
             Change::Fault(index) => {
                 let Some(outage) = faults[index].kind.outage() else { continue };
                 for actor in outage.actors.iter() {
                     let machine = machines.entry(actor).or_default();
-                    powers.extend(machine.change(begins, outage.begin, index).map(|power| (at, actor, power)));
+                    machine_actions.extend(machine.change(begins, outage.begin, index).map(|power| (at, actor, power)));
                 }
             }
         }
     }
-    powers
+    machine_actions
 }
 
 /// The start or the end of something.
@@ -67,37 +67,39 @@ struct Machine {
 
 impl Machine {
     /// Ends the absence.
-    fn come(&mut self) -> Option<Power> {
+    fn come(&mut self) -> Option<MachineAction> {
         self.is_absent = false;
         self.down -= 1;
-        (self.down == 0).then_some(Power::Restart)
+        (self.down == 0).then_some(MachineAction::Restart)
     }
 
     /// Applies the start or the end of the fault number `index`.
-    fn change(&mut self, begins: bool, power: Power, index: usize) -> Option<Power> {
+    fn change(&mut self, begins: bool, power: MachineAction, index: usize) -> Option<MachineAction> {
         let count = |n: &mut u32| {
             *n = if begins { *n + 1 } else { *n - 1 };
             *n == u32::from(begins)
         };
         match power {
             // A disk can be lost while the machine is already down, unless the machine is absent.
-            Power::Wipe if begins && !self.is_absent => {
+            MachineAction::Wipe if begins && !self.is_absent => {
                 self.down += 1;
-                Some(Power::Wipe)
+                Some(MachineAction::Wipe)
             }
-            Power::Crash | Power::Wipe => {
-                count(&mut self.down).then_some(if begins { Power::Crash } else { Power::Restart })
+            MachineAction::Crash | MachineAction::Wipe => {
+                count(&mut self.down).then_some(if begins { MachineAction::Crash } else { MachineAction::Restart })
             }
-            Power::Pause => count(&mut self.paused).then_some(if begins { Power::Pause } else { Power::Resume }),
-            Power::Speed(factor) => {
+            MachineAction::Pause => {
+                count(&mut self.paused).then_some(if begins { MachineAction::Pause } else { MachineAction::Resume })
+            }
+            MachineAction::Speed(factor) => {
                 if begins {
                     self.slowed.push((index, factor));
                 } else {
                     self.slowed.retain(|(other, _)| *other != index);
                 }
-                Some(Power::Speed(self.slowed.iter().map(|(_, factor)| factor).product()))
+                Some(MachineAction::Speed(self.slowed.iter().map(|(_, factor)| factor).product()))
             }
-            Power::Restart | Power::Resume => None,
+            MachineAction::Restart | MachineAction::Resume => None,
         }
     }
 }
