@@ -284,7 +284,7 @@ fn an_undeploy_during_a_canary_leaves_nothing_for_the_next_deploy() {
         .run(22.0);
     let wanted = ran.coordinator().wanted(ServiceId(0));
     assert_eq!((ran.versions(0), &wanted.canary, failed(&ran, 0)), (vec![(1, 4)], &None, 0));
-    assert_eq!(ran.history(1).ending, OperationOutcome::Superseded);
+    assert_eq!(ran.history(1).outcome, OperationOutcome::Superseded);
 }
 
 #[test]

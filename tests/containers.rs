@@ -343,10 +343,10 @@ fn a_mesh_of_containers_works_under_operations_load_and_faults() {
         matches!((code.as_str(), outcome), ("0", "pass") | ("98", "unknown") | ("99", "fail")),
         "{code} and {outcome}"
     );
-    let verbs: Vec<_> =
-        summary["operations"].as_array().unwrap().iter().map(|it| it["verb"].as_str().unwrap()).collect();
-    for verb in ["extend", "update", "repair"] {
-        assert!(verbs.contains(&verb), "{verb} is not among {verbs:?}");
+    let kinds: Vec<_> =
+        summary["operations"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    for kind in ["extend", "update", "repair"] {
+        assert!(kinds.contains(&kind), "{kind} is not among {kinds:?}");
     }
     let log = project.compose(&["logs", "--no-color"]);
     assert!(log.contains("SLO") && !log.contains(&token), "{log}");

@@ -277,7 +277,7 @@ fn requests_left_after_the_grace_period_are_cut_off() {
         let tally = tally(&ran, 0).clone();
         assert_eq!(tally.failed.total(), tally.failed.of(Failure::Cut));
         assert_eq!(tally.done + tally.failed.total(), tally.offered, "who is cut off is told");
-        assert_eq!((ran.instances(0), (0..5).map(|n| ran.node(n).under_way()).sum::<usize>()), (5, 0));
+        assert_eq!((ran.instances(0), (0..5).map(|n| ran.node(n).in_flight()).sum::<usize>()), (5, 0));
         tally.failed.of(Failure::Cut)
     };
     assert_eq!(cut(None), 0);
@@ -318,5 +318,5 @@ fn a_request_that_is_cut_off_gives_back_its_core_its_slot_and_its_calls() {
     assert_eq!(latencies(&ran, 1..3), [20.0, 10.0], "shared before, alone after");
     let front = served(&ran, 0);
     assert_eq!(front.work_ns, 6_000_000_000 - 10_000_000, "six seconds, of which the other had ten milliseconds");
-    assert_eq!((front.failed.of(Failure::Cut), ran.instances(0), ran.node(0).under_way()), (2, 0, 0));
+    assert_eq!((front.failed.of(Failure::Cut), ran.instances(0), ran.node(0).in_flight()), (2, 0, 0));
 }

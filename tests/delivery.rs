@@ -161,7 +161,7 @@ fn expect_agreement<R: Recorder<Msg, Tick>>(ran: &Ran<R>, what: &str) {
     }
     for history in ran.coordinator().history() {
         for step in &history.steps {
-            assert!(step.settled.is_some(), "{what}: step {} of {:?} settled", step.n, history.verb);
+            assert!(step.settled.is_some(), "{what}: step {} of {:?} settled", step.n, history.kind);
         }
     }
 }
@@ -172,7 +172,7 @@ fn without_faults_each_step_takes_one_message_and_one_ack_per_node() {
     expect_agreement(&ran, "calm");
     for history in ran.coordinator().history() {
         for step in &history.steps {
-            assert_eq!((step.sent, step.resent, step.acks), (5, 0, 5), "step {} of {:?}", step.n, history.verb);
+            assert_eq!((step.sent, step.resent, step.acks), (5, 0, 5), "step {} of {:?}", step.n, history.kind);
         }
     }
     let watcher = ran.sim.recorder();
@@ -329,7 +329,7 @@ impl Alone {
                 n: *n,
                 epoch: *epoch,
                 digest: *digest,
-                verb: OperationKind::Extend,
+                kind: OperationKind::Extend,
                 service: ServiceId(0),
                 generation: *n,
                 capacity: 1.0,

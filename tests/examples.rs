@@ -23,7 +23,7 @@ fn first_mesh_shows_the_arithmetic_of_its_header() {
     let update = &ran.operation(OperationKind::Update, "service1").steps[0];
     assert_eq!((update.v, update.v_mean), (1.3, 1.3));
     for service in ["service1", "service2"] {
-        assert_eq!(ran.operation(OperationKind::Deploy, service).ending, OperationOutcome::Reached);
+        assert_eq!(ran.operation(OperationKind::Deploy, service).outcome, OperationOutcome::Reached);
         assert_eq!(ran.operation(OperationKind::Undeploy, service).steps[0].instances, 0);
     }
     assert_eq!(ran.tally().failed.total(), 0);
@@ -34,24 +34,24 @@ fn hotel_visits_services_per_request_according_to_its_mix() {
     let ran = run("hotel");
     let visits = ran.visits("frontend");
     assert!((visits / 10.195 - 1.0).abs() < 0.01, "{visits}");
-    for verb in [
+    for kind in [
         OperationKind::Deploy,
         OperationKind::Undeploy,
         OperationKind::Extend,
         OperationKind::Scale,
         OperationKind::Update,
     ] {
-        assert!(ran.operations().iter().any(|history| history.verb == verb), "{}", verb.as_str());
+        assert!(ran.operations().iter().any(|history| history.kind == kind), "{}", kind.as_str());
     }
-    assert_eq!(ran.operation(OperationKind::Update, "profile").ending, OperationOutcome::Reached);
+    assert_eq!(ran.operation(OperationKind::Update, "profile").outcome, OperationOutcome::Reached);
 }
 
 #[test]
 fn bookinfo_rolls_its_update_out_under_load() {
     let ran = run("bookinfo");
-    let updates: Vec<_> = ran.operations().iter().filter(|history| history.verb == OperationKind::Update).collect();
+    let updates: Vec<_> = ran.operations().iter().filter(|history| history.kind == OperationKind::Update).collect();
     assert!(
-        !updates.is_empty() && updates.iter().all(|update| update.ending == OperationOutcome::Reached),
+        !updates.is_empty() && updates.iter().all(|update| update.outcome == OperationOutcome::Reached),
         "{updates:?}"
     );
     // The first version of reviews does not call ratings.
@@ -87,9 +87,9 @@ fn shop_fails_until_the_loss_of_a_zone_is_noticed_and_not_by_its_update() {
         summary.slo.iter().map(|slo| slo.outcome).collect::<Vec<_>>(),
         [Outcome::Pass, Outcome::Fail, Outcome::Pass, Outcome::Pass]
     );
-    let endings = |verb| summary.operations.iter().filter(move |it| it.verb == verb).map(|it| it.ending.as_ref());
-    for verb in [OperationKind::Extend, OperationKind::Update] {
-        assert_eq!(endings(verb).collect::<Vec<_>>(), ["reached"], "{}", verb.as_str());
+    let outcomes = |kind| summary.operations.iter().filter(move |it| it.kind == kind).map(|it| it.outcome.as_ref());
+    for kind in [OperationKind::Extend, OperationKind::Update] {
+        assert_eq!(outcomes(kind).collect::<Vec<_>>(), ["reached"], "{}", kind.as_str());
     }
-    assert_eq!(endings(OperationKind::Repair).count(), 6);
+    assert_eq!(outcomes(OperationKind::Repair).count(), 6);
 }

@@ -147,7 +147,7 @@ impl Draw {
             n: self.number(),
             epoch: self.number(),
             digest: self.number(),
-            verb: self.pick(&[
+            kind: self.pick(&[
                 OperationKind::Deploy,
                 OperationKind::Undeploy,
                 OperationKind::Extend,
@@ -314,7 +314,7 @@ impl Draw {
             13 => Msg::Report(Box::new(self.report())),
             14 => Msg::ReportFrom { have: self.number() },
             15 => Msg::InstanceView(Arc::new(self.view())),
-            16 => Msg::Ask(Box::new(self.ask())),
+            16 => Msg::ExternalRequest(Box::new(self.ask())),
             17 => Msg::Operate(Box::new(Operate { ask: self.number(), operation: self.operation() })),
             18 => {
                 let (ask, history) = (self.number(), self.coin().then(|| self.small()));
@@ -329,7 +329,7 @@ impl Draw {
                 let (ask, failure, retries, bytes) = (self.number(), self.failure(), self.small(), self.small());
                 let (asked, ended, path) = (self.time(), self.time(), self.path());
                 let degraded = self.coin();
-                Msg::Answer(Box::new(Answer { ask, failure, degraded, retries, bytes, asked, ended, path }))
+                Msg::ExternalReply(Box::new(Answer { ask, failure, degraded, retries, bytes, asked, ended, path }))
             }
         }
     }
@@ -427,7 +427,7 @@ impl Alone {
                 0..8 => {
                     let from = match draw.below(4) {
                         0 => ActorId(draw.small()),
-                        1 => self.mesh.outside(),
+                        1 => self.mesh.external_client(),
                         2 => COORDINATOR,
                         _ => ActorId(draw.below(1 + self.mesh.actor_count() as u32)),
                     };
@@ -484,7 +484,7 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
         n: 1,
         epoch: 1,
         digest: 1,
-        verb: OperationKind::Deploy,
+        kind: OperationKind::Deploy,
         service: ServiceId(0),
         generation: 1,
         capacity: 1.0,
@@ -514,11 +514,11 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
         };
         alone.deliver(ActorId(2), Msg::Request(of));
     }
-    assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 200_000);
+    assert_eq!(alone.cell.actor().node().expect("it is a node").in_flight(), 200_000);
     // The only instance of the called service goes away while the first request waits for it.
     alone.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view(2, vec![]))));
     let Msg::Request(Request { call, attempt, life, .. }) = alone.sent[0].msg else { panic!("{:?}", alone.sent) };
     let reply = Reply { call, attempt, life, failure: None, degraded: false, bytes: 0, path: None };
     alone.deliver(ActorId(1), Msg::Reply(reply));
-    assert_eq!(alone.cell.actor().node().expect("it is a node").under_way(), 0);
+    assert_eq!(alone.cell.actor().node().expect("it is a node").in_flight(), 0);
 }

@@ -69,7 +69,7 @@ fn unplaced_instances_are_placed_when_a_node_joins() {
         ran.coordinator()
             .history()
             .iter()
-            .any(|it| it.verb == OperationKind::Repair && it.ending == OperationOutcome::Reached)
+            .any(|it| it.kind == OperationKind::Repair && it.outcome == OperationOutcome::Reached)
     );
     expect_agreement(&ran);
 }
@@ -78,7 +78,7 @@ fn unplaced_instances_are_placed_when_a_node_joins() {
 fn a_node_that_never_joins_is_never_missed() {
     let ran = lab(None).run(60.0);
     assert_eq!((hosted(&ran), ran.coordinator().dead()), (vec![6, 6, 0], vec![ActorId(3)]));
-    assert!(ran.coordinator().history().iter().all(|it| it.verb != OperationKind::Repair));
+    assert!(ran.coordinator().history().iter().all(|it| it.kind != OperationKind::Repair));
     assert_eq!(ran.node(2).state().applied, 0);
 }
 

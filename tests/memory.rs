@@ -26,7 +26,7 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
         n: 1,
         epoch: 1,
         digest: 1,
-        verb: OperationKind::Extend,
+        kind: OperationKind::Extend,
         service: ServiceId(0),
         generation: 1,
         capacity: 1.0,
@@ -81,7 +81,7 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
             Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services: vec![snapshot(); SERVICES] })),
             8.0,
         ),
-        ("ask", Msg::Ask(Box::new(ask)), 12.0),
+        ("external_request", Msg::ExternalRequest(Box::new(ask)), 12.0),
         ("operation", operate(Change::Deploy), 20.0),
         (
             "canary of many weights",
@@ -93,7 +93,7 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
             1.1,
         ),
         ("reply", Msg::Reply(reply), 20.0),
-        ("answer", Msg::Answer(Box::new(answer)), 20.0),
+        ("external_reply", Msg::ExternalReply(Box::new(answer)), 20.0),
     ]
 }
 

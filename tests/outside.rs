@@ -34,7 +34,7 @@ fn ask(service: u16, traced: bool) -> Ask {
 }
 
 fn at(at: f64, to: ActorId, ask: Ask) -> (Time, ActorId, Msg) {
-    (secs(at), to, Msg::Ask(Box::new(ask)))
+    (secs(at), to, Msg::ExternalRequest(Box::new(ask)))
 }
 
 fn work(ms: u64) -> ScriptStep {
@@ -265,17 +265,17 @@ fn operated(history: Option<u32>) -> Msg {
 fn a_manual_operation_starts_at_once_and_supersedes_one_of_the_file() {
     let lab = Testbed::nodes(2).service(times(2, service("s", vec![])));
     let lab = lab.operation(3.0, 0, extend(1000, 0.1, Rounding::Away), 1.0, None);
-    let by_hand = vec![operate(5.5, 0, extend(10, 1.0, Rounding::Away))];
-    let ran = run(lab, 20.0, by_hand, vec![]);
+    let manual = vec![operate(5.5, 0, extend(10, 1.0, Rounding::Away))];
+    let ran = run(lab, 20.0, manual, vec![]);
     assert_eq!(ran.heard(), [operated(Some(2))]);
     let coordinator = ran.mesh(COORDINATOR).coordinator().expect("it is the coordinator");
-    let [_, replaced, by_hand] = coordinator.history() else { panic!("{:?}", coordinator.history()) };
+    let [_, replaced, manual] = coordinator.history() else { panic!("{:?}", coordinator.history()) };
     assert_eq!(
-        (replaced.operation, replaced.ending, replaced.is_by_hand()),
+        (replaced.operation, replaced.outcome, replaced.is_manual()),
         (Some(1), OperationOutcome::Superseded, false)
     );
-    assert_eq!((by_hand.operation, by_hand.ending, by_hand.is_by_hand()), (None, OperationOutcome::Reached, true));
-    assert_eq!((by_hand.began, by_hand.steps.len()), (secs(5.501), 1));
+    assert_eq!((manual.operation, manual.outcome, manual.is_manual()), (None, OperationOutcome::Reached, true));
+    assert_eq!((manual.began, manual.steps.len()), (secs(5.501), 1));
     let now: u32 = (1..=2).map(|node| ran.mesh(ActorId(node)).node().expect("it is a node").ready(ServiceId(0))).sum();
     assert_eq!(now, 10);
 }

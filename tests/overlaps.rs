@@ -40,7 +40,7 @@ fn outcome(first: Change, second: Change) -> (OperationOutcome, OperationOutcome
     let ran = lab(first, second).run(90.0);
     let s = ran.coordinator().wanted(ServiceId(0)).instances;
     assert_eq!(ran.instances(0), s, "nothing is extra in the end");
-    (ran.history(1).ending, ran.history(2).ending, s, ran.versions(0))
+    (ran.history(1).outcome, ran.history(2).outcome, s, ran.versions(0))
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn watch(first: Change, second: Change, mut see: impl FnMut(&Ran)) {
         ran.run_until(SECOND + 0.02 * f64::from(tick));
         see(&ran);
     }
-    assert_eq!((ran.history(2).ending, ran.ready(0)), (OperationOutcome::Reached, ran.instances(0)));
+    assert_eq!((ran.history(2).outcome, ran.ready(0)), (OperationOutcome::Reached, ran.instances(0)));
 }
 
 #[test]

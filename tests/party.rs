@@ -82,7 +82,7 @@ impl Spoken {
     /// The replies that `outside` has received; there must be no other messages.
     pub fn answers(&self) -> Vec<&Answer> {
         let answers = self.heard().iter().map(|msg| match msg {
-            Msg::Answer(answer) => &**answer,
+            Msg::ExternalReply(answer) => &**answer,
             other => panic!("{other:?}"),
         });
         answers.collect()
@@ -120,5 +120,5 @@ pub fn start(lab: Testbed, outside: Vec<(Time, ActorId, Msg)>, stranger: Vec<(Ti
     for says in [outside, stranger] {
         sim.add_unnamed(Party::Outside(Outside { says, heard: vec![] }));
     }
-    Spoken { sim, outside: mesh.outside() }
+    Spoken { sim, outside: mesh.external_client() }
 }

@@ -35,7 +35,7 @@ fn extend_follows_its_closed_form() {
         }
         let first = |eps: f64| course.iter().position(|s| (s - 100.0).abs() < eps).map(|i| i + 1);
         assert_eq!((first(1.0), first(0.5)), (Some(below_1), Some(below_half)), "a = {rate}");
-        assert_eq!((ran.instances(0), ran.history(1).ending), (10_000, OperationOutcome::Reached), "a = {rate}");
+        assert_eq!((ran.instances(0), ran.history(1).outcome), (10_000, OperationOutcome::Reached), "a = {rate}");
     }
 }
 
@@ -66,13 +66,13 @@ fn each_rounding_ends_as_tabulated_and_nodes_have_the_decided_instances() {
     for (rounding, row) in table {
         for (rate, (stop, steps)) in [0.1, 0.2, 0.3, 0.5].into_iter().zip(row) {
             let ran = lab(0).operation(0.5, 0, extend(1000, rate, rounding), 0.1, None).run(10.0);
-            let ending = if stop == 1000 {
+            let outcome = if stop == 1000 {
                 OperationOutcome::Reached
             } else {
                 OperationOutcome::Stuck { residual: f64::from(1000 - stop) }
             };
             assert_eq!(ran.history(1).steps.len(), steps, "{rounding:?} {rate}");
-            assert_eq!((ran.instances(0), ran.history(1).ending), (stop, ending), "{rounding:?} {rate}");
+            assert_eq!((ran.instances(0), ran.history(1).outcome), (stop, outcome), "{rounding:?} {rate}");
         }
     }
 }
@@ -99,7 +99,7 @@ fn a_bernoulli_update_of_a_hundred_takes_as_many_steps_as_computed() {
         let steps: Vec<f64> = (0..400)
             .map(|seed| {
                 let ran = lab(100).seed(seed).operation(0.5, 0, update.clone(), 0.1, None).run(30.0);
-                assert_eq!(ran.history(1).ending, OperationOutcome::Reached);
+                assert_eq!(ran.history(1).outcome, OperationOutcome::Reached);
                 ran.history(1).steps.len() as f64
             })
             .collect();
@@ -126,7 +126,7 @@ fn a_rolling_update_keeps_its_bounds_on_the_nodes_at_every_moment() {
         assert!(ready >= 8 && all <= 13, "at {tick}: {ready} ready of {all}");
     }
     let history = ran.history(1);
-    assert_eq!((history.ending, history.steps.len(), ran.instances(0)), (OperationOutcome::Reached, 3, 10));
+    assert_eq!((history.outcome, history.steps.len(), ran.instances(0)), (OperationOutcome::Reached, 3, 10));
     let there: Vec<(u32, u32)> = history.steps.iter().map(|step| (step.instances, step.extra)).collect();
     assert_eq!(
         there,
@@ -149,7 +149,7 @@ fn a_hundred_nodes_lose_nothing_to_rounding() {
 #[test]
 fn stochastic_rounding_arrives_and_carry_stays_within_half() {
     let ran = lab(0).operation(0.5, 0, extend(1000, 0.1, Rounding::Stochastic), 0.1, None).run(60.0);
-    assert_eq!((ran.instances(0), ran.history(1).ending), (1000, OperationOutcome::Reached));
+    assert_eq!((ran.instances(0), ran.history(1).outcome), (1000, OperationOutcome::Reached));
     let ran = lab(0).operation(0.5, 0, extend(1000, 0.1, Rounding::Carry), 0.1, None).run(60.0);
     for step in &ran.history(1).steps {
         assert!((step.s - f64::from(step.instances)).abs() <= 0.5, "{step:?}");

@@ -96,7 +96,7 @@ fn watch(ran: &mut Ran, from: f64, until: f64, mut see: impl FnMut(&Ran, f64)) {
         ran.run_until(at);
         see(ran, at);
         let last = ran.history(1).steps.last().map_or(0.0, |step| step.decided.secs());
-        if ran.history(1).ending != OperationOutcome::Running && at > last + 1.0 {
+        if ran.history(1).outcome != OperationOutcome::Running && at > last + 1.0 {
             break;
         }
     }
@@ -114,7 +114,7 @@ fn new_ones(ran: &Ran, nodes: usize) -> BTreeSet<(usize, u32)> {
 
 fn expect_done(ran: &Ran, update: &Update, what: &str) {
     let wanted = ran.coordinator().wanted(ServiceId(0));
-    assert_eq!(ran.history(1).ending, OperationOutcome::Reached, "{what}");
+    assert_eq!(ran.history(1).outcome, OperationOutcome::Reached, "{what}");
     assert_eq!((&wanted.versions, wanted.extra(), wanted.rolling), (&vec![(2, update.instances)], 0, None), "{what}");
     assert_eq!(
         (ran.ready(0), new_ones(ran, update.nodes).len()),
@@ -187,7 +187,7 @@ fn a_crash_during_a_rolling_update_costs_only_its_own_ready_instances() {
         };
         watch(&mut ran, BEGINS, crash, expect(least));
         ran.run_until(crash - 1e-6);
-        lost_some += u32::from(ran.history(1).ending == OperationOutcome::Running);
+        lost_some += u32::from(ran.history(1).outcome == OperationOutcome::Running);
         let lost = ran.node(node).ready(ServiceId(0));
         watch(&mut ran, crash, OVER, expect(least.saturating_sub(lost)));
         ran.run_until(OVER);

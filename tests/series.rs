@@ -291,7 +291,7 @@ fn a_request_counts_in_the_window_in_which_it_was_due() {
         ran.series.of(Kind::Instance).map(|row| (row.from_s, row.slots, row.name.clone())).collect();
     assert_eq!(instances.len(), 10);
     assert_eq!(instances[9], (9.0, Some(100.0), "n#0".to_owned()));
-    let wanted: Vec<_> = ran.series.of(Kind::Service).map(|row| row.instances_wanted.unwrap()).collect();
+    let wanted: Vec<_> = ran.series.of(Kind::Service).map(|row| row.instances_desired.unwrap()).collect();
     assert_eq!(wanted, [1.0; 10]);
 }
 

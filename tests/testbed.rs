@@ -172,9 +172,9 @@ impl Played {
     }
 
     /// History of an operation of this kind on a service: the first, if there are several.
-    pub fn operation(&self, verb: OperationKind, service: &str) -> &OperationHistory {
-        let is = |it: &&OperationHistory| it.verb == verb && self.experiment.mesh.service(it.service).name == service;
-        self.operations().iter().find(is).unwrap_or_else(|| panic!("{} {service} did not happen", verb.as_str()))
+    pub fn operation(&self, kind: OperationKind, service: &str) -> &OperationHistory {
+        let is = |it: &&OperationHistory| it.kind == kind && self.experiment.mesh.service(it.service).name == service;
+        self.operations().iter().find(is).unwrap_or_else(|| panic!("{} {service} did not happen", kind.as_str()))
     }
 
     /// Requests that reached any service, for each that reached the entry.

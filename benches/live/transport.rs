@@ -77,16 +77,16 @@ pub(crate) fn dial(plan: &Plan, port: u16) -> Result<Report, Failure> {
 async fn bring(plan: &Plan, mut reader: OwnedReadHalf, outbox: &Outbox) -> Result<Report, Failure> {
     let mut splitter = Splitter::new();
     let mut envelope = Envelope { from: SOURCE, to: SINK, seq: 0, msg: Workload::load() };
-    let (mut under_way, mut trips) = (VecDeque::new(), Vec::new());
+    let (mut in_flight, mut trips) = (VecDeque::new(), Vec::new());
     let meter = Meter::start();
     for burst in 0..plan.bursts + plan.ahead {
         if burst >= plan.ahead {
             hear(&mut reader, &mut splitter).await?;
-            trips.extend(under_way.pop_front().map(|begun| meter.nanos() - begun));
+            trips.extend(in_flight.pop_front().map(|begun| meter.nanos() - begun));
         }
         if burst < plan.bursts {
             outbox.room(BLOCK_BYTES).await;
-            under_way.push_back(meter.nanos());
+            in_flight.push_back(meter.nanos());
             for _ in 0..plan.burst {
                 put(outbox, DUE, &envelope)?;
                 envelope.seq += 1;

@@ -67,7 +67,7 @@ struct Source {
     load: Workload,
     sent: u32,
     acknowledged: u64,
-    under_way: VecDeque<Time>,
+    in_flight: VecDeque<Time>,
     trips: Vec<u64>,
     tally: Rc<Tally>,
 }
@@ -79,7 +79,7 @@ impl Source {
             return;
         }
         self.sent += 1;
-        self.under_way.push_back(cx.now());
+        self.in_flight.push_back(cx.now());
         for target in 1..=targets {
             for _ in 0..burst {
                 cx.send(ActorId(target), self.load.clone());
@@ -93,9 +93,9 @@ impl Source {
         if !self.acknowledged.is_multiple_of(u64::from(plan.targets)) {
             return;
         }
-        self.trips.extend(self.under_way.pop_front().map(|begun| cx.now().since(begun).nanos()));
+        self.trips.extend(self.in_flight.pop_front().map(|begun| cx.now().since(begun).nanos()));
         self.send_burst(cx);
-        if self.under_way.is_empty() {
+        if self.in_flight.is_empty() {
             let trips = std::mem::take(&mut self.trips);
             self.tally.report.set(Some(self.tally.meter().sent(plan.messages(), trips)));
         }
@@ -135,7 +135,7 @@ fn run_spec(tally: &Rc<Tally>) -> RunSpec<Player> {
             load: Workload::load(),
             sent: 0,
             acknowledged: 0,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             trips: Vec::new(),
             tally,
         }),

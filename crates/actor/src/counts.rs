@@ -31,7 +31,7 @@ pub struct Counts {
     /// Messages lost because a queue was full.
     pub lost_full: u64,
     /// Messages lost because no actor has the receiver's id.
-    pub lost_nobody: u64,
+    pub lost_no_such_actor: u64,
     /// Timers that fired.
     pub fired: u64,
     /// Timers found disarmed, or left from an earlier incarnation, when their time came near.
@@ -41,7 +41,12 @@ pub struct Counts {
 impl Counts {
     /// Number of all lost messages.
     pub fn lost(&self) -> u64 {
-        self.lost_loss + self.lost_drop + self.lost_partition + self.lost_down + self.lost_full + self.lost_nobody
+        self.lost_loss
+            + self.lost_drop
+            + self.lost_partition
+            + self.lost_down
+            + self.lost_full
+            + self.lost_no_such_actor
     }
 
     /// Counts a lost message.
@@ -52,7 +57,7 @@ impl Counts {
             LossReason::Down => &mut self.lost_down,
             LossReason::Full => &mut self.lost_full,
             LossReason::Drop => &mut self.lost_drop,
-            LossReason::NoSuchActor => &mut self.lost_nobody,
+            LossReason::NoSuchActor => &mut self.lost_no_such_actor,
         };
         *count += 1;
     }
@@ -71,7 +76,7 @@ impl Counts {
             lost_partition,
             lost_down,
             lost_full,
-            lost_nobody,
+            lost_no_such_actor,
             fired,
             dropped,
         } = other;
@@ -86,7 +91,7 @@ impl Counts {
         self.lost_partition = self.lost_partition.saturating_add(*lost_partition);
         self.lost_down = self.lost_down.saturating_add(*lost_down);
         self.lost_full = self.lost_full.saturating_add(*lost_full);
-        self.lost_nobody = self.lost_nobody.saturating_add(*lost_nobody);
+        self.lost_no_such_actor = self.lost_no_such_actor.saturating_add(*lost_no_such_actor);
         self.fired = self.fired.saturating_add(*fired);
         self.dropped = self.dropped.saturating_add(*dropped);
     }

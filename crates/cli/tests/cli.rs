@@ -482,7 +482,7 @@ fn a_dash_is_standard_input_for_a_secret_and_a_token_too() {
         one_line(&stderr(&output))
     };
     let coordinator = ["coordinator", "mesh.yaml", "--no-http", "--listen", "127.0.0.1:0", "--secret-file", "-"];
-    let node = ["node", "--join", "127.0.0.1:1", "--patience", "0", "--secret-file", "-"];
+    let node = ["node", "--join", "127.0.0.1:1", "--reconnect-timeout", "0", "--secret-file", "-"];
     let live = ["live", "mesh.yaml", "--http", "127.0.0.1:0", "--token-file", "-"];
     let stop = ["ctl", "--to", "127.0.0.1:1", "--token-file", "-", "stop"];
     let (short, long, binary) = ("fifteen chars..", "x".repeat(5000), b"sixteen and \xff more");

@@ -156,7 +156,7 @@ fn the_first_step_that_was_decided_otherwise_is_shown() {
     let side = if first["base"].is_null() { &first["other"] } else { &first["base"] };
     let n = side["n"].as_u64().unwrap();
     assert_eq!(history["same_steps"], n - 1);
-    assert_eq!((&side["verb"], &side["service"]), (&"extend".into(), &"back".into()));
+    assert_eq!((&side["kind"], &side["service"]), (&"extend".into(), &"back".into()));
     assert_eq!(history["first_operation"], Value::Null);
     let text = compared(&folder, &["a", "b"]);
     assert_says(&text, &[&format!("then step {n} differs: "), "step of", "extend back", "in the same order"]);
@@ -172,7 +172,7 @@ fn times_and_durations_of_steps_are_no_difference_of_history() {
     for operation in summary["operations"].as_array_mut().unwrap() {
         operation["began_s"] = 1.75.into();
         for step in operation["steps"].as_array_mut().unwrap() {
-            (step["decided_s"], step["settling_ns"], step["sent"]) = (1.75.into(), 99.into(), 99.into());
+            (step["decided_s"], step["settle_time_ns"], step["sent"]) = (1.75.into(), 99.into(), 99.into());
         }
     }
     fs::write(&path, summary.to_string()).unwrap();

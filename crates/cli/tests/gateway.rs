@@ -288,9 +288,7 @@ fn who_may_not_is_not_let_in() {
     }
     // None of it has done anything.
     assert_eq!(run.get("/api/status").json()["phase"], "running");
-    assert!(
-        run.get("/api/operations").json()["operations"].as_array().unwrap().iter().all(|it| it["by_hand"] == false)
-    );
+    assert!(run.get("/api/operations").json()["operations"].as_array().unwrap().iter().all(|it| it["manual"] == false));
 }
 
 #[test]
@@ -339,9 +337,9 @@ fn operations_and_faults_by_hand_take_effect() {
     let of_nodes = status["nodes"].as_array().unwrap().iter().map(|node| node["instances"].as_u64().unwrap());
     assert_eq!(of_nodes.sum::<u64>(), 7);
     let told = run.get(&format!("/api/operations/{index}")).expect(200).json();
-    assert_eq!((&told["verb"], &told["service"], &told["by_hand"]), (&json!("extend"), &json!("back"), &json!(true)));
+    assert_eq!((&told["kind"], &told["service"], &told["manual"]), (&json!("extend"), &json!("back"), &json!(true)));
     assert_eq!(
-        (&told["to"], &told["ending"], &told["steps"][0]["values"]["instances"]),
+        (&told["to"], &told["outcome"], &told["steps"][0]["values"]["instances"]),
         (&json!(5.0), &json!("reached"), &json!(5))
     );
 
@@ -706,14 +704,14 @@ fn close(schema: &mut Value) {
 }
 
 #[test]
-fn a_node_that_is_to_come_is_awaited_and_not_dead() {
+fn a_node_that_is_to_come_is_pending_and_not_dead() {
     let nodes = "nodes=[ { name: node, count: 2 }, { name: spare, joins: never } ]";
     let run = Run::begin("spare", &["--http", "127.0.0.1:0", "--set", nodes]);
     let status = run.ctl_says(&["status"]);
-    assert!(status.contains("  spare           0  awaited") && !status.contains("dead"), "{status}");
+    assert!(status.contains("  spare           0  pending") && !status.contains("dead"), "{status}");
     let samples = samples(&run.get("/metrics").expect(200).body);
     let of = |state: &str| samples[&*format!("meshsim_nodes{{state=\"{state}\"}}")];
-    assert_eq!((of("alive"), of("dead"), of("awaited")), (2.0, 0.0, 1.0));
+    assert_eq!((of("alive"), of("dead"), of("pending")), (2.0, 0.0, 1.0));
     run.ctl_says(&["stop"]);
     assert_eq!(run.ended().0, 0);
 }
@@ -729,7 +727,7 @@ fn a_run_is_steered_from_the_command_line() {
     }
     assert_eq!(serde_json::from_str::<Value>(&run.ctl_says(&["status", "--json"])).unwrap()["seed"], 7);
     assert_eq!(run.ctl_says(&["health"]), "well\n");
-    let asked = run.ctl_says(&["ask", "front/show"]);
+    let asked = run.ctl_says(&["request", "front/show"]);
     assert!(asked.starts_with("front/show: done in ") && asked.contains("\n    back/get  node-"), "{asked}");
 
     assert!(run.ctl_says(&["extend", "back", "--to", "4", "--rate", "0.5", "--every", "10ms"]).starts_with("begun: "));
@@ -745,7 +743,7 @@ fn a_run_is_steered_from_the_command_line() {
     run.ctl_says(&["undeploy", "back", "front"]);
     run.until_status("nothing is there", |status| status["services"][1]["instances"] == 0);
     until("no instance answers", || (run.get("/back/get").status == 503).then_some(()));
-    let output = run.ctl(&["ask", "back/get"]);
+    let output = run.ctl(&["request", "back/get"]);
     let text = stdout(&output);
     assert!(output.status.code() == Some(1) && text.contains("failed: no_instance"), "{text}");
     run.ctl_says(&["deploy", "back", "front"]);
@@ -763,7 +761,7 @@ fn a_run_is_steered_from_the_command_line() {
     assert!(code == 2 && text.contains("`for`"), "{text}");
     let (code, text) = run.ctl_complains(&["deploy", "back"]);
     assert!(code == 1 && text.contains("this is deployed already"), "{text}");
-    let (code, text) = run.ctl_complains(&["ask", "front/shwo"]);
+    let (code, text) = run.ctl_complains(&["request", "front/shwo"]);
     assert!(code == 2 && text.contains("did you mean `show`?"), "{text}");
     let (code, text) = run.ctl_complains(&["operations", "1000"]);
     assert!(code == 2 && text.contains("there is no operation 1000"), "{text}");
@@ -865,7 +863,7 @@ fn what_cannot_be_opened_or_asked_is_said() {
     assert!(code == 2 && text.contains("short holds no token"), "{text}");
     let (code, text) = complains(&["ctl", "--to", "https://localhost", "status"]);
     assert!(code == 2 && text.contains("plain http"), "{text}");
-    let (code, text) = complains(&["ctl", "ask", "front"]);
+    let (code, text) = complains(&["ctl", "request", "front"]);
     assert!(code == 2 && text.contains("SERVICE/ENDPOINT"), "{text}");
 
     // A server that is not a gateway.

@@ -70,10 +70,10 @@ fn a_leaving_node_fails_no_request_and_its_measurements_are_kept() {
     let done = requests["done"].as_u64().unwrap();
     assert!(done > 400, "{requests}");
     assert_eq!(requests["failed"], 0, "{requests}");
-    let departures = summary["outside"]["departures"].as_array().unwrap();
+    let departures = summary["external"]["departures"].as_array().unwrap();
     let shown: Vec<_> = departures.iter().map(|it| (it["actor"].as_str().unwrap(), it["back_s"].is_f64())).collect();
     assert_eq!(shown, [("node-1", true), ("node-0", false)]);
-    assert_eq!((&summary["gaps"], &summary["outside"]["restarts"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    assert_eq!((&summary["gaps"], &summary["external"]["restarts"]), (&Value::Array(vec![]), &Value::Array(vec![])));
     // The figures include those of the two incarnations that are gone.
     let front = summary["services"].as_array().unwrap().iter().find(|it| it["name"] == "front").unwrap();
     assert!(front["done"].as_u64().unwrap() >= done, "{front}");
@@ -108,7 +108,7 @@ fn a_node_without_room_elsewhere_goes_when_its_grace_is_over() {
     assert_eq!(cluster.nodes[0].ends(), Some(0), "{}", cluster.nodes[0].said());
     cluster.node_is(0, "left");
     let summary = cluster.end();
-    assert_eq!(summary["outside"]["departures"][0]["actor"], "node-0");
+    assert_eq!(summary["external"]["departures"][0]["actor"], "node-0");
     assert_eq!(summary["gaps"], Value::Array(vec![]));
 }
 
@@ -151,5 +151,5 @@ fn a_child_of_a_live_run_can_be_asked_to_go() {
     live.signal("TERM");
     live.ends();
     let summary = json(&folder.join("run/summary.json"));
-    assert_eq!(summary["outside"]["departures"][0]["actor"], "node-2");
+    assert_eq!(summary["external"]["departures"][0]["actor"], "node-2");
 }

@@ -110,7 +110,7 @@ fn decided(summary: &Value) -> Vec<Value> {
     operations
         .map(|operation| {
             let what =
-                ["operation", "verb", "service", "to", "rate", "ending", "residual"].map(|key| operation[key].clone());
+                ["operation", "kind", "service", "to", "rate", "outcome", "residual"].map(|key| operation[key].clone());
             serde_json::json!({ "what": what, "steps": steps(operation) })
         })
         .collect()
@@ -383,7 +383,7 @@ fn a_killed_node_is_missed_and_its_instances_are_placed_elsewhere() {
     let run = folder.join("runs/small-3-live");
     let summary = json(&run.join("summary.json"));
     let operations = summary["operations"].as_array().unwrap();
-    assert!(operations.iter().any(|operation| operation["verb"] == "repair"), "{operations:#?}");
+    assert!(operations.iter().any(|operation| operation["kind"] == "repair"), "{operations:#?}");
     let state = json(&run.join("state.json"));
     assert_eq!(state["nodes"]["node-1"], Value::Null);
     let hosted = state["nodes"]["node-0"]["services"].as_array().unwrap();
@@ -445,7 +445,7 @@ fn wrong_input_is_said_before_any_process_is_started() {
         assert_exit(&output, 2);
         assert!(stderr(&output).contains(says), "{args:?}: {}", stderr(&output));
     }
-    let absent = meshsim(&folder, &["node", "--join", "127.0.0.1:1", "--patience", "0"]);
+    let absent = meshsim(&folder, &["node", "--join", "127.0.0.1:1", "--reconnect-timeout", "0"]);
     assert_exit(&absent, 1);
     assert!(stderr(&absent).contains("cannot be reached"), "{}", stderr(&absent));
 }

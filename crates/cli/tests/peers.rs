@@ -822,7 +822,7 @@ fn a_cluster_with_tls_works_and_names_the_fault_of_a_foreign_peer() {
 
     // The other way about.
     let (coordinator, address) = Process::coordinator(&folder, &[]);
-    let alone = Process::node(&folder, "alone", address, &[&ours[..], &["--patience", "0"]].concat());
+    let alone = Process::node(&folder, "alone", address, &[&ours[..], &["--reconnect-timeout", "0"]].concat());
     alone.ends_with(1, "(is TLS on at one side only?)");
     coordinator.says("began a TLS handshake (is TLS on at one side only?)");
 }
@@ -865,10 +865,10 @@ fn a_joiner_says_why_it_is_not_let_in_and_whether_it_is_of_use_to_wait() {
         Process::start(&folder, file, &[&["node", "--join", &to.to_string()], args].concat())
     };
 
-    let duplicate = node("duplicate", address, &["--name", "node-0", "--patience", "1"]);
+    let duplicate = node("duplicate", address, &["--name", "node-0", "--reconnect-timeout", "1"]);
     let unknown = node("unknown", address, &["--name", "node-9"]);
     let foreign = node("foreign", address, &["--cluster", "other"]);
-    let mute = node("mute", acceptor(vec![]), &["--patience", "1"]);
+    let mute = node("mute", acceptor(vec![]), &["--reconnect-timeout", "1"]);
     let older = node("older", acceptor([&b"MESHSM"[..], &[0, 0]].concat()), &[]);
     let newer = node("newer", acceptor([&b"MESHSM"[..], &[255, 255]].concat()), &[]);
     let web = node("web", acceptor(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), &[]);

@@ -73,7 +73,7 @@ fn row(kind: Kind, of: &str, name: &str, second: u64, offered: u64, failed: u64)
         in_flight_max: Some(2),
         queue_mean: Some(0.0),
         queue_max: Some(0),
-        instances_wanted: Some(2.0),
+        instances_desired: Some(2.0),
         instances_ready: Some(2.0),
         slots: Some(8.0),
         slots_in_use: Some(1.0),

@@ -44,7 +44,7 @@ fn a_live_canary_gets_its_share_of_requests_and_none_fails_at_the_switch() {
     let summary = json(&folder.join("live/summary.json"));
     let requests = &summary["loads"][0]["requests"];
     assert_eq!((&requests["offered"], &requests["done"]), (&3600.into(), &3600.into()), "{requests}");
-    assert_eq!(summary["operations"][1]["ending"], "reached", "{}", summary["operations"]);
+    assert_eq!(summary["operations"][1]["outcome"], "reached", "{}", summary["operations"]);
 
     let rows = rows_of(&folder.join("live"));
     // The canary is ready at 1.1 s, callers know of it soon after, and its share grows when others are ready at 4.1 s.

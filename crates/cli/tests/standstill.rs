@@ -26,7 +26,7 @@ const BRIEFLY: u64 = 4_000;
 const LONG: u64 = 8_000;
 
 fn repairs(summary: &Value) -> usize {
-    summary["operations"].as_array().unwrap().iter().filter(|it| it["verb"] == "repair").count()
+    summary["operations"].as_array().unwrap().iter().filter(|it| it["kind"] == "repair").count()
 }
 
 #[test]

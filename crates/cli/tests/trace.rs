@@ -178,11 +178,11 @@ fn the_steps_of_an_operation_are_on_each_node_as_the_run_counted() {
         assert_eq!(counted["n"], seen["n"]);
         let nodes = seen["nodes"].as_array().unwrap();
         let having = |what: &str| nodes.iter().filter(|node| !node[what].is_null()).count() as u64;
-        assert_eq!(counted["acknowledgements"], having("acknowledged"));
+        assert_eq!(counted["acks"], having("acknowledged"));
         assert_eq!((having("applied"), having("delivered")), (4, 4));
         resent += nodes.iter().map(|node| node["resent"].as_u64().unwrap()).sum::<u64>();
         let last = nodes.iter().map(|node| node["acknowledged"][0].as_u64().unwrap()).max().unwrap();
-        assert_eq!(counted["settling_ns"], last - seen["decided_ns"].as_u64().unwrap());
+        assert_eq!(counted["settle_time_ns"], last - seen["decided_ns"].as_u64().unwrap());
     }
     assert!(resent > 0, "the link lost some of them");
     let text = stdout(&meshsim(&folder, &["trace", "operation", "run", "3"]));

@@ -8,7 +8,6 @@
 //! generate the JSON Schema, so the two cannot drift apart; `compile` resolves names into the indexes of a [`Mesh`].
 
 mod bundle;
-mod by_hand;
 pub mod check;
 mod compile;
 mod difference;
@@ -16,6 +15,7 @@ mod files;
 mod graph;
 pub mod import;
 mod inputs;
+mod manual;
 mod overrides;
 mod printable;
 mod problem;
@@ -39,10 +39,10 @@ use problem::{Location, Reporter};
 use section::Field;
 
 pub use bundle::Bundle;
-pub use by_hand::Names;
 pub use difference::differences;
 pub use files::{given_name, is_standard_input, open_regular};
 pub use inputs::InputFile;
+pub use manual::Names;
 pub use overrides::{Override, OverrideError};
 pub use printable::{is_unprintable, printable};
 pub use problem::{Problem, Problems, nearest};
@@ -92,10 +92,10 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Size limits. Input beyond one of them is refused, with the limit in the message.
 pub mod limits {
     pub use crate::FILE_BYTES_MAX;
-    pub use crate::by_hand::SAID_BYTES_MAX;
     pub use crate::compile::{CHOSEN_MAX, STEPS_MAX, VERSIONS_MAX};
     pub use crate::files::{REPLAY_BYTES_MAX, REPLAY_ROWS_MAX, ZONES_BYTES_MAX};
     pub use crate::inputs::INPUT_BYTES_MAX;
+    pub use crate::manual::SAID_BYTES_MAX;
     pub use crate::problem::PROBLEMS_MAX;
     pub use crate::schema::{
         ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, VERSION_MAX, ZONES_MAX,

@@ -28,14 +28,14 @@ fn no_example_deserves_a_warning_or_overloads_a_service() {
 fn first_mesh_and_hotel_show_every_operation() {
     for name in ["first-mesh", "hotel"] {
         let (experiment, _) = example(name);
-        for verb in [
+        for kind in [
             OperationKind::Deploy,
             OperationKind::Undeploy,
             OperationKind::Extend,
             OperationKind::Scale,
             OperationKind::Update,
         ] {
-            assert!(experiment.mesh.operations.iter().any(|o| o.change.verb() == verb), "{name} has no {verb:?}");
+            assert!(experiment.mesh.operations.iter().any(|o| o.change.kind() == kind), "{name} has no {kind:?}");
         }
     }
 }

@@ -168,7 +168,7 @@ fn render(status: &Status, asks: &AskCounts) -> Text {
     text.single("steps_total", "counter", "Steps that the coordinator has decided.", status.steps as f64);
 
     let services = &status.services;
-    text.services(services, "service_instances_wanted", "S: instances wanted.", |it| it.values.instances.into());
+    text.services(services, "service_instances_desired", "S: instances wanted.", |it| it.values.instances.into());
     text.services(services, "service_instances_ready", "Instances that take requests.", |it| it.ready.into());
     text.services(services, "service_capacity", "C: requests that an instance serves at once.", |it| {
         it.values.capacity
@@ -181,10 +181,10 @@ fn render(status: &Status, asks: &AskCounts) -> Text {
         text.sample("gateway_requests_total", &[("result", result)], count as f64);
     }
     text.single(
-        "gateway_requests_under_way",
+        "gateway_requests_in_flight",
         "gauge",
         "Requests from outside without an answer yet.",
-        asks.under_way as f64,
+        asks.in_flight as f64,
     );
     let name = "gateway_request_duration_seconds";
     text.family(name, "histogram", "How long requests from outside took, of those done.");

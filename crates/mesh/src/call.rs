@@ -303,7 +303,7 @@ impl<Owner: Copy> Caller<Owner> {
     }
 
     /// Number of calls in flight.
-    pub fn under_way(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.calls.len()
     }
 

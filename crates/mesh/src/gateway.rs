@@ -57,8 +57,8 @@ impl Gateway {
     }
 
     /// Number of external requests in flight.
-    pub fn under_way(&self) -> usize {
-        self.calls.under_way()
+    pub fn in_flight(&self) -> usize {
+        self.calls.in_flight()
     }
 
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
@@ -67,7 +67,9 @@ impl Gateway {
                 caller_heartbeat(&self.mesh, &self.view, event == Event::Start, cx);
                 None
             }
-            Event::Message { from, msg: Msg::Ask(ask) } if from == self.mesh.outside() => self.ask(&ask, cx),
+            Event::Message { from, msg: Msg::ExternalRequest(ask) } if from == self.mesh.external_client() => {
+                self.ask(&ask, cx)
+            }
             Event::Message { msg: Msg::Reply(reply), .. } => self.calls.reply(reply, &self.mesh, cx),
             Event::Message { from: COORDINATOR, msg: Msg::InstanceView(view) } => {
                 self.take_view(view, cx);
@@ -110,7 +112,7 @@ impl Gateway {
             traced: ask.traced,
         };
         let is_known = self.mesh.has_endpoint(ask.service, ask.endpoint);
-        if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.under_way() >= ASKS_MAX {
+        if !is_known || ask.policy.retries > RETRIES_MAX || self.calls.in_flight() >= ASKS_MAX {
             return Some(CallOutcome::refused(asked, &callee, cx));
         }
         self.calls.call(callee, asked, ProxyId::ONLY, &self.mesh, &self.view, cx)
@@ -143,6 +145,6 @@ impl Gateway {
         // It came from outside the process.
         path.hops.retain(|hop| self.mesh.has_endpoint(hop.service, hop.endpoint));
         let answer = Answer { ask, failure, degraded, retries, bytes, asked, ended: now, path };
-        cx.send(self.mesh.outside(), Msg::Answer(Box::new(answer)));
+        cx.send(self.mesh.external_client(), Msg::ExternalReply(Box::new(answer)));
     }
 }

@@ -233,7 +233,7 @@ pub struct OperationHistory {
     /// The change; `None` for a repair, which the coordinator decides by itself when a node dies or comes back.
     pub change: Option<Change>,
     /// Kind of the operation.
-    pub verb: OperationKind,
+    pub kind: OperationKind,
     /// To which service.
     pub service: ServiceId,
     /// Start time.
@@ -241,12 +241,12 @@ pub struct OperationHistory {
     /// Its steps, in order.
     pub steps: Vec<StepHistory>,
     /// Outcome.
-    pub ending: OperationOutcome,
+    pub outcome: OperationOutcome,
 }
 
 impl OperationHistory {
     /// True if an external client began it.
-    pub fn is_by_hand(&self) -> bool {
+    pub fn is_manual(&self) -> bool {
         self.operation.is_none() && self.change.is_some()
     }
 
@@ -254,7 +254,7 @@ impl OperationHistory {
     /// come, and if there was no step.
     pub fn settled(&self) -> Option<Time> {
         let all = self.steps.iter().map(|step| step.settled).reduce(|a, b| Some(a?.max(b?))).flatten();
-        all.filter(|_| self.ending != OperationOutcome::Running)
+        all.filter(|_| self.outcome != OperationOutcome::Running)
     }
 }
 
@@ -319,9 +319,9 @@ impl OperationOutcome {
         match self {
             OperationOutcome::Running => "running",
             OperationOutcome::Reached => "reached",
-            OperationOutcome::StepLimit { .. } => "stopped",
+            OperationOutcome::StepLimit { .. } => "step_limit",
             OperationOutcome::Stuck { .. } => "stuck",
-            OperationOutcome::Superseded => "replaced",
+            OperationOutcome::Superseded => "superseded",
             OperationOutcome::Refused => "refused",
         }
     }

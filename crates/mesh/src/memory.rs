@@ -69,8 +69,8 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
                 + canaries
         }
         Msg::Reply(reply) => path(&reply.path),
-        Msg::Ask(_) => boxed::<crate::message::Ask>(),
-        Msg::Answer(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),
+        Msg::ExternalRequest(_) => boxed::<crate::message::Ask>(),
+        Msg::ExternalReply(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),
         Msg::Operate(operate) => {
             let weights = match &operate.operation.change {
                 Change::Update { strategy: Strategy::Canary { weights, .. }, .. } => {

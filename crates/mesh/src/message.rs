@@ -52,9 +52,9 @@ pub enum Msg {
     /// Coordinator to node, client and gateway: the instance view.
     InstanceView(#[serde(with = "meshsim_actor::shared")] Arc<InstanceView>),
     /// External client to gateway: a request to the mesh.
-    Ask(Box<Ask>),
+    ExternalRequest(Box<Ask>),
     /// Gateway to external client: result of an [`Ask`].
-    Answer(Box<Answer>),
+    ExternalReply(Box<Answer>),
     /// External client to coordinator: begin this operation now, whatever its [`Operation::at`].
     Operate(Box<Operate>),
     /// Coordinator to external client: the operation has begun, or was refused. Each [`Msg::Operate`] is answered
@@ -221,7 +221,7 @@ pub struct Decision {
     /// Digest of this step and all before it.
     pub digest: u64,
     /// Kind of the operation.
-    pub verb: OperationKind,
+    pub kind: OperationKind,
     /// To which service.
     pub service: ServiceId,
     /// Number of steps decided for this service, including this one.
@@ -407,7 +407,7 @@ impl Message for Msg {
             Msg::Request(_) => "request",
             Msg::Reply(_) => "reply",
             Msg::Steps(orders) => match orders.as_slice() {
-                [order] => order.decision.verb.as_str(),
+                [order] => order.decision.kind.as_str(),
                 _ => "steps",
             },
             Msg::Snapshot(_) => "snapshot",
@@ -419,8 +419,8 @@ impl Message for Msg {
             Msg::Report(_) => "report",
             Msg::ReportFrom { .. } => "report_from",
             Msg::InstanceView(_) => "view",
-            Msg::Ask(_) => "ask",
-            Msg::Answer(_) => "answer",
+            Msg::ExternalRequest(_) => "external_request",
+            Msg::ExternalReply(_) => "external_reply",
             Msg::Operate(_) => "operate",
             Msg::Operated(_) => "operated",
             Msg::Leave { .. } => "leave",
@@ -436,8 +436,8 @@ impl Message for Msg {
         let (fixed, each, count) = match self {
             Msg::Request(request) => return request.bytes,
             Msg::Reply(reply) => return reply.bytes,
-            Msg::Ask(ask) => return ask.bytes,
-            Msg::Answer(answer) => return answer.bytes,
+            Msg::ExternalRequest(ask) => return ask.bytes,
+            Msg::ExternalReply(answer) => return answer.bytes,
             Msg::Steps(orders) => (8, 48, orders.len()),
             Msg::Snapshot(snapshot) => (32, 32, snapshot.services.len()),
             Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),

@@ -97,7 +97,7 @@ impl Mesh {
 
     /// Id of the external client: a person or program that is no actor, but sends to the gateway and the coordinator
     /// and gets replies. The first id that no actor has.
-    pub fn outside(&self) -> ActorId {
+    pub fn external_client(&self) -> ActorId {
         ActorId(self.actor_count() as u32)
     }
 
@@ -107,14 +107,14 @@ impl Mesh {
     }
 
     /// An actor's name for people, unique in the mesh: `coordinator`, the node's or the load's name, `gateway`; and
-    /// `outside`, which is no actor's.
+    /// `external`, which is no actor's.
     pub fn actor_name(&self, actor: ActorId) -> &str {
         match actor.index() {
             0 => "coordinator",
             i if i <= self.nodes.len() => &self.nodes[i - 1].name,
             i if i <= self.nodes.len() + self.loads.len() => &self.loads[i - 1 - self.nodes.len()].name,
             _ if actor == self.gateway_actor() && self.has_gateway => "gateway",
-            _ if actor == self.outside() => "outside",
+            _ if actor == self.external_client() => "external",
             _ => "unknown",
         }
     }
@@ -570,7 +570,7 @@ pub enum Change {
 
 impl Change {
     /// The operation's name.
-    pub fn verb(&self) -> OperationKind {
+    pub fn kind(&self) -> OperationKind {
         match self {
             Change::Deploy => OperationKind::Deploy,
             Change::Undeploy => OperationKind::Undeploy,

@@ -147,7 +147,7 @@ fn of_coordinator(coordinator: &Coordinator, told: Told, now: Time) -> Option<(N
     // Whatever happens to an operation, this grows.
     let of_operation = |operation: &OperationHistory| {
         let acks = operation.steps.iter().fold(0, |sum: u64, step| sum.saturating_add(step.acks).saturating_add(1));
-        acks.saturating_add(1 + u64::from(operation.ending != OperationOutcome::Running))
+        acks.saturating_add(1 + u64::from(operation.outcome != OperationOutcome::Running))
     };
     let entries = history.iter().fold(sightings.left_out, |sum, it| sum.saturating_add(of_operation(it)));
     let entries = entries.saturating_add(sightings.entries.len() as u64);

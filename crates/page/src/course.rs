@@ -89,7 +89,7 @@ const FLIGHT: [Column; 2] = [
 const QUEUE: [Column; 1] = [("queue_mean", Merge::Mean, |row| row.queue_mean)];
 const QUEUE_MOST: [Column; 1] = [("queue_max", Merge::Most, |row| row.queue_max.map(|n| n as f64))];
 const INSTANCES: [Column; 2] = [
-    ("instances_wanted", Merge::Mean, |row| row.instances_wanted),
+    ("instances_desired", Merge::Mean, |row| row.instances_desired),
     ("instances_ready", Merge::Mean, |row| row.instances_ready),
 ];
 const SLOTS: [Column; 2] =

@@ -33,7 +33,7 @@ pub(crate) struct Form {
     decided: Vec<(f64, f64)>,
     /// Desired minus reached.
     residual: Option<f64>,
-    ending: String,
+    outcome: String,
 }
 
 /// The operations that have one, in the order in which they began.
@@ -46,8 +46,8 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
     let service = mesh.services.iter().find(|service| service.name == operation.service)?;
     let of_file = operation.operation.and_then(|index| mesh.operations.get(index));
     // One of another file would be of another kind.
-    let of_file = of_file.filter(|it| it.change.verb() == operation.verb);
-    let change = match (of_file.map(|it| &it.change), operation.verb, operation.to, operation.rate) {
+    let of_file = of_file.filter(|it| it.change.kind() == operation.kind);
+    let change = match (of_file.map(|it| &it.change), operation.kind, operation.to, operation.rate) {
         (Some(change), ..) => change.clone(),
         (None, OperationKind::Extend, Some(to), Some(rate)) => {
             Change::Extend { to: to as u32, rate, rounding: Rounding::Carry, feedback: Feedback::Commanded }
@@ -114,6 +114,6 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
     };
     let to = if to.is_finite() { to } else { closed.last().map_or(before, |it| it.1) };
     let service = operation.service.clone();
-    let (residual, ending) = (operation.residual, operation.ending.to_string());
-    Some(Form { value, service, rule, before, to, closed, decided, residual, ending })
+    let (residual, outcome) = (operation.residual, operation.outcome.to_string());
+    Some(Form { value, service, rule, before, to, closed, decided, residual, outcome })
 }

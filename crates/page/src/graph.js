@@ -121,6 +121,6 @@ function underName(run, id, name, windows, edges) {
   const one = run.course && linesOf(run.course, 'service').find((it) => it.name === name);
   if (!one || !windows) return null;
   const mean = (name_) => sum(column(one, name_).slice(...windows)) / (windows[1] - windows[0]);
-  const [ready, wanted] = [mean('instances_ready'), mean('instances_wanted')];
+  const [ready, wanted] = [mean('instances_ready'), mean('instances_desired')];
   return { words: `${figure(ready)} of ${figure(wanted)} up`, isBad: ready < wanted - 0.005 };
 }

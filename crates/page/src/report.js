@@ -613,7 +613,7 @@ function operations(run) {
     for (const form of run.forms) {
       const last = form.decided[form.decided.length - 1];
       const end = last ? `${figure(last[1])} at ${seconds(last[0])}` : 'no step';
-      const left = form.residual === null ? form.ending : `residual ${figure(form.residual)}`;
+      const left = form.residual === null ? form.outcome : `residual ${figure(form.residual)}`;
       const box = el('div', { class: 'plot' }, el('h3', null, `${form.value} of ${form.service}`), el('p', { class: 'why' }, `${form.rule}; ${end}, ${left}`));
       const picture = svg('svg', { role: 'img', 'aria-label': `${form.value} of ${form.service}: ${end}, ${left}` });
       box.append(picture);

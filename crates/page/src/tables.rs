@@ -189,13 +189,13 @@ fn operations(run: &Run) -> String {
         vec![
             Cell::figure(unit_apart(&format!("{}s", number(it.began_s))), Some(it.began_s)),
             Cell::text(&operation_in_words(it)),
-            Cell::text(&it.ending),
+            Cell::text(&it.outcome),
             Cell::count(it.step_count as u64),
-            Cell::time(it.settling_ns),
+            Cell::time(it.settle_time_ns),
             Cell::figure(it.residual.map_or("\u{2013}".into(), number), it.residual),
             Cell::count(it.messages),
             Cell::count(it.resent),
-            Cell::count(it.acknowledgements),
+            Cell::count(it.acks),
             Cell::count(it.unplaced.into()),
             Cell::text(remark),
         ]
@@ -206,7 +206,7 @@ fn operations(run: &Run) -> String {
     let heads = [
         "at",
         "operation",
-        "ending",
+        "outcome",
         "steps",
         "settled in",
         "residual",

@@ -302,7 +302,7 @@ fn windows(summary: &Summary, series: &Series) -> (Vec<Window>, Tail) {
 
 /// All except the initial deploys, and the coordinator's repairs, which are marks.
 fn operations(summary: &Summary) -> impl Iterator<Item = Disturbance> {
-    let is_shown = |it: &&OperationSummary| match it.verb {
+    let is_shown = |it: &&OperationSummary| match it.kind {
         OperationKind::Deploy => it.began_s > 0.0,
         OperationKind::Repair => false,
         _ => true,
@@ -311,7 +311,7 @@ fn operations(summary: &Summary) -> impl Iterator<Item = Disturbance> {
         is_fault: false,
         what: operation_in_words(operation),
         from_s: operation.began_s,
-        to_s: operation.settling_ns.map_or(summary.reached_s, |ns| operation.began_s + ns as f64 / 1e9),
+        to_s: operation.settle_time_ns.map_or(summary.reached_s, |ns| operation.began_s + ns as f64 / 1e9),
         steps_s: operation.steps.iter().map(|step| step.decided_s).collect(),
         left: None,
     })
@@ -344,7 +344,7 @@ fn marks(summary: &Summary, events: &[Event]) -> Vec<Mark> {
         };
         all.push((event.at_s, word, event.node.as_deref().unwrap_or("")));
     }
-    let repairs = summary.operations.iter().filter(|it| it.verb == OperationKind::Repair);
+    let repairs = summary.operations.iter().filter(|it| it.kind == OperationKind::Repair);
     all.extend(repairs.map(|it| (it.began_s, "repaired", it.service.as_str())));
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     // Marks too near to be told apart by eye are merged.

@@ -205,7 +205,7 @@ impl Rows {
             self.add(Kind::Service, "", &service.name, course, true);
             let wanted = Wanted::new(measured.history.iter().filter(|operation| operation.service == id));
             for row in &mut self.rows[first..] {
-                row.instances_wanted = Some(wanted.mean(row.from_s, row.to_s));
+                row.instances_desired = Some(wanted.mean(row.from_s, row.to_s));
             }
         }
     }
@@ -257,7 +257,7 @@ fn row(
         in_flight_max: levels.in_flight_max.get().filter(|_| kind != Kind::Edge).map(u64::from),
         queue_mean: there(levels.queue_ns),
         queue_max: levels.queue_max.get().filter(|_| is_there).map(u64::from),
-        instances_wanted: None,
+        instances_desired: None,
         instances_ready: there(levels.ready_ns),
         slots: there(levels.slot_ns),
         slots_in_use: there(levels.busy_ns()),

@@ -42,11 +42,11 @@ fn of_operation(index: u64, operation: &OperationSummary, events: &mut Vec<Event
     events.push(event(operation.began_s, EventKind::OperationBegan, None));
     for step in &operation.steps {
         events.push(event(step.decided_s, EventKind::StepDecided, Some(step.n)));
-        if let Some(ns) = step.settling_ns {
+        if let Some(ns) = step.settle_time_ns {
             events.push(event(after(step.decided_s, ns), EventKind::StepSettled, Some(step.n)));
         }
     }
-    if let Some(ns) = operation.settling_ns {
+    if let Some(ns) = operation.settle_time_ns {
         events.push(event(after(operation.began_s, ns), EventKind::OperationSettled, None));
     }
 }
@@ -63,11 +63,11 @@ fn of_faults(experiment: &Experiment, measured: &Measured, events: &mut Vec<Even
         let what = named(name.as_deref(), &fault_in_words(&fault.kind, &experiment.mesh));
         (fault.at.secs(), until, what, name.clone())
     });
-    let by_hand = measured.faults.iter().map(|fault| {
+    let manual = measured.faults.iter().map(|fault| {
         let until = fault.for_s.map(|secs| fault.at_s + secs);
         (fault.at_s, until, if fault.what.is_empty() { fault.kind.clone() } else { fault.what.clone() }, None)
     });
-    for (index, (at_s, mut until_s, what, name)) in planned.chain(by_hand).enumerate() {
+    for (index, (at_s, mut until_s, what, name)) in planned.chain(manual).enumerate() {
         for (_, healed) in measured.healed.iter().filter(|(healed, _)| *healed == index) {
             until_s = Some(until_s.unwrap_or(f64::INFINITY).min(healed.secs()));
         }

@@ -11,7 +11,7 @@ use crate::summary::{Measured, Requests};
 /// External changes. Each of them loaded or changed the mesh that the other figures describe.
 #[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 pub struct Outside {
-    /// Operations that were submitted through the gateway; they are among `operations`, with `by_hand`.
+    /// Operations that were submitted through the gateway; they are among `operations`, with `manual`.
     pub operations: u64,
     /// Faults that were submitted through the gateway.
     pub faults: Vec<ManualFault>,
@@ -79,7 +79,7 @@ impl Restart {
 
 impl Outside {
     pub(crate) fn new(experiment: &Experiment, measured: &Measured) -> Self {
-        let asked = measured.by_hand.as_ref().filter(|tally| tally.offered > 0);
+        let asked = measured.manual.as_ref().filter(|tally| tally.offered > 0);
         let departure = |(actor, at, back): &(ActorId, Time, Option<Time>)| Departure {
             actor: experiment.mesh.actor_name(*actor).to_owned(),
             at_s: at.secs(),
@@ -92,7 +92,7 @@ impl Outside {
         });
         Outside {
             shunned: shunned.collect(),
-            operations: measured.history.iter().filter(|operation| operation.is_by_hand()).count() as u64,
+            operations: measured.history.iter().filter(|operation| operation.is_manual()).count() as u64,
             faults: measured.faults.clone(),
             requests: asked.map(|tally| crate::summary::requests(tally, measured.now.since(Time::ZERO))),
             restarts: measured.restarts.iter().map(|(actor, at)| Restart::new(*actor, *at, experiment)).collect(),

@@ -218,7 +218,7 @@ fn of(owner: Option<Owner>, otherwise: Of) -> Known {
 fn service_of(message: &Msg) -> Option<ServiceId> {
     match message {
         Msg::Request(request) => Some(request.service),
-        Msg::Ask(ask) => Some(ask.service),
+        Msg::ExternalRequest(ask) => Some(ask.service),
         Msg::Operate(operation) => Some(operation.operation.service),
         Msg::Steps(orders) => {
             if let [only] = orders.as_slice() {
@@ -583,7 +583,7 @@ impl Owners {
 /// What a message that is neither a request nor a reply is part of.
 fn class_of(message: &Msg) -> Of {
     match message {
-        Msg::Reply(_) | Msg::Request(_) | Msg::Ask(_) | Msg::Answer(_) => Of::Traffic,
+        Msg::Reply(_) | Msg::Request(_) | Msg::ExternalRequest(_) | Msg::ExternalReply(_) => Of::Traffic,
         _ => Of::Control,
     }
 }

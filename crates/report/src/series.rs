@@ -123,7 +123,7 @@ pub struct Row {
     /// Maximum waiting at once; empty where `in_flight_max` is.
     pub queue_max: Option<u64>,
     /// Instances that the coordinator wants (a surge included), on average; of a service alone.
-    pub instances_wanted: Option<f64>,
+    pub instances_desired: Option<f64>,
     /// Instances that take requests and are to stay, on average.
     pub instances_ready: Option<f64>,
     /// Slots of the instances that serve, on average.
@@ -209,7 +209,7 @@ const COLUMNS: [&str; 36] = [
     "in_flight_max",
     "queue_mean",
     "queue_max",
-    "instances_wanted",
+    "instances_desired",
     "instances_ready",
     "slots",
     "slots_in_use",
@@ -272,7 +272,7 @@ impl Line {
         self.counts([row.in_flight_max]);
         self.figures([row.queue_mean]);
         self.counts([row.queue_max]);
-        self.figures([row.instances_wanted, row.instances_ready, row.slots, row.slots_in_use, row.cores_in_use]);
+        self.figures([row.instances_desired, row.instances_ready, row.slots, row.slots_in_use, row.cores_in_use]);
         self.counts([row.slowest_request]);
         self.figures([row.slowest_at_s]);
     }
@@ -338,7 +338,7 @@ mod tests {
             in_flight_max: Some(35),
             queue_mean: Some(36.25),
             queue_max: Some(37),
-            instances_wanted: Some(38.25),
+            instances_desired: Some(38.25),
             instances_ready: Some(39.25),
             slots: None,
             slots_in_use: Some(41.25),

@@ -109,12 +109,12 @@ pub fn named(name: Option<&str>, what: &str) -> String {
 
 /// An operation in words: `extend payment to 12`, `scale rate by 2`, `deploy cart`, `rollout: update geo to 2`.
 pub fn operation_in_words(operation: &OperationSummary) -> String {
-    let to = match (operation.verb, operation.to) {
+    let to = match (operation.kind, operation.to) {
         (OperationKind::Scale, Some(by)) => format!(" by {}", number(by)),
         (_, Some(to)) => format!(" to {}", number(to)),
         (_, None) => String::new(),
     };
-    named(operation.name.as_deref(), &format!("{} {}{to}", operation.verb.as_str(), operation.service))
+    named(operation.name.as_deref(), &format!("{} {}{to}", operation.kind.as_str(), operation.service))
 }
 
 #[cfg(test)]

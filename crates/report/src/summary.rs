@@ -40,7 +40,7 @@ pub struct Measured {
     /// For each node, what its processor did, in nanoseconds of a core at normal speed.
     pub worked_ns: Vec<u64>,
     /// Results of external requests; `None` without a gateway.
-    pub by_hand: Option<Tally>,
+    pub manual: Option<Tally>,
     /// Counts of the clients for SLOs, for each of the mesh's criteria: one count, or one for each piece.
     pub counts: Vec<Vec<Count>>,
     /// Time series of all of it.
@@ -92,7 +92,8 @@ pub struct Traffic {
     /// Lost because a queue was full.
     pub lost_full: u64,
     /// Lost because no actor has the receiver's id.
-    pub lost_nobody: u64,
+    #[serde(alias = "lost_nobody")]
+    pub lost_no_such_actor: u64,
 }
 
 impl From<Counts> for Traffic {
@@ -108,16 +109,16 @@ impl From<Counts> for Traffic {
             lost_partition: counts.lost_partition,
             lost_down: counts.lost_down,
             lost_full: counts.lost_full,
-            lost_nobody: counts.lost_nobody,
+            lost_no_such_actor: counts.lost_no_such_actor,
         }
     }
 }
 
 impl Traffic {
     /// Messages that had neither arrived nor been lost when the run ended.
-    pub fn under_way(&self) -> u64 {
+    pub fn in_flight(&self) -> u64 {
         let chance = self.lost_loss.saturating_add(self.lost_drop);
-        let lost = [chance, self.lost_partition, self.lost_down, self.lost_full, self.lost_nobody];
+        let lost = [chance, self.lost_partition, self.lost_down, self.lost_full, self.lost_no_such_actor];
         let ended = lost.into_iter().fold(self.delivered, u64::saturating_add);
         self.sent.saturating_add(self.duplicated).saturating_sub(ended)
     }
@@ -140,7 +141,7 @@ impl Measured {
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
             served: vec![ServiceMetrics::default(); mesh.services.len()],
             worked_ns: vec![0; mesh.nodes.len()],
-            by_hand: None,
+            manual: None,
             counts: mesh.criteria.iter().map(|it| vec![Count::default(); it.places()]).collect(),
             ..Measured::default()
         };
@@ -175,7 +176,7 @@ impl Measured {
                     measured.gaps.extend(gaps);
                 }
                 Some(ActorResults::Gateway { tally }) if actor == mesh.gateway_actor() => {
-                    measured.by_hand = Some(*tally)
+                    measured.manual = Some(*tally)
                 }
                 // Not results of this actor.
                 Some(_) => {}
@@ -287,7 +288,8 @@ pub struct Summary {
     pub gaps: Vec<GapSummary>,
     /// External changes to a live run; empty if it was simulated.
     #[serde(default)]
-    pub outside: Outside,
+    #[serde(alias = "outside")]
+    pub external: Outside,
     /// Totals of the run.
     pub traffic: Traffic,
     /// Verdicts of the SLOs.
@@ -312,10 +314,12 @@ pub struct OperationSummary {
     pub name: Option<String>,
     /// True for a manual operation. Summaries written before these existed leave it out.
     #[serde(default)]
-    pub by_hand: bool,
+    #[serde(alias = "by_hand")]
+    pub manual: bool,
     /// Kind of the operation.
-    #[schemars(with = "String", extend("enum" = VERBS.map(OperationKind::as_str)))]
-    pub verb: OperationKind,
+    #[schemars(with = "String", extend("enum" = KINDS.map(OperationKind::as_str)))]
+    #[serde(alias = "verb")]
+    pub kind: OperationKind,
     /// To which service.
     pub service: String,
     /// The number it ran toward (instances, or a version), or the factor of a scale.
@@ -329,15 +333,17 @@ pub struct OperationSummary {
     /// Start time.
     pub began_s: f64,
     /// Outcome.
-    #[schemars(extend("enum" = ENDINGS))]
-    pub ending: Cow<'static, str>,
+    #[schemars(extend("enum" = OUTCOMES))]
+    #[serde(alias = "ending")]
+    pub outcome: Cow<'static, str>,
     /// Number of its steps.
     pub step_count: usize,
     /// The service's generation after the last of them.
     pub generation: Option<u64>,
     /// Time from its beginning until every node had acknowledged every step; `null` if not all have, or if it was
     /// running.
-    pub settling_ns: Option<u64>,
+    #[serde(alias = "settling_ns")]
+    pub settle_time_ns: Option<u64>,
     /// Target minus reached value when it ended.
     pub residual: Option<f64>,
     /// Messages sent for it, first ones and repeated ones.
@@ -345,7 +351,8 @@ pub struct OperationSummary {
     /// Number of them that were resent because no acknowledgement had come.
     pub resent: u64,
     /// Acknowledgements that first covered a step, one for each node and step.
-    pub acknowledgements: u64,
+    #[serde(alias = "acknowledgements")]
+    pub acks: u64,
     /// Instances that found no node with room, after the last step.
     pub unplaced: u32,
     /// Reason of the unplaced instances, if there are any.
@@ -359,7 +366,7 @@ pub struct OperationSummary {
     pub steps: Vec<StepSummary>,
 }
 
-const VERBS: [OperationKind; 6] = [
+const KINDS: [OperationKind; 6] = [
     OperationKind::Deploy,
     OperationKind::Undeploy,
     OperationKind::Extend,
@@ -372,7 +379,7 @@ const VERBS: [OperationKind; 6] = [
 const STRATEGIES: [Option<&str>; 5] = [Some("batch"), Some("bernoulli"), Some("rolling"), Some("canary"), None];
 
 /// [`OperationOutcome`] in one word.
-const ENDINGS: [&str; 6] = ["running", "reached", "stopped", "stuck", "replaced", "refused"];
+const OUTCOMES: [&str; 6] = ["running", "reached", "step_limit", "stuck", "superseded", "refused"];
 
 /// Values of the three recurrences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, JsonSchema, Serialize, Deserialize)]
@@ -395,7 +402,8 @@ pub struct StepSummary {
     /// Time of the decision.
     pub decided_s: f64,
     /// Time from the decision until the last node had acknowledged it.
-    pub settling_ns: Option<u64>,
+    #[serde(alias = "settling_ns")]
+    pub settle_time_ns: Option<u64>,
     /// S in the recurrence, which may be between whole numbers.
     pub s: f64,
     /// V in the recurrence.
@@ -412,7 +420,8 @@ pub struct StepSummary {
     /// Messages sent for it again.
     pub resent: u64,
     /// Acknowledgements that first covered it.
-    pub acknowledgements: u64,
+    #[serde(alias = "acknowledgements")]
+    pub acks: u64,
 }
 
 /// Results of the requests of one load.
@@ -617,7 +626,7 @@ impl Summary {
             calls: calls(experiment, measured),
             real_work: RealWork::new(&experiment.mesh, &measured.real_work),
             gaps: measured.gaps.iter().map(|gap| GapSummary::new(gap, experiment)).collect(),
-            outside: Outside::new(experiment, measured),
+            external: Outside::new(experiment, measured),
             traffic: measured.traffic,
             outcome: if invalid.is_some() { Outcome::Unknown } else { outcome },
             invalid,
@@ -698,7 +707,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         Some(Change::Deploy | Change::Undeploy) | None => (None, None, None),
     };
     // A reached target leaves no residual.
-    let residual = history.ending.residual().or((history.ending == OperationOutcome::Reached).then_some(0.0));
+    let residual = history.outcome.residual().or((history.outcome == OperationOutcome::Reached).then_some(0.0));
     let steps = &history.steps;
     let before = match steps.first() {
         Some(first) => course.before(history.service, first.n),
@@ -709,21 +718,21 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
     OperationSummary {
         operation: history.operation,
         name: history.operation.and_then(|at| experiment.operation_names.get(at).cloned().flatten()),
-        by_hand: history.is_by_hand(),
-        verb: history.verb,
+        manual: history.is_manual(),
+        kind: history.kind,
         service: service.name.clone(),
         to,
         rate,
         strategy,
         began_s: history.began.secs(),
-        ending: history.ending.as_str().into(),
+        outcome: history.outcome.as_str().into(),
         step_count: steps.len(),
         generation: steps.last().map(|step| step.generation),
-        settling_ns: history.settled().map(|at| at.since(history.began).nanos()),
+        settle_time_ns: history.settled().map(|at| at.since(history.began).nanos()),
         residual,
         messages: sum(steps.iter().flat_map(|step| [step.sent, step.resent])),
         resent: sum(steps.iter().map(|step| step.resent)),
-        acknowledgements: sum(steps.iter().map(|step| step.acks)),
+        acks: sum(steps.iter().map(|step| step.acks)),
         unplaced,
         unplaced_reason: (unplaced > 0).then(|| unplaced_reason(service)),
         before,
@@ -734,7 +743,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
                 n: step.n,
                 generation: step.generation,
                 decided_s: step.decided.secs(),
-                settling_ns: step.settled.map(|at| at.since(step.decided).nanos()),
+                settle_time_ns: step.settled.map(|at| at.since(step.decided).nanos()),
                 s: step.s,
                 v: step.v,
                 values: after(step),
@@ -742,7 +751,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
                 unplaced: step.unplaced,
                 sent: step.sent,
                 resent: step.resent,
-                acknowledgements: step.acks,
+                acks: step.acks,
             })
             .collect(),
     }
@@ -923,6 +932,6 @@ mod tests {
         // A node that sends results of a gateway.
         let found = [None, Some(ActorResults::Gateway { tally: Box::default() })];
         let measured = Measured::gather(&experiment.mesh, Time::ZERO, Traffic::default(), found);
-        assert!(measured.by_hand.is_none());
+        assert!(measured.manual.is_none());
     }
 }

@@ -94,13 +94,13 @@ async fn steer(run: Handle) -> (Vec<usize>, Vec<usize>) {
     // All at once: each gets its own reply.
     let (grown, both, twice) = tokio::join!(run.operate(grow), run.operate(both), run.operate(twice));
     let (grown, both, twice) = (grown.unwrap(), both.unwrap(), twice.unwrap());
-    let verbs = |at: &[usize]| {
+    let kinds = |at: &[usize]| {
         let at = at.to_vec();
-        run.look(move |it| at.iter().map(|at| it.history()[*at].verb.as_str()).collect::<Vec<_>>())
+        run.look(move |it| at.iter().map(|at| it.history()[*at].kind.as_str()).collect::<Vec<_>>())
     };
-    assert_eq!(verbs(&grown.begun).await.unwrap(), ["extend"]);
-    assert_eq!(verbs(&both.refused).await.unwrap(), ["deploy", "deploy"]);
-    assert_eq!(verbs(&twice.refused).await.unwrap(), ["deploy"]);
+    assert_eq!(kinds(&grown.begun).await.unwrap(), ["extend"]);
+    assert_eq!(kinds(&both.refused).await.unwrap(), ["deploy", "deploy"]);
+    assert_eq!(kinds(&twice.refused).await.unwrap(), ["deploy"]);
     run.stop().unwrap();
     (grown.begun, [both.refused, twice.refused].concat())
 }
@@ -116,11 +116,11 @@ fn a_run_is_steered_from_another_thread_and_its_trace_is_read_back() {
         (live.perform(&mut ()).await.unwrap(), handle, steering)
     });
     let (begun, refused) = steering.join().unwrap();
-    let by_hand: Vec<usize> =
-        (0..).zip(&performed.outcome.measured.history).filter(|(_, it)| it.is_by_hand()).map(|(at, _)| at).collect();
+    let manual: Vec<usize> =
+        (0..).zip(&performed.outcome.measured.history).filter(|(_, it)| it.is_manual()).map(|(at, _)| at).collect();
     let mut told = [begun, refused].concat();
     told.sort_unstable();
-    assert_eq!(told, by_hand);
+    assert_eq!(told, manual);
     // Two nodes in a thread each, the load, and this process.
     assert_eq!(performed.processes.len(), 4);
     assert!(block_on(handle.snapshot()).is_err(), "it is over");

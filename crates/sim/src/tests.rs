@@ -356,7 +356,7 @@ fn a_message_to_an_unknown_actor_is_lost_and_recorded() {
     let mut sim = talkers(1, constant(10), vec![]);
     sim.add(Talker { others: 9, ..Talker::default() }, "stray");
     sim.run_until(secs(1));
-    assert_eq!(sim.counts().lost_nobody, 1);
+    assert_eq!(sim.counts().lost_no_such_actor, 1);
     let fate = format!("{:?}", Fate::Lost(LossReason::NoSuchActor));
     assert!(sim.recorder().0.iter().any(|line| line.contains(&fate)));
     assert_balanced(&sim);

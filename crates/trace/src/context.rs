@@ -16,7 +16,7 @@ pub struct Context<M, T> {
     /// The actors, by rising id.
     pub(crate) lives: Vec<(ActorId, LifeThen<T>)>,
     /// The messages in flight.
-    pub(crate) under_way: Vec<(MessageId, SentThen, M)>,
+    pub(crate) in_flight: Vec<(MessageId, SentThen, M)>,
     /// Bytes that the [caller of the writer](crate::Writer::close_chunk) added; `None` if there are none.
     pub extra: Option<Vec<u8>>,
 }
@@ -277,10 +277,10 @@ impl Open {
                 content.write(out);
             }
         }
-        let under_way =
+        let in_flight =
             || self.lives().flat_map(|(from, life)| life.sent.iter().map(move |(seq, sent)| (from, seq, sent)));
-        put(out, |frame| frame.number(under_way().count() as u64));
-        for (from, seq, (sent, content)) in under_way() {
+        put(out, |frame| frame.number(in_flight().count() as u64));
+        for (from, seq, (sent, content)) in in_flight() {
             put(out, |frame| {
                 frame.number(u64::from(from.0));
                 frame.number(seq);
@@ -328,7 +328,7 @@ impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
             }
             lives.push((actor, LifeThen { incarnation, lamport, input, armed }));
         }
-        let mut under_way = Vec::new();
+        let mut in_flight = Vec::new();
         for _ in 0..from.number()? {
             let id = from.message_id()?;
             let (record, at, lamport) = (from.number()?, Time::from_nanos(from.number()?), clock(from)?);
@@ -341,10 +341,10 @@ impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
             }
             let (is_doubled, was_held) = (flags & 1 != 0, flags & 2 != 0);
             let sent = SentThen { record, at, lamport, to, copies, arrived, is_doubled, was_held };
-            under_way.push((id, sent, from.blob()?));
+            in_flight.push((id, sent, from.blob()?));
         }
         let extra = Some(std::mem::take(from).to_vec()).filter(|extra| !extra.is_empty());
-        Ok(Context { lives, under_way, extra })
+        Ok(Context { lives, in_flight, extra })
     }
 }
 

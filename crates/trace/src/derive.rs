@@ -14,12 +14,12 @@ use crate::{Context, Entry, Record};
 #[derive(Debug)]
 pub struct Deriver<T, A = ()> {
     lives: BTreeMap<ActorId, ReplayedActor<T>>,
-    under_way: BTreeMap<MessageId, Sent<A>>,
+    in_flight: BTreeMap<MessageId, Sent<A>>,
 }
 
 impl<T, A> Default for Deriver<T, A> {
     fn default() -> Self {
-        Deriver { lives: BTreeMap::new(), under_way: BTreeMap::new() }
+        Deriver { lives: BTreeMap::new(), in_flight: BTreeMap::new() }
     }
 }
 
@@ -124,7 +124,7 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
         };
         Deriver {
             lives: context.lives.iter().map(|(actor, then)| (*actor, life(then))).collect(),
-            under_way: context.under_way.iter().map(|(id, then, msg)| (*id, sent(*id, then, msg))).collect(),
+            in_flight: context.in_flight.iter().map(|(id, then, msg)| (*id, sent(*id, then, msg))).collect(),
         }
     }
 
@@ -141,13 +141,13 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
                 life.take_in(record.seq);
             }
             Entry::Deliver(id) => {
-                let sent = self.under_way.get(id).copied();
+                let sent = self.in_flight.get(id).copied();
                 life.lamport = life.lamport.max(sent.map_or(0, |sent| sent.lamport));
                 life.take_in(record.seq);
                 derived.cause = sent.map(|sent| sent.seq);
                 derived.message = Some((*id, sent));
                 derived.copy = sent.map_or(0, |sent| sent.arrived);
-                gone(&mut self.under_way, *id, true);
+                gone(&mut self.in_flight, *id, true);
             }
             Entry::Fire(timer) => {
                 let armed = life.armed.remove(timer);
@@ -171,7 +171,7 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
                     copies: 1,
                     arrived: 0,
                 };
-                self.under_way.insert(id, sent);
+                self.in_flight.insert(id, sent);
                 derived.message = Some((id, Some(sent)));
             }
             Entry::Arm { timer, at, tick } => {
@@ -185,7 +185,7 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
             }
             Entry::Note { .. } => life.lamport += 1,
             Entry::Fate(id, fate) => {
-                if let Some(sent) = self.under_way.get_mut(id) {
+                if let Some(sent) = self.in_flight.get_mut(id) {
                     match fate {
                         Fate::Duplicate(..) => {
                             sent.copies = sent.copies.saturating_add(1);
@@ -195,13 +195,13 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
                         Fate::Deliver(_) | Fate::Lost(_) => {}
                     }
                 }
-                let sent = self.under_way.get(id).copied();
+                let sent = self.in_flight.get(id).copied();
                 derived.incarnation = life.incarnation;
                 derived.lamport = sent.map_or(life.lamport, |sent| sent.lamport);
                 derived.cause = sent.map(|sent| sent.seq);
                 derived.message = Some((*id, sent));
                 if let Fate::Lost(_) = fate {
-                    gone(&mut self.under_way, *id, false);
+                    gone(&mut self.in_flight, *id, false);
                 }
                 return derived;
             }
@@ -220,18 +220,18 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
     }
 
     /// The messages in flight after the last record, by sender and number: the id and data of each.
-    pub fn under_way(&self) -> impl Iterator<Item = (MessageId, &Sent<A>)> {
-        self.under_way.iter().map(|(id, sent)| (*id, sent))
+    pub fn in_flight(&self) -> impl Iterator<Item = (MessageId, &Sent<A>)> {
+        self.in_flight.iter().map(|(id, sent)| (*id, sent))
     }
 }
 
 /// Counts a copy that arrived or was lost; the message is dropped after the last one.
-fn gone<A>(under_way: &mut BTreeMap<MessageId, Sent<A>>, id: MessageId, arrived: bool) {
-    if let Some(sent) = under_way.get_mut(&id) {
+fn gone<A>(in_flight: &mut BTreeMap<MessageId, Sent<A>>, id: MessageId, arrived: bool) {
+    if let Some(sent) = in_flight.get_mut(&id) {
         sent.copies -= 1;
         sent.arrived += u32::from(arrived);
         if sent.copies == 0 {
-            under_way.remove(&id);
+            in_flight.remove(&id);
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Replay<A: Actor, F> {
     /// True if the trace is merged.
     of_processes: bool,
     lives: BTreeMap<ActorId, ReplayedActor<A>>,
-    under_way: BTreeMap<MessageId, Sent<A::Msg>>,
+    in_flight: BTreeMap<MessageId, Sent<A::Msg>>,
     /// Messages received and not yet sent, with their receivers.
     awaited: BTreeSet<(MessageId, ActorId)>,
     room: Room,
@@ -154,7 +154,7 @@ where
             fresh,
             of_processes: false,
             lives: BTreeMap::new(),
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             awaited: BTreeSet::new(),
             room: Room::default(),
             report: ReplayReport::default(),
@@ -236,15 +236,15 @@ where
     /// Keeps a message until its last copy arrived or was lost.
     fn send(&mut self, id: MessageId, to: ActorId, msg: A::Msg) {
         if self.life(to).is_some() {
-            self.under_way.insert(id, Sent { to, msg, copies: 1 });
+            self.in_flight.insert(id, Sent { to, msg, copies: 1 });
         }
     }
 
     fn meet(&mut self, id: MessageId, fate: Fate) {
         match fate {
-            Fate::Lost(_) => drop(copy(&mut self.under_way, id)),
+            Fate::Lost(_) => drop(copy(&mut self.in_flight, id)),
             Fate::Duplicate(..) => {
-                if let Some(sent) = self.under_way.get_mut(&id) {
+                if let Some(sent) = self.in_flight.get_mut(&id) {
                     sent.copies = sent.copies.saturating_add(1);
                 }
             }
@@ -273,7 +273,7 @@ where
         }
         let first = (MessageId { from: sender, seq: 0 }, ActorId(0));
         let last = (MessageId { from: sender, seq: u64::MAX }, ActorId(u32::MAX));
-        let sent = self.awaited.range(first..=last).filter(|(id, actor)| is_sent(&self.under_way, *id, *actor));
+        let sent = self.awaited.range(first..=last).filter(|(id, actor)| is_sent(&self.in_flight, *id, *actor));
         let sent: Vec<_> = sent.copied().collect();
         sent.into_iter().try_for_each(|(id, actor)| self.go_on(id, actor))
     }
@@ -284,7 +284,7 @@ where
         let Some(life) = self.lives.get_mut(&actor) else { return Ok(()) };
         let mut held = mem::take(&mut life.held);
         if let Some(first) = held.front()
-            && !is_sent(&self.under_way, id, actor)
+            && !is_sent(&self.in_flight, id, actor)
         {
             if !self.of_processes {
                 // In one process a message that arrives was sent: if an actor had not sent it now, that difference
@@ -310,10 +310,10 @@ where
 
     /// Replays an input, or compares an effect.
     fn follow(&mut self, record: &Record<A::Msg, A::Tick>) -> Result<Followed, Parted<A>> {
-        let Replay { fresh, of_processes, lives, under_way, room, report, .. } = self;
+        let Replay { fresh, of_processes, lives, in_flight, room, report, .. } = self;
         let Some(life) = lives.get_mut(&record.actor) else {
             if let Entry::Deliver(id) = record.entry {
-                copy(under_way, id);
+                copy(in_flight, id);
             }
             return Ok(Followed::Done);
         };
@@ -335,7 +335,7 @@ where
             }
             Entry::Deliver(id) => {
                 life.end_step(record.seq, false, report)?;
-                let sent = is_sent(under_way, *id, record.actor).then(|| copy(under_way, *id)).flatten();
+                let sent = is_sent(in_flight, *id, record.actor).then(|| copy(in_flight, *id)).flatten();
                 match sent {
                     Some(envelope) => Input::Deliver(envelope),
                     None if life.stopped => {
@@ -444,13 +444,13 @@ impl<A: Actor> ReplayedActor<A> {
 }
 
 /// True if the message is in flight to this actor.
-fn is_sent<M>(under_way: &BTreeMap<MessageId, Sent<M>>, id: MessageId, to: ActorId) -> bool {
-    under_way.get(&id).is_some_and(|sent| sent.to == to)
+fn is_sent<M>(in_flight: &BTreeMap<MessageId, Sent<M>>, id: MessageId, to: ActorId) -> bool {
+    in_flight.get(&id).is_some_and(|sent| sent.to == to)
 }
 
 /// Counts a copy that arrives or is lost; the message is dropped after the last one.
-fn copy<M: Clone>(under_way: &mut BTreeMap<MessageId, Sent<M>>, id: MessageId) -> Option<Envelope<M>> {
-    let Occupied(mut sent) = under_way.entry(id) else { return None };
+fn copy<M: Clone>(in_flight: &mut BTreeMap<MessageId, Sent<M>>, id: MessageId) -> Option<Envelope<M>> {
+    let Occupied(mut sent) = in_flight.entry(id) else { return None };
     sent.get_mut().copies -= 1;
     let Sent { to, msg, .. } = if sent.get().copies == 0 {
         sent.remove()

@@ -100,7 +100,7 @@ fn roles(experiment: &Experiment, processes: NonZeroUsize, grace: GraceArgs, joi
     let role = |Part { role, names }: Part| {
         let joins = joins.to_string();
         let mut args: Vec<String> =
-            [role, "--join", &joins, "--patience", "5", "--end-with-stdin"].map(str::to_owned).into();
+            [role, "--join", &joins, "--reconnect-timeout", "5", "--end-with-stdin"].map(str::to_owned).into();
         // In one word: a name may begin with a dash.
         args.extend((role == "node").then(|| format!("--grace={}", grace.secs)));
         args.extend(names.iter().map(|name| format!("--name={name}")));

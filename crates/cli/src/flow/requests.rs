@@ -52,7 +52,7 @@ impl Requests {
     }
 
     /// Requests that are selected and have not ended.
-    pub(crate) fn under_way(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.wanted
     }
 }

@@ -105,7 +105,7 @@ impl<'a> Timeline<'a> {
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
-        self.messages.is_waiting() || self.requests.under_way() > 0
+        self.messages.is_waiting() || self.requests.in_flight() > 0
     }
 
     /// What it holds.

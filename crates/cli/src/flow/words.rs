@@ -29,8 +29,8 @@ pub(crate) const TYPES: [&str; 27] = [
     "report",
     "report_from",
     "view",
-    "ask",
-    "answer",
+    "external_request",
+    "external_reply",
     "operate",
     "operated",
     "leave",
@@ -140,8 +140,10 @@ impl About {
             },
             Msg::ReportFrom { have } => number(*have),
             Msg::InstanceView(view) => number(view.version),
-            Msg::Ask(ask) => About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) },
-            Msg::Answer(answer) => About { failure: answer.failure, ..number(answer.ask) },
+            Msg::ExternalRequest(ask) => {
+                About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) }
+            }
+            Msg::ExternalReply(answer) => About { failure: answer.failure, ..number(answer.ask) },
             Msg::Operate(operate) => About { service: Some(operate.operation.service), ..plain },
             Msg::Operated(_)
             | Msg::Leave { .. }
@@ -239,7 +241,9 @@ impl Names {
             Some((first, last)) => text += &format!(" {first} to {last}"),
             None => {}
         }
-        if let Some(number) = about.number.filter(|_| !matches!(about.kind, "heartbeat" | "ask" | "answer")) {
+        if let Some(number) =
+            about.number.filter(|_| !matches!(about.kind, "heartbeat" | "external_request" | "external_reply"))
+        {
             text += &format!(" {number}");
         }
         if let Some(attempt) = about.attempt.filter(|attempt| *attempt > 1) {

@@ -30,8 +30,8 @@ pub(crate) struct JoinArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// How long the coordinator may be out of reach, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE_SECS)]
-    patience: u64,
+    #[arg(long, alias = "patience", value_name = "SECONDS", default_value_t = PATIENCE_SECS)]
+    reconnect_timeout: u64,
     /// End when standard input does: for children of another process
     #[arg(long, hide = true)]
     end_with_stdin: bool,
@@ -84,7 +84,7 @@ impl JoinArgs {
             credentials,
             join,
             listen: self.listen,
-            patience: Duration::from_secs(self.patience),
+            patience: Duration::from_secs(self.reconnect_timeout),
             leaving,
             expected,
         }));

@@ -57,7 +57,7 @@ pub(super) fn gains(checked: &Checked<'_>) -> Vec<Gain> {
         };
         Some(Gain {
             operation: index,
-            verb: operation.change.verb().as_str(),
+            verb: operation.change.kind().as_str(),
             service: service.name.clone(),
             rate,
             delay,

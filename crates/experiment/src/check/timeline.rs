@@ -104,7 +104,7 @@ impl Timeline {
         let mut states = vec![State::default(); mesh.services.len()];
         let mut running: Vec<Running> = vec![];
         // Operations in progress of each service.
-        let mut under_way: Vec<Vec<usize>> = vec![vec![]; mesh.services.len()];
+        let mut in_flight: Vec<Vec<usize>> = vec![vec![]; mesh.services.len()];
         let mut timeline = Timeline { is_whole: true, ..Timeline::default() };
         // Items of one time in the order in which they were put in.
         let mut queue = BinaryHeap::new();
@@ -135,11 +135,11 @@ impl Timeline {
                 }
                 Item::Begin(operation) => {
                     let Operation { service, change, .. } = &mesh.operations[operation];
-                    let others = &mut under_way[service.index()];
+                    let others = &mut in_flight[service.index()];
                     others.retain(|other| running[*other].goes_on);
                     for other in others.iter() {
-                        let older = mesh.operations[running[*other].operation].change.verb();
-                        running[*other].goes_on = !operation::supersedes(change.verb(), older);
+                        let older = mesh.operations[running[*other].operation].change.kind();
+                        running[*other].goes_on = !operation::supersedes(change.kind(), older);
                     }
                     others.push(running.len());
                     running.push(Running { operation, steps: 0, goes_on: true });
@@ -297,6 +297,6 @@ pub(super) fn name_of(operation: &Operation, service: &str) -> String {
         Change::Extend { to, .. } => format!("extend {service} to {to}"),
         Change::Update { to, .. } => format!("update {service} to {to}"),
         Change::Scale { by } => format!("scale {service} by {by}"),
-        change => format!("{} {service}", change.verb().as_str()),
+        change => format!("{} {service}", change.kind().as_str()),
     }
 }

@@ -103,11 +103,11 @@ fn outside(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     let (experiment, end) = (checked.experiment, checked.end);
     for (index, operation) in experiment.mesh.operations.iter().enumerate().filter(|(_, o)| o.at >= end) {
         let name = &experiment.mesh.service(operation.service).name;
-        let verb = operation.change.verb().as_str();
+        let kind = operation.change.kind().as_str();
         warnings.warn(
             "late",
             warnings.line(index),
-            format!("{verb} {name} at {}, after the end of the run", shown(operation.at)),
+            format!("{kind} {name} at {}, after the end of the run", shown(operation.at)),
         );
     }
     let late = || experiment.mesh.nodes.iter().filter(|node| (end..Time::NEVER).contains(&node.joins));

@@ -56,8 +56,8 @@ impl Known {
     pub fn pick(&mut self, balancer: &Balancer, instances: &Arc<[Instance]>, now: Time, rng: &mut Rng) -> usize {
         match (self, balancer) {
             (Known::Turn(turn), _) => round_robin::pick(instances.len(), turn),
-            (Known::UnderWay(under_way), Balancer::LeastRequest { choices }) => {
-                under_way.pick(*choices, instances, rng)
+            (Known::UnderWay(in_flight), Balancer::LeastRequest { choices }) => {
+                in_flight.pick(*choices, instances, rng)
             }
             (Known::Ranking(ranking), _) => ranking.pick(instances, rng),
             (Known::Estimates(estimates), Balancer::PeakEwma { decay, start }) => {
@@ -70,7 +70,7 @@ impl Known {
     /// A request to `to` that took `took` is no longer in flight.
     pub fn ended(&mut self, balancer: &Balancer, to: Instance, now: Time, took: Span) {
         match (self, balancer) {
-            (Known::UnderWay(under_way), _) => under_way.ended(to),
+            (Known::UnderWay(in_flight), _) => in_flight.ended(to),
             (Known::Ranking(ranking), _) => ranking.ended(to),
             (Known::Estimates(estimates), Balancer::PeakEwma { decay, .. }) => estimates.ended(to, *decay, now, took),
             _ => {}
@@ -80,7 +80,7 @@ impl Known {
     /// A request to `to` is no longer in flight, and its latency is unknown.
     pub fn cancelled(&mut self, to: Instance) {
         match self {
-            Known::UnderWay(under_way) => under_way.ended(to),
+            Known::UnderWay(in_flight) => in_flight.ended(to),
             Known::Ranking(ranking) => ranking.ended(to),
             Known::Estimates(estimates) => estimates.cancelled(to),
             Known::Nothing | Known::Turn(_) => {}

@@ -187,8 +187,8 @@ impl Client {
     }
 
     /// Requests that have not ended yet.
-    pub fn under_way(&self) -> usize {
-        self.calls.under_way()
+    pub fn in_flight(&self) -> usize {
+        self.calls.in_flight()
     }
 
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
@@ -219,8 +219,8 @@ impl Client {
     /// The machine went down: requests in flight are not measured, and requests planned meanwhile are not made up for.
     pub(crate) fn reboot(&mut self) {
         // The earliest planned time among the requests in flight and the next one.
-        let under_way = self.calls.owners().map(|planned| planned.at).min();
-        self.down_since = self.down_since.or(under_way).or(self.next_planned());
+        let in_flight = self.calls.owners().map(|planned| planned.at).min();
+        self.down_since = self.down_since.or(in_flight).or(self.next_planned());
         let measured = self.mesh.loads[self.load].start + self.mesh.loads[self.load].warmup;
         for planned in self.calls.owners().filter(|planned| planned.at >= measured) {
             self.courses[planned.target as usize].lost(planned.at);

@@ -37,7 +37,7 @@ impl Presence {
         match self {
             Presence::Alive => "alive",
             Presence::Dead => "dead",
-            Presence::Pending => "awaited",
+            Presence::Pending => "pending",
             Presence::Leaving => "leaving",
             Presence::Left => "left",
             Presence::Shunned => "shunned",

@@ -60,7 +60,7 @@ pub struct Coordinator {
     /// Operations of the file that have begun.
     begun: usize,
     /// Manual operations, in the order in which they began.
-    by_hand: Vec<Operation>,
+    manual: Vec<Operation>,
     running: Vec<Running>,
     history: Vec<OperationHistory>,
     sightings: Diary<Sighting>,
@@ -116,7 +116,7 @@ impl Coordinator {
             watch: Watch::default(),
             endpoints: InstanceRegistry::new(&mesh),
             begun: 0,
-            by_hand: Vec::new(),
+            manual: Vec::new(),
             running: Vec::new(),
             history: Vec::new(),
             sightings: Diary::default(),
@@ -249,8 +249,8 @@ impl Coordinator {
             | Msg::Snapshot(_)
             | Msg::ReportFrom { .. }
             | Msg::InstanceView(_)
-            | Msg::Ask(_)
-            | Msg::Answer(_)
+            | Msg::ExternalRequest(_)
+            | Msg::ExternalReply(_)
             | Msg::Operate(_)
             | Msg::Operated(_)
             | Msg::Leave { .. }
@@ -263,8 +263,8 @@ impl Coordinator {
     fn other_said(&mut self, from: ActorId, msg: Msg, cx: &mut MeshCx<'_>) {
         match msg {
             Msg::Heartbeat(heartbeat) => self.send_view_if_older(from, heartbeat.view, cx),
-            Msg::Operate(operate) if from == self.mesh.outside() => self.operate(*operate, cx),
-            Msg::Shun { node } if from == self.mesh.outside() => self.shun(node, cx),
+            Msg::Operate(operate) if from == self.mesh.external_client() => self.operate(*operate, cx),
+            Msg::Shun { node } if from == self.mesh.external_client() => self.shun(node, cx),
             _ => {}
         }
     }

@@ -75,25 +75,25 @@ impl Coordinator {
 
     /// Begins an operation of an external client now.
     pub(super) fn operate(&mut self, Operate { ask, operation }: Operate, cx: &mut MeshCx<'_>) {
-        let is_sound = self.by_hand.len() < MANUAL_OPERATIONS_MAX && operation.validate(&self.mesh).is_ok();
+        let is_sound = self.manual.len() < MANUAL_OPERATIONS_MAX && operation.validate(&self.mesh).is_ok();
         let history = is_sound.then(|| {
-            self.by_hand.push(Operation { at: cx.now(), ..operation });
-            self.begin(Source::Hand(self.by_hand.len() - 1), cx) as u32
+            self.manual.push(Operation { at: cx.now(), ..operation });
+            self.begin(Source::Hand(self.manual.len() - 1), cx) as u32
         });
-        let is_refused = history.is_some_and(|at| self.history[at as usize].ending == OperationOutcome::Refused);
-        cx.send(self.mesh.outside(), Msg::Operated(Operated { ask, history, is_refused }));
+        let is_refused = history.is_some_and(|at| self.history[at as usize].outcome == OperationOutcome::Refused);
+        cx.send(self.mesh.external_client(), Msg::Operated(Operated { ask, history, is_refused }));
     }
 
     /// Begins an operation and takes its first step. Returns the index of its history.
     fn begin(&mut self, source: Source, cx: &mut MeshCx<'_>) -> usize {
         let Operation { service, change, .. } = self.operation(source).clone();
         let operation = if let Source::File(index) = source { Some(index) } else { None };
-        self.end_same(service, change.verb());
+        self.end_same(service, change.kind());
         let at = self.history.len();
         self.running.push(Running { source, history: at, steps: 0, next: Some(cx.now()) });
         self.history.push(OperationHistory {
             change: Some(change.clone()),
-            ..history(operation, change.verb(), service, cx.now())
+            ..history(operation, change.kind(), service, cx.now())
         });
         self.iterate(self.running.len() - 1, cx);
         at
@@ -102,7 +102,7 @@ impl Coordinator {
     fn operation(&self, source: Source) -> &Operation {
         match source {
             Source::File(index) => &self.mesh.operations[index],
-            Source::Hand(index) => &self.by_hand[index],
+            Source::Hand(index) => &self.manual[index],
         }
     }
 
@@ -124,10 +124,10 @@ impl Coordinator {
         let mut steps = running.steps;
         if matches!(turn, Iteration::Step | Iteration::Last) {
             steps += 1;
-            self.decide(running.history, change.verb(), service, cx);
+            self.decide(running.history, change.kind(), service, cx);
         }
         let left = operation::residual(&change, &self.services[service.index()].wanted);
-        let ending = match turn {
+        let outcome = match turn {
             Iteration::Step if times.is_none_or(|times| steps < times) => None,
             Iteration::Step if left == 0.0 => Some(OperationOutcome::Reached),
             Iteration::Step => Some(OperationOutcome::StepLimit { residual: left }),
@@ -136,13 +136,13 @@ impl Coordinator {
             Iteration::Stuck(residual) => Some(OperationOutcome::Stuck { residual }),
             Iteration::Refused => Some(OperationOutcome::Refused),
         };
-        if let Some(OperationOutcome::StepLimit { .. }) = ending {
+        if let Some(OperationOutcome::StepLimit { .. }) = outcome {
             operation::stop(&change, &mut self.services[service.index()].wanted);
         }
-        let next = ending.is_none().then(|| cx.now() + every);
+        let next = outcome.is_none().then(|| cx.now() + every);
         self.running[index] = Running { steps, next, ..running };
-        match (ending, next) {
-            (Some(ending), _) => self.history[running.history].ending = ending,
+        match (outcome, next) {
+            (Some(outcome), _) => self.history[running.history].outcome = outcome,
             (None, Some(next)) => drop(cx.arm(next, Tick::Iterate(index as u32))),
             (None, None) => unreachable!("what has not ended is turned again"),
         }
@@ -166,12 +166,12 @@ impl Coordinator {
     }
 
     /// An operation takes the place of those of its kind on the same service; undeploy of all of them.
-    fn end_same(&mut self, service: ServiceId, verb: OperationKind) {
+    fn end_same(&mut self, service: ServiceId, kind: OperationKind) {
         for running in self.running.iter_mut().filter(|running| running.next.is_some()) {
             let history = &mut self.history[running.history];
-            if history.service == service && operation::supersedes(verb, history.verb) {
+            if history.service == service && operation::supersedes(kind, history.kind) {
                 running.next = None;
-                history.ending = OperationOutcome::Superseded;
+                history.outcome = OperationOutcome::Superseded;
             }
         }
     }
@@ -198,21 +198,21 @@ impl Coordinator {
         for service in services {
             let service = ServiceId(*service as u16);
             let mut repair = history(None, OperationKind::Repair, service, cx.now());
-            repair.ending = OperationOutcome::Reached;
+            repair.outcome = OperationOutcome::Reached;
             self.history.push(repair);
             self.decide(self.history.len() - 1, OperationKind::Repair, service, cx);
         }
     }
 }
 
-fn history(operation: Option<usize>, verb: OperationKind, service: ServiceId, began: Time) -> OperationHistory {
+fn history(operation: Option<usize>, kind: OperationKind, service: ServiceId, began: Time) -> OperationHistory {
     OperationHistory {
         operation,
         change: None,
-        verb,
+        kind,
         service,
         began,
         steps: Vec::new(),
-        ending: OperationOutcome::Running,
+        outcome: OperationOutcome::Running,
     }
 }

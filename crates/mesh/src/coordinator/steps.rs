@@ -59,7 +59,7 @@ fn digest(before: u64, word: u64) -> u64 {
 fn digest_of(before: u64, decision: &Decision, placed: &ServicePlacement) -> u64 {
     let head = [
         decision.n,
-        decision.verb as u64,
+        decision.kind as u64,
         u64::from(decision.service.0),
         decision.generation,
         decision.capacity.to_bits(),
@@ -78,7 +78,7 @@ fn share_of(placed: &ServicePlacement, node: usize) -> Share {
 impl Coordinator {
     /// Decides the next step: places the desired instances of `service`, numbers the step and logs it. It is sent when
     /// the event has been processed.
-    pub(super) fn decide(&mut self, history: usize, verb: OperationKind, service: ServiceId, cx: &mut MeshCx<'_>) {
+    pub(super) fn decide(&mut self, history: usize, kind: OperationKind, service: ServiceId, cx: &mut MeshCx<'_>) {
         let (n, now) = (self.log.last() + 1, cx.now());
         let spec = self.mesh.service(service);
         let mut machines = std::mem::take(&mut self.machines);
@@ -102,7 +102,7 @@ impl Coordinator {
             n,
             epoch: self.epoch,
             digest: 0,
-            verb,
+            kind,
             service,
             generation: state.generation,
             capacity: wanted.c,

@@ -311,7 +311,7 @@ impl HostedServices {
         &self,
         now: Time,
         in_progress: impl Iterator<Item = Done>,
-        under_way: impl Iterator<Item = (Owner, Time)>,
+        in_flight: impl Iterator<Item = (Owner, Time)>,
     ) -> Vec<PlaceCourse> {
         let courses = |hosted: &HostedService| hosted.places.courses(hosted.service, now);
         let mut all: Vec<Vec<PlaceCourse>> = self.services.iter().map(courses).collect();
@@ -320,7 +320,7 @@ impl HostedServices {
                 all[at][done.owner.place as usize].course.worked(done.began, now, done.worked);
             }
         }
-        for (owner, arrived) in under_way {
+        for (owner, arrived) in in_flight {
             if let Ok(at) = self.find(owner.service) {
                 all[at][owner.place as usize].course.left(arrived, now.since(arrived));
             }

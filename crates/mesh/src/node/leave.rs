@@ -43,7 +43,7 @@ impl Node {
 
     /// Leaves if it can, or says again that it wants to. Also after a reboot.
     pub(super) fn go_on_leaving(&mut self, cx: &mut MeshCx<'_>) {
-        let is_idle = self.under_way() == 0 && self.hosting.as_ref().is_none_or(|hosting| hosting.is_empty());
+        let is_idle = self.in_flight() == 0 && self.hosting.as_ref().is_none_or(|hosting| hosting.is_empty());
         let Some(leave) = self.hosting.as_mut().and_then(|hosting| hosting.leave.as_mut()) else { return };
         let incarnation = cx.incarnation();
         if leave.left {

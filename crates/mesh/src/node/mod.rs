@@ -83,8 +83,8 @@ impl Node {
     pub fn courses(&self, now: Time) -> Vec<PlaceCourse> {
         let Some(hosting) = &self.hosting else { return Vec::new() };
         let in_progress = self.work.iter().flat_map(|work| work.processor.in_progress());
-        let under_way = self.work.iter().flat_map(|work| work.under_way_at());
-        hosting.courses(now, in_progress, under_way)
+        let in_flight = self.work.iter().flat_map(|work| work.in_flight_at());
+        hosting.courses(now, in_progress, in_flight)
     }
 
     /// Instances that came and went.
@@ -95,7 +95,7 @@ impl Node {
     /// Measurements of its instances since those that `told` covers. Work in progress is included when it is done.
     pub(crate) fn news(&self, told: Told, now: Time) -> (News, Told) {
         let Some(hosting) = &self.hosting else { return (News::Node { places: Vec::new(), comings: None }, told) };
-        let oldest = self.work.iter().flat_map(|work| work.under_way_at()).map(|(_, arrived)| arrived).min();
+        let oldest = self.work.iter().flat_map(|work| work.in_flight_at()).map(|(_, arrived)| arrived).min();
         let entries = hosting.comings_count();
         let comings = (entries != told.entries).then(|| shortened(hosting.comings()));
         let until = oldest.map_or(now, |oldest| oldest.min(now));
@@ -117,8 +117,8 @@ impl Node {
     }
 
     /// Requests that it works on or that wait.
-    pub fn under_way(&self) -> usize {
-        self.work.as_ref().map_or(0, |work| work.under_way())
+    pub fn in_flight(&self) -> usize {
+        self.work.as_ref().map_or(0, |work| work.in_flight())
     }
 
     pub(crate) fn on(&mut self, event: Event<Msg, Tick>, cx: &mut MeshCx<'_>) {
@@ -231,15 +231,15 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::InstanceView(_) | Msg::Released => {
             from == COORDINATOR
         }
-        Msg::Leave { .. } => from == mesh.outside(),
+        Msg::Leave { .. } => from == mesh.external_client(),
         Msg::Ack(_)
         | Msg::Need { .. }
         | Msg::Refuse { .. }
         | Msg::Hello(_)
         | Msg::Heartbeat(_)
         | Msg::Report(_)
-        | Msg::Ask(_)
-        | Msg::Answer(_)
+        | Msg::ExternalRequest(_)
+        | Msg::ExternalReply(_)
         | Msg::Operate(_)
         | Msg::Operated(_)
         | Msg::Leaving { .. }

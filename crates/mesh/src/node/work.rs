@@ -99,12 +99,12 @@ impl Work {
         }
     }
 
-    pub(super) fn under_way(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.tasks.len()
     }
 
     /// Requests at this node: owner, and time of arrival.
-    pub(super) fn under_way_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
+    pub(super) fn in_flight_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
         self.tasks.iter().map(|(_, task)| (task.owner(), task.arrived))
     }
 }
@@ -364,7 +364,7 @@ impl Node {
                 hosted.worked(&done, done.began + done.worked);
             }
         }
-        for (owner, arrived) in work.under_way_at() {
+        for (owner, arrived) in work.in_flight_at() {
             if let Some(hosted) = hosting.get(owner.service) {
                 hosted.places.lost(owner.place, arrived);
             }

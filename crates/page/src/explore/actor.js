@@ -48,7 +48,7 @@ function showActor(it) {
   said.push(`Its view is version ${count(has)}${latest > has ? `; the coordinator's is ${count(latest)}` : ''}. `);
   said.push(thinks === ready ? `It knows ${count(thinks)} ready instances, as many as there are.` : el('b', null, `It counts on ${count(thinks)} instances; ${count(ready)} are ready.`));
   if (it.steps) said.push(` ${it.nodes.length ? 'Decided' : 'Applied'}: ${count(it.steps[0])} steps${it.nodes.length ? '' : ` of ${count(it.steps[1])}`}.`);
-  if (it.requests_under_way !== null) said.push(` ${count(it.requests_under_way)} ${it.requests_under_way === 1 ? 'request' : 'requests'} under way.`);
+  if (it.requests_in_flight !== null) said.push(` ${count(it.requests_in_flight)} ${it.requests_in_flight === 1 ? 'request' : 'requests'} under way.`);
   const nodes = it.nodes.length ? el('table', { class: 'full' }, el('thead', null, el('tr', null, ['node', 'it thinks', 'is', 'step'].map((words) => el('th', { scope: 'col' }, words)))),
     el('tbody', null, it.nodes.slice(0, 60).map((node) => el('tr', null, el('td', null, short(node.node, 20)), el('td', { class: (node.thinks === 'dead') === node.is_up ? 'bad strong' : null }, node.thinks),
       el('td', { class: node.is_up ? null : 'bad' }, node.is_up ? 'up' : '✕ down'), el('td', null, count(node.applied)))))) : null;

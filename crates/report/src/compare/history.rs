@@ -36,7 +36,7 @@ pub struct DecidedStep {
     /// Its number, over all services.
     pub n: u64,
     /// Kind of its operation.
-    pub verb: String,
+    pub kind: String,
     /// Its service.
     pub service: String,
     /// The service's generation with it.
@@ -70,7 +70,7 @@ pub struct OperationName {
     /// Its index among the operations of the file, by time; `null` for a manual operation and for a repair.
     pub operation: Option<usize>,
     /// Kind of the operation.
-    pub verb: String,
+    pub kind: String,
     /// To which service.
     pub service: String,
 }
@@ -88,7 +88,7 @@ impl History {
         });
         let name = |o: &OperationSummary| OperationName {
             operation: o.operation,
-            verb: o.verb.as_str().into(),
+            kind: o.kind.as_str().into(),
             service: o.service.clone(),
         };
         let names = |summary: &Summary| summary.operations.iter().map(name).collect::<Vec<_>>();
@@ -105,7 +105,7 @@ impl DecidedStep {
     fn new(operation: &OperationSummary, step: &StepSummary) -> Self {
         DecidedStep {
             n: step.n,
-            verb: operation.verb.as_str().into(),
+            kind: operation.kind.as_str().into(),
             service: operation.service.clone(),
             generation: step.generation,
             s: step.s,
@@ -120,7 +120,7 @@ impl DecidedStep {
     fn fields_unlike(&self, other: &Self) -> Vec<String> {
         let fields = [
             ("n", self.n != other.n),
-            ("verb", self.verb != other.verb),
+            ("kind", self.kind != other.kind),
             ("service", self.service != other.service),
             ("generation", self.generation != other.generation),
             ("s", self.s != other.s),

@@ -156,7 +156,7 @@ pub struct OperationComparison {
     /// Its index among the operations of the file, by time; `null` for a manual operation and for a repair.
     pub operation: Option<usize>,
     /// Kind of the operation.
-    pub verb: String,
+    pub kind: String,
     /// To which service.
     pub service: String,
     /// Start time, in the first run that has it.
@@ -164,11 +164,11 @@ pub struct OperationComparison {
     /// Number of its steps. It is not random: every difference is beyond noise.
     pub steps: Figure,
     /// From its beginning until every node had acknowledged every step, in nanoseconds.
-    pub settling_ns: Figure,
+    pub settle_time_ns: Figure,
     /// Messages sent for it, first ones and repeated ones.
     pub messages: Figure,
     /// Outcome in each run; `null` in one that does not have it.
-    pub endings: Vec<Option<String>>,
+    pub outcomes: Vec<Option<String>>,
 }
 
 impl Comparison {
@@ -259,15 +259,15 @@ impl Figures {
 
 impl OperationComparison {
     fn figures(&self) -> [&Figure; 3] {
-        [&self.steps, &self.settling_ns, &self.messages]
+        [&self.steps, &self.settle_time_ns, &self.messages]
     }
 
     /// Importance of a difference here: decisions before durations.
     pub(crate) fn weight(&self) -> u8 {
-        let ended_alike = self.endings.iter().all(|ending| *ending == self.endings[0]);
+        let ended_alike = self.outcomes.iter().all(|outcome| *outcome == self.outcomes[0]);
         match () {
             () if !ended_alike || self.steps.differs() => 2,
-            () if self.settling_ns.differs() || self.messages.differs() => 1,
+            () if self.settle_time_ns.differs() || self.messages.differs() => 1,
             () => 0,
         }
     }
@@ -417,7 +417,7 @@ fn operations(summaries: &[&Summary], noise: Noise) -> Vec<OperationComparison> 
     for (run, summary) in summaries.iter().enumerate() {
         let mut seen: BTreeMap<Key<'_>, usize> = BTreeMap::new();
         for operation in &summary.operations {
-            let what = (operation.operation, operation.verb, operation.service.as_str(), 0);
+            let what = (operation.operation, operation.kind, operation.service.as_str(), 0);
             let nth = seen.entry(what).or_default();
             let key = (what.0, what.1, what.2, *nth);
             *nth += 1;
@@ -434,15 +434,15 @@ fn operations(summaries: &[&Summary], noise: Noise) -> Vec<OperationComparison> 
         let of = |what: fn(&OperationSummary) -> Option<u64>| runs.iter().map(|run| run.and_then(what)).collect();
         OperationComparison {
             operation: key.0,
-            verb: key.1.as_str().into(),
+            kind: key.1.as_str().into(),
             service: key.2.into(),
             began_s: runs.iter().flatten().map(|operation| operation.began_s).next().unwrap_or_default(),
             steps: Figure::new(of(|o| Some(o.step_count as u64)), |base, _, other| Noise::exact(base, other)),
-            settling_ns: Figure::new(of(|o| o.settling_ns), |base, run, other| {
+            settle_time_ns: Figure::new(of(|o| o.settle_time_ns), |base, run, other| {
                 noise.settling((base, scatters[0]), (other, scatters[run]))
             }),
             messages: Figure::new(of(|o| Some(o.messages)), |base, _, other| noise.single(base, other)),
-            endings: runs.iter().map(|run| run.map(|operation| operation.ending.to_string())).collect(),
+            outcomes: runs.iter().map(|run| run.map(|operation| operation.outcome.to_string())).collect(),
         }
     };
     order.iter().map(compare).collect()

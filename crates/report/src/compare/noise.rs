@@ -140,7 +140,7 @@ impl Noise {
 /// Scatter of the settle times of a run's steps, in nanoseconds; 0 if there are too few.
 pub(super) fn scatter(summary: &Summary) -> f64 {
     let steps = summary.operations.iter().flat_map(|operation| &operation.steps);
-    let mut moments: Vec<(f64, u64)> = steps.filter_map(|step| Some((step.decided_s, step.settling_ns?))).collect();
+    let mut moments: Vec<(f64, u64)> = steps.filter_map(|step| Some((step.decided_s, step.settle_time_ns?))).collect();
     moments.sort_by(|a, b| a.0.total_cmp(&b.0));
     let moments = moments.chunk_by(|a, b| a.0 == b.0);
     let spans: Vec<u64> = moments.map(|steps| steps.iter().map(|(_, span)| *span).max().unwrap_or(0)).collect();

@@ -22,7 +22,7 @@ pub fn text(comparison: &Comparison, all: bool, paint: Paint) -> String {
         let letters: Vec<&str> = beside.iter().map(|run| letter(*run)).collect();
         let title = if others.len() > BESIDE_MAX { format!("  A and {}", letters.join(", ")) } else { String::new() };
         for (heading, beside, body) in [
-            ("Operations", "steps, messages and ending, and how long each took to settle", page.operations()),
+            ("Operations", "steps, messages and outcome, and how long each took to settle", page.operations()),
             ("History", "decisions in order, regardless of their times", page.histories()),
             ("Requests", "", page.loads()),
             ("Services", "", page.services()),
@@ -212,18 +212,18 @@ impl Page<'_> {
 
     fn operations(&self) -> String {
         let operations = &self.comparison.operations;
-        let headings = vec!["at", "<operation", "steps", "messages", "<ending"];
+        let headings = vec!["at", "<operation", "steps", "messages", "<outcome"];
         let mut table = Table::new([headings, self.headings()].concat());
         let shown = self.chosen(operations, OPERATIONS_MAX, OperationComparison::weight);
         for operation in &shown {
             let mut cells = vec![
                 format!("{}s", number(operation.began_s)).into(),
-                format!("{} {}", operation.verb, operation.service).into(),
+                format!("{} {}", operation.kind, operation.service).into(),
                 self.side_by_side(&operation.steps),
                 self.side_by_side(&operation.messages),
-                self.endings(operation),
+                self.outcomes(operation),
             ];
-            cells.extend(self.cells(&operation.settling_ns, span));
+            cells.extend(self.cells(&operation.settle_time_ns, span));
             table.row(cells);
         }
         let differ = operations.iter().filter(|operation| operation.weight() > 0).count();
@@ -247,9 +247,9 @@ impl Page<'_> {
         Cell::new(text, look)
     }
 
-    fn endings(&self, operation: &OperationComparison) -> Cell {
-        let ending = |run: usize| operation.endings.get(run).cloned().flatten().unwrap_or_else(|| "-".into());
-        let texts: Vec<String> = self.runs().map(ending).collect();
+    fn outcomes(&self, operation: &OperationComparison) -> Cell {
+        let outcome = |run: usize| operation.outcomes.get(run).cloned().flatten().unwrap_or_else(|| "-".into());
+        let texts: Vec<String> = self.runs().map(outcome).collect();
         let differ = texts.iter().any(|text| *text != texts[0]);
         Cell::new(joined(texts), if differ { Look::Warn } else { Look::Plain })
     }
@@ -284,7 +284,7 @@ impl Page<'_> {
             None => format!("the same {operations} in the same order"),
             Some(first) => {
                 let name = |name: &Option<OperationName>| {
-                    name.as_ref().map_or_else(|| "nothing".to_owned(), |o| format!("{} {}", o.verb, o.service))
+                    name.as_ref().map_or_else(|| "nothing".to_owned(), |o| format!("{} {}", o.kind, o.service))
                 };
                 let text =
                     format!("the same {operations}, then {} where A has {}", name(&first.other), name(&first.base));
@@ -315,7 +315,7 @@ fn step_row(name: &str, step: &DecidedStep, fields: &[String]) -> Vec<Cell> {
     vec![
         name.into(),
         cell(&["n"], count(step.n)),
-        cell(&["verb", "service"], format!("{} {}", step.verb, step.service)),
+        cell(&["kind", "service"], format!("{} {}", step.kind, step.service)),
         cell(&["generation"], count(step.generation)),
         cell(&["s"], number(step.s)),
         cell(&["c"], number(step.c)),

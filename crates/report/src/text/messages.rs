@@ -12,8 +12,8 @@ pub(super) fn real_work(summary: &Summary, paint: Paint) -> String {
     lines(&line, Look::Plain, paint) + &warning.unwrap_or_default()
 }
 
-pub(super) fn outside(summary: &Summary, paint: Paint) -> String {
-    summary.outside.lines().iter().map(|line| lines(line, Look::Plain, paint)).collect()
+pub(super) fn external(summary: &Summary, paint: Paint) -> String {
+    summary.external.lines().iter().map(|line| lines(line, Look::Plain, paint)).collect()
 }
 
 pub(super) fn gaps(summary: &Summary, paint: Paint) -> String {
@@ -44,8 +44,8 @@ pub(super) fn messages(summary: &Summary, paint: Paint) -> String {
         (traffic.lost_partition, "lost at a partition"),
         (traffic.lost_down, "lost to machines that were down"),
         (traffic.lost_full, "lost to full queues"),
-        (traffic.lost_nobody, "to no actor"),
-        (traffic.under_way(), "still in flight"),
+        (traffic.lost_no_such_actor, "to no actor"),
+        (traffic.in_flight(), "still in flight"),
     ] {
         if n > 0 {
             line += &format!(", {} {what}", count(n));
@@ -55,7 +55,7 @@ pub(super) fn messages(summary: &Summary, paint: Paint) -> String {
         "of these for operations: {} orders ({} resent), {} acknowledgements",
         count(sum(|o| o.messages)),
         count(sum(|o| o.resent)),
-        count(sum(|o| o.acknowledgements)),
+        count(sum(|o| o.acks)),
     );
     lines(&line, Look::Plain, paint) + &lines(&operations, Look::Plain, paint)
 }

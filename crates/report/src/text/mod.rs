@@ -72,7 +72,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Busiest nodes", &of_nodes, services::nodes(summary, paint)),
         ("Real work", "by --work busy", messages::real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
-        ("From outside", "", messages::outside(summary, paint)),
+        ("From outside", "", messages::external(summary, paint)),
         ("Not measured", "", messages::gaps(summary, paint)),
         ("Messages", "", messages::messages(summary, paint)),
         ("SLO", "", slo::slo(summary, paint)),

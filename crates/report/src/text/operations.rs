@@ -58,7 +58,7 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
 
 /// Legend of the letters and words that occur in the table.
 fn legend(summary: &Summary, table: &Table) -> String {
-    let of = |verbs: &[OperationKind]| summary.operations.iter().any(|operation| verbs.contains(&operation.verb));
+    let of = |kinds: &[OperationKind]| summary.operations.iter().any(|operation| kinds.contains(&operation.kind));
     let others = [OperationKind::Deploy, OperationKind::Undeploy, OperationKind::Extend, OperationKind::Repair];
     let parts = [
         (of(&others), "S instances"),
@@ -72,8 +72,8 @@ fn legend(summary: &Summary, table: &Table) -> String {
 }
 
 fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
-    let simple = matches!(a.verb, OperationKind::Deploy | OperationKind::Undeploy | OperationKind::Repair);
-    simple && (a.verb, &a.ending, &a.name) == (b.verb, &b.ending, &b.name) && a.began_s == b.began_s
+    let simple = matches!(a.kind, OperationKind::Deploy | OperationKind::Undeploy | OperationKind::Repair);
+    simple && (a.kind, &a.outcome, &a.name) == (b.kind, &b.outcome, &b.name) && a.began_s == b.began_s
 }
 
 fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
@@ -84,11 +84,12 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
             let at = first.rate.filter(|rate| *rate != 1.0).map_or_else(String::new, |r| format!(" at {}", number(r)));
             operation_in_words(first) + &at
         }
-        n => named(first.name.as_deref(), &format!("{} {}", first.verb.as_str(), plural(n as u64, "service"))),
+        n => named(first.name.as_deref(), &format!("{} {}", first.kind.as_str(), plural(n as u64, "service"))),
     };
     let sum = |what: fn(&OperationSummary) -> u64| count(group.iter().map(what).sum());
-    let settled = group.iter().map(|o| o.settling_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
-    let result = match (group.len(), first.verb) {
+    let settled =
+        group.iter().map(|o| o.settle_time_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+    let result = match (group.len(), first.kind) {
         (1, OperationKind::Scale) => changed("C", first.before.capacity, first.after.capacity),
         (1, OperationKind::Update) => changed("V", first.before.version, first.after.version),
         _ => {
@@ -99,18 +100,18 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
     let same = group.iter().all(|o| o.generation == first.generation);
     let generation = first.generation.filter(|_| same);
     let unplaced: u32 = group.iter().map(|o| o.unplaced).sum();
-    let (mut ending, mut look) = match &*first.ending {
+    let (mut outcome, mut look) = match &*first.outcome {
         "reached" => (String::new(), Look::Good),
         "running" => ("still running".into(), Look::Warn),
         // All of its allowed steps: as requested.
-        "stopped" => ("stopped".into(), Look::Plain),
+        "step_limit" => ("step limit".into(), Look::Plain),
         "stuck" => ("stuck".into(), Look::Bad),
         "refused" => ("refused".into(), Look::Bad),
         other => (other.into(), Look::Warn),
     };
     if unplaced > 0 {
-        ending = [ending, format!("{} unplaced", count(u64::from(unplaced)))].join(", ");
-        ending = ending.trim_start_matches(", ").into();
+        outcome = [outcome, format!("{} unplaced", count(u64::from(unplaced)))].join(", ");
+        outcome = outcome.trim_start_matches(", ").into();
         look = Look::Bad;
     }
     vec![
@@ -127,8 +128,8 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
             resent => count(resent),
         }
         .into(),
-        sum(|o| o.acknowledgements).into(),
-        Cell::new(ending, look),
+        sum(|o| o.acks).into(),
+        Cell::new(outcome, look),
     ]
 }
 

@@ -102,7 +102,7 @@ impl Follower {
     }
 
     /// Requests that have not ended.
-    pub fn under_way(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.live.len()
     }
 

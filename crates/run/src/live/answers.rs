@@ -39,7 +39,7 @@ pub struct AskCounts {
     /// Sum of these latencies.
     pub latency_sum: Span,
     /// Requests in flight.
-    pub under_way: u64,
+    pub in_flight: u64,
 }
 
 impl AskCounts {
@@ -84,7 +84,7 @@ impl PendingRequests {
     pub(super) fn take(&self, msg: Msg) {
         let mut waiting = self.lock();
         match msg {
-            Msg::Answer(answer) => {
+            Msg::ExternalReply(answer) => {
                 waiting.counts.count(&answer);
                 if let Some(waits) = waiting.asks.remove(&answer.ask) {
                     let _ = waits.send(*answer);
@@ -123,7 +123,7 @@ impl PendingRequests {
     /// Counters of all requests so far.
     pub(super) fn counts(&self) -> AskCounts {
         let waiting = self.lock();
-        AskCounts { under_way: waiting.asks.len() as u64, ..waiting.counts }
+        AskCounts { in_flight: waiting.asks.len() as u64, ..waiting.counts }
     }
 
     /// The run has ended: no further replies come.
@@ -178,7 +178,7 @@ mod tests {
         let ended = Time::ZERO + Span::from_millis(ms);
         let (asked, path) = (Time::ZERO, Default::default());
         let answer = Answer { ask, failure, degraded: false, retries: 0, bytes: 0, asked, ended, path };
-        Msg::Answer(Box::new(answer))
+        Msg::ExternalReply(Box::new(answer))
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(first.heard_already().unwrap().failure, None);
         assert_eq!(second.heard_already().unwrap().failure, Some(Failure::Lost));
         let counts = answers.counts();
-        assert_eq!((counts.done, counts.failed.of(Failure::Lost), counts.under_way), (2, 1, 0));
+        assert_eq!((counts.done, counts.failed.of(Failure::Lost), counts.in_flight), (2, 1, 0));
         assert_eq!((counts.buckets[3], counts.buckets.iter().sum::<u64>()), (1, 1));
     }
 
@@ -212,7 +212,7 @@ mod tests {
         let answers = Arc::<PendingRequests>::default();
         drop(answers.expect_answer());
         let mut left = answers.expect_answer().unwrap();
-        assert_eq!(answers.counts().under_way, 1);
+        assert_eq!(answers.counts().in_flight, 1);
         answers.close();
         assert!(left.heard_already().is_none());
         assert!(answers.expect_answer().is_err() && answers.expect_operation().is_err());

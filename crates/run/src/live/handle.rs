@@ -158,7 +158,7 @@ impl Handle {
         let patience = patience(&ask.policy);
         let ask = Ask { ask: expected.number(), ..ask };
         let to = self.0.experiment.mesh.gateway_actor();
-        self.0.hub.send(to, Msg::Ask(Box::new(ask))).map_err(Refused::Unavailable)?;
+        self.0.hub.send(to, Msg::ExternalRequest(Box::new(ask))).map_err(Refused::Unavailable)?;
         match tokio::time::timeout(patience, expected.heard()).await {
             Ok(answer) => answer.ok_or(Refused::OVER),
             Err(_) => Err(Refused::Unanswered),

@@ -73,8 +73,8 @@ fn outcome(experiment: &Experiment, performance: &mut RunResult) -> Outcome {
         worked.map(|it| Worked { actor: it.actor, asked_ns: it.asked_ns, burnt_ns: it.burnt_ns }).collect();
     measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
     for (index, at) in &performance.healed {
-        let by_hand = index.checked_sub(experiment.network.faults.len());
-        let fault = by_hand.and_then(|index| performance.faults.get_mut(index));
+        let manual = index.checked_sub(experiment.network.faults.len());
+        let fault = manual.and_then(|index| performance.faults.get_mut(index));
         fault.into_iter().for_each(|fault| fault.until = fault.until.min(*at).max(fault.at));
     }
     measured.healed = std::mem::take(&mut performance.healed);

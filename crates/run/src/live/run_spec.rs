@@ -50,7 +50,7 @@ pub(super) fn run_spec(experiment: &Experiment) -> Result<RunSpec<MeshActor>, Ne
             Some((written(&news), [told.until.nanos(), told.entries]))
         })),
         trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header)?))),
-        outside: Some(mesh.outside()),
+        outside: Some(mesh.external_client()),
         leave: Some(Leave {
             ask: |grace| Msg::Leave { grace },
             has_left: |actor: &MeshActor| actor.node().is_none_or(Node::has_left),

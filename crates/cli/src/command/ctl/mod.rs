@@ -24,7 +24,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   meshsim ctl status
   meshsim ctl events --follow
-  meshsim ctl ask frontend/search
+  meshsim ctl request frontend/search
   meshsim ctl extend search --to 6 --rate 0.3
   meshsim ctl scale geo --by 1.25 --times 3
   meshsim ctl update profile --to 2 --strategy rolling
@@ -151,7 +151,8 @@ enum CtlCommand {
         fault: Option<usize>,
     },
     /// Send one request through the mesh
-    Ask {
+    #[command(alias = "ask")]
+    Request {
         /// The service and the endpoint
         #[arg(value_name = "SERVICE/ENDPOINT")]
         target: String,
@@ -208,7 +209,7 @@ impl Args {
                 let path = format!("/api/operations/{index}");
                 gateway.show(&path, json, screen, |operation| show::operation(operation, paint))?;
             }
-            CtlCommand::Ask { target, timeout, retries } => {
+            CtlCommand::Request { target, timeout, retries } => {
                 let path = target_path(&target, timeout.as_deref(), retries.as_deref())?;
                 return gateway.ask(&path, json, screen);
             }
@@ -247,7 +248,10 @@ fn newest(status: &Status) -> Result<usize, Error> {
 fn target_path(target: &str, timeout: Option<&str>, retries: Option<&str>) -> Result<String, Error> {
     let Some((service, endpoint)) = target.trim_start_matches('/').split_once('/') else {
         let why = format!("{target:?} needs both a service and an endpoint");
-        return Err(Error::WrongInput(why, "write SERVICE/ENDPOINT, as in `meshsim ctl ask frontend/search`".into()));
+        return Err(Error::WrongInput(
+            why,
+            "write SERVICE/ENDPOINT, as in `meshsim ctl request frontend/search`".into(),
+        ));
     };
     let queries = [("timeout", timeout), ("retries", retries)];
     let queries = queries.iter().filter_map(|(key, value)| Some(format!("{key}={}", encoded((*value)?))));

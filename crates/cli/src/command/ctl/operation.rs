@@ -44,7 +44,7 @@ pub(super) fn of(verb: CtlCommand) -> Value {
         | CtlCommand::Operations { .. }
         | CtlCommand::Fault { .. }
         | CtlCommand::Heal { .. }
-        | CtlCommand::Ask { .. }
+        | CtlCommand::Request { .. }
         | CtlCommand::Stop
         | CtlCommand::Health(_) => vec![],
     };

@@ -100,9 +100,9 @@ fn recent(moments: &[Moment], paint: Paint) -> String {
 }
 
 /// Target of an operation, in a few words.
-fn aim(operation: &OperationSummary) -> String {
+fn target(operation: &OperationSummary) -> String {
     let mut words = Vec::new();
-    let preposition = if operation.verb == OperationKind::Scale { "by" } else { "to" };
+    let preposition = if operation.kind == OperationKind::Scale { "by" } else { "to" };
     words.extend(operation.to.map(|to| format!("{preposition} {to}")));
     words.extend(operation.rate.map(|rate| format!("rate {rate}")));
     words.extend(operation.strategy.as_deref().map(str::to_owned));
@@ -110,26 +110,26 @@ fn aim(operation: &OperationSummary) -> String {
 }
 
 pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
-    let mut table = Table::new(["#", "<operation", "<service", "<aim", "<by", "began", "steps", "<ending"]);
+    let mut table = Table::new(["#", "<operation", "<service", "<target", "<source", "began", "steps", "<outcome"]);
     for Operation { index, summary: operation } in operations {
-        let look = match &*operation.ending {
+        let look = match &*operation.outcome {
             "refused" | "stuck" => Look::Warn,
             _ if operation.unplaced > 0 => Look::Bad,
             _ => Look::Plain,
         };
-        let ending = match operation.unplaced {
-            0 => operation.ending.clone().into_owned(),
-            unplaced => format!("{}, {unplaced} unplaced", operation.ending),
+        let outcome = match operation.unplaced {
+            0 => operation.outcome.clone().into_owned(),
+            unplaced => format!("{}, {unplaced} unplaced", operation.outcome),
         };
         table.row([
             index.to_string().into(),
-            operation.verb.as_str().into(),
+            operation.kind.as_str().into(),
             operation.service.as_str().into(),
-            aim(operation).into(),
-            if operation.by_hand { "hand" } else { "" }.into(),
+            target(operation).into(),
+            if operation.manual { "manual" } else { "" }.into(),
             format!("{:.2}s", operation.began_s).into(),
             operation.step_count.to_string().into(),
-            Cell::new(ending, look),
+            Cell::new(outcome, look),
         ]);
     }
     if operations.is_empty() {
@@ -147,7 +147,7 @@ pub(super) fn operation(operation: Operation, paint: Paint) -> String {
     let mut steps =
         Table::new(["step", "generation", "decided", "settled", "instances", "unplaced", "S", "C", "V", "acks"]);
     for step in &operation.summary.steps {
-        let settled = step.settling_ns.map(|ns| step.decided_s + ns as f64 / 1e9);
+        let settled = step.settle_time_ns.map(|ns| step.decided_s + ns as f64 / 1e9);
         steps.row([
             step.n.to_string().into(),
             step.generation.to_string().into(),
@@ -161,7 +161,7 @@ pub(super) fn operation(operation: Operation, paint: Paint) -> String {
             number(step.s).into(),
             number(step.values.capacity).into(),
             number(step.values.version).into(),
-            step.acknowledgements.to_string().into(),
+            step.acks.to_string().into(),
         ]);
     }
     let head = operations(std::slice::from_ref(&operation), paint);

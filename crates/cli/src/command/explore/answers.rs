@@ -324,7 +324,7 @@ impl Explorer {
         let before = all.iter().rev().find(|it| ns(it.began_s) <= to);
         let Some(chosen) = all.iter().find(is_in).or(before).or(all.first()) else { return Ok(Value::Null) };
         let together: Vec<usize> = (0..all.len())
-            .filter(|at| all[*at].verb == chosen.verb && (all[*at].began_s - chosen.began_s).abs() < 0.5)
+            .filter(|at| all[*at].kind == chosen.kind && (all[*at].began_s - chosen.began_s).abs() < 0.5)
             .collect();
         self.kept(&format!("steps {together:?}"), || {
             let of: Vec<&meshsim_report::OperationSummary> = together.iter().map(|at| &all[*at]).collect();
@@ -337,7 +337,7 @@ impl Explorer {
             let gathered = operation::gather(&locked(&self.source), &numbers)?;
             let title = match of.as_slice() {
                 [only] => operation::name(only),
-                many => format!("{} of {} services", chosen.verb.as_str(), many.len()),
+                many => format!("{} of {} services", chosen.kind.as_str(), many.len()),
             };
             Ok(json!({
                 "title": title,

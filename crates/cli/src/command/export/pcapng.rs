@@ -174,7 +174,7 @@ impl Pcapng<'_> {
                 (at, Some(format!("lost: {reason}")))
             }
             Fared::UnderWay => {
-                json["under_way"] = true.into();
+                json["in_flight"] = true.into();
                 (sent.at, Some("under way when the trace ended".into()))
             }
         };

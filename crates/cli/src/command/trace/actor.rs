@@ -68,7 +68,7 @@ pub(in crate::command) struct Shown {
     /// Records of the run up to that time.
     records: u64,
     /// Requests that it has sent and that have no reply, or that it works on or has waiting.
-    requests_under_way: Option<usize>,
+    requests_in_flight: Option<usize>,
     /// Steps that it has decided (the coordinator) or applied (a node), and how many were decided.
     steps: Option<(u64, u64)>,
     /// The view that it has, and the coordinator's latest.
@@ -234,7 +234,7 @@ impl Shown {
             .collect();
         timers.sort_by_key(|timer| (timer.at_ns, timer.record));
         let coming =
-            (watcher.known.deriver.under_way()).filter(|(_, sent)| sent.to == id).map(|(message, sent)| Line {
+            (watcher.known.deriver.in_flight()).filter(|(_, sent)| sent.to == id).map(|(message, sent)| Line {
                 record: sent.seq,
                 at_ns: sent.at.nanos(),
                 what: format!("{} from {}", names.message(&sent.about), names.actor(message.from)),
@@ -252,9 +252,9 @@ impl Shown {
             incarnation: watcher.incarnations.get(&id).copied().unwrap_or(0),
             down_since_ns: down.map(|at| at.nanos()),
             records: watcher.records,
-            requests_under_way: match actor {
-                MeshActor::Node(node) => Some(node.under_way()),
-                MeshActor::Client(client) => Some(client.under_way()),
+            requests_in_flight: match actor {
+                MeshActor::Node(node) => Some(node.in_flight()),
+                MeshActor::Client(client) => Some(client.in_flight()),
                 _ => None,
             },
             steps: match actor {
@@ -314,7 +314,7 @@ fn text(shown: &Shown, paint: Paint) -> String {
     let (has, latest) = shown.view;
     text += &format!("  view           {}", count(has));
     text += &if has == latest { "\n".into() } else { format!(", the coordinator's is {}\n", count(latest)) };
-    if let Some(requests) = shown.requests_under_way {
+    if let Some(requests) = shown.requests_in_flight {
         text += &format!("  requests       {} in flight\n", count(requests as u64));
     }
     let mut table = Table::new(["<service", "it thinks", "ready", "desired", "ready here"]);

@@ -122,9 +122,9 @@ fn list(summary: &Summary, paint: Paint) -> String {
             Cell::from(count(at)),
             cut(&name(operation), 28).into(),
             format!("{}s", number(operation.began_s)).into(),
-            operation.ending.to_string().into(),
+            operation.outcome.to_string().into(),
             count(operation.step_count as u64).into(),
-            operation.settling_ns.map_or_else(|| "-".into(), |ns| Span::from_nanos(ns).to_string()).into(),
+            operation.settle_time_ns.map_or_else(|| "-".into(), |ns| Span::from_nanos(ns).to_string()).into(),
             count(operation.resent).into(),
         ]);
     }
@@ -137,7 +137,7 @@ fn list(summary: &Summary, paint: Paint) -> String {
 /// `extend payment to 12`.
 pub(in crate::command) fn name(operation: &OperationSummary) -> String {
     let to = operation.to.map_or_else(String::new, |to| format!(" to {}", number(to)));
-    format!("{} {}{to}", operation.verb.as_str(), operation.service)
+    format!("{} {}{to}", operation.kind.as_str(), operation.service)
 }
 
 /// Reads all about the steps of these numbers out of the trace.
@@ -265,7 +265,7 @@ fn text(
         paint.on(Look::Bold, &format!("Operation {wanted}")),
         name(operation),
         number(operation.began_s),
-        operation.ending,
+        operation.outcome,
         plural(steps.len() as u64, "step"),
     );
     if only.is_none() && steps.len() > 1 {

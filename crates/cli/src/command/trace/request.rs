@@ -97,7 +97,7 @@ impl Args {
             return screen.print(&svg::svg(&found[0], mesh)).map(|()| Exit::Success);
         }
         if found.is_empty() {
-            return Err(self.nothing(source, ended, follower.under_way() as u64, near));
+            return Err(self.nothing(source, ended, follower.in_flight() as u64, near));
         }
         if self.json {
             let found: Vec<_> = found.iter().map(|of| WaterfallJson::new(of, mesh)).collect();
@@ -109,7 +109,7 @@ impl Args {
     }
 
     /// Reason why there is no request to show.
-    fn nothing(&self, source: &Source, ended: u64, under_way: u64, near: [Option<u64>; 2]) -> Error {
+    fn nothing(&self, source: &Source, ended: u64, in_flight: u64, near: [Option<u64>; 2]) -> Error {
         if let Some(name) = &self.request
             && !source.header.keep.is_empty()
         {
@@ -122,7 +122,7 @@ impl Args {
             return Error::WrongInput(why, help);
         }
         let label = &source.label;
-        let counted = format!("{} ended in its trace, and {under_way} had not", plural(ended, "request"));
+        let counted = format!("{} ended in its trace, and {in_flight} had not", plural(ended, "request"));
         match (&self.request, self.failed) {
             (Some(name), _) => Error::WrongInput(format!("`{}` did not end in {label}", printable(name)), counted),
             (None, Some(_)) => Error::WrongInput(format!("no request failed in {label}"), counted),

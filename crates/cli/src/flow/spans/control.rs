@@ -191,7 +191,7 @@ impl<'a> Control<'a> {
         match copy.fared {
             // Of a doubled one the copy may arrive all the same.
             Fared::Lost { reason, .. } => span.failure = Some(format!("lost: {reason}").into()),
-            Fared::UnderWay => span.flag("meshsim.under_way"),
+            Fared::UnderWay => span.flag("meshsim.in_flight"),
             Fared::Arrived { .. } => {}
         }
         if copy.sent.was_held {

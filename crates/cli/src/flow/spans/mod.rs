@@ -169,7 +169,7 @@ impl<'a> Spans<'a> {
 
     /// True if something that is selected has not ended.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.requests.under_way() > 0 || self.control.is_waiting()
+        self.requests.in_flight() > 0 || self.control.is_waiting()
     }
 
     /// Omissions, one sentence each.
