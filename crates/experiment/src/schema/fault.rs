@@ -1,0 +1,213 @@
+//! Faults: disturbances that are reverted.
+
+use meshsim_actor::{Dist, Span};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::problem::Reporter;
+use crate::section::{At, Field, by_key, schema_of, section};
+use crate::tree::{Node, Value};
+use crate::values::{Bandwidth, ByteSize, FaultTargets, Fraction, Name, Real};
+
+by_key! {
+    /// A disturbance with a start and a duration.
+    enum Fault in "a fault" {
+        "crash" => Crash,
+        "wipe" => Wipe,
+        "pause" => Pause,
+        "slow" => Slow,
+        "partition" => Partition,
+        "one_way" => OneWay,
+        "link" => Link,
+    }
+}
+
+impl Fault {
+    /// Its name, its time and its duration.
+    pub(crate) fn named(&self) -> (Option<&At<Name>>, Span, Span) {
+        let (name, at, length) = match self {
+            Fault::Crash(it) => (&it.name, &it.at, &it.length),
+            Fault::Wipe(it) => (&it.name, &it.at, &it.length),
+            Fault::Pause(it) => (&it.name, &it.at, &it.length),
+            Fault::Slow(it) => (&it.name, &it.at, &it.length),
+            Fault::Partition(it) => (&it.name, &it.at, &it.length),
+            Fault::OneWay(it) => (&it.name, &it.at, &it.length),
+            Fault::Link(it) => (&it.name, &it.at, &it.length),
+        };
+        (name.as_ref(), at.value, length.value)
+    }
+}
+
+section! {
+    /// Machines go down and come up again; their disks are kept.
+    struct Crash in "a crash" {
+        /// Fault targets.
+        required crash: FaultTargets;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Machines go down and come up again with empty disks.
+    struct Wipe in "a wipe" {
+        /// Fault targets.
+        required wipe: FaultTargets;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Machines stand still; arriving messages wait.
+    struct Pause in "a pause" {
+        /// Fault targets.
+        required pause: FaultTargets;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Machines work at a multiple of their speed.
+    struct Slow in "a slow fault" {
+        /// Fault targets.
+        required slow: FaultTargets;
+        /// The multiple: 0.5 takes twice as long.
+        required factor: Real<1_000>;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Islands that cannot reach each other. A single island is cut off from all others; a target on none of several islands reaches all of them.
+    struct Partition in "a partition" {
+        /// The islands: lists of fault targets.
+        required partition: At<Vec<FaultTargets>>;
+        /// Holds messages until the fault has ended, instead of losing them.
+        or hold: bool = "false";
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// No message passes in one direction.
+    struct OneWay in "a one-way partition" {
+        /// The direction.
+        required one_way: Direction;
+        /// Holds messages until the fault has ended, instead of losing them.
+        or hold: bool = "false";
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// From some targets to others.
+    struct Direction in "a direction" {
+        /// Senders.
+        required from: FaultTargets;
+        /// Receivers.
+        required to: FaultTargets;
+    }
+}
+section! {
+    /// Disturbed messages on some links.
+    struct Link in "a link fault" {
+        /// The links.
+        required link: At<Ends>;
+        /// Added latency.
+        optional latency: Dist;
+        /// Share of the attempts of messages that are lost; the transport (TCP) retries, as in `network`. Each attempt meets the loss of its own time.
+        optional loss: Fraction;
+        /// Share of the messages that are never delivered.
+        optional drop: Fraction;
+        /// Share of the messages that arrive twice.
+        optional duplicate: Duplicate;
+        /// Some messages are overtaken by later ones.
+        optional reorder: Reorder;
+        /// Bandwidth of each of the links.
+        optional bandwidth: Bandwidth;
+        /// Bytes that may wait for a link with a `bandwidth`; a message beyond them is lost [default: 1 MiB].
+        optional queue: At<ByteSize>;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Links between targets.
+    struct Ends in "a link" {
+        /// Senders.
+        or from: FaultTargets = "all";
+        /// Receivers.
+        or to: FaultTargets = "all";
+        /// The other direction too.
+        or both: bool = "false";
+    }
+}
+
+section! {
+    /// Messages that arrive twice.
+    struct DuplicateInFull in "`duplicate`" {
+        /// Their share.
+        required share: Fraction;
+        /// Delay of the copy after the message.
+        or lag: Dist = "1ms";
+    }
+}
+
+/// A share of messages that arrive twice, or in full.
+#[derive(Clone, Debug)]
+pub(crate) struct Duplicate {
+    pub(crate) share: Fraction,
+    pub(crate) lag: Dist,
+}
+
+impl Field for Duplicate {
+    const NAME: &'static str = "Duplicate";
+    fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        if let Value::Map(_) = node.value {
+            return DuplicateInFull::decode(node, reporter).map(|it| Duplicate { share: it.share, lag: it.lag });
+        }
+        let lag = Dist::Constant(Span::from_millis(1));
+        Fraction::decode(node, reporter).map(|share| Duplicate { share, lag })
+    }
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let share = schema_of::<Fraction>(generator);
+        let full = schema_of::<DuplicateInFull>(generator);
+        json_schema!({ "description": "A share of the messages, or also how late their copies are.", "anyOf": [share, full] })
+    }
+}
+
+section! {
+    /// A share of the messages is delayed, evenly up to a bound, so that later ones pass them.
+    struct Reorder in "`reorder`" {
+        /// Their share.
+        required share: Fraction;
+        /// The longest delay.
+        required within: Span;
+    }
+}

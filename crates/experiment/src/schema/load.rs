@@ -1,0 +1,107 @@
+//! Loads, and the planned times of their requests.
+
+use meshsim_actor::{Dist, Span};
+use meshsim_mesh::model::Process;
+
+use super::{Retry, USERS_MAX};
+use crate::section::{At, Named, by_key, section};
+use crate::values::{ByteSize, Name, Rate, Real, Timeout, Whole};
+
+section! {
+    /// Open-loop load by `arrivals`: each request is sent at its planned time, however slow earlier replies are. Or
+    /// closed-loop load by `users`, who wait for replies.
+    struct Load in "a load" {
+        /// The service whose endpoints the mix names; without a mix `service` or `service.endpoint`.
+        optional to: At<String>;
+        /// Planned times of the requests. A load has this, or `users`.
+        optional arrivals: Arrivals;
+        /// Number of users of a closed loop; each sends a request after the reply to its last one and its think time.
+        optional users: At<Whole<1, USERS_MAX>>;
+        /// Think time of a user, from the reply (or the failure, or the timeout) to its next request [default: 0s].
+        optional think: At<Dist>;
+        /// Shortest time between the starts of two requests of a user [default: none].
+        optional pacing: At<Span>;
+        /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint.
+        optional mix: At<Named<Real<1_000_000_000, true>>>;
+        /// Size of a request.
+        or request: ByteSize = "1 KiB";
+        /// Timeout of one attempt; or `none`.
+        or timeout: Timeout = "15s";
+        /// Attempts after the first.
+        or retries: Whole<0, 255> = "0";
+        /// Backoff and budget of these retries.
+        or retry: Retry = "";
+        /// Services drop requests that are older than this, counted from the planned time [default: none].
+        optional deadline: Span;
+        /// Requests planned in the first part of the load are offered but not measured.
+        or warmup: At<Span> = "0s";
+        /// Time at which it begins.
+        or from: At<Span> = "0s";
+        /// Duration [default: to the end of the run].
+        optional length as "for": At<Span>;
+        /// Zone of its client [default: that of the first node].
+        optional zone: At<Name>;
+        /// Length of the windows of its time series; doubles in a run longer than 600 of them.
+        or window: At<Span> = "1s";
+    }
+}
+
+by_key! {
+    /// Planned times of the requests.
+    enum Arrivals in "`arrivals`" {
+        "constant" => Constant,
+        "poisson" => Poisson,
+        "stages" => Stages,
+        "replay" => Replay,
+    }
+}
+
+section! {
+    /// Evenly spaced.
+    struct Constant in "`arrivals`" {
+        /// Rate.
+        required constant: Rate;
+    }
+}
+section! {
+    /// At random, independent of each other.
+    struct Poisson in "`arrivals`" {
+        /// Mean rate.
+        required poisson: Rate;
+    }
+}
+section! {
+    /// At a rate that changes.
+    struct Stages in "`arrivals`" {
+        /// The pieces, one after the other; after the last, nothing more is planned.
+        required stages: At<Vec<Stage>>;
+        /// Evenly, or at random.
+        or process: Process = "poisson";
+    }
+}
+section! {
+    /// A piece of a rate.
+    struct Stage in "a stage" {
+        /// Duration.
+        required length as "for": Span;
+        /// The rate at its beginning.
+        required rate: Rate;
+        /// The rate at its end, reached linearly [default: the rate at its beginning].
+        optional to: Rate;
+    }
+}
+section! {
+    /// At times from a file.
+    struct Replay in "`arrivals`" {
+        /// A CSV file with a header: times (seconds, or dates with times), or with `per`, counts.
+        required replay: At<String>;
+        /// The column to read [default: the first].
+        optional column: At<String>;
+        /// Factor by which the times are compressed.
+        or speed: Real<1_000_000> = "1";
+        /// Each row is a count of requests over this interval.
+        optional per: At<Span>;
+        /// With `per`: evenly within each row, or at random [default: `poisson`].
+        optional process: At<Process>;
+    }
+}

@@ -1,0 +1,21 @@
+//! The machines.
+
+use super::NODES_MAX;
+use crate::section::{At, section};
+use crate::values::{Joins, Name, Real, Whole};
+
+section! {
+    /// A group of machines.
+    struct NodeGroup in "a group of nodes" {
+        /// The machine's name; several machines are called name-0, name-1, ...
+        required name: At<Name>;
+        /// Number of machines; a single one, the default, has the plain name.
+        or count: Whole<1, NODES_MAX> = "1";
+        /// Cores of each machine, which instances reserve.
+        or cores: Real<100_000> = "8";
+        /// Zone of the machines [default: `default`].
+        optional zone: At<Name>;
+        /// Time at which the machines join; `never`: only when a process starts one in a live run. An earlier fault that names one delays its join until the fault has ended.
+        or joins: Joins = "0s";
+    }
+}

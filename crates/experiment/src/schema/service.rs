@@ -1,0 +1,63 @@
+//! Services, their endpoints and their versions.
+
+use meshsim_actor::Span;
+use meshsim_mesh::model::Balancer;
+
+use super::limits::Version;
+use super::{INSTANCES_MAX, Step};
+use crate::section::{At, Named, section};
+use crate::values::{ByteSize, Fraction, Real, Whole};
+
+section! {
+    /// An independently deployable component.
+    struct Service in "a service" {
+        /// Instances when it is deployed (S).
+        or instances: Whole<0, INSTANCES_MAX> = "1";
+        /// Requests that one instance serves concurrently (C); it has max(1, round(C)) slots.
+        or capacity: At<Real<1_000_000>> = "1";
+        /// Lower limit of C.
+        optional capacity_min: At<Real<1_000_000>>;
+        /// Upper limit of C.
+        optional capacity_max: At<Real<1_000_000>>;
+        /// Version when it is deployed (V).
+        or version: Version = "1";
+        /// Cores that one instance reserves on its node.
+        or cpu: Real<100_000, true> = "0.1";
+        /// Cores that all requests of one instance may use together [default: those of the node].
+        optional cpu_limit: Real<100_000>;
+        /// Requests that may wait at one instance; one beyond them is refused.
+        or queue: Whole<0, 1_000_000> = "1000";
+        /// Time from the creation of an instance until it accepts requests.
+        or start_delay: Span = "0s";
+        /// Time for which an instance that is being removed still accepts requests, because callers may hold an older view.
+        or drain_delay: Span = "1s";
+        /// Time from the order to stop until the remaining requests of the instance are cut off, `drain_delay` included [default: no limit].
+        optional grace: Span;
+        /// Balancer with which its callers choose one of its instances.
+        or balancer: Balancer = "least_request";
+        /// Its endpoints, by name.
+        required endpoints: At<Named<Endpoint>>;
+        /// Endpoints that change from a version on, by version; the others stay as they are.
+        or versions: Named<Behaviour> = "";
+    }
+}
+
+section! {
+    /// Processing of a request.
+    struct Endpoint in "an endpoint" {
+        /// Share of the requests that fail at random.
+        or errors: Fraction = "0%";
+        /// Size of the reply.
+        or response: ByteSize = "1 KiB";
+        /// Steps that run one after the other; the request holds its slot during all of them.
+        or script: Vec<Step> = "";
+    }
+}
+
+section! {
+    /// Behaviour of a service from a version on.
+    struct Behaviour in "a version" {
+        /// The changed endpoints, in full.
+        required endpoints: Named<Endpoint>;
+    }
+}

@@ -1,0 +1,67 @@
+//! Values that are one of several words.
+
+use meshsim_mesh::model::{Backoff, Feedback, Placement, Process, ProxyPer, Rounding};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::text;
+use crate::problem::{Reporter, nearest, one_of, shortened};
+use crate::section::Field;
+use crate::tree::Node;
+
+/// A [`Field`] that is one of several words.
+macro_rules! words {
+    ($ty:ty, $name:literal, $what:literal, $doc:literal, { $($word:literal => $value:expr),* $(,)? }) => {
+        impl Field for $ty {
+            const NAME: &'static str = $name;
+            fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+                match text(node, $what, reporter)? {
+                    $($word => Some($value),)*
+                    other => {
+                        let words = [$($word),*];
+                        reporter
+                            .report(node.place, format!("unknown {} `{}`", &$what[2..], shortened(other)))
+                            .label(nearest(other, words).map(|near| format!("did you mean `{near}`?")))
+                            .help(format!("write {}", one_of(words)));
+                        None
+                    }
+                }
+            }
+            fn schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "description": $doc, "enum": [$($word),*] })
+            }
+        }
+    };
+}
+
+words!(Placement, "Placement", "a placement", "Placement of instances on nodes: evenly by cores, or on as few nodes as possible.", {
+    "spread" => Placement::Spread, "bin_pack" => Placement::BinPack,
+});
+words!(ProxyPer, "ProxyPer", "a proxy owner", "Owner of a proxy: each instance (a sidecar), or each node (an ambient mesh).", {
+    "instance" => ProxyPer::Instance, "node" => ProxyPer::Node,
+});
+words!(Rounding, "Rounding", "a rounding", "Rounding of a real number of instances to a whole one.", {
+    "away" => Rounding::Away, "nearest" => Rounding::Nearest, "floor" => Rounding::Floor, "carry" => Rounding::Carry,
+    "stochastic" => Rounding::Stochastic,
+});
+words!(Feedback, "Feedback", "a feedback", "Value of S from which an extend starts: as decided, or as the nodes last reported.", {
+    "commanded" => Feedback::Commanded, "observed" => Feedback::Observed,
+});
+words!(Backoff, "Backoff", "a backoff", "Wait of a caller before a retry: random, in a window that doubles (Envoy's), or the same each time.", {
+    "jittered" => Backoff::Jittered, "fixed" => Backoff::Fixed,
+});
+words!(Process, "Process", "a process", "Spacing of the requests at a given rate: even, or random.", {
+    "constant" => Process::Constant, "poisson" => Process::Poisson,
+});
+
+/// The strategies of an update by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StrategyName {
+    Batch,
+    Bernoulli,
+    Rolling,
+    Canary,
+}
+words!(StrategyName, "Strategy", "a strategy", "How the new version comes: a step moves that share of the old instances (batch), or each with that probability (bernoulli), or as many as a Kubernetes Deployment does (rolling); or new instances come beside the old ones and get a share of the requests (canary).", {
+    "batch" => StrategyName::Batch, "bernoulli" => StrategyName::Bernoulli, "rolling" => StrategyName::Rolling,
+    "canary" => StrategyName::Canary,
+});
