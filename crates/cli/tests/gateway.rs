@@ -749,7 +749,7 @@ fn a_run_is_steered_from_the_command_line() {
     run.ctl_says(&["deploy", "back", "front"]);
     assert!(run.ctl_says(&["fault", "slow: node-0, factor: 2, for: 1s"]).starts_with("begins at "));
     let all = run.ctl_says(&["operations"]);
-    for part in ["to 4, rate 0.5", "by 1.5", "to 2, rolling", "undeploy", "hand"] {
+    for part in ["to 4, rate 0.5", "by 1.5", "to 2, rolling", "undeploy", "manual"] {
         assert!(all.contains(part), "{part}\n{all}");
     }
     assert!(run.ctl_says(&["operations", "0"]).contains("generation"));

@@ -33,7 +33,7 @@ fn fates(network: &mut Network, now: Time, from: ActorId, to: ActorId, count: u6
 
 #[test]
 fn every_file_of_a_fault_is_registered() {
-    let common = ["lib", "actors", "network", "powers", "tests", "verdict"];
+    let common = ["lib", "actors", "network", "machine_actions", "tests", "verdict"];
     let files: BTreeSet<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string())

@@ -53,7 +53,7 @@ fn document() -> Value {
             "title": "meshsim gateway",
             "version": env!("CARGO_PKG_VERSION"),
             "summary": "A mesh that runs: ask it, look at it, steer it.",
-            "description": "RunningServer by the coordinator's process of a live run (`meshsim live`, `meshsim coordinator`). \
+            "description": "Served by the coordinator's process of a live run (`meshsim live`, `meshsim coordinator`). \
                 Requests must name a host that the gateway knows (`--allow-host`), and pages of other origins are \
                 refused. Whoever changes something shows the token. Reading needs none. Every error is JSON: \
                 `{ \"error\": ..., \"help\": ... }`. A request that does not name its host exactly once is answered with \
