@@ -45,6 +45,15 @@ pub struct Timer {
     generation: u32,
 }
 
+impl Timer {
+    /// Number of its slot among the timers of its actor. Slots are used again, so it is below the number of timers that
+    /// the actor had armed at once.
+    #[inline]
+    pub fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
 impl<A: Actor> Cell<A> {
     /// Wraps `actor` with its id and its random stream.
     pub fn new(id: ActorId, actor: A, rng: Rng) -> Self {

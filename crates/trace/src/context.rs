@@ -2,13 +2,12 @@
 //! actors. A writer maintains it and writes it before some chunks. A reader that begins there knows as much as one that
 //! has read the whole trace up to there.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use meshsim_actor::{ActorId, Fate, MessageId, Time, Timer};
 use serde::de::DeserializeOwned;
 
 use crate::format::{Take, put};
 use crate::reader::ReadErrorKind;
+use crate::store::{ByActor, BySlot, Rising};
 
 /// State of a trace at the beginning of a chunk.
 #[derive(Clone, Debug)]
@@ -83,86 +82,26 @@ struct ReplayedActor {
     incarnation: u32,
     lamport: u64,
     input: Option<u64>,
-    armed: BTreeMap<Timer, (u64, Time, Content)>,
-    sent: Outbox,
+    armed: BySlot<Timer, (u64, Time, Content)>,
+    /// Its messages in flight, by its count.
+    sent: Rising<(SentThen, Content)>,
 }
-
-/// Actors with lower ids are found by index.
-const DENSE_MAX: usize = 1 << 14;
 
 /// Maintains the context while records are written, by the rules of [`Deriver`](crate::Deriver).
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    dense: Vec<ReplayedActor>,
-    sparse: BTreeMap<ActorId, ReplayedActor>,
-}
-
-/// The messages of one sender in flight, by its count.
-#[derive(Debug, Default)]
-struct Outbox {
-    /// Counts rise, so the oldest is first. A message that has arrived leaves a hole until those before it have
-    /// arrived.
-    messages: VecDeque<(u64, Option<(SentThen, Content)>)>,
-    holes: usize,
-}
-
-impl Outbox {
-    fn push(&mut self, seq: u64, sent: (SentThen, Content)) {
-        match self.messages.back() {
-            // Only a trace that was merged from foreign parts has this.
-            Some((last, _)) if *last >= seq => match self.messages.binary_search_by_key(&seq, |(of, _)| *of) {
-                Ok(at) => self.messages[at].1 = Some(sent),
-                Err(at) => self.messages.insert(at, (seq, Some(sent))),
-            },
-            _ => self.messages.push_back((seq, Some(sent))),
-        }
-    }
-
-    fn get_mut(&mut self, seq: u64) -> Option<&mut (SentThen, Content)> {
-        let at = self.messages.binary_search_by_key(&seq, |(of, _)| *of).ok()?;
-        self.messages[at].1.as_mut()
-    }
-
-    fn remove(&mut self, seq: u64) {
-        let Ok(at) = self.messages.binary_search_by_key(&seq, |(of, _)| *of) else { return };
-        self.messages[at].1 = None;
-        self.holes += 1;
-        while let Some((_, None)) = self.messages.front() {
-            self.messages.pop_front();
-            self.holes = self.holes.saturating_sub(1);
-        }
-        if self.holes > 32 && self.holes > self.messages.len() / 2 {
-            self.messages.retain(|(_, sent)| sent.is_some());
-            self.holes = 0;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (u64, &(SentThen, Content))> {
-        self.messages.iter().filter_map(|(seq, sent)| Some((*seq, sent.as_ref()?)))
-    }
+    lives: ByActor<ReplayedActor>,
 }
 
 impl Open {
     #[inline]
     fn life(&mut self, actor: ActorId) -> &mut ReplayedActor {
-        let at = actor.index();
-        if at >= DENSE_MAX {
-            return self.sparse.entry(actor).or_default();
-        }
-        if at >= self.dense.len() {
-            self.dense.resize_with(at + 1, ReplayedActor::default);
-        }
-        &mut self.dense[at]
-    }
-
-    fn known(&mut self, actor: ActorId) -> Option<&mut ReplayedActor> {
-        if actor.index() < DENSE_MAX { self.dense.get_mut(actor.index()) } else { self.sparse.get_mut(&actor) }
+        self.lives.entry(actor)
     }
 
     /// The actors with any state, by rising id.
     fn lives(&self) -> impl Iterator<Item = (ActorId, &ReplayedActor)> {
-        let dense = (0..).map(ActorId).zip(&self.dense);
-        dense.chain(self.sparse.iter().map(|(actor, life)| (*actor, life))).filter(|(_, life)| !life.is_new())
+        self.lives.iter().filter(|(_, life)| !life.is_new())
     }
 
     pub(crate) fn start(&mut self, actor: ActorId, record: u64, incarnation: u32) {
@@ -181,7 +120,7 @@ impl Open {
 
     pub(crate) fn fire(&mut self, actor: ActorId, record: u64, timer: Timer) {
         let life = self.life(actor);
-        life.armed.remove(&timer);
+        life.armed.remove(timer);
         life.take_in(record);
     }
 
@@ -192,7 +131,7 @@ impl Open {
         let lamport = life.lamport;
         let (is_doubled, was_held) = (false, false);
         let sent = SentThen { record, at, lamport, to, copies: 1, arrived: 0, is_doubled, was_held };
-        life.sent.push(id.seq, (sent, Content::Here(place.0 as u32, place.1 as u32)));
+        life.sent.insert(id.seq, (sent, Content::Here(place.0 as u32, place.1 as u32)));
     }
 
     pub(crate) fn arm(&mut self, actor: ActorId, record: u64, timer: Timer, due: Time, place: (usize, usize)) {
@@ -204,7 +143,7 @@ impl Open {
     pub(crate) fn disarm(&mut self, actor: ActorId, timer: Timer) {
         let life = self.life(actor);
         life.lamport += 1;
-        life.armed.remove(&timer);
+        life.armed.remove(timer);
     }
 
     pub(crate) fn note(&mut self, actor: ActorId) {
@@ -213,7 +152,7 @@ impl Open {
 
     /// Returns the receiver of the message.
     pub(crate) fn fate(&mut self, id: MessageId, fate: Fate) -> Option<ActorId> {
-        let (sent, _) = self.known(id.from)?.sent.get_mut(id.seq)?;
+        let (sent, _) = self.lives.get_mut(id.from)?.sent.get_mut(id.seq)?;
         let to = sent.to;
         match fate {
             Fate::Duplicate(..) => {
@@ -229,7 +168,7 @@ impl Open {
 
     /// Counts a copy that arrived or was lost. Returns the Lamport clock of the sending.
     fn gone(&mut self, id: MessageId, arrived: bool) -> u64 {
-        let Some(outbox) = self.known(id.from).map(|life| &mut life.sent) else { return 0 };
+        let Some(outbox) = self.lives.get_mut(id.from).map(|life| &mut life.sent) else { return 0 };
         let Some((sent, _)) = outbox.get_mut(id.seq) else { return 0 };
         let lamport = sent.lamport;
         sent.copies -= 1;
@@ -242,10 +181,9 @@ impl Open {
 
     /// Copies the content of open items from the current chunk, whose bytes are about to be dropped.
     pub(crate) fn keep(&mut self, block: &[u8]) {
-        for life in self.dense.iter_mut().chain(self.sparse.values_mut()) {
+        for life in self.lives.values_mut() {
             life.armed.values_mut().for_each(|(.., content)| content.keep(block));
-            let sent = life.sent.messages.iter_mut().filter_map(|(_, sent)| sent.as_mut());
-            sent.for_each(|(_, content)| content.keep(block));
+            life.sent.values_mut().for_each(|(_, content)| content.keep(block));
         }
     }
 
@@ -267,9 +205,9 @@ impl Open {
                 frame.number(u64::from(life.incarnation));
                 frame.number(life.lamport);
                 frame.number(life.input.map_or(0, |input| input + 1));
-                frame.number(life.armed.len() as u64);
+                frame.number(life.armed.values().count() as u64);
             });
-            for (record, due, content) in life.armed.values() {
+            for (_, (record, due, content)) in life.armed.iter() {
                 put(out, |frame| {
                     frame.number(*record);
                     frame.number(due.nanos());

@@ -21,6 +21,7 @@ mod merge;
 mod ranges;
 mod reader;
 pub mod replay;
+pub mod store;
 mod writer;
 
 pub use chunk::{CHUNK_BYTES, Chunk, with_right_sums};

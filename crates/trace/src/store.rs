@@ -1,0 +1,342 @@
+//! Stores of what is open at one point of a trace, for those who follow its records one by one.
+//!
+//! In the trace of a run, ids, slots and counts are small or rise by one, so each store finds them by index. A trace is
+//! also a file from outside, which may hold any numbers: those are kept in trees, so memory follows the number of
+//! entries and never the size of a number.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use meshsim_actor::{ActorId, Timer};
+
+/// Actors with lower ids are found by index.
+const DENSE_MAX: usize = 1 << 14;
+
+/// A slot that is this far beyond all others is not found by index.
+const GAP_MAX: usize = 64;
+
+/// Values by actor.
+#[derive(Clone, Debug)]
+pub struct ByActor<V> {
+    dense: Vec<V>,
+    sparse: BTreeMap<ActorId, V>,
+}
+
+impl<V> Default for ByActor<V> {
+    fn default() -> Self {
+        ByActor { dense: Vec::new(), sparse: BTreeMap::new() }
+    }
+}
+
+impl<V: Default> ByActor<V> {
+    /// The value of an actor; it begins as the default.
+    #[inline]
+    pub fn entry(&mut self, actor: ActorId) -> &mut V {
+        let at = actor.index();
+        if at >= DENSE_MAX {
+            return self.sparse.entry(actor).or_default();
+        }
+        if at >= self.dense.len() {
+            self.dense.resize_with(at + 1, V::default);
+        }
+        &mut self.dense[at]
+    }
+
+    /// The value of an actor, if it was ever asked for.
+    #[inline]
+    pub fn get(&self, actor: ActorId) -> Option<&V> {
+        if actor.index() < DENSE_MAX { self.dense.get(actor.index()) } else { self.sparse.get(&actor) }
+    }
+
+    /// Likewise.
+    #[inline]
+    pub fn get_mut(&mut self, actor: ActorId) -> Option<&mut V> {
+        if actor.index() < DENSE_MAX { self.dense.get_mut(actor.index()) } else { self.sparse.get_mut(&actor) }
+    }
+
+    /// All values, by rising actor. Some may be the default.
+    pub fn iter(&self) -> impl Iterator<Item = (ActorId, &V)> {
+        let dense = (0..).map(ActorId).zip(&self.dense);
+        dense.chain(self.sparse.iter().map(|(actor, value)| (*actor, value)))
+    }
+
+    /// All values, by rising actor.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.dense.iter_mut().chain(self.sparse.values_mut())
+    }
+}
+
+/// A key that names a slot and one use of it. Slots are used again, so their numbers are low.
+pub trait Slotted: Copy + Ord {
+    /// Number of the slot.
+    fn slot(self) -> usize;
+}
+
+impl Slotted for Timer {
+    #[inline]
+    fn slot(self) -> usize {
+        Timer::slot(self) as usize
+    }
+}
+
+/// The number of a task, a frame or a call of a mesh: its slot is in the lower half.
+impl Slotted for u64 {
+    #[inline]
+    fn slot(self) -> usize {
+        self as u32 as usize
+    }
+}
+
+/// Values by a key that names a slot.
+#[derive(Clone, Debug)]
+pub struct BySlot<K, V> {
+    dense: Vec<Option<(K, V)>>,
+    /// Those whose slot has another value, or is far beyond the others.
+    sparse: BTreeMap<K, V>,
+}
+
+impl<K, V> Default for BySlot<K, V> {
+    fn default() -> Self {
+        BySlot { dense: Vec::new(), sparse: BTreeMap::new() }
+    }
+}
+
+impl<K: Slotted, V> BySlot<K, V> {
+    /// Adds a value; returns the one that had this key.
+    #[inline]
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let at = key.slot();
+        if at >= self.dense.len() && at - self.dense.len() < GAP_MAX {
+            self.dense.resize_with(at + 1, || None);
+        }
+        match self.dense.get_mut(at) {
+            Some(Some((of, former))) if *of == key => Some(std::mem::replace(former, value)),
+            // The key itself may have come when its slot had another value.
+            Some(slot @ None) if self.sparse.is_empty() => {
+                *slot = Some((key, value));
+                None
+            }
+            _ => self.sparse.insert(key, value),
+        }
+    }
+
+    /// The value of a key.
+    #[inline]
+    pub fn get(&self, key: K) -> Option<&V> {
+        match self.dense.get(key.slot()) {
+            Some(Some((of, value))) if *of == key => Some(value),
+            _ if self.sparse.is_empty() => None,
+            _ => self.sparse.get(&key),
+        }
+    }
+
+    /// Likewise.
+    #[inline]
+    pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        match self.dense.get_mut(key.slot()) {
+            Some(Some((of, value))) if *of == key => Some(value),
+            _ if self.sparse.is_empty() => None,
+            _ => self.sparse.get_mut(&key),
+        }
+    }
+
+    /// Takes out a value.
+    #[inline]
+    pub fn remove(&mut self, key: K) -> Option<V> {
+        match self.dense.get_mut(key.slot()) {
+            Some(slot) if slot.as_ref().is_some_and(|(of, _)| *of == key) => slot.take().map(|(_, value)| value),
+            _ if self.sparse.is_empty() => None,
+            _ => self.sparse.remove(&key),
+        }
+    }
+
+    /// Takes out all values.
+    pub fn clear(&mut self) {
+        self.dense.clear();
+        self.sparse.clear();
+    }
+
+    /// All values, by rising key.
+    pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        let dense = self.dense.iter().flatten().map(|(key, value)| (*key, value));
+        let mut all: Vec<_> = dense.chain(self.sparse.iter().map(|(key, value)| (*key, value))).collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all.into_iter()
+    }
+
+    /// All values, in no particular order.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.dense.iter().flatten().map(|(_, value)| value).chain(self.sparse.values())
+    }
+
+    /// Likewise.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.dense.iter_mut().flatten().map(|(_, value)| value).chain(self.sparse.values_mut())
+    }
+}
+
+/// Values by numbers that mostly rise by one, and that are taken out in about that order.
+#[derive(Clone, Debug)]
+pub struct Rising<V> {
+    /// The lowest number is first. A value that was taken out leaves a hole until those before it are taken out, too.
+    entries: VecDeque<(u64, Option<V>)>,
+    holes: usize,
+}
+
+impl<V> Default for Rising<V> {
+    fn default() -> Self {
+        Rising { entries: VecDeque::new(), holes: 0 }
+    }
+}
+
+impl<V> Rising<V> {
+    /// Adds a value; returns the one that had this number.
+    #[inline]
+    pub fn insert(&mut self, number: u64, value: V) -> Option<V> {
+        if self.entries.back().is_none_or(|(last, _)| *last < number) {
+            self.entries.push_back((number, Some(value)));
+            return None;
+        }
+        match self.find(number) {
+            Ok(at) => {
+                let former = self.entries[at].1.replace(value);
+                self.holes -= usize::from(former.is_none());
+                former
+            }
+            Err(at) => {
+                self.entries.insert(at, (number, Some(value)));
+                None
+            }
+        }
+    }
+
+    /// The place of a number, or the place where it would be.
+    #[inline]
+    fn find(&self, number: u64) -> Result<usize, usize> {
+        let Some((first, _)) = self.entries.front() else { return Err(0) };
+        let guess = number.wrapping_sub(*first) as usize;
+        match self.entries.get(guess) {
+            Some((of, _)) if *of == number => Ok(guess),
+            _ => self.entries.binary_search_by_key(&number, |(of, _)| *of),
+        }
+    }
+
+    /// The value of a number.
+    #[inline]
+    pub fn get(&self, number: u64) -> Option<&V> {
+        self.entries[self.find(number).ok()?].1.as_ref()
+    }
+
+    /// Likewise.
+    #[inline]
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut V> {
+        let at = self.find(number).ok()?;
+        self.entries[at].1.as_mut()
+    }
+
+    /// Takes out a value.
+    #[inline]
+    pub fn remove(&mut self, number: u64) -> Option<V> {
+        let at = self.find(number).ok()?;
+        let value = self.entries[at].1.take()?;
+        self.holes += 1;
+        while let Some((_, None)) = self.entries.front() {
+            self.entries.pop_front();
+            self.holes -= 1;
+        }
+        if self.holes > 32 && self.holes > self.entries.len() / 2 {
+            self.entries.retain(|(_, value)| value.is_some());
+            self.holes = 0;
+        }
+        Some(value)
+    }
+
+    /// All values, by rising number.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
+        self.entries.iter().filter_map(|(number, value)| Some((*number, value.as_ref()?)))
+    }
+
+    /// All values, by rising number.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.iter_mut().filter_map(|(_, value)| value.as_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_actor::Rng;
+
+    use super::*;
+
+    /// Keys as a run has them, and as a file may have them: a low slot, one far beyond, or any number.
+    fn key(rng: &mut Rng) -> u64 {
+        let generation = u64::from(rng.below(3)) << 32;
+        match rng.below(20) {
+            0 => rng.next_u64(),
+            1 => generation | u64::from(rng.below(1 << 20)),
+            _ => generation | u64::from(rng.below(200)),
+        }
+    }
+
+    #[test]
+    fn values_by_slot_are_those_of_a_tree() {
+        for seed in 0..20 {
+            let (mut rng, mut slots, mut tree) = (Rng::keyed(seed, 0, 0), BySlot::default(), BTreeMap::new());
+            for round in 0..2_000_u32 {
+                let key = key(&mut rng);
+                match rng.below(3) {
+                    0 => assert_eq!(slots.remove(key), tree.remove(&key)),
+                    1 => assert_eq!(slots.insert(key, round), tree.insert(key, round)),
+                    _ => assert_eq!(
+                        (slots.get(key).copied(), slots.get_mut(key).copied()),
+                        (tree.get(&key).copied(), tree.get(&key).copied())
+                    ),
+                }
+            }
+            assert!(slots.iter().eq(tree.iter().map(|(key, value)| (*key, value))));
+            assert_eq!(slots.values().count(), tree.len());
+            assert!(slots.dense.len() < 4_096, "memory follows the entries");
+        }
+    }
+
+    #[test]
+    fn values_by_rising_number_are_those_of_a_tree() {
+        for seed in 0..20 {
+            let (mut rng, mut rising, mut tree) = (Rng::keyed(seed, 1, 0), Rising::default(), BTreeMap::new());
+            let mut next = 0;
+            for round in 0..4_000_u32 {
+                next += u64::from(rng.chance(0.99)) + u64::from(rng.chance(0.01)) * 1_000;
+                let back = u64::from(rng.below(100));
+                let number = if rng.chance(0.4) { next } else { next.saturating_sub(back) };
+                match rng.below(4) {
+                    0 => assert_eq!(rising.remove(number), tree.remove(&number)),
+                    1 => assert_eq!(
+                        (rising.get(number).copied(), rising.get_mut(number).copied()),
+                        (tree.get(&number).copied(), tree.get(&number).copied())
+                    ),
+                    _ => assert_eq!(rising.insert(number, round), tree.insert(number, round)),
+                }
+                if rng.chance(0.3)
+                    && let Some((first, value)) = tree.pop_first()
+                {
+                    assert_eq!(rising.remove(first), Some(value));
+                }
+            }
+            assert!(rising.iter().eq(tree.iter().map(|(number, value)| (*number, value))));
+            assert_eq!(rising.entries.iter().filter(|(_, value)| value.is_none()).count(), rising.holes);
+        }
+    }
+
+    #[test]
+    fn values_of_actors_with_any_id_are_found_again() {
+        let mut values = ByActor::<u32>::default();
+        let ids = [3, DENSE_MAX as u32 - 1, DENSE_MAX as u32, u32::MAX];
+        for (value, id) in (1..).zip(ids) {
+            *values.entry(ActorId(id)) = value;
+        }
+        let found: Vec<_> =
+            values.iter().filter(|(_, value)| **value > 0).map(|(actor, value)| (actor.0, *value)).collect();
+        assert_eq!(found, ids.into_iter().zip(1..).collect::<Vec<_>>());
+        assert_eq!(values.get(ActorId(u32::MAX)), Some(&4));
+        assert_eq!(values.get(ActorId(u32::MAX - 1)), None);
+    }
+}
