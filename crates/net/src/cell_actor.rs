@@ -11,9 +11,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
 use crate::control::{Control, ProcessId};
-use crate::host::{HostShared, Route};
 use crate::link::{LinkError, PING, SILENCE};
 use crate::run_spec::Live;
+use crate::shared::{HostShared, Route};
 use crate::stream::Reader;
 use crate::turn::after_others;
 

@@ -35,6 +35,7 @@ mod news;
 mod outbox;
 mod peer_log;
 mod run_spec;
+mod shared;
 mod stream;
 mod text;
 mod turn;

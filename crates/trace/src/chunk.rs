@@ -4,7 +4,7 @@ use meshsim_actor::Time;
 
 use crate::format::Take;
 use crate::ranges::{Gathered, Ranges};
-use crate::reader::ReadErrorKind;
+use crate::read_error::ReadErrorKind;
 
 /// Magic number of a chunk.
 pub(crate) const MAGIC: [u8; 4] = *b"MCHK";

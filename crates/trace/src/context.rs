@@ -6,7 +6,7 @@ use meshsim_actor::{ActorId, Fate, MessageId, Time, Timer};
 use serde::de::DeserializeOwned;
 
 use crate::format::{Take, put};
-use crate::reader::ReadErrorKind;
+use crate::read_error::ReadErrorKind;
 use crate::store::{ByActor, BySlot, Rising};
 
 /// State of a trace at the beginning of a chunk.

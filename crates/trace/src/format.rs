@@ -3,7 +3,7 @@
 use meshsim_actor::{ActorId, MessageId};
 use serde::de::DeserializeOwned;
 
-use crate::reader::ReadErrorKind;
+use crate::read_error::ReadErrorKind;
 
 /// The first bytes of a trace.
 pub const MAGIC: [u8; 8] = *b"MESHSIM\x17";

@@ -8,7 +8,7 @@ use meshsim_actor::Time;
 
 use crate::chunk::{self, Chunk, HEAD_BYTES, Head, pack, sum, unpack};
 use crate::format::{Bytes, Take, put, put_text};
-use crate::reader::ReadErrorKind;
+use crate::read_error::ReadErrorKind;
 
 /// Magic number of an index.
 pub(crate) const MAGIC: [u8; 4] = *b"MIDX";

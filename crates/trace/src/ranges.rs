@@ -1,9 +1,9 @@
 //! Sets of numbers, stored as ranges, for the index of a chunk.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::format::{Take, put};
-use crate::reader::ReadErrorKind;
+use crate::read_error::ReadErrorKind;
 
 /// Largest number of ranges of a set. Beyond it the closest ranges are joined: a set may then hold additional numbers,
 /// never fewer.
@@ -70,10 +70,18 @@ impl Ranges {
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     low: Vec<u64>,
-    high: BTreeSet<u64>,
+    /// The others, as bits in pages: the requests of a chunk are close together.
+    high: BTreeMap<u64, Page>,
+    /// The page at hand, which is not in `high`.
+    page: Option<(u64, Page)>,
     /// The number added last: the same number is often added again.
     last: Option<u64>,
 }
+
+/// Numbers of a page.
+const PAGE: u64 = 512;
+
+type Page = [u64; (PAGE / 64) as usize];
 
 impl Gathered {
     #[inline]
@@ -86,14 +94,28 @@ impl Gathered {
 
     fn keep(&mut self, number: u64) {
         if number >= LOW {
-            self.high.insert(number);
-            return;
+            return self.keep_high(number);
         }
         let word = (number / 64) as usize;
         if self.low.len() <= word {
             self.low.resize(word + 1, 0);
         }
         self.low[word] |= 1 << (number % 64);
+    }
+
+    fn keep_high(&mut self, number: u64) {
+        let (at, word, bit) = (number / PAGE, (number % PAGE / 64) as usize, 1 << (number % 64));
+        if let Some((page, words)) = &mut self.page
+            && *page == at
+        {
+            words[word] |= bit;
+            return;
+        }
+        let mut words = self.high.remove(&at).unwrap_or_default();
+        words[word] |= bit;
+        if let Some((page, words)) = self.page.replace((at, words)) {
+            self.high.insert(page, words);
+        }
     }
 
     /// Returns the set, and begins a new one.
@@ -103,14 +125,21 @@ impl Gathered {
             Some((_, last)) if *last + 1 == number => *last = number,
             _ => ranges.push((number, number)),
         };
-        for (at, word) in self.low.iter_mut().enumerate() {
-            let mut bits = std::mem::take(word);
+        let mut add_word = |first: u64, mut bits: u64| {
             while bits != 0 {
-                add(at as u64 * 64 + u64::from(bits.trailing_zeros()));
+                add(first + u64::from(bits.trailing_zeros()));
                 bits &= bits - 1;
             }
+        };
+        for (at, word) in self.low.iter_mut().enumerate() {
+            add_word(at as u64 * 64, std::mem::take(word));
         }
-        std::mem::take(&mut self.high).into_iter().for_each(add);
+        self.high.extend(self.page.take());
+        for (page, words) in std::mem::take(&mut self.high) {
+            for (at, word) in words.into_iter().enumerate() {
+                add_word(page * PAGE + at as u64 * 64, word);
+            }
+        }
         self.last = None;
         join_closest(&mut ranges);
         Ranges(ranges)
@@ -165,6 +194,18 @@ mod tests {
         assert!(![1, 2, 6, 65_538, u64::MAX - 1].iter().any(|number| ranges.contains(*number)));
         assert!(ranges.overlaps(1, 3) && ranges.overlaps(5, 9) && !ranges.overlaps(6, 65_534));
         assert_eq!(Ranges::read(&mut Bytes::new(written(&ranges))).unwrap(), ranges);
+    }
+
+    #[test]
+    fn numbers_that_come_in_any_order_make_the_same_set() {
+        let mut numbers: Vec<u64> = (0..2_000).map(|n: u64| 1 << 40 | n.wrapping_mul(0x9e37_79b9) % 100_000).collect();
+        let ranges = gathered(numbers.iter().copied());
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(ranges, gathered(numbers.iter().copied()));
+        assert!(numbers.iter().all(|number| ranges.contains(*number)));
+        let count: u64 = ranges.iter().map(|(first, last)| last - first + 1).sum();
+        assert_eq!(count, numbers.len() as u64);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Reader of a trace.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -10,8 +9,10 @@ use meshsim_actor::{ActorId, EntryRef, Fate, MachineAction, MessageId, Note, Tim
 use serde::de::DeserializeOwned;
 
 use crate::chunk::{self, Chunk, HEAD_BYTES, Head};
-use crate::format::{ACTORS_MAX, Bytes, MAGIC, RecordKind, SAME, Take, VERSION, WORDS_MAX};
+use crate::format::{Bytes, RecordKind, SAME, Take, WORDS_MAX};
 use crate::index::{self, END, FOOTER_BYTES, FRONT_BYTES, Index};
+use crate::input::{Input, read_header};
+use crate::read_error::{ReadError, ReadErrorKind};
 use crate::{Context, Header};
 
 /// Reads a trace, record by record.
@@ -118,71 +119,6 @@ impl<M: Clone, T> From<EntryRef<'_, M, T>> for Entry<M, T> {
             EntryRef::Fate(id, fate) => Entry::Fate(id, fate),
             EntryRef::Power(power) => Entry::Power(power),
         }
-    }
-}
-
-/// Reason why a trace cannot be read, or not further.
-#[derive(Debug)]
-pub struct ReadError {
-    /// Bytes of the file that were read correctly.
-    pub offset: u64,
-    /// Number of records that were read.
-    pub records: u64,
-    /// Time of the last of them.
-    pub at: Option<Time>,
-    /// The error.
-    pub trouble: ReadErrorKind,
-}
-
-/// Error in a trace.
-#[derive(Debug)]
-pub enum ReadErrorKind {
-    /// The file could not be read.
-    Io(io::Error),
-    /// The file is not a trace.
-    NotATrace,
-    /// A format version that this program does not support.
-    Version(u64),
-    /// The file is truncated: the run was killed, or the disk was full.
-    CutOff,
-    /// Bytes that no writer produces.
-    Corrupt(&'static str),
-    /// A message, tick or other value that does not have the expected type.
-    Value(meshsim_wire::Error),
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ReadError { offset, records, at, trouble } = self;
-        let until = at.map_or_else(String::new, |at| format!(", at {:.3} s", at.secs()));
-        let plural = if *records == 1 { "" } else { "s" };
-        let place = format_args!("after {records} record{plural}{until} (byte {offset})");
-        match trouble {
-            ReadErrorKind::Io(error) => write!(f, "{error}"),
-            ReadErrorKind::NotATrace => f.write_str("not a trace: it does not begin as one"),
-            ReadErrorKind::Version(version) => {
-                write!(f, "a trace of format {version}; this program reads format {VERSION}: make it again")
-            }
-            ReadErrorKind::CutOff => write!(f, "cut off {place}"),
-            ReadErrorKind::Corrupt(what) => write!(f, "corrupt {place}: {what}"),
-            ReadErrorKind::Value(error) => write!(f, "corrupt {place}: a value {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.trouble {
-            ReadErrorKind::Io(error) => Some(error),
-            ReadErrorKind::Value(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<meshsim_wire::Error> for ReadErrorKind {
-    fn from(error: meshsim_wire::Error) -> Self {
-        ReadErrorKind::Value(error)
     }
 }
 
@@ -411,76 +347,5 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Iterator for Reader<R, M
         let read = self.read();
         self.ended = !matches!(read, Ok(Some(_)));
         read.map_err(|trouble| self.error(understood, trouble)).transpose()
-    }
-}
-
-fn read_header<R: Read>(input: &mut Input<R>) -> Result<Header, ReadErrorKind> {
-    match input.take(MAGIC.len()) {
-        Ok(bytes) if bytes == MAGIC => {}
-        Err(ReadErrorKind::Io(error)) => return Err(ReadErrorKind::Io(error)),
-        _ => return Err(ReadErrorKind::NotATrace),
-    }
-    let version = input.number()?;
-    if version != VERSION {
-        return Err(ReadErrorKind::Version(version));
-    }
-    let seed = input.number()?;
-    let count = input.number()?;
-    if count > ACTORS_MAX {
-        return Err(ReadErrorKind::Corrupt("more actors than there can be"));
-    }
-    let mut actors = Vec::new();
-    for _ in 0..count {
-        actors.push(input.text()?);
-    }
-    let keep = input.text()?;
-    Ok(Header { seed, actors, keep })
-}
-
-/// Reads bytes a block at a time, and counts those that were taken.
-#[derive(Debug)]
-struct Input<R> {
-    source: R,
-    block: Vec<u8>,
-    start: usize,
-    offset: u64,
-}
-
-const READ_BYTES: usize = 64 << 10;
-
-impl<R: Read> Input<R> {
-    /// Makes `len` bytes available, or as many as there are; returns their number. Reserves no more memory than has
-    /// arrived.
-    fn fill(&mut self, len: usize) -> Result<usize, ReadErrorKind> {
-        while self.block.len() - self.start < len {
-            self.block.drain(..self.start);
-            self.start = 0;
-            let had = self.block.len();
-            self.block.resize(had + READ_BYTES, 0);
-            let got = loop {
-                match self.source.read(&mut self.block[had..]) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other,
-                }
-            };
-            self.block.truncate(had + *got.as_ref().unwrap_or(&0));
-            if got.map_err(ReadErrorKind::Io)? == 0 {
-                break;
-            }
-        }
-        Ok((self.block.len() - self.start).min(len))
-    }
-}
-
-impl<R: Read> Take for Input<R> {
-    #[inline]
-    fn take(&mut self, len: usize) -> Result<&[u8], ReadErrorKind> {
-        if self.block.len() - self.start < len && self.fill(len)? < len {
-            return Err(ReadErrorKind::CutOff);
-        }
-        let start = self.start;
-        self.start += len;
-        self.offset += len as u64;
-        Ok(&self.block[start..self.start])
     }
 }
