@@ -94,7 +94,7 @@ fn users_are_either_in_flight_or_think() {
     assert_eq!((total.done, total.levels.in_flight_ns), (total.offered, total.done_sum_ns));
 }
 
-/// What came of a load of one request each 10 ms, served in 5 ms, beside a pause of a second.
+/// Results of a load of one request each 10 ms, served in 5 ms, with a pause of a second.
 fn stalled(arrivals: Arrivals) -> Tally {
     let offered = Load { arrivals, ..load(0, 1.0, 50.0) };
     let ran = lab().service(works(5)).load(offered).fault(paused(20.0, 1.0)).run(60.0);

@@ -55,7 +55,7 @@ fn until<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
         }
         std::thread::sleep(PAUSE);
     }
-    panic!("it was waited in vain until {what}; last seen: {last:#?}");
+    panic!("timed out waiting until {what}; last seen: {last:#?}");
 }
 
 /// The Compose project of a test. It is removed at the end, whether or not the test passes.

@@ -13,7 +13,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const MIB: f64 = 1_048_576.0;
 
-/// What is allocated is counted for the whole process: one test at a time.
+/// Allocations are counted for the whole process, so one test runs at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -71,7 +71,7 @@ fn a_caller_keeps_of_those_whom_it_may_call_only_what_it_has_to_remember() {
         }
         let done = ran.client(0).tallies().iter().map(|tally| tally.done).sum::<u64>() as f64;
         assert!(done > 0.9 * PER_SECOND * SECS, "{balancer:?}: {done}");
-        // A slot for every pair of a caller and one whom it may call would be gigabytes.
+        // A slot for every pair of a caller and a callee would take gigabytes.
         println!("{balancer:?}: {:.1} MiB, {:.0} bytes for each request", most / MIB, most / done);
         assert!(most < 40.0 * MIB, "{balancer:?}: {:.1} MiB", most / MIB);
     }

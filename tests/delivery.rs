@@ -143,7 +143,7 @@ fn with_faults(mut lab: Testbed, seed: u64) -> Testbed {
 /// After healing, every node has the last step and its digest, and the instances that were decided for it.
 fn expect_agreement<R: Recorder<Msg, Tick>>(ran: &Ran<R>, what: &str) {
     let wanted = ran.coordinator().state();
-    assert_eq!(ran.coordinator().dead(), [], "{what}: nobody is dead any more");
+    assert_eq!(ran.coordinator().dead(), [], "{what}: no node is dead any more");
     for node in 0..NODES {
         let state = ran.node(node).state();
         assert_eq!((state.applied, state.digest), (wanted.steps, wanted.digest), "{what}: node {node}");

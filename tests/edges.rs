@@ -62,7 +62,7 @@ fn retries_denied_by_a_budget_are_counted_by_edge_and_load() {
     let summary = run(&text("budget: 0%, budget_min: 1"));
     let (edge, direct) = (&summary.calls[0], &summary.loads[1].requests);
     assert_eq!((edge.calls, edge.retries + edge.over_budget), (300, 300), "each is retried or may not be");
-    assert!((27..=30).contains(&edge.retries), "one under way for each second: {edge:?}");
+    assert!((27..=30).contains(&edge.retries), "one in flight for each second: {edge:?}");
     assert_eq!((direct.failed, direct.retries + direct.over_budget, direct.retries), (300, 300, edge.retries));
     assert_eq!(summary.loads[0].requests.over_budget, 0, "its policy has no retry");
     let said = printed(&summary);

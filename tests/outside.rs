@@ -256,7 +256,7 @@ fn operate(at: f64, service: u16, change: Change) -> (Time, ActorId, Msg) {
     (secs(at), COORDINATOR, Msg::Operate(Box::new(Operate { ask: 7, operation })))
 }
 
-/// What is said of the operation of [`operate`].
+/// Reply to the operation of [`operate`].
 fn operated(history: Option<u32>) -> Msg {
     Msg::Operated(Operated { ask: 7, history, is_refused: false })
 }

@@ -148,7 +148,7 @@ fn sums_over_windows_are_the_totals_of_each_kind() {
     }
     let users = &summary.loads[0].requests;
     assert!(users.retries > 0 && users.failures.timeout > 0, "nothing was at stake: {users:?}");
-    assert!(summary.loads[0].warmup > 0 && summary.loads[2].requests.unfinished > 0, "nothing was under way");
+    assert!(summary.loads[0].warmup > 0 && summary.loads[2].requests.unfinished > 0, "nothing was in flight");
 
     // Figures of services count from the end of the first load's warm-up on.
     const FROM_S: f64 = 2.0;

@@ -192,7 +192,7 @@ impl Played {
     }
 }
 
-/// How many times as many cases as usual a campaign tries: `MESHSIM_CAMPAIGN=10` makes it ten times as long.
+/// Factor on the number of cases of a campaign: `MESHSIM_CAMPAIGN=10` makes it ten times as long.
 #[expect(clippy::disallowed_methods, reason = "the length of a campaign is for its caller to say")]
 pub fn campaign() -> u64 {
     std::env::var("MESHSIM_CAMPAIGN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)

@@ -117,7 +117,7 @@ pub(crate) fn listen(_: &Plan) -> Result<Report, Failure> {
             .initial_connection_window_size(WINDOW_BYTES)
             .serve_with_incoming_shutdown(Take(say), incoming, done)
             .await?;
-        report.ok_or_else(|| "nobody called".into())
+        report.ok_or_else(|| "no call was made".into())
     })
 }
 

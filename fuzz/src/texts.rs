@@ -150,7 +150,7 @@ pub fn ctl(data: &[u8]) {
     }
 }
 
-/// What `meshsim ctl` shows of an answer; `None` if it is none.
+/// Text that `meshsim ctl` shows for a response; `None` if it does not parse.
 pub fn shown(data: &[u8]) -> Option<String> {
     let [which, body @ ..] = data else { return None };
     let paint = Paint { coloured: true, ..Paint::default() };

@@ -138,7 +138,7 @@ impl LossReason {
             LossReason::Partition => "partition",
             LossReason::Down => "down",
             LossReason::Full => "full",
-            LossReason::NoSuchActor => "nobody",
+            LossReason::NoSuchActor => "no_such_actor",
             LossReason::Drop => "drop",
         }
     }

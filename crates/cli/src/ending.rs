@@ -63,12 +63,12 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// How the trace is to be written, if it is. To say what is to be kept of it is to ask for it.
+    /// Form of the trace, if one is written. `--trace-keep` implies a trace.
     pub(crate) fn trace(&self) -> Option<TraceFormat> {
         self.trace.or(self.trace_keep.as_ref().map(|_| TraceFormat::Bin))
     }
 
-    /// What is to be kept of the trace.
+    /// Selection of records that the trace keeps.
     pub(crate) fn keep(&self) -> Keep {
         self.trace_keep.clone().unwrap_or_default()
     }

@@ -495,7 +495,7 @@ fn a_dash_is_standard_input_for_a_secret_and_a_token_too() {
         assert!(said[0].contains("standard input: it is larger than 4096 bytes"), "{}", said[0]);
         assert!(said[1].contains("standard input: it is not text"), "{}", said[1]);
     }
-    // A right one is taken: then nobody is where they go.
+    // A correct one is accepted; no process listens at that address.
     let right = b"sixteen characters, and more\n";
     assert!(said(&node, right, 1).contains("127.0.0.1:1"));
     assert!(said(&stop, right, 1).contains("no gateway at 127.0.0.1:1"));

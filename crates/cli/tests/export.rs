@@ -1,4 +1,4 @@
-//! `meshsim export` from outside: parsers that nobody here wrote open what it writes, and find in it what the run counted.
+//! `meshsim export` from outside: parsers of other projects open what it writes, and find in it what the run counted.
 //!
 //! Those of Python are asked by `parsers.py`; `MESHSIM_PYTHON` is a Python that has its packages, else `python3`. What is
 //! not there is said, and with `MESHSIM_REQUIRE_PARSERS` it is a failure.
@@ -57,7 +57,7 @@ fn export(folder: &Path, format: &str, run: &str, args: &[&str]) -> String {
     stderr(&output)
 }
 
-/// What a program says that may not be there.
+/// Output of a program that may not be installed.
 fn asked(program: &str, folder: &Path, args: &[&str]) -> Option<Output> {
     let output = Command::new(program).args(args).current_dir(folder).env("LC_ALL", "C.UTF-8").output();
     let output = output.ok().filter(|output| output.status.code() != Some(77));
@@ -68,7 +68,7 @@ fn asked(program: &str, folder: &Path, args: &[&str]) -> Option<Output> {
     output
 }
 
-/// What the parser of a format says of the export.
+/// Output of a format's parser for the export.
 #[track_caller]
 fn parsed(folder: &Path, format: &str) -> Option<Value> {
     let python = std::env::var_os("MESHSIM_PYTHON").unwrap_or_else(|| "python3".into());
@@ -79,7 +79,7 @@ fn parsed(folder: &Path, format: &str) -> Option<Value> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// What tshark prints of the export, line by line.
+/// Output of tshark for the export, line by line.
 #[track_caller]
 fn sharked(folder: &Path, args: &[&str]) -> Option<Vec<String>> {
     let output = asked("tshark", folder, &[&["-r", "out.pcapng", "-N", "n"], args].concat())?;
@@ -87,7 +87,7 @@ fn sharked(folder: &Path, args: &[&str]) -> Option<Vec<String>> {
     Some(stdout(&output).lines().map(str::to_owned).collect())
 }
 
-/// What the run counted.
+/// Counts of the run.
 struct Counted(Value);
 
 impl Counted {
@@ -112,7 +112,7 @@ impl Counted {
     }
 }
 
-/// How many records a selection chooses.
+/// Number of records that a selection chooses.
 fn records(folder: &Path, expression: &str) -> u64 {
     stdout(&meshsim(folder, &["trace", "run", "--jsonl", "--where", expression])).lines().count() as u64
 }
@@ -378,7 +378,7 @@ fn a_collector_gets_the_spans_over_http_and_its_complaint_is_shown() {
     if let Some(found) = parsed(&folder, "otlp") {
         assert_eq!(found["requests"], 1);
     }
-    // Nobody listens there any more.
+    // No process listens there any more.
     let gone = send(&url);
     assert_exit(&gone, 1);
     assert!(one_line(&stderr(&gone)).contains("cannot be reached"), "{}", stderr(&gone));

@@ -394,8 +394,8 @@ fn bad_openings() -> Vec<(Vec<u8>, String)> {
         (bare(FRAME_BYTES_MAX as u32), format!("announced a frame of {FRAME_BYTES_MAX} bytes, and {HELLO_BYTES_MAX}")),
         (bare(u32::MAX), format!("announced a frame of {} bytes, and {HELLO_BYTES_MAX}", u32::MAX)),
         (after_preface(&frame(99, &[])), "sent a frame of unknown kind 99".into()),
-        (after_preface(&golden("ready")), "sent a frame of kind Control where it makes no sense".into()),
-        (after_preface(&golden("welcome-well")), "sent a frame of kind Welcome where it makes no sense".into()),
+        (after_preface(&golden("ready")), "sent an unexpected frame of kind Control".into()),
+        (after_preface(&golden("welcome-well")), "sent an unexpected frame of kind Welcome".into()),
         (
             no_text(&[253, 255, 255, 255, 255, 255, 255, 255, 127]),
             "sent a Hello that cannot be read: longer than".into(),
@@ -457,7 +457,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         (Wish::Join(join("\x1b[2J\n")), r"was refused: this run has no node called"),
         (Wish::Join(Join { role: "no\x1b[2Jde".into(), ..join("node-1") }), "has no name that can be shown"),
         (Wish::Join(Join { host: "x".repeat(10_000), ..join("node-1") }), "has no name that can be shown"),
-        (Wish::Join(Join { address: "nowhere".into(), ..join("node-1") }), r#"nobody can be reached at "nowhere""#),
+        (Wish::Join(Join { address: "nowhere".into(), ..join("node-1") }), r#"cannot resolve "nowhere""#),
         (Wish::Join(Join { names: vec![], count: u32::MAX, ..join("") }), "nodes are wanted, and this run has 3"),
         (Wish::Join(Join { names: vec![], count: 3, ..join("") }), "3 free nodes are wanted, and 1 of 3 are taken"),
         (
@@ -500,7 +500,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
         (golden("done"), "said Done("),
         ([golden("ready"), golden("ready")].concat(), "said twice that it is ready"),
         (of_another, "sent a message of actor #0, which is not its own"),
-        (golden("hello-probe"), "sent a frame of kind Hello where it makes no sense"),
+        (golden("hello-probe"), "sent an unexpected frame of kind Hello"),
         ((FRAME_BYTES_MAX as u32 + 1).to_le_bytes().to_vec(), "and 4194305 is the most that is taken here"),
         (
             frame(17, &[8, 1, 253, 255, 255, 255, 255, 255, 255, 255, 127]),
@@ -677,7 +677,7 @@ fn a_node_accepts_only_announced_peers_and_only_their_actors() {
         (of_coordinator, "sent a message of actor #0, which is not its own"),
         (of_nobody, "sent a message of actor #4294967295, which is not its own"),
         (golden("end"), "said End {"),
-        (golden("proof"), "sent a frame of kind Proof where it makes no sense"),
+        (golden("proof"), "sent an unexpected frame of kind Proof"),
     ] {
         node.complains(words, || {
             let mut peer = Peer::bring(port, joined.process, join("").life, life);

@@ -50,7 +50,7 @@ fn records(folder: &Path, selection: &[&str]) -> Vec<Value> {
     stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// What it printed as JSON.
+/// Its output, parsed as JSON.
 fn parsed(output: &Output) -> Value {
     assert_exit(output, 0);
     serde_json::from_str(&stdout(output)).unwrap()

@@ -46,13 +46,13 @@ pub struct Operations {
     pub operations: Vec<Operation>,
 }
 
-/// What became of one operation: as in summary.json, with its place.
+/// Result of one operation: as in summary.json, with its index.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[schemars(rename = "OperationHistory")]
 pub struct Operation {
     /// Its place in the order in which they began: `operation` of its events.
     pub index: usize,
-    /// What became of it. Its steps are not in the list of all operations.
+    /// Its result. The list of all operations leaves its steps out.
     #[serde(flatten)]
     pub summary: OperationSummary,
 }
@@ -82,19 +82,19 @@ pub(crate) async fn operation(index: web::Path<String>, state: web::Data<State>)
     Ok(respond(&mut HttpResponse::Ok(), &Operation { index: wanted, summary }))
 }
 
-/// What was begun.
+/// Operations that were started, and those that were refused.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct StartedOperations {
     /// Their places in the list of all operations.
     pub operations: Vec<usize>,
-    /// Of those that make no sense now: the service is not deployed, or is already.
+    /// Refused operations: the service is not deployed, or is deployed already.
     pub refused: Vec<usize>,
 }
 
 /// A fault that will begin.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct FaultBegun {
-    /// How many: a link fault is one for each thing that happens to its messages.
+    /// Number of faults: a link fault counts once for each effect on its messages.
     pub faults: usize,
     /// When, in the run.
     pub begins_s: f64,
@@ -105,9 +105,9 @@ pub struct FaultBegun {
 /// A fault that will end.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct Healed {
-    /// Its place among those of the file, then those by hand.
+    /// Its index: faults of the file first, then manual ones.
     pub fault: usize,
-    /// What it does to whom, in words.
+    /// Its effect and its targets, in words.
     pub what: String,
     /// When, in the run.
     pub ends_s: f64,
@@ -134,9 +134,9 @@ pub struct Health {
 pub struct Ready {
     /// It does.
     pub ready: bool,
-    /// Where it is.
+    /// Phase of the process.
     pub phase: Phase,
-    /// Who is waited for.
+    /// Actors that have not joined yet.
     pub missing: Vec<String>,
     /// Why it does not go on; left out if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,7 +153,7 @@ pub(crate) async fn operate(
     let Submitted { begun, refused } = state.run.operate(operations).await?;
     match begun.as_slice() {
         [] if refused.is_empty() => {
-            Err(Refusal::new(StatusCode::CONFLICT, "too many operations were begun by hand in this run"))
+            Err(Refusal::new(StatusCode::CONFLICT, "this run has reached its limit of manual operations"))
         }
         [] => Err(Refusal::new(StatusCode::CONFLICT, why).refused(refused)),
         _ => Ok(respond(&mut HttpResponse::Accepted(), &StartedOperations { operations: begun, refused })),
@@ -173,7 +173,7 @@ pub(crate) async fn fault(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     let text = text(payload).await?;
-    // What is wrong is said also before the run has begun.
+    // Errors of the request are reported before the run has begun too.
     state.experiment().fault(&text, Time::ZERO).map_err(|it| Refusal::problems(&it))?;
     state.run.begun().await?;
     let begins = Handle::soon(&state.run.snapshot().await?);

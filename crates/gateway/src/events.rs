@@ -14,16 +14,16 @@ use crate::status::Phase;
 /// Events of one answer.
 const EVENTS_MAX: usize = 1_000;
 
-/// What has happened.
+/// Events of the run.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Events {
     /// At most 1,000, in the order in which they became known: an event may be older than those before it.
     pub events: Vec<Event>,
-    /// What to ask for next: `?from=NEXT`.
+    /// Position of the next event, for `?from=NEXT`.
     pub next: usize,
     /// Events that are not kept while the run goes on.
     pub left_out: u64,
-    /// Where the run is.
+    /// Phase of the run.
     pub phase: Phase,
 }
 

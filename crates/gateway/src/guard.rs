@@ -1,6 +1,6 @@
-//! Who is let in.
+//! Admission of requests: host name, origin and operator token.
 //!
-//! A page of the web that somebody looks at must not reach a gateway on their machine: its requests name another host
+//! A web page in a person's browser must not reach a gateway on their machine: its requests name another host
 //! (after DNS rebinding) or have another origin.
 
 use std::future::{Ready, ready};
@@ -105,7 +105,7 @@ pub(crate) async fn check(
     next.call(request).await
 }
 
-/// Somebody who has shown the token.
+/// Proof that a request has presented the token.
 pub(crate) struct Operator;
 
 impl FromRequest for Operator {

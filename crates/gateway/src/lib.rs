@@ -64,7 +64,7 @@ pub struct RunningServer {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     stopped: oneshot::Receiver<()>,
-    /// The token's file, if nobody named one, is gone with the gateway.
+    /// The default token file is removed when the gateway ends.
     kept: Option<Kept>,
 }
 
@@ -104,7 +104,7 @@ impl GatewayListener {
 }
 
 impl RunningServer {
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -116,7 +116,7 @@ impl RunningServer {
         format!("http://{}/{token}", self.address)
     }
 
-    /// The file with the token that goes with the gateway; none if somebody named one.
+    /// Default token file, removed with the gateway; `None` if the user named a file.
     pub fn kept_file(&self) -> Option<&Path> {
         self.kept.as_ref().map(|kept| kept.file.as_path())
     }

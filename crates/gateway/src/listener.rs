@@ -1,4 +1,4 @@
-//! Where the gateway is open, and for whom.
+//! Listener of the gateway: its address, its token and the hosts that it accepts.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,7 +20,7 @@ pub struct GatewayListener {
 /// Why there is no gateway.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// Other machines reach it, and nobody has named a file for its token.
+    /// Other machines reach it, and no token file was named.
     #[error("at {0} the gateway is open to other machines: it needs a token of your own")]
     NeedsToken(SocketAddr),
     /// The port is taken, or not ours.
@@ -29,7 +29,7 @@ pub enum GatewayError {
     /// The file that was named can be neither read nor made.
     #[error("cannot read or make {}: {}", given_name(.0), .1)]
     TokenFile(PathBuf, #[source] io::Error),
-    /// What stands in the file that was named is no token.
+    /// The named file does not contain a token.
     #[error("{} holds no token", given_name(.0))]
     NoToken(PathBuf),
     /// There is no place for a token of its own.
@@ -59,7 +59,7 @@ impl GatewayListener {
         Ok(GatewayListener { listener, address, hosts: Hosts::new(address.ip(), hosts), token_file })
     }
 
-    /// Where it is open.
+    /// Address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -68,7 +68,7 @@ impl GatewayListener {
 /// Reads a name or an address under which a gateway may be known, as a request's `Host` header has it.
 ///
 /// # Errors
-/// What would be right, if it has a port, or is none.
+/// Suggested correction, depending on whether the text has a port.
 pub fn host_name(text: &str) -> Result<String, String> {
     Hosts::name(text)
 }

@@ -72,7 +72,7 @@ impl Text {
 /// A counter of seconds: its name, its help, and its nanoseconds in a window.
 type Seconds = (&'static str, &'static str, fn(&Window) -> u64);
 
-/// What became of the requests of loads, and at services: sums over windows, which never become less.
+/// Results of requests, by load and by service: sums over windows, which never decrease.
 fn so_far(text: &mut Text, mesh: &Mesh, loads: &[Vec<Window>], services: &[Window]) {
     let targets = || {
         mesh.loads.iter().zip(loads).flat_map(|(load, windows)| {

@@ -27,7 +27,7 @@ pub(crate) async fn index(state: web::Data<State>) -> impl Responder {
         .body(page)
 }
 
-/// What a part of a path does not hold as it is: all but the unreserved characters of RFC 3986.
+/// Characters that are percent-encoded in a segment of a path: all but the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// One part of a path, percent-encoded.

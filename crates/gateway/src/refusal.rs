@@ -1,4 +1,4 @@
-//! What went wrong, as JSON: `{ "error": ..., "help": ... }`.
+//! Refusals as JSON: `{ "error": ..., "help": ... }`.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::json;
 pub struct Error {
     /// In one sentence.
     pub error: String,
-    /// What would be right.
+    /// Suggested correction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
     /// All that is wrong with a text of the experiment file's format.
@@ -28,7 +28,7 @@ pub struct Error {
     /// The endpoints of the service, if it has none of that name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// Operations that make no sense now: their places in the list of all operations.
+    /// Refused operations: their indexes in the list of all operations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<usize>,
 }
@@ -42,11 +42,11 @@ pub struct Problem {
     pub line: u32,
     /// The column in characters, from 1.
     pub column: u32,
-    /// What is wrong.
+    /// The error.
     pub message: String,
     /// Said of the place itself.
     pub label: Option<String>,
-    /// What would be right.
+    /// Suggested correction.
     pub help: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl From<&meshsim_experiment::Problem> for Problem {
     }
 }
 
-/// What may be listed for somebody who asked for a wrong name.
+/// Largest number of names that a refusal lists after an unknown name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Known {
     Services,
@@ -93,7 +93,7 @@ impl Refusal {
         self
     }
 
-    /// Says which operations make no sense now.
+    /// Names the operations that the current state does not allow.
     pub(crate) fn refused(mut self, refused: Vec<usize>) -> Self {
         self.body.refused = refused;
         self
@@ -121,7 +121,7 @@ impl Refusal {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 
-    /// What the run says.
+    /// Reason given by the run.
     pub(crate) fn of_run(refused: &Refused) -> Self {
         let unavailable = Refusal::unavailable(refused.to_string());
         match refused {
@@ -129,8 +129,9 @@ impl Refusal {
             Refused::TooManyRequests => unavailable.help("try again in a moment"),
             Refused::Unavailable(_) | Refused::Silent => unavailable,
             Refused::Unanswered => Refusal::new(StatusCode::GATEWAY_TIMEOUT, refused.to_string()),
-            Refused::Unheard => unavailable
-                .help("while it is paused, what is said to it waits; GET /api/operations says what has begun"),
+            Refused::Unheard => {
+                unavailable.help("while it is paused, commands wait; GET /api/operations lists what has begun")
+            }
             Refused::Fault(_) => Refusal::new(StatusCode::CONFLICT, refused.to_string()),
         }
     }

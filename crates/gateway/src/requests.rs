@@ -20,13 +20,13 @@ use crate::state::{State, body};
 
 /// Size of a request without a body: what a load's request has by default.
 const REQUEST_BYTES: u32 = 1024;
-/// Names that are listed for somebody who asked for a wrong one.
+/// Number of names that a refusal lists after an unknown name.
 const LISTED_MAX: usize = 100;
 
 /// Why a request failed.
 const FAILURES: [&str; 6] = ["refused", "error", "timeout", "lost", "no_instance", "cut"];
 
-/// What came of a request.
+/// Result of a request.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[schemars(rename = "Answer")]
 pub struct RequestReport {
@@ -37,13 +37,13 @@ pub struct RequestReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = FAILURES))]
     pub failure: Option<String>,
-    /// Whom it was for.
+    /// Service that was called.
     pub service: String,
-    /// What it was for.
+    /// Endpoint that was called.
     pub endpoint: String,
     /// When the gateway was asked, in the run.
     pub asked_s: f64,
-    /// How long it took.
+    /// Its latency.
     pub took_ms: f64,
     /// Done without a call that was optional and failed, however far below. Left out if false.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -52,7 +52,7 @@ pub struct RequestReport {
     pub retries: u32,
     /// Size of the answer.
     pub bytes: u32,
-    /// Where it went: each hop before those made for it; siblings in the order in which they ended. Left out if it was not
+    /// Its path: each hop before those made for it; siblings in the order in which they ended. Left out if it was not
     /// asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Vec<Hop>>,
@@ -66,11 +66,11 @@ pub struct RequestReport {
 pub struct Hop {
     /// Calls above it.
     pub depth: u16,
-    /// Whom it called.
+    /// Service that the hop called.
     pub service: String,
-    /// What it called there.
+    /// Endpoint that the hop called.
     pub endpoint: String,
-    /// Where the instance was.
+    /// Node of the instance.
     pub node: String,
     /// The instance's number on that node.
     pub instance: u32,
@@ -131,7 +131,7 @@ pub(crate) async fn ask(
     Ok(told(state.mesh(), (service, endpoint), &answer, how.traced))
 }
 
-/// Whom it is for.
+/// Target of a request.
 fn find(
     mesh: &Mesh,
     (service, endpoint): &(String, String),
@@ -139,7 +139,7 @@ fn find(
 ) -> Result<(ServiceId, EndpointId), Refusal> {
     let services = || mesh.services.iter().map(|service| service.name.as_str());
     let Some(index) = services().position(|name| name == service) else {
-        // Nobody meant a service.
+        // The path does not name a service.
         if service == "api" {
             return Err(nothing_at(request));
         }
@@ -161,7 +161,7 @@ fn unknown<'a>(why: &str, wrong: &str, known: impl Iterator<Item = &'a str> + Cl
     refusal.listing(what, known.take(LISTED_MAX).map(str::to_owned).collect())
 }
 
-/// How a request is to be made.
+/// Policy of a request, from its query parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct How {
     timeout: Span,
@@ -191,7 +191,7 @@ impl How {
                     how.traced = is_asked.ok_or_else(refusal)?;
                 }
                 other => {
-                    let refusal = wrong(format!("`{other}` says nothing to a request"));
+                    let refusal = wrong(format!("unknown query parameter `{other}`"));
                     return Err(refusal.help(match nearest(other, KEYS) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => "there are timeout=500ms, retries=2 and path=false".into(),
@@ -278,6 +278,6 @@ mod tests {
         assert_eq!(told("timeout=0s"), "this timeout means nothing");
         assert_eq!(told("retries=256"), "retries=256 is too much");
         assert_eq!(told("path=maybe"), "path=maybe says neither yes nor no");
-        assert_eq!(told("tiemout=5s"), "`tiemout` says nothing to a request");
+        assert_eq!(told("tiemout=5s"), "unknown query parameter `tiemout`");
     }
 }

@@ -1,4 +1,4 @@
-//! What there is to ask, and how it is described.
+//! Table of paths, with the description of each.
 
 use actix_web::dev::ResourceDef;
 use actix_web::guard::fn_guard;
@@ -103,7 +103,7 @@ routes! {
             .refuses(&[404, 409, 503]);
     };
     POST "/api/stop" => api::stop, |it| {
-        it.is(Tag::Steering, "stop", "Ends the run: what was measured is gathered, written down and shown.")
+        it.is(Tag::Steering, "stop", "Ends the run; its results are collected, stored and shown.")
             .needs_token()
             .says::<api::Stopping>(202, "It will end.")
             .refuses(&[503]);
@@ -133,7 +133,7 @@ fn whole(default: Option<u64>) -> serde_json::Value {
     }
 }
 
-/// What requests through the mesh share.
+/// Parameters that requests through the mesh share.
 fn request(it: &mut Call<'_>) {
     let timeout = json!({ "type": "string", "default": "15s", "examples": ["500ms"] });
     let retries = json!({ "type": "integer", "minimum": 0, "maximum": meshsim_mesh::model::RETRIES_MAX, "default": 0 });
@@ -160,7 +160,7 @@ fn request(it: &mut Call<'_>) {
         .refuses(&[400, 404]);
 }
 
-/// What can be got, its head can be asked for.
+/// HEAD is allowed wherever GET is.
 fn fits(route: &Method, asked: &Method) -> bool {
     route == asked || route == Method::GET && asked == Method::HEAD
 }

@@ -40,11 +40,11 @@ const CONNECTIONS_MAX: usize = 512;
 const BUFFER_BYTES_MAX: usize = 16 << 10;
 /// Bytes of all responses that wait to be written. Beyond it the connections whose responses have waited longest close.
 const HELD_BYTES_MAX: usize = 32 << 20;
-/// How long a request's head may take, and a connection may be silent before it.
+/// Longest time for a request's head, and for silence before it.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a client may take to read a response.
+/// Longest time in which a client must read a response.
 const READ_PATIENCE: u64 = 30;
-/// How long those who are still being answered are waited for at the end.
+/// Longest time for which open responses are awaited at the end of the run.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// A part of a response that is handed to hyper at once.
 const PART_BYTES: usize = 16 << 10;
@@ -64,7 +64,7 @@ type Answers = Rc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = actix_web::Http
 /// The body of a response.
 pub(crate) enum Content {
     Whole(Bytes),
-    /// It goes on for as long as somebody reads; whoever makes it bounds what waits.
+    /// It goes on for as long as the client reads; its producer bounds what waits.
     Stream(BoxBody),
 }
 
@@ -301,7 +301,7 @@ fn read(request: hyper::Request<Incoming>, from: SocketAddr) -> Option<Request> 
 /// A response as hyper writes it.
 fn written(response: actix_web::HttpResponse<Content>, open: &Rc<Open>, number: u64) -> hyper::Response<Leaving> {
     let (response, content) = response.into_parts();
-    // Who listens to a stream waits for what is said next.
+    // A stream waits for its next message.
     open.set(number, if let Content::Whole(bytes) = &content { Doing::Writing(bytes.len()) } else { Doing::Answering });
     let mut out = hyper::Response::new(Leaving { content, open: Rc::downgrade(open), number });
     *out.status_mut() = hyper::StatusCode::from_u16(response.status().as_u16()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What every request's handler has at hand.
+//! State that all request handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::token::Token;
 
 /// Largest body of a request.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
-/// How long a body may take to arrive.
+/// Longest time in which a body must arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct State {

@@ -1,4 +1,4 @@
-//! How things stand.
+//! Status of a run.
 
 use actix_web::{HttpResponse, web};
 use meshsim_actor::{Span, Time};
@@ -15,18 +15,18 @@ use crate::json::{respond, seconds};
 use crate::refusal::Refusal;
 use crate::state::State;
 
-/// How things stand.
+/// Status of a run.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Status {
-    /// What the run is called.
+    /// Name of the run.
     pub experiment: String,
-    /// What all its randomness comes from.
+    /// Seed of all its randomness.
     pub seed: u64,
     /// Time in the run.
     pub time_s: f64,
-    /// Where the run is.
+    /// Phase of the run.
     pub phase: Phase,
-    /// Who is waited for.
+    /// Actors that have not joined yet.
     pub missing: Vec<String>,
     /// Steps that the coordinator has decided.
     pub steps: u64,
@@ -38,7 +38,7 @@ pub struct Status {
     pub loads: Vec<String>,
     /// The coordinator's first.
     pub processes: Vec<Process>,
-    /// What became of the requests of all loads in the last five windows, of a second or of the longest window of a load;
+    /// Results of the requests of all loads in the last five windows, of a second or of the longest window of a load;
     /// windows in which nothing was due are left out.
     pub recent: Vec<Moment>,
     /// Faults that hold now.
@@ -47,7 +47,7 @@ pub struct Status {
     pub silent: Vec<Silent>,
 }
 
-/// What became of the requests that were due in some time.
+/// Results of the requests that were planned in an interval.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct Moment {
     /// When it began.
@@ -73,9 +73,9 @@ pub struct Moment {
 /// A fault that holds.
 #[derive(Clone, Debug, PartialEq, JsonSchema, Serialize, Deserialize)]
 pub struct RunningFault {
-    /// Its place among those of the file, then those by hand: `fault` of its events.
+    /// Its index, which its events have as `fault`: faults of the file first, then manual ones.
     pub fault: usize,
-    /// What it does to whom, in words.
+    /// Its effect and its targets, in words.
     pub what: String,
     /// When it began.
     pub from_s: f64,
@@ -95,7 +95,7 @@ pub struct Silent {
 /// Windows of [`Status::recent`].
 const RECENT: u64 = 5;
 
-/// Where the run is.
+/// Phase of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -137,7 +137,7 @@ impl From<meshsim_net::Phase> for Phase {
 pub struct Service {
     /// Its name.
     pub name: String,
-    /// What can be asked of it.
+    /// Its endpoints.
     pub endpoints: Vec<String>,
     /// S, C and V that are wanted.
     #[serde(flatten)]
@@ -169,13 +169,13 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[schemars(rename = "ProcessStatus")]
 pub struct Process {
-    /// What it hosts.
+    /// Actors that it hosts.
     pub actors: Vec<String>,
     /// Its machine's name.
     pub host: String,
     /// Its number there.
     pub pid: u32,
-    /// Where others reach it; empty for the coordinator's.
+    /// Address at which peers reach it; empty for the coordinator's process.
     pub address: String,
     /// Its connection is there.
     pub connected: bool,
@@ -247,7 +247,7 @@ fn moments(so_far: &SoFar, now: Time, mesh: &Mesh) -> Vec<Moment> {
     (last.saturating_sub(RECENT)..last).map(moment).filter(|moment| moment.offered > 0).collect()
 }
 
-/// The faults of the file and those by hand that hold now.
+/// The active faults, of the file and manual.
 pub(crate) fn running_faults(experiment: &Experiment, snapshot: &Snapshot, now: Time) -> Vec<RunningFault> {
     let all = experiment.network.faults.iter().chain(&snapshot.faults).enumerate();
     let until = |index: usize, fault: &Fault| {

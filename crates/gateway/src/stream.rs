@@ -1,7 +1,7 @@
 //! `GET /api/stream`: what is new, once a second, as server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
 //! Each listener gets all of the last five minutes first, and then what has changed. One that does not read is dropped,
-//! comes again, and begins anew: so nobody ever knows a window twice.
+//! comes again, and begins anew: so no listener receives a window twice.
 
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,16 +27,16 @@ use crate::status::{Phase, Status};
 pub(crate) const LISTENERS_MAX: usize = 32;
 /// Messages that wait for a listener; one that leaves more unread is dropped.
 const WAITING_MAX: usize = 8;
-/// What a listener is told first.
+/// First message to a listener.
 const KEPT: Span = Span::from_secs(300);
 /// Events that a listener is told first: the last.
 const EVENTS_KEPT: usize = 500;
 
-/// Who listens.
+/// A listener of the stream.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     all: Mutex<Vec<Listener>>,
-    /// Somebody came.
+    /// A listener connected.
     came: Notify,
 }
 
@@ -62,7 +62,7 @@ impl Listeners {
     }
 }
 
-/// What a listener is told.
+/// Message to a listener.
 struct Heard(mpsc::Receiver<Bytes>);
 
 impl Stream for Heard {
@@ -88,7 +88,7 @@ pub(crate) async fn stream(state: web::Data<State>) -> Result<HttpResponse, Refu
     Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(Heard(heard)))
 }
 
-/// What is said once a second.
+/// Update that is sent once a second.
 #[derive(Serialize)]
 struct Tick<'a> {
     /// Which run this is: another one begins anew.

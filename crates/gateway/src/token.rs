@@ -1,4 +1,4 @@
-//! The token: whoever has it may change something.
+//! The operator token: its holder may change the run.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,11 +9,11 @@ use meshsim_wire::{SECRET_CHARS_MIN, Secret, Side};
 
 use crate::listener::GatewayError;
 
-/// What has to be shown.
+/// Token that a request must present.
 #[derive(Debug)]
 pub(crate) struct Token(Secret);
 
-/// The file of a token that nobody named a file for. It is gone when this is: who is still being answered knows the
+/// Default file of a token, removed on drop: who is still being answered knows the
 /// token, and must not keep the file.
 pub(crate) struct Kept {
     pub(crate) file: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct Kept {
     _open: File,
 }
 
-/// Where the token of the gateway at this port is kept if nobody named a file: `meshsim ctl` of the same user and
+/// Default file of the token of the gateway at this port: `meshsim ctl` of the same user and
 /// machine looks there. `None` if there is no folder for this user alone.
 pub fn kept_for(port: u16) -> Option<PathBuf> {
     let file = format!("meshsim-{port}.token");
@@ -73,7 +73,7 @@ fn make_private(folder: &Path) -> bool {
     is_private(folder)
 }
 
-/// What a token is.
+/// Rules for a token.
 pub const HELP: &str =
     "a token is one line of at least 16 ASCII characters; where there is no file, the run makes one with a token";
 
@@ -129,7 +129,7 @@ fn clear(folder: &Path) {
     }
 }
 
-/// What lies there is of a gateway that is gone, or is no file of ours: it is neither read nor written to.
+/// The existing file belongs to a gateway that has ended, or is not a token file: it is neither read nor written.
 fn write_anew(file: &Path, text: &str) -> io::Result<File> {
     // Locked before it has its name: `clear` must not find it open.
     let under = file.with_extension("part");

@@ -220,7 +220,7 @@ async fn address(join: &Join, from: SocketAddr) -> Result<String, Refusal> {
         || timeout(HANDSHAKE, lookup_host(&join.address)).await.is_ok_and(|found| found.is_ok());
     match known {
         true => Ok(join.address.clone()),
-        false => Err(refusal(format!("nobody can be reached at {:?}: give host:port", join.address), false)),
+        false => Err(refusal(format!("cannot resolve {:?}: give HOST:PORT", join.address), false)),
     }
 }
 

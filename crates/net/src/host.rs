@@ -26,13 +26,13 @@ use crate::worker::{Work, Worked, Worker};
 /// Options of a host.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// How this process and its peers authenticate each other.
+    /// Mutual authentication of this process and its peers.
     pub credentials: Credentials,
     /// Id of the process.
     pub process: u32,
     /// Boot id of the process: no other start of a process has it.
     pub life: u64,
-    /// How work is done.
+    /// Execution of work: asleep or busy.
     pub work: Work,
     /// True if the run is traced.
     pub is_traced: bool,

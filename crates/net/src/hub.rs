@@ -54,9 +54,9 @@ const PROCESSES_MAX: usize = 100_000;
 pub struct HubOptions<A: Actor> {
     /// Socket at which other processes join.
     pub listener: TcpListener,
-    /// How this process and its peers authenticate each other.
+    /// Mutual authentication of this process and its peers.
     pub credentials: Credentials,
-    /// How work is done, in all processes.
+    /// Execution of work in all processes: asleep or busy.
     pub work: Work,
     /// True if all processes trace the run.
     pub is_traced: bool,

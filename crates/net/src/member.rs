@@ -44,7 +44,7 @@ const CHARTER_BYTES_MAX: u64 = 768 << 20;
 pub struct MemberOptions {
     /// Address of the hub: `host:port`.
     pub hub: String,
-    /// How this process and its peers authenticate each other.
+    /// Mutual authentication of this process and its peers.
     pub credentials: Credentials,
     /// Its join request. `life`, `host` and `pid` are filled in here.
     pub join: Join,
@@ -444,7 +444,7 @@ impl<A: Live> Membership<A> {
                 // It is already sending its results.
                 Control::End { .. } => {}
                 Control::Leave => return,
-                other => tracing::warn!("the coordinator said {}, which makes no sense here", shown(&other)),
+                other => tracing::warn!("ignored an unexpected message of the coordinator: {}", shown(&other)),
             }
         }
     }

@@ -32,7 +32,7 @@ pub struct RunSpec<A: Actor> {
     pub trace_sink: OpenSink<A::Msg, A::Tick>,
     /// Id of the external client: no actor has it, but it sends messages to some actors and receives their replies.
     pub outside: Option<ActorId>,
-    /// How actors leave while the run continues; without it, their process ends at once.
+    /// Hook by which actors leave while the run continues; without it, their process ends at once.
     pub leave: Option<Leave<A>>,
     /// Message that is sent when other processes refuse the handshake of the process that hosts this actor, and its
     /// receiver. No process can rely on such an actor.

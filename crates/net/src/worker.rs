@@ -19,7 +19,7 @@ use crate::clock::Count;
 /// actors' own queues are far shorter.
 const WAITING_MAX: usize = 1 << 16;
 
-/// How the work of a service is done.
+/// Execution of a service's work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Work {
     /// A timer: any number of instances work at the same time, as on machines of their own.

@@ -117,7 +117,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         }
         tokio::time::sleep(STEP).await;
     }
-    panic!("in vain: {what}");
+    panic!("timed out: {what}");
 }
 
 /// A separate process, as far as the other can tell.

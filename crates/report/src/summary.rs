@@ -678,13 +678,13 @@ pub(crate) fn operations(experiment: &Experiment, measured: &Measured) -> Vec<Op
 }
 
 impl OperationSummary {
-    /// What became of all operations of a coordinator's history, in its order.
+    /// Results of all operations of a coordinator's history, in its order.
     pub fn all(experiment: &Experiment, history: &[OperationHistory]) -> Vec<Self> {
         let values = Course::new(experiment, history);
         history.iter().map(|it| operation(experiment, it, &values)).collect()
     }
 
-    /// What became of one of them, by its place.
+    /// Result of one of them, by its index.
     pub fn one(experiment: &Experiment, history: &[OperationHistory], index: usize) -> Option<Self> {
         let it = history.get(index)?;
         Some(operation(experiment, it, &Course::new(experiment, history)))

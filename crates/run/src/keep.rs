@@ -67,7 +67,7 @@ impl FromStr for Keep {
                 (_, Some(share), _) => {
                     let share = share.trim().parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 100.0);
                     some.share = share
-                        .ok_or_else(|| format!("`{part}` is no share: write one above 0 and up to 100 %"))?
+                        .ok_or_else(|| format!("`{part}` is not a share: write one above 0 and up to 100 %"))?
                         / 100.0;
                 }
                 (.., Some(count)) => {
@@ -120,7 +120,7 @@ impl Choice {
         Choice { keep, seed, slowest: BTreeSet::new(), chosen: BTreeSet::new(), beyond: 0 }
     }
 
-    /// What is kept.
+    /// Records that are kept.
     pub fn keep(&self) -> &Keep {
         &self.keep
     }

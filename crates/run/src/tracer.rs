@@ -13,7 +13,7 @@ use crate::keep::{Choice, Keep};
 
 /// Writes the trace of a mesh.
 ///
-/// What is [known only at the end](Keep::is_known_late) cannot be chosen while the run goes on: then all is written, and
+/// A selection that is [known only at the end](Keep::is_known_late) cannot be chosen while the run goes on: then all is written, and
 /// [`choose`] reads it again. Memory grows with what is under way in the run, and with the requests that are chosen.
 #[derive(Debug)]
 pub struct Tracer<W: Write> {
@@ -23,7 +23,7 @@ pub struct Tracer<W: Write> {
     kept: Owners,
     choice: Choice,
     phase: Phase,
-    /// What actors took in last and was not kept.
+    /// Last input of each actor that was not kept.
     inputs: BTreeMap<ActorId, (Time, Input)>,
     left_out: BTreeMap<String, u64>,
 }
@@ -38,7 +38,7 @@ enum Phase {
     Chosen,
 }
 
-/// What an actor took in.
+/// Input of an actor.
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Deliver(MessageId),
@@ -152,7 +152,7 @@ impl<W: Write> Tracer<W> {
         *count = count.saturating_add_signed(by);
     }
 
-    /// What a kept record follows from is kept too, so that its cause is the right one.
+    /// Keeps the cause of every kept record too, so that causes stay right.
     fn put_input(&mut self, actor: ActorId) {
         let Some((at, input)) = self.inputs.remove(&actor) else { return };
         let (seen, entry) = match input {
@@ -188,7 +188,7 @@ impl<W: Write> Recorder<Msg, Tick> for Tracer<W> {
     }
 }
 
-/// How [`kind`](meshsim_trace::export::kind) calls what can be left out.
+/// Names, as of [`kind`](meshsim_trace::export::kind), of the kinds that can be left out.
 fn kind(seen: Seen<'_>) -> &'static str {
     match seen {
         Seen::Start(_) => "start",

@@ -1,4 +1,4 @@
-//! What is kept of a trace: control messages whole, requests whole or not at all, and the same bytes for the same run.
+//! Partial traces: control messages complete, each request complete or absent, and the same bytes for the same run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
@@ -64,7 +64,7 @@ fn waterfalls(records: &[Record<Msg, Tick>]) -> BTreeMap<u64, Waterfall> {
     records.iter().filter_map(|record| follower.take(record)).map(|of| (of.root, of)).collect()
 }
 
-/// What held the slots is known only where all requests are.
+/// The requests that held the slots are known only where the trace has all requests.
 fn without_holders(mut waterfall: Waterfall) -> Waterfall {
     for queue in waterfall.hops.iter_mut().filter_map(|hop| hop.queue.as_mut()) {
         (queue.calls, queue.working, queue.sleeping) = (Vec::new(), 0, 0);

@@ -227,7 +227,7 @@ fn an_absent_actor_receives_nothing_before_its_first_start() {
     let sim = run(vec![]);
     assert_eq!(log(&sim, 1)[0], "3.0 Start");
     assert!(sim.recorder().0.contains(&"3.000000s #1 Start { incarnation: 0 }".to_owned()));
-    assert_eq!(log(&sim, 2), [] as [&str; 0], "nobody has brought it");
+    assert_eq!(log(&sim, 2), [] as [&str; 0], "no message brought it");
     assert!(sim.counts().lost_down >= 3, "{:?}", sim.counts());
 
     // The start falls into this fault; and a wipe before it has nothing to wipe.

@@ -219,7 +219,9 @@ fn item(text: &str) -> Result<Item, String> {
 fn number(text: &str) -> Result<(f64, &str), String> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+'))).unwrap_or(text.len());
     let found = text[..end].parse::<f64>().ok().filter(|number| number.is_finite());
-    found.map(|number| (number, &text[end..])).ok_or_else(|| format!("`{text}` is no end of a range: write a number"))
+    found
+        .map(|number| (number, &text[end..]))
+        .ok_or_else(|| format!("`{text}` is not an end of a range: write a number"))
 }
 
 fn shortened(text: &str) -> String {

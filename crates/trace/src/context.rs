@@ -275,7 +275,7 @@ impl<M: DeserializeOwned, T: DeserializeOwned> Context<M, T> {
             let arrived = from.narrow("more copies than there can be")?;
             let flags = from.byte()?;
             if copies == 0 || copies.checked_add(arrived).is_none() {
-                return Err(ReadErrorKind::Corrupt("a message under way without a copy"));
+                return Err(ReadErrorKind::Corrupt("a message in flight without a copy"));
             }
             let (is_doubled, was_held) = (flags & 1 != 0, flags & 2 != 0);
             let sent = SentThen { record, at, lamport, to, copies, arrived, is_doubled, was_held };

@@ -495,7 +495,7 @@ impl<M: Message, T: Debug> Difference<M, T> {
         let text = |entry: &Option<_>| entry.as_ref().map_or(NOTHING.into(), |entry| self.effect(header, entry));
         let did = match self.said {
             Some(Entry::Fire(_)) => "no such timer is armed".into(),
-            Some(Entry::Deliver(_)) => "no such message is under way to it".into(),
+            Some(Entry::Deliver(_)) => "no such message is in flight to it".into(),
             _ => text(&self.did),
         };
         let said = text(&self.said);

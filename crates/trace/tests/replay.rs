@@ -349,7 +349,7 @@ fn a_message_to_another_receiver_is_a_difference_or_missing_in_a_merge() {
     let difference = replay(&records).unwrap_err();
     assert_eq!((difference.record, difference.actor), (place as u64, ActorId(2)));
     let header = Header { seed: 1, ..Header::default() };
-    assert_eq!(difference.texts(&header)[1], "no such message is under way to it");
+    assert_eq!(difference.texts(&header)[1], "no such message is in flight to it");
     // Between processes, the sender's process may have been killed.
     let report = replay_of_processes(&records).unwrap();
     assert_eq!(report.stopped, [Stopped { actor: ActorId(2), record: place as u64, message }]);

@@ -95,7 +95,7 @@ pub enum FrameError {
     #[error("sent a frame of unknown kind {0}")]
     UnknownKind(u8),
     /// A known kind that is not allowed in the current state.
-    #[error("sent a frame of kind {0:?} where it makes no sense")]
+    #[error("sent an unexpected frame of kind {0:?}")]
     Unexpected(FrameKind),
     /// The body does not decode to a value of its kind.
     #[error("sent a {0:?} that cannot be read: {1}")]

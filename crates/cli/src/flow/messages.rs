@@ -31,7 +31,7 @@ pub(crate) enum Fared {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Copy {
     pub(crate) id: MessageId,
-    /// How it was sent.
+    /// Circumstances of its sending.
     pub(crate) sent: Sent<About>,
     /// Number of messages that its sender had already sent or taken in at that moment.
     pub(crate) rank: u64,

@@ -10,11 +10,11 @@ use meshsim_trace::Entry;
 use super::stream::Item;
 
 /// Follows requests. One is selected, as a whole, by any of its messages, or by the note that it is due. Memory grows with
-/// the requests that are under way at once.
+/// the largest number of requests in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     follower: Follower,
-    /// Those under way, and whether they are selected.
+    /// Requests in flight, and whether each is selected.
     live: BTreeMap<u64, bool>,
     wanted: usize,
 }

@@ -140,7 +140,7 @@ impl Source {
         Ok(Flow::of_chunks(reader, &index, may_hold))
     }
 
-    /// What the chunks of the trace hold.
+    /// Index of the trace's chunks.
     pub(crate) fn index(&self) -> Result<Index, Error> {
         self.reader()?.index().map_err(|error| Error::Trace(self.path.clone(), error))
     }

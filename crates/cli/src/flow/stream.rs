@@ -26,7 +26,7 @@ pub(crate) struct Flow {
 
 /// A part of a trace.
 struct Part {
-    /// Where reading begins: what stands before the wanted records says what is open.
+    /// Position at which reading begins: the context before the wanted records lists what is open there.
     begin: Chunk,
     /// The first chunk, in case that one does not say enough.
     first: Chunk,
@@ -183,7 +183,7 @@ impl Known {
     }
 }
 
-/// What a message is about. A reply does not say its service: its request did.
+/// Subject of a message. A reply has no service of its own; its request has.
 fn about(message: &Msg, known: Option<owner::Known>) -> About {
     let mut about = About::of(message);
     if let (Msg::Reply(_), Some(known)) = (message, known) {

@@ -60,7 +60,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) args: Vec<(&'static str, Arg<'a>)>,
 }
 
-/// What is drawn.
+/// Content of the timeline.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Drawn<'a> {
     Slice(Slice<'a>),
@@ -98,7 +98,7 @@ impl<'a> Timeline<'a> {
         drawn
     }
 
-    /// What is known when the trace has ended.
+    /// Facts that are known only at the end of the trace.
     pub(crate) fn rest(&mut self) -> Vec<Drawn<'a>> {
         let messages = std::mem::take(&mut self.messages);
         messages.rest().collect::<Vec<_>>().iter().flat_map(|copy| self.message(copy)).collect()
@@ -108,7 +108,7 @@ impl<'a> Timeline<'a> {
         self.messages.is_waiting() || self.requests.in_flight() > 0
     }
 
-    /// What it holds.
+    /// Its content.
     pub(crate) fn holds(&self) -> String {
         format!("{}, {}", plural(self.request_count, "request"), plural(self.message_count, "message"))
     }
@@ -196,7 +196,7 @@ impl<'a> Timeline<'a> {
         for (at, hop) in of.hops.iter().enumerate() {
             let call = of.calls.get(hop.call);
             let it = call.and_then(|call| call.tries.iter().find(|it| it.hops.contains(&at)));
-            let service = call.and_then(|call| call.callee).map_or("nobody", |(service, _)| names.service(service));
+            let service = call.and_then(|call| call.callee).map_or("unknown", |(service, _)| names.service(service));
             let ordinal = it.and_then(|it| it.to).map_or(0, |(_, ordinal)| ordinal);
             let end = hop.ended.unwrap_or(of.ended).max(hop.arrived);
             let mut args = vec![("request", Arg::Text(request.clone().into()))];

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// How long a child may take to go by itself when the run is over.
+/// Longest time in which a child must exit by itself after the run.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// What a child is to be.
+/// Command line and name of a child process.
 #[derive(Clone, Debug)]
 pub(crate) struct Role {
     /// For people.
@@ -30,7 +30,7 @@ impl Children {
         let mut children = Children::default();
         for Role { name, args } in roles {
             let mut command = Command::new(&program);
-            // What is set for processes that are started by hand is not meant for these.
+            // Environment variables for manually started processes must not reach these.
             let ours = std::env::vars_os().map(|(name, _)| name);
             ours.filter(|name| name.as_encoded_bytes().starts_with(b"MESHSIM_")).for_each(|name| {
                 command.env_remove(name);

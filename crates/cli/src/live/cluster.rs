@@ -12,7 +12,7 @@ use meshsim_wire::{SECRET_CHARS_MIN, Secret};
 
 use crate::error::Error;
 
-/// How long a joining process waits for the file with the secret, which the coordinator may be about to make.
+/// Longest time for which a joining process waits for the secret's file, which the coordinator may have to create first.
 const SECRET_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The same for every process of a cluster.
@@ -46,7 +46,7 @@ pub(crate) enum SecretRole {
 }
 
 impl ClusterArgs {
-    /// What the process shows and asks for. `beyond` is true if it talks to other machines.
+    /// Credentials that the process presents and requires. `beyond` is true if it talks to other machines.
     pub(crate) fn credentials(&self, place: SecretRole, beyond: bool) -> Result<Credentials, Error> {
         let secret = match &self.secret_file {
             Some(file) => secret(file, place)?,
@@ -119,11 +119,11 @@ pub(crate) fn read_once<'a>(given: impl IntoIterator<Item = Option<&'a Path>>) -
     }
 }
 
-/// True if nobody but this machine is at that address: `host:port`.
+/// True if the address, `host:port`, belongs to this machine only.
 pub(crate) fn is_loopback(address: &str) -> bool {
     let mut addresses = match address.to_socket_addrs() {
         Ok(addresses) => addresses.peekable(),
-        // A name that nobody knows yet is somebody else's.
+        // A name that does not resolve yet may belong to another machine.
         Err(_) => return false,
     };
     addresses.peek().is_some() && addresses.all(|address| address.ip().is_loopback())

@@ -22,17 +22,17 @@ use crate::interrupt::{self, Unfinished};
 use crate::listener;
 use crate::progress::Progress;
 
-/// How a live run is conducted.
+/// Options of a live run.
 pub(crate) struct LiveRun<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) folder: &'a RunDir,
     pub(crate) output: &'a Output,
     pub(crate) deployment: Deployment,
-    /// Where people ask.
+    /// Listener of the HTTP gateway, if it is enabled.
     pub(crate) door: Option<GatewayListener>,
 }
 
-/// What the caller has to do with it while it goes on.
+/// Hooks of the caller while the run goes on.
 pub(crate) trait Attendant {
     /// Others can join now, there.
     fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error>;

@@ -1,4 +1,4 @@
-//! What `node` and `client` share: a process that joins.
+//! Joining a run: options and code that `node` and `client` share.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,24 +12,24 @@ use super::cluster::{ClusterArgs, SecretRole, cannot_listen, is_loopback};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 
-/// How long the coordinator may be out of reach, by default, in seconds.
+/// Default of the longest time for which the coordinator may be unreachable, in seconds.
 const PATIENCE_SECS: u64 = 60;
 
-/// Where a process joins, and where others reach it.
+/// Address that a process joins, and addresses at which peers reach it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct JoinArgs {
-    /// Where the coordinator is
+    /// Address of the coordinator
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7700", env = "MESHSIM_JOIN")]
     join: String,
-    /// Where other processes bring messages; port 0 takes any that is free
+    /// Address at which this process receives messages of others; port 0 takes a free port
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", env = "MESHSIM_LISTEN", value_parser = crate::address::address)]
     listen: SocketAddr,
-    /// Where they reach it, if not where it joins from at the port of `--listen`
+    /// Address at which peers reach this process, if not the source address of the join with the port of `--listen`
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// How long the coordinator may be out of reach, in seconds
+    /// Longest time for which the coordinator may be unreachable, in seconds
     #[arg(long, alias = "patience", value_name = "SECONDS", default_value_t = PATIENCE_SECS)]
     reconnect_timeout: u64,
     /// End when standard input does: for children of another process

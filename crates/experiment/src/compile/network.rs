@@ -226,7 +226,7 @@ impl Faults<'_> {
                             .help("write lists of places: `partition: [[node-1, node-2], [node-3]]`");
                     }
                     1 => {
-                        let rest = self.everybody().filter(|actor| !islands[0].contains(*actor)).collect();
+                        let rest = self.all_actors().filter(|actor| !islands[0].contains(*actor)).collect();
                         islands.push(rest);
                     }
                     _ => {}
@@ -277,7 +277,7 @@ impl Faults<'_> {
         kinds
     }
 
-    fn everybody(&self) -> impl Iterator<Item = ActorId> + use<> {
+    fn all_actors(&self) -> impl Iterator<Item = ActorId> + use<> {
         (0..self.mesh.actor_count() as u32).map(ActorId)
     }
 
@@ -348,7 +348,7 @@ impl Faults<'_> {
         if let Some(zone) = name.strip_prefix("zone ") {
             let zone = zone.trim();
             if let Some(index) = mesh.zones.iter().position(|known| known == zone) {
-                return self.everybody().filter(|actor| usize::from(mesh.actor_zone(*actor)) == index).collect();
+                return self.all_actors().filter(|actor| usize::from(mesh.actor_zone(*actor)) == index).collect();
             }
             let known = || mesh.zones.iter().map(String::as_str);
             self.reporter
@@ -358,7 +358,7 @@ impl Faults<'_> {
             return vec![];
         }
         match name {
-            "all" => return self.everybody().collect(),
+            "all" => return self.all_actors().collect(),
             "coordinator" => return vec![COORDINATOR],
             _ => {}
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::refusal::Error;
 use crate::routes::Route;
 
-/// What a call is for.
+/// Group of a call, as a tag of the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tag {
     Requests,
@@ -34,14 +34,14 @@ impl Tag {
     }
 }
 
-/// What every refusal with this status means.
+/// Meaning of a refusal with this status.
 const REFUSALS: [(u16, &str, &str); 9] = [
     (400, "Wrong", "The input is wrong; of a text of the experiment file's format all problems are told."),
     (401, "Unauthorized", "The token is missing or wrong."),
     (403, "Forbidden", "A page of another origin asks."),
     (404, "NotFound", "There is nothing of that name; what there is may be listed."),
     (408, "Late", "The body does not arrive."),
-    (409, "Conflict", "It makes no sense now."),
+    (409, "Conflict", "The current state of the run does not allow it."),
     (413, "TooLarge", "The body is larger than 64 KiB."),
     (421, "Misdirected", "The gateway is not known by that host's name."),
     (503, "Unavailable", "The run has not begun, or is over, or its coordinator is down."),
@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
         call
     }
 
-    /// What it is, in one sentence, and the name by which programs call it.
+    /// Its summary in one sentence, and its operation id.
     pub(crate) fn is(&mut self, tag: Tag, name: &str, summary: &str) -> &mut Self {
         self.described.insert("operationId".into(), name.into());
         self.described.insert("tags".into(), json!([tag.name()]));
@@ -101,7 +101,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Whoever calls it shows the token.
+    /// The call requires the operator token.
     pub(crate) fn needs_token(&mut self) -> &mut Self {
         self.described.insert("security".into(), json!([{ "token": [] }]));
         self.refuses(&[401])

@@ -121,7 +121,7 @@ impl NodeResources {
     /// Places the desired instances of a service. Instances for which no node has room stay unplaced; those of dead
     /// nodes are placed on others.
     ///
-    /// Where room is short, instances of the target version get it first.
+    /// If cores are scarce, instances of the target version get them first.
     pub(super) fn place(&mut self, placing: Placing<'_>, before: &ServicePlacement) -> ServicePlacement {
         let Placing { policy, cpu, wanted, ready_on, replaces_on } = placing;
         let (cpu, target) = (milli(cpu), wanted.target);

@@ -95,7 +95,7 @@ pub enum Seen<'a> {
     Disarm(Timer),
     /// It remarked something: the word, the subject, the value.
     Note(&'a str, u64, u64),
-    /// The network decided what becomes of a message.
+    /// The network decided the fate of a message.
     Fate(MessageId, Fate),
     /// Something was done to its machine.
     MachineAction,

@@ -38,7 +38,7 @@ pub(super) struct Life {
     pub(super) roots: Rising<Root>,
 }
 
-/// A request of which something is under way.
+/// A request with a call or a message in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Root {
     /// Calls made for it so far.
@@ -53,7 +53,7 @@ pub(super) struct Call {
     pub(super) owner: Owner,
     /// The caller's [short](meshsim_mesh::mark::short) number for it; `None` until it has said one.
     pub(super) number: Option<u64>,
-    /// A try is under way.
+    /// A try is in flight.
     pub(super) is_sent: bool,
     pub(super) is_doubled: bool,
     pub(super) callee: Option<(ServiceId, EndpointId)>,

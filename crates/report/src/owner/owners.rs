@@ -13,7 +13,7 @@ use super::{Ended, Known, Of, Owner, PLAIN, Seen};
 /// Doubled requests that were answered and are remembered, so that their second answer is known to be a copy.
 const ANSWERED_MAX: usize = 4096;
 
-/// Follows the records of a run. Memory grows with what is under way at once.
+/// Follows the records of a run. Memory grows with the number of requests and messages in flight.
 #[derive(Clone, Debug, Default)]
 pub struct Owners {
     open: Open,
@@ -89,7 +89,7 @@ impl Owners {
         self.open.life(actor).actor = Some(Actor { input, ..Actor::default() });
     }
 
-    /// A life that ended took along all that it had under way.
+    /// An incarnation that ended loses all that it had in flight.
     fn start(&mut self, actor: ActorId) -> Known {
         let life = self.open.life(actor);
         life.timers.clear();
@@ -104,7 +104,7 @@ impl Owners {
     fn deliver(&mut self, actor: ActorId, id: MessageId, content: Option<&Msg>) -> Known {
         let message = match (self.open.message(id), content) {
             (Some(message), _) => *message,
-            // It was sent where nobody saw it.
+            // Its sending is not in the trace.
             (None, Some(Msg::Request(request))) => Message::Request(self.ask(id.from, request)),
             (None, Some(content)) => Message::Other(class_of(content), service_of(content)),
             (None, None) => Message::Other(Of::Control, None),
@@ -123,7 +123,7 @@ impl Owners {
         known
     }
 
-    /// A reply comes; true if nobody waits for it any more, and it is no copy.
+    /// A reply arrives; true if no caller waits for it any more, and it is not a duplicate.
     fn is_late(&mut self, actor: ActorId, ask: &Ask) -> bool {
         let of = (actor, ask.key, ask.number);
         let Open { lives, answered } = &mut self.open;

@@ -55,7 +55,7 @@ pub enum Refused {
     #[error("the run does not say how it is: it is about to end")]
     Silent,
     /// Too many external requests are in flight.
-    #[error("too many requests are under way")]
+    #[error("too many requests are in flight")]
     TooManyRequests,
     /// The gateway of the mesh does not answer.
     #[error("the mesh's gateway does not answer")]

@@ -1,6 +1,6 @@
 //! Exports of a trace for other programs: record by record, with the words of this crate.
 //!
-//! What needs the words of a mesh (services, requests, operations) is a format of `meshsim export`, in
+//! Formats that need the words of a mesh (services, requests, operations) belong to `meshsim export`, in
 //! `cli/src/command/export`.
 
 mod jsonl;

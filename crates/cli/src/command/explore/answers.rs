@@ -103,7 +103,7 @@ impl Asked {
 
     fn number(&self, name: &str) -> Result<u64, Refused> {
         let number = self.word(name)?.parse().ok();
-        number.ok_or_else(|| Refused::new(400, format!("`{name}` is no whole number"), "write one from 0 on"))
+        number.ok_or_else(|| Refused::new(400, format!("`{name}` is not a whole number"), "write one from 0 on"))
     }
 
     fn extent(&self) -> Result<(u64, u64), Refused> {
@@ -283,7 +283,7 @@ impl Explorer {
 
     fn request(&self, name: &str) -> Result<Value, Refused> {
         let none = || {
-            let why = format!("`{}` is no request that ended in this run", printable(name));
+            let why = format!("`{}` is not a request that ended in this run", printable(name));
             Refused::new(404, why, "requests are called LOAD/NUMBER, counted from 0")
         };
         let root = text::root(name, &self.mesh).ok_or_else(none)?;

@@ -47,7 +47,8 @@ Examples:
   meshsim export compose mesh.yaml --out mesh      an experiment as a compose file
 
 `meshsim export FORMAT --help` says what opens it. RUN is a folder, a name under `runs`, `last`, or a trace file. A run \
-without a trace is run again with one: the same experiment and seed give the same bytes. What is left out is said.";
+without a trace is run again with one: the same experiment and seed give the same bytes. The output names
+what it leaves out.";
 
 macro_rules! formats {
     ($($variant:ident = $module:ident;)*) => {
@@ -120,7 +121,7 @@ struct Target {
     force: bool,
 }
 
-/// When a run is said to have begun, for formats that know no other time.
+/// Start time of a run, for formats that have only absolute times.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Began {
     /// When the run began, in seconds since 1970 [default: the first moment of the year 2000]
@@ -164,7 +165,7 @@ trait Exporter {
         Ok(())
     }
 
-    /// The next record. Those that are not selected come too: they may tell what became of something that is.
+    /// The next record. Records that are not selected come too: they may hold the fate of something that is.
     fn record(&mut self, item: &Item, is_wanted: bool, out: &mut dyn Write) -> io::Result<()>;
 
     /// True if something that is selected has not come to its end.

@@ -175,7 +175,7 @@ impl Pcapng<'_> {
             }
             Fared::UnderWay => {
                 json["in_flight"] = true.into();
-                (sent.at, Some("under way when the trace ended".into()))
+                (sent.at, Some("in flight when the trace ended".into()))
             }
         };
         data.extend_from_slice(json.to_string().as_bytes());

@@ -142,8 +142,8 @@ impl<'a> Shiviz<'a> {
     }
 
     fn write(&self, events: &[Event], out: &mut dyn Write) -> io::Result<()> {
-        let nobody = "nobody".to_owned();
-        let host = |actor: ActorId| self.hosts.get(actor.index()).unwrap_or(&nobody);
+        let unknown = "unknown".to_owned();
+        let host = |actor: ActorId| self.hosts.get(actor.index()).unwrap_or(&unknown);
         let mut clocks: BTreeMap<ActorId, BTreeMap<ActorId, u64>> = BTreeMap::new();
         // Of the messages that are sent within the window.
         let mut sent: BTreeMap<MessageId, BTreeMap<ActorId, u64>> = BTreeMap::new();

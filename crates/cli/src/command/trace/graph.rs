@@ -129,7 +129,7 @@ impl Graph {
         graph
     }
 
-    /// What it holds.
+    /// Its content.
     pub(in crate::command) fn holds(&self) -> String {
         let sum = self.edges.iter().map(|edge| edge.count).sum();
         let of = if self.of == "calls" { "call" } else { "message" };

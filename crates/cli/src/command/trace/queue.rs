@@ -129,7 +129,7 @@ impl Depth {
     }
 }
 
-/// Who waits, and where.
+/// Waiting requests, with the instance at which they wait.
 #[derive(Default)]
 struct Queues {
     window: Span,

@@ -195,12 +195,12 @@ impl Args {
 }
 
 impl Diagram {
-    /// How many messages are drawn; of one that was doubled, both copies.
+    /// Number of messages drawn; both copies of a duplicated one count.
     pub(in crate::command) fn message_count(&self) -> u64 {
         self.messages.len() as u64
     }
 
-    /// How many messages were selected and are not drawn.
+    /// Number of messages that were selected and are not drawn.
     pub(in crate::command) fn left_out(&self) -> u64 {
         self.left_out
     }

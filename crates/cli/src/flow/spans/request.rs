@@ -49,7 +49,7 @@ impl<'a> Made<'a, '_> {
     }
 
     fn service(&self, call: &Call) -> &'a str {
-        call.callee.map_or("nobody", |(service, _)| self.names.service(service))
+        call.callee.map_or("unknown", |(service, _)| self.names.service(service))
     }
 
     fn span(&self, number: u64, kind: Kind, service: &'a str, host: &'a str) -> Span<'a> {
