@@ -55,7 +55,7 @@ fn document() -> Value {
             "summary": "A mesh that runs: ask it, look at it, steer it.",
             "description": "Served by the coordinator's process of a live run (`meshsim live`, `meshsim coordinator`). \
                 Requests must name a host that the gateway knows (`--allow-host`), and pages of other origins are \
-                refused. Whoever changes something shows the token. Reading needs none. Every error is JSON: \
+                refused. Requests that change the run need the operator token; reading needs none. Every error is JSON: \
                 `{ \"error\": ..., \"help\": ... }`. A request that does not name its host exactly once is answered with \
                 400. Where GET is, HEAD is, too. Lengths of time end in `_ns`, `_ms` or `_s`, times of the run in `_s`. \
                 Objects may get further fields.",
