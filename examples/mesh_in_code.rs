@@ -30,6 +30,7 @@ fn service(name: &str, capacity: f64, script: Vec<ScriptStep>) -> Service {
         grace: None,
         queue: 10_000,
         balancer: Balancer::default(),
+        selection: None,
         endpoints: vec!["get".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

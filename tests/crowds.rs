@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::sync::{Mutex, MutexGuard};
 
 use meshsim_actor::{Dist, Span};
-use meshsim_mesh::model::{Balancer, Choices, ScriptStep, Service};
+use meshsim_mesh::model::{Balancer, Choices, Keys, MAGLEV_SIZE, RING_MAX, RING_MIN, ScriptStep, Service};
 use meshsim_tests::{Testbed, call, load, service, times};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -54,6 +54,8 @@ fn a_caller_keeps_of_those_whom_it_may_call_only_what_it_has_to_remember() {
         least(Choices::Distinct(2)),
         least(Choices::All),
         ewma,
+        Balancer::RingHash { min_size: RING_MIN, max_size: RING_MAX, keys: Keys::default() },
+        Balancer::Maglev { table_size: MAGLEV_SIZE, keys: Keys::default() },
     ];
     for balancer in balancers {
         let many = |name, script| Service { balancer, ..times(N, service(name, script)) };

@@ -304,6 +304,7 @@ pub fn service(name: &str, script: Vec<ScriptStep>) -> Service {
         grace: None,
         queue: u32::MAX,
         balancer: Balancer::default(),
+        selection: None,
         endpoints: vec!["work".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

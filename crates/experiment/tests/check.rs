@@ -571,3 +571,27 @@ fn a_switch_to_a_canary_takes_instances_away_that_get_no_request_any_more() {
     assert_eq!(warnings(&text("strategy: canary, weights: [50%, 100%]")), []);
     assert_eq!(warnings(&text("strategy: rolling"))[0].0, "drain");
 }
+
+#[test]
+fn a_key_that_is_too_much_for_one_instance_is_warned_of() {
+    let with = |balancer: &str| {
+        let text = format!(
+            "nodes: [ {{ name: n, count: 4 }} ]\nload: {{ users: {{ to: a, arrivals: {{ poisson: 200/s }} }} }}\n\
+             services: {{ a: {{ instances: 8, balancer: {balancer}, endpoints: {{ get: {{ script: [ work: 10ms ] }} }} }} }}\n"
+        );
+        findings(&text)
+    };
+    // Of two slots' worth of requests the first of 100 keys has 1 / 5.187 at skew 1, and 1 / 1.6350 at skew 2.
+    let hot = with("{ maglev: { keys: { count: 100, skew: 2 } } }");
+    let told =
+        "the most frequent key of `a` alone, 61.2% of its requests, needs 1.22 slots of one instance; that has 1";
+    assert!(hot.warnings.iter().any(|it| it.kind == "hot_key" && it.message == told), "{:?}", hot.warnings);
+    let mild = with("{ ring_hash: { keys: { count: 100, skew: 1 } } }");
+    assert!(mild.warnings.iter().all(|it| it.kind != "hot_key"), "{:?}", mild.warnings);
+    let told = "Shares of a hash: instances of `a` count as if all got the same share of the requests.";
+    assert!(mild.not_modelled.iter().any(|it| it == told), "{:?}", mild.not_modelled);
+    assert!(with("random").not_modelled.iter().all(|it| !it.contains("hash")));
+    let few = with("{ maglev: { table_size: 7 } }");
+    let told = "`a` has 8 instances but a Maglev table of 7 places: the others get no request";
+    assert!(few.warnings.iter().any(|it| it.message == told), "{:?}", few.warnings);
+}

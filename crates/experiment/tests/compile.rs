@@ -6,7 +6,7 @@ use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_experiment::{Experiment, Metric, Scope, load, parse};
 use meshsim_fault::{Cut, FaultKind};
 use meshsim_mesh::model::{
-    Arrivals, Balancer, Change, EndpointId, Feedback, Placement, Process, Rounding, ScriptStep, ServiceId, Stage,
+    Arrivals, Balancer, Change, EndpointId, Feedback, Keys, Placement, Process, Rounding, ScriptStep, ServiceId, Stage,
 };
 
 const MESH: &str = "
@@ -210,4 +210,34 @@ fn a_file_that_cannot_be_read_is_a_problem_like_any_other() {
     assert!(problems.to_string().contains("cannot read nowhere/mesh.yaml: no such file"), "{problems}");
     let problems = load(Path::new("tests"), &[]).unwrap_err();
     assert!(problems.to_string().contains("it is a folder"), "{problems}");
+}
+
+#[test]
+fn balancers_that_hash_are_read_with_envoys_defaults() {
+    let with = |balancer: &str| {
+        let text = format!(
+            "nodes: [ {{ name: n }} ]\nservices: {{ a: {{ balancer: {balancer}, endpoints: {{ get: {{}} }} }} }}\n"
+        );
+        parse("mesh.yaml", &text, Path::new("."), &[])
+            .map(|it| it.mesh.services[0].balancer)
+            .map_err(|it| it.to_string())
+    };
+    let keys = Keys::default();
+    assert_eq!(with("ring_hash"), Ok(Balancer::RingHash { min_size: 1024, max_size: 8_388_608, keys }));
+    assert_eq!(with("maglev"), Ok(Balancer::Maglev { table_size: 65_537, keys }));
+    let keys = Keys { count: std::num::NonZeroU32::new(50), skew: 1.5 };
+    let full = "{ maglev: { table_size: 251, keys: { count: 50, skew: 1.5 } } }";
+    assert_eq!(with(full), Ok(Balancer::Maglev { table_size: 251, keys }));
+    for (wrong, why) in [
+        ("{ maglev: { table_size: 65536 } }", "the next prime is 65537"),
+        ("{ maglev: { table_size: 1 } }", "too small"),
+        ("{ ring_hash: { min_size: 2000, max_size: 1000 } }", "`max_size` (1000) is below `min_size` (2000)"),
+        ("{ ring_hash: { keys: { count: 0 } } }", "too small"),
+        ("{ ring_hash: { keys: { skew: -1 } } }", "too small"),
+        ("{ ring_hash: { key: 5 } }", "did you mean `keys`?"),
+        ("maglv", "did you mean `maglev`?"),
+    ] {
+        let problem = with(wrong).unwrap_err();
+        assert!(problem.contains(why), "{wrong}: {problem}");
+    }
 }

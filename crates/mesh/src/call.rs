@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use slotmap::{Key, KeyData, new_key_type};
 
 use crate::actors::MeshCx;
+use crate::balance::Occasion;
+use crate::balance::hosts::Hosts;
+use crate::balance::narrow::{self, Scene};
 use crate::coordinator::instance_registry::FAILED_NODES_MAX;
 use crate::edge::{Counted, Edge, FailedAttempts};
 use crate::mark::{self, TryEnded};
@@ -47,6 +50,8 @@ pub const CALLS_MAX: usize = 1 << 20;
 pub struct Caller<Owner> {
     calls: Slots<CallKey, Outstanding<Owner>>,
     proxies: Proxies,
+    /// Failed instances that are remembered; `None`: none are.
+    hosts: Option<Box<Hosts>>,
 }
 
 /// Receiver, size and policy of a call.
@@ -171,7 +176,7 @@ impl<Owner: Copy> Default for Caller<Owner> {
 impl<Owner: Copy> Caller<Owner> {
     /// No calls in flight, no instances known.
     pub fn new() -> Self {
-        Caller { calls: Slots::default(), proxies: Proxies::new() }
+        Caller { calls: Slots::default(), proxies: Proxies::new(), hosts: None }
     }
 
     /// The proxies that call.
@@ -265,6 +270,13 @@ impl<Owner: Copy> Caller<Owner> {
         view: &InstanceView,
         cx: &mut MeshCx<'_>,
     ) -> Vec<CallOutcome<Owner>> {
+        if mesh.remembers_hosts() {
+            let hosts = self.hosts.get_or_insert_default();
+            hosts.follow(old, mesh, view);
+            if hosts.is_empty() {
+                self.hosts = None;
+            }
+        }
         if view.failed_nodes == old.failed_nodes {
             return Vec::new();
         }
@@ -319,14 +331,25 @@ impl<Owner: Copy> Caller<Owner> {
         let id = callee.id;
         // Drawn at the first attempt only, from its own stream, so that a canary moves no other draw.
         let (pool, instances) = pool(call, view, |share| id.draws(mesh.seed, 0, Draw::Version).chance(share));
+        let narrowed;
+        let (pool, instances) = match mesh.service(callee.service).selection.as_deref() {
+            Some(selection) if pool != Pool::Canary => {
+                let failed = self.hosts.as_ref().and_then(|hosts| hosts.of(callee.service));
+                let scene = Scene { mesh, view, caller: (cx.id(), callee.by), failed };
+                let mut rng = id.draws(mesh.seed, call.attempt as u8, Draw::Zone);
+                narrowed = narrow::narrowed(selection, pool, instances, &scene, &mut rng);
+                (narrowed.0, &narrowed.1)
+            }
+            _ => (pool, instances),
+        };
         if instances.is_empty() {
             return self.settle(key, Some(Failure::NoInstance), 0, mesh, cx);
         }
         let known = self.proxies.get(call.proxy).known(callee.service, pool, mesh, cx);
-        let now = cx.now();
+        let occasion = Occasion { mesh, root: id.root, now: cx.now() };
         let attempt = call.attempt as u8;
         let mut rng = id.draws(mesh.seed, attempt, Draw::Instance);
-        let to = instances[known.pick(&mesh.service(callee.service).balancer, instances, now, &mut rng)];
+        let to = instances[known.pick(&mesh.service(callee.service).balancer, instances, &occasion, &mut rng)];
         let until = policy::try_until(cx.now(), &callee.policy, callee.deadline);
         call.sent = Some(SentAttempt { to, pool, at: cx.now(), view: view.version });
         call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));

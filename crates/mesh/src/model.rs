@@ -2,6 +2,9 @@
 //!
 //! All references are indexes, so that no name is compared during a run.
 
+mod balancer;
+mod selection;
+
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Dist, Span, Time};
@@ -10,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::criterion::Criterion;
 use crate::measure::OperationKind;
 use crate::program::Program;
+
+pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
+pub use selection::{AWARE_MIN, Selection, ZoneRouting};
 
 /// The coordinator's number among the actors. Nodes follow it, then clients, then the gateway if there is one.
 pub const COORDINATOR: ActorId = ActorId(0);
@@ -217,6 +223,8 @@ pub struct Service {
     pub queue: u32,
     /// Balancer with which its callers choose one of its instances.
     pub balancer: Balancer,
+    /// Instances among which the balancer chooses; `None`: all that are ready.
+    pub selection: Option<Box<Selection>>,
     /// Names of its endpoints.
     pub endpoints: Vec<String>,
     /// Behaviours of the endpoints, by rising [`Behaviour::from_version`]; the first holds for all earlier versions
@@ -362,49 +370,6 @@ pub enum Backoff {
     Jittered,
     /// `base` before each, at most `cap`.
     Fixed,
-}
-
-/// Choice of a caller among the instances of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Balancer {
-    /// Each equally likely.
-    Random,
-    /// In turn.
-    RoundRobin,
-    /// The candidate with the fewest of this caller's requests in flight.
-    LeastRequest {
-        /// The candidates.
-        choices: Choices,
-    },
-    /// The one of two distinct random ones with the lower `estimate * (pending + 1)`, where the estimate is a peak-
-    /// sensitive moving average of its latency. (Linkerd's balancer: decay 10 s, start 30 ms.)
-    PeakEwma {
-        /// Time constant with which a slow sample is forgotten.
-        decay: Span,
-        /// Estimate of an instance without a sample.
-        start: Span,
-    },
-}
-
-/// Number of instances that a caller considers before it chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Choices {
-    /// This many random ones, possibly one of them twice; the first wins a tie. (Envoy's `LEAST_REQUEST`: two.)
-    Replaced(u32),
-    /// This many random ones, each once; the first wins a tie.
-    Distinct(u32),
-    /// All instances, with a random draw among equals. ("Join the shortest queue", by the caller's own requests.)
-    All,
-}
-
-/// Maximum number of instances that a caller draws before it chooses, unless it considers all.
-pub const CHOICES_MAX: u32 = 64;
-
-impl Default for Balancer {
-    /// Envoy's default.
-    fn default() -> Self {
-        Balancer::LeastRequest { choices: Choices::Replaced(2) }
-    }
 }
 
 /// Load on entry services: in an open loop, where each request is sent at its planned time, however slow earlier replies

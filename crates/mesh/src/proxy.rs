@@ -57,6 +57,8 @@ pub(crate) struct Upstream {
     known: Known,
     /// Of the instances of its canary, while it has one.
     canary: Option<Box<Known>>,
+    /// Of the instances of single zones, by rising zone.
+    zones: Option<Box<Vec<(u16, Known)>>>,
 }
 
 /// Set of instances of a service from which one was chosen.
@@ -68,6 +70,8 @@ pub(crate) enum Pool {
     Staying,
     /// The canary's.
     Canary,
+    /// Those of one zone, without those of a canary.
+    Zone(u16),
 }
 
 impl Upstream {
@@ -76,6 +80,11 @@ impl Upstream {
         match pool {
             Pool::All | Pool::Staying => Some(&mut self.known),
             Pool::Canary => self.canary.as_deref_mut(),
+            Pool::Zone(zone) => {
+                let zones = self.zones.as_mut()?;
+                let at = zones.binary_search_by_key(&zone, |(zone, _)| *zone).ok()?;
+                Some(&mut zones[at].1)
+            }
         }
     }
 }
@@ -139,7 +148,7 @@ impl Proxy {
             Ok(at) => at,
             Err(at) => {
                 let known = self.known_anew(service, mesh, cx);
-                self.routes.insert(at, Upstream { service, active: 0, retrying: 0, known, canary: None });
+                self.routes.insert(at, Upstream { service, active: 0, retrying: 0, known, canary: None, zones: None });
                 at
             }
         };
@@ -148,13 +157,21 @@ impl Proxy {
 
     /// State of the instances of a pool. A new canary starts with empty state.
     pub(crate) fn known(&mut self, service: ServiceId, pool: Pool, mesh: &Mesh, cx: &MeshCx<'_>) -> &mut Known {
-        let begins = pool == Pool::Canary && self.route(service, mesh, cx).canary.is_none();
-        let anew = begins.then(|| Box::new(self.known_anew(service, mesh, cx)));
+        let begins = !matches!(pool, Pool::All | Pool::Staying) && self.route(service, mesh, cx).find(pool).is_none();
+        let anew = begins.then(|| self.known_anew(service, mesh, cx));
         let route = self.route(service, mesh, cx);
         match pool {
             Pool::All => route.canary = None,
             Pool::Staying => {}
-            Pool::Canary => return route.canary.get_or_insert_with(|| anew.expect("it begins")),
+            Pool::Canary => return route.canary.get_or_insert_with(|| Box::new(anew.expect("it begins"))),
+            Pool::Zone(zone) => {
+                let zones = route.zones.get_or_insert_default();
+                let at = zones.binary_search_by_key(&zone, |(zone, _)| *zone).unwrap_or_else(|at| {
+                    zones.insert(at, (zone, anew.expect("it begins")));
+                    at
+                });
+                return &mut zones[at].1;
+            }
         }
         &mut route.known
     }

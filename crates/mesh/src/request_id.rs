@@ -37,6 +37,8 @@ pub enum Draw {
     Backoff,
     /// Endpoint of a load's mix.
     Target,
+    /// Zone of the instance to which it is sent.
+    Zone,
 }
 
 impl RequestId {
@@ -85,6 +87,7 @@ impl Draw {
             Draw::Version => BESIDE + 2,
             Draw::Backoff => BESIDE + 3,
             Draw::Target => BESIDE + 4,
+            Draw::Zone => BESIDE + 5,
         }
     }
 }
@@ -117,11 +120,11 @@ mod tests {
                     keys.extend((0..4).map(|copy| id.call(attempt, at, copy).key));
                     firsts.insert(id.draws(1, attempt, Draw::Instruction(at)).next_u64());
                 }
-                let beside = [Draw::Error, Draw::Instance, Draw::Version, Draw::Backoff, Draw::Target];
+                let beside = [Draw::Error, Draw::Instance, Draw::Version, Draw::Backoff, Draw::Target, Draw::Zone];
                 firsts.extend(beside.map(|draw| id.draws(1, attempt, draw).next_u64()));
                 count += 1;
             }
         }
-        assert_eq!((keys.len(), firsts.len()), (count * 40, count * 15));
+        assert_eq!((keys.len(), firsts.len()), (count * 40, count * 16));
     }
 }

@@ -11,6 +11,7 @@ mod closed;
 mod deadlock;
 mod faults;
 mod flow;
+mod hashing;
 mod loads;
 mod reserved;
 mod rollouts;
@@ -19,6 +20,7 @@ mod span;
 mod timeline;
 mod timeouts;
 mod times;
+mod zones;
 
 use std::collections::BTreeMap;
 
@@ -200,6 +202,8 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     deadlock::look(&checked, &findings.services, &mut warnings);
     rollouts::look(&checked, &findings, &mut warnings);
     overload(&findings.services, &mut warnings);
+    hashing::look(&checked, &findings.services, &mut warnings);
+    zones::look(&checked, &mut warnings);
     reserved::look(&checked, &mut warnings);
     let full = findings.services.iter().map(|service| service.utilisation).fold(0.0, f64::max);
     checked.full_anyway = (full >= 1.0).then_some(planned / full);
@@ -382,6 +386,8 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     if !checked.timeline.is_whole || capacity.is_some_and(|capacity| capacity.is_cut || !capacity.is_placed) {
         list.push("Some operations and faults: there are too many to examine each.".into());
     }
+    list.extend(hashing::left_out(mesh, &findings.services));
+    list.extend(zones::left_out(mesh));
     if capacity.is_none() {
         list.push("Saturation: expected visits have no bound.".into());
     }

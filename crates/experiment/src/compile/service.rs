@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Retry, ScriptStep, Service};
+use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Retry, ScriptStep, Selection, Service};
 
 use super::Names;
 use crate::problem::{Reporter, nearest, one_of, shortened};
@@ -71,9 +71,16 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
         grace: it.grace,
         queue: it.queue.0 as u32,
         balancer: it.balancer,
+        selection: selection(it),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
     }
+}
+
+/// The rules that narrow its instances; `None`: there are none.
+fn selection(it: &schema::Service) -> Option<Box<Selection>> {
+    let selection = Selection { zones: it.zone_routing, panic_threshold: it.panic_threshold.0 };
+    (selection != Selection::default()).then(|| Box::new(selection))
 }
 
 /// The behaviours of the service, version by version: each begins as the one before it.

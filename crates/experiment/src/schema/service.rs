@@ -1,7 +1,7 @@
 //! Services, their endpoints and their versions.
 
 use meshsim_actor::Span;
-use meshsim_mesh::model::Balancer;
+use meshsim_mesh::model::{Balancer, ZoneRouting};
 
 use super::limits::Version;
 use super::{INSTANCES_MAX, Step};
@@ -35,6 +35,10 @@ section! {
         optional grace: Span;
         /// Balancer with which its callers choose one of its instances.
         or balancer: Balancer = "least_request";
+        /// Preference of its callers for instances in their own zone [default: none].
+        optional zone_routing: ZoneRouting;
+        /// Share of ready instances below which its callers send to all instances, failed ones too (Envoy: 50%, Istio: 0%).
+        or panic_threshold: Fraction = "0%";
         /// Its endpoints, by name.
         required endpoints: At<Named<Endpoint>>;
         /// Endpoints that change from a version on, by version; the others stay as they are.

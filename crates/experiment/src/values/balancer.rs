@@ -1,10 +1,12 @@
 //! Balancers: a word, or in full.
 
+use std::num::NonZeroU32;
+
 use meshsim_actor::Span;
-use meshsim_mesh::model::{Balancer, CHOICES_MAX, Choices};
+use meshsim_mesh::model::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, RING_MAX};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::text;
+use super::{Real, Whole, text};
 use crate::problem::{Reporter, nearest, one_of, shortened};
 use crate::section::{At, Field, by_key, schema_of, section};
 use crate::tree::{Node, Value};
@@ -73,11 +75,98 @@ impl LeastRequest {
     }
 }
 
+section! {
+    /// Keys of requests, as of users or sessions.
+    struct KeysOf in "keys" {
+        /// Number of different keys, from which one is drawn for each request [default: each request has its own].
+        optional count: Whole<1, { u32::MAX as u64 }>;
+        /// The key of rank r is drawn with a probability proportional to r^-skew (Zipf); 0: all alike.
+        or skew: Real<20, true> = "0";
+    }
+}
+
+impl KeysOf {
+    fn keys(&self) -> Keys {
+        let count = self.count.and_then(|count| NonZeroU32::new(count.0 as u32));
+        Keys { count, skew: self.skew.0 }
+    }
+}
+
+section! {
+    /// Points of instances on a ring of hashes; the defaults are Envoy's.
+    struct RingHash in "ring_hash" {
+        /// Points on the ring, at least.
+        or min_size: Whole<1, { RING_MAX as u64 }> = "1024";
+        /// Points on the ring, at most.
+        or max_size: At<Whole<1, { RING_MAX as u64 }>> = "8388608";
+        /// Keys that are hashed. A request keeps its key on its whole way.
+        or keys: KeysOf = "";
+    }
+}
+
+impl RingHash {
+    fn balancer(&self, reporter: &mut Reporter) -> Option<Balancer> {
+        let (min, max) = (self.min_size.0, self.max_size.value.0);
+        if min > max {
+            reporter
+                .report(self.max_size.place, format!("`max_size` ({max}) is below `min_size` ({min})"))
+                .help("swap them");
+            return None;
+        }
+        Some(Balancer::RingHash { min_size: min as u32, max_size: max as u32, keys: self.keys.keys() })
+    }
+}
+
+section! {
+    /// Google's hash table; the default is Envoy's.
+    struct MaglevTable in "maglev" {
+        /// Places of the table: a prime, a hundred times as many as instances or more.
+        or table_size: At<Whole<2, { MAGLEV_MAX as u64 }>> = "65537";
+        /// Keys that are hashed. A request keeps its key on its whole way.
+        or keys: KeysOf = "";
+    }
+}
+
+impl MaglevTable {
+    fn balancer(&self, reporter: &mut Reporter) -> Option<Balancer> {
+        let size = self.table_size.value.0 as u32;
+        if !is_prime(size) {
+            let above = (size..=MAGLEV_MAX).find(|n| is_prime(*n)).unwrap_or(MAGLEV_MAX);
+            reporter
+                .report(self.table_size.place, format!("a Maglev table of {size} places: the size must be a prime"))
+                .help(format!("the next prime is {above}"));
+            return None;
+        }
+        Some(Balancer::Maglev { table_size: size, keys: self.keys.keys() })
+    }
+}
+
+/// For numbers up to [`MAGLEV_MAX`]: some two thousand divisions at most.
+fn is_prime(n: u32) -> bool {
+    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
+}
+
 by_key! {
     /// A balancer with its figures.
     enum BalancerInFull in "a balancer" {
         "least_request" => LeastOf,
         "p2c_peak_ewma" => Ewma,
+        "ring_hash" => RingOf,
+        "maglev" => MaglevOf,
+    }
+}
+section! {
+    /// The instance whose point on a ring follows the request's key.
+    struct RingOf in "a balancer" {
+        /// The ring.
+        required ring_hash: RingHash;
+    }
+}
+section! {
+    /// The instance at the place of the request's key in a table.
+    struct MaglevOf in "a balancer" {
+        /// The table.
+        required maglev: MaglevTable;
     }
 }
 section! {
@@ -95,10 +184,12 @@ section! {
     }
 }
 
+/// The balancers by name.
+const WORDS: [&str; 6] = ["random", "round_robin", "least_request", "p2c_peak_ewma", "ring_hash", "maglev"];
+
 impl Field for Balancer {
     const NAME: &'static str = "Balancer";
     fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
-        const WORDS: [&str; 4] = ["random", "round_robin", "least_request", "p2c_peak_ewma"];
         let ewma = |PeakEwma { decay, start }| Balancer::PeakEwma { decay, start };
         if let Value::Map(_) = node.value {
             return match BalancerInFull::decode(node, reporter)? {
@@ -106,13 +197,18 @@ impl Field for Balancer {
                     it.least_request.choices(reporter).map(|choices| Balancer::LeastRequest { choices })
                 }
                 BalancerInFull::Ewma(it) => Some(ewma(it.p2c_peak_ewma)),
+                BalancerInFull::RingOf(it) => it.ring_hash.balancer(reporter),
+                BalancerInFull::MaglevOf(it) => it.maglev.balancer(reporter),
             };
         }
+        let defaults = Node::scalar("", node.place);
         match text(node, "a balancer", reporter)? {
             "random" => Some(Balancer::Random),
             "round_robin" => Some(Balancer::RoundRobin),
             "least_request" => Some(Balancer::default()),
-            "p2c_peak_ewma" => PeakEwma::decode(&Node::scalar("", node.place), reporter).map(ewma),
+            "p2c_peak_ewma" => PeakEwma::decode(&defaults, reporter).map(ewma),
+            "ring_hash" => RingHash::decode(&defaults, reporter)?.balancer(reporter),
+            "maglev" => MaglevTable::decode(&defaults, reporter)?.balancer(reporter),
             other => {
                 reporter
                     .report(node.place, format!("unknown balancer `{}`", shortened(other)))
@@ -126,7 +222,7 @@ impl Field for Balancer {
         let full = schema_of::<BalancerInFull>(generator);
         json_schema!({
             "description": "How callers choose among the instances of a service.",
-            "anyOf": [{ "enum": ["random", "round_robin", "least_request", "p2c_peak_ewma"] }, full]
+            "anyOf": [{ "enum": WORDS }, full]
         })
     }
 }

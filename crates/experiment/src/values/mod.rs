@@ -8,6 +8,7 @@ mod name;
 mod numbers;
 mod or_none;
 mod words;
+mod zone_routing;
 
 use crate::problem::Reporter;
 use crate::tree::{Node, Value};

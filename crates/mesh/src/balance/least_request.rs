@@ -75,6 +75,11 @@ impl UnderWay {
         if Arc::ptr_eq(&self.instances, instances) {
             return;
         }
+        // Equal lists that are not the same one: those of zones are made anew when a run is resumed.
+        if self.instances == *instances {
+            self.instances = instances.clone();
+            return;
+        }
         let mut stay = Vec::new();
         self.counts.for_each(|at, count| {
             if let Ok(now_at) = instances.binary_search(&self.instances[at as usize]) {

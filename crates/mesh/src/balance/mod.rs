@@ -6,28 +6,51 @@
 //!
 //! To add one: a file here, a variant of [`Balancer`], and of [`Known`] if it remembers anything; a line in each `match`.
 
+pub(crate) mod hosts;
+mod keys;
 mod least_request;
+mod maglev;
+mod memo;
+pub(crate) mod narrow;
 mod p2c_peak_ewma;
 mod random;
 mod ranking;
+mod ring_hash;
 mod round_robin;
+mod zones;
 
 use std::sync::Arc;
 
-use meshsim_actor::{Rng, Span, Time};
+use meshsim_actor::{Rng, Span, Time, mix};
 use serde::{Deserialize, Serialize};
 
 use crate::message::Instance;
-use crate::model::{Balancer, Choices};
+use crate::model::{Balancer, Choices, Mesh};
 
 use least_request::UnderWay;
 use p2c_peak_ewma::Estimates;
 use ranking::Ranking;
 
+/// The call for which an instance is chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion<'a> {
+    /// The mesh.
+    pub mesh: &'a Mesh,
+    /// The request that entered the mesh: [`RequestId::root`](crate::RequestId::root).
+    pub root: u64,
+    /// The caller's time.
+    pub now: Time,
+}
+
+/// A hash of an instance that does not depend on the others.
+fn hash_of(instance: Instance) -> u64 {
+    mix(u64::from(instance.node.0) << 32 | u64::from(instance.ordinal))
+}
+
 /// State that one caller keeps of the instances of one service, as its balancer needs it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Known {
-    /// For `random`: nothing.
+    /// For `random`, and for those that hash: nothing.
     Nothing,
     /// For `round_robin`: whose turn it is.
     Turn(u32),
@@ -44,7 +67,7 @@ impl Known {
     /// caller.
     pub fn new(balancer: &Balancer, place: u32) -> Self {
         match balancer {
-            Balancer::Random => Known::Nothing,
+            Balancer::Random | Balancer::RingHash { .. } | Balancer::Maglev { .. } => Known::Nothing,
             Balancer::RoundRobin => Known::Turn(place),
             Balancer::LeastRequest { choices: Choices::All } => Known::Ranking(Box::default()),
             Balancer::LeastRequest { .. } => Known::UnderWay(Box::default()),
@@ -53,7 +76,13 @@ impl Known {
     }
 
     /// Chooses one of `instances`, which are not empty, and counts a request there.
-    pub fn pick(&mut self, balancer: &Balancer, instances: &Arc<[Instance]>, now: Time, rng: &mut Rng) -> usize {
+    pub fn pick(
+        &mut self,
+        balancer: &Balancer,
+        instances: &Arc<[Instance]>,
+        occasion: &Occasion<'_>,
+        rng: &mut Rng,
+    ) -> usize {
         match (self, balancer) {
             (Known::Turn(turn), _) => round_robin::pick(instances.len(), turn),
             (Known::UnderWay(in_flight), Balancer::LeastRequest { choices }) => {
@@ -61,7 +90,11 @@ impl Known {
             }
             (Known::Ranking(ranking), _) => ranking.pick(instances, rng),
             (Known::Estimates(estimates), Balancer::PeakEwma { decay, start }) => {
-                estimates.pick(instances, *decay, *start, now, rng)
+                estimates.pick(instances, *decay, *start, occasion.now, rng)
+            }
+            (_, Balancer::RingHash { keys, .. } | Balancer::Maglev { keys, .. }) => {
+                let key = keys.of(occasion.mesh.seed, occasion.root);
+                memo::hashed(balancer, instances, key)
             }
             _ => random::pick(instances.len(), rng),
         }
@@ -100,19 +133,21 @@ pub(crate) mod tests {
 
     #[test]
     fn every_file_of_the_folder_is_registered() {
-        crate::expect_registered("balance", include_str!("mod.rs"));
+        crate::expect_registered("balance", &include_str!("mod.rs").replace("pub(crate) mod", "mod"));
     }
 
     #[test]
     fn round_robin_goes_in_turn_from_its_place_and_random_reaches_all_alike() {
         let (four, mut rng) = (instances(4), Rng::stream(1, "x"));
+        let mesh = Mesh::default();
+        let occasion = Occasion { mesh: &mesh, root: 0, now: Time::ZERO };
         let mut in_turn = Known::new(&Balancer::RoundRobin, 6);
         let picks: Vec<usize> =
-            (0..6).map(|_| in_turn.pick(&Balancer::RoundRobin, &four, Time::ZERO, &mut rng)).collect();
+            (0..6).map(|_| in_turn.pick(&Balancer::RoundRobin, &four, &occasion, &mut rng)).collect();
         assert_eq!(picks, [2, 3, 0, 1, 2, 3]);
         let mut counts = [0_u32; 4];
         let mut random = Known::new(&Balancer::Random, 6);
-        (0..40_000).for_each(|_| counts[random.pick(&Balancer::Random, &four, Time::ZERO, &mut rng)] += 1);
+        (0..40_000).for_each(|_| counts[random.pick(&Balancer::Random, &four, &occasion, &mut rng)] += 1);
         assert!(counts.iter().all(|c| c.abs_diff(10_000) < 400), "{counts:?}");
     }
 }

@@ -133,6 +133,11 @@ impl Estimates {
         if Arc::ptr_eq(&self.instances, instances) {
             return;
         }
+        // Equal lists that are not the same one: those of zones are made anew when a run is resumed.
+        if self.instances == *instances {
+            self.instances = instances.clone();
+            return;
+        }
         let old = std::mem::replace(&mut self.instances, instances.clone());
         let mut stay: Vec<(u32, u32)> = Vec::new();
         for (at, instance) in old.iter().enumerate() {

@@ -96,6 +96,11 @@ impl Ranking {
         if Arc::ptr_eq(&self.instances, instances) {
             return;
         }
+        // Equal lists that are not the same one: those of zones are made anew when a run is resumed.
+        if self.instances == *instances {
+            self.instances = instances.clone();
+            return;
+        }
         let old = std::mem::replace(&mut self.instances, instances.clone());
         self.buckets.clear();
         for (place, (active, _)) in std::mem::take(&mut self.busy) {

@@ -400,6 +400,7 @@ mod tests {
             grace: None,
             queue: 0,
             balancer: Default::default(),
+            selection: None,
             endpoints: vec![],
             behaviours: vec![],
         }

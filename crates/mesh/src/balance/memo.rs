@@ -1,0 +1,121 @@
+//! What follows from a list of instances alone, computed once and shared by all callers that have this list.
+//!
+//! A hash table of 20,000 instances takes a quarter of a megabyte, and in a simulation thousands of callers have the
+//! same list. So tables are no state of a caller: they are functions of the list and the rule, remembered for each
+//! thread while the list lives. What is remembered decides nothing, so it is not in a snapshot, and two hosts that
+//! remember differently do the same.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+
+use super::maglev::Table;
+use super::ring_hash::Ring;
+use crate::message::Instance;
+use crate::model::{Balancer, Mesh};
+
+/// Something that follows from a list of instances.
+#[derive(Debug)]
+enum Derived {
+    Ring(Ring),
+    Table(Table),
+    /// The instances of each zone of the mesh.
+    Zones(Vec<Arc<[Instance]>>),
+}
+
+/// Rule by which something was derived.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rule {
+    Hash(Balancer),
+    Zones,
+}
+
+struct Entry {
+    /// Keeps the address of the list from being used again.
+    list: Weak<[Instance]>,
+    rule: Rule,
+    derived: Rc<Derived>,
+}
+
+thread_local! {
+    /// By the address of the list, those of zones apart.
+    static MEMO: RefCell<BTreeMap<(usize, bool), Entry>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// The position of the instance for `key`.
+pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[Instance]>, key: u64) -> usize {
+    let weight = |_: Instance| 1.0;
+    let derived = derived(instances, Rule::Hash(*balancer), || match *balancer {
+        Balancer::Maglev { table_size, .. } => Derived::Table(Table::new(instances, weight, table_size)),
+        Balancer::RingHash { min_size, max_size, .. } => {
+            Derived::Ring(Ring::new(instances, weight, min_size, max_size))
+        }
+        _ => unreachable!("this balancer has no table"),
+    });
+    match &*derived {
+        Derived::Ring(ring) => ring.find(key),
+        Derived::Table(table) => table.find(key),
+        Derived::Zones(_) => unreachable!("no table is derived as zones"),
+    }
+}
+
+/// Gives the instances of each zone of the mesh.
+pub(super) fn by_zone<R>(list: &Arc<[Instance]>, mesh: &Mesh, take: impl FnOnce(&[Arc<[Instance]>]) -> R) -> R {
+    let derived = derived(list, Rule::Zones, || {
+        let mut zones = vec![Vec::new(); mesh.zones.len()];
+        for instance in &**list {
+            if let Some(node) = mesh.node_index(instance.node)
+                && let Some(zone) = zones.get_mut(usize::from(mesh.nodes[node].zone))
+            {
+                zone.push(*instance);
+            }
+        }
+        Derived::Zones(zones.into_iter().map(Arc::from).collect())
+    });
+    match &*derived {
+        Derived::Zones(zones) => take(zones),
+        _ => unreachable!("zones are not derived as a table"),
+    }
+}
+
+fn derived(list: &Arc<[Instance]>, rule: Rule, make: impl FnOnce() -> Derived) -> Rc<Derived> {
+    let address = (Arc::as_ptr(list).cast::<()>() as usize, rule == Rule::Zones);
+    let known = MEMO.with_borrow(|memo| {
+        let entry = memo.get(&address).filter(|entry| entry.rule == rule && entry.list.strong_count() > 0)?;
+        Some(entry.derived.clone())
+    });
+    known.unwrap_or_else(|| {
+        let derived = Rc::new(make());
+        MEMO.with_borrow_mut(|memo| {
+            // Lists that are gone take their tables with them.
+            memo.retain(|_, entry| entry.list.strong_count() > 0);
+            memo.insert(address, Entry { list: Arc::downgrade(list), rule, derived: derived.clone() });
+        });
+        derived
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::tests::instances;
+    use crate::model::Keys;
+
+    #[test]
+    fn one_table_serves_all_callers_and_goes_with_its_list() {
+        let maglev = Balancer::Maglev { table_size: 251, keys: Keys::default() };
+        let other = Balancer::Maglev { table_size: 509, keys: Keys::default() };
+        let count = || MEMO.with_borrow(BTreeMap::len);
+        for round in 0..100_u32 {
+            let list = instances(10 + round);
+            let again = list.clone();
+            for key in 0..50 {
+                assert_eq!(hashed(&maglev, &list, key), hashed(&maglev, &again, key));
+            }
+            let by_other = hashed(&other, &list, 300);
+            assert_eq!(by_other, Table::new(&list, |_| 1.0, 509).find(300), "another rule has another table");
+            assert!(count() <= 2, "{}", count());
+        }
+    }
+}
