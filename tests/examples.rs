@@ -93,3 +93,52 @@ fn shop_fails_until_the_loss_of_a_zone_is_noticed_and_not_by_its_update() {
     }
     assert_eq!(outcomes(OperationKind::Repair).count(), 6);
 }
+
+/// Ten runs of an example, with ten seeds.
+fn seeds(name: &str, look: impl Fn(u64, &Played)) {
+    for seed in 1..=10 {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml");
+        let set = [meshsim_experiment::Override::parse(&format!("seed={seed}")).unwrap()];
+        let experiment = meshsim_experiment::load(&path, &set).unwrap_or_else(|problems| panic!("{problems}"));
+        look(seed, &play(experiment));
+    }
+}
+
+/// Quantile in milliseconds of a load's requests that were due in these seconds, and the share that failed.
+fn during(played: &Played, load: usize, from: usize, until: usize, q: f64) -> (f64, f64) {
+    let client = played.sim.state(played.experiment.mesh.client_actor(load)).client().unwrap();
+    let course = client.courses(played.sim.now()).swap_remove(0);
+    let mut sparse = meshsim_mesh::sparse::Sparse::default();
+    let (mut done, mut failed) = (0, 0);
+    for window in course.windows().skip(from).take(until - from) {
+        sparse.merge(&window.latency);
+        (done, failed) = (done + window.done, failed + window.failed.total());
+    }
+    let [at] = sparse.quantiles(meshsim_mesh::sparse::Scale::Fine, [q]).map(|span| span.map_or(0.0, |span| span.secs() * 1e3));
+    (at, failed as f64 / (done + failed).max(1) as f64)
+}
+
+#[test]
+fn a_slow_replica_of_ten_hurts_round_robin_and_hardly_least_request() {
+    seeds("slow-replica", |seed, played| {
+        let turns = [0.5, 0.95].map(|q| during(played, 0, 30, 59, q).0);
+        let least = [0.9, 0.99].map(|q| during(played, 1, 30, 59, q).0);
+        assert!(turns[0] < 15.0 && turns[1] > 1_000.0, "seed {seed}: round robin {turns:?} ms");
+        assert!(least[0] < 15.0 && (90.0..300.0).contains(&least[1]), "seed {seed}: least request {least:?} ms");
+        // Before the fault, they are alike.
+        let before = [during(played, 0, 5, 20, 0.99).0, during(played, 1, 5, 20, 0.99).0];
+        assert!(before.iter().all(|ms| *ms < 15.0), "seed {seed}: {before:?} ms before");
+    });
+}
+
+#[test]
+fn a_queue_absorbs_a_burst_that_a_short_one_refuses() {
+    seeds("burst", |seed, played| {
+        let (_, absorbed) = during(played, 0, 1, 160, 0.5);
+        let (longest, _) = during(played, 0, 1, 160, 0.9999);
+        assert!(absorbed == 0.0 && (1_000.0..3_500.0).contains(&longest), "seed {seed}: {absorbed}, {longest} ms");
+        let (longest, refused) = during(played, 1, 1, 160, 0.9999);
+        // 380 of the 1,200 of a burst, which are three quarters of all requests.
+        assert!((0.15..0.35).contains(&refused) && longest < 150.0, "seed {seed}: {refused}, {longest} ms");
+    });
+}

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use meshsim_actor::{Actor, ActorId, Cell, Event, Rng, Span, Time};
+use meshsim_actor::{
+    Actor, ActorId, Cell, Dist, Event, Impairment, Impediment, MachineAction, Rng, Side, Span, Subject, Time,
+};
+use meshsim_fault::Service as FaultService;
 use meshsim_fault::{ActorSet, Crash, Cut, Fault, FaultKind, Partition, Pause, Slow, Wipe};
 use meshsim_mesh::actors::{MeshActor, MeshCx};
 use meshsim_mesh::{Msg, Tick};
@@ -88,6 +91,29 @@ fn a_run_with_all_machine_faults_replays_completely() {
         .fault(fault(3, 12, Slow { actors: some(&[2]), factor: 0.3 }))
         .fault(fault(9, 11, Partition { cut: Cut::Islands(vec![some(&[0, 1, 5]), some(&[2, 3, 4])]), hold: true }));
     expect_the_same(lab);
+}
+
+#[test]
+fn a_run_with_faults_of_services_replays_completely_and_another_fault_is_caught() {
+    let impaired = |effect: Impediment, side| {
+        let subject = Subject { program: 1, entry: None, version: None, copies: None, side };
+        let impairment = Arc::new(Impairment { key: 7, subject, effect });
+        fault(3, 9, FaultService { actors: some(&[1, 2, 3, 4]), impairment })
+    };
+    let late = Dist::Exponential { at_least: Span::ZERO, mean: Span::from_millis(5) };
+    let lab = troubled(7)
+        .fault(impaired(Impediment::Errors(0.3), Side::Served))
+        .fault(impaired(Impediment::Hang(0.01), Side::Served))
+        .fault(impaired(Impediment::Slots(0.5), Side::Served))
+        .fault(impaired(Impediment::Latency(late), Side::CalledBy(Some(0))));
+    expect_the_same(lab.clone());
+    let mut records = traced(lab.clone());
+    let is_errors = |entry: &Entry<Msg, Tick>| {
+        matches!(entry, Entry::Power(MachineAction::Impair(it)) if it.effect == Impediment::Errors(0.3))
+    };
+    let at = records.iter().position(|record| is_errors(&record.entry)).expect("the fault is in the trace");
+    records[at].entry = Entry::Power(MachineAction::Recover(0));
+    replay(&records, lab, |actor| actor).unwrap_err();
 }
 
 #[test]

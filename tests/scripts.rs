@@ -110,3 +110,71 @@ fn a_fixed_backoff_waits_as_long_each_time() {
     // Three attempts of 10 ms, and 30 ms before each of two.
     assert_eq!(ran.tally().latency.mean(), Span::from_millis(90));
 }
+
+/// `found` of `n` draws with probability `p`, within four standard errors.
+fn expect_share(found: u64, n: f64, p: f64) {
+    let error = (n * p * (1.0 - p)).sqrt();
+    assert!((found as f64 - n * p).abs() <= 4.0 * error, "{found} of {n}, and {} +/- {error} are expected", n * p);
+}
+
+#[test]
+fn exactly_one_of_several_scripts_runs_as_often_as_its_weight() {
+    let front = "[ one_of: [ { weight: 5, run: { sleep: 1ms } }, { weight: 0, run: { sleep: 9s } }, \
+                 { weight: 3, run: [ { sleep: 10ms }, { call: back } ] }, { weight: 2 } ] ]";
+    let ran = run(front, "{ script: [ sleep: 100ms ] }", "arrivals: { constant: 200/s }, for: 50s");
+    let tally = ran.tally();
+    let called = ran.served("back").done;
+    expect_share(called, 10_000.0, 0.3);
+    // Those that took 110 ms called, the others slept for a millisecond or for nothing: exclusively.
+    let slept = (tally.latency.mean().secs() * 10_000.0 - called as f64 * 0.11) / 0.001;
+    assert!((slept - slept.round()).abs() < 0.1, "{slept}");
+    expect_share(slept.round() as u64, 10_000.0, 0.5);
+}
+
+#[test]
+fn a_repeated_script_runs_so_many_times_each_with_draws_of_its_own() {
+    let front = "[ { repeat: 3, run: [ { sleep: 1ms }, { call: { to: back, probability: 50% } } ] } ]";
+    let ran = run(front, "{ script: [ sleep: 10ms ] }", "arrivals: { constant: 200/s }, for: 50s");
+    let called = ran.served("back").done;
+    expect_share(called, 30_000.0, 0.5);
+    let mean = ran.tally().latency.mean().secs() * 10_000.0;
+    assert!((mean - (30.0 + called as f64 * 0.01)).abs() < 1e-3, "{mean}");
+    // All three calls are made by an eighth of the requests: they do not share a draw.
+    let longest = ran.tally().latency.max();
+    assert_eq!(longest, Span::from_millis(33));
+}
+
+#[test]
+fn a_drawn_number_of_times_has_its_distribution() {
+    // Between none and three times, each equally likely; or once to three times by weight.
+    for (times, mean) in [("{ from: 0, to: 3 }", 1.5), ("{ weights: [70, 20, 10] }", 1.4)] {
+        let front = format!("[ {{ repeat: {times}, run: {{ call: back }} }} ]");
+        let ran = run(&front, "{ script: [ sleep: 10ms ] }", "arrivals: { constant: 200/s }, for: 50s");
+        let called = ran.served("back").done as f64 / 10_000.0;
+        // Standard deviations of 1.118 and 0.663.
+        assert!((called - mean).abs() < 4.0 * 1.118 / 100.0, "{times}: {called}, not {mean}");
+        let tally = ran.tally();
+        let of = |ms: u64| 10_000 - tally.latency.count_above(Span::from_millis(ms + 5));
+        match times {
+            "{ from: 0, to: 3 }" => {
+                expect_share(of(0), 10_000.0, 0.25);
+                expect_share(of(10), 10_000.0, 0.5);
+                expect_share(of(20), 10_000.0, 0.75);
+            }
+            _ => {
+                expect_share(of(10), 10_000.0, 0.7);
+                expect_share(of(20), 10_000.0, 0.9);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_repeated_or_chosen_fails_and_nests_as_any_script() {
+    // The first failure ends the script: a call that fails with 50 % is made 1 + 1/2 + 1/4 times.
+    let front = "[ { repeat: 3, run: { one_of: [ { run: [ { repeat: 1, run: { call: back } } ] } ] } } ]";
+    let ran = run(front, "{ errors: 50%, script: [ sleep: 1ms ] }", "arrivals: { constant: 200/s }, for: 50s");
+    expect_share(ran.tally().done, 10_000.0, 0.125);
+    let made = ran.served("back").arrived as f64 / 10_000.0;
+    assert!((made - 1.75).abs() < 4.0 * 0.83 / 100.0, "{made}");
+}

@@ -1,13 +1,14 @@
 //! The only way to run an actor.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::{
-    Actor, ActorId, Effect, Effects, EntryRef, Envelope, Event, MachineAction, Note, Recorder, Rng, Span, Time,
+    Actor, ActorId, Effect, Effects, EntryRef, Envelope, Event, Impairment, MachineAction, Note, Recorder, Rng, Span, Time,
 };
 
 /// An actor with its id, random stream, timers and machine.
@@ -99,7 +100,7 @@ impl<A: Actor> Cell<A> {
             now,
             id: self.id,
             incarnation: self.incarnation,
-            pace: self.machine.as_ref().and_then(|machine| machine.pace.as_ref()),
+            machine: self.machine.as_deref(),
             rng: &mut self.rng,
             is_noted: trace.is_on(),
             sent: &mut self.sent,
@@ -125,9 +126,16 @@ impl<A: Actor> Cell<A> {
     /// progress, in order. The host wakes the actor at these times, beside the times planned earlier. A wake-up that is
     /// now too early runs nothing, and one that is too late finds the timer gone. The result is empty if the pace
     /// stays, or while the machine is paused.
-    pub fn set_pace(&mut self, now: Time, power: MachineAction) -> Vec<(Time, Timer)> {
-        if matches!(power, MachineAction::Crash | MachineAction::Wipe | MachineAction::Restart) {
-            return Vec::new();
+    ///
+    /// An impairment of the machine begins or ends likewise, and wakes nothing.
+    pub fn set_pace(&mut self, now: Time, power: &MachineAction) -> Vec<(Time, Timer)> {
+        match power {
+            MachineAction::Crash | MachineAction::Wipe | MachineAction::Restart => return Vec::new(),
+            MachineAction::Impair(_) | MachineAction::Recover(_) => {
+                self.machine_mut().impair(power);
+                return Vec::new();
+            }
+            MachineAction::Pause | MachineAction::Resume | MachineAction::Speed(_) => {}
         }
         let machine = self.machine.get_or_insert_with(|| Box::new(Machine::running()));
         let pace = machine.pace.get_or_insert_with(|| Pace::normal(now));
@@ -138,11 +146,13 @@ impl<A: Actor> Cell<A> {
         working.map(|(done, timer)| (pace.when(done), timer)).filter(|(at, _)| *at < Time::NEVER).collect()
     }
 
-    /// Takes over the pace of `former`, an earlier incarnation on the same machine, except that the machine is not
-    /// paused.
+    /// Takes over the pace and the impairments of `former`, an earlier incarnation on the same machine, except that the
+    /// machine is not paused.
     pub fn keep_pace(&mut self, former: &Cell<A>, now: Time) {
-        self.machine_mut().pace = former.pace().cloned();
-        self.set_pace(now, MachineAction::Resume);
+        let machine = self.machine_mut();
+        machine.pace = former.pace().cloned();
+        machine.impaired = former.machine.as_ref().map_or_else(Vec::new, |former| former.impaired.clone());
+        self.set_pace(now, &MachineAction::Resume);
     }
 
     /// End time of work that begins at `now` and takes `span`, if the pace of the machine stays.
@@ -205,7 +215,7 @@ pub struct Cx<'a, M, T> {
     now: Time,
     id: ActorId,
     incarnation: u32,
-    pace: Option<&'a Pace>,
+    machine: Option<&'a Machine<M>>,
     rng: &'a mut Rng,
     is_noted: bool,
     sent: &'a mut u64,
@@ -213,7 +223,7 @@ pub struct Cx<'a, M, T> {
     out: &'a mut Effects<M, T>,
 }
 
-impl<M, T: Copy> Cx<'_, M, T> {
+impl<'a, M, T: Copy> Cx<'a, M, T> {
     /// Current time.
     #[inline]
     pub fn now(&self) -> Time {
@@ -235,10 +245,16 @@ impl<M, T: Copy> Cx<'_, M, T> {
     /// while the machine is paused. Only differences have a meaning: a later incarnation may begin with another value.
     #[inline]
     pub fn worked(&self) -> Span {
-        match self.pace {
+        match self.machine.and_then(|machine| machine.pace.as_ref()) {
             None => self.now.since(Time::ZERO),
             Some(pace) => pace.worked(self.now),
         }
+    }
+
+    /// Impairments of the actor's machine that hold now, in the order in which they began.
+    #[inline]
+    pub fn impairments(&self) -> &'a [Arc<Impairment>] {
+        self.machine.map_or(&[], |machine| &machine.impaired)
     }
 
     /// Random stream of this actor.

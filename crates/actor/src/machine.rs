@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::pace::Pace;
 use crate::{
-    Actor, Cell, Counts, Effects, EntryRef, Fate, Input, LossReason, MachineAction, Message, Recorder, Time, Timer,
+    Actor, Cell, Counts, Effects, EntryRef, Fate, Impairment, Input, LossReason, MachineAction, Message, Recorder, Time, Timer,
 };
 
 /// Inputs that may wait at one machine that is paused or has not begun. Messages beyond it are lost as to a full queue.
@@ -34,6 +35,8 @@ pub struct Ledger {
 pub(crate) struct Machine<M> {
     /// `None`: its pace has never changed.
     pub(crate) pace: Option<Pace>,
+    /// What it impairs, in the order in which that began.
+    pub(crate) impaired: Vec<Arc<Impairment>>,
     has_begun: bool,
     is_down: bool,
     /// In the order of arrival. Empty while the machine is down, and while it accepts every input.
@@ -54,7 +57,8 @@ pub struct Switched<M> {
 impl<M> Machine<M> {
     /// A machine that is up and has begun.
     pub(crate) fn running() -> Self {
-        Machine { pace: None, has_begun: true, is_down: false, waiting: VecDeque::new(), waiting_bytes: 0 }
+        let impaired = Vec::new();
+        Machine { pace: None, impaired, has_begun: true, is_down: false, waiting: VecDeque::new(), waiting_bytes: 0 }
     }
 
     fn takes_in(&self) -> bool {
@@ -63,6 +67,19 @@ impl<M> Machine<M> {
 
     fn is_paused(&self) -> bool {
         self.pace.as_ref().is_some_and(Pace::is_paused)
+    }
+
+    /// Begins or ends an impairment.
+    pub(crate) fn impair(&mut self, power: &MachineAction) {
+        match power {
+            MachineAction::Impair(it) => self.impaired.push(it.clone()),
+            MachineAction::Recover(key) => {
+                if let Some(at) = self.impaired.iter().position(|it| it.key == *key) {
+                    self.impaired.remove(at);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Begins an incarnation and returns its first inputs.
@@ -182,8 +199,8 @@ impl<A: Actor> Cell<A> {
         ledger: &mut Ledger,
         trace: &mut impl Recorder<A::Msg, A::Tick>,
     ) -> Switched<A::Msg> {
-        trace.record(now, self.id(), EntryRef::Power(power));
-        let timers = self.set_pace(now, power);
+        trace.record(now, self.id(), EntryRef::Power(&power));
+        let timers = self.set_pace(now, &power);
         let machine = self.machine_mut();
         let inputs = match power {
             MachineAction::Crash | MachineAction::Wipe => {
@@ -200,9 +217,12 @@ impl<A: Actor> Cell<A> {
             }
             MachineAction::Resume if machine.takes_in() => machine.take_waiting(ledger).into(),
             // A machine that is not down has begun, or is about to.
-            MachineAction::Restart | MachineAction::Resume | MachineAction::Pause | MachineAction::Speed(_) => {
-                Vec::new()
-            }
+            MachineAction::Restart
+            | MachineAction::Resume
+            | MachineAction::Pause
+            | MachineAction::Speed(_)
+            | MachineAction::Impair(_)
+            | MachineAction::Recover(_) => Vec::new(),
         };
         Switched { timers, inputs }
     }

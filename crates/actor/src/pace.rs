@@ -29,13 +29,17 @@ impl Pace {
     }
 
     /// Applies `power` to the pace; returns false if it does not concern the pace.
-    pub(crate) fn change(&mut self, now: Time, power: MachineAction) -> bool {
+    pub(crate) fn change(&mut self, now: Time, power: &MachineAction) -> bool {
         let (speed, is_paused) = match power {
             // The conversion saturates: a value out of range becomes the nearest bound, and NaN becomes 0.
-            MachineAction::Speed(speed) => ((speed * NORMAL as f64).round() as u64, self.is_paused),
+            MachineAction::Speed(speed) => ((*speed * NORMAL as f64).round() as u64, self.is_paused),
             MachineAction::Pause => (self.speed, true),
             MachineAction::Resume => (self.speed, false),
-            MachineAction::Crash | MachineAction::Wipe | MachineAction::Restart => return false,
+            MachineAction::Crash
+            | MachineAction::Wipe
+            | MachineAction::Restart
+            | MachineAction::Impair(_)
+            | MachineAction::Recover(_) => return false,
         };
         if (speed, is_paused) == (self.speed, self.is_paused) {
             return false;
@@ -83,7 +87,7 @@ mod tests {
     fn work_ends_at_the_first_nanosecond_at_which_it_is_complete() {
         for speed in [1.0, 0.5, 0.3, 1e-9, 3.0, 1e5] {
             let mut pace = Pace::normal(Time::from_nanos(1_000));
-            pace.change(Time::from_nanos(2_000), MachineAction::Speed(speed));
+            pace.change(Time::from_nanos(2_000), &MachineAction::Speed(speed));
             for span in [0, 1, 999, 1_000, 123_456_789] {
                 let target = Span::from_nanos(2_000 + span);
                 let due = pace.when(target);
@@ -98,19 +102,19 @@ mod tests {
     fn a_paused_machine_does_no_work_and_resumes_it_later() {
         let secs = |s: u64| Time::from_nanos(s * 1_000_000_000);
         let mut pace = Pace::normal(secs(1));
-        assert!(pace.change(secs(2), MachineAction::Pause) && !pace.change(secs(3), MachineAction::Pause));
-        assert!(pace.change(secs(3), MachineAction::Speed(0.5)));
+        assert!(pace.change(secs(2), &MachineAction::Pause) && !pace.change(secs(3), &MachineAction::Pause));
+        assert!(pace.change(secs(3), &MachineAction::Speed(0.5)));
         assert_eq!((pace.worked(secs(9)), pace.when(Span::from_secs(3))), (Span::from_secs(2), Time::NEVER));
-        assert!(pace.change(secs(10), MachineAction::Resume));
+        assert!(pace.change(secs(10), &MachineAction::Resume));
         assert_eq!((pace.worked(secs(12)), pace.when(Span::from_secs(3))), (Span::from_secs(3), secs(12)));
-        assert!(!pace.change(secs(12), MachineAction::Crash), "a crash is no matter of pace");
+        assert!(!pace.change(secs(12), &MachineAction::Crash), "a crash is no matter of pace");
     }
 
     #[test]
     fn no_speed_and_no_span_overflows() {
         for speed in [0.0, f64::MIN_POSITIVE, f64::MAX, f64::NAN, f64::INFINITY] {
             let mut pace = Pace::normal(Time::ZERO);
-            pace.change(Time::ZERO, MachineAction::Speed(speed));
+            pace.change(Time::ZERO, &MachineAction::Speed(speed));
             let _ = (pace.worked(Time::NEVER), pace.when(Span::MAX), pace.when(Span::from_nanos(1)));
         }
     }

@@ -1,8 +1,10 @@
 //! Trace entries, and the [`Recorder`] that receives them from a host.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorId, Envelope, MessageId, Note, Span, Time, Timer};
+use crate::{ActorId, Envelope, Impairment, MessageId, Note, Span, Time, Timer};
 
 /// Receives the trace entries of a run as they happen.
 ///
@@ -87,7 +89,7 @@ pub enum EntryRef<'a, M, T> {
     /// The network decided the fate of a message that `actor` sent; recorded unless it is simply delivered.
     Fate(MessageId, Fate),
     /// A machine action on the machine of `actor`.
-    Power(MachineAction),
+    Power(&'a MachineAction),
 }
 
 /// Decision of the network on one message.
@@ -145,7 +147,7 @@ impl LossReason {
 }
 
 /// Action on the machine of an actor.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MachineAction {
     /// The machine goes down. It loses its memory and keeps its disk. Messages to it are lost while it is down.
     Crash,
@@ -159,4 +161,8 @@ pub enum MachineAction {
     Resume,
     /// The machine works at this multiple of its normal speed: 0.5 takes twice as long.
     Speed(f64),
+    /// The machine impairs a part of its actor's work.
+    Impair(Arc<Impairment>),
+    /// The impairment with this key ends.
+    Recover(u64),
 }

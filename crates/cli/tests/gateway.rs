@@ -379,6 +379,23 @@ fn operations_and_faults_by_hand_take_effect() {
 }
 
 #[test]
+fn a_fault_of_a_service_begins_by_ctl_and_is_healed_by_ctl() {
+    let run = Run::start("service-fault");
+    run.until_served();
+    run.ctl_says(&["fault", "service: back.get, errors: 100%, for: 1000s"]);
+    let failed = until("it fails", || Some(run.get("/front/show")).filter(|answer| answer.status != 200));
+    assert_eq!(failed.json()["failure"], "error");
+    let status = run.until_status("the fault", |status| status["faults"].as_array().unwrap().len() == 1);
+    assert_eq!(status["faults"][0]["what"], "back.get fails 100 %");
+    run.ctl_says(&["heal"]);
+    until("it is over", || (run.get("/front/show").status == 200).then_some(()));
+    let (code, text) = run.ctl_complains(&["fault", "service: bakc, errors: 10%, for: 1s"]);
+    assert!(code == 2 && text.contains("unknown service `bakc`") && text.contains("did you mean `back`?"), "{text}");
+    let (code, text) = run.ctl_complains(&["fault", "service: back, for: 1s"]);
+    assert!(code == 2 && text.contains("this service fault does nothing"), "{text}");
+}
+
+#[test]
 fn a_coordinator_that_is_down_does_not_answer_for_another_operation() {
     let run = Run::start("down");
     run.post("/api/faults", "{ crash: coordinator, for: 3s }").expect(202);

@@ -31,12 +31,43 @@ pub(crate) struct Graph<'a> {
     order: Option<Vec<usize>>,
 }
 
-/// A call as a script makes it, wherever in the script it stands.
-pub(crate) fn for_each_call<'a>(script: &'a [ScriptStep], visit: &mut impl FnMut(&'a Call)) {
+/// A call as a script makes it, wherever in the script it stands; with the times that the script comes to it on average,
+/// and whether it comes to it in any case.
+pub(crate) fn for_each_call<'a>(script: &'a [ScriptStep], visit: &mut impl FnMut(&'a Call, Reach)) {
+    visit_calls(script, Reach { times: 1.0, is_certain: true }, visit);
+}
+
+/// How often a script comes to a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    /// Mean number of times.
+    pub(crate) times: f64,
+    /// It does so at least once.
+    pub(crate) is_certain: bool,
+}
+
+fn visit_calls<'a>(script: &'a [ScriptStep], reach: Reach, visit: &mut impl FnMut(&'a Call, Reach)) {
     for step in script {
         match step {
-            ScriptStep::Call(call) => visit(call),
-            ScriptStep::Parallel(branches) => branches.iter().for_each(|branch| for_each_call(branch, visit)),
+            ScriptStep::Call(call) => visit(call, reach),
+            ScriptStep::Parallel(branches) => branches.iter().for_each(|branch| visit_calls(branch, reach, visit)),
+            ScriptStep::OneOf(choices) => {
+                let all: f64 = choices.iter().map(|(weight, _)| weight).sum();
+                for (weight, script) in choices.iter().filter(|(weight, _)| *weight > 0.0) {
+                    let (times, is_certain) = (reach.times * weight / all, reach.is_certain && *weight >= all);
+                    visit_calls(script, Reach { times, is_certain }, visit);
+                }
+            }
+            ScriptStep::Repeat(it) => {
+                let (times, _) = (0..it.most()).fold((0.0, 1.0), |(times, reached), done| {
+                    let reached = reached * it.goes_on(done);
+                    (times + reached, reached)
+                });
+                let is_certain = reach.is_certain && it.goes_on(0) >= 1.0;
+                if times > 0.0 {
+                    visit_calls(&it.script, Reach { times: reach.times * times, is_certain }, visit);
+                }
+            }
             ScriptStep::Work(_) | ScriptStep::Sleep(_) => {}
         }
     }
@@ -47,7 +78,7 @@ pub(crate) fn edges(mesh: &Mesh) -> BTreeSet<(usize, usize)> {
     let mut edges = BTreeSet::new();
     for (caller, service) in mesh.services.iter().enumerate() {
         for endpoint in service.behaviours.iter().flat_map(|behaviour| &behaviour.endpoints) {
-            for_each_call(&endpoint.script, &mut |call| {
+            for_each_call(&endpoint.script, &mut |call, _| {
                 edges.insert((caller, call.service.index()));
             });
         }
@@ -60,7 +91,7 @@ pub(crate) fn held_circle(mesh: &Mesh) -> Vec<usize> {
     let mut waits: Vec<Vec<(usize, f64)>> = vec![vec![]; mesh.services.len()];
     for (service, callees) in mesh.services.iter().zip(&mut waits) {
         for endpoint in service.behaviours.iter().flat_map(|behaviour| &behaviour.endpoints) {
-            for_each_call(&endpoint.script, &mut |call| {
+            for_each_call(&endpoint.script, &mut |call, _| {
                 if !call.detached && call.probability > 0.0 && call.count > 0 {
                     callees.push((call.service.index(), 1.0));
                 }
@@ -82,9 +113,9 @@ impl<'a> Graph<'a> {
                 let mut callees = BTreeMap::new();
                 for (version, share) in versions {
                     let endpoint = service.endpoint(*version, EndpointId(index as u16));
-                    for_each_call(&endpoint.script, &mut |call| {
+                    for_each_call(&endpoint.script, &mut |call, reach| {
                         *callees.entry(first[call.service.index()] + call.endpoint.index()).or_insert(0.0) +=
-                            share * call.probability * f64::from(call.count);
+                            share * reach.times * call.probability * f64::from(call.count);
                     });
                 }
                 calls.push(callees.into_iter().collect());
@@ -225,8 +256,8 @@ pub(crate) fn refuse_endless(mesh: &Mesh, places: &[Location], reporter: &mut Re
     let mut certain: Vec<Vec<(usize, f64)>> = vec![vec![]; count];
     for (service, first_vertex) in mesh.services.iter().zip(&first) {
         for (index, endpoint) in service.behaviours.iter().flat_map(|b| b.endpoints.iter().enumerate()) {
-            for_each_call(&endpoint.script, &mut |call| {
-                if call.probability >= 1.0 {
+            for_each_call(&endpoint.script, &mut |call, reach| {
+                if call.probability >= 1.0 && reach.is_certain {
                     certain[first_vertex + index].push((first[call.service.index()] + call.endpoint.index(), 1.0));
                 }
             });

@@ -92,13 +92,13 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Size limits. Input beyond one of them is refused, with the limit in the message.
 pub mod limits {
     pub use crate::FILE_BYTES_MAX;
-    pub use crate::compile::{CHOSEN_MAX, STEPS_MAX, VERSIONS_MAX};
+    pub use crate::compile::{CHOSEN_MAX, RATE_STAGES_MAX, STEPS_MAX, VERSIONS_MAX};
     pub use crate::files::{REPLAY_BYTES_MAX, REPLAY_ROWS_MAX, ZONES_BYTES_MAX};
     pub use crate::inputs::INPUT_BYTES_MAX;
     pub use crate::manual::SAID_BYTES_MAX;
     pub use crate::problem::PROBLEMS_MAX;
     pub use crate::schema::{
-        ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, VERSION_MAX, ZONES_MAX,
+        ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, REPEATS_MAX, SERVICES_MAX, VERSION_MAX, ZONES_MAX,
     };
     pub use crate::tree::{DEPTH_MAX, VALUES_MAX};
     pub use crate::units::{DURATION_MAX, RATE_MAX};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::{ActorId, Dist};
+use meshsim_actor::{ActorId, Dist, Impairment, Impediment, Side};
 use meshsim_fault::{ActorSelector, ActorSet, Cut, FaultKind, Link};
 use meshsim_mesh::Mesh;
 
@@ -36,7 +36,46 @@ pub fn fault_in_words(kind: &FaultKind, mesh: &Mesh) -> String {
             Dist::Constant(span) => format!("{} takes {span} longer", on(&it.on)),
             _ => format!("{} takes longer", on(&it.on)),
         },
+        FaultKind::Service(it) => service(&it.impairment, &it.actors, mesh),
         FaultKind::Bandwidth(it) => format!("{} carries {} bytes/s", on(&it.on), it.bytes_per_sec),
+    }
+}
+
+/// A fault of a service: `reviews.get on node-1 fails 5 %`, `node-1#0 of reviews at 0.1 of its speed`.
+fn service(it: &Impairment, actors: &ActorSet, mesh: &Mesh) -> String {
+    let subject = &it.subject;
+    let Some(service) = mesh.services.get(usize::from(subject.program)) else { return "no service".into() };
+    let mut whom = match subject.entry.and_then(|entry| service.endpoints.get(usize::from(entry))) {
+        Some(endpoint) => format!("{}.{endpoint}", service.name),
+        None => service.name.clone(),
+    };
+    if let Some(version) = subject.version {
+        whom = format!("version {version} of {whom}");
+    }
+    match subject.side {
+        Side::CalledBy(Some(caller)) => {
+            let caller = mesh.services.get(usize::from(caller)).map_or("no service", |caller| &caller.name);
+            whom = format!("{caller} -> {whom}");
+        }
+        Side::CalledBy(None) => whom = format!("{} -> {whom}", names(actors, mesh)),
+        Side::Served => match &subject.copies {
+            Some(copies) => {
+                let name = |(node, ordinal): &(ActorId, u32)| format!("{}#{ordinal}", mesh.actor_name(*node));
+                let some: Vec<String> = copies.iter().take(NAMES_MAX).map(name).collect();
+                whom = format!("{}{} of {whom}", some.join(", "), more(copies.len()));
+            }
+            None if actors.iter().count() < mesh.nodes.len() => whom = format!("{whom} on {}", names(actors, mesh)),
+            None => {}
+        },
+    }
+    match &it.effect {
+        Impediment::Errors(share) => format!("{whom} fails {}", percent(*share)),
+        Impediment::Latency(Dist::Constant(span)) => format!("{whom} takes {span} longer"),
+        Impediment::Latency(_) => format!("{whom} takes longer"),
+        Impediment::Hang(share) => format!("{whom} hangs for {}", percent(*share)),
+        Impediment::Refuse(share) => format!("{whom} refuses {}", percent(*share)),
+        Impediment::Slots(share) => format!("{whom} with {} of its slots", percent(*share)),
+        Impediment::Speed(speed) => format!("{whom} at {speed} of its speed"),
     }
 }
 
@@ -111,6 +150,11 @@ mod tests {
             ("link: { from: zone a, to: zone b, both: true }, drop: 8%", "zone a - zone b drops 8 %"),
             ("link: { from: a-0, to: b-0 }, latency: 5ms", "a-0 -> zone b takes 5ms longer"),
             ("crash: [a-0, a-1, b-0, coordinator]", "coordinator, a-0, a-1, and 1 more down"),
+            ("service: s, errors: 5%", "s fails 5 %"),
+            ("service: s.get, nodes: zone a, latency: 5ms", "s.get on zone a takes 5ms longer"),
+            ("service: s, version: 2, hang: 100%", "version 2 of s hangs for 100 %"),
+            ("service: s#0, speed: 0.1", "a-0#0 of s at 0.1 of its speed"),
+            ("service: s, from: s, refuse: 1%", "s -> s refuses 1 %"),
         ] {
             let text = format!("{text}  - {{ at: 1s, for: 1s, {fault} }}\n");
             let experiment = crate::parse("mesh.yaml", &text, Path::new(""), &[]).unwrap();

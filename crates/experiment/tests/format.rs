@@ -23,14 +23,14 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
     assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (10, 2, 4));
-    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (4, 11, true));
-    let staff = it.mesh.loads[3].arrivals.users().unwrap();
+    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (6, 11, true));
+    let staff = it.mesh.loads[5].arrivals.users().unwrap();
     assert_eq!((staff.count, staff.pacing), (20, Some(Span::from_secs(2))));
     // Four deploys, three of them implied, and six more.
     let deploys = it.mesh.operations.iter().filter(|operation| operation.change == Change::Deploy).count();
     assert_eq!((deploys, it.mesh.operations.len(), it.operation_lines.len()), (4, 10, 10));
-    // The link fault is one of latency, one of loss, of drop, of duplicates, and of reordering.
-    assert_eq!((it.network.faults.len(), it.fault_lines.len()), (10, 10));
+    // A link fault or one of a service is one for each of its effects: five, and one, two and six.
+    assert_eq!((it.network.faults.len(), it.fault_lines.len()), (19, 19));
     assert_eq!(it.slos[1].scope, Scope::Target(0, 0));
     assert_eq!(it.slos[5].window, Some((Time::from_nanos(10_000_000_000), Time::from_nanos(20_000_000_000))));
     let part = |slo: usize| it.slos[slo].window.map(|(from, to)| (from.secs(), to.secs()));

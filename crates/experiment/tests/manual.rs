@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::{ActorId, Impairment, Span, Time};
 use meshsim_experiment::limits::SAID_BYTES_MAX;
 use meshsim_experiment::{Experiment, Override, parse};
 use meshsim_fault::{Fault, FaultKind};
@@ -45,13 +45,24 @@ fn every_operation_of_the_format_can_be_said() {
     }
 }
 
+/// A fault without the key of its draws: a manual one draws apart from those of the file.
+fn keyless(kind: &FaultKind) -> FaultKind {
+    match kind.clone() {
+        FaultKind::Service(it) => {
+            let impairment = Impairment { key: 0, ..(*it.impairment).clone() };
+            FaultKind::Service(meshsim_fault::Service { impairment: impairment.into(), ..it })
+        }
+        kind => kind,
+    }
+}
+
 #[test]
 fn every_fault_of_the_format_can_be_said_and_begins_now() {
     let it = experiment();
     let said: Vec<Fault> = items("faults").iter().flat_map(|text| it.fault(text, now()).unwrap()).collect();
     assert_eq!(said.len(), it.network.faults.len());
     for (written, said) in it.network.faults.iter().zip(&said) {
-        assert_eq!((said.at, &said.kind), (now(), &written.kind));
+        assert_eq!((said.at, keyless(&said.kind)), (now(), keyless(&written.kind)));
         assert_eq!(said.until.since(said.at), written.until.since(written.at));
     }
 }

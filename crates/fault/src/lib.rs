@@ -32,6 +32,7 @@ mod loss;
 mod partition;
 mod pause;
 mod reorder;
+mod service;
 mod slow;
 mod wipe;
 
@@ -46,6 +47,7 @@ pub use network::{FAULTS_MAX, Network, NetworkError, NetworkSpec};
 pub use partition::{Cut, Partition};
 pub use pause::Pause;
 pub use reorder::Reorder;
+pub use service::Service;
 pub use slow::Slow;
 pub use verdict::{InTransit, PendingFate};
 pub use wipe::Wipe;
@@ -93,7 +95,7 @@ pub trait Disturbance {
 }
 
 /// The actions of a fault on machines.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outage<'a> {
     /// The machines.
     pub actors: &'a ActorSet,
@@ -151,6 +153,7 @@ register! {
     Partition: "partition", "Some cannot reach others.";
     Pause: "pause", "Machines stand still; what arrives waits.";
     Reorder: "reorder", "Some messages are overtaken by later ones.";
+    Service: "service", "Services fail, are late, hang, refuse or are slow.";
     Slow: "slow", "Machines work at a multiple of their speed.";
     Wipe: "wipe", "Machines go down, and their disks are lost.";
 }

@@ -40,7 +40,7 @@ pub(crate) fn machine_actions(faults: &[Fault], absent: &[(ActorId, Time)]) -> V
                 let Some(outage) = faults[index].kind.outage() else { continue };
                 for actor in outage.actors.iter() {
                     let machine = machines.entry(actor).or_default();
-                    machine_actions.extend(machine.change(begins, outage.begin, index).map(|power| (at, actor, power)));
+                    machine_actions.extend(machine.change(begins, &outage.begin, index).map(|power| (at, actor, power)));
                 }
             }
         }
@@ -74,7 +74,7 @@ impl Machine {
     }
 
     /// Applies the start or the end of the fault number `index`.
-    fn change(&mut self, begins: bool, power: MachineAction, index: usize) -> Option<MachineAction> {
+    fn change(&mut self, begins: bool, power: &MachineAction, index: usize) -> Option<MachineAction> {
         let count = |n: &mut u32| {
             *n = if begins { *n + 1 } else { *n - 1 };
             *n == u32::from(begins)
@@ -93,13 +93,16 @@ impl Machine {
             }
             MachineAction::Speed(factor) => {
                 if begins {
-                    self.slowed.push((index, factor));
+                    self.slowed.push((index, *factor));
                 } else {
                     self.slowed.retain(|(other, _)| *other != index);
                 }
                 Some(MachineAction::Speed(self.slowed.iter().map(|(_, factor)| factor).product()))
             }
-            MachineAction::Restart | MachineAction::Resume => None,
+            // Each impairment has a key of its own, so its start and its end need no count.
+            MachineAction::Impair(it) if !begins => Some(MachineAction::Recover(it.key)),
+            MachineAction::Impair(_) => Some(power.clone()),
+            MachineAction::Restart | MachineAction::Resume | MachineAction::Recover(_) => None,
         }
     }
 }

@@ -242,12 +242,12 @@ impl Network {
         machine_actions
     }
 
-    /// The machine actions on an actor before `now` that still hold, at most one of each kind. A host needs them if it
+    /// The machine actions on an actor before `now` that still hold: at most one of each kind, and all impairments. A host needs them if it
     /// takes over the actor in the middle of a run, or hears late of a fault. Absence is not among them. A speed that
     /// is normal again is among them: a trace of the actor's earlier incarnation, in another process, may end while the
     /// speed was not normal.
     pub fn standing(&self, actor: ActorId, now: Time) -> Vec<MachineAction> {
-        let (mut down, mut paused, mut speed) = (None, None, None);
+        let (mut down, mut paused, mut speed, mut impaired) = (None, None, None, Vec::new());
         for (at, of, power) in self.machine_actions() {
             match power {
                 _ if at >= now || of != actor => {}
@@ -256,9 +256,16 @@ impl Network {
                 MachineAction::Pause => paused = Some(power),
                 MachineAction::Resume => paused = None,
                 MachineAction::Speed(_) => speed = Some(power),
+                MachineAction::Impair(_) => impaired.push(power),
+                MachineAction::Recover(key) => {
+                    let is_it = |begun: &MachineAction| matches!(begun, MachineAction::Impair(it) if it.key == key);
+                    if let Some(place) = impaired.iter().position(is_it) {
+                        impaired.remove(place);
+                    }
+                }
             }
         }
-        [down, paused, speed].into_iter().flatten().collect()
+        [down, paused, speed].into_iter().flatten().chain(impaired).collect()
     }
 
     #[inline]

@@ -14,6 +14,7 @@ use crate::balance::Occasion;
 use crate::balance::hosts::Hosts;
 use crate::balance::narrow::{self, Scene};
 use crate::coordinator::instance_registry::FAILED_NODES_MAX;
+use crate::impaired::{self, Sending};
 use crate::edge::{Counted, Edge, FailedAttempts};
 use crate::mark::{self, TryEnded};
 use crate::measure::Failure;
@@ -353,20 +354,23 @@ impl<Owner: Copy> Caller<Owner> {
         let until = policy::try_until(cx.now(), &callee.policy, callee.deadline);
         call.sent = Some(SentAttempt { to, pool, at: cx.now(), view: view.version });
         call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
-        let request = Request {
-            id,
-            call: key.number(),
-            deadline: callee.deadline,
-            ordinal: to.ordinal,
-            bytes: callee.bytes,
-            service: callee.service,
-            endpoint: callee.endpoint,
-            attempt,
-            traced: callee.traced,
-            life: cx.incarnation() as u16,
-        };
-        cx.send(to.node, Msg::Request(request));
+        match impaired::sending(&callee, attempt, mesh, cx) {
+            Sending::Now => send(key, &callee, attempt, to, cx),
+            Sending::Late(wait) => _ = cx.arm(cx.now() + wait, Tick::Send { call: key, attempt }),
+            Sending::Never => {}
+            Sending::Fails(failure) => return self.give_up(key, failure, mesh, cx),
+        }
         None
+    }
+
+    /// Sends an attempt that the machine has held back, unless its caller has given it up meanwhile.
+    pub(crate) fn send_late(&mut self, key: CallKey, attempt: u8, cx: &mut MeshCx<'_>) {
+        if let Some(call) = self.calls.get(key)
+            && call.attempt as u8 == attempt
+            && let Some(sent) = call.sent
+        {
+            send(key, &call.callee, attempt, sent.to, cx);
+        }
     }
 
     /// Ends a call; later replies are ignored.
@@ -442,6 +446,24 @@ impl<Owner: Copy> Caller<Owner> {
         let (owner, path) = (call.owner, call.path);
         Some(CallOutcome { owner, call: key, failure, degraded: false, counted, retries: attempt, bytes, path })
     }
+}
+
+/// Sends an attempt to an instance.
+#[inline]
+fn send(key: CallKey, callee: &CallSpec, attempt: u8, to: Instance, cx: &mut MeshCx<'_>) {
+    let request = Request {
+        id: callee.id,
+        call: key.number(),
+        deadline: callee.deadline,
+        ordinal: to.ordinal,
+        bytes: callee.bytes,
+        service: callee.service,
+        endpoint: callee.endpoint,
+        attempt,
+        traced: callee.traced,
+        life: cx.incarnation() as u16,
+    };
+    cx.send(to.node, Msg::Request(request));
 }
 
 /// Set of instances for an attempt. The version is drawn at the first attempt, and the others keep it. If it has no

@@ -78,6 +78,10 @@ impl Gateway {
             // A peer that keeps to the protocol sends a gateway none of these.
             Event::Message { .. } => None,
             Event::Timer(Tick::Timeout(call)) => self.calls.timeout(call, &self.mesh, cx),
+            Event::Timer(Tick::Send { call, attempt }) => {
+                self.calls.send_late(call, attempt, cx);
+                None
+            }
             Event::Timer(Tick::Retry(call)) => self.calls.retry(call, &self.mesh, &self.view, cx),
             Event::Timer(_) => unreachable!("a gateway arms no such timer"),
         };

@@ -19,6 +19,7 @@ pub mod criterion;
 pub mod diary;
 pub mod edge;
 pub mod gateway;
+mod impaired;
 pub mod mark;
 pub mod measure;
 mod memory;

@@ -399,6 +399,15 @@ pub enum Tick {
     Leave,
     /// Client: a user of a closed load sends its next request.
     User(u32),
+    /// Node: a request that hangs looks whether it still does.
+    Hanging(crate::node::FrameKey),
+    /// Caller: an attempt that its machine has held back is sent.
+    Send {
+        /// The call.
+        call: crate::call::CallKey,
+        /// The attempt, as in [`Request::attempt`].
+        attempt: u8,
+    },
 }
 
 impl Message for Msg {

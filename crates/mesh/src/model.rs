@@ -285,6 +285,38 @@ pub enum ScriptStep {
     Call(Call),
     /// Runs scripts side by side and waits for all of them.
     Parallel(Vec<Vec<ScriptStep>>),
+    /// Runs exactly one of these scripts, drawn by their weights, of which one is above 0.
+    OneOf(Vec<(f64, Vec<ScriptStep>)>),
+    /// Runs a script several times, one after the other.
+    Repeat(Repeat),
+}
+
+/// A script that runs several times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Least number of times.
+    pub least: u32,
+    /// Weights of this number of times, of one more, and so on; one of them is above 0.
+    pub weights: Vec<f64>,
+    /// The script.
+    pub script: Vec<ScriptStep>,
+}
+
+impl Repeat {
+    /// Times that it runs at most.
+    pub fn most(&self) -> u32 {
+        self.least + (self.weights.len() as u32).saturating_sub(1)
+    }
+
+    /// Probability that it runs once more after it has run `done` times.
+    pub fn goes_on(&self, done: u32) -> f64 {
+        let from = |times: u32| {
+            let first = times.saturating_sub(self.least) as usize;
+            self.weights.iter().skip(first).fold(0.0, |sum, weight| sum + weight)
+        };
+        let (now, later) = (from(done), from(done + 1));
+        if done < self.least { 1.0 } else if now > 0.0 { later / now } else { 0.0 }
+    }
 }
 
 /// A call of another service.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Call, ScriptStep};
+use crate::model::{Call, Repeat, ScriptStep};
 
 /// A compiled script. Instruction 0 is the first; every branch ends with [`Instruction::End`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,13 @@ pub enum Instruction {
         /// Position at which the script continues.
         join: u32,
     },
+    /// With this probability continue at `to`, which is further on; else with the next.
+    Skip {
+        /// Probability; 1 draws nothing.
+        probability: f64,
+        /// Position at which the script continues.
+        to: u32,
+    },
     /// This branch, or the whole script, is done.
     End,
 }
@@ -49,6 +56,12 @@ impl Program {
 }
 
 fn compile_into(script: &[ScriptStep], out: &mut Vec<Instruction>) {
+    compile_steps(script, out);
+    out.push(Instruction::End);
+}
+
+/// Translates steps that others may follow.
+fn compile_steps(script: &[ScriptStep], out: &mut Vec<Instruction>) {
     for step in script {
         match step {
             ScriptStep::Work(dist) => out.push(Instruction::Work(dist.clone())),
@@ -75,9 +88,56 @@ fn compile_into(script: &[ScriptStep], out: &mut Vec<Instruction>) {
                     .collect();
                 out[fork] = Instruction::Fork { probability: 1.0, branches: starts.into(), join: out.len() as u32 };
             }
+            ScriptStep::OneOf(choices) => compile_choice(choices, out),
+            ScriptStep::Repeat(repeat) => compile_repeat(repeat, out),
         }
     }
+}
+
+/// One choice after the other is drawn or skipped, each with its share of the weights that are left.
+fn compile_choice(choices: &[(f64, Vec<ScriptStep>)], out: &mut Vec<Instruction>) {
+    let choices: Vec<_> = choices.iter().filter(|(weight, _)| *weight > 0.0).collect();
+    let mut ends = vec![];
+    for (n, (weight, script)) in choices.iter().enumerate() {
+        let left = choices[n..].iter().fold(0.0, |sum, (weight, _)| sum + weight);
+        let is_last = n + 1 == choices.len();
+        let skip = (!is_last).then(|| hole(out));
+        compile_steps(script, out);
+        if !is_last {
+            ends.push(hole(out));
+        }
+        if let Some(skip) = skip {
+            out[skip] = Instruction::Skip { probability: 1.0 - weight / left, to: out.len() as u32 };
+        }
+    }
+    fill(ends, out);
+}
+
+/// Every time that it may run has instructions, and so draws, of its own.
+fn compile_repeat(repeat: &Repeat, out: &mut Vec<Instruction>) {
+    let mut ends = vec![];
+    for done in 0..repeat.most() {
+        let goes_on = repeat.goes_on(done);
+        if goes_on < 1.0 {
+            ends.push((hole(out), 1.0 - goes_on));
+        }
+        compile_steps(&repeat.script, out);
+    }
+    for (end, probability) in ends {
+        out[end] = Instruction::Skip { probability, to: out.len() as u32 };
+    }
+}
+
+/// Leaves room for an instruction that is known later.
+fn hole(out: &mut Vec<Instruction>) -> usize {
     out.push(Instruction::End);
+    out.len() - 1
+}
+
+/// Lets all of these continue here.
+fn fill(ends: Vec<usize>, out: &mut [Instruction]) {
+    let to = out.len() as u32;
+    ends.into_iter().for_each(|end| out[end] = Instruction::Skip { probability: 1.0, to });
 }
 
 #[cfg(test)]

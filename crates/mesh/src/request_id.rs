@@ -39,6 +39,8 @@ pub enum Draw {
     Target,
     /// Zone of the instance to which it is sent.
     Zone,
+    /// Effect of an impairment of the machine; keyed by the impairment, too.
+    Impairment,
 }
 
 impl RequestId {
@@ -88,6 +90,7 @@ impl Draw {
             Draw::Backoff => BESIDE + 3,
             Draw::Target => BESIDE + 4,
             Draw::Zone => BESIDE + 5,
+            Draw::Impairment => BESIDE + 6,
         }
     }
 }

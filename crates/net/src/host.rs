@@ -186,8 +186,8 @@ impl<A: Live> Host<A> {
         // The whole plan is replaced, because outages may overlap. Overdue actions are not in it, and still happen.
         self.shell.agenda.borrow_mut().forget_powers(now);
         for ((actor, before), after) in here.keys().zip(before).zip(standing(&network)) {
-            let undone = before.iter().filter(|power| !after.contains(power)).map(|power| undone(*power));
-            let begun = after.iter().filter(|power| !before.contains(power)).copied();
+            let undone = before.iter().filter(|power| !after.contains(power)).map(undone);
+            let begun = after.iter().filter(|power| !before.contains(power)).cloned();
             for power in undone.chain(begun) {
                 self.shell.later(now, *actor, Due::Power(power));
             }
@@ -358,12 +358,13 @@ impl<A: Live> Host<A> {
 }
 
 /// The machine action that reverts this one.
-fn undone(power: MachineAction) -> MachineAction {
+fn undone(power: &MachineAction) -> MachineAction {
     match power {
         MachineAction::Crash | MachineAction::Wipe => MachineAction::Restart,
         MachineAction::Pause => MachineAction::Resume,
         MachineAction::Speed(_) => MachineAction::Speed(1.0),
-        MachineAction::Restart | MachineAction::Resume => power,
+        MachineAction::Impair(it) => MachineAction::Recover(it.key),
+        MachineAction::Restart | MachineAction::Resume | MachineAction::Recover(_) => power.clone(),
     }
 }
 

@@ -57,6 +57,20 @@ fn an_experiment_runs_live_in_threads_of_one_program_and_is_measured_like_any_ot
 }
 
 #[test]
+fn a_fault_of_a_service_fails_the_same_requests_live_as_simulated() {
+    let faults = "faults: [ { service: shop.get, errors: 30%, for: 10s }, { service: back, errors: 100%, for: 10s } ]";
+    let text = experiment().text.replace("slo: [ errors < 1% ]", faults);
+    let experiment = meshsim_experiment::parse("mesh.yaml", &text, Path::new("."), &[]).unwrap();
+    let failed = |outcome: &meshsim_run::Outcome| {
+        let requests = outcome.summary(&experiment).loads[0].requests.clone();
+        (requests.offered, requests.failed, requests.failures.error)
+    };
+    let simulated = failed(&meshsim_run::simulate(&experiment, &mut ()).unwrap());
+    assert!((12..=48).contains(&simulated.1), "30 of 100 at four standard errors, not {simulated:?}");
+    assert_eq!(failed(&live(&experiment, deployment(), &mut ()).unwrap()), simulated);
+}
+
+#[test]
 fn an_observer_stops_a_live_run_and_keeps_what_was_measured() {
     let experiment = Experiment { duration: meshsim_actor::Span::from_secs(3600), ..experiment() };
     let mut observer = StopsIn(Phase::Running, vec![]);

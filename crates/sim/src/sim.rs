@@ -367,7 +367,7 @@ impl Powers {
 
     /// Takes the next machine action.
     fn take(&mut self) -> Option<(ActorId, MachineAction)> {
-        let (_, actor, power) = *self.all.get(self.done)?;
+        let (_, actor, power) = self.all.get(self.done)?.clone();
         self.done += 1;
         self.next = self.all.get(self.done).map_or(Time::NEVER, |(at, ..)| *at);
         Some((actor, power))

@@ -117,7 +117,7 @@ impl<M: Clone, T> From<EntryRef<'_, M, T>> for Entry<M, T> {
             EntryRef::Disarm(timer) => Entry::Disarm(timer),
             EntryRef::Note(Note { what, subject, value }) => Entry::Note { what: what.into(), subject, value },
             EntryRef::Fate(id, fate) => Entry::Fate(id, fate),
-            EntryRef::Power(power) => Entry::Power(power),
+            EntryRef::Power(power) => Entry::Power(power.clone()),
         }
     }
 }

@@ -356,7 +356,7 @@ where
             }
             // The only effect on the actor is that its work takes longer.
             Entry::Power(power) => {
-                life.cell.set_pace(record.at, *power);
+                life.cell.set_pace(record.at, power);
                 return Ok(Followed::Done);
             }
             Entry::Fate(..) => return Ok(Followed::Done),

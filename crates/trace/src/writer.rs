@@ -304,7 +304,7 @@ impl<W: Write> Writer<W> {
             Entry::Disarm(timer) => self.disarm(at, actor, *timer),
             Entry::Note { what, subject, value } => self.note(at, actor, what, *subject, *value),
             Entry::Fate(id, fate) => self.fate(at, actor, *id, *fate),
-            Entry::Power(power) => self.power(at, actor, *power),
+            Entry::Power(power) => self.power(at, actor, power),
         }
     }
 
@@ -338,9 +338,9 @@ impl<W: Write> Writer<W> {
         self.end();
     }
 
-    fn power(&mut self, at: Time, actor: ActorId, power: MachineAction) {
+    fn power(&mut self, at: Time, actor: ActorId, power: &MachineAction) {
         self.begin(at, actor, RecordKind::MachineAction, |_| {});
-        self.blob(&power);
+        self.blob(power);
         self.end();
     }
 

@@ -176,15 +176,15 @@ impl Host {
         let place = &mut self.cells[actor.index()];
         match done {
             Done::Power(power) => {
-                self.trace.record(now, actor, EntryRef::Power(power));
+                self.trace.record(now, actor, EntryRef::Power(&power));
                 match power {
                     MachineAction::Crash | MachineAction::Wipe => {
                         place.reboot(power == MachineAction::Wipe);
-                        self.trace.record(now, actor, EntryRef::Power(MachineAction::Restart));
+                        self.trace.record(now, actor, EntryRef::Power(&MachineAction::Restart));
                         self.queue(now, actor, Input::Start);
                     }
                     power => {
-                        for (done, timer) in place.set_pace(now, power) {
+                        for (done, timer) in place.set_pace(now, &power) {
                             self.queue(done, actor, Input::Fire(timer));
                         }
                     }
@@ -271,7 +271,7 @@ fn a_wipe_that_was_a_crash_is_found_and_so_is_another_speed() {
         [(MachineAction::Wipe, MachineAction::Crash), (MachineAction::Speed(0.5), MachineAction::Speed(0.6))]
     {
         let mut records = troubled();
-        let place = records.iter().position(|record| record.entry == Entry::Power(from)).unwrap();
+        let place = records.iter().position(|record| record.entry == Entry::Power(from.clone())).unwrap();
         records[place].entry = Entry::Power(to);
         let difference = replay(&records).unwrap_err();
         assert_eq!(difference.actor, records[place].actor);

@@ -79,11 +79,11 @@ fn record(trace: &mut impl Recorder<Talk, u8>) {
         cells[1].step(at(nanos), Input::Deliver(doubled.clone()), &mut out, trace);
     }
     cells[0].step(at(1_000_000_000), Input::Fire(first_alarm.unwrap()), &mut out, trace);
-    trace.record(at(2_000_000_000), ActorId(1), EntryRef::Power(MachineAction::Crash));
-    trace.record(at(3_000_000_000), ActorId(1), EntryRef::Power(MachineAction::Restart));
+    trace.record(at(2_000_000_000), ActorId(1), EntryRef::Power(&MachineAction::Crash));
+    trace.record(at(3_000_000_000), ActorId(1), EntryRef::Power(&MachineAction::Restart));
     cells[1].reboot(false);
     cells[1].step(at(3_000_000_000), Input::Start, &mut out, trace);
-    trace.record(at(3_000_000_000), ActorId(1), EntryRef::Power(MachineAction::Speed(0.5)));
+    trace.record(at(3_000_000_000), ActorId(1), EntryRef::Power(&MachineAction::Speed(0.5)));
 }
 
 fn written() -> Vec<u8> {

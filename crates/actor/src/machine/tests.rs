@@ -231,7 +231,7 @@ impl Actor for Works {
 }
 
 /// An action on a machine, as the property test draws it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Happens {
     Message(usize),
     Begin,
@@ -278,7 +278,7 @@ proptest! {
                     bench.begin(at);
                     has_begun = true;
                 }
-                Happens::Power(power) => bench.switch(at, *power),
+                Happens::Power(power) => bench.switch(at, power.clone()),
             }
             let counts = &bench.ledger.counts;
             prop_assert_eq!(counts.delivered, bench.witness().heard.len() as u64);

@@ -123,6 +123,11 @@ fn situations(findings: &CheckReport, paint: Paint) -> String {
     }
     let mut out = table.render(paint);
     more(&mut out, known().count());
+    let failing = known().take(ROWS_MAX).filter_map(|it| Some((it, it.errors?)));
+    for (situation, errors) in failing {
+        let (what, at) = (short(&situation.what, 26), seconds(situation.at));
+        out += &format!("  {what} at {at}: {:.2}% of the requests fail while nothing waits\n", errors * 100.0);
+    }
     out
 }
 

@@ -274,6 +274,8 @@ impl Names {
             Tick::Heartbeat => "heartbeat".into(),
             Tick::Instance { service, ordinal } => format!("instance {}#{ordinal}", self.service(*service)),
             Tick::Frame(_) => "a sleep is over".into(),
+            Tick::Hanging(_) => "does the request still hang".into(),
+            Tick::Send { .. } => "a delayed call is sent".into(),
             Tick::Timeout(_) => "timeout of a call".into(),
             Tick::Retry(_) => "retry of a call".into(),
             Tick::Arrival => "next request".into(),

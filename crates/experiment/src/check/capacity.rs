@@ -13,6 +13,7 @@ use meshsim_mesh::model::{Change, ServiceId};
 use serde::Serialize;
 
 use super::flow::{Flow, Setting};
+use super::impaired::{self, Hit};
 use super::loads::{self, Rates};
 use super::timeline::{Moment, count_of, name_of, total};
 use super::{Checked, Warnings, plain, shown};
@@ -37,6 +38,10 @@ pub struct Situation {
     pub offered: f64,
     /// The first to be full; `None`: no requests are offered.
     pub first: Option<Full>,
+    /// During a fault of a service: share of the offered requests that fail, retries included, while nothing waits.
+    /// Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<f64>,
 }
 
 /// A service that has no free slot left, or a node that has no free core.
@@ -216,7 +221,9 @@ fn looks(checked: &Checked<'_>) -> Vec<Look> {
     }
     let faults = experiment.network.faults.iter().zip(&experiment.fault_lines).enumerate();
     for (index, (fault, line)) in faults.filter(|(_, (fault, _))| fault.at < checked.end) {
-        if fault.kind.outage().is_some_and(|outage| outage.actors.iter().any(|a| mesh.node_index(a).is_some())) {
+        let of_service = matches!(fault.kind, FaultKind::Service(_));
+        let mut actors = fault.kind.outage().into_iter().flat_map(|outage| outage.actors.iter());
+        if of_service || actors.any(|actor| mesh.node_index(actor).is_some()) {
             let window = (fault.at, fault.until.min(checked.end));
             let (what, line) = (fault.name().to_owned(), Some(*line));
             looks.push(Look { at: fault.at, window, what, line, subject: None, fault: Some(index), is_after: false });
@@ -256,12 +263,21 @@ impl State {
             let actors = fault.kind.outage().into_iter().flat_map(|outage| outage.actors.iter());
             for node in actors.filter_map(|actor| mesh.node_index(actor)) {
                 match &fault.kind {
+                    FaultKind::Service(_) => {}
                     FaultKind::Slow(slow) => speed[node] = slow.factor,
                     _ => drop(down.insert(node)),
                 }
             }
         }
         let mut setting = Setting::deployed(mesh);
+        let of_service = look.fault.and_then(|index| match &experiment.network.faults[index].kind {
+            FaultKind::Service(it) => Some(it),
+            _ => None,
+        });
+        if let Some(it) = of_service {
+            let service = ServiceId(it.impairment.subject.program);
+            setting.hits.push(Hit::new(it, self.layout.placed(service), mesh));
+        }
         let mut pools = vec![];
         for (index, service) in mesh.services.iter().enumerate() {
             let Some(moment) = &self.moments[index] else {
@@ -296,7 +312,7 @@ impl State {
                 canary: None,
                 instances: there,
                 wanted: moment.wanted.instances,
-                slots: moment.slots,
+                slots: moment.slots * impaired::slots(&setting.hits, index, moment.slots),
                 held: 1.0,
                 work: 1.0,
             };
@@ -323,7 +339,8 @@ impl State {
             (pool.held, pool.work) = pool.asked(checked, &setting, &flow, &asked);
         }
         let first = first(checked, planned, &pools, &busy, cores);
-        Situation { what: look.what.clone(), at: look.at.secs(), line: look.line, offered, first }
+        let errors = of_service.map(|_| failing(checked, &flow, &mixed));
+        Situation { what: look.what.clone(), at: look.at.secs(), line: look.line, offered, first, errors }
     }
 
     /// Cores that the instances of each node keep busy.
@@ -454,6 +471,17 @@ fn first(
         take(utilisation, Full { name, version: None, of: "cores", rate, instances: 0, wanted: 0 });
     }
     most.map(|(_, full)| full)
+}
+
+/// Share of the requests of all loads that fail.
+fn failing(checked: &Checked<'_>, flow: &Flow<'_>, rates: &[f64]) -> f64 {
+    let loads = checked.experiment.mesh.loads.iter().zip(rates).filter(|(_, rate)| **rate > 0.0);
+    let (failed, all) = loads.fold((0.0, 0.0), |(failed, all), (load, rate)| {
+        let targets = loads::asked(load, flow, &checked.hop).targets;
+        let fail: f64 = targets.iter().map(|(share, _, tries)| share * tries.fail).sum();
+        (failed + rate * fail, all + rate)
+    });
+    if all > 0.0 { failed / all } else { 0.0 }
 }
 
 /// All services as their descriptions say, at any time.

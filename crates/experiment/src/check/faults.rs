@@ -39,6 +39,7 @@ fn idle(kind: &FaultKind, actors: usize) -> Option<&'static str> {
     }
     let link = |link: &Link| (!touches(link, actors)).then_some("no messages pass there");
     match kind {
+        FaultKind::Service(it) if it.is_idle() => Some("it changes nothing"),
         FaultKind::Slow(slow) if slow.factor == 1.0 => Some("a factor of 1 is the normal speed"),
         FaultKind::Loss(it) if it.probability == 0.0 => Some("its probability is 0"),
         FaultKind::Drop(it) if it.probability == 0.0 => Some("its probability is 0"),

@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Call, CallPolicy, EndpointId, RETRIES_MAX, Retry, ScriptStep, ServiceId};
+use meshsim_mesh::model::{Call, CallPolicy, EndpointId, RETRIES_MAX, Repeat, Retry, ScriptStep, ServiceId};
 
+use super::impaired::{self, Hit};
 use super::span::{self, Hop};
 use crate::graph::Graph;
 
@@ -23,6 +24,8 @@ pub(super) struct Setting {
     pub(super) present: Vec<bool>,
     /// By service, the factor by which its work takes longer than at full speed.
     pub(super) stretch: Vec<f64>,
+    /// Effects of faults of services.
+    pub(super) hits: Vec<Hit>,
 }
 
 impl Setting {
@@ -32,7 +35,29 @@ impl Setting {
             mix: mesh.services.iter().map(|service| vec![(service.version, 1.0)]).collect(),
             present: vec![true; mesh.services.len()],
             stretch: vec![1.0; mesh.services.len()],
+            hits: vec![],
         }
+    }
+}
+
+impl Setting {
+    /// Follows a call of an endpoint by a service, or by a load.
+    pub(super) fn tries(
+        &self,
+        policy: &CallPolicy,
+        by: Option<usize>,
+        (service, endpoint): (ServiceId, EndpointId),
+        callee: &Profile,
+        hop: &Hop,
+    ) -> Tries {
+        let present = self.present[service.index()];
+        if self.hits.is_empty() {
+            return tries(policy, callee, present, hop);
+        }
+        let (mut met, to) = (*callee, (service.index(), usize::from(endpoint.0)));
+        impaired::call(&self.hits, by, to, &mut met);
+        let one = tries(policy, &met, present, hop);
+        Tries { count: one.count * (1.0 - impaired::withheld(&self.hits, by, to)), ..one }
     }
 }
 
@@ -46,7 +71,7 @@ pub(super) struct Profile {
     /// Shortest time of a request that succeeds; infinite if none can.
     pub(super) least: f64,
     /// Shortest time, with success or failure.
-    soonest: f64,
+    pub(super) soonest: f64,
     /// Hardly any takes longer.
     pub(super) long: f64,
     /// Hardly any takes longer, even if every attempt fails as late as its timeout allows.
@@ -167,7 +192,7 @@ impl<'a> Flow<'a> {
         let start = Profile { long: f64::INFINITY, worst: f64::INFINITY, ..Profile::default() };
         let size = |profile: &Profile| profile.fail + profile.time.min(1e4);
         let solved = graph.solve(start, size, |vertex, profiles| {
-            Walk { mesh, graph: &graph, profiles, setting: &setting, hop, vertex, seen: None }.endpoint(1.0)
+            Walk { mesh, graph: &graph, profiles, setting: &setting, hop, vertex, slower: 1.0, seen: None }.endpoint(1.0)
         });
         let settles = solved.is_some();
         let profiles = solved.unwrap_or_else(|| vec![Profile::default(); graph.len()]);
@@ -176,7 +201,8 @@ impl<'a> Flow<'a> {
         for vertex in 0..graph.len() {
             let mut tries = BTreeMap::new();
             let seen = Some((&mut tries, &mut met));
-            Walk { mesh, graph: &graph, profiles: &profiles, setting: &setting, hop, vertex, seen }.endpoint(1.0);
+            let (graph, profiles, setting) = (&graph, &profiles, &setting);
+            Walk { mesh, graph, profiles, setting, hop, vertex, slower: 1.0, seen }.endpoint(1.0);
             calls.push(tries.into_iter().collect());
         }
         if settles {
@@ -190,8 +216,8 @@ impl<'a> Flow<'a> {
         self.setting.present.len()
     }
 
-    pub(super) fn present(&self, service: ServiceId) -> bool {
-        self.setting.present[service.index()]
+    pub(super) fn setting(&self) -> &Setting {
+        &self.setting
     }
 }
 
@@ -202,6 +228,8 @@ struct Walk<'w, 'a> {
     setting: &'w Setting,
     hop: &'w Hop,
     vertex: usize,
+    /// Factor by which its work takes longer, on a core of its own.
+    slower: f64,
     seen: Option<(&'w mut BTreeMap<usize, f64>, &'w mut Met)>,
 }
 
@@ -243,27 +271,38 @@ impl Walk<'_, '_> {
         let mesh = self.mesh;
         for (version, share) in &self.setting.mix[service] {
             let endpoint = mesh.services[service].endpoint(*version, EndpointId(index as u16));
+            self.slower = impaired::stretch(&self.setting.hits, service, index, *version);
             let part = self.script(&endpoint.script, reach * share);
-            let least = if endpoint.errors < 1.0 && part.alive > 0.0 { part.least } else { f64::INFINITY };
-            profile.fail += share * (1.0 - part.alive * (1.0 - endpoint.errors));
-            profile.time += share * part.time;
-            profile.work += share * part.work;
-            profile.least = profile.least.min(least);
-            profile.soonest = profile.soonest.min(part.exit).min(part.least);
-            profile.long = profile.long.max(part.long);
-            profile.worst = profile.worst.max(part.worst);
+            let mut one = Profile {
+                fail: 1.0 - part.alive * (1.0 - endpoint.errors),
+                time: part.time,
+                least: if endpoint.errors < 1.0 && part.alive > 0.0 { part.least } else { f64::INFINITY },
+                soonest: part.exit.min(part.least),
+                long: part.long,
+                worst: part.worst,
+                work: part.work,
+            };
+            impaired::serve(&self.setting.hits, (service, index, *version), &mut one);
+            profile.fail += share * one.fail;
+            profile.time += share * one.time;
+            profile.work += share * one.work;
+            profile.least = profile.least.min(one.least);
+            profile.soonest = profile.soonest.min(one.soonest);
+            profile.long = profile.long.max(one.long);
+            profile.worst = profile.worst.max(one.worst);
         }
         profile
     }
 
     fn script(&mut self, script: &[ScriptStep], reach: f64) -> Part {
-        let stretch = self.setting.stretch[self.graph.service(self.vertex)];
+        let slower = self.slower;
+        let stretch = self.setting.stretch[self.graph.service(self.vertex)] * slower;
         let mut all = Part::NOTHING;
         for step in script {
             let next = match step {
                 ScriptStep::Work(dist) => Part {
                     time: dist.mean_secs() * stretch,
-                    work: dist.mean_secs(),
+                    work: dist.mean_secs() * slower,
                     least: span::least(dist) * stretch,
                     long: span::most(dist) * stretch,
                     worst: span::most(dist) * stretch,
@@ -278,9 +317,57 @@ impl Walk<'_, '_> {
                 },
                 ScriptStep::Call(call) => self.call(call, reach * all.alive),
                 ScriptStep::Parallel(branches) => self.parallel(branches, reach * all.alive),
+                ScriptStep::OneOf(choices) => self.one_of(choices, reach * all.alive),
+                ScriptStep::Repeat(repeat) => self.repeat(repeat, reach * all.alive),
             };
             all.then(next);
         }
+        all
+    }
+
+    /// One of several scripts: the mean of them.
+    fn one_of(&mut self, choices: &[(f64, Vec<ScriptStep>)], reach: f64) -> Part {
+        let all: f64 = choices.iter().map(|(weight, _)| weight).sum();
+        let mut mean =
+            Part { alive: 0.0, least: f64::INFINITY, exit: f64::INFINITY, ..Part::NOTHING };
+        for (weight, script) in choices.iter().filter(|(weight, _)| *weight > 0.0) {
+            let share = weight / all;
+            let part = self.script(script, reach * share);
+            mean.alive += share * part.alive;
+            mean.time += share * part.time;
+            mean.work += share * part.work;
+            mean.least = mean.least.min(part.least);
+            mean.exit = mean.exit.min(part.exit);
+            mean.long = mean.long.max(part.long);
+            mean.worst = mean.worst.max(part.worst);
+        }
+        mean
+    }
+
+    /// A script several times: it ends where a time of it fails.
+    fn repeat(&mut self, repeat: &Repeat, reach: f64) -> Part {
+        let mut all = Part { alive: 0.0, ..Part::NOTHING };
+        // Probability that it has come so far, and still runs.
+        let mut running = 1.0;
+        for done in 0..repeat.most() {
+            let goes_on = repeat.goes_on(done);
+            all.alive += running * (1.0 - goes_on);
+            running *= goes_on;
+            if running <= 0.0 {
+                return all;
+            }
+            let part = self.script(&repeat.script, reach * running);
+            all.time += running * part.time;
+            all.work += running * part.work;
+            all.exit = all.exit.min(f64::from(done) * part.least + part.exit);
+            if done < repeat.least {
+                all.least += part.least;
+            }
+            all.long += part.long;
+            all.worst += part.worst;
+            running *= part.alive;
+        }
+        all.alive += running;
         all
     }
 
@@ -312,8 +399,8 @@ impl Walk<'_, '_> {
             return Part::NOTHING;
         }
         let callee = self.graph.vertex(call.service, call.endpoint);
-        let present = self.setting.present[call.service.index()];
-        let one = tries(&call.policy, &self.profiles[callee], present, self.hop);
+        let by = Some(self.graph.service(self.vertex));
+        let one = self.setting.tries(&call.policy, by, (call.service, call.endpoint), &self.profiles[callee], self.hop);
         let matters = !call.optional && !call.detached;
         let fail = if matters { one.fail } else { 0.0 };
         let copies = f64::from(call.count);

@@ -3,7 +3,7 @@
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::model::{Arrivals, Load};
 
-use super::flow::{Flow, Tries, tries};
+use super::flow::{Flow, Tries};
 use super::span::Hop;
 use crate::Experiment;
 
@@ -23,7 +23,8 @@ pub(super) fn asked(load: &Load, flow: &Flow<'_>, hop: &Hop) -> Entry {
     let total: f64 = load.mix.iter().map(|target| target.weight).sum();
     for target in load.mix.iter().filter(|target| total > 0.0 && target.weight > 0.0) {
         let vertex = flow.graph.vertex(target.service, target.endpoint);
-        let one = tries(&load.policy, &flow.profiles[vertex], flow.present(target.service), hop);
+        let to = (target.service, target.endpoint);
+        let one = flow.setting().tries(&load.policy, None, to, &flow.profiles[vertex], hop);
         let share = target.weight / total;
         entry.asked[vertex] += share * one.count;
         entry.targets.push((share, vertex, one));

@@ -12,6 +12,7 @@ mod deadlock;
 mod faults;
 mod flow;
 mod hashing;
+mod impaired;
 mod loads;
 mod reserved;
 mod rollouts;

@@ -1,6 +1,6 @@
 //! Timeouts that can never be met, missing ones, and binding retry budgets.
 
-use meshsim_actor::Span;
+use meshsim_actor::{Impediment, Side, Span};
 use meshsim_fault::FaultKind;
 use meshsim_mesh::model::ScriptStep;
 
@@ -135,6 +135,11 @@ fn missing(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         // `loss` is not among them: the transport resends, so the message is late, not lost.
         FaultKind::Drop(drop) => drop.probability > 0.0,
         FaultKind::Partition(partition) => !partition.hold,
+        // A call that hangs at its caller is never sent.
+        FaultKind::Service(it) => {
+            matches!(it.impairment.effect, Impediment::Hang(share) if share > 0.0)
+                && it.impairment.subject.side != Side::Served
+        }
         FaultKind::Crash(_) | FaultKind::Wipe(_) | FaultKind::Bandwidth(_) => true,
         _ => false,
     };
@@ -163,6 +168,8 @@ fn waits_for_ever(script: &[ScriptStep]) -> bool {
     script.iter().any(|step| match step {
         ScriptStep::Call(call) => call.policy.timeout.is_none(),
         ScriptStep::Parallel(branches) => branches.iter().any(|branch| waits_for_ever(branch)),
+        ScriptStep::OneOf(choices) => choices.iter().any(|(weight, script)| *weight > 0.0 && waits_for_ever(script)),
+        ScriptStep::Repeat(it) => it.most() > 0 && waits_for_ever(&it.script),
         ScriptStep::Work(_) | ScriptStep::Sleep(_) => false,
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Users};
 
+use super::rates::{self, Planned};
 use super::service::policy;
 use super::{DEFAULT_ZONE, Names, index_in, positive, reserved, zone_index};
 use crate::files;
@@ -64,12 +65,13 @@ fn compile_load(
             0
         }
     };
+    let planned = Planned { name: &name.value, seed: file.seed.0, length: end.since(start) };
     Load {
         name: name.value.clone(),
         zone,
         start,
         end,
-        arrivals: offered(it, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
+        arrivals: offered(it, planned, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
         mix: mix(name, it, names, reporter),
         policy: policy(it.timeout, it.retries.0, &it.retry),
         deadline: it.deadline,
@@ -137,7 +139,12 @@ fn is_offered(name: &At<String>, it: &schema::Load, reporter: &mut Reporter) {
 }
 
 /// In open loop by `arrivals`, or in closed loop by `users`.
-fn offered(it: &schema::Load, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Arrivals> {
+fn offered(
+    it: &schema::Load,
+    load: Planned<'_>,
+    inputs: &mut Inputs<'_>,
+    reporter: &mut Reporter,
+) -> Option<Arrivals> {
     let Some(count) = &it.users else {
         let of_users = [("think", it.think.as_ref().map(|it| it.place)), ("pacing", it.pacing.map(|it| it.place))];
         for (key, place) in of_users.into_iter().filter_map(|(key, place)| Some((key, place?))) {
@@ -145,7 +152,7 @@ fn offered(it: &schema::Load, inputs: &mut Inputs<'_>, reporter: &mut Reporter) 
                 .report(place, format!("`{key}` is about users, and this load has none"))
                 .help("write `users: 10` instead of `arrivals`: a closed loop");
         }
-        return arrivals(it.arrivals.as_ref()?, inputs, reporter);
+        return arrivals(it.arrivals.as_ref()?, load, inputs, reporter);
     };
     if let Some(pacing) = it.pacing {
         positive(pacing, "pacing", reporter);
@@ -154,7 +161,12 @@ fn offered(it: &schema::Load, inputs: &mut Inputs<'_>, reporter: &mut Reporter) 
     Some(Arrivals::Users(Users { count: count.value.0 as u32, think, pacing: it.pacing.map(|it| it.value) }))
 }
 
-fn arrivals(it: &schema::Arrivals, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Arrivals> {
+fn arrivals(
+    it: &schema::Arrivals,
+    load: Planned<'_>,
+    inputs: &mut Inputs<'_>,
+    reporter: &mut Reporter,
+) -> Option<Arrivals> {
     match it {
         schema::Arrivals::Constant(it) => Some(Arrivals::steady(Process::Constant, it.constant.0)),
         schema::Arrivals::Poisson(it) => Some(Arrivals::steady(Process::Poisson, it.poisson.0)),
@@ -167,6 +179,8 @@ fn arrivals(it: &schema::Arrivals, inputs: &mut Inputs<'_>, reporter: &mut Repor
             let stage = |s: &schema::Stage| Stage { length: s.length, from: s.rate.0, to: s.to.unwrap_or(s.rate).0 };
             Some(Arrivals::Rate { process: it.process, stages: it.stages.value.iter().map(stage).collect() })
         }
+        schema::Arrivals::Burst(it) => rates::burst(it, load, reporter),
+        schema::Arrivals::Diurnal(it) => rates::diurnal(it, load, reporter),
         schema::Arrivals::Replay(it) => replay(it, inputs, reporter),
     }
 }

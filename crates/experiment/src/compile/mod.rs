@@ -3,9 +3,12 @@
 mod load;
 mod network;
 mod operation;
+mod rates;
 mod service;
+mod service_fault;
 
 pub use network::CHOSEN_MAX;
+pub use rates::RATE_STAGES_MAX;
 pub use service::{STEPS_MAX, VERSIONS_MAX};
 
 use std::collections::BTreeMap;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_actor::{ActorId, Dist, Rng, Span, Time};
+use meshsim_actor::{ActorId, Dist, Rng, Span, Time, mix};
 use meshsim_fault as fault;
 use meshsim_fault::{ActorSelector, ActorSet, Cut, Disturbance, Fault, FaultKind, NetworkSpec};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::COORDINATOR;
 
+use super::service_fault::{self, Keys};
 use super::{Written, group_size, index_in};
 use crate::files;
 use crate::inputs::Inputs;
@@ -44,7 +45,7 @@ pub(super) fn compile(
         reporter.report(queue.place, "`queue` requires `bandwidth`").help("add `bandwidth: 1 Gbit/s`");
     }
     let queue = it.queue.map_or(QUEUE_BYTES, |queue| u64::from(queue.value.0));
-    let mut faults = Faults { file, mesh, reporter, chosen: 0 };
+    let mut faults = Faults { file, mesh, reporter, chosen: 0, keys: Keys::new(), salt: 0 };
     let compiled = faults.compile();
     let network = NetworkSpec {
         seed: file.seed.0,
@@ -155,7 +156,8 @@ pub(super) fn fault(
     mesh: &Mesh,
     reporter: &mut Reporter,
 ) -> Vec<Fault> {
-    Faults { file, mesh, reporter, chosen: 0 }.one(it, now)
+    let keys = Keys::new();
+    Faults { file, mesh, reporter, chosen: 0, keys, salt: mix(now.nanos()) }.one(it, now)
 }
 
 struct Faults<'a> {
@@ -164,6 +166,9 @@ struct Faults<'a> {
     reporter: &'a mut Reporter,
     /// Actors chosen so far, all faults together.
     chosen: usize,
+    keys: Keys,
+    /// Sets the draws of manual faults apart, which do not know of each other.
+    salt: u64,
 }
 
 impl Faults<'_> {
@@ -239,6 +244,7 @@ impl Faults<'_> {
                 (it.at, it.length, vec![fault::Partition { cut, hold: it.hold }.into()])
             }
             schema::Fault::Link(it) => (it.at, it.length, self.link(it, place)),
+            schema::Fault::ServiceFault(it) => (it.at, it.length, self.service(it, place)),
         }
     }
 
@@ -275,6 +281,17 @@ impl Faults<'_> {
                 .help("say what happens: `latency`, `loss`, `drop`, `duplicate`, `reorder` or `bandwidth`");
         }
         kinds
+    }
+
+    fn service(&mut self, it: &schema::ServiceFault, place: Location) -> Vec<FaultKind> {
+        let on = it.nodes.as_ref().map(|nodes| self.machines(nodes));
+        let (services, loads) = (self.file.services.place, self.file.load.place);
+        let is_whole = self.reporter.is_clean_in(services) && self.reporter.is_clean_in(loads);
+        let at = (place, self.salt, is_whole);
+        let kinds = service_fault::kinds(it, &on, at, self.mesh, &mut self.keys, self.reporter);
+        let named = |kind: &FaultKind| kind.outage().map_or(0, |outage| outage.actors.iter().count());
+        let named = kinds.iter().map(named).sum();
+        if self.is_too_many(named, place) { vec![] } else { kinds }
     }
 
     fn all_actors(&self) -> impl Iterator<Item = ActorId> + use<> {
@@ -329,18 +346,23 @@ impl Faults<'_> {
                 nodes.into_iter().map(|index| self.mesh.node_actor(index as usize)).collect()
             }
         };
-        self.chosen += actors.len();
+        if self.is_too_many(actors.len(), spot.place) { vec![] } else { actors }
+    }
+
+    /// Counts further actors that a fault names. True if all faults together name too many.
+    fn is_too_many(&mut self, more: usize, place: Location) -> bool {
+        self.chosen = self.chosen.saturating_add(more);
         if self.chosen > CHOSEN_MAX {
             // Reported once: the rest is empty.
             if self.chosen < usize::MAX / 2 {
                 self.chosen = usize::MAX / 2;
                 self.reporter
-                    .report(spot.place, "the faults have too many targets in total")
+                    .report(place, "the faults have too many targets in total")
                     .help(format!("at most {CHOSEN_MAX}; `all` in a link costs nothing"));
             }
-            return vec![];
+            return true;
         }
-        actors
+        false
     }
 
     fn named(&mut self, name: &str, place: Location) -> Vec<ActorId> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Retry, ScriptStep, Selection, Service};
+use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Repeat, Retry, ScriptStep, Selection, Service};
 
 use super::Names;
 use crate::problem::{Reporter, nearest, one_of, shortened};
-use crate::schema::{self, ENDPOINTS_MAX, File, SERVICES_MAX, VERSION_MAX};
+use crate::schema::{self, Branch, ENDPOINTS_MAX, File, SERVICES_MAX, Times, VERSION_MAX};
 use crate::section::At;
 use crate::units;
 use crate::values::{NAME_CHARS_MAX, Timeout};
@@ -142,6 +142,8 @@ fn steps(script: &[schema::Step]) -> usize {
         .iter()
         .map(|step| match step {
             schema::Step::Parallel(it) => 1 + it.parallel.iter().map(|branch| 1 + steps(&branch.0)).sum::<usize>(),
+            schema::Step::OneOf(it) => 1 + it.one_of.value.iter().map(|choice| 2 + steps(Branch::steps(choice.run.as_ref()))).sum::<usize>(),
+            schema::Step::Repeat(it) => (1 + steps(&it.run.0)).saturating_mul(it.repeat.value.most() as usize),
             _ => 1,
         })
         .sum()
@@ -162,6 +164,23 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
         schema::Step::Sleep(it) => Some(ScriptStep::Sleep(it.sleep.clone())),
         schema::Step::Parallel(it) => {
             Some(ScriptStep::Parallel(it.parallel.iter().map(|branch| script(&branch.0, names, reporter)).collect()))
+        }
+        schema::Step::OneOf(it) => {
+            let of = |choice: &schema::Choice, reporter: &mut Reporter| {
+                (choice.weight.0, script(Branch::steps(choice.run.as_ref()), names, reporter))
+            };
+            let choices: Vec<_> = it.one_of.value.iter().map(|choice| of(choice, reporter)).collect();
+            let is_drawn = choices.iter().any(|(weight, _)| *weight > 0.0);
+            if !is_drawn && reporter.is_clean_in(it.one_of.place) {
+                reporter
+                    .report(it.one_of.place, "this step has no choice with a weight above 0")
+                    .help("write `one_of: [ { weight: 9, run: [ work: 1ms ] }, { weight: 1, run: [ call: b ] } ]`");
+            }
+            is_drawn.then_some(ScriptStep::OneOf(choices))
+        }
+        schema::Step::Repeat(it) => {
+            let Times { least, weights } = it.repeat.value.clone();
+            Some(ScriptStep::Repeat(Repeat { least, weights, script: script(&it.run.0, names, reporter) }))
         }
         schema::Step::CallStep(it) => {
             let it = &it.call.0;

@@ -6,7 +6,9 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use crate::problem::Reporter;
 use crate::section::{At, Field, by_key, schema_of, section};
 use crate::tree::{Node, Value};
-use crate::values::{Bandwidth, ByteSize, FaultTargets, Fraction, Name, Real};
+use crate::values::{Bandwidth, ByteSize, FaultTargets, Fraction, Name, Real, Whole};
+
+use super::limits::{INSTANCES_MAX, Version};
 
 by_key! {
     /// A disturbance with a start and a duration.
@@ -18,6 +20,7 @@ by_key! {
         "partition" => Partition,
         "one_way" => OneWay,
         "link" => Link,
+        "service" => ServiceFault,
     }
 }
 
@@ -32,6 +35,7 @@ impl Fault {
             Fault::Partition(it) => (&it.name, &it.at, &it.length),
             Fault::OneWay(it) => (&it.name, &it.at, &it.length),
             Fault::Link(it) => (&it.name, &it.at, &it.length),
+            Fault::ServiceFault(it) => (&it.name, &it.at, &it.length),
         };
         (name.as_ref(), at.value, length.value)
     }
@@ -149,6 +153,39 @@ section! {
         optional bandwidth: Bandwidth;
         /// Bytes that may wait for a link with a `bandwidth`; a message beyond them is lost [default: 1 MiB].
         optional queue: At<ByteSize>;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Duration, as in `5s`; then it is reverted.
+        required length as "for": At<Span>;
+        /// Name for SLOs and reports, as in `errors < 5% during outage`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// A service that fails, is late, hangs, refuses or is slow; all of it, or a part.
+    struct ServiceFault in "a service fault" {
+        /// `service`, `service.endpoint`, or one instance as `service#2`: counted from 0 over the nodes, as it is first deployed.
+        required service: At<String>;
+        /// Only instances of this version.
+        optional version: At<Version>;
+        /// Only this number of its instances, chosen by lot from those that are first deployed.
+        optional instances: At<Whole<1, INSTANCES_MAX>>;
+        /// Only on these nodes [default: all].
+        optional nodes: FaultTargets;
+        /// Only calls by this service or load. They are disturbed at the caller, before they are sent.
+        optional from: At<String>;
+        /// Share of the requests that fail when their scripts have run; with `from`, before they are sent.
+        optional errors: Fraction;
+        /// Added to each request before its script, in its slot; with `from`, before it is sent.
+        optional latency: Dist;
+        /// Share of the requests that hang, in their slots, until the fault has ended; with `from`, they are never sent.
+        optional hang: Fraction;
+        /// Share of the requests that are refused at once.
+        optional refuse: Fraction;
+        /// Share of its slots that an instance keeps, rounded; at least one.
+        optional slots: At<Fraction>;
+        /// The multiple of its speed at which an instance works: at 0.5 its work takes twice the processor time.
+        optional speed: At<Real<1_000>>;
         /// Time at which it begins.
         or at: At<Span> = "0s";
         /// Duration, as in `5s`; then it is reverted.

@@ -5,7 +5,7 @@ use meshsim_mesh::model::Process;
 
 use super::{Retry, USERS_MAX};
 use crate::section::{At, Named, by_key, section};
-use crate::values::{ByteSize, Name, Rate, Real, Timeout, Whole};
+use crate::values::{ByteSize, Fraction, Name, Rate, Real, Timeout, Whole};
 
 section! {
     /// Open-loop load by `arrivals`: each request is sent at its planned time, however slow earlier replies are. Or
@@ -52,6 +52,8 @@ by_key! {
         "constant" => Constant,
         "poisson" => Poisson,
         "stages" => Stages,
+        "burst" => Burst,
+        "diurnal" => Diurnal,
         "replay" => Replay,
     }
 }
@@ -88,6 +90,36 @@ section! {
         required rate: Rate;
         /// The rate at its end, reached linearly [default: the rate at its beginning].
         optional to: Rate;
+    }
+}
+section! {
+    /// At a rate that jumps between two values, at random times: with exponential times a Markov-modulated Poisson process.
+    struct Burst in "`arrivals`" {
+        /// The rate in a burst.
+        required burst: At<Rate>;
+        /// The rate between bursts.
+        or base: Rate = "0/s";
+        /// Duration of a burst.
+        required length as "for": At<Dist>;
+        /// Time from the end of a burst to the next.
+        required apart: At<Dist>;
+        /// Evenly, or at random.
+        or process: Process = "poisson";
+    }
+}
+section! {
+    /// At a rate that rises and falls as a sine.
+    struct Diurnal in "`arrivals`" {
+        /// The mean rate.
+        required diurnal: Rate;
+        /// Greatest distance from the mean rate, as a share of it.
+        or amplitude: Fraction = "50%";
+        /// Time from one peak to the next.
+        or period: At<Span> = "24h";
+        /// Time of a peak, counted from the load's start [default: a quarter of the period].
+        optional peak: Span;
+        /// Evenly, or at random.
+        or process: Process = "poisson";
     }
 }
 section! {

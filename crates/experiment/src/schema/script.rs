@@ -7,7 +7,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use crate::problem::Reporter;
 use crate::section::{At, Field, OneOrMore, by_key, schema_of, section};
 use crate::tree::{Key, Node, Value};
-use crate::values::{Budget, ByteSize, Fraction, Timeout, Whole};
+use crate::values::{Budget, ByteSize, Fraction, Real, Timeout, Whole};
 
 by_key! {
     /// One step of a script.
@@ -16,6 +16,8 @@ by_key! {
         "sleep" => Sleep,
         "call" => CallStep,
         "parallel" => Parallel,
+        "one_of" => OneOf,
+        "repeat" => Repeat,
     }
 }
 
@@ -48,9 +50,110 @@ section! {
     }
 }
 
+section! {
+    /// Runs exactly one of several scripts.
+    struct OneOf in "a `one_of` step" {
+        /// The choices.
+        required one_of: At<Vec<Choice>>;
+    }
+}
+section! {
+    /// A script that is one of several.
+    struct Choice in "a choice" {
+        /// Its share, relative to the other choices.
+        or weight: Real<1_000_000_000, true> = "1";
+        /// A step, or a list of steps that run one after the other [default: nothing].
+        optional run: Branch;
+    }
+}
+section! {
+    /// Runs a script several times, one after the other.
+    struct Repeat in "a `repeat` step" {
+        /// Number of times; or `{ from: 1, to: 5 }`, each equally likely; or `{ weights: [70, 20, 10] }`, of once, twice, and so on.
+        required repeat: At<Times>;
+        /// A step, or a list of steps that run one after the other.
+        required run: Branch;
+    }
+}
+
+/// Most times that a script is repeated.
+pub const REPEATS_MAX: u64 = 1_000;
+
+section! {
+    /// A number of times that is drawn, each equally likely.
+    struct Between in "a number of times" {
+        /// Least number.
+        required from: Whole<0, REPEATS_MAX>;
+        /// Greatest number.
+        required to: At<Whole<0, REPEATS_MAX>>;
+    }
+}
+section! {
+    /// A number of times that is drawn by weights.
+    struct ByWeight in "a number of times" {
+        /// Weights of once, twice, and so on.
+        required weights: At<Vec<Real<1_000_000_000, true>>>;
+    }
+}
+
+/// A number of times: the least, and the weights of it and of each greater one.
+#[derive(Clone, Debug)]
+pub(crate) struct Times {
+    pub(crate) least: u32,
+    pub(crate) weights: Vec<f64>,
+}
+
+impl Times {
+    pub(crate) fn most(&self) -> u32 {
+        self.least + self.weights.len() as u32 - 1
+    }
+}
+
+impl Field for Times {
+    const NAME: &'static str = "Times";
+    fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        let Value::Map(_) = &node.value else {
+            let times = Whole::<0, REPEATS_MAX>::decode(node, reporter)?;
+            return Some(Times { least: times.0 as u32, weights: vec![1.0] });
+        };
+        if node.get("weights").is_none() {
+            let Between { from, to } = Between::decode(node, reporter)?;
+            if to.value.0 < from.0 {
+                reporter
+                    .report(to.place, format!("`to` ({}) is below `from` ({})", to.value.0, from.0))
+                    .help("write the smaller number first, as in `{ from: 1, to: 5 }`");
+                return None;
+            }
+            return Some(Times { least: from.0 as u32, weights: vec![1.0; (to.value.0 - from.0) as usize + 1] });
+        }
+        let weights = ByWeight::decode(node, reporter)?.weights;
+        let figures: Vec<f64> = weights.value.iter().map(|weight| weight.0).collect();
+        if figures.iter().all(|weight| *weight <= 0.0) || figures.len() as u64 > REPEATS_MAX {
+            reporter
+                .report(weights.place, "weights of numbers of times need one above 0")
+                .help(format!("write at most {REPEATS_MAX}: of once, twice, and so on, as in `weights: [70, 20, 10]`"));
+            return None;
+        }
+        Some(Times { least: 1, weights: figures })
+    }
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let times = schema_of::<Whole<0, REPEATS_MAX>>(generator);
+        let between = schema_of::<Between>(generator);
+        let weights = schema_of::<ByWeight>(generator);
+        json_schema!({ "description": "A number of times, or how it is drawn.", "anyOf": [times, between, weights] })
+    }
+}
+
 /// A step, or several in a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Branch(pub(crate) Vec<Step>);
+
+impl Branch {
+    /// The steps of a branch that may be left out.
+    pub(crate) fn steps(branch: Option<&Self>) -> &[Step] {
+        branch.map_or(&[], |branch| &branch.0)
+    }
+}
 
 impl Field for Branch {
     const NAME: &'static str = "Branch";

@@ -208,6 +208,7 @@ impl Client {
                 let ended = self.calls.timeout(call, &self.mesh, cx);
                 self.ended(ended, cx);
             }
+            Event::Timer(Tick::Send { call, attempt }) => self.calls.send_late(call, attempt, cx),
             Event::Timer(Tick::Retry(call)) => {
                 let ended = self.calls.retry(call, &self.mesh, &self.view, cx);
                 self.ended(ended, cx);

@@ -178,6 +178,8 @@ impl Coordinator {
                 Tick::Heartbeat
                 | Tick::Instance { .. }
                 | Tick::Frame(_)
+                | Tick::Hanging(_)
+                | Tick::Send { .. }
                 | Tick::Timeout(_)
                 | Tick::Retry(_)
                 | Tick::Arrival

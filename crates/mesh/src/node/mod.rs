@@ -140,9 +140,15 @@ impl Node {
                 Tick::Heartbeat => self.heartbeat(cx),
                 Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
                 Tick::Frame(frame) => self.run(frame, cx),
+                Tick::Hanging(frame) => self.look_if_it_hangs(frame, cx),
                 Tick::Processor => self.work_done(cx),
                 Tick::Leave => self.go_on_leaving(cx),
                 Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
+                Tick::Send { call, attempt } => {
+                    if let Some(work) = &mut self.work {
+                        work.calls.send_late(call, attempt, cx);
+                    }
+                }
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
                 Tick::Operation(_)
                 | Tick::Iterate(_)

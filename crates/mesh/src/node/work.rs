@@ -15,6 +15,7 @@ use crate::actors::MeshCx;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape};
 use crate::edge::{Counted, Used};
+use crate::impaired::{self, HANGING, Onset};
 use crate::mark;
 use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
@@ -141,15 +142,17 @@ impl Node {
             return;
         }
         let service = self.mesh.service(request.service);
-        let slots = hosted.slots();
+        let mut slots = hosted.slots();
         let instance = found.map(|at| &mut hosted.instances[at]);
         let work = self.work.get_or_insert_with(|| Box::new(Work::new(self.mesh.cores(cx.id()))));
         let known = request.endpoint.index() < service.endpoints.len();
         let version = instance.as_ref().map_or(0, |instance| instance.version);
+        slots = impaired::slots(slots, request.service, version, request.ordinal, cx);
         let Some(instance) = instance.filter(|instance| {
             let takes = matches!(instance.life, InstanceState::Ready | InstanceState::Draining);
             let room = instance.active < slots || instance.queue.len() < service.queue as usize;
-            takes && room && known && work.tasks.len() < TASKS_MAX
+            let is_accepted = takes && room && known && work.tasks.len() < TASKS_MAX;
+            is_accepted && !impaired::refuses(&request, version, &self.mesh, cx)
         }) else {
             if let Some(served) = hosted.measured(now) {
                 served.failed.count(Failure::Refused);
@@ -293,7 +296,32 @@ impl Node {
         let frame =
             work.frames.insert(ScriptFrame { task: key, parent: None, pc: 0, pending: 0, repeats: None, copy: 0 });
         cx.note(mark::SLOT, number(key), number(frame));
-        self.run_script(frame, cx)
+        match impaired::onset(&task.request, task.version, &self.mesh, cx) {
+            Onset::Now => return self.run_script(frame, cx),
+            Onset::Late(wait) => {
+                cx.note(mark::SLEEP, number(frame), wait.nanos());
+                cx.arm(cx.now() + wait, Tick::Frame(frame));
+            }
+            Onset::Hangs => self.hang(frame, cx),
+        }
+        None
+    }
+
+    /// A request hangs: it keeps its slot, and looks again later.
+    fn hang(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        cx.note(mark::SLEEP, number(frame), HANGING.nanos());
+        cx.arm(cx.now() + HANGING, Tick::Hanging(frame));
+    }
+
+    /// A request that hung begins its script, unless it still hangs.
+    pub(super) fn look_if_it_hangs(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        let Some(work) = &self.work else { return };
+        // It may have been cut meanwhile.
+        let Some(task) = work.frames.get(frame).and_then(|frame| work.tasks.get(frame.task)) else { return };
+        match impaired::hangs(&task.request, task.version, &self.mesh, cx) {
+            true => self.hang(frame, cx),
+            false => self.run(frame, cx),
+        }
     }
 
     /// Slots are free: the first that wait get them. Those whose caller has given up go unanswered.
@@ -304,6 +332,7 @@ impl Node {
             let Ok(at) = hosted.find(ordinal) else { return };
             let slots = hosted.slots();
             let instance = &mut hosted.instances[at];
+            let slots = impaired::slots(slots, service, instance.version, ordinal, cx);
             if instance.active >= slots {
                 return;
             }
@@ -400,7 +429,7 @@ impl Node {
             let draws = |frame: &ScriptFrame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
             let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
             let (span, worked) = match endpoint.program.at(frame.pc) {
-                Instruction::Work(dist) => (dist.sample(&mut draws(frame)), true),
+                Instruction::Work(dist) => (impaired::work(dist.sample(&mut draws(frame)), request, task.version, cx), true),
                 Instruction::Sleep(dist) => (dist.sample(&mut draws(frame)), false),
                 Instruction::Call(call) => {
                     let begun = frame.repeats;
@@ -466,6 +495,11 @@ impl Node {
                     }
                     return FrameStatus::Forked;
                 }
+                Instruction::Skip { probability, to } => {
+                    let is_skipped = *probability >= 1.0 || draws(frame).chance(*probability);
+                    frame.pc = if is_skipped { *to } else { frame.pc + 1 };
+                    continue;
+                }
                 Instruction::End => return FrameStatus::CallOutcome,
             };
             frame.pc += 1;
@@ -530,7 +564,8 @@ impl Node {
         let (request, now) = (task.request, cx.now());
         let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
         let draw_error = || request.draws(self.mesh.seed, Draw::Error).chance(endpoint.errors);
-        let failure = task.failure.or_else(|| draw_error().then_some(Failure::Error));
+        let is_impaired = || impaired::fails(&request, task.version, &self.mesh, cx);
+        let failure = task.failure.or_else(|| (draw_error() || is_impaired()).then_some(Failure::Error));
 
         let hosted = hosting.get(request.service).expect("the service of a task is hosted");
         let took = now.since(task.arrived);

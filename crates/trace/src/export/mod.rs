@@ -122,5 +122,7 @@ pub fn kind<M, T>(entry: &Entry<M, T>) -> &str {
         Entry::Power(MachineAction::Pause) => "pause",
         Entry::Power(MachineAction::Resume) => "resume",
         Entry::Power(MachineAction::Speed(_)) => "speed",
+        Entry::Power(MachineAction::Impair(_)) => "impair",
+        Entry::Power(MachineAction::Recover(_)) => "recover",
     }
 }

@@ -210,7 +210,7 @@ impl Reading {
             self.index.requests.push(Ended { root: of.root, due: of.due, ended: of.ended, failure: of.failure });
         }
         match &record.entry {
-            Entry::Power(power) => self.power(record.actor, record.at, *power),
+            Entry::Power(power) => self.power(record.actor, record.at, power),
             Entry::Send { .. } => {
                 if let (Some(sent), Some(from)) = (item.sent(), item.sender()) {
                     self.send(sent, from, source);
@@ -287,7 +287,7 @@ impl Reading {
         })
     }
 
-    fn power(&mut self, actor: ActorId, at: Time, power: MachineAction) {
+    fn power(&mut self, actor: ActorId, at: Time, power: &MachineAction) {
         match power {
             MachineAction::Crash | MachineAction::Wipe if !self.down.contains_key(&actor) => {
                 self.down.insert(actor, self.index.down.len());
