@@ -114,7 +114,8 @@ fn during(played: &Played, load: usize, from: usize, until: usize, q: f64) -> (f
         sparse.merge(&window.latency);
         (done, failed) = (done + window.done, failed + window.failed.total());
     }
-    let [at] = sparse.quantiles(meshsim_mesh::sparse::Scale::Fine, [q]).map(|span| span.map_or(0.0, |span| span.secs() * 1e3));
+    let [at] =
+        sparse.quantiles(meshsim_mesh::sparse::Scale::Fine, [q]).map(|span| span.map_or(0.0, |span| span.secs() * 1e3));
     (at, failed as f64 / (done + failed).max(1) as f64)
 }
 

@@ -108,9 +108,7 @@ fn a_run_with_faults_of_services_replays_completely_and_another_fault_is_caught(
         .fault(impaired(Impediment::Latency(late), Side::CalledBy(Some(0))));
     expect_the_same(lab.clone());
     let mut records = traced(lab.clone());
-    let is_errors = |entry: &Entry<Msg, Tick>| {
-        matches!(entry, Entry::Power(MachineAction::Impair(it)) if it.effect == Impediment::Errors(0.3))
-    };
+    let is_errors = |entry: &Entry<Msg, Tick>| matches!(entry, Entry::Power(MachineAction::Impair(it)) if it.effect == Impediment::Errors(0.3));
     let at = records.iter().position(|record| is_errors(&record.entry)).expect("the fault is in the trace");
     records[at].entry = Entry::Power(MachineAction::Recover(0));
     replay(&records, lab, |actor| actor).unwrap_err();

@@ -166,9 +166,8 @@ fn lost_slots_make_requests_wait_and_come_back() {
 
 #[test]
 fn a_further_fault_and_a_greater_share_move_no_draw() {
-    let failures = |faults: &str| -> Vec<u64> {
-        windows(&ran(faults), 0).iter().map(|window| window.failed.total()).collect()
-    };
+    let failures =
+        |faults: &str| -> Vec<u64> { windows(&ran(faults), 0).iter().map(|window| window.failed.total()).collect() };
     let alone = failures("{ service: back.get, errors: 10%, for: 1000s }");
     let beside = failures(
         "{ service: back.put, errors: 50%, for: 1000s }, { service: back.get, errors: 10%, for: 1000s }, \

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 use crate::pace::Pace;
 use crate::{
-    Actor, ActorId, Effect, Effects, EntryRef, Envelope, Event, Impairment, MachineAction, Note, Recorder, Rng, Span, Time,
+    Actor, ActorId, Effect, Effects, EntryRef, Envelope, Event, Impairment, MachineAction, Note, Recorder, Rng, Span,
+    Time,
 };
 
 /// An actor with its id, random stream, timers and machine.

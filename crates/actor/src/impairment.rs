@@ -95,7 +95,9 @@ impl Impediment {
             false => Err(format!("a share is between 0 and 1, not {share}")),
         };
         match self {
-            Impediment::Errors(it) | Impediment::Hang(it) | Impediment::Refuse(it) | Impediment::Slots(it) => share(*it),
+            Impediment::Errors(it) | Impediment::Hang(it) | Impediment::Refuse(it) | Impediment::Slots(it) => {
+                share(*it)
+            }
             Impediment::Latency(dist) => dist.validate().map_err(|error| error.to_string()),
             Impediment::Speed(speed) if speed.is_finite() && *speed > 0.0 => Ok(()),
             Impediment::Speed(speed) => Err(format!("a speed is above zero, not {speed}")),

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::pace::Pace;
 use crate::{
-    Actor, Cell, Counts, Effects, EntryRef, Fate, Impairment, Input, LossReason, MachineAction, Message, Recorder, Time, Timer,
+    Actor, Cell, Counts, Effects, EntryRef, Fate, Impairment, Input, LossReason, MachineAction, Message, Recorder,
+    Time, Timer,
 };
 
 /// Inputs that may wait at one machine that is paused or has not begun. Messages beyond it are lost as to a full queue.

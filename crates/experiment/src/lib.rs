@@ -98,7 +98,8 @@ pub mod limits {
     pub use crate::manual::SAID_BYTES_MAX;
     pub use crate::problem::PROBLEMS_MAX;
     pub use crate::schema::{
-        ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, REPEATS_MAX, SERVICES_MAX, VERSION_MAX, ZONES_MAX,
+        ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, REPEATS_MAX, SERVICES_MAX, VERSION_MAX,
+        ZONES_MAX,
     };
     pub use crate::tree::{DEPTH_MAX, VALUES_MAX};
     pub use crate::units::{DURATION_MAX, RATE_MAX};

@@ -17,7 +17,8 @@ fn text(seconds: u32, seed: u32, arrivals: &str) -> String {
 }
 
 fn read(seconds: u32, seed: u32, arrivals: &str) -> Experiment {
-    parse("mesh.yaml", &text(seconds, seed, arrivals), Path::new(""), &[]).unwrap_or_else(|problems| panic!("{problems}"))
+    parse("mesh.yaml", &text(seconds, seed, arrivals), Path::new(""), &[])
+        .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 fn stages(experiment: &Experiment, load: usize) -> &[Stage] {

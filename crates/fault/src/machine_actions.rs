@@ -40,7 +40,8 @@ pub(crate) fn machine_actions(faults: &[Fault], absent: &[(ActorId, Time)]) -> V
                 let Some(outage) = faults[index].kind.outage() else { continue };
                 for actor in outage.actors.iter() {
                     let machine = machines.entry(actor).or_default();
-                    machine_actions.extend(machine.change(begins, &outage.begin, index).map(|power| (at, actor, power)));
+                    machine_actions
+                        .extend(machine.change(begins, &outage.begin, index).map(|power| (at, actor, power)));
                 }
             }
         }

@@ -315,7 +315,13 @@ impl Repeat {
             self.weights.iter().skip(first).fold(0.0, |sum, weight| sum + weight)
         };
         let (now, later) = (from(done), from(done + 1));
-        if done < self.least { 1.0 } else if now > 0.0 { later / now } else { 0.0 }
+        if done < self.least {
+            1.0
+        } else if now > 0.0 {
+            later / now
+        } else {
+            0.0
+        }
     }
 }
 

@@ -192,7 +192,8 @@ impl<'a> Flow<'a> {
         let start = Profile { long: f64::INFINITY, worst: f64::INFINITY, ..Profile::default() };
         let size = |profile: &Profile| profile.fail + profile.time.min(1e4);
         let solved = graph.solve(start, size, |vertex, profiles| {
-            Walk { mesh, graph: &graph, profiles, setting: &setting, hop, vertex, slower: 1.0, seen: None }.endpoint(1.0)
+            Walk { mesh, graph: &graph, profiles, setting: &setting, hop, vertex, slower: 1.0, seen: None }
+                .endpoint(1.0)
         });
         let settles = solved.is_some();
         let profiles = solved.unwrap_or_else(|| vec![Profile::default(); graph.len()]);
@@ -328,8 +329,7 @@ impl Walk<'_, '_> {
     /// One of several scripts: the mean of them.
     fn one_of(&mut self, choices: &[(f64, Vec<ScriptStep>)], reach: f64) -> Part {
         let all: f64 = choices.iter().map(|(weight, _)| weight).sum();
-        let mut mean =
-            Part { alive: 0.0, least: f64::INFINITY, exit: f64::INFINITY, ..Part::NOTHING };
+        let mut mean = Part { alive: 0.0, least: f64::INFINITY, exit: f64::INFINITY, ..Part::NOTHING };
         for (weight, script) in choices.iter().filter(|(weight, _)| *weight > 0.0) {
             let share = weight / all;
             let part = self.script(script, reach * share);

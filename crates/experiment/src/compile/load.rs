@@ -139,12 +139,7 @@ fn is_offered(name: &At<String>, it: &schema::Load, reporter: &mut Reporter) {
 }
 
 /// In open loop by `arrivals`, or in closed loop by `users`.
-fn offered(
-    it: &schema::Load,
-    load: Planned<'_>,
-    inputs: &mut Inputs<'_>,
-    reporter: &mut Reporter,
-) -> Option<Arrivals> {
+fn offered(it: &schema::Load, load: Planned<'_>, inputs: &mut Inputs<'_>, reporter: &mut Reporter) -> Option<Arrivals> {
     let Some(count) = &it.users else {
         let of_users = [("think", it.think.as_ref().map(|it| it.place)), ("pacing", it.pacing.map(|it| it.place))];
         for (key, place) in of_users.into_iter().filter_map(|(key, place)| Some((key, place?))) {

@@ -142,7 +142,9 @@ fn steps(script: &[schema::Step]) -> usize {
         .iter()
         .map(|step| match step {
             schema::Step::Parallel(it) => 1 + it.parallel.iter().map(|branch| 1 + steps(&branch.0)).sum::<usize>(),
-            schema::Step::OneOf(it) => 1 + it.one_of.value.iter().map(|choice| 2 + steps(Branch::steps(choice.run.as_ref()))).sum::<usize>(),
+            schema::Step::OneOf(it) => {
+                1 + it.one_of.value.iter().map(|choice| 2 + steps(Branch::steps(choice.run.as_ref()))).sum::<usize>()
+            }
             schema::Step::Repeat(it) => (1 + steps(&it.run.0)).saturating_mul(it.repeat.value.most() as usize),
             _ => 1,
         })

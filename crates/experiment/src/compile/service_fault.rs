@@ -96,8 +96,7 @@ fn target(
         Some(endpoint) => Some(entry(spec, endpoint, it.service.place, is_whole, reporter)?),
     };
     let nodes = || (0..mesh.nodes.len()).map(|node| mesh.node_actor(node));
-    let mut subject =
-        Subject { program: service.0, entry, version: None, copies: None, side: Side::Served };
+    let mut subject = Subject { program: service.0, entry, version: None, copies: None, side: Side::Served };
     if let Some(from) = &it.from {
         return calling(it, from, on, (&mut subject, mesh, is_whole), reporter).map(|actors| (subject.clone(), actors));
     }

@@ -429,7 +429,9 @@ impl Node {
             let draws = |frame: &ScriptFrame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
             let endpoint = self.mesh.service(request.service).endpoint(task.version, request.endpoint);
             let (span, worked) = match endpoint.program.at(frame.pc) {
-                Instruction::Work(dist) => (impaired::work(dist.sample(&mut draws(frame)), request, task.version, cx), true),
+                Instruction::Work(dist) => {
+                    (impaired::work(dist.sample(&mut draws(frame)), request, task.version, cx), true)
+                }
                 Instruction::Sleep(dist) => (dist.sample(&mut draws(frame)), false),
                 Instruction::Call(call) => {
                     let begun = frame.repeats;
