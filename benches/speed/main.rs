@@ -24,17 +24,22 @@ fn main() -> ExitCode {
     {
         return measure::child(case, contender, work, rounds);
     }
-    if arguments.first().is_some_and(|argument| argument == "--thousand") {
-        return mesh::thousand(arguments.get(1).is_some_and(|argument| argument == "--quick"));
+    if let [flag, name, rest @ ..] = &arguments[..]
+        && flag == "--part"
+    {
+        let Some((_, part)) = mesh::PARTS.iter().find(|(part, _)| part == name) else { return ExitCode::from(2) };
+        return part(rest.iter().any(|argument| argument == "--quick"));
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let options = Options { quick: has("--quick"), instructions: has("--count-instructions") };
     let words: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let chosen = |case: &&Case| words.is_empty() || words.iter().any(|word| case.name.contains(word.as_str()));
     let complete = table::print(&CASES.iter().filter(chosen).collect::<Vec<_>>(), options);
-    let with_thousand = words.is_empty() || words.iter().any(|word| "thousand".contains(word.as_str()));
-    let with_trace = words.is_empty() || words.iter().any(|word| "trace".contains(word.as_str()));
-    if complete && (!with_thousand || mesh::measure_thousand(options)) && (!with_trace || trace::measure(options.quick))
+    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    let mut parts = mesh::PARTS.iter().map(|(part, _)| *part).filter(|part| is_wanted(part));
+    if complete
+        && parts.all(|part| mesh::measure(part, options))
+        && (!is_wanted("trace") || trace::measure(options.quick))
     {
         println!("speed: done");
         ExitCode::SUCCESS

@@ -7,7 +7,7 @@ use std::path::Path;
 use meshsim_actor::{Recorder, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_run::{Keep, Simulation, Tracer};
+use meshsim_run::{Keep, Simulation, Tracer, choose};
 use meshsim_trace::{Header, Reader, Writer};
 
 use crate::measure::secs;
@@ -30,26 +30,31 @@ pub(crate) fn measure(quick: bool) -> bool {
 
     let (plain, file) = best(
         &experiment,
-        || Writer::new(tempfile::tempfile().expect("the folder for temporary files can be written to"), &header),
+        || Writer::new(temporary(), &header),
         |writer| writer.finish().expect("there is room on the disk"),
     );
     row("records alone", untraced, plain, file);
-    for (name, keep) in [("--trace", ""), ("--trace-keep 1%", "1%"), ("--trace-keep control", "control")] {
+    for keep in ["", "1%", "control", "slowest=100"] {
+        let name = if keep.is_empty() { "--trace".into() } else { format!("--trace-keep {keep}") };
         let keep: Keep = if keep.is_empty() { Keep::ALL } else { keep.parse().expect("it is one") };
         let (took, file) = best(
             &experiment,
-            || {
-                Tracer::new(
-                    tempfile::tempfile().expect("the folder for temporary files can be written to"),
-                    &header,
-                    keep.clone(),
-                )
+            || Tracer::new(temporary(), &header, keep.clone()),
+            |tracer| match tracer.finish().expect("there is room on the disk") {
+                (file, None) => file,
+                (mut whole, Some(choice)) => {
+                    whole.rewind().expect("a temporary file can be read from its beginning");
+                    choose(whole, choice, temporary()).expect("it was just written")
+                }
             },
-            |tracer| tracer.finish().expect("there is room on the disk").0,
         );
-        row(name, untraced, took, file);
+        row(&name, untraced, took, file);
     }
     true
+}
+
+fn temporary() -> File {
+    tempfile::tempfile().expect("the folder for temporary files can be written to")
 }
 
 /// The shortest time of some rounds, and what became of the last one's recorder.

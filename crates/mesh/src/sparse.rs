@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::HISTOGRAM_MAX;
 
-/// Number of buckets recorded in order of arrival before they are sorted in.
-const RECENT_MAX: usize = 256;
+/// Least number of buckets recorded in order of arrival before they are sorted in.
+const RECENT_MIN: usize = 256;
 
 /// Division of time into buckets: linear up to `2 * 2^half`, in units of `2^unit` nanoseconds, then `2^half` to an
 /// octave. (HdrHistogram, Gil Tene.)
@@ -67,10 +67,17 @@ impl Sparse {
     /// One more in this bucket.
     #[inline]
     pub fn record(&mut self, bucket: u16) {
-        if self.recent.len() >= RECENT_MAX {
+        if self.recent.len() >= self.recent_max() {
             self.sort_in();
         }
         self.recent.push(bucket);
+    }
+
+    /// Number of buckets that may wait to be sorted in. Each time all counts are copied, so as many wait as there are
+    /// counts: then a value costs two copies, however many there are. (A bucket that waits takes a quarter of a count.)
+    #[inline]
+    fn recent_max(&self) -> usize {
+        self.counts.len().max(RECENT_MIN)
     }
 
     /// The buckets that hold something, with how many; a bucket may come more than once.
@@ -118,7 +125,7 @@ impl Sparse {
         }
         // Few are cheaper to sort together, and later.
         self.recent.extend_from_slice(&other.recent);
-        if self.recent.len() > RECENT_MAX {
+        if self.recent.len() > self.recent_max() {
             self.sort_in();
         }
     }

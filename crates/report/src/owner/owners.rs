@@ -62,7 +62,7 @@ impl Owners {
             Seen::Send(id, msg) => self.send(id, msg),
             Seen::Arm(timer, tick) => {
                 let life = self.open.life(actor);
-                let current = life.actor.and_then(|actor| actor.current);
+                let current = life.actor.as_ref().and_then(|actor| actor.current);
                 let of = match tick {
                     Tick::Timeout(_) | Tick::Retry(_) | Tick::Frame(_) | Tick::Hanging(_) | Tick::Send { .. } => {
                         current.map_or(Of::Traffic, Of::Request)
@@ -240,7 +240,7 @@ impl Owners {
                 actor.answers.map_or(TRAFFIC, |ask| ask.known())
             }
             mark::LATE => {
-                let input = self.open.life(actor).actor.and_then(|actor| actor.input);
+                let input = self.open.life(actor).actor.as_ref().and_then(|actor| actor.input);
                 match input.filter(|ask| ask.key == subject) {
                     Some(ask) => ask.known(),
                     None => self.end_task(actor, subject).map_or(TRAFFIC, |task| task.of.known()),
@@ -303,7 +303,7 @@ impl Owners {
         if let Some(task) = life.tasks.get(task) {
             return task.of.known();
         }
-        let Some(ask) = life.actor.and_then(|actor| actor.input) else { return TRAFFIC };
+        let Some(ask) = life.actor.as_ref().and_then(|actor| actor.input) else { return TRAFFIC };
         self.open.opened(ask.owner.root);
         self.open.life(actor).tasks.insert(task, Task { of: ask, frames: Vec::new(), calls: Vec::new() });
         ask.known()

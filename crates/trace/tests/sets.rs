@@ -1,0 +1,42 @@
+//! The sets of a chunk: which requests it holds.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+
+use meshsim_actor::{ActorId, EntryRef, Note, Recorder, Rng, Time};
+use meshsim_trace::{Header, Reader, Writer};
+
+/// The requests of the first chunk of a trace in which they came in this order.
+fn held(requests: impl IntoIterator<Item = u64>) -> Vec<(u64, u64)> {
+    let mut trace = Writer::new(Vec::new(), &Header { seed: 1, actors: vec!["a".into()], ..Header::default() });
+    for request in requests {
+        trace.tag(None, Some(request));
+        let note = EntryRef::Note(Note { what: "n", subject: 0, value: 0 });
+        Recorder::<(), u8>::record(&mut trace, Time::ZERO, ActorId(0), note);
+    }
+    let bytes = trace.finish().unwrap();
+    let index = Reader::<_, (), u8>::new(Cursor::new(bytes)).unwrap().index().unwrap();
+    index.chunks[0].requests.as_ref().unwrap().iter().collect()
+}
+
+#[test]
+fn requests_that_come_in_any_order_make_the_same_set() {
+    let mut rng = Rng::keyed(1, 0, 0);
+    // Of several clients, near each other and far from each other; fewer ranges than are joined.
+    let requests: Vec<u64> =
+        (0..3_000).map(|_| u64::from(rng.below(3)) << 40 | u64::from(rng.below(40)) * 1_013 + 512 * 7).collect();
+    let sorted: BTreeSet<u64> = requests.iter().copied().collect();
+    let ranges = held(requests);
+    assert_eq!(ranges, held(sorted.iter().copied()));
+    let each: BTreeSet<u64> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+    assert_eq!(each, sorted);
+}
+
+#[test]
+fn neighbours_across_pages_are_one_range_up_to_the_last_number() {
+    assert_eq!(
+        held([1 << 16, (1 << 16) - 1, 1023 << 16, (1023 << 16) + 511, (1023 << 16) + 512]),
+        [((1 << 16) - 1, 1 << 16), (1023 << 16, 1023 << 16), ((1023 << 16) + 511, (1023 << 16) + 512),]
+    );
+    assert_eq!(held([u64::MAX, u64::MAX - 1, 0]), [(0, 0), (u64::MAX - 1, u64::MAX)]);
+}
