@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Time, Timer};
+use meshsim_mesh::board::{InstanceLoad, LoadBoard};
 use meshsim_mesh::measure::{Failure, OperationKind};
 use meshsim_mesh::message::{
     Ack, Answer, Ask, Decision, Heartbeat, Instance, InstanceView, NodeStep, Operate, Operated, ReadinessReport, Reply,
@@ -297,8 +298,18 @@ impl Draw {
         Operation { at, service, change, every, times: self.coin().then(|| self.small()) }
     }
 
+    fn board(&mut self) -> LoadBoard {
+        let (service, round, incarnation) = (self.service(), self.number(), self.small());
+        let load = |draw: &mut Self| InstanceLoad {
+            node: ActorId(draw.small()),
+            ordinal: draw.small(),
+            requests: draw.small(),
+        };
+        LoadBoard { service, round, incarnation, loads: self.some(load) }
+    }
+
     fn msg(&mut self) -> Msg {
-        match self.below(25) {
+        match self.below(26) {
             0..5 => Msg::Request(self.request()),
             5 => Msg::Reply(self.reply()),
             6 => Msg::Steps(self.some(Draw::order)),
@@ -323,6 +334,7 @@ impl Draw {
             19 => Msg::Leave { grace: self.span() },
             20 => Msg::Leaving { incarnation: self.small() },
             21 => Msg::Released,
+            24 => Msg::Loads(Arc::new(self.board())),
             23 => Msg::Shun { node: ActorId(self.small()) },
             22 => Msg::Left { incarnation: self.small() },
             _ => {

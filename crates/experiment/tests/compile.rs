@@ -6,7 +6,8 @@ use meshsim_actor::{ActorId, Dist, Span, Time};
 use meshsim_experiment::{Experiment, Metric, Scope, load, parse};
 use meshsim_fault::{Cut, FaultKind};
 use meshsim_mesh::model::{
-    Arrivals, Balancer, Change, EndpointId, Feedback, Keys, Placement, Process, Rounding, ScriptStep, ServiceId, Stage,
+    Arrivals, Balancer, Change, Choices, EndpointId, Feedback, Keys, Placement, Process, Rounding, ScriptStep,
+    ServiceId, Stage,
 };
 
 const MESH: &str = "
@@ -213,7 +214,34 @@ fn a_file_that_cannot_be_read_is_a_problem_like_any_other() {
 }
 
 #[test]
-fn balancers_that_hash_are_read_with_envoys_defaults() {
+fn weights_are_those_of_nodes_and_slow_start_needs_a_balancer_that_weighs() {
+    let with = |nodes: &str, service: &str| {
+        let text = format!("nodes: [ {nodes} ]\nservices: {{ a: {{ {service}, endpoints: {{ get: {{}} }} }} }}\n");
+        parse("mesh.yaml", &text, Path::new("."), &[]).map(|it| it.mesh).map_err(|it| it.to_string())
+    };
+    let plain = "balancer: random";
+    assert!(with("{ name: n, count: 2 }, { name: m }", plain).unwrap().weights.is_empty());
+    assert_eq!(with("{ name: n, count: 2 }, { name: m, weight: 2.5 }", plain).unwrap().weights, [1.0, 1.0, 2.5]);
+    let mesh = with("{ name: n }", "slow_start: { window: 30s }").unwrap();
+    let slow = mesh.services[0].selection.as_ref().unwrap().slow_start.unwrap();
+    assert_eq!((slow.window, slow.aggression, slow.min_weight), (Span::from_secs(30), 1.0, 0.1));
+    for (service, why) in [
+        ("balancer: maglev, slow_start: { window: 30s }", "its table would change all the time"),
+        ("balancer: least_loaded, slow_start: { window: 30s }", "it would get all requests"),
+        ("balancer: p2c_peak_ewma, slow_start: { window: 30s }", "looks at latencies"),
+        ("slow_start: { window: 0s }", "a `window` of nothing"),
+        ("slow_start: { window: 1s, min_weight: 0 }", "would never begin"),
+        ("slow_start: { window: 1s, min_weight: 1 }", "%"),
+        ("slow_start: { min_weight: 10% }", "missing key `window`"),
+    ] {
+        let problem = with("{ name: n }", service).unwrap_err();
+        assert!(problem.contains(why), "{service}: {problem}");
+    }
+    assert!(with("{ name: n, weight: 0 }", plain).unwrap_err().contains("too small"));
+}
+
+#[test]
+fn balancers_with_figures_are_read_and_checked() {
     let with = |balancer: &str| {
         let text = format!(
             "nodes: [ {{ name: n }} ]\nservices: {{ a: {{ balancer: {balancer}, endpoints: {{ get: {{}} }} }} }}\n"
@@ -226,6 +254,12 @@ fn balancers_that_hash_are_read_with_envoys_defaults() {
     assert_eq!(with("ring_hash"), Ok(Balancer::RingHash { min_size: 1024, max_size: 8_388_608, keys }));
     assert_eq!(with("maglev"), Ok(Balancer::Maglev { table_size: 65_537, keys }));
     let keys = Keys { count: std::num::NonZeroU32::new(50), skew: 1.5 };
+    let choices = Choices::Replaced(2);
+    let refresh = Span::from_millis(100);
+    assert_eq!(
+        with("{ least_loaded: { choices: 2, refresh: 100ms } }"),
+        Ok(Balancer::LeastLoaded { choices, refresh })
+    );
     let full = "{ maglev: { table_size: 251, keys: { count: 50, skew: 1.5 } } }";
     assert_eq!(with(full), Ok(Balancer::Maglev { table_size: 251, keys }));
     for (wrong, why) in [
@@ -235,6 +269,8 @@ fn balancers_that_hash_are_read_with_envoys_defaults() {
         ("{ ring_hash: { keys: { count: 0 } } }", "too small"),
         ("{ ring_hash: { keys: { skew: -1 } } }", "too small"),
         ("{ ring_hash: { key: 5 } }", "did you mean `keys`?"),
+        ("{ least_loaded: { refresh: 10us } }", "1ms or more"),
+        ("{ least_loaded: { choices: all, distinct: true } }", "`distinct` is not allowed"),
         ("maglv", "did you mean `maglev`?"),
     ] {
         let problem = with(wrong).unwrap_err();

@@ -13,6 +13,8 @@ use crate::actors::MeshCx;
 use crate::balance::Occasion;
 use crate::balance::hosts::Hosts;
 use crate::balance::narrow::{self, Scene};
+use crate::balance::weights::Young;
+use crate::board::{Boards, LoadBoard};
 use crate::coordinator::instance_registry::FAILED_NODES_MAX;
 use crate::edge::{Counted, Edge, FailedAttempts};
 use crate::impaired::{self, Sending};
@@ -53,6 +55,10 @@ pub struct Caller<Owner> {
     proxies: Proxies,
     /// Failed instances that are remembered; `None`: none are.
     hosts: Option<Box<Hosts>>,
+    /// Load boards; `None`: there are none.
+    boards: Option<Box<Boards>>,
+    /// Instances in slow start; `None`: there are none.
+    young: Option<Box<Young>>,
 }
 
 /// Receiver, size and policy of a call.
@@ -177,12 +183,19 @@ impl<Owner: Copy> Default for Caller<Owner> {
 impl<Owner: Copy> Caller<Owner> {
     /// No calls in flight, no instances known.
     pub fn new() -> Self {
-        Caller { calls: Slots::default(), proxies: Proxies::new(), hosts: None }
+        Caller { calls: Slots::default(), proxies: Proxies::new(), hosts: None, boards: None, young: None }
     }
 
     /// The proxies that call.
     pub(crate) fn proxies(&mut self) -> &mut Proxies {
         &mut self.proxies
+    }
+
+    /// Takes in a load board of the coordinator.
+    pub(crate) fn take_board(&mut self, board: Arc<LoadBoard>, mesh: &Mesh) {
+        if board.is_sound(mesh) {
+            self.boards.get_or_insert_default().take(board);
+        }
     }
 
     /// Begins a call of `proxy`. What can't even be sent, and may not be retried, has ended at once.
@@ -271,6 +284,13 @@ impl<Owner: Copy> Caller<Owner> {
         view: &InstanceView,
         cx: &mut MeshCx<'_>,
     ) -> Vec<CallOutcome<Owner>> {
+        if mesh.has_slow_start() {
+            let young = self.young.get_or_insert_default();
+            young.follow(old, mesh, view, cx.now());
+            if young.is_empty() {
+                self.young = None;
+            }
+        }
         if mesh.remembers_hosts() {
             let hosts = self.hosts.get_or_insert_default();
             hosts.follow(old, mesh, view);
@@ -347,7 +367,9 @@ impl<Owner: Copy> Caller<Owner> {
             return self.settle(key, Some(Failure::NoInstance), 0, mesh, cx);
         }
         let known = self.proxies.get(call.proxy).known(callee.service, pool, mesh, cx);
-        let occasion = Occasion { mesh, root: id.root, now: cx.now() };
+        let board = self.boards.as_ref().and_then(|boards| boards.of(callee.service));
+        let young = self.young.as_ref().map_or(&[][..], |young| young.of(callee.service));
+        let occasion = Occasion { mesh, service: callee.service, root: id.root, now: cx.now(), board, young };
         let attempt = call.attempt as u8;
         let mut rng = id.draws(mesh.seed, attempt, Draw::Instance);
         let to = instances[known.pick(&mesh.service(callee.service).balancer, instances, &occasion, &mut rng)];

@@ -75,6 +75,10 @@ impl Gateway {
                 self.take_view(view, cx);
                 None
             }
+            Event::Message { from: COORDINATOR, msg: Msg::Loads(board) } => {
+                self.calls.take_board(board, &self.mesh);
+                None
+            }
             // A peer that keeps to the protocol sends a gateway none of these.
             Event::Message { .. } => None,
             Event::Timer(Tick::Timeout(call)) => self.calls.timeout(call, &self.mesh, cx),

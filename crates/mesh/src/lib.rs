@@ -11,6 +11,7 @@
 pub mod actors;
 pub mod balance;
 pub mod batches;
+pub mod board;
 pub mod call;
 pub mod client;
 pub mod coordinator;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::board::LoadBoard;
 use crate::message::{
     Decision, Instance, InstanceView, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot, Split,
 };
@@ -68,6 +69,7 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
                 + list::<Split>(&view.splits)
                 + canaries
         }
+        Msg::Loads(board) => boxed::<LoadBoard>() + list(&board.loads),
         Msg::Reply(reply) => path(&reply.path),
         Msg::ExternalRequest(_) => boxed::<crate::message::Ask>(),
         Msg::ExternalReply(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),

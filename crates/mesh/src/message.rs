@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Message, Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::board::LoadBoard;
 use crate::measure::{Failure, OperationKind};
 use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
 use crate::node::hosting::INSTANCES_MAX;
@@ -83,6 +84,8 @@ pub enum Msg {
         /// Incarnation of the sender.
         incarnation: u32,
     },
+    /// Node to coordinator: the load of its instances of a service. Coordinator to node, client and gateway: of all.
+    Loads(#[serde(with = "meshsim_actor::shared")] Arc<LoadBoard>),
 }
 
 /// A call of one instance.
@@ -408,6 +411,8 @@ pub enum Tick {
         /// The attempt, as in [`Request::attempt`].
         attempt: u8,
     },
+    /// Node: a round of the load board of this service begins.
+    Loads(ServiceId),
 }
 
 impl Message for Msg {
@@ -437,6 +442,7 @@ impl Message for Msg {
             Msg::Released => "released",
             Msg::Shun { .. } => "shun",
             Msg::Left { .. } => "left",
+            Msg::Loads(_) => "loads",
         }
     }
 
@@ -454,6 +460,7 @@ impl Message for Msg {
                 let canaries = view.splits.iter().map(|split| 3 + split.instances.len());
                 (16, 8, view.services.iter().map(|instances| 1 + instances.len()).chain(canaries).sum())
             }
+            Msg::Loads(board) => (16, 8, board.loads.len()),
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operated(_) => (24, 0, 0),
             Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released | Msg::Shun { .. } | Msg::Left { .. } => (16, 0, 0),

@@ -4,6 +4,7 @@
 
 mod balancer;
 mod selection;
+mod slow_start;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::program::Program;
 
 pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
 pub use selection::{AWARE_MIN, Selection, ZoneRouting};
+pub use slow_start::SlowStart;
 
 /// The coordinator's number among the actors. Nodes follow it, then clients, then the gateway if there is one.
 pub const COORDINATOR: ActorId = ActorId(0);
@@ -68,6 +70,8 @@ pub struct Mesh {
     pub has_gateway: bool,
     /// Criteria of SLOs, which the clients count.
     pub criteria: Vec<Criterion>,
+    /// Weights of the instances on each node for balancers, above 0; empty: they are all 1.
+    pub weights: Vec<f64>,
 }
 
 impl Mesh {

@@ -177,7 +177,8 @@ impl Proxy {
     }
 
     fn known_anew(&self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> Known {
-        Known::new(&mesh.service(service).balancer, place(mesh.seed, cx.id().0, self.whose, service))
+        let (balancer, place) = (&mesh.service(service).balancer, place(mesh.seed, cx.id().0, self.whose, service));
+        if mesh.is_weighted(service) { Known::weighted(balancer, place) } else { Known::new(balancer, place) }
     }
 }
 

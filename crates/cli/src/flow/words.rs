@@ -140,6 +140,7 @@ impl About {
             },
             Msg::ReportFrom { have } => number(*have),
             Msg::InstanceView(view) => number(view.version),
+            Msg::Loads(board) => About { service: Some(board.service), ..number(board.round) },
             Msg::ExternalRequest(ask) => {
                 About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) }
             }
@@ -282,6 +283,7 @@ impl Names {
             Tick::User(user) => format!("next request of user {user}"),
             Tick::Processor => "work is done".into(),
             Tick::Leave => "leave".into(),
+            Tick::Loads(service) => format!("loads of {}", self.service(*service)),
         }
     }
 

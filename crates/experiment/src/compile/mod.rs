@@ -58,8 +58,20 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     let (operations, written) = operation::compile(file, &names, reporter);
     let control = control(file, reporter);
     let (proxy, seed) = (file.proxy, file.seed.0);
-    let mut mesh =
-        Mesh { zones, nodes, services, loads, operations, control, proxy, seed, has_gateway: false, criteria: vec![] };
+    let weights = weights(file);
+    let mut mesh = Mesh {
+        zones,
+        nodes,
+        services,
+        loads,
+        operations,
+        control,
+        proxy,
+        seed,
+        has_gateway: false,
+        criteria: vec![],
+        weights,
+    };
     if reporter.is_clean() {
         let places: Vec<Location> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
@@ -134,6 +146,15 @@ fn nodes(file: &File, zones: &mut Vec<String>, reporter: &mut Reporter) -> Vec<N
         }
     }
     nodes
+}
+
+/// Weights of the instances on each node; empty if they are all 1.
+fn weights(file: &File) -> Vec<f64> {
+    let groups = &file.nodes.value.items;
+    if groups.iter().all(|group| group.weight.0 == 1.0) || groups.iter().map(group_size).sum::<u64>() > NODES_MAX {
+        return Vec::new();
+    }
+    groups.iter().flat_map(|group| (0..group_size(group)).map(|_| group.weight.0)).collect()
 }
 
 fn group_size(group: &NodeGroup) -> u64 {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_mesh::model::{Behaviour, Call, CallPolicy, Endpoint, Repeat, Retry, ScriptStep, Selection, Service};
+use meshsim_mesh::model::{
+    Balancer, Behaviour, Call, CallPolicy, Endpoint, Repeat, Retry, ScriptStep, Selection, Service, SlowStart,
+};
 
 use super::Names;
 use crate::problem::{Reporter, nearest, one_of, shortened};
@@ -71,15 +73,34 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
         grace: it.grace,
         queue: it.queue.0 as u32,
         balancer: it.balancer,
-        selection: selection(it),
+        selection: selection(it, reporter),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
     }
 }
 
 /// The rules that narrow its instances; `None`: there are none.
-fn selection(it: &schema::Service) -> Option<Box<Selection>> {
-    let selection = Selection { zones: it.zone_routing, panic_threshold: it.panic_threshold.0 };
+fn selection(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<Selection>> {
+    let slow_start = it.slow_start.as_ref().and_then(|At { value: slow, place }| {
+        let why = match it.balancer {
+            Balancer::RingHash { .. } | Balancer::Maglev { .. } => {
+                "its table would change all the time, so Envoy has none"
+            }
+            Balancer::PeakEwma { .. } => "`p2c_peak_ewma` looks at latencies, not at weights",
+            Balancer::LeastLoaded { .. } => "a new instance has the least load, so it would get all requests",
+            _ if slow.window.is_zero() => "a `window` of nothing",
+            _ if slow.min_weight.0 <= 0.0 => "with a `min_weight` of 0 a new instance would never begin",
+            _ => {
+                let (aggression, min_weight) = (slow.aggression.0, slow.min_weight.0);
+                return Some(SlowStart { window: slow.window, aggression, min_weight });
+            }
+        };
+        reporter
+            .report(*place, format!("`slow_start` is not possible here: {why}"))
+            .help("write `slow_start: { window: 30s, min_weight: 10% }`, with a balancer that chooses by weight");
+        None
+    });
+    let selection = Selection { zones: it.zone_routing, panic_threshold: it.panic_threshold.0, slow_start };
     (selection != Selection::default()).then(|| Box::new(selection))
 }
 

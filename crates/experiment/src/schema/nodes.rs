@@ -13,6 +13,8 @@ section! {
         or count: Whole<1, NODES_MAX> = "1";
         /// Cores of each machine, which instances reserve.
         or cores: Real<100_000> = "8";
+        /// Weight of the instances on these machines: balancers send them requests in proportion to it.
+        or weight: Real<1_000_000> = "1";
         /// Zone of the machines [default: `default`].
         optional zone: At<Name>;
         /// Time at which the machines join; `never`: only when a process starts one in a live run. An earlier fault that names one delays its join until the fault has ended.

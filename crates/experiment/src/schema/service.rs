@@ -39,10 +39,24 @@ section! {
         optional zone_routing: ZoneRouting;
         /// Share of ready instances below which its callers send to all instances, failed ones too (Envoy: 50%, Istio: 0%).
         or panic_threshold: Fraction = "0%";
+        /// Fewer requests for new instances at first [default: they get their share at once].
+        optional slow_start: At<SlowStart>;
         /// Its endpoints, by name.
         required endpoints: At<Named<Endpoint>>;
         /// Endpoints that change from a version on, by version; the others stay as they are.
         or versions: Named<Behaviour> = "";
+    }
+}
+
+section! {
+    /// New instances get fewer requests at first; the defaults are Envoy's.
+    struct SlowStart in "`slow_start`" {
+        /// Time from the first view that has an instance until it has its full weight.
+        required window: Span;
+        /// The weight rises with (age / window)^(1 / aggression): 1 is linear.
+        or aggression: Real<100> = "1";
+        /// Share of its weight that an instance has from the beginning.
+        or min_weight: Fraction = "10%";
     }
 }
 

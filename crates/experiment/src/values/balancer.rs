@@ -76,6 +76,34 @@ impl LeastRequest {
 }
 
 section! {
+    /// The least loaded one of some random instances, or of all, by a board that may be old.
+    struct LeastLoaded in "least_loaded" {
+        /// Number of candidates that are drawn; or `all`, with a random choice among equals.
+        or choices: HowMany = "all";
+        /// Each is drawn at most once; without it, perhaps twice.
+        optional distinct: At<bool>;
+        /// Time between two rounds of the board.
+        or refresh: At<Span> = "1s";
+    }
+}
+
+impl LeastLoaded {
+    fn balancer(&self, reporter: &mut Reporter) -> Option<Balancer> {
+        if self.refresh.value < REFRESH_MIN {
+            reporter
+                .report(self.refresh.place, format!("a `refresh` of {} is too short", self.refresh.value))
+                .help(format!("{REFRESH_MIN} or more: each round is a message from each node and one to each caller"));
+            return None;
+        }
+        let choices = LeastRequest { choices: self.choices, distinct: self.distinct }.choices(reporter)?;
+        Some(Balancer::LeastLoaded { choices, refresh: self.refresh.value })
+    }
+}
+
+/// Shortest time between two rounds of a load board.
+const REFRESH_MIN: Span = Span::from_millis(1);
+
+section! {
     /// Keys of requests, as of users or sessions.
     struct KeysOf in "keys" {
         /// Number of different keys, from which one is drawn for each request [default: each request has its own].
@@ -153,6 +181,7 @@ by_key! {
         "p2c_peak_ewma" => Ewma,
         "ring_hash" => RingOf,
         "maglev" => MaglevOf,
+        "least_loaded" => LeastLoadedOf,
     }
 }
 section! {
@@ -160,6 +189,13 @@ section! {
     struct RingOf in "a balancer" {
         /// The ring.
         required ring_hash: RingHash;
+    }
+}
+section! {
+    /// The candidate with the fewest requests on a board that all callers read.
+    struct LeastLoadedOf in "a balancer" {
+        /// The candidates and the board.
+        required least_loaded: LeastLoaded;
     }
 }
 section! {
@@ -185,7 +221,8 @@ section! {
 }
 
 /// The balancers by name.
-const WORDS: [&str; 6] = ["random", "round_robin", "least_request", "p2c_peak_ewma", "ring_hash", "maglev"];
+const WORDS: [&str; 7] =
+    ["random", "round_robin", "least_request", "p2c_peak_ewma", "ring_hash", "maglev", "least_loaded"];
 
 impl Field for Balancer {
     const NAME: &'static str = "Balancer";
@@ -199,6 +236,7 @@ impl Field for Balancer {
                 BalancerInFull::Ewma(it) => Some(ewma(it.p2c_peak_ewma)),
                 BalancerInFull::RingOf(it) => it.ring_hash.balancer(reporter),
                 BalancerInFull::MaglevOf(it) => it.maglev.balancer(reporter),
+                BalancerInFull::LeastLoadedOf(it) => it.least_loaded.balancer(reporter),
             };
         }
         let defaults = Node::scalar("", node.place);
@@ -209,6 +247,7 @@ impl Field for Balancer {
             "p2c_peak_ewma" => PeakEwma::decode(&defaults, reporter).map(ewma),
             "ring_hash" => RingHash::decode(&defaults, reporter)?.balancer(reporter),
             "maglev" => MaglevTable::decode(&defaults, reporter)?.balancer(reporter),
+            "least_loaded" => LeastLoaded::decode(&defaults, reporter)?.balancer(reporter),
             other => {
                 reporter
                     .report(node.place, format!("unknown balancer `{}`", shortened(other)))

@@ -22,7 +22,7 @@ pub struct UnderWay {
 
 /// Numbers above zero by place, most of them zero or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Counts {
+pub(super) enum Counts {
     /// The counts above zero, by rising position.
     Sparse(Vec<(u32, u32)>),
     /// All counts, and the number of those above zero.
@@ -80,20 +80,13 @@ impl UnderWay {
             self.instances = instances.clone();
             return;
         }
-        let mut stay = Vec::new();
-        self.counts.for_each(|at, count| {
-            if let Ok(now_at) = instances.binary_search(&self.instances[at as usize]) {
-                stay.push((now_at as u32, count));
-            }
-        });
-        self.counts = Counts::Sparse(stay);
-        self.counts.settle(instances.len());
-        self.instances = instances.clone();
+        let old = std::mem::replace(&mut self.instances, instances.clone());
+        self.counts.follow(&old, instances);
     }
 }
 
 /// Draws so many of `n`, each at most once; every order of every choice is equally likely.
-struct Distinct<'a> {
+pub(super) struct Distinct<'a> {
     n: u32,
     left: u32,
     /// The first `drawn` are those that were drawn, by rising place.
@@ -103,7 +96,7 @@ struct Distinct<'a> {
 }
 
 impl<'a> Distinct<'a> {
-    fn new(n: u32, draws: u32, rng: &'a mut Rng) -> Self {
+    pub(super) fn new(n: u32, draws: u32, rng: &'a mut Rng) -> Self {
         Distinct { n, left: draws.min(n).min(CHOICES_MAX), chosen: [0; CHOICES_MAX as usize], drawn: 0, rng }
     }
 }
@@ -134,7 +127,7 @@ impl Default for Counts {
 
 impl Counts {
     #[inline]
-    fn get(&self, at: u32) -> u32 {
+    pub(super) fn get(&self, at: u32) -> u32 {
         match self {
             Counts::Sparse(counts) => counts.binary_search_by_key(&at, |(at, _)| *at).map_or(0, |i| counts[i].1),
             Counts::Dense(counts, _) => counts[at as usize],
@@ -143,7 +136,7 @@ impl Counts {
 
     /// Increments the count at `at`, of `n` positions.
     #[inline]
-    fn add(&mut self, at: u32, n: usize) {
+    pub(super) fn add(&mut self, at: u32, n: usize) {
         match self {
             Counts::Sparse(counts) => match counts.binary_search_by_key(&at, |(at, _)| *at) {
                 Ok(i) => counts[i].1 += 1,
@@ -161,7 +154,7 @@ impl Counts {
 
     /// Decrements the count at `at`; never below zero.
     #[inline]
-    fn take(&mut self, at: u32) {
+    pub(super) fn take(&mut self, at: u32) {
         match self {
             Counts::Sparse(counts) => {
                 let Ok(i) = counts.binary_search_by_key(&at, |(at, _)| *at) else { return };
@@ -182,6 +175,18 @@ impl Counts {
                 }
             }
         }
+    }
+
+    /// The instances have changed: those that stay keep their counts.
+    pub(super) fn follow(&mut self, old: &[Instance], instances: &[Instance]) {
+        let mut stay = Vec::new();
+        self.for_each(|at, count| {
+            if let Ok(now_at) = instances.binary_search(&old[at as usize]) {
+                stay.push((now_at as u32, count));
+            }
+        });
+        *self = Counts::Sparse(stay);
+        self.settle(instances.len());
     }
 
     /// Becomes dense where there are too many of `n` places for a search.

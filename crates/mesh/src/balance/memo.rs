@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use super::maglev::Table;
 use super::ring_hash::Ring;
+use crate::board::LoadBoard;
 use crate::message::Instance;
 use crate::model::{Balancer, Mesh};
 
@@ -22,6 +23,8 @@ enum Derived {
     Table(Table),
     /// The instances of each zone of the mesh.
     Zones(Vec<Arc<[Instance]>>),
+    /// The least loaded on this board, whose address is not used again while it is here.
+    Least(#[expect(dead_code, reason = "it keeps the address")] Arc<LoadBoard>, Vec<u32>),
 }
 
 /// Rule by which something was derived.
@@ -29,6 +32,18 @@ enum Derived {
 enum Rule {
     Hash(Balancer),
     Zones,
+    /// By the address of a board.
+    Least(usize),
+}
+
+impl Rule {
+    fn kind(self) -> u8 {
+        match self {
+            Rule::Hash(_) => 0,
+            Rule::Zones => 1,
+            Rule::Least(_) => 2,
+        }
+    }
 }
 
 struct Entry {
@@ -39,13 +54,13 @@ struct Entry {
 }
 
 thread_local! {
-    /// By the address of the list, those of zones apart.
-    static MEMO: RefCell<BTreeMap<(usize, bool), Entry>> = const { RefCell::new(BTreeMap::new()) };
+    /// By the address of the list and the kind of the rule.
+    static MEMO: RefCell<BTreeMap<(usize, u8), Entry>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// The position of the instance for `key`.
-pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[Instance]>, key: u64) -> usize {
-    let weight = |_: Instance| 1.0;
+pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[Instance]>, mesh: &Mesh, key: u64) -> usize {
+    let weight = |instance: Instance| mesh.weight(instance);
     let derived = derived(instances, Rule::Hash(*balancer), || match *balancer {
         Balancer::Maglev { table_size, .. } => Derived::Table(Table::new(instances, weight, table_size)),
         Balancer::RingHash { min_size, max_size, .. } => {
@@ -56,7 +71,7 @@ pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[Instance]>, key: u64)
     match &*derived {
         Derived::Ring(ring) => ring.find(key),
         Derived::Table(table) => table.find(key),
-        Derived::Zones(_) => unreachable!("no table is derived as zones"),
+        Derived::Zones(_) | Derived::Least(..) => unreachable!("a table is derived as nothing else"),
     }
 }
 
@@ -79,8 +94,23 @@ pub(super) fn by_zone<R>(list: &Arc<[Instance]>, mesh: &Mesh, take: impl FnOnce(
     }
 }
 
+/// Gives the positions of the instances with the least load on a board.
+pub(super) fn least_loaded<R>(
+    list: &Arc<[Instance]>,
+    board: &Arc<LoadBoard>,
+    mesh: &Mesh,
+    take: impl FnOnce(&[u32]) -> R,
+) -> R {
+    let rule = Rule::Least(Arc::as_ptr(board) as usize);
+    let derived = derived(list, rule, || Derived::Least(board.clone(), super::least_loaded::least(list, board, mesh)));
+    match &*derived {
+        Derived::Least(_, least) => take(least),
+        _ => unreachable!("the least loaded are derived as nothing else"),
+    }
+}
+
 fn derived(list: &Arc<[Instance]>, rule: Rule, make: impl FnOnce() -> Derived) -> Rc<Derived> {
-    let address = (Arc::as_ptr(list).cast::<()>() as usize, rule == Rule::Zones);
+    let address = (Arc::as_ptr(list).cast::<()>() as usize, rule.kind());
     let known = MEMO.with_borrow(|memo| {
         let entry = memo.get(&address).filter(|entry| entry.rule == rule && entry.list.strong_count() > 0)?;
         Some(entry.derived.clone())
@@ -106,14 +136,15 @@ mod tests {
     fn one_table_serves_all_callers_and_goes_with_its_list() {
         let maglev = Balancer::Maglev { table_size: 251, keys: Keys::default() };
         let other = Balancer::Maglev { table_size: 509, keys: Keys::default() };
+        let mesh = Mesh::default();
         let count = || MEMO.with_borrow(BTreeMap::len);
         for round in 0..100_u32 {
             let list = instances(10 + round);
             let again = list.clone();
             for key in 0..50 {
-                assert_eq!(hashed(&maglev, &list, key), hashed(&maglev, &again, key));
+                assert_eq!(hashed(&maglev, &list, &mesh, key), hashed(&maglev, &again, &mesh, key));
             }
-            let by_other = hashed(&other, &list, 300);
+            let by_other = hashed(&other, &list, &mesh, 300);
             assert_eq!(by_other, Table::new(&list, |_| 1.0, 509).find(300), "another rule has another table");
             assert!(count() <= 2, "{}", count());
         }

@@ -6,8 +6,10 @@
 //!
 //! To add one: a file here, a variant of [`Balancer`], and of [`Known`] if it remembers anything; a line in each `match`.
 
+mod edf;
 pub(crate) mod hosts;
 mod keys;
+mod least_loaded;
 mod least_request;
 mod maglev;
 mod memo;
@@ -17,6 +19,7 @@ mod random;
 mod ranking;
 mod ring_hash;
 mod round_robin;
+pub(crate) mod weights;
 mod zones;
 
 use std::sync::Arc;
@@ -24,9 +27,11 @@ use std::sync::Arc;
 use meshsim_actor::{Rng, Span, Time, mix};
 use serde::{Deserialize, Serialize};
 
+use crate::board::LoadBoard;
 use crate::message::Instance;
-use crate::model::{Balancer, Choices, Mesh};
+use crate::model::{Balancer, Choices, Mesh, ServiceId};
 
+use edf::Deadlines;
 use least_request::UnderWay;
 use p2c_peak_ewma::Estimates;
 use ranking::Ranking;
@@ -36,10 +41,16 @@ use ranking::Ranking;
 pub struct Occasion<'a> {
     /// The mesh.
     pub mesh: &'a Mesh,
+    /// Service that is called.
+    pub service: ServiceId,
     /// The request that entered the mesh: [`RequestId::root`](crate::RequestId::root).
     pub root: u64,
     /// The caller's time.
     pub now: Time,
+    /// The latest load board of the service, if it has one.
+    pub board: Option<&'a Arc<LoadBoard>>,
+    /// Its instances that are new, each with the time from which the caller knows it, by rising (node, ordinal).
+    pub young: &'a [(Instance, Time)],
 }
 
 /// A hash of an instance that does not depend on the others.
@@ -50,7 +61,7 @@ fn hash_of(instance: Instance) -> u64 {
 /// State that one caller keeps of the instances of one service, as its balancer needs it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Known {
-    /// For `random`, and for those that hash: nothing.
+    /// For `random`, for those that hash, and for `least_loaded`: nothing.
     Nothing,
     /// For `round_robin`: whose turn it is.
     Turn(u32),
@@ -58,6 +69,8 @@ pub enum Known {
     UnderWay(Box<UnderWay>),
     /// For `least_request` of all: instances by their requests in flight.
     Ranking(Box<Ranking>),
+    /// For `round_robin` and `least_request` with weights: deadlines.
+    Deadlines(Box<Deadlines>),
     /// For `p2c_peak_ewma`: requests in flight, and latency estimates.
     Estimates(Box<Estimates>),
 }
@@ -67,11 +80,22 @@ impl Known {
     /// caller.
     pub fn new(balancer: &Balancer, place: u32) -> Self {
         match balancer {
-            Balancer::Random | Balancer::RingHash { .. } | Balancer::Maglev { .. } => Known::Nothing,
+            Balancer::Random | Balancer::RingHash { .. } | Balancer::Maglev { .. } | Balancer::LeastLoaded { .. } => {
+                Known::Nothing
+            }
             Balancer::RoundRobin => Known::Turn(place),
             Balancer::LeastRequest { choices: Choices::All } => Known::Ranking(Box::default()),
             Balancer::LeastRequest { .. } => Known::UnderWay(Box::default()),
             Balancer::PeakEwma { .. } => Known::Estimates(Box::default()),
+        }
+    }
+
+    /// The same for instances that may differ in weight.
+    pub fn weighted(balancer: &Balancer, place: u32) -> Self {
+        match balancer {
+            Balancer::RoundRobin => Known::Deadlines(Box::new(Deadlines::new(false, place))),
+            Balancer::LeastRequest { .. } => Known::Deadlines(Box::new(Deadlines::new(true, place))),
+            _ => Known::new(balancer, place),
         }
     }
 
@@ -84,18 +108,21 @@ impl Known {
         rng: &mut Rng,
     ) -> usize {
         match (self, balancer) {
+            (Known::Deadlines(deadlines), _) => deadlines.pick(instances, occasion),
             (Known::Turn(turn), _) => round_robin::pick(instances.len(), turn),
             (Known::UnderWay(in_flight), Balancer::LeastRequest { choices }) => {
                 in_flight.pick(*choices, instances, rng)
             }
             (Known::Ranking(ranking), _) => ranking.pick(instances, rng),
             (Known::Estimates(estimates), Balancer::PeakEwma { decay, start }) => {
-                estimates.pick(instances, *decay, *start, occasion.now, rng)
+                estimates.pick(instances, *decay, *start, occasion, rng)
             }
             (_, Balancer::RingHash { keys, .. } | Balancer::Maglev { keys, .. }) => {
                 let key = keys.of(occasion.mesh.seed, occasion.root);
-                memo::hashed(balancer, instances, key)
+                memo::hashed(balancer, instances, occasion.mesh, key)
             }
+            (_, Balancer::LeastLoaded { choices, .. }) => least_loaded::pick(*choices, instances, occasion, rng),
+            _ if occasion.is_weighted() => weights::draw(instances, occasion, rng) as usize,
             _ => random::pick(instances.len(), rng),
         }
     }
@@ -105,6 +132,7 @@ impl Known {
         match (self, balancer) {
             (Known::UnderWay(in_flight), _) => in_flight.ended(to),
             (Known::Ranking(ranking), _) => ranking.ended(to),
+            (Known::Deadlines(deadlines), _) => deadlines.ended(to),
             (Known::Estimates(estimates), Balancer::PeakEwma { decay, .. }) => estimates.ended(to, *decay, now, took),
             _ => {}
         }
@@ -115,6 +143,7 @@ impl Known {
         match self {
             Known::UnderWay(in_flight) => in_flight.ended(to),
             Known::Ranking(ranking) => ranking.ended(to),
+            Known::Deadlines(deadlines) => deadlines.ended(to),
             Known::Estimates(estimates) => estimates.cancelled(to),
             Known::Nothing | Known::Turn(_) => {}
         }
@@ -124,11 +153,23 @@ impl Known {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::model::{NodeSpec, Service};
     use meshsim_actor::ActorId;
 
     /// This number of instances, each on its own node.
     pub(crate) fn instances(count: u32) -> Arc<[Instance]> {
         (1..=count).map(|node| Instance { node: ActorId(node), ordinal: 0, version: 1 }).collect()
+    }
+
+    /// A service that nobody looks at.
+    pub(crate) fn service() -> Service {
+        crate::operation::tests::service()
+    }
+
+    /// This many nodes in one zone.
+    pub(crate) fn nodes(count: u32) -> Vec<NodeSpec> {
+        let node = |i| NodeSpec { name: format!("node-{i}"), cores: 8.0, zone: 0, joins: Time::ZERO };
+        (0..count).map(node).collect()
     }
 
     #[test]
@@ -139,8 +180,9 @@ pub(crate) mod tests {
     #[test]
     fn round_robin_goes_in_turn_from_its_place_and_random_reaches_all_alike() {
         let (four, mut rng) = (instances(4), Rng::stream(1, "x"));
-        let mesh = Mesh::default();
-        let occasion = Occasion { mesh: &mesh, root: 0, now: Time::ZERO };
+        let mesh = Mesh { services: vec![service()], ..Mesh::default() };
+        let occasion =
+            Occasion { mesh: &mesh, service: ServiceId(0), root: 0, now: Time::ZERO, board: None, young: &[] };
         let mut in_turn = Known::new(&Balancer::RoundRobin, 6);
         let picks: Vec<usize> =
             (0..6).map(|_| in_turn.pick(&Balancer::RoundRobin, &four, &occasion, &mut rng)).collect();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use meshsim_actor::{Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
+use super::Occasion;
 use crate::message::Instance;
 
 /// A caller's state of the instances of a service: those with a request in flight or with an estimate that has not
@@ -55,9 +56,10 @@ impl Estimates {
         instances: &Arc<[Instance]>,
         decay: Span,
         start: Span,
-        now: Time,
+        occasion: &Occasion<'_>,
         rng: &mut Rng,
     ) -> usize {
+        let now = occasion.now;
         self.follow(instances, start, now);
         let n = instances.len() as u32;
         let picked = match n {
@@ -196,10 +198,19 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::tests::instances;
+    use crate::balance::tests::{instances, service};
+    use crate::model::{Mesh, ServiceId};
 
     const DECAY: Span = Span::from_secs(10);
     const START: Span = Span::from_millis(30);
+
+    fn mesh() -> Mesh {
+        Mesh { services: vec![service()], ..Mesh::default() }
+    }
+
+    fn when(mesh: &Mesh, now: Time) -> Occasion<'_> {
+        Occasion { mesh, service: ServiceId(0), root: 0, now, board: None, young: &[] }
+    }
 
     fn at(secs: u64) -> Time {
         Time::ZERO + Span::from_secs(secs)
@@ -220,14 +231,14 @@ mod tests {
 
     #[test]
     fn one_that_was_slow_is_asked_again_although_nobody_says_that_it_is_well() {
-        let (two, mut rng) = (instances(2), Rng::stream(1, "x"));
+        let (two, mesh, mut rng) = (instances(2), mesh(), Rng::stream(1, "x"));
         let mut known = Estimates::default();
-        let slow = known.pick(&two, DECAY, START, at(0), &mut rng);
+        let slow = known.pick(&two, DECAY, START, &when(&mesh, at(0)), &mut rng);
         known.ended(two[slow], DECAY, at(0), Span::from_secs(1));
         let mut asked_again = None;
         for ms in 0..60_000 {
             let now = Time::ZERO + Span::from_millis(ms);
-            let picked = known.pick(&two, DECAY, START, now, &mut rng);
+            let picked = known.pick(&two, DECAY, START, &when(&mesh, now), &mut rng);
             known.ended(two[picked], DECAY, now + Span::from_millis(5), Span::from_millis(5));
             if picked == slow && asked_again.is_none() {
                 asked_again = Some(ms);
@@ -240,11 +251,11 @@ mod tests {
 
     #[test]
     fn of_an_instance_with_nothing_under_way_nothing_is_kept_for_ever() {
-        let (many, mut rng) = (instances(10_000), Rng::stream(1, "x"));
+        let (many, mesh, mut rng) = (instances(10_000), mesh(), Rng::stream(1, "x"));
         let mut known = Estimates::default();
         // One request in 17 s: each has faded when the 20th after it comes.
         for i in 0..5_000 {
-            let picked = known.pick(&many, DECAY, START, at(17 * i), &mut rng);
+            let picked = known.pick(&many, DECAY, START, &when(&mesh, at(17 * i)), &mut rng);
             known.ended(many[picked], DECAY, at(17 * i), START);
         }
         assert!(known.peers.len() <= 64, "{}", known.peers.len());

@@ -199,6 +199,7 @@ impl Client {
                 self.ended(ended, cx);
             }
             Event::Message { from: COORDINATOR, msg: Msg::InstanceView(view) } => self.take_view(view, cx),
+            Event::Message { from: COORDINATOR, msg: Msg::Loads(board) } => self.calls.take_board(board, &self.mesh),
             // A peer that keeps to the protocol sends a client none of these.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),

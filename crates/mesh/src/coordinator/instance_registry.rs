@@ -67,6 +67,11 @@ impl InstanceRegistry {
         ready.map_or(0, |ready| ready.iter().filter(|(_, v)| *v == version).count() as u32)
     }
 
+    /// True if each node with a ready instance of a service is such.
+    pub(super) fn all_hosts(&self, service: ServiceId, is: impl Fn(ActorId) -> bool) -> bool {
+        self.ready.get(service.index()).is_some_and(|ready| ready.keys().all(|node| is(*node)))
+    }
+
     /// The last published view.
     pub(super) fn view(&self) -> &Arc<InstanceView> {
         &self.view

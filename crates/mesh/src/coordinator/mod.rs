@@ -25,10 +25,12 @@ use meshsim_actor::{ActorId, Event, Span, Timer};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
+use crate::board::{self, Collecting, LoadBoard};
 use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, ReadinessReport, Share, Tick};
 use crate::model::{Mesh, Operation, ServiceId};
+use crate::node::hosting::INSTANCES_MAX;
 use crate::operation::{Desired, count_of};
 
 use instance_registry::{CanaryShare, InstanceRegistry};
@@ -66,6 +68,8 @@ pub struct Coordinator {
     sightings: Diary<Sighting>,
     /// Timer that publishes the instance view.
     publishing: Option<Timer>,
+    /// Load boards; `None`: no report has come.
+    boards: Option<Box<Collecting>>,
 }
 
 /// Desired state of one service.
@@ -121,6 +125,7 @@ impl Coordinator {
             history: Vec::new(),
             sightings: Diary::default(),
             publishing: None,
+            boards: None,
             mesh,
         }
     }
@@ -185,6 +190,7 @@ impl Coordinator {
                 | Tick::Arrival
                 | Tick::User(_)
                 | Tick::Processor
+                | Tick::Loads(_)
                 | Tick::Leave => unreachable!("a coordinator arms no such timer"),
             },
         }
@@ -244,6 +250,7 @@ impl Coordinator {
                 self.heard(node, incarnation, cx);
                 self.left(node, incarnation, cx);
             }
+            Msg::Loads(report) => self.load_report(node, &report, cx),
             // A peer that keeps to the protocol sends a coordinator none of these.
             Msg::Request(_)
             | Msg::Reply(_)
@@ -399,17 +406,40 @@ impl Coordinator {
         if !self.has_news(&canaries) {
             return;
         }
-        let view = self.endpoints.publish(&canaries).clone();
+        let view = Msg::InstanceView(self.endpoints.publish(&canaries).clone());
+        self.tell_callers(&view, cx);
+    }
+
+    /// A node reports the load of its instances.
+    fn load_report(&mut self, node: usize, report: &LoadBoard, cx: &mut MeshCx<'_>) {
+        let actor = self.mesh.node_actor(node);
+        let Some(refresh) = board::refresh(&self.mesh, report.service) else { return };
+        // Clocks of a live run may differ a little.
+        let is_of_now = report.round <= board::round_at(cx.now(), refresh) + 1;
+        let is_its = report.loads.len() <= INSTANCES_MAX && report.loads.iter().all(|load| load.node == actor);
+        if !is_of_now || !is_its || report.incarnation != self.members[node].incarnation || !report.is_sound(&self.mesh)
+        {
+            return;
+        }
+        let endpoints = &self.endpoints;
+        let is_whole = |has: &dyn Fn(ActorId) -> bool| endpoints.all_hosts(report.service, has);
+        for board in self.boards.get_or_insert_default().report(actor, report, is_whole) {
+            self.tell_callers(&Msg::Loads(Arc::new(board)), cx);
+        }
+    }
+
+    /// Sends this to all callers.
+    fn tell_callers(&self, msg: &Msg, cx: &mut MeshCx<'_>) {
         for (node, member) in self.members.iter().enumerate() {
             if member.alive {
-                cx.send(self.mesh.node_actor(node), Msg::InstanceView(view.clone()));
+                cx.send(self.mesh.node_actor(node), msg.clone());
             }
         }
         for load in 0..self.mesh.loads.len() {
-            cx.send(self.mesh.client_actor(load), Msg::InstanceView(view.clone()));
+            cx.send(self.mesh.client_actor(load), msg.clone());
         }
         if self.mesh.has_gateway {
-            cx.send(self.mesh.gateway_actor(), Msg::InstanceView(view));
+            cx.send(self.mesh.gateway_actor(), msg.clone());
         }
     }
 

@@ -41,6 +41,13 @@ pub enum Balancer {
         /// Keys of the requests.
         keys: Keys,
     },
+    /// The candidate with the fewest requests on a [board](crate::board) that all callers read.
+    LeastLoaded {
+        /// The candidates.
+        choices: Choices,
+        /// Time between two rounds of the board.
+        refresh: Span,
+    },
 }
 
 impl Balancer {

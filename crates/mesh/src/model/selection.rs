@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SlowStart;
+
 /// Rules that narrow the instances of a service for a call before a balancer chooses one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
@@ -10,6 +12,8 @@ pub struct Selection {
     /// Share of ready instances, from 0 to 1, below which a caller sends to all instances, failed ones too (Envoy's
     /// `healthy_panic_threshold`, which is 0.5 there and 0 in Istio). 0: never.
     pub panic_threshold: f64,
+    /// Slow start of new instances; `None`: they get their share at once.
+    pub slow_start: Option<SlowStart>,
 }
 
 /// Preference for instances in the caller's zone.

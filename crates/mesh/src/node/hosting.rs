@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use meshsim_actor::{Span, Time, Timer};
+use meshsim_actor::{ActorId, Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
@@ -11,6 +11,7 @@ use super::place::{Early, PlaceCourse, Places};
 use super::processor::{Done, Owner};
 use super::work::TaskKey;
 use crate::actors::MeshCx;
+use crate::board::InstanceLoad;
 use crate::call::Caller;
 use crate::course::instances_of_node;
 use crate::diary::{Coming, Diary};
@@ -394,6 +395,12 @@ impl HostedService {
     /// Slots of one instance.
     pub(super) fn slots(&self) -> u32 {
         slots(self.capacity)
+    }
+
+    /// Load of each ready instance.
+    pub(super) fn loads(&self, node: ActorId) -> impl Iterator<Item = InstanceLoad> {
+        let ready = self.instances.iter().filter(|instance| instance.life == InstanceState::Ready);
+        ready.map(move |it| InstanceLoad { node, ordinal: it.ordinal, requests: it.active + it.queue.len() as u32 })
     }
 
     /// Index of an instance. Ordinals are dense except for drained ones, so the first guess is nearly always right.

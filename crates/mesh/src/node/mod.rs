@@ -21,6 +21,7 @@ use meshsim_actor::{ActorId, Event, Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
+use crate::board::{self, InstanceLoad, LoadBoard};
 use crate::call::{CallOutcome, Caller};
 use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
@@ -132,6 +133,11 @@ impl Node {
                 Msg::Snapshot(snapshot) => self.apply_snapshot(&snapshot, cx),
                 Msg::ReportFrom { have } => self.report(have, cx),
                 Msg::InstanceView(view) => self.take_view(view, cx),
+                Msg::Loads(board) => {
+                    if let Some(work) = &mut self.work {
+                        work.calls.take_board(board, &self.mesh);
+                    }
+                }
                 Msg::Leave { grace } => self.leave(grace, cx),
                 Msg::Released => self.released(cx),
                 _ => unreachable!("a message for others was let in"),
@@ -143,6 +149,7 @@ impl Node {
                 Tick::Hanging(frame) => self.look_if_it_hangs(frame, cx),
                 Tick::Processor => self.work_done(cx),
                 Tick::Leave => self.go_on_leaving(cx),
+                Tick::Loads(service) => self.tell_loads(service, cx),
                 Tick::Timeout(call) => self.with_calls(cx, |calls, mesh, _, cx| calls.timeout(call, mesh, cx)),
                 Tick::Send { call, attempt } => {
                     if let Some(work) = &mut self.work {
@@ -190,6 +197,22 @@ impl Node {
         self.report_changes(cx);
         self.arm_heartbeat(true, cx);
         self.go_on_leaving(cx);
+        for (service, refresh) in board::services(&self.mesh) {
+            cx.arm(board::next_round(cx.now(), refresh), Tick::Loads(service));
+        }
+    }
+
+    /// A round of the load board begins.
+    fn tell_loads(&mut self, service: ServiceId, cx: &mut MeshCx<'_>) {
+        let Some(refresh) = board::refresh(&self.mesh, service).filter(|_| !self.has_left()) else { return };
+        cx.arm(board::next_round(cx.now(), refresh), Tick::Loads(service));
+        let node = cx.id();
+        let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(service));
+        let loads: Vec<InstanceLoad> = hosted.map_or_else(Vec::new, |hosted| hosted.loads(node).collect());
+        if !loads.is_empty() {
+            let (round, incarnation) = (board::round_at(cx.now(), refresh), cx.incarnation());
+            cx.send(COORDINATOR, Msg::Loads(Arc::new(LoadBoard { service, round, incarnation, loads })));
+        }
     }
 
     fn heartbeat(&mut self, cx: &mut MeshCx<'_>) {
@@ -234,9 +257,12 @@ impl Node {
 fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
     match msg {
         Msg::Request(_) | Msg::Reply(_) => true,
-        Msg::Steps(_) | Msg::Snapshot(_) | Msg::ReportFrom { .. } | Msg::InstanceView(_) | Msg::Released => {
-            from == COORDINATOR
-        }
+        Msg::Steps(_)
+        | Msg::Snapshot(_)
+        | Msg::ReportFrom { .. }
+        | Msg::InstanceView(_)
+        | Msg::Released
+        | Msg::Loads(_) => from == COORDINATOR,
         Msg::Leave { .. } => from == mesh.external_client(),
         Msg::Ack(_)
         | Msg::Need { .. }

@@ -379,13 +379,13 @@ pub(crate) fn add(versions: &mut Vec<(u32, u32)>, version: u32, count: u32) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use meshsim_actor::Time;
 
     use crate::model::{Feedback, Rounding, ServiceId};
 
-    fn service() -> Service {
+    pub(crate) fn service() -> Service {
         Service {
             name: "s".into(),
             instances: 1,
