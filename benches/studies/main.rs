@@ -110,6 +110,7 @@ fn page_of_hotel(requests: u64) {
         experiment,
         series: Some(series),
         events: Some(events),
+        totals: None,
     };
     let page = meshsim_page::report(&[run]).expect("a run's figures can be written");
     println!("page of a run of {offered} requests: {:.2} s, {:.2} MB", processor() - begin, page.len() as f64 / 1e6);

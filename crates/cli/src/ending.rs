@@ -10,12 +10,17 @@ use meshsim_report::aftermath::Aftermath;
 use meshsim_report::events::Event;
 use meshsim_report::series::Series;
 use meshsim_report::table::{Look, Paint};
+use meshsim_report::waterfall::Totals;
+use meshsim_report::waterfall::totals_text::short_totals;
 use meshsim_report::{Outcome, Summary, events, text};
 use meshsim_run::Keep;
 use meshsim_trace::Reader;
 use meshsim_trace::export::jsonl_line_of;
 
 use crate::error::{Error, Exit};
+use crate::flow::Source;
+use crate::flow::place::Place;
+use crate::flow::requests::gather_totals;
 use crate::flow::stream::Flow;
 use crate::flow::words::Names;
 use crate::folder::{PendingFile, RunDir, SUMMARY};
@@ -124,7 +129,7 @@ pub(crate) fn written_names(experiment: Option<&Experiment>) -> Vec<String> {
 }
 
 /// The experiment as run, and the files that it names.
-fn inputs(experiment: &Experiment) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn inputs(experiment: &Experiment) -> impl Iterator<Item = (&str, &str)> {
     let files = experiment.files.iter().map(|file| (file.name.as_str(), &*file.text));
     std::iter::once((EXPERIMENT, experiment.text.as_str())).chain(files)
 }
@@ -170,7 +175,12 @@ pub(crate) fn publish(
     } else {
         let line = published.as_ref().map_or_else(|_| String::new(), |_| format!("written to {}", place.display()));
         let body = text::summary(&summary, &Aftermath::new(&summary, Some(&series), &events), paint);
-        screen.print(&format!("{body}\n{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &line)))?;
+        let time = if ended.has_trace && published.is_ok() {
+            time_spent_in_words(experiment, &place, paint)
+        } else {
+            String::new()
+        };
+        screen.print(&format!("{body}\n{time}{}{}\n", (ended.remarks)(paint), paint.on(Look::Dim, &line)))?;
     }
     if let Some(error) = published? {
         return Err(error);
@@ -225,9 +235,42 @@ fn write(
     inputs.chain(processes).try_for_each(|(name, bytes)| folder.write(name, |out| out.write_all(bytes)))
 }
 
+/// Records of a trace that is read to say where the time of requests went: some seconds.
+const RECORDS_MAX: u64 = 4_000_000;
+
+/// Where the time of a run's requests went, if it has a whole trace of moderate length. `meshsim trace` says what is wrong
+/// with a trace that cannot be read; the report does without it.
+fn time_spent(folder: &Path) -> Option<Totals> {
+    let source = folder.join(TRACE).is_file().then(|| Source::traced(folder).ok()).flatten()?;
+    let is_moderate = source.header.keep.is_empty() && source.index().ok()?.records() <= RECORDS_MAX;
+    is_moderate.then(|| gather_totals(&source).ok()).flatten()
+}
+
+/// Where the time of a run's requests went, or the command that tells it.
+fn time_spent_in_words(experiment: &Experiment, folder: &Path, paint: Paint) -> String {
+    if experiment.mesh.loads.is_empty() {
+        return String::new();
+    }
+    match time_spent(folder) {
+        Some(totals) => {
+            let text = short_totals(&totals, &experiment.mesh, paint);
+            if text.is_empty() { text } else { text + "\n" }
+        }
+        None => {
+            let command =
+                format!("`meshsim trace request {} --all` says where a request's time went", folder.display());
+            format!("{}\n\n", paint.on(Look::Dim, &command))
+        }
+    }
+}
+
 /// Writes the page of these runs, which are read back: it shows the content of the disk.
 pub(crate) fn report(folders: &[PathBuf], file: &Path) -> Result<(), Error> {
-    let page = meshsim_page::report(&read::runs(folders)?);
+    let mut runs = read::runs(folders)?;
+    for (run, folder) in runs.iter_mut().zip(folders) {
+        run.totals = time_spent(folder);
+    }
+    let page = meshsim_page::report(&runs);
     let page = page.map_err(|error| Error::Write(file.to_owned(), error.into()))?;
     PendingFile::create(file)?.publish(&page)
 }
@@ -237,7 +280,7 @@ fn write_jsonl(folder: &RunDir) -> Result<(), Error> {
     let path = folder.path().join(TRACE);
     let file = File::open(folder.staged(TRACE)).map_err(|error| Error::Write(path.clone(), error))?;
     let unreadable = |error| Error::Trace(path.clone(), error);
-    let reader: Reader<_, Msg, Tick> = Reader::new(file).map_err(unreadable)?;
+    let reader: Reader<_, Msg, Tick> = Reader::new(Place::new(file.into())).map_err(unreadable)?;
     let header = reader.header().clone();
     let names = Names::new(&header, None);
     let mut trouble = None;

@@ -70,10 +70,7 @@ fn clear_abandoned(folder: &Path, name: &str) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let found = entry.file_name();
-        let pid = found.to_str().and_then(|found| {
-            let pid = found.strip_prefix(&format!(".{name}."))?.strip_suffix(".part")?;
-            pid.parse::<i32>().ok().filter(|number| *number > 0 && number.to_string() == pid)
-        });
+        let pid = found.to_str().and_then(unfinished).filter(|(of, _)| *of == name).map(|(_, pid)| pid);
         let is_ours = entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_file());
         if let Some(pid) = pid
             && is_ours
@@ -83,6 +80,32 @@ fn clear_abandoned(folder: &Path, name: &str) {
             remove(&entry.path());
         }
     }
+}
+
+/// The directory in which a process that is alive writes the run of this path.
+pub(crate) fn being_written(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    [parent, path].into_iter().flat_map(all_being_written).find(|stage| {
+        let stage = stage.file_name().and_then(|stage| stage.to_str()).and_then(unfinished);
+        stage.is_some_and(|(of, _)| of == name)
+    })
+}
+
+/// The directories in a folder in which processes that are alive write runs.
+pub(crate) fn all_being_written(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_alive = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        path.is_dir() && name.and_then(unfinished).is_some_and(|(_, pid)| is_alive(pid))
+    };
+    entries.map(|entry| entry.path()).filter(is_alive).collect()
+}
+
+/// The name and the process id in the [name](unfinished_name) of a directory that a process has not finished.
+fn unfinished(name: &str) -> Option<(&str, i32)> {
+    let (name, pid) = name.strip_prefix('.')?.strip_suffix(".part")?.rsplit_once('.')?;
+    pid.parse::<i32>().ok().filter(|number| *number > 0 && number.to_string() == pid).map(|pid| (name, pid))
 }
 
 /// True if there is a process of this number; in a container, among those that can be seen there.

@@ -6,6 +6,7 @@ mod ending;
 mod error;
 mod flow;
 mod folder;
+mod fullscreen;
 mod headline;
 mod http;
 mod interrupt;

@@ -68,6 +68,7 @@ pub(crate) fn runs(folders: &[PathBuf]) -> Result<Vec<Run>, Error> {
             experiment: experiment(folder, None)?,
             series: part(folder, SERIES, series::read)?,
             events: part(folder, EVENTS, events::read)?,
+            totals: None,
             summary,
         });
     }

@@ -310,7 +310,7 @@ fn a_fork_names_the_first_different_message_or_none_without_a_change() {
     browser.picture(&folder.join("fork.png"));
     let fork = folder.join("run-fork-2");
     let summary = common::json(&fork.join("summary.json"));
-    assert_eq!(summary["traffic"]["lost_drop"], 1, "{}", summary["traffic"]);
+    assert_eq!(summary["traffic"]["lost_drop"], 1, "that message alone: {}", summary["traffic"]);
     // It is a run like any other: from its file comes the same.
     assert_exit(
         &meshsim(&folder, &["run", "run-fork-2/experiment.yaml", "--no-progress", "--out", "again", "--trace"]),
@@ -349,6 +349,106 @@ fn a_trace_that_is_cut_off_is_shown_as_far_as_it_goes() {
     assert!(text(&mut browser, ".banner").starts_with("The trace ends at "));
     assert!(text(&mut browser, "#bar .facts").contains("as far as the trace goes"));
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+/// When each message was sent and when it ended, in nanoseconds, and whether it was lost: from the trace, record by record.
+fn messages(folder: &Path) -> Vec<(u64, u64, bool)> {
+    let output = meshsim(folder, &["trace", "run", "--jsonl", "--kind", "send,deliver,lost"]);
+    let mut sent = std::collections::BTreeMap::new();
+    for line in common::stdout(&output).lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let (at, id) = (record["t_virtual_ns"].as_u64().unwrap(), record["message"]["id"].to_string());
+        match record["kind"].as_str().unwrap() {
+            "send" => _ = sent.insert(id, (at, u64::MAX, false)),
+            kind => {
+                let message = sent.get_mut(&id).unwrap_or_else(|| panic!("{line}: it was never sent"));
+                (message.1, message.2) = (at, kind == "lost");
+            }
+        }
+    }
+    sent.into_values().collect()
+}
+
+#[test]
+fn any_stretch_of_a_long_run_has_the_messages_of_its_trace() {
+    let folder = common::folder("long", MESH);
+    let longer = [
+        "run",
+        "mesh.yaml",
+        "--no-progress",
+        "--out",
+        "run",
+        "--trace",
+        "--set",
+        "duration=60s",
+        "--set",
+        "load.users.arrivals.poisson=500/s",
+    ];
+    assert_exit(&meshsim(&folder, &longer), 0);
+    let all = messages(&folder);
+    let served = Served::new(&folder, "run");
+    common::until("the trace was read", || {
+        let (_, whole) = asked(&served.address, "/api/run", &[]);
+        assert!(whole["records"].as_u64().unwrap() > 600_000, "{}", whole["records"]);
+        (whole["is_read"] == true).then_some(())
+    });
+    let second = 1_000_000_000_u64;
+    for (from, to) in [
+        (0, u64::MAX >> 1),
+        (0, 40 * second),
+        (second / 2, second / 2 + 5_000_000),
+        (3 * second, 3 * second + 20_000_000),
+        (20 * second, 20 * second + 5_000_000),
+        (25 * second, 57 * second),
+        (59 * second + 990_000_000, 60 * second),
+    ] {
+        let (_, extent) = asked(&served.address, &format!("/api/messages?from={from}&to={to}"), &[]);
+        let within = all.iter().filter(|(sent, ended, _)| *sent <= to && *ended >= from);
+        let lost = within.clone().filter(|it| it.2).count();
+        assert_eq!(
+            (extent["total"].as_u64(), extent["lost"].as_u64()),
+            (Some(within.count() as u64), Some(lost as u64)),
+            "{from} to {to}"
+        );
+        let drawn = extent["record"].as_array().unwrap().len();
+        match extent["is_whole"] == true {
+            true => assert_eq!(drawn as u64, extent["total"].as_u64().unwrap()),
+            false => assert!(drawn > 50, "lost ones and control messages: {drawn}"),
+        }
+    }
+    // Densities, of the overview and finer.
+    for (level, number) in [(20, 0), (14, 2), (8, 300), (5, 0)] {
+        let (_, tile) = asked(&served.address, &format!("/tile/{level}/{number}"), &[]);
+        let (from, long) = (tile["from_ns"].as_u64().unwrap(), tile["column_ns"].as_u64().unwrap() * 256);
+        let is_in = |at: u64| (from..from + long).contains(&at);
+        let sum = |field: &str| {
+            let actors = tile["actors"].as_object().unwrap().values();
+            actors.flat_map(|it| it[field].as_array().unwrap()).map(|n| n.as_u64().unwrap()).sum::<u64>()
+        };
+        let sent = all.iter().filter(|it| is_in(it.0)).count() as u64;
+        let lost = all.iter().filter(|it| it.2 && is_in(it.1)).count() as u64;
+        let received = all.iter().filter(|it| !it.2 && is_in(it.1)).count() as u64;
+        assert_eq!([sum("sent"), sum("received"), sum("lost")], [sent, received, lost], "tile {level}/{number}");
+    }
+    // A request late in the run is the same as from the whole trace, with who held the slots.
+    let (_, listed) = asked(&served.address, &format!("/api/requests?from={}&to={}", 40 * second, 41 * second), &[]);
+    let slowest = listed["slowest"][0].clone();
+    let name = slowest["request"].as_str().unwrap();
+    let (_, request) = asked(&served.address, &format!("/api/request?name={name}"), &[]);
+    assert_eq!(request["drawn"]["latency_ns"], slowest["latency_ns"]);
+    let told = meshsim(&folder, &["trace", "request", "run", name]);
+    let told = common::stdout(&told);
+    for part in request["drawn"]["parts"].as_array().unwrap().iter().filter_map(|part| part["why"].as_str()) {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // A record far into it: its cause is the one that the trace has.
+    let output = meshsim(&folder, &["trace", "run", "--jsonl", "--from", "45s", "--to", "45.1s", "--kind", "deliver"]);
+    let line: Value = serde_json::from_str(common::stdout(&output).lines().next().unwrap()).unwrap();
+    let (_, record) = asked(&served.address, &format!("/api/record?n={}", line["seq"]), &[]);
+    assert_eq!(record["message"]["record"], line["cause"]);
+    assert_eq!(record["message"]["end"], line["seq"]);
+    let because = record["because"].as_array().unwrap();
+    assert_eq!(because.last().unwrap()["record"], line["seq"]);
 }
 
 #[test]

@@ -175,6 +175,35 @@ fn figures_of_the_page_are_those_of_the_summary_and_of_the_course() {
 }
 
 #[test]
+fn a_run_with_a_trace_says_where_the_time_of_its_requests_went() {
+    let folder = common::folder("report-time", MESH);
+    let ran = meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "run", "--trace"]);
+    assert_exit(&ran, 0);
+    let said = common::stdout(&ran);
+    let of_time: Vec<&str> = said.lines().skip_while(|line| *line != "Where a request's time went").collect();
+    assert_eq!(of_time[1], "  users: front.show", "{said}");
+    assert!(of_time[2].contains("work of back") && of_time[3].contains("slowest 1 %"), "{of_time:?}");
+
+    let page = report(&folder, &["run"]);
+    let all = common::stdout(&meshsim(&folder, &["trace", "request", "run", "--all", "--json"]));
+    let all: Value = serde_json::from_str(&all).unwrap();
+    let (requests, mean) = (all[0]["requests"].as_u64().unwrap(), all[0]["all"]["mean_latency_ns"].as_f64().unwrap());
+    for group in ["fastest half", "p50 to p90", "p90 to p99", "slowest 1 %"] {
+        assert!(page.contains(&format!("<td>{group}</td>")), "{group}");
+    }
+    // Each row has the requests of its group and the mean of a part: together they are all the time of all requests.
+    let rows = values(&page, "time");
+    let spent = |row: &Vec<String>| row[0].parse::<f64>().unwrap() * row[1].parse::<f64>().unwrap();
+    let whole: f64 = rows.iter().map(spent).sum();
+    // The page has whole nanoseconds.
+    assert!((whole / requests as f64 - mean).abs() < 20.0, "{whole} of {requests}, mean {mean}");
+    // Without a trace, the run says nothing of it, and the page has no such table.
+    let plain = meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "plain"]);
+    assert!(!common::stdout(&plain).contains("time went"));
+    assert!(!report(&folder, &["plain"]).contains("data-table=\"time\""));
+}
+
+#[test]
 fn names_are_shown_and_never_run() {
     let folder = run("hostile");
     let run = folder.join("run");

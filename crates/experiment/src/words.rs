@@ -29,6 +29,7 @@ pub fn fault_in_words(kind: &FaultKind, mesh: &Mesh) -> String {
             }
         },
         FaultKind::Loss(it) => format!("{} loses {}", on(&it.on), percent(it.probability)),
+        FaultKind::Deliver(it) => format!("{} loses nothing", on(&it.on)),
         FaultKind::Drop(it) => format!("{} drops {}", on(&it.on), percent(it.probability)),
         FaultKind::Duplicate(it) => format!("{} duplicates {}", on(&it.on), percent(it.probability)),
         FaultKind::Reorder(it) => format!("{} reorders {}", on(&it.on), percent(it.probability)),
@@ -95,10 +96,11 @@ fn link(link: &Link, mesh: &Mesh) -> String {
         ActorSelector::Only(set) => names(set, mesh),
     };
     let (from, to) = (end(&link.from), end(&link.to));
-    match (&link.from, &link.to) {
+    let links = match (&link.from, &link.to) {
         (ActorSelector::All, ActorSelector::All) => "every link".into(),
         _ => format!("{from} {} {to}", if link.both { "-" } else { "->" }),
-    }
+    };
+    link.message.map_or_else(|| links.clone(), |message| format!("{links}, message {message},"))
 }
 
 /// Some actors: by their zone, if they are all of its nodes, else by their names.

@@ -127,6 +127,8 @@ pub struct Link {
     pub to: ActorSelector,
     /// True if messages in the opposite direction match too.
     pub both: bool,
+    /// Only the message with this number, which is the sender's count; `None`: all.
+    pub message: Option<u64>,
 }
 
 impl Link {
@@ -137,12 +139,12 @@ impl Link {
 
     /// From some actors to others, and not back.
     pub fn one_way(from: impl Into<ActorSelector>, to: impl Into<ActorSelector>) -> Self {
-        Link { from: from.into(), to: to.into(), both: false }
+        Link { from: from.into(), to: to.into(), both: false, message: None }
     }
 
     /// Between some actors and others, in both directions.
     pub fn between(one: impl Into<ActorSelector>, other: impl Into<ActorSelector>) -> Self {
-        Link { from: one.into(), to: other.into(), both: true }
+        Link { from: one.into(), to: other.into(), both: true, message: None }
     }
 
     /// True if a message from `from` to `to` matches.

@@ -34,7 +34,7 @@ impl Bandwidth {
 
 impl Disturbance for Bandwidth {
     fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
-        if !self.on.concerns(message.from, message.to) || self.bytes_per_sec == 0 {
+        if !message.is_on(&self.on) || self.bytes_per_sec == 0 {
             return;
         }
         let free_at = self.free_at.entry(message.link()).or_default();

@@ -17,7 +17,7 @@ pub struct Drop {
 
 impl Disturbance for Drop {
     fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
-        if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
+        if message.is_on(&self.on) && message.chance(self.probability) {
             verdict.lost = Some(LossReason::Drop);
         }
     }

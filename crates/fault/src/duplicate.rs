@@ -18,7 +18,7 @@ pub struct Duplicate {
 
 impl Disturbance for Duplicate {
     fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
-        if self.on.concerns(message.from, message.to) && message.chance(self.probability) {
+        if message.is_on(&self.on) && message.chance(self.probability) {
             let lag = match self.lag {
                 Dist::Constant(span) => span,
                 _ => self.lag.sample(message.rng()),

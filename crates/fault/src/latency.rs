@@ -16,7 +16,7 @@ pub struct Latency {
 
 impl Disturbance for Latency {
     fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
-        if self.on.concerns(message.from, message.to) {
+        if message.is_on(&self.on) {
             verdict.delay += match self.added {
                 Dist::Constant(span) => span,
                 _ => self.added.sample(message.rng()),

@@ -25,6 +25,7 @@ mod verdict;
 
 mod bandwidth;
 mod crash;
+mod deliver;
 mod drop;
 mod duplicate;
 mod latency;
@@ -39,6 +40,7 @@ mod wipe;
 pub use actors::{ActorSelector, ActorSet, Link};
 pub use bandwidth::Bandwidth;
 pub use crash::Crash;
+pub use deliver::Deliver;
 pub use drop::Drop;
 pub use duplicate::Duplicate;
 pub use latency::Latency;
@@ -146,6 +148,7 @@ macro_rules! register {
 register! {
     Bandwidth: "bandwidth", "Links carry only so many bytes a second.";
     Crash: "crash", "Machines go down; their disks are kept.";
+    Deliver: "deliver", "Messages arrive that other faults would lose.";
     Drop: "drop", "Some messages are lost for good.";
     Duplicate: "duplicate", "Some messages arrive twice.";
     Latency: "latency", "Messages take longer.";

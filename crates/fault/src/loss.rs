@@ -36,7 +36,7 @@ impl Disturbance for Loss {
     /// Adds to the probability that the first attempt is lost. [`Network`](crate::Network) draws once for all losses of
     /// one time. If two faults each drew, they would be two links in a row for this attempt, but not for the retry.
     fn amend(&mut self, _: Time, message: &mut InTransit, verdict: &mut PendingFate) {
-        if self.on.concerns(message.from, message.to) {
+        if message.is_on(&self.on) {
             verdict.loss = together(verdict.loss, self.probability);
         }
     }

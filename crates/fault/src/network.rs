@@ -281,12 +281,20 @@ impl Network {
     #[inline(never)]
     fn amended(&mut self, mut message: InTransit, delay: Span) -> Fate {
         let mut verdict = PendingFate { delay, ..PendingFate::default() };
+        let delivers =
+            |index: &usize| matches!(&self.faults[*index].kind, FaultKind::Deliver(it) if message.is_on(&it.on));
+        let is_delivered = self.active.iter().any(delivers);
         for index in &self.active {
             let fault = &mut self.faults[*index];
             fault.kind.amend(fault.until, &mut message, &mut verdict);
-            if verdict.lost.is_some() {
+            if is_delivered {
+                (verdict.lost, verdict.loss) = (None, 0.0);
+            } else if verdict.lost.is_some() {
                 break;
             }
+        }
+        if is_delivered {
+            return verdict.fate(message.now);
         }
         // A held message meets the losses of the time at which it is released.
         if verdict.lost.is_none() && (verdict.loss > 0.0 || verdict.held.is_some() && !self.losses.is_empty()) {
@@ -322,7 +330,7 @@ impl Network {
         for fault in self.losses.iter().map(|index| &self.faults[*index]) {
             if let FaultKind::Loss(it) = &fault.kind
                 && (fault.at..fault.until).contains(&at)
-                && it.on.concerns(message.from, message.to)
+                && message.is_on(&it.on)
             {
                 loss = together(loss, it.probability);
             }

@@ -54,6 +54,38 @@ fn a_fault_holds_from_its_beginning_until_its_end_and_is_taken_back() {
 }
 
 #[test]
+fn a_fault_of_one_message_concerns_no_other_of_its_sender() {
+    let one = Link { message: Some(3), ..Link::one_way(set(&[A]), set(&[B])) };
+    let mut network = network([Drop { on: one.clone(), probability: 1.0 }.into()]);
+    let lost = |network: &mut Network, from, to| -> Vec<usize> {
+        let fates = fates(network, secs(1), from, to, 6);
+        (0..6).filter(|at| matches!(fates[*at], Fate::Lost(_))).collect()
+    };
+    assert_eq!(lost(&mut network, A, B), [3]);
+    assert_eq!(lost(&mut network, B, A), [0; 0]);
+    assert_eq!(lost(&mut network, A, C), [0; 0]);
+}
+
+#[test]
+fn a_message_that_is_to_be_delivered_survives_every_fault_of_the_network() {
+    let one = Link { message: Some(3), ..Link::all() };
+    let cut = Partition { cut: Cut::Islands(vec![set(&[A]), set(&[B])]), hold: false };
+    let losing = || -> Vec<FaultKind> {
+        let drop = Drop { on: Link::all(), probability: 1.0 };
+        let loss = Loss { on: Link::all(), probability: 1.0 };
+        vec![drop.into(), loss.into(), cut.clone().into()]
+    };
+    for first in [true, false] {
+        let mut kinds = losing();
+        kinds.insert(if first { 0 } else { 3 }, Deliver { on: one.clone() }.into());
+        let fates = fates(&mut network(kinds), secs(1), A, B, 6);
+        for (at, fate) in fates.iter().enumerate() {
+            assert_eq!(*fate == Fate::Deliver(ms(10)), at == 3, "{at}: {fate:?}");
+        }
+    }
+}
+
+#[test]
 fn faults_combine() {
     let later = Latency { on: Link::all(), added: Dist::Constant(ms(5)) };
     let twice = Duplicate { on: Link::all(), probability: 1.0, lag: Dist::Constant(ms(1)) };

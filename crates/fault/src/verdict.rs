@@ -2,6 +2,8 @@
 
 use meshsim_actor::{ActorId, Fate, LossReason, Rng, Span, Time};
 
+use crate::Link;
+
 /// A message whose fate the network decides.
 #[derive(Clone, Debug)]
 pub struct InTransit {
@@ -38,6 +40,11 @@ impl InTransit {
         } else {
             self.rng().chance(probability)
         }
+    }
+
+    /// True if a fault of these links concerns it.
+    pub fn is_on(&self, links: &Link) -> bool {
+        links.concerns(self.from, self.to) && links.message.is_none_or(|seq| seq == self.seq)
     }
 
     /// Sender and receiver as one number.

@@ -20,6 +20,7 @@ use meshsim_report::Summary;
 use meshsim_report::aftermath::Aftermath;
 use meshsim_report::events::Event;
 use meshsim_report::series::Series;
+use meshsim_report::waterfall::Totals;
 
 /// A run that is to be shown.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Run {
     pub series: Option<Series>,
     /// Its events; `None` if they are unknown.
     pub events: Option<Vec<Event>>,
+    /// Where the time of its requests went; `None` if that is not read from its trace.
+    pub totals: Option<Totals>,
 }
 
 impl Run {

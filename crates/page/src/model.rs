@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use meshsim_experiment::{Comparison, Metric, Scope, Slo};
 use meshsim_report::Summary;
 use meshsim_report::events::{Event, EventKind};
+use meshsim_report::waterfall::totals_text::{RANKS, title};
 use serde::Serialize;
 
 use crate::Run;
@@ -40,6 +41,8 @@ struct Shown<'a> {
     events: Vec<&'a Event>,
     /// Events that are not among them.
     events_left_out: usize,
+    /// Where the time of its requests went, by endpoint.
+    time: Vec<TimeSpent>,
     /// Missing parts of the run, in sentences.
     missing: Vec<String>,
 }
@@ -70,10 +73,51 @@ impl<'a> Page<'a> {
             slots: run.experiment.mesh.services.iter().map(|it| (it.name.as_str(), it.capacity)).collect(),
             events: events(run).take(EVENTS_MAX).collect(),
             events_left_out: events(run).count().saturating_sub(EVENTS_MAX),
+            time: time_spent(run),
             missing: missing(run),
         };
         Page { runs: runs.iter().map(shown).collect() }
     }
+}
+
+/// The requests of one load for one endpoint.
+#[derive(Serialize)]
+pub(crate) struct TimeSpent {
+    pub(crate) endpoint: String,
+    pub(crate) groups: Vec<TimeGroup>,
+}
+
+/// Requests of similar latency: the mean of their critical paths.
+#[derive(Serialize)]
+pub(crate) struct TimeGroup {
+    pub(crate) name: &'static str,
+    pub(crate) requests: u64,
+    pub(crate) mean_ns: f64,
+    /// The longest first: the kind in one word, in words, and nanoseconds.
+    pub(crate) parts: Vec<(&'static str, String, f64)>,
+}
+
+/// Where the time of a run's requests went.
+pub(crate) fn time_spent(run: &Run) -> Vec<TimeSpent> {
+    let mesh = &run.experiment.mesh;
+    let ends = RANKS.map(|(_, end)| end);
+    let spent = |(caller, callee, group): (_, _, &meshsim_report::waterfall::Group)| TimeSpent {
+        endpoint: title(caller, callee, mesh),
+        groups: (RANKS.iter().zip(group.by_rank(&ends)))
+            .filter(|(_, share)| share.requests > 0)
+            .map(|((name, _), share)| TimeGroup {
+                name,
+                requests: share.requests,
+                mean_ns: share.mean_ns,
+                parts: (share.parts.iter())
+                    .map(|(at, kind, ns)| {
+                        (kind.word(), kind.phrase(*at, mesh), *ns as f64 / share.requests.max(1) as f64)
+                    })
+                    .collect(),
+            })
+            .collect(),
+    };
+    run.totals.iter().flat_map(|totals| totals.groups()).map(spent).collect()
 }
 
 fn bounds<'a>(run: &'a Run) -> Vec<Bound<'a>> {

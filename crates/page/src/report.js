@@ -485,6 +485,48 @@ function latency(run) {
   }, makeTable);
 }
 
+/** Of each endpoint, four groups of requests: the mean of their critical paths, as parts that add up. */
+function whereTheTimeWent(run) {
+  if (!run.time.length) return;
+  const rows = run.time.flatMap((of) => of.groups.flatMap((group) => group.parts.map((part) => [of.endpoint, group.name, part[1], { text: time(part[2]), value: part[2] }])));
+  const makeTable = () => table(['endpoint', 'requests', 'part', 'mean'], rows);
+  section('Where the time went', 'means along the critical path, in groups of requests by latency', (body) => {
+    for (const of of run.time.slice(0, 12)) {
+      const said = of.groups.map((it) => `${it.name} ${time(it.mean_ns)}`).join(', ');
+      const picture = svg('svg', { role: 'img', 'aria-label': `${of.endpoint}: ${said}` });
+      const box = el('div', { class: 'plot' }, el('h3', null, of.endpoint), picture);
+      body.append(box);
+      view.drawn.push(() => drawTime(box, picture, of));
+    }
+    return false;
+  }, makeTable);
+}
+
+function drawTime(box, picture, of) {
+  const width = Math.floor(box.clientWidth);
+  if (!width) return;
+  const isNarrow = width < 620;
+  const frame = { svg: picture, width, left: isNarrow ? 2 : 96, right: width - 74 };
+  picture.replaceChildren();
+  const x = linear(0, most(of.groups.map((it) => it.mean_ns)) || 1, frame.left, frame.right);
+  let y = 2;
+  for (const group of of.groups) {
+    if (isNarrow) { text(frame, 0, y + 11, group.name, 'mut'); y += 15; } else text(frame, 0, y + 12, group.name, 'ink', `${count(group.requests)} requests`);
+    let at = 0;
+    for (const [kind, words, ns] of group.parts) {
+      const [from, to] = [x(at), x(at + ns)];
+      picture.append(svg('rect', { x: from, y, width: Math.max(to - from, 0.4), height: 15, class: 'bit ' + kind }, svg('title', null, `${words}: ${time(ns)}`)));
+      at += ns;
+    }
+    text(frame, x(at) + 6, y + 12, time(group.mean_ns), 'mut');
+    const named = group.parts.slice(0, 3).map(([, words, ns]) => `${Math.round((ns / (group.mean_ns || 1)) * 100)} % ${words}`).join(', ');
+    text(frame, frame.left, y + 29, short(named, Math.floor((width - frame.left) / 6.2)), 'mut', named);
+    y += 38;
+  }
+  picture.setAttribute('viewBox', `0 0 ${width} ${y}`);
+  picture.setAttribute('height', y);
+}
+
 /** Where a bin begins, in nanoseconds. */
 const binBegin = (bin) => 10 ** (bin / 20);
 
@@ -783,6 +825,7 @@ function show(index, isNew) {
     howFull(run);
   }
   latency(run);
+  whereTheTimeWent(run);
   whoCallsWhom(run);
   operations(run);
   const [from, to] = (asked.get('t') || '').split('..').map(Number);

@@ -6,7 +6,7 @@ use meshsim_report::{FailureCounts, count, number, operation_in_words};
 
 use crate::embed::text;
 use crate::head::{share, spaced, unit_apart};
-use crate::model::events;
+use crate::model::{TimeGroup, TimeSpent, events, time_spent};
 use crate::{RUNS_MAX, Run};
 
 /// Maximum number of rows of a table; the rest is counted.
@@ -88,6 +88,7 @@ pub(crate) fn tables(runs: &[Run]) -> String {
         let tables = [
             ("Services", services(run)),
             ("Calls between services", calls(run)),
+            ("Where the time went", time(run)),
             ("Operations", operations(run)),
             ("Nodes", nodes(run)),
             ("Events", happened(run)),
@@ -99,6 +100,30 @@ pub(crate) fn tables(runs: &[Run]) -> String {
         out + "</section>"
     };
     runs.iter().take(RUNS_MAX).enumerate().map(of_run).collect()
+}
+
+fn time(run: &Run) -> String {
+    let spent = time_spent(run);
+    let rows = spent.iter().flat_map(|of| of.groups.iter().map(move |group| (of, group)));
+    let rows = rows.flat_map(|(of, group)| group.parts.iter().map(move |part| (of, group, part)));
+    let row = |(of, group, (_, words, ns)): (&TimeSpent, &TimeGroup, &(&str, String, f64))| {
+        vec![
+            Cell::text(&of.endpoint),
+            Cell::text(group.name),
+            Cell::count(group.requests),
+            Cell::text(words),
+            Cell::time(Some(*ns as u64)),
+            Cell::figure(
+                unit_apart(&meshsim_report::percent(ns / group.mean_ns.max(1.0))),
+                Some(ns / group.mean_ns.max(1.0)),
+            ),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = rows.map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    table("time", &["endpoint", "requests by latency", "requests", "part of the critical path", "mean", "share"], &rows)
 }
 
 fn reasons(it: &FailureCounts) -> String {

@@ -76,6 +76,18 @@ pub struct Sent<A = ()> {
     arrived: u32,
 }
 
+impl<A> Sent<A> {
+    /// Number of copies that may still arrive.
+    pub fn copies(&self) -> u32 {
+        self.copies
+    }
+
+    /// Number of copies that have arrived.
+    pub fn arrived(&self) -> u32 {
+        self.arrived
+    }
+}
+
 /// Data derived for a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Derived<T, A = ()> {

@@ -26,7 +26,9 @@ where
     let mut heads: Vec<Option<Record<M, T>>> = parts.iter_mut().map(next).collect::<Result<_, _>>()?;
     let mut records = 0;
     // There are few parts: looking at all of them costs less than keeping them sorted.
-    while let Some(first) = (0..heads.len()).filter(|at| heads[*at].is_some()).min_by_key(|at| order(&heads[*at])) {
+    while let Some(first) =
+        (0..heads.len()).filter(|at| heads[*at].is_some()).min_by_key(|at| order(heads[*at].as_ref()))
+    {
         if let Some(record) = heads[first].take() {
             put(&record);
             records += 1;
@@ -49,6 +51,6 @@ where
 }
 
 /// At equal times the step that sends a message comes before the one that receives it.
-fn order<M, T>(head: &Option<Record<M, T>>) -> (Time, bool) {
-    head.as_ref().map_or((Time::NEVER, true), |record| (record.at, matches!(record.entry, Entry::Deliver(_))))
+pub(crate) fn order<M, T>(head: Option<&Record<M, T>>) -> (Time, bool) {
+    head.map_or((Time::NEVER, true), |record| (record.at, matches!(record.entry, Entry::Deliver(_))))
 }

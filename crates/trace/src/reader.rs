@@ -41,6 +41,8 @@ pub struct Reader<R, M, T> {
     next: u64,
     /// Time of the last record.
     last: Option<Time>,
+    /// Offset behind the last whole chunk that was read, or begun to be read.
+    behind: u64,
     ended: bool,
     left_out: BTreeMap<String, u64>,
     types: PhantomData<fn() -> (M, T)>,
@@ -131,8 +133,9 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
         let mut input = Input { source: input, block: Vec::new(), start: 0, offset: 0 };
         let header = read_header(&mut input);
         let header = header.map_err(|trouble| ReadError { offset: input.offset, records: 0, at: None, trouble })?;
+        let input_offset = input.offset;
         Ok(Reader {
-            first_chunk: input.offset,
+            first_chunk: input_offset,
             input,
             header,
             chunk: Bytes::default(),
@@ -143,6 +146,7 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
             actor: ActorId(u32::MAX),
             next: 0,
             last: None,
+            behind: input_offset,
             ended: false,
             left_out: BTreeMap::new(),
             types: PhantomData,
@@ -177,6 +181,7 @@ impl<R: Read, M: DeserializeOwned, T: DeserializeOwned> Reader<R, M, T> {
             if !self.chunk.is_empty() {
                 return Err(ReadErrorKind::Corrupt("bytes after the last record of a chunk"));
             }
+            self.behind = self.input.offset;
             if !self.next_chunk()? {
                 return Ok(None);
             }
@@ -316,6 +321,15 @@ impl<R: Read + Seek, M, T> Reader<R, M, T> {
         read.map(drop).map_err(|trouble| self.error(chunk.offset, trouble))
     }
 
+    /// Goes on behind the last whole chunk, where the file may have grown since it was [cut off](ReadErrorKind::CutOff)
+    /// there.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn go_on(&mut self) -> Result<(), ReadError> {
+        self.go_to(self.behind, self.next)
+    }
+
     fn go_to(&mut self, offset: u64, next: u64) -> Result<(), ReadError> {
         let sought = self.input.source.seek(SeekFrom::Start(offset));
         sought.map_err(|error| self.error(offset, ReadErrorKind::Io(error)))?;
@@ -323,7 +337,7 @@ impl<R: Read + Seek, M, T> Reader<R, M, T> {
         (self.input.start, self.input.offset) = (0, offset);
         self.chunk.data.clear();
         (self.chunk.at, self.parts, self.left) = (0, [0; 2], 0);
-        (self.next, self.last, self.ended) = (next, None, false);
+        (self.next, self.last, self.ended, self.behind) = (next, None, false, offset);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use meshsim_experiment::Experiment;
 use meshsim_gateway::RunningServer;
@@ -14,6 +15,7 @@ use super::coordinator::{How, at_gateway, begin};
 use super::node::GraceArgs;
 use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
+use crate::flow::follow;
 use crate::interrupt;
 use crate::listener::GatewayArgs;
 use crate::live::{Attendant, Children, LiveRun, Role, conduct, read_once};
@@ -81,12 +83,16 @@ impl Args {
             cluster: credentials.cluster.clone(),
             children: Children::default(),
             is_quiet: self.output.json,
+            trace_parts: self.output.trace().is_some().then(|| follow::begin(&experiment, &folder)),
         };
         let conducted = LiveRun {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
-            deployment: self.how.of(&self.output, Deployment::joined(listen, credentials)),
+            deployment: Deployment {
+                trace_parts: attendant.trace_parts.clone(),
+                ..self.how.of(&self.output, Deployment::joined(listen, credentials))
+            },
             door,
         };
         let ended = conduct(conducted, &mut attendant)?;
@@ -96,13 +102,22 @@ impl Args {
 }
 
 /// The command lines of all children: nodes in groups of neighbours, and each load.
-fn roles(experiment: &Experiment, processes: NonZeroUsize, grace: GraceArgs, joins: SocketAddr) -> Vec<Role> {
+fn roles(
+    experiment: &Experiment,
+    processes: NonZeroUsize,
+    grace: GraceArgs,
+    joins: SocketAddr,
+    trace_parts: Option<&Path>,
+) -> Vec<Role> {
     let role = |Part { role, names }: Part| {
         let joins = joins.to_string();
         let mut args: Vec<String> =
             [role, "--join", &joins, "--reconnect-timeout", "5", "--end-with-stdin"].map(str::to_owned).into();
         // In one word: a name may begin with a dash.
         args.extend((role == "node").then(|| format!("--grace={}", grace.secs)));
+        // A path that is no UTF-8 cannot be followed.
+        let parts = trace_parts.and_then(Path::to_str);
+        args.extend(parts.map(|folder| format!("--trace-parts={folder}")));
         args.extend(names.iter().map(|name| format!("--name={name}")));
         let (shown, more) = names.split_at(names.len().min(NAMED_MAX));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
@@ -120,11 +135,13 @@ struct Parent<'a> {
     cluster: String,
     children: Children,
     is_quiet: bool,
+    /// Where the processes write their parts of the trace.
+    trace_parts: Option<PathBuf>,
 }
 
 impl Attendant for Parent<'_> {
     fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
-        let roles = roles(self.experiment, self.processes, self.grace, joins);
+        let roles = roles(self.experiment, self.processes, self.grace, joins, self.trace_parts.as_deref());
         self.children = Children::start(&roles, &self.cluster)?;
         if !self.is_quiet {
             let count = roles.len() + 1;

@@ -19,6 +19,7 @@ use meshsim_study::pool;
 use super::{Source, sweep};
 use crate::ending::{self, FinishedRun, Output, TRACE};
 use crate::error::{Error, Exit};
+use crate::flow::follow;
 use crate::headline::figures;
 use crate::interrupt;
 use crate::progress::{Progress, per_second};
@@ -79,6 +80,7 @@ impl Args {
             None => self.run(&mut Simulation::new(&experiment).map_err(Error::Network)?, &experiment),
             Some(_) => {
                 let header = meshsim_run::trace_header(&experiment, &experiment.mesh);
+                follow::begin(&experiment, &folder);
                 let tracer = traced::begin(&folder, &header, self.output.keep())?;
                 let mut simulation = Simulation::recorded(&experiment, tracer).map_err(Error::Network)?;
                 let ran = self.run(&mut simulation, &experiment);

@@ -64,7 +64,7 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 }
 
 /// Style of the line of a record on a terminal.
-fn look(item: &Item) -> Look {
+pub(crate) fn look(item: &Item) -> Look {
     match &item.record.entry {
         Entry::Fate(_, Fate::Lost(_)) => Look::Bad,
         Entry::Power(MachineAction::Crash | MachineAction::Wipe) => Look::Bad,

@@ -1,9 +1,11 @@
 //! The flow of messages in a run, for its views: the records with names, the known facts about each, and their
 //! selection.
 
+pub(crate) mod follow;
 pub(crate) mod line;
 pub(crate) mod messages;
 pub(crate) mod part;
+pub(crate) mod place;
 pub(crate) mod requests;
 pub(crate) mod select;
 pub(crate) mod source;

@@ -1,13 +1,16 @@
 //! The requests of a trace that are selected, each when it has ended.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use meshsim_mesh::mark;
 use meshsim_report::plural;
-use meshsim_report::waterfall::{Follower, Waterfall};
+use meshsim_report::waterfall::{Follower, Totals, Waterfall};
 use meshsim_trace::Entry;
 
+use super::source::Source;
 use super::stream::Item;
+use crate::error::Error;
 
 /// Follows requests. One is selected, as a whole, by any of its messages, or by the note that it is due. Memory grows with
 /// the largest number of requests in flight.
@@ -55,4 +58,21 @@ impl Requests {
     pub(crate) fn in_flight(&self) -> usize {
         self.wanted
     }
+}
+
+/// Follows the requests of a trace, of which it may hold some or all.
+pub(crate) fn follower(source: &Source) -> Follower {
+    if source.header.keep.is_empty() { Follower::default() } else { Follower::of_some() }
+}
+
+/// Where the time of all requests went.
+pub(crate) fn gather_totals(source: &Source) -> Result<Totals, Error> {
+    let (mut totals, mut follower) = (Totals::default(), follower(source));
+    source.each(|item| {
+        if let Some(of) = follower.take(&item.record) {
+            totals.add(&of);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(totals)
 }

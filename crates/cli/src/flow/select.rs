@@ -248,7 +248,14 @@ impl Selection {
     /// # Errors
     /// If a name is unknown there, or the expression is invalid.
     pub(crate) fn resolve(&self, source: &Source) -> Result<Selector, Error> {
-        let names = &source.names;
+        self.resolve_in(&source.names, &source.label)
+    }
+
+    /// The selection among these names, which are those of a run.
+    ///
+    /// # Errors
+    /// As of [`resolve`](Self::resolve).
+    pub(crate) fn resolve_in(&self, names: &Names, label: &str) -> Result<Selector, Error> {
         let fields = fields(names);
         let mut all = Vec::new();
         let figure = |is: Is, compare, than: Time| Filter::Figure { field: is as usize, compare, than: than.nanos() };
@@ -286,12 +293,12 @@ impl Selection {
         }
         let needs_operations = uses(&Filter::All(all.clone()), Is::Operation as usize);
         if needs_operations && names.operation_count() == 0 {
-            let why = format!("the operations of {} are not known", source.label);
+            let why = format!("the operations of {label} are not known");
             return Err(Error::WrongInput(why, "they stand in the summary.json beside the trace of a run".into()));
         }
         let needs_services = [Is::Service, Is::Endpoint].iter().any(|is| uses(&Filter::All(all.clone()), *is as usize));
         if needs_services && names.services().next().is_none() {
-            let why = format!("the services of {} are not known", source.label);
+            let why = format!("the services of {label} are not known");
             return Err(Error::WrongInput(why, "they stand in the experiment.yaml beside the trace of a run".into()));
         }
         let filter = Filter::All(all);

@@ -1,12 +1,12 @@
 //! Source of the records of a run: its trace. A simulated run without a trace is run again with one, which gives the
 //! same bytes.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Seek};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Counts, Span, Time};
 use meshsim_experiment::Experiment;
@@ -16,6 +16,7 @@ use meshsim_report::{Summary, count, plural};
 use meshsim_run::{Keep, Observer, Simulation, Tracer};
 use meshsim_trace::{Chunk, Header, Index, Reader};
 
+use super::place::Place;
 use super::stream::{Flow, Item};
 use super::words::Names;
 use crate::ending::{PROCESSES, TRACE};
@@ -35,9 +36,7 @@ pub(crate) struct Source {
     pub(crate) label: String,
     /// The trace.
     pub(crate) path: PathBuf,
-    file: File,
-    /// The trace at its first record, until it is read: a pipe can be read only once.
-    begun: RefCell<Option<Reader<File, Msg, Tick>>>,
+    file: Arc<File>,
     /// Header of the trace.
     pub(crate) header: Header,
     /// The experiment, if it lies beside the trace.
@@ -95,8 +94,8 @@ impl Source {
     }
 
     fn of_file(label: String, path: PathBuf, file: File, folder: Option<&Path>) -> Result<Self, Error> {
-        let begun = begin(&path, &file)?;
-        let header = begun.header().clone();
+        let file = Arc::new(file);
+        let header = begin(&path, &file)?.header().clone();
         let folder = folder.map(|folder| if folder == Path::new("") { Path::new(".") } else { folder });
         let experiment = folder.filter(|folder| folder.join(EXPERIMENT).is_file());
         let experiment = experiment.and_then(|folder| read::experiment(folder, None).ok());
@@ -106,7 +105,7 @@ impl Source {
         let operations = summary.iter().flat_map(|summary| &summary.operations);
         let operations = operations.map(|operation| operation.steps.iter().map(|step| step.n).collect()).collect();
         let names = Names::new(&header, experiment.as_ref()).with_operations(operations);
-        Ok(Source { label, path, file, begun: RefCell::new(Some(begun)), header, experiment, summary, names })
+        Ok(Source { label, path, file, header, experiment, summary, names })
     }
 
     /// The mesh that ran. It is known if the experiment lies beside the trace.
@@ -119,16 +118,11 @@ impl Source {
     }
 
     /// The trace from the beginning, as it is.
-    pub(crate) fn reader(&self) -> Result<Reader<File, Msg, Tick>, Error> {
-        if let Some(begun) = self.begun.take() {
-            return Ok(begun);
-        }
-        let mut file = &self.file;
-        file.rewind().map_err(|error| Error::ReadTrace(self.path.clone(), error))?;
+    pub(crate) fn reader(&self) -> Result<Reader<Place, Msg, Tick>, Error> {
         begin(&self.path, &self.file)
     }
 
-    /// The records from the beginning. Reading them again ends the reading before.
+    /// The records from the beginning.
     pub(crate) fn flow(&self) -> Result<Flow, Error> {
         Ok(Flow::new(self.reader()?))
     }
@@ -138,6 +132,12 @@ impl Source {
         let mut reader = self.reader()?;
         let index = reader.index().map_err(|error| Error::Trace(self.path.clone(), error))?;
         Ok(Flow::of_chunks(reader, &index, may_hold))
+    }
+
+    /// The records of consecutive chunks of the trace, by their place in its index.
+    pub(crate) fn flow_within(&self, index: &Index, chunks: Range<usize>) -> Result<Flow, Error> {
+        let mut at = 0..;
+        Ok(Flow::of_chunks(self.reader()?, index, |_| at.next().is_some_and(|at| chunks.contains(&at))))
     }
 
     /// Index of the trace's chunks.
@@ -199,9 +199,8 @@ fn kept(mut file: File) -> io::Result<File> {
 }
 
 /// Reads the header.
-fn begin(path: &Path, file: &File) -> Result<Reader<File, Msg, Tick>, Error> {
-    let again = file.try_clone().map_err(|error| Error::ReadTrace(path.to_owned(), error))?;
-    Reader::new(again).map_err(|error| Error::Trace(path.to_owned(), error))
+fn begin(path: &Path, file: &Arc<File>) -> Result<Reader<Place, Msg, Tick>, Error> {
+    Reader::new(Place::new(file.clone())).map_err(|error| Error::Trace(path.to_owned(), error))
 }
 
 /// Refuses a trace that is not of this experiment.

@@ -1,21 +1,21 @@
 //! The records of a trace, each with the facts that follow from its position.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::ops::Range;
 
-use meshsim_actor::{ActorId, Fate, Span};
+use meshsim_actor::{ActorId, Fate, MessageId, Span};
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::model::ServiceId;
 use meshsim_report::owner::{self, Owner, Owners, Seen};
 use meshsim_trace::export::RequestOf;
 use meshsim_trace::{Chunk, Context, Derived, Deriver, Entry, Index, ReadError, Reader, Record, Sent};
 
+use super::place::Place;
 use super::words::{About, Names};
 
 /// The records of a trace in their order, or those of some of its chunks.
 pub(crate) struct Flow {
-    reader: Reader<File, Msg, Tick>,
+    reader: Reader<Place, Msg, Tick>,
     known: Known,
     /// Parts of the trace that are still to come; `None`: it is read to its end.
     parts: Option<VecDeque<Part>>,
@@ -51,6 +51,8 @@ pub(crate) struct Item {
     pub(crate) owner: Option<Owner>,
     /// The service that it is about.
     pub(crate) service: Option<ServiceId>,
+    /// A request has ended with it for its client.
+    pub(crate) ended: Option<owner::Ended>,
 }
 
 impl Item {
@@ -84,13 +86,13 @@ impl Item {
 
 impl Flow {
     /// All records.
-    pub(crate) fn new(reader: Reader<File, Msg, Tick>) -> Self {
+    pub(crate) fn new(reader: Reader<Place, Msg, Tick>) -> Self {
         Flow { reader, known: Known::default(), parts: None, wanted: 0..u64::MAX, next: 0 }
     }
 
     /// The records of the chunks that may hold what is wanted.
     pub(crate) fn of_chunks(
-        reader: Reader<File, Msg, Tick>,
+        reader: Reader<Place, Msg, Tick>,
         index: &Index,
         mut may_hold: impl FnMut(&Chunk) -> bool,
     ) -> Self {
@@ -119,19 +121,36 @@ impl Flow {
     /// Goes to the next part; false if there is none.
     fn go_on(&mut self) -> Result<bool, ReadError> {
         let Some(part) = self.parts.as_mut().and_then(VecDeque::pop_front) else { return Ok(false) };
+        self.next = part.begin.first;
         self.reader.seek(&part.begin)?;
         let resumed = self.reader.context()?.and_then(|context| Known::resumed(&context));
         self.known = match resumed {
             Some(known) => known,
             None if part.begin.first == 0 => Known::default(),
             None => {
+                self.next = part.first.first;
                 self.reader.seek(&part.first)?;
                 Known::default()
             }
         };
         self.wanted = part.wanted;
-        self.next = 0;
         Ok(true)
+    }
+
+    /// Goes to the first wanted record, and gives back the messages that are under way before it, in the order in which
+    /// they were sent.
+    pub(crate) fn under_way(&mut self) -> Result<Vec<(MessageId, Sent<About>)>, ReadError> {
+        if self.next >= self.wanted.end && !self.go_on()? {
+            return Ok(Vec::new());
+        }
+        while self.next < self.wanted.start {
+            let Some(record) = self.reader.next().transpose()? else { break };
+            self.next = record.seq.saturating_add(1);
+            self.known.take(record);
+        }
+        let mut sent: Vec<_> = self.known.deriver.in_flight().map(|(id, sent)| (id, *sent)).collect();
+        sent.sort_unstable_by_key(|(_, sent)| sent.seq);
+        Ok(sent)
     }
 
     fn read(&mut self) -> Result<Option<Item>, ReadError> {
@@ -179,7 +198,7 @@ impl Known {
             Some((_, Some(sent))) if is_delivery => of.is_late || record.at > sent.about.deadline,
             _ => false,
         };
-        Item { record, derived, is_late, owner: of.owner(), service: of.service }
+        Item { record, derived, is_late, owner: of.owner(), service: of.service, ended: of.ended }
     }
 }
 

@@ -16,7 +16,8 @@ use serde_json::json;
 use super::cluster::cannot_listen;
 use crate::ending::{FinishedRun, Output, TRACE};
 use crate::error::Error;
-use crate::folder::RunDir;
+use crate::flow::follow;
+use crate::folder::{RunDir, remove};
 use crate::headline::figures;
 use crate::interrupt::{self, Unfinished};
 use crate::listener;
@@ -61,6 +62,8 @@ async fn perform(conduct: LiveRun<'_>, attendant: &mut impl Attendant) -> Result
         served.stop().await;
     }
     drop(kept);
+    // Those of processes that were killed are still there.
+    remove(&folder.staged(follow::PARTS));
     let mut performed = performed.map_err(no_run)?;
     // What was measured is worth keeping without a trace; that it is missing is said, and is a failure in the end.
     let has_trace = performed.trace.take().is_some_and(|trace| {

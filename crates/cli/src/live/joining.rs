@@ -1,7 +1,7 @@
 //! Joining a run: options and code that `node` and `client` share.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
@@ -35,6 +35,9 @@ pub(crate) struct JoinArgs {
     /// End when standard input does: for children of another process
     #[arg(long, hide = true)]
     end_with_stdin: bool,
+    /// Write the trace where others can follow it: for children of another process
+    #[arg(long, hide = true, value_name = "DIR")]
+    trace_parts: Option<PathBuf>,
 }
 
 impl JoinArgs {
@@ -87,6 +90,7 @@ impl JoinArgs {
             patience: Duration::from_secs(self.reconnect_timeout),
             leaving,
             expected,
+            trace_parts: self.trace_parts,
         }));
         match joined {
             Ok(()) => Ok(Exit::Success),

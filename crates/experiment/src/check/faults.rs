@@ -47,6 +47,7 @@ fn idle(kind: &FaultKind, actors: usize) -> Option<&'static str> {
         FaultKind::Reorder(it) if it.probability == 0.0 || it.within.is_zero() => Some("it reorders nothing"),
         FaultKind::Latency(it) if super::span::most(&it.added) == 0.0 => Some("it adds no time"),
         FaultKind::Loss(it) => link(&it.on),
+        FaultKind::Deliver(it) => link(&it.on),
         FaultKind::Drop(it) => link(&it.on),
         FaultKind::Duplicate(it) => link(&it.on),
         FaultKind::Reorder(it) => link(&it.on),

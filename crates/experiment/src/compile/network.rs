@@ -250,7 +250,12 @@ impl Faults<'_> {
 
     fn link(&mut self, it: &schema::Link, place: Location) -> Vec<FaultKind> {
         let ends = &it.link.value;
-        let on = fault::Link { from: self.ends(&ends.from), to: self.ends(&ends.to), both: ends.both };
+        let on = fault::Link {
+            from: self.ends(&ends.from),
+            to: self.ends(&ends.to),
+            both: ends.both,
+            message: ends.message.map(|message| message.0),
+        };
         let mut kinds: Vec<FaultKind> = vec![];
         if let Some(added) = &it.latency {
             kinds.push(fault::Latency { on: on.clone(), added: added.clone() }.into());
@@ -260,6 +265,9 @@ impl Faults<'_> {
         }
         if let Some(drop) = it.drop {
             kinds.push(fault::Drop { on: on.clone(), probability: drop.0 }.into());
+        }
+        if it.deliver {
+            kinds.push(fault::Deliver { on: on.clone() }.into());
         }
         if let Some(duplicate) = &it.duplicate {
             let (probability, lag) = (duplicate.share.0, duplicate.lag.clone());
@@ -278,7 +286,7 @@ impl Faults<'_> {
         if kinds.is_empty() {
             self.reporter
                 .report(place, "this link fault does nothing")
-                .help("say what happens: `latency`, `loss`, `drop`, `duplicate`, `reorder` or `bandwidth`");
+                .help("say what happens: `latency`, `loss`, `drop`, `deliver`, `duplicate`, `reorder` or `bandwidth`");
         }
         kinds
     }

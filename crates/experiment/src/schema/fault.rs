@@ -145,6 +145,8 @@ section! {
         optional loss: Fraction;
         /// Share of the messages that are never delivered.
         optional drop: Fraction;
+        /// Delivers the messages that `drop`, `loss` or a partition would lose. A node that is down still takes in nothing.
+        or deliver: bool = "false";
         /// Share of the messages that arrive twice.
         optional duplicate: Duplicate;
         /// Some messages are overtaken by later ones.
@@ -203,6 +205,8 @@ section! {
         or to: FaultTargets = "all";
         /// The other direction too.
         or both: bool = "false";
+        /// Only the message with this number of its sender: 1204 if its `id` in a trace is `users/1204` [default: all].
+        optional message: Whole<0, { u64::MAX }>;
     }
 }
 

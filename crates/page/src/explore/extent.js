@@ -20,7 +20,7 @@ const actorName = (id) => run.actors[id]?.name ?? 'nobody';
 
 function build() {
   const bar = document.getElementById('bar');
-  const facts = el('span', { class: 'mut facts' }, `${count(run.messages)} messages, ${ANSWERS ? windowWords() : run.trouble ? 'as far as the trace goes' : 'whole trace'}`);
+  const facts = el('span', { class: 'mut facts' });
   const moment = el('input', { type: 'text', id: 'moment', size: 11, 'aria-label': 'Moment, in seconds', change: () => goTo(moment.value), keydown: (event) => { if (event.key === 'Escape') moment.blur(); } });
   const filter = el('input', { type: 'search', id: 'filter', placeholder: 'filter: lost, type == ack, took > 100ms', 'aria-label': 'Filter', autocomplete: 'off', spellcheck: 'false', change: () => search(filter.value, true), keydown: (event) => { if (event.key === 'Escape') filter.blur(); } });
   const matched = el('span', { class: 'mut', id: 'matched', role: 'status' });
@@ -28,6 +28,7 @@ function build() {
   bar.append(facts, el('span', { class: 'steps' }, button('‹', () => shift(-0.5), { 'aria-label': 'earlier' }), button('›', () => shift(0.5), { 'aria-label': 'later' })), moment);
   if (!ANSWERS) bar.append(filter, matched);
   bar.append(tools, el('pre', { id: 'wrong', hidden: true }));
+  sayFacts();
   parts.course = part('course', 'the-course', 'The course');
   parts.request = part('left', 'the-request', 'Request');
   parts.space = part('left', 'the-space', 'Who said what to whom');
@@ -44,6 +45,13 @@ function build() {
   parts.course.made.classList.add('quiet');
   for (const it of [parts.because, parts.after, parts.actor]) it.made.hidden = true;
   buildSpace();
+}
+
+/** How much there is, and how much of it is known. */
+function sayFacts() {
+  const reading = () => `the trace is being read: ${Math.floor((run.read / Math.max(run.records, 1)) * 100)} %`;
+  const words = ANSWERS ? windowWords() : !run.is_read ? reading() : run.trouble ? 'as far as the trace goes' : 'whole trace';
+  document.querySelector('#bar .facts').textContent = `${count(run.messages)} messages, ${words}`;
 }
 
 function windowWords() {

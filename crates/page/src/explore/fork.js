@@ -20,6 +20,7 @@ function showFork() {
   const made = [
     isTravelling ? button('Drop this message', () => fork({ act: 'drop', record })) : null,
     isTravelling ? button('Delay it …', () => forkWith('by how much', '50ms', (by) => fork({ act: 'delay', record, by }))) : null,
+    record !== null && told.message.lost && told.message.from !== told.message.to ? button('Deliver it', () => fork({ act: 'deliver', record })) : null,
     node !== null && look.at !== null ? button(`Crash ${short(actorName(node), 16)} …`, () => forkWith('for how long', '10s', (length) => fork({ act: 'crash', actor: node, at_ns: Math.round(look.at), length }))) : null,
     button('Change a value …', () => forkWith('path=value, from the beginning', 'control.missed=1', (value) => fork({ act: 'set', value }))),
   ].filter((it) => it);

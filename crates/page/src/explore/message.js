@@ -102,5 +102,5 @@ function chain(links, before, after, origin) {
     return el('li', { class: isHere ? 'here' : null, 'aria-current': isHere ? 'true' : null }, el('time', null, at_), inner);
   };
   const more = (n) => (n ? el('li', { class: 'mut' }, el('time', null, ''), `${count(n)} more`) : null);
-  return el('ol', { class: 'chain' }, more(before), links.map(item), after === null ? el('li', { class: 'mut' }, el('time', null, ''), 'and more') : more(after));
+  return el('ol', { class: 'chain' }, before === null ? el('li', { class: 'mut' }, el('time', null, ''), 'and more before') : more(before), links.map(item), after === null ? el('li', { class: 'mut' }, el('time', null, ''), 'and more') : more(after));
 }

@@ -118,6 +118,25 @@ function resized() {
   if (look.t) paintExtent();
 }
 
+/** While the trace is being read, what is known of all of it grows. */
+async function readOn() {
+  while (!ANSWERS && !run.is_read) {
+    await new Promise((done) => setTimeout(done, 500));
+    let next;
+    try {
+      next = await ask('run', '/api/run');
+    } catch { continue; }
+    const hadNone = !run.requests.ended;
+    run = next;
+    space.down = run.down;
+    sayFacts();
+    kept.clear();
+    if (!space.messages?.is_whole) { space.messages = null; loadSoon(); }
+    if (hadNone && run.requests.ended) { parts.request.made.hidden = false; drawCourse(); }
+  }
+  if (run.trouble) banner(`The trace ends at ${when(run.last_ns)}: ${run.trouble}`, 'ends');
+}
+
 async function start() {
   theme();
   try {
@@ -130,13 +149,14 @@ async function start() {
   parts.request.made.hidden = !run.requests.ended;
   drawCourse();
   lastWidth = document.querySelector('main').clientWidth;
-  if (run.trouble) banner(`The trace ends at ${when(run.last_ns)}: ${run.trouble}`, 'ends');
   document.addEventListener('keydown', key);
   addEventListener('popstate', show);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => paintExtent());
   new ResizeObserver(() => requestAnimationFrame(resized)).observe(document.querySelector('main'));
+  if (run.is_read || ANSWERS) await readOn();
   await show();
   document.documentElement.dataset.ready = '1';
+  if (!run.is_read) readOn();
 }
 
 start();

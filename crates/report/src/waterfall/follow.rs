@@ -415,7 +415,7 @@ impl Follower {
 
     /// Holders of the slots of the instance that the last received request of a node is for.
     fn queue(&self, actor: ActorId, slots: u64) -> Queue {
-        let mut queue = Queue { slots, ..Queue::default() };
+        let mut queue = Queue { slots, is_of_some: self.is_of_some, ..Queue::default() };
         let Some(Message::Request { service, ordinal, .. }) = self.actors.get(&actor).and_then(|actor| actor.input)
         else {
             return queue;

@@ -10,6 +10,7 @@ mod follow;
 pub mod svg;
 pub mod text;
 mod totals;
+pub mod totals_text;
 mod walk;
 
 use meshsim_actor::{ActorId, Span, Time};
@@ -109,6 +110,8 @@ pub struct Queue {
     pub working: u64,
     /// Number held by requests that slept.
     pub sleeping: u64,
+    /// True if the trace holds only some requests, so that the holders are not in it.
+    pub is_of_some: bool,
 }
 
 /// End of a hop.

@@ -8,7 +8,7 @@ use meshsim_mesh::model::{EndpointId, ServiceId};
 use meshsim_mesh::{Mesh, RequestId};
 use serde::Serialize;
 
-use super::{Group, Kind, Piece, Queue, Share, Totals, Waterfall};
+use super::{Kind, Piece, Queue, Waterfall};
 use crate::show::{count, endpoint_in_words, plural};
 use crate::table::{Look, Paint};
 use crate::wrap::shortened;
@@ -52,7 +52,7 @@ pub fn callers(mesh: &Mesh) -> impl Iterator<Item = (ActorId, String)> {
     clients.chain([mesh.gateway_actor()]).map(|actor| (actor, caller(actor, mesh)))
 }
 
-fn caller(actor: ActorId, mesh: &Mesh) -> String {
+pub(super) fn caller(actor: ActorId, mesh: &Mesh) -> String {
     match mesh.load_index(actor) {
         Some(load) => mesh.loads[load].name.clone(),
         None if actor == mesh.gateway_actor() => "gateway".into(),
@@ -144,7 +144,7 @@ pub(super) fn shares(pieces: &[Piece]) -> Vec<(Kind, Option<ServiceId>, Span)> {
     sums
 }
 
-fn share(part: f64, of: f64) -> String {
+pub(super) fn share(part: f64, of: f64) -> String {
     let percent = if of > 0.0 { part / of * 100.0 } else { 0.0 };
     if percent > 0.0 && percent < 1.0 { "<1 %".into() } else { format!("{percent:.0} %") }
 }
@@ -155,7 +155,7 @@ pub(super) fn time(span: Span) -> String {
 }
 
 /// The text, cut to this number of columns.
-fn fit(text: &str, columns: usize) -> String {
+pub(super) fn fit(text: &str, columns: usize) -> String {
     shortened(text, columns, '…')
 }
 
@@ -311,6 +311,10 @@ pub(super) fn held(queue: &Queue, mesh: &Mesh) -> Option<String> {
         n => format!("all {} slots were held", count(n)),
     };
     match by.as_slice() {
+        _ if queue.is_of_some => Some(match queue.slots {
+            1 => "the request that held the slot is not in this trace".into(),
+            n => format!("the requests that held its {} slots are not in this trace", count(n)),
+        }),
         _ if known == 0 => None,
         [(_, only)] => Some(format!("{slots} {only}")),
         many => {
@@ -344,42 +348,6 @@ impl Scale {
         }
         fills.iter().map(|(_, mark)| mark).collect()
     }
-}
-
-/// All requests of each endpoint: the breakdown of their time, beside that of the slowest hundredth.
-pub fn totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {
-    let mut text = String::new();
-    for (who, callee, group) in of.groups() {
-        let title = fit(&format!("{}: {}", caller(who, mesh), endpoint(callee, mesh)), 44);
-        let Group { requests, failed, .. } = group;
-        text += &format!("{}  {}", paint.on(Look::Bold, &title), plural(*requests, "request"));
-        if *failed > 0 {
-            text += &format!(", {} failed", count(*failed));
-        }
-        let (all, slow) = (group.slowest(1.0), group.slowest(0.01));
-        text += &format!("\n\n{:<42} {:>18} {:>18}\n", "mean of the critical path", "all", "slowest 1 %");
-        let mut order = slow.parts.clone();
-        order
-            .extend(all.parts.iter().filter(|(at, kind, _)| !slow.parts.iter().any(|it| (it.0, it.1) == (*at, *kind))));
-        let part = |of: &Share, at, kind| of.parts.iter().find(|it| (it.0, it.1) == (at, kind)).map_or(0, |it| it.2);
-        for (at, kind, _) in order.iter().take(12) {
-            let figure = |of: &Share| {
-                let ns = part(of, *at, *kind) as f64 / of.requests.max(1) as f64;
-                format!("{} {:>5}", time(Span::from_secs_f64(ns / 1e9)), share(ns, of.mean_ns))
-            };
-            let what = fit(&kind.phrase(*at, mesh), 42);
-            text += &format!("{what:<42} {:>18} {:>18}\n", figure(&all), figure(&slow));
-        }
-        if let more @ 1.. = order.len().saturating_sub(12) {
-            text += &format!("... and {more} smaller parts\n");
-        }
-        let mean = |of: &Share| format!("{} {:>5}", time(Span::from_secs_f64(of.mean_ns / 1e9)), "100 %");
-        text += &format!("{:<42} {:>18} {:>18}\n", "latency", mean(&all), mean(&slow));
-        text += &paint
-            .on(Look::Dim, &format!("the slowest: {} from {} on", plural(slow.requests, "request"), time(slow.from)));
-        text += "\n\n";
-    }
-    text
 }
 
 /// A request for other programs. Times are nanoseconds after it was due.
@@ -483,61 +451,5 @@ impl WaterfallJson {
             tries: order.iter().map(attempt).collect(),
             left_out: of.left_out,
         }
-    }
-}
-
-/// All requests of an endpoint for other programs.
-#[derive(Clone, Debug, Serialize)]
-pub struct TotalsJson {
-    load: String,
-    endpoint: String,
-    requests: u64,
-    failed: u64,
-    all: ShareJson,
-    slowest_hundredth: ShareJson,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct ShareJson {
-    requests: u64,
-    from_ns: u64,
-    mean_latency_ns: f64,
-    parts: Vec<PartJson>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct PartJson {
-    kind: &'static str,
-    service: Option<String>,
-    mean_ns: f64,
-}
-
-impl TotalsJson {
-    /// One for each endpoint of each load.
-    pub fn all(of: &Totals, mesh: &Mesh) -> Vec<Self> {
-        let share = |it: Share| ShareJson {
-            requests: it.requests,
-            from_ns: it.from.nanos(),
-            mean_latency_ns: it.mean_ns,
-            parts: it
-                .parts
-                .iter()
-                .map(|(at, kind, ns)| PartJson {
-                    kind: kind.word(),
-                    service: at.map(|at| service(Some(at), mesh)),
-                    mean_ns: *ns as f64 / it.requests.max(1) as f64,
-                })
-                .collect(),
-        };
-        of.groups()
-            .map(|(who, callee, group)| TotalsJson {
-                load: caller(who, mesh),
-                endpoint: endpoint(callee, mesh),
-                requests: group.requests,
-                failed: group.failed,
-                all: share(group.slowest(1.0)),
-                slowest_hundredth: share(group.slowest(0.01)),
-            })
-            .collect()
     }
 }

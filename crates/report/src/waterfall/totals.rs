@@ -70,6 +70,29 @@ impl Totals {
 }
 
 impl Group {
+    /// The requests by their rank in latency, the fastest first, in groups that begin where the one before ends: up to
+    /// each of these shares of all. Requests whose latencies can hardly be told apart are in one group; a group may be
+    /// empty.
+    pub fn by_rank(&self, ends: &[f64]) -> Vec<Share> {
+        let mut classes = self.classes.values().peekable();
+        let mut before = 0;
+        let group = |end: &f64| {
+            let (mut requests, mut least, mut parts) = (0, None, BTreeMap::<_, u128>::new());
+            while let Some(class) = classes.next_if(|class| {
+                // A class belongs where its middle lies.
+                (before + class.requests.div_ceil(2)) as f64 <= self.requests as f64 * end
+            }) {
+                (requests, before) = (requests + class.requests, before + class.requests);
+                least.get_or_insert(class.least);
+                for (part, ns) in &class.parts {
+                    *parts.entry(*part).or_default() += ns;
+                }
+            }
+            Share::new(requests, least.unwrap_or(0), parts)
+        };
+        ends.iter().map(group).collect()
+    }
+
     /// The slowest requests, at least this share of all: 1 is all of them. Requests whose latencies can hardly be told
     /// apart are taken together, so it may be a few more.
     pub fn slowest(&self, share: f64) -> Share {
@@ -84,6 +107,12 @@ impl Group {
                 *parts.entry(*part).or_default() += ns;
             }
         }
+        Share::new(requests, least, parts)
+    }
+}
+
+impl Share {
+    fn new(requests: u64, least: u64, parts: BTreeMap<(Option<ServiceId>, Kind), u128>) -> Self {
         let sum: u128 = parts.values().sum();
         let mut parts: Vec<_> = parts.into_iter().map(|((service, kind), ns)| (service, kind, ns)).collect();
         parts.sort_by_key(|(service, kind, ns)| (std::cmp::Reverse(*ns), *service, *kind));
@@ -104,6 +133,23 @@ fn class(ns: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_by_rank_hold_each_request_once_and_the_slowest_come_last() {
+        let class = |latency: u64, requests| Class {
+            requests,
+            least: latency,
+            parts: [((None, Kind::Work), u128::from(latency * requests))].into(),
+        };
+        let classes = [(1, class(10, 500)), (2, class(20, 400)), (3, class(30, 90)), (4, class(40, 10))];
+        let group = Group { requests: 1_000, failed: 0, classes: classes.into() };
+        let ranks = group.by_rank(&[0.5, 0.9, 0.99, 1.0]);
+        assert_eq!(ranks.iter().map(|it| it.requests).collect::<Vec<u64>>(), [500, 400, 90, 10]);
+        assert_eq!(ranks.iter().map(|it| it.mean_ns).collect::<Vec<f64>>(), [10.0, 20.0, 30.0, 40.0]);
+        let same = Group { classes: [(1, class(10, 1_000))].into(), ..group };
+        let ranks = same.by_rank(&[0.5, 0.9, 0.99, 1.0]);
+        assert_eq!(ranks.iter().map(|it| it.requests).sum::<u64>(), 1_000, "all look alike");
+    }
 
     #[test]
     fn classes_rise_and_are_narrow() {

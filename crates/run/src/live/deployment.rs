@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub struct Deployment {
     pub until_stopped: bool,
     /// True if the run is traced.
     pub is_traced: bool,
+    /// Directory in which this process, and members in threads of it, write their parts of the trace, so that other programs
+    /// can follow the run; `None`: in unnamed files. Each file is removed when its part is sent.
+    pub trace_parts: Option<PathBuf>,
     /// Members in threads of this program: at most this many for the nodes, and one for each load. `None`: all members
     /// are other processes.
     pub threads: Option<NonZeroUsize>,
@@ -36,7 +40,15 @@ pub struct Deployment {
 impl Deployment {
     /// All members are other processes.
     pub fn joined(listen: SocketAddr, credentials: Credentials) -> Self {
-        Deployment { listen, credentials, work: Work::Sleep, until_stopped: false, is_traced: false, threads: None }
+        Deployment {
+            listen,
+            credentials,
+            work: Work::Sleep,
+            until_stopped: false,
+            is_traced: false,
+            trace_parts: None,
+            threads: None,
+        }
     }
 
     /// All members are threads of this program, connected over loopback: at most this many for the nodes, and one for
@@ -84,6 +96,7 @@ impl Threads {
         threads: Option<NonZeroUsize>,
         hub: SocketAddr,
         credentials: &Credentials,
+        trace_parts: Option<&Path>,
     ) -> io::Result<Self> {
         let start = |part: Part| {
             let member = Member {
@@ -94,6 +107,7 @@ impl Threads {
                 patience: PATIENCE,
                 leaving: None,
                 expected: None,
+                trace_parts: trace_parts.map(Path::to_owned),
             };
             // The name of a thread contains no NUL.
             let thread = std::thread::Builder::new().name(part.role.into());

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use meshsim_experiment::Experiment;
@@ -27,6 +28,8 @@ pub struct Member {
     pub leaving: Option<Leaving>,
     /// If set, it takes part only in a run of this experiment.
     pub expected: Option<Experiment>,
+    /// Directory for its part of the trace: see [`Deployment::trace_parts`](super::Deployment::trace_parts).
+    pub trace_parts: Option<PathBuf>,
 }
 
 /// Reason why a member did not stay to the end.
@@ -45,7 +48,7 @@ pub enum JoinError {
 /// # Errors
 /// See [`JoinError`].
 pub async fn join(member: Member) -> Result<(), JoinError> {
-    let Member { hub, credentials, join, listen, patience, leaving, expected } = member;
+    let Member { hub, credentials, join, listen, patience, leaving, expected, trace_parts } = member;
     let listener = opened(listen).map_err(|error| JoinError::Listen(listen, error))?;
     let prepare = |payload: &[u8]| {
         let experiment = read_charter(payload)?;
@@ -54,7 +57,7 @@ pub async fn join(member: Member) -> Result<(), JoinError> {
         {
             return Err(format!("it runs {:?}, which is not what the given file says", experiment.name));
         }
-        run_spec(&experiment).map_err(|error| error.to_string())
+        run_spec(&experiment, trace_parts.clone()).map_err(|error| error.to_string())
     };
     let options = MemberOptions { hub, credentials, join, listener, patience, leaving };
     Ok(meshsim_net::join(options, prepare).await?)

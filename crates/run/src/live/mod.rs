@@ -94,7 +94,7 @@ impl Live {
     /// # Errors
     /// See [`LiveError`].
     pub fn open(experiment: &Experiment, deployment: Deployment) -> Result<Self, LiveError> {
-        let Deployment { listen, credentials, work, until_stopped, is_traced, threads } = deployment;
+        let Deployment { listen, credentials, work, until_stopped, is_traced, trace_parts, threads } = deployment;
         let (experiment, mesh) = (Arc::new(experiment.clone()), Arc::new(run_spec::live_mesh(experiment)));
         let end = Time::ZERO + experiment.duration;
         let trace = is_traced.then(|| LiveTrace::new(crate::trace_header(&experiment, &mesh)));
@@ -121,8 +121,9 @@ impl Live {
                 Box::new(move |news| board.take(news))
             },
         };
-        let hub = Hub::open(options, run_spec::run_spec(&experiment)?).map_err(LiveError::Host)?;
-        let members = deployment::Threads::start(&experiment, threads, hub.address(), &credentials);
+        let hub = Hub::open(options, run_spec::run_spec(&experiment, trace_parts.clone())?).map_err(LiveError::Host)?;
+        let members =
+            deployment::Threads::start(&experiment, threads, hub.address(), &credentials, trace_parts.as_deref());
         let members = members.map_err(LiveError::Host)?;
         let handle = Handle::new(experiment, hub.handle(), answers, board);
         Ok(Live { hub, handle, trace, until_stopped, members })

@@ -1,6 +1,7 @@
 //! The specification of an experiment's run for `net`, which does not depend on the mesh.
 
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,7 +33,10 @@ pub(super) fn live_mesh(experiment: &Experiment) -> Mesh {
 }
 
 /// Everything that a process needs to host any of the experiment's actors.
-pub(super) fn run_spec(experiment: &Experiment) -> Result<RunSpec<MeshActor>, NetworkError> {
+pub(super) fn run_spec(
+    experiment: &Experiment,
+    trace_parts: Option<PathBuf>,
+) -> Result<RunSpec<MeshActor>, NetworkError> {
     Network::new(experiment.network.clone())?;
     let mesh = Arc::new(live_mesh(experiment));
     let header = crate::trace_header(experiment, &mesh);
@@ -49,7 +53,7 @@ pub(super) fn run_spec(experiment: &Experiment) -> Result<RunSpec<MeshActor>, Ne
             let (news, told) = actor.news(told, now)?;
             Some((written(&news), [told.until.nanos(), told.entries]))
         })),
-        trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header)?))),
+        trace_sink: Rc::new(move || Ok(Box::new(trace_sink::begin(&header, trace_parts.as_deref())?))),
         outside: Some(mesh.external_client()),
         leave: Some(Leave {
             ask: |grace| Msg::Leave { grace },

@@ -1,52 +1,65 @@
 //! Queries of the page, and their responses: JSON from the index, and from the trace for data that the index lacks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use meshsim_actor::{ActorId, Time};
-use meshsim_experiment::printable;
 use meshsim_mesh::Mesh;
 use meshsim_page::Run;
-use meshsim_report::waterfall::drawn::Drawn;
-use meshsim_report::waterfall::{Follower, text};
 use meshsim_run::Simulation;
+use meshsim_trace::Index as Chunks;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::trace::actor::{Shown, Watcher};
 use super::super::trace::operation;
-use super::extent::{Extent, SINGLE_MAX, Tile};
-use super::index::{Ended, Index};
+use super::overview::Overview;
+use super::pages::Pages;
 use super::told::Told;
+use super::trail::Trail;
 use crate::ending::{PROCESSES, TRACE};
 use crate::error::Error;
 use crate::flow::{Selection, Source};
 use crate::read;
 
-/// Requests of a stretch of time that are listed: the slowest, and the first that failed.
-const LISTED_MAX: usize = 10;
 /// Limit of the messages that a filter returns one by one.
 const MATCHES_MAX: usize = 20_000;
 /// Steps of a matrix.
 const STEPS_MAX: usize = 60;
 /// Answers about requests and steps that are kept.
 const KEPT_MAX: usize = 64;
+/// A trace that is read within this time is shown when it has been read; of a longer one, the page shows what is known.
+const READ_FIRST: Duration = Duration::from_secs(1);
 
 /// A run, open to be looked at.
 pub(super) struct Explorer {
     pub(super) name: String,
     folder: PathBuf,
-    run: Run,
+    pub(super) run: Run,
     mesh: Mesh,
-    index: Index,
     is_live: bool,
-    source: Mutex<Source>,
+    pub(super) source: Arc<Source>,
+    /// The chunks of its trace.
+    pub(super) chunks: Arc<Chunks>,
+    pub(super) pages: Pages,
+    pub(super) overview: Arc<Overview>,
     /// Latest response of each query.
     kept: Mutex<BTreeMap<String, Value>>,
     /// The run again, up to the moment that was asked for last.
     again: Mutex<Option<Simulation<Watcher>>>,
+    /// Ends the reading of the trace.
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Explorer {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why there is no answer.
@@ -96,17 +109,17 @@ impl From<Error> for Refused {
 pub(super) struct Asked(pub(super) BTreeMap<String, String>);
 
 impl Asked {
-    fn word(&self, name: &str) -> Result<&str, Refused> {
+    pub(super) fn word(&self, name: &str) -> Result<&str, Refused> {
         let word = self.0.get(name).map(String::as_str);
         word.ok_or_else(|| Refused::new(400, format!("`{name}` is missing"), "the page asks with it"))
     }
 
-    fn number(&self, name: &str) -> Result<u64, Refused> {
+    pub(super) fn number(&self, name: &str) -> Result<u64, Refused> {
         let number = self.word(name)?.parse().ok();
         number.ok_or_else(|| Refused::new(400, format!("`{name}` is not a whole number"), "write one from 0 on"))
     }
 
-    fn extent(&self) -> Result<(u64, u64), Refused> {
+    pub(super) fn extent(&self) -> Result<(u64, u64), Refused> {
         let (from, to) = (self.number("from")?, self.number("to")?);
         match from <= to {
             true => Ok((from, to)),
@@ -115,24 +128,12 @@ impl Asked {
     }
 }
 
-fn latency(it: &Ended) -> u64 {
-    it.ended.since(it.due).nanos()
-}
-
-/// The slowest of these requests that were done, and the first that failed.
-fn listed(due: &[Ended]) -> (Vec<&Ended>, Vec<&Ended>) {
-    let mut slowest: Vec<&Ended> = due.iter().filter(|it| it.failure.is_none()).collect();
-    slowest.sort_by_key(|it| (std::cmp::Reverse(latency(it)), it.due));
-    slowest.truncate(LISTED_MAX);
-    (slowest, due.iter().filter(|it| it.failure.is_some()).take(LISTED_MAX).collect())
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Explorer {
-    /// Reads all of a run.
+    /// Opens a run. Its trace is read in a thread of its own, while questions are answered.
     pub(super) fn open(source: Source) -> Result<Self, Error> {
         let mesh = source.mesh()?.clone();
         let path = source.path.clone();
@@ -146,22 +147,34 @@ impl Explorer {
         };
         let mut runs = read::runs(std::slice::from_ref(&folder))?;
         let Some(run) = runs.pop() else { unreachable!("one folder was read") };
-        let index = Index::read(&source)?;
+        let chunks = Arc::new(source.index()?);
+        let (source, overview) = (Arc::new(source), Arc::new(Overview::default()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        {
+            let (source, chunks, overview, is_over) =
+                (source.clone(), chunks.clone(), overview.clone(), is_over.clone());
+            thread::spawn(move || overview.read(&source, &chunks, || is_over.load(Ordering::Relaxed)));
+        }
+        overview.wait(READ_FIRST);
         Ok(Explorer {
             name: run.summary.name.clone(),
             is_live: folder.join(PROCESSES).exists(),
             folder,
             run,
             mesh,
-            index,
-            source: Mutex::new(source),
+            source,
+            chunks,
+            pages: Pages::default(),
+            overview,
             kept: Mutex::default(),
             again: Mutex::default(),
+            is_over,
         })
     }
 
-    pub(super) fn messages(&self) -> usize {
-        self.index.messages.len()
+    /// Waits until all of the trace was read.
+    pub(super) fn wait(&self) {
+        self.overview.wait(Duration::MAX);
     }
 
     /// Resource at a path.
@@ -169,7 +182,7 @@ impl Explorer {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match parts.as_slice() {
             ["api", "run"] => Ok(self.whole()),
-            ["api", "messages"] => self.extent(asked),
+            ["api", "messages"] => self.extent(asked.extent()?, asked.0.get("request").map(String::as_str)),
             ["tile", level, number] => self.tile(level, number),
             ["api", "record"] => self.record(asked.number("n")?),
             ["api", "requests"] => Ok(self.requests(asked.extent()?)),
@@ -183,7 +196,7 @@ impl Explorer {
 
     /// The run as a whole.
     pub(super) fn whole(&self) -> Value {
-        let actors = locked(&self.source).names.actors().to_vec();
+        let actors = self.source.names.actors();
         let actor = |(id, name): (u32, &String)| {
             let id = ActorId(id);
             let is_node = self.mesh.node_index(id).is_some();
@@ -196,7 +209,9 @@ impl Explorer {
             let zone = is_node.then(|| self.mesh.zones.get(usize::from(self.mesh.actor_zone(id)))).flatten();
             json!({ "name": name, "kind": kind, "zone": zone })
         };
-        let down = self.index.down.iter().map(|(actor, from, to)| (actor.0, from.nanos(), to.map(Time::nanos)));
+        let requests = self.requests((0, u64::MAX));
+        let facts = self.overview.facts();
+        let down = facts.down.iter().map(|(actor, from, to)| (actor.0, from.nanos(), to.map(Time::nanos)));
         let operation = |it: &meshsim_report::OperationSummary| {
             let steps: Vec<f64> = it.steps.iter().map(|step| step.decided_s).collect();
             json!({ "name": operation::name(it), "began_s": it.began_s, "steps_s": steps })
@@ -204,37 +219,26 @@ impl Explorer {
         json!({
             "name": self.name,
             "page": meshsim_page::explored(&self.run).unwrap_or_default(),
-            "records": self.index.records(),
-            "messages": self.index.messages.len(),
-            "last_ns": self.index.last.nanos(),
-            "trouble": self.index.trouble,
+            "records": self.chunks.records(),
+            "read": facts.records,
+            "is_read": facts.is_whole,
+            "messages": facts.messages,
+            "last_ns": self.chunks.end().max(facts.last).nanos(),
+            "trouble": facts.trouble,
             "is_live": self.is_live,
-            "actors": (0..).zip(&actors).map(actor).collect::<Vec<_>>(),
+            "actors": (0..).zip(actors).map(actor).collect::<Vec<_>>(),
             "down": down.collect::<Vec<_>>(),
             "operations": self.run.summary.operations.iter().map(operation).collect::<Vec<_>>(),
-            "requests": self.requests((0, u64::MAX)),
+            "requests": requests,
             "reasons": meshsim_actor::LossReason::ALL.map(meshsim_actor::LossReason::as_str),
             "columns": super::extent::TILE_COLUMNS,
         })
     }
 
-    fn extent(&self, asked: &Asked) -> Result<Value, Refused> {
-        let root = asked.0.get("request").and_then(|name| text::root(name, &self.mesh));
-        let extent = Extent::new(&self.index, asked.extent()?, root, SINGLE_MAX);
-        serde_json::to_value(extent).map_err(|error| Refused::new(500, error.to_string(), ""))
-    }
-
-    fn tile(&self, level: &str, number: &str) -> Result<Value, Refused> {
-        let tile = level.parse().ok().zip(number.parse().ok());
-        let tile = tile.and_then(|(level, number)| Tile::new(&self.index, level, number));
-        let tile = tile.ok_or_else(|| Refused::new(404, "there is no such tile", "tiles are /tile/LEVEL/NUMBER"))?;
-        serde_json::to_value(tile).map_err(|error| Refused::new(500, error.to_string(), ""))
-    }
-
     fn record(&self, record: u64) -> Result<Value, Refused> {
         let mut told = self.records(&[record])?;
         let told = told.remove(&record).ok_or_else(|| {
-            let last = self.index.records().saturating_sub(1);
+            let last = self.chunks.records().saturating_sub(1);
             Refused::new(404, format!("there is no record {record}"), format!("the trace has records 0 to {last}"))
         })?;
         serde_json::to_value(told).map_err(|error| Refused::new(500, error.to_string(), ""))
@@ -242,76 +246,12 @@ impl Explorer {
 
     /// All about these records that are in the trace.
     pub(super) fn records(&self, records: &[u64]) -> Result<BTreeMap<u64, Told>, Error> {
-        Told::read(records, &self.index, &locked(&self.source))
+        Told::read(records, &self.trail(), &self.source)
     }
 
-    /// The requests that were due in a stretch of time: how many, the slowest, and the first that failed.
-    pub(super) fn requests(&self, extent: (u64, u64)) -> Value {
-        let due = self.due(extent);
-        let (slowest, failures) = listed(due);
-        let done = due.iter().filter(|it| it.failure.is_none()).count();
-        let listed = |it: &&Ended| {
-            let failure = it.failure.map(meshsim_mesh::measure::Failure::as_str);
-            json!({
-                "request": text::name(it.root, &self.mesh),
-                "due_ns": it.due.nanos(),
-                "latency_ns": latency(it),
-                "failure": failure,
-            })
-        };
-        json!({
-            "ended": due.len(),
-            "done": done,
-            "failed": due.len() - done,
-            "slowest": slowest.iter().map(listed).collect::<Vec<_>>(),
-            "failures": failures.iter().map(listed).collect::<Vec<_>>(),
-        })
-    }
-
-    /// The requests that have ended and were due in a stretch of time.
-    fn due(&self, (from, to): (u64, u64)) -> &[Ended] {
-        let all = &self.index.requests;
-        let first = all.partition_point(|it| it.due.nanos() < from);
-        &all[first..all.partition_point(|it| it.due.nanos() <= to).max(first)]
-    }
-
-    /// The roots of those that [`requests`](Self::requests) lists.
-    pub(super) fn listed_roots(&self, extent: (u64, u64)) -> BTreeSet<u64> {
-        let (slowest, failures) = listed(self.due(extent));
-        slowest.into_iter().chain(failures).map(|it| it.root).collect()
-    }
-
-    fn request(&self, name: &str) -> Result<Value, Refused> {
-        let none = || {
-            let why = format!("`{}` is not a request that ended in this run", printable(name));
-            Refused::new(404, why, "requests are called LOAD/NUMBER, counted from 0")
-        };
-        let root = text::root(name, &self.mesh).ok_or_else(none)?;
-        if !self.index.requests.iter().any(|ended| ended.root == root) {
-            return Err(none());
-        }
-        self.kept(&format!("request {name}"), || {
-            let drawn = self.drawn(&BTreeSet::from([root]))?;
-            drawn.into_values().next().ok_or_else(none)
-        })
-    }
-
-    /// These requests as the page draws them, each with the records of the sending of its tries; by name.
-    pub(super) fn drawn(&self, roots: &BTreeSet<u64>) -> Result<BTreeMap<String, Value>, Error> {
-        let (mut follower, mut found) = (Follower::default(), BTreeMap::new());
-        locked(&self.source).each(|item| {
-            if let Some(of) = follower.take(&item.record).filter(|of| roots.contains(&of.root)) {
-                let drawn = Drawn::new(&of, &self.mesh);
-                let record = |row: &meshsim_report::waterfall::drawn::Row| {
-                    let (sent, to) = (drawn.due_ns + row.sent_ns, row.node?);
-                    self.index.messages.of_try(of.root, sent, to)
-                };
-                let records: Vec<Option<u32>> = drawn.rows.iter().map(record).collect();
-                found.insert(drawn.request.clone(), json!({ "drawn": drawn, "records": records }));
-            }
-            if found.len() < roots.len() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        Ok(found)
+    /// The records of the trace, part by part.
+    pub(super) fn trail(&self) -> Trail<'_> {
+        Trail { pages: &self.pages, chunks: &self.chunks, source: &self.source, overview: &self.overview }
     }
 
     /// Steps of the operations that were in progress, or that came before: those that began together.
@@ -334,7 +274,7 @@ impl Explorer {
             let left_out = steps.len().saturating_sub(STEPS_MAX);
             steps.truncate(STEPS_MAX);
             let numbers: Vec<u64> = steps.iter().map(|(n, _)| *n).collect();
-            let gathered = operation::gather(&locked(&self.source), &numbers)?;
+            let gathered = operation::gather(&self.source, &numbers, &self.steps_window(&of))?;
             let title = match of.as_slice() {
                 [only] => operation::name(only),
                 many => format!("{} of {} services", chosen.kind.as_str(), many.len()),
@@ -347,6 +287,23 @@ impl Explorer {
                 "left_out": left_out,
             }))
         })
+    }
+
+    /// The stretch of the trace in which steps of operations were decided, sent and acknowledged.
+    fn steps_window(&self, of: &[&meshsim_report::OperationSummary]) -> operation::Window {
+        let steps = || of.iter().flat_map(|it| &it.steps);
+        let ns = |s: f64| (s * 1e9) as u64;
+        let from = steps().map(|step| ns(step.decided_s)).min().unwrap_or(0);
+        let settled = |step: &meshsim_report::StepSummary| {
+            step.settle_time_ns.map(|span| ns(step.decided_s).saturating_add(span))
+        };
+        let to = steps().map(settled).try_fold(0, |latest, at| Some(at?.max(latest)));
+        let facts = self.overview.facts();
+        let was_down = facts
+            .down
+            .iter()
+            .filter(|(_, since, until)| since.nanos() < from && until.is_none_or(|until| until.nanos() >= from));
+        operation::Window { from, to, down: was_down.map(|(actor, since, _)| (*actor, *since)).collect() }
     }
 
     fn actor_at(&self, asked: &Asked) -> Result<Value, Refused> {
@@ -373,23 +330,27 @@ impl Explorer {
     /// Messages that an expression selects, and the number of records.
     fn find(&self, text: &str) -> Result<Value, Refused> {
         self.kept(&format!("find {text}"), || {
-            let source = locked(&self.source);
-            let selector = Selection::of_expression(text).resolve(&source)?;
+            let source = &self.source;
+            let selector = Selection::of_expression(text).resolve(source)?;
             let (mut records, mut found) = (0_u64, BTreeMap::new());
             let mut left_out = 0_u64;
-            source.each(|item| {
-                if selector.wants(item, &source.names) {
-                    records += 1;
-                    // A record without a message is found by its own number.
-                    let (seq, at) = item.sent().map_or((item.record.seq, item.record.at), |sent| (sent.seq, sent.at));
-                    if found.len() < MATCHES_MAX {
-                        found.entry(seq).or_insert((at.nanos(), item.sent().is_some()));
-                    } else {
-                        left_out += u64::from(!found.contains_key(&seq));
+            source.each_of(
+                |chunk| selector.may_hold(chunk, &source.names),
+                |item| {
+                    if selector.wants(item, &source.names) {
+                        records += 1;
+                        // A record without a message is found by its own number.
+                        let (seq, at) =
+                            item.sent().map_or((item.record.seq, item.record.at), |sent| (sent.seq, sent.at));
+                        if found.len() < MATCHES_MAX {
+                            found.entry(seq).or_insert((at.nanos(), item.sent().is_some()));
+                        } else {
+                            left_out += u64::from(!found.contains_key(&seq));
+                        }
                     }
-                }
-                ControlFlow::Continue(())
-            })?;
+                    ControlFlow::Continue(())
+                },
+            )?;
             let of = |(seq, (at, is_message)): (&u64, &(u64, bool))| (*seq, *at, *is_message);
             let found: Vec<(u64, u64, bool)> = found.iter().map(of).collect();
             Ok(json!({ "records": records, "left_out": left_out, "found": found }))
@@ -397,7 +358,11 @@ impl Explorer {
     }
 
     /// The answer to a question that was asked before, or a new one.
-    fn kept(&self, question: &str, answer: impl FnOnce() -> Result<Value, Refused>) -> Result<Value, Refused> {
+    pub(super) fn kept(
+        &self,
+        question: &str,
+        answer: impl FnOnce() -> Result<Value, Refused>,
+    ) -> Result<Value, Refused> {
         if let Some(kept) = locked(&self.kept).get(question) {
             return Ok(kept.clone());
         }
@@ -416,20 +381,11 @@ impl Explorer {
 
     /// An actor's name.
     pub(super) fn actor(&self, actor: u32) -> String {
-        locked(&self.source).names.actor(ActorId(actor)).to_owned()
-    }
-
-    /// Runs `act` with the trace, which no other thread reads meanwhile.
-    pub(super) fn with_source<T>(&self, work: impl FnOnce(&Source) -> T) -> T {
-        work(&locked(&self.source))
+        self.source.names.actor(ActorId(actor)).to_owned()
     }
 
     pub(super) fn mesh(&self) -> &Mesh {
         &self.mesh
-    }
-
-    pub(super) fn index(&self) -> &Index {
-        &self.index
     }
 
     pub(super) fn folder(&self) -> &Path {

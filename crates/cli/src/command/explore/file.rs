@@ -7,7 +7,6 @@ use meshsim_report::{count, plural};
 use serde_json::{Value, json};
 
 use super::answers::{Explorer, Refused};
-use super::extent::Extent;
 use crate::error::Error;
 
 /// Messages that a file holds, and its bytes.
@@ -20,28 +19,30 @@ const TOLD_MAX: usize = 600;
 /// Writes the page with the messages in flight between two times.
 pub(super) fn write(explorer: &Explorer, (from, to): (Time, Time)) -> Result<String, Error> {
     let window = (from.nanos(), to.nanos());
-    let index = explorer.index();
-    let extent = Extent::new(index, window, None, MESSAGES_MAX);
+    explorer.wait();
     let smaller =
         || "choose a smaller window, as in `--window 80s..82s`; without -o the page has all of the run".to_owned();
-    if extent.total() > MESSAGES_MAX {
-        let why = format!(
-            "{} are in this window, and a file holds {}",
-            plural(extent.total() as u64, "message"),
-            count(MESSAGES_MAX as u64)
-        );
-        return Err(Error::WrongInput(why, smaller()));
-    }
+    let (extent, index) = match explorer.window(window, MESSAGES_MAX)? {
+        Ok(found) => found,
+        Err(total) => {
+            let why = format!(
+                "{} are in this window, and a file holds {}",
+                plural(total as u64, "message"),
+                count(MESSAGES_MAX as u64)
+            );
+            return Err(Error::WrongInput(why, smaller()));
+        }
+    };
     let roots = explorer.listed_roots(window);
     let requests = explorer.drawn(&roots)?;
     let own = |name: &str| {
         let of = meshsim_report::waterfall::text::root(name, explorer.mesh())?;
         let those = index.messages.within(window.0, window.1).filter(|at| index.messages.root[*at] == of);
-        Some(those.map(|at| index.messages.record[at]).collect::<Vec<u32>>())
+        Some(those.map(|at| index.messages.record[at]).collect::<Vec<u64>>())
     };
-    let of_requests: BTreeMap<&String, Vec<u32>> =
+    let of_requests: BTreeMap<&String, Vec<u64>> =
         requests.keys().filter_map(|name| Some((name, own(name)?))).collect();
-    let mut told: BTreeSet<u64> = of_requests.values().flatten().map(|record| u64::from(*record)).collect();
+    let mut told: BTreeSet<u64> = of_requests.values().flatten().copied().collect();
     for value in requests.values() {
         told.extend(value["records"].as_array().into_iter().flatten().filter_map(Value::as_u64));
     }

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use meshsim_actor::{ActorId, Counts, Time};
+use meshsim_actor::{ActorId, Counts, LossReason, Time};
 use meshsim_experiment::{Experiment, Override, duration, load};
-use meshsim_report::waterfall::Follower;
 use meshsim_run::{Keep, Observer, Simulation, Tracer};
 use meshsim_trace::Entry;
 use serde::Deserialize;
@@ -18,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::super::trace::why::Link;
 use super::answers::{Explorer, Refused};
+use super::index::fate;
 use crate::ending::{self, TRACE};
 use crate::error::Error;
 use crate::flow::part::is_same;
@@ -35,6 +35,8 @@ const FORKS_MAX: u32 = 10_000;
 pub(super) enum Change {
     /// A message is lost: that of this record.
     Drop { record: u64 },
+    /// A message that the network lost arrives.
+    Deliver { record: u64 },
     /// A message comes later by so much.
     Delay { record: u64, by: String },
     /// An actor's machine goes down at this moment, for so long.
@@ -53,30 +55,38 @@ struct Told {
 
 impl Change {
     fn told(&self, explorer: &Explorer) -> Result<Told, Refused> {
-        let index = explorer.index();
+        // The part of the trace with a record, and the place of its message there.
         let row = |record: u64| {
-            let row = index.messages.of_record(record);
+            let part = explorer.trail().part(record)?;
+            let row = part.and_then(|part| part.messages.of_record(record).map(|row| (part, row)));
             row.ok_or_else(|| Refused::new(404, format!("record {record} is about no message"), "choose a message"))
         };
+        // The fault of one message.
         let link = |record: u64, effect: &str| {
-            let row = row(record)?;
+            let (index, row) = row(record)?;
             let (at, from, to) = (index.messages.sent[row], index.messages.from[row], index.messages.to[row]);
+            let number = explorer.message_number(index.messages.record[row])?;
             let (from, to) = (explorer.actor(from), explorer.actor(to));
             if from == to {
                 return Err(Refused::new(400, "a message to oneself does not pass the network", "choose another"));
             }
             // JSON's quotes are YAML's.
             let [from, to] = [&from, &to].map(|name| json!(name).to_string());
-            Ok(format!("faults.+={{ at: {at}ns, for: 1ns, link: {{ from: {from}, to: {to} }}, {effect} }}"))
+            let ends = format!("{{ from: {from}, to: {to}, message: {number} }}");
+            Ok(format!("faults.+={{ at: {at}ns, for: 1ns, link: {ends}, {effect} }}"))
         };
         let what = |record: u64| {
-            let row = row(record)?;
-            let words = index.words.get(index.messages.words[row] as usize).map_or("a message", |(_, words)| words);
-            let (at, same) = (index.messages.sent[row], (index.messages.from[row], index.messages.to[row]));
-            let others = index.messages.sent_within(at, at + 1);
-            let others = others.filter(|at| (index.messages.from[*at], index.messages.to[*at]) == same).count() - 1;
-            let others = if others > 0 { format!(" and {others} more of the same moment") } else { String::new() };
-            Ok::<_, Refused>(format!("{words}, {} to {}{others}", explorer.actor(same.0), explorer.actor(same.1)))
+            let (index, row) = row(record)?;
+            let words =
+                index.words.get(index.messages.words[row] as usize).map_or("a message", |(_, words)| words.as_str());
+            let (from, to) = (index.messages.from[row], index.messages.to[row]);
+            Ok::<_, Refused>(format!("{words}, {} to {}", explorer.actor(from), explorer.actor(to)))
+        };
+        let reason = |record: u64| {
+            let (index, row) = row(record)?;
+            let fate = index.messages.fate[row];
+            let reason = LossReason::ALL.get(usize::from(fate >> fate::REASON));
+            Ok::<_, Refused>(reason.filter(|_| fate & fate::LOST != 0).copied())
         };
         let span = |text: &str| {
             let span = duration(text).map_err(|error| Refused::new(400, error.message, error.help))?;
@@ -90,6 +100,17 @@ impl Change {
             Change::Drop { record } => {
                 Told { set: Some(link(*record, "drop: 100%")?), words: format!("without {}", what(*record)?) }
             }
+            Change::Deliver { record } => match reason(*record)? {
+                None => return Err(Refused::new(400, "this message was not lost", "choose one that was")),
+                Some(LossReason::Down | LossReason::NoSuchActor) => {
+                    let help = "the network did not lose it: take the fault of its receiver's machine away instead";
+                    return Err(Refused::new(400, "its receiver was not there", help));
+                }
+                Some(_) => {
+                    let set = link(*record, "deliver: true")?;
+                    Told { set: Some(set), words: format!("not lost: {}", what(*record)?) }
+                }
+            },
             Change::Delay { record, by } => {
                 let by = span(by)?;
                 let set = link(*record, &format!("latency: {}ns", by.nanos()))?;
@@ -138,8 +159,10 @@ pub(super) fn fork(explorer: &Explorer, change: &Change) -> Result<Value, Refuse
     run(&experiment, &path)?;
     let other = Source::traced(&path)?;
     let ended = ends(&other)?;
-    let changed = explorer.with_source(|source| parted(source, &other))?;
-    let otherwise = explorer.index().requests.iter().filter(|it| ended.get(&it.root) != Some(&it.failure)).count();
+    let changed = parted(&explorer.source, &other)?;
+    explorer.wait();
+    let otherwise =
+        explorer.overview.facts().requests.iter().filter(|it| ended.get(&it.root) != Some(&it.failure)).count();
     let shown = read::runs(std::slice::from_ref(&path))?.pop();
     Ok(json!({
         "words": words,
@@ -173,10 +196,10 @@ fn run(experiment: &Experiment, path: &Path) -> Result<(), Error> {
 
 /// Outcome of each request.
 fn ends(source: &Source) -> Result<BTreeMap<u64, Option<meshsim_mesh::measure::Failure>>, Error> {
-    let (mut follower, mut ends) = (Follower::default(), BTreeMap::new());
+    let mut ends = BTreeMap::new();
     source.each(|item| {
-        if let Some(of) = follower.take(&item.record) {
-            ends.insert(of.root, of.failure);
+        if let (Some(ended), Some(owner)) = (item.ended, item.owner) {
+            ends.insert(owner.root, ended.failure);
         }
         ControlFlow::Continue(())
     })?;

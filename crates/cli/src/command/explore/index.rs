@@ -1,19 +1,16 @@
-//! All messages of a run in columns, by time of sending, with the facts of the trace: built in one reading, and queried
-//! from then on without the trace.
+//! The messages of a part of a run in columns, by time of sending: read from its chunks, and queried from then on without
+//! the trace.
 //!
-//! A message takes 45 bytes, a record 4: a run of 10^7 records, a third of which are sendings, takes some 200 MB.
+//! A message takes 53 bytes, a record 4.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::Range;
 
-use meshsim_actor::{ActorId, Fate, LossReason, MachineAction, Time};
-use meshsim_mesh::measure::Failure;
-use meshsim_report::waterfall::Follower;
+use meshsim_actor::{ActorId, Fate, LossReason};
 use meshsim_trace::{Entry, Sent};
 
-use crate::error::Error;
-use crate::flow::words::{About, TYPES, Wording};
-use crate::flow::{Item, Source};
+use crate::flow::Item;
+use crate::flow::words::{About, Names, TYPES, Wording};
 
 /// Fate of a message, and facts about it: bits of [`Messages::fate`].
 pub(super) mod fate {
@@ -35,7 +32,7 @@ pub(super) mod fate {
     pub(crate) const REASON: u32 = 8;
 }
 
-/// Different wordings that are kept; the messages beyond them are called by their kind alone.
+/// Different wordings that are kept of a part; the messages beyond them are called by their kind alone.
 const WORDINGS_MAX: usize = 1 << 16;
 
 /// Messages between two entries of [`Messages::reach`].
@@ -54,40 +51,13 @@ pub(super) struct Messages {
     pub(super) words: Vec<u32>,
     pub(super) fate: Vec<u16>,
     /// The record of its sending.
-    pub(super) record: Vec<u32>,
-    /// The record of its arrival, or of its loss.
-    pub(super) end: Vec<u32>,
+    pub(super) record: Vec<u64>,
+    /// The record of its arrival, or of its loss; 0 if neither came.
+    pub(super) end: Vec<u64>,
     /// The request that it is for; `u64::MAX` if it is for none.
     pub(super) root: Vec<u64>,
     /// The latest arrival among all messages up to the end of each block.
     reach: Vec<u64>,
-}
-
-/// A request that has ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
-    pub(super) root: u64,
-    pub(super) due: Time,
-    pub(super) ended: Time,
-    pub(super) failure: Option<Failure>,
-}
-
-/// Facts about a run after one reading of its trace.
-#[derive(Default)]
-pub(super) struct Index {
-    pub(super) messages: Messages,
-    /// The kind of a message, and its content.
-    pub(super) words: Vec<(&'static str, String)>,
-    /// Of each record, how far back its cause is; 0 if it has none.
-    back: Vec<u32>,
-    /// Machines that were down: whose, from when, until when.
-    pub(super) down: Vec<(ActorId, Time, Option<Time>)>,
-    /// By the time at which they were due.
-    pub(super) requests: Vec<Ended>,
-    /// When the last record was.
-    pub(super) last: Time,
-    /// Why the trace could not be read to its end.
-    pub(super) trouble: Option<String>,
 }
 
 impl Messages {
@@ -111,19 +81,19 @@ impl Messages {
 
     /// The message that a record is about, of which `copy` others came before.
     fn find(&self, record: u64, at: u64, copy: u32) -> Option<usize> {
-        let same = self.sent_within(at, at + 1).filter(|place| u64::from(self.record[*place]) == record);
+        let same = self.sent_within(at, at + 1).filter(|place| self.record[*place] == record);
         same.take(copy as usize + 1).last()
     }
 
     /// The message that was sent by a record, or ended with it.
     pub(super) fn of_record(&self, record: u64) -> Option<usize> {
-        let record = u32::try_from(record).ok()?;
         let sent = self.record.iter().position(|it| *it == record);
-        sent.or_else(|| self.end.iter().position(|it| *it == record))
+        let is_end = |at: &usize| self.end[*at] == record && self.fate[*at] & fate::UNDER_WAY == 0;
+        sent.or_else(|| (0..self.end.len()).find(is_end))
     }
 
     /// The sending of a message of this request at a moment, to an actor.
-    pub(super) fn of_try(&self, root: u64, sent: u64, to: u32) -> Option<u32> {
+    pub(super) fn of_try(&self, root: u64, sent: u64, to: u32) -> Option<u64> {
         let mut those = self.sent_within(sent, sent + 1).filter(|at| self.root[*at] == root && self.to[*at] == to);
         those.next().map(|at| self.record[at])
     }
@@ -140,105 +110,152 @@ impl Messages {
     }
 }
 
+/// Facts about some consecutive chunks of a trace.
+#[derive(Default)]
+pub(super) struct Index {
+    pub(super) messages: Messages,
+    /// The kind of a message, and its content.
+    pub(super) words: Vec<(&'static str, String)>,
+    /// Its records.
+    pub(super) span: Range<u64>,
+    /// Of each of them, how far back its cause is; 0 if it has none.
+    back: Vec<u32>,
+    /// Messages whose end was not found among the records that were read.
+    pub(super) open: usize,
+}
+
 impl Index {
-    /// Reads the trace of a run. One that is cut off or damaged is read up to there.
-    pub(super) fn read(source: &Source) -> Result<Self, Error> {
-        let mut reading = Reading::default();
-        let read = source.each(|item| match reading.take(item, source) {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        });
-        let mut index = reading.index;
-        match read {
-            Ok(()) => {}
-            Err(Error::Trace(_, error)) => index.trouble = Some(error.to_string()),
-            Err(error) => return Err(error),
-        }
-        if index.back.len() > u32::MAX as usize {
-            let why = format!("{} has more records than can be explored at once", source.label);
-            return Err(Error::WrongInput(why, "`meshsim trace` looks at it in pieces".into()));
-        }
-        index.messages.seal();
-        index.requests.sort_by_key(|it| (it.due, it.root));
-        Ok(index)
-    }
-
-    /// Number of records.
-    pub(super) fn records(&self) -> u64 {
-        self.back.len() as u64
-    }
-
-    /// The record that this one follows from.
+    /// The record that this one follows from, if this is one of its records and has a cause.
     pub(super) fn cause(&self, record: u64) -> Option<u64> {
-        let back = u64::from(*self.back.get(record as usize)?);
-        (back > 0).then(|| record - back)
+        let at = record.checked_sub(self.span.start)?;
+        let back = u64::from(*self.back.get(usize::try_from(at).ok()?)?);
+        if back > 0 { record.checked_sub(back) } else { None }
     }
 
-    /// The records that follow from this one, however far: the first so many, and whether there are more among the
-    /// next `look` records.
-    pub(super) fn effects(&self, record: u64, most: usize, look: u64) -> (Vec<u64>, bool) {
-        let mut found = vec![record];
-        for next in record + 1..(record + look).min(self.records()) {
-            if self.cause(next).is_some_and(|cause| found.binary_search(&cause).is_ok()) {
-                if found.len() > most {
-                    return (found.split_off(1), true);
-                }
-                found.push(next);
+    /// Ends a message, which was sent by this record at this time, or the copy of it with this number.
+    pub(super) fn end(&mut self, sent: (u64, u64), copy: u32, end: End) {
+        let messages = &mut self.messages;
+        let Some(at) = messages.find(sent.0, sent.1, copy) else { return };
+        self.open -= usize::from(messages.fate[at] & fate::UNDER_WAY != 0);
+        messages.arrived[at] = end.at;
+        messages.end[at] = end.record;
+        messages.fate[at] = messages.fate[at] & !fate::UNDER_WAY | end.bits;
+    }
+}
+
+/// Arrival or loss of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) record: u64,
+    /// In nanoseconds.
+    pub(super) at: u64,
+    /// Its part of the [`fate`].
+    pub(super) bits: u16,
+}
+
+impl End {
+    /// The end of a message, if the record is one.
+    pub(super) fn of(item: &Item) -> Option<Self> {
+        let bits = match &item.record.entry {
+            Entry::Fate(_, Fate::Lost(cause)) => {
+                let reason = LossReason::ALL.iter().position(|it| it == cause).unwrap_or(0) as u16;
+                fate::LOST | reason << fate::REASON
             }
+            Entry::Deliver(_) if item.is_late => fate::LATE,
+            Entry::Deliver(_) => 0,
+            _ => return None,
+        };
+        Some(End { record: item.record.seq, at: item.record.at.nanos(), bits })
+    }
+}
+
+/// Wordings of messages, each stored once.
+pub(super) struct Words<'a> {
+    names: &'a Names,
+    known: BTreeMap<Wording, u32>,
+    /// The kind of a message, and its content.
+    pub(super) all: Vec<(&'static str, String)>,
+}
+
+impl<'a> Words<'a> {
+    pub(super) fn new(names: &'a Names) -> Self {
+        Words { names, known: BTreeMap::new(), all: Vec::new() }
+    }
+
+    /// The number of a wording.
+    pub(super) fn of(&mut self, about: &About) -> u32 {
+        let wording = about.wording();
+        if let Some(at) = self.known.get(&wording) {
+            return *at;
         }
-        (found.split_off(1), false)
+        let kind = wording.0;
+        let is_full = self.known.len() >= WORDINGS_MAX;
+        let wording = if is_full { (kind, None, None, None, None, None, None) } else { wording };
+        *self.known.entry(wording).or_insert_with(|| {
+            let known = TYPES.iter().find(|it| **it == kind).copied();
+            let words = if is_full { kind.to_owned() } else { self.names.message(about) };
+            self.all.push((known.unwrap_or("message"), words));
+            self.all.len() as u32 - 1
+        })
     }
 }
 
 /// An index in the making.
-#[derive(Default)]
-struct Reading {
+pub(super) struct Reading<'a> {
     index: Index,
-    follower: Follower,
-    wordings: BTreeMap<Wording, u32>,
-    down: BTreeMap<ActorId, usize>,
+    words: Words<'a>,
 }
 
-impl Reading {
-    /// Takes in a record. False if there is no room for more.
-    fn take(&mut self, item: &Item, source: &Source) -> bool {
-        let record = &item.record;
-        let seq = record.seq;
-        self.index.last = self.index.last.max(record.at);
-        self.index.back.push(item.derived.cause.map_or(0, |cause| u32::try_from(seq - cause).unwrap_or(0)));
-        if let Some(of) = self.follower.take(record) {
-            self.index.requests.push(Ended { root: of.root, due: of.due, ended: of.ended, failure: of.failure });
+impl<'a> Reading<'a> {
+    /// Begins an index of these records.
+    pub(super) fn new(span: Range<u64>, names: &'a Names) -> Self {
+        Reading { index: Index { span, ..Index::default() }, words: Words::new(names) }
+    }
+
+    /// Adds a message that is under way before the first record.
+    pub(super) fn is_under_way(&mut self, sent: &Sent<About>, from: ActorId) {
+        for copy in sent.arrived()..sent.arrived().saturating_add(sent.copies()) {
+            let held = if sent.was_held { fate::HELD } else { 0 };
+            self.send(sent, from, held | if copy > 0 { fate::COPY } else { 0 });
         }
-        match &record.entry {
-            Entry::Power(power) => self.power(record.actor, record.at, power),
-            Entry::Send { .. } => {
-                if let (Some(sent), Some(from)) = (item.sent(), item.sender()) {
-                    self.send(sent, from, source);
+    }
+
+    /// Processes the next record. Of the records behind its own, only the ends of its messages matter.
+    pub(super) fn take(&mut self, item: &Item) {
+        let record = &item.record;
+        let is_own = self.index.span.contains(&record.seq);
+        if is_own {
+            let back = item.derived.cause.and_then(|cause| u32::try_from(record.seq - cause).ok());
+            self.index.back.push(back.unwrap_or(0));
+        }
+        let Some(sent) = item.sent() else { return };
+        let key = (sent.seq, sent.at.nanos());
+        match (&record.entry, item.sender()) {
+            (Entry::Send { .. }, Some(from)) if is_own => self.send(sent, from, 0),
+            (Entry::Fate(_, Fate::Duplicate(..)), Some(from)) => {
+                if self.index.messages.find(key.0, key.1, 0).is_some() {
+                    self.send(sent, from, fate::COPY);
                 }
             }
-            Entry::Fate(_, Fate::Duplicate(..)) => {
-                if let (Some(sent), Some(from)) = (item.sent(), item.sender()) {
-                    self.send(sent, from, source);
-                    self.last_fate(fate::COPY);
-                }
-            }
-            Entry::Fate(_, Fate::Hold(_)) => {
-                if let Some(at) = item.sent().and_then(|sent| self.index.messages.find(sent.seq, sent.at.nanos(), 0)) {
+            (Entry::Fate(_, Fate::Hold(_)), _) => {
+                if let Some(at) = self.index.messages.find(key.0, key.1, 0) {
                     self.index.messages.fate[at] |= fate::HELD;
                 }
             }
-            Entry::Fate(_, Fate::Lost(cause)) => {
-                let reason = LossReason::ALL.iter().position(|it| it == cause).unwrap_or(0) as u16;
-                self.end(item, fate::LOST | reason << fate::REASON);
+            _ => {
+                if let Some(end) = End::of(item) {
+                    self.index.end(key, item.derived.copy, end);
+                }
             }
-            Entry::Deliver(_) => self.end(item, if item.is_late { fate::LATE } else { 0 }),
-            _ => {}
         }
-        seq < u64::from(u32::MAX)
     }
 
-    fn send(&mut self, sent: &Sent<About>, from: ActorId, source: &Source) {
-        let words = self.words(&sent.about, source);
+    /// True if all its messages have ended.
+    pub(super) fn is_closed(&self) -> bool {
+        self.index.open == 0
+    }
+
+    fn send(&mut self, sent: &Sent<About>, from: ActorId, bits: u16) {
         let messages = &mut self.index.messages;
         // Times of a live run never go back either: its traces are merged by time.
         let at = messages.sent.last().map_or(sent.at.nanos(), |last| sent.at.nanos().max(*last));
@@ -246,59 +263,23 @@ impl Reading {
         messages.arrived.push(u64::MAX);
         messages.from.push(from.0);
         messages.to.push(sent.to.0);
-        messages.words.push(words);
-        let is_request = matches!(sent.kind, "request" | "reply");
-        messages.fate.push(fate::UNDER_WAY | if is_request { 0 } else { fate::CONTROL });
-        messages.record.push(sent.seq as u32);
+        messages.words.push(self.words.of(&sent.about));
+        messages.fate.push(fate::UNDER_WAY | bits | class(sent));
+        messages.record.push(sent.seq);
         messages.end.push(0);
         messages.root.push(sent.about.root.unwrap_or(u64::MAX));
+        self.index.open += 1;
     }
 
-    fn last_fate(&mut self, bits: u16) {
-        if let Some(last) = self.index.messages.fate.last_mut() {
-            *last |= bits;
-        }
+    /// The index of the records so far.
+    pub(super) fn end(mut self) -> Index {
+        self.index.messages.seal();
+        self.index.words = self.words.all;
+        self.index
     }
+}
 
-    /// The message that a record is about arrives, or is lost.
-    fn end(&mut self, item: &Item, bits: u16) {
-        let Some(sent) = item.sent() else { return };
-        let messages = &mut self.index.messages;
-        let Some(at) = messages.find(sent.seq, sent.at.nanos(), item.derived.copy) else { return };
-        messages.arrived[at] = item.record.at.nanos();
-        messages.end[at] = item.record.seq as u32;
-        messages.fate[at] = messages.fate[at] & !fate::UNDER_WAY | bits;
-    }
-
-    fn words(&mut self, about: &About, source: &Source) -> u32 {
-        let wording = about.wording();
-        if let Some(at) = self.wordings.get(&wording) {
-            return *at;
-        }
-        let kind = wording.0;
-        let is_full = self.wordings.len() >= WORDINGS_MAX;
-        let wording = if is_full { (kind, None, None, None, None, None, None) } else { wording };
-        let words = if is_full { kind.to_owned() } else { source.names.message(about) };
-        let Index { words: all, .. } = &mut self.index;
-        *self.wordings.entry(wording).or_insert_with(|| {
-            let known = TYPES.iter().find(|it| **it == kind).copied();
-            all.push((known.unwrap_or("message"), words));
-            all.len() as u32 - 1
-        })
-    }
-
-    fn power(&mut self, actor: ActorId, at: Time, power: &MachineAction) {
-        match power {
-            MachineAction::Crash | MachineAction::Wipe if !self.down.contains_key(&actor) => {
-                self.down.insert(actor, self.index.down.len());
-                self.index.down.push((actor, at, None));
-            }
-            MachineAction::Restart => {
-                if let Some(place) = self.down.remove(&actor) {
-                    self.index.down[place].2 = Some(at);
-                }
-            }
-            _ => {}
-        }
-    }
+/// [`fate::CONTROL`] for a message that is neither a request nor a reply.
+pub(super) fn class(sent: &Sent<About>) -> u16 {
+    if matches!(sent.kind, "request" | "reply") { 0 } else { fate::CONTROL }
 }

@@ -1,12 +1,18 @@
 //! `meshsim explore`: one page for all that a run holds: who said what to whom, and what made it slow.
 
 mod answers;
+mod densities;
 mod extent;
 mod file;
 mod forks;
 mod index;
+mod overview;
+mod pages;
+mod parts;
 mod server;
+mod terminal;
 mod told;
+mod trail;
 
 use std::path::PathBuf;
 
@@ -30,6 +36,7 @@ Examples:
   meshsim explore last
   meshsim explore runs/shop-11 --port 8090
   meshsim explore last --window 80s..82s -o page.html     one file for a part of it, which opens offline
+  meshsim explore last --terminal                         in this terminal, record by record
 
 The page shows the time series of the run, the breakdown of the time of a request, the messages between actors, the \
 steps of operations and the call graph; and of each message its content, causes and effects. A click on a spike shows \
@@ -47,6 +54,9 @@ pub(crate) struct Args {
     /// Serve on this port; one that is free if it is not given
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
+    /// Walk through the records in this terminal, without a page: `?` lists its keys
+    #[arg(long, conflicts_with_all = ["port", "out"])]
+    terminal: bool,
     /// Write the page as one file, which opens offline
     #[arg(short, long, value_name = "FILE", conflicts_with = "port")]
     out: Option<PathBuf>,
@@ -69,19 +79,23 @@ impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let source = Source::open(&self.run, screen)?;
         let explorer = Explorer::open(source)?;
+        if self.terminal {
+            interrupt::catch()?;
+            return terminal::show(&explorer).map(|()| Exit::Success);
+        }
         if let Some(file) = &self.out {
-            let all = (Time::ZERO, explorer.index().last);
+            let all = (Time::ZERO, explorer.chunks.end());
             let html = file::write(&explorer, self.window.unwrap_or(all))?;
             PendingFile::create(file)?.publish(&html)?;
             return screen.print(&format!("written to {}\n", file.display())).map(|()| Exit::Success);
         }
         let (html, policy) = meshsim_page::explorer(&explorer.name);
         interrupt::catch()?;
-        let messages = count(explorer.messages() as u64);
+        let records = count(explorer.chunks.records());
         let token = Secret::fresh_text();
         let secret = Secret::new(&token).unwrap_or_else(|_| Secret::none());
         server::serve(explorer, Page { html, policy }, self.port, secret, |address| {
-            screen.print(&format!("{messages} messages at http://{address}/#token={token} until Ctrl-C\n"))
+            screen.print(&format!("{records} records at http://{address}/#token={token} until Ctrl-C\n"))
         })?;
         Ok(Exit::Success)
     }

@@ -5,20 +5,18 @@ use std::ops::ControlFlow;
 
 use meshsim_actor::{Fate, Time};
 use meshsim_mesh::measure::Failure;
-use meshsim_trace::Entry;
+use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::super::trace::why::{Link, self_set};
-use super::index::Index;
+use super::trail::Trail;
 use crate::error::Error;
 use crate::flow::{Item, Source};
 
 /// Causes that are looked at, and effects.
 const CAUSES_MAX: usize = 400;
 const EFFECTS_MAX: usize = 400;
-/// Records among which effects are looked for.
-const EFFECTS_AMONG: u64 = 4 << 20;
 /// Of these, shown.
 const SHOWN_MAX: usize = 10;
 /// Longest content that is shown, in bytes of its JSON.
@@ -35,8 +33,8 @@ pub(super) struct Told {
     message: Option<Message>,
     /// Its causes, the record itself last.
     because: Vec<Link>,
-    /// So many more, before them.
-    before: usize,
+    /// So many more, before them; `None`: more than are followed.
+    before: Option<usize>,
     /// Its effects.
     and_so: Vec<Link>,
     /// So many more, after them; `None`: more than are followed.
@@ -75,19 +73,18 @@ struct Wanted {
     /// Its causes, itself first.
     chain: Vec<u64>,
     effects: Vec<u64>,
-    /// True if the record has more effects than the search follows.
-    is_cut: bool,
+    /// The record has more causes than the search follows, or more effects.
+    is_cut: [bool; 2],
     /// The sending of its message, and that message's end.
     ends: Option<[u64; 2]>,
 }
 
 impl Wanted {
-    fn new(record: u64, index: &Index) -> Self {
-        let chain = std::iter::successors(Some(record), |at| index.cause(*at)).take(CAUSES_MAX).collect();
-        let (effects, is_cut) = index.effects(record, EFFECTS_MAX, EFFECTS_AMONG);
-        let row = index.messages.of_record(record);
-        let ends = row.map(|row| [index.messages.record[row], index.messages.end[row]].map(u64::from));
-        Wanted { record, chain, effects, is_cut, ends }
+    fn new(record: u64, trail: &Trail<'_>) -> Result<Self, Error> {
+        let (chain, is_longer) = trail.causes(record, CAUSES_MAX)?;
+        let (effects, is_cut) = trail.effects(record, EFFECTS_MAX)?;
+        let ends = trail.message(record)?;
+        Ok(Wanted { record, chain, effects, is_cut: [is_longer, is_cut], ends })
     }
 
     fn all(&self) -> impl Iterator<Item = u64> + '_ {
@@ -96,10 +93,15 @@ impl Wanted {
 }
 
 impl Told {
+    /// Its causes, itself last, and its effects.
+    pub(super) fn links(&self) -> (&[Link], &[Link]) {
+        (&self.because, &self.and_so)
+    }
+
     /// Reads records and the records that they refer to, all at once. Records that are not in the trace are left out.
-    pub(super) fn read(records: &[u64], index: &Index, source: &Source) -> Result<BTreeMap<u64, Self>, Error> {
-        let there = records.iter().filter(|record| **record < index.records());
-        let all: Vec<Wanted> = there.map(|record| Wanted::new(*record, index)).collect();
+    pub(super) fn read(records: &[u64], trail: &Trail<'_>, source: &Source) -> Result<BTreeMap<u64, Self>, Error> {
+        let there = records.iter().filter(|record| trail.has(**record)).copied().collect::<Vec<u64>>();
+        let all = there.iter().map(|record| Wanted::new(*record, trail)).collect::<Result<Vec<Wanted>, Error>>()?;
         let wanted: BTreeSet<u64> = all.iter().flat_map(Wanted::all).collect();
         let Some(last) = wanted.last().copied() else { return Ok(BTreeMap::new()) };
         // By the record of its send; and that message, by the record of its end.
@@ -110,7 +112,11 @@ impl Told {
             ends.insert(end, sent);
         }
         let mut links = BTreeMap::new();
-        source.each(|item| {
+        let holds = |chunk: &Chunk| {
+            let end = chunk.first.saturating_add(u64::from(chunk.records));
+            wanted.range(chunk.first..end).next().is_some()
+        };
+        source.each_of(holds, |item| {
             let seq = item.record.seq;
             if wanted.contains(&seq) {
                 links.insert(seq, Link::new(item, &source.names));
@@ -134,10 +140,14 @@ impl Told {
         let record = wanted.record;
         let link = links.get(&record)?.clone();
         let mut past: Vec<Link> = wanted.chain.iter().rev().filter_map(|seq| links.get(seq).cloned()).collect();
-        past.drain(..self_set(&past));
+        let rounds = self_set(&past);
+        let is_round = rounds > 0;
+        past.drain(..rounds);
         let (because, before) = shown_last(past, record);
+        let [is_longer, is_cut] = wanted.is_cut;
+        let before = (!is_longer || is_round).then_some(before);
         let (and_so, all) = shown_first(followed(record, &wanted.effects, links));
-        let after = (!wanted.is_cut).then(|| all - and_so.len());
+        let after = (!is_cut).then(|| all - and_so.len());
         let message = wanted.ends.and_then(|[sent, _]| messages.get(&sent).cloned().flatten());
         Some(Told { link, message, because, before, and_so, after })
     }

@@ -230,30 +230,33 @@ pub(in crate::command) fn of_messages(run: &Path, selection: &Selection, screen:
     let selector = selection.resolve(&source)?;
     let mut pairs: BTreeMap<(ActorId, ActorId), (u64, u64, Histogram)> = BTreeMap::new();
     let (mut first, mut last, mut too_many) = (None, Time::ZERO, 0_u64);
-    source.each(|item| {
-        if selector.is_over(item) {
-            return ControlFlow::Break(());
-        }
-        if !selector.wants(item, &source.names) {
-            return ControlFlow::Continue(());
-        }
-        first.get_or_insert(item.record.at);
-        last = item.record.at;
-        let (Some(from), Some(sent)) = (item.sender(), item.sent()) else { return ControlFlow::Continue(()) };
-        let has_room = pairs.len() < PAIRS_MAX || pairs.contains_key(&(from, sent.to));
-        if !has_room {
-            too_many += 1;
-            return ControlFlow::Continue(());
-        }
-        let (sendings, losses, times) = pairs.entry((from, sent.to)).or_insert_with(|| (0, 0, Histogram::coarse()));
-        match &item.record.entry {
-            Entry::Send { .. } => *sendings += 1,
-            Entry::Fate(_, Fate::Lost(_)) => *losses += 1,
-            Entry::Deliver(_) => times.record(item.took().unwrap_or(Span::ZERO)),
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    })?;
+    source.each_of(
+        |chunk| selector.may_hold(chunk, &source.names),
+        |item| {
+            if selector.is_over(item) {
+                return ControlFlow::Break(());
+            }
+            if !selector.wants(item, &source.names) {
+                return ControlFlow::Continue(());
+            }
+            first.get_or_insert(item.record.at);
+            last = item.record.at;
+            let (Some(from), Some(sent)) = (item.sender(), item.sent()) else { return ControlFlow::Continue(()) };
+            let has_room = pairs.len() < PAIRS_MAX || pairs.contains_key(&(from, sent.to));
+            if !has_room {
+                too_many += 1;
+                return ControlFlow::Continue(());
+            }
+            let (sendings, losses, times) = pairs.entry((from, sent.to)).or_insert_with(|| (0, 0, Histogram::coarse()));
+            match &item.record.entry {
+                Entry::Send { .. } => *sendings += 1,
+                Entry::Fate(_, Fate::Lost(_)) => *losses += 1,
+                Entry::Deliver(_) => times.record(item.took().unwrap_or(Span::ZERO)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
     if too_many > 0 {
         screen.warn(&format!("{PAIRS_MAX} pairs of actors are kept; {} left out", plural(too_many, "record")));
     }

@@ -1,17 +1,19 @@
 //! `meshsim trace log`: record by record.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use meshsim_report::table::Look;
 use meshsim_report::{count, plural};
 use meshsim_trace::export::jsonl_line_of;
 
 use crate::error::{Error, Exit};
+use crate::flow::follow::Following;
 use crate::flow::select::{self, is_mark, is_timer};
 use crate::flow::{Lines, Selection, Source};
-use crate::runs;
 use crate::screen::{Screen, width};
+use crate::{interrupt, runs};
 
 pub(super) const ABOUT: &str = "Print the records, a line each; the default view of RUN";
 
@@ -30,14 +32,24 @@ pub(super) struct Args {
     /// Whole lines, however long
     #[arg(long)]
     wide: bool,
+    /// Print the records of a run that is being written as they come, until it has ended or Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
     #[command(flatten)]
     selection: Selection,
 }
 
+/// Time between two looks at a run that is followed.
+const LOOK: Duration = Duration::from_millis(200);
+
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let latest = PathBuf::from(runs::LAST);
-        let source = Source::open(self.run.as_ref().unwrap_or(&latest), screen)?;
+        let run = self.run.as_ref().unwrap_or(&latest);
+        if self.follow {
+            return self.follow(run, screen);
+        }
+        let source = Source::open(run, screen)?;
         let selector = self.selection.resolve(&source)?;
         let (names, header, paint) = (&source.names, &source.header, screen.paint());
         let lines = Lines::new(names, (!self.wide).then(width), paint);
@@ -95,5 +107,47 @@ impl Args {
             Ok(())
         })?;
         unreadable.map_or(Ok(Exit::Success), |error| Err(Error::Trace(source.path.clone(), error)))
+    }
+
+    /// Prints the records of a run that is being written, as they come.
+    fn follow(&self, run: &Path, screen: &mut Screen) -> Result<Exit, Error> {
+        interrupt::catch()?;
+        let Some(mut following) = Following::open(run)? else {
+            let why = format!("no run is being written as {}", run.display());
+            let help = "begin one with `--trace`; without --follow, this shows a run that has ended".to_owned();
+            return Err(Error::WrongInput(why, help));
+        };
+        let (names, header) = (following.names.clone(), following.header.clone());
+        let selector = self.selection.resolve_in(&names, &following.label)?;
+        let lines = Lines::new(&names, (!self.wide).then(width), screen.paint());
+        let hides_timers = !self.jsonl && !selector.has_timers;
+        if !self.jsonl {
+            screen.print(&format!("{}\n", lines.heading()))?;
+        }
+        let (mut text, mut is_over) = (Vec::new(), false);
+        loop {
+            let mut written = Ok(());
+            let goes_on = following.look(|item| {
+                is_over |= selector.is_over(item);
+                let is_hidden = hides_timers && (is_timer(item) || is_mark(item));
+                if is_over || is_hidden || !selector.wants(item, &names) || written.is_err() {
+                    return;
+                }
+                written = match self.jsonl {
+                    true => {
+                        let request = item.request(&names);
+                        jsonl_line_of(&header, &item.record, &item.derived, request.as_ref(), &mut text)
+                    }
+                    false => writeln!(text, "{}", lines.line(item)),
+                };
+            })?;
+            screen.write_with(|out| written.and_then(|()| out.write_all(&text)).and_then(|()| out.flush()))?;
+            text.clear();
+            if !goes_on || is_over || interrupt::asked() {
+                return Ok(Exit::Success);
+            }
+            #[expect(clippy::disallowed_methods, reason = "no actor waits: this looks at files")]
+            std::thread::sleep(LOOK);
+        }
     }
 }

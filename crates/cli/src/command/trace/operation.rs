@@ -8,7 +8,7 @@ use meshsim_actor::{ActorId, Fate, MachineAction, Span, Time};
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{OperationSummary, Summary, count, number, plural};
-use meshsim_trace::Entry;
+use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
@@ -103,7 +103,7 @@ impl Args {
             return Err(Error::WrongInput(format!("operation {wanted} has no step {step}"), help));
         }
         let numbers: Vec<u64> = operation.steps.iter().map(|step| step.n).collect();
-        let steps = gather(&source, &numbers)?;
+        let steps = gather(&source, &numbers, &Window::default())?;
         if self.json {
             return screen
                 .print_json(&serde_json::json!({ "operation": operation, "steps": steps }))
@@ -140,12 +140,25 @@ pub(in crate::command) fn name(operation: &OperationSummary) -> String {
     format!("{} {}{to}", operation.kind.as_str(), operation.service)
 }
 
-/// Reads all about the steps of these numbers out of the trace.
-pub(in crate::command) fn gather(source: &Source, numbers: &[u64]) -> Result<Vec<Step>, Error> {
+/// The part of a trace that is read for steps.
+#[derive(Default)]
+pub(in crate::command) struct Window {
+    /// First moment, in nanoseconds.
+    pub(in crate::command) from: u64,
+    /// Last moment; `None`: the end of the trace.
+    pub(in crate::command) to: Option<u64>,
+    /// Machines that are down before, and since when.
+    pub(in crate::command) down: BTreeMap<ActorId, Time>,
+}
+
+/// Reads all about the steps of these numbers out of a part of the trace.
+pub(in crate::command) fn gather(source: &Source, numbers: &[u64], window: &Window) -> Result<Vec<Step>, Error> {
     let names = &source.names;
     let mut steps: BTreeMap<u64, (Time, BTreeMap<ActorId, Place>)> = BTreeMap::new();
-    let mut down: BTreeMap<ActorId, Time> = BTreeMap::new();
-    source.each(|item| {
+    let mut down = window.down.clone();
+    let to = window.to.map_or(Time::NEVER, Time::from_nanos);
+    let is_in = |chunk: &Chunk| chunk.to.nanos() >= window.from && chunk.from <= to;
+    source.each_of(is_in, |item| {
         let record = &item.record;
         let now = (record.at.nanos(), record.seq);
         if let Entry::Note { what, value, .. } = &record.entry

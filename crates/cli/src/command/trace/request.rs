@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use meshsim_experiment::{nearest, printable};
 use meshsim_mesh::{Mesh, RequestId};
 use meshsim_report::plural;
-use meshsim_report::waterfall::text::{TotalsJson, WaterfallJson};
-use meshsim_report::waterfall::{Follower, Totals, Waterfall, svg, text};
+use meshsim_report::waterfall::text::WaterfallJson;
+use meshsim_report::waterfall::totals_text::{self, TotalsJson};
+use meshsim_report::waterfall::{Waterfall, svg, text};
 
 use crate::error::{Error, Exit};
 use crate::flow::Source;
+use crate::flow::requests::{follower, gather_totals};
 use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Break down the time of requests: waiting, work, network, retries";
@@ -134,11 +136,6 @@ impl Args {
     }
 }
 
-/// Follows the requests of a trace, of which it may hold some or all.
-fn follower(source: &Source) -> Follower {
-    if source.header.keep.is_empty() { Follower::default() } else { Follower::of_some() }
-}
-
 /// Remembers a request if it is nearer to the wanted one than those so far.
 fn come_near(near: &mut [Option<u64>; 2], root: u64, wanted: u64) {
     if RequestId::caller(root) != RequestId::caller(wanted) {
@@ -153,13 +150,7 @@ fn come_near(near: &mut [Option<u64>; 2], root: u64, wanted: u64) {
 }
 
 fn all(source: &Source, mesh: &Mesh, is_json: bool, screen: &mut Screen) -> Result<Exit, Error> {
-    let (mut totals, mut follower) = (Totals::default(), follower(source));
-    source.each(|item| {
-        if let Some(of) = follower.take(&item.record) {
-            totals.add(&of);
-        }
-        ControlFlow::Continue(())
-    })?;
+    let totals = gather_totals(source)?;
     if totals.groups().next().is_none() {
         let why = format!("no request ended in {}", source.label);
         return Err(Error::WrongInput(
@@ -170,7 +161,7 @@ fn all(source: &Source, mesh: &Mesh, is_json: bool, screen: &mut Screen) -> Resu
     if is_json {
         return screen.print_json(&TotalsJson::all(&totals, mesh)).map(|()| Exit::Success);
     }
-    screen.print(&text::totals(&totals, mesh, screen.paint())).map(|()| Exit::Success)
+    screen.print(&totals_text::totals(&totals, mesh, screen.paint())).map(|()| Exit::Success)
 }
 
 /// There is no request of this name.

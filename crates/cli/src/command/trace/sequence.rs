@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use meshsim_actor::{ActorId, Fate, MachineAction, MessageId, Span, Time};
 use meshsim_report::{count, plural};
-use meshsim_trace::Entry;
+use meshsim_trace::{Chunk, Entry};
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
@@ -216,7 +216,8 @@ pub(in crate::command) fn gather(
     let selector = selection.resolve(source)?;
     let names = &source.names;
     let mut gathered = Gathered { most, ..Gathered::default() };
-    let read = source.each(|item| {
+    let may_hold = |chunk: &Chunk| selector.may_hold(chunk, names);
+    let mut read = source.each_of(may_hold, |item| {
         // The arrival of a selected message counts even if it is not selected itself.
         let is_wanted = !selector.is_over(item) && selector.wants(item, names);
         gathered.take(item, is_wanted, names);
@@ -225,6 +226,14 @@ pub(in crate::command) fn gather(
             false => ControlFlow::Continue(()),
         }
     });
+    // What the other chunks say of the messages that have not ended there.
+    if let (Ok(()), Some(first)) = (&read, gathered.first_open()) {
+        let is_other = |chunk: &Chunk| chunk.first > first && !may_hold(chunk);
+        read = source.each_of(is_other, |item| {
+            gathered.take(item, false, names);
+            if gathered.open.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+    }
     let failed = match read {
         Err(error @ Error::Trace(..)) => Some(error),
         other => other.map(|()| None)?,
@@ -246,6 +255,11 @@ struct Gathered {
 }
 
 impl Gathered {
+    /// The record of the first sending among the shown messages that have not arrived.
+    fn first_open(&self) -> Option<u64> {
+        self.open.values().map(|place| self.messages[*place].2.record).min()
+    }
+
     fn take(&mut self, item: &Item, is_wanted: bool, names: &Names) {
         let record = &item.record;
         if is_timer(item) {

@@ -73,6 +73,11 @@ pub(in crate::command) struct Link {
 }
 
 impl Link {
+    /// Its record, time, actor and words.
+    pub(in crate::command) fn told(&self) -> (u64, u64, &str, &str) {
+        (self.record, self.at_ns, &self.actor, &self.what)
+    }
+
     /// The word for what happened: `deliver`, `timer_fire`.
     pub(in crate::command) fn word(&self) -> &str {
         self.what.split_whitespace().next().unwrap_or_default()

@@ -1,0 +1,83 @@
+//! The terminal as a whole: for commands that draw on all of it and read keys one by one.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::{DefaultTerminal, Frame};
+
+use crate::error::Error;
+
+/// The terminal while a program draws on all of it. Dropped, it is as it was before, also after a panic.
+pub(crate) struct FullScreen(DefaultTerminal);
+
+/// What a person did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Pressed a key.
+    Key(KeyCode),
+    /// Pressed Ctrl-C, which is no signal then.
+    Quit,
+    /// Changed the size of the terminal, or something else that needs a new drawing.
+    Redraw,
+}
+
+impl FullScreen {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// If input or output is none.
+    pub(crate) fn open(command: &str) -> Result<Self, Error> {
+        if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+            let why = format!("`{command}` needs a terminal, for its output and its keys");
+            return Err(Error::WrongInput(why, "leave the option out, or run it in a terminal".into()));
+        }
+        ratatui::try_init().map(FullScreen).map_err(unusable)
+    }
+
+    /// Draws, at the size that the terminal has now.
+    ///
+    /// # Errors
+    /// If the terminal is gone.
+    pub(crate) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> Result<(), Error> {
+        self.0.draw(draw).map(drop).map_err(unusable)
+    }
+
+    /// Columns and rows.
+    ///
+    /// # Errors
+    /// If the terminal is gone.
+    pub(crate) fn size(&self) -> Result<(u16, u16), Error> {
+        self.0.size().map(|size| (size.width, size.height)).map_err(unusable)
+    }
+
+    /// The next input, if one comes within this time.
+    ///
+    /// # Errors
+    /// If the terminal is gone.
+    pub(crate) fn input(&mut self, within: Duration) -> Result<Option<Input>, Error> {
+        if !event::poll(within).map_err(unusable)? {
+            return Ok(None);
+        }
+        Ok(match event::read().map_err(unusable)? {
+            Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
+            Event::Key(KeyEvent { code: KeyCode::Char('c' | 'd'), modifiers, .. })
+                if modifiers.contains(KeyModifiers::CONTROL) =>
+            {
+                Some(Input::Quit)
+            }
+            Event::Key(KeyEvent { code, .. }) => Some(Input::Key(code)),
+            _ => Some(Input::Redraw),
+        })
+    }
+}
+
+impl Drop for FullScreen {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+fn unusable(error: io::Error) -> Error {
+    Error::WrongInput(format!("the terminal cannot be used: {error}"), "run it in another terminal".into())
+}

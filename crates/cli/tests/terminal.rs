@@ -1,0 +1,123 @@
+//! `meshsim explore --terminal`, in a pseudo-terminal.
+
+mod common;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{assert_exit, meshsim, one_line, stderr};
+use serde_json::{Value, json};
+
+/// One node is down for a while, and a link loses a message before.
+const MESH: &str = "
+name: walked
+seed: 7
+duration: 6s
+nodes: [ { name: left }, { name: right } ]
+services:
+  front: { instances: 2, capacity: 8, endpoints: { show: { script: [ work: 1ms, call: { to: back, timeout: 80ms } ] } } }
+  back: { instances: 2, capacity: 2, endpoints: { get: { script: [ work: 6ms ] } } }
+load:
+  users: { to: front, arrivals: { poisson: 60/s }, timeout: 300ms }
+faults:
+  - { at: 2s, for: 30ms, link: { from: users, to: all }, drop: 100% }
+  - { at: 3s, for: 1s, crash: right }
+slo: [ errors < 90% ]
+";
+
+/// What the terminal shows after each step. `None` where there is no Python.
+fn driven(folder: &Path, args: &[&str], steps: Value) -> Option<Value> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/terminal.py");
+    let command: Vec<&str> = std::iter::once(env!("CARGO_BIN_EXE_meshsim")).chain(args.iter().copied()).collect();
+    let mut python = Command::new("python3");
+    python.args([script, &json!(command).to_string()]).current_dir(folder).env("TERM", "xterm-256color");
+    let Ok(mut child) = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        println!("skipped: there is no Python here");
+        return None;
+    };
+    child.stdin.take().unwrap().write_all(steps.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn lines(shown: &Value, step: usize) -> Vec<String> {
+    let lines = shown["screens"][step].as_array().unwrap_or_else(|| panic!("no step {step}: {shown}"));
+    lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+/// The line of the chosen record.
+fn chosen(shown: &Value, step: usize) -> String {
+    let lines = lines(shown, step);
+    let chosen: Vec<&String> = lines.iter().filter(|line| line.starts_with('>')).collect();
+    assert_eq!(chosen.len(), 1, "{lines:#?}");
+    chosen[0].clone()
+}
+
+fn number(line: &str) -> u64 {
+    line.trim_start_matches('>').split_whitespace().next().unwrap().parse().unwrap_or_else(|_| panic!("{line}"))
+}
+
+#[test]
+fn a_person_walks_to_faults_matches_and_causes_and_forks_a_run() {
+    let folder = common::folder("walked", MESH);
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "run", "--trace"]), 0);
+    let steps = json!([
+        { "until": "? keys" },
+        { "keys": "/type == request && lost\r", "until": "lost" },
+        { "keys": "c" },
+        { "keys": "\r", "until": "because of" },
+        { "keys": "\u{1b}" },
+        { "keys": "jj" },
+        { "keys": "k" },
+        { "keys": "g3.5\r" },
+        { "keys": "[" },
+        { "keys": "/lsot\r", "until": "did you mean" },
+        { "keys": "g2\r" },
+        { "keys": "n", "until": "lost" },
+        { "keys": "fv", "until": "Fork" },
+        { "keys": "x" },
+        { "size": [20, 5] },
+        { "size": [1, 1] },
+        { "size": [3, 2] },
+        { "size": [200, 60] },
+        { "size": [80, 24], "until": "? keys" },
+        { "keys": "?", "until": "any key" },
+        { "keys": " q" },
+    ]);
+    let Some(shown) = driven(&folder, &["explore", "run", "--terminal"], steps) else { return };
+    assert_eq!(shown["code"], 0, "{shown:#}");
+    let bytes = shown["bytes"].as_str().unwrap();
+    assert!(bytes.contains("\u{1b}[?1049h") && bytes.contains("\u{1b}[?1049l"), "the terminal is given back");
+    assert!(!bytes.contains("panicked"), "{bytes}");
+
+    assert!(lines(&shown, 0)[0].starts_with("walked"), "{:?}", lines(&shown, 0));
+    let lost = chosen(&shown, 1);
+    assert!(lost.contains("lost") && lost.contains("drop"), "{lost}");
+    let sent = chosen(&shown, 2);
+    assert!(sent.contains("send") && number(&sent) < number(&lost), "{sent}");
+    assert!(lines(&shown, 3).iter().any(|line| line.starts_with("and so")), "{:#?}", lines(&shown, 3));
+    // Two on and one back.
+    assert!(number(&sent) < number(&chosen(&shown, 6)) && number(&chosen(&shown, 6)) < number(&chosen(&shown, 5)));
+    assert!(chosen(&shown, 7).contains(" 3.5"), "{}", chosen(&shown, 7));
+    assert!(number(&chosen(&shown, 8)) < number(&chosen(&shown, 7)), "back to what went wrong before");
+    assert!(lines(&shown, 9)[23].contains("did you mean `lost`"), "{:?}", lines(&shown, 9)[23]);
+    let forked = lines(&shown, 12).join("\n");
+    assert!(forked.contains("Fork: not lost: request front.show") && forked.contains("run-fork-1"), "{forked}");
+    // The message that was delivered in the fork is the first that differs.
+    let summary = common::json(&folder.join("run-fork-1/summary.json"));
+    let before = common::json(&folder.join("run/summary.json"));
+    let drops = |it: &Value| it["traffic"]["lost_drop"].as_u64().unwrap();
+    assert_eq!(drops(&summary), drops(&before) - 1);
+    assert!(lines(&shown, 18)[0].starts_with("walked"), "drawn again at its size");
+}
+
+#[test]
+fn without_a_terminal_it_says_that_it_needs_one() {
+    let folder = common::folder("walked-pipe", MESH);
+    assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--no-progress", "--out", "run", "--trace"]), 0);
+    let output = meshsim(&folder, &["explore", "run", "--terminal"]);
+    assert_exit(&output, 2);
+    assert!(one_line(&stderr(&output)).contains("needs a terminal"), "{}", stderr(&output));
+}
