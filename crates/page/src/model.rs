@@ -117,7 +117,9 @@ pub(crate) fn time_spent(run: &Run) -> Vec<TimeSpent> {
             })
             .collect(),
     };
-    run.totals.iter().flat_map(|totals| totals.groups()).map(spent).collect()
+    // Requests that failed at once have no time that could have gone anywhere.
+    let groups = run.totals.iter().flat_map(|totals| totals.groups());
+    groups.filter(|(.., group)| group.slowest(1.0).mean_ns > 0.0).map(spent).collect()
 }
 
 fn bounds<'a>(run: &'a Run) -> Vec<Bound<'a>> {

@@ -61,7 +61,8 @@ const NAMED: usize = 3;
 /// All requests of each endpoint in three lines: the largest parts of their time, and of that of the slowest hundredth.
 pub fn short_totals(of: &Totals, mesh: &Mesh, paint: Paint) -> String {
     let mut text = String::new();
-    for (who, callee, group) in of.groups() {
+    // Requests that failed at once have no time that could have gone anywhere.
+    for (who, callee, group) in of.groups().filter(|(.., group)| group.slowest(1.0).mean_ns > 0.0) {
         let heading = fit(&title(who, callee, mesh), 44);
         text += &format!("  {heading}\n");
         for (name, of) in [("all", group.slowest(1.0)), ("slowest 1 %", group.slowest(0.01))] {
