@@ -1,7 +1,7 @@
 """Drives a program in a pseudo-terminal, and writes what its screen shows.
 
 Reads a JSON list of [program, arguments ..] from the first argument and steps from standard input, a JSON list: {"keys": "abc"},
-{"size": [columns, rows]}, {"until": "text"}. Writes a JSON object: the screen after each step, the exit code, all bytes.
+{"size": [columns, rows]}; with {"until": "expression"} until a line matches, else until nothing new comes. Writes a JSON object: the screen after each step, the exit code, all bytes.
 """
 
 import fcntl
@@ -79,7 +79,7 @@ def main():
     shown, code = [], None
 
     def read(wanted):
-        """Reads until the screen has a text, or nothing has come for a moment."""
+        """Reads until a line matches, or nothing has come for a moment."""
         nonlocal everything, rest
         ends = time.time() + PATIENCE_S
         quiet = time.time()
@@ -94,8 +94,8 @@ def main():
                 everything += got
                 rest = screen.feed(rest + got.decode("utf-8", "replace"))
                 quiet = time.time()
-            is_there = wanted is not None and any(wanted in line for line in screen.lines())
-            if is_there or wanted is None and time.time() - quiet > 0.8:
+            is_there = wanted is not None and any(re.search(wanted, line) for line in screen.lines())
+            if is_there or wanted is None and time.time() - quiet > 1.2:
                 return
 
     for step in steps:

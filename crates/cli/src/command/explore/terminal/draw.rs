@@ -52,6 +52,10 @@ pub(super) fn size(screen: &FullScreen) -> Result<(u16, u16), Error> {
 
 /// An error in one line.
 pub(super) fn one_line(error: &Error) -> String {
+    if let Error::Filter(wrong) = error {
+        let (message, _, label, help) = wrong.parts();
+        return format!("{message}: {}", label.unwrap_or(help));
+    }
     let help = miette::Diagnostic::help(error).map_or_else(String::new, |help| format!(": {help}"));
     format!("{error}{help}").replace('\n', " ")
 }
