@@ -31,6 +31,7 @@ fn service(name: &str, capacity: f64, script: Vec<ScriptStep>) -> Service {
         queue: 10_000,
         balancer: Balancer::default(),
         selection: None,
+        policies: None,
         endpoints: vec!["get".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

@@ -290,7 +290,7 @@ fn requests_left_after_the_grace_period_are_cut_off() {
 #[test]
 fn a_cut_off_request_is_retried_if_the_policy_allows_it() {
     let retry = meshsim_mesh::model::Retry { budget: Some(1.0), ..Default::default() };
-    let policy = CallPolicy { timeout: None, retries: 1, retry };
+    let policy = CallPolicy { timeout: None, retries: 1, retry, rules: None };
     let ran = half_is_taken(Some(Span::from_secs(5)), policy);
     let tally = tally(&ran, 0);
     assert_eq!((tally.failed.total(), tally.retries, tally.done), (0, 125, tally.offered));

@@ -259,7 +259,7 @@ impl Draw {
         let backoff = if self.coin() { Backoff::Fixed } else { Backoff::Jittered };
         let budget = self.coin().then(|| self.float());
         let retry = Retry { backoff, base: self.span(), cap: self.span(), budget, budget_min: self.small() };
-        CallPolicy { timeout: self.coin().then(|| self.span()), retries: self.small(), retry }
+        CallPolicy { timeout: self.coin().then(|| self.span()), retries: self.small(), retry, rules: None }
     }
 
     fn ask(&mut self) -> Ask {

@@ -110,7 +110,7 @@ fn a_late_reply_still_brings_its_path() {
         .service(wide("front", vec![work(10), call(1), work(60)]))
         .service(wide("back", vec![work(5)]));
     let retry = Retry { backoff: Backoff::Fixed, base: Span::from_millis(1), ..Retry::default() };
-    let policy = CallPolicy { timeout: Some(Span::from_millis(50)), retries: 1, retry };
+    let policy = CallPolicy { timeout: Some(Span::from_millis(50)), retries: 1, retry, rules: None };
     let ran = run(lab, 10.0, vec![at(5.0, gateway(1), Ask { policy, ..ask(0, true) })], vec![]);
     let answers = ran.answers();
     assert_eq!((answers[0].failure, answers[0].retries), (Some(Failure::Timeout), 1));

@@ -305,6 +305,7 @@ pub fn service(name: &str, script: Vec<ScriptStep>) -> Service {
         queue: u32::MAX,
         balancer: Balancer::default(),
         selection: None,
+        policies: None,
         endpoints: vec!["work".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::course::Course;
 use crate::measure::{Failure, Failures};
 use crate::model::{EndpointId, ServiceId};
+use crate::policy::{Marks, PolicyCounts, PolicyEvent};
 
 /// The far end of an edge of the call graph: the endpoint that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,27 +85,33 @@ pub struct Used {
     pub calls: EdgeCalls,
     /// Their time series: each call in the window in which it was made.
     pub course: Course,
+    /// What the policies of these calls did.
+    pub policies: PolicyCounts,
 }
 
 impl Used {
     /// An edge that was not used yet.
     pub fn new(course: Course) -> Self {
-        Used { calls: EdgeCalls::default(), course }
+        Used { calls: EdgeCalls::default(), course, policies: PolicyCounts::default() }
     }
 
     /// Counts a call that has ended; one of the warm-up only in its time series.
     pub(crate) fn count(&mut self, failure: Option<Failure>, counted: &Counted, is_measured: bool, now: Time) {
-        let Counted { optional, retried, began, over_budget, .. } = *counted;
+        let Counted { optional, retried, began, marks, .. } = *counted;
+        let unneeded = u64::from(marks.of(PolicyEvent::Unneeded));
         if is_measured {
-            self.calls.count(failure, retried, optional, over_budget);
+            self.calls.count(failure, retried, optional, counted.over_budget());
+            self.calls.attempts += unneeded;
+            self.policies.add(&marks);
         }
-        self.course.was(began, now, failure, (retried.total(), counted.timeouts(failure)));
+        self.course.was(began, now, failure, (retried.total() + unneeded, counted.timeouts(failure)));
     }
 
     /// Adds what another node counted for the same edge.
     pub fn merge(&mut self, other: &Used) {
         self.calls.merge(&other.calls);
         self.course.merge(&other.course);
+        self.policies.merge(&other.policies);
     }
 }
 
@@ -124,11 +131,16 @@ pub struct Counted {
     pub retried: FailedAttempts,
     /// Time at which it was made.
     pub began: Time,
-    /// True if it would have been retried, but the retry budget was exhausted.
-    pub over_budget: bool,
+    /// What the policies did for it.
+    pub marks: Marks,
 }
 
 impl Counted {
+    /// True if it would have been retried, but the retry budget was exhausted.
+    pub fn over_budget(&self) -> bool {
+        self.marks.of(PolicyEvent::OverBudget) > 0
+    }
+
     /// Attempts that timed out, of a call that ended so.
     pub(crate) fn timeouts(&self, failure: Option<Failure>) -> u64 {
         self.retried.of(Failure::Timeout) + u64::from(failure == Some(Failure::Timeout))

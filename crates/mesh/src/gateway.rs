@@ -86,6 +86,7 @@ impl Gateway {
                 self.calls.send_late(call, attempt, cx);
                 None
             }
+            Event::Timer(Tick::Call(call, tick)) => self.calls.tick((call, tick), &self.mesh, &self.view, cx),
             Event::Timer(Tick::Retry(call)) => self.calls.retry(call, &self.mesh, &self.view, cx),
             Event::Timer(_) => unreachable!("a gateway arms no such timer"),
         };
@@ -139,7 +140,8 @@ impl Gateway {
             ended;
         let now = cx.now();
         self.tally.retries += u64::from(retries);
-        self.tally.over_budget += u64::from(counted.over_budget);
+        self.tally.over_budget += u64::from(counted.over_budget());
+        self.tally.policies.add(&counted.marks);
         match failure {
             Some(failure) => self.tally.failed.count(failure),
             None => {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::batches::Batches;
 use crate::edge::Edges;
 use crate::model::{Change, ServiceId};
+use crate::policy::PolicyCounts;
 use crate::sparse::{Scale, Sparse};
 
 /// Reason of the failure of a request or a call.
@@ -100,6 +101,8 @@ pub struct Tally {
     pub retries: u64,
     /// Failed without the retry that their policy has, because the retry budget allowed no more then.
     pub over_budget: u64,
+    /// What the policies of the requests did.
+    pub policies: PolicyCounts,
     /// Latency of successful requests, from the planned time.
     pub latency: Histogram,
     /// The same from the actual send: smaller where the generator was late (coordinated omission).
@@ -143,6 +146,7 @@ impl Tally {
         self.warmup = self.warmup.saturating_add(other.warmup);
         self.retries = self.retries.saturating_add(other.retries);
         self.over_budget = self.over_budget.saturating_add(other.over_budget);
+        self.policies.merge(&other.policies);
         self.latency.merge(&other.latency);
         self.uncorrected.merge(&other.uncorrected);
         self.lag.merge(&other.lag);

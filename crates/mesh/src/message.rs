@@ -413,6 +413,8 @@ pub enum Tick {
     },
     /// Node: a round of the load board of this service begins.
     Loads(ServiceId),
+    /// Caller: a timer that few calls have.
+    Call(crate::call::CallKey, crate::call::CallTick),
 }
 
 impl Message for Msg {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::criterion::Criterion;
 use crate::measure::OperationKind;
+use crate::policy::{CallRules, CallRulesId, ServicePolicies};
 use crate::program::Program;
 
 pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
@@ -72,6 +73,8 @@ pub struct Mesh {
     pub criteria: Vec<Criterion>,
     /// Weights of the instances on each node for balancers, above 0; empty: they are all 1.
     pub weights: Vec<f64>,
+    /// Policies of calls that [`CallPolicy::rules`] refers to.
+    pub call_rules: Vec<CallRules>,
 }
 
 impl Mesh {
@@ -229,6 +232,8 @@ pub struct Service {
     pub balancer: Balancer,
     /// Instances among which the balancer chooses; `None`: all that are ready.
     pub selection: Option<Box<Selection>>,
+    /// Policies of its callers; `None`: none.
+    pub policies: Option<Box<ServicePolicies>>,
     /// Names of its endpoints.
     pub endpoints: Vec<String>,
     /// Behaviours of the endpoints, by rising [`Behaviour::from_version`]; the first holds for all earlier versions
@@ -365,12 +370,14 @@ pub struct CallPolicy {
     pub retries: u32,
     /// Backoff and budget of these retries.
     pub retry: Retry,
+    /// Further policies: an entry of [`Mesh::call_rules`].
+    pub rules: Option<CallRulesId>,
 }
 
 impl Default for CallPolicy {
     /// 15 s, as Envoy's route timeout; no retries.
     fn default() -> Self {
-        CallPolicy { timeout: Some(Span::from_secs(15)), retries: 0, retry: Retry::default() }
+        CallPolicy { timeout: Some(Span::from_secs(15)), retries: 0, retry: Retry::default(), rules: None }
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::actors::MeshCx;
 use crate::balance::Known;
 use crate::model::{Mesh, ServiceId};
+use crate::policy::PolicyState;
 
 /// Names a proxy among those of one actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,10 +56,19 @@ pub(crate) struct Upstream {
     /// Of these, the number that are being retried.
     pub(crate) retrying: u32,
     known: Known,
+    /// What few services need.
+    more: Option<Box<More>>,
+}
+
+/// State of a called service that most services do not need.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct More {
     /// Of the instances of its canary, while it has one.
-    canary: Option<Box<Known>>,
+    canary: Option<Known>,
     /// Of the instances of single zones, by rising zone.
-    zones: Option<Box<Vec<(u16, Known)>>>,
+    zones: Vec<(u16, Known)>,
+    /// Of the policies of its callers.
+    policies: PolicyState,
 }
 
 /// Set of instances of a service from which one was chosen.
@@ -79,13 +89,24 @@ impl Upstream {
     pub(crate) fn find(&mut self, pool: Pool) -> Option<&mut Known> {
         match pool {
             Pool::All | Pool::Staying => Some(&mut self.known),
-            Pool::Canary => self.canary.as_deref_mut(),
+            Pool::Canary => self.more.as_mut()?.canary.as_mut(),
             Pool::Zone(zone) => {
-                let zones = self.zones.as_mut()?;
+                let zones = &mut self.more.as_mut()?.zones;
                 let at = zones.binary_search_by_key(&zone, |(zone, _)| *zone).ok()?;
                 Some(&mut zones[at].1)
             }
         }
+    }
+
+    /// State of the policies, if there is any.
+    #[inline]
+    pub(crate) fn find_policies(&mut self) -> Option<&mut PolicyState> {
+        self.more.as_mut().map(|more| &mut more.policies)
+    }
+
+    /// State of the policies; made if there is none.
+    pub(crate) fn policies(&mut self) -> &mut PolicyState {
+        &mut self.more.get_or_insert_default().policies
     }
 }
 
@@ -148,7 +169,7 @@ impl Proxy {
             Ok(at) => at,
             Err(at) => {
                 let known = self.known_anew(service, mesh, cx);
-                self.routes.insert(at, Upstream { service, active: 0, retrying: 0, known, canary: None, zones: None });
+                self.routes.insert(at, Upstream { service, active: 0, retrying: 0, known, more: None });
                 at
             }
         };
@@ -161,11 +182,18 @@ impl Proxy {
         let anew = begins.then(|| self.known_anew(service, mesh, cx));
         let route = self.route(service, mesh, cx);
         match pool {
-            Pool::All => route.canary = None,
+            Pool::All => {
+                if let Some(more) = &mut route.more {
+                    more.canary = None;
+                }
+            }
             Pool::Staying => {}
-            Pool::Canary => return route.canary.get_or_insert_with(|| Box::new(anew.expect("it begins"))),
+            Pool::Canary => {
+                let canary = &mut route.more.get_or_insert_default().canary;
+                return canary.get_or_insert_with(|| anew.expect("it begins"));
+            }
             Pool::Zone(zone) => {
-                let zones = route.zones.get_or_insert_default();
+                let zones = &mut route.more.get_or_insert_default().zones;
                 let at = zones.binary_search_by_key(&zone, |(zone, _)| *zone).unwrap_or_else(|at| {
                     zones.insert(at, (zone, anew.expect("it begins")));
                     at

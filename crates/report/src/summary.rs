@@ -10,6 +10,7 @@ use meshsim_mesh::measure::{
     Failure, Failures, OperationHistory, OperationKind, OperationOutcome, ServiceMetrics, StepHistory, Tally,
 };
 use meshsim_mesh::model::{Arrivals, COORDINATOR, Change, Load, ServiceId, Strategy};
+use meshsim_mesh::policy::{PolicyCounts, PolicyEvent};
 use meshsim_mesh::{ActorResults, Mesh};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -482,6 +483,9 @@ pub struct Requests {
     /// Failed without the retry that their policy has, because the retry budget allowed no more then.
     #[serde(default)]
     pub over_budget: u64,
+    /// What the policies of these requests did, by kind: overflows, ejections, hedges.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<Cow<'static, str>, u64>,
     /// Answered per second of the time measured.
     pub done_per_s: f64,
     /// Latency from the planned time.
@@ -595,6 +599,9 @@ pub struct EdgeSummary {
     /// Calls that failed without the retry that their policy has, because the retry budget allowed no more then.
     #[serde(default)]
     pub over_budget: u64,
+    /// What the policies of these calls did, by kind: overflows, ejections, hedges.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl Summary {
@@ -815,6 +822,7 @@ pub(crate) fn requests(tally: &Tally, measured: Span) -> Requests {
         unfinished: tally.offered.saturating_sub(tally.done.saturating_add(failed)),
         retries: tally.retries,
         over_budget: tally.over_budget,
+        policies: policies(&tally.policies),
         done_per_s: per_second(tally.done, measured),
         latency: Latency::with_pending(&tally.latency, &tally.pending),
         uncorrected: Latency::new(&tally.uncorrected),
@@ -822,6 +830,12 @@ pub(crate) fn requests(tally: &Tally, measured: Span) -> Requests {
         latency_bins: bins(&tally.latency),
         correlation: Correlation::new(&tally.batches),
     }
+}
+
+/// Policy events by kind; those over the retry budget have a figure of their own.
+fn policies(counts: &PolicyCounts) -> BTreeMap<Cow<'static, str>, u64> {
+    let others = counts.occurred().filter(|(event, _)| *event != PolicyEvent::OverBudget);
+    others.map(|(event, count)| (Cow::Borrowed(event.as_str()), count)).collect()
 }
 
 fn failures(counts: &Failures) -> FailureCounts {
@@ -894,12 +908,13 @@ fn nodes(experiment: &Experiment, measured: &Measured) -> Vec<NodeSummary> {
 fn calls(experiment: &Experiment, measured: &Measured) -> Vec<EdgeSummary> {
     let mesh = &experiment.mesh;
     let callers = mesh.services.iter().zip(&measured.served);
-    let edges =
-        callers.flat_map(|(caller, served)| served.calls.iter().map(move |(edge, used)| (caller, edge, &used.calls)));
+    let edges = callers.flat_map(|(caller, served)| {
+        served.calls.iter().map(move |(edge, used)| (caller, edge, &used.calls, &used.policies))
+    });
     edges
         // The measurements of another process may have any value.
-        .filter(|(_, edge, _)| mesh.has_endpoint(edge.service, edge.endpoint))
-        .map(|(caller, edge, calls)| EdgeSummary {
+        .filter(|(_, edge, ..)| mesh.has_endpoint(edge.service, edge.endpoint))
+        .map(|(caller, edge, calls, done_by)| EdgeSummary {
             from: caller.name.clone(),
             to: endpoint_in_words(mesh, edge.service, edge.endpoint),
             calls: calls.calls(),
@@ -911,6 +926,7 @@ fn calls(experiment: &Experiment, measured: &Measured) -> Vec<EdgeSummary> {
             retries: calls.retries(),
             attempts_failed: failures(&calls.attempts_failed),
             over_budget: calls.over_budget,
+            policies: policies(done_by),
         })
         .collect()
 }

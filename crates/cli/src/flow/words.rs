@@ -2,6 +2,7 @@
 
 use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
+use meshsim_mesh::call::CallTick;
 use meshsim_mesh::mark::{self, TryEnded};
 use meshsim_mesh::measure::Failure;
 use meshsim_mesh::message::{Msg, Tick};
@@ -279,6 +280,9 @@ impl Names {
             Tick::Send { .. } => "a delayed call is sent".into(),
             Tick::Timeout(_) => "timeout of a call".into(),
             Tick::Retry(_) => "retry of a call".into(),
+            Tick::Call(_, CallTick::Granted) => "a call may be sent".into(),
+            Tick::Call(_, CallTick::Hedge) => "hedge of a call".into(),
+            Tick::Call(_, CallTick::Attempt(number)) => format!("timeout of attempt {number} of a call"),
             Tick::Arrival => "next request".into(),
             Tick::User(user) => format!("next request of user {user}"),
             Tick::Processor => "work is done".into(),

@@ -14,6 +14,7 @@ mod flow;
 mod hashing;
 mod impaired;
 mod loads;
+mod policies;
 mod reserved;
 mod rollouts;
 mod slos;
@@ -210,6 +211,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     checked.full_anyway = (full >= 1.0).then_some(planned / full);
     let capacity = if settles { Some(Capacity::new(&checked, &mut warnings)) } else { None };
     timeouts::look(&checked, &mut warnings);
+    policies::look(&checked, &mut warnings);
     times::look(&checked, &findings.loads, &mut warnings);
     faults::look(&checked, &mut warnings);
     slos::look(&checked, &findings.loads, &mut warnings);
@@ -344,6 +346,11 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
         list.push("A failure in one parallel branch ends the others: visits are at most those shown.".into());
         bounds.push(());
     }
+    let policies = policies::not_modelled(checked, |service| {
+        (0..arriving.len()).any(|vertex| flow.graph.service(vertex) == service && reached(vertex))
+    });
+    bounds.extend(policies.iter().map(|_| ()));
+    list.extend(policies);
     for load in &mut findings.loads {
         load.is_exact = bounds.is_empty() && flow.settles;
     }

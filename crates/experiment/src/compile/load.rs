@@ -6,8 +6,7 @@ use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Users};
 
 use super::rates::{self, Planned};
-use super::service::policy;
-use super::{DEFAULT_ZONE, Names, index_in, positive, reserved, zone_index};
+use super::{DEFAULT_ZONE, Names, index_in, policy, positive, reserved, zone_index};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::Reporter;
@@ -73,7 +72,7 @@ fn compile_load(
         end,
         arrivals: offered(it, planned, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
         mix: mix(name, it, names, reporter),
-        policy: policy(it.timeout, it.retries.0, &it.retry),
+        policy: policy::of_call(it.timeout, it.retries.0, &it.retry, it.hedge.as_ref(), (names, name.place), reporter),
         deadline: it.deadline,
         warmup: it.warmup.value,
         window: it.window.value,

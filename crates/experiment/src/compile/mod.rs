@@ -3,6 +3,7 @@
 mod load;
 mod network;
 mod operation;
+mod policy;
 mod rates;
 mod service;
 mod service_fault;
@@ -11,12 +12,14 @@ pub use network::CHOSEN_MAX;
 pub use rates::RATE_STAGES_MAX;
 pub use service::{STEPS_MAX, VERSIONS_MAX};
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use meshsim_actor::{Span, Time};
 use meshsim_fault::{Fault, NetworkSpec};
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{Control, EndpointId, NodeSpec, Operation, ServiceId};
+use meshsim_mesh::policy::CallRules;
 
 use crate::inputs::Inputs;
 use crate::problem::{Location, Reporter, nearest, one_of, shortened};
@@ -71,6 +74,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         has_gateway: false,
         criteria: vec![],
         weights,
+        call_rules: names.call_rules.take(),
     };
     if reporter.is_clean() {
         let places: Vec<Location> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
@@ -225,6 +229,8 @@ pub(crate) struct Names<'a> {
     loads: BTreeMap<&'a str, usize>,
     /// Services and loads whose descriptions are wrong: who refers to them need not hear of it.
     broken: Vec<&'a str>,
+    /// The policies of the calls read so far.
+    call_rules: RefCell<Vec<CallRules>>,
 }
 
 struct ServiceNames<'a> {
@@ -263,6 +269,7 @@ impl<'a> Names<'a> {
             services: services.entries.iter().take(SERVICES_MAX).enumerate().map(entry).collect(),
             loads: loads.names().enumerate().map(|(index, name)| (name, index)).collect(),
             broken: services.broken.iter().chain(&loads.broken).map(String::as_str).collect(),
+            call_rules: RefCell::default(),
         }
     }
 

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_mesh::model::{
-    Balancer, Behaviour, Call, CallPolicy, Endpoint, Repeat, Retry, ScriptStep, Selection, Service, SlowStart,
-};
+use meshsim_mesh::model::{Balancer, Behaviour, Call, Endpoint, Repeat, ScriptStep, Selection, Service, SlowStart};
 
-use super::Names;
+use super::{Names, policy};
 use crate::problem::{Reporter, nearest, one_of, shortened};
 use crate::schema::{self, Branch, ENDPOINTS_MAX, File, SERVICES_MAX, Times, VERSION_MAX};
 use crate::section::At;
 use crate::units;
-use crate::values::{NAME_CHARS_MAX, Timeout};
+use crate::values::NAME_CHARS_MAX;
 
 /// Maximum number of versions of a service that behave differently.
 pub const VERSIONS_MAX: usize = 100;
@@ -74,6 +72,7 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
         queue: it.queue.0 as u32,
         balancer: it.balancer,
         selection: selection(it, reporter),
+        policies: policy::of_service(it, reporter),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
     }
@@ -217,23 +216,15 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
                 detached: it.detached,
                 request_bytes: it.request.0,
                 optional: it.optional,
-                policy: policy(it.timeout, it.retries.0, &it.retry),
+                policy: policy::of_call(
+                    it.timeout,
+                    it.retries.0,
+                    &it.retry,
+                    it.hedge.as_ref(),
+                    (names, it.to.place),
+                    reporter,
+                ),
             }))
         }
-    }
-}
-
-/// Timeout and retries of a call or of a client.
-pub(super) fn policy(timeout: Timeout, retries: u64, retry: &schema::Retry) -> CallPolicy {
-    CallPolicy {
-        timeout: timeout.0,
-        retries: retries as u32,
-        retry: Retry {
-            backoff: retry.backoff,
-            base: retry.base,
-            cap: retry.cap.unwrap_or(retry.base * 10),
-            budget: retry.budget.0,
-            budget_min: retry.budget_min.0 as u32,
-        },
     }
 }

@@ -3,7 +3,7 @@
 use meshsim_actor::{Dist, Span};
 use meshsim_mesh::model::Process;
 
-use super::{Retry, USERS_MAX};
+use super::{Hedge, Retry, USERS_MAX};
 use crate::section::{At, Named, by_key, section};
 use crate::values::{ByteSize, Fraction, Name, Rate, Real, Timeout, Whole};
 
@@ -31,6 +31,8 @@ section! {
         or retries: Whole<0, 255> = "0";
         /// Backoff and budget of these retries.
         or retry: Retry = "";
+        /// Further attempts while one is in flight [default: none].
+        optional hedge: Hedge;
         /// Services drop requests that are older than this, counted from the planned time [default: none].
         optional deadline: Span;
         /// Requests planned in the first part of the load are offered but not measured.

@@ -12,6 +12,7 @@ mod load;
 mod network;
 mod nodes;
 mod operation;
+mod policy;
 mod script;
 mod service;
 
@@ -30,6 +31,7 @@ pub(crate) use load::{Arrivals, Burst, Diurnal, Load, Replay, Stage};
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Operation, Scale, Update};
+pub(crate) use policy::{Breaker, Hedge, Outliers, WindowBudget};
 pub use script::REPEATS_MAX;
 pub(crate) use script::{Branch, Choice, Retry, Step, Times};
 pub(crate) use service::{Endpoint, Service};

@@ -1,9 +1,11 @@
 //! Scripts: the steps that process a request, and the calls among them.
 
 use meshsim_actor::{Dist, Span};
+use meshsim_mesh::measure::Failure;
 use meshsim_mesh::model::Backoff;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::{Hedge, WindowBudget};
 use crate::problem::Reporter;
 use crate::section::{At, Field, OneOrMore, by_key, schema_of, section};
 use crate::tree::{Key, Node, Value};
@@ -188,6 +190,8 @@ section! {
         or retries: Whole<0, 255> = "0";
         /// Backoff and budget of these retries.
         or retry: Retry = "";
+        /// Further attempts while one is in flight [default: none].
+        optional hedge: Hedge;
     }
 }
 
@@ -236,5 +240,11 @@ section! {
         or budget: Budget = "20%";
         /// Retries that are allowed even if few requests are in flight.
         or budget_min: Whole<0, 1_000_000> = "3";
+        /// Failures that are retried [default: all].
+        optional on: Vec<At<Failure>>;
+        /// Further draws of an instance for a retry, while the drawn one had an attempt of this call (Envoy's `previous_hosts`).
+        or other_instance: Whole<0, 100> = "0";
+        /// Budget over a time, instead of `budget` and `budget_min`.
+        optional window_budget: WindowBudget;
     }
 }

@@ -4,7 +4,7 @@ use meshsim_actor::Span;
 use meshsim_mesh::model::{Balancer, ZoneRouting};
 
 use super::limits::Version;
-use super::{INSTANCES_MAX, Step};
+use super::{Breaker, INSTANCES_MAX, Outliers, Step};
 use crate::section::{At, Named, section};
 use crate::values::{ByteSize, Fraction, Real, Whole};
 
@@ -41,6 +41,10 @@ section! {
         or panic_threshold: Fraction = "0%";
         /// Fewer requests for new instances at first [default: they get their share at once].
         optional slow_start: At<SlowStart>;
+        /// Limits on what each of its callers has in flight [default: none].
+        optional breaker: Breaker;
+        /// Ejection of its instances by each of its callers [default: none].
+        optional outlier_detection: Outliers;
         /// Its endpoints, by name.
         required endpoints: At<Named<Endpoint>>;
         /// Endpoints that change from a version on, by version; the others stay as they are.

@@ -4,6 +4,7 @@ mod balancer;
 mod distribution;
 mod fault_target;
 mod figures;
+mod hedge;
 mod name;
 mod numbers;
 mod or_none;
@@ -19,7 +20,7 @@ pub(crate) use figures::{Bandwidth, ByteSize, Fraction, Rate};
 pub use name::NAME_CHARS_MAX;
 pub(crate) use name::{Name, name_error};
 pub(crate) use numbers::{Real, Whole};
-pub(crate) use or_none::{Budget, Joins, Timeout};
+pub(crate) use or_none::{Budget, Factor, Joins, Limit, Timeout};
 pub(crate) use words::StrategyName;
 
 /// The text of a scalar; anything else is reported.

@@ -3,7 +3,7 @@
 use meshsim_actor::{Span, Time};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::{Fraction, figure, read, text};
+use super::{Fraction, Real, figure, read, text};
 use crate::problem::Reporter;
 use crate::section::Field;
 use crate::tree::Node;
@@ -53,6 +53,37 @@ impl Field for Budget {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "A percentage, or `none`: no limit.", "anyOf": [{ "type": "string" }, { "const": 0 }], "examples": ["20%", "none"]
+        })
+    }
+}
+
+/// A whole number from 1, or `none`: no limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit(pub(crate) Option<u32>);
+figure!(Limit, "Limit", "a whole number, or `none`", |text| match text {
+    "none" => Ok(Limit(None)),
+    _ => units::whole(text, 1, 1_000_000)
+        .map(|limit| Limit(Some(limit as u32)))
+        .map_err(|error| UnitError { help: format!("{}; or `none`", error.help), ..error }),
+}, {
+    "description": "A whole number from 1 to 1000000, or `none`.", "type": ["string", "integer"], "examples": [1024, "none"]
+});
+
+/// A number above 0, or `none`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factor(pub(crate) Option<f64>);
+
+impl Field for Factor {
+    const NAME: &'static str = "Factor";
+    fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        match text(node, "a number", reporter)? {
+            "none" => Some(Factor(None)),
+            _ => Real::<1_000>::decode(node, reporter).map(|factor| Factor(Some(factor.0))),
+        }
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number above 0, or `none`.", "type": ["string", "number"], "examples": [1.9, "none"]
         })
     }
 }

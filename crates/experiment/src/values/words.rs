@@ -1,5 +1,6 @@
 //! Values that are one of several words.
 
+use meshsim_mesh::measure::Failure;
 use meshsim_mesh::model::{Backoff, Feedback, Placement, Process, ProxyPer, Rounding};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -48,6 +49,10 @@ words!(Feedback, "Feedback", "a feedback", "Value of S from which an extend star
 });
 words!(Backoff, "Backoff", "a backoff", "Wait of a caller before a retry: random, in a window that doubles (Envoy's), or the same each time.", {
     "jittered" => Backoff::Jittered, "fixed" => Backoff::Fixed,
+});
+words!(Failure, "Failure", "a failure", "Why an attempt failed.", {
+    "refused" => Failure::Refused, "error" => Failure::Error, "timeout" => Failure::Timeout, "lost" => Failure::Lost,
+    "no_instance" => Failure::NoInstance, "cut" => Failure::Cut,
 });
 words!(Process, "Process", "a process", "Spacing of the requests at a given rate: even, or random.", {
     "constant" => Process::Constant, "poisson" => Process::Poisson,

@@ -210,6 +210,10 @@ impl Client {
                 self.ended(ended, cx);
             }
             Event::Timer(Tick::Send { call, attempt }) => self.calls.send_late(call, attempt, cx),
+            Event::Timer(Tick::Call(call, tick)) => {
+                let ended = self.calls.tick((call, tick), &self.mesh, &self.view, cx);
+                self.ended(ended, cx);
+            }
             Event::Timer(Tick::Retry(call)) => {
                 let ended = self.calls.retry(call, &self.mesh, &self.view, cx);
                 self.ended(ended, cx);
@@ -358,7 +362,8 @@ impl Client {
         }
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
-        tally.over_budget += u64::from(counted.over_budget);
+        tally.over_budget += u64::from(counted.over_budget());
+        tally.policies.add(&counted.marks);
         tally.longest_wait = tally.longest_wait.or(wait);
         self.whole.iter_mut().for_each(|whole| _ = whole.ended(now));
         let course = self.courses[owner.target as usize].ended(now);

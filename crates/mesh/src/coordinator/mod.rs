@@ -189,6 +189,7 @@ impl Coordinator {
                 | Tick::Retry(_)
                 | Tick::Arrival
                 | Tick::User(_)
+                | Tick::Call(..)
                 | Tick::Processor
                 | Tick::Loads(_)
                 | Tick::Leave => unreachable!("a coordinator arms no such timer"),

@@ -157,6 +157,9 @@ impl Node {
                     }
                 }
                 Tick::Retry(call) => self.with_calls(cx, |calls, mesh, view, cx| calls.retry(call, mesh, view, cx)),
+                Tick::Call(call, tick) => {
+                    self.with_calls(cx, |calls, mesh, view, cx| calls.tick((call, tick), mesh, view, cx));
+                }
                 Tick::Operation(_)
                 | Tick::Iterate(_)
                 | Tick::Resend(_)

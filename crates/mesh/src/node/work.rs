@@ -238,7 +238,7 @@ impl Node {
             for done in work.processor.cut(is_cut, cx) {
                 hosted.worked(&done, now);
             }
-            work.calls.cancel(|owner| is_cut(*owner), cx);
+            work.calls.cancel(|owner| is_cut(*owner), &self.mesh, cx);
             let tasks_left = &work.tasks;
             work.frames.retain(|_, frame| !is_here(&tasks_left[frame.task]));
             for key in waiting {

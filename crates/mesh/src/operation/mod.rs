@@ -401,6 +401,7 @@ pub(crate) mod tests {
             queue: 0,
             balancer: Default::default(),
             selection: None,
+            policies: None,
             endpoints: vec![],
             behaviours: vec![],
         }

@@ -1,8 +1,29 @@
-//! Retries: backoff, jittered or fixed, and a budget that keeps them from becoming the load.
+//! Retries: which failures they follow, their backoff, jittered or fixed, and a budget that keeps them from becoming the
+//! load.
 
 use meshsim_actor::{Rng, Span};
+use serde::{Deserialize, Serialize};
 
+use crate::measure::Failure;
 use crate::model::{Backoff, Retry};
+
+/// A set of failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FailureSet(u16);
+
+impl FailureSet {
+    /// True if the failure is in it.
+    pub fn contains(self, failure: Failure) -> bool {
+        self.0 >> failure as u16 & 1 == 1
+    }
+}
+
+impl FromIterator<Failure> for FailureSet {
+    fn from_iter<I: IntoIterator<Item = Failure>>(failures: I) -> Self {
+        FailureSet(failures.into_iter().fold(0, |set, failure| set | 1 << failure as u16))
+    }
+}
 
 /// Wait before retry `n` (from 1): uniform in `[0, (2^n - 1) * base)`, or `base` where the backoff is fixed; at most
 /// `cap`. A fixed backoff draws nothing.
@@ -43,6 +64,13 @@ mod tests {
         let retry = Retry { backoff: Backoff::Fixed, ..Retry::default() };
         let mut rng = Rng::stream(1, "x");
         assert!((1..40).all(|n| backoff(n, &retry, &mut rng) == Span::from_millis(25)));
+    }
+
+    #[test]
+    fn a_set_holds_the_failures_that_it_was_made_of() {
+        let set: FailureSet = [Failure::Timeout, Failure::Lost].into_iter().collect();
+        let held: Vec<Failure> = Failure::ALL.into_iter().filter(|failure| set.contains(*failure)).collect();
+        assert_eq!(held, [Failure::Timeout, Failure::Lost]);
     }
 
     #[test]

@@ -64,9 +64,12 @@ impl Owners {
                 let life = self.open.life(actor);
                 let current = life.actor.as_ref().and_then(|actor| actor.current);
                 let of = match tick {
-                    Tick::Timeout(_) | Tick::Retry(_) | Tick::Frame(_) | Tick::Hanging(_) | Tick::Send { .. } => {
-                        current.map_or(Of::Traffic, Of::Request)
-                    }
+                    Tick::Timeout(_)
+                    | Tick::Retry(_)
+                    | Tick::Call(..)
+                    | Tick::Frame(_)
+                    | Tick::Hanging(_)
+                    | Tick::Send { .. } => current.map_or(Of::Traffic, Of::Request),
                     Tick::Arrival | Tick::Processor => Of::Traffic,
                     _ => Of::Control,
                 };

@@ -6,6 +6,7 @@ mod course;
 mod faults;
 mod messages;
 mod operations;
+mod policies;
 mod requests;
 mod services;
 mod slo;
@@ -72,6 +73,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Busiest nodes", &of_nodes, services::nodes(summary, paint)),
         ("Real work", "by --work busy", messages::real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
+        ("Policies", "of callers", policies::policies(summary, paint)),
         ("From outside", "", messages::external(summary, paint)),
         ("Not measured", "", messages::gaps(summary, paint)),
         ("Messages", "", messages::messages(summary, paint)),

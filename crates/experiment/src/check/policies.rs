@@ -1,0 +1,62 @@
+//! Policies of callers: what they can never do, and what the estimates leave out.
+
+use meshsim_mesh::policy::CallRules;
+
+use super::{Checked, Warnings};
+
+/// Outlier detection that can eject nothing.
+pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
+    for service in &checked.experiment.mesh.services {
+        let Some(outliers) = service.policies.as_ref().and_then(|policies| policies.outliers.as_ref()) else {
+            continue;
+        };
+        let most = (outliers.max_ejected * f64::from(service.instances) + 1e-9).floor();
+        if most < 1.0 && !outliers.always_eject_one_host && service.instances > 0 {
+            let needed = (1.0 / outliers.max_ejected).ceil();
+            let why = if outliers.max_ejected > 0.0 {
+                format!("one of {} is more; with {needed} instances one may be", service.instances)
+            } else {
+                "no share is left for any".to_owned()
+            };
+            let message = format!(
+                "outlier detection of `{}` ejects no instance: at most {:.3}% may be ejected, and {why}. See `max_ejection_percent` and `always_eject_one_host`",
+                service.name,
+                100.0 * outliers.max_ejected
+            );
+            warnings.warn("outliers", None, message);
+        }
+    }
+}
+
+/// Policies that the estimates leave out.
+pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> bool) -> Vec<String> {
+    let mesh = &checked.experiment.mesh;
+    let mut list = Vec::new();
+    let named = |has: &dyn Fn(&meshsim_mesh::policy::ServicePolicies) -> bool| {
+        let all = mesh.services.iter().enumerate().filter(|(at, _)| reached(*at));
+        let with = all.filter(|(_, service)| service.policies.as_ref().is_some_and(|policies| has(policies)));
+        with.map(|(_, service)| format!("`{}`", service.name)).collect::<Vec<_>>()
+    };
+    let of = |names: Vec<String>| match names.len() {
+        1..=3 => names.join(", "),
+        n => format!("{} and {} more", names[..2].join(", "), n - 2),
+    };
+    let breakers = named(&|policies| policies.breaker.is_some());
+    if !breakers.is_empty() {
+        list.push(format!("Circuit breakers of {}: visits are at most those shown.", of(breakers)));
+    }
+    let outliers = named(&|policies| policies.outliers.is_some());
+    if !outliers.is_empty() {
+        list.push(format!("Outlier detection of {}: every instance counts as used.", of(outliers)));
+    }
+    let has = |rule: fn(&CallRules) -> bool| mesh.call_rules.iter().any(rule);
+    if has(|rules| rules.hedge.is_some()) {
+        list.push("Hedges: services are visited more often than shown, and answer sooner.".into());
+    }
+    if has(|rules| rules.retry_on.is_some() || rules.budget.is_some()) {
+        list.push(
+            "Failures that are not retried, and retry budgets over a time: visits are at most those shown.".into(),
+        );
+    }
+    list
+}

@@ -1,0 +1,107 @@
+//! Policies of callers: those of a service, and those of a call.
+
+use meshsim_actor::Span;
+use meshsim_mesh::model::{CallPolicy, Retry};
+use meshsim_mesh::policy::breaker::Breaker;
+use meshsim_mesh::policy::budget::WindowBudget;
+use meshsim_mesh::policy::hedge::Hedge;
+use meshsim_mesh::policy::outlier::Outliers;
+use meshsim_mesh::policy::{CallRules, CallRulesId, ServicePolicies};
+
+use super::Names;
+use crate::problem::{Location, Reporter};
+use crate::schema;
+use crate::section::At;
+use crate::values::Timeout;
+
+/// Most different sets of further policies of the calls of a file.
+const RULES_MAX: usize = 1000;
+
+/// Shortest interval of a policy.
+const SHORTEST: Span = Span::from_millis(1);
+
+pub(super) fn of_service(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<ServicePolicies>> {
+    let breaker = it.breaker.as_ref().map(|it| Breaker {
+        max_connections: it.max_connections.0,
+        max_pending_requests: it.max_pending_requests.0,
+        max_requests: it.max_requests.0,
+        max_retries: it.max_retries.0,
+    });
+    let outliers = it.outlier_detection.as_ref().map(|it| Outliers {
+        consecutive_failures: it.consecutive_failures.0,
+        stdev_factor: it.success_rate_stdev_factor.0,
+        success_rate_hosts: it.success_rate_minimum_hosts.0 as u32,
+        success_rate_volume: it.success_rate_request_volume.0 as u32,
+        failure_share: it.failure_percentage_threshold.0,
+        failure_hosts: it.failure_percentage_minimum_hosts.0 as u32,
+        failure_volume: it.failure_percentage_request_volume.0 as u32,
+        interval: at_least(it.interval, "interval", reporter),
+        base_ejection_time: it.base_ejection_time,
+        max_ejection_time: it.max_ejection_time,
+        max_ejected: it.max_ejection_percent.0,
+        always_eject_one_host: it.always_eject_one_host,
+        panic_threshold: it.panic_threshold.0,
+    });
+    (breaker.is_some() || outliers.is_some()).then(|| Box::new(ServicePolicies { breaker, outliers }))
+}
+
+fn at_least(span: At<Span>, what: &str, reporter: &mut Reporter) -> Span {
+    if span.value < SHORTEST {
+        reporter
+            .report(span.place, format!("`{what}` is too short: {}", span.value))
+            .help(format!("at least {SHORTEST}"));
+    }
+    span.value
+}
+
+/// Timeout, retries and further policies of a call or of a client.
+pub(super) fn of_call(
+    timeout: Timeout,
+    retries: u64,
+    retry: &schema::Retry,
+    hedge: Option<&schema::Hedge>,
+    (names, place): (&Names<'_>, Location),
+    reporter: &mut Reporter,
+) -> CallPolicy {
+    let rules = CallRules {
+        retry_on: retry.on.as_ref().map(|on| on.iter().map(|failure| failure.value).collect()),
+        other_instance: retry.other_instance.0 as u32,
+        budget: retry.window_budget.as_ref().map(|it| WindowBudget {
+            ttl: at_least(it.ttl, "ttl", reporter),
+            ratio: it.ratio.0,
+            min_per_s: it.min_per_s.0,
+        }),
+        hedge: hedge.map(|it| Hedge { after: it.after, max: it.max.0 as u32 }),
+    };
+    CallPolicy {
+        timeout: timeout.0,
+        retries: retries as u32,
+        retry: Retry {
+            backoff: retry.backoff,
+            base: retry.base,
+            cap: retry.cap.unwrap_or(retry.base * 10),
+            budget: retry.budget.0,
+            budget_min: retry.budget_min.0 as u32,
+        },
+        rules: number(rules, (names, place), reporter),
+    }
+}
+
+/// The number of these rules; equal ones have one.
+fn number(rules: CallRules, (names, place): (&Names<'_>, Location), reporter: &mut Reporter) -> Option<CallRulesId> {
+    if rules == CallRules::default() {
+        return None;
+    }
+    let mut all = names.call_rules.borrow_mut();
+    // Equal ones often follow each other.
+    if let Some(at) = all.iter().rposition(|known| *known == rules) {
+        return Some(CallRulesId(at as u16));
+    }
+    if all.len() >= RULES_MAX {
+        let message = "too many different policies of calls (`hedge`, `on`, `other_instance`, `window_budget`)";
+        reporter.report(place, message).help(format!("at most {RULES_MAX}; calls with equal ones share them"));
+        return None;
+    }
+    all.push(rules);
+    Some(CallRulesId((all.len() - 1) as u16))
+}

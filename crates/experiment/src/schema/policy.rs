@@ -1,0 +1,75 @@
+//! Policies of callers: circuit breakers, outlier detection, hedging, and a retry budget over a time.
+
+use meshsim_actor::Span;
+use meshsim_mesh::policy::hedge::HedgeAfter;
+
+use crate::section::{At, section};
+use crate::values::{Budget, Factor, Fraction, Limit, Real, Whole};
+
+section! {
+    /// Circuit breaker: limits on what one caller has in flight to the service; the defaults are Envoy's. What exceeds a limit fails as `refused` and is not retried.
+    struct Breaker in "`breaker`" {
+        /// Requests of one caller at the service at once; further ones wait at the caller. A connection carries one request at a time.
+        or max_connections: Limit = "1024";
+        /// Requests that wait for a connection.
+        or max_pending_requests: Limit = "1024";
+        /// Requests of one caller at the service at once.
+        or max_requests: Limit = "1024";
+        /// Retries in flight. Holds for calls without a retry budget (`retry: { budget: none }`).
+        or max_retries: Limit = "3";
+    }
+}
+
+section! {
+    /// Outlier detection: a caller ejects instances that fail, for a while; the defaults are Envoy's.
+    struct Outliers in "`outlier_detection`" {
+        /// Failures in a row that eject an instance.
+        or consecutive_failures: Limit = "5";
+        /// Ejects an instance whose success rate in an interval is so many standard deviations below the mean.
+        or success_rate_stdev_factor: Factor = "1.9";
+        /// Instances with enough requests that this needs.
+        or success_rate_minimum_hosts: Whole<0, 1_000_000> = "5";
+        /// Requests in an interval from which on an instance has enough.
+        or success_rate_request_volume: Whole<0, 1_000_000> = "100";
+        /// Ejects an instance of whose requests in an interval such a share failed.
+        or failure_percentage_threshold: Budget = "none";
+        /// Instances with enough requests that this needs.
+        or failure_percentage_minimum_hosts: Whole<0, 1_000_000> = "5";
+        /// Requests in an interval from which on an instance has enough.
+        or failure_percentage_request_volume: Whole<0, 1_000_000> = "50";
+        /// Time between two sweeps, which judge the rates and let instances come back; at least 1 ms.
+        or interval: At<Span> = "10s";
+        /// Length of an ejection, times the number of ejections that are not forgotten.
+        or base_ejection_time: Span = "30s";
+        /// Limit of that product.
+        or max_ejection_time: Span = "300s";
+        /// Share of the instances that may be ejected at once.
+        or max_ejection_percent: Fraction = "10%";
+        /// One instance may be ejected, whatever `max_ejection_percent` is.
+        or always_eject_one_host: bool = "false";
+        /// If a smaller share of the instances is left, ejected ones are used too.
+        or panic_threshold: Fraction = "50%";
+    }
+}
+
+section! {
+    /// Hedging: a further attempt, at another instance, while one is in flight; the first good reply wins.
+    struct Hedge in "`hedge`" {
+        /// Time after which it is sent: a duration, or a percentile of the caller's latest latencies.
+        required after: HedgeAfter;
+        /// Attempts of a call that may be sent so; each counts as a retry for the retry budget.
+        or max: Whole<1, 10> = "1";
+    }
+}
+
+section! {
+    /// Retry budget over a time, instead of `budget` and `budget_min`; the defaults are Linkerd's.
+    struct WindowBudget in "`window_budget`" {
+        /// Time over which calls and retries count; at least 1 ms.
+        or ttl: At<Span> = "10s";
+        /// Retries for each call.
+        or ratio: Real<1_000, true> = "0.2";
+        /// Retries a second that are allowed besides.
+        or min_per_s: Real<1_000_000, true> = "10";
+    }
+}

@@ -1,0 +1,158 @@
+//! What policies did, counted by edge.
+
+use serde::{Deserialize, Serialize};
+
+/// Action of a policy that a report counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PolicyEvent {
+    /// A breaker failed an attempt: the caller had `max_requests` in flight.
+    OverflowRequests,
+    /// A breaker failed an attempt: `max_connections` were in use, and `max_pending_requests` waited.
+    OverflowPending,
+    /// A breaker allowed no retry: `max_retries` were in flight.
+    OverflowRetries,
+    /// An attempt waited for a connection.
+    Waited,
+    /// The retry budget allowed no retry.
+    OverBudget,
+    /// An ejection was not made: too many instances would have been out.
+    EjectionSpared,
+    /// An instance was ejected.
+    Ejected,
+    /// An attempt was sent beside one in flight.
+    Hedged,
+    /// A hedge had the first good reply.
+    HedgeWon,
+    /// A hedge was not sent: the retry budget, the breaker or the instances did not allow it.
+    HedgeDenied,
+    /// An attempt was in flight when another one had the first good reply.
+    Unneeded,
+    /// A failure was not retried: it is none of those that the call retries.
+    NotRetried,
+}
+
+impl PolicyEvent {
+    /// All of them, in the order in which they are reported.
+    pub const ALL: [PolicyEvent; 12] = [
+        PolicyEvent::OverflowRequests,
+        PolicyEvent::OverflowPending,
+        PolicyEvent::OverflowRetries,
+        PolicyEvent::Waited,
+        PolicyEvent::OverBudget,
+        PolicyEvent::EjectionSpared,
+        PolicyEvent::Ejected,
+        PolicyEvent::Hedged,
+        PolicyEvent::HedgeWon,
+        PolicyEvent::HedgeDenied,
+        PolicyEvent::Unneeded,
+        PolicyEvent::NotRetried,
+    ];
+
+    /// Key in `summary.json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PolicyEvent::OverflowRequests => "overflow_requests",
+            PolicyEvent::OverflowPending => "overflow_pending",
+            PolicyEvent::OverflowRetries => "overflow_retries",
+            PolicyEvent::Waited => "waited",
+            PolicyEvent::OverBudget => "over_budget",
+            PolicyEvent::EjectionSpared => "ejections_spared",
+            PolicyEvent::Ejected => "ejections",
+            PolicyEvent::Hedged => "hedges",
+            PolicyEvent::HedgeWon => "hedges_won",
+            PolicyEvent::HedgeDenied => "hedges_denied",
+            PolicyEvent::Unneeded => "attempts_unneeded",
+            PolicyEvent::NotRetried => "not_retried",
+        }
+    }
+
+    /// For people, beside a number.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            PolicyEvent::OverflowRequests => "over max_requests",
+            PolicyEvent::OverflowPending => "over max_pending_requests",
+            PolicyEvent::OverflowRetries => "retries over max_retries",
+            PolicyEvent::Waited => "waited for a connection",
+            PolicyEvent::OverBudget => "over budget",
+            PolicyEvent::EjectionSpared => "ejections not made",
+            PolicyEvent::Ejected => "ejections",
+            PolicyEvent::Hedged => "hedges",
+            PolicyEvent::HedgeWon => "hedges that won",
+            PolicyEvent::HedgeDenied => "hedges not sent",
+            PolicyEvent::Unneeded => "attempts not needed",
+            PolicyEvent::NotRetried => "failures not retried",
+        }
+    }
+}
+
+/// Policy events of one call; each at most 255 times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks([u8; PolicyEvent::ALL.len()]);
+
+impl Marks {
+    /// One more.
+    pub fn count(&mut self, event: PolicyEvent) {
+        let count = &mut self.0[event as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// Number of these events.
+    pub fn of(&self, event: PolicyEvent) -> u8 {
+        self.0[event as usize]
+    }
+
+    /// Adds others.
+    pub fn merge(&mut self, other: &Marks) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
+    }
+}
+
+/// Policy events of many calls. Takes no memory until the first one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyCounts(Option<Box<[u64; PolicyEvent::ALL.len()]>>);
+
+impl PolicyCounts {
+    /// Counts the events of a call.
+    #[inline]
+    pub fn add(&mut self, marks: &Marks) {
+        if *marks != Marks::default() {
+            let counts = self.0.get_or_insert_default();
+            counts.iter_mut().zip(marks.0).for_each(|(sum, count)| *sum = sum.saturating_add(count.into()));
+        }
+    }
+
+    /// Number of these events.
+    pub fn of(&self, event: PolicyEvent) -> u64 {
+        self.0.as_ref().map_or(0, |counts| counts[event as usize])
+    }
+
+    /// The events that occurred, with their numbers.
+    pub fn occurred(&self) -> impl Iterator<Item = (PolicyEvent, u64)> + '_ {
+        PolicyEvent::ALL.into_iter().map(|event| (event, self.of(event))).filter(|(_, count)| *count > 0)
+    }
+
+    /// Adds the counts of others.
+    pub fn merge(&mut self, other: &PolicyCounts) {
+        if let Some(other) = &other.0 {
+            let counts = self.0.get_or_insert_default();
+            counts.iter_mut().zip(other.iter()).for_each(|(mine, theirs)| *mine = mine.saturating_add(*theirs));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_counted_where_they_stand_in_the_list() {
+        for (at, event) in PolicyEvent::ALL.into_iter().enumerate() {
+            assert_eq!(event as usize, at);
+            let (mut marks, mut counts) = (Marks::default(), PolicyCounts::default());
+            (0..300).for_each(|_| marks.count(event));
+            counts.add(&marks);
+            counts.merge(&counts.clone());
+            assert_eq!(counts.occurred().collect::<Vec<_>>(), [(event, 510)]);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Policies of callers against closed forms: breakers, hedges, retry budgets, retries on another instance, and what
+//! outlier detection sees.
+
+use std::path::Path;
+
+use meshsim_actor::{ActorId, Dist, Span, Time};
+use meshsim_experiment::Override;
+use meshsim_fault::{ActorSelector, Drop, Fault, Link};
+use meshsim_mesh::MeshActor;
+use meshsim_mesh::course::Window;
+use meshsim_mesh::measure::Tally;
+use meshsim_mesh::model::{Arrivals, Balancer, CallPolicy, Load, Process, Retry, ScriptStep, Service};
+use meshsim_mesh::policy::breaker::Breaker;
+use meshsim_mesh::policy::budget::WindowBudget;
+use meshsim_mesh::policy::hedge::{Hedge, HedgeAfter};
+use meshsim_mesh::policy::outlier::Outliers;
+use meshsim_mesh::policy::{CallRules, CallRulesId, PolicyEvent, ServicePolicies};
+use meshsim_tests::{Testbed, load, play, service, times};
+
+/// Mean and standard error over ten seeds.
+fn over_seeds(of: impl Fn(u64) -> f64) -> (f64, f64) {
+    let all: Vec<f64> = (1..=10).map(of).collect();
+    let mean = all.iter().sum::<f64>() / 10.0;
+    let variance = all.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / 9.0;
+    (mean, (variance / 10.0).sqrt())
+}
+
+#[track_caller]
+fn is_near((mean, error): (f64, f64), expected: f64) {
+    assert!((mean - expected).abs() < 4.0 * error, "{mean} +/- {error}, not {expected}");
+    assert!(error < 0.03 * expected, "{error} of {expected}: too few requests to tell");
+}
+
+/// A service that sleeps for an exponential time of this mean, with as many slots as are wanted.
+fn sleeper(mean: Span, policies: ServicePolicies) -> Service {
+    let sleep = ScriptStep::Sleep(Dist::Exponential { at_least: Span::ZERO, mean });
+    Service { capacity: 1e6, policies: Some(Box::new(policies)), ..service("sleeper", vec![sleep]) }
+}
+
+fn tally(lab: Testbed, secs: f64) -> Tally {
+    lab.run(secs).client(0).tallies()[0].clone()
+}
+
+/// Probabilities of 0 to K requests in a system with c servers and an offered load.
+fn birth_and_death(offered: f64, c: usize, k: usize) -> Vec<f64> {
+    let mut p = vec![1.0];
+    (1..=k).for_each(|n| p.push(p[n - 1] * offered / n.min(c) as f64));
+    let sum: f64 = p.iter().sum();
+    p.into_iter().map(|it| it / sum).collect()
+}
+
+const TENTH: Span = Span::from_millis(100);
+
+fn broken(breaker: Breaker, seed: u64) -> Tally {
+    let policies = ServicePolicies { breaker: Some(breaker), outliers: None };
+    tally(Testbed::nodes(1).seed(seed).service(sleeper(TENTH, policies)).load(load(0, 50.0, 400.0)), 402.0)
+}
+
+#[test]
+fn a_caller_with_connections_and_a_queue_is_a_queue_with_bounds() {
+    let breaker =
+        Breaker { max_connections: Some(5), max_pending_requests: Some(3), max_requests: None, max_retries: None };
+    let p = birth_and_death(5.0, 5, 8);
+    let share = |event: PolicyEvent| {
+        over_seeds(|seed| {
+            let tally = broken(breaker, seed);
+            assert_eq!(tally.failed.total(), tally.policies.of(PolicyEvent::OverflowPending));
+            tally.policies.of(event) as f64 / tally.offered as f64
+        })
+    };
+    is_near(share(PolicyEvent::OverflowPending), p[8]);
+    is_near(share(PolicyEvent::Waited), p[5] + p[6] + p[7]);
+}
+
+#[test]
+fn a_limit_on_requests_blocks_as_erlang_says() {
+    let breaker = Breaker { max_connections: None, max_requests: Some(5), ..Breaker::default() };
+    let blocked = |seed| {
+        let tally = broken(breaker, seed);
+        assert_eq!(tally.failed.total(), tally.policies.of(PolicyEvent::OverflowRequests));
+        tally.failed.total() as f64 / tally.offered as f64
+    };
+    is_near(over_seeds(blocked), birth_and_death(5.0, 5, 5)[5]);
+}
+
+/// A load whose calls have these rules and retries, without the budget of requests in flight.
+fn ruled(lab: Testbed, rules: CallRules, retries: u32, per_second: f64, secs: f64) -> Testbed {
+    let mut lab = lab;
+    lab.mesh.call_rules = vec![rules];
+    let retry = Retry { base: Span::ZERO, budget: None, ..Retry::default() };
+    let policy = CallPolicy { timeout: Some(Span::from_secs(5)), retries, retry, rules: Some(CallRulesId(0)) };
+    lab.load(Load { policy, ..load(0, per_second, secs) })
+}
+
+#[test]
+fn a_hedge_after_a_delay_answers_at_the_minimum_of_two() {
+    for delays in [0.0, 0.5, 1.0] {
+        let hedge = Hedge { after: HedgeAfter::Delay(TENTH.scaled(delays)), max: 1 };
+        let run = |seed| {
+            let rules = CallRules { hedge: Some(hedge), ..CallRules::default() };
+            let lab = Testbed::nodes(1).seed(seed).service(sleeper(TENTH, ServicePolicies::default()));
+            tally(ruled(lab, rules, 0, 50.0, 200.0), 210.0)
+        };
+        // The first reply comes as fast as one server until the delay, and as two from then on.
+        let mean = over_seeds(|seed| run(seed).latency.mean().secs());
+        is_near(mean, 0.1 * (1.0 - (-delays).exp() / 2.0));
+        if delays > 0.0 {
+            let hedged = over_seeds(|seed| {
+                let tally = run(seed);
+                tally.policies.of(PolicyEvent::Hedged) as f64 / tally.offered as f64
+            });
+            is_near(hedged, (-delays).exp());
+        }
+        let tally = run(1);
+        let of = |event| tally.policies.of(event);
+        assert_eq!(of(PolicyEvent::Hedged), of(PolicyEvent::Unneeded), "one of two is not needed");
+        assert!(of(PolicyEvent::HedgeWon) * 3 > of(PolicyEvent::Hedged), "either may win");
+    }
+}
+
+#[test]
+fn a_hedge_at_a_percentile_doubles_few_requests() {
+    let rules = CallRules { hedge: Some(Hedge { after: HedgeAfter::Quantile(0.95), max: 1 }), ..CallRules::default() };
+    let lab = Testbed::nodes(1).service(sleeper(TENTH, ServicePolicies::default()));
+    let tally = tally(ruled(lab, rules, 0, 50.0, 400.0), 410.0);
+    let share = tally.policies.of(PolicyEvent::Hedged) as f64 / tally.offered as f64;
+    assert!((0.04..0.06).contains(&share), "{share}");
+}
+
+/// A service that fails all requests of some instances, in that nothing arrives there.
+fn with_dead_nodes(nodes: usize, dead: u32, policies: Option<Box<ServicePolicies>>) -> Testbed {
+    let quick = service("web", vec![ScriptStep::Sleep(Dist::Constant(Span::from_millis(1)))]);
+    let web = Service { capacity: 1e6, balancer: Balancer::Random, policies, ..times(nodes as u32, quick) };
+    let (client, to) = (ActorId(1 + nodes as u32), (0..dead).map(|node| ActorId(1 + node)));
+    let on = Link::one_way([client].into_iter().collect::<ActorSelector>(), to.collect::<ActorSelector>());
+    let from = Time::ZERO + Span::from_millis(900);
+    Testbed::nodes(nodes).service(web).fault(Fault::new(from, Time::NEVER, Drop { on, probability: 1.0 }))
+}
+
+#[test]
+fn a_retry_at_another_instance_does_not_meet_the_dead_one_again() {
+    let failed = |other_instance| {
+        move |seed| {
+            let rules = CallRules { other_instance, ..CallRules::default() };
+            let lab = ruled(with_dead_nodes(2, 1, None).seed(seed), rules, 1, 100.0, 60.0);
+            let tally = tally(lab, 80.0);
+            tally.failed.total() as f64 / tally.offered as f64
+        }
+    };
+    // The first attempt and the retry are drawn alike; each further draw halves what is left.
+    is_near(over_seeds(failed(0)), 0.25);
+    is_near(over_seeds(failed(2)), 0.0625);
+}
+
+#[test]
+fn a_failure_that_is_not_named_is_not_retried() {
+    let on = [meshsim_mesh::measure::Failure::Error].into_iter().collect();
+    let rules = CallRules { retry_on: Some(on), ..CallRules::default() };
+    let tally = tally(ruled(with_dead_nodes(2, 1, None), rules, 3, 100.0, 20.0), 40.0);
+    assert_eq!((tally.retries, tally.policies.of(PolicyEvent::NotRetried)), (0, tally.failed.total()));
+    assert!(tally.failed.total() > 800, "half of the requests fail");
+}
+
+#[test]
+fn a_budget_over_a_time_allows_its_ratio_and_its_minimum() {
+    let mut failing = service("web", vec![]);
+    failing.behaviours[0].endpoints[0].errors = 1.0;
+    let rules = CallRules { budget: Some(WindowBudget::default()), ..CallRules::default() };
+    let lab = Testbed::nodes(1).service(Service { capacity: 1e6, ..failing });
+    let tally = tally(ruled(lab, rules, 3, 500.0, 300.0), 310.0);
+    let per_second = tally.retries as f64 / 300.0;
+    // A fifth of 500 and ten; a slot of ten more may count.
+    assert!((110.0..122.0).contains(&per_second), "{per_second}");
+    assert!(tally.over_budget > 0);
+}
+
+/// Two of so many instances are dead, and the caller ejects.
+fn with_outliers(nodes: usize, dead: u32, outliers: Option<Outliers>, seed: u64) -> Tally {
+    let breaker = Some(Breaker::default());
+    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers }))).seed(seed);
+    let policy = CallPolicy { timeout: Some(Span::from_millis(100)), ..CallPolicy::default() };
+    let offered = Load { arrivals: Arrivals::steady(Process::Poisson, 200.0), policy, ..load(0, 200.0, 60.0) };
+    tally(lab.load(offered), 62.0)
+}
+
+#[test]
+fn a_breaker_does_not_see_two_dead_of_ten_and_outlier_detection_does() {
+    let both = Outliers { max_ejected: 0.2, base_ejection_time: Span::from_secs(100), ..Outliers::default() };
+    for seed in 1..=10 {
+        let share = |tally: &Tally| tally.failed.total() as f64 / tally.offered as f64;
+        let without = with_outliers(10, 2, None, seed);
+        assert!((0.18..0.22).contains(&share(&without)), "seed {seed}: {}", share(&without));
+        assert_eq!(without.policies.of(PolicyEvent::OverflowRequests), 0);
+        let with = with_outliers(10, 2, Some(both), seed);
+        assert_eq!(with.policies.of(PolicyEvent::Ejected), 2);
+        assert!(share(&with) < 0.01, "seed {seed}: {}", share(&with));
+    }
+}
+
+#[test]
+fn of_nine_instances_at_ten_percent_none_is_ejected() {
+    for (outliers, ejected) in
+        [(Outliers::default(), false), (Outliers { always_eject_one_host: true, ..Outliers::default() }, true)]
+    {
+        let tally = with_outliers(9, 1, Some(outliers), 1);
+        assert_eq!(tally.policies.of(PolicyEvent::Ejected) > 0, ejected);
+        assert_eq!(tally.policies.of(PolicyEvent::EjectionSpared) > 0, !ejected);
+        assert_eq!(tally.failed.total() > tally.offered / 20, !ejected);
+    }
+}
+
+/// Share of the requests of an example's load that failed, of those due from 20 s on.
+fn failed_late(name: &str, sets: &[&str], seed: u64) -> f64 {
+    let sets = sets.iter().map(|set| (*set).to_owned()).chain([format!("seed={seed}")]);
+    let sets: Vec<Override> = sets.map(|set| Override::parse(&set).expect("it is valid")).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name).join("mesh.yaml");
+    let experiment = meshsim_experiment::load(&path, &sets).unwrap_or_else(|problems| panic!("{problems}"));
+    let ran = play(experiment);
+    let client = ran.sim.actors().find_map(MeshActor::client).expect("there is a load");
+    let course = client.courses(ran.sim.now()).swap_remove(0);
+    let late: Vec<_> = course.windows().skip(20).collect();
+    let sum = |of: fn(&Window) -> u64| late.iter().map(|window| of(window)).sum::<u64>() as f64;
+    sum(|window| window.failed.total()) / sum(|window| window.done + window.failed.total())
+}
+
+#[test]
+fn a_retry_storm_outlives_its_trigger_and_a_budget_prevents_it() {
+    for seed in 1..=10 {
+        let storm = failed_late("retry-storm", &[], seed);
+        assert!(storm > 0.9, "seed {seed}: {storm}");
+        let within_budget = failed_late("retry-storm", &["load.users.retry.budget=20%"], seed);
+        assert!(within_budget < 0.02, "seed {seed}: {within_budget}");
+    }
+}
+
+#[test]
+fn the_example_of_outliers_behaves_as_its_readme_says() {
+    for seed in 1..=10 {
+        let at_most = |share: &str| {
+            let set = format!("services.web.outlier_detection.max_ejection_percent={share}");
+            failed_late("outliers", &[&set], seed)
+        };
+        let found = [at_most("20%"), at_most("10%"), at_most("0%")];
+        for (found, expected) in found.into_iter().zip([0.0, 1.0 / 9.0, 0.2]) {
+            assert!((found - expected).abs() < 0.02, "seed {seed}: {found}, not {expected}");
+        }
+    }
+}
