@@ -13,6 +13,7 @@ mod interrupt;
 mod listener;
 mod live;
 mod logging;
+mod manifest;
 mod progress;
 mod read;
 mod runs;

@@ -9,6 +9,7 @@ use meshsim_study::estimate::Estimate;
 use meshsim_study::limit::Limit;
 use meshsim_study::pairs::{Difference, FigurePairs, Pairs};
 use meshsim_study::plan::{Plan, PlanError};
+use meshsim_study::shards::SHARDS;
 use meshsim_study::store::StoreError;
 use meshsim_study::sweep::PointSummary;
 
@@ -44,6 +45,13 @@ pub(crate) fn store_error(error: StoreError) -> Error {
         StoreError::Plan(error) => plan_error(error),
         StoreError::Foreign(_) | StoreError::Other(_) => {
             Error::WrongInput(text, "choose another directory with `--out`".into())
+        }
+        StoreError::OtherShard(_) => Error::WrongInput(
+            text,
+            "remove that file if it belongs to another sweep, or gather in the folder to which it belongs".into(),
+        ),
+        StoreError::Damaged(ref path, _) if path.parent().is_some_and(|folder| folder.ends_with(SHARDS)) => {
+            Error::WrongInput(text, "make that shard again, which replaces the file".into())
         }
         StoreError::Damaged(..) => Error::WrongInput(text, "begin the sweep again in another directory".into()),
         StoreError::Busy(_) => Error::Study(text),

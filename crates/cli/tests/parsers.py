@@ -345,6 +345,19 @@ def parquet(path):
     return table(reader.read_table(path))
 
 
+def kubernetes(path):
+    """Objects of a manifest, valid by the strict schemas of the oldest and the newest version that is promised."""
+    import kubernetes_validate
+    import yaml
+
+    objects = [it for it in yaml.safe_load_all(open(path, encoding="utf-8")) if it]
+    for it in objects:
+        for version in ["1.29", "1.33", "1.37"]:
+            used = kubernetes_validate.validate(it, version, strict=True)
+            assert str(used).startswith(version), used
+    return objects
+
+
 if __name__ == "__main__":
     try:
         print(json.dumps(globals()[sys.argv[1]](sys.argv[2])))

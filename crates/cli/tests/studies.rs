@@ -137,6 +137,97 @@ fn a_rate_at_which_hardly_anything_is_asked_is_no_limit() {
     assert!(stderr(&output).contains("errors < 1%"), "{}", stderr(&output));
 }
 
+/// The files of a folder, with those of its folders.
+fn files(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let of = |path: PathBuf| {
+        if path.is_dir() { files(&path) } else { vec![(path.clone(), fs::read_to_string(path).unwrap())] }
+    };
+    let mut files: Vec<_> = entries.flat_map(of).collect();
+    files.iter_mut().for_each(|(path, _)| *path = path.strip_prefix(folder).unwrap_or(path).to_owned());
+    files.sort();
+    files
+}
+
+const SWEEP: [&str; 7] =
+    ["sweep", "mesh.yaml", "--vary", "services.queue.capacity=1..4", "--seeds", "2", "--no-progress"];
+
+#[test]
+fn tasks_of_an_engine_and_one_process_write_the_same_sweep() {
+    let folder = prepared("shards");
+    assert_exit(&meshsim(&folder, &[&SWEEP[..], &["-o", "whole"]].concat()), 0);
+    for (out, name, first) in [("slurm", "SLURM_ARRAY_TASK_ID", 1), ("kubernetes", "JOB_COMPLETION_INDEX", 0)] {
+        // The last one begins first, and all are at work at once.
+        let task = |n: usize| {
+            let args = [&SWEEP[..], &["-o", out, "--shard", "auto/8"]].concat();
+            common::command(&folder, &args).env(name, (n + first).to_string()).spawn().unwrap()
+        };
+        let tasks: Vec<_> = (0..8).rev().map(|n| (n, task(n))).collect();
+        for (n, task) in tasks {
+            let output = task.wait_with_output().unwrap();
+            assert_exit(&output, 0);
+            let said = format!("shard {}/8: {name} is {}", n + 1, n + first);
+            assert!(stderr(&output).contains(&said), "{said:?} is not in {}", stderr(&output));
+        }
+        assert!(stdout(&meshsim(&folder, &["sweep", out])).contains("4 points, 2 seeds"));
+        assert_eq!(files(&folder.join(out)), files(&folder.join("whole")));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_shard_that_is_killed_continues_with_the_same_command() {
+    let folder = prepared("killed");
+    let args =
+        [&SWEEP[..], &["--set", "duration=60s", "--jobs", "1", "--seeds", "8", "--shard", "1/2", "-o", "out"]].concat();
+    let args: Vec<&str> = args.into_iter().enumerate().filter(|(n, _)| !(4..6).contains(n)).map(|(_, it)| it).collect();
+    let mut child = common::command(&folder, &args).spawn().unwrap();
+    let shards = folder.join("out/shards");
+    let lines = || files(&shards).iter().map(|(_, text)| text.lines().count()).max();
+    common::until("some runs have ended", || shards.exists().then(lines).flatten().filter(|count| *count > 3));
+    common::signal(child.id(), "KILL");
+    child.wait().unwrap();
+    assert!(!shards.join("1-of-2.jsonl").exists(), "a shard appears when it is complete");
+    let again = json(&folder, &[&args[..], &["--json"]].concat());
+    assert_eq!((&again["runs"], &again["broken"]), (&16.into(), &0.into()));
+    assert!(again["known"].as_u64().unwrap() >= 3, "{again}");
+    assert!(shards.join("1-of-2.jsonl").exists());
+}
+
+#[test]
+fn a_missed_slo_is_data_of_a_shard() {
+    let folder = prepared("shard-missed");
+    let args = [&SWEEP[..], &["--set", "slo=[p90 < 1us]", "--shard", "1/2", "-o", "out"]].concat();
+    assert_exit(&meshsim(&folder, &args), 0);
+    assert!(fs::read_to_string(folder.join("out/shards/1-of-2.jsonl")).unwrap().contains("\"outcome\":\"fail\""));
+}
+
+/// A batch script is run here as Slurm runs it: its text in a shell, with the number of the task.
+#[cfg(unix)]
+#[test]
+fn the_batch_script_runs_all_shards_of_the_sweep() {
+    let folder = prepared("script");
+    let set = ["--set", "load.users.to=queue # it's $HOME", "--sample", "3", "-o", "a folder"];
+    let sweep = [&SWEEP[..], &set[..]].concat();
+    let script = stdout(&meshsim(&folder, &[&sweep[..], &["--script", "slurm", "--shard", "auto/3"]].concat()));
+    assert!(script.contains("# script: 6 runs in 3 shards") || script.contains(": 6 runs in 3 shards"), "{script}");
+    assert!(script.contains("#SBATCH --array=1-3\n") && script.contains("#SBATCH --requeue\n"), "{script}");
+    fs::create_dir(folder.join("bin")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_meshsim"), folder.join("bin/meshsim")).unwrap();
+    for task in ["3", "1", "2"] {
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", &script]).current_dir(&folder).env("SLURM_ARRAY_TASK_ID", task);
+        let output = shell.env("PATH", folder.join("bin")).output().unwrap();
+        assert_exit(&output, 0);
+    }
+    assert!(files(&folder.join("a folder/shards")).len() == 3);
+    assert_exit(&meshsim(&folder, &["sweep", "a folder"]), 0);
+    let gathered = files(&folder.join("a folder"));
+    fs::remove_dir_all(folder.join("a folder")).unwrap();
+    assert_exit(&meshsim(&folder, &sweep), 0);
+    assert_eq!(gathered, files(&folder.join("a folder")));
+}
+
 #[test]
 fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
     let folder = prepared("wrong");
@@ -152,6 +243,13 @@ fn what_cannot_be_studied_is_exit_code_2_and_says_why() {
         (&["sweep", "out", "--seeds", "3"], "is a sweep in progress"),
         (&["sweep", "mesh.yaml", "--vary", "duration=1s,3s", "-o", "out"], "holds a study of another plan"),
         (&["sweep", "mesh.yaml", "-o", "."], "holds no study"),
+        (&["sweep", "mesh.yaml", "--shard", "9/8"], "shards are numbered from 1 to 8"),
+        (&["sweep", "mesh.yaml", "--shard", "2"], "write a shard as `2/8`"),
+        (&["sweep", "mesh.yaml", "--shard", "auto/8"], "none of SLURM_ARRAY_TASK_ID"),
+        (&["sweep", "mesh.yaml", "--shard", "1/2", "--vary", "duration=1s,3s", "-o", "out"], "of another plan"),
+        (&["sweep", "mesh.yaml", "--script", "slurm", "--shard", "2/8"], "a script runs all shards"),
+        (&["sweep", "out", "--script", "slurm"], "a script needs the experiment file"),
+        (&["sweep", "mesh.yaml", "--script", "kubernetes", "--shard", "auto/200000"], "at most 100,000 pods"),
         (&["limit", "mesh.yaml", "--of", "user"], "did you mean `users`?"),
         (&["limit", "mesh.yaml", "--set", "slo=[]"], "the experiment has no SLO"),
         (&["limit", "mesh.yaml", "--set", "duration=300ms"], "the run is too short to tell"),

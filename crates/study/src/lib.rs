@@ -8,7 +8,8 @@
 //!
 //! Data flows one way: an [`axis`] lists the values of one key, a [`plan`] combines axes into [`Job`](plan::Job)s, a
 //! [`pool`] runs these on all cores, and each run becomes a row of [`figures`]. The order in which runs end has no
-//! influence: the same plan gives the same bytes.
+//! influence: the same plan gives the same bytes. A [`shard`] of a plan may run in any process of any machine that sees
+//! the study's folder ([`shards`]).
 
 pub mod axis;
 pub mod estimate;
@@ -18,6 +19,8 @@ pub mod limit;
 pub mod pairs;
 pub mod plan;
 pub mod pool;
+pub mod shard;
+pub mod shards;
 pub mod store;
 pub mod sweep;
 

@@ -7,6 +7,7 @@ use meshsim_experiment::{Bundle, Experiment, Override, Problems};
 use serde::{Deserialize, Serialize};
 
 use crate::axis::{Axis, VALUES_MAX};
+use crate::shard::Shard;
 
 /// Most runs of one plan.
 pub const RUNS_MAX: usize = 1_000_000;
@@ -139,6 +140,11 @@ impl Plan {
     pub fn jobs(&self) -> impl Iterator<Item = Job> + '_ {
         let of = |point| self.varied.seeds.iter().map(move |seed| Job { point, seed: *seed });
         (0..self.points.len()).flat_map(of)
+    }
+
+    /// The runs of a shard, in the order of the plan.
+    pub fn jobs_of(&self, shard: Shard) -> impl Iterator<Item = Job> + '_ {
+        self.jobs().enumerate().filter(move |(place, _)| shard.holds(*place)).map(|(_, job)| job)
     }
 
     /// Index of each run among all.

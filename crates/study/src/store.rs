@@ -2,8 +2,10 @@
 //!
 //! - `study.json`: the varied keys, and the fingerprint of the plan;
 //! - `experiment.yaml`, and the files that it refers to;
-//! - `runs.jsonl`: one [`Row`] per line, written as runs end; in the order of the plan when all have ended.
+//! - `runs.jsonl`: one [`Row`] per line, written as runs end; in the order of the plan when all have ended;
+//! - `shards/`: runs of other processes ([`shards`]), until they are gathered into `runs.jsonl`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +14,8 @@ use meshsim_experiment::{Experiment, Problems};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::Row;
-use crate::plan::{Plan, PlanError, RUNS_MAX, Varied};
+use crate::plan::{Job, Plan, PlanError, RUNS_MAX, Varied};
+use crate::shards::{self, SHARDS};
 
 /// File with the plan.
 pub const PLAN: &str = "study.json";
@@ -58,6 +61,9 @@ pub enum StoreError {
     /// It holds another study.
     #[error("{0} holds a study of another plan")]
     Other(PathBuf),
+    /// It holds a shard of another study.
+    #[error("{0} holds runs of another plan")]
+    OtherShard(PathBuf),
     /// Another process uses it.
     #[error("another process is at work in {0}")]
     Busy(PathBuf),
@@ -98,40 +104,71 @@ fn read_written(path: &Path) -> Result<Written, StoreError> {
     }
 }
 
+/// Makes the folder of a study, unless it is there. Several processes may do so at once.
+///
+/// # Errors
+/// If the folder holds other files or another plan, or it cannot be written.
+pub(crate) fn prepare(path: &Path, plan: &Plan) -> Result<(), StoreError> {
+    let io = |error| StoreError::Io(path.to_owned(), error);
+    if path.exists() && !path.join(PLAN).exists() && !is_begun(path, plan).map_err(io)? {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    fs::create_dir_all(path).map_err(io)?;
+    let fingerprint = plan.fingerprint();
+    if path.join(PLAN).exists() {
+        if read_written(path)?.fingerprint != fingerprint {
+            return Err(StoreError::Other(path.to_owned()));
+        }
+    } else {
+        let varied = plan.varied.clone();
+        let written = Written { format: FORMAT, name: plan.name.clone(), fingerprint, varied };
+        let bundle = plan.bundle();
+        for (name, text) in &bundle.files {
+            replace(&path.join(name), |out| out.write_all(text.as_bytes())).map_err(io)?;
+        }
+        replace(&path.join(EXPERIMENT), |out| out.write_all(bundle.text.as_bytes())).map_err(io)?;
+        // Written last: a folder with a plan has everything that the plan needs.
+        let write = |out: &mut BufWriter<File>| {
+            serde_json::to_writer_pretty(&mut *out, &written)?;
+            out.write_all(b"\n")
+        };
+        replace(&path.join(PLAN), write).map_err(io)?;
+        // Another process may have begun another study here at the same time.
+        if read_written(path)?.fingerprint != plan.fingerprint() {
+            return Err(StoreError::Other(path.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// True if a folder without a plan has nothing but what another process has written there of this plan, which may be
+/// nothing yet.
+fn is_begun(path: &Path, plan: &Plan) -> io::Result<bool> {
+    let files = plan.bundle().files.iter().map(|(name, _)| name.as_str());
+    let own: Vec<&str> = files.chain([EXPERIMENT, PLAN]).collect();
+    let is_own = |name: &str| {
+        let rest = own.iter().find_map(|own| name.strip_prefix(own));
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with(".part"))
+    };
+    for entry in fs::read_dir(path)? {
+        if !entry?.file_name().to_str().is_some_and(is_own) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl Store {
-    /// Starts a study in a folder, or continues it; returns the runs that are there, in the order of the plan.
+    /// Starts a study in a folder, or continues it; returns the runs that are there, with those of its shards, in the
+    /// order of the plan.
     ///
     /// An incomplete last line is dropped.
     ///
     /// # Errors
     /// If the folder holds other files or another plan, another process uses it, or it cannot be written.
     pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Vec<Row>), StoreError> {
+        prepare(path, plan)?;
         let io = |error| StoreError::Io(path.to_owned(), error);
-        let is_empty = |path: &Path| fs::read_dir(path).map(|mut entries| entries.next().is_none());
-        if path.exists() && !path.join(PLAN).exists() && !is_empty(path).map_err(io)? {
-            return Err(StoreError::Foreign(path.to_owned()));
-        }
-        fs::create_dir_all(path).map_err(io)?;
-        let fingerprint = plan.fingerprint();
-        if path.join(PLAN).exists() {
-            if read_written(path)?.fingerprint != fingerprint {
-                return Err(StoreError::Other(path.to_owned()));
-            }
-        } else {
-            let varied = plan.varied.clone();
-            let written = Written { format: FORMAT, name: plan.name.clone(), fingerprint, varied };
-            let bundle = plan.bundle();
-            for (name, text) in &bundle.files {
-                replace(&path.join(name), |out| out.write_all(text.as_bytes())).map_err(io)?;
-            }
-            replace(&path.join(EXPERIMENT), |out| out.write_all(bundle.text.as_bytes())).map_err(io)?;
-            // Written last: a folder with a plan has everything that the plan needs.
-            let write = |out: &mut BufWriter<File>| {
-                serde_json::to_writer_pretty(&mut *out, &written)?;
-                out.write_all(b"\n")
-            };
-            replace(&path.join(PLAN), write).map_err(io)?;
-        }
         let lock = File::open(path.join(PLAN)).map_err(io)?;
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Busy(path.to_owned())),
@@ -139,7 +176,10 @@ impl Store {
             Ok(()) => {}
         }
         let runs = path.join(RUNS);
-        let rows = read_rows(&runs, plan)?;
+        let mut rows = BTreeMap::new();
+        read_rows(&runs, plan, &mut rows)?;
+        shards::read(path, plan, &mut rows)?;
+        let rows: Vec<Row> = rows.into_values().collect();
         // Whole lines only: a line after an incomplete one would be lost with it.
         replace(&runs, |out| write_rows(out, &rows)).map_err(io)?;
         let out = File::options().append(true).open(&runs).map_err(io)?;
@@ -165,7 +205,8 @@ impl Store {
         for (name, bytes) in files {
             replace(&self.path.join(name), |out| out.write_all(bytes)).map_err(io)?;
         }
-        replace(&self.path.join(RUNS), |out| write_rows(out, rows)).map_err(io)
+        replace(&self.path.join(RUNS), |out| write_rows(out, rows)).map_err(io)?;
+        shards::remove(&self.path)
     }
 }
 
@@ -177,36 +218,49 @@ fn write_rows(out: &mut BufWriter<File>, rows: &[Row]) -> io::Result<()> {
     Ok(())
 }
 
-/// The runs of a file that belong to the plan, each once, in the order of the plan.
-fn read_rows(path: &Path, plan: &Plan) -> Result<Vec<Row>, StoreError> {
+/// Adds the runs of a file that belong to the plan, each by its place in the plan.
+pub(crate) fn read_rows(path: &Path, plan: &Plan, rows: &mut BTreeMap<usize, Row>) -> Result<(), StoreError> {
     let file = match meshsim_experiment::open_regular(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(StoreError::Io(path.to_owned(), error)),
     };
-    let order = plan.places();
-    let mut rows = std::collections::BTreeMap::new();
-    let mut reader = BufReader::new(file);
-    for n in 1..=2 * RUNS_MAX {
-        let mut line = Vec::new();
-        let read = (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        if read.map_err(|error| StoreError::Io(path.to_owned(), error))? == 0 || line.last() != Some(&b'\n') {
-            break;
-        }
+    read_lines(&mut BufReader::new(file), path, 1, &plan.places(), rows)
+}
+
+/// Adds the runs of the lines that follow, of which the first is line `first` of the file.
+pub(crate) fn read_lines(
+    reader: &mut impl BufRead,
+    path: &Path,
+    first: usize,
+    places: &BTreeMap<Job, usize>,
+    rows: &mut BTreeMap<usize, Row>,
+) -> Result<(), StoreError> {
+    for n in first..first + 2 * RUNS_MAX {
+        let Some(line) = next_line(reader, path)? else { break };
         let row: Row = serde_json::from_slice(&line)
             .map_err(|error| StoreError::Damaged(path.to_owned(), format!("line {n}: {error}")))?;
-        let job = crate::plan::Job { point: row.point, seed: row.seed };
-        if let Some(place) = order.get(&job) {
+        let job = Job { point: row.point, seed: row.seed };
+        if let Some(place) = places.get(&job) {
             rows.insert(*place, row);
         }
     }
-    Ok(rows.into_values().collect())
+    Ok(())
 }
 
-/// Writes a file under another name, and renames it when it is complete.
-fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+/// The next line; `None` at the end, and if the line is incomplete.
+pub(crate) fn next_line(reader: &mut impl BufRead, path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut line = Vec::new();
+    let read = reader.take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+    read.map_err(|error| StoreError::Io(path.to_owned(), error))?;
+    Ok((line.last() == Some(&b'\n')).then_some(line))
+}
+
+/// Writes a file under another name, and renames it when it is complete. The other name is random: the processes of
+/// several machines may write the same file at once.
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".part");
+    name.push(format!(".{}.part", shards::id()?));
     let mut out = BufWriter::new(File::create(&name)?);
     let written = write(&mut out).and_then(|()| out.flush()).and_then(|()| out.get_ref().sync_all());
     let done = written.and_then(|()| fs::rename(&name, path));
@@ -223,6 +277,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
 /// If the folder holds no study, or cannot be removed.
 pub fn remove(path: &Path) -> Result<(), StoreError> {
     let io = |error| StoreError::Io(path.to_owned(), error);
+    shards::remove(path)?;
     // A damaged study is removed too, except the files that its experiment refers to.
     let files = read_plan(path).map(|(plan, _)| plan.bundle().files.clone()).unwrap_or_default();
     let named = files.iter().map(|(name, _)| name.as_str());
@@ -245,8 +300,14 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
 /// If the folder holds no study.
 pub fn stand(path: &Path, plan: &Plan) -> Result<(usize, std::time::SystemTime), StoreError> {
     let io = |error| StoreError::Io(path.to_owned(), error);
-    let written = path.join(RUNS).metadata().and_then(|file| file.modified()).map_err(io)?;
-    Ok((read_rows(&path.join(RUNS), plan)?.len(), written))
+    let time = |name: &str| path.join(name).metadata().and_then(|file| file.modified());
+    // A study has runs of its own when somebody has run it without shards, or gathered them.
+    let written = [time(RUNS), time(SHARDS)].into_iter().filter_map(Result::ok).max();
+    let written = written.map_or_else(|| time(PLAN).map_err(io), Ok)?;
+    let mut rows = BTreeMap::new();
+    read_rows(&path.join(RUNS), plan, &mut rows)?;
+    shards::read(path, plan, &mut rows)?;
+    Ok((rows.len(), written))
 }
 
 /// True if the folder holds a study.

@@ -1,6 +1,7 @@
 //! All runs of a plan, and their summary for each point.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use meshsim_report::Outcome;
 use schemars::JsonSchema;
@@ -10,6 +11,7 @@ use crate::estimate::Estimate;
 use crate::figures::{Ended, Result, Row, names};
 use crate::plan::{Job, Plan};
 use crate::pool::{self, Stop};
+use crate::shard::Shard;
 use crate::store::{Store, StoreError};
 
 /// Runs the jobs of a plan that are not among `rows`, on `threads` threads, and passes each to `keep`.
@@ -23,11 +25,26 @@ pub fn run<E>(
     plan: &Plan,
     rows: Vec<Row>,
     threads: usize,
+    keep: impl FnMut(&Row) -> std::result::Result<(), E>,
+    at: impl Fn(usize) -> bool,
+) -> std::result::Result<Vec<Row>, E> {
+    run_shard(plan, Shard::WHOLE, rows, threads, keep, at)
+}
+
+/// [`run`], for the runs of one shard of the plan alone.
+///
+/// # Errors
+/// The first error of `keep`: no further run starts then.
+pub fn run_shard<E>(
+    plan: &Plan,
+    shard: Shard,
+    rows: Vec<Row>,
+    threads: usize,
     mut keep: impl FnMut(&Row) -> std::result::Result<(), E>,
     at: impl Fn(usize) -> bool,
 ) -> std::result::Result<Vec<Row>, E> {
     let known: std::collections::BTreeSet<Job> = rows.iter().map(Row::job).collect();
-    let missing = plan.jobs().filter(|job| !known.contains(job));
+    let missing = plan.jobs_of(shard).filter(|job| !known.contains(job));
     let (mut rows, mut failed) = (rows, None);
     let done = std::cell::Cell::new(rows.len());
     let each = |_, row: Option<Row>| {
@@ -53,9 +70,11 @@ pub fn run<E>(
 fn one(plan: &Plan, job: Job, stop: &Stop) -> Option<Row> {
     let result = match plan.experiment(job) {
         Err(problems) => Result::Broken(first_line(&problems.to_string())),
-        Ok(experiment) => match crate::simulate(&experiment, stop) {
-            Ok(summary) => Result::Ended(Ended::new(&summary?)),
-            Err(error) => Result::Broken(error.to_string()),
+        // A mistake of the simulator in one run must not lose the others, which may have taken days.
+        Ok(experiment) => match catch_unwind(AssertUnwindSafe(|| crate::simulate(&experiment, stop))) {
+            Ok(Ok(summary)) => Result::Ended(Ended::new(&summary?)),
+            Ok(Err(error)) => Result::Broken(error),
+            Err(_) => Result::Broken("the simulator panicked; please report this experiment".into()),
         },
     };
     Some(Row { point: job.point, seed: job.seed, result })

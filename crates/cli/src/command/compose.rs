@@ -10,6 +10,7 @@ use super::Source;
 use super::node::GraceArgs;
 use crate::error::{Error, Exit};
 use crate::folder::PendingFile;
+use crate::manifest::argument as quoted;
 use crate::screen::Screen;
 
 pub(crate) const ABOUT: &str = "Write a compose file that runs an experiment in containers";
@@ -312,21 +313,4 @@ impl Services {
         let mut names = std::iter::once(name.clone()).chain(numbered);
         names.find(|name| self.taken.insert(name.to_ascii_lowercase())).unwrap_or_default()
     }
-}
-
-/// A double-quoted YAML scalar; Compose takes `$$` for a dollar.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '$' => out += "$$",
-            '"' | '\\' => out.extend(['\\', c]),
-            // Characters that YAML refuses or folds.
-            '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => out += &format!("\\u{:04x}", c as u32),
-            c if c.is_control() => out += &format!("\\u{:04x}", c as u32),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

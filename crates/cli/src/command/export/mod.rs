@@ -12,6 +12,7 @@ mod dot;
 mod graphml;
 mod jaeger;
 mod jsonl;
+mod kubernetes;
 mod mermaid;
 mod otlp;
 mod pcapng;
@@ -45,6 +46,7 @@ Examples:
   meshsim export csv last --from 80s --to 90s -o records.csv
   meshsim export mermaid last --operation 9 >> notes.md
   meshsim export compose mesh.yaml --out mesh      an experiment as a compose file
+  meshsim export kubernetes mesh.yaml --out mesh   an experiment as manifests
 
 `meshsim export FORMAT --help` says what opens it. RUN is a folder, a name under `runs`, `last`, or a trace file. A run \
 without a trace is run again with one: the same experiment and seed give the same bytes. The output names
@@ -84,6 +86,7 @@ formats! {
     Csv = csv;
     Jsonl = jsonl;
     Compose = compose;
+    Kubernetes = kubernetes;
 }
 
 #[derive(Debug, clap::Args)]

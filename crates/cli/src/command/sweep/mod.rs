@@ -1,14 +1,19 @@
 //! `meshsim sweep`
 
+mod script;
+mod shard;
+
 use std::path::{Path, PathBuf};
 
 use meshsim_experiment::Experiment;
 use meshsim_study::axis::Axis;
 use meshsim_study::estimate;
 use meshsim_study::plan::{Plan, Varied, seeds};
+use meshsim_study::shard::Wanted;
 use meshsim_study::store::{self, Store};
 use meshsim_study::sweep::{self, PointSummary};
 
+use self::script::Engine;
 use super::{Source, Workers};
 use crate::error::{Error, Exit};
 use crate::interrupt;
@@ -25,7 +30,9 @@ Examples:
   meshsim sweep mesh.yaml --vary load.users.arrivals.poisson=100..1000/s:10 \\
                           --vary services.geo.balancer=random,round_robin --seeds 5
   meshsim sweep mesh.yaml --vary services.geo.capacity=2..8 --vary duration=10..60s:2 --sample 20
-  meshsim sweep runs/hotel-sweep.1b2c3d4e              # continues an interrupted sweep
+  meshsim sweep runs/hotel-sweep.1b2c3d4e              # continues an interrupted sweep, gathers shards
+  meshsim sweep mesh.yaml --seeds 200 --out many --shard 2/8          # the second of eight parts
+  meshsim sweep mesh.yaml --seeds 200 --out many --script slurm > many.sh && sbatch many.sh
 
 A path is that of --set. Its values are a list (1,2,4; commas inside of brackets do not split), each \
 whole number of a range (1..4), or a number of values from one end to the other (100..1000/s:10). Several \
@@ -35,6 +42,12 @@ The folder has points.csv (a row for each point: means, and half the width of th
 runs.csv (a row for each run). Runs are kept as they end: Ctrl-C loses those in progress, and `meshsim \
 sweep FOLDER` continues it. The same sweep gives the same bytes, on any number of cores and after any \
 interruptions.
+
+--shard I/N runs one of N parts, on any machine that sees the folder, at any time, and again: it writes \
+shards/I-of-N.jsonl, and skips runs that are there. With auto/N the number is the one that the engine gives this task: \
+that of a Slurm, PBS, Grid Engine, HyperQueue or AWS Batch array, a Kubernetes Indexed Job, or MPI. `meshsim sweep \
+FOLDER` gathers the shards, and makes the runs that are missing. --script prints the script of an array job, or the \
+manifest of an Indexed Job.
 
 An SLO that does not hold is a result here, not a failure. Exit codes: 0 all points were run, 1 failed, 2 \
 the experiment is invalid, 130 interrupted.";
@@ -58,6 +71,12 @@ pub(crate) struct Args {
     /// Print all points with all figures as JSON
     #[arg(long)]
     json: bool,
+    /// Make the runs of one part of the sweep: `2/8`, or `auto/8` for the number that an engine gives this task
+    #[arg(long, value_name = "I/N", value_parser = str::parse::<Wanted>)]
+    shard: Option<Wanted>,
+    /// Print what makes an engine run the sweep in shards; `--shard auto/N` says in how many [default: 25 runs each]
+    #[arg(long, value_name = "ENGINE", conflicts_with = "json")]
+    script: Option<Engine>,
     #[command(flatten)]
     workers: Workers,
 }
@@ -83,7 +102,15 @@ impl Args {
             json: self.json,
             is_judged: false,
         };
-        conduct(&experiment, &plan, &output, screen)
+        match (self.script, self.shard) {
+            (Some(engine), _) => {
+                let task = self.task(engine, &folder, &experiment, &plan)?;
+                screen.print_file(&task.render(engine))?;
+                Ok(Exit::Success)
+            }
+            (None, Some(wanted)) => shard::conduct(&plan, wanted, &output, screen),
+            (None, None) => conduct(&experiment, &plan, &output, screen),
+        }
     }
 
     /// Refuses arguments that would change the plan of a given folder.
