@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::assignments::Join;
+use crate::clock::ClockSample;
 use crate::control::{Answer, Assigned, Blob, Control, Joined, Peer, ProcessReport, Purpose, Sender};
 use crate::worker::Worked;
 
@@ -50,6 +51,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         host: "machine".into(),
         pid: 4711,
         clock_error_ns: 12_345,
+        clock: vec![ClockSample { at: Time::from_nanos(1_000_000_000), error_ns: 12_345 }],
         memory_peak_bytes: 6 << 20,
         processor_ns: 1_000_000_000,
         counts: Counts { events: 9, sent: 8, ..Counts::default() },

@@ -43,6 +43,7 @@ mod usage;
 mod worker;
 
 pub use assignments::Join;
+pub use clock::ClockSample;
 pub use control::ProcessReport;
 pub use departures::Departure;
 pub use host::{Host, HostOptions};

@@ -1,6 +1,6 @@
 //! A process that joins a cluster and hosts some of its actors.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::assignments::Join;
 use crate::attention::Patience;
-use crate::clock::{Alignment, Clock};
+use crate::clock::{Alignment, Clock, Follower};
 use crate::control::{Answer, Blob, Control, HUB, HUB_ROLE, Joined, PART_BYTES, Peer, ProcessReport, Purpose};
 use crate::dial::{backoff, connect, ping};
 use crate::host::{Host, HostOptions};
@@ -179,9 +179,9 @@ struct Member<A: Live> {
 struct Membership<A: Live> {
     host: Rc<Host<A>>,
     run: u64,
-    /// Clock alignment, and the largest drift observed since, in nanoseconds.
+    /// Clock alignment on joining, and what keeps it during the run.
     aligned: Alignment,
-    drift_ns: Cell<u64>,
+    follower: RefCell<Follower>,
     /// Number of manual faults received.
     faults: Cell<u32>,
     handed_in: Cell<bool>,
@@ -304,8 +304,9 @@ impl<A: Live> Member<A> {
             joined.process,
             names.join(", ")
         );
-        let (drift_ns, faults, handed_in) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        Ok(Membership { host, run: joined.run, aligned, drift_ns, faults, handed_in })
+        let follower = RefCell::new(Follower::new(&aligned, host.shell.clock.own()));
+        let (faults, handed_in) = (Cell::new(0), Cell::new(false));
+        Ok(Membership { host, run: joined.run, aligned, follower, faults, handed_in })
     }
 }
 
@@ -471,27 +472,24 @@ impl<A: Live> Membership<A> {
             Ok(())
         })
         .await;
-        report.clock_error_ns = self.clock_error_ns();
+        report.clock = self.follower.borrow().course();
+        let largest = report.clock.iter().map(|sample| sample.error_ns).max().unwrap_or_default();
+        report.clock_error_ns = largest.max(self.aligned.error_ns());
         outbox.put(FrameKind::Control, &Control::Done(Box::new(report)));
         self.handed_in.set(true);
     }
 
-    /// Measures the drift of this clock against the hub's since the alignment: the part that one round trip cannot
-    /// explain.
+    /// Aligns this clock with the hub's again. The time of the run never goes back.
     fn compare_clocks(&self, sent: u64, count: u64) {
-        let mut trip = Alignment::default();
-        trip.take(sent, count, self.host.shell.clock.own());
-        let apart = trip.offset().abs_diff(self.aligned.offset()).saturating_sub(trip.error_ns());
-        let before = self.drift_ns.get();
-        self.drift_ns.set(before.max(apart));
-        if before <= DRIFT_WARN_NS && apart > DRIFT_WARN_NS {
-            tracing::warn!(ms = apart / 1_000_000, "this clock has run away from the coordinator's");
+        let clock = &self.host.shell.clock;
+        let before = clock.offset();
+        let now = self.host.now();
+        let Some(offset) = self.follower.borrow_mut().take(sent, count, clock.own(), before, now) else { return };
+        let apart = offset.abs_diff(before);
+        if apart > DRIFT_WARN_NS {
+            tracing::warn!(ms = apart / 1_000_000, "this clock has run away from the coordinator's, and is corrected");
         }
-    }
-
-    /// Largest clock error against the hub, in nanoseconds.
-    fn clock_error_ns(&self) -> u64 {
-        self.aligned.error_ns().max(self.drift_ns.get())
+        self.host.shell.correct_clock(offset);
     }
 
     /// Once all results are sent, a closed connection is a normal end.
@@ -527,6 +525,7 @@ where
         host: usage::host_name(),
         pid: std::process::id(),
         clock_error_ns: 0,
+        clock: Vec::new(),
         memory_peak_bytes: usage::memory_peak_bytes(),
         processor_ns: usage::processor_ns(),
         counts: host.counts(),

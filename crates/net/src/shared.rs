@@ -45,6 +45,8 @@ pub(crate) struct HostShared<A: Live> {
     alarm: Alarm,
     /// Notifies the agenda of an entry that is due before the alarm rings.
     pub(crate) is_earlier: Notify,
+    /// The clock was corrected since the alarm was set: it would ring late.
+    was_corrected: Cell<bool>,
     pub(crate) trace_sink: RefCell<OptionalSink<A::Msg, A::Tick>>,
     pub(crate) ledger: RefCell<Ledger>,
     /// Release times of the messages that the network holds; past ones are removed at the next look.
@@ -108,6 +110,7 @@ impl<A: Live> HostShared<A> {
             agenda: RefCell::new(Agenda::new()),
             alarm: Alarm::new()?,
             is_earlier: Notify::new(),
+            was_corrected: Cell::new(false),
             trace_sink: RefCell::new(OptionalSink(trace_sink)),
             ledger: RefCell::default(),
             releases: RefCell::default(),
@@ -313,6 +316,13 @@ impl<A: Live> HostShared<A> {
         }
     }
 
+    /// Moves the offset of the clock to this one; the alarm is set again.
+    pub(crate) fn correct_clock(&self, offset: i64) {
+        self.clock.correct(offset);
+        self.was_corrected.set(true);
+        self.is_earlier.notify_one();
+    }
+
     /// Dispatches the entries of the agenda when they are due. The alarm is set when the actors have run: their
     /// requests are often due before all other entries, or at once.
     async fn run_agenda(self: Rc<Self>) {
@@ -335,7 +345,8 @@ impl<A: Live> HostShared<A> {
                 }
             }
             let next = self.agenda.borrow().next().unwrap_or(Time::NEVER);
-            if next < self.alarm.at() && self.clock.knows_zero() {
+            let was_corrected = self.was_corrected.take();
+            if (next < self.alarm.at() || was_corrected) && self.clock.knows_zero() {
                 self.alarm.set(next, self.clock.until(next));
             }
             tokio::select! {

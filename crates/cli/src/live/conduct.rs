@@ -7,7 +7,7 @@ use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
 use meshsim_gateway::{GatewayListener, RunningServer};
 use meshsim_mesh::Mesh;
-use meshsim_net::{Phase, ProcessReport, Snapshot};
+use meshsim_net::{ClockSample, Phase, ProcessReport, Snapshot};
 use meshsim_report::table::{Look, Paint, Table};
 use meshsim_report::{count, span};
 use meshsim_run::{Deployment, Keep, Live, LiveError, LiveTrace, Observer, Performed, Stand, TraceError};
@@ -160,12 +160,14 @@ fn ended(performed: Performed, has_trace: bool) -> Result<FinishedRun, Error> {
 
 /// live.json: how the processes were.
 fn live_json(performed: &Performed) -> Result<Vec<u8>, Error> {
+    let clock_sample = |sample: &ClockSample| json!({ "at_ns": sample.at.nanos(), "error_ns": sample.error_ns });
     let process = |report: &ProcessReport| {
         json!({
             "actors": report.actors,
             "host": report.host,
             "pid": report.pid,
             "clock_error_ns": report.clock_error_ns,
+            "clock": report.clock.iter().map(clock_sample).collect::<Vec<_>>(),
             "memory_peak_bytes": report.memory_peak_bytes,
             "processor_ns": report.processor_ns,
             "slept_instead": report.slept_instead,
@@ -197,7 +199,13 @@ fn remarks(processes: &[ProcessReport], lost: &[String], paint: Paint) -> String
         };
         let clock = match report.clock_error_ns {
             0 => "-".into(),
-            error => span(Some(error)),
+            // The largest, and that of the end: a clock that was far off and is aligned again is not one that runs away.
+            error => match report.clock.last() {
+                Some(last) if last.error_ns < error => {
+                    format!("{}, at the end {}", span(Some(error)), span(Some(last.error_ns)))
+                }
+                _ => span(Some(error)),
+            },
         };
         table.row([
             name.into(),
