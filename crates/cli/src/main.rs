@@ -14,6 +14,7 @@ mod listener;
 mod live;
 mod logging;
 mod manifest;
+mod memory;
 mod progress;
 mod read;
 mod runs;

@@ -536,3 +536,23 @@ fn every_command_is_completed_in_every_shell_and_has_a_page_of_the_manual() {
     // Written again, they are the same: nothing is asked.
     assert_exit(&meshsim(&folder, &["man", "-o", "man1"]), 0);
 }
+
+#[test]
+fn a_run_that_cannot_fit_is_refused_with_the_figure() {
+    let mesh = "{ duration: 1s, nodes: [ { name: n } ], services: { a: { instances: 1000000, endpoints: { e: { script: [ work: \
+                1ms ] } } } } }";
+    let folder = common::folder("memory", mesh);
+    let limited = |args: &[&str]| {
+        // In KiB: room for the program, and for less than the run needs.
+        let line = format!("ulimit -v 120000; exec \"$0\" {}", args.join(" "));
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_meshsim")]).current_dir(&folder).output().unwrap()
+    };
+    for command in ["check", "run"] {
+        let output = limited(&[command, "mesh.yaml"]);
+        assert_exit(&output, 2);
+        let said = stderr(&output);
+        assert!(said.contains("of memory") && said.contains("are available"), "{said}");
+    }
+    assert_exit(&meshsim(&folder, &["check", "mesh.yaml"]), 0);
+}

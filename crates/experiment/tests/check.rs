@@ -595,3 +595,27 @@ fn a_key_that_is_too_much_for_one_instance_is_warned_of() {
     let told = "`a` has 8 instances but a Maglev table of 7 places: the others get no request";
     assert!(few.warnings.iter().any(|it| it.message == told), "{:?}", few.warnings);
 }
+
+#[test]
+fn the_resources_of_a_run_grow_with_nodes_instances_and_requests() {
+    let needed = |nodes: u32, instances: u32, rate: u32| {
+        let text = format!(
+            "{{ duration: 3s, nodes: [ {{ name: n, count: {nodes} }} ], services: {{ a: {{ instances: {instances}, endpoints: {{ e: \
+             {{ script: [ work: 1ms ] }} }} }} }}, load: {{ u: {{ to: a, arrivals: {{ constant: {rate}/s }} }} }} }}"
+        );
+        meshsim_experiment::check::check(
+            &meshsim_experiment::parse("m.yaml", &text, std::path::Path::new(""), &[]).unwrap(),
+        )
+        .resources
+    };
+    let small = needed(10, 10, 10);
+    for larger in [needed(1_000_000, 10, 10), needed(10, 1_000_000, 10), needed(10, 10, 1_000_000)] {
+        assert!(larger.memory_bytes > small.memory_bytes, "{larger:?}");
+    }
+    // 3 s of 100 requests with one visit, and at 10 nodes 3 heartbeats and one step.
+    let expected = 300.0 * 4.0 + 10.0 * (2.0 * 3.0 + 2.0);
+    assert!((needed(10, 10, 100).events - expected).abs() < 1.0, "{expected} {:?}", needed(10, 10, 100));
+    // A million of both fits a machine of 16 GiB.
+    let large = needed(1_000_000, 1_000_000, 1_000).memory_bytes;
+    assert!((4e9..16e9).contains(&large), "{large:e}");
+}

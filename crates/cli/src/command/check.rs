@@ -8,6 +8,7 @@ use meshsim_report::{count, number, plural, rate, text};
 
 use super::{Source, exact};
 use crate::error::{Error, Exit};
+use crate::memory;
 use crate::screen::{Screen, paragraph};
 
 pub(super) const ABOUT: &str = "Report the problems of an experiment, and predict its results";
@@ -18,7 +19,8 @@ Examples:
   meshsim check mesh.yaml --set services.geo.instances=1
   meshsim check mesh.yaml --json | jq '.warnings'
 
-Exit codes: 0 valid, with or without warnings, 2 the experiment is invalid.";
+Exit codes: 0 valid, with or without warnings, 2 the experiment is invalid, or this machine lacks the memory for a \
+simulated run.";
 
 /// Rows of a list that are printed; all are in the JSON.
 const ROWS_MAX: usize = 20;
@@ -48,6 +50,7 @@ impl Args {
             let text = render(&experiment, &findings, &self.source, screen.paint());
             screen.print(&text)?;
         }
+        memory::assure_here(findings.resources, screen)?;
         Ok(Exit::Success)
     }
 }
@@ -63,6 +66,7 @@ fn render(experiment: &Experiment, findings: &CheckReport, source: &Source, pain
             out += &format!("\n{}  {}\n{body}", paint.on(Look::Bold, title), paint.on(Look::Dim, beside));
         }
     };
+    section("Size", "of a simulated run without a trace", size(findings));
     section("Call graph", "calls per request, retries included, over all loads", graph(findings));
     section("Services", "expected, at the loads' mean rates", services(findings, paint));
     section("Requests", "expected, while nothing waits", loads(findings, paint));
@@ -82,6 +86,12 @@ fn render(experiment: &Experiment, findings: &CheckReport, source: &Source, pain
         n => more(&mut out, n),
     }
     out
+}
+
+fn size(findings: &CheckReport) -> String {
+    let needed = findings.resources;
+    let events = plural(needed.events.round() as u64, "event");
+    format!("  about {events}, {} of memory\n", memory::bytes(needed.memory_bytes))
 }
 
 /// A name that fits its column.

@@ -22,6 +22,7 @@ use crate::error::{Error, Exit};
 use crate::flow::follow;
 use crate::headline::figures;
 use crate::interrupt;
+use crate::memory;
 use crate::progress::{Progress, per_second};
 use crate::runs;
 use crate::screen::Screen;
@@ -60,11 +61,17 @@ pub(crate) struct Args {
     seeds: Option<usize>,
     #[arg(help = "With --seeds, number of parallel runs [default: number of cores]", long, short, value_name = "N", value_parser = super::job_count, requires = "seeds")]
     jobs: Option<usize>,
+    /// Begin a run even if this machine seems to lack the memory for it
+    #[arg(long)]
+    no_memory_check: bool,
 }
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let experiment = self.source.load(self.output.json, screen)?;
+        if !self.no_memory_check {
+            memory::assure(&experiment, screen)?;
+        }
         if let Some(count) = self.seeds {
             return self.with_seeds(&experiment, count, screen);
         }

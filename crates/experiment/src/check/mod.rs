@@ -16,6 +16,7 @@ mod impaired;
 mod loads;
 mod policies;
 mod reserved;
+mod resources;
 mod rollouts;
 mod slos;
 mod span;
@@ -33,6 +34,7 @@ use serde::Serialize;
 
 pub use capacity::{Full, NodeEstimate, Situation};
 pub use closed::ClosedEstimate;
+pub use resources::ResourceEstimate;
 pub use rollouts::{Gain, fastest_without_overshoot, stability_bound};
 
 use crate::graph::VISITS_MAX;
@@ -50,6 +52,8 @@ const MANY_VISITS: f64 = 10_000.0;
 pub struct CheckReport {
     /// Size of the model.
     pub size: ModelSize,
+    /// Memory and events of a simulated run.
+    pub resources: ResourceEstimate,
     /// The services, in the order of the file.
     pub services: Vec<ServiceEstimate>,
     /// Call graph, by caller and callee in the order of the file.
@@ -215,6 +219,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     times::look(&checked, &findings.loads, &mut warnings);
     faults::look(&checked, &mut warnings);
     slos::look(&checked, &findings.loads, &mut warnings);
+    findings.resources = resources::estimate(&checked, &findings.loads);
     findings.warnings = warnings.list;
     not_modelled(&checked, &arriving, capacity.as_ref(), &mut findings);
     if let Some(capacity) = capacity {
