@@ -3,45 +3,14 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
+use common::traced::{MESH, folder, hostile};
 use common::{assert_exit, json, meshsim, one_line, stderr, stdout};
-use meshsim_actor::{Span, Time};
 use meshsim_mesh::message::{Msg, Tick};
-use meshsim_run::Simulation;
-use meshsim_trace::{Header, Reader, Writer};
+use meshsim_trace::Reader;
 use serde_json::Value;
-
-/// Everything that can become of a message: lost by a link and by a machine that is down, doubled, late; and operations
-/// during it.
-const MESH: &str = "
-name: small
-seed: 7
-duration: 12s
-control: { heartbeat: 500ms }
-nodes: [ { name: node, count: 4, cores: 4 } ]
-network: { latency: 1ms }
-services:
-  front: { instances: 4, capacity: 8, endpoints: { show: { script: [ work: 1ms, call: { to: back, timeout: 40ms, retries: 2 } ] } } }
-  back: { instances: 4, capacity: 2, endpoints: { get: { script: [ work: { exponential: 8ms } ] } } }
-operations:
-  - { at: 3s, extend: back, to: 8, rate: 0.5, every: 500ms }
-load:
-  users: { to: front, arrivals: { poisson: 60/s }, timeout: 200ms, from: 1s }
-faults:
-  - { at: 3s, for: 2s, link: { from: all, to: node-1 }, drop: 30% }
-  - { at: 6s, for: 2s, link: { from: all, to: node-2 }, duplicate: 20% }
-  - { at: 8s, for: 2s, crash: node-3 }
-";
-
-/// A folder with a traced run of [`MESH`] in `run`.
-fn folder(test: &str) -> PathBuf {
-    let folder = common::folder(test, MESH);
-    let ran = meshsim(&folder, &["run", "mesh.yaml", "--trace", "--out", "run", "--no-progress"]);
-    assert!(folder.join("run/trace.bin").exists(), "{}\\n{}", stdout(&ran), stderr(&ran));
-    folder
-}
 
 /// The records that a selection chooses.
 fn records(folder: &Path, selection: &[&str]) -> Vec<Value> {
@@ -237,15 +206,6 @@ fn a_sequence_shows_each_message_that_is_selected_and_how_it_fared() {
     );
     let (long, said) = view(&["--mermaid", "--most", "5000"]);
     assert!(long.chars().count() <= 48_000 && said.contains("Mermaid takes no longer text"), "{said}");
-}
-
-/// A trace of [`MESH`] in which the actors have other names.
-fn hostile(names: [&str; 4]) -> Vec<u8> {
-    let experiment = meshsim_run::experiment::parse("mesh.yaml", MESH, Path::new("."), &[]).unwrap();
-    let header = Header { seed: 7, actors: names.map(str::to_owned).to_vec(), ..Header::default() };
-    let mut simulation = Simulation::recorded(&experiment, Writer::new(Vec::new(), &header)).unwrap();
-    simulation.to(Time::ZERO + Span::from_millis(1_200));
-    simulation.into_recorder().finish().unwrap()
 }
 
 #[test]

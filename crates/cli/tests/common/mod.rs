@@ -4,6 +4,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod cluster;
+pub(crate) mod traced;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
