@@ -167,18 +167,31 @@ impl Plan {
         self.varied.axes.iter().zip(point).filter_map(set).collect()
     }
 
-    /// Identity of this plan: SHA-256 over everything that its results depend on, in hexadecimal.
+    /// Identity of this plan: SHA-256 over everything that its results depend on, in hexadecimal. The version of the
+    /// program is a part of it.
     pub fn fingerprint(&self) -> String {
+        self.fingerprint_by(Some(PROGRAM))
+    }
+
+    /// The same by another version of the program; `None`: one that did not count its version.
+    pub(crate) fn fingerprint_by(&self, program: Option<&str>) -> String {
         let varied = serde_json::to_vec(&self.varied).unwrap_or_default();
         let files = self.bundle.files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]);
-        fingerprint([self.bundle.text.as_bytes(), &varied].into_iter().chain(files))
+        fingerprint_by(program, [self.bundle.text.as_bytes(), &varied].into_iter().chain(files))
     }
 }
 
-/// SHA-256 over these parts and their lengths, in hexadecimal, as an identity.
+/// The version of this program. Another version may give other results for the same experiment and seed.
+pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// SHA-256 over the program's version, these parts, and their lengths, in hexadecimal, as the identity of results.
 pub fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    fingerprint_by(Some(PROGRAM), parts)
+}
+
+fn fingerprint_by<'a>(program: Option<&'a str>, parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
+    for part in program.map(str::as_bytes).into_iter().chain(parts) {
         context.update(&(part.len() as u64).to_le_bytes());
         context.update(part);
     }
@@ -293,6 +306,14 @@ load:
             assert!(!all[..index].contains(one));
         }
         assert_eq!(of(&[axis], None, &[1]), of(&[axis], None, &[1]));
+    }
+
+    #[test]
+    fn another_version_of_the_program_has_another_fingerprint() {
+        let plan = Plan::new(&experiment(), varied(&[], None, &[1])).unwrap();
+        let all = [Some(PROGRAM), Some("0.0.1"), None].map(|program| plan.fingerprint_by(program));
+        assert_eq!(all[0], plan.fingerprint());
+        assert!(all[0] != all[1] && all[0] != all[2] && all[1] != all[2], "{all:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The folder of a study: its plan and its runs. An interrupted study continues from it.
 //!
-//! - `study.json`: the varied keys, and the fingerprint of the plan;
+//! - `study.json`: the varied keys, the fingerprint of the plan, and the version of the program that began it;
 //! - `experiment.yaml`, and the files that it refers to;
 //! - `runs.jsonl`: one [`Row`] per line, written as runs end; in the order of the plan when all have ended;
 //! - `shards/`: runs of other processes ([`shards`]), until they are gathered into `runs.jsonl`.
@@ -14,7 +14,7 @@ use meshsim_experiment::{Experiment, Problems};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::Row;
-use crate::plan::{Job, Plan, PlanError, RUNS_MAX, Varied};
+use crate::plan::{Job, PROGRAM, Plan, PlanError, RUNS_MAX, Varied};
 use crate::shards::{self, SHARDS};
 
 /// File with the plan.
@@ -44,6 +44,9 @@ pub struct Store {
 struct Written {
     format: u32,
     name: String,
+    /// `None` in what was written before the version was a part of the fingerprint.
+    #[serde(default)]
+    program: Option<String>,
     fingerprint: String,
     #[serde(flatten)]
     varied: Varied,
@@ -64,6 +67,9 @@ pub enum StoreError {
     /// It holds a shard of another study.
     #[error("{0} holds runs of another plan")]
     OtherShard(PathBuf),
+    /// Another version of the program, of this name, began it: runs of two versions are not comparable.
+    #[error("{0} holds a study that {1} began, and this is meshsim {PROGRAM}: their runs may differ")]
+    OtherProgram(PathBuf, String),
     /// Another process uses it.
     #[error("another process is at work in {0}")]
     Busy(PathBuf),
@@ -78,7 +84,8 @@ pub enum StoreError {
     Plan(#[from] PlanError),
 }
 
-/// Reads the plan of a folder, and the experiment without its varied values.
+/// Reads the plan of a folder, and the experiment without its varied values. The plan of another version of the program
+/// can be read, but [`Store::open`] does not continue it.
 ///
 /// # Errors
 /// If the folder holds no study, or a damaged one.
@@ -86,10 +93,20 @@ pub fn read_plan(path: &Path) -> Result<(Plan, Experiment), StoreError> {
     let written = read_written(path)?;
     let experiment = meshsim_experiment::load(&path.join(EXPERIMENT), &[]).map_err(StoreError::Problems)?;
     let plan = Plan::new(&experiment, written.varied)?;
-    if plan.fingerprint() != written.fingerprint {
+    if plan.fingerprint_by(written.program.as_deref()) != written.fingerprint {
         return Err(StoreError::Damaged(path.join(PLAN), "its experiment was changed after the study began".into()));
     }
     Ok((plan, experiment))
+}
+
+impl Written {
+    fn check_program(&self, path: &Path) -> Result<(), StoreError> {
+        match &self.program {
+            Some(program) if program == PROGRAM => Ok(()),
+            Some(other) => Err(StoreError::OtherProgram(path.to_owned(), format!("meshsim {other}"))),
+            None => Err(StoreError::OtherProgram(path.to_owned(), "an earlier version of meshsim".into())),
+        }
+    }
 }
 
 fn read_written(path: &Path) -> Result<Written, StoreError> {
@@ -116,12 +133,15 @@ pub(crate) fn prepare(path: &Path, plan: &Plan) -> Result<(), StoreError> {
     fs::create_dir_all(path).map_err(io)?;
     let fingerprint = plan.fingerprint();
     if path.join(PLAN).exists() {
-        if read_written(path)?.fingerprint != fingerprint {
+        let written = read_written(path)?;
+        written.check_program(path)?;
+        if written.fingerprint != fingerprint {
             return Err(StoreError::Other(path.to_owned()));
         }
     } else {
         let varied = plan.varied.clone();
-        let written = Written { format: FORMAT, name: plan.name.clone(), fingerprint, varied };
+        let (name, program) = (plan.name.clone(), Some(PROGRAM.to_owned()));
+        let written = Written { format: FORMAT, name, program, fingerprint, varied };
         let bundle = plan.bundle();
         for (name, text) in &bundle.files {
             replace(&path.join(name), |out| out.write_all(text.as_bytes())).map_err(io)?;
@@ -165,7 +185,8 @@ impl Store {
     /// An incomplete last line is dropped.
     ///
     /// # Errors
-    /// If the folder holds other files or another plan, another process uses it, or it cannot be written.
+    /// If the folder holds other files or another plan, another version of the program began it, another process uses
+    /// it, or it cannot be written.
     pub fn open(path: &Path, plan: &Plan) -> Result<(Self, Vec<Row>), StoreError> {
         prepare(path, plan)?;
         let io = |error| StoreError::Io(path.to_owned(), error);

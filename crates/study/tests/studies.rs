@@ -8,7 +8,7 @@ use meshsim_study::figures::{Ended, Row};
 use meshsim_study::journal::{Journal, Tried};
 use meshsim_study::limit::{self, LimitError, Question};
 use meshsim_study::pairs::{self, Pairs, PairsError, Runs};
-use meshsim_study::plan::{Plan, Varied, seeds};
+use meshsim_study::plan::{PROGRAM, Plan, Varied, seeds};
 use meshsim_study::store::{Store, StoreError, read_plan};
 use meshsim_study::{pool, sweep};
 
@@ -100,6 +100,26 @@ fn a_folder_holds_everything_of_its_study_and_excludes_other_users() {
 
     std::fs::write(folder.path().join("experiment.yaml"), QUEUE.replace("50/s", "51/s")).unwrap();
     assert!(matches!(read_plan(folder.path()), Err(StoreError::Damaged(..))));
+}
+
+#[test]
+fn a_study_that_another_version_began_is_not_continued() {
+    let plan = plan(&["services.queue.capacity=1,2"], 1);
+    let folder = tempfile::tempdir().unwrap();
+    run_in(folder.path(), &plan, 1, 1).unwrap();
+    let file = folder.path().join("study.json");
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(read_plan(folder.path()).is_ok());
+    let line = format!("  \"program\": \"{PROGRAM}\",\n");
+    assert!(written.contains(&line), "{written}");
+    for other in ["  \"program\": \"0.0.1\",\n", ""] {
+        std::fs::write(&file, written.replace(&line, other)).unwrap();
+        assert!(matches!(Store::open(folder.path(), &plan), Err(StoreError::OtherProgram(..))));
+        // Its fingerprint is of this version: it was changed.
+        assert!(matches!(read_plan(folder.path()), Err(StoreError::Damaged(..))));
+    }
+    std::fs::write(&file, written).unwrap();
+    assert_eq!(run_in(folder.path(), &plan, 1, 1).unwrap().len(), 2);
 }
 
 #[test]
