@@ -65,7 +65,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
     for (title, beside, body) in [
         ("Operations", "", operations::operations(summary, paint)),
         ("Requests", &*requests::span(summary), requests::requests(summary, paint)),
-        ("Latency", "from planned send time to reply", requests::latencies(summary, paint)),
+        ("Latency", requests::latency_span(summary), requests::latencies(summary, paint)),
         ("Closed loops", "the omitted waiting (coordinated omission)", requests::closed(summary, paint)),
         ("Course", &*course::scale(aftermath, paint), course::course(aftermath, paint)),
         ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),

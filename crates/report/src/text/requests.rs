@@ -79,6 +79,16 @@ pub(super) fn over_budget(calls: u64) -> Cell {
     if calls == 0 { "".into() } else { Cell::new(count(calls), Look::Warn) }
 }
 
+/// The span that is called latency. A user of a closed load without pacing has no plan: it sends when it has thought.
+pub(super) fn latency_span(summary: &Summary) -> &'static str {
+    let has_plan = |load: &LoadSummary| load.closed.as_ref().is_none_or(|closed| closed.pacing_ns.is_some());
+    match (summary.loads.iter().any(has_plan), summary.loads.iter().all(has_plan)) {
+        (_, true) => "from planned send time to reply",
+        (false, false) => "from sending to reply",
+        (true, false) => "from planned send time to reply; from sending for users without pacing",
+    }
+}
+
 pub(super) fn latencies(summary: &Summary, paint: Paint) -> String {
     let mut table = Table::new(["<load", "mean", "p50", "p75", "p90", "p95", "p99", "p99.9", "max"]);
     let mut thin = false;
@@ -137,4 +147,35 @@ fn is_apart(a: &crate::Latency, b: &crate::Latency) -> bool {
         [latency.mean_ns, latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.max_ns].map(|ns| ns.unwrap_or(0))
     };
     figures(a).into_iter().zip(figures(b)).any(|(a, b)| a.abs_diff(b) > a / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use meshsim_actor::Time;
+
+    use super::*;
+    use crate::summary::{Measured, Traffic};
+
+    fn span_of(loads: &str) -> &'static str {
+        let services = "services: { a: { endpoints: { get: {} } } }";
+        let text = format!("nodes: [ {{ name: node }} ]\n{services}\nload: {{ {loads} }}\n");
+        let experiment = meshsim_experiment::parse("mesh.yaml", &text, Path::new(""), &[]).unwrap();
+        let measured = Measured::gather(&experiment.mesh, Time::ZERO, Traffic::default(), []);
+        latency_span(&Summary::new(&experiment, &measured, false))
+    }
+
+    #[test]
+    fn latency_runs_from_sending_where_users_have_no_plan() {
+        let open = "open: { to: a, arrivals: { poisson: 1/s } }";
+        let paced = "paced: { to: a, users: 2, pacing: 1s }";
+        let closed = "closed: { to: a, users: 2, think: 1s }";
+        assert_eq!(span_of(&[open, paced].join(", ")), "from planned send time to reply");
+        assert_eq!(span_of(closed), "from sending to reply");
+        let mixed = "from planned send time to reply; from sending for users without pacing";
+        assert_eq!(span_of(&[paced, closed].join(", ")), mixed);
+        // It stands behind the title, in a terminal of 80 columns.
+        assert!("Latency  ".len() + mixed.len() <= 80);
+    }
 }
