@@ -53,7 +53,9 @@ pub(crate) fn store_error(error: StoreError) -> Error {
         StoreError::Damaged(ref path, _) if path.parent().is_some_and(|folder| folder.ends_with(SHARDS)) => {
             Error::WrongInput(text, "make that shard again, which replaces the file".into())
         }
-        StoreError::Damaged(..) | StoreError::OtherProgram(..) => Error::WrongInput(text, "begin the sweep again in another directory".into()),
+        StoreError::Damaged(..) | StoreError::OtherProgram(..) => {
+            Error::WrongInput(text, "begin the sweep again in another directory".into())
+        }
         StoreError::Busy(_) => Error::Study(text),
     }
 }

@@ -164,8 +164,10 @@ mod tests {
         assert_eq!(send(1, 2, 5), []);
         assert_eq!(send(1, 1, 4), []);
         assert_eq!(send(1, 3, 6), [(1, vec![4, 5, 6])]);
-        // Once is enough, and what is late is too late.
-        assert_eq!(send(1, 3, 7), []);
+        // Once is enough, even if all say it again, and what is late is too late.
+        for node in 1..=3 {
+            assert_eq!(send(1, node, 7), []);
+        }
         assert_eq!(send(2, 1, 1), []);
         assert_eq!(send(3, 2, 2), [(2, vec![1])]);
         assert_eq!(send(2, 3, 3), []);

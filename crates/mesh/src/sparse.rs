@@ -3,6 +3,8 @@
 //! The buckets are those of a [`Histogram`](crate::measure::Histogram), so merged windows equal the histogram of the
 //! whole run exactly.
 
+use std::borrow::Cow;
+
 use meshsim_actor::Span;
 use serde::{Deserialize, Serialize};
 
@@ -146,11 +148,15 @@ impl Sparse {
     }
 
     /// For each of the shares (0 to 1, rising) the longest span of the bucket in which so large a share of them is reached;
-    /// `None` if there are none. What came last must be sorted in.
+    /// `None` if there are none.
     pub fn quantiles<const N: usize>(&self, scale: Scale, shares: [f64; N]) -> [Option<Span>; N] {
-        debug_assert!(self.recent.is_empty() && shares.is_sorted(), "what came last is not sorted in");
-        let count = self.count() as f64;
-        let (mut counts, mut bucket, mut sum) = (self.counts.iter(), None, 0);
+        debug_assert!(shares.is_sorted());
+        let mut sorted = Cow::Borrowed(self);
+        if !self.recent.is_empty() {
+            sorted.to_mut().sort_in();
+        }
+        let count = sorted.count() as f64;
+        let (mut counts, mut bucket, mut sum) = (sorted.counts.iter(), None, 0);
         shares.map(|share| {
             let wanted = ((share * count).ceil() as u64).max(1);
             while sum < wanted
@@ -220,7 +226,6 @@ mod tests {
                     let mut together = Sparse::default();
                     parts.iter().for_each(|part| together.merge(part));
                     assert_eq!(together.count(), n as u64 + 1);
-                    together.settle();
                     let shares = [0.001, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999];
                     for (q, found) in shares.into_iter().zip(together.quantiles(scale, shares)) {
                         let (least, most) = (all.quantile(0.0), all.max());
