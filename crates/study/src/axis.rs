@@ -271,7 +271,7 @@ mod tests {
             ("a=0.1..0.3", "`0.1..0.3:10`"),
             ("a=1s..2ms:3", "one unit"),
             ("a=1..9:1", "from 2"),
-            ("a=x..9:3", "no end of a range"),
+            ("a=x..9:3", "not an end of a range"),
             ("a=1..1000000", "how many"),
             ("a=1..9999:9999,1..2", "are the most"),
         ] {

@@ -20,7 +20,11 @@ impl Place {
 
 impl Read for Place {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
+        let read = match self.file.read_at(buffer, self.at) {
+            // A pipe has one position, and one reading.
+            Err(error) if error.kind() == io::ErrorKind::NotSeekable => (&*self.file).read(buffer)?,
+            other => other?,
+        };
         self.at += read as u64;
         Ok(read)
     }

@@ -6,7 +6,7 @@ use std::io::{self, Seek};
 use std::ops::{ControlFlow, Range};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use meshsim_actor::{ActorId, Counts, Span, Time};
 use meshsim_experiment::Experiment;
@@ -37,6 +37,8 @@ pub(crate) struct Source {
     /// The trace.
     pub(crate) path: PathBuf,
     file: Arc<File>,
+    /// The reading that read the header, if the trace is a pipe: it cannot be read from the beginning again.
+    begun: Mutex<Option<Reader<Place, Msg, Tick>>>,
     /// Header of the trace.
     pub(crate) header: Header,
     /// The experiment, if it lies beside the trace.
@@ -95,7 +97,10 @@ impl Source {
 
     fn of_file(label: String, path: PathBuf, file: File, folder: Option<&Path>) -> Result<Self, Error> {
         let file = Arc::new(file);
-        let header = begin(&path, &file)?.header().clone();
+        let begun = begin(&path, &file)?;
+        let header = begun.header().clone();
+        let is_pipe = !file.metadata().is_ok_and(|about| about.is_file());
+        let begun = Mutex::new(Some(begun).filter(|_| is_pipe));
         let folder = folder.map(|folder| if folder == Path::new("") { Path::new(".") } else { folder });
         let experiment = folder.filter(|folder| folder.join(EXPERIMENT).is_file());
         let experiment = experiment.and_then(|folder| read::experiment(folder, None).ok());
@@ -105,7 +110,7 @@ impl Source {
         let operations = summary.iter().flat_map(|summary| &summary.operations);
         let operations = operations.map(|operation| operation.steps.iter().map(|step| step.n).collect()).collect();
         let names = Names::new(&header, experiment.as_ref()).with_operations(operations);
-        Ok(Source { label, path, file, header, experiment, summary, names })
+        Ok(Source { label, path, file, begun, header, experiment, summary, names })
     }
 
     /// The mesh that ran. It is known if the experiment lies beside the trace.
@@ -119,7 +124,8 @@ impl Source {
 
     /// The trace from the beginning, as it is.
     pub(crate) fn reader(&self) -> Result<Reader<Place, Msg, Tick>, Error> {
-        begin(&self.path, &self.file)
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        begun.map_or_else(|| begin(&self.path, &self.file), Ok)
     }
 
     /// The records from the beginning.

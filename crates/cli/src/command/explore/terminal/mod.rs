@@ -92,9 +92,13 @@ pub(super) fn show(explorer: &Explorer) -> Result<(), Error> {
         said: String::new(),
         notice: Vec::new(),
     };
+    let mut is_new = true;
     loop {
-        let picture = view.picture(draw::size(&screen)?)?;
-        screen.draw(|frame| draw::draw(frame, &picture))?;
+        if is_new {
+            let picture = view.picture(draw::size(&screen)?)?;
+            screen.draw(|frame| draw::draw(frame, &picture))?;
+        }
+        is_new = true;
         // While something is looked for, keys are only looked at.
         let patience = if view.search.is_some() { Duration::ZERO } else { PATIENCE };
         match screen.input(patience)? {
@@ -106,6 +110,7 @@ pub(super) fn show(explorer: &Explorer) -> Result<(), Error> {
             }
             Some(Input::Redraw) => {}
             None if interrupt::asked() => return Ok(()),
+            None if view.search.is_none() => is_new = false,
             None => view.look()?,
         }
     }
