@@ -174,7 +174,7 @@ fn impaired_sending(callee: &CallSpec, attempt: u8, mesh: &Mesh, cx: &MeshCx<'_>
             Impediment::Errors(share) if lot.chance(it.key, *share) => return Sending::Fails(Failure::Error),
             Impediment::Refuse(share) if lot.chance(it.key, *share) => return Sending::Fails(Failure::Refused),
             Impediment::Hang(share) => never |= lot.chance(it.key, *share),
-            Impediment::Latency(added) => late = late + added.sample(&mut lot.rng(it.key)),
+            Impediment::Latency(added) => late += added.sample(&mut lot.rng(it.key)),
             // These are about the serving side.
             Impediment::Errors(_) | Impediment::Refuse(_) | Impediment::Slots(_) | Impediment::Speed(_) => {}
         }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::RUNS_MAX;
 
+/// Variable of an engine, and its value.
+pub type Variable = (&'static str, String);
+
 /// A part of a plan. Run `i` of the plan, from 0, belongs to part `i % of + 1`: the neighbours of an expensive run,
 /// which are often expensive too, go to other parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -166,10 +169,7 @@ impl Wanted {
     ///
     /// # Errors
     /// If no engine says a number, several say different ones, or there is no such shard.
-    pub fn resolve(
-        self,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<(Shard, Option<(&'static str, String)>), ShardError> {
+    pub fn resolve(self, variable: impl Fn(&str) -> Option<String>) -> Result<(Shard, Option<Variable>), ShardError> {
         let of = match self {
             Wanted::Fixed(shard) => return Ok((shard, None)),
             Wanted::Auto { of } => of,

@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn numbers_that_come_in_any_order_make_the_same_set() {
-        let mut numbers: Vec<u64> = (0..2_000).map(|n: u64| 1 << 40 | n.wrapping_mul(0x9e37_79b9) % 100_000).collect();
+        let mut numbers: Vec<u64> =
+            (0..2_000).map(|n: u64| (1 << 40) | (n.wrapping_mul(0x9e37_79b9) % 100_000)).collect();
         let ranges = gathered(numbers.iter().copied());
         numbers.sort_unstable();
         numbers.dedup();

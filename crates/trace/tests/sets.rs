@@ -24,7 +24,7 @@ fn requests_that_come_in_any_order_make_the_same_set() {
     let mut rng = Rng::keyed(1, 0, 0);
     // Of several clients, near each other and far from each other; fewer ranges than are joined.
     let requests: Vec<u64> =
-        (0..3_000).map(|_| u64::from(rng.below(3)) << 40 | u64::from(rng.below(40)) * 1_013 + 512 * 7).collect();
+        (0..3_000).map(|_| (u64::from(rng.below(3)) << 40) | (u64::from(rng.below(40)) * 1_013 + 512 * 7)).collect();
     let sorted: BTreeSet<u64> = requests.iter().copied().collect();
     let ranges = held(requests);
     assert_eq!(ranges, held(sorted.iter().copied()));

@@ -468,7 +468,7 @@ impl<Owner: Copy> Caller<Owner> {
         let call = &mut self.calls[key];
         call.extra().hedge = None;
         let callee = call.callee;
-        let Some(of) = policy::applied(mesh, &callee) else { return None };
+        let of = policy::applied(mesh, &callee)?;
         // Between two attempts there is nothing to hedge.
         if call.sent.is_none() || call.attempt >= RETRIES_MAX {
             return None;

@@ -182,11 +182,11 @@ impl State {
         while at <= now {
             if self.hosts.is_empty() {
                 let behind = now.since(at).nanos() / interval.nanos();
-                at = at + interval * behind;
+                at += interval * behind;
             } else {
                 self.sweep_at(of, at);
             }
-            at = at + interval;
+            at += interval;
         }
         self.next = Some(at);
     }

@@ -1,6 +1,6 @@
 //! What is open at one point of a trace, by actor.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::LazyLock;
 
@@ -182,7 +182,7 @@ impl Open {
 /// Calls under way, by their [key](RequestId::key): several where the network has doubled a request.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::disallowed_types, reason = "read by key alone; written in the order of the keys")]
-pub(super) struct Calls(HashMap<u64, Same, Folded>);
+pub(super) struct Calls(std::collections::HashMap<u64, Same, Folded>);
 
 /// Calls with one key, by their beginning. There is nearly always one, which then needs no memory of its own.
 #[derive(Clone, Debug)]
