@@ -61,7 +61,7 @@ pub struct Record<M, T> {
     pub entry: Entry<M, T>,
 }
 
-/// Content of a record: [`What`](meshsim_actor::What), owned, and with each content stored once.
+/// Content of a record: [`EntryRef`](meshsim_actor::EntryRef), owned, and with each content stored once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry<M, T> {
     /// The actor began.

@@ -2,8 +2,8 @@
 //!
 //! - [`operations`]: operations begin and are iterated, step by step.
 //! - [`steps`]: a step is decided once, numbered, logged, broadcast, and resent until acknowledged.
-//! - `place`: placement of instances. `members`, `watch`, `leave`: nodes that are alive, dead or leaving.
-//!   [`endpoints`]: the instance view of the callers.
+//! - `place`: placement of instances. `progress`, `watch`, `leave`: nodes that are alive, dead or leaving.
+//!   [`instance_registry`]: the instance view of the callers.
 //! - `look`: status of the run, for an operator who looks while it is in progress.
 //!
 //! Level-triggered: it derives every message from the known state of a node, never from earlier sends.

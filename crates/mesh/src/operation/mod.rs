@@ -25,7 +25,7 @@
 //!   instances at once, a rollback among them; a rolling one within its bounds. One to the same version begins with
 //!   them; if it is no canary, requests are shared by instance from then on.
 //!
-//! To add one: a file here with a `turn`, a variant of [`Change`] and of [`OperationKind`], a line in [`turn`].
+//! To add one: a file here with an `iterate`, a variant of [`Change`] and of [`OperationKind`], a line in [`iterate`].
 
 mod canary;
 mod deploy;

@@ -25,7 +25,7 @@ pub use owners::Owners;
 /// A request, and the place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// The request that entered the mesh: [`RequestId::root`].
+    /// The request that entered the mesh: [`RequestId::root`](meshsim_mesh::RequestId::root).
     pub root: u64,
     /// Which of the calls made for it, by their beginning; 0 is the client's own.
     pub hop: u32,
