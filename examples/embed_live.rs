@@ -1,5 +1,5 @@
-//! meshsim as a library: runs an experiment live, with its nodes and loads in threads of this program that are connected
-//! by TCP, says on the way how it stands, and prints the report.
+//! meshsim as a library: runs an experiment live, with its nodes and loads in threads of this program that are
+//! connected by TCP, says on the way how it stands, and prints the report.
 //!
 //! `cargo run --release -p meshsim-examples --bin embed-live examples/first-mesh/mesh.yaml`
 

@@ -28,25 +28,25 @@ impl Message for Rumour {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct TellSomebody;
+struct Tell;
 
 impl Actor for Person {
     type Msg = Rumour;
-    type Tick = TellSomebody;
+    type Tick = Tell;
 
-    fn on(&mut self, event: Event<Rumour, TellSomebody>, cx: &mut Cx<'_, Rumour, TellSomebody>) {
+    fn on(&mut self, event: Event<Rumour, Tell>, cx: &mut Cx<'_, Rumour, Tell>) {
         let is_news = match event {
             Event::Start => self.heard.is_some(),
             Event::Message { .. } => self.heard.is_none(),
-            Event::Timer(TellSomebody) => {
-                let somebody = ActorId(cx.rng().below(PEOPLE));
-                cx.send(somebody, Rumour);
+            Event::Timer(Tell) => {
+                let neighbour = ActorId(cx.rng().below(PEOPLE));
+                cx.send(neighbour, Rumour);
                 true
             }
         };
         if is_news {
             self.heard.get_or_insert(cx.now());
-            cx.arm(cx.now() + Span::from_secs(1), TellSomebody);
+            cx.arm(cx.now() + Span::from_secs(1), Tell);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where requests go: keys, zones and failed instances, in whole runs.
+//! The instances that requests go to: keys, zones and failed instances, in whole runs.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ fn a_request_goes_where_its_key_belongs_and_few_keys_move_with_an_instance() {
         let used = counts.iter().filter(|count| **count > 0).count();
         assert!((1..=3).contains(&used), "{balancer}: three keys go to {counts:?}");
         assert_eq!(ran.tally().failed.total(), 0);
-        // Each key has a third: whoever holds one has a multiple of that.
+        // Each key has a third: the holder of one has a multiple of that.
         let all: u64 = counts.iter().sum();
         for count in counts.iter().filter(|count| **count > 0) {
             let thirds = *count as f64 / all as f64 * 3.0;
@@ -49,7 +49,8 @@ fn zones(routing: &str, more: &str) -> Experiment {
 #[test]
 fn calls_stay_in_their_zone_and_leave_it_when_it_dies() {
     for routing in ["aware", "failover"] {
-        // Each zone has half of the callers and half of the instances: a link between them that drops all is not missed.
+        // Each zone has half of the callers and half of the instances: a link between them that drops all is not
+        // missed.
         let cut = "faults: [ { at: 5s, for: 20s, link: { from: near, to: b }, drop: 100% }, \
                              { at: 5s, for: 20s, link: { from: far, to: a }, drop: 100% } ]\n";
         let ran = play(zones(routing, cut));

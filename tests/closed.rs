@@ -82,7 +82,8 @@ fn a_closed_network_of_a_million_requests_is_as_fast_as_mean_value_analysis_says
 
 #[test]
 fn users_are_either_in_flight_or_think() {
-    // Little's law for both places: in flight X R, thinking X Z, together N. The first holds exactly, window sums and all.
+    // Little's law for both places: in flight X R, thinking X Z, together N. The first holds exactly, window sums and
+    // all.
     let (windows, window) = closed_network(100.0);
     let sum = |of: fn(&Window) -> u64| windows.iter().map(of).sum::<u64>() as f64;
     let secs = window.secs() * windows.len() as f64;
@@ -107,8 +108,8 @@ fn stalled(arrivals: Arrivals) -> Tally {
 fn one_user_hides_the_stall_that_an_open_load_shows() {
     let ms = |tally: &Tally, q: f64| tally.latency.quantile(q).secs() * 1e3;
     let open = stalled(Arrivals::steady(Process::Constant, 100.0));
-    // 100 requests meet the stall, and 100 more the queue that it left: 5 ms served each 10 ms. Of 5,000, one in a hundred
-    // takes longer than the 50th of these 200, which fall evenly from 1000 to 5 ms: 1000 - 50 * 5 = 750.
+    // 100 requests meet the stall, and 100 more the queue that it left: 5 ms served each 10 ms. Of 5,000, one in a
+    // hundred takes longer than the 50th of these 200, which fall evenly from 1000 to 5 ms: 1000 - 50 * 5 = 750.
     assert_eq!(open.offered, 5_000);
     assert!((ms(&open, 0.99) - 750.0).abs() < 10.0, "{}", ms(&open, 0.99));
     assert!((open.latency.max().secs() - 1.0).abs() < 0.01);

@@ -124,8 +124,8 @@ fn a_late_reply_still_brings_its_path() {
     assert_eq!(hops[0].ended.since(hops[0].arrived), Span::from_millis(75));
 }
 
-/// A front, whose calls to the back are optional and given up after 20 ms; the back, which takes 32 ms with its call to a
-/// leaf.
+/// A front, whose calls to the back are optional and given up after 20 ms; the back, which takes 32 ms with its call to
+/// a leaf.
 fn impatient(script: impl FnOnce(ScriptStep) -> Vec<ScriptStep>) -> Testbed {
     let wide = |name: &str, script| Service { capacity: 10.0, ..service(name, script) };
     let mut impatient = call(1);

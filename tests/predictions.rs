@@ -153,7 +153,8 @@ fn a_slow_instance_and_lost_slots_are_full_at_the_predicted_rate() {
         let situation = findings.situations.iter().find(|it| it.what == "service").unwrap();
         situation.first.as_ref().unwrap().rate
     };
-    // 40 slots for 10 ms each; one of ten takes 50 ms, or half of all slots are lost, or three of four of two instances.
+    // 40 slots for 10 ms each; one of ten takes 50 ms, or half of all slots are lost, or three of four of two
+    // instances.
     assert!((first("errors: 1%") - 4000.0).abs() < 1e-6);
     assert!((first("instances: 1, speed: 0.2") - 4000.0 / 1.4).abs() < 1e-6);
     assert!((first("slots: 50%") - 2000.0).abs() < 1e-6);

@@ -5,7 +5,8 @@ use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::{Failure, Tally};
 use meshsim_tests::{Played, parse, play};
 
-/// Two nodes; `front` calls `back`, which works for 10 ms and has four instances, two on each node, in turn; version 2 of
+/// Two nodes; `front` calls `back`, which works for 10 ms and has four instances, two on each node, in turn; version 2
+/// of
 /// `back` replaces all at 0.5 s if `UPDATE` is there. 200 requests a second for 100 s from 1 s on.
 fn mesh(faults: &str) -> String {
     format!(
@@ -115,8 +116,8 @@ fn an_added_latency_on_one_edge_counts_against_the_callers_timeout() {
 
 #[test]
 fn requests_that_hang_time_out_exactly_and_those_at_the_end_go_on() {
-    // A put comes each 10 ms, from 1.005 s on. Those from 20.005 s on hang, and look each 100 ms. The last that times out
-    // within 990 ms before its first look after 30 s is that of 29.105 s: it gives up at 30.095 s and would look at
+    // A put comes each 10 ms, from 1.005 s on. Those from 20.005 s on hang, and look each 100 ms. The last that times
+    // out within 990 ms before its first look after 30 s is that of 29.105 s: it gives up at 30.095 s and would look at
     // 30.005 s. It is answered. The one of 29.015 s gives up at 30.005 s, and looks at 30.015 s.
     let played = ran("{ service: back.put, hang: 100%, at: 20s, for: 10s }");
     let puts = tally(&played, 1);

@@ -43,8 +43,9 @@ fn an_slo_over_every_stretch_fails_where_that_of_the_whole_run_holds() {
     let slos = ["p90 < 100ms", "p90 < 100ms any 20s", "p90 < 100ms any 5s", "done/offered > 0.99 any 5s"];
     let it = verdicts("", &slos);
     assert_eq!([it[0].outcome, it[1].outcome, it[3].outcome], [Outcome::Pass; 3], "{it:#?}");
-    // Due from 20 s to 21.8 s, 181 requests wait for more than 100 ms. Of the 500 in five seconds 50 may: of the stretches
-    // that begin each half second from 1 to 55 s, those that begin at 16 s and up to 21 s hold more. (From 15.5 s it is 50.)
+    // Due from 20 s to 21.8 s, 181 requests wait for more than 100 ms. Of the 500 in five seconds 50 may: of the
+    // stretches that begin each half second from 1 to 55 s, those that begin at 16 s and up to 21 s hold more. (From
+    // 15.5 s it is 50.)
     let (outcome, _, remark) = told(&it[2]);
     assert_eq!(outcome, Outcome::Fail);
     assert!(remark.contains("it fails in 11 of 109 stretches"), "{remark}");
@@ -83,7 +84,7 @@ fn recovery_is_from_the_end_of_a_fault_until_all_others_hold() {
     assert_eq!((outcome, figure), (Outcome::Pass, "1s"));
     assert_eq!(remark, "`p90 < 100ms` did not hold until 22s; in windows of 1s");
     assert_eq!((it[3].outcome, it[3].figure), (Outcome::Fail, Some(1.0)));
-    // What always holds has recovered at once.
+    // An SLO that always holds has recovered at once.
     let it = verdicts("", &["errors < 1%", "recovery < 1s after stall"]);
     assert_eq!(told(&it[1]), (Outcome::Pass, "0s", "in windows of 1s"));
 }

@@ -1,7 +1,8 @@
-//! The speed of load studies: `cargo bench -p meshsim-benches --bench studies`. With `-- --quick` the bench is small, and
-//! only checks that everything works.
+//! The speed of load studies: `cargo bench -p meshsim-benches --bench studies`. With `-- --quick` the bench is small,
+//! and only checks that everything works.
 //!
-//! - M/M/4 at load 0.8 beside SimPy, in one run. SimPy comes from PyPI (`pip install simpy`); without it there is no peer.
+//! - M/M/4 at load 0.8 beside SimPy, in one run. SimPy comes from PyPI (`pip install simpy`); without it there is no
+//!   peer.
 //! - A sweep of many short runs: the fraction of the cores that it uses.
 //! - The HTML report of a long run: the time to write it.
 //!

@@ -83,7 +83,8 @@ pub fn import(data: &[u8]) {
     }
 }
 
-/// A trace can be printed as far as it can be read, and read from each of its chunks; also where checksums hide nothing.
+/// A trace can be printed as far as it can be read, and read from each of its chunks; also where checksums hide
+/// nothing.
 pub fn trace(data: &[u8]) {
     for data in [data, &with_right_sums(data)] {
         for format in export::Format::ALL {
@@ -143,7 +144,8 @@ pub fn answer(data: &[u8]) {
     }
 }
 
-/// The first byte says what was asked of a gateway, the rest is what it answers: it is shown, or is no answer of a gateway.
+/// The first byte says what was asked of a gateway, the rest is what it answers: it is shown, or is no answer of a
+/// gateway.
 pub fn ctl(data: &[u8]) {
     if let Some(shown) = shown(data) {
         assert!(shown.is_empty() || shown.ends_with('\n'));

@@ -1,7 +1,7 @@
-//! What a machine does to a part of its actor's work: some of it fails, is late, hangs or is slow.
+//! An impairment of a machine: a part of its actor's work fails, is late, hangs or is slow.
 //!
-//! A machine holds its impairments as it holds its pace, and its actor reads them from [`Cx`](crate::Cx) as it reads its
-//! clock. So an actor knows how its machine does now, but neither that a fault began nor when it will end.
+//! A machine holds its impairments as it holds its pace, and its actor reads them from [`Cx`](crate::Cx) as it reads
+//! its clock. So an actor knows how its machine does now, but neither that a fault began nor when it will end.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +36,9 @@ pub struct Subject {
 /// The side of a call on which an impairment acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
-    /// Where the program runs.
+    /// The place where the program runs.
     Served,
-    /// Where the program is called: by this program, or by the actor itself.
+    /// The place where the program is called: by this program, or by the actor itself.
     CalledBy(Option<u16>),
 }
 

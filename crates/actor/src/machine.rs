@@ -36,7 +36,7 @@ pub struct Ledger {
 pub(crate) struct Machine<M> {
     /// `None`: its pace has never changed.
     pub(crate) pace: Option<Pace>,
-    /// What it impairs, in the order in which that began.
+    /// The impairments in force, in the order in which they began.
     pub(crate) impaired: Vec<Arc<Impairment>>,
     has_begun: bool,
     is_down: bool,
@@ -179,7 +179,8 @@ impl<A: Actor> Cell<A> {
         self.machine_mut().has_begun = false;
     }
 
-    /// Marks the machine as absent until its first [`MachineAction::Restart`], which begins its actor's first incarnation.
+    /// Marks the machine as absent until its first [`MachineAction::Restart`], which begins its actor's first
+    /// incarnation.
     pub fn set_absent(&mut self, now: Time, ledger: &mut Ledger, trace: &mut impl Recorder<A::Msg, A::Tick>) {
         self.await_beginning();
         self.go_down(now, ledger, trace);

@@ -8,8 +8,8 @@ use crate::{ActorId, Envelope, Impairment, MessageId, Note, Span, Time, Timer};
 
 /// Receives the trace entries of a run as they happen.
 ///
-/// The host calls it, never an actor. A [`EntryRef::Start`], [`EntryRef::Deliver`] or [`EntryRef::Fire`] is the cause of all later
-/// entries up to the next such entry, of any actor.
+/// The host calls it, never an actor. A [`EntryRef::Start`], [`EntryRef::Deliver`] or [`EntryRef::Fire`] is the cause
+/// of all later entries up to the next such entry, of any actor.
 pub trait Recorder<M, T> {
     /// Records an entry of `actor` at the time `at`.
     fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, M, T>);

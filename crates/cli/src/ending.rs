@@ -238,7 +238,7 @@ fn write(
 /// Records of a trace that is read to say where the time of requests went: some seconds.
 const RECORDS_MAX: u64 = 4_000_000;
 
-/// Where the time of a run's requests went, if it has a whole trace of moderate length. `meshsim trace` says what is wrong
+/// The time of a run's requests by kind, if it has a whole trace of moderate length. `meshsim trace` says what is wrong
 /// with a trace that cannot be read; the report does without it.
 fn time_spent(folder: &Path) -> Option<Totals> {
     let source = folder.join(TRACE).is_file().then(|| Source::traced(folder).ok()).flatten()?;
@@ -246,7 +246,7 @@ fn time_spent(folder: &Path) -> Option<Totals> {
     is_moderate.then(|| gather_totals(&source).ok()).flatten()
 }
 
-/// Where the time of a run's requests went, or the command that tells it.
+/// The time of a run's requests by kind, or the command that tells it.
 fn time_spent_in_words(experiment: &Experiment, folder: &Path, paint: Paint) -> String {
     if experiment.mesh.loads.is_empty() {
         return String::new();

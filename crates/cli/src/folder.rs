@@ -1,12 +1,12 @@
 //! The directory of a run, and single files: they appear when they are complete, and not before.
 //!
-//! The files of a run are written to a staging directory beside its own, flushed to the disk, and then take the place of
-//! the run that was there before in one rename. Where that cannot be done (the directory is a mount point, or holds
+//! The files of a run are written to a staging directory beside its own, flushed to the disk, and then take the place
+//! of the run that was there before in one rename. Where that cannot be done (the directory is a mount point, or holds
 //! files that no run wrote) they are renamed into it one by one, `summary.json` last: a directory is that of a run if
 //! it holds a summary.
 //!
-//! A killed process leaves its staging directory behind. The next process that writes the same run removes that directory,
-//! if it is not locked and the process in its name has ended.
+//! A killed process leaves its staging directory behind. The next process that writes the same run removes that
+//! directory, if it is not locked and the process in its name has ended.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

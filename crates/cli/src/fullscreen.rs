@@ -11,7 +11,7 @@ use crate::error::Error;
 /// The terminal while a program draws on all of it. Dropped, it is as it was before, also after a panic.
 pub(crate) struct FullScreen(DefaultTerminal);
 
-/// What a person did.
+/// An input of the person at the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
     /// Pressed a key.

@@ -1,4 +1,5 @@
-//! What the files for other engines share: text as YAML and as words of a shell, and the parts of a Kubernetes manifest.
+//! Parts shared by the files for other engines: text as YAML and as words of a shell, and the pieces of a Kubernetes
+//! manifest.
 
 use meshsim_experiment::Experiment;
 

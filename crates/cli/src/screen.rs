@@ -99,7 +99,8 @@ impl Screen {
         self.write_with(|out| out.write_all(json_escaped(text).as_bytes()))
     }
 
-    /// Prints to stdout as JSON for people and machines. Characters that a terminal would obey are escaped, as JSON may.
+    /// Prints to stdout as JSON for people and machines. Characters that a terminal would obey are escaped, as JSON
+    /// may.
     pub(crate) fn print_json(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(value).map_err(|error| Error::Print(error.into()))?;
         self.write_with(|out| out.write_all(json_escaped(&text).as_bytes()).and_then(|()| out.write_all(b"\n")))

@@ -142,7 +142,8 @@ const WRITTEN: [&str; 3] = ["frame", "payload", "trace"];
 
 #[test]
 fn the_seeds_are_what_is_written_today() {
-    // If this fails, the format has changed: raise the wire's VERSION if there was a release, and make the seeds again with
+    // If this fails, the format has changed: raise the wire's VERSION if there was a release, and make the seeds again
+    // with
     // `MESHSIM_BLESS=1 cargo test -p meshsim --test bytes`.
     let written = seeds();
     if std::env::var_os("MESHSIM_BLESS").is_some() {

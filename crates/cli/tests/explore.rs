@@ -239,7 +239,7 @@ fn drawn_messages_match_the_trace_and_the_page_fits_a_phone() {
 }
 
 #[test]
-fn the_file_shows_its_window_and_asks_nobody() {
+fn the_file_shows_its_window_and_opens_no_connection() {
     let folder = run("file");
     let args = ["explore", "run", "--window", "2.9s..3.4s", "-o", "page.html"];
     assert_exit(&meshsim(&folder, &args), 0);
@@ -351,7 +351,8 @@ fn a_trace_that_is_cut_off_is_shown_as_far_as_it_goes() {
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 
-/// When each message was sent and when it ended, in nanoseconds, and whether it was lost: from the trace, record by record.
+/// When each message was sent and when it ended, in nanoseconds, and whether it was lost: from the trace, record by
+/// record.
 fn messages(folder: &Path) -> Vec<(u64, u64, bool)> {
     let output = meshsim(folder, &["trace", "run", "--jsonl", "--kind", "send,deliver,lost"]);
     let mut sent = std::collections::BTreeMap::new();

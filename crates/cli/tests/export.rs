@@ -1,7 +1,7 @@
 //! `meshsim export` from outside: parsers of other projects open what it writes, and find in it what the run counted.
 //!
-//! Those of Python are asked by `parsers.py`; `MESHSIM_PYTHON` is a Python that has its packages, else `python3`. What is
-//! not there is said, and with `MESHSIM_REQUIRE_PARSERS` it is a failure.
+//! Those of Python are asked by `parsers.py`; `MESHSIM_PYTHON` is a Python that has its packages, else `python3`. What
+//! is not there is said, and with `MESHSIM_REQUIRE_PARSERS` it is a failure.
 
 mod common;
 

@@ -25,7 +25,7 @@ faults:
 slo: [ errors < 90% ]
 ";
 
-/// What is the same of a record whatever its number is.
+/// The part of a record that does not depend on its number.
 fn key(line: &str) -> String {
     let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let of = |field: &str| record[field].to_string();

@@ -1,5 +1,5 @@
-//! Manifests for Kubernetes, read by `kubernetes-validate` (see `parsers.py`): every field is known and of its type, in the
-//! oldest and the newest version that is promised.
+//! Manifests for Kubernetes, read by `kubernetes-validate` (see `parsers.py`): every field is known and of its type, in
+//! the oldest and the newest version that is promised.
 
 mod common;
 
@@ -154,7 +154,7 @@ fn the_folder_has_a_kustomization_and_no_secret() {
         fs::read_dir(folder.join("out")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["kustomization.yaml", "manifest.yaml", "mesh.yaml"]);
-    // What the kustomization generates is what the manifest looks for.
+    // The manifest refers to the names that the kustomization generates.
     let kustomization = fs::read_to_string(folder.join("out/kustomization.yaml")).unwrap();
     assert_eq!(kustomization.matches("  - name: web-1\n").count(), 2, "{kustomization}");
     assert!(kustomization.contains("      - mesh.yaml\n") && kustomization.contains("  - manifest.yaml\n"));

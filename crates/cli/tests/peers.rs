@@ -671,11 +671,11 @@ fn a_node_accepts_only_announced_peers_and_only_their_actors() {
     let mut of_coordinator = Vec::new();
     let envelope = |from| Envelope { from: ActorId(from), to: ActorId(1), seq: 0, msg: Msg::Need { from: 0, to: 1 } };
     put_envelope(&mut of_coordinator, Time::ZERO, &envelope(0)).unwrap();
-    let mut of_nobody = Vec::new();
-    put_envelope(&mut of_nobody, Time::ZERO, &envelope(u32::MAX)).unwrap();
+    let mut of_a_stranger = Vec::new();
+    put_envelope(&mut of_a_stranger, Time::ZERO, &envelope(u32::MAX)).unwrap();
     for (bytes, words) in [
         (of_coordinator, "sent a message of actor #0, which is not its own"),
-        (of_nobody, "sent a message of actor #4294967295, which is not its own"),
+        (of_a_stranger, "sent a message of actor #4294967295, which is not its own"),
         (golden("end"), "said End {"),
         (golden("proof"), "sent an unexpected frame of kind Proof"),
     ] {

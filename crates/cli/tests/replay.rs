@@ -166,7 +166,7 @@ fn ctrl_c_ends_it_early_and_it_says_how_far_it_came() {
     let mut restarts = |count: u64| {
         for at in 0..count {
             let what: EntryRef<'_, Msg, Tick> = EntryRef::Power(&MachineAction::Restart);
-            // What is not compressed.
+            // Random bytes, which do not compress.
             writer.record(Time::from_nanos(at.wrapping_mul(0x9e37_79b9_7f4a_7c15)), ActorId(1), what);
         }
     };

@@ -148,7 +148,7 @@ PartitionName=all Nodes=ALL Default=YES State=UP
         self.programs.push((name.into(), child));
     }
 
-    /// What a command of Slurm says; empty while the controller does not answer.
+    /// The output of a command of Slurm; empty while the controller does not answer.
     fn ask(&self, program: &str, args: &[&str]) -> String {
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.folder).env("SLURM_CONF", self.folder.join("slurm.conf"));

@@ -26,7 +26,7 @@ faults:
 slo: [ errors < 90% ]
 ";
 
-/// What the terminal shows after each step. `None` where there is no Python.
+/// The screens of the terminal after each step. `None` without Python.
 fn driven(folder: &Path, args: &[&str], steps: Value) -> Option<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/terminal.py");
     let command: Vec<&str> = std::iter::once(env!("CARGO_BIN_EXE_meshsim")).chain(args.iter().copied()).collect();

@@ -31,13 +31,13 @@ pub(crate) struct Graph<'a> {
     order: Option<Vec<usize>>,
 }
 
-/// A call as a script makes it, wherever in the script it stands; with the times that the script comes to it on average,
-/// and whether it comes to it in any case.
+/// A call as a script makes it, wherever in the script it stands; with the times that the script comes to it on
+/// average, and whether it comes to it in any case.
 pub(crate) fn for_each_call<'a>(script: &'a [ScriptStep], visit: &mut impl FnMut(&'a Call, Reach)) {
     visit_calls(script, Reach { times: 1.0, is_certain: true }, visit);
 }
 
-/// How often a script comes to a step.
+/// The number of times that a script comes to a step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reach {
     /// Mean number of times.

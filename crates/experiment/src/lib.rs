@@ -69,8 +69,8 @@ pub struct Experiment {
     pub slos: Vec<Slo>,
     /// False if no service calls another: an application of one service, or a file whose calls are not known.
     pub has_call_graph: bool,
-    /// The file as it was run: with the overrides applied, with the run's name, and naming `files` by their plain names.
-    /// Read again beside these it gives the same experiment, whatever its own file is called.
+    /// The file as it was run: with the overrides applied, with the run's name, and naming `files` by their plain
+    /// names. Read again beside these it gives the same experiment, whatever its own file is called.
     pub text: String,
     /// The files that it names, each once.
     pub files: Vec<InputFile>,

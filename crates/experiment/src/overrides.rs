@@ -6,7 +6,8 @@ use crate::tree::{self, Key, Node, Value};
 /// In a path, the item of a list that comes after the last.
 const ONE_MORE: &str = "+";
 
-/// One value of the file, replaced. The path names keys, and items of lists by their index from 0; `+` is one more item.
+/// One value of the file, replaced. The path names keys, and items of lists by their index from 0; `+` is one more
+/// item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// Keys and indexes, each with its bytes in the text.

@@ -91,7 +91,7 @@ services:
 }
 
 #[test]
-fn operations_come_by_time_and_what_nobody_deploys_is_deployed_at_once() {
+fn operations_come_by_time_and_services_without_a_deploy_are_deployed_at_once() {
     let it = read(
         "operations:
   - { at: 9s, extend: b, to: 4, rate: 0.5, rounding: carry, feedback: observed, every: 2s, times: 3 }

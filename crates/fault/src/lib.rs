@@ -4,9 +4,9 @@
 //! [`NetworkSpec`], which is plain data, so a run can be saved and repeated. Both hosts ask it: the simulator before it
 //! schedules a message, the live host before it writes to a socket. No actor knows that it exists.
 //!
-//! A [`Fault`] holds for a period and has a [`FaultKind`]. Each kind that concerns messages amends one [`PendingFate`] in turn,
-//! so faults combine: delays add up, one drop is enough, a held message is still duplicated. A kind that concerns
-//! machines names the actions on them at its start and at its end ([`Network::machine_actions`]).
+//! A [`Fault`] holds for a period and has a [`FaultKind`]. Each kind that concerns messages amends one [`PendingFate`]
+//! in turn, so faults combine: delays add up, one drop is enough, a held message is still duplicated. A kind that
+//! concerns machines names the actions on them at its start and at its end ([`Network::machine_actions`]).
 //!
 //! All randomness about a message comes from the stream (seed, sender and receiver, sender's count). So its fate does
 //! not depend on other messages, and a fault that is switched off draws nothing. The processes of a live run each hold

@@ -9,8 +9,8 @@ use crate::{Disturbance, InTransit, Link, PendingFate, Span, Time, verdict::prob
 /// Each attempt to send a message is lost with this probability, independently. The transport tries again after
 /// [`RETRY_AFTER_MIN`] or the round trip, whichever is longer, and after twice as long each time, at most
 /// [`RETRY_AFTER_MAX`]. After [`RETRIES_MAX`] lost retries it gives up, and the message is lost
-/// ([`LossReason::Loss`](meshsim_actor::LossReason::Loss)). Each attempt meets the loss of its own time, so a message arrives
-/// soon after the end of a fault that loses everything.
+/// ([`LossReason::Loss`](meshsim_actor::LossReason::Loss)). Each attempt meets the loss of its own time, so a message
+/// arrives soon after the end of a fault that loses everything.
 ///
 /// The unit is the message, whatever its length and kind. Not modelled: head-of-line blocking (a lost message does not
 /// hold up later ones of the same sender), the faster repairs of TCP (fast retransmit, tail loss probes), and the

@@ -242,10 +242,10 @@ impl Network {
         machine_actions
     }
 
-    /// The machine actions on an actor before `now` that still hold: at most one of each kind, and all impairments. A host needs them if it
-    /// takes over the actor in the middle of a run, or hears late of a fault. Absence is not among them. A speed that
-    /// is normal again is among them: a trace of the actor's earlier incarnation, in another process, may end while the
-    /// speed was not normal.
+    /// The machine actions on an actor before `now` that still hold: at most one of each kind, and all impairments. A
+    /// host needs them if it takes over the actor in the middle of a run, or hears late of a fault. Absence is not
+    /// among them. A speed that is normal again is among them: a trace of the actor's earlier incarnation, in another
+    /// process, may end while the speed was not normal.
     pub fn standing(&self, actor: ActorId, now: Time) -> Vec<MachineAction> {
         let (mut down, mut paused, mut speed, mut impaired) = (None, None, None, Vec::new());
         for (at, of, power) in self.machine_actions() {

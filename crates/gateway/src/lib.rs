@@ -1,8 +1,8 @@
 //! The gateway: HTTP before a live run. People and programs send requests through the mesh, read the status of the run,
 //! and submit operations and faults.
 //!
-//! A [`GatewayListener`] is an open port, and who may do what there. [`GatewayListener::serve`] serves a run through its
-//! [`Handle`], in a thread of its own: so a program that embeds a live run opens a gateway between
+//! A [`GatewayListener`] is an open port, and who may do what there. [`GatewayListener::serve`] serves a run through
+//! its [`Handle`], in a thread of its own: so a program that embeds a live run opens a gateway between
 //! [`Live::open`](meshsim_run::Live::open) and [`Live::perform`](meshsim_run::Live::perform).
 //!
 //! The answers are types of this crate and of `report`, so that `meshsim ctl` and other programs read what is written

@@ -42,8 +42,9 @@ pub enum GatewayError {
 
 impl GatewayListener {
     /// Opens a port. `hosts` are [names](host_name) under which the gateway is known, beside those of this machine's
-    /// loopback and its address. `token_file` is the file with the token that whoever changes something must show; it is
-    /// made if it is not there, and `-` is standard input. Without one a token is made and kept for this user, for as long as the gateway is there.
+    /// loopback and its address. `token_file` is the file with the token that each request that changes something must
+    /// show; it is made if it is not there, and `-` is standard input. Without one a token is made and kept for this
+    /// user, for as long as the gateway is there.
     ///
     /// # Errors
     /// [`GatewayError::NeedsToken`] beyond this machine's loopback without a token file, and [`GatewayError::Listen`].

@@ -92,7 +92,8 @@ pub struct Hop {
     /// False if no answer came; the times are then the caller's. Left out if true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub answered: bool,
-    /// The answer came when the caller had given this try up, as its failure says, and was at another. Left out if false.
+    /// The answer came when the caller had given this try up, as its failure says, and was at another. Left out if
+    /// false.
     #[serde(default, skip_serializing_if = "is_false")]
     pub late: bool,
 }

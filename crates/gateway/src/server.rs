@@ -49,8 +49,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// A part of a response that is handed to hyper at once.
 const PART_BYTES: usize = 16 << 10;
 
-/// Headers of every response, unless its handler sets others. No cache stores the response, no browser guesses its type,
-/// the page loads and runs nothing, and no other page shows it in a frame.
+/// Headers of every response, unless its handler sets others. No cache stores the response, no browser guesses its
+/// type, the page loads and runs nothing, and no other page shows it in a frame.
 const HEADERS: [(&str, &str); 4] = [
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
@@ -154,7 +154,7 @@ async fn attend(
     let mut is_stopping = false;
     loop {
         tokio::select! {
-            // How it ended is its client's affair.
+            // The way in which a connection ended is its client's affair.
             _ = connection.as_mut() => return,
             _ = &mut place.closed => return,
             _ = stop.changed(), if !is_stopping => {

@@ -154,9 +154,9 @@ pub struct Service {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// As the coordinator sees it; `pending`: it is to come later, and has not come yet; `leaving`: what it has is started
-    /// elsewhere; `left`: it has left, and had said so; `shunned`: others refuse its handshakes, and nothing is placed on
-    /// it.
+    /// As the coordinator sees it; `pending`: it is to come later, and has not come yet; `leaving`: what it has is
+    /// started elsewhere; `left`: it has left, and had said so; `shunned`: others refuse its handshakes, and nothing is
+    /// placed on it.
     #[schemars(with = "String", extend("enum" = Presence::ALL.map(Presence::as_str)))]
     pub state: Presence,
     /// Instances placed there.

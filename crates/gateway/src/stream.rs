@@ -169,7 +169,7 @@ pub(crate) async fn tell(state: web::Data<State>, mut stop: watch::Receiver<bool
             }
             (news, first)
         });
-        // Who is new knows all with its first message, and what has changed since it came is in there.
+        // A new listener's first message tells the whole state, later changes included.
         said.iter().for_each(|message| state.listeners.say(message, false));
         first.iter().for_each(|message| state.listeners.say(message, true));
     }

@@ -68,7 +68,7 @@ fn make_private(folder: &Path) -> bool {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    // What lies above it belongs to the system or the user: it is not made here.
+    // The folders above belong to the system or the user: they are not made here.
     let _ = builder.create(folder);
     is_private(folder)
 }

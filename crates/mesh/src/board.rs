@@ -1,9 +1,10 @@
-//! The load board: the load of each instance of a service, as it was at the beginning of a round, for all callers alike.
+//! The load board: the load of each instance of a service, as it was at the beginning of a round, for all callers
+//! alike.
 //!
-//! Nodes tell the coordinator at each multiple of the service's [`refresh`](crate::model::Balancer::LeastLoaded) how many
-//! requests each of their ready instances holds. When all nodes that have one have told, the coordinator sends the board
-//! to the callers. A report that is missing when the next round begins is left out. (The "periodic update" of Mitzenmacher
-//! 2000, "How Useful Is Old Information?".)
+//! Nodes tell the coordinator at each multiple of the service's [`refresh`](crate::model::Balancer::LeastLoaded) how
+//! many requests each of their ready instances holds. When all nodes that have one have told, the coordinator sends the
+//! board to the callers. A report that is missing when the next round begins is left out. (The "periodic update" of
+//! Mitzenmacher 2000, "How Useful Is Old Information?".)
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ impl Round {
 
 impl Collecting {
     /// Takes in the report of a node, which is sound. `is_whole` says of the nodes that have reported whether all have
-    /// that are to. Returns the boards to publish: an older round that nobody can complete any more, and this one.
+    /// that are to. Returns the boards to publish: an older round that can no longer be completed, and this one.
     pub(crate) fn report(
         &mut self,
         from: ActorId,

@@ -610,7 +610,8 @@ impl Watched {
         &mut self.course
     }
 
-    /// A request that was due then is lost with the memory that held it: it was in flight for as long as it was counted.
+    /// A request that was due then is lost with the memory that held it: it was in flight for as long as it was
+    /// counted.
     pub(crate) fn lost(&mut self, due: Time) {
         self.course.left(due, self.gauge.counted.since(due));
     }
@@ -712,7 +713,7 @@ mod tests {
         let most = |course: &Course| -> Vec<_> { course.windows().map(|it| it.levels.in_flight_max.get()).collect() };
         let mut both = busy(&[(2, 8), (11, 19)]);
         both.merge(&busy(&[(12, 29)]));
-        // Where only one of the two has requests, its maximum counts; where both have, the maximum of their sum is
+        // The maximum of the one that has requests counts; if both have some, the maximum of their sum is
         // unknown.
         assert_eq!(most(&both), [Some(1), None, Some(1)]);
         both.widen(20);

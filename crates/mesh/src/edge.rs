@@ -1,7 +1,7 @@
 //! Calls between services, counted by edge: from the service that calls to the endpoint that is called.
 //!
-//! A node counts a call when it has ended, so that a call costs one look-up, whatever the number of its attempts. An edge
-//! that was never used takes no memory.
+//! A node counts a call when it has ended, so that a call costs one look-up, whatever the number of its attempts. An
+//! edge that was never used takes no memory.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,7 @@ pub struct Used {
     pub calls: EdgeCalls,
     /// Their time series: each call in the window in which it was made.
     pub course: Course,
-    /// What the policies of these calls did.
+    /// The acts of the policies of these calls.
     pub policies: PolicyCounts,
 }
 
@@ -131,7 +131,7 @@ pub struct Counted {
     pub retried: FailedAttempts,
     /// Time at which it was made.
     pub began: Time,
-    /// What the policies did for it.
+    /// The acts of the policies for this call.
     pub marks: Marks,
 }
 

@@ -1,8 +1,8 @@
 //! Requests and calls that the machine impairs: what they lose, and how they are drawn.
 //!
 //! Each question first tests whether the machine impairs anything, which costs one branch. Draws are keyed by the
-//! request, the attempt and the impairment, so a further impairment moves no other draw, and a larger share hits the same
-//! requests and some more.
+//! request, the attempt and the impairment, so a further impairment moves no other draw, and a larger share hits the
+//! same requests and some more.
 
 use meshsim_actor::{ActorId, Impediment, Span, mix};
 

@@ -101,7 +101,7 @@ pub struct Tally {
     pub retries: u64,
     /// Failed without the retry that their policy has, because the retry budget allowed no more then.
     pub over_budget: u64,
-    /// What the policies of the requests did.
+    /// The acts of the policies of these requests.
     pub policies: PolicyCounts,
     /// Latency of successful requests, from the planned time.
     pub latency: Histogram,

@@ -174,8 +174,8 @@ pub enum ProxyPer {
 pub struct NodeSpec {
     /// Its name.
     pub name: String,
-    /// Cores: what computes shares them, each request at most one. Instances reserve shares of them when they are placed
-    /// ([`Service::cpu`]).
+    /// Cores: what computes shares them, each request at most one. Instances reserve shares of them when they are
+    /// placed ([`Service::cpu`]).
     pub cores: f64,
     /// Its zone: an index into [`Mesh::zones`].
     pub zone: u16,
@@ -214,8 +214,8 @@ pub struct Service {
     pub version: u32,
     /// Cores that one instance reserves on its node.
     pub cpu: f64,
-    /// Cores that the requests of one instance may have together while they compute; `None`: as many as there are. (What
-    /// Kubernetes calls a limit, where [`cpu`](Self::cpu) is a request.)
+    /// Cores that the requests of one instance may have together while they compute; `None`: as many as there are.
+    /// (What Kubernetes calls a limit, where [`cpu`](Self::cpu) is a request.)
     pub cpu_limit: Option<f64>,
     /// Time from the creation of an instance until it accepts requests.
     pub start_delay: Span,
@@ -421,8 +421,8 @@ pub enum Backoff {
     Fixed,
 }
 
-/// Load on entry services: in an open loop, where each request is sent at its planned time, however slow earlier replies
-/// are; or in a closed loop, by [users](Arrivals::Users) who wait for replies.
+/// Load on entry services: in an open loop, where each request is sent at its planned time, however slow earlier
+/// replies are; or in a closed loop, by [users](Arrivals::Users) who wait for replies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Its name.
@@ -646,8 +646,9 @@ pub enum Strategy {
     Bernoulli,
     /// `ceil(rate * old)` of them.
     Batch,
-    /// As a Kubernetes Deployment: at most `max_surge` more than N instances, at most `max_unavailable` fewer ready ones;
-    /// see [`rolling_bounds`](crate::operation::rolling_bounds). Each turn does as much as the nodes' reports allow.
+    /// As a Kubernetes Deployment: at most `max_surge` more than N instances, at most `max_unavailable` fewer ready
+    /// ones; see [`rolling_bounds`](crate::operation::rolling_bounds). Each turn does as much as the nodes' reports
+    /// allow.
     Rolling {
         /// A share of N is rounded up.
         max_surge: Amount,

@@ -2,8 +2,8 @@
 //! [`ActorResults`](crate::ActorResults) hold all of them.
 //!
 //! Each piece replaces earlier pieces of the same time, so a receiver that gets one twice counts it once. Two things
-//! are sent only at the end of the run: counts of calls ([`ServiceMetrics::calls`](crate::measure::ServiceMetrics)), and results of
-//! requests that were still open [`WINDOWS_MAX`] windows after they were due.
+//! are sent only at the end of the run: counts of calls ([`ServiceMetrics::calls`](crate::measure::ServiceMetrics)),
+//! and results of requests that were still open [`WINDOWS_MAX`] windows after they were due.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};

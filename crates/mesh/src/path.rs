@@ -4,8 +4,8 @@
 //! below it. Untraced calls store nothing and cost nothing.
 //!
 //! A path holds the knowledge of each caller at the time of its reply. An attempt that the caller gave up is in it at
-//! once, as the caller saw it; the hops below it come with the late reply, if that arrives before the caller's own reply.
-//! Hops unknown at that time are in no path; a trace of the run has them.
+//! once, as the caller saw it; the hops below it come with the late reply, if that arrives before the caller's own
+//! reply. Hops unknown at that time are in no path; a trace of the run has them.
 
 use meshsim_actor::{ActorId, Time};
 use serde::{Deserialize, Serialize};
@@ -125,8 +125,8 @@ impl Path {
         self.hops.iter().filter(|hop| hop.depth == 0 && !hop.answered)
     }
 
-    /// Replaces the hop `given_up` of an abandoned attempt by the path of its late reply; the hop is `depth` calls below
-    /// this path's call.
+    /// Replaces the hop `given_up` of an abandoned attempt by the path of its late reply; the hop is `depth` calls
+    /// below this path's call.
     pub(crate) fn come_late(&mut self, given_up: &Hop, late: Path, depth: u16) {
         let given_up = Hop { depth, ..*given_up };
         let Some(at) = self.hops.iter().position(|hop| *hop == given_up) else { return };

@@ -56,7 +56,7 @@ pub(crate) struct Upstream {
     /// Of these, the number that are being retried.
     pub(crate) retrying: u32,
     known: Known,
-    /// What few services need.
+    /// The part that few services need.
     more: Option<Box<More>>,
 }
 

@@ -42,8 +42,8 @@ pub enum ActorResults {
         /// Their time series; if there are several targets, one more has the number of requests in flight at once, over
         /// all.
         courses: Vec<Course>,
-        /// For each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria), its counts: one, or
-        /// one for each of its pieces.
+        /// For each of the load's criteria, in the order of [`Mesh::criteria`](crate::Mesh::criteria), its counts: one,
+        /// or one for each of its pieces.
         counts: Vec<Vec<Count>>,
         /// Spans of planned times in which the client was down: requests planned in them were not measured.
         gaps: Vec<(Time, Time)>,

@@ -147,7 +147,8 @@ impl Sparse {
         self
     }
 
-    /// For each of the shares (0 to 1, rising) the longest span of the bucket in which so large a share of them is reached;
+    /// For each of the shares (0 to 1, rising) the longest span of the bucket in which so large a share of them is
+    /// reached;
     /// `None` if there are none.
     pub fn quantiles<const N: usize>(&self, scale: Scale, shares: [f64; N]) -> [Option<Span>; N] {
         debug_assert!(shares.is_sorted());

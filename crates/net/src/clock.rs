@@ -212,7 +212,7 @@ impl Follower {
         self.trips.push_back(trip);
         let best = self.trips.iter().min_by_key(|trip| trip.error_at(received)).copied().unwrap_or(trip);
         let (apart, error) = (offset.abs_diff(best.offset), best.error_at(received));
-        // What was in use until now was wrong by at most this.
+        // The offset in use until now was wrong by at most this.
         self.course.add(ClockSample { at: now, error_ns: apart.saturating_add(error) });
         (apart > error).then_some(best.offset)
     }

@@ -130,11 +130,11 @@ pub struct ProcessReport {
     pub host: String,
     /// Its process id there.
     pub pid: u32,
-    /// Largest clock error against the hub, in nanoseconds, by a bound that is measured on joining and every second; 0 for
-    /// the hub. The clock is corrected meanwhile.
+    /// Largest clock error against the hub, in nanoseconds, by a bound that is measured on joining and every second; 0
+    /// for the hub. The clock is corrected meanwhile.
     pub clock_error_ns: u64,
-    /// The same over the run: the largest of each of at most 64 equal parts; empty for the hub, and if the run was shorter
-    /// than a second.
+    /// The same over the run: the largest of each of at most 64 equal parts; empty for the hub, and if the run was
+    /// shorter than a second.
     pub clock: Vec<ClockSample>,
     /// Peak memory in bytes; 0 if the operating system does not report it.
     pub memory_peak_bytes: u64,

@@ -1,4 +1,4 @@
-//! What all actors of a process share: the clock, the network, the agenda, the outboxes.
+//! The parts that all actors of a process share: the clock, the network, the agenda, the outboxes.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::cmp::Reverse;

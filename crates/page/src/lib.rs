@@ -37,7 +37,7 @@ pub struct Run {
     pub series: Option<Series>,
     /// Its events; `None` if they are unknown.
     pub events: Option<Vec<Event>>,
-    /// Where the time of its requests went; `None` if that is not read from its trace.
+    /// The time of its requests by kind; `None` if it is not read from its trace.
     pub totals: Option<Totals>,
 }
 
@@ -95,8 +95,8 @@ const EXPLORE_SCRIPT: &str = concat!(
 );
 const EXPLORE_STYLE: &str = concat!(include_str!("page.css"), include_str!("explore/explore.css"));
 
-/// The page that looks into a run: its HTML, and the content security policy with which it is served. It asks its server
-/// for all that it shows.
+/// The page that looks into a run: its HTML, and the content security policy with which it is served. It asks its
+/// server for all that it shows.
 pub fn explorer(name: &str) -> (String, String) {
     let policy = embed::policy(EXPLORE_SCRIPT, EXPLORE_STYLE).replace("connect-src 'none'", "connect-src 'self'");
     (explore_page(name, "", "null"), format!("{policy}; frame-ancestors 'none'"))

@@ -41,7 +41,7 @@ struct Shown<'a> {
     events: Vec<&'a Event>,
     /// Events that are not among them.
     events_left_out: usize,
-    /// Where the time of its requests went, by endpoint.
+    /// The time of its requests by kind, by endpoint.
     time: Vec<TimeSpent>,
     /// Missing parts of the run, in sentences.
     missing: Vec<String>,
@@ -97,7 +97,7 @@ pub(crate) struct TimeGroup {
     pub(crate) parts: Vec<(&'static str, String, f64)>,
 }
 
-/// Where the time of a run's requests went.
+/// The time of a run's requests by kind.
 pub(crate) fn time_spent(run: &Run) -> Vec<TimeSpent> {
     let mesh = &run.experiment.mesh;
     let ends = RANKS.map(|(_, end)| end);

@@ -17,8 +17,8 @@ use crate::summary::{Measured, OperationSummary, Summary};
 const AFTER_S: f64 = 5.0;
 /// With fewer windows there is no range.
 const WINDOWS_MIN: usize = 20;
-/// Failures and latencies must be above their range by this factor: by chance a few windows in a hundred leave the range
-/// of the others.
+/// Failures and latencies must be above their range by this factor: by chance a few windows in a hundred leave the
+/// range of the others.
 pub const ABOVE: f64 = 1.25;
 /// Number of windows in a row that must be back in range.
 pub const BACK_WINDOWS: usize = 3;

@@ -24,8 +24,8 @@ pub struct Correlation {
     pub adjacent: f64,
 }
 
-/// From this correlation between neighbouring batches on, a run is too short to tell how much alike its requests are. By
-/// chance alone, that of twenty batches seldom exceeds it.
+/// From this correlation between neighbouring batches on, a run is too short to tell how much alike its requests are.
+/// By chance alone, that of twenty batches seldom exceeds it.
 const ALIKE: f64 = 0.5;
 
 impl Correlation {

@@ -11,8 +11,8 @@ use crate::show;
 /// is not overloaded lets a process wait.
 const LATE: Span = Span::from_millis(100);
 
-/// This fraction of a load's requests may be late: beyond it the p99 of the latencies, which run from the planned time, is
-/// the generator's.
+/// This fraction of a load's requests may be late: beyond it the p99 of the latencies, which run from the planned time,
+/// is the generator's.
 const LATE_SHARE_MAX: f64 = 0.01;
 
 /// Reason why the figures of a load are not those of the mesh, if its generator was too late too often.

@@ -109,14 +109,14 @@ pub struct Row {
     pub done_sum_ns: u64,
     /// Sum of the times in flight of all others: until they failed, were given up, or the run ended.
     pub other_sum_ns: u64,
-    /// Requests in flight (where they arrive: waiting or being worked on), summed over the window's time. Over a whole run
-    /// the sum of this is that of `done_sum_ns` and `other_sum_ns`, exactly (Little's law).
+    /// Requests in flight (where they arrive: waiting or being worked on), summed over the window's time. Over a whole
+    /// run the sum of this is that of `done_sum_ns` and `other_sum_ns`, exactly (Little's law).
     pub in_flight_ns: u64,
     /// The same as a mean: `in_flight_ns` through the window's length.
     pub in_flight_mean: f64,
-    /// Maximum in flight at once. Empty where that is unknown: for an edge; for a service, a version and a node in a window
-    /// in which several of its instances had requests (each knows its own largest number, and not when the others had
-    /// theirs); for a load where requests were sent later than planned.
+    /// Maximum in flight at once. Empty where that is unknown: for an edge; for a service, a version and a node in a
+    /// window in which several of its instances had requests (each knows its own largest number, and not when the
+    /// others had theirs); for a load where requests were sent later than planned.
     pub in_flight_max: Option<u64>,
     /// Requests that wait for a slot, on average; empty where none arrive, as all that follow but the last two.
     pub queue_mean: Option<f64>,

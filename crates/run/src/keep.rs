@@ -16,8 +16,8 @@ pub const FAILED_MAX: usize = 1_000_000;
 
 /// Of what a trace is to be: of all that happens, or of control messages and some requests.
 ///
-/// As text: parts with commas between them, each `control`, a share such as `1%`, `slowest=100` or `failed`. The records
-/// of the control plane are always kept.
+/// As text: parts with commas between them, each `control`, a share such as `1%`, `slowest=100` or `failed`. The
+/// records of the control plane are always kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Keep(Option<Part>);
 

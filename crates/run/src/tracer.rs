@@ -13,8 +13,9 @@ use crate::keep::{Choice, Keep};
 
 /// Writes the trace of a mesh.
 ///
-/// A selection that is [known only at the end](Keep::is_known_late) cannot be chosen while the run goes on: then all is written, and
-/// [`choose`] reads it again. Memory grows with what is under way in the run, and with the requests that are chosen.
+/// A selection that is [known only at the end](Keep::is_known_late) cannot be chosen while the run goes on: then all is
+/// written, and [`choose`] reads it again. Memory grows with what is under way in the run, and with the requests that
+/// are chosen.
 #[derive(Debug)]
 pub struct Tracer<W: Write> {
     writer: Writer<W>,

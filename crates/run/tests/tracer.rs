@@ -97,7 +97,7 @@ fn control_messages_are_whole_whatever_is_kept() {
     assert!(all.iter().any(|line| line.contains("Steps")) && all.iter().any(|line| line.contains("Heartbeat")));
     for keep in ["control", "5%", "failed,slowest=10"] {
         let found = control(&records(&kept(keep).0));
-        // What kept effects follow from stands there too.
+        // The causes of the effects that are kept are kept too.
         let found: BTreeSet<_> = found.iter().collect();
         let missing: Vec<_> = all.iter().filter(|line| !found.contains(line)).collect();
         assert!(

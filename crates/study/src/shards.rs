@@ -51,7 +51,7 @@ pub struct ShardStore {
 
 impl ShardStore {
     /// Starts a shard in the folder of a study, or continues it: returns its runs that are there, in the order of the
-    /// plan, whoever made them.
+    /// plan, whichever process made them.
     ///
     /// # Errors
     /// If the folder holds other files or another plan, or it cannot be written.
@@ -61,7 +61,7 @@ impl ShardStore {
         let mut rows = BTreeMap::new();
         // A finished shard of the same division has nothing that this one needs, and there may be thousands.
         let is_needed = |file: &ShardFile| file.shard == shard || file.shard.of() != shard.of();
-        // What is damaged in this shard's own files, it replaces.
+        // A damaged file of this shard is replaced.
         read_files(path, plan, is_needed, |file| file.shard == shard, &mut rows)?;
         store::read_rows(&path.join(RUNS), plan, &mut rows)?;
         rows.retain(|place, _| shard.holds(*place));
@@ -84,7 +84,7 @@ impl ShardStore {
     }
 
     /// Writes all runs of the shard, which replace those of an earlier process, and returns the name of the file;
-    /// `None` if the study has these runs already, as somebody gathered it.
+    /// `None` if the study has these runs already, because it was gathered.
     ///
     /// # Errors
     /// If they cannot be written; the earlier file is kept.
@@ -96,7 +96,7 @@ impl ShardStore {
         let is_gathered = gathered.keys().filter(|place| shard.holds(**place)).count() == rows.len();
         let file = self.folder.join(SHARDS).join(format!("{}-of-{}.jsonl", shard.number(), shard.of()));
         if !is_gathered {
-            // Who gathered the study meanwhile removed the folder.
+            // Another process gathered the study meanwhile, and removed the folder.
             fs::create_dir_all(self.folder.join(SHARDS)).map_err(io)?;
             let write = |out: &mut io::BufWriter<File>| {
                 out.write_all(&line(&self.header))?;

@@ -322,7 +322,7 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
 pub fn stand(path: &Path, plan: &Plan) -> Result<(usize, std::time::SystemTime), StoreError> {
     let io = |error| StoreError::Io(path.to_owned(), error);
     let time = |name: &str| path.join(name).metadata().and_then(|file| file.modified());
-    // A study has runs of its own when somebody has run it without shards, or gathered them.
+    // A study has runs of its own when it was run without shards, or gathered.
     let written = [time(RUNS), time(SHARDS)].into_iter().filter_map(Result::ok).max();
     let written = written.map_or_else(|| time(PLAN).map_err(io), Ok)?;
     let mut rows = BTreeMap::new();

@@ -112,7 +112,7 @@ fn a_killed_shard_continues_and_a_repeated_one_replaces_itself() {
     assert_eq!(run_shard(folder.path(), &plan, shard(2, 2), usize::MAX).unwrap(), (6, 6));
     assert_eq!(files(&shards), once);
 
-    // What is damaged in its own file it makes again.
+    // A shard makes its own damaged file again.
     std::fs::write(shards.join("2-of-2.jsonl"), once[0].1.replace("\"seed\"", "\"sead\"")).unwrap();
     assert!(matches!(gather(folder.path(), &plan), Err(StoreError::Damaged(..))));
     assert_eq!(run_shard(folder.path(), &plan, shard(2, 2), usize::MAX).unwrap(), (0, 6));

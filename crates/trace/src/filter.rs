@@ -219,8 +219,8 @@ fn fits(pattern: &str, word: &str) -> bool {
 }
 
 impl Filter {
-    /// True if it may accept one of many records, of which `leaf` says whether a single condition may hold for one. It is
-    /// not asked for what stands under [`Filter::Not`].
+    /// True if it may accept one of many records, of which `leaf` says whether a single condition may hold for one. It
+    /// is not asked for what stands under [`Filter::Not`].
     pub fn may_accept(&self, leaf: &mut impl FnMut(&Filter) -> bool) -> bool {
         match self {
             Filter::All(all) => all.iter().all(|one| one.may_accept(leaf)),

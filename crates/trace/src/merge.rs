@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Entry, ReadError, ReadErrorKind, Reader, Record};
 
-/// Merges the records of all `parts` and hands each to `put`, in order of time; returns their number. Each part must be in order of
-/// time, and the clocks must agree: then the delivery of a message is never written before its sending.
+/// Merges the records of all `parts` and hands each to `put`, in order of time; returns their number. Each part must be
+/// in order of time, and the clocks must agree: then the delivery of a message is never written before its sending.
 ///
 /// A truncated part ends at the cut: its process was killed while it wrote or sent it.
 ///

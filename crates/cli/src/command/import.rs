@@ -33,7 +33,8 @@ pub(crate) struct Args {
     /// A motel topology with the calls of a Compose file
     #[arg(long, value_name = "FILE")]
     calls: Option<PathBuf>,
-    /// Import the services of a Compose file that are of this profile, too; `*` stands for every profile. May be repeated
+    /// Import the services of a Compose file that are of this profile, too; `*` stands for every profile. May be
+    /// repeated
     #[arg(long, value_name = "NAME")]
     profile: Vec<String>,
     /// Write the experiment to this file

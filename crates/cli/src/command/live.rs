@@ -135,7 +135,7 @@ struct Parent<'a> {
     cluster: String,
     children: Children,
     is_quiet: bool,
-    /// Where the processes write their parts of the trace.
+    /// The folder in which the processes write their parts of the trace.
     trace_parts: Option<PathBuf>,
 }
 

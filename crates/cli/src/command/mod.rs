@@ -36,7 +36,7 @@ macro_rules! commands {
         #[derive(Debug, Subcommand)]
         pub(crate) enum Command {
             $($(
-                // What is under no heading is there, and not shown.
+                // A command without a heading exists, and help does not list it.
                 #[command(about = $module::ABOUT, after_help = $module::EXAMPLES, hide = $heading.is_empty())]
                 $variant($module::Args),
             )*)*
@@ -86,7 +86,7 @@ commands! {
         Client = client;
     }
     "" {
-        // What `export compose` was called before.
+        // The old name of `export compose`.
         Compose = compose;
     }
     "Shell" {

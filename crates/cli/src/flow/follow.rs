@@ -1,7 +1,8 @@
 //! A run that is being written: the records of its trace as they come.
 //!
-//! A simulated run writes its trace chunk by chunk; the processes that `meshsim live` started write a part each, and close
-//! a chunk each second. Processes on other machines send their parts when the run has ended, so they cannot be followed.
+//! A simulated run writes its trace chunk by chunk; the processes that `meshsim live` started write a part each, and
+//! close a chunk each second. Processes on other machines send their parts when the run has ended, so they cannot be
+//! followed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -120,7 +121,8 @@ impl Following {
     }
 }
 
-/// The directory in which a run is being written: that of this name, or under `runs`; `last` is the one that began last.
+/// The directory in which a run is being written: that of this name, or under `runs`; `last` is the one that began
+/// last.
 fn stage(run: &Path) -> Option<PathBuf> {
     if run == Path::new(runs::LAST) && run.symlink_metadata().is_err() {
         let all = folder::all_being_written(Path::new(runs::RUNS)).into_iter();

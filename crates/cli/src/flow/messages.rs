@@ -40,8 +40,8 @@ pub(crate) struct Copy {
     pub(crate) fared: Fared,
 }
 
-/// Follows the messages of a trace that are selected, by any of their records. Memory grows with the messages that are on
-/// their way at once.
+/// Follows the messages of a trace that are selected, by any of their records. Memory grows with the messages that are
+/// on their way at once.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     open: BTreeMap<MessageId, Open>,

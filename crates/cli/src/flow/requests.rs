@@ -12,8 +12,8 @@ use super::source::Source;
 use super::stream::Item;
 use crate::error::Error;
 
-/// Follows requests. One is selected, as a whole, by any of its messages, or by the note that it is due. Memory grows with
-/// the largest number of requests in flight.
+/// Follows requests. One is selected, as a whole, by any of its messages, or by the note that it is due. Memory grows
+/// with the largest number of requests in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     follower: Follower,
@@ -65,7 +65,7 @@ pub(crate) fn follower(source: &Source) -> Follower {
     if source.header.keep.is_empty() { Follower::default() } else { Follower::of_some() }
 }
 
-/// Where the time of all requests went.
+/// Adds up the time of all requests by kind.
 pub(crate) fn gather_totals(source: &Source) -> Result<Totals, Error> {
     let (mut totals, mut follower) = (Totals::default(), follower(source));
     source.each(|item| {

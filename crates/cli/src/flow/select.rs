@@ -29,7 +29,8 @@ pub(crate) struct Selection {
     /// Records up to this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     to: Option<Time>,
-    /// Records of an actor (a node, a load, `coordinator`): its steps, and messages from and to it; a pattern such as `node-*` selects several
+    /// Records of an actor (a node, a load, `coordinator`): its steps, and messages from and to it; a pattern such as
+    /// `node-*` selects several
     #[arg(long, value_name = "NAME")]
     actor: Vec<String>,
     /// Records of a service
@@ -47,7 +48,8 @@ pub(crate) struct Selection {
     /// Lost messages
     #[arg(long)]
     lost: bool,
-    /// Records that match: `kind == deliver && to ~ "node-1*" && took > 100ms`; `meshsim trace log --help` lists the fields
+    /// Records that match: `kind == deliver && to ~ "node-1*" && took > 100ms`; `meshsim trace log --help` lists the
+    /// fields
     #[arg(long = "where", value_name = "EXPR")]
     expression: Option<String>,
 }

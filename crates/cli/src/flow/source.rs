@@ -169,8 +169,8 @@ impl Source {
         Ok(Some(text))
     }
 
-    /// Does something with every record, until it breaks or the trace ends. A trace that is cut off or damaged is an error
-    /// after all records before that.
+    /// Does something with every record, until it breaks or the trace ends. A trace that is cut off or damaged is an
+    /// error after all records before that.
     pub(crate) fn each(&self, take: impl FnMut(&Item) -> ControlFlow<()>) -> Result<(), Error> {
         self.each_of(|_| true, take)
     }

@@ -97,7 +97,7 @@ impl Flow {
         mut may_hold: impl FnMut(&Chunk) -> bool,
     ) -> Self {
         let mut parts: VecDeque<Part> = VecDeque::new();
-        // Where a trace is cut off is seen at its last chunk.
+        // The last chunk of a trace tells whether it was cut off.
         let is_last = |at: usize| !index.is_complete && at + 1 == index.chunks.len();
         let mut until = 0;
         for (at, chunk) in index.chunks.iter().enumerate() {

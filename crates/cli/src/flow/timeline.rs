@@ -1,5 +1,5 @@
-//! A run as slices of time, for viewers of traces of programs: each actor is a process, whose rows hold its messages, its
-//! requests, and those that its instances serve.
+//! A run as slices of time, for viewers of traces of programs: each actor is a process, whose rows hold its messages,
+//! its requests, and those that its instances serve.
 
 use std::borrow::Cow;
 

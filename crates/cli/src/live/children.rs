@@ -18,8 +18,8 @@ pub(crate) struct Role {
     pub(crate) args: Vec<String>,
 }
 
-/// Child processes. Each has a pipe for its input that this process holds open: when this process ends, however it ends,
-/// the pipe closes, and the child goes too.
+/// Child processes. Each has a pipe for its input that this process holds open: when this process ends, however it
+/// ends, the pipe closes, and the child goes too.
 #[derive(Debug, Default)]
 pub(crate) struct Children(Vec<(String, Child, Option<ExitStatus>)>);
 

@@ -12,7 +12,8 @@ use meshsim_wire::{SECRET_CHARS_MIN, Secret};
 
 use crate::error::Error;
 
-/// Longest time for which a joining process waits for the secret's file, which the coordinator may have to create first.
+/// Longest time for which a joining process waits for the secret's file, which the coordinator may have to create
+/// first.
 const SECRET_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The same for every process of a cluster.

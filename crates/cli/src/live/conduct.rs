@@ -65,7 +65,7 @@ async fn perform(conduct: LiveRun<'_>, attendant: &mut impl Attendant) -> Result
     // Those of processes that were killed are still there.
     remove(&folder.staged(follow::PARTS));
     let mut performed = performed.map_err(no_run)?;
-    // What was measured is worth keeping without a trace; that it is missing is said, and is a failure in the end.
+    // The figures are worth keeping without a trace; the missing trace is reported, and is a failure in the end.
     let has_trace = performed.trace.take().is_some_and(|trace| {
         let written = write_trace(trace, output.keep(), folder);
         written.inspect_err(|why| tracing::warn!("no trace is written: {why}")).is_ok()
@@ -199,7 +199,8 @@ fn remarks(processes: &[ProcessReport], lost: &[String], paint: Paint) -> String
         };
         let clock = match report.clock_error_ns {
             0 => "-".into(),
-            // The largest, and that of the end: a clock that was far off and is aligned again is not one that runs away.
+            // The largest, and that of the end: a clock that was far off and is aligned again is not one that runs
+            // away.
             error => match report.clock.last() {
                 Some(last) if last.error_ns < error => {
                     format!("{}, at the end {}", span(Some(error)), span(Some(last.error_ns)))

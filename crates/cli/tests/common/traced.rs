@@ -1,4 +1,5 @@
-//! A traced run in which all that can become of messages and requests happens, for the tests of what is read from traces.
+//! A traced run in which all that can become of messages and requests happens, for the tests of what is read from
+//! traces.
 
 use std::path::{Path, PathBuf};
 

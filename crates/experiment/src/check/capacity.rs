@@ -33,8 +33,8 @@ pub struct Situation {
     pub at: f64,
     /// The line of the file that makes it, where there is one.
     pub line: Option<u32>,
-    /// Requests per second that the loads offer: for `as deployed` and `afterwards` on average, otherwise the most while
-    /// it lasts.
+    /// Requests per second that the loads offer: for `as deployed` and `afterwards` on average, otherwise the most
+    /// while it lasts.
     pub offered: f64,
     /// The first to be full; `None`: no requests are offered.
     pub first: Option<Full>,

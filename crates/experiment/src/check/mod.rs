@@ -98,8 +98,8 @@ pub struct Edge {
     pub from: String,
     /// Called endpoint.
     pub to: String,
-    /// Expected calls per request, retries included, over all loads at their mean rates; without loads, per visit of the
-    /// caller's endpoints, each as often as the others.
+    /// Expected calls per request, retries included, over all loads at their mean rates; without loads, per visit of
+    /// the caller's endpoints, each as often as the others.
     pub calls: f64,
 }
 
@@ -108,8 +108,8 @@ pub struct Edge {
 pub struct LoadEstimate {
     /// Its name.
     pub name: String,
-    /// Requests planned per second, on average from its start to its end. Of a closed load, how many are expected, or an
-    /// upper bound: see `closed`.
+    /// Requests planned per second, on average from its start to its end. Of a closed load, how many are expected, or
+    /// an upper bound: see `closed`.
     pub rate: f64,
     /// Basis of the rate of a closed load; `None` for an open one.
     pub closed: Option<ClosedEstimate>,

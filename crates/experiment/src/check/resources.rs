@@ -1,9 +1,9 @@
-//! What a simulated run needs: memory and events.
+//! The resources that a simulated run needs: memory and events.
 
 use super::{Checked, LoadEstimate};
 use serde::Serialize;
 
-/// What a simulated run without a trace is expected to need.
+/// An estimate of what a simulated run without a trace needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ResourceEstimate {
     /// Events that the simulator processes: heartbeats, steps, requests, and the work for them.
@@ -12,15 +12,15 @@ pub struct ResourceEstimate {
     pub memory_bytes: f64,
 }
 
-// Measured (Linux, x86-64, peak resident memory), one service calling another, 3 s: 300,000 nodes without instances 341 MB;
-// 1,000 nodes with 1,000,000 instances 190 MB; 100,000 nodes with 100,000 instances 694 MB at 1,000 requests/s, when few
-// of them are reached, and 1,005 MB at 20,000/s. The estimate is 350 MB, 179 MB, and 945 MB.
+// Measured (Linux, x86-64, peak resident memory), one service calling another, 3 s: 300,000 nodes without instances 341
+// MB; 1,000 nodes with 1,000,000 instances 190 MB; 100,000 nodes with 100,000 instances 694 MB at 1,000 requests/s,
+// when few of them are reached, and 1,005 MB at 20,000/s. The estimate is 350 MB, 179 MB, and 945 MB.
 
 /// The program itself, in bytes.
 const BASE_BYTES: f64 = 20e6;
 /// A node without instances.
 const NODE_BYTES: f64 = 1_100.0;
-/// What a node has besides once it has an instance, that calls and is called.
+/// The bytes that a node has besides once it has an instance that calls and is called.
 const HOST_BYTES: f64 = 8_000.0;
 /// An instance.
 const INSTANCE_BYTES: f64 = 150.0;

@@ -18,7 +18,7 @@ pub const RATE_STAGES_MAX: usize = 1_000_000;
 /// Straight pieces of one period of a sine: their distance from it is at most 0.06 % of its amplitude.
 const PIECES: u32 = 96;
 
-/// What is planned: the load, and for how long.
+/// A planned load, and how long it lasts.
 #[derive(Clone, Copy)]
 pub(super) struct Planned<'a> {
     pub(super) name: &'a str,

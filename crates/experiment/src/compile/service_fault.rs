@@ -199,7 +199,7 @@ fn entry(spec: &Service, endpoint: &str, place: Location, is_whole: bool, report
 /// The instances of a service as they are first deployed, in the order of the nodes: node, and ordinal on it.
 fn deployed(service: ServiceId, mesh: &Mesh) -> Vec<(ActorId, u32)> {
     let mut layout = Layout::new(mesh);
-    // What is deployed before takes room.
+    // Services that are deployed before take room.
     for operation in mesh.operations.iter().filter(|operation| operation.change == Change::Deploy) {
         let it = mesh.service(operation.service);
         layout.place(mesh, operation.service, &Desired::of_one_version(it.instances, it.version));

@@ -173,12 +173,13 @@ pub struct Source {
     pub text: String,
 }
 
-/// Imports files of a format; `-` is standard input. Several files are read as one: services add up, and of compose files the later overrides
-/// the earlier. `calls` is a motel topology that gives a compose file its calls; `profiles` are those of it that are on.
+/// Imports files of a format; `-` is standard input. Several files are read as one: services add up, and of compose
+/// files the later overrides the earlier. `calls` is a motel topology that gives a compose file its calls; `profiles`
+/// are those of it that are on.
 ///
 /// # Errors
-/// All that is wrong with the files, at once. `calls` and `profiles` with any format but [`Format::Compose`] are wrong too,
-/// and so is a profile that no service has.
+/// All that is wrong with the files, at once. `calls` and `profiles` with any format but [`Format::Compose`] are wrong
+/// too, and so is a profile that no service has.
 pub fn import(
     format: Format,
     paths: &[PathBuf],

@@ -96,7 +96,8 @@ section! {
     }
 }
 section! {
-    /// Islands that cannot reach each other. A single island is cut off from all others; a target on none of several islands reaches all of them.
+    /// Islands that cannot reach each other. A single island is cut off from all others; a target on none of several
+    /// islands reaches all of them.
     struct Partition in "a partition" {
         /// The islands: lists of fault targets.
         required partition: At<Vec<FaultTargets>>;
@@ -141,11 +142,13 @@ section! {
         required link: At<Ends>;
         /// Added latency.
         optional latency: Dist;
-        /// Share of the attempts of messages that are lost; the transport (TCP) retries, as in `network`. Each attempt meets the loss of its own time.
+        /// Share of the attempts of messages that are lost; the transport (TCP) retries, as in `network`. Each attempt
+        /// meets the loss of its own time.
         optional loss: Fraction;
         /// Share of the messages that are never delivered.
         optional drop: Fraction;
-        /// Delivers the messages that `drop`, `loss` or a partition would lose. A node that is down still takes in nothing.
+        /// Delivers the messages that `drop`, `loss` or a partition would lose. A node that is down still takes in
+        /// nothing.
         or deliver: bool = "false";
         /// Share of the messages that arrive twice.
         optional duplicate: Duplicate;
@@ -180,7 +183,8 @@ section! {
         optional errors: Fraction;
         /// Added to each request before its script, in its slot; with `from`, before it is sent.
         optional latency: Dist;
-        /// Share of the requests that hang, in their slots, until the fault has ended; with `from`, they are never sent.
+        /// Share of the requests that hang, in their slots, until the fault has ended; with `from`, they are never
+        /// sent.
         optional hang: Fraction;
         /// Share of the requests that are refused at once.
         optional refuse: Fraction;

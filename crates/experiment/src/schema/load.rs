@@ -95,7 +95,8 @@ section! {
     }
 }
 section! {
-    /// At a rate that jumps between two values, at random times: with exponential times a Markov-modulated Poisson process.
+    /// At a rate that jumps between two values, at random times: with exponential times a Markov-modulated Poisson
+    /// process.
     struct Burst in "`arrivals`" {
         /// The rate in a burst.
         required burst: At<Rate>;

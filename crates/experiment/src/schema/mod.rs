@@ -68,7 +68,8 @@ section! {
         or load: At<Named<At<Load>>> = "";
         /// The faults; each is reverted after `for`.
         or faults: At<Vec<At<Fault>>> = "";
-        /// The SLOs: `[load, load.endpoint or service] metric comparison threshold [any ..] [from .. to ..]`, or `recovery < 10s after FAULT`.
+        /// The SLOs: `[load, load.endpoint or service] metric comparison threshold [any ..] [from .. to ..]`, or
+        /// `recovery < 10s after FAULT`.
         or slo: Vec<At<String>> = "";
     }
 }

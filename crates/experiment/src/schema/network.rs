@@ -16,11 +16,13 @@ section! {
         or latency: Dist = "0.25ms";
         /// One-way latency of messages between instances of one node.
         or local: Dist = "20us";
-        /// Share of the attempts of messages between nodes that are lost. The transport (TCP) retries after 200 ms or the round trip, whichever is longer, doubles this delay up to 120 s, and gives up after 15 retries.
+        /// Share of the attempts of messages between nodes that are lost. The transport (TCP) retries after 200 ms or
+        /// the round trip, whichever is longer, doubles this delay up to 120 s, and gives up after 15 retries.
         or loss: Fraction = "0%";
         /// Share of the messages between nodes that are never delivered.
         or drop: Fraction = "0%";
-        /// One-way latencies between zones, row = from: a CSV file in ms, or a map of maps. A missing pair has the latency of the opposite direction.
+        /// One-way latencies between zones, row = from: a CSV file in ms, or a map of maps. A missing pair has the
+        /// latency of the opposite direction.
         optional zones: At<Zones>;
         /// Standard deviation of the latencies between zones, as a share of each (normal).
         or jitter: At<Fraction> = "0%";

@@ -17,7 +17,8 @@ section! {
         or weight: Real<1_000_000> = "1";
         /// Zone of the machines [default: `default`].
         optional zone: At<Name>;
-        /// Time at which the machines join; `never`: only when a process starts one in a live run. An earlier fault that names one delays its join until the fault has ended.
+        /// Time at which the machines join; `never`: only when a process starts one in a live run. An earlier fault
+        /// that names one delays its join until the fault has ended.
         or joins: Joins = "0s";
     }
 }

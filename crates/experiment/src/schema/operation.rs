@@ -64,7 +64,8 @@ section! {
         or at: At<Span> = "0s";
         /// Target of S (T).
         required to: Whole<0, INSTANCES_MAX>;
-        /// Fraction of the remaining distance that one step covers (a): stable below 2, or less with delay; without overshoot up to 1.
+        /// Fraction of the remaining distance that one step covers (a): stable below 2, or less with delay; without
+        /// overshoot up to 1.
         required rate: Real<100>;
         /// Time between two steps.
         or every: At<Span> = "1s";

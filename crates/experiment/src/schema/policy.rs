@@ -7,9 +7,11 @@ use crate::section::{At, section};
 use crate::values::{Budget, Factor, Fraction, Limit, Real, Whole};
 
 section! {
-    /// Circuit breaker: limits on what one caller has in flight to the service; the defaults are Envoy's. What exceeds a limit fails as `refused` and is not retried.
+    /// Circuit breaker: limits on what one caller has in flight to the service; the defaults are Envoy's. What exceeds
+    /// a limit fails as `refused` and is not retried.
     struct Breaker in "`breaker`" {
-        /// Requests of one caller at the service at once; further ones wait at the caller. A connection carries one request at a time.
+        /// Requests of one caller at the service at once; further ones wait at the caller. A connection carries one
+        /// request at a time.
         or max_connections: Limit = "1024";
         /// Requests that wait for a connection.
         or max_pending_requests: Limit = "1024";

@@ -71,7 +71,8 @@ section! {
 section! {
     /// Runs a script several times, one after the other.
     struct Repeat in "a `repeat` step" {
-        /// Number of times; or `{ from: 1, to: 5 }`, each equally likely; or `{ weights: [70, 20, 10] }`, of once, twice, and so on.
+        /// Number of times; or `{ from: 1, to: 5 }`, each equally likely; or `{ weights: [70, 20, 10] }`, of once,
+        /// twice, and so on.
         required repeat: At<Times>;
         /// A step, or a list of steps that run one after the other.
         required run: Branch;
@@ -178,7 +179,8 @@ section! {
         or count: Whole<1, 10_000> = "1";
         /// Makes all `count` calls concurrently; `probability` is drawn once for all of them.
         or parallel: bool = "false";
-        /// Sends the call without waiting for the reply; a failure has no effect. The call outlives the request, whose deadline does not apply to it.
+        /// Sends the call without waiting for the reply; a failure has no effect. The call outlives the request, whose
+        /// deadline does not apply to it.
         or detached as "async": bool = "false";
         /// Size of the request.
         or request: ByteSize = "1 KiB";
@@ -242,7 +244,8 @@ section! {
         or budget_min: Whole<0, 1_000_000> = "3";
         /// Failures that are retried [default: all].
         optional on: Vec<At<Failure>>;
-        /// Further draws of an instance for a retry, while the drawn one had an attempt of this call (Envoy's `previous_hosts`).
+        /// Further draws of an instance for a retry, while the drawn one had an attempt of this call (Envoy's
+        /// `previous_hosts`).
         or other_instance: Whole<0, 100> = "0";
         /// Budget over a time, instead of `budget` and `budget_min`.
         optional window_budget: WindowBudget;

@@ -29,15 +29,18 @@ section! {
         or queue: Whole<0, 1_000_000> = "1000";
         /// Time from the creation of an instance until it accepts requests.
         or start_delay: Span = "0s";
-        /// Time for which an instance that is being removed still accepts requests, because callers may hold an older view.
+        /// Time for which an instance that is being removed still accepts requests, because callers may hold an older
+        /// view.
         or drain_delay: Span = "1s";
-        /// Time from the order to stop until the remaining requests of the instance are cut off, `drain_delay` included [default: no limit].
+        /// Time from the order to stop until the remaining requests of the instance are cut off, `drain_delay` included
+        /// [default: no limit].
         optional grace: Span;
         /// Balancer with which its callers choose one of its instances.
         or balancer: Balancer = "least_request";
         /// Preference of its callers for instances in their own zone [default: none].
         optional zone_routing: ZoneRouting;
-        /// Share of ready instances below which its callers send to all instances, failed ones too (Envoy: 50%, Istio: 0%).
+        /// Share of ready instances below which its callers send to all instances, failed ones too (Envoy: 50%, Istio:
+        /// 0%).
         or panic_threshold: Fraction = "0%";
         /// Fewer requests for new instances at first [default: they get their share at once].
         optional slow_start: At<SlowStart>;

@@ -305,8 +305,8 @@ fn recovery(line: Line<'_>, right: &str, parts: &Parts, reporter: &mut Reporter)
 }
 
 impl Slo {
-    /// True if it can be told of a window of a run whether it holds there: of figures of loads that are no counts of the
-    /// whole run, and that are not about a part of it.
+    /// True if it can be told of a window of a run whether it holds there: of figures of loads that are no counts of
+    /// the whole run, and that are not about a part of it.
     pub fn is_of_windows(&self) -> bool {
         let is_figure = match self.metric {
             Metric::Quantile(_) | Metric::Max | Metric::Mean | Metric::Within(_) => true,

@@ -1,9 +1,9 @@
 //! Weighted `round_robin` and `least_request`: the earliest deadline first.
 //!
-//! Each instance has a deadline. The one with the earliest is chosen, and gets the next one 1 / weight later: so each is
-//! chosen in proportion to its weight, as evenly as possible. For `least_request` the weight is divided by the requests
-//! in flight, this one included (Envoy's `active_request_bias` of 1). (Envoy's `EdfLoadBalancerBase`, which does the
-//! same if weights differ:
+//! Each instance has a deadline. The one with the earliest is chosen, and gets the next one 1 / weight later: so each
+//! is chosen in proportion to its weight, as evenly as possible. For `least_request` the weight is divided by the
+//! requests in flight, this one included (Envoy's `active_request_bias` of 1). (Envoy's `EdfLoadBalancerBase`, which
+//! does the same if weights differ:
 //! <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers#weighted-least-request>.)
 //!
 //! A caller keeps 24 bytes for each instance, so callers of services with weights take more memory than others.
@@ -85,8 +85,8 @@ impl Deadlines {
         }
     }
 
-    /// The instances have changed: those that stay keep their deadlines and counts. Each new one begins at a point of its
-    /// interval that is drawn for this caller, so that callers do not act as one.
+    /// The instances have changed: those that stay keep their deadlines and counts. Each new one begins at a point of
+    /// its interval that is drawn for this caller, so that callers do not act as one.
     fn follow(&mut self, instances: &Arc<[Instance]>, occasion: &Occasion<'_>) {
         if Arc::ptr_eq(&self.instances, instances) {
             return;

@@ -8,7 +8,8 @@ use crate::model::Keys;
 const KEYS: u64 = u64::from_be_bytes(*b"hashkeys");
 
 impl Keys {
-    /// Key of the request that entered the mesh as `root` (see [`RequestId`](crate::RequestId)), in runs with this seed.
+    /// Key of the request that entered the mesh as `root` (see [`RequestId`](crate::RequestId)), in runs with this
+    /// seed.
     pub(crate) fn of(self, seed: u64, root: u64) -> u64 {
         let Some(count) = self.count else { return mix(seed ^ KEYS ^ mix(root)) };
         let mut rng = Rng::keyed(seed ^ KEYS, root, 0);

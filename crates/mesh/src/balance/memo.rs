@@ -1,4 +1,4 @@
-//! What follows from a list of instances alone, computed once and shared by all callers that have this list.
+//! Tables that follow from a list of instances alone, computed once and shared by all callers that have this list.
 //!
 //! A hash table of 20,000 instances takes a quarter of a megabyte, and in a simulation thousands of callers have the
 //! same list. So tables are no state of a caller: they are functions of the list and the rule, remembered for each

@@ -4,7 +4,8 @@
 //! state, as real proxies share none. There are many callers, so the state is sparse: it holds nothing for an instance
 //! that has no request in flight and whose estimate has faded.
 //!
-//! To add one: a file here, a variant of [`Balancer`], and of [`Known`] if it remembers anything; a line in each `match`.
+//! To add one: a file here, a variant of [`Balancer`], and of [`Known`] if it remembers anything; a line in each
+//! `match`.
 
 mod edf;
 pub(crate) mod hosts;
@@ -161,7 +162,7 @@ pub(crate) mod tests {
         (1..=count).map(|node| Instance { node: ActorId(node), ordinal: 0, version: 1 }).collect()
     }
 
-    /// A service that nobody looks at.
+    /// A service with default settings.
     pub(crate) fn service() -> Service {
         crate::operation::tests::service()
     }

@@ -2,8 +2,8 @@
 //!
 //! The estimate is sensitive to peaks: a slower sample replaces it, a faster one draws it down, and *each read lets it
 //! decay towards nothing*. So does the start value, from the time at which the instance became known. Without the
-//! decay at reads an instance that was slow once would get no request, and so no sample that says that it is well again.
-//! (Linkerd's and Finagle's balancer, "peak EWMA", as in `tower::load::PeakEwma`; Finagle's
+//! decay at reads an instance that was slow once would get no request, and so no sample that says that it is well
+//! again. (Linkerd's and Finagle's balancer, "peak EWMA", as in `tower::load::PeakEwma`; Finagle's
 //! `com.twitter.finagle.loadbalancer.p2c.P2CPeakEwma`.)
 
 use std::collections::BTreeMap;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_slow_is_asked_again_although_nobody_says_that_it_is_well() {
+    fn an_instance_that_was_slow_is_tried_again_without_a_sign_that_it_recovered() {
         let (two, mesh, mut rng) = (instances(2), mesh(), Rng::stream(1, "x"));
         let mut known = Estimates::default();
         let slow = known.pick(&two, DECAY, START, &when(&mesh, at(0)), &mut rng);

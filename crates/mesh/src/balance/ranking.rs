@@ -117,7 +117,7 @@ mod tests {
     use crate::balance::tests::instances;
 
     #[test]
-    fn whoever_is_picked_is_one_of_the_least_busy_and_each_of_these_may_be() {
+    fn the_picked_instance_is_one_of_the_least_busy_and_each_of_these_may_be() {
         let mut rng = Rng::stream(1, "x");
         let mut known = Ranking::default();
         let mut views = [instances(40), instances(37)].into_iter().cycle();

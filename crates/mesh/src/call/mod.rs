@@ -669,7 +669,7 @@ impl End {
     }
 }
 
-/// Takes the attempts of a call that ends out of those in flight: nobody waits for their replies.
+/// Takes the attempts of a call that ends out of those in flight: their replies are no longer awaited.
 fn cancel_attempts<Owner>(route: &mut Upstream, call: &mut Outstanding<Owner>, mesh: &Mesh, cx: &mut MeshCx<'_>) {
     if let Some(hedge) = call.extra.as_mut().and_then(|extra| extra.hedge.take()) {
         cx.disarm(hedge);

@@ -25,7 +25,7 @@ pub(super) struct Outstanding<Owner> {
     pub(super) timer: Option<Timer>,
     /// The attempt in flight, the oldest if there are several; `None` during a backoff.
     pub(super) sent: Option<SentAttempt>,
-    /// What few calls have.
+    /// The part that few calls have.
     pub(super) extra: Option<Box<Extra>>,
     /// The attempts that have failed while the call went on.
     pub(super) retried: FailedAttempts,

@@ -28,8 +28,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The next planned time, counted from the load's start; `None` when the plan has ended, and in a closed loop, whose
-    /// users send after they have their replies.
+    /// The next planned time, counted from the load's start; `None` when the plan has ended, and in a closed loop,
+    /// whose users send after they have their replies.
     pub fn next(&mut self, arrivals: &Arrivals, rng: &mut Rng) -> Option<Span> {
         match arrivals {
             Arrivals::Stamps(stamps) => {

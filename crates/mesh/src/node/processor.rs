@@ -68,7 +68,8 @@ struct Pool {
     /// Current rate of each member, in [`UNIT`]s per nanosecond of the machine; at most [`UNIT`], which is a whole
     /// core.
     rate: u128,
-    /// Members with a lower ticket were held up, or came when there was no core for them: the shared wake is theirs too.
+    /// Members with a lower ticket were held up, or came when there was no core for them: the shared wake is theirs
+    /// too.
     held_up: u64,
     members: BinaryHeap<Reverse<Running>>,
 }

@@ -30,8 +30,9 @@ impl Canary {
         self.weights.last().copied().unwrap_or(0.0)
     }
 
-    /// The share of requests that it gets while `ready` of its instances are ready beside `n` others: the highest weight
-    /// so far for which these are enough, or that was in force before; 0 if there are none, or too few from the start.
+    /// The share of requests that it gets while `ready` of its instances are ready beside `n` others: the highest
+    /// weight so far for which these are enough, or that was in force before; 0 if there are none, or too few from the
+    /// start.
     pub fn in_force(&self, n: u32, ready: u32) -> f64 {
         if ready == 0 {
             return 0.0;

@@ -17,8 +17,8 @@
 //! - S counts the instances that are desired to stay. Temporary ones, such as a surge, are [extra](Desired::extra) and
 //!   not part of S: an extend neither counts nor keeps them. The update that added them removes them, or the one that
 //!   supersedes that update does.
-//! - New instances get the [target version](Desired::target), that of the last update: never the one that is being left.
-//!   When instances are removed, those of other versions go first, and of these the ones that are not ready.
+//! - New instances get the [target version](Desired::target), that of the last update: never the one that is being
+//!   left. When instances are removed, those of other versions go first, and of these the ones that are not ready.
 //! - A rolling update in progress decides how the instances follow S, so that its bounds, for the current S, hold.
 //! - During a [canary](Canary), S counts the instances that stay and the canary's are extra, `ceil(w S)` for the
 //!   current S. New ones of S are of the version that stays. An update to another version removes the canary's
@@ -61,8 +61,8 @@ pub struct Desired {
     pub c: f64,
     /// V, as the recurrence has it.
     pub v: f64,
-    /// The version that instances are to be of: new ones get it, and where some go, those of others go first. A canary's
-    /// version is that only when the old ones go.
+    /// The version that instances are to be of: new ones get it, and where some go, those of others go first. A
+    /// canary's version is that only when the old ones go.
     pub target: u32,
     /// All instances that are to run, by version: rising versions, counts above zero.
     pub versions: Vec<(u32, u32)>,

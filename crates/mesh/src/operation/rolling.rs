@@ -56,8 +56,8 @@ pub(super) fn roll(wanted: &mut Desired, rolling: Rolling, observed: Observed<'_
     let new_ready = observed.available(to).min(new);
     let old = wanted.other_than(to);
 
-    // Unready instances are removed first, so their number is not needed: if more are ready than the least number, these
-    // are all unready ones and the ready ones beyond it; if fewer are, these are some of the unready ones.
+    // Unready instances are removed first, so their number is not needed: if more are ready than the least number,
+    // these are all unready ones and the ready ones beyond it; if fewer are, these are some of the unready ones.
     let gone = old.min((old + new_ready).saturating_sub(least));
     let old = old - gone;
     // Only after N became less: new ones that start make room before anything that is ready does.
@@ -134,8 +134,8 @@ mod tests {
         }
     }
 
-    /// Calls `see` with every state of `N` and three versions of which 3 is wanted, and with every report of each. A report
-    /// is late: it may say more of a version than there is to be of it.
+    /// Calls `see` with every state of `N` and three versions of which 3 is wanted, and with every report of each. A
+    /// report is late: it may say more of a version than there is to be of it.
     fn each_state_of_two_old_versions(mut see: impl FnMut(u32, [u32; 3], [u32; 3])) {
         let counts = |most: u32| (0..=most).flat_map(move |a| (0..=most).map(move |b| (a, b)));
         for ((n, new), (first, second)) in counts(4).flat_map(|a| counts(3).map(move |b| (a, b))) {

@@ -2,8 +2,8 @@
 //!
 //! The thresholds are those of Envoy, per proxy and called service, and so are the defaults. A connection carries one
 //! request at a time (HTTP/1.1), so `max_connections` is the number of requests that a caller has at the service at
-//! once; further ones wait at the caller, in order, up to `max_pending_requests`. What exceeds a limit fails at once and
-//! is not retried.
+//! once; further ones wait at the caller, in order, up to `max_pending_requests`. What exceeds a limit fails at once
+//! and is not retried.
 //!
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/cluster/v3/circuit_breaker.proto>
 
@@ -37,7 +37,7 @@ impl Default for Breaker {
     }
 }
 
-/// What one caller has in flight to one service.
+/// The calls and retries that one caller has in flight to one service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     /// Attempts at the service, and those that may be sent.

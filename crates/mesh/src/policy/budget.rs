@@ -1,9 +1,10 @@
 //! Retry budget over a time, as Linkerd's: in each `ttl`, so many retries for each call, and so many a second besides.
 //!
-//! Each call deposits one token and each retry withdraws `1 / ratio`; tokens are forgotten after `ttl`, in ten slots. The
-//! reserve of `min_per_s * ttl` retries is there in each `ttl`.
+//! Each call deposits one token and each retry withdraws `1 / ratio`; tokens are forgotten after `ttl`, in ten slots.
+//! The reserve of `min_per_s * ttl` retries is there in each `ttl`.
 //!
-//! <https://linkerd.io/2/tasks/configuring-retries/>, <https://docs.rs/tower/latest/tower/retry/budget/struct.TpsBudget.html>
+//! <https://linkerd.io/2/tasks/configuring-retries/>,
+//! <https://docs.rs/tower/latest/tower/retry/budget/struct.TpsBudget.html>
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ impl Default for WindowBudget {
 
 const SLOTS: usize = 10;
 
-/// What one caller deposited and withdrew, in retries.
+/// The deposits and withdrawals of one caller, in retries.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     slots: [f64; SLOTS],

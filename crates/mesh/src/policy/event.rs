@@ -1,4 +1,4 @@
-//! What policies did, counted by edge.
+//! The acts of policies, counted by edge.
 
 use serde::{Deserialize, Serialize};
 

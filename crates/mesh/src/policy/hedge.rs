@@ -24,8 +24,8 @@ pub struct Hedge {
 pub enum HedgeAfter {
     /// So long after the last attempt was sent.
     Delay(Span),
-    /// At this quantile, from 0 to 1, of the latest [`SAMPLES`] latencies of this caller to the service; none before the
-    /// first [`SAMPLES_MIN`].
+    /// At this quantile, from 0 to 1, of the latest [`SAMPLES`] latencies of this caller to the service; none before
+    /// the first [`SAMPLES_MIN`].
     Quantile(f64),
 }
 

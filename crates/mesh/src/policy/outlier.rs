@@ -86,7 +86,7 @@ pub(super) struct State {
     changed: bool,
     /// Time of the next sweep; `None` before the first request.
     next: Option<Time>,
-    /// Events that nobody was told yet.
+    /// Events that have not been reported yet.
     marks: Marks,
 }
 

@@ -1,5 +1,5 @@
-//! Retries: which failures they follow, their backoff, jittered or fixed, and a budget that keeps them from becoming the
-//! load.
+//! Retries: which failures they follow, their backoff, jittered or fixed, and a budget that keeps them from becoming
+//! the load.
 
 use meshsim_actor::{Rng, Span};
 use serde::{Deserialize, Serialize};

@@ -31,9 +31,9 @@ pub const RUNS_MAX: usize = 26;
 /// Times of measuring that differ by less than this share are the same: a live run ends slightly late.
 const SAME_TIME: f64 = 0.01;
 
-/// From this utilisation on, requests wait for each other so much that the band is too narrow where a run does not say how
-/// much alike they are: at 63 % of its slots' time taken, hotel shows one difference in a thousand beyond it between
-/// seeds; at 89 %, one in eight.
+/// From this utilisation on, requests wait for each other so much that the band is too narrow where a run does not say
+/// how much alike they are: at 63 % of its slots' time taken, hotel shows one difference in a thousand beyond it
+/// between seeds; at 89 %, one in eight.
 const BUSY: f64 = 0.8;
 
 /// Resolution of histograms, as a fraction of the figure: three significant digits for loads, two for services.
@@ -66,8 +66,8 @@ pub struct Comparison {
     pub noise: Noise,
     /// The runs; the first is the base.
     pub runs: Vec<RunOf>,
-    /// For each run but the base: in what its experiment differs from that of the base, besides seed, duration, name and
-    /// SLOs; empty for runs of one experiment.
+    /// For each run but the base: in what its experiment differs from that of the base, besides seed, duration, name
+    /// and SLOs; empty for runs of one experiment.
     pub differences: Vec<Vec<String>>,
     /// Aspects in which the runs are not comparable, with the consequence for the figures.
     pub remarks: Vec<String>,
@@ -172,7 +172,8 @@ pub struct OperationComparison {
 }
 
 impl Comparison {
-    /// Holds runs against a base. They are taken for runs of one experiment; see [`of_experiments`](Self::of_experiments).
+    /// Holds runs against a base. They are taken for runs of one experiment; see
+    /// [`of_experiments`](Self::of_experiments).
     pub fn new(base: &Named, others: &[Named], noise: Noise) -> Self {
         let runs: Vec<&Named> = std::iter::once(base).chain(others).collect();
         let summaries: Vec<&Summary> = runs.iter().map(|named| &named.summary).collect();

@@ -42,9 +42,9 @@ pub struct Noise {
 /// 99.7 % of differences by chance lie within three standard errors: a report of a hundred figures marks less than one.
 const STANDARD_ERRORS: f64 = 3.0;
 
-/// Of these, so many count where requests are alike. The latencies of those that queue thin out towards long ones, and the
-/// line between two percentiles errs to the outside there, by a third from p50 on: with all of them, `calibration.rs` calls
-/// no difference in a hundred that chance makes one, but misses too many true ones.
+/// Of these, so many count where requests are alike. The latencies of those that queue thin out towards long ones, and
+/// the line between two percentiles errs to the outside there, by a third from p50 on: with all of them,
+/// `calibration.rs` calls no difference in a hundred that chance makes one, but misses too many true ones.
 const QUEUED: f64 = 0.9;
 
 /// Number of step times that an estimate of the scatter needs.
@@ -88,8 +88,8 @@ impl Noise {
         self.difference(expected, other, self.standard_errors * variance.sqrt())
     }
 
-    /// Two percentiles of the share `q`. `factor`: so many requests say as much as one independent one. `resolution`: the
-    /// step between two figures that the histograms tell apart.
+    /// Two percentiles of the share `q`. `factor`: so many requests say as much as one independent one. `resolution`:
+    /// the step between two figures that the histograms tell apart.
     pub(super) fn percentiles(
         self,
         q: f64,

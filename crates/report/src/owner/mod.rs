@@ -1,8 +1,8 @@
 //! Which request each record of a trace belongs to.
 //!
-//! [`Owners`] reads records one by one, in a run or from its trace. What it says follows from the messages, which carry the
-//! name of their request, and from what actors [note](meshsim_mesh::mark). The same records give the same answers, in one
-//! reading or in several that are [continued](Owners::from_bytes).
+//! [`Owners`] reads records one by one, in a run or from its trace. What it says follows from the messages, which carry
+//! the name of their request, and from what actors [note](meshsim_mesh::mark). The same records give the same answers,
+//! in one reading or in several that are [continued](Owners::from_bytes).
 
 //!
 //! - [`owners`]: the rules.

@@ -1,4 +1,4 @@
-//! What is open at one point of a trace, by actor.
+//! The work that is open at one point of a trace, by actor.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Known, Of, Owner, PLAIN};
 
-/// What is open in a run.
+/// The work that is open in a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Open {
     pub(super) lives: ByActor<Life>,
@@ -20,7 +20,7 @@ pub(super) struct Open {
     pub(super) answered: BTreeSet<(ActorId, u64, u64)>,
 }
 
-/// What is open of one actor.
+/// The work that is open at one actor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Life {
     /// `None` until it has taken in something.
@@ -87,9 +87,9 @@ pub(super) enum Message {
 pub(super) struct Actor {
     /// The request that it took in last, in this step.
     pub(super) input: Option<Ask>,
-    /// What its next reply answers.
+    /// The request that its next reply answers.
     pub(super) answers: Option<Ask>,
-    /// What its last record was about, in this step.
+    /// The subject of its last record in this step.
     pub(super) current: Option<Owner>,
 }
 

@@ -342,7 +342,7 @@ impl Owners {
     }
 }
 
-/// What a message that is neither a request nor a reply is part of.
+/// The class of a message that is neither a request nor a reply.
 fn class_of(message: &Msg) -> Of {
     match message {
         Msg::Reply(_) | Msg::Request(_) | Msg::ExternalRequest(_) | Msg::ExternalReply(_) => Of::Traffic,

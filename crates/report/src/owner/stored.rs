@@ -1,4 +1,4 @@
-//! What is open, as it stands in the context of a trace.
+//! The open work as it stands in the context of a trace.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -76,7 +76,7 @@ pub struct Requests {
     /// Failed without the retry that their policy has, because the retry budget allowed no more then.
     #[serde(default)]
     pub over_budget: u64,
-    /// What the policies of these requests did, by kind: overflows, ejections, hedges.
+    /// The acts of the policies of these requests, by kind: overflows, ejections, hedges.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<Cow<'static, str>, u64>,
     /// Answered per second of the time measured.
@@ -88,8 +88,8 @@ pub struct Requests {
     /// Delay of the send after the planned time, of those sent. `null` in summaries written before this was measured.
     #[serde(default)]
     pub lag: Option<Latency>,
-    /// The latencies in bins, twenty to a decade: of each bin that is not empty its number and how many are in it. Bin n
-    /// begins with 10^(n/20) nanoseconds. Empty in what was written before there were bins.
+    /// The latencies in bins, twenty to a decade: of each bin that is not empty its number and how many are in it. Bin
+    /// n begins with 10^(n/20) nanoseconds. Empty in what was written before there were bins.
     #[serde(default)]
     pub latency_bins: Vec<(u32, u64)>,
     /// Correlation of the latencies of consecutive requests; `null` if there are too few.

@@ -92,7 +92,7 @@ pub struct EdgeSummary {
     /// Calls that failed without the retry that their policy has, because the retry budget allowed no more then.
     #[serde(default)]
     pub over_budget: u64,
-    /// What the policies of these calls did, by kind: overflows, ejections, hedges.
+    /// The acts of the policies of these calls, by kind: overflows, ejections, hedges.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<Cow<'static, str>, u64>,
 }

@@ -1,4 +1,4 @@
-//! What the policies of callers did.
+//! The acts of callers' policies.
 
 use meshsim_mesh::policy::PolicyEvent;
 

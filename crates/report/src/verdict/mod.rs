@@ -294,7 +294,8 @@ fn has_gap(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured
         let load = &mesh.loads[criterion.load as usize];
         let (from, to) = (criterion.from.max(load.start), criterion.to.min(load.end));
         let of_load = measured.gaps.iter().filter(|gap| mesh.load_index(gap.actor) == Some(criterion.load as usize));
-        // A run that was ended early has its figures of the time that it reached; a part that it did not reach has none.
+        // A run that was ended early has its figures of the time that it reached; a part that it did not reach has
+        // none.
         let unreached = slo.window.is_some() && measured.now < to.min(Time::ZERO + experiment.duration);
         unreached || of_load.into_iter().any(|gap| gap.from < to && from < gap.to)
     })

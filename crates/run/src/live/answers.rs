@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_away_is_not_waited_for_and_nobody_is_after_the_end() {
+    fn a_listener_that_left_is_not_awaited_and_none_is_after_the_end() {
         let answers = Arc::<PendingRequests>::default();
         drop(answers.expect_answer());
         let mut left = answers.expect_answer().unwrap();

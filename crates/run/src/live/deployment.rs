@@ -29,8 +29,8 @@ pub struct Deployment {
     pub until_stopped: bool,
     /// True if the run is traced.
     pub is_traced: bool,
-    /// Directory in which this process, and members in threads of it, write their parts of the trace, so that other programs
-    /// can follow the run; `None`: in unnamed files. Each file is removed when its part is sent.
+    /// Directory in which this process, and members in threads of it, write their parts of the trace, so that other
+    /// programs can follow the run; `None`: in unnamed files. Each file is removed when its part is sent.
     pub trace_parts: Option<PathBuf>,
     /// Members in threads of this program: at most this many for the nodes, and one for each load. `None`: all members
     /// are other processes.

@@ -18,7 +18,7 @@ pub(super) struct Cell {
     pub(super) lost: u32,
 }
 
-/// What becomes of a message at an actor.
+/// The fate of a message at an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Sent,

@@ -106,8 +106,8 @@ impl Extent {
         }
     }
 
-    /// A stretch of time with more records than are read for it: the messages of a request, which are in these parts, lost
-    /// ones and control messages.
+    /// A stretch of time with more records than are read for it: the messages of a request, which are in these parts,
+    /// lost ones and control messages.
     pub(super) fn of_overview(
         facts: &Facts,
         (from, to): (u64, u64),
@@ -197,8 +197,8 @@ struct Density {
 }
 
 impl Tile {
-    /// The stretch of time of tile `number` of a level: its first column, and its first and last moment; `None` if there is
-    /// no such tile.
+    /// The stretch of time of tile `number` of a level: its first column, and its first and last moment; `None` if
+    /// there is no such tile.
     pub(super) fn span(level: u32, number: u64) -> Option<(u64, [u64; 2])> {
         if level > LEVEL_MAX {
             return None;
@@ -264,7 +264,8 @@ mod tests {
     use super::super::index::Messages;
     use super::*;
 
-    /// A message each 10 us from actor 1 to actor 2, which takes 1 ms; each hundredth is lost, the first takes a second.
+    /// A message each 10 us from actor 1 to actor 2, which takes 1 ms; each hundredth is lost, the first takes a
+    /// second.
     fn index(count: u64) -> Index {
         let mut messages = Messages::default();
         for n in 0..count {

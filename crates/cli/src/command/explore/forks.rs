@@ -1,8 +1,8 @@
 //! Forks: the run repeated with one change, as a run in a folder of its own; and the first difference of the two.
 //!
-//! Every change is one of the experiment's file: a message that is lost is a fault of a nanosecond on its link. So a fork
-//! is an experiment like any other, and `meshsim run` does the same from its file. Until the change the two runs are the
-//! same, because a fault that does not hold draws nothing. (It is run from the beginning: its trace needs it.)
+//! Every change is one of the experiment's file: a message that is lost is a fault of a nanosecond on its link. So a
+//! fork is an experiment like any other, and `meshsim run` does the same from its file. Until the change the two runs
+//! are the same, because a fault that does not hold draws nothing. (It is run from the beginning: its trace needs it.)
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -210,8 +210,8 @@ fn ends(source: &Source) -> Result<BTreeMap<u64, Option<meshsim_mesh::measure::F
 const HERE: &str = "here";
 const THERE: &str = "there";
 
-/// Which of two records that are not the same is the one that the other run does not have then: what the network did to a
-/// message, or else the earlier one.
+/// Which of two records that are not the same is the one that the other run does not have then: what the network did to
+/// a message, or else the earlier one.
 fn odd<'a>(a: &'a Option<Item>, b: &'a Option<Item>) -> (Option<&'a Item>, &'static str) {
     let is_fate = |item: &Item| matches!(item.record.entry, Entry::Fate(..));
     match (a, b) {

@@ -1,5 +1,5 @@
-//! The messages of a part of a run in columns, by time of sending: read from its chunks, and queried from then on without
-//! the trace.
+//! The messages of a part of a run in columns, by time of sending: read from its chunks, and queried from then on
+//! without the trace.
 //!
 //! A message takes 53 bytes, a record 4.
 

@@ -1,5 +1,5 @@
-//! Facts about a whole run that the page shows at once: requests, machines that were down, densities, and the messages that
-//! stand out. They are gathered in one reading, which goes on while the page is already used.
+//! Facts about a whole run that the page shows at once: requests, machines that were down, densities, and the messages
+//! that stand out. They are gathered in one reading, which goes on while the page is already used.
 //!
 //! Memory is bounded: 32 bytes a request, 16 a chunk, and fixed sizes for the rest.
 
@@ -90,7 +90,7 @@ impl<T> Thinned<T> {
     }
 }
 
-/// What is known so far.
+/// The facts of a run that have been read so far.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     /// Records that were read.

@@ -70,7 +70,8 @@ impl Explorer {
         serde_json::to_value(extent).map_err(|error| Refused::new(500, error.to_string(), ""))
     }
 
-    /// The messages of a window as [`extent`](Self::extent) has them, for a file: all one by one, if they are not too many.
+    /// The messages of a window as [`extent`](Self::extent) has them, for a file: all one by one, if they are not too
+    /// many.
     pub(super) fn window(&self, window: (u64, u64), most: usize) -> Result<Result<(Extent, Arc<Index>), usize>, Error> {
         let total = self.total(window)?;
         if total.messages > most {
@@ -255,8 +256,8 @@ impl Explorer {
         Ok(None)
     }
 
-    /// The chunks that tell all about a request: from the time at which the oldest request was due that was under way with
-    /// it and may have held its slots.
+    /// The chunks that tell all about a request: from the time at which the oldest request was due that was under way
+    /// with it and may have held its slots.
     fn chunks_of(&self, facts: &Facts, root: u64) -> Range<usize> {
         let all = &self.chunks.chunks;
         let of = match facts.request(root) {

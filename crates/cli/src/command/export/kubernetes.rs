@@ -28,7 +28,8 @@ Secret; their header says how to make it. Kubernetes 1.29 or later.";
 const PODS_MAX: usize = 100_000;
 /// Nodes of one pod.
 const NODES_MAX: i64 = 10_000;
-/// Memory of a process, in MiB: what it needs by itself, and for each of its nodes. A process of 1,250 nodes took 51 MB.
+/// Memory of a process, in MiB: what it needs by itself, and for each of its nodes. A process of 1,250 nodes took 51
+/// MB.
 const MEMORY_MIB: u64 = 256;
 const MEMORY_MIB_A_NODE: u64 = 1;
 /// Time in seconds by which a pod's grace exceeds that of its nodes.

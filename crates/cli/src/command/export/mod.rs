@@ -322,7 +322,7 @@ impl Target {
         let cannot = |error| Error::Write(path.to_owned(), error);
         let mut out = BufWriter::with_capacity(64 << 10, draft.file().map_err(cannot)?);
         let written = write(&mut out).and_then(|result| out.flush().map(|()| result));
-        // What could not be written must not be tried again when the buffer is dropped.
+        // Bytes that could not be written must not be written again when the buffer is dropped.
         let _ = out.into_parts();
         let result = written.map_err(cannot)?;
         draft.publish_file()?;

@@ -29,7 +29,8 @@ A request is a trace: a span for the whole, a CLIENT span for each try of a call
 did; service.name is the service, host.name the node. A message of the control plane is a PRODUCER and a CONSUMER span. \
 A request is selected, as a whole, by any of its messages.";
 
-/// A line is begun anew when it has so many bytes: collectors refuse requests of 20 MB, viewers files with longer lines.
+/// A line is begun anew when it has so many bytes: collectors refuse requests of 20 MB, viewers files with longer
+/// lines.
 const LINE_BYTES: usize = 4 << 20;
 /// Timeout of a request to a collector.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -14,7 +14,8 @@ Opened by PlantUML: `plantuml -tsvg steps.puml`, and plug-ins of editors and wik
 
 PlantUML cuts large pictures: the first 200 messages are written.";
 
-/// PlantUML's pictures are 4,096 pixels high at most, unless PLANTUML_LIMIT_SIZE says otherwise; as SVG twice as many fit.
+/// PlantUML's pictures are 4,096 pixels high at most, unless PLANTUML_LIMIT_SIZE says otherwise; as SVG twice as many
+/// fit.
 const MOST: usize = 200;
 
 #[derive(Debug, clap::Args)]

@@ -22,9 +22,9 @@ pub(crate) enum Engine {
     Kubernetes,
 }
 
-/// Runs of a shard where nobody says how many: fewer would not be worth a process on another machine.
+/// The default number of runs of a shard: fewer would not be worth a process on another machine.
 const RUNS_A_SHARD: usize = 25;
-/// Shards where nobody says how many: Slurm's arrays have at most 1,000 tasks unless it is configured otherwise.
+/// The default number of shards: Slurm's arrays have at most 1,000 tasks unless it is configured otherwise.
 const SHARDS_MAX: usize = 1_000;
 /// The largest index of an Indexed Job (API reference of `JobSpec.completions`).
 const COMPLETIONS_MAX: usize = 100_000;
@@ -34,7 +34,7 @@ pub(super) struct Task {
     name: String,
     /// The experiment, with its overrides, where the command is given.
     source: Vec<String>,
-    /// What varies.
+    /// The keys that vary.
     varied: Vec<String>,
     folder: String,
     runs: usize,

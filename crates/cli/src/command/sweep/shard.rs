@@ -71,7 +71,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// What to write instead.
+/// Adds to an error of a shard the words that would be right.
 fn wrong(error: ShardError) -> Error {
     let help = match error {
         ShardError::NoEngine => "give the number: `--shard 2/8`",

@@ -206,8 +206,8 @@ impl Diagram {
     }
 }
 
-/// The messages that are selected, by any of their records: the first so many. Beside them, how the reading failed if it
-/// did.
+/// The messages that are selected, by any of their records: the first so many. Beside them, how the reading failed if
+/// it did.
 pub(in crate::command) fn gather(
     source: &Source,
     selection: &Selection,
@@ -226,7 +226,7 @@ pub(in crate::command) fn gather(
             false => ControlFlow::Continue(()),
         }
     });
-    // What the other chunks say of the messages that have not ended there.
+    // The other chunks tell the fate of the messages that have not ended there.
     if let (Ok(()), Some(first)) = (&read, gathered.first_open()) {
         let is_other = |chunk: &Chunk| chunk.first > first && !may_hold(chunk);
         read = source.each_of(is_other, |item| {

@@ -81,7 +81,7 @@ impl<'a> Control<'a> {
                 None => _ = self.inputs.remove(&record.actor),
             }
         }
-        // What an input leads to is sent in the same step, so its span is known here.
+        // The effects of an input are sent in the same step, so its span is known here.
         if let Entry::Send { .. } = record.entry
             && let Some((input, span)) = self.inputs.get(&record.actor)
             && item.derived.cause == Some(*input)

@@ -1,10 +1,11 @@
-//! Requests and messages as spans, as viewers of distributed traces have them (<https://opentelemetry.io/docs/specs/otel/trace/api/>).
+//! Requests and messages as spans, as viewers of distributed traces have them
+//! (<https://opentelemetry.io/docs/specs/otel/trace/api/>).
 //!
-//! A request is a trace: a span for the whole, from the planned moment to the answer; below it a `Client` span for each try
-//! of each call, and below that a `Server` span for what the instance did. So viewers pair them and draw service graphs. A
-//! message of the control plane is a `Producer` span where it was sent and a `Consumer` span where it arrived. The messages
-//! of a step are one trace, under a span that lasts from its decision to its last acknowledgement and links all of them;
-//! any other message is a trace of its own, with a link to what it follows from.
+//! A request is a trace: a span for the whole, from the planned moment to the answer; below it a `Client` span for each
+//! try of each call, and below that a `Server` span for what the instance did. So viewers pair them and draw service
+//! graphs. A message of the control plane is a `Producer` span where it was sent and a `Consumer` span where it
+//! arrived. The messages of a step are one trace, under a span that lasts from its decision to its last acknowledgement
+//! and links all of them; any other message is a trace of its own, with a link to what it follows from.
 
 mod control;
 mod request;
@@ -93,7 +94,7 @@ struct Ids(u64);
 impl Ids {
     fn new(source: &Source) -> Self {
         let names = source.header.actors.iter().flat_map(|name| name.bytes().chain([0]));
-        // What was measured tells runs apart that differ in a setting.
+        // The figures of two runs that differ in a setting differ.
         let measured = serde_json::to_vec(&source.summary).unwrap_or_default();
         let bytes = names.chain(measured);
         Ids(bytes.fold(mix(source.header.seed), |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))

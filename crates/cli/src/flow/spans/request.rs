@@ -23,7 +23,7 @@ pub(super) fn spans<'a>(of: &Waterfall, names: &'a Names, ids: Ids) -> (Vec<Span
             spans.extend(it.hops.iter().map(|hop| made.server(call, it, *hop, id)));
         }
     }
-    // What lies above a span comes before it, so none of those that stay loses it.
+    // A parent comes before its children, so no span that is kept loses its parent.
     let left_out = spans.len().saturating_sub(TRACE_SPANS_MAX) as u64;
     spans.truncate(TRACE_SPANS_MAX);
     if left_out + of.left_out > 0 {

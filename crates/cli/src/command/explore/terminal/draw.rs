@@ -70,7 +70,7 @@ impl View<'_> {
         wanted.min(rows.saturating_sub(5))
     }
 
-    /// What is to be drawn on so many columns and rows.
+    /// Draws the picture for a screen of so many columns and rows.
     pub(super) fn picture(&mut self, (columns, rows): (u16, u16)) -> Result<Picture, Error> {
         let width = usize::from(columns);
         let explorer = self.explorer;

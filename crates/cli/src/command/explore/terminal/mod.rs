@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// Longest text that is typed.
 const TYPED_MAX: usize = 400;
 
-/// What is looked at.
+/// The state of the view: the trace, the chosen record, the search under way.
 struct View<'a> {
     explorer: &'a Explorer,
     walk: Walk<'a>,
@@ -32,7 +32,7 @@ struct View<'a> {
     at: u64,
     /// The expression of the last `/`, and what it selects.
     wanted: Option<(String, Selector)>,
-    /// What is being looked for: matches, or else faults and failures.
+    /// The search under way: for matches, or else for faults and failures.
     search: Option<(Search, bool)>,
     /// Causes and effects of the record, if they are shown.
     told: Option<Box<Told>>,
@@ -43,13 +43,13 @@ struct View<'a> {
     notice: Vec<String>,
 }
 
-/// What is typed in the last line.
+/// The text that is typed in the last line.
 struct Question {
     what: What,
     typed: String,
 }
 
-/// What becomes of a text that was typed.
+/// The use of a text that was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Time,

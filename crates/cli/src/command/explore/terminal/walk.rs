@@ -27,7 +27,7 @@ pub(super) struct Walk<'a> {
 /// A search through the chunks of a trace, a chunk at a time.
 pub(super) struct Search {
     pub(super) is_forward: bool,
-    /// Where it began: that record is not found.
+    /// The record at which the walk began; the walk does not return it.
     from: u64,
     /// The chunk that is next; `None`: none is left.
     chunk: Option<usize>,
