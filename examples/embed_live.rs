@@ -20,7 +20,7 @@ struct Talkative(f64);
 impl Observer for Talkative {
     fn stands(&mut self, stand: &Stand<'_>) -> ControlFlow<()> {
         if stand.phase() == Phase::Running && stand.now().secs() >= self.0 {
-            eprintln!("{:>6.1} s, {} members", self.0, stand.snapshot().processes.len() - 1);
+            eprintln!("{:>6.1} s, {} members", self.0, stand.status().processes.len() - 1);
             self.0 += 1.0;
         }
         ControlFlow::Continue(())

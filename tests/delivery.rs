@@ -10,8 +10,9 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Cell, Dist, Effect, EntryRef, Envelope, Input, MachineAction, Recorder, Rng, Span, Time};
 use meshsim_fault::{ActorSet, Crash, Cut, Drop, Duplicate, Fault, FaultKind, Link, Partition, Pause, Reorder, Wipe};
 use meshsim_mesh::measure::OperationKind;
-use meshsim_mesh::message::{Decision, Instance, InstanceView, NodeStep, Reply, Request};
+use meshsim_mesh::message::{Decision, NodeStep, Reply, Request};
 use meshsim_mesh::model::{Amount, COORDINATOR, Change, Feedback, Rounding, ServiceId, Strategy};
+use meshsim_mesh::view::{InstanceRef, InstanceView};
 use meshsim_mesh::{MeshActor, Msg, Tick};
 use meshsim_tests::{Ran, Testbed, campaign, extend, load, service, times};
 
@@ -396,7 +397,7 @@ fn a_reply_to_an_earlier_incarnation_of_a_caller_is_ignored() {
     let client = meshsim_mesh::actors::all(&mesh).last().expect("the last actor is the client");
     let id = mesh.client_actor(0);
     let mut cell = Cell::new(id, client, Rng::stream(1, "client"));
-    let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
+    let instance = InstanceRef { node: ActorId(1), ordinal: 0, version: 1 };
     let view = InstanceView { version: 1, services: vec![Arc::new([instance])], failed_nodes: vec![], splits: vec![] };
     let view = Msg::InstanceView(Arc::new(view));
 
@@ -427,7 +428,7 @@ fn a_reply_to_an_earlier_incarnation_of_a_caller_is_ignored() {
         let reply = Reply {
             call: to.call,
             attempt: to.attempt,
-            life: to.life,
+            incarnation: to.incarnation,
             failure: None,
             degraded: false,
             bytes: 1,

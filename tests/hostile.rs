@@ -10,14 +10,15 @@ use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Tim
 use meshsim_mesh::board::{InstanceLoad, LoadBoard};
 use meshsim_mesh::measure::{Failure, OperationKind};
 use meshsim_mesh::message::{
-    Ack, Answer, Ask, Decision, Heartbeat, Instance, InstanceView, NodeStep, Operate, Operated, ReadinessReport, Reply,
-    Request, ServiceSnapshot, Share, Snapshot, Split,
+    Ack, Answer, Ask, Decision, Heartbeat, NodeStep, Operate, Operated, ReadinessReport, Reply, Request,
+    ServiceSnapshot, Share, Snapshot,
 };
 use meshsim_mesh::model::{
     Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation,
     Retry, Rounding, ScriptStep, Service, ServiceId, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
+use meshsim_mesh::view::{InstanceRef, InstanceView, Split};
 use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
 use meshsim_tests::{Testbed, call, campaign, extend, load, service};
 
@@ -184,7 +185,7 @@ impl Draw {
             endpoint: self.endpoint(),
             attempt: self.small() as u8,
             traced: self.coin(),
-            life: self.small() as u16,
+            incarnation: self.small() as u16,
         }
     }
 
@@ -192,7 +193,7 @@ impl Draw {
         Reply {
             call: self.number(),
             attempt: self.small() as u8,
-            life: self.small() as u16,
+            incarnation: self.small() as u16,
             failure: self.failure(),
             degraded: self.coin(),
             bytes: self.small(),
@@ -234,7 +235,7 @@ impl Draw {
 
     fn view(&mut self) -> InstanceView {
         let instance =
-            |draw: &mut Draw| Instance { node: ActorId(draw.small()), ordinal: draw.small(), version: draw.small() };
+            |draw: &mut Draw| InstanceRef { node: ActorId(draw.small()), ordinal: draw.small(), version: draw.small() };
         let services = if self.below(8) == 0 { self.small() % 4 } else { 2 };
         let mut splits = self.some(|draw| Split {
             service: draw.service(),
@@ -404,8 +405,8 @@ impl Alone {
             if draw.coin() { Msg::Ack(ack) } else { Msg::Hello(ack) }
         };
         let said = match msg {
-            Msg::Request(Request { call, attempt, life, .. }) => {
-                Msg::Reply(Reply { call, attempt, life, ..draw.reply() })
+            Msg::Request(Request { call, attempt, incarnation, .. }) => {
+                Msg::Reply(Reply { call, attempt, incarnation, ..draw.reply() })
             }
             Msg::Steps(orders) => match orders.last() {
                 Some(order) => ack(order.decision.n, order.decision.digest, draw),
@@ -423,8 +424,8 @@ impl Alone {
         let of = |service| ServiceSnapshot { service, generation: 1, capacity: 1.0, share: vec![(1, 2)] };
         let services = vec![of(ServiceId(0)), of(ServiceId(1))];
         self.deliver(COORDINATOR, Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services })));
-        let instance = |node, ordinal| Instance { node: ActorId(node), ordinal, version: 1 };
-        let everywhere: Arc<[Instance]> = Arc::new([instance(1, 0), instance(1, 1), instance(2, 0)]);
+        let instance = |node, ordinal| InstanceRef { node: ActorId(node), ordinal, version: 1 };
+        let everywhere: Arc<[InstanceRef]> = Arc::new([instance(1, 0), instance(1, 1), instance(2, 0)]);
         let view = InstanceView { version: 1, services: vec![everywhere; 2], failed_nodes: vec![], splits: vec![] };
         self.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view)));
     }
@@ -502,8 +503,8 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
         capacity: 1.0,
     };
     alone.deliver(COORDINATOR, Msg::Steps(vec![NodeStep { decision: Arc::new(decision), share: vec![(1, 1)] }]));
-    let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
-    let view = |version, back: Vec<Instance>| InstanceView {
+    let instance = InstanceRef { node: ActorId(1), ordinal: 0, version: 1 };
+    let view = |version, back: Vec<InstanceRef>| InstanceView {
         version,
         services: vec![Arc::new([instance]), back.into()],
         failed_nodes: vec![],
@@ -522,15 +523,17 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
             endpoint,
             attempt: 0,
             traced: false,
-            life: 0,
+            incarnation: 0,
         };
         alone.deliver(ActorId(2), Msg::Request(of));
     }
     assert_eq!(alone.cell.actor().node().expect("it is a node").in_flight(), 200_000);
     // The only instance of the called service goes away while the first request waits for it.
     alone.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view(2, vec![]))));
-    let Msg::Request(Request { call, attempt, life, .. }) = alone.sent[0].msg else { panic!("{:?}", alone.sent) };
-    let reply = Reply { call, attempt, life, failure: None, degraded: false, bytes: 0, path: None };
+    let Msg::Request(Request { call, attempt, incarnation, .. }) = alone.sent[0].msg else {
+        panic!("{:?}", alone.sent)
+    };
+    let reply = Reply { call, attempt, incarnation, failure: None, degraded: false, bytes: 0, path: None };
     alone.deliver(ActorId(1), Msg::Reply(reply));
     assert_eq!(alone.cell.actor().node().expect("it is a node").in_flight(), 0);
 }

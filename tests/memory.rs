@@ -7,11 +7,11 @@ use meshsim_actor::{ActorId, Message, Span, Time};
 use meshsim_mesh::Msg;
 use meshsim_mesh::measure::OperationKind;
 use meshsim_mesh::message::{
-    Answer, Ask, Decision, Instance, InstanceView, NodeStep, Operate, ReadinessReport, Reply, ServiceSnapshot,
-    Snapshot, Split,
+    Answer, Ask, Decision, NodeStep, Operate, ReadinessReport, Reply, ServiceSnapshot, Snapshot,
 };
 use meshsim_mesh::model::{CallPolicy, Change, EndpointId, Operation, ServiceId, Strategy};
 use meshsim_mesh::path::Path;
+use meshsim_mesh::view::{InstanceRef, InstanceView, Split};
 use meshsim_wire::{decode, encode_into};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -37,10 +37,10 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
     let view = |services| {
         Msg::InstanceView(Arc::new(InstanceView { version: 1, services, failed_nodes: vec![], splits: vec![] }))
     };
-    let instance = Instance { node: ActorId(1), ordinal: 0, version: 1 };
+    let instance = InstanceRef { node: ActorId(1), ordinal: 0, version: 1 };
     let split = |instances| Split { service: ServiceId(0), version: 1, share: 0.5, instances };
     let splits = |splits| Msg::InstanceView(Arc::new(InstanceView { splits, ..InstanceView::default() }));
-    let none: Arc<[Instance]> = Arc::from([]);
+    let none: Arc<[InstanceRef]> = Arc::from([]);
     let ask = Ask {
         ask: 0,
         service: ServiceId(0),
@@ -55,8 +55,15 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
         Msg::Operate(Box::new(Operate { ask: 0, operation: Operation { at, service, change, every, times: None } }))
     };
     let path = || Path { hops: vec![], beyond: 0 };
-    let reply =
-        Reply { call: 0, attempt: 0, life: 0, failure: None, degraded: false, bytes: 0, path: Some(Box::new(path())) };
+    let reply = Reply {
+        call: 0,
+        attempt: 0,
+        incarnation: 0,
+        failure: None,
+        degraded: false,
+        bytes: 0,
+        path: Some(Box::new(path())),
+    };
     let answer = Answer {
         ask: 0,
         asked: Time::ZERO,
@@ -119,7 +126,7 @@ fn a_message_holds_at_most_its_reported_and_a_bounded_share_of_memory() {
 
 #[test]
 fn a_list_of_more_services_than_there_are_numbers_is_refused() {
-    let none: Arc<[Instance]> = Arc::from([]);
+    let none: Arc<[InstanceRef]> = Arc::from([]);
     let view = InstanceView { version: 1, services: vec![none; (1 << 16) + 1], failed_nodes: vec![], splits: vec![] };
     let report =
         ReadinessReport { seq: 1, base: 0, incarnation: 0, services: vec![(ServiceId(0), vec![]); (1 << 16) + 1] };

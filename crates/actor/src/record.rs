@@ -8,7 +8,7 @@ use crate::{ActorId, Envelope, Impairment, MessageId, Note, Span, Time, Timer};
 
 /// Receives the trace entries of a run as they happen.
 ///
-/// The host calls it, never an actor. A [`EntryRef::Start`], [`EntryRef::Deliver`] or [`EntryRef::Fire`] is the cause
+/// The host calls it, never an actor. An [`EntryRef::Start`], [`EntryRef::Deliver`] or [`EntryRef::Fire`] is the cause
 /// of all later entries up to the next such entry, of any actor.
 pub trait Recorder<M, T> {
     /// Records an entry of `actor` at the time `at`.

@@ -2,7 +2,6 @@
 
 mod address;
 mod command;
-mod ending;
 mod error;
 mod flow;
 mod folder;
@@ -15,6 +14,7 @@ mod live;
 mod logging;
 mod manifest;
 mod memory;
+mod output;
 mod progress;
 mod read;
 mod runs;

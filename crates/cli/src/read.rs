@@ -9,9 +9,9 @@ use meshsim_report::events;
 use meshsim_report::series;
 use meshsim_report::{ReadError, Summary};
 
-use crate::ending::{EVENTS, SERIES};
 use crate::error::Error;
 use crate::folder::SUMMARY;
+use crate::output::{EVENTS, SERIES};
 use crate::runs::EXPERIMENT;
 
 /// Reads the summary of a run.

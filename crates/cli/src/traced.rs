@@ -6,9 +6,9 @@ use std::io::Seek;
 use meshsim_run::{ChooseError, Keep, Tracer, choose};
 use meshsim_trace::Header;
 
-use crate::ending::TRACE;
 use crate::error::Error;
 use crate::folder::RunDir;
+use crate::output::TRACE;
 
 /// Begins it. What is chosen from it at the end of the run goes first to a file without a name.
 pub(crate) fn begin(folder: &RunDir, header: &Header, keep: Keep) -> Result<Tracer<File>, Error> {

@@ -89,7 +89,7 @@ fn seeds() -> BTreeMap<PathBuf, Vec<u8>> {
     let preface = meshsim_wire::preface();
     let (untrusted, trusted, inside) = ([0, 6], [1, 6], [3, 40]);
     add("frame", "dialler", &[&untrusted, &preface, &stream(&["hello-join", "proof", "ready", "findings", "done"])]);
-    let welcomed = stream(&["challenge", "welcome-joined", "charter", "peers", "begin", "loss", "end", "leave"]);
+    let welcomed = stream(&["challenge", "welcome-joined", "payload", "peers", "begin", "loss", "end", "leave"]);
     add("frame", "acceptor", &[&trusted, &preface, &welcomed]);
     add("frame", "refused", &[&untrusted, &preface, &stream(&["refusal"])]);
     add("frame", "messages", &[&inside, &envelopes]);

@@ -128,9 +128,9 @@ fn ends_well(folder: &Path, mut coordinator: Process, others: Vec<Process>) {
 // Private messages of the crate that speaks the protocol; the golden frames show that they are the same.
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-enum Wish {
+enum Purpose {
     Join(Join),
-    Bring { process: u32, life: u64, to: u64 },
+    Peer { process: u32, boot_id: u64, to: u64 },
     Probe,
 }
 
@@ -147,7 +147,7 @@ enum Answer {
 enum Control {
     Ping(u64),
     Pong(u64, u64),
-    Charter(Vec<u8>),
+    Payload(Vec<u8>),
     Ready(u64, u32),
     Peers(Vec<(Sender, String)>),
 }
@@ -164,7 +164,7 @@ struct Joined {
     resumed: bool,
     is_busy: bool,
     is_traced: bool,
-    charter_bytes: u64,
+    payload_bytes: u64,
 }
 
 fn golden(name: &str) -> Vec<u8> {
@@ -182,13 +182,13 @@ fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32 + 1).to_le_bytes()[..], &[kind], body].concat()
 }
 
-fn hello(cluster: &str, wish: Wish) -> Vec<u8> {
+fn hello(cluster: &str, wish: Purpose) -> Vec<u8> {
     framed(FrameKind::Hello, &Hello { cluster: cluster.into(), wish, nonce: Nonce::fresh() })
 }
 
 fn join(name: &str) -> Join {
     let (role, names) = ("node".into(), vec![name.into()]);
-    Join { role, names, host: "elsewhere".into(), life: 1, address: ":1".into(), ..Join::default() }
+    Join { role, names, host: "elsewhere".into(), boot_id: 1, address: ":1".into(), ..Join::default() }
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
@@ -245,7 +245,7 @@ impl Peer {
     }
 
     /// Performs the handshake up to the proof.
-    fn prove(to: SocketAddr, wish: Wish, secret: &Secret) -> Self {
+    fn prove(to: SocketAddr, wish: Purpose, secret: &Secret) -> Self {
         let mut peer = Peer::connect(to);
         let hello = hello("meshsim", wish);
         peer.write(&[&preface(), &hello[..]].concat());
@@ -257,7 +257,7 @@ impl Peer {
         peer
     }
 
-    fn meet(to: SocketAddr, wish: Wish) -> (Self, Answer) {
+    fn meet(to: SocketAddr, wish: Purpose) -> (Self, Answer) {
         let mut peer = Peer::prove(to, wish, &Secret::none());
         let (_, welcome): (_, Welcome<Answer>) = peer.frame(FrameKind::Welcome);
         (peer, welcome.answer)
@@ -267,17 +267,17 @@ impl Peer {
     fn life_of(&mut self, process: u32) -> u64 {
         loop {
             if let (_, Control::Peers(peers)) = self.frame(FrameKind::Control)
-                && let Some(((_, life, _), _)) = peers.iter().find(|((other, ..), _)| *other == process)
+                && let Some(((_, boot_id, _), _)) = peers.iter().find(|((other, ..), _)| *other == process)
             {
-                return *life;
+                return *boot_id;
             }
         }
     }
 
     /// Opens a connection for messages to a process that may not know its peer yet.
-    fn bring(at: SocketAddr, process: u32, life: u64, to: u64) -> Self {
+    fn bring(at: SocketAddr, process: u32, boot_id: u64, to: u64) -> Self {
         until("the process knows its peer", || {
-            let mut peer = Peer::prove(at, Wish::Bring { process, life, to }, &Secret::none());
+            let mut peer = Peer::prove(at, Purpose::Peer { process, boot_id, to }, &Secret::none());
             loop {
                 if let Some(frame) = peer.splitter.next_frame().unwrap() {
                     return (frame.kind == FrameKind::Welcome).then_some(peer);
@@ -289,7 +289,7 @@ impl Peer {
 
     /// One that hosts a node.
     fn join(to: SocketAddr, name: &str) -> (Self, Joined) {
-        match Peer::meet(to, Wish::Join(join(name))) {
+        match Peer::meet(to, Purpose::Join(join(name))) {
             (peer, Answer::Joined(joined)) => (peer, joined),
             (_, other) => panic!("{other:?}"),
         }
@@ -301,19 +301,19 @@ impl Peer {
 }
 
 /// Bytes sent to an acceptor, and bytes received from it.
-type Tape = Arc<Mutex<[Vec<u8>; 2]>>;
+type Recording = Arc<Mutex<[Vec<u8>; 2]>>;
 
 /// Proxies the join of a process through this test, and records the bytes of both sides.
-fn record(to: SocketAddr) -> (SocketAddr, Tape) {
+fn record(to: SocketAddr) -> (SocketAddr, Recording) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let trace_sink = Tape::default();
-    let both = trace_sink.clone();
-    let copy = |mut from: TcpStream, mut to: TcpStream, trace_sink: Tape, side: usize| {
+    let recording = Recording::default();
+    let both = recording.clone();
+    let copy = |mut from: TcpStream, mut to: TcpStream, recording: Recording, side: usize| {
         thread::spawn(move || {
             let mut bytes = [0; 1 << 14];
             while let Ok(read @ 1..) = from.read(&mut bytes) {
-                trace_sink.lock().unwrap()[side].extend_from_slice(&bytes[..read]);
+                recording.lock().unwrap()[side].extend_from_slice(&bytes[..read]);
                 if to.write_all(&bytes[..read]).is_err() {
                     break;
                 }
@@ -328,7 +328,7 @@ fn record(to: SocketAddr) -> (SocketAddr, Tape) {
             copy(acceptor, dialler, both.clone(), 1);
         }
     });
-    (address, trace_sink)
+    (address, recording)
 }
 
 /// The preface, the hello and the proof in the bytes of a dialler.
@@ -406,7 +406,7 @@ fn bad_openings() -> Vec<(Vec<u8>, String)> {
         (of_join(&[0xff; 40]), "sent a Hello that cannot be read: malformed".into()),
         (after_preface(&longer), "sent a Hello that cannot be read: 1 bytes too many".into()),
         (
-            after_preface(&hello("other\x1b[2J", Wish::Probe)),
+            after_preface(&hello("other\x1b[2J", Purpose::Probe)),
             r#"belongs to cluster "other\\u{1b}[2J", and this is "meshsim""#.into(),
         ),
     ]
@@ -416,7 +416,7 @@ fn bad_openings() -> Vec<(Vec<u8>, String)> {
 fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     let folder = folder("coordinator");
     let (coordinator, address) = Process::coordinator(&folder, &[]);
-    let (proxy, trace_sink) = record(address);
+    let (proxy, recording) = record(address);
     let mut others = vec![Process::node(&folder, "node-0", proxy, &[])];
     coordinator.says("is ready, with node-0");
     let (memory, descriptors) = (coordinator.memory(), coordinator.descriptors());
@@ -426,7 +426,7 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     let slow = connect(address);
     let mut slowly = slow.try_clone().unwrap();
     let slow_sender = thread::spawn(move || {
-        for byte in [&preface()[..], &hello("meshsim", Wish::Probe)].concat() {
+        for byte in [&preface()[..], &hello("meshsim", Purpose::Probe)].concat() {
             pause(200);
             if slowly.write_all(&[byte]).is_err() {
                 break;
@@ -443,29 +443,29 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
     newer.preface();
 
     coordinator.complains("does not know the cluster's secret", || {
-        let peer = Peer::prove(address, Wish::Probe, &Secret::new("not that of the cluster").unwrap());
+        let peer = Peer::prove(address, Purpose::Probe, &Secret::new("not that of the cluster").unwrap());
         let stream = peer.stream.try_clone().unwrap();
-        assert_eq!(peer.refused(), Refusal { why: "wrong secret".into(), passing: false });
+        assert_eq!(peer.refused(), Refusal { why: "wrong secret".into(), retryable: false });
         stream
     });
-    let handshake = handshake_of(&trace_sink.lock().unwrap()[0]);
+    let handshake = handshake_of(&recording.lock().unwrap()[0]);
     coordinator.complains("does not know the cluster's secret", || say(address, &handshake));
 
     for (wish, words) in [
-        (Wish::Join(join("node-9")), r#"was refused: this run has no node called "node-9""#),
-        (Wish::Join(join("node-0")), "was refused: node-0 is taken by another process"),
-        (Wish::Join(join("\x1b[2J\n")), r"was refused: this run has no node called"),
-        (Wish::Join(Join { role: "no\x1b[2Jde".into(), ..join("node-1") }), "has no name that can be shown"),
-        (Wish::Join(Join { host: "x".repeat(10_000), ..join("node-1") }), "has no name that can be shown"),
-        (Wish::Join(Join { address: "nowhere".into(), ..join("node-1") }), r#"cannot resolve "nowhere""#),
-        (Wish::Join(Join { names: vec![], count: u32::MAX, ..join("") }), "nodes are wanted, and this run has 3"),
-        (Wish::Join(Join { names: vec![], count: 3, ..join("") }), "3 free nodes are wanted, and 1 of 3 are taken"),
+        (Purpose::Join(join("node-9")), r#"was refused: this run has no node called "node-9""#),
+        (Purpose::Join(join("node-0")), "was refused: node-0 is taken by another process"),
+        (Purpose::Join(join("\x1b[2J\n")), r"was refused: this run has no node called"),
+        (Purpose::Join(Join { role: "no\x1b[2Jde".into(), ..join("node-1") }), "has no name that can be shown"),
+        (Purpose::Join(Join { host: "x".repeat(10_000), ..join("node-1") }), "has no name that can be shown"),
+        (Purpose::Join(Join { address: "nowhere".into(), ..join("node-1") }), r#"cannot resolve "nowhere""#),
+        (Purpose::Join(Join { names: vec![], count: u32::MAX, ..join("") }), "nodes are wanted, and this run has 3"),
+        (Purpose::Join(Join { names: vec![], count: 3, ..join("") }), "3 free nodes are wanted, and 1 of 3 are taken"),
         (
-            Wish::Join(Join { role: "gateway".into(), names: vec![], ..join("") }),
+            Purpose::Join(Join { role: "gateway".into(), names: vec![], ..join("") }),
             "1 free gateways are wanted, and 1 of 1 are taken",
         ),
-        (Wish::Join(Join { role: "queen".into(), names: vec![], ..join("") }), "this run has no queen"),
-        (Wish::Bring { process: 1, life: 1, to: 0 }, "was refused: the coordinator has not named you here"),
+        (Purpose::Join(Join { role: "queen".into(), names: vec![], ..join("") }), "this run has no queen"),
+        (Purpose::Peer { process: 1, boot_id: 1, to: 0 }, "was refused: the coordinator has not named you here"),
     ] {
         coordinator.complains(words, || {
             let peer = Peer::prove(address, wish, &Secret::none());
@@ -474,8 +474,8 @@ fn a_coordinator_says_what_is_wrong_with_who_comes_and_the_run_goes_on() {
             stream
         });
     }
-    let not_yet = Peer::prove(address, Wish::Probe, &Secret::none()).refused();
-    assert_eq!(not_yet, Refusal { why: "waits for node-1, node-2, users".into(), passing: true });
+    let not_yet = Peer::prove(address, Purpose::Probe, &Secret::none()).refused();
+    assert_eq!(not_yet, Refusal { why: "waits for node-1, node-2, users".into(), retryable: true });
 
     // Members that send messages of other roles. Each has the actors of the one before.
     let mut high = Vec::new();
@@ -550,10 +550,10 @@ fn broken_streams_and_a_thousand_connections_block_no_peer() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let (coordinator, address) = Process::coordinator(&folder, &[]);
-    let (proxy, trace_sink) = record(address);
+    let (proxy, recording) = record(address);
     let mut others = vec![Process::node(&folder, "node-0", proxy, &[])];
     coordinator.says("is ready, with node-0");
-    let handshake = handshake_of(&trace_sink.lock().unwrap()[0]);
+    let handshake = handshake_of(&recording.lock().unwrap()[0]);
     let (memory, descriptors) = (coordinator.memory(), coordinator.descriptors());
 
     // Cut after every byte, cleanly and by a reset.
@@ -583,7 +583,7 @@ fn broken_streams_and_a_thousand_connections_block_no_peer() {
     let mut names = Vec::new();
     let many = Join { names: vec![String::new(); HELLO_BYTES_MAX - 100], ..join("") };
     names.extend_from_slice(&preface());
-    names.extend_from_slice(&hello("meshsim", Wish::Join(many)));
+    names.extend_from_slice(&hello("meshsim", Purpose::Join(many)));
     assert!(names.len() < HELLO_BYTES_MAX);
     let mut crowd: Vec<TcpStream> = (0..1000).map(|_| connect(address)).collect();
     crowd.extend((0..1000).map(|_| say(address, &names)));
@@ -648,10 +648,10 @@ fn a_node_accepts_only_announced_peers_and_only_their_actors() {
         node.complains(&words, || say(port, &bytes));
     }
     for (wish, words) in [
-        (Wish::Join(join("node-1")), "was refused: this process hosts actors itself; join the coordinator's"),
-        (Wish::Bring { process: 2, life: 1, to: 0 }, "was refused: the coordinator has not named you here"),
-        (Wish::Bring { process: 0, life: 0, to: 0 }, "was refused: the coordinator has not named you here"),
-        (Wish::Bring { process: u32::MAX, life: 1, to: 0 }, "was refused: the coordinator has not named you here"),
+        (Purpose::Join(join("node-1")), "was refused: this process hosts actors itself; join the coordinator's"),
+        (Purpose::Peer { process: 2, boot_id: 1, to: 0 }, "was refused: the coordinator has not named you here"),
+        (Purpose::Peer { process: 0, boot_id: 0, to: 0 }, "was refused: the coordinator has not named you here"),
+        (Purpose::Peer { process: u32::MAX, boot_id: 1, to: 0 }, "was refused: the coordinator has not named you here"),
     ] {
         node.complains(words, || {
             let peer = Peer::prove(port, wish, &Secret::none());
@@ -660,12 +660,12 @@ fn a_node_accepts_only_announced_peers_and_only_their_actors() {
             stream
         });
     }
-    assert!(matches!(Peer::meet(port, Wish::Probe).1, Answer::Well(line) if line == "hosts its actors"));
+    assert!(matches!(Peer::meet(port, Purpose::Probe).1, Answer::Well(line) if line == "hosts its actors"));
 
     // A peer that is admitted, and then misbehaves.
     let (mut bad, joined) = Peer::join(address, "node-2");
     bad.write(&golden("ready"));
-    let life = bad.life_of(number);
+    let boot_id = bad.life_of(number);
     keep(&bad);
     coordinator.says("all have joined: 5 processes");
     let mut of_coordinator = Vec::new();
@@ -680,14 +680,14 @@ fn a_node_accepts_only_announced_peers_and_only_their_actors() {
         (golden("proof"), "sent an unexpected frame of kind Proof"),
     ] {
         node.complains(words, || {
-            let mut peer = Peer::bring(port, joined.process, join("").life, life);
+            let mut peer = Peer::bring(port, joined.process, join("").boot_id, boot_id);
             peer.write(&bytes);
             peer.stream
         });
     }
-    let strayed = Wish::Bring { process: joined.process, life: join("").life, to: life + 1 };
+    let strayed = Purpose::Peer { process: joined.process, boot_id: join("").boot_id, to: boot_id + 1 };
     let refusal = Peer::prove(port, strayed, &Secret::none()).refused();
-    assert_eq!(refusal, Refusal { why: "another process is reached here".into(), passing: true });
+    assert_eq!(refusal, Refusal { why: "another process is reached here".into(), retryable: true });
     // All others have connected to it meanwhile, and it to them.
     node.is_as_before(memory, descriptors + 8);
 
@@ -704,7 +704,7 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
     let folder = folder("secret");
     let (coordinator, address) = Process::coordinator(&folder, &["--secret-file", "secret"]);
     fs::write(folder.join("other"), "sixteen characters, and more").unwrap();
-    let (proxy, trace_sink) = record(address);
+    let (proxy, recording) = record(address);
     let right = ["--secret-file", "secret"];
     let mut others = vec![Process::node(&folder, "node-0", proxy, &right)];
     coordinator.says("is ready, with node-0");
@@ -716,7 +716,7 @@ fn a_secret_lets_in_who_knows_it_and_is_never_said() {
     });
 
     // The recorded bytes are useless in a second connection, and reveal nothing of the secret.
-    let [forth, back] = trace_sink.lock().unwrap().clone();
+    let [forth, back] = recording.lock().unwrap().clone();
     let secret = fs::read_to_string(folder.join("secret")).unwrap();
     for said in [&forth, &back] {
         assert!(!said.windows(16).any(|part| secret.as_bytes().windows(16).any(|of_secret| of_secret == part)));
@@ -872,7 +872,7 @@ fn a_joiner_says_why_it_is_not_let_in_and_whether_it_is_of_use_to_wait() {
     let older = node("older", acceptor([&b"MESHSM"[..], &[0, 0]].concat()), &[]);
     let newer = node("newer", acceptor([&b"MESHSM"[..], &[255, 255]].concat()), &[]);
     let web = node("web", acceptor(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), &[]);
-    let why = Refusal { why: format!("\x1b[2J{}", "why ".repeat(1000)), passing: false };
+    let why = Refusal { why: format!("\x1b[2J{}", "why ".repeat(1000)), retryable: false };
     let rude = node("rude", acceptor([&preface()[..], &framed(FrameKind::Refusal, &why)].concat()), &[]);
     let bomb = node("bomb", acceptor([&preface()[..], &u32::MAX.to_le_bytes()].concat()), &[]);
 
@@ -903,8 +903,8 @@ fn a_joiner_says_why_it_is_not_let_in_and_whether_it_is_of_use_to_wait() {
 fn what_this_file_says_of_the_protocol_is_so() {
     let mut splitter = Splitter::new();
     splitter.room().extend_from_slice(&golden("hello-bring"));
-    let hello: Hello<Wish> = splitter.next_frame().unwrap().unwrap().value().unwrap();
-    assert_eq!(hello.wish, Wish::Bring { process: 3, life: 77, to: 78 });
+    let hello: Hello<Purpose> = splitter.next_frame().unwrap().unwrap().value().unwrap();
+    assert_eq!(hello.wish, Purpose::Peer { process: 3, boot_id: 77, to: 78 });
     splitter.room().extend_from_slice(&golden("welcome-joined"));
     let welcome: Welcome<Answer> = splitter.next_frame().unwrap().unwrap().value().unwrap();
     assert!(matches!(welcome.answer, Answer::Joined(joined) if joined.actors[1] == (ActorId(300), 2)));

@@ -23,14 +23,14 @@ pub(crate) async fn healthz() -> impl Responder {
 
 /// The run goes on.
 pub(crate) async fn readyz(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    let snapshot = state.run.snapshot().await?;
-    let phase = Phase::from(snapshot.phase);
+    let status = state.run.status().await?;
+    let phase = Phase::from(status.phase);
     let (mut response, error) = match phase {
         Phase::Running => (HttpResponse::Ok(), None),
         Phase::Waiting => (HttpResponse::ServiceUnavailable(), Some("the run has not begun")),
         Phase::Ended => (HttpResponse::ServiceUnavailable(), Some("the run is over")),
     };
-    let (ready, missing, error) = (error.is_none(), snapshot.missing, error.map(String::from));
+    let (ready, missing, error) = (error.is_none(), status.missing, error.map(String::from));
     Ok(respond(&mut response, &Ready { ready, phase, missing, error }))
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn operations(state: web::Data<State>) -> Result<HttpResponse, 
         let head = |(index, it)| Operation { index, summary: OperationSummary { steps: Vec::new(), ..it } };
         all.map(head).collect()
     };
-    Ok(respond(&mut HttpResponse::Ok(), &Operations { operations: state.run.look(look).await? }))
+    Ok(respond(&mut HttpResponse::Ok(), &Operations { operations: state.run.inspect(look).await? }))
 }
 
 pub(crate) async fn operation(index: web::Path<String>, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
@@ -74,7 +74,7 @@ pub(crate) async fn operation(index: web::Path<String>, state: web::Data<State>)
         let history = coordinator.history();
         (OperationSummary::one(&experiment, history, wanted), history.len())
     };
-    let (summary, count) = state.run.look(look).await?;
+    let (summary, count) = state.run.inspect(look).await?;
     let summary = summary.ok_or_else(|| {
         let refusal = Refusal::new(StatusCode::NOT_FOUND, format!("there is no operation {index}"));
         refusal.help(format!("so far {count} have begun, numbered from 0: GET /api/operations"))
@@ -176,7 +176,7 @@ pub(crate) async fn fault(
     // Errors of the request are reported before the run has begun too.
     state.experiment().fault(&text, Time::ZERO).map_err(|it| Refusal::problems(&it))?;
     state.run.begun().await?;
-    let begins = Handle::soon(&state.run.snapshot().await?);
+    let begins = Handle::soon(&state.run.status().await?);
     let faults = state.experiment().fault(&text, begins).map_err(|it| Refusal::problems(&it))?;
     let ends = faults.iter().map(|fault| fault.until).max().unwrap_or(begins);
     let count = faults.len();
@@ -194,8 +194,8 @@ pub(crate) async fn heal(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Refusal> {
     state.run.begun().await?;
-    let snapshot = state.run.snapshot().await?;
-    let running = running_faults(state.experiment(), &snapshot, snapshot.now);
+    let status = state.run.status().await?;
+    let running = running_faults(state.experiment(), &status, status.now);
     let fault = running.iter().find(|it| it.fault.to_string() == *index).ok_or_else(|| {
         let refusal = Refusal::new(StatusCode::NOT_FOUND, format!("no fault {index} holds now"));
         match running.iter().map(|it| format!("{} ({})", it.fault, it.what)).collect::<Vec<_>>().join(", ") {
@@ -203,7 +203,7 @@ pub(crate) async fn heal(
             some => refusal.help(format!("these do: {some}")),
         }
     })?;
-    let ends = Handle::soon(&snapshot);
+    let ends = Handle::soon(&status);
     state.run.end_fault(fault.fault, ends).await?;
     let healed = Healed { fault: fault.fault, what: fault.what.clone(), ends_s: seconds(ends) };
     Ok(respond(&mut HttpResponse::Accepted(), &healed))

@@ -29,14 +29,14 @@ pub struct Events {
 
 pub(crate) async fn events(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
     let from = from(request.query_string())?;
-    let snapshot = state.run.snapshot().await?;
-    let recent = state.run.recent(&snapshot);
+    let status = state.run.status().await?;
+    let recent = state.run.recent(&status);
     let events = state.run.so_far(|so_far| {
         so_far.look(state.experiment(), &recent);
         let all = so_far.events();
         let events: Vec<Event> = all.iter().skip(from).take(EVENTS_MAX).cloned().collect();
         let next = from.min(all.len()) + events.len();
-        Events { events, next, left_out: so_far.events_left_out(), phase: snapshot.phase.into() }
+        Events { events, next, left_out: so_far.events_left_out(), phase: status.phase.into() }
     });
     Ok(respond(&mut HttpResponse::Ok(), &events))
 }

@@ -6,7 +6,7 @@ use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
-use meshsim_net::{ProcessState, Snapshot};
+use meshsim_net::{ClusterStatus, ProcessState};
 use meshsim_report::{SoFar, Values, named, window_quantile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -189,17 +189,17 @@ pub(crate) async fn status(state: web::Data<State>) -> Result<HttpResponse, Refu
 impl Status {
     /// Asks the run and its coordinator.
     pub(crate) async fn gather(state: &web::Data<State>) -> Result<Self, Refusal> {
-        let snapshot = state.run.snapshot().await?;
+        let status = state.run.status().await?;
         let of_mesh = state.clone();
         let look = move |coordinator: &Coordinator| {
             let mesh = of_mesh.mesh();
             (coordinator.steps(), services(mesh, coordinator), nodes(mesh, coordinator))
         };
-        let (steps, services, mut nodes) = state.run.look(look).await?;
-        let processes = snapshot.processes.iter().map(process).collect();
-        assign(&mut nodes, &snapshot.processes);
+        let (steps, services, mut nodes) = state.run.inspect(look).await?;
+        let processes = status.processes.iter().map(process).collect();
+        assign(&mut nodes, &status.processes);
         let experiment = state.experiment();
-        let now = state.run.recent(&snapshot).now;
+        let now = state.run.recent(&status).now;
         let (recent, silent) = state.run.so_far(|so_far| {
             let name = |actor| experiment.mesh.actor_name(actor).to_owned();
             let still = so_far.silences(now).into_iter().filter(|it| it.to.is_none());
@@ -209,16 +209,16 @@ impl Status {
         Ok(Status {
             experiment: experiment.name.clone(),
             seed: experiment.seed,
-            time_s: seconds(if snapshot.now < Time::NEVER { snapshot.now } else { Time::ZERO }),
-            phase: snapshot.phase.into(),
-            missing: snapshot.missing.clone(),
+            time_s: seconds(if status.now < Time::NEVER { status.now } else { Time::ZERO }),
+            phase: status.phase.into(),
+            missing: status.missing.clone(),
             steps,
             services,
             nodes,
             loads: experiment.mesh.loads.iter().map(|load| load.name.clone()).collect(),
             processes,
             recent,
-            faults: running_faults(experiment, &snapshot, now),
+            faults: running_faults(experiment, &status, now),
             silent,
         })
     }
@@ -248,10 +248,10 @@ fn moments(so_far: &SoFar, now: Time, mesh: &Mesh) -> Vec<Moment> {
 }
 
 /// The active faults, of the file and manual.
-pub(crate) fn running_faults(experiment: &Experiment, snapshot: &Snapshot, now: Time) -> Vec<RunningFault> {
-    let all = experiment.network.faults.iter().chain(&snapshot.faults).enumerate();
+pub(crate) fn running_faults(experiment: &Experiment, status: &ClusterStatus, now: Time) -> Vec<RunningFault> {
+    let all = experiment.network.faults.iter().chain(&status.faults).enumerate();
     let until = |index: usize, fault: &Fault| {
-        let healed = snapshot.healed.iter().find(|(healed, _)| *healed == index);
+        let healed = status.healed.iter().find(|(healed, _)| *healed == index);
         healed.map_or(fault.until, |(_, at)| fault.until.min(*at))
     };
     let all = all.map(|(index, fault)| (index, fault, until(index, fault)));

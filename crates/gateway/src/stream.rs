@@ -124,8 +124,8 @@ pub(crate) async fn tell(state: web::Data<State>, mut stop: watch::Receiver<bool
         if status.phase == Phase::Ended {
             break;
         }
-        let Ok(snapshot) = state.run.snapshot().await else { continue };
-        let recent = state.run.recent(&snapshot);
+        let Ok(cluster) = state.run.status().await else { continue };
+        let recent = state.run.recent(&cluster);
         let (said, first) = state.run.so_far(|so_far| {
             so_far.look(state.experiment(), &recent);
             let oldest = Time::ZERO + recent.now.since(Time::ZERO + KEPT);

@@ -34,7 +34,7 @@ pub type MeshCx<'a> = Cx<'a, Msg, Tick>;
 pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
     let coordinator = MeshActor::Coordinator(Box::new(Coordinator::new(mesh.clone())));
     // One empty view for all: a node that hosts nothing must cost next to nothing.
-    let view = crate::call::no_view(mesh);
+    let view = crate::view::no_view(mesh);
     let (of_nodes, of_clients) = (mesh.clone(), mesh.clone());
     let nodes = (0..mesh.nodes.len()).map(move |_| MeshActor::Node(Node::new(of_nodes.clone(), view.clone())));
     let clients =
@@ -50,7 +50,7 @@ pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
 pub fn one(mesh: &Arc<Mesh>, actor: ActorId) -> MeshActor {
     assert!(actor.index() < mesh.actor_count(), "{actor} is not an actor of this mesh");
     match (mesh.node_index(actor), mesh.load_index(actor)) {
-        (Some(_), _) => MeshActor::Node(Node::new(mesh.clone(), crate::call::no_view(mesh))),
+        (Some(_), _) => MeshActor::Node(Node::new(mesh.clone(), crate::view::no_view(mesh))),
         (_, Some(load)) => MeshActor::Client(Box::new(Client::new(mesh.clone(), load))),
         _ if actor == COORDINATOR => MeshActor::Coordinator(Box::new(Coordinator::new(mesh.clone()))),
         _ => MeshActor::Gateway(Box::new(Gateway::new(mesh.clone()))),

@@ -12,11 +12,12 @@ use crate::actors::MeshCx;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::mark;
 use crate::measure::Tally;
-use crate::message::{Answer, Ask, InstanceView, Msg, Tick};
+use crate::message::{Answer, Ask, Msg, Tick};
 use crate::model::{COORDINATOR, Mesh, RETRIES_MAX};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
 use crate::request_id::RequestId;
+use crate::view::InstanceView;
 
 /// Limit of external requests in flight; beyond it one is refused.
 pub const ASKS_MAX: usize = 10_000;
@@ -47,7 +48,7 @@ struct Asked {
 impl Gateway {
     /// A gateway that has received no request yet.
     pub fn new(mesh: Arc<Mesh>) -> Self {
-        let view = crate::call::no_view(&mesh);
+        let view = crate::view::no_view(&mesh);
         Gateway { mesh, view, calls: Caller::new(), asks: 0, tally: Tally::default() }
     }
 
@@ -97,7 +98,7 @@ impl Gateway {
 
     /// The machine went down: requests in flight stay unanswered.
     pub(crate) fn reboot(&mut self) {
-        self.view = crate::call::no_view(&self.mesh);
+        self.view = crate::view::no_view(&self.mesh);
         self.calls = Caller::new();
         self.asks = 0;
     }

@@ -37,6 +37,7 @@ pub mod request_id;
 pub mod results;
 mod slots;
 pub mod sparse;
+pub mod view;
 
 pub use actors::MeshActor;
 pub use message::{Msg, Tick};

@@ -12,11 +12,10 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::board::LoadBoard;
-use crate::message::{
-    Decision, Instance, InstanceView, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot, Split,
-};
+use crate::message::{Decision, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot};
 use crate::model::{Change, ServiceId, Strategy};
 use crate::path::{Hop, Path};
+use crate::view::{InstanceRef, InstanceView, Split};
 
 /// Entries by service that a message may have: as many as services have numbers.
 const BY_SERVICE_MAX: usize = 1 << 16;
@@ -55,10 +54,10 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
             boxed::<ReadinessReport>() + list(&report.services) + shares(report.services.iter().map(|(_, ready)| ready))
         }
         Msg::InstanceView(view) => {
-            let instances = |of: &Arc<[Instance]>| match of.len() {
+            let instances = |of: &Arc<[InstanceRef]>| match of.len() {
                 // All that are empty are one.
                 0 => 0,
-                some => some * size_of::<Instance>() + ALLOCATION_BYTES + 2 * size_of::<usize>(),
+                some => some * size_of::<InstanceRef>() + ALLOCATION_BYTES + 2 * size_of::<usize>(),
             };
             let all: usize = view.services.iter().map(instances).sum();
             let canaries: usize = view.splits.iter().map(|split| instances(&split.instances)).sum();
@@ -136,12 +135,12 @@ pub(crate) fn snapshots<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
 
 /// The instances of a service, in a list of such.
 #[derive(Serialize, Deserialize)]
-struct OfService(#[serde(with = "meshsim_actor::shared")] Arc<[Instance]>);
+struct OfService(#[serde(with = "meshsim_actor::shared")] Arc<[InstanceRef]>);
 
 /// All lists without instances are one.
-fn alone(OfService(instances): OfService) -> Arc<[Instance]> {
+fn alone(OfService(instances): OfService) -> Arc<[InstanceRef]> {
     thread_local! {
-        static NONE: Arc<[Instance]> = Arc::from([]);
+        static NONE: Arc<[InstanceRef]> = Arc::from([]);
     }
     // Read back in a snapshot it is shared already, with those who shared it.
     let is_alone = instances.is_empty() && Arc::strong_count(&instances) == 1;
@@ -149,24 +148,24 @@ fn alone(OfService(instances): OfService) -> Arc<[Instance]> {
 }
 
 /// Writes [`InstanceView::services`].
-pub(crate) fn write_viewed<S: Serializer>(services: &[Arc<[Instance]>], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_viewed<S: Serializer>(services: &[Arc<[InstanceRef]>], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(services.iter().map(|instances| OfService(instances.clone())))
 }
 
 /// Reads [`InstanceView::services`].
-pub(crate) fn viewed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<[Instance]>>, D::Error> {
+pub(crate) fn viewed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<[InstanceRef]>>, D::Error> {
     deserializer.deserialize_seq(ByService(alone, PhantomData))
 }
 
-/// Writes and reads [`Split::instances`](crate::message::Split::instances).
+/// Writes and reads [`Split::instances`](crate::view::Split::instances).
 pub(crate) mod split_instances {
     use super::*;
 
-    pub(crate) fn serialize<S: Serializer>(instances: &Arc<[Instance]>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(instances: &Arc<[InstanceRef]>, serializer: S) -> Result<S::Ok, S::Error> {
         OfService(instances.clone()).serialize(serializer)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Instance]>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[InstanceRef]>, D::Error> {
         OfService::deserialize(deserializer).map(alone)
     }
 }

@@ -11,6 +11,7 @@ use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::path::Path;
 use crate::request_id::{Draw, RequestId};
+use crate::view::InstanceView;
 
 /// A message between two actors of a mesh.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ pub struct Request {
     /// The reply must carry the path of the request.
     pub traced: bool,
     /// Incarnation of the caller (its low bits): names of calls begin anew in each.
-    pub life: u16,
+    pub incarnation: u16,
 }
 
 impl Request {
@@ -128,8 +129,8 @@ pub struct Reply {
     pub call: u64,
     /// [`Request::attempt`].
     pub attempt: u8,
-    /// [`Request::life`].
-    pub life: u16,
+    /// [`Request::incarnation`].
+    pub incarnation: u16,
     /// `None` on success.
     pub failure: Option<Failure>,
     /// Succeeded although an optional call failed, at any depth.
@@ -287,7 +288,7 @@ pub struct Heartbeat {
 /// Ready instances of a node, of the services whose ready instances have changed since report `base`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadinessReport {
-    /// Its number, rising by one in each life of the node.
+    /// Its number, rising by one in each incarnation of the node.
     pub seq: u64,
     /// The report that this one builds on.
     pub base: u64,
@@ -304,65 +305,6 @@ impl ReadinessReport {
         let rise = |ready: &[(u32, u32)]| ready.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let instances: usize = self.services.iter().map(|(_, ready)| ready.len()).sum();
         instances <= INSTANCES_MAX && self.services.iter().all(|(_, ready)| rise(ready))
-    }
-}
-
-/// Instance view: the ready instances of every service, from which callers choose.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct InstanceView {
-    /// Rising.
-    pub version: u64,
-    /// By service: its ready instances, by rising (node, ordinal), without those of a canary.
-    #[serde(serialize_with = "crate::memory::write_viewed", deserialize_with = "crate::memory::viewed")]
-    pub services: Vec<Arc<[Instance]>>,
-    /// Failed nodes, each with the first view version that reports the failure. Calls sent under an older version are
-    /// lost.
-    pub failed_nodes: Vec<(ActorId, u64)>,
-    /// The services that have a canary, rising.
-    #[serde(deserialize_with = "crate::memory::splits")]
-    pub splits: Vec<Split>,
-}
-
-/// A service whose requests are split: some go to instances of a new version, its canary.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Split {
-    /// The service.
-    pub service: ServiceId,
-    /// The canary's version.
-    pub version: u32,
-    /// The share of requests that go there, from 0 to 1.
-    pub share: f64,
-    /// The canary's ready instances, by rising (node, ordinal).
-    #[serde(with = "crate::memory::split_instances")]
-    pub instances: Arc<[Instance]>,
-}
-
-/// One instance, as a caller sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Instance {
-    /// Node of the instance.
-    pub node: ActorId,
-    /// Its number on that node.
-    pub ordinal: u32,
-    /// Its version.
-    pub version: u32,
-}
-
-impl InstanceView {
-    /// The ready instances of a service, without those of a canary.
-    #[inline]
-    pub fn instances(&self, service: ServiceId) -> &Arc<[Instance]> {
-        &self.services[service.index()]
-    }
-
-    /// Split of the requests of a service between its versions, if it has a canary.
-    #[inline]
-    pub fn split(&self, service: ServiceId) -> Option<&Split> {
-        if self.splits.is_empty() {
-            return None;
-        }
-        let at = self.splits.binary_search_by_key(&service, |split| split.service).ok()?;
-        Some(&self.splits[at])
     }
 }
 

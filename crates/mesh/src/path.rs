@@ -11,8 +11,9 @@ use meshsim_actor::{ActorId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Failure;
-use crate::message::{Instance, Request};
+use crate::message::Request;
 use crate::model::{EndpointId, ServiceId};
+use crate::view::InstanceRef;
 
 /// Maximum number of hops that a path keeps. Further ones are counted in [`Path::beyond`].
 pub const HOPS_MAX: usize = 1_000;
@@ -81,7 +82,7 @@ impl Hop {
     /// An attempt that was sent to an instance and given up.
     pub(crate) fn unanswered(
         (service, endpoint): (ServiceId, EndpointId),
-        to: Instance,
+        to: InstanceRef,
         attempt: u8,
         (sent, now): (Time, Time),
         failure: Failure,
@@ -146,7 +147,7 @@ mod tests {
     fn a_path_keeps_so_many_hops_and_counts_the_rest() {
         let hop = Hop::unanswered(
             (ServiceId(0), EndpointId(0)),
-            Instance { node: ActorId(1), ordinal: 0, version: 1 },
+            InstanceRef { node: ActorId(1), ordinal: 0, version: 1 },
             0,
             (Time::ZERO, Time::ZERO),
             Failure::Timeout,

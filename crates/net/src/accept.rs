@@ -30,19 +30,19 @@ const HANDSHAKES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 255;
 
 /// Admits processes that want to host actors: the hub.
-pub(crate) trait Joinable {
+pub(crate) trait Admission {
     /// Assigns actors to the process, or returns the reason of a refusal. Other processes reach it at `address`.
     fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal>;
     /// Serves the connection until it ends.
-    fn attend(self: Rc<Self>, joined: Joined, link: Link) -> Pin<Box<dyn Future<Output = LinkError>>>;
+    fn serve(self: Rc<Self>, joined: Joined, link: Link) -> Pin<Box<dyn Future<Output = LinkError>>>;
     /// Called when the process did not receive its admission.
-    fn missed(&self, joined: &Joined, error: LinkError) -> LinkError;
+    fn abandon(&self, joined: &Joined, error: LinkError) -> LinkError;
     /// Status of the run in one line; a refusal while it cannot begin.
-    fn well(&self) -> Result<String, Refusal>;
+    fn health(&self) -> Result<String, Refusal>;
 }
 
 /// Accepts connections indefinitely.
-pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub: Option<Rc<dyn Joinable>>) {
+pub(crate) async fn serve<A: Live>(listener: TcpListener, host: Rc<Host<A>>, hub: Option<Rc<dyn Admission>>) {
     let peer_log = Rc::new(PeerLog::default());
     let door = Rc::new(Handshakes::default());
     loop {
@@ -128,7 +128,7 @@ impl Drop for Permit {
 
 async fn receive<A: Live>(
     host: &Rc<Host<A>>,
-    hub: Option<Rc<dyn Joinable>>,
+    hub: Option<Rc<dyn Admission>>,
     stream: TcpStream,
     from: SocketAddr,
     mut place: Permit,
@@ -138,7 +138,7 @@ async fn receive<A: Live>(
         let accepted = accepting.await.map_err(|_| LinkError::Late(HANDSHAKE))?;
         let Accepted { halves, certified } = accepted.map_err(LinkError::Tls)?;
         let mut link = Link::new(halves);
-        let (wish, proof) = link.meet(&host.credentials).await?;
+        let (wish, proof) = link.accept(&host.credentials).await?;
         Ok((link, wish, proof, certified))
     };
     let met = tokio::select! {
@@ -151,12 +151,12 @@ async fn receive<A: Live>(
     };
     let refused = match (wish, hub) {
         (Purpose::Probe, hub) => {
-            let well = hub.map_or_else(|| Ok("hosts its actors".to_owned()), |hub| hub.well());
+            let well = hub.map_or_else(|| Ok("hosts its actors".to_owned()), |hub| hub.health());
             let answered = match well {
                 Ok(well) => link.welcome(proof, Answer::Healthy(well)).await,
                 // No error: the peer asked, and this is the answer.
                 Err(not_yet) => {
-                    link.turn(not_yet).await;
+                    link.deny(not_yet).await;
                     Ok(())
                 }
             };
@@ -180,21 +180,21 @@ async fn receive<A: Live>(
                     drop(place);
                     // The hub must notice the end of the process, whether or not its admission arrives.
                     return match link.welcome(proof, Answer::Joined(joined.clone())).await {
-                        Ok(()) => Closed::AfterAdmission(hub.attend(joined, link).await),
-                        Err(error) => Closed::AfterAdmission(hub.missed(&joined, error)),
+                        Ok(()) => Closed::AfterAdmission(hub.serve(joined, link).await),
+                        Err(error) => Closed::AfterAdmission(hub.abandon(&joined, error)),
                     };
                 }
             }
         }
         (Purpose::Join(_), None) => refusal("this process hosts actors itself; join the coordinator's", false),
         // The hub may not have announced this peer yet.
-        (Purpose::Peer { process, life, .. }, _) if !host.knows(process, life) => {
+        (Purpose::Peer { process, boot_id, .. }, _) if !host.knows(process, boot_id) => {
             refusal("the coordinator has not named you here", true)
         }
         (Purpose::Peer { process, .. }, _) if certified.check(host.role_of(process)).is_err() => {
             refusal(format!("its certificate is not that of a {}", host.role_of(process)), false)
         }
-        (Purpose::Peer { to, .. }, _) if to != host.me().life => refusal("another process is reached here", true),
+        (Purpose::Peer { to, .. }, _) if to != host.me().boot_id => refusal("another process is reached here", true),
         (Purpose::Peer { process, .. }, _) => {
             drop(place);
             return match link.welcome(proof, Answer::Peer).await {
@@ -203,7 +203,7 @@ async fn receive<A: Live>(
             };
         }
     };
-    Closed::BeforeAdmission(link.turn(refused).await)
+    Closed::BeforeAdmission(link.deny(refused).await)
 }
 
 /// Address at which other processes reach a process that joins from `from`.

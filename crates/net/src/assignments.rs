@@ -25,7 +25,7 @@ pub struct Join {
     /// Its process id there.
     pub pid: u32,
     /// Boot id, drawn at its start: distinguishes a lost connection from a restarted process.
-    pub life: u64,
+    pub boot_id: u64,
     /// Address for peers: `host:port`. Without a host: the address from which it connects.
     pub address: String,
 }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(actors(assignments.assign(&join("b", &[], 1), 2)), [(2, 0)]);
         assert_eq!(actors(assignments.assign(&join("c", &[], 1), 3)), [(3, 0)]);
         let refused = assignments.assign(&join("d", &[], 1), 4).unwrap_err();
-        assert_eq!((refused.why.as_str(), refused.passing), ("1 free nodes are wanted, and 3 of 3 are taken", true));
+        assert_eq!((refused.why.as_str(), refused.retryable), ("1 free nodes are wanted, and 3 of 3 are taken", true));
     }
 
     #[test]
@@ -210,9 +210,9 @@ mod tests {
     fn names_are_given_once_and_only_if_they_exist_in_the_role() {
         let mut assignments = assignments();
         assert_eq!(actors(assignments.assign(&join("a", &["node-1"], 1), 1)), [(1, 0), (2, 0)]);
-        assert!(assignments.assign(&join("b", &["node-1"], 0), 2).unwrap_err().passing);
+        assert!(assignments.assign(&join("b", &["node-1"], 0), 2).unwrap_err().retryable);
         for name in ["users", "node-9"] {
-            assert!(!assignments.assign(&join("b", &[name], 0), 2).unwrap_err().passing);
+            assert!(!assignments.assign(&join("b", &[name], 0), 2).unwrap_err().retryable);
         }
     }
 
@@ -227,9 +227,9 @@ mod tests {
     fn a_join_beyond_the_run_is_final_and_one_for_taken_actors_is_retryable() {
         let mut assignments = assignments();
         let refused = assignments.assign(&join("a", &["node-0"], 3), 1).unwrap_err();
-        assert_eq!((&*refused.why, refused.passing), ("4 nodes are wanted, and this run has 3", false));
+        assert_eq!((&*refused.why, refused.retryable), ("4 nodes are wanted, and this run has 3", false));
         assignments.assign(&join("a", &[], 2), 1).unwrap();
-        assert!(assignments.assign(&join("a", &[], 2), 2).unwrap_err().passing);
+        assert!(assignments.assign(&join("a", &[], 2), 2).unwrap_err().retryable);
     }
 
     #[test]

@@ -50,7 +50,11 @@ impl Slew {
     fn at(self, own: u64) -> i64 {
         let way = self.to.saturating_sub(self.from);
         let takes = SLEW_NS.max(way.unsigned_abs().saturating_mul(2));
-        let passed = own.saturating_sub(self.since).min(takes);
+        let passed = own.saturating_sub(self.since);
+        // Nearly always: each message of a live run reads the clock, and the division below is slow.
+        if passed >= takes {
+            return self.to;
+        }
         let part = i128::from(way) * i128::from(passed) / i128::from(takes);
         self.from.saturating_add(part as i64)
     }

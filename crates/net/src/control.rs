@@ -24,7 +24,7 @@ pub(crate) enum Purpose {
     Join(Join),
     /// The dialler sends messages of the actors that it hosts, as announced by the hub, to the process with the boot id
     /// `to`: another process may be at the same address.
-    Peer { process: ProcessId, life: u64, to: u64 },
+    Peer { process: ProcessId, boot_id: u64, to: u64 },
     /// The dialler asks whether the process is healthy.
     Probe,
 }
@@ -34,7 +34,7 @@ pub(crate) enum Purpose {
 pub(crate) struct Sender {
     pub(crate) process: ProcessId,
     /// Boot id of the process: a number drawn at its start.
-    pub(crate) life: u64,
+    pub(crate) boot_id: u64,
     /// Its actors, with their incarnations.
     pub(crate) actors: Vec<Assigned>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct Joined {
     /// True if the run is traced.
     pub(crate) is_traced: bool,
     /// Length of the experiment in bytes; it follows in parts.
-    pub(crate) charter_bytes: u64,
+    pub(crate) payload_bytes: u64,
 }
 
 /// Messages on the connection between a member and the hub; [`Control::Ping`] and [`Control::Pong`] on every

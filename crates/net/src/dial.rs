@@ -80,7 +80,7 @@ pub(crate) async fn bring<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Out
 
 async fn keep_bringing<A: Live>(host: Rc<Host<A>>, peer: Peer, outbox: Rc<Outbox>) {
     let me = host.me();
-    let mut rng = Rng::keyed(me.life, u64::from(peer.sender.process), 1);
+    let mut rng = Rng::keyed(me.boot_id, u64::from(peer.sender.process), 1);
     let mut failures = 0;
     loop {
         // An unreachable process is dialled although no message can be put in for it.
@@ -124,8 +124,8 @@ async fn dial<A: Live>(host: &Rc<Host<A>>, peer: &Peer) -> Result<Link, LinkErro
     let (mut link, _) =
         connect(&peer.address, &host.credentials, Whom::Role(host.role_of(peer.sender.process))).await?;
     let me = host.me();
-    let to = peer.sender.life;
-    match link.introduce(&host.credentials, Purpose::Peer { process: me.process, life: me.life, to }).await? {
+    let to = peer.sender.boot_id;
+    match link.introduce(&host.credentials, Purpose::Peer { process: me.process, boot_id: me.boot_id, to }).await? {
         Answer::Peer => Ok(link),
         other => Err(LinkError::ProtocolViolation(format!("answered {} to a peer", shown(&other)))),
     }
@@ -140,7 +140,7 @@ mod tests {
         for failures in [1, 3, 30] {
             let most = (BACKOFF * (1 << (failures - 1).min(10))).min(BACKOFF_MAX);
             let mut waits: Vec<Duration> =
-                (0..200).map(|life| backoff(failures, &mut Rng::keyed(life, 0, 1))).collect();
+                (0..200).map(|boot_id| backoff(failures, &mut Rng::keyed(boot_id, 0, 1))).collect();
             waits.sort();
             assert!(waits[0] >= most / 2 && waits[199] <= most, "{waits:?}");
             // No twentieth of the span has more than a fifth of all attempts.

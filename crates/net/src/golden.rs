@@ -30,7 +30,7 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         count: 3,
         host: "machine".into(),
         pid: 4711,
-        life: u64::MAX,
+        boot_id: u64::MAX,
         address: ":7701".into(),
     };
     let joined = Joined {
@@ -40,9 +40,9 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
         resumed: false,
         is_busy: true,
         is_traced: false,
-        charter_bytes: 1 << 20,
+        payload_bytes: 1 << 20,
     };
-    let peer = Peer { sender: Sender { process: 2, life: 77, actors }, address: "127.0.0.1:7701".into() };
+    let peer = Peer { sender: Sender { process: 2, boot_id: 77, actors }, address: "127.0.0.1:7701".into() };
     let crash = Crash { actors: [ActorId(1), ActorId(300)].into_iter().collect() };
     let some: ActorSelector = [ActorId(2)].into_iter().collect();
     let loss = Loss { on: Link::between(some, ActorSelector::All), probability: 0.25 };
@@ -61,17 +61,17 @@ pub fn frames() -> Vec<(&'static str, Vec<u8>)> {
     };
     vec![
         ("hello-join", hello(Purpose::Join(join))),
-        ("hello-bring", hello(Purpose::Peer { process: 3, life: 77, to: 78 })),
+        ("hello-bring", hello(Purpose::Peer { process: 3, boot_id: 77, to: 78 })),
         ("hello-probe", hello(Purpose::Probe)),
         ("challenge", framed(FrameKind::Challenge, &Challenge { nonce: nonce() })),
         ("proof", framed(FrameKind::Proof, &proof)),
         ("welcome-joined", welcome(Answer::Joined(joined))),
         ("welcome-bring", welcome(Answer::Peer)),
         ("welcome-well", welcome(Answer::Healthy("waits for node-1".into()))),
-        ("refusal", framed(FrameKind::Refusal, &Refusal { why: "wrong secret".into(), passing: false })),
+        ("refusal", framed(FrameKind::Refusal, &Refusal { why: "wrong secret".into(), retryable: false })),
         ("ping", say(Control::Ping(1_000_000))),
         ("pong", say(Control::Pong { sent: 1_000_000, count: 2_000_000 })),
-        ("charter", say(Control::Payload(Blob(b"name: small".to_vec())))),
+        ("payload", say(Control::Payload(Blob(b"name: small".to_vec())))),
         ("ready", say(Control::Ready { error_ns: 50_000, faults: 1 })),
         ("peers", say(Control::Peers(vec![peer]))),
         ("begin", say(Control::Begin { zero: 5_000_000_000, end: Time::NEVER })),
@@ -94,7 +94,7 @@ pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
     const ENTRIES: usize = 5_000;
     let nothing = || vec![String::new(); ENTRIES];
     let seat = Assigned { actor: ActorId(0), incarnation: 0 };
-    let peer = |actors| Peer { sender: Sender { process: 0, life: 0, actors }, address: String::new() };
+    let peer = |actors| Peer { sender: Sender { process: 0, boot_id: 0, actors }, address: String::new() };
     let joined = Joined {
         run: 0,
         process: 0,
@@ -102,7 +102,7 @@ pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
         resumed: false,
         is_busy: false,
         is_traced: false,
-        charter_bytes: 0,
+        payload_bytes: 0,
     };
     let nonce = decode::<Nonce>(&[7; 32]).expect("a nonce is 32 bytes");
     let wish = Purpose::Join(Join { names: nothing(), ..Join::default() });
@@ -115,7 +115,7 @@ pub fn lists() -> Vec<(&'static str, Vec<u8>)> {
         ("seats", framed(FrameKind::Welcome, &Welcome { proof, answer: Answer::Joined(joined) })),
         ("peers", say(Control::Peers(vec![peer(vec![]); ENTRIES]))),
         ("peers with a seat", say(Control::Peers(vec![peer(vec![seat]); ENTRIES]))),
-        ("a part of a charter", say(Control::Payload(Blob(vec![0; ENTRIES])))),
+        ("a part of a payload", say(Control::Payload(Blob(vec![0; ENTRIES])))),
         ("news", say(Control::News { actor: ActorId(0), at: Time::ZERO, news: Blob(vec![0; ENTRIES]) })),
         ("a part of a trace", say(Control::Trace(Blob(vec![0; ENTRIES])))),
         ("findings", say(Control::ActorResults { actor: ActorId(0), part: Blob(vec![0; ENTRIES]), last: false })),

@@ -31,7 +31,7 @@ pub struct HostOptions {
     /// Id of the process.
     pub process: u32,
     /// Boot id of the process: no other start of a process has it.
-    pub life: u64,
+    pub boot_id: u64,
     /// Execution of work: asleep or busy.
     pub work: Work,
     /// True if the run is traced.
@@ -80,7 +80,7 @@ impl<A: Live> Host<A> {
             shell,
             run_spec,
             credentials: Rc::new(options.credentials),
-            me: RefCell::new(Sender { process: options.process, life: options.life, actors: Vec::new() }),
+            me: RefCell::new(Sender { process: options.process, boot_id: options.boot_id, actors: Vec::new() }),
             here: RefCell::new(BTreeMap::new()),
             peers: RefCell::new(BTreeMap::new()),
             hub: RefCell::new(None),
@@ -213,7 +213,7 @@ impl<A: Live> Host<A> {
             Some(known) => {
                 known.task.abort();
                 // Waiting messages are kept if the same process (the same boot id) is now at another address.
-                if known.peer.sender.life == peer.sender.life {
+                if known.peer.sender.boot_id == peer.sender.boot_id {
                     known.outbox
                 } else {
                     self.shell.discard(&known.outbox);
@@ -251,8 +251,8 @@ impl<A: Live> Host<A> {
     }
 
     /// True if the hub has announced this process with this boot id.
-    pub(crate) fn knows(&self, process: ProcessId, life: u64) -> bool {
-        self.peers.borrow().get(&process).is_some_and(|known| known.peer.sender.life == life)
+    pub(crate) fn knows(&self, process: ProcessId, boot_id: u64) -> bool {
+        self.peers.borrow().get(&process).is_some_and(|known| known.peer.sender.boot_id == boot_id)
     }
 
     /// Role of a process, from the actors that the hub has announced for it.
@@ -295,13 +295,13 @@ impl<A: Live> Host<A> {
     }
 
     /// Registers another process that hosts these actors, in a cluster without a hub. Both processes must do so.
-    pub fn meet(self: &Rc<Self>, process: u32, life: u64, address: String, actors: &[ActorId]) {
+    pub fn meet(self: &Rc<Self>, process: u32, boot_id: u64, address: String, actors: &[ActorId]) {
         let actors = actors.iter().map(|actor| Assigned { actor: *actor, incarnation: 0 }).collect();
-        self.learn(Peer { sender: Sender { process, life, actors }, address });
+        self.learn(Peer { sender: Sender { process, boot_id, actors }, address });
     }
 
     /// Inspects an actor of this process between two of its steps; `None` if it is not hosted here.
-    pub async fn look<R: Send + 'static>(
+    pub async fn inspect<R: Send + 'static>(
         &self,
         actor: ActorId,
         look: impl FnOnce(&ActorCell<A>) -> R + Send + 'static,

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::interval;
 
-use crate::accept::{self, Joinable};
+use crate::accept::{self, Admission};
 use crate::assignments::{Assignments, Join};
 use crate::attention::Attention;
 use crate::cell_actor::InspectFn;
@@ -24,7 +24,7 @@ use crate::control::{Assigned, Blob, Control, HUB, Joined, PART_BYTES, Peer, Pro
 use crate::departures::{Departure, Departures};
 use crate::host::{Host, HostOptions};
 use crate::link::{Credentials, Link, LinkError, PING, refusal};
-use crate::member::{collect_results, life, send_trace};
+use crate::member::{collect_results, new_boot_id, send_trace};
 use crate::news::{News, TakeNews, tell};
 use crate::outbox::Outbox;
 use crate::run_spec::{Live, RunSpec};
@@ -150,7 +150,7 @@ pub enum Phase {
 
 /// Status of a cluster.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct ClusterStatus {
     /// Phase of the run.
     pub phase: Phase,
     /// Current time of the run.
@@ -200,7 +200,7 @@ enum Command<A: Actor> {
     Inspect(ActorId, InspectFn<A>),
     Fault(Box<Fault>, oneshot::Sender<Result<(), String>>),
     EndFault(usize, Time, oneshot::Sender<Result<(), String>>),
-    Snapshot(oneshot::Sender<Snapshot>),
+    Status(oneshot::Sender<ClusterStatus>),
     Stop,
 }
 
@@ -224,7 +224,7 @@ impl<A: Live> Handle<A> {
     ///
     /// # Errors
     /// Like [`send`](Self::send); also if the actor is not hosted there.
-    pub async fn look<R: Send + 'static>(
+    pub async fn inspect<R: Send + 'static>(
         &self,
         actor: ActorId,
         look: impl FnOnce(&A) -> R + Send + 'static,
@@ -263,9 +263,9 @@ impl<A: Live> Handle<A> {
     ///
     /// # Errors
     /// If too many commands are pending, or the run has ended.
-    pub async fn snapshot(&self) -> Result<Snapshot, &'static str> {
+    pub async fn status(&self) -> Result<ClusterStatus, &'static str> {
         let (say, heard) = oneshot::channel();
-        self.order(Command::Snapshot(say))?;
+        self.order(Command::Status(say))?;
         heard.await.map_err(|_| "the run is over")
     }
 
@@ -360,7 +360,7 @@ impl<A: Live> Hub<A> {
         let host_options = HostOptions {
             credentials: options.credentials,
             process: HUB,
-            life: life(),
+            boot_id: new_boot_id(),
             work: options.work,
             is_traced: options.is_traced,
         };
@@ -369,7 +369,7 @@ impl<A: Live> Hub<A> {
         host.set_answers(options.answers);
         let stage = Rc::new(HubState {
             host: host.clone(),
-            run: life(),
+            run: new_boot_id(),
             payload: options.payload.into(),
             is_busy: options.work == Work::Busy,
             is_traced: options.is_traced,
@@ -406,7 +406,7 @@ impl<A: Live> Hub<A> {
             is_refused: false,
             report: None,
         });
-        tokio::task::spawn_local(accept::serve(options.listener, host, Some(stage.clone() as Rc<dyn Joinable>)));
+        tokio::task::spawn_local(accept::serve(options.listener, host, Some(stage.clone() as Rc<dyn Admission>)));
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         Ok(Hub { stage, commands, handle: Handle(orders), address })
     }
@@ -426,7 +426,7 @@ impl<A: Live> Hub<A> {
     ///
     /// # Errors
     /// If it is told to stop before the run has begun.
-    pub async fn perform(mut self, mut watch: impl FnMut(&Snapshot) -> bool) -> Result<RunResult, HubError> {
+    pub async fn perform(mut self, mut watch: impl FnMut(&ClusterStatus) -> bool) -> Result<RunResult, HubError> {
         let stage = self.stage.clone();
         let mut ticks = interval(WATCH);
         let mut stop = false;
@@ -437,7 +437,7 @@ impl<A: Live> Hub<A> {
         while stage.phase.get() != Phase::Ending {
             tokio::select! {
                 () = stage.changed.notified() => {}
-                _ = ticks.tick() => stop |= watch(&stage.snapshot()),
+                _ = ticks.tick() => stop |= watch(&stage.status()),
                 command = self.commands.recv() => {
                     let mut next = command;
                     while let Some(command) = next {
@@ -482,7 +482,7 @@ impl<A: Live> HubState<A> {
         sender.actors.iter().map(|seated| assignments.name(seated.actor).to_owned()).collect()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn status(&self) -> ClusterStatus {
         let shown = |process: &Process| ProcessState {
             actors: self.names(&process.peer.sender),
             host: process.join.host.clone(),
@@ -491,7 +491,7 @@ impl<A: Live> HubState<A> {
             connected: process.standing == Standing::Ready,
         };
         let processes = self.processes.borrow();
-        Snapshot {
+        ClusterStatus {
             phase: self.phase.get(),
             now: self.host.now(),
             missing: self.missing(),
@@ -504,7 +504,7 @@ impl<A: Live> HubState<A> {
     async fn obey(&self, command: Command<A>) {
         match command {
             Command::Send(to, msg) => self.host.shell.inject(to, msg),
-            Command::Inspect(actor, look) => drop(self.host.look(actor, look).await),
+            Command::Inspect(actor, look) => drop(self.host.inspect(actor, look).await),
             Command::Fault(_, say) | Command::EndFault(.., say) if self.phase.get() == Phase::Ending => {
                 drop(say.send(Err("the run is over".into())))
             }
@@ -517,7 +517,7 @@ impl<A: Live> HubState<A> {
                 }
                 let _ = say.send(added);
             }
-            Command::Snapshot(say) => drop(say.send(self.snapshot())),
+            Command::Status(say) => drop(say.send(self.status())),
             Command::Stop => {}
         }
     }
@@ -649,9 +649,9 @@ impl<A: Live> HubState<A> {
         process.standing = Standing::Replaced;
         // Keeps little of a process, so that one may join and leave any number of times. A process that had become
         // ready is recognised again.
-        let life = if process.ready_by > 0 { process.join.life } else { 0 };
-        process.join = Join { life, ..Join::default() };
-        process.peer = Peer { sender: Sender { process: id, life: 0, actors: Vec::new() }, address: String::new() };
+        let boot_id = if process.ready_by > 0 { process.join.boot_id } else { 0 };
+        process.join = Join { boot_id, ..Join::default() };
+        process.peer = Peer { sender: Sender { process: id, boot_id: 0, actors: Vec::new() }, address: String::new() };
     }
 
     /// Assigns actors to a process: if need be, those of a lost process.
@@ -667,7 +667,7 @@ impl<A: Live> HubState<A> {
         // Takes over no more processes than needed: the others may come back.
         loop {
             match self.reassign(&lost[..replaced], join, process) {
-                Err(refused) if refused.passing && replaced < lost.len() => replaced += 1,
+                Err(refused) if refused.retryable && replaced < lost.len() => replaced += 1,
                 other => return other,
             }
         }
@@ -846,7 +846,7 @@ impl<A: Live> HubState<A> {
     async fn collect(
         &self,
         commands: &mut mpsc::Receiver<Command<A>>,
-        watch: &mut impl FnMut(&Snapshot) -> bool,
+        watch: &mut impl FnMut(&ClusterStatus) -> bool,
         ticks: &mut tokio::time::Interval,
     ) {
         let at = self.end.min(self.host.now() + meshsim_actor::Span::from_nanos(TAIL.as_nanos() as u64));
@@ -880,7 +880,7 @@ impl<A: Live> HubState<A> {
         while self.processes.borrow().iter().any(owes) {
             tokio::select! {
                 () = self.changed.notified() => {}
-                _ = ticks.tick() => drop(watch(&self.snapshot())),
+                _ = ticks.tick() => drop(watch(&self.status())),
                 // Later commands are answered with the reason that the run has ended.
                 Some(command) = commands.recv() => self.obey(command).await,
             }
@@ -940,14 +940,14 @@ impl<A: Live> HubState<A> {
     }
 }
 
-impl<A: Live> Joinable for HubState<A> {
+impl<A: Live> Admission for HubState<A> {
     fn admit(&self, join: &Join, address: String) -> Result<Joined, Refusal> {
         let is_ending = self.phase.get() == Phase::Ending;
-        let (run, charter_bytes) = (self.run, self.payload.len() as u64);
+        let (run, payload_bytes) = (self.run, self.payload.len() as u64);
         let (is_busy, is_traced) = (self.is_busy, self.is_traced);
         let mut processes = self.processes.borrow_mut();
         // The same boot id: its connection broke, whether or not this process noticed.
-        let same = processes.iter_mut().enumerate().skip(1).find(|(_, known)| known.join.life == join.life);
+        let same = processes.iter_mut().enumerate().skip(1).find(|(_, known)| known.join.boot_id == join.boot_id);
         if same.as_ref().is_some_and(|(_, known)| known.standing == Standing::Replaced) {
             return Err(refusal("another process has taken its place", false));
         }
@@ -963,7 +963,7 @@ impl<A: Live> Joinable for HubState<A> {
             known.peer.address = address;
             let actors = known.peer.sender.actors.clone();
             let process = id as ProcessId;
-            return Ok(Joined { run, process, actors, resumed: true, is_busy, is_traced, charter_bytes });
+            return Ok(Joined { run, process, actors, resumed: true, is_busy, is_traced, payload_bytes });
         }
         if is_ending {
             return Err(refusal("the run is over", false));
@@ -974,7 +974,7 @@ impl<A: Live> Joinable for HubState<A> {
         }
         drop(processes);
         let actors = self.seat(join, process)?;
-        let sender = Sender { process, life: join.life, actors: actors.clone() };
+        let sender = Sender { process, boot_id: join.boot_id, actors: actors.clone() };
         self.processes.borrow_mut().push(Process {
             join: join.clone(),
             peer: Peer { sender, address },
@@ -987,10 +987,10 @@ impl<A: Live> Joinable for HubState<A> {
             is_refused: false,
             report: None,
         });
-        Ok(Joined { run, process, actors, resumed: false, is_busy, is_traced, charter_bytes })
+        Ok(Joined { run, process, actors, resumed: false, is_busy, is_traced, payload_bytes })
     }
 
-    fn attend(self: Rc<Self>, joined: Joined, mut link: Link) -> Pin<Box<dyn Future<Output = LinkError>>> {
+    fn serve(self: Rc<Self>, joined: Joined, mut link: Link) -> Pin<Box<dyn Future<Output = LinkError>>> {
         Box::pin(async move {
             let id = joined.process;
             let (outbox, connection) = {
@@ -1018,13 +1018,13 @@ impl<A: Live> Joinable for HubState<A> {
         })
     }
 
-    fn missed(&self, joined: &Joined, error: LinkError) -> LinkError {
+    fn abandon(&self, joined: &Joined, error: LinkError) -> LinkError {
         let connection = self.processes.borrow()[joined.process as usize].connections;
         self.lost(joined.process, connection, &error);
         error
     }
 
-    fn well(&self) -> Result<String, Refusal> {
+    fn health(&self) -> Result<String, Refusal> {
         match self.phase.get() {
             Phase::Waiting => Err(refusal(format!("waits for {}", some(&self.missing())), true)),
             Phase::Running => Ok("the run goes on".into()),

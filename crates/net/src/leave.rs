@@ -70,7 +70,7 @@ impl<A: Live> Host<A> {
         self.actors().into_iter().for_each(|actor| self.shell.inject(actor, ask(grace_of_actors)));
         let all_left = async {
             for actor in self.actors() {
-                while self.look(actor, move |cell| has_left(cell.actor())).await == Some(false) {
+                while self.inspect(actor, move |cell| has_left(cell.actor())).await == Some(false) {
                     sleep(STEP).await;
                 }
             }

@@ -47,7 +47,7 @@ pub use clock::ClockSample;
 pub use control::ProcessReport;
 pub use departures::Departure;
 pub use host::{Host, HostOptions};
-pub use hub::{Handle, Hub, HubError, HubOptions, KeepTraces, Phase, ProcessState, RunResult, Snapshot};
+pub use hub::{ClusterStatus, Handle, Hub, HubError, HubOptions, KeepTraces, Phase, ProcessState, RunResult};
 pub use leave::{Leave, Leaving};
 pub use link::Credentials;
 pub use member::{MemberError, MemberOptions, join, probe};

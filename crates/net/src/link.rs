@@ -70,7 +70,7 @@ impl LinkError {
         match self {
             LinkError::Tls(error) => refuser(error),
             LinkError::WrongSecret => Some(Refuser::Dialler),
-            LinkError::Refused(refusal) if !refusal.passing => Some(Refuser::Acceptor),
+            LinkError::Refused(refusal) if !refusal.retryable => Some(Refuser::Acceptor),
             _ => None,
         }
     }
@@ -78,7 +78,7 @@ impl LinkError {
     /// True if another attempt may succeed.
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
-            LinkError::Refused(refusal) => refusal.passing,
+            LinkError::Refused(refusal) => refusal.retryable,
             // A connection that breaks in the handshake may succeed next time; a certificate will not.
             LinkError::Tls(error) => !is_of_tls(error),
             LinkError::Unreachable(_) | LinkError::Broken(_) | LinkError::Ended => true,
@@ -131,14 +131,14 @@ impl Link {
     }
 
     /// Sends a control message before there is an outbox.
-    pub(crate) async fn say(&mut self, control: &Control) -> Result<(), LinkError> {
+    pub(crate) async fn send(&mut self, control: &Control) -> Result<(), LinkError> {
         let mut out = Vec::new();
         framed(&mut out, FrameKind::Control, control)?;
         self.write(&out).await
     }
 
     /// Receives a control message before there is a reader.
-    pub(crate) async fn hear(&mut self) -> Result<Control, LinkError> {
+    pub(crate) async fn receive(&mut self) -> Result<Control, LinkError> {
         let hearing = self.read(FrameKind::Control);
         timeout(SILENCE, hearing)
             .await
@@ -182,7 +182,7 @@ impl Link {
     }
 
     /// Authenticates a dialler. [`welcome`](Self::welcome) or [`turn`](Self::turn) answers its purpose.
-    pub(crate) async fn meet(&mut self, credentials: &Credentials) -> Result<(Purpose, Proof), LinkError> {
+    pub(crate) async fn accept(&mut self, credentials: &Credentials) -> Result<(Purpose, Proof), LinkError> {
         let handshake = async {
             if let Err(error) = self.read_preface().await {
                 // The other side can then report the same about this one. A peer with a foreign protocol gets no
@@ -222,7 +222,7 @@ impl Link {
     }
 
     /// Refuses the other side and sends the reason.
-    pub(crate) async fn turn(&mut self, refusal: Refusal) -> LinkError {
+    pub(crate) async fn deny(&mut self, refusal: Refusal) -> LinkError {
         let error = LinkError::Denied(refusal.why.clone());
         self.turn_with(error, refusal).await
     }
@@ -244,8 +244,8 @@ impl Link {
     }
 }
 
-pub(crate) fn refusal(why: impl Into<String>, passing: bool) -> Refusal {
-    Refusal { why: why.into(), passing }
+pub(crate) fn refusal(why: impl Into<String>, retryable: bool) -> Refusal {
+    Refusal { why: why.into(), retryable }
 }
 
 /// Appends a frame; returns its body.

@@ -46,7 +46,7 @@ pub struct MemberOptions {
     pub hub: String,
     /// Mutual authentication of this process and its peers.
     pub credentials: Credentials,
-    /// Its join request. `life`, `host` and `pid` are filled in here.
+    /// Its join request. `boot_id`, `host` and `pid` are filled in here.
     pub join: Join,
     /// Socket at which other processes send it messages.
     pub listener: TcpListener,
@@ -92,7 +92,7 @@ pub async fn probe(address: &str, credentials: &Credentials) -> Result<String, S
         }
     };
     asked.await.map_err(|error: LinkError| match error {
-        LinkError::Refused(refusal) if refusal.passing => format!("is not ready: it {}", brief(refusal.why)),
+        LinkError::Refused(refusal) if refusal.retryable => format!("is not ready: it {}", brief(refusal.why)),
         error => error.to_string(),
     })
 }
@@ -107,13 +107,13 @@ pub async fn join<A: Live>(
     prepare: impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
 ) -> Result<(), MemberError> {
     let MemberOptions { hub, credentials, join, listener, patience, leaving } = options;
-    let life = life();
+    let boot_id = new_boot_id();
     let port = listener.local_addr()?.port();
     let address = if join.address.is_empty() { format!(":{port}") } else { join.address.clone() };
-    let join = Join { life, host: usage::host_name(), pid: std::process::id(), address, ..join };
+    let join = Join { boot_id, host: usage::host_name(), pid: std::process::id(), address, ..join };
     let (listener, clock) = (listener.into_std()?, Some(Clock::start()));
     let mut member = Member { hub, credentials, join, listener, leaving, clock, on_stage: None };
-    let mut rng = Rng::keyed(life, 0, 2);
+    let mut rng = Rng::keyed(boot_id, 0, 2);
     let time = Clock::start();
     let mut patience = Patience::new(patience, ATTEMPT_MAX);
     let (mut failures, mut paused) = (0, Duration::ZERO);
@@ -130,8 +130,8 @@ pub async fn join<A: Live>(
                 // It was reached: patience starts again.
                 (error, Duration::ZERO)
             }
-            Err(Trouble::Link(error)) => (error, Duration::from_nanos(time.own() - began)),
-            Err(Trouble::Member(error)) => return Err(error),
+            Err(Failed::Link(error)) => (error, Duration::from_nanos(time.own() - began)),
+            Err(Failed::Member(error)) => return Err(error),
         };
         if !error.is_retryable() {
             let why = error.to_string();
@@ -160,7 +160,7 @@ pub async fn join<A: Live>(
 }
 
 /// A random boot id, different for each start of a process.
-pub(crate) fn life() -> u64 {
+pub(crate) fn new_boot_id() -> u64 {
     meshsim_wire::fresh_number()
 }
 
@@ -192,20 +192,20 @@ enum End {
     Broken(LinkError),
 }
 
-enum Trouble {
+enum Failed {
     Link(LinkError),
     Member(MemberError),
 }
 
-impl From<LinkError> for Trouble {
+impl From<LinkError> for Failed {
     fn from(error: LinkError) -> Self {
-        Trouble::Link(error)
+        Failed::Link(error)
     }
 }
 
 impl<A: Live> Member<A> {
     /// Handles one connection to the hub, from its start to its end.
-    async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>) -> Result<End, Trouble> {
+    async fn attend(&mut self, prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>) -> Result<End, Failed> {
         let leaving = self.leaving.clone();
         let arrived = tokio::select! {
             arrived = self.arrive(prepare) => Some(arrived?),
@@ -213,7 +213,7 @@ impl<A: Live> Member<A> {
         };
         match arrived {
             Some((stage, link)) => Ok(stage.attend(link, leaving.as_ref()).await),
-            None => self.goes("was not reached again".into()).map(|()| End::Over).map_err(Trouble::Member),
+            None => self.goes("was not reached again".into()).map(|()| End::Over).map_err(Failed::Member),
         }
     }
 
@@ -227,7 +227,7 @@ impl<A: Live> Member<A> {
     async fn arrive(
         &mut self,
         prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
-    ) -> Result<(Rc<Membership<A>>, Link), Trouble> {
+    ) -> Result<(Rc<Membership<A>>, Link), Failed> {
         let (mut link, _) = connect(&self.hub, &self.credentials, Whom::Role(HUB_ROLE)).await?;
         let joined = match link.introduce(&self.credentials, Purpose::Join(self.join.clone())).await? {
             Answer::Joined(joined) => joined,
@@ -240,7 +240,7 @@ impl<A: Live> Member<A> {
         let stage = match &self.on_stage {
             Some(stage) if joined.resumed && stage.run == joined.run => stage.clone(),
             Some(stage) if stage.host.shell.clock.knows_zero() => {
-                return Err(Trouble::Member(MemberError::OtherRun(self.hub.clone())));
+                return Err(Failed::Member(MemberError::OtherRun(self.hub.clone())));
             }
             other => {
                 if let Some(stage) = other {
@@ -264,10 +264,10 @@ impl<A: Live> Member<A> {
         joined: &Joined,
         link: &mut Link,
         prepare: &impl Fn(&[u8]) -> Result<RunSpec<A>, String>,
-    ) -> Result<Membership<A>, Trouble> {
-        let io = |error| Trouble::Member(MemberError::Io(error));
-        let payload = hear_charter(link, joined.charter_bytes).await?;
-        let run_spec = prepare(&payload).map_err(|why| Trouble::Member(MemberError::Payload(why)))?;
+    ) -> Result<Membership<A>, Failed> {
+        let io = |error| Failed::Member(MemberError::Io(error));
+        let payload = receive_payload(link, joined.payload_bytes).await?;
+        let run_spec = prepare(&payload).map_err(|why| Failed::Member(MemberError::Payload(why)))?;
         if joined.actors.iter().any(|seated| seated.actor.index() >= run_spec.actors.len()) {
             return Err(LinkError::ProtocolViolation("gave an actor that is not in the run".into()).into());
         }
@@ -285,7 +285,7 @@ impl<A: Live> Member<A> {
         let options = HostOptions {
             credentials: self.credentials.clone(),
             process: joined.process,
-            life: self.join.life,
+            boot_id: self.join.boot_id,
             work: if joined.is_busy { Work::Busy } else { Work::Sleep },
             is_traced: joined.is_traced,
         };
@@ -310,13 +310,13 @@ impl<A: Live> Member<A> {
     }
 }
 
-async fn hear_charter(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError> {
+async fn receive_payload(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError> {
     if bytes > CHARTER_BYTES_MAX {
         return Err(LinkError::ProtocolViolation(format!("announced an experiment of {bytes} bytes")));
     }
     let mut payload = Vec::new();
     while (payload.len() as u64) < bytes {
-        match link.hear().await? {
+        match link.receive().await? {
             Control::Payload(part) => payload.extend_from_slice(&part.0),
             other => {
                 return Err(LinkError::ProtocolViolation(format!("said {} instead of the experiment", shown(&other))));
@@ -329,8 +329,8 @@ async fn hear_charter(link: &mut Link, bytes: u64) -> Result<Vec<u8>, LinkError>
 async fn align(link: &mut Link, clock: &Clock) -> Result<Alignment, LinkError> {
     let mut alignment = Alignment::default();
     while alignment.taken() < TRIPS {
-        link.say(&Control::Ping(clock.own())).await?;
-        match link.hear().await? {
+        link.send(&Control::Ping(clock.own())).await?;
+        match link.receive().await? {
             Control::Pong { sent, count } => alignment.take(sent, count, clock.own()),
             other => return Err(LinkError::ProtocolViolation(format!("said {} instead of the time", shown(&other)))),
         }
@@ -516,7 +516,7 @@ where
     for actor in host.actors() {
         names.push(host.run_spec.actors[actor.index()].name.clone());
         let findings = host.run_spec.findings.clone();
-        if let Some(bytes) = host.look(actor, move |cell| findings(cell.actor(), end)).await {
+        if let Some(bytes) = host.inspect(actor, move |cell| findings(cell.actor(), end)).await {
             send_results(actor, bytes).await;
         }
     }

@@ -56,7 +56,7 @@ pub(crate) async fn tell<A: Live>(host: &Rc<Host<A>>, has_room: impl Fn() -> boo
                 continue;
             }
             let (news, before) = (news.clone(), told.get(&actor).copied().unwrap_or_default());
-            let asked = host.look(actor, move |cell| news(cell.actor(), before, at)).await;
+            let asked = host.inspect(actor, move |cell| news(cell.actor(), before, at)).await;
             let Some((bytes, after)) = asked.flatten() else { continue };
             told.insert(actor, after);
             say(News { actor, incarnation: life_of(actor), at, bytes });

@@ -12,8 +12,8 @@ use actix::System;
 use meshsim_actor::{Actor, ActorId, Cx, Event, Message, Span, Time};
 use meshsim_fault::{ActorSet, Crash, Cut, Fault, FaultKind, NetworkSpec, Partition, Pause};
 use meshsim_net::{
-    ActorSpec, Credentials, Handle, Host, HostOptions, Hub, HubError, HubOptions, Join, MemberError, MemberOptions,
-    RunResult, RunSpec, Snapshot, Work, join,
+    ActorSpec, ClusterStatus, Credentials, Handle, Host, HostOptions, Hub, HubError, HubOptions, Join, MemberError,
+    MemberOptions, RunResult, RunSpec, Work, join,
 };
 use meshsim_wire::Secret;
 use serde::{Deserialize, Serialize};
@@ -122,14 +122,19 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 
 /// A separate process, as far as the other can tell.
 fn host(process: u32) -> Rc<Host<Player>> {
-    let options =
-        HostOptions { credentials: credentials(), process, life: life(process), work: Work::Sleep, is_traced: false };
+    let options = HostOptions {
+        credentials: credentials(),
+        process,
+        boot_id: boot_id(process),
+        work: Work::Sleep,
+        is_traced: false,
+    };
     let host = Host::start(options, Rc::new(run_spec(""))).unwrap();
     host.host(ActorId(process), 0);
     host
 }
 
-fn life(process: u32) -> u64 {
+fn boot_id(process: u32) -> u64 {
     u64::from(process) + 100
 }
 
@@ -139,16 +144,16 @@ fn a_peer_that_was_out_of_reach_is_found_at_its_new_address() {
         let (caller, called) = (host(0), host(1));
         let listener = TcpListener::bind(ANY).await.unwrap();
         let right = listener.local_addr().unwrap().to_string();
-        called.meet(0, life(0), "127.0.0.1:1".into(), &[CALLER]);
+        called.meet(0, boot_id(0), "127.0.0.1:1".into(), &[CALLER]);
         called.serve(listener);
         // No process listens at the former address.
         let wrong = TcpListener::bind(ANY).await.unwrap().local_addr().unwrap().to_string();
-        caller.meet(1, life(1), wrong, &[CALLED]);
+        caller.meet(1, boot_id(1), wrong, &[CALLED]);
         called.begin();
         caller.begin();
         until("it is given up", async || (caller.counts().lost_down > 0).then_some(())).await;
-        caller.meet(1, life(1), right, &[CALLED]);
-        let heard = async || called.look(CALLED, |cell| cell.actor().heard).await.filter(|heard| *heard > 0);
+        caller.meet(1, boot_id(1), right, &[CALLED]);
+        let heard = async || called.inspect(CALLED, |cell| cell.actor().heard).await.filter(|heard| *heard > 0);
         until("it hears", heard).await;
     });
 }
@@ -245,30 +250,30 @@ impl Cluster {
         Cluster { hub: address, handle, performance: spawn_local(hub.perform(|_| false)) }
     }
 
-    async fn snapshot(&self) -> Snapshot {
-        self.handle.snapshot().await.unwrap()
+    async fn status(&self) -> ClusterStatus {
+        self.handle.status().await.unwrap()
     }
 
     /// Waits until the run is in progress and all processes have joined.
     async fn until_running(&self) -> Time {
         until("the run goes on", async || {
-            let snapshot = self.snapshot().await;
-            (snapshot.missing.is_empty() && snapshot.now > Time::ZERO).then_some(snapshot.now)
+            let status = self.status().await;
+            (status.missing.is_empty() && status.now > Time::ZERO).then_some(status.now)
         })
         .await
     }
 
     async fn until_later_than(&self, time: Time) {
-        until("it is later", async || (self.snapshot().await.now > time).then_some(())).await;
+        until("it is later", async || (self.status().await.now > time).then_some(())).await;
     }
 
     async fn until_missing(&self, names: &[&str]) {
-        until("some are missing", async || (self.snapshot().await.missing == names).then_some(())).await;
+        until("some are missing", async || (self.status().await.missing == names).then_some(())).await;
     }
 
     /// Waits until the caller has made this many further calls.
     async fn until_said(&self, more: u64) {
-        let sent = async || self.handle.look(CALLER, |player| player.sent).await.ok();
+        let sent = async || self.handle.inspect(CALLER, |player| player.sent).await.ok();
         let before = until("the caller is there", sent).await;
         until("it says more", async || sent().await.filter(|sent| *sent > before + more)).await;
     }
@@ -385,7 +390,7 @@ fn a_manual_fault_also_reaches_processes_that_were_disconnected() {
         cluster.until_running().await;
         way.close();
         cluster.until_missing(&["called"]).await;
-        let at = cluster.snapshot().await.now + PERIOD;
+        let at = cluster.status().await.now + PERIOD;
         cluster.fault(at, Time::NEVER, Crash { actors: the_called() }).await;
         cluster.until_later_than(at + PERIOD).await;
         way.open();

@@ -110,7 +110,7 @@ async fn steer(run: Handle) -> (Vec<usize>, Vec<usize>) {
     let (grown, both, twice) = (grown.unwrap(), both.unwrap(), twice.unwrap());
     let kinds = |at: &[usize]| {
         let at = at.to_vec();
-        run.look(move |it| at.iter().map(|at| it.history()[*at].kind.as_str()).collect::<Vec<_>>())
+        run.inspect(move |it| at.iter().map(|at| it.history()[*at].kind.as_str()).collect::<Vec<_>>())
     };
     assert_eq!(kinds(&grown.begun).await.unwrap(), ["extend"]);
     assert_eq!(kinds(&both.refused).await.unwrap(), ["deploy", "deploy"]);
@@ -137,7 +137,7 @@ fn a_run_is_steered_from_another_thread_and_its_trace_is_read_back() {
     assert_eq!(told, manual);
     // Two nodes in a thread each, the load, and this process.
     assert_eq!(performed.processes.len(), 4);
-    assert!(block_on(handle.snapshot()).is_err(), "it is over");
+    assert!(block_on(handle.status()).is_err(), "it is over");
 
     let mut bytes = Vec::new();
     performed.trace.unwrap().write(meshsim_run::Keep::ALL, &mut bytes).unwrap();

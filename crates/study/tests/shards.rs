@@ -1,5 +1,7 @@
 //! A sweep in shards: the same bytes as in one process, whatever happens to the processes.
 
+mod common;
+
 use std::path::Path;
 
 use meshsim_experiment::{Experiment, parse};
@@ -10,6 +12,8 @@ use meshsim_study::shard::Shard;
 use meshsim_study::shards::ShardStore;
 use meshsim_study::store::{Store, StoreError, stand};
 use meshsim_study::sweep;
+
+use common::files;
 
 const QUEUE: &str = "
 nodes: [ { name: node, cores: 8 } ]
@@ -54,16 +58,6 @@ fn gather(folder: &Path, plan: &Plan) -> Result<usize, StoreError> {
     let points = sweep::summarise(plan, &rows);
     sweep::publish(plan, &rows, &points, store)?;
     Ok(missing)
-}
-
-fn files(folder: &Path) -> Vec<(String, String)> {
-    let file = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap())
-    };
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(file).collect();
-    files.sort();
-    files
 }
 
 /// The files of the plan, run in one process.

@@ -1,5 +1,7 @@
 //! Studies of queues whose answers are known.
 
+mod common;
+
 use std::path::Path;
 
 use meshsim_experiment::{Experiment, Override, parse};
@@ -11,6 +13,8 @@ use meshsim_study::pairs::{self, Pairs, PairsError, Runs};
 use meshsim_study::plan::{PROGRAM, Plan, Varied, seeds};
 use meshsim_study::store::{Store, StoreError, read_plan};
 use meshsim_study::{pool, sweep};
+
+use common::files;
 
 /// One server with at most 100 requests a second: M/M/1.
 const QUEUE: &str = "
@@ -46,16 +50,6 @@ fn run_in(folder: &Path, plan: &Plan, threads: usize, until: usize) -> Result<Ve
         sweep::publish(plan, &rows, &points, store)?;
     }
     Ok(rows)
-}
-
-fn files(folder: &Path) -> Vec<(String, String)> {
-    let file = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.unwrap().path();
-        (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap())
-    };
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(file).collect();
-    files.sort();
-    files
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub struct Refusal {
     /// The reason, for a person.
     pub why: String,
     /// True if a later attempt may succeed.
-    pub passing: bool,
+    pub retryable: bool,
 }
 
 /// A random number used once.

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 
 use meshsim_experiment::Experiment;
 use meshsim_gateway::RunningServer;
-use meshsim_net::{Phase, Snapshot, Work};
+use meshsim_net::{ClusterStatus, Phase, Work};
 use meshsim_report::text;
 use meshsim_run::Deployment;
 
 use super::Source;
-use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::interrupt;
 use crate::listener::GatewayArgs;
-use crate::live::{Attendant, ClusterArgs, LiveRun, SecretRole, conduct, read_once};
+use crate::live::{ClusterArgs, LiveObserver, LiveRun, SecretRole, read_once};
+use crate::output::{self, Output};
 use crate::runs;
 use crate::screen::Screen;
 
@@ -79,18 +79,18 @@ impl Args {
         let credentials = self.cluster.credentials(SecretRole::Coordinator, !self.listen.ip().is_loopback())?;
         let door = self.door.door()?;
         begin(&experiment, &self.source, &self.output, screen)?;
-        let folder = ending::open(&experiment, &self.output, runs::place_live)?;
+        let folder = output::open(&experiment, &self.output, runs::place_live)?;
         interrupt::catch()?;
-        let mut attendant = Waiting { screen, is_quiet: self.output.json, was_running: false };
-        let conducted = LiveRun {
+        let mut observer = Waiting { screen, is_quiet: self.output.json, was_running: false };
+        let run = LiveRun {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
             deployment: self.how.of(&self.output, Deployment::joined(self.listen, credentials)),
             door,
         };
-        let ended = conduct(conducted, &mut attendant)?;
-        ending::publish(&experiment, folder, ended, &self.output, screen)
+        let ended = run.run(&mut observer)?;
+        output::publish(&experiment, folder, ended, &self.output, screen)
     }
 }
 
@@ -115,19 +115,19 @@ struct Waiting<'a> {
     was_running: bool,
 }
 
-impl Attendant for Waiting<'_> {
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
+impl LiveObserver for Waiting<'_> {
+    fn on_listening(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
         if !self.is_quiet {
             self.screen.remark(&format!("  nodes and clients join at {joins}{}\n", at_gateway(gateway)));
         }
         Ok(())
     }
 
-    fn look(&mut self, snapshot: &Snapshot) -> bool {
-        if !self.was_running && snapshot.phase == Phase::Running {
+    fn on_tick(&mut self, status: &ClusterStatus) -> bool {
+        if !self.was_running && status.phase == Phase::Running {
             self.was_running = true;
             if !self.is_quiet {
-                self.screen.remark(&format!("  all have joined: {} processes\n", snapshot.processes.len()));
+                self.screen.remark(&format!("  all have joined: {} processes\n", status.processes.len()));
             }
         }
         false

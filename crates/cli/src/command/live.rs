@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use meshsim_experiment::Experiment;
 use meshsim_gateway::RunningServer;
-use meshsim_net::{Credentials, Phase, Snapshot};
+use meshsim_net::{ClusterStatus, Credentials, Phase};
 use meshsim_run::{Deployment, Part, parts};
 use meshsim_wire::Secret;
 
 use super::Source;
 use super::coordinator::{How, at_gateway, begin};
 use super::node::GraceArgs;
-use crate::ending::{self, Output};
 use crate::error::{Error, Exit};
 use crate::flow::follow;
 use crate::interrupt;
 use crate::listener::GatewayArgs;
-use crate::live::{Attendant, Children, LiveRun, Role, conduct, read_once};
+use crate::live::{Children, LiveObserver, LiveRun, Role, read_once};
+use crate::output::{self, Output};
 use crate::runs;
 use crate::screen::Screen;
 
@@ -70,12 +70,12 @@ impl Args {
         let experiment = self.source.load(self.output.json, screen)?;
         let door = self.door.door_if_free(screen)?;
         begin(&experiment, &self.source, &self.output, screen)?;
-        let folder = ending::open(&experiment, &self.output, runs::place_live)?;
+        let folder = output::open(&experiment, &self.output, runs::place_live)?;
         interrupt::catch()?;
         // Known to the children alone: two runs on one machine never mix.
         let credentials = Credentials { cluster: Secret::fresh_text(), secret: Secret::none(), tls: None };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut attendant = Parent {
+        let mut observer = Parent {
             screen,
             experiment: &experiment,
             processes: self.processes,
@@ -85,19 +85,19 @@ impl Args {
             is_quiet: self.output.json,
             trace_parts: self.output.trace().is_some().then(|| follow::begin(&experiment, &folder)),
         };
-        let conducted = LiveRun {
+        let run = LiveRun {
             experiment: &experiment,
             folder: &folder,
             output: &self.output,
             deployment: Deployment {
-                trace_parts: attendant.trace_parts.clone(),
+                trace_parts: observer.trace_parts.clone(),
                 ..self.how.of(&self.output, Deployment::joined(listen, credentials))
             },
             door,
         };
-        let ended = conduct(conducted, &mut attendant)?;
-        attendant.children.finish();
-        ending::publish(&experiment, folder, ended, &self.output, screen)
+        let ended = run.run(&mut observer)?;
+        observer.children.finish();
+        output::publish(&experiment, folder, ended, &self.output, screen)
     }
 }
 
@@ -139,8 +139,8 @@ struct Parent<'a> {
     trace_parts: Option<PathBuf>,
 }
 
-impl Attendant for Parent<'_> {
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
+impl LiveObserver for Parent<'_> {
+    fn on_listening(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error> {
         let roles = roles(self.experiment, self.processes, self.grace, joins, self.trace_parts.as_deref());
         self.children = Children::start(&roles, &self.cluster)?;
         if !self.is_quiet {
@@ -150,17 +150,17 @@ impl Attendant for Parent<'_> {
         Ok(())
     }
 
-    fn look(&mut self, snapshot: &Snapshot) -> bool {
+    fn on_tick(&mut self, cluster: &ClusterStatus) -> bool {
         let mut stop = false;
         for (name, pid, status) in self.children.ended() {
             // A node that was asked to leave ends successfully while the run is in progress.
-            let has_left = status.success() && snapshot.phase == Phase::Running;
+            let has_left = status.success() && cluster.phase == Phase::Running;
             if has_left && !self.is_quiet {
-                self.screen.remark(&format!("  the process of {name} (pid {pid}) left at {}\n", snapshot.now));
-            } else if !has_left && snapshot.phase != Phase::Ending {
-                self.screen.warn(&format!("the process of {name} (pid {pid}) ended at {}: {status}", snapshot.now));
+                self.screen.remark(&format!("  the process of {name} (pid {pid}) left at {}\n", cluster.now));
+            } else if !has_left && cluster.phase != Phase::Ending {
+                self.screen.warn(&format!("the process of {name} (pid {pid}) ended at {}: {status}", cluster.now));
                 // No process will replace it.
-                stop |= snapshot.phase == Phase::Waiting;
+                stop |= cluster.phase == Phase::Waiting;
             }
         }
         stop

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use meshsim_page::RUNS_MAX;
 
-use crate::ending::{REPORT, report};
 use crate::error::{Error, Exit};
+use crate::output::{REPORT, report};
 use crate::runs;
 use crate::screen::Screen;
 

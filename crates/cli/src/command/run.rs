@@ -17,12 +17,12 @@ use meshsim_study::plan::{Plan, Varied};
 use meshsim_study::pool;
 
 use super::{Source, sweep};
-use crate::ending::{self, FinishedRun, Output, TRACE};
 use crate::error::{Error, Exit};
 use crate::flow::follow;
 use crate::headline::figures;
 use crate::interrupt;
 use crate::memory;
+use crate::output::{self, FinishedRun, Output, TRACE};
 use crate::progress::{Progress, per_second};
 use crate::runs;
 use crate::screen::Screen;
@@ -79,7 +79,7 @@ impl Args {
             screen.print(&text::intention(&experiment, false, screen.paint()))?;
         }
         warn(&experiment, &self.source, screen);
-        let folder = ending::open(&experiment, &self.output, runs::place)?;
+        let folder = output::open(&experiment, &self.output, runs::place)?;
         interrupt::catch()?;
 
         let mut has_trace = false;
@@ -112,7 +112,7 @@ impl Args {
         );
         let remarks = Box::new(move |paint: Paint| format!("{}\n", paint.on(Look::Dim, &pace)));
         let ended = FinishedRun { outcome, has_trace, processes: None, until_stopped: false, remarks };
-        ending::publish(&experiment, folder, ended, &self.output, screen)
+        output::publish(&experiment, folder, ended, &self.output, screen)
     }
 
     /// Several runs, which together say how far a figure may be trusted.

@@ -168,7 +168,7 @@ fn listed() -> Vec<Listed> {
             outcome: summary.outcome,
             slos: summary.slo.len(),
             age_s: now.duration_since(written).map_or(0, |age| age.as_secs()),
-            has_trace: path.join(crate::ending::TRACE).is_file(),
+            has_trace: path.join(crate::output::TRACE).is_file(),
             settings,
             name: summary.name,
         });
@@ -240,7 +240,7 @@ fn remove(runs: &[PathBuf], screen: &Screen) -> Result<Exit, Error> {
             continue;
         }
         let experiment = read::experiment(path, None).ok();
-        let files = crate::ending::written_names(experiment.as_ref());
+        let files = crate::output::written_names(experiment.as_ref());
         remove_run(path, &files).map_err(|error| Error::Write(path.clone(), error))?;
         screen.remark(&format!("removed {}\n", path.display()));
     }

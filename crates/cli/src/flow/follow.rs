@@ -16,9 +16,9 @@ use super::place::Place;
 use super::source::refuse_another;
 use super::stream::{Item, Known};
 use super::words::Names;
-use crate::ending::{self, TRACE};
 use crate::error::Error;
 use crate::folder::{self, RunDir};
+use crate::output::{self, TRACE};
 use crate::{read, runs};
 
 /// Directory with the parts of the trace of a live run, while it goes on.
@@ -27,7 +27,7 @@ pub(crate) const PARTS: &str = "trace.parts";
 /// Makes a run that is about to begin one that can be followed: its experiment is there from the beginning. Returns the
 /// directory for the parts of its trace.
 pub(crate) fn begin(experiment: &Experiment, folder: &RunDir) -> PathBuf {
-    for (name, text) in ending::inputs(experiment) {
+    for (name, text) in output::inputs(experiment) {
         // Without them there are numbers in place of names; the run writes them again when it ends, and says why it
         // cannot.
         let _ = fs::write(folder.staged(name), text);

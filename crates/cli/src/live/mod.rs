@@ -2,10 +2,10 @@
 
 mod children;
 mod cluster;
-mod conduct;
-mod joining;
+mod join;
+mod run;
 
 pub(crate) use children::{Children, Role};
 pub(crate) use cluster::{ClusterArgs, SecretRole, is_loopback, read_once};
-pub(crate) use conduct::{Attendant, LiveRun, conduct};
-pub(crate) use joining::JoinArgs;
+pub(crate) use join::JoinArgs;
+pub(crate) use run::{LiveObserver, LiveRun};

@@ -15,16 +15,16 @@ use std::sync::Arc;
 use meshsim_actor::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Occasion;
 use super::least_request::Counts;
-use crate::message::Instance;
+use super::{Occasion, replaced};
+use crate::view::InstanceRef;
 
 /// A caller's deadlines of the instances of a service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deadlines {
     /// The instances that the other fields refer to.
     #[serde(with = "meshsim_actor::shared")]
-    instances: Arc<[Instance]>,
+    instances: Arc<[InstanceRef]>,
     queue: BinaryHeap<Next>,
     /// The deadline of the last choice.
     now: f64,
@@ -65,7 +65,7 @@ impl Deadlines {
         Deadlines { instances: Arc::default(), queue: BinaryHeap::new(), now: 0.0, order: 0, active, place }
     }
 
-    pub(super) fn pick(&mut self, instances: &Arc<[Instance]>, occasion: &Occasion<'_>) -> usize {
+    pub(super) fn pick(&mut self, instances: &Arc<[InstanceRef]>, occasion: &Occasion<'_>) -> usize {
         self.follow(instances, occasion);
         let Some(next) = self.queue.pop() else { return 0 };
         self.now = next.deadline;
@@ -79,7 +79,7 @@ impl Deadlines {
         next.at as usize
     }
 
-    pub(super) fn ended(&mut self, to: Instance) {
+    pub(super) fn ended(&mut self, to: InstanceRef) {
         if let (Some(active), Ok(at)) = (&mut self.active, self.instances.binary_search(&to)) {
             active.take(at as u32);
         }
@@ -87,15 +87,8 @@ impl Deadlines {
 
     /// The instances have changed: those that stay keep their deadlines and counts. Each new one begins at a point of
     /// its interval that is drawn for this caller, so that callers do not act as one.
-    fn follow(&mut self, instances: &Arc<[Instance]>, occasion: &Occasion<'_>) {
-        if Arc::ptr_eq(&self.instances, instances) {
-            return;
-        }
-        if self.instances == *instances {
-            self.instances = instances.clone();
-            return;
-        }
-        let old = std::mem::replace(&mut self.instances, instances.clone());
+    fn follow(&mut self, instances: &Arc<[InstanceRef]>, occasion: &Occasion<'_>) {
+        let Some(old) = replaced(&mut self.instances, instances) else { return };
         let mut known = vec![None; instances.len()];
         for next in std::mem::take(&mut self.queue) {
             if let Ok(at) = instances.binary_search(&old[next.at as usize]) {

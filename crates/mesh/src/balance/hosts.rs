@@ -9,8 +9,8 @@ use std::sync::Arc;
 use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Instance, InstanceView};
 use crate::model::{Mesh, Selection, ServiceId, ZoneRouting};
+use crate::view::{InstanceRef, InstanceView};
 
 /// Services with failed hosts, as one caller sees them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,10 +20,10 @@ pub(crate) struct Hosts(BTreeMap<ServiceId, Failed>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     /// Those that have failed, by rising (node, ordinal); at least one.
-    pub(crate) failed: Vec<Instance>,
+    pub(crate) failed: Vec<InstanceRef>,
     /// These and the ready ones, by rising (node, ordinal).
     #[serde(with = "meshsim_actor::shared")]
-    pub(crate) all: Arc<[Instance]>,
+    pub(crate) all: Arc<[InstanceRef]>,
 }
 
 impl Selection {
@@ -64,7 +64,7 @@ impl Hosts {
             let fell = |node: ActorId| view.fell_after(node, old.version);
             let failed = failed_hosts(known, before, ready, fell);
             if !failed.is_empty() {
-                let mut all: Vec<Instance> = ready.iter().chain(&failed).copied().collect();
+                let mut all: Vec<InstanceRef> = ready.iter().chain(&failed).copied().collect();
                 all.sort_unstable();
                 self.0.insert(service, Failed { failed, all: all.into() });
             }
@@ -74,11 +74,11 @@ impl Hosts {
 
 /// The failed hosts after a change from `before` to `ready`.
 fn failed_hosts(
-    known: Vec<Instance>,
-    before: &[Instance],
-    ready: &[Instance],
+    known: Vec<InstanceRef>,
+    before: &[InstanceRef],
+    ready: &[InstanceRef],
     fell: impl Fn(ActorId) -> bool,
-) -> Vec<Instance> {
+) -> Vec<InstanceRef> {
     let most = before.len() + known.len();
     let mut failed = known;
     failed.extend(before.iter().filter(|it| fell(it.node)));
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(failed_hosts(vec![], &all, &all[..4], |_| false), []);
         // One is placed elsewhere: one less is missing.
         let more = instances(8);
-        let ready: Vec<Instance> = all[..4].iter().chain(&more[6..7]).copied().collect();
+        let ready: Vec<InstanceRef> = all[..4].iter().chain(&more[6..7]).copied().collect();
         let second = failed_hosts(first.clone(), &all[..4], &ready, |_| false);
         assert_eq!(second, &all[4..5]);
         assert_eq!(failed_hosts(first, &all[..4], &all[..5], |_| false), &all[5..]);

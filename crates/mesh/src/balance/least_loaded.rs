@@ -11,11 +11,11 @@ use meshsim_actor::Rng;
 use super::least_request::Distinct;
 use super::{Occasion, memo, weights};
 use crate::board::LoadBoard;
-use crate::message::Instance;
 use crate::model::{Choices, Mesh};
+use crate::view::InstanceRef;
 
 /// Chooses one of `instances`. Without a board, each is equally likely.
-pub(super) fn pick(choices: Choices, instances: &Arc<[Instance]>, occasion: &Occasion<'_>, rng: &mut Rng) -> usize {
+pub(super) fn pick(choices: Choices, instances: &Arc<[InstanceRef]>, occasion: &Occasion<'_>, rng: &mut Rng) -> usize {
     let n = instances.len() as u32;
     let Some(board) = occasion.board.filter(|_| n > 1) else {
         return if occasion.is_weighted() {
@@ -40,12 +40,12 @@ pub(super) fn pick(choices: Choices, instances: &Arc<[Instance]>, occasion: &Occ
 
 /// Requests at an instance with the one that would come, by its weight: with equal weights, the fewest requests are the
 /// least load.
-fn load(instance: Instance, board: &LoadBoard, mesh: &Mesh) -> f64 {
+fn load(instance: InstanceRef, board: &LoadBoard, mesh: &Mesh) -> f64 {
     (f64::from(board.requests(instance.node, instance.ordinal)) + 1.0) / mesh.weight(instance)
 }
 
 /// Positions of the instances with the least load on the board.
-pub(super) fn least(instances: &[Instance], board: &LoadBoard, mesh: &Mesh) -> Vec<u32> {
+pub(super) fn least(instances: &[InstanceRef], board: &LoadBoard, mesh: &Mesh) -> Vec<u32> {
     let mut least = Vec::new();
     let mut fewest = f64::INFINITY;
     for (at, instance) in (0..).zip(instances) {

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use meshsim_actor::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::message::Instance;
+use super::replaced;
 use crate::model::{CHOICES_MAX, Choices};
+use crate::view::InstanceRef;
 
 /// A caller's requests in flight, by instance.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UnderWay {
     /// The instances that `counts` refers to.
     #[serde(with = "meshsim_actor::shared")]
-    instances: Arc<[Instance]>,
+    instances: Arc<[InstanceRef]>,
     counts: Counts,
 }
 
@@ -35,7 +36,7 @@ pub(super) enum Counts {
 const SPARSE_MAX: usize = 1024;
 
 impl UnderWay {
-    pub(super) fn pick(&mut self, choices: Choices, instances: &Arc<[Instance]>, rng: &mut Rng) -> usize {
+    pub(super) fn pick(&mut self, choices: Choices, instances: &Arc<[InstanceRef]>, rng: &mut Rng) -> usize {
         self.follow(instances);
         let n = instances.len() as u32;
         let picked = match choices {
@@ -63,7 +64,7 @@ impl UnderWay {
         least
     }
 
-    pub(super) fn ended(&mut self, to: Instance) {
+    pub(super) fn ended(&mut self, to: InstanceRef) {
         // An instance that has gone leaves no state; one that was gone and came back starts anew.
         if let Ok(at) = self.instances.binary_search(&to) {
             self.counts.take(at as u32);
@@ -71,16 +72,8 @@ impl UnderWay {
     }
 
     /// The instances have changed: those that stay keep their counts.
-    fn follow(&mut self, instances: &Arc<[Instance]>) {
-        if Arc::ptr_eq(&self.instances, instances) {
-            return;
-        }
-        // Equal lists that are not the same one: those of zones are made anew when a run is resumed.
-        if self.instances == *instances {
-            self.instances = instances.clone();
-            return;
-        }
-        let old = std::mem::replace(&mut self.instances, instances.clone());
+    fn follow(&mut self, instances: &Arc<[InstanceRef]>) {
+        let Some(old) = replaced(&mut self.instances, instances) else { return };
         self.counts.follow(&old, instances);
     }
 }
@@ -178,7 +171,7 @@ impl Counts {
     }
 
     /// The instances have changed: those that stay keep their counts.
-    pub(super) fn follow(&mut self, old: &[Instance], instances: &[Instance]) {
+    pub(super) fn follow(&mut self, old: &[InstanceRef], instances: &[InstanceRef]) {
         let mut stay = Vec::new();
         self.for_each(|at, count| {
             if let Ok(now_at) = instances.binary_search(&old[at as usize]) {
@@ -264,7 +257,7 @@ mod tests {
     fn what_is_under_way_follows_its_instance_through_changes_of_the_view() {
         let (three, mut rng) = (instances(3), Rng::stream(1, "x"));
         let mut known = UnderWay { instances: three.clone(), counts: Counts::Sparse(vec![(1, 5), (2, 7)]) };
-        let later: Arc<[Instance]> = Arc::new([three[0], Instance { version: 2, ..three[1] }, three[2]]);
+        let later: Arc<[InstanceRef]> = Arc::new([three[0], InstanceRef { version: 2, ..three[1] }, three[2]]);
         let picked = known.pick(TWO, &later, &mut rng) as u32;
         let of = |known: &UnderWay, at| known.counts.get(at) - u32::from(picked == at);
         assert_eq!([0, 1, 2].map(|at| of(&known, at)), [0, 0, 7], "the second is another one now");

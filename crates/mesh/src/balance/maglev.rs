@@ -7,7 +7,7 @@
 
 use meshsim_actor::mix;
 
-use crate::message::Instance;
+use crate::view::InstanceRef;
 
 /// Position of an instance, by place.
 #[derive(Debug)]
@@ -28,10 +28,10 @@ const FREE: u32 = u32::MAX;
 impl Table {
     /// A table for these instances, which are not empty, with these weights, which are above 0. `size` is a prime;
     /// instances beyond it get no place.
-    pub(super) fn new(instances: &[Instance], weight: impl Fn(Instance) -> f64, size: u32) -> Self {
+    pub(super) fn new(instances: &[InstanceRef], weight: impl Fn(InstanceRef) -> f64, size: u32) -> Self {
         let places = u64::from(size);
         let most = instances.iter().map(|it| weight(*it)).fold(0.0, f64::max);
-        let filler = |instance: &Instance| {
+        let filler = |instance: &InstanceRef| {
             let name = super::hash_of(*instance);
             let skip = mix(name ^ 1) % places.saturating_sub(1).max(1) + 1;
             Filler { place: mix(name) % places, skip, due: 0.0 }
@@ -94,7 +94,7 @@ mod tests {
     fn the_keys_of_an_instance_that_goes_move_and_few_others() {
         for n in [10_u32, 100] {
             let all = instances(n);
-            let fewer: Vec<Instance> = all.iter().copied().filter(|it| *it != all[3]).collect();
+            let fewer: Vec<InstanceRef> = all.iter().copied().filter(|it| *it != all[3]).collect();
             let before = Table::new(&all, |_| 1.0, MAGLEV_SIZE);
             let after = Table::new(&fewer, |_| 1.0, MAGLEV_SIZE);
             let pairs = before.0.iter().zip(&after.0).map(|(old, new)| (all[*old as usize], fewer[*new as usize]));

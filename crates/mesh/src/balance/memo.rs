@@ -13,8 +13,8 @@ use std::sync::{Arc, Weak};
 use super::maglev::Table;
 use super::ring_hash::Ring;
 use crate::board::LoadBoard;
-use crate::message::Instance;
 use crate::model::{Balancer, Mesh};
+use crate::view::InstanceRef;
 
 /// Something that follows from a list of instances.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ enum Derived {
     Ring(Ring),
     Table(Table),
     /// The instances of each zone of the mesh.
-    Zones(Vec<Arc<[Instance]>>),
+    Zones(Vec<Arc<[InstanceRef]>>),
     /// The least loaded on this board, whose address is not used again while it is here.
     Least(#[expect(dead_code, reason = "it keeps the address")] Arc<LoadBoard>, Vec<u32>),
 }
@@ -48,7 +48,7 @@ impl Rule {
 
 struct Entry {
     /// Keeps the address of the list from being used again.
-    list: Weak<[Instance]>,
+    list: Weak<[InstanceRef]>,
     rule: Rule,
     derived: Rc<Derived>,
 }
@@ -59,8 +59,8 @@ thread_local! {
 }
 
 /// The position of the instance for `key`.
-pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[Instance]>, mesh: &Mesh, key: u64) -> usize {
-    let weight = |instance: Instance| mesh.weight(instance);
+pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[InstanceRef]>, mesh: &Mesh, key: u64) -> usize {
+    let weight = |instance: InstanceRef| mesh.weight(instance);
     let derived = derived(instances, Rule::Hash(*balancer), || match *balancer {
         Balancer::Maglev { table_size, .. } => Derived::Table(Table::new(instances, weight, table_size)),
         Balancer::RingHash { min_size, max_size, .. } => {
@@ -76,7 +76,7 @@ pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[Instance]>, mesh: &Me
 }
 
 /// Gives the instances of each zone of the mesh.
-pub(super) fn by_zone<R>(list: &Arc<[Instance]>, mesh: &Mesh, take: impl FnOnce(&[Arc<[Instance]>]) -> R) -> R {
+pub(super) fn by_zone<R>(list: &Arc<[InstanceRef]>, mesh: &Mesh, take: impl FnOnce(&[Arc<[InstanceRef]>]) -> R) -> R {
     let derived = derived(list, Rule::Zones, || {
         let mut zones = vec![Vec::new(); mesh.zones.len()];
         for instance in &**list {
@@ -96,7 +96,7 @@ pub(super) fn by_zone<R>(list: &Arc<[Instance]>, mesh: &Mesh, take: impl FnOnce(
 
 /// Gives the positions of the instances with the least load on a board.
 pub(super) fn least_loaded<R>(
-    list: &Arc<[Instance]>,
+    list: &Arc<[InstanceRef]>,
     board: &Arc<LoadBoard>,
     mesh: &Mesh,
     take: impl FnOnce(&[u32]) -> R,
@@ -109,7 +109,7 @@ pub(super) fn least_loaded<R>(
     }
 }
 
-fn derived(list: &Arc<[Instance]>, rule: Rule, make: impl FnOnce() -> Derived) -> Rc<Derived> {
+fn derived(list: &Arc<[InstanceRef]>, rule: Rule, make: impl FnOnce() -> Derived) -> Rc<Derived> {
     let address = (Arc::as_ptr(list).cast::<()>() as usize, rule.kind());
     let known = MEMO.with_borrow(|memo| {
         let entry = memo.get(&address).filter(|entry| entry.rule == rule && entry.list.strong_count() > 0)?;

@@ -29,8 +29,8 @@ use meshsim_actor::{Rng, Span, Time, mix};
 use serde::{Deserialize, Serialize};
 
 use crate::board::LoadBoard;
-use crate::message::Instance;
 use crate::model::{Balancer, Choices, Mesh, ServiceId};
+use crate::view::InstanceRef;
 
 use edf::Deadlines;
 use least_request::UnderWay;
@@ -51,11 +51,22 @@ pub struct Occasion<'a> {
     /// The latest load board of the service, if it has one.
     pub board: Option<&'a Arc<LoadBoard>>,
     /// Its instances that are new, each with the time from which the caller knows it, by rising (node, ordinal).
-    pub young: &'a [(Instance, Time)],
+    pub young: &'a [(InstanceRef, Time)],
+}
+
+/// Takes in the latest list of instances. Returns the former one if it had other instances.
+///
+/// An equal list can be another one in memory: those of zones are made anew when a run is resumed.
+fn replaced(known: &mut Arc<[InstanceRef]>, latest: &Arc<[InstanceRef]>) -> Option<Arc<[InstanceRef]>> {
+    if Arc::ptr_eq(known, latest) {
+        return None;
+    }
+    let old = std::mem::replace(known, latest.clone());
+    (old != *latest).then_some(old)
 }
 
 /// A hash of an instance that does not depend on the others.
-fn hash_of(instance: Instance) -> u64 {
+fn hash_of(instance: InstanceRef) -> u64 {
     mix(u64::from(instance.node.0) << 32 | u64::from(instance.ordinal))
 }
 
@@ -104,7 +115,7 @@ impl Known {
     pub fn pick(
         &mut self,
         balancer: &Balancer,
-        instances: &Arc<[Instance]>,
+        instances: &Arc<[InstanceRef]>,
         occasion: &Occasion<'_>,
         rng: &mut Rng,
     ) -> usize {
@@ -129,7 +140,7 @@ impl Known {
     }
 
     /// A request to `to` that took `took` is no longer in flight.
-    pub fn ended(&mut self, balancer: &Balancer, to: Instance, now: Time, took: Span) {
+    pub fn ended(&mut self, balancer: &Balancer, to: InstanceRef, now: Time, took: Span) {
         match (self, balancer) {
             (Known::UnderWay(in_flight), _) => in_flight.ended(to),
             (Known::Ranking(ranking), _) => ranking.ended(to),
@@ -140,7 +151,7 @@ impl Known {
     }
 
     /// A request to `to` is no longer in flight, and its latency is unknown.
-    pub fn cancelled(&mut self, to: Instance) {
+    pub fn cancelled(&mut self, to: InstanceRef) {
         match self {
             Known::UnderWay(in_flight) => in_flight.ended(to),
             Known::Ranking(ranking) => ranking.ended(to),
@@ -158,8 +169,8 @@ pub(crate) mod tests {
     use meshsim_actor::ActorId;
 
     /// This number of instances, each on its own node.
-    pub(crate) fn instances(count: u32) -> Arc<[Instance]> {
-        (1..=count).map(|node| Instance { node: ActorId(node), ordinal: 0, version: 1 }).collect()
+    pub(crate) fn instances(count: u32) -> Arc<[InstanceRef]> {
+        (1..=count).map(|node| InstanceRef { node: ActorId(node), ordinal: 0, version: 1 }).collect()
     }
 
     /// A service with default settings.

@@ -7,9 +7,9 @@ use meshsim_actor::{ActorId, Rng};
 
 use super::hosts::Failed;
 use super::{memo, zones};
-use crate::message::{Instance, InstanceView};
 use crate::model::{Mesh, Selection, ServiceId, ZoneRouting};
 use crate::proxy::Pool;
+use crate::view::{InstanceRef, InstanceView};
 
 /// A call for which instances are selected.
 pub(crate) struct Scene<'a> {
@@ -25,10 +25,10 @@ pub(crate) struct Scene<'a> {
 pub(crate) fn narrowed(
     selection: &Selection,
     pool: Pool,
-    ready: &Arc<[Instance]>,
+    ready: &Arc<[InstanceRef]>,
     scene: &Scene<'_>,
     rng: &mut Rng,
-) -> (Pool, Arc<[Instance]>) {
+) -> (Pool, Arc<[InstanceRef]>) {
     if let Some(hosts) = scene.failed
         && zones::is_panic(ready.len(), hosts.all.len(), selection.panic_threshold)
     {
@@ -60,7 +60,7 @@ pub(crate) fn narrowed(
 /// Callers by zone: the ready instances of the calling service; for clients and gateways, all clients.
 fn callers(scene: &Scene<'_>) -> Vec<u32> {
     if let Some(service) = scene.caller.1 {
-        let count = |lists: &[Arc<[Instance]>]| lists.iter().map(|list| list.len() as u32).collect();
+        let count = |lists: &[Arc<[InstanceRef]>]| lists.iter().map(|list| list.len() as u32).collect();
         return memo::by_zone(scene.view.instances(service), scene.mesh, count);
     }
     let mut counts = vec![0; scene.mesh.zones.len()];

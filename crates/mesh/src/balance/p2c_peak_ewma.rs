@@ -12,8 +12,8 @@ use std::sync::Arc;
 use meshsim_actor::{Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::Occasion;
-use crate::message::Instance;
+use super::{Occasion, replaced};
+use crate::view::InstanceRef;
 
 /// A caller's state of the instances of a service: those with a request in flight or with an estimate that has not
 /// faded. All others have the start value, faded since `since`.
@@ -21,17 +21,17 @@ use crate::message::Instance;
 pub struct Estimates {
     /// The instances that `peers` refers to.
     #[serde(with = "meshsim_actor::shared")]
-    instances: Arc<[Instance]>,
+    instances: Arc<[InstanceRef]>,
     /// Time at which the others became known.
     since: Time,
     /// By position in `instances`.
-    peers: BTreeMap<u32, Peer>,
+    peers: BTreeMap<u32, InstanceStats>,
     /// Peers at which those are let go of which nothing is left to know.
     sweep_at: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Peer {
+struct InstanceStats {
     /// Requests in flight.
     pending: u32,
     /// In nanoseconds.
@@ -53,7 +53,7 @@ impl Default for Estimates {
 impl Estimates {
     pub(super) fn pick(
         &mut self,
-        instances: &Arc<[Instance]>,
+        instances: &Arc<[InstanceRef]>,
         decay: Span,
         start: Span,
         occasion: &Occasion<'_>,
@@ -74,7 +74,7 @@ impl Estimates {
         if self.peers.len() >= self.sweep_at {
             self.sweep(decay, start, now);
         }
-        let unknown = Peer { pending: 0, ..Peer::start(start, self.since) };
+        let unknown = InstanceStats { pending: 0, ..InstanceStats::start(start, self.since) };
         let peer = self.peers.entry(picked).or_insert(unknown);
         if n > 1 {
             peer.fade(decay, now);
@@ -83,7 +83,7 @@ impl Estimates {
         picked as usize
     }
 
-    pub(super) fn ended(&mut self, to: Instance, decay: Span, now: Time, took: Span) {
+    pub(super) fn ended(&mut self, to: InstanceRef, decay: Span, now: Time, took: Span) {
         // An instance that has gone leaves no state; one that was gone and came back starts anew.
         let Ok(at) = self.instances.binary_search(&to) else { return };
         if let Some(peer) = self.peers.get_mut(&(at as u32)) {
@@ -92,7 +92,7 @@ impl Estimates {
         }
     }
 
-    pub(super) fn cancelled(&mut self, to: Instance) {
+    pub(super) fn cancelled(&mut self, to: InstanceRef) {
         let Ok(at) = self.instances.binary_search(&to) else { return };
         if let Some(peer) = self.peers.get_mut(&(at as u32)) {
             peer.pending = peer.pending.saturating_sub(1);
@@ -113,7 +113,7 @@ impl Estimates {
 
     /// The estimate of those of which nothing was learnt.
     fn unknown(&self, decay: Span, start: Span, now: Time) -> f64 {
-        let mut peer = Peer::start(start, self.since);
+        let mut peer = InstanceStats::start(start, self.since);
         peer.fade(decay, now);
         peer.estimate
     }
@@ -131,16 +131,8 @@ impl Estimates {
     }
 
     /// The instances have changed: those that stay keep their state, those that come have the start value.
-    fn follow(&mut self, instances: &Arc<[Instance]>, start: Span, now: Time) {
-        if Arc::ptr_eq(&self.instances, instances) {
-            return;
-        }
-        // Equal lists that are not the same one: those of zones are made anew when a run is resumed.
-        if self.instances == *instances {
-            self.instances = instances.clone();
-            return;
-        }
-        let old = std::mem::replace(&mut self.instances, instances.clone());
+    fn follow(&mut self, instances: &Arc<[InstanceRef]>, start: Span, now: Time) {
+        let Some(old) = replaced(&mut self.instances, instances) else { return };
         let mut stay: Vec<(u32, u32)> = Vec::new();
         for (at, instance) in old.iter().enumerate() {
             if let Ok(now_at) = instances.binary_search(instance) {
@@ -148,11 +140,11 @@ impl Estimates {
             }
         }
         let mut known = std::mem::take(&mut self.peers);
-        let mut peers: BTreeMap<u32, Peer> =
+        let mut peers: BTreeMap<u32, InstanceStats> =
             stay.iter().filter_map(|(now_at, at)| Some((*now_at, known.remove(at)?))).collect();
         // The smaller set is kept one by one: instances without a sample until now, or those that come now.
         if stay.len() - peers.len() <= instances.len() - stay.len() {
-            let since = Peer::start(start, self.since);
+            let since = InstanceStats::start(start, self.since);
             for (now_at, _) in &stay {
                 peers.entry(*now_at).or_insert(since);
             }
@@ -161,7 +153,7 @@ impl Estimates {
             let mut stay = stay.iter().map(|(now_at, _)| *now_at).peekable();
             for at in 0..instances.len() as u32 {
                 if stay.next_if_eq(&at).is_none() {
-                    peers.insert(at, Peer::start(start, now));
+                    peers.insert(at, InstanceStats::start(start, now));
                 }
             }
         }
@@ -169,9 +161,9 @@ impl Estimates {
     }
 }
 
-impl Peer {
+impl InstanceStats {
     fn start(start: Span, since: Time) -> Self {
-        Peer { pending: 0, estimate: start.nanos() as f64, touched: since }
+        InstanceStats { pending: 0, estimate: start.nanos() as f64, touched: since }
     }
 
     fn fade(&mut self, decay: Span, now: Time) {
@@ -218,7 +210,7 @@ mod tests {
 
     #[test]
     fn slower_samples_replace_the_estimate_and_faster_ones_and_reads_decay_it() {
-        let mut peer = Peer::start(START, at(0));
+        let mut peer = InstanceStats::start(START, at(0));
         peer.learn(Span::from_millis(500), DECAY, at(0));
         assert_eq!(peer.estimate, 500e6);
         peer.learn(Span::from_millis(10), DECAY, at(10));

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use meshsim_actor::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::message::Instance;
+use super::replaced;
+use crate::view::InstanceRef;
 
 /// A caller's requests in flight, by instance and by number.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ranking {
     /// The instances that the other fields refer to.
     #[serde(with = "meshsim_actor::shared")]
-    instances: Arc<[Instance]>,
+    instances: Arc<[InstanceRef]>,
     /// Instances with requests in flight, by rising position: their bucket, and their index in it.
     busy: BTreeMap<u32, (u32, u32)>,
     /// By number of requests in flight: the instances with that number. No bucket is empty.
@@ -30,7 +31,7 @@ pub struct Ranking {
 const DRAWS: u32 = 8;
 
 impl Ranking {
-    pub(super) fn pick(&mut self, instances: &Arc<[Instance]>, rng: &mut Rng) -> usize {
+    pub(super) fn pick(&mut self, instances: &Arc<[InstanceRef]>, rng: &mut Rng) -> usize {
         self.follow(instances);
         let n = instances.len() as u32;
         let picked = if n == 1 {
@@ -47,7 +48,7 @@ impl Ranking {
         picked as usize
     }
 
-    pub(super) fn ended(&mut self, to: Instance) {
+    pub(super) fn ended(&mut self, to: InstanceRef) {
         // An instance that has gone leaves no state; one that was gone and came back starts anew.
         let Ok(at) = self.instances.binary_search(&to) else { return };
         if let Some((active, _)) = self.busy.get(&(at as u32)) {
@@ -92,16 +93,8 @@ impl Ranking {
     }
 
     /// The instances have changed: those that stay keep their state.
-    fn follow(&mut self, instances: &Arc<[Instance]>) {
-        if Arc::ptr_eq(&self.instances, instances) {
-            return;
-        }
-        // Equal lists that are not the same one: those of zones are made anew when a run is resumed.
-        if self.instances == *instances {
-            self.instances = instances.clone();
-            return;
-        }
-        let old = std::mem::replace(&mut self.instances, instances.clone());
+    fn follow(&mut self, instances: &Arc<[InstanceRef]>) {
+        let Some(old) = replaced(&mut self.instances, instances) else { return };
         self.buckets.clear();
         for (place, (active, _)) in std::mem::take(&mut self.busy) {
             if let Ok(at) = instances.binary_search(&old[place as usize]) {
@@ -122,7 +115,7 @@ mod tests {
         let mut known = Ranking::default();
         let mut views = [instances(40), instances(37)].into_iter().cycle();
         let mut view = instances(40);
-        let mut plain: BTreeMap<Instance, u32> = BTreeMap::new();
+        let mut plain: BTreeMap<InstanceRef, u32> = BTreeMap::new();
         let mut picked = [0_u32; 40];
         for round in 0..40_000 {
             if round % 500 == 0 {

@@ -9,7 +9,7 @@
 
 use meshsim_actor::mix;
 
-use crate::message::Instance;
+use crate::view::InstanceRef;
 
 /// Points on a ring, by rising hash.
 #[derive(Debug)]
@@ -21,7 +21,12 @@ pub(super) struct Ring {
 
 impl Ring {
     /// A ring for these instances, which are not empty, with these weights, which are above 0.
-    pub(super) fn new(instances: &[Instance], weight: impl Fn(Instance) -> f64, min_size: u32, max_size: u32) -> Self {
+    pub(super) fn new(
+        instances: &[InstanceRef],
+        weight: impl Fn(InstanceRef) -> f64,
+        min_size: u32,
+        max_size: u32,
+    ) -> Self {
         let sum: f64 = instances.iter().map(|it| weight(*it)).sum();
         let least = instances.iter().map(|it| weight(*it) / sum).fold(1.0, f64::min);
         let points = ((least * f64::from(min_size)).ceil() / least).min(f64::from(max_size));
@@ -85,7 +90,7 @@ mod tests {
         let (n, k, rings) = (20_u32, 51.0, 400);
         let mut squares = Vec::new();
         for ring in 0..rings {
-            let others: Vec<Instance> =
+            let others: Vec<InstanceRef> =
                 instances(n * rings).iter().skip((ring * n) as usize).take(n as usize).copied().collect();
             let shares = Ring::new(&others, |_| 1.0, 1001, RING_MAX).shares(n as usize);
             assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
@@ -102,7 +107,7 @@ mod tests {
     #[test]
     fn only_the_keys_of_an_instance_that_goes_move() {
         let all = instances(10);
-        let fewer: Vec<Instance> = all.iter().copied().filter(|it| *it != all[3]).collect();
+        let fewer: Vec<InstanceRef> = all.iter().copied().filter(|it| *it != all[3]).collect();
         // As many points each: 103 of 10, and 103 of 9.
         let before = Ring::new(&all, |_| 1.0, RING_MIN, RING_MAX);
         let after = Ring::new(&fewer, |_| 1.0, 920, RING_MAX);

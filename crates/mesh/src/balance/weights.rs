@@ -7,16 +7,16 @@ use meshsim_actor::{Rng, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Occasion;
-use crate::message::{Instance, InstanceView};
 use crate::model::{Mesh, Service, ServiceId};
+use crate::view::{InstanceRef, InstanceView};
 
 /// New instances, by service and rising (node, ordinal), each with the time from which a caller knows it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Young(BTreeMap<ServiceId, Vec<(Instance, Time)>>);
+pub(crate) struct Young(BTreeMap<ServiceId, Vec<(InstanceRef, Time)>>);
 
 impl Young {
     /// The new instances of a service.
-    pub(crate) fn of(&self, service: ServiceId) -> &[(Instance, Time)] {
+    pub(crate) fn of(&self, service: ServiceId) -> &[(InstanceRef, Time)] {
         self.0.get(&service).map_or(&[], Vec::as_slice)
     }
 
@@ -59,7 +59,7 @@ impl Mesh {
     }
 
     /// The weight of an instance that is not new.
-    pub(crate) fn weight(&self, instance: Instance) -> f64 {
+    pub(crate) fn weight(&self, instance: InstanceRef) -> f64 {
         let node = self.node_index(instance.node);
         node.and_then(|node| self.weights.get(node)).copied().unwrap_or(1.0)
     }
@@ -72,7 +72,7 @@ impl Occasion<'_> {
     }
 
     /// The weight of an instance now.
-    pub(super) fn weight(&self, instance: Instance) -> f64 {
+    pub(super) fn weight(&self, instance: InstanceRef) -> f64 {
         let young = self.young.binary_search_by_key(&instance, |(it, _)| *it).ok().map(|at| self.young[at].1);
         let share = match (slow_start(self.mesh.service(self.service)), young) {
             (Some(slow), Some(since)) => slow.share(self.now.since(since)),
@@ -86,7 +86,7 @@ impl Occasion<'_> {
 const DRAWS_MAX: u32 = 100;
 
 /// One of `instances`, in proportion to its weight. (Rejection: a caller keeps no table of weights.)
-pub(super) fn draw(instances: &[Instance], occasion: &Occasion<'_>, rng: &mut Rng) -> u32 {
+pub(super) fn draw(instances: &[InstanceRef], occasion: &Occasion<'_>, rng: &mut Rng) -> u32 {
     let n = instances.len() as u32;
     if n == 1 {
         return 0;

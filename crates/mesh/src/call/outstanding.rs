@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::CallSpec;
 use crate::edge::FailedAttempts;
-use crate::message::{Instance, InstanceView};
 use crate::path::Path;
 use crate::policy::Marks;
 use crate::proxy::{Pool, ProxyId};
+use crate::view::{InstanceRef, InstanceView};
 
 /// A call in flight.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub(super) struct Extra {
     /// Attempts in flight beside [`Outstanding::sent`], in the order in which they were sent.
     pub(super) beside: Vec<(SentAttempt, Option<Timer>)>,
     /// Instances that have received an attempt, if the policy avoids them; at most one for each attempt.
-    pub(super) tried: Vec<Instance>,
+    pub(super) tried: Vec<InstanceRef>,
     /// Attempts sent beside others.
     pub(super) hedges: u32,
     /// Sends the next one.
@@ -63,7 +63,7 @@ pub(super) struct Drawn {
 /// An attempt in flight.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct SentAttempt {
-    pub(super) to: Instance,
+    pub(super) to: InstanceRef,
     /// Set of instances from which it was chosen.
     pub(super) pool: Pool,
     /// Number of the attempt, from 0.
@@ -130,7 +130,7 @@ pub(super) fn pool<'v, Owner>(
     call: &mut Outstanding<Owner>,
     view: &'v InstanceView,
     draw: impl FnOnce(f64) -> bool,
-) -> (Pool, &'v Arc<[Instance]>) {
+) -> (Pool, &'v Arc<[InstanceRef]>) {
     let staying = view.instances(call.callee.service);
     let Some(split) = view.split(call.callee.service) else { return (Pool::All, staying) };
     if call.attempt == 0 {

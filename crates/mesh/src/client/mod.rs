@@ -21,13 +21,14 @@ use crate::course::{Course, Shape, Watched};
 use crate::criterion::{Count, Criterion};
 use crate::mark;
 use crate::measure::Tally;
-use crate::message::{InstanceView, Msg, Tick};
+use crate::message::{Msg, Tick};
 use crate::model::{COORDINATOR, Load, Mesh};
 use crate::news::{News, Piece, Told};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
 use crate::request_id::{Draw, RequestId};
 use crate::results::ActorResults;
+use crate::view::InstanceView;
 
 use arrivals::Plan;
 use users::User;
@@ -97,7 +98,7 @@ struct Due {
 impl Client {
     /// The client of load number `load`.
     pub fn new(mesh: Arc<Mesh>, load: usize) -> Self {
-        let view = crate::call::no_view(&mesh);
+        let view = crate::view::no_view(&mesh);
         let targets = mesh.loads[load].mix.len();
         let users = mesh.loads[load].arrivals.users().map_or(0, |users| users.count as usize);
         let tallies = vec![Tally::default(); targets];
@@ -232,7 +233,7 @@ impl Client {
             self.courses[planned.target as usize].lost(planned.at);
         }
         self.courses.iter_mut().chain(&mut self.whole).for_each(Watched::clear);
-        self.view = crate::call::no_view(&self.mesh);
+        self.view = crate::view::no_view(&self.mesh);
         self.calls = Caller::new();
         self.users.iter_mut().for_each(|user| user.next = None);
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
-use crate::call::no_view;
-use crate::message::{Instance, InstanceView, ReadinessReport, Split};
+use crate::message::ReadinessReport;
 use crate::model::{Mesh, ServiceId};
+use crate::view::no_view;
+use crate::view::{InstanceRef, InstanceView, Split};
 
 /// Nodes that went down are remembered for this many falls: older ones have long timed out.
 pub const FAILED_NODES_MAX: usize = 64;
@@ -112,7 +113,7 @@ impl InstanceRegistry {
             }
         }
         for node in self.fell.drain(..) {
-            remember_fall(&mut view.failed_nodes, (node, view.version), |(failed_nodes, _)| *failed_nodes);
+            remember_fall(&mut view.failed_nodes, (node, view.version), |(failed, _)| *failed);
         }
         self.view = Arc::new(view);
         &self.view
@@ -144,9 +145,9 @@ impl InstanceRegistry {
 }
 
 /// The ready instances with a matching version.
-fn instances(ready: &BTreeMap<ActorId, Vec<(u32, u32)>>, fits: impl Fn(u32) -> bool) -> Arc<[Instance]> {
+fn instances(ready: &BTreeMap<ActorId, Vec<(u32, u32)>>, fits: impl Fn(u32) -> bool) -> Arc<[InstanceRef]> {
     let all = ready.iter().flat_map(|(node, ready)| {
-        ready.iter().map(|(ordinal, version)| Instance { node: *node, ordinal: *ordinal, version: *version })
+        ready.iter().map(|(ordinal, version)| InstanceRef { node: *node, ordinal: *ordinal, version: *version })
     });
     all.filter(|instance| fits(instance.version)).collect()
 }

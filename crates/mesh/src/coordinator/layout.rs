@@ -1,6 +1,6 @@
 //! Placement without a coordinator, for predictions of where instances will be.
 
-use super::place::{NodeResources, Placing, ServicePlacement};
+use super::placement::{NodeResources, Placing, ServicePlacement};
 use crate::message::Share;
 use crate::model::{Mesh, ServiceId};
 use crate::operation::{Desired, count_of};

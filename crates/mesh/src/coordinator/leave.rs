@@ -3,7 +3,7 @@
 use meshsim_actor::ActorId;
 
 use super::Coordinator;
-use super::place::needed_still;
+use super::placement::needed_still;
 use super::progress::Leave;
 use crate::actors::MeshCx;
 use crate::diary::Seen;

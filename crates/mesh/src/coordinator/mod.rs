@@ -11,10 +11,10 @@
 pub mod instance_registry;
 mod layout;
 mod leave;
-mod look;
 pub mod operations;
-mod place;
+mod placement;
 mod progress;
+mod status;
 pub mod steps;
 mod watch;
 
@@ -35,10 +35,10 @@ use crate::operation::{Desired, count_of};
 
 use instance_registry::{CanaryShare, InstanceRegistry};
 pub use layout::Layout;
-pub use look::Presence;
 use operations::Running;
-use place::{NodeResources, ServicePlacement};
+use placement::{NodeResources, ServicePlacement};
 use progress::NodeProgress;
+pub use status::Presence;
 use steps::Log;
 use watch::Watch;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use super::place::{Placing, ServicePlacement};
+use super::placement::{Placing, ServicePlacement};
 use crate::actors::MeshCx;
 use crate::measure::{OperationKind, StepHistory};
 use crate::message::{Ack, Decision, Msg, NodeStep, ServiceSnapshot, Share, Snapshot, Tick};

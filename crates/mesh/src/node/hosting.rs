@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Node;
 use super::leave::Leave;
-use super::place::{Early, PlaceCourse, Places};
+use super::placement::{Early, PlaceCourse, Places};
 use super::processor::{Done, Owner};
 use super::work::TaskKey;
 use crate::actors::MeshCx;
@@ -75,7 +75,7 @@ pub(super) struct HostedService {
 pub(super) struct Instance {
     pub(super) ordinal: u32,
     pub(super) version: u32,
-    pub(super) life: InstanceState,
+    pub(super) state: InstanceState,
     /// Index of its place in [`HostedService::places`].
     pub(super) place: u32,
     /// Ends its starting, its draining or its grace.
@@ -98,7 +98,7 @@ pub struct InstanceNow {
     /// Version that it runs.
     pub version: u32,
     /// `starting`, `ready`, `draining` or `closing`.
-    pub life: &'static str,
+    pub state: &'static str,
     /// Requests that it serves at once.
     pub slots: u32,
     /// Requests in a slot.
@@ -221,9 +221,9 @@ impl HostedServices {
         let Ok(at) = hosted.find(ordinal) else { return false };
         hosted.count_until(cx.now());
         hosted.instances[at].timer = None;
-        match hosted.instances[at].life {
+        match hosted.instances[at].state {
             InstanceState::Starting => {
-                hosted.instances[at].life = InstanceState::Ready;
+                hosted.instances[at].state = InstanceState::Ready;
                 hosted.serving += 1;
                 hosted.begins_to_serve(at, cx.now());
                 hosted.changed_in = seq + 1;
@@ -231,7 +231,7 @@ impl HostedServices {
             }
             InstanceState::Draining => {
                 let instance = &mut hosted.instances[at];
-                instance.life = InstanceState::Closing;
+                instance.state = InstanceState::Closing;
                 let service = mesh.service(service);
                 let rest = service.grace.map(|grace| grace - drain_delay(service));
                 if rest == Some(Span::ZERO) {
@@ -353,7 +353,7 @@ impl HostedServices {
     pub(super) fn state(&self) -> Vec<HostedState> {
         let staying = |hosted: &HostedService| {
             let instances =
-                hosted.instances.iter().filter(|i| matches!(i.life, InstanceState::Starting | InstanceState::Ready));
+                hosted.instances.iter().filter(|i| matches!(i.state, InstanceState::Starting | InstanceState::Ready));
             instances.map(|i| (i.ordinal, i.version)).collect()
         };
         self.services
@@ -399,7 +399,7 @@ impl HostedService {
 
     /// Load of each ready instance.
     pub(super) fn loads(&self, node: ActorId) -> impl Iterator<Item = InstanceLoad> {
-        let ready = self.instances.iter().filter(|instance| instance.life == InstanceState::Ready);
+        let ready = self.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
         ready.map(move |it| InstanceLoad { node, ordinal: it.ordinal, requests: it.active + it.queue.len() as u32 })
     }
 
@@ -420,24 +420,24 @@ impl HostedService {
         let mut keep = self.share.clone();
         let mut changed = false;
         // Ready ones choose first: one that starts never stays in the place of one that takes requests.
-        for life in [InstanceState::Ready, InstanceState::Starting] {
+        for state in [InstanceState::Ready, InstanceState::Starting] {
             for at in 0..self.instances.len() {
                 let instance = &mut self.instances[at];
-                if instance.life != life {
+                if instance.state != state {
                     continue;
                 }
                 let wanted = keep.binary_search_by_key(&instance.version, |(version, _)| *version);
                 match wanted.ok().map(|at| &mut keep[at].1).filter(|count| **count > 0) {
                     Some(count) => *count -= 1,
                     None => {
-                        changed |= life == InstanceState::Ready;
+                        changed |= state == InstanceState::Ready;
                         self.send_away(at, service, cx);
                     }
                 }
             }
         }
         // An instance that never served is removed without being counted as serving.
-        self.instances.retain(|instance| instance.life != InstanceState::Closing || instance.active > 0);
+        self.instances.retain(|instance| instance.state != InstanceState::Closing || instance.active > 0);
         for (version, count) in keep {
             let count = (count as usize).min(room);
             room -= count;
@@ -450,12 +450,12 @@ impl HostedService {
     /// An instance is to go. One that has not started has no requests: it goes at once.
     fn send_away(&mut self, at: usize, service: &Service, cx: &mut MeshCx<'_>) {
         let instance = &mut self.instances[at];
-        instance.life =
-            if instance.life == InstanceState::Ready { InstanceState::Draining } else { InstanceState::Closing };
+        instance.state =
+            if instance.state == InstanceState::Ready { InstanceState::Draining } else { InstanceState::Closing };
         if let Some(timer) = instance.timer.take() {
             cx.disarm(timer);
         }
-        if instance.life == InstanceState::Draining {
+        if instance.state == InstanceState::Draining {
             let tick = Tick::Instance { service: self.service, ordinal: instance.ordinal };
             instance.timer = Some(cx.arm(cx.now() + drain_delay(service), tick));
         }
@@ -470,13 +470,13 @@ impl HostedService {
                 at += 1;
             }
             let ordinal = at as u32;
-            let life = if at_once { InstanceState::Ready } else { InstanceState::Starting };
+            let state = if at_once { InstanceState::Ready } else { InstanceState::Starting };
             let due = Tick::Instance { service: self.service, ordinal };
             let timer = (!at_once).then(|| cx.arm(cx.now() + service.start_delay, due));
             self.serving += u32::from(at_once);
             let place = self.place(version, ordinal, own, cx.now());
             let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
-            self.instances.insert(at, Instance { ordinal, version, life, place, timer, active: 0, queue, proxy });
+            self.instances.insert(at, Instance { ordinal, version, state, place, timer, active: 0, queue, proxy });
             if at_once {
                 self.tell(at, true, cx.now());
             }
@@ -514,15 +514,15 @@ impl HostedService {
     /// Counts the instances of each place anew.
     fn recount(&mut self, now: Time) {
         let slots = self.slots();
-        let serving = self.instances.iter().filter(|instance| instance.life != InstanceState::Starting);
+        let serving = self.instances.iter().filter(|instance| instance.state != InstanceState::Starting);
         self.places
-            .recount(serving.map(|instance| (instance.place, slots, instance.life == InstanceState::Ready)), now);
+            .recount(serving.map(|instance| (instance.place, slots, instance.state == InstanceState::Ready)), now);
     }
 
     /// The machine went down: ends all levels at the last time at which they were counted.
     fn went_down(&mut self) {
         for at in 0..self.instances.len() {
-            if self.instances[at].life != InstanceState::Starting {
+            if self.instances[at].state != InstanceState::Starting {
                 self.tell(at, false, self.counted);
             }
         }
@@ -544,7 +544,7 @@ impl HostedService {
     /// An instance that takes nothing any more and has nothing left to do goes.
     pub(super) fn remove_if_closed(&mut self, at: usize, cx: &mut MeshCx<'_>) {
         let instance = &self.instances[at];
-        if instance.life == InstanceState::Closing && instance.active == 0 && instance.queue.is_empty() {
+        if instance.state == InstanceState::Closing && instance.active == 0 && instance.queue.is_empty() {
             self.tell(at, false, cx.now());
             let (place, slots) = (self.instances[at].place, self.slots());
             self.places.gone(place, slots, cx.now());
@@ -602,7 +602,7 @@ impl HostedService {
     }
 
     fn ready(&self) -> Vec<(u32, u32)> {
-        let ready = self.instances.iter().filter(|instance| instance.life == InstanceState::Ready);
+        let ready = self.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
         ready.map(|instance| (instance.ordinal, instance.version)).collect()
     }
 }
@@ -640,7 +640,7 @@ impl Node {
                 service: hosted.service,
                 ordinal: instance.ordinal,
                 version: instance.version,
-                life: match instance.life {
+                state: match instance.state {
                     InstanceState::Starting => "starting",
                     InstanceState::Ready => "ready",
                     InstanceState::Draining => "draining",

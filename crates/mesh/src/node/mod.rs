@@ -10,7 +10,7 @@
 pub mod hosting;
 mod late;
 mod leave;
-mod place;
+mod placement;
 mod processor;
 pub mod steps;
 pub mod work;
@@ -25,12 +25,13 @@ use crate::board::{self, InstanceLoad, LoadBoard};
 use crate::call::{CallOutcome, Caller};
 use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
-use crate::message::{Heartbeat, InstanceView, Msg, Tick};
+use crate::message::{Heartbeat, Msg, Tick};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
 use crate::news::{News, Told, shortened};
+use crate::view::InstanceView;
 
 use hosting::{HostedServices, HostedState};
-pub use place::PlaceCourse;
+pub use placement::PlaceCourse;
 use steps::Applied;
 pub use work::FrameKey;
 use work::Work;
@@ -179,7 +180,7 @@ impl Node {
 
     /// The machine went down. The disk keeps the last applied step and the shares.
     pub(crate) fn reboot(&mut self, wiped: bool) {
-        self.view = crate::call::no_view(&self.mesh);
+        self.view = crate::view::no_view(&self.mesh);
         self.count_what_is_lost();
         self.work = None;
         if wiped {

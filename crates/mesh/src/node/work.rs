@@ -149,7 +149,7 @@ impl Node {
         let version = instance.as_ref().map_or(0, |instance| instance.version);
         slots = impaired::slots(slots, request.service, version, request.ordinal, cx);
         let Some(instance) = instance.filter(|instance| {
-            let takes = matches!(instance.life, InstanceState::Ready | InstanceState::Draining);
+            let takes = matches!(instance.state, InstanceState::Ready | InstanceState::Draining);
             let room = instance.active < slots || instance.queue.len() < service.queue as usize;
             let is_accepted = takes && room && known && work.tasks.len() < TASKS_MAX;
             is_accepted && !impaired::refuses(&request, version, &self.mesh, cx)
@@ -191,9 +191,9 @@ impl Node {
     /// may still include it.
     pub(super) fn reply(&mut self, reply: Reply, cx: &mut MeshCx<'_>) {
         let Some(work) = &mut self.work else { return };
-        let is_of_this_life = reply.life == cx.incarnation() as u16;
+        let is_of_this_incarnation = reply.incarnation == cx.incarnation() as u16;
         if reply.path.is_some()
-            && is_of_this_life
+            && is_of_this_incarnation
             && let Some((task, given_up)) = work.late.came(&reply)
         {
             let path = work.tasks.get_mut(task).and_then(|task| task.path.as_mut());
@@ -634,6 +634,6 @@ fn answer(
     // An error is a status line, whatever the size of a successful reply.
     let bytes = if failure.is_some() { 64 } else { bytes };
     let degraded = degraded && failure.is_none();
-    let Request { call, attempt, life, .. } = *request;
-    cx.send(to, Msg::Reply(Reply { call, attempt, life, failure, degraded, bytes, path }));
+    let Request { call, attempt, incarnation, .. } = *request;
+    cx.send(to, Msg::Reply(Reply { call, attempt, incarnation, failure, degraded, bytes, path }));
 }

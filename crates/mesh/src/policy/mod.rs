@@ -2,9 +2,8 @@
 //! service.
 //!
 //! A policy keeps its own state, per proxy and called service, in `PolicyState`, and acts in three hooks. Before an
-//! attempt, `candidates` says which instances it may go to, and
-//! `admit` whether it may be sent now; `ended` tells the policies its
-//! outcome and latency. A call that no policy applies to has no state here and runs through none of the hooks.
+//! attempt, `candidates` says which instances it may go to, and `admit` whether it may be sent now; `ended` tells the
+//! policies its outcome and latency. A call that no policy applies to has no state here and runs through none of the hooks.
 //!
 //! To add one: a file here, with its settings, its state and the sources of its defaults; its settings in
 //! [`ServicePolicies`] (of a service, for all its callers) or in [`CallRules`] (of a call); a field of `PolicyState`
@@ -26,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use crate::actors::MeshCx;
 use crate::call::{CallKey, CallSpec};
 use crate::measure::Failure;
-use crate::message::Instance;
 use crate::model::{Mesh, Retry};
+use crate::view::InstanceRef;
 
 pub(crate) use deadline::try_until;
 pub use event::{Marks, PolicyCounts, PolicyEvent};
@@ -138,8 +137,8 @@ pub(crate) enum AttemptEnd {
 /// An attempt that is no longer in flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndedAttempt {
-    /// Instance that received it.
-    pub(crate) to: Instance,
+    /// The instance that received it.
+    pub(crate) to: InstanceRef,
     /// It was the first of its call, and no hedge or retry.
     pub(crate) is_first: bool,
     /// Its outcome.
@@ -166,7 +165,7 @@ impl PolicyState {
     }
 
     /// The instances that an attempt may go to; empty if there are none.
-    pub(crate) fn candidates(&mut self, of: Applied<'_>, all: &Arc<[Instance]>, now: Time) -> Arc<[Instance]> {
+    pub(crate) fn candidates(&mut self, of: Applied<'_>, all: &Arc<[InstanceRef]>, now: Time) -> Arc<[InstanceRef]> {
         match of.outliers() {
             Some(outliers) => self.outliers.get_or_insert_default().candidates(outliers, all, now),
             None => all.clone(),

@@ -17,7 +17,7 @@ use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptEnd, Marks, PolicyEvent};
-use crate::message::Instance;
+use crate::view::InstanceRef;
 
 /// Settings of outlier detection.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,13 +75,13 @@ impl Default for Outliers {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
     /// Instances that have any state.
-    hosts: BTreeMap<Instance, Host>,
+    hosts: BTreeMap<InstanceRef, Host>,
     /// Instances that the next two fields refer to.
     #[serde(with = "meshsim_actor::shared")]
-    all: Arc<[Instance]>,
+    all: Arc<[InstanceRef]>,
     /// Of these, those that are not ejected.
     #[serde(with = "meshsim_actor::shared")]
-    left: Arc<[Instance]>,
+    left: Arc<[InstanceRef]>,
     /// An instance was ejected, or came back, since `left` was made.
     changed: bool,
     /// Time of the next sweep; `None` before the first request.
@@ -106,14 +106,14 @@ struct Host {
 
 impl State {
     /// The instances that an attempt may go to.
-    pub(super) fn candidates(&mut self, of: &Outliers, all: &Arc<[Instance]>, now: Time) -> Arc<[Instance]> {
+    pub(super) fn candidates(&mut self, of: &Outliers, all: &Arc<[InstanceRef]>, now: Time) -> Arc<[InstanceRef]> {
         if !Arc::ptr_eq(&self.all, all) {
             self.all = all.clone();
             self.changed = true;
         }
         self.sweep(of, now);
         if std::mem::take(&mut self.changed) {
-            let is_out = |it: &Instance| self.hosts.get(it).is_some_and(|host| host.ejected.is_some());
+            let is_out = |it: &InstanceRef| self.hosts.get(it).is_some_and(|host| host.ejected.is_some());
             let out = all.iter().filter(|it| is_out(it)).count();
             let left = all.len() - out;
             self.left = if out == 0 || (left as f64) < of.panic_threshold * all.len() as f64 {
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Counts the result of an attempt. Returns what has happened since the last one.
-    pub(super) fn ended(&mut self, of: &Outliers, to: Instance, end: AttemptEnd, now: Time) -> Marks {
+    pub(super) fn ended(&mut self, of: &Outliers, to: InstanceRef, end: AttemptEnd, now: Time) -> Marks {
         self.sweep(of, now);
         let counts_rates = of.stdev_factor.is_some() || of.failure_share.is_some();
         match end {
@@ -156,9 +156,9 @@ impl State {
     }
 
     /// Ejects an instance, unless too many are ejected.
-    fn eject(&mut self, of: &Outliers, it: Instance, now: Time) {
+    fn eject(&mut self, of: &Outliers, it: InstanceRef, now: Time) {
         let all = self.all.len().max(1) as f64;
-        let is_there = |it: &Instance| self.all.binary_search(it).is_ok();
+        let is_there = |it: &InstanceRef| self.all.binary_search(it).is_ok();
         let out = self.hosts.iter().filter(|(it, host)| host.ejected.is_some() && is_there(it)).count();
         // The least number above a share is not missed by rounding: 1 of 10 is 10 %.
         let fits = (out + 1) as f64 <= of.max_ejected * all + 1e-9;
@@ -215,7 +215,7 @@ impl State {
     }
 
     /// Success rates of the instances that are not ejected and have enough requests.
-    fn rates(&self, volume: u32) -> Vec<(Instance, f64)> {
+    fn rates(&self, volume: u32) -> Vec<(InstanceRef, f64)> {
         let judged = self.hosts.iter().filter(|(_, host)| host.ejected.is_none());
         let rate = |host: &Host| f64::from(host.done) / f64::from(host.done.saturating_add(host.failed));
         judged
@@ -225,7 +225,7 @@ impl State {
     }
 
     /// The instances whose success rate is so far below the mean.
-    fn below_the_others(&self, of: &Outliers) -> Vec<Instance> {
+    fn below_the_others(&self, of: &Outliers) -> Vec<InstanceRef> {
         let Some(factor) = of.stdev_factor else { return Vec::new() };
         let rates = self.rates(of.success_rate_volume);
         if rates.is_empty() || rates.len() < of.success_rate_hosts as usize {
@@ -236,7 +236,7 @@ impl State {
     }
 
     /// The instances of which so large a share failed.
-    fn failing(&self, of: &Outliers) -> Vec<Instance> {
+    fn failing(&self, of: &Outliers) -> Vec<InstanceRef> {
         let Some(share) = of.failure_share else { return Vec::new() };
         let rates = self.rates(of.failure_volume);
         if rates.len() < of.failure_hosts as usize {
@@ -247,7 +247,7 @@ impl State {
 }
 
 /// Success rate below which an instance is an outlier: the mean, less `factor` standard deviations of the population.
-fn threshold(rates: &[(Instance, f64)], factor: f64) -> f64 {
+fn threshold(rates: &[(InstanceRef, f64)], factor: f64) -> f64 {
     let n = rates.len() as f64;
     let mean = rates.iter().map(|(_, rate)| rate).sum::<f64>() / n;
     let variance = rates.iter().map(|(_, rate)| (rate - mean).powi(2)).sum::<f64>() / n;
@@ -267,7 +267,7 @@ mod tests {
     }
 
     /// `n` results of one instance.
-    fn results(state: &mut State, of: &Outliers, to: Instance, n: u32, end: AttemptEnd, now: Time) -> u8 {
+    fn results(state: &mut State, of: &Outliers, to: InstanceRef, n: u32, end: AttemptEnd, now: Time) -> u8 {
         (0..n).map(|_| state.ended(of, to, end, now).of(PolicyEvent::Ejected)).sum()
     }
 

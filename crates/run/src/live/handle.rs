@@ -13,7 +13,7 @@ use meshsim_mesh::gateway::ASK_MAX;
 use meshsim_mesh::message::{Answer, Ask, Msg, Operate};
 use meshsim_mesh::model::{COORDINATOR, CallPolicy, Operation};
 use meshsim_mesh::{Mesh, MeshActor};
-use meshsim_net::{Phase, Snapshot};
+use meshsim_net::{ClusterStatus, Phase};
 use meshsim_report::{ManualFault, Recent, SoFar};
 
 use super::answers::{AskCounts, PendingRequests};
@@ -101,19 +101,19 @@ impl Handle {
     ///
     /// # Errors
     /// If the run has ended, or does not answer.
-    pub async fn snapshot(&self) -> Result<Snapshot, Refused> {
-        within(self.0.hub.snapshot()).await
+    pub async fn status(&self) -> Result<ClusterStatus, Refused> {
+        within(self.0.hub.status()).await
     }
 
     /// Inspects the coordinator between two of its steps.
     ///
     /// # Errors
     /// If the run has ended, or does not answer.
-    pub async fn look<R: Send + 'static>(
+    pub async fn inspect<R: Send + 'static>(
         &self,
         look: impl FnOnce(&Coordinator) -> R + Send + 'static,
     ) -> Result<R, Refused> {
-        let looked = self.0.hub.look(COORDINATOR, move |actor| actor.coordinator().map(look));
+        let looked = self.0.hub.inspect(COORDINATOR, move |actor| actor.coordinator().map(look));
         within(looked).await?.ok_or(Refused::OVER)
     }
 
@@ -128,19 +128,19 @@ impl Handle {
     }
 
     /// The part of the measurements so far that no actor has.
-    pub fn recent(&self, snapshot: &Snapshot) -> Recent {
-        let now = if snapshot.now < Time::NEVER { snapshot.now } else { Time::ZERO };
-        let faults = snapshot.faults.iter().map(|fault| manual_fault(fault, &self.0.experiment.mesh)).collect();
-        Recent { now, faults, healed: snapshot.healed.clone() }
+    pub fn recent(&self, status: &ClusterStatus) -> Recent {
+        let now = if status.now < Time::NEVER { status.now } else { Time::ZERO };
+        let faults = status.faults.iter().map(|fault| manual_fault(fault, &self.0.experiment.mesh)).collect();
+        Recent { now, faults, healed: status.healed.clone() }
     }
 
     /// Returns an error unless the run has begun.
     ///
     /// # Errors
-    /// [`Refused::NotBegun`], and as of [`snapshot`](Self::snapshot).
+    /// [`Refused::NotBegun`], and as of [`status`](Self::status).
     pub async fn begun(&self) -> Result<(), Refused> {
         if !self.0.has_begun.load(Ordering::Relaxed) {
-            if self.snapshot().await?.phase == Phase::Waiting {
+            if self.status().await?.phase == Phase::Waiting {
                 return Err(Refused::NotBegun);
             }
             self.0.has_begun.store(true, Ordering::Relaxed);
@@ -185,7 +185,7 @@ impl Handle {
             expected.push(one);
         }
         // This reaches the coordinator after all operations, unless it is down or paused.
-        self.look(|_| ()).await?;
+        self.inspect(|_| ()).await?;
         let mut submitted = Submitted::default();
         for mut one in expected {
             let said = one.heard_already().ok_or(Refused::Unheard)?;
@@ -196,8 +196,8 @@ impl Handle {
     }
 
     /// Time by which all processes have received a fault that is requested now.
-    pub fn soon(snapshot: &Snapshot) -> Time {
-        snapshot.now + LEAD + LEAD_EACH * snapshot.processes.len() as u64
+    pub fn soon(status: &ClusterStatus) -> Time {
+        status.now + LEAD + LEAD_EACH * status.processes.len() as u64
     }
 
     /// Adds a fault in all processes; it starts at [`soon`](Self::soon) at the earliest.

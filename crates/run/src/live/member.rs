@@ -9,7 +9,7 @@ use meshsim_experiment::Experiment;
 use meshsim_net::{Credentials, Join, Leaving, MemberError, MemberOptions};
 
 use super::opened;
-use super::run_spec::{read_charter, run_spec};
+use super::run_spec::{decode_experiment, run_spec};
 
 /// Options of a member.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub async fn join(member: Member) -> Result<(), JoinError> {
     let Member { hub, credentials, join, listen, patience, leaving, expected, trace_parts } = member;
     let listener = opened(listen).map_err(|error| JoinError::Listen(listen, error))?;
     let prepare = |payload: &[u8]| {
-        let experiment = read_charter(payload)?;
+        let experiment = decode_experiment(payload)?;
         if let Some(expected) = &expected
             && (&expected.text, &expected.files) != (&experiment.text, &experiment.files)
         {

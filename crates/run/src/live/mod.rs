@@ -9,11 +9,11 @@ mod board;
 mod deployment;
 mod handle;
 mod member;
-mod parts;
 mod performed;
 mod run_spec;
 mod secret;
 mod stand;
+mod trace_parts;
 mod trace_sink;
 
 use std::io;
@@ -33,10 +33,10 @@ pub use answers::{AskCounts, BUCKETS_MS};
 pub use deployment::{Deployment, Part, parts};
 pub use handle::{Handle, Refused, Submitted};
 pub use member::{JoinError, Member, join};
-pub use parts::{LiveTrace, TraceError};
 pub use performed::Performed;
 pub use secret::{SECRET_BYTES_MAX, read_or_make_secret, read_secret};
 pub use stand::Stand;
+pub use trace_parts::{LiveTrace, TraceError};
 
 /// Reason why there was no live run.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum LiveError {
     Host(#[source] io::Error),
     /// The experiment cannot be encoded for the other processes.
     #[error("the experiment cannot be sent: {0}")]
-    Charter(#[source] serde_json::Error),
+    Payload(#[source] serde_json::Error),
     /// The run was stopped before all needed processes had joined.
     #[error(transparent)]
     Stopped(#[from] HubError),
@@ -107,7 +107,7 @@ impl Live {
             is_traced,
             end: if until_stopped { Time::NEVER } else { end },
             here: vec![ActorId(0), mesh.gateway_actor()],
-            payload: run_spec::write_charter(&experiment).map_err(LiveError::Charter)?,
+            payload: run_spec::encode_experiment(&experiment).map_err(LiveError::Payload)?,
             answers: {
                 let answers = answers.clone();
                 Box::new(move |envelope| answers.take(envelope.msg))
@@ -146,7 +146,7 @@ impl Live {
     /// [`LiveError::Stopped`], if it is stopped before it has begun.
     pub async fn perform(self, observer: &mut impl Observer) -> Result<Performed, LiveError> {
         let Live { hub, handle, trace, until_stopped, members } = self;
-        let watch = |snapshot: &_| observer.stands(&Stand { snapshot, handle: &handle }).is_break();
+        let watch = |status: &_| observer.stands(&Stand { status, handle: &handle }).is_break();
         let performance = hub.perform(watch).await;
         // Replies that are still pending will not come.
         handle.close();

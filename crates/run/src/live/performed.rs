@@ -6,8 +6,8 @@ use meshsim_net::{ProcessReport, RunResult};
 use meshsim_report::Worked;
 
 use super::handle::manual_fault;
-use super::parts::LiveTrace;
 use super::run_spec::{live_mesh, read_findings};
+use super::trace_parts::LiveTrace;
 use crate::outcome::Outcome;
 
 /// The results of a live run: its measurements, and the reports of its processes.

@@ -17,12 +17,12 @@ use meshsim_net::{ActorSpec, Leave, RunSpec};
 use super::trace_sink;
 
 /// Encodes an experiment for the other processes.
-pub(super) fn write_charter(experiment: &Experiment) -> serde_json::Result<Vec<u8>> {
+pub(super) fn encode_experiment(experiment: &Experiment) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&experiment.bundle())
 }
 
 /// Decodes an experiment from another process.
-pub(super) fn read_charter(bytes: &[u8]) -> Result<Experiment, String> {
+pub(super) fn decode_experiment(bytes: &[u8]) -> Result<Experiment, String> {
     let bundle: Bundle = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     bundle.read().map_err(|problems| problems.to_string())
 }

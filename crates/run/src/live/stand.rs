@@ -1,31 +1,31 @@
 //! Status of a live run.
 
 use meshsim_actor::Time;
-use meshsim_net::{Phase, Snapshot};
+use meshsim_net::{ClusterStatus, Phase};
 use meshsim_report::SoFar;
 
 use super::handle::Handle;
 
 /// Status of a live run at one time, for an [`Observer`](crate::Observer).
 pub struct Stand<'a> {
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) status: &'a ClusterStatus,
     pub(super) handle: &'a Handle,
 }
 
 impl<'a> Stand<'a> {
     /// Phase of the run.
     pub fn phase(&self) -> Phase {
-        self.snapshot.phase
+        self.status.phase
     }
 
     /// Current time of the run; [`Time::NEVER`] before it has begun.
     pub fn now(&self) -> Time {
-        self.snapshot.now
+        self.status.now
     }
 
     /// The processes, the missing actors, and the manual faults.
-    pub fn snapshot(&self) -> &'a Snapshot {
-        self.snapshot
+    pub fn status(&self) -> &'a ClusterStatus {
+        self.status
     }
 
     /// Reads the measurements so far: windows and events. `None` if another thread is reading them; the run does not

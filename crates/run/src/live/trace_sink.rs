@@ -13,7 +13,7 @@ use meshsim_trace::{Header, WriteError, Writer};
 /// Longest time that a chunk of a trace that others may follow spans.
 const CHUNK_SPAN: Span = Span::from_secs(1);
 
-struct FileTape {
+struct FileSink {
     writer: Writer<File>,
     _name: Option<Name>,
 }
@@ -30,7 +30,7 @@ impl Drop for Name {
 /// Opens the trace: in this directory, or without a name in the system's directory for temporary files.
 pub(super) fn begin(header: &Header, folder: Option<&Path>) -> io::Result<impl TraceSink<Msg, Tick> + use<>> {
     let Some(folder) = folder else {
-        return Ok(FileTape { writer: Writer::new(tempfile::tempfile()?, header), _name: None });
+        return Ok(FileSink { writer: Writer::new(tempfile::tempfile()?, header), _name: None });
     };
     /// Several members of a run may be threads of one process.
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -38,16 +38,16 @@ pub(super) fn begin(header: &Header, folder: Option<&Path>) -> io::Result<impl T
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let path = folder.join(format!("{}-{number}.bin", std::process::id()));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    Ok(FileTape { writer: Writer::new(file, header).closing_every(CHUNK_SPAN), _name: Some(Name(path)) })
+    Ok(FileSink { writer: Writer::new(file, header).closing_every(CHUNK_SPAN), _name: Some(Name(path)) })
 }
 
-impl Recorder<Msg, Tick> for FileTape {
+impl Recorder<Msg, Tick> for FileSink {
     fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
         self.writer.record(at, actor, what);
     }
 }
 
-impl TraceSink<Msg, Tick> for FileTape {
+impl TraceSink<Msg, Tick> for FileSink {
     fn finish(self: Box<Self>) -> io::Result<Box<dyn Read>> {
         let mut file = self.writer.finish().map_err(|error| match error {
             WriteError::Io(error) => error,

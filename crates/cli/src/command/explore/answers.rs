@@ -22,9 +22,9 @@ use super::overview::Overview;
 use super::pages::Pages;
 use super::told::Told;
 use super::trail::Trail;
-use crate::ending::{PROCESSES, TRACE};
 use crate::error::Error;
 use crate::flow::{Selection, Source};
+use crate::output::{PROCESSES, TRACE};
 use crate::read;
 
 /// Limit of the messages that a filter returns one by one.

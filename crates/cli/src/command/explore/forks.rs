@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use super::super::trace::why::Link;
 use super::answers::{Explorer, Refused};
 use super::index::fate;
-use crate::ending::{self, TRACE};
 use crate::error::Error;
 use crate::flow::part::is_same;
 use crate::flow::{Item, Source};
 use crate::folder::RunDir;
+use crate::output::{self, TRACE};
 use crate::runs::EXPERIMENT;
 use crate::{interrupt, read};
 
@@ -191,7 +191,7 @@ fn run(experiment: &Experiment, path: &Path) -> Result<(), Error> {
         return Err(Error::Study("Ctrl-C ended it before it was complete".into()));
     }
     simulation.into_recorder().finish().map_err(|error| Error::WriteTrace(path.join(TRACE), error))?;
-    ending::keep(experiment, folder, outcome)
+    output::keep(experiment, folder, outcome)
 }
 
 /// Outcome of each request.

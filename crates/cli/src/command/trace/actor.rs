@@ -6,19 +6,20 @@ use std::path::PathBuf;
 use meshsim_actor::{ActorId, EntryRef, MachineAction, Recorder, Span, Time};
 use meshsim_experiment::{Experiment, duration, nearest};
 use meshsim_mesh::MeshActor;
-use meshsim_mesh::message::{InstanceView, Msg, Tick};
+use meshsim_mesh::message::{Msg, Tick};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
+use meshsim_mesh::view::InstanceView;
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, plural};
 use meshsim_run::Simulation;
 use meshsim_trace::{Entry, Record};
 use serde::Serialize;
 
-use crate::ending::PROCESSES;
 use crate::error::{Error, Exit};
 use crate::flow::line::cut;
 use crate::flow::stream::Known;
 use crate::flow::words::Names;
+use crate::output::PROCESSES;
 use crate::screen::{Screen, width};
 use crate::{read, runs};
 
@@ -114,7 +115,7 @@ struct Instance {
     ordinal: u32,
     version: u32,
     /// `starting`, `ready`, `draining` or `closing`.
-    life: &'static str,
+    state: &'static str,
     /// Slots in use, and all of them.
     slots: (u32, u32),
     /// Requests that wait for one.
@@ -278,7 +279,7 @@ fn instances(node: &meshsim_mesh::node::Node, names: &Names) -> Vec<Instance> {
         service: names.service(it.service).to_owned(),
         ordinal: it.ordinal,
         version: it.version,
-        life: it.life,
+        state: it.state,
         slots: (it.active, it.slots),
         waiting: it.waiting,
     };
@@ -335,7 +336,7 @@ fn text(shown: &Shown, paint: Paint) -> String {
         let look = if active >= slots && it.waiting > 0 { Look::Warn } else { Look::Plain };
         hosts.row([
             Cell::from(cut(&format!("{}#{}", it.service, it.ordinal), 40)),
-            it.life.into(),
+            it.state.into(),
             count(u64::from(it.version)).into(),
             Cell::new(format!("{active} of {slots}"), look),
             Cell::new(count(it.waiting as u64), look),

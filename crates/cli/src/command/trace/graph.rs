@@ -18,10 +18,10 @@ use meshsim_report::{count, number, percent, plural, rate, span};
 use meshsim_trace::Entry;
 use serde::Serialize;
 
-use crate::ending::SERIES;
 use crate::error::{Error, Exit};
 use crate::flow::line::cut;
 use crate::flow::{Selection, Source};
+use crate::output::SERIES;
 use crate::read;
 use crate::runs;
 use crate::screen::Screen;

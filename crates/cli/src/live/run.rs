@@ -1,4 +1,4 @@
-//! The coordinator's process: waits for the others, lets the run happen, collects what was found.
+//! The coordinator's process: waits for the others, runs the experiment, collects the results.
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -7,20 +7,20 @@ use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
 use meshsim_gateway::{GatewayListener, RunningServer};
 use meshsim_mesh::Mesh;
-use meshsim_net::{ClockSample, Phase, ProcessReport, Snapshot};
+use meshsim_net::{ClockSample, ClusterStatus, Phase, ProcessReport};
 use meshsim_report::table::{Look, Paint, Table};
 use meshsim_report::{count, span};
 use meshsim_run::{Deployment, Keep, Live, LiveError, LiveTrace, Observer, Performed, Stand, TraceError};
 use serde_json::json;
 
 use super::cluster::cannot_listen;
-use crate::ending::{FinishedRun, Output, TRACE};
 use crate::error::Error;
 use crate::flow::follow;
 use crate::folder::{RunDir, remove};
 use crate::headline::figures;
 use crate::interrupt::{self, Unfinished};
 use crate::listener;
+use crate::output::{FinishedRun, Output, TRACE};
 use crate::progress::Progress;
 
 /// Options of a live run.
@@ -34,28 +34,30 @@ pub(crate) struct LiveRun<'a> {
 }
 
 /// Hooks of the caller while the run goes on.
-pub(crate) trait Attendant {
-    /// Others can join now, there.
-    fn opened(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error>;
-    /// Some time has passed. True ends the run.
-    fn look(&mut self, snapshot: &Snapshot) -> bool;
+pub(crate) trait LiveObserver {
+    /// The coordinator listens: others can join now.
+    fn on_listening(&mut self, joins: SocketAddr, gateway: Option<&RunningServer>) -> Result<(), Error>;
+    /// The state of the cluster, again and again. True ends the run.
+    fn on_tick(&mut self, status: &ClusterStatus) -> bool;
 }
 
-/// Conducts a run to its end.
-pub(crate) fn conduct(conduct: LiveRun<'_>, attendant: &mut impl Attendant) -> Result<FinishedRun, Error> {
-    meshsim_run::block_on(perform(conduct, attendant))
+impl LiveRun<'_> {
+    /// Runs to the end.
+    pub(crate) fn run(self, observer: &mut impl LiveObserver) -> Result<FinishedRun, Error> {
+        meshsim_run::block_on(perform(self, observer))
+    }
 }
 
-async fn perform(conduct: LiveRun<'_>, attendant: &mut impl Attendant) -> Result<FinishedRun, Error> {
-    let LiveRun { experiment, folder, output, deployment, door } = conduct;
+async fn perform(run: LiveRun<'_>, observer: &mut impl LiveObserver) -> Result<FinishedRun, Error> {
+    let LiveRun { experiment, folder, output, deployment, door } = run;
     let until_stopped = deployment.until_stopped;
     let live = Live::open(experiment, deployment).map_err(no_run)?;
     let served = door.map(|door| door.serve(live.handle().clone())).transpose().map_err(listener::refused)?;
     // The second Ctrl-C takes the file of the token away, too.
     let kept = served.as_ref().and_then(RunningServer::kept_file).map(Unfinished::note);
-    attendant.opened(live.address(), served.as_ref())?;
+    observer.on_listening(live.address(), served.as_ref())?;
     let progress = Progress::begin(if until_stopped { Span::ZERO } else { experiment.duration }, !output.no_progress);
-    let mut watch = Watch { attendant, progress, line: Line::default(), mesh: &experiment.mesh };
+    let mut watch = Watch { observer, progress, line: Line::default(), mesh: &experiment.mesh };
     let performed = live.perform(&mut watch).await;
     watch.progress.end();
     if let Some(served) = served {
@@ -73,7 +75,7 @@ async fn perform(conduct: LiveRun<'_>, attendant: &mut impl Attendant) -> Result
     ended(performed, has_trace)
 }
 
-/// Why there was no run, with what would be right.
+/// The error for a run that did not begin, with what would be right.
 fn no_run(error: LiveError) -> Error {
     match error {
         LiveError::Network(error) => Error::Network(error),
@@ -101,16 +103,16 @@ fn reason(error: &dyn std::error::Error) -> String {
 
 /// Shows how the run goes, and ends it at Ctrl-C.
 struct Watch<'a, A> {
-    attendant: &'a mut A,
+    observer: &'a mut A,
     progress: Progress,
     line: Line,
     mesh: &'a Mesh,
 }
 
-impl<A: Attendant> Observer for Watch<'_, A> {
+impl<A: LiveObserver> Observer for Watch<'_, A> {
     fn stands(&mut self, stand: &Stand<'_>) -> ControlFlow<()> {
         self.progress.say(stand.now(), self.line.of(stand, self.mesh));
-        match self.attendant.look(stand.snapshot()) | interrupt::asked() {
+        match self.observer.on_tick(stand.status()) | interrupt::asked() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -118,10 +120,10 @@ impl<A: Attendant> Observer for Watch<'_, A> {
 }
 
 /// One line for a person.
-fn in_words(snapshot: &Snapshot) -> String {
-    let there = snapshot.processes.iter().filter(|process| process.connected).count();
-    match snapshot.phase {
-        Phase::Waiting => match snapshot.missing.as_slice() {
+fn in_words(status: &ClusterStatus) -> String {
+    let there = status.processes.iter().filter(|process| process.connected).count();
+    match status.phase {
+        Phase::Waiting => match status.missing.as_slice() {
             [] => "all are there".into(),
             [first] => format!("waiting for {first}"),
             [first, rest @ ..] => format!("waiting for {first} and {} more", rest.len()),
@@ -145,7 +147,7 @@ impl Line {
         if !is_running || self.text.is_empty() || second != self.second {
             let figures = is_running.then(|| stand.so_far(|so_far| figures(so_far, stand.now(), mesh)));
             self.second = second;
-            self.text = figures.flatten().filter(|it| !it.is_empty()).unwrap_or_else(|| in_words(stand.snapshot()));
+            self.text = figures.flatten().filter(|it| !it.is_empty()).unwrap_or_else(|| in_words(stand.status()));
         }
         &self.text
     }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
 use super::progress::Leave;
-use crate::message::InstanceView;
 use crate::model::ServiceId;
 use crate::operation::{Desired, total};
+use crate::view::InstanceView;
 
 /// State of a node, as the coordinator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,210 @@
+//! Attempts of a call: each chooses an instance, and is sent.
+
+use std::sync::Arc;
+
+use meshsim_actor::{Span, Time};
+
+use super::outstanding::{Extra, Outstanding, SentAttempt, pool};
+use super::settle::End;
+use super::{CallKey, CallOutcome, CallSpec, CallTick, Caller};
+use crate::actors::MeshCx;
+use crate::balance::Occasion;
+use crate::balance::hosts::Hosts;
+use crate::balance::narrow::{self, Scene};
+use crate::impaired::{self, Sending};
+use crate::measure::Failure;
+use crate::message::{Msg, Request, Tick};
+use crate::model::{Mesh, RETRIES_MAX};
+use crate::policy::hedge::Hedge;
+use crate::policy::{self, Admission, Applied, PolicyEvent};
+use crate::proxy::Pool;
+use crate::request_id::Draw;
+use crate::view::{InstanceRef, InstanceView};
+
+impl<Owner: Copy> Caller<Owner> {
+    /// Sends the latest attempt of a call, if there is an instance for it and the policies admit it.
+    pub(super) fn attempt(
+        &mut self,
+        key: CallKey,
+        mesh: &Mesh,
+        view: &InstanceView,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<CallOutcome<Owner>> {
+        let call = &mut self.calls[key];
+        let (id, of) = (call.callee.id, policy::applied(mesh, &call.callee));
+        // Drawn at the first attempt only, from its own stream, so that a canary moves no other draw.
+        let (pool, instances) = pool(call, view, |share| id.draws(mesh.seed, 0, Draw::Version).chance(share));
+        let narrowed = narrowed(self.hosts.as_deref(), call, (pool, instances), mesh, view, cx);
+        let (pool, instances) = narrowed.as_ref().map_or((pool, instances), |(pool, instances)| (*pool, instances));
+        if instances.is_empty() {
+            return self.settle(key, End::unsent(Failure::NoInstance), mesh, cx);
+        }
+        let Some(of) = of else {
+            return self.send(key, None, (pool, instances), mesh, view, cx);
+        };
+        let policies = self.proxies.get(call.proxy).route(call.callee.service, mesh, cx).policies();
+        let candidates = policies.candidates(of, instances, cx.now());
+        if candidates.is_empty() {
+            return self.settle(key, End::unsent(Failure::NoInstance), mesh, cx);
+        }
+        match policies.admit(of, key) {
+            Admission::Send => self.send(key, Some(of), (pool, &candidates), mesh, view, cx),
+            Admission::Wait => {
+                call.extra().marks.count(PolicyEvent::Waited);
+                let until = policy::try_until(cx.now(), &call.callee.policy, call.callee.deadline);
+                call.timer = (until < Time::NEVER).then(|| cx.arm(until, Tick::Timeout(key)));
+                None
+            }
+            Admission::Overflow(event) => {
+                call.extra().marks.count(event);
+                let end = End { is_final: true, ..End::unsent(Failure::Refused) };
+                self.settle(key, end, mesh, cx)
+            }
+        }
+    }
+
+    /// Sends the latest attempt of a call to one of `instances`, which are not empty.
+    fn send(
+        &mut self,
+        key: CallKey,
+        of: Option<Applied<'_>>,
+        (pool, instances): (Pool, &Arc<[InstanceRef]>),
+        mesh: &Mesh,
+        view: &InstanceView,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<CallOutcome<Owner>> {
+        let call = &mut self.calls[key];
+        let (service, now, attempt) = (call.callee.service, cx.now(), call.attempt as u8);
+        let known = self.proxies.get(call.proxy).known(service, pool, mesh, cx);
+        let balancer = &mesh.service(service).balancer;
+        let board = self.boards.as_ref().and_then(|boards| boards.of(service));
+        let young = self.young.as_ref().map_or(&[][..], |young| young.of(service));
+        let occasion = Occasion { mesh, service, root: call.callee.id.root, now, board, young };
+        let mut rng = call.callee.id.draws(mesh.seed, attempt, Draw::Instance);
+        let mut to = instances[known.pick(balancer, instances, &occasion, &mut rng)];
+        let mut tick = Tick::Timeout(key);
+        if let Some(of) = of {
+            let mut draws = of.draws_of_another();
+            if draws > 0 {
+                let extra = call.extra();
+                while draws > 0 && extra.tried.contains(&to) {
+                    known.cancelled(to);
+                    to = instances[known.pick(balancer, instances, &occasion, &mut rng)];
+                    draws -= 1;
+                }
+                extra.tried.push(to);
+            }
+            if let Some(hedge) = of.hedge() {
+                tick = Tick::Call(key, CallTick::Attempt(attempt));
+                let policies = self.proxies.get(call.proxy).route(service, mesh, cx).policies();
+                arm_hedge(call.extra(), key, hedge, policies.hedge_delay(hedge), cx);
+            }
+        }
+        let until = policy::try_until(now, &call.callee.policy, call.callee.deadline);
+        let sent = SentAttempt { to, pool, number: attempt, at: now, view: view.version };
+        let timer = (until < Time::NEVER).then(|| cx.arm(until, tick));
+        if call.sent.is_some() {
+            call.extra().beside.push((sent, timer));
+        } else {
+            (call.sent, call.timer) = (Some(sent), timer);
+        }
+        match impaired::sending(&call.callee, attempt, mesh, cx) {
+            Sending::Now => transmit(key, &call.callee, attempt, to, cx),
+            Sending::Late(wait) => _ = cx.arm(now + wait, Tick::Send { call: key, attempt }),
+            Sending::Never => {}
+            Sending::Fails(failure) => return self.give_up(key, sent, failure, mesh, cx),
+        }
+        None
+    }
+
+    /// Sends an attempt that the machine has held back, unless its caller has given it up meanwhile.
+    pub(crate) fn send_late(&mut self, key: CallKey, attempt: u8, cx: &mut MeshCx<'_>) {
+        if let Some(call) = self.calls.get(key)
+            && let Some(sent) = call.in_flight().find(|sent| sent.number == attempt)
+        {
+            transmit(key, &call.callee, attempt, sent.to, cx);
+        }
+    }
+
+    /// Sends an attempt beside those in flight, if the policies allow it.
+    pub(super) fn hedge(
+        &mut self,
+        key: CallKey,
+        mesh: &Mesh,
+        view: &InstanceView,
+        cx: &mut MeshCx<'_>,
+    ) -> Option<CallOutcome<Owner>> {
+        let call = &mut self.calls[key];
+        call.extra().hedge = None;
+        let callee = call.callee;
+        let of = policy::applied(mesh, &callee)?;
+        // Between two attempts there is nothing to hedge.
+        if call.sent.is_none() || call.attempt >= RETRIES_MAX {
+            return None;
+        }
+        let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
+        let counts = (route.retrying, route.active);
+        let may = route.policies().has_room(of)
+            && policy::may_retry(Some(of), Some(route.policies()), counts, &callee.policy.retry, cx.now()).is_ok();
+        call.attempt += 1;
+        let (pool, all) = pool(call, view, |_| false);
+        let narrowed = narrowed(self.hosts.as_deref(), call, (pool, all), mesh, view, cx);
+        let (pool, all) = narrowed.as_ref().map_or((pool, all), |(pool, all)| (*pool, all));
+        let instances = route.policies().candidates(of, all, cx.now());
+        if !may || instances.is_empty() || route.policies().admit(of, key) != Admission::Send {
+            call.attempt -= 1;
+            call.extra().marks.count(PolicyEvent::HedgeDenied);
+            return None;
+        }
+        route.retrying += 1;
+        let extra = call.extra();
+        extra.hedges += 1;
+        extra.marks.count(PolicyEvent::Hedged);
+        self.send(key, Some(of), (pool, &instances), mesh, view, cx)
+    }
+}
+
+/// Sets the timer of the next hedge, if the call may have one more.
+fn arm_hedge(extra: &mut Extra, key: CallKey, hedge: &Hedge, delay: Option<Span>, cx: &mut MeshCx<'_>) {
+    if let Some(old) = extra.hedge.take() {
+        cx.disarm(old);
+    }
+    if let Some(delay) = delay.filter(|_| extra.hedges < hedge.max) {
+        extra.hedge = Some(cx.arm(cx.now() + delay, Tick::Call(key, CallTick::Hedge)));
+    }
+}
+
+/// Sends an attempt to an instance.
+#[inline]
+fn transmit(key: CallKey, callee: &CallSpec, attempt: u8, to: InstanceRef, cx: &mut MeshCx<'_>) {
+    let request = Request {
+        id: callee.id,
+        call: key.number(),
+        deadline: callee.deadline,
+        ordinal: to.ordinal,
+        bytes: callee.bytes,
+        service: callee.service,
+        endpoint: callee.endpoint,
+        attempt,
+        traced: callee.traced,
+        incarnation: cx.incarnation() as u16,
+    };
+    cx.send(to.node, Msg::Request(request));
+}
+
+/// The instances among which an attempt of the call chooses, if the service has a selection.
+fn narrowed<Owner>(
+    hosts: Option<&Hosts>,
+    call: &Outstanding<Owner>,
+    (pool, instances): (Pool, &Arc<[InstanceRef]>),
+    mesh: &Mesh,
+    view: &InstanceView,
+    cx: &MeshCx<'_>,
+) -> Option<(Pool, Arc<[InstanceRef]>)> {
+    let callee = &call.callee;
+    let selection = mesh.service(callee.service).selection.as_deref().filter(|_| pool != Pool::Canary)?;
+    let failed = hosts.and_then(|hosts| hosts.of(callee.service));
+    let scene = Scene { mesh, view, caller: (cx.id(), callee.by), failed };
+    let mut rng = callee.id.draws(mesh.seed, call.attempt as u8, Draw::Zone);
+    Some(narrow::narrowed(selection, pool, instances, &scene, &mut rng))
+}
