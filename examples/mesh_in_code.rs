@@ -7,8 +7,7 @@ use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::course::Window;
 use meshsim_mesh::model::{
-    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation,
-    Process, Rounding, ScriptStep, Service, ServiceId, Target,
+    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation, Process, Rounding, ScriptStep, Service, ServiceId, Target, Targeting,
 };
 use meshsim_run::Simulation;
 
@@ -75,6 +74,7 @@ fn shop() -> Mesh {
             // One instance serves a hundred a second.
             arrivals: Arrivals::steady(Process::Poisson, 110.0),
             mix: vec![Target { service: SHOP, endpoint: EndpointId(0), weight: 1.0, request_bytes: 512 }],
+            targeting: Targeting::default(),
             policy: CallPolicy::default(),
             deadline: None,
             warmup: Span::ZERO,

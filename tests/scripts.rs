@@ -1,6 +1,7 @@
 //! Calls of a script in the forms of the file: parallel, not awaited, retried with or without a budget.
 
 use meshsim_actor::Span;
+use meshsim_mesh::measure::Failure;
 use meshsim_tests::{Played, parse, play};
 
 /// Runs two services, `front` with this script and `back` with that endpoint, without a network between them.
@@ -177,4 +178,54 @@ fn what_is_repeated_or_chosen_fails_and_nests_as_any_script() {
     expect_share(ran.tally().done, 10_000.0, 0.125);
     let made = ran.served("back").arrived as f64 / 10_000.0;
     assert!((made - 1.75).abs() < 4.0 * 0.83 / 100.0, "{made}");
+}
+
+#[test]
+fn an_async_block_outlives_its_request_and_holds_no_slot() {
+    let front = "[ sleep: 1ms, async: [ { sleep: 5s }, { call: back } ], sleep: 1ms ]";
+    let text = run(front, "{ script: [ sleep: 1ms ] }", &format!("{STEADY}, deadline: 10ms")).experiment.text;
+    // One slot: if the blocks held it, one request in five seconds would be served.
+    let ran = play(parse(&text.replace("front: { capacity: 100000", "front: { capacity: 1")));
+    assert_eq!((ran.tally().done, ran.tally().latency.mean()), (1000, Span::from_millis(2)));
+    assert_eq!(ran.served("back").done, 1000, "the deadline of the request does not apply");
+    let front = ran.served("front");
+    assert_eq!((front.blocks.done, front.blocks.failed.total()), (1000, 0));
+    assert_eq!(front.busy_ns, 2_000_000 * 1000, "two milliseconds of a slot for each request");
+}
+
+#[test]
+fn a_failure_ends_an_async_block_and_nothing_else() {
+    let front = "[ async: [ { call: back }, { call: back } ], sleep: 10ms ]";
+    let ran = run(front, "{ errors: 50%, script: [ sleep: 1ms ] }", "arrivals: { constant: 200/s }, for: 50s");
+    let tally = ran.tally();
+    assert_eq!((tally.done, tally.degraded, tally.latency.max()), (10_000, 0, Span::from_millis(10)));
+    let blocks = ran.served("front").blocks;
+    assert_eq!(blocks.done + blocks.failed.total(), 10_000);
+    expect_share(blocks.done, 10_000.0, 0.25);
+    // The second call is made where the first succeeded.
+    expect_share(ran.served("back").arrived - 10_000, 10_000.0, 0.5);
+}
+
+#[test]
+fn async_blocks_nest_repeat_and_draw_by_themselves() {
+    let front = "[ { repeat: 2, run: { async: [ { call: { to: back, probability: 50% } }, { async: { sleep: 1s } } ] } } ]";
+    let ran = run(front, "{ script: [ sleep: 10ms ] }", "arrivals: { constant: 200/s }, for: 50s");
+    expect_share(ran.served("back").done, 20_000.0, 0.5);
+    assert_eq!((ran.served("front").blocks.done, ran.tally().latency.max()), (40_000, Span::ZERO));
+}
+
+#[test]
+fn an_instance_that_goes_waits_for_its_async_blocks_until_its_grace() {
+    let text = |grace: &str| {
+        format!(
+            "duration: 60s\nnodes: [ {{ name: n, cores: 64 }} ]\nnetwork: {{ latency: 0ms, local: 0ms }}\n\
+             services: {{ a: {{ grace: {grace}, endpoints: {{ get: {{ script: [ async: {{ sleep: 20s }} ] }} }} }} }}\n\
+             operations: [ {{ at: 10s, undeploy: a }} ]\n\
+             load: {{ users: {{ to: a, arrivals: {{ constant: 1/s }}, from: 1s, for: 9s }} }}\n"
+        )
+    };
+    for (grace, done, cut) in [("30s", 9, 0), ("5s", 0, 9)] {
+        let blocks = play(parse(&text(grace))).served("a").blocks;
+        assert_eq!((blocks.done, blocks.failed.of(Failure::Cut)), (done, cut), "{grace}");
+    }
 }

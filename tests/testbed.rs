@@ -12,8 +12,7 @@ use meshsim_mesh::client::Client;
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::measure::{OperationHistory, OperationKind, ServiceMetrics, Tally};
 use meshsim_mesh::model::{
-    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec,
-    Operation, Process, Rounding, ScriptStep, Service, ServiceId, Strategy, Target,
+    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation, Process, Rounding, ScriptStep, Service, ServiceId, Strategy, Target, Targeting,
 };
 use meshsim_mesh::node::Node;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};
@@ -347,6 +346,7 @@ pub fn load(service: u16, per_second: f64, secs: f64) -> Load {
         end: Time::ZERO + Span::from_secs(1) + Span::from_secs_f64(secs),
         arrivals: Arrivals::steady(Process::Poisson, per_second),
         mix: vec![Target { service: ServiceId(service), endpoint: EndpointId(0), weight: 1.0, request_bytes: 1024 }],
+        targeting: Targeting::default(),
         policy: CallPolicy { timeout: None, ..CallPolicy::default() },
         deadline: None,
         warmup: Span::ZERO,

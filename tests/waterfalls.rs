@@ -214,3 +214,19 @@ fn the_critical_path_of_a_fork_is_that_of_its_slowest_branch() {
     // The work and the waiting on the path belong to one branch, so each is longer than its mean.
     assert!(of(Kind::Work) > 1.2 && of(Kind::Queue) > 1.0, "{} {}", of(Kind::Work), of(Kind::Queue));
 }
+
+#[test]
+fn the_calls_of_an_async_block_are_shown_and_take_no_time_of_the_request() {
+    let block = ScriptStep::Async(vec![call(1), ScriptStep::Sleep(Dist::Constant(Span::from_secs(1))), call(1)]);
+    let entry = service("entry", vec![block, ScriptStep::Sleep(Dist::Constant(Span::from_millis(100)))]);
+    let back = service("back", vec![ScriptStep::Sleep(Dist::Constant(Span::from_millis(10)))]);
+    let seen = Seen::new(Vec::new(), |all: &mut Vec<_>, of: Waterfall| {
+        assert_exact(&of, "async");
+        all.push((of.latency(), of.calls.len(), of.hops.len()));
+    });
+    let ran = Testbed::nodes(1).service(entry).service(back).load(load(0, 1.0, 20.0)).run_with(25.0, seen);
+    let all = &ran.sim.recorder().state;
+    assert!(all.len() > 5, "{all:?}");
+    // The client's call and the block's first, which has ended; its second comes after the request.
+    assert!(all.iter().all(|it| (it.1, it.2) == (2, 2) && it.0 >= Span::from_millis(100)), "{all:?}");
+}

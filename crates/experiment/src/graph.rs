@@ -34,7 +34,7 @@ pub(crate) struct Graph<'a> {
 /// A call as a script makes it, wherever in the script it stands; with the times that the script comes to it on
 /// average, and whether it comes to it in any case.
 pub(crate) fn for_each_call<'a>(script: &'a [ScriptStep], visit: &mut impl FnMut(&'a Call, Reach)) {
-    visit_calls(script, Reach { times: 1.0, is_certain: true }, visit);
+    visit_calls(script, Reach { times: 1.0, is_certain: true, is_awaited: true }, visit);
 }
 
 /// The number of times that a script comes to a step.
@@ -44,6 +44,8 @@ pub(crate) struct Reach {
     pub(crate) times: f64,
     /// It does so at least once.
     pub(crate) is_certain: bool,
+    /// The request waits for it: it does not stand in an `async` block.
+    pub(crate) is_awaited: bool,
 }
 
 fn visit_calls<'a>(script: &'a [ScriptStep], reach: Reach, visit: &mut impl FnMut(&'a Call, Reach)) {
@@ -55,7 +57,7 @@ fn visit_calls<'a>(script: &'a [ScriptStep], reach: Reach, visit: &mut impl FnMu
                 let all: f64 = choices.iter().map(|(weight, _)| weight).sum();
                 for (weight, script) in choices.iter().filter(|(weight, _)| *weight > 0.0) {
                     let (times, is_certain) = (reach.times * weight / all, reach.is_certain && *weight >= all);
-                    visit_calls(script, Reach { times, is_certain }, visit);
+                    visit_calls(script, Reach { times, is_certain, ..reach }, visit);
                 }
             }
             ScriptStep::Repeat(it) => {
@@ -65,9 +67,10 @@ fn visit_calls<'a>(script: &'a [ScriptStep], reach: Reach, visit: &mut impl FnMu
                 });
                 let is_certain = reach.is_certain && it.goes_on(0) >= 1.0;
                 if times > 0.0 {
-                    visit_calls(&it.script, Reach { times: reach.times * times, is_certain }, visit);
+                    visit_calls(&it.script, Reach { times: reach.times * times, is_certain, ..reach }, visit);
                 }
             }
+            ScriptStep::Async(script) => visit_calls(script, Reach { is_awaited: false, ..reach }, visit),
             ScriptStep::Work(_) | ScriptStep::Sleep(_) => {}
         }
     }
@@ -91,8 +94,8 @@ pub(crate) fn held_circle(mesh: &Mesh) -> Vec<usize> {
     let mut waits: Vec<Vec<(usize, f64)>> = vec![vec![]; mesh.services.len()];
     for (service, callees) in mesh.services.iter().zip(&mut waits) {
         for endpoint in service.behaviours.iter().flat_map(|behaviour| &behaviour.endpoints) {
-            for_each_call(&endpoint.script, &mut |call, _| {
-                if !call.detached && call.probability > 0.0 && call.count > 0 {
+            for_each_call(&endpoint.script, &mut |call, reach| {
+                if reach.is_awaited && !call.detached && call.probability > 0.0 && call.count > 0 {
                     callees.push((call.service.index(), 1.0));
                 }
             });

@@ -8,6 +8,7 @@ use std::path::Path;
 use corpus::corpus_file;
 use meshsim_experiment::check::check;
 use meshsim_experiment::import::{Format, Imported, Source, import, import_texts};
+use meshsim_mesh::model::ScriptStep;
 use proptest::prelude::*;
 
 const ISOTOPE: [&str; 14] = [
@@ -155,6 +156,36 @@ const SMALL: [(Format, &str); 4] = [
          \"s1\": {}, \"s2\": {\"replicas\": 3}}",
     ),
 ];
+
+#[test]
+fn calls_of_motel_that_depend_on_the_outcome_are_made_together_or_not_at_all() {
+    let text = |style: &str| {
+        format!(
+            "version: 1\nservices:\n  web:\n    operations:\n      get:\n        duration: 5ms\n        error_rate: 25%\n        \
+             call_style: {style}\n        calls:\n        - log.add\n        - {{target: log.add, condition: on-error}}\n        \
+             - {{target: db.put, condition: on-success, async: true}}\n        - {{target: db.put, condition: on-success}}\n  \
+             db: {{operations: {{put: {{duration: 1ms}}}}}}\n  log: {{operations: {{add: {{duration: 1ms}}}}}}\n"
+        )
+    };
+    for style in ["sequential", "parallel"] {
+        let imported = small(Format::Motel, &text(style)).unwrap_or_else(|problems| panic!("{problems}"));
+        let read = meshsim_experiment::parse("mesh.yaml", &imported.yaml, Path::new(""), &[]);
+        let mesh = read.unwrap_or_else(|problems| panic!("{problems}")).mesh;
+        let web = mesh.services.iter().find(|service| service.name == "web").expect("it is imported");
+        let script = &web.behaviours[0].endpoints[0].script;
+        let choices = |step: &ScriptStep| match step {
+            ScriptStep::OneOf(choices) => Some(choices.iter().map(|(w, script)| (*w, script.len())).collect::<Vec<_>>()),
+            _ => None,
+        };
+        let all: Vec<_> = match (&script[..], style) {
+            ([_, _, drawn], "sequential") => vec![drawn],
+            ([_, ScriptStep::Parallel(branches)], "parallel") => branches.iter().flatten().collect(),
+            other => panic!("{other:?}"),
+        };
+        let found: Vec<_> = all.into_iter().filter_map(choices).collect();
+        assert_eq!(found, [vec![(0.25, 1), (0.75, 2)]], "{style}");
+    }
+}
 
 fn small(format: Format, text: &str) -> Result<Imported, meshsim_experiment::Problems> {
     import_texts(format, &[Source { name: "small.yaml".into(), text: text.into() }], None, &[])

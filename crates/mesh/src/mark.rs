@@ -13,6 +13,8 @@
 //! | [`WORK`], [`SLEEP`] | node | frame | duration in nanoseconds, on an idle machine |
 //! | [`CALL`] | node | frame | key of the call; its messages follow |
 //! | [`FORK`] | node | frame | a frame that runs beside others, for which this one waits |
+//! | [`DETACHED`] | node | frame | the task of a block that it does not wait for; the block's [`SLOT`] follows |
+//! | [`BLOCK_ENDED`] | node | task of a block | 0 |
 //! | [`FRAME_ENDED`] | node | frame | 0 |
 //! | [`ANSWERED`] | node | task | 0; the reply follows |
 //! | [`TURNED_AWAY`] | node | key | 0: there is no such instance, or its queue is full; the reply follows |
@@ -40,6 +42,10 @@ pub const SLEEP: &str = "sleep";
 pub const CALL: &str = "call";
 /// A script begins a branch.
 pub const FORK: &str = "fork";
+/// A script begins a block that it does not wait for.
+pub const DETACHED: &str = "detached";
+/// A block that no script waits for is done, or has failed.
+pub const BLOCK_ENDED: &str = "block_ended";
 /// A script, or a branch of one, is done.
 pub const FRAME_ENDED: &str = "frame_ended";
 /// A request has been done, or has failed.
@@ -52,8 +58,23 @@ pub const LATE: &str = "late";
 pub const CUT: &str = "cut";
 
 /// All of these words.
-pub const ALL: [&str; 13] =
-    [DUE, TRY_ENDED, QUEUED, SLOT, WORK, SLEEP, CALL, FORK, FRAME_ENDED, ANSWERED, TURNED_AWAY, LATE, CUT];
+pub const ALL: [&str; 15] = [
+    DUE,
+    TRY_ENDED,
+    QUEUED,
+    SLOT,
+    WORK,
+    SLEEP,
+    CALL,
+    FORK,
+    DETACHED,
+    BLOCK_ENDED,
+    FRAME_ENDED,
+    ANSWERED,
+    TURNED_AWAY,
+    LATE,
+    CUT,
+];
 
 /// Result of an attempt, for its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

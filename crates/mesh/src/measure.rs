@@ -185,6 +185,32 @@ pub struct ServiceMetrics {
     pub queue_peak: u32,
     /// Counts of its calls that have ended, by edge.
     pub calls: Edges,
+    /// Blocks of its scripts that were not waited for and have ended.
+    pub blocks: BlockCounts,
+}
+
+/// Blocks of scripts that were not waited for and have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockCounts {
+    /// Those that came to their end.
+    pub done: u64,
+    /// Those that failed, by reason.
+    pub failed: Failures,
+}
+
+impl BlockCounts {
+    /// Counts a block that has ended.
+    pub fn count(&mut self, failure: Option<Failure>) {
+        match failure {
+            None => self.done = self.done.saturating_add(1),
+            Some(failure) => self.failed.count(failure),
+        }
+    }
+
+    fn merge(&mut self, other: &BlockCounts) {
+        self.done = self.done.saturating_add(other.done);
+        self.failed.merge(&other.failed);
+    }
 }
 
 impl Default for ServiceMetrics {
@@ -202,6 +228,7 @@ impl Default for ServiceMetrics {
             work_ns: 0,
             queue_peak: 0,
             calls: Edges::new(),
+            blocks: BlockCounts::default(),
         }
     }
 }
@@ -220,6 +247,7 @@ impl ServiceMetrics {
         self.work_ns = self.work_ns.saturating_add(other.work_ns);
         self.queue_peak = self.queue_peak.max(other.queue_peak);
         self.degraded = self.degraded.saturating_add(other.degraded);
+        self.blocks.merge(&other.blocks);
         for (edge, used) in &other.calls {
             match self.calls.get_mut(edge) {
                 Some(mine) => mine.merge(used),

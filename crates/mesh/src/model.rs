@@ -5,6 +5,7 @@
 mod balancer;
 mod selection;
 mod slow_start;
+mod targeting;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::program::Program;
 pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
 pub use selection::{AWARE_MIN, Selection, ZoneRouting};
 pub use slow_start::SlowStart;
+pub use targeting::{MixStage, Targeting};
 
 /// The coordinator's number among the actors. Nodes follow it, then clients, then the gateway if there is one.
 pub const COORDINATOR: ActorId = ActorId(0);
@@ -298,6 +300,9 @@ pub enum ScriptStep {
     OneOf(Vec<(f64, Vec<ScriptStep>)>),
     /// Runs a script several times, one after the other.
     Repeat(Repeat),
+    /// Runs a script beside the rest, which does not wait for it. It outlives the request, whose deadline and slot it does
+    /// not have; a failure ends it, is counted, and has no other effect.
+    Async(Vec<ScriptStep>),
 }
 
 /// A script that runs several times.
@@ -435,8 +440,10 @@ pub struct Load {
     pub end: Time,
     /// Planned times of the requests, counted from `start`; or the users who send them.
     pub arrivals: Arrivals,
-    /// Targets, by weight.
+    /// Targets.
     pub mix: Vec<Target>,
+    /// Rule by which a request gets one of them.
+    pub targeting: Targeting,
     /// Timeout and retries of the client.
     pub policy: CallPolicy,
     /// Travels with the request: a server drops work whose caller has given up. Counted from the planned time.

@@ -36,6 +36,11 @@ pub enum Instruction {
         /// Position at which the script continues.
         to: u32,
     },
+    /// Begin a block that is not waited for with the next instruction, and continue at `to`.
+    Detach {
+        /// Position at which the script continues.
+        to: u32,
+    },
     /// This branch, or the whole script, is done.
     End,
 }
@@ -90,6 +95,11 @@ fn compile_steps(script: &[ScriptStep], out: &mut Vec<Instruction>) {
             }
             ScriptStep::OneOf(choices) => compile_choice(choices, out),
             ScriptStep::Repeat(repeat) => compile_repeat(repeat, out),
+            ScriptStep::Async(script) => {
+                let detach = hole(out);
+                compile_into(script, out);
+                out[detach] = Instruction::Detach { to: out.len() as u32 };
+            }
         }
     }
 }

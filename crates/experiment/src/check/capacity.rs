@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use meshsim_actor::{Span, Time};
 use meshsim_fault::{Disturbance, FaultKind};
 use meshsim_mesh::coordinator::Layout;
-use meshsim_mesh::model::{Change, ServiceId};
+use meshsim_mesh::model::{Change, Load, ServiceId};
 use serde::Serialize;
 
 use super::flow::{Flow, Setting};
 use super::impaired::{self, Hit};
 use super::loads::{self, Rates};
+use super::span::Hop;
 use super::timeline::{Moment, count_of, name_of, total};
 use super::{Checked, Warnings, plain, shown};
 
@@ -417,7 +418,12 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn new(checked: &Checked<'_>, flow: &Flow<'_>, rates: &[f64]) -> Self {
-        let services = checked.experiment.mesh.services.len();
+        Asked::of_loads(&checked.experiment.mesh.loads, &checked.hop, flow, rates)
+    }
+
+    /// What these loads ask for at these rates.
+    pub(super) fn of_loads(loads: &[Load], hop: &Hop, flow: &Flow<'_>, rates: &[f64]) -> Self {
+        let services = flow.services();
         let mut asked = Asked {
             rate: vec![0.0; services],
             held: vec![0.0; services],
@@ -425,8 +431,8 @@ impl Asked {
             visits: Vec::new(),
         };
         let mut sought = vec![0.0; flow.graph.len()];
-        for (load, rate) in checked.experiment.mesh.loads.iter().zip(rates).filter(|(_, rate)| **rate > 0.0) {
-            let tries = loads::asked(load, flow, &checked.hop);
+        for (load, rate) in loads.iter().zip(rates).filter(|(_, rate)| **rate > 0.0) {
+            let tries = loads::asked(load, flow, hop);
             sought.iter_mut().zip(&tries.asked).for_each(|(all, one)| *all += rate * one);
         }
         let visits = flow.graph.visits(&sought).unwrap_or(sought);

@@ -320,6 +320,10 @@ impl Walk<'_, '_> {
                 ScriptStep::Parallel(branches) => self.parallel(branches, reach * all.alive),
                 ScriptStep::OneOf(choices) => self.one_of(choices, reach * all.alive),
                 ScriptStep::Repeat(repeat) => self.repeat(repeat, reach * all.alive),
+                // Its work is done, and neither its time nor its failure is the request's.
+                ScriptStep::Async(script) => {
+                    Part { work: self.script(script, reach * all.alive).work, ..Part::NOTHING }
+                }
             };
             all.then(next);
         }

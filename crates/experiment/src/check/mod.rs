@@ -14,6 +14,7 @@ mod flow;
 mod hashing;
 mod impaired;
 mod loads;
+mod mixes;
 mod policies;
 mod reserved;
 mod resources;
@@ -208,6 +209,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     deadlock::look(&checked, &findings.services, &mut warnings);
     rollouts::look(&checked, &findings, &mut warnings);
     overload(&findings.services, &mut warnings);
+    mixes::look(&checked, &findings.services, &mut warnings);
     hashing::look(&checked, &findings.services, &mut warnings);
     zones::look(&checked, &mut warnings);
     reserved::look(&checked, &mut warnings);
@@ -377,6 +379,9 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
              deployed."
                 .into(),
         );
+    }
+    if mesh.loads.iter().any(mixes::changes) {
+        list.push("Mixes that change: they count at their means, and saturation is looked at where they bend.".into());
     }
     if mesh.loads.iter().any(|load| load.deadline.is_some()) {
         list.push("Deadlines: requests count as if they had none.".into());

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use meshsim_actor::{Dist, Span, Time};
-use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Users};
+use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Targeting, Users};
 
 use super::rates::{self, Planned};
-use super::{DEFAULT_ZONE, Names, index_in, policy, positive, reserved, zone_index};
+use super::{DEFAULT_ZONE, Names, index_in, mix, policy, positive, reserved, zone_index};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::Reporter;
@@ -64,6 +64,7 @@ fn compile_load(
             0
         }
     };
+    let (mix, targeting) = targets(name, it, end.since(start), names, reporter);
     let planned = Planned { name: &name.value, seed: file.seed.0, length: end.since(start) };
     Load {
         name: name.value.clone(),
@@ -71,7 +72,8 @@ fn compile_load(
         start,
         end,
         arrivals: offered(it, planned, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
-        mix: mix(name, it, names, reporter),
+        mix,
+        targeting,
         policy: policy::of_call(it.timeout, it.retries.0, &it.retry, it.hedge.as_ref(), (names, name.place), reporter),
         deadline: it.deadline,
         warmup: it.warmup.value,
@@ -84,40 +86,27 @@ fn is_node_name(name: &str, file: &File) -> bool {
     file.nodes.value.items.iter().any(|group| group.name.value.0 == name || index_in(group, name).is_some())
 }
 
-fn mix(name: &At<String>, it: &schema::Load, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Target> {
-    let request_bytes = it.request.0;
-    let Some(mix) = &it.mix else {
-        let Some(to) = &it.to else {
-            reporter
-                .report(name.place, format!("load `{}` has no target", name.value))
-                .help("write `to: service` or `to: service.endpoint`, or a `mix`");
-            return vec![];
-        };
-        let target = names.endpoint(to, reporter);
-        return target
-            .map(|(service, endpoint)| Target { service, endpoint, weight: 1.0, request_bytes })
-            .into_iter()
-            .collect();
-    };
-    // With a mix, `to` is the service whose endpoints the mix may name shortly.
-    let to = it.to.as_ref().map(|to| (to, names.service(to, reporter)));
-    let mut targets = vec![];
-    for (key, weight) in &mix.value.entries {
-        let target = match &to {
-            Some((_, None)) => None,
-            Some((to, Some(_))) if !names.is_elsewhere(to.value.trim(), key.value.trim()) => {
-                names.endpoint_of(to.value.trim(), key.value.trim(), key.place, reporter)
-            }
-            _ => names.endpoint(key, reporter),
-        };
-        targets.extend(target.map(|(service, endpoint)| Target { service, endpoint, weight: weight.0, request_bytes }));
+/// The targets of a load, and how a request gets one; `length`: that of the load.
+fn targets(
+    name: &At<String>,
+    it: &schema::Load,
+    length: Span,
+    names: &Names<'_>,
+    reporter: &mut Reporter,
+) -> (Vec<Target>, Targeting) {
+    if let Some(mix) = &it.mix {
+        return mix::compile(it, mix, length, names, reporter);
     }
-    if reporter.is_clean() && targets.iter().map(|target| target.weight).sum::<f64>() <= 0.0 {
+    let Some(to) = &it.to else {
         reporter
-            .report(mix.place, "this mix asks for nothing")
-            .help("at least one weight must be above 0, as in `{ search: 60, login: 40 }`");
-    }
-    targets
+            .report(name.place, format!("load `{}` has no target", name.value))
+            .help("write `to: service` or `to: service.endpoint`, or a `mix`");
+        return (vec![], Targeting::Weights);
+    };
+    let target = names.endpoint(to, reporter);
+    let request_bytes = it.request.0;
+    let target = target.map(|(service, endpoint)| Target { service, endpoint, weight: 1.0, request_bytes });
+    (target.into_iter().collect(), Targeting::Weights)
 }
 
 /// Reports a load that does not say how it asks, or says it twice.

@@ -1,6 +1,7 @@
 //! From the sections of a file to the numbers of a [`Mesh`]: names resolved, defaults filled in, sizes bounded.
 
 mod load;
+mod mix;
 mod network;
 mod operation;
 mod policy;

@@ -165,6 +165,7 @@ fn steps(script: &[schema::Step]) -> usize {
             schema::Step::OneOf(it) => {
                 1 + it.one_of.value.iter().map(|choice| 2 + steps(Branch::steps(choice.run.as_ref()))).sum::<usize>()
             }
+            schema::Step::Async(it) => 1 + steps(&it.block.0),
             schema::Step::Repeat(it) => (1 + steps(&it.run.0)).saturating_mul(it.repeat.value.most() as usize),
             _ => 1,
         })
@@ -200,6 +201,7 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
             }
             is_drawn.then_some(ScriptStep::OneOf(choices))
         }
+        schema::Step::Async(it) => Some(ScriptStep::Async(script(&it.block.0, names, reporter))),
         schema::Step::Repeat(it) => {
             let Times { least, weights } = it.repeat.value.clone();
             Some(ScriptStep::Repeat(Repeat { least, weights, script: script(&it.run.0, names, reporter) }))

@@ -56,27 +56,51 @@ impl Operation {
     fn endpoint(&self, name: &str, at: Location) -> Endpoint {
         let mut endpoint = Endpoint { name: name.to_owned(), at, errors: self.errors, ..Endpoint::default() };
         endpoint.script.extend(self.duration.map(Step::Sleep));
-        let calls = self.calls.iter().map(|(call, condition)| {
-            let holds = match condition {
-                Condition::Always => 1.0,
-                Condition::OnError => self.errors,
-                Condition::OnSuccess => 1.0 - self.errors,
-            };
-            Call { probability: call.probability * holds, parallel: !self.is_sequential, ..call.clone() }
-        });
-        if self.is_sequential {
-            endpoint.script.extend(calls.map(Step::Call));
-            return endpoint;
-        }
-        // Calls that are not waited for need no branch of their own.
-        let (detached, awaited): (Vec<_>, Vec<_>) = calls.partition(|call| call.detached);
-        endpoint.script.extend(detached.into_iter().map(Step::Call));
-        let mut awaited: Vec<_> = awaited.into_iter().map(Step::Call).collect();
-        match awaited.len() {
-            0 | 1 => endpoint.script.append(&mut awaited),
-            _ => endpoint.script.push(Step::Parallel(awaited.into_iter().map(|call| vec![call]).collect())),
-        }
+        endpoint.script.extend(self.arranged(self.steps()));
         endpoint
+    }
+
+    /// The calls as steps. Calls that depend on the outcome are made together or not at all: two or more of them are a
+    /// choice, in the place of the first.
+    fn steps(&self) -> Vec<Step> {
+        let share = |condition| match condition {
+            Condition::Always => 1.0,
+            Condition::OnError => self.errors,
+            Condition::OnSuccess => 1.0 - self.errors,
+        };
+        let call = |call: &Call, probability| {
+            Step::Call(Call { probability, parallel: !self.is_sequential, ..call.clone() })
+        };
+        let is_drawn = |(_, condition): &&(Call, Condition)| *condition != Condition::Always;
+        let is_choice = self.calls.iter().filter(is_drawn).count() > 1;
+        let choice = |wanted| {
+            let of = self.calls.iter().filter(|(_, condition)| *condition == wanted);
+            (share(wanted), self.arranged(of.map(|(it, _)| call(it, it.probability)).collect()))
+        };
+        let mut steps = vec![];
+        let mut has_chosen = false;
+        for (it, condition) in &self.calls {
+            if *condition == Condition::Always || !is_choice {
+                steps.push(call(it, it.probability * share(*condition)));
+            } else if !std::mem::replace(&mut has_chosen, true) {
+                steps.push(Step::OneOf(vec![choice(Condition::OnError), choice(Condition::OnSuccess)]));
+            }
+        }
+        steps
+    }
+
+    /// Steps in sequence, or side by side: those that are not waited for need no branch of their own.
+    fn arranged(&self, steps: Vec<Step>) -> Vec<Step> {
+        if self.is_sequential {
+            return steps;
+        }
+        let is_detached = |step: &Step| matches!(step, Step::Call(call) if call.detached);
+        let (mut script, mut awaited): (Vec<_>, Vec<_>) = steps.into_iter().partition(is_detached);
+        match awaited.len() {
+            0 | 1 => script.append(&mut awaited),
+            _ => script.push(Step::Parallel(awaited.into_iter().map(|step| vec![step]).collect())),
+        }
+        script
     }
 }
 

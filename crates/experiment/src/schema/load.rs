@@ -2,9 +2,12 @@
 
 use meshsim_actor::{Dist, Span};
 use meshsim_mesh::model::Process;
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{Hedge, Retry, USERS_MAX};
-use crate::section::{At, Named, by_key, section};
+use crate::problem::Reporter;
+use crate::section::{At, Field, Named, by_key, section};
+use crate::tree::{Node, Value};
 use crate::values::{ByteSize, Fraction, Name, Rate, Real, Timeout, Whole};
 
 section! {
@@ -21,8 +24,9 @@ section! {
         optional think: At<Dist>;
         /// Shortest time between the starts of two requests of a user [default: none].
         optional pacing: At<Span>;
-        /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint.
-        optional mix: At<Named<Real<1_000_000_000, true>>>;
+        /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint; or pieces of a mix
+        /// that changes.
+        optional mix: At<Mix>;
         /// Size of a request.
         or request: ByteSize = "1 KiB";
         /// Timeout of one attempt; or `none`.
@@ -45,6 +49,42 @@ section! {
         optional zone: At<Name>;
         /// Length of the windows of its time series; doubles in a run longer than 600 of them.
         or window: At<Span> = "1s";
+    }
+}
+
+/// Weights of targets, by name.
+pub(crate) type Weights = Named<Real<1_000_000_000, true>>;
+
+section! {
+    /// A piece of a mix that changes.
+    struct MixPiece in "a piece of a mix" {
+        /// Duration. The weights at the end of the last piece stay.
+        required length as "for": At<Span>;
+        /// Weights at its beginning.
+        required weights: At<Weights>;
+        /// Weights at its end, reached linearly [default: those at its beginning].
+        optional to: At<Weights>;
+    }
+}
+
+/// Targets by weight, for all of the load or piece by piece.
+#[derive(Clone, Debug)]
+pub(crate) enum Mix {
+    Steady(Weights),
+    Pieces(Vec<MixPiece>),
+}
+
+impl Field for Mix {
+    const NAME: &'static str = "Mix";
+    fn decode(node: &Node, reporter: &mut Reporter) -> Option<Self> {
+        match &node.value {
+            Value::List(_) => Vec::decode(node, reporter).map(Mix::Pieces),
+            _ => Named::decode(node, reporter).map(Mix::Steady),
+        }
+    }
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let (steady, pieces) = (Weights::schema(generator), Vec::<MixPiece>::schema(generator));
+        json_schema!({ "description": "Targets by weight, or pieces of a mix that changes.", "anyOf": [steady, pieces] })
     }
 }
 

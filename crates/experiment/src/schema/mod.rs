@@ -27,7 +27,7 @@ pub(crate) use fault::{Fault, Link, ServiceFault};
 pub use limits::{
     ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, USERS_MAX, VERSION_MAX, ZONES_MAX,
 };
-pub(crate) use load::{Arrivals, Burst, Diurnal, Load, Replay, Stage};
+pub(crate) use load::{Arrivals, Burst, Diurnal, Load, Mix, MixPiece, Replay, Stage, Weights};
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Operation, Scale, Update};

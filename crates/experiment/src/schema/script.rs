@@ -20,6 +20,7 @@ by_key! {
         "parallel" => Parallel,
         "one_of" => OneOf,
         "repeat" => Repeat,
+        "async" => Async,
     }
 }
 
@@ -76,6 +77,15 @@ section! {
         required repeat: At<Times>;
         /// A step, or a list of steps that run one after the other.
         required run: Branch;
+    }
+}
+
+section! {
+    /// Runs a block beside the script, which does not wait for it. The block outlives the request, without its slot and
+    /// its deadline; a failure ends it, is counted, and has no other effect.
+    struct Async in "an `async` step" {
+        /// A step, or a list of steps that run one after the other.
+        required block as "async": Branch;
     }
 }
 

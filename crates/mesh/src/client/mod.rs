@@ -296,13 +296,8 @@ impl Client {
     fn send(&mut self, Due { number, at, due, user }: Due, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
         let id = RequestId::new(cx.id(), number);
-        let total: f64 = load.mix.iter().map(|target| target.weight).sum();
-        let mut left = if load.mix.len() == 1 { 0.0 } else { id.draws(self.mesh.seed, 0, Draw::Target).unit() * total };
-        let drawn = load.mix.iter().position(|target| {
-            left -= target.weight;
-            left < 0.0
-        });
-        let target = drawn.unwrap_or(load.mix.len() - 1);
+        let draws = || id.draws(self.mesh.seed, 0, Draw::Target);
+        let target = load.targeting.draw(&load.mix, at.since(load.start), draws);
         let wanted = &load.mix[target];
         let callee = CallSpec {
             id,

@@ -84,8 +84,17 @@ pub(super) struct Instance {
     pub(super) active: u32,
     /// Requests that wait for one.
     pub(super) queue: VecDeque<TaskKey>,
+    /// Blocks of scripts that no request waits for.
+    pub(super) blocks: u32,
     /// Its proxy, from its first call on.
     proxy: ProxyId,
+}
+
+impl Instance {
+    /// True while a script runs: of a request, or of a block that outlives its request.
+    fn is_busy(&self) -> bool {
+        self.active > 0 || self.blocks > 0
+    }
 }
 
 /// An instance at a moment.
@@ -437,7 +446,7 @@ impl HostedService {
             }
         }
         // An instance that never served is removed without being counted as serving.
-        self.instances.retain(|instance| instance.state != InstanceState::Closing || instance.active > 0);
+        self.instances.retain(|instance| instance.state != InstanceState::Closing || instance.is_busy());
         for (version, count) in keep {
             let count = (count as usize).min(room);
             room -= count;
@@ -476,7 +485,8 @@ impl HostedService {
             self.serving += u32::from(at_once);
             let place = self.place(version, ordinal, own, cx.now());
             let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
-            self.instances.insert(at, Instance { ordinal, version, state, place, timer, active: 0, queue, proxy });
+            let instance = Instance { ordinal, version, state, place, timer, active: 0, queue, blocks: 0, proxy };
+            self.instances.insert(at, instance);
             if at_once {
                 self.tell(at, true, cx.now());
             }
@@ -544,7 +554,7 @@ impl HostedService {
     /// An instance that takes nothing any more and has nothing left to do goes.
     pub(super) fn remove_if_closed(&mut self, at: usize, cx: &mut MeshCx<'_>) {
         let instance = &self.instances[at];
-        if instance.state == InstanceState::Closing && instance.active == 0 && instance.queue.is_empty() {
+        if instance.state == InstanceState::Closing && !instance.is_busy() && instance.queue.is_empty() {
             self.tell(at, false, cx.now());
             let (place, slots) = (self.instances[at].place, self.slots());
             self.places.gone(place, slots, cx.now());
@@ -585,6 +595,7 @@ impl HostedService {
         let instance = &mut self.instances[at];
         self.busy = self.busy.saturating_sub(std::mem::take(&mut instance.active));
         instance.queue.clear();
+        instance.blocks = 0;
         self.remove_if_closed(at, cx);
     }
 

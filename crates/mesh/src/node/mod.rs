@@ -8,6 +8,7 @@
 //! - `processor`: the cores, and their sharing among the computing requests.
 
 pub mod hosting;
+mod detached;
 mod late;
 mod leave;
 mod placement;

@@ -7,7 +7,7 @@ use meshsim_actor::{ActorId, Span, Time};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, new_key_type};
 
-use super::Node;
+use super::{Node, detached};
 use super::hosting::{HostedServices, InstanceState};
 use super::late::Late;
 use super::processor::{Done, Owner, Processor};
@@ -39,8 +39,8 @@ pub const TASKS_MAX: usize = 1 << 20;
 /// Work of a node. Lost with memory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Work {
-    tasks: Slots<TaskKey, Task>,
-    frames: Slots<FrameKey, ScriptFrame>,
+    pub(super) tasks: Slots<TaskKey, Task>,
+    pub(super) frames: Slots<FrameKey, ScriptFrame>,
     pub(super) processor: Processor,
     pub(super) calls: Caller<FrameKey>,
     late: Late,
@@ -48,25 +48,27 @@ pub(super) struct Work {
 
 /// A request that waits or is being worked on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Task {
+pub(super) struct Task {
     caller: ActorId,
-    request: Request,
+    pub(super) request: Request,
     /// The version of its instance.
     version: u32,
-    arrived: Time,
+    pub(super) arrived: Time,
     /// Index of its place in those of its service.
     place: u32,
     /// The first thing that went wrong.
-    failure: Option<Failure>,
+    pub(super) failure: Option<Failure>,
     /// A call that was optional has failed, here or below.
-    degraded: bool,
+    pub(super) degraded: bool,
     /// If it is wanted: the hop to here, and those of the calls made for it.
-    path: Option<Box<Path>>,
+    pub(super) path: Option<Box<Path>>,
+    /// It is a block that its request does not wait for.
+    pub(super) is_block: bool,
 }
 
 /// A place in a script.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct ScriptFrame {
+pub(super) struct ScriptFrame {
     task: TaskKey,
     /// The frame that waits for this branch.
     parent: Option<FrameKey>,
@@ -106,13 +108,26 @@ impl Work {
 
     /// Requests at this node: owner, and time of arrival.
     pub(super) fn in_flight_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
-        self.tasks.iter().map(|(_, task)| (task.owner(), task.arrived))
+        self.tasks.iter().filter(|(_, task)| !task.is_block).map(|(_, task)| (task.owner(), task.arrived))
+    }
+}
+
+impl ScriptFrame {
+    /// The first of a task, which begins with this instruction.
+    pub(super) fn first(task: TaskKey, pc: u32) -> Self {
+        ScriptFrame { task, parent: None, pc, pending: 0, repeats: None, copy: 0 }
     }
 }
 
 impl Task {
     fn owner(&self) -> Owner {
         Owner { service: self.request.service, place: self.place }
+    }
+
+    /// A block that begins now for this one, and that no caller waits for.
+    pub(super) fn block(&self, now: Time) -> Self {
+        let request = Request { deadline: Time::NEVER, traced: false, ..self.request };
+        Task { request, arrived: now, failure: None, degraded: false, path: None, is_block: true, ..self.clone() }
     }
 }
 
@@ -170,6 +185,7 @@ impl Node {
             failure: None,
             degraded: false,
             path,
+            is_block: false,
         });
         let is_to_wait = instance.active >= slots;
         hosted.places.came(place, is_to_wait, now);
@@ -250,8 +266,12 @@ impl Node {
             }
             for (_, key) in tasks {
                 let Some(task) = work.tasks.remove(key) else { continue };
-                work.late.forget(key);
                 let failure = Some(Failure::Cut);
+                if task.is_block {
+                    detached::ended(hosted, &task, key, failure, cx);
+                    continue;
+                }
+                work.late.forget(key);
                 if let Some(served) = hosted.measured(task.arrived) {
                     served.failed.count(Failure::Cut);
                 }
@@ -293,8 +313,7 @@ impl Node {
         hosted.busy_changed(cx.now(), 1);
         let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active += 1;
-        let frame =
-            work.frames.insert(ScriptFrame { task: key, parent: None, pc: 0, pending: 0, repeats: None, copy: 0 });
+        let frame = work.frames.insert(ScriptFrame::first(key, 0));
         cx.note(mark::SLOT, number(key), number(frame));
         match impaired::onset(&task.request, task.version, &self.mesh, cx) {
             Onset::Now => return self.run_script(frame, cx),
@@ -502,6 +521,13 @@ impl Node {
                     frame.pc = if is_skipped { *to } else { frame.pc + 1 };
                     continue;
                 }
+                Instruction::Detach { to } => {
+                    let block = frame.pc + 1;
+                    frame.pc = *to;
+                    let of = frame.task;
+                    branches.extend(work.detach(key, of, block, hosting, cx));
+                    continue;
+                }
                 Instruction::End => return FrameStatus::CallOutcome,
             };
             frame.pc += 1;
@@ -548,7 +574,11 @@ impl Node {
         let frame = work.frames.remove(key)?;
         cx.note(mark::FRAME_ENDED, number(key), 0);
         let Some(parent) = frame.parent else {
-            *freed = self.end_task(frame.task, cx);
+            if work.tasks.get(frame.task).is_some_and(|task| task.is_block) {
+                self.end_block(frame.task, cx);
+            } else {
+                *freed = self.end_task(frame.task, cx);
+            }
             return None;
         };
         let waiting = &mut work.frames[parent];
@@ -609,7 +639,7 @@ fn count(hosting: &mut HostedServices, ended: &CallOutcome<FrameKey>, mesh: &Mes
 }
 
 /// A task or a frame, in a note.
-fn number(key: impl Key) -> u64 {
+pub(super) fn number(key: impl Key) -> u64 {
     key.data().as_ffi()
 }
 

@@ -225,6 +225,8 @@ impl Owners {
                 }
                 known
             }
+            mark::DETACHED => self.detached(actor, subject, value),
+            mark::BLOCK_ENDED => self.end_task(actor, subject).map_or(TRAFFIC, |task| task.of.known()),
             mark::CALL => self.called(actor, subject, value),
             mark::FRAME_ENDED => {
                 let known = self.frame(actor, subject);
@@ -310,6 +312,17 @@ impl Owners {
         self.open.opened(ask.owner.root);
         self.open.life(actor).tasks.insert(task, Task { of: ask, frames: Vec::new(), calls: Vec::new() });
         ask.known()
+    }
+
+    /// A block of a script is a task of the same request.
+    fn detached(&mut self, actor: ActorId, frame: u64, block: u64) -> Known {
+        let life = self.open.life(actor);
+        let Some(of) = life.frames.get(frame).and_then(|task| life.tasks.get(*task)).map(|task| task.of) else {
+            return TRAFFIC;
+        };
+        life.tasks.insert(block, Task { of, frames: Vec::new(), calls: Vec::new() });
+        self.open.opened(of.owner.root);
+        of.known()
     }
 
     fn frame(&self, actor: ActorId, frame: u64) -> Known {

@@ -16,7 +16,7 @@ use crate::bins::bins;
 use crate::closed::ClosedSummary;
 use crate::correlation::Correlation;
 use crate::figures::Latency;
-use crate::show::endpoint_in_words;
+use crate::show::{count, endpoint_in_words};
 
 /// Results of the requests of one load.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
@@ -129,6 +129,12 @@ impl FailureCounts {
         all.retain(|(_, count)| *count > 0);
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all
+    }
+
+    /// The same as text: `12 timeout, 3 error`.
+    pub(crate) fn in_words(&self) -> String {
+        let reasons: Vec<String> = self.most_frequent().iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
+        reasons.join(", ")
     }
 }
 

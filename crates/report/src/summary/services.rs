@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
+use meshsim_mesh::measure::BlockCounts;
 use meshsim_mesh::model::ServiceId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,27 @@ pub struct ServiceSummary {
     pub waited_mean_ns: Option<u64>,
     /// Maximum number of requests that waited at one instance at once.
     pub queue_peak: u32,
+    /// Blocks of its scripts that were not waited for (`async`) and have ended; `null` if there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlockSummary>,
+}
+
+/// Blocks of scripts that were not waited for and have ended.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct BlockSummary {
+    /// Those that came to their end.
+    pub done: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that failed, by reason.
+    pub failures: FailureCounts,
+}
+
+impl BlockSummary {
+    fn new(blocks: &BlockCounts) -> Option<Self> {
+        let (done, failed) = (blocks.done, blocks.failed.total());
+        (done > 0 || failed > 0).then(|| BlockSummary { done, failed, failures: failures(&blocks.failed) })
+    }
 }
 
 /// Usage of the cores of a node.
@@ -116,6 +138,7 @@ pub(super) fn services(experiment: &Experiment, measured: &Measured, course: &Co
             latency: Latency::new(&served.latency),
             waited_mean_ns: served.waited_ns.checked_div(served.arrived),
             queue_peak: served.queue_peak,
+            blocks: BlockSummary::new(&served.blocks),
         })
         .collect()
 }

@@ -23,8 +23,6 @@ pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
         "<attempts failed by",
     ]);
     for edge in edges.iter().take(ROWS_MAX) {
-        let reasons = edge.attempts_failed.most_frequent();
-        let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
         table.row([
             edge.from.as_str().into(),
             edge.to.as_str().into(),
@@ -34,7 +32,7 @@ pub(super) fn calls(summary: &Summary, paint: Paint) -> String {
             over_budget(edge.over_budget),
             Cell::new(count(edge.failed), if edge.failed > 0 { Look::Warn } else { Look::Plain }),
             count(edge.tolerated).into(),
-            reasons.join(", ").into(),
+            edge.attempts_failed.in_words().into(),
         ]);
     }
     if edges.is_empty() {

@@ -71,6 +71,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),
         ("Busiest services", &of_services, services::services(summary, paint)),
         ("Busiest nodes", &of_nodes, services::nodes(summary, paint)),
+        ("Async blocks", "of scripts, not waited for", services::blocks(summary, paint)),
         ("Real work", "by --work busy", messages::real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
         ("Policies", "of callers", policies::policies(summary, paint)),

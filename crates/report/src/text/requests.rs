@@ -44,8 +44,6 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
         "<failed by",
     ]);
     for (name, requests) in by_target(summary) {
-        let reasons = requests.failures.most_frequent();
-        let reasons: Vec<String> = reasons.iter().map(|(why, n)| format!("{} {why}", count(*n))).collect();
         table.row([
             name.into(),
             count(requests.offered).into(),
@@ -62,7 +60,7 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
             },
             over_budget(requests.over_budget),
             rate(requests.done_per_s).into(),
-            reasons.join(", ").into(),
+            requests.failures.in_words().into(),
         ]);
     }
     let spare = &["retries", "rate", "unfinished", "degraded"];

@@ -63,6 +63,20 @@ pub(super) fn services(summary: &Summary, paint: Paint) -> String {
     out
 }
 
+/// Blocks that no script waited for, of the services that had some.
+pub(super) fn blocks(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new(["<service", "done", "failed", "<why"]);
+    for (service, blocks) in summary.services.iter().filter_map(|it| Some((it, it.blocks.as_ref()?))).take(ROWS_MAX) {
+        table.row([
+            service.name.as_str().into(),
+            count(blocks.done).into(),
+            Cell::new(count(blocks.failed), if blocks.failed > 0 { Look::Warn } else { Look::Plain }),
+            blocks.failures.in_words().into(),
+        ]);
+    }
+    table.without_empty_columns(&[]).render(paint)
+}
+
 /// Cores, as many digits as tell.
 fn cores(busy: f64) -> String {
     match busy {

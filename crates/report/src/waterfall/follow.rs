@@ -32,6 +32,8 @@ pub struct Follower {
     tasks: BTreeMap<(ActorId, u64), (u64, usize)>,
     /// Frames by the node's name for it.
     frames: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
+    /// The frames of blocks that are not waited for and have not begun, by the node's name for their task.
+    blocks: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
     /// Messages in flight.
     messages: BTreeMap<MessageId, Message>,
     /// The last input of each actor.
@@ -58,6 +60,7 @@ struct Live {
     waterfall: Waterfall,
     tasks: Vec<(ActorId, u64)>,
     frames: Vec<(ActorId, u64)>,
+    blocks: Vec<(ActorId, u64)>,
     messages: Vec<MessageId>,
 }
 
@@ -173,6 +176,7 @@ impl Follower {
             mark::SLEEP => self.step(subject, actor, at, Step::Sleep),
             mark::CALL => self.called(subject, value, at, actor),
             mark::FORK => self.forked(subject, value, at, actor),
+            mark::DETACHED => self.detached(subject, value, at, actor),
             mark::FRAME_ENDED => {
                 if let Some(frame) = self.frame(subject, actor) {
                     frame.ended = Some(at);
@@ -203,7 +207,7 @@ impl Follower {
             hops: Vec::new(),
             left_out: 0,
         };
-        let live = Live { waterfall, tasks: Vec::new(), frames: Vec::new(), messages: Vec::new() };
+        let live = Live { waterfall, tasks: Vec::new(), frames: Vec::new(), blocks: Vec::new(), messages: Vec::new() };
         if let Some(former) = self.live.insert(root, live) {
             self.forget(&former);
         }
@@ -252,6 +256,7 @@ impl Follower {
             self.tasks.remove(task);
         }
         live.frames.iter().for_each(|frame| _ = self.frames.remove(frame));
+        live.blocks.iter().for_each(|block| _ = self.blocks.remove(block));
         live.messages.iter().for_each(|message| _ = self.messages.remove(message));
         for (hop, of) in live.waterfall.hops.iter().enumerate() {
             self.free_slot(live.waterfall.root, hop, of.node, &live.waterfall);
@@ -330,6 +335,13 @@ impl Follower {
     }
 
     fn slot(&mut self, task: u64, frame: u64, at: Time, actor: ActorId) {
+        if let Some(block) = self.blocks.remove(&(actor, task)) {
+            if let Some(live) = self.live.get_mut(&block.0) {
+                live.frames.push((actor, frame));
+                self.frames.insert((actor, frame), block);
+            }
+            return;
+        }
         let Some((root, hop)) = self.hop(task, at, actor) else { return };
         let Some(live) = self.live.get_mut(&root) else { return };
         let of = &mut live.waterfall.hops[hop];
@@ -401,6 +413,21 @@ impl Follower {
         self.frames.insert((actor, branch), (root, hop, number));
     }
 
+    fn detached(&mut self, frame: u64, block: u64, at: Time, actor: ActorId) {
+        let Some(&(root, hop, parent)) = self.frames.get(&(actor, frame)) else { return };
+        let Some(live) = self.live.get_mut(&root) else { return };
+        let frames = &mut live.waterfall.hops[hop].frames;
+        let (number, depth) = (frames.len(), frames[parent].depth + 1);
+        if number >= PARTS_MAX || depth > DEPTH_MAX {
+            live.waterfall.left_out += 1;
+            return;
+        }
+        frames.push(Frame { depth, began: at, ended: None, steps: Vec::new() });
+        frames[parent].steps.push((at, Step::Detach(number)));
+        live.blocks.push((actor, block));
+        self.blocks.insert((actor, block), (root, hop, number));
+    }
+
     fn ended(&mut self, task: u64, at: Time, actor: ActorId, end: End) {
         let Some(&(root, hop)) = self.tasks.get(&(actor, task)) else { return };
         self.free((actor, task));
@@ -435,7 +462,7 @@ impl Follower {
                         None => queue.calls.push((callee, 1)),
                     }
                 }
-                Some(Step::Fork(_)) | None => {}
+                Some(Step::Fork(_) | Step::Detach(_)) | None => {}
             }
         }
         queue.calls.sort_by_key(|(service, count)| (std::cmp::Reverse(*count), *service));

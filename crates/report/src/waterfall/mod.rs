@@ -151,6 +151,8 @@ pub enum Step {
     Call(usize),
     /// It waits for branches, which are frames.
     Fork(Vec<usize>),
+    /// It begins a block, which is a frame, and does not wait for it.
+    Detach(usize),
 }
 
 impl Waterfall {

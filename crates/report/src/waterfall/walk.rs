@@ -147,6 +147,7 @@ impl<'a> Walk<'a> {
                     self.until(to, to, Kind::Work, service, Some(hop));
                 }
                 Step::Sleep => self.until(to, to, Kind::Sleep, service, Some(hop)),
+                Step::Detach(_) => {}
                 Step::Call(_) | Step::Fork(_) if self.is_flat => self.until(to, to, Kind::Below, service, Some(hop)),
                 Step::Call(call) => self.call(*call, to),
                 Step::Fork(branches) => {

@@ -23,7 +23,8 @@ const SHOWN_MAX: usize = 10;
 const CONTENT_MAX: usize = 20_000;
 
 /// Steps that carry no information if the next one has their result.
-const DETAILS: [&str; 8] = ["send", "timer_set", "timer_clear", "work", "sleep", "call", "fork", "frame_ended"];
+const DETAILS: [&str; 9] =
+    ["send", "timer_set", "timer_clear", "work", "sleep", "call", "fork", "detached", "frame_ended"];
 
 /// A record.
 #[derive(Serialize)]

@@ -153,6 +153,9 @@ impl Overlay {
                 Step::Parallel(branches) => {
                     branches.iter_mut().for_each(|branch| self.redirect(caller, branch));
                 }
+                Step::OneOf(choices) => {
+                    choices.iter_mut().for_each(|(_, script)| self.redirect(caller, script));
+                }
                 Step::Work(_) | Step::Sleep(_) => {}
             }
         }

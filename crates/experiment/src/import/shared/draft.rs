@@ -148,6 +148,8 @@ pub(crate) enum Step {
     Sleep(Varying),
     Call(Call),
     Parallel(Vec<Vec<Step>>),
+    /// Exactly one of these scripts, by weight.
+    OneOf(Vec<(f64, Vec<Step>)>),
 }
 
 /// A length of time that is normally distributed around its mean.
@@ -326,6 +328,11 @@ pub(crate) fn calls(script: &[Step]) -> Vec<(&Call, f64)> {
         .flat_map(|step| match step {
             Step::Call(call) => vec![(call, call.probability * f64::from(call.count))],
             Step::Parallel(branches) => branches.iter().flat_map(|branch| calls(branch)).collect(),
+            Step::OneOf(choices) => {
+                let all: f64 = choices.iter().map(|(weight, _)| weight).sum();
+                let of = |(weight, script)| calls(script).into_iter().map(move |(call, n)| (call, n * weight / all));
+                choices.iter().flat_map(|(weight, script)| of((*weight, script))).collect()
+            }
             Step::Work(_) | Step::Sleep(_) => Vec::new(),
         })
         .collect()

@@ -142,6 +142,7 @@ impl<'d> Graph<'d> {
             Step::Parallel(branches) => {
                 branches.iter().map(|branch| self.script_time(branch, times)).fold(0.0, f64::max)
             }
+            Step::OneOf(choices) => mean(choices, |script| self.script_time(script, times)),
         };
         script.iter().map(time).sum()
     }
@@ -153,12 +154,19 @@ fn variants<'d>(service: &'d Service, endpoint: &'d Endpoint) -> impl Iterator<I
     std::iter::once(endpoint).chain(later.filter(|later| later.name == endpoint.name))
 }
 
+/// The mean of a figure over scripts of which one runs.
+fn mean(choices: &[(f64, Vec<Step>)], of: impl Fn(&[Step]) -> f64) -> f64 {
+    let all: f64 = choices.iter().map(|(weight, _)| weight).sum();
+    choices.iter().map(|(weight, script)| weight / all * of(script)).sum()
+}
+
 /// Seconds that a script computes.
 fn work_of(script: &[Step]) -> f64 {
     let work = |step: &Step| match step {
         Step::Work(time) => time.mean.secs(),
         Step::Sleep(_) | Step::Call(_) => 0.0,
         Step::Parallel(branches) => branches.iter().map(|branch| work_of(branch)).sum(),
+        Step::OneOf(choices) => mean(choices, work_of),
     };
     script.iter().map(work).sum()
 }

@@ -120,6 +120,16 @@ impl Names {
                 });
                 Yaml::pair("parallel", Yaml::List(branches.collect()))
             }
+            Step::OneOf(choices) => {
+                let choice = |(weight, script): &(f64, Vec<Step>)| {
+                    let mut fields = vec![("weight".to_owned(), Yaml::plain(show_number(*weight)))];
+                    if !script.is_empty() {
+                        fields.push(("run".to_owned(), self.script(script)));
+                    }
+                    Yaml::Map(fields)
+                };
+                Yaml::pair("one_of", Yaml::List(choices.iter().map(choice).collect()))
+            }
         }
     }
 

@@ -1,0 +1,92 @@
+//! Targets of loads: mixes that change.
+
+use meshsim_actor::Span;
+use meshsim_experiment::check::check;
+use meshsim_mesh::actors::MeshActor;
+use meshsim_mesh::course::Course;
+use meshsim_tests::{Played, parse, play};
+
+/// Runs a service with endpoints `a`, `b` and `c` under this load.
+fn run(load: &str) -> Played {
+    play(parse(&text(load)))
+}
+
+fn text(load: &str) -> String {
+    format!(
+        "seed: 3\nduration: 100s\nnodes: [ {{ name: n, cores: 64 }} ]\nnetwork: {{ latency: 0ms, local: 0ms }}\n\
+         services: {{ s: {{ capacity: 100000, endpoints: {{ a: {{}}, b: {{}}, c: {{}} }} }} }}\n\
+         load: {{ users: {{ to: s, {load} }} }}\n"
+    )
+}
+
+/// Offered requests of each target in each second.
+fn offered(ran: &Played) -> Vec<Vec<u64>> {
+    let client = ran.sim.actors().find_map(MeshActor::client).expect("there is a load");
+    let targets = client.tallies().len();
+    let courses = client.courses(ran.sim.now());
+    let windows = |course: &Course| {
+        let mut offered: Vec<u64> = course.windows().map(|window| window.offered).collect();
+        offered.resize(100, 0);
+        offered
+    };
+    courses[..targets].iter().map(windows).collect()
+}
+
+fn expect_share(found: u64, n: u64, p: f64) {
+    let (n, found) = (n as f64, found as f64);
+    let error = (n * p * (1.0 - p)).sqrt();
+    assert!((found - n * p).abs() <= 4.0 * error, "{found} of {n}, and {} +/- {error} are expected", n * p);
+}
+
+#[test]
+fn a_mix_that_changes_has_the_weights_of_each_time() {
+    let ran = run("arrivals: { constant: 1000/s }, mix: [ { for: 20s, weights: { a: 1, b: 3 } }, \
+                   { for: 40s, weights: { a: 100 }, to: { c: 300 } } ]");
+    let of = offered(&ran);
+    let sum = |target: usize, from: usize, to: usize| of[target][from..to].iter().sum::<u64>();
+    // A step: a quarter, exactly from one end of the piece to the other.
+    expect_share(sum(0, 0, 20), 20_000, 0.25);
+    expect_share(sum(1, 0, 20), 20_000, 0.75);
+    assert_eq!((sum(2, 0, 20), sum(1, 20, 100)), (0, 0));
+    // Linear in the weights: x of the way, the share of c is 300 x / (300 x + 100 (1 - x)).
+    for (from, to) in [(20, 22), (30, 31), (39, 41), (58, 60)] {
+        let n = 1000 * (to - from) as u64;
+        let share = |at: f64| 3.0 * at / (3.0 * at + 1.0 - at);
+        let steps = 1000;
+        let mean = (0..steps).map(|step| {
+            let at = from as f64 + (to - from) as f64 * (f64::from(step) + 0.5) / f64::from(steps);
+            share((at - 20.0) / 40.0)
+        });
+        expect_share(sum(2, from, to), n, mean.sum::<f64>() / f64::from(steps));
+    }
+    // The weights at the end of the last piece stay.
+    assert_eq!((sum(0, 60, 100), sum(2, 60, 100)), (0, 40_000));
+}
+
+#[test]
+fn a_mix_that_changes_draws_as_the_same_mix_that_does_not() {
+    let steady = offered(&run("arrivals: { poisson: 100/s }, mix: { a: 1, b: 3 }"));
+    let pieces = offered(&run("arrivals: { poisson: 100/s }, mix: [ { for: 10s, weights: { a: 1, b: 3 } } ]"));
+    assert_eq!(steady, pieces);
+}
+
+#[test]
+fn check_counts_a_mix_that_changes_at_its_mean_and_warns_where_it_bends() {
+    let load = "arrivals: { constant: 10/s }, mix: [ { for: 50s, weights: { a: 1 } }, { for: 50s, weights: { a: 1 }, to: { b: 1 } } ]";
+    let text = text(load).replace("capacity: 100000", "capacity: 2").replace("b: {}", "b: { script: [ sleep: 500ms ] }");
+    let report = check(&parse(&text));
+    // A quarter of the requests ask for `b`, on average.
+    assert!((report.loads[0].unloaded - 0.125).abs() < 1e-3, "{}", report.loads[0].unloaded);
+    assert!((report.services[0].utilisation - 0.625).abs() < 0.01, "{}", report.services[0].utilisation);
+    let warned: Vec<_> = report.warnings.iter().filter(|warning| warning.kind == "overload").collect();
+    assert!(warned.len() == 1 && warned[0].message.contains("as at 100s"), "{warned:?}");
+    assert!(report.not_modelled.iter().any(|it| it.contains("Mixes that change")), "{:?}", report.not_modelled);
+}
+
+#[test]
+fn a_load_whose_mix_changes_takes_as_long_as_its_targets() {
+    // From the load's start, which is not that of the run.
+    let load = "from: 5s, for: 90s, arrivals: { constant: 10/s }, mix: [ { for: 45s, weights: { a: 1 } }, { for: 45s, weights: { b: 1 } } ]";
+    let tally = play(parse(&text(load).replace("b: {}", "b: { script: [ sleep: 500ms ] }"))).tally();
+    assert_eq!((tally.done, tally.latency.count_above(Span::from_millis(400))), (900, 450));
+}
