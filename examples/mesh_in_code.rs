@@ -7,7 +7,8 @@ use meshsim_fault::NetworkSpec;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::course::Window;
 use meshsim_mesh::model::{
-    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation, Process, Rounding, ScriptStep, Service, ServiceId, Target, Targeting,
+    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation,
+    Process, Rounding, ScriptStep, Service, ServiceId, Target, Targeting,
 };
 use meshsim_run::Simulation;
 

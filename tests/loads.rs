@@ -73,7 +73,8 @@ fn a_mix_that_changes_draws_as_the_same_mix_that_does_not() {
 #[test]
 fn check_counts_a_mix_that_changes_at_its_mean_and_warns_where_it_bends() {
     let load = "arrivals: { constant: 10/s }, mix: [ { for: 50s, weights: { a: 1 } }, { for: 50s, weights: { a: 1 }, to: { b: 1 } } ]";
-    let text = text(load).replace("capacity: 100000", "capacity: 2").replace("b: {}", "b: { script: [ sleep: 500ms ] }");
+    let text =
+        text(load).replace("capacity: 100000", "capacity: 2").replace("b: {}", "b: { script: [ sleep: 500ms ] }");
     let report = check(&parse(&text));
     // A quarter of the requests ask for `b`, on average.
     assert!((report.loads[0].unloaded - 0.125).abs() < 1e-3, "{}", report.loads[0].unloaded);

@@ -208,7 +208,8 @@ fn a_failure_ends_an_async_block_and_nothing_else() {
 
 #[test]
 fn async_blocks_nest_repeat_and_draw_by_themselves() {
-    let front = "[ { repeat: 2, run: { async: [ { call: { to: back, probability: 50% } }, { async: { sleep: 1s } } ] } } ]";
+    let front =
+        "[ { repeat: 2, run: { async: [ { call: { to: back, probability: 50% } }, { async: { sleep: 1s } } ] } } ]";
     let ran = run(front, "{ script: [ sleep: 10ms ] }", "arrivals: { constant: 200/s }, for: 50s");
     expect_share(ran.served("back").done, 20_000.0, 0.5);
     assert_eq!((ran.served("front").blocks.done, ran.tally().latency.max()), (40_000, Span::ZERO));

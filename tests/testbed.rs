@@ -12,7 +12,8 @@ use meshsim_mesh::client::Client;
 use meshsim_mesh::coordinator::Coordinator;
 use meshsim_mesh::measure::{OperationHistory, OperationKind, ServiceMetrics, Tally};
 use meshsim_mesh::model::{
-    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec, Operation, Process, Rounding, ScriptStep, Service, ServiceId, Strategy, Target, Targeting,
+    Arrivals, Balancer, Behaviour, Call, CallPolicy, Change, Control, Endpoint, EndpointId, Feedback, Load, NodeSpec,
+    Operation, Process, Rounding, ScriptStep, Service, ServiceId, Strategy, Target, Targeting,
 };
 use meshsim_mesh::node::Node;
 use meshsim_mesh::{Mesh, MeshActor, Msg, Tick};

@@ -174,7 +174,9 @@ fn calls_of_motel_that_depend_on_the_outcome_are_made_together_or_not_at_all() {
         let web = mesh.services.iter().find(|service| service.name == "web").expect("it is imported");
         let script = &web.behaviours[0].endpoints[0].script;
         let choices = |step: &ScriptStep| match step {
-            ScriptStep::OneOf(choices) => Some(choices.iter().map(|(w, script)| (*w, script.len())).collect::<Vec<_>>()),
+            ScriptStep::OneOf(choices) => {
+                Some(choices.iter().map(|(w, script)| (*w, script.len())).collect::<Vec<_>>())
+            }
             _ => None,
         };
         let all: Vec<_> = match (&script[..], style) {

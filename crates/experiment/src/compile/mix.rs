@@ -78,12 +78,7 @@ impl Targets<'_> {
         weights
     }
 
-    fn stages(
-        &mut self,
-        pieces: &[schema::MixPiece],
-        mix: &At<schema::Mix>,
-        reporter: &mut Reporter,
-    ) -> Vec<MixStage> {
+    fn stages(&mut self, pieces: &[schema::MixPiece], mix: &At<schema::Mix>, reporter: &mut Reporter) -> Vec<MixStage> {
         if (pieces.is_empty() && reporter.is_clean_in(mix.place)) || pieces.len() > MIX_STAGES_MAX {
             reporter
                 .report(mix.place, format!("a mix that changes has 1 to {MIX_STAGES_MAX} pieces, not {}", pieces.len()))

@@ -68,9 +68,8 @@ impl Operation {
             Condition::OnError => self.errors,
             Condition::OnSuccess => 1.0 - self.errors,
         };
-        let call = |call: &Call, probability| {
-            Step::Call(Call { probability, parallel: !self.is_sequential, ..call.clone() })
-        };
+        let call =
+            |call: &Call, probability| Step::Call(Call { probability, parallel: !self.is_sequential, ..call.clone() });
         let is_drawn = |(_, condition): &&(Call, Condition)| *condition != Condition::Always;
         let is_choice = self.calls.iter().filter(is_drawn).count() > 1;
         let choice = |wanted| {

@@ -7,8 +7,8 @@
 //! - `leave`: the node leaves without losing a request.
 //! - `processor`: the cores, and their sharing among the computing requests.
 
-pub mod hosting;
 mod detached;
+pub mod hosting;
 mod late;
 mod leave;
 mod placement;

@@ -7,10 +7,10 @@ use meshsim_actor::{ActorId, Span, Time};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, new_key_type};
 
-use super::{Node, detached};
 use super::hosting::{HostedServices, InstanceState};
 use super::late::Late;
 use super::processor::{Done, Owner, Processor};
+use super::{Node, detached};
 use crate::actors::MeshCx;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape};
