@@ -49,6 +49,26 @@ pub(crate) struct Slice<'a> {
     pub(crate) parts: Vec<(Time, Time, &'static str)>,
 }
 
+/// Beginning or end of a slice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Edge<'a> {
+    pub(crate) at: Time,
+    /// Name of the slice.
+    pub(crate) name: &'a str,
+    pub(crate) is_begin: bool,
+}
+
+impl Slice<'_> {
+    /// All that follows its beginning: the edges of the slices within it, and its own end.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge<'_>> {
+        let part = |(from, to, name): &(Time, Time, &'static str)| {
+            let (from, to, name) = (*from, *to, *name);
+            [Edge { at: from, name, is_begin: true }, Edge { at: to, name, is_begin: false }]
+        };
+        self.parts.iter().flat_map(part).chain([Edge { at: self.to, name: &self.name, is_begin: false }])
+    }
+}
+
 /// A moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Moment<'a> {

@@ -7,10 +7,10 @@ use std::io::{self, Write};
 use meshsim_actor::{ActorId, Time};
 use serde_json::{Map, Value, json};
 
-use super::{Common, Exporter, Form, Told};
+use super::lanes::{Draw, Lanes};
+use super::{Common, Form};
 use crate::error::{Error, Exit};
-use crate::flow::Item;
-use crate::flow::timeline::{Arg, Drawn, Moment, Row, Slice, Timeline};
+use crate::flow::timeline::{Arg, Edge, Moment, Row, Slice};
 use crate::flow::words::Names;
 use crate::screen::Screen;
 
@@ -33,21 +33,18 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Text, screen)?;
-        let names = &source.names;
-        let mut exporter =
-            Chrome { names, timeline: Timeline::new(names), named: BTreeSet::new(), is_first: true, selection: None };
-        super::export(&self.common, &source, Form::Text, screen, &mut exporter)
+        super::execute(&self.common, Form::Text, screen, |source| {
+            let names = &source.names;
+            Box::new(Lanes::new(names, Chrome { names, named: BTreeSet::new(), is_first: true }))
+        })
     }
 }
 
 struct Chrome<'a> {
     names: &'a Names,
-    timeline: Timeline<'a>,
     /// The actors that are named already.
     named: BTreeSet<ActorId>,
     is_first: bool,
-    selection: Option<String>,
 }
 
 /// Microseconds, to the nanosecond.
@@ -77,13 +74,6 @@ impl Chrome<'_> {
         write!(out, "{comma}{event}")
     }
 
-    fn write(&mut self, drawn: &[Drawn<'_>], out: &mut dyn Write) -> io::Result<()> {
-        drawn.iter().try_for_each(|drawn| match drawn {
-            Drawn::Slice(slice) => self.slice(slice, out),
-            Drawn::Moment(moment) => self.moment(moment, out),
-        })
-    }
-
     fn name(&mut self, actor: ActorId, out: &mut dyn Write) -> io::Result<()> {
         if !self.named.insert(actor) {
             return Ok(());
@@ -92,14 +82,6 @@ impl Chrome<'_> {
         let name = self.names.actor(actor).to_owned();
         self.event(&meta("process_name", 0, &name), out)?;
         self.event(&meta("thread_name", MESSAGES, "messages"), out)
-    }
-
-    fn slice(&mut self, slice: &Slice<'_>, out: &mut dyn Write) -> io::Result<()> {
-        self.name(slice.actor, out)?;
-        match &slice.row {
-            Row::Messages => self.message(slice, out),
-            Row::Lane(row, lane) => self.lane(slice, row, *lane, out),
-        }
     }
 
     /// Slices of messages follow each other by nanoseconds, so that none lies within another: an arrow belongs to the
@@ -128,22 +110,10 @@ impl Chrome<'_> {
             let id = format!("{lane:#x}");
             json!({ "ph": ph, "cat": row, "name": name, "id": id, "ts": micros(at.nanos()), "pid": pid, "tid": 0, "args": args })
         };
-        let none = || json!({});
         self.event(&event("b", &slice.name, slice.from, written(&slice.args)), out)?;
-        for (from, to, name) in &slice.parts {
-            self.event(&event("b", name, *from, none()), out)?;
-            self.event(&event("e", name, *to, none()), out)?;
-        }
-        self.event(&event("e", &slice.name, slice.to, none()), out)
-    }
-
-    fn moment(&mut self, moment: &Moment<'_>, out: &mut dyn Write) -> io::Result<()> {
-        self.name(moment.actor, out)?;
-        let args = written(&moment.args);
-        let (ts, pid, name) = (micros(moment.at.nanos()), pid(moment.actor), &moment.name);
-        let event =
-            json!({ "ph": "i", "s": "p", "cat": "event", "name": name, "ts": ts, "pid": pid, "tid": 0, "args": args });
-        self.event(&event, out)
+        slice.edges().try_for_each(|Edge { at, name, is_begin }| {
+            self.event(&event(if is_begin { "b" } else { "e" }, name, at, json!({})), out)
+        })
     }
 }
 
@@ -158,27 +128,30 @@ fn arrow(ph: &str, flow: u64, ts: &Value, pid: u64, tid: u32) -> Value {
     arrow
 }
 
-impl Exporter for Chrome<'_> {
-    fn begin(&mut self, selection: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
-        self.selection = selection.map(str::to_owned);
+impl Draw for Chrome<'_> {
+    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(b"{\"traceEvents\":[\n")
     }
 
-    fn record(&mut self, item: &Item, is_wanted: bool, out: &mut dyn Write) -> io::Result<()> {
-        let drawn = self.timeline.take(item, is_wanted);
-        self.write(&drawn, out)
+    fn slice(&mut self, slice: &Slice<'_>, out: &mut dyn Write) -> io::Result<()> {
+        self.name(slice.actor, out)?;
+        match &slice.row {
+            Row::Messages => self.message(slice, out),
+            Row::Lane(row, lane) => self.lane(slice, row, *lane, out),
+        }
     }
 
-    fn is_waiting(&self) -> bool {
-        self.timeline.is_waiting()
+    fn moment(&mut self, moment: &Moment<'_>, out: &mut dyn Write) -> io::Result<()> {
+        self.name(moment.actor, out)?;
+        let args = written(&moment.args);
+        let (ts, pid, name) = (micros(moment.at.nanos()), pid(moment.actor), &moment.name);
+        let event =
+            json!({ "ph": "i", "s": "p", "cat": "event", "name": name, "ts": ts, "pid": pid, "tid": 0, "args": args });
+        self.event(&event, out)
     }
 
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<Told> {
-        let rest = self.timeline.rest();
-        self.write(&rest, out)?;
-        let told = Told { holds: self.timeline.holds(), left_out: self.timeline.left_out() };
-        let about = json!({ "selection": self.selection, "left_out": told.left_out });
-        writeln!(out, "\n],\"displayTimeUnit\":\"ms\",\"otherData\":{about}}}")?;
-        Ok(told)
+    fn end(&mut self, selection: Option<&str>, left_out: &[String], out: &mut dyn Write) -> io::Result<()> {
+        let about = json!({ "selection": selection, "left_out": left_out });
+        writeln!(out, "\n],\"displayTimeUnit\":\"ms\",\"otherData\":{about}}}")
     }
 }

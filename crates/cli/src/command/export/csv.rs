@@ -32,9 +32,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Text, screen)?;
-        let mut exporter = Csv { names: &source.names, written: 0 };
-        super::export(&self.common, &source, Form::Text, screen, &mut exporter)
+        super::execute(&self.common, Form::Text, screen, |source| Box::new(Csv { names: &source.names, written: 0 }))
     }
 }
 

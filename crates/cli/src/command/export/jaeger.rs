@@ -35,17 +35,17 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Text, screen)?;
-        let mut exporter = Jaeger {
-            spans: Spans::new(&source),
-            began: self.began,
-            selection: None,
-            traces: BTreeMap::new(),
-            order: Vec::new(),
-            held: 0,
-            left_out: 0,
-        };
-        super::export(&self.common, &source, Form::Text, screen, &mut exporter)
+        super::execute(&self.common, Form::Text, screen, |source| {
+            Box::new(Jaeger {
+                spans: Spans::new(source),
+                began: self.began,
+                selection: None,
+                traces: BTreeMap::new(),
+                order: Vec::new(),
+                held: 0,
+                left_out: 0,
+            })
+        })
     }
 }
 

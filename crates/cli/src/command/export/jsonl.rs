@@ -26,9 +26,9 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Text, screen)?;
-        let mut exporter = Jsonl { header: &source.header, names: &source.names, written: 0 };
-        super::export(&self.common, &source, Form::Text, screen, &mut exporter)
+        super::execute(&self.common, Form::Text, screen, |source| {
+            Box::new(Jsonl { header: &source.header, names: &source.names, written: 0 })
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! To add one: write `export/x.rs` with an `ABOUT`, a `HELP` that says what opens it, a struct `Args` that derives
 //! `clap::Args`, and an `execute(self, &mut Screen) -> Result<Exit, Error>`; then name it in `formats!` below. One that
-//! goes through the records implements [`Exporter`] and calls [`export`]. `cli/tests/export.rs` opens each format in a
+//! goes through the records implements [`Exporter`] and calls [`execute`]. `cli/tests/export.rs` opens each format in a
 //! parser of another project.
 
 mod chrome;
@@ -13,6 +13,7 @@ mod graphml;
 mod jaeger;
 mod jsonl;
 mod kubernetes;
+mod lanes;
 mod mermaid;
 mod otlp;
 mod pcapng;
@@ -187,18 +188,19 @@ struct Told {
     left_out: Vec<String>,
 }
 
-/// Exports the records that are selected.
-fn export(
+/// Exports the selected records of a run by the exporter that `make` gives for it.
+fn execute(
     common: &Common,
-    source: &Source,
     form: Form,
     screen: &mut Screen,
-    exporter: &mut impl Exporter,
+    make: impl for<'s> FnOnce(&'s Source) -> Box<dyn Exporter + 's>,
 ) -> Result<Exit, Error> {
-    let selector = common.selection.resolve(source)?;
+    let source = open(common, form, screen)?;
+    let selector = common.selection.resolve(&source)?;
+    let mut exporter = make(&source);
     let mut ended = Ended::default();
     let told = common.target.write(form, screen, |out| {
-        let (how, told) = go_through(common, source, &selector, exporter, out);
+        let (how, told) = go_through(common, &source, &selector, exporter.as_mut(), out);
         ended = how;
         told
     });
@@ -210,7 +212,7 @@ fn export(
     if let Some(path) = common.target.path() {
         screen.remark(&format!("written to {}: {}\n", path.display(), told.holds));
     }
-    kept(source).iter().for_each(|text| screen.warn(text));
+    kept(&source).iter().for_each(|text| screen.warn(text));
     ended.tell(&told, screen)
 }
 
@@ -234,7 +236,7 @@ fn go_through(
     common: &Common,
     source: &Source,
     selector: &Selector,
-    exporter: &mut impl Exporter,
+    exporter: &mut dyn Exporter,
     out: &mut dyn Write,
 ) -> (Ended, io::Result<Told>) {
     let mut ended = Ended::default();
@@ -362,7 +364,8 @@ mod tests {
         for file in std::fs::read_dir(folder).unwrap() {
             let name = file.unwrap().file_name().into_string().unwrap();
             let name = name.trim_end_matches(".rs");
-            assert!(name == "mod" || register.contains(&format!("= {name};")), "{name} is not in `formats!`");
+            let is_shared = ["mod", "lanes"].contains(&name);
+            assert!(is_shared || register.contains(&format!("= {name};")), "{name} is not in `formats!`");
         }
     }
 }

@@ -59,17 +59,10 @@ fn collector(text: &str) -> Result<Url, String> {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let form = if self.send.is_some() { Form::Sent } else { Form::Text };
-        let source = super::open(&self.common, form, screen)?;
-        let began = match (&self.send, self.began.began) {
-            (Some(_), None) => Began::ending_now(&source),
-            _ => self.began,
-        };
-        let mut exporter =
-            Otlp { spans: Spans::new(&source), began, selection: None, left_out: Vec::new(), batch: Batch::default() };
-        match self.send {
-            None => super::export(&self.common, &source, form, screen, &mut exporter),
-            Some(url) => send(&self.common, &source, &url, screen, &mut exporter),
+        let Args { send, began, common } = self;
+        match send {
+            None => super::execute(&common, Form::Text, screen, |source| Box::new(Otlp::new(source, began))),
+            Some(url) => send_to(&url, &common, began, screen),
         }
     }
 }
@@ -91,6 +84,11 @@ struct Batch<'a> {
 }
 
 impl<'a> Otlp<'a> {
+    fn new(source: &'a Source, began: Began) -> Self {
+        let (spans, batch) = (Spans::new(source), Batch::default());
+        Otlp { spans, began, selection: None, left_out: Vec::new(), batch }
+    }
+
     fn add(&mut self, spans: Vec<Span<'a>>, out: &mut dyn Write) -> io::Result<()> {
         for span in spans {
             let text = self.span(&span).to_string();
@@ -202,17 +200,13 @@ impl Exporter for Otlp<'_> {
     }
 }
 
-/// Sends it line by line.
-fn send(
-    common: &Common,
-    source: &Source,
-    url: &Url,
-    screen: &mut Screen,
-    exporter: &mut Otlp<'_>,
-) -> Result<Exit, Error> {
-    let selector = common.selection.resolve(source)?;
+/// Sends the spans of a run line by line.
+fn send_to(url: &Url, common: &Common, began: Began, screen: &mut Screen) -> Result<Exit, Error> {
+    let source = super::open(common, Form::Sent, screen)?;
+    let selector = common.selection.resolve(&source)?;
+    let began = if began.began.is_some() { began } else { Began::ending_now(&source) };
     let mut line = Line { url, bytes: Vec::new(), refused: None };
-    let (ended, told) = super::go_through(common, source, &selector, exporter, &mut line);
+    let (ended, told) = super::go_through(common, &source, &selector, &mut Otlp::new(&source, began), &mut line);
     if ended.is_interrupted {
         screen.remark("interrupted: what came before was sent\n");
         return Ok(Exit::Interrupted);

@@ -53,10 +53,10 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Binary, screen)?;
-        let (names, messages) = (&source.names, Messages::default());
-        let mut exporter = Pcapng { names, began: self.began, messages, message_count: 0 };
-        super::export(&self.common, &source, Form::Binary, screen, &mut exporter)
+        super::execute(&self.common, Form::Binary, screen, |source| {
+            let (names, messages) = (&source.names, Messages::default());
+            Box::new(Pcapng { names, began: self.began, messages, message_count: 0 })
+        })
     }
 }
 

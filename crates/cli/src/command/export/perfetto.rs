@@ -6,10 +6,10 @@ use std::io::{self, Write};
 
 use meshsim_actor::{ActorId, Time, mix};
 
-use super::{Common, Exporter, Form, Told};
+use super::lanes::{Draw, Lanes};
+use super::{Common, Form};
 use crate::error::{Error, Exit};
-use crate::flow::Item;
-use crate::flow::timeline::{Arg, Drawn, Moment, Row, Slice, Timeline};
+use crate::flow::timeline::{Arg, Edge, Moment, Row, Slice};
 use crate::flow::words::Names;
 use crate::screen::Screen;
 
@@ -65,18 +65,15 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Binary, screen)?;
-        let names = &source.names;
-        let mut exporter =
-            Perfetto { names, timeline: Timeline::new(names), selection: None, described: BTreeSet::new() };
-        super::export(&self.common, &source, Form::Binary, screen, &mut exporter)
+        super::execute(&self.common, Form::Binary, screen, |source| {
+            let names = &source.names;
+            Box::new(Lanes::new(names, Perfetto { names, described: BTreeSet::new() }))
+        })
     }
 }
 
 struct Perfetto<'a> {
     names: &'a Names,
-    timeline: Timeline<'a>,
-    selection: Option<String>,
     /// The tracks that are described already, but for lanes, which have one slice each.
     described: BTreeSet<u64>,
 }
@@ -148,13 +145,6 @@ fn with_args(mut event: Proto, args: &[(&'static str, Arg<'_>)]) -> Proto {
 }
 
 impl Perfetto<'_> {
-    fn write(&mut self, drawn: &[Drawn<'_>], out: &mut dyn Write) -> io::Result<()> {
-        drawn.iter().try_for_each(|drawn| match drawn {
-            Drawn::Slice(slice) => self.slice(slice, out),
-            Drawn::Moment(moment) => self.moment(moment, out),
-        })
-    }
-
     /// The track of an actor.
     fn process(&mut self, actor: ActorId, out: &mut dyn Write) -> io::Result<u64> {
         let uuid = mix(u64::from(actor.0) << 8);
@@ -187,6 +177,13 @@ impl Perfetto<'_> {
         }
         Ok(uuid)
     }
+}
+
+impl Draw for Perfetto<'_> {
+    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        // The sequence begins: there is no state before it.
+        packet(out, Proto::default().number(field::SEQUENCE_FLAGS, 1))
+    }
 
     fn slice(&mut self, slice: &Slice<'_>, out: &mut dyn Write) -> io::Result<()> {
         let track = self.track(slice, out)?;
@@ -195,27 +192,12 @@ impl Perfetto<'_> {
         begin = slice.begins.iter().fold(begin, |begin, flow| begin.fixed(field::EVENT_FLOWS, *flow));
         begin = slice.ends.iter().fold(begin, |begin, flow| begin.fixed(field::EVENT_FLOWS_END, *flow));
         write_event(out, (at, begin))?;
-        for (from, to, name) in &slice.parts {
-            let (at, begin) = event(*from, BEGIN, track);
-            write_event(out, (at, begin.text(field::EVENT_NAME, name)))?;
-            write_event(out, event(*to, END, track))?;
-        }
-        write_event(out, event(slice.to, END, track))
-    }
-
-    /// Says on a track of its own what was selected, and what was left out.
-    fn remarks(&self, left_out: &[String], out: &mut dyn Write) -> io::Result<()> {
-        let selection = self.selection.iter().map(|selection| format!("selected by {selection}"));
-        let remarks: Vec<String> = selection.chain(left_out.iter().cloned()).collect();
-        if remarks.is_empty() {
-            return Ok(());
-        }
-        let uuid = mix(u64::MAX);
-        let track = Proto::default().number(field::TRACK_UUID, uuid).text(field::TRACK_NAME, "meshsim export");
-        packet(out, Proto::default().bytes(field::TRACK_DESCRIPTOR, &track.0))?;
-        remarks.iter().try_for_each(|remark| {
-            let (at, event) = event(Time::ZERO, INSTANT, uuid);
-            write_event(out, (at, event.text(field::EVENT_NAME, remark)))
+        slice.edges().try_for_each(|Edge { at, name, is_begin }| match is_begin {
+            true => {
+                let (at, begin) = event(at, BEGIN, track);
+                write_event(out, (at, begin.text(field::EVENT_NAME, name)))
+            }
+            false => write_event(out, event(at, END, track)),
         })
     }
 
@@ -226,30 +208,21 @@ impl Perfetto<'_> {
         let ends = moment.ends.into_iter();
         write_event(out, (at, ends.fold(event, |event, flow| event.fixed(field::EVENT_FLOWS_END, flow))))
     }
-}
 
-impl Exporter for Perfetto<'_> {
-    fn begin(&mut self, selection: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
-        self.selection = selection.map(str::to_owned);
-        // The sequence begins: there is no state before it.
-        packet(out, Proto::default().number(field::SEQUENCE_FLAGS, 1))
-    }
-
-    fn record(&mut self, item: &Item, is_wanted: bool, out: &mut dyn Write) -> io::Result<()> {
-        let drawn = self.timeline.take(item, is_wanted);
-        self.write(&drawn, out)
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.timeline.is_waiting()
-    }
-
-    fn end(&mut self, out: &mut dyn Write) -> io::Result<Told> {
-        let rest = self.timeline.rest();
-        self.write(&rest, out)?;
-        let left_out = self.timeline.left_out();
-        self.remarks(&left_out, out)?;
-        Ok(Told { holds: self.timeline.holds(), left_out })
+    /// Says on a track of its own what was selected, and what was left out.
+    fn end(&mut self, selection: Option<&str>, left_out: &[String], out: &mut dyn Write) -> io::Result<()> {
+        let selection = selection.map(|selection| format!("selected by {selection}"));
+        let remarks: Vec<String> = selection.into_iter().chain(left_out.iter().cloned()).collect();
+        if remarks.is_empty() {
+            return Ok(());
+        }
+        let uuid = mix(u64::MAX);
+        let track = Proto::default().number(field::TRACK_UUID, uuid).text(field::TRACK_NAME, "meshsim export");
+        packet(out, Proto::default().bytes(field::TRACK_DESCRIPTOR, &track.0))?;
+        remarks.iter().try_for_each(|remark| {
+            let (at, event) = event(Time::ZERO, INSTANT, uuid);
+            write_event(out, (at, event.text(field::EVENT_NAME, remark)))
+        })
     }
 }
 

@@ -42,10 +42,10 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Text, screen)?;
-        let names = &source.names;
-        let mut exporter = Shiviz { names, label: &source.label, hosts: hosts(names), ..Shiviz::new(names) };
-        super::export(&self.common, &source, Form::Text, screen, &mut exporter)
+        super::execute(&self.common, Form::Text, screen, |source| {
+            let names = &source.names;
+            Box::new(Shiviz { label: &source.label, hosts: hosts(names), ..Shiviz::new(names) })
+        })
     }
 }
 

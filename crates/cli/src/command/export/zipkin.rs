@@ -30,9 +30,9 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = super::open(&self.common, Form::Text, screen)?;
-        let mut exporter = Zipkin { spans: Spans::new(&source), began: self.began, is_first: true };
-        super::export(&self.common, &source, Form::Text, screen, &mut exporter)
+        super::execute(&self.common, Form::Text, screen, |source| {
+            Box::new(Zipkin { spans: Spans::new(source), began: self.began, is_first: true })
+        })
     }
 }
 
