@@ -209,6 +209,11 @@ impl<A: Actor> Cell<A> {
     pub fn actor(&self) -> &A {
         &self.actor
     }
+
+    /// The actor, for a host whose run goes on otherwise than its origin. Only [`step`](Self::step) runs it.
+    pub fn actor_mut(&mut self) -> &mut A {
+        &mut self.actor
+    }
 }
 
 /// Context of an actor while it handles one event.

@@ -91,6 +91,14 @@ fn asked(address: &str, path: &str, headers: &[&str]) -> (u16, Value) {
     (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
+/// The response to a fork.
+fn forked(served: &Served, change: &Value) -> Value {
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "--max-time", "120", "-X", "POST", "-d", &change.to_string()]);
+    let output = curl.args(["-H", &format!("Authorization: Bearer {}", served.token)]).arg(format!("{}/api/fork", served.address));
+    serde_json::from_slice(&output.output().unwrap().stdout).unwrap()
+}
+
 /// The record of the first message that was lost, as `meshsim trace` has it.
 fn first_lost(folder: &Path) -> u64 {
     let output = meshsim(folder, &["trace", "run", "--where", "lost && type == request", "--jsonl"]);
@@ -318,6 +326,50 @@ fn a_fork_names_the_first_different_message_or_none_without_a_change() {
     );
     assert_eq!(fs::read(fork.join("trace.bin")).unwrap(), fs::read(folder.join("again/trace.bin")).unwrap());
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_fork_from_a_snapshot_has_the_bytes_of_a_run_of_its_file() {
+    let folder = run("snapshots");
+    let served = Served::new(&folder, "run");
+    let second = 1_000_000_000_u64;
+    // Far into the run, and back: snapshots are left on the way.
+    for at in [5 * second, 2 * second] {
+        let (status, shown) = asked(&served.address, &format!("/api/actor?actor=1&at={at}"), &[]);
+        assert_eq!((status, shown["at_ns"].as_u64()), (200, Some(at)));
+    }
+    let output = meshsim(&folder, &["trace", "run", "--where", "kind == send && type == reply && at > 4.2s", "--jsonl"]);
+    let line: Value = serde_json::from_str(common::stdout(&output).lines().next().unwrap()).unwrap();
+    let sent = line["t_virtual_ns"].as_u64().unwrap();
+    for (number, (change, at)) in (1..).zip([
+        (json!({ "act": "drop", "record": line["seq"] }), Some(sent)),
+        (json!({ "act": "crash", "actor": 1, "at_ns": 2 * second, "length": "300ms" }), Some(2 * second)),
+        (json!({ "act": "rate", "load": 3, "at_ns": 4 * second, "rate": "200/s" }), Some(4 * second)),
+        (json!({ "act": "set", "value": "control.missed=1" }), None),
+    ]) {
+        let forked = forked(&served, &change);
+        assert_eq!(forked["folder"], json!(format!("run-fork-{number}")), "{forked}");
+        assert!(!forked["parted"].is_null(), "{change}");
+        let from = forked["from_ns"].as_u64();
+        assert_eq!(from.is_some(), at.is_some(), "{change}: {from:?}");
+        assert!(from.is_none_or(|from| from > second && Some(from) < at), "{change}: {from:?}");
+        let (file, again) = (format!("run-fork-{number}/experiment.yaml"), format!("again-{number}"));
+        let output = meshsim(&folder, &["run", &file, "--no-progress", "--out", &again, "--trace"]);
+        assert!([0, 1].contains(&output.status.code().unwrap()), "{}", stderr(&output));
+        for name in ["trace.bin", "summary.json", "series.csv", "events.jsonl", "state.json"] {
+            let [fork, again] = [format!("run-fork-{number}"), again.clone()].map(|run| fs::read(folder.join(run).join(name)));
+            assert!(fork.unwrap() == again.unwrap(), "{name} after {change}");
+        }
+    }
+    let rate = common::json(&folder.join("run-fork-3/summary.json"));
+    assert!(rate["loads"][0]["requests"]["offered"].as_u64().unwrap() > 500, "60 a second for 4 s, then 200 for 2 s");
+    for (change, why) in [
+        (json!({ "act": "rate", "load": 1, "at_ns": second, "rate": "9/s" }), "this is no load"),
+        (json!({ "act": "rate", "load": 3, "at_ns": 9 * second, "rate": "9/s" }), "`users` offers nothing at 9.000000s"),
+        (json!({ "act": "rate", "load": 3, "at_ns": second, "rate": "1, to: 2" }), "this is no rate"),
+    ] {
+        assert_eq!(forked(&served, &change)["message"], why);
+    }
 }
 
 #[test]

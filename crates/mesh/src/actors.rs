@@ -77,6 +77,17 @@ impl MeshActor {
     pub fn gateway(&self) -> Option<&Gateway> {
         if let MeshActor::Gateway(gateway) = self { Some(gateway) } else { None }
     }
+
+    /// Gives it another mesh in the middle of a run: one that differs from its own only in what is still to come.
+    pub fn set_mesh(&mut self, mesh: Arc<Mesh>) {
+        let own = match self {
+            MeshActor::Coordinator(coordinator) => &mut coordinator.mesh,
+            MeshActor::Node(node) => &mut node.mesh,
+            MeshActor::Client(client) => &mut client.mesh,
+            MeshActor::Gateway(gateway) => &mut gateway.mesh,
+        };
+        *own = mesh;
+    }
 }
 
 impl Actor for MeshActor {

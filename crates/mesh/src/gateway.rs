@@ -29,7 +29,7 @@ pub const ASK_MAX: Span = Span::from_secs(3600);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gateway {
     #[serde(with = "meshsim_actor::shared")]
-    mesh: Arc<Mesh>,
+    pub(crate) mesh: Arc<Mesh>,
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<InstanceView>,
     calls: Caller<Asked>,

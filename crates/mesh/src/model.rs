@@ -507,6 +507,28 @@ impl Arrivals {
         if let Arrivals::Users(users) = self { Some(users) } else { None }
     }
 
+    /// Time, counted from the load's start, before which both plan the same requests by the same draws.
+    pub fn same_until(&self, other: &Arrivals) -> Span {
+        let mut same = Span::ZERO;
+        let (Arrivals::Rate { process, stages }, Arrivals::Rate { process: of_other, stages: others }) = (self, other)
+        else {
+            return same;
+        };
+        if process != of_other {
+            return same;
+        }
+        for (stage, other) in stages.iter().zip(others.iter()) {
+            let is_level = [stage.to, other.from, other.to].iter().all(|rate| *rate == stage.from);
+            if stage == other || is_level {
+                same += stage.length.min(other.length);
+            }
+            if stage != other {
+                break;
+            }
+        }
+        same
+    }
+
     /// The same arrivals at `factor` times the rate. Given times and users stay as they are.
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {

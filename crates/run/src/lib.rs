@@ -42,6 +42,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Simulation::go_on_as`] lets a fork continue with another fault or another rate.
+//!
 //! [`Simulation::snapshot`] writes a run as bytes, and [`Simulation::resume`] continues it, in this process or another.
 //!
 //! The same experiment and seed give the same run, byte for byte, with any observer, and however the run is stopped and
@@ -69,6 +71,7 @@
 mod keep;
 mod live;
 mod observer;
+mod other;
 mod outcome;
 mod simulation;
 mod snapshot;

@@ -81,6 +81,24 @@ impl<W: Write> Tracer<W> {
         }
     }
 
+    /// A tracer that goes on as this one would, to another output: see [`Writer::fork`].
+    pub fn fork<V: Write>(&self, out: V) -> Tracer<V> {
+        Tracer {
+            writer: self.writer.fork(out),
+            owners: self.owners.clone(),
+            kept: self.kept.clone(),
+            choice: self.choice.clone(),
+            phase: self.phase,
+            inputs: self.inputs.clone(),
+            left_out: self.left_out.clone(),
+        }
+    }
+
+    /// The writer of its records.
+    pub fn writer(&self) -> &Writer<W> {
+        &self.writer
+    }
+
     /// Ends it. Gives back where it went, and what to [`choose`] from it if that is known only now.
     ///
     /// # Errors

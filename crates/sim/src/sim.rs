@@ -8,7 +8,7 @@ use meshsim_actor::{
     Actor, ActorId, Cell, Counts, Effect, Effects, EntryRef, Envelope, Fate, Input, Ledger, LossReason, MachineAction,
     Message, Recorder, Rng, Span, Switched, Time, Timer,
 };
-use meshsim_fault::Network;
+use meshsim_fault::{Fault, Network, NetworkError};
 use serde::{Deserialize, Serialize};
 
 use crate::ladder::Ladder;
@@ -187,6 +187,21 @@ impl<A: Actor, R: Recorder<A::Msg, A::Tick>> Sim<A, R> {
         self.recorder
     }
 
+    /// All actors, by id: for a run that goes on otherwise than its origin.
+    pub fn actors_mut(&mut self) -> impl Iterator<Item = &mut A> {
+        self.cells.iter_mut().map(Cell::actor_mut)
+    }
+
+    /// Adds a fault that begins later than now. The run goes on as one whose network had it from the beginning.
+    ///
+    /// # Errors
+    /// If the network does not take it: see [`Network::add`].
+    pub fn add_fault(&mut self, fault: Fault) -> Result<(), NetworkError> {
+        self.network.add(fault)?;
+        self.machine_actions.replan(self.network.machine_actions());
+        Ok(())
+    }
+
     /// The run as it is now, without its recorder.
     pub fn snapshot(&self) -> Snapshot<A>
     where
@@ -363,6 +378,12 @@ impl Powers {
     fn new(all: Vec<(Time, ActorId, MachineAction)>, absent: &[(ActorId, Time)]) -> Self {
         let next = all.first().map_or(Time::NEVER, |(at, ..)| *at);
         Powers { all, done: 0, next, absent: absent.iter().map(|(actor, _)| *actor).collect() }
+    }
+
+    /// Takes another plan, which is the same up to now.
+    fn replan(&mut self, all: Vec<(Time, ActorId, MachineAction)>) {
+        self.all = all;
+        self.next = self.all.get(self.done).map_or(Time::NEVER, |(at, ..)| *at);
     }
 
     /// Takes the next machine action.

@@ -157,7 +157,7 @@ pub(crate) fn sum(parts: &[&[u8]]) -> u32 {
 }
 
 /// Collects the head and sets of a chunk while its records are written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Gathering {
     pub(crate) first: u64,
     /// Earliest and latest time; `None` before the first record.

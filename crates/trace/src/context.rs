@@ -47,7 +47,7 @@ pub(crate) struct SentThen {
 pub(crate) const CONTEXT_BYTES_MAX: usize = 8 << 20;
 
 /// Location of the encoded message, or of the timer with its tick.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Content {
     /// In the records of the current chunk.
     Here(u32, u32),
@@ -77,7 +77,7 @@ impl Content {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct ReplayedActor {
     incarnation: u32,
     lamport: u64,
@@ -88,7 +88,7 @@ struct ReplayedActor {
 }
 
 /// Maintains the context while records are written, by the rules of [`Deriver`](crate::Deriver).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Open {
     lives: ByActor<ReplayedActor>,
 }

@@ -11,7 +11,7 @@ use crate::{Context, Entry, Record};
 /// `T` is the actors' tick. `A` is data about a message that the caller needs when the message arrives or is lost,
 /// besides [`Sent`]; it is created at the sending. Memory grows with the number of messages in flight, armed timers and
 /// actors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Deriver<T, A = ()> {
     lives: BTreeMap<ActorId, ReplayedActor<T>>,
     in_flight: BTreeMap<MessageId, Sent<A>>,
@@ -23,7 +23,7 @@ impl<T, A> Default for Deriver<T, A> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ReplayedActor<T> {
     incarnation: u32,
     lamport: u64,

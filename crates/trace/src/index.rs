@@ -60,7 +60,7 @@ impl Index {
 }
 
 /// Collects the index while a trace is written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Entries {
     bytes: Vec<u8>,
     count: u64,

@@ -67,7 +67,7 @@ impl Ranges {
 }
 
 /// A set during its collection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Gathered {
     low: Vec<u64>,
     /// The others, as bits in pages: the requests of a chunk are close together.

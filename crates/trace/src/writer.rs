@@ -104,6 +104,40 @@ impl<W: Write> Writer<W> {
         writer
     }
 
+    /// A writer that goes on as this one would, to another output, which has [all that this one passed on](Self::passed_on).
+    pub fn fork<V: Write>(&self, out: V) -> Writer<V> {
+        Writer {
+            out,
+            block: self.block.clone(),
+            at: self.at,
+            actor: self.actor,
+            records: self.records,
+            words: self.words.clone(),
+            chunk: self.chunk.clone(),
+            open: self.open.clone(),
+            context: self.context.clone(),
+            extra_bytes: self.extra_bytes,
+            since_context: self.since_context,
+            offset: self.offset,
+            index: self.index.clone(),
+            left_out: self.left_out.clone(),
+            is_tagged: self.is_tagged,
+            tagged: self.tagged,
+            span_max: self.span_max,
+            error: self.error.as_ref().map(|error| io::Error::other(error.to_string()).into()),
+        }
+    }
+
+    /// Its output.
+    pub fn out(&self) -> &W {
+        &self.out
+    }
+
+    /// Bytes that it has passed on to its output.
+    pub fn passed_on(&self) -> u64 {
+        self.offset
+    }
+
     /// Closes a chunk also when its records span this much time, so that a concurrent reader is not far behind.
     pub fn closing_every(mut self, span: Span) -> Self {
         self.span_max = span;

@@ -122,6 +122,11 @@ impl Source {
         })
     }
 
+    /// The bytes of the trace, from the beginning.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(self.file.clone())
+    }
+
     /// The trace from the beginning, as it is.
     pub(crate) fn reader(&self) -> Result<Reader<Place, Msg, Tick>, Error> {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -35,7 +35,7 @@ struct Part {
 }
 
 /// State after the records so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Known {
     pub(crate) deriver: Deriver<Tick, About>,
     owners: Owners,

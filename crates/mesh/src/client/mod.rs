@@ -22,7 +22,7 @@ use crate::criterion::{Count, Criterion};
 use crate::mark;
 use crate::measure::Tally;
 use crate::message::{Msg, Tick};
-use crate::model::{COORDINATOR, Load, Mesh};
+use crate::model::{Arrivals, COORDINATOR, Load, Mesh};
 use crate::news::{News, Piece, Told};
 use crate::node::caller_heartbeat;
 use crate::proxy::ProxyId;
@@ -37,7 +37,7 @@ use users::User;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
     #[serde(with = "meshsim_actor::shared")]
-    mesh: Arc<Mesh>,
+    pub(crate) mesh: Arc<Mesh>,
     load: usize,
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<InstanceView>,
@@ -180,6 +180,14 @@ impl Client {
         let open = self.calls.owners().map(|planned| planned.at).chain(self.next_planned()).min();
         let until = open.map_or(now, |open| open.min(now));
         (News::Client(self.courses.iter().chain(&self.whole).map(piece).collect()), Told { until, entries: 0 })
+    }
+
+    /// True if with these arrivals it would have done the same so far: they are its own up to the request that it has
+    /// planned last.
+    pub fn has_planned_as(&self, arrivals: &Arrivals) -> bool {
+        let load = &self.mesh.loads[self.load];
+        let same = load.start + load.arrivals.same_until(arrivals);
+        load.arrivals == *arrivals || self.next.is_some_and(|next| next < same)
     }
 
     /// The instance view that it uses; it may be stale.

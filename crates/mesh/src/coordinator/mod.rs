@@ -46,7 +46,7 @@ use watch::Watch;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Coordinator {
     #[serde(with = "meshsim_actor::shared")]
-    mesh: Arc<Mesh>,
+    pub(crate) mesh: Arc<Mesh>,
     /// Its term: rises with each of its lives.
     epoch: u64,
     /// Key of the stream of its decisions, since its first start; see [`operations`].

@@ -43,7 +43,7 @@ use work::Work;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     #[serde(with = "meshsim_actor::shared")]
-    mesh: Arc<Mesh>,
+    pub(crate) mesh: Arc<Mesh>,
     #[serde(with = "meshsim_actor::shared")]
     view: Arc<InstanceView>,
     /// Content of the disk.

@@ -5,27 +5,41 @@ let forks = null;
 function buildFork() {
   const { made, why, body } = parts.fork;
   if (ANSWERS || run.is_live) { made.hidden = true; return; }
-  why.textContent = 'runs it again with one thing changed, as a run of its own';
+  why.textContent = 'goes on with one thing changed, as a run of its own';
   forks = { buttons: el('div', { class: 'whatif' }), asks: el('div', null), result: el('div', { id: 'forked' }) };
   body.append(forks.buttons, forks.asks, forks.result);
   showFork();
 }
 
-/** What can be changed here: the chosen message, the actor, a value of the file. */
+/** What can be changed here: the chosen message, the actor, the rate of its load, a value of the file. */
 function showFork() {
   if (!forks) return;
   const record = told?.message?.record ?? null;
-  const node = look.who !== null && run.actors[look.who]?.kind === 'node' ? look.who : null;
+  const is = (kind) => look.at !== null && look.who !== null && run.actors[look.who]?.kind === kind;
+  const node = is('node') ? look.who : null;
+  const load = is('load') ? look.who : null;
+  const at_ns = Math.round(look.at ?? 0);
   const isTravelling = record !== null && told.message.from !== told.message.to && !told.message.lost;
   const made = [
     isTravelling ? button('Drop this message', () => fork({ act: 'drop', record })) : null,
     isTravelling ? button('Delay it …', () => forkWith('by how much', '50ms', (by) => fork({ act: 'delay', record, by }))) : null,
     record !== null && told.message.lost && told.message.from !== told.message.to ? button('Deliver it', () => fork({ act: 'deliver', record })) : null,
-    node !== null && look.at !== null ? button(`Crash ${short(actorName(node), 16)} …`, () => forkWith('for how long', '10s', (length) => fork({ act: 'crash', actor: node, at_ns: Math.round(look.at), length }))) : null,
+    node !== null ? button(`Crash ${short(actorName(node), 16)} …`, () => forkWith('for how long', '10s', (length) => fork({ act: 'crash', actor: node, at_ns, length }))) : null,
+    load !== null ? button(`Change the rate of ${short(actorName(load), 16)} …`, () => forkWith('from this moment on', `${plannedRate(load)}/s`, (rate) => fork({ act: 'rate', load, at_ns, rate }))) : null,
     button('Change a value …', () => forkWith('path=value, from the beginning', 'control.missed=1', (value) => fork({ act: 'set', value }))),
   ].filter((it) => it);
   forks.buttons.replaceChildren(...made);
   forks.asks.replaceChildren();
+}
+
+/** Twice the rate at which a load offers requests now. */
+function plannedRate(load) {
+  const course = run.page.course;
+  const line = course && linesOf(course, 'load').find((it) => it.name === actorName(load));
+  const last = view.edges.findLastIndex((it) => it * SECOND <= look.at);
+  const i = Math.min(Math.max(last, 0), view.windows - 1);
+  const now = line ? number(line, 'offered', i) / (view.edges[i + 1] - view.edges[i]) : 0;
+  return Math.round(2 * now) || 100;
 }
 
 function forkWith(words, value, then) {
@@ -43,7 +57,7 @@ async function fork(change) {
     result.replaceChildren(el('p', { class: 'remark' }, 'A fork is written to the disk and needs the token of this page: open the link that `meshsim explore` printed.'));
     return;
   }
-  result.replaceChildren(el('p', { class: 'mut', role: 'status' }, 'It is run again …'));
+  result.replaceChildren(el('p', { class: 'mut', role: 'status' }, 'The fork is run …'));
   document.querySelectorAll('#the-fork button').forEach((it) => { it.disabled = true; });
   await answered(result, async () => {
     const response = await fetch('/api/fork', { method: 'POST', headers: { Authorization: 'Bearer ' + token, 'Content-Type': 'application/json' }, body: JSON.stringify(change) });
@@ -66,7 +80,7 @@ function showForked(it) {
   const words = first ? [el('b', null, 'The first that differs: '), shown === null ? what : button(what, () => choose(shown, { isNew: true, keepsExtent: false }), { 'data-first': shown }),
     `, at ${when(first.at_ns)}, ${first.side === 'here' ? 'in this run; not then in the fork' : 'in the fork; not in this run'}. ${count(first.same)} records before it are the same.`] : 'No message differs: the two runs are the same.';
   forks.result.replaceChildren(box, el('p', { class: 'said', id: 'parted' }, `${count(failed[0])} ${ARROW} ${count(failed[1])} failed; ${count(it.otherwise)} ended otherwise. `, words),
-    el('p', { class: 'mut' }, 'It is kept: ', el('code', null, `meshsim explore ${it.folder}`)));
+    el('p', { class: 'mut' }, it.from_ns === null ? 'It was run from the beginning. ' : `It goes on from ${when(it.from_ns)}. `, 'It is kept: ', el('code', null, `meshsim explore ${it.folder}`)));
   drawForked(box, picture, both);
 }
 

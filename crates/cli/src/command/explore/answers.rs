@@ -11,13 +11,13 @@ use std::time::Duration;
 use meshsim_actor::{ActorId, Time};
 use meshsim_mesh::Mesh;
 use meshsim_page::Run;
-use meshsim_run::Simulation;
 use meshsim_trace::Index as Chunks;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::trace::actor::{Shown, Watcher};
+use super::super::trace::actor::Shown;
 use super::super::trace::operation;
+use super::again::Again;
 use super::overview::Overview;
 use super::pages::Pages;
 use super::told::Told;
@@ -50,8 +50,7 @@ pub(super) struct Explorer {
     pub(super) overview: Arc<Overview>,
     /// Latest response of each query.
     kept: Mutex<BTreeMap<String, Value>>,
-    /// The run again, up to the moment that was asked for last.
-    again: Mutex<Option<Simulation<Watcher>>>,
+    again: Again,
     /// Ends the reading of the trace.
     is_over: Arc<AtomicBool>,
 }
@@ -156,10 +155,12 @@ impl Explorer {
             thread::spawn(move || overview.read(&source, &chunks, || is_over.load(Ordering::Relaxed)));
         }
         overview.wait(READ_FIRST);
+        let end = Time::from_nanos((run.summary.reached_s * 1e9) as u64);
         Ok(Explorer {
             name: run.summary.name.clone(),
             is_live: folder.join(PROCESSES).exists(),
             folder,
+            again: Again::new(run.experiment.clone(), source.clone(), end),
             run,
             mesh,
             source,
@@ -167,7 +168,6 @@ impl Explorer {
             pages: Pages::default(),
             overview,
             kept: Mutex::default(),
-            again: Mutex::default(),
             is_over,
         })
     }
@@ -315,15 +315,8 @@ impl Explorer {
         if actor as usize >= self.mesh.actor_count() {
             return Err(Refused::new(404, "there is no such actor", "actors have the numbers of the run"));
         }
-        let mut again = locked(&self.again);
-        let fits = again.take().filter(|simulation| simulation.now() <= at);
-        let mut simulation = match fits {
-            Some(simulation) => simulation,
-            None => Simulation::recorded(&self.run.experiment, Watcher::default()).map_err(Error::Network)?,
-        };
-        simulation.to(at.min(Time::from_nanos((self.run.summary.reached_s * 1e9) as u64)));
-        let shown = Shown::new(&self.run.experiment, &simulation, ActorId(actor as u32));
-        *again = Some(simulation);
+        let id = ActorId(actor as u32);
+        let shown = self.again.at(at, |run| Shown::new(&self.run.experiment, run, &run.recorder().watcher, id))?;
         serde_json::to_value(shown).map_err(|error| Refused::new(500, error.to_string(), ""))
     }
 
@@ -373,6 +366,11 @@ impl Explorer {
         }
         kept.insert(question.to_owned(), answer.clone());
         Ok(answer)
+    }
+
+    /// The run again.
+    pub(super) fn again(&self) -> &Again {
+        &self.again
     }
 
     pub(super) fn is_live(&self) -> bool {

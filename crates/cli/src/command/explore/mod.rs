@@ -1,6 +1,8 @@
 //! `meshsim explore`: one page for all that a run holds: who said what to whom, and what made it slow.
 
+mod again;
 mod answers;
+mod change;
 mod densities;
 mod extent;
 mod file;
@@ -44,8 +46,9 @@ its slowest request. The view is in the address of the page, so a link leads the
 
 It is served to this machine alone, until Ctrl-C. A run without a trace is run again with one.
 
-\"What if?\" runs a simulated run again without a message, with it later, with a node down or with another value, keeps \
-that run beside the first (`runs/shop-11-fork-1`) and says where the two part. That needs the token in the printed link.";
+\"What if?\" continues a simulated run without a message, with it later, with a node down or with another rate of a load \
+from a moment on, or runs it again with another value. It keeps that run beside the first (`runs/shop-11-fork-1`) and says \
+where the two part. That needs the token in the printed link.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -132,7 +132,7 @@ struct Line {
 }
 
 /// Follows a run as a trace would: armed timers, messages in flight, machines that are down.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::command) struct Watcher {
     known: Known,
     records: u64,
@@ -180,7 +180,7 @@ impl Args {
         };
         let mut simulation = Simulation::recorded(&experiment, Watcher::default()).map_err(Error::Network)?;
         simulation.to(self.at);
-        let shown = Shown::new(&experiment, &simulation, ActorId(actor as u32));
+        let shown = Shown::new(&experiment, &simulation, simulation.recorder(), ActorId(actor as u32));
         match self.json {
             true => screen.print_json(&shown)?,
             false => screen.print(&text(&shown, screen.paint()))?,
@@ -196,9 +196,14 @@ fn some(names: &[&str]) -> String {
 }
 
 impl Shown {
-    /// An actor of a simulation that goes on from here.
-    pub(in crate::command) fn new(experiment: &Experiment, simulation: &Simulation<Watcher>, id: ActorId) -> Self {
-        let (mesh, watcher, actor) = (simulation.mesh(), simulation.recorder(), simulation.state(id));
+    /// An actor of a simulation that goes on from here, and that `watcher` has watched.
+    pub(in crate::command) fn new<R: Recorder<Msg, Tick>>(
+        experiment: &Experiment,
+        simulation: &Simulation<R>,
+        watcher: &Watcher,
+        id: ActorId,
+    ) -> Self {
+        let (mesh, actor) = (simulation.mesh(), simulation.state(id));
         let names = Names::new(&meshsim_run::trace_header(experiment, mesh), Some(experiment));
         let coordinator = simulation.coordinator();
         let view = view(actor).unwrap_or(coordinator.view());

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use self::walk::{Found, Search, Walk, is_bad};
 use super::answers::Explorer;
-use super::forks::{self, Change};
+use super::change::Change;
+use super::forks;
 use super::told::Told;
 use crate::error::Error;
 use crate::flow::Selection;
