@@ -95,7 +95,9 @@ fn asked(address: &str, path: &str, headers: &[&str]) -> (u16, Value) {
 fn forked(served: &Served, change: &Value) -> Value {
     let mut curl = Command::new("curl");
     curl.args(["-s", "--max-time", "120", "-X", "POST", "-d", &change.to_string()]);
-    let output = curl.args(["-H", &format!("Authorization: Bearer {}", served.token)]).arg(format!("{}/api/fork", served.address));
+    let output = curl
+        .args(["-H", &format!("Authorization: Bearer {}", served.token)])
+        .arg(format!("{}/api/fork", served.address));
     serde_json::from_slice(&output.output().unwrap().stdout).unwrap()
 }
 
@@ -338,7 +340,8 @@ fn a_fork_from_a_snapshot_has_the_bytes_of_a_run_of_its_file() {
         let (status, shown) = asked(&served.address, &format!("/api/actor?actor=1&at={at}"), &[]);
         assert_eq!((status, shown["at_ns"].as_u64()), (200, Some(at)));
     }
-    let output = meshsim(&folder, &["trace", "run", "--where", "kind == send && type == reply && at > 4.2s", "--jsonl"]);
+    let output =
+        meshsim(&folder, &["trace", "run", "--where", "kind == send && type == reply && at > 4.2s", "--jsonl"]);
     let line: Value = serde_json::from_str(common::stdout(&output).lines().next().unwrap()).unwrap();
     let sent = line["t_virtual_ns"].as_u64().unwrap();
     for (number, (change, at)) in (1..).zip([
@@ -357,7 +360,8 @@ fn a_fork_from_a_snapshot_has_the_bytes_of_a_run_of_its_file() {
         let output = meshsim(&folder, &["run", &file, "--no-progress", "--out", &again, "--trace"]);
         assert!([0, 1].contains(&output.status.code().unwrap()), "{}", stderr(&output));
         for name in ["trace.bin", "summary.json", "series.csv", "events.jsonl", "state.json"] {
-            let [fork, again] = [format!("run-fork-{number}"), again.clone()].map(|run| fs::read(folder.join(run).join(name)));
+            let [fork, again] =
+                [format!("run-fork-{number}"), again.clone()].map(|run| fs::read(folder.join(run).join(name)));
             assert!(fork.unwrap() == again.unwrap(), "{name} after {change}");
         }
     }
@@ -365,7 +369,10 @@ fn a_fork_from_a_snapshot_has_the_bytes_of_a_run_of_its_file() {
     assert!(rate["loads"][0]["requests"]["offered"].as_u64().unwrap() > 500, "60 a second for 4 s, then 200 for 2 s");
     for (change, why) in [
         (json!({ "act": "rate", "load": 1, "at_ns": second, "rate": "9/s" }), "this is no load"),
-        (json!({ "act": "rate", "load": 3, "at_ns": 9 * second, "rate": "9/s" }), "`users` offers nothing at 9.000000s"),
+        (
+            json!({ "act": "rate", "load": 3, "at_ns": 9 * second, "rate": "9/s" }),
+            "`users` offers nothing at 9.000000s",
+        ),
         (json!({ "act": "rate", "load": 3, "at_ns": second, "rate": "1, to: 2" }), "this is no rate"),
     ] {
         assert_eq!(forked(&served, &change)["message"], why);

@@ -54,7 +54,10 @@ fn the_rest_of_another_experiment_is_the_same_as_from_its_beginning() {
         ("faults.+={ at: 4s, for: 3s, crash: node-2 }", 3_000),
         ("faults.+={ at: 4s, for: 1ms, link: { from: all, to: node-1 }, drop: 100% }", 3_000),
         (STAGES, 2_950),
-        ("load.probes.arrivals={ stages: [ { for: 3s, rate: 5/s }, { for: 5s, rate: 50/s } ], process: constant }", 2_850),
+        (
+            "load.probes.arrivals={ stages: [ { for: 3s, rate: 5/s }, { for: 5s, rate: 50/s } ], process: constant }",
+            2_850,
+        ),
     ] {
         let other = experiment(&[change]);
         let mut run = traced(&own);
