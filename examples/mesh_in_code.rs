@@ -32,6 +32,7 @@ fn service(name: &str, capacity: f64, script: Vec<ScriptStep>) -> Service {
         balancer: Balancer::default(),
         selection: None,
         policies: None,
+        serving: None,
         endpoints: vec!["get".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }
@@ -78,6 +79,7 @@ fn shop() -> Mesh {
             targeting: Targeting::default(),
             policy: CallPolicy::default(),
             deadline: None,
+        priority: Default::default(),
             warmup: Span::ZERO,
             window: Span::from_secs(5),
         }],

@@ -52,7 +52,7 @@ fn birth_and_death(offered: f64, c: usize, k: usize) -> Vec<f64> {
 const TENTH: Span = Span::from_millis(100);
 
 fn broken(breaker: Breaker, seed: u64) -> Tally {
-    let policies = ServicePolicies { breaker: Some(breaker), outliers: None };
+    let policies = ServicePolicies { breaker: Some(breaker), ..ServicePolicies::default() };
     tally(Testbed::nodes(1).seed(seed).service(sleeper(TENTH, policies)).load(load(0, 50.0, 400.0)), 402.0)
 }
 
@@ -177,7 +177,7 @@ fn a_budget_over_a_time_allows_its_ratio_and_its_minimum() {
 /// Two of so many instances are dead, and the caller ejects.
 fn with_outliers(nodes: usize, dead: u32, outliers: Option<Outliers>, seed: u64) -> Tally {
     let breaker = Some(Breaker::default());
-    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers }))).seed(seed);
+    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers, rate_limit: None }))).seed(seed);
     let policy = CallPolicy { timeout: Some(Span::from_millis(100)), ..CallPolicy::default() };
     let offered = Load { arrivals: Arrivals::steady(Process::Poisson, 200.0), policy, ..load(0, 200.0, 60.0) };
     tally(lab.load(offered), 62.0)

@@ -306,6 +306,7 @@ pub fn service(name: &str, script: Vec<ScriptStep>) -> Service {
         balancer: Balancer::default(),
         selection: None,
         policies: None,
+        serving: None,
         endpoints: vec!["work".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }
@@ -350,6 +351,7 @@ pub fn load(service: u16, per_second: f64, secs: f64) -> Load {
         targeting: Targeting::default(),
         policy: CallPolicy { timeout: None, ..CallPolicy::default() },
         deadline: None,
+        priority: Default::default(),
         warmup: Span::ZERO,
         window: Span::from_secs_f64(secs / 25.0),
     }

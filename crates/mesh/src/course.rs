@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::{Failure, Failures};
 use crate::model::Mesh;
+use crate::policy::PolicyCounts;
 use crate::sparse::{Scale, Sparse};
 
 /// Maximum number of windows of one time series. In a longer run the windows double their length, and so on.
@@ -106,6 +107,8 @@ pub struct Window {
     pub timeouts: u64,
     /// Sum of the times in flight of all others, in nanoseconds: until they failed, or until the series ended.
     pub other_sum_ns: u64,
+    /// Actions of policies on those due.
+    pub policies: PolicyCounts,
 }
 
 /// The slowest request of a window: by its latency, then the first that was due, then by number.
@@ -204,6 +207,7 @@ impl Window {
     /// Adds the fields that add up whether both windows cover the same time or not.
     fn add(&mut self, other: &Window) {
         self.failed.merge(&other.failed);
+        self.policies.merge(&other.policies);
         self.latency.merge(&other.latency);
         self.slowest = self.slowest.or(other.slowest);
         let (a, b) = (&mut self.levels, &other.levels);

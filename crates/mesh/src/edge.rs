@@ -105,6 +105,9 @@ impl Used {
             self.policies.add(&marks);
         }
         self.course.was(began, now, failure, (retried.total() + unneeded, counted.timeouts(failure)));
+        if marks != Marks::default() {
+            self.course.at(began).policies.add(&marks);
+        }
     }
 
     /// Adds what another node counted for the same edge.

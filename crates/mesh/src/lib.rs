@@ -36,6 +36,7 @@ pub mod proxy;
 pub mod request_id;
 pub mod results;
 mod slots;
+pub mod serving;
 pub mod sparse;
 pub mod view;
 

@@ -54,7 +54,7 @@ pub const ANSWERED: &str = "answered";
 pub const TURNED_AWAY: &str = "turned_away";
 /// A request was given up by its caller before it got a slot.
 pub const LATE: &str = "late";
-/// A request was cut short with its instance.
+/// A request was ended before its script: with its instance, or by a policy after it had waited.
 pub const CUT: &str = "cut";
 
 /// All of these words.

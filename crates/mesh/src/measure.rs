@@ -185,6 +185,8 @@ pub struct ServiceMetrics {
     pub queue_peak: u32,
     /// Counts of its calls that have ended, by edge.
     pub calls: Edges,
+    /// Actions of the policies of its instances.
+    pub policies: PolicyCounts,
     /// Blocks of its scripts that were not waited for and have ended.
     pub blocks: BlockCounts,
 }
@@ -228,6 +230,7 @@ impl Default for ServiceMetrics {
             work_ns: 0,
             queue_peak: 0,
             calls: Edges::new(),
+            policies: PolicyCounts::default(),
             blocks: BlockCounts::default(),
         }
     }
@@ -247,6 +250,7 @@ impl ServiceMetrics {
         self.work_ns = self.work_ns.saturating_add(other.work_ns);
         self.queue_peak = self.queue_peak.max(other.queue_peak);
         self.degraded = self.degraded.saturating_add(other.degraded);
+        self.policies.merge(&other.policies);
         self.blocks.merge(&other.blocks);
         for (edge, used) in &other.calls {
             match self.calls.get_mut(edge) {

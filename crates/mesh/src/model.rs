@@ -16,6 +16,8 @@ use crate::criterion::Criterion;
 use crate::measure::OperationKind;
 use crate::policy::{CallRules, CallRulesId, ServicePolicies};
 use crate::program::Program;
+use crate::serving::ServingPolicies;
+use crate::serving::priority::Priority;
 
 pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
 pub use selection::{AWARE_MIN, Selection, ZoneRouting};
@@ -236,6 +238,8 @@ pub struct Service {
     pub selection: Option<Box<Selection>>,
     /// Policies of its callers; `None`: none.
     pub policies: Option<Box<ServicePolicies>>,
+    /// Policies of its instances; `None`: none.
+    pub serving: Option<Box<ServingPolicies>>,
     /// Names of its endpoints.
     pub endpoints: Vec<String>,
     /// Behaviours of the endpoints, by rising [`Behaviour::from_version`]; the first holds for all earlier versions
@@ -275,12 +279,14 @@ pub struct Endpoint {
     pub errors: f64,
     /// Size of the reply.
     pub response_bytes: u32,
+    /// Class of its requests; `None`: that of the load.
+    pub priority: Option<Priority>,
 }
 
 impl Endpoint {
     /// An endpoint that runs this script, never fails at random and replies with 1 KiB.
     pub fn new(script: Vec<ScriptStep>) -> Self {
-        Endpoint { program: Program::compile(&script), script, errors: 0.0, response_bytes: 1024 }
+        Endpoint { program: Program::compile(&script), script, errors: 0.0, response_bytes: 1024, priority: None }
     }
 }
 
@@ -448,6 +454,8 @@ pub struct Load {
     pub policy: CallPolicy,
     /// Travels with the request: a server drops work whose caller has given up. Counted from the planned time.
     pub deadline: Option<Span>,
+    /// Class of its requests, and of the calls made for them.
+    pub priority: Priority,
     /// Requests planned before `start + warmup` are offered but not measured.
     pub warmup: Span,
     /// Length of the windows of its [time series](crate::course::Course).

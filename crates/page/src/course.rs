@@ -96,11 +96,22 @@ const SLOTS: [Column; 2] =
     [("slots", Merge::Mean, |row| row.slots), ("slots_in_use", Merge::Mean, |row| row.slots_in_use)];
 const CORES: [Column; 1] = [("cores_in_use", Merge::Mean, |row| row.cores_in_use)];
 
+const OF_CALLERS: [Column; 4] = [
+    ("ejections", Merge::Sum, |row| row.ejections.map(|n| n as f64)),
+    ("overflows", Merge::Sum, |row| row.overflows.map(|n| n as f64)),
+    ("hedges", Merge::Sum, |row| row.hedges.map(|n| n as f64)),
+    ("limited", Merge::Sum, |row| Some(row.limited as f64)),
+];
+const OF_INSTANCES: [Column; 2] = [
+    ("limited", Merge::Sum, |row| Some(row.limited as f64)),
+    ("shed", Merge::Sum, |row| row.shed.map(|n| n as f64)),
+];
+
 fn columns(kind: Kind) -> &'static [&'static [Column]] {
     match kind {
-        Kind::Load | Kind::Endpoint => &[&COUNTS, &REASONS, &LATENCY, &FLIGHT],
-        Kind::Edge => &[&COUNTS],
-        Kind::Service => &[&COUNTS, &LATENCY, &QUEUE, &INSTANCES, &SLOTS, &CORES],
+        Kind::Load | Kind::Endpoint => &[&COUNTS, &REASONS, &LATENCY, &FLIGHT, &OF_CALLERS],
+        Kind::Edge => &[&COUNTS, &OF_CALLERS],
+        Kind::Service => &[&COUNTS, &LATENCY, &QUEUE, &INSTANCES, &SLOTS, &CORES, &OF_INSTANCES],
         Kind::Version => &[&COUNTS, &LATENCY],
         Kind::Instance => &[&COUNTS, &QUEUE, &QUEUE_MOST, &SLOTS],
         Kind::Node => &[&COUNTS, &SLOTS, &CORES],

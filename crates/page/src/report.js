@@ -3,6 +3,7 @@
 const runs = JSON.parse(document.getElementById('data').textContent).runs;
 const figures = document.getElementById('figures');
 const REASONS = ['refused', 'error', 'timeout', 'lost', 'no_instance', 'cut'];
+const POLICIES = ['ejections', 'overflows', 'hedges', 'limited', 'shed'];
 /** Fewer beyond a percentile make it a figure of single requests. */
 const BEYOND_MIN = 10;
 
@@ -126,6 +127,34 @@ function summaryOf(run, line) {
   return load.targets.find((it) => it.target === line.name)?.requests ?? null;
 }
 
+/** Events of policies in each window, of one kind: of loads, of calls between services, and of services. */
+function policiesOf(course, kind) {
+  const sums = course.edges_s.slice(1).map(() => 0);
+  for (const of of ['load', 'edge', 'service']) {
+    for (const line of linesOf(course, of)) column(line, kind).forEach((value, i) => { sums[i] += value ?? 0; });
+  }
+  return sums;
+}
+
+/** A panel of columns for each of these counts, [name, values], that is not zero throughout. */
+function eachToItsTop(frame, y, title, of, counts, look) {
+  const [first, after] = frame.view.range;
+  const shown = counts.map(([name, values]) => [name, values, values.reduce((sum, it) => sum + (it ?? 0), 0)]).filter((it) => it[2]);
+  if (!shown.length) return y;
+  y = panelName(frame, y + 6, title, of, 'each to its own top');
+  for (const [name, values, sum] of shown) {
+    const peak = most(values.slice(first, after)) || 1;
+    rule(frame, frame.left, y + 24, frame.right, y + 24, 'axis');
+    text(frame, frame.left - 8, y + 12, count(peak), 'end');
+    columns(frame, y + 2, 22, peak, [[values, look]]);
+    const words = `${name.replace('_', ' ')} ${count(sum)}`;
+    if (frame.isNarrow) text(frame, frame.left + 6, y + 13, words, 'ink label');
+    else text(frame, frame.right + 10, y + 20, words, 'ink');
+    y += 30;
+  }
+  return y + 6;
+}
+
 function drawCourse(frame, run, chosen) {
   const { course } = run;
   const seconds_ = length(course);
@@ -213,23 +242,9 @@ function drawCourse(frame, run, chosen) {
     y = byVersion(frame, course, versions, y) + 8;
   }
 
-  // Failures by reason, each to its own top.
-  const reasons = REASONS.filter((reason) => total(chosen, reason));
-  if (reasons.length) {
-    y = panelName(frame, y + 6, 'Failed', 'by reason', 'each to its own top');
-    for (const reason of reasons) {
-      const values_ = column(chosen, reason);
-      const peak = most(values_.slice(first, after)) || 1;
-      rule(frame, frame.left, y + 24, frame.right, y + 24, 'axis');
-      text(frame, frame.left - 8, y + 12, count(peak), 'end');
-      columns(frame, y + 2, 22, peak, [[values_, 'failed']]);
-      const words = `${reason.replace('_', ' ')} ${count(total(chosen, reason))}`;
-      if (frame.isNarrow) text(frame, frame.left + 6, y + 13, words, 'ink label');
-      else text(frame, frame.right + 10, y + 20, words, 'ink');
-      y += 30;
-    }
-    y += 6;
-  }
+  // Failures by reason, and what policies did, each to its own top.
+  y = eachToItsTop(frame, y, 'Failed', 'by reason', REASONS.map((reason) => [reason, column(chosen, reason)]), 'failed');
+  y = eachToItsTop(frame, y, 'Policies', 'of all callers and instances', POLICIES.map((kind) => [kind, policiesOf(course, kind)]), 'done');
 
   // In flight.
   y = panelName(frame, y + 6, 'In flight', 'most in a window');

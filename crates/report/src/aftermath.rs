@@ -6,6 +6,7 @@
 
 use meshsim_experiment::Experiment;
 use meshsim_mesh::measure::OperationKind;
+use meshsim_mesh::policy::PolicyGroup;
 
 use crate::events::{Event, EventKind};
 use crate::figures::has_enough;
@@ -58,6 +59,8 @@ pub struct Window {
     pub tail_ns: Option<u64>,
     /// The longest of the same load.
     pub max_ns: Option<u64>,
+    /// Events of policies of all callers and instances, by [`PolicyGroup`].
+    pub policies: [u64; PolicyGroup::ALL.len()],
 }
 
 impl Window {
@@ -268,6 +271,7 @@ fn busiest(summary: &Summary) -> Option<&str> {
 
 fn windows(summary: &Summary, series: &Series) -> (Vec<Window>, Tail) {
     let rows = || series.of(Kind::Load);
+    let with_policies = || series.rows.iter().filter(|row| matches!(row.kind, Kind::Load | Kind::Edge | Kind::Service));
     let of_busiest = || rows().filter(|row| busiest(summary) == Some(&row.name));
     let tail = Tail::new(of_busiest().filter(|row| row.offered > 0).map(|row| row.done).collect());
     // Loads may have windows of different lengths.
@@ -292,6 +296,12 @@ fn windows(summary: &Summary, series: &Series) -> (Vec<Window>, Tail) {
         if busiest(summary) == Some(&row.name) {
             window.tail_ns = window.tail_ns.max(tail.of(row));
             window.max_ns = window.max_ns.max(row.max_ns);
+        }
+    }
+    for row in with_policies().filter(|row| length_s > 0.0 && row.length_s() > 0.0) {
+        if let Some(window) = windows.get_mut(((row.from_s + row.to_s) / 2.0 / length_s) as usize) {
+            let counts = window.policies.iter_mut().zip(PolicyGroup::ALL);
+            counts.for_each(|(count, group)| *count = count.saturating_add(row.policies(group)));
         }
     }
     for window in &mut windows {
@@ -373,7 +383,7 @@ mod tests {
     fn window(index: usize, failed: u64, tail_ns: u64) -> Window {
         let from_s = index as f64;
         let (tail_ns, max_ns) = (Some(tail_ns), Some(tail_ns));
-        Window { from_s, to_s: from_s + 1.0, offered: 100, failed, in_flight: 1.0, tail_ns, max_ns }
+        Window { from_s, to_s: from_s + 1.0, offered: 100, failed, in_flight: 1.0, tail_ns, max_ns, ..Window::default() }
     }
 
     /// Sixty quiet seconds except for these.

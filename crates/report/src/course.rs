@@ -11,6 +11,7 @@ use meshsim_mesh::diary::{Coming, Diary, Sighting};
 use meshsim_mesh::measure::{Failure, OperationHistory};
 use meshsim_mesh::model::ServiceId;
 use meshsim_mesh::node::PlaceCourse;
+use meshsim_mesh::policy::PolicyGroup;
 use meshsim_mesh::{Mesh, RequestId};
 
 use crate::series::{Kind, Row, Series};
@@ -226,6 +227,7 @@ fn row(
     // Only receivers of requests have slots and cores.
     let there = |sum_ns: u64| (!is_asked && kind != Kind::Edge).then(|| mean(sum_ns));
     let is_there = there(0).is_some();
+    let by_callers = |group| (!is_there).then_some(window.policies.of_group(group));
     let slowest = Some(window.slowest).filter(|_| window.done > 0);
     Row {
         kind,
@@ -246,6 +248,11 @@ fn row(
         unfinished: [window.done, failed, window.expired].into_iter().fold(window.offered, u64::saturating_sub),
         retries: window.retries,
         timeouts: (!is_there).then_some(window.timeouts),
+        ejections: by_callers(PolicyGroup::Ejections),
+        overflows: by_callers(PolicyGroup::Overflows),
+        hedges: by_callers(PolicyGroup::Hedges),
+        limited: window.policies.of_group(PolicyGroup::Limited),
+        shed: is_there.then_some(window.policies.of_group(PolicyGroup::Shed)),
         p50_ns,
         p90_ns,
         p99_ns,

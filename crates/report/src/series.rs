@@ -8,6 +8,7 @@
 
 use std::io::{self, Read, Write};
 
+use meshsim_mesh::policy::PolicyGroup;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +98,16 @@ pub struct Row {
     pub retries: u64,
     /// Attempts that timed out, a retry of which may have made the request good. Empty where requests arrive.
     pub timeouts: Option<u64>,
+    /// Ejections of instances by callers; empty where requests arrive, as the two that follow.
+    pub ejections: Option<u64>,
+    /// Attempts and retries that a breaker or a retry budget did not allow.
+    pub overflows: Option<u64>,
+    /// Attempts sent beside one in flight.
+    pub hedges: Option<u64>,
+    /// Requests refused by a limit on requests at once or over time.
+    pub limited: u64,
+    /// Requests that instances refused by deadline or priority; empty for a load, an endpoint and an edge.
+    pub shed: Option<u64>,
     /// Half of those answered took at most this; empty if none was answered, like the others.
     pub p50_ns: Option<u64>,
     /// 90 % took at most this.
@@ -140,6 +151,17 @@ pub struct Row {
 }
 
 impl Row {
+    /// Events of policies of a group; 0 where there are none.
+    pub fn policies(&self, group: PolicyGroup) -> u64 {
+        match group {
+            PolicyGroup::Ejections => self.ejections.unwrap_or(0),
+            PolicyGroup::Overflows => self.overflows.unwrap_or(0),
+            PolicyGroup::Hedges => self.hedges.unwrap_or(0),
+            PolicyGroup::Limited => self.limited,
+            PolicyGroup::Shed => self.shed.unwrap_or(0),
+        }
+    }
+
     /// Length of the window, in seconds.
     pub fn length_s(&self) -> f64 {
         self.to_s - self.from_s
@@ -179,7 +201,7 @@ impl Series {
 }
 
 /// The columns, in the order of the fields of a [`Row`].
-const COLUMNS: [&str; 36] = [
+const COLUMNS: [&str; 41] = [
     "kind",
     "of",
     "name",
@@ -198,6 +220,11 @@ const COLUMNS: [&str; 36] = [
     "unfinished",
     "retries",
     "timeouts",
+    "ejections",
+    "overflows",
+    "hedges",
+    "limited",
+    "shed",
     "p50_ns",
     "p90_ns",
     "p99_ns",
@@ -266,6 +293,7 @@ impl Line {
         self.counts([row.offered, row.done, row.failed].map(Some));
         self.counts([row.refused, row.error, row.timeout, row.lost, row.no_instance, row.cut].map(Some));
         self.counts([row.expired, Some(row.unfinished), Some(row.retries), row.timeouts]);
+        self.counts([row.ejections, row.overflows, row.hedges, Some(row.limited), row.shed]);
         self.counts([row.p50_ns, row.p90_ns, row.p99_ns, row.max_ns]);
         self.counts([row.done_sum_ns, row.other_sum_ns, row.in_flight_ns].map(Some));
         self.figures([Some(row.in_flight_mean)]);
@@ -327,6 +355,11 @@ mod tests {
             unfinished: 24,
             retries: 25,
             timeouts: Some(26),
+            ejections: Some(45),
+            overflows: None,
+            hedges: Some(46),
+            limited: 47,
+            shed: Some(48),
             p50_ns: Some(27),
             p90_ns: None,
             p99_ns: None,

@@ -217,7 +217,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     checked.full_anyway = (full >= 1.0).then_some(planned / full);
     let capacity = if settles { Some(Capacity::new(&checked, &mut warnings)) } else { None };
     timeouts::look(&checked, &mut warnings);
-    policies::look(&checked, &mut warnings);
+    policies::look(&checked, &findings.services, &mut warnings);
     times::look(&checked, &findings.loads, &mut warnings);
     faults::look(&checked, &mut warnings);
     slos::look(&checked, &findings.loads, &mut warnings);

@@ -1,11 +1,55 @@
-//! Policies of callers: what they can never do, and what the estimates leave out.
+//! Policies of callers and of instances: what they can never do, what they refuse, and what the estimates leave out.
 
+use meshsim_mesh::model::Service;
 use meshsim_mesh::policy::CallRules;
+use meshsim_mesh::serving::ServingPolicies;
+use meshsim_mesh::serving::limit::Limit;
 
-use super::{Checked, Warnings};
+use super::{Checked, ServiceEstimate, Warnings, plain};
+
+pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
+    ejects_nothing(checked, warnings);
+    for (service, estimate) in checked.experiment.mesh.services.iter().zip(services) {
+        if let Some(serving) = &service.serving {
+            serves(checked, (service, estimate), serving, warnings);
+        }
+    }
+}
+
+/// Limits of instances: slots that are never used, and requests that are refused.
+fn serves(
+    checked: &Checked<'_>,
+    (service, estimate): (&Service, &ServiceEstimate),
+    serving: &ServingPolicies,
+    warnings: &mut Warnings<'_>,
+) {
+    let (name, slots) = (&service.name, service.capacity.round().max(1.0));
+    if let Some(Limit::Fixed(limit)) = serving.limit
+        && f64::from(limit) < slots
+    {
+        let message = format!("`limit` of `{name}` is {limit}: of the {slots} slots of an instance the others stay free");
+        warnings.warn("limit", None, message);
+    }
+    if let Some(bucket) = &serving.rate_limit {
+        let allowed = f64::from(service.instances) / bucket.every.secs();
+        if estimate.rate > allowed {
+            let message = format!(
+                "`rate_limit` of `{name}` refuses requests: {} instances together admit {} requests/s, and {} come",
+                service.instances,
+                plain(allowed),
+                plain(estimate.rate)
+            );
+            warnings.warn("rate_limit", None, message);
+        }
+    }
+    if serving.time_left.is_some() && checked.experiment.mesh.loads.iter().all(|load| load.deadline.is_none()) {
+        let message = format!("`time_left` of `{name}` has no effect: no load has a `deadline`");
+        warnings.warn("time_left", None, message);
+    }
+}
 
 /// Outlier detection that can eject nothing.
-pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
+fn ejects_nothing(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     for service in &checked.experiment.mesh.services {
         let Some(outliers) = service.policies.as_ref().and_then(|policies| policies.outliers.as_ref()) else {
             continue;
@@ -48,6 +92,15 @@ pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> boo
     let outliers = named(&|policies| policies.outliers.is_some());
     if !outliers.is_empty() {
         list.push(format!("Outlier detection of {}: every instance counts as used.", of(outliers)));
+    }
+    let throttled = named(&|policies| policies.rate_limit.is_some());
+    if !throttled.is_empty() {
+        list.push(format!("Rate limits of callers of {}: visits are at most those shown.", of(throttled)));
+    }
+    let guarded = mesh.services.iter().enumerate().filter(|(at, service)| reached(*at) && service.serving.is_some());
+    let guarded: Vec<String> = guarded.map(|(_, service)| format!("`{}`", service.name)).collect();
+    if !guarded.is_empty() {
+        list.push(format!("Limits and shedding of {}: requests that they refuse count as served.", of(guarded)));
     }
     let has = |rule: fn(&CallRules) -> bool| mesh.call_rules.iter().any(rule);
     if has(|rules| rules.hedge.is_some()) {

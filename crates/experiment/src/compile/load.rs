@@ -76,6 +76,7 @@ fn compile_load(
         targeting,
         policy: policy::of_call(it.timeout, it.retries.0, &it.retry, it.hedge.as_ref(), (names, name.place), reporter),
         deadline: it.deadline,
+        priority: it.priority,
         warmup: it.warmup.value,
         window: it.window.value,
     }

@@ -1,4 +1,4 @@
-//! Policies of callers: those of a service, and those of a call.
+//! Policies of callers, of a service and of a call, and policies of instances.
 
 use meshsim_actor::Span;
 use meshsim_mesh::model::{CallPolicy, Retry};
@@ -6,13 +6,16 @@ use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::budget::WindowBudget;
 use meshsim_mesh::policy::hedge::Hedge;
 use meshsim_mesh::policy::outlier::Outliers;
+use meshsim_mesh::policy::token_bucket::TokenBucket;
 use meshsim_mesh::policy::{CallRules, CallRulesId, ServicePolicies};
+use meshsim_mesh::serving::ServingPolicies;
+use meshsim_mesh::serving::priority::Shares;
 
 use super::Names;
 use crate::problem::{Location, Reporter};
 use crate::schema;
 use crate::section::At;
-use crate::values::Timeout;
+use crate::values::{LimitedAt, Timeout};
 
 /// Most different sets of further policies of the calls of a file.
 const RULES_MAX: usize = 1000;
@@ -20,7 +23,7 @@ const RULES_MAX: usize = 1000;
 /// Shortest interval of a policy.
 const SHORTEST: Span = Span::from_millis(1);
 
-pub(super) fn of_service(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<ServicePolicies>> {
+pub(super) fn of_callers(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<ServicePolicies>> {
     let breaker = it.breaker.as_ref().map(|it| Breaker {
         max_connections: it.max_connections.0,
         max_pending_requests: it.max_pending_requests.0,
@@ -42,7 +45,33 @@ pub(super) fn of_service(it: &schema::Service, reporter: &mut Reporter) -> Optio
         always_eject_one_host: it.always_eject_one_host,
         panic_threshold: it.panic_threshold.0,
     });
-    (breaker.is_some() || outliers.is_some()).then(|| Box::new(ServicePolicies { breaker, outliers }))
+    let rate_limit = it.rate_limit.as_ref().filter(|it| it.at == LimitedAt::Caller).and_then(|it| bucket(it, reporter));
+    let policies = ServicePolicies { breaker, outliers, rate_limit };
+    (policies != ServicePolicies::default()).then(|| Box::new(policies))
+}
+
+pub(super) fn of_instances(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<ServingPolicies>> {
+    let rate_limit = it.rate_limit.as_ref().filter(|it| it.at == LimitedAt::Instance);
+    let shed = it.shed.as_ref();
+    let shares = shed.and_then(|it| it.priority.as_ref()).map(|it| {
+        Shares([it.critical_plus, it.critical, it.sheddable_plus, it.sheddable].map(|share| share.0))
+    });
+    let serving = ServingPolicies {
+        limit: it.limit,
+        rate_limit: rate_limit.and_then(|it| bucket(it, reporter)),
+        time_left: shed.and_then(|it| it.time_left),
+        shares,
+        lifo_after: shed.and_then(|it| it.lifo_after),
+    };
+    (serving != ServingPolicies::default()).then(|| Box::new(serving))
+}
+
+fn bucket(it: &schema::RateLimit, reporter: &mut Reporter) -> Option<TokenBucket> {
+    if it.rate.value.0 <= 0.0 {
+        reporter.report(it.rate.place, "a rate limit of nothing refuses all requests").help("as in `rate: 100/s`");
+        return None;
+    }
+    Some(TokenBucket { every: Span::from_secs_f64(1.0 / it.rate.value.0), burst: it.burst.0 as u32 })
 }
 
 fn at_least(span: At<Span>, what: &str, reporter: &mut Reporter) -> Span {

@@ -72,7 +72,8 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
         queue: it.queue.0 as u32,
         balancer: it.balancer,
         selection: selection(it, reporter),
-        policies: policy::of_service(it, reporter),
+        policies: policy::of_callers(it, reporter),
+        serving: policy::of_instances(it, reporter),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
     }
@@ -174,7 +175,8 @@ fn steps(script: &[schema::Step]) -> usize {
 
 fn endpoint(it: &schema::Endpoint, names: &Names<'_>, reporter: &mut Reporter) -> Endpoint {
     let script = script(&it.script, names, reporter);
-    Endpoint { errors: it.errors.0, response_bytes: it.response.0, ..Endpoint::new(script) }
+    let (errors, response_bytes, priority) = (it.errors.0, it.response.0, it.priority);
+    Endpoint { errors, response_bytes, priority, ..Endpoint::new(script) }
 }
 
 fn script(steps: &[schema::Step], names: &Names<'_>, reporter: &mut Reporter) -> Vec<ScriptStep> {

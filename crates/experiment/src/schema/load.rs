@@ -2,6 +2,7 @@
 
 use meshsim_actor::{Dist, Span};
 use meshsim_mesh::model::Process;
+use meshsim_mesh::serving::priority::Priority;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{Hedge, Retry, USERS_MAX};
@@ -39,6 +40,8 @@ section! {
         optional hedge: Hedge;
         /// Services drop requests that are older than this, counted from the planned time [default: none].
         optional deadline: Span;
+        /// Class of its requests, and of the calls made for them.
+        or priority: Priority = "critical";
         /// Requests planned in the first part of the load are offered but not measured.
         or warmup: At<Span> = "0s";
         /// Time at which it begins.

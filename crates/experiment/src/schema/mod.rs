@@ -31,7 +31,7 @@ pub(crate) use load::{Arrivals, Burst, Diurnal, Load, Mix, MixPiece, Replay, Sta
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Operation, Scale, Update};
-pub(crate) use policy::{Breaker, Hedge, Outliers, WindowBudget};
+pub(crate) use policy::{Breaker, Hedge, Outliers, RateLimit, Shed, WindowBudget};
 pub use script::REPEATS_MAX;
 pub(crate) use script::{Branch, Choice, Retry, Step, Times};
 pub(crate) use service::{Endpoint, Service};

@@ -1,10 +1,11 @@
-//! Policies of callers: circuit breakers, outlier detection, hedging, and a retry budget over a time.
+//! Policies of callers (circuit breakers, outlier detection, hedging, a retry budget over a time) and of instances
+//! (limits and shedding).
 
 use meshsim_actor::Span;
 use meshsim_mesh::policy::hedge::HedgeAfter;
 
 use crate::section::{At, section};
-use crate::values::{Budget, Factor, Fraction, Limit, Real, Whole};
+use crate::values::{Budget, Factor, Fraction, Limit, LimitedAt, Rate, Real, Whole};
 
 section! {
     /// Circuit breaker: limits on what one caller has in flight to the service; the defaults are Envoy's. What exceeds
@@ -73,5 +74,43 @@ section! {
         or ratio: Real<1_000, true> = "0.2";
         /// Retries a second that are allowed besides.
         or min_per_s: Real<1_000_000, true> = "10";
+    }
+}
+
+section! {
+    /// Token bucket: requests over time. What exceeds it fails as `refused`.
+    struct RateLimit in "`rate_limit`" {
+        /// Requests per second that pass in the long run.
+        required rate: At<Rate>;
+        /// Requests that may pass at once after a pause.
+        or burst: Whole<1, 1_000_000_000> = "1";
+        /// Owner of a bucket: each instance, for requests of all callers; or each caller, for its requests to all instances.
+        or at: LimitedAt = "instance";
+    }
+}
+
+section! {
+    /// Requests that an instance refuses, or serves in another order, so that others are served in time.
+    struct Shed in "`shed`" {
+        /// Refuses a request with less time left until its deadline when it would get its slot [default: served until the deadline has passed].
+        optional time_left: Span;
+        /// Shares of the room of an instance (`limit`, or slots and queue) that requests may fill, by class [default: all].
+        optional priority: Shares;
+        /// Serves the newest of the waiting requests first, once some have waited without a break for this long [default: never].
+        optional lifo_after: Span;
+    }
+}
+
+section! {
+    /// Shares of the room of an instance that the requests of a class, together with all others there, may fill.
+    struct Shares in "`priority`" {
+        /// Users notice at once if they fail.
+        or critical_plus: Fraction = "100%";
+        /// Users notice if they fail. Requests without a class are these.
+        or critical: Fraction = "90%";
+        /// Some may fail, and are made up for later.
+        or sheddable_plus: Fraction = "75%";
+        /// Many may fail.
+        or sheddable: Fraction = "50%";
     }
 }

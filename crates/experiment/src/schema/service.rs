@@ -2,9 +2,11 @@
 
 use meshsim_actor::Span;
 use meshsim_mesh::model::{Balancer, ZoneRouting};
+use meshsim_mesh::serving::limit::Limit as ServingLimit;
+use meshsim_mesh::serving::priority::Priority;
 
 use super::limits::Version;
-use super::{Breaker, INSTANCES_MAX, Outliers, Step};
+use super::{Breaker, INSTANCES_MAX, Outliers, RateLimit, Shed, Step};
 use crate::section::{At, Named, section};
 use crate::values::{ByteSize, Fraction, Real, Whole};
 
@@ -48,6 +50,12 @@ section! {
         optional breaker: Breaker;
         /// Ejection of its instances by each of its callers [default: none].
         optional outlier_detection: Outliers;
+        /// Requests at one instance at once, waiting or in a slot: a number, or `gradient` [default: slots and queue].
+        optional limit: ServingLimit;
+        /// Requests over time, of each instance or from each caller [default: no limit].
+        optional rate_limit: RateLimit;
+        /// Requests that an instance refuses so that others are served in time [default: none].
+        optional shed: Shed;
         /// Its endpoints, by name.
         required endpoints: At<Named<Endpoint>>;
         /// Endpoints that change from a version on, by version; the others stay as they are.
@@ -74,6 +82,8 @@ section! {
         or errors: Fraction = "0%";
         /// Size of the reply.
         or response: ByteSize = "1 KiB";
+        /// Class of its requests [default: that of the load that they are made for].
+        optional priority: Priority;
         /// Steps that run one after the other; the request holds its slot during all of them.
         or script: Vec<Step> = "";
     }

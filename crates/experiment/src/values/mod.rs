@@ -5,6 +5,7 @@ mod distribution;
 mod fault_target;
 mod figures;
 mod hedge;
+mod limit;
 mod name;
 mod numbers;
 mod or_none;
@@ -21,7 +22,7 @@ pub use name::NAME_CHARS_MAX;
 pub(crate) use name::{Name, name_error};
 pub(crate) use numbers::{Real, Whole};
 pub(crate) use or_none::{Budget, Factor, Joins, Limit, Timeout};
-pub(crate) use words::StrategyName;
+pub(crate) use words::{LimitedAt, StrategyName};
 
 /// The text of a scalar; anything else is reported.
 fn text<'a>(node: &'a Node, what: &str, reporter: &mut Reporter) -> Option<&'a str> {

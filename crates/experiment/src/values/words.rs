@@ -2,6 +2,7 @@
 
 use meshsim_mesh::measure::Failure;
 use meshsim_mesh::model::{Backoff, Feedback, Placement, Process, ProxyPer, Rounding};
+use meshsim_mesh::serving::priority::Priority;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::text;
@@ -56,6 +57,21 @@ words!(Failure, "Failure", "a failure", "Why an attempt failed.", {
 });
 words!(Process, "Process", "a process", "Spacing of the requests at a given rate: even, or random.", {
     "constant" => Process::Constant, "poisson" => Process::Poisson,
+});
+
+words!(Priority, "Priority", "a priority", "Importance of a request, the most important first (the classes of Google's SRE book).", {
+    "critical_plus" => Priority::CriticalPlus, "critical" => Priority::Critical,
+    "sheddable_plus" => Priority::SheddablePlus, "sheddable" => Priority::Sheddable,
+});
+
+/// Owners of the token buckets of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LimitedAt {
+    Instance,
+    Caller,
+}
+words!(LimitedAt, "LimitedAt", "an owner of buckets", "Owner of a token bucket: each instance, or each caller.", {
+    "instance" => LimitedAt::Instance, "caller" => LimitedAt::Caller,
 });
 
 /// The strategies of an update by name.

@@ -47,7 +47,7 @@ impl<Owner: Copy> Caller<Owner> {
         if candidates.is_empty() {
             return self.settle(key, End::unsent(Failure::NoInstance), mesh, cx);
         }
-        match policies.admit(of, key) {
+        match policies.admit(of, key, cx.now()) {
             Admission::Send => self.send(key, Some(of), (pool, &candidates), mesh, view, cx),
             Admission::Wait => {
                 call.extra().marks.count(PolicyEvent::Waited);
@@ -144,14 +144,18 @@ impl<Owner: Copy> Caller<Owner> {
         }
         let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
         let counts = (route.retrying, route.active);
-        let may = route.policies().has_room(of)
-            && policy::may_retry(Some(of), Some(route.policies()), counts, &callee.policy.retry, cx.now()).is_ok();
         call.attempt += 1;
         let (pool, all) = pool(call, view, |_| false);
         let narrowed = narrowed(self.hosts.as_deref(), call, (pool, all), mesh, view, cx);
         let (pool, all) = narrowed.as_ref().map_or((pool, all), |(pool, all)| (*pool, all));
         let instances = route.policies().candidates(of, all, cx.now());
-        if !may || instances.is_empty() || route.policies().admit(of, key) != Admission::Send {
+        // The budget comes last, so that a hedge that is not sent takes nothing from it.
+        let retry = &callee.policy.retry;
+        let is_sent = !instances.is_empty()
+            && route.policies().has_room(of, cx.now())
+            && policy::may_retry(Some(of), Some(route.policies()), counts, retry, cx.now()).is_ok()
+            && route.policies().admit(of, key, cx.now()) == Admission::Send;
+        if !is_sent {
             call.attempt -= 1;
             call.extra().marks.count(PolicyEvent::HedgeDenied);
             return None;

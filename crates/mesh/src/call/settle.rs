@@ -170,11 +170,13 @@ fn retry_at<Owner>(
     }
     let retry = &callee.policy.retry;
     let counts = (route.retrying, route.active);
-    policy::may_retry(of, route.find_policies(), counts, retry, now)?;
     let mut rng = callee.id.draws(mesh.seed, attempt, Draw::Backoff);
     let at = now + policy::backoff(latest + 1, retry, &mut rng);
-    // A retry after the deadline would be useless.
-    Ok((at < callee.deadline).then_some(at))
+    // A retry after the deadline would be useless, and takes nothing from the budget.
+    if at >= callee.deadline {
+        return Ok(None);
+    }
+    policy::may_retry(of, route.find_policies(), counts, retry, now).map(|()| Some(at))
 }
 
 /// Takes the attempts of a call that ends out of those in flight: their replies are no longer awaited.

@@ -374,6 +374,7 @@ impl Client {
         let window = course.at(owner.at);
         window.retries += u64::from(retries);
         window.timeouts += counted.timeouts(failure);
+        window.policies.add(&counted.marks);
         let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(owner.target, owner.at));
         covering.for_each(|(criterion, counts)| {
             let count = &mut counts[criterion.place(owner.at)];

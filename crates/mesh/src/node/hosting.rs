@@ -20,7 +20,9 @@ use crate::message::{Msg, ReadinessReport, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
+use crate::policy::PolicyEvent;
 use crate::proxy::ProxyId;
+use crate::serving::{Guard, ServingPolicies};
 
 /// Bound on the instances of a node, over all services; the node creates none beyond it. It bounds memory, and is far
 /// above that of a real machine.
@@ -88,6 +90,26 @@ pub(super) struct Instance {
     pub(super) blocks: u32,
     /// Its proxy, from its first call on.
     proxy: ProxyId,
+    /// State of its serving policies; `None`: there are none, or it had no request yet.
+    pub(super) guard: Option<Box<Guard>>,
+}
+
+impl Instance {
+    /// A request waits for a slot.
+    pub(super) fn waits(&mut self, task: TaskKey, now: Time) {
+        self.queue.push_back(task);
+        if let Some(guard) = &mut self.guard {
+            guard.waits(self.queue.len(), now);
+        }
+    }
+
+    /// Takes the request that gets the next slot out of the queue.
+    pub(super) fn take(&mut self, of: Option<&ServingPolicies>, now: Time) -> Option<TaskKey> {
+        match (of, &self.guard) {
+            (Some(of), Some(guard)) => guard.take(of, &mut self.queue, now),
+            _ => self.queue.pop_front(),
+        }
+    }
 }
 
 impl Instance {
@@ -485,7 +507,8 @@ impl HostedService {
             self.serving += u32::from(at_once);
             let place = self.place(version, ordinal, own, cx.now());
             let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
-            let instance = Instance { ordinal, version, state, place, timer, active: 0, queue, blocks: 0, proxy };
+            let (active, blocks, guard) = (0, 0, None);
+            let instance = Instance { ordinal, version, state, place, timer, active, queue, blocks, proxy, guard };
             self.instances.insert(at, instance);
             if at_once {
                 self.tell(at, true, cx.now());
@@ -569,6 +592,14 @@ impl HostedService {
     /// Measurements in which a request that arrived at `arrived` counts; `None` in the warm-up.
     pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut ServiceMetrics> {
         (arrived >= self.from).then_some(&mut self.served)
+    }
+
+    /// A policy refused a request that arrived at `arrived` at a place.
+    pub(super) fn shed(&mut self, event: PolicyEvent, place: u32, arrived: Time) {
+        if let Some(served) = self.measured(arrived) {
+            served.policies.count(event);
+        }
+        self.places.course(place).at(arrived).policies.count(event);
     }
 
     /// A request was answered well.

@@ -3,7 +3,7 @@
 //! A request that has a slot is a task. A frame is a position in its script: one for the script itself and one for each
 //! branch that runs beside others.
 
-use meshsim_actor::{ActorId, Span, Time};
+use meshsim_actor::{ActorId, Span, Time, mix};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, new_key_type};
 
@@ -21,9 +21,11 @@ use crate::measure::Failure;
 use crate::message::{Msg, Reply, Request, Tick};
 use crate::model::{Mesh, ProxyPer, ServiceId};
 use crate::path::{HOPS_MAX, Hop, Path};
+use crate::policy::PolicyEvent;
 use crate::program::Instruction;
 use crate::proxy::ProxyId;
 use crate::request_id::Draw;
+use crate::serving::{self, Arrival};
 use crate::slots::Slots;
 
 new_key_type! {
@@ -158,19 +160,36 @@ impl Node {
         }
         let service = self.mesh.service(request.service);
         let mut slots = hosted.slots();
-        let instance = found.map(|at| &mut hosted.instances[at]);
+        let mut instance = found.map(|at| &mut hosted.instances[at]);
         let work = self.work.get_or_insert_with(|| Box::new(Work::new(self.mesh.cores(cx.id()))));
         let known = request.endpoint.index() < service.endpoints.len();
         let version = instance.as_ref().map_or(0, |instance| instance.version);
         slots = impaired::slots(slots, request.service, version, request.ordinal, cx);
-        let Some(instance) = instance.filter(|instance| {
+        let accepting = instance.as_mut().filter(|instance| {
             let takes = matches!(instance.state, InstanceState::Ready | InstanceState::Draining);
             let room = instance.active < slots || instance.queue.len() < service.queue as usize;
             let is_accepted = takes && room && known && work.tasks.len() < TASKS_MAX;
             is_accepted && !impaired::refuses(&request, version, &self.mesh, cx)
-        }) else {
+        });
+        let admission = match (accepting, service.serving.as_deref()) {
+            (None, _) => Err(None),
+            (Some(_), None) => Ok(()),
+            (Some(instance), Some(of)) => {
+                let arrival = Arrival {
+                    deadline: request.deadline,
+                    priority: serving::priority::of(&request, version, &self.mesh),
+                    there: instance.active + instance.queue.len() as u32,
+                    room: slots.saturating_add(service.queue),
+                };
+                instance.guard.get_or_insert_default().admit(of, &arrival, now).map_err(Some)
+            }
+        };
+        let (Some(instance), Ok(())) = (instance, admission) else {
             if let Some(served) = hosted.measured(now) {
                 served.failed.count(Failure::Refused);
+            }
+            if let Err(Some(event)) = admission {
+                hosted.shed(event, place, now);
             }
             hosted.places.course(place).failed(now, Span::ZERO, Failure::Refused);
             return refuse(from, &request, version, cx);
@@ -194,7 +213,7 @@ impl Node {
                 self.begin_waiting(service, ordinal, cx);
             }
         } else {
-            instance.queue.push_back(task);
+            instance.waits(task, now);
             let waiting = instance.queue.len() as u32;
             if let Some(served) = hosted.measured(now) {
                 served.queue_peak = served.queue_peak.max(waiting);
@@ -277,12 +296,7 @@ impl Node {
                 }
                 let took = now.since(task.arrived);
                 hosted.places.ended(task.place, now).failed(task.arrived, took, Failure::Cut);
-                let mut path = task.path;
-                if let Some(path) = &mut path {
-                    (path.hops[0].ended, path.hops[0].failure) = (now, failure);
-                }
-                cx.note(mark::CUT, number(key), 0);
-                answer(task.caller, &task.request, failure, false, 0, path, cx);
+                cut_off(key, task, Failure::Cut, cx);
             }
         }
         hosted.cut(at, cx);
@@ -355,10 +369,14 @@ impl Node {
             if instance.active >= slots {
                 return;
             }
-            let Some(next) = instance.queue.pop_front() else { return hosted.remove_if_closed(at, cx) };
+            let of = self.mesh.service(service).serving.as_deref();
+            let Some(next) = instance.take(of, cx.now()) else { return hosted.remove_if_closed(at, cx) };
             let place = instance.place;
             hosted.places.leaves_queue(place, cx.now());
-            if work.tasks[next].request.deadline <= cx.now() {
+            let deadline = work.tasks[next].request.deadline;
+            if deadline > cx.now() && of.is_some_and(|of| serving::is_too_late(of, deadline, cx.now())) {
+                self.shed(next, PolicyEvent::ShedDeadline, cx);
+            } else if deadline <= cx.now() {
                 // Its deadline passed in the queue; the waiting time still counts.
                 let arrived = work.tasks.remove(next).map_or(cx.now(), |task| task.arrived);
                 let waited = cx.now().since(arrived);
@@ -375,6 +393,21 @@ impl Node {
                 self.begin(next, cx);
             }
         }
+    }
+
+    /// Refuses a request that has waited.
+    fn shed(&mut self, key: TaskKey, event: PolicyEvent, cx: &mut MeshCx<'_>) {
+        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+        let Some(task) = work.tasks.remove(key) else { return };
+        let Some(hosted) = hosting.get(task.request.service) else { return };
+        let waited = cx.now().since(task.arrived);
+        hosted.shed(event, task.place, task.arrived);
+        if let Some(served) = hosted.measured(task.arrived) {
+            served.waited_ns += waited.nanos();
+            served.failed.count(Failure::Refused);
+        }
+        hosted.places.ended(task.place, cx.now()).failed(task.arrived, waited, Failure::Refused);
+        cut_off(key, task, Failure::Refused, cx);
     }
 
     /// Continues a script. If it is done, its slot is free for the next.
@@ -616,7 +649,13 @@ impl Node {
         }
         hosted.busy_changed(now, -1);
         let at = hosted.find(request.ordinal).expect("the instance of a task is there");
-        hosted.instances[at].active -= 1;
+        let instance = &mut hosted.instances[at];
+        instance.active -= 1;
+        if let (Some(guard), Some(of)) = (&mut instance.guard, &self.mesh.service(request.service).serving) {
+            let place = u64::from(cx.id().0) << 32 | u64::from(request.ordinal);
+            let key = mix(self.mesh.seed ^ mix(place ^ u64::from(request.service.0) << 16));
+            guard.ended(of, task.arrived, key, now);
+        }
         let mut path = task.path;
         if let Some(path) = &mut path {
             (path.hops[0].ended, path.hops[0].failure) = (now, failure);
@@ -641,6 +680,16 @@ fn count(hosting: &mut HostedServices, ended: &CallOutcome<FrameKey>, mesh: &Mes
 /// A task or a frame, in a note.
 pub(super) fn number(key: impl Key) -> u64 {
     key.data().as_ffi()
+}
+
+/// Ends a request before its script has, with this failure.
+fn cut_off(key: TaskKey, task: Task, failure: Failure, cx: &mut MeshCx<'_>) {
+    let mut path = task.path;
+    if let Some(path) = &mut path {
+        (path.hops[0].ended, path.hops[0].failure) = (cx.now(), Some(failure));
+    }
+    cx.note(mark::CUT, number(key), 0);
+    answer(task.caller, &task.request, Some(failure), false, 0, path, cx);
 }
 
 /// The instance takes no more, or is not there.

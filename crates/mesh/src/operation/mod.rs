@@ -402,6 +402,7 @@ pub(crate) mod tests {
             balancer: Default::default(),
             selection: None,
             policies: None,
+            serving: None,
             endpoints: vec![],
             behaviours: vec![],
         }

@@ -75,6 +75,11 @@ impl State {
         Admission::Send
     }
 
+    /// True if the call has waited, and has a connection now.
+    pub(super) fn has_waited(&self, key: CallKey) -> bool {
+        self.granted.contains(&key)
+    }
+
     /// True if an attempt may be sent now, without a wait.
     pub(super) fn has_room(&self, breaker: &Breaker) -> bool {
         let active = self.active as usize;

@@ -1,4 +1,4 @@
-//! The acts of policies, counted by edge.
+//! Actions of policies, counted by edge and by service.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +29,19 @@ pub enum PolicyEvent {
     Unneeded,
     /// A failure was not retried: it is none of those that the call retries.
     NotRetried,
+    /// An instance refused a request: it had as many as its limit allows.
+    Limited,
+    /// A request was refused: the bucket of the instance or of the caller held no token.
+    RateLimited,
+    /// An instance refused a request: too little time was left until its deadline.
+    ShedDeadline,
+    /// An instance refused a request: those of its class filled their share of the room.
+    ShedPriority,
 }
 
 impl PolicyEvent {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [PolicyEvent; 12] = [
+    pub const ALL: [PolicyEvent; 16] = [
         PolicyEvent::OverflowRequests,
         PolicyEvent::OverflowPending,
         PolicyEvent::OverflowRetries,
@@ -46,6 +54,10 @@ impl PolicyEvent {
         PolicyEvent::HedgeDenied,
         PolicyEvent::Unneeded,
         PolicyEvent::NotRetried,
+        PolicyEvent::Limited,
+        PolicyEvent::RateLimited,
+        PolicyEvent::ShedDeadline,
+        PolicyEvent::ShedPriority,
     ];
 
     /// Key in `summary.json`.
@@ -63,6 +75,10 @@ impl PolicyEvent {
             PolicyEvent::HedgeDenied => "hedges_denied",
             PolicyEvent::Unneeded => "attempts_unneeded",
             PolicyEvent::NotRetried => "not_retried",
+            PolicyEvent::Limited => "limited",
+            PolicyEvent::RateLimited => "rate_limited",
+            PolicyEvent::ShedDeadline => "shed_deadline",
+            PolicyEvent::ShedPriority => "shed_priority",
         }
     }
 
@@ -81,6 +97,63 @@ impl PolicyEvent {
             PolicyEvent::HedgeDenied => "hedges not sent",
             PolicyEvent::Unneeded => "attempts not needed",
             PolicyEvent::NotRetried => "failures not retried",
+            PolicyEvent::Limited => "over the limit",
+            PolicyEvent::RateLimited => "over the rate limit",
+            PolicyEvent::ShedDeadline => "shed by deadline",
+            PolicyEvent::ShedPriority => "shed by priority",
+        }
+    }
+}
+
+/// Kind of policy events that a time series shows together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PolicyGroup {
+    /// Instances ejected.
+    Ejections,
+    /// Attempts and retries that a breaker or a budget did not allow.
+    Overflows,
+    /// Attempts sent beside one in flight.
+    Hedges,
+    /// Requests that a limit on requests at once or over time refused.
+    Limited,
+    /// Requests that an instance refused by deadline or priority.
+    Shed,
+}
+
+impl PolicyGroup {
+    /// All of them, in the order in which they are reported.
+    pub const ALL: [PolicyGroup; 5] = [
+        PolicyGroup::Ejections,
+        PolicyGroup::Overflows,
+        PolicyGroup::Hedges,
+        PolicyGroup::Limited,
+        PolicyGroup::Shed,
+    ];
+
+    /// In one word, for people and for columns.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PolicyGroup::Ejections => "ejections",
+            PolicyGroup::Overflows => "overflows",
+            PolicyGroup::Hedges => "hedges",
+            PolicyGroup::Limited => "limited",
+            PolicyGroup::Shed => "shed",
+        }
+    }
+
+    /// The events that it counts.
+    pub fn events(self) -> &'static [PolicyEvent] {
+        match self {
+            PolicyGroup::Ejections => &[PolicyEvent::Ejected],
+            PolicyGroup::Overflows => &[
+                PolicyEvent::OverflowRequests,
+                PolicyEvent::OverflowPending,
+                PolicyEvent::OverflowRetries,
+                PolicyEvent::OverBudget,
+            ],
+            PolicyGroup::Hedges => &[PolicyEvent::Hedged],
+            PolicyGroup::Limited => &[PolicyEvent::Limited, PolicyEvent::RateLimited],
+            PolicyGroup::Shed => &[PolicyEvent::ShedDeadline, PolicyEvent::ShedPriority],
         }
     }
 }
@@ -121,9 +194,20 @@ impl PolicyCounts {
         }
     }
 
+    /// Counts one event.
+    pub(crate) fn count(&mut self, event: PolicyEvent) {
+        let count = &mut self.0.get_or_insert_default()[event as usize];
+        *count = count.saturating_add(1);
+    }
+
     /// Number of these events.
     pub fn of(&self, event: PolicyEvent) -> u64 {
         self.0.as_ref().map_or(0, |counts| counts[event as usize])
+    }
+
+    /// Number of the events of a group.
+    pub fn of_group(&self, group: PolicyGroup) -> u64 {
+        group.events().iter().fold(0, |sum, event| sum.saturating_add(self.of(*event)))
     }
 
     /// The events that occurred, with their numbers.

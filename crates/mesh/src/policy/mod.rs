@@ -16,6 +16,7 @@ mod event;
 pub mod hedge;
 pub mod outlier;
 mod retry;
+pub mod token_bucket;
 
 use std::sync::Arc;
 
@@ -29,13 +30,14 @@ use crate::model::{Mesh, Retry};
 use crate::view::InstanceRef;
 
 pub(crate) use deadline::try_until;
-pub use event::{Marks, PolicyCounts, PolicyEvent};
+pub use event::{Marks, PolicyCounts, PolicyEvent, PolicyGroup};
 pub(crate) use retry::{backoff, within_budget};
 
 use breaker::Breaker;
 use budget::WindowBudget;
 use hedge::{Hedge, HedgeAfter, Latencies};
 use outlier::Outliers;
+use token_bucket::TokenBucket;
 pub use retry::FailureSet;
 
 /// Policies of a service that each of its callers follows, with its own state.
@@ -45,6 +47,8 @@ pub struct ServicePolicies {
     pub breaker: Option<Breaker>,
     /// Ejection of instances that fail.
     pub outliers: Option<Outliers>,
+    /// Requests that one caller sends over time; a further one fails.
+    pub rate_limit: Option<TokenBucket>,
 }
 
 /// Names one of [`Mesh::call_rules`].
@@ -76,6 +80,10 @@ pub(crate) struct Applied<'m> {
 impl<'m> Applied<'m> {
     fn breaker(self) -> Option<&'m Breaker> {
         self.service?.breaker.as_ref()
+    }
+
+    fn rate_limit(self) -> Option<&'m TokenBucket> {
+        self.service?.rate_limit.as_ref()
     }
 
     fn outliers(self) -> Option<&'m Outliers> {
@@ -151,6 +159,7 @@ pub(crate) struct EndedAttempt {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct PolicyState {
     breaker: breaker::State,
+    bucket: token_bucket::State,
     outliers: Option<Box<outlier::State>>,
     budget: Option<Box<budget::State>>,
     latencies: Option<Box<Latencies>>,
@@ -173,13 +182,21 @@ impl PolicyState {
     }
 
     /// May an attempt of the call `key` be sent now? One that may counts as in flight from now on.
-    pub(crate) fn admit(&mut self, of: Applied<'_>, key: CallKey) -> Admission {
+    pub(crate) fn admit(&mut self, of: Applied<'_>, key: CallKey, now: Time) -> Admission {
+        // One that has waited for a connection took its token before.
+        if let Some(bucket) = of.rate_limit()
+            && !self.breaker.has_waited(key)
+            && !self.bucket.take(bucket, now)
+        {
+            return Admission::Overflow(PolicyEvent::RateLimited);
+        }
         of.breaker().map_or(Admission::Send, |breaker| self.breaker.admit(breaker, key))
     }
 
     /// True if an attempt may be sent now, without a wait.
-    pub(crate) fn has_room(&self, of: Applied<'_>) -> bool {
+    pub(crate) fn has_room(&self, of: Applied<'_>, now: Time) -> bool {
         of.breaker().is_none_or(|breaker| self.breaker.has_room(breaker))
+            && of.rate_limit().is_none_or(|bucket| self.bucket.has_one(bucket, now))
     }
 
     /// An attempt is no longer in flight. Returns the events that this caused.

@@ -50,6 +50,9 @@ pub struct ServiceSummary {
     pub waited_mean_ns: Option<u64>,
     /// Maximum number of requests that waited at one instance at once.
     pub queue_peak: u32,
+    /// Actions of the policies of its instances, by kind: refusals by limit, deadline, priority.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<Cow<'static, str>, u64>,
     /// Blocks of its scripts that were not waited for (`async`) and have ended; `null` if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<BlockSummary>,
@@ -138,6 +141,7 @@ pub(super) fn services(experiment: &Experiment, measured: &Measured, course: &Co
             latency: Latency::new(&served.latency),
             waited_mean_ns: served.waited_ns.checked_div(served.arrived),
             queue_peak: served.queue_peak,
+            policies: policies(&served.policies),
             blocks: BlockSummary::new(&served.blocks),
         })
         .collect()

@@ -1,5 +1,7 @@
 //! Time series of the run: a row of bars for each figure, with operations and faults marked below.
 
+use meshsim_mesh::policy::PolicyGroup;
+
 use super::{lines, seconds};
 use crate::aftermath::{Aftermath, Disturbance, Window};
 use crate::show::{count, number, percent, span};
@@ -101,12 +103,18 @@ fn rows(aftermath: &Aftermath, scale: &Scale) -> Vec<Row> {
         let figure = figure(max(&values));
         Row { name, values, figure }
     };
-    vec![
+    let mut rows = vec![
         row("offered", &per_s, &|it| format!("{}/s", number(it))),
         row(aftermath.tail.as_str(), &|it| it.tail_ns.unwrap_or(0) as f64, &|it| span((it > 0.0).then_some(it as u64))),
         row("failed", &Window::failed_share, &|it| if it >= 0.1 { format!("{:.0}%", it * 100.0) } else { percent(it) }),
         row("in flight", &|it| it.in_flight, &number),
-    ]
+    ];
+    for (at, group) in PolicyGroup::ALL.into_iter().enumerate() {
+        if windows.iter().any(|it| it.policies[at] > 0) {
+            rows.push(row(group.as_str(), &|it| it.policies[at] as f64, &number));
+        }
+    }
+    rows
 }
 
 /// Bars in eighths of a line, or in five heights of ASCII; a value above zero is never drawn as zero.

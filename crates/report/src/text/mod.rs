@@ -74,7 +74,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Async blocks", "of scripts, not waited for", services::blocks(summary, paint)),
         ("Real work", "by --work busy", messages::real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
-        ("Policies", "of callers", policies::policies(summary, paint)),
+        ("Policies", "of callers; of instances where `from` is empty", policies::policies(summary, paint)),
         ("From outside", "", messages::external(summary, paint)),
         ("Not measured", "", messages::gaps(summary, paint)),
         ("Messages", "", messages::messages(summary, paint)),

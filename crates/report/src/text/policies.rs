@@ -1,4 +1,4 @@
-//! The acts of callers' policies.
+//! Actions of the policies of callers and of instances.
 
 use meshsim_mesh::policy::PolicyEvent;
 
@@ -7,14 +7,15 @@ use crate::show::count;
 use crate::summary::Summary;
 use crate::table::{Paint, Table};
 
-/// The events of policies by edge; those of loads first. Empty if there were none.
+/// The events of policies by edge, those of loads first, then those of instances. Empty if there were none.
 pub(super) fn policies(summary: &Summary, paint: Paint) -> String {
     let targets = summary.loads.iter().flat_map(|load| load.targets.iter().map(move |it| (load, it)));
     let of_loads = targets.map(|(load, it)| (load.name.as_str(), it.target.as_str(), &it.requests.policies));
     let of_services = summary.calls.iter().map(|it| (it.from.as_str(), it.to.as_str(), &it.policies));
+    let of_instances = summary.services.iter().map(|it| ("", it.name.as_str(), &it.policies));
     let mut table = Table::new(["<from", "<to", "<what", "times"]);
     let mut rows = 0;
-    for (from, to, events) in of_loads.chain(of_services) {
+    for (from, to, events) in of_loads.chain(of_services).chain(of_instances) {
         for (key, times) in events {
             rows += 1;
             if rows > ROWS_MAX {
