@@ -15,38 +15,13 @@ use meshsim_mesh::policy::budget::WindowBudget;
 use meshsim_mesh::policy::hedge::{Hedge, HedgeAfter};
 use meshsim_mesh::policy::outlier::Outliers;
 use meshsim_mesh::policy::{CallRules, CallRulesId, PolicyEvent, ServicePolicies};
+use meshsim_tests::oracle::{birth_and_death, is_near, over_seeds, tally};
 use meshsim_tests::{Testbed, load, play, service, times};
-
-/// Mean and standard error over ten seeds.
-fn over_seeds(of: impl Fn(u64) -> f64) -> (f64, f64) {
-    let all: Vec<f64> = (1..=10).map(of).collect();
-    let mean = all.iter().sum::<f64>() / 10.0;
-    let variance = all.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / 9.0;
-    (mean, (variance / 10.0).sqrt())
-}
-
-#[track_caller]
-fn is_near((mean, error): (f64, f64), expected: f64) {
-    assert!((mean - expected).abs() < 4.0 * error, "{mean} +/- {error}, not {expected}");
-    assert!(error < 0.03 * expected, "{error} of {expected}: too few requests to tell");
-}
 
 /// A service that sleeps for an exponential time of this mean, with as many slots as are wanted.
 fn sleeper(mean: Span, policies: ServicePolicies) -> Service {
     let sleep = ScriptStep::Sleep(Dist::Exponential { at_least: Span::ZERO, mean });
     Service { capacity: 1e6, policies: Some(Box::new(policies)), ..service("sleeper", vec![sleep]) }
-}
-
-fn tally(lab: Testbed, secs: f64) -> Tally {
-    lab.run(secs).client(0).tallies()[0].clone()
-}
-
-/// Probabilities of 0 to K requests in a system with c servers and an offered load.
-fn birth_and_death(offered: f64, c: usize, k: usize) -> Vec<f64> {
-    let mut p = vec![1.0];
-    (1..=k).for_each(|n| p.push(p[n - 1] * offered / n.min(c) as f64));
-    let sum: f64 = p.iter().sum();
-    p.into_iter().map(|it| it / sum).collect()
 }
 
 const TENTH: Span = Span::from_millis(100);

@@ -1,5 +1,6 @@
 //! A test bench for small meshes: built in code, run in virtual time, inspected afterwards.
 
+pub mod oracle;
 pub mod party;
 
 use std::collections::BTreeMap;
