@@ -79,7 +79,7 @@ fn shop() -> Mesh {
             targeting: Targeting::default(),
             policy: CallPolicy::default(),
             deadline: None,
-        priority: Default::default(),
+            priority: Default::default(),
             warmup: Span::ZERO,
             window: Span::from_secs(5),
         }],

@@ -152,7 +152,8 @@ fn a_budget_over_a_time_allows_its_ratio_and_its_minimum() {
 /// Two of so many instances are dead, and the caller ejects.
 fn with_outliers(nodes: usize, dead: u32, outliers: Option<Outliers>, seed: u64) -> Tally {
     let breaker = Some(Breaker::default());
-    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers, rate_limit: None }))).seed(seed);
+    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers, rate_limit: None })))
+        .seed(seed);
     let policy = CallPolicy { timeout: Some(Span::from_millis(100)), ..CallPolicy::default() };
     let offered = Load { arrivals: Arrivals::steady(Process::Poisson, 200.0), policy, ..load(0, 200.0, 60.0) };
     tally(lab.load(offered), 62.0)

@@ -35,8 +35,8 @@ pub mod program;
 pub mod proxy;
 pub mod request_id;
 pub mod results;
-mod slots;
 pub mod serving;
+mod slots;
 pub mod sparse;
 pub mod view;
 

@@ -102,10 +102,8 @@ const OF_CALLERS: [Column; 4] = [
     ("hedges", Merge::Sum, |row| row.hedges.map(|n| n as f64)),
     ("limited", Merge::Sum, |row| Some(row.limited as f64)),
 ];
-const OF_INSTANCES: [Column; 2] = [
-    ("limited", Merge::Sum, |row| Some(row.limited as f64)),
-    ("shed", Merge::Sum, |row| row.shed.map(|n| n as f64)),
-];
+const OF_INSTANCES: [Column; 2] =
+    [("limited", Merge::Sum, |row| Some(row.limited as f64)), ("shed", Merge::Sum, |row| row.shed.map(|n| n as f64))];
 
 fn columns(kind: Kind) -> &'static [&'static [Column]] {
     match kind {

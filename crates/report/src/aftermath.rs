@@ -383,7 +383,16 @@ mod tests {
     fn window(index: usize, failed: u64, tail_ns: u64) -> Window {
         let from_s = index as f64;
         let (tail_ns, max_ns) = (Some(tail_ns), Some(tail_ns));
-        Window { from_s, to_s: from_s + 1.0, offered: 100, failed, in_flight: 1.0, tail_ns, max_ns, ..Window::default() }
+        Window {
+            from_s,
+            to_s: from_s + 1.0,
+            offered: 100,
+            failed,
+            in_flight: 1.0,
+            tail_ns,
+            max_ns,
+            ..Window::default()
+        }
     }
 
     /// Sixty quiet seconds except for these.

@@ -27,7 +27,8 @@ fn serves(
     if let Some(Limit::Fixed(limit)) = serving.limit
         && f64::from(limit) < slots
     {
-        let message = format!("`limit` of `{name}` is {limit}: of the {slots} slots of an instance the others stay free");
+        let message =
+            format!("`limit` of `{name}` is {limit}: of the {slots} slots of an instance the others stay free");
         warnings.warn("limit", None, message);
     }
     if let Some(bucket) = &serving.rate_limit {

@@ -53,9 +53,9 @@ pub(super) fn of_callers(it: &schema::Service, reporter: &mut Reporter) -> Optio
 pub(super) fn of_instances(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<ServingPolicies>> {
     let rate_limit = it.rate_limit.as_ref().filter(|it| it.at == LimitedAt::Instance);
     let shed = it.shed.as_ref();
-    let shares = shed.and_then(|it| it.priority.as_ref()).map(|it| {
-        Shares([it.critical_plus, it.critical, it.sheddable_plus, it.sheddable].map(|share| share.0))
-    });
+    let shares = shed
+        .and_then(|it| it.priority.as_ref())
+        .map(|it| Shares([it.critical_plus, it.critical, it.sheddable_plus, it.sheddable].map(|share| share.0)));
     let serving = ServingPolicies {
         limit: it.limit,
         rate_limit: rate_limit.and_then(|it| bucket(it, reporter)),

@@ -122,13 +122,8 @@ pub enum PolicyGroup {
 
 impl PolicyGroup {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [PolicyGroup; 5] = [
-        PolicyGroup::Ejections,
-        PolicyGroup::Overflows,
-        PolicyGroup::Hedges,
-        PolicyGroup::Limited,
-        PolicyGroup::Shed,
-    ];
+    pub const ALL: [PolicyGroup; 5] =
+        [PolicyGroup::Ejections, PolicyGroup::Overflows, PolicyGroup::Hedges, PolicyGroup::Limited, PolicyGroup::Shed];
 
     /// In one word, for people and for columns.
     pub fn as_str(self) -> &'static str {

@@ -37,8 +37,8 @@ use breaker::Breaker;
 use budget::WindowBudget;
 use hedge::{Hedge, HedgeAfter, Latencies};
 use outlier::Outliers;
-use token_bucket::TokenBucket;
 pub use retry::FailureSet;
+use token_bucket::TokenBucket;
 
 /// Policies of a service that each of its callers follows, with its own state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

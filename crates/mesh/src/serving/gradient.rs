@@ -209,8 +209,7 @@ mod tests {
         let limits = limits(&of, |_| ms(10), 140_000);
         assert!(limits[..49].iter().all(|limit| *limit == 3) && limits[120..300].iter().any(|limit| *limit > 3));
         assert_eq!(limits[30_000], 1000, "latencies that do not rise leave no bound but the greatest");
-        let measures: Vec<usize> =
-            (1..limits.len()).filter(|n| limits[*n] == 3 && limits[*n - 1] > 3).collect();
+        let measures: Vec<usize> = (1..limits.len()).filter(|n| limits[*n] == 3 && limits[*n - 1] > 3).collect();
         assert_eq!(measures.len(), 2, "{measures:?}");
         assert!((60_000..=69_100).contains(&measures[0]) && (60_000..69_100).contains(&(measures[1] - measures[0])));
         assert_eq!(limits[measures[0] + 60], 1000, "the limit from before comes back");
