@@ -23,7 +23,11 @@ fn the_example_of_the_documentation_has_everything_and_is_right() {
     let it = read(FORMAT);
     assert_eq!((it.name.as_str(), it.seed, it.duration), ("everything", 7, Span::from_secs(60)));
     assert_eq!((it.mesh.nodes.len(), it.mesh.zones.len(), it.mesh.services.len()), (10, 2, 4));
-    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (6, 11, true));
+    assert_eq!((it.mesh.loads.len(), it.slos.len(), it.has_call_graph), (7, 11, true));
+    let visits = it.mesh.loads[6].journey().unwrap().visits();
+    // v_search = 1 + v_search / 2 + 0.6 v_look, v_look = 0.4 v_search, v_buy = 0.4 v_look.
+    let expected = [1.0 / 0.26, 0.4 / 0.26, 0.16 / 0.26];
+    assert!(visits.iter().zip(expected).all(|(it, right)| (it - right).abs() < 1e-9), "{visits:?}");
     let staff = it.mesh.loads[5].arrivals.users().unwrap();
     assert_eq!((staff.count, staff.pacing), (20, Some(Span::from_secs(2))));
     // Four deploys, three of them implied, and six more.
