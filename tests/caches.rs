@@ -69,8 +69,9 @@ fn an_instance_that_comes_back_has_an_empty_cache() {
     let crashed = text("{ keys: { count: 100 } }", "arrivals: { constant: 500/s }, retries: 3")
         .replace("nodes: [ { name: n, cores: 64 } ]", "nodes: [ { name: n, cores: 64 }, { name: m, cores: 64 } ]")
         + "control: { placement: bin_pack, missed: 1000 }\nfaults: [ { at: 50s, for: 1s, crash: n } ]\n";
-    let caches = play(parse(&crashed)).served("front").caches;
-    assert_eq!(caches.misses, 200);
+    // A miss that finds no `back`, because that comes back as well, fills nothing and does not arrive there.
+    let filled = play(parse(&crashed)).served("back").arrived;
+    assert!((200..=202).contains(&filled), "{filled}");
 }
 
 #[test]
