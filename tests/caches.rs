@@ -36,7 +36,8 @@ fn an_lru_cache_hits_as_often_as_ches_approximation_says() {
     for (count, skew, size) in [(2000, 1, 200), (2000, 0, 500), (500, 2, 20)] {
         let cache = format!("{{ keys: {{ count: {count}, skew: {skew} }}, size: {size} }}");
         let ran = run(&cache, "arrivals: { poisson: 3000/s }, warmup: 30s");
-        let Some(predicted) = check(&ran.experiment).services.iter().find(|it| it.name == "back").map(|it| it.rate) else {
+        let Some(predicted) = check(&ran.experiment).services.iter().find(|it| it.name == "back").map(|it| it.rate)
+        else {
             panic!("`check` names the service")
         };
         // The approximation itself is within half a percent here.
@@ -78,7 +79,10 @@ fn an_instance_that_comes_back_has_an_empty_cache() {
 fn a_miss_that_fails_fills_nothing_and_a_hit_takes_its_time() {
     let cache = "{ keys: { count: 1 }, hit: 3ms }";
     let load = "arrivals: { constant: 10/s }, for: 90s";
-    let failing = text(cache, load).replace("back: { capacity: 100000, endpoints: { get: {", "back: { capacity: 100000, endpoints: { get: { errors: 100%,");
+    let failing = text(cache, load).replace(
+        "back: { capacity: 100000, endpoints: { get: {",
+        "back: { capacity: 100000, endpoints: { get: { errors: 100%,",
+    );
     assert_eq!(found(&play(parse(&failing))), (0, 900));
     let ran = run(cache, load);
     assert_eq!((found(&ran), ran.tally().latency.max()), ((899, 1), Span::from_millis(3)));

@@ -138,7 +138,8 @@ fn a_failed_request_abandons_its_journey() {
 
 #[test]
 fn users_of_a_closed_load_make_one_journey_after_the_other() {
-    let ran = run("from: 1s, users: 10, think: 500ms, journey: { one: { to: a, think: 1s }, two: { to: b, think: 9s } }");
+    let ran =
+        run("from: 1s, users: 10, think: 500ms, journey: { one: { to: a, think: 1s }, two: { to: b, think: 9s } }");
     let counts = journeys(&ran);
     // Ten users, each 1.5 s for a journey: the think time of the last step does not apply.
     assert!(counts.begun.abs_diff(660) <= 10, "{counts:?}");

@@ -32,7 +32,11 @@ fn messages_wait_for_a_consumer_as_in_an_mmc_queue() {
                 let worker = "{ script: [ sleep: { exponential: 2ms } ] }";
                 let ran = play(parse(&format!("seed: {seed}\n{}", text(&queue, worker, &arrivals))));
                 let counts = ran.served("broker").queue.expect("messages are published");
-                assert_eq!((ran.tally().failed.total(), ran.tally().latency.max()), (0, Span::ZERO), "nothing waits for it");
+                assert_eq!(
+                    (ran.tally().failed.total(), ran.tally().latency.max()),
+                    (0, Span::ZERO),
+                    "nothing waits for it"
+                );
                 counts.wait.mean().secs() / 0.002
             })
             .collect();
@@ -72,7 +76,8 @@ fn a_delivery_that_is_not_done_in_time_is_made_again_beside_what_it_called() {
     // It is never consumed in time, but three times it is begun, and each worker comes to its end.
     assert_eq!((counts.published, counts.deliveries, counts.dead, counts.age.count()), (20, 60, 20, 0));
     assert_eq!(ran.served("worker").done, 60);
-    let (_, slower) = run("{ visibility: 3s }", "{ script: [ sleep: 2500ms ] }", "arrivals: { constant: 1/s }, for: 10s");
+    let (_, slower) =
+        run("{ visibility: 3s }", "{ script: [ sleep: 2500ms ] }", "arrivals: { constant: 1/s }, for: 10s");
     // In time: one consumer takes ten messages in 25 seconds, in their order.
     assert_eq!((slower.deliveries, slower.dead, slower.age.count()), (10, 0, 10));
     assert_eq!((slower.wait.max(), slower.depth_peak), (Span::from_millis(13_500), 6));
@@ -80,14 +85,16 @@ fn a_delivery_that_is_not_done_in_time_is_made_again_beside_what_it_called() {
 
 #[test]
 fn a_message_beyond_the_size_of_a_queue_is_refused() {
-    let (ran, counts) = run("{ consumers: 2, size: 3 }", "{ script: [ sleep: 50s ] }", "arrivals: { constant: 1/s }, for: 12s");
+    let (ran, counts) =
+        run("{ consumers: 2, size: 3 }", "{ script: [ sleep: 50s ] }", "arrivals: { constant: 1/s }, for: 12s");
     assert_eq!((counts.published, counts.refused, counts.depth_peak), (5, 7, 3));
     assert_eq!(ran.tally().failed.of(Failure::Refused), 7);
 }
 
 #[test]
 fn messages_are_lost_with_their_node_or_cut_with_their_instance_and_no_sooner() {
-    let text = text("{ consumers: 1 }", "{ script: [ sleep: 1s ] }", "arrivals: { constant: 1/s }, for: 20s, timeout: 1s");
+    let text =
+        text("{ consumers: 1 }", "{ script: [ sleep: 1s ] }", "arrivals: { constant: 1/s }, for: 20s, timeout: 1s");
     let counts = |more: &str, grace: &str| {
         let text = text.replace("  broker:\n", &format!("  broker:\n    grace: {grace}\n"));
         *play(parse(&(text + more))).served("broker").queue.expect("messages are published")
@@ -96,7 +103,10 @@ fn messages_are_lost_with_their_node_or_cut_with_their_instance_and_no_sooner() 
     let patient = counts("operations: [ { at: 15s, undeploy: broker } ]\n", "60s");
     assert_eq!((patient.lost, patient.dead), (0, 0));
     assert_eq!(patient.age.count(), patient.published);
-    let cut = counts("operations: [ { at: 10500ms, undeploy: broker } ]\nfaults: [ { at: 5s, for: 30s, service: worker, hang: 100% } ]\n", "2s");
+    let cut = counts(
+        "operations: [ { at: 10500ms, undeploy: broker } ]\nfaults: [ { at: 5s, for: 30s, service: worker, hang: 100% } ]\n",
+        "2s",
+    );
     assert!(cut.lost > 0 && cut.lost + cut.age.count() == cut.published, "{cut:?}");
     let crashed = counts("faults: [ { at: 10s, for: 1s, crash: n } ]\n", "60s");
     assert!(crashed.lost == 1 && crashed.published > 10, "{crashed:?}");

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::Dist;
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Cached, Call, CallPolicy, EndpointId, Queued, RETRIES_MAX, Repeat, Retry, ScriptStep, ServiceId};
+use meshsim_mesh::model::{
+    Cached, Call, CallPolicy, EndpointId, Queued, RETRIES_MAX, Repeat, Retry, ScriptStep, ServiceId,
+};
 
 use super::impaired::{self, Hit};
 use super::span::{self, Hop};

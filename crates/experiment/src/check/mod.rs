@@ -394,7 +394,8 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     }
     if mesh.loads.iter().any(|load| load.journey().is_some()) {
         list.push(
-            "Journeys: their requests count at the load's rate of that time, and as if no journey was abandoned.".into(),
+            "Journeys: their requests count at the load's rate of that time, and as if no journey was abandoned."
+                .into(),
         );
         let can_fail = |load: &LoadEstimate| load.errors > 0.0;
         for (load, estimate) in mesh.loads.iter().zip(&mut findings.loads) {

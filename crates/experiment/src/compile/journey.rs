@@ -28,9 +28,9 @@ pub(super) fn compile(
             .help("write one of the two; or two loads: the steps of a journey say what is asked for");
     }
     if let Some(pacing) = &it.pacing {
-        reporter
-            .report(pacing.place, "`pacing` does not apply to users who make journeys")
-            .help("leave it out: `think` of a step is the time to the next one, `think` of the load that between journeys");
+        reporter.report(pacing.place, "`pacing` does not apply to users who make journeys").help(
+            "leave it out: `think` of a step is the time to the next one, `think` of the load that between journeys",
+        );
     }
     let entries = &steps.value.entries;
     if (entries.is_empty() && reporter.is_clean_in(steps.place)) || entries.len() > STEPS_MAX {

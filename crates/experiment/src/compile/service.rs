@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use meshsim_mesh::model::{
-    Balancer, Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Selection, Service, SlowStart,
+    Balancer, Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Selection, Service,
+    SlowStart,
 };
 
 use super::{Names, policy, positive};
 use crate::problem::{Reporter, nearest, one_of, shortened};
-use crate::schema::{self, Branch, CacheOf, QueueOf, ENDPOINTS_MAX, File, SERVICES_MAX, Times, VERSION_MAX};
+use crate::schema::{self, Branch, CacheOf, ENDPOINTS_MAX, File, QueueOf, SERVICES_MAX, Times, VERSION_MAX};
 use crate::section::At;
 use crate::units;
 use crate::values::NAME_CHARS_MAX;

@@ -316,9 +316,7 @@ impl Client {
         let id = RequestId::new(cx.id(), number);
         let target = match &mut self.journeys {
             Some(journeys) => journeys.step(user, number, at, load.start + load.warmup),
-            None => {
-                load.targeting.draw(&load.mix, at.since(load.start), || id.draws(self.mesh.seed, 0, Draw::Target))
-            }
+            None => load.targeting.draw(&load.mix, at.since(load.start), || id.draws(self.mesh.seed, 0, Draw::Target)),
         };
         let wanted = &load.mix[target];
         let callee = CallSpec {

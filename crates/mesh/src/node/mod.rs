@@ -36,8 +36,8 @@ use crate::view::InstanceView;
 use hosting::{HostedServices, HostedState};
 pub use placement::PlaceCourse;
 use steps::Applied;
-pub use work::{FrameKey, TaskKey};
 use work::Work;
+pub use work::{FrameKey, TaskKey};
 
 /// A machine of the mesh.
 ///

@@ -143,7 +143,10 @@ impl Work {
 
     /// Requests at this node: owner, and time of arrival.
     pub(super) fn in_flight_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
-        self.tasks.iter().filter(|(_, task)| matches!(task.role, Role::Request)).map(|(_, task)| (task.owner(), task.arrived))
+        self.tasks
+            .iter()
+            .filter(|(_, task)| matches!(task.role, Role::Request))
+            .map(|(_, task)| (task.owner(), task.arrived))
     }
 }
 

@@ -94,7 +94,18 @@ pub(super) fn caches(summary: &Summary, paint: Paint) -> String {
 /// Queues of the services that have some.
 pub(super) fn queues(summary: &Summary, paint: Paint) -> String {
     let mut table = Table::new([
-        "<service", "published", "refused", "consumed", "again", "dead", "lost", "left", "depth", "wait", "p99 wait", "age",
+        "<service",
+        "published",
+        "refused",
+        "consumed",
+        "again",
+        "dead",
+        "lost",
+        "left",
+        "depth",
+        "wait",
+        "p99 wait",
+        "age",
         "p99 age",
     ]);
     for (service, queue) in summary.services.iter().filter_map(|it| Some((it, it.queue.as_ref()?))).take(ROWS_MAX) {
@@ -120,7 +131,8 @@ pub(super) fn queues(summary: &Summary, paint: Paint) -> String {
     if out.is_empty() {
         return out;
     }
-    let about = "depth: most that waited at one instance; wait: from publication to the first delivery; age: until consumed";
+    let about =
+        "depth: most that waited at one instance; wait: from publication to the first delivery; age: until consumed";
     out + &lines(about, Look::Dim, paint)
 }
 
