@@ -100,3 +100,28 @@ fn a_run_that_ends_too_early_cannot_tell_a_recovery_but_one_that_took_too_long()
     let it = verdicts_with(Some(22.5), "", &slos);
     assert_eq!([it[1].outcome, it[2].outcome], [Outcome::Pass, Outcome::Fail], "{it:#?}");
 }
+
+#[test]
+fn a_stretch_of_a_service_is_made_of_windows() {
+    let broken = "pause: node, at: 20002ms, for: 998ms=service: s.go, errors: 100%, at: 20s, for: 2s";
+    let slos = ["s errors < 50% any 5s", "s errors < 30% any 5s", "s rate > 50/s any 1s", "s p99 < 1s any 10s"];
+    let it = verdicts(broken, &slos);
+    assert_eq!([it[0].outcome, it[3].outcome], [Outcome::Pass; 2], "{it:#?}");
+    // Two seconds fail. They lie together in the stretches from 17 s, 18 s, 19 s and 20 s on.
+    assert_eq!(it[0].figure, Some(0.4));
+    let (outcome, figure, remark) = told(&it[1]);
+    assert_eq!((outcome, figure), (Outcome::Fail, "40%"));
+    assert_eq!(remark, "worst from 17s to 22s; it fails in 4 of 55 stretches; in windows of 1s");
+    // In these two seconds next to nothing was done.
+    assert!(it[2].remark.as_deref().unwrap().contains("it fails in 2 of 59 stretches"), "{it:#?}");
+}
+
+#[test]
+fn a_mesh_has_recovered_when_the_slos_of_its_services_hold_again() {
+    // For two seconds the node serves half of what comes. The queue of 100 requests that this leaves is gone at 23 s.
+    let slow = "pause: node, at: 20002ms, for: 998ms=slow: node, factor: 0.25, at: 20s, for: 2s";
+    let it = verdicts(slow, &["s p90 < 100ms", "recovery < 2s after stall", "recovery < 1s after stall"]);
+    assert_eq!([it[1].outcome, it[2].outcome], [Outcome::Pass, Outcome::Fail], "{it:#?}");
+    assert_eq!((it[1].figure, it[2].figure), (Some(1.0), Some(1.0)), "{it:#?}");
+    assert!(it[1].remark.as_deref().unwrap().starts_with("`s p90 < 100ms` did not hold until 23s"), "{it:#?}");
+}

@@ -153,7 +153,8 @@ impl Div<u64> for Span {
     }
 }
 
-/// Three or four significant digits in the unit a person would choose: `950ns`, `12.5us`, `4.23ms`, `1.5s`.
+/// Three or four significant digits in the unit a person would choose: `950ns`, `12.5us`, `4.23ms`, `1.5s`. From one hour on in
+/// whole seconds: `1h30min`, `7d`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (value, unit) = match self.0 {
@@ -161,7 +162,8 @@ impl fmt::Display for Span {
             n @ 1..1_000 => (n as f64, "ns"),
             n @ 1_000..1_000_000 => (n as f64 / 1e3, "us"),
             n @ 1_000_000..1_000_000_000 => (n as f64 / 1e6, "ms"),
-            n => (n as f64 / 1e9, "s"),
+            n @ 1_000_000_000..HOUR_NS => (n as f64 / 1e9, "s"),
+            n => return f.pad(&in_days(n.saturating_add(500_000_000) / 1_000_000_000)),
         };
         let digits = if value < 10.0 {
             2
@@ -174,6 +176,15 @@ impl fmt::Display for Span {
         let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
         f.pad(&format!("{text}{unit}"))
     }
+}
+
+/// Spans from this on are shown in hours and days.
+const HOUR_NS: u64 = 3_600_000_000_000;
+
+/// Days, hours, minutes and seconds without those that are zero, in the units of the experiment file: `3d18h`.
+fn in_days(secs: u64) -> String {
+    let parts = [(secs / 86_400, "d"), (secs / 3_600 % 24, "h"), (secs / 60 % 60, "min"), (secs % 60, "s")];
+    parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect()
 }
 
 impl fmt::Display for Time {
@@ -203,6 +214,9 @@ mod tests {
         let shown: Vec<String> =
             [0, 950, 12_500, 4_230_000, 250_000_000, 1_500_000_000].map(|n| Span::from_nanos(n).to_string()).into();
         assert_eq!(shown, ["0s", "950ns", "12.5us", "4.23ms", "250ms", "1.5s"]);
+        let long = [3_599, 3_600, 10_080, 86_461, 604_800].map(|n| Span::from_secs(n).to_string());
+        assert_eq!(long, ["3599s", "1h", "2h48min", "1d1min1s", "7d"]);
+        assert!(Span::MAX.to_string().starts_with("213503d"));
     }
 
     #[test]

@@ -101,9 +101,9 @@ load: { users: { to: front, arrivals: { constant: 100/s } } }
 ";
     let findings = findings(text);
     let [front, back] = &findings.services[..] else { panic!() };
-    assert!((back.held - 0.003).abs() < 1e-9 && (back.utilisation - 100.0 * 0.003 / 4.0).abs() < 1e-9);
+    assert!((back.slot_time - 0.003).abs() < 1e-9 && (back.utilisation - 100.0 * 0.003 / 4.0).abs() < 1e-9);
     // 4 ms of its own, then the longer branch: 3 ms there and 1 ms each way.
-    assert!((front.held - 0.009).abs() < 1e-9 && (front.utilisation - 100.0 * 0.009 / 20.0).abs() < 1e-9);
+    assert!((front.slot_time - 0.009).abs() < 1e-9 && (front.utilisation - 100.0 * 0.009 / 20.0).abs() < 1e-9);
     assert!((findings.loads[0].unloaded - 0.011).abs() < 1e-9);
     assert!(findings.warnings.is_empty(), "{:?}", findings.warnings);
 }

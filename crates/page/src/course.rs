@@ -110,7 +110,7 @@ fn columns(kind: Kind) -> &'static [&'static [Column]] {
         Kind::Load | Kind::Endpoint => &[&COUNTS, &REASONS, &LATENCY, &FLIGHT, &OF_CALLERS],
         Kind::Edge => &[&COUNTS, &OF_CALLERS],
         Kind::Service => &[&COUNTS, &LATENCY, &QUEUE, &INSTANCES, &SLOTS, &CORES, &OF_INSTANCES],
-        Kind::Version => &[&COUNTS, &LATENCY],
+        Kind::Version => &[&COUNTS, &LATENCY, &INSTANCES, &SLOTS],
         Kind::Instance => &[&COUNTS, &QUEUE, &QUEUE_MOST, &SLOTS],
         Kind::Node => &[&COUNTS, &SLOTS, &CORES],
     }

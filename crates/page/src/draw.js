@@ -54,8 +54,17 @@ function percent(share) {
   return Number((share * 100).toPrecision(3)) + ' %';
 }
 
+/** A time of the run, or a length of time: from one hour on in days, hours and minutes. */
 function seconds(s) {
-  return Number(s.toFixed(3)) + ' s';
+  if (s < 3600) return Number(s.toFixed(3)) + ' s';
+  const whole = Math.round(s);
+  const parts = [[Math.floor(whole / 86400), 'd'], [Math.floor(whole / 3600) % 24, 'h'], [Math.floor(whole / 60) % 60, 'min'], [whole % 60, 's']];
+  return parts.filter(([n]) => n).map(([n, unit]) => `${n} ${unit}`).join(' ');
+}
+
+/** From one time of the run to another. */
+function between(from, to) {
+  return `${to < 3600 ? Number(from.toFixed(3)) : seconds(from)} to ${seconds(to)}`;
 }
 
 /** A name that fits; the whole is in its title. */
@@ -87,6 +96,18 @@ function ticks(from, to, about) {
   const rough = span / Math.max(about, 1);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((it) => it * power).find((it) => it >= rough * 0.999);
+  return multiples(step, from, to);
+}
+
+/** Ticks of time: from one hour on at whole minutes, hours or days. */
+function timeTicks(from, to, about) {
+  const rough = (to - from) / Math.max(about, 1);
+  if (to < 3600 || rough < 30) return ticks(from, to, about);
+  const step = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200].find((it) => it >= rough * 0.999);
+  return step ? multiples(step, from, to) : ticks(from / 86400, to / 86400, about).map((it) => it * 86400);
+}
+
+function multiples(step, from, to) {
   const found = [];
   for (let i = Math.ceil(from / step - 1e-9); i * step <= to + step * 1e-9; i++) found.push(Number((i * step).toPrecision(12)));
   return found;
@@ -294,14 +315,26 @@ function panelName(frame, y, name, ...more) {
   return y;
 }
 
+/** SLOs on latencies: lines across the part of the run that they are about. */
+function boundLines(frame, scale, bounds, [low, high]) {
+  for (const bound of bounds) {
+    const x1 = Math.max(frame.left, bound.from_s === null ? frame.left : frame.x(bound.from_s));
+    const x2 = Math.min(frame.right, bound.to_s === null ? frame.right : frame.x(bound.to_s));
+    if (x2 <= x1 || bound.ns > high || bound.ns < low) continue;
+    rule(frame, x1, scale(bound.ns), x2, scale(bound.ns), 'slo');
+    text(frame, x1 + 6, scale(bound.ns) - 4, 'SLO ' + short(bound.slo, 40), 'badt label', bound.slo);
+  }
+}
+
 /** The axis of time at a height. */
 function timeAxis(frame, y) {
   rule(frame, frame.left, y, frame.right, y, 'axis');
-  const marks = ticks(frame.view.extent[0], frame.view.extent[1], Math.max(3, (frame.right - frame.left) / 90));
+  const [from, to] = frame.view.extent;
+  const marks = timeTicks(from, to, Math.max(3, (frame.right - frame.left) / 90));
   marks.forEach((second, index) => {
     const isLast = index === marks.length - 1;
     rule(frame, frame.x(second), y, frame.x(second), y + 4, 'axis');
-    text(frame, frame.x(second), y + 17, isLast ? second + ' s' : String(second), frame.x(second) > frame.right - 20 ? 'end' : 'mid');
+    text(frame, frame.x(second), y + 17, isLast || to >= 3600 ? seconds(second) : String(second), frame.x(second) > frame.right - 20 ? 'end' : 'mid');
   });
   return y + 24;
 }

@@ -1,11 +1,11 @@
 //! The sentence at the top of a report, composed by rules from the results of `meshsim_report::aftermath`.
 
 use meshsim_report::aftermath::{ABOVE, Aftermath, Disturbance};
-use meshsim_report::{count, number};
+use meshsim_report::count;
 
 use crate::Run;
 use crate::embed;
-use crate::head::{share, spaced};
+use crate::head::{moment, share, spaced};
 
 /// Limit of the faults and operations that are described one by one.
 const TOLD_MAX: usize = 4;
@@ -59,11 +59,11 @@ fn tell(bar: &Disturbance, aftermath: &Aftermath, usual_ns: f64) -> Option<Strin
     let failed = during.iter().map(|it| it.failed).sum();
     let offered = during.iter().map(|it| it.offered).sum();
     let worst = during.iter().filter_map(|it| it.tail_ns).max().unwrap_or(0);
-    let (from, end) = (number(during[0].from_s), number(during[during.len() - 1].to_s));
+    let (from, end) = (moment(during[0].from_s), moment(during[during.len() - 1].to_s));
     let mut text = format!(
-        "<em>{}</em> ({} s): of the requests due from {from} to {end} s <b>{} of {} failed ({})</b>",
+        "<em>{}</em> ({}): of the requests due from {from} to {end} <b>{} of {} failed ({})</b>",
         embed::name(&bar.what),
-        number(bar.from_s),
+        moment(bar.from_s),
         count(failed),
         count(offered),
         share(failed, offered)
@@ -73,8 +73,8 @@ fn tell(bar: &Disturbance, aftermath: &Aftermath, usual_ns: f64) -> Option<Strin
         text += &format!(", and {tail} rose from {usual} to {}", spaced(Some(worst)));
     }
     text += &match over < aftermath.windows.len() {
-        true => format!("; from {end} s on all was as before."),
-        false => "; it was not over when the run ended.".to_owned(),
+        true => format!("; from {end} on all was as before."),
+        false => "; it had not recovered when the run ended.".to_owned(),
     };
     Some(text)
 }

@@ -1,6 +1,6 @@
 //! The top of a report before the plots: verdicts, the sentence, and the figures of loads. It needs no script.
 
-use meshsim_report::{LoadSummary, Outcome, Requests, Summary, count, number, percent, span};
+use meshsim_report::{LoadSummary, Outcome, Requests, Summary, count, percent, seconds, span};
 
 use crate::embed::{name, text};
 use crate::finding::finding;
@@ -18,8 +18,20 @@ pub(crate) fn share(part: u64, whole: u64) -> String {
     if whole == 0 { "\u{2013}".into() } else { unit_apart(&percent(part as f64 / whole as f64)) }
 }
 
-/// `152ms` as `152 ms`: a space that does not break before the unit.
+/// A time of the run, given in seconds: `12.3 s`, `3 d 18 h`.
+pub(crate) fn moment(secs: f64) -> String {
+    unit_apart(&seconds(secs))
+}
+
+/// `152ms` as `152 ms`: a space that does not break before the unit. `3d18h` has two units.
 pub(crate) fn unit_apart(figure: &str) -> String {
+    // After each unit another amount may follow.
+    let is_next = |pair: &[u8]| pair[0].is_ascii_alphabetic() && pair[1].is_ascii_digit();
+    if let Some(at) = figure.as_bytes().windows(2).position(is_next)
+        && figure.starts_with(|c: char| c.is_ascii_digit())
+    {
+        return format!("{}\u{a0}{}", unit_apart(&figure[..=at]), unit_apart(&figure[at + 1..]));
+    }
     match figure.rfind(|c: char| c.is_ascii_digit()) {
         Some(last) if last + 1 < figure.len() => format!("{}\u{a0}{}", &figure[..=last], &figure[last + 1..]),
         _ if figure == "-" => "\u{2013}".into(),
@@ -42,8 +54,12 @@ fn verdict(summary: &Summary) -> String {
     let slos = if all == 1 { "SLO" } else { "SLOs" };
     match (all, failed, unknown) {
         (0, ..) => "no SLO".into(),
-        (_, 0, 0) if all == 1 => "its SLO holds".into(),
+        (1, 0, 0) => "its SLO holds".into(),
+        (2, 0, 0) => "both SLOs hold".into(),
         (_, 0, 0) => format!("all {all} SLOs hold"),
+        (1, 1, _) => "its SLO fails".into(),
+        (2, 2, _) => "both SLOs fail".into(),
+        (_, n, _) if n == all => format!("all {all} SLOs fail"),
         (_, 0, n) => format!("{n} of {all} {slos} unknown"),
         (_, n, _) => format!("{n} of {all} {slos} {}", if n == 1 { "fails" } else { "fail" }),
     }
@@ -53,10 +69,10 @@ fn verdict(summary: &Summary) -> String {
 pub(crate) fn head(runs: &[Run]) -> String {
     let sections = runs.iter().take(RUNS_MAX).enumerate().map(|(index, run)| {
         let summary = &run.summary;
-        let reached = number(summary.reached_s);
+        let reached = moment(summary.reached_s);
         let cut = match summary.cut_short {
-            true => format!(" of {} s, cut short", number(summary.duration_s)),
-            false => " s".into(),
+            true => format!(" of {}, cut short", moment(summary.duration_s)),
+            false => String::new(),
         };
         let class = match summary.outcome {
             Outcome::Pass => "pass",
@@ -89,8 +105,8 @@ fn loads(summary: &Summary) -> String {
     }
     let mut rows = Vec::new();
     for load in &summary.loads {
-        let (from, to) = (number(load.from_s), number(load.to_s));
-        let label = Cell::html(format!("<b>{}</b> <small>{from} to {to} s</small>", name(&load.name)));
+        let (from, to) = (moment(load.from_s), moment(load.to_s));
+        let label = Cell::html(format!("<b>{}</b> <small>{from} to {to}</small>", name(&load.name)));
         rows.push(requests(label, &load.requests));
         if load.targets.len() > 1 {
             rows.extend(load.targets.iter().map(|it| requests(Cell::text(&it.target), &it.requests)));
@@ -148,8 +164,8 @@ fn slos(summary: &Summary) -> String {
 fn gaps(summary: &Summary) -> String {
     const SHOWN_MAX: usize = 6;
     let line = |it: &meshsim_report::GapSummary| {
-        let (from, to) = (number(it.from_s), number(it.to_s));
-        format!("<li>{} {}, {from} to {to} s: {}</li>", text(&it.kind), name(&it.of), text(&it.reason))
+        let (from, to) = (moment(it.from_s), moment(it.to_s));
+        format!("<li>{} {}, {from} to {to}: {}</li>", text(&it.kind), name(&it.of), text(&it.reason))
     };
     if summary.gaps.is_empty() {
         return String::new();
@@ -158,4 +174,16 @@ fn gaps(summary: &Summary) -> String {
     let more = if more > 0 { format!("<li>and {more} more</li>") } else { String::new() };
     let lines: String = summary.gaps.iter().take(SHOWN_MAX).map(line).collect();
     format!("<div class=\"remark\"><b>Not measured</b><ul>{lines}{more}</ul></div>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_unit_stands_apart_from_its_figure() {
+        let shown = ["152ms", "1.6%", "-", "2d23h57min52s", "7d", "at least 5ms", "655/s", "1,204"].map(unit_apart);
+        let wanted = ["152 ms", "1.6 %", "\u{2013}", "2 d 23 h 57 min 52 s", "7 d", "at least 5 ms", "655 /s", "1,204"];
+        assert_eq!(shown.map(|it| it.replace('\u{a0}', " ")), wanted);
+    }
 }

@@ -15,6 +15,8 @@ mod lanes;
 mod model;
 mod tables;
 
+pub use model::{Bound, bounds};
+
 use meshsim_experiment::Experiment;
 use meshsim_report::Summary;
 use meshsim_report::aftermath::Aftermath;

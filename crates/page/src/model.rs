@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshsim_experiment::{Comparison, Metric, Scope, Slo};
+use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
 use meshsim_report::Summary;
 use meshsim_report::events::{Event, EventKind};
 use meshsim_report::waterfall::totals_text::{RANKS, title};
@@ -47,9 +47,9 @@ struct Shown<'a> {
     missing: Vec<String>,
 }
 
-/// An SLO on a latency.
-#[derive(Serialize)]
-struct Bound<'a> {
+/// An SLO on a latency of loads: a line in a plot.
+#[derive(Debug, Serialize)]
+pub struct Bound<'a> {
     slo: &'a str,
     /// Index of the load; `None`: all.
     load: Option<usize>,
@@ -69,7 +69,7 @@ impl<'a> Page<'a> {
             course: run.series.as_ref().map(Course::new),
             lanes: lanes::of(&run.aftermath()),
             forms: form::forms(run),
-            bounds: bounds(run),
+            bounds: bounds(&run.experiment),
             slots: run.experiment.mesh.services.iter().map(|it| (it.name.as_str(), it.capacity)).collect(),
             events: events(run).take(EVENTS_MAX).collect(),
             events_left_out: events(run).count().saturating_sub(EVENTS_MAX),
@@ -122,8 +122,9 @@ pub(crate) fn time_spent(run: &Run) -> Vec<TimeSpent> {
     groups.filter(|(.., group)| group.slowest(1.0).mean_ns > 0.0).map(spent).collect()
 }
 
-fn bounds<'a>(run: &'a Run) -> Vec<Bound<'a>> {
-    let latencies = run.experiment.slos.iter().filter(|slo| {
+/// The bounds of an experiment.
+pub fn bounds<'a>(experiment: &'a Experiment) -> Vec<Bound<'a>> {
+    let latencies = experiment.slos.iter().filter(|slo| {
         let is_latency = matches!(slo.metric, Metric::Quantile(_) | Metric::Max | Metric::Mean);
         is_latency && matches!(slo.comparison, Comparison::Less | Comparison::AtMost)
     });

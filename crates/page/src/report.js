@@ -65,7 +65,7 @@ function windowsIn(course) {
   return seconds(length(course)) + ' a column' + merged;
 }
 
-const when = (course, i) => `${Number(course.edges_s[i].toFixed(3))} to ${seconds(course.edges_s[i + 1])}`;
+const when = (course, i) => between(course.edges_s[i], course.edges_s[i + 1]);
 
 // The course.
 
@@ -199,13 +199,7 @@ function drawCourse(frame, run, chosen) {
       rule(frame, frame.left, scale(value), frame.right, scale(value), 'grid');
       if (isDecade || to / from < 2000) text(frame, frame.left - 8, scale(value) + 4, time(value), 'end');
     }
-    for (const bound of bounds) {
-      const x1 = Math.max(frame.left, bound.from_s === null ? frame.left : frame.x(bound.from_s));
-      const x2 = Math.min(frame.right, bound.to_s === null ? frame.right : frame.x(bound.to_s));
-      if (x2 <= x1 || bound.ns > to || bound.ns < from) continue;
-      rule(frame, x1, scale(bound.ns), x2, scale(bound.ns), 'slo');
-      text(frame, x1 + 6, scale(bound.ns) - 4, 'SLO ' + short(bound.slo, 40), 'badt label', bound.slo);
-    }
+    boundLines(frame, scale, bounds, [from, to]);
     const weight = (share) => (i) => {
       const beyond = number(chosen, 'done', i) * share;
       return beyond + 1e-6 >= BEYOND_MIN ? 2 : beyond + 1e-6 >= 1 ? 1 : 0;
@@ -229,7 +223,9 @@ function drawCourse(frame, run, chosen) {
       .reduce((a, b) => (number(chosen, 'max_ns', b) > number(chosen, 'max_ns', a) ? b : a), first);
     if (number(chosen, 'max_ns', longest)) {
       const x = frame.x((course.edges_s[longest] + course.edges_s[longest + 1]) / 2);
-      const words = `max ${time(at(chosen, 'max_ns', longest))}, due at ${seconds(course.edges_s[longest])}`;
+      const max = `max ${time(at(chosen, 'max_ns', longest))}`;
+      const whole = `${max}, due at ${seconds(course.edges_s[longest])}`;
+      const words = wide(whole) + 10 < Math.max(frame.right - x, x - frame.left) ? whole : max;
       const isRight = x + 10 + wide(words) < frame.right;
       text(frame, isRight ? x + 8 : x - 8, scale(at(chosen, 'max_ns', longest)) + 4, words, 'ink label' + (isRight ? '' : ' end'));
     }
@@ -303,7 +299,7 @@ function worstLabel(frame, run, chosen, y) {
   const [failed, offered] = ['failed', 'offered'].map((name) => sum(column(chosen, name).slice(...worst)));
   const words = `${percent(failed / offered)} failed`;
   const x = Math.min(frame.x(to) + 4, frame.right - wide(words));
-  text(frame, x, y + 2, words, 'badt label', `${from} to ${to} s: ${count(failed)} of ${count(offered)} failed`);
+  text(frame, x, y + 2, words, 'badt label', `${between(from, to)}: ${count(failed)} of ${count(offered)} failed`);
 }
 
 /** The worst windows: those about the one with most failures in which at least a quarter of its share failed. */
@@ -566,7 +562,7 @@ function drawBins(box, picture, requests, from, to) {
   const marks = decades(from, to).filter((value) => /^1(e|0*$)/.test(String(value)) || to / from < 50);
   for (const value of marks) {
     rule(frame, x(value), top + tall, x(value), top + tall + 4, 'axis');
-    text(frame, x(value), top + tall + 17, time(value), 'mid');
+    text(frame, Math.max(x(value), wide(time(value)) / 2), top + tall + 17, time(value), 'mid');
   }
   // Each on a line of its own where it would meet the one before.
   const it = requests.latency;
@@ -606,7 +602,7 @@ function drawQuantiles(box, picture, it, from, to) {
   rule(frame, frame.left, top + tall, frame.right, top + tall, 'axis');
   for (const value of marks) {
     rule(frame, x(value), top + tall, x(value), top + tall + 4, 'axis');
-    text(frame, x(value), top + tall + 17, time(value), 'mid');
+    text(frame, Math.max(x(value), wide(time(value)) / 2), top + tall + 17, time(value), 'mid');
   }
   const points = QUANTILES.map(([name, share]) => [name, it[name + '_ns'], 1 / share]).filter((point) => point[1] !== null);
   if (it.max_ns !== null && it.count > 1) points.push(['max', it.max_ns, Math.min(it.count, 10000)]);
@@ -642,7 +638,7 @@ function whoCallsWhom(run) {
     body.append(box);
     view.drawn.push(() => {
       const windows = range();
-      const shown = windows ? `${run.course.edges_s[windows[0]]} to ${seconds(run.course.edges_s[windows[1]])}` : 'the whole run';
+      const shown = windows ? between(run.course.edges_s[windows[0]], run.course.edges_s[windows[1]]) : 'the whole run';
       const isWorst = windows && view.extent[0] === view.whole[0] && view.extent[1] === view.whole[1] && windows[1] - windows[0] < view.windows;
       body.parentNode.querySelector('.why').textContent = `${shown}${isWorst ? ', where most failed' : ''}; width: rate, red: share that failed`;
       drawGraph(box, picture, run, callsIn(run, windows), windows);

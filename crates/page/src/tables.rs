@@ -5,7 +5,7 @@ use std::fmt::Write;
 use meshsim_report::{FailureCounts, count, number, operation_in_words};
 
 use crate::embed::text;
-use crate::head::{share, spaced, unit_apart};
+use crate::head::{moment, share, spaced, unit_apart};
 use crate::model::{TimeGroup, TimeSpent, events, time_spent};
 use crate::{RUNS_MAX, Run};
 
@@ -91,6 +91,7 @@ pub(crate) fn tables(runs: &[Run]) -> String {
             ("Where the time went", time(run)),
             ("Operations", operations(run)),
             ("Nodes", nodes(run)),
+            ("Generators", generators(run)),
             ("Events", happened(run)),
         ];
         let mut out = format!("<section class=\"tables\" data-run=\"{index}\"><h2>Tables{}</h2>", text(&of));
@@ -212,7 +213,7 @@ fn operations(run: &Run) -> String {
     let row = |it: &meshsim_report::OperationSummary| {
         let remark = it.unplaced_reason.as_deref().unwrap_or("");
         vec![
-            Cell::figure(unit_apart(&format!("{}s", number(it.began_s))), Some(it.began_s)),
+            Cell::figure(moment(it.began_s), Some(it.began_s)),
             Cell::text(&operation_in_words(it)),
             Cell::text(&it.outcome),
             Cell::count(it.step_count as u64),
@@ -256,9 +257,25 @@ fn nodes(run: &Run) -> String {
     table("nodes", &["node", "cores", "busy", "share"], &run.summary.nodes.iter().map(row).collect::<Vec<_>>())
 }
 
+fn generators(run: &Run) -> String {
+    let row = |it: &meshsim_report::GeneratorSummary| {
+        vec![
+            Cell::text(&it.process),
+            Cell::text(&it.loads.join(", ")),
+            Cell::count(it.sent),
+            Cell::count(it.late).bad_if(it.late > 0),
+            Cell::time(it.lag.p50_ns),
+            Cell::time(it.lag.p99_ns),
+            Cell::time(it.lag.max_ns),
+        ]
+    };
+    let heads = ["process", "loads", "sent", "later than 100 ms", "lag p50", "p99", "max"];
+    let rows: Vec<Vec<Cell>> = run.summary.generators.iter().map(row).collect();
+    if rows.is_empty() { String::new() } else { table("generators", &heads, &rows) }
+}
+
 fn happened(run: &Run) -> String {
-    let rows: Vec<Vec<Cell>> = events(run)
-        .map(|it| vec![Cell::figure(unit_apart(&format!("{}s", number(it.at_s))), Some(it.at_s)), Cell::text(&it.what)])
-        .collect();
+    let rows: Vec<Vec<Cell>> =
+        events(run).map(|it| vec![Cell::figure(moment(it.at_s), Some(it.at_s)), Cell::text(&it.what)]).collect();
     if rows.is_empty() { String::new() } else { table("events", &["at", "what"], &rows) }
 }

@@ -76,7 +76,7 @@ impl Courses {
         self.loads.get(&load)?.targets.get(target)
     }
 
-    /// The course of what a scope takes in, settled; `None` of a service, and where nothing was kept.
+    /// The course of what a scope takes in, settled; `None` where nothing was kept.
     pub(crate) fn of(&self, scope: Scope, now: Time) -> Option<Course> {
         let mut course = match scope {
             Scope::All => {
@@ -87,7 +87,10 @@ impl Courses {
             }
             Scope::Load(load) => self.loads.get(&load)?.whole.clone(),
             Scope::Target(load, target) => self.target(load, target)?.clone(),
-            Scope::Service(_) => return None,
+            Scope::Service(service) => {
+                let places = self.places.iter().map(|(_, place)| place).filter(|place| place.service == service);
+                grouped(places.map(|place| ((), &place.course))).remove(&())?.into_owned()
+            }
         };
         course.settle(now);
         Some(course)

@@ -37,15 +37,16 @@ pub use correlation::Correlation;
 pub use course::Courses;
 pub use figures::{Latency, window_quantile};
 pub use gap::{Gap, GapSummary, Reason};
+pub use generator::{GeneratorProcess, GeneratorSummary};
 pub use happened::events;
 pub use outside::{Departure, ManualFault, Outside, Restart, Shunned};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub use real_work::{RealWork, RealWorkOfNode, Worked};
 pub use schema::{comparison_schema, schema};
-pub use show::{count, named, number, operation_in_words, percent, plural, rate, span, unplaced_reason};
+pub use show::{count, named, number, operation_in_words, percent, plural, rate, seconds, span, unplaced_reason};
 pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
-    BlockSummary, CacheSummary, EdgeSummary, FailureCounts, JourneySummary, LoadSummary, Measured, NodeSummary,
-    OperationSummary, QueueSummary, Requests, ServiceSummary, StepSummary, Summary, TargetSummary, Traffic, Values,
+    BlockSummary, EdgeSummary, FailureCounts, LoadSummary, Measured, NodeSummary, OperationSummary, Requests,
+    ServiceSummary, StepSummary, Summary, TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

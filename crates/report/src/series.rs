@@ -8,6 +8,7 @@
 
 use std::io::{self, Read, Write};
 
+use meshsim_columns::{self as columns, Parquet, Value};
 use meshsim_mesh::policy::PolicyGroup;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -166,6 +167,53 @@ impl Row {
     pub fn length_s(&self) -> f64 {
         self.to_s - self.from_s
     }
+
+    /// The values of the columns.
+    fn values(&self) -> [Value<'_>; 41] {
+        [
+            Value::Text(self.kind.as_str().into()),
+            Value::Text(self.of.as_str().into()),
+            Value::Text(self.name.as_str().into()),
+            Value::Figure(self.from_s),
+            Value::Figure(self.to_s),
+            Value::Count(self.offered),
+            Value::Count(self.done),
+            Value::Count(self.failed),
+            Value::Count(self.refused),
+            Value::Count(self.error),
+            Value::Count(self.timeout),
+            Value::Count(self.lost),
+            Value::Count(self.no_instance),
+            Value::Count(self.cut),
+            Value::count(self.expired),
+            Value::Count(self.unfinished),
+            Value::Count(self.retries),
+            Value::count(self.timeouts),
+            Value::count(self.ejections),
+            Value::count(self.overflows),
+            Value::count(self.hedges),
+            Value::Count(self.limited),
+            Value::count(self.shed),
+            Value::count(self.p50_ns),
+            Value::count(self.p90_ns),
+            Value::count(self.p99_ns),
+            Value::count(self.max_ns),
+            Value::Count(self.done_sum_ns),
+            Value::Count(self.other_sum_ns),
+            Value::Count(self.in_flight_ns),
+            Value::Figure(self.in_flight_mean),
+            Value::count(self.in_flight_max),
+            Value::figure(self.queue_mean),
+            Value::count(self.queue_max),
+            Value::figure(self.instances_desired),
+            Value::figure(self.instances_ready),
+            Value::figure(self.slots),
+            Value::figure(self.slots_in_use),
+            Value::figure(self.cores_in_use),
+            Value::count(self.slowest_request),
+            Value::figure(self.slowest_at_s),
+        ]
+    }
 }
 
 /// Time series of a run: all rows, by kind, then by subject, then by time.
@@ -190,59 +238,69 @@ impl Series {
     /// If `out` takes no more.
     pub fn write(&self, mut out: impl Write) -> io::Result<()> {
         let mut line = Line::default();
-        COLUMNS.iter().for_each(|column| line.text(column));
+        COLUMNS.iter().for_each(|(name, _)| line.text(name));
         line.end(&mut out)?;
         for row in &self.rows {
-            line.row(row);
+            row.values().iter().for_each(|value| line.value(value));
             line.end(&mut out)?;
         }
         out.flush()
     }
+
+    /// Writes them as Parquet: the same columns.
+    ///
+    /// # Errors
+    /// If `out` takes no more.
+    pub fn write_parquet(&self, mut out: impl Write) -> io::Result<()> {
+        let mut file = Parquet::new(COLUMNS)?;
+        self.rows.iter().try_for_each(|row| file.row(row.values(), &mut out))?;
+        file.end(&mut out)
+    }
 }
 
-/// The columns, in the order of the fields of a [`Row`].
-const COLUMNS: [&str; 41] = [
-    "kind",
-    "of",
-    "name",
-    "from_s",
-    "to_s",
-    "offered",
-    "done",
-    "failed",
-    "refused",
-    "error",
-    "timeout",
-    "lost",
-    "no_instance",
-    "cut",
-    "expired",
-    "unfinished",
-    "retries",
-    "timeouts",
-    "ejections",
-    "overflows",
-    "hedges",
-    "limited",
-    "shed",
-    "p50_ns",
-    "p90_ns",
-    "p99_ns",
-    "max_ns",
-    "done_sum_ns",
-    "other_sum_ns",
-    "in_flight_ns",
-    "in_flight_mean",
-    "in_flight_max",
-    "queue_mean",
-    "queue_max",
-    "instances_desired",
-    "instances_ready",
-    "slots",
-    "slots_in_use",
-    "cores_in_use",
-    "slowest_request",
-    "slowest_at_s",
+/// The columns, in the order of the fields of a [`Row`], and what they hold.
+const COLUMNS: [(&str, columns::Kind); 41] = [
+    ("kind", columns::Kind::Text),
+    ("of", columns::Kind::Text),
+    ("name", columns::Kind::Text),
+    ("from_s", columns::Kind::Figure),
+    ("to_s", columns::Kind::Figure),
+    ("offered", columns::Kind::Count),
+    ("done", columns::Kind::Count),
+    ("failed", columns::Kind::Count),
+    ("refused", columns::Kind::Count),
+    ("error", columns::Kind::Count),
+    ("timeout", columns::Kind::Count),
+    ("lost", columns::Kind::Count),
+    ("no_instance", columns::Kind::Count),
+    ("cut", columns::Kind::Count),
+    ("expired", columns::Kind::Count),
+    ("unfinished", columns::Kind::Count),
+    ("retries", columns::Kind::Count),
+    ("timeouts", columns::Kind::Count),
+    ("ejections", columns::Kind::Count),
+    ("overflows", columns::Kind::Count),
+    ("hedges", columns::Kind::Count),
+    ("limited", columns::Kind::Count),
+    ("shed", columns::Kind::Count),
+    ("p50_ns", columns::Kind::Count),
+    ("p90_ns", columns::Kind::Count),
+    ("p99_ns", columns::Kind::Count),
+    ("max_ns", columns::Kind::Count),
+    ("done_sum_ns", columns::Kind::Count),
+    ("other_sum_ns", columns::Kind::Count),
+    ("in_flight_ns", columns::Kind::Count),
+    ("in_flight_mean", columns::Kind::Figure),
+    ("in_flight_max", columns::Kind::Count),
+    ("queue_mean", columns::Kind::Figure),
+    ("queue_max", columns::Kind::Count),
+    ("instances_desired", columns::Kind::Figure),
+    ("instances_ready", columns::Kind::Figure),
+    ("slots", columns::Kind::Figure),
+    ("slots_in_use", columns::Kind::Figure),
+    ("cores_in_use", columns::Kind::Figure),
+    ("slowest_request", columns::Kind::Count),
+    ("slowest_at_s", columns::Kind::Figure),
 ];
 
 /// A line of CSV in progress. A large mesh has millions of cells: a general writer of CSV takes longer for them than
@@ -267,42 +325,15 @@ impl Line {
         self.cells.push(b',');
     }
 
-    fn counts<const N: usize>(&mut self, counts: [Option<u64>; N]) {
-        for count in counts {
-            if let Some(count) = count {
-                self.cells.extend_from_slice(self.count.format(count).as_bytes());
-            }
-            self.cells.push(b',');
+    fn value(&mut self, value: &Value<'_>) {
+        match value {
+            Value::None => {}
+            Value::Text(text) => return self.text(text),
+            Value::Count(count) => self.cells.extend_from_slice(self.count.format(*count).as_bytes()),
+            Value::Figure(figure) => self.cells.extend_from_slice(self.figure.format(*figure).as_bytes()),
+            Value::Flag(flag) => self.cells.extend_from_slice(flag.to_string().as_bytes()),
         }
-    }
-
-    fn figures<const N: usize>(&mut self, figures: [Option<f64>; N]) {
-        for figure in figures {
-            if let Some(figure) = figure {
-                self.cells.extend_from_slice(self.figure.format(figure).as_bytes());
-            }
-            self.cells.push(b',');
-        }
-    }
-
-    fn row(&mut self, row: &Row) {
-        self.text(row.kind.as_str());
-        self.text(&row.of);
-        self.text(&row.name);
-        self.figures([row.from_s, row.to_s].map(Some));
-        self.counts([row.offered, row.done, row.failed].map(Some));
-        self.counts([row.refused, row.error, row.timeout, row.lost, row.no_instance, row.cut].map(Some));
-        self.counts([row.expired, Some(row.unfinished), Some(row.retries), row.timeouts]);
-        self.counts([row.ejections, row.overflows, row.hedges, Some(row.limited), row.shed]);
-        self.counts([row.p50_ns, row.p90_ns, row.p99_ns, row.max_ns]);
-        self.counts([row.done_sum_ns, row.other_sum_ns, row.in_flight_ns].map(Some));
-        self.figures([Some(row.in_flight_mean)]);
-        self.counts([row.in_flight_max]);
-        self.figures([row.queue_mean]);
-        self.counts([row.queue_max]);
-        self.figures([row.instances_desired, row.instances_ready, row.slots, row.slots_in_use, row.cores_in_use]);
-        self.counts([row.slowest_request]);
-        self.figures([row.slowest_at_s]);
+        self.cells.push(b',');
     }
 
     fn end(&mut self, out: &mut impl Write) -> io::Result<()> {

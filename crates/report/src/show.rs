@@ -69,6 +69,20 @@ pub fn span(nanos: Option<u64>) -> String {
     nanos.map_or_else(|| "-".into(), |nanos| Span::from_nanos(nanos).to_string())
 }
 
+/// A time of a run, or a length of time, given in seconds: `12.3s`, `3d18h`.
+pub fn seconds(secs: f64) -> String {
+    Span::from_secs_f64(secs).to_string()
+}
+
+/// The same to the millisecond, where it is shorter than an hour: `12.345s`.
+pub(crate) fn fine_seconds(secs: f64) -> String {
+    if secs >= 3_600.0 {
+        return seconds(secs);
+    }
+    let text = format!("{secs:.3}");
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// A length of time to the nanosecond: `5.000001ms`.
 pub(crate) fn exact_span(span: Span) -> String {
     let nanos = span.nanos();
@@ -133,5 +147,7 @@ mod tests {
         let exact = [0, 7, 5_000_000, 5_000_001, 1_500, 1_234_000_000_001].map(|ns| exact_span(Span::from_nanos(ns)));
         assert_eq!(exact, ["0s", "7ns", "5ms", "5.000001ms", "1.5us", "1,234.000000001s"]);
         assert_eq!((span(Some(4_230_000)), span(None)), ("4.23ms".into(), "-".into()));
+        let moments = [0.0, 60.0, 12.3, 1.0625, 3_599.5, 3_600.2, 324_060.0].map(fine_seconds);
+        assert_eq!(moments, ["0s", "60s", "12.3s", "1.062s", "3599.5s", "1h", "3d18h1min"]);
     }
 }

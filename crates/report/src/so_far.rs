@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use meshsim_actor::{ActorId, Span, Time};
-use meshsim_experiment::Experiment;
+use meshsim_experiment::{Experiment, Scope};
 use meshsim_mesh::coordinator::CoordinatorState;
 use meshsim_mesh::course::{Course, Shape, Window};
 use meshsim_mesh::criterion::Count;
@@ -21,6 +21,7 @@ use crate::events::{Event, EventKind};
 use crate::happened;
 use crate::outside::ManualFault;
 use crate::summary::{Measured, Traffic, operations};
+use crate::verdict::Verdict;
 
 /// An actor that sends nothing for longer than this is silent. Each sends a report every second.
 const SILENT_AFTER: Span = Span::from_millis(3_500);
@@ -151,6 +152,22 @@ impl SoFar {
 
     /// All measurements, merged as at the end, without windows that ended before `from`.
     pub fn measured(&self, from: Time, recent: &Recent, mesh: &Mesh) -> Measured {
+        self.gathered(from, recent, mesh, |_| true)
+    }
+
+    /// The SLOs, as they come out by now: only when the run has ended is a verdict final.
+    pub fn slos(&self, experiment: &Experiment, recent: &Recent) -> Vec<Verdict> {
+        if experiment.slos.is_empty() {
+            return Vec::new();
+        }
+        // A large mesh has many windows of services, and few SLOs are about these.
+        let is_asked = |service| experiment.slos.iter().any(|slo| slo.scope == Scope::Service(service));
+        let measured = self.gathered(Time::ZERO, recent, &experiment.mesh, is_asked);
+        experiment.slos.iter().map(|slo| Verdict::so_far(slo, experiment, &measured)).collect()
+    }
+
+    /// With the time series of these services alone.
+    fn gathered(&self, from: Time, recent: &Recent, mesh: &Mesh, is_wanted: impl Fn(ServiceId) -> bool) -> Measured {
         let found = |actor: ActorId| match (mesh.load_index(actor), self.actors.get(&actor)) {
             _ if actor == COORDINATOR => Some(ActorResults::Coordinator {
                 history: self.history.clone(),
@@ -176,12 +193,11 @@ impl SoFar {
                         .map(|it| vec![Count::default(); it.places()])
                         .collect(),
                     gaps: Vec::new(),
-                    journeys: None,
                 })
             }
             (None, Some(known)) if mesh.node_index(actor).is_some() => Some(ActorResults::Node {
                 served: Vec::new(),
-                courses: known.places(from),
+                courses: known.places(from, &is_wanted),
                 comings: Diary {
                     entries: known.former_comings.iter().chain(&known.comings.entries).copied().collect(),
                     left_out: known.comings.left_out,
@@ -293,14 +309,16 @@ impl Known {
         [self.former.get(&place), self.courses.get(&place)].into_iter().flatten().map(move |course| course.since(from))
     }
 
-    fn places(&self, from: Time) -> Vec<PlaceCourse> {
+    fn places(&self, from: Time, is_wanted: impl Fn(ServiceId) -> bool) -> Vec<PlaceCourse> {
         let all = self.former.iter().chain(&self.courses);
-        all.map(|((service, version, ordinal), course)| PlaceCourse {
-            service: ServiceId(*service as u16),
-            version: *version,
-            ordinal: *ordinal,
-            course: course.since(from),
-        })
-        .collect()
+        let wanted = all.filter(|((service, ..), _)| is_wanted(ServiceId(*service as u16)));
+        wanted
+            .map(|((service, version, ordinal), course)| PlaceCourse {
+                service: ServiceId(*service as u16),
+                version: *version,
+                ordinal: *ordinal,
+                course: course.since(from),
+            })
+            .collect()
     }
 }

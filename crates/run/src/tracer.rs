@@ -94,12 +94,6 @@ impl<W: Write> Tracer<W> {
         }
     }
 
-    /// Closes the current chunk, so that all records so far can be read.
-    pub fn close_chunk(&mut self) {
-        let owners = if self.phase == Phase::Chosen { &self.kept } else { &self.owners };
-        self.writer.close_chunk(|out| owners.to_bytes(out));
-    }
-
     /// The writer of its records.
     pub fn writer(&self) -> &Writer<W> {
         &self.writer
@@ -149,7 +143,8 @@ impl<W: Write> Tracer<W> {
 
     fn close_if_full(&mut self) {
         if self.writer.is_full() {
-            self.close_chunk();
+            let owners = if self.phase == Phase::Chosen { &self.kept } else { &self.owners };
+            self.writer.close_chunk(|out| owners.to_bytes(out));
         }
     }
 

@@ -70,7 +70,7 @@ fn render(experiment: &Experiment, findings: &CheckReport, source: &Source, pain
     section("Call graph", "calls per request, retries included, over all loads", graph(findings));
     section("Services", "expected, at the loads' mean rates", services(findings, paint));
     section("Requests", "expected, while nothing waits", loads(findings, paint));
-    section("Limits", "first to be full, if the load grows in this mix", situations(findings, paint));
+    section("Limits", "first to be full, if the load grows in this mix; S: its instances", situations(findings, paint));
     section("Nodes", "expected cores in use, at the loads' mean rates", nodes(findings, paint));
     section("Rates", "of the recurrences, and the bound above which they never settle", gains(findings, paint));
     let body: String = findings.not_modelled.iter().map(|line| paragraph("  - ", line, 4, WIDTH)).collect();
@@ -104,7 +104,7 @@ fn short(name: &str, chars: usize) -> String {
 
 /// Saturation: the service or node that is full first, and at what rate.
 fn situations(findings: &CheckReport, paint: Paint) -> String {
-    let mut table = Table::new(["at", "<", "<full first", "<", "instances", "full at", "offered"]);
+    let mut table = Table::new(["at", "<", "<full first", "<", "S", "full at", "offered"]);
     let known = || findings.situations.iter().filter(|it| it.first.is_some());
     for situation in known().take(ROWS_MAX) {
         let Some(full) = &situation.first else { continue };
@@ -120,7 +120,7 @@ fn situations(findings: &CheckReport, paint: Paint) -> String {
         };
         table.row([
             seconds(situation.at).into(),
-            short(&situation.what, 26).into(),
+            situation.what.as_str().into(),
             name.into(),
             full.of.into(),
             instances.into(),
@@ -135,8 +135,9 @@ fn situations(findings: &CheckReport, paint: Paint) -> String {
     more(&mut out, known().count());
     let failing = known().take(ROWS_MAX).filter_map(|it| Some((it, it.errors?)));
     for (situation, errors) in failing {
-        let (what, at) = (short(&situation.what, 26), seconds(situation.at));
-        out += &format!("  {what} at {at}: {:.2}% of the requests fail while nothing waits\n", errors * 100.0);
+        let (what, at) = (&situation.what, seconds(situation.at));
+        let text = format!("{what} at {at}: {:.2}% of the requests fail while nothing waits", errors * 100.0);
+        out += &paragraph("  ", &text, 2, WIDTH);
     }
     out
 }
@@ -207,7 +208,7 @@ fn more(out: &mut String, rows: usize) {
 }
 
 fn services(findings: &CheckReport, paint: Paint) -> String {
-    let mut table = Table::new(["<service", "instances", "slots", "rate", "held", "utilisation"]);
+    let mut table = Table::new(["<service", "instances", "slots", "offered", "slot time", "utilisation"]);
     let mut services: Vec<_> = findings.services.iter().collect();
     if services.len() > ROWS_MAX {
         // If not all are shown, the busiest are. Equal ones stay in the order of the file.
@@ -224,7 +225,7 @@ fn services(findings: &CheckReport, paint: Paint) -> String {
             count(u64::from(service.instances)).into(),
             count(service.slots).into(),
             rate(service.rate).into(),
-            seconds(service.held).into(),
+            seconds(service.slot_time).into(),
             match service.utilisation.is_finite() {
                 true => Cell::new(format!("{:.1}%", service.utilisation * 100.0), look),
                 false => Cell::new("no slots", look),
@@ -237,7 +238,7 @@ fn services(findings: &CheckReport, paint: Paint) -> String {
 }
 
 fn loads(findings: &CheckReport, paint: Paint) -> String {
-    let mut table = Table::new(["<load", "rate", "service visits", "errors", "latency", "worst"]);
+    let mut table = Table::new(["<load", "offered", "service visits", "errors", "latency", "worst"]);
     for load in findings.loads.iter().take(ROWS_MAX) {
         table.row([
             load.name.as_str().into(),

@@ -104,8 +104,8 @@ impl Args {
         };
         let events = outcome.measured.traffic.events;
         let pace = format!(
-            "{}s of virtual time in {}, {} events, {}",
-            meshsim_report::number(outcome.measured.now.secs()),
+            "{} of virtual time in {}, {} events, {}",
+            outcome.measured.now.since(Time::ZERO),
             Span::from_secs_f64(took.as_secs_f64()),
             count(events),
             per_second(events as f64 / took.as_secs_f64().max(1e-9))

@@ -19,7 +19,7 @@ pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings
         path.join(" -> "),
         least.slots,
         least.name,
-        plain(least.rate * least.held)
+        plain(least.rate * least.slot_time)
     );
     warnings.warn("deadlock", None, message);
 }

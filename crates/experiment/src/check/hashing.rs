@@ -21,7 +21,7 @@ pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings
         let Some(keys) = service.balancer.keys() else { continue };
         let Some(count) = keys.count else { continue };
         let (share, slots) = (most_frequent(count.get(), keys.skew), service.capacity.round().max(1.0));
-        let held = share * estimate.rate * estimate.held;
+        let held = share * estimate.rate * estimate.slot_time;
         if held >= slots && service.instances > 1 {
             let message = format!(
                 "the most frequent key of `{name}` alone, {}% of its requests, needs {} slots of one instance; that has {slots}",

@@ -16,7 +16,6 @@ mod impaired;
 mod loads;
 mod mixes;
 mod policies;
-mod queues;
 mod reserved;
 mod resources;
 mod rollouts;
@@ -88,8 +87,8 @@ pub struct ServiceEstimate {
     pub rate: f64,
     /// Mean time that a request holds its slot, in seconds: its work and its calls with their timeouts and retries,
     /// without any waiting for slots.
-    pub held: f64,
-    /// `rate * held / slots`; 0 for a service that gets nothing.
+    pub slot_time: f64,
+    /// `rate * slot_time / slots`; 0 for a service that gets nothing.
     pub utilisation: f64,
 }
 
@@ -210,7 +209,6 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     deadlock::look(&checked, &findings.services, &mut warnings);
     rollouts::look(&checked, &findings, &mut warnings);
     overload(&findings.services, &mut warnings);
-    queues::look(&checked, &arriving, &mut warnings);
     mixes::look(&checked, &findings.services, &mut warnings);
     hashing::look(&checked, &findings.services, &mut warnings);
     zones::look(&checked, &mut warnings);
@@ -252,8 +250,9 @@ fn services(checked: &Checked<'_>, asked: &Asked) -> Vec<ServiceEstimate> {
             let times = &checked.flow.profiles[first..first + service.endpoints.len()];
             times.iter().map(|profile| profile.time).sum::<f64>() / f64::max(times.len() as f64, 1.0)
         };
-        let held = if rate > 0.0 { busy / rate } else { plain() };
-        ServiceEstimate { name: service.name.clone(), instances: service.instances, slots, rate, held, utilisation }
+        let slot_time = if rate > 0.0 { busy / rate } else { plain() };
+        let (name, instances) = (service.name.clone(), service.instances);
+        ServiceEstimate { name, instances, slots, rate, slot_time, utilisation }
     };
     mesh.services.iter().enumerate().map(estimate).collect()
 }
@@ -320,8 +319,8 @@ fn overload(services: &[ServiceEstimate], warnings: &mut Warnings<'_>) {
                 "`{}` is overloaded as deployed: {:.1} requests/s with a slot time of {} need {:.1} slots; it has {slots}",
                 service.name,
                 service.rate,
-                Span::from_secs_f64(service.held),
-                service.rate * service.held
+                Span::from_secs_f64(service.slot_time),
+                service.rate * service.slot_time
             ),
         };
         warnings.warn("overload", None, message);
@@ -363,16 +362,6 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     for load in &mut findings.loads {
         load.is_exact = bounds.is_empty() && flow.settles;
     }
-    if flow.met.caches.iter().any(|vertex| reached(*vertex)) {
-        list.push(
-            "Caches: hits count as of caches that have been full for long, by Che's approximation, and as if no key expired."
-                .into(),
-        );
-        findings.loads.iter_mut().for_each(|load| load.is_exact = false);
-    }
-    if flow.met.queues.iter().any(|queue| reached(queue.vertex)) {
-        list.push("Queues: each message counts as delivered once, when it is published.".into());
-    }
     if flow.met.joins {
         list.push(
             "Parallel branches that vary: the longest takes longer than the longest mean, which is shown.".into(),
@@ -391,16 +380,6 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
              deployed."
                 .into(),
         );
-    }
-    if mesh.loads.iter().any(|load| load.journey().is_some()) {
-        list.push(
-            "Journeys: their requests count at the load's rate of that time, and as if no journey was abandoned."
-                .into(),
-        );
-        let can_fail = |load: &LoadEstimate| load.errors > 0.0;
-        for (load, estimate) in mesh.loads.iter().zip(&mut findings.loads) {
-            estimate.is_exact &= load.journey().is_none() || !can_fail(estimate);
-        }
     }
     if mesh.loads.iter().any(mixes::changes) {
         list.push("Mixes that change: they count at their means, and saturation is looked at where they bend.".into());

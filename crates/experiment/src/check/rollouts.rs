@@ -101,7 +101,7 @@ pub(super) fn look(checked: &Checked<'_>, findings: &CheckReport, warnings: &mut
         {
             let longest = longest(checked, operation.service);
             let what = name_of(operation, &service.name);
-            let cut = estimate.rate * share.max(f64::from(u8::from(takes_all))) * (estimate.held - grace.secs());
+            let cut = estimate.rate * share.max(f64::from(u8::from(takes_all))) * (estimate.slot_time - grace.secs());
             if grace < service.drain_delay {
                 let message = format!(
                     "`{}` has a grace of {grace}, and its `drain_delay` of {} ends with it: the last requests have no time left",

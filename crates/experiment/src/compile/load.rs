@@ -5,9 +5,8 @@ use std::sync::Arc;
 use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Targeting, Users};
 
-use super::mix::{self, Lookup};
 use super::rates::{self, Planned};
-use super::{DEFAULT_ZONE, Names, index_in, journey, policy, positive, reserved, zone_index};
+use super::{DEFAULT_ZONE, Names, index_in, mix, policy, positive, reserved, zone_index};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::Reporter;
@@ -96,16 +95,13 @@ fn targets(
     names: &Names<'_>,
     reporter: &mut Reporter,
 ) -> (Vec<Target>, Targeting) {
-    if let Some(steps) = &it.journey {
-        return journey::compile(it, steps, &Lookup::new(it, names, reporter), reporter);
-    }
     if let Some(mix) = &it.mix {
-        return mix::compile(it, mix, length, &Lookup::new(it, names, reporter), reporter);
+        return mix::compile(it, mix, length, names, reporter);
     }
     let Some(to) = &it.to else {
         reporter
             .report(name.place, format!("load `{}` has no target", name.value))
-            .help("write `to: service` or `to: service.endpoint`, a `mix`, or a `journey`");
+            .help("write `to: service` or `to: service.endpoint`, or a `mix`");
         return (vec![], Targeting::Weights);
     };
     let target = names.endpoint(to, reporter);

@@ -29,8 +29,8 @@ pub struct Slo {
     /// With what, in the metric's unit: seconds, a share (1 % is 0.01), a number, or a number per second.
     pub threshold: f64,
     /// Only requests planned from the first time until before the second: `from .. to ..`, or while a fault holds, or
-    /// for a time after a fault or an operation. `None`: the whole run, without warm-up. Never with a service: it has
-    /// no figures over time. For [`Metric::Recovery`], from the fault's end until the threshold has passed.
+    /// for a time after a fault or an operation. `None`: the whole run, without warm-up. Never with a service, whose
+    /// windows need not begin and end with it. For [`Metric::Recovery`], from the fault's end until the threshold has passed.
     pub window: Option<(Time, Time)>,
     /// It must hold over every stretch of this length, `any ..`; `None`: over all of it at once.
     pub any: Option<Span>,
@@ -221,8 +221,8 @@ pub(crate) fn compile(
         return None;
     }
     if let Scope::Service(_) = scope {
-        let (what, help) = match (window.is_some() || any.is_some(), metric) {
-            (true, _) => ("a service's figures are kept for the whole run", "leave out the part of the run"),
+        let (what, help) = match (window.is_some(), metric) {
+            (true, _) => ("a service has no figures of a part of the run", "leave out the part, or write `any 10s`"),
             (_, Metric::Within(_)) => ("a service's answers are not counted by a bound", "write a percentile"),
             _ => {
                 return Some(Slo {
@@ -305,15 +305,15 @@ fn recovery(line: Line<'_>, right: &str, parts: &Parts, reporter: &mut Reporter)
 }
 
 impl Slo {
-    /// True if it can be told of a window of a run whether it holds there: of figures of loads that are no counts of
-    /// the whole run, and that are not about a part of it.
+    /// True if it can be told of a window of a run whether it holds there: of figures that are no counts of the whole
+    /// run, and that are not about a part of it.
     pub fn is_of_windows(&self) -> bool {
         let is_figure = match self.metric {
             Metric::Quantile(_) | Metric::Max | Metric::Mean | Metric::Within(_) => true,
             Metric::Errors | Metric::DoneOfOffered | Metric::Rate => true,
             Metric::Unfinished | Metric::Failed | Metric::Recovery => false,
         };
-        is_figure && self.window.is_none() && !matches!(self.scope, Scope::Service(_))
+        is_figure && self.window.is_none()
     }
 }
 

@@ -50,7 +50,7 @@ function drawCourse() {
     readout.say = (i) => {
       const all = (name) => sum(loads.map((it) => number(it, name, i)));
       const longest = busiest.columns.max_ns?.[i];
-      return `${Number(view.edges[i].toFixed(3))} to ${seconds(view.edges[i + 1])}: ${count(all('offered'))} due, ${count(all('failed'))} failed`
+      return `${between(view.edges[i], view.edges[i + 1])}: ${count(all('offered'))} due, ${count(all('failed'))} failed`
         + `, p50 ${time(busiest.columns.p50_ns?.[i])}, max ${time(longest)}. Click: its slowest request.`;
     };
     y += 22;

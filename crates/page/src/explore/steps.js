@@ -92,6 +92,6 @@ function drawCalls() {
   box.append(picture);
   const words = worst ? `red: the share that failed; ${worst.fromName} ${ARROW} ${worst.toName}: ${count(worst.failed)} of ${count(worst.offered)}` : 'none failed';
   body.replaceChildren(box, el('p', { class: 'mut' }, words));
-  why.textContent = range ? `${Number(view.edges[range[0]].toFixed(3))} to ${seconds(view.edges[range[1]])}` : 'the whole run';
+  why.textContent = range ? between(view.edges[range[0]], view.edges[range[1]]) : 'the whole run';
   drawGraph(box, picture, run.page, edges, range);
 }

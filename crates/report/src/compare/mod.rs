@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::correlation::Correlation;
 use crate::figures::Latency;
-use crate::show::{number, percent};
+use crate::show::{percent, seconds};
 use crate::summary::{LoadSummary, OperationSummary, Requests, ServiceSummary, Summary, TargetSummary};
 use crate::verdict::Outcome;
 
@@ -485,14 +485,14 @@ fn remarks(summaries: &[&Summary]) -> Vec<String> {
         }
         if summary.duration_s != base.duration_s {
             out.push(format!(
-                "{name} lasts {}s, A {}s: counts are held against A's for the same time, as if its rates never changed",
-                number(summary.duration_s),
-                number(base.duration_s),
+                "{name} lasts {}, A {}: counts are held against A's for the same time, as if its rates never changed",
+                seconds(summary.duration_s),
+                seconds(base.duration_s),
             ));
         }
         if summary.cut_short {
-            let (reached, whole) = (number(summary.reached_s), number(summary.duration_s));
-            out.push(format!("{name} was cut short at {reached}s of {whole}s: its figures are those of that time"));
+            let (reached, whole) = (seconds(summary.reached_s), seconds(summary.duration_s));
+            out.push(format!("{name} was cut short at {reached} of {whole}: its figures are those of that time"));
         }
     }
     out

@@ -3,7 +3,7 @@
 use crate::compare::history::{DecidedStep, History, OperationName};
 use crate::compare::noise::Difference;
 use crate::compare::{Comparison, Figure, Figures, OperationComparison, letter};
-use crate::show::{count, number, percent, plural, span};
+use crate::show::{count, number, percent, plural, seconds, span};
 use crate::table::{Cell, Look, Paint, Table};
 
 /// Runs beside the base that fit into the width; more are shown in further tables.
@@ -46,7 +46,7 @@ fn heading(comparison: &Comparison, paint: Paint) -> String {
             letter(run).into(),
             of.run.as_str().into(),
             of.seed.to_string().into(),
-            format!("{}s", number(of.reached_s)).into(),
+            seconds(of.reached_s).into(),
             of.outcome.cell(),
             Cell::new(beside, Look::Dim),
         ]);
@@ -217,7 +217,7 @@ impl Page<'_> {
         let shown = self.chosen(operations, OPERATIONS_MAX, OperationComparison::weight);
         for operation in &shown {
             let mut cells = vec![
-                format!("{}s", number(operation.began_s)).into(),
+                seconds(operation.began_s).into(),
                 format!("{} {}", operation.kind, operation.service).into(),
                 self.side_by_side(&operation.steps),
                 self.side_by_side(&operation.messages),

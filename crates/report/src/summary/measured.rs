@@ -3,13 +3,14 @@
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Scope;
 use meshsim_mesh::criterion::Count;
-use meshsim_mesh::measure::{JourneyCounts, OperationHistory, ServiceMetrics, Tally};
+use meshsim_mesh::measure::{OperationHistory, ServiceMetrics, Tally};
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::{ActorResults, Mesh};
 
 use super::{Traffic, sum};
 use crate::course::Courses;
 use crate::gap::{Gap, Reason, joined};
+use crate::generator::GeneratorProcess;
 use crate::outside::ManualFault;
 use crate::real_work::Worked;
 
@@ -22,8 +23,6 @@ pub struct Measured {
     pub history: Vec<OperationHistory>,
     /// For each load, for each of its targets.
     pub tallies: Vec<Vec<Tally>>,
-    /// For each load, the journeys of its users, if they make some.
-    pub journeys: Vec<Option<JourneyCounts>>,
     /// For each service, over all nodes.
     pub served: Vec<ServiceMetrics>,
     /// For each node, what its processor did, in nanoseconds of a core at normal speed.
@@ -49,6 +48,8 @@ pub struct Measured {
     pub restarts: Vec<(ActorId, Time)>,
     /// Actors that left during the run, with the times at which they left and came back, if they did.
     pub departures: Vec<(ActorId, Time, Option<Time>)>,
+    /// The processes that hosted clients; empty if the run was simulated.
+    pub generators: Vec<GeneratorProcess>,
     /// Real work, by node and incarnation; empty if work was a timer.
     pub real_work: Vec<Worked>,
     /// Counters of the host.
@@ -70,7 +71,6 @@ impl Measured {
             traffic,
             history: Vec::new(),
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
-            journeys: vec![None; mesh.loads.len()],
             served: vec![ServiceMetrics::default(); mesh.services.len()],
             worked_ns: vec![0; mesh.nodes.len()],
             manual: None,
@@ -89,7 +89,7 @@ impl Measured {
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
                 Some(found @ ActorResults::Node { .. }) => measured.add_former(actor, found, mesh),
-                Some(ActorResults::Client { tallies, courses, counts, gaps, journeys }) => {
+                Some(ActorResults::Client { tallies, courses, counts, gaps }) => {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
                     let of_load: Vec<&mut Vec<Count>> = criteria
@@ -102,7 +102,6 @@ impl Measured {
                         continue;
                     }
                     measured.tallies[load] = tallies;
-                    measured.journeys[load] = journeys.map(|journeys| *journeys);
                     measured.courses.of_load(load, courses, mesh, now);
                     of_load.into_iter().zip(counts).for_each(|(mine, theirs)| *mine = theirs);
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 pub use self::measured::Measured;
 pub(crate) use self::operations::operations;
 pub use self::operations::{OperationSummary, StepSummary, Values};
-pub use self::requests::{FailureCounts, JourneySummary, LoadSummary, Requests, TargetSummary};
+pub use self::requests::{FailureCounts, LoadSummary, Requests, TargetSummary};
 pub(crate) use self::requests::{per_second, planned_time, requests};
-pub use self::services::{BlockSummary, CacheSummary, EdgeSummary, NodeSummary, QueueSummary, ServiceSummary};
+pub use self::services::{BlockSummary, EdgeSummary, NodeSummary, ServiceSummary};
 pub use self::traffic::Traffic;
 
 use self::operations::Course;
 use crate::gap::GapSummary;
-use crate::generator;
+use crate::generator::{self, GeneratorSummary};
 use crate::outside::Outside;
 use crate::real_work::RealWork;
 use crate::verdict::{Outcome, Verdict};
@@ -61,6 +61,9 @@ pub struct Summary {
     /// a timer, as in every simulated run.
     #[serde(default)]
     pub real_work: Option<RealWork>,
+    /// Lateness of the processes that sent the requests of a live run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generators: Vec<GeneratorSummary>,
     /// Calls by edge of the call graph: the edges that were used, in the order of the file.
     #[serde(default)]
     pub calls: Vec<EdgeSummary>,
@@ -95,9 +98,8 @@ impl Summary {
             .collect();
         let values = Course::new(experiment, &measured.history);
         let outcome = slo.iter().map(|verdict| verdict.outcome).max().unwrap_or_default();
-        let too_late = |(index, load)| generator::too_late(load, &measured.all(Some(index)));
-        let mut reasons = experiment.mesh.loads.iter().enumerate().filter(|_| measured.is_live).filter_map(too_late);
-        let invalid = reasons.next();
+        let loads = (0..experiment.mesh.loads.len()).filter(|_| measured.is_live);
+        let invalid = loads.into_iter().find_map(|load| generator::too_late(load, experiment, measured));
         Summary {
             format: FORMAT,
             name: experiment.name.clone(),
@@ -110,6 +112,7 @@ impl Summary {
             loads: requests::loads(experiment, measured),
             services: services::services(experiment, measured, &values),
             nodes: services::nodes(experiment, measured),
+            generators: generator::generators(experiment, measured),
             calls: services::calls(experiment, measured),
             real_work: RealWork::new(&experiment.mesh, &measured.real_work),
             gaps: measured.gaps.iter().map(|gap| GapSummary::new(gap, experiment)).collect(),

@@ -2,9 +2,9 @@
 
 use meshsim_mesh::policy::PolicyGroup;
 
-use super::{lines, seconds};
+use super::lines;
 use crate::aftermath::{Aftermath, Disturbance, Window};
-use crate::show::{count, number, percent, span};
+use crate::show::{count, fine_seconds, number, percent, span};
 use crate::table::{Look, Paint};
 use crate::wrap::{shortened, width};
 
@@ -66,7 +66,7 @@ struct Row {
 /// Length of the time that one character covers, in words.
 pub(super) fn scale(aftermath: &Aftermath, paint: Paint) -> String {
     let Some(scale) = Scale::new(&aftermath.windows, room(paint, 6)) else { return String::new() };
-    let length = seconds(aftermath.windows[0].to_s - aftermath.windows[0].from_s);
+    let length = fine_seconds(aftermath.windows[0].to_s - aftermath.windows[0].from_s);
     let each = match (scale.merged, scale.stretched) {
         (1, 1) => format!("{length} a character"),
         (1, n) => format!("{length} every {n} characters"),
@@ -134,15 +134,12 @@ pub fn bars(values: &[f64], paint: Paint) -> String {
 /// Seconds above the bars.
 fn axis(aftermath: &Aftermath, scale: &Scale, figures: usize, paint: Paint) -> String {
     let end_s = aftermath.windows.last().map_or(0.0, |it| it.to_s);
-    let apart_s = scale.character_s * LABELS_APART as f64;
-    let power = 10_f64.powf(apart_s.log10().floor());
-    let step_s = [1.0, 2.0, 5.0, 10.0].map(|it| it * power).into_iter().find(|it| *it >= apart_s * 0.999);
-    let step_s = step_s.unwrap_or(10.0 * power);
+    let step_s = step_s(scale.character_s * LABELS_APART as f64, end_s);
     let mut text = String::new();
     for index in 0.. {
         let at_s = step_s * f64::from(index);
         let column = (at_s / scale.character_s).round() as usize;
-        let label = seconds(at_s);
+        let label = fine_seconds(at_s);
         if at_s > end_s * 1.000_001 || column + label.len() > scale.bars + 1 {
             break;
         }
@@ -151,6 +148,20 @@ fn axis(aftermath: &Aftermath, scale: &Scale, figures: usize, paint: Paint) -> S
     }
     let line = format!("  {:NAMES$} {text:<bars$}  {:>figures$}", "", "max", bars = scale.bars);
     format!("{}\n", paint.on(Look::Dim, &line))
+}
+
+/// The least round length of time that is not below this: one of a clock or a calendar, where the run lasts an hour.
+fn step_s(least: f64, end_s: f64) -> f64 {
+    const OF_CLOCK: [f64; 10] = [60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 10_800.0, 21_600.0, 43_200.0];
+    let is_enough = |it: &f64| *it >= least * 0.999;
+    let of_decade = |unit: f64| {
+        let power = unit * 10_f64.powf((least / unit).log10().floor());
+        [1.0, 2.0, 5.0].map(|it| it * power).into_iter().find(is_enough).unwrap_or(10.0 * power)
+    };
+    match end_s {
+        end_s if end_s < 3_600.0 => of_decade(1.0),
+        _ => OF_CLOCK.into_iter().find(is_enough).unwrap_or_else(|| of_decade(86_400.0)),
+    }
 }
 
 /// Rows with operations and faults, and the names of some below.
@@ -215,7 +226,7 @@ fn worst(aftermath: &Aftermath, paint: Paint) -> String {
     let sum = |of: fn(&Window) -> u64| windows.iter().map(of).sum::<u64>();
     let max = |of: fn(&Window) -> Option<u64>| windows.iter().filter_map(of).max();
     let (failed, offered) = (sum(|it| it.failed), sum(|it| it.offered));
-    let (from, to) = (seconds(windows[0].from_s), seconds(windows[windows.len() - 1].to_s));
+    let (from, to) = (fine_seconds(windows[0].from_s), fine_seconds(windows[windows.len() - 1].to_s));
     let mut text = format!("worst from {from} to {to}: {} of {} failed", count(failed), count(offered));
     if failed > 0 {
         text += &format!(" ({})", percent(failed as f64 / offered as f64));
@@ -231,4 +242,15 @@ fn worst(aftermath: &Aftermath, paint: Paint) -> String {
         text += &format!("; latencies of {load}");
     }
     lines(&text, Look::Plain, paint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_run_is_marked_at_hours_and_days() {
+        let steps = [(12.0, 100.0), (100.0, 600.0), (100.0, 7_200.0), (50_000.0, 604_800.0), (90_000.0, 1e6)];
+        assert_eq!(steps.map(|(least, end_s)| step_s(least, end_s)), [20.0, 100.0, 120.0, 86_400.0, 172_800.0]);
+    }
 }

@@ -2,11 +2,11 @@
 
 use super::{ROWS_MAX, lines};
 use crate::aftermath::{ABOVE, Aftermath, BACK_WINDOWS, Disturbance};
-use crate::show::{count, number, span};
+use crate::show::{count, seconds, span};
 use crate::table::{Cell, Look, Paint, Table};
 
 /// Subject of the table.
-pub(super) const ABOUT: &str = "requests due from the beginning until the run was back to normal";
+pub(super) const ABOUT: &str = "requests due from the beginning until all was as before";
 
 pub(super) fn faults(aftermath: &Aftermath, paint: Paint) -> String {
     let worst = format!("worst {}", aftermath.tail.as_str());
@@ -19,7 +19,7 @@ pub(super) fn faults(aftermath: &Aftermath, paint: Paint) -> String {
     let mut rows: Vec<(f64, Vec<Cell>)> = shown.iter().map(|it| (it.from_s, row(it, aftermath))).collect();
     rows.extend(marks.map(|mark| {
         let text = Cell::new(format!("  {}", mark.what), Look::Dim);
-        (mark.at_s, vec![rounded(mark.at_s).into(), "".into(), text, "".into(), "".into(), "".into()])
+        (mark.at_s, vec![seconds(mark.at_s).into(), "".into(), text, "".into(), "".into(), "".into()])
     }));
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     rows.into_iter().for_each(|(_, row)| table.row(row));
@@ -34,7 +34,8 @@ pub(super) fn faults(aftermath: &Aftermath, paint: Paint) -> String {
             None => "too few windows lie outside of these for a usual range, so the recovery is unknown".to_owned(),
             Some(_) => format!(
                 "recovered: from the beginning until {BACK_WINDOWS} windows in a row had a share of failures and a {tail} of \
-                 at most {ABOVE} times the largest outside of these; at once: nothing changed"
+                 at most {ABOVE} times the usual maximum, which is that outside of these, and before a fault after which \
+                 it stayed higher; at once: nothing changed; no: not until the end"
             ),
         };
         out += &lines(&why, Look::Dim, paint);
@@ -49,20 +50,15 @@ fn row(it: &Disturbance, aftermath: &Aftermath) -> Vec<Cell> {
     let recovered = match it.recovery_s(aftermath) {
         _ if aftermath.usual.is_none() => Cell::default(),
         None => "at once".into(),
-        Some(Some(secs)) => format!("after {}", rounded(secs)).into(),
-        Some(None) => Cell::new("not yet", Look::Warn),
+        Some(Some(secs)) => format!("after {}", seconds(secs)).into(),
+        Some(None) => Cell::new("no", Look::Bad),
     };
     vec![
-        rounded(it.from_s).into(),
-        rounded(it.to_s).into(),
+        seconds(it.from_s).into(),
+        seconds(it.to_s).into(),
         it.what.as_str().into(),
         if is_known { Cell::new(count(failed), if failed > 0 { Look::Warn } else { Look::Plain }) } else { "".into() },
         if is_known { span(windows.iter().filter_map(|window| window.tail_ns).max()).into() } else { "".into() },
         recovered,
     ]
-}
-
-/// Seconds, to three digits: milliseconds late are not worth a wider column.
-fn rounded(secs: f64) -> String {
-    format!("{}s", number(secs))
 }

@@ -1,7 +1,7 @@
 //! Totals of messages, and the limits of the figures: real work, external changes, gaps.
 
-use super::{lines, more, seconds};
-use crate::show::count;
+use super::{lines, more};
+use crate::show::{count, fine_seconds};
 use crate::summary::{OperationSummary, Summary};
 use crate::table::{Look, Paint};
 
@@ -25,7 +25,8 @@ pub(super) fn gaps(summary: &Summary, paint: Paint) -> String {
             "replaced" => "its process was lost, and another took its place at the end of this",
             _ => "its machine was down",
         };
-        let text = format!("{} {}, {} to {}: {why}", gap.kind, gap.of, seconds(gap.from_s), seconds(gap.to_s));
+        let text =
+            format!("{} {}, {} to {}: {why}", gap.kind, gap.of, fine_seconds(gap.from_s), fine_seconds(gap.to_s));
         out += &lines(&text, Look::Warn, paint);
     }
     out + &more(summary.gaps.len(), GAPS_MAX, paint)

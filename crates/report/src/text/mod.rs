@@ -4,6 +4,7 @@
 mod calls;
 mod course;
 mod faults;
+mod generators;
 mod messages;
 mod operations;
 mod policies;
@@ -14,7 +15,7 @@ mod slo;
 use meshsim_experiment::{Experiment, ModelSize};
 
 use crate::aftermath::Aftermath;
-use crate::show::{count, plural};
+use crate::show::{count, fine_seconds, plural};
 use crate::summary::Summary;
 use crate::table::{Look, Paint};
 use crate::wrap::wrapped;
@@ -66,15 +67,13 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Operations", "", operations::operations(summary, paint)),
         ("Requests", &*requests::span(summary), requests::requests(summary, paint)),
         ("Latency", requests::latency_span(summary), requests::latencies(summary, paint)),
-        ("Journeys", "of users, from the first request to the last reply", requests::journeys(summary, paint)),
         ("Closed loops", "the omitted waiting (coordinated omission)", requests::closed(summary, paint)),
+        ("Generators", generators::ABOUT, generators::generators(summary, paint)),
         ("Course", &*course::scale(aftermath, paint), course::course(aftermath, paint)),
         ("Faults and operations", faults::ABOUT, faults::faults(aftermath, paint)),
         ("Busiest services", &of_services, services::services(summary, paint)),
         ("Busiest nodes", &of_nodes, services::nodes(summary, paint)),
         ("Async blocks", "of scripts, not waited for", services::blocks(summary, paint)),
-        ("Caches", "of scripts", services::caches(summary, paint)),
-        ("Queues", "of messages", services::queues(summary, paint)),
         ("Real work", "by --work busy", messages::real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
         ("Policies", "of callers; of instances where `from` is empty", policies::policies(summary, paint)),
@@ -94,7 +93,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         out += &format!("\n{}{}", lines(about, Look::Bad, paint), lines(why, Look::Plain, paint));
     }
     if summary.cut_short {
-        let text = format!("cut short at {} of {}", seconds(summary.reached_s), seconds(summary.duration_s));
+        let text = format!("cut short at {} of {}", fine_seconds(summary.reached_s), fine_seconds(summary.duration_s));
         out += &format!("\n{}\n", paint.on(Look::Warn, &text));
     }
     out
@@ -112,12 +111,6 @@ fn more(all: usize, shown: usize, paint: Paint) -> String {
         0 => String::new(),
         left => lines(&format!("and {} more, in summary.json", count(left as u64)), Look::Dim, paint),
     }
-}
-
-/// A time or a length of time in seconds: `12.3s`.
-fn seconds(secs: f64) -> String {
-    let text = format!("{secs:.3}");
-    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// Ten columns in eighths; in ASCII, whole ones.
@@ -145,10 +138,5 @@ mod tests {
         }
         assert_eq!(bar(0.5, Paint::default()), "█████     ");
         assert_eq!(bar(0.3375, Paint::default()), "███▍      ");
-    }
-
-    #[test]
-    fn moments_are_seconds_without_needless_digits() {
-        assert_eq!([0.0, 60.0, 12.3, 1.0625].map(seconds), ["0s", "60s", "12.3s", "1.062s"]);
     }
 }

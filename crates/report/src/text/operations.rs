@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use meshsim_mesh::measure::OperationKind;
 
-use super::{ROWS_MAX, lines, more, seconds};
-use crate::show::{count, named, number, operation_in_words, plural, span};
+use super::{ROWS_MAX, lines, more};
+use crate::show::{count, fine_seconds, named, number, operation_in_words, plural, span};
 use crate::summary::{OperationSummary, Summary};
 use crate::table::{Cell, Look, Paint, Table};
 
@@ -72,10 +72,7 @@ fn legend(summary: &Summary, table: &Table) -> String {
 }
 
 fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
-    let simple = matches!(
-        a.kind,
-        OperationKind::Deploy | OperationKind::Undeploy | OperationKind::Flush | OperationKind::Repair
-    );
+    let simple = matches!(a.kind, OperationKind::Deploy | OperationKind::Undeploy | OperationKind::Repair);
     simple && (a.kind, &a.outcome, &a.name) == (b.kind, &b.outcome, &b.name) && a.began_s == b.began_s
 }
 
@@ -118,7 +115,7 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
         look = Look::Bad;
     }
     vec![
-        seconds(first.began_s).into(),
+        fine_seconds(first.began_s).into(),
         name.into(),
         sum(|o| o.step_count as u64).into(),
         generation.map_or("-".into(), count).into(),

@@ -1,8 +1,8 @@
 //! Results and latencies of the requests of loads.
 
-use super::{lines, seconds};
-use crate::show::{self, count, rate};
-use crate::summary::{LoadSummary, Requests, Summary, TargetSummary};
+use super::lines;
+use crate::show::{self, count, fine_seconds, rate};
+use crate::summary::{LoadSummary, Requests, Summary};
 use crate::table::{Cell, Look, Paint, Table};
 
 /// The span that the figures of the loads are of, in words.
@@ -10,7 +10,7 @@ pub(super) fn span(summary: &Summary) -> String {
     let mut spans = summary.loads.iter().map(|load| (load.from_s, load.to_s));
     let Some(first) = spans.next() else { return String::new() };
     match spans.all(|span| span == first) {
-        true => format!("{} to {}, without warm-up", seconds(first.0), seconds(first.1)),
+        true => format!("{} to {}, without warm-up", fine_seconds(first.0), fine_seconds(first.1)),
         false => "each load from the end of its warm-up to its own end".into(),
     }
 }
@@ -23,11 +23,7 @@ fn by_target(summary: &Summary) -> Vec<(String, &Requests)> {
             [only] => rows.push((format!("{} {}", load.name, only.target), &load.requests)),
             targets => {
                 rows.push((load.name.clone(), &load.requests));
-                let name = |target: &TargetSummary| match &target.step {
-                    Some(step) => format!("  {step} {}", target.target),
-                    None => format!("  {}", target.target),
-                };
-                rows.extend(targets.iter().map(|target| (name(target), &target.requests)));
+                rows.extend(targets.iter().map(|target| (format!("  {}", target.target), &target.requests)));
             }
         }
     }
@@ -44,7 +40,7 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
         "unfinished",
         "retries",
         "over budget",
-        "rate",
+        "goodput",
         "<failed by",
     ]);
     for (name, requests) in by_target(summary) {
@@ -67,7 +63,7 @@ pub(super) fn requests(summary: &Summary, paint: Paint) -> String {
             requests.failures.in_words().into(),
         ]);
     }
-    let spare = &["retries", "rate", "unfinished", "degraded"];
+    let spare = &["retries", "goodput", "unfinished", "degraded"];
     let mut table = table.without_empty_columns(&[]).without_if_narrow(spare);
     let out = table.fitted(paint);
     if !out.is_empty() && table.has("over budget") { out + &lines(OVER_BUDGET, Look::Dim, paint) } else { out }
@@ -141,27 +137,6 @@ pub(super) fn closed(summary: &Summary, paint: Paint) -> String {
     let told =
         |load: &LoadSummary| Some(lines(&format!("{}: {}", load.name, load.closed_in_words()?), Look::Plain, paint));
     summary.loads.iter().filter_map(told).collect()
-}
-
-/// Journeys of the users of each load that has some.
-pub(super) fn journeys(summary: &Summary, paint: Paint) -> String {
-    let mut table =
-        Table::new(["<load", "begun", "completed", "abandoned", "unfinished", "mean time", "p50", "p90", "p99"]);
-    for (load, journeys) in summary.loads.iter().filter_map(|load| Some((load, load.journeys.as_ref()?))) {
-        let time = |ns: Option<u64>| Cell::from(show::span(ns));
-        table.row([
-            load.name.as_str().into(),
-            count(journeys.begun).into(),
-            count(journeys.completed).into(),
-            Cell::new(count(journeys.abandoned), if journeys.abandoned > 0 { Look::Warn } else { Look::Plain }),
-            count(journeys.unfinished).into(),
-            time(journeys.time.mean_ns),
-            time(journeys.time.p50_ns),
-            time(journeys.time.p90_ns),
-            time(journeys.time.p99_ns),
-        ]);
-    }
-    table.render(paint)
 }
 
 /// True if a figure differs by more than a hundredth.

@@ -6,12 +6,12 @@
 
 mod recovery;
 mod stretches;
+mod windows;
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
 use meshsim_mesh::criterion::{Count, Criterion};
-use meshsim_mesh::measure::{Histogram, ServiceMetrics};
-use meshsim_mesh::model::ServiceId;
+use meshsim_mesh::measure::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -80,11 +80,27 @@ const NOT_ALL: f64 = 1.0 - f64::EPSILON;
 impl Verdict {
     pub(crate) fn new(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
         let (outcome, found) = match slo.scope {
-            Scope::Service(service) => judged(slo, of_service(slo, service, experiment, measured)),
+            Scope::Service(_) if slo.any.is_some() => stretches::of_windows(slo, experiment, measured, false),
+            Scope::Service(service) => judged(slo, windows::of_service(slo.metric, service, experiment, measured)),
             _ if slo.metric == Metric::Recovery => judged(slo, recovery::found(slo, experiment, measured)),
             _ if slo.any.is_some() => stretches::found(index, slo, experiment, measured),
             _ => judged(slo, of_requests(index, slo, experiment, measured)),
         };
+        Verdict::of(slo, outcome, found)
+    }
+
+    /// Of a run in progress, by the windows of its time series: parts of it count by whole windows, and a request
+    /// without an answer may still get one.
+    pub(crate) fn so_far(slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
+        let (outcome, found) = match slo.metric {
+            Metric::Recovery => judged(slo, recovery::found(slo, experiment, measured)),
+            _ if slo.any.is_some() => stretches::of_windows(slo, experiment, measured, true),
+            _ => judged(slo, windows::so_far(slo, experiment, measured)),
+        };
+        Verdict::of(slo, outcome, found)
+    }
+
+    fn of(slo: &Slo, outcome: Outcome, found: Finding) -> Self {
         let (figure, remark) = match found {
             Ok(found) => (Some(found.figure), found.remark),
             Err(why) => (None, Some(why.to_string())),
@@ -310,39 +326,4 @@ fn time_of(slo: &Slo, first: Time, last: Time, experiment: &Experiment, measured
     let times = times.filter(|(from, to)| from < to);
     let (from, to) = times.fold((Time::NEVER, Time::ZERO), |(a, b), (from, to)| (a.min(from), b.max(to)));
     if from < to { to.since(from) } else { Span::ZERO }
-}
-
-/// Figure of a service. Its nodes do not count by an SLO's bound; their histograms are exact at the extremes.
-fn of_service(slo: &Slo, service: ServiceId, experiment: &Experiment, measured: &Measured) -> Finding {
-    let served: &ServiceMetrics = &measured.served[service.index()];
-    let from = experiment.mesh.measured_from();
-    let gap = measured.node_gap;
-    let failed = served.failed.total().saturating_add(served.expired);
-    let latency = &served.latency;
-    let mut found = match slo.metric {
-        Metric::Errors => share_of(failed, served.done.saturating_add(failed), 0, gap),
-        Metric::DoneOfOffered => share_of(served.done, served.arrived, 0, gap),
-        Metric::Unfinished => {
-            let ended = served.done.saturating_add(failed);
-            share_of(served.arrived.saturating_sub(ended), served.arrived, 0, gap)
-        }
-        Metric::Failed if served.arrived == 0 && !gap => Err("nothing was measured"),
-        Metric::Failed => at_least(failed as f64, 0.0, gap),
-        Metric::Rate if measured.now <= from => Err("nothing was measured"),
-        Metric::Rate => at_least(per_second(served.done, measured.now.since(from)), 0.0, gap),
-        // `check` refuses it: nodes do not count by a bound.
-        Metric::Within(_) | Metric::Recovery => Err("a service's answers are not counted by a bound"),
-        _ if latency.count() == 0 => Err("nothing was answered"),
-        Metric::Max => at_least(latency.max().secs(), 0.0, gap),
-        Metric::Mean => anywhere(latency.mean().secs(), gap, None),
-        Metric::Quantile(q) => {
-            anywhere(Histogram::quantile(latency, q).secs(), gap, remark_on(slo.metric, latency.count()))
-        }
-    };
-    if let Ok(found) = &mut found
-        && gap
-    {
-        found.remark = Some("what some nodes measured is missing".into());
-    }
-    found
 }

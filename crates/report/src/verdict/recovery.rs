@@ -1,11 +1,11 @@
 //! `recovery < 10s after FAULT`: from the fault's end until every other SLO holds over three windows in a row.
 //!
-//! The windows are those of the loads' time series; if loads have several lengths, the longest. A window in which
+//! The windows are those of the time series of loads and services; if these have several lengths, the longest. A window in which
 //! requests were not measured, or have no reply yet, may hold or not, as may the time beyond the end of the run. A
 //! window in which no request was due is skipped.
 
 use meshsim_actor::{Span, Time};
-use meshsim_experiment::{Experiment, Metric, Slo};
+use meshsim_experiment::{Experiment, Metric, Scope, Slo};
 use meshsim_mesh::course::{Course, Window};
 
 use super::{Finding, Found, share};
@@ -70,8 +70,15 @@ fn said(experiment: &Experiment, measured: &Measured) -> Option<(Span, Vec<Said>
     let slos = experiment.slos.iter().enumerate().filter(|(_, slo)| slo.is_of_windows());
     let mut courses: Vec<(usize, &Slo, Course)> = Vec::new();
     for (index, slo) in slos {
-        courses.push((index, slo, measured.courses.of(slo.scope, measured.now)?));
+        match measured.courses.of(slo.scope, measured.now) {
+            Some(course) => courses.push((index, slo, course)),
+            // A service that no node has hosted got no request.
+            None if matches!(slo.scope, Scope::Service(_)) => {}
+            None => return None,
+        }
     }
+    // What nodes measured is the gap of services.
+    let is_of_nodes = courses.iter().any(|(_, slo, _)| matches!(slo.scope, Scope::Service(_)));
     let length_ns = courses.iter().map(|(.., course)| course.shape().length_ns).max()?;
     for (.., course) in &mut courses {
         course.widen(length_ns);
@@ -82,10 +89,8 @@ fn said(experiment: &Experiment, measured: &Measured) -> Option<(Span, Vec<Said>
     let whole = measured.now.nanos() / length_ns;
     let said = (0..whole).map(|at| {
         let (from, to) = (Time::from_nanos(at * length_ns), Time::from_nanos((at + 1) * length_ns));
-        let is_missing = measured
-            .gaps
-            .iter()
-            .any(|gap| experiment.mesh.load_index(gap.actor).is_some() && gap.from < to && from < gap.to);
+        let is_covered = |actor| experiment.mesh.load_index(actor).is_some() || is_of_nodes;
+        let is_missing = measured.gaps.iter().any(|gap| is_covered(gap.actor) && gap.from < to && from < gap.to);
         let of_all = windows.iter_mut().map(|(index, slo, course, windows)| match windows.next() {
             Some(window) => one(*index, slo, course, window),
             None => Said::Nothing,
@@ -109,7 +114,7 @@ fn worse(one: Said, other: Said) -> Said {
 /// Verdict of one SLO on a window.
 fn one(index: usize, slo: &Slo, course: &Course, window: &Window) -> Said {
     let scale = course.shape().scale;
-    let (done, failed) = (window.done, window.failed.total());
+    let (done, failed) = (window.done, window.failed.total().saturating_add(window.expired));
     if window.offered == 0 && slo.metric != Metric::Rate {
         return Said::Nothing;
     }

@@ -3,13 +3,17 @@
 //! A stretch begins with each tenth of its length, so each overlaps nine tenths of the next. The clients count each
 //! tenth, request by request, and a stretch is ten of them. The rest at the end, less than a tenth, belongs to the last
 //! stretch. A stretch in which no request was due counts only for a rate.
+//!
+//! Nodes count no pieces: a service's stretch is as many of its windows as the length takes, and begins with each window.
 
 use meshsim_actor::Time;
 use meshsim_experiment::{Comparison, Experiment, Metric, PIECES, Slo};
+use meshsim_mesh::course::Window;
 use meshsim_mesh::criterion::Count;
 
+use super::windows::{self, Seen};
 use super::{Finding, Found, Outcome, Part, counts_of, figure, judged, share, time_of};
-use crate::show::count;
+use crate::show::{count, span};
 use crate::summary::Measured;
 
 /// One stretch: its first piece, and from when to when it is.
@@ -54,6 +58,51 @@ pub(super) fn found(index: usize, slo: &Slo, experiment: &Experiment, measured: 
     (outcome, found.map(|found| told(found, it, (failed, looked_at))))
 }
 
+/// The same by windows, of a service, or of a run in progress.
+pub(super) fn of_windows(slo: &Slo, experiment: &Experiment, measured: &Measured, goes_on: bool) -> (Outcome, Finding) {
+    let nothing = || (Outcome::Unknown, Err("nothing was measured"));
+    let (Some(course), Some(length)) = (measured.courses.of(slo.scope, measured.now), slo.any) else {
+        return nothing();
+    };
+    let shape = course.shape();
+    let windows: Vec<&Window> = course.windows().collect();
+    let begin = |at: usize| Time::from_nanos(shape.length_ns.saturating_mul(at as u64));
+    let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+    let (from, to) = (from.max(experiment.mesh.measured_from()), to.min(measured.now));
+    let first = from.nanos().div_ceil(shape.length_ns) as usize;
+    // The last window is a whole one only if the run ends with it. A run that is shorter than a stretch is one.
+    let end = windows.len().min(((to.nanos() / shape.length_ns) as usize).max(first + 1));
+    let windows = windows.get(first..end).unwrap_or_default();
+    let together = (length.nanos().div_ceil(shape.length_ns) as usize).clamp(1, windows.len().max(1));
+    let is_node = |actor| experiment.mesh.node_index(actor).is_some();
+    let (mut looked_at, mut failed) = (0_u64, 0_u64);
+    let mut worst: Option<(Outcome, f64, Stretch, Finding)> = None;
+    for (at, part) in (first..).zip(windows.windows(together)) {
+        let it = Stretch { first: at, from: begin(at), to: begin(at + together).min(measured.now) };
+        let mut all = Window::default();
+        part.iter().for_each(|window| all.later(window));
+        let gap = measured.gaps.iter().any(|gap| is_node(gap.actor) && gap.from < it.to && it.from < gap.to);
+        if all.offered == 0 && !gap && slo.metric != Metric::Rate {
+            continue;
+        }
+        let seen = Seen::of_window(&all, shape.scale, it.to.since(it.from), goes_on);
+        let (outcome, found) = judged(slo, windows::figure(slo.metric, &seen, gap));
+        looked_at += 1;
+        failed += u64::from(outcome == Outcome::Fail);
+        let bad = away(slo, found.as_ref().map_or(0.0, |found| found.figure));
+        if worst.as_ref().is_none_or(|(other, than, ..)| (outcome, bad) > (*other, *than)) {
+            worst = Some((outcome, bad, it, found));
+        }
+    }
+    let Some((outcome, _, it, found)) = worst else { return nothing() };
+    let told = found.map(|found| {
+        let found = told(found, &it, (failed, looked_at));
+        let windows = format!("in windows of {}", span(Some(shape.length_ns)));
+        Found { remark: Some(found.remark.into_iter().chain([windows]).collect::<Vec<_>>().join("; ")), ..found }
+    });
+    (outcome, told)
+}
+
 fn told(found: Found, it: &Stretch, (failed, all): (u64, u64)) -> Found {
     let (from, to) = (it.from.since(Time::ZERO), it.to.since(Time::ZERO));
     let mut remark = format!("worst from {from} to {to}");
@@ -93,6 +142,11 @@ fn badness(slo: &Slo, counted: &Count, figure: f64) -> f64 {
         }
         _ => figure,
     };
+    away(slo, figure)
+}
+
+/// The greater, the farther a figure is from holding.
+fn away(slo: &Slo, figure: f64) -> f64 {
     if matches!(slo.comparison, Comparison::Less | Comparison::AtMost) { figure } else { -figure }
 }
 

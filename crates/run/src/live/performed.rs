@@ -2,8 +2,9 @@
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Experiment;
+use meshsim_mesh::Mesh;
 use meshsim_net::{ProcessReport, RunResult};
-use meshsim_report::Worked;
+use meshsim_report::{GeneratorProcess, Worked};
 
 use super::handle::manual_fault;
 use super::run_spec::{live_mesh, read_findings};
@@ -71,6 +72,7 @@ fn outcome(experiment: &Experiment, performance: &mut RunResult) -> Outcome {
     let worked = performance.processes.iter().flat_map(|process| &process.worked);
     measured.real_work =
         worked.map(|it| Worked { actor: it.actor, asked_ns: it.asked_ns, burnt_ns: it.burnt_ns }).collect();
+    measured.generators = performance.processes.iter().filter_map(|process| generator(process, &mesh)).collect();
     measured.departures = performance.departures.iter().map(|it| (it.actor, it.at, it.back)).collect();
     for (index, at) in &performance.healed {
         let manual = index.checked_sub(experiment.network.faults.len());
@@ -80,4 +82,11 @@ fn outcome(experiment: &Experiment, performance: &mut RunResult) -> Outcome {
     measured.healed = std::mem::take(&mut performance.healed);
     measured.faults = performance.faults.iter().map(|fault| manual_fault(fault, &mesh)).collect();
     outcome
+}
+
+/// The loads whose clients a process hosted, if there are any.
+fn generator(process: &ProcessReport, mesh: &Mesh) -> Option<GeneratorProcess> {
+    let loads = mesh.loads.iter().enumerate().filter(|(_, load)| process.actors.contains(&load.name));
+    let loads: Vec<usize> = loads.map(|(index, _)| index).collect();
+    (!loads.is_empty()).then(|| GeneratorProcess { host: process.host.clone(), pid: process.pid, loads })
 }

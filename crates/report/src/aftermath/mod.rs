@@ -1,8 +1,9 @@
 //! Effects of faults and operations on requests, and the time until the run was back to normal.
 //!
-//! Failures and latencies have a usual range: up to the 99th percentile of the windows that are in no fault, in no
-//! operation, and not within five seconds after one. A fault or an operation has passed when three windows in a row are
-//! back in range. Failures are attributed to faults and operations by time.
+//! Failures and latencies have a [`Usual`] range: up to the 99th percentile of the quiet windows. A fault or an operation
+//! has passed when three windows in a row are back in range. Failures are attributed to faults and operations by time.
+
+mod usual;
 
 use meshsim_experiment::Experiment;
 use meshsim_mesh::measure::OperationKind;
@@ -14,10 +15,10 @@ use crate::series::{Kind, Row, Series};
 use crate::show::{count, operation_in_words};
 use crate::summary::{Measured, OperationSummary, Summary};
 
+pub use usual::Usual;
+
 /// Time for which later events may be effects of a fault or an operation, in seconds.
 const AFTER_S: f64 = 5.0;
-/// With fewer windows there is no range.
-const WINDOWS_MIN: usize = 20;
 /// Failures and latencies must be above their range by this factor: by chance a few windows in a hundred leave the
 /// range of the others.
 pub const ABOVE: f64 = 1.25;
@@ -68,6 +69,10 @@ impl Window {
     pub fn failed_share(&self) -> f64 {
         if self.offered > 0 { self.failed as f64 / self.offered as f64 } else { 0.0 }
     }
+
+    fn tail(&self) -> Option<f64> {
+        self.tail_ns.map(|ns| ns as f64)
+    }
 }
 
 /// The highest percentile that most windows have enough requests for.
@@ -109,33 +114,6 @@ impl Tail {
         let median = done.get(done.len() / 2).copied().unwrap_or(0);
         let enough = [(Tail::P99, 0.99), (Tail::P90, 0.9), (Tail::P50, 0.5)];
         enough.into_iter().find(|(_, q)| has_enough(median, *q)).map_or(Tail::Max, |(tail, _)| tail)
-    }
-}
-
-/// Usual range outside of faults and operations.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Usual {
-    /// The greatest share of failures.
-    pub failed_share_max: f64,
-    /// The median of the windows' latencies, in nanoseconds.
-    pub tail_ns: f64,
-    /// Their greatest.
-    pub tail_max_ns: f64,
-}
-
-impl Usual {
-    fn new(apart: &[&Window]) -> Option<Self> {
-        let tails = || apart.iter().filter_map(|it| it.tail_ns).map(|ns| ns as f64);
-        (apart.len() >= WINDOWS_MIN).then(|| Usual {
-            failed_share_max: at(apart.iter().map(|it| it.failed_share()), 0.99),
-            tail_ns: at(tails(), 0.5),
-            tail_max_ns: at(tails(), 0.99),
-        })
-    }
-
-    fn is_left_by(&self, window: &Window) -> bool {
-        let is_slow = |ns: u64| self.tail_max_ns > 0.0 && ns as f64 > self.tail_max_ns * ABOVE;
-        window.failed_share() > self.failed_share_max * ABOVE || window.tail_ns.is_some_and(is_slow)
     }
 }
 
@@ -191,12 +169,7 @@ impl Aftermath {
         let mut disturbances: Vec<Disturbance> = operations(summary).chain(faults(summary, events)).collect();
         disturbances.sort_by(|a, b| a.from_s.total_cmp(&b.from_s));
         let (windows, tail) = series.map_or((Vec::new(), Tail::Max), |series| windows(summary, series));
-        let is_apart = |it: &&Window| {
-            let is_in = |by: &Disturbance| it.to_s > by.from_s && it.from_s < by.to_s + AFTER_S;
-            it.offered > 0 && !disturbances.iter().any(is_in)
-        };
-        let apart: Vec<&Window> = windows.iter().filter(is_apart).collect();
-        let usual = Usual::new(&apart);
+        let usual = Usual::new(&windows, &disturbances);
         for disturbance in &mut disturbances {
             disturbance.left = usual.and_then(|usual| left(disturbance, &windows, &usual));
         }
@@ -246,14 +219,6 @@ impl Aftermath {
         self.windows.iter().zip(owners).for_each(|(window, owner)| failed[owner] += window.failed);
         failed
     }
-}
-
-/// The value at this share of all, 0 if there is none.
-fn at(values: impl Iterator<Item = f64>, share: f64) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let place = (values.len() as f64 * share).ceil() as usize;
-    values.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
 }
 
 fn left(of: &Disturbance, windows: &[Window], usual: &Usual) -> Option<(usize, usize)> {
@@ -399,11 +364,9 @@ mod tests {
     fn with(unusual: &[(usize, u64, u64)], from_s: f64, to_s: f64) -> Aftermath {
         let mut windows: Vec<Window> = (0..60).map(|index| window(index, 0, 1_000)).collect();
         unusual.iter().for_each(|(at, failed, tail_ns)| windows[*at] = window(*at, *failed, *tail_ns));
-        let apart: Vec<&Window> =
-            windows.iter().filter(|it| it.to_s <= from_s || it.from_s >= to_s + AFTER_S).collect();
-        let usual = Usual::new(&apart);
         let mut fault =
             Disturbance { is_fault: true, what: "it".into(), from_s, to_s, steps_s: Vec::new(), left: None };
+        let usual = Usual::new(&windows, std::slice::from_ref(&fault));
         fault.left = usual.and_then(|usual| left(&fault, &windows, &usual));
         Aftermath { windows, tail: Tail::P90, tail_of: None, usual, disturbances: vec![fault], marks: Vec::new() }
     }
@@ -421,6 +384,34 @@ mod tests {
         assert_eq!(quiet.disturbances[0].windows(&quiet).len(), 2);
         let lasting = with(&[(57, 3, 1_000), (59, 3, 1_000)], 56.5, 60.0);
         assert_eq!(lasting.disturbances[0].recovery_s(&lasting), Some(None));
+    }
+
+    #[test]
+    fn a_storm_that_outlives_its_fault_has_not_passed() {
+        let storm: Vec<_> = (10..60).map(|at| (at, 90, 9_000)).collect();
+        let it = with(&storm, 10.0, 15.0);
+        assert_eq!(it.disturbances[0].recovery_s(&it), Some(None));
+        assert_eq!(it.usual.map(|usual| (usual.failed_share_max, usual.tail_max_ns)), Some((0.0, 1_000.0)));
+    }
+
+    #[test]
+    fn slow_windows_after_a_fault_are_usual_where_the_load_has_grown() {
+        let mut windows: Vec<Window> = (0..60).map(|at| window(at, 0, if at < 10 { 1_000 } else { 9_000 })).collect();
+        windows[10..].iter_mut().for_each(|it| it.offered *= 2);
+        let fault = |is_fault| Disturbance {
+            is_fault,
+            what: "it".into(),
+            from_s: 10.0,
+            to_s: 15.0,
+            steps_s: Vec::new(),
+            left: None,
+        };
+        let tail = |windows: &[Window], is_fault| Usual::new(windows, &[fault(is_fault)]).map(|it| it.tail_max_ns);
+        assert_eq!(tail(&windows, true), Some(9_000.0));
+        windows[10..].iter_mut().for_each(|it| it.offered /= 2);
+        assert_eq!(tail(&windows, true), Some(1_000.0));
+        // An operation may change a run for good.
+        assert_eq!(tail(&windows, false), Some(9_000.0));
     }
 
     #[test]
