@@ -1,13 +1,12 @@
 //! `GET /api/events`: what has happened.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use meshsim_report::events::Event;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::json::respond;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, number};
 use crate::state::State;
 use crate::status::Phase;
 
@@ -28,7 +27,7 @@ pub struct Events {
 }
 
 pub(crate) async fn events(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    let from = from(request.query_string())?;
+    let from = number(request.query_string(), "from", "`from=N` leaves out the first N events")?.unwrap_or(0);
     let status = state.run.status().await?;
     let recent = state.run.recent(&status);
     let events = state.run.so_far(|so_far| {
@@ -39,16 +38,4 @@ pub(crate) async fn events(request: HttpRequest, state: web::Data<State>) -> Res
         Events { events, next, left_out: so_far.events_left_out(), phase: status.phase.into() }
     });
     Ok(respond(&mut HttpResponse::Ok(), &events))
-}
-
-/// From which event on.
-fn from(query: &str) -> Result<usize, Refusal> {
-    let wrong = || {
-        let why = format!("the query {query:?} is none that is known here");
-        Refusal::new(StatusCode::BAD_REQUEST, why).help("`from=N` leaves out the first N events")
-    };
-    match query {
-        "" => Ok(0),
-        query => query.strip_prefix("from=").and_then(|from| from.parse().ok()).ok_or_else(wrong),
-    }
 }

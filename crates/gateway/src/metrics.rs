@@ -13,10 +13,10 @@ use meshsim_run::{AskCounts, BUCKETS_MS};
 
 use crate::refusal::Refusal;
 use crate::state::State;
-use crate::status::{Phase, Service, Status};
+use crate::status::{Phase, RECENT, Service, Status};
 
 pub(crate) async fn metrics(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    let status = Status::gather(&state).await?;
+    let status = Status::gather(&state, RECENT).await?;
     let mesh = state.mesh();
     let (loads, services) = state.run.so_far(|so_far| so_far.totals(mesh));
     let mut text = render(&status, &state.run.ask_counts());

@@ -170,3 +170,18 @@ impl ResponseError for Refusal {
         json::respond(&mut response, &*self.body)
     }
 }
+
+/// The number of a query such as `from=5`; `None` for no query.
+///
+/// # Errors
+/// With the help, if the query is another one.
+pub(crate) fn number(query: &str, key: &str, help: &str) -> Result<Option<usize>, Refusal> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let number = query.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')?.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        let why = format!("the query {query:?} is none that is known here");
+        Refusal::new(StatusCode::BAD_REQUEST, why).help(help)
+    })
+}

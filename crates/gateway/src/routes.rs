@@ -10,7 +10,7 @@ use crate::events::Events;
 use crate::openapi::{Call, Tag};
 use crate::refusal::Refusal;
 use crate::requests::RequestReport;
-use crate::status::Status;
+use crate::status::{RECENT, Status};
 use crate::{api, events, metrics, openapi, page, requests, status, stream};
 
 /// A path with a method, and how the document describes it.
@@ -55,7 +55,10 @@ routes! {
             .responds(200, "OpenAPI 3.1.", "application/json", json!({ "type": "object" }));
     };
     GET "/api/status" => status::status, |it| {
-        it.is(Tag::State, "status", "How things stand.").says::<Status>(200, "Now.").refuses(&[503]);
+        it.is(Tag::State, "status", "How things stand.")
+            .key("windows", "So many of the last windows, at most 600.", whole(Some(RECENT as u64)))
+            .says::<Status>(200, "Now.")
+            .refuses(&[400, 503]);
     };
     GET "/api/events" => events::events, |it| {
         it.is(Tag::State, "events", "What has happened, in the order in which it became known: at most 1,000 events.")
@@ -64,7 +67,9 @@ routes! {
             .refuses(&[400, 503]);
     };
     GET "/api/stream" => stream::stream, |it| {
-        it.is(Tag::State, "stream", STREAM).says_text("text/event-stream", "Events.").refuses(&[503]);
+        it.is(Tag::State, "stream", STREAM)
+            .key("last_event_id", "As the header `Last-Event-ID`: go on after the message with this id.", json!({ "type": "string" }))
+            .says_text("text/event-stream", "Events.").refuses(&[503]);
     };
     GET "/api/experiment" => api::experiment, |it| {
         it.is(Tag::State, "experiment", "The experiment file as it is run.")

@@ -1,18 +1,18 @@
 //! Status of a run.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Experiment, fault_in_words};
 use meshsim_fault::Fault;
 use meshsim_mesh::coordinator::{Coordinator, Presence};
 use meshsim_mesh::model::{Mesh, ServiceId};
 use meshsim_net::{ClusterStatus, ProcessState};
-use meshsim_report::{SoFar, Values, named, window_quantile};
+use meshsim_report::{SoFar, Values, Verdict, named, window_quantile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{respond, seconds};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, number};
 use crate::state::State;
 
 /// Status of a run.
@@ -38,9 +38,12 @@ pub struct Status {
     pub loads: Vec<String>,
     /// The coordinator's first.
     pub processes: Vec<Process>,
-    /// Results of the requests of all loads in the last five windows, of a second or of the longest window of a load;
-    /// windows in which nothing was due are left out.
+    /// Results of the requests of all loads in the last five windows, or as many as `windows` asks for, of a second or of
+    /// the longest window of a load; windows in which nothing was due are left out.
     pub recent: Vec<Moment>,
+    /// The SLOs, as they come out by now, from whole windows: only when the run has ended is a verdict final.
+    #[serde(default)]
+    pub slo: Vec<Verdict>,
     /// Faults that hold now.
     pub faults: Vec<RunningFault>,
     /// Loads and nodes of which nothing is heard: their figures are missing since.
@@ -93,7 +96,9 @@ pub struct Silent {
 }
 
 /// Windows of [`Status::recent`].
-const RECENT: u64 = 5;
+pub(crate) const RECENT: usize = 5;
+/// Windows of it that can be asked for.
+pub(crate) const RECENT_MAX: usize = 600;
 
 /// Phase of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
@@ -182,13 +187,15 @@ pub struct Process {
 }
 
 /// `GET /api/status`
-pub(crate) async fn status(state: web::Data<State>) -> Result<HttpResponse, Refusal> {
-    Ok(respond(&mut HttpResponse::Ok(), &Status::gather(&state).await?))
+pub(crate) async fn status(request: HttpRequest, state: web::Data<State>) -> Result<HttpResponse, Refusal> {
+    const HELP: &str = "`windows=N` asks for the last N windows, at most 600";
+    let windows = number(request.query_string(), "windows", HELP)?.unwrap_or(RECENT).min(RECENT_MAX);
+    Ok(respond(&mut HttpResponse::Ok(), &Status::gather(&state, windows).await?))
 }
 
 impl Status {
-    /// Asks the run and its coordinator.
-    pub(crate) async fn gather(state: &web::Data<State>) -> Result<Self, Refusal> {
+    /// Asks the run and its coordinator, with the last so many windows.
+    pub(crate) async fn gather(state: &web::Data<State>, windows: usize) -> Result<Self, Refusal> {
         let status = state.run.status().await?;
         let of_mesh = state.clone();
         let look = move |coordinator: &Coordinator| {
@@ -199,12 +206,13 @@ impl Status {
         let processes = status.processes.iter().map(process).collect();
         assign(&mut nodes, &status.processes);
         let experiment = state.experiment();
-        let now = state.run.recent(&status).now;
-        let (recent, silent) = state.run.so_far(|so_far| {
+        let by_now = state.run.recent(&status);
+        let now = by_now.now;
+        let (recent, silent, slo) = state.run.so_far(|so_far| {
             let name = |actor| experiment.mesh.actor_name(actor).to_owned();
             let still = so_far.silences(now).into_iter().filter(|it| it.to.is_none());
             let silent = still.map(|it| Silent { actor: name(it.actor), since_s: seconds(it.from) }).collect();
-            (moments(so_far, now, &experiment.mesh), silent)
+            (moments(so_far, now, windows, &experiment.mesh), silent, so_far.slos(experiment, &by_now))
         });
         Ok(Status {
             experiment: experiment.name.clone(),
@@ -218,13 +226,14 @@ impl Status {
             loads: experiment.mesh.loads.iter().map(|load| load.name.clone()).collect(),
             processes,
             recent,
+            slo,
             faults: running_faults(experiment, &status, now),
             silent,
         })
     }
 }
 
-fn moments(so_far: &SoFar, now: Time, mesh: &Mesh) -> Vec<Moment> {
+fn moments(so_far: &SoFar, now: Time, windows: usize, mesh: &Mesh) -> Vec<Moment> {
     // Long enough for a window of each load.
     let longest = mesh.loads.iter().map(|load| load.window).max().unwrap_or(Span::ZERO).max(Span::from_secs(1)).nanos();
     let last = now.nanos() / longest;
@@ -244,7 +253,7 @@ fn moments(so_far: &SoFar, now: Time, mesh: &Mesh) -> Vec<Moment> {
             p99_ns: window_quantile(&window, 0.99),
         }
     };
-    (last.saturating_sub(RECENT)..last).map(moment).filter(|moment| moment.offered > 0).collect()
+    (last.saturating_sub(windows as u64)..last).map(moment).filter(|moment| moment.offered > 0).collect()
 }
 
 /// The active faults, of the file and manual.

@@ -9,7 +9,7 @@ const EVENTS_SHOWN = 60;
 const BEYOND_MIN = 10;
 
 /** What is known of the run. */
-const known = { run: null, edges: [], lines: new Map(), events: [], from: 0, status: null, zones: [], silences: [], duration: 0 };
+const known = { run: null, last: null, bounds: [], edges: [], lines: new Map(), events: [], from: 0, status: null, zones: [], silences: [], duration: 0 };
 let view = null;
 let extent = 120;
 let isHeld = false;
@@ -73,6 +73,7 @@ function takeEvents(from, events) {
 }
 
 function take(tick) {
+  if (tick.is_all && tick.run === known.run) news.textContent = 'Too long away to go on: begun anew with the last five minutes.';
   if (tick.is_all || tick.run !== known.run) forget();
   const isOther = known.run !== null && tick.run !== known.run;
   known.run = tick.run;
@@ -80,18 +81,29 @@ function take(tick) {
   const fresh = takeEvents(tick.from, tick.events);
   known.status = tick.status;
   known.zones = tick.zones;
+  known.bounds = tick.bounds;
   known.silences = tick.silences;
   known.duration = tick.duration_s;
   if (isOther) news.textContent = 'Another run has begun.';
   const worth = fresh.filter((it) => ['fault_began', 'fault_ended', 'node_dead', 'node_back'].includes(it.kind));
   if (worth.length && !tick.is_all) news.textContent = worth.map((it) => it.what).join(', ');
-  if (!isHeld) show();
+  if (!isHeld) showSoon();
 }
 
+/** Once for all that comes at once: after a while away these are many. */
+let isToShow = false;
+function showSoon() {
+  if (isToShow) return;
+  isToShow = true;
+  setTimeout(() => { isToShow = false; show(); }, 0);
+}
+
+/** Goes on after the last message that came, where the gateway still has what followed. */
 function connect() {
   if (source) source.close();
-  source = new EventSource('/api/stream');
+  source = new EventSource('/api/stream' + (known.last ? '?last_event_id=' + encodeURIComponent(known.last) : ''));
   source.addEventListener('tick', (event) => {
+    known.last = event.lastEventId;
     heard = performance.now();
     hasEnded = false;
     lost = null;
@@ -167,6 +179,24 @@ function askToken(then) {
   return null;
 }
 
+/** Nodes that the targets of a fault name: `a`, `[a, b]`, `zone x`, `all`. */
+function nodesOf(targets) {
+  const { status, zones } = known;
+  const names = targets.replace(/[[\]]/g, '').split(',').map((it) => it.trim());
+  const isHit = (node, i) => names.some((name) => name === 'all' || name === 'nodes' || name === node.name || name === 'zone ' + zones[i]);
+  return status.nodes.filter(isHit);
+}
+
+/** What an order takes away, in a sentence, where that is worth a second thought. */
+function harm(words) {
+  const [, verb, targets] = /\b(undeploy|wipe|crash|pause|isolate|partition)\s*:\s*(\[[^\]]*\]|[^,]*)/.exec(words) || [];
+  if (!verb) return null;
+  if (verb === 'undeploy') return `This takes away all instances of ${targets.trim()}.`;
+  if (verb === 'wipe') return 'This loses all that these machines hold.';
+  const [hit, all] = [nodesOf(targets).length, known.status.nodes.length];
+  return hit * 2 > all ? `This hits ${hit} of ${all} nodes.` : null;
+}
+
 /** A button that asks once, in its place. */
 function sure(words, question, act) {
   const button = el('button', { type: 'button', 'data-change': true, click: () => {
@@ -240,13 +270,18 @@ function drawCourse(frame) {
   tall = frame.isNarrow ? 110 : 150;
   const lowest = all.p50_ns.slice(first, after).reduce((a, b) => (b > 0 && b < a ? b : a), Infinity);
   if (lowest < Infinity) {
+    const highest = most(all.max_ns.slice(first, after));
+    const bounds = known.bounds.filter((it) => it.target === null);
     const from = 10 ** Math.floor(Math.log10(lowest));
-    const to = 10 ** Math.ceil(Math.log10(Math.max(most(all.max_ns.slice(first, after)), from * 1.01)));
+    // A bound far above all is not worth the room.
+    const reach = Math.max(highest, ...bounds.map((it) => Math.min(it.ns, highest * 4)));
+    const to = 10 ** Math.ceil(Math.log10(Math.max(reach, from * 1.01)));
     const scale = logarithmic(from, to, y + tall, y);
     for (const tick of decades(from, to)) {
       rule(frame, frame.left, scale(tick), frame.right, scale(tick), 'grid');
       if (/^1(e|0*$)/.test(String(tick)) || to / from < 2000) text(frame, frame.left - 8, scale(tick) + 4, time(tick), 'end');
     }
+    boundLines(frame, scale, bounds, [from, to]);
     const weight = (share) => (i) => {
       const beyond = all.done[i] * share + 1e-6;
       return beyond >= BEYOND_MIN ? 2 : beyond >= 1 ? 1 : 0;
@@ -288,7 +323,7 @@ function drawCourse(frame) {
 
 function say(i) {
   const all = together();
-  const parts = [`${seconds(known.edges[i])} to ${seconds(known.edges[i + 1])}: ${count(all.offered[i])} due, ${count(all.done[i])} done`];
+  const parts = [`${between(known.edges[i], known.edges[i + 1])}: ${count(all.offered[i])} due, ${count(all.done[i])} done`];
   if (all.failed[i]) parts.push(count(all.failed[i]) + ' failed');
   if (all.unfinished[i]) parts.push(count(all.unfinished[i]) + ' open');
   for (const [name, share] of [['p50', 0.5], ['p90', 0.1], ['p99', 0.01]]) {
@@ -330,28 +365,49 @@ function services() {
   const ten = lately(10);
   const span = Math.max(known.edges[ten[1]] - known.edges[ten[0]], 1e-9);
   const [from] = view.range;
-  const rows = known.status.services.map((it) => {
-    const mine = lines('service').find((one) => one.name === it.name);
+  /** The figures of a service or a version, behind what it is. */
+  const figures = (mine, ...head) => {
     const [offered, failed] = [over(mine, 'offered', ten), over(mine, 'failed', ten)];
     const [slots, used] = [over(mine, 'slots', ten), over(mine, 'slots_in_use', ten)];
     const p90 = most((mine?.columns.p90_ns || []).slice(...ten));
-    const isShort = it.ready !== it.instances;
-    return el('tr', null,
-      el('td', null, el('b', { title: it.name }, short(it.name, 24))),
-      el('td', { class: 'n' + (isShort ? ' bad' : ''), 'data-value': it.ready, title: isShort ? `${it.instances} wanted, ${it.ready} take requests` : null }, `${it.instances} / ${it.ready}`),
-      el('td', { class: 'n wide' }, figure(it.capacity)), el('td', { class: 'n' }, figure(it.version)),
+    return [...head,
       el('td', { class: 'n' }, figure(offered / span) + '/s'),
       el('td', { class: 'wide' }, spark((mine?.columns.slots_in_use || []).slice(from), 'p90')),
       el('td', { class: 'n' }, slots ? percent(used / slots) : NONE),
       el('td', { class: 'wide' }, spark((mine?.columns.p90_ns || []).slice(from), 'p99')),
       el('td', { class: 'n' }, p90 ? time(p90) : NONE),
-      el('td', { class: 'n' + (failed ? ' bad' : '') }, offered ? percent(failed / offered) : NONE));
+      el('td', { class: 'n' + (failed ? ' bad' : '') }, offered ? percent(failed / offered) : NONE)];
+  };
+  const rows = known.status.services.flatMap((it) => {
+    const mine = lines('service').find((one) => one.name === it.name);
+    const isShort = it.ready !== it.instances;
+    const row = el('tr', { 'data-service': it.name }, figures(mine,
+      el('td', null, el('b', { title: it.name }, short(it.name, 24))),
+      el('td', { class: 'n' + (isShort ? ' bad' : ''), 'data-value': it.ready, title: isShort ? `${it.instances} wanted, ${it.ready} take requests` : null }, `${it.instances} / ${it.ready}`),
+      el('td', { class: 'n wide' }, figure(it.capacity)), el('td', { class: 'n' }, figure(it.version))));
+    // During a rollout each version has its own figures.
+    const isThere = (one) => over(one, 'instances_ready', lately(1)) > 0 || over(one, 'offered', ten) > 0;
+    const versions = lines('version').filter((one) => one.of === it.name && isThere(one));
+    if (versions.length < 2) return [row];
+    return [row, ...versions.sort((a, b) => a.name - b.name).map((one) => el('tr', { 'data-version': one.name, class: 'version' }, figures(one,
+      el('td', { title: 'version ' + one.name }, 'v' + one.name),
+      el('td', { class: 'n' }, figure(over(one, 'instances_ready', lately(1)))),
+      el('td', { class: 'n wide' }), el('td', { class: 'n' }, one.name))))];
   });
-  const heads = ['service', 'S / ready', 'C', 'V', 'rate', 'slots in use', '', 'p90', '', 'failed'];
+  const heads = ['service', 'S / ready', 'C', 'V', 'offered', 'slots in use', '', 'p90', '', 'failed'];
   const kinds = ['', 'n', 'n wide', 'n', 'n', 'wide', 'n', 'wide', 'n', 'n'];
   return el('table', { class: 'full', 'data-table': 'services' },
     el('thead', null, el('tr', null, heads.map((head, i) => el('th', { scope: 'col', class: kinds[i] || null }, head)))),
     el('tbody', null, rows));
+}
+
+/** The SLOs, as they come out by now, from whole windows. */
+function slos() {
+  return el('ul', { class: 'slos' }, known.status.slo.map((it) => {
+    const [mark, kind] = { pass: ['✓ holds', 'pass'], fail: ['✕ fails', 'fail'] }[it.outcome] || ['? open', 'unknown'];
+    return el('li', { 'data-slo': it.slo, 'data-outcome': it.outcome, title: it.remark },
+      el('span', { class: kind }, mark), el('span', { title: it.slo }, short(it.slo, 48)), el('b', { 'data-value': it.figure }, it.figure === null ? NONE : it.figure_text));
+  }));
 }
 
 function nodes() {
@@ -383,7 +439,7 @@ function heads() {
   if (!last) return el('div', { class: 'heads' }, el('div', null, 'Waiting for the first requests.'));
   const length = last.to_s - last.from_s;
   return el('div', { class: 'heads', 'data-window': `${last.from_s}` },
-    block(figure(last.offered / length) + '/s', `due from ${figure(last.from_s)} to ${seconds(last.to_s)}`),
+    block(figure(last.offered / length) + '/s', `due from ${between(last.from_s, last.to_s)}`),
     block(count(last.done), last.open ? `answered, ${count(last.open)} still open` : 'answered'),
     block(percent(share), 'failed, of the last 10 s', share > 0),
     block(time(last.p50_ns), 'p50'), block(time(last.p90_ns), 'p90'),
@@ -419,10 +475,10 @@ function build() {
   readout.say = say;
   view = new View(known.edges);
   const course = el('div', null, readout, timePlot(view, 'Requests, latency and requests in flight over time', drawCourse, readout));
-  Object.assign(parts, { heads: el('div'), services: el('div', { class: 'scroll' }), nodes: el('div'), events: el('div') });
+  Object.assign(parts, { heads: el('div'), slos: el('div'), services: el('div', { class: 'scroll' }), nodes: el('div'), events: el('div') });
   page.replaceChildren(parts.heads, el('div', { class: 'sides' },
     el('div', null, course, el('h2', null, 'Services'), parts.services),
-    el('aside', null, el('h2', null, 'Nodes'), parts.nodes, el('h2', null, 'Do something'), acting(), el('h2', null, 'Events'), parts.events,
+    el('aside', null, known.status.slo.length ? el('h2', null, 'SLOs, so far') : null, parts.slos, el('h2', null, 'Nodes'), parts.nodes, el('h2', null, 'Do something'), acting(), el('h2', null, 'Events'), parts.events,
       el('p', { class: 'mut' }, 'meshsim ctl events --follow prints the same lines.'))));
   let width = 0;
   new ResizeObserver(() => {
@@ -444,18 +500,26 @@ function acting() {
   const out = el('pre', { 'aria-live': 'polite' });
   const field = el('input', { name: 'line', 'aria-label': 'Operation or fault, as in the experiment file', spellcheck: 'false', value: service ? lines_.extend() : '' });
   const verb = el('select', { 'aria-label': 'What', change: () => { field.value = lines_[verb.value](); field.focus(); } }, Object.keys(lines_).map((it) => el('option', null, it)));
+  const button = el('button', { 'data-change': true }, 'Do it');
+  const unsure = () => {
+    if (out.dataset.sure) out.textContent = '';
+    delete out.dataset.sure;
+    button.textContent = 'Do it';
+  };
   const form = el('form', { class: 'act', submit: (event) => {
     event.preventDefault();
     const words = field.value.trim().replace(/^\{|\}$/g, '');
-    const isFault = /^\s*(crash|wipe|pause|slow|partition|isolate|link|latency|loss|drop|duplicate|reorder|bandwidth)\s*:/.test(words);
-    const isLarge = /\b(wipe)\s*:/.test(words) || /^\s*crash\s*:\s*all\b/.test(words);
-    if (isLarge && out.dataset.sure !== words) {
+    const isOperation = /\b(deploy|undeploy|extend|scale|update)\s*:/.test(words);
+    const why = harm(words);
+    if (why && out.dataset.sure !== words) {
       out.dataset.sure = words;
-      out.textContent = 'This loses what they hold. Once more to do it.';
+      out.textContent = why + ' Once more to do it.';
+      button.textContent = 'Really do it';
       return;
     }
-    change(isFault ? '/api/faults' : '/api/operations', `{ ${words} }`, out);
-  } }, el('div', null, verb, field), el('div', null, el('button', { 'data-change': true }, 'Do it'),
+    unsure();
+    change(isOperation ? '/api/operations' : '/api/faults', `{ ${words} }`, out);
+  }, input: () => unsure() }, el('div', null, verb, field), el('div', null, button,
     el('span', { class: 'mut' }, 'As the experiment file and meshsim ctl say it; checked before it is done.')), out);
   parts.field = field;
   return form;
@@ -489,6 +553,7 @@ function show() {
   view.zoom(view.whole[1] - extent, view.whole[1], true);
   view.point(cursor !== null && cursor < view.windows ? cursor : null);
   parts.heads.replaceChildren(heads());
+  parts.slos.replaceChildren(slos());
   parts.services.replaceChildren(services());
   parts.nodes.replaceChildren(nodes());
   parts.events.replaceChildren(events());
