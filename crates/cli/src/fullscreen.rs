@@ -3,7 +3,12 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use meshsim_experiment::printable;
+use meshsim_report::table::Look;
+use meshsim_report::wrap::shortened;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Line;
 use ratatui::{DefaultTerminal, Frame};
 
 use crate::error::Error;
@@ -26,11 +31,11 @@ impl FullScreen {
     /// Takes the terminal.
     ///
     /// # Errors
-    /// If input or output is none.
-    pub(crate) fn open(command: &str) -> Result<Self, Error> {
+    /// If input or output is none, with the help.
+    pub(crate) fn open(command: &str, help: &str) -> Result<Self, Error> {
         if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
             let why = format!("`{command}` needs a terminal, for its output and its keys");
-            return Err(Error::WrongInput(why, "leave the option out, or run it in a terminal".into()));
+            return Err(Error::WrongInput(why, help.into()));
         }
         ratatui::try_init().map(FullScreen).map_err(unusable)
     }
@@ -75,6 +80,28 @@ impl FullScreen {
 impl Drop for FullScreen {
     fn drop(&mut self) {
         ratatui::restore();
+    }
+}
+
+/// A text in so many columns, cut if it is longer, in its look.
+pub(crate) fn line(text: &str, look: Look, columns: u16) -> Line<'static> {
+    Line::styled(fitted(text, columns), style(look))
+}
+
+/// The text without characters that a terminal would obey, in so many columns.
+pub(crate) fn fitted(text: &str, columns: u16) -> String {
+    shortened(&printable(text), usize::from(columns), '…')
+}
+
+/// The look on a terminal.
+pub(crate) fn style(look: Look) -> Style {
+    match look {
+        Look::Bold => Style::new().add_modifier(Modifier::BOLD),
+        Look::Dim => Style::new().add_modifier(Modifier::DIM),
+        Look::Good => Style::new().fg(Color::Green),
+        Look::Warn => Style::new().fg(Color::Yellow),
+        Look::Bad => Style::new().fg(Color::Red),
+        Look::Plain => Style::new(),
     }
 }
 

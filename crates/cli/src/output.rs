@@ -36,6 +36,8 @@ const STATE: &str = "state.json";
 const TRACE_JSONL: &str = "trace.jsonl";
 /// The time series of a run.
 pub(crate) const SERIES: &str = "series.csv";
+/// The same for programs that read columns.
+const SERIES_PARQUET: &str = "series.parquet";
 /// The event log: operations, faults, nodes and instances, by time.
 pub(crate) const EVENTS: &str = "events.jsonl";
 /// The page that shows a run.
@@ -112,7 +114,7 @@ pub(crate) fn open(
 }
 
 /// The files that a run of any experiment may leave, except its summary and the experiment.
-const OWN: [&str; 7] = [STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, EVENTS, REPORT];
+const OWN: [&str; 8] = [STATE, TRACE, TRACE_JSONL, PROCESSES, SERIES, SERIES_PARQUET, EVENTS, REPORT];
 
 /// The files that a run of this experiment may leave, except its summary.
 fn names(experiment: &Experiment) -> Vec<&str> {
@@ -228,6 +230,7 @@ fn write(
         out.write_all(b"\n")
     })?;
     folder.write(SERIES, |out| series.write(out))?;
+    folder.write(SERIES_PARQUET, |out| series.write_parquet(out))?;
     folder.write(EVENTS, |out| meshsim_report::events::write(events, out))?;
     folder.write(STATE, |out| ended.outcome.state.write(&experiment.mesh, out))?;
     let processes = ended.processes.iter().map(|bytes| (PROCESSES, bytes.as_slice()));

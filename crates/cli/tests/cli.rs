@@ -74,7 +74,7 @@ fn a_run_prints_what_it_simulates_and_what_came_out_and_writes_it_down() {
     assert!(!text.contains('\x1b') && text.lines().all(|line| line.chars().count() <= 100), "{text}");
     assert_eq!(
         names(&folder.join("runs/small-7")),
-        ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"]
+        ["events.jsonl", "experiment.yaml", "series.csv", "series.parquet", "state.json", "summary.json"]
     );
     assert_eq!(fs::read_to_string(folder.join("runs/small-7/experiment.yaml")).unwrap(), MESH);
     for file in ["state.json", "summary.json"] {
@@ -88,7 +88,7 @@ fn the_same_experiment_gives_the_same_files_with_and_without_a_trace() {
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "a"]), 0);
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "b", "--trace", "--json"]), 0);
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "c", "--trace=jsonl"]), 0);
-    for file in ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"] {
+    for file in ["events.jsonl", "experiment.yaml", "series.csv", "series.parquet", "state.json", "summary.json"] {
         let read = |run: &str| fs::read(folder.join(run).join(file)).unwrap();
         assert!(read("a") == read("b") && read("b") == read("c"), "{file}");
     }
@@ -97,7 +97,7 @@ fn the_same_experiment_gives_the_same_files_with_and_without_a_trace() {
     assert_exit(&meshsim(&folder, &["run", "mesh.yaml", "--out", "c", "--seed", "8"]), 0);
     assert_eq!(
         names(&folder.join("c")),
-        ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"]
+        ["events.jsonl", "experiment.yaml", "series.csv", "series.parquet", "state.json", "summary.json"]
     );
 }
 
@@ -136,7 +136,15 @@ fn values_of_the_file_can_be_set_and_are_in_the_experiment_as_run() {
 #[track_caller]
 fn assert_repeatable(folder: &Path, file: &str, files: &[&str]) {
     assert_exit(&meshsim(folder, &["run", file, "--trace", "--out", "once"]), 0);
-    let mut expected = vec!["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json", "trace.bin"];
+    let mut expected = vec![
+        "events.jsonl",
+        "experiment.yaml",
+        "series.csv",
+        "series.parquet",
+        "state.json",
+        "summary.json",
+        "trace.bin",
+    ];
     expected.extend(files);
     expected.sort();
     assert_eq!(names(&folder.join("once")), expected);
@@ -186,7 +194,7 @@ fn every_request_of_a_real_log_is_offered() {
     for (file, rest, duration, requests) in [
         ("arrivals/azure-conv.csv", "column: TIMESTAMP", "3502s", 19_366..19_367),
         // Ten thousand minutes, each with its count; at random within the minute, so nearly as many.
-        ("arrivals/nasa-week1-per-minute.csv", "column: requests, per: 1m, speed: 60", "10080s", 565_000..570_000),
+        ("arrivals/nasa-week1-per-minute.csv", "column: requests, per: 1m, speed: 60", "2h48min", 565_000..570_000),
     ] {
         let Some(path) = corpus::corpus_file(file) else { return };
         let replay = format!("{{ replay: {}, {rest} }}", path.display());
@@ -419,7 +427,8 @@ fn ctrl_c_ends_a_run_early_and_what_was_measured_is_written() {
     let output = child.wait_with_output().unwrap();
     assert_exit(&output, 130);
     assert!(stdout(&output).contains("\ncut short at "), "{}", stdout(&output));
-    let expected = ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json", "trace.bin"];
+    let expected =
+        ["events.jsonl", "experiment.yaml", "series.csv", "series.parquet", "state.json", "summary.json", "trace.bin"];
     assert_eq!(names(&run), expected);
     let summary = json(&run.join("summary.json"));
     assert_eq!(summary["cut_short"], true);

@@ -206,16 +206,32 @@ fn shiviz_gets_clocks_that_follow_its_rules_and_no_more_events_than_it_draws() {
 }
 
 #[test]
+fn the_time_series_as_parquet_is_that_of_the_csv() {
+    let folder = folder("series");
+    for name in ["csv", "parquet"] {
+        fs::copy(folder.join(format!("run/series.{name}")), folder.join(format!("out.{name}"))).unwrap();
+    }
+    fs::copy(folder.join("out.parquet"), folder.join("out.series")).unwrap();
+    let Some(found) = parsed(&folder, "series") else { return };
+    let csv = fs::read_to_string(folder.join("out.csv")).unwrap();
+    assert_eq!(found["rows"], csv.lines().count() as u64 - 1);
+    assert_eq!(found["columns"].as_array().unwrap().len(), 41);
+    assert_eq!(found["different"], serde_json::json!([]), "{found}");
+    assert_eq!(found["types"], serde_json::json!({ "kind": "string", "done": "uint64", "queue_mean": "double" }));
+}
+
+#[test]
 fn tables_and_graphs_hold_what_the_run_counted() {
     let folder = folder("tables");
     let counted = Counted::of(&folder);
-    for format in ["csv"] {
+    for format in ["csv", "parquet"] {
         export(&folder, format, "run", &[]);
         let Some(found) = parsed(&folder, format) else { continue };
         assert_eq!(found["rows"], records(&folder, "record >= 0"), "{format}");
         assert_eq!(found["kinds"]["send"], counted.traffic("sent"));
         assert_eq!(found["kinds"]["lost"], counted.lost());
-        assert_eq!(found["types"]["at_ns"], "int64", "{found}");
+        // A file of text says of no number that it has no sign.
+        assert_eq!(found["types"]["at_ns"], if format == "csv" { "int64" } else { "uint64" }, "{found}");
         assert_eq!(found["types"]["late"], "bool", "{found}");
     }
     export(&folder, "jsonl", "run", &["--kind", "lost"]);
@@ -263,9 +279,14 @@ fn names_with_signs_of_markup_come_through_every_format_unharmed() {
         found.sort_unstable();
         found
     };
-    for (format, what) in
-        [("perfetto", "processes"), ("chrome", "processes"), ("otlp", "hosts"), ("csv", "actors"), ("graphml", "nodes")]
-    {
+    for (format, what) in [
+        ("perfetto", "processes"),
+        ("chrome", "processes"),
+        ("otlp", "hosts"),
+        ("csv", "actors"),
+        ("parquet", "actors"),
+        ("graphml", "nodes"),
+    ] {
         let args: &[&str] = if format == "graphml" { &["--messages"] } else { &[] };
         export(&folder, format, "t.bin", args);
         let Some(found) = parsed(&folder, format) else { continue };

@@ -192,9 +192,10 @@ fn a_live_run_writes_the_files_and_the_summary_of_a_simulated_one() {
     assert_exit(&output, 0);
     assert_eq!(
         names(&folder.join("sim")),
-        ["events.jsonl", "experiment.yaml", "series.csv", "state.json", "summary.json"]
+        ["events.jsonl", "experiment.yaml", "series.csv", "series.parquet", "state.json", "summary.json"]
     );
-    let expected = ["events.jsonl", "experiment.yaml", "live.json", "series.csv", "state.json", "summary.json"];
+    let expected =
+        ["events.jsonl", "experiment.yaml", "live.json", "series.csv", "series.parquet", "state.json", "summary.json"];
     assert_eq!(names(&folder.join("live")), expected);
     let summary = |run: &str| json(&folder.join(run).join("summary.json"));
     let (sim, live) = (summary("sim"), summary("live"));

@@ -345,6 +345,30 @@ def parquet(path):
     return table(reader.read_table(path))
 
 
+def series(path):
+    """The time series as Parquet, beside the CSV of the same run, which is `out.csv`."""
+    import csv as text
+    import os
+
+    from pyarrow import parquet as reader
+
+    rows = reader.read_table(path)
+    with open(os.path.join(os.path.dirname(path), "out.csv"), encoding="utf-8", newline="") as file:
+        lines = list(text.DictReader(file))
+    assert rows.column_names == list(lines[0])
+
+    def is_same(cell, value):
+        return cell == "" if value in (None, "") else type(value)(cell) == value
+
+    different = [
+        name
+        for name in rows.column_names
+        if not all(is_same(line[name], value) for line, value in zip(lines, rows.column(name).to_pylist()))
+    ]
+    types = {name: str(rows.schema.field(name).type) for name in ["kind", "done", "queue_mean"]}
+    return {"rows": rows.num_rows, "columns": rows.column_names, "different": different, "types": types}
+
+
 def kubernetes(path):
     """Objects of a manifest, valid by the strict schemas of the oldest and the newest version that is promised."""
     import kubernetes_validate

@@ -179,10 +179,9 @@ fn shards(folder: &Path) -> Vec<(String, usize)> {
     files.collect()
 }
 
-fn files(folder: &Path) -> Vec<(String, String)> {
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let file =
-        |path: PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap());
+    let file = |path: PathBuf| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap());
     let mut files: Vec<_> = entries.map(file).collect();
     files.sort();
     files

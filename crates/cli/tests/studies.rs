@@ -138,10 +138,10 @@ fn a_rate_at_which_hardly_anything_is_asked_is_no_limit() {
 }
 
 /// The files of a folder, with those of its folders.
-fn files(folder: &Path) -> Vec<(PathBuf, String)> {
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let of = |path: PathBuf| {
-        if path.is_dir() { files(&path) } else { vec![(path.clone(), fs::read_to_string(path).unwrap())] }
+        if path.is_dir() { files(&path) } else { vec![(path.clone(), fs::read(path).unwrap())] }
     };
     let mut files: Vec<_> = entries.flat_map(of).collect();
     files.iter_mut().for_each(|(path, _)| *path = path.strip_prefix(folder).unwrap_or(path).to_owned());
@@ -183,7 +183,7 @@ fn a_shard_that_is_killed_continues_with_the_same_command() {
     let args: Vec<&str> = args.into_iter().enumerate().filter(|(n, _)| !(4..6).contains(n)).map(|(_, it)| it).collect();
     let mut child = common::command(&folder, &args).spawn().unwrap();
     let shards = folder.join("out/shards");
-    let lines = || files(&shards).iter().map(|(_, text)| text.lines().count()).max();
+    let lines = || files(&shards).iter().map(|(_, bytes)| bytes.iter().filter(|byte| **byte == b'\n').count()).max();
     common::until("some runs have ended", || shards.exists().then(lines).flatten().filter(|count| *count > 3));
     common::signal(child.id(), "KILL");
     child.wait().unwrap();

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::figures::Row;
 use crate::plan::{Job, PROGRAM, Plan, PlanError, RUNS_MAX, Varied};
 use crate::shards::{self, SHARDS};
+use crate::sweep;
 
 /// File with the plan.
 pub const PLAN: &str = "study.json";
@@ -302,7 +303,8 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
     // A damaged study is removed too, except the files that its experiment refers to.
     let files = read_plan(path).map(|(plan, _)| plan.bundle().files.clone()).unwrap_or_default();
     let named = files.iter().map(|(name, _)| name.as_str());
-    let own = [PLAN, RUNS, EXPERIMENT, crate::sweep::POINTS_CSV, crate::sweep::RUNS_CSV];
+    let tables = [sweep::POINTS_CSV, sweep::RUNS_CSV, sweep::POINTS_PARQUET, sweep::RUNS_PARQUET];
+    let own: Vec<&str> = [PLAN, RUNS, EXPERIMENT].into_iter().chain(tables).collect();
     for name in own.into_iter().chain(named) {
         match fs::remove_file(path.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),

@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use meshsim_columns::{Kind, Parquet, Value};
 use meshsim_report::Outcome;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -167,47 +168,62 @@ fn summarise_point(plan: &Plan, rows: &[Row], names: &[&str]) -> PointSummary {
     }
 }
 
-/// Writes a row for each point: its values, its runs, and each figure's mean and half width (`NAME`, `NAME ±`).
-///
-/// # Errors
-/// If a value cannot be written.
-pub fn write_points(points: &[PointSummary], out: impl io::Write) -> io::Result<()> {
-    let mut out = csv::Writer::from_writer(out);
-    let Some(first) = points.first() else { return Ok(()) };
-    let mut heading: Vec<String> = vec!["point".into()];
-    heading.extend(first.values.iter().map(|setting| setting.path.clone()));
-    heading.extend(["runs", "passed", "failed"].map(String::from));
-    heading.extend(first.figures.iter().flat_map(|figure| [figure.name.clone(), format!("{} ±", figure.name)]));
-    out.write_record(&heading)?;
-    for point in points {
-        let mut record = vec![point.point.to_string()];
-        record.extend(point.values.iter().map(|setting| setting.value.clone()));
-        record.extend([point.runs, point.passed, point.failed].map(|n| n.to_string()));
-        record.extend(point.figures.iter().flat_map(|figure| {
-            let half = figure.estimate.and_then(|estimate| estimate.half_width);
-            [written(figure.estimate.map(|estimate| estimate.mean)), written(half)]
-        }));
-        out.write_record(&record)?;
-    }
-    out.flush()
+/// A table of a study: its columns, and its rows.
+struct Table<'a> {
+    columns: Vec<(String, Kind)>,
+    rows: Vec<Vec<Value<'a>>>,
 }
 
-/// Writes a row for each run: its values, its seed, its result, and its figures.
-///
-/// # Errors
-/// If a value cannot be written.
-pub fn write_runs(plan: &Plan, rows: &[Row], out: impl io::Write) -> io::Result<()> {
-    let mut out = csv::Writer::from_writer(out);
+impl Table<'_> {
+    fn csv(&self) -> io::Result<Vec<u8>> {
+        let mut out = csv::Writer::from_writer(Vec::new());
+        out.write_record(self.columns.iter().map(|(name, _)| name))?;
+        self.rows.iter().try_for_each(|row| out.write_record(row.iter().map(Value::to_string)))?;
+        out.into_inner().map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    fn parquet(&self) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut file = Parquet::new(self.columns.iter().map(|(name, kind)| (name.as_str(), *kind)))?;
+        self.rows.iter().try_for_each(|row| file.row(row.iter().cloned(), &mut out))?;
+        file.end(&mut out)?;
+        Ok(out)
+    }
+}
+
+/// A row for each point: its values, its runs, and each figure's mean and half width (`NAME`, `NAME ±`).
+fn of_points(points: &[PointSummary]) -> Option<Table<'_>> {
+    let first = points.first()?;
+    let mut columns = vec![("point".to_owned(), Kind::Count)];
+    columns.extend(first.values.iter().map(|setting| (setting.path.clone(), Kind::Text)));
+    columns.extend(["runs", "passed", "failed"].map(|name| (name.to_owned(), Kind::Count)));
+    let names = first.figures.iter().flat_map(|figure| [figure.name.clone(), format!("{} ±", figure.name)]);
+    columns.extend(names.map(|name| (name, Kind::Figure)));
+    let row = |point: &'_ PointSummary| {
+        let mut row = vec![Value::Count(point.point as u64)];
+        row.extend(point.values.iter().map(|setting| Value::Text(setting.value.clone().into())));
+        row.extend([point.runs, point.passed, point.failed].map(|n| Value::Count(n as u64)));
+        row.extend(point.figures.iter().flat_map(|figure| {
+            let half = figure.estimate.and_then(|estimate| estimate.half_width);
+            [figure.estimate.map(|estimate| estimate.mean), half].map(Value::figure)
+        }));
+        row
+    };
+    Some(Table { columns, rows: points.iter().map(row).collect() })
+}
+
+/// A row for each run: its values, its seed, its result, and its figures.
+fn of_runs<'a>(plan: &'a Plan, rows: &'a [Row]) -> Table<'a> {
     let names = names(rows.iter().filter_map(Row::ended));
-    let mut heading: Vec<&str> = vec!["point"];
-    heading.extend(plan.varied.axes.iter().map(crate::axis::Axis::path));
-    heading.extend(["seed", "outcome", "missed"]);
-    heading.extend(&names);
-    out.write_record(&heading)?;
-    for row in rows {
-        let mut record = vec![row.point.to_string()];
-        record.extend(plan.point(row.point).iter().cloned());
-        record.push(row.seed.to_string());
+    let mut columns = vec![("point".to_owned(), Kind::Count)];
+    columns.extend(plan.varied.axes.iter().map(|axis| (axis.path().to_owned(), Kind::Text)));
+    columns.push(("seed".into(), Kind::Count));
+    columns.extend(["outcome", "missed"].map(|name| (name.to_owned(), Kind::Text)));
+    columns.extend(names.iter().map(|name| ((*name).to_owned(), Kind::Figure)));
+    let row = |row: &'a Row| {
+        let mut values = vec![Value::Count(row.point as u64)];
+        values.extend(plan.point(row.point).iter().map(|value| Value::Text(value.clone().into())));
+        values.push(Value::Count(row.seed));
         match &row.result {
             Result::Ended(ended) => {
                 let outcome = match ended.outcome {
@@ -215,27 +231,27 @@ pub fn write_runs(plan: &Plan, rows: &[Row], out: impl io::Write) -> io::Result<
                     Outcome::Unknown => "unknown",
                     Outcome::Fail => "fail",
                 };
-                record.extend([outcome.to_owned(), ended.missed.join("; ")]);
-                record.extend(names.iter().map(|name| written(ended.figure(name))));
+                values.extend([Value::Text(outcome.into()), Value::Text(ended.missed.join("; ").into())]);
+                values.extend(names.iter().map(|name| Value::figure(ended.figure(name))));
             }
             Result::Broken(why) => {
-                record.extend(["broken".to_owned(), why.clone()]);
-                record.extend(names.iter().map(|_| String::new()));
+                values.extend([Value::Text("broken".into()), Value::Text(why.as_str().into())]);
+                values.extend(names.iter().map(|_| Value::None));
             }
         }
-        out.write_record(&record)?;
-    }
-    out.flush()
-}
-
-fn written(figure: Option<f64>) -> String {
-    figure.map_or_else(String::new, |figure| figure.to_string())
+        values
+    };
+    Table { columns, rows: rows.iter().map(row).collect() }
 }
 
 /// The table of points in the folder of a study.
 pub const POINTS_CSV: &str = "points.csv";
 /// The table of runs in the folder of a study.
 pub const RUNS_CSV: &str = "runs.csv";
+/// The table of points, as Parquet.
+pub const POINTS_PARQUET: &str = "points.parquet";
+/// The table of runs, as Parquet.
+pub const RUNS_PARQUET: &str = "runs.parquet";
 
 /// Writes the tables of a study beside its runs.
 ///
@@ -247,8 +263,18 @@ pub fn publish(
     points: &[PointSummary],
     store: Store,
 ) -> std::result::Result<(), StoreError> {
-    let (mut of_points, mut of_runs) = (Vec::new(), Vec::new());
-    let made = write_points(points, &mut of_points).and_then(|()| write_runs(plan, rows, &mut of_runs));
-    made.map_err(|error| StoreError::Io(POINTS_CSV.into(), error))?;
-    store.finish(rows, &[(POINTS_CSV, &of_points), (RUNS_CSV, &of_runs)])
+    let (points, runs) = (of_points(points), of_runs(plan, rows));
+    let mut files = vec![
+        (POINTS_CSV, points.as_ref().map_or(Ok(Vec::new()), Table::csv)),
+        (RUNS_CSV, runs.csv()),
+        (RUNS_PARQUET, runs.parquet()),
+    ];
+    // Without a point there are no columns.
+    files.extend(points.as_ref().map(|table| (POINTS_PARQUET, table.parquet())));
+    let mut made = Vec::new();
+    for (name, bytes) in files {
+        made.push((name, bytes.map_err(|error| StoreError::Io(name.into(), error))?));
+    }
+    let made: Vec<(&str, &[u8])> = made.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    store.finish(rows, &made)
 }

@@ -1,65 +1,47 @@
 //! Records as rows of a table, with names.
 
-use std::borrow::Cow;
-
 use meshsim_actor::Fate;
+use meshsim_columns::{Kind, Value};
 use meshsim_trace::Entry;
 use meshsim_trace::export::kind;
 
 use super::stream::Item;
 use super::words::{Names, service_of_note, step_of_note};
 
-/// Type of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
-    Text,
-    Number,
-    Flag,
-}
-
-/// Value of a record in a column.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Cell<'a> {
-    None,
-    Text(Cow<'a, str>),
-    Number(u64),
-    Flag(bool),
-}
-
 /// The columns, in their order: names, and what they hold.
-pub(crate) const COLUMNS: [(&str, Sort); 28] = [
-    ("record", Sort::Number),
-    ("at_ns", Sort::Number),
-    ("actor", Sort::Text),
-    ("kind", Sort::Text),
-    ("type", Sort::Text),
-    ("message", Sort::Text),
-    ("from", Sort::Text),
-    ("to", Sort::Text),
-    ("instance", Sort::Text),
-    ("service", Sort::Text),
-    ("endpoint", Sort::Text),
-    ("request", Sort::Text),
-    ("try", Sort::Number),
-    ("step", Sort::Number),
-    ("last_step", Sort::Number),
-    ("operation", Sort::Number),
-    ("bytes", Sort::Number),
-    ("took_ns", Sort::Number),
-    ("reason", Sort::Text),
-    ("late", Sort::Flag),
-    ("copy", Sort::Number),
-    ("due_ns", Sort::Number),
-    ("note", Sort::Text),
-    ("subject", Sort::Number),
-    ("value", Sort::Number),
-    ("cause", Sort::Number),
-    ("lamport", Sort::Number),
-    ("incarnation", Sort::Number),
+pub(crate) const COLUMNS: [(&str, Kind); 28] = [
+    ("record", Kind::Count),
+    ("at_ns", Kind::Count),
+    ("actor", Kind::Text),
+    ("kind", Kind::Text),
+    ("type", Kind::Text),
+    ("message", Kind::Text),
+    ("from", Kind::Text),
+    ("to", Kind::Text),
+    ("instance", Kind::Text),
+    ("service", Kind::Text),
+    ("endpoint", Kind::Text),
+    ("request", Kind::Text),
+    ("try", Kind::Count),
+    ("step", Kind::Count),
+    ("last_step", Kind::Count),
+    ("operation", Kind::Count),
+    ("bytes", Kind::Count),
+    ("took_ns", Kind::Count),
+    ("reason", Kind::Text),
+    ("late", Kind::Flag),
+    ("copy", Kind::Count),
+    ("due_ns", Kind::Count),
+    ("note", Kind::Text),
+    ("subject", Kind::Count),
+    ("value", Kind::Count),
+    ("cause", Kind::Count),
+    ("lamport", Kind::Count),
+    ("incarnation", Kind::Count),
 ];
 
 /// A record as a row.
-pub(crate) fn row<'a>(item: &'a Item, names: &'a Names) -> [Cell<'a>; COLUMNS.len()] {
+pub(crate) fn row<'a>(item: &'a Item, names: &'a Names) -> [Value<'a>; COLUMNS.len()] {
     let (record, derived) = (&item.record, &item.derived);
     let sent = item.sent();
     let about = sent.map(|sent| &sent.about);
@@ -84,41 +66,33 @@ pub(crate) fn row<'a>(item: &'a Item, names: &'a Names) -> [Cell<'a>; COLUMNS.le
     let instance = sent.filter(|sent| sent.about.ordinal.is_some());
     let message = derived.message.as_ref().map(|(id, _)| format!("{}/{}", names.actor(id.from), id.seq));
     [
-        Cell::Number(record.seq),
-        Cell::Number(record.at.nanos()),
-        text(Some(names.actor(record.actor))),
-        text(Some(kind(&record.entry))),
-        text(sent.map(|sent| sent.kind)),
-        text(message),
-        text(item.sender().map(|from| names.actor(from))),
-        text(sent.map(|sent| names.actor(sent.to))),
-        text(instance.map(|sent| names.receiver(sent.to, &sent.about))),
-        text(service.map(|service| names.service(service))),
-        text(endpoint.map(|(service, endpoint)| names.endpoint(service, endpoint))),
-        text(about.and_then(|about| about.root).map(|root| names.request(root))),
-        number(about.and_then(|about| about.attempt).map(u64::from)),
-        number(steps.map(|(first, _)| first)),
-        number(steps.map(|(_, last)| last)),
-        number(steps.and_then(|steps| names.operations_of(steps)).map(|(first, _)| first)),
-        number(sent.map(|sent| u64::from(sent.bytes))),
-        number(item.took().map(|took| took.nanos())),
-        text(reason),
-        if is_delivery { Cell::Flag(item.is_late) } else { Cell::None },
-        number(is_delivery.then_some(u64::from(derived.copy))),
-        number(due),
-        text(note.map(|(what, ..)| what)),
-        number(note.map(|(_, subject, _)| subject)),
-        number(note.map(|(.., value)| value)),
-        number(derived.cause),
-        Cell::Number(derived.lamport),
-        Cell::Number(u64::from(derived.incarnation)),
+        Value::Count(record.seq),
+        Value::Count(record.at.nanos()),
+        Value::text(Some(names.actor(record.actor))),
+        Value::text(Some(kind(&record.entry))),
+        Value::text(sent.map(|sent| sent.kind)),
+        Value::text(message),
+        Value::text(item.sender().map(|from| names.actor(from))),
+        Value::text(sent.map(|sent| names.actor(sent.to))),
+        Value::text(instance.map(|sent| names.receiver(sent.to, &sent.about))),
+        Value::text(service.map(|service| names.service(service))),
+        Value::text(endpoint.map(|(service, endpoint)| names.endpoint(service, endpoint))),
+        Value::text(about.and_then(|about| about.root).map(|root| names.request(root))),
+        Value::count(about.and_then(|about| about.attempt).map(u64::from)),
+        Value::count(steps.map(|(first, _)| first)),
+        Value::count(steps.map(|(_, last)| last)),
+        Value::count(steps.and_then(|steps| names.operations_of(steps)).map(|(first, _)| first)),
+        Value::count(sent.map(|sent| u64::from(sent.bytes))),
+        Value::count(item.took().map(|took| took.nanos())),
+        Value::text(reason),
+        if is_delivery { Value::Flag(item.is_late) } else { Value::None },
+        Value::count(is_delivery.then_some(u64::from(derived.copy))),
+        Value::count(due),
+        Value::text(note.map(|(what, ..)| what)),
+        Value::count(note.map(|(_, subject, _)| subject)),
+        Value::count(note.map(|(.., value)| value)),
+        Value::count(derived.cause),
+        Value::Count(derived.lamport),
+        Value::Count(u64::from(derived.incarnation)),
     ]
-}
-
-fn text<'a>(text: Option<impl Into<Cow<'a, str>>>) -> Cell<'a> {
-    text.map_or(Cell::None, |text| Cell::Text(text.into()))
-}
-
-fn number<'a>(number: Option<u64>) -> Cell<'a> {
-    number.map_or(Cell::None, Cell::Number)
 }

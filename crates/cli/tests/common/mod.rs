@@ -4,6 +4,8 @@
 
 pub(crate) mod browser;
 pub(crate) mod cluster;
+pub(crate) mod live_run;
+pub(crate) mod terminal;
 pub(crate) mod traced;
 
 use std::io::Write;

@@ -7,7 +7,8 @@ use std::path::Path;
 pub(crate) fn files(folder: &Path) -> Vec<(String, String)> {
     let file = |entry: std::io::Result<fs::DirEntry>| {
         let path = entry.unwrap().path();
-        (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())
+        let content = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        (path.file_name().unwrap().to_string_lossy().into_owned(), content)
     };
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(file).collect();
     files.sort();

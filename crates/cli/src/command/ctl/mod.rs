@@ -4,6 +4,7 @@ mod events;
 mod gateway;
 mod operation;
 mod show;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub(super) const ABOUT: &str = "Query and change a live run, through its gateway
 pub(super) const EXAMPLES: &str = "\
 Examples:
   meshsim ctl status
+  meshsim ctl watch
   meshsim ctl events --follow
   meshsim ctl request frontend/search
   meshsim ctl extend search --to 6 --rate 0.3
@@ -66,6 +68,8 @@ enum CtlCommand {
         #[arg(long)]
         follow: bool,
     },
+    /// Watch the run in this terminal: requests, SLOs, services, nodes, faults and events, until `q`
+    Watch,
     /// List the operations, or show one with its steps
     Operations {
         /// Number in the list
@@ -140,12 +144,6 @@ enum CtlCommand {
         #[arg(required = true, value_name = "SERVICE")]
         services: Vec<String>,
     },
-    /// Empty the caches of services
-    Flush {
-        /// The services
-        #[arg(required = true, value_name = "SERVICE")]
-        services: Vec<String>,
-    },
     /// Inject a fault for a while
     Fault {
         /// As in the file, without `at`: 'crash: node-2, for: 5s'
@@ -205,6 +203,7 @@ impl Args {
                 gateway.show("/healthz", json, screen, |_: meshsim_gateway::Health| "well\n".into())?
             }
             CtlCommand::Status => gateway.show("/api/status", json, screen, |status| show::status(&status, paint))?,
+            CtlCommand::Watch => return watch::show(gateway, screen),
             CtlCommand::Events { follow } => events::print(&gateway, follow, json, screen)?,
             CtlCommand::Operations { index: None } => {
                 gateway.show("/api/operations", json, screen, |all: Operations| {

@@ -39,8 +39,8 @@ pub(super) fn of(verb: CtlCommand) -> Value {
         }
         CtlCommand::Deploy { services } => vec![("deploy", Some(services.into()))],
         CtlCommand::Undeploy { services } => vec![("undeploy", Some(services.into()))],
-        CtlCommand::Flush { services } => vec![("flush", Some(services.into()))],
         CtlCommand::Status
+        | CtlCommand::Watch
         | CtlCommand::Events { .. }
         | CtlCommand::Operations { .. }
         | CtlCommand::Fault { .. }
@@ -81,6 +81,5 @@ mod tests {
         let canary = json!({ "update": "a", "to": "2", "strategy": "canary", "weights": ["5%", "100%"] });
         assert_eq!(operation("ctl update a --to 2 --strategy canary --weights 5%,100%"), canary);
         assert_eq!(operation("ctl undeploy a b"), json!({ "undeploy": ["a", "b"] }));
-        assert_eq!(operation("ctl flush a"), json!({ "flush": ["a"] }));
     }
 }

@@ -7,9 +7,11 @@ use meshsim_mesh::coordinator::Presence;
 use meshsim_mesh::measure::OperationKind;
 use meshsim_report::events::{Event, EventKind};
 use meshsim_report::table::{Cell, Look, Paint, Table};
-use meshsim_report::{OperationSummary, count, number, span};
+use meshsim_report::{OperationSummary, Verdict, count, number, span};
 
-use meshsim_gateway::{FaultBegun, Healed, Moment, Operation, Phase, RequestReport, StartedOperations, Status};
+use meshsim_gateway::{
+    FaultBegun, Healed, Moment, Operation, Phase, RequestReport, Service, StartedOperations, Status,
+};
 
 /// Deeper calls are not set in any further.
 const DEPTH_SHOWN_MAX: usize = 32;
@@ -41,10 +43,36 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
     if !status.recent.is_empty() {
         out += &format!("\n{}", recent(&status.recent, paint));
     }
-    let mut services = Table::new(["<service", "instances", "ready", "capacity", "version", "generation"]);
-    for service in &status.services {
+    if !status.slo.is_empty() {
+        out += &format!("\n{}", slos(&status.slo).render(paint));
+    }
+    // In a cluster of containers the machine is the container.
+    let machine =
+        |process: Option<usize>| process.and_then(|at| status.processes.get(at)).map_or("", |it| it.host.as_str());
+    let mut nodes = Table::new(["<node", "instances", "<state", "<machine"]);
+    for node in status.nodes.iter().take(NODES_LISTED_MAX) {
+        nodes.row([
+            node.name.as_str().into(),
+            node.instances.to_string().into(),
+            Cell::new(node.state.as_str(), look_of(node.state)),
+            machine(node.process).into(),
+        ]);
+    }
+    out +=
+        &format!("\n{}\n{}", services(&status.services).render(paint), nodes.without_empty_columns(&[]).render(paint));
+    if let more @ 1.. = status.nodes.len().saturating_sub(NODES_LISTED_MAX) {
+        let dead = status.nodes.iter().filter(|node| node.state == Presence::Dead).count();
+        out += &paint.on(Look::Dim, &format!("  and {more} more; {dead} are dead in all\n"));
+    }
+    out
+}
+
+/// The services: what is wanted, and what is there.
+pub(super) fn services(all: &[Service]) -> Table {
+    let mut table = Table::new(["<service", "instances", "ready", "capacity", "version", "generation"]);
+    for service in all {
         let look = if service.ready == service.values.instances { Look::Plain } else { Look::Warn };
-        services.row([
+        table.row([
             service.name.as_str().into(),
             service.values.instances.to_string().into(),
             Cell::new(service.ready.to_string(), look),
@@ -53,30 +81,26 @@ pub(super) fn status(status: &Status, paint: Paint) -> String {
             service.generation.to_string().into(),
         ]);
     }
-    // In a cluster of containers the machine is the container.
-    let machine =
-        |process: Option<usize>| process.and_then(|at| status.processes.get(at)).map_or("", |it| it.host.as_str());
-    let mut nodes = Table::new(["<node", "instances", "<state", "<machine"]);
-    for node in status.nodes.iter().take(NODES_LISTED_MAX) {
-        let look = match node.state {
-            Presence::Alive => Look::Plain,
-            Presence::Dead | Presence::Shunned => Look::Bad,
-            Presence::Pending | Presence::Left => Look::Dim,
-            Presence::Leaving => Look::Warn,
-        };
-        nodes.row([
-            node.name.as_str().into(),
-            node.instances.to_string().into(),
-            Cell::new(node.state.as_str(), look),
-            machine(node.process).into(),
-        ]);
+    table
+}
+
+/// Look of a node in this state.
+pub(super) fn look_of(state: Presence) -> Look {
+    match state {
+        Presence::Alive => Look::Plain,
+        Presence::Dead | Presence::Shunned => Look::Bad,
+        Presence::Pending | Presence::Left => Look::Dim,
+        Presence::Leaving => Look::Warn,
     }
-    out += &format!("\n{}\n{}", services.render(paint), nodes.without_empty_columns(&[]).render(paint));
-    if let more @ 1.. = status.nodes.len().saturating_sub(NODES_LISTED_MAX) {
-        let dead = status.nodes.iter().filter(|node| node.state == Presence::Dead).count();
-        out += &paint.on(Look::Dim, &format!("  and {more} more; {dead} are dead in all\n"));
+}
+
+/// The SLOs, as they come out by now.
+pub(super) fn slos(all: &[Verdict]) -> Table {
+    let mut table = Table::new(["<SLO, so far", "<", "measured"]);
+    for it in all {
+        table.row([it.slo.as_str().into(), it.outcome.cell(), it.figure_text.as_str().into()]);
     }
-    out
+    table
 }
 
 /// Results of the requests of the last windows.
@@ -191,6 +215,12 @@ pub(super) fn healed(healed: Healed) -> String {
 
 /// An event of the run as one line.
 pub(super) fn event(event: &Event, paint: Paint) -> String {
+    let (look, words) = event_in_words(event);
+    format!("{:>9.2}s  {}\n", event.at_s, paint.on(look, &words))
+}
+
+/// An event in words, and their look.
+pub(super) fn event_in_words(event: &Event) -> (Look, String) {
     let (look, word) = match event.kind {
         EventKind::FaultBegan => (Look::Bad, "fault began"),
         EventKind::FaultEnded => (Look::Plain, "fault ended"),
@@ -204,7 +234,7 @@ pub(super) fn event(event: &Event, paint: Paint) -> String {
         EventKind::InstanceReady | EventKind::InstanceGone | EventKind::LeftOut => (Look::Dim, ""),
     };
     let words = if word.is_empty() { event.what.clone() } else { format!("{word}: {}", event.what) };
-    format!("{:>9.2}s  {}\n", event.at_s, paint.on(look, &words))
+    (look, words)
 }
 
 pub(super) fn asked(asked: RequestReport, paint: Paint) -> String {

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use csv::WriterBuilder;
+use meshsim_columns::Value;
 use meshsim_report::plural;
 
 use super::{Common, Exporter, Form, Told};
 use crate::error::{Error, Exit};
 use crate::flow::Item;
-use crate::flow::table::{COLUMNS, Cell, row};
+use crate::flow::table::{COLUMNS, row};
 use crate::flow::words::Names;
 use crate::screen::Screen;
 
@@ -57,13 +58,7 @@ impl Exporter for Csv<'_> {
             return Ok(());
         }
         self.written += 1;
-        let cells = row(item, self.names).map(|cell| match cell {
-            Cell::None => String::new(),
-            Cell::Text(text) => text.into_owned(),
-            Cell::Number(number) => number.to_string(),
-            Cell::Flag(flag) => flag.to_string(),
-        });
-        write(out, cells.into_iter())
+        write(out, row(item, self.names).iter().map(Value::to_string))
     }
 
     fn end(&mut self, _out: &mut dyn Write) -> io::Result<Told> {

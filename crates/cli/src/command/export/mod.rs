@@ -16,6 +16,7 @@ mod kubernetes;
 mod lanes;
 mod mermaid;
 mod otlp;
+mod parquet;
 mod pcapng;
 mod perfetto;
 mod plantuml;
@@ -45,6 +46,7 @@ Examples:
   meshsim export otlp last --send http://127.0.0.1:4318
   meshsim export pcapng last --lost | tshark -r -
   meshsim export csv last --from 80s --to 90s -o records.csv
+  meshsim export parquet last -o records.parquet
   meshsim export mermaid last --operation 9 >> notes.md
   meshsim export compose mesh.yaml --out mesh      an experiment as a compose file
   meshsim export kubernetes mesh.yaml --out mesh   an experiment as manifests
@@ -85,6 +87,7 @@ formats! {
     Dot = dot;
     Graphml = graphml;
     Csv = csv;
+    Parquet = parquet;
     Jsonl = jsonl;
     Compose = compose;
     Kubernetes = kubernetes;

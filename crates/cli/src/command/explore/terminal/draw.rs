@@ -1,12 +1,10 @@
 //! The terminal's picture of a run.
 
-use meshsim_experiment::printable;
 use meshsim_report::count;
 use meshsim_report::table::{Look, Paint};
-use meshsim_report::wrap::shortened;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
@@ -15,7 +13,7 @@ use super::View;
 use crate::error::Error;
 use crate::flow::Lines;
 use crate::flow::line::{look, what};
-use crate::fullscreen::FullScreen;
+use crate::fullscreen::{FullScreen, fitted, line, style};
 
 /// The list of keys.
 pub(super) const KEYS: [&str; 13] = [
@@ -101,7 +99,7 @@ impl View<'_> {
             "{}  {:.6}s of {:.1}s  record {} of {}",
             explorer.name,
             now.secs(),
-            explorer.now().chunks.end().secs(),
+            explorer.chunks.end().secs(),
             count(at),
             count(last_record)
         );
@@ -123,7 +121,7 @@ impl View<'_> {
         let last = match (&self.asked, &self.search) {
             (Some(question), _) => format!("{}{}_", question.what.label(), question.typed),
             (None, Some((search, _))) => {
-                format!("looking: {} % left; a key stops it", search.left(explorer.now().chunks.chunks.len()))
+                format!("looking: {} % left; a key stops it", search.left(explorer.chunks.chunks.len()))
             }
             (None, None) if !self.said.is_empty() => self.said.clone(),
             _ => match &self.wanted {
@@ -149,21 +147,6 @@ fn story(told: &Told) -> Vec<(String, Look)> {
     text
 }
 
-fn style(look: Look) -> Style {
-    match look {
-        Look::Bold => Style::new().add_modifier(Modifier::BOLD),
-        Look::Dim => Style::new().add_modifier(Modifier::DIM),
-        Look::Good => Style::new().fg(Color::Green),
-        Look::Warn => Style::new().fg(Color::Yellow),
-        Look::Bad => Style::new().fg(Color::Red),
-        _ => Style::new(),
-    }
-}
-
-fn fitted(text: &str, width: u16) -> String {
-    shortened(&printable(text), usize::from(width), '…')
-}
-
 /// Draws it. Any size is good; what has no room is left out.
 pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture) {
     let area = frame.area();
@@ -176,7 +159,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture) {
         Constraint::Length(1),
     ];
     let [title, heading, records, detail, last] = Layout::vertical(parts).areas(area);
-    let line = |text: &str, look: Look| Line::styled(fitted(text, area.width), style(look));
+    let line = |text: &str, look: Look| line(text, look, area.width);
     frame.render_widget(line(&picture.title, Look::Bold), title);
     frame.render_widget(line(&picture.heading, Look::Dim), heading);
     let chosen = |(text, look, is_chosen): &(String, Look, bool)| {

@@ -79,7 +79,7 @@ impl What {
 
 /// Shows a run until a person leaves.
 pub(super) fn show(explorer: &Explorer) -> Result<(), Error> {
-    let mut screen = FullScreen::open("meshsim explore --terminal")?;
+    let mut screen = FullScreen::open("meshsim explore --terminal", "leave the option out, or run it in a terminal")?;
     let mut walk = Walk::new(explorer);
     let at = walk.next(0, true)?.unwrap_or(0);
     let mut view = View {
