@@ -1,9 +1,11 @@
-//! Targets of loads: mixes that change.
+//! Targets of loads: mixes that change, and journeys of users.
 
 use meshsim_actor::Span;
 use meshsim_experiment::check::check;
+use meshsim_mesh::ActorResults;
 use meshsim_mesh::actors::MeshActor;
 use meshsim_mesh::course::Course;
+use meshsim_mesh::measure::JourneyCounts;
 use meshsim_tests::{Played, parse, play};
 
 /// Runs a service with endpoints `a`, `b` and `c` under this load.
@@ -90,4 +92,80 @@ fn a_load_whose_mix_changes_takes_as_long_as_its_targets() {
     let load = "from: 5s, for: 90s, arrivals: { constant: 10/s }, mix: [ { for: 45s, weights: { a: 1 } }, { for: 45s, weights: { b: 1 } } ]";
     let tally = play(parse(&text(load).replace("b: {}", "b: { script: [ sleep: 500ms ] }"))).tally();
     assert_eq!((tally.done, tally.latency.count_above(Span::from_millis(400))), (900, 450));
+}
+
+/// The journeys of the load.
+fn journeys(ran: &Played) -> JourneyCounts {
+    let client = ran.sim.actors().nth(2).expect("it is the client");
+    let ActorResults::Client { journeys, .. } = client.results(ran.sim.now()) else { panic!("a client's") };
+    *journeys.expect("there are journeys")
+}
+
+/// `a`, then by half the end, else `b`, and `a` again.
+const LOOP: &str = "journey: { one: { to: a, think: 100ms, next: { two: 50, end: 50 } }, two: { to: b, think: 200ms, next: { one: 1 } } }";
+
+#[test]
+fn arrivals_make_journeys_with_the_visits_and_the_time_of_their_chain() {
+    let ran = run(&format!("from: 1s, for: 90s, arrivals: {{ constant: 100/s }}, {LOOP}"));
+    let counts = journeys(&ran);
+    let of: Vec<u64> = offered(&ran).iter().map(|windows| windows.iter().sum()).collect();
+    // The load ends with some under way; the others have made each step twice and once, on average.
+    let ended = counts.time.count();
+    assert!(counts.begun == 9000 && counts.abandoned == 0 && ended > 8900, "{counts:?}");
+    let standard_error = (2.0_f64 / ended as f64).sqrt();
+    let rounds = counts.time.mean().secs() / 0.3;
+    assert!((rounds - 1.0).abs() < 4.0 * standard_error, "{rounds} rounds of 300 ms, one is expected");
+    let firsts = of[0] as f64 / counts.begun as f64;
+    assert!((firsts - 2.0).abs() < 4.0 * standard_error + 0.01, "{firsts}");
+    assert!(of[0] - of[1] >= ended, "each that is completed ends with `a`");
+}
+
+#[test]
+fn a_failed_request_abandons_its_journey() {
+    let load = "from: 1s, for: 90s, arrivals: { constant: 100/s }, journey: { one: { to: a }, two: { to: a }, three: { to: a } }";
+    let ran = play(parse(&text(load).replace("a: {}", "a: { errors: 10%, script: [ sleep: 10ms ] }")));
+    let counts = journeys(&ran);
+    // But for those that the end of the load finds under way.
+    assert!(counts.begun == 9000 && counts.time.count() + counts.abandoned >= 8995, "{counts:?}");
+    expect_share(counts.time.count(), 9000, 0.729);
+    assert_eq!((counts.time.mean(), ran.tally().failed.total()), (Span::from_millis(30), counts.abandoned));
+    // Steps that ask for the same endpoint have figures of their own.
+    let of: Vec<u64> = offered(&ran).iter().map(|windows| windows.iter().sum()).collect();
+    assert_eq!(of[0], 9000);
+    expect_share(of[1], 9000, 0.9);
+    expect_share(of[2], 9000, 0.81);
+}
+
+#[test]
+fn users_of_a_closed_load_make_one_journey_after_the_other() {
+    let ran =
+        run("from: 1s, users: 10, think: 500ms, journey: { one: { to: a, think: 1s }, two: { to: b, think: 9s } }");
+    let counts = journeys(&ran);
+    // Ten users, each 1.5 s for a journey: the think time of the last step does not apply.
+    assert!(counts.begun.abs_diff(660) <= 10, "{counts:?}");
+    assert_eq!((counts.time.mean(), counts.abandoned), (Span::from_secs(1), 0));
+    let report = check(&ran.experiment);
+    assert!((report.loads[0].rate - 20.0 / 1.5).abs() < 1e-9, "{}", report.loads[0].rate);
+    assert!((report.loads[0].closed.as_ref().unwrap().think - 0.75).abs() < 1e-9);
+}
+
+#[test]
+fn check_counts_the_requests_of_journeys_and_a_run_makes_as_many() {
+    let experiment = parse(&text(&format!("from: 1s, arrivals: {{ poisson: 100/s }}, {LOOP}")));
+    let report = check(&experiment);
+    assert!((report.loads[0].rate - 300.0).abs() < 1e-6 && report.loads[0].is_exact, "{:?}", report.loads[0]);
+    let offered = play(experiment).tally().offered as f64 / 99.0;
+    // Poisson numbers of journeys, each of 3 requests with a variance of 8.
+    assert!((offered - 300.0).abs() < 4.0 * (100.0_f64 * 17.0 / 99.0).sqrt(), "{offered}");
+}
+
+#[test]
+fn the_steps_of_a_journey_do_not_depend_on_how_slow_the_mesh_is() {
+    let load = format!("from: 1s, for: 80s, arrivals: {{ constant: 20/s }}, {LOOP}");
+    let late = text(&load).replace("a: {}", "a: { script: [ sleep: 50ms ] }");
+    let (quick, slow) = (play(parse(&text(&load))), play(parse(&late)));
+    // But for those that the end of the load finds under way.
+    let of = |ran: &Played| offered(ran).iter().map(|windows| windows[..70].iter().sum::<u64>()).collect::<Vec<_>>();
+    let (quick, slow) = (of(&quick), of(&slow));
+    assert!(quick.iter().zip(&slow).all(|(a, b)| a.abs_diff(*b) <= 12), "{quick:?} {slow:?}");
 }

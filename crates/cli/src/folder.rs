@@ -92,6 +92,14 @@ pub(crate) fn being_written(path: &Path) -> Option<PathBuf> {
     })
 }
 
+/// The directory that a run has when it has ended, by the one in which it is being written: beside it, or around it.
+pub(crate) fn written_from(stage: &Path) -> Option<PathBuf> {
+    let (name, _) = unfinished(stage.file_name()?.to_str()?)?;
+    let parent = stage.parent()?;
+    let is_inside = parent.file_name().is_some_and(|of| of == name);
+    Some(if is_inside { parent.to_owned() } else { parent.join(name) })
+}
+
 /// The directories in a folder in which processes that are alive write runs.
 pub(crate) fn all_being_written(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

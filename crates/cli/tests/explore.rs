@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use common::browser::Browser;
 use common::{assert_exit, meshsim, one_line, stderr};
@@ -48,12 +48,20 @@ struct Served {
 
 impl Served {
     fn new(folder: &Path, run: &str) -> Self {
-        let mut child = common::command(folder, &["explore", run]).spawn().unwrap();
+        Served::of(folder, &["explore", run]).unwrap_or_else(|line| panic!("{line}"))
+    }
+
+    /// Serves what these arguments say; gives what was printed instead of an address.
+    fn of(folder: &Path, args: &[&str]) -> Result<Self, String> {
+        let mut child = common::command(folder, args).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let link = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("{line}"));
-        let (address, token) = link.split_once("/#token=").unwrap();
-        Served { child, address: address.to_owned(), token: token.to_owned() }
+        let link = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let Some((address, token)) = link.and_then(|link| link.split_once("/#token=")) else {
+            child.wait().unwrap();
+            return Err(line);
+        };
+        Ok(Served { child, address: address.to_owned(), token: token.to_owned() })
     }
 
     fn page(&self, fragment: &str) -> String {
@@ -377,6 +385,64 @@ fn a_fork_from_a_snapshot_has_the_bytes_of_a_run_of_its_file() {
     ] {
         assert_eq!(forked(&served, &change)["message"], why);
     }
+}
+
+#[test]
+fn a_live_run_appears_on_the_page_while_it_is_written() {
+    let folder = common::folder("followed", MESH);
+    let output = meshsim(&folder, &["explore", "run", "--follow"]);
+    assert_exit(&output, 2);
+    assert!(one_line(&stderr(&output)).contains("no run is being written as run"), "{}", stderr(&output));
+    let args = ["live", "mesh.yaml", "--trace", "--out", "run", "--no-progress", "--set", "duration=14s"];
+    let mut live = common::command(&folder, &args).stdout(Stdio::null()).spawn().unwrap();
+    let served =
+        common::until("the run is being written", || Served::of(&folder, &["explore", "run", "--follow"]).ok());
+    let browser = opened(&folder, &served.page(""), (1400, 1300));
+    if let Some(mut browser) = browser {
+        browser.until("run.goes_on && run.requests.done > 20 && run.page.course !== null");
+        assert!(text(&mut browser, "#bar .facts").contains("the run goes on"));
+        let [messages, windows] = ["run.messages", "view.windows"].map(|it| browser.value(it).as_u64().unwrap());
+        // New records, new windows, and the extent goes on to show all.
+        browser.until(&format!("run.messages > {messages} + 100 && view.windows > {windows}"));
+        assert_eq!(browser.value("JSON.stringify(look.t) === JSON.stringify(whole())"), true);
+        browser.until("run.operations.length > 1 && document.querySelector('#the-steps table') !== null");
+        browser.until("space.down.length > 0");
+        assert_eq!(browser.value("run.goes_on"), true);
+        browser.picture(&folder.join("follow.png"));
+        // A moment in the past, and an actor there: the replay of what it took in.
+        browser.value("point(2.5e9); chooseActor(2, true)");
+        browser.until("document.querySelector('#the-actor table') !== null");
+        assert!(!text(&mut browser, "#the-actor").contains("undefined"));
+        browser.value("theme('dark')");
+        browser.ask(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": false }),
+        );
+        browser.until("document.documentElement.clientWidth <= 420");
+        let wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
+        browser.until(wide);
+        browser.picture(&folder.join("follow-narrow.png"));
+        browser.until("run.is_read");
+        assert_eq!(browser.value("document.querySelector('.banner')"), Value::Null);
+        assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+    }
+    assert!(live.wait().unwrap().code().is_some_and(|code| [0, 98].contains(&code)));
+    let whole = common::until("all is read", || {
+        let (_, whole) = asked(&served.address, "/api/run", &[]);
+        (whole["is_read"] == true).then_some(whole)
+    });
+    let summary = common::json(&folder.join("run/summary.json"));
+    assert_eq!(whole["goes_on"], false);
+    assert_eq!(whole["page"]["summary"], summary, "in the end, what the run has written");
+    assert_eq!(whole["messages"], summary["traffic"]["sent"]);
+    for count in ["done", "failed"] {
+        assert_eq!(whole["requests"][count], summary["loads"][0]["requests"][count], "{count}");
+    }
+    // What is found is what the trace of the run has.
+    let (_, found) = asked(&served.address, "/api/find?q=lost", &[]);
+    let lost = meshsim(&folder, &["trace", "run", "--lost", "--jsonl"]);
+    assert_eq!(found["records"].as_u64().unwrap() as usize, common::stdout(&lost).lines().count());
+    assert_eq!(forked(&served, &json!({ "act": "nothing" }))["message"], "a live run cannot be done again");
 }
 
 #[test]

@@ -85,6 +85,37 @@ fn a_live_run_is_followed_from_its_processes_and_nothing_is_missing() {
 }
 
 #[test]
+fn an_actor_of_a_live_run_is_shown_as_it_was() {
+    let folder = common::folder("actor-live", MESH);
+    let ran = meshsim(&folder, &["live", "mesh.yaml", "--trace", "--out", "run", "--no-progress"]);
+    assert!(ran.status.code().is_some_and(|code| [0, 98].contains(&code)), "{}", stderr(&ran));
+    let shown = |actor: &str, at: &str| -> Value {
+        let output = meshsim(&folder, &["trace", "actor", "run", actor, "--at", at, "--json"]);
+        assert_exit(&output, 0);
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    // In the middle of its outage, and what the coordinator knows of it.
+    let down = shown("right", "2.6s");
+    assert!(down["down_since_ns"].as_u64().is_some_and(|at| (2_000_000_000..2_200_000_000).contains(&at)), "{down}");
+    let coordinator = shown("coordinator", "2.6s");
+    let of =
+        |shown: &Value, node: &str| shown["nodes"].as_array().unwrap().iter().find(|it| it["node"] == node).cloned();
+    assert_eq!(of(&coordinator, "right").unwrap()["is_up"], false);
+    // At the end it is what the run itself has written.
+    let summary = common::json(&folder.join("run/summary.json"));
+    let end = format!("{}s", summary["reached_s"]);
+    let state = common::json(&folder.join("run/state.json"));
+    let node = shown("right", &end);
+    assert_eq!(node["steps"][0], state["nodes"]["right"]["applied"], "{state}");
+    assert_eq!((&node["down_since_ns"], &node["known_until"]), (&Value::Null, &Value::Null));
+    assert!(node["incarnation"].as_u64() == Some(1) && !node["instances"].as_array().unwrap().is_empty(), "{node}");
+    let users = shown("users", &end);
+    assert_eq!(users["requests_in_flight"], summary["loads"][0]["requests"]["unfinished"]);
+    let text = stdout(&meshsim(&folder, &["trace", "actor", "run", "left", "--at", "4s"]));
+    assert!(text.starts_with("left at 4.000000s, after ") && text.contains("it thinks"), "{text}");
+}
+
+#[test]
 fn a_selection_is_followed_with_the_names_of_the_mesh() {
     let folder = common::folder("follow-simulated", MESH);
     // Long enough that chunks are whole before it has ended.

@@ -70,6 +70,11 @@ fn visit_calls<'a>(script: &'a [ScriptStep], reach: Reach, visit: &mut impl FnMu
                     visit_calls(&it.script, Reach { times: reach.times * times, is_certain, ..reach }, visit);
                 }
             }
+            ScriptStep::Cached(it) => {
+                let times = reach.times * (1.0 - it.cache.expected_hits());
+                visit_calls(&it.script, Reach { times, is_certain: false, ..reach }, visit);
+            }
+            ScriptStep::Queued(it) => visit_calls(&it.script, Reach { is_awaited: false, ..reach }, visit),
             ScriptStep::Async(script) => visit_calls(script, Reach { is_awaited: false, ..reach }, visit),
             ScriptStep::Work(_) | ScriptStep::Sleep(_) => {}
         }

@@ -189,6 +189,53 @@ pub struct ServiceMetrics {
     pub policies: PolicyCounts,
     /// Blocks of its scripts that were not waited for and have ended.
     pub blocks: BlockCounts,
+    /// Look-ups in caches of its scripts.
+    pub caches: CacheCounts,
+    /// Messages that its scripts have published; `None`: none.
+    pub queue: Option<Box<QueueCounts>>,
+}
+
+/// Look-ups in caches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheCounts {
+    /// Those that found their key.
+    pub hits: u64,
+    /// The others.
+    pub misses: u64,
+}
+
+/// Messages in queues that were published after the warm-up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct QueueCounts {
+    /// Those that were published.
+    pub published: u64,
+    /// Those that found the queue full.
+    pub refused: u64,
+    /// Deliveries of them.
+    pub deliveries: u64,
+    /// Those that became dead letters.
+    pub dead: u64,
+    /// Those that were lost with their instance or its node.
+    pub lost: u64,
+    /// Maximum number of messages that waited in one queue of one instance at once.
+    pub depth_peak: u32,
+    /// Times from publication to the first delivery.
+    pub wait: Histogram,
+    /// Times from publication until a message was consumed.
+    pub age: Histogram,
+}
+
+impl QueueCounts {
+    fn merge(&mut self, other: &QueueCounts) {
+        self.published = self.published.saturating_add(other.published);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.deliveries = self.deliveries.saturating_add(other.deliveries);
+        self.dead = self.dead.saturating_add(other.dead);
+        self.lost = self.lost.saturating_add(other.lost);
+        self.depth_peak = self.depth_peak.max(other.depth_peak);
+        self.wait.merge(&other.wait);
+        self.age.merge(&other.age);
+    }
 }
 
 /// Blocks of scripts that were not waited for and have ended.
@@ -232,6 +279,8 @@ impl Default for ServiceMetrics {
             calls: Edges::new(),
             policies: PolicyCounts::default(),
             blocks: BlockCounts::default(),
+            caches: CacheCounts::default(),
+            queue: None,
         }
     }
 }
@@ -252,6 +301,11 @@ impl ServiceMetrics {
         self.degraded = self.degraded.saturating_add(other.degraded);
         self.policies.merge(&other.policies);
         self.blocks.merge(&other.blocks);
+        self.caches.hits = self.caches.hits.saturating_add(other.caches.hits);
+        self.caches.misses = self.caches.misses.saturating_add(other.caches.misses);
+        if let Some(queue) = &other.queue {
+            self.queue.get_or_insert_default().merge(queue);
+        }
         for (edge, used) in &other.calls {
             match self.calls.get_mut(edge) {
                 Some(mine) => mine.merge(used),
@@ -259,6 +313,17 @@ impl ServiceMetrics {
             }
         }
     }
+}
+
+/// Journeys of a load's users that began after its warm-up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct JourneyCounts {
+    /// Those that began.
+    pub begun: u64,
+    /// Those that ended because a request failed.
+    pub abandoned: u64,
+    /// Durations of those that were completed, from the beginning of the first request to the last reply.
+    pub time: Histogram,
 }
 
 /// History of one operation, as the coordinator saw it.
@@ -310,6 +375,8 @@ pub enum OperationKind {
     Update,
     /// The coordinator's own: instances of a dead node are placed elsewhere.
     Repair,
+    /// Empty the caches of a service.
+    Flush,
 }
 
 impl OperationKind {
@@ -318,6 +385,7 @@ impl OperationKind {
         match self {
             OperationKind::Deploy => "deploy",
             OperationKind::Undeploy => "undeploy",
+            OperationKind::Flush => "flush",
             OperationKind::Extend => "extend",
             OperationKind::Scale => "scale",
             OperationKind::Update => "update",

@@ -357,6 +357,8 @@ pub enum Tick {
     Loads(ServiceId),
     /// Caller: a timer that few calls have.
     Call(crate::call::CallKey, crate::call::CallTick),
+    /// Node: the visibility time of a message is over.
+    Visible(crate::node::TaskKey),
 }
 
 impl Message for Msg {

@@ -3,6 +3,9 @@
 //! All references are indexes, so that no name is compared during a run.
 
 mod balancer;
+mod cache;
+mod journey;
+mod queue;
 mod selection;
 mod slow_start;
 mod targeting;
@@ -20,8 +23,12 @@ use crate::serving::ServingPolicies;
 use crate::serving::priority::Priority;
 
 pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE, RING_MAX, RING_MIN};
+pub use cache::{Cache, Cached};
+pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
+pub use queue::{Queue, Queued};
 pub use selection::{AWARE_MIN, Selection, ZoneRouting};
 pub use slow_start::SlowStart;
+pub(crate) use targeting::drawn;
 pub use targeting::{MixStage, Targeting};
 
 /// The coordinator's number among the actors. Nodes follow it, then clients, then the gateway if there is one.
@@ -309,6 +316,10 @@ pub enum ScriptStep {
     /// Runs a script beside the rest, which does not wait for it. It outlives the request, whose deadline and slot it does
     /// not have; a failure ends it, is counted, and has no other effect.
     Async(Vec<ScriptStep>),
+    /// Runs a script unless a cache has the key of the request.
+    Cached(Cached),
+    /// Publishes a message, which is consumed later.
+    Queued(Queued),
 }
 
 /// A script that runs several times.
@@ -592,6 +603,8 @@ pub enum Change {
     Deploy,
     /// Take all its instances away.
     Undeploy,
+    /// Empty the caches of its instances.
+    Flush,
     /// `S' = S + rate (to - S)`.
     Extend {
         /// T: instances wanted in the end.
@@ -625,6 +638,7 @@ impl Change {
         match self {
             Change::Deploy => OperationKind::Deploy,
             Change::Undeploy => OperationKind::Undeploy,
+            Change::Flush => OperationKind::Flush,
             Change::Extend { .. } => OperationKind::Extend,
             Change::Scale { .. } => OperationKind::Scale,
             Change::Update { .. } => OperationKind::Update,

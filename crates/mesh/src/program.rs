@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Call, Repeat, ScriptStep};
+use crate::model::{Cache, Cached, Call, Queue, Queued, Repeat, ScriptStep};
 
 /// A compiled script. Instruction 0 is the first; every branch ends with [`Instruction::End`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,28 @@ pub enum Instruction {
     },
     /// Begin a block that is not waited for with the next instruction, and continue at `to`.
     Detach {
+        /// Position at which the script continues.
+        to: u32,
+    },
+    /// If the cache of this instruction has the key of the request, continue at `to` after the time of a hit; else with
+    /// the next instruction.
+    LookUp {
+        /// The cache.
+        cache: Cache,
+        /// Time of a hit.
+        hit: Dist,
+        /// Position after the script of a miss.
+        to: u32,
+    },
+    /// The key of the request is in the cache of instruction `of` from now on.
+    Fill {
+        /// A [`LookUp`](Self::LookUp).
+        of: u32,
+    },
+    /// Publish a message, whose script begins with the next instruction, and continue at `to`.
+    Publish {
+        /// The queue.
+        queue: Queue,
         /// Position at which the script continues.
         to: u32,
     },
@@ -99,6 +121,17 @@ fn compile_steps(script: &[ScriptStep], out: &mut Vec<Instruction>) {
                 let detach = hole(out);
                 compile_into(script, out);
                 out[detach] = Instruction::Detach { to: out.len() as u32 };
+            }
+            ScriptStep::Cached(Cached { cache, hit, script }) => {
+                let look_up = hole(out);
+                compile_steps(script, out);
+                out.push(Instruction::Fill { of: look_up as u32 });
+                out[look_up] = Instruction::LookUp { cache: *cache, hit: hit.clone(), to: out.len() as u32 };
+            }
+            ScriptStep::Queued(Queued { queue, script }) => {
+                let publish = hole(out);
+                compile_into(script, out);
+                out[publish] = Instruction::Publish { queue: *queue, to: out.len() as u32 };
             }
         }
     }

@@ -41,6 +41,8 @@ pub enum Draw {
     Zone,
     /// Effect of an impairment of the machine; keyed by the impairment, too.
     Impairment,
+    /// Step that follows in a journey, and the think time before it.
+    Journey,
 }
 
 impl RequestId {
@@ -91,6 +93,7 @@ impl Draw {
             Draw::Target => BESIDE + 4,
             Draw::Zone => BESIDE + 5,
             Draw::Impairment => BESIDE + 6,
+            Draw::Journey => BESIDE + 32,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::coordinator::CoordinatorState;
 use crate::course::Course;
 use crate::criterion::Count;
 use crate::diary::{Coming, Diary, Sighting};
-use crate::measure::{OperationHistory, ServiceMetrics, Tally};
+use crate::measure::{JourneyCounts, OperationHistory, ServiceMetrics, Tally};
 use crate::model::ServiceId;
 use crate::node::{NodeState, PlaceCourse};
 
@@ -47,6 +47,8 @@ pub enum ActorResults {
         counts: Vec<Vec<Count>>,
         /// Spans of planned times in which the client was down: requests planned in them were not measured.
         gaps: Vec<(Time, Time)>,
+        /// Its journeys, if its users make some.
+        journeys: Option<Box<JourneyCounts>>,
     },
     /// Results of all requests of external clients.
     Gateway {

@@ -15,7 +15,7 @@ use crate::summary::per_second;
 pub struct ClosedSummary {
     /// Number of users.
     pub users: u32,
-    /// Mean think time, over its distribution; `null` if that has no mean.
+    /// Mean think time between two requests, over its distribution; `null` if that has no mean.
     pub think_mean_s: Option<f64>,
     /// Shortest time between the starts of a user's requests, in nanoseconds. With it, latency runs from the planned
     /// start, else from the send.
@@ -33,7 +33,7 @@ impl ClosedSummary {
     pub(crate) fn new(load: &Load, all: &Tally, measured: Span) -> Option<Self> {
         let users = load.arrivals.users()?;
         let wait = all.longest_wait;
-        let think = users.think.mean_secs();
+        let think = load.think_secs();
         Some(ClosedSummary {
             users: users.count,
             think_mean_s: think.is_finite().then_some(think),

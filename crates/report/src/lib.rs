@@ -46,7 +46,7 @@ pub use schema::{comparison_schema, schema};
 pub use show::{count, named, number, operation_in_words, percent, plural, rate, seconds, span, unplaced_reason};
 pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
-    BlockSummary, EdgeSummary, FailureCounts, LoadSummary, Measured, NodeSummary, OperationSummary, Requests,
-    ServiceSummary, StepSummary, Summary, TargetSummary, Traffic, Values,
+    BlockSummary, CacheSummary, EdgeSummary, FailureCounts, JourneySummary, LoadSummary, Measured, NodeSummary,
+    OperationSummary, QueueSummary, Requests, ServiceSummary, StepSummary, Summary, TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

@@ -193,6 +193,7 @@ impl SoFar {
                         .map(|it| vec![Count::default(); it.places()])
                         .collect(),
                     gaps: Vec::new(),
+                    journeys: None,
                 })
             }
             (None, Some(known)) if mesh.node_index(actor).is_some() => Some(ActorResults::Node {

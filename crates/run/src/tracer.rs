@@ -94,6 +94,12 @@ impl<W: Write> Tracer<W> {
         }
     }
 
+    /// Closes the current chunk, so that all records so far can be read.
+    pub fn close_chunk(&mut self) {
+        let owners = if self.phase == Phase::Chosen { &self.kept } else { &self.owners };
+        self.writer.close_chunk(|out| owners.to_bytes(out));
+    }
+
     /// The writer of its records.
     pub fn writer(&self) -> &Writer<W> {
         &self.writer
@@ -143,8 +149,7 @@ impl<W: Write> Tracer<W> {
 
     fn close_if_full(&mut self) {
         if self.writer.is_full() {
-            let owners = if self.phase == Phase::Chosen { &self.kept } else { &self.owners };
-            self.writer.close_chunk(|out| owners.to_bytes(out));
+            self.close_chunk();
         }
     }
 

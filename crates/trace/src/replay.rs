@@ -172,6 +172,11 @@ where
         &self.report
     }
 
+    /// An actor after its last input; `None` if it has had none, or is not replayed.
+    pub fn actor(&self, actor: ActorId) -> Option<&A> {
+        self.lives.get(&actor).filter(|life| life.begun).map(|life| life.cell.actor())
+    }
+
     /// Takes the next record of the trace.
     ///
     /// # Errors

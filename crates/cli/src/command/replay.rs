@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Cell, Rng, Span};
-use meshsim_mesh::{Mesh, MeshActor, Msg, Tick, actors};
+use meshsim_actor::{ActorId, Span};
+use meshsim_mesh::{Msg, Tick};
 use meshsim_report::table::{Look, Paint};
 use meshsim_report::{count, plural};
 use meshsim_trace::replay::{Difference, ReplayReport};
-use meshsim_trace::{Header, ReadError, Replay};
+use meshsim_trace::{Header, ReadError};
 
 use crate::error::{Error, Exit};
+use crate::flow::replayed::Replayed;
 use crate::flow::source::refuse_another;
 use crate::flow::{Lines, Source};
 use crate::interrupt;
@@ -74,15 +74,7 @@ impl Args {
         refuse_another(&experiment, &header)?;
         interrupt::catch()?;
 
-        // A run in processes has a gateway, and an external client.
-        let of_processes = header.actors.len() > experiment.mesh.actor_count();
-        let mesh = Arc::new(Mesh { has_gateway: of_processes, ..experiment.mesh.clone() });
-        let born: Vec<MeshActor> = actors::all(&mesh).collect();
-        let fresh = |id: ActorId, incarnation| {
-            let actor = born.get(id.index())?.clone();
-            Some(Cell::with_incarnation(id, actor, Rng::stream(experiment.seed, mesh.actor_name(id)), incarnation))
-        };
-        let mut replay = if of_processes { Replay::of_processes(fresh) } else { Replay::new(fresh) };
+        let Replayed { mesh, is_live: of_processes, mut replay, .. } = Replayed::new(&experiment, &header);
         let progress = Progress::begin(experiment.duration, !self.no_progress);
         let mut is_there = vec![false; header.actors.len()];
         let end = loop {

@@ -70,17 +70,26 @@ impl Following {
         if following.growing.parts() == 0 {
             return Ok(None);
         }
-        let experiment = read::experiment(&following.stage, None).ok();
-        let experiment = experiment.filter(|experiment| refuse_another(experiment, &following.header).is_ok());
-        following.names = Names::new(&following.header, experiment.as_ref());
+        following.names = Names::new(&following.header, following.experiment().as_ref());
         Ok(Some(following))
+    }
+
+    /// Its experiment, if that is there.
+    pub(crate) fn experiment(&self) -> Option<Experiment> {
+        let experiment = read::experiment(&self.stage, None).ok();
+        experiment.filter(|experiment| refuse_another(experiment, &self.header).is_ok())
+    }
+
+    /// The directory of the run once it has ended.
+    pub(crate) fn folder(&self) -> PathBuf {
+        folder::written_from(&self.stage).unwrap_or_else(|| self.stage.clone())
     }
 
     /// Takes what is new. Returns false if the run has ended, and nothing more will come.
     ///
     /// # Errors
     /// If its trace cannot be read further.
-    pub(crate) fn look(&mut self, mut take: impl FnMut(&Item)) -> Result<bool, Error> {
+    pub(crate) fn look(&mut self, mut take: impl FnMut(Item)) -> Result<bool, Error> {
         // Asked before it is read, so that nothing comes behind the last look.
         let is_last = !self.stage.exists();
         if !is_last {
@@ -88,7 +97,7 @@ impl Following {
         }
         let path = self.stage.clone();
         let known = &mut self.known;
-        let read = self.growing.look(is_last, |record| take(&known.take(record)));
+        let read = self.growing.look(is_last, |record| take(known.take(record)));
         read.map_err(|error| Error::Trace(path, error))?;
         Ok(!is_last && !self.growing.has_ended())
     }

@@ -6,6 +6,7 @@ pub(crate) mod line;
 pub(crate) mod messages;
 pub(crate) mod part;
 pub(crate) mod place;
+pub(crate) mod replayed;
 pub(crate) mod requests;
 pub(crate) mod select;
 pub(crate) mod source;

@@ -47,6 +47,8 @@ pub(crate) struct Source {
     pub(crate) summary: Option<Summary>,
     /// The names in it.
     pub(crate) names: Names,
+    /// True if the file grows: it is read up to the last whole chunk.
+    grows: bool,
 }
 
 impl Source {
@@ -110,7 +112,16 @@ impl Source {
         let operations = summary.iter().flat_map(|summary| &summary.operations);
         let operations = operations.map(|operation| operation.steps.iter().map(|step| step.n).collect()).collect();
         let names = Names::new(&header, experiment.as_ref()).with_operations(operations);
-        Ok(Source { label, path, file, begun, header, experiment, summary, names })
+        Ok(Source { label, path, file, begun, header, experiment, summary, names, grows: false })
+    }
+
+    /// A trace that is being written to `file`, of a run that will be in `folder`.
+    pub(crate) fn growing(label: String, folder: PathBuf, file: File, experiment: &Experiment) -> Result<Self, Error> {
+        let (path, file) = (folder.join(TRACE), Arc::new(file));
+        let header = begin(&path, &file)?.header().clone();
+        let names = Names::new(&header, Some(experiment));
+        let (begun, experiment) = (Mutex::default(), Some(experiment.clone()));
+        Ok(Source { label, path, file, begun, header, experiment, summary: None, names, grows: true })
     }
 
     /// The mesh that ran. It is known if the experiment lies beside the trace.
@@ -141,7 +152,7 @@ impl Source {
     /// The records of those chunks of the trace that may hold what is wanted.
     pub(crate) fn flow_of(&self, may_hold: impl FnMut(&Chunk) -> bool) -> Result<Flow, Error> {
         let mut reader = self.reader()?;
-        let index = reader.index().map_err(|error| Error::Trace(self.path.clone(), error))?;
+        let index = self.index_of(&mut reader)?;
         Ok(Flow::of_chunks(reader, &index, may_hold))
     }
 
@@ -153,7 +164,13 @@ impl Source {
 
     /// Index of the trace's chunks.
     pub(crate) fn index(&self) -> Result<Index, Error> {
-        self.reader()?.index().map_err(|error| Error::Trace(self.path.clone(), error))
+        self.index_of(&mut self.reader()?)
+    }
+
+    fn index_of(&self, reader: &mut Reader<Place, Msg, Tick>) -> Result<Index, Error> {
+        let index = reader.index().map_err(|error| Error::Trace(self.path.clone(), error))?;
+        // What comes behind the whole chunks is no damage.
+        Ok(Index { is_complete: index.is_complete || self.grows, ..index })
     }
 
     /// Says which part of a run the trace holds, if it is not all of it.

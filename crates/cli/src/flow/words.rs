@@ -11,11 +11,12 @@ use meshsim_mesh::request_id::RequestId;
 use meshsim_trace::Header;
 
 /// Values of [`Message::kind`](meshsim_actor::Message::kind) for the messages of a mesh.
-pub(crate) const TYPES: [&str; 27] = [
+pub(crate) const TYPES: [&str; 28] = [
     "request",
     "reply",
     "deploy",
     "undeploy",
+    "flush",
     "extend",
     "scale",
     "update",
@@ -277,6 +278,7 @@ impl Names {
             Tick::Instance { service, ordinal } => format!("instance {}#{ordinal}", self.service(*service)),
             Tick::Frame(_) => "a sleep is over".into(),
             Tick::Hanging(_) => "does the request still hang".into(),
+            Tick::Visible(_) => "the visibility time of a message is over".into(),
             Tick::Send { .. } => "a delayed call is sent".into(),
             Tick::Timeout(_) => "timeout of a call".into(),
             Tick::Retry(_) => "retry of a call".into(),

@@ -22,7 +22,7 @@ const JUST_BELOW: f64 = 1.0 - 1e-9;
 pub struct ClosedEstimate {
     /// Number of users.
     pub users: u32,
-    /// Mean think time, in seconds.
+    /// Mean think time between two requests, in seconds.
     pub think: f64,
     /// Shortest time between the starts of a user's requests, in seconds.
     pub pacing: Option<f64>,
@@ -52,6 +52,8 @@ pub(super) fn rates(mesh: &Mesh, flow: &Flow<'_>, hop: &Hop) -> Vec<(f64, Option
 /// Demand of a load: an open one as planned, a closed one without queueing.
 struct Asked<'a> {
     users: Option<&'a Users>,
+    /// Mean think time between two requests of a user, in seconds.
+    think: f64,
     /// Requests per second.
     rate: f64,
     entry: Entry,
@@ -74,17 +76,17 @@ impl<'a> Asked<'a> {
         let time: f64 = entry.targets.iter().map(|(share, _, one)| share * one.time).sum();
         let users = load.arrivals.users();
         let rate = users.map_or(planned, |users| {
-            let turn = (time + users.think.mean_secs()).max(users.pacing.map_or(0.0, |pacing| pacing.secs()));
+            let turn = (time + load.think_secs()).max(users.pacing.map_or(0.0, |pacing| pacing.secs()));
             f64::from(users.count) / turn.max(1e-9)
         });
-        Asked { users, rate, entry, time, held }
+        Asked { users, think: load.think_secs(), rate, entry, time, held }
     }
 
     fn closed(&self, users: &Users, mesh: &Mesh, flow: &Flow<'_>, room: &[f64]) -> (f64, Option<ClosedEstimate>) {
         let tightest = self.held.iter().zip(room).enumerate().filter(|(_, ((held, _), _))| *held > 0.0);
         let tightest = tightest.map(|(service, (_, room))| (service, *room)).min_by(|a, b| a.1.total_cmp(&b.1));
         let tightest = tightest.filter(|(_, room)| *room < 1.0);
-        let think = users.think.mean_secs();
+        let think = self.think;
         let exact = self.station(mesh, flow).filter(|_| users.pacing.is_none() && think.is_finite());
         let exact = exact.map(|(service, slots)| {
             let held = self.held[service].0;

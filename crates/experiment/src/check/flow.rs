@@ -6,10 +6,13 @@
 //! Attempts are taken as independent, so these are exact expectations for every graph without queueing, uncertain
 //! timeouts and binding retry budgets. Other cases are noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use meshsim_actor::Dist;
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Call, CallPolicy, EndpointId, RETRIES_MAX, Repeat, Retry, ScriptStep, ServiceId};
+use meshsim_mesh::model::{
+    Cached, Call, CallPolicy, EndpointId, Queued, RETRIES_MAX, Repeat, Retry, ScriptStep, ServiceId,
+};
 
 use super::impaired::{self, Hit};
 use super::span::{self, Hop};
@@ -172,6 +175,21 @@ pub(super) struct Met {
     pub(super) failing_branches: bool,
     /// Branches beside each other whose times vary.
     pub(super) joins: bool,
+    /// Endpoints that look into caches.
+    pub(super) caches: BTreeSet<usize>,
+    pub(super) queues: Vec<Consumed>,
+}
+
+/// A queue into which an endpoint publishes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Consumed {
+    pub(super) vertex: usize,
+    /// Messages per request to the endpoint.
+    pub(super) reach: f64,
+    /// Mean time that a delivery takes, in seconds.
+    pub(super) time: f64,
+    /// Consumers of an instance.
+    pub(super) consumers: u32,
 }
 
 /// The way of requests through the services in one setting.
@@ -263,6 +281,26 @@ impl Part {
     }
 }
 
+/// The mean of what happens by these shares.
+fn mean(parts: impl Iterator<Item = (f64, Part)>) -> Part {
+    let mut mean = Part { alive: 0.0, least: f64::INFINITY, exit: f64::INFINITY, ..Part::NOTHING };
+    for (share, part) in parts {
+        mean.alive += share * part.alive;
+        mean.time += share * part.time;
+        mean.work += share * part.work;
+        mean.least = mean.least.min(part.least);
+        mean.exit = mean.exit.min(part.exit);
+        mean.long = mean.long.max(part.long);
+        mean.worst = mean.worst.max(part.worst);
+    }
+    mean
+}
+
+fn sleep(dist: &Dist) -> Part {
+    let (least, most) = (span::least(dist), span::most(dist));
+    Part { time: dist.mean_secs(), least, long: most, worst: most, ..Part::NOTHING }
+}
+
 impl Walk<'_, '_> {
     /// The mean over the versions of the service.
     fn endpoint(&mut self, reach: f64) -> Profile {
@@ -309,18 +347,14 @@ impl Walk<'_, '_> {
                     worst: span::most(dist) * stretch,
                     ..Part::NOTHING
                 },
-                ScriptStep::Sleep(dist) => Part {
-                    time: dist.mean_secs(),
-                    least: span::least(dist),
-                    long: span::most(dist),
-                    worst: span::most(dist),
-                    ..Part::NOTHING
-                },
+                ScriptStep::Sleep(dist) => sleep(dist),
                 ScriptStep::Call(call) => self.call(call, reach * all.alive),
                 ScriptStep::Parallel(branches) => self.parallel(branches, reach * all.alive),
                 ScriptStep::OneOf(choices) => self.one_of(choices, reach * all.alive),
                 ScriptStep::Repeat(repeat) => self.repeat(repeat, reach * all.alive),
                 // Its work is done, and neither its time nor its failure is the request's.
+                ScriptStep::Queued(it) => self.queued(it, reach * all.alive),
+                ScriptStep::Cached(it) => self.cached(it, reach * all.alive),
                 ScriptStep::Async(script) => {
                     Part { work: self.script(script, reach * all.alive).work, ..Part::NOTHING }
                 }
@@ -333,19 +367,30 @@ impl Walk<'_, '_> {
     /// One of several scripts: the mean of them.
     fn one_of(&mut self, choices: &[(f64, Vec<ScriptStep>)], reach: f64) -> Part {
         let all: f64 = choices.iter().map(|(weight, _)| weight).sum();
-        let mut mean = Part { alive: 0.0, least: f64::INFINITY, exit: f64::INFINITY, ..Part::NOTHING };
-        for (weight, script) in choices.iter().filter(|(weight, _)| *weight > 0.0) {
+        let drawn = choices.iter().filter(|(weight, _)| *weight > 0.0);
+        mean(drawn.map(|(weight, script)| {
             let share = weight / all;
-            let part = self.script(script, reach * share);
-            mean.alive += share * part.alive;
-            mean.time += share * part.time;
-            mean.work += share * part.work;
-            mean.least = mean.least.min(part.least);
-            mean.exit = mean.exit.min(part.exit);
-            mean.long = mean.long.max(part.long);
-            mean.worst = mean.worst.max(part.worst);
+            (share, self.script(script, reach * share))
+        }))
+    }
+
+    /// A hit or the script of a miss, of a cache that has been full for long and whose keys do not expire.
+    fn cached(&mut self, it: &Cached, reach: f64) -> Part {
+        let hits = it.cache.expected_hits();
+        let miss = self.script(&it.script, reach * (1.0 - hits));
+        if let Some((_, met)) = &mut self.seen {
+            met.caches.insert(self.vertex);
         }
-        mean
+        mean([(hits, sleep(&it.hit)), (1.0 - hits, miss)].into_iter())
+    }
+
+    /// A message: its work is done, and neither its time nor its failure is the request's.
+    fn queued(&mut self, it: &Queued, reach: f64) -> Part {
+        let part = self.script(&it.script, reach);
+        if let Some((_, met)) = &mut self.seen {
+            met.queues.push(Consumed { vertex: self.vertex, reach, time: part.time, consumers: it.queue.consumers });
+        }
+        Part { work: part.work, ..Part::NOTHING }
     }
 
     /// A script several times: it ends where a time of it fails.

@@ -32,7 +32,8 @@ pub(super) fn asked(load: &Load, flow: &Flow<'_>, hop: &Hop) -> Entry {
     entry
 }
 
-/// Requests per second, on average from start to end, as planned; 0 for a closed load, which plans nothing.
+/// Requests per second, on average from start to end, as planned, with those of journeys; 0 for a closed load, which
+/// plans nothing.
 pub(super) fn planned_rate(load: &Load) -> f64 {
     let length = load.end.since(load.start);
     if length.is_zero() {
@@ -57,7 +58,7 @@ pub(super) fn planned_rate(load: &Load) -> f64 {
             planned
         }
     };
-    planned / length.secs()
+    load.requests_per_arrival() * planned / length.secs()
 }
 
 /// The rates of the loads over time.
@@ -120,13 +121,15 @@ fn pieces(load: &Load, mean: f64, end: Time) -> Vec<(Time, Time, f64, f64)> {
         return vec![(load.start, end, mean, mean)];
     };
     let (mut from, mut pieces) = (load.start, vec![]);
+    let each = load.requests_per_arrival();
     for stage in stages.iter().filter(|stage| !stage.length.is_zero()) {
         if from >= end {
             break;
         }
         let until = from + stage.length;
         let part = end.min(until).since(from).secs() / stage.length.secs();
-        pieces.push((from, end.min(until), stage.from, stage.from + (stage.to - stage.from) * part));
+        let to = stage.from + (stage.to - stage.from) * part;
+        pieces.push((from, end.min(until), each * stage.from, each * to));
         from = until;
     }
     pieces

@@ -16,6 +16,7 @@ mod impaired;
 mod loads;
 mod mixes;
 mod policies;
+mod queues;
 mod reserved;
 mod resources;
 mod rollouts;
@@ -209,6 +210,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     deadlock::look(&checked, &findings.services, &mut warnings);
     rollouts::look(&checked, &findings, &mut warnings);
     overload(&findings.services, &mut warnings);
+    queues::look(&checked, &arriving, &mut warnings);
     mixes::look(&checked, &findings.services, &mut warnings);
     hashing::look(&checked, &findings.services, &mut warnings);
     zones::look(&checked, &mut warnings);
@@ -362,6 +364,16 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     for load in &mut findings.loads {
         load.is_exact = bounds.is_empty() && flow.settles;
     }
+    if flow.met.caches.iter().any(|vertex| reached(*vertex)) {
+        list.push(
+            "Caches: hits count as of caches that have been full for long, by Che's approximation, and as if no key expired."
+                .into(),
+        );
+        findings.loads.iter_mut().for_each(|load| load.is_exact = false);
+    }
+    if flow.met.queues.iter().any(|queue| reached(queue.vertex)) {
+        list.push("Queues: each message counts as delivered once, when it is published.".into());
+    }
     if flow.met.joins {
         list.push(
             "Parallel branches that vary: the longest takes longer than the longest mean, which is shown.".into(),
@@ -380,6 +392,16 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
              deployed."
                 .into(),
         );
+    }
+    if mesh.loads.iter().any(|load| load.journey().is_some()) {
+        list.push(
+            "Journeys: their requests count at the load's rate of that time, and as if no journey was abandoned."
+                .into(),
+        );
+        let can_fail = |load: &LoadEstimate| load.errors > 0.0;
+        for (load, estimate) in mesh.loads.iter().zip(&mut findings.loads) {
+            estimate.is_exact &= load.journey().is_none() || !can_fail(estimate);
+        }
     }
     if mesh.loads.iter().any(mixes::changes) {
         list.push("Mixes that change: they count at their means, and saturation is looked at where they bend.".into());

@@ -170,6 +170,7 @@ fn waits_for_ever(script: &[ScriptStep]) -> bool {
         ScriptStep::Parallel(branches) => branches.iter().any(|branch| waits_for_ever(branch)),
         ScriptStep::OneOf(choices) => choices.iter().any(|(weight, script)| *weight > 0.0 && waits_for_ever(script)),
         ScriptStep::Repeat(it) => it.most() > 0 && waits_for_ever(&it.script),
-        ScriptStep::Async(_) | ScriptStep::Work(_) | ScriptStep::Sleep(_) => false,
+        ScriptStep::Cached(it) => waits_for_ever(&it.script),
+        ScriptStep::Async(_) | ScriptStep::Queued(_) | ScriptStep::Work(_) | ScriptStep::Sleep(_) => false,
     })
 }

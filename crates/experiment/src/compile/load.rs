@@ -5,8 +5,9 @@ use std::sync::Arc;
 use meshsim_actor::{Dist, Span, Time};
 use meshsim_mesh::model::{Arrivals, Load, Process, Stage, Target, Targeting, Users};
 
+use super::mix::{self, Lookup};
 use super::rates::{self, Planned};
-use super::{DEFAULT_ZONE, Names, index_in, mix, policy, positive, reserved, zone_index};
+use super::{DEFAULT_ZONE, Names, index_in, journey, policy, positive, reserved, zone_index};
 use crate::files;
 use crate::inputs::Inputs;
 use crate::problem::Reporter;
@@ -95,13 +96,16 @@ fn targets(
     names: &Names<'_>,
     reporter: &mut Reporter,
 ) -> (Vec<Target>, Targeting) {
+    if let Some(steps) = &it.journey {
+        return journey::compile(it, steps, &Lookup::new(it, names, reporter), reporter);
+    }
     if let Some(mix) = &it.mix {
-        return mix::compile(it, mix, length, names, reporter);
+        return mix::compile(it, mix, length, &Lookup::new(it, names, reporter), reporter);
     }
     let Some(to) = &it.to else {
         reporter
             .report(name.place, format!("load `{}` has no target", name.value))
-            .help("write `to: service` or `to: service.endpoint`, or a `mix`");
+            .help("write `to: service` or `to: service.endpoint`, a `mix`, or a `journey`");
         return (vec![], Targeting::Weights);
     };
     let target = names.endpoint(to, reporter);

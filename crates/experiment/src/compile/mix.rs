@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meshsim_actor::Span;
-use meshsim_mesh::model::{MixStage, Target, Targeting};
+use meshsim_mesh::model::{EndpointId, MixStage, ServiceId, Target, Targeting};
 
 use super::{Names, positive};
 use crate::problem::{Location, Reporter};
@@ -21,10 +21,10 @@ pub(super) fn compile(
     it: &schema::Load,
     mix: &At<schema::Mix>,
     length: Span,
-    names: &Names<'_>,
+    lookup: &Lookup<'_>,
     reporter: &mut Reporter,
 ) -> (Vec<Target>, Targeting) {
-    let mut targets = Targets { it, names, list: vec![] };
+    let mut targets = Targets { it, lookup, list: vec![] };
     match &mix.value {
         schema::Mix::Steady(weights) => {
             let weights = targets.weights(weights, mix.place, reporter);
@@ -40,28 +40,40 @@ pub(super) fn compile(
     }
 }
 
+/// Finds the targets of a load by their names: `to` is the service whose endpoints may be named shortly.
+pub(super) struct Lookup<'a> {
+    names: &'a Names<'a>,
+    to: Option<(&'a At<String>, Option<ServiceId>)>,
+}
+
+impl<'a> Lookup<'a> {
+    pub(super) fn new(it: &'a schema::Load, names: &'a Names<'a>, reporter: &mut Reporter) -> Self {
+        Lookup { names, to: it.to.as_ref().map(|to| (to, names.service(to, reporter))) }
+    }
+
+    pub(super) fn find(&self, key: &At<String>, reporter: &mut Reporter) -> Option<(ServiceId, EndpointId)> {
+        match &self.to {
+            Some((_, None)) => None,
+            Some((to, Some(_))) if !self.names.is_elsewhere(to.value.trim(), key.value.trim()) => {
+                self.names.endpoint_of(to.value.trim(), key.value.trim(), key.place, reporter)
+            }
+            _ => self.names.endpoint(key, reporter),
+        }
+    }
+}
+
 struct Targets<'a> {
     it: &'a schema::Load,
-    names: &'a Names<'a>,
+    lookup: &'a Lookup<'a>,
     list: Vec<Target>,
 }
 
 impl Targets<'_> {
     /// The weights of the targets so far, some of which may be new.
     fn weights(&mut self, mix: &Weights, place: Location, reporter: &mut Reporter) -> Vec<f64> {
-        // With a mix, `to` is the service whose endpoints the mix may name shortly.
-        let to = self.it.to.as_ref().map(|to| (to, self.names.service(to, reporter)));
         let mut weights = vec![0.0; self.list.len()];
         for (key, weight) in &mix.entries {
-            let names = self.names;
-            let target = match &to {
-                Some((_, None)) => None,
-                Some((to, Some(_))) if !names.is_elsewhere(to.value.trim(), key.value.trim()) => {
-                    names.endpoint_of(to.value.trim(), key.value.trim(), key.place, reporter)
-                }
-                _ => names.endpoint(key, reporter),
-            };
-            let Some((service, endpoint)) = target else { continue };
+            let Some((service, endpoint)) = self.lookup.find(key, reporter) else { continue };
             let known = self.list.iter().position(|it| (it.service, it.endpoint) == (service, endpoint));
             let at = known.unwrap_or(self.list.len());
             if known.is_none() {

@@ -1,5 +1,6 @@
 //! From the sections of a file to the numbers of a [`Mesh`]: names resolved, defaults filled in, sizes bounded.
 
+mod journey;
 mod load;
 mod mix;
 mod network;

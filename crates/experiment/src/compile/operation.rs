@@ -65,6 +65,9 @@ pub(super) fn one(
         schema::Operation::Undeploy(it) => {
             (it.at, resolve(&it.undeploy, names, reporter), Some(Change::Undeploy), Span::from_secs(1), None)
         }
+        schema::Operation::Flush(it) => {
+            (it.at, resolve(&it.flush, names, reporter), Some(Change::Flush), Span::from_secs(1), None)
+        }
         schema::Operation::Extend(it) => {
             positive(it.every, "every", reporter);
             let change =

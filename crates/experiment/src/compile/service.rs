@@ -1,12 +1,16 @@
 //! Services: their endpoints, scripts and versions.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
-use meshsim_mesh::model::{Balancer, Behaviour, Call, Endpoint, Repeat, ScriptStep, Selection, Service, SlowStart};
+use meshsim_mesh::model::{
+    Balancer, Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Selection, Service,
+    SlowStart,
+};
 
-use super::{Names, policy};
+use super::{Names, policy, positive};
 use crate::problem::{Reporter, nearest, one_of, shortened};
-use crate::schema::{self, Branch, ENDPOINTS_MAX, File, SERVICES_MAX, Times, VERSION_MAX};
+use crate::schema::{self, Branch, CacheOf, ENDPOINTS_MAX, File, QueueOf, SERVICES_MAX, Times, VERSION_MAX};
 use crate::section::At;
 use crate::units;
 use crate::values::NAME_CHARS_MAX;
@@ -167,6 +171,8 @@ fn steps(script: &[schema::Step]) -> usize {
                 1 + it.one_of.value.iter().map(|choice| 2 + steps(Branch::steps(choice.run.as_ref()))).sum::<usize>()
             }
             schema::Step::Async(it) => 1 + steps(&it.block.0),
+            schema::Step::CacheStep(it) => 2 + steps(&it.run.0),
+            schema::Step::QueueStep(it) => 1 + steps(&it.run.0),
             schema::Step::Repeat(it) => (1 + steps(&it.run.0)).saturating_mul(it.repeat.value.most() as usize),
             _ => 1,
         })
@@ -204,6 +210,25 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
             is_drawn.then_some(ScriptStep::OneOf(choices))
         }
         schema::Step::Async(it) => Some(ScriptStep::Async(script(&it.block.0, names, reporter))),
+        schema::Step::CacheStep(it) => {
+            let CacheOf { keys, size, ttl, hit } = &it.cache;
+            ttl.into_iter().for_each(|ttl| positive(*ttl, "ttl", reporter));
+            let keys = Keys { count: NonZeroU32::new(keys.count.0 as u32), skew: keys.skew.0 };
+            let cache = Cache { keys, size: size.map(|size| size.0 as u32), ttl: ttl.map(|ttl| ttl.value) };
+            let script = script(&it.run.0, names, reporter);
+            Some(ScriptStep::Cached(Cached { cache, hit: hit.clone(), script }))
+        }
+        schema::Step::QueueStep(it) => {
+            let QueueOf { consumers, size, visibility, deliveries } = &it.queue;
+            positive(*visibility, "visibility", reporter);
+            let queue = Queue {
+                consumers: consumers.0 as u32,
+                size: size.0 as u32,
+                visibility: visibility.value,
+                deliveries: deliveries.0 as u32,
+            };
+            Some(ScriptStep::Queued(Queued { queue, script: script(&it.run.0, names, reporter) }))
+        }
         schema::Step::Repeat(it) => {
             let Times { least, weights } = it.repeat.value.clone();
             Some(ScriptStep::Repeat(Repeat { least, weights, script: script(&it.run.0, names, reporter) }))

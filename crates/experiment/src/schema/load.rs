@@ -28,6 +28,9 @@ section! {
         /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint; or pieces of a mix
         /// that changes.
         optional mix: At<Mix>;
+        /// Requests that a user makes one after the other, by name, instead of a mix: each arrival is a user, and each of the
+        /// `users` makes journey after journey.
+        optional journey: At<Named<JourneyStep>>;
         /// Size of a request.
         or request: ByteSize = "1 KiB";
         /// Timeout of one attempt; or `none`.
@@ -52,6 +55,18 @@ section! {
         optional zone: At<Name>;
         /// Length of the windows of its time series; doubles in a run longer than 600 of them.
         or window: At<Span> = "1s";
+    }
+}
+
+section! {
+    /// A step of a journey.
+    struct JourneyStep in "a step of a journey" {
+        /// An endpoint of the load's `to`, or `service.endpoint`, or a service with one endpoint.
+        required to: At<String>;
+        /// Time from its reply to the next step.
+        or think: Dist = "0s";
+        /// Weights of the steps that may follow, and of `end` [default: the next step in the file; after the last, the end].
+        optional next: At<Weights>;
     }
 }
 

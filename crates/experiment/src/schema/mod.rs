@@ -27,13 +27,13 @@ pub(crate) use fault::{Fault, Link, ServiceFault};
 pub use limits::{
     ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, USERS_MAX, VERSION_MAX, ZONES_MAX,
 };
-pub(crate) use load::{Arrivals, Burst, Diurnal, Load, Mix, MixPiece, Replay, Stage, Weights};
+pub(crate) use load::{Arrivals, Burst, Diurnal, JourneyStep, Load, Mix, MixPiece, Replay, Stage, Weights};
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Operation, Scale, Update};
 pub(crate) use policy::{Breaker, Hedge, Outliers, RateLimit, Shed, WindowBudget};
 pub use script::REPEATS_MAX;
-pub(crate) use script::{Branch, Choice, Retry, Step, Times};
+pub(crate) use script::{Branch, CacheOf, Choice, QueueOf, Retry, Step, Times};
 pub(crate) use service::{Endpoint, Service};
 
 /// The JSON Schema (2020-12) of the experiment file, with a description of every field.

@@ -13,6 +13,7 @@ by_key! {
     enum Operation in "an operation" {
         "deploy" => Deploy,
         "undeploy" => Undeploy,
+        "flush" => Flush,
         "extend" => Extend,
         "scale" => Scale,
         "update" => Update,
@@ -25,6 +26,7 @@ impl Operation {
         let (name, at) = match self {
             Operation::Deploy(it) => (&it.name, &it.at),
             Operation::Undeploy(it) => (&it.name, &it.at),
+            Operation::Flush(it) => (&it.name, &it.at),
             Operation::Extend(it) => (&it.name, &it.at),
             Operation::Scale(it) => (&it.name, &it.at),
             Operation::Update(it) => (&it.name, &it.at),
@@ -50,6 +52,17 @@ section! {
         /// The service, or a list of services.
         required undeploy: OneOrMore<At<String>>;
         /// Time at which it begins.
+        or at: At<Span> = "0s";
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Empties the caches of services, at all instances.
+    struct Flush in "a flush" {
+        /// The service, or a list of services.
+        required flush: OneOrMore<At<String>>;
+        /// Time at which it happens.
         or at: At<Span> = "0s";
         /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;

@@ -21,6 +21,8 @@ by_key! {
         "one_of" => OneOf,
         "repeat" => Repeat,
         "async" => Async,
+        "cache" => CacheStep,
+        "queue" => QueueStep,
     }
 }
 
@@ -86,6 +88,62 @@ section! {
     struct Async in "an `async` step" {
         /// A step, or a list of steps that run one after the other.
         required block as "async": Branch;
+    }
+}
+
+section! {
+    /// Runs a script unless the key of the request is in a cache. Each instance has its own cache, empty at first; the
+    /// script fills it when it succeeds.
+    struct CacheStep in "a `cache` step" {
+        /// The cache.
+        required cache: CacheOf;
+        /// What a miss does: a step, or a list of steps that run one after the other.
+        required run: Branch;
+    }
+}
+section! {
+    /// A cache of keys.
+    struct CacheOf in "a cache" {
+        /// Keys of requests: a request keeps its key on its whole way.
+        required keys: CacheKeys;
+        /// Keys that it holds; the one that was used longest ago makes room [default: all].
+        optional size: Whole<1, 100_000_000>;
+        /// Time after which a key is no longer known [default: no limit].
+        optional ttl: At<Span>;
+        /// Time of a hit.
+        or hit: Dist = "0s";
+    }
+}
+section! {
+    /// Keys of requests, as of users or products.
+    struct CacheKeys in "the keys of a cache" {
+        /// Number of different keys, from which one is drawn for each request.
+        required count: Whole<1, { u32::MAX as u64 }>;
+        /// The key of rank r is drawn with a probability proportional to r^-skew (Zipf); 0: all alike.
+        or skew: Real<20, true> = "0";
+    }
+}
+section! {
+    /// Publishes a message, as to a broker; the script goes on at once. Each instance has its own queue, whose messages are
+    /// consumed at least once.
+    struct QueueStep in "a `queue` step" {
+        /// The queue.
+        required queue: QueueOf;
+        /// What consumes a message: a step, or a list of steps that run one after the other.
+        required run: Branch;
+    }
+}
+section! {
+    /// A queue of messages.
+    struct QueueOf in "a queue" {
+        /// Messages that an instance delivers concurrently; the others wait.
+        or consumers: Whole<1, 1_000_000> = "1";
+        /// Messages that may wait at an instance; who publishes the next fails as `refused`.
+        or size: Whole<0, 1_000_000> = "100000";
+        /// Time from a delivery until a message that was not consumed, or has failed, is delivered again.
+        or visibility: At<Span> = "30s";
+        /// Deliveries of a message; after the last it is a dead letter.
+        or deliveries: Whole<1, 1_000> = "5";
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod arrivals;
 mod closed;
+mod journeys;
 pub mod users;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::results::ActorResults;
 use crate::view::InstanceView;
 
 use arrivals::Plan;
+use journeys::Journeys;
 use users::User;
 
 /// Offers one load.
@@ -48,6 +50,8 @@ pub struct Client {
     next: Option<Time>,
     /// In closed loop, the users.
     users: Vec<User>,
+    /// Where users make them.
+    journeys: Option<Box<Journeys>>,
     calls: Caller<Planned>,
     /// One for each target of the load's mix.
     tallies: Vec<Tally>,
@@ -78,7 +82,7 @@ struct Planned {
     at: Time,
     sent: Time,
     target: u32,
-    /// In a closed loop, its user.
+    /// In a closed loop and on a journey, its user.
     user: u32,
     /// In closed loop, how many requests the load had sent, with this one.
     nth: u64,
@@ -110,6 +114,7 @@ impl Client {
             .filter(of_load)
             .map(|criterion| (*criterion, vec![Count::default(); criterion.places()]))
             .collect();
+        let journeys = mesh.loads[load].journey().map(|_| Box::new(Journeys::new(users)));
         Client {
             mesh,
             load,
@@ -118,6 +123,7 @@ impl Client {
             planned: 0,
             next: None,
             users: vec![User::default(); users],
+            journeys,
             calls: Caller::new(),
             tallies,
             whole: (targets > 1).then(|| course.clone()),
@@ -167,6 +173,7 @@ impl Client {
             courses,
             counts: criteria.into_iter().map(|(_, counts)| counts).collect(),
             gaps,
+            journeys: self.journeys.as_ref().map(|journeys| Box::new(journeys.counts.clone())),
         }
     }
 
@@ -212,6 +219,7 @@ impl Client {
             // A peer that keeps to the protocol sends a client none of these.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),
+            Event::Timer(Tick::User(user)) if self.users.is_empty() => self.next_step(user, cx),
             Event::Timer(Tick::User(user)) => self.begin(user, cx),
             Event::Timer(Tick::Heartbeat) => caller_heartbeat(&self.mesh, &self.view, false, cx),
             Event::Timer(Tick::Timeout(call)) => {
@@ -244,6 +252,7 @@ impl Client {
         self.view = crate::view::no_view(&self.mesh);
         self.calls = Caller::new();
         self.users.iter_mut().for_each(|user| user.next = None);
+        self.journeys.iter_mut().for_each(|journeys| journeys.clear());
     }
 
     fn start(&mut self, cx: &mut MeshCx<'_>) {
@@ -295,7 +304,8 @@ impl Client {
     /// Sends the requests that are due.
     fn offer(&mut self, cx: &mut MeshCx<'_>) {
         while let Some(at) = self.next.filter(|at| *at <= cx.now()) {
-            self.send(Due { number: self.planned - 1, at, due: at, user: 0 }, cx);
+            let user = self.journeys.as_mut().map_or(0, |journeys| journeys.arrives());
+            self.send(Due { number: self.planned - 1, at, due: at, user }, cx);
             self.plan_next(cx);
         }
         self.arm_next(cx);
@@ -304,8 +314,10 @@ impl Client {
     fn send(&mut self, Due { number, at, due, user }: Due, cx: &mut MeshCx<'_>) {
         let load = &self.mesh.loads[self.load];
         let id = RequestId::new(cx.id(), number);
-        let draws = || id.draws(self.mesh.seed, 0, Draw::Target);
-        let target = load.targeting.draw(&load.mix, at.since(load.start), draws);
+        let target = match &mut self.journeys {
+            Some(journeys) => journeys.step(user, number, at, load.start + load.warmup),
+            None => load.targeting.draw(&load.mix, at.since(load.start), || id.draws(self.mesh.seed, 0, Draw::Target)),
+        };
         let wanted = &load.mix[target];
         let callee = CallSpec {
             id,
@@ -352,9 +364,12 @@ impl Client {
 
     fn ended(&mut self, ended: Option<CallOutcome<Planned>>, cx: &mut MeshCx<'_>) {
         let Some(ended) = ended else { return };
-        let Planned { user, sent, .. } = ended.owner;
+        let (Planned { user, sent, root, .. }, failure) = (ended.owner, ended.failure);
         self.count(ended, cx.now());
-        self.goes_on(user, sent, cx);
+        match self.journeys {
+            Some(_) => self.journey_goes_on(user, (root, sent), failure, cx),
+            None => self.goes_on(user, sent, cx),
+        }
     }
 
     fn count(&mut self, ended: CallOutcome<Planned>, now: Time) {

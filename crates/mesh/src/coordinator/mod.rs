@@ -184,6 +184,7 @@ impl Coordinator {
                 | Tick::Instance { .. }
                 | Tick::Frame(_)
                 | Tick::Hanging(_)
+                | Tick::Visible(_)
                 | Tick::Send { .. }
                 | Tick::Timeout(_)
                 | Tick::Retry(_)

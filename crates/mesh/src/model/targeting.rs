@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::{Rng, Span};
 use serde::{Deserialize, Serialize};
 
-use super::Target;
+use super::{Journey, Target};
 
 /// Rule by which the target of a request is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub enum Targeting {
     Weights,
     /// By weights that change over time. [`Target::weight`] is then the mean share.
     Stages(Arc<[MixStage]>),
+    /// By the step at which the user's journey is. [`Target::weight`] is then the expected number of times that a journey
+    /// without failures makes the step.
+    Journey(Arc<Journey>),
 }
 
 /// A piece of a mix that changes: linear from some weights to others.
@@ -37,11 +40,13 @@ impl Targeting {
             return 0;
         }
         match self {
-            Targeting::Weights => drawn(mix.iter().map(|target| target.weight), draws()),
+            Targeting::Weights => drawn(mix.iter().map(|target| target.weight), &mut draws()),
             Targeting::Stages(stages) => {
                 let at = stages.partition_point(|stage| stage.until <= since).min(stages.len() - 1);
-                drawn(stages[at].weights(since), draws())
+                drawn(stages[at].weights(since), &mut draws())
             }
+            // Its client knows the step.
+            Targeting::Journey(_) => 0,
         }
     }
 }
@@ -56,7 +61,7 @@ impl MixStage {
 }
 
 /// Draws an index by weights, of which one is above 0.
-fn drawn(weights: impl Iterator<Item = f64> + Clone, mut draws: Rng) -> usize {
+pub(crate) fn drawn(weights: impl Iterator<Item = f64> + Clone, draws: &mut Rng) -> usize {
     let mut left = draws.unit() * weights.clone().fold(0.0, |sum, weight| sum + weight);
     let mut last = 0;
     for (at, weight) in weights.enumerate() {

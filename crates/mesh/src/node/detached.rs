@@ -5,7 +5,7 @@
 
 use super::Node;
 use super::hosting::{HostedService, HostedServices};
-use super::work::{FrameKey, ScriptFrame, TASKS_MAX, Task, TaskKey, Work, number};
+use super::work::{FrameKey, Role, ScriptFrame, TASKS_MAX, Task, TaskKey, Work, number};
 use crate::actors::MeshCx;
 use crate::mark;
 use crate::measure::Failure;
@@ -23,16 +23,15 @@ impl Work {
     ) -> Option<FrameKey> {
         let now = cx.now();
         let task = &self.tasks[of];
-        let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
+        let (hosted, at) = hosting.instance_of(&task.request);
         if self.tasks.len() >= TASKS_MAX {
             if let Some(served) = hosted.measured(now) {
                 served.blocks.count(Some(Failure::Refused));
             }
             return None;
         }
-        let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].blocks += 1;
-        let task = self.tasks.insert(task.block(now));
+        let task = self.tasks.insert(task.beside(now, Role::Block));
         let first = self.frames.insert(ScriptFrame::first(task, pc));
         cx.note(mark::DETACHED, number(frame), number(task));
         cx.note(mark::SLOT, number(task), number(first));
@@ -45,9 +44,8 @@ impl Node {
     pub(super) fn end_block(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
         let Some(task) = work.tasks.remove(key) else { return };
-        let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
+        let (hosted, at) = hosting.instance_of(&task.request);
         ended(hosted, &task, key, task.failure, cx);
-        let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].blocks -= 1;
         hosted.remove_if_closed(at, cx);
     }

@@ -6,9 +6,11 @@ use meshsim_actor::{ActorId, Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::Node;
+use super::caches::Caches;
 use super::leave::Leave;
 use super::placement::{Early, PlaceCourse, Places};
 use super::processor::{Done, Owner};
+use super::queues::Queues;
 use super::work::TaskKey;
 use crate::actors::MeshCx;
 use crate::board::InstanceLoad;
@@ -16,7 +18,7 @@ use crate::call::Caller;
 use crate::course::instances_of_node;
 use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
-use crate::message::{Msg, ReadinessReport, Share, Tick};
+use crate::message::{Msg, ReadinessReport, Request, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
@@ -86,8 +88,10 @@ pub(super) struct Instance {
     pub(super) active: u32,
     /// Requests that wait for one.
     pub(super) queue: VecDeque<TaskKey>,
-    /// Blocks of scripts that no request waits for.
+    /// Blocks of scripts that no request waits for, and messages in its queues.
     pub(super) blocks: u32,
+    /// What its scripts keep; `None`: nothing.
+    pub(super) kept: Option<Box<Kept>>,
     /// Its proxy, from its first call on.
     proxy: ProxyId,
     /// State of its serving policies; `None`: there are none, or it had no request yet.
@@ -110,6 +114,13 @@ impl Instance {
             _ => self.queue.pop_front(),
         }
     }
+}
+
+/// State of an instance that its scripts keep from one request to the next.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) caches: Caches,
+    pub(super) queues: Queues,
 }
 
 impl Instance {
@@ -203,6 +214,16 @@ impl HostedServices {
             instance.proxy = made;
         }
         made
+    }
+
+    /// The service of a task, and the index of its instance.
+    ///
+    /// # Panics
+    /// If there is no such instance. That of a task is there as long as the task.
+    pub(super) fn instance_of(&mut self, request: &Request) -> (&mut HostedService, usize) {
+        let hosted = self.get(request.service).expect("the service of a task is hosted");
+        let at = hosted.find(request.ordinal).expect("the instance of a task is there");
+        (hosted, at)
     }
 
     fn instance(&mut self, service: ServiceId, ordinal: u32) -> Option<&mut Instance> {
@@ -507,8 +528,9 @@ impl HostedService {
             self.serving += u32::from(at_once);
             let place = self.place(version, ordinal, own, cx.now());
             let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
-            let (active, blocks, guard) = (0, 0, None);
-            let instance = Instance { ordinal, version, state, place, timer, active, queue, blocks, proxy, guard };
+            let (active, blocks, kept, guard) = (0, 0, None, None);
+            let instance =
+                Instance { ordinal, version, state, place, timer, active, queue, blocks, kept, proxy, guard };
             self.instances.insert(at, instance);
             if at_once {
                 self.tell(at, true, cx.now());
@@ -614,6 +636,12 @@ impl HostedService {
         }
     }
 
+    /// Empties the caches of its instances.
+    pub(super) fn flush(&mut self) {
+        let kept = self.instances.iter_mut().filter_map(|instance| instance.kept.as_mut());
+        kept.for_each(|kept| kept.caches.flush());
+    }
+
     /// A slot is taken or given back.
     pub(super) fn busy_changed(&mut self, now: Time, by: i32) {
         self.count_until(now);
@@ -627,6 +655,7 @@ impl HostedService {
         self.busy = self.busy.saturating_sub(std::mem::take(&mut instance.active));
         instance.queue.clear();
         instance.blocks = 0;
+        instance.kept = None;
         self.remove_if_closed(at, cx);
     }
 

@@ -7,12 +7,14 @@
 //! - `leave`: the node leaves without losing a request.
 //! - `processor`: the cores, and their sharing among the computing requests.
 
+mod caches;
 mod detached;
 pub mod hosting;
 mod late;
 mod leave;
 mod placement;
 mod processor;
+mod queues;
 pub mod steps;
 pub mod work;
 
@@ -34,8 +36,8 @@ use crate::view::InstanceView;
 use hosting::{HostedServices, HostedState};
 pub use placement::PlaceCourse;
 use steps::Applied;
-pub use work::FrameKey;
 use work::Work;
+pub use work::{FrameKey, TaskKey};
 
 /// A machine of the mesh.
 ///
@@ -149,6 +151,7 @@ impl Node {
                 Tick::Instance { service, ordinal } => self.instance_due(service, ordinal, cx),
                 Tick::Frame(frame) => self.run(frame, cx),
                 Tick::Hanging(frame) => self.look_if_it_hangs(frame, cx),
+                Tick::Visible(message) => self.visible_again(message, cx),
                 Tick::Processor => self.work_done(cx),
                 Tick::Leave => self.go_on_leaving(cx),
                 Tick::Loads(service) => self.tell_loads(service, cx),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Node;
 use super::hosting::HostedServices;
 use crate::actors::MeshCx;
+use crate::measure::OperationKind;
 use crate::message::{Ack, Msg, NodeStep, Share, Snapshot};
 use crate::model::{COORDINATOR, Mesh, ServiceId};
 
@@ -112,6 +113,11 @@ impl Node {
         (self.applied.n, self.applied.digest) = (decision.n, decision.digest);
         cx.note("apply", u64::from(decision.service.0), decision.n);
         self.host(decision.service, decision.generation, decision.capacity, &order.share, cx);
+        if decision.kind == OperationKind::Flush
+            && let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(decision.service))
+        {
+            hosted.flush();
+        }
     }
 
     /// Sets the share and the capacity of a service. A service without instances here, present or desired, takes no

@@ -10,7 +10,8 @@ use slotmap::{Key, new_key_type};
 use super::hosting::{HostedServices, InstanceState};
 use super::late::Late;
 use super::processor::{Done, Owner, Processor};
-use super::{Node, detached};
+use super::queues::QueuedMessage;
+use super::{Node, detached, queues};
 use crate::actors::MeshCx;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape};
@@ -54,7 +55,7 @@ pub(super) struct Task {
     caller: ActorId,
     pub(super) request: Request,
     /// The version of its instance.
-    version: u32,
+    pub(super) version: u32,
     pub(super) arrived: Time,
     /// Index of its place in those of its service.
     place: u32,
@@ -64,8 +65,18 @@ pub(super) struct Task {
     pub(super) degraded: bool,
     /// If it is wanted: the hop to here, and those of the calls made for it.
     pub(super) path: Option<Box<Path>>,
-    /// It is a block that its request does not wait for.
-    pub(super) is_block: bool,
+    pub(super) role: Role,
+}
+
+/// Kind of a task.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Role {
+    /// A request, which has a slot and gets a reply.
+    Request,
+    /// A block of a script that its request does not wait for.
+    Block,
+    /// A message in a queue.
+    Message(Box<QueuedMessage>),
 }
 
 /// A place in a script.
@@ -104,13 +115,38 @@ impl Work {
         }
     }
 
+    /// Ends the scripts of some tasks: their work, their calls and their frames. Returns what was done of the work.
+    pub(super) fn drop_scripts(
+        &mut self,
+        is_dropped: impl Fn(TaskKey, &Task) -> bool,
+        mesh: &Mesh,
+        cx: &mut MeshCx<'_>,
+    ) -> Vec<Done> {
+        let (tasks, frames) = (&self.tasks, &self.frames);
+        let is_of = |frame: &ScriptFrame| is_dropped(frame.task, &tasks[frame.task]);
+        let is_gone = |frame: FrameKey| frames.get(frame).is_some_and(is_of);
+        let done = self.processor.cut(is_gone, cx);
+        self.calls.cancel(|owner| is_gone(*owner), mesh, cx);
+        self.frames.retain(|_, frame| !is_of(frame));
+        done
+    }
+
+    /// Times of publication of the messages in its queues, with their services.
+    fn messages(&self) -> impl Iterator<Item = (ServiceId, Time)> + '_ {
+        let messages = self.tasks.iter().filter(|(_, task)| matches!(task.role, Role::Message(_)));
+        messages.map(|(_, task)| (task.request.service, task.arrived))
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.tasks.len()
     }
 
     /// Requests at this node: owner, and time of arrival.
     pub(super) fn in_flight_at(&self) -> impl Iterator<Item = (Owner, Time)> + '_ {
-        self.tasks.iter().filter(|(_, task)| !task.is_block).map(|(_, task)| (task.owner(), task.arrived))
+        self.tasks
+            .iter()
+            .filter(|(_, task)| matches!(task.role, Role::Request))
+            .map(|(_, task)| (task.owner(), task.arrived))
     }
 }
 
@@ -126,10 +162,11 @@ impl Task {
         Owner { service: self.request.service, place: self.place }
     }
 
-    /// A block that begins now for this one, and that no caller waits for.
-    pub(super) fn block(&self, now: Time) -> Self {
+    /// A task of this role that begins now for this one, and that no caller waits for.
+    pub(super) fn beside(&self, now: Time, role: Role) -> Self {
         let request = Request { deadline: Time::NEVER, traced: false, ..self.request };
-        Task { request, arrived: now, failure: None, degraded: false, path: None, is_block: true, ..self.clone() }
+        let (caller, version, place) = (self.caller, self.version, self.place);
+        Task { caller, request, version, arrived: now, place, failure: None, degraded: false, path: None, role }
     }
 }
 
@@ -204,7 +241,7 @@ impl Node {
             failure: None,
             degraded: false,
             path,
-            is_block: false,
+            role: Role::Request,
         });
         let is_to_wait = instance.active >= slots;
         hosted.places.came(place, is_to_wait, now);
@@ -268,14 +305,9 @@ impl Node {
             let mut tasks: Vec<_> =
                 work.tasks.iter().filter(|(_, task)| is_here(task)).map(|(key, task)| (task.arrived, key)).collect();
             tasks.sort_unstable();
-            let (all, frames) = (&work.tasks, &work.frames);
-            let is_cut = |frame| frames.get(frame).is_some_and(|frame: &ScriptFrame| is_here(&all[frame.task]));
-            for done in work.processor.cut(is_cut, cx) {
+            for done in work.drop_scripts(|_, task| is_here(task), &self.mesh, cx) {
                 hosted.worked(&done, now);
             }
-            work.calls.cancel(|owner| is_cut(*owner), &self.mesh, cx);
-            let tasks_left = &work.tasks;
-            work.frames.retain(|_, frame| !is_here(&tasks_left[frame.task]));
             for key in waiting {
                 let arrived = work.tasks.get(key).map_or(now, |task| task.arrived);
                 hosted.places.leaves_queue(hosted.instances[at].place, now);
@@ -284,11 +316,20 @@ impl Node {
                 }
             }
             for (_, key) in tasks {
-                let Some(task) = work.tasks.remove(key) else { continue };
+                let Some(mut task) = work.tasks.remove(key) else { continue };
                 let failure = Some(Failure::Cut);
-                if task.is_block {
-                    detached::ended(hosted, &task, key, failure, cx);
-                    continue;
+                match &mut task.role {
+                    Role::Request => {}
+                    Role::Block => {
+                        detached::ended(hosted, &task, key, failure, cx);
+                        continue;
+                    }
+                    Role::Message(message) => {
+                        message.take_timer().into_iter().for_each(|timer| cx.disarm(timer));
+                        queues::lost(hosted, task.arrived);
+                        cx.note(mark::BLOCK_ENDED, number(key), 0);
+                        continue;
+                    }
                 }
                 work.late.forget(key);
                 if let Some(served) = hosted.measured(task.arrived) {
@@ -430,7 +471,7 @@ impl Node {
     }
 
     /// Counts work of the processor for the service that it was done for.
-    fn count_work(&mut self, done: Done, now: Time) {
+    pub(super) fn count_work(&mut self, done: Done, now: Time) {
         if let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.owner.service)) {
             hosted.worked(&done, now);
         }
@@ -448,6 +489,11 @@ impl Node {
         for (owner, arrived) in work.in_flight_at() {
             if let Some(hosted) = hosting.get(owner.service) {
                 hosted.places.lost(owner.place, arrived);
+            }
+        }
+        for (service, published) in work.messages() {
+            if let Some(hosted) = hosting.get(service) {
+                queues::lost(hosted, published);
             }
         }
     }
@@ -561,6 +607,42 @@ impl Node {
                     branches.extend(work.detach(key, of, block, hosting, cx));
                     continue;
                 }
+                Instruction::LookUp { cache, hit, to } => {
+                    let (step, key) = ((request.endpoint, frame.pc), cache.keys.of(self.mesh.seed, request.id.root));
+                    let (hosted, at) = hosting.instance_of(request);
+                    let kept = hosted.instances[at].kept.get_or_insert_default();
+                    let is_hit = kept.caches.look_up(step, key, cx.now());
+                    if let Some(served) = hosted.measured(task.arrived) {
+                        served.caches.hits += u64::from(is_hit);
+                        served.caches.misses += u64::from(!is_hit);
+                    }
+                    if !is_hit {
+                        frame.pc += 1;
+                        continue;
+                    }
+                    let span = hit.sample(&mut draws(frame));
+                    frame.pc = *to - 1;
+                    (span, false)
+                }
+                Instruction::Fill { of } => {
+                    if let Instruction::LookUp { cache, .. } = endpoint.program.at(*of) {
+                        let key = cache.keys.of(self.mesh.seed, request.id.root);
+                        let (hosted, at) = hosting.instance_of(request);
+                        let kept = hosted.instances[at].kept.get_or_insert_default();
+                        kept.caches.fill((request.endpoint, *of), key, cache, cx.now());
+                    }
+                    frame.pc += 1;
+                    continue;
+                }
+                Instruction::Publish { queue, to } => {
+                    let (of, pc) = (frame.task, frame.pc);
+                    frame.pc = *to;
+                    match work.publish(key, (of, pc), *queue, hosting, cx) {
+                        Ok(delivery) => branches.extend(delivery),
+                        Err(failure) => work.tasks[of].failure = Some(failure),
+                    }
+                    continue;
+                }
                 Instruction::End => return FrameStatus::CallOutcome,
             };
             frame.pc += 1;
@@ -607,10 +689,10 @@ impl Node {
         let frame = work.frames.remove(key)?;
         cx.note(mark::FRAME_ENDED, number(key), 0);
         let Some(parent) = frame.parent else {
-            if work.tasks.get(frame.task).is_some_and(|task| task.is_block) {
-                self.end_block(frame.task, cx);
-            } else {
-                *freed = self.end_task(frame.task, cx);
+            match work.tasks.get(frame.task).map(|task| &task.role) {
+                Some(Role::Block) => self.end_block(frame.task, cx),
+                Some(Role::Message(_)) => return self.end_delivery(frame.task, cx),
+                Some(Role::Request) | None => *freed = self.end_task(frame.task, cx),
             }
             return None;
         };

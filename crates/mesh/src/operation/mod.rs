@@ -30,6 +30,7 @@
 mod canary;
 mod deploy;
 mod extend;
+mod flush;
 mod rolling;
 mod scale;
 mod undeploy;
@@ -125,6 +126,7 @@ pub fn iterate(
     match change {
         Change::Deploy => deploy::iterate(service, wanted),
         Change::Undeploy => undeploy::iterate(wanted),
+        Change::Flush => flush::iterate(),
         Change::Extend { to, rate, rounding, feedback } => extend::iterate(
             extend::Extend { to: *to, rate: *rate, rounding: *rounding, feedback: *feedback },
             wanted,
@@ -167,7 +169,7 @@ impl Operation {
         require(self.service.index() < mesh.services.len(), "unknown service")?;
         require(self.times != Some(0), "an operation takes at least one step")?;
         match &self.change {
-            Change::Deploy | Change::Undeploy => return Ok(()),
+            Change::Deploy | Change::Undeploy | Change::Flush => return Ok(()),
             Change::Extend { to, rate, .. } => {
                 require(*to <= TO_MAX, "too many instances")?;
                 rate_fits(*rate)?;
@@ -221,7 +223,7 @@ pub fn supersedes(newer: OperationKind, older: OperationKind) -> bool {
 /// Distance of an operation from its target: target minus reached value, in its own unit.
 pub fn residual(change: &Change, wanted: &Desired) -> f64 {
     match change {
-        Change::Deploy | Change::Undeploy | Change::Scale { .. } => 0.0,
+        Change::Deploy | Change::Undeploy | Change::Flush | Change::Scale { .. } => 0.0,
         Change::Extend { to, .. } => f64::from(*to) - f64::from(wanted.instances),
         Change::Update { to, .. } => f64::from(*to) - wanted.v_mean(),
     }

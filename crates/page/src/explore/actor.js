@@ -4,7 +4,7 @@ let actorTimer = 0;
 
 function loadActorSoon() {
   clearTimeout(actorTimer);
-  if (ANSWERS || run.is_live || look.who === null || look.who < 0 || look.at === null) return;
+  if (ANSWERS || look.who === null || look.who < 0 || look.at === null) return;
   actorTimer = setTimeout(loadActor, 120);
 }
 
@@ -35,7 +35,7 @@ function showActor(it) {
     const isFull = active >= slots && slots > 0;
     const know = seen.has(one.service) || !service ? [cell(''), cell('')] : knows(service);
     seen.add(one.service);
-    rows.push(el('tr', null, el('td', null, `${short(one.service, 16)}#${one.ordinal}`, one.life === 'ready' ? '' : el('span', { class: 'mut' }, ' ' + one.life)),
+    rows.push(el('tr', null, el('td', null, `${short(one.service, 16)}#${one.ordinal}`, one.state === 'ready' ? '' : el('span', { class: 'mut' }, ' ' + one.state)),
       cell(`${active} / ${slots}`, isFull ? 'bad strong' : ''), cell(count(one.waiting), one.waiting ? 'bad strong' : ''), ...know));
   }
   for (const service of it.services) if (!seen.has(service.service)) rows.push(el('tr', { class: 'mut' }, el('td', null, short(service.service, 20)), cell(''), cell(''), ...knows(service)));

@@ -50,7 +50,7 @@ function build() {
 /** How much there is, and how much of it is known. */
 function sayFacts() {
   const reading = () => `the trace is being read: ${Math.floor((run.read / Math.max(run.records, 1)) * 100)} %`;
-  const words = ANSWERS ? windowWords() : !run.is_read ? reading() : run.trouble ? 'as far as the trace goes' : 'whole trace';
+  const words = ANSWERS ? windowWords() : run.goes_on ? `${when(run.last_ns)} so far: the run goes on` : !run.is_read ? reading() : run.trouble ? 'as far as the trace goes' : 'whole trace';
   document.querySelector('#bar .facts').textContent = `${count(run.messages)} messages, ${words}`;
 }
 

@@ -90,10 +90,12 @@ async function show() {
   const filter = document.getElementById('filter');
   if (filter) filter.value = look.q;
   const first = run.requests.slowest[0]?.request ?? run.requests.failures[0]?.request ?? null;
-  const isNew = !look.t && !look.req && look.rec === null;
+  const isNew = !look.t && !look.req && look.rec === null && !run.goes_on;
   if (look.t) { space.extent = look.t; space.cursor = look.at; }
   const asks = { record: look.rec, who: look.who, at: look.at };
   if (!look.t && !(look.req || first)) setExtent(...whole(), false);
+  if (run.goes_on && !look.t) setExtent(...whole(), false);
+  if (run.goes_on && !look.req) parts.request.body.replaceChildren(el('p', { class: 'mut' }, 'Click a moment of the course for its slowest request.'));
   if (look.req || (isNew && first)) await chooseRequest(look.req ?? first, { isNew: false, isLed: isNew || (!asked.has('t') && asks.record === null) });
   if (!look.t) setExtent(...whole(), false);
   if (asks.record !== null) await choose(asks.record, { isNew: false, keepsExtent: asked.has('t') });
@@ -118,20 +120,30 @@ function resized() {
   if (look.t) paintExtent();
 }
 
-/** While the trace is being read, what is known of all of it grows. */
+/** While the trace is being read, or the run is being written, what is known of it grows. */
 async function readOn() {
   while (!ANSWERS && !run.is_read) {
-    await new Promise((done) => setTimeout(done, 500));
+    await new Promise((done) => setTimeout(done, run.goes_on ? 1000 : 500));
     let next;
     try {
       next = await ask('run', '/api/run');
     } catch { continue; }
     const hadNone = !run.requests.ended;
+    const grew = run.goes_on;
+    const [first, last] = whole();
+    const isAtEnd = look.t && look.t[1] >= last;
     run = next;
     space.down = run.down;
     sayFacts();
     kept.clear();
-    if (!space.messages?.is_whole) { space.messages = null; loadSoon(); }
+    if (grew) {
+      parts.request.made.hidden = !run.requests.ended;
+      drawCourse();
+      loadSteps();
+      // The extent that shows the end, or all, goes on to do so.
+      if (isAtEnd) setExtent(look.t[0] <= first ? first : look.t[0] + whole()[1] - last, whole()[1], false);
+      else paintExtent();
+    } else if (!space.messages?.is_whole) { space.messages = null; loadSoon(); }
     if (hadNone && run.requests.ended) { parts.request.made.hidden = false; drawCourse(); }
   }
   if (run.trouble) banner(`The trace ends at ${when(run.last_ns)}: ${run.trouble}`, 'ends');

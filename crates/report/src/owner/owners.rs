@@ -69,6 +69,7 @@ impl Owners {
                     | Tick::Call(..)
                     | Tick::Frame(_)
                     | Tick::Hanging(_)
+                    | Tick::Visible(_)
                     | Tick::Send { .. } => current.map_or(Of::Traffic, Of::Request),
                     Tick::Arrival | Tick::Processor => Of::Traffic,
                     _ => Of::Control,

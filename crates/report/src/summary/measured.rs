@@ -3,7 +3,7 @@
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Scope;
 use meshsim_mesh::criterion::Count;
-use meshsim_mesh::measure::{OperationHistory, ServiceMetrics, Tally};
+use meshsim_mesh::measure::{JourneyCounts, OperationHistory, ServiceMetrics, Tally};
 use meshsim_mesh::model::COORDINATOR;
 use meshsim_mesh::{ActorResults, Mesh};
 
@@ -23,6 +23,8 @@ pub struct Measured {
     pub history: Vec<OperationHistory>,
     /// For each load, for each of its targets.
     pub tallies: Vec<Vec<Tally>>,
+    /// For each load, the journeys of its users, if they make some.
+    pub journeys: Vec<Option<JourneyCounts>>,
     /// For each service, over all nodes.
     pub served: Vec<ServiceMetrics>,
     /// For each node, what its processor did, in nanoseconds of a core at normal speed.
@@ -71,6 +73,7 @@ impl Measured {
             traffic,
             history: Vec::new(),
             tallies: mesh.loads.iter().map(|load| vec![Tally::default(); load.mix.len()]).collect(),
+            journeys: vec![None; mesh.loads.len()],
             served: vec![ServiceMetrics::default(); mesh.services.len()],
             worked_ns: vec![0; mesh.nodes.len()],
             manual: None,
@@ -89,7 +92,7 @@ impl Measured {
                     measured.history.retain(|operation| operation.service.index() < mesh.services.len());
                 }
                 Some(found @ ActorResults::Node { .. }) => measured.add_former(actor, found, mesh),
-                Some(ActorResults::Client { tallies, courses, counts, gaps }) => {
+                Some(ActorResults::Client { tallies, courses, counts, gaps, journeys }) => {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
                     let of_load: Vec<&mut Vec<Count>> = criteria
@@ -102,6 +105,7 @@ impl Measured {
                         continue;
                     }
                     measured.tallies[load] = tallies;
+                    measured.journeys[load] = journeys.map(|journeys| *journeys);
                     measured.courses.of_load(load, courses, mesh, now);
                     of_load.into_iter().zip(counts).for_each(|(mine, theirs)| *mine = theirs);
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 pub use self::measured::Measured;
 pub(crate) use self::operations::operations;
 pub use self::operations::{OperationSummary, StepSummary, Values};
-pub use self::requests::{FailureCounts, LoadSummary, Requests, TargetSummary};
+pub use self::requests::{FailureCounts, JourneySummary, LoadSummary, Requests, TargetSummary};
 pub(crate) use self::requests::{per_second, planned_time, requests};
-pub use self::services::{BlockSummary, EdgeSummary, NodeSummary, ServiceSummary};
+pub use self::services::{BlockSummary, CacheSummary, EdgeSummary, NodeSummary, QueueSummary, ServiceSummary};
 pub use self::traffic::Traffic;
 
 use self::operations::Course;

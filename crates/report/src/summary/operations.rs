@@ -75,13 +75,14 @@ pub struct OperationSummary {
     pub steps: Vec<StepSummary>,
 }
 
-const KINDS: [OperationKind; 6] = [
+const KINDS: [OperationKind; 7] = [
     OperationKind::Deploy,
     OperationKind::Undeploy,
     OperationKind::Extend,
     OperationKind::Scale,
     OperationKind::Update,
     OperationKind::Repair,
+    OperationKind::Flush,
 ];
 
 /// Strategies of updates; `None` for other operations.
@@ -202,7 +203,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
             (Some(f64::from(*to)), has_rate.then_some(*rate), Some(name.into()))
         }
         Some(Change::Scale { by }) => (Some(*by), None, None),
-        Some(Change::Deploy | Change::Undeploy) | None => (None, None, None),
+        Some(Change::Deploy | Change::Undeploy | Change::Flush) | None => (None, None, None),
     };
     // A reached target leaves no residual.
     let residual = history.outcome.residual().or((history.outcome == OperationOutcome::Reached).then_some(0.0));

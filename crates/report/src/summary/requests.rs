@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::Experiment;
-use meshsim_mesh::measure::{Failure, Failures, Tally};
+use meshsim_mesh::measure::{Failure, Failures, JourneyCounts, Tally};
 use meshsim_mesh::model::{Arrivals, Load};
 use meshsim_mesh::policy::{PolicyCounts, PolicyEvent};
 use schemars::JsonSchema;
@@ -36,6 +36,32 @@ pub struct LoadSummary {
     /// The users of a closed load, and their omitted requests; `null` for an open one.
     #[serde(default)]
     pub closed: Option<ClosedSummary>,
+    /// The journeys of its users, if they make some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journeys: Option<JourneySummary>,
+}
+
+/// Journeys of users that began after the warm-up.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct JourneySummary {
+    /// Those that began.
+    pub begun: u64,
+    /// Those that came to their end.
+    pub completed: u64,
+    /// Those that ended because a request failed.
+    pub abandoned: u64,
+    /// Those that were under way when the load or the run ended.
+    pub unfinished: u64,
+    /// Duration of those that were completed, from the beginning of the first request to the last reply.
+    pub time: Latency,
+}
+
+impl JourneySummary {
+    fn new(counts: &JourneyCounts) -> Self {
+        let (begun, completed, abandoned) = (counts.begun, counts.time.count(), counts.abandoned);
+        let unfinished = begun.saturating_sub(completed.saturating_add(abandoned));
+        JourneySummary { begun, completed, abandoned, unfinished, time: Latency::new(&counts.time) }
+    }
 }
 
 impl LoadSummary {
@@ -51,6 +77,9 @@ impl LoadSummary {
 pub struct TargetSummary {
     /// `service.endpoint`.
     pub target: String,
+    /// The step of the journey that asks for it, where users make journeys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// Results of its requests.
     pub requests: Requests,
 }
@@ -163,8 +192,9 @@ pub(super) fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSum
         .map(|(index, (load, tallies))| {
             let (from, to) = planned_time(load, measured.now);
             let all = measured.all(Some(index));
-            let target = |(target, tally): (&meshsim_mesh::model::Target, &Tally)| TargetSummary {
+            let target = |(at, (target, tally)): (usize, (&meshsim_mesh::model::Target, &Tally))| TargetSummary {
                 target: endpoint_in_words(mesh, target.service, target.endpoint),
+                step: load.journey().map(|journey| journey.steps[at].name.clone()),
                 requests: requests(tally, to.since(from)),
             };
             LoadSummary {
@@ -173,8 +203,9 @@ pub(super) fn loads(experiment: &Experiment, measured: &Measured) -> Vec<LoadSum
                 to_s: to.secs(),
                 warmup: all.warmup,
                 requests: requests(&all, to.since(from)),
-                targets: load.mix.iter().zip(tallies).map(target).collect(),
+                targets: load.mix.iter().zip(tallies).enumerate().map(target).collect(),
                 closed: ClosedSummary::new(load, &all, to.since(from)),
+                journeys: measured.journeys[index].as_ref().map(JourneySummary::new),
             }
         })
         .collect()

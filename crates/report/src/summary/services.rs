@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use meshsim_actor::Span;
 use meshsim_experiment::Experiment;
-use meshsim_mesh::measure::BlockCounts;
+use meshsim_mesh::measure::{BlockCounts, CacheCounts, QueueCounts};
 use meshsim_mesh::model::ServiceId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,66 @@ pub struct ServiceSummary {
     /// Blocks of its scripts that were not waited for (`async`) and have ended; `null` if there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocks: Option<BlockSummary>,
+    /// Look-ups in its caches; `null` if there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caches: Option<CacheSummary>,
+    /// Messages that were published at it; `null` if there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueSummary>,
+}
+
+/// Look-ups in caches.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct CacheSummary {
+    /// Those that found their key.
+    pub hits: u64,
+    /// The others.
+    pub misses: u64,
+    /// Share of hits.
+    pub hit_rate: f64,
+}
+
+impl CacheSummary {
+    fn new(counts: &CacheCounts) -> Option<Self> {
+        let CacheCounts { hits, misses } = *counts;
+        let all = hits.saturating_add(misses);
+        (all > 0).then(|| CacheSummary { hits, misses, hit_rate: hits as f64 / all as f64 })
+    }
+}
+
+/// Messages that were published at a service after the warm-up.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct QueueSummary {
+    /// Those that were published.
+    pub published: u64,
+    /// Those that found the queue full.
+    pub refused: u64,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Those that were consumed.
+    pub consumed: u64,
+    /// Those that became dead letters.
+    pub dead: u64,
+    /// Those that were lost with their instance or its node.
+    pub lost: u64,
+    /// Those that were in a queue when the run ended.
+    pub left: u64,
+    /// Maximum number of messages that waited at one instance at once.
+    pub depth_peak: u32,
+    /// Time from publication to the first delivery.
+    pub wait: Latency,
+    /// Time from publication until the message was consumed.
+    pub age: Latency,
+}
+
+impl QueueSummary {
+    fn new(counts: &QueueCounts) -> Self {
+        let QueueCounts { published, refused, deliveries, dead, lost, depth_peak, .. } = *counts;
+        let consumed = counts.age.count();
+        let left = published.saturating_sub(consumed.saturating_add(dead).saturating_add(lost));
+        let (wait, age) = (Latency::new(&counts.wait), Latency::new(&counts.age));
+        QueueSummary { published, refused, deliveries, consumed, dead, lost, left, depth_peak, wait, age }
+    }
 }
 
 /// Blocks of scripts that were not waited for and have ended.
@@ -143,6 +203,8 @@ pub(super) fn services(experiment: &Experiment, measured: &Measured, course: &Co
             queue_peak: served.queue_peak,
             policies: policies(&served.policies),
             blocks: BlockSummary::new(&served.blocks),
+            caches: CacheSummary::new(&served.caches),
+            queue: served.queue.as_deref().map(QueueSummary::new),
         })
         .collect()
 }

@@ -72,7 +72,10 @@ fn legend(summary: &Summary, table: &Table) -> String {
 }
 
 fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
-    let simple = matches!(a.kind, OperationKind::Deploy | OperationKind::Undeploy | OperationKind::Repair);
+    let simple = matches!(
+        a.kind,
+        OperationKind::Deploy | OperationKind::Undeploy | OperationKind::Flush | OperationKind::Repair
+    );
     simple && (a.kind, &a.outcome, &a.name) == (b.kind, &b.outcome, &b.name) && a.began_s == b.began_s
 }
 

@@ -2,7 +2,7 @@
 
 use super::lines;
 use crate::show::{self, count, fine_seconds, rate};
-use crate::summary::{LoadSummary, Requests, Summary};
+use crate::summary::{LoadSummary, Requests, Summary, TargetSummary};
 use crate::table::{Cell, Look, Paint, Table};
 
 /// The span that the figures of the loads are of, in words.
@@ -23,7 +23,11 @@ fn by_target(summary: &Summary) -> Vec<(String, &Requests)> {
             [only] => rows.push((format!("{} {}", load.name, only.target), &load.requests)),
             targets => {
                 rows.push((load.name.clone(), &load.requests));
-                rows.extend(targets.iter().map(|target| (format!("  {}", target.target), &target.requests)));
+                let name = |target: &TargetSummary| match &target.step {
+                    Some(step) => format!("  {step} {}", target.target),
+                    None => format!("  {}", target.target),
+                };
+                rows.extend(targets.iter().map(|target| (name(target), &target.requests)));
             }
         }
     }
@@ -137,6 +141,27 @@ pub(super) fn closed(summary: &Summary, paint: Paint) -> String {
     let told =
         |load: &LoadSummary| Some(lines(&format!("{}: {}", load.name, load.closed_in_words()?), Look::Plain, paint));
     summary.loads.iter().filter_map(told).collect()
+}
+
+/// Journeys of the users of each load that has some.
+pub(super) fn journeys(summary: &Summary, paint: Paint) -> String {
+    let mut table =
+        Table::new(["<load", "begun", "completed", "abandoned", "unfinished", "mean time", "p50", "p90", "p99"]);
+    for (load, journeys) in summary.loads.iter().filter_map(|load| Some((load, load.journeys.as_ref()?))) {
+        let time = |ns: Option<u64>| Cell::from(show::span(ns));
+        table.row([
+            load.name.as_str().into(),
+            count(journeys.begun).into(),
+            count(journeys.completed).into(),
+            Cell::new(count(journeys.abandoned), if journeys.abandoned > 0 { Look::Warn } else { Look::Plain }),
+            count(journeys.unfinished).into(),
+            time(journeys.time.mean_ns),
+            time(journeys.time.p50_ns),
+            time(journeys.time.p90_ns),
+            time(journeys.time.p99_ns),
+        ]);
+    }
+    table.render(paint)
 }
 
 /// True if a figure differs by more than a hundredth.

@@ -77,6 +77,65 @@ pub(super) fn blocks(summary: &Summary, paint: Paint) -> String {
     table.without_empty_columns(&[]).render(paint)
 }
 
+/// Caches of the services that have some.
+pub(super) fn caches(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new(["<service", "hits", "misses", "hit rate"]);
+    for (service, caches) in summary.services.iter().filter_map(|it| Some((it, it.caches.as_ref()?))).take(ROWS_MAX) {
+        table.row([
+            service.name.as_str().into(),
+            count(caches.hits).into(),
+            count(caches.misses).into(),
+            format!("{:.1}%", caches.hit_rate * 100.0).into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+/// Queues of the services that have some.
+pub(super) fn queues(summary: &Summary, paint: Paint) -> String {
+    let mut table = Table::new([
+        "<service",
+        "published",
+        "refused",
+        "consumed",
+        "again",
+        "dead",
+        "lost",
+        "left",
+        "depth",
+        "wait",
+        "p99 wait",
+        "age",
+        "p99 age",
+    ]);
+    for (service, queue) in summary.services.iter().filter_map(|it| Some((it, it.queue.as_ref()?))).take(ROWS_MAX) {
+        let bad = |number: u64| Cell::new(count(number), if number > 0 { Look::Warn } else { Look::Plain });
+        table.row([
+            service.name.as_str().into(),
+            count(queue.published).into(),
+            bad(queue.refused),
+            count(queue.consumed).into(),
+            count(queue.deliveries.saturating_sub(queue.published.saturating_sub(queue.left))).into(),
+            bad(queue.dead),
+            bad(queue.lost),
+            count(queue.left).into(),
+            count(u64::from(queue.depth_peak)).into(),
+            span(queue.wait.mean_ns).into(),
+            span(queue.wait.p99_ns).into(),
+            span(queue.age.mean_ns).into(),
+            span(queue.age.p99_ns).into(),
+        ]);
+    }
+    let mut table = table.without_empty_columns(&["0"]).without_if_narrow(&["p99 wait", "p99 age"]);
+    let out = table.fitted(paint);
+    if out.is_empty() {
+        return out;
+    }
+    let about =
+        "depth: most that waited at one instance; wait: from publication to the first delivery; age: until consumed";
+    out + &lines(about, Look::Dim, paint)
+}
+
 /// Cores, as many digits as tell.
 fn cores(busy: f64) -> String {
     match busy {

@@ -98,7 +98,13 @@ mod tests {
     fn what_a_load_of_many_targets_finds_in_a_long_run_can_be_handed_in() {
         let mut course = Course::new(Shape::of_load(Span::from_secs(1)));
         course.settle(Time::ZERO + Span::from_secs(600));
-        let found = ActorResults::Client { tallies: vec![], courses: vec![course; 1000], counts: vec![], gaps: vec![] };
+        let found = ActorResults::Client {
+            tallies: vec![],
+            courses: vec![course; 1000],
+            counts: vec![],
+            gaps: vec![],
+            journeys: None,
+        };
         let bytes = written(&found);
         assert!(bytes.len() > meshsim_wire::MESSAGE_BYTES_MAX);
         let ActorResults::Client { courses, .. } = read_findings(&bytes).unwrap() else { panic!("a client's") };

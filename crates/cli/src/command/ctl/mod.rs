@@ -144,6 +144,12 @@ enum CtlCommand {
         #[arg(required = true, value_name = "SERVICE")]
         services: Vec<String>,
     },
+    /// Empty the caches of services
+    Flush {
+        /// The services
+        #[arg(required = true, value_name = "SERVICE")]
+        services: Vec<String>,
+    },
     /// Inject a fault for a while
     Fault {
         /// As in the file, without `at`: 'crash: node-2, for: 5s'

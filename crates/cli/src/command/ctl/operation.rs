@@ -39,6 +39,7 @@ pub(super) fn of(verb: CtlCommand) -> Value {
         }
         CtlCommand::Deploy { services } => vec![("deploy", Some(services.into()))],
         CtlCommand::Undeploy { services } => vec![("undeploy", Some(services.into()))],
+        CtlCommand::Flush { services } => vec![("flush", Some(services.into()))],
         CtlCommand::Status
         | CtlCommand::Watch
         | CtlCommand::Events { .. }
@@ -81,5 +82,6 @@ mod tests {
         let canary = json!({ "update": "a", "to": "2", "strategy": "canary", "weights": ["5%", "100%"] });
         assert_eq!(operation("ctl update a --to 2 --strategy canary --weights 5%,100%"), canary);
         assert_eq!(operation("ctl undeploy a b"), json!({ "undeploy": ["a", "b"] }));
+        assert_eq!(operation("ctl flush a"), json!({ "flush": ["a"] }));
     }
 }

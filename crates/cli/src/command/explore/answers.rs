@@ -15,17 +15,20 @@ use meshsim_trace::Index as Chunks;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::trace::actor::Shown;
+use super::super::trace::actor::{Replaying, Shown};
 use super::super::trace::operation;
 use super::again::Again;
+use super::growth::Growth;
 use super::overview::Overview;
 use super::pages::Pages;
 use super::told::Told;
 use super::trail::Trail;
 use crate::error::Error;
+use crate::flow::follow::Following;
 use crate::flow::{Selection, Source};
 use crate::output::{PROCESSES, TRACE};
 use crate::read;
+use crate::runs::EXPERIMENT;
 
 /// Limit of the messages that a filter returns one by one.
 const MATCHES_MAX: usize = 20_000;
@@ -40,19 +43,41 @@ const READ_FIRST: Duration = Duration::from_secs(1);
 pub(super) struct Explorer {
     pub(super) name: String,
     folder: PathBuf,
-    pub(super) run: Run,
     mesh: Mesh,
+    /// True if it is not simulated, or not to its end.
     is_live: bool,
     pub(super) source: Arc<Source>,
-    /// The chunks of its trace.
-    pub(super) chunks: Arc<Chunks>,
     pub(super) pages: Pages,
     pub(super) overview: Arc<Overview>,
+    now: Arc<Mutex<Arc<Now>>>,
     /// Latest response of each query.
     kept: Mutex<BTreeMap<String, Value>>,
     again: Again,
+    /// The replay of a live run, up to the moment that was asked for last.
+    replaying: Mutex<Option<Replaying>>,
     /// Ends the reading of the trace.
     is_over: Arc<AtomicBool>,
+}
+
+/// The run, as far as it is known.
+pub(super) struct Now {
+    /// The chunks of its trace.
+    pub(super) chunks: Chunks,
+    pub(super) run: Run,
+    /// True if it is being written.
+    pub(super) goes_on: bool,
+}
+
+/// What a thread that reads on tells the explorer.
+pub(super) struct Known {
+    pub(super) overview: Arc<Overview>,
+    now: Arc<Mutex<Arc<Now>>>,
+}
+
+impl Known {
+    pub(super) fn set(&self, now: Now) {
+        *locked(&self.now) = Arc::new(now);
+    }
 }
 
 impl Drop for Explorer {
@@ -146,30 +171,53 @@ impl Explorer {
         };
         let mut runs = read::runs(std::slice::from_ref(&folder))?;
         let Some(run) = runs.pop() else { unreachable!("one folder was read") };
-        let chunks = Arc::new(source.index()?);
-        let (source, overview) = (Arc::new(source), Arc::new(Overview::default()));
-        let is_over = Arc::new(AtomicBool::new(false));
-        {
-            let (source, chunks, overview, is_over) =
-                (source.clone(), chunks.clone(), overview.clone(), is_over.clone());
-            thread::spawn(move || overview.read(&source, &chunks, || is_over.load(Ordering::Relaxed)));
-        }
-        overview.wait(READ_FIRST);
+        let now = Now { chunks: source.index()?, run, goes_on: false };
+        let is_live = folder.join(PROCESSES).exists();
+        let explorer = Explorer::new(folder, is_live, mesh, Arc::new(source), now);
+        let (source, now, overview, is_over) =
+            (explorer.source.clone(), explorer.now(), explorer.overview.clone(), explorer.is_over.clone());
+        thread::spawn(move || overview.read(&source, &now.chunks, || is_over.load(Ordering::Relaxed)));
+        explorer.overview.wait(READ_FIRST);
+        Ok(explorer)
+    }
+
+    /// Follows a run that is being written.
+    pub(super) fn follow(following: Following) -> Result<Self, Error> {
+        let Some(experiment) = following.experiment() else {
+            let why = format!("the experiment of {} is not beside its trace", following.label);
+            return Err(Error::WrongInput(why, format!("a run that can be followed has its `{EXPERIMENT}`")));
+        };
+        let mesh = experiment.mesh.clone();
+        let growth = Growth::new(following, experiment)?;
+        let explorer = Explorer::new(growth.folder(), true, mesh, growth.source().clone(), growth.now(true)?);
+        let known = Known { overview: explorer.overview.clone(), now: explorer.now.clone() };
+        let is_over = explorer.is_over.clone();
+        growth.follow(known, move || is_over.load(Ordering::Relaxed));
+        Ok(explorer)
+    }
+
+    fn new(folder: PathBuf, is_live: bool, mesh: Mesh, source: Arc<Source>, now: Now) -> Self {
+        let Now { run, .. } = &now;
         let end = Time::from_nanos((run.summary.reached_s * 1e9) as u64);
-        Ok(Explorer {
+        Explorer {
             name: run.summary.name.clone(),
-            is_live: folder.join(PROCESSES).exists(),
+            is_live,
             folder,
             again: Again::new(run.experiment.clone(), source.clone(), end),
-            run,
             mesh,
             source,
-            chunks,
             pages: Pages::default(),
-            overview,
+            overview: Arc::default(),
             kept: Mutex::default(),
-            is_over,
-        })
+            now: Arc::new(Mutex::new(Arc::new(now))),
+            replaying: Mutex::default(),
+            is_over: Arc::default(),
+        }
+    }
+
+    /// The run, as far as it is known now.
+    pub(super) fn now(&self) -> Arc<Now> {
+        locked(&self.now).clone()
     }
 
     /// Waits until all of the trace was read.
@@ -210,7 +258,7 @@ impl Explorer {
             json!({ "name": name, "kind": kind, "zone": zone })
         };
         let requests = self.requests((0, u64::MAX));
-        let facts = self.overview.facts();
+        let (now, facts) = (self.now(), self.overview.facts());
         let down = facts.down.iter().map(|(actor, from, to)| (actor.0, from.nanos(), to.map(Time::nanos)));
         let operation = |it: &meshsim_report::OperationSummary| {
             let steps: Vec<f64> = it.steps.iter().map(|step| step.decided_s).collect();
@@ -218,17 +266,18 @@ impl Explorer {
         };
         json!({
             "name": self.name,
-            "page": meshsim_page::explored(&self.run).unwrap_or_default(),
-            "records": self.chunks.records(),
+            "page": meshsim_page::explored(&now.run).unwrap_or_default(),
+            "records": now.chunks.records(),
             "read": facts.records,
             "is_read": facts.is_whole,
             "messages": facts.messages,
-            "last_ns": self.chunks.end().max(facts.last).nanos(),
+            "goes_on": now.goes_on,
+            "last_ns": now.chunks.end().max(facts.last).nanos(),
             "trouble": facts.trouble,
             "is_live": self.is_live,
             "actors": (0..).zip(actors).map(actor).collect::<Vec<_>>(),
             "down": down.collect::<Vec<_>>(),
-            "operations": self.run.summary.operations.iter().map(operation).collect::<Vec<_>>(),
+            "operations": now.run.summary.operations.iter().map(operation).collect::<Vec<_>>(),
             "requests": requests,
             "reasons": meshsim_actor::LossReason::ALL.map(meshsim_actor::LossReason::as_str),
             "columns": super::extent::TILE_COLUMNS,
@@ -238,7 +287,7 @@ impl Explorer {
     fn record(&self, record: u64) -> Result<Value, Refused> {
         let mut told = self.records(&[record])?;
         let told = told.remove(&record).ok_or_else(|| {
-            let last = self.chunks.records().saturating_sub(1);
+            let last = self.now().chunks.records().saturating_sub(1);
             Refused::new(404, format!("there is no record {record}"), format!("the trace has records 0 to {last}"))
         })?;
         serde_json::to_value(told).map_err(|error| Refused::new(500, error.to_string(), ""))
@@ -251,12 +300,13 @@ impl Explorer {
 
     /// The records of the trace, part by part.
     pub(super) fn trail(&self) -> Trail<'_> {
-        Trail { pages: &self.pages, chunks: &self.chunks, source: &self.source, overview: &self.overview }
+        Trail { pages: &self.pages, now: self.now(), source: &self.source, overview: &self.overview }
     }
 
     /// Steps of the operations that were in progress, or that came before: those that began together.
     pub(super) fn steps(&self, (from, to): (u64, u64)) -> Result<Value, Refused> {
-        let all = &self.run.summary.operations;
+        let now = self.now();
+        let all = &now.run.summary.operations;
         let ns = |s: f64| (s * 1e9) as u64;
         let is_in = |it: &&meshsim_report::OperationSummary| {
             it.steps.iter().any(|step| (from..=to).contains(&ns(step.decided_s)))
@@ -307,16 +357,22 @@ impl Explorer {
     }
 
     fn actor_at(&self, asked: &Asked) -> Result<Value, Refused> {
-        if self.is_live {
-            let why = "what an actor of a live run knew cannot be found out again";
-            return Err(Refused::new(409, why, "a simulated run is run again up to the moment"));
-        }
         let (actor, at) = (asked.number("actor")?, Time::from_nanos(asked.number("at")?));
         if actor as usize >= self.mesh.actor_count() {
             return Err(Refused::new(404, "there is no such actor", "actors have the numbers of the run"));
         }
         let id = ActorId(actor as u32);
-        let shown = self.again.at(at, |run| Shown::new(&self.run.experiment, run, &run.recorder().watcher, id))?;
+        let experiment = &self.now().run.experiment;
+        let shown = match self.is_live {
+            false => self.again.at(at, |run| Shown::new(experiment, &run.into(), &run.recorder().watcher, id))?,
+            true => {
+                let mut replaying = locked(&self.replaying);
+                let fits = replaying.take().filter(|it| it.now() <= at);
+                let it = replaying.insert(fits.map_or_else(|| Replaying::new(experiment, &self.source), Ok)?);
+                it.to(at, &self.source)?;
+                it.shown(experiment, id)
+            }
+        };
         serde_json::to_value(shown).map_err(|error| Refused::new(500, error.to_string(), ""))
     }
 
@@ -356,6 +412,8 @@ impl Explorer {
         question: &str,
         answer: impl FnOnce() -> Result<Value, Refused>,
     ) -> Result<Value, Refused> {
+        // Of a run that goes on there are other answers later.
+        let question = &format!("{question} {}", self.now().chunks.records());
         if let Some(kept) = locked(&self.kept).get(question) {
             return Ok(kept.clone());
         }

@@ -42,11 +42,8 @@ impl Observer for Watch {
 /// Runs it with the change, keeps that run, and says where it parts from the first.
 pub(super) fn fork(explorer: &Explorer, change: &Change) -> Result<Value, Refused> {
     if explorer.is_live() {
-        return Err(Refused::new(
-            409,
-            "a live run cannot be done again",
-            "`meshsim run` simulates its experiment.yaml",
-        ));
+        let help = "`meshsim run` simulates its experiment.yaml; a simulated run is forked when it has ended";
+        return Err(Refused::new(409, "a live run cannot be done again", help));
     }
     let Told { set, words, from } = change.told(explorer)?;
     let overrides = set.map(|set| Override::parse(&set)).transpose();

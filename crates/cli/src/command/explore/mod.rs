@@ -7,6 +7,7 @@ mod densities;
 mod extent;
 mod file;
 mod forks;
+mod growth;
 mod index;
 mod overview;
 mod pages;
@@ -20,13 +21,14 @@ use std::path::PathBuf;
 
 use meshsim_actor::Time;
 use meshsim_experiment::duration;
-use meshsim_report::count;
+use meshsim_report::plural;
 use meshsim_wire::Secret;
 
 use self::answers::Explorer;
 use self::server::Page;
 use crate::error::{Error, Exit};
 use crate::flow::Source;
+use crate::flow::follow::Following;
 use crate::folder::PendingFile;
 use crate::interrupt;
 use crate::screen::Screen;
@@ -38,6 +40,7 @@ Examples:
   meshsim explore last
   meshsim explore runs/shop-11 --port 8090
   meshsim explore last --window 80s..82s -o page.html     one file for a part of it, which opens offline
+  meshsim explore last --follow                           a run that is being written, live or simulated
   meshsim explore last --terminal                         in this terminal, record by record
 
 The page shows the time series of the run, the breakdown of the time of a request, the messages between actors, the \
@@ -54,6 +57,9 @@ where the two part. That needs the token in the printed link.";
 pub(crate) struct Args {
     /// A run: its folder, its name under `runs`, or `last`
     run: PathBuf,
+    /// Follow a run that is being written: what comes appears on the page
+    #[arg(long, conflicts_with_all = ["terminal", "out"])]
+    follow: bool,
     /// Serve on this port; one that is free if it is not given
     #[arg(long, value_name = "N", default_value_t = 0)]
     port: u16,
@@ -79,26 +85,38 @@ fn window(text: &str) -> Result<(Time, Time), String> {
 }
 
 impl Args {
+    fn followed(&self) -> Result<Explorer, Error> {
+        let Some(following) = Following::open(&self.run)? else {
+            let why = format!("no run is being written as {}", self.run.display());
+            let help = "begin one with `--trace`; without --follow, this shows a run that has ended".to_owned();
+            return Err(Error::WrongInput(why, help));
+        };
+        Explorer::follow(following)
+    }
+
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
-        let source = Source::open(&self.run, screen)?;
-        let explorer = Explorer::open(source)?;
+        let explorer = if self.follow { self.followed()? } else { Explorer::open(Source::open(&self.run, screen)?)? };
         if self.terminal {
             interrupt::catch()?;
             return terminal::show(&explorer).map(|()| Exit::Success);
         }
         if let Some(file) = &self.out {
-            let all = (Time::ZERO, explorer.chunks.end());
+            let all = (Time::ZERO, explorer.now().chunks.end());
             let html = file::write(&explorer, self.window.unwrap_or(all))?;
             PendingFile::create(file)?.publish(&html)?;
             return screen.print(&format!("written to {}\n", file.display())).map(|()| Exit::Success);
         }
         let (html, policy) = meshsim_page::explorer(&explorer.name);
         interrupt::catch()?;
-        let records = count(explorer.chunks.records());
+        let what = if self.follow {
+            format!("{} as it is written", explorer.name)
+        } else {
+            plural(explorer.now().chunks.records(), "record")
+        };
         let token = Secret::fresh_text();
         let secret = Secret::new(&token).unwrap_or_else(|_| Secret::none());
         server::serve(explorer, Page { html, policy }, self.port, secret, |address| {
-            screen.print(&format!("{records} records at http://{address}/#token={token} until Ctrl-C\n"))
+            screen.print(&format!("{what} at http://{address}/#token={token} until Ctrl-C\n"))
         })?;
         Ok(Exit::Success)
     }

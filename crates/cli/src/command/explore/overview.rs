@@ -131,6 +131,11 @@ impl Overview {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// True if all records were read, and none comes any more.
+    pub(super) fn is_whole(&self) -> bool {
+        self.facts().is_whole
+    }
+
     /// True if the records up to this one were read, or all.
     pub(super) fn has_read(&self, until: u64) -> bool {
         let facts = self.facts();
@@ -155,6 +160,20 @@ impl Overview {
         }
     }
 
+    /// Takes in the next records of a trace that grows. Their chunks are among these.
+    pub(super) fn take(&self, items: &[Item], chunks: &Chunks, words: &mut Words<'_>) {
+        let mut facts = self.facts();
+        items.iter().for_each(|item| facts.take(item, chunks, words));
+        facts.add(words);
+    }
+
+    /// Nothing more comes, for this reason if there is one.
+    pub(super) fn end(&self, trouble: Option<String>) {
+        let mut facts = self.facts();
+        (facts.trouble, facts.is_whole) = (trouble, true);
+        self.is_whole.notify_all();
+    }
+
     /// Reads the trace. A trace that is cut off or damaged is read up to there. `is_over` ends it early.
     pub(super) fn read(&self, source: &Source, chunks: &Chunks, is_over: impl Fn() -> bool) {
         let mut words = Words::new(&source.names);
@@ -167,12 +186,8 @@ impl Overview {
                 });
                 let ended = items.collect::<Result<Vec<()>, Error>>();
                 let is_end = batch.len() < BATCH;
-                let mut facts = self.facts();
-                batch.drain(..).for_each(|item| facts.take(&item, chunks, &mut words));
-                let new = words.all.get(facts.words.len()..).unwrap_or_default().to_vec();
-                facts.words.extend(new);
-                facts.sort();
-                drop(facts);
+                self.take(&batch, chunks, &mut words);
+                batch.clear();
                 ended?;
                 if is_end {
                     break;
@@ -180,14 +195,10 @@ impl Overview {
             }
             Ok::<(), Error>(())
         };
-        let read = read();
-        let mut facts = self.facts();
-        facts.trouble = read.err().map(|error| match error {
+        self.end(read().err().map(|error| match error {
             Error::Trace(_, error) => error.to_string(),
             error => error.to_string(),
-        });
-        facts.is_whole = true;
-        self.is_whole.notify_all();
+        }));
     }
 }
 
@@ -263,7 +274,10 @@ impl Facts {
         }
     }
 
-    fn sort(&mut self) {
+    /// Completes what was taken in: the wordings that are new, and the order of the requests.
+    fn add(&mut self, words: &Words<'_>) {
+        let new = words.all.get(self.words.len()..).unwrap_or_default().to_vec();
+        self.words.extend(new);
         // They end nearly in that order, so this costs one pass over them.
         self.requests.sort_by_key(|it| (it.due, it.root));
     }

@@ -101,7 +101,7 @@ fn read(chunks: Range<usize>, of: &Chunks, source: &Source, overview: &Overview)
     if index.open > 0 {
         overview.late_ends(&mut index);
     }
-    let is_at_end = of.is_complete && last + 1 >= of.records();
+    let is_at_end = of.is_complete && last + 1 >= of.records() && overview.is_whole();
     let is_final = index.open == 0 || is_at_end || overview.has_read(until);
     Ok((index, is_final))
 }

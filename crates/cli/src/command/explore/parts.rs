@@ -43,12 +43,12 @@ fn listed(due: &[Ended]) -> (Vec<Ended>, Vec<Ended>) {
 
 impl Explorer {
     fn over(&self, chunks: Range<usize>) -> Result<Arc<Index>, Error> {
-        self.pages.over(chunks, &self.chunks, &self.source, &self.overview)
+        self.pages.over(chunks, &self.now().chunks, &self.source, &self.overview)
     }
 
     /// Number of records of these chunks.
     fn size(&self, chunks: &Range<usize>) -> u64 {
-        let span = records(&self.chunks.chunks[chunks.clone()]);
+        let span = records(&self.now().chunks.chunks[chunks.clone()]);
         span.end - span.start
     }
 
@@ -58,7 +58,7 @@ impl Explorer {
 
     /// The messages of a stretch of time, those of a request marked.
     pub(super) fn extent(&self, (from, to): (u64, u64), request: Option<&str>) -> Result<Value, Refused> {
-        let chunks = within(&self.chunks.chunks, from, to);
+        let chunks = within(&self.now().chunks.chunks, from, to);
         let root = self.root(request);
         let extent = if self.size(&chunks) <= RECORDS_MAX {
             Extent::new(&*self.over(self.or_before(chunks))?, (from, to), root, SINGLE_MAX)
@@ -77,22 +77,24 @@ impl Explorer {
         if total.messages > most {
             return Ok(Err(total.messages));
         }
-        let part = self.over(self.or_before(within(&self.chunks.chunks, window.0, window.1)))?;
+        let part = self.over(self.or_before(within(&self.now().chunks.chunks, window.0, window.1)))?;
         Ok(Ok((Extent::new(&part, window, None, most), part)))
     }
 
     /// Chunks, or the last chunk before them if they are none: what is under way then is known behind it.
     fn or_before(&self, chunks: Range<usize>) -> Range<usize> {
-        if !chunks.is_empty() || self.chunks.chunks.is_empty() {
+        let all = self.now().chunks.chunks.len();
+        if !chunks.is_empty() || all == 0 {
             return chunks;
         }
-        let at = chunks.start.min(self.chunks.chunks.len() - 1);
+        let at = chunks.start.min(all - 1);
         at..at + 1
     }
 
     /// The number of messages that were on their way in a stretch of time.
     fn total(&self, (from, to): (u64, u64)) -> Result<Total, Error> {
-        let all = &self.chunks.chunks;
+        let now = self.now();
+        let all = &now.chunks.chunks;
         let last = all.partition_point(|chunk| chunk.from.nanos() <= to);
         let first = all.partition_point(|chunk| chunk.to.nanos() < from);
         let (mut sent, mut ended) = (Total::default(), Total::default());
@@ -134,9 +136,9 @@ impl Explorer {
     /// The parts among these chunks with messages of a request.
     fn of_request(&self, root: Option<u64>, chunks: Range<usize>) -> Result<Vec<Arc<Index>>, Error> {
         let Some(root) = root else { return Ok(Vec::new()) };
-        let ended = self.overview.facts().request(root);
+        let (now, ended) = (self.now(), self.overview.facts().request(root));
         let has = |at: &usize| {
-            let chunk = &self.chunks.chunks[*at];
+            let chunk = &now.chunks.chunks[*at];
             let is_then = ended.is_none_or(|it| chunk.from <= it.ended && chunk.to >= it.due);
             is_then && chunk.requests.as_ref().is_none_or(|set| set.contains(root))
         };
@@ -146,8 +148,9 @@ impl Explorer {
     /// The number of a message: its sender's count, from the record of its sending.
     pub(super) fn message_number(&self, record: u64) -> Result<u64, Error> {
         let mut number = None;
-        if let Some(chunk) = self.chunks.with_record(record) {
-            each(chunk..chunk + 1, &self.chunks, &self.source, |item| {
+        let now = self.now();
+        if let Some(chunk) = now.chunks.with_record(record) {
+            each(chunk..chunk + 1, &now.chunks, &self.source, |item| {
                 if item.record.seq < record {
                     return ControlFlow::Continue(());
                 }
@@ -168,11 +171,12 @@ impl Explorer {
             Some(columns) => Tile::of_columns(level, from, columns),
             None => {
                 let mut tile = Tile::empty(level, from);
-                let mut chunks = within(&self.chunks.chunks, from, to);
+                let now = self.now();
+                let mut chunks = within(&now.chunks.chunks, from, to);
                 while !chunks.is_empty() {
                     let fits = |end: &usize| self.size(&(chunks.start..*end)) <= RECORDS_MAX;
                     let end = (chunks.start + 1..=chunks.end).rev().find(fits).unwrap_or(chunks.start + 1);
-                    tile.add(&*self.over(chunks.start..end)?, &records(&self.chunks.chunks[chunks.start..end]));
+                    tile.add(&*self.over(chunks.start..end)?, &records(&now.chunks.chunks[chunks.start..end]));
                     chunks.start = end;
                 }
                 tile
@@ -231,7 +235,7 @@ impl Explorer {
             let chunks = self.chunks_of(&self.overview.facts(), *root);
             let mut follower = follower(&self.source);
             let mut waterfall = None;
-            each(chunks, &self.chunks, &self.source, |item| {
+            each(chunks, &self.now().chunks, &self.source, |item| {
                 waterfall = follower.take(&item.record).filter(|of| of.root == *root);
                 if waterfall.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
@@ -248,7 +252,7 @@ impl Explorer {
     fn sending(&self, root: u64, due: u64, row: &Row) -> Result<Option<u64>, Error> {
         let Some(to) = row.node else { return Ok(None) };
         let sent = due + row.sent_ns;
-        for chunk in within(&self.chunks.chunks, sent, sent) {
+        for chunk in within(&self.now().chunks.chunks, sent, sent) {
             if let Some(record) = self.over(chunk..chunk + 1)?.messages.of_try(root, sent, to) {
                 return Ok(Some(record));
             }
@@ -259,7 +263,8 @@ impl Explorer {
     /// The chunks that tell all about a request: from the time at which the oldest request was due that was under way
     /// with it and may have held its slots.
     fn chunks_of(&self, facts: &Facts, root: u64) -> Range<usize> {
-        let all = &self.chunks.chunks;
+        let now = self.now();
+        let all = &now.chunks.chunks;
         let of = match facts.request(root) {
             Some(it) => within(all, it.due.nanos(), it.ended.nanos()),
             None => {

@@ -131,7 +131,8 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Who
         };
     }
     let asked = asked(request.uri().query().unwrap_or_default());
-    let is_tile = path.starts_with("/tile/");
+    // A tile of a run that has ended never changes.
+    let is_kept = path.starts_with("/tile/") && !shared.explorer.now().goes_on;
     let Ok(_turn) = shared.turns.acquire().await else { return refusal(&closing()) };
     let work = shared.clone();
     let answered = tokio::task::spawn_blocking(move || {
@@ -141,8 +142,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Who
     match answered.await {
         Ok(Ok(json)) => {
             let mut response = written(StatusCode::OK, "application/json", json);
-            if is_tile {
-                // A tile never changes.
+            if is_kept {
                 let cache = HeaderValue::from_static("private, max-age=86400, immutable");
                 response.headers_mut().insert("cache-control", cache);
             }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use meshsim_trace::Index as Chunks;
-
+use super::answers::Now;
 use super::index::Index;
 use super::overview::Overview;
 use super::pages::{Pages, records};
@@ -18,7 +17,7 @@ const EFFECT_CHUNKS: usize = 3;
 /// Follows records of a trace.
 pub(super) struct Trail<'a> {
     pub(super) pages: &'a Pages,
-    pub(super) chunks: &'a Chunks,
+    pub(super) now: Arc<Now>,
     pub(super) source: &'a Source,
     pub(super) overview: &'a Overview,
 }
@@ -26,13 +25,13 @@ pub(super) struct Trail<'a> {
 impl Trail<'_> {
     /// True if the trace has this record.
     pub(super) fn has(&self, record: u64) -> bool {
-        record < self.chunks.records()
+        record < self.now.chunks.records()
     }
 
     /// The part with a record; `None` if the trace does not have it.
     pub(super) fn part(&self, record: u64) -> Result<Option<Arc<Index>>, Error> {
-        let Some(chunk) = self.chunks.with_record(record) else { return Ok(None) };
-        self.pages.over(chunk..chunk + 1, self.chunks, self.source, self.overview).map(Some)
+        let Some(chunk) = self.now.chunks.with_record(record) else { return Ok(None) };
+        self.pages.over(chunk..chunk + 1, &self.now.chunks, self.source, self.overview).map(Some)
     }
 
     /// The record itself, its cause, and so on: at most so many, and whether there are more.
@@ -61,12 +60,12 @@ impl Trail<'_> {
 
     /// The records that follow from this one, however far: the first so many, and whether there may be more.
     pub(super) fn effects(&self, record: u64, most: usize) -> Result<(Vec<u64>, bool), Error> {
-        let Some(first) = self.chunks.with_record(record) else { return Ok((Vec::new(), false)) };
-        let last = (first + EFFECT_CHUNKS).min(self.chunks.chunks.len());
+        let Some(first) = self.now.chunks.with_record(record) else { return Ok((Vec::new(), false)) };
+        let last = (first + EFFECT_CHUNKS).min(self.now.chunks.chunks.len());
         let mut found = vec![record];
         for chunk in first..last {
-            let part = self.pages.over(chunk..chunk + 1, self.chunks, self.source, self.overview)?;
-            let span = records(&self.chunks.chunks[chunk..=chunk]);
+            let part = self.pages.over(chunk..chunk + 1, &self.now.chunks, self.source, self.overview)?;
+            let span = records(&self.now.chunks.chunks[chunk..=chunk]);
             for next in span.start.max(record + 1)..span.end {
                 if part.cause(next).is_some_and(|cause| found.binary_search(&cause).is_ok()) {
                     if found.len() > most {
@@ -77,14 +76,14 @@ impl Trail<'_> {
             }
         }
         // The effects of what happened long ago are seldom of interest, but it is said that they were not looked for.
-        let is_cut = last < self.chunks.chunks.len() && self.goes_on(&found, last)?;
+        let is_cut = last < self.now.chunks.chunks.len() && self.goes_on(&found, last)?;
         Ok((found.split_off(1), is_cut))
     }
 
     /// True if a record of the next chunk follows from one of these.
     fn goes_on(&self, found: &[u64], chunk: usize) -> Result<bool, Error> {
-        let part = self.pages.over(chunk..chunk + 1, self.chunks, self.source, self.overview)?;
-        let span = records(&self.chunks.chunks[chunk..=chunk]);
+        let part = self.pages.over(chunk..chunk + 1, &self.now.chunks, self.source, self.overview)?;
+        let span = records(&self.now.chunks.chunks[chunk..=chunk]);
         Ok(span.into_iter().any(|next| part.cause(next).is_some_and(|cause| found.binary_search(&cause).is_ok())))
     }
 

@@ -12,11 +12,14 @@ use meshsim_mesh::view::InstanceView;
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, plural};
 use meshsim_run::Simulation;
-use meshsim_trace::{Entry, Record};
+use meshsim_trace::{Entry, ReadError, ReadErrorKind, Reader, Record};
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
+use crate::flow::Source;
 use crate::flow::line::cut;
+use crate::flow::place::Place;
+use crate::flow::replayed::{Replayed, Then};
 use crate::flow::stream::Known;
 use crate::flow::words::Names;
 use crate::output::PROCESSES;
@@ -30,8 +33,8 @@ Examples:
   meshsim trace actor last coordinator --at 82.5s
   meshsim trace actor runs/shop-1 a-0 --at 81s
 
-The run is simulated again up to that time, so it needs no trace; this is not possible for a live run. Numbers of records are those of its \
-trace.";
+A simulated run is simulated again up to that time, so it needs no trace. Of a live run the trace is replayed: fresh actors \
+take in what it says. Numbers of records are those of its trace.";
 
 /// Timers and messages that are shown; the others are counted.
 const LINES_MAX: usize = 12;
@@ -40,7 +43,7 @@ const INSTANCES_MAX: usize = 40;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A simulated run: its folder, its name under `runs`, or `last`
+    /// A run: its folder, its name under `runs`, or `last`
     run: PathBuf,
     /// A node, a load, or `coordinator`
     actor: String,
@@ -68,6 +71,9 @@ pub(in crate::command) struct Shown {
     down_since_ns: Option<u64>,
     /// Records of the run up to that time.
     records: u64,
+    /// Record up to which its state is known, if that ends earlier: it then took in a message whose sending is not in the
+    /// trace, because the process of the sender was killed.
+    known_until: Option<u64>,
     /// Requests that it has sent and that have no reply, or that it works on or has waiting.
     requests_in_flight: Option<usize>,
     /// Steps that it has decided (the coordinator) or applied (a node), and how many were decided.
@@ -140,16 +146,87 @@ pub(in crate::command) struct Watcher {
     incarnations: BTreeMap<ActorId, u32>,
 }
 
-impl Recorder<Msg, Tick> for Watcher {
-    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
-        match what {
-            EntryRef::Power(MachineAction::Crash | MachineAction::Wipe) => _ = self.down.entry(actor).or_insert(at),
-            EntryRef::Power(MachineAction::Restart) => _ = self.down.remove(&actor),
-            EntryRef::Start { incarnation } => _ = self.incarnations.insert(actor, incarnation),
+impl Watcher {
+    /// Takes in the next record.
+    fn take(&mut self, record: Record<Msg, Tick>) {
+        let (at, actor) = (record.at, record.actor);
+        match &record.entry {
+            Entry::Power(MachineAction::Crash | MachineAction::Wipe) => _ = self.down.entry(actor).or_insert(at),
+            Entry::Power(MachineAction::Restart) => _ = self.down.remove(&actor),
+            Entry::Start { incarnation } => {
+                // In another process it begins without a restart of its machine.
+                self.down.remove(&actor);
+                self.incarnations.insert(actor, *incarnation);
+            }
             _ => {}
         }
-        let _ = self.known.take(Record { seq: self.records, at, actor, entry: Entry::from(what) });
-        self.records += 1;
+        self.records = record.seq + 1;
+        let _ = self.known.take(record);
+    }
+}
+
+impl Recorder<Msg, Tick> for Watcher {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
+        self.take(Record { seq: self.records, at, actor, entry: Entry::from(what) });
+    }
+}
+
+/// The replay of a live run up to a moment: the trace has all that its actors took in.
+pub(in crate::command) struct Replaying {
+    reader: Reader<Place, Msg, Tick>,
+    replayed: Replayed,
+    watcher: Watcher,
+    now: Time,
+    /// The next record, which is later.
+    next: Option<Record<Msg, Tick>>,
+}
+
+impl Replaying {
+    pub(in crate::command) fn new(experiment: &Experiment, source: &Source) -> Result<Self, Error> {
+        if let Some(part) = source.what_is_kept()? {
+            return Err(Error::WrongInput(part, "only a whole trace has all that an actor took in".into()));
+        }
+        let (reader, replayed) = (source.reader()?, Replayed::new(experiment, &source.header));
+        Ok(Replaying { reader, replayed, watcher: Watcher::default(), now: Time::ZERO, next: None })
+    }
+
+    /// Moment that it has reached.
+    pub(in crate::command) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Goes on to a moment, which is not earlier.
+    pub(in crate::command) fn to(&mut self, at: Time, source: &Source) -> Result<(), Error> {
+        self.now = at;
+        loop {
+            let record =
+                match self.next.take().map_or_else(|| self.reader.next().transpose(), |record| Ok(Some(record))) {
+                    Ok(Some(record)) => record,
+                    Ok(None) => return Ok(()),
+                    // More may come behind it.
+                    Err(ReadError { trouble: ReadErrorKind::CutOff, .. }) => {
+                        return self.reader.go_on().map_err(|error| Error::Trace(source.path.clone(), error));
+                    }
+                    Err(error) => return Err(Error::Trace(source.path.clone(), error)),
+                };
+            if record.at > at {
+                self.next = Some(record);
+                return Ok(());
+            }
+            self.watcher.take(record.clone());
+            self.replayed.replay.take(record).map_err(|parted| {
+                let actor = source.names.actor(parted.actor);
+                let why = format!("from record {} on {actor} does something else than the trace says", parted.record);
+                Error::WrongInput(why, format!("`meshsim replay {}` shows the difference", source.label))
+            })?;
+        }
+    }
+
+    /// An actor there.
+    pub(in crate::command) fn shown(&self, experiment: &Experiment, id: ActorId) -> Shown {
+        let stopped = self.replayed.replay.report().stopped.iter().rev().find(|it| it.actor == id);
+        let known_until = stopped.map(|it| it.record);
+        Shown { known_until, ..Shown::new(experiment, &self.replayed.then(self.now), &self.watcher, id) }
     }
 }
 
@@ -157,12 +234,6 @@ impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let folder = runs::find(&self.run);
         let summary = read::summary(&folder)?;
-        if folder.join(PROCESSES).exists() {
-            let why = format!("{} is a live run, and cannot be run again up to a time", folder.display());
-            let help =
-                "`meshsim run` simulates its experiment.yaml; `meshsim trace log RUN --actor NAME` shows what it did";
-            return Err(Error::WrongInput(why, help.into()));
-        }
         if self.at.secs() > summary.reached_s {
             let why = format!("{} is after the end of the run", self.at);
             return Err(Error::WrongInput(why, format!("it ran from 0s to {}s", number(summary.reached_s))));
@@ -178,9 +249,17 @@ impl Args {
             );
             return Err(Error::WrongInput(format!("unknown actor `{}`", self.actor), help));
         };
-        let mut simulation = Simulation::recorded(&experiment, Watcher::default()).map_err(Error::Network)?;
-        simulation.to(self.at);
-        let shown = Shown::new(&experiment, &simulation, simulation.recorder(), ActorId(actor as u32));
+        let id = ActorId(actor as u32);
+        let shown = if folder.join(PROCESSES).exists() {
+            let source = Source::traced(&folder)?;
+            let mut replaying = Replaying::new(&experiment, &source)?;
+            replaying.to(self.at, &source)?;
+            replaying.shown(&experiment, id)
+        } else {
+            let mut simulation = Simulation::recorded(&experiment, Watcher::default()).map_err(Error::Network)?;
+            simulation.to(self.at);
+            Shown::new(&experiment, &(&simulation).into(), simulation.recorder(), id)
+        };
         match self.json {
             true => screen.print_json(&shown)?,
             false => screen.print(&text(&shown, screen.paint()))?,
@@ -196,18 +275,14 @@ fn some(names: &[&str]) -> String {
 }
 
 impl Shown {
-    /// An actor of a simulation that goes on from here, and that `watcher` has watched.
-    pub(in crate::command) fn new<R: Recorder<Msg, Tick>>(
-        experiment: &Experiment,
-        simulation: &Simulation<R>,
-        watcher: &Watcher,
-        id: ActorId,
-    ) -> Self {
-        let (mesh, actor) = (simulation.mesh(), simulation.state(id));
+    /// An actor of a run at a moment, up to which `watcher` has watched.
+    pub(in crate::command) fn new(experiment: &Experiment, then: &Then<'_>, watcher: &Watcher, id: ActorId) -> Self {
+        let (mesh, actor) = (then.mesh, then.actors[id.index()]);
         let names = Names::new(&meshsim_run::trace_header(experiment, mesh), Some(experiment));
-        let coordinator = simulation.coordinator();
+        let coordinator = then.actors[COORDINATOR.index()].coordinator();
+        let coordinator = coordinator.unwrap_or_else(|| unreachable!("the first actor of a mesh is its coordinator"));
         let view = view(actor).unwrap_or(coordinator.view());
-        let node = |index: usize| simulation.state(mesh.node_actor(index)).node();
+        let node = |index: usize| then.actors[mesh.node_actor(index).index()].node();
         let is_up = |index: usize| !watcher.down.contains_key(&mesh.node_actor(index));
         let service = |index: usize| {
             let id = ServiceId(index as u16);
@@ -254,10 +329,11 @@ impl Shown {
         }
         Shown {
             actor: names.actor(id).to_owned(),
-            at_ns: simulation.now().nanos(),
+            at_ns: then.now.nanos(),
             incarnation: watcher.incarnations.get(&id).copied().unwrap_or(0),
             down_since_ns: down.map(|at| at.nanos()),
             records: watcher.records,
+            known_until: None,
             requests_in_flight: match actor {
                 MeshActor::Node(node) => Some(node.in_flight()),
                 MeshActor::Client(client) => Some(client.in_flight()),
@@ -311,6 +387,10 @@ fn text(shown: &Shown, paint: Paint) -> String {
         text += &format!(", {}", paint.on(Look::Bad, &format!("down since {}", secs(since))));
     }
     text += &format!(", after {}\n", plural(shown.records, "record"));
+    if let Some(record) = shown.known_until {
+        let why = "the process that sent what it took in there was killed before it wrote that down";
+        text += &format!("  {}\n", paint.on(Look::Warn, &format!("as it was before record {}: {why}", count(record))));
+    }
     if let Some((has, decided)) = shown.steps {
         text += &match shown.nodes.is_empty() {
             true => format!("  applied steps  {} of {} that were decided\n", count(has), count(decided)),

@@ -127,7 +127,7 @@ impl Args {
         let (mut text, mut is_over) = (Vec::new(), false);
         loop {
             let mut written = Ok(());
-            let goes_on = following.look(|item| {
+            let goes_on = following.look(|ref item| {
                 is_over |= selector.is_over(item);
                 let is_hidden = hides_timers && (is_timer(item) || is_mark(item));
                 if is_over || is_hidden || !selector.wants(item, &names) || written.is_err() {

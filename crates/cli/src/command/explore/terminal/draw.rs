@@ -99,7 +99,7 @@ impl View<'_> {
             "{}  {:.6}s of {:.1}s  record {} of {}",
             explorer.name,
             now.secs(),
-            explorer.chunks.end().secs(),
+            explorer.now().chunks.end().secs(),
             count(at),
             count(last_record)
         );
@@ -121,7 +121,7 @@ impl View<'_> {
         let last = match (&self.asked, &self.search) {
             (Some(question), _) => format!("{}{}_", question.what.label(), question.typed),
             (None, Some((search, _))) => {
-                format!("looking: {} % left; a key stops it", search.left(explorer.chunks.chunks.len()))
+                format!("looking: {} % left; a key stops it", search.left(explorer.now().chunks.chunks.len()))
             }
             (None, None) if !self.said.is_empty() => self.said.clone(),
             _ => match &self.wanted {

@@ -46,7 +46,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.explorer.chunks.records()
+        self.explorer.now().chunks.records()
     }
 
     /// The records of a chunk. A damaged one ends at the damage.
@@ -54,7 +54,8 @@ impl<'a> Walk<'a> {
         if let Some((_, records)) = self.kept.iter().find(|(of, _)| *of == chunk) {
             return Ok(records.clone());
         }
-        let chunks = &self.explorer.chunks;
+        let now = self.explorer.now();
+        let chunks = &now.chunks;
         let end = chunks.chunks.get(chunk).map_or(0, |it| it.first + u64::from(it.records));
         let flow = self.explorer.source.flow_within(chunks, chunk..chunk + 1)?;
         let records = flow.map_while(Result::ok).take_while(|item| item.record.seq < end).collect();
@@ -68,7 +69,7 @@ impl<'a> Walk<'a> {
 
     /// Does something with a record, if the trace has it.
     pub(super) fn with<T>(&mut self, record: u64, work: impl FnOnce(&Item) -> T) -> Result<Option<T>, Error> {
-        let Some(chunk) = self.explorer.chunks.with_record(record) else { return Ok(None) };
+        let Some(chunk) = self.explorer.now().chunks.with_record(record) else { return Ok(None) };
         let records = self.chunk(chunk)?;
         let at = records.partition_point(|item| item.record.seq < record);
         Ok(records.get(at).filter(|item| item.record.seq == record).map(work))
@@ -94,7 +95,8 @@ impl<'a> Walk<'a> {
 
     /// The shown record at this moment, or the first after it, or the last of all.
     pub(super) fn at(&mut self, ns: u64) -> Result<u64, Error> {
-        let chunks = &self.explorer.chunks.chunks;
+        let now = self.explorer.now();
+        let chunks = &now.chunks.chunks;
         let chunk = chunks.partition_point(|chunk| chunk.to.nanos() < ns).min(chunks.len().saturating_sub(1));
         let records = self.chunk(chunk)?;
         let at = records.partition_point(|item| item.record.at.nanos() < ns);
@@ -110,7 +112,8 @@ impl<'a> Walk<'a> {
 
     /// Begins a search behind a record, or before it.
     pub(super) fn search(&self, from: u64, is_forward: bool) -> Search {
-        let chunks = &self.explorer.chunks;
+        let now = self.explorer.now();
+        let chunks = &now.chunks;
         let last = chunks.chunks.len().checked_sub(1);
         Search { is_forward, from, chunk: chunks.with_record(from).or(last) }
     }
@@ -123,13 +126,14 @@ impl<'a> Walk<'a> {
         is_wanted: impl Fn(&Item) -> bool,
     ) -> Result<Found, Error> {
         let Some(chunk) = search.chunk else { return Ok(Found::Nowhere) };
-        let count = self.explorer.chunks.chunks.len();
+        let now = self.explorer.now();
+        let count = now.chunks.chunks.len();
         search.chunk = match search.is_forward {
             true => Some(chunk + 1).filter(|next| *next < count),
             false => chunk.checked_sub(1),
         };
         let names = &self.explorer.source.names;
-        let holds = self.explorer.chunks.chunks.get(chunk);
+        let holds = now.chunks.chunks.get(chunk);
         if holds.is_none_or(|it| selector.is_some_and(|selector| !selector.may_hold(it, names))) {
             return Ok(Found::NotYet);
         }
