@@ -204,7 +204,9 @@ fn stale_choices_take_as_long_as_in_an_independent_simulation() {
 
 #[test]
 fn weights_and_slow_start_decide_the_share_of_an_instance() {
-    for balancer in ["random", "round_robin", "least_request", "{ ring_hash: { min_size: 100000 } }", "maglev"] {
+    for balancer in
+        ["random", "round_robin", "least_request", "p2c_peak_ewma", "{ ring_hash: { min_size: 100000 } }", "maglev"]
+    {
         let text = format!(
             "duration: 41s\nnodes: [ {{ name: n, count: 3, cores: 1 }}, {{ name: big, cores: 1, weight: 3 }} ]\n\
              services: {{ a: {{ instances: 4, cpu: 1, capacity: 50, balancer: {balancer}, endpoints: {{ get: {{}} }} }} }}\n\
@@ -216,7 +218,7 @@ fn weights_and_slow_start_decide_the_share_of_an_instance() {
         // Three of six; a ring is uneven by a percent.
         assert!((share - 0.5).abs() < 0.02, "{balancer}: {counts:?}");
     }
-    for balancer in ["random", "round_robin", "least_request"] {
+    for balancer in ["random", "round_robin", "least_request", "p2c_peak_ewma"] {
         // The fourth instance comes at about 11 s, and its share rises from a tenth to all of its weight in 20 s.
         let text = format!(
             "duration: 31s\nnodes: [ {{ name: n, count: 4, cores: 1 }} ]\n\

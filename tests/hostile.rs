@@ -10,7 +10,7 @@ use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Tim
 use meshsim_mesh::board::{InstanceLoad, LoadBoard};
 use meshsim_mesh::measure::{Failure, OperationKind};
 use meshsim_mesh::message::{
-    Ack, Answer, Ask, Decision, Heartbeat, NodeStep, Operate, Operated, ReadinessReport, Reply, Request,
+    Ack, Answer, Ask, Cancel, Decision, Heartbeat, NodeStep, Operate, Operated, ReadinessReport, Reply, Request,
     ServiceSnapshot, Share, Snapshot,
 };
 use meshsim_mesh::model::{
@@ -310,7 +310,7 @@ impl Draw {
     }
 
     fn msg(&mut self) -> Msg {
-        match self.below(26) {
+        match self.below(27) {
             0..5 => Msg::Request(self.request()),
             5 => Msg::Reply(self.reply()),
             6 => Msg::Steps(self.some(Draw::order)),
@@ -337,6 +337,10 @@ impl Draw {
             21 => Msg::Released,
             24 => Msg::Loads(Arc::new(self.board())),
             23 => Msg::Shun { node: ActorId(self.small()) },
+            25 => {
+                let (call, attempt, incarnation) = (self.number(), self.small() as u8, self.small() as u16);
+                Msg::Cancel(Cancel { call, attempt, incarnation })
+            }
             22 => Msg::Left { incarnation: self.small() },
             _ => {
                 let (ask, failure, retries, bytes) = (self.number(), self.failure(), self.small(), self.small());

@@ -9,7 +9,7 @@ use meshsim_fault::{ActorSelector, Drop, Fault, Link};
 use meshsim_mesh::MeshActor;
 use meshsim_mesh::course::Window;
 use meshsim_mesh::measure::Tally;
-use meshsim_mesh::model::{Arrivals, Balancer, CallPolicy, Load, Process, Retry, ScriptStep, Service};
+use meshsim_mesh::model::{Arrivals, Balancer, CallPolicy, Change, Load, Process, Retry, ScriptStep, Service};
 use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::budget::WindowBudget;
 use meshsim_mesh::policy::hedge::{Hedge, HedgeAfter};
@@ -70,7 +70,7 @@ fn ruled(lab: Testbed, rules: CallRules, retries: u32, per_second: f64, secs: f6
 #[test]
 fn a_hedge_after_a_delay_answers_at_the_minimum_of_two() {
     for delays in [0.0, 0.5, 1.0] {
-        let hedge = Hedge { after: HedgeAfter::Delay(TENTH.scaled(delays)), max: 1 };
+        let hedge = Hedge { after: HedgeAfter::Delay(TENTH.scaled(delays)), max: 1, cancel: true };
         let run = |seed| {
             let rules = CallRules { hedge: Some(hedge), ..CallRules::default() };
             let lab = Testbed::nodes(1).seed(seed).service(sleeper(TENTH, ServicePolicies::default()));
@@ -93,9 +93,66 @@ fn a_hedge_after_a_delay_answers_at_the_minimum_of_two() {
     }
 }
 
+/// Rules of a call that is hedged once after this time.
+fn hedged(after: Span, cancel: bool) -> CallRules {
+    CallRules { hedge: Some(Hedge { after: HedgeAfter::Delay(after), max: 1, cancel }), ..CallRules::default() }
+}
+
+#[test]
+fn a_cancelled_loser_gives_its_slot_back_and_one_that_is_not_works_to_its_end() {
+    for (cancel, delays) in [(true, 0.0), (true, 0.5), (false, 0.5)] {
+        let busy = over_seeds(|seed| {
+            let lab = Testbed::nodes(1).seed(seed).service(sleeper(TENTH, ServicePolicies::default()));
+            let ran = ruled(lab, hedged(TENTH.scaled(delays), cancel), 0, 50.0, 100.0).run(110.0);
+            let served = ran.node(0).served(ran.sim.now()).swap_remove(0).1;
+            assert_eq!(ran.node(0).in_flight(), 0);
+            served.busy_ns as f64 / 1e9 / ran.client(0).tallies()[0].offered as f64
+        });
+        // With exponential times two that end with the first take as long together as one, whenever the second begins.
+        is_near(busy, if cancel { 0.1 } else { 0.1 * (1.0 + (-delays).exp()) });
+    }
+}
+
+#[test]
+fn a_cancelled_request_leaves_its_queue_and_cancels_the_calls_made_for_it() {
+    let back = Service { name: "back".into(), ..sleeper(TENTH, ServicePolicies::default()) };
+    // One slot on each of two nodes: half of the losers wait at `front`, and half wait for `back`.
+    let front = times(2, service("front", vec![meshsim_tests::call(1)]));
+    let lab = Testbed::nodes(2).service(front).service(back);
+    let ran = ruled(lab, hedged(Span::from_millis(10), true), 0, 8.0, 100.0).run(110.0);
+    let tally = &ran.client(0).tallies()[0];
+    assert_eq!(tally.done, tally.offered);
+    let mut dropped = [0, 0];
+    for node in [ran.node(0), ran.node(1)] {
+        assert_eq!(node.in_flight(), 0);
+        for (service, served) in node.served(ran.sim.now()) {
+            assert_eq!(served.arrived, served.done + served.expired + served.failed.total());
+            dropped[service.index()] += served.expired;
+        }
+    }
+    assert_eq!(dropped[0], tally.policies.of(PolicyEvent::Unneeded), "each loser is dropped");
+    assert!(dropped[1] > 50 && dropped[1] < dropped[0], "those that had called cancel that, too: {dropped:?}");
+}
+
+#[test]
+fn a_hedge_that_is_not_sent_takes_nothing_from_the_budget() {
+    let sleep = ScriptStep::Sleep(Dist::Constant(Span::from_secs(2)));
+    let mut slow = service("web", vec![sleep]);
+    slow.behaviours[0].endpoints[0].errors = 1.0;
+    // One retry in ten seconds. When the hedge is due there is no instance any more.
+    let budget = WindowBudget { ratio: 0.0, min_per_s: 0.1, ..WindowBudget::default() };
+    let rules = CallRules { budget: Some(budget), ..hedged(Span::from_secs(1), true) };
+    let lab = Testbed::nodes(1).service(slow).operation(2.0, 0, Change::Undeploy, 1.0, None);
+    let mut lab = ruled(lab, rules, 1, 1.0, 1.0);
+    lab.mesh.loads[0].arrivals = Arrivals::Stamps(vec![Span::from_millis(900)].into());
+    let tally = tally(lab, 10.0);
+    assert_eq!((tally.policies.of(PolicyEvent::HedgeDenied), tally.policies.of(PolicyEvent::Hedged)), (1, 0));
+    assert_eq!((tally.retries, tally.over_budget), (1, 0));
+}
+
 #[test]
 fn a_hedge_at_a_percentile_doubles_few_requests() {
-    let rules = CallRules { hedge: Some(Hedge { after: HedgeAfter::Quantile(0.95), max: 1 }), ..CallRules::default() };
+    let rules = CallRules { hedge: Some(Hedge { after: HedgeAfter::Quantile(0.95), max: 1, cancel: false }), ..CallRules::default() };
     let lab = Testbed::nodes(1).service(sleeper(TENTH, ServicePolicies::default()));
     let tally = tally(ruled(lab, rules, 0, 50.0, 400.0), 410.0);
     let share = tally.policies.of(PolicyEvent::Hedged) as f64 / tally.offered as f64;
@@ -152,7 +209,7 @@ fn a_budget_over_a_time_allows_its_ratio_and_its_minimum() {
 /// Two of so many instances are dead, and the caller ejects.
 fn with_outliers(nodes: usize, dead: u32, outliers: Option<Outliers>, seed: u64) -> Tally {
     let breaker = Some(Breaker::default());
-    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers, rate_limit: None })))
+    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers, ..ServicePolicies::default() })))
         .seed(seed);
     let policy = CallPolicy { timeout: Some(Span::from_millis(100)), ..CallPolicy::default() };
     let offered = Load { arrivals: Arrivals::steady(Process::Poisson, 200.0), policy, ..load(0, 200.0, 60.0) };

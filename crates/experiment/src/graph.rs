@@ -267,6 +267,10 @@ pub(crate) fn refuse_endless(mesh: &Mesh, places: &[Location], reporter: &mut Re
             for_each_call(&endpoint.script, &mut |call, reach| {
                 if call.probability >= 1.0 && reach.is_certain {
                     certain[first_vertex + index].push((first[call.service.index()] + call.endpoint.index(), 1.0));
+                    let mirror = mesh.service(call.service).policies.as_ref().and_then(|it| it.mirror.as_ref());
+                    if let Some((copy, endpoint)) = mirror.filter(|it| it.share >= 1.0).and_then(|it| it.of(call)) {
+                        certain[first_vertex + index].push((first[copy.index()] + endpoint.index(), 1.0));
+                    }
                 }
             });
         }

@@ -228,7 +228,6 @@ fn weights_are_those_of_nodes_and_slow_start_needs_a_balancer_that_weighs() {
     for (service, why) in [
         ("balancer: maglev, slow_start: { window: 30s }", "its table would change all the time"),
         ("balancer: least_loaded, slow_start: { window: 30s }", "it would get all requests"),
-        ("balancer: p2c_peak_ewma, slow_start: { window: 30s }", "looks at latencies"),
         ("slow_start: { window: 0s }", "a `window` of nothing"),
         ("slow_start: { window: 1s, min_weight: 0 }", "would never begin"),
         ("slow_start: { window: 1s, min_weight: 1 }", "%"),

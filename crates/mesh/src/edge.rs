@@ -96,15 +96,15 @@ impl Used {
     }
 
     /// Counts a call that has ended; one of the warm-up only in its time series.
-    pub(crate) fn count(&mut self, failure: Option<Failure>, counted: &Counted, is_measured: bool, now: Time) {
-        let Counted { optional, retried, began, marks, .. } = *counted;
+    pub(crate) fn count(&mut self, counted: &Counted, is_measured: bool) {
+        let Counted { optional, failure, retried, began, ended, marks, .. } = *counted;
         let unneeded = u64::from(marks.of(PolicyEvent::Unneeded));
         if is_measured {
             self.calls.count(failure, retried, optional, counted.over_budget());
             self.calls.attempts += unneeded;
             self.policies.add(&marks);
         }
-        self.course.was(began, now, failure, (retried.total() + unneeded, counted.timeouts(failure)));
+        self.course.was(began, ended, failure, (retried.total() + unneeded, counted.timeouts()));
         if marks != Marks::default() {
             self.course.at(began).policies.add(&marks);
         }
@@ -122,7 +122,7 @@ impl Used {
 pub type Edges = BTreeMap<Edge, Used>;
 
 /// Description of a call that has ended, for the counts by edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// The service whose script made the call; `None` for a client and a gateway.
     pub by: Option<ServiceId>,
@@ -130,10 +130,14 @@ pub struct Counted {
     pub edge: Edge,
     /// The caller continues without it if it fails.
     pub optional: bool,
+    /// Reason of the failure of its last attempt; `None` on success.
+    pub failure: Option<Failure>,
     /// The attempts that failed and were retried.
     pub retried: FailedAttempts,
     /// Time at which it was made.
     pub began: Time,
+    /// Time at which it ended.
+    pub ended: Time,
     /// The acts of the policies for this call.
     pub marks: Marks,
 }
@@ -144,9 +148,9 @@ impl Counted {
         self.marks.of(PolicyEvent::OverBudget) > 0
     }
 
-    /// Attempts that timed out, of a call that ended so.
-    pub(crate) fn timeouts(&self, failure: Option<Failure>) -> u64 {
-        self.retried.of(Failure::Timeout) + u64::from(failure == Some(Failure::Timeout))
+    /// Attempts that timed out.
+    pub(crate) fn timeouts(&self) -> u64 {
+        self.retried.of(Failure::Timeout) + u64::from(self.failure == Some(Failure::Timeout))
     }
 }
 

@@ -137,12 +137,13 @@ impl Gateway {
     }
 
     fn answer(&mut self, ended: CallOutcome<Asked>, cx: &mut MeshCx<'_>) {
-        let CallOutcome { owner: Asked { ask, at: asked }, failure, degraded, retries, bytes, path, counted, .. } =
-            ended;
+        for counted in ended.counted() {
+            self.tally.over_budget += u64::from(counted.over_budget());
+            self.tally.policies.add(&counted.marks);
+        }
+        let CallOutcome { owner: Asked { ask, at: asked }, failure, degraded, retries, bytes, path, .. } = ended;
         let now = cx.now();
         self.tally.retries += u64::from(retries);
-        self.tally.over_budget += u64::from(counted.over_budget());
-        self.tally.policies.add(&counted.marks);
         match failure {
             Some(failure) => self.tally.failed.count(failure),
             None => {

@@ -52,7 +52,7 @@ pub const FRAME_ENDED: &str = "frame_ended";
 pub const ANSWERED: &str = "answered";
 /// A request was refused.
 pub const TURNED_AWAY: &str = "turned_away";
-/// A request was given up by its caller before it got a slot.
+/// A request was given up by its caller before it got a slot, or was cancelled.
 pub const LATE: &str = "late";
 /// A request was ended before its script: with its instance, or by a policy after it had waited.
 pub const CUT: &str = "cut";

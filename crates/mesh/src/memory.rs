@@ -90,6 +90,7 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         | Msg::ReportFrom { .. }
         | Msg::Operated(_)
         | Msg::Leave { .. }
+        | Msg::Cancel(_)
         | Msg::Leaving { .. }
         | Msg::Released
         | Msg::Shun { .. }

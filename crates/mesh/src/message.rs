@@ -87,6 +87,8 @@ pub enum Msg {
     },
     /// Node to coordinator: the load of its instances of a service. Coordinator to node, client and gateway: of all.
     Loads(#[serde(with = "meshsim_actor::shared")] Arc<LoadBoard>),
+    /// Caller to node: the reply to a request is not needed any more.
+    Cancel(Cancel),
 }
 
 /// A call of one instance.
@@ -120,6 +122,17 @@ impl Request {
     pub(crate) fn draws(&self, seed: u64, draw: Draw) -> Rng {
         self.id.draws(seed, self.attempt, draw)
     }
+}
+
+/// Names a [`Request`] whose reply is not needed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cancel {
+    /// [`Request::call`].
+    pub call: u64,
+    /// [`Request::attempt`].
+    pub attempt: u8,
+    /// [`Request::incarnation`].
+    pub incarnation: u16,
 }
 
 /// Reply to a [`Request`].
@@ -389,6 +402,7 @@ impl Message for Msg {
             Msg::Shun { .. } => "shun",
             Msg::Left { .. } => "left",
             Msg::Loads(_) => "loads",
+            Msg::Cancel(_) => "cancel",
         }
     }
 
@@ -409,7 +423,8 @@ impl Message for Msg {
             Msg::Loads(board) => (16, 8, board.loads.len()),
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operated(_) => (24, 0, 0),
-            Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released | Msg::Shun { .. } | Msg::Left { .. } => (16, 0, 0),
+            Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released => (16, 0, 0),
+            Msg::Shun { .. } | Msg::Left { .. } | Msg::Cancel(_) => (16, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

@@ -26,7 +26,7 @@ pub use balancer::{Balancer, CHOICES_MAX, Choices, Keys, MAGLEV_MAX, MAGLEV_SIZE
 pub use cache::{Cache, Cached};
 pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
 pub use queue::{Queue, Queued};
-pub use selection::{AWARE_MIN, Selection, ZoneRouting};
+pub use selection::{AWARE_MIN, Part, Selection, ZoneRouting};
 pub use slow_start::SlowStart;
 pub(crate) use targeting::drawn;
 pub use targeting::{MixStage, Targeting};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
 use crate::balance::Known;
+use crate::balance::subset::Subset;
 use crate::model::{Mesh, ServiceId};
 use crate::policy::PolicyState;
 
@@ -24,7 +25,7 @@ impl ProxyId {
 }
 
 /// Owner of a proxy: an instance, by its service and its ordinal on the node.
-type Whose = (ServiceId, u32);
+pub(crate) type Whose = (ServiceId, u32);
 
 /// The streams from which it is drawn where a proxy begins: apart from all other streams that a number keys.
 const PLACES: u64 = u64::from_be_bytes(*b"\0\0places");
@@ -65,8 +66,10 @@ pub(crate) struct Upstream {
 struct More {
     /// Of the instances of its canary, while it has one.
     canary: Option<Known>,
-    /// Of the instances of single zones, by rising zone.
-    zones: Vec<(u16, Known)>,
+    /// Of the instances of single zones, or of parts of a split, by rising number.
+    parts: Vec<(u16, Known)>,
+    /// The instances that the caller uses, if it uses some alone.
+    subset: Option<Subset>,
     /// Of the policies of its callers.
     policies: PolicyState,
 }
@@ -80,8 +83,8 @@ pub(crate) enum Pool {
     Staying,
     /// The canary's.
     Canary,
-    /// Those of one zone, without those of a canary.
-    Zone(u16),
+    /// Those of one zone, or of one part of a split; without those of a canary.
+    Part(u16),
 }
 
 impl Upstream {
@@ -90,12 +93,17 @@ impl Upstream {
         match pool {
             Pool::All | Pool::Staying => Some(&mut self.known),
             Pool::Canary => self.more.as_mut()?.canary.as_mut(),
-            Pool::Zone(zone) => {
-                let zones = &mut self.more.as_mut()?.zones;
-                let at = zones.binary_search_by_key(&zone, |(zone, _)| *zone).ok()?;
-                Some(&mut zones[at].1)
+            Pool::Part(part) => {
+                let parts = &mut self.more.as_mut()?.parts;
+                let at = parts.binary_search_by_key(&part, |(part, _)| *part).ok()?;
+                Some(&mut parts[at].1)
             }
         }
+    }
+
+    /// The instances that the caller uses, of all these.
+    pub(crate) fn subset(&mut self) -> &mut Subset {
+        self.more.get_or_insert_default().subset.get_or_insert_default()
     }
 
     /// State of the policies, if there is any.
@@ -153,6 +161,11 @@ impl Proxies {
 }
 
 impl Proxy {
+    /// Its owner, if that is an instance: the service, and the ordinal on the node.
+    pub(crate) fn whose(&self) -> Option<Whose> {
+        self.whose
+    }
+
     fn new(whose: Option<Whose>) -> Self {
         Proxy { whose, routes: Vec::new() }
     }
@@ -192,13 +205,13 @@ impl Proxy {
                 let canary = &mut route.more.get_or_insert_default().canary;
                 return canary.get_or_insert_with(|| anew.expect("it begins"));
             }
-            Pool::Zone(zone) => {
-                let zones = &mut route.more.get_or_insert_default().zones;
-                let at = zones.binary_search_by_key(&zone, |(zone, _)| *zone).unwrap_or_else(|at| {
-                    zones.insert(at, (zone, anew.expect("it begins")));
+            Pool::Part(part) => {
+                let parts = &mut route.more.get_or_insert_default().parts;
+                let at = parts.binary_search_by_key(&part, |(part, _)| *part).unwrap_or_else(|at| {
+                    parts.insert(at, (part, anew.expect("it begins")));
                     at
                 });
-                return &mut zones[at].1;
+                return &mut parts[at].1;
             }
         }
         &mut route.known

@@ -41,6 +41,10 @@ pub enum Draw {
     Zone,
     /// Effect of an impairment of the machine; keyed by the impairment, too.
     Impairment,
+    /// True if it is mirrored.
+    Mirror,
+    /// Part of the instances to which it is sent.
+    Part,
     /// Step that follows in a journey, and the think time before it.
     Journey,
 }
@@ -93,6 +97,8 @@ impl Draw {
             Draw::Target => BESIDE + 4,
             Draw::Zone => BESIDE + 5,
             Draw::Impairment => BESIDE + 6,
+            Draw::Mirror => BESIDE + 7,
+            Draw::Part => BESIDE + 8,
             Draw::Journey => BESIDE + 32,
         }
     }

@@ -150,6 +150,7 @@ impl About {
             Msg::Operate(operate) => About { service: Some(operate.operation.service), ..plain },
             Msg::Operated(_)
             | Msg::Leave { .. }
+            | Msg::Cancel(_)
             | Msg::Leaving { .. }
             | Msg::Released
             | Msg::Shun { .. }

@@ -94,6 +94,10 @@ pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> boo
     if !outliers.is_empty() {
         list.push(format!("Outlier detection of {}: every instance counts as used.", of(outliers)));
     }
+    let mirrored = named(&|policies| policies.mirror.is_some());
+    if !mirrored.is_empty() {
+        list.push(format!("Copies of calls of {}: the services that get them are visited more often.", of(mirrored)));
+    }
     let throttled = named(&|policies| policies.rate_limit.is_some());
     if !throttled.is_empty() {
         list.push(format!("Rate limits of callers of {}: visits are at most those shown.", of(throttled)));
@@ -106,6 +110,9 @@ pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> boo
     let has = |rule: fn(&CallRules) -> bool| mesh.call_rules.iter().any(rule);
     if has(|rules| rules.hedge.is_some()) {
         list.push("Hedges: services are visited more often than shown, and answer sooner.".into());
+    }
+    if has(|rules| rules.fallback.is_some()) {
+        list.push("Fallbacks: calls that have one count as failed if they fail, and their fallbacks as not called.".into());
     }
     if has(|rules| rules.retry_on.is_some() || rules.budget.is_some()) {
         list.push(

@@ -3,22 +3,13 @@
 use std::collections::BTreeSet;
 
 use meshsim_mesh::Mesh;
-use meshsim_mesh::model::{Balancer, Selection, Service, ZoneRouting};
+use meshsim_mesh::model::{Selection, Service, ZoneRouting};
 
 use super::{Checked, Warnings, and_more};
 
 pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
     let mesh = &checked.experiment.mesh;
     let zones: BTreeSet<u16> = mesh.nodes.iter().map(|node| node.zone).collect();
-    for service in mesh.services.iter().filter(|_| !mesh.weights.is_empty()) {
-        if matches!(service.balancer, Balancer::PeakEwma { .. }) {
-            let message = format!(
-                "the weights of nodes have no effect on `{}`: `p2c_peak_ewma` looks at latencies",
-                service.name
-            );
-            warnings.warn("weights", None, message);
-        }
-    }
     for service in &mesh.services {
         let Some(routing) = service.selection.as_ref().and_then(|it| it.zones) else { continue };
         let name = &service.name;
@@ -51,7 +42,12 @@ pub(super) fn left_out(mesh: &Mesh) -> Vec<String> {
     });
     let slow = with(|it| it.slow_start.is_some())
         .map(|names| format!("Slow start: new instances of {names} count as if they got their share at once."));
-    let weights = (!mesh.weights.is_empty())
+    let is_weighted = !mesh.weights.is_empty() || with(|it| !it.zone_weights.is_empty()).is_some();
+    let weights = is_weighted
         .then(|| "Weights: instances count as if all got the same share of the requests.".to_owned());
-    zones.into_iter().chain(panic).chain(slow).chain(weights).collect()
+    let split = with(|it| !it.split.is_empty())
+        .map(|names| format!("Splits: calls of {names} count as if they went to all instances alike."));
+    let subset = with(|it| it.subset.is_some())
+        .map(|names| format!("Subsets: callers of {names} count as if each used all instances."));
+    zones.into_iter().chain(split).chain(subset).chain(panic).chain(slow).chain(weights).collect()
 }

@@ -75,7 +75,12 @@ fn compile_load(
         arrivals: offered(it, planned, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
         mix,
         targeting,
-        policy: policy::of_call(it.timeout, it.retries.0, &it.retry, it.hedge.as_ref(), (names, name.place), reporter),
+        policy: policy::of_call(
+            (it.timeout, it.retries.0, &it.retry),
+            (it.hedge.as_ref(), it.fallback.as_ref()),
+            (names, name.place),
+            reporter,
+        ),
         deadline: it.deadline,
         priority: it.priority,
         warmup: it.warmup.value,

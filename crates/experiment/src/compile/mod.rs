@@ -7,6 +7,7 @@ mod network;
 mod operation;
 mod policy;
 mod rates;
+mod selection;
 mod service;
 mod service_fault;
 
@@ -51,7 +52,7 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
     let mut zones = Vec::new();
     let nodes = nodes(file, &mut zones, reporter);
     let names = Names::new(file, reporter);
-    let services = service::compile(file, &names, reporter);
+    let services = service::compile(file, &names, &zones, reporter);
     let loads = load::compile(file, &names, &mut zones, inputs, reporter);
     if zones.len() > ZONES_MAX {
         reporter

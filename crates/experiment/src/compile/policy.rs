@@ -4,7 +4,9 @@ use meshsim_actor::Span;
 use meshsim_mesh::model::{CallPolicy, Retry};
 use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::budget::WindowBudget;
+use meshsim_mesh::policy::fallback::Fallback;
 use meshsim_mesh::policy::hedge::Hedge;
+use meshsim_mesh::policy::mirror::Mirror;
 use meshsim_mesh::policy::outlier::Outliers;
 use meshsim_mesh::policy::token_bucket::TokenBucket;
 use meshsim_mesh::policy::{CallRules, CallRulesId, ServicePolicies};
@@ -23,13 +25,18 @@ const RULES_MAX: usize = 1000;
 /// Shortest interval of a policy.
 const SHORTEST: Span = Span::from_millis(1);
 
-pub(super) fn of_callers(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<ServicePolicies>> {
+pub(super) fn of_callers(
+    it: &schema::Service,
+    names: &Names<'_>,
+    reporter: &mut Reporter,
+) -> Option<Box<ServicePolicies>> {
     let breaker = it.breaker.as_ref().map(|it| Breaker {
         max_connections: it.max_connections.0,
         max_pending_requests: it.max_pending_requests.0,
         max_requests: it.max_requests.0,
         max_retries: it.max_retries.0,
     });
+    let panic_threshold = it.panic_threshold.map_or(Outliers::default().panic_threshold, |share| share.0);
     let outliers = it.outlier_detection.as_ref().map(|it| Outliers {
         consecutive_failures: it.consecutive_failures.0,
         stdev_factor: it.success_rate_stdev_factor.0,
@@ -43,10 +50,11 @@ pub(super) fn of_callers(it: &schema::Service, reporter: &mut Reporter) -> Optio
         max_ejection_time: it.max_ejection_time,
         max_ejected: it.max_ejection_percent.0,
         always_eject_one_host: it.always_eject_one_host,
-        panic_threshold: it.panic_threshold.0,
+        panic_threshold,
     });
     let rate_limit = it.rate_limit.as_ref().filter(|it| it.at == LimitedAt::Caller).and_then(|it| bucket(it, reporter));
-    let policies = ServicePolicies { breaker, outliers, rate_limit };
+    let mirror = it.mirror.as_ref().and_then(|mirror| mirrored(mirror, it, names, reporter));
+    let policies = ServicePolicies { breaker, outliers, rate_limit, mirror };
     (policies != ServicePolicies::default()).then(|| Box::new(policies))
 }
 
@@ -64,6 +72,25 @@ pub(super) fn of_instances(it: &schema::Service, reporter: &mut Reporter) -> Opt
         lifo_after: shed.and_then(|it| it.lifo_after),
     };
     (serving != ServingPolicies::default()).then(|| Box::new(serving))
+}
+
+fn mirrored(
+    it: &schema::Mirror,
+    of: &schema::Service,
+    names: &Names<'_>,
+    reporter: &mut Reporter,
+) -> Option<Mirror> {
+    let endpoints = of.endpoints.value.names();
+    let to = match it.to.value.contains('.') {
+        true => vec![names.endpoint(&it.to, reporter)?; endpoints.count()],
+        false => {
+            let service = it.to.value.trim();
+            names.service(&it.to, reporter)?;
+            let same = endpoints.map(|endpoint| names.endpoint_of(service, endpoint, it.to.place, reporter));
+            same.collect::<Option<Vec<_>>>()?
+        }
+    };
+    Some(Mirror { share: it.share.0, to })
 }
 
 fn bucket(it: &schema::RateLimit, reporter: &mut Reporter) -> Option<TokenBucket> {
@@ -85,10 +112,8 @@ fn at_least(span: At<Span>, what: &str, reporter: &mut Reporter) -> Span {
 
 /// Timeout, retries and further policies of a call or of a client.
 pub(super) fn of_call(
-    timeout: Timeout,
-    retries: u64,
-    retry: &schema::Retry,
-    hedge: Option<&schema::Hedge>,
+    (timeout, retries, retry): (Timeout, u64, &schema::Retry),
+    (hedge, fallback): (Option<&schema::Hedge>, Option<&At<String>>),
     (names, place): (&Names<'_>, Location),
     reporter: &mut Reporter,
 ) -> CallPolicy {
@@ -100,7 +125,11 @@ pub(super) fn of_call(
             ratio: it.ratio.0,
             min_per_s: it.min_per_s.0,
         }),
-        hedge: hedge.map(|it| Hedge { after: it.after, max: it.max.0 as u32 }),
+        hedge: hedge.map(|it| Hedge { after: it.after, max: it.max.0 as u32, cancel: it.cancel }),
+        fallback: fallback.and_then(|it| match it.value.trim() {
+            "static" => Some(Fallback::Static),
+            _ => names.endpoint(it, reporter).map(|(service, endpoint)| Fallback::Call(service, endpoint)),
+        }),
     };
     CallPolicy {
         timeout: timeout.0,
@@ -127,7 +156,7 @@ fn number(rules: CallRules, (names, place): (&Names<'_>, Location), reporter: &m
         return Some(CallRulesId(at as u16));
     }
     if all.len() >= RULES_MAX {
-        let message = "too many different policies of calls (`hedge`, `on`, `other_instance`, `window_budget`)";
+        let message = "too many different policies of calls (`hedge`, `fallback`, `on`, `other_instance`, `window_budget`)";
         reporter.report(place, message).help(format!("at most {RULES_MAX}; calls with equal ones share them"));
         return None;
     }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use meshsim_mesh::model::{
-    Balancer, Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Selection, Service,
-    SlowStart,
+    Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service,
 };
 
-use super::{Names, policy, positive};
+use super::{Names, policy, positive, selection};
 use crate::problem::{Reporter, nearest, one_of, shortened};
 use crate::schema::{self, Branch, CacheOf, ENDPOINTS_MAX, File, QueueOf, SERVICES_MAX, Times, VERSION_MAX};
 use crate::section::At;
@@ -21,12 +20,17 @@ pub const VERSIONS_MAX: usize = 100;
 /// Maximum number of steps of a service's scripts, each version counted in full.
 pub const STEPS_MAX: usize = 1_000_000;
 
-pub(super) fn compile(file: &File, names: &Names<'_>, reporter: &mut Reporter) -> Vec<Service> {
+pub(super) fn compile(file: &File, names: &Names<'_>, zones: &[String], reporter: &mut Reporter) -> Vec<Service> {
     let entries = file.services.value.entries.iter().take(SERVICES_MAX);
-    entries.map(|(name, service)| compile_service(name, service, names, reporter)).collect()
+    entries.map(|(name, service)| compile_service(name, service, (file, names, zones), reporter)).collect()
 }
 
-fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, reporter: &mut Reporter) -> Service {
+fn compile_service(
+    name: &At<String>,
+    it: &schema::Service,
+    (file, names, zones): (&File, &Names<'_>, &[String]),
+    reporter: &mut Reporter,
+) -> Service {
     let endpoints = &it.endpoints.value;
     if endpoints.entries.is_empty() && endpoints.broken.is_empty() {
         reporter
@@ -75,37 +79,12 @@ fn compile_service(name: &At<String>, it: &schema::Service, names: &Names<'_>, r
         grace: it.grace,
         queue: it.queue.0 as u32,
         balancer: it.balancer,
-        selection: selection(it, reporter),
-        policies: policy::of_callers(it, reporter),
+        selection: selection::compile(it, (file, zones), reporter),
+        policies: policy::of_callers(it, names, reporter),
         serving: policy::of_instances(it, reporter),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
     }
-}
-
-/// The rules that narrow its instances; `None`: there are none.
-fn selection(it: &schema::Service, reporter: &mut Reporter) -> Option<Box<Selection>> {
-    let slow_start = it.slow_start.as_ref().and_then(|At { value: slow, place }| {
-        let why = match it.balancer {
-            Balancer::RingHash { .. } | Balancer::Maglev { .. } => {
-                "its table would change all the time, so Envoy has none"
-            }
-            Balancer::PeakEwma { .. } => "`p2c_peak_ewma` looks at latencies, not at weights",
-            Balancer::LeastLoaded { .. } => "a new instance has the least load, so it would get all requests",
-            _ if slow.window.is_zero() => "a `window` of nothing",
-            _ if slow.min_weight.0 <= 0.0 => "with a `min_weight` of 0 a new instance would never begin",
-            _ => {
-                let (aggression, min_weight) = (slow.aggression.0, slow.min_weight.0);
-                return Some(SlowStart { window: slow.window, aggression, min_weight });
-            }
-        };
-        reporter
-            .report(*place, format!("`slow_start` is not possible here: {why}"))
-            .help("write `slow_start: { window: 30s, min_weight: 10% }`, with a balancer that chooses by weight");
-        None
-    });
-    let selection = Selection { zones: it.zone_routing, panic_threshold: it.panic_threshold.0, slow_start };
-    (selection != Selection::default()).then(|| Box::new(selection))
 }
 
 /// The behaviours of the service, version by version: each begins as the one before it.
@@ -246,10 +225,8 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
                 request_bytes: it.request.0,
                 optional: it.optional,
                 policy: policy::of_call(
-                    it.timeout,
-                    it.retries.0,
-                    &it.retry,
-                    it.hedge.as_ref(),
+                    (it.timeout, it.retries.0, &it.retry),
+                    (it.hedge.as_ref(), it.fallback.as_ref()),
                     (names, it.to.place),
                     reporter,
                 ),

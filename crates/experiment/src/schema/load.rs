@@ -41,6 +41,8 @@ section! {
         or retry: Retry = "";
         /// Further attempts while one is in flight [default: none].
         optional hedge: Hedge;
+        /// Answer in its place if it fails after its retries: `static`, or that of `service.endpoint` [default: none].
+        optional fallback: At<String>;
         /// Services drop requests that are older than this, counted from the planned time [default: none].
         optional deadline: Span;
         /// Class of its requests, and of the calls made for them.

@@ -31,10 +31,10 @@ pub(crate) use load::{Arrivals, Burst, Diurnal, JourneyStep, Load, Mix, MixPiece
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
 pub(crate) use operation::{Operation, Scale, Update};
-pub(crate) use policy::{Breaker, Hedge, Outliers, RateLimit, Shed, WindowBudget};
+pub(crate) use policy::{Breaker, Hedge, Mirror, Outliers, RateLimit, Shed, WindowBudget};
 pub use script::REPEATS_MAX;
 pub(crate) use script::{Branch, CacheOf, Choice, QueueOf, Retry, Step, Times};
-pub(crate) use service::{Endpoint, Service};
+pub(crate) use service::{Endpoint, Service, SplitPart};
 
 /// The JSON Schema (2020-12) of the experiment file, with a description of every field.
 pub fn schema() -> serde_json::Value {

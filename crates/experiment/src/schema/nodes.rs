@@ -1,7 +1,7 @@
 //! The machines.
 
 use super::NODES_MAX;
-use crate::section::{At, section};
+use crate::section::{At, Named, section};
 use crate::values::{Joins, Name, Real, Whole};
 
 section! {
@@ -15,6 +15,8 @@ section! {
         or cores: Real<100_000> = "8";
         /// Weight of the instances on these machines: balancers send them requests in proportion to it.
         or weight: Real<1_000_000> = "1";
+        /// Labels of the machines, by which a `split` of a service selects the instances on them.
+        or labels: Named<Name> = "";
         /// Zone of the machines [default: `default`].
         optional zone: At<Name>;
         /// Time at which the machines join; `never`: only when a process starts one in a live run. An earlier fault

@@ -50,8 +50,6 @@ section! {
         or max_ejection_percent: Fraction = "10%";
         /// One instance may be ejected, whatever `max_ejection_percent` is.
         or always_eject_one_host: bool = "false";
-        /// If a smaller share of the instances is left, ejected ones are used too.
-        or panic_threshold: Fraction = "50%";
     }
 }
 
@@ -62,6 +60,8 @@ section! {
         required after: HedgeAfter;
         /// Attempts of a call that may be sent so; each counts as a retry for the retry budget.
         or max: Whole<1, 10> = "1";
+        /// The other attempts are cancelled when one has succeeded, and the calls made for them; gRPC does so.
+        or cancel: bool = "true";
     }
 }
 
@@ -112,5 +112,15 @@ section! {
         or sheddable_plus: Fraction = "75%";
         /// Many may fail.
         or sheddable: Fraction = "50%";
+    }
+}
+
+section! {
+    /// Copies of calls, whose replies are not waited for.
+    struct Mirror in "`mirror`" {
+        /// Receiver: a service with endpoints of the same names, or one endpoint.
+        required to: At<String>;
+        /// Share of the calls that are copied.
+        or share: Fraction = "100%";
     }
 }

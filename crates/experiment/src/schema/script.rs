@@ -262,6 +262,8 @@ section! {
         or retry: Retry = "";
         /// Further attempts while one is in flight [default: none].
         optional hedge: Hedge;
+        /// Answer in its place if it fails after its retries: `static`, or that of `service.endpoint` [default: none].
+        optional fallback: At<String>;
     }
 }
 

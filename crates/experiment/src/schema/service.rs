@@ -6,9 +6,9 @@ use meshsim_mesh::serving::limit::Limit as ServingLimit;
 use meshsim_mesh::serving::priority::Priority;
 
 use super::limits::Version;
-use super::{Breaker, INSTANCES_MAX, Outliers, RateLimit, Shed, Step};
+use super::{Breaker, INSTANCES_MAX, Mirror, Outliers, RateLimit, Shed, Step};
 use crate::section::{At, Named, section};
-use crate::values::{ByteSize, Fraction, Real, Whole};
+use crate::values::{ByteSize, Fraction, Name, Real, Whole};
 
 section! {
     /// An independently deployable component.
@@ -41,15 +41,24 @@ section! {
         or balancer: Balancer = "least_request";
         /// Preference of its callers for instances in their own zone [default: none].
         optional zone_routing: ZoneRouting;
-        /// Share of ready instances below which its callers send to all instances, failed ones too (Envoy: 50%, Istio:
-        /// 0%).
-        or panic_threshold: Fraction = "0%";
+        /// Share of usable instances below which its callers use all: of those that are ready, failed ones too
+        /// [default: 0%, as Istio's]; with `outlier_detection` of those that are not ejected, ejected ones too
+        /// [default: 50%, as Envoy's].
+        optional panic_threshold: Fraction;
+        /// Parts of its instances among which calls are split by weight [default: all are one].
+        optional split: At<Vec<At<SplitPart>>>;
+        /// Instances that each caller uses alone, so that an instance has few callers [default: all].
+        optional subset: Whole<1, INSTANCES_MAX>;
+        /// Factors on the weights of its instances, by zone [default: 1].
+        or zone_weights: At<Named<Real<1_000_000>>> = "";
         /// Fewer requests for new instances at first [default: they get their share at once].
         optional slow_start: At<SlowStart>;
         /// Limits on what each of its callers has in flight [default: none].
         optional breaker: Breaker;
         /// Ejection of its instances by each of its callers [default: none].
         optional outlier_detection: Outliers;
+        /// Copies of its calls to another service [default: none].
+        optional mirror: Mirror;
         /// Requests at one instance at once, waiting or in a slot: a number, or `gradient` [default: slots and queue].
         optional limit: ServingLimit;
         /// Requests over time, of each instance or from each caller [default: no limit].
@@ -94,5 +103,17 @@ section! {
     struct Behaviour in "a version" {
         /// The changed endpoints, in full.
         required endpoints: Named<Endpoint>;
+    }
+}
+
+section! {
+    /// Part of a service's instances: those of a version, or on nodes with labels.
+    struct SplitPart in "a part of a `split`" {
+        /// The instances of this version [default: of any].
+        optional version: Version;
+        /// The instances on nodes with all these labels [default: on any].
+        or labels: Named<Name> = "";
+        /// Its share of the calls, relative to the other parts.
+        or weight: Real<1_000_000_000, true> = "1";
     }
 }

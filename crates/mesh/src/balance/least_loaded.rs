@@ -41,7 +41,7 @@ pub(super) fn pick(choices: Choices, instances: &Arc<[InstanceRef]>, occasion: &
 /// Requests at an instance with the one that would come, by its weight: with equal weights, the fewest requests are the
 /// least load.
 fn load(instance: InstanceRef, board: &LoadBoard, mesh: &Mesh) -> f64 {
-    (f64::from(board.requests(instance.node, instance.ordinal)) + 1.0) / mesh.weight(instance)
+    (f64::from(board.requests(instance.node, instance.ordinal)) + 1.0) / mesh.weight(board.service, instance)
 }
 
 /// Positions of the instances with the least load on the board.

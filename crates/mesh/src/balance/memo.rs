@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use super::maglev::Table;
 use super::ring_hash::Ring;
 use crate::board::LoadBoard;
-use crate::model::{Balancer, Mesh};
+use crate::model::{Balancer, Mesh, Part, ServiceId};
 use crate::view::InstanceRef;
 
 /// Something that follows from a list of instances.
@@ -21,8 +21,8 @@ use crate::view::InstanceRef;
 enum Derived {
     Ring(Ring),
     Table(Table),
-    /// The instances of each zone of the mesh.
-    Zones(Vec<Arc<[InstanceRef]>>),
+    /// The instances of each zone of the mesh, or of each part of a split.
+    Lists(Vec<Arc<[InstanceRef]>>),
     /// The least loaded on this board, whose address is not used again while it is here.
     Least(#[expect(dead_code, reason = "it keeps the address")] Arc<LoadBoard>, Vec<u32>),
 }
@@ -32,6 +32,8 @@ enum Derived {
 enum Rule {
     Hash(Balancer),
     Zones,
+    /// By the address of the parts.
+    Parts(usize),
     /// By the address of a board.
     Least(usize),
 }
@@ -42,6 +44,7 @@ impl Rule {
             Rule::Hash(_) => 0,
             Rule::Zones => 1,
             Rule::Least(_) => 2,
+            Rule::Parts(_) => 3,
         }
     }
 }
@@ -59,8 +62,13 @@ thread_local! {
 }
 
 /// The position of the instance for `key`.
-pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[InstanceRef]>, mesh: &Mesh, key: u64) -> usize {
-    let weight = |instance: InstanceRef| mesh.weight(instance);
+pub(super) fn hashed(
+    balancer: &Balancer,
+    instances: &Arc<[InstanceRef]>,
+    (mesh, service): (&Mesh, ServiceId),
+    key: u64,
+) -> usize {
+    let weight = |instance: InstanceRef| mesh.weight(service, instance);
     let derived = derived(instances, Rule::Hash(*balancer), || match *balancer {
         Balancer::Maglev { table_size, .. } => Derived::Table(Table::new(instances, weight, table_size)),
         Balancer::RingHash { min_size, max_size, .. } => {
@@ -71,7 +79,7 @@ pub(super) fn hashed(balancer: &Balancer, instances: &Arc<[InstanceRef]>, mesh: 
     match &*derived {
         Derived::Ring(ring) => ring.find(key),
         Derived::Table(table) => table.find(key),
-        Derived::Zones(_) | Derived::Least(..) => unreachable!("a table is derived as nothing else"),
+        Derived::Lists(_) | Derived::Least(..) => unreachable!("a table is derived as nothing else"),
     }
 }
 
@@ -86,11 +94,28 @@ pub(super) fn by_zone<R>(list: &Arc<[InstanceRef]>, mesh: &Mesh, take: impl FnOn
                 zone.push(*instance);
             }
         }
-        Derived::Zones(zones.into_iter().map(Arc::from).collect())
+        Derived::Lists(zones.into_iter().map(Arc::from).collect())
     });
     match &*derived {
-        Derived::Zones(zones) => take(zones),
+        Derived::Lists(zones) => take(zones),
         _ => unreachable!("zones are not derived as a table"),
+    }
+}
+
+/// Gives the instances of each part of a split.
+pub(super) fn by_part<R>(
+    list: &Arc<[InstanceRef]>,
+    parts: &[Part],
+    mesh: &Mesh,
+    take: impl FnOnce(&[Arc<[InstanceRef]>]) -> R,
+) -> R {
+    let derived = derived(list, Rule::Parts(parts.as_ptr() as usize), || {
+        let of = |part: &Part| list.iter().filter(|it| part.has(it, mesh)).copied().collect();
+        Derived::Lists(parts.iter().map(of).collect())
+    });
+    match &*derived {
+        Derived::Lists(parts) => take(parts),
+        _ => unreachable!("parts are not derived as a table"),
     }
 }
 
@@ -136,15 +161,16 @@ mod tests {
     fn one_table_serves_all_callers_and_goes_with_its_list() {
         let maglev = Balancer::Maglev { table_size: 251, keys: Keys::default() };
         let other = Balancer::Maglev { table_size: 509, keys: Keys::default() };
-        let mesh = Mesh::default();
+        let mesh = Mesh { services: vec![crate::balance::tests::service()], ..Mesh::default() };
+        let of = (&mesh, ServiceId(0));
         let count = || MEMO.with_borrow(BTreeMap::len);
         for round in 0..100_u32 {
             let list = instances(10 + round);
             let again = list.clone();
             for key in 0..50 {
-                assert_eq!(hashed(&maglev, &list, &mesh, key), hashed(&maglev, &again, &mesh, key));
+                assert_eq!(hashed(&maglev, &list, of, key), hashed(&maglev, &again, of, key));
             }
-            let by_other = hashed(&other, &list, &mesh, 300);
+            let by_other = hashed(&other, &list, of, 300);
             assert_eq!(by_other, Table::new(&list, |_| 1.0, 509).find(300), "another rule has another table");
             assert!(count() <= 2, "{}", count());
         }

@@ -20,6 +20,8 @@ mod random;
 mod ranking;
 mod ring_hash;
 mod round_robin;
+pub(crate) mod split;
+pub(crate) mod subset;
 pub(crate) mod weights;
 mod zones;
 
@@ -131,7 +133,7 @@ impl Known {
             }
             (_, Balancer::RingHash { keys, .. } | Balancer::Maglev { keys, .. }) => {
                 let key = keys.of(occasion.mesh.seed, occasion.root);
-                memo::hashed(balancer, instances, occasion.mesh, key)
+                memo::hashed(balancer, instances, (occasion.mesh, occasion.service), key)
             }
             (_, Balancer::LeastLoaded { choices, .. }) => least_loaded::pick(*choices, instances, occasion, rng),
             _ if occasion.is_weighted() => weights::draw(instances, occasion, rng) as usize,

@@ -51,7 +51,7 @@ pub(crate) fn narrowed(
             }
         };
         match zone.and_then(|zone| Some((zone, lists.get(zone)?))) {
-            Some((zone, list)) if !list.is_empty() => (Pool::Zone(zone as u16), list.clone()),
+            Some((zone, list)) if !list.is_empty() => (Pool::Part(zone as u16), list.clone()),
             _ => (pool, ready.clone()),
         }
     })

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use meshsim_actor::{Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
-use super::{Occasion, replaced};
+use super::{Occasion, replaced, weights};
 use crate::view::InstanceRef;
 
 /// A caller's state of the instances of a service: those with a request in flight or with an estimate that has not
@@ -65,8 +65,13 @@ impl Estimates {
         let picked = match n {
             1 => 0,
             _ => {
-                let first = rng.below(n);
-                let second = (first + 1 + rng.below(n - 1)) % n;
+                let [first, second] = match occasion.is_weighted() {
+                    true => draw_alike(instances, occasion, rng),
+                    false => {
+                        let first = rng.below(n);
+                        [first, (first + 1 + rng.below(n - 1)) % n]
+                    }
+                };
                 let costs = [first, second].map(|at| self.read(at, decay, start, now));
                 if costs[1] < costs[0] { second } else { first }
             }
@@ -159,6 +164,20 @@ impl Estimates {
         }
         self.peers = peers;
     }
+}
+
+/// Draws of the second candidate where instances differ in weight.
+const DRAWS_MAX: usize = 16;
+
+/// Two candidates where instances differ in weight: one by its weight, and another one of the same weight. So each class of
+/// equal weights gets its share, and the estimates decide within it. (Finagle's `TrafficDistributor`.) One that is alone in
+/// its class is both.
+fn draw_alike(instances: &[InstanceRef], occasion: &Occasion<'_>, rng: &mut Rng) -> [u32; 2] {
+    let weight = |at: u32| occasion.weight(instances[at as usize]);
+    let first = weights::draw(instances, occasion, rng);
+    let mut others = std::iter::repeat_with(|| weights::draw(instances, occasion, rng)).take(DRAWS_MAX);
+    let second = others.find(|at| *at != first && weight(*at) == weight(first));
+    [first, second.unwrap_or(first)]
 }
 
 impl InstanceStats {

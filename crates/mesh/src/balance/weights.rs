@@ -1,4 +1,4 @@
-//! Weights of instances: those of their nodes, less while they are new.
+//! Weights of instances: those of their nodes, times those of their zones for the service, less while they are new.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +43,10 @@ impl Young {
     }
 }
 
+fn zone_weights(service: &Service) -> &[f64] {
+    service.selection.as_ref().map_or(&[], |it| &it.zone_weights)
+}
+
 fn slow_start(service: &Service) -> Option<crate::model::SlowStart> {
     service.selection.as_ref()?.slow_start
 }
@@ -55,13 +59,16 @@ impl Mesh {
 
     /// True if the instances of a service may differ in weight.
     pub(crate) fn is_weighted(&self, service: ServiceId) -> bool {
-        !self.weights.is_empty() || slow_start(self.service(service)).is_some()
+        !self.weights.is_empty()
+            || !zone_weights(self.service(service)).is_empty()
+            || slow_start(self.service(service)).is_some()
     }
 
     /// The weight of an instance that is not new.
-    pub(crate) fn weight(&self, instance: InstanceRef) -> f64 {
-        let node = self.node_index(instance.node);
-        node.and_then(|node| self.weights.get(node)).copied().unwrap_or(1.0)
+    pub(crate) fn weight(&self, service: ServiceId, instance: InstanceRef) -> f64 {
+        let Some(node) = self.node_index(instance.node) else { return 1.0 };
+        let of_zone = zone_weights(self.service(service)).get(usize::from(self.nodes[node].zone));
+        self.weights.get(node).copied().unwrap_or(1.0) * of_zone.copied().unwrap_or(1.0)
     }
 }
 
@@ -78,7 +85,7 @@ impl Occasion<'_> {
             (Some(slow), Some(since)) => slow.share(self.now.since(since)),
             _ => 1.0,
         };
-        share * self.mesh.weight(instance)
+        share * self.mesh.weight(self.service, instance)
     }
 }
 
@@ -91,7 +98,8 @@ pub(super) fn draw(instances: &[InstanceRef], occasion: &Occasion<'_>, rng: &mut
     if n == 1 {
         return 0;
     }
-    let most = occasion.mesh.weights.iter().copied().fold(1.0, f64::max);
+    let most = |weights: &[f64]| weights.iter().copied().fold(1.0, f64::max);
+    let most = most(&occasion.mesh.weights) * most(zone_weights(occasion.mesh.service(occasion.service)));
     let mut drawn = rng.below(n);
     for _ in 0..DRAWS_MAX {
         if rng.unit() * most < occasion.weight(instances[drawn as usize]) {

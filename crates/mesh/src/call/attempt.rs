@@ -11,13 +11,14 @@ use crate::actors::MeshCx;
 use crate::balance::Occasion;
 use crate::balance::hosts::Hosts;
 use crate::balance::narrow::{self, Scene};
+use crate::balance::{split, subset};
 use crate::impaired::{self, Sending};
 use crate::measure::Failure;
 use crate::message::{Msg, Request, Tick};
 use crate::model::{Mesh, RETRIES_MAX};
 use crate::policy::hedge::Hedge;
 use crate::policy::{self, Admission, Applied, PolicyEvent};
-use crate::proxy::Pool;
+use crate::proxy::{Pool, Proxies};
 use crate::request_id::Draw;
 use crate::view::{InstanceRef, InstanceView};
 
@@ -34,7 +35,7 @@ impl<Owner: Copy> Caller<Owner> {
         let (id, of) = (call.callee.id, policy::applied(mesh, &call.callee));
         // Drawn at the first attempt only, from its own stream, so that a canary moves no other draw.
         let (pool, instances) = pool(call, view, |share| id.draws(mesh.seed, 0, Draw::Version).chance(share));
-        let narrowed = narrowed(self.hosts.as_deref(), call, (pool, instances), mesh, view, cx);
+        let narrowed = narrowed(self.hosts.as_deref(), &mut self.proxies, call, (pool, instances), (mesh, view), cx);
         let (pool, instances) = narrowed.as_ref().map_or((pool, instances), |(pool, instances)| (*pool, instances));
         if instances.is_empty() {
             return self.settle(key, End::unsent(Failure::NoInstance), mesh, cx);
@@ -142,12 +143,12 @@ impl<Owner: Copy> Caller<Owner> {
         if call.sent.is_none() || call.attempt >= RETRIES_MAX {
             return None;
         }
-        let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
-        let counts = (route.retrying, route.active);
         call.attempt += 1;
         let (pool, all) = pool(call, view, |_| false);
-        let narrowed = narrowed(self.hosts.as_deref(), call, (pool, all), mesh, view, cx);
+        let narrowed = narrowed(self.hosts.as_deref(), &mut self.proxies, call, (pool, all), (mesh, view), cx);
         let (pool, all) = narrowed.as_ref().map_or((pool, all), |(pool, all)| (*pool, all));
+        let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
+        let counts = (route.retrying, route.active);
         let instances = route.policies().candidates(of, all, cx.now());
         // The budget comes last, so that a hedge that is not sent takes nothing from it.
         let retry = &callee.policy.retry;
@@ -199,10 +200,10 @@ fn transmit(key: CallKey, callee: &CallSpec, attempt: u8, to: InstanceRef, cx: &
 /// The instances among which an attempt of the call chooses, if the service has a selection.
 fn narrowed<Owner>(
     hosts: Option<&Hosts>,
+    proxies: &mut Proxies,
     call: &Outstanding<Owner>,
     (pool, instances): (Pool, &Arc<[InstanceRef]>),
-    mesh: &Mesh,
-    view: &InstanceView,
+    (mesh, view): (&Mesh, &InstanceView),
     cx: &MeshCx<'_>,
 ) -> Option<(Pool, Arc<[InstanceRef]>)> {
     let callee = &call.callee;
@@ -210,5 +211,19 @@ fn narrowed<Owner>(
     let failed = hosts.and_then(|hosts| hosts.of(callee.service));
     let scene = Scene { mesh, view, caller: (cx.id(), callee.by), failed };
     let mut rng = callee.id.draws(mesh.seed, call.attempt as u8, Draw::Zone);
-    Some(narrow::narrowed(selection, pool, instances, &scene, &mut rng))
+    let (mut pool, mut narrowed) = narrow::narrowed(selection, pool, instances, &scene, &mut rng);
+    // All attempts have the same part.
+    if !selection.split.is_empty()
+        && let mut rng = callee.id.draws(mesh.seed, 0, Draw::Part)
+        && let Some(part) = split::part(&selection.split, &narrowed, mesh, &mut rng)
+    {
+        (pool, narrowed) = part;
+    }
+    if let Some(size) = selection.subset {
+        let proxy = proxies.get(call.proxy);
+        let ordinal = proxy.whose().map(|(_, ordinal)| ordinal);
+        let place = subset::place((cx.id(), callee.by, ordinal), mesh, view);
+        narrowed = proxy.route(callee.service, mesh, cx).subset().of(&narrowed, size, place);
+    }
+    Some((pool, narrowed))
 }

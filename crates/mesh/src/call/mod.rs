@@ -20,7 +20,7 @@ use crate::board::{Boards, LoadBoard};
 use crate::measure::Failure;
 use crate::message::Reply;
 use crate::model::Mesh;
-use crate::policy;
+use crate::policy::{self, PolicyEvent};
 use crate::proxy::{Proxies, ProxyId};
 use crate::slots::Slots;
 use crate::view::InstanceView;
@@ -111,14 +111,33 @@ impl<Owner: Copy> Caller<Owner> {
         if self.calls.len() >= CALLS_MAX {
             return Some(CallOutcome::refused(owner, &callee, cx));
         }
+        let copy = policy::applied(mesh, &callee).and_then(|of| of.mirror()).and_then(|it| it.copy(&callee, mesh));
+        let key = self.begin(callee, Some(owner), proxy, mesh, cx);
+        if copy.is_some() {
+            self.calls[key].extra().marks.count(PolicyEvent::Mirrored);
+        }
+        let ended = self.attempt(key, mesh, view, cx);
+        if let Some(copy) = copy {
+            let key = self.begin(copy, None, proxy, mesh, cx);
+            self.attempt(key, mesh, view, cx);
+        }
+        ended
+    }
+
+    fn begin(
+        &mut self,
+        callee: CallSpec,
+        owner: Option<Owner>,
+        proxy: ProxyId,
+        mesh: &Mesh,
+        cx: &mut MeshCx<'_>,
+    ) -> CallKey {
         let route = self.proxies.get(proxy).route(callee.service, mesh, cx);
         route.active += 1;
         if let Some(of) = policy::applied(mesh, &callee) {
             route.policies().began(of, cx.now());
         }
-        let call = Outstanding::new(callee, owner, proxy, cx.now());
-        let key = self.calls.insert(call);
-        self.attempt(key, mesh, view, cx)
+        self.calls.insert(Outstanding::new(callee, owner, proxy, cx.now()))
     }
 
     /// Processes a reply. `None`: it came too late (for the attempt, the call, or this incarnation of the caller), or
@@ -148,7 +167,7 @@ impl<Owner: Copy> Caller<Owner> {
         }
         let end = End { attempt: Some(reply.attempt), failure: reply.failure, bytes: reply.bytes, is_final: false };
         let ended = self.settle(key, end, mesh, cx)?;
-        Some(CallOutcome { degraded: reply.degraded && reply.failure.is_none(), ..ended })
+        Some(CallOutcome { degraded: ended.degraded || (reply.degraded && reply.failure.is_none()), ..ended })
     }
 
     /// Handles the timeout of an attempt, or of the wait before it.
@@ -232,11 +251,18 @@ impl<Owner: Copy> Caller<Owner> {
         lost.into_iter().filter_map(|(key, sent)| self.give_up(key, sent, Failure::Lost, mesh, cx)).collect()
     }
 
-    /// Drops the calls of owners that are gone: no caller waits for their replies, and they no longer count.
-    pub fn cancel(&mut self, is_gone: impl Fn(&Owner) -> bool, mesh: &Mesh, cx: &mut MeshCx<'_>) {
+    /// Drops the calls of owners that are gone: no caller waits for their replies, and they no longer count. If it
+    /// `cancels`, the called instances are told so.
+    pub(crate) fn cancel(
+        &mut self,
+        is_gone: impl Fn(&Owner) -> bool,
+        cancels: bool,
+        mesh: &Mesh,
+        cx: &mut MeshCx<'_>,
+    ) {
         let proxies = &mut self.proxies;
         self.calls.retain(|key, call| {
-            if !is_gone(&call.owner) {
+            if !call.owner.as_ref().is_some_and(&is_gone) {
                 return true;
             }
             if let Some(route) = proxies.get(call.proxy).find(call.callee.service) {
@@ -246,7 +272,7 @@ impl<Owner: Copy> Caller<Owner> {
                     route.retrying -= u32::from(call.attempt > 0);
                     forget(route, of, key, cx);
                 }
-                cancel_attempts(route, call, of, cx);
+                cancel_attempts(key, call, route, (of, cancels), cx);
             }
             if let Some(timer) = call.timer.take() {
                 cx.disarm(timer);
@@ -257,7 +283,7 @@ impl<Owner: Copy> Caller<Owner> {
 
     /// Owners of the calls in flight.
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
-        self.calls.iter().map(|(_, call)| &call.owner)
+        self.calls.iter().filter_map(|(_, call)| call.owner.as_ref())
     }
 
     /// Number of calls in flight.

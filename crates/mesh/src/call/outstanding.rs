@@ -6,7 +6,8 @@ use meshsim_actor::{Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use super::CallSpec;
-use crate::edge::FailedAttempts;
+use crate::edge::{Counted, FailedAttempts};
+use crate::model::{CallPolicy, EndpointId, ServiceId};
 use crate::path::Path;
 use crate::policy::Marks;
 use crate::proxy::{Pool, ProxyId};
@@ -16,7 +17,8 @@ use crate::view::{InstanceRef, InstanceView};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Outstanding<Owner> {
     pub(super) callee: CallSpec,
-    pub(super) owner: Owner,
+    /// `None` for a copy that is sent to a mirror: no result is returned.
+    pub(super) owner: Option<Owner>,
     /// Proxy that makes it.
     pub(super) proxy: ProxyId,
     /// Number of the latest attempt, from 0.
@@ -49,6 +51,8 @@ pub(super) struct Extra {
     pub(super) hedge: Option<Timer>,
     /// Policy events of the call so far.
     pub(super) marks: Marks,
+    /// The failed call that this one is the fallback of.
+    pub(super) before: Option<Box<Counted>>,
 }
 
 /// Version drawn for a call while there was a canary. All its attempts keep it.
@@ -75,7 +79,7 @@ pub(super) struct SentAttempt {
 
 impl<Owner> Outstanding<Owner> {
     /// A call that nothing was sent for yet.
-    pub(super) fn new(callee: CallSpec, owner: Owner, proxy: ProxyId, began: Time) -> Self {
+    pub(super) fn new(callee: CallSpec, owner: Option<Owner>, proxy: ProxyId, began: Time) -> Self {
         Outstanding {
             callee,
             owner,
@@ -88,6 +92,17 @@ impl<Owner> Outstanding<Owner> {
             began,
             drawn: None,
         }
+    }
+
+    /// It has failed, and goes on as a call of another endpoint, without retries.
+    pub(super) fn falls_back(&mut self, failed: Counted, (service, endpoint): (ServiceId, EndpointId), now: Time) {
+        let policy = CallPolicy { retries: 0, rules: None, ..self.callee.policy };
+        self.callee = CallSpec { service, endpoint, policy, ..self.callee };
+        (self.retried, self.began, self.drawn) = (FailedAttempts::default(), now, None);
+        // Late replies to the attempts before are told apart by their numbers.
+        self.attempt += 1;
+        let path = self.extra.as_mut().and_then(|extra| extra.path.take());
+        self.extra = Some(Box::new(Extra { path, before: Some(Box::new(failed)), ..Extra::default() }));
     }
 
     /// Its rare state; made if there is none.

@@ -7,9 +7,10 @@ use super::{CallKey, CallOutcome, Caller};
 use crate::actors::MeshCx;
 use crate::mark::{self, TryEnded};
 use crate::measure::Failure;
-use crate::message::Tick;
+use crate::message::{Cancel, Msg, Tick};
 use crate::model::{Mesh, RETRIES_MAX};
 use crate::path::Hop;
+use crate::policy::fallback::Fallback;
 use crate::policy::{self, Applied, AttemptEnd, EndedAttempt, Marks, PolicyEvent};
 use crate::proxy::Upstream;
 use crate::request_id::Draw;
@@ -125,6 +126,7 @@ impl<Owner: Copy> Caller<Owner> {
             }
         }
         route.active -= 1;
+        let cancels = of.and_then(Applied::hedge).is_some_and(|hedge| hedge.cancel);
         if let Some(first) = call.sent {
             let others = call.in_flight().count();
             let marks = &mut call.extra().marks;
@@ -133,16 +135,49 @@ impl<Owner: Copy> Caller<Owner> {
                 marks.count(PolicyEvent::HedgeWon);
             }
         }
-        cancel_attempts(route, call, of, cx);
+        cancel_attempts(key, call, route, (of, cancels), cx);
+        if let Some(event) = denied {
+            call.extra().marks.count(event);
+        }
+        let is_fallback = call.extra.as_ref().is_some_and(|extra| extra.before.is_some());
+        let fallback = of.and_then(Applied::fallback).filter(|_| failure.is_some() && !is_fallback);
+        if fallback.is_some() {
+            call.extra().marks.count(PolicyEvent::FellBack);
+        }
+        let (began, marks) = (call.began, call.extra.as_ref().map_or_else(Marks::default, |extra| extra.marks));
+        let counted = call.callee.counted((began, now), failure, call.retried, marks);
+        if let Some(Fallback::Call(service, endpoint)) = fallback
+            && call.attempt < RETRIES_MAX
+            && now < call.callee.deadline
+        {
+            note(true, cx);
+            call.falls_back(counted, (service, endpoint), now);
+            let callee = call.callee;
+            call.timer = Some(cx.arm(now, Tick::Retry(key)));
+            let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
+            // It is an attempt after the first, and counts as a retry.
+            (route.active, route.retrying) = (route.active + 1, route.retrying + 1);
+            if let Some(of) = policy::applied(mesh, &callee) {
+                route.policies().began(of, now);
+            }
+            return None;
+        }
         let call = self.calls.remove(key).expect("the call was found above");
         note(false, cx);
-        let (mut marks, path) = call.extra.map_or_else(Default::default, |extra| (extra.marks, extra.path));
-        if let Some(event) = denied {
-            marks.count(event);
-        }
-        let counted = call.callee.counted(call.retried, call.began, marks);
-        let (owner, retries) = (call.owner, call.attempt);
-        Some(CallOutcome { owner, call: key, failure, degraded: false, counted, retries, bytes, path })
+        let (path, before) = call.extra.map_or_else(Default::default, |extra| (extra.path, extra.before));
+        let is_static = fallback == Some(Fallback::Static);
+        let (owner, retries) = (call.owner?, call.attempt);
+        Some(CallOutcome {
+            owner,
+            call: key,
+            failure: failure.filter(|_| !is_static),
+            degraded: is_static || before.is_some(),
+            counted,
+            before,
+            retries,
+            bytes,
+            path,
+        })
     }
 }
 
@@ -179,11 +214,13 @@ fn retry_at<Owner>(
     policy::may_retry(of, route.find_policies(), counts, retry, now).map(|()| Some(at))
 }
 
-/// Takes the attempts of a call that ends out of those in flight: their replies are no longer awaited.
+/// Takes the attempts of a call that ends out of those in flight: their replies are no longer awaited. If it `cancels`,
+/// the instances are told so.
 pub(super) fn cancel_attempts<Owner>(
-    route: &mut Upstream,
+    key: CallKey,
     call: &mut Outstanding<Owner>,
-    of: Option<Applied<'_>>,
+    route: &mut Upstream,
+    (of, cancels): (Option<Applied<'_>>, bool),
     cx: &mut MeshCx<'_>,
 ) {
     if let Some(hedge) = call.extra.as_mut().and_then(|extra| extra.hedge.take()) {
@@ -193,6 +230,11 @@ pub(super) fn cancel_attempts<Owner>(
         let timer = call.take(sent.number).and_then(|(_, timer)| timer);
         if let Some(timer) = timer {
             cx.disarm(timer);
+        }
+        if cancels {
+            let incarnation = cx.incarnation() as u16;
+            let cancel = Cancel { call: key.number(), attempt: sent.number, incarnation };
+            cx.send(sent.to.node, Msg::Cancel(cancel));
         }
         route.retrying -= u32::from(sent.number > 0);
         if let Some(known) = route.find(sent.pool) {

@@ -44,12 +44,14 @@ pub struct CallOutcome<Owner> {
     pub owner: Owner,
     /// The call; the null key if it was refused before it had one.
     pub call: CallKey,
-    /// Reason of the failure; `None` on success.
+    /// Reason of the failure, for the owner; `None` on success, and if something else answers in its place.
     pub failure: Option<Failure>,
-    /// Succeeded although an optional call failed, at any depth.
+    /// Succeeded although an optional call failed, at any depth, or by a fallback.
     pub degraded: bool,
     /// Description of the call for the counts by edge.
     pub counted: Counted,
+    /// The same of the failed call that this one is the fallback of.
+    pub before: Option<Box<Counted>>,
     /// Attempts beyond the first.
     pub retries: u32,
     /// Size of the reply; 0 if there was none.
@@ -59,9 +61,15 @@ pub struct CallOutcome<Owner> {
 }
 
 impl CallSpec {
-    pub(super) fn counted(&self, retried: FailedAttempts, began: Time, marks: Marks) -> Counted {
+    pub(super) fn counted(
+        &self,
+        (began, ended): (Time, Time),
+        failure: Option<Failure>,
+        retried: FailedAttempts,
+        marks: Marks,
+    ) -> Counted {
         let edge = Edge { service: self.service, endpoint: self.endpoint };
-        Counted { by: self.by, edge, optional: self.optional, retried, began, marks }
+        Counted { by: self.by, edge, optional: self.optional, failure, retried, began, ended, marks }
     }
 }
 
@@ -69,18 +77,24 @@ impl CallSpec {
 const REFUSED_AT_ONCE: TryEnded = TryEnded { failure: Some(Failure::Refused), attempt: 0, again: false, call: 0 };
 
 impl<Owner> CallOutcome<Owner> {
+    /// The calls that it counts as: the one that failed, if this one is its fallback, and itself.
+    pub(crate) fn counted(&self) -> impl Iterator<Item = &Counted> {
+        self.before.as_deref().into_iter().chain([&self.counted])
+    }
+
     /// A call that is refused before it is sent.
     pub(crate) fn refused(owner: Owner, callee: &CallSpec, cx: &mut MeshCx<'_>) -> Self {
         let now = cx.now();
         cx.note(mark::TRY_ENDED, callee.id.key, REFUSED_AT_ONCE.value());
-        let (failure, counted) =
-            (Some(Failure::Refused), callee.counted(FailedAttempts::default(), now, Marks::default()));
+        let failure = Some(Failure::Refused);
+        let counted = callee.counted((now, now), failure, FailedAttempts::default(), Marks::default());
         CallOutcome {
             owner,
             call: CallKey::null(),
             failure,
             degraded: false,
             counted,
+            before: None,
             retries: 0,
             bytes: 0,
             path: None,

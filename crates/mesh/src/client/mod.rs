@@ -373,7 +373,7 @@ impl Client {
     }
 
     fn count(&mut self, ended: CallOutcome<Planned>, now: Time) {
-        let CallOutcome { owner, failure, degraded, retries, counted, .. } = ended;
+        let CallOutcome { owner, failure, degraded, retries, .. } = ended;
         let wait = self.wait(&owner, now);
         let load = &self.mesh.loads[self.load];
         if owner.at < load.start + load.warmup {
@@ -381,15 +381,19 @@ impl Client {
         }
         let tally = &mut self.tallies[owner.target as usize];
         tally.retries += u64::from(retries);
-        tally.over_budget += u64::from(counted.over_budget());
-        tally.policies.add(&counted.marks);
+        for counted in ended.counted() {
+            tally.over_budget += u64::from(counted.over_budget());
+            tally.policies.add(&counted.marks);
+        }
         tally.longest_wait = tally.longest_wait.or(wait);
         self.whole.iter_mut().for_each(|whole| _ = whole.ended(now));
         let course = self.courses[owner.target as usize].ended(now);
         let window = course.at(owner.at);
         window.retries += u64::from(retries);
-        window.timeouts += counted.timeouts(failure);
-        window.policies.add(&counted.marks);
+        for counted in ended.counted() {
+            window.timeouts += counted.timeouts();
+            window.policies.add(&counted.marks);
+        }
         let covering = self.criteria.iter_mut().filter(|(criterion, _)| criterion.covers(owner.target, owner.at));
         covering.for_each(|(criterion, counts)| {
             let count = &mut counts[criterion.place(owner.at)];

@@ -265,6 +265,7 @@ impl Coordinator {
             | Msg::Operate(_)
             | Msg::Operated(_)
             | Msg::Leave { .. }
+            | Msg::Cancel(_)
             | Msg::Released
             | Msg::Shun { .. } => {}
         }

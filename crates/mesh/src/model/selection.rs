@@ -14,6 +14,24 @@ pub struct Selection {
     pub panic_threshold: f64,
     /// Slow start of new instances; `None`: they get their share at once.
     pub slow_start: Option<SlowStart>,
+    /// Parts of the instances among which calls are split by weight; empty: they are not.
+    pub split: Vec<Part>,
+    /// Instances that one caller uses; `None`: all.
+    pub subset: Option<u32>,
+    /// Factor on the weights of the instances in each zone, above 0; empty: 1.
+    pub zone_weights: Vec<f64>,
+}
+
+/// Part of the instances of a service that gets a share of the calls. (A subset of Istio's `DestinationRule`, with its
+/// weight in a route of a `VirtualService`.)
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Instances of this version alone.
+    pub version: Option<u32>,
+    /// Instances on these nodes alone, by index: those that have its labels.
+    pub nodes: Option<Vec<bool>>,
+    /// Its share, relative to the other parts.
+    pub weight: f64,
 }
 
 /// Preference for instances in the caller's zone.

@@ -3,12 +3,14 @@
 //! - [`steps`]: the coordinator's steps, applied in order and exactly once, acknowledged when stored.
 //! - [`hosting`]: instances start, accept requests, drain and stop.
 //! - [`work`]: requests and the scripts that they run.
+//! - `cancel`: requests that their callers do not need any more.
 //! - `late`: replies to calls that were given up.
 //! - `leave`: the node leaves without losing a request.
 //! - `processor`: the cores, and their sharing among the computing requests.
 
 mod caches;
 mod detached;
+mod cancel;
 pub mod hosting;
 mod late;
 mod leave;
@@ -143,6 +145,7 @@ impl Node {
                     }
                 }
                 Msg::Leave { grace } => self.leave(grace, cx),
+                Msg::Cancel(it) => self.cancel(from, &it, cx),
                 Msg::Released => self.released(cx),
                 _ => unreachable!("a message for others was let in"),
             },
@@ -264,7 +267,7 @@ impl Node {
 /// False for a message that a peer that keeps to the protocol never sends to a node: it is dropped.
 fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
     match msg {
-        Msg::Request(_) | Msg::Reply(_) => true,
+        Msg::Request(_) | Msg::Reply(_) | Msg::Cancel(_) => true,
         Msg::Steps(_)
         | Msg::Snapshot(_)
         | Msg::ReportFrom { .. }

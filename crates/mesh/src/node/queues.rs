@@ -147,7 +147,7 @@ impl Node {
         let (step, is_dead) = (message.step, message.deliveries >= queue.deliveries);
         let was_running = std::mem::take(&mut message.is_running);
         if was_running {
-            let done = work.drop_scripts(|other, _| other == key, &self.mesh, cx);
+            let done = work.drop_scripts(|other, _| other == key, false, &self.mesh, cx);
             done.into_iter().for_each(|done| self.count_work(done, cx.now()));
         }
         if !is_dead

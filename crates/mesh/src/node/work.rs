@@ -7,6 +7,7 @@ use meshsim_actor::{ActorId, Span, Time, mix};
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, new_key_type};
 
+use super::cancel::Cancellable;
 use super::hosting::{HostedServices, InstanceState};
 use super::late::Late;
 use super::processor::{Done, Owner, Processor};
@@ -15,7 +16,7 @@ use super::{Node, detached, queues};
 use crate::actors::MeshCx;
 use crate::call::{CallOutcome, CallSpec, Caller};
 use crate::course::{Course, Shape};
-use crate::edge::{Counted, Used};
+use crate::edge::Used;
 use crate::impaired::{self, HANGING, Onset};
 use crate::mark;
 use crate::measure::Failure;
@@ -46,19 +47,20 @@ pub(super) struct Work {
     pub(super) frames: Slots<FrameKey, ScriptFrame>,
     pub(super) processor: Processor,
     pub(super) calls: Caller<FrameKey>,
-    late: Late,
+    pub(super) late: Late,
+    pub(super) cancellable: Cancellable,
 }
 
 /// A request that waits or is being worked on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Task {
-    caller: ActorId,
+    pub(super) caller: ActorId,
     pub(super) request: Request,
     /// The version of its instance.
     pub(super) version: u32,
     pub(super) arrived: Time,
     /// Index of its place in those of its service.
-    place: u32,
+    pub(super) place: u32,
     /// The first thing that went wrong.
     pub(super) failure: Option<Failure>,
     /// A call that was optional has failed, here or below.
@@ -82,7 +84,7 @@ pub(super) enum Role {
 /// A place in a script.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct ScriptFrame {
-    task: TaskKey,
+    pub(super) task: TaskKey,
     /// The frame that waits for this branch.
     parent: Option<FrameKey>,
     pc: u32,
@@ -112,13 +114,23 @@ impl Work {
             processor: Processor::new(cores),
             calls: Caller::new(),
             late: Late::default(),
+            cancellable: Cancellable::default(),
         }
     }
 
-    /// Ends the scripts of some tasks: their work, their calls and their frames. Returns what was done of the work.
+    /// Takes a request out that has ended.
+    pub(super) fn remove(&mut self, key: TaskKey) -> Option<Task> {
+        let task = self.tasks.remove(key)?;
+        self.cancellable.ended(task.caller, &task.request, key);
+        Some(task)
+    }
+
+    /// Ends the scripts of some tasks: their work, their calls and their frames. If it `cancels`, the called instances are
+    /// told so. Returns what was done of the work.
     pub(super) fn drop_scripts(
         &mut self,
         is_dropped: impl Fn(TaskKey, &Task) -> bool,
+        cancels: bool,
         mesh: &Mesh,
         cx: &mut MeshCx<'_>,
     ) -> Vec<Done> {
@@ -126,7 +138,7 @@ impl Work {
         let is_of = |frame: &ScriptFrame| is_dropped(frame.task, &tasks[frame.task]);
         let is_gone = |frame: FrameKey| frames.get(frame).is_some_and(is_of);
         let done = self.processor.cut(is_gone, cx);
-        self.calls.cancel(|owner| is_gone(*owner), mesh, cx);
+        self.calls.cancel(|owner| is_gone(*owner), cancels, mesh, cx);
         self.frames.retain(|_, frame| !is_of(frame));
         done
     }
@@ -243,6 +255,7 @@ impl Node {
             path,
             role: Role::Request,
         });
+        work.cancellable.came(from, &request, task, &self.mesh);
         let is_to_wait = instance.active >= slots;
         hosted.places.came(place, is_to_wait, now);
         if !is_to_wait {
@@ -282,7 +295,7 @@ impl Node {
     /// A call that a frame had made has ended.
     pub(super) fn call_ended(&mut self, ended: CallOutcome<FrameKey>, cx: &mut MeshCx<'_>) {
         if let Some(hosting) = &mut self.hosting {
-            count(hosting, &ended, &self.mesh, cx.now());
+            count(hosting, &ended, &self.mesh);
         }
         let frame = ended.owner;
         // No frame waits for a detached call.
@@ -305,7 +318,7 @@ impl Node {
             let mut tasks: Vec<_> =
                 work.tasks.iter().filter(|(_, task)| is_here(task)).map(|(key, task)| (task.arrived, key)).collect();
             tasks.sort_unstable();
-            for done in work.drop_scripts(|_, task| is_here(task), &self.mesh, cx) {
+            for done in work.drop_scripts(|_, task| is_here(task), false, &self.mesh, cx) {
                 hosted.worked(&done, now);
             }
             for key in waiting {
@@ -316,7 +329,7 @@ impl Node {
                 }
             }
             for (_, key) in tasks {
-                let Some(mut task) = work.tasks.remove(key) else { continue };
+                let Some(mut task) = work.remove(key) else { continue };
                 let failure = Some(Failure::Cut);
                 match &mut task.role {
                     Role::Request => {}
@@ -399,7 +412,7 @@ impl Node {
     }
 
     /// Slots are free: the first that wait get them. Those whose caller has given up go unanswered.
-    fn begin_waiting(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
+    pub(super) fn begin_waiting(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
         loop {
             let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
             let Some(hosted) = hosting.get(service) else { return };
@@ -419,7 +432,7 @@ impl Node {
                 self.shed(next, PolicyEvent::ShedDeadline, cx);
             } else if deadline <= cx.now() {
                 // Its deadline passed in the queue; the waiting time still counts.
-                let arrived = work.tasks.remove(next).map_or(cx.now(), |task| task.arrived);
+                let arrived = work.remove(next).map_or(cx.now(), |task| task.arrived);
                 let waited = cx.now().since(arrived);
                 if let Some(served) = hosted.measured(arrived) {
                     served.waited_ns += waited.nanos();
@@ -439,7 +452,7 @@ impl Node {
     /// Refuses a request that has waited.
     fn shed(&mut self, key: TaskKey, event: PolicyEvent, cx: &mut MeshCx<'_>) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
-        let Some(task) = work.tasks.remove(key) else { return };
+        let Some(task) = work.remove(key) else { return };
         let Some(hosted) = hosting.get(task.request.service) else { return };
         let waited = cx.now().since(task.arrived);
         hosted.shed(event, task.place, task.arrived);
@@ -562,7 +575,7 @@ impl Node {
                     cx.note(mark::CALL, number(key), callee.id.key);
                     let ended = work.calls.call(callee, owner, proxy, &self.mesh, &self.view, cx);
                     if let Some(ended) = &ended {
-                        count(hosting, ended, &self.mesh, cx.now());
+                        count(hosting, ended, &self.mesh);
                     }
                     match ended {
                         _ if call.detached => continue,
@@ -704,7 +717,7 @@ impl Node {
     /// Ends a script: the caller gets its reply. Returns the owner of the free slot.
     fn end_task(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
         let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
-        let task = work.tasks.remove(key)?;
+        let task = work.remove(key)?;
         if task.path.is_some() {
             work.late.forget(key);
         }
@@ -749,13 +762,13 @@ impl Node {
 }
 
 /// Counts a call that has ended, for the service that made it.
-fn count(hosting: &mut HostedServices, ended: &CallOutcome<FrameKey>, mesh: &Mesh, now: Time) {
-    let Counted { by, edge, .. } = ended.counted;
-    if let Some(hosted) = by.and_then(|service| hosting.get(service)) {
-        let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));
-        let counts = hosted.measured(ended.counted.began).is_some();
-        let used = hosted.served.calls.entry(edge).or_insert_with(unused);
-        used.count(ended.failure, &ended.counted, counts, now);
+fn count(hosting: &mut HostedServices, ended: &CallOutcome<FrameKey>, mesh: &Mesh) {
+    for counted in ended.counted() {
+        if let Some(hosted) = counted.by.and_then(|service| hosting.get(service)) {
+            let unused = || Used::new(Course::new(Shape::of_nodes(mesh)));
+            let counts = hosted.measured(counted.began).is_some();
+            hosted.served.calls.entry(counted.edge).or_insert_with(unused).count(counted, counts);
+        }
     }
 }
 

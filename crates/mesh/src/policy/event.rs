@@ -37,11 +37,15 @@ pub enum PolicyEvent {
     ShedDeadline,
     /// An instance refused a request: those of its class filled their share of the room.
     ShedPriority,
+    /// A copy of a call was sent to a mirror.
+    Mirrored,
+    /// Something else answered in the place of a call that had failed.
+    FellBack,
 }
 
 impl PolicyEvent {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [PolicyEvent; 16] = [
+    pub const ALL: [PolicyEvent; 18] = [
         PolicyEvent::OverflowRequests,
         PolicyEvent::OverflowPending,
         PolicyEvent::OverflowRetries,
@@ -58,6 +62,8 @@ impl PolicyEvent {
         PolicyEvent::RateLimited,
         PolicyEvent::ShedDeadline,
         PolicyEvent::ShedPriority,
+        PolicyEvent::Mirrored,
+        PolicyEvent::FellBack,
     ];
 
     /// Key in `summary.json`.
@@ -79,6 +85,8 @@ impl PolicyEvent {
             PolicyEvent::RateLimited => "rate_limited",
             PolicyEvent::ShedDeadline => "shed_deadline",
             PolicyEvent::ShedPriority => "shed_priority",
+            PolicyEvent::Mirrored => "mirrored",
+            PolicyEvent::FellBack => "fallbacks",
         }
     }
 
@@ -101,6 +109,8 @@ impl PolicyEvent {
             PolicyEvent::RateLimited => "over the rate limit",
             PolicyEvent::ShedDeadline => "shed by deadline",
             PolicyEvent::ShedPriority => "shed by priority",
+            PolicyEvent::Mirrored => "mirrored",
+            PolicyEvent::FellBack => "fallbacks",
         }
     }
 }

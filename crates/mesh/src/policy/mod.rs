@@ -13,8 +13,10 @@ pub mod breaker;
 pub mod budget;
 mod deadline;
 mod event;
+pub mod fallback;
 pub mod hedge;
 pub mod outlier;
+pub mod mirror;
 mod retry;
 pub mod token_bucket;
 
@@ -35,7 +37,9 @@ pub(crate) use retry::{backoff, within_budget};
 
 use breaker::Breaker;
 use budget::WindowBudget;
+use fallback::Fallback;
 use hedge::{Hedge, HedgeAfter, Latencies};
+use mirror::Mirror;
 use outlier::Outliers;
 pub use retry::FailureSet;
 use token_bucket::TokenBucket;
@@ -49,6 +53,8 @@ pub struct ServicePolicies {
     pub outliers: Option<Outliers>,
     /// Requests that one caller sends over time; a further one fails.
     pub rate_limit: Option<TokenBucket>,
+    /// Copies of calls to another service.
+    pub mirror: Option<Mirror>,
 }
 
 /// Names one of [`Mesh::call_rules`].
@@ -68,6 +74,8 @@ pub struct CallRules {
     pub budget: Option<WindowBudget>,
     /// Further attempts while one is in flight.
     pub hedge: Option<Hedge>,
+    /// Answer in the place of a call that has failed.
+    pub fallback: Option<Fallback>,
 }
 
 /// Policies that apply to a call; there is at least one.
@@ -93,6 +101,16 @@ impl<'m> Applied<'m> {
     /// Hedging of the call, if it is hedged.
     pub(crate) fn hedge(self) -> Option<&'m Hedge> {
         self.rules?.hedge.as_ref()
+    }
+
+    /// Copies of the call, if it is mirrored.
+    pub(crate) fn mirror(self) -> Option<&'m Mirror> {
+        self.service?.mirror.as_ref()
+    }
+
+    /// Answer in the place of the call if it fails.
+    pub(crate) fn fallback(self) -> Option<Fallback> {
+        self.rules?.fallback
     }
 
     /// True if a retry follows this failure, if there is one left.
