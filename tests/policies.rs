@@ -152,7 +152,10 @@ fn a_hedge_that_is_not_sent_takes_nothing_from_the_budget() {
 
 #[test]
 fn a_hedge_at_a_percentile_doubles_few_requests() {
-    let rules = CallRules { hedge: Some(Hedge { after: HedgeAfter::Quantile(0.95), max: 1, cancel: false }), ..CallRules::default() };
+    let rules = CallRules {
+        hedge: Some(Hedge { after: HedgeAfter::Quantile(0.95), max: 1, cancel: false }),
+        ..CallRules::default()
+    };
     let lab = Testbed::nodes(1).service(sleeper(TENTH, ServicePolicies::default()));
     let tally = tally(ruled(lab, rules, 0, 50.0, 400.0), 410.0);
     let share = tally.policies.of(PolicyEvent::Hedged) as f64 / tally.offered as f64;
@@ -209,8 +212,12 @@ fn a_budget_over_a_time_allows_its_ratio_and_its_minimum() {
 /// Two of so many instances are dead, and the caller ejects.
 fn with_outliers(nodes: usize, dead: u32, outliers: Option<Outliers>, seed: u64) -> Tally {
     let breaker = Some(Breaker::default());
-    let lab = with_dead_nodes(nodes, dead, Some(Box::new(ServicePolicies { breaker, outliers, ..ServicePolicies::default() })))
-        .seed(seed);
+    let lab = with_dead_nodes(
+        nodes,
+        dead,
+        Some(Box::new(ServicePolicies { breaker, outliers, ..ServicePolicies::default() })),
+    )
+    .seed(seed);
     let policy = CallPolicy { timeout: Some(Span::from_millis(100)), ..CallPolicy::default() };
     let offered = Load { arrivals: Arrivals::steady(Process::Poisson, 200.0), policy, ..load(0, 200.0, 60.0) };
     tally(lab.load(offered), 62.0)

@@ -83,11 +83,8 @@ fn with_fallback(lab: Testbed, to: u16, fallback: Fallback) -> Ran {
 #[test]
 fn a_static_answer_stands_in_for_each_call_that_fails() {
     let degraded = over_seeds(|seed| {
-        let ran = with_fallback(
-            Testbed::nodes(1).seed(seed).service(failing(sleeper("web", 1), 0.3)),
-            0,
-            Fallback::Static,
-        );
+        let ran =
+            with_fallback(Testbed::nodes(1).seed(seed).service(failing(sleeper("web", 1), 0.3)), 0, Fallback::Static);
         let tally = &ran.client(0).tallies()[0];
         assert_eq!((tally.done, tally.degraded), (tally.offered, tally.policies.of(PolicyEvent::FellBack)));
         tally.degraded as f64 / tally.offered as f64

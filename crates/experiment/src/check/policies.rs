@@ -112,7 +112,9 @@ pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> boo
         list.push("Hedges: services are visited more often than shown, and answer sooner.".into());
     }
     if has(|rules| rules.fallback.is_some()) {
-        list.push("Fallbacks: calls that have one count as failed if they fail, and their fallbacks as not called.".into());
+        list.push(
+            "Fallbacks: calls that have one count as failed if they fail, and their fallbacks as not called.".into(),
+        );
     }
     if has(|rules| rules.retry_on.is_some() || rules.budget.is_some()) {
         list.push(

@@ -43,8 +43,8 @@ pub(super) fn left_out(mesh: &Mesh) -> Vec<String> {
     let slow = with(|it| it.slow_start.is_some())
         .map(|names| format!("Slow start: new instances of {names} count as if they got their share at once."));
     let is_weighted = !mesh.weights.is_empty() || with(|it| !it.zone_weights.is_empty()).is_some();
-    let weights = is_weighted
-        .then(|| "Weights: instances count as if all got the same share of the requests.".to_owned());
+    let weights =
+        is_weighted.then(|| "Weights: instances count as if all got the same share of the requests.".to_owned());
     let split = with(|it| !it.split.is_empty())
         .map(|names| format!("Splits: calls of {names} count as if they went to all instances alike."));
     let subset = with(|it| it.subset.is_some())

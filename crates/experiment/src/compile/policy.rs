@@ -74,12 +74,7 @@ pub(super) fn of_instances(it: &schema::Service, reporter: &mut Reporter) -> Opt
     (serving != ServingPolicies::default()).then(|| Box::new(serving))
 }
 
-fn mirrored(
-    it: &schema::Mirror,
-    of: &schema::Service,
-    names: &Names<'_>,
-    reporter: &mut Reporter,
-) -> Option<Mirror> {
+fn mirrored(it: &schema::Mirror, of: &schema::Service, names: &Names<'_>, reporter: &mut Reporter) -> Option<Mirror> {
     let endpoints = of.endpoints.value.names();
     let to = match it.to.value.contains('.') {
         true => vec![names.endpoint(&it.to, reporter)?; endpoints.count()],
@@ -156,7 +151,8 @@ fn number(rules: CallRules, (names, place): (&Names<'_>, Location), reporter: &m
         return Some(CallRulesId(at as u16));
     }
     if all.len() >= RULES_MAX {
-        let message = "too many different policies of calls (`hedge`, `fallback`, `on`, `other_instance`, `window_budget`)";
+        let message =
+            "too many different policies of calls (`hedge`, `fallback`, `on`, `other_instance`, `window_budget`)";
         reporter.report(place, message).help(format!("at most {RULES_MAX}; calls with equal ones share them"));
         return None;
     }

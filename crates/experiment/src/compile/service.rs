@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use meshsim_mesh::model::{
-    Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service,
-};
+use meshsim_mesh::model::{Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service};
 
 use super::{Names, policy, positive, selection};
 use crate::problem::{Reporter, nearest, one_of, shortened};

@@ -253,13 +253,7 @@ impl<Owner: Copy> Caller<Owner> {
 
     /// Drops the calls of owners that are gone: no caller waits for their replies, and they no longer count. If it
     /// `cancels`, the called instances are told so.
-    pub(crate) fn cancel(
-        &mut self,
-        is_gone: impl Fn(&Owner) -> bool,
-        cancels: bool,
-        mesh: &Mesh,
-        cx: &mut MeshCx<'_>,
-    ) {
+    pub(crate) fn cancel(&mut self, is_gone: impl Fn(&Owner) -> bool, cancels: bool, mesh: &Mesh, cx: &mut MeshCx<'_>) {
         let proxies = &mut self.proxies;
         self.calls.retain(|key, call| {
             if !call.owner.as_ref().is_some_and(&is_gone) {

@@ -9,8 +9,8 @@
 //! - `processor`: the cores, and their sharing among the computing requests.
 
 mod caches;
-mod detached;
 mod cancel;
+mod detached;
 pub mod hosting;
 mod late;
 mod leave;

@@ -15,8 +15,8 @@ mod deadline;
 mod event;
 pub mod fallback;
 pub mod hedge;
-pub mod outlier;
 pub mod mirror;
+pub mod outlier;
 mod retry;
 pub mod token_bucket;
 
