@@ -1,0 +1,102 @@
+//! Acknowledgements of nodes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use meshsim_actor::ActorId;
+use meshsim_mesh::Mesh;
+use meshsim_mesh::message::{Ack, Msg};
+
+use super::{Check, Content, Event};
+
+/// Progress of all nodes.
+#[derive(Default)]
+pub(super) struct Progress(HashMap<ActorId, Node>);
+
+/// Steps that have reached the disk of a node, since it was last wiped.
+#[derive(Default)]
+pub(super) struct Node {
+    /// All steps up to here have arrived.
+    whole: u64,
+    /// Later ones that have arrived.
+    early: BTreeSet<u64>,
+    /// Digest after each step that has arrived.
+    digests: BTreeMap<u64, u64>,
+    /// The last acknowledgement.
+    acked: Option<Ack>,
+}
+
+impl Check for Progress {
+    fn rule(&self) -> &'static str {
+        "nodes acknowledge the steps that reached them, in order"
+    }
+
+    fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
+        mesh.node_index(actor)?;
+        match event {
+            Event::Wiped => {
+                self.0.remove(&actor);
+                None
+            }
+            Event::Arrived(_, Content::Control(msg)) => {
+                self.0.entry(actor).or_default().arrived(msg);
+                None
+            }
+            Event::Sent(_, Msg::Ack(ack) | Msg::Hello(ack)) => {
+                Some(self.0.entry(actor).or_default().acknowledges(*ack))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    fn arrived(&mut self, msg: &Msg) {
+        match msg {
+            Msg::Steps(steps) => {
+                for step in steps {
+                    self.early.insert(step.decision.n);
+                    self.digests.insert(step.decision.n, step.decision.digest);
+                }
+            }
+            Msg::Snapshot(snapshot) => {
+                self.whole = self.whole.max(snapshot.n);
+                self.digests.insert(snapshot.n, snapshot.digest);
+            }
+            _ => return,
+        }
+        while self.early.remove(&(self.whole + 1)) {
+            self.whole += 1;
+        }
+        self.early = self.early.split_off(&(self.whole + 1));
+    }
+
+    fn acknowledges(&mut self, ack: Ack) -> Result<(), String> {
+        let before = self.acked.replace(ack);
+        if let Some(before) = before {
+            if before.lineage != 0 && ack.lineage != before.lineage {
+                return Err(format!(
+                    "has disk {} where it had disk {}, and was not wiped",
+                    ack.lineage, before.lineage
+                ));
+            }
+            if ack.applied < before.applied {
+                return Err(format!("acknowledges step {} after step {}", ack.applied, before.applied));
+            }
+            if ack.incarnation < before.incarnation {
+                return Err(format!("is in incarnation {} after {}", ack.incarnation, before.incarnation));
+            }
+        }
+        if ack.applied > self.whole {
+            return Err(format!(
+                "acknowledges step {}, and only those up to {} have reached it",
+                ack.applied, self.whole
+            ));
+        }
+        match self.digests.get(&ack.applied) {
+            Some(digest) if *digest != ack.digest => {
+                Err(format!("acknowledges another history up to step {} than it was sent", ack.applied))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Replies to requests.
+
+use std::collections::HashMap;
+
+use meshsim_actor::ActorId;
+use meshsim_mesh::Mesh;
+use meshsim_mesh::message::Msg;
+
+use super::{Check, Content, Event};
+
+/// By node: requests that have arrived and are not answered, by caller, call, attempt and the caller's incarnation. A
+/// node that begins anew has forgotten all.
+#[derive(Default)]
+pub(super) struct Replies(HashMap<ActorId, HashMap<(ActorId, u64, u8, u16), u32>>);
+
+impl Check for Replies {
+    fn rule(&self) -> &'static str {
+        "replies answer requests that arrived, once for each"
+    }
+
+    fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
+        mesh.node_index(actor)?;
+        match event {
+            Event::Began => {
+                self.0.remove(&actor);
+                None
+            }
+            Event::Arrived(from, Content::Request(call, attempt, incarnation)) => {
+                let open = self.0.entry(actor).or_default();
+                *open.entry((*from, *call, *attempt, *incarnation)).or_default() += 1;
+                None
+            }
+            Event::Sent(to, Msg::Reply(reply)) => {
+                let key = (*to, reply.call, reply.attempt, reply.incarnation);
+                let open = self.0.entry(actor).or_default();
+                Some(match open.get_mut(&key) {
+                    Some(count) => {
+                        *count -= 1;
+                        if *count == 0 {
+                            open.remove(&key);
+                        }
+                        Ok(())
+                    }
+                    None => Err(format!("answers a request of {} that is not open here", mesh.actor_name(*to))),
+                })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Views of the instances that the coordinator sends to callers.
+
+use std::collections::{HashMap, HashSet};
+
+use meshsim_actor::ActorId;
+use meshsim_mesh::Mesh;
+use meshsim_mesh::message::Msg;
+use meshsim_mesh::model::{COORDINATOR, ServiceId};
+use meshsim_mesh::view::{InstanceRef, InstanceView};
+
+use super::{Check, Content, Event};
+
+/// Instances that each node has reported in its latest incarnation, as far as the coordinator has heard.
+#[derive(Default)]
+pub(super) struct Views {
+    reported: HashMap<ActorId, Reported>,
+    /// The latest version that was checked: one view goes to many.
+    version: u64,
+}
+
+#[derive(Default)]
+struct Reported {
+    incarnation: u32,
+    instances: HashSet<(ServiceId, u32, u32)>,
+}
+
+impl Check for Views {
+    fn rule(&self) -> &'static str {
+        "views have only instances that were reported, each once"
+    }
+
+    fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
+        if actor != COORDINATOR {
+            return None;
+        }
+        match event {
+            Event::Arrived(node, Content::Control(msg)) => {
+                if let Msg::Report(report) = &**msg {
+                    let reported = self.reported.entry(*node).or_default();
+                    if report.incarnation > reported.incarnation {
+                        *reported = Reported { incarnation: report.incarnation, ..Reported::default() };
+                    }
+                    let all = report.services.iter();
+                    let all =
+                        all.flat_map(|(service, ready)| ready.iter().map(|(n, version)| (*service, *n, *version)));
+                    reported.instances.extend(all);
+                }
+                None
+            }
+            Event::Wiped => {
+                self.version = 0;
+                None
+            }
+            Event::Sent(_, Msg::InstanceView(view)) if view.version > self.version => {
+                self.version = view.version;
+                Some(self.allow(view, mesh))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Views {
+    fn allow(&self, view: &InstanceView, mesh: &Mesh) -> Result<(), String> {
+        let canary = |service| view.split(service).map_or(&[][..], |split| &split.instances);
+        for (at, instances) in view.services.iter().enumerate() {
+            let service = ServiceId(at as u16);
+            let mut seen = HashSet::new();
+            for InstanceRef { node, ordinal, version } in instances.iter().chain(canary(service)) {
+                let name = || {
+                    let service = mesh.services.get(at).map_or("?", |service| &service.name);
+                    format!("instance {ordinal} of {service} on {}", mesh.actor_name(*node))
+                };
+                if !seen.insert((*node, *ordinal)) {
+                    return Err(format!("sends view {} with {} twice", view.version, name()));
+                }
+                let known =
+                    self.reported.get(node).is_some_and(|it| it.instances.contains(&(service, *ordinal, *version)));
+                if !known {
+                    return Err(format!("sends view {} with {}, which was not reported", view.version, name()));
+                }
+            }
+        }
+        Ok(())
+    }
+}

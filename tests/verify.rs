@@ -1,0 +1,217 @@
+//! Invariants of runs, checked from outside: they hold for every example, also under faults, and each rule notices what
+//! breaks it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use meshsim_actor::{ActorId, EntryRef, Recorder, Span, Time};
+use meshsim_experiment::Experiment;
+use meshsim_mesh::message::{Msg, Tick};
+use meshsim_mesh::{Mesh, view::InstanceRef};
+use meshsim_report::verify::{Verified, Verifier};
+use meshsim_run::Simulation;
+use meshsim_tests::{parse, troubled};
+use meshsim_trace::{Entry, Record};
+
+type Records = Vec<Record<Msg, Tick>>;
+
+/// Keeps all records.
+#[derive(Default)]
+struct Tape(Records);
+
+impl Recorder<Msg, Tick> for Tape {
+    fn record(&mut self, at: Time, actor: ActorId, what: EntryRef<'_, Msg, Tick>) {
+        self.0.push(Record { seq: self.0.len() as u64, at, actor, entry: what.into() });
+    }
+}
+
+fn verified(mesh: &Arc<Mesh>, records: &Records) -> Vec<Verified> {
+    let mut verifier = Verifier::new(mesh.clone(), false);
+    records.iter().for_each(|record| verifier.take(record));
+    verifier.finish()
+}
+
+#[track_caller]
+fn assert_all_hold(what: &str, verified: &[Verified]) {
+    for it in verified {
+        assert!(it.broken == 0, "{what}: {it:#?}");
+    }
+}
+
+fn recorded(mut experiment: Experiment, secs: u64) -> (Arc<Mesh>, Records) {
+    experiment.duration = experiment.duration.min(Span::from_secs(secs));
+    let mut sim = Simulation::recorded(&experiment, Tape::default()).expect("the file was checked");
+    sim.to(Time::ZERO + experiment.duration);
+    let mesh = sim.mesh().clone();
+    (mesh, sim.into_recorder().0)
+}
+
+#[test]
+fn the_invariants_hold_for_every_example() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path().join("mesh.yaml"));
+    for file in files.filter(|file| file.is_file()) {
+        let experiment = meshsim_experiment::load(&file, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        let (mesh, records) = recorded(experiment, 15);
+        let verified = verified(&mesh, &records);
+        assert_all_hold(&file.display().to_string(), &verified);
+        assert!(verified.iter().all(|it| it.checked > 0), "{}: {verified:#?}", file.display());
+    }
+}
+
+#[test]
+fn the_invariants_hold_under_drawn_faults() {
+    for seed in 1..=20 {
+        let ran = troubled(seed).run_with(60.0, Tape::default());
+        assert_all_hold(&format!("seed {seed}"), &verified(ran.sim.mesh(), &ran.sim.recorder().0));
+    }
+}
+
+/// A mesh in which everything happens that the rules are about.
+fn small() -> (Arc<Mesh>, Records) {
+    recorded(
+        parse(
+            "
+duration: 10s
+nodes: [ { name: node, count: 2, cores: 4 } ]
+services:
+  web: { instances: 2, capacity: 8, endpoints: { get: { script: [ work: 1ms ] } } }
+operations: [ { at: 2s, extend: web, to: 4, rate: 1 }, { at: 4s, extend: web, to: 6, rate: 1 } ]
+load: { users: { to: web, arrivals: { constant: 20/s } } }
+",
+        ),
+        10,
+    )
+}
+
+/// Changes the first record that `change` changes, and says which rules are broken then.
+fn broken_by(mut change: impl FnMut(&mut Record<Msg, Tick>) -> bool) -> Vec<&'static str> {
+    let (mesh, mut records) = small();
+    assert!(records.iter_mut().any(&mut change), "nothing was changed");
+    names(&verified(&mesh, &records))
+}
+
+fn names(verified: &[Verified]) -> Vec<&'static str> {
+    verified.iter().filter(|it| it.broken > 0).map(|it| it.rule).collect()
+}
+
+#[track_caller]
+fn assert_notices(broken: &[&str], rule: &str) {
+    assert!(broken.iter().any(|it| it.starts_with(rule)), "{broken:?}");
+}
+
+fn sent(record: &mut Record<Msg, Tick>) -> Option<&mut Msg> {
+    if let Entry::Send { msg, .. } = &mut record.entry { Some(msg) } else { None }
+}
+
+#[test]
+fn a_message_that_arrives_twice_is_noticed() {
+    let (mesh, mut records) = small();
+    let at = records.iter().position(|record| matches!(record.entry, Entry::Deliver(_))).unwrap();
+    let again = records[at].clone();
+    records.insert(at + 1, again);
+    assert_notices(&names(&verified(&mesh, &records)), "a message arrives");
+}
+
+#[test]
+fn a_message_that_arrives_before_it_was_sent_is_noticed() {
+    let (mesh, mut records) = small();
+    let at = records.iter().position(|record| matches!(record.entry, Entry::Deliver(_))).unwrap();
+    let early = records.remove(at);
+    records.insert(0, early);
+    assert_notices(&names(&verified(&mesh, &records)), "a message arrives");
+}
+
+#[test]
+fn a_step_with_two_contents_and_a_gap_are_noticed() {
+    let mut seen = 0;
+    let broken = broken_by(|record| match sent(record) {
+        Some(Msg::Steps(steps)) => {
+            seen += 1;
+            if seen == 2 {
+                Arc::make_mut(&mut steps[0].decision).capacity += 1.0;
+            }
+            seen == 2
+        }
+        _ => false,
+    });
+    assert_notices(&broken, "steps have");
+    let broken = broken_by(|record| match sent(record) {
+        Some(Msg::Steps(steps)) => {
+            Arc::make_mut(&mut steps[0].decision).n += 7;
+            true
+        }
+        _ => false,
+    });
+    assert_notices(&broken, "steps have");
+}
+
+#[test]
+fn an_acknowledgement_of_a_step_that_never_came_is_noticed() {
+    let broken = broken_by(|record| match sent(record) {
+        Some(Msg::Ack(ack)) => {
+            ack.applied += 1;
+            true
+        }
+        _ => false,
+    });
+    assert_notices(&broken, "nodes acknowledge");
+}
+
+#[test]
+fn an_acknowledgement_of_another_history_or_of_fewer_steps_is_noticed() {
+    let broken = broken_by(|record| match sent(record) {
+        Some(Msg::Ack(ack)) if ack.applied > 0 => {
+            ack.digest ^= 1;
+            true
+        }
+        _ => false,
+    });
+    assert_notices(&broken, "nodes acknowledge");
+    let broken = broken_by(|record| match sent(record) {
+        Some(Msg::Ack(ack)) if ack.applied > 1 => {
+            ack.applied = 0;
+            true
+        }
+        _ => false,
+    });
+    assert_notices(&broken, "nodes acknowledge");
+}
+
+#[test]
+fn an_instance_that_no_step_gives_to_a_node_is_noticed() {
+    let broken = broken_by(|record| match sent(record) {
+        Some(Msg::Report(report)) if !report.services.is_empty() => {
+            let ready = &mut report.services[0].1;
+            ready.push((ready.len() as u32 + 100, 1));
+            true
+        }
+        _ => false,
+    });
+    assert_notices(&broken, "nodes report");
+}
+
+#[test]
+fn an_instance_that_no_node_reported_is_noticed_in_a_view() {
+    let broken = broken_by(|record| match sent(record) {
+        Some(Msg::InstanceView(view)) => {
+            let phantom = InstanceRef { node: ActorId(2), ordinal: 77, version: 1 };
+            let view = Arc::make_mut(view);
+            view.services[0] = view.services[0].iter().copied().chain([phantom]).collect();
+            true
+        }
+        _ => false,
+    });
+    assert_notices(&broken, "views have");
+}
+
+#[test]
+fn a_reply_that_no_request_asked_for_is_noticed() {
+    let (mesh, mut records) = small();
+    let at = records.iter().position(|record| matches!(&record.entry, Entry::Send { msg: Msg::Reply(_), .. })).unwrap();
+    let mut again = records[at].clone();
+    let Entry::Send { seq, .. } = &mut again.entry else { unreachable!() };
+    *seq += 1_000_000;
+    records.insert(at + 1, again);
+    assert_notices(&names(&verified(&mesh, &records)), "replies answer");
+}
