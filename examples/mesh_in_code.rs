@@ -33,6 +33,7 @@ fn service(name: &str, capacity: f64, script: Vec<ScriptStep>) -> Service {
         selection: None,
         policies: None,
         serving: None,
+        autoscale: None,
         endpoints: vec!["get".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Cell, Dist, Effect, Envelope, Input, Rng, Span, Time, Timer};
+use meshsim_mesh::autoscale::signal::{InstanceSample, NodeSample, ServiceScale};
 use meshsim_mesh::board::{InstanceLoad, LoadBoard};
 use meshsim_mesh::measure::{Failure, OperationKind};
 use meshsim_mesh::message::{
@@ -309,8 +310,25 @@ impl Draw {
         LoadBoard { service, round, incarnation, loads: self.some(load) }
     }
 
+    fn sample(&mut self) -> NodeSample {
+        let instance = |draw: &mut Self| InstanceSample {
+            service: draw.service(),
+            ordinal: draw.small(),
+            created: draw.time(),
+            ready: draw.coin().then(|| draw.time()),
+            work_ns: draw.number(),
+            requests: draw.small(),
+        };
+        NodeSample { round: self.number(), at: self.time(), instances: self.some(instance) }
+    }
+
+    fn scale(&mut self) -> ServiceScale {
+        let (service, desired) = (self.service(), self.small());
+        ServiceScale { service, desired, placed: self.some(|draw: &mut Self| (draw.small(), draw.small())) }
+    }
+
     fn msg(&mut self) -> Msg {
-        match self.below(27) {
+        match self.below(31) {
             0..5 => Msg::Request(self.request()),
             5 => Msg::Reply(self.reply()),
             6 => Msg::Steps(self.some(Draw::order)),
@@ -336,8 +354,12 @@ impl Draw {
             20 => Msg::Leaving { incarnation: self.small() },
             21 => Msg::Released,
             24 => Msg::Loads(Arc::new(self.board())),
+            25 => Msg::AskSample { round: self.number() },
+            26 => Msg::Sample(Box::new(self.sample())),
+            27 => Msg::AskScale { service: self.service() },
+            28 => Msg::Scale(Box::new(self.scale())),
             23 => Msg::Shun { node: ActorId(self.small()) },
-            25 => {
+            29 => {
                 let (call, attempt, incarnation) = (self.number(), self.small() as u8, self.small() as u16);
                 Msg::Cancel(Cancel { call, attempt, incarnation })
             }
@@ -540,4 +562,13 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
     let reply = Reply { call, attempt, incarnation, failure: None, degraded: false, bytes: 0, path: None };
     alone.deliver(ActorId(1), Msg::Reply(reply));
     assert_eq!(alone.cell.actor().node().expect("it is a node").in_flight(), 0);
+}
+
+#[test]
+fn every_kind_of_message_is_in_the_list_of_kinds() {
+    let mut draw = Draw(Rng::keyed(1, 2, 3));
+    for _ in 0..20_000 {
+        let kind = meshsim_actor::Message::kind(&draw.msg());
+        assert!(Msg::KINDS.contains(&kind), "{kind}");
+    }
 }

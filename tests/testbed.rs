@@ -308,6 +308,7 @@ pub fn service(name: &str, script: Vec<ScriptStep>) -> Service {
         selection: None,
         policies: None,
         serving: None,
+        autoscale: None,
         endpoints: vec!["work".into()],
         behaviours: vec![Behaviour { from_version: 1, endpoints: vec![Endpoint::new(script)] }],
     }

@@ -56,3 +56,42 @@ fn a_live_canary_gets_its_share_of_requests_and_none_fails_at_the_switch() {
     let (old, new) = (arrived(&rows, "1", 7.3, 8.0), arrived(&rows, "2", 7.3, 8.0));
     assert!(old == 0.0 && new > 100.0, "{old} and {new}");
 }
+
+/// One instance of two slots for requests that keep four busy; two requests in flight per instance are wanted.
+const SCALED: &str = "
+name: scaled
+seed: 3
+duration: 8s
+control: { metrics: 250ms }
+nodes: [ { name: node, count: 2, cores: 4 } ]
+services:
+  web:
+    capacity: 2
+    endpoints: { get: { script: [ sleep: 20ms ] } }
+    autoscale: { max: 6, concurrency: 2, sync: 500ms, down: { select: disabled } }
+load:
+  users: { to: web, arrivals: { constant: 200/s }, from: 500ms, for: 7s, window: 200ms }
+";
+
+#[test]
+fn a_live_autoscaler_adds_the_instances_that_the_load_needs() {
+    let folder = common::folder("scaled", SCALED);
+    let output = meshsim(&folder, &["live", "mesh.yaml", "--no-progress", "--no-http", "--trace", "--out", "live"]);
+    assert_exit(&output, 0);
+
+    let summary = json(&folder.join("live/summary.json"));
+    let autoscaler = &summary["autoscalers"][0];
+    assert!(autoscaler["up"].as_u64() > Some(0) && autoscaler["down"] == 0, "{autoscaler}");
+    assert_eq!(summary["services"][0]["requests"]["failed"]["total"].as_u64().unwrap_or(0), 0);
+    // Those that queued at first are served, and the last seconds wait for nothing.
+    let rows = rows_of(&folder.join("live"));
+    let late = rows.iter().filter(|row| row.kind == Kind::Load && row.from_s >= 6.0 && row.to_s <= 7.4);
+    let late: Vec<_> = late.filter_map(|row| row.p50_ns).collect();
+    assert!(!late.is_empty() && late.iter().all(|p50| *p50 < 60_000_000), "{late:?}");
+
+    let output = meshsim(&folder, &["trace", "log", "live", "--where", "type == sample"]);
+    let log = String::from_utf8(output.stdout).unwrap();
+    assert!(log.contains("autoscaler") && log.contains("sample"), "{log}");
+    // The same rules as in a simulated run hold.
+    assert_exit(&meshsim(&folder, &["verify", "live", "--no-progress"]), 0);
+}

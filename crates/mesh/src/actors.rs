@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::{Actor, ActorId, Cx, Event};
 use serde::{Deserialize, Serialize};
 
+use crate::autoscale::Autoscaler;
 use crate::client::Client;
 use crate::coordinator::Coordinator;
 use crate::gateway::Gateway;
@@ -12,7 +13,7 @@ use crate::message::{Msg, Tick};
 use crate::model::{COORDINATOR, Mesh};
 use crate::node::Node;
 
-/// One of the four kinds of actor.
+/// One of the five kinds of actor.
 ///
 /// Nodes are inline, because there may be a million of them; the others are few and large.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub enum MeshActor {
     Node(Node),
     /// Offers load.
     Client(Box<Client>),
+    /// Changes the number of instances of services.
+    Autoscaler(Box<Autoscaler>),
     /// Sends requests for external clients.
     Gateway(Box<Gateway>),
 }
@@ -30,7 +33,8 @@ pub enum MeshActor {
 /// The context in which an actor of a mesh reacts.
 pub type MeshCx<'a> = Cx<'a, Msg, Tick>;
 
-/// All actors of a mesh, by rising actor number: the coordinator, the nodes, the clients, the gateway.
+/// All actors of a mesh, by rising actor number: the coordinator, the nodes, the clients, the
+/// autoscaler, the gateway.
 pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
     let coordinator = MeshActor::Coordinator(Box::new(Coordinator::new(mesh.clone())));
     // One empty view for all: a node that hosts nothing must cost next to nothing.
@@ -39,8 +43,9 @@ pub fn all(mesh: &Arc<Mesh>) -> impl Iterator<Item = MeshActor> + use<> {
     let nodes = (0..mesh.nodes.len()).map(move |_| MeshActor::Node(Node::new(of_nodes.clone(), view.clone())));
     let clients =
         (0..mesh.loads.len()).map(move |load| MeshActor::Client(Box::new(Client::new(of_clients.clone(), load))));
+    let autoscaler = mesh.has_autoscaler.then(|| MeshActor::Autoscaler(Box::new(Autoscaler::new(mesh.clone()))));
     let gateway = mesh.has_gateway.then(|| MeshActor::Gateway(Box::new(Gateway::new(mesh.clone()))));
-    std::iter::once(coordinator).chain(nodes).chain(clients).chain(gateway)
+    std::iter::once(coordinator).chain(nodes).chain(clients).chain(autoscaler).chain(gateway)
 }
 
 /// One actor, by its id; for a process that hosts few of many.
@@ -53,6 +58,7 @@ pub fn one(mesh: &Arc<Mesh>, actor: ActorId) -> MeshActor {
         (Some(_), _) => MeshActor::Node(Node::new(mesh.clone(), crate::view::no_view(mesh))),
         (_, Some(load)) => MeshActor::Client(Box::new(Client::new(mesh.clone(), load))),
         _ if actor == COORDINATOR => MeshActor::Coordinator(Box::new(Coordinator::new(mesh.clone()))),
+        _ if mesh.is_autoscaler(actor) => MeshActor::Autoscaler(Box::new(Autoscaler::new(mesh.clone()))),
         _ => MeshActor::Gateway(Box::new(Gateway::new(mesh.clone()))),
     }
 }
@@ -73,6 +79,11 @@ impl MeshActor {
         if let MeshActor::Client(client) = self { Some(client) } else { None }
     }
 
+    /// The autoscaler, if it is one.
+    pub fn autoscaler(&self) -> Option<&Autoscaler> {
+        if let MeshActor::Autoscaler(autoscaler) = self { Some(autoscaler) } else { None }
+    }
+
     /// The gateway, if it is one.
     pub fn gateway(&self) -> Option<&Gateway> {
         if let MeshActor::Gateway(gateway) = self { Some(gateway) } else { None }
@@ -84,6 +95,7 @@ impl MeshActor {
             MeshActor::Coordinator(coordinator) => &mut coordinator.mesh,
             MeshActor::Node(node) => &mut node.mesh,
             MeshActor::Client(client) => &mut client.mesh,
+            MeshActor::Autoscaler(autoscaler) => &mut autoscaler.mesh,
             MeshActor::Gateway(gateway) => &mut gateway.mesh,
         };
         *own = mesh;
@@ -100,6 +112,7 @@ impl Actor for MeshActor {
             MeshActor::Coordinator(coordinator) => coordinator.on(event, cx),
             MeshActor::Node(node) => node.on(event, cx),
             MeshActor::Client(client) => client.on(event, cx),
+            MeshActor::Autoscaler(autoscaler) => autoscaler.on(event, cx),
             MeshActor::Gateway(gateway) => gateway.on(event, cx),
         }
     }
@@ -109,6 +122,7 @@ impl Actor for MeshActor {
             MeshActor::Coordinator(coordinator) => coordinator.reboot(wiped),
             MeshActor::Node(node) => node.reboot(wiped),
             MeshActor::Client(client) => client.reboot(),
+            MeshActor::Autoscaler(autoscaler) => autoscaler.reboot(),
             MeshActor::Gateway(gateway) => gateway.reboot(),
         }
     }

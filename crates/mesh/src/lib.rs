@@ -9,6 +9,7 @@
 //! No clock, socket, thread, file or log: see `meshsim_actor`.
 
 pub mod actors;
+pub mod autoscale;
 pub mod balance;
 pub mod batches;
 pub mod board;

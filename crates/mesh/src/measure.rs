@@ -329,8 +329,11 @@ pub struct JourneyCounts {
 /// History of one operation, as the coordinator saw it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationHistory {
-    /// Its index in [`Mesh::operations`](crate::Mesh::operations); `None` for a manual operation and for a repair.
+    /// Its index in [`Mesh::operations`](crate::Mesh::operations); `None` for one of an external
+    /// client or of the autoscaler, and for a repair.
     pub operation: Option<usize>,
+    /// The autoscaler began it.
+    pub is_automatic: bool,
     /// The change; `None` for a repair, which the coordinator decides by itself when a node dies or comes back.
     pub change: Option<Change>,
     /// Kind of the operation.
@@ -348,7 +351,7 @@ pub struct OperationHistory {
 impl OperationHistory {
     /// True if an external client began it.
     pub fn is_manual(&self) -> bool {
-        self.operation.is_none() && self.change.is_some()
+        self.operation.is_none() && self.change.is_some() && !self.is_automatic
     }
 
     /// Time at which every node had acknowledged every step. `None` while a step is not acknowledged or is still to

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
 use crate::message::{Decision, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot};
 use crate::model::{Change, ServiceId, Strategy};
@@ -69,6 +70,8 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
                 + canaries
         }
         Msg::Loads(board) => boxed::<LoadBoard>() + list(&board.loads),
+        Msg::Sample(sample) => boxed::<NodeSample>() + list(&sample.instances),
+        Msg::Scale(scale) => boxed::<ServiceScale>() + list(&scale.placed),
         Msg::Reply(reply) => path(&reply.path),
         Msg::ExternalRequest(_) => boxed::<crate::message::Ask>(),
         Msg::ExternalReply(answer) => boxed::<crate::message::Answer>() + list::<Hop>(&answer.path.hops),
@@ -94,7 +97,9 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
         | Msg::Leaving { .. }
         | Msg::Released
         | Msg::Shun { .. }
-        | Msg::Left { .. } => 0,
+        | Msg::Left { .. }
+        | Msg::AskSample { .. }
+        | Msg::AskScale { .. } => 0,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Message, Rng, Span, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
 use crate::measure::{Failure, OperationKind};
 use crate::model::{CallPolicy, EndpointId, Operation, ServiceId};
@@ -57,9 +58,9 @@ pub enum Msg {
     ExternalRequest(Box<Ask>),
     /// Gateway to external client: result of an [`Ask`].
     ExternalReply(Box<Answer>),
-    /// External client to coordinator: begin this operation now, whatever its [`Operation::at`].
+    /// External client or autoscaler to coordinator: begin this operation now, whatever its [`Operation::at`].
     Operate(Box<Operate>),
-    /// Coordinator to external client: the operation has begun, or was refused. Each [`Msg::Operate`] is answered
+    /// Coordinator to the sender of the operation: it has begun, or was refused. Each [`Msg::Operate`] is answered
     /// before the next is processed.
     Operated(Operated),
     /// External client to node: leave the mesh without losing a request, at the latest after `grace`.
@@ -89,6 +90,20 @@ pub enum Msg {
     Loads(#[serde(with = "meshsim_actor::shared")] Arc<LoadBoard>),
     /// Caller to node: the reply to a request is not needed any more.
     Cancel(Cancel),
+    /// Autoscaler to node: asks for a sample of its instances.
+    AskSample {
+        /// Number of the round.
+        round: u64,
+    },
+    /// Node to autoscaler: the sample.
+    Sample(Box<NodeSample>),
+    /// Autoscaler to coordinator: asks for the instances that a service is to have.
+    AskScale {
+        /// The service.
+        service: ServiceId,
+    },
+    /// Coordinator to autoscaler: these.
+    Scale(Box<ServiceScale>),
 }
 
 /// A call of one instance.
@@ -372,6 +387,50 @@ pub enum Tick {
     Call(crate::call::CallKey, crate::call::CallTick),
     /// Node: the visibility time of a message is over.
     Visible(crate::node::TaskKey),
+    /// Autoscaler: the next round of samples is due.
+    Sample,
+    /// Autoscaler: a decision about this service is due.
+    Scale(ServiceId),
+}
+
+impl Msg {
+    /// All values of [`Message::kind`].
+    pub const KINDS: [&str; 34] = [
+        "request",
+        "reply",
+        "deploy",
+        "undeploy",
+        "flush",
+        "extend",
+        "scale",
+        "update",
+        "repair",
+        "steps",
+        "snapshot",
+        "ack",
+        "need",
+        "refuse",
+        "hello",
+        "heartbeat",
+        "report",
+        "report_from",
+        "view",
+        "external_request",
+        "external_reply",
+        "operate",
+        "operated",
+        "leave",
+        "leaving",
+        "released",
+        "shun",
+        "left",
+        "cancel",
+        "loads",
+        "ask_sample",
+        "sample",
+        "ask_scale",
+        "scale_report",
+    ];
 }
 
 impl Message for Msg {
@@ -403,6 +462,10 @@ impl Message for Msg {
             Msg::Left { .. } => "left",
             Msg::Loads(_) => "loads",
             Msg::Cancel(_) => "cancel",
+            Msg::AskSample { .. } => "ask_sample",
+            Msg::Sample(_) => "sample",
+            Msg::AskScale { .. } => "ask_scale",
+            Msg::Scale(_) => "scale_report",
         }
     }
 
@@ -421,10 +484,13 @@ impl Message for Msg {
                 (16, 8, view.services.iter().map(|instances| 1 + instances.len()).chain(canaries).sum())
             }
             Msg::Loads(board) => (16, 8, board.loads.len()),
+            Msg::Sample(sample) => (16, 24, sample.instances.len()),
+            Msg::Scale(scale) => (16, 8, scale.placed.len()),
             Msg::Ack(_) | Msg::Hello(_) | Msg::Heartbeat(_) | Msg::Operate(_) => (32, 0, 0),
             Msg::Need { .. } | Msg::Refuse { .. } | Msg::ReportFrom { .. } | Msg::Operated(_) => (24, 0, 0),
             Msg::Leave { .. } | Msg::Leaving { .. } | Msg::Released => (16, 0, 0),
             Msg::Shun { .. } | Msg::Left { .. } | Msg::Cancel(_) => (16, 0, 0),
+            Msg::AskSample { .. } | Msg::AskScale { .. } => (16, 0, 0),
         };
         fixed + each * u32::try_from(count).unwrap_or(u32::MAX / 64)
     }

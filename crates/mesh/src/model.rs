@@ -15,6 +15,7 @@ use std::sync::Arc;
 use meshsim_actor::{ActorId, Dist, Span, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::autoscale::Autoscale;
 use crate::criterion::Criterion;
 use crate::measure::OperationKind;
 use crate::policy::{CallRules, CallRulesId, ServicePolicies};
@@ -31,7 +32,8 @@ pub use slow_start::SlowStart;
 pub(crate) use targeting::drawn;
 pub use targeting::{MixStage, Targeting};
 
-/// The coordinator's number among the actors. Nodes follow it, then clients, then the gateway if there is one.
+/// The coordinator's number among the actors. Nodes follow it, then clients, then the
+/// autoscaler and the gateway if there are.
 pub const COORDINATOR: ActorId = ActorId(0);
 
 /// A service's place in [`Mesh::services`].
@@ -78,7 +80,9 @@ pub struct Mesh {
     /// Seed of all randomness of the run. An actor draws from its own stream; a draw that must not shift others comes
     /// from a stream keyed by this.
     pub seed: u64,
-    /// True if there is a gateway for external clients; its actor follows the clients.
+    /// True if a service is autoscaled: there is an autoscaler, whose actor follows the clients.
+    pub has_autoscaler: bool,
+    /// True if there is a gateway for external clients; its actor comes last.
     pub has_gateway: bool,
     /// Criteria of SLOs, which the clients count.
     pub criteria: Vec<Criterion>,
@@ -114,9 +118,19 @@ impl Mesh {
         actor.index().checked_sub(1 + self.nodes.len()).filter(|index| *index < self.loads.len())
     }
 
+    /// The actor that is the autoscaler, where there is one.
+    pub fn autoscaler_actor(&self) -> ActorId {
+        ActorId(1 + (self.nodes.len() + self.loads.len()) as u32)
+    }
+
+    /// True if this actor is the autoscaler.
+    pub fn is_autoscaler(&self, actor: ActorId) -> bool {
+        self.has_autoscaler && actor == self.autoscaler_actor()
+    }
+
     /// The actor that is the gateway, where there is one.
     pub fn gateway_actor(&self) -> ActorId {
-        ActorId(1 + (self.nodes.len() + self.loads.len()) as u32)
+        ActorId(self.autoscaler_actor().0 + u32::from(self.has_autoscaler))
     }
 
     /// Id of the external client: a person or program that is no actor, but sends to the gateway and the coordinator
@@ -125,18 +139,19 @@ impl Mesh {
         ActorId(self.actor_count() as u32)
     }
 
-    /// Number of actors: the coordinator, the nodes, the clients, the gateway.
+    /// Number of actors: the coordinator, the nodes, the clients, the autoscaler, the gateway.
     pub fn actor_count(&self) -> usize {
-        1 + self.nodes.len() + self.loads.len() + usize::from(self.has_gateway)
+        1 + self.nodes.len() + self.loads.len() + usize::from(self.has_autoscaler) + usize::from(self.has_gateway)
     }
 
-    /// An actor's name for people, unique in the mesh: `coordinator`, the node's or the load's name, `gateway`; and
-    /// `external`, which is no actor's.
+    /// An actor's name for people, unique in the mesh: `coordinator`, the node's or the load's name, `autoscaler`,
+    /// `gateway`; and `external`, which is no actor's.
     pub fn actor_name(&self, actor: ActorId) -> &str {
         match actor.index() {
             0 => "coordinator",
             i if i <= self.nodes.len() => &self.nodes[i - 1].name,
             i if i <= self.nodes.len() + self.loads.len() => &self.loads[i - 1 - self.nodes.len()].name,
+            _ if self.is_autoscaler(actor) => "autoscaler",
             _ if actor == self.gateway_actor() && self.has_gateway => "gateway",
             _ if actor == self.external_client() => "external",
             _ => "unknown",
@@ -247,6 +262,8 @@ pub struct Service {
     pub policies: Option<Box<ServicePolicies>>,
     /// Policies of its instances; `None`: none.
     pub serving: Option<Box<ServingPolicies>>,
+    /// Its autoscaler; `None`: its instances change by operations only.
+    pub autoscale: Option<Box<Autoscale>>,
     /// Names of its endpoints.
     pub endpoints: Vec<String>,
     /// Behaviours of the endpoints, by rising [`Behaviour::from_version`]; the first holds for all earlier versions
@@ -731,6 +748,9 @@ pub struct Control {
     /// Time for which changes of the ready instances are collected before the view is published. (Istio's
     /// `PILOT_DEBOUNCE_AFTER` is 100 ms.)
     pub debounce: Span,
+    /// Time between two rounds in which the autoscaler asks the nodes for samples. (metrics-server's
+    /// `--metric-resolution` is 15 s.)
+    pub metrics: Span,
 }
 
 impl Default for Control {
@@ -742,6 +762,7 @@ impl Default for Control {
             resend: Span::from_millis(500),
             resend_cap: Span::from_secs(5),
             debounce: Span::from_millis(100),
+            metrics: Span::from_secs(15),
         }
     }
 }

@@ -137,7 +137,7 @@ impl MeshActor {
             MeshActor::Client(client) => Some(client.news(told, now)),
             MeshActor::Node(node) => Some(node.news(told, now)),
             MeshActor::Coordinator(coordinator) => of_coordinator(coordinator, told, now),
-            MeshActor::Gateway(_) => None,
+            MeshActor::Autoscaler(_) | MeshActor::Gateway(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshActor;
+use crate::autoscale::Standing;
 use crate::coordinator::CoordinatorState;
 use crate::course::Course;
 use crate::criterion::Count;
@@ -50,6 +51,11 @@ pub enum ActorResults {
         /// Its journeys, if its users make some.
         journeys: Option<Box<JourneyCounts>>,
     },
+    /// Results of the autoscaler.
+    Autoscaler {
+        /// By service.
+        standings: Vec<(ServiceId, Standing)>,
+    },
     /// Results of all requests of external clients.
     Gateway {
         /// All together.
@@ -72,6 +78,9 @@ impl MeshActor {
                 state: node.state(),
             },
             MeshActor::Client(client) => client.results(now),
+            MeshActor::Autoscaler(autoscaler) => ActorResults::Autoscaler {
+                standings: autoscaler.standings().map(|(service, standing)| (service, standing.clone())).collect(),
+            },
             MeshActor::Gateway(gateway) => ActorResults::Gateway { tally: Box::new(gateway.tally().clone()) },
         }
     }

@@ -28,6 +28,7 @@ mod summary;
 pub mod table;
 pub mod text;
 mod verdict;
+pub mod verify;
 pub mod waterfall;
 pub mod wrap;
 
@@ -46,7 +47,8 @@ pub use schema::{comparison_schema, schema};
 pub use show::{count, named, number, operation_in_words, percent, plural, rate, seconds, span, unplaced_reason};
 pub use so_far::{Recent, Silence, SoFar};
 pub use summary::{
-    BlockSummary, CacheSummary, EdgeSummary, FailureCounts, JourneySummary, LoadSummary, Measured, NodeSummary,
-    OperationSummary, QueueSummary, Requests, ServiceSummary, StepSummary, Summary, TargetSummary, Traffic, Values,
+    AutoscalerSummary, BlockSummary, CacheSummary, DecisionSummary, EdgeSummary, FailureCounts, JourneySummary,
+    LoadSummary, Measured, NodeSummary, OperationSummary, QueueSummary, Requests, ServiceSummary, StepSummary, Summary,
+    TargetSummary, Traffic, Values,
 };
 pub use verdict::{Outcome, Verdict};

@@ -24,6 +24,7 @@ mod runs;
 mod schema;
 mod sweep;
 mod trace;
+mod verify;
 
 use clap::{CommandFactory, Subcommand};
 
@@ -73,6 +74,7 @@ commands! {
         Trace = trace;
         Explore = explore;
         Replay = replay;
+        Verify = verify;
     }
     "Exchange" {
         Import = import;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use meshsim_actor::{ActorId, Fate, LossReason, Time};
 use meshsim_experiment::{duration, nearest};
+use meshsim_mesh::Msg;
 use meshsim_mesh::mark;
 use meshsim_mesh::measure::Failure;
 use meshsim_trace::export::{KINDS, kind};
@@ -13,7 +14,7 @@ use miette::{Diagnostic, LabeledSpan};
 
 use super::source::Source;
 use super::stream::Item;
-use super::words::{NOTES, Names, TYPES, service_of_note, step_of_note};
+use super::words::{NOTES, Names, service_of_note, step_of_note};
 use crate::error::Error;
 
 /// The word for the three kinds of records about timers.
@@ -185,7 +186,7 @@ fn fields(names: &Names) -> Vec<Field> {
                 known.push(TIMER.into());
                 Sort::Word(known)
             }
-            Is::Type => Sort::Word(owned(&TYPES)),
+            Is::Type => Sort::Word(owned(&Msg::KINDS)),
             Is::Request => Sort::Word(Vec::new()),
             Is::Service => Sort::Word(names.services().map(str::to_owned).collect()),
             Is::Endpoint => Sort::Word(names.endpoints()),

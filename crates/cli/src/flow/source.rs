@@ -126,8 +126,13 @@ impl Source {
 
     /// The mesh that ran. It is known if the experiment lies beside the trace.
     pub(crate) fn mesh(&self) -> Result<&Mesh, Error> {
-        let mesh = self.experiment.as_ref().map(|experiment| &experiment.mesh);
-        mesh.ok_or_else(|| {
+        self.experiment().map(|experiment| &experiment.mesh)
+    }
+
+    /// The experiment that ran, if it lies beside the trace.
+    pub(crate) fn experiment(&self) -> Result<&Experiment, Error> {
+        let experiment = self.experiment.as_ref();
+        experiment.ok_or_else(|| {
             let why = format!("the experiment of {} is not beside its trace", self.label);
             Error::WrongInput(why, format!("a run's folder holds both: `{EXPERIMENT}` and `{TRACE}`"))
         })

@@ -10,38 +10,6 @@ use meshsim_mesh::model::{EndpointId, ServiceId};
 use meshsim_mesh::request_id::RequestId;
 use meshsim_trace::Header;
 
-/// Values of [`Message::kind`](meshsim_actor::Message::kind) for the messages of a mesh.
-pub(crate) const TYPES: [&str; 28] = [
-    "request",
-    "reply",
-    "deploy",
-    "undeploy",
-    "flush",
-    "extend",
-    "scale",
-    "update",
-    "repair",
-    "steps",
-    "snapshot",
-    "ack",
-    "need",
-    "refuse",
-    "hello",
-    "heartbeat",
-    "report",
-    "report_from",
-    "view",
-    "external_request",
-    "external_reply",
-    "operate",
-    "operated",
-    "leave",
-    "leaving",
-    "released",
-    "shun",
-    "left",
-];
-
 /// The words of the notes that the actors of a mesh make.
 pub(crate) const NOTES: [&str; 12] = [
     "decide", "apply", "refuse", "refused", "snapshot", "alive", "dead", "leaving", "left", "released", "shun", "alarm",
@@ -143,6 +111,10 @@ impl About {
             Msg::ReportFrom { have } => number(*have),
             Msg::InstanceView(view) => number(view.version),
             Msg::Loads(board) => About { service: Some(board.service), ..number(board.round) },
+            Msg::AskSample { round } => number(*round),
+            Msg::Sample(sample) => number(sample.round),
+            Msg::AskScale { service } => About { service: Some(*service), ..plain },
+            Msg::Scale(scale) => About { service: Some(scale.service), ..plain },
             Msg::ExternalRequest(ask) => {
                 About { service: Some(ask.service), endpoint: Some(ask.endpoint), ..number(ask.ask) }
             }
@@ -273,7 +245,7 @@ impl Names {
             Tick::Operation(index) => format!("operation {} of the file is due", index + 1),
             Tick::Iterate(_) => "next step of an operation".into(),
             Tick::Resend(node) => format!("resend to {}", self.node(u64::from(*node))),
-            Tick::Watch => "who was heard of".into(),
+            Tick::Watch => "check for missed heartbeats".into(),
             Tick::Publish => "publish the view".into(),
             Tick::Heartbeat => "heartbeat".into(),
             Tick::Instance { service, ordinal } => format!("instance {}#{ordinal}", self.service(*service)),
@@ -291,6 +263,8 @@ impl Names {
             Tick::Processor => "work is done".into(),
             Tick::Leave => "leave".into(),
             Tick::Loads(service) => format!("loads of {}", self.service(*service)),
+            Tick::Sample => "next round of samples".into(),
+            Tick::Scale(service) => format!("decision about {}", self.service(*service)),
         }
     }
 
@@ -364,7 +338,7 @@ mod tests {
             let mut simulation = Simulation::recorded(&experiment, Heard::default()).unwrap();
             simulation.finish(&mut ());
             let Heard(types, notes) = simulation.into_recorder();
-            assert!(types.contains("request") && types.is_subset(&known(&TYPES)), "{types:?}");
+            assert!(types.contains("request") && types.is_subset(&known(&Msg::KINDS)), "{types:?}");
             assert!(notes.contains("apply") && notes.is_subset(&(&known(&NOTES) | &known(&mark::ALL))), "{notes:?}");
         }
     }

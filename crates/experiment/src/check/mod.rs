@@ -6,6 +6,7 @@
 //!
 //! To add one: a file here, and a line in [`check`].
 
+mod autoscale;
 mod capacity;
 mod closed;
 mod deadlock;
@@ -215,6 +216,7 @@ pub fn check(experiment: &Experiment) -> CheckReport {
     hashing::look(&checked, &findings.services, &mut warnings);
     zones::look(&checked, &mut warnings);
     reserved::look(&checked, &mut warnings);
+    autoscale::look(&checked, &mut warnings);
     let full = findings.services.iter().map(|service| service.utilisation).fold(0.0, f64::max);
     checked.full_anyway = (full >= 1.0).then_some(planned / full);
     let capacity = if settles { Some(Capacity::new(&checked, &mut warnings)) } else { None };

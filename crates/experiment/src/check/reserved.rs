@@ -22,7 +22,8 @@ pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
             Change::Extend { to, .. } => Some(to),
             _ => None,
         });
-        f64::from(targets.fold(service.instances, u32::max)) * service.cpu
+        let scaled = service.autoscale.as_ref().map_or(0, |it| it.range().1);
+        f64::from(targets.fold(service.instances.max(scaled), u32::max)) * service.cpu
     };
     let deployed: f64 = mesh.services.iter().map(|service| f64::from(service.instances) * service.cpu).sum();
     let extended: f64 = mesh.services.iter().enumerate().map(most).sum();
@@ -35,7 +36,7 @@ pub(super) fn look(checked: &Checked<'_>, warnings: &mut Warnings<'_>) {
         warnings.warn("cores", None, message);
     } else if extended > all {
         let message = format!(
-            "when all are extended, the instances reserve {} cores but the nodes have {}: some will be unplaced",
+            "when all are extended or autoscaled to the most, the instances reserve {} cores but the nodes have {}: some will be unplaced",
             round(extended),
             round(all)
         );

@@ -1,5 +1,6 @@
 //! From the sections of a file to the numbers of a [`Mesh`]: names resolved, defaults filled in, sizes bounded.
 
+mod autoscale;
 mod journey;
 mod load;
 mod mix;
@@ -74,11 +75,13 @@ pub(crate) fn compile(file: &File, inputs: &mut Inputs<'_>, reporter: &mut Repor
         control,
         proxy,
         seed,
+        has_autoscaler: false,
         has_gateway: false,
         criteria: vec![],
         weights,
         call_rules: names.call_rules.take(),
     };
+    mesh.has_autoscaler = mesh.services.iter().any(|service| service.autoscale.is_some());
     if reporter.is_clean() {
         let places: Vec<Location> = file.services.value.entries.iter().map(|(name, _)| name.place).collect();
         crate::graph::refuse_endless(&mesh, &places, reporter);
@@ -179,6 +182,7 @@ fn reserved(name: &str) -> Option<&'static str> {
         "coordinator" => Some("the coordinator"),
         "all" => Some("all nodes, loads and the coordinator"),
         "gateway" => Some("the gateway of a live run"),
+        "autoscaler" => Some("the actor that autoscales services"),
         _ => None,
     }
 }
@@ -198,7 +202,9 @@ fn group_names(group: &NodeGroup) -> impl Iterator<Item = String> + '_ {
 
 fn control(file: &File, reporter: &mut Reporter) -> Control {
     let it = &file.control;
-    for (key, span) in [("heartbeat", it.heartbeat), ("resend", it.resend), ("resend_cap", it.resend_cap)] {
+    for (key, span) in
+        [("heartbeat", it.heartbeat), ("resend", it.resend), ("resend_cap", it.resend_cap), ("metrics", it.metrics)]
+    {
         positive(span, key, reporter);
     }
     if it.resend_cap.value < it.resend.value {
@@ -216,6 +222,7 @@ fn control(file: &File, reporter: &mut Reporter) -> Control {
         resend: it.resend.value,
         resend_cap: it.resend_cap.value,
         debounce: it.debounce,
+        metrics: it.metrics.value,
     }
 }
 

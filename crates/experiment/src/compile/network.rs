@@ -390,6 +390,7 @@ impl Faults<'_> {
         match name {
             "all" => return self.all_actors().collect(),
             "coordinator" => return vec![COORDINATOR],
+            "autoscaler" if mesh.has_autoscaler => return vec![mesh.autoscaler_actor()],
             _ => {}
         }
         if let Some(index) = mesh.loads.iter().position(|load| load.name == name) {
@@ -422,7 +423,8 @@ impl Faults<'_> {
         // Enough names to suggest one; a mesh may have a million.
         let nodes = self.mesh.nodes.iter().take(1_000).map(|node| node.name.as_str());
         let loads = self.mesh.loads.iter().map(|load| load.name.as_str());
-        let known = || nodes.clone().chain(loads.clone()).chain(["coordinator"]);
+        let autoscaler = self.mesh.has_autoscaler.then_some("autoscaler");
+        let known = || nodes.clone().chain(loads.clone()).chain(["coordinator"]).chain(autoscaler);
         let zone = self.mesh.zones.iter().any(|zone| zone == name);
         let unpadded = name.rsplit_once('-').and_then(|(group, n)| Some(format!("{group}-{}", n.parse::<u64>().ok()?)));
         let label = if zone {

@@ -96,7 +96,7 @@ fn bucket(it: &schema::RateLimit, reporter: &mut Reporter) -> Option<TokenBucket
     Some(TokenBucket { every: Span::from_secs_f64(1.0 / it.rate.value.0), burst: it.burst.0 as u32 })
 }
 
-fn at_least(span: At<Span>, what: &str, reporter: &mut Reporter) -> Span {
+pub(super) fn at_least(span: At<Span>, what: &str, reporter: &mut Reporter) -> Span {
     if span.value < SHORTEST {
         reporter
             .report(span.place, format!("`{what}` is too short: {}", span.value))

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use meshsim_mesh::model::{Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service};
 
-use super::{Names, policy, positive, selection};
+use super::{Names, autoscale, policy, positive, selection};
 use crate::problem::{Reporter, nearest, one_of, shortened};
 use crate::schema::{self, Branch, CacheOf, ENDPOINTS_MAX, File, QueueOf, SERVICES_MAX, Times, VERSION_MAX};
 use crate::section::At;
@@ -80,6 +80,7 @@ fn compile_service(
         selection: selection::compile(it, (file, zones), reporter),
         policies: policy::of_callers(it, names, reporter),
         serving: policy::of_instances(it, reporter),
+        autoscale: it.autoscale.as_ref().and_then(|scaled| autoscale::compile(scaled, it.cpu.0, reporter)),
         endpoints: endpoints.names().map(str::to_owned).collect(),
         behaviours: behaviours(it, names, reporter),
     }

@@ -6,6 +6,7 @@
 //!
 //! The sections of this folder are the same format as tables, from which both the decoder and the JSON Schema are made.
 
+mod autoscale;
 mod fault;
 mod limits;
 mod load;
@@ -23,6 +24,7 @@ use schemars::SchemaGenerator;
 use crate::section::{As, At, Many, Named, section};
 use crate::values::{Name, Whole};
 
+pub(crate) use autoscale::Autoscale;
 pub(crate) use fault::{Fault, Link, ServiceFault};
 pub use limits::{
     ENDPOINTS_MAX, EVENTS_MAX, INSTANCES_MAX, LOADS_MAX, NODES_MAX, SERVICES_MAX, USERS_MAX, VERSION_MAX, ZONES_MAX,

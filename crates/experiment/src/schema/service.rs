@@ -6,7 +6,7 @@ use meshsim_mesh::serving::limit::Limit as ServingLimit;
 use meshsim_mesh::serving::priority::Priority;
 
 use super::limits::Version;
-use super::{Breaker, INSTANCES_MAX, Mirror, Outliers, RateLimit, Shed, Step};
+use super::{Autoscale, Breaker, INSTANCES_MAX, Mirror, Outliers, RateLimit, Shed, Step};
 use crate::section::{At, Named, section};
 use crate::values::{ByteSize, Fraction, Name, Real, Whole};
 
@@ -65,6 +65,8 @@ section! {
         optional rate_limit: RateLimit;
         /// Requests that an instance refuses so that others are served in time [default: none].
         optional shed: Shed;
+        /// Changes the number of its instances by a measured signal [default: only operations change it].
+        optional autoscale: At<Autoscale>;
         /// Its endpoints, by name.
         required endpoints: At<Named<Endpoint>>;
         /// Endpoints that change from a version on, by version; the others stay as they are.

@@ -1,5 +1,6 @@
 //! Values that are one of several words.
 
+use meshsim_mesh::autoscale::hpa::Select;
 use meshsim_mesh::measure::Failure;
 use meshsim_mesh::model::{Backoff, Feedback, Placement, Process, ProxyPer, Rounding};
 use meshsim_mesh::serving::priority::Priority;
@@ -54,6 +55,9 @@ words!(Backoff, "Backoff", "a backoff", "Wait of a caller before a retry: random
 words!(Failure, "Failure", "a failure", "Why an attempt failed.", {
     "refused" => Failure::Refused, "error" => Failure::Error, "timeout" => Failure::Timeout, "lost" => Failure::Lost,
     "no_instance" => Failure::NoInstance, "cut" => Failure::Cut,
+});
+words!(Select, "Select", "a choice", "The limit that holds, of two: the one that allows the larger change, the smaller, or no change.", {
+    "max" => Select::Max, "min" => Select::Min, "disabled" => Select::Disabled,
 });
 words!(Process, "Process", "a process", "Spacing of the requests at a given rate: even, or random.", {
     "constant" => Process::Constant, "poisson" => Process::Poisson,

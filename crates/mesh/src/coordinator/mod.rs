@@ -193,6 +193,8 @@ impl Coordinator {
                 | Tick::Call(..)
                 | Tick::Processor
                 | Tick::Loads(_)
+                | Tick::Sample
+                | Tick::Scale(_)
                 | Tick::Leave => unreachable!("a coordinator arms no such timer"),
             },
         }
@@ -267,15 +269,22 @@ impl Coordinator {
             | Msg::Leave { .. }
             | Msg::Cancel(_)
             | Msg::Released
-            | Msg::Shun { .. } => {}
+            | Msg::Shun { .. }
+            | Msg::AskSample { .. }
+            | Msg::Sample(_)
+            | Msg::AskScale { .. }
+            | Msg::Scale(_) => {}
         }
     }
 
-    /// Handles a message of a client, of the gateway or of an external client.
+    /// Handles a message of a client, of the autoscaler, of the gateway or of an external client.
     fn other_said(&mut self, from: ActorId, msg: Msg, cx: &mut MeshCx<'_>) {
         match msg {
             Msg::Heartbeat(heartbeat) => self.send_view_if_older(from, heartbeat.view, cx),
-            Msg::Operate(operate) if from == self.mesh.external_client() => self.operate(*operate, cx),
+            Msg::Operate(operate) if from == self.mesh.external_client() || self.mesh.is_autoscaler(from) => {
+                self.operate(from, *operate, cx);
+            }
+            Msg::AskScale { service } if self.mesh.is_autoscaler(from) => self.tell_scale(service, cx),
             Msg::Shun { node } if from == self.mesh.external_client() => self.shun(node, cx),
             _ => {}
         }

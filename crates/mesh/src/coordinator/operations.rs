@@ -3,11 +3,12 @@
 //! Random decisions (a stochastic rounding, a Bernoulli update) are drawn from a separate stream for each operation and
 //! step. So they do not depend on the order in which messages arrive.
 
-use meshsim_actor::{Rng, Time};
+use meshsim_actor::{ActorId, Rng, Time};
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
 use crate::actors::MeshCx;
+use crate::autoscale::signal::ServiceScale;
 use crate::measure::{OperationHistory, OperationKind, OperationOutcome};
 use crate::message::{Msg, Operate, Operated, Tick};
 use crate::model::{Operation, ServiceId};
@@ -73,15 +74,25 @@ impl Coordinator {
         self.arm_next_operations(cx);
     }
 
-    /// Begins an operation of an external client now.
-    pub(super) fn operate(&mut self, Operate { ask, operation }: Operate, cx: &mut MeshCx<'_>) {
+    /// Begins an operation of an external client or of the autoscaler now.
+    pub(super) fn operate(&mut self, from: ActorId, Operate { ask, operation }: Operate, cx: &mut MeshCx<'_>) {
         let is_sound = self.manual.len() < MANUAL_OPERATIONS_MAX && operation.validate(&self.mesh).is_ok();
         let history = is_sound.then(|| {
             self.manual.push(Operation { at: cx.now(), ..operation });
-            self.begin(Source::Hand(self.manual.len() - 1), cx) as u32
+            let at = self.begin(Source::Hand(self.manual.len() - 1), cx);
+            self.history[at].is_automatic = self.mesh.is_autoscaler(from);
+            at as u32
         });
         let is_refused = history.is_some_and(|at| self.history[at as usize].outcome == OperationOutcome::Refused);
-        cx.send(self.mesh.external_client(), Msg::Operated(Operated { ask, history, is_refused }));
+        cx.send(from, Msg::Operated(Operated { ask, history, is_refused }));
+    }
+
+    /// Tells the autoscaler the instances that a service is to have.
+    pub(super) fn tell_scale(&self, service: ServiceId, cx: &mut MeshCx<'_>) {
+        let Some(state) = self.services.get(service.index()) else { return };
+        let placed = state.placed.iter().map(|(node, share)| (*node, total(share))).collect();
+        let scale = ServiceScale { service, desired: state.wanted.running(), placed };
+        cx.send(self.mesh.autoscaler_actor(), Msg::Scale(Box::new(scale)));
     }
 
     /// Begins an operation and takes its first step. Returns the index of its history.
@@ -208,6 +219,7 @@ impl Coordinator {
 fn history(operation: Option<usize>, kind: OperationKind, service: ServiceId, began: Time) -> OperationHistory {
     OperationHistory {
         operation,
+        is_automatic: false,
         change: None,
         kind,
         service,

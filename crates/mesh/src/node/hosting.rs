@@ -13,6 +13,7 @@ use super::processor::{Done, Owner};
 use super::queues::Queues;
 use super::work::TaskKey;
 use crate::actors::MeshCx;
+use crate::autoscale::signal::{self, Gauge, InstanceSample, NodeSample};
 use crate::board::InstanceLoad;
 use crate::call::Caller;
 use crate::course::instances_of_node;
@@ -96,6 +97,8 @@ pub(super) struct Instance {
     proxy: ProxyId,
     /// State of its serving policies; `None`: there are none, or it had no request yet.
     pub(super) guard: Option<Box<Guard>>,
+    /// Its measurements for the autoscaler, if its service is autoscaled.
+    gauge: Option<Box<Gauge>>,
 }
 
 impl Instance {
@@ -276,6 +279,9 @@ impl HostedServices {
         match hosted.instances[at].state {
             InstanceState::Starting => {
                 hosted.instances[at].state = InstanceState::Ready;
+                if let Some(gauge) = &mut hosted.instances[at].gauge {
+                    gauge.ready = Some(cx.now());
+                }
                 hosted.serving += 1;
                 hosted.begins_to_serve(at, cx.now());
                 hosted.changed_in = seq + 1;
@@ -455,6 +461,25 @@ impl HostedService {
         ready.map(move |it| InstanceLoad { node, ordinal: it.ordinal, requests: it.active + it.queue.len() as u32 })
     }
 
+    /// Sample of each instance that is to stay.
+    fn samples(&self) -> impl Iterator<Item = InstanceSample> + '_ {
+        let stays = |it: &&Instance| matches!(it.state, InstanceState::Starting | InstanceState::Ready);
+        self.instances.iter().filter(stays).filter_map(|it| {
+            let Gauge { created, ready, work_ns } = **it.gauge.as_ref()?;
+            let requests = it.active + it.queue.len() as u32;
+            Some(InstanceSample { service: self.service, ordinal: it.ordinal, created, ready, work_ns, requests })
+        })
+    }
+
+    /// Counts processor time of an instance for the autoscaler.
+    pub(super) fn gauge_work(&mut self, ordinal: u32, worked: Span) {
+        if let Ok(at) = self.find(ordinal)
+            && let Some(gauge) = &mut self.instances[at].gauge
+        {
+            gauge.work_ns = gauge.work_ns.saturating_add(worked.nanos());
+        }
+    }
+
     /// Index of an instance. Ordinals are dense except for drained ones, so the first guess is nearly always right.
     pub(super) fn find(&self, ordinal: u32) -> Result<usize, usize> {
         match self.instances.get(ordinal as usize) {
@@ -529,8 +554,10 @@ impl HostedService {
             let place = self.place(version, ordinal, own, cx.now());
             let (queue, proxy) = (VecDeque::new(), ProxyId::NONE);
             let (active, blocks, kept, guard) = (0, 0, None, None);
+            let born = || Gauge { created: cx.now(), ready: at_once.then(|| cx.now()), work_ns: 0 };
+            let gauge = service.autoscale.is_some().then(|| Box::new(born()));
             let instance =
-                Instance { ordinal, version, state, place, timer, active, queue, blocks, kept, proxy, guard };
+                Instance { ordinal, version, state, place, timer, active, queue, blocks, kept, proxy, guard, gauge };
             self.instances.insert(at, instance);
             if at_once {
                 self.tell(at, true, cx.now());
@@ -692,6 +719,16 @@ impl Node {
         if let Some(report) = self.hosting.as_mut().and_then(|hosting| hosting.next_report(cx.incarnation())) {
             cx.send(COORDINATOR, Msg::Report(Box::new(report)));
         }
+    }
+
+    /// Sends the autoscaler a sample of the instances of the services that it scales.
+    pub(super) fn sample(&mut self, to: ActorId, round: u64, cx: &mut MeshCx<'_>) {
+        let Some(hosting) = &mut self.hosting else { return };
+        let instances = signal::services(&self.mesh)
+            .filter_map(|service| hosting.find(service).ok().map(|at| &hosting.services[at]))
+            .flat_map(HostedService::samples)
+            .collect();
+        cx.send(to, Msg::Sample(Box::new(NodeSample { round, at: cx.now(), instances })));
     }
 
     /// Repeats the reports that the coordinator has missed.

@@ -144,6 +144,7 @@ impl Node {
                         work.calls.take_board(board, &self.mesh);
                     }
                 }
+                Msg::AskSample { round } => self.sample(from, round, cx),
                 Msg::Leave { grace } => self.leave(grace, cx),
                 Msg::Cancel(it) => self.cancel(from, &it, cx),
                 Msg::Released => self.released(cx),
@@ -174,7 +175,9 @@ impl Node {
                 | Tick::Watch
                 | Tick::Publish
                 | Tick::Arrival
-                | Tick::User(_) => {
+                | Tick::User(_)
+                | Tick::Sample
+                | Tick::Scale(_) => {
                     unreachable!("a node arms no such timer")
                 }
             },
@@ -274,6 +277,7 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::InstanceView(_)
         | Msg::Released
         | Msg::Loads(_) => from == COORDINATOR,
+        Msg::AskSample { .. } => mesh.is_autoscaler(from),
         Msg::Leave { .. } => from == mesh.external_client(),
         Msg::Ack(_)
         | Msg::Need { .. }
@@ -287,7 +291,10 @@ fn is_for_nodes(from: ActorId, msg: &Msg, mesh: &Mesh) -> bool {
         | Msg::Operated(_)
         | Msg::Leaving { .. }
         | Msg::Shun { .. }
-        | Msg::Left { .. } => false,
+        | Msg::Left { .. }
+        | Msg::Sample(_)
+        | Msg::AskScale { .. }
+        | Msg::Scale(_) => false,
     }
 }
 

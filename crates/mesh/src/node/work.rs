@@ -103,7 +103,7 @@ enum FrameStatus {
     /// It began branches, which run now.
     Forked,
     /// Its branch, or the whole script, is done.
-    CallOutcome,
+    Ended,
 }
 
 impl Work {
@@ -485,8 +485,13 @@ impl Node {
 
     /// Counts work of the processor for the service that it was done for.
     pub(super) fn count_work(&mut self, done: Done, now: Time) {
-        if let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.owner.service)) {
-            hosted.worked(&done, now);
+        let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(done.owner.service)) else { return };
+        hosted.worked(&done, now);
+        if self.mesh.service(done.owner.service).autoscale.is_some()
+            && let Some(work) = &self.work
+            && let Some(task) = work.frames.get(done.frame).and_then(|frame| work.tasks.get(frame.task))
+        {
+            hosted.gauge_work(task.request.ordinal, done.worked);
         }
     }
 
@@ -521,7 +526,7 @@ impl Node {
         while let Some(key) = next {
             next = match self.run_frame(key, &mut branches, cx) {
                 FrameStatus::Waits | FrameStatus::Forked => branches.pop(),
-                FrameStatus::CallOutcome => self.end_frame(key, &mut freed, cx).or_else(|| branches.pop()),
+                FrameStatus::Ended => self.end_frame(key, &mut freed, cx).or_else(|| branches.pop()),
             };
         }
         freed
@@ -534,7 +539,7 @@ impl Node {
             let frame = &mut work.frames[key];
             let task = &work.tasks[frame.task];
             if task.failure.is_some() {
-                return FrameStatus::CallOutcome;
+                return FrameStatus::Ended;
             }
             let request = &task.request;
             let draws = |frame: &ScriptFrame| request.draws(self.mesh.seed, Draw::Instruction(frame.pc));
@@ -582,7 +587,7 @@ impl Node {
                         None => return FrameStatus::Waits,
                         Some(ended) if ended.failure.is_some() && !call.optional => {
                             work.tasks[frame.task].failure = ended.failure;
-                            return FrameStatus::CallOutcome;
+                            return FrameStatus::Ended;
                         }
                         Some(_) => {
                             work.tasks[frame.task].degraded = true;
@@ -656,7 +661,7 @@ impl Node {
                     }
                     continue;
                 }
-                Instruction::End => return FrameStatus::CallOutcome,
+                Instruction::End => return FrameStatus::Ended,
             };
             frame.pc += 1;
             if span.is_zero() {

@@ -405,6 +405,7 @@ pub(crate) mod tests {
             selection: None,
             policies: None,
             serving: None,
+            autoscale: None,
             endpoints: vec![],
             behaviours: vec![],
         }

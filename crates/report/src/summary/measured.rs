@@ -2,9 +2,10 @@
 
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Scope;
+use meshsim_mesh::autoscale::Standing;
 use meshsim_mesh::criterion::Count;
 use meshsim_mesh::measure::{JourneyCounts, OperationHistory, ServiceMetrics, Tally};
-use meshsim_mesh::model::COORDINATOR;
+use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_mesh::{ActorResults, Mesh};
 
 use super::{Traffic, sum};
@@ -29,6 +30,8 @@ pub struct Measured {
     pub served: Vec<ServiceMetrics>,
     /// For each node, what its processor did, in nanoseconds of a core at normal speed.
     pub worked_ns: Vec<u64>,
+    /// By service that is autoscaled: what its autoscaler did.
+    pub autoscalers: Vec<(ServiceId, Standing)>,
     /// Results of external requests; `None` without a gateway.
     pub manual: Option<Tally>,
     /// Counts of the clients for SLOs, for each of the mesh's criteria: one count, or one for each piece.
@@ -110,6 +113,10 @@ impl Measured {
                     of_load.into_iter().zip(counts).for_each(|(mine, theirs)| *mine = theirs);
                     let gaps = gaps.into_iter().map(|(from, to)| Gap { actor, from, to, reason: Reason::Down });
                     measured.gaps.extend(gaps);
+                }
+                Some(ActorResults::Autoscaler { standings }) if mesh.is_autoscaler(actor) => {
+                    measured.autoscalers = standings;
+                    measured.autoscalers.retain(|(service, _)| service.index() < mesh.services.len());
                 }
                 Some(ActorResults::Gateway { tally }) if actor == mesh.gateway_actor() => {
                     measured.manual = Some(*tally)

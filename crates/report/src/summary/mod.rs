@@ -1,5 +1,6 @@
 //! Results of a run, as plain data: a file for each kind of results, and [`Summary`], which holds them all.
 
+mod autoscale;
 mod measured;
 mod operations;
 mod requests;
@@ -10,6 +11,7 @@ use meshsim_experiment::{Experiment, ModelSize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::autoscale::{AutoscalerSummary, DecisionSummary};
 pub use self::measured::Measured;
 pub(crate) use self::operations::operations;
 pub use self::operations::{OperationSummary, StepSummary, Values};
@@ -67,6 +69,9 @@ pub struct Summary {
     /// Calls by edge of the call graph: the edges that were used, in the order of the file.
     #[serde(default)]
     pub calls: Vec<EdgeSummary>,
+    /// Autoscalers, in the order of the services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub autoscalers: Vec<AutoscalerSummary>,
     /// Missing measurements.
     #[serde(default)]
     pub gaps: Vec<GapSummary>,
@@ -114,6 +119,7 @@ impl Summary {
             nodes: services::nodes(experiment, measured),
             generators: generator::generators(experiment, measured),
             calls: services::calls(experiment, measured),
+            autoscalers: autoscale::autoscalers(experiment, measured),
             real_work: RealWork::new(&experiment.mesh, &measured.real_work),
             gaps: measured.gaps.iter().map(|gap| GapSummary::new(gap, experiment)).collect(),
             external: Outside::new(experiment, measured),

@@ -15,7 +15,8 @@ use crate::show::unplaced_reason;
 /// History of one operation.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct OperationSummary {
-    /// Its index among the operations of the file, by time; `null` for a manual operation, and for a repair, which the
+    /// Its index among the operations of the file, by time; `null` for one that is manual or of an autoscaler, and for a
+    /// repair, which the
     /// coordinator decides itself.
     pub operation: Option<usize>,
     /// Its name, if the file gives it one.
@@ -25,6 +26,9 @@ pub struct OperationSummary {
     #[serde(default)]
     #[serde(alias = "by_hand")]
     pub manual: bool,
+    /// True for one that an autoscaler began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
     /// Kind of the operation.
     #[schemars(with = "String", extend("enum" = KINDS.map(OperationKind::as_str)))]
     #[serde(alias = "verb")]
@@ -218,6 +222,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         operation: history.operation,
         name: history.operation.and_then(|at| experiment.operation_names.get(at).cloned().flatten()),
         manual: history.is_manual(),
+        automatic: history.is_automatic,
         kind: history.kind,
         service: service.name.clone(),
         to,

@@ -1,6 +1,7 @@
 //! A summary for people: aligned, as wide as the terminal, every figure with its unit. One file for each group of
 //! sections.
 
+mod autoscale;
 mod calls;
 mod course;
 mod faults;
@@ -80,6 +81,7 @@ pub fn summary(summary: &Summary, aftermath: &Aftermath, paint: Paint) -> String
         ("Real work", "by --work busy", messages::real_work(summary, paint)),
         ("Calls that failed", "between services, once or more often", calls::calls(summary, paint)),
         ("Policies", "of callers; of instances where `from` is empty", policies::policies(summary, paint)),
+        ("Autoscalers", "decisions, and looks without measurements", autoscale::autoscalers(summary, paint)),
         ("From outside", "", messages::external(summary, paint)),
         ("Not measured", "", messages::gaps(summary, paint)),
         ("Messages", "", messages::messages(summary, paint)),

@@ -28,7 +28,8 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
         "acks",
         "<",
     ]);
-    let mut rest = &summary.operations[..];
+    let (automatic, others): (Vec<_>, Vec<_>) = summary.operations.iter().partition(|operation| operation.automatic);
+    let mut rest = &others[..];
     let mut rows = 0;
     // Reasons of the unplaced instances, each once.
     let mut reasons: BTreeSet<&str> = BTreeSet::new();
@@ -48,6 +49,10 @@ pub(super) fn operations(summary: &Summary, paint: Paint) -> String {
     let mut out = table.fitted(paint) + &more(rows, OPERATIONS_MAX, paint);
     for reason in reasons.iter().take(ROWS_MAX) {
         out += &lines(&format!("unplaced: {reason}"), Look::Warn, paint);
+    }
+    if !automatic.is_empty() {
+        let all = plural(automatic.len() as u64, "operation");
+        out += &lines(&format!("and {all} of autoscalers, listed below"), Look::Dim, paint);
     }
     let legend = legend(summary, &table);
     if !legend.is_empty() {
@@ -79,8 +84,8 @@ fn is_together(a: &OperationSummary, b: &OperationSummary) -> bool {
     simple && (a.kind, &a.outcome, &a.name) == (b.kind, &b.outcome, &b.name) && a.began_s == b.began_s
 }
 
-fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
-    let first = &group[0];
+fn operation_row(group: &[&OperationSummary]) -> Vec<Cell> {
+    let first = group[0];
     let name = match group.len() {
         1 => {
             // A rate of 1 is no recurrence.
@@ -89,7 +94,7 @@ fn operation_row(group: &[OperationSummary]) -> Vec<Cell> {
         }
         n => named(first.name.as_deref(), &format!("{} {}", first.kind.as_str(), plural(n as u64, "service"))),
     };
-    let sum = |what: fn(&OperationSummary) -> u64| count(group.iter().map(what).sum());
+    let sum = |what: fn(&OperationSummary) -> u64| count(group.iter().map(|it| what(it)).sum());
     let settled =
         group.iter().map(|o| o.settle_time_ns).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
     let result = match (group.len(), first.kind) {

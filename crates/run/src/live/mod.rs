@@ -20,7 +20,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Time};
+use meshsim_actor::Time;
 use meshsim_experiment::Experiment;
 use meshsim_fault::NetworkError;
 use meshsim_mesh::MeshActor;
@@ -106,7 +106,7 @@ impl Live {
             work,
             is_traced,
             end: if until_stopped { Time::NEVER } else { end },
-            here: vec![ActorId(0), mesh.gateway_actor()],
+            here: run_spec::here(&mesh),
             payload: run_spec::encode_experiment(&experiment).map_err(LiveError::Payload)?,
             answers: {
                 let answers = answers.clone();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meshsim_actor::Time;
+use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::{Bundle, Experiment};
 use meshsim_fault::{Network, NetworkError};
 use meshsim_mesh::model::COORDINATOR;
@@ -30,6 +30,12 @@ pub(super) fn decode_experiment(bytes: &[u8]) -> Result<Experiment, String> {
 /// The mesh of a live run has a gateway.
 pub(super) fn live_mesh(experiment: &Experiment) -> Mesh {
     Mesh { has_gateway: true, ..experiment.mesh.clone() }
+}
+
+/// Actors that run in the process that opens the run: the coordinator, the autoscaler, the gateway.
+pub(super) fn here(mesh: &Mesh) -> Vec<ActorId> {
+    let autoscaler = mesh.has_autoscaler.then(|| mesh.autoscaler_actor());
+    std::iter::once(COORDINATOR).chain(autoscaler).chain([mesh.gateway_actor()]).collect()
 }
 
 /// Everything that a process needs to host any of the experiment's actors.
@@ -70,6 +76,7 @@ fn actors(mesh: &Mesh) -> Vec<ActorSpec> {
     std::iter::once(seat("coordinator", "coordinator", true))
         .chain(nodes)
         .chain(clients)
+        .chain(mesh.has_autoscaler.then(|| seat("autoscaler", "autoscaler", true)))
         .chain(mesh.has_gateway.then(|| seat("gateway", "gateway", true)))
         .collect()
 }

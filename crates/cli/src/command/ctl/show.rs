@@ -150,7 +150,14 @@ pub(super) fn operations(operations: &[Operation], paint: Paint) -> String {
             operation.kind.as_str().into(),
             operation.service.as_str().into(),
             target(operation).into(),
-            if operation.manual { "manual" } else { "" }.into(),
+            if operation.manual {
+                "manual"
+            } else if operation.automatic {
+                "autoscaler"
+            } else {
+                ""
+            }
+            .into(),
             format!("{:.2}s", operation.began_s).into(),
             operation.step_count.to_string().into(),
             Cell::new(outcome, look),

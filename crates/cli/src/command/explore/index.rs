@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use meshsim_actor::{ActorId, Fate, LossReason};
+use meshsim_mesh::Msg;
 use meshsim_trace::{Entry, Sent};
 
 use crate::flow::Item;
-use crate::flow::words::{About, Names, TYPES, Wording};
+use crate::flow::words::{About, Names, Wording};
 
 /// Fate of a message, and facts about it: bits of [`Messages::fate`].
 pub(super) mod fate {
@@ -192,7 +193,7 @@ impl<'a> Words<'a> {
         let is_full = self.known.len() >= WORDINGS_MAX;
         let wording = if is_full { (kind, None, None, None, None, None, None) } else { wording };
         *self.known.entry(wording).or_insert_with(|| {
-            let known = TYPES.iter().find(|it| **it == kind).copied();
+            let known = Msg::KINDS.iter().find(|it| **it == kind).copied();
             let words = if is_full { kind.to_owned() } else { self.names.message(about) };
             self.all.push((known.unwrap_or("message"), words));
             self.all.len() as u32 - 1

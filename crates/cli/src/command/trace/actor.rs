@@ -373,7 +373,7 @@ fn view(actor: &MeshActor) -> Option<&InstanceView> {
         MeshActor::Coordinator(coordinator) => Some(coordinator.view()),
         MeshActor::Node(node) => Some(node.view()),
         MeshActor::Client(client) => Some(client.view()),
-        MeshActor::Gateway(_) => None,
+        MeshActor::Autoscaler(_) | MeshActor::Gateway(_) => None,
     }
 }
 

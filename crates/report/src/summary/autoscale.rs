@@ -1,0 +1,78 @@
+//! Autoscalers of a run.
+
+use std::borrow::Cow;
+
+use meshsim_experiment::Experiment;
+use meshsim_mesh::autoscale::Standing;
+use meshsim_mesh::model::ServiceId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Measured;
+
+/// What the autoscaler of a service did.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct AutoscalerSummary {
+    /// The service.
+    pub service: Cow<'static, str>,
+    /// Times at which a decision was due.
+    pub looks: u64,
+    /// Decisions that added instances.
+    pub up: u64,
+    /// Decisions that removed instances.
+    pub down: u64,
+    /// Changes of direction: a decision that undoes a part of the one before it.
+    pub turns: u64,
+    /// Fewest and most instances that it wanted; `null` if it changed nothing.
+    pub range: Option<(u32, u32)>,
+    /// Of the looks, those at which no instance that was ready had a measurement.
+    pub blind: u64,
+    /// Of the looks, those at which some instances had no measurement.
+    pub partly_blind: u64,
+    /// Decisions that the coordinator refused.
+    pub refused: u64,
+    /// Its decisions, in order.
+    pub decisions: Vec<DecisionSummary>,
+    /// Further decisions that are not listed.
+    pub left_out: u64,
+}
+
+/// A decision of an autoscaler.
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
+pub struct DecisionSummary {
+    /// Its time.
+    pub at_s: f64,
+    /// Instances that were wanted.
+    pub from: u32,
+    /// Instances that were wanted from then on.
+    pub to: u32,
+    /// Instances that the signal asked for, before the limits; `null` if too few or too many were wanted, whatever it
+    /// was.
+    pub asked: Option<u32>,
+}
+
+pub(super) fn autoscalers(experiment: &Experiment, measured: &Measured) -> Vec<AutoscalerSummary> {
+    measured.autoscalers.iter().map(|(service, standing)| of(*service, standing, experiment)).collect()
+}
+
+fn of(service: ServiceId, standing: &Standing, experiment: &Experiment) -> AutoscalerSummary {
+    let decisions = &standing.decisions;
+    let turns = decisions.windows(2).filter(|pair| (pair[0].to > pair[0].from) != (pair[1].to > pair[1].from)).count();
+    let wanted = || decisions.iter().map(|it| it.to);
+    AutoscalerSummary {
+        service: experiment.mesh.service(service).name.clone().into(),
+        looks: standing.looks,
+        up: decisions.iter().filter(|it| it.to > it.from).count() as u64,
+        down: decisions.iter().filter(|it| it.to < it.from).count() as u64,
+        turns: turns as u64,
+        range: wanted().min().zip(wanted().max()),
+        blind: standing.blind,
+        partly_blind: standing.partly_blind,
+        refused: standing.refused,
+        decisions: decisions
+            .iter()
+            .map(|it| DecisionSummary { at_s: it.at.secs(), from: it.from, to: it.to, asked: it.asked })
+            .collect(),
+        left_out: standing.left_out,
+    }
+}
