@@ -159,6 +159,24 @@ fn the_steps_of_an_operation_are_on_each_node_as_the_run_counted() {
         text.lines().all(|line| line.chars().count() <= 80) && text.contains("Last of 4 nodes: node-1, "),
         "{text}"
     );
+    // The same as a picture, in which no name breaks out of its place.
+    let path = folder.join("run/summary.json");
+    let summary = fs::read_to_string(&path).unwrap();
+    fs::write(&path, summary.replace("\"back\"", "\"<script>&\\\"'\"")).unwrap();
+    let svg = stdout(&meshsim(&folder, &["trace", "operation", "run", "3", "--svg"]));
+    assert!(
+        svg.starts_with("<svg ")
+            && svg.contains("extend &lt;script&gt;&amp;&quot;&#39; to 8")
+            && !svg.contains("<script")
+    );
+    for (step, node) in seen.iter().flat_map(|step| (0..4).map(move |node| (step, format!("node-{node}")))) {
+        let told = format!("<title>{node}, step {}: sent +", step["n"]);
+        assert_eq!(svg.matches(&told).count(), 1, "{told}: {svg}");
+    }
+    assert!(svg.contains("Last of 4 nodes: node-1, ") && svg.contains("prefers-color-scheme:dark"), "{svg}");
+    let one = stdout(&meshsim(&folder, &["trace", "operation", "run", "3", "--step", "4", "--svg"]));
+    assert!(one.matches("<title>").count() == 5 && one.contains(">step 4</text>"), "{one}");
+    fs::write(&path, summary).unwrap();
     for (args, wanted) in [(&["9"][..], "unknown operation 9"), (&["3", "--step", "99"], "operation 3 has no step 99")]
     {
         let output = meshsim(&folder, &[&["trace", "operation", "run"], args].concat());
@@ -426,6 +444,39 @@ fn a_selection_from_the_middle_gives_the_lines_of_a_search_through_all() {
     let of = records(&folder, &["--request", "users/3000"]);
     assert_eq!(of[0]["request"], serde_json::json!({"root": "users/3000", "hop": 0, "try": 1}));
     assert!(of.iter().any(|line| line["request"]["hop"] == 1 && line["kind"] == "note"), "{of:?}");
+}
+
+#[test]
+fn lost_messages_are_found_without_reading_chunks_that_have_none() {
+    let folder = common::folder("lost", MESH);
+    let more = ["--set", "load.users.arrivals.poisson=600/s"];
+    meshsim(&folder, &[&["run", "mesh.yaml", "--trace", "--out", "run", "--no-progress"], &more[..]].concat());
+    let path = folder.join("run/trace.bin");
+    let index = Reader::<_, Msg, Tick>::new(fs::File::open(&path).unwrap()).unwrap().index().unwrap();
+    let all = records(&folder, &[]);
+    for chunk in &index.chunks {
+        let end = chunk.first + u64::from(chunk.records);
+        let has = |kind: &str| all[chunk.first as usize..end as usize].iter().any(|record| record["kind"] == kind);
+        assert_eq!(chunk.may_hold("lost"), has("lost"), "{chunk:?}");
+        assert_eq!(chunk.may_hold("duplicate"), has("duplicate"), "{chunk:?}");
+        assert!(chunk.may_hold("crash") || !has("crash") && !has("restart"), "{chunk:?}");
+    }
+    // A damaged chunk that nothing has to be looked for in is not read.
+    let selections =
+        [&["--lost"][..], &["--kind", "lost"], &["--where", "reason == down"], &["--kind", "crash,restart"]];
+    let before = selections.map(|selection| records(&folder, selection));
+    let is_wanted = |at: usize| index.chunks[at].may_hold("lost") || index.chunks[at].may_hold("crash");
+    let last = index.chunks.len() - 1;
+    // Reading for a chunk begins at the last context before it.
+    let is_read = |at: usize| (at..=last).any(|of| is_wanted(of) && index.start_before(of) <= at);
+    let skipped = (0..last).find(|at| !is_read(*at)).expect("a chunk that is not read");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[index.chunks[skipped + 1].offset as usize - 1] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_exit(&meshsim(&folder, &["trace", "run", "--jsonl"]), 2);
+    for (selection, before) in selections.iter().zip(before) {
+        assert!(!before.is_empty() && records(&folder, selection) == before, "{selection:?}");
+    }
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Keep {
 
     /// True if it is known only at the end of a run which requests are kept.
     pub fn is_known_late(&self) -> bool {
+        self.0.as_ref().is_some_and(|some| some.slowest > 0)
+    }
+
+    /// True if it is known when a request ends whether it is kept.
+    pub(crate) fn is_known_at_ends(&self) -> bool {
         self.0.as_ref().is_some_and(|some| some.slowest > 0 || some.failed)
     }
 
@@ -106,9 +111,10 @@ impl fmt::Display for Keep {
 pub struct Choice {
     keep: Keep,
     seed: u64,
-    /// Latency and name of each.
+    /// Latency and name of each of the slowest so far, and their names.
     slowest: BTreeSet<(Span, Reverse<u64>)>,
-    /// Those and the failed ones, once the run has ended.
+    slowest_names: BTreeSet<u64>,
+    /// The failed ones, and those that had to be kept before they ended.
     chosen: BTreeSet<u64>,
     /// Failed requests beyond [`FAILED_MAX`].
     pub(crate) beyond: u64,
@@ -117,7 +123,14 @@ pub struct Choice {
 impl Choice {
     /// Nothing is known yet of a run with this seed.
     pub fn new(keep: Keep, seed: u64) -> Self {
-        Choice { keep, seed, slowest: BTreeSet::new(), chosen: BTreeSet::new(), beyond: 0 }
+        Choice {
+            keep,
+            seed,
+            slowest: BTreeSet::new(),
+            slowest_names: BTreeSet::new(),
+            chosen: BTreeSet::new(),
+            beyond: 0,
+        }
     }
 
     /// Records that are kept.
@@ -125,9 +138,19 @@ impl Choice {
         &self.keep
     }
 
-    /// True if a request is kept.
+    /// True if a request is kept, as far as that is known.
     pub(crate) fn has(&self, root: u64) -> bool {
-        self.chosen.contains(&root) || self.keep.draws(self.seed, root)
+        self.chosen.contains(&root) || self.slowest_names.contains(&root) || self.is_drawn(root)
+    }
+
+    /// True if a request is kept however it ends.
+    pub(crate) fn is_drawn(&self, root: u64) -> bool {
+        self.keep.draws(self.seed, root)
+    }
+
+    /// Keeps a request before it has ended.
+    pub(crate) fn keep_now(&mut self, root: u64) {
+        self.chosen.insert(root);
     }
 
     /// A record was seen: if a request has ended with it, it may be one of those.
@@ -143,15 +166,13 @@ impl Choice {
             }
         } else if some.slowest > 0 {
             self.slowest.insert((at.since(ended.due), Reverse(owner.root)));
-            if self.slowest.len() > some.slowest {
-                self.slowest.pop_first();
+            self.slowest_names.insert(owner.root);
+            if self.slowest.len() > some.slowest
+                && let Some((_, Reverse(root))) = self.slowest.pop_first()
+            {
+                self.slowest_names.remove(&root);
             }
         }
-    }
-
-    /// The run has ended.
-    pub(crate) fn end(&mut self) {
-        self.chosen.extend(std::mem::take(&mut self.slowest).into_iter().map(|(_, Reverse(root))| root));
     }
 }
 

@@ -99,7 +99,7 @@ pub use outcome::Outcome;
 pub use simulation::{Simulation, add_actors};
 pub use snapshot::SnapshotError;
 pub use state::State;
-pub use tracer::{ChooseError, Tracer, choose};
+pub use tracer::{ChooseError, HELD_MAX, Tracer, choose};
 
 /// Runs an experiment in virtual time, to its end or until the observer stops it.
 ///

@@ -1,6 +1,6 @@
 //! The trace of a mesh while it is written: which request each record belongs to, and which records are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
 
 use meshsim_actor::{ActorId, EntryRef, Fate, MessageId, Recorder, Time, Timer};
@@ -13,9 +13,10 @@ use crate::keep::{Choice, Keep};
 
 /// Writes the trace of a mesh.
 ///
-/// A selection that is [known only at the end](Keep::is_known_late) cannot be chosen while the run goes on: then all is
-/// written, and [`choose`] reads it again. Memory grows with what is under way in the run, and with the requests that
-/// are chosen.
+/// Where it is known only when a request ends whether it is kept, its records wait until then, and with them all that come
+/// after them: at most [`HELD_MAX`]. Where that is [known only at the end](Keep::is_known_late) of the run, what is written
+/// are the requests that were among the slowest when they ended, and [`choose`] reads them again. Memory grows with what is
+/// under way in the run, and with the requests that are chosen.
 #[derive(Debug)]
 pub struct Tracer<W: Write> {
     writer: Writer<W>,
@@ -24,6 +25,7 @@ pub struct Tracer<W: Write> {
     kept: Owners,
     choice: Choice,
     phase: Phase,
+    held: Held,
     /// Last input of each actor that was not kept.
     inputs: BTreeMap<ActorId, (Time, Input)>,
     left_out: BTreeMap<String, u64>,
@@ -33,10 +35,21 @@ pub struct Tracer<W: Write> {
 enum Phase {
     /// All records are written.
     All,
-    /// All records are written, and will be read again.
-    First,
+    /// Those of requests that may be chosen are written, when these have ended.
+    Ends,
     /// Those that are chosen are written.
     Chosen,
+}
+
+/// Records that wait for the ends of requests. If there are more, the oldest request is kept, however it ends.
+pub const HELD_MAX: usize = 1 << 18;
+
+/// Records from the first one of a request on that has not ended.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    records: VecDeque<(Record<Msg, Tick>, Known)>,
+    /// Requests that have not ended.
+    open: BTreeSet<u64>,
 }
 
 /// Input of an actor.
@@ -62,20 +75,21 @@ impl<W: Write> Tracer<W> {
     pub fn new(out: W, header: &Header, keep: Keep) -> Self {
         let phase = match () {
             () if keep.is_all() => Phase::All,
-            () if keep.is_known_late() => Phase::First,
+            () if keep.is_known_at_ends() => Phase::Ends,
             () => Phase::Chosen,
         };
         Tracer::in_phase(out, header, Choice::new(keep, header.seed), phase)
     }
 
     fn in_phase(out: W, header: &Header, choice: Choice, phase: Phase) -> Self {
-        let keep = if phase == Phase::Chosen { choice.keep().to_string() } else { String::new() };
+        let keep = if phase == Phase::All { String::new() } else { choice.keep().to_string() };
         Tracer {
             writer: Writer::new(out, &Header { keep, ..header.clone() }),
             owners: Owners::default(),
             kept: Owners::default(),
             choice,
             phase,
+            held: Held::default(),
             inputs: BTreeMap::new(),
             left_out: BTreeMap::new(),
         }
@@ -89,6 +103,7 @@ impl<W: Write> Tracer<W> {
             kept: self.kept.clone(),
             choice: self.choice.clone(),
             phase: self.phase,
+            held: self.held.clone(),
             inputs: self.inputs.clone(),
             left_out: self.left_out.clone(),
         }
@@ -96,7 +111,7 @@ impl<W: Write> Tracer<W> {
 
     /// Closes the current chunk, so that all records so far can be read.
     pub fn close_chunk(&mut self) {
-        let owners = if self.phase == Phase::Chosen { &self.kept } else { &self.owners };
+        let owners = if self.phase == Phase::All { &self.owners } else { &self.kept };
         self.writer.close_chunk(|out| owners.to_bytes(out));
     }
 
@@ -110,28 +125,70 @@ impl<W: Write> Tracer<W> {
     /// # Errors
     /// The first that occurred since the beginning.
     pub fn finish(mut self) -> Result<(W, Option<Choice>), WriteError> {
+        // What has not ended was neither slow nor did it fail.
+        self.held.open.clear();
+        self.let_go();
+        let (is_late, beyond) = (self.choice.keep().is_known_late(), self.choice.beyond);
+        if beyond > 0 && !is_late {
+            self.left_out.insert(BEYOND.into(), beyond);
+        }
         self.writer.leave_out(self.left_out);
         let out = self.writer.finish()?;
-        self.choice.end();
-        Ok((out, (self.phase == Phase::First).then_some(self.choice)))
+        Ok((out, (self.phase == Phase::Ends && is_late).then_some(self.choice)))
     }
 
     /// Takes a record that was read from another trace.
     pub fn put(&mut self, record: &Record<Msg, Tick>) {
-        if self.is_wanted(record.at, record.actor, Seen::from(record)) {
+        let known = self.owners.take(record.actor, Seen::from(record));
+        match self.phase {
+            Phase::Ends => self.hold(record.clone(), known),
+            Phase::All | Phase::Chosen => self.put_now(record, &known),
+        }
+    }
+
+    fn put_now(&mut self, record: &Record<Msg, Tick>, known: &Known) {
+        if self.is_wanted(record.at, record.actor, Seen::from(record), known) {
             self.writer.put(record);
             self.close_if_full();
         }
     }
 
-    /// True if a record is to be written, which is next.
-    fn is_wanted(&mut self, at: Time, actor: ActorId, seen: Seen<'_>) -> bool {
-        let known = self.owners.take(actor, seen);
-        if self.phase == Phase::First {
-            self.choice.see(at, &known);
+    /// Holds a record until it is known of all requests before it whether they are kept.
+    fn hold(&mut self, record: Record<Msg, Tick>, known: Known) {
+        self.choice.see(record.at, &known);
+        if let Some(root) = known.owner().map(|owner| owner.root) {
+            let is_new = matches!(&record.entry, Entry::Note { what, .. } if &**what == mark::DUE);
+            if known.ended.is_some() {
+                self.held.open.remove(&root);
+            } else if is_new && !self.choice.is_drawn(root) {
+                self.held.open.insert(root);
+            }
         }
-        if self.phase == Phase::Chosen {
-            if !self.is_kept(&known) {
+        self.held.records.push_back((record, known));
+        self.let_go();
+    }
+
+    /// Writes the records of which it is known whether they are kept.
+    fn let_go(&mut self) {
+        while let Some((_, known)) = self.held.records.front() {
+            let open = known.owner().map(|owner| owner.root).filter(|root| self.held.open.contains(root));
+            if let Some(root) = open {
+                if self.held.records.len() <= HELD_MAX {
+                    break;
+                }
+                self.held.open.remove(&root);
+                self.choice.keep_now(root);
+            }
+            if let Some((record, known)) = self.held.records.pop_front() {
+                self.put_now(&record, &known);
+            }
+        }
+    }
+
+    /// True if a record is to be written, which is next.
+    fn is_wanted(&mut self, at: Time, actor: ActorId, seen: Seen<'_>, known: &Known) -> bool {
+        if self.phase != Phase::All {
+            if !self.is_kept(known) {
                 self.leave_out(at, actor, seen);
                 return false;
             }
@@ -205,7 +262,11 @@ impl<W: Write> Recorder<Msg, Tick> for Tracer<W> {
             EntryRef::Fate(id, fate) => Seen::Fate(*id, *fate),
             EntryRef::Power(_) => Seen::MachineAction,
         };
-        if self.is_wanted(at, actor, seen) {
+        let known = self.owners.take(actor, seen);
+        if self.phase == Phase::Ends {
+            // Numbers are given when they are written.
+            self.hold(Record { seq: 0, at, actor, entry: Entry::from(what) }, known);
+        } else if self.is_wanted(at, actor, seen, &known) {
             self.writer.record(at, actor, what);
             self.close_if_full();
         }
@@ -230,20 +291,25 @@ fn kind(seen: Seen<'_>) -> &'static str {
     }
 }
 
-/// Writes what was chosen of a whole trace to `out`.
+/// Failed requests beyond the bound, among what was left out.
+const BEYOND: &str = "failed request beyond the bound";
+
+/// Writes what was chosen of a trace, which has all that may have been chosen, to `out`.
 ///
 /// # Errors
 /// If the one cannot be read or the other not written.
 pub fn choose<W: Write>(whole: impl Read, choice: Choice, out: W) -> Result<W, ChooseError> {
-    let reader: Reader<_, Msg, Tick> = Reader::new(whole)?;
+    let mut reader: Reader<_, Msg, Tick> = Reader::new(whole)?;
     let header = reader.header().clone();
-    let beyond = choice.beyond;
     let mut tracer = Tracer::in_phase(out, &header, choice, Phase::Chosen);
-    for record in reader {
+    for record in &mut reader {
         tracer.put(&record?);
     }
-    if beyond > 0 {
-        tracer.left_out.insert("failed request beyond the bound".into(), beyond);
+    for (kind, count) in reader.left_out() {
+        *tracer.left_out.entry(kind.clone()).or_default() += count;
+    }
+    if tracer.choice.beyond > 0 {
+        tracer.left_out.insert(BEYOND.into(), tracer.choice.beyond);
     }
     Ok(tracer.finish()?.0)
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 
-use meshsim_actor::{Span, Time};
+use meshsim_actor::{ActorId, Span, Time};
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
+use meshsim_mesh::{RequestId, mark};
 use meshsim_report::owner::{Of, Owners, Seen};
 use meshsim_report::waterfall::{Follower, Waterfall};
-use meshsim_run::{Keep, Simulation, Tracer, choose};
+use meshsim_run::{HELD_MAX, Keep, Simulation, Tracer, choose};
 use meshsim_trace::{Entry, Header, Reader, Record};
 
 /// Queues, retries, timeouts, a crash, and messages that are lost and doubled.
@@ -38,12 +39,14 @@ fn experiment() -> Experiment {
     meshsim_experiment::parse("kept.yaml", MESH, ".".as_ref(), &[]).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
+fn header() -> Header {
+    let experiment = experiment();
+    meshsim_run::trace_header(&experiment, &experiment.mesh)
+}
+
 /// The trace, and the summary of the run.
 fn traced(keep: Keep) -> (Vec<u8>, Vec<u8>) {
-    let experiment = experiment();
-    let mesh = &experiment.mesh;
-    let names = (0..mesh.actor_count() as u32).map(|id| mesh.actor_name(meshsim_actor::ActorId(id)).to_owned());
-    let header = Header { seed: experiment.seed, actors: names.collect(), ..Header::default() };
+    let (experiment, header) = (experiment(), header());
     let mut simulation = Simulation::recorded(&experiment, Tracer::new(Vec::new(), &header, keep)).unwrap();
     let summary = serde_json::to_vec(&simulation.finish(&mut ()).summary(&experiment)).unwrap();
     let (bytes, choice) = simulation.into_recorder().finish().unwrap();
@@ -89,6 +92,38 @@ fn a_run_gives_the_same_summary_whatever_is_kept() {
         assert!(bytes.len() < whole.len() / 2, "{keep}: {} of {} bytes", bytes.len(), whole.len());
         assert_eq!(bytes, kept(keep).0, "{keep}");
     }
+}
+
+#[test]
+fn only_what_may_be_kept_is_written_while_the_run_goes_on() {
+    let whole = traced(Keep::ALL).0.len();
+    for (keep, is_final) in [("failed", true), ("failed,5%", true), ("slowest=10", false), ("failed,slowest=10", false)]
+    {
+        let mut simulation =
+            Simulation::recorded(&experiment(), Tracer::new(Vec::new(), &header(), keep.parse().unwrap())).unwrap();
+        simulation.finish(&mut ());
+        let (bytes, choice) = simulation.into_recorder().finish().unwrap();
+        assert_eq!(choice.is_none(), is_final, "{keep}");
+        assert!(bytes.len() < whole / 2, "{keep}: {} of {whole} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn a_request_that_does_not_end_holds_a_bounded_number_of_records() {
+    let mut tracer = Tracer::new(Vec::new(), &header(), "failed".parse().unwrap());
+    let note = |at: u64, actor: u32, what: &str, subject: u64| {
+        let entry = Entry::Note { what: what.into(), subject, value: 0 };
+        Record { seq: 0, at: Time::from_nanos(at), actor: ActorId(actor), entry }
+    };
+    let root = RequestId::new(ActorId(5), 0).root;
+    tracer.put(&note(0, 5, mark::DUE, root));
+    let count = HELD_MAX as u64 + 100_000;
+    (1..=count).for_each(|at| tracer.put(&note(at, 0, "heard", at)));
+    assert!(tracer.writer().passed_on() > 10_000, "{}", tracer.writer().passed_on());
+    let (bytes, _) = tracer.finish().unwrap();
+    let records = records(&bytes);
+    assert_eq!(records.len() as u64, count + 1, "it is kept, as it may yet fail");
+    assert!(records.iter().map(|record| record.at.nanos()).eq(0..=count));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use meshsim_actor::Time;
 
-use crate::format::Take;
+use crate::format::{RecordKind, Take};
 use crate::ranges::{Gathered, Ranges};
 use crate::read_error::ReadErrorKind;
 
@@ -22,6 +22,25 @@ const GROWTH_MAX: usize = 256;
 
 const HAS_CONTEXT: u8 = 1;
 const IS_TAGGED: u8 = 2;
+/// Rare kinds of records, as [`kind`](crate::export::kind) names them. The flag says that a chunk has none of them; a
+/// writer that does not know these flags leaves them out.
+const RARE: [(u8, &[&str]); 3] = [
+    (4, &["lost"]),
+    (8, &["duplicate", "hold", "delay"]),
+    (16, &["start", "crash", "wipe", "restart", "pause", "resume", "speed", "impair", "recover"]),
+];
+const LACKS: u8 = 4 | 8 | 16;
+
+/// The flag of a rare kind of records; 0 of all others.
+#[inline]
+pub(crate) fn rare(kind: RecordKind, is_lost: bool) -> u8 {
+    match kind {
+        RecordKind::Fate if is_lost => RARE[0].0,
+        RecordKind::Fate => RARE[1].0,
+        RecordKind::Start | RecordKind::MachineAction => RARE[2].0,
+        _ => 0,
+    }
+}
 
 /// Description of a chunk, available without reading its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +59,8 @@ pub struct Chunk {
     pub has_context: bool,
     /// The actors of its records, and the senders and receivers of the messages of its records.
     pub actors: Ranges,
+    /// Flags of the rare kinds of records that it lacks.
+    pub(crate) lacks: u8,
     /// The services of its records; `None` if the records are not tagged.
     pub services: Option<Ranges>,
     /// The requests of its records; `None` if the records are not tagged.
@@ -163,6 +184,8 @@ pub(crate) struct Gathering {
     /// Earliest and latest time; `None` before the first record.
     pub(crate) times: Option<(Time, Time)>,
     pub(crate) actors: Gathered,
+    /// Flags of the rare kinds of records that it has.
+    pub(crate) rare: u8,
     pub(crate) services: Gathered,
     pub(crate) requests: Gathered,
 }
@@ -186,6 +209,7 @@ impl Gathering {
             to,
             has_context,
             actors: self.actors.take(),
+            lacks: LACKS & !std::mem::take(&mut self.rare),
             services: is_tagged.then_some(services),
             requests: is_tagged.then_some(requests),
         }
@@ -215,14 +239,20 @@ impl Chunk {
             to,
             has_context: flags & HAS_CONTEXT != 0,
             actors,
+            lacks: flags & LACKS,
             services,
             requests,
         })
     }
 
+    /// False if it has no record of this [kind](crate::export::kind).
+    pub fn may_hold(&self, kind: &str) -> bool {
+        !RARE.iter().any(|(flag, kinds)| self.lacks & flag != 0 && kinds.contains(&kind))
+    }
+
     pub(crate) fn write_sets(&self, out: &mut Vec<u8>) {
         let tagged = if self.requests.is_some() { IS_TAGGED } else { 0 };
-        out.push(if self.has_context { HAS_CONTEXT } else { 0 } | tagged);
+        out.push(if self.has_context { HAS_CONTEXT } else { 0 } | tagged | self.lacks);
         self.actors.write(out);
         self.services.iter().chain(&self.requests).for_each(|set| set.write(out));
     }

@@ -85,13 +85,30 @@ struct ReplayedActor {
     armed: BySlot<Timer, (u64, Time, Content)>,
     /// Its messages in flight, by its count.
     sent: Rising<(SentThen, Content)>,
+    /// It has content in the current chunk.
+    is_here: bool,
 }
 
 /// Maintains the context while records are written, by the rules of [`Deriver`](crate::Deriver).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Open {
     lives: ByActor<ReplayedActor>,
+    /// Actors with content in the current chunk.
+    here: Vec<ActorId>,
+    /// Approximate size of all timers and messages, in bytes.
+    bytes: usize,
 }
+
+/// Approximate size of a timer in a context, of a message, and of an actor, in bytes.
+fn timer_bytes((.., content): &(u64, Time, Content)) -> usize {
+    12 + content.len()
+}
+
+fn message_bytes((_, content): &(SentThen, Content)) -> usize {
+    24 + content.len()
+}
+
+const ACTOR_BYTES: usize = 8;
 
 impl Open {
     #[inline]
@@ -99,14 +116,11 @@ impl Open {
         self.lives.entry(actor)
     }
 
-    /// The actors with any state, by rising id.
-    fn lives(&self) -> impl Iterator<Item = (ActorId, &ReplayedActor)> {
-        self.lives.iter().filter(|(_, life)| !life.is_new())
-    }
-
     pub(crate) fn start(&mut self, actor: ActorId, record: u64, incarnation: u32) {
-        let life = self.life(actor);
+        let Open { lives, bytes, .. } = self;
+        let life = lives.entry(actor);
         life.incarnation = incarnation;
+        *bytes -= life.armed.values().map(timer_bytes).sum::<usize>();
         life.armed.clear();
         life.take_in(record);
     }
@@ -119,31 +133,43 @@ impl Open {
     }
 
     pub(crate) fn fire(&mut self, actor: ActorId, record: u64, timer: Timer) {
-        let life = self.life(actor);
-        life.armed.remove(timer);
-        life.take_in(record);
+        self.drop_timer(actor, timer).take_in(record);
+    }
+
+    #[inline]
+    fn drop_timer(&mut self, actor: ActorId, timer: Timer) -> &mut ReplayedActor {
+        let Open { lives, bytes, .. } = self;
+        let life = lives.entry(actor);
+        *bytes -= life.armed.remove(timer).as_ref().map_or(0, timer_bytes);
+        life
     }
 
     /// Adds a message; `place` is the location of its content in the block.
     pub(crate) fn send(&mut self, id: MessageId, record: u64, at: Time, to: ActorId, place: (usize, usize)) {
-        let life = self.life(id.from);
+        let Open { lives, here, bytes } = self;
+        let life = lives.entry(id.from);
         life.lamport += 1;
         let lamport = life.lamport;
         let (is_doubled, was_held) = (false, false);
         let sent = SentThen { record, at, lamport, to, copies: 1, arrived: 0, is_doubled, was_held };
-        life.sent.insert(id.seq, (sent, Content::Here(place.0 as u32, place.1 as u32)));
+        let sent = (sent, Content::Here(place.0 as u32, place.1 as u32));
+        *bytes += message_bytes(&sent);
+        *bytes -= life.sent.insert(id.seq, sent).as_ref().map_or(0, message_bytes);
+        life.has_here(id.from, here);
     }
 
     pub(crate) fn arm(&mut self, actor: ActorId, record: u64, timer: Timer, due: Time, place: (usize, usize)) {
-        let life = self.life(actor);
+        let Open { lives, here, bytes } = self;
+        let life = lives.entry(actor);
         life.lamport += 1;
-        life.armed.insert(timer, (record, due, Content::Here(place.0 as u32, place.1 as u32)));
+        let armed = (record, due, Content::Here(place.0 as u32, place.1 as u32));
+        *bytes += timer_bytes(&armed);
+        *bytes -= life.armed.insert(timer, armed).as_ref().map_or(0, timer_bytes);
+        life.has_here(actor, here);
     }
 
     pub(crate) fn disarm(&mut self, actor: ActorId, timer: Timer) {
-        let life = self.life(actor);
-        life.lamport += 1;
-        life.armed.remove(timer);
+        self.drop_timer(actor, timer).lamport += 1;
     }
 
     pub(crate) fn note(&mut self, actor: ActorId) {
@@ -168,20 +194,23 @@ impl Open {
 
     /// Counts a copy that arrived or was lost. Returns the Lamport clock of the sending.
     fn gone(&mut self, id: MessageId, arrived: bool) -> u64 {
-        let Some(outbox) = self.lives.get_mut(id.from).map(|life| &mut life.sent) else { return 0 };
+        let Open { lives, bytes, .. } = self;
+        let Some(outbox) = lives.get_mut(id.from).map(|life| &mut life.sent) else { return 0 };
         let Some((sent, _)) = outbox.get_mut(id.seq) else { return 0 };
         let lamport = sent.lamport;
         sent.copies -= 1;
         sent.arrived += u32::from(arrived);
         if sent.copies == 0 {
-            outbox.remove(id.seq);
+            *bytes -= outbox.remove(id.seq).as_ref().map_or(0, message_bytes);
         }
         lamport
     }
 
     /// Copies the content of open items from the current chunk, whose bytes are about to be dropped.
     pub(crate) fn keep(&mut self, block: &[u8]) {
-        for life in self.lives.values_mut() {
+        for actor in self.here.drain(..) {
+            let Some(life) = self.lives.get_mut(actor) else { continue };
+            life.is_here = false;
             life.armed.values_mut().for_each(|(.., content)| content.keep(block));
             life.sent.values_mut().for_each(|(_, content)| content.keep(block));
         }
@@ -189,17 +218,13 @@ impl Open {
 
     /// Approximate size in bytes.
     pub(crate) fn estimate(&self) -> usize {
-        let of = |life: &ReplayedActor| {
-            let armed: usize = life.armed.values().map(|(.., content)| 12 + content.len()).sum();
-            8 + armed + life.sent.iter().map(|(_, (_, content))| 24 + content.len()).sum::<usize>()
-        };
-        self.lives().map(|(_, life)| of(life)).sum()
+        self.bytes + ACTOR_BYTES * self.lives.len()
     }
 
     /// Appends the context, after all its content was [kept](Self::keep).
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        put(out, |frame| frame.number(self.lives().count() as u64));
-        for (actor, life) in self.lives() {
+        put(out, |frame| frame.number(self.lives.len() as u64));
+        for (actor, life) in self.lives.iter() {
             put(out, |frame| {
                 frame.number(u64::from(actor.0));
                 frame.number(u64::from(life.incarnation));
@@ -216,7 +241,7 @@ impl Open {
             }
         }
         let in_flight =
-            || self.lives().flat_map(|(from, life)| life.sent.iter().map(move |(seq, sent)| (from, seq, sent)));
+            || self.lives.iter().flat_map(|(from, life)| life.sent.iter().map(move |(seq, sent)| (from, seq, sent)));
         put(out, |frame| frame.number(in_flight().count() as u64));
         for (from, seq, (sent, content)) in in_flight() {
             put(out, |frame| {
@@ -243,9 +268,13 @@ impl ReplayedActor {
         self.input = Some(record);
     }
 
-    /// True if it has no record yet. (A message counts for its sender's clock.)
-    fn is_new(&self) -> bool {
-        self.lamport == 0 && self.incarnation == 0
+    /// It has content in the current chunk.
+    #[inline]
+    fn has_here(&mut self, actor: ActorId, here: &mut Vec<ActorId>) {
+        if !self.is_here {
+            self.is_here = true;
+            here.push(actor);
+        }
     }
 }
 

@@ -1,9 +1,8 @@
 //! Data that follows from the order of the records, and is therefore not stored.
 
-use std::collections::BTreeMap;
-
 use meshsim_actor::{ActorId, Fate, Message, MessageId, Time, Timer};
 
+use crate::store::{ByActor, BySlot, Rising};
 use crate::{Context, Entry, Record};
 
 /// Derives this data record by record.
@@ -13,24 +12,25 @@ use crate::{Context, Entry, Record};
 /// actors.
 #[derive(Clone, Debug)]
 pub struct Deriver<T, A = ()> {
-    lives: BTreeMap<ActorId, ReplayedActor<T>>,
-    in_flight: BTreeMap<MessageId, Sent<A>>,
+    lives: ByActor<ReplayedActor<T, A>>,
 }
 
 impl<T, A> Default for Deriver<T, A> {
     fn default() -> Self {
-        Deriver { lives: BTreeMap::new(), in_flight: BTreeMap::new() }
+        Deriver { lives: ByActor::default() }
     }
 }
 
 #[derive(Clone, Debug)]
-struct ReplayedActor<T> {
+struct ReplayedActor<T, A> {
     incarnation: u32,
     lamport: u64,
     /// The cause of the actor's effects: the record of its last input.
     input: Option<u64>,
     /// The timers which may still fire.
-    armed: BTreeMap<Timer, Armed<T>>,
+    armed: BySlot<Timer, Armed<T>>,
+    /// Its messages in flight, by its count.
+    sent: Rising<Sent<A>>,
 }
 
 /// A timer that may still fire.
@@ -44,9 +44,9 @@ pub struct Armed<T> {
     pub tick: T,
 }
 
-impl<T> Default for ReplayedActor<T> {
+impl<T, A> Default for ReplayedActor<T, A> {
     fn default() -> Self {
-        ReplayedActor { incarnation: 0, lamport: 0, input: None, armed: BTreeMap::new() }
+        ReplayedActor { incarnation: 0, lamport: 0, input: None, armed: BySlot::default(), sent: Rising::default() }
     }
 }
 
@@ -111,16 +111,14 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
     /// Begins in the middle of a trace, with its context there. Calls `about` for each message in flight, with its id,
     /// receiver and content.
     pub fn resumed<M: Message>(context: &Context<M, T>, mut about: impl FnMut(MessageId, ActorId, &M) -> A) -> Self {
-        let life = |life: &crate::context::LifeThen<T>| ReplayedActor {
-            incarnation: life.incarnation,
-            lamport: life.lamport,
-            input: life.input,
-            armed: life
-                .armed
-                .iter()
-                .map(|(timer, seq, due, tick)| (*timer, Armed { seq: *seq, due: *due, tick: *tick }))
-                .collect(),
-        };
+        let mut lives: ByActor<ReplayedActor<T, A>> = ByActor::default();
+        for (actor, then) in &context.lives {
+            let life = lives.entry(*actor);
+            (life.incarnation, life.lamport, life.input) = (then.incarnation, then.lamport, then.input);
+            for (timer, seq, due, tick) in &then.armed {
+                life.armed.insert(*timer, Armed { seq: *seq, due: *due, tick: *tick });
+            }
+        }
         let mut sent = |id: MessageId, then: &crate::context::SentThen, msg: &M| Sent {
             seq: then.record,
             at: then.at,
@@ -134,17 +132,24 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
             copies: then.copies,
             arrived: then.arrived,
         };
-        Deriver {
-            lives: context.lives.iter().map(|(actor, then)| (*actor, life(then))).collect(),
-            in_flight: context.in_flight.iter().map(|(id, then, msg)| (*id, sent(*id, then, msg))).collect(),
+        for (id, then, msg) in &context.in_flight {
+            lives.entry(id.from).sent.insert(id.seq, sent(*id, then, msg));
         }
+        Deriver { lives }
     }
 
     /// Processes the next record of the trace. If it is the sending of a message, `about` creates the data of the
     /// caller.
     pub fn derive<M: Message>(&mut self, record: &Record<M, T>, about: impl FnOnce(&M) -> A) -> Derived<T, A> {
-        let life = self.lives.entry(record.actor).or_default();
-        let mut derived = Derived { cause: life.input, incarnation: 0, lamport: 0, message: None, copy: 0, tick: None };
+        let mut derived = Derived { cause: None, incarnation: 0, lamport: 0, message: None, copy: 0, tick: None };
+        // The sending of the message that the record is about.
+        let sent = match &record.entry {
+            Entry::Deliver(id) => self.gone(*id, true),
+            Entry::Fate(id, fate) => self.meet(*id, *fate),
+            _ => None,
+        };
+        let life = self.lives.entry(record.actor);
+        derived.cause = life.input;
         match &record.entry {
             Entry::Start { incarnation } => {
                 life.incarnation = *incarnation;
@@ -153,16 +158,14 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
                 life.take_in(record.seq);
             }
             Entry::Deliver(id) => {
-                let sent = self.in_flight.get(id).copied();
                 life.lamport = life.lamport.max(sent.map_or(0, |sent| sent.lamport));
                 life.take_in(record.seq);
                 derived.cause = sent.map(|sent| sent.seq);
                 derived.message = Some((*id, sent));
                 derived.copy = sent.map_or(0, |sent| sent.arrived);
-                gone(&mut self.in_flight, *id, true);
             }
             Entry::Fire(timer) => {
-                let armed = life.armed.remove(timer);
+                let armed = life.armed.remove(*timer);
                 derived.cause = armed.map(|armed| armed.seq);
                 derived.tick = armed.map(|armed| armed.tick);
                 life.take_in(record.seq);
@@ -183,7 +186,7 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
                     copies: 1,
                     arrived: 0,
                 };
-                self.in_flight.insert(id, sent);
+                life.sent.insert(*seq, sent);
                 derived.message = Some((id, Some(sent)));
             }
             Entry::Arm { timer, at, tick } => {
@@ -193,28 +196,14 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
             }
             Entry::Disarm(timer) => {
                 life.lamport += 1;
-                derived.tick = life.armed.remove(timer).map(|armed| armed.tick);
+                derived.tick = life.armed.remove(*timer).map(|armed| armed.tick);
             }
             Entry::Note { .. } => life.lamport += 1,
-            Entry::Fate(id, fate) => {
-                if let Some(sent) = self.in_flight.get_mut(id) {
-                    match fate {
-                        Fate::Duplicate(..) => {
-                            sent.copies = sent.copies.saturating_add(1);
-                            sent.is_doubled = true;
-                        }
-                        Fate::Hold(_) => sent.was_held = true,
-                        Fate::Deliver(_) | Fate::Lost(_) => {}
-                    }
-                }
-                let sent = self.in_flight.get(id).copied();
+            Entry::Fate(id, _) => {
                 derived.incarnation = life.incarnation;
                 derived.lamport = sent.map_or(life.lamport, |sent| sent.lamport);
                 derived.cause = sent.map(|sent| sent.seq);
                 derived.message = Some((*id, sent));
-                if let Fate::Lost(_) = fate {
-                    gone(&mut self.in_flight, *id, false);
-                }
                 return derived;
             }
             Entry::Power(_) => {
@@ -226,29 +215,50 @@ impl<T: Copy, A: Copy> Deriver<T, A> {
         derived
     }
 
+    /// Counts a copy that arrived or was lost; the message is dropped after the last one. Gives what it was before.
+    fn gone(&mut self, id: MessageId, arrived: bool) -> Option<Sent<A>> {
+        let messages = &mut self.lives.get_mut(id.from)?.sent;
+        let sent = messages.get_mut(id.seq)?;
+        let before = *sent;
+        sent.copies -= 1;
+        sent.arrived += u32::from(arrived);
+        if sent.copies == 0 {
+            messages.remove(id.seq);
+        }
+        Some(before)
+    }
+
+    /// Applies a decision of the network to a message. Gives what it is then.
+    fn meet(&mut self, id: MessageId, fate: Fate) -> Option<Sent<A>> {
+        if let Fate::Lost(_) = fate {
+            return self.gone(id, false);
+        }
+        let sent = self.lives.get_mut(id.from)?.sent.get_mut(id.seq)?;
+        match fate {
+            Fate::Duplicate(..) => {
+                sent.copies = sent.copies.saturating_add(1);
+                sent.is_doubled = true;
+            }
+            Fate::Hold(_) => sent.was_held = true,
+            Fate::Deliver(_) | Fate::Lost(_) => {}
+        }
+        Some(*sent)
+    }
+
     /// The timers of an actor that may still fire after the last record.
     pub fn armed(&self, actor: ActorId) -> impl Iterator<Item = &Armed<T>> {
-        self.lives.get(&actor).into_iter().flat_map(|life| life.armed.values())
+        self.lives.get(actor).into_iter().flat_map(|life| life.armed.iter().map(|(_, armed)| armed))
     }
 
     /// The messages in flight after the last record, by sender and number: the id and data of each.
     pub fn in_flight(&self) -> impl Iterator<Item = (MessageId, &Sent<A>)> {
-        self.in_flight.iter().map(|(id, sent)| (*id, sent))
+        self.lives.iter().flat_map(|(from, life): (ActorId, &ReplayedActor<T, A>)| {
+            life.sent.iter().map(move |(seq, sent)| (MessageId { from, seq }, sent))
+        })
     }
 }
 
-/// Counts a copy that arrived or was lost; the message is dropped after the last one.
-fn gone<A>(in_flight: &mut BTreeMap<MessageId, Sent<A>>, id: MessageId, arrived: bool) {
-    if let Some(sent) = in_flight.get_mut(&id) {
-        sent.copies -= 1;
-        sent.arrived += u32::from(arrived);
-        if sent.copies == 0 {
-            in_flight.remove(&id);
-        }
-    }
-}
-
-impl<T> ReplayedActor<T> {
+impl<T, A> ReplayedActor<T, A> {
     fn take_in(&mut self, seq: u64) {
         self.lamport += 1;
         self.input = Some(seq);

@@ -10,7 +10,7 @@ use crate::read_error::ReadErrorKind;
 pub(crate) const RANGES_MAX: usize = 4096;
 
 /// Numbers below this are collected as bits.
-const LOW: u64 = 1 << 16;
+const LOW: u64 = 1 << 20;
 
 /// A set of numbers, which may hold some that were never added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use meshsim_actor::{ActorId, Timer};
 
-/// Actors with lower ids are found by index.
+/// Actors with lower ids are found by index; those of more actors if so many were there.
 const DENSE_MAX: usize = 1 << 14;
 
 /// A slot that is this far beyond all others is not found by index.
@@ -17,13 +17,16 @@ const GAP_MAX: usize = 64;
 /// Values by actor.
 #[derive(Clone, Debug)]
 pub struct ByActor<V> {
-    dense: Vec<V>,
+    /// At most twice as long as there are values, or [`DENSE_MAX`].
+    dense: Vec<Option<V>>,
+    /// Those of all other actors.
     sparse: BTreeMap<ActorId, V>,
+    len: usize,
 }
 
 impl<V> Default for ByActor<V> {
     fn default() -> Self {
-        ByActor { dense: Vec::new(), sparse: BTreeMap::new() }
+        ByActor { dense: Vec::new(), sparse: BTreeMap::new(), len: 0 }
     }
 }
 
@@ -32,36 +35,67 @@ impl<V: Default> ByActor<V> {
     #[inline]
     pub fn entry(&mut self, actor: ActorId) -> &mut V {
         let at = actor.index();
-        if at >= DENSE_MAX {
-            return self.sparse.entry(actor).or_default();
-        }
         if at >= self.dense.len() {
-            self.dense.resize_with(at + 1, V::default);
+            if at >= DENSE_MAX.max(2 * self.len) {
+                self.len += usize::from(!self.sparse.contains_key(&actor));
+                return self.sparse.entry(actor).or_default();
+            }
+            self.grow(at + 1);
         }
-        &mut self.dense[at]
+        let ByActor { dense, len, .. } = self;
+        dense[at].get_or_insert_with(|| {
+            *len += 1;
+            V::default()
+        })
+    }
+
+    /// Lets more actors be found by index.
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.dense.resize_with(len, || None);
+        while let Some(first) = self.sparse.first_entry().filter(|first| first.key().index() < len) {
+            let (actor, value) = first.remove_entry();
+            self.dense[actor.index()] = Some(value);
+        }
     }
 
     /// The value of an actor, if it was ever asked for.
     #[inline]
     pub fn get(&self, actor: ActorId) -> Option<&V> {
-        if actor.index() < DENSE_MAX { self.dense.get(actor.index()) } else { self.sparse.get(&actor) }
+        match self.dense.get(actor.index()) {
+            Some(slot) => slot.as_ref(),
+            None => self.sparse.get(&actor),
+        }
     }
 
     /// Likewise.
     #[inline]
     pub fn get_mut(&mut self, actor: ActorId) -> Option<&mut V> {
-        if actor.index() < DENSE_MAX { self.dense.get_mut(actor.index()) } else { self.sparse.get_mut(&actor) }
+        match self.dense.get_mut(actor.index()) {
+            Some(slot) => slot.as_mut(),
+            None => self.sparse.get_mut(&actor),
+        }
     }
 
-    /// All values, by rising actor. Some may be the default.
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if no value was ever asked for.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All values, by rising actor.
     pub fn iter(&self) -> impl Iterator<Item = (ActorId, &V)> {
-        let dense = (0..).map(ActorId).zip(&self.dense);
+        let dense = (0..).map(ActorId).zip(&self.dense).filter_map(|(actor, slot)| Some((actor, slot.as_ref()?)));
         dense.chain(self.sparse.iter().map(|(actor, value)| (*actor, value)))
     }
 
     /// All values, by rising actor.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.dense.iter_mut().chain(self.sparse.values_mut())
+        self.dense.iter_mut().flatten().chain(self.sparse.values_mut())
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use meshsim_actor::{ActorId, EntryRef, Fate, MachineAction, MessageId, Recorder, Span, Time, Timer};
 use serde::Serialize;
 
-use crate::chunk::{CHUNK_BYTES, Gathering, RAW_BYTES_MAX, pack};
+use crate::chunk::{CHUNK_BYTES, Gathering, RAW_BYTES_MAX, pack, rare};
 use crate::context::{CONTEXT_BYTES_MAX, Open};
 use crate::format::{Frame, MAGIC, RecordKind, SAME, VERSION, WORDS_MAX, put, put_text};
 use crate::index::Entries;
@@ -276,6 +276,14 @@ impl<W: Write> Writer<W> {
         });
     }
 
+    /// Notes in the description of the chunk that a rare record follows.
+    fn begin_rare(&mut self, kind: RecordKind, is_lost: bool) {
+        if self.is_full() {
+            self.close(None::<fn(&mut Vec<u8>)>);
+        }
+        self.chunk.rare |= rare(kind, is_lost);
+    }
+
     /// Writes a value; returns its location in the block.
     #[inline(always)]
     fn blob<V: Serialize>(&mut self, value: &V) -> (usize, usize) {
@@ -357,12 +365,14 @@ impl<W: Write> Writer<W> {
     }
 
     fn start(&mut self, at: Time, actor: ActorId, incarnation: u32) {
+        self.begin_rare(RecordKind::Start, false);
         self.begin(at, actor, RecordKind::Start, |frame| frame.number(u64::from(incarnation)));
         self.open.start(actor, self.records, incarnation);
         self.end();
     }
 
     fn fate(&mut self, at: Time, actor: ActorId, id: MessageId, fate: Fate) {
+        self.begin_rare(RecordKind::Fate, matches!(fate, Fate::Lost(_)));
         self.begin(at, actor, RecordKind::Fate, |frame| put_id(frame, id));
         self.blob(&fate);
         let receiver = self.open.fate(id, fate);
@@ -373,6 +383,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn power(&mut self, at: Time, actor: ActorId, power: &MachineAction) {
+        self.begin_rare(RecordKind::MachineAction, false);
         self.begin(at, actor, RecordKind::MachineAction, |_| {});
         self.blob(power);
         self.end();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use meshsim_actor::{ActorId, EntryRef, Note, Recorder, Rng, Time};
-use meshsim_trace::{Header, Reader, Writer};
+use meshsim_trace::{Header, Reader, Writer, with_right_sums};
 
 /// The requests of the first chunk of a trace in which they came in this order.
 fn held(requests: impl IntoIterator<Item = u64>) -> Vec<(u64, u64)> {
@@ -30,6 +30,24 @@ fn requests_that_come_in_any_order_make_the_same_set() {
     assert_eq!(ranges, held(sorted.iter().copied()));
     let each: BTreeSet<u64> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
     assert_eq!(each, sorted);
+}
+
+#[test]
+fn a_chunk_without_flags_of_rare_records_may_hold_any() {
+    let mut trace = Writer::new(Vec::new(), &Header { seed: 1, actors: vec!["a".into()], ..Header::default() });
+    let note = EntryRef::Note(Note { what: "n", subject: 0, value: 0 });
+    Recorder::<(), u8>::record(&mut trace, Time::ZERO, ActorId(0), note);
+    let bytes = trace.finish().unwrap();
+    let may_hold = |bytes: &[u8]| {
+        let index = Reader::<_, (), u8>::new(Cursor::new(bytes)).unwrap().index().unwrap();
+        ["lost", "duplicate", "crash", "note"].map(|kind| index.chunks[0].may_hold(kind))
+    };
+    assert_eq!(may_hold(&bytes), [false, false, false, true]);
+    // As older versions wrote it; its index is built from the chunk.
+    let begins = |magic: &[u8; 4]| bytes.windows(4).position(|four| four == magic).unwrap();
+    let mut older = bytes[..begins(b"MIDX")].to_vec();
+    older[begins(b"MCHK") + 48] &= 3;
+    assert_eq!(may_hold(&with_right_sums(&older)), [true; 4]);
 }
 
 #[test]

@@ -80,6 +80,22 @@ fn values_by_rising_number_are_those_of_a_tree() {
 }
 
 #[test]
+fn values_of_many_actors_are_found_again_in_whatever_order_they_came() {
+    for seed in 0..4 {
+        let (mut rng, mut values, mut tree) = (Rng::keyed(seed, 2, 0), ByActor::<u64>::default(), BTreeMap::new());
+        // Some far beyond the others at first, then all that lie before them.
+        let far = (0..200).map(|_| (rng.unit() * 300_000.0) as u32).collect::<Vec<u32>>();
+        for (value, id) in (1..).zip(far.iter().copied().chain(0..100_000)) {
+            *values.entry(ActorId(id)) = value;
+            tree.insert(id, value);
+        }
+        assert_eq!(values.len(), tree.len());
+        assert!(values.iter().map(|(actor, value)| (actor.0, *value)).eq(tree.iter().map(|(id, value)| (*id, *value))));
+        assert!(far.iter().all(|id| values.get(ActorId(*id)) == tree.get(id)));
+    }
+}
+
+#[test]
 fn values_of_actors_with_any_id_are_found_again() {
     let mut values = ByActor::<u32>::default();
     let ids = [3, (1 << 14) - 1, 1 << 14, u32::MAX];

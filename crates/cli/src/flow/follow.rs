@@ -85,6 +85,11 @@ impl Following {
         folder::written_from(&self.stage).unwrap_or_else(|| self.stage.clone())
     }
 
+    /// True if its files are not yet at their final place, and a process writes them.
+    pub(crate) fn is_being_written(&self) -> bool {
+        self.stage.parent().is_some_and(|parent| folder::all_being_written(parent).contains(&self.stage))
+    }
+
     /// Takes what is new. Returns false if the run has ended, and nothing more will come.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ use crate::error::Error;
 
 /// The word for the three kinds of records about timers.
 const TIMER: &str = "timer";
+/// The kind of records that say that a message is lost.
+const LOST: &str = "lost";
 
 /// Selected records. Options of one name widen the selection, different ones narrow it.
 #[derive(Debug, Default, clap::Args)]
@@ -371,12 +373,23 @@ fn may_hold(condition: &Filter, chunk: &Chunk, names: &Names) -> bool {
         Filter::Word { field, text, is: true, is_pattern } => match Is::ALL.get(*field) {
             Some(Is::Actor | Is::From | Is::To) => any(&mut names.actors().iter().map(String::as_str), &chunk.actors),
             Some(Is::Service) => chunk.services.as_ref().is_none_or(|set| any(&mut names.services(), set)),
+            Some(Is::Kind) => {
+                let rest = NOTES.iter().chain(&mark::ALL).chain(&[TIMER]);
+                KINDS.iter().any(|kind| condition.takes(kind) && chunk.may_hold(kind))
+                    || rest.copied().any(|kind| condition.takes(kind))
+            }
+            Some(Is::Reason) => {
+                let is_of_loss = LossReason::ALL.iter().any(|reason| condition.takes(reason.as_str()));
+                let is_of_failure = Failure::ALL.iter().any(|failure| condition.takes(failure.as_str()));
+                is_of_failure || is_of_loss && chunk.may_hold(LOST)
+            }
             Some(Is::Request) if !is_pattern => {
                 let root = names.root(text);
                 chunk.requests.as_ref().is_none_or(|set| root.is_some_and(|root| set.contains(root)))
             }
             _ => true,
         },
+        Filter::Flag(field) if *field == Is::Lost as usize => chunk.may_hold(LOST),
         Filter::Figure { field, compare, than } => {
             let (low, high) = match Is::ALL.get(*field) {
                 Some(Is::At) => (chunk.from.nanos(), chunk.to.nanos()),

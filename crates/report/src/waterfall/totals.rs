@@ -63,9 +63,12 @@ impl Totals {
         }
     }
 
-    /// The groups, each with its client and endpoint.
+    /// The groups, each with its client and endpoint: by client and endpoint, the requests for which there was no instance
+    /// last of their client's.
     pub fn groups(&self) -> impl Iterator<Item = (ActorId, Option<(ServiceId, EndpointId)>, &Group)> {
-        self.0.iter().map(|((caller, callee), group)| (*caller, *callee, group))
+        let mut groups: Vec<_> = self.0.iter().map(|((caller, callee), group)| (*caller, *callee, group)).collect();
+        groups.sort_by_key(|(caller, callee, _)| (*caller, callee.is_none(), *callee));
+        groups.into_iter()
     }
 }
 
@@ -133,6 +136,15 @@ fn class(ns: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_without_an_instance_come_last_of_their_clients() {
+        let callee = |endpoint| Some((ServiceId(0), EndpointId(endpoint)));
+        let keys = [(5, None), (5, callee(1)), (5, callee(0)), (6, None), (6, callee(0))];
+        let totals = Totals(keys.map(|(caller, callee)| ((ActorId(caller), callee), Group::default())).into());
+        let groups: Vec<_> = totals.groups().map(|(caller, callee, _)| (caller.0, callee)).collect();
+        assert_eq!(groups, [(5, callee(0)), (5, callee(1)), (5, None), (6, callee(0)), (6, None)]);
+    }
 
     #[test]
     fn groups_by_rank_hold_each_request_once_and_the_slowest_come_last() {

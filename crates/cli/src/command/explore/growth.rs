@@ -95,6 +95,9 @@ impl Growth {
                 let looked = self.look(&known, &mut words).and_then(|goes_on| Ok((goes_on, self.now(goes_on)?)));
                 match looked {
                     Ok((goes_on, now)) => {
+                        while !goes_on && self.following.is_being_written() && !is_over() {
+                            pause();
+                        }
                         // At the end the figures are those that the run wrote, if it did.
                         let written = (!goes_on).then(|| read::runs(&[self.following.folder()]).ok()?.pop()).flatten();
                         known.set(Now { run: written.unwrap_or(now.run), ..now });
@@ -104,8 +107,7 @@ impl Growth {
                     }
                     Err(error) => break Some(error.to_string()),
                 }
-                #[expect(clippy::disallowed_methods, reason = "no actor waits: this looks at files")]
-                thread::sleep(LOOK);
+                pause();
             };
             known.overview.end(ended);
         });
@@ -131,4 +133,9 @@ impl Growth {
             totals: None,
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "no actor waits: this looks at files")]
+fn pause() {
+    thread::sleep(LOOK);
 }

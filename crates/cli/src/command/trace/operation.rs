@@ -1,5 +1,8 @@
 //! `meshsim trace operation`: progress of the steps of an operation on each node.
 
+mod svg;
+mod text;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -15,7 +18,7 @@ use crate::error::{Error, Exit};
 use crate::flow::line::cut;
 use crate::flow::words::Names;
 use crate::flow::{Item, Source};
-use crate::screen::{Screen, paragraph, width};
+use crate::screen::Screen;
 
 pub(super) const ABOUT: &str = "Show the steps of an operation on each node, and the last node";
 
@@ -24,6 +27,7 @@ Examples:
   meshsim trace operation last                     the operations of the run, with their numbers
   meshsim trace operation last 5                   node by step: when each had acknowledged; and the slowest step
   meshsim trace operation last 5 --step 9          one step on each node: sent, delivered, applied, acknowledged
+  meshsim trace operation last 5 --svg > steps.svg
 
 Times run from the decision of the step. `by 7` is a node that has the step from a later message.";
 
@@ -42,6 +46,9 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print a picture
+    #[arg(long, conflicts_with = "json", requires = "operation")]
+    svg: bool,
     /// Show all nodes
     #[arg(long)]
     wide: bool,
@@ -109,8 +116,16 @@ impl Args {
                 .print_json(&serde_json::json!({ "operation": operation, "steps": steps }))
                 .map(|()| Exit::Success);
         }
+        let steps_told = plural(steps.len() as u64, "step");
+        let (began, outcome) = (number(operation.began_s), &operation.outcome);
+        let what = format!("{}, from {began}s, {outcome}, {steps_told}", name(operation));
+        let heading = [&*format!("Operation {wanted}"), &what];
         let most = if self.wide { usize::MAX } else { NODES_MAX };
-        screen.print(&text(wanted, operation, &steps, self.step, most, screen.paint())).map(|()| Exit::Success)
+        let text = match self.svg {
+            true => svg::draw(heading, &steps, self.step, most),
+            false => text::write(heading, &steps, self.step, most, screen.paint()),
+        };
+        screen.print(&text).map(|()| Exit::Success)
     }
 }
 
@@ -265,39 +280,8 @@ fn slowest_first(step: &Step) -> Vec<&Place> {
     nodes
 }
 
-fn text(
-    wanted: usize,
-    operation: &OperationSummary,
-    steps: &[Step],
-    only: Option<u64>,
-    most: usize,
-    paint: Paint,
-) -> String {
-    let mut text = format!(
-        "{}  {}, from {}s, {}, {}\n",
-        paint.on(Look::Bold, &format!("Operation {wanted}")),
-        name(operation),
-        number(operation.began_s),
-        operation.outcome,
-        plural(steps.len() as u64, "step"),
-    );
-    if only.is_none() && steps.len() > 1 {
-        text += &matrix(steps, most, paint);
-    }
-    // The step that took longest, or was never acknowledged by all; that is the one to look at.
-    let time =
-        |step: &&Step| slowest_first(step).first().map(|place| after(step, place.acknowledged).unwrap_or(Span::MAX));
-    let shown = steps.iter().find(|step| Some(step.n) == only).or_else(|| steps.iter().rev().max_by_key(time));
-    if let Some(step) = shown {
-        text += &one(step, most, paint);
-    }
-    text
-}
-
-/// Node by step: after how long each had acknowledged each.
-fn matrix(steps: &[Step], most: usize, paint: Paint) -> String {
-    const COLUMN: usize = 9;
-    let fitting = (width().saturating_sub(20) / COLUMN).clamp(1, steps.len());
+/// The nodes of all steps, the slowest first.
+fn nodes_slowest_first(steps: &[Step]) -> Vec<&str> {
     let mut slowest: BTreeMap<&str, u64> = BTreeMap::new();
     for step in steps {
         for place in &step.nodes {
@@ -308,117 +292,25 @@ fn matrix(steps: &[Step], most: usize, paint: Paint) -> String {
     }
     let mut nodes: Vec<(&str, u64)> = slowest.into_iter().collect();
     nodes.sort_by(|(a, x), (b, y)| y.cmp(x).then(a.cmp(b)));
-    let headings = steps.iter().take(fitting).map(|step| format!("step {}", step.n));
-    let mut table = Table::new(std::iter::once("<acknowledged after".to_owned()).chain(headings));
-    for (node, _) in nodes.iter().take(most) {
-        let mut row: Vec<Cell> = vec![cut(node, 18).into()];
-        row.extend(steps.iter().take(fitting).map(|step| match step.nodes.iter().find(|place| place.node == *node) {
-            None => Cell::from(""),
-            Some(place) => state(step, place),
-        }));
-        table.row(row);
-    }
-    let mut text = format!("\n{}", table.render(paint));
-    if nodes.len() > most {
-        text += &format!("  and {} that were quicker\n", plural((nodes.len() - most) as u64, "node"));
-    }
-    if steps.len() > fitting {
-        text += &format!("  and {}: `--step N` shows one\n", plural((steps.len() - fitting) as u64, "step"));
-    }
-    text
+    nodes.into_iter().map(|(node, _)| node).collect()
+}
+
+/// The step that took longest, or that not all acknowledged: the one to look at.
+fn slowest(steps: &[Step]) -> Option<&Step> {
+    let time =
+        |step: &&Step| slowest_first(step).first().map(|place| after(step, place.acknowledged).unwrap_or(Span::MAX));
+    steps.iter().rev().max_by_key(time)
 }
 
 /// Progress of a node with a step: the time of its acknowledgement, or a word.
-fn state(step: &Step, place: &Place) -> Cell {
+fn state(step: &Step, place: &Place) -> (String, Look) {
     match (after(step, place.acknowledged), place) {
-        (Some(span), place) if place.resent > 0 => Cell::new(format!("{span} +{}", place.resent), Look::Warn),
-        (Some(span), _) => span.to_string().into(),
-        (None, Place { refused: Some(_), .. }) => Cell::new("refused", Look::Bad),
-        (None, Place { applied: Some(_), .. }) => Cell::new("applied", Look::Warn),
-        (None, Place { delivered: Some(_), .. }) => Cell::new("delivered", Look::Warn),
-        (None, Place { sent: Some(_), .. }) => Cell::new("sent", Look::Bad),
-        (None, _) => Cell::new("not sent", Look::Bad),
+        (Some(span), place) if place.resent > 0 => (format!("{span} +{}", place.resent), Look::Warn),
+        (Some(span), _) => (span.to_string(), Look::Plain),
+        (None, Place { refused: Some(_), .. }) => ("refused".into(), Look::Bad),
+        (None, Place { applied: Some(_), .. }) => ("applied".into(), Look::Warn),
+        (None, Place { delivered: Some(_), .. }) => ("delivered".into(), Look::Warn),
+        (None, Place { sent: Some(_), .. }) => ("sent".into(), Look::Bad),
+        (None, _) => ("not sent".into(), Look::Bad),
     }
-}
-
-/// Shows one step on each node.
-fn one(step: &Step, most: usize, paint: Paint) -> String {
-    let nodes = slowest_first(step);
-    let decided = step.decided_ns as f64 / 1e9;
-    let mut text = format!("\n{}, decided at {decided:.6}s\n", paint.on(Look::Bold, &format!("Step {}", step.n)));
-    let mut table = Table::new(["<node", "sent", "delivered", "applied", "acknowledged", "resent", "lost", "refused"]);
-    for place in nodes.iter().take(most) {
-        let span = |at| Cell::from(after(step, at).map_or_else(|| "-".into(), |span: Span| format!("+{span}")));
-        let lost: u64 = place.lost.values().sum();
-        let many = |n: u64| if n > 0 { Cell::new(count(n), Look::Warn) } else { "".into() };
-        table.row([
-            Cell::from(cut(&place.node, 14)),
-            span(place.sent),
-            span(place.delivered),
-            span(place.applied),
-            span(place.acknowledged),
-            many(place.resent),
-            many(lost),
-            place.refused.map_or_else(
-                || "".into(),
-                |at| Cell::new(format!("+{}", after(step, Some(at)).unwrap_or(Span::ZERO)), Look::Bad),
-            ),
-        ]);
-    }
-    text += &table.without_empty_columns(&["-"]).render(paint);
-    if nodes.len() > most {
-        text += &format!("  and {} that were quicker\n", plural((nodes.len() - most) as u64, "node"));
-    }
-    if let Some(last) = nodes.first() {
-        text += &format!("\n{}", paragraph("", &why(step, last, nodes.len()), 0, width()));
-    }
-    text
-}
-
-/// The last node, and the reason: the parts of the time between the decision and the acknowledgement.
-fn why(step: &Step, last: &Place, count_of_nodes: usize) -> String {
-    let mut parts = Vec::new();
-    for (from, to) in &last.down {
-        let secs = |ns: u64| format!("{}s", number(ns as f64 / 1e9));
-        match to {
-            Some(to) => parts.push(format!("it was down from {} to {}", secs(*from), secs(*to))),
-            None => parts.push(format!("it was down from {}", secs(*from))),
-        }
-    }
-    let lost: u64 = last.lost.values().sum();
-    if lost > 0 {
-        let reasons: Vec<&str> = last.lost.keys().copied().collect();
-        parts.push(format!(
-            "{} to it {} lost ({})",
-            plural(lost, "message"),
-            if lost == 1 { "was" } else { "were" },
-            reasons.join(", ")
-        ));
-    }
-    if last.acknowledgements_lost > 0 {
-        parts.push(format!("{} lost", plural(last.acknowledgements_lost, "acknowledgement")));
-    }
-    if let Some((_, record)) = last.refused {
-        parts.push(format!("it refused the step (record {record})"));
-    }
-    let points = [Some((step.decided_ns, 0)), last.sent, last.delivered, last.applied, last.acknowledged];
-    const STAGES: [&str; 4] =
-        ["waited to be sent", "was on its way to the node", "waited there to be applied", "took to be acknowledged"];
-    let gaps = points.windows(2).zip(STAGES).filter_map(|(pair, stage)| match pair {
-        [Some((from, _)), Some((to, _))] => Some((to.saturating_sub(*from), stage)),
-        _ => None,
-    });
-    // The first of the longest.
-    if let Some((longest, stage)) = gaps.reduce(|best, next| if next.0 > best.0 { next } else { best }) {
-        parts.push(format!("most of the time, {}, it {stage}", Span::from_nanos(longest)));
-    }
-    let who = match after(step, last.acknowledged) {
-        Some(span) if count_of_nodes > 1 => {
-            format!("Last of {}: {}, after {span}", plural(count_of_nodes as u64, "node"), last.node)
-        }
-        Some(span) => format!("{} acknowledged after {span}", last.node),
-        None => format!("{} never acknowledged it", last.node),
-    };
-    let record = last.acknowledged.map_or_else(String::new, |(_, record)| format!(" (record {record})"));
-    format!("{who}{record}: {}.", parts.join("; "))
 }
