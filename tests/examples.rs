@@ -144,3 +144,61 @@ fn a_queue_absorbs_a_burst_that_a_short_one_refuses() {
         assert!((0.15..0.35).contains(&refused) && longest < 150.0, "seed {seed}: {refused}, {longest} ms");
     });
 }
+
+/// Share of a load's requests that ended that took longer than this many milliseconds.
+fn slower_than(played: &Played, load: usize, ms: u64) -> (f64, f64) {
+    let client = played.sim.state(played.experiment.mesh.client_actor(load)).client().unwrap();
+    let tally = &client.tallies()[0];
+    (tally.latency.count_above(Span::from_millis(ms)) as f64 / tally.done as f64, tally.done as f64)
+}
+
+#[test]
+fn a_hundred_answers_are_slow_as_often_as_one_of_them_and_hedges_nearly_never() {
+    seeds("tail-at-scale", |seed, played| {
+        for (load, theory) in [(0, 0.01), (1, 1.0 - 0.99_f64.powi(100)), (2, 1.0 - (1.0 - 1e-4_f64).powi(100))] {
+            let (slow, n) = slower_than(played, load, 500);
+            let error = (theory * (1.0 - theory) / n).sqrt();
+            assert!((slow - theory).abs() < 4.0 * error, "seed {seed}, load {load}: {slow}, {theory} +/- {error}");
+        }
+        // One request of a hundred is hedged.
+        let client = played.sim.state(played.experiment.mesh.client_actor(2)).client().unwrap();
+        let hedges = played.served("leaf").arrived as f64
+            - [(0, 1.0), (1, 100.0), (2, 100.0)].map(|(load, n)| slower_than(played, load, 500).1 * n).iter().sum::<f64>();
+        let asked = client.tallies()[0].done as f64 * 100.0;
+        assert!((hedges / asked - 0.01).abs() < 0.002, "seed {seed}: {hedges} hedges of {asked}");
+    });
+}
+
+#[test]
+fn a_flushed_cache_brings_a_herd_that_stays_where_a_queue_is_too_long() {
+    let outcome = |experiment: Experiment| {
+        let played = play(experiment);
+        let caches = played.served("front").caches;
+        (during(&played, 0, 20, 39, 0.5).1, during(&played, 0, 80, 99, 0.5).1, caches)
+    };
+    for seed in 1..=10 {
+        let with = |more: &[&str]| {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/cache-flush/mesh.yaml");
+            let sets = more.iter().map(|set| (*set).to_owned()).chain([format!("seed={seed}")]);
+            let sets: Vec<_> = sets.map(|set| meshsim_experiment::Override::parse(&set).unwrap()).collect();
+            meshsim_experiment::load(&path, &sets).unwrap_or_else(|problems| panic!("{problems}"))
+        };
+        let (before, after, _) = outcome(with(&[]));
+        assert!(before < 0.01 && after > 0.4, "seed {seed}: {before} failed before, {after} after");
+        let (before, after, _) = outcome(with(&["services.database.queue=200"]));
+        assert!(before < 0.01 && after < 0.01, "seed {seed}: {before} failed before, {after} after");
+    }
+}
+
+#[test]
+fn a_message_queue_takes_the_burst_from_its_users() {
+    seeds("queue-burst", |seed, played| {
+        let (waits, _) = during(played, 0, 1, 160, 0.9999);
+        let (goes_on, failed) = during(played, 1, 1, 160, 0.9999);
+        assert!(waits > 1_000.0 && goes_on < 20.0 && failed == 0.0, "seed {seed}: {waits} and {goes_on} ms");
+        let queue = played.served("broker").queue.expect("messages are published");
+        let (age, depth) = (queue.age.max().secs(), queue.depth_peak);
+        assert!((1.0..4.5).contains(&age) && (200..900).contains(&depth), "seed {seed}: {age} s, {depth} deep");
+        assert_eq!((queue.dead, queue.refused, queue.lost), (0, 0, 0), "seed {seed}");
+    });
+}

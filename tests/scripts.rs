@@ -230,3 +230,34 @@ fn an_instance_that_goes_waits_for_its_async_blocks_until_its_grace() {
         assert_eq!((blocks.done, blocks.failed.of(Failure::Cut)), (done, cut), "{grace}");
     }
 }
+
+#[test]
+fn work_by_size_is_in_proportion_to_what_was_drawn_at_the_root() {
+    let sizes = "request: { table: [1 KiB, 11 KiB] }, arrivals: { constant: 20/s }, for: 50s";
+    let ran = run("[ { work: 1ms, per_kib: 1ms }, { call: { to: back, request: same } } ]", "{ script: [ { work: 0ms, per_kib: 2ms } ] }", sizes);
+    let tally = ran.tally();
+    // 1 + 1 + 2 ms, or 1 + 11 + 22 ms, for the whole way.
+    let (done, longest, mean) = (tally.done, tally.latency.max().secs(), tally.latency.mean().secs());
+    let large = tally.latency.count_above(Span::from_millis(10)) as f64 / 1000.0;
+    assert!(done == 1000 && (longest - 0.034).abs() < 1e-6, "{longest}");
+    assert!((mean - 0.034 * large - 0.004 * (1.0 - large)).abs() < 1e-6, "{mean}");
+    expect_share(tally.latency.count_above(Span::from_millis(10)), 1000.0, 0.5);
+    // A call that does not keep it has 1 KiB.
+    let ran = run("[ call: back ]", "{ script: [ { work: 0ms, per_kib: 2ms } ] }", sizes);
+    assert!((ran.tally().latency.max().secs() - 0.002).abs() < 1e-6);
+}
+
+#[test]
+fn exponential_sizes_make_an_exponential_service_time() {
+    // M/M/1 at one half: the time in the system is exponential, with twice the mean of the service.
+    let load = "request: { exponential: 10 KiB }, arrivals: { poisson: 50/s }, warmup: 1s";
+    let text = run("[ { work: 0ms, per_kib: 1ms } ]", "{}", load).experiment.text.replace("capacity: 100000", "capacity: 1");
+    let means: Vec<f64> = (1..=20)
+        .map(|seed| play(parse(&text.replace("seed: 1\n", &format!("seed: {seed}\n")))).tally().latency.mean().secs() / 0.01)
+        .collect();
+    let mean = means.iter().sum::<f64>() / 20.0;
+    let error = (means.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / 19.0 / 20.0).sqrt();
+    assert!((mean - 2.0).abs() < 4.0 * error && error < 0.1, "{mean} +/- {error}");
+    let report = meshsim_experiment::check::check(&parse(&text));
+    assert!((report.services[0].utilisation - 0.5).abs() < 1e-6, "{:?}", report.services[0]);
+}

@@ -230,3 +230,26 @@ fn the_calls_of_an_async_block_are_shown_and_take_no_time_of_the_request() {
     // The client's call and the block's first, which has ended; its second comes after the request.
     assert!(all.iter().all(|it| (it.1, it.2) == (2, 2) && it.0 >= Span::from_millis(100)), "{all:?}");
 }
+
+#[test]
+fn the_wait_for_a_connection_is_a_part_of_the_time_of_a_request() {
+    let seen = Seen::new((Span::ZERO, 0), |(pool, requests): &mut (Span, u64), of: Waterfall| {
+        assert_exact(&of, "connections");
+        for piece in of.critical_path().iter().filter(|piece| piece.kind == Kind::Pool) {
+            *pool += piece.to.since(piece.from);
+        }
+        *requests += 1;
+    });
+    let text = "duration: 3s\nnodes: [ { name: n } ]\nnetwork: { latency: 0ms, local: 0ms }\nservices:\n  \
+                front: { capacity: 1000, endpoints: { get: { script: [ call: back ] } } }\n  \
+                back: { capacity: 1000, connections: { max: 1, set_up: 1ms }, endpoints: { get: { script: [ sleep: 20ms ] } } }\n\
+                load: { users: { to: front, from: 1s, for: 1s, arrivals: { constant: 10/s } }, \
+                others: { to: front, from: 1s, for: 1s, arrivals: { constant: 10/s } } }\n";
+    let experiment = meshsim_tests::parse(text);
+    let mut simulation = Simulation::recorded(&experiment, seen).unwrap();
+    simulation.to(Time::ZERO + experiment.duration);
+    let (pool, requests) = simulation.recorder().state;
+    // Of two that come together one waits for the other's 20 ms; and the first of all waits for the set-up, as does the
+    // second then.
+    assert_eq!((requests, pool), (20, Span::from_millis(10 * 20 + 2)));
+}

@@ -76,10 +76,64 @@ fn visit_calls<'a>(script: &'a [ScriptStep], reach: Reach, visit: &mut impl FnMu
             }
             ScriptStep::Queued(it) => visit_calls(&it.script, Reach { is_awaited: false, ..reach }, visit),
             ScriptStep::Async(script) => visit_calls(script, Reach { is_awaited: false, ..reach }, visit),
-            ScriptStep::Work(_) | ScriptStep::Sleep(_) => {}
+            ScriptStep::Work(_) | ScriptStep::SizedWork(_) | ScriptStep::Sleep(_) => {}
         }
     }
 }
+
+/// Mean size of the requests to each vertex, in bytes, of requests that loads ask for this often.
+///
+/// A call that keeps the size of its request passes on the mean of its caller's.
+pub(crate) fn mean_sizes(graph: &Graph<'_>, mesh: &Mesh, mix: &[Vec<(u32, f64)>], rates: &[f64]) -> Vec<f64> {
+    const PASSES: usize = 16;
+    let mut asked = vec![0.0; graph.len()];
+    let mut bytes = vec![0.0; graph.len()];
+    for (load, rate) in mesh.loads.iter().zip(rates) {
+        let all: f64 = load.mix.iter().map(|target| target.weight).sum();
+        for target in load.mix.iter().filter(|_| all > 0.0) {
+            let (vertex, rate) = (graph.vertex(target.service, target.endpoint), rate * target.weight / all);
+            asked[vertex] += rate;
+            bytes[vertex] += rate * load.sizes.as_ref().map_or(target.request_bytes.into(), |sizes| sizes.mean());
+        }
+    }
+    let visits = graph.visits(&asked).unwrap_or(asked);
+    let mut means = vec![DEFAULT_BYTES; graph.len()];
+    // Callers are not sorted: each pass carries sizes that are kept one call further.
+    for _ in 0..PASSES {
+        let mut sums = bytes.clone();
+        for vertex in 0..graph.len() {
+            let service = graph.service(vertex);
+            let endpoint = EndpointId((vertex - graph.first[service]) as u16);
+            for (version, share) in &mix[service] {
+                for_each_call(&mesh.services[service].endpoint(*version, endpoint).script, &mut |call, reach| {
+                    let size = if call.keeps_size { means[vertex] } else { f64::from(call.request_bytes) };
+                    let calls = visits[vertex] * share * reach.times * call.probability * f64::from(call.count);
+                    sums[graph.vertex(call.service, call.endpoint)] += calls * size;
+                });
+            }
+        }
+        let mean = |(sum, visits): (&f64, &f64)| if *visits > 0.0 { sum / visits } else { DEFAULT_BYTES };
+        means = sums.iter().zip(&visits).map(mean).collect();
+    }
+    means
+}
+
+/// True if the work of any script depends on the size of its request.
+pub(crate) fn has_sized_work(script: &[ScriptStep]) -> bool {
+    script.iter().any(|step| match step {
+        ScriptStep::SizedWork(_) => true,
+        ScriptStep::Parallel(branches) => branches.iter().any(|branch| has_sized_work(branch)),
+        ScriptStep::OneOf(choices) => choices.iter().any(|(_, script)| has_sized_work(script)),
+        ScriptStep::Repeat(it) => has_sized_work(&it.script),
+        ScriptStep::Cached(it) => has_sized_work(&it.script),
+        ScriptStep::Queued(it) => has_sized_work(&it.script),
+        ScriptStep::Async(script) => has_sized_work(script),
+        ScriptStep::Work(_) | ScriptStep::Sleep(_) | ScriptStep::Call(_) => false,
+    })
+}
+
+/// Size of a request of which the file says nothing.
+const DEFAULT_BYTES: f64 = 1024.0;
 
 /// Callers and callees, by their indexes among the services, in any version.
 pub(crate) fn edges(mesh: &Mesh) -> BTreeSet<(usize, usize)> {

@@ -8,6 +8,7 @@
 //! |---|---|---|---|
 //! | [`DUE`] | client, gateway | [`root`](crate::request_id::RequestId::root) | planned time, in nanoseconds |
 //! | [`TRY_ENDED`] | the caller | [`key`](crate::request_id::RequestId::key) | a [`TryEnded`] |
+//! | [`POOLED`] | the caller | its number for the call, [shortened](short) | attempt, which waits for a connection |
 //! | [`QUEUED`] | node that accepts a request | task | number of slots of the instance |
 //! | [`SLOT`] | node | task | its first frame; its wait, if any, has ended |
 //! | [`WORK`], [`SLEEP`] | node | frame | duration in nanoseconds, on an idle machine |
@@ -30,6 +31,8 @@ use crate::measure::Failure;
 pub const DUE: &str = "due";
 /// An attempt has ended for its caller.
 pub const TRY_ENDED: &str = "try_ended";
+/// An attempt waits for a connection.
+pub const POOLED: &str = "pooled";
 /// A request waits for a slot.
 pub const QUEUED: &str = "queued";
 /// A request gets its slot.
@@ -58,9 +61,10 @@ pub const LATE: &str = "late";
 pub const CUT: &str = "cut";
 
 /// All of these words.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 16] = [
     DUE,
     TRY_ENDED,
+    POOLED,
     QUEUED,
     SLOT,
     WORK,

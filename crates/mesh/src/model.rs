@@ -7,6 +7,7 @@ mod cache;
 mod journey;
 mod queue;
 mod selection;
+mod sizes;
 mod slow_start;
 mod targeting;
 
@@ -28,6 +29,7 @@ pub use cache::{Cache, Cached};
 pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
 pub use queue::{Queue, Queued};
 pub use selection::{AWARE_MIN, Part, Selection, ZoneRouting};
+pub use sizes::{SizedWork, Sizes};
 pub use slow_start::SlowStart;
 pub(crate) use targeting::drawn;
 pub use targeting::{MixStage, Targeting};
@@ -320,6 +322,8 @@ pub enum ScriptStep {
     /// Computes for so long on a core of its own at normal speed: longer where others want the cores, and on a slow
     /// machine.
     Work(Dist),
+    /// Computes for longer where the request is larger.
+    SizedWork(SizedWork),
     /// Waits for this long, whatever the machine.
     Sleep(Dist),
     /// Calls another service and waits for the reply.
@@ -391,6 +395,8 @@ pub struct Call {
     pub detached: bool,
     /// Size of the request.
     pub request_bytes: u32,
+    /// The request is as large as the one for which it is made, instead.
+    pub keeps_size: bool,
     /// The script continues if the call fails.
     pub optional: bool,
     /// Timeout and retries.
@@ -478,6 +484,8 @@ pub struct Load {
     pub mix: Vec<Target>,
     /// Rule by which a request gets one of them.
     pub targeting: Targeting,
+    /// Sizes of the requests, if they vary.
+    pub sizes: Option<Box<Sizes>>,
     /// Timeout and retries of the client.
     pub policy: CallPolicy,
     /// Travels with the request: a server drops work whose caller has given up. Counted from the planned time.
@@ -499,7 +507,7 @@ pub struct Target {
     pub endpoint: EndpointId,
     /// Its share, relative to the other targets.
     pub weight: f64,
-    /// Size of the request.
+    /// Size of the request; the mean, if [`Load::sizes`] vary.
     pub request_bytes: u32,
 }
 

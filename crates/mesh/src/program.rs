@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meshsim_actor::Dist;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Cache, Cached, Call, Queue, Queued, Repeat, ScriptStep};
+use crate::model::{Cache, Cached, Call, Queue, Queued, Repeat, ScriptStep, SizedWork};
 
 /// A compiled script. Instruction 0 is the first; every branch ends with [`Instruction::End`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct Program(Arc<[Instruction]>);
 pub enum Instruction {
     /// [`ScriptStep::Work`].
     Work(Dist),
+    /// [`ScriptStep::SizedWork`].
+    SizedWork(SizedWork),
     /// [`ScriptStep::Sleep`].
     Sleep(Dist),
     /// [`ScriptStep::Call`].
@@ -92,6 +94,7 @@ fn compile_steps(script: &[ScriptStep], out: &mut Vec<Instruction>) {
     for step in script {
         match step {
             ScriptStep::Work(dist) => out.push(Instruction::Work(dist.clone())),
+            ScriptStep::SizedWork(work) => out.push(Instruction::SizedWork(work.clone())),
             ScriptStep::Sleep(dist) => out.push(Instruction::Sleep(dist.clone())),
             ScriptStep::Call(call) if call.parallel && call.count > 1 && !call.detached => {
                 // The copies are one and the same branch, run so many times.

@@ -45,6 +45,8 @@ pub enum Draw {
     Mirror,
     /// Part of the instances to which it is sent.
     Part,
+    /// Size of a request of a load.
+    Size,
     /// Step that follows in a journey, and the think time before it.
     Journey,
 }
@@ -100,6 +102,7 @@ impl Draw {
             Draw::Mirror => BESIDE + 7,
             Draw::Part => BESIDE + 8,
             Draw::Journey => BESIDE + 32,
+            Draw::Size => BESIDE + 33,
         }
     }
 }

@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshsim_actor::Dist;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::model::{
-    Cached, Call, CallPolicy, EndpointId, Queued, RETRIES_MAX, Repeat, Retry, ScriptStep, ServiceId,
+    Cached, Call, CallPolicy, EndpointId, Load, Queued, RETRIES_MAX, Repeat, Retry, ScriptStep, ServiceId,
 };
 
 use super::impaired::{self, Hit};
+use super::loads;
 use super::span::{self, Hop};
-use crate::graph::Graph;
+use crate::graph::{self, Graph};
 
 /// The state of the services that requests meet.
 #[derive(Clone)]
@@ -206,11 +207,22 @@ pub(super) struct Flow<'a> {
 impl<'a> Flow<'a> {
     pub(super) fn new(mesh: &'a Mesh, setting: Setting, hop: &Hop) -> Self {
         let mut graph = Graph::of_versions(mesh, &setting.mix);
+        let endpoints = || mesh.services.iter().flat_map(|service| &service.behaviours).flat_map(|it| &it.endpoints);
+        let sizes = match endpoints().any(|endpoint| graph::has_sized_work(&endpoint.script)) {
+            true => {
+                let users = |load: &Load| load.arrivals.users().map_or(0.0, |users| f64::from(users.count));
+                let rates: Vec<f64> =
+                    mesh.loads.iter().map(|load| loads::planned_rate(load).max(users(load))).collect();
+                graph::mean_sizes(&graph, mesh, &setting.mix, &rates)
+            }
+            false => vec![],
+        };
+        let sizes = &sizes[..];
         // Iterates from above: calls in a cycle have no bound except a timeout.
         let start = Profile { long: f64::INFINITY, worst: f64::INFINITY, ..Profile::default() };
         let size = |profile: &Profile| profile.fail + profile.time.min(1e4);
         let solved = graph.solve(start, size, |vertex, profiles| {
-            Walk { mesh, graph: &graph, profiles, setting: &setting, hop, vertex, slower: 1.0, seen: None }
+            Walk { mesh, graph: &graph, profiles, setting: &setting, hop, vertex, sizes, slower: 1.0, seen: None }
                 .endpoint(1.0)
         });
         let settles = solved.is_some();
@@ -221,7 +233,7 @@ impl<'a> Flow<'a> {
             let mut tries = BTreeMap::new();
             let seen = Some((&mut tries, &mut met));
             let (graph, profiles, setting) = (&graph, &profiles, &setting);
-            Walk { mesh, graph, profiles, setting, hop, vertex, slower: 1.0, seen }.endpoint(1.0);
+            Walk { mesh, graph, profiles, setting, hop, vertex, sizes, slower: 1.0, seen }.endpoint(1.0);
             calls.push(tries.into_iter().collect());
         }
         if settles {
@@ -247,6 +259,8 @@ struct Walk<'w, 'a> {
     setting: &'w Setting,
     hop: &'w Hop,
     vertex: usize,
+    /// Mean sizes of requests, by vertex; empty: nothing depends on them.
+    sizes: &'w [f64],
     /// Factor by which its work takes longer, on a core of its own.
     slower: f64,
     seen: Option<(&'w mut BTreeMap<usize, f64>, &'w mut Met)>,
@@ -347,6 +361,19 @@ impl Walk<'_, '_> {
                     worst: span::most(dist) * stretch,
                     ..Part::NOTHING
                 },
+                ScriptStep::SizedWork(it) => {
+                    let of_size = it.of_size(self.sizes.get(self.vertex).copied().unwrap_or(0.0)).secs();
+                    let mean = it.base.mean_secs() + of_size;
+                    // The size varies: hardly any is known to take longer.
+                    Part {
+                        time: mean * stretch,
+                        work: mean * slower,
+                        least: span::least(&it.base) * stretch,
+                        long: (span::most(&it.base) + of_size) * stretch,
+                        worst: (span::most(&it.base) + of_size) * stretch,
+                        ..Part::NOTHING
+                    }
+                }
                 ScriptStep::Sleep(dist) => sleep(dist),
                 ScriptStep::Call(call) => self.call(call, reach * all.alive),
                 ScriptStep::Parallel(branches) => self.parallel(branches, reach * all.alive),

@@ -366,6 +366,9 @@ fn not_modelled(checked: &Checked<'_>, arriving: &[f64], capacity: Option<&Capac
     for load in &mut findings.loads {
         load.is_exact = bounds.is_empty() && flow.settles;
     }
+    if mesh.loads.iter().any(|load| load.sizes.is_some()) {
+        list.push("Sizes of requests that vary: they count at their mean.".into());
+    }
     if flow.met.caches.iter().any(|vertex| reached(*vertex)) {
         list.push(
             "Caches: hits count as of caches that have been full for long, by Che's approximation, and as if no key expired."

@@ -90,6 +90,10 @@ pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> boo
     if !breakers.is_empty() {
         list.push(format!("Circuit breakers of {}: visits are at most those shown.", of(breakers)));
     }
+    let pooled = named(&|policies| policies.connections.is_some());
+    if !pooled.is_empty() {
+        list.push(format!("Connections to {}: they count as open, and no request waits for one.", of(pooled)));
+    }
     let outliers = named(&|policies| policies.outliers.is_some());
     if !outliers.is_empty() {
         list.push(format!("Outlier detection of {}: every instance counts as used.", of(outliers)));

@@ -46,7 +46,7 @@ pub(super) fn compile(
                 .help(format!("`{END}` means the end of the journey: give the step another name"));
         }
         let Some((service, endpoint)) = lookup.find(&step.to, reporter) else { continue };
-        targets.push(Target { service, endpoint, weight: 0.0, request_bytes: it.request.0 });
+        targets.push(Target { service, endpoint, weight: 0.0, request_bytes: it.request.mean() });
         let next = match &step.next {
             Some(next) => follows(next, steps, reporter),
             None => (0..=entries.len()).map(|other| f64::from(u8::from(other == at + 1))).collect(),

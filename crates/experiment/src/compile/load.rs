@@ -75,6 +75,7 @@ fn compile_load(
         arrivals: offered(it, planned, inputs, reporter).unwrap_or(Arrivals::Stamps(Arc::new([]))),
         mix,
         targeting,
+        sizes: it.request.drawn().cloned().map(Box::new),
         policy: policy::of_call(
             (it.timeout, it.retries.0, &it.retry),
             (it.hedge.as_ref(), it.fallback.as_ref()),
@@ -114,7 +115,7 @@ fn targets(
         return (vec![], Targeting::Weights);
     };
     let target = names.endpoint(to, reporter);
-    let request_bytes = it.request.0;
+    let request_bytes = it.request.mean();
     let target = target.map(|(service, endpoint)| Target { service, endpoint, weight: 1.0, request_bytes });
     (target.into_iter().collect(), Targeting::Weights)
 }

@@ -77,7 +77,7 @@ impl Targets<'_> {
             let known = self.list.iter().position(|it| (it.service, it.endpoint) == (service, endpoint));
             let at = known.unwrap_or(self.list.len());
             if known.is_none() {
-                self.list.push(Target { service, endpoint, weight: 0.0, request_bytes: self.it.request.0 });
+                self.list.push(Target { service, endpoint, weight: 0.0, request_bytes: self.it.request.mean() });
                 weights.push(0.0);
             }
             weights[at] += weight.0;

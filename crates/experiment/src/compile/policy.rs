@@ -4,6 +4,7 @@ use meshsim_actor::Span;
 use meshsim_mesh::model::{CallPolicy, Retry};
 use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::budget::WindowBudget;
+use meshsim_mesh::policy::connections::Connections;
 use meshsim_mesh::policy::fallback::Fallback;
 use meshsim_mesh::policy::hedge::Hedge;
 use meshsim_mesh::policy::mirror::Mirror;
@@ -54,7 +55,10 @@ pub(super) fn of_callers(
     });
     let rate_limit = it.rate_limit.as_ref().filter(|it| it.at == LimitedAt::Caller).and_then(|it| bucket(it, reporter));
     let mirror = it.mirror.as_ref().and_then(|mirror| mirrored(mirror, it, names, reporter));
-    let policies = ServicePolicies { breaker, outliers, rate_limit, mirror };
+    let connections = it.connections.as_ref();
+    let connections =
+        connections.map(|it| Connections { max: it.max.0 as u32, set_up: it.set_up, idle: it.idle });
+    let policies = ServicePolicies { breaker, outliers, rate_limit, mirror, connections };
     (policies != ServicePolicies::default()).then(|| Box::new(policies))
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use meshsim_mesh::model::{Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service};
+use meshsim_mesh::model::{Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service, SizedWork};
 
 use super::{Names, autoscale, policy, positive, selection};
 use crate::problem::{Reporter, nearest, one_of, shortened};
 use crate::schema::{self, Branch, CacheOf, ENDPOINTS_MAX, File, QueueOf, SERVICES_MAX, Times, VERSION_MAX};
 use crate::section::At;
 use crate::units;
-use crate::values::NAME_CHARS_MAX;
+use crate::values::{CallSize, NAME_CHARS_MAX};
 
 /// Maximum number of versions of a service that behave differently.
 pub const VERSIONS_MAX: usize = 100;
@@ -169,7 +169,10 @@ fn script(steps: &[schema::Step], names: &Names<'_>, reporter: &mut Reporter) ->
 
 fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Option<ScriptStep> {
     match step {
-        schema::Step::Work(it) => Some(ScriptStep::Work(it.work.clone())),
+        schema::Step::Work(it) => Some(match it.per_kib {
+            Some(per_kib) => ScriptStep::SizedWork(SizedWork { base: it.work.clone(), per_kib }),
+            None => ScriptStep::Work(it.work.clone()),
+        }),
         schema::Step::Sleep(it) => Some(ScriptStep::Sleep(it.sleep.clone())),
         schema::Step::Parallel(it) => {
             Some(ScriptStep::Parallel(it.parallel.iter().map(|branch| script(&branch.0, names, reporter)).collect()))
@@ -221,7 +224,8 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
                 count: it.count.0 as u32,
                 parallel: it.parallel,
                 detached: it.detached,
-                request_bytes: it.request.0,
+                request_bytes: if let CallSize::Bytes(bytes) = it.request { bytes } else { 0 },
+                keeps_size: matches!(it.request, CallSize::Same),
                 optional: it.optional,
                 policy: policy::of_call(
                     (it.timeout, it.retries.0, &it.retry),

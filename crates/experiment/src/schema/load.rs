@@ -9,7 +9,7 @@ use super::{Hedge, Retry, USERS_MAX};
 use crate::problem::Reporter;
 use crate::section::{At, Field, Named, by_key, section};
 use crate::tree::{Node, Value};
-use crate::values::{ByteSize, Fraction, Name, Rate, Real, Timeout, Whole};
+use crate::values::{Fraction, Name, Rate, Real, RequestSize, Timeout, Whole};
 
 section! {
     /// Open-loop load by `arrivals`: each request is sent at its planned time, however slow earlier replies are. Or
@@ -31,8 +31,8 @@ section! {
         /// Requests that a user makes one after the other, by name, instead of a mix: each arrival is a user, and each of the
         /// `users` makes journey after journey.
         optional journey: At<Named<JourneyStep>>;
-        /// Size of a request.
-        or request: ByteSize = "1 KiB";
+        /// Size of a request; or a distribution of sizes, as `{ log_normal: 8 KiB, sigma: 1 }`.
+        or request: RequestSize = "1 KiB";
         /// Timeout of one attempt; or `none`.
         or timeout: Timeout = "15s";
         /// Attempts after the first.

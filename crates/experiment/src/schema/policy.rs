@@ -24,6 +24,18 @@ section! {
 }
 
 section! {
+    /// Connections of each caller to each instance; one carries one request at a time.
+    struct Connections in "`connections`" {
+        /// Connections that are open at once; further requests for the instance wait for one.
+        or max: Whole<1, 1_000_000> = "1000";
+        /// Time to open a connection.
+        or set_up: Span = "0s";
+        /// Time after which an idle connection is closed [default: never].
+        optional idle: Span;
+    }
+}
+
+section! {
     /// Outlier detection: a caller ejects instances that fail, for a while; the defaults are Envoy's.
     struct Outliers in "`outlier_detection`" {
         /// Failures in a row that eject an instance.

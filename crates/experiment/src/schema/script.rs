@@ -9,7 +9,7 @@ use super::{Hedge, WindowBudget};
 use crate::problem::Reporter;
 use crate::section::{At, Field, OneOrMore, by_key, schema_of, section};
 use crate::tree::{Key, Node, Value};
-use crate::values::{Budget, ByteSize, Fraction, Real, Timeout, Whole};
+use crate::values::{Budget, CallSize, Fraction, Real, Timeout, Whole};
 
 by_key! {
     /// One step of a script.
@@ -31,6 +31,8 @@ section! {
     struct Work in "a step of work" {
         /// Processor time; a slow node takes longer.
         required work: Dist;
+        /// Further processor time for each KiB of the request [default: none].
+        optional per_kib: Span;
     }
 }
 section! {
@@ -250,8 +252,8 @@ section! {
         /// Sends the call without waiting for the reply; a failure has no effect. The call outlives the request, whose
         /// deadline does not apply to it.
         or detached as "async": bool = "false";
-        /// Size of the request.
-        or request: ByteSize = "1 KiB";
+        /// Size of the request; or `same`: that of the request for which the call is made.
+        or request: CallSize = "1 KiB";
         /// A failure of the call does not fail the request.
         or optional: bool = "false";
         /// Timeout of one attempt; or `none`.

@@ -6,7 +6,7 @@ use meshsim_mesh::serving::limit::Limit as ServingLimit;
 use meshsim_mesh::serving::priority::Priority;
 
 use super::limits::Version;
-use super::{Autoscale, Breaker, INSTANCES_MAX, Mirror, Outliers, RateLimit, Shed, Step};
+use super::{Autoscale, Breaker, Connections, INSTANCES_MAX, Mirror, Outliers, RateLimit, Shed, Step};
 use crate::section::{At, Named, section};
 use crate::values::{ByteSize, Fraction, Name, Real, Whole};
 
@@ -55,6 +55,8 @@ section! {
         optional slow_start: At<SlowStart>;
         /// Limits on what each of its callers has in flight [default: none].
         optional breaker: Breaker;
+        /// Connections of each of its callers to each instance [default: without limit, and open at once].
+        optional connections: Connections;
         /// Ejection of its instances by each of its callers [default: none].
         optional outlier_detection: Outliers;
         /// Copies of its calls to another service [default: none].

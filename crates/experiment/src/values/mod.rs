@@ -9,6 +9,7 @@ mod limit;
 mod name;
 mod numbers;
 mod or_none;
+mod sizes;
 mod words;
 mod zone_routing;
 
@@ -22,6 +23,7 @@ pub use name::NAME_CHARS_MAX;
 pub(crate) use name::{Name, name_error};
 pub(crate) use numbers::{Real, Whole};
 pub(crate) use or_none::{Budget, Factor, Joins, Limit, Timeout};
+pub(crate) use sizes::{CallSize, RequestSize};
 pub(crate) use words::{LimitedAt, StrategyName};
 
 /// The text of a scalar; anything else is reported.

@@ -17,7 +17,7 @@ use crate::measure::Failure;
 use crate::message::{Msg, Request, Tick};
 use crate::model::{Mesh, RETRIES_MAX};
 use crate::policy::hedge::Hedge;
-use crate::policy::{self, Admission, Applied, PolicyEvent};
+use crate::policy::{self, Admission, Applied, Connection, PolicyEvent};
 use crate::proxy::{Pool, Proxies};
 use crate::request_id::Draw;
 use crate::view::{InstanceRef, InstanceView};
@@ -109,11 +109,30 @@ impl<Owner: Copy> Caller<Owner> {
         } else {
             (call.sent, call.timer) = (Some(sent), timer);
         }
-        match impaired::sending(&call.callee, attempt, mesh, cx) {
-            Sending::Now => transmit(key, &call.callee, attempt, to, cx),
-            Sending::Late(wait) => _ = cx.arm(now + wait, Tick::Send { call: key, attempt }),
-            Sending::Never => {}
+        let held = match impaired::sending(&call.callee, attempt, mesh, cx) {
+            Sending::Now => Span::ZERO,
+            Sending::Late(wait) => wait,
+            Sending::Never => return None,
             Sending::Fails(failure) => return self.give_up(key, sent, failure, mesh, cx),
+        };
+        let connection = of.map_or(Connection::Open, |of| {
+            let policies = self.proxies.get(call.proxy).route(service, mesh, cx).policies();
+            policies.connect(of, to, (key, attempt), cx)
+        });
+        let wait = match connection {
+            Connection::Open => held,
+            Connection::SetUp(time) => {
+                call.extra().marks.count(PolicyEvent::Connected);
+                held + time
+            }
+            Connection::Wait => {
+                call.extra().marks.count(PolicyEvent::Pooled);
+                return None;
+            }
+        };
+        match wait.is_zero() {
+            true => transmit(key, &call.callee, attempt, to, cx),
+            false => _ = cx.arm(now + wait, Tick::Send { call: key, attempt }),
         }
         None
     }

@@ -75,7 +75,8 @@ impl<Owner: Copy> Caller<Owner> {
                 }
                 if let Some(of) = of {
                     let end = failure.map_or(AttemptEnd::Done, AttemptEnd::Failed);
-                    let ended = EndedAttempt { to: sent.to, is_first: sent.number == 0, end, took: now.since(sent.at) };
+                    let attempt = (key, sent.number);
+                    let ended = EndedAttempt { to: sent.to, attempt, is_first: sent.number == 0, end, took: now.since(sent.at) };
                     let marks = route.policies().ended(of, ended, cx);
                     if marks != Marks::default() {
                         call.extra().marks.merge(&marks);
@@ -243,7 +244,8 @@ pub(super) fn cancel_attempts<Owner>(
         if let Some(of) = of {
             let took = cx.now().since(sent.at);
             let (is_first, end) = (sent.number == 0, AttemptEnd::Cancelled);
-            route.policies().ended(of, EndedAttempt { to: sent.to, is_first, end, took }, cx);
+            let attempt = (key, sent.number);
+            route.policies().ended(of, EndedAttempt { to: sent.to, attempt, is_first, end, took }, cx);
         }
     }
 }

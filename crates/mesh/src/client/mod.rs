@@ -319,13 +319,15 @@ impl Client {
             None => load.targeting.draw(&load.mix, at.since(load.start), || id.draws(self.mesh.seed, 0, Draw::Target)),
         };
         let wanted = &load.mix[target];
+        let draws = || id.draws(self.mesh.seed, 0, Draw::Size);
+        let bytes = load.sizes.as_ref().map_or(wanted.request_bytes, |sizes| sizes.sample(&mut draws()));
         let callee = CallSpec {
             id,
             by: None,
             optional: false,
             service: wanted.service,
             endpoint: wanted.endpoint,
-            bytes: wanted.request_bytes,
+            bytes,
             policy: load.policy,
             deadline: load.deadline.map_or(Time::NEVER, |deadline| at + deadline),
             traced: false,

@@ -548,6 +548,10 @@ impl Node {
                 Instruction::Work(dist) => {
                     (impaired::work(dist.sample(&mut draws(frame)), request, task.version, cx), true)
                 }
+                Instruction::SizedWork(work) => {
+                    let span = work.sample(request.bytes, &mut draws(frame));
+                    (impaired::work(span, request, task.version, cx), true)
+                }
                 Instruction::Sleep(dist) => (dist.sample(&mut draws(frame)), false),
                 Instruction::Call(call) => {
                     let begun = frame.repeats;
@@ -566,7 +570,7 @@ impl Node {
                         optional: call.optional && !call.detached,
                         service: call.service,
                         endpoint: call.endpoint,
-                        bytes: call.request_bytes,
+                        bytes: if call.keeps_size { request.bytes } else { call.request_bytes },
                         policy: call.policy,
                         deadline: if call.detached { Time::NEVER } else { request.deadline },
                         traced: request.traced && !call.detached,

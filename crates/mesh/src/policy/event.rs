@@ -41,11 +41,15 @@ pub enum PolicyEvent {
     Mirrored,
     /// Something else answered in the place of a call that had failed.
     FellBack,
+    /// A connection to an instance was opened.
+    Connected,
+    /// An attempt waited for a connection to its instance.
+    Pooled,
 }
 
 impl PolicyEvent {
     /// All of them, in the order in which they are reported.
-    pub const ALL: [PolicyEvent; 18] = [
+    pub const ALL: [PolicyEvent; 20] = [
         PolicyEvent::OverflowRequests,
         PolicyEvent::OverflowPending,
         PolicyEvent::OverflowRetries,
@@ -64,6 +68,8 @@ impl PolicyEvent {
         PolicyEvent::ShedPriority,
         PolicyEvent::Mirrored,
         PolicyEvent::FellBack,
+        PolicyEvent::Connected,
+        PolicyEvent::Pooled,
     ];
 
     /// Key in `summary.json`.
@@ -87,6 +93,8 @@ impl PolicyEvent {
             PolicyEvent::ShedPriority => "shed_priority",
             PolicyEvent::Mirrored => "mirrored",
             PolicyEvent::FellBack => "fallbacks",
+            PolicyEvent::Connected => "connections_opened",
+            PolicyEvent::Pooled => "waited_in_pool",
         }
     }
 
@@ -111,6 +119,8 @@ impl PolicyEvent {
             PolicyEvent::ShedPriority => "shed by priority",
             PolicyEvent::Mirrored => "mirrored",
             PolicyEvent::FellBack => "fallbacks",
+            PolicyEvent::Connected => "connections opened",
+            PolicyEvent::Pooled => "waited in the pool",
         }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod breaker;
 pub mod budget;
+pub mod connections;
 mod deadline;
 mod event;
 pub mod fallback;
@@ -37,6 +38,8 @@ pub(crate) use retry::{backoff, within_budget};
 
 use breaker::Breaker;
 use budget::WindowBudget;
+pub(crate) use connections::Connection;
+use connections::Connections;
 use fallback::Fallback;
 use hedge::{Hedge, HedgeAfter, Latencies};
 use mirror::Mirror;
@@ -55,6 +58,8 @@ pub struct ServicePolicies {
     pub rate_limit: Option<TokenBucket>,
     /// Copies of calls to another service.
     pub mirror: Option<Mirror>,
+    /// Connections of a caller to each instance.
+    pub connections: Option<Connections>,
 }
 
 /// Names one of [`Mesh::call_rules`].
@@ -88,6 +93,10 @@ pub(crate) struct Applied<'m> {
 impl<'m> Applied<'m> {
     fn breaker(self) -> Option<&'m Breaker> {
         self.service?.breaker.as_ref()
+    }
+
+    fn connections(self) -> Option<&'m Connections> {
+        self.service?.connections.as_ref()
     }
 
     fn rate_limit(self) -> Option<&'m TokenBucket> {
@@ -165,6 +174,8 @@ pub(crate) enum AttemptEnd {
 pub(crate) struct EndedAttempt {
     /// The instance that received it.
     pub(crate) to: InstanceRef,
+    /// The call, and the number of the attempt.
+    pub(crate) attempt: (CallKey, u8),
     /// It was the first of its call, and no hedge or retry.
     pub(crate) is_first: bool,
     /// Its outcome.
@@ -178,6 +189,7 @@ pub(crate) struct EndedAttempt {
 pub(crate) struct PolicyState {
     breaker: breaker::State,
     bucket: token_bucket::State,
+    connections: Option<Box<connections::State>>,
     outliers: Option<Box<outlier::State>>,
     budget: Option<Box<budget::State>>,
     latencies: Option<Box<Latencies>>,
@@ -211,6 +223,18 @@ impl PolicyState {
         of.breaker().map_or(Admission::Send, |breaker| self.breaker.admit(breaker, key))
     }
 
+    /// An attempt of a call is to be sent to an instance: does it have a connection?
+    pub(crate) fn connect(
+        &mut self,
+        of: Applied<'_>,
+        to: InstanceRef,
+        attempt: (CallKey, u8),
+        cx: &mut MeshCx<'_>,
+    ) -> Connection {
+        let Some(of) = of.connections() else { return Connection::Open };
+        self.connections.get_or_insert_default().connect(of, to, attempt, cx)
+    }
+
     /// True if an attempt may be sent now, without a wait.
     pub(crate) fn has_room(&self, of: Applied<'_>, now: Time) -> bool {
         of.breaker().is_none_or(|breaker| self.breaker.has_room(breaker))
@@ -219,7 +243,10 @@ impl PolicyState {
 
     /// An attempt is no longer in flight. Returns the events that this caused.
     pub(crate) fn ended(&mut self, of: Applied<'_>, attempt: EndedAttempt, cx: &mut MeshCx<'_>) -> Marks {
-        let EndedAttempt { to, is_first, end, took } = attempt;
+        let EndedAttempt { to, is_first, end, took, .. } = attempt;
+        if let (Some(of), Some(state)) = (of.connections(), &mut self.connections) {
+            state.ended(of, &attempt, cx);
+        }
         if let Some(breaker) = of.breaker() {
             self.breaker.ended(breaker, cx);
         }

@@ -206,6 +206,7 @@ impl Owners {
                 of(Some(owner), Of::Traffic)
             }
             mark::TRY_ENDED => self.try_ended(actor, subject, value),
+            mark::POOLED => self.pooled(actor),
             mark::QUEUED => self.task(actor, subject),
             mark::SLOT => {
                 let known = self.task(actor, subject);
@@ -313,6 +314,11 @@ impl Owners {
         self.open.opened(ask.owner.root);
         self.open.life(actor).tasks.insert(task, Task { of: ask, frames: Vec::new(), calls: Vec::new() });
         ask.known()
+    }
+
+    /// An attempt waits for a connection: it is of what the actor does now.
+    fn pooled(&mut self, actor: ActorId) -> Known {
+        of(self.open.actor(actor).current, Of::Traffic)
     }
 
     /// A block of a script is a task of the same request.

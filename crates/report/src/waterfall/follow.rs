@@ -34,6 +34,8 @@ pub struct Follower {
     frames: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
     /// The frames of blocks that are not waited for and have not begun, by the node's name for their task.
     blocks: BTreeMap<(ActorId, u64), (u64, usize, usize)>,
+    /// Attempts that wait for a connection, by caller, its number for the call, and attempt.
+    pooled: BTreeMap<(ActorId, u64, u64), Time>,
     /// Messages in flight.
     messages: BTreeMap<MessageId, Message>,
     /// The last input of each actor.
@@ -141,6 +143,7 @@ impl Follower {
     }
 
     fn tried(&mut self, root: u64, call: usize, request: &Request, record: &Record<Msg, Tick>) {
+        let pooled = self.pooled.remove(&(record.actor, mark::short(request.call), u64::from(request.attempt)));
         let Some(live) = self.live.get_mut(&root) else { return };
         let call = &mut live.waterfall.calls[call];
         call.callee = Some((request.service, request.endpoint));
@@ -148,6 +151,7 @@ impl Follower {
         if call.tries.len() < PARTS_MAX {
             call.tries.push(Try {
                 attempt: request.attempt,
+                pooled,
                 sent: record.at,
                 to: Some((*to, request.ordinal)),
                 ended: None,
@@ -163,6 +167,7 @@ impl Follower {
         match what {
             mark::DUE => self.due(subject, at, Time::from_nanos(value)),
             mark::TRY_ENDED => return self.try_ended(subject, TryEnded::from_value(value)?, at, actor),
+            mark::POOLED => _ = self.pooled.insert((actor, subject, value), at),
             mark::QUEUED => {
                 let queue = self.queue(actor, value);
                 if let Some((root, hop)) = self.hop(subject, at, actor)
@@ -216,13 +221,15 @@ impl Follower {
 
     fn try_ended(&mut self, key: u64, ended: TryEnded, at: Time, actor: ActorId) -> Option<Waterfall> {
         let (root, index) = self.call(key, ended.call)?;
+        let pooled = self.pooled.remove(&(actor, ended.call, u64::from(ended.attempt)));
         let live = self.live.get_mut(&root)?;
         let Waterfall { calls, hops, .. } = &mut live.waterfall;
         let call = calls.get_mut(index)?;
-        if call.tries.last().is_none_or(|last| last.ended.is_some()) {
+        let is_open = |it: &Try| it.ended.is_none() && it.attempt == ended.attempt;
+        if !call.tries.iter().any(is_open) {
             // There was no instance to send it to.
             let (attempt, hops) = (ended.attempt, Vec::new());
-            call.tries.push(Try { attempt, sent: at, to: None, ended: None, failure: None, answer: None, hops });
+            call.tries.push(Try { attempt, pooled, sent: at, to: None, ended: None, failure: None, answer: None, hops });
         }
         let input = self.actors.get(&actor).and_then(|actor| actor.input);
         let answer = match input {
@@ -231,7 +238,8 @@ impl Follower {
             }
             _ => None,
         };
-        let last = call.tries.last_mut()?;
+        // Several may be in flight.
+        let last = call.tries.iter_mut().rev().find(|it| is_open(it))?;
         (last.ended, last.failure) = (Some(at), ended.failure);
         last.answer = answer.filter(|answer| last.hops.contains(answer));
         if ended.again {

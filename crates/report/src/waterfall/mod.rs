@@ -64,6 +64,8 @@ pub struct Call {
 pub struct Try {
     /// Number of the attempt, from 0.
     pub attempt: u8,
+    /// Time from which it waited for a connection, if it did.
+    pub pooled: Option<Time>,
     /// Time of the send, also if there was no instance to send to.
     pub sent: Time,
     /// The node and the number of the instance that it was sent to.

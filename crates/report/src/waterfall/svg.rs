@@ -20,18 +20,19 @@ const TOP: f64 = 64.0;
 /// The colours of the kinds of time are those of the report.
 const STYLE: &str = "\
 .grid{stroke:#edf0f3}.queue{fill:#e3a512}.work{fill:#2f7fbf}.cores{fill:#7a5ea8}.sleep{fill:#86b6da}.network{fill:#b4bcc5}\
-.retry{fill:#343a42}.abandoned{fill:#c2410c}.client,.unknown{fill:#59636e}.below{fill:#d9dee4}\
+.retry,.pool{fill:#343a42}.abandoned{fill:#c2410c}.client,.unknown{fill:#59636e}.below{fill:#d9dee4}\
 @media(prefers-color-scheme:dark){.grid{stroke:#22272d}.queue{fill:#f3dc83}.work{fill:#4f9bd6}.cores{fill:#b79fe0}\
-.sleep{fill:#35658c}.network{fill:#69747f}.retry{fill:#fff}.abandoned{fill:#f26a2e}.client,.unknown{fill:#9ba6b1}\
+.sleep{fill:#35658c}.network{fill:#69747f}.retry,.pool{fill:#fff}.abandoned{fill:#f26a2e}.client,.unknown{fill:#9ba6b1}\
 .below{fill:#323941}}";
 
-const KEY: [(&str, &str); 8] = [
+const KEY: [(&str, &str); 9] = [
     ("queue", "waiting for a slot"),
     ("work", "work"),
     ("cores", "waiting for a core"),
     ("sleep", "sleep"),
     ("network", "network"),
     ("retry", "pause before a retry"),
+    ("pool", "waiting for a connection"),
     ("abandoned", "given up"),
     ("below", "calls below"),
 ];

@@ -89,6 +89,7 @@ impl Kind {
             Kind::Sleep => "sleep",
             Kind::Network => "network",
             Kind::Retry => "retry",
+            Kind::Pool => "pool",
             Kind::Abandoned(failure) => match failure {
                 Failure::Timeout => "timeout",
                 other => other.as_str(),
@@ -109,6 +110,7 @@ impl Kind {
             Kind::Sleep => format!("sleep of {name}"),
             Kind::Network => format!("network to and from {name}"),
             Kind::Retry => format!("pauses before retries of {name}"),
+            Kind::Pool => format!("waiting for a connection to {name}"),
             Kind::Abandoned(Failure::Timeout) => format!("timeouts of {name}"),
             Kind::Abandoned(Failure::Lost) => format!("tries of {name} lost with a node"),
             Kind::Abandoned(_) => format!("failed tries of {name}"),
@@ -126,6 +128,7 @@ impl Kind {
             Kind::Sleep => '▒',
             Kind::Network => '─',
             Kind::Retry => '·',
+            Kind::Pool => '◦',
             Kind::Abandoned(_) => '×',
             Kind::Below => '.',
             Kind::Client | Kind::Unknown => '?',

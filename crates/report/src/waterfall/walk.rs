@@ -36,6 +36,8 @@ pub enum Kind {
     Network,
     /// The backoff before another attempt.
     Retry,
+    /// Waiting for a connection to an instance.
+    Pool,
     /// An attempt that was given up, from its send on.
     Abandoned(Failure),
     /// The client sent it later than it was due.
@@ -100,8 +102,10 @@ impl<'a> Walk<'a> {
         let of = self.of;
         let Some(call) = of.calls.get(index) else { return };
         let service = call.callee.map(|(service, _)| service);
-        for it in &call.tries {
-            self.until(it.sent, limit, Kind::Retry, service, None);
+        // An attempt that has not ended when the call has was beside another one, which won: that one's time counts.
+        for it in call.tries.iter().filter(|it| it.ended.is_some() || call.ended.is_none()) {
+            self.until(it.pooled.unwrap_or(it.sent), limit, Kind::Retry, service, None);
+            self.until(it.sent, limit, Kind::Pool, service, None);
             self.attempt(index, it, limit.min(it.ended.unwrap_or(limit)));
         }
         self.until(call.ended.unwrap_or(limit), limit, Kind::Unknown, service, None);
