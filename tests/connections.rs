@@ -46,7 +46,7 @@ fn a_connection_is_opened_once_and_again_when_it_was_idle_for_too_long() {
     let of = |connections: &str| play(parse(&text(connections, "", "sleep: 10ms", load)));
     let kept = of("{ set_up: 5ms }");
     assert_eq!((counted(&kept), kept.tally().latency.max()), ((1, 0), Span::from_millis(15)));
-    assert_eq!(kept.tally().latency.quantile(0.5), Span::from_millis(10));
+    assert!((kept.tally().latency.quantile(0.5).secs() - 0.01).abs() < 1e-4);
     // It is idle for 990 ms.
     assert_eq!(counted(&of("{ set_up: 5ms, idle: 991ms }")), (1, 0));
     let closed = of("{ set_up: 5ms, idle: 989ms }");
@@ -59,7 +59,7 @@ fn requests_get_connections_in_their_order_and_one_that_is_given_up_closes_its_o
     let ran = play(parse(&text("{ max: 1, set_up: 1ms }", "", "sleep: 20ms", load)));
     // The n-th waits for those before it: 1 + 20 n - 10 (n - 1) ms.
     assert_eq!((counted(&ran), ran.tally().latency.max()), ((1, 99), Span::from_millis(1 + 2000 - 990)));
-    assert_eq!(ran.tally().latency.quantile(0.5), Span::from_millis(1 + 1000 - 490));
+    assert!((ran.tally().latency.quantile(0.5).secs() - 0.511).abs() < 0.002);
     let impatient = play(parse(&text("{ max: 1, set_up: 1ms }", "", "sleep: 2s", load).replace("timeout: none }", "timeout: 5ms }")));
     assert_eq!((counted(&impatient), impatient.tally().failed.total()), ((100, 0), 100));
 }
