@@ -79,7 +79,7 @@ fn shop() -> Mesh {
             arrivals: Arrivals::steady(Process::Poisson, 110.0),
             mix: vec![Target { service: SHOP, endpoint: EndpointId(0), weight: 1.0, request_bytes: 512 }],
             targeting: Targeting::default(),
-        sizes: None,
+            sizes: None,
             policy: CallPolicy::default(),
             deadline: None,
             priority: Default::default(),

@@ -60,7 +60,9 @@ fn requests_get_connections_in_their_order_and_one_that_is_given_up_closes_its_o
     // The n-th waits for those before it: 1 + 20 n - 10 (n - 1) ms.
     assert_eq!((counted(&ran), ran.tally().latency.max()), ((1, 99), Span::from_millis(1 + 2000 - 990)));
     assert!((ran.tally().latency.quantile(0.5).secs() - 0.511).abs() < 0.002);
-    let impatient = play(parse(&text("{ max: 1, set_up: 1ms }", "", "sleep: 2s", load).replace("timeout: none }", "timeout: 5ms }")));
+    let impatient = play(parse(
+        &text("{ max: 1, set_up: 1ms }", "", "sleep: 2s", load).replace("timeout: none }", "timeout: 5ms }"),
+    ));
     assert_eq!((counted(&impatient), impatient.tally().failed.total()), ((100, 0), 100));
 }
 

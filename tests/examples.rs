@@ -163,7 +163,10 @@ fn a_hundred_answers_are_slow_as_often_as_one_of_them_and_hedges_nearly_never() 
         // One request of a hundred is hedged.
         let client = played.sim.state(played.experiment.mesh.client_actor(2)).client().unwrap();
         let hedges = played.served("leaf").arrived as f64
-            - [(0, 1.0), (1, 100.0), (2, 100.0)].map(|(load, n)| slower_than(played, load, 500).1 * n).iter().sum::<f64>();
+            - [(0, 1.0), (1, 100.0), (2, 100.0)]
+                .map(|(load, n)| slower_than(played, load, 500).1 * n)
+                .iter()
+                .sum::<f64>();
         let asked = client.tallies()[0].done as f64 * 100.0;
         assert!((hedges / asked - 0.01).abs() < 0.002, "seed {seed}: {hedges} hedges of {asked}");
     });

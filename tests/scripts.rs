@@ -234,7 +234,11 @@ fn an_instance_that_goes_waits_for_its_async_blocks_until_its_grace() {
 #[test]
 fn work_by_size_is_in_proportion_to_what_was_drawn_at_the_root() {
     let sizes = "request: { table: [1 KiB, 11 KiB] }, arrivals: { constant: 20/s }, for: 50s";
-    let ran = run("[ { work: 1ms, per_kib: 1ms }, { call: { to: back, request: same } } ]", "{ script: [ { work: 0ms, per_kib: 2ms } ] }", sizes);
+    let ran = run(
+        "[ { work: 1ms, per_kib: 1ms }, { call: { to: back, request: same } } ]",
+        "{ script: [ { work: 0ms, per_kib: 2ms } ] }",
+        sizes,
+    );
     let tally = ran.tally();
     // 1 + 1 + 2 ms, or 1 + 11 + 22 ms, for the whole way.
     let (done, longest, mean) = (tally.done, tally.latency.max().secs(), tally.latency.mean().secs());
@@ -251,9 +255,12 @@ fn work_by_size_is_in_proportion_to_what_was_drawn_at_the_root() {
 fn exponential_sizes_make_an_exponential_service_time() {
     // M/M/1 at one half: the time in the system is exponential, with twice the mean of the service.
     let load = "request: { exponential: 10 KiB }, arrivals: { poisson: 50/s }, warmup: 1s";
-    let text = run("[ { work: 0ms, per_kib: 1ms } ]", "{}", load).experiment.text.replace("capacity: 100000", "capacity: 1");
+    let text =
+        run("[ { work: 0ms, per_kib: 1ms } ]", "{}", load).experiment.text.replace("capacity: 100000", "capacity: 1");
     let means: Vec<f64> = (1..=20)
-        .map(|seed| play(parse(&text.replace("seed: 1\n", &format!("seed: {seed}\n")))).tally().latency.mean().secs() / 0.01)
+        .map(|seed| {
+            play(parse(&text.replace("seed: 1\n", &format!("seed: {seed}\n")))).tally().latency.mean().secs() / 0.01
+        })
         .collect();
     let mean = means.iter().sum::<f64>() / 20.0;
     let error = (means.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / 19.0 / 20.0).sqrt();

@@ -171,6 +171,10 @@ fn waits_for_ever(script: &[ScriptStep]) -> bool {
         ScriptStep::OneOf(choices) => choices.iter().any(|(weight, script)| *weight > 0.0 && waits_for_ever(script)),
         ScriptStep::Repeat(it) => it.most() > 0 && waits_for_ever(&it.script),
         ScriptStep::Cached(it) => waits_for_ever(&it.script),
-        ScriptStep::Async(_) | ScriptStep::Queued(_) | ScriptStep::SizedWork(_) | ScriptStep::Work(_) | ScriptStep::Sleep(_) => false,
+        ScriptStep::Async(_)
+        | ScriptStep::Queued(_)
+        | ScriptStep::SizedWork(_)
+        | ScriptStep::Work(_)
+        | ScriptStep::Sleep(_) => false,
     })
 }

@@ -56,8 +56,7 @@ pub(super) fn of_callers(
     let rate_limit = it.rate_limit.as_ref().filter(|it| it.at == LimitedAt::Caller).and_then(|it| bucket(it, reporter));
     let mirror = it.mirror.as_ref().and_then(|mirror| mirrored(mirror, it, names, reporter));
     let connections = it.connections.as_ref();
-    let connections =
-        connections.map(|it| Connections { max: it.max.0 as u32, set_up: it.set_up, idle: it.idle });
+    let connections = connections.map(|it| Connections { max: it.max.0 as u32, set_up: it.set_up, idle: it.idle });
     let policies = ServicePolicies { breaker, outliers, rate_limit, mirror, connections };
     (policies != ServicePolicies::default()).then(|| Box::new(policies))
 }

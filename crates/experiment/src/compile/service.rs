@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
-use meshsim_mesh::model::{Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service, SizedWork};
+use meshsim_mesh::model::{
+    Behaviour, Cache, Cached, Call, Endpoint, Keys, Queue, Queued, Repeat, ScriptStep, Service, SizedWork,
+};
 
 use super::{Names, autoscale, policy, positive, selection};
 use crate::problem::{Reporter, nearest, one_of, shortened};

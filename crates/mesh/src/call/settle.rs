@@ -76,7 +76,13 @@ impl<Owner: Copy> Caller<Owner> {
                 if let Some(of) = of {
                     let end = failure.map_or(AttemptEnd::Done, AttemptEnd::Failed);
                     let attempt = (key, sent.number);
-                    let ended = EndedAttempt { to: sent.to, attempt, is_first: sent.number == 0, end, took: now.since(sent.at) };
+                    let ended = EndedAttempt {
+                        to: sent.to,
+                        attempt,
+                        is_first: sent.number == 0,
+                        end,
+                        took: now.since(sent.at),
+                    };
                     let marks = route.policies().ended(of, ended, cx);
                     if marks != Marks::default() {
                         call.extra().marks.merge(&marks);

@@ -229,7 +229,16 @@ impl Follower {
         if !call.tries.iter().any(is_open) {
             // There was no instance to send it to.
             let (attempt, hops) = (ended.attempt, Vec::new());
-            call.tries.push(Try { attempt, pooled, sent: at, to: None, ended: None, failure: None, answer: None, hops });
+            call.tries.push(Try {
+                attempt,
+                pooled,
+                sent: at,
+                to: None,
+                ended: None,
+                failure: None,
+                answer: None,
+                hops,
+            });
         }
         let input = self.actors.get(&actor).and_then(|actor| actor.input);
         let answer = match input {
