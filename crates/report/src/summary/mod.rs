@@ -63,8 +63,8 @@ pub struct Summary {
     /// a timer, as in every simulated run.
     #[serde(default)]
     pub real_work: Option<RealWork>,
-    /// Lateness of the processes that sent the requests of a live run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Lateness of the processes that sent the requests of a live run; empty if it was simulated.
+    #[serde(default)]
     pub generators: Vec<GeneratorSummary>,
     /// Calls by edge of the call graph: the edges that were used, in the order of the file.
     #[serde(default)]
