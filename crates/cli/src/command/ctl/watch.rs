@@ -125,7 +125,7 @@ impl View {
         lines.extend(self.notices());
         let sections = [
             course(&self.status.recent, paint),
-            slos(&self.status.slo, paint),
+            slos(self.status.slo.clone(), paint),
             services(&self.status.services, paint),
             nodes(&self.status.nodes, paint),
             self.events(paint),
@@ -218,13 +218,15 @@ fn course(recent: &[Moment], paint: Paint) -> Vec<Line> {
     lines
 }
 
-fn slos(all: &[Verdict], paint: Paint) -> Vec<Line> {
+/// Those that fail first: there may not be room for all.
+fn slos(mut all: Vec<Verdict>, paint: Paint) -> Vec<Line> {
+    all.sort_by_key(|it| std::cmp::Reverse(it.outcome));
     let look = |it: &Verdict| match it.outcome {
         Outcome::Pass => Look::Good,
         Outcome::Unknown => Look::Plain,
         Outcome::Fail => Look::Bad,
     };
-    rows(&show::slos(all), all.iter().map(look), paint)
+    rows(&show::slos(&all), all.iter().map(look), paint)
 }
 
 fn services(all: &[Service], paint: Paint) -> Vec<Line> {
