@@ -16,9 +16,13 @@ use meshsim_mesh::message::{
 };
 use meshsim_mesh::model::{
     Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation,
-    Retry, Rounding, ScriptStep, Service, ServiceId, Strategy,
+    Keys, Part, Retry, Rounding, ScriptStep, Service, ServiceId, Setting, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
+use meshsim_mesh::policy::breaker::Breaker;
+use meshsim_mesh::policy::mirror::Mirror;
+use meshsim_mesh::policy::token_bucket::TokenBucket;
+use meshsim_mesh::serving::limit::Limit;
 use meshsim_mesh::view::{InstanceRef, InstanceView, Split};
 use meshsim_mesh::{Mesh, MeshActor, Msg, RequestId};
 use meshsim_tests::{Testbed, call, campaign, extend, load, service};
@@ -254,6 +258,41 @@ impl Draw {
             services: (0..services).map(|_| self.some(instance).into()).collect(),
             failed_nodes: self.some(|draw| (ActorId(draw.small()), draw.number())),
             splits,
+            settings: Arc::new(self.some(|draw| (draw.service(), draw.setting()))),
+        }
+    }
+
+    fn setting(&mut self) -> Setting {
+        let part = |draw: &mut Draw| Part {
+            version: draw.coin().then(|| draw.small()),
+            nodes: draw.coin().then(|| draw.some(Draw::coin)),
+            weight: draw.float(),
+        };
+        let bucket = |draw: &mut Draw| draw.coin().then(|| TokenBucket { every: draw.span(), burst: draw.small() });
+        match self.below(9) {
+            0 => Setting::Balancer(self.pick(&[Balancer::Random, Balancer::RoundRobin, Balancer::default()])),
+            1 => {
+                let (table_size, keys) = (self.small(), Keys { count: None, skew: self.float() });
+                Setting::Balancer(Balancer::Maglev { table_size, keys })
+            }
+            2 => Setting::Split(self.some(part)),
+            3 => Setting::Subset(self.coin().then(|| self.small())),
+            4 => Setting::ZoneWeights(self.some(Draw::float)),
+            5 => {
+                let limit = |draw: &mut Draw| draw.coin().then(|| draw.small());
+                Setting::Breaker(self.coin().then(|| Breaker {
+                    max_connections: limit(self),
+                    max_pending_requests: limit(self),
+                    max_requests: limit(self),
+                    max_retries: limit(self),
+                }))
+            }
+            6 => Setting::RateLimit(bucket(self), bucket(self)),
+            7 => Setting::Limit(self.coin().then(|| Limit::Fixed(self.small()))),
+            _ => Setting::Mirror(self.coin().then(|| Mirror {
+                share: self.float(),
+                to: self.some(|draw| (draw.service(), EndpointId(draw.small() as u16))),
+            })),
         }
     }
 
@@ -289,7 +328,8 @@ impl Draw {
         let rounding =
             self.pick(&[Rounding::Away, Rounding::Nearest, Rounding::Floor, Rounding::Carry, Rounding::Stochastic]);
         let feedback = self.pick(&[Feedback::Commanded, Feedback::Observed]);
-        let change = match self.below(5) {
+        let change = match self.below(6) {
+            5 => Change::Set(Box::new(self.setting())),
             0 => Change::Deploy,
             1 => Change::Undeploy,
             2 => Change::Extend { to: self.small(), rate: self.float(), rounding, feedback },
@@ -452,7 +492,7 @@ impl Alone {
         self.deliver(COORDINATOR, Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services })));
         let instance = |node, ordinal| InstanceRef { node: ActorId(node), ordinal, version: 1 };
         let everywhere: Arc<[InstanceRef]> = Arc::new([instance(1, 0), instance(1, 1), instance(2, 0)]);
-        let view = InstanceView { version: 1, services: vec![everywhere; 2], failed_nodes: vec![], splits: vec![] };
+        let view = InstanceView { version: 1, services: vec![everywhere; 2], failed_nodes: vec![], splits: vec![], settings: Default::default() };
         self.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view)));
     }
 
@@ -535,6 +575,7 @@ fn a_long_queue_of_requests_that_fail_at_once_is_no_deep_stack() {
         services: vec![Arc::new([instance]), back.into()],
         failed_nodes: vec![],
         splits: vec![],
+        settings: Default::default(),
     };
     alone.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view(1, vec![instance]))));
     for call in 0..200_000 {

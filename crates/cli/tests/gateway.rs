@@ -481,6 +481,10 @@ fn a_run_is_steered_from_the_command_line() {
     assert!(run.ctl_says(&["extend", "back", "--to", "4", "--rate", "0.5", "--every", "10ms"]).starts_with("begun: "));
     run.until_status("there are four", |status| status["services"][1]["ready"] == 4);
     run.ctl_says(&["scale", "back", "--by", "1.5"]);
+    // A limit of nothing but the request that is there: some of many that come at once are refused.
+    assert!(run.ctl_says(&["set", "services.back.limit", "1"]).starts_with("begun: "));
+    let (code, text) = run.ctl_complains(&["set", "services.back.limt", "1"]);
+    assert!(code == 2 && text.contains("did you mean `limit`?"), "{text}");
     run.until_status("each serves more", |status| status["services"][1]["capacity"] == 6.0);
     run.ctl_says(&["update", "back", "--to", "2", "--strategy", "rolling", "--every", "10ms"]);
     run.until_status("all are new", |status| {

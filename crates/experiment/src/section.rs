@@ -180,6 +180,20 @@ impl<T: Field> Field for Named<T> {
     }
 }
 
+/// A value of any kind, which is decoded later.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw(pub(crate) Node);
+
+impl Field for Raw {
+    const NAME: &'static str = "";
+    fn decode(node: &Node, _: &mut Reporter) -> Option<Self> {
+        Some(Raw(node.clone()))
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({})
+    }
+}
+
 /// Keys that belong to another section, which elsewhere has the name of this one: the section, the key, the other
 /// section, and what to write.
 const MEANT: [(&str, &str, &str, &str); 1] = [(

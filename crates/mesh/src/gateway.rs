@@ -131,6 +131,10 @@ impl Gateway {
     fn take_view(&mut self, view: Arc<InstanceView>, cx: &mut MeshCx<'_>) {
         if view.replaces(&self.view) {
             let old = std::mem::replace(&mut self.view, view);
+            if let Some(mesh) = self.view.set(&old, &self.mesh) {
+                let old = std::mem::replace(&mut self.mesh, mesh);
+                self.calls.settings_changed(&old, &self.mesh, cx);
+            }
             let lost = self.calls.view_changed(&old, &self.mesh, &self.view, cx);
             lost.into_iter().for_each(|ended| self.answer(ended, cx));
         }

@@ -380,6 +380,8 @@ pub enum OperationKind {
     Repair,
     /// Empty the caches of a service.
     Flush,
+    /// A setting has another value.
+    Set,
 }
 
 impl OperationKind {
@@ -392,6 +394,7 @@ impl OperationKind {
             OperationKind::Extend => "extend",
             OperationKind::Scale => "scale",
             OperationKind::Update => "update",
+            OperationKind::Set => "set",
             OperationKind::Repair => "repair",
         }
     }

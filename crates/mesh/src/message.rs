@@ -481,7 +481,9 @@ impl Message for Msg {
             Msg::Report(report) => (24, 8, report.services.iter().map(|(_, ready)| 1 + ready.len()).sum()),
             Msg::InstanceView(view) => {
                 let canaries = view.splits.iter().map(|split| 3 + split.instances.len());
-                (16, 8, view.services.iter().map(|instances| 1 + instances.len()).chain(canaries).sum())
+                let settings = [8 * view.settings.len()];
+                let ready = view.services.iter().map(|instances| 1 + instances.len());
+                (16, 8, ready.chain(canaries).chain(settings).sum())
             }
             Msg::Loads(board) => (16, 8, board.loads.len()),
             Msg::Sample(sample) => (16, 24, sample.instances.len()),

@@ -7,6 +7,7 @@ mod cache;
 mod journey;
 mod queue;
 mod selection;
+pub mod setting;
 mod sizes;
 mod slow_start;
 mod targeting;
@@ -29,6 +30,7 @@ pub use cache::{Cache, Cached};
 pub use journey::{JOURNEY_MADE_MAX, Journey, JourneyStep};
 pub use queue::{Queue, Queued};
 pub use selection::{AWARE_MIN, Part, Selection, ZoneRouting};
+pub use setting::{Setting, Settings};
 pub use sizes::{SizedWork, Sizes};
 pub use slow_start::SlowStart;
 pub(crate) use targeting::drawn;
@@ -655,6 +657,8 @@ pub enum Change {
         /// Order in which instances of the new version replace the old ones.
         strategy: Strategy,
     },
+    /// One of its settings has another value from now on.
+    Set(Box<Setting>),
 }
 
 impl Change {
@@ -667,6 +671,7 @@ impl Change {
             Change::Extend { .. } => OperationKind::Extend,
             Change::Scale { .. } => OperationKind::Scale,
             Change::Update { .. } => OperationKind::Update,
+            Change::Set(_) => OperationKind::Set,
         }
     }
 }

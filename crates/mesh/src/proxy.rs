@@ -140,6 +140,26 @@ impl Proxies {
         ProxyId(place)
     }
 
+    /// Settings of services have changed: balancers begin anew, and policies go on under theirs.
+    pub(crate) fn settings_changed(&mut self, old: &Mesh, new: &Mesh, cx: &mut MeshCx<'_>) {
+        for proxy in self.places.iter_mut().flatten() {
+            let whose = proxy.whose;
+            for route in &mut proxy.routes {
+                let (was, is) = (old.service(route.service), new.service(route.service));
+                if (was.balancer, &was.selection) != (is.balancer, &is.selection) {
+                    route.known = known_anew(whose, route.service, new, cx);
+                    if let Some(more) = &mut route.more {
+                        (more.canary, more.subset) = (None, None);
+                        more.parts.clear();
+                    }
+                }
+                if let Some(more) = route.more.as_mut().filter(|_| was.policies != is.policies) {
+                    more.policies.changed(is.policies.as_deref(), cx);
+                }
+            }
+        }
+    }
+
     /// Once there are twice as many proxies as were needed at the last sweep, removes those that have no call in flight
     /// and whose instances are gone. So hosting need not report when an instance goes, and unneeded proxies are at most
     /// as many as needed ones.
@@ -218,9 +238,13 @@ impl Proxy {
     }
 
     fn known_anew(&self, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> Known {
-        let (balancer, place) = (&mesh.service(service).balancer, place(mesh.seed, cx.id().0, self.whose, service));
-        if mesh.is_weighted(service) { Known::weighted(balancer, place) } else { Known::new(balancer, place) }
+        known_anew(self.whose, service, mesh, cx)
     }
+}
+
+fn known_anew(whose: Option<Whose>, service: ServiceId, mesh: &Mesh, cx: &MeshCx<'_>) -> Known {
+    let (balancer, place) = (&mesh.service(service).balancer, place(mesh.seed, cx.id().0, whose, service));
+    if mesh.is_weighted(service) { Known::weighted(balancer, place) } else { Known::new(balancer, place) }
 }
 
 /// Start position of a caller's round robin. If all began at the first instance, many callers would act as one: their

@@ -6,7 +6,7 @@ use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
 use crate::coordinator::instance_registry::FAILED_NODES_MAX;
-use crate::model::{Mesh, ServiceId};
+use crate::model::{Mesh, ServiceId, Settings, setting};
 
 /// InstanceRef view: the ready instances of every service, from which callers choose.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct InstanceView {
     /// The services that have a canary, rising.
     #[serde(deserialize_with = "crate::memory::splits")]
     pub splits: Vec<Split>,
+    /// Settings of services that operations have changed.
+    #[serde(with = "meshsim_actor::shared")]
+    pub settings: Arc<Settings>,
 }
 
 /// A service whose requests are split: some go to instances of a new version, its canary.
@@ -57,6 +60,7 @@ pub fn no_view(mesh: &Mesh) -> Arc<InstanceView> {
         services: vec![none; mesh.services.len()],
         failed_nodes: Vec::new(),
         splits: Vec::new(),
+        settings: Arc::default(),
     })
 }
 
@@ -84,6 +88,12 @@ impl InstanceView {
         let fit = splits.iter().all(|it| it.service.index() < self.services.len() && (0.0..=1.0).contains(&it.share));
         let rise = splits.windows(2).all(|pair| pair[0].service < pair[1].service);
         is_sound && fit && rise && self.version > old.version
+    }
+
+    /// The mesh with its settings, if they differ from those of the `old` view, and are such as a coordinator makes.
+    pub(crate) fn set(&self, old: &InstanceView, mesh: &Arc<Mesh>) -> Option<Arc<Mesh>> {
+        let is_same = Arc::ptr_eq(&self.settings, &old.settings) || self.settings == old.settings;
+        (!is_same && setting::are_sound(&self.settings, mesh)).then(|| setting::with(mesh, &self.settings))
     }
 
     /// True if a node is known to have gone down after version `since`.

@@ -66,7 +66,7 @@ fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {
         Change::Update { to, .. } => {
             ("V", "step by step, within its bounds".into(), |it| it.values.version, f64::from(*to))
         }
-        Change::Deploy | Change::Undeploy | Change::Flush => return None,
+        Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_) => return None,
     };
     let change = match change {
         Change::Extend { to, rate, .. } => {

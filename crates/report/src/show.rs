@@ -128,7 +128,8 @@ pub fn operation_in_words(operation: &OperationSummary) -> String {
         (_, Some(to)) => format!(" to {}", number(to)),
         (_, None) => String::new(),
     };
-    named(operation.name.as_deref(), &format!("{} {}{to}", operation.kind.as_str(), operation.service))
+    let key = operation.key.as_ref().map_or(String::new(), |key| format!(".{key}"));
+    named(operation.name.as_deref(), &format!("{} {}{key}{to}", operation.kind.as_str(), operation.service))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Policies of callers and of instances: what they can never do, what they refuse, and what the estimates leave out.
 
-use meshsim_mesh::model::Service;
+use meshsim_mesh::model::{Change, Service};
 use meshsim_mesh::policy::CallRules;
 use meshsim_mesh::serving::ServingPolicies;
 use meshsim_mesh::serving::limit::Limit;
@@ -101,6 +101,9 @@ pub(super) fn not_modelled(checked: &Checked<'_>, reached: impl Fn(usize) -> boo
     let mirrored = named(&|policies| policies.mirror.is_some());
     if !mirrored.is_empty() {
         list.push(format!("Copies of calls of {}: the services that get them are visited more often.", of(mirrored)));
+    }
+    if mesh.operations.iter().any(|operation| matches!(operation.change, Change::Set(_))) {
+        list.push("Settings that operations change: the estimates are for those of the file.".into());
     }
     let throttled = named(&|policies| policies.rate_limit.is_some());
     if !throttled.is_empty() {

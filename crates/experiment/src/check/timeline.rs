@@ -297,6 +297,7 @@ pub(super) fn name_of(operation: &Operation, service: &str) -> String {
         Change::Extend { to, .. } => format!("extend {service} to {to}"),
         Change::Update { to, .. } => format!("update {service} to {to}"),
         Change::Scale { by } => format!("scale {service} by {by}"),
+        Change::Set(setting) => format!("set {service}.{}", setting.key()),
         change => format!("{} {service}", change.kind().as_str()),
     }
 }

@@ -11,6 +11,7 @@ mod rates;
 mod selection;
 mod service;
 mod service_fault;
+mod set;
 
 pub use network::CHOSEN_MAX;
 pub use rates::RATE_STAGES_MAX;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::model::{Amount, Change, Operation, ServiceId, Strategy};
 
-use super::{Names, Written, positive};
+use super::{Names, Written, positive, set};
 use crate::problem::{Location, Reporter};
 use crate::schema::{self, EVENTS_MAX, File};
 use crate::section::{At, OneOrMore};
@@ -83,6 +83,13 @@ pub(super) fn one(
         schema::Operation::Update(it) => {
             positive(it.every, "every", reporter);
             (it.at, service(&it.update, names, reporter), update(it, *place, reporter), it.every.value, it.times)
+        }
+        schema::Operation::Set(it) => {
+            let (services, change) = match set::compile(it, file, names, reporter) {
+                Some((service, setting)) => (vec![service], Some(Change::Set(Box::new(setting)))),
+                None => (vec![], None),
+            };
+            (it.at, services, change, Span::from_secs(1), None)
         }
     };
     let Some(change) = change else { return vec![] };

@@ -25,7 +25,7 @@ pub(super) fn compile(file: &File, names: &Names<'_>, zones: &[String], reporter
     entries.map(|(name, service)| compile_service(name, service, (file, names, zones), reporter)).collect()
 }
 
-fn compile_service(
+pub(super) fn compile_service(
     name: &At<String>,
     it: &schema::Service,
     (file, names, zones): (&File, &Names<'_>, &[String]),

@@ -32,7 +32,7 @@ pub use limits::{
 pub(crate) use load::{Arrivals, Burst, Diurnal, JourneyStep, Load, Mix, MixPiece, Replay, Stage, Weights};
 pub(crate) use network::{Control, Network, Zones};
 pub(crate) use nodes::NodeGroup;
-pub(crate) use operation::{Operation, Scale, Update};
+pub(crate) use operation::{Operation, Scale, Set, Update};
 pub(crate) use policy::{Breaker, Connections, Hedge, Mirror, Outliers, RateLimit, Shed, WindowBudget};
 pub use script::REPEATS_MAX;
 pub(crate) use script::{Branch, CacheOf, Choice, QueueOf, Retry, Step, Times};

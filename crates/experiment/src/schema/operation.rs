@@ -5,7 +5,7 @@ use meshsim_mesh::model::{Amount, Feedback, Rounding};
 
 use super::INSTANCES_MAX;
 use super::limits::{Steps, Version};
-use crate::section::{At, OneOrMore, by_key, section};
+use crate::section::{At, OneOrMore, Raw, by_key, section};
 use crate::values::{Fraction, Name, Real, StrategyName, Whole};
 
 by_key! {
@@ -17,6 +17,7 @@ by_key! {
         "extend" => Extend,
         "scale" => Scale,
         "update" => Update,
+        "set" => Set,
     }
 }
 
@@ -30,6 +31,7 @@ impl Operation {
             Operation::Extend(it) => (&it.name, &it.at),
             Operation::Scale(it) => (&it.name, &it.at),
             Operation::Update(it) => (&it.name, &it.at),
+            Operation::Set(it) => (&it.name, &it.at),
         };
         (name.as_ref(), at.value)
     }
@@ -135,6 +137,19 @@ section! {
         /// For `canary`: the share of the requests that goes to the new version after each step, rising. That share of
         /// the N instances, rounded up, is added to them.
         optional weights: At<Vec<At<Fraction>>>;
+        /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
+        optional name: At<Name>;
+    }
+}
+section! {
+    /// Gives a setting of a service another value, while requests come.
+    struct Set in "a set" {
+        /// The setting: `services.NAME.KEY`, with the key of a balancer or a policy.
+        required set: At<String>;
+        /// Its value, as in the file; or `none`.
+        required to: Raw;
+        /// Time at which it begins.
+        or at: At<Span> = "0s";
         /// Name for SLOs and reports, as in `errors < 1% after rollout for 10s`.
         optional name: At<Name>;
     }

@@ -217,6 +217,11 @@ impl<Owner: Copy> Caller<Owner> {
         self.attempt(key, mesh, view, cx)
     }
 
+    /// Settings of services have changed: what was learnt under the old ones is forgotten.
+    pub(crate) fn settings_changed(&mut self, old: &Mesh, new: &Mesh, cx: &mut MeshCx<'_>) {
+        self.proxies.settings_changed(old, new, cx);
+    }
+
     /// Handles a new view: attempts at nodes that failed since they were sent are lost.
     pub fn view_changed(
         &mut self,

@@ -360,6 +360,10 @@ impl Client {
             return;
         }
         let old = std::mem::replace(&mut self.view, view);
+        if let Some(mesh) = self.view.set(&old, &self.mesh) {
+            let old = std::mem::replace(&mut self.mesh, mesh);
+            self.calls.settings_changed(&old, &self.mesh, cx);
+        }
         let lost = self.calls.view_changed(&old, &self.mesh, &self.view, cx);
         lost.into_iter().for_each(|ended| self.ended(Some(ended), cx));
     }

@@ -7,7 +7,7 @@ use meshsim_actor::ActorId;
 use serde::{Deserialize, Serialize};
 
 use crate::message::ReadinessReport;
-use crate::model::{Mesh, ServiceId};
+use crate::model::{Mesh, ServiceId, Settings};
 use crate::view::no_view;
 use crate::view::{InstanceRef, InstanceView, Split};
 
@@ -90,8 +90,9 @@ impl InstanceRegistry {
     }
 
     /// Makes the next view. `canaries` are by rising service.
-    pub(super) fn publish(&mut self, canaries: &[CanaryShare]) -> &Arc<InstanceView> {
-        let mut view = InstanceView { version: self.view.version + 1, ..(*self.view).clone() };
+    pub(super) fn publish(&mut self, canaries: &[CanaryShare], settings: &Arc<Settings>) -> &Arc<InstanceView> {
+        let (version, settings) = (self.view.version + 1, settings.clone());
+        let mut view = InstanceView { version, settings, ..(*self.view).clone() };
         view.splits.clear();
         let mut canaries = canaries.iter().peekable();
         for (at, dirty) in self.dirty.iter_mut().enumerate() {

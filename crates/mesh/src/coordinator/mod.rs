@@ -29,7 +29,7 @@ use crate::board::{self, Collecting, LoadBoard};
 use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, ReadinessReport, Share, Tick};
-use crate::model::{Mesh, Operation, ServiceId};
+use crate::model::{Mesh, Operation, ServiceId, Settings};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::operation::{Desired, count_of};
 
@@ -59,6 +59,9 @@ pub struct Coordinator {
     departing: BTreeSet<usize>,
     watch: Watch,
     endpoints: InstanceRegistry,
+    /// Settings that operations have changed.
+    #[serde(with = "meshsim_actor::shared")]
+    settings: Arc<Settings>,
     /// Operations of the file that have begun.
     begun: usize,
     /// Manual operations, in the order in which they began.
@@ -119,6 +122,7 @@ impl Coordinator {
             departing: BTreeSet::new(),
             watch: Watch::default(),
             endpoints: InstanceRegistry::new(&mesh),
+            settings: Arc::default(),
             begun: 0,
             manual: Vec::new(),
             running: Vec::new(),
@@ -389,7 +393,8 @@ impl Coordinator {
 
     /// True if there are changes to publish. `canaries` are the current ones.
     fn has_news(&self, canaries: &[CanaryShare]) -> bool {
-        self.endpoints.is_dirty() || !self.endpoints.has_told(canaries)
+        let has_set = self.endpoints.view().settings != self.settings;
+        has_set || self.endpoints.is_dirty() || !self.endpoints.has_told(canaries)
     }
 
     /// The services that have a canary, rising, with the share of requests that its ready instances are enough for.
@@ -418,7 +423,7 @@ impl Coordinator {
         if !self.has_news(&canaries) {
             return;
         }
-        let view = Msg::InstanceView(self.endpoints.publish(&canaries).clone());
+        let view = Msg::InstanceView(self.endpoints.publish(&canaries, &self.settings).clone());
         self.tell_callers(&view, cx);
     }
 

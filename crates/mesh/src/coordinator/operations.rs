@@ -3,6 +3,8 @@
 //! Random decisions (a stochastic rounding, a Bernoulli update) are drawn from a separate stream for each operation and
 //! step. So they do not depend on the order in which messages arrive.
 
+use std::sync::Arc;
+
 use meshsim_actor::{ActorId, Rng, Time};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::actors::MeshCx;
 use crate::autoscale::signal::ServiceScale;
 use crate::measure::{OperationHistory, OperationKind, OperationOutcome};
 use crate::message::{Msg, Operate, Operated, Tick};
-use crate::model::{Operation, ServiceId};
+use crate::model::{Change, Operation, ServiceId, Setting, setting};
 use crate::operation::{self, Iteration, Observed, total};
 
 /// Limit of manual operations per run; the next one is refused.
@@ -100,6 +102,10 @@ impl Coordinator {
         let Operation { service, change, .. } = self.operation(source).clone();
         let operation = if let Source::File(index) = source { Some(index) } else { None };
         self.end_same(service, change.kind());
+        if let Change::Set(setting) = &change {
+            setting::put(Arc::make_mut(&mut self.settings), service, Setting::clone(setting));
+            self.publish_soon(cx);
+        }
         let at = self.history.len();
         self.running.push(Running { source, history: at, steps: 0, next: Some(cx.now()) });
         self.history.push(OperationHistory {

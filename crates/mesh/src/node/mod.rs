@@ -248,6 +248,12 @@ impl Node {
             return;
         }
         let old = std::mem::replace(&mut self.view, view);
+        if let Some(mesh) = self.view.set(&old, &self.mesh) {
+            let old = std::mem::replace(&mut self.mesh, mesh);
+            if let Some(work) = &mut self.work {
+                work.calls.settings_changed(&old, &self.mesh, cx);
+            }
+        }
         if let Some(work) = &mut self.work {
             let ended = work.calls.view_changed(&old, &self.mesh, &self.view, cx);
             ended.into_iter().for_each(|ended| self.call_ended(ended, cx));

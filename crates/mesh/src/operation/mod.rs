@@ -120,7 +120,7 @@ pub fn iterate(
     observed: Observed<'_>,
     rng: &mut Rng,
 ) -> Iteration {
-    if wanted.deployed == matches!(change, Change::Deploy) {
+    if wanted.deployed == matches!(change, Change::Deploy) && !matches!(change, Change::Set(_)) {
         return Iteration::Refused;
     }
     match change {
@@ -137,6 +137,8 @@ pub fn iterate(
         Change::Update { to, rate, strategy } => {
             update::iterate(update::Update { to: *to, rate: *rate, strategy, k }, wanted, observed, rng)
         }
+        // The coordinator tells it with the view; it moves no recurrence.
+        Change::Set(_) => Iteration::Reached,
     }
 }
 
@@ -170,6 +172,7 @@ impl Operation {
         require(self.times != Some(0), "an operation takes at least one step")?;
         match &self.change {
             Change::Deploy | Change::Undeploy | Change::Flush => return Ok(()),
+            Change::Set(setting) => return require(setting.is_sound(self.service, mesh), "no such value"),
             Change::Extend { to, rate, .. } => {
                 require(*to <= TO_MAX, "too many instances")?;
                 rate_fits(*rate)?;
@@ -223,7 +226,7 @@ pub fn supersedes(newer: OperationKind, older: OperationKind) -> bool {
 /// Distance of an operation from its target: target minus reached value, in its own unit.
 pub fn residual(change: &Change, wanted: &Desired) -> f64 {
     match change {
-        Change::Deploy | Change::Undeploy | Change::Flush | Change::Scale { .. } => 0.0,
+        Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_) | Change::Scale { .. } => 0.0,
         Change::Extend { to, .. } => f64::from(*to) - f64::from(wanted.instances),
         Change::Update { to, .. } => f64::from(*to) - wanted.v_mean(),
     }

@@ -88,7 +88,20 @@ impl State {
 
     pub(super) fn ended(&mut self, breaker: &Breaker, cx: &mut MeshCx<'_>) {
         self.active = self.active.saturating_sub(1);
-        while !is_full(self.active as usize, breaker.max_connections)
+        self.grant(breaker.max_connections, cx);
+    }
+
+    /// The thresholds have changed; `None`: there are none any more.
+    pub(super) fn changed(&mut self, breaker: Option<&Breaker>, cx: &mut MeshCx<'_>) {
+        self.grant(breaker.and_then(|breaker| breaker.max_connections), cx);
+        if breaker.is_none() {
+            *self = State::default();
+        }
+    }
+
+    /// Calls that wait get the connections that are free.
+    fn grant(&mut self, max_connections: Option<u32>, cx: &mut MeshCx<'_>) {
+        while !is_full(self.active as usize, max_connections)
             && let Some(next) = self.pending.pop_front()
         {
             self.active += 1;

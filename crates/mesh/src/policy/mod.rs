@@ -271,6 +271,16 @@ impl PolicyState {
         }
     }
 
+    /// The policies have changed. What is in flight stays so, and calls that wait go on as the new limits allow.
+    pub(crate) fn changed(&mut self, to: Option<&ServicePolicies>, cx: &mut MeshCx<'_>) {
+        self.breaker.changed(to.and_then(|to| to.breaker.as_ref()), cx);
+        self.bucket = token_bucket::State::default();
+        self.outliers = self.outliers.take().filter(|_| to.is_some_and(|to| to.outliers.is_some()));
+        if let Some(outliers) = &mut self.outliers {
+            outliers.look_again();
+        }
+    }
+
     /// Time from the send of an attempt until it is hedged, if it is.
     pub(crate) fn hedge_delay(&self, hedge: &Hedge) -> Option<Span> {
         match hedge.after {

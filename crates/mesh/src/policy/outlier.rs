@@ -125,6 +125,11 @@ impl State {
         self.left.clone()
     }
 
+    /// The settings have changed: the instances that are left are found anew.
+    pub(super) fn look_again(&mut self) {
+        self.changed = true;
+    }
+
     /// Counts the result of an attempt. Returns what has happened since the last one.
     pub(super) fn ended(&mut self, of: &Outliers, to: InstanceRef, end: AttemptEnd, now: Time) -> Marks {
         self.sweep(of, now);

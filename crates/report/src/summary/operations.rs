@@ -43,6 +43,9 @@ pub struct OperationSummary {
     #[serde(default)]
     #[schemars(extend("enum" = STRATEGIES))]
     pub strategy: Option<Cow<'static, str>>,
+    /// Key that a set gives another value; `null` for all other operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Cow<'static, str>>,
     /// Start time.
     pub began_s: f64,
     /// Outcome.
@@ -79,7 +82,7 @@ pub struct OperationSummary {
     pub steps: Vec<StepSummary>,
 }
 
-const KINDS: [OperationKind; 7] = [
+const KINDS: [OperationKind; 8] = [
     OperationKind::Deploy,
     OperationKind::Undeploy,
     OperationKind::Extend,
@@ -87,6 +90,7 @@ const KINDS: [OperationKind; 7] = [
     OperationKind::Update,
     OperationKind::Repair,
     OperationKind::Flush,
+    OperationKind::Set,
 ];
 
 /// Strategies of updates; `None` for other operations.
@@ -207,7 +211,7 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
             (Some(f64::from(*to)), has_rate.then_some(*rate), Some(name.into()))
         }
         Some(Change::Scale { by }) => (Some(*by), None, None),
-        Some(Change::Deploy | Change::Undeploy | Change::Flush) | None => (None, None, None),
+        Some(Change::Deploy | Change::Undeploy | Change::Flush | Change::Set(_)) | None => (None, None, None),
     };
     // A reached target leaves no residual.
     let residual = history.outcome.residual().or((history.outcome == OperationOutcome::Reached).then_some(0.0));
@@ -228,6 +232,10 @@ fn operation(experiment: &Experiment, history: &OperationHistory, course: &Cours
         to,
         rate,
         strategy,
+        key: match &history.change {
+            Some(Change::Set(setting)) => Some(setting.key().into()),
+            _ => None,
+        },
         began_s: history.began.secs(),
         outcome: history.outcome.as_str().into(),
         step_count: steps.len(),

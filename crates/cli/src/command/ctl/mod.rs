@@ -30,6 +30,7 @@ Examples:
   meshsim ctl extend search --to 6 --rate 0.3
   meshsim ctl scale geo --by 1.25 --times 3
   meshsim ctl update profile --to 2 --strategy rolling
+  meshsim ctl set services.rate.balancer random
   meshsim ctl undeploy geo && meshsim ctl deploy geo
   meshsim ctl fault 'crash: node-2, for: 5s' && meshsim ctl heal
   meshsim ctl --to http://10.0.0.5:8080 --token-file token stop
@@ -131,6 +132,14 @@ enum CtlCommand {
         /// For canary: the share of requests that goes to the new version after each step, as in `5%,50%,100%`
         #[arg(long, value_name = "SHARES", value_delimiter = ',')]
         weights: Vec<String>,
+    },
+    /// Give a balancer or a policy of a service another value
+    Set {
+        /// The setting, as in `services.web.balancer`
+        #[arg(value_name = "services.NAME.KEY")]
+        path: String,
+        /// Its value, as in the file; or none
+        value: String,
     },
     /// Deploy services
     Deploy {
@@ -238,6 +247,10 @@ impl Args {
                 let is_map = fault.trim_start().starts_with('{') || fault.contains('\n');
                 let text = if is_map { fault } else { format!("{{ {fault} }}") };
                 gateway.change("/api/faults", &text, json, screen, show::fault)?;
+            }
+            CtlCommand::Set { path, value } => {
+                let text = format!("{{ set: {path:?}, to: {value} }}");
+                gateway.change("/api/operations", &text, json, screen, show::begun)?;
             }
             operation => {
                 let text = operation::of(operation).to_string();

@@ -45,6 +45,7 @@ pub(super) fn of(verb: CtlCommand) -> Value {
         | CtlCommand::Events { .. }
         | CtlCommand::Operations { .. }
         | CtlCommand::Fault { .. }
+        | CtlCommand::Set { .. }
         | CtlCommand::Heal { .. }
         | CtlCommand::Request { .. }
         | CtlCommand::Stop

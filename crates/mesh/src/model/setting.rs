@@ -1,0 +1,301 @@
+//! Settings of a service that may change while it runs: how callers choose and hold back, what instances refuse.
+//!
+//! An operation sets one of them. The coordinator keeps all that were set and tells them with the instance view, so that
+//! each caller and each node has them in the order in which they were set, whatever the network loses.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
+use meshsim_actor::Span;
+use serde::{Deserialize, Serialize};
+
+use super::{Balancer, Choices, CHOICES_MAX, MAGLEV_MAX, Mesh, Part, RING_MAX, Selection, Service, ServiceId};
+use super::{SlowStart, ZoneRouting};
+use crate::policy::breaker::Breaker;
+use crate::policy::mirror::Mirror;
+use crate::policy::outlier::Outliers;
+use crate::policy::token_bucket::TokenBucket;
+use crate::policy::ServicePolicies;
+use crate::serving::ServingPolicies;
+use crate::serving::limit::Limit;
+use crate::serving::priority::Shares;
+
+/// One setting, with its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Setting {
+    /// [`Service::balancer`].
+    Balancer(Balancer),
+    /// [`Selection::zones`].
+    ZoneRouting(Option<ZoneRouting>),
+    /// [`Selection::panic_threshold`], and [`Outliers::panic_threshold`].
+    PanicThreshold(f64, Option<f64>),
+    /// [`Selection::slow_start`].
+    SlowStart(Option<SlowStart>),
+    /// [`Selection::split`].
+    Split(Vec<Part>),
+    /// [`Selection::subset`].
+    Subset(Option<u32>),
+    /// [`Selection::zone_weights`].
+    ZoneWeights(Vec<f64>),
+    /// [`ServicePolicies::breaker`].
+    Breaker(Option<Breaker>),
+    /// [`ServicePolicies::outliers`].
+    Outliers(Option<Outliers>),
+    /// [`ServicePolicies::mirror`].
+    Mirror(Option<Mirror>),
+    /// [`ServicePolicies::rate_limit`] and [`ServingPolicies::rate_limit`].
+    RateLimit(Option<TokenBucket>, Option<TokenBucket>),
+    /// [`ServingPolicies::limit`].
+    Limit(Option<Limit>),
+    /// [`ServingPolicies::time_left`], [`ServingPolicies::shares`] and [`ServingPolicies::lifo_after`].
+    Shed(Option<Span>, Option<Shares>, Option<Span>),
+}
+
+/// Settings by service, each of a service once, in the order in which they were set last.
+pub type Settings = Vec<(ServiceId, Setting)>;
+
+/// Most parts of a split.
+const PARTS_MAX: usize = 1_000;
+
+impl Setting {
+    /// The keys of the experiment file that can be set.
+    pub const KEYS: [&str; 13] = [
+        "balancer",
+        "zone_routing",
+        "panic_threshold",
+        "slow_start",
+        "split",
+        "subset",
+        "zone_weights",
+        "breaker",
+        "outlier_detection",
+        "mirror",
+        "rate_limit",
+        "limit",
+        "shed",
+    ];
+
+    /// The setting with this key, as a service has it; `None` if it has no such key.
+    pub fn of(key: &str, service: &Service) -> Option<Setting> {
+        let selection = service.selection.as_deref().cloned().unwrap_or_default();
+        let policies = service.policies.as_deref().cloned().unwrap_or_default();
+        let serving = service.serving.as_deref().cloned().unwrap_or_default();
+        Some(match key {
+            "balancer" => Setting::Balancer(service.balancer),
+            "zone_routing" => Setting::ZoneRouting(selection.zones),
+            "panic_threshold" => {
+                Setting::PanicThreshold(selection.panic_threshold, policies.outliers.map(|it| it.panic_threshold))
+            }
+            "slow_start" => Setting::SlowStart(selection.slow_start),
+            "split" => Setting::Split(selection.split),
+            "subset" => Setting::Subset(selection.subset),
+            "zone_weights" => Setting::ZoneWeights(selection.zone_weights),
+            "breaker" => Setting::Breaker(policies.breaker),
+            "outlier_detection" => Setting::Outliers(policies.outliers),
+            "mirror" => Setting::Mirror(policies.mirror),
+            "rate_limit" => Setting::RateLimit(policies.rate_limit, serving.rate_limit),
+            "limit" => Setting::Limit(serving.limit),
+            "shed" => Setting::Shed(serving.time_left, serving.shares, serving.lifo_after),
+            _ => return None,
+        })
+    }
+
+    /// Its key in the experiment file.
+    pub fn key(&self) -> &'static str {
+        let at = match self {
+            Setting::Balancer(_) => 0,
+            Setting::ZoneRouting(_) => 1,
+            Setting::PanicThreshold(..) => 2,
+            Setting::SlowStart(_) => 3,
+            Setting::Split(_) => 4,
+            Setting::Subset(_) => 5,
+            Setting::ZoneWeights(_) => 6,
+            Setting::Breaker(_) => 7,
+            Setting::Outliers(_) => 8,
+            Setting::Mirror(_) => 9,
+            Setting::RateLimit(..) => 10,
+            Setting::Limit(_) => 11,
+            Setting::Shed(..) => 12,
+        };
+        Setting::KEYS[at]
+    }
+
+    fn apply(&self, service: &mut Service) {
+        let mut selection = service.selection.as_deref().cloned().unwrap_or_default();
+        let mut policies = service.policies.as_deref().cloned().unwrap_or_default();
+        let mut serving = service.serving.as_deref().cloned().unwrap_or_default();
+        match self.clone() {
+            Setting::Balancer(balancer) => service.balancer = balancer,
+            Setting::ZoneRouting(zones) => selection.zones = zones,
+            Setting::PanicThreshold(ready, left) => {
+                selection.panic_threshold = ready;
+                if let (Some(outliers), Some(left)) = (&mut policies.outliers, left) {
+                    outliers.panic_threshold = left;
+                }
+            }
+            Setting::SlowStart(slow_start) => selection.slow_start = slow_start,
+            Setting::Split(split) => selection.split = split,
+            Setting::Subset(subset) => selection.subset = subset,
+            Setting::ZoneWeights(weights) => selection.zone_weights = weights,
+            Setting::Breaker(breaker) => policies.breaker = breaker,
+            Setting::Outliers(outliers) => policies.outliers = outliers,
+            Setting::Mirror(mirror) => policies.mirror = mirror,
+            Setting::RateLimit(of_caller, of_instance) => {
+                (policies.rate_limit, serving.rate_limit) = (of_caller, of_instance);
+            }
+            Setting::Limit(limit) => serving.limit = limit,
+            Setting::Shed(time_left, shares, lifo_after) => {
+                (serving.time_left, serving.shares, serving.lifo_after) = (time_left, shares, lifo_after);
+            }
+        }
+        service.selection = (selection != Selection::default()).then(|| Box::new(selection));
+        service.policies = (policies != ServicePolicies::default()).then(|| Box::new(policies));
+        service.serving = (serving != ServingPolicies::default()).then(|| Box::new(serving));
+    }
+
+    /// True if it is such as an experiment file may have.
+    pub fn is_sound(&self, service: ServiceId, mesh: &Mesh) -> bool {
+        let Some(its) = mesh.services.get(service.index()) else { return false };
+        let is_share = |share: f64| (0.0..=1.0).contains(&share);
+        let is_weight = |weight: &f64| weight.is_finite() && *weight > 0.0;
+        let is_bucket = |bucket: &Option<TokenBucket>| bucket.is_none_or(|it| it.burst > 0 && !it.every.is_zero());
+        let is_long = |span: Span| span >= Span::from_millis(1);
+        match self {
+            Setting::Balancer(balancer) => is_balancer(balancer),
+            Setting::PanicThreshold(ready, left) => is_share(*ready) && left.is_none_or(is_share),
+            Setting::SlowStart(it) => it.is_none_or(|it| {
+                !it.window.is_zero() && is_weight(&it.aggression) && is_share(it.min_weight) && it.min_weight > 0.0
+            }),
+            Setting::Split(parts) => {
+                let is_part = |part: &Part| {
+                    let fits = part.nodes.as_ref().is_none_or(|nodes| nodes.len() <= mesh.nodes.len());
+                    part.weight.is_finite() && part.weight >= 0.0 && fits
+                };
+                parts.len() <= PARTS_MAX
+                    && parts.iter().all(is_part)
+                    && (parts.is_empty() || parts.iter().any(|part| part.weight > 0.0))
+            }
+            Setting::Subset(size) => *size != Some(0),
+            Setting::ZoneWeights(weights) => weights.len() <= mesh.zones.len() && weights.iter().all(is_weight),
+            Setting::Breaker(_) | Setting::ZoneRouting(_) | Setting::Limit(None) => true,
+            Setting::Limit(Some(Limit::Fixed(most))) => *most > 0,
+            Setting::Outliers(it) => it.is_none_or(|it| {
+                is_long(it.interval)
+                    && [it.max_ejected, it.panic_threshold].into_iter().chain(it.failure_share).all(is_share)
+            }),
+            Setting::Mirror(it) => it.as_ref().is_none_or(|it| {
+                let is_there = |(to, endpoint): &(ServiceId, super::EndpointId)| mesh.has_endpoint(*to, *endpoint);
+                is_share(it.share) && it.to.len() == its.endpoints.len() && it.to.iter().all(is_there)
+            }),
+            Setting::RateLimit(of_caller, of_instance) => is_bucket(of_caller) && is_bucket(of_instance),
+            Setting::Limit(Some(Limit::Gradient(it))) => {
+                is_long(it.update)
+                    && is_long(it.min_rtt_interval)
+                    && [it.quantile, it.jitter, it.buffer].into_iter().all(is_share)
+                    && it.min_rtt_requests > 0
+                    && (1..=it.max_limit).contains(&it.min_limit)
+            }
+            Setting::Shed(_, shares, _) => shares.is_none_or(|Shares(all)| all.into_iter().all(is_share)),
+        }
+    }
+}
+
+/// False for one that reads a load board, whose rounds begin with the run.
+fn is_balancer(balancer: &Balancer) -> bool {
+    let is_prime = |n: u32| (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
+    let keys = balancer.keys().is_none_or(|keys| (0.0..=20.0).contains(&keys.skew));
+    keys && match balancer {
+        Balancer::Random | Balancer::RoundRobin | Balancer::LeastRequest { choices: Choices::All } => true,
+        Balancer::LeastRequest { choices: Choices::Replaced(n) | Choices::Distinct(n) } => {
+            (1..=CHOICES_MAX).contains(n)
+        }
+        Balancer::PeakEwma { decay, .. } => !decay.is_zero(),
+        Balancer::RingHash { min_size, max_size, .. } => (1..=RING_MAX).contains(max_size) && min_size <= max_size,
+        Balancer::Maglev { table_size, .. } => (2..=MAGLEV_MAX).contains(table_size) && is_prime(*table_size),
+        Balancer::LeastLoaded { .. } => false,
+    }
+}
+
+/// Takes a setting into a list, in the place of an earlier one of its kind.
+pub(crate) fn put(settings: &mut Settings, service: ServiceId, setting: Setting) {
+    settings.retain(|(of, it)| *of != service || it.key() != setting.key());
+    settings.push((service, setting));
+}
+
+/// True if a list is such as a coordinator makes.
+pub(crate) fn are_sound(settings: &Settings, mesh: &Mesh) -> bool {
+    settings.len() <= mesh.services.len() * Setting::KEYS.len()
+        && settings.iter().all(|(service, setting)| setting.is_sound(*service, mesh))
+}
+
+/// A mesh that was made of another by settings, while both live.
+type Made = (Weak<Mesh>, Settings, Weak<Mesh>);
+
+thread_local! {
+    /// The latest one: in a simulation, thousands of actors ask for the same.
+    static LATEST: RefCell<Option<Made>> = const { RefCell::new(None) };
+}
+
+/// The mesh with these settings. Actors of one thread that had the same mesh share the new one. What is remembered for
+/// that decides nothing.
+pub(crate) fn with(mesh: &Arc<Mesh>, settings: &Settings) -> Arc<Mesh> {
+    let known = LATEST.with_borrow(|latest| {
+        let (of, by, made) = latest.as_ref()?;
+        let is_it = of.upgrade().is_some_and(|of| Arc::ptr_eq(&of, mesh)) && by == settings;
+        is_it.then(|| made.upgrade()).flatten()
+    });
+    known.unwrap_or_else(|| {
+        let mut made = Mesh::clone(mesh);
+        settings.iter().for_each(|(service, setting)| setting.apply(&mut made.services[service.index()]));
+        let made = Arc::new(made);
+        let latest = (Arc::downgrade(mesh), settings.clone(), Arc::downgrade(&made));
+        LATEST.set(Some(latest));
+        made
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::tests::service;
+
+    #[test]
+    fn a_setting_is_found_by_its_key_and_changes_what_it_names() {
+        let mesh = Arc::new(Mesh { services: vec![service(); 2], ..Mesh::default() });
+        for key in Setting::KEYS {
+            assert_eq!(Setting::of(key, &mesh.services[0]).map(|setting| setting.key()), Some(key));
+        }
+        assert_eq!(Setting::of("cores", &mesh.services[0]), None);
+        let breaker = Some(Breaker { max_requests: Some(7), ..Breaker::default() });
+        let mut settings = vec![];
+        put(&mut settings, ServiceId(1), Setting::Breaker(Some(Breaker::default())));
+        put(&mut settings, ServiceId(1), Setting::Balancer(Balancer::Random));
+        put(&mut settings, ServiceId(1), Setting::Breaker(breaker));
+        assert!(settings.len() == 2 && are_sound(&settings, &mesh));
+        let new = with(&mesh, &settings);
+        assert_eq!(new.services[0], mesh.services[0]);
+        assert_eq!((new.services[1].balancer, new.services[1].policies.as_ref().unwrap().breaker), (Balancer::Random, breaker));
+        assert!(Arc::ptr_eq(&new, &with(&mesh, &settings)), "actors share it");
+        put(&mut settings, ServiceId(1), Setting::Breaker(None));
+        assert_eq!(with(&new, &settings).services[1].policies, None);
+    }
+
+    #[test]
+    fn what_no_file_may_have_is_not_sound() {
+        let mesh = Mesh { services: vec![service()], ..Mesh::default() };
+        let least_loaded = Balancer::LeastLoaded { choices: Choices::All, refresh: Span::from_secs(1) };
+        for setting in [
+            Setting::Balancer(least_loaded),
+            Setting::Balancer(Balancer::Maglev { table_size: 65_536, keys: Default::default() }),
+            Setting::Balancer(Balancer::LeastRequest { choices: Choices::Replaced(0) }),
+            Setting::PanicThreshold(1.5, None),
+            Setting::Split(vec![Part { version: None, nodes: None, weight: 0.0 }]),
+            Setting::Subset(Some(0)),
+            Setting::RateLimit(None, Some(TokenBucket { every: Span::ZERO, burst: 1 })),
+            Setting::Mirror(Some(Mirror { share: 1.0, to: vec![(ServiceId(9), super::super::EndpointId(0))] })),
+        ] {
+            assert!(!setting.is_sound(ServiceId(0), &mesh), "{setting:?}");
+        }
+        assert!(!Setting::Subset(None).is_sound(ServiceId(1), &mesh));
+    }
+}
