@@ -398,7 +398,13 @@ fn a_reply_to_an_earlier_incarnation_of_a_caller_is_ignored() {
     let id = mesh.client_actor(0);
     let mut cell = Cell::new(id, client, Rng::stream(1, "client"));
     let instance = InstanceRef { node: ActorId(1), ordinal: 0, version: 1 };
-    let view = InstanceView { version: 1, services: vec![Arc::new([instance])], failed_nodes: vec![], splits: vec![], settings: Default::default() };
+    let view = InstanceView {
+        version: 1,
+        services: vec![Arc::new([instance])],
+        failed_nodes: vec![],
+        splits: vec![],
+        settings: Default::default(),
+    };
     let view = Msg::InstanceView(Arc::new(view));
 
     // Runs until its first request, which it sends as the first call of each incarnation.

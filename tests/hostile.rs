@@ -15,8 +15,8 @@ use meshsim_mesh::message::{
     ServiceSnapshot, Share, Snapshot,
 };
 use meshsim_mesh::model::{
-    Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Operation,
-    Keys, Part, Retry, Rounding, ScriptStep, Service, ServiceId, Setting, Strategy,
+    Amount, Backoff, Balancer, Behaviour, COORDINATOR, CallPolicy, Change, Endpoint, EndpointId, Feedback, Keys,
+    Operation, Part, Retry, Rounding, ScriptStep, Service, ServiceId, Setting, Strategy,
 };
 use meshsim_mesh::path::{Hop, Path};
 use meshsim_mesh::policy::breaker::Breaker;
@@ -492,7 +492,13 @@ impl Alone {
         self.deliver(COORDINATOR, Msg::Snapshot(Arc::new(Snapshot { n: 1, epoch: 1, digest: 1, services })));
         let instance = |node, ordinal| InstanceRef { node: ActorId(node), ordinal, version: 1 };
         let everywhere: Arc<[InstanceRef]> = Arc::new([instance(1, 0), instance(1, 1), instance(2, 0)]);
-        let view = InstanceView { version: 1, services: vec![everywhere; 2], failed_nodes: vec![], splits: vec![], settings: Default::default() };
+        let view = InstanceView {
+            version: 1,
+            services: vec![everywhere; 2],
+            failed_nodes: vec![],
+            splits: vec![],
+            settings: Default::default(),
+        };
         self.deliver(COORDINATOR, Msg::InstanceView(Arc::new(view)));
     }
 

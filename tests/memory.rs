@@ -35,7 +35,13 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
     let snapshot = || ServiceSnapshot { service: ServiceId(0), generation: 0, capacity: 0.0, share: vec![] };
     let report = |services| Msg::Report(Box::new(ReadinessReport { seq: 1, base: 0, incarnation: 0, services }));
     let view = |services| {
-        Msg::InstanceView(Arc::new(InstanceView { version: 1, services, failed_nodes: vec![], splits: vec![], settings: Default::default() }))
+        Msg::InstanceView(Arc::new(InstanceView {
+            version: 1,
+            services,
+            failed_nodes: vec![],
+            splits: vec![],
+            settings: Default::default(),
+        }))
     };
     let instance = InstanceRef { node: ActorId(1), ordinal: 0, version: 1 };
     let split = |instances| Split { service: ServiceId(0), version: 1, share: 0.5, instances };
@@ -127,7 +133,13 @@ fn a_message_holds_at_most_its_reported_and_a_bounded_share_of_memory() {
 #[test]
 fn a_list_of_more_services_than_there_are_numbers_is_refused() {
     let none: Arc<[InstanceRef]> = Arc::from([]);
-    let view = InstanceView { version: 1, services: vec![none; (1 << 16) + 1], failed_nodes: vec![], splits: vec![], settings: Default::default() };
+    let view = InstanceView {
+        version: 1,
+        services: vec![none; (1 << 16) + 1],
+        failed_nodes: vec![],
+        splits: vec![],
+        settings: Default::default(),
+    };
     let report =
         ReadinessReport { seq: 1, base: 0, incarnation: 0, services: vec![(ServiceId(0), vec![]); (1 << 16) + 1] };
     for msg in [Msg::InstanceView(Arc::new(view)), Msg::Report(Box::new(report))] {

@@ -9,13 +9,13 @@ use std::sync::{Arc, Weak};
 use meshsim_actor::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, Choices, CHOICES_MAX, MAGLEV_MAX, Mesh, Part, RING_MAX, Selection, Service, ServiceId};
+use super::{Balancer, CHOICES_MAX, Choices, MAGLEV_MAX, Mesh, Part, RING_MAX, Selection, Service, ServiceId};
 use super::{SlowStart, ZoneRouting};
+use crate::policy::ServicePolicies;
 use crate::policy::breaker::Breaker;
 use crate::policy::mirror::Mirror;
 use crate::policy::outlier::Outliers;
 use crate::policy::token_bucket::TokenBucket;
-use crate::policy::ServicePolicies;
 use crate::serving::ServingPolicies;
 use crate::serving::limit::Limit;
 use crate::serving::priority::Shares;
@@ -274,7 +274,10 @@ mod tests {
         assert!(settings.len() == 2 && are_sound(&settings, &mesh));
         let new = with(&mesh, &settings);
         assert_eq!(new.services[0], mesh.services[0]);
-        assert_eq!((new.services[1].balancer, new.services[1].policies.as_ref().unwrap().breaker), (Balancer::Random, breaker));
+        assert_eq!(
+            (new.services[1].balancer, new.services[1].policies.as_ref().unwrap().breaker),
+            (Balancer::Random, breaker)
+        );
         assert!(Arc::ptr_eq(&new, &with(&mesh, &settings)), "actors share it");
         put(&mut settings, ServiceId(1), Setting::Breaker(None));
         assert_eq!(with(&new, &settings).services[1].policies, None);
