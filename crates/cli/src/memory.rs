@@ -57,16 +57,39 @@ pub(crate) fn assure_here(needed: ResourceEstimate, screen: &Screen) -> Result<(
     assure_estimate(needed, available(), screen)
 }
 
+/// [`assure`], for several runs of an experiment at once.
+///
+/// # Errors
+/// If together they are expected to need more than is available.
+pub(crate) fn assure_several(experiment: &Experiment, at_once: usize, screen: &Screen) -> Result<(), Error> {
+    if at_once <= 1 {
+        return assure(experiment, screen);
+    }
+    let each = check(experiment).resources;
+    let needed = ResourceEstimate { memory_bytes: each.memory_bytes * at_once as f64, ..each };
+    let who = format!("{at_once} runs at once need");
+    assure_these(&who, "`--jobs 1` runs one after the other", needed, available(), screen)
+}
+
 fn assure_estimate(needed: ResourceEstimate, available: Option<f64>, screen: &Screen) -> Result<(), Error> {
+    let help = "fewer nodes and instances need less; `meshsim run --no-memory-check` begins it all the same";
+    assure_these("the run needs", help, needed, available, screen)
+}
+
+fn assure_these(
+    who: &str,
+    help: &str,
+    needed: ResourceEstimate,
+    available: Option<f64>,
+    screen: &Screen,
+) -> Result<(), Error> {
     let Some(available) = available else { return Ok(()) };
-    let (needs, has) = (bytes(needed.memory_bytes), bytes(available));
+    let why = format!("{who} about {} of memory, and {} are available", bytes(needed.memory_bytes), bytes(available));
     if needed.memory_bytes > available {
-        let why = format!("the run needs about {needs} of memory, and {has} are available");
-        let help = "fewer nodes and instances need less; `meshsim run --no-memory-check` begins it all the same";
         return Err(Error::WrongInput(why, help.into()));
     }
     if needed.memory_bytes > WARN_SHARE * available {
-        screen.warn(&format!("the run needs about {needs} of memory, and {has} are available"));
+        screen.warn(&why);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::Workers;
 use crate::error::{Error, Exit};
 use crate::flow::part;
 use crate::interrupt;
+use crate::memory;
 use crate::progress::Counted;
 use crate::read::{differing, experiment, summary};
 use crate::runs;
@@ -158,6 +159,9 @@ impl Args {
         }
         interrupt::catch()?;
         let (count, threads) = (self.seeds.unwrap_or(SEEDS), self.workers.threads());
+        for (_, experiment) in &named {
+            memory::assure_several(experiment, threads, screen)?;
+        }
         let progress = Counted::begin(0, count * named.len(), "runs", !self.workers.no_progress);
         let at = |done| {
             progress.at(done);

@@ -8,6 +8,7 @@ use meshsim_study::plan::{fingerprint, seeds};
 use super::{Source, Workers};
 use crate::error::{Error, Exit};
 use crate::interrupt;
+use crate::memory;
 use crate::progress::Counted;
 use crate::runs;
 use crate::screen::Screen;
@@ -60,6 +61,7 @@ impl Args {
         if self.within <= 0.0 {
             return Err(Error::WrongInput("0% is never close enough".into(), "write a share such as `0.5%`".into()));
         }
+        memory::assure_several(&experiment, self.workers.threads(), screen)?;
         interrupt::catch()?;
         let question = Question { load, seeds: seeds(&experiment, self.seeds), within: self.within };
         let progress = Counted::begin_open("runs", !self.workers.no_progress);

@@ -70,7 +70,8 @@ impl Args {
     pub(super) fn execute(self, screen: &mut Screen) -> Result<Exit, Error> {
         let experiment = self.source.load(self.output.json, screen)?;
         if !self.no_memory_check {
-            memory::assure(&experiment, screen)?;
+            let at_once = self.seeds.map_or(1, |seeds| seeds.min(self.jobs.unwrap_or_else(pool::cores)));
+            memory::assure_several(&experiment, at_once, screen)?;
         }
         if let Some(count) = self.seeds {
             return self.with_seeds(&experiment, count, screen);

@@ -17,6 +17,7 @@ use self::script::Engine;
 use super::{Source, Workers};
 use crate::error::{Error, Exit};
 use crate::interrupt;
+use crate::memory;
 use crate::progress::Counted;
 use crate::runs;
 use crate::screen::Screen;
@@ -102,6 +103,9 @@ impl Args {
             json: self.json,
             is_judged: false,
         };
+        if self.script.is_none() {
+            memory::assure_several(&experiment, output.threads.min(plan.jobs().count()), screen)?;
+        }
         match (self.script, self.shard) {
             (Some(engine), _) => {
                 let task = self.task(engine, &folder, &experiment, &plan)?;
