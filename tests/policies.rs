@@ -14,6 +14,7 @@ use meshsim_mesh::policy::breaker::Breaker;
 use meshsim_mesh::policy::budget::WindowBudget;
 use meshsim_mesh::policy::hedge::{Hedge, HedgeAfter};
 use meshsim_mesh::policy::outlier::Outliers;
+use meshsim_mesh::policy::token_bucket::TokenBucket;
 use meshsim_mesh::policy::{CallRules, CallRulesId, PolicyEvent, ServicePolicies};
 use meshsim_tests::oracle::{birth_and_death, is_near, over_seeds, tally};
 use meshsim_tests::{Testbed, load, play, service, times};
@@ -56,6 +57,62 @@ fn a_limit_on_requests_blocks_as_erlang_says() {
         tally.failed.total() as f64 / tally.offered as f64
     };
     is_near(over_seeds(blocked), birth_and_death(5.0, 5, 5)[5]);
+}
+
+#[test]
+fn a_call_that_gives_up_waiting_makes_room_for_the_next() {
+    let breaker =
+        Breaker { max_connections: Some(1), max_pending_requests: Some(2), max_requests: None, max_retries: None };
+    let sleep = ScriptStep::Sleep(Dist::Constant(Span::from_secs(10)));
+    let policies = ServicePolicies { breaker: Some(breaker), ..ServicePolicies::default() };
+    let web = Service { capacity: 1e6, policies: Some(Box::new(policies)), ..service("web", vec![sleep]) };
+    // The first holds the connection until 1.5 s, and then the second until 3 s. The third waits until 1.7 s.
+    let stamps = [0, 100, 200, 2_000, 2_100].map(Span::from_millis);
+    let policy = CallPolicy { timeout: Some(Span::from_millis(1_500)), ..CallPolicy::default() };
+    let offered = Load { arrivals: Arrivals::Stamps(stamps.into()), policy, ..load(0, 1.0, 10.0) };
+    let tally = tally(Testbed::nodes(1).service(web).load(offered), 12.0);
+    let of = |event| tally.policies.of(event);
+    assert_eq!((of(PolicyEvent::Waited), of(PolicyEvent::OverflowPending)), (4, 0));
+    assert_eq!(tally.failed.of(meshsim_mesh::measure::Failure::Timeout), 5);
+}
+
+#[test]
+fn of_retries_only_so_many_are_in_flight_as_the_breaker_allows() {
+    let breaker = Breaker { max_retries: Some(1), ..Breaker::default() };
+    let policies = ServicePolicies { breaker: Some(breaker), ..ServicePolicies::default() };
+    let sleep = ScriptStep::Sleep(Dist::Constant(TENTH));
+    let mut web = Service { capacity: 1e6, policies: Some(Box::new(policies)), ..service("web", vec![sleep]) };
+    web.behaviours[0].endpoints[0].errors = 1.0;
+    let tally = tally(ruled(Testbed::nodes(1).service(web), CallRules::default(), 2, 50.0, 60.0), 62.0);
+    // One at a time, each for a tenth of a second; the next begins when the next request fails.
+    let per_second = tally.retries as f64 / 60.0;
+    assert!((8.0..=10.0).contains(&per_second), "{per_second}");
+    assert!(tally.policies.of(PolicyEvent::OverflowRetries) > tally.offered / 2);
+}
+
+#[test]
+fn a_call_that_waits_for_a_connection_takes_one_token() {
+    let breaker = Some(Breaker { max_connections: Some(1), ..Breaker::default() });
+    let rate_limit = Some(TokenBucket { every: Span::from_secs(1_000), burst: 10 });
+    let web = sleeper(TENTH, ServicePolicies { breaker, rate_limit, ..ServicePolicies::default() });
+    let arrivals = Arrivals::Stamps(vec![Span::ZERO; 11].into());
+    let tally = tally(Testbed::nodes(1).service(web).load(Load { arrivals, ..load(0, 1.0, 10.0) }), 12.0);
+    assert_eq!((tally.done, tally.policies.of(PolicyEvent::RateLimited)), (10, 1));
+}
+
+#[test]
+fn a_retry_that_would_come_after_the_deadline_takes_nothing_from_the_budget() {
+    let mut failing = service("web", vec![]);
+    failing.behaviours[0].endpoints[0].errors = 1.0;
+    // One retry in ten seconds; half of the backoffs end too late.
+    let budget = WindowBudget { ratio: 0.0, min_per_s: 0.1, ..WindowBudget::default() };
+    let rules = CallRules { budget: Some(budget), ..CallRules::default() };
+    let mut lab = ruled(Testbed::nodes(1).service(failing), rules, 1, 2.0, 200.0);
+    let load = &mut lab.mesh.loads[0];
+    (load.deadline, load.policy.retry.base, load.policy.retry.cap) =
+        (Some(Span::from_millis(500)), Span::from_secs(1), Span::from_secs(1));
+    let tally = tally(lab, 202.0);
+    assert!((17..=23).contains(&tally.retries), "{}", tally.retries);
 }
 
 /// A load whose calls have these rules and retries, without the budget of requests in flight.
@@ -283,6 +340,35 @@ fn the_example_of_outliers_behaves_as_its_readme_says() {
         let found = [at_most("20%"), at_most("10%"), at_most("0%")];
         for (found, expected) in found.into_iter().zip([0.0, 1.0 / 9.0, 0.2]) {
             assert!((found - expected).abs() < 0.02, "seed {seed}: {found}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_overload_behaves_as_its_readme_says() {
+    for seed in 1..=10 {
+        let failed = |set: &str| {
+            let sets = ["services.web.shed={}".to_owned(), set.to_owned(), format!("seed={seed}")];
+            let sets: Vec<Override> = sets.iter().map(|set| Override::parse(set).expect("it is valid")).collect();
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/overload/mesh.yaml");
+            let ran = play(meshsim_experiment::load(&path, &sets).unwrap_or_else(|problems| panic!("{problems}")));
+            let client = ran.sim.actors().find_map(MeshActor::client).expect("there is a load");
+            let course = client.courses(ran.sim.now()).swap_remove(0);
+            let share = |secs: std::ops::Range<usize>| {
+                let windows = course.windows().skip(secs.start).take(secs.len());
+                let (failed, all) =
+                    windows.fold((0, 0), |(failed, all), it| (failed + it.failed.total(), all + it.offered));
+                failed as f64 / all as f64
+            };
+            [share(10..20), share(20..24), share(24..39)]
+        };
+        let fifo = failed("services.web.queue=2000");
+        assert!(fifo[0] > 0.9 && fifo[1] > 0.9 && fifo[2] < 0.05, "seed {seed}: {fifo:?}");
+        for better in
+            ["services.web.shed={ lifo_after: 100ms }", "services.web.limit=20", "services.web.limit=gradient"]
+        {
+            let found = failed(better);
+            assert!(found[0] < 0.5 && found[1] < 0.05 && found[2] < 0.01, "seed {seed}, {better}: {found:?}");
         }
     }
 }
