@@ -363,7 +363,7 @@ fn the_example_of_overload_behaves_as_its_readme_says() {
             [share(10..20), share(20..24), share(24..39)]
         };
         let fifo = failed("services.web.queue=2000");
-        assert!(fifo[0] > 0.9 && fifo[1] > 0.9 && fifo[2] < 0.05, "seed {seed}: {fifo:?}");
+        assert!(fifo[0] > 0.9 && fifo[1] > 0.8 && fifo[2] < 0.05, "seed {seed}: {fifo:?}");
         for better in
             ["services.web.shed={ lifo_after: 100ms }", "services.web.limit=20", "services.web.limit=gradient"]
         {

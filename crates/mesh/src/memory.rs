@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::autoscale::signal::{NodeSample, ServiceScale};
 use crate::board::LoadBoard;
 use crate::message::{Decision, Msg, NodeStep, Operate, ReadinessReport, ServiceSnapshot, Share, Snapshot};
-use crate::model::{Change, ServiceId, Setting, Strategy};
+use crate::model::{Change, ServiceId, Setting, Settings, Strategy};
 use crate::path::{Hop, Path};
 use crate::view::{InstanceRef, InstanceView, Split};
 
@@ -68,6 +68,7 @@ pub(crate) fn heap_bytes(msg: &Msg) -> usize {
                 + list(&view.failed_nodes)
                 + list::<Split>(&view.splits)
                 + canaries
+                + boxed::<Settings>()
                 + list::<(ServiceId, Setting)>(&view.settings)
         }
         Msg::Loads(board) => boxed::<LoadBoard>() + list(&board.loads),
