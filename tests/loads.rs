@@ -118,6 +118,10 @@ fn arrivals_make_journeys_with_the_visits_and_the_time_of_their_chain() {
     let firsts = of[0] as f64 / counts.begun as f64;
     assert!((firsts - 2.0).abs() < 4.0 * standard_error + 0.01, "{firsts}");
     assert!(of[0] - of[1] >= ended, "each that is completed ends with `a`");
+    let late: u64 = offered(&ran).iter().map(|windows| windows[91..].iter().sum::<u64>()).sum();
+    assert_eq!(late, 0, "no step is made after the end of the load");
+    let warm = run(&format!("from: 1s, for: 90s, warmup: 50s, arrivals: {{ constant: 100/s }}, {LOOP}"));
+    assert_eq!(journeys(&warm).begun, 4000, "a journey counts if it began after the warm-up");
 }
 
 #[test]

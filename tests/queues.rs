@@ -66,7 +66,7 @@ fn a_delivery_that_fails_is_made_again_until_the_message_is_a_dead_letter() {
     expect(10_000 - counts.dead - counts.age.count_above(Span::from_millis(15)), 0.5);
     expect(counts.age.count_above(Span::from_millis(305)), 1.0 / 16.0);
     assert_eq!(counts.age.max(), Span::from_millis(310));
-    assert_eq!(ran.tally().failed.total(), 0, "who publishes does not hear of it");
+    assert_eq!(ran.tally().failed.total(), 0, "the publisher is not told");
 }
 
 #[test]

@@ -44,6 +44,15 @@ fn parallel_copies_are_all_made_or_none() {
 }
 
 #[test]
+fn parallel_copies_draw_by_themselves() {
+    let back = "{ script: [ one_of: [ { run: { sleep: 10ms } }, { run: { sleep: 100ms } } ] ] }";
+    let load = "arrivals: { constant: 200/s }, for: 50s";
+    let ran = run("[ call: { to: back, count: 4, parallel: true } ]", back, load);
+    // All four are quick one time of sixteen.
+    expect_share(10_000 - ran.tally().latency.count_above(Span::from_millis(50)), 10_000.0, 1.0 / 16.0);
+}
+
+#[test]
 fn a_failing_copy_fails_the_request_unless_it_is_optional() {
     for (optional, failed) in [(false, 1000), (true, 0)] {
         let front = format!("[ call: {{ to: back, count: 3, parallel: true, optional: {optional} }} ]");

@@ -71,6 +71,46 @@ fn a_fault_of_a_service_fails_the_same_requests_live_as_simulated() {
 }
 
 #[test]
+fn journeys_blocks_caches_and_queues_come_to_the_same_live_as_simulated() {
+    let text = "
+name: small
+duration: 4s
+nodes: [ { name: node, count: 2, cores: 4 } ]
+services:
+  shop:
+    capacity: 100
+    endpoints:
+      look: { script: [ { cache: { keys: { count: 20 } }, run: { call: back } }, { async: { call: back } } ] }
+      buy: { script: [ { queue: { consumers: 3, visibility: 100ms, deliveries: 2 }, run: { call: back } } ] }
+  back: { capacity: 100, connections: { max: 50, set_up: 1ms }, endpoints: { get: { errors: 40%, script: [ sleep: 1ms ] } } }
+operations: [ { at: 3s, flush: shop } ]
+load:
+  users:
+    to: shop
+    from: 1s
+    arrivals: { stages: [ { for: 1s, rate: 60/s } ] }
+    request: { exponential: 2 KiB }
+    retries: 20
+    retry: { base: 1ms, budget: none }
+    journey: { look: { to: look, think: 10ms, next: { look: 1, buy: 1 } }, buy: { to: buy } }
+";
+    let experiment =
+        meshsim_experiment::parse("mesh.yaml", text, Path::new("."), &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let counted = |outcome: &meshsim_run::Outcome| {
+        let summary = outcome.summary(&experiment);
+        let (load, shop) = (&summary.loads[0], &summary.services[0]);
+        let journeys = load.journeys.as_ref().expect("users make journeys");
+        let (blocks, queue) = (shop.blocks.as_ref().expect("blocks"), shop.queue.as_ref().expect("messages"));
+        let steps: Vec<u64> = load.targets.iter().map(|step| step.requests.done).collect();
+        // The requests that miss one key together are a matter of microseconds, the others are not.
+        (steps, (journeys.begun, journeys.completed), queue.published, queue.consumed + queue.dead, blocks.done > 0)
+    };
+    let simulated = counted(&meshsim_run::simulate(&experiment, &mut ()).unwrap());
+    assert!(simulated.0[1] > 40 && simulated.3 == simulated.2, "{simulated:?}");
+    assert_eq!(counted(&live(&experiment, deployment(), &mut ()).unwrap()), simulated);
+}
+
+#[test]
 fn an_observer_stops_a_live_run_and_keeps_what_was_measured() {
     let experiment = Experiment { duration: meshsim_actor::Span::from_secs(3600), ..experiment() };
     let mut observer = StopsIn(Phase::Running, vec![]);

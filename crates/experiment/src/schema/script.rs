@@ -140,7 +140,7 @@ section! {
     struct QueueOf in "a queue" {
         /// Messages that an instance delivers concurrently; the others wait.
         or consumers: Whole<1, 1_000_000> = "1";
-        /// Messages that may wait at an instance; who publishes the next fails as `refused`.
+        /// Messages that may wait at an instance; the publication of one more fails as `refused`.
         or size: Whole<0, 1_000_000> = "100000";
         /// Time from a delivery until a message that was not consumed, or has failed, is delivered again.
         or visibility: At<Span> = "30s";

@@ -30,7 +30,9 @@ const ARRIVAL_BITS: u32 = 28;
 pub(super) struct Journeys {
     /// Those under way, by user.
     walks: Vec<Option<Walk>>,
-    /// In an open loop, users whose journeys have ended.
+    /// Each user leaves at the end of its journey, as in an open loop.
+    leaves: bool,
+    /// Users who have left: the next ones get their places.
     free: Vec<u32>,
     pub(super) counts: JourneyCounts,
 }
@@ -50,7 +52,7 @@ struct Walk {
 
 impl Journeys {
     pub(super) fn new(users: usize) -> Self {
-        Journeys { walks: vec![None; users], ..Journeys::default() }
+        Journeys { walks: vec![None; users], leaves: users == 0, ..Journeys::default() }
     }
 
     /// In an open loop: a user who begins a journey.
@@ -95,6 +97,9 @@ impl Journeys {
             }
         }
         *slot = None;
+        if self.leaves {
+            self.free.push(user);
+        }
         None
     }
 
@@ -118,15 +123,7 @@ impl Client {
         let id = RequestId::new(RequestId::caller(root), RequestId::number(root));
         let draws = id.draws(self.mesh.seed, 0, Draw::Journey);
         let think = journeys.ended(journey, user, failure.is_some(), draws, cx.now());
-        let is_closed = !self.users.is_empty();
-        let Some(think) = think else {
-            if is_closed {
-                self.goes_on(user, sent, cx);
-            } else if user != NOT_FOLLOWED {
-                journeys.free.push(user);
-            }
-            return;
-        };
+        let Some(think) = think else { return self.goes_on(user, sent, cx) };
         let due = cx.now() + think;
         if due >= load.end {
             return;
@@ -143,5 +140,31 @@ impl Client {
         let Some(Walk { number, made, .. }) = walk else { return };
         let number = number & ((1 << ARRIVAL_BITS) - 1) | u64::from(made) << ARRIVAL_BITS;
         self.send(Due { number, at: cx.now(), due: cx.now(), user }, cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshsim_actor::Dist;
+
+    use super::*;
+    use crate::model::JourneyStep;
+
+    #[test]
+    fn the_places_of_users_who_have_left_are_used_again() {
+        let step = JourneyStep { name: "only".into(), think: Dist::Constant(Span::ZERO), next: vec![0.0, 1.0] };
+        let journey = Journey { steps: vec![step] };
+        let mut open = Journeys::new(0);
+        for number in 0..1000 {
+            let user = open.arrives();
+            assert_eq!((user, open.step(user, number, Time::ZERO, Time::ZERO)), (0, 0));
+            assert_eq!(open.ended(&journey, user, number % 2 == 0, Rng::stream(1, "journey"), Time::ZERO), None);
+        }
+        assert_eq!((open.counts.begun, open.counts.abandoned, open.counts.time.count()), (1000, 500, 500));
+        // Users of a closed loop stay.
+        let mut closed = Journeys::new(2);
+        assert_eq!(closed.step(1, 0, Time::ZERO, Time::ZERO), 0);
+        assert_eq!(closed.ended(&journey, 1, false, Rng::stream(1, "journey"), Time::ZERO), None);
+        assert!(closed.free.is_empty());
     }
 }

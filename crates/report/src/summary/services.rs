@@ -92,6 +92,8 @@ pub struct QueueSummary {
     pub refused: u64,
     /// Deliveries.
     pub deliveries: u64,
+    /// Deliveries after the first of their messages.
+    pub redeliveries: u64,
     /// Those that were consumed.
     pub consumed: u64,
     /// Those that became dead letters.
@@ -114,7 +116,8 @@ impl QueueSummary {
         let consumed = counts.age.count();
         let left = published.saturating_sub(consumed.saturating_add(dead).saturating_add(lost));
         let (wait, age) = (Latency::new(&counts.wait), Latency::new(&counts.age));
-        QueueSummary { published, refused, deliveries, consumed, dead, lost, left, depth_peak, wait, age }
+        let redeliveries = deliveries.saturating_sub(counts.wait.count());
+        QueueSummary { published, refused, deliveries, redeliveries, consumed, dead, lost, left, depth_peak, wait, age }
     }
 }
 

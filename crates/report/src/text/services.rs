@@ -115,7 +115,7 @@ pub(super) fn queues(summary: &Summary, paint: Paint) -> String {
             count(queue.published).into(),
             bad(queue.refused),
             count(queue.consumed).into(),
-            count(queue.deliveries.saturating_sub(queue.published.saturating_sub(queue.left))).into(),
+            count(queue.redeliveries).into(),
             bad(queue.dead),
             bad(queue.lost),
             count(queue.left).into(),

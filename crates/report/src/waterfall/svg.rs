@@ -20,9 +20,9 @@ const TOP: f64 = 64.0;
 /// The colours of the kinds of time are those of the report.
 const STYLE: &str = "\
 .grid{stroke:#edf0f3}.queue{fill:#e3a512}.work{fill:#2f7fbf}.cores{fill:#7a5ea8}.sleep{fill:#86b6da}.network{fill:#b4bcc5}\
-.retry,.pool{fill:#343a42}.abandoned{fill:#c2410c}.client,.unknown{fill:#59636e}.below{fill:#d9dee4}\
+.retry{fill:#343a42}.pool{fill:#c98bdb}.abandoned{fill:#c2410c}.client,.unknown{fill:#59636e}.below{fill:#d9dee4}\
 @media(prefers-color-scheme:dark){.grid{stroke:#22272d}.queue{fill:#f3dc83}.work{fill:#4f9bd6}.cores{fill:#b79fe0}\
-.sleep{fill:#35658c}.network{fill:#69747f}.retry,.pool{fill:#fff}.abandoned{fill:#f26a2e}.client,.unknown{fill:#9ba6b1}\
+.sleep{fill:#35658c}.network{fill:#69747f}.retry{fill:#fff}.pool{fill:#e3b8ee}.abandoned{fill:#f26a2e}.client,.unknown{fill:#9ba6b1}\
 .below{fill:#323941}}";
 
 const KEY: [(&str, &str); 9] = [
@@ -32,7 +32,7 @@ const KEY: [(&str, &str); 9] = [
     ("sleep", "sleep"),
     ("network", "network"),
     ("retry", "pause before a retry"),
-    ("pool", "waiting for a connection"),
+    ("pool", "connection"),
     ("abandoned", "given up"),
     ("below", "calls below"),
 ];
@@ -81,11 +81,14 @@ pub fn svg(of: &Waterfall, mesh: &Mesh) -> String {
         out += &text(16.0, y + ROW + 15.0, "mut", &format!("{folded} more tries are not drawn"));
     }
     let mut x = 16.0;
-    for (class, what) in KEY {
+    // Few services have a limit of connections.
+    let has_pool = out.contains("class=\"pool\"");
+    let gap = if has_pool { 28.0 } else { 40.0 };
+    for (class, what) in KEY.into_iter().filter(|(class, _)| has_pool || *class != "pool") {
         let y = height - 20.0;
         let _ = write!(out, "<rect class=\"{class}\" x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\"/>", y - 9.0);
         out += &text(x + 15.0, y, "mut", what);
-        x += 40.0 + 6.6 * what.len() as f64;
+        x += gap + 6.6 * what.len() as f64;
     }
     picture::svg(WIDTH, height, &title, &out)
 }
