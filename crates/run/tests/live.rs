@@ -94,8 +94,8 @@ load:
     retry: { base: 1ms, budget: none }
     journey: { look: { to: look, think: 10ms, next: { look: 1, buy: 1 } }, buy: { to: buy } }
 ";
-    let experiment =
-        meshsim_experiment::parse("mesh.yaml", text, Path::new("."), &[]).unwrap_or_else(|problems| panic!("{problems}"));
+    let experiment = meshsim_experiment::parse("mesh.yaml", text, Path::new("."), &[])
+        .unwrap_or_else(|problems| panic!("{problems}"));
     let counted = |outcome: &meshsim_run::Outcome| {
         let summary = outcome.summary(&experiment);
         let (load, shop) = (&summary.loads[0], &summary.services[0]);
