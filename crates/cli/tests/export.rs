@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Cursor, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::traced::{MESH, folder, hostile};
 use common::{assert_exit, json, meshsim, one_line, stderr, stdout};
@@ -319,6 +319,55 @@ fn names_with_signs_of_markup_come_through_every_format_unharmed() {
         let text = fs::read_to_string(folder.join(format!("out.{format}"))).unwrap();
         assert!(!text.contains(['<', '\x1b']) || format == "plantuml" && text.contains("<U+003C>script"), "{text}");
     }
+}
+
+#[test]
+fn a_collector_gets_the_spans_of_a_live_run_while_it_goes_on() {
+    let folder = common::folder("stream", MESH);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (gives, bodies) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (_, body) = request(&mut stream);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            if gives.send(body).is_err() {
+                return;
+            }
+        }
+    });
+    let live = |url: &str, duration: &str| {
+        let args = ["live", "mesh.yaml", "--trace", "--out", "run", "--no-progress", "--set", duration, "--otlp", url];
+        common::command(&folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut run = live(&url, "duration=12s");
+    let first = bodies.recv_timeout(std::time::Duration::from_secs(120)).unwrap();
+    assert!(run.try_wait().unwrap().is_none(), "the first spans come while the run goes on");
+    let said = String::from_utf8(run.wait_with_output().unwrap().stderr).unwrap();
+    let all: Vec<String> = std::iter::once(first).chain(bodies.try_iter()).collect();
+    assert!(all.len() > 4, "about one a second: {}", all.len());
+    fs::write(folder.join("out.otlp"), all.concat()).unwrap();
+    let sent = all.concat().matches("\"startTimeUnixNano\":").count() as u64;
+    assert!(said.contains(&format!("{} sent to {url}/v1/traces\n", meshsim_report::plural(sent, "span"))), "{said}");
+    assert!(!said.contains("dropped"), "{said}");
+    if let Some(found) = parsed(&folder, "otlp") {
+        let counted = Counted::of(&folder);
+        assert_eq!(found["requests"], counted.ended());
+        assert_eq!(found["failed"], counted.requests("failed"));
+        assert_eq!(
+            found["kinds"]["CONSUMER"],
+            records(&folder, "kind == deliver && !(type == request || type == reply)")
+        );
+        assert!(found["pairs"].as_object().unwrap().contains_key("users>front"));
+    }
+    // A collector that is not there holds nothing up.
+    let said = String::from_utf8(live("http://127.0.0.1:9", "duration=3s").wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("0 spans sent to http://127.0.0.1:9/v1/traces\n"), "{said}");
+    assert!(one_line(&said).contains(" dropped: the collector cannot be reached"), "{said}");
+    let without = meshsim(&folder, &["live", "mesh.yaml", "--otlp", &url]);
+    assert_exit(&without, 2);
+    assert!(stderr(&without).contains("--trace"), "{}", stderr(&without));
 }
 
 #[test]

@@ -12,9 +12,12 @@ use meshsim_wire::Secret;
 
 use super::Source;
 use super::coordinator::{How, at_gateway, begin};
+use super::export::otlp::collector;
+use super::export::otlp::stream::Stream;
 use super::node::GraceArgs;
 use crate::error::{Error, Exit};
 use crate::flow::follow;
+use crate::http::Url;
 use crate::interrupt;
 use crate::listener::GatewayArgs;
 use crate::live::{Children, LiveObserver, LiveRun, Role, read_once};
@@ -29,6 +32,7 @@ Examples:
   meshsim live examples/hotel/mesh.yaml
   meshsim live mesh.yaml --trace && meshsim replay runs/mesh-1-live
   meshsim live mesh.yaml --work busy --processes 4
+  meshsim live mesh.yaml --trace --otlp http://127.0.0.1:4318    spans, as requests end
   meshsim live mesh.yaml --until-stopped      and, meanwhile: curl localhost:8080/frontend/search
 
 This process is the coordinator; each node and each load is a process of its own, joined over \
@@ -54,6 +58,9 @@ pub(crate) struct Args {
     /// Maximum number of processes for the nodes
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(PROCESSES).expect("it is not zero"))]
     processes: NonZeroUsize,
+    /// Send spans of requests and messages to a collector of OpenTelemetry while the run goes on: `http://127.0.0.1:4318`
+    #[arg(long, value_name = "URL", requires = "trace", value_parser = collector)]
+    otlp: Option<Url>,
     #[command(flatten)]
     grace: GraceArgs,
     #[command(flatten)]
@@ -95,9 +102,11 @@ impl Args {
             },
             door,
         };
-        let ended = run.run(&mut observer)?;
+        let stream = self.otlp.map(|url| Stream::begin(url, folder.path()));
+        let ended = run.run(&mut observer);
         observer.children.finish();
-        output::publish(&experiment, folder, ended, &self.output, screen)
+        stream.into_iter().for_each(|stream| stream.finish(screen));
+        output::publish(&experiment, folder, ended?, &self.output, screen)
     }
 }
 

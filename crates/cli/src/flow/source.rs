@@ -14,8 +14,9 @@ use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Msg, Tick};
 use meshsim_report::{Summary, count, plural};
 use meshsim_run::{Keep, Observer, Simulation, Tracer};
-use meshsim_trace::{Chunk, Header, Index, Reader};
+use meshsim_trace::{Chunk, Header, Index, Reader, Writer};
 
+use super::follow::Following;
 use super::place::Place;
 use super::stream::{Flow, Item};
 use super::words::Names;
@@ -115,12 +116,28 @@ impl Source {
         Ok(Source { label, path, file, begun, header, experiment, summary, names, grows: false })
     }
 
+    /// The names and the experiment of a run that is being written, without its records.
+    pub(crate) fn of_followed(following: &Following) -> Result<Self, Error> {
+        let cannot = |error| Error::Write(std::env::temp_dir(), error);
+        let file = tempfile::tempfile().map_err(cannot)?;
+        let header = Writer::new(file.try_clone().map_err(cannot)?, &following.header).finish();
+        header.map_err(|error| Error::WriteTrace(following.folder().join(TRACE), error))?;
+        let experiment = following.experiment();
+        let source = Source::growing(following.label.clone(), following.folder(), file, experiment.as_ref())?;
+        Ok(source)
+    }
+
     /// A trace that is being written to `file`, of a run that will be in `folder`.
-    pub(crate) fn growing(label: String, folder: PathBuf, file: File, experiment: &Experiment) -> Result<Self, Error> {
+    pub(crate) fn growing(
+        label: String,
+        folder: PathBuf,
+        file: File,
+        experiment: Option<&Experiment>,
+    ) -> Result<Self, Error> {
         let (path, file) = (folder.join(TRACE), Arc::new(file));
         let header = begin(&path, &file)?.header().clone();
-        let names = Names::new(&header, Some(experiment));
-        let (begun, experiment) = (Mutex::default(), Some(experiment.clone()));
+        let names = Names::new(&header, experiment);
+        let (begun, experiment) = (Mutex::default(), experiment.cloned());
         Ok(Source { label, path, file, begun, header, experiment, summary: None, names, grows: true })
     }
 

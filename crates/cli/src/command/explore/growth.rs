@@ -45,7 +45,7 @@ impl Growth {
         let cannot = |error| Error::Write(std::env::temp_dir(), error);
         let file = tempfile::tempfile().map_err(cannot)?;
         let tracer = Tracer::new(file.try_clone().map_err(cannot)?, &following.header, Keep::ALL);
-        let source = Arc::new(Source::growing(following.label.clone(), folder, file, &experiment)?);
+        let source = Arc::new(Source::growing(following.label.clone(), folder, file, Some(&experiment))?);
         let keep = &following.header.keep;
         let replayed = keep.is_empty().then(|| Replayed::new(&experiment, &following.header));
         let trouble = (!keep.is_empty()).then(|| format!("it has a part of the run alone: {keep}"));

@@ -15,7 +15,7 @@ mod jsonl;
 mod kubernetes;
 mod lanes;
 mod mermaid;
-mod otlp;
+pub(super) mod otlp;
 mod parquet;
 mod pcapng;
 mod perfetto;
@@ -145,6 +145,13 @@ impl Began {
     /// Nanoseconds since 1970.
     fn nanos(self, at: Time) -> u64 {
         (self.began.unwrap_or(BEGAN_SECS) * 1_000_000_000).saturating_add(at.nanos())
+    }
+
+    /// So that a run that goes on is at this time now.
+    #[expect(clippy::disallowed_methods, reason = "a collector has the time of the day")]
+    fn of_run_at(at: Time) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Began { began: Some(now.saturating_sub(at.nanos() / 1_000_000_000).clamp(1, BEGAN_SECS_MAX)) }
     }
 
     /// So that the run ends now.

@@ -3,6 +3,8 @@
 //!
 //! Numbers of traces and spans are hexadecimal, enums are numbers, and whole numbers of 64 bits are texts.
 
+pub(crate) mod stream;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -51,7 +53,7 @@ pub(super) struct Args {
 }
 
 /// The address of a collector; that spans go to `/v1/traces` may be said or not.
-fn collector(text: &str) -> Result<Url, String> {
+pub(crate) fn collector(text: &str) -> Result<Url, String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     let wrong = |_| format!("a collector is http://HOST:4318, in plain http, and takes spans at {PATH}");
     text.strip_suffix(PATH).unwrap_or(text).parse().map_err(wrong)
@@ -87,6 +89,12 @@ impl<'a> Otlp<'a> {
     fn new(source: &'a Source, began: Began) -> Self {
         let (spans, batch) = (Spans::new(source), Batch::default());
         Otlp { spans, began, selection: None, left_out: Vec::new(), batch }
+    }
+
+    /// The same of a run that goes on.
+    fn live(source: &'a Source, began: Began) -> Self {
+        let spans = Spans::live(source, began.nanos(Time::ZERO));
+        Otlp { spans, ..Otlp::new(source, began) }
     }
 
     fn add(&mut self, spans: Vec<Span<'a>>, out: &mut dyn Write) -> io::Result<()> {

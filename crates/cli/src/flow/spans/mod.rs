@@ -148,6 +148,13 @@ impl<'a> Spans<'a> {
         }
     }
 
+    /// The same of a run that goes on, and began at this moment, in nanoseconds since 1970: before it has ended, that is
+    /// what tells it from another run of the same experiment.
+    pub(crate) fn live(source: &'a Source, began: u64) -> Self {
+        let ids = Ids(mix(Ids::new(source).0 ^ began));
+        Spans { ids, control: Control::new(source, ids), ..Spans::new(source) }
+    }
+
     /// Takes in the next record. Gives the spans that are known with it.
     pub(crate) fn take(&mut self, item: &Item, is_wanted: bool) -> Vec<Span<'a>> {
         let mut spans = self.control.take(item, is_wanted);

@@ -52,7 +52,9 @@ pub(super) fn draw(heading: [&str; 2], steps: &[Step], only: Option<u64>, most: 
     let title = format!("{number}: {what}");
     let text = |x: f64, y: f64, class: &str, words: &str| picture::text(x, y, "start", class, words);
     out += &text(16.0, 26.0, "title", &cut(&title, (width / 8.0) as usize));
-    out += &text(16.0, 44.0, "mut", "time from the decision of a step to its acknowledgement; bars are on one scale");
+    let legend =
+        "from the decision of a step to its acknowledgement, on one scale; +2: sent again twice; bold: the last node";
+    out += &text(16.0, 44.0, "mut", legend);
     for (column, step) in shown.iter().enumerate() {
         let last = slowest_first(step).first().map(|place| place.node.clone());
         let x = LEFT + COLUMN * column as f64;
