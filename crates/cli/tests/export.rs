@@ -337,11 +337,11 @@ fn a_collector_gets_the_spans_of_a_live_run_while_it_goes_on() {
             }
         }
     });
-    let live = |url: &str, duration: &str| {
-        let args = ["live", "mesh.yaml", "--trace", "--out", "run", "--no-progress", "--set", duration, "--otlp", url];
+    let live = |file: &str, url: &str| {
+        let args = ["live", file, "--trace", "--out", "run", "--no-progress", "--otlp", url];
         common::command(&folder, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let mut run = live(&url, "duration=12s");
+    let mut run = live("mesh.yaml", &url);
     let first = bodies.recv_timeout(std::time::Duration::from_secs(120)).unwrap();
     assert!(run.try_wait().unwrap().is_none(), "the first spans come while the run goes on");
     let said = String::from_utf8(run.wait_with_output().unwrap().stderr).unwrap();
@@ -362,7 +362,11 @@ fn a_collector_gets_the_spans_of_a_live_run_while_it_goes_on() {
         assert!(found["pairs"].as_object().unwrap().contains_key("users>front"));
     }
     // A collector that is not there holds nothing up.
-    let said = String::from_utf8(live("http://127.0.0.1:9", "duration=3s").wait_with_output().unwrap().stderr).unwrap();
+    let short = "{ duration: 2s, nodes: [ { name: n } ], load: { users: { to: a, arrivals: { constant: 20/s } } },
+        services: { a: { instances: 1, endpoints: { get: { script: [ work: 1ms ] } } } } }";
+    fs::write(folder.join("short.yaml"), short).unwrap();
+    let ended = live("short.yaml", "http://127.0.0.1:9").wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
     assert!(said.contains("0 spans sent to http://127.0.0.1:9/v1/traces\n"), "{said}");
     assert!(one_line(&said).contains(" dropped: the collector cannot be reached"), "{said}");
     let without = meshsim(&folder, &["live", "mesh.yaml", "--otlp", &url]);

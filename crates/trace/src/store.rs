@@ -34,23 +34,33 @@ impl<V: Default> ByActor<V> {
     /// The value of an actor; it begins as the default.
     #[inline]
     pub fn entry(&mut self, actor: ActorId) -> &mut V {
+        if self.dense.get(actor.index()).is_none_or(Option::is_none) {
+            self.begin(actor);
+        }
+        match self.dense.get_mut(actor.index()) {
+            Some(Some(value)) => value,
+            _ => self.sparse.entry(actor).or_default(),
+        }
+    }
+
+    /// Gives an actor that is not found by index its value, unless it has one.
+    #[inline(never)]
+    fn begin(&mut self, actor: ActorId) {
         let at = actor.index();
+        if at >= self.dense.len() && at >= DENSE_MAX.max(2 * self.len) {
+            self.len += usize::from(!self.sparse.contains_key(&actor));
+            return;
+        }
         if at >= self.dense.len() {
-            if at >= DENSE_MAX.max(2 * self.len) {
-                self.len += usize::from(!self.sparse.contains_key(&actor));
-                return self.sparse.entry(actor).or_default();
-            }
             self.grow(at + 1);
         }
-        let ByActor { dense, len, .. } = self;
-        dense[at].get_or_insert_with(|| {
-            *len += 1;
-            V::default()
-        })
+        if self.dense[at].is_none() {
+            self.dense[at] = Some(V::default());
+            self.len += 1;
+        }
     }
 
     /// Lets more actors be found by index.
-    #[cold]
     fn grow(&mut self, len: usize) {
         self.dense.resize_with(len, || None);
         while let Some(first) = self.sparse.first_entry().filter(|first| first.key().index() < len) {

@@ -1,7 +1,6 @@
 //! The requests of a trace that are selected, each when it has ended.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use meshsim_mesh::mark;
 use meshsim_report::plural;
@@ -68,11 +67,11 @@ pub(crate) fn follower(source: &Source) -> Follower {
 /// Adds up the time of all requests by kind.
 pub(crate) fn gather_totals(source: &Source) -> Result<Totals, Error> {
     let (mut totals, mut follower) = (Totals::default(), follower(source));
-    source.each(|item| {
-        if let Some(of) = follower.take(&item.record) {
+    for record in source.reader()? {
+        let record = record.map_err(|error| Error::Trace(source.path.clone(), error))?;
+        if let Some(of) = follower.take(&record) {
             totals.add(&of);
         }
-        ControlFlow::Continue(())
-    })?;
+    }
     Ok(totals)
 }

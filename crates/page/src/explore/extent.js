@@ -60,7 +60,7 @@ function windowWords() {
 
 // The extent: what all parts show.
 
-const whole = () => (ANSWERS ? [ANSWERS.extent.from_ns, ANSWERS.extent.to_ns] : [0, Math.max(run.last_ns, run.page.summary.reached_s * SECOND, LEAST_EXTENT)]);
+const whole = () => (ANSWERS ? [ANSWERS.extent.from_ns, ANSWERS.extent.to_ns] : [0, Math.max(run.last_ns, Math.round(run.page.summary.reached_s * SECOND), LEAST_EXTENT)]);
 
 /** An extent of the run, with no part beyond it. */
 function fitted(from, to) {
