@@ -107,7 +107,7 @@ fn the_figures_of_each_panel_are_those_of_the_run() {
     let all = std::iter::once((&load["name"], &load["requests"]));
     let targets = load["targets"].as_array().unwrap().iter().map(|it| (&it["target"], &it["requests"]));
     for (row, (name, requests)) in latency.iter().zip(all.chain(targets)) {
-        assert_eq!((&row[0], &row[1]), (name, &json!(requests["done"].as_f64())));
+        assert_eq!((&row[0], number(&row[1])), (name, number(&requests["done"])));
         assert_eq!(number(row.last().unwrap()), number(&requests["latency"]["max_ns"]));
         let bins = requests["latency_bins"].as_array().unwrap();
         assert_eq!(bins.iter().map(|bin| number(&bin[1])).sum::<f64>(), number(&requests["done"]));
