@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
-use meshsim_actor::{ActorId, EntryRef, Note, Recorder, Rng, Time};
+use meshsim_actor::{
+    ActorId, EntryRef, Fate, LossReason, MachineAction, MessageId, Note, Recorder, Rng, Span, Time,
+};
 use meshsim_trace::{Header, Reader, Writer, with_right_sums};
 
 /// The requests of the first chunk of a trace in which they came in this order.
@@ -48,6 +50,22 @@ fn a_chunk_without_flags_of_rare_records_may_hold_any() {
     let mut older = bytes[..begins(b"MIDX")].to_vec();
     older[begins(b"MCHK") + 48] &= 3;
     assert_eq!(may_hold(&with_right_sums(&older)), [true; 4]);
+}
+
+#[test]
+fn a_chunk_says_which_rare_records_it_has() {
+    let id = MessageId { from: ActorId(0), seq: 1 };
+    let held = |entry: EntryRef<'_, (), u8>| {
+        let mut trace = Writer::new(Vec::new(), &Header { seed: 1, actors: vec!["a".into()], ..Header::default() });
+        trace.record(Time::ZERO, ActorId(0), entry);
+        let bytes = trace.finish().unwrap();
+        let index = Reader::<_, (), u8>::new(Cursor::new(bytes)).unwrap().index().unwrap();
+        ["lost", "duplicate", "start", "crash"].map(|kind| index.chunks[0].may_hold(kind))
+    };
+    assert_eq!(held(EntryRef::Fate(id, Fate::Lost(LossReason::Down))), [true, false, false, false]);
+    assert_eq!(held(EntryRef::Fate(id, Fate::Duplicate(Span::ZERO, Span::ZERO))), [false, true, false, false]);
+    assert_eq!(held(EntryRef::Power(&MachineAction::Crash)), [false, false, true, true]);
+    assert_eq!(held(EntryRef::Start { incarnation: 0 }), [false, false, true, true]);
 }
 
 #[test]
