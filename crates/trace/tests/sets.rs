@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 
-use meshsim_actor::{
-    ActorId, EntryRef, Fate, LossReason, MachineAction, MessageId, Note, Recorder, Rng, Span, Time,
-};
+use meshsim_actor::{ActorId, EntryRef, Fate, LossReason, MachineAction, MessageId, Note, Recorder, Rng, Span, Time};
 use meshsim_trace::{Header, Reader, Writer, with_right_sums};
 
 /// The requests of the first chunk of a trace in which they came in this order.
