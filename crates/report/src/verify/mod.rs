@@ -101,6 +101,8 @@ enum Event<'a> {
     Sent(ActorId, &'a Msg),
     /// An actor took in a message, from this sender.
     Arrived(ActorId, &'a Content),
+    /// A message arrived from this sender, whose process was killed: its content is not known.
+    Unknown(ActorId),
     /// A message arrived of which no copy was on its way.
     Stray(MessageId),
     /// An actor began, for the first time or anew.
@@ -191,8 +193,9 @@ impl Verifier {
                 }
                 self.check(record, &Event::Arrived(id.from, &content));
             }
-            // The process of the sender was killed, or it is no actor.
-            None if self.is_live || id.from.index() >= self.mesh.actor_count() => {}
+            // It is no actor.
+            None if id.from.index() >= self.mesh.actor_count() => {}
+            None if self.is_live => self.check(record, &Event::Unknown(id.from)),
             _ => self.check(record, &Event::Stray(id)),
         }
     }

@@ -1,6 +1,6 @@
 //! Replies to requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
@@ -11,7 +11,11 @@ use super::{Check, Content, Event};
 /// By node: requests that have arrived and are not answered, by caller, call, attempt and the caller's incarnation. A
 /// node that begins anew has forgotten all.
 #[derive(Default)]
-pub(super) struct Replies(HashMap<ActorId, HashMap<(ActorId, u64, u8, u16), u32>>);
+pub(super) struct Replies {
+    open: HashMap<ActorId, HashMap<(ActorId, u64, u8, u16), u32>>,
+    /// Callers whose requests are not known.
+    unknown: HashSet<ActorId>,
+}
 
 impl Check for Replies {
     fn rule(&self) -> &'static str {
@@ -22,17 +26,21 @@ impl Check for Replies {
         mesh.node_index(actor)?;
         match event {
             Event::Began => {
-                self.0.remove(&actor);
+                self.open.remove(&actor);
                 None
             }
             Event::Arrived(from, Content::Request(call, attempt, incarnation)) => {
-                let open = self.0.entry(actor).or_default();
+                let open = self.open.entry(actor).or_default();
                 *open.entry((*from, *call, *attempt, *incarnation)).or_default() += 1;
                 None
             }
-            Event::Sent(to, Msg::Reply(reply)) => {
+            Event::Unknown(caller) => {
+                self.unknown.insert(*caller);
+                None
+            }
+            Event::Sent(to, Msg::Reply(reply)) if !self.unknown.contains(to) => {
                 let key = (*to, reply.call, reply.attempt, reply.incarnation);
-                let open = self.0.entry(actor).or_default();
+                let open = self.open.entry(actor).or_default();
                 Some(match open.get_mut(&key) {
                     Some(count) => {
                         *count -= 1;

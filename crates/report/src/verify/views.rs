@@ -20,6 +20,8 @@ pub(super) struct Views {
 
 #[derive(Default)]
 struct Reported {
+    /// Reports have arrived that are not known.
+    is_unknown: bool,
     incarnation: u32,
     instances: HashSet<(ServiceId, u32, u32)>,
 }
@@ -38,13 +40,18 @@ impl Check for Views {
                 if let Msg::Report(report) = &**msg {
                     let reported = self.reported.entry(*node).or_default();
                     if report.incarnation > reported.incarnation {
-                        *reported = Reported { incarnation: report.incarnation, ..Reported::default() };
+                        reported.incarnation = report.incarnation;
+                        reported.instances.clear();
                     }
                     let all = report.services.iter();
                     let all =
                         all.flat_map(|(service, ready)| ready.iter().map(|(n, version)| (*service, *n, *version)));
                     reported.instances.extend(all);
                 }
+                None
+            }
+            Event::Unknown(node) => {
+                self.reported.entry(*node).or_default().is_unknown = true;
                 None
             }
             Event::Wiped => {
@@ -74,8 +81,8 @@ impl Views {
                 if !seen.insert((*node, *ordinal)) {
                     return Err(format!("sends view {} with {} twice", view.version, name()));
                 }
-                let known =
-                    self.reported.get(node).is_some_and(|it| it.instances.contains(&(service, *ordinal, *version)));
+                let allows = |it: &Reported| it.is_unknown || it.instances.contains(&(service, *ordinal, *version));
+                let known = self.reported.get(node).is_some_and(allows);
                 if !known {
                     return Err(format!("sends view {} with {}, which was not reported", view.version, name()));
                 }
