@@ -1,12 +1,14 @@
 //! Autoscalers of services.
 
+use meshsim_actor::Span;
 use meshsim_mesh::autoscale::Autoscale;
-use meshsim_mesh::autoscale::hpa::{Hpa, Pace, Signal};
+use meshsim_mesh::autoscale::hpa::{Hpa, Pace, Select, Signal};
 
 use super::policy::at_least;
 use crate::problem::Reporter;
 use crate::schema;
 use crate::section::At;
+use crate::values::{Budget, Limit};
 
 /// An autoscaler, if what the file says of it is possible.
 pub(super) fn compile(it: &At<schema::Autoscale>, cpu: f64, reporter: &mut Reporter) -> Option<Box<Autoscale>> {
@@ -52,19 +54,11 @@ pub(super) fn compile(it: &At<schema::Autoscale>, cpu: f64, reporter: &mut Repor
         tolerance: it.tolerance.0,
         initial_readiness: it.initial_readiness,
         cpu_initialization: it.cpu_initialization,
-        up: Pace {
-            window: up.window,
-            instances: up.instances.0,
-            share: up.share.0,
-            period: up.period,
-            select: up.select,
-        },
-        down: Pace {
-            window: down.window,
-            instances: down.instances.0,
-            share: down.share.0,
-            period: down.period,
-            select: down.select,
-        },
+        up: pace(up.window, (up.instances, up.share), up.period, up.select),
+        down: pace(down.window, (down.instances, down.share), down.period, down.select),
     })))
+}
+
+fn pace(window: Span, (instances, share): (Limit, Budget), period: Span, select: Select) -> Pace {
+    Pace { window, instances: instances.0, share: share.0, period, select }
 }

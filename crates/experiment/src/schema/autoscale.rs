@@ -35,7 +35,7 @@ section! {
 }
 
 section! {
-    /// How fast an autoscaler may add instances.
+    /// Limits on the instances that an autoscaler adds.
     struct Growth in "`up`" {
         /// The lowest recommendation of this time is followed.
         or window: Span = "0s";
@@ -51,7 +51,7 @@ section! {
 }
 
 section! {
-    /// How fast an autoscaler may remove instances.
+    /// Limits on the instances that an autoscaler removes.
     struct Decline in "`down`" {
         /// The highest recommendation of this time is followed.
         or window: Span = "300s";

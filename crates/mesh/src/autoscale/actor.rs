@@ -50,7 +50,7 @@ struct Scaled {
     standing: Standing,
 }
 
-/// What an autoscaler has done for one service.
+/// The acts of an autoscaler for one service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// Decisions that changed the number of instances, in order.

@@ -47,7 +47,7 @@ pub enum Signal {
     Concurrency,
 }
 
-/// How fast the number of instances may change in one direction (`behavior.scaleUp`, `behavior.scaleDown`).
+/// Limits on the change of the number of instances in one direction (`behavior.scaleUp`, `behavior.scaleDown`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
     /// The mildest recommendation of this time is followed (`stabilizationWindowSeconds`).

@@ -1,17 +1,17 @@
 //! Instances that nodes report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Msg, Share};
 use meshsim_mesh::model::ServiceId;
 
-use super::{Check, Content, Event};
+use super::{Check, Content, Event, OfNodes};
 
 /// The shares of all nodes.
 #[derive(Default)]
-pub(super) struct Instances(HashMap<ActorId, Shares>);
+pub(super) struct Instances(OfNodes<Shares>);
 
 /// By service: the shares that have reached a node, by step, from the one that it has acknowledged.
 #[derive(Default)]
@@ -26,24 +26,19 @@ impl Check for Instances {
     }
 
     fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
-        mesh.node_index(actor)?;
+        let node = self.0.of(actor, event, mesh)?;
         match event {
-            Event::Wiped => {
-                self.0.remove(&actor);
-                None
-            }
             Event::Arrived(_, Content::Control(msg)) => {
-                self.0.entry(actor).or_default().arrived(msg);
+                node.arrived(msg);
                 None
             }
             Event::Sent(_, Msg::Ack(ack)) => {
-                self.0.entry(actor).or_default().acknowledges(ack.applied);
+                node.acknowledges(ack.applied);
                 None
             }
             Event::Sent(_, Msg::Report(report)) => {
-                let shares = self.0.entry(actor).or_default();
                 let checked = report.services.iter().try_for_each(|(service, ready)| {
-                    shares.allow(*service, ready).map_err(|why| format!("{why} of {}", name(mesh, *service)))
+                    node.allow(*service, ready).map_err(|why| format!("{why} of {}", name(mesh, *service)))
                 });
                 Some(checked)
             }

@@ -111,6 +111,22 @@ enum Event<'a> {
     Wiped,
 }
 
+/// State of each node, which is lost when its disk is wiped.
+#[derive(Default)]
+struct OfNodes<S>(HashMap<ActorId, S>);
+
+impl<S: Default> OfNodes<S> {
+    /// The state of the node that an event is of; `None` if it is of no node, or clears the state.
+    fn of(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<&mut S> {
+        mesh.node_index(actor)?;
+        if let Event::Wiped = event {
+            self.0.remove(&actor);
+            return None;
+        }
+        Some(self.0.entry(actor).or_default())
+    }
+}
+
 /// A rule.
 trait Check {
     /// The rule, in a sentence.

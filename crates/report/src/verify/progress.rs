@@ -1,16 +1,16 @@
 //! Acknowledgements of nodes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
 use meshsim_mesh::message::{Ack, Msg};
 
-use super::{Check, Content, Event};
+use super::{Check, Content, Event, OfNodes};
 
 /// Progress of all nodes.
 #[derive(Default)]
-pub(super) struct Progress(HashMap<ActorId, Node>);
+pub(super) struct Progress(OfNodes<Node>);
 
 /// Steps that have reached the disk of a node, since it was last wiped.
 #[derive(Default)]
@@ -31,19 +31,13 @@ impl Check for Progress {
     }
 
     fn take(&mut self, actor: ActorId, event: &Event<'_>, mesh: &Mesh) -> Option<Result<(), String>> {
-        mesh.node_index(actor)?;
+        let node = self.0.of(actor, event, mesh)?;
         match event {
-            Event::Wiped => {
-                self.0.remove(&actor);
-                None
-            }
             Event::Arrived(_, Content::Control(msg)) => {
-                self.0.entry(actor).or_default().arrived(msg);
+                node.arrived(msg);
                 None
             }
-            Event::Sent(_, Msg::Ack(ack) | Msg::Hello(ack)) => {
-                Some(self.0.entry(actor).or_default().acknowledges(*ack))
-            }
+            Event::Sent(_, Msg::Ack(ack) | Msg::Hello(ack)) => Some(node.acknowledges(*ack)),
             _ => None,
         }
     }
