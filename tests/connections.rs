@@ -47,10 +47,12 @@ fn a_connection_is_opened_once_and_again_when_it_was_idle_for_too_long() {
     let kept = of("{ set_up: 5ms }");
     assert_eq!((counted(&kept), kept.tally().latency.max()), ((1, 0), Span::from_millis(15)));
     assert!((kept.tally().latency.quantile(0.5).secs() - 0.01).abs() < 1e-4);
-    // It is idle for 990 ms.
+    // It is idle for 985 ms after a request that has opened it, for 990 ms after another.
     assert_eq!(counted(&of("{ set_up: 5ms, idle: 991ms }")), (1, 0));
-    let closed = of("{ set_up: 5ms, idle: 989ms }");
+    let closed = of("{ set_up: 5ms, idle: 985ms }");
     assert_eq!((counted(&closed), closed.tally().latency.mean()), ((50, 0), Span::from_millis(15)));
+    let by_turns = of("{ set_up: 5ms, idle: 989ms }");
+    assert_eq!((counted(&by_turns), by_turns.tally().latency.mean()), ((25, 0), Span::from_micros(12_500)));
 }
 
 #[test]
