@@ -245,8 +245,8 @@ mod tests {
             Value::Text(format!("line\n{n}, \"ü\"").into()),
             Value::Count(u64::MAX - n),
             Value::Figure(n as f64 / 3.0),
-            Value::Flag(n % 2 == 0),
-            if n % 3 == 0 { Value::Count(n) } else { Value::None },
+            Value::Flag(n.is_multiple_of(2)),
+            if n.is_multiple_of(3) { Value::Count(n) } else { Value::None },
         ]
     }
 

@@ -34,6 +34,8 @@ const HELP: &str = "`meshsim ctl status` prints the same once, and `meshsim ctl 
 
 /// Answers of the gateway, or why there are none.
 type News = Result<(Box<Status>, Vec<Event>), String>;
+/// A percentile of a window, in nanoseconds, if enough requests lie beyond it.
+type Tail = fn(&Moment) -> Option<u64>;
 /// A text on one line, and its look.
 type Line = (String, Look);
 
@@ -194,9 +196,8 @@ fn course(recent: &[Moment], paint: Paint) -> Vec<Line> {
         return vec![("  no request was due yet".into(), Look::Dim)];
     };
     // The highest percentile that most windows have enough requests for.
-    let tails: [(&str, fn(&Moment) -> Option<u64>); 3] =
-        [("p99", |it| it.p99_ns), ("p90", |it| it.p90_ns), ("p50", |it| it.p50_ns)];
-    let has_enough = |of: fn(&Moment) -> Option<u64>| shown.iter().filter_map(of).count() * 2 > shown.len();
+    let tails: [(&str, Tail); 3] = [("p99", |it| it.p99_ns), ("p90", |it| it.p90_ns), ("p50", |it| it.p50_ns)];
+    let has_enough = |of: Tail| shown.iter().filter_map(of).count() * 2 > shown.len();
     let tail = tails.into_iter().find(|(_, of)| has_enough(*of));
     let length_s = |it: &Moment| (it.to_s - it.from_s).max(f64::MIN_POSITIVE);
     let due = |it: &Moment| it.offered as f64 / length_s(it);
