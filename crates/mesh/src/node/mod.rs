@@ -8,6 +8,7 @@
 //! - `leave`: the node leaves without losing a request.
 //! - `processor`: the cores, and their sharing among the computing requests.
 
+mod admit;
 mod caches;
 mod cancel;
 mod detached;
@@ -17,6 +18,7 @@ mod leave;
 mod placement;
 mod processor;
 mod queues;
+mod script;
 pub mod steps;
 pub mod work;
 

@@ -1,7 +1,7 @@
 //! Policies of the serving side: an instance refuses some requests so that more load than it can serve does not harm
 //! all of them.
 //!
-//! A policy keeps its state per instance, in `Guard`, and acts in three hooks of `node/work.rs`: `admit` when a request
+//! A policy keeps its state per instance, in `Guard`, and acts in three hooks of `node/`: `admit` when a request
 //! arrives, `take` when a slot is free, `ended` when a request is done. A refused request fails as `refused`; the
 //! figures of the service count it by reason ([`PolicyEvent`]). A service without these policies has no such state and
 //! runs through no hook.

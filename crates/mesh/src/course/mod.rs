@@ -7,13 +7,18 @@
 //! When a series would exceed its number of windows, each two neighbours are merged into one. A window holds only sums,
 //! maxima and counts by bucket, so merged windows equal one window of that length exactly.
 
+mod watched;
+mod window;
+
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::measure::{Failure, Failures};
+use crate::measure::Failure;
 use crate::model::Mesh;
-use crate::policy::PolicyCounts;
-use crate::sparse::{Scale, Sparse};
+use crate::sparse::Scale;
+
+pub(crate) use watched::Watched;
+pub use window::{Levels, Most, Slowest, Window};
 
 /// Maximum number of windows of one time series. In a longer run the windows double their length, and so on.
 pub const WINDOWS_MAX: usize = 600;
@@ -79,163 +84,6 @@ impl Shape {
 /// Number of instances of one node that have a time series of their own.
 pub fn instances_of_node(mesh: &Mesh) -> usize {
     (INSTANCES_MAX / mesh.nodes.len().max(1)).max(INSTANCES_MIN)
-}
-
-/// Counts of one window: requests due in it, their results, and the levels during it. The fields that change most often
-/// come first, to be close together in memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
-    /// Due in it.
-    pub offered: u64,
-    /// Of these, answered.
-    pub done: u64,
-    /// Sum of the latencies of those answered, in nanoseconds.
-    pub done_sum_ns: u64,
-    /// The slowest of those answered.
-    pub slowest: Slowest,
-    /// Levels during it.
-    pub levels: Levels,
-    /// Latencies of those answered.
-    pub latency: Sparse,
-    /// Of those due, failed.
-    pub failed: Failures,
-    /// Of those due, dropped because the caller had given up.
-    pub expired: u64,
-    /// Attempts beyond the first.
-    pub retries: u64,
-    /// Attempts that timed out.
-    pub timeouts: u64,
-    /// Sum of the times in flight of all others, in nanoseconds: until they failed, or until the series ended.
-    pub other_sum_ns: u64,
-    /// Actions of policies on those due.
-    pub policies: PolicyCounts,
-}
-
-/// The slowest request of a window: by its latency, then the first that was due, then by number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slowest {
-    /// Latency, in nanoseconds.
-    pub latency_ns: u64,
-    /// Time at which it was due.
-    pub due: Time,
-    /// Its number at the client that made it; 0 where that is not known.
-    pub request: u64,
-}
-
-/// Levels during a window: sums over its time, in nanoseconds, and maxima.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Levels {
-    /// Requests in flight.
-    pub in_flight_ns: u64,
-    /// Of these, waiting for a slot.
-    pub queue_ns: u64,
-    /// Work done by processors.
-    pub work_ns: u64,
-    /// Maximum in flight at once.
-    pub in_flight_max: Most,
-    /// Maximum waiting at once.
-    pub queue_max: Most,
-    /// Slots that were there.
-    pub slot_ns: u64,
-    /// Instances that took requests and were to stay.
-    pub ready_ns: u64,
-}
-
-impl Levels {
-    /// Slots that were taken, as a sum over the window's time in nanoseconds: those in flight that do not wait.
-    pub fn busy_ns(&self) -> u64 {
-        self.in_flight_ns.saturating_sub(self.queue_ns)
-    }
-
-    /// Adds a level of `n` for `ns` nanoseconds.
-    #[inline(always)]
-    fn stood(sum: &mut u64, ns: u64, n: u64) {
-        *sum = sum.saturating_add(ns.saturating_mul(n));
-    }
-}
-
-/// The largest number of requests at one time, if it is known. That of several places together is known only where
-/// there was none in all but one of them: each place knows its own largest number, and not when the others had theirs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Most(u32);
-
-impl Most {
-    const UNKNOWN: Most = Most(u32::MAX);
-
-    /// The number; `None` if it is not known.
-    pub fn get(self) -> Option<u32> {
-        (self != Most::UNKNOWN).then_some(self.0)
-    }
-
-    /// Raises the maximum to `n`.
-    #[inline(always)]
-    fn reached(&mut self, n: u32) {
-        self.0 = self.0.max(n);
-    }
-
-    /// Merges the maximum of the same place at another time. An unknown one is larger than any number.
-    fn later(&mut self, other: Most) {
-        self.0 = self.0.max(other.0);
-    }
-
-    /// Merges the maximum of another place at the same time: unknown if both are above zero.
-    fn beside(&mut self, other: Most) {
-        *self = match (self.0, other.0) {
-            (0, _) => other,
-            (_, 0) => *self,
-            _ => Most::UNKNOWN,
-        };
-    }
-}
-
-impl Window {
-    /// Adds the next window to this one.
-    pub fn later(&mut self, next: &Window) {
-        self.levels.in_flight_max.later(next.levels.in_flight_max);
-        self.levels.queue_max.later(next.levels.queue_max);
-        self.add(next);
-    }
-
-    /// Adds the same window of something else to this one.
-    pub fn beside(&mut self, other: &Window) {
-        self.levels.in_flight_max.beside(other.levels.in_flight_max);
-        self.levels.queue_max.beside(other.levels.queue_max);
-        self.add(other);
-    }
-
-    /// Adds the fields that add up whether both windows cover the same time or not.
-    fn add(&mut self, other: &Window) {
-        self.failed.merge(&other.failed);
-        self.policies.merge(&other.policies);
-        self.latency.merge(&other.latency);
-        self.slowest = self.slowest.or(other.slowest);
-        let (a, b) = (&mut self.levels, &other.levels);
-        // The counts of another process may have any value.
-        for (mine, theirs) in [
-            (&mut self.offered, other.offered),
-            (&mut self.done, other.done),
-            (&mut self.expired, other.expired),
-            (&mut self.retries, other.retries),
-            (&mut self.timeouts, other.timeouts),
-            (&mut self.done_sum_ns, other.done_sum_ns),
-            (&mut self.other_sum_ns, other.other_sum_ns),
-            (&mut a.in_flight_ns, b.in_flight_ns),
-            (&mut a.queue_ns, b.queue_ns),
-            (&mut a.slot_ns, b.slot_ns),
-            (&mut a.ready_ns, b.ready_ns),
-            (&mut a.work_ns, b.work_ns),
-        ] {
-            *mine = mine.saturating_add(theirs);
-        }
-    }
-}
-
-impl Slowest {
-    fn or(self, other: Slowest) -> Slowest {
-        let rank = |it: &Slowest| (std::cmp::Reverse(it.latency_ns), it.due, it.request);
-        if rank(&other) < rank(&self) { other } else { self }
-    }
 }
 
 impl TryFrom<Kept> for Course {
@@ -513,132 +361,6 @@ impl Course {
         windows.truncate(half);
         self.shape.length_ns = self.shape.length_ns.saturating_mul(2);
         self.put(windows);
-    }
-}
-
-/// A current level, and the time until which it was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Gauge {
-    counted: Time,
-    /// Requests in flight.
-    in_flight: u32,
-    /// Of these, waiting.
-    queue: u32,
-    /// Slots that are there.
-    slots: u64,
-    /// Instances that take requests and are to stay.
-    ready: u32,
-    /// Time until which slots and instances are counted: they seldom change.
-    staffed: Time,
-}
-
-/// A time series, and the current level.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Watched {
-    gauge: Gauge,
-    pub(crate) course: Course,
-}
-
-impl Watched {
-    /// Ends all levels.
-    pub(crate) fn new(shape: Shape, now: Time) -> Self {
-        Watched { course: Course::new(shape), gauge: Gauge { counted: now, staffed: now, ..Gauge::default() } }
-    }
-
-    /// Counts the requests that were there until now: before that changes.
-    #[inline(always)]
-    fn count_until(&mut self, now: Time) {
-        let Gauge { in_flight, queue, .. } = self.gauge;
-        let from = std::mem::replace(&mut self.gauge.counted, now);
-        if from < now && in_flight > 0 {
-            self.course.over(from, now, |levels, ns| {
-                Levels::stood(&mut levels.in_flight_ns, ns, in_flight.into());
-                Levels::stood(&mut levels.queue_ns, ns, queue.into());
-                levels.in_flight_max.reached(in_flight);
-                levels.queue_max.reached(queue);
-            });
-        }
-    }
-
-    /// Counts the slots and the instances that were there until then.
-    fn count_staff(&mut self, until: Time) {
-        let Gauge { slots, ready, .. } = self.gauge;
-        let from = std::mem::replace(&mut self.gauge.staffed, until);
-        if from < until && (slots, ready) != (0, 0) {
-            self.course.over(from, until, |levels, ns| {
-                Levels::stood(&mut levels.slot_ns, ns, slots);
-                Levels::stood(&mut levels.ready_ns, ns, ready.into());
-            });
-        }
-    }
-
-    /// Sets the levels of slots and of instances that are to stay.
-    pub(crate) fn staff(&mut self, now: Time, change: impl FnOnce(u64, u32) -> (u64, u32)) {
-        self.count_until(now);
-        self.count_staff(now);
-        (self.gauge.slots, self.gauge.ready) = change(self.gauge.slots, self.gauge.ready);
-    }
-
-    /// Counts an arrival, which waits or does not.
-    #[inline(always)]
-    pub(crate) fn came(&mut self, waits: bool, now: Time) {
-        self.count_until(now);
-        self.gauge.in_flight += 1;
-        self.gauge.queue += u32::from(waits);
-    }
-
-    /// Counts an arrival that was due earlier: it was in flight from then on.
-    pub(crate) fn came_late(&mut self, due: Time, now: Time) {
-        let counted = self.gauge.counted;
-        if due < counted {
-            // The number at once is counted already.
-            self.course.over(due, counted, |levels, ns| {
-                levels.in_flight_ns = levels.in_flight_ns.saturating_add(ns);
-                levels.in_flight_max = Most::UNKNOWN;
-            });
-        }
-        self.came(false, due.max(counted).min(now));
-    }
-
-    /// Counts the end of a wait.
-    pub(crate) fn leaves_queue(&mut self, now: Time) {
-        self.count_until(now);
-        self.gauge.queue = self.gauge.queue.saturating_sub(1);
-    }
-
-    /// Counts the end of a request in flight.
-    #[inline(always)]
-    pub(crate) fn ended(&mut self, now: Time) -> &mut Course {
-        self.count_until(now);
-        self.gauge.in_flight = self.gauge.in_flight.saturating_sub(1);
-        &mut self.course
-    }
-
-    /// A request that was due then is lost with the memory that held it: it was in flight for as long as it was
-    /// counted.
-    pub(crate) fn lost(&mut self, due: Time) {
-        self.course.left(due, self.gauge.counted.since(due));
-    }
-
-    /// The time series from `from` on, until `now`.
-    pub(crate) fn since(&self, from: Time, now: Time) -> Course {
-        let watched = Watched { course: self.course.since(from), gauge: self.gauge }.until(now);
-        // Windows that were merged meanwhile begin earlier.
-        if watched.shape() == self.course.shape() { watched } else { self.until(now).since(from) }
-    }
-
-    /// The machine went down, no earlier than something was last counted: nothing is there any more.
-    pub(crate) fn clear(&mut self) {
-        self.count_staff(self.gauge.counted);
-        self.gauge = Gauge { counted: self.gauge.counted, staffed: self.gauge.counted, ..Gauge::default() };
-    }
-
-    /// The time series until `now`.
-    pub(crate) fn until(&self, now: Time) -> Course {
-        let mut watched = self.clone();
-        watched.count_until(now);
-        watched.count_staff(now);
-        watched.course
     }
 }
 

@@ -1,0 +1,215 @@
+//! Requests at an instance: one that arrives gets a slot, waits for one, or is refused.
+
+use meshsim_actor::{ActorId, Span};
+
+use super::Node;
+use super::hosting::InstanceState;
+use super::work::{FrameKey, Role, ScriptFrame, TASKS_MAX, Task, TaskKey, Work, cut_off, number, refuse};
+use crate::actors::MeshCx;
+use crate::impaired::{self, HANGING, Onset};
+use crate::mark;
+use crate::measure::Failure;
+use crate::message::{Request, Tick};
+use crate::model::ServiceId;
+use crate::path::Hop;
+use crate::policy::PolicyEvent;
+use crate::serving::{self, Arrival};
+
+impl Node {
+    /// A request arrives: it gets a slot, waits for one, or is refused.
+    pub(super) fn request(&mut self, from: ActorId, request: Request, cx: &mut MeshCx<'_>) {
+        let now = cx.now();
+        let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(request.service));
+        let Some(hosted) = hosted else { return refuse(from, &request, 0, cx) };
+        if let Some(served) = hosted.measured(now) {
+            served.arrived += 1;
+        }
+        let found = hosted.find(request.ordinal).ok();
+        let place = match found {
+            Some(at) => hosted.instances[at].place,
+            None => hosted.nowhere(now),
+        };
+        let window = hosted.places.course(place).at(now);
+        window.offered += 1;
+        window.retries += u64::from(request.attempt > 0);
+        if request.deadline <= now {
+            window.expired += 1;
+            if let Some(served) = hosted.measured(now) {
+                served.expired += 1;
+            }
+            cx.note(mark::LATE, request.id.key, 0);
+            return;
+        }
+        let service = self.mesh.service(request.service);
+        let mut slots = hosted.slots();
+        let mut instance = found.map(|at| &mut hosted.instances[at]);
+        let work = self.work.get_or_insert_with(|| Box::new(Work::new(self.mesh.cores(cx.id()))));
+        let known = request.endpoint.index() < service.endpoints.len();
+        let version = instance.as_ref().map_or(0, |instance| instance.version);
+        slots = impaired::slots(slots, request.service, version, request.ordinal, cx);
+        let accepting = instance.as_mut().filter(|instance| {
+            let takes = matches!(instance.state, InstanceState::Ready | InstanceState::Draining);
+            let room = instance.active < slots || instance.queue.len() < service.queue as usize;
+            let is_accepted = takes && room && known && work.tasks.len() < TASKS_MAX;
+            is_accepted && !impaired::refuses(&request, version, &self.mesh, cx)
+        });
+        let admission = match (accepting, service.serving.as_deref()) {
+            (None, _) => Err(None),
+            (Some(_), None) => Ok(()),
+            (Some(instance), Some(of)) => {
+                let arrival = Arrival {
+                    deadline: request.deadline,
+                    priority: serving::priority::of(&request, version, &self.mesh),
+                    there: instance.active + instance.queue.len() as u32,
+                    room: slots.saturating_add(service.queue),
+                };
+                instance.guard.get_or_insert_default().admit(of, &arrival, now).map_err(Some)
+            }
+        };
+        let (Some(instance), Ok(())) = (instance, admission) else {
+            if let Some(served) = hosted.measured(now) {
+                served.failed.count(Failure::Refused);
+            }
+            if let Err(Some(event)) = admission {
+                hosted.shed(event, place, now);
+            }
+            hosted.places.course(place).failed(now, Span::ZERO, Failure::Refused);
+            return refuse(from, &request, version, cx);
+        };
+        let path = request.traced.then(|| Box::new(Hop::arrived(&request, cx.id(), version, now).into()));
+        let task = work.tasks.insert(Task {
+            caller: from,
+            request,
+            version,
+            arrived: now,
+            place,
+            failure: None,
+            degraded: false,
+            path,
+            role: Role::Request,
+        });
+        work.cancellable.came(from, &request, task, &self.mesh);
+        let is_to_wait = instance.active >= slots;
+        hosted.places.came(place, is_to_wait, now);
+        if !is_to_wait {
+            if let Some((service, ordinal)) = self.begin(task, cx) {
+                self.begin_waiting(service, ordinal, cx);
+            }
+        } else {
+            instance.waits(task, now);
+            let waiting = instance.queue.len() as u32;
+            if let Some(served) = hosted.measured(now) {
+                served.queue_peak = served.queue_peak.max(waiting);
+            }
+            cx.note(mark::QUEUED, number(task), u64::from(slots));
+        }
+    }
+
+    /// Capacity may have grown, or instances come: those that wait begin.
+    pub(super) fn slots_changed(&mut self, service: ServiceId, cx: &mut MeshCx<'_>) {
+        let Some(hosted) = self.hosting.as_mut().and_then(|hosting| hosting.get(service)) else { return };
+        let ordinals: Vec<u32> =
+            hosted.instances.iter().filter(|i| !i.queue.is_empty()).map(|instance| instance.ordinal).collect();
+        for ordinal in ordinals {
+            self.begin_waiting(service, ordinal, cx);
+        }
+    }
+
+    /// Gives a task a slot of its instance and begins its script. If the script ends at once, returns the owner of the
+    /// slot.
+    pub(super) fn begin(&mut self, key: TaskKey, cx: &mut MeshCx<'_>) -> Option<(ServiceId, u32)> {
+        let (work, hosting) = (self.work.as_mut()?, self.hosting.as_mut()?);
+        let task = &mut work.tasks[key];
+        if let Some(path) = &mut task.path {
+            path.hops[0].began = cx.now();
+        }
+        let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
+        if let Some(served) = hosted.measured(task.arrived) {
+            served.waited_ns += cx.now().since(task.arrived).nanos();
+        }
+        hosted.busy_changed(cx.now(), 1);
+        let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
+        hosted.instances[at].active += 1;
+        let frame = work.frames.insert(ScriptFrame::first(key, 0));
+        cx.note(mark::SLOT, number(key), number(frame));
+        match impaired::onset(&task.request, task.version, &self.mesh, cx) {
+            Onset::Now => return self.run_script(frame, cx),
+            Onset::Late(wait) => {
+                cx.note(mark::SLEEP, number(frame), wait.nanos());
+                cx.arm(cx.now() + wait, Tick::Frame(frame));
+            }
+            Onset::Hangs => self.hang(frame, cx),
+        }
+        None
+    }
+
+    /// A request hangs: it keeps its slot, and looks again later.
+    pub(super) fn hang(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        cx.note(mark::SLEEP, number(frame), HANGING.nanos());
+        cx.arm(cx.now() + HANGING, Tick::Hanging(frame));
+    }
+
+    /// A request that hung begins its script, unless it still hangs.
+    pub(super) fn look_if_it_hangs(&mut self, frame: FrameKey, cx: &mut MeshCx<'_>) {
+        let Some(work) = &self.work else { return };
+        // It may have been cut meanwhile.
+        let Some(task) = work.frames.get(frame).and_then(|frame| work.tasks.get(frame.task)) else { return };
+        match impaired::hangs(&task.request, task.version, &self.mesh, cx) {
+            true => self.hang(frame, cx),
+            false => self.run(frame, cx),
+        }
+    }
+
+    /// Slots are free: the first that wait get them. Those whose caller has given up go unanswered.
+    pub(super) fn begin_waiting(&mut self, service: ServiceId, ordinal: u32, cx: &mut MeshCx<'_>) {
+        loop {
+            let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+            let Some(hosted) = hosting.get(service) else { return };
+            let Ok(at) = hosted.find(ordinal) else { return };
+            let slots = hosted.slots();
+            let instance = &mut hosted.instances[at];
+            let slots = impaired::slots(slots, service, instance.version, ordinal, cx);
+            if instance.active >= slots {
+                return;
+            }
+            let of = self.mesh.service(service).serving.as_deref();
+            let Some(next) = instance.take(of, cx.now()) else { return hosted.remove_if_closed(at, cx) };
+            let place = instance.place;
+            hosted.places.leaves_queue(place, cx.now());
+            let deadline = work.tasks[next].request.deadline;
+            if deadline > cx.now() && of.is_some_and(|of| serving::is_too_late(of, deadline, cx.now())) {
+                self.shed(next, PolicyEvent::ShedDeadline, cx);
+            } else if deadline <= cx.now() {
+                // Its deadline passed in the queue; the waiting time still counts.
+                let arrived = work.remove(next).map_or(cx.now(), |task| task.arrived);
+                let waited = cx.now().since(arrived);
+                if let Some(served) = hosted.measured(arrived) {
+                    served.waited_ns += waited.nanos();
+                    served.expired += 1;
+                }
+                let course = hosted.places.ended(place, cx.now());
+                course.left(arrived, waited);
+                course.at(arrived).expired += 1;
+                cx.note(mark::LATE, number(next), 0);
+            } else {
+                // If its slot is free again already, the next look sees it: a long queue must not become a deep stack.
+                self.begin(next, cx);
+            }
+        }
+    }
+
+    /// Refuses a request that has waited.
+    pub(super) fn shed(&mut self, key: TaskKey, event: PolicyEvent, cx: &mut MeshCx<'_>) {
+        let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
+        let Some(task) = work.remove(key) else { return };
+        let Some(hosted) = hosting.get(task.request.service) else { return };
+        let waited = cx.now().since(task.arrived);
+        hosted.shed(event, task.place, task.arrived);
+        if let Some(served) = hosted.measured(task.arrived) {
+            served.waited_ns += waited.nanos();
+            served.failed.count(Failure::Refused);
+        }
+        hosted.places.ended(task.place, cx.now()).failed(task.arrived, waited, Failure::Refused);
+        cut_off(key, task, Failure::Refused, cx);
+    }
+}
