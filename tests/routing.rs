@@ -1,4 +1,4 @@
-//! Where calls go besides: mirrors, fallbacks, parts of a split, subsets, and zones by weight.
+//! Other ways of calls: mirrors, fallbacks, parts of a split, subsets, and zones by weight.
 
 use meshsim_actor::{Dist, Span};
 use meshsim_mesh::edge::Edge;
@@ -147,7 +147,7 @@ fn calls_are_split_by_weight_and_a_part_without_instances_gets_none() {
         counts[0] as f64 / counts.iter().sum::<u64>() as f64
     };
     is_near(over_seeds(share), 0.25);
-    // With nobody in the first part, its calls go to all.
+    // With no instance in the first part, its calls go to all.
     let parts: [(&[bool], f64); 2] = [(&[false; 4], 1.0), (&[false, false, true, true], 1.0)];
     let counts = requests_by_node(&split(parts, |_| {}, 1));
     assert!(counts[0] > 800 && counts[1] > 800 && counts[2] > 2_000, "{counts:?}");

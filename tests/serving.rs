@@ -187,7 +187,8 @@ fn the_gradient_finds_the_knee_of_a_queue_with_several_servers() {
     };
     for seed in 1..=5 {
         let (done, there) = run(seed, Some(Limit::Gradient(Gradient::default())));
-        // 1,000 a second can be served; the median of fifty requests is uncertain. The limit is between the slots and twice as many.
+        // 1,000 a second can be served; the median of fifty requests is uncertain. The limit is between the slots and
+        // twice as many.
         assert!(done > 850.0 && (10.0..20.0).contains(&there), "seed {seed}: {done}/s with {there} in flight");
         let (_, there) = run(seed, None);
         assert!(there > 900.0, "without a limit the queue is full: {there}");

@@ -153,8 +153,8 @@ impl Div<u64> for Span {
     }
 }
 
-/// Three or four significant digits in the unit a person would choose: `950ns`, `12.5us`, `4.23ms`, `1.5s`. From one hour on in
-/// whole seconds: `1h30min`, `7d`.
+/// Three or four significant digits in the unit a person would choose: `950ns`, `12.5us`, `4.23ms`, `1.5s`. From one
+/// hour on in whole seconds: `1h30min`, `7d`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (value, unit) = match self.0 {

@@ -438,7 +438,7 @@ fn a_live_run_appears_on_the_page_while_it_is_written() {
     for count in ["done", "failed"] {
         assert_eq!(whole["requests"][count], summary["loads"][0]["requests"][count], "{count}");
     }
-    // What is found is what the trace of the run has.
+    // The search finds what the trace of the run has.
     let (_, found) = asked(&served.address, "/api/find?q=lost", &[]);
     let lost = meshsim(&folder, &["trace", "run", "--lost", "--jsonl"]);
     assert_eq!(found["records"].as_u64().unwrap() as usize, common::stdout(&lost).lines().count());

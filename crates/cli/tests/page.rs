@@ -138,7 +138,7 @@ fn the_page_shows_slos_and_versions_and_asks_before_it_does_harm() {
     page.until("[...document.querySelectorAll('tr[data-version]')].map((it) => it.dataset.version).join() === '1,2'");
     pictures(&mut page, &run.folder);
 
-    // What hits most of the nodes is asked about once, in its place; another text is another question.
+    // A fault of most of the nodes is asked about once, in its place; another text is another question.
     let ask = |page: &mut Browser, text: &str| {
         page.value(&format!("parts.field.value = '{text}'; parts.field.form.requestSubmit(); 0"))
     };

@@ -1,5 +1,5 @@
-//! The panels of a report in a browser: the figures of each are those of the run, its sums those of the summary, and what
-//! is drawn is the figure.
+//! The panels of a report in a browser: the figures of each are those of the run, its sums those of the summary, and
+//! what is drawn is the figure.
 
 mod common;
 
@@ -12,8 +12,8 @@ use common::{assert_exit, folder, json, meshsim};
 use meshsim_report::series::{Kind, Row, read};
 use serde_json::{Value, json};
 
-/// A step, a rollout, a node that goes down, and two endpoints of one load. The load begins with the run, so the figures
-/// of services are those of all windows.
+/// A step, a rollout, a node that goes down, and two endpoints of one load. The load begins with the run, so the
+/// figures of services are those of all windows.
 const MESH: &str = "
 name: panels
 seed: 3
@@ -141,7 +141,7 @@ fn the_figures_of_each_panel_are_those_of_the_run() {
         }
     }
 
-    // Who calls whom: in the worst windows, or those that are zoomed to.
+    // The call graph, in the worst windows, or in those that are zoomed to.
     let calls = |page: &mut Browser, [from, to]: [usize; 2]| {
         page.value(&format!("view.zoom({from}, {to}); opened.forEach((open) => open(true)); 0"));
         let shown = rows(page, "Who calls whom");

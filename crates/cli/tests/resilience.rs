@@ -1,4 +1,5 @@
-//! Policies in live runs, with real processes over real sockets: they do what they do in virtual time, within the noise.
+//! Policies in live runs, with real processes over real sockets: they do what they do in virtual time, within the
+//! noise.
 
 mod common;
 
@@ -18,8 +19,8 @@ fn count(summary: &Value, path: &str) -> f64 {
     summary.pointer(path).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
-/// Both runs counted about the same, and at least `least`. The requests and their times are the same in both; only which
-/// of them meet differs, by the noise of clocks.
+/// Both runs counted about the same, and at least `least`. The requests and their times are the same in both; only
+/// which of them meet differs, by the noise of clocks.
 #[track_caller]
 fn assert_alike(runs: &[Value; 2], path: &str, least: f64) {
     let [sim, live] = [0, 1].map(|run| count(&runs[run], path));
@@ -132,7 +133,7 @@ load:
   users: { to: web, arrivals: { poisson: 100/s }, from: 500ms, for: 5s, fallback: static }
 ";
     let runs = both("mirror", mesh);
-    // What is drawn is the same in both.
+    // Draws are the same in both.
     for path in ["/services/1/arrived", "/loads/0/requests/degraded", "/loads/0/requests/policies/fallbacks"] {
         assert_eq!(count(&runs[0], path), count(&runs[1], path), "{path}");
         assert!(count(&runs[0], path) > 50.0, "{path}");

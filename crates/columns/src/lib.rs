@@ -1,5 +1,5 @@
-//! Tables of typed columns, row by row, as Parquet (<https://parquet.apache.org/docs/file-format/>). The only crate that
-//! knows the `parquet` crate.
+//! Tables of typed columns, row by row, as Parquet (<https://parquet.apache.org/docs/file-format/>). The only crate
+//! that knows the `parquet` crate.
 //!
 //! Rows are held until a row group is full, then written and forgotten: memory does not grow with the table.
 

@@ -38,8 +38,8 @@ pub struct Status {
     pub loads: Vec<String>,
     /// The coordinator's first.
     pub processes: Vec<Process>,
-    /// Results of the requests of all loads in the last five windows, or as many as `windows` asks for, of a second or of
-    /// the longest window of a load; windows in which nothing was due are left out.
+    /// Results of the requests of all loads in the last five windows, or as many as `windows` asks for, of a second or
+    /// of the longest window of a load; windows in which nothing was due are left out.
     pub recent: Vec<Moment>,
     /// The SLOs, as they come out by now, from whole windows: only when the run has ended is a verdict final.
     #[serde(default)]

@@ -1,8 +1,8 @@
 //! `GET /api/stream`: what is new, once a second, as server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
-//! Each listener gets all of the last five minutes first, and then what has changed. One that was cut off, or was dropped
-//! because it did not read, names the last message that it has (`Last-Event-ID`) and gets those since then, if they are
-//! still kept; else it begins anew. So no listener receives a window twice, and none misses one.
+//! Each listener gets all of the last five minutes first, and then what has changed. One that was cut off, or was
+//! dropped because it did not read, names the last message that it has (`Last-Event-ID`) and gets those since then, if
+//! they are still kept; else it begins anew. So no listener receives a window twice, and none misses one.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -61,7 +61,7 @@ struct Said {
     bytes: usize,
     /// Number of messages so far; the last one has this number.
     count: u64,
-    /// Messages since somebody listened.
+    /// Messages since the first listener came.
     unheard: usize,
 }
 
@@ -154,8 +154,8 @@ pub(crate) async fn stream(request: HttpRequest, state: web::Data<State>) -> Res
     Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(Messages(messages)))
 }
 
-/// Number of the last message that a listener of this run has: from the header that a browser sends when it comes again by
-/// itself, or from the query of a page that opens a new stream.
+/// Number of the last message that a listener of this run has: from the header that a browser sends when it comes again
+/// by itself, or from the query of a page that opens a new stream.
 fn last_of(request: &HttpRequest, run: u64) -> Option<u64> {
     let header = request.headers().get("Last-Event-ID").and_then(|value| value.to_str().ok());
     let id = header.or_else(|| request.query_string().strip_prefix("last_event_id="))?;

@@ -67,8 +67,8 @@ pub(crate) fn generators(experiment: &Experiment, measured: &Measured) -> Vec<Ge
     measured.generators.iter().map(of).collect()
 }
 
-/// Reason why the figures of a load are not those of the mesh, if its generator was too late too often; with the process
-/// that hosted it, if that is known.
+/// Reason why the figures of a load are not those of the mesh, if its generator was too late too often; with the
+/// process that hosted it, if that is known.
 pub(crate) fn too_late(load: usize, experiment: &Experiment, measured: &Measured) -> Option<String> {
     let all = measured.all(Some(load));
     let late = all.lag.count_above(LATE);

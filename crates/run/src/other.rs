@@ -10,9 +10,10 @@ use meshsim_mesh::{Mesh, Msg, Tick};
 use crate::simulation::Simulation;
 
 impl<R: Recorder<Msg, Tick>> Simulation<R> {
-    /// Goes on as a run of `other` if that is the same up to now as the run of `own`, which this is: the two differ only in
-    /// faults that begin later, and in arrivals of loads that are planned later. All that follows is then, byte for byte,
-    /// the rest of a run of `other` from its beginning. Returns false, and changes nothing, if they differ in more.
+    /// Goes on as a run of `other` if that is the same up to now as the run of `own`, which this is: the two differ
+    /// only in faults that begin later, and in arrivals of loads that are planned later. All that follows is then, byte
+    /// for byte, the rest of a run of `other` from its beginning. Returns false, and changes nothing, if they differ in
+    /// more.
     ///
     /// # Errors
     /// If the network does not take a fault of `other`. The faults of an experiment from a file it always takes.

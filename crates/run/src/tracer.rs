@@ -13,10 +13,10 @@ use crate::keep::{Choice, Keep};
 
 /// Writes the trace of a mesh.
 ///
-/// Where it is known only when a request ends whether it is kept, its records wait until then, and with them all that come
-/// after them: at most [`HELD_MAX`]. Where that is [known only at the end](Keep::is_known_late) of the run, what is written
-/// are the requests that were among the slowest when they ended, and [`choose`] reads them again. Memory grows with what is
-/// under way in the run, and with the requests that are chosen.
+/// A selection may depend on the end of a request: then its records wait until it ends, and with them all that come after
+/// them, at most [`HELD_MAX`]. It may even be [known only at the end](Keep::is_known_late) of the run: then the requests that
+/// were among the slowest when they ended are written, and [`choose`] reads them again. Memory grows with what is in flight
+/// in the run, and with the requests that are chosen.
 #[derive(Debug)]
 pub struct Tracer<W: Write> {
     writer: Writer<W>,
@@ -125,7 +125,7 @@ impl<W: Write> Tracer<W> {
     /// # Errors
     /// The first that occurred since the beginning.
     pub fn finish(mut self) -> Result<(W, Option<Choice>), WriteError> {
-        // What has not ended was neither slow nor did it fail.
+        // Requests that have not ended were neither slow nor did they fail.
         self.held.open.clear();
         self.let_go();
         let (is_late, beyond) = (self.choice.keep().is_known_late(), self.choice.beyond);

@@ -104,7 +104,8 @@ impl<W: Write> Writer<W> {
         writer
     }
 
-    /// A writer that goes on as this one would, to another output, which has [all that this one passed on](Self::passed_on).
+    /// A writer that goes on as this one would, to another output, which has [all that this one passed
+    /// on](Self::passed_on).
     pub fn fork<V: Write>(&self, out: V) -> Writer<V> {
         Writer {
             out,

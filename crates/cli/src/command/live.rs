@@ -58,7 +58,8 @@ pub(crate) struct Args {
     /// Maximum number of processes for the nodes
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(PROCESSES).expect("it is not zero"))]
     processes: NonZeroUsize,
-    /// Send spans of requests and messages to a collector of OpenTelemetry while the run goes on: `http://127.0.0.1:4318`
+    /// Send spans of requests and messages to a collector of OpenTelemetry while the run goes on:
+    /// `http://127.0.0.1:4318`
     #[arg(long, value_name = "URL", requires = "trace", value_parser = collector)]
     otlp: Option<Url>,
     #[command(flatten)]

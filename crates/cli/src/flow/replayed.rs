@@ -1,5 +1,5 @@
-//! The actors of a traced run at any moment, by the inputs that its trace has: also those of a live run, which cannot be
-//! run again.
+//! The actors of a traced run at any moment, by the inputs that its trace has: also those of a live run, which cannot
+//! be run again.
 
 use std::sync::Arc;
 

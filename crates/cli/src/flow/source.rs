@@ -191,7 +191,7 @@ impl Source {
 
     fn index_of(&self, reader: &mut Reader<Place, Msg, Tick>) -> Result<Index, Error> {
         let index = reader.index().map_err(|error| Error::Trace(self.path.clone(), error))?;
-        // What comes behind the whole chunks is no damage.
+        // Bytes behind the whole chunks are no damage.
         Ok(Index { is_complete: index.is_complete || self.grows, ..index })
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::stderr;
 
-/// What the terminal shows after each step. `None` where there is no Python.
+/// The screens of the terminal after each step. `None` without Python.
 pub(crate) fn driven(folder: &Path, args: &[&str], steps: Value) -> Option<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/terminal.py");
     let command: Vec<&str> = std::iter::once(env!("CARGO_BIN_EXE_meshsim")).chain(args.iter().copied()).collect();

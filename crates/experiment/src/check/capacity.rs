@@ -421,7 +421,7 @@ impl Asked {
         Asked::of_loads(&checked.experiment.mesh.loads, &checked.hop, flow, rates)
     }
 
-    /// What these loads ask for at these rates.
+    /// The demand of these loads at these rates.
     pub(super) fn of_loads(loads: &[Load], hop: &Hop, flow: &Flow<'_>, rates: &[f64]) -> Self {
         let services = flow.services();
         let mut asked = Asked {

@@ -294,7 +294,7 @@ impl Faults<'_> {
     fn service(&mut self, it: &schema::ServiceFault, place: Location) -> Vec<FaultKind> {
         let on = it.nodes.as_ref().map(|nodes| self.machines(nodes));
         let (services, loads) = (self.file.services.place, &self.file.load);
-        // Where the file has none, their place is the whole file.
+        // If the file has none, their place is the whole file.
         let has_loads = !loads.value.entries.is_empty() || !loads.value.broken.is_empty();
         let are_loads_right = !has_loads || self.reporter.is_clean_in(loads.place);
         let is_whole = self.reporter.is_clean_in(services) && are_loads_right;

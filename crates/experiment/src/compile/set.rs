@@ -32,7 +32,7 @@ pub(super) fn compile(
     let (_, of_file) = file.services.value.entries.get(id.index())?;
     let new = alone(key, it, reporter)?;
     let mut zones = vec![];
-    // What is wrong with nodes has been reported.
+    // Problems of nodes have been reported.
     nodes(file, &mut zones, &mut Reporter::default());
     let service = service::compile_service(&it.set, &with(key, new, of_file), (file, names, &zones), reporter);
     let setting = Setting::of(key, &service)?;

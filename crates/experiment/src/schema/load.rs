@@ -25,10 +25,11 @@ section! {
         optional think: At<Dist>;
         /// Shortest time between the starts of two requests of a user [default: none].
         optional pacing: At<Span>;
-        /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint; or pieces of a mix
-        /// that changes.
+        /// Targets, by weight: an endpoint of `to`, or `service.endpoint`, or a service with one endpoint; or pieces of
+        /// a mix that changes.
         optional mix: At<Mix>;
-        /// Requests that a user makes one after the other, by name, instead of a mix: each arrival is a user, and each of the
+        /// Requests that a user makes one after the other, by name, instead of a mix: each arrival is a user, and each
+        /// of the
         /// `users` makes journey after journey.
         optional journey: At<Named<JourneyStep>>;
         /// Size of a request; or a distribution of sizes, as `{ log_normal: 8 KiB, sigma: 1 }`.
@@ -67,7 +68,8 @@ section! {
         required to: At<String>;
         /// Time from its reply to the next step.
         or think: Dist = "0s";
-        /// Weights of the steps that may follow, and of `end` [default: the next step in the file; after the last, the end].
+        /// Weights of the steps that may follow, and of `end` [default: the next step in the file; after the last, the
+        /// end].
         optional next: At<Weights>;
     }
 }

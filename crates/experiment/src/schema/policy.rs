@@ -96,7 +96,8 @@ section! {
         required rate: At<Rate>;
         /// Requests that may pass at once after a pause.
         or burst: Whole<1, 1_000_000_000> = "1";
-        /// Owner of a bucket: each instance, for requests of all callers; or each caller, for its requests to all instances.
+        /// Owner of a bucket: each instance, for requests of all callers; or each caller, for its requests to all
+        /// instances.
         or at: LimitedAt = "instance";
     }
 }
@@ -104,11 +105,14 @@ section! {
 section! {
     /// Requests that an instance refuses, or serves in another order, so that others are served in time.
     struct Shed in "`shed`" {
-        /// Refuses a request with less time left until its deadline when it would get its slot [default: served until the deadline has passed].
+        /// Refuses a request with less time left until its deadline when it would get its slot [default: served until
+        /// the deadline has passed].
         optional time_left: Span;
-        /// Shares of the room of an instance (`limit`, or slots and queue) that requests may fill, by class [default: all].
+        /// Shares of the room of an instance (`limit`, or slots and queue) that requests may fill, by class [default:
+        /// all].
         optional priority: Shares;
-        /// Serves the newest of the waiting requests first, once some have waited without a break for this long [default: never].
+        /// Serves the newest of the waiting requests first, once some have waited without a break for this long
+        /// [default: never].
         optional lifo_after: Span;
     }
 }

@@ -99,7 +99,7 @@ section! {
     struct CacheStep in "a `cache` step" {
         /// The cache.
         required cache: CacheOf;
-        /// What a miss does: a step, or a list of steps that run one after the other.
+        /// The work of a miss: a step, or a list of steps that run one after the other.
         required run: Branch;
     }
 }
@@ -126,12 +126,12 @@ section! {
     }
 }
 section! {
-    /// Publishes a message, as to a broker; the script goes on at once. Each instance has its own queue, whose messages are
-    /// consumed at least once.
+    /// Publishes a message, as to a broker; the script goes on at once. Each instance has its own queue, whose messages
+    /// are consumed at least once.
     struct QueueStep in "a `queue` step" {
         /// The queue.
         required queue: QueueOf;
-        /// What consumes a message: a step, or a list of steps that run one after the other.
+        /// The work of a consumer: a step, or a list of steps that run one after the other.
         required run: Branch;
     }
 }

@@ -30,7 +30,8 @@ pub struct Slo {
     pub threshold: f64,
     /// Only requests planned from the first time until before the second: `from .. to ..`, or while a fault holds, or
     /// for a time after a fault or an operation. `None`: the whole run, without warm-up. Never with a service, whose
-    /// windows need not begin and end with it. For [`Metric::Recovery`], from the fault's end until the threshold has passed.
+    /// windows need not begin and end with it. For [`Metric::Recovery`], from the fault's end until the threshold has
+    /// passed.
     pub window: Option<(Time, Time)>,
     /// It must hold over every stretch of this length, `any ..`; `None`: over all of it at once.
     pub any: Option<Span>,

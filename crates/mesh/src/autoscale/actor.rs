@@ -76,7 +76,8 @@ pub struct Decision {
     pub from: u32,
     /// Instances that are wanted from now on.
     pub to: u32,
-    /// Instances that the signal asked for, before the limits; `None`: too few or too many were wanted, whatever it was.
+    /// Instances that the signal asked for, before the limits; `None`: too few or too many were wanted, whatever it
+    /// was.
     pub asked: Option<u32>,
 }
 

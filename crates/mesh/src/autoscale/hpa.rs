@@ -22,10 +22,11 @@ pub struct Hpa {
     pub target: f64,
     /// Time between two decisions (`--horizontal-pod-autoscaler-sync-period`: 15 s).
     pub sync: Span,
-    /// Relative distance from the target within which nothing is changed (`--horizontal-pod-autoscaler-tolerance`: 0.1).
+    /// Relative distance from the target within which nothing is changed (`--horizontal-pod-autoscaler-tolerance`:
+    /// 0.1).
     pub tolerance: f64,
-    /// After [`cpu_initialization`](Self::cpu_initialization), an instance that is not ready is left out only if it never
-    /// was ready: if its last change came within this time of its start
+    /// After [`cpu_initialization`](Self::cpu_initialization), an instance that is not ready is left out only if it
+    /// never was ready: if its last change came within this time of its start
     /// (`--horizontal-pod-autoscaler-initial-readiness-delay`: 30 s).
     pub initial_readiness: Span,
     /// Time from an instance's start during which its processor time counts only once it was ready for a whole
@@ -110,7 +111,8 @@ struct Groups {
 
 impl Hpa {
     /// The number of instances that the signal asks for, without limits on its change; `None` if no instance that is
-    /// ready has a measurement. `current` is the number that is wanted now. (`GetResourceReplicas`, `GetMetricReplicas`)
+    /// ready has a measurement. `current` is the number that is wanted now. (`GetResourceReplicas`,
+    /// `GetMetricReplicas`)
     pub fn replicas(&self, current: u32, pods: &[Pod], now: Time) -> Option<u32> {
         let Groups { mut values, not_ready, missing } = self.groups(pods, now);
         if values.is_empty() {
@@ -197,7 +199,8 @@ pub struct Recommender {
 
 impl Recommender {
     /// The number of instances that a service with `current` gets, which the signal asks to have `asked`. At most one
-    /// decision at a time. (`reconcileAutoscaler`, `recordInitialRecommendation`, `normalizeDesiredReplicasWithBehaviors`)
+    /// decision at a time. (`reconcileAutoscaler`, `recordInitialRecommendation`,
+    /// `normalizeDesiredReplicasWithBehaviors`)
     pub fn decide(&mut self, hpa: &Hpa, current: u32, asked: Option<u32>, now: Time) -> u32 {
         if self.recommended.is_empty() {
             // A controller that has just started remembers what it found.

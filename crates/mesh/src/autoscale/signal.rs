@@ -54,7 +54,7 @@ pub struct ServiceScale {
     pub placed: Vec<(u32, u32)>,
 }
 
-/// What an instance of an autoscaled service keeps for its samples.
+/// The measurements that an instance of an autoscaled service keeps for its samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gauge {
     pub(crate) created: Time,

@@ -169,9 +169,9 @@ impl Estimates {
 /// Draws of the second candidate where instances differ in weight.
 const DRAWS_MAX: usize = 16;
 
-/// Two candidates where instances differ in weight: one by its weight, and another one of the same weight. So each class of
-/// equal weights gets its share, and the estimates decide within it. (Finagle's `TrafficDistributor`.) One that is alone in
-/// its class is both.
+/// Two candidates where instances differ in weight: one by its weight, and another one of the same weight. So each
+/// class of equal weights gets its share, and the estimates decide within it. (Finagle's `TrafficDistributor`.) One
+/// that is alone in its class is both.
 fn draw_alike(instances: &[InstanceRef], occasion: &Occasion<'_>, rng: &mut Rng) -> [u32; 2] {
     let weight = |at: u32| occasion.weight(instances[at as usize]);
     let first = weights::draw(instances, occasion, rng);

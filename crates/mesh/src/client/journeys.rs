@@ -1,5 +1,5 @@
-//! The journeys of a load ([`Journey`]): in a closed loop a user makes one after the other, in an open loop each arrival
-//! is a user who makes one.
+//! The journeys of a load ([`Journey`]): in a closed loop a user makes one after the other, in an open loop each
+//! arrival is a user who makes one.
 //!
 //! The successor of a step and its think time are drawn from the name of the step's request. The requests of an open
 //! load's journey bear the number of its arrival, and above it the number of the step.

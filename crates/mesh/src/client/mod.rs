@@ -50,7 +50,7 @@ pub struct Client {
     next: Option<Time>,
     /// In closed loop, the users.
     users: Vec<User>,
-    /// Where users make them.
+    /// Journeys of its users, if it has any.
     journeys: Option<Box<Journeys>>,
     calls: Caller<Planned>,
     /// One for each target of the load's mix.

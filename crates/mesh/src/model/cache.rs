@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Keys, ScriptStep};
 
-/// A script that runs unless the key of the request is in a cache. Each instance has a cache of its own, empty at first,
-/// which the script fills when it succeeds.
+/// A script that runs unless the key of the request is in a cache. Each instance has a cache of its own, empty at
+/// first, which the script fills when it succeeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cached {
     /// The cache.
@@ -33,8 +33,8 @@ type Ranks = (f64, f64);
 
 impl Cache {
     /// Share of requests that find their key, when the cache has been full for long and nothing expires: Che's
-    /// approximation (Che, Tung and Wang, "Hierarchical Web Caching Systems", IEEE JSAC 2002). A key with probability p is
-    /// there with probability `1 - exp(-p T)`, where T is such that the expected number of keys there is the size.
+    /// approximation (Che, Tung and Wang, "Hierarchical Web Caching Systems", IEEE JSAC 2002). A key with probability p
+    /// is there with probability `1 - exp(-p T)`, where T is such that the expected number of keys there is the size.
     pub fn expected_hits(&self) -> f64 {
         let (Some(size), Some(count)) = (self.size, self.keys.count) else { return 1.0 };
         let size = f64::from(size);

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ScriptStep;
 
-/// A script that publishes a message, which is consumed later, at least once. The script that publishes goes on at once.
+/// A script that publishes a message, which is consumed later, at least once. The script that publishes goes on at
+/// once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Queued {
     /// The queue.

@@ -27,8 +27,8 @@ pub enum ScriptStep {
     OneOf(Vec<(f64, Vec<ScriptStep>)>),
     /// Runs a script several times, one after the other.
     Repeat(Repeat),
-    /// Runs a script beside the rest, which does not wait for it. It outlives the request, whose deadline and slot it does
-    /// not have; a failure ends it, is counted, and has no other effect.
+    /// Runs a script beside the rest, which does not wait for it. It outlives the request, whose deadline and slot it
+    /// does not have; a failure ends it, is counted, and has no other effect.
     Async(Vec<ScriptStep>),
     /// Runs a script unless a cache has the key of the request.
     Cached(Cached),

@@ -1,7 +1,7 @@
 //! Settings of a service that may change while it runs: how callers choose and hold back, what instances refuse.
 //!
-//! An operation sets one of them. The coordinator keeps all that were set and tells them with the instance view, so that
-//! each caller and each node has them in the order in which they were set, whatever the network loses.
+//! An operation sets one of them. The coordinator keeps all that were set and tells them with the instance view, so
+//! that each caller and each node has them in the order in which they were set, whatever the network loses.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};

@@ -15,8 +15,8 @@ pub enum Targeting {
     Weights,
     /// By weights that change over time. [`Target::weight`] is then the mean share.
     Stages(Arc<[MixStage]>),
-    /// By the step at which the user's journey is. [`Target::weight`] is then the expected number of times that a journey
-    /// without failures makes the step.
+    /// By the step at which the user's journey is. [`Target::weight`] is then the expected number of times that a
+    /// journey without failures makes the step.
     Journey(Arc<Journey>),
 }
 

@@ -1,8 +1,8 @@
 //! Requests that are cancelled: the caller has its reply from elsewhere, and the instance drops them.
 //!
 //! One that waits leaves the queue. One that runs gives its slot and its share of the cores back, and the calls that it
-//! made are cancelled, too. A block that outlives its request goes on. A cancelled request counts as dropped unanswered,
-//! because its caller has given up.
+//! made are cancelled, too. A block that outlives its request goes on. A cancelled request counts as dropped
+//! unanswered, because its caller has given up.
 //!
 //! A node finds a request by what its caller calls it, in a list that it keeps only in a mesh whose callers cancel.
 

@@ -1,7 +1,7 @@
 //! Blocks of scripts that are not waited for ([`ScriptStep::Async`](crate::model::ScriptStep::Async)).
 //!
-//! A block is a task of its own. It has no slot and no deadline, and sends no reply; the instance on which it runs waits
-//! for it before it goes, at most for its grace. It draws as its request does: its instructions are others.
+//! A block is a task of its own. It has no slot and no deadline, and sends no reply; the instance on which it runs
+//! waits for it before it goes, at most for its grace. It draws as its request does: its instructions are others.
 
 use super::Node;
 use super::hosting::{HostedService, HostedServices};
@@ -11,8 +11,8 @@ use crate::mark;
 use crate::measure::Failure;
 
 impl Work {
-    /// Begins the block at instruction `pc` beside `frame` of task `of`; returns its first frame. `None`: the node holds as
-    /// much as it can, and the block has failed as refused.
+    /// Begins the block at instruction `pc` beside `frame` of task `of`; returns its first frame. `None`: the node
+    /// holds as much as it can, and the block has failed as refused.
     pub(super) fn detach(
         &mut self,
         frame: FrameKey,

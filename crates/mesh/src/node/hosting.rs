@@ -91,7 +91,7 @@ pub(super) struct Instance {
     pub(super) queue: VecDeque<TaskKey>,
     /// Blocks of scripts that no request waits for, and messages in its queues.
     pub(super) blocks: u32,
-    /// What its scripts keep; `None`: nothing.
+    /// State that its scripts keep; `None`: there is none.
     pub(super) kept: Option<Box<Kept>>,
     /// Its proxy, from its first call on.
     proxy: ProxyId,

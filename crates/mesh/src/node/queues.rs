@@ -1,9 +1,9 @@
 //! Queues of messages ([`Queued`](crate::model::Queued)): published by scripts, consumed at least once.
 //!
-//! A message is a task of its own, from its publication until it is consumed or a dead letter; each delivery is a run of
-//! its script, with draws of its own. A delivery has a visibility time. When that is over, a message that was not consumed
-//! waits to be delivered again; what an unfinished delivery has called is not told of it, so it may be done twice.
-//! (Amazon SQS: visibility timeout, and maximum receives before the dead-letter queue.)
+//! A message is a task of its own, from its publication until it is consumed or a dead letter; each delivery is a run
+//! of its script, with draws of its own. A delivery has a visibility time. When that is over, a message that was not
+//! consumed waits to be delivered again; what an unfinished delivery has called is not told of it, so it may be done
+//! twice. (Amazon SQS: visibility timeout, and maximum receives before the dead-letter queue.)
 
 use std::collections::{BTreeMap, VecDeque};
 

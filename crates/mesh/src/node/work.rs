@@ -111,8 +111,8 @@ impl Work {
         Some(task)
     }
 
-    /// Ends the scripts of some tasks: their work, their calls and their frames. If it `cancels`, the called instances are
-    /// told so. Returns what was done of the work.
+    /// Ends the scripts of some tasks: their work, their calls and their frames. If it `cancels`, the called instances
+    /// are told so. Returns what was done of the work.
     pub(super) fn drop_scripts(
         &mut self,
         is_dropped: impl Fn(TaskKey, &Task) -> bool,

@@ -1,12 +1,12 @@
 //! Connections of a caller to the instances of a service.
 //!
 //! A connection carries one request at a time (HTTP/1.1). A caller opens one where none is idle, which takes its set-up
-//! time, up to a maximum for each instance; further attempts wait in order until one is free. A connection that was idle for
-//! too long is closed, and so is one whose attempt was given up. (Envoy: `idle_timeout`, and connections that are not reused
-//! after a reset.)
+//! time, up to a maximum for each instance; further attempts wait in order until one is free. A connection that was
+//! idle for too long is closed, and so is one whose attempt was given up. (Envoy: `idle_timeout`, and connections that
+//! are not reused after a reset.)
 //!
-//! Unlike the `max_connections` of a [breaker](super::breaker), which a caller has for a whole service, these belong to one
-//! instance: an attempt waits for the instance that was chosen for it, though others may have idle ones.
+//! Unlike the `max_connections` of a [breaker](super::breaker), which a caller has for a whole service, these belong to
+//! one instance: an attempt waits for the instance that was chosen for it, though others may have idle ones.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -1,8 +1,9 @@
 //! Hedging: a second attempt at another instance while the first is still in flight. The first good reply wins.
 //!
 //! The caller sends it after a fixed delay, or when the first attempt has taken longer than a share of the latest ones.
-//! A hedge counts as a retry for the budget, and never waits for a connection. The instances whose replies are not needed
-//! any more are told so and drop the request, and cancel the calls that they made for it; or they do the work, without
+//! A hedge counts as a retry for the budget, and never waits for a connection. The instances whose replies are not
+//! needed any more are told so and drop the request, and cancel the calls that they made for it; or they do the work,
+//! without
 //! `cancel`. (gRPC cancels: "all other outstanding hedged requests are cancelled".)
 //!
 //! Dean and Barroso, *The Tail at Scale*, <https://doi.org/10.1145/2408776.2408794>; gRPC's hedging policy,

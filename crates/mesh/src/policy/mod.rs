@@ -3,7 +3,8 @@
 //!
 //! A policy keeps its own state, per proxy and called service, in `PolicyState`, and acts in three hooks. Before an
 //! attempt, `candidates` says which instances it may go to, and `admit` whether it may be sent now; `ended` tells the
-//! policies its outcome and latency. A call that no policy applies to has no state here and runs through none of the hooks.
+//! policies its outcome and latency. A call that no policy applies to has no state here and runs through none of the
+//! hooks.
 //!
 //! To add one: a file here, with its settings, its state and the sources of its defaults; its settings in
 //! [`ServicePolicies`] (of a service, for all its callers) or in [`CallRules`] (of a call); a field of `PolicyState`

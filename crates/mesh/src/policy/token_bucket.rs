@@ -1,5 +1,5 @@
-//! Token bucket: requests over time, with bursts. A bucket holds up to `burst` tokens and gets one each `every`; a request
-//! takes one, or is refused.
+//! Token bucket: requests over time, with bursts. A bucket holds up to `burst` tokens and gets one each `every`; a
+//! request takes one, or is refused.
 //!
 //! The bucket fills continuously, so its state is one time: that at which it will be full. (The generic cell rate
 //! algorithm, ITU-T I.371; Envoy's `local_ratelimit`, whose tokens come at the ends of a `fill_interval`:

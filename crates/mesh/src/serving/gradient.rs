@@ -6,11 +6,11 @@
 //! latency`, between 0.5 and 2. A limit that stays at its minimum for five updates measures the round trip anew.
 //! Latencies run from the arrival to the reply.
 //!
-//! <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/adaptive_concurrency_filter>; the origin
-//! is Netflix's `Gradient` limit, <https://github.com/Netflix/concurrency-limits>.
+//! <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/adaptive_concurrency_filter>; the
+//! origin is Netflix's `Gradient` limit, <https://github.com/Netflix/concurrency-limits>.
 //!
-//! Envoy has timers. Here the first request after the due time does what they would: without requests the limit does not
-//! matter.
+//! Envoy has timers. Here the first request after the due time does what they would: without requests the limit does
+//! not matter.
 
 use meshsim_actor::{Rng, Span, Time};
 use serde::{Deserialize, Serialize};
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_limit_that_stays_at_its_minimum_measures_the_round_trip_anew() {
         let of = Gradient::default();
-        // What was measured as 1 ms takes 100 ms for good: without a new measurement the limit would stay at 3.
+        // Requests that took 1 ms take 100 ms for good: without a new measurement the limit would stay at 3.
         let limits = limits(&of, |n| if n < 60 { ms(1) } else { ms(100) }, 20_000);
         assert!(limits[19_999] > 100, "{}", limits[19_999]);
     }

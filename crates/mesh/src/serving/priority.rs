@@ -2,8 +2,8 @@
 //!
 //! The classes are those of Google's *Site Reliability Engineering*, "Handling Overload":
 //! <https://sre.google/sre-book/handling-overload/#criticality>. A class is refused while the requests at the instance,
-//! of all classes, fill its share of the room: of the limit, or of slots and queue. So the least important go first, and
-//! those that wait keep their order. The book gives no shares; the defaults are meshsim's.
+//! of all classes, fill its share of the room: of the limit, or of slots and queue. So the least important go first,
+//! and those that wait keep their order. The book gives no shares; the defaults are meshsim's.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! Effects of faults and operations on requests, and the time until the run was back to normal.
 //!
-//! Failures and latencies have a [`Usual`] range: up to the 99th percentile of the quiet windows. A fault or an operation
-//! has passed when three windows in a row are back in range. Failures are attributed to faults and operations by time.
+//! Failures and latencies have a [`Usual`] range: up to the 99th percentile of the quiet windows. A fault or an
+//! operation has passed when three windows in a row are back in range. Failures are attributed to faults and operations
+//! by time.
 
 mod usual;
 

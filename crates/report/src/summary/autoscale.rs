@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Measured;
 
-/// What the autoscaler of a service did.
+/// The acts of the autoscaler of a service.
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 pub struct AutoscalerSummary {
     /// The service.

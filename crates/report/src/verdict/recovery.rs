@@ -1,8 +1,8 @@
 //! `recovery < 10s after FAULT`: from the fault's end until every other SLO holds over three windows in a row.
 //!
-//! The windows are those of the time series of loads and services; if these have several lengths, the longest. A window in which
-//! requests were not measured, or have no reply yet, may hold or not, as may the time beyond the end of the run. A
-//! window in which no request was due is skipped.
+//! The windows are those of the time series of loads and services; if these have several lengths, the longest. A window
+//! in which requests were not measured, or have no reply yet, may hold or not, as may the time beyond the end of the
+//! run. A window in which no request was due is skipped.
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Experiment, Metric, Scope, Slo};
@@ -77,7 +77,7 @@ fn said(experiment: &Experiment, measured: &Measured) -> Option<(Span, Vec<Said>
             None => return None,
         }
     }
-    // What nodes measured is the gap of services.
+    // A gap of nodes is one of services.
     let is_of_nodes = courses.iter().any(|(_, slo, _)| matches!(slo.scope, Scope::Service(_)));
     let length_ns = courses.iter().map(|(.., course)| course.shape().length_ns).max()?;
     for (.., course) in &mut courses {

@@ -4,7 +4,8 @@
 //! tenth, request by request, and a stretch is ten of them. The rest at the end, less than a tenth, belongs to the last
 //! stretch. A stretch in which no request was due counts only for a rate.
 //!
-//! Nodes count no pieces: a service's stretch is as many of its windows as the length takes, and begins with each window.
+//! Nodes count no pieces: a service's stretch is as many of its windows as the length takes, and begins with each
+//! window.
 
 use meshsim_actor::Time;
 use meshsim_experiment::{Comparison, Experiment, Metric, PIECES, Slo};

@@ -55,7 +55,7 @@ pub struct Breach {
     pub at_s: f64,
     /// Name of its actor.
     pub actor: String,
-    /// What is wrong with it.
+    /// The way in which it breaks the rule.
     pub reason: String,
 }
 

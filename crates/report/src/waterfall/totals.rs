@@ -63,8 +63,8 @@ impl Totals {
         }
     }
 
-    /// The groups, each with its client and endpoint: by client and endpoint, the requests for which there was no instance
-    /// last of their client's.
+    /// The groups, each with its client and endpoint: by client and endpoint, the requests for which there was no
+    /// instance last of their client's.
     pub fn groups(&self) -> impl Iterator<Item = (ActorId, Option<(ServiceId, EndpointId)>, &Group)> {
         let mut groups: Vec<_> = self.0.iter().map(|((caller, callee), group)| (*caller, *callee, group)).collect();
         groups.sort_by_key(|(caller, callee, _)| (*caller, callee.is_none(), *callee));

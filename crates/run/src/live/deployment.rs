@@ -15,8 +15,8 @@ use super::member::{JoinError, Member, join};
 
 /// Deployment of the actors of a live run, and its options.
 ///
-/// The coordinator, the autoscaler and the gateway's actor run in the process that opens the run. Nodes and loads run in members that
-/// [`join`] it: other processes, or threads of this program.
+/// The coordinator, the autoscaler and the gateway's actor run in the process that opens the run. Nodes and loads run
+/// in members that [`join`] it: other processes, or threads of this program.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     /// Address at which members join.

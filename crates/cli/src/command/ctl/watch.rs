@@ -43,7 +43,7 @@ type Line = (String, Look);
 pub(super) fn show(gateway: GatewayClient, screen: &Screen) -> Result<Exit, Error> {
     let mut terminal = FullScreen::open("meshsim ctl watch", HELP)?;
     interrupt::catch()?;
-    // What cannot be asked at the beginning is an error of the command.
+    // A gateway that does not answer at the beginning is an error of the command.
     let status = gateway.get(&status_path())?;
     let mut view = View { status, events: Vec::new(), missed: None, paint: screen.paint() };
     let news = ask_repeatedly(gateway);
@@ -99,7 +99,7 @@ fn ask(gateway: &GatewayClient, from: &mut usize) -> Result<(Box<Status>, Vec<Ev
     }
 }
 
-/// What is known of the run.
+/// The run as far as it is known.
 struct View {
     status: Status,
     events: Vec<Event>,
@@ -155,7 +155,7 @@ impl View {
         format!("{experiment}, seed {seed}: {} at {at}, {processes}", phase.as_str())
     }
 
-    /// What is wrong now.
+    /// The troubles of the moment.
     fn notices(&self) -> Vec<Line> {
         let Status { phase, missing, faults, silent, time_s, .. } = &self.status;
         let missed = self.missed.iter().map(|why| match phase {

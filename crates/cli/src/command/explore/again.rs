@@ -55,8 +55,8 @@ impl Clone for Recorded {
     }
 }
 
-/// Compares the trace with the one that there is already, which has the same bytes unless it is a part, or another version
-/// of meshsim wrote it.
+/// Compares the trace with the one that there is already, which has the same bytes unless it is a part, or another
+/// version of meshsim wrote it.
 #[derive(Clone)]
 struct Checked {
     known: Place,
@@ -119,8 +119,8 @@ impl Again {
         Ok(look(run))
     }
 
-    /// Continues the run as one of `other`, which differs from this one from `at` on alone: from the latest moment before at
-    /// which both are the same. `None` if there is none but the beginning.
+    /// Continues the run as one of `other`, which differs from this one from `at` on alone: from the latest moment
+    /// before at which both are the same. `None` if there is none but the beginning.
     pub(super) fn turned(&self, other: &Experiment, at: Time) -> Result<Option<Turned>, Error> {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let before = at.min(self.end) - Span::from_nanos(1);

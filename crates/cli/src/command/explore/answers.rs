@@ -68,7 +68,7 @@ pub(super) struct Now {
     pub(super) goes_on: bool,
 }
 
-/// What a thread that reads on tells the explorer.
+/// The findings that a thread that reads on hands to the explorer.
 pub(super) struct Known {
     pub(super) overview: Arc<Overview>,
     now: Arc<Mutex<Arc<Now>>>,

@@ -1,9 +1,9 @@
 //! Forks: the run repeated with one change, as a run in a folder of its own; and the first difference of the two.
 //!
-//! Every change is one of the experiment's file: a message that is lost is a fault of a nanosecond on its link. So a fork
-//! is an experiment like any other, and `meshsim run` does the same from its file. Until the change the two runs are the
-//! same, because a fault that does not hold draws nothing: so a fork goes on from a snapshot of the run before it, with the
-//! trace up to there.
+//! Every change is one of the experiment's file: a message that is lost is a fault of a nanosecond on its link. So a
+//! fork is an experiment like any other, and `meshsim run` does the same from its file. Until the change the two runs
+//! are the same, because a fault that does not hold draws nothing: so a fork goes on from a snapshot of the run before
+//! it, with the trace up to there.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};

@@ -1,5 +1,5 @@
-//! A run that is being written: its records become a trace of the explorer's own, and its actors are replayed, so that the
-//! figures of its windows are those that it will have written itself.
+//! A run that is being written: its records become a trace of the explorer's own, and its actors are replayed, so that
+//! the figures of its windows are those that it will have written itself.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use crate::read;
 /// Interval at which the files of the run are looked at. A live run closes its chunks once a second.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What grows.
+/// A trace that grows, and its reading so far.
 pub(super) struct Growth {
     following: Following,
     source: Arc<Source>,

@@ -71,8 +71,8 @@ pub(in crate::command) struct Shown {
     down_since_ns: Option<u64>,
     /// Records of the run up to that time.
     records: u64,
-    /// Record up to which its state is known, if that ends earlier: it then took in a message whose sending is not in the
-    /// trace, because the process of the sender was killed.
+    /// Record up to which its state is known, if that ends earlier: it then took in a message whose sending is not in
+    /// the trace, because the process of the sender was killed.
     known_until: Option<u64>,
     /// Requests that it has sent and that have no reply, or that it works on or has waiting.
     requests_in_flight: Option<usize>,

@@ -148,8 +148,8 @@ impl<'a> Spans<'a> {
         }
     }
 
-    /// The same of a run that goes on, and began at this moment, in nanoseconds since 1970: before it has ended, that is
-    /// what tells it from another run of the same experiment.
+    /// The same of a run that goes on, and began at this moment, in nanoseconds since 1970: before it has ended, that
+    /// is what tells it from another run of the same experiment.
     pub(crate) fn live(source: &'a Source, began: u64) -> Self {
         let ids = Ids(mix(Ids::new(source).0 ^ began));
         Spans { ids, control: Control::new(source, ids), ..Spans::new(source) }

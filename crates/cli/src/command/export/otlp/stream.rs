@@ -27,7 +27,7 @@ const QUEUE_MAX: usize = 16;
 /// Time for what waits when the run has ended.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What became of the spans so far.
+/// The fate of the spans so far.
 #[derive(Clone, Debug, Default)]
 struct Fared {
     sent: u64,
@@ -208,6 +208,6 @@ mod tests {
         assert_eq!(received.try_iter().map(|line| spans(&line)).sum::<u64>(), 2 * 2);
         drop(received);
         writeln!(queue, "{span}").unwrap();
-        assert_eq!(locked(&fared).dropped, 7, "nobody takes them any more");
+        assert_eq!(locked(&fared).dropped, 7, "no thread takes them any more");
     }
 }
