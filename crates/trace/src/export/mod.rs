@@ -75,7 +75,7 @@ pub(crate) fn id_text(header: &Header, id: MessageId) -> String {
 }
 
 /// All words that [`kind`] returns.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 23] = [
     "start",
     "send",
     "deliver",
@@ -97,6 +97,8 @@ pub const KINDS: [&str; 21] = [
     "pause",
     "resume",
     "speed",
+    "impair",
+    "recover",
 ];
 
 /// Kind of a record in one word: one of [`KINDS`].
