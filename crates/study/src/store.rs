@@ -128,7 +128,9 @@ fn read_written(path: &Path) -> Result<Written, StoreError> {
 /// If the folder holds other files or another plan, or it cannot be written.
 pub(crate) fn prepare(path: &Path, plan: &Plan) -> Result<(), StoreError> {
     let io = |error| StoreError::Io(path.to_owned(), error);
-    if path.exists() && !path.join(PLAN).exists() && !is_begun(path, plan).map_err(io)? {
+    let has_plan = || path.join(PLAN).exists();
+    // Another process may write the plan, and begin a shard, while this one looks.
+    if path.exists() && !has_plan() && !is_begun(path, plan).map_err(io)? && !has_plan() {
         return Err(StoreError::Foreign(path.to_owned()));
     }
     fs::create_dir_all(path).map_err(io)?;
