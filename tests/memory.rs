@@ -1,7 +1,7 @@
 //! Memory of a message from another process, per byte on the wire, measured by the allocator.
 
 use std::alloc::System;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use meshsim_actor::{ActorId, Message, Span, Time};
 use meshsim_mesh::Msg;
@@ -17,6 +17,9 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The allocator counts what all threads allocate: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const SERVICES: usize = 60_000;
 
@@ -112,6 +115,7 @@ fn worst() -> Vec<(&'static str, Msg, f64)> {
 
 #[test]
 fn a_message_holds_at_most_its_reported_and_a_bounded_share_of_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (what, msg, most) in worst() {
         let mut wire = Vec::new();
         encode_into(&msg, &mut wire).unwrap();
@@ -132,6 +136,7 @@ fn a_message_holds_at_most_its_reported_and_a_bounded_share_of_memory() {
 
 #[test]
 fn a_list_of_more_services_than_there_are_numbers_is_refused() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let none: Arc<[InstanceRef]> = Arc::from([]);
     let view = InstanceView {
         version: 1,
