@@ -62,8 +62,10 @@ fn rows(page: &mut Browser, panel: &str) -> Vec<Vec<Value>> {
     serde_json::from_value(page.value(&script)).unwrap()
 }
 
+#[track_caller]
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("no figure: {value}"))
+    let Some(figure) = value.as_f64() else { panic!("no figure: {value}") };
+    figure
 }
 
 fn sum(rows: &[Vec<Value>], column: usize) -> f64 {
@@ -137,7 +139,7 @@ fn the_figures_of_each_panel_are_those_of_the_run() {
         assert_eq!(mine.len(), steps.len(), "{kind}: {decided:?}");
         for (row, step) in mine.iter().zip(steps) {
             assert_eq!(number(&row[2]), number(&step["decided_s"]));
-            assert_eq!(number(&row[3]), number(&step[value]), "{kind}: {step}");
+            assert_eq!(number(&row[3]), number(&step["values"][value]), "{kind}: {step}");
         }
     }
 
