@@ -195,7 +195,7 @@ fn step(step: &schema::Step, names: &Names<'_>, reporter: &mut Reporter) -> Opti
         schema::Step::Async(it) => Some(ScriptStep::Async(script(&it.block.0, names, reporter))),
         schema::Step::CacheStep(it) => {
             let CacheOf { keys, size, ttl, hit } = &it.cache;
-            ttl.into_iter().for_each(|ttl| positive(*ttl, "ttl", reporter));
+            ttl.iter().for_each(|ttl| positive(*ttl, "ttl", reporter));
             let keys = Keys { count: NonZeroU32::new(keys.count.0 as u32), skew: keys.skew.0 };
             let cache = Cache { keys, size: size.map(|size| size.0 as u32), ttl: ttl.map(|ttl| ttl.value) };
             let script = script(&it.run.0, names, reporter);

@@ -342,7 +342,7 @@ mod tests {
         let requests = hpa(Signal::Concurrency, 10.0);
         let young =
             |value, created, since, is_ready| Pod { created: ago(created), since: ago(since), is_ready, ..old(value) };
-        let cases: Vec<(&str, &Hpa, u32, Vec<Pod>, Option<u32>)> = vec![
+        let cases = [
             ("at the target", &cpu, 3, all(&[0.5, 0.5, 0.5]), Some(3)),
             ("twice the target", &cpu, 3, all(&[1.0, 1.0, 1.0]), Some(6)),
             ("half the target", &cpu, 4, all(&[0.25, 0.25, 0.25, 0.25]), Some(2)),

@@ -135,7 +135,7 @@ impl State {
                 self.change(next(self.limit, self.min_rtt, latency, of), of, now);
             }
             let passed = now.since(self.update_at).nanos() / of.update.nanos().max(1);
-            self.update_at = self.update_at + of.update * (passed + 1);
+            self.update_at += of.update * (passed + 1);
         }
         if now >= self.measure_at {
             self.measure(of, now);

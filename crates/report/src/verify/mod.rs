@@ -20,7 +20,7 @@ mod replies;
 mod text;
 mod views;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meshsim_actor::{ActorId, Fate, MachineAction, MessageId};
@@ -61,7 +61,7 @@ pub struct Breach {
 
 /// Checks all rules on the records of a trace.
 pub struct Verifier {
-    sent: HashMap<MessageId, Sent>,
+    sent: BTreeMap<MessageId, Sent>,
     checks: Vec<(Box<dyn Check>, Verified)>,
     mesh: Arc<Mesh>,
     is_live: bool,
@@ -113,7 +113,7 @@ enum Event<'a> {
 
 /// State of each node, which is lost when its disk is wiped.
 #[derive(Default)]
-struct OfNodes<S>(HashMap<ActorId, S>);
+struct OfNodes<S>(BTreeMap<ActorId, S>);
 
 impl<S: Default> OfNodes<S> {
     /// The state of the node that an event is of; `None` if it is of no node, or clears the state.
@@ -151,7 +151,7 @@ impl Verifier {
             let verified = Verified { rule: check.rule(), checked: 0, broken: 0, breaches: Vec::new() };
             (check, verified)
         };
-        Verifier { sent: HashMap::new(), checks: checks.into_iter().map(begin).collect(), mesh, is_live }
+        Verifier { sent: BTreeMap::new(), checks: checks.into_iter().map(begin).collect(), mesh, is_live }
     }
 
     /// Reads the sends of a live run ahead: its records are ordered by clocks that differ a little, so that a message

@@ -1,6 +1,6 @@
 //! Replies to requests.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
@@ -8,13 +8,15 @@ use meshsim_mesh::message::Msg;
 
 use super::{Check, Content, Event};
 
-/// By node: requests that have arrived and are not answered, by caller, call, attempt and the caller's incarnation. A
-/// node that begins anew has forgotten all.
+/// A request's caller, call, attempt, and the caller's incarnation.
+type Name = (ActorId, u64, u8, u16);
+
+/// By node: requests that have arrived and are not answered. A node that begins anew has forgotten all.
 #[derive(Default)]
 pub(super) struct Replies {
-    open: HashMap<ActorId, HashMap<(ActorId, u64, u8, u16), u32>>,
+    open: BTreeMap<ActorId, BTreeMap<Name, u32>>,
     /// Callers whose requests are not known.
-    unknown: HashSet<ActorId>,
+    unknown: BTreeSet<ActorId>,
 }
 
 impl Check for Replies {

@@ -1,6 +1,6 @@
 //! Views of the instances that the coordinator sends to callers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use meshsim_actor::ActorId;
 use meshsim_mesh::Mesh;
@@ -13,7 +13,7 @@ use super::{Check, Content, Event};
 /// Instances that each node has reported in its latest incarnation, as far as the coordinator has heard.
 #[derive(Default)]
 pub(super) struct Views {
-    reported: HashMap<ActorId, Reported>,
+    reported: BTreeMap<ActorId, Reported>,
     /// The latest version that was checked: one view goes to many.
     version: u64,
 }
@@ -23,7 +23,7 @@ struct Reported {
     /// Reports have arrived that are not known.
     is_unknown: bool,
     incarnation: u32,
-    instances: HashSet<(ServiceId, u32, u32)>,
+    instances: BTreeSet<(ServiceId, u32, u32)>,
 }
 
 impl Check for Views {
@@ -72,7 +72,7 @@ impl Views {
         let canary = |service| view.split(service).map_or(&[][..], |split| &split.instances);
         for (at, instances) in view.services.iter().enumerate() {
             let service = ServiceId(at as u16);
-            let mut seen = HashSet::new();
+            let mut seen = BTreeSet::new();
             for InstanceRef { node, ordinal, version } in instances.iter().chain(canary(service)) {
                 let name = || {
                     let service = mesh.services.get(at).map_or("?", |service| &service.name);
