@@ -45,6 +45,7 @@ fn a_live_run_is_watched_until_it_ends() {
         "{first:#?}"
     );
     // Of the SLOs one holds, one fails, and one is not known.
+    assert!(has(1, "fault 0: stop: node-0 at 0.9 of its speed"), "{:#?}", lines(&shown, 1));
     assert!(has(2, "p50 < 1us"), "what fails stands first: {:#?}", lines(&shown, 2));
     let slos = lines(&shown, 5);
     let outcome =
