@@ -47,7 +47,7 @@ pub enum CallTick {
 }
 
 impl CallKey {
-    /// The number that the requests of the call bear: [`Request::call`].
+    /// The number that the requests of the call bear: [`Request::call`](crate::message::Request::call).
     pub fn number(self) -> u64 {
         self.data().as_ffi()
     }

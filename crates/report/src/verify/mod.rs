@@ -10,7 +10,7 @@
 //! - `views`: callers are told of instances that a node has reported, each once;
 //! - `replies`: a reply answers a request that arrived, once for each time that it did.
 //!
-//! To add a rule: a file with a type that implements [`Check`], and a line in [`Verifier::new`].
+//! To add a rule: a file with a type that implements `Check`, and a line in [`Verifier::new`].
 
 mod arrivals;
 mod decisions;
