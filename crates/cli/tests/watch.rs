@@ -55,7 +55,7 @@ fn a_live_run_is_watched_until_it_ends() {
     assert!(has(5, "fault began: stop"), "{:#?}", lines(&shown, 5));
 
     // One that watches is told when the run is over.
-    let steps = json!([{ "until": "  due " }, { "keys": "", "until": "the run has ended|no news" }, { "keys": "q" }]);
+    let steps = json!([{ "until": "due +" }, { "keys": "", "until": "the run has ended|no news" }, { "keys": "q" }]);
     let stopped = std::thread::scope(|all| {
         let watched = all.spawn(|| driven(&run.folder, &["ctl", "--to", &url, "watch"], steps));
         common::pause(3_000);
