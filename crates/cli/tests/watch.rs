@@ -24,7 +24,7 @@ fn a_live_run_is_watched_until_it_ends() {
         { "until": "fault 0: stop: node-0 at 0.9 of its speed" },
         { "until": r"FAIL" },
         { "size": [40, 12], "until": "and [0-9]+ more" },
-        { "size": [1, 1], "until": "…" },
+        { "size": [1, 1], "until": "." },
         { "size": [120, 40], "until": "began: deploy back" },
         { "keys": "q" },
     ]);
