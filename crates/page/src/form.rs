@@ -36,9 +36,10 @@ pub(crate) struct Form {
     outcome: String,
 }
 
-/// The operations that have one, in the order in which they began.
+/// The operations that have one, in the order in which they began. Those of autoscalers have none: each is one step.
 pub(crate) fn forms(run: &Run) -> Vec<Form> {
-    run.summary.operations.iter().filter_map(|operation| form(run, operation)).take(FORMS_MAX).collect()
+    let operations = run.summary.operations.iter().filter(|operation| !operation.automatic);
+    operations.filter_map(|operation| form(run, operation)).take(FORMS_MAX).collect()
 }
 
 fn form(run: &Run, operation: &OperationSummary) -> Option<Form> {

@@ -436,7 +436,7 @@ function howFull(run) {
     const figures_ = [['offered', count], ['failed', count], ['slots', figure], ['slots_in_use', figure], ['queue_max', count]];
     return [row.one.of, row.one.name, when(course, i), ...figures_.map(([name, shown]) => ({ text: shown(number(row.one, name, i)), value: number(row.one, name, i) }))];
   });
-  section('How full each instance was', `slots in use of those it has; ${count(rows.length)} instances by service and node; blank: not there${leftOut(course, 'instance')}`, (body, readout) => {
+  section('How full each instance was', `slots in use of those it has; ${count(rows.length)} ${rows.length === 1 ? 'instance' : 'instances'} by service and node; blank: not there${leftOut(course, 'instance')}`, (body, readout) => {
     let map = null;
     const plot = timePlot(view, 'Slots in use, by instance and window', (frame) => {
       map = heatMap(frame, 2, rows, tall, '--p99', true);
