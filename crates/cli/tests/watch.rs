@@ -20,7 +20,7 @@ fn a_live_run_is_watched_until_it_ends() {
     );
     run.until_served();
     let steps = json!([
-        { "until": "due +.* 50/s$" },
+        { "until": "due +.* [0-9]+/s$" },
         { "until": "fault 0: stop: node-0 at 0.9 of its speed" },
         { "until": r"FAIL" },
         { "size": [40, 12], "until": "and [0-9]+ more" },
