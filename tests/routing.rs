@@ -38,7 +38,7 @@ fn mirrored(share: f64) -> ServicePolicies {
 }
 
 #[test]
-fn a_mirror_gets_its_share_of_the_calls_and_nobody_waits_for_it() {
+fn a_mirror_gets_its_share_of_the_calls_and_no_caller_waits_for_it() {
     let run = |seed| {
         let policies = Some(Box::new(mirrored(0.3)));
         let web = Service { policies, ..sleeper("web", 1) };

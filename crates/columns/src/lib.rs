@@ -34,7 +34,7 @@ pub enum Kind {
 /// Value of a row in a column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// There is none.
+    /// The row has no value in this column.
     None,
     /// Of a [`Kind::Text`].
     Text(Cow<'a, str>),

@@ -1,4 +1,4 @@
-//! Faults of services, as the requests meet them: which share of them, and what becomes of these.
+//! Faults of services, as the requests meet them: which share of them, and with which outcome.
 //!
 //! A fault of some of the instances concerns their share of the requests, as if the balancer spread them evenly.
 

@@ -98,7 +98,7 @@ impl<Owner: Copy> Caller<Owner> {
         }
     }
 
-    /// Begins a call of `proxy`. What can't even be sent, and may not be retried, has ended at once.
+    /// Begins a call of `proxy`. A call that can be neither sent nor retried ends at once.
     pub fn call(
         &mut self,
         callee: CallSpec,

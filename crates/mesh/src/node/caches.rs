@@ -27,7 +27,7 @@ struct Lru {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Entry {
     used: u64,
-    /// It is no longer known from this time on.
+    /// Time at which the entry expires.
     until: Time,
 }
 

@@ -1,7 +1,7 @@
 //! Mirroring: a copy of a share of the calls goes to another service, whose replies are not waited for.
 //!
-//! The copy has the call's timeout, and no retries. The edge of the call counts it as mirrored; what becomes of it, the
-//! service counts that gets it. (Envoy's `request_mirror_policies`, Istio's `mirror`:
+//! The copy has the call's timeout, and no retries. The edge of the call counts it as mirrored, and the service that
+//! receives it counts its outcome. (Envoy's `request_mirror_policies`, Istio's `mirror`:
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto#config-route-v3-routeaction-requestmirrorpolicy>.)
 
 use meshsim_actor::mix;

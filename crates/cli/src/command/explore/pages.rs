@@ -81,7 +81,7 @@ fn read(chunks: Range<usize>, of: &Chunks, source: &Source, overview: &Overview)
     let mut flow = source.flow_within(of, chunks.start..behind.max(chunks.end))?;
     let wrong = |error| Error::Trace(source.path.clone(), error);
     let mut reading = Reading::new(span.clone(), &source.names);
-    // A damaged chunk ends the trace here, and the overview says so.
+    // If a chunk is damaged, the trace ends before it, and the overview reports that.
     let under_way = match flow.under_way() {
         Ok(under_way) => under_way,
         Err(error) if span.start > 0 || !of.is_complete => return Err(wrong(error)),

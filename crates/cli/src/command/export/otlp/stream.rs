@@ -65,7 +65,7 @@ impl Stream {
         Stream { url, fared, is_over, done }
     }
 
-    /// Ends it when the run has ended, and says what became of the spans.
+    /// Ends it when the run has ended, and prints how many spans were sent and dropped.
     pub(crate) fn finish(self, screen: &Screen) {
         self.is_over.store(true, Ordering::Relaxed);
         let is_late = self.done.recv_timeout(END_PATIENCE) == Err(RecvTimeoutError::Timeout);
