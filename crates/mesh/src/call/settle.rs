@@ -76,13 +76,7 @@ impl<Owner: Copy> Caller<Owner> {
                 if let Some(of) = of {
                     let end = failure.map_or(AttemptEnd::Done, AttemptEnd::Failed);
                     let attempt = (key, sent.number);
-                    let ended = EndedAttempt {
-                        to: sent.to,
-                        attempt,
-                        is_first: sent.number == 0,
-                        end,
-                        took: now.since(sent.at),
-                    };
+                    let ended = EndedAttempt { to: sent.to, attempt, end, took: now.since(sent.at) };
                     let marks = route.policies().ended(of, ended, cx);
                     if marks != Marks::default() {
                         call.extra().marks.merge(&marks);
@@ -248,10 +242,8 @@ pub(super) fn cancel_attempts<Owner>(
             known.cancelled(sent.to);
         }
         if let Some(of) = of {
-            let took = cx.now().since(sent.at);
-            let (is_first, end) = (sent.number == 0, AttemptEnd::Cancelled);
-            let attempt = (key, sent.number);
-            route.policies().ended(of, EndedAttempt { to: sent.to, attempt, is_first, end, took }, cx);
+            let (attempt, end, took) = ((key, sent.number), AttemptEnd::Cancelled, cx.now().since(sent.at));
+            route.policies().ended(of, EndedAttempt { to: sent.to, attempt, end, took }, cx);
         }
     }
 }

@@ -102,22 +102,21 @@ impl Setting {
 
     /// Its key in the experiment file.
     pub fn key(&self) -> &'static str {
-        let at = match self {
-            Setting::Balancer(_) => 0,
-            Setting::ZoneRouting(_) => 1,
-            Setting::PanicThreshold(..) => 2,
-            Setting::SlowStart(_) => 3,
-            Setting::Split(_) => 4,
-            Setting::Subset(_) => 5,
-            Setting::ZoneWeights(_) => 6,
-            Setting::Breaker(_) => 7,
-            Setting::Outliers(_) => 8,
-            Setting::Mirror(_) => 9,
-            Setting::RateLimit(..) => 10,
-            Setting::Limit(_) => 11,
-            Setting::Shed(..) => 12,
-        };
-        Setting::KEYS[at]
+        match self {
+            Setting::Balancer(_) => "balancer",
+            Setting::ZoneRouting(_) => "zone_routing",
+            Setting::PanicThreshold(..) => "panic_threshold",
+            Setting::SlowStart(_) => "slow_start",
+            Setting::Split(_) => "split",
+            Setting::Subset(_) => "subset",
+            Setting::ZoneWeights(_) => "zone_weights",
+            Setting::Breaker(_) => "breaker",
+            Setting::Outliers(_) => "outlier_detection",
+            Setting::Mirror(_) => "mirror",
+            Setting::RateLimit(..) => "rate_limit",
+            Setting::Limit(_) => "limit",
+            Setting::Shed(..) => "shed",
+        }
     }
 
     fn apply(&self, service: &mut Service) {

@@ -43,7 +43,7 @@ impl Node {
         let service = self.mesh.service(request.service);
         let mut slots = hosted.slots();
         let mut instance = found.map(|at| &mut hosted.instances[at]);
-        let work = self.work.get_or_insert_with(|| Box::new(Work::new(self.mesh.cores(cx.id()))));
+        let work = self.work.get_or_insert_with(|| Box::new(Work::new(cx.id(), &self.mesh)));
         let known = request.endpoint.index() < service.endpoints.len();
         let version = instance.as_ref().map_or(0, |instance| instance.version);
         slots = impaired::slots(slots, request.service, version, request.ordinal, cx);
@@ -88,7 +88,7 @@ impl Node {
             path,
             role: Role::Request,
         });
-        work.cancellable.came(from, &request, task, &self.mesh);
+        work.cancellable.came(from, &request, task);
         let is_to_wait = instance.active >= slots;
         hosted.places.came(place, is_to_wait, now);
         if !is_to_wait {
@@ -177,9 +177,7 @@ impl Node {
             let place = instance.place;
             hosted.places.leaves_queue(place, cx.now());
             let deadline = work.tasks[next].request.deadline;
-            if deadline > cx.now() && of.is_some_and(|of| serving::is_too_late(of, deadline, cx.now())) {
-                self.shed(next, PolicyEvent::ShedDeadline, cx);
-            } else if deadline <= cx.now() {
+            if deadline <= cx.now() {
                 // Its deadline passed in the queue; the waiting time still counts.
                 let arrived = work.remove(next).map_or(cx.now(), |task| task.arrived);
                 let waited = cx.now().since(arrived);
@@ -191,6 +189,8 @@ impl Node {
                 course.left(arrived, waited);
                 course.at(arrived).expired += 1;
                 cx.note(mark::LATE, number(next), 0);
+            } else if of.is_some_and(|of| serving::is_too_late(of, deadline, cx.now())) {
+                self.shed(next, PolicyEvent::ShedDeadline, cx);
             } else {
                 // If its slot is free again already, the next look sees it: a long queue must not become a deep stack.
                 self.begin(next, cx);

@@ -18,27 +18,33 @@ use crate::mark;
 use crate::message::{Cancel, Request};
 use crate::model::Mesh;
 
-/// Requests at a node that may be cancelled, by their callers' names for them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Cancellable(BTreeMap<(ActorId, Cancel), TaskKey>);
+/// Requests at a node, by their callers' names for them; `None` if no caller cancels.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Cancellable(Option<BTreeMap<(ActorId, Cancel), TaskKey>>);
 
 impl Cancellable {
-    pub(super) fn came(&mut self, from: ActorId, request: &Request, task: TaskKey, mesh: &Mesh) {
-        if mesh.cancels() {
-            self.0.insert((from, Cancel::of(request)), task);
+    pub(super) fn new(mesh: &Mesh) -> Self {
+        Cancellable(mesh.cancels().then(BTreeMap::new))
+    }
+
+    pub(super) fn came(&mut self, from: ActorId, request: &Request, task: TaskKey) {
+        if let Some(known) = &mut self.0 {
+            known.insert((from, Cancel::of(request)), task);
         }
     }
 
     /// The task has ended.
     pub(super) fn ended(&mut self, from: ActorId, request: &Request, task: TaskKey) {
-        if self.0.is_empty() {
-            return;
-        }
+        let Some(known) = &mut self.0 else { return };
         let of = (from, Cancel::of(request));
         // The network may have made a copy of the request, which has a task of its own.
-        if self.0.get(&of) == Some(&task) {
-            self.0.remove(&of);
+        if known.get(&of) == Some(&task) {
+            known.remove(&of);
         }
+    }
+
+    fn find(&self, from: ActorId, it: &Cancel) -> Option<TaskKey> {
+        self.0.as_ref()?.get(&(from, *it)).copied()
     }
 }
 
@@ -59,7 +65,7 @@ impl Node {
     /// Drops a request.
     pub(super) fn cancel(&mut self, from: ActorId, it: &Cancel, cx: &mut MeshCx<'_>) {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
-        let Some(key) = work.cancellable.0.get(&(from, *it)).copied() else { return };
+        let Some(key) = work.cancellable.find(from, it) else { return };
         let Some(Task { request, arrived, place, .. }) = work.tasks.get(key) else { return };
         let (service, ordinal, arrived, place) = (request.service, request.ordinal, *arrived, *place);
         let now = cx.now();

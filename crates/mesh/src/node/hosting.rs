@@ -13,7 +13,7 @@ use super::processor::{Done, Owner};
 use super::queues::Queues;
 use super::work::TaskKey;
 use crate::actors::MeshCx;
-use crate::autoscale::signal::{self, Gauge, InstanceSample, NodeSample};
+use crate::autoscale::signal::{Gauge, InstanceSample, NodeSample};
 use crate::board::InstanceLoad;
 use crate::call::Caller;
 use crate::course::instances_of_node;
@@ -117,6 +117,11 @@ impl Instance {
             _ => self.queue.pop_front(),
         }
     }
+
+    /// True while a script runs: of a request, or of a block that outlives its request.
+    fn is_busy(&self) -> bool {
+        self.active > 0 || self.blocks > 0
+    }
 }
 
 /// State of an instance that its scripts keep from one request to the next.
@@ -124,13 +129,6 @@ impl Instance {
 pub(super) struct Kept {
     pub(super) caches: Caches,
     pub(super) queues: Queues,
-}
-
-impl Instance {
-    /// True while a script runs: of a request, or of a block that outlives its request.
-    fn is_busy(&self) -> bool {
-        self.active > 0 || self.blocks > 0
-    }
 }
 
 /// An instance at a moment.
@@ -461,7 +459,7 @@ impl HostedService {
         ready.map(move |it| InstanceLoad { node, ordinal: it.ordinal, requests: it.active + it.queue.len() as u32 })
     }
 
-    /// Sample of each instance that is to stay.
+    /// Sample of each instance that is to stay, if the service is autoscaled.
     fn samples(&self) -> impl Iterator<Item = InstanceSample> + '_ {
         let stays = |it: &&Instance| matches!(it.state, InstanceState::Starting | InstanceState::Ready);
         self.instances.iter().filter(stays).filter_map(|it| {
@@ -723,11 +721,8 @@ impl Node {
 
     /// Sends the autoscaler a sample of the instances of the services that it scales.
     pub(super) fn sample(&mut self, to: ActorId, round: u64, cx: &mut MeshCx<'_>) {
-        let Some(hosting) = &mut self.hosting else { return };
-        let instances = signal::services(&self.mesh)
-            .filter_map(|service| hosting.find(service).ok().map(|at| &hosting.services[at]))
-            .flat_map(HostedService::samples)
-            .collect();
+        let Some(hosting) = &self.hosting else { return };
+        let instances = hosting.services.iter().flat_map(HostedService::samples).collect();
         cx.send(to, Msg::Sample(Box::new(NodeSample { round, at: cx.now(), instances })));
     }
 

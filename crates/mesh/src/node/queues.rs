@@ -68,10 +68,10 @@ impl Work {
         let request = task.request;
         let step = (request.endpoint, pc);
         let (hosted, at) = hosting.instance_of(&request);
-        let here = hosted.instances[at].kept.get_or_insert_default().queues.0.entry(step).or_default();
+        let here = hosted.instances[at].queue_of(step);
         let is_full = here.busy >= queue.consumers && here.waiting.len() >= queue.size as usize;
         let depth = here.waiting.len() as u32 + u32::from(here.busy >= queue.consumers);
-        let counts = hosted.measured(now).map(|served| served.queue.get_or_insert_default());
+        let counts = counts(hosted, now);
         if is_full || self.tasks.len() >= TASKS_MAX {
             counts.into_iter().for_each(|counts| counts.refused += 1);
             return Err(Failure::Refused);

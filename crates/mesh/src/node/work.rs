@@ -93,14 +93,14 @@ pub(super) struct ScriptFrame {
 }
 
 impl Work {
-    pub(super) fn new(cores: f64) -> Self {
+    pub(super) fn new(node: ActorId, mesh: &Mesh) -> Self {
         Work {
             tasks: Slots::default(),
             frames: Slots::default(),
-            processor: Processor::new(cores),
+            processor: Processor::new(mesh.cores(node)),
             calls: Caller::new(),
             late: Late::default(),
-            cancellable: Cancellable::default(),
+            cancellable: Cancellable::new(mesh),
         }
     }
 

@@ -175,10 +175,8 @@ pub(crate) enum AttemptEnd {
 pub(crate) struct EndedAttempt {
     /// The instance that received it.
     pub(crate) to: InstanceRef,
-    /// The call, and the number of the attempt.
+    /// The call, and the number of the attempt: 0 is the first, a higher one is a hedge or a retry.
     pub(crate) attempt: (CallKey, u8),
-    /// It was the first of its call, and no hedge or retry.
-    pub(crate) is_first: bool,
     /// Its outcome.
     pub(crate) end: AttemptEnd,
     /// Time since it was sent.
@@ -244,7 +242,7 @@ impl PolicyState {
 
     /// An attempt is no longer in flight. Returns the events that this caused.
     pub(crate) fn ended(&mut self, of: Applied<'_>, attempt: EndedAttempt, cx: &mut MeshCx<'_>) -> Marks {
-        let EndedAttempt { to, is_first, end, took, .. } = attempt;
+        let EndedAttempt { to, attempt: (_, number), end, took } = attempt;
         if let (Some(of), Some(state)) = (of.connections(), &mut self.connections) {
             state.ended(of, &attempt, cx);
         }
@@ -252,10 +250,10 @@ impl PolicyState {
             self.breaker.ended(breaker, cx);
         }
         if let Some(Hedge { after: HedgeAfter::Quantile(quantile), .. }) = of.hedge()
-            && is_first
+            && number == 0
             && !matches!(end, AttemptEnd::Failed(_))
         {
-            // One whose hedge won has taken longer than the delay already: so long counts, or the slow ones would be
+            // Of first attempts alone. One whose hedge won has taken longer than the delay already: so long counts, or the slow ones would be
             // missing.
             self.latencies.get_or_insert_default().record(took, *quantile);
         }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::policy::PolicyEvent;
 use crate::policy::token_bucket::{self, TokenBucket};
 
+pub(crate) use deadline::is_too_late;
 use limit::Limit;
 use priority::{Priority, Shares};
 
@@ -73,7 +74,7 @@ impl Guard {
         if of.shares.as_ref().is_some_and(|shares| !shares.admit(arrival.priority, arrival.there, room)) {
             return Err(PolicyEvent::ShedPriority);
         }
-        if deadline::is_missed(of, arrival.deadline, now) {
+        if is_too_late(of, arrival.deadline, now) {
             return Err(PolicyEvent::ShedDeadline);
         }
         // Last, so that a request that is refused anyway takes no token.
@@ -103,11 +104,6 @@ impl Guard {
             self.limit.ended(limit, arrived, key, now);
         }
     }
-}
-
-/// True if a request that would get its slot now has too little time left.
-pub(crate) fn is_too_late(of: &ServingPolicies, deadline: Time, now: Time) -> bool {
-    deadline::is_missed(of, deadline, now)
 }
 
 #[cfg(test)]
