@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use meshsim_experiment::Experiment;
 use meshsim_mesh::message::{Msg, Tick};
@@ -20,6 +22,9 @@ use crate::error::Error;
 use crate::folder::{self, RunDir};
 use crate::output::{self, TRACE};
 use crate::{read, runs};
+
+/// Interval at which the files of the run are looked at. A live run closes its chunks once a second.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Directory with the parts of the trace of a live run, while it goes on.
 pub(crate) const PARTS: &str = "trace.parts";
@@ -133,6 +138,12 @@ impl Following {
         }
         Ok(())
     }
+}
+
+/// Waits until it is time for the next look.
+#[expect(clippy::disallowed_methods, reason = "no actor waits: this looks at files")]
+pub(crate) fn pause() {
+    thread::sleep(LOOK);
 }
 
 /// The directory in which a run is being written: that of this name, or under `runs`; `last` is the one that began

@@ -1,5 +1,6 @@
 //! Attempts of a call: each chooses an instance, and is sent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use meshsim_actor::{Span, Time};
@@ -35,16 +36,16 @@ impl<Owner: Copy> Caller<Owner> {
         let (id, of) = (call.callee.id, policy::applied(mesh, &call.callee));
         // Drawn at the first attempt only, from its own stream, so that a canary moves no other draw.
         let (pool, instances) = pool(call, view, |share| id.draws(mesh.seed, 0, Draw::Version).chance(share));
-        let narrowed = narrowed(self.hosts.as_deref(), &mut self.proxies, call, (pool, instances), (mesh, view), cx);
-        let (pool, instances) = narrowed.as_ref().map_or((pool, instances), |(pool, instances)| (*pool, instances));
+        let (pool, instances) =
+            narrowed(self.hosts.as_deref(), &mut self.proxies, call, (pool, instances), (mesh, view), cx);
         if instances.is_empty() {
             return self.settle(key, End::unsent(Failure::NoInstance), mesh, cx);
         }
         let Some(of) = of else {
-            return self.send(key, None, (pool, instances), mesh, view, cx);
+            return self.send(key, None, (pool, &instances), mesh, view, cx);
         };
         let policies = self.proxies.get(call.proxy).route(call.callee.service, mesh, cx).policies();
-        let candidates = policies.candidates(of, instances, cx.now());
+        let candidates = policies.candidates(of, &instances, cx.now());
         if candidates.is_empty() {
             return self.settle(key, End::unsent(Failure::NoInstance), mesh, cx);
         }
@@ -164,11 +165,10 @@ impl<Owner: Copy> Caller<Owner> {
         }
         call.attempt += 1;
         let (pool, all) = pool(call, view, |_| false);
-        let narrowed = narrowed(self.hosts.as_deref(), &mut self.proxies, call, (pool, all), (mesh, view), cx);
-        let (pool, all) = narrowed.as_ref().map_or((pool, all), |(pool, all)| (*pool, all));
+        let (pool, all) = narrowed(self.hosts.as_deref(), &mut self.proxies, call, (pool, all), (mesh, view), cx);
         let route = self.proxies.get(call.proxy).route(callee.service, mesh, cx);
         let counts = (route.retrying, route.active);
-        let instances = route.policies().candidates(of, all, cx.now());
+        let instances = route.policies().candidates(of, &all, cx.now());
         // The budget comes last, so that a hedge that is not sent takes nothing from it.
         let retry = &callee.policy.retry;
         let is_sent = !instances.is_empty()
@@ -216,17 +216,19 @@ fn transmit(key: CallKey, callee: &CallSpec, attempt: u8, to: InstanceRef, cx: &
     cx.send(to.node, Msg::Request(request));
 }
 
-/// The instances among which an attempt of the call chooses, if the service has a selection.
-fn narrowed<Owner>(
+/// The instances among which an attempt of the call chooses: all of its pool, unless the service has a selection.
+fn narrowed<'a, Owner>(
     hosts: Option<&Hosts>,
     proxies: &mut Proxies,
     call: &Outstanding<Owner>,
-    (pool, instances): (Pool, &Arc<[InstanceRef]>),
+    (pool, instances): (Pool, &'a Arc<[InstanceRef]>),
     (mesh, view): (&Mesh, &InstanceView),
     cx: &MeshCx<'_>,
-) -> Option<(Pool, Arc<[InstanceRef]>)> {
+) -> (Pool, Cow<'a, Arc<[InstanceRef]>>) {
     let callee = &call.callee;
-    let selection = mesh.service(callee.service).selection.as_deref().filter(|_| pool != Pool::Canary)?;
+    let Some(selection) = mesh.service(callee.service).selection.as_deref().filter(|_| pool != Pool::Canary) else {
+        return (pool, Cow::Borrowed(instances));
+    };
     let failed = hosts.and_then(|hosts| hosts.of(callee.service));
     let scene = Scene { mesh, view, caller: (cx.id(), callee.by), failed };
     let mut rng = callee.id.draws(mesh.seed, call.attempt as u8, Draw::Zone);
@@ -244,5 +246,5 @@ fn narrowed<Owner>(
         let place = subset::place((cx.id(), callee.by, ordinal), mesh, view);
         narrowed = proxy.route(callee.service, mesh, cx).subset().of(&narrowed, size, place);
     }
-    Some((pool, narrowed))
+    (pool, Cow::Owned(narrowed))
 }

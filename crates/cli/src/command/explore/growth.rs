@@ -5,7 +5,6 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use meshsim_actor::Time;
 use meshsim_experiment::Experiment;
@@ -17,13 +16,10 @@ use meshsim_run::{Keep, Outcome, Tracer};
 use super::answers::{Known, Now};
 use super::index::Words;
 use crate::error::Error;
-use crate::flow::follow::Following;
+use crate::flow::follow::{Following, pause};
 use crate::flow::replayed::Replayed;
 use crate::flow::{Item, Source};
 use crate::read;
-
-/// Interval at which the files of the run are looked at. A live run closes its chunks once a second.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// A trace that grows, and its reading so far.
 pub(super) struct Growth {
@@ -133,9 +129,4 @@ impl Growth {
             totals: None,
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "no actor waits: this looks at files")]
-fn pause() {
-    thread::sleep(LOOK);
 }

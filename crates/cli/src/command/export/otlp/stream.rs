@@ -15,13 +15,11 @@ use meshsim_report::plural;
 use super::{Otlp, PATH, post};
 use crate::command::export::{Began, Exporter};
 use crate::error::Error;
-use crate::flow::follow::Following;
+use crate::flow::follow::{Following, pause};
 use crate::flow::{Item, Source};
 use crate::http::Url;
 use crate::screen::Screen;
 
-/// Interval at which the trace is looked at. A live run closes its chunks once a second.
-const LOOK: Duration = Duration::from_millis(500);
 /// Requests to the collector that wait to be sent, of 4 MB each at most; the spans of more are dropped.
 const QUEUE_MAX: usize = 16;
 /// Time for what waits when the run has ended.
@@ -145,11 +143,6 @@ fn send(mut following: Following, queue: &mut Queue, is_over: &AtomicBool) -> Re
         }
         pause();
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "no actor waits: this looks at files")]
-fn pause() {
-    thread::sleep(LOOK);
 }
 
 /// Passes each line on when it is complete, if there is room.
