@@ -74,7 +74,7 @@ impl Args {
         refuse_another(&experiment, &header)?;
         interrupt::catch()?;
 
-        let Replayed { mesh, is_live: of_processes, mut replay, .. } = Replayed::new(&experiment, &header);
+        let Replayed { mesh, mut replay, .. } = Replayed::new(&experiment, &header);
         let progress = Progress::begin(experiment.duration, !self.no_progress);
         let mut is_there = vec![false; header.actors.len()];
         let end = loop {
@@ -111,7 +111,7 @@ impl Args {
         let is_late =
             |index: usize| mesh.node_index(ActorId(index as u32)).is_some_and(|at| !mesh.nodes[at].is_there_at_start());
         let absent: Vec<ActorId> = (0..mesh.actor_count())
-            .filter(|index| of_processes && matches!(end, End::Whole) && !is_there[*index] && !is_late(*index))
+            .filter(|index| mesh.has_gateway && matches!(end, End::Whole) && !is_there[*index] && !is_late(*index))
             .map(|index| ActorId(index as u32))
             .collect();
         let is_partial =

@@ -1,9 +1,8 @@
 //! `meshsim verify`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use meshsim_mesh::{Mesh, Msg, Tick};
+use meshsim_mesh::{Msg, Tick};
 use meshsim_report::table::Look;
 use meshsim_report::verify::{Verified, Verifier, text};
 use meshsim_report::{count, plural};
@@ -12,6 +11,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Exit};
 use crate::flow::Source;
+use crate::flow::replayed::mesh_of;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::screen::Screen;
@@ -63,8 +63,8 @@ impl Args {
             return Err(Error::WrongInput(part, help));
         }
         let experiment = source.experiment()?;
-        let is_live = source.header.actors.len() > experiment.mesh.actor_count();
-        let mesh = Arc::new(Mesh { has_gateway: is_live, ..experiment.mesh.clone() });
+        let mesh = mesh_of(experiment, &source.header);
+        let is_live = mesh.has_gateway;
         let mut verifier = Verifier::new(mesh, is_live);
         let progress = Progress::begin(experiment.duration, !self.no_progress);
         interrupt::catch()?;

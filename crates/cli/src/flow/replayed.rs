@@ -13,11 +13,15 @@ use meshsim_trace::{Header, Replay};
 /// Makes the cell of an actor for an incarnation.
 type Fresh = Box<dyn FnMut(ActorId, u32) -> Option<Cell<MeshActor>> + Send>;
 
+/// The mesh of a traced run. One that ran in processes has a gateway, and so an external client: one more actor.
+pub(crate) fn mesh_of(experiment: &Experiment, header: &Header) -> Arc<Mesh> {
+    let has_gateway = header.actors.len() > experiment.mesh.actor_count();
+    Arc::new(Mesh { has_gateway, ..experiment.mesh.clone() })
+}
+
 /// A replay of the trace of a mesh.
 pub(crate) struct Replayed {
     pub(crate) mesh: Arc<Mesh>,
-    /// True if it ran in processes.
-    pub(crate) is_live: bool,
     /// The actors as they begin.
     born: Arc<[MeshActor]>,
     pub(crate) replay: Replay<MeshActor, Fresh>,
@@ -26,17 +30,15 @@ pub(crate) struct Replayed {
 impl Replayed {
     /// A replay of a trace with this header, which is one of the experiment.
     pub(crate) fn new(experiment: &Experiment, header: &Header) -> Self {
-        // A run in processes has a gateway, and an external client.
-        let is_live = header.actors.len() > experiment.mesh.actor_count();
-        let mesh = Arc::new(Mesh { has_gateway: is_live, ..experiment.mesh.clone() });
+        let mesh = mesh_of(experiment, header);
         let born: Arc<[MeshActor]> = actors::all(&mesh).collect();
         let (seed, of, named) = (experiment.seed, born.clone(), mesh.clone());
         let fresh: Fresh = Box::new(move |id, incarnation| {
             let actor = of.get(id.index())?.clone();
             Some(Cell::with_incarnation(id, actor, Rng::stream(seed, named.actor_name(id)), incarnation))
         });
-        let replay = if is_live { Replay::of_processes(fresh) } else { Replay::new(fresh) };
-        Replayed { mesh, is_live, born, replay }
+        let replay = if mesh.has_gateway { Replay::of_processes(fresh) } else { Replay::new(fresh) };
+        Replayed { mesh, born, replay }
     }
 
     /// All actors after the last record.

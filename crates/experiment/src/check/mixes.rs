@@ -1,7 +1,7 @@
 //! Mixes that change: services that are full at one of their mixes, though not at the mean of all.
 
 use meshsim_actor::{Span, Time};
-use meshsim_mesh::model::{Load, Mesh, ServiceId, Targeting};
+use meshsim_mesh::model::{Load, Targeting};
 
 use super::capacity::Asked;
 use super::{Checked, ServiceEstimate, Warnings, shown};
@@ -21,14 +21,14 @@ pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings
             for (service, estimate) in services.iter().enumerate() {
                 let is_full = asked.held[service] >= estimate.slots as f64 && estimate.utilisation < 1.0;
                 if is_full && !std::mem::replace(&mut warned[service], true) {
-                    let slots = of_slots(mesh, service);
                     let message = format!(
-                        "`{}` is overloaded when the mix of `{}` is as at {}: {:.1} requests/s need {:.1} slots; it has {slots}",
+                        "`{}` is overloaded when the mix of `{}` is as at {}: {:.1} requests/s need {:.1} slots; it has {}",
                         estimate.name,
                         load.name,
                         shown(at),
                         asked.rate[service],
                         asked.held[service],
+                        estimate.slots,
                     );
                     warnings.warn("overload", None, message);
                 }
@@ -40,11 +40,6 @@ pub(super) fn look(checked: &Checked<'_>, services: &[ServiceEstimate], warnings
 /// True if a load's mix changes.
 pub(super) fn changes(load: &Load) -> bool {
     matches!(load.targeting, Targeting::Stages(_))
-}
-
-fn of_slots(mesh: &Mesh, service: usize) -> u64 {
-    let service = mesh.service(ServiceId(service as u16));
-    u64::from(service.instances) * service.capacity.round().max(1.0) as u64
 }
 
 /// The bends of a mix: times of the run, and the weights there.

@@ -18,15 +18,22 @@ const DEPTH_SHOWN_MAX: usize = 32;
 /// Nodes that are listed; all are in `--json`.
 const NODES_LISTED_MAX: usize = 32;
 
+/// The number of processes that are connected.
+pub(super) fn processes(status: &Status) -> String {
+    match status.processes.iter().filter(|process| process.connected).count() {
+        1 => "1 process".into(),
+        connected => format!("{connected} processes"),
+    }
+}
+
 pub(super) fn status(status: &Status, paint: Paint) -> String {
-    let connected = status.processes.iter().filter(|process| process.connected).count();
     let mut out = format!(
         "{}, seed {}: {} at {:.1}s, {}\n",
         paint.on(Look::Bold, &status.experiment),
         status.seed,
         status.phase.as_str(),
         status.time_s,
-        if connected == 1 { "1 process".into() } else { format!("{connected} processes") },
+        processes(status),
     );
     if status.phase == Phase::Waiting && !status.missing.is_empty() {
         out += &format!("  {}\n", paint.on(Look::Warn, &format!("waiting for {}", status.missing.join(", "))));

@@ -149,9 +149,8 @@ impl View {
 
     fn title(&self) -> String {
         let Status { experiment, seed, phase, time_s, .. } = &self.status;
-        let processes = self.status.processes.iter().filter(|process| process.connected).count() as u64;
         let at = seconds((time_s * 10.0).round() / 10.0);
-        let processes = if processes == 1 { "1 process".into() } else { format!("{processes} processes") };
+        let processes = show::processes(&self.status);
         format!("{experiment}, seed {seed}: {} at {at}, {processes}", phase.as_str())
     }
 

@@ -273,6 +273,11 @@ fn after(step: &Step, at: Option<(u64, u64)>) -> Option<Span> {
     at.map(|(ns, _)| Span::from_nanos(ns.saturating_sub(step.decided_ns)))
 }
 
+/// The way of a step to a node and back: decided, sent, delivered, applied, acknowledged.
+fn way(step: &Step, place: &Place) -> [Option<(u64, u64)>; 5] {
+    [Some((step.decided_ns, 0)), place.sent, place.delivered, place.applied, place.acknowledged]
+}
+
 /// The nodes of a step, the slowest first: those that have not acknowledged it, then by time.
 fn slowest_first(step: &Step) -> Vec<&Place> {
     let mut nodes: Vec<&Place> = step.nodes.iter().collect();

@@ -10,7 +10,7 @@ use meshsim_report::table::Look;
 use meshsim_report::wrap::wrapped;
 
 use super::text::why;
-use super::{Place, Step, after, nodes_slowest_first, slowest, slowest_first, state};
+use super::{Place, Step, after, nodes_slowest_first, slowest, slowest_first, state, way};
 use crate::flow::line::cut;
 
 /// Steps that are drawn.
@@ -113,7 +113,7 @@ fn cell(step: &Step, place: &Place, is_last: bool, scale: f64, [x, y]: [f64; 2])
         );
     };
     bar("off", 0.0, BAR);
-    let points = [Some((step.decided_ns, 0)), place.sent, place.delivered, place.applied, place.acknowledged];
+    let points = way(step, place);
     let at = |point: Option<(u64, u64)>| after(step, point).map(|span| span.nanos() as f64 * scale);
     // A part whose end is not known is not drawn.
     let known: Vec<(f64, usize)> = points.iter().enumerate().filter_map(|(n, point)| Some((at(*point)?, n))).collect();

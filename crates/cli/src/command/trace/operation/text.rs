@@ -4,7 +4,7 @@ use meshsim_actor::Span;
 use meshsim_report::table::{Cell, Look, Paint, Table};
 use meshsim_report::{count, number, plural};
 
-use super::{Place, Step, after, nodes_slowest_first, slowest_first, state};
+use super::{Place, Step, after, nodes_slowest_first, slowest_first, state, way};
 use crate::flow::line::cut;
 use crate::screen::{paragraph, width};
 
@@ -110,7 +110,7 @@ pub(super) fn why(step: &Step, last: &Place, count_of_nodes: usize) -> String {
     if let Some((_, record)) = last.refused {
         parts.push(format!("it refused the step (record {record})"));
     }
-    let points = [Some((step.decided_ns, 0)), last.sent, last.delivered, last.applied, last.acknowledged];
+    let points = way(step, last);
     const STAGES: [&str; 4] =
         ["waited to be sent", "was on its way to the node", "waited there to be applied", "took to be acknowledged"];
     let gaps = points.windows(2).zip(STAGES).filter_map(|(pair, stage)| match pair {
