@@ -38,6 +38,15 @@ fn the_page_shows_windows_as_they_come_and_what_is_done_there_is_done() {
         "[...document.querySelectorAll('[data-table=services] tr')].some((row) => row.textContent.includes('3 / 3'))",
     );
 
+    // Operations of every kind are told from faults.
+    for (kind, text) in [("set", "set: services.back.balancer, to: random"), ("flush", "flush: back")] {
+        page.value(&format!("parts.field.value = '{text}'; parts.field.form.requestSubmit(); 0"));
+        until(kind, || {
+            let all = run.get("/api/operations").expect(200).json();
+            all["operations"].as_array().unwrap().iter().any(|it| it["kind"] == kind).then_some(())
+        });
+    }
+
     // A manual fault is on top, and can be ended there.
     run.ctl_says(&["fault", "crash: node-1, for: 1000s"]);
     page.until("document.querySelector('[data-fault]')?.textContent.includes('node-1 down')");

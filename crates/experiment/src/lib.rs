@@ -86,6 +86,9 @@ pub struct Experiment {
     pub names: Names,
 }
 
+/// Keys of the file that each begin an operation, such as `extend`: they tell its kind, and it from a fault.
+pub const OPERATION_KEYS: &[&str] = schema::Operation::KEYS;
+
 /// Largest experiment file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 

@@ -444,11 +444,16 @@ macro_rules! by_key {
             $($variant($variant),)*
         }
 
+        impl $name {
+            /// The keys, one of which a map has.
+            pub(crate) const KEYS: &'static [&'static str] = &[$($key),*];
+        }
+
         impl crate::section::Field for $name {
             const NAME: &'static str = stringify!($name);
 
             fn decode(node: &crate::tree::Node, reporter: &mut crate::problem::Reporter) -> Option<Self> {
-                match crate::section::chosen_key(node, $what, &[$($key),*], reporter)? {
+                match crate::section::chosen_key(node, $what, Self::KEYS, reporter)? {
                     $($key => Some($name::$variant(crate::section::Field::decode(node, reporter)?)),)*
                     _ => None,
                 }

@@ -17,7 +17,7 @@ mod tables;
 
 pub use model::{Bound, bounds};
 
-use meshsim_experiment::Experiment;
+use meshsim_experiment::{Experiment, OPERATION_KEYS};
 use meshsim_report::Summary;
 use meshsim_report::aftermath::Aftermath;
 use meshsim_report::events::Event;
@@ -71,6 +71,7 @@ pub fn live(name: &str, requests: &[(String, String)], more: usize) -> (String, 
         "name" => embed::text(name),
         "style" => LIVE_STYLE.into(),
         "script" => LIVE_SCRIPT.into(),
+        "operations" => OPERATION_KEYS.join("|"),
         "requests" => requests.iter().map(link).collect::<String>() + &more,
         _ => String::new(),
     });

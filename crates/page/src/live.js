@@ -509,7 +509,7 @@ function acting() {
   const form = el('form', { class: 'act', submit: (event) => {
     event.preventDefault();
     const words = field.value.trim().replace(/^\{|\}$/g, '');
-    const isOperation = /\b(deploy|undeploy|extend|scale|update)\s*:/.test(words);
+    const isOperation = new RegExp(`\\b(${page.dataset.operations})\\s*:`).test(words);
     const why = harm(words);
     if (why && out.dataset.sure !== words) {
       out.dataset.sure = words;
