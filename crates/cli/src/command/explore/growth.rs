@@ -62,10 +62,14 @@ impl Growth {
         Ok(Now { chunks: self.source.index()?, run: self.run(), goes_on })
     }
 
-    /// Takes in what is new. Returns false if the run has ended.
-    fn look(&mut self, known: &Known, words: &mut Words<'_>) -> Result<bool, Error> {
+    /// Takes in the new records, and sets the figures anew if there are some, or if it is the end. Returns false if the
+    /// run has ended.
+    fn look(&mut self, known: &Known, words: &mut Words<'_>, is_over: impl Fn() -> bool) -> Result<bool, Error> {
         let mut items: Vec<Item> = Vec::new();
         let goes_on = self.following.look(|item| items.push(item));
+        if items.is_empty() && matches!(goes_on, Ok(true)) {
+            return goes_on;
+        }
         for item in &items {
             self.tracer.put(&item.record);
             self.last = self.last.max(item.record.at);
@@ -79,7 +83,15 @@ impl Growth {
         }
         self.tracer.close_chunk();
         known.overview.take(&items, &self.source.index()?, words);
-        goes_on
+        let goes_on = goes_on?;
+        let now = self.now(goes_on)?;
+        while !goes_on && self.following.is_being_written() && !is_over() {
+            pause();
+        }
+        // At the end the figures are those that the run wrote, if it did.
+        let written = (!goes_on).then(|| read::runs(&[self.following.folder()]).ok()?.pop()).flatten();
+        known.set(Now { run: written.unwrap_or(now.run), ..now });
+        Ok(goes_on)
     }
 
     /// Follows the run to its end in a thread of its own.
@@ -88,22 +100,11 @@ impl Growth {
             let source = self.source.clone();
             let mut words = Words::new(&source.names);
             let ended = loop {
-                let looked = self.look(&known, &mut words).and_then(|goes_on| Ok((goes_on, self.now(goes_on)?)));
-                match looked {
-                    Ok((goes_on, now)) => {
-                        while !goes_on && self.following.is_being_written() && !is_over() {
-                            pause();
-                        }
-                        // At the end the figures are those that the run wrote, if it did.
-                        let written = (!goes_on).then(|| read::runs(&[self.following.folder()]).ok()?.pop()).flatten();
-                        known.set(Now { run: written.unwrap_or(now.run), ..now });
-                        if !goes_on || is_over() {
-                            break self.trouble.clone();
-                        }
-                    }
+                match self.look(&known, &mut words, &is_over) {
+                    Ok(true) if !is_over() => pause(),
+                    Ok(_) => break self.trouble.clone(),
                     Err(error) => break Some(error.to_string()),
                 }
-                pause();
             };
             known.overview.end(ended);
         });
