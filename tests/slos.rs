@@ -34,6 +34,9 @@ fn verdicts_with(down: Option<f64>, change: &str, slos: &[&str]) -> Vec<Verdict>
     meshsim_run::simulate(&experiment, &mut ()).unwrap().summary(&experiment).slo
 }
 
+/// Instead of the stall, all requests fail for two seconds.
+const BROKEN: &str = "pause: node, at: 20002ms, for: 998ms=service: s.go, errors: 100%, at: 20s, for: 2s";
+
 fn told(verdict: &Verdict) -> (Outcome, &str, &str) {
     (verdict.outcome, &verdict.figure_text, verdict.remark.as_deref().unwrap_or(""))
 }
@@ -102,18 +105,51 @@ fn a_run_that_ends_too_early_cannot_tell_a_recovery_but_one_that_took_too_long()
 }
 
 #[test]
-fn a_stretch_of_a_service_is_made_of_windows() {
-    let broken = "pause: node, at: 20002ms, for: 998ms=service: s.go, errors: 100%, at: 20s, for: 2s";
+fn a_part_of_a_service_counts_the_requests_that_arrive_in_it() {
+    let slos = [
+        "s failed < 1 from 0s to 19.99s",
+        "s failed < 1 during stall",
+        "s failed < 1 from 22s to 60s",
+        "s failed < 1",
+        "s errors < 100% from 20.5s to 21.7s",
+        "s within 4ms > 99% from 20s to 30s",
+        "s within 5ms > 80% after stall for 8s",
+        "s p99 < 5ms after stall for 8s",
+        "s rate >= 100/s from 30s to 31.3s",
+        "s done/offered > 0.6 from 19s to 23s",
+    ];
+    let it = verdicts(BROKEN, &slos);
+    let (pass, fail) = (Outcome::Pass, Outcome::Fail);
+    let outcomes: Vec<_> = it.iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [pass, fail, pass, fail, fail, fail, pass, fail, pass, fail], "{it:#?}");
+    // One arrives each 10 ms, and those that end within the two seconds fail. One of them arrived before.
+    let figures: Vec<_> = it.iter().map(|it| it.figure.unwrap()).collect();
+    assert_eq!(figures[..7], [0.0, 199.0, 0.0, 200.0, 1.0, 0.0, 1.0], "{it:#?}");
+    assert_eq!(figures[7..], [0.005, 100.0, 0.5], "{it:#?}");
+    assert_eq!(it, verdicts(&format!("{BROKEN};WINDOW=window: 7s"), &slos));
+}
+
+#[test]
+fn a_request_that_a_service_has_not_answered_counts_against_a_bound_that_it_has_passed() {
+    let hangs = "pause: node, at: 20002ms, for: 998ms=service: s.go, hang: 100%, at: 59.5s, for: 500ms";
+    let it = verdicts(hangs, &["s max < 300ms from 59s to 60s", "s max < 600ms from 59s to 60s", "s errors < 0.5%"]);
+    assert_eq!([it[0].outcome, it[1].outcome, it[2].outcome], [Outcome::Fail, Outcome::Pass, Outcome::Unknown]);
+}
+
+#[test]
+fn stretches_of_a_service_count_each_request() {
     let slos = ["s errors < 50% any 5s", "s errors < 30% any 5s", "s rate > 50/s any 1s", "s p99 < 1s any 10s"];
-    let it = verdicts(broken, &slos);
+    let it = verdicts(BROKEN, &slos);
     assert_eq!([it[0].outcome, it[3].outcome], [Outcome::Pass; 2], "{it:#?}");
-    // Two seconds fail. They lie together in the stretches from 17 s, 18 s, 19 s and 20 s on.
+    // Two seconds fail. They lie together in the stretches that begin each half second from 17 to 20 s. That from 16.5 s
+    // has 151 of 500, that from 20.5 s 149.
     assert_eq!(it[0].figure, Some(0.4));
     let (outcome, figure, remark) = told(&it[1]);
     assert_eq!((outcome, figure), (Outcome::Fail, "40%"));
-    assert_eq!(remark, "worst from 17s to 22s; it fails in 4 of 55 stretches; in windows of 1s");
-    // In these two seconds next to nothing was done.
-    assert!(it[2].remark.as_deref().unwrap().contains("it fails in 2 of 59 stretches"), "{it:#?}");
+    assert_eq!(remark, "worst from 17s to 22s; it fails in 8 of 109 stretches");
+    // Of a second's 100 requests 50 or fewer are done in the stretches that begin each tenth from 19.5 to 21.4 s.
+    assert!(it[2].remark.as_deref().unwrap().contains("it fails in 20 of 581 stretches"), "{it:#?}");
+    assert_eq!(it, verdicts(&format!("{BROKEN};WINDOW=window: 7s"), &slos));
 }
 
 #[test]

@@ -95,7 +95,8 @@ def main():
                 rest = screen.feed(rest + got.decode("utf-8", "replace"))
                 quiet = time.time()
             is_there = wanted is not None and any(re.search(wanted, line) for line in screen.lines())
-            if is_there or wanted is None and time.time() - quiet > 1.2:
+            # A screen comes in pieces: one that shows what is wanted may not be drawn to its end.
+            if time.time() - quiet > (0.4 if is_there else 1.2) and (is_there or wanted is None):
                 return
 
     for step in steps:

@@ -1,26 +1,27 @@
-//! Criteria: conditions of SLOs on a load, counted request by request by the load's client.
+//! Criteria: conditions of SLOs on a load or a service, counted request by request by the load's client, or by the
+//! nodes of the service.
 //!
 //! A histogram answers "how many took at most 5 ms?" to three digits, and a window to the length of a window. An SLO
-//! needs the exact number, so the client knows its bound and its span of time before the run.
+//! needs the exact number, so who counts knows its bound and its span of time before the run.
 
 use meshsim_actor::{Span, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Histogram;
+use crate::model::ServiceId;
 use crate::sparse::{Scale, Sparse};
 
-/// Condition of one SLO on one load.
+/// Condition of one SLO on one load or service.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Criterion {
     /// Index of the SLO in the experiment.
     pub slo: u32,
-    /// Index into [`Mesh::loads`](crate::Mesh::loads).
-    pub load: u32,
-    /// Index into the load's mix; `None`: all its targets.
-    pub target: Option<u32>,
-    /// First planned time that counts.
+    /// The requests that it counts.
+    pub scope: Scope,
+    /// First time that counts: a request of a load has the time for which it was planned, one at a service that of its
+    /// arrival.
     pub from: Time,
-    /// First planned time that no longer counts.
+    /// First time that no longer counts.
     pub to: Time,
     /// Bound of the latency; `None` where the SLO has no such bound.
     pub bound: Option<Bound>,
@@ -28,6 +29,32 @@ pub struct Criterion {
     pub keeps_histogram: bool,
     /// It is counted piece by piece, for an SLO over every stretch of some length; `None`: as a whole.
     pub pieces: Option<Pieces>,
+}
+
+/// Requests that a [`Criterion`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Those of a load.
+    Load {
+        /// Index into [`Mesh::loads`](crate::Mesh::loads).
+        load: u32,
+        /// Index into the load's mix; `None`: all its targets.
+        target: Option<u32>,
+    },
+    /// Those that arrive at a service.
+    Service(ServiceId),
+}
+
+impl Scope {
+    /// True if they are those of this load.
+    pub fn is_load(self, index: usize) -> bool {
+        matches!(self, Scope::Load { load, .. } if load as usize == index)
+    }
+
+    /// True if they are those of this service.
+    pub fn is_service(self, service: ServiceId) -> bool {
+        self == Scope::Service(service)
+    }
 }
 
 /// Pieces of the run, one after the other, in which a [`Criterion`] is counted.
@@ -62,7 +89,16 @@ impl Criterion {
 
     /// True if a request of this load, planned at `at`, counts.
     pub fn covers(&self, target: u32, at: Time) -> bool {
-        self.target.is_none_or(|wanted| wanted == target) && self.from <= at && at < self.to
+        let wanted = match self.scope {
+            Scope::Load { target, .. } => target,
+            Scope::Service(_) => None,
+        };
+        wanted.is_none_or(|wanted| wanted == target) && self.is_within(at)
+    }
+
+    /// True if this time counts.
+    pub fn is_within(&self, at: Time) -> bool {
+        self.from <= at && at < self.to
     }
 }
 
@@ -82,14 +118,14 @@ impl Bound {
     }
 }
 
-/// Counts of a client for a [`Criterion`].
+/// Counts of a client, or of a node, for a [`Criterion`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Count {
-    /// Requests planned.
+    /// Requests planned, or arrived.
     pub offered: u64,
     /// Of these, answered.
     pub done: u64,
-    /// Of these, failed.
+    /// Of these, failed; at a service also those that were dropped because their callers had given up.
     pub failed: u64,
     /// Of those answered, within the bound.
     pub within: u64,
@@ -195,8 +231,8 @@ impl Count {
     }
 
     /// The longest of all answers, in nanoseconds; `None` if there was none.
-    pub(crate) fn longest(counts: &[Count]) -> Option<u64> {
-        counts.iter().filter(|count| count.done > 0).map(|count| count.done_max_ns).max()
+    pub(crate) fn longest<'a>(counts: impl IntoIterator<Item = &'a Count>) -> Option<u64> {
+        counts.into_iter().filter(|count| count.done > 0).map(|count| count.done_max_ns).max()
     }
 
     /// Requests that have neither been answered nor failed.

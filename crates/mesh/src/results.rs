@@ -33,6 +33,9 @@ pub enum ActorResults {
         courses: Vec<PlaceCourse>,
         /// Instances that came and went.
         comings: Diary<Coming>,
+        /// Counts for SLOs of its services, by index into [`Mesh::criteria`](crate::Mesh::criteria) and piece; pieces
+        /// without requests are left out.
+        counts: Vec<((u32, u32), Count)>,
         /// Its final state.
         state: NodeState,
     },
@@ -75,6 +78,7 @@ impl MeshActor {
                 served: node.served(now),
                 courses: node.courses(now),
                 comings: node.comings(),
+                counts: node.slo_counts(now),
                 state: node.state(),
             },
             MeshActor::Client(client) => client.results(now),

@@ -189,7 +189,7 @@ impl SoFar {
                     counts: mesh
                         .criteria
                         .iter()
-                        .filter(|it| it.load as usize == load)
+                        .filter(|it| it.scope.is_load(load))
                         .map(|it| vec![Count::default(); it.places()])
                         .collect(),
                     gaps: Vec::new(),
@@ -203,6 +203,7 @@ impl SoFar {
                     entries: known.former_comings.iter().chain(&known.comings.entries).copied().collect(),
                     left_out: known.comings.left_out,
                 },
+                counts: Vec::new(),
                 state: NodeState { applied: 0, digest: 0, services: Vec::new() },
             }),
             _ => None,

@@ -69,7 +69,13 @@ mod tests {
         let found = [
             Some(ActorResults::Coordinator { history: vec![], state: coordinator, sightings: Diary::default() }),
             None,
-            Some(ActorResults::Node { served: vec![], courses: vec![], comings: Diary::default(), state }),
+            Some(ActorResults::Node {
+                served: vec![],
+                courses: vec![],
+                comings: Diary::default(),
+                counts: vec![],
+                state,
+            }),
         ];
         let mut all = State::empty(&mesh, Time::from_nanos(1_500_000_000));
         (0..).zip(&found).for_each(|(actor, found)| all.take(&mesh, ActorId(actor), found.as_ref()));

@@ -1,8 +1,8 @@
-//! Criteria that the clients of a mesh count for SLOs, and checks that need all SLOs together.
+//! Criteria that the clients and nodes of a mesh count for SLOs, and checks that need all SLOs together.
 
 use meshsim_actor::{Span, Time};
 use meshsim_mesh::Mesh;
-use meshsim_mesh::criterion::{Bound, Criterion, Pieces};
+use meshsim_mesh::criterion::{self, Bound, Criterion, Pieces};
 
 use super::{Comparison, Metric, PIECES, Scope, Slo};
 use crate::problem::Reporter;
@@ -31,26 +31,35 @@ pub(crate) fn look(slos: &[Slo], lines: &[At<String>], mesh: &Mesh, duration: Sp
     }
 }
 
-/// From when to when an SLO over stretches is looked at: as long as one of its loads is measured, and its part.
-fn span_of(slo: &Slo, mesh: &Mesh, duration: Span) -> (Time, Time) {
-    let loads = || slo.scope.loads(mesh).filter_map(|load| mesh.loads.get(load));
-    let from = loads().map(|load| load.start + load.warmup).min().unwrap_or(Time::ZERO);
-    let to = loads().map(|load| load.end).max().unwrap_or(Time::ZERO).min(Time::ZERO + duration);
-    let (first, last) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
-    (from.max(first), to.min(last))
+impl Slo {
+    /// From when to when an SLO over stretches is looked at: as long as its service, or one of its loads, is measured,
+    /// and its part.
+    pub fn span(&self, mesh: &Mesh, duration: Span) -> (Time, Time) {
+        let end = Time::ZERO + duration;
+        let loads = || self.scope.loads(mesh).filter_map(|load| mesh.loads.get(load));
+        let (from, to) = match self.scope {
+            Scope::Service(_) => (mesh.measured_from(), end),
+            _ => (
+                loads().map(|load| load.start + load.warmup).min().unwrap_or(Time::ZERO),
+                loads().map(|load| load.end).max().unwrap_or(Time::ZERO).min(end),
+            ),
+        };
+        let (first, last) = self.window.unwrap_or((Time::ZERO, Time::NEVER));
+        (from.max(first), to.min(last))
+    }
 }
 
 fn pieces_in(slo: &Slo, length: Span, mesh: &Mesh, duration: Span) -> u64 {
-    let (from, to) = span_of(slo, mesh, duration);
+    let (from, to) = slo.span(mesh, duration);
     (to.since(from).nanos() / (length.nanos() / PIECES).max(1)).max(1)
 }
 
-/// Criteria for the clients, of the lines that refer to loads.
+/// Criteria for the clients and nodes.
 pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh, duration: Span) -> Vec<Criterion> {
     let mut criteria = Vec::new();
     for (index, slo) in slos.iter().enumerate().filter(|(_, slo)| slo.metric != Metric::Recovery) {
         let pieces = slo.any.map(|length| Pieces {
-            origin: span_of(slo, mesh, duration).0,
+            origin: slo.span(mesh, duration).0,
             length: Span::from_nanos(length.nanos() / PIECES),
             count: pieces_in(slo, length, mesh, duration).min(PIECES_MAX) as u32,
         });
@@ -63,20 +72,25 @@ pub(crate) fn criteria(slos: &[Slo], mesh: &Mesh, duration: Span) -> Vec<Criteri
             Metric::Within(than) => Some(Bound { than, inclusive: true }),
             _ => None,
         };
-        for load in slo.scope.loads(mesh) {
-            let spec = &mesh.loads[load];
-            let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
-            criteria.push(Criterion {
-                slo: index as u32,
-                load: load as u32,
-                target: if let Scope::Target(_, target) = slo.scope { Some(target as u32) } else { None },
-                from: from.max(spec.start + spec.warmup),
-                to,
-                bound,
-                keeps_histogram: (slo.window.is_some() || slo.any.is_some())
-                    && matches!(slo.metric, Metric::Quantile(_)),
-                pieces,
-            });
+        let (from, to) = slo.window.unwrap_or((Time::ZERO, Time::NEVER));
+        let criterion = |scope: criterion::Scope, measured_from: Time| Criterion {
+            slo: index as u32,
+            scope,
+            from: from.max(measured_from),
+            to,
+            bound,
+            keeps_histogram: (slo.window.is_some() || slo.any.is_some()) && matches!(slo.metric, Metric::Quantile(_)),
+            pieces,
+        };
+        match slo.scope {
+            Scope::Service(service) => {
+                criteria.push(criterion(criterion::Scope::Service(service), mesh.measured_from()));
+            }
+            Scope::All | Scope::Load(_) | Scope::Target(..) => criteria.extend(slo.scope.loads(mesh).map(|load| {
+                let target = if let Scope::Target(_, target) = slo.scope { Some(target as u32) } else { None };
+                let spec = &mesh.loads[load];
+                criterion(criterion::Scope::Load { load: load as u32, target }, spec.start + spec.warmup)
+            })),
         }
     }
     criteria

@@ -29,9 +29,8 @@ pub struct Slo {
     /// With what, in the metric's unit: seconds, a share (1 % is 0.01), a number, or a number per second.
     pub threshold: f64,
     /// Only requests planned from the first time until before the second: `from .. to ..`, or while a fault holds, or
-    /// for a time after a fault or an operation. `None`: the whole run, without warm-up. Never with a service, whose
-    /// windows need not begin and end with it. For [`Metric::Recovery`], from the fault's end until the threshold has
-    /// passed.
+    /// for a time after a fault or an operation; at a service, those that arrive then. `None`: the whole run, without
+    /// warm-up. For [`Metric::Recovery`], from the fault's end until the threshold has passed.
     pub window: Option<(Time, Time)>,
     /// It must hold over every stretch of this length, `any ..`; `None`: over all of it at once.
     pub any: Option<Span>,
@@ -219,25 +218,6 @@ pub(crate) fn compile(
         reporter
             .report(place, "what is unfinished is known of the whole run")
             .help("leave out `any`, or write `done/offered > 0.99 any 10s`");
-        return None;
-    }
-    if let Scope::Service(_) = scope {
-        let (what, help) = match (window.is_some(), metric) {
-            (true, _) => ("a service has no figures of a part of the run", "leave out the part, or write `any 10s`"),
-            (_, Metric::Within(_)) => ("a service's answers are not counted by a bound", "write a percentile"),
-            _ => {
-                return Some(Slo {
-                    text: text.to_owned(),
-                    scope,
-                    metric,
-                    comparison,
-                    threshold: threshold?,
-                    window,
-                    any,
-                });
-            }
-        };
-        reporter.report(place, what).help(format!("{help}, or name a load: each of its requests is counted"));
         return None;
     }
     Some(Slo { text: text.to_owned(), scope, metric, comparison, threshold: threshold?, window, any })

@@ -107,7 +107,7 @@ impl Client {
         let users = mesh.loads[load].arrivals.users().map_or(0, |users| users.count as usize);
         let tallies = vec![Tally::default(); targets];
         let course = Watched::new(Shape::of_load(mesh.loads[load].window), Time::ZERO);
-        let of_load = |criterion: &&Criterion| criterion.load as usize == load;
+        let of_load = |criterion: &&Criterion| criterion.scope.is_load(load);
         let criteria = mesh
             .criteria
             .iter()
@@ -158,7 +158,7 @@ impl Client {
             courses[planned.target as usize].left(planned.at, age);
             let covering = criteria.iter_mut().filter(|(criterion, _)| criterion.covers(planned.target, planned.at));
             covering.for_each(|(criterion, counts)| {
-                let longest = Count::longest(counts);
+                let longest = Count::longest(&*counts);
                 counts[criterion.place(planned.at)].unanswered(criterion, age, longest);
             });
         }

@@ -1,6 +1,6 @@
 //! Requests at an instance: one that arrives gets a slot, waits for one, or is refused.
 
-use meshsim_actor::{ActorId, Span};
+use meshsim_actor::ActorId;
 
 use super::Node;
 use super::hosting::InstanceState;
@@ -21,22 +21,14 @@ impl Node {
         let now = cx.now();
         let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(request.service));
         let Some(hosted) = hosted else { return refuse(from, &request, 0, cx) };
-        if let Some(served) = hosted.measured(now) {
-            served.arrived += 1;
-        }
         let found = hosted.find(request.ordinal).ok();
         let place = match found {
             Some(at) => hosted.instances[at].place,
             None => hosted.nowhere(now),
         };
-        let window = hosted.places.course(place).at(now);
-        window.offered += 1;
-        window.retries += u64::from(request.attempt > 0);
+        hosted.arrived(place, request.attempt > 0, now);
         if request.deadline <= now {
-            window.expired += 1;
-            if let Some(served) = hosted.measured(now) {
-                served.expired += 1;
-            }
+            hosted.came_late(place, now);
             cx.note(mark::LATE, request.id.key, 0);
             return;
         }
@@ -67,13 +59,10 @@ impl Node {
             }
         };
         let (Some(instance), Ok(())) = (instance, admission) else {
-            if let Some(served) = hosted.measured(now) {
-                served.failed.count(Failure::Refused);
-            }
             if let Err(Some(event)) = admission {
                 hosted.shed(event, place, now);
             }
-            hosted.places.course(place).failed(now, Span::ZERO, Failure::Refused);
+            hosted.refused(place, now);
             return refuse(from, &request, version, cx);
         };
         let path = request.traced.then(|| Box::new(Hop::arrived(&request, cx.id(), version, now).into()));
@@ -124,9 +113,7 @@ impl Node {
             path.hops[0].began = cx.now();
         }
         let hosted = hosting.get(task.request.service).expect("the service of a task is hosted");
-        if let Some(served) = hosted.measured(task.arrived) {
-            served.waited_ns += cx.now().since(task.arrived).nanos();
-        }
+        hosted.waited(task.arrived, cx.now());
         hosted.busy_changed(cx.now(), 1);
         let at = hosted.find(task.request.ordinal).expect("the instance of a task is there");
         hosted.instances[at].active += 1;
@@ -180,14 +167,8 @@ impl Node {
             if deadline <= cx.now() {
                 // Its deadline passed in the queue; the waiting time still counts.
                 let arrived = work.remove(next).map_or(cx.now(), |task| task.arrived);
-                let waited = cx.now().since(arrived);
-                if let Some(served) = hosted.measured(arrived) {
-                    served.waited_ns += waited.nanos();
-                    served.expired += 1;
-                }
-                let course = hosted.places.ended(place, cx.now());
-                course.left(arrived, waited);
-                course.at(arrived).expired += 1;
+                hosted.waited(arrived, cx.now());
+                hosted.expired(place, arrived, cx.now());
                 cx.note(mark::LATE, number(next), 0);
             } else if of.is_some_and(|of| serving::is_too_late(of, deadline, cx.now())) {
                 self.shed(next, PolicyEvent::ShedDeadline, cx);
@@ -203,13 +184,9 @@ impl Node {
         let (Some(work), Some(hosting)) = (&mut self.work, &mut self.hosting) else { return };
         let Some(task) = work.remove(key) else { return };
         let Some(hosted) = hosting.get(task.request.service) else { return };
-        let waited = cx.now().since(task.arrived);
         hosted.shed(event, task.place, task.arrived);
-        if let Some(served) = hosted.measured(task.arrived) {
-            served.waited_ns += waited.nanos();
-            served.failed.count(Failure::Refused);
-        }
-        hosted.places.ended(task.place, cx.now()).failed(task.arrived, waited, Failure::Refused);
+        hosted.waited(task.arrived, cx.now());
+        hosted.failed(task.place, task.arrived, Failure::Refused, cx.now());
         cut_off(key, task, Failure::Refused, cx);
     }
 }

@@ -76,9 +76,7 @@ impl Node {
             Some(position) => {
                 hosted.instances[at].queue.remove(position);
                 hosted.places.leaves_queue(place, now);
-                if let Some(served) = hosted.measured(arrived) {
-                    served.waited_ns = served.waited_ns.saturating_add(now.since(arrived).nanos());
-                }
+                hosted.waited(arrived, now);
             }
             None => {
                 for done in work.drop_scripts(|of, _| of == key, true, &self.mesh, cx) {
@@ -90,12 +88,7 @@ impl Node {
             }
         }
         work.remove(key);
-        if let Some(served) = hosted.measured(arrived) {
-            served.expired += 1;
-        }
-        let course = hosted.places.ended(place, now);
-        course.left(arrived, now.since(arrived));
-        course.at(arrived).expired += 1;
+        hosted.expired(place, arrived, now);
         cx.note(mark::LATE, number(key), 0);
         // Its slot is free, or an instance that was to go has nothing left to do.
         self.begin_waiting(service, ordinal, cx);

@@ -8,22 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::Node;
 use super::caches::Caches;
 use super::leave::Leave;
-use super::placement::{Early, PlaceCourse, Places};
+use super::places::{Early, PlaceCourse, Places};
 use super::processor::{Done, Owner};
 use super::queues::Queues;
+use super::served::SloCounts;
 use super::work::TaskKey;
 use crate::actors::MeshCx;
 use crate::autoscale::signal::{Gauge, InstanceSample, NodeSample};
 use crate::board::InstanceLoad;
 use crate::call::Caller;
 use crate::course::instances_of_node;
+use crate::criterion::Count;
 use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
 use crate::message::{Msg, ReadinessReport, Request, Share, Tick};
 use crate::model::{COORDINATOR, Mesh, Service, ServiceId};
 use crate::news::{PlacePiece, Told};
 use crate::operation::slots;
-use crate::policy::PolicyEvent;
 use crate::proxy::ProxyId;
 use crate::serving::{Guard, ServingPolicies};
 
@@ -61,10 +62,12 @@ pub(super) struct HostedService {
     /// Figures of the requests that arrived after the first load's warm-up.
     pub(super) served: ServiceMetrics,
     /// End of that warm-up: [`Mesh::measured_from`].
-    from: Time,
+    pub(super) from: Time,
     /// Latencies of requests that arrived earlier: the time series include them, and the figures of the run leave them
     /// out.
-    early: Early,
+    pub(super) early: Early,
+    /// Counts for the SLOs of the service.
+    pub(super) slo_counts: SloCounts,
     /// Places at which its requests are counted.
     pub(super) places: Places,
     /// Time until which `served.busy_ns` and `served.slot_ns` are counted.
@@ -363,6 +366,21 @@ impl HostedServices {
         self.services.iter().map(until_now).collect()
     }
 
+    /// Counts for SLOs, including the requests in flight.
+    pub(super) fn slo_counts(
+        &self,
+        now: Time,
+        in_flight: impl Iterator<Item = (Owner, Time)>,
+    ) -> Vec<((u32, u32), Count)> {
+        let mut all: Vec<SloCounts> = self.services.iter().map(|hosted| hosted.slo_counts.clone()).collect();
+        for (owner, arrived) in in_flight {
+            if let Ok(at) = self.find(owner.service) {
+                all[at].unanswered(arrived, now);
+            }
+        }
+        all.into_iter().flat_map(SloCounts::into_counts).collect()
+    }
+
     /// The time series of all places, including work in progress and requests in flight.
     pub(super) fn courses(
         &self,
@@ -441,6 +459,7 @@ impl HostedService {
             served: ServiceMetrics::default(),
             from: mesh.measured_from(),
             early: Early::default(),
+            slo_counts: SloCounts::new(service, mesh),
             places: Places::new(mesh),
             counted: now,
             busy: 0,
@@ -633,31 +652,6 @@ impl HostedService {
                 cx.disarm(grace);
             }
             self.serving -= 1;
-        }
-    }
-
-    /// Measurements in which a request that arrived at `arrived` counts; `None` in the warm-up.
-    pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut ServiceMetrics> {
-        (arrived >= self.from).then_some(&mut self.served)
-    }
-
-    /// A policy refused a request that arrived at `arrived` at a place.
-    pub(super) fn shed(&mut self, event: PolicyEvent, place: u32, arrived: Time) {
-        if let Some(served) = self.measured(arrived) {
-            served.policies.count(event);
-        }
-        self.places.course(place).at(arrived).policies.count(event);
-    }
-
-    /// A request was answered well.
-    pub(super) fn done(&mut self, arrived: Time, took: Span, degraded: bool) {
-        match self.measured(arrived) {
-            Some(served) => {
-                served.done += 1;
-                served.degraded += u64::from(degraded);
-                self.early.longest_later = self.early.longest_later.max(took);
-            }
-            None => self.early.record(took, self.places.scale()),
         }
     }
 

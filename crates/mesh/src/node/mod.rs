@@ -15,10 +15,11 @@ mod detached;
 pub mod hosting;
 mod late;
 mod leave;
-mod placement;
+mod places;
 mod processor;
 mod queues;
 mod script;
+mod served;
 pub mod steps;
 pub mod work;
 
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::actors::MeshCx;
 use crate::board::{self, InstanceLoad, LoadBoard};
 use crate::call::{CallOutcome, Caller};
+use crate::criterion::Count;
 use crate::diary::{Coming, Diary};
 use crate::measure::ServiceMetrics;
 use crate::message::{Heartbeat, Msg, Tick};
@@ -38,7 +40,7 @@ use crate::news::{News, Told, shortened};
 use crate::view::InstanceView;
 
 use hosting::{HostedServices, HostedState};
-pub use placement::PlaceCourse;
+pub use places::PlaceCourse;
 use steps::Applied;
 use work::Work;
 pub use work::{FrameKey, TaskKey};
@@ -94,6 +96,12 @@ impl Node {
         let in_progress = self.work.iter().flat_map(|work| work.processor.in_progress());
         let in_flight = self.work.iter().flat_map(|work| work.in_flight_at());
         hosting.courses(now, in_progress, in_flight)
+    }
+
+    /// Counts for SLOs of services until `now`, by index into [`Mesh::criteria`] and piece.
+    pub fn slo_counts(&self, now: Time) -> Vec<((u32, u32), Count)> {
+        let Some(hosting) = &self.hosting else { return Vec::new() };
+        hosting.slo_counts(now, self.work.iter().flat_map(|work| work.in_flight_at()))
     }
 
     /// Instances that came and went.

@@ -221,9 +221,7 @@ impl Node {
             for key in waiting {
                 let arrived = work.tasks.get(key).map_or(now, |task| task.arrived);
                 hosted.places.leaves_queue(hosted.instances[at].place, now);
-                if let Some(served) = hosted.measured(arrived) {
-                    served.waited_ns = served.waited_ns.saturating_add(now.since(arrived).nanos());
-                }
+                hosted.waited(arrived, now);
             }
             for (_, key) in tasks {
                 let Some(mut task) = work.remove(key) else { continue };
@@ -242,11 +240,7 @@ impl Node {
                     }
                 }
                 work.late.forget(key);
-                if let Some(served) = hosted.measured(task.arrived) {
-                    served.failed.count(Failure::Cut);
-                }
-                let took = now.since(task.arrived);
-                hosted.places.ended(task.place, now).failed(task.arrived, took, Failure::Cut);
+                hosted.failed(task.place, task.arrived, Failure::Cut, now);
                 cut_off(key, task, Failure::Cut, cx);
             }
         }
@@ -308,19 +302,9 @@ impl Node {
         let failure = task.failure.or_else(|| (draw_error() || is_impaired()).then_some(Failure::Error));
 
         let hosted = hosting.get(request.service).expect("the service of a task is hosted");
-        let took = now.since(task.arrived);
-        let course = hosted.places.ended(task.place, now);
         match failure {
-            None => {
-                course.done(task.arrived, took, request.id.root);
-                hosted.done(task.arrived, took, task.degraded);
-            }
-            Some(failure) => {
-                course.failed(task.arrived, took, failure);
-                if let Some(served) = hosted.measured(task.arrived) {
-                    served.failed.count(failure);
-                }
-            }
+            None => hosted.answered(task.place, task.arrived, task.degraded, request.id.root, now),
+            Some(failure) => hosted.failed(task.place, task.arrived, failure, now),
         }
         hosted.busy_changed(now, -1);
         let at = hosted.find(request.ordinal).expect("the instance of a task is there");

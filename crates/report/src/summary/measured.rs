@@ -3,7 +3,7 @@
 use meshsim_actor::{ActorId, Time};
 use meshsim_experiment::Scope;
 use meshsim_mesh::autoscale::Standing;
-use meshsim_mesh::criterion::Count;
+use meshsim_mesh::criterion::{self, Count};
 use meshsim_mesh::measure::{JourneyCounts, OperationHistory, ServiceMetrics, Tally};
 use meshsim_mesh::model::{COORDINATOR, ServiceId};
 use meshsim_mesh::{ActorResults, Mesh};
@@ -34,7 +34,7 @@ pub struct Measured {
     pub autoscalers: Vec<(ServiceId, Standing)>,
     /// Results of external requests; `None` without a gateway.
     pub manual: Option<Tally>,
-    /// Counts of the clients for SLOs, for each of the mesh's criteria: one count, or one for each piece.
+    /// Counts of clients and nodes for SLOs, for each of the mesh's criteria: one count, or one for each piece.
     pub counts: Vec<Vec<Count>>,
     /// Time series of all of it.
     pub courses: Courses,
@@ -99,7 +99,7 @@ impl Measured {
                     let Some(load) = mesh.load_index(actor) else { continue };
                     let criteria = mesh.criteria.iter().zip(&mut measured.counts);
                     let of_load: Vec<&mut Vec<Count>> = criteria
-                        .filter(|(criterion, _)| criterion.load as usize == load)
+                        .filter(|(criterion, _)| criterion.scope.is_load(load))
                         .map(|(_, count)| count)
                         .collect();
                     let is_counted = of_load.iter().map(|it| it.len()).eq(counts.iter().map(Vec::len));
@@ -131,12 +131,21 @@ impl Measured {
 
     /// Adds the results of an earlier incarnation of a node. Ignored if they are not those of a node.
     pub fn add_former(&mut self, actor: ActorId, found: ActorResults, mesh: &Mesh) {
-        let (Some(node), ActorResults::Node { served, courses, comings, .. }) = (mesh.node_index(actor), found) else {
+        let (Some(node), ActorResults::Node { served, courses, comings, counts, .. }) = (mesh.node_index(actor), found)
+        else {
             return;
         };
         self.courses.of_node(actor, courses, comings, mesh, self.now);
         let worked = sum(served.iter().map(|(_, served)| served.work_ns));
         self.worked_ns[node] = self.worked_ns[node].saturating_add(worked);
+        for ((index, piece), count) in counts {
+            // Of another process: it may name any.
+            let Some(criterion) = mesh.criteria.get(index as usize) else { continue };
+            let mine = self.counts[index as usize].get_mut(piece as usize);
+            if let (criterion::Scope::Service(_), Some(mine)) = (criterion.scope, mine) {
+                mine.merge(&count);
+            }
+        }
         for (service, mut served) in served {
             if let Some(all) = self.served.get_mut(service.index()) {
                 served.calls.values_mut().for_each(|used| used.course.settle(self.now));

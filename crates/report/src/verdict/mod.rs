@@ -10,7 +10,7 @@ mod windows;
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Comparison, Experiment, Metric, Scope, Slo};
-use meshsim_mesh::criterion::{Count, Criterion};
+use meshsim_mesh::criterion::{self, Count, Criterion};
 use meshsim_mesh::measure::Histogram;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,10 +79,8 @@ const NOT_ALL: f64 = 1.0 - f64::EPSILON;
 
 impl Verdict {
     pub(crate) fn new(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
-        let (outcome, found) = match slo.scope {
-            Scope::Service(_) if slo.any.is_some() => stretches::of_windows(slo, experiment, measured, false),
-            Scope::Service(service) => judged(slo, windows::of_service(slo.metric, service, experiment, measured)),
-            _ if slo.metric == Metric::Recovery => judged(slo, recovery::found(slo, experiment, measured)),
+        let (outcome, found) = match slo.metric {
+            Metric::Recovery => judged(slo, recovery::found(slo, experiment, measured)),
             _ if slo.any.is_some() => stretches::found(index, slo, experiment, measured),
             _ => judged(slo, of_requests(index, slo, experiment, measured)),
         };
@@ -94,7 +92,7 @@ impl Verdict {
     pub(crate) fn so_far(slo: &Slo, experiment: &Experiment, measured: &Measured) -> Self {
         let (outcome, found) = match slo.metric {
             Metric::Recovery => judged(slo, recovery::found(slo, experiment, measured)),
-            _ if slo.any.is_some() => stretches::of_windows(slo, experiment, measured, true),
+            _ if slo.any.is_some() => stretches::so_far(slo, experiment, measured),
             _ => judged(slo, windows::so_far(slo, experiment, measured)),
         };
         Verdict::of(slo, outcome, found)
@@ -183,7 +181,7 @@ fn anywhere(figure: f64, gap: bool, remark: Option<String>) -> Finding {
     Ok(Found { figure, least, most, remark })
 }
 
-/// Figure of the requests of loads.
+/// Figure of requests that were counted one by one.
 fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> Finding {
     let mut count = Count::default();
     counts_of(index, experiment, measured).for_each(|(_, counted)| counted.iter().for_each(|it| count.merge(it)));
@@ -191,16 +189,18 @@ fn of_requests(index: usize, slo: &Slo, experiment: &Experiment, measured: &Meas
     let part =
         Part { gap: has_gap(index, slo, experiment, measured), time: time_of(slo, from, to, experiment, measured) };
     let all;
-    let histograms = if slo.window.is_some() {
-        (&count.latency, &count.pending)
-    } else {
-        all = measured.of(slo.scope);
-        (&all.latency, &all.pending)
+    let histograms = match slo.scope {
+        _ if slo.window.is_some() => (&count.latency, &count.pending),
+        Scope::Service(service) => (&measured.served[service.index()].latency, &count.pending),
+        _ => {
+            all = measured.of(slo.scope);
+            (&all.latency, &all.pending)
+        }
     };
     figure(slo, &count, &part, histograms)
 }
 
-/// Counts of the clients for an SLO.
+/// Counts of clients or nodes for an SLO.
 fn counts_of<'a>(
     index: usize,
     experiment: &'a Experiment,
@@ -305,20 +305,32 @@ fn is_within(q: f64, count: &Count) -> bool {
 /// True if requests that the SLO covers were not measured.
 fn has_gap(index: usize, slo: &Slo, experiment: &Experiment, measured: &Measured) -> bool {
     let mesh = &experiment.mesh;
+    // A run that was ended early has its figures of the time that it reached; a part that it did not reach has none.
+    let is_unreached = |to: Time| slo.window.is_some() && measured.now < to.min(Time::ZERO + experiment.duration);
     let of_slo = || mesh.criteria.iter().filter(|criterion| criterion.slo as usize == index);
     of_slo().any(|criterion| {
-        let load = &mesh.loads[criterion.load as usize];
-        let (from, to) = (criterion.from.max(load.start), criterion.to.min(load.end));
-        let of_load = measured.gaps.iter().filter(|gap| mesh.load_index(gap.actor) == Some(criterion.load as usize));
-        // A run that was ended early has its figures of the time that it reached; a part that it did not reach has
-        // none.
-        let unreached = slo.window.is_some() && measured.now < to.min(Time::ZERO + experiment.duration);
-        unreached || of_load.into_iter().any(|gap| gap.from < to && from < gap.to)
+        let is_its = |actor| match criterion.scope {
+            criterion::Scope::Load { load, .. } => mesh.load_index(actor) == Some(load as usize),
+            criterion::Scope::Service(_) => mesh.node_index(actor).is_some(),
+        };
+        let (from, to) = match criterion.scope {
+            criterion::Scope::Load { load, .. } => {
+                let load = &mesh.loads[load as usize];
+                (criterion.from.max(load.start), criterion.to.min(load.end))
+            }
+            criterion::Scope::Service(_) => (criterion.from, criterion.to),
+        };
+        let mut gaps = measured.gaps.iter().filter(|gap| is_its(gap.actor));
+        is_unreached(to) || gaps.any(|gap| gap.from < to && from < gap.to)
     })
 }
 
-/// Time in which the loads were measured within a part of the run: of several, from the first to the last.
+/// Time in which the loads, or a service, were measured within a part of the run: of several loads, from the first to
+/// the last.
 fn time_of(slo: &Slo, first: Time, last: Time, experiment: &Experiment, measured: &Measured) -> Span {
+    if let Scope::Service(_) = slo.scope {
+        return last.min(measured.now).since(first.max(experiment.mesh.measured_from()));
+    }
     let times = slo.scope.loads(&experiment.mesh).map(|load| {
         let (from, to) = planned_time(&experiment.mesh.loads[load], measured.now);
         (from.max(first), to.min(last))

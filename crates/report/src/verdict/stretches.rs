@@ -1,14 +1,13 @@
 //! SLOs over every stretch of a length: `p99 < 200ms any 10s`.
 //!
-//! A stretch begins with each tenth of its length, so each overlaps nine tenths of the next. The clients count each
+//! A stretch begins with each tenth of its length, so each overlaps nine tenths of the next. Clients and nodes count each
 //! tenth, request by request, and a stretch is ten of them. The rest at the end, less than a tenth, belongs to the last
 //! stretch. A stretch in which no request was due counts only for a rate.
 //!
-//! Nodes count no pieces: a service's stretch is as many of its windows as the length takes, and begins with each
-//! window.
+//! While a run is in progress, a stretch is as many windows as the length takes, and begins with each window.
 
 use meshsim_actor::Time;
-use meshsim_experiment::{Comparison, Experiment, Metric, PIECES, Slo};
+use meshsim_experiment::{Comparison, Experiment, Metric, PIECES, Scope, Slo};
 use meshsim_mesh::course::Window;
 use meshsim_mesh::criterion::Count;
 
@@ -59,8 +58,8 @@ pub(super) fn found(index: usize, slo: &Slo, experiment: &Experiment, measured: 
     (outcome, found.map(|found| told(found, it, (failed, looked_at))))
 }
 
-/// The same by windows, of a service, or of a run in progress.
-pub(super) fn of_windows(slo: &Slo, experiment: &Experiment, measured: &Measured, goes_on: bool) -> (Outcome, Finding) {
+/// The same by windows, of a run in progress.
+pub(super) fn so_far(slo: &Slo, experiment: &Experiment, measured: &Measured) -> (Outcome, Finding) {
     let nothing = || (Outcome::Unknown, Err("nothing was measured"));
     let (Some(course), Some(length)) = (measured.courses.of(slo.scope, measured.now), slo.any) else {
         return nothing();
@@ -86,7 +85,7 @@ pub(super) fn of_windows(slo: &Slo, experiment: &Experiment, measured: &Measured
         if all.offered == 0 && !gap && slo.metric != Metric::Rate {
             continue;
         }
-        let seen = Seen::of_window(&all, shape.scale, it.to.since(it.from), goes_on);
+        let seen = Seen::of_window(&all, shape.scale, it.to.since(it.from));
         let (outcome, found) = judged(slo, windows::figure(slo.metric, &seen, gap));
         looked_at += 1;
         failed += u64::from(outcome == Outcome::Fail);
@@ -121,9 +120,7 @@ fn stretches(index: usize, experiment: &Experiment, measured: &Measured) -> (Vec
     let Some((pieces, count)) = first else { return (Vec::new(), 0) };
     let length = (PIECES as usize).min(count);
     let slo = &experiment.slos[index];
-    let loads = slo.scope.loads(&experiment.mesh).map(|load| experiment.mesh.loads[load].end);
-    let end = loads.max().unwrap_or(Time::ZERO).min(Time::ZERO + experiment.duration);
-    let end = slo.window.map_or(end, |(_, to)| to.min(end));
+    let (_, end) = slo.span(&experiment.mesh, experiment.duration);
     let of = |first: usize| {
         let to = if first + length == count { end } else { pieces.begin(first + length) };
         Stretch { first, from: pieces.begin(first), to }
@@ -155,7 +152,10 @@ fn away(slo: &Slo, figure: f64) -> f64 {
 fn has_gap(slo: &Slo, it: &Stretch, experiment: &Experiment, measured: &Measured) -> bool {
     let mesh = &experiment.mesh;
     let loads = slo.scope.loads(mesh);
-    let of_it = |gap: &&crate::gap::Gap| mesh.load_index(gap.actor).is_some_and(|load| loads.contains(&load));
+    let of_it = |gap: &&crate::gap::Gap| match slo.scope {
+        Scope::Service(_) => mesh.node_index(gap.actor).is_some(),
+        _ => mesh.load_index(gap.actor).is_some_and(|load| loads.contains(&load)),
+    };
     let unreached = measured.now < it.to.min(Time::ZERO + experiment.duration);
     unreached || measured.gaps.iter().filter(of_it).any(|gap| gap.from < it.to && it.from < gap.to)
 }

@@ -1,13 +1,10 @@
-//! Figures of requests that were not counted by the bound of an SLO: those of a service, and those in windows.
+//! Figures of requests that were counted in windows, and not by the bound of an SLO.
 //!
-//! The histogram of a service's whole run is exact at the extremes; that of a window has two or three digits, so its
-//! percentile lies anywhere in a bucket.
+//! The histogram of a window has two or three digits, so its percentile lies anywhere in a bucket.
 
 use meshsim_actor::{Span, Time};
 use meshsim_experiment::{Experiment, Metric, Scope, Slo};
 use meshsim_mesh::course::Window;
-use meshsim_mesh::measure::{Histogram, ServiceMetrics};
-use meshsim_mesh::model::ServiceId;
 use meshsim_mesh::sparse::Scale;
 
 use super::{Finding, Found, anywhere, at_least, remark_on, share, share_of, time_of};
@@ -26,81 +23,43 @@ pub(super) struct Seen<'a> {
 }
 
 /// Latencies of those that were answered.
-enum Latencies<'a> {
-    OfRun(&'a Histogram),
-    OfWindow(&'a Window, Scale),
-}
+struct Latencies<'a>(&'a Window, Scale);
 
 impl Latencies<'_> {
     fn max(&self) -> Span {
-        match self {
-            Latencies::OfRun(all) => all.max(),
-            Latencies::OfWindow(window, _) => Span::from_nanos(window.slowest.latency_ns),
-        }
+        Span::from_nanos(self.0.slowest.latency_ns)
     }
 
     fn mean(&self) -> Span {
-        match self {
-            Latencies::OfRun(all) => all.mean(),
-            Latencies::OfWindow(window, _) => Span::from_nanos(window.done_sum_ns / window.done.max(1)),
-        }
+        Span::from_nanos(self.0.done_sum_ns / self.0.done.max(1))
     }
 
     /// Between which two the percentile lies; the second is shown.
     fn quantile(&self, q: f64) -> (Span, Span) {
-        match self {
-            Latencies::OfRun(all) => (all.quantile(q), all.quantile(q)),
-            Latencies::OfWindow(window, scale) => {
-                let [longest] = window.latency.quantiles(*scale, [q]);
-                let longest = longest.unwrap_or(Span::ZERO);
-                let before = scale.bucket(longest).checked_sub(1).map(|bucket| scale.longest(bucket));
-                let least = before.map_or(Span::ZERO, |before| before + Span::from_nanos(1));
-                (least.min(self.max()), longest.min(self.max()))
-            }
-        }
+        let Latencies(window, scale) = self;
+        let [longest] = window.latency.quantiles(*scale, [q]);
+        let longest = longest.unwrap_or(Span::ZERO);
+        let before = scale.bucket(longest).checked_sub(1).map(|bucket| scale.longest(bucket));
+        let least = before.map_or(Span::ZERO, |before| before + Span::from_nanos(1));
+        (least.min(self.max()), longest.min(self.max()))
     }
 
     /// Between which numbers that of the answers within a time lies.
-    fn within(&self, limit: Span) -> Option<(u64, u64)> {
-        match self {
-            Latencies::OfRun(_) => None,
-            Latencies::OfWindow(window, scale) => {
-                let most = scale.longest(scale.bucket(limit));
-                Some((window.latency.at_most(*scale, limit), window.latency.at_most(*scale, most)))
-            }
-        }
+    fn within(&self, limit: Span) -> (u64, u64) {
+        let Latencies(window, scale) = self;
+        let most = scale.longest(scale.bucket(limit));
+        (window.latency.at_most(*scale, limit), window.latency.at_most(*scale, most))
     }
 }
 
 impl<'a> Seen<'a> {
     /// Of windows that were merged, which last so long together. Their percentiles can be read. In a run that goes on,
     /// what has no answer may still get one.
-    pub(super) fn of_window(window: &'a Window, scale: Scale, time: Span, goes_on: bool) -> Self {
+    pub(super) fn of_window(window: &'a Window, scale: Scale, time: Span) -> Self {
         let failed = window.failed.total().saturating_add(window.expired);
         let open = window.offered.saturating_sub(window.done).saturating_sub(failed);
-        Seen {
-            offered: window.offered,
-            done: window.done,
-            failed,
-            open: if goes_on { open } else { 0 },
-            latency: Latencies::OfWindow(window, scale),
-            time,
-        }
+        Seen { offered: window.offered, done: window.done, failed, open, latency: Latencies(window, scale), time }
     }
-}
-
-/// Figure over the whole run.
-pub(super) fn of_service(metric: Metric, service: ServiceId, experiment: &Experiment, measured: &Measured) -> Finding {
-    let served: &ServiceMetrics = &measured.served[service.index()];
-    let seen = Seen {
-        offered: served.arrived,
-        done: served.done,
-        failed: served.failed.total().saturating_add(served.expired),
-        open: 0,
-        latency: Latencies::OfRun(&served.latency),
-        time: measured.now.since(experiment.mesh.measured_from()),
-    };
-    figure(metric, &seen, measured.node_gap)
 }
 
 /// Figure of a run in progress, by the whole windows of the SLO's part that have ended.
@@ -117,14 +76,11 @@ pub(super) fn so_far(slo: &Slo, experiment: &Experiment, measured: &Measured) ->
     let mut all = Window::default();
     let windows = course.windows().take(end as usize).skip(first as usize);
     windows.for_each(|window| all.later(window));
-    let time = match slo.scope {
-        Scope::Service(_) => begin(end).since(begin(first)),
-        _ => time_of(slo, begin(first), begin(end), experiment, measured),
-    };
+    let time = time_of(slo, begin(first), begin(end), experiment, measured);
     match slo.metric {
         Metric::Unfinished => Err("it is known when the run has ended"),
         _ if all.offered == 0 => Err("nothing was measured"),
-        metric => figure(metric, &Seen::of_window(&all, shape.scale, time, true), false),
+        metric => figure(metric, &Seen::of_window(&all, shape.scale, time), false),
     }
 }
 
@@ -140,17 +96,14 @@ pub(super) fn figure(metric: Metric, seen: &Seen<'_>, gap: bool) -> Finding {
         Metric::Failed => at_least(failed as f64, open as f64, gap),
         Metric::Rate if time.is_zero() => Err("nothing was measured"),
         Metric::Rate => at_least(per_second(done, time), 0.0, gap),
-        Metric::Within(limit) => match latency.within(limit) {
-            Some((least, most)) => {
-                let (least, most) = (share(least, ended), share(most, ended));
-                share_of(0, ended, 0, gap).map(|found| match gap {
-                    true => Found { figure: least, least: 0.0, most: 1.0, ..found },
-                    false => Found { figure: least, least, most, ..found },
-                })
-            }
-            // The file format has none of these for a service.
-            None => Err("a service's answers are not counted by a bound"),
-        },
+        Metric::Within(limit) => {
+            let (least, most) = latency.within(limit);
+            let (least, most) = (share(least, ended), share(most, ended));
+            share_of(0, ended, 0, gap).map(|found| match gap {
+                true => Found { figure: least, least: 0.0, most: 1.0, ..found },
+                false => Found { figure: least, least, most, ..found },
+            })
+        }
         Metric::Recovery => Err("it is not a figure of some requests"),
         _ if done == 0 => Err("nothing was answered"),
         Metric::Max => at_least(latency.max().secs(), 0.0, gap),

@@ -1,0 +1,147 @@
+//! Counts of the requests of a service on a node: in the figures of the run, in the window of their place, and for the
+//! SLOs of the service.
+//!
+//! A request counts at the time when it arrived, whenever it ends.
+
+use std::collections::BTreeMap;
+
+use meshsim_actor::{Span, Time};
+use serde::{Deserialize, Serialize};
+
+use super::hosting::HostedService;
+use crate::criterion::{Count, Criterion};
+use crate::measure::{Failure, ServiceMetrics};
+use crate::model::{Mesh, ServiceId};
+use crate::policy::PolicyEvent;
+
+/// Counts for the SLOs of one service.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct SloCounts(Vec<SloCount>);
+
+/// Counts for one criterion.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SloCount {
+    /// Index into [`Mesh::criteria`].
+    index: u32,
+    criterion: Criterion,
+    /// By piece: those in which a request arrived, as many nodes see few of them.
+    pieces: BTreeMap<u32, Count>,
+}
+
+impl SloCounts {
+    pub(super) fn new(service: ServiceId, mesh: &Mesh) -> Self {
+        let of_service = (0..).zip(&mesh.criteria).filter(|(_, criterion)| criterion.scope.is_service(service));
+        let count =
+            |(index, criterion): (u32, &Criterion)| SloCount { index, criterion: *criterion, pieces: BTreeMap::new() };
+        SloCounts(of_service.map(count).collect())
+    }
+
+    /// Counts a request, or something about one, that arrived then.
+    #[inline]
+    fn count(&mut self, arrived: Time, how: impl Fn(&Criterion, &mut Count)) {
+        for SloCount { criterion, pieces, .. } in self.0.iter_mut().filter(|it| it.criterion.is_within(arrived)) {
+            how(criterion, pieces.entry(criterion.place(arrived) as u32).or_default());
+        }
+    }
+
+    /// A request is in flight when the run ends.
+    pub(super) fn unanswered(&mut self, arrived: Time, now: Time) {
+        for SloCount { criterion, pieces, .. } in self.0.iter_mut().filter(|it| it.criterion.is_within(arrived)) {
+            let longest = Count::longest(pieces.values());
+            let count = pieces.entry(criterion.place(arrived) as u32).or_default();
+            count.unanswered(criterion, now.since(arrived), longest);
+        }
+    }
+
+    /// By index into [`Mesh::criteria`] and piece.
+    pub(super) fn into_counts(self) -> impl Iterator<Item = ((u32, u32), Count)> {
+        let of = |SloCount { index, pieces, .. }| pieces.into_iter().map(move |(piece, count)| ((index, piece), count));
+        self.0.into_iter().flat_map(of)
+    }
+}
+
+impl HostedService {
+    /// Measurements in which a request that arrived at `arrived` counts; `None` in the warm-up.
+    pub(super) fn measured(&mut self, arrived: Time) -> Option<&mut ServiceMetrics> {
+        (arrived >= self.from).then_some(&mut self.served)
+    }
+
+    /// A request arrived at a place.
+    pub(super) fn arrived(&mut self, place: u32, is_retry: bool, now: Time) {
+        if let Some(served) = self.measured(now) {
+            served.arrived += 1;
+        }
+        let window = self.places.course(place).at(now);
+        window.offered += 1;
+        window.retries += u64::from(is_retry);
+        self.slo_counts.count(now, |_, count| count.offered += 1);
+    }
+
+    /// A request has waited for its slot, whatever becomes of it.
+    pub(super) fn waited(&mut self, arrived: Time, now: Time) {
+        if let Some(served) = self.measured(arrived) {
+            served.waited_ns = served.waited_ns.saturating_add(now.since(arrived).nanos());
+        }
+    }
+
+    /// A request was answered well; `root` is that of its load's request.
+    pub(super) fn answered(&mut self, place: u32, arrived: Time, degraded: bool, root: u64, now: Time) {
+        let took = now.since(arrived);
+        self.places.ended(place, now).done(arrived, took, root);
+        match self.measured(arrived) {
+            Some(served) => {
+                served.done += 1;
+                served.degraded += u64::from(degraded);
+                self.early.longest_later = self.early.longest_later.max(took);
+            }
+            None => self.early.record(took, self.places.scale()),
+        }
+        self.slo_counts.count(arrived, |criterion, count| count.answered(criterion, took));
+    }
+
+    /// A request that was taken in was answered badly.
+    pub(super) fn failed(&mut self, place: u32, arrived: Time, failure: Failure, now: Time) {
+        self.places.ended(place, now).failed(arrived, now.since(arrived), failure);
+        self.has_failed(arrived, failure);
+    }
+
+    /// A request was not taken in.
+    pub(super) fn refused(&mut self, place: u32, now: Time) {
+        self.places.course(place).failed(now, Span::ZERO, Failure::Refused);
+        self.has_failed(now, Failure::Refused);
+    }
+
+    fn has_failed(&mut self, arrived: Time, failure: Failure) {
+        if let Some(served) = self.measured(arrived) {
+            served.failed.count(failure);
+        }
+        self.slo_counts.count(arrived, |_, count| count.failed += 1);
+    }
+
+    /// A request that was taken in goes unanswered: its caller has given up.
+    pub(super) fn expired(&mut self, place: u32, arrived: Time, now: Time) {
+        self.places.ended(place, now).left(arrived, now.since(arrived));
+        self.has_expired(place, arrived);
+    }
+
+    /// A request came when its caller had given up.
+    pub(super) fn came_late(&mut self, place: u32, now: Time) {
+        self.has_expired(place, now);
+    }
+
+    fn has_expired(&mut self, place: u32, arrived: Time) {
+        self.places.course(place).at(arrived).expired += 1;
+        if let Some(served) = self.measured(arrived) {
+            served.expired += 1;
+        }
+        self.slo_counts.count(arrived, |_, count| count.failed += 1);
+    }
+
+    /// A policy refused a request that arrived at `arrived` at a place.
+    pub(super) fn shed(&mut self, event: PolicyEvent, place: u32, arrived: Time) {
+        if let Some(served) = self.measured(arrived) {
+            served.policies.count(event);
+        }
+        self.places.course(place).at(arrived).policies.count(event);
+    }
+}
