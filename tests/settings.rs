@@ -46,6 +46,29 @@ fn callers_follow_a_new_balancer_and_what_it_was_is_recorded() {
 }
 
 #[test]
+fn callers_read_a_load_board_that_comes_goes_and_changes_its_rounds() {
+    let played = play(experiment(
+        "balancer: random",
+        "{ at: 5s, set: services.web.balancer, to: { least_loaded: { refresh: 1s } } }, \
+         { at: 12s, set: services.web.balancer, to: { least_loaded: { refresh: 2s } } }, \
+         { at: 20s, set: services.web.balancer, to: random }",
+        "",
+    ));
+    // A caller that chooses among all sends nothing to an instance that was busy when the round began.
+    let idle = |second: usize| -> Vec<bool> {
+        by_node(&played, second..second + 1, |window| window.offered).iter().map(|count| *count == 0).collect()
+    };
+    let none = vec![false; 4];
+    assert!([2, 3, 4, 21, 22, 23, 24].iter().all(|second| idle(*second) == none));
+    // Rounds of one second, and of two: a board of the first, with a higher number, does not stand in their way.
+    assert!((7..12).any(|second| idle(second) != none && idle(second) != idle(second + 1)));
+    let rounds: Vec<_> = [14, 16, 18].map(|second| (idle(second), idle(second + 1))).into();
+    assert!(rounds.iter().all(|(first, second)| first == second && *first != none), "{rounds:?}");
+    assert!(rounds[0] != rounds[1] && rounds[1] != rounds[2], "{rounds:?}");
+    assert_eq!(played.tally().failed.total(), 0);
+}
+
+#[test]
 fn instances_follow_a_new_limit_and_none_takes_it_away() {
     let played = play(experiment(
         "limit: 100",
@@ -127,7 +150,7 @@ fn a_manual_set_is_read_as_one_of_the_file() {
         ("{ set: services.web.cpu, to: 3 }", "cannot be set while the service runs"),
         ("{ set: web.limit, to: 3 }", "write `services.NAME.KEY`"),
         ("{ set: services.web.limit, to: many }", "invalid limit `many`"),
-        ("{ set: services.web.balancer, to: least_loaded }", "its board begin with the run"),
+        ("{ set: services.web.balancer, to: { least_loaded: { refresh: 0s } } }", "refresh"),
         ("{ set: services.web.balancer }", "missing key `to`"),
         ("{ set: services.web.split, to: [ { labels: { a: b } } ] }", "no node has the labels"),
     ] {

@@ -60,6 +60,9 @@ fn a_person_walks_to_faults_matches_and_causes_and_forks_a_run() {
         { "size": [200, 60] },
         { "size": [80, 24], "until": r"\? keys" },
         { "keys": "?", "until": "any key" },
+        { "keys": " fr", "until": "rate from here on" },
+        { "keys": "fast\r", "until": "no rate|invalid" },
+        { "keys": "fr180/s\r", "until": "Fork: " },
         { "keys": " q" },
     ]);
     let Some(shown) = driven(&folder, &["explore", "run", "--terminal"], steps) else { return };
@@ -87,6 +90,12 @@ fn a_person_walks_to_faults_matches_and_causes_and_forks_a_run() {
     let drops = |it: &Value| it["traffic"]["lost_drop"].as_u64().unwrap();
     assert_eq!(drops(&summary), drops(&before) - 1);
     assert!(lines(&shown, 18)[0].starts_with("walked"), "drawn again at its size");
+    // From the lost message at 2.0 s on the load offers three times as much.
+    let faster = lines(&shown, 22).join("\n");
+    assert!(faster.contains("Fork: users at 180/s from 2.0") && faster.contains("run-fork-2"), "{faster}");
+    let offered = |it: &Value| it["loads"][0]["requests"]["offered"].as_f64().unwrap();
+    let faster = common::json(&folder.join("run-fork-2/summary.json"));
+    assert!(offered(&faster) > 1.8 * offered(&before), "{} {}", offered(&faster), offered(&before));
 }
 
 #[test]

@@ -45,16 +45,22 @@ impl LoadBoard {
         at.map_or(0, |at| self.loads[at].requests)
     }
 
-    /// False if it cannot be a board of this mesh: its instances do not rise, or its service has none.
-    pub(crate) fn is_sound(&self, mesh: &Mesh) -> bool {
+    /// False if it cannot be a board of a service that has a round in every `refresh`, if it has any: its instances do
+    /// not rise, or its round is still to come. Clocks of a live run may differ a little.
+    pub(crate) fn is_sound(&self, refresh: Option<Span>, now: Time) -> bool {
         let rise = self.loads.windows(2).all(|it| (it[0].node, it[0].ordinal) < (it[1].node, it[1].ordinal));
-        rise && refresh(mesh, self.service).is_some()
+        rise && refresh.is_some_and(|refresh| self.round <= round_at(now, refresh) + 1)
     }
 }
 
 /// Time between two rounds of a service, if it has a board.
 pub(crate) fn refresh(mesh: &Mesh, service: ServiceId) -> Option<Span> {
-    match mesh.services.get(service.index())?.balancer {
+    refresh_of(&mesh.services.get(service.index())?.balancer)
+}
+
+/// Time between two rounds of a service with this balancer, if it reads a board.
+pub(crate) fn refresh_of(balancer: &Balancer) -> Option<Span> {
+    match *balancer {
         Balancer::LeastLoaded { refresh, .. } => Some(refresh.max(Span::from_nanos(1))),
         _ => None,
     }
@@ -96,6 +102,11 @@ impl Round {
 }
 
 impl Collecting {
+    /// The rounds of a service begin anew, with another number.
+    pub(crate) fn forget(&mut self, service: ServiceId) {
+        self.0.remove(&service);
+    }
+
     /// Takes in the report of a node, which is sound. `is_whole` says of the nodes that have reported whether all have
     /// that are to. Returns the boards to publish: an older round that can no longer be completed, and this one.
     pub(crate) fn report(
@@ -131,6 +142,11 @@ pub(crate) struct Boards(BTreeMap<ServiceId, Shown>);
 struct Shown(#[serde(with = "meshsim_actor::shared")] Arc<LoadBoard>);
 
 impl Boards {
+    /// The rounds of a service begin anew, with another number.
+    pub(crate) fn forget(&mut self, service: ServiceId) {
+        self.0.remove(&service);
+    }
+
     /// Keeps a board that is newer than the one before.
     pub(crate) fn take(&mut self, board: Arc<LoadBoard>) {
         if self.0.get(&board.service).is_none_or(|Shown(old)| old.round < board.round) {

@@ -77,7 +77,7 @@ impl Gateway {
                 None
             }
             Event::Message { from: COORDINATOR, msg: Msg::Loads(board) } => {
-                self.calls.take_board(board, &self.mesh);
+                self.calls.take_board(board, &self.mesh, cx.now());
                 None
             }
             // A peer that keeps to the protocol sends a gateway none of these.

@@ -1,6 +1,6 @@
 //! Settings of services that operations change.
 
-use meshsim_mesh::model::{Balancer, ServiceId, Setting};
+use meshsim_mesh::model::{ServiceId, Setting};
 
 use super::{Names, nodes, service};
 use crate::problem::{Reporter, all_of, nearest, shortened};
@@ -35,14 +35,7 @@ pub(super) fn compile(
     // Problems of nodes have been reported.
     nodes(file, &mut zones, &mut Reporter::default());
     let service = service::compile_service(&it.set, &with(key, new, of_file), (file, names, &zones), reporter);
-    let setting = Setting::of(key, &service)?;
-    if let Setting::Balancer(Balancer::LeastLoaded { .. }) = setting {
-        reporter
-            .report(it.to.0.place, "`least_loaded` cannot be set while the service runs")
-            .help("the rounds of its board begin with the run: give it to the service");
-        return None;
-    }
-    Some((id, setting))
+    Some((id, Setting::of(key, &service)?))
 }
 
 /// A service that has this key alone; `none` stands for a service without it.

@@ -10,13 +10,14 @@ mod spec;
 
 use std::sync::Arc;
 
+use meshsim_actor::Time;
 use serde::{Deserialize, Serialize};
 use slotmap::{Key, KeyData, new_key_type};
 
 use crate::actors::MeshCx;
 use crate::balance::hosts::Hosts;
 use crate::balance::weights::Young;
-use crate::board::{Boards, LoadBoard};
+use crate::board::{self, Boards, LoadBoard};
 use crate::measure::Failure;
 use crate::message::Reply;
 use crate::model::Mesh;
@@ -92,8 +93,8 @@ impl<Owner: Copy> Caller<Owner> {
     }
 
     /// Takes in a load board of the coordinator.
-    pub(crate) fn take_board(&mut self, board: Arc<LoadBoard>, mesh: &Mesh) {
-        if board.is_sound(mesh) {
+    pub(crate) fn take_board(&mut self, board: Arc<LoadBoard>, mesh: &Mesh, now: Time) {
+        if board.is_sound(board::refresh(mesh, board.service), now) {
             self.boards.get_or_insert_default().take(board);
         }
     }
@@ -220,6 +221,10 @@ impl<Owner: Copy> Caller<Owner> {
     /// Settings of services have changed: what was learnt under the old ones is forgotten.
     pub(crate) fn settings_changed(&mut self, old: &Mesh, new: &Mesh, cx: &mut MeshCx<'_>) {
         self.proxies.settings_changed(old, new, cx);
+        if let Some(boards) = &mut self.boards {
+            let is_other = |(service, refresh): &(_, _)| board::refresh(new, *service) != Some(*refresh);
+            board::services(old).filter(is_other).for_each(|(service, _)| boards.forget(service));
+        }
     }
 
     /// Handles a new view: attempts at nodes that failed since they were sent are lost.

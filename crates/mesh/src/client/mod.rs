@@ -215,7 +215,9 @@ impl Client {
                 self.ended(ended, cx);
             }
             Event::Message { from: COORDINATOR, msg: Msg::InstanceView(view) } => self.take_view(view, cx),
-            Event::Message { from: COORDINATOR, msg: Msg::Loads(board) } => self.calls.take_board(board, &self.mesh),
+            Event::Message { from: COORDINATOR, msg: Msg::Loads(board) } => {
+                self.calls.take_board(board, &self.mesh, cx.now());
+            }
             // A peer that keeps to the protocol sends a client none of these.
             Event::Message { .. } => {}
             Event::Timer(Tick::Arrival) => self.offer(cx),

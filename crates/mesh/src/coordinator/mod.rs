@@ -29,7 +29,7 @@ use crate::board::{self, Collecting, LoadBoard};
 use crate::diary::{Diary, ENTRIES_OF_COORDINATOR, Seen, Sighting};
 use crate::measure::OperationHistory;
 use crate::message::{Ack, Heartbeat, Msg, ReadinessReport, Share, Tick};
-use crate::model::{Mesh, Operation, ServiceId, Settings};
+use crate::model::{Mesh, Operation, ServiceId, Setting, Settings};
 use crate::node::hosting::INSTANCES_MAX;
 use crate::operation::{Desired, count_of};
 
@@ -430,12 +430,14 @@ impl Coordinator {
     /// A node reports the load of its instances.
     fn load_report(&mut self, node: usize, report: &LoadBoard, cx: &mut MeshCx<'_>) {
         let actor = self.mesh.node_actor(node);
-        let Some(refresh) = board::refresh(&self.mesh, report.service) else { return };
-        // Clocks of a live run may differ a little.
-        let is_of_now = report.round <= board::round_at(cx.now(), refresh) + 1;
+        let set = self.settings.iter().find_map(|(service, setting)| match setting {
+            Setting::Balancer(balancer) if *service == report.service => Some(board::refresh_of(balancer)),
+            _ => None,
+        });
+        let refresh = set.unwrap_or_else(|| board::refresh(&self.mesh, report.service));
         let is_its = report.loads.len() <= INSTANCES_MAX && report.loads.iter().all(|load| load.node == actor);
-        if !is_of_now || !is_its || report.incarnation != self.members[node].incarnation || !report.is_sound(&self.mesh)
-        {
+        let is_sound = report.is_sound(refresh, cx.now());
+        if !is_its || !is_sound || report.incarnation != self.members[node].incarnation {
             return;
         }
         let endpoints = &self.endpoints;

@@ -199,7 +199,6 @@ impl Setting {
     }
 }
 
-/// False for one that reads a load board, whose rounds begin with the run.
 fn is_balancer(balancer: &Balancer) -> bool {
     let is_prime = |n: u32| (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
     let keys = balancer.keys().is_none_or(|keys| (0.0..=20.0).contains(&keys.skew));
@@ -211,7 +210,10 @@ fn is_balancer(balancer: &Balancer) -> bool {
         Balancer::PeakEwma { decay, .. } => !decay.is_zero(),
         Balancer::RingHash { min_size, max_size, .. } => (1..=RING_MAX).contains(max_size) && min_size <= max_size,
         Balancer::Maglev { table_size, .. } => (2..=MAGLEV_MAX).contains(table_size) && is_prime(*table_size),
-        Balancer::LeastLoaded { .. } => false,
+        Balancer::LeastLoaded { choices: Choices::All, refresh } => !refresh.is_zero(),
+        Balancer::LeastLoaded { choices: Choices::Replaced(n) | Choices::Distinct(n), refresh } => {
+            (1..=CHOICES_MAX).contains(n) && !refresh.is_zero()
+        }
     }
 }
 
@@ -285,7 +287,7 @@ mod tests {
     #[test]
     fn what_no_file_may_have_is_not_sound() {
         let mesh = Mesh { services: vec![service()], ..Mesh::default() };
-        let least_loaded = Balancer::LeastLoaded { choices: Choices::All, refresh: Span::from_secs(1) };
+        let least_loaded = Balancer::LeastLoaded { choices: Choices::All, refresh: Span::ZERO };
         for setting in [
             Setting::Balancer(least_loaded),
             Setting::Balancer(Balancer::Maglev { table_size: 65_536, keys: Default::default() }),

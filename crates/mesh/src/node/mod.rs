@@ -23,9 +23,10 @@ mod served;
 pub mod steps;
 pub mod work;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meshsim_actor::{ActorId, Event, Span, Time};
+use meshsim_actor::{ActorId, Event, Span, Time, Timer};
 use serde::{Deserialize, Serialize};
 
 use crate::actors::MeshCx;
@@ -47,7 +48,7 @@ pub use work::{FrameKey, TaskKey};
 
 /// A machine of the mesh.
 ///
-/// A node without instances takes 72 bytes: its instances and its work are behind two pointers.
+/// A node without instances takes 80 bytes: its instances and its work are behind pointers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Node {
     #[serde(with = "meshsim_actor::shared")]
@@ -60,6 +61,8 @@ pub struct Node {
     hosting: Option<Box<HostedServices>>,
     /// Content of memory only.
     work: Option<Box<Work>>,
+    /// The next round of each load board; `None`: there are none.
+    rounds: Option<Box<BTreeMap<ServiceId, Timer>>>,
 }
 
 /// Final state of a node, for people and for comparison with other runs.
@@ -76,7 +79,7 @@ pub struct NodeState {
 impl Node {
     /// A node that hosts nothing yet. `view` is where instances are thought to be: nowhere.
     pub fn new(mesh: Arc<Mesh>, view: Arc<InstanceView>) -> Self {
-        Node { mesh, view, applied: Applied::default(), hosting: None, work: None }
+        Node { mesh, view, applied: Applied::default(), hosting: None, work: None, rounds: None }
     }
 
     /// Measurements of its instances until `now`, by service.
@@ -151,7 +154,7 @@ impl Node {
                 Msg::InstanceView(view) => self.take_view(view, cx),
                 Msg::Loads(board) => {
                     if let Some(work) = &mut self.work {
-                        work.calls.take_board(board, &self.mesh);
+                        work.calls.take_board(board, &self.mesh, cx.now());
                     }
                 }
                 Msg::AskSample { round } => self.sample(from, round, cx),
@@ -221,15 +224,33 @@ impl Node {
         self.report_changes(cx);
         self.arm_heartbeat(true, cx);
         self.go_on_leaving(cx);
-        for (service, refresh) in board::services(&self.mesh) {
-            cx.arm(board::next_round(cx.now(), refresh), Tick::Loads(service));
+        // The timers of an earlier incarnation are gone.
+        self.rounds = None;
+        self.arm_rounds(None, cx);
+    }
+
+    /// Waits for the next round of each load board, but not of those that `old` has, too.
+    fn arm_rounds(&mut self, old: Option<&Mesh>, cx: &mut MeshCx<'_>) {
+        let mesh = self.mesh.clone();
+        let is_new = |(service, refresh): &(ServiceId, Span)| {
+            old.is_none_or(|old| board::refresh(old, *service) != Some(*refresh))
+        };
+        for (service, refresh) in board::services(&mesh).filter(is_new) {
+            self.arm_round(service, refresh, cx);
+        }
+    }
+
+    fn arm_round(&mut self, service: ServiceId, refresh: Span, cx: &mut MeshCx<'_>) {
+        let timer = cx.arm(board::next_round(cx.now(), refresh), Tick::Loads(service));
+        if let Some(before) = self.rounds.get_or_insert_default().insert(service, timer) {
+            cx.disarm(before);
         }
     }
 
     /// A round of the load board begins.
     fn tell_loads(&mut self, service: ServiceId, cx: &mut MeshCx<'_>) {
         let Some(refresh) = board::refresh(&self.mesh, service).filter(|_| !self.has_left()) else { return };
-        cx.arm(board::next_round(cx.now(), refresh), Tick::Loads(service));
+        self.arm_round(service, refresh, cx);
         let node = cx.id();
         let hosted = self.hosting.as_mut().and_then(|hosting| hosting.get(service));
         let loads: Vec<InstanceLoad> = hosted.map_or_else(Vec::new, |hosted| hosted.loads(node).collect());
@@ -260,6 +281,7 @@ impl Node {
         let old = std::mem::replace(&mut self.view, view);
         if let Some(mesh) = self.view.set(&old, &self.mesh) {
             let old = std::mem::replace(&mut self.mesh, mesh);
+            self.arm_rounds(Some(&old), cx);
             if let Some(work) = &mut self.work {
                 work.calls.settings_changed(&old, &self.mesh, cx);
             }

@@ -5,7 +5,9 @@ mod walk;
 
 use std::time::Duration;
 
+use meshsim_actor::ActorId;
 use meshsim_experiment::duration;
+use meshsim_mesh::request_id::RequestId;
 use ratatui::crossterm::event::KeyCode;
 use serde_json::Value;
 
@@ -59,6 +61,8 @@ enum What {
     Fork,
     Delay,
     Crash,
+    /// A rate of this load.
+    Rate(ActorId),
     Set,
 }
 
@@ -67,11 +71,10 @@ impl What {
         match self {
             What::Time => "to second: ",
             What::Where => "where: ",
-            What::Fork => {
-                "fork without this message (d), with it delivered (v) or later (l), its receiver down (c), a value (s)? "
-            }
+            What::Fork => "fork: drop (d), deliver (v), delay (l), crash (c), rate (r), value (s)? ",
             What::Delay => "later by: ",
             What::Crash => "down for: ",
+            What::Rate(_) => "rate from here on: ",
             What::Set => "path=value: ",
         }
     }
@@ -265,12 +268,32 @@ impl View<'_> {
                 self.ask(What::Crash);
                 Ok(())
             }
+            'r' => {
+                match self.load()? {
+                    Some(load) => self.ask(What::Rate(load)),
+                    None => self.said = "choose a record of a load's request: its load gets another rate".into(),
+                }
+                Ok(())
+            }
             's' => {
                 self.ask(What::Set);
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// The load that the record is about; if there is only one, that.
+    fn load(&mut self) -> Result<Option<ActorId>, Error> {
+        let mesh = self.explorer.mesh();
+        let is_load = |actor: &ActorId| mesh.load_index(*actor).is_some();
+        let about = self.walk.with(self.at, |item| {
+            let caller = item.owner.map(|owner| RequestId::caller(owner.root));
+            [caller, Some(item.record.actor)].into_iter().flatten().find(is_load)
+        })?;
+        let mut all = (0..mesh.actor_count() as u32).map(ActorId).filter(is_load);
+        let only = all.next().filter(|_| all.next().is_none());
+        Ok(about.flatten().or(only))
     }
 
     fn answered(&mut self, question: Question, screen: &mut FullScreen) -> Result<(), Error> {
@@ -310,6 +333,10 @@ impl View<'_> {
                     None => Ok(()),
                 }
             }
+            What::Rate(load) => match self.walk.with(self.at, |item| item.record.at.nanos())? {
+                Some(at_ns) => self.fork(&Change::Rate { load: load.0, at_ns, rate: text }, screen),
+                None => Ok(()),
+            },
             What::Set => self.fork(&Change::Set { value: text }, screen),
         }
     }
